@@ -1,0 +1,82 @@
+//! Compiles every proto of this crate, without `protoc` on the machine.
+
+use std::{
+    env,
+    error::Error,
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use prost_reflect::DescriptorPool;
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "cargo tells a build script where to write in no other way"
+)]
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=haven");
+    let mut compiler = protox::Compiler::new(["."])?;
+    compiler.include_source_info(true).include_imports(true);
+    compiler.open_files(protos(Path::new("haven"))?)?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    // Encoded by protox, because prost's types would drop the access option.
+    fs::write(out.join("haven.binpb"), compiler.encode_file_descriptor_set())?;
+    let pool = compiler.descriptor_pool();
+    fs::write(out.join("debug.rs"), debug_impls(&pool)?)?;
+    tonic_prost_build::configure()
+        .skip_debug(
+            pool.all_messages()
+                .map(|message| format!(".{}", message.full_name())),
+        )
+        .compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}
+
+fn protos(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(protos(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "proto") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// `Debug` for every message, with the fields that the protos mark `debug_redact` left out: a request that reaches
+/// a log by accident shows no password and no message text.
+fn debug_impls(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
+    let mut code = String::new();
+    for message in pool.all_messages() {
+        let Some(package) = message.package_name().strip_prefix("haven.") else {
+            continue;
+        };
+        let (module, name) = (package.replace('.', "::"), message.name());
+        if message.parent_message().is_some() || message.oneofs().len() > 0 {
+            return Err(format!("{name}: teach debug_impls about nested messages and oneofs").into());
+        }
+        writeln!(code, "impl ::core::fmt::Debug for crate::{module}::{name} {{")?;
+        writeln!(
+            code,
+            "fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {{"
+        )?;
+        write!(code, "f.debug_struct(\"{name}\")")?;
+        for field in message.fields() {
+            let field_name = field.name();
+            let redact = field
+                .options()
+                .get_field_by_name("debug_redact")
+                .is_some_and(|v| v.as_bool() == Some(true));
+            match redact {
+                true => write!(code, ".field(\"{field_name}\", &\"[redacted]\")")?,
+                false => write!(code, ".field(\"{field_name}\", &self.{field_name})")?,
+            }
+        }
+        writeln!(code, ".finish() }} }}")?;
+    }
+    Ok(code)
+}
