@@ -1,0 +1,137 @@
+//! What a service is, to the platform that runs it.
+
+use std::{error::Error, fmt, sync::Arc};
+
+use clap::Args;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    auth::KeySet,
+    config::{
+        ListenerArgs, Listeners, PostgresArgs, Problems, RequestArgs, Requests, Telemetry, TelemetryArgs,
+        TlsArgs, TlsFiles, TokenArgs, Tokens,
+    },
+    database::{Database, DatabaseConfig, Migrations},
+    entropy::Entropy,
+    server::ServerBuilder,
+    time::Clock,
+    tls::Tls,
+};
+
+/// A service: its name, its own configuration, and how its parts are put together.
+///
+/// Everything that services have in common, from the command line to the graceful stop, is in [`crate::run`].
+pub trait Application: 'static {
+    /// Its name, which is also its schema's and the prefix of its roles.
+    const NAME: &'static str;
+    /// One line about it, for `--help`.
+    const ABOUT: &'static str;
+    /// The ports that it listens on by default: API, health, metrics.
+    const PORTS: [u16; 3];
+    /// The descriptors of its services: an encoded `FileDescriptorSet`.
+    const DESCRIPTORS: &'static [u8];
+    /// Its own flags.
+    type Args: Args + fmt::Debug;
+    /// Its own configuration, checked.
+    type Config;
+
+    /// Checks its own flags; everything that is wrong goes to `problems`.
+    fn check(args: &Self::Args, problems: &mut Problems) -> Option<Self::Config>;
+
+    /// Its schema's migrations.
+    fn migrations() -> Migrations;
+
+    /// Puts its services together and starts its background tasks, which end when `parts.stop` says so.
+    ///
+    /// # Errors
+    ///
+    /// When a part cannot be made. Nothing was served yet.
+    fn assemble(
+        config: Self::Config,
+        parts: &Parts,
+        server: ServerBuilder,
+    ) -> Result<ServerBuilder, Box<dyn Error + Send + Sync>>;
+}
+
+/// What a service is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Its schema.
+    pub database: Arc<Database>,
+    /// The keys that verify access tokens: for the service to fill, and to go on filling.
+    pub keys: Arc<KeySet>,
+    /// Its certificate, and whom it trusts.
+    pub tls: Arc<Tls>,
+    /// Whose tokens are accepted, and the secret for keyed hashes.
+    pub tokens: Tokens,
+    /// The time of day.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+    /// Where background tasks are spawned.
+    pub tasks: TaskTracker,
+    /// Says that it is time to stop.
+    pub stop: CancellationToken,
+}
+
+/// The flags that every service has, and its own.
+#[derive(Args, Debug)]
+pub struct ServeArgs<A: Args> {
+    #[command(flatten, next_help_heading = "Listeners")]
+    listeners: ListenerArgs,
+    #[command(flatten, next_help_heading = "TLS and callers")]
+    tls: TlsArgs,
+    #[command(flatten, next_help_heading = "Tokens and keyed hashes")]
+    tokens: TokenArgs,
+    #[command(flatten, next_help_heading = "Postgres")]
+    postgres: PostgresArgs,
+    #[command(flatten, next_help_heading = "Requests")]
+    requests: RequestArgs,
+    #[command(flatten, next_help_heading = "Logs and traces")]
+    telemetry: TelemetryArgs,
+    #[command(flatten, next_help_heading = "This service")]
+    own: A,
+}
+
+/// A service's configuration, complete and checked.
+#[derive(Debug)]
+pub struct ServeConfig<C> {
+    pub(crate) listeners: Listeners,
+    pub(crate) tls_files: TlsFiles,
+    pub(crate) tokens: Tokens,
+    pub(crate) database: DatabaseConfig,
+    pub(crate) requests: Requests,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) own: C,
+}
+
+impl<A: Args> ServeArgs<A> {
+    /// Checks everything, and reports all that is wrong at once.
+    ///
+    /// # Errors
+    ///
+    /// Every problem.
+    pub fn check<S: Application<Args = A>>(
+        &self,
+    ) -> Result<ServeConfig<S::Config>, crate::config::ConfigError> {
+        let mut problems = Problems::new();
+        let listeners = self.listeners.check(&mut problems, S::PORTS);
+        let tls_files = self.tls.check(&mut problems);
+        let tokens = self.tokens.check(&mut problems);
+        let database = self.postgres.check(&mut problems, S::NAME);
+        let telemetry = self.telemetry.check(&mut problems);
+        let own = S::check(&self.own, &mut problems);
+        let config = (|| {
+            Some(ServeConfig {
+                listeners: listeners?,
+                tls_files: tls_files?,
+                tokens: tokens?,
+                database: database?,
+                requests: self.requests.settings(),
+                telemetry: telemetry?,
+                own: own?,
+            })
+        })();
+        problems.finish(config)
+    }
+}

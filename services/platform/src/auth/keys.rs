@@ -1,0 +1,158 @@
+//! The public keys that verify access tokens.
+
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use jsonwebtoken::DecodingKey;
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, timeout_at},
+};
+
+use crate::deadline::Deadline;
+
+/// An unknown key id is a reason to ask for the keys again, but not more often than this.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a call waits for keys that were asked for because of it.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// A key that verifies ES256 (RFC 7518, section 3.4).
+#[derive(Clone)]
+pub struct VerifyingKey {
+    pub(super) id: String,
+    pub(super) key: Arc<DecodingKey>,
+}
+
+/// The keys that are known now, and the way to more.
+///
+/// Whoever fills it calls [`KeySet::replace`]; what it holds stays, however long nobody does: data keeps serving
+/// through an outage of identity.
+#[derive(Debug)]
+pub struct KeySet {
+    keys: ArcSwap<HashMap<String, VerifyingKey>>,
+    replaced: watch::Sender<Option<Instant>>,
+    wanted: Notify,
+}
+
+/// What looking for a key came to.
+#[derive(Debug)]
+pub(super) enum Found {
+    Key(VerifyingKey),
+    /// There are keys, and this is none of them.
+    Unknown,
+    /// There were no keys yet.
+    NoKeys,
+}
+
+/// Waits for calls that need a key which is not there.
+#[derive(Debug)]
+pub struct KeysWanted<'a>(&'a KeySet);
+
+// === impl VerifyingKey ===
+
+impl VerifyingKey {
+    /// The key `id` with the coordinates of a point on P-256 (base64url without padding).
+    ///
+    /// # Errors
+    ///
+    /// When that is no point.
+    pub fn from_coordinates(id: &str, x: &str, y: &str) -> Result<Self, jsonwebtoken::errors::Error> {
+        Ok(Self {
+            id: id.to_owned(),
+            key: Arc::new(DecodingKey::from_ec_components(x, y)?),
+        })
+    }
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("VerifyingKey").field(&self.id).finish()
+    }
+}
+
+// === impl KeySet ===
+
+impl KeySet {
+    /// No keys yet.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            keys: ArcSwap::default(),
+            replaced: watch::Sender::new(None),
+            wanted: Notify::new(),
+        }
+    }
+
+    /// These keys and no others.
+    pub fn replace(&self, keys: impl IntoIterator<Item = VerifyingKey>) {
+        let keys: HashMap<_, _> = keys.into_iter().map(|key| (key.id.clone(), key)).collect();
+        self.keys.store(Arc::new(keys));
+        self.replaced.send_replace(Some(Instant::now()));
+    }
+
+    /// For whoever fills the set.
+    #[must_use]
+    pub fn wanted(&self) -> KeysWanted<'_> {
+        KeysWanted(self)
+    }
+
+    pub(super) async fn find(&self, id: &str, deadline: Deadline) -> Found {
+        if let Some(key) = self.keys.load().get(id) {
+            return Found::Key(key.clone());
+        }
+        let mut replaced = self.replaced.subscribe();
+        let last = *replaced.borrow_and_update();
+        if last.is_none_or(|last| last.elapsed() >= PATIENCE) {
+            self.wanted.notify_one();
+            // Whether keys came or the wait is over, what counts is what is there now.
+            let _ = timeout_at(deadline.at_most(WAIT).instant(), replaced.changed()).await;
+        }
+        let keys = self.keys.load();
+        match keys.get(id) {
+            Some(key) => Found::Key(key.clone()),
+            None if keys.is_empty() => Found::NoKeys,
+            None => Found::Unknown,
+        }
+    }
+}
+
+impl KeysWanted<'_> {
+    /// Returns when a call needs a key that is not there.
+    pub async fn notified(&self) {
+        self.0.wanted.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X: &str = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
+    const Y: &str = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
+
+    fn soon() -> Deadline {
+        Deadline::after(Duration::from_secs(30))
+    }
+
+    #[tokio::test]
+    async fn an_unknown_key_is_asked_for_and_then_not_for_a_while() {
+        let keys = Arc::new(KeySet::empty());
+        let nobody_fills = keys.find("k1", Deadline::after(Duration::from_millis(20))).await;
+        assert!(matches!(nobody_fills, Found::NoKeys));
+
+        let filler = Arc::clone(&keys);
+        tokio::spawn(async move {
+            filler.wanted().notified().await;
+            filler.replace([VerifyingKey::from_coordinates("k1", X, Y).unwrap()]);
+        });
+        assert!(matches!(keys.find("k1", soon()).await, Found::Key(_)));
+
+        let before = Instant::now();
+        assert!(matches!(keys.find("k2", soon()).await, Found::Unknown));
+        assert!(
+            before.elapsed() < WAIT / 2,
+            "they were replaced a moment ago: no reason to wait"
+        );
+    }
+}

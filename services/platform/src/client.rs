@@ -1,0 +1,86 @@
+//! Calls to other services.
+
+use std::{io, sync::Arc, time::Duration};
+
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use opentelemetry::propagation::Injector;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::{
+    Request,
+    metadata::{MetadataKey, MetadataMap, MetadataValue},
+    transport::{Channel, Endpoint},
+};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::{deadline::Deadline, tls::Tls};
+
+/// A channel to the service at `url` (`https://host:port`), under our certificate. It connects when it is first used,
+/// and again whenever the connection is lost, with the certificate that is current then.
+///
+/// # Errors
+///
+/// When the URL has no host or is not `https`.
+pub fn channel(url: &Uri, tls: Arc<Tls>) -> Result<Channel, ChannelError> {
+    let host = url
+        .host()
+        .filter(|_| url.scheme_str() == Some("https"))
+        .ok_or(ChannelError)?;
+    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| ChannelError)?;
+    let address = format!("{host}:{}", url.port_u16().unwrap_or(443));
+    // tonic takes `https` for its own TLS, which cannot change certificates; ours is in the connector.
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| ChannelError)?;
+    let endpoint = endpoint
+        .origin(url.clone())
+        .http2_keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(5))
+        .keep_alive_while_idle(true);
+    let connector = tower::service_fn(move |_: Uri| {
+        let (tls, name, address) = (Arc::clone(&tls), name.clone(), address.clone());
+        async move {
+            let connect = async {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                TlsConnector::from(tls.client()).connect(name, stream).await
+            };
+            let stream = tokio::time::timeout(CONNECT_TIMEOUT, connect)
+                .await
+                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            Ok::<_, io::Error>(TokioIo::new(stream))
+        }
+    });
+    Ok(endpoint.connect_with_connector_lazy(connector))
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The URL of a service cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("has to be https://host:port")]
+pub struct ChannelError;
+
+/// `message`, with what is left of the caller's time and the trace that the call belongs to.
+pub fn outgoing<T>(message: T, deadline: Deadline) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(deadline.remaining());
+    let context = tracing::Span::current().context();
+    opentelemetry::global::get_text_map_propagator(|propagator| {
+        propagator.inject_context(&context, &mut Outgoing(request.metadata_mut()));
+    });
+    request
+}
+
+struct Outgoing<'a>(&'a mut MetadataMap);
+
+impl Injector for Outgoing<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(key), Ok(value)) = (
+            MetadataKey::from_bytes(key.as_bytes()),
+            MetadataValue::try_from(value),
+        ) {
+            self.0.insert(key, value);
+        }
+    }
+}

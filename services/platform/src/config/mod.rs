@@ -1,0 +1,42 @@
+//! Configuration: environment variables, each with a command-line flag of the same name.
+//!
+//! Everything is read and checked before a socket opens, and all that is missing or wrong is reported at once. One
+//! file per concern.
+
+mod listeners;
+mod postgres;
+mod problems;
+mod requests;
+mod secret;
+mod telemetry;
+mod tls;
+mod tokens;
+
+pub use self::{
+    listeners::{ListenerArgs, Listeners},
+    postgres::PostgresArgs,
+    problems::{ConfigError, Problems},
+    requests::{RequestArgs, Requests},
+    secret::{keyed_secrets, secret_key},
+    telemetry::{LogFormat, Telemetry, TelemetryArgs},
+    tls::{TlsArgs, TlsFiles},
+    tokens::{TokenArgs, Tokens},
+};
+
+/// What the installation is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Environment {
+    /// Somebody's own machine: what is doubtful is reported.
+    Development,
+    /// People's data: what is doubtful is refused.
+    Production,
+}
+
+/// How people prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum AuthMode {
+    /// By an access token.
+    Token,
+    /// By the header `x-user-id`, which anybody can send: for local work, and only while every listener is on loopback.
+    Local,
+}

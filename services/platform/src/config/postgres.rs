@@ -1,0 +1,64 @@
+//! How to reach Postgres.
+
+use std::{path::PathBuf, thread::available_parallelism};
+
+use clap::Args;
+use secrecy::SecretString;
+
+use super::Problems;
+use crate::database::{DatabaseConfig, Pooler};
+
+/// The flags.
+#[derive(Args, Clone, Debug)]
+pub struct PostgresArgs {
+    /// The login for people's requests: postgres://<schema>_app:…@host/db?sslmode=verify-full&sslrootcert=…
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub database_url: Option<SecretString>,
+    /// A file that holds DATABASE_URL
+    #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE")]
+    pub database_url_file: Option<PathBuf>,
+    /// The login for the service's own work: postgres://<schema>_worker:…
+    #[arg(long, env = "WORKER_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub worker_database_url: Option<SecretString>,
+    /// A file that holds WORKER_DATABASE_URL
+    #[arg(long, env = "WORKER_DATABASE_URL_FILE", value_name = "FILE")]
+    pub worker_database_url_file: Option<PathBuf>,
+    /// At most how many connections for people's requests [default: four a core]
+    #[arg(long, env = "DATABASE_POOL_SIZE", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub database_pool_size: Option<u32>,
+    /// At most how many connections for the service's own work
+    #[arg(long, env = "WORKER_POOL_SIZE", value_name = "N", default_value = "4", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub worker_pool_size: u32,
+    /// What stands between the service and Postgres: `transaction` for a pooler in transaction mode
+    #[arg(long, env = "DATABASE_POOLER", value_enum, default_value = "session")]
+    pub database_pooler: Pooler,
+}
+
+impl PostgresArgs {
+    /// Checks the flags.
+    pub fn check(&self, problems: &mut Problems, schema: &'static str) -> Option<DatabaseConfig> {
+        let mut url = |name, value: &Option<SecretString>, file: &Option<PathBuf>| {
+            let url = problems.secret(name, value.as_ref(), file.as_ref())?;
+            if crate::database::is_url(&url) {
+                return Some(url);
+            }
+            problems.add(name, "is not a postgres:// URL");
+            None
+        };
+        let app_url = url("DATABASE_URL", &self.database_url, &self.database_url_file);
+        let worker_url = url(
+            "WORKER_DATABASE_URL",
+            &self.worker_database_url,
+            &self.worker_database_url_file,
+        );
+        let cores = available_parallelism().map_or(2, |cores| u32::try_from(cores.get()).unwrap_or(2));
+        Some(DatabaseConfig {
+            schema,
+            app_url: app_url?,
+            worker_url: worker_url?,
+            app_connections: self.database_pool_size.unwrap_or(cores * 4),
+            worker_connections: self.worker_pool_size,
+            pooler: self.database_pooler,
+        })
+    }
+}

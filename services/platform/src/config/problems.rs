@@ -1,0 +1,114 @@
+//! Collects everything that is wrong with the configuration.
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+use secrecy::SecretString;
+
+/// What is missing or wrong so far.
+#[derive(Debug, Default)]
+pub struct Problems(Vec<String>);
+
+/// The configuration is incomplete or wrong: every problem, one a line.
+#[derive(Debug, thiserror::Error)]
+pub struct ConfigError(Vec<String>);
+
+impl Problems {
+    /// None so far.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one: the variable's name, and what is wrong. Never the value of a secret.
+    pub fn add(&mut self, name: &str, problem: impl fmt::Display) {
+        self.0.push(format!("{name}: {problem}"));
+    }
+
+    /// `value` as a `T`; missing or wrong is a problem.
+    pub fn parse<T>(&mut self, name: &str, value: &str) -> Option<T>
+    where
+        T: FromStr<Err: fmt::Display>,
+    {
+        if value.is_empty() {
+            self.add(name, "is missing");
+            return None;
+        }
+        value
+            .parse()
+            .map_err(|error| self.add(name, format!("cannot be {value:?}: {error}")))
+            .ok()
+    }
+
+    /// `value`, when `result` has one; its error is a problem.
+    pub fn take<T, E: fmt::Display>(&mut self, name: &str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.add(name, error)).ok()
+    }
+
+    /// A secret, out of the variable itself or out of the file that `<name>_FILE` names; without the line break that
+    /// editors put at the end of a file.
+    pub fn secret(
+        &mut self,
+        name: &str,
+        value: Option<&SecretString>,
+        file: Option<&PathBuf>,
+    ) -> Option<SecretString> {
+        match (value, file) {
+            (Some(_), Some(_)) => {
+                self.add(
+                    name,
+                    format_args!("is set, and so is {name}_FILE: leave one of them out"),
+                );
+                None
+            }
+            (Some(value), None) => Some(value.clone()),
+            (None, Some(path)) => match std::fs::read_to_string(path) {
+                Ok(text) if !text.trim_end().is_empty() => Some(text.trim_end().into()),
+                Ok(_) => {
+                    self.add(
+                        &format!("{name}_FILE"),
+                        format_args!("{} is empty", path.display()),
+                    );
+                    None
+                }
+                Err(error) => {
+                    self.add(
+                        &format!("{name}_FILE"),
+                        format_args!("cannot read {}: {error}", path.display()),
+                    );
+                    None
+                }
+            },
+            (None, None) => {
+                self.add(
+                    name,
+                    format_args!("is missing; set it, or {name}_FILE to a file that holds it"),
+                );
+                None
+            }
+        }
+    }
+
+    /// The finished configuration, if it is complete and nothing is wrong.
+    ///
+    /// # Errors
+    ///
+    /// Everything that was added.
+    pub fn finish<T>(mut self, config: Option<T>) -> Result<T, ConfigError> {
+        match config {
+            Some(config) if self.0.is_empty() => Ok(config),
+            _ => {
+                if self.0.is_empty() {
+                    self.0.push("is incomplete".to_owned());
+                }
+                Err(ConfigError(self.0))
+            }
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration is not complete, or wrong:")?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}

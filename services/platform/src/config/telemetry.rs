@@ -1,0 +1,57 @@
+//! What operators see.
+
+use clap::Args;
+
+use super::Problems;
+
+/// The flags.
+#[derive(Args, Clone, Debug)]
+pub struct TelemetryArgs {
+    /// How log lines look
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
+    pub log_format: LogFormat,
+    /// Which log lines there are: a level, or directives such as `info,haven_platform=debug`
+    #[arg(long, env = "LOG_FILTER", value_name = "FILTER", default_value = "info")]
+    pub log_filter: String,
+    /// Where traces go: the gRPC endpoint of an OpenTelemetry collector [default: nowhere]
+    #[arg(long, env = "OTLP_ENDPOINT", value_name = "URL", default_value = "")]
+    pub otlp_endpoint: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For machines.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// What operators see.
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    /// How log lines look.
+    pub format: LogFormat,
+    /// Which there are.
+    pub filter: String,
+    /// Where traces go.
+    pub otlp_endpoint: Option<http::Uri>,
+}
+
+impl TelemetryArgs {
+    /// Checks the flags.
+    pub fn check(&self, problems: &mut Problems) -> Option<Telemetry> {
+        if let Err(error) = self.log_filter.parse::<tracing_subscriber::EnvFilter>() {
+            problems.add("LOG_FILTER", error);
+        }
+        let otlp_endpoint = match self.otlp_endpoint.as_str() {
+            "" => None,
+            url => Some(problems.parse("OTLP_ENDPOINT", url)?),
+        };
+        Some(Telemetry {
+            format: self.log_format,
+            filter: self.log_filter.clone(),
+            otlp_endpoint,
+        })
+    }
+}

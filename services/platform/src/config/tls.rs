@@ -1,0 +1,65 @@
+//! The service's certificate, and whom it trusts.
+
+use std::{collections::HashSet, path::PathBuf};
+
+use clap::Args;
+
+use super::Problems;
+
+/// The flags.
+#[derive(Args, Clone, Debug)]
+pub struct TlsArgs {
+    /// The service's certificate and its chain, PEM. Used as a server and as a client; read again when it changes
+    #[arg(long, env = "TLS_CERT_FILE", value_name = "FILE", default_value = "")]
+    pub tls_cert_file: PathBuf,
+    /// The certificate's private key, PEM
+    #[arg(long, env = "TLS_KEY_FILE", value_name = "FILE", default_value = "")]
+    pub tls_key_file: PathBuf,
+    /// The authorities whose certificates are trusted, of servers and of clients, PEM
+    #[arg(long, env = "TLS_CA_FILE", value_name = "FILE", default_value = "")]
+    pub tls_ca_file: PathBuf,
+    /// The services that may call: subject alternative names of client certificates (DNS names or URIs)
+    #[arg(long, env = "ALLOWED_SERVICES", value_name = "SAN,…", value_delimiter = ',')]
+    pub allowed_services: Vec<String>,
+}
+
+/// Where the certificates are, and which services may call.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// Certificate and chain.
+    pub cert: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+    /// Trusted authorities.
+    pub ca: PathBuf,
+    /// Subject alternative names that may call as a service.
+    pub allowed_services: HashSet<String>,
+}
+
+impl TlsArgs {
+    /// Checks the flags; whether the files hold what they should is seen when they are loaded.
+    pub fn check(&self, problems: &mut Problems) -> Option<TlsFiles> {
+        for (name, path) in [
+            ("TLS_CERT_FILE", &self.tls_cert_file),
+            ("TLS_KEY_FILE", &self.tls_key_file),
+            ("TLS_CA_FILE", &self.tls_ca_file),
+        ] {
+            if path.as_os_str().is_empty() {
+                problems.add(name, "is missing");
+            } else if let Err(error) = std::fs::File::open(path) {
+                problems.add(name, format_args!("cannot read {}: {error}", path.display()));
+            }
+        }
+        Some(TlsFiles {
+            cert: self.tls_cert_file.clone(),
+            key: self.tls_key_file.clone(),
+            ca: self.tls_ca_file.clone(),
+            allowed_services: self
+                .allowed_services
+                .iter()
+                .filter(|name| !name.is_empty())
+                .cloned()
+                .collect(),
+        })
+    }
+}

@@ -1,0 +1,66 @@
+//! Whose tokens are accepted, and the secret for keyed hashes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use secrecy::SecretString;
+
+use super::{Problems, secret_key};
+use crate::mac::SecretKey;
+
+/// The flags.
+#[derive(Args, Clone, Debug)]
+pub struct TokenArgs {
+    /// Who makes the access tokens: their `iss`
+    #[arg(long, env = "TOKEN_ISSUER", value_name = "NAME", default_value = "haven")]
+    pub token_issuer: String,
+    /// Whom the access tokens are for: their `aud`
+    #[arg(
+        long,
+        env = "TOKEN_AUDIENCE",
+        value_name = "NAME",
+        default_value = "authenticated"
+    )]
+    pub token_audience: String,
+    /// The secret for page tokens and keyed hashes: 32 bytes in base64, the same for every replica of a service
+    #[arg(long, env = "SECRET_KEY", value_name = "BASE64", hide_env_values = true)]
+    pub secret_key: Option<SecretString>,
+    /// A file that holds SECRET_KEY
+    #[arg(long, env = "SECRET_KEY_FILE", value_name = "FILE")]
+    pub secret_key_file: Option<PathBuf>,
+}
+
+/// Whose tokens are accepted, and the secret for keyed hashes.
+#[derive(Debug)]
+pub struct Tokens {
+    /// `iss`.
+    pub issuer: String,
+    /// `aud`.
+    pub audience: String,
+    /// The secret for page tokens and keyed hashes.
+    pub secret_key: SecretKey,
+}
+
+impl TokenArgs {
+    /// Checks the flags.
+    pub fn check(&self, problems: &mut Problems) -> Option<Tokens> {
+        for (name, value) in [
+            ("TOKEN_ISSUER", &self.token_issuer),
+            ("TOKEN_AUDIENCE", &self.token_audience),
+        ] {
+            if value.is_empty() {
+                problems.add(name, "is empty");
+            }
+        }
+        let text = problems.secret(
+            "SECRET_KEY",
+            self.secret_key.as_ref(),
+            self.secret_key_file.as_ref(),
+        )?;
+        Some(Tokens {
+            issuer: self.token_issuer.clone(),
+            audience: self.token_audience.clone(),
+            secret_key: problems.take("SECRET_KEY", secret_key(&text))?,
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! What a service looks at before it serves: is this the database, and the login, that its walls were built for?
+
+use std::fmt;
+
+use sqlx::{AssertSqlSafe, PgPool, Row};
+
+use super::{Database, DbError};
+
+/// Something about the database that an operator has to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it means for serving.
+    pub severity: Severity,
+    /// What was found, and what to do about it.
+    pub text: String,
+}
+
+/// What a [`Finding`] means for serving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// Serving would be wrong anywhere.
+    Refused,
+    /// Reported in development, refused in production.
+    RefusedInProduction,
+}
+
+/// The minor of each major that was current when this was written (November 2026: 15.20 and those released with it).
+/// Several below have holes in Row Level Security, CVE-2025-8713 for one. Majors that are not listed are newer.
+const MINORS: [(i64, i64); 4] = [(15, 20), (16, 16), (17, 12), (18, 6)];
+
+const FACTS: &str = "
+    SELECT current_user::text AS login,
+           current_setting('server_version_num')::int8 AS version,
+           r.rolsuper OR r.rolbypassrls AS all_powerful,
+           coalesce((SELECT s.ssl FROM pg_catalog.pg_stat_ssl s WHERE s.pid = pg_catalog.pg_backend_pid()), false) AS tls,
+           coalesce((SELECT string_agg(c.relname, ', ' ORDER BY c.relname)
+                       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                      WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
+                        AND NOT (c.relrowsecurity AND c.relforcerowsecurity)), '') AS unforced
+      FROM pg_catalog.pg_roles r WHERE r.rolname = current_user";
+
+impl Database {
+    /// Everything that is wrong with the database and with both logins; `newest` is the schema version that this
+    /// program was built for.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be asked.
+    pub async fn inspect(&self, newest: i64) -> Result<Vec<Finding>, DbError> {
+        let mut findings = Vec::new();
+        for (pool, kind) in [(&self.app, "app"), (&self.worker, "worker")] {
+            self.inspect_login(pool, kind, &mut findings).await?;
+        }
+        let sql = AssertSqlSafe(format!("SELECT {}.schema_version() AS version", self.schema));
+        let found: Option<i64> = sqlx::query(sql).fetch_one(&self.app).await?.try_get("version")?;
+        if found != Some(newest) {
+            let found = found.map_or_else(|| "none".to_owned(), |version| version.to_string());
+            findings.push(Finding::refused(format!(
+                "schema {} has version {found}, and this program was built for {newest}: run its `migrate`",
+                self.schema
+            )));
+        }
+        findings.dedup();
+        Ok(findings)
+    }
+
+    /// Whether both logins answer, as themselves: what readiness means.
+    ///
+    /// # Errors
+    ///
+    /// When one of them does not.
+    pub async fn ping(&self) -> Result<(), DbError> {
+        for (pool, kind) in [(&self.app, "app"), (&self.worker, "worker")] {
+            let login: String = sqlx::query_scalar("SELECT current_user::text")
+                .persistent(false)
+                .fetch_one(pool)
+                .await?;
+            if login != format!("{}_{kind}", self.schema) {
+                return Err(DbError::unexpected("the login is not the one that it has to be"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn inspect_login(
+        &self,
+        pool: &PgPool,
+        kind: &'static str,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), DbError> {
+        let facts = sqlx::query(FACTS)
+            .bind(self.schema)
+            .persistent(false)
+            .fetch_one(pool)
+            .await?;
+        let login: String = facts.try_get("login")?;
+        let expected = format!("{}_{kind}", self.schema);
+        if login != expected {
+            findings.push(Finding::refused(format!(
+                "the {kind} login is {login}; it has to be {expected}"
+            )));
+        }
+        if facts.try_get("all_powerful")? {
+            findings.push(Finding::refused(format!(
+                "login {login} is a superuser or has BYPASSRLS: no policy holds for it"
+            )));
+        }
+        let unforced: String = facts.try_get("unforced")?;
+        if !unforced.is_empty() {
+            findings.push(Finding::refused(format!(
+                "Row Level Security is not enabled and forced on {}: {unforced}",
+                self.schema
+            )));
+        }
+        if !facts.try_get::<bool, _>("tls")? {
+            findings.push(Finding::refused_in_production(format!(
+                "login {login} connects without TLS: set sslmode=verify-full in its URL"
+            )));
+        }
+        findings.extend(old_minor(facts.try_get("version")?));
+        Ok(())
+    }
+}
+
+impl Finding {
+    fn refused(text: String) -> Self {
+        Self {
+            severity: Severity::Refused,
+            text,
+        }
+    }
+
+    fn refused_in_production(text: String) -> Self {
+        Self {
+            severity: Severity::RefusedInProduction,
+            text,
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// `server_version_num` is the major times 10,000 plus the minor, since Postgres 10.
+fn old_minor(version: i64) -> Option<Finding> {
+    let (major, minor) = (version / 10_000, version % 10_000);
+    if major < MINORS[0].0 {
+        return Some(Finding::refused(format!(
+            "Postgres {major} is too old: 15 is the oldest that works"
+        )));
+    }
+    let (_, oldest) = MINORS.iter().find(|(known, _)| *known == major)?;
+    (minor < *oldest).then(|| {
+        Finding::refused_in_production(format!(
+            "Postgres {major}.{minor} lacks security fixes: upgrade to {major}.{oldest} or newer"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_servers_are_found() {
+        assert_eq!(old_minor(140_022).unwrap().severity, Severity::Refused);
+        assert_eq!(
+            old_minor(150_001).unwrap().severity,
+            Severity::RefusedInProduction
+        );
+        assert_eq!(old_minor(150_020), None);
+        assert_eq!(old_minor(210_000), None);
+    }
+}

@@ -1,0 +1,258 @@
+//! Postgres. Tenant rows are reachable only inside a transaction that carries its caller.
+//!
+//! The pools are private to this module, so there is nothing else that a query could be run on: a store function takes
+//! a [`TenantTx`], and only [`Database::begin`] makes one. Who the caller is goes to Postgres in the same round trip
+//! that begins the transaction; Row Level Security does the rest.
+
+mod error;
+mod inspection;
+mod migration;
+mod transaction;
+
+use std::{fmt, time::Duration};
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tokio::time::{Instant, timeout_at};
+
+pub use self::{
+    error::DbError,
+    inspection::{Finding, Severity},
+    migration::{MigrationError, Migrations},
+    transaction::TenantTx,
+};
+use crate::{call::UserId, deadline::Deadline};
+
+/// As whom a transaction acts, and on whose rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Context {
+    /// Nobody. Reaches no row; may ask the narrow functions that are there for it.
+    Anonymous,
+    /// Somebody who is becoming a person: may write the first rows of this id.
+    Newcomer(UserId),
+    /// A person, on their own rows.
+    User(UserId),
+    /// The service itself, on the tables that are its own, such as a queue.
+    Service,
+    /// The service, on the rows of one person.
+    ServiceFor(UserId),
+}
+
+/// What stands between the service and Postgres.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Pooler {
+    /// Nothing, or a pooler in session mode.
+    Session,
+    /// A pooler in transaction mode: no statement is prepared under a name, because the next transaction may be on
+    /// another connection.
+    Transaction,
+}
+
+/// How to reach a service's schema.
+#[derive(Debug)]
+pub struct DatabaseConfig {
+    /// The schema, which is also the prefix of its roles.
+    pub schema: &'static str,
+    /// The login for people's requests, as a `postgres://` URL.
+    pub app_url: SecretString,
+    /// The login for the service's own work.
+    pub worker_url: SecretString,
+    /// At most how many connections for requests.
+    pub app_connections: u32,
+    /// At most how many connections for the service's own work.
+    pub worker_connections: u32,
+    /// What stands between.
+    pub pooler: Pooler,
+}
+
+/// A service's schema, seen through its two logins. A person's request cannot reach what the service may do: they are
+/// different logins, and neither may become the other's roles.
+pub struct Database {
+    schema: &'static str,
+    app: PgPool,
+    worker: PgPool,
+    pooler: Pooler,
+}
+
+// === impl Context ===
+
+impl Context {
+    fn role(self) -> &'static str {
+        match self {
+            Self::Anonymous | Self::Newcomer(_) => "anon",
+            Self::User(_) => "user",
+            Self::Service | Self::ServiceFor(_) => "service",
+        }
+    }
+
+    fn subject(self) -> Option<UserId> {
+        match self {
+            Self::Anonymous | Self::Service => None,
+            Self::Newcomer(id) | Self::User(id) | Self::ServiceFor(id) => Some(id),
+        }
+    }
+
+    /// The batch that begins a transaction as this caller. Nothing in it comes from a request but a UUID.
+    ///
+    /// `set_config` rather than `SET LOCAL`, because query statistics keep the text of the latter.
+    fn begin(self, schema: &'static str, timeout: Duration) -> String {
+        let role = self.role();
+        let claims = match self.subject() {
+            Some(id) => format!(r#"{{"sub":"{id}"}}"#),
+            None => "{}".to_owned(),
+        };
+        // 0 would mean no limit.
+        let millis = timeout.as_millis().clamp(1, i32::MAX as u128);
+        format!(
+            "BEGIN; SELECT set_config('role', '{schema}_{role}', true), \
+             set_config('request.jwt.claims', '{claims}', true), \
+             set_config('statement_timeout', '{millis}', true)"
+        )
+    }
+}
+
+// === impl Database ===
+
+impl Database {
+    /// Prepares both pools. No connection is made yet, so that a service starts, and says that it is not ready, while
+    /// its database is down.
+    ///
+    /// # Errors
+    ///
+    /// When a URL cannot be read; its text is not in the error.
+    pub fn new(config: &DatabaseConfig) -> Result<Self, DbError> {
+        Ok(Self {
+            schema: config.schema,
+            app: pool(&config.app_url, config.app_connections)?,
+            worker: pool(&config.worker_url, config.worker_connections)?,
+            pooler: config.pooler,
+        })
+    }
+
+    /// Begins a transaction as `context`: one round trip. `name` is the method that it serves.
+    ///
+    /// What is left until `deadline` bounds the wait for a connection and, in Postgres, every statement.
+    ///
+    /// # Errors
+    ///
+    /// When no connection is to be had in time, or Postgres does not answer.
+    pub async fn begin(
+        &self,
+        name: &'static str,
+        context: Context,
+        deadline: Deadline,
+    ) -> Result<TenantTx, DbError> {
+        let pool = match context {
+            Context::Anonymous | Context::Newcomer(_) | Context::User(_) => &self.app,
+            Context::Service | Context::ServiceFor(_) => &self.worker,
+        };
+        // Connections are not tried before each use, which would be one more round trip. After Postgres was restarted
+        // every kept connection is dead, and beginning is the one thing that can always be done again.
+        let mut dead = 0;
+        loop {
+            match self.try_begin(pool, name, context, deadline).await {
+                Err(error) if error.is_unavailable() && dead < pool.options().get_max_connections() => {
+                    dead += 1
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_begin(
+        &self,
+        pool: &PgPool,
+        name: &'static str,
+        context: Context,
+        deadline: Deadline,
+    ) -> Result<TenantTx, DbError> {
+        let began = Instant::now();
+        let remaining = deadline.remaining();
+        if remaining.is_zero() {
+            return Err(DbError::deadline());
+        }
+        let batch = context.begin(self.schema, remaining);
+        let inner = timeout_at(deadline.instant(), pool.begin_with(AssertSqlSafe(batch)))
+            .await
+            .map_err(|_| DbError::deadline())??;
+        Ok(TenantTx::new(inner, name, self.pooler, began))
+    }
+
+    /// Publishes how many connections each pool has, and how many of them are idle.
+    pub fn record_pool_use(&self) {
+        for (name, pool) in [("app", &self.app), ("worker", &self.worker)] {
+            let (open, idle) = (pool.size(), u32::try_from(pool.num_idle()).unwrap_or(u32::MAX));
+            metrics::gauge!("haven_db_connections", "pool" => name, "state" => "idle").set(f64::from(idle));
+            metrics::gauge!("haven_db_connections", "pool" => name, "state" => "used")
+                .set(f64::from(open.saturating_sub(idle)));
+            metrics::gauge!("haven_db_connections_max", "pool" => name)
+                .set(f64::from(pool.options().get_max_connections()));
+        }
+    }
+
+    /// Closes every connection, waiting for those in use to come back.
+    pub async fn close(&self) {
+        tokio::join!(self.app.close(), self.worker.close());
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether that is a URL that sqlx understands. Its own error would repeat the text, password and all.
+pub(crate) fn is_url(url: &SecretString) -> bool {
+    url.expose_secret().starts_with("postgres") && url.expose_secret().parse::<PgConnectOptions>().is_ok()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where connections come from"
+)]
+fn pool(url: &SecretString, connections: u32) -> Result<PgPool, DbError> {
+    let options: PgConnectOptions = url.expose_secret().parse()?;
+    // Statements are the store's business; what is logged about a call is in its one line.
+    let options = options.disable_statement_logging();
+    Ok(PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(5))
+        .max_lifetime(Duration::from_secs(30 * 60))
+        .test_before_acquire(false)
+        .connect_lazy_with(options))
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_transaction_begins_as_its_caller_in_one_batch() {
+        let id = UserId::new(Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8057));
+        assert_eq!(
+            Context::User(id).begin("data", Duration::from_millis(1500)),
+            "BEGIN; SELECT set_config('role', 'data_user', true), \
+             set_config('request.jwt.claims', '{\"sub\":\"01890a5d-ac96-774b-bcce-b302099a8057\"}', true), \
+             set_config('statement_timeout', '1500', true)"
+        );
+        assert!(
+            Context::Service
+                .begin("data", Duration::ZERO)
+                .contains("'data_service'")
+        );
+        assert!(Context::Anonymous.begin("data", Duration::ZERO).contains("'{}'"));
+        assert!(
+            Context::Anonymous
+                .begin("data", Duration::ZERO)
+                .contains("'statement_timeout', '1'")
+        );
+    }
+}

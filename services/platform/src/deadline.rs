@@ -1,0 +1,105 @@
+//! When a call has to be answered.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The moment by which a call has to be answered, and with it everything that is done for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// `duration` from now.
+    #[must_use]
+    pub fn after(duration: Duration) -> Self {
+        Self(Instant::now() + duration)
+    }
+
+    /// What is left; zero when it has passed.
+    #[must_use]
+    pub fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// The moment itself.
+    #[must_use]
+    pub fn instant(self) -> Instant {
+        self.0
+    }
+
+    /// The sooner of this one and `duration` from now: for a part of a call that must not take all of its time.
+    #[must_use]
+    pub fn at_most(self, duration: Duration) -> Self {
+        self.min(Self::after(duration))
+    }
+}
+
+/// The longest timeout that the wire format can carry in eight digits of hours would overflow an [`Instant`] on no
+/// platform that Haven runs on, but a year is more than anybody means.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Parses the header `grpc-timeout`: up to eight digits and a unit (gRPC over HTTP/2, section "Requests").
+pub(crate) fn parse_grpc_timeout(value: &str) -> Option<Duration> {
+    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    let timeout = match unit {
+        "H" => Duration::from_secs(amount * 3600),
+        "M" => Duration::from_secs(amount * 60),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
+        _ => return None,
+    };
+    Some(timeout.min(LONGEST))
+}
+
+/// `timeout` less what this hop keeps for itself: a twentieth, at least 2 and at most 20 milliseconds.
+///
+/// Our own answer, with its details, has to be out before the caller's clock runs down (and before tonic's own timer,
+/// which would answer CANCELLED).
+pub(crate) fn shave(timeout: Duration) -> Duration {
+    let kept = (timeout / 20).clamp(Duration::from_millis(2), Duration::from_millis(20));
+    timeout.saturating_sub(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_up_to_eight_digits_and_a_unit() {
+        assert_eq!(parse_grpc_timeout("1H"), Some(Duration::from_secs(3600)));
+        assert_eq!(parse_grpc_timeout("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(
+            parse_grpc_timeout("99999999n"),
+            Some(Duration::from_nanos(99_999_999))
+        );
+        assert_eq!(parse_grpc_timeout("99999999H"), Some(LONGEST));
+        for wrong in [
+            "",
+            "S",
+            "1",
+            "1s",
+            "-1S",
+            "+1S",
+            "123456789S",
+            "1.5S",
+            "1é",
+            " 1S",
+        ] {
+            assert_eq!(parse_grpc_timeout(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_hop_keeps_a_little_time_for_itself() {
+        assert_eq!(shave(Duration::from_secs(10)), Duration::from_millis(9_980));
+        assert_eq!(shave(Duration::from_millis(100)), Duration::from_millis(95));
+        assert_eq!(shave(Duration::from_millis(10)), Duration::from_millis(8));
+        assert_eq!(shave(Duration::from_millis(1)), Duration::ZERO);
+    }
+}

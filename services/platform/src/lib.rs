@@ -1,0 +1,28 @@
+//! What Haven's services stand on, and no business noun.
+//!
+//! - [`application`] and [`run`]: what a service is, and its whole life from the command line to the graceful stop
+//! - [`server`]: the API with every layer that a request passes; [`access`]: who may call what
+//! - [`auth`], [`call`]: callers; [`failure`], [`reason`], [`fields`]: the error contract
+//! - [`database`]: the tenant transaction, which is the only door to a row
+//! - [`tls`], [`client`]: connections; [`telemetry`]: logs, traces, metrics; [`config`]: every setting
+//! - [`time`], [`entropy`], [`deadline`], [`mac`], [`page`]: small things that must be done in one way
+
+pub mod access;
+pub mod application;
+pub mod auth;
+pub mod call;
+pub mod client;
+pub mod config;
+pub mod database;
+pub mod deadline;
+pub mod entropy;
+pub mod failure;
+pub mod fields;
+pub mod mac;
+pub mod page;
+pub mod reason;
+pub mod run;
+pub mod server;
+pub mod telemetry;
+pub mod time;
+pub mod tls;

@@ -1,0 +1,348 @@
+//! Runs a service: the command line, the start, serving, and the stop.
+
+use std::{error::Error, io, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use secrecy::SecretString;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    application::{Application, Parts, ServeArgs, ServeConfig},
+    auth::{KeySet, TokenVerifier},
+    config::{ConfigError, Environment, Problems},
+    database::{Database, MigrationError, Severity},
+    entropy::Entropy,
+    server::{BuildError, Health, ServerBuilder, ServerConfig},
+    telemetry::{self, TelemetryError},
+    time::Clock,
+    tls::{Tls, TlsError},
+};
+
+/// `EX_USAGE` of sysexits.h: the configuration is wrong, and starting again will not help.
+const EXIT_CONFIG: u8 = 64;
+
+/// How often readiness is looked at.
+const READINESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the database may take to say that it is there.
+const PING: Duration = Duration::from_secs(2);
+
+#[derive(Parser)]
+#[command(version, propagate_version = true, after_help = AFTER_HELP)]
+struct Cli<A: Args> {
+    #[command(subcommand)]
+    command: Command<A>,
+}
+
+const AFTER_HELP: &str = "\
+Every flag is an environment variable too. A secret can also come from a file, named by <NAME>_FILE.
+Exit codes: 0 stopped when asked to, 64 the configuration is wrong, 1 everything else.";
+
+#[derive(Subcommand)]
+enum Command<A: Args> {
+    /// Serve until SIGTERM or SIGINT, then let calls finish
+    Serve(Box<ServeArgs<A>>),
+    /// Bring the schema to the version that this program needs, as its owner
+    Migrate(MigrateArgs),
+    /// Check the configuration, report all that is missing or wrong, and do nothing
+    CheckConfig(Box<ServeArgs<A>>),
+}
+
+#[derive(Args)]
+struct MigrateArgs {
+    /// The login of the schema's owner: postgres://<schema>_owner:…@host/db
+    #[arg(
+        long,
+        env = "MIGRATION_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    migration_database_url: Option<SecretString>,
+    /// A file that holds MIGRATION_DATABASE_URL
+    #[arg(long, env = "MIGRATION_DATABASE_URL_FILE", value_name = "FILE")]
+    migration_database_url_file: Option<PathBuf>,
+    /// Take back every migration newer than this version, instead; what those tables hold is lost
+    #[arg(long, value_name = "VERSION")]
+    undo_to: Option<i64>,
+}
+
+/// Why a service did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error(transparent)]
+    Assemble(Box<dyn Error + Send + Sync>),
+    #[error("{name} {addr}: {error}")]
+    Listen {
+        name: &'static str,
+        addr: std::net::SocketAddr,
+        error: io::Error,
+    },
+    #[error("the database cannot be served from: {0}")]
+    Database(String),
+    #[error(transparent)]
+    Migration(#[from] MigrationError),
+    #[error("serving failed: {0}")]
+    Serve(#[from] tonic::transport::Error),
+    #[error("the runtime cannot start: {0}")]
+    Runtime(io::Error),
+}
+
+/// The whole of a service's `main`: reads the command line and the environment, and does what they say.
+#[must_use]
+pub fn main<S: Application>() -> ExitCode {
+    let matches = Cli::<S::Args>::command()
+        .name(S::NAME)
+        .about(S::ABOUT)
+        .get_matches();
+    let cli = match Cli::<S::Args>::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    match execute::<S>(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(S::NAME, &error);
+            match error {
+                RunError::Config(_) | RunError::Tls(_) => ExitCode::from(EXIT_CONFIG),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the last word of a program that cannot start is for whoever started it"
+)]
+fn report(name: &str, error: &RunError) {
+    eprintln!("{name}: {error}");
+}
+
+fn execute<S: Application>(command: Command<S::Args>) -> Result<(), RunError> {
+    match command {
+        Command::CheckConfig(args) => {
+            let config = args.check::<S>()?;
+            Tls::load(config.tls_files)?;
+            Ok(())
+        }
+        Command::Migrate(args) => runtime()?.block_on(migrate::<S>(args)),
+        Command::Serve(args) => {
+            let config = args.check::<S>()?;
+            let runtime = runtime()?;
+            let served = runtime.block_on(serve::<S>(config));
+            // A hash that is being computed must not hold the process.
+            runtime.shutdown_timeout(Duration::from_millis(500));
+            served
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, RunError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(RunError::Runtime)
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "`migrate` is run by a person or a job, and says what it did"
+)]
+async fn migrate<S: Application>(args: MigrateArgs) -> Result<(), RunError> {
+    let mut problems = Problems::new();
+    let url = problems.secret(
+        "MIGRATION_DATABASE_URL",
+        args.migration_database_url.as_ref(),
+        args.migration_database_url_file.as_ref(),
+    );
+    let url = problems.finish(url)?;
+    match args.undo_to {
+        Some(version) => {
+            S::migrations().undo(&url, version).await?;
+            println!("schema {} is at version {version} or below", S::NAME);
+        }
+        None => println!(
+            "schema {} is at version {}",
+            S::NAME,
+            S::migrations().run(&url).await?
+        ),
+    }
+    Ok(())
+}
+
+async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), RunError> {
+    let _telemetry = telemetry::start(&config.telemetry, S::NAME)?;
+    let tls = Arc::new(Tls::load(config.tls_files)?);
+    let database = Database::new(&config.database).map_err(|error| RunError::Database(error.to_string()))?;
+    let stop = CancellationToken::new();
+    let parts = Parts {
+        database: Arc::new(database),
+        keys: Arc::new(KeySet::empty()),
+        tls: Arc::clone(&tls),
+        tokens: config.tokens,
+        clock: Clock::system(),
+        entropy: Entropy::system(),
+        tasks: TaskTracker::new(),
+        stop: stop.clone(),
+    };
+    let verifier = TokenVerifier::new(
+        parts.tokens.issuer.clone(),
+        parts.tokens.audience.clone(),
+        Arc::clone(&parts.keys),
+        parts.clock.clone(),
+    );
+    let server_config = ServerConfig {
+        requests: config.requests,
+        tls: Arc::clone(&tls),
+        verifier,
+        auth_mode: config.listeners.auth_mode,
+        clock: parts.clock.clone(),
+        entropy: parts.entropy.clone(),
+    };
+    // Every socket is open before anything is served, so that a taken port is found at once.
+    let listeners = config.listeners;
+    let api = bind("API_ADDR", listeners.api).await?;
+    let health_port = bind("HEALTH_ADDR", listeners.health).await?;
+    telemetry::serve_metrics(listeners.metrics)?;
+
+    let builder = ServerBuilder::new(server_config, S::DESCRIPTORS);
+    let server = S::assemble(config.own, &parts, builder)
+        .map_err(RunError::Assemble)?
+        .build()?;
+    let health = server.health().clone();
+    health.begin().await;
+    parts.tasks.spawn(tls.follow(stop.clone()));
+    parts.tasks.spawn(stop_when_told(stop.clone()));
+    tracing::info!(api = %listeners.api, health = %listeners.health, metrics = %listeners.metrics, "listening");
+
+    let readiness = Readiness {
+        database: Arc::clone(&parts.database),
+        newest: S::migrations().newest(),
+        environment: listeners.environment,
+        health: health.clone(),
+    };
+    let outcome = tokio::select! {
+        served = server.serve(api, stop.clone()) => served.map_err(RunError::from),
+        failed = health.serve(health_port) => failed.map_err(RunError::from),
+        refused = readiness.follow(stop.clone()) => Err(refused),
+    };
+    stop.cancel();
+    parts.tasks.close();
+    if timeout(Duration::from_secs(2), parts.tasks.wait()).await.is_err() {
+        tracing::warn!("background tasks did not stop in time");
+    }
+    let _ = timeout(Duration::from_secs(1), parts.database.close()).await;
+    tracing::info!("stopped");
+    outcome
+}
+
+async fn bind(name: &'static str, addr: std::net::SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(addr)
+        .await
+        .map_err(|error| RunError::Listen { name, addr, error })
+}
+
+async fn stop_when_told(stop: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be received: only SIGKILL will stop this process");
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: letting calls finish"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: letting calls finish"),
+        () = stop.cancelled() => {}
+    }
+    stop.cancel();
+}
+
+/// Whether the service can serve: its database was inspected, and answers.
+struct Readiness {
+    database: Arc<Database>,
+    newest: i64,
+    environment: Environment,
+    health: Health,
+}
+
+impl Readiness {
+    /// Keeps health up to date. Returns only when the database is one that must not be served from.
+    async fn follow(self, stop: CancellationToken) -> RunError {
+        self.health.alive().await;
+        let mut waiting = false;
+        loop {
+            match timeout(PING, self.inspect()).await {
+                Ok(Ok(())) => break,
+                Ok(Err(refused @ Inspected::Refused(_))) => return RunError::Database(refused.to_string()),
+                Ok(Err(Inspected::Unavailable(error))) if !waiting => {
+                    waiting = true;
+                    tracing::warn!(%error, "waiting for the database");
+                }
+                Ok(Err(Inspected::Unavailable(_))) | Err(_) => {}
+            }
+            sleep(READINESS_INTERVAL).await;
+        }
+        let mut ready = None;
+        loop {
+            if stop.is_cancelled() {
+                // The server tells health that it is stopping; it must not be told otherwise.
+                std::future::pending::<()>().await;
+            }
+            self.database.record_pool_use();
+            let answers = matches!(timeout(PING, self.database.ping()).await, Ok(Ok(())));
+            if ready != Some(answers) && !stop.is_cancelled() {
+                ready = Some(answers);
+                self.health.ready(answers).await;
+                if answers {
+                    tracing::info!("ready");
+                } else {
+                    tracing::warn!("not ready: the database does not answer");
+                }
+            }
+            sleep(READINESS_INTERVAL).await;
+        }
+    }
+
+    async fn inspect(&self) -> Result<(), Inspected> {
+        let findings = self
+            .database
+            .inspect(self.newest)
+            .await
+            .map_err(|error| Inspected::Unavailable(error.to_string()))?;
+        let mut refused = Vec::new();
+        for finding in findings {
+            match (finding.severity, self.environment) {
+                (Severity::RefusedInProduction, Environment::Development) => {
+                    tracing::warn!(%finding, "production would refuse this database");
+                }
+                _ => refused.push(finding.to_string()),
+            }
+        }
+        if refused.is_empty() {
+            Ok(())
+        } else {
+            Err(Inspected::Refused(refused.join("; ")))
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Inspected {
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0}")]
+    Unavailable(String),
+}

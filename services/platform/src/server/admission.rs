@@ -1,0 +1,197 @@
+//! Who calls, and whether they may: the RPC's declared access decides.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::{HeaderMap, header::AUTHORIZATION};
+use tonic::{
+    Status,
+    transport::server::{TcpConnectInfo, TlsConnectInfo},
+};
+use uuid::Uuid;
+
+use crate::{
+    access::{Access, AccessTable},
+    auth::{TokenVerifier, service_of},
+    call::{Call, Caller, ServiceName, User, UserId},
+    config::AuthMode,
+    deadline::Deadline,
+    failure::Failure,
+    reason::Reason,
+    tls::Tls,
+};
+
+/// What the log may say about a caller: which kind, and which service.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CallerKind {
+    pub(super) kind: &'static str,
+    pub(super) service: Option<ServiceName>,
+}
+
+#[derive(Clone)]
+pub(super) struct Admission {
+    access: AccessTable,
+    tls: Arc<Tls>,
+    verifier: Arc<TokenVerifier>,
+    auth_mode: AuthMode,
+}
+
+pub(super) async fn admit(State(admission): State<Admission>, mut request: Request, next: Next) -> Response {
+    let Some(rpc) = admission.access.find(request.uri().path()) else {
+        // There is no such RPC, as the router will say.
+        return next.run(request).await;
+    };
+    let service = admission.service(&request);
+    let mut kind = CallerKind {
+        kind: if service.is_some() { "service" } else { "anonymous" },
+        service,
+    };
+    let deadline = request.extensions().get::<Deadline>().copied();
+    let admitted = match deadline {
+        Some(deadline) => {
+            admission
+                .caller(rpc.access, kind.service.clone(), request.headers(), deadline)
+                .await
+        }
+        None => Err(Failure::internal("a call without a deadline")),
+    };
+    let mut response = match (admitted, deadline) {
+        (Ok(caller), Some(deadline)) => {
+            if caller.user.is_some() {
+                kind.kind = "user";
+            }
+            request.extensions_mut().insert(Call { caller, deadline });
+            next.run(request).await
+        }
+        (Err(failure), _) => Status::from(failure).into_http(),
+        (Ok(_), None) => Status::from(Failure::new(Reason::Internal)).into_http(),
+    };
+    response.extensions_mut().insert(kind);
+    response
+}
+
+impl Admission {
+    pub(super) fn new(
+        access: AccessTable,
+        tls: Arc<Tls>,
+        verifier: TokenVerifier,
+        auth_mode: AuthMode,
+    ) -> Self {
+        Self {
+            access,
+            tls,
+            verifier: Arc::new(verifier),
+            auth_mode,
+        }
+    }
+
+    /// Who calls, if `access` admits them.
+    async fn caller(
+        &self,
+        access: Access,
+        service: Option<ServiceName>,
+        headers: &HeaderMap,
+        deadline: Deadline,
+    ) -> Result<Caller, Failure> {
+        match access {
+            // A stale token must not keep anybody from signing in, so none is looked at.
+            Access::Anyone => Ok(Caller { user: None, service }),
+            Access::User => match self.user(headers, deadline).await? {
+                Some(user) => Ok(Caller {
+                    user: Some(user),
+                    service,
+                }),
+                None => Err(Failure::new(Reason::TokenInvalid).metadata("problem", "MISSING")),
+            },
+            Access::Service if service.is_some() => Ok(Caller { user: None, service }),
+            Access::UserOrService => match (self.user(headers, deadline).await?, service) {
+                (None, None) => Err(Failure::new(Reason::TokenInvalid).metadata("problem", "MISSING")),
+                (user, service) => Ok(Caller { user, service }),
+            },
+            Access::Service | Access::Unspecified => Err(Failure::new(Reason::AccessDenied)),
+        }
+    }
+
+    /// The service that the client certificate names, if it is one that may call.
+    fn service(&self, request: &Request) -> Option<ServiceName> {
+        let connection = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>()?;
+        service_of(&connection.peer_certs()?, &self.tls)
+    }
+
+    /// The person, if the call says that there is one.
+    async fn user(&self, headers: &HeaderMap, deadline: Deadline) -> Result<Option<User>, Failure> {
+        match self.auth_mode {
+            AuthMode::Token => match bearer(headers)? {
+                Some(token) => self.verifier.verify(token, deadline).await.map(Some),
+                None => Ok(None),
+            },
+            AuthMode::Local => match headers.get("x-user-id") {
+                Some(value) => {
+                    let id = value.to_str().ok().and_then(|value| Uuid::try_parse(value).ok());
+                    let id =
+                        id.ok_or_else(|| Failure::field("x-user-id", "NOT_A_UUID", "This has to be a UUID"))?;
+                    Ok(Some(User {
+                        id: UserId::new(id),
+                        session_id: None,
+                    }))
+                }
+                None => Ok(None),
+            },
+        }
+    }
+}
+
+/// The token of `authorization: Bearer <token>` (RFC 6750, section 2.1).
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
+    let malformed = || Failure::new(Reason::TokenInvalid).metadata("problem", "MALFORMED");
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(malformed());
+    }
+    let (scheme, token) = value
+        .to_str()
+        .ok()
+        .and_then(|value| value.split_once(' '))
+        .ok_or_else(malformed)?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(Some(token.trim()))
+    } else {
+        Err(malformed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(values: &[&'static str]) -> HeaderMap {
+        values
+            .iter()
+            .map(|value| (AUTHORIZATION, HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    #[test]
+    fn one_bearer_token_or_none() {
+        assert_eq!(bearer(&headers(&[])).unwrap(), None);
+        assert_eq!(bearer(&headers(&["Bearer abc"])).unwrap(), Some("abc"));
+        assert_eq!(bearer(&headers(&["bearer  abc"])).unwrap(), Some("abc"));
+        for wrong in [
+            vec!["Basic abc"],
+            vec!["abc"],
+            vec![""],
+            vec!["Bearer a", "Bearer b"],
+        ] {
+            assert!(bearer(&headers(&wrong)).is_err(), "{wrong:?}");
+        }
+    }
+}

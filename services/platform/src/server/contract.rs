@@ -1,0 +1,100 @@
+//! The error contract: every failure leaves with exactly one published reason, and with the id that finds its cause.
+//!
+//! Handlers and layers make complete statuses out of a [`Failure`]. tonic makes some of its own: for an RPC that does
+//! not exist, for bytes that are no message, for a message that is too large. Here they get their reason.
+
+use axum::{
+    body::{Body, Bytes},
+    extract::Request,
+    middleware::Next,
+    response::Response,
+};
+use http::HeaderMap;
+use http_body::Frame;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::{body::MappedBody, record::RequestId};
+use crate::{
+    failure::{Failure, Violation},
+    reason::{self, Reason},
+};
+
+pub(super) async fn complete(request: Request, next: Next) -> Response {
+    let id = request
+        .extensions()
+        .get::<RequestId>()
+        .map(|id| id.0.to_string())
+        .unwrap_or_default();
+    let mut response = next.run(request).await;
+    complete_headers(response.headers_mut(), &id);
+    response.map(|body| {
+        Body::new(MappedBody::new(body, move |frame: Frame<Bytes>| {
+            match frame.into_trailers() {
+                Ok(mut trailers) => {
+                    complete_headers(&mut trailers, &id);
+                    Frame::trailers(trailers)
+                }
+                Err(data) => data,
+            }
+        }))
+    })
+}
+
+/// A status lies in the headers of an answer that has nothing else, and in the trailers of every other.
+fn complete_headers(headers: &mut HeaderMap, request_id: &str) {
+    let Some(status) = Status::from_header_map(headers).filter(|status| status.code() != Code::Ok) else {
+        return;
+    };
+    let status = with_request_id(explained(status), request_id);
+    // It takes the place of what is there: code, message and details.
+    if let Err(error) = status.add_header(headers) {
+        tracing::error!(%error, "a status cannot be sent");
+    }
+}
+
+fn explained(status: Status) -> Status {
+    let known = status
+        .get_details_error_info()
+        .is_some_and(|info| info.domain == reason::DOMAIN);
+    if known {
+        return status;
+    }
+    tracing::debug!(code = ?status.code(), "a status without a reason");
+    explain(&status).into()
+}
+
+fn explain(status: &Status) -> Failure {
+    // tonic's own words, which hold sizes and positions and no content.
+    let message = status.message();
+    match status.code() {
+        Code::Unimplemented => Failure::new(Reason::Unimplemented),
+        Code::OutOfRange | Code::ResourceExhausted => Failure::new(Reason::MessageTooLarge),
+        Code::Internal if message.starts_with("Error ") => Failure::internal("an answer cannot be encoded"),
+        // All that is left are complaints about the bytes of the request.
+        Code::Internal | Code::InvalidArgument | Code::DataLoss => Failure::violations(
+            Reason::InvalidField,
+            vec![Violation::new(
+                "",
+                "MALFORMED",
+                "The request is no message of this RPC's type",
+            )],
+        ),
+        Code::Cancelled => Failure::new(Reason::Cancelled),
+        Code::DeadlineExceeded => Failure::new(Reason::Deadline),
+        Code::Unavailable => Failure::new(Reason::DependencyUnavailable),
+        Code::NotFound => Failure::new(Reason::NotFound),
+        _ => Failure::internal(format!("an answer with {:?} and without a reason", status.code())),
+    }
+}
+
+fn with_request_id(status: Status, request_id: &str) -> Status {
+    let mut details: ErrorDetails = status.get_error_details();
+    details.set_request_info(request_id, "");
+    Status::with_error_details_and_metadata(
+        status.code(),
+        status.message().to_owned(),
+        details,
+        status.metadata().clone(),
+    )
+}

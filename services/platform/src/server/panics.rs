@@ -1,0 +1,73 @@
+//! A panic is an answer: without this layer it resets the stream, and the caller is told nothing.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::Request,
+    middleware::Next,
+    response::Response,
+};
+use futures_util::FutureExt;
+use http::HeaderMap;
+use http_body::Frame;
+use tonic::Status;
+
+use crate::failure::Failure;
+
+pub(super) async fn guard(request: Request, next: Next) -> Response {
+    // A handler's state is its own or is made for sharing (pools, atomics), so nothing half-done is seen afterwards.
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response.map(|body| Body::new(GuardedBody { body: Some(body) })),
+        Err(_) => panicked().into_http(),
+    }
+}
+
+fn panicked() -> Status {
+    metrics::counter!("haven_panics_total").increment(1);
+    Failure::internal("a panic; the line before says where").into()
+}
+
+/// A stream that panics ends with a status.
+struct GuardedBody {
+    /// None once it has panicked.
+    body: Option<Body>,
+}
+
+impl http_body::Body for GuardedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        if let Ok(polled) = catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx))) {
+            return polled;
+        }
+        self.body = None;
+        let mut trailers = HeaderMap::new();
+        match panicked().add_header(&mut trailers) {
+            Ok(()) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            Err(status) => Poll::Ready(Some(Err(axum::Error::new(status)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body
+            .as_ref()
+            .map(http_body::Body::size_hint)
+            .unwrap_or_default()
+    }
+}

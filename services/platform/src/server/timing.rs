@@ -1,0 +1,110 @@
+//! The deadline of a call: its caller's, or the configured one.
+//!
+//! tonic answers CANCELLED for a unary call past its deadline, and lets a stream run on; here both end with
+//! DEADLINE_EXCEEDED.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::HeaderMap;
+use http_body::Frame;
+use tokio::time::{Sleep, sleep_until, timeout_at};
+use tonic::Status;
+
+use crate::{
+    deadline::{Deadline, parse_grpc_timeout, shave},
+    failure::Failure,
+    reason::Reason,
+};
+
+pub(super) async fn bound(State(default): State<Duration>, mut request: Request, next: Next) -> Response {
+    let timeout = match request.headers().get("grpc-timeout") {
+        None => default,
+        Some(value) => match value.to_str().ok().and_then(parse_grpc_timeout) {
+            Some(timeout) => shave(timeout),
+            None => {
+                let failure = Failure::field(
+                    "grpc-timeout",
+                    "MALFORMED",
+                    "The header is up to eight digits and a unit",
+                );
+                return Status::from(failure).into_http();
+            }
+        },
+    };
+    // No work for an answer that nobody waits for.
+    if timeout.is_zero() {
+        return passed().into_http();
+    }
+    let deadline = Deadline::after(timeout);
+    request.extensions_mut().insert(deadline);
+    match timeout_at(deadline.instant(), next.run(request)).await {
+        Ok(response) => {
+            let timer = Box::pin(sleep_until(deadline.instant()));
+            response.map(|body| {
+                Body::new(TimedBody {
+                    body: Some(body),
+                    timer,
+                })
+            })
+        }
+        Err(_) => passed().into_http(),
+    }
+}
+
+fn passed() -> Status {
+    Failure::new(Reason::Deadline).into()
+}
+
+/// A stream that ends with a status when its time is over.
+struct TimedBody {
+    /// None once the time is over.
+    body: Option<Body>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl http_body::Body for TimedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        if self.timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.body = None;
+        let mut trailers = HeaderMap::new();
+        match passed().add_header(&mut trailers) {
+            Ok(()) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            Err(status) => Poll::Ready(Some(Err(axum::Error::new(status)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body
+            .as_ref()
+            .map(http_body::Body::size_hint)
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,111 @@
+//! Logs, traces and metrics.
+
+use std::{panic, time::Duration};
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
+use opentelemetry::{global, trace::TracerProvider as _};
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig};
+use opentelemetry_sdk::{
+    Resource,
+    propagation::TraceContextPropagator,
+    trace::{Sampler, SdkTracerProvider},
+};
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::config::{LogFormat, Telemetry};
+
+/// Upper bounds in seconds: from a cached read to the longest deadline that anybody waits for.
+const SECONDS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+/// Keeps telemetry going; flushes what is left when the program ends.
+#[derive(Debug)]
+pub struct TelemetryGuard(SdkTracerProvider);
+
+/// Telemetry cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The collector's address cannot be used.
+    #[error("OTLP_ENDPOINT: {0}")]
+    Exporter(#[from] ExporterBuildError),
+    /// The address for metrics is taken, or there is a recorder already.
+    #[error("METRICS_ADDR {0}: {1}")]
+    Metrics(std::net::SocketAddr, BuildError),
+}
+
+/// Starts logs and traces for the whole process, and makes a panic a log line without its message.
+///
+/// Trace context comes in and goes out (W3C Trace Context) whether traces are exported or not.
+///
+/// # Errors
+///
+/// When the collector's address cannot be used.
+pub fn start(telemetry: &Telemetry, service: &'static str) -> Result<TelemetryGuard, TelemetryError> {
+    let resource = Resource::builder().with_service_name(service).build();
+    let provider = SdkTracerProvider::builder().with_resource(resource);
+    let provider = match &telemetry.otlp_endpoint {
+        Some(endpoint) => {
+            let exporter = SpanExporter::builder()
+                .with_tonic()
+                .with_endpoint(endpoint.to_string())
+                .with_timeout(Duration::from_secs(5))
+                .build()?;
+            provider.with_batch_exporter(exporter)
+        }
+        // Nobody reads them: record only what a caller already traces, so that its context goes on.
+        None => provider.with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff))),
+    };
+    let provider = provider.build();
+    global::set_text_map_propagator(TraceContextPropagator::new());
+
+    let filter = EnvFilter::try_new(&telemetry.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let format = tracing_subscriber::fmt::layer().with_target(false);
+    let format = match telemetry.format {
+        LogFormat::Json => format.json().flatten_event(true).with_current_span(false).boxed(),
+        LogFormat::Pretty => format.compact().boxed(),
+    };
+    let traces = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer(service))
+        .with_location(false);
+    // Another subscriber can be there already in a test; it stays.
+    let _ = tracing_subscriber::registry()
+        .with(traces.with_filter(traced()))
+        .with(format.with_filter(filter))
+        .try_init();
+    panic::set_hook(Box::new(log_panic));
+    Ok(TelemetryGuard(provider))
+}
+
+/// Spans of our own alone: those of hyper and h2 say nothing to whoever reads a trace.
+fn traced() -> EnvFilter {
+    EnvFilter::new("off,haven_platform=info,haven_identity=info,haven_data=info")
+}
+
+/// The message of a panic can hold what a person wrote, so only its place is logged.
+fn log_panic(panic: &panic::PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(place, "panicked");
+}
+
+/// Serves the metrics of the whole process at `addr` over HTTP, in Prometheus's text format.
+///
+/// # Errors
+///
+/// When the address is taken.
+pub fn serve_metrics(addr: std::net::SocketAddr) -> Result<(), TelemetryError> {
+    let failed = |error| TelemetryError::Metrics(addr, error);
+    PrometheusBuilder::new()
+        .with_http_listener(addr)
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
+        .map_err(failed)?
+        .install()
+        .map_err(failed)
+}
+
+impl Drop for TelemetryGuard {
+    fn drop(&mut self) {
+        // Nobody is left to tell.
+        let _ = self.0.shutdown_with_timeout(Duration::from_secs(2));
+    }
+}

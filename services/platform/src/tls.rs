@@ -1,0 +1,184 @@
+//! TLS, as a server and as a client, with certificates that are read again when they change on disk.
+//!
+//! tonic's TLS configuration is fixed when a server starts. Here each new connection, in or out, takes the
+//! configuration that is current, so that cert-manager can replace a certificate without a restart.
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::TlsFiles;
+
+/// How often the files are looked at.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// A service's certificate, and whom it trusts.
+pub struct Tls {
+    files: TlsFiles,
+    current: ArcSwap<Current>,
+}
+
+struct Current {
+    contents: Contents,
+    server: Arc<ServerConfig>,
+    client: Arc<ClientConfig>,
+}
+
+#[derive(PartialEq)]
+struct Contents {
+    cert: Vec<u8>,
+    key: zeroize::Zeroizing<Vec<u8>>,
+    ca: Vec<u8>,
+}
+
+/// Why the files cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("cannot read {0}: {1}")]
+    Read(String, io::Error),
+    /// A file does not hold what it has to.
+    #[error("{0}: {1}")]
+    Pem(String, rustls::pki_types::pem::Error),
+    /// They do not fit together.
+    #[error("the certificate, its key and the authorities cannot be used: {0}")]
+    Unusable(String),
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    ///
+    /// When one is missing or wrong, or they do not fit together.
+    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
+        let contents = Contents::read(&files)?;
+        let current = ArcSwap::from_pointee(contents.build(&files)?);
+        Ok(Self { files, current })
+    }
+
+    /// What a new connection from a client uses.
+    #[must_use]
+    pub fn server(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.load().server)
+    }
+
+    /// What a new connection to a server uses.
+    #[must_use]
+    pub fn client(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.current.load().client)
+    }
+
+    /// Whether a client certificate's name is one of a service that may call.
+    pub(crate) fn allows(&self, name: &str) -> bool {
+        self.files.allowed_services.contains(name)
+    }
+
+    /// Reads the files again whenever they change, until `stop`. While they cannot be used, what was read before stays.
+    pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
+        let mut complained = false;
+        while stop
+            .run_until_cancelled(tokio::time::sleep(INTERVAL))
+            .await
+            .is_some()
+        {
+            match self.reload() {
+                Ok(true) => tracing::info!("certificates were replaced"),
+                Ok(false) => complained = false,
+                Err(error) if !complained => {
+                    complained = true;
+                    tracing::error!(%error, "new certificates cannot be used; the old ones stay");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn reload(&self) -> Result<bool, TlsError> {
+        let contents = Contents::read(&self.files)?;
+        if contents == self.current.load().contents {
+            return Ok(false);
+        }
+        self.current.store(Arc::new(contents.build(&self.files)?));
+        Ok(true)
+    }
+}
+
+impl Contents {
+    fn read(files: &TlsFiles) -> Result<Self, TlsError> {
+        let read = |path: &std::path::Path| {
+            std::fs::read(path).map_err(|error| TlsError::Read(path.display().to_string(), error))
+        };
+        Ok(Self {
+            cert: read(&files.cert)?,
+            key: read(&files.key)?.into(),
+            ca: read(&files.ca)?,
+        })
+    }
+
+    fn build(self, files: &TlsFiles) -> Result<Current, TlsError> {
+        let pem = |path: &std::path::Path| {
+            let path = path.display().to_string();
+            move |error| TlsError::Pem(path, error)
+        };
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(&self.cert)
+            .collect::<Result<_, _>>()
+            .map_err(pem(&files.cert))?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(pem(&files.key))?;
+        let mut roots = RootCertStore::empty();
+        for authority in CertificateDer::pem_slice_iter(&self.ca) {
+            roots.add(authority.map_err(pem(&files.ca))?).map_err(unusable)?;
+        }
+        let (roots, provider) = (Arc::new(roots), provider());
+
+        // A certificate is optional: people come with a token alone. One that is shown has to be good.
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()
+            .map_err(unusable)?;
+        let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain.clone(), key.clone_key())
+            .map_err(unusable)?;
+        server.alpn_protocols = vec![b"h2".to_vec()];
+
+        let mut client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .map_err(unusable)?;
+        client.alpn_protocols = vec![b"h2".to_vec()];
+
+        Ok(Current {
+            contents: self,
+            server: Arc::new(server),
+            client: Arc::new(client),
+        })
+    }
+}
+
+fn unusable(error: impl fmt::Display) -> TlsError {
+    TlsError::Unusable(error.to_string())
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}
