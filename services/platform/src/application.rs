@@ -119,6 +119,7 @@ impl<A: Args> ServeArgs<A> {
         let tls_files = self.tls.check(&mut problems);
         let tokens = self.tokens.check(&mut problems);
         let database = self.postgres.check(&mut problems, S::NAME);
+        let requests = self.requests.check(&mut problems);
         let telemetry = self.telemetry.check(&mut problems);
         let own = S::check(&self.own, &mut problems);
         let config = (|| {
@@ -127,7 +128,7 @@ impl<A: Args> ServeArgs<A> {
                 tls_files: tls_files?,
                 tokens: tokens?,
                 database: database?,
-                requests: self.requests.settings(),
+                requests: requests?,
                 telemetry: telemetry?,
                 own: own?,
             })

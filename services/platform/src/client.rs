@@ -24,11 +24,8 @@ use crate::{deadline::Deadline, tls::Tls};
 ///
 /// When the URL has no host or is not `https`.
 pub fn channel(url: &Uri, tls: Arc<Tls>) -> Result<Channel, ChannelError> {
-    let host = url
-        .host()
-        .filter(|_| url.scheme_str() == Some("https"))
-        .ok_or(ChannelError)?;
-    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| ChannelError)?;
+    let name = check(url)?;
+    let host = url.host().ok_or(ChannelError)?;
     let address = format!("{host}:{}", url.port_u16().unwrap_or(443));
     // tonic takes `https` for its own TLS, which cannot change certificates; ours is in the connector.
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| ChannelError)?;
@@ -52,6 +49,15 @@ pub fn channel(url: &Uri, tls: Arc<Tls>) -> Result<Channel, ChannelError> {
         }
     });
     Ok(endpoint.connect_with_connector_lazy(connector))
+}
+
+/// The name that the certificate of the service at `url` has to hold.
+pub(crate) fn check(url: &Uri) -> Result<ServerName<'static>, ChannelError> {
+    let host = url
+        .host()
+        .filter(|_| url.scheme_str() == Some("https"))
+        .ok_or(ChannelError)?;
+    ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| ChannelError)
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -103,13 +103,22 @@ enum RunError {
 /// The whole of a service's `main`: reads the command line and the environment, and does what they say.
 #[must_use]
 pub fn main<S: Application>() -> ExitCode {
-    let matches = Cli::<S::Args>::command()
-        .name(S::NAME)
-        .about(S::ABOUT)
-        .get_matches();
-    let cli = match Cli::<S::Args>::from_arg_matches(&matches) {
+    let command = Cli::<S::Args>::command().name(S::NAME).about(S::ABOUT);
+    let parsed = command
+        .try_get_matches()
+        .and_then(|matches| Cli::<S::Args>::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => error.exit(),
+        Err(error) => {
+            // Where nothing can be printed, nobody is told.
+            let _ = error.print();
+            // `--help` and `--version` end here too, and are no error.
+            return if error.use_stderr() {
+                ExitCode::from(EXIT_CONFIG)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
     };
     match execute::<S>(cli.command) {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use chrono::{DateTime, SubsecRound, Utc};
+use prost_types::Timestamp;
 
 /// Tells the time of day.
 ///
@@ -31,6 +32,17 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         (self.0)().trunc_subsecs(6)
+    }
+}
+
+/// `time` as it goes over the wire.
+#[must_use]
+pub fn timestamp(time: DateTime<Utc>) -> Timestamp {
+    // Below 1,000,000,000 but in a leap second, which Postgres does not know.
+    let nanos = time.timestamp_subsec_nanos().min(999_999_999);
+    Timestamp {
+        seconds: time.timestamp(),
+        nanos: i32::try_from(nanos).unwrap_or_default(),
     }
 }
 

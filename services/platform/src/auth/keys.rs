@@ -1,6 +1,11 @@
 //! The public keys that verify access tokens.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::DecodingKey;
@@ -31,7 +36,8 @@ pub struct VerifyingKey {
 #[derive(Debug)]
 pub struct KeySet {
     keys: ArcSwap<HashMap<String, VerifyingKey>>,
-    replaced: watch::Sender<Option<Instant>>,
+    replaced: watch::Sender<()>,
+    asked: Mutex<Option<Instant>>,
     wanted: Notify,
 }
 
@@ -56,7 +62,7 @@ impl VerifyingKey {
     ///
     /// # Errors
     ///
-    /// When that is no point.
+    /// When they are not base64url. Whether they are a point on the curve is seen when a token is verified.
     pub fn from_coordinates(id: &str, x: &str, y: &str) -> Result<Self, jsonwebtoken::errors::Error> {
         Ok(Self {
             id: id.to_owned(),
@@ -79,7 +85,8 @@ impl KeySet {
     pub fn empty() -> Self {
         Self {
             keys: ArcSwap::default(),
-            replaced: watch::Sender::new(None),
+            replaced: watch::Sender::new(()),
+            asked: Mutex::new(None),
             wanted: Notify::new(),
         }
     }
@@ -88,7 +95,7 @@ impl KeySet {
     pub fn replace(&self, keys: impl IntoIterator<Item = VerifyingKey>) {
         let keys: HashMap<_, _> = keys.into_iter().map(|key| (key.id.clone(), key)).collect();
         self.keys.store(Arc::new(keys));
-        self.replaced.send_replace(Some(Instant::now()));
+        self.replaced.send_replace(());
     }
 
     /// For whoever fills the set.
@@ -102,17 +109,32 @@ impl KeySet {
             return Found::Key(key.clone());
         }
         let mut replaced = self.replaced.subscribe();
-        let last = *replaced.borrow_and_update();
-        if last.is_none_or(|last| last.elapsed() >= PATIENCE) {
-            self.wanted.notify_one();
+        // Another call may have got them between the look and the subscription.
+        if !self.keys.load().contains_key(id) {
+            let until = (self.ask() + WAIT).min(deadline.instant());
             // Whether keys came or the wait is over, what counts is what is there now.
-            let _ = timeout_at(deadline.at_most(WAIT).instant(), replaced.changed()).await;
+            let _ = timeout_at(until, replaced.changed()).await;
         }
         let keys = self.keys.load();
         match keys.get(id) {
             Some(key) => Found::Key(key.clone()),
             None if keys.is_empty() => Found::NoKeys,
             None => Found::Unknown,
+        }
+    }
+
+    /// When the keys were last asked for: now, unless that was a moment ago. While identity is down, calls with unknown
+    /// keys wait together, and then no more of them for a while.
+    fn ask(&self) -> Instant {
+        let now = Instant::now();
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        match *asked {
+            Some(before) if now.duration_since(before) < PATIENCE => before,
+            _ => {
+                *asked = Some(now);
+                self.wanted.notify_one();
+                now
+            }
         }
     }
 }
@@ -138,9 +160,6 @@ mod tests {
     #[tokio::test]
     async fn an_unknown_key_is_asked_for_and_then_not_for_a_while() {
         let keys = Arc::new(KeySet::empty());
-        let nobody_fills = keys.find("k1", Deadline::after(Duration::from_millis(20))).await;
-        assert!(matches!(nobody_fills, Found::NoKeys));
-
         let filler = Arc::clone(&keys);
         tokio::spawn(async move {
             filler.wanted().notified().await;
@@ -148,11 +167,20 @@ mod tests {
         });
         assert!(matches!(keys.find("k1", soon()).await, Found::Key(_)));
 
+        // Nobody fills it any more: calls wait together for what was asked for, and then not at all.
         let before = Instant::now();
         assert!(matches!(keys.find("k2", soon()).await, Found::Unknown));
-        assert!(
-            before.elapsed() < WAIT / 2,
-            "they were replaced a moment ago: no reason to wait"
-        );
+        assert!(before.elapsed() <= WAIT + WAIT / 4);
+        let before = Instant::now();
+        assert!(matches!(keys.find("k2", soon()).await, Found::Unknown));
+        assert!(before.elapsed() < WAIT / 4, "{:?}", before.elapsed());
+    }
+
+    #[tokio::test]
+    async fn without_any_keys_that_is_what_it_says() {
+        let nobody_fills = KeySet::empty()
+            .find("k1", Deadline::after(Duration::from_millis(20)))
+            .await;
+        assert!(matches!(nobody_fills, Found::NoKeys));
     }
 }

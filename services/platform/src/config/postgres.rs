@@ -24,14 +24,25 @@ pub struct PostgresArgs {
     #[arg(long, env = "WORKER_DATABASE_URL_FILE", value_name = "FILE")]
     pub worker_database_url_file: Option<PathBuf>,
     /// At most how many connections for people's requests [default: four a core]
-    #[arg(long, env = "DATABASE_POOL_SIZE", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub database_pool_size: Option<u32>,
+    #[arg(
+        long,
+        env = "DATABASE_POOL_SIZE",
+        value_name = "N",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub database_pool_size: String,
     /// At most how many connections for the service's own work
-    #[arg(long, env = "WORKER_POOL_SIZE", value_name = "N", default_value = "4", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub worker_pool_size: u32,
+    #[arg(long, env = "WORKER_POOL_SIZE", value_name = "N", default_value = "4")]
+    pub worker_pool_size: String,
     /// What stands between the service and Postgres: `transaction` for a pooler in transaction mode
-    #[arg(long, env = "DATABASE_POOLER", value_enum, default_value = "session")]
-    pub database_pooler: Pooler,
+    #[arg(
+        long,
+        env = "DATABASE_POOLER",
+        value_name = "session|transaction",
+        default_value = "session"
+    )]
+    pub database_pooler: String,
 }
 
 impl PostgresArgs {
@@ -51,14 +62,24 @@ impl PostgresArgs {
             &self.worker_database_url,
             &self.worker_database_url_file,
         );
-        let cores = available_parallelism().map_or(2, |cores| u32::try_from(cores.get()).unwrap_or(2));
+        let app_connections = match self.database_pool_size.as_str() {
+            "" => Some(default_connections()),
+            size => problems.number("DATABASE_POOL_SIZE", size, 1..=1000),
+        };
+        let worker_connections = problems.number("WORKER_POOL_SIZE", &self.worker_pool_size, 1..=1000);
+        let pooler: Option<Pooler> = problems.one_of("DATABASE_POOLER", &self.database_pooler);
         Some(DatabaseConfig {
             schema,
             app_url: app_url?,
             worker_url: worker_url?,
-            app_connections: self.database_pool_size.unwrap_or(cores * 4),
-            worker_connections: self.worker_pool_size,
-            pooler: self.database_pooler,
+            app_connections: app_connections?,
+            worker_connections: worker_connections?,
+            pooler: pooler?,
         })
     }
+}
+
+/// Small, and by cores: more connections than that read slower, not faster.
+fn default_connections() -> u32 {
+    available_parallelism().map_or(8, |cores| u32::try_from(cores.get() * 4).unwrap_or(8))
 }

@@ -1,8 +1,12 @@
 //! Collects everything that is wrong with the configuration.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
+use clap::{ValueEnum, builder::PossibleValue};
+use http::Uri;
 use secrecy::SecretString;
+
+use crate::client;
 
 /// What is missing or wrong so far.
 #[derive(Debug, Default)]
@@ -37,6 +41,42 @@ impl Problems {
             .parse()
             .map_err(|error| self.add(name, format!("cannot be {value:?}: {error}")))
             .ok()
+    }
+
+    /// `value` as one of an enum's names.
+    pub fn one_of<T: ValueEnum>(&mut self, name: &str, value: &str) -> Option<T> {
+        let found = T::from_str(value, false).ok();
+        if found.is_none() {
+            let names: Vec<_> = T::value_variants()
+                .iter()
+                .filter_map(ValueEnum::to_possible_value)
+                .collect();
+            let names: Vec<_> = names.iter().map(PossibleValue::get_name).collect();
+            self.add(
+                name,
+                format_args!("cannot be {value:?}: it is one of {}", names.join(", ")),
+            );
+        }
+        found
+    }
+
+    /// `value` as a whole number within `range`.
+    pub fn number(&mut self, name: &str, value: &str, range: RangeInclusive<u32>) -> Option<u32> {
+        let found = value.parse().ok().filter(|number| range.contains(number));
+        if found.is_none() {
+            let (from, to) = (range.start(), range.end());
+            self.add(
+                name,
+                format_args!("cannot be {value:?}: it is a whole number from {from} to {to}"),
+            );
+        }
+        found
+    }
+
+    /// `value` as the URL of another service: `https://host:port`.
+    pub fn service_url(&mut self, name: &str, value: &str) -> Option<Uri> {
+        let url: Uri = self.parse(name, value)?;
+        self.take(name, client::check(&url).map(|_| url.clone()))
     }
 
     /// `value`, when `result` has one; its error is a problem.

@@ -8,13 +8,19 @@ use super::Problems;
 #[derive(Args, Clone, Debug)]
 pub struct TelemetryArgs {
     /// How log lines look
-    #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
-    pub log_format: LogFormat,
+    #[arg(long, env = "LOG_FORMAT", value_name = "json|pretty", default_value = "json")]
+    pub log_format: String,
     /// Which log lines there are: a level, or directives such as `info,haven_platform=debug`
     #[arg(long, env = "LOG_FILTER", value_name = "FILTER", default_value = "info")]
     pub log_filter: String,
     /// Where traces go: the gRPC endpoint of an OpenTelemetry collector [default: nowhere]
-    #[arg(long, env = "OTLP_ENDPOINT", value_name = "URL", default_value = "")]
+    #[arg(
+        long,
+        env = "OTLP_ENDPOINT",
+        value_name = "URL",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub otlp_endpoint: String,
 }
 
@@ -44,12 +50,13 @@ impl TelemetryArgs {
         if let Err(error) = self.log_filter.parse::<tracing_subscriber::EnvFilter>() {
             problems.add("LOG_FILTER", error);
         }
+        let format = problems.one_of("LOG_FORMAT", &self.log_format);
         let otlp_endpoint = match self.otlp_endpoint.as_str() {
             "" => None,
             url => Some(problems.parse("OTLP_ENDPOINT", url)?),
         };
         Some(Telemetry {
-            format: self.log_format,
+            format: format?,
             filter: self.log_filter.clone(),
             otlp_endpoint,
         })

@@ -10,14 +10,14 @@ use super::Problems;
 #[derive(Args, Clone, Debug)]
 pub struct TlsArgs {
     /// The service's certificate and its chain, PEM. Used as a server and as a client; read again when it changes
-    #[arg(long, env = "TLS_CERT_FILE", value_name = "FILE", default_value = "")]
-    pub tls_cert_file: PathBuf,
+    #[arg(long, env = "TLS_CERT_FILE", value_name = "FILE")]
+    pub tls_cert_file: Option<PathBuf>,
     /// The certificate's private key, PEM
-    #[arg(long, env = "TLS_KEY_FILE", value_name = "FILE", default_value = "")]
-    pub tls_key_file: PathBuf,
+    #[arg(long, env = "TLS_KEY_FILE", value_name = "FILE")]
+    pub tls_key_file: Option<PathBuf>,
     /// The authorities whose certificates are trusted, of servers and of clients, PEM
-    #[arg(long, env = "TLS_CA_FILE", value_name = "FILE", default_value = "")]
-    pub tls_ca_file: PathBuf,
+    #[arg(long, env = "TLS_CA_FILE", value_name = "FILE")]
+    pub tls_ca_file: Option<PathBuf>,
     /// The services that may call: subject alternative names of client certificates (DNS names or URIs)
     #[arg(long, env = "ALLOWED_SERVICES", value_name = "SAN,…", value_delimiter = ',')]
     pub allowed_services: Vec<String>,
@@ -39,27 +39,32 @@ pub struct TlsFiles {
 impl TlsArgs {
     /// Checks the flags; whether the files hold what they should is seen when they are loaded.
     pub fn check(&self, problems: &mut Problems) -> Option<TlsFiles> {
-        for (name, path) in [
-            ("TLS_CERT_FILE", &self.tls_cert_file),
-            ("TLS_KEY_FILE", &self.tls_key_file),
-            ("TLS_CA_FILE", &self.tls_ca_file),
-        ] {
-            if path.as_os_str().is_empty() {
+        let mut file = |name, path: &Option<PathBuf>| {
+            let Some(path) = path else {
                 problems.add(name, "is missing");
-            } else if let Err(error) = std::fs::File::open(path) {
-                problems.add(name, format_args!("cannot read {}: {error}", path.display()));
-            }
-        }
+                return None;
+            };
+            problems.take(
+                name,
+                std::fs::File::open(path)
+                    .map(|_| path.clone())
+                    .map_err(|error| format!("cannot read {}: {error}", path.display())),
+            )
+        };
+        let cert = file("TLS_CERT_FILE", &self.tls_cert_file);
+        let key = file("TLS_KEY_FILE", &self.tls_key_file);
+        let ca = file("TLS_CA_FILE", &self.tls_ca_file);
+        let allowed_services = self
+            .allowed_services
+            .iter()
+            .filter(|name| !name.is_empty())
+            .cloned()
+            .collect();
         Some(TlsFiles {
-            cert: self.tls_cert_file.clone(),
-            key: self.tls_key_file.clone(),
-            ca: self.tls_ca_file.clone(),
-            allowed_services: self
-                .allowed_services
-                .iter()
-                .filter(|name| !name.is_empty())
-                .cloned()
-                .collect(),
+            cert: cert?,
+            key: key?,
+            ca: ca?,
+            allowed_services,
         })
     }
 }

@@ -207,6 +207,10 @@ impl fmt::Debug for Database {
     }
 }
 
+/// How long a call waits for a connection: longer than a burst, and shorter than anybody's patience with a database that
+/// is down.
+const ACQUIRE: Duration = Duration::from_secs(2);
+
 /// Whether that is a URL that sqlx understands. Its own error would repeat the text, password and all.
 pub(crate) fn is_url(url: &SecretString) -> bool {
     url.expose_secret().starts_with("postgres") && url.expose_secret().parse::<PgConnectOptions>().is_ok()
@@ -222,7 +226,7 @@ fn pool(url: &SecretString, connections: u32) -> Result<PgPool, DbError> {
     let options = options.disable_statement_logging();
     Ok(PgPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(Duration::from_secs(5))
+        .acquire_timeout(ACQUIRE)
         .max_lifetime(Duration::from_secs(30 * 60))
         .test_before_acquire(false)
         .connect_lazy_with(options))

@@ -108,3 +108,26 @@ impl http_body::Body for TimedBody {
             .unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, middleware::from_fn_with_state};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    /// Not through a client: every one has a timer of its own, which would answer first.
+    #[tokio::test]
+    async fn no_work_is_begun_for_a_deadline_that_has_passed() {
+        let router = Router::new()
+            .fallback(|| async { Err::<(), &str>("the handler was called") })
+            .layer(from_fn_with_state(Duration::from_secs(1), bound));
+        let request = Request::builder()
+            .header("grpc-timeout", "1n")
+            .body(Body::empty())
+            .unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        let status = Status::from_header_map(response.headers()).unwrap();
+        assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+    }
+}
