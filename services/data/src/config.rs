@@ -1,0 +1,91 @@
+//! What the data service needs beside what every service needs.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use haven_platform::config::{Problems, keyed_secrets};
+use secrecy::SecretString;
+use tonic::transport::Uri;
+
+use crate::domain::key_ring::KeyRing;
+
+/// The flags.
+#[derive(Args, Clone, Debug)]
+pub struct DataArgs {
+    /// Where identity is: it says which keys verify access tokens
+    #[arg(
+        long,
+        env = "IDENTITY_URL",
+        value_name = "URL",
+        default_value = "https://localhost:50051"
+    )]
+    pub identity_url: String,
+    /// The keys for what people write: `id:fernet-key,…`. The first seals; all open, so keep the old ones
+    #[arg(long, env = "MESSAGE_KEYS", value_name = "ID:KEY,…", hide_env_values = true)]
+    pub message_keys: Option<SecretString>,
+    /// A file that holds MESSAGE_KEYS
+    #[arg(long, env = "MESSAGE_KEYS_FILE", value_name = "FILE")]
+    pub message_keys_file: Option<PathBuf>,
+}
+
+/// The data service's own configuration, checked.
+#[derive(Debug)]
+pub struct DataConfig {
+    /// Where identity is.
+    pub identity_url: Uri,
+    /// The keys for what people write.
+    pub message_keys: KeyRing,
+}
+
+impl DataArgs {
+    /// Checks the flags.
+    pub fn check(&self, problems: &mut Problems) -> Option<DataConfig> {
+        let identity_url = problems.service_url("IDENTITY_URL", &self.identity_url);
+        let keys = problems.secret(
+            "MESSAGE_KEYS",
+            self.message_keys.as_ref(),
+            self.message_keys_file.as_ref(),
+        );
+        let keys = keys.and_then(|keys| problems.take("MESSAGE_KEYS", keyed_secrets(&keys)));
+        let keys = keys.and_then(|keys| problems.take("MESSAGE_KEYS", KeyRing::new(&keys)));
+        Some(DataConfig {
+            identity_url: identity_url?,
+            message_keys: keys?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(identity_url: &str, message_keys: Option<&str>) -> Result<DataConfig, String> {
+        let args = DataArgs {
+            identity_url: identity_url.into(),
+            message_keys: message_keys.map(Into::into),
+            message_keys_file: None,
+        };
+        let mut problems = Problems::new();
+        let config = args.check(&mut problems);
+        problems.finish(config).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn everything_wrong_is_reported_at_once_and_no_key_is_shown() {
+        let problems = check("no url", Some("k1:canary")).unwrap_err();
+        assert!(problems.contains("IDENTITY_URL"), "{problems}");
+        assert!(problems.contains("MESSAGE_KEYS"), "{problems}");
+        assert!(!problems.contains("canary"), "{problems}");
+    }
+
+    #[test]
+    fn keys_have_to_be_there() {
+        assert!(
+            check("https://localhost:1", None)
+                .unwrap_err()
+                .contains("MESSAGE_KEYS: is missing")
+        );
+        let key = "k1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+        assert!(check("https://localhost:1", Some(key)).is_ok());
+    }
+}

@@ -1,0 +1,89 @@
+//! The one form that all spellings of an address have.
+
+use icu_properties::{
+    CodePointMapData, CodePointSetData,
+    props::{DefaultIgnorableCodePoint, GeneralCategory},
+};
+use idna::{
+    AsciiDenyList,
+    uts46::{DnsLength, Hyphens, Uts46},
+};
+use precis_profiles::{UsernameCaseMapped, precis_core::profile::PrecisFastInvocation};
+use unicode_normalization::UnicodeNormalization;
+
+use super::{EmailViolation, MAX_LOCAL_OCTETS};
+
+/// What an atom may hold beside letters and digits (RFC 5322, section 3.2.3).
+const ATOM_SPECIALS: &str = "!#$%&'*+-/=?^_`{|}~";
+
+/// Controls, format characters (zero-width ones and those that change the direction of text among them), separators,
+/// and whatever else Unicode has a renderer leave out.
+pub(super) fn is_invisible(c: char) -> bool {
+    use GeneralCategory as G;
+    let category = CodePointMapData::<GeneralCategory>::new().get(c);
+    matches!(
+        category,
+        G::Control | G::Format | G::LineSeparator | G::ParagraphSeparator | G::SpaceSeparator
+    ) || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+}
+
+/// The canonical form of what is before the @: NFKC, and PRECIS's UsernameCaseMapped (RFC 8265, section 3.3).
+pub(super) fn local_part(entered: &str, violations: &mut Vec<EmailViolation>) -> Option<String> {
+    use EmailViolation as V;
+    if entered.is_empty() {
+        violations.push(V::LocalPartEmpty);
+        return None;
+    }
+    let folded: String = entered.nfkc().collect();
+    if folded.split('.').any(str::is_empty) {
+        violations.push(V::LocalPartDots);
+    }
+    let Some(canonical) = case_mapped(&folded) else {
+        violations.push(V::LocalPartCharacter);
+        return None;
+    };
+    if entered.len().max(canonical.len()) > MAX_LOCAL_OCTETS {
+        violations.push(V::LocalPartTooLong);
+    }
+    Some(canonical)
+}
+
+/// Done twice, because PRECIS's tables know fewer letters than case mapping does: an upper-case letter that they allow can
+/// have a lower-case one that they do not.
+fn case_mapped(local: &str) -> Option<String> {
+    let once = local
+        .chars()
+        .all(is_atom_character)
+        .then(|| UsernameCaseMapped::enforce(local).ok())??;
+    let twice = UsernameCaseMapped::enforce(once.as_ref()).ok()?;
+    (once == twice).then(|| once.into_owned())
+}
+
+/// Beyond ASCII (RFC 6532), PRECIS decides.
+fn is_atom_character(c: char) -> bool {
+    !c.is_ascii() || c == '.' || c.is_ascii_alphanumeric() || ATOM_SPECIALS.contains(c)
+}
+
+/// The canonical form of the domain: IDNA's ASCII form (UTS #46, non-transitional).
+pub(super) fn domain(entered: &str, violations: &mut Vec<EmailViolation>) -> Option<String> {
+    use EmailViolation as V;
+    let ascii = Uts46::new().to_ascii(
+        entered.as_bytes(),
+        AsciiDenyList::STD3,
+        Hyphens::CheckFirstLast,
+        DnsLength::Verify,
+    );
+    let Ok(domain) = ascii else {
+        violations.push(V::DomainInvalid);
+        return None;
+    };
+    match domain.rsplit_once('.') {
+        None => violations.push(V::DomainWithoutDot),
+        // No top-level domain is a number: this is an IP address, which would need brackets and is refused as they are.
+        Some((_, top)) if top.bytes().all(|octet| octet.is_ascii_digit()) => {
+            violations.push(V::DomainInvalid)
+        }
+        Some(_) => {}
+    }
+    Some(domain.into_owned())
+}

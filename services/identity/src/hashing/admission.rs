@@ -1,0 +1,298 @@
+//! Who may hash, when, and in which memory.
+//!
+//! A hash keeps one core busy and fills 19 MiB. More at once than there are cores would finish none of them sooner and take
+//! memory without a bound, so whoever is one too many waits; and whoever would wait for longer than its caller does is
+//! turned away before it costs anything.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use haven_platform::deadline::Deadline;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::{JoinError, spawn_blocking},
+    time::timeout_at,
+};
+
+use super::{memory::Memory, pace::Pace};
+
+/// What a caller still has to do after hashing: a transaction, and the answer, on cores that are busy.
+const RESERVE: Duration = Duration::from_millis(50);
+
+/// The queue for the machine's cores. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Admission(Arc<Queue>);
+
+#[derive(Debug)]
+struct Queue {
+    turns: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    pace: Pace,
+    /// Memory of turns that ended. A fresh 19 MiB would cost a page fault for every 4 KiB of it.
+    spare: Mutex<Vec<Memory>>,
+}
+
+/// A turn to compute. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Slot {
+    queue: Arc<Queue>,
+    began: Instant,
+    memory: Memory,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// There is no turn before the deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no turn to hash before the deadline")]
+pub struct Overloaded {
+    /// How long the queue is now.
+    pub retry_after: Duration,
+}
+
+// === impl Admission ===
+
+impl Admission {
+    /// A queue for `cores` at once.
+    #[must_use]
+    pub fn new(cores: NonZeroUsize) -> Self {
+        let cores = cores.get();
+        Self(Arc::new(Queue {
+            turns: Arc::new(Semaphore::new(cores)),
+            waiting: AtomicUsize::new(0),
+            pace: Pace::new(cores),
+            spare: Mutex::default(),
+        }))
+    }
+
+    /// Waits for a turn, in the order of arrival.
+    ///
+    /// # Errors
+    ///
+    /// [`Overloaded`], at once, when the queue is too long to compute and to answer before `deadline`; or later, when it
+    /// proves to be.
+    pub async fn admit(&self, deadline: Deadline) -> Result<Slot, Overloaded> {
+        let queue = &self.0;
+        let place = Place::take(queue);
+        let turn = queue.pace.turn();
+        let wait = queue.wait(place.ahead);
+        let overloaded = Overloaded {
+            retry_after: wait.max(turn),
+        };
+        let latest_start = deadline.instant().checked_sub(turn + RESERVE).ok_or(overloaded)?;
+        if deadline.remaining() < wait + turn + RESERVE {
+            return Err(overloaded);
+        }
+        match timeout_at(latest_start, queue.turns.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => {
+                let memory = queue.spare().pop().unwrap_or_default();
+                metrics::gauge!("haven_hash_running").increment(1.0);
+                Ok(Slot {
+                    queue: queue.clone(),
+                    began: Instant::now(),
+                    memory,
+                    _permit: permit,
+                })
+            }
+            // The semaphore is never closed; a turn that cannot come is none.
+            Ok(Err(_)) | Err(_) => Err(overloaded),
+        }
+    }
+}
+
+/// Says what the metrics of this file mean, for whoever scrapes them.
+pub fn describe_metrics() {
+    use metrics::Unit;
+    metrics::describe_gauge!(
+        "haven_hash_queue_waiting",
+        Unit::Count,
+        "Calls that wait for a turn to hash"
+    );
+    metrics::describe_gauge!(
+        "haven_hash_running",
+        Unit::Count,
+        "Turns to hash that are running"
+    );
+    metrics::describe_histogram!(
+        "haven_hash_seconds",
+        Unit::Seconds,
+        "How long a turn to hash took"
+    );
+    metrics::describe_counter!(
+        "haven_hash_outdated_total",
+        Unit::Count,
+        "Sign-ins with a hash whose parameters or pepper are not today's"
+    );
+    metrics::gauge!("haven_hash_queue_waiting").set(0.0);
+    metrics::gauge!("haven_hash_running").set(0.0);
+}
+
+// === impl Queue ===
+
+impl Queue {
+    /// How long somebody waits with `ahead` others before them.
+    fn wait(&self, ahead: usize) -> Duration {
+        self.pace
+            .time_for((ahead + 1).saturating_sub(self.turns.available_permits()))
+    }
+
+    fn spare(&self) -> std::sync::MutexGuard<'_, Vec<Memory>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in the queue, given up when it is dropped: also when its caller goes away.
+struct Place<'a> {
+    queue: &'a Queue,
+    ahead: usize,
+}
+
+impl<'a> Place<'a> {
+    fn take(queue: &'a Queue) -> Self {
+        metrics::gauge!("haven_hash_queue_waiting").increment(1.0);
+        Self {
+            queue,
+            ahead: queue.waiting.fetch_add(1, Relaxed),
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.queue.waiting.fetch_sub(1, Relaxed);
+        metrics::gauge!("haven_hash_queue_waiting").decrement(1.0);
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    /// Computes on a thread for that. The turn goes with it: a caller that goes away frees neither core nor memory before
+    /// the computing has ended.
+    ///
+    /// # Errors
+    ///
+    /// When `compute` panics, or the runtime is shutting down.
+    pub async fn run<T: Send + 'static>(
+        mut self,
+        compute: impl FnOnce(&mut Memory) -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        spawn_blocking(move || {
+            let begin = Instant::now();
+            let result = compute(&mut self.memory);
+            metrics::histogram!("haven_hash_seconds").record(begin.elapsed());
+            result
+        })
+        .await
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.queue.spare().push(std::mem::take(&mut self.memory));
+        let waited_for = self.queue.waiting.load(Relaxed) > 0;
+        self.queue.pace.ended(self.began, Instant::now(), waited_for);
+        metrics::gauge!("haven_hash_running").decrement(1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn admission(cores: usize) -> Admission {
+        Admission::new(NonZeroUsize::new(cores).unwrap())
+    }
+
+    fn soon() -> Deadline {
+        Deadline::after(Duration::from_secs(10))
+    }
+
+    #[tokio::test]
+    async fn a_turn_outlives_its_caller_and_its_memory_is_used_again() {
+        let admission = admission(1);
+        let (started, has_started) = mpsc::channel();
+        let (finish, may_finish) = mpsc::channel::<()>();
+        let slot = admission.admit(soon()).await.unwrap();
+        let caller = tokio::spawn(slot.run(move |memory| {
+            memory.blocks();
+            started.send(()).unwrap();
+            may_finish.recv().unwrap();
+        }));
+        tokio::task::spawn_blocking(move || has_started.recv().unwrap())
+            .await
+            .unwrap();
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        assert_eq!(
+            admission.0.turns.available_permits(),
+            0,
+            "the turn is still taken"
+        );
+        finish.send(()).unwrap();
+        let next = admission.admit(soon()).await.unwrap();
+        assert!(!next.memory.is_empty());
+        assert!(admission.0.spare().is_empty());
+    }
+
+    #[tokio::test]
+    async fn whoever_cannot_be_done_in_time_is_turned_away_at_once() {
+        let admission = admission(2);
+        let short = || Deadline::after(Duration::from_millis(200));
+        let running = (
+            admission.admit(short()).await.unwrap(),
+            admission.admit(short()).await.unwrap(),
+        );
+        let too_short = admission.admit(Deadline::after(Duration::from_millis(5))).await;
+        assert!(too_short.is_err());
+        let mut waiting = Vec::new();
+        for _ in 0..100 {
+            let admission = admission.clone();
+            waiting.push(tokio::spawn(
+                async move { admission.admit(soon()).await.map(drop) },
+            ));
+        }
+        while admission.0.waiting.load(Relaxed) < 100 {
+            tokio::task::yield_now().await;
+        }
+        let begin = Instant::now();
+        let refused = admission
+            .admit(Deadline::after(Duration::from_secs(1)))
+            .await
+            .unwrap_err();
+        assert!(begin.elapsed() < Duration::from_millis(100), "at once");
+        assert!(refused.retry_after > Duration::from_millis(900), "{refused:?}");
+        drop(running);
+        for waiter in waiting {
+            waiter.await.unwrap().unwrap();
+        }
+        assert_eq!(admission.0.waiting.load(Relaxed), 0);
+        assert_eq!(admission.0.turns.available_permits(), 2);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_in_vain_is_turned_away_before_hashing() {
+        let admission = admission(1);
+        let running = admission.admit(soon()).await.unwrap();
+        let deadline = Deadline::after(Duration::from_millis(100));
+        assert!(admission.admit(deadline).await.is_err());
+        assert!(deadline.remaining() > Duration::ZERO);
+        drop(running);
+        assert!(admission.admit(soon()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_its_turn() {
+        let admission = admission(1);
+        let failed = admission.admit(soon()).await.unwrap().run(|_| panic!("no")).await;
+        assert!(failed.is_err());
+        assert!(admission.admit(soon()).await.is_ok());
+    }
+}

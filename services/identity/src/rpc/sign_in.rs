@@ -1,0 +1,89 @@
+//! What somebody sends to begin a session, parsed.
+
+use std::mem;
+
+use haven_platform::{
+    failure::{Failure, Violation},
+    fields::Fields,
+    mac::MacKey,
+};
+use haven_proto::identity::v1::SignInRequest;
+use prost::Message as _;
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use super::parsing;
+use crate::{
+    domain::{email::EmailAddress, password::Password},
+    store::request::RequestKey,
+};
+
+/// A sign-in that can be tried.
+#[derive(Debug)]
+pub(super) struct SignIn {
+    pub(super) request: RequestKey,
+    pub(super) email: EmailAddress,
+    pub(super) password: Password,
+}
+
+impl SignIn {
+    /// Parses all of it. What cannot be anybody's email address or password is refused before it costs anything.
+    ///
+    /// # Errors
+    ///
+    /// INVALID_FIELD.
+    pub(super) fn parse(mut sent: SignInRequest, requests: &MacKey) -> Result<Self, Failure> {
+        let mut found = Fields::new();
+        let password = SecretString::from(mem::take(&mut sent.password));
+        let id = found.uuid("request_id", &mem::take(&mut sent.request_id));
+        let payload = Zeroizing::new(sent.encode_to_vec());
+        let request = RequestKey {
+            id,
+            payload_mac: requests.mac(&[b"SignIn", &payload]),
+        };
+        let email = parsing::email(&sent.email, &mut found);
+        let password = Password::present(password)
+            .map_err(|rule| found.violate(Violation::new("password", rule.name(), rule.description())))
+            .ok();
+        found.check()?;
+        match (email, password) {
+            (Some(email), Some(password)) => Ok(Self {
+                request,
+                email,
+                password,
+            }),
+            _ => Err(Failure::internal("a field has neither a value nor a violation")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use haven_platform::mac::SecretKey;
+
+    use super::*;
+
+    #[test]
+    fn everything_wrong_is_reported_at_once() {
+        let key = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests");
+        let sent = SignInRequest {
+            email: "ada".into(),
+            password: "x".repeat(129),
+            request_id: String::new(),
+        };
+        let failure = SignIn::parse(sent, &key).unwrap_err();
+        let found: Vec<_> = failure
+            .all_violations()
+            .iter()
+            .map(|one| (one.field.as_str(), one.name))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("request_id", "REQUIRED"),
+                ("email", "NO_AT_SIGN"),
+                ("password", "TOO_LONG")
+            ]
+        );
+    }
+}
