@@ -1,0 +1,119 @@
+//! What to paste into a terminal to call what is running.
+
+use haven_testkit::{database::Database, environment::Environment, random};
+
+/// Where everything listens, and calls that work as they are.
+pub(crate) fn examples(environment: &Environment<'_>, database: &Database) -> String {
+    let (identity, data) = (environment.identity, environment.data);
+    let authority = environment.certificates.authority().display().to_string();
+    let backend = environment.certificates.leaf("backend");
+    // A new person and new request ids each time, so that every line does something.
+    let email = format!("ada-{:x}@example.org", rand::random::<u32>());
+    let password = format!("Haven-{:x}", rand::random::<u64>());
+    let id = random::uuid;
+
+    let sign_up = format!(
+        r#"{{"email":"{email}","password":"{password}","goals":["GOAL_MAKE_FRIENDS"],"consents":[{{"document":"terms","document_version":"2026-01"}},{{"document":"privacy","document_version":"2026-01"}}],"request_id":"{}"}}"#,
+        id()
+    );
+    let sign_in = format!(
+        r#"{{"email":"{email}","password":"{password}","request_id":"{}"}}"#,
+        id()
+    );
+    let append = format!(
+        r#"{{"sender_type":"SENDER_TYPE_USER","text":"Good morning!","request_id":"{}"}}"#,
+        id()
+    );
+    let token = r#"| sed -n 's/.*"accessToken": *"\([^"]*\)".*/\1/p'"#;
+    let grpcurl = |api: u16, options: &str, body: &str, method: &str| {
+        format!("grpcurl -cacert {authority} {options}-d '{body}' localhost:{api} {method}")
+    };
+    let buf = |api: u16, options: &str, body: &str, method: &str| {
+        format!(
+            "buf curl --cacert {authority} --protocol grpc {options}-d '{body}' https://localhost:{api}/{method}"
+        )
+    };
+    let bearer = r#"-H "authorization: Bearer $TOKEN" "#;
+    let bearer_buf = r#"--header "authorization: Bearer $TOKEN" "#;
+    let (account, session) = (
+        "haven.identity.v1.AccountService",
+        "haven.identity.v1.SessionService",
+    );
+    let conversation = "haven.data.v1.ConversationService";
+    let health = format!(r#"{{"service":"{conversation}"}}"#);
+
+    let calls = |call: &dyn Fn(u16, &str, &str, &str) -> String, bearer: &str, reflection: String| {
+        [
+            (
+                "Sign up",
+                call(identity.api, "", &sign_up, &format!("{account}/SignUp")),
+            ),
+            (
+                "Sign in, and keep the token",
+                format!(
+                    "TOKEN=$({} {token})",
+                    call(identity.api, "", &sign_in, &format!("{session}/SignIn"))
+                ),
+            ),
+            (
+                "Append a message",
+                call(
+                    data.api,
+                    bearer,
+                    &append,
+                    &format!("{conversation}/AppendMessage"),
+                ),
+            ),
+            (
+                "List the messages",
+                call(data.api, bearer, "{}", &format!("{conversation}/ListMessages")),
+            ),
+            (
+                "Health",
+                call(data.api, "", &health, "grpc.health.v1.Health/Check"),
+            ),
+            ("Reflection", reflection),
+        ]
+        .map(|(what, line)| format!("  # {what}\n  {line}\n"))
+        .concat()
+    };
+    let with_grpcurl = calls(
+        &grpcurl,
+        bearer,
+        format!("grpcurl -cacert {authority} localhost:{} list", identity.api),
+    );
+    let with_buf = calls(
+        &buf,
+        bearer_buf,
+        format!(
+            "buf curl --cacert {authority} --protocol grpc --list-methods https://localhost:{}",
+            identity.api
+        ),
+    );
+    format!(
+        "
+  identity   https://localhost:{}   health http://127.0.0.1:{}   metrics http://127.0.0.1:{}/metrics
+  data       https://localhost:{}   health http://127.0.0.1:{}   metrics http://127.0.0.1:{}/metrics
+  Postgres   127.0.0.1:{}, database {}: `cargo dev psql`
+
+  With grpcurl:
+
+{with_grpcurl}
+  With buf curl:
+
+{with_buf}
+  A call as the service `backend` also has: -cert {} -key {}
+  The same request_id again gets the first answer again. Invented people: `cargo dev seed`. Stop with Ctrl-C.
+",
+        identity.api,
+        identity.health,
+        identity.metrics,
+        data.api,
+        data.health,
+        data.metrics,
+        database.port,
+        database.name,
+        backend.certificate.display(),
+        backend.key.display(),
+    )
+}

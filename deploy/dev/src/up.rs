@@ -1,0 +1,262 @@
+//! Starts everything, follows it, and stops it.
+
+use std::{
+    fs,
+    io::IsTerminal,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use haven_testkit::{
+    binaries::Binaries,
+    bootstrap::{Migrations, bootstrap},
+    certificates::{Certificates, keep_signing_key},
+    cluster::{self, Cluster, Settings},
+    environment::Environment,
+    installation::Installation,
+    process::Signal,
+    secrets::Secrets,
+    service::Service,
+    state::State,
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    task::spawn_blocking,
+    time::sleep,
+};
+
+use crate::{DATABASE, STATE, calls, follow::Follower, listeners::Ports, say};
+
+/// A little longer than the services' own limit for letting calls finish.
+const DRAIN: Duration = Duration::from_secs(25);
+
+/// Start everything, and stop it with Ctrl-C.
+#[derive(Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    ports: Ports,
+    /// What the services log: a level, or `target=level,…`
+    #[arg(
+        long,
+        env = "LOG_FILTER",
+        default_value = "info",
+        help_heading = "Logs and traces"
+    )]
+    log_filter: String,
+    /// Where the services send traces (OTLP over gRPC), such as http://127.0.0.1:4317 [default: nowhere]
+    #[arg(
+        long,
+        env = "OTLP_ENDPOINT",
+        value_name = "URL",
+        help_heading = "Logs and traces"
+    )]
+    otlp_endpoint: Option<String>,
+}
+
+/// What was started; dropped in this order when something fails on the way.
+struct Running {
+    services: [Service; 2],
+    cluster: Cluster,
+    _state: State,
+}
+
+impl Up {
+    /// Runs until a signal, or until something ends by itself.
+    pub(crate) async fn run(self, afresh: bool) -> Result<()> {
+        let mut signals = signals()?;
+        let mut running = tokio::select! {
+            running = self.start(afresh) => running?,
+            // What was started until now stops as it is dropped.
+            _ = signals.recv() => return Ok(()),
+        };
+        let problem = tokio::select! {
+            problem = running.watch() => Some(problem),
+            _ = signals.recv() => None,
+        };
+        println!();
+        say("Stopping (once more Ctrl-C: at once)");
+        running.stop(&mut signals).await;
+        match problem {
+            Some(problem) => Err(problem),
+            None => {
+                say("Stopped");
+                Ok(())
+            }
+        }
+    }
+
+    async fn start(&self, afresh: bool) -> Result<Running> {
+        let begun = Instant::now();
+        let installation = spawn_blocking(|| Installation::require(|line| say(line))).await??;
+        let state = State::take(STATE)?;
+        let outdated = spawn_blocking({
+            let installation = installation.clone();
+            move || installation.outdated()
+        });
+        match afresh {
+            true => {
+                cluster::discard(&state)?;
+                say(format!("Deleted everything in {}", state.path().display()));
+            }
+            // One that outlived its parent by a moment would hold the port.
+            false => cluster::end_orphan(state.path())?,
+        }
+        self.ports.check()?;
+        self.ports.publish(state.path())?;
+
+        say("Building identity and data");
+        let building = spawn_blocking(Binaries::build);
+        let secrets = Arc::new(Secrets::keep(state.path())?);
+        let certificates = Certificates::keep(&state.path().join("certificates"))?;
+        let signing_key = state.path().join("signing-key.pem");
+        keep_signing_key(&signing_key)?;
+        let settings = Settings {
+            port: self.ports.postgres_port,
+            durable: true,
+            connections: 100,
+        };
+        let cluster = Cluster::start(
+            &installation,
+            state.path(),
+            &certificates,
+            Arc::clone(&secrets),
+            settings,
+        )
+        .await?;
+        say(format!(
+            "Postgres {} runs in {}",
+            installation.version,
+            state.path().display()
+        ));
+        if let Some(advice) = outdated.await? {
+            say(advice);
+        }
+        let binaries = building.await??;
+        let database = bootstrap(&cluster, DATABASE, Migrations::Programs(&binaries)).await;
+        // The usual reason, while a migration is being written, is that it has been edited since.
+        let database =
+            database.context("the database cannot be migrated (`cargo dev reset` makes a new one)")?;
+        say("Roles, schemas and migrations are up to date");
+
+        let environment = Environment {
+            database: &database,
+            certificates: &certificates,
+            secrets: &secrets,
+            signing_key: &signing_key,
+            identity: self.ports.identity(),
+            data: self.ports.data(),
+        };
+        let mut services =
+            ["identity", "data"].map(|name| self.service(name, &binaries, &environment, state.path()));
+        for service in &mut services {
+            service.launch()?;
+        }
+        for service in &mut services {
+            service.ready().await?;
+        }
+        say(format!(
+            "Both services are ready, after {:.1} s",
+            begun.elapsed().as_secs_f32()
+        ));
+        println!("{}", calls::examples(&environment, &database));
+        Ok(Running {
+            services,
+            cluster,
+            _state: state,
+        })
+    }
+
+    fn service(
+        &self,
+        name: &'static str,
+        binaries: &Binaries,
+        environment: &Environment<'_>,
+        state: &Path,
+    ) -> Service {
+        let mut variables = environment.of(name);
+        variables.insert("LOG_FORMAT".to_owned(), "pretty".to_owned());
+        variables.insert("LOG_FILTER".to_owned(), self.log_filter.clone());
+        variables.extend(
+            self.otlp_endpoint
+                .clone()
+                .map(|url| ("OTLP_ENDPOINT".to_owned(), url)),
+        );
+        if !std::io::stdout().is_terminal() {
+            variables.insert("NO_COLOR".to_owned(), "1".to_owned());
+        }
+        let listeners = if name == "identity" {
+            environment.identity
+        } else {
+            environment.data
+        };
+        let log = state.join(name).with_extension("log");
+        // Each run has its own.
+        let _ = fs::remove_file(&log);
+        Service::new(name, binaries.of(name), listeners, variables, &log)
+    }
+}
+
+impl Running {
+    /// Shows the services' logs until something ends by itself, and says how.
+    async fn watch(&mut self) -> anyhow::Error {
+        let mut followers = self
+            .services
+            .each_ref()
+            .map(|service| Follower::new(service.name, service.log()));
+        loop {
+            for follower in &mut followers {
+                follower.show();
+            }
+            if let Some(problem) = self.cluster.failure() {
+                return problem;
+            }
+            for service in &mut self.services {
+                if let Some(problem) = service.failure() {
+                    return problem;
+                }
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Stops the services together, letting calls finish, and then Postgres. A second signal cuts the calls off.
+    async fn stop(mut self, signals: &mut mpsc::Receiver<()>) {
+        let limit = Instant::now() + DRAIN;
+        for service in &mut self.services {
+            service.signal(Signal::TERM);
+        }
+        while self.services.iter_mut().any(Service::runs) && Instant::now() < limit {
+            tokio::select! {
+                () = sleep(Duration::from_millis(20)) => {}
+                _ = signals.recv() => break,
+            }
+        }
+        for service in &mut self.services {
+            service.kill();
+        }
+        self.cluster.stop();
+    }
+}
+
+/// Ctrl-C, SIGTERM, and the end of the terminal.
+fn signals() -> Result<mpsc::Receiver<()>> {
+    let (sender, receiver) = mpsc::channel(1);
+    for kind in [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ] {
+        let mut arrivals = signal(kind).context("listening for signals")?;
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            while arrivals.recv().await.is_some() {
+                let _ = sender.send(()).await;
+            }
+        });
+    }
+    Ok(receiver)
+}
