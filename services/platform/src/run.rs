@@ -253,7 +253,7 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
     if timeout(Duration::from_secs(2), parts.tasks.wait()).await.is_err() {
         tracing::warn!("background tasks did not stop in time");
     }
-    let _ = timeout(Duration::from_secs(1), parts.database.close()).await;
+    parts.database.close();
     tracing::info!("stopped");
     outcome
 }

@@ -58,6 +58,19 @@ impl DbError {
         self.facts.constraint.as_deref()
     }
 
+    /// No connection was to be had in time.
+    pub(super) fn no_connection() -> Self {
+        Self::of(Kind::NoConnection)
+    }
+
+    /// The same, while connecting: there was no connection to begin with.
+    pub(super) fn without_connection(self) -> Self {
+        Self {
+            kind: Kind::NoConnection,
+            ..self
+        }
+    }
+
     fn of(kind: Kind) -> Self {
         Self {
             kind,
@@ -117,7 +130,6 @@ impl From<Error> for DbError {
             }
             // A server that is killed in the middle of an answer leaves half of it behind.
             Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => Kind::Unavailable,
-            Error::PoolTimedOut | Error::PoolClosed => Kind::NoConnection,
             Error::BeginFailed => Kind::Other("transaction did not begin"),
             Error::RowNotFound => Kind::Other("row not found"),
             Error::ColumnDecode { .. } | Error::Decode(_) => Kind::Other("a column has an unexpected value"),

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use sqlx::{AssertSqlSafe, PgPool, Row};
+use deadpool::managed::Object;
+use sqlx::{AssertSqlSafe, Row};
 
-use super::{Database, DbError};
+use super::{Database, DbError, pool::Pool};
 
 /// Something about the database that an operator has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +53,10 @@ impl Database {
             self.inspect_login(pool, kind, &mut findings).await?;
         }
         let sql = AssertSqlSafe(format!("SELECT {}.schema_version() AS version", self.schema));
-        let found: Option<i64> = sqlx::query(sql).fetch_one(&self.app).await?.try_get("version")?;
+        let found: Option<i64> = sqlx::query(sql)
+            .fetch_one(&mut *self.app.get().await?)
+            .await?
+            .try_get("version")?;
         if found != Some(newest) {
             let found = found.map_or_else(|| "none".to_owned(), |version| version.to_string());
             findings.push(Finding::refused(format!(
@@ -66,15 +70,26 @@ impl Database {
 
     /// Whether both logins answer, as themselves: what readiness means.
     ///
+    /// A pool whose connections are all in use is one that answers: a busy service must not look like a dead one.
+    ///
     /// # Errors
     ///
     /// When one of them does not.
     pub async fn ping(&self) -> Result<(), DbError> {
         for (pool, kind) in [(&self.app, "app"), (&self.worker, "worker")] {
-            let login: String = sqlx::query_scalar("SELECT current_user::text")
-                .persistent(false)
-                .fetch_one(pool)
-                .await?;
+            let status = pool.status();
+            if status.available == 0 && status.size >= status.max_size {
+                continue;
+            }
+            let mut lease = pool.get().await?;
+            let query = sqlx::query_scalar("SELECT current_user::text").persistent(false);
+            let login: String = match query.fetch_one(&mut *lease).await {
+                Ok(login) => login,
+                Err(error) => {
+                    drop(Object::take(lease));
+                    return Err(error.into());
+                }
+            };
             if login != format!("{}_{kind}", self.schema) {
                 return Err(DbError::unexpected("the login is not the one that it has to be"));
             }
@@ -84,14 +99,14 @@ impl Database {
 
     async fn inspect_login(
         &self,
-        pool: &PgPool,
+        pool: &Pool,
         kind: &'static str,
         findings: &mut Vec<Finding>,
     ) -> Result<(), DbError> {
         let facts = sqlx::query(FACTS)
             .bind(self.schema)
             .persistent(false)
-            .fetch_one(pool)
+            .fetch_one(&mut *pool.get().await?)
             .await?;
         let login: String = facts.try_get("login")?;
         let expected = format!("{}_{kind}", self.schema);

@@ -7,17 +7,17 @@
 mod error;
 mod inspection;
 mod migration;
+mod pool;
 mod transaction;
 
 use std::{fmt, time::Duration};
 
+use deadpool::managed::Object;
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{AssertSqlSafe, postgres::PgConnectOptions, raw_sql};
 use tokio::time::{Instant, timeout_at};
 
+use self::pool::{Pool, pool};
 pub use self::{
     error::DbError,
     inspection::{Finding, Severity},
@@ -72,8 +72,8 @@ pub struct DatabaseConfig {
 /// different logins, and neither may become the other's roles.
 pub struct Database {
     schema: &'static str,
-    app: PgPool,
-    worker: PgPool,
+    app: Pool,
+    worker: Pool,
     pooler: Pooler,
 }
 
@@ -149,53 +149,51 @@ impl Database {
             Context::Anonymous | Context::Newcomer(_) | Context::User(_) => &self.app,
             Context::Service | Context::ServiceFor(_) => &self.worker,
         };
-        // Connections are not tried before each use, which would be one more round trip. After Postgres was restarted
-        // every kept connection is dead, and beginning is the one thing that can always be done again.
-        let mut dead = 0;
+        let began = Instant::now();
         loop {
-            match self.try_begin(pool, name, context, deadline).await {
-                Err(error) if error.is_unavailable() && dead < pool.options().get_max_connections() => {
-                    dead += 1
-                }
-                outcome => return outcome,
+            let remaining = deadline.remaining();
+            if remaining.is_zero() {
+                return Err(DbError::deadline());
+            }
+            let lease = timeout_at(deadline.instant(), pool.get()).await;
+            let mut lease = lease.map_err(|_| DbError::deadline())??;
+            let is_new = Object::metrics(&lease).recycle_count == 0;
+            let batch = AssertSqlSafe(context.begin(self.schema, remaining));
+            let begun = timeout_at(deadline.instant(), raw_sql(batch).execute(&mut *lease)).await;
+            let error = match begun {
+                Ok(Ok(_)) => return Ok(TenantTx::new(lease, name, self.pooler, began)),
+                Ok(Err(error)) => DbError::from(error),
+                Err(_) => DbError::deadline(),
+            };
+            // Whatever state it is in, nobody else shall have it.
+            drop(Object::take(lease));
+            // After Postgres was restarted every kept connection is dead, and beginning can always be done again.
+            if is_new || !error.is_unavailable() {
+                return Err(error);
             }
         }
     }
 
-    async fn try_begin(
-        &self,
-        pool: &PgPool,
-        name: &'static str,
-        context: Context,
-        deadline: Deadline,
-    ) -> Result<TenantTx, DbError> {
-        let began = Instant::now();
-        let remaining = deadline.remaining();
-        if remaining.is_zero() {
-            return Err(DbError::deadline());
-        }
-        let batch = context.begin(self.schema, remaining);
-        let inner = timeout_at(deadline.instant(), pool.begin_with(AssertSqlSafe(batch)))
-            .await
-            .map_err(|_| DbError::deadline())??;
-        Ok(TenantTx::new(inner, name, self.pooler, began))
-    }
-
-    /// Publishes how many connections each pool has, and how many of them are idle.
+    /// Publishes how many connections each pool has, how many of them are idle, and how many calls wait for one.
     pub fn record_pool_use(&self) {
         for (name, pool) in [("app", &self.app), ("worker", &self.worker)] {
-            let (open, idle) = (pool.size(), u32::try_from(pool.num_idle()).unwrap_or(u32::MAX));
-            metrics::gauge!("haven_db_connections", "pool" => name, "state" => "idle").set(f64::from(idle));
-            metrics::gauge!("haven_db_connections", "pool" => name, "state" => "used")
-                .set(f64::from(open.saturating_sub(idle)));
-            metrics::gauge!("haven_db_connections_max", "pool" => name)
-                .set(f64::from(pool.options().get_max_connections()));
+            let status = pool.status();
+            let used = status.size.saturating_sub(status.available);
+            for (state, count) in [
+                ("idle", status.available),
+                ("used", used),
+                ("waited_for", status.waiting),
+            ] {
+                metrics::gauge!("haven_db_connections", "pool" => name, "state" => state).set(count as f64);
+            }
+            metrics::gauge!("haven_db_connections_max", "pool" => name).set(status.max_size as f64);
         }
     }
 
-    /// Closes every connection, waiting for those in use to come back.
-    pub async fn close(&self) {
-        tokio::join!(self.app.close(), self.worker.close());
+    /// Closes every connection; those in use, as soon as they come back.
+    pub fn close(&self) {
+        self.app.close();
+        self.worker.close();
     }
 }
 
@@ -207,29 +205,9 @@ impl fmt::Debug for Database {
     }
 }
 
-/// How long a call waits for a connection: longer than a burst, and shorter than anybody's patience with a database that
-/// is down.
-const ACQUIRE: Duration = Duration::from_secs(2);
-
 /// Whether that is a URL that sqlx understands. Its own error would repeat the text, password and all.
 pub(crate) fn is_url(url: &SecretString) -> bool {
     url.expose_secret().starts_with("postgres") && url.expose_secret().parse::<PgConnectOptions>().is_ok()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place where connections come from"
-)]
-fn pool(url: &SecretString, connections: u32) -> Result<PgPool, DbError> {
-    let options: PgConnectOptions = url.expose_secret().parse()?;
-    // Statements are the store's business; what is logged about a call is in its one line.
-    let options = options.disable_statement_logging();
-    Ok(PgPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(ACQUIRE)
-        .max_lifetime(Duration::from_secs(30 * 60))
-        .test_before_acquire(false)
-        .connect_lazy_with(options))
 }
 
 #[cfg(test)]

@@ -1,36 +1,41 @@
 //! The tenant transaction: the only door to a row.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
+use deadpool::managed::Object;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use sqlx::{
-    Describe, Either, Error, Execute, Executor, Postgres, SqlStr, Transaction,
+    Describe, Either, Error, Execute, Executor, PgConnection, Postgres, SqlStr,
     postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
+    raw_sql,
 };
-use tokio::time::Instant;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
+};
 
-use super::{DbError, Pooler};
+use super::{DbError, Pooler, pool::Lease};
+
+/// How long taking back an unfinished transaction may take, before its connection is given up.
+const ROLLBACK: Duration = Duration::from_secs(2);
 
 /// A transaction that carries its caller. Made by [`super::Database::begin`] alone; rolled back unless committed.
 ///
 /// `&mut TenantTx` runs sqlx's queries, and decides for all of them whether they are prepared under a name: behind a
 /// transaction pooler they must not be, and a query that forgot it would now and then get another one's answer.
 pub struct TenantTx {
-    inner: Transaction<'static, Postgres>,
+    /// None once it is committed.
+    lease: Option<Lease>,
     name: &'static str,
     pooler: Pooler,
     began: Instant,
 }
 
 impl TenantTx {
-    pub(super) fn new(
-        inner: Transaction<'static, Postgres>,
-        name: &'static str,
-        pooler: Pooler,
-        began: Instant,
-    ) -> Self {
+    /// The transaction that was just begun on `lease`.
+    pub(super) fn new(lease: Lease, name: &'static str, pooler: Pooler, began: Instant) -> Self {
         Self {
-            inner,
+            lease: Some(lease),
             name,
             pooler,
             began,
@@ -42,11 +47,23 @@ impl TenantTx {
     /// # Errors
     ///
     /// When Postgres does not confirm it. It may have happened all the same: a retry with the same request id finds out.
-    pub async fn commit(self) -> Result<(), DbError> {
-        let committed = self.inner.commit().await;
+    pub async fn commit(mut self) -> Result<(), DbError> {
+        raw_sql("COMMIT").execute(self.connection()).await?;
+        // It goes back as it is; only what was not committed has to be taken back first.
+        self.lease = None;
         metrics::histogram!("haven_db_transaction_seconds", "transaction" => self.name)
             .record(self.began.elapsed().as_secs_f64());
-        Ok(committed?)
+        Ok(())
+    }
+
+    #[expect(
+        clippy::expect_used,
+        reason = "`commit` takes the lease away and consumes the transaction"
+    )]
+    fn connection(&mut self) -> &mut PgConnection {
+        self.lease
+            .as_deref_mut()
+            .expect("a transaction has its connection until it is committed")
     }
 
     fn execution<E>(&self, query: E) -> Execution<E> {
@@ -54,6 +71,26 @@ impl TenantTx {
             query,
             cached: self.pooler == Pooler::Session,
         }
+    }
+}
+
+/// What was not committed is taken back before anybody else gets the connection, and before it can hold a lock for long.
+impl Drop for TenantTx {
+    fn drop(&mut self) {
+        let Some(mut lease) = self.lease.take() else {
+            return;
+        };
+        let Ok(runtime) = Handle::try_current() else {
+            // Nothing can be sent any more; closing the connection takes it back as well.
+            drop(Object::take(lease));
+            return;
+        };
+        runtime.spawn(async move {
+            let rolled_back = timeout(ROLLBACK, raw_sql("ROLLBACK").execute(&mut *lease)).await;
+            if !matches!(rolled_back, Ok(Ok(_))) {
+                drop(Object::take(lease));
+            }
+        });
     }
 }
 
@@ -74,7 +111,7 @@ impl<'c> Executor<'c> for &'c mut TenantTx {
         E: 'q + Execute<'q, Postgres>,
     {
         let execution = self.execution(query);
-        (&mut *self.inner).fetch_many(execution)
+        self.connection().fetch_many(execution)
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, Error>>
@@ -83,7 +120,7 @@ impl<'c> Executor<'c> for &'c mut TenantTx {
         E: 'q + Execute<'q, Postgres>,
     {
         let execution = self.execution(query);
-        (&mut *self.inner).fetch_optional(execution)
+        self.connection().fetch_optional(execution)
     }
 
     fn prepare_with<'e>(
@@ -94,14 +131,14 @@ impl<'c> Executor<'c> for &'c mut TenantTx {
     where
         'c: 'e,
     {
-        (&mut *self.inner).prepare_with(sql, parameters)
+        self.connection().prepare_with(sql, parameters)
     }
 
     fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, Error>>
     where
         'c: 'e,
     {
-        (&mut *self.inner).describe(sql)
+        self.connection().describe(sql)
     }
 }
 
