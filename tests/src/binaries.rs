@@ -1,7 +1,6 @@
 //! The services' programs, built from this checkout.
 
 use std::{
-    env,
     path::{Path, PathBuf},
     process::Stdio,
     sync::OnceLock,
@@ -11,6 +10,9 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::workspace;
+
+/// As this program was built, so that what was built with it is used.
+const PROFILE: &str = if cfg!(debug_assertions) { "dev" } else { "release" };
 
 /// Where the programs are.
 #[derive(Clone, Debug)]
@@ -53,7 +55,7 @@ impl Binaries {
             "--bins",
             "--message-format=json-render-diagnostics",
         ]);
-        cargo.args(["--profile", profile()]).stderr(Stdio::inherit());
+        cargo.args(["--profile", PROFILE]).stderr(Stdio::inherit());
         let output = cargo.output().context("starting cargo")?;
         ensure!(output.status.success(), "the services do not build");
         let lines = String::from_utf8_lossy(&output.stdout);
@@ -73,21 +75,4 @@ impl Binaries {
             data: find("data")?,
         })
     }
-}
-
-/// The profile that this program was built with, from the directory that it lies in: `target/<profile>/`, or
-/// `target/<profile>/deps/` for a test.
-fn profile() -> &'static str {
-    static PROFILE: OnceLock<String> = OnceLock::new();
-    PROFILE.get_or_init(|| {
-        let program = env::current_exe().unwrap_or_default();
-        let mut directories = program
-            .ancestors()
-            .skip(1)
-            .filter_map(|path| path.file_name()?.to_str());
-        match directories.find(|name| *name != "deps") {
-            Some("debug") | None => "dev".to_owned(),
-            Some(name) => name.to_owned(),
-        }
-    })
 }

@@ -5,23 +5,23 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
-    process::Command,
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, geteuid, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     certificates::Certificates,
     database::Database,
     installation::Installation,
     port,
-    process::{OnDeath, Process, User, command},
+    process::{OnDeath, Process, command},
     secrets::{SUPERUSER, Secrets},
     state::State,
+    user::User,
 };
 
 /// How long Postgres may take to start: much, because after a crash it first recovers.
@@ -42,7 +42,7 @@ pub struct Settings {
 
 /// A running cluster. Dropping it stops it cleanly.
 ///
-/// Whoever starts one holds the [`State`](crate::state::State) it lies in, so that no two processes start the same.
+/// Whoever starts one holds the [`State`] it lies in, so that no two processes start the same.
 pub struct Cluster {
     installation: Installation,
     directory: PathBuf,
@@ -68,11 +68,7 @@ impl Cluster {
             settings,
             certificates: certificates.clone(),
             secrets,
-            user: if geteuid().is_root() {
-                Some(system_user()?)
-            } else {
-                None
-            },
+            user: User::instead_of_root()?,
             server: None,
         };
         if !cluster.data().join("PG_VERSION").exists() {
@@ -155,11 +151,11 @@ impl Cluster {
     }
 
     fn initialise(&self) -> Result<()> {
-        let data = self.data();
-        // A former attempt may have been interrupted.
-        let _ = fs::remove_dir_all(&data);
-        fs::create_dir(&data).with_context(|| format!("creating {}", data.display()))?;
-        self.give(&data, 0o700)?;
+        // Under its final name only when it is complete: this may be interrupted, and have been interrupted before.
+        let draft = self.directory.join("postgres.draft");
+        let _ = fs::remove_dir_all(&draft);
+        fs::create_dir(&draft).with_context(|| format!("creating {}", draft.display()))?;
+        self.give(&draft, 0o700)?;
         let password = self.directory.join("superuser-password");
         fs::write(&password, "")?;
         self.give(&password, 0o600)?;
@@ -170,7 +166,7 @@ impl Cluster {
             OnDeath::Kill,
         );
         initdb
-            .arg(format!("--pgdata={}", data.display()))
+            .arg(format!("--pgdata={}", draft.display()))
             .arg(format!("--pwfile={}", password.display()));
         initdb.args([
             &format!("--username={SUPERUSER}"),
@@ -178,15 +174,16 @@ impl Cluster {
             "--encoding=UTF8",
             "--no-locale",
         ]);
-        // Interrupted, it begins anew: there is nothing to make durable yet.
-        let output = initdb.arg("--no-sync").current_dir("/").output();
+        if !self.settings.durable {
+            initdb.arg("--no-sync");
+        }
+        let output = initdb.current_dir("/").output();
         fs::remove_file(&password)?;
         let output = output.context("starting initdb")?;
         if !output.status.success() {
-            fs::remove_dir_all(&data)?;
             bail!("initdb failed:\n{}", String::from_utf8_lossy(&output.stderr));
         }
-        Ok(())
+        Ok(fs::rename(draft, self.data())?)
     }
 
     fn check_version(&self) -> Result<()> {
@@ -243,6 +240,8 @@ impl Cluster {
             "password_encryption=scram-sha-256".to_owned(),
             format!("fsync={}", on(durable)),
             format!("full_page_writes={}", on(durable)),
+            // After a crash: one call for the whole file system, instead of one for each of thousands of files.
+            "recovery_init_sync_method=syncfs".to_owned(),
             // The details of a violated constraint quote the row: an email address, for one.
             "log_error_verbosity=terse".to_owned(),
             "log_line_prefix=%m [%p] %q%u@%d ".to_owned(),
@@ -317,18 +316,4 @@ pub fn end_orphan(directory: &Path) -> Result<()> {
         Err(problem) if file.exists() => Err(problem).context("removing a stale postmaster.pid"),
         _ => Ok(()),
     }
-}
-
-/// The user that Postgres, which refuses to run as root, runs as instead.
-fn system_user() -> Result<User> {
-    let number = |option, name| -> Option<u32> {
-        let output = Command::new("id").args([option, name]).output().ok()?;
-        String::from_utf8_lossy(&output.stdout).trim().parse().ok()
-    };
-    for name in ["postgres", "nobody"] {
-        if let (Some(uid), Some(gid)) = (number("-u", name), number("-g", name)) {
-            return Ok(User { name, uid, gid });
-        }
-    }
-    bail!("Postgres does not run as root, and this system has neither a user `postgres` nor a user `nobody`")
 }

@@ -12,6 +12,9 @@ use rustix::process::geteuid;
 /// The oldest major version that Haven runs on.
 const OLDEST: u32 = 15;
 
+/// Where systems get one whose own packages are too old.
+const ELSEWHERE: &str = "https://apt.postgresql.org has newer ones.";
+
 /// Keeps Debian's package from making and starting a cluster of its own when it is installed.
 const NO_MAIN_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/haven-no-main-cluster.conf";
 
@@ -142,19 +145,17 @@ fn install(say: impl Fn(&str)) -> Result<()> {
     run("apt-get update -qq")?;
     match candidate("postgresql") {
         Some(version) if version.major >= OLDEST => {}
-        version => bail!(
-            "{needed} This system's package is {}; https://apt.postgresql.org has newer ones.",
-            version.map_or("missing".to_owned(), |version| format!(
-                "version {}",
-                version.major
-            ))
+        Some(old) => bail!(
+            "{needed} This system's package is version {}: {ELSEWHERE}",
+            old.major
         ),
+        None => bail!("{needed} This system's package sources have none: {ELSEWHERE}"),
     }
     run(&format!(
         "trap 'rm -f {NO_MAIN_CLUSTER}' EXIT; mkdir -p $(dirname {NO_MAIN_CLUSTER}) && \
          echo 'create_main_cluster = false' > {NO_MAIN_CLUSTER} && \
          DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-         -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 postgresql"
+         -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 postgresql > /dev/null"
     ))
 }
 

@@ -7,7 +7,8 @@
 //! | --- | --- |
 //! | [`installation`] | finds Postgres on the machine, or installs it |
 //! | [`state`], [`secrets`], [`certificates`] | what is kept between runs |
-//! | [`process`], [`port`] | children that never outlive their parent, and ports that nobody else has |
+//! | [`workspace`], [`random`] | this checkout, and what is made up |
+//! | [`process`], [`user`], [`port`] | children that never outlive their parent, as whom, and ports that nobody else has |
 //! | [`cluster`], [`database`], [`bootstrap`] | a Postgres of our own, and Haven's databases in it |
 //! | [`binaries`], [`environment`], [`service`] | both services: built, configured, started, ready |
 //! | [`template`], [`proxy`], [`stack`], [`client`] | a fresh Haven for each test, and how to call it |
@@ -31,6 +32,7 @@ pub mod service;
 pub mod stack;
 pub mod state;
 pub mod template;
+pub mod user;
 pub mod workspace;
 
 pub use client::{Client, Person};

@@ -21,6 +21,8 @@ use anyhow::{Context, Result, anyhow};
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
 
+use crate::user::User;
+
 /// How often a child is asked whether it still runs.
 const POLL: Duration = Duration::from_millis(5);
 
@@ -38,17 +40,6 @@ pub enum OnDeath {
     Kill,
     /// SIGINT: time to put things in order.
     Interrupt,
-}
-
-/// The system user that a child runs as.
-#[derive(Clone, Debug)]
-pub struct User {
-    /// The user's name.
-    pub name: &'static str,
-    /// The user's number.
-    pub uid: u32,
-    /// The number of the user's group.
-    pub gid: u32,
 }
 
 // === impl Process ===

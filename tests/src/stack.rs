@@ -49,6 +49,7 @@ pub struct Builder {
     absent: Vec<&'static str>,
     counted: bool,
     own_cluster: bool,
+    durable: bool,
 }
 
 // === impl Stack ===
@@ -136,11 +137,17 @@ impl Builder {
         self
     }
 
+    /// Takes a Postgres cluster of its own that writes as durably as a real one.
+    pub fn durable_cluster(mut self) -> Self {
+        self.durable = true;
+        self.own_cluster()
+    }
+
     /// Starts the services that are not to be absent, and waits until they serve.
     pub async fn start(self) -> Result<Stack> {
         let binaries = Binaries::build()?;
         let own_cluster = if self.own_cluster {
-            Some(TestCluster::own().await?)
+            Some(TestCluster::own(self.durable).await?)
         } else {
             None
         };

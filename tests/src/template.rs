@@ -64,12 +64,12 @@ impl TestCluster {
             .await
     }
 
-    /// A new cluster, for a test that does to it what the others would not survive. Takes a second or two. It writes as
-    /// durably as a real one.
-    pub async fn own() -> Result<Self> {
+    /// A new cluster, for a test that does to it what the others would not survive. Takes a second or two; longer when it
+    /// is to be `durable`, as a real one is.
+    pub async fn own(durable: bool) -> Result<Self> {
         let state = State::take_any("own")?;
         cluster::discard(&state)?;
-        Self::start_as(state, Migrations::Programs(&Binaries::build()?), true).await
+        Self::start_as(state, Migrations::Programs(&Binaries::build()?), durable).await
     }
 
     /// The cluster in `state`, with a template that is up to date.

@@ -63,7 +63,13 @@ pub fn cargo() -> Command {
     let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
     let mut command = process::command(cargo, None, OnDeath::Interrupt);
     // What it said about *this* program, build scripts would take for theirs, and believe that it has changed.
-    let about_a_crate = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+    let about_a_crate = [
+        "CARGO_PKG_",
+        "CARGO_MANIFEST_",
+        "CARGO_BIN_",
+        "CARGO_CRATE_",
+        "OUT_DIR",
+    ];
     for (name, _) in env::vars_os() {
         if name
             .to_str()

@@ -10,7 +10,13 @@ use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
     trace::{Sampler, SdkTracerProvider},
 };
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, filter_fn},
+    layer::{Filter, SubscriberExt},
+    util::SubscriberInitExt,
+};
 
 use crate::config::{LogFormat, Telemetry};
 
@@ -59,7 +65,6 @@ pub fn start(telemetry: &Telemetry, service: &'static str) -> Result<TelemetryGu
     let provider = provider.build();
     global::set_text_map_propagator(TraceContextPropagator::new());
 
-    let filter = EnvFilter::try_new(&telemetry.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let format = tracing_subscriber::fmt::layer().with_target(false);
     let format = match telemetry.format {
         LogFormat::Json => format.json().flatten_event(true).with_current_span(false).boxed(),
@@ -71,10 +76,24 @@ pub fn start(telemetry: &Telemetry, service: &'static str) -> Result<TelemetryGu
     // Another subscriber can be there already in a test; it stays.
     let _ = tracing_subscriber::registry()
         .with(traces.with_filter(traced()))
-        .with(format.with_filter(filter))
+        .with(format.with_filter(logged(&telemetry.filter)))
         .try_init();
     panic::set_hook(Box::new(log_panic));
     Ok(TelemetryGuard(provider))
+}
+
+/// What `filter` asks for, of what may be logged at all.
+fn logged<S: Subscriber>(filter: &str) -> impl Filter<S> + use<S> {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    filter.and(filter_fn(is_discreet))
+}
+
+/// Below INFO, libraries quote what passes through them: h2 quotes a path or an authority that is malformed, tonic a
+/// timeout. sqlx does at every level: a notice of Postgres holds what a function puts into it. Only our own crates are
+/// known to leave out what is private, whatever LOG_FILTER says.
+fn is_discreet(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    target.starts_with("haven_") || (*metadata.level() <= Level::INFO && !target.starts_with("sqlx"))
 }
 
 /// Spans of our own alone: those of hyper and h2 say nothing to whoever reads a trace.

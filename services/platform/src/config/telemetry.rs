@@ -10,7 +10,8 @@ pub struct TelemetryArgs {
     /// How log lines look
     #[arg(long, env = "LOG_FORMAT", value_name = "json|pretty", default_value = "json")]
     pub log_format: String,
-    /// Which log lines there are: a level, or directives such as `info,haven_platform=debug`
+    /// Which log lines there are: a level, or directives such as `info,haven_platform=debug`. Below `info`, libraries are
+    /// never heard: they quote what passes through them
     #[arg(long, env = "LOG_FILTER", value_name = "FILTER", default_value = "info")]
     pub log_filter: String,
     /// Where traces go: the gRPC endpoint of an OpenTelemetry collector [default: nowhere]

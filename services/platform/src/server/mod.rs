@@ -49,6 +49,12 @@ use crate::{
 /// The largest answer: what clients take by default. Lists have to keep below it.
 const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
+/// What describes all of it, itself included.
+const REFLECTION: [&str; 2] = [
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+];
+
 /// How long a connection lives before its client is asked to make a new one, so that load spreads over new replicas.
 const MAX_CONNECTION_AGE: Duration = Duration::from_secs(10 * 60);
 
@@ -121,6 +127,8 @@ impl ServerBuilder {
                 tonic_health::pb::FILE_DESCRIPTOR_SET,
                 tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
                 tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+                // The details of a failure, so that a tool that asks for descriptors can show them.
+                tonic_types::pb::FILE_DESCRIPTOR_SET,
             ],
             names: Vec::new(),
             routes: RoutesBuilder::default(),
@@ -157,12 +165,16 @@ impl ServerBuilder {
     ///
     /// When an RPC has no access option, or a service is in no descriptor.
     pub fn build(mut self) -> Result<ApiServer, BuildError> {
+        // Only what is served here: the descriptors hold the other services' contracts, too.
+        let served = [&self.names[..], &REFLECTION].concat();
         let reflection = || {
-            self.descriptors
+            let builder = tonic_reflection::server::Builder::configure();
+            let builder = served
                 .iter()
-                .fold(tonic_reflection::server::Builder::configure(), |builder, set| {
-                    builder.register_encoded_file_descriptor_set(set)
-                })
+                .fold(builder, |builder, name| builder.with_service_name(*name));
+            self.descriptors.iter().fold(builder, |builder, set| {
+                builder.register_encoded_file_descriptor_set(set)
+            })
         };
         let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
         self.add(v1);
