@@ -1,0 +1,324 @@
+//! Fields that hold what they cannot hold.
+
+use std::time::{Duration, Instant};
+
+use haven_proto::{
+    data::v1::{
+        AppendMessageRequest, GetMessageRequest, ListMessagesRequest, ProvisionUserRequest, SenderType,
+    },
+    identity::v1::{ConsentGrant, SignInRequest, SignUpRequest},
+};
+use haven_testkit::{client::sign_up_request, random};
+use tonic::{Response, Status};
+
+use super::Served;
+use crate::status::{reason, violations};
+
+const PASSWORD: &str = "Correct-Horse-7-Battery";
+
+/// Asserts that a call was refused for `expected` reason, because of `field`, which is `wrong` in one of these ways.
+fn refused<T>(outcome: Result<Response<T>, Status>, expected: &str, field: &str, wrong: &[&str]) {
+    let Err(status) = outcome else {
+        panic!("{field} was taken")
+    };
+    assert_eq!(reason(&status), expected, "{field}");
+    let found = violations(&status);
+    assert!(
+        found
+            .iter()
+            .any(|(at, name)| at == field && wrong.contains(&&**name)),
+        "{field}: {found:?}"
+    );
+}
+
+fn message() -> AppendMessageRequest {
+    AppendMessageRequest {
+        sender_type: SenderType::User.into(),
+        text: "hello".into(),
+        message_id: String::new(),
+        request_id: random::uuid().to_string(),
+    }
+}
+
+fn sign_up(email: &str) -> SignUpRequest {
+    sign_up_request(email, PASSWORD)
+}
+
+#[tokio::test]
+async fn an_id_that_is_no_uuid_is_named() {
+    let served = Served::start().await;
+    let (client, good) = (&served.everybody, random::uuid().to_string());
+    let wrong = [
+        String::new(),
+        "x".into(),
+        "\0".into(),
+        format!("{good}\0"),
+        format!(" {good}"),
+        format!("{{{good}}}"),
+        format!("urn:uuid:{good}"),
+        good.replace('-', ""),
+        good.replace('-', "–"),
+        "00000000-0000-0000-0000-000000000000".into(),
+        "x".repeat(500_000),
+    ];
+    let names = ["NOT_A_UUID", "REQUIRED"];
+    for id in wrong {
+        let get = GetMessageRequest {
+            message_id: id.clone(),
+        };
+        refused(
+            client.conversation().get_message(get).await,
+            "INVALID_FIELD",
+            "message_id",
+            &names,
+        );
+        if !id.is_empty() {
+            let append = AppendMessageRequest {
+                message_id: id.clone(),
+                ..message()
+            };
+            let appended = client.conversation().append_message(append).await;
+            refused(appended, "INVALID_FIELD", "message_id", &names);
+        }
+        let append = AppendMessageRequest {
+            request_id: id.clone(),
+            ..message()
+        };
+        let appended = client.conversation().append_message(append).await;
+        refused(appended, "INVALID_FIELD", "request_id", &names);
+        for (user_id, request_id, field) in [(&id, &good, "user_id"), (&good, &id, "request_id")] {
+            let (user_id, request_id) = (user_id.clone(), request_id.clone());
+            let provision = ProvisionUserRequest { user_id, request_id };
+            let provisioned = client.person().provision_user(provision).await;
+            refused(provisioned, "INVALID_FIELD", field, &names);
+        }
+        let request = SignUpRequest {
+            request_id: id.clone(),
+            ..sign_up("ada@example.org")
+        };
+        refused(
+            client.account().sign_up(request).await,
+            "INVALID_FIELD",
+            "request_id",
+            &names,
+        );
+        let request = SignInRequest {
+            email: served.person.email.clone(),
+            password: served.person.password.clone(),
+            request_id: id,
+        };
+        refused(
+            client.session().sign_in(request).await,
+            "INVALID_FIELD",
+            "request_id",
+            &names,
+        );
+    }
+    served.go_on("ids that are none").await;
+}
+
+#[tokio::test]
+async fn a_number_that_cannot_be_is_named() {
+    let served = Served::start().await;
+    let client = &served.everybody;
+    for page_size in [-1, i32::MIN] {
+        let list = ListMessagesRequest {
+            page_size,
+            ..Default::default()
+        };
+        let listed = client.conversation().list_messages(list).await;
+        refused(listed, "INVALID_FIELD", "page_size", &["NEGATIVE"]);
+    }
+    for page_size in [0, 1, 200, i32::MAX] {
+        let list = ListMessagesRequest {
+            page_size,
+            ..Default::default()
+        };
+        assert!(
+            client.conversation().list_messages(list).await.is_ok(),
+            "{page_size}"
+        );
+    }
+    for value in [-1, 4, 99, i32::MAX, i32::MIN] {
+        let list = ListMessagesRequest {
+            order: value,
+            ..Default::default()
+        };
+        let listed = client.conversation().list_messages(list).await;
+        refused(listed, "INVALID_FIELD", "order", &["UNKNOWN_VALUE"]);
+        let append = AppendMessageRequest {
+            sender_type: value,
+            ..message()
+        };
+        let appended = client.conversation().append_message(append).await;
+        refused(appended, "INVALID_FIELD", "sender_type", &["UNKNOWN_VALUE"]);
+    }
+    for value in [0, -1, 8, i32::MAX] {
+        let request = SignUpRequest {
+            goals: vec![1, value],
+            ..sign_up("ada@example.org")
+        };
+        refused(
+            client.account().sign_up(request).await,
+            "INVALID_FIELD",
+            "goals[1]",
+            &["UNKNOWN_VALUE"],
+        );
+    }
+    served.go_on("numbers that cannot be").await;
+}
+
+/// Postgres's text cannot hold a NUL: what may hold one must not be stored as it is, and what may not is refused here.
+#[tokio::test]
+async fn a_nul_is_refused_or_kept() {
+    let served = Served::start().await;
+    let client = &served.everybody;
+    for text in ["\0", "a\0b", "\u{1}\u{7f}\u{85}\u{fffe}\u{10ffff}\r\n"] {
+        let append = AppendMessageRequest {
+            text: text.into(),
+            ..message()
+        };
+        let stored = client.conversation().append_message(append).await.unwrap();
+        let stored = stored.into_inner().message.unwrap();
+        let get = GetMessageRequest {
+            message_id: stored.id,
+        };
+        let read = client.conversation().get_message(get).await.unwrap().into_inner();
+        assert_eq!(
+            (stored.text.as_str(), read.message.unwrap().text.as_str()),
+            (text, text)
+        );
+    }
+    for email in [
+        "a\0da@example.org",
+        "ada@exam\0ple.org",
+        "ada@example.org\0",
+        "\0",
+    ] {
+        let invisible = ["INVISIBLE_CHARACTER"];
+        refused(
+            client.account().sign_up(sign_up(email)).await,
+            "EMAIL_INVALID",
+            "email",
+            &invisible,
+        );
+        let request = SignInRequest {
+            email: email.into(),
+            password: PASSWORD.into(),
+            request_id: random::uuid().to_string(),
+        };
+        refused(
+            client.session().sign_in(request).await,
+            "INVALID_FIELD",
+            "email",
+            &invisible,
+        );
+    }
+    let mut request = sign_up("ada@example.org");
+    let (document, document_version) = ("te\0rms".to_owned(), "2026\0".to_owned());
+    request.consents.push(ConsentGrant {
+        document,
+        document_version,
+    });
+    let signed_up = client.account().sign_up(request).await;
+    refused(
+        signed_up,
+        "INVALID_FIELD",
+        "consents[2].document",
+        &["DOCUMENT_INVALID"],
+    );
+    // Nobody types one, but a password is taken exactly as it is sent.
+    let password = format!("{PASSWORD}\0{PASSWORD}");
+    client.sign_up_and_in("ada@example.org", &password).await.unwrap();
+    let cut = client.sign_in("ada@example.org", PASSWORD).await;
+    assert!(cut.is_err(), "the password ends at its NUL");
+    served.go_on("NULs").await;
+}
+
+#[tokio::test]
+async fn what_is_too_long_costs_nothing() {
+    let served = Served::start().await;
+    let client = &served.everybody;
+    let domain = "x".repeat(60) + ".org";
+    let began = Instant::now();
+    for (email, wrong) in [
+        (format!("{}@example.org", "x".repeat(900_000)), "TOO_LONG"),
+        (format!("ada@{}", "x.".repeat(450_000)), "TOO_LONG"),
+        (
+            format!("{}@{domain}", "x".repeat(255 - 1 - domain.len())),
+            "TOO_LONG",
+        ),
+        (format!("{}@example.org", "x".repeat(65)), "LOCAL_PART_TOO_LONG"),
+        (format!("ada@{}.org", "x".repeat(64)), "DOMAIN_INVALID"),
+        ("@".repeat(254), "LOCAL_PART_CHARACTER"),
+        // One letter to whoever types it, eighteen to whoever compares it.
+        (
+            format!("{}@example.org", "\u{fdfa}".repeat(20)),
+            "LOCAL_PART_CHARACTER",
+        ),
+        ("\u{1f600}".repeat(63), "NO_AT_SIGN"),
+    ] {
+        refused(
+            client.account().sign_up(sign_up(&email)).await,
+            "EMAIL_INVALID",
+            "email",
+            &[wrong],
+        );
+        let request = SignInRequest {
+            email,
+            password: PASSWORD.into(),
+            request_id: random::uuid().to_string(),
+        };
+        refused(
+            client.session().sign_in(request).await,
+            "INVALID_FIELD",
+            "email",
+            &[wrong],
+        );
+    }
+    for password in ["aA1-".repeat(225_000), "\u{1f600}".repeat(225_000)] {
+        let request = SignUpRequest {
+            password,
+            ..sign_up("ada@example.org")
+        };
+        refused(
+            client.account().sign_up(request).await,
+            "PASSWORD_POLICY",
+            "password",
+            &["TOO_LONG"],
+        );
+    }
+    let request = SignUpRequest {
+        goals: vec![1; 400_000],
+        ..sign_up("ada@example.org")
+    };
+    refused(
+        client.account().sign_up(request).await,
+        "INVALID_FIELD",
+        "goals",
+        &["TOO_MANY"],
+    );
+    let grant = ConsentGrant {
+        document: "terms".into(),
+        document_version: "2026-01".into(),
+    };
+    let request = SignUpRequest {
+        consents: vec![grant; 40_000],
+        ..sign_up("ada@example.org")
+    };
+    refused(
+        client.account().sign_up(request).await,
+        "INVALID_FIELD",
+        "consents",
+        &["TOO_MANY"],
+    );
+    let append = AppendMessageRequest {
+        text: "x".repeat(900_000),
+        ..message()
+    };
+    let appended = client.conversation().append_message(append).await;
+    refused(appended, "INVALID_FIELD", "text", &["MESSAGE_TOO_LONG"]);
+    // Twenty calls with a megabyte each, unoptimised. What takes time by the square of its length takes minutes here.
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    served.go_on("what is too long").await;
+}

@@ -1,0 +1,147 @@
+//! Access tokens that are none, or not ours.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use haven_proto::data::v1::ListMessagesRequest;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use prost::Message;
+use rcgen::KeyPair;
+use serde_json::{Value, json};
+use tonic::{Status, metadata::MetadataMap};
+
+use super::Served;
+use crate::{
+    raw::{self, headers},
+    status::{metadata, reason},
+};
+
+const LIST: &str = "/haven.data.v1.ConversationService/ListMessages";
+
+async fn list(served: &Served, headers: MetadataMap) -> Result<(), Status> {
+    let connection = served.stack.anonymous().unwrap().connection("data");
+    let body = ListMessagesRequest::default().encode_to_vec();
+    raw::call(connection, LIST, headers, body).await.map(drop)
+}
+
+/// A part of a token, read.
+fn part(token: &str, position: usize) -> Value {
+    let part = token.split('.').nth(position).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+fn unsigned(header: &Value, claims: &Value) -> String {
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}", encode(header), encode(claims))
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_ours_says_what_is_wrong_with_it() {
+    let served = Served::start().await;
+    let good = served.person.token.clone();
+    let (header, claims) = (part(&good, 0), part(&good, 1));
+    let (body, signature) = good.rsplit_once('.').unwrap();
+    let other = served.stack.person().await.unwrap().token;
+    let (_, others_signature) = other.rsplit_once('.').unwrap();
+    let with = |key: &str, value: Value| {
+        let mut changed = header.clone();
+        changed[key] = value;
+        changed
+    };
+    // A key of our own, under the name of identity's; and a shared secret, where a public key is expected.
+    let ours = KeyPair::generate().unwrap().serialize_pem();
+    let ours = EncodingKey::from_ec_pem(ours.as_bytes()).unwrap();
+    let named = |algorithm, kid: &Value| Header {
+        kid: kid.as_str().map(str::to_owned),
+        ..Header::new(algorithm)
+    };
+    let kid = &header["kid"];
+    let forged = encode(&named(Algorithm::ES256, kid), &claims, &ours).unwrap();
+    let unknown = encode(&named(Algorithm::ES256, &json!("k9")), &claims, &ours).unwrap();
+    let nameless = encode(&Header::new(Algorithm::ES256), &claims, &ours).unwrap();
+    let shared = encode(
+        &named(Algorithm::HS256, kid),
+        &claims,
+        &EncodingKey::from_secret(b"x"),
+    )
+    .unwrap();
+
+    for (token, problem) in [
+        ("x".to_owned(), "MALFORMED"),
+        (".".to_owned(), "MALFORMED"),
+        ("..".to_owned(), "ALGORITHM_OR_HEADER"),
+        ("a.b.c".to_owned(), "MALFORMED"),
+        (body.to_owned(), "MALFORMED"),
+        (format!("{good}.x"), "MALFORMED"),
+        (format!("{body}."), "SIGNATURE"),
+        (good[..good.len() - 2].to_owned(), "SIGNATURE"),
+        (format!("{body}.{others_signature}"), "SIGNATURE"),
+        (
+            format!("{}.{signature}", unsigned(&header, &json!({"sub": "x"}))),
+            "SIGNATURE",
+        ),
+        (
+            format!("{}.", unsigned(&with("alg", json!("none")), &claims)),
+            "ALGORITHM_OR_HEADER",
+        ),
+        (
+            format!("{}.{signature}", unsigned(&with("alg", json!(1)), &claims)),
+            "ALGORITHM_OR_HEADER",
+        ),
+        (
+            format!("{}.{signature}", unsigned(&json!([]), &claims)),
+            "ALGORITHM_OR_HEADER",
+        ),
+        (shared, "ALGORITHM_OR_HEADER"),
+        (forged, "SIGNATURE"),
+        (unknown, "KEY_UNKNOWN"),
+        (nameless, "KEY_UNKNOWN"),
+        ("x".repeat(9_000), "TOO_LONG"),
+        (format!("{body}.{}", "A".repeat(7_000)), "SIGNATURE"),
+    ] {
+        let shown = &token[..token.len().min(40)];
+        let called = list(&served, headers(&[("authorization", &format!("Bearer {token}"))])).await;
+        let status = called.expect_err(shown);
+        assert_eq!(reason(&status), "TOKEN_INVALID", "{shown}");
+        assert_eq!(metadata(&status, "problem"), problem, "{shown}");
+    }
+    served.go_on("tokens that are not ours").await;
+}
+
+#[tokio::test]
+async fn a_header_that_holds_no_token_says_so() {
+    let served = Served::start().await;
+    let good = format!("Bearer {}", served.person.token);
+    for (pairs, problem) in [
+        (vec![], "MISSING"),
+        (vec![("authorization", "")], "MALFORMED"),
+        (vec![("authorization", "Bearer")], "MALFORMED"),
+        (vec![("authorization", "Basic YTpi")], "MALFORMED"),
+        (vec![("authorization", &*served.person.token)], "MALFORMED"),
+        (
+            vec![("authorization", &*good), ("authorization", &*good)],
+            "MALFORMED",
+        ),
+        (
+            vec![("x-user-id", "01890a5d-ac96-774b-bcce-b302099a8057")],
+            "MISSING",
+        ),
+    ] {
+        let status = list(&served, headers(&pairs)).await.unwrap_err();
+        assert_eq!(reason(&status), "TOKEN_INVALID", "{}", pairs.len());
+        assert_eq!(metadata(&status, "problem"), problem);
+    }
+    let mut no_ascii = MetadataMap::new().into_headers();
+    let value = http::HeaderValue::from_bytes(b"Bearer \xff\xfe").unwrap();
+    no_ascii.insert("authorization", value);
+    let status = list(&served, MetadataMap::from_headers(no_ascii))
+        .await
+        .unwrap_err();
+    assert_eq!(metadata(&status, "problem"), "MALFORMED");
+    list(&served, headers(&[("authorization", &good)])).await.unwrap();
+    list(
+        &served,
+        headers(&[("authorization", &good.replace("Bearer", "bearer"))]),
+    )
+    .await
+    .unwrap();
+    served.go_on("headers without a token").await;
+}

@@ -1,0 +1,126 @@
+//! Nothing private leaks sideways: canaries go through every RPC and every failure, and then everything that a service
+//! leaves behind is searched for them.
+
+mod calls;
+pub(crate) mod canary;
+mod failures;
+mod places;
+mod postgres;
+mod sockets;
+mod world;
+
+use haven_proto::identity::v1::SignUpRequest;
+use haven_testkit::{client::sign_up_request, random};
+
+use self::{
+    canary::{Allowed, Canary, Flock},
+    places::{ANSWERS, LOGS, METRICS, STATEMENTS},
+    world::{ACCOUNTS, Who, World},
+};
+use crate::{metrics::Metrics, raw::headers};
+
+#[tokio::test]
+async fn nothing_private_leaks() {
+    let mut world = World::start().await;
+    for case in calls::cases(&world) {
+        let called = world.send(
+            case.service,
+            case.who,
+            &case.path,
+            headers(&[]),
+            case.body.clone(),
+        );
+        called
+            .await
+            .unwrap_or_else(|status| panic!("{}: {status:?}", case.path));
+        failures::requests(&world, &case).await;
+        failures::envelope(&world, &case).await;
+    }
+    failures::accounts(&world).await;
+    failures::messages(&world).await;
+    failures::spoilt_token(&world).await;
+    failures::standard_services(&world).await;
+    sockets::garbage(&world).await;
+    postgres::refuses(&world).await;
+    data_is_down(&mut world).await;
+
+    let controls = controls(&world).await;
+    let places = places::all(&world).await;
+    for (name, control) in &controls {
+        let place = places.iter().find(|place| place.name == *name).unwrap();
+        assert!(
+            control.found(&place.content).is_some(),
+            "{} is not in {name}: nothing else would be found there",
+            control.what
+        );
+    }
+    let mut wrong = Vec::new();
+    for canary in world.flock.all() {
+        for place in &places {
+            let found = canary.found(&place.content);
+            match (&canary.allowed, found) {
+                (Allowed::At(names) | Allowed::Surely(names), Some(_)) if names.contains(&&*place.name) => {}
+                (Allowed::Surely(names), None) if names.contains(&&*place.name) => {
+                    wrong.push(format!("{} is not in {}", canary.what, place.name));
+                }
+                (_, Some(found)) => wrong.push(format!("{} is in {}: {found}", canary.what, place.name)),
+                (_, None) => {}
+            }
+        }
+    }
+    let id = Flock::default().given("the person's id", Allowed::Nowhere, &world.person.id.to_string());
+    let statements = places.iter().find(|place| place.name == STATEMENTS).unwrap();
+    wrong.extend(
+        id.found(&statements.content)
+            .map(|found| format!("{} is in {STATEMENTS}: {found}", id.what)),
+    );
+    assert!(wrong.is_empty(), "{} leaks:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Sign-ups while nobody answers, and what is left of them in the outbox.
+async fn data_is_down(world: &mut World) {
+    world.metrics = Metrics::read(world.stack.data.listeners.metrics).await.page;
+    world.stack.data.kill();
+    let email = world
+        .flock
+        .allowed("an email while data is down", Allowed::Surely(&[ACCOUNTS]));
+    let password = world.flock.canary("a password while data is down");
+    let request: SignUpRequest = sign_up_request(&email.email(), &password.password());
+    let signed_up = world.client(Who::Nobody).account().sign_up(request).await;
+    world.keep(signed_up).unwrap();
+    world.stack.data.start().await.unwrap();
+}
+
+/// What has to be found in each place, or the search of it proves nothing.
+async fn controls(world: &World) -> Vec<(&'static str, Canary)> {
+    let flock = Flock::default();
+    let given = |what: &str, value: &str| flock.given(what, Allowed::Nowhere, value);
+    let mut controls = Vec::new();
+    for ((service, path), log) in [
+        ("identity", "/haven.identity.v1.SessionService/SignIn"),
+        ("data", "/haven.data.v1.ConversationService/GetMessage"),
+    ]
+    .into_iter()
+    .zip(LOGS)
+    {
+        let id = random::uuid().to_string();
+        let headers = headers(&[("x-request-id", &id)]);
+        world
+            .send(service, Who::Person, path, headers, Vec::new())
+            .await
+            .unwrap_err();
+        let id = given("the id of a failed call", &id);
+        controls.extend([(log, id.clone()), (ANSWERS, id)]);
+    }
+    let rpcs = [
+        "haven.identity.v1.AccountService/SignUp",
+        "haven.data.v1.ConversationService/AppendMessage",
+    ];
+    controls.extend(rpcs.map(|rpc| (METRICS, given("an RPC's name", rpc))));
+    let planted = flock.canary("a planted name");
+    let statement = format!(r#"SELECT 1 AS "{}""#, planted.word());
+    world.stack.database.run("postgres", &statement).await.unwrap();
+    controls.push((STATEMENTS, planted));
+    controls.push(("data.conversations", given("the message's id", &world.message_id)));
+    controls
+}

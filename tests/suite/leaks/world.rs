@@ -1,0 +1,143 @@
+//! A Haven that says as much as it can, and somebody who keeps what it answers.
+
+use std::{fs, path::PathBuf, sync::Mutex};
+
+use haven_proto::data::v1::{AppendMessageRequest, SenderType};
+use haven_testkit::{Client, Person, Stack, environment::Variables, random, template::TestCluster};
+use tonic::{Response, Status, metadata::MetadataMap};
+
+use super::canary::{Allowed, Canary, Flock};
+use crate::raw;
+
+/// Where email addresses are kept, and nowhere else.
+pub(super) const ACCOUNTS: &str = "identity.users";
+
+/// Both services at their most talkative, one person with canaries for all that is private, and what was answered.
+pub(super) struct World {
+    pub(super) stack: Stack,
+    pub(super) flock: Flock,
+    pub(super) person: Person,
+    pub(super) message_id: String,
+    /// Postgres's own log, and how long it was before.
+    pub(super) postgres_log: (PathBuf, usize),
+    pub(super) answers: Mutex<String>,
+    /// The metrics of processes that have ended since.
+    pub(super) metrics: String,
+}
+
+/// Who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    Nobody,
+    Person,
+    Service,
+}
+
+impl World {
+    pub(super) async fn start() -> Self {
+        let postgres_log = TestCluster::shared().await.unwrap().cluster.log();
+        let before = fs::metadata(&postgres_log).unwrap().len() as usize;
+        let stack = Stack::builder()
+            .variable("identity", "LOG_FILTER", "trace")
+            .variable("data", "LOG_FILTER", "trace")
+            // Each format writes values in its own way.
+            .variable("data", "LOG_FORMAT", "pretty")
+            .start()
+            .await
+            .unwrap();
+        let flock = Flock::default();
+        for service in [&stack.identity, &stack.data] {
+            keep_secrets(service.name, &service.variables, &flock);
+        }
+        let email = flock.allowed("the person's email address", Allowed::Surely(&[ACCOUNTS]));
+        let password = flock.canary("the person's password");
+        let nobody = stack.anonymous().unwrap();
+        let signed_in = nobody.sign_up_and_in(&email.email(), &password.password()).await;
+        let person = signed_in.unwrap();
+        for part in person.token.split('.').skip(1) {
+            flock.given("a part of the person's token", Allowed::Nowhere, part);
+        }
+        let text = flock.canary("the person's first message");
+        let mut conversation = stack.user(&person).unwrap().conversation();
+        let stored = conversation.append_message(message(&text)).await.unwrap();
+        Self {
+            message_id: stored.into_inner().message.unwrap().id,
+            stack,
+            flock,
+            person,
+            postgres_log: (postgres_log, before),
+            answers: Mutex::default(),
+            metrics: String::new(),
+        }
+    }
+
+    pub(super) fn client(&self, who: Who) -> Client {
+        match who {
+            Who::Nobody => self.stack.anonymous(),
+            Who::Person => self.stack.user(&self.person),
+            Who::Service => self.stack.service("backend"),
+        }
+        .unwrap()
+    }
+
+    /// Calls `path` of `service` with `body`, whatever they are, and keeps what came back.
+    pub(super) async fn send(
+        &self,
+        service: &str,
+        who: Who,
+        path: &str,
+        headers: MetadataMap,
+        body: Vec<u8>,
+    ) -> Result<(), Status> {
+        let connection = self.client(who).connection(service);
+        self.keep(raw::call(connection, path, headers, body).await)
+    }
+
+    /// Keeps what came back for the search: all of a status, and the headers of an answer.
+    pub(super) fn keep<T>(&self, outcome: Result<Response<T>, Status>) -> Result<(), Status> {
+        let (said, outcome) = match outcome {
+            Ok(answer) => (format!("{:?}", answer.metadata()), Ok(())),
+            Err(status) => {
+                let details = String::from_utf8_lossy(status.details()).into_owned();
+                (format!("{status:?} {} {details}", status.message()), Err(status))
+            }
+        };
+        *self.answers.lock().unwrap() += &format!("{said}\n");
+        outcome
+    }
+}
+
+/// A message whose text is a canary.
+pub(super) fn message(text: &Canary) -> AppendMessageRequest {
+    AppendMessageRequest {
+        sender_type: SenderType::User.into(),
+        text: text.text(),
+        message_id: String::new(),
+        request_id: random::uuid().to_string(),
+    }
+}
+
+/// The keys and passwords that a service was given.
+fn keep_secrets(service: &str, variables: &Variables, flock: &Flock) {
+    let keep = |name: &str, secret: &str| {
+        flock.given(&format!("{service}'s {name}"), Allowed::Nowhere, secret);
+    };
+    keep("SECRET_KEY", &variables["SECRET_KEY"]);
+    for name in ["DATABASE_URL", "WORKER_DATABASE_URL"] {
+        let (_, rest) = variables[name].split_once("://").unwrap();
+        let (_, password) = rest.split_once('@').unwrap().0.split_once(':').unwrap();
+        keep(name, password);
+    }
+    for name in ["PEPPERS", "MESSAGE_KEYS"] {
+        for key in variables.get(name).iter().flat_map(|keys| keys.split(',')) {
+            keep(name, key.split_once(':').unwrap().1);
+        }
+    }
+    for name in ["TLS_KEY_FILE", "SIGNING_KEY_FILES"] {
+        if let Some(file) = variables.get(name) {
+            let pem = fs::read_to_string(file).unwrap();
+            // The first line of its base64 begins as every key of its kind does; the second is the key's own.
+            keep(name, pem.lines().nth(2).unwrap());
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! `kill -9` in the middle of 200 sign-ups: no account without its person, no person without an account, and for
+//! everybody exactly the account that they were told of.
+
+use haven_testkit::Stack;
+
+use super::crowd::{Crowd, SIGN_UPS};
+use crate::{eventually::eventually, sql::scalar};
+
+/// After how many answers something is killed.
+const KILLS: [usize; 3] = [SIGN_UPS / 4, SIGN_UPS / 2, SIGN_UPS * 3 / 4];
+
+/// How many accounts are stored and not answered when identity is killed: half of the crowd. The rest is anywhere else.
+const UNANSWERED: i64 = 8;
+
+#[tokio::test]
+async fn identity_is_killed() {
+    let mut stack = Stack::start().await.unwrap();
+    let crowd = Crowd::new(&stack);
+    tokio::join!(crowd.sign_up(), async {
+        for answers in KILLS {
+            crowd.has_answers(answers).await;
+            // Between storing an account and answering, identity waits for data. That moment is the one that matters,
+            // and too short to be hit by chance.
+            stack.data.pause();
+            eventually("accounts are stored and not answered", async || {
+                let untold: i64 = scalar(&stack.database, "SELECT count(*) FROM identity.outbox").await;
+                untold >= UNANSWERED
+            })
+            .await;
+            stack.identity.kill();
+            stack.data.resume();
+            stack.identity.start().await.unwrap();
+        }
+    });
+    assert!(
+        crowd.failed() >= KILLS.len() * UNANSWERED as usize,
+        "{}",
+        crowd.failed()
+    );
+    crowd.left_everything_in_order(&stack).await;
+}
+
+#[tokio::test]
+async fn data_is_killed() {
+    let mut stack = Stack::start().await.unwrap();
+    let crowd = Crowd::new(&stack);
+    tokio::join!(crowd.sign_up(), async {
+        for answers in KILLS {
+            crowd.has_answers(answers).await;
+            stack.data.kill();
+            // Signing up goes on without it.
+            crowd.has_answers(answers + SIGN_UPS / 8).await;
+            stack.data.start().await.unwrap();
+        }
+    });
+    assert_eq!(crowd.failed(), 0, "nobody notices");
+    crowd.left_everything_in_order(&stack).await;
+}
+
+#[tokio::test]
+async fn postgres_is_killed() {
+    let mut stack = Stack::builder().durable_cluster().start().await.unwrap();
+    let durable: String = scalar(&stack.database, "SHOW fsync").await;
+    assert_eq!(durable, "on");
+    let crowd = Crowd::new(&stack);
+    tokio::join!(crowd.sign_up(), async {
+        // Once: to recover takes a while.
+        crowd.has_answers(SIGN_UPS / 2).await;
+        let cluster = stack.cluster().unwrap();
+        cluster.kill();
+        crowd.notices().await;
+        cluster.resume().await.unwrap();
+    });
+    crowd.left_everything_in_order(&stack).await;
+}

@@ -1,0 +1,35 @@
+//! What happens while a part of Haven is down, and what is left behind when it comes back.
+
+mod crowd;
+mod data;
+mod drain;
+mod identity;
+mod kill;
+mod postgres;
+
+use haven_proto::data::v1::{AppendMessageRequest, AppendMessageResponse, SenderType};
+use haven_testkit::{Client, random};
+use tonic::{Response, Status};
+use tonic_types::StatusExt;
+
+use crate::status::reason;
+
+/// Appends a message, under a new request id.
+async fn append(client: &Client) -> Result<Response<AppendMessageResponse>, Status> {
+    let message = AppendMessageRequest {
+        sender_type: SenderType::User.into(),
+        text: "hello".into(),
+        message_id: String::new(),
+        request_id: random::uuid().to_string(),
+    };
+    client.conversation().append_message(message).await
+}
+
+/// The reason of a failure that tells its caller to try again; panics when it does not.
+fn retryable(status: &Status) -> String {
+    let delay = status
+        .get_details_retry_info()
+        .and_then(|retry| retry.retry_delay);
+    assert!(delay.is_some_and(|delay| !delay.is_zero()), "{status:?}");
+    reason(status)
+}

@@ -1,0 +1,103 @@
+//! Deadlines: the caller's, ours, and what goes on to the handler.
+
+use std::time::{Duration, Instant};
+
+use haven_platform::config::Requests;
+use tonic::{Code, Request};
+
+use super::probe::{Probe, proto, requests};
+use crate::status::{reason, violations};
+
+fn wait(millis: i64) -> proto::WaitRequest {
+    proto::WaitRequest { millis, bytes: 0 }
+}
+
+#[tokio::test]
+async fn a_unary_call_past_its_deadline_says_so() {
+    let probe = Probe::start().await;
+    let began = Instant::now();
+    // By hand, so that the client's own clock does not answer first.
+    let mut request = Request::new(wait(5_000));
+    request
+        .metadata_mut()
+        .insert("grpc-timeout", "300m".parse().unwrap());
+    let status = probe.client().wait(request).await.unwrap_err();
+    assert_eq!(
+        (status.code(), reason(&status)),
+        (Code::DeadlineExceeded, "DEADLINE".to_owned())
+    );
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_stream_past_its_deadline_says_so() {
+    let probe = Probe::start().await;
+    let mut request = Request::new(proto::StreamRequest {
+        count: 1_000,
+        millis: 50,
+        panic: false,
+    });
+    request
+        .metadata_mut()
+        .insert("grpc-timeout", "400m".parse().unwrap());
+    let mut stream = probe.client().stream(request).await.unwrap().into_inner();
+    let mut seen = 0;
+    let status = loop {
+        match stream.message().await {
+            Ok(Some(_)) => seen += 1,
+            Ok(None) => panic!("it ended well"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(reason(&status), "DEADLINE");
+    assert!((1..20).contains(&seen), "{seen}");
+}
+
+#[tokio::test]
+async fn a_call_without_a_deadline_gets_ours() {
+    let probe = Probe::start_with(Requests {
+        default_deadline: Duration::from_millis(200),
+        ..requests()
+    })
+    .await;
+    let status = probe.client().wait(wait(5_000)).await.unwrap_err();
+    assert_eq!(reason(&status), "DEADLINE");
+    let left = probe
+        .client()
+        .wait(wait(0))
+        .await
+        .unwrap()
+        .into_inner()
+        .remaining_millis;
+    assert!((1..=200).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn the_handler_knows_what_is_left() {
+    let probe = Probe::start().await;
+    let mut request = Request::new(wait(0));
+    request.set_timeout(Duration::from_secs(3));
+    let left = probe
+        .client()
+        .wait(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .remaining_millis;
+    assert!((2_000..3_000).contains(&left), "a little is kept back: {left}");
+}
+
+#[tokio::test]
+async fn a_deadline_that_is_none_is_refused() {
+    let probe = Probe::start().await;
+    let mut request = Request::new(wait(0));
+    request
+        .metadata_mut()
+        .insert("grpc-timeout", "soon".parse().unwrap());
+    let status = probe.client().wait(request).await.unwrap_err();
+    assert_eq!(reason(&status), "INVALID_FIELD");
+    assert_eq!(
+        violations(&status),
+        [("grpc-timeout".to_owned(), "MALFORMED".to_owned())]
+    );
+}

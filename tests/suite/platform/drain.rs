@@ -1,0 +1,86 @@
+//! Stopping: what is under way finishes, and nothing can hold it longer than the limit.
+
+use std::time::{Duration, Instant};
+
+use haven_platform::config::Requests;
+use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
+
+use super::probe::{Probe, proto, requests};
+use crate::status::reason;
+
+fn quick() -> Requests {
+    Requests {
+        drain_timeout: Duration::from_millis(1_500),
+        ..requests()
+    }
+}
+
+#[tokio::test]
+async fn a_call_under_way_finishes_and_a_new_one_is_sent_elsewhere() {
+    let probe = Probe::start_with(quick()).await;
+    let mut client = probe.client();
+    client.ask_as_anyone(proto::AskAsAnyoneRequest {}).await.unwrap();
+    let mut busy = client.clone();
+    let call = tokio::spawn(async move {
+        busy.wait(proto::WaitRequest {
+            millis: 700,
+            bytes: 0,
+        })
+        .await
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let began = Instant::now();
+    probe.stop.cancel();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    // The server says DRAINING on a connection that is still open; on one that is closed nobody is left to say it.
+    let status = client
+        .ask_as_anyone(proto::AskAsAnyoneRequest {})
+        .await
+        .unwrap_err();
+    if !status.details().is_empty() {
+        assert_eq!(reason(&status), "DRAINING");
+    }
+    call.await.unwrap().unwrap();
+    timeout(Duration::from_secs(1), probe.served)
+        .await
+        .expect("stopped with its last call")
+        .unwrap();
+    assert!(
+        began.elapsed() < Duration::from_millis(1_400),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_silent_client_and_an_open_stream_cannot_hold_it() {
+    let probe = Probe::start_with(quick()).await;
+    // One never begins to shake hands; one reads a stream that would go on for an hour.
+    let mut silent = TcpStream::connect(probe.addr).await.unwrap();
+    let mut stream = probe
+        .client()
+        .stream(proto::StreamRequest {
+            count: 36_000,
+            millis: 100,
+            panic: false,
+        })
+        .await
+        .unwrap()
+        .into_inner();
+    stream.message().await.unwrap().unwrap();
+    let began = Instant::now();
+    probe.stop.cancel();
+    timeout(Duration::from_secs(4), probe.served)
+        .await
+        .expect("held beyond its limit")
+        .unwrap();
+    let took = began.elapsed();
+    assert!(
+        (Duration::from_millis(1_400)..Duration::from_secs(3)).contains(&took),
+        "{took:?}"
+    );
+    let read = timeout(Duration::from_secs(1), silent.read(&mut [0; 1]))
+        .await
+        .expect("still open");
+    assert!(matches!(read, Ok(0) | Err(_)));
+}

@@ -1,0 +1,207 @@
+//! The error contract, on every way that a call can fail.
+
+use std::time::Duration;
+
+use haven_platform::{config::Requests, reason::Reason};
+use tonic::{
+    Code, Request, Status,
+    client::Grpc,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    transport::Channel,
+};
+use tonic_types::StatusExt;
+
+use super::probe::{Probe, proto, requests};
+use crate::status::{reason, violations};
+
+#[tokio::test]
+async fn every_reason_leaves_as_it_is_published() {
+    let probe = Probe::start().await;
+    let pool = prost_reflect::DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET).unwrap();
+    let published = pool.get_enum_by_name("haven.errors.v1.Reason").unwrap();
+    let mut contract = String::new();
+    for value in published.values().filter(|value| value.number() != 0) {
+        let request = proto::FailRequest {
+            reason: value.number(),
+        };
+        let status = probe.client().fail(request).await.unwrap_err();
+        let name = reason(&status);
+        assert_eq!(format!("REASON_{name}"), value.name());
+        assert!(
+            !format!("{status:?}").contains("really happened"),
+            "the cause left the server"
+        );
+        let retry = status
+            .get_error_details()
+            .retry_info()
+            .and_then(|info| info.retry_delay);
+        contract += &format!(
+            "{name}: {:?}, retry {retry:?}\n  {}\n",
+            status.code(),
+            status.message()
+        );
+    }
+    insta::assert_snapshot!(contract);
+}
+
+#[tokio::test]
+async fn a_panic_is_an_answer_and_the_server_goes_on() {
+    let probe = Probe::start().await;
+    let status = probe
+        .client()
+        .fail(proto::FailRequest { reason: 0 })
+        .await
+        .unwrap_err();
+    assert_eq!(reason(&status), "INTERNAL");
+    assert!(!format!("{status:?}").contains("secret"), "{status:?}");
+
+    let mut stream = probe
+        .client()
+        .stream(proto::StreamRequest {
+            count: 2,
+            millis: 0,
+            panic: true,
+        })
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(stream.message().await.unwrap().unwrap().number, 0);
+    assert_eq!(stream.message().await.unwrap().unwrap().number, 1);
+    let status = stream.message().await.unwrap_err();
+    assert_eq!(reason(&status), "INTERNAL");
+    assert!(
+        probe
+            .client()
+            .ask_as_anyone(proto::AskAsAnyoneRequest {})
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_message_of_ours_is_an_invalid_field() {
+    let probe = Probe::start().await;
+    // A varint that never ends; a field of another type; a string that is no UTF-8; a length beyond the end.
+    for bytes in [&[0xff; 12][..], &[0x0a, 0x01, 0x61], &[0x08], &[0x12, 0x7f, 0x00]] {
+        let status = raw(&probe, "/haven.testing.v1.ProbeService/Fail", bytes.to_vec())
+            .await
+            .unwrap_err();
+        assert_eq!(reason(&status), "INVALID_FIELD", "{bytes:?}");
+        assert_eq!(violations(&status), [(String::new(), "MALFORMED".to_owned())]);
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_unimplemented() {
+    let probe = Probe::start().await;
+    for path in [
+        "/haven.testing.v1.ProbeService/Nothing",
+        "/no.such.Service/Nothing",
+        "/",
+    ] {
+        let status = raw(&probe, path, Vec::new()).await.unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status)),
+            (Code::Unimplemented, "UNIMPLEMENTED".to_owned()),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_large_says_so_in_both_directions() {
+    let probe = Probe::start().await;
+    let mut large = vec![0x0a, 0xff, 0xff, 0x7f];
+    large.resize(2 * 1024 * 1024, 0);
+    let status = raw(&probe, "/haven.testing.v1.ProbeService/Wait", large)
+        .await
+        .unwrap_err();
+    assert_eq!(reason(&status), "MESSAGE_TOO_LARGE");
+
+    let answer = proto::WaitRequest {
+        millis: 0,
+        bytes: 5 * 1024 * 1024,
+    };
+    let status = probe.client().wait(answer).await.unwrap_err();
+    assert_eq!(reason(&status), "MESSAGE_TOO_LARGE");
+}
+
+#[tokio::test]
+async fn more_than_can_be_done_is_turned_away_at_once() {
+    let probe = Probe::start_with(Requests {
+        max_in_flight: 2,
+        ..requests()
+    })
+    .await;
+    let wait = |millis| proto::WaitRequest { millis, bytes: 0 };
+    let busy: Vec<_> = (0..2)
+        .map(|_| {
+            let mut client = probe.client();
+            tokio::spawn(async move { client.wait(wait(1_500)).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let began = std::time::Instant::now();
+    let status = probe.client().wait(wait(0)).await.unwrap_err();
+    assert_eq!(reason(&status), "OVERLOADED");
+    assert!(status.get_error_details().retry_info().is_some());
+    assert!(
+        began.elapsed() < Duration::from_millis(500),
+        "{:?}",
+        began.elapsed()
+    );
+    for call in busy {
+        call.await.unwrap().unwrap();
+    }
+    assert!(
+        probe.client().wait(wait(0)).await.is_ok(),
+        "the places are free again"
+    );
+}
+
+/// A unary call with bytes that no stub would send.
+async fn raw(probe: &Probe, path: &str, bytes: Vec<u8>) -> Result<Vec<u8>, Status> {
+    let mut grpc: Grpc<Channel> = Grpc::new(probe.channel(None));
+    grpc.ready().await.unwrap();
+    grpc.unary(Request::new(bytes), path.parse().unwrap(), Bytes)
+        .await
+        .map(tonic::Response::into_inner)
+}
+
+struct Bytes;
+
+impl Codec for Bytes {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Bytes {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        bytes::BufMut::put_slice(buffer, &item);
+        Ok(())
+    }
+}
+
+impl Decoder for Bytes {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        Ok(Some(
+            bytes::Buf::copy_to_bytes(buffer, bytes::Buf::remaining(buffer)).to_vec(),
+        ))
+    }
+}

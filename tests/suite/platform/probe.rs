@@ -1,0 +1,308 @@
+//! A server as every service has it, with [`ProbeService`] behind it.
+
+use std::{net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+
+use haven_platform::{
+    auth::{Claims, KeySet, ROLE, TokenVerifier, VerifyingKey},
+    call::Call,
+    config::{AuthMode, Requests, TlsFiles},
+    entropy::Entropy,
+    failure::Failure,
+    reason::Reason,
+    server::{BuildError, ServerBuilder, ServerConfig},
+    time::Clock,
+    tls::Tls,
+};
+use haven_testkit::certificates::Certificates;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use rcgen::{KeyPair, PublicKeyData};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_stream::{Stream, StreamExt};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Request, Response, Status,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
+use uuid::Uuid;
+
+use self::proto::{
+    probe_service_server::{ProbeService, ProbeServiceServer},
+    undeclared_service_server::{UndeclaredService, UndeclaredServiceServer},
+};
+
+/// The generated stubs.
+#[allow(
+    clippy::disallowed_methods,
+    unreachable_pub,
+    missing_docs,
+    reason = "generated stubs are as they are"
+)]
+pub(crate) mod proto {
+    tonic::include_proto!("haven.testing.v1");
+}
+
+/// The probe's descriptors.
+pub(crate) const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/testing.binpb"));
+
+/// A running server.
+pub(crate) struct Probe {
+    pub(crate) addr: SocketAddr,
+    pub(crate) certificates: Certificates,
+    pub(crate) stop: CancellationToken,
+    pub(crate) served: JoinHandle<()>,
+    signing_key: EncodingKey,
+    _directory: TempDir,
+}
+
+/// How a server takes on work, if nothing is said.
+pub(crate) fn requests() -> Requests {
+    Requests {
+        default_deadline: Duration::from_secs(10),
+        max_in_flight: 64,
+        max_request_bytes: 64 * 1024,
+        drain_timeout: Duration::from_secs(5),
+    }
+}
+
+impl Probe {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(requests()).await
+    }
+
+    pub(crate) async fn start_with(requests: Requests) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let certificates = Certificates::keep(directory.path()).unwrap();
+        let tls = tls(&certificates);
+        let key = KeyPair::generate().unwrap();
+        let keys = KeySet::empty();
+        // An uncompressed point: 4, then two coordinates.
+        let point = key.der_bytes().to_vec();
+        let coordinate = |range: std::ops::Range<usize>| {
+            base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, &point[range])
+        };
+        keys.replace([
+            VerifyingKey::from_coordinates("k1", &coordinate(1..33), &coordinate(33..65)).unwrap(),
+        ]);
+        let verifier = TokenVerifier::new(
+            "haven".into(),
+            "authenticated".into(),
+            Arc::new(keys),
+            Clock::system(),
+        );
+        let server = ServerBuilder::new(config(requests, &tls, verifier), DESCRIPTORS)
+            .service(|limits| {
+                ProbeServiceServer::new(Answers)
+                    .max_decoding_message_size(limits.request)
+                    .max_encoding_message_size(limits.response)
+            })
+            .build()
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        server.health().begin().await;
+        server.health().alive().await;
+        server.health().ready(true).await;
+        tokio::spawn(tls.follow(stop.clone()));
+        let serving = server.serve(listener, stop.clone());
+        let served = tokio::spawn(async move { serving.await.unwrap() });
+        Self {
+            addr,
+            certificates,
+            stop,
+            served,
+            signing_key: EncodingKey::from_ec_pem(key.serialize_pem().as_bytes()).unwrap(),
+            _directory: directory,
+        }
+    }
+
+    /// Tries to put a server together whose service does not say who may call it.
+    pub(crate) fn undeclared() -> Result<(), BuildError> {
+        let directory = tempfile::tempdir().unwrap();
+        let tls = tls(&Certificates::keep(directory.path()).unwrap());
+        let keys = Arc::new(KeySet::empty());
+        let verifier = TokenVerifier::new("haven".into(), "authenticated".into(), keys, Clock::system());
+        ServerBuilder::new(config(requests(), &tls, verifier), DESCRIPTORS)
+            .service(|_| UndeclaredServiceServer::new(Answers))
+            .build()
+            .map(drop)
+    }
+
+    /// A channel with the client certificate of `service`, if any.
+    pub(crate) fn channel(&self, service: Option<&str>) -> Channel {
+        let read = |path: PathBuf| std::fs::read(path).unwrap();
+        let mut tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(read(self.certificates.authority())))
+            .domain_name("localhost");
+        if let Some(service) = service {
+            let leaf = self.certificates.leaf(service);
+            tls = tls.identity(Identity::from_pem(read(leaf.certificate), read(leaf.key)));
+        }
+        Endpoint::from_shared(format!("https://{}", self.addr))
+            .unwrap()
+            .tls_config(tls)
+            .unwrap()
+            .connect_lazy()
+    }
+
+    pub(crate) fn client(&self) -> proto::probe_service_client::ProbeServiceClient<Channel> {
+        proto::probe_service_client::ProbeServiceClient::new(self.channel(None))
+    }
+
+    /// Claims of a token that is as it has to be.
+    pub(crate) fn claims() -> Claims {
+        let now = chrono::Utc::now().timestamp();
+        Claims {
+            iss: "haven".into(),
+            aud: "authenticated".into(),
+            sub: Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8057),
+            role: ROLE.into(),
+            iat: now,
+            exp: now + 900,
+            session_id: Some(Uuid::from_u128(7)),
+        }
+    }
+
+    pub(crate) fn token(&self, claims: &impl serde::Serialize) -> String {
+        let header = Header {
+            kid: Some("k1".into()),
+            ..Header::new(Algorithm::ES256)
+        };
+        self.sign(&header, claims)
+    }
+
+    pub(crate) fn sign(&self, header: &Header, claims: &impl serde::Serialize) -> String {
+        encode(header, claims, &self.signing_key).unwrap()
+    }
+}
+
+/// `message` under a bearer token.
+pub(crate) fn with_token<T>(message: T, token: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    request
+        .metadata_mut()
+        .insert("authorization", format!("Bearer {token}").parse().unwrap());
+    request
+}
+
+fn tls(certificates: &Certificates) -> Arc<Tls> {
+    let leaf = certificates.leaf("data");
+    let files = TlsFiles {
+        cert: leaf.certificate,
+        key: leaf.key,
+        ca: certificates.authority(),
+        allowed_services: ["backend".to_owned()].into(),
+    };
+    Arc::new(Tls::load(files).unwrap())
+}
+
+fn config(requests: Requests, tls: &Arc<Tls>, verifier: TokenVerifier) -> ServerConfig {
+    ServerConfig {
+        requests,
+        tls: Arc::clone(tls),
+        verifier,
+        auth_mode: AuthMode::Token,
+        clock: Clock::system(),
+        entropy: Entropy::system(),
+    }
+}
+
+struct Answers;
+
+#[tonic::async_trait]
+impl UndeclaredService for Answers {
+    async fn ask(&self, _: Request<proto::AskRequest>) -> Result<Response<proto::AskResponse>, Status> {
+        Ok(Response::new(proto::AskResponse {}))
+    }
+}
+
+fn caller<T>(request: &Request<T>) -> Result<String, Status> {
+    let caller = Call::of(request)?.caller;
+    let user = caller
+        .user
+        .map_or_else(|| "nobody".into(), |user| user.id.to_string());
+    let service = caller
+        .service
+        .map_or_else(|| "no service".into(), |name| name.as_str().to_owned());
+    Ok(format!("{user}, {service}"))
+}
+
+#[tonic::async_trait]
+impl ProbeService for Answers {
+    async fn ask_as_anyone(
+        &self,
+        request: Request<proto::AskAsAnyoneRequest>,
+    ) -> Result<Response<proto::AskAsAnyoneResponse>, Status> {
+        Ok(Response::new(proto::AskAsAnyoneResponse {
+            caller: caller(&request)?,
+        }))
+    }
+
+    async fn ask_as_user(
+        &self,
+        request: Request<proto::AskAsUserRequest>,
+    ) -> Result<Response<proto::AskAsUserResponse>, Status> {
+        Ok(Response::new(proto::AskAsUserResponse {
+            caller: caller(&request)?,
+        }))
+    }
+
+    async fn ask_as_service(
+        &self,
+        request: Request<proto::AskAsServiceRequest>,
+    ) -> Result<Response<proto::AskAsServiceResponse>, Status> {
+        Ok(Response::new(proto::AskAsServiceResponse {
+            caller: caller(&request)?,
+        }))
+    }
+
+    async fn ask_as_user_or_service(
+        &self,
+        request: Request<proto::AskAsUserOrServiceRequest>,
+    ) -> Result<Response<proto::AskAsUserOrServiceResponse>, Status> {
+        Ok(Response::new(proto::AskAsUserOrServiceResponse {
+            caller: caller(&request)?,
+        }))
+    }
+
+    async fn fail(
+        &self,
+        request: Request<proto::FailRequest>,
+    ) -> Result<Response<proto::FailResponse>, Status> {
+        match Reason::try_from(request.get_ref().reason) {
+            Ok(Reason::Unspecified) | Err(_) => panic!("the secret of a person"),
+            Ok(reason) => Err(Failure::new(reason).because("what really happened").into()),
+        }
+    }
+
+    async fn wait(
+        &self,
+        request: Request<proto::WaitRequest>,
+    ) -> Result<Response<proto::WaitResponse>, Status> {
+        let remaining = Call::of(&request)?.deadline.remaining();
+        let wait = request.into_inner();
+        tokio::time::sleep(Duration::from_millis(wait.millis.unsigned_abs())).await;
+        Ok(Response::new(proto::WaitResponse {
+            remaining_millis: i64::try_from(remaining.as_millis()).unwrap(),
+            padding: vec![0; usize::try_from(wait.bytes).unwrap()],
+        }))
+    }
+
+    type StreamStream = Pin<Box<dyn Stream<Item = Result<proto::StreamResponse, Status>> + Send>>;
+
+    async fn stream(
+        &self,
+        request: Request<proto::StreamRequest>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let proto::StreamRequest { count, millis, panic } = request.into_inner();
+        let pause = Duration::from_millis(millis.unsigned_abs());
+        let end = if panic { count + 1 } else { count };
+        let answers = tokio_stream::iter(0..end).then(move |number| async move {
+            tokio::time::sleep(pause).await;
+            assert!(number < count, "the secret of a person");
+            Ok(proto::StreamResponse { number })
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+}

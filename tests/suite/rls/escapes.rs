@@ -1,0 +1,160 @@
+//! Ways to become somebody else, or to get around the wall instead of through it.
+
+use anyhow::Result;
+use haven_testkit::{database::Database, secrets::SUPERUSER};
+
+use super::{
+    caller::Caller, expectation::Outcome, intent::Intent, relation::Relation, report, seeded,
+    session::Session,
+};
+
+/// What nobody who serves requests may do, as whatever role.
+const FORBIDDEN: [&str; 37] = [
+    "ALTER ROLE CURRENT_USER SUPERUSER",
+    "ALTER ROLE CURRENT_USER BYPASSRLS",
+    "ALTER ROLE CURRENT_USER CREATEROLE",
+    "ALTER ROLE CURRENT_USER REPLICATION",
+    "ALTER ROLE identity_owner PASSWORD 'known'",
+    "CREATE ROLE stray",
+    "GRANT identity_service TO CURRENT_USER",
+    "GRANT data_owner TO CURRENT_USER",
+    "GRANT pg_read_all_data TO CURRENT_USER",
+    "REASSIGN OWNED BY identity_owner TO CURRENT_USER",
+    "CREATE SCHEMA stray",
+    "CREATE TABLE identity.stray ()",
+    "CREATE TABLE data.stray ()",
+    "CREATE TABLE auth.stray ()",
+    "CREATE TABLE public.stray ()",
+    // Temporary tables come first when a name is looked up.
+    "CREATE TEMPORARY TABLE stray ()",
+    "CREATE FUNCTION public.stray() RETURNS int LANGUAGE sql RETURN 1",
+    "CREATE OR REPLACE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql RETURN NULL",
+    "ALTER FUNCTION auth.uid() OWNER TO CURRENT_USER",
+    "DROP FUNCTION identity.find_credential(text)",
+    "DROP SCHEMA data CASCADE",
+    "ALTER SCHEMA identity OWNER TO CURRENT_USER",
+    "DROP EXTENSION plpgsql",
+    "CREATE EVENT TRIGGER stray ON ddl_command_start EXECUTE FUNCTION pg_catalog.suppress_redundant_updates_trigger()",
+    "CREATE FOREIGN DATA WRAPPER stray",
+    "CREATE PUBLICATION stray FOR ALL TABLES",
+    "CREATE SUBSCRIPTION stray CONNECTION '' PUBLICATION stray WITH (connect = false)",
+    "SET log_statement = 'all'",
+    "ALTER DATABASE template1 OWNER TO CURRENT_USER",
+    // It switches triggers off, and foreign keys are triggers.
+    "SET session_replication_role = replica",
+    "COPY (SELECT) TO PROGRAM 'true'",
+    "COPY (SELECT) TO '/tmp/stray'",
+    "SELECT pg_read_file('PG_VERSION')",
+    "SELECT lo_import('/etc/hostname')::text",
+    "SELECT rolpassword FROM pg_authid",
+    // Statistics hold the most common values of every column.
+    "SELECT stavalues1::text FROM pg_statistic",
+    "SELECT subconninfo FROM pg_subscription",
+];
+
+#[tokio::test]
+async fn nobody_becomes_anybody_else() -> Result<()> {
+    let (database, intent) = (seeded().await?, Intent::read());
+    let everybody: Vec<String> = sqlx::query_scalar("SELECT rolname::text FROM pg_roles ORDER BY 1")
+        .fetch_all(&mut database.connect(SUPERUSER).await?)
+        .await?;
+    let mut failures = Vec::new();
+    for_each_role(&database, &intent, async |session, login, role| {
+        let mut ways = Vec::new();
+        for target in &everybody {
+            let meant = target == login || intent.logins[login].contains(target);
+            ways.push((format!("SET ROLE {target}"), meant));
+            ways.push((format!("SELECT set_config('role', '{target}', true)"), meant));
+            // A login that cannot connect is tried in a session of the superuser, who may take any name.
+            if !intent.roles.disconnected.contains(login) {
+                let meant = target == login;
+                ways.push((format!("SET SESSION AUTHORIZATION {target}"), meant));
+                ways.push((
+                    format!("SELECT set_config('session_authorization', '{target}', true)"),
+                    meant,
+                ));
+            }
+        }
+        let statements: Vec<String> = ways.iter().map(|(sql, _)| sql.clone()).collect();
+        let outcomes = session.attempt_all("", &statements).await?;
+        for ((sql, meant), found) in ways.into_iter().zip(outcomes) {
+            if meant == (found == Outcome::Refused) || matches!(found, Outcome::Failed(_)) {
+                let verb = if meant { "may" } else { "may not" };
+                failures.push(format!("{login} as {role} {verb} say {sql}: {found}"));
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    report(&failures)
+}
+
+#[tokio::test]
+async fn nobody_gets_around_the_wall() -> Result<()> {
+    let (database, intent) = (seeded().await?, Intent::read());
+    let mut superuser = database.connect(SUPERUSER).await?;
+    let relations = Relation::read_all(&mut superuser, &intent.relations).await?;
+    sqlx::query("ANALYZE").execute(&mut superuser).await?;
+    let mut failures = Vec::new();
+    for_each_role(&database, &intent, async |session, login, role| {
+        let unfiltered: Vec<String> = relations
+            .iter()
+            .map(|relation| format!("SELECT {}::text FROM {}", relation.person, relation.name))
+            .collect();
+        // With the policies switched off, a query that they would have filtered is an error: it never runs
+        // unfiltered.
+        for (setup, attempts) in [
+            ("", FORBIDDEN.map(str::to_owned).as_slice()),
+            ("SET LOCAL row_security = off", &unfiltered),
+        ] {
+            let outcomes = session.attempt_all(setup, attempts).await?;
+            for (sql, found) in attempts.iter().zip(outcomes) {
+                if found != Outcome::Refused {
+                    failures.push(format!("{login} as {role} says {sql} ({setup}): {found}"));
+                }
+            }
+        }
+        let statistics = "SELECT tablename::text FROM pg_stats WHERE schemaname IN ('identity', 'data')";
+        let found = session.attempt(statistics).await?;
+        if found.reaches() {
+            failures.push(format!("{login} as {role} reads statistics of tables: {found}"));
+        }
+        Ok(())
+    })
+    .await?;
+    report(&failures)
+}
+
+#[tokio::test]
+async fn who_is_only_for_replication_cannot_connect() -> Result<()> {
+    let (database, intent) = (seeded().await?, Intent::read());
+    for login in &intent.roles.disconnected {
+        let refused = database.connect(login).await.expect_err("it connects");
+        let code = refused
+            .downcast_ref::<sqlx::Error>()
+            .and_then(|error| error.as_database_error()?.code());
+        assert_eq!(code.as_deref(), Some("42501"), "{login}: {refused:#}");
+    }
+    Ok(())
+}
+
+/// Runs `attempts` for each login, as itself and as each role that it may become, with person A as the
+/// caller.
+async fn for_each_role(
+    database: &Database,
+    intent: &Intent,
+    mut attempts: impl AsyncFnMut(&mut Session, &String, &str) -> Result<()>,
+) -> Result<()> {
+    for (login, roles) in &intent.logins {
+        let mut session = Session::open(database, intent, login).await?;
+        for role in [None]
+            .into_iter()
+            .chain(roles.iter().map(|role| Some(role.as_str())))
+        {
+            session.begin(role, Caller::PersonA).await?;
+            attempts(&mut session, login, role.unwrap_or("no role set")).await?;
+            session.rollback().await?;
+        }
+    }
+    Ok(())
+}

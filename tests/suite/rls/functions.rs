@@ -1,0 +1,180 @@
+//! Functions: who may call which, and that those which run with their owner's rights answer one question and
+//! no other.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use haven_testkit::secrets::SUPERUSER;
+use sqlx::{AssertSqlSafe, Row};
+
+use super::{
+    caller::{A, B, Caller},
+    expectation::Outcome,
+    intent::Intent,
+    report, seeded,
+    session::Session,
+};
+
+/// Every function of ours: not the server's, and not an extension's.
+const FUNCTIONS: &str = "
+    SELECT p.oid::regprocedure::text AS signature, n.nspname || '.' || p.proname AS name,
+           array(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) AS t) AS arguments
+      FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+     WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
+       AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = p.oid AND deptype = 'e')
+     ORDER BY 1";
+
+#[tokio::test]
+async fn functions_are_called_by_whom_they_are_for() -> Result<()> {
+    let (database, intent) = (seeded().await?, Intent::read());
+    let mut superuser = database.connect(SUPERUSER).await?;
+    // Signatures are written out in full only where no search_path shortens them.
+    sqlx::query("SET search_path = ''")
+        .execute(&mut superuser)
+        .await?;
+    let functions = sqlx::query(FUNCTIONS).fetch_all(&mut superuser).await?;
+    let found: BTreeSet<String> = functions
+        .iter()
+        .map(|function| function.get("signature"))
+        .collect();
+    let declared: BTreeSet<String> = intent.functions.keys().cloned().collect();
+    assert_eq!(found, declared, "functions: in the database, and in intent.toml");
+
+    let mut failures = Vec::new();
+    for (login, roles) in &intent.logins {
+        let mut session = Session::open(&database, &intent, login).await?;
+        for role in [None]
+            .into_iter()
+            .chain(roles.iter().map(|role| Some(role.as_str())))
+        {
+            session.begin(role, Caller::PersonA).await?;
+            let who = role.unwrap_or(login);
+            for function in &functions {
+                let (name, signature): (String, String) = (function.get("name"), function.get("signature"));
+                let arguments: Vec<String> = function.get("arguments");
+                let arguments = arguments
+                    .iter()
+                    .map(|kind| argument(kind))
+                    .collect::<Result<Vec<_>>>()?;
+                let call = format!("SELECT count(*)::text FROM {name}({})", arguments.join(", "));
+                let answered = session.attempt(&call).await?;
+                let meant = intent.functions[&signature].contains(who);
+                if meant != answered.reaches() || (!meant && answered != Outcome::Refused) {
+                    let verb = if meant { "may" } else { "may not" };
+                    failures.push(format!("{who} {verb} call {signature}: {answered}"));
+                }
+            }
+            session.rollback().await?;
+        }
+    }
+    report(&failures)
+}
+
+/// An argument of the type. Not NULL: a strict function of NULL is folded away before anybody asks who calls
+/// it.
+fn argument(kind: &str) -> Result<String> {
+    let value = match kind {
+        "uuid" => "00000000-0000-0000-0000-000000000000",
+        "text" => "",
+        _ => anyhow::bail!("which {kind} to call a function with?"),
+    };
+    Ok(format!("'{value}'::{kind}"))
+}
+
+#[tokio::test]
+async fn a_look_up_finds_what_was_asked_for_and_nothing_else() -> Result<()> {
+    let (database, intent) = (seeded().await?, Intent::read());
+    let mut superuser = database.connect(SUPERUSER).await?;
+    let requests = "SELECT id::text FROM identity.requests WHERE user_id = $1::uuid AND method = $2";
+    let request =
+        |person: &'static str, method: &'static str| sqlx::query_scalar(requests).bind(person).bind(method);
+    let sign_up: String = request(A, "SignUp").fetch_one(&mut superuser).await?;
+    let other: String = request(B, "SignIn").fetch_one(&mut superuser).await?;
+
+    let mut anybody = Session::open(&database, &intent, "identity_app").await?;
+    anybody.begin(Some("identity_anon"), Caller::NoClaims).await?;
+    // A caller can say what it wants to find; a function finds what it is asked for all the same.
+    let wanted = format!("SELECT set_config('identity.wanted_user', '{B}', true)");
+    let credential = |email: &str| format!("SELECT user_id::text FROM identity.find_credential('{email}')");
+    let sign_up_of = |request: &str| format!("SELECT user_id::text FROM identity.find_sign_up('{request}')");
+    let cases = [
+        (credential("a@example.com"), vec![A]),
+        (credential("b@example.com"), vec![B]),
+        (credential("nobody@example.com"), vec![]),
+        (credential(""), vec![]),
+        (credential("%"), vec![]),
+        (sign_up_of(&sign_up), vec![A]),
+        (sign_up_of(&other), vec![]),
+        (sign_up_of(A), vec![]),
+    ];
+    let mut failures = Vec::new();
+    for (sql, people) in cases {
+        for batch in [sql.clone(), format!("{wanted}; {sql}")] {
+            sqlx::raw_sql("ROLLBACK TO SAVEPOINT cell")
+                .execute(&mut anybody.connection)
+                .await?;
+            let rows = sqlx::raw_sql(AssertSqlSafe(batch.clone()))
+                .fetch_all(&mut anybody.connection)
+                .await?;
+            // The first row is the setting's.
+            let found: Vec<String> = rows[usize::from(batch != sql)..]
+                .iter()
+                .map(|row| row.get(0))
+                .collect();
+            if found != people {
+                failures.push(format!("{batch}: expected {people:?}, found {found:?}"));
+            }
+        }
+    }
+    report(&failures)
+}
+
+/// The functions run as the owner: what it sees is what a mistake in one of them could show.
+#[tokio::test]
+async fn an_owner_sees_nobody() -> Result<()> {
+    let (database, intent) = (seeded().await?, Intent::read());
+    let mut failures = Vec::new();
+    for owner in ["identity_owner", "data_owner"] {
+        let mut session = database.connect(owner).await?;
+        let schema = owner.split('_').next().context("a schema")?;
+        for (relation, of) in &intent.relations {
+            if of.person.is_none() || !relation.starts_with(&format!("{schema}.")) {
+                continue;
+            }
+            let count = AssertSqlSafe(format!("SELECT count(*) FROM {relation}"));
+            let seen: i64 = sqlx::query_scalar(count).fetch_one(&mut session).await?;
+            if seen != 0 {
+                failures.push(format!("{owner} sees {seen} rows of {relation}"));
+            }
+        }
+    }
+    report(&failures)
+}
+
+/// The ids of sign-ups are unique among all people: a person who could add one could try out other people's.
+#[tokio::test]
+async fn a_sign_up_is_recorded_by_a_sign_up_alone() -> Result<()> {
+    let (database, intent) = (seeded().await?, Intent::read());
+    let mut session = Session::open(&database, &intent, "identity_app").await?;
+    let mut failures = Vec::new();
+    for (role, method, expected) in [
+        ("identity_user", "SignUp", Outcome::Refused),
+        ("identity_user", "SignIn", Outcome::Rows(1)),
+        ("identity_anon", "SignIn", Outcome::Refused),
+        ("identity_anon", "SignUp", Outcome::Rows(1)),
+    ] {
+        session.begin(Some(role), Caller::PersonA).await?;
+        let insert = format!(
+            "INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
+             VALUES ('{A}', gen_random_uuid(), '{method}', sha256(''), '{{}}', now())"
+        );
+        let found = session.attempt(&insert).await?;
+        if found != expected {
+            failures.push(format!(
+                "{role} records {method}: expected {expected}, found {found}"
+            ));
+        }
+        session.rollback().await?;
+    }
+    report(&failures)
+}

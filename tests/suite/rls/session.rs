@@ -1,0 +1,199 @@
+//! A login's connection, and what comes of a statement on it.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use haven_testkit::{database::Database, secrets::SUPERUSER};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Error, PgConnection, Row};
+
+use super::{caller::Caller, expectation::Outcome, intent::Intent};
+
+/// Tries statements in the server: there are tens of thousands, and a round trip for each would cost minutes on a
+/// busy machine. A DO block runs as whoever says it, and the block around each statement is a savepoint; the error
+/// that ends it, the statement's own or the one that carries its outcome, undoes what it did.
+const ATTEMPTS: &str = r#"DO $do$
+    DECLARE
+        statement text;
+        person text;
+        affected bigint;
+        seen jsonb;
+        outcomes jsonb := '[]';
+    BEGIN
+        FOREACH statement IN ARRAY ARRAY[{statements}] LOOP
+            BEGIN
+                IF statement LIKE 'SELECT%' THEN
+                    seen := '{}';
+                    FOR person IN EXECUTE statement LOOP
+                        person := coalesce(person, '');
+                        seen := seen || jsonb_build_object(person, coalesce((seen ->> person)::int, 0) + 1);
+                    END LOOP;
+                    RAISE EXCEPTION USING ERRCODE = 'ZZ000', MESSAGE = seen::text;
+                END IF;
+                EXECUTE statement;
+                GET DIAGNOSTICS affected = ROW_COUNT;
+                RAISE EXCEPTION USING ERRCODE = 'ZZ000', MESSAGE = affected::text;
+            EXCEPTION WHEN OTHERS THEN
+                outcomes := outcomes || jsonb_build_array(
+                    CASE SQLSTATE WHEN 'ZZ000' THEN SQLERRM::jsonb ELSE to_jsonb(SQLSTATE) END);
+            END;
+        END LOOP;
+        PERFORM set_config('testing.outcomes', outcomes::text, true);
+    END $do$"#;
+
+/// A connection of one login.
+pub(crate) struct Session {
+    pub(crate) connection: PgConnection,
+    login: String,
+    database: Database,
+    disconnected: bool,
+}
+
+impl Session {
+    /// Connects as `login`. One that may not connect is tried nevertheless: as what the superuser's session
+    /// becomes.
+    pub(crate) async fn open(database: &Database, intent: &Intent, login: &str) -> Result<Self> {
+        let disconnected = intent.roles.disconnected.contains(login);
+        let connection = connect(database, login, disconnected).await?;
+        Ok(Self {
+            connection,
+            login: login.to_owned(),
+            database: database.clone(),
+            disconnected,
+        })
+    }
+
+    /// Begins a transaction as the services do: the role and the caller in one statement. `None` for the bare
+    /// login.
+    pub(crate) async fn begin(&mut self, role: Option<&str>, caller: Caller) -> Result<()> {
+        // A login may have been made read-only by default, which is a courtesy and no wall: a session can
+        // undo it.
+        self.execute("BEGIN READ WRITE").await?;
+        if let Some(role) = role {
+            self.execute(&format!("SELECT set_config('role', '{role}', true)"))
+                .await?;
+        }
+        match caller.claims() {
+            None => {
+                let untouched = "SELECT current_setting('request.jwt.claims', true) IS NULL";
+                let untouched: bool = sqlx::query_scalar(untouched)
+                    .fetch_one(&mut self.connection)
+                    .await?;
+                ensure!(untouched, "the claims are set before anybody set them");
+            }
+            Some(claims) => {
+                let claims = claims.replace('\'', "''");
+                self.execute(&format!(
+                    "SELECT set_config('request.jwt.claims', '{claims}', true)"
+                ))
+                .await?;
+            }
+        }
+        self.execute("SAVEPOINT cell").await
+    }
+
+    /// Ends the transaction, and undoes it.
+    pub(crate) async fn rollback(&mut self) -> Result<()> {
+        self.execute("ROLLBACK").await
+    }
+
+    /// What `sql` comes to, as in [`Session::attempt_all`].
+    pub(crate) async fn attempt(&mut self, sql: &str) -> Result<Outcome> {
+        let outcomes = self.attempt_all("", &[sql.to_owned()]).await?;
+        outcomes.into_iter().next().context("an outcome")
+    }
+
+    /// What each of `statements` comes to, after `setup` (statements, or nothing). Each is tried by itself, and
+    /// undone.
+    pub(crate) async fn attempt_all(&mut self, setup: &str, statements: &[String]) -> Result<Vec<Outcome>> {
+        let statements: Vec<String> = statements.iter().map(|sql| format!("$sql${sql}$sql$")).collect();
+        let attempts = ATTEMPTS.replace("{statements}", &statements.join(", "));
+        let batch = format!(
+            "ROLLBACK TO SAVEPOINT cell; {setup}; {attempts}; SELECT current_setting('testing.outcomes')"
+        );
+        let rows = sqlx::raw_sql(AssertSqlSafe(batch))
+            .fetch_all(&mut self.connection)
+            .await?;
+        let outcomes: String = rows.last().context("the outcomes")?.try_get(0)?;
+        let outcomes: Vec<Value> = serde_json::from_str(&outcomes)?;
+        outcomes.into_iter().map(outcome).collect()
+    }
+
+    /// What a `COPY … TO STDOUT` comes to. `allowed` is whether it is expected to yield anything; where it
+    /// does otherwise, the connection is of no further use.
+    pub(crate) async fn attempt_copy(&mut self, sql: &str, allowed: bool) -> Result<Outcome> {
+        self.execute("ROLLBACK TO SAVEPOINT cell").await?;
+        if !allowed {
+            // sqlx 0.9 loses count of the server's messages when a COPY TO is refused, and not when a COPY
+            // FROM is: so it is told to expect one of those. Whatever is no refusal comes out as an error of
+            // the protocol.
+            let copied = self.connection.copy_in_raw(sql).await;
+            return Ok(copied.map_or_else(refusal, |_| Outcome::Rows(0)));
+        }
+        let copied: Result<Vec<Bytes>, Error> = match self.connection.copy_out_raw(sql).await {
+            Ok(parts) => parts.try_collect().await,
+            Err(error) => Err(error),
+        };
+        let text = match copied {
+            Ok(parts) => String::from_utf8(parts.concat())?,
+            Err(error) => return Ok(refusal(error)),
+        };
+        let mut seen = BTreeMap::new();
+        for person in text.lines() {
+            *seen.entry(person.to_owned()).or_default() += 1;
+        }
+        Ok(Outcome::Seen(seen))
+    }
+
+    /// Takes a new connection in place of this one.
+    pub(crate) async fn reopen(&mut self) -> Result<()> {
+        self.connection = connect(&self.database, &self.login, self.disconnected).await?;
+        Ok(())
+    }
+
+    async fn execute(&mut self, sql: &str) -> Result<()> {
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+}
+
+async fn connect(database: &Database, login: &str, disconnected: bool) -> Result<PgConnection> {
+    if !disconnected {
+        return database.connect(login).await;
+    }
+    let mut connection = database.connect(SUPERUSER).await?;
+    let authorize = format!("SET SESSION AUTHORIZATION {login}");
+    sqlx::raw_sql(AssertSqlSafe(authorize))
+        .execute(&mut connection)
+        .await?;
+    Ok(connection)
+}
+
+/// An outcome as [`ATTEMPTS`] writes it: a number of rows, rows by person, or an SQLSTATE.
+fn outcome(value: Value) -> Result<Outcome> {
+    match value {
+        Value::Number(rows) => Ok(Outcome::Rows(rows.as_u64().context("a number of rows")?)),
+        Value::Object(_) => Ok(Outcome::Seen(serde_json::from_value(value)?)),
+        Value::String(code) => Ok(failure(code)),
+        value => bail!("{value} is no outcome"),
+    }
+}
+
+fn refusal(error: Error) -> Outcome {
+    match error {
+        Error::Database(error) => failure(error.code().unwrap_or_default().into_owned()),
+        error => Outcome::Failed(error.to_string()),
+    }
+}
+
+fn failure(code: String) -> Outcome {
+    if code == "42501" {
+        Outcome::Refused
+    } else {
+        Outcome::Failed(code)
+    }
+}

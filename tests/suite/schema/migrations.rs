@@ -1,0 +1,227 @@
+//! The migrations: written in pairs, each under `row_security = off`, and each leading back to where it
+//! began.
+
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
+
+use anyhow::{Context, Result, ensure};
+use haven_testkit::{
+    database::Database,
+    installation::Installation,
+    secrets::{ADMIN, SUPERUSER},
+    workspace,
+};
+use sqlx::{
+    AssertSqlSafe,
+    migrate::{MigrationType, Migrator},
+};
+
+use super::empty;
+use crate::rls;
+
+const SCHEMAS: [&str; 2] = ["identity", "data"];
+
+#[test]
+fn every_migration_is_a_pair_that_cannot_miss_a_row_in_silence() -> Result<()> {
+    for schema in SCHEMAS {
+        let mut pairs: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for file in workspace::files(&directory(schema))? {
+            let name = file
+                .file_name()
+                .and_then(|name| name.to_str())
+                .context("a name")?;
+            let (stem, direction) = name
+                .strip_suffix(".sql")
+                .and_then(|stem| stem.rsplit_once('.'))
+                .context("a pair")?;
+            let (version, _) = stem.split_once('_').context("a version and a name")?;
+            assert!(
+                version.len() == 14 && version.bytes().all(|byte| byte.is_ascii_digit()),
+                "{name}: 14 digits"
+            );
+            let direction = ["up", "down"]
+                .into_iter()
+                .find(|known| *known == direction)
+                .context("up or down")?;
+            pairs.entry(stem.to_owned()).or_default().push(direction);
+            check_frame(&file)?;
+        }
+        assert!(!pairs.is_empty(), "{schema} has no migrations");
+        for (stem, directions) in pairs {
+            assert_eq!(directions, ["down", "up"], "{schema}/{stem}");
+        }
+    }
+    Ok(())
+}
+
+/// The first statement makes a row that a policy hides an error; the last lets sqlx write its history again,
+/// which has policies as every table has.
+fn check_frame(file: &Path) -> Result<()> {
+    let sql = fs::read_to_string(file)?;
+    let lines = || {
+        sql.lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with("--"))
+    };
+    let name = file.display();
+    assert_eq!(
+        lines().next(),
+        Some("SET LOCAL row_security = off;"),
+        "how {name} begins"
+    );
+    assert_eq!(
+        lines().next_back(),
+        Some("SET LOCAL row_security = on;"),
+        "how {name} ends"
+    );
+    assert!(
+        !sql.contains("no-transaction"),
+        "{name} has to run in a transaction, or its SET LOCAL does nothing"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_migration_can_be_taken_back_with_rows_in_its_tables() -> Result<()> {
+    let template = empty().await?;
+    let full = structure(&template)?;
+    let database = unmigrated(&template).await?;
+    // Up one by one, keeping what there was before each.
+    let mut steps = Vec::new();
+    for schema in SCHEMAS {
+        let mut before = 0;
+        for version in versions(schema).await? {
+            steps.push((schema, before, structure(&database)?));
+            up(&database, schema, version).await?;
+            before = version;
+        }
+    }
+    assert_same(&structure(&database)?, &full, "migrated one by one");
+    // Down one by one, over people's rows, which has to lead there again.
+    rls::seed_people(&database).await?;
+    for (schema, before, then) in steps.into_iter().rev() {
+        let mut owner = database.connect(&format!("{schema}_owner")).await?;
+        let undone = migrator(schema).await?.undo(&mut owner, before).await;
+        undone.with_context(|| format!("taking {schema} back to {before}"))?;
+        assert_same(
+            &structure(&database)?,
+            &then,
+            &format!("{schema} taken back to {before}"),
+        );
+    }
+    for schema in SCHEMAS {
+        up(&database, schema, i64::MAX).await?;
+    }
+    assert_same(&structure(&database)?, &full, "migrated again");
+    template
+        .run(ADMIN, &format!("DROP DATABASE {} WITH (FORCE)", database.name))
+        .await
+}
+
+/// A database with what the cluster's scripts make, and the histories that sqlx makes, and nothing else.
+async fn unmigrated(template: &Database) -> Result<Database> {
+    let mut database = template.clone();
+    // The name stays within what the next run clears, should this one be killed.
+    database.name = format!("{}_unmigrated", template.name);
+    template
+        .run(ADMIN, &format!("CREATE DATABASE {}", database.name))
+        .await?;
+    database
+        .run(
+            ADMIN,
+            &fs::read_to_string(directory("cluster").join("0002_database.sql"))?,
+        )
+        .await?;
+    for schema in SCHEMAS {
+        up(&database, schema, 0).await?;
+    }
+    Ok(database)
+}
+
+/// sqlx reads its history, adds to it, and comes back for the time that each migration took.
+#[tokio::test]
+async fn the_history_is_whole_and_is_left_alone_when_there_is_nothing_to_do() -> Result<()> {
+    let database = empty().await?;
+    for schema in SCHEMAS {
+        let history = format!("SELECT h::text FROM {schema}._sqlx_migrations h ORDER BY version");
+        let unfinished = format!(
+            "SELECT count(*) FROM {schema}._sqlx_migrations WHERE execution_time <= 0 OR NOT success"
+        );
+        let mut superuser = database.connect(SUPERUSER).await?;
+        let before: Vec<String> = sqlx::query_scalar(AssertSqlSafe(history.clone()))
+            .fetch_all(&mut superuser)
+            .await?;
+        assert_eq!(before.len(), versions(schema).await?.len());
+        let unfinished: i64 = sqlx::query_scalar(AssertSqlSafe(unfinished))
+            .fetch_one(&mut superuser)
+            .await?;
+        assert_eq!(unfinished, 0, "{schema}: sqlx could not update its history");
+
+        migrator(schema)
+            .await?
+            .run(&mut database.connect(&format!("{schema}_owner")).await?)
+            .await?;
+        let after: Vec<String> = sqlx::query_scalar(AssertSqlSafe(history))
+            .fetch_all(&mut superuser)
+            .await?;
+        assert_eq!(before, after);
+    }
+    Ok(())
+}
+
+fn directory(schema: &str) -> std::path::PathBuf {
+    workspace::migrations().join(schema)
+}
+
+async fn migrator(schema: &str) -> Result<Migrator> {
+    let mut migrator = Migrator::new(directory(schema)).await?;
+    migrator.dangerous_set_table_name(format!("{schema}._sqlx_migrations"));
+    Ok(migrator)
+}
+
+async fn versions(schema: &str) -> Result<Vec<i64>> {
+    let migrator = migrator(schema).await?;
+    let up = migrator
+        .iter()
+        .filter(|migration| migration.migration_type == MigrationType::ReversibleUp);
+    Ok(up.map(|migration| migration.version).collect())
+}
+
+/// Migrates as far as `version`. sqlx makes the history first.
+async fn up(database: &Database, schema: &str, version: i64) -> Result<()> {
+    let mut owner = database.connect(&format!("{schema}_owner")).await?;
+    migrator(schema)
+        .await?
+        .run_to(version, &mut owner)
+        .await
+        .with_context(|| format!("{schema} to {version}"))
+}
+
+/// The whole structure of the database as SQL, privileges and policies included.
+fn structure(database: &Database) -> Result<String> {
+    let pg_dump = Installation::require(|_| ())?.bin.join("pg_dump");
+    let output = Command::new(pg_dump)
+        .arg("--schema-only")
+        .envs(database.libpq(SUPERUSER))
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "pg_dump: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let sql = String::from_utf8(output.stdout)?;
+    // Its commands to psql (\restrict) hold a random word.
+    Ok(sql
+        .lines()
+        .filter(|line| !line.starts_with('\\'))
+        .collect::<Vec<_>>()
+        .join("\n"))
+}
+
+fn assert_same(found: &str, expected: &str, what: &str) {
+    let missing: Vec<&str> = expected.lines().filter(|line| !found.contains(line)).collect();
+    let stray: Vec<&str> = found.lines().filter(|line| !expected.contains(line)).collect();
+    assert!(
+        found == expected,
+        "{what}\nmissing: {missing:#?}\nstray: {stray:#?}"
+    );
+}

@@ -1,0 +1,130 @@
+//! W3C trace context, in and out, and the export of spans.
+
+use haven_proto::identity::v1::GetSigningKeysRequest;
+use haven_testkit::{Client, Stack, client::sign_up_request};
+use prost::Message;
+use tonic::Request;
+
+use super::{
+    collector::Collector,
+    lines::{calls, calls_of},
+};
+use crate::{
+    eventually::eventually,
+    leaks::canary::{Flock, Haystack},
+    raw::{self, headers},
+};
+
+const PROVISION: &str = "haven.data.v1.PersonService/ProvisionUser";
+const KEYS: &str = "/haven.identity.v1.SessionService/GetSigningKeys";
+
+/// `traceparent` (W3C Trace Context, level 1) of a new trace, and the ids in it.
+fn traceparent(flags: &str) -> (String, String, String) {
+    let trace = format!("{:032x}", rand::random::<u128>().max(1));
+    let span = format!("{:016x}", rand::random::<u64>().max(1));
+    (format!("00-{trace}-{span}-{flags}"), trace, span)
+}
+
+/// Signs an invented person up under this trace; returns the id of the call.
+async fn sign_up(client: &Client, traceparent: &str, email: &str, password: &str) -> String {
+    let mut request = Request::new(sign_up_request(email, password));
+    let headers = headers(&[("traceparent", traceparent)]);
+    request.metadata_mut().insert("traceparent", headers.get("traceparent").unwrap().clone());
+    let answer = client.account().sign_up(request).await.unwrap();
+    answer.metadata().get("x-request-id").unwrap().to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_trace_goes_through_both_services() {
+    let stack = Stack::start().await.unwrap();
+    let nobody = stack.anonymous().unwrap();
+    // Whether its caller records the trace (01) or not (00).
+    for (count, flags) in ["01", "00"].into_iter().enumerate() {
+        let (header, trace, _) = traceparent(flags);
+        let email = format!("ada-{flags}@example.org");
+        let id = sign_up(&nobody, &header, &email, "Correct-Horse-7-Battery").await;
+        assert_eq!(calls(&stack.identity, &id).await[0]["trace_id"], trace);
+        let provisioned = || calls_of(&stack.data, PROVISION);
+        eventually("data's line", async || provisioned().len() > count).await;
+        assert_eq!(provisioned()[count]["trace_id"], trace, "sampled: {flags}");
+    }
+    // One that is none is no trace of ours, and no failure.
+    let (_, trace, span) = traceparent("01");
+    for broken in [format!("00-{trace}-{span}"), format!("ff-{trace}-{span}-01"), "x".to_owned()] {
+        let connection = nobody.connection("identity");
+        let called = raw::call(connection, KEYS, headers(&[("traceparent", &broken)]), Vec::new()).await;
+        let answer = called.unwrap();
+        let id = answer.metadata().get("x-request-id").unwrap().to_str().unwrap();
+        assert_ne!(calls(&stack.identity, id).await[0]["trace_id"], trace, "{broken}");
+    }
+}
+
+#[tokio::test]
+async fn spans_of_both_services_are_exported_under_the_callers_trace() {
+    let collector = Collector::start();
+    let mut stack = Stack::builder()
+        .variable("identity", "OTLP_ENDPOINT", collector.endpoint())
+        .variable("data", "OTLP_ENDPOINT", collector.endpoint())
+        .start()
+        .await
+        .unwrap();
+    let nobody = stack.anonymous().unwrap();
+    let flock = Flock::default();
+    let (email, password) = (flock.canary("an email address"), flock.canary("a password"));
+    let (header, trace, parent) = traceparent("01");
+    sign_up(&nobody, &header, &email.email(), &password.password()).await;
+    // Some that fail, each with a canary; and one without a trace of its own.
+    let refused = sign_up_request(&email.email(), flock.canary("a weak password").word());
+    assert!(nobody.account().sign_up(refused).await.is_err());
+    let garbage = raw::field(1, &[flock.canary("garbage").text().as_bytes(), &[0xff]].concat());
+    for path in ["/haven.identity.v1.SessionService/SignIn", KEYS] {
+        let token = format!("Bearer {}", flock.canary("a token").word());
+        let headers = headers(&[("authorization", &token), ("user-agent", flock.canary("a header").word())]);
+        let _ = raw::call(nobody.connection("identity"), path, headers, garbage.clone()).await;
+    }
+    let path = format!("/haven.identity.v1.SessionService/{}", flock.canary("a path").word());
+    assert!(raw::call(nobody.connection("identity"), &path, headers(&[]), Vec::new()).await.is_err());
+    let answer = nobody.session().get_signing_keys(GetSigningKeysRequest {}).await.unwrap();
+    let id = answer.metadata().get("x-request-id").unwrap().to_str().unwrap().to_owned();
+    let untraced = calls(&stack.identity, &id).await[0]["trace_id"].as_str().unwrap().to_owned();
+
+    // What is left is sent on the way out.
+    assert!(stack.identity.stop() && stack.data.stop());
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let spans = collector.spans();
+    let of = |service: &str, trace: &str| {
+        let mut spans = spans.iter().filter(|(name, span)| name == service && hex(&span.trace_id) == trace);
+        spans.next().map(|(_, span)| span.clone())
+    };
+    let signed_up = of("identity", &trace).expect("identity's span");
+    assert_eq!(hex(&signed_up.parent_span_id), parent);
+    let provisioned = of("data", &trace).expect("data's span");
+    assert_eq!(provisioned.parent_span_id, signed_up.span_id);
+    assert!(of("identity", &untraced).is_some(), "a call without a trace begins one");
+    for (span, rpc) in [(&signed_up, "haven.identity.v1.AccountService/SignUp"), (&provisioned, PROVISION)] {
+        assert!(format!("{span:?}").contains(rpc), "{span:?}");
+        assert!(span.end_time_unix_nano > span.start_time_unix_nano, "{span:?}");
+    }
+    let content = Haystack::new(collector.content());
+    for canary in flock.all() {
+        assert_eq!(canary.found(&content), None, "{}", canary.what);
+    }
+    let control = Flock::default().given("an RPC", crate::leaks::canary::Allowed::Nowhere, PROVISION);
+    assert!(control.found(&content).is_some());
+    let _ = signed_up.encode_to_vec();
+}
+
+/// A collector that is not there costs nobody a call.
+#[tokio::test]
+async fn without_a_collector_the_services_go_on() {
+    let port = haven_testkit::port::Port::reserve().unwrap();
+    let nowhere = format!("http://127.0.0.1:{}", port.number());
+    let mut stack = Stack::builder()
+        .variable("identity", "OTLP_ENDPOINT", &nowhere)
+        .variable("data", "OTLP_ENDPOINT", &nowhere)
+        .start()
+        .await
+        .unwrap();
+    stack.person().await.unwrap();
+    assert!(stack.identity.stop() && stack.data.stop(), "they stop in time");
+}

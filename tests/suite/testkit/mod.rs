@@ -1,0 +1,7 @@
+//! The testkit itself: what every other test relies on.
+
+mod cluster;
+mod orphans;
+mod ports;
+mod proxy;
+mod stack;

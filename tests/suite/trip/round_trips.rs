@@ -1,0 +1,100 @@
+//! A user's call takes at most three round trips to Postgres: begin with its context, one statement, commit.
+
+use haven_proto::data::v1::{AppendMessageRequest, GetMessageRequest, ListMessagesRequest, SenderType};
+use haven_testkit::{Stack, client::sign_up_request, random};
+
+/// Every connection of the pool prepares a statement the first time that it sees it, which is one round trip more.
+const WARM: usize = 24;
+
+#[tokio::test]
+async fn a_users_call_takes_three_round_trips() {
+    let stack = Stack::builder()
+        .counted()
+        .variable("data", "DATABASE_POOL_SIZE", "1")
+        .variable("identity", "DATABASE_POOL_SIZE", "1")
+        .start()
+        .await
+        .unwrap();
+    let ada = stack.person().await.unwrap();
+    let mut conversation = stack.user(&ada).unwrap().conversation();
+    let append = || AppendMessageRequest {
+        sender_type: SenderType::User.into(),
+        text: "hello".into(),
+        message_id: String::new(),
+        request_id: random::uuid().to_string(),
+    };
+    let stored = conversation
+        .append_message(append())
+        .await
+        .unwrap()
+        .into_inner()
+        .message
+        .unwrap();
+    let get = GetMessageRequest {
+        message_id: stored.id,
+    };
+    for _ in 0..WARM {
+        conversation.append_message(append()).await.unwrap();
+        conversation.get_message(get.clone()).await.unwrap();
+        conversation
+            .list_messages(ListMessagesRequest::default())
+            .await
+            .unwrap();
+    }
+    let mut trips = Vec::new();
+    for _ in 0..5 {
+        let before = stack.round_trips("data");
+        conversation.append_message(append()).await.unwrap();
+        let appended = stack.round_trips("data");
+        conversation.get_message(get.clone()).await.unwrap();
+        let got = stack.round_trips("data");
+        conversation
+            .list_messages(ListMessagesRequest::default())
+            .await
+            .unwrap();
+        let listed = stack.round_trips("data");
+        trips.push([appended - before, got - appended, listed - got]);
+    }
+    // Readiness asks the same pool once a second, so now and then there is one more; most often there is none.
+    let least = trips
+        .iter()
+        .copied()
+        .reduce(|a, b| std::array::from_fn(|i| a[i].min(b[i])))
+        .unwrap();
+    assert_eq!(least, [3, 3, 3], "append, get, list: {trips:?}");
+
+    let nobody = stack.anonymous().unwrap();
+    let mut sign_ups = Vec::new();
+    for i in 0..4 {
+        let before = stack.round_trips("identity");
+        let request = sign_up_request(&format!("person-{i}@example.org"), "Correct-Horse-7-Battery");
+        nobody.account().sign_up(request).await.unwrap();
+        sign_ups.push(stack.round_trips("identity") - before);
+    }
+    assert_eq!(sign_ups.iter().min(), Some(&3), "{sign_ups:?}");
+}
+
+/// Behind a pooler in transaction mode the next transaction may be on another connection, so no statement may be kept
+/// under a name: each is parsed anew, which is the one round trip more, however often it was seen.
+#[tokio::test]
+async fn behind_a_transaction_pooler_nothing_is_prepared() {
+    let stack = Stack::builder()
+        .counted()
+        .variable("data", "DATABASE_POOL_SIZE", "1")
+        .variable("data", "DATABASE_POOLER", "transaction")
+        .start()
+        .await
+        .unwrap();
+    let ada = stack.person().await.unwrap();
+    let mut conversation = stack.user(&ada).unwrap().conversation();
+    let mut trips = Vec::new();
+    for _ in 0..8 {
+        let before = stack.round_trips("data");
+        conversation
+            .list_messages(ListMessagesRequest::default())
+            .await
+            .unwrap();
+        trips.push(stack.round_trips("data") - before);
+    }
+    assert_eq!(trips.iter().min(), Some(&4), "{trips:?}");
+}
