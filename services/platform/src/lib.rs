@@ -20,6 +20,7 @@ pub mod failure;
 pub mod fields;
 pub mod mac;
 pub mod page;
+mod readiness;
 pub mod reason;
 pub mod run;
 pub mod server;

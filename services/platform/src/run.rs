@@ -7,17 +7,18 @@ use secrecy::SecretString;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     application::{Application, Parts, ServeArgs, ServeConfig},
     auth::{KeySet, TokenVerifier},
-    config::{ConfigError, Environment, Problems},
-    database::{Database, MigrationError, Severity},
+    config::{ConfigError, Problems},
+    database::{Database, MigrationError},
     entropy::Entropy,
-    server::{BuildError, Health, ServerBuilder, ServerConfig},
+    readiness::Readiness,
+    server::{BuildError, ServerBuilder, ServerConfig},
     telemetry::{self, TelemetryError},
     time::Clock,
     tls::{Tls, TlsError},
@@ -25,12 +26,6 @@ use crate::{
 
 /// `EX_USAGE` of sysexits.h: the configuration is wrong, and starting again will not help.
 const EXIT_CONFIG: u8 = 64;
-
-/// How often readiness is looked at.
-const READINESS_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long the database may take to say that it is there.
-const PING: Duration = Duration::from_secs(2);
 
 #[derive(Parser)]
 #[command(version, propagate_version = true, after_help = AFTER_HELP)]
@@ -246,7 +241,7 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
     let outcome = tokio::select! {
         served = server.serve(api, stop.clone()) => served.map_err(RunError::from),
         failed = health.serve(health_port) => failed.map_err(RunError::from),
-        refused = readiness.follow(stop.clone()) => Err(refused),
+        refused = readiness.follow(stop.clone()) => Err(RunError::Database(refused)),
     };
     stop.cancel();
     parts.tasks.close();
@@ -277,81 +272,4 @@ async fn stop_when_told(stop: CancellationToken) {
         () = stop.cancelled() => {}
     }
     stop.cancel();
-}
-
-/// Whether the service can serve: its database was inspected, and answers.
-struct Readiness {
-    database: Arc<Database>,
-    newest: i64,
-    environment: Environment,
-    health: Health,
-}
-
-impl Readiness {
-    /// Keeps health up to date. Returns only when the database is one that must not be served from.
-    async fn follow(self, stop: CancellationToken) -> RunError {
-        self.health.alive().await;
-        let mut waiting = false;
-        loop {
-            match timeout(PING, self.inspect()).await {
-                Ok(Ok(())) => break,
-                Ok(Err(refused @ Inspected::Refused(_))) => return RunError::Database(refused.to_string()),
-                Ok(Err(Inspected::Unavailable(error))) if !waiting => {
-                    waiting = true;
-                    tracing::warn!(%error, "waiting for the database");
-                }
-                Ok(Err(Inspected::Unavailable(_))) | Err(_) => {}
-            }
-            sleep(READINESS_INTERVAL).await;
-        }
-        let mut ready = None;
-        loop {
-            if stop.is_cancelled() {
-                // The server tells health that it is stopping; it must not be told otherwise.
-                std::future::pending::<()>().await;
-            }
-            self.database.record_pool_use();
-            let answers = matches!(timeout(PING, self.database.ping()).await, Ok(Ok(())));
-            if ready != Some(answers) && !stop.is_cancelled() {
-                ready = Some(answers);
-                self.health.ready(answers).await;
-                if answers {
-                    tracing::info!("ready");
-                } else {
-                    tracing::warn!("not ready: the database does not answer");
-                }
-            }
-            sleep(READINESS_INTERVAL).await;
-        }
-    }
-
-    async fn inspect(&self) -> Result<(), Inspected> {
-        let findings = self
-            .database
-            .inspect(self.newest)
-            .await
-            .map_err(|error| Inspected::Unavailable(error.to_string()))?;
-        let mut refused = Vec::new();
-        for finding in findings {
-            match (finding.severity, self.environment) {
-                (Severity::RefusedInProduction, Environment::Development) => {
-                    tracing::warn!(%finding, "production would refuse this database");
-                }
-                _ => refused.push(finding.to_string()),
-            }
-        }
-        if refused.is_empty() {
-            Ok(())
-        } else {
-            Err(Inspected::Refused(refused.join("; ")))
-        }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Inspected {
-    #[error("{0}")]
-    Refused(String),
-    #[error("{0}")]
-    Unavailable(String),
 }

@@ -1,4 +1,4 @@
-//! An answer's body with something done to each of its frames.
+//! What the layers do to an answer's body: something to each of its frames, or an end before its time.
 
 use std::{
     pin::Pin,
@@ -6,7 +6,21 @@ use std::{
 };
 
 use axum::body::{Body, Bytes};
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
+use tonic::Status;
+
+/// What a body yields.
+pub(super) type Yielded = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
+
+/// The end of a stream that cannot go on: its status, in trailers.
+pub(super) fn end_with(status: &Status) -> Yielded {
+    let mut trailers = HeaderMap::new();
+    Poll::Ready(Some(match status.add_header(&mut trailers) {
+        Ok(()) => Ok(Frame::trailers(trailers)),
+        Err(status) => Err(axum::Error::new(status)),
+    }))
+}
 
 pin_project_lite::pin_project! {
     /// Passes every frame through a function, which lives as long as the body does.

@@ -13,10 +13,9 @@ use axum::{
     response::Response,
 };
 use futures_util::FutureExt;
-use http::HeaderMap;
-use http_body::Frame;
 use tonic::Status;
 
+use super::body::{Yielded, end_with};
 use crate::failure::Failure;
 
 pub(super) async fn guard(request: Request, next: Next) -> Response {
@@ -42,10 +41,7 @@ impl http_body::Body for GuardedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Yielded {
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
@@ -53,11 +49,7 @@ impl http_body::Body for GuardedBody {
             return polled;
         }
         self.body = None;
-        let mut trailers = HeaderMap::new();
-        match panicked().add_header(&mut trailers) {
-            Ok(()) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-            Err(status) => Poll::Ready(Some(Err(axum::Error::new(status)))),
-        }
+        end_with(&panicked())
     }
 
     fn is_end_stream(&self) -> bool {

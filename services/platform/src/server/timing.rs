@@ -15,11 +15,10 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::HeaderMap;
-use http_body::Frame;
 use tokio::time::{Sleep, sleep_until, timeout_at};
 use tonic::Status;
 
+use super::body::{Yielded, end_with};
 use crate::{
     deadline::{Deadline, parse_grpc_timeout, shave},
     failure::Failure,
@@ -76,10 +75,7 @@ impl http_body::Body for TimedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Yielded {
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
@@ -90,11 +86,7 @@ impl http_body::Body for TimedBody {
             return Poll::Pending;
         }
         self.body = None;
-        let mut trailers = HeaderMap::new();
-        match passed().add_header(&mut trailers) {
-            Ok(()) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-            Err(status) => Poll::Ready(Some(Err(axum::Error::new(status)))),
-        }
+        end_with(&passed())
     }
 
     fn is_end_stream(&self) -> bool {

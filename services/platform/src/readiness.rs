@@ -1,0 +1,95 @@
+//! Whether a service can serve: what its readiness probe is told.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Environment,
+    database::{Database, Severity},
+    server::Health,
+};
+
+/// How often it is looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the database may take to say that it is there.
+const PING: Duration = Duration::from_secs(2);
+
+/// Whether the service can serve: its database was inspected, and answers.
+pub(crate) struct Readiness {
+    pub(crate) database: Arc<Database>,
+    pub(crate) newest: i64,
+    pub(crate) environment: Environment,
+    pub(crate) health: Health,
+}
+
+impl Readiness {
+    /// Keeps health up to date. Returns only when the database is one that must not be served from, and says why.
+    pub(crate) async fn follow(self, stop: CancellationToken) -> String {
+        self.health.alive().await;
+        let mut waiting = false;
+        loop {
+            match timeout(PING, self.inspect()).await {
+                Ok(Ok(())) => break,
+                Ok(Err(refused @ Inspected::Refused(_))) => return refused.to_string(),
+                Ok(Err(Inspected::Unavailable(error))) if !waiting => {
+                    waiting = true;
+                    tracing::warn!(%error, "waiting for the database");
+                }
+                Ok(Err(Inspected::Unavailable(_))) | Err(_) => {}
+            }
+            sleep(INTERVAL).await;
+        }
+        let mut ready = None;
+        loop {
+            if stop.is_cancelled() {
+                // The server tells health that it is stopping; it must not be told otherwise.
+                std::future::pending::<()>().await;
+            }
+            self.database.record_pool_use();
+            let answers = matches!(timeout(PING, self.database.ping()).await, Ok(Ok(())));
+            if ready != Some(answers) && !stop.is_cancelled() {
+                ready = Some(answers);
+                self.health.ready(answers).await;
+                if answers {
+                    tracing::info!("ready");
+                } else {
+                    tracing::warn!("not ready: the database does not answer");
+                }
+            }
+            sleep(INTERVAL).await;
+        }
+    }
+
+    async fn inspect(&self) -> Result<(), Inspected> {
+        let findings = self
+            .database
+            .inspect(self.newest)
+            .await
+            .map_err(|error| Inspected::Unavailable(error.to_string()))?;
+        let mut refused = Vec::new();
+        for finding in findings {
+            match (finding.severity, self.environment) {
+                (Severity::RefusedInProduction, Environment::Development) => {
+                    tracing::warn!(%finding, "production would refuse this database");
+                }
+                _ => refused.push(finding.to_string()),
+            }
+        }
+        if refused.is_empty() {
+            Ok(())
+        } else {
+            Err(Inspected::Refused(refused.join("; ")))
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Inspected {
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0}")]
+    Unavailable(String),
+}
