@@ -1,6 +1,6 @@
 //! Calls with bytes that no stub would send.
 
-use std::future::poll_fn;
+use std::{error::Error, future::poll_fn};
 
 use haven_testkit::client::Connection;
 use http_body_util::BodyExt;
@@ -12,13 +12,22 @@ use tonic::{
     metadata::{MetadataKey, MetadataMap, MetadataValue},
 };
 
+type BoxError = Box<dyn Error + Send + Sync>;
+
 /// A unary call of `path` with `body` as its message, whatever it is.
-pub(crate) async fn call(
-    connection: Connection,
+pub(crate) async fn call<C>(
+    connection: C,
     path: &str,
     headers: MetadataMap,
     body: Vec<u8>,
-) -> Result<Response<Vec<u8>>, Status> {
+) -> Result<Response<Vec<u8>>, Status>
+where
+    C: GrpcService<
+            Body,
+            Error: Into<BoxError>,
+            ResponseBody: BodyExt<Error: Into<BoxError>> + Send + 'static,
+        >,
+{
     let mut grpc = Grpc::new(connection).max_decoding_message_size(usize::MAX);
     grpc.ready()
         .await

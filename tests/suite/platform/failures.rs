@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use haven_platform::{config::Requests, reason::Reason};
-use tonic::{
-    Code, Request, Status,
-    client::Grpc,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    transport::Channel,
-};
+use haven_platform::config::Requests;
+use tonic::{Code, Status, metadata::MetadataMap};
 use tonic_types::StatusExt;
 
 use super::probe::{Probe, proto, requests};
-use crate::status::{reason, violations};
+use crate::{
+    raw,
+    status::{reason, violations},
+};
 
 #[tokio::test]
 async fn every_reason_leaves_as_it_is_published() {
@@ -160,48 +158,8 @@ async fn more_than_can_be_done_is_turned_away_at_once() {
 }
 
 /// A unary call with bytes that no stub would send.
-async fn raw(probe: &Probe, path: &str, bytes: Vec<u8>) -> Result<Vec<u8>, Status> {
-    let mut grpc: Grpc<Channel> = Grpc::new(probe.channel(None));
-    grpc.ready().await.unwrap();
-    grpc.unary(Request::new(bytes), path.parse().unwrap(), Bytes)
+async fn raw(probe: &Probe, path: &str, bytes: Vec<u8>) -> Result<(), Status> {
+    raw::call(probe.channel(None), path, MetadataMap::new(), bytes)
         .await
-        .map(tonic::Response::into_inner)
-}
-
-struct Bytes;
-
-impl Codec for Bytes {
-    type Encode = Vec<u8>;
-    type Decode = Vec<u8>;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Bytes {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        bytes::BufMut::put_slice(buffer, &item);
-        Ok(())
-    }
-}
-
-impl Decoder for Bytes {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-        Ok(Some(
-            bytes::Buf::copy_to_bytes(buffer, bytes::Buf::remaining(buffer)).to_vec(),
-        ))
-    }
+        .map(drop)
 }
