@@ -33,7 +33,13 @@ pub struct IdentityArgs {
     pub peppers_file: Option<PathBuf>,
     /// Files with the private keys that sign access tokens (P-256, PKCS#8, PEM), separated by commas; the first one signs,
     /// and all are published
-    #[arg(long, env = "SIGNING_KEY_FILES", value_name = "FILES", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        env = "SIGNING_KEY_FILES",
+        value_name = "FILES",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub signing_key_files: String,
     /// The documents that a sign-up has to agree to, each in its version, separated by commas; empty: none
     #[arg(

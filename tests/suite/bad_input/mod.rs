@@ -7,11 +7,16 @@ mod pages;
 mod sockets;
 mod tokens;
 
+use std::time::Duration;
+
 use haven_proto::{data::v1::ListMessagesRequest, identity::v1::GetSigningKeysRequest};
 use haven_testkit::{Client, Person, Stack, service::health_channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
+
+/// How long good calls may take: less than a client may take to shake hands, so that nobody waits for that.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Both services, and a person whose calls go well.
 struct Served {
@@ -39,6 +44,13 @@ impl Served {
 
     /// Panics unless both services serve as if nothing had happened, to those who were connected and to those who come.
     async fn go_on(&self, after: &str) {
+        let serve = tokio::time::timeout(PATIENCE, self.serve(after));
+        serve
+            .await
+            .unwrap_or_else(|_| panic!("nobody is served after {after}"));
+    }
+
+    async fn serve(&self, after: &str) {
         for client in [&self.everybody, &self.stack.user(&self.person).unwrap()] {
             let listed = client
                 .conversation()

@@ -77,6 +77,18 @@ impl Crowd {
         eventually(&what, async || self.answered() >= count).await;
     }
 
+    /// Waits, while data is paused, until the accounts of a quarter of the crowd are stored and not answered. The rest
+    /// is anywhere else.
+    ///
+    /// identity waits for data between the two. That is the moment that matters most, and too short to be hit by chance.
+    pub(super) async fn waits_for_data(&self, stack: &Stack) {
+        eventually("accounts are stored and not answered", async || {
+            let stored: i64 = scalar(&stack.database, "SELECT count(*) FROM identity.users").await;
+            stored as usize >= self.answered() + CLIENTS / 4
+        })
+        .await;
+    }
+
     /// Waits until another attempt fails than those which did.
     pub(super) async fn notices(&self) {
         let before = self.failed();

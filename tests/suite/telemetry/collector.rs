@@ -40,7 +40,9 @@ impl Collector {
         let mut spans = Vec::new();
         for resource in received.iter().flat_map(|request| &request.resource_spans) {
             let attributes = &resource.resource.as_ref().unwrap().attributes;
-            let name = attributes.iter().find(|attribute| attribute.key == "service.name");
+            let name = attributes
+                .iter()
+                .find(|attribute| attribute.key == "service.name");
             let value = name.and_then(|attribute| attribute.value.clone()?.value);
             let Some(Value::StringValue(service)) = value else {
                 panic!("spans of nobody: {attributes:?}")

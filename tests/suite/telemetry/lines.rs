@@ -20,7 +20,9 @@ pub(super) fn lines(service: &Service) -> Vec<Value> {
 pub(super) async fn calls(service: &Service, request_id: &str) -> Vec<Value> {
     let find = || -> Vec<Value> {
         let calls = lines(service).into_iter();
-        calls.filter(|line| is_call(line) && belongs(line, request_id)).collect()
+        calls
+            .filter(|line| is_call(line) && belongs(line, request_id))
+            .collect()
     };
     eventually("a line for the call", async || !find().is_empty()).await;
     find()
@@ -29,7 +31,9 @@ pub(super) async fn calls(service: &Service, request_id: &str) -> Vec<Value> {
 /// The canonical lines about one RPC.
 pub(super) fn calls_of(service: &Service, rpc: &str) -> Vec<Value> {
     let calls = lines(service).into_iter();
-    calls.filter(|line| is_call(line) && line["spans"][0]["rpc"] == rpc).collect()
+    calls
+        .filter(|line| is_call(line) && line["spans"][0]["rpc"] == rpc)
+        .collect()
 }
 
 /// Is it said about the call with this id?

@@ -25,13 +25,29 @@ async fn rate_errors_and_duration_are_counted_by_rpc() {
     );
     let (identity, data) = (page(&stack.identity).await, page(&stack.data).await);
     for _ in 0..3 {
-        client.session().get_signing_keys(GetSigningKeysRequest {}).await.unwrap();
-        client.conversation().list_messages(ListMessagesRequest::default()).await.unwrap();
+        client
+            .session()
+            .get_signing_keys(GetSigningKeysRequest {})
+            .await
+            .unwrap();
+        client
+            .conversation()
+            .list_messages(ListMessagesRequest::default())
+            .await
+            .unwrap();
     }
     for _ in 0..2 {
-        client.conversation().get_message(GetMessageRequest::default()).await.unwrap_err();
+        client
+            .conversation()
+            .get_message(GetMessageRequest::default())
+            .await
+            .unwrap_err();
         let nobody = stack.anonymous().unwrap();
-        nobody.conversation().list_messages(ListMessagesRequest::default()).await.unwrap_err();
+        nobody
+            .conversation()
+            .list_messages(ListMessagesRequest::default())
+            .await
+            .unwrap_err();
     }
     for (service, before, rpc, code, reason, calls) in [
         (&stack.identity, &identity, keys, "Ok", "", 3.0),
@@ -42,9 +58,16 @@ async fn rate_errors_and_duration_are_counted_by_rpc() {
         let labels = [("rpc", rpc), ("code", code), ("reason", reason)];
         let count = |page: &Metrics| page.sum("haven_rpc_total", &labels).unwrap_or(0.0);
         // Data asks for the keys by itself, so there can be one more.
-        eventually("they are counted", async || count(&page(service).await) - count(before) >= calls).await;
+        eventually("they are counted", async || {
+            count(&page(service).await) - count(before) >= calls
+        })
+        .await;
         let after = page(service).await;
-        assert!(count(&after) - count(before) <= calls + 1.0, "{rpc} {reason}: {}", count(&after));
+        assert!(
+            count(&after) - count(before) <= calls + 1.0,
+            "{rpc} {reason}: {}",
+            count(&after)
+        );
         let grown = |name: &str| {
             let value = |page: &Metrics| page.sum(name, &[("rpc", rpc)]).unwrap_or(0.0);
             value(&after) - value(before)
@@ -52,13 +75,23 @@ async fn rate_errors_and_duration_are_counted_by_rpc() {
         assert!(grown("haven_rpc_seconds_count") >= calls, "{rpc}");
         assert!(grown("haven_rpc_seconds_sum") > 0.0, "{rpc}");
         let buckets = [("rpc", rpc), ("le", "10")];
-        assert!(after.sum("haven_rpc_seconds_bucket", &buckets).is_some_and(|count| count >= calls), "{rpc}");
+        assert!(
+            after
+                .sum("haven_rpc_seconds_bucket", &buckets)
+                .is_some_and(|count| count >= calls),
+            "{rpc}"
+        );
     }
     let taken = |page: &Metrics| page.sum("haven_db_transaction_seconds_count", &[("transaction", "SignUp")]);
     assert_eq!(taken(&page(&stack.identity).await), Some(1.0));
     for service in [&stack.identity, &stack.data] {
         // The metrics port is no call.
-        assert_eq!(page(service).await.sum("haven_rpc_in_flight", &[]), Some(0.0), "{}", service.name);
+        assert_eq!(
+            page(service).await.sum("haven_rpc_in_flight", &[]),
+            Some(0.0),
+            "{}",
+            service.name
+        );
     }
 }
 
@@ -66,12 +99,24 @@ async fn rate_errors_and_duration_are_counted_by_rpc() {
 async fn pool_use_is_seen_while_connections_are_held() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
-    let used = async || page(&stack.data).await.sum("haven_db_connections", &[("pool", "app"), ("state", "used")]);
+    let used = async || {
+        page(&stack.data)
+            .await
+            .sum("haven_db_connections", &[("pool", "app"), ("state", "used")])
+    };
     for service in [&stack.identity, &stack.data] {
         for pool in ["app", "worker"] {
             let found = page(service).await;
-            assert!(found.sum("haven_db_connections_max", &[("pool", pool)]).is_some_and(|max| max >= 1.0));
-            assert!(found.sum("haven_db_connections", &[("pool", pool), ("state", "idle")]).is_some());
+            assert!(
+                found
+                    .sum("haven_db_connections_max", &[("pool", pool)])
+                    .is_some_and(|max| max >= 1.0)
+            );
+            assert!(
+                found
+                    .sum("haven_db_connections", &[("pool", pool), ("state", "idle")])
+                    .is_some()
+            );
         }
     }
     let mut superuser = stack.database.connect("postgres").await.unwrap();
@@ -99,7 +144,12 @@ async fn pool_use_is_seen_while_connections_are_held() {
 #[tokio::test]
 async fn the_queue_for_hashing_is_seen_while_many_sign_up() {
     let stack = Stack::start().await.unwrap();
-    let hashed = async || page(&stack.identity).await.sum("haven_hash_seconds_count", &[]).unwrap_or(0.0);
+    let hashed = async || {
+        page(&stack.identity)
+            .await
+            .sum("haven_hash_seconds_count", &[])
+            .unwrap_or(0.0)
+    };
     let before = hashed().await;
     let sign_ups: Vec<_> = (0..60)
         .map(|number| {
@@ -131,11 +181,21 @@ async fn the_queue_for_hashing_is_seen_while_many_sign_up() {
 async fn the_outbox_lags_while_data_does_not_answer() {
     let mut stack = Stack::start().await.unwrap();
     let port = stack.identity.listeners.metrics;
-    let lag = async || Metrics::read(port).await.sum("haven_outbox_pending_oldest_seconds", &[]);
+    let lag = async || {
+        Metrics::read(port)
+            .await
+            .sum("haven_outbox_pending_oldest_seconds", &[])
+    };
     assert_eq!(lag().await, Some(0.0));
     stack.data.kill();
     let request = sign_up_request("ada@example.org", "Correct-Horse-7-Battery");
-    stack.anonymous().unwrap().account().sign_up(request).await.unwrap();
+    stack
+        .anonymous()
+        .unwrap()
+        .account()
+        .sign_up(request)
+        .await
+        .unwrap();
     eventually("the lag grows", async || lag().await > Some(1.0)).await;
     stack.data.start().await.unwrap();
     eventually("it is gone", async || lag().await == Some(0.0)).await;
@@ -143,5 +203,9 @@ async fn the_outbox_lags_while_data_does_not_answer() {
     let page = Metrics::read(port).await;
     assert!(page.sum("haven_outbox_deliveries_total", &delivered) >= Some(1.0));
     let failed = [("outcome", "DEPENDENCY_UNAVAILABLE")];
-    assert!(page.sum("haven_outbox_deliveries_total", &failed) >= Some(1.0), "{}", page.page);
+    assert!(
+        page.sum("haven_outbox_deliveries_total", &failed) >= Some(1.0),
+        "{}",
+        page.page
+    );
 }

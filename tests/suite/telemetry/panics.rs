@@ -18,7 +18,12 @@ fn a_panic_is_logged_without_its_message() {
     let canary = flock.canary("a panic's message");
     // A process of its own, because telemetry and the panic hook are the whole process's.
     let child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "telemetry::panics::panicking", "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            "telemetry::panics::panicking",
+            "--ignored",
+            "--nocapture",
+        ])
         .env(MESSAGE, canary.text())
         .env("RUST_BACKTRACE", "1")
         .output()
@@ -29,11 +34,21 @@ fn a_panic_is_logged_without_its_message() {
         String::from_utf8_lossy(&child.stdout),
         String::from_utf8_lossy(&child.stderr)
     );
-    let lines: Vec<serde_json::Value> =
-        output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let line = lines.iter().find(|line| line["message"] == "panicked").expect(&output);
+    let lines: Vec<serde_json::Value> = output
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let line = lines
+        .iter()
+        .find(|line| line["message"] == "panicked")
+        .expect(&output);
     assert_eq!(line["level"], "ERROR");
-    assert!(line["place"].as_str().is_some_and(|place| place.contains("panics.rs:")), "{line}");
+    assert!(
+        line["place"]
+            .as_str()
+            .is_some_and(|place| place.contains("panics.rs:")),
+        "{line}"
+    );
     let place = flock.given("the place", Allowed::Nowhere, line["place"].as_str().unwrap());
     let output = Haystack::new(output);
     assert!(place.found(&output).is_some());

@@ -2,7 +2,6 @@
 
 use haven_proto::identity::v1::GetSigningKeysRequest;
 use haven_testkit::{Client, Stack, client::sign_up_request};
-use prost::Message;
 use tonic::Request;
 
 use super::{
@@ -29,9 +28,17 @@ fn traceparent(flags: &str) -> (String, String, String) {
 async fn sign_up(client: &Client, traceparent: &str, email: &str, password: &str) -> String {
     let mut request = Request::new(sign_up_request(email, password));
     let headers = headers(&[("traceparent", traceparent)]);
-    request.metadata_mut().insert("traceparent", headers.get("traceparent").unwrap().clone());
+    request
+        .metadata_mut()
+        .insert("traceparent", headers.get("traceparent").unwrap().clone());
     let answer = client.account().sign_up(request).await.unwrap();
-    answer.metadata().get("x-request-id").unwrap().to_str().unwrap().to_owned()
+    answer
+        .metadata()
+        .get("x-request-id")
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned()
 }
 
 #[tokio::test]
@@ -50,7 +57,11 @@ async fn a_trace_goes_through_both_services() {
     }
     // One that is none is no trace of ours, and no failure.
     let (_, trace, span) = traceparent("01");
-    for broken in [format!("00-{trace}-{span}"), format!("ff-{trace}-{span}-01"), "x".to_owned()] {
+    for broken in [
+        format!("00-{trace}-{span}"),
+        format!("ff-{trace}-{span}-01"),
+        "x".to_owned(),
+    ] {
         let connection = nobody.connection("identity");
         let called = raw::call(connection, KEYS, headers(&[("traceparent", &broken)]), Vec::new()).await;
         let answer = called.unwrap();
@@ -59,7 +70,8 @@ async fn a_trace_goes_through_both_services() {
     }
 }
 
-#[tokio::test]
+// Stopping a service blocks; the collector, and the clients that are told to go, go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spans_of_both_services_are_exported_under_the_callers_trace() {
     let collector = Collector::start();
     let mut stack = Stack::builder()
@@ -79,29 +91,60 @@ async fn spans_of_both_services_are_exported_under_the_callers_trace() {
     let garbage = raw::field(1, &[flock.canary("garbage").text().as_bytes(), &[0xff]].concat());
     for path in ["/haven.identity.v1.SessionService/SignIn", KEYS] {
         let token = format!("Bearer {}", flock.canary("a token").word());
-        let headers = headers(&[("authorization", &token), ("user-agent", flock.canary("a header").word())]);
+        let headers = headers(&[
+            ("authorization", &token),
+            ("user-agent", flock.canary("a header").word()),
+        ]);
         let _ = raw::call(nobody.connection("identity"), path, headers, garbage.clone()).await;
     }
-    let path = format!("/haven.identity.v1.SessionService/{}", flock.canary("a path").word());
-    assert!(raw::call(nobody.connection("identity"), &path, headers(&[]), Vec::new()).await.is_err());
-    let answer = nobody.session().get_signing_keys(GetSigningKeysRequest {}).await.unwrap();
-    let id = answer.metadata().get("x-request-id").unwrap().to_str().unwrap().to_owned();
-    let untraced = calls(&stack.identity, &id).await[0]["trace_id"].as_str().unwrap().to_owned();
+    let path = format!(
+        "/haven.identity.v1.SessionService/{}",
+        flock.canary("a path").word()
+    );
+    assert!(
+        raw::call(nobody.connection("identity"), &path, headers(&[]), Vec::new())
+            .await
+            .is_err()
+    );
+    let answer = nobody
+        .session()
+        .get_signing_keys(GetSigningKeysRequest {})
+        .await
+        .unwrap();
+    let id = answer
+        .metadata()
+        .get("x-request-id")
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let untraced = calls(&stack.identity, &id).await[0]["trace_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
 
     // What is left is sent on the way out.
     assert!(stack.identity.stop() && stack.data.stop());
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let spans = collector.spans();
     let of = |service: &str, trace: &str| {
-        let mut spans = spans.iter().filter(|(name, span)| name == service && hex(&span.trace_id) == trace);
+        let mut spans = spans
+            .iter()
+            .filter(|(name, span)| name == service && hex(&span.trace_id) == trace);
         spans.next().map(|(_, span)| span.clone())
     };
     let signed_up = of("identity", &trace).expect("identity's span");
     assert_eq!(hex(&signed_up.parent_span_id), parent);
     let provisioned = of("data", &trace).expect("data's span");
     assert_eq!(provisioned.parent_span_id, signed_up.span_id);
-    assert!(of("identity", &untraced).is_some(), "a call without a trace begins one");
-    for (span, rpc) in [(&signed_up, "haven.identity.v1.AccountService/SignUp"), (&provisioned, PROVISION)] {
+    assert!(
+        of("identity", &untraced).is_some(),
+        "a call without a trace begins one"
+    );
+    for (span, rpc) in [
+        (&signed_up, "haven.identity.v1.AccountService/SignUp"),
+        (&provisioned, PROVISION),
+    ] {
         assert!(format!("{span:?}").contains(rpc), "{span:?}");
         assert!(span.end_time_unix_nano > span.start_time_unix_nano, "{span:?}");
     }
@@ -111,11 +154,10 @@ async fn spans_of_both_services_are_exported_under_the_callers_trace() {
     }
     let control = Flock::default().given("an RPC", crate::leaks::canary::Allowed::Nowhere, PROVISION);
     assert!(control.found(&content).is_some());
-    let _ = signed_up.encode_to_vec();
 }
 
 /// A collector that is not there costs nobody a call.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_collector_the_services_go_on() {
     let port = haven_testkit::port::Port::reserve().unwrap();
     let nowhere = format!("http://127.0.0.1:{}", port.number());
