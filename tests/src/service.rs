@@ -174,7 +174,7 @@ pub fn health_channel(port: u16) -> Result<Channel> {
 }
 
 /// The full names of the gRPC services in the process called `name`, from the protos: what its health port knows.
-fn grpc_services(name: &str) -> Result<Vec<String>> {
+pub fn grpc_services(name: &str) -> Result<Vec<String>> {
     let pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET)?;
     let package = format!("haven.{name}.");
     let names = pool.services().map(|service| service.full_name().to_owned());

@@ -35,8 +35,12 @@ pub(super) enum Who {
 
 impl World {
     pub(super) async fn start() -> Self {
-        let postgres_log = TestCluster::shared().await.unwrap().cluster.log();
+        let cluster = TestCluster::shared().await.unwrap();
+        let postgres_log = cluster.cluster.log();
         let before = fs::metadata(&postgres_log).unwrap().len() as usize;
+        // Statistics have 5,000 places, and those of many earlier tests would take them.
+        let forget = "SELECT pg_stat_statements_reset()";
+        cluster.maintenance().run("postgres", forget).await.unwrap();
         let stack = Stack::builder()
             .variable("identity", "LOG_FILTER", "trace")
             .variable("data", "LOG_FILTER", "trace")

@@ -96,8 +96,8 @@ impl Crowd {
     }
 
     /// Looks at what is left once everything is told: an account and a person for each answer, and nothing else.
-    pub(super) async fn left_everything_in_order(&self, stack: &Stack) {
-        let answered = self.answered.borrow();
+    pub(super) async fn left_everything_in_order(self, stack: &Stack) {
+        let answered = self.answered.into_inner();
         assert_eq!(answered.len(), SIGN_UPS);
         eventually("data is told of everybody", async || {
             scalar::<i64>(&stack.database, "SELECT count(*) FROM identity.outbox").await == 0

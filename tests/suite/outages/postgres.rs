@@ -8,7 +8,7 @@ use haven_testkit::{
     Stack,
     client::sign_up_request,
     random,
-    service::{Service, health_channel},
+    service::{Service, grpc_services, health_channel},
 };
 use tonic::Status;
 use tonic_health::pb::{
@@ -17,20 +17,6 @@ use tonic_health::pb::{
 
 use super::{append, retryable};
 use crate::eventually::eventually;
-
-const SERVICES: [(&str, &[&str]); 2] = [
-    (
-        "identity",
-        &[
-            "haven.identity.v1.AccountService",
-            "haven.identity.v1.SessionService",
-        ],
-    ),
-    (
-        "data",
-        &["haven.data.v1.ConversationService", "haven.data.v1.PersonService"],
-    ),
-];
 
 /// Calls at once, for which data makes more than one connection.
 const CROWD: usize = 8;
@@ -45,17 +31,13 @@ async fn health(service: &Service, name: &str) -> Result<ServingStatus, Status> 
 }
 
 /// Waits until every service in both processes is `expected`. The processes themselves are alive all the time.
-async fn become_ready(stack: &Stack, expected: ServingStatus) {
-    for (process, services) in SERVICES {
-        let process = match process {
-            "identity" => &stack.identity,
-            _ => &stack.data,
-        };
-        for service in services {
+async fn all_become(stack: &Stack, expected: ServingStatus) {
+    for process in [&stack.identity, &stack.data] {
+        for service in grpc_services(process.name).unwrap() {
             let what = format!("{service} is {}", expected.as_str_name());
             eventually(&what, async || {
                 assert_eq!(health(process, "").await.unwrap(), ServingStatus::Serving);
-                health(process, service).await.unwrap() == expected
+                health(process, &service).await.unwrap() == expected
             })
             .await;
         }
@@ -78,7 +60,7 @@ async fn both_services_say_so_and_recover_by_themselves() {
     let processes = (stack.identity.pid(), stack.data.pid());
 
     stack.cluster().unwrap().stop();
-    become_ready(&stack, ServingStatus::NotServing).await;
+    all_become(&stack, ServingStatus::NotServing).await;
     let began = Instant::now();
     let (mut account, mut session) = (nobody.account(), nobody.session());
     let failed = tokio::join!(
@@ -92,7 +74,7 @@ async fn both_services_say_so_and_recover_by_themselves() {
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 
     stack.cluster().unwrap().resume().await.unwrap();
-    become_ready(&stack, ServingStatus::Serving).await;
+    all_become(&stack, ServingStatus::Serving).await;
     append(&ada).await.unwrap();
     nobody.session().sign_in(sign_in()).await.unwrap();
     nobody.account().sign_up(sign_up).await.unwrap();
@@ -111,9 +93,14 @@ async fn both_services_say_so_and_recover_by_themselves() {
     stack.cluster().unwrap().stop();
     stack.data.kill();
     stack.data.launch().unwrap();
-    eventually("data lives", async || health(&stack.data, "").await.is_ok()).await;
-    become_ready(&stack, ServingStatus::NotServing).await;
+    eventually("data lives", async || {
+        health(&stack.data, "")
+            .await
+            .is_ok_and(|status| status == ServingStatus::Serving)
+    })
+    .await;
+    all_become(&stack, ServingStatus::NotServing).await;
     stack.cluster().unwrap().resume().await.unwrap();
-    become_ready(&stack, ServingStatus::Serving).await;
+    all_become(&stack, ServingStatus::Serving).await;
     append(&ada).await.unwrap();
 }

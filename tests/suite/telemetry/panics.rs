@@ -16,8 +16,9 @@ const MESSAGE: &str = "HAVEN_TEST_PANIC";
 fn a_panic_is_logged_without_its_message() {
     let flock = Flock::default();
     let canary = flock.canary("a panic's message");
-    // A process of its own, because telemetry and the panic hook are the whole process's.
-    let child = Command::new(env::current_exe().unwrap())
+    // A process of its own, because telemetry and the panic hook are the whole process's. Not by the name of its file,
+    // which the next build may already have replaced.
+    let child = Command::new("/proc/self/exe")
         .args([
             "--exact",
             "telemetry::panics::panicking",
