@@ -50,7 +50,7 @@ enum Command<A: Args> {
 
 #[derive(Args)]
 struct MigrateArgs {
-    /// The login of the schema's owner: postgres://<schema>_owner:…@host/db
+    /// The login of the schema's owner: postgres://SCHEMA_owner:…@host/db
     #[arg(
         long,
         env = "MIGRATION_DATABASE_URL",

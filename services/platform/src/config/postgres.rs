@@ -11,13 +11,13 @@ use crate::database::{DatabaseConfig, Pooler};
 /// The flags.
 #[derive(Args, Clone, Debug)]
 pub struct PostgresArgs {
-    /// The login for people's requests: postgres://<schema>_app:…@host/db?sslmode=verify-full&sslrootcert=…
+    /// The login for people's requests: postgres://SCHEMA_app:…@host/db?sslmode=verify-full&sslrootcert=…
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<SecretString>,
     /// A file that holds DATABASE_URL
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE")]
     pub database_url_file: Option<PathBuf>,
-    /// The login for the service's own work: postgres://<schema>_worker:…
+    /// The login for the service's own work: postgres://SCHEMA_worker:…
     #[arg(long, env = "WORKER_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub worker_database_url: Option<SecretString>,
     /// A file that holds WORKER_DATABASE_URL

@@ -2,12 +2,12 @@
 //!
 //! The way of a request, from the outside in; each layer is one file:
 //!
-//! 1. [`record`]: a request id, a span, and at the end one canonical log line and the metrics
-//! 2. [`contract`]: every failure leaves with exactly one published reason and its details
-//! 3. [`panics`]: a panic is an answer, not a reset stream
-//! 4. [`timing`]: the caller's deadline, or ours
-//! 5. [`shedding`]: no more work than can be done, and none while stopping
-//! 6. [`admission`]: who calls, and whether they may
+//! 1. `record`: a request id, a span, and at the end one canonical log line and the metrics
+//! 2. `contract`: every failure leaves with exactly one published reason and its details
+//! 3. `panics`: a panic is an answer, not a reset stream
+//! 4. `timing`: the caller's deadline, or ours
+//! 5. `shedding`: no more work than can be done, and none while stopping
+//! 6. `admission`: who calls, and whether they may
 //!
 //! A new layer is an `async fn(State, Request, Next) -> Response` in a file of its own, added in [`ServerBuilder::build`].
 
