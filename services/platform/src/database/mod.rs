@@ -157,17 +157,19 @@ impl Database {
                 return Err(DbError::deadline());
             }
             let lease = timeout_at(deadline.instant(), pool.get()).await;
-            let mut lease = lease.map_err(|_| DbError::deadline())??;
+            let lease = lease.map_err(|_| DbError::deadline())??;
             let is_new = Object::metrics(&lease).recycle_count == 0;
             let batch = AssertSqlSafe(context.begin(self.schema, remaining));
-            let begun = timeout_at(deadline.instant(), raw_sql(batch).execute(&mut *lease)).await;
+            // From here on a caller who goes away leaves a transaction behind, which is rolled back as it is dropped.
+            let mut tx = TenantTx::new(lease, name, self.pooler, began);
+            let begun = timeout_at(deadline.instant(), raw_sql(batch).execute(tx.connection())).await;
             let error = match begun {
-                Ok(Ok(_)) => return Ok(TenantTx::new(lease, name, self.pooler, began)),
+                Ok(Ok(_)) => return Ok(tx),
                 Ok(Err(error)) => DbError::from(error),
                 Err(_) => DbError::deadline(),
             };
-            // Whatever state it is in, nobody else shall have it.
-            drop(Object::take(lease));
+            // Whatever state its connection is in, nobody else shall have it.
+            tx.discard();
             // After Postgres was restarted every kept connection is dead, and beginning can always be done again.
             if is_new || !error.is_unavailable() {
                 return Err(error);

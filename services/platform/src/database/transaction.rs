@@ -32,7 +32,7 @@ pub struct TenantTx {
 }
 
 impl TenantTx {
-    /// The transaction that was just begun on `lease`.
+    /// The transaction that is about to begin on `lease`.
     pub(super) fn new(lease: Lease, name: &'static str, pooler: Pooler, began: Instant) -> Self {
         Self {
             lease: Some(lease),
@@ -60,10 +60,15 @@ impl TenantTx {
         clippy::expect_used,
         reason = "`commit` takes the lease away and consumes the transaction"
     )]
-    fn connection(&mut self) -> &mut PgConnection {
+    pub(super) fn connection(&mut self) -> &mut PgConnection {
         self.lease
             .as_deref_mut()
             .expect("a transaction has its connection until it is committed")
+    }
+
+    /// Closes the connection.
+    pub(super) fn discard(mut self) {
+        drop(self.lease.take().map(Object::take));
     }
 
     fn execution<E>(&self, query: E) -> Execution<E> {

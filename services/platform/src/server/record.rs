@@ -75,7 +75,8 @@ pub(super) async fn record(State(record): State<Record>, mut request: Request, n
     });
     let trace_id = parent.span().span_context().trace_id();
     // Of the highest level, so that whatever is logged of the call stands under its id, however little that is.
-    let span = tracing::error_span!("call", rpc = &*rpc, request_id = %id, otel.kind = "server");
+    let span =
+        tracing::error_span!("call", rpc = &*rpc, request_id = %id, otel.name = &*rpc, otel.kind = "server");
     // The span is disabled where the filter drops it; then there is no trace to belong to.
     let _ = span.set_parent(parent);
     let trace_id = match span.context().span().span_context() {
