@@ -1,6 +1,6 @@
 //! SIGTERM: what is under way finishes, and then the process ends as it should.
 
-use haven_proto::identity::v1::SignUpResponse;
+use haven_proto::{data::v1::ListMessagesRequest, identity::v1::SignUpResponse};
 use haven_testkit::{
     Stack,
     client::sign_up_request,
@@ -76,6 +76,10 @@ async fn both_services_finish_what_is_under_way() {
         .await
         .unwrap();
     let person = stack.person().await.unwrap();
+    // data asks for the keys of tokens when it first needs one, at the latest; soon there is nobody to ask.
+    let list = ListMessagesRequest::default();
+    let mut conversation = stack.user(&person).unwrap().conversation();
+    conversation.list_messages(list).await.unwrap();
 
     let lock = "BEGIN; LOCK TABLE identity.users IN ACCESS EXCLUSIVE MODE";
     let holder = hold(&stack, lock).await;
