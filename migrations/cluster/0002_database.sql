@@ -77,7 +77,8 @@ DECLARE
     bound text;
 BEGIN
     FOREACH bound IN ARRAY ARRAY[
-        'identity_owner', 'identity_anon', 'identity_user', 'data_owner', 'data_user', 'data_service'
+        'identity_owner', 'identity_anon', 'identity_user', 'identity_service', 'data_owner', 'data_user',
+        'data_service'
     ] LOOP
         IF NOT has_schema_privilege(bound, 'auth', 'USAGE') THEN
             EXECUTE format('GRANT USAGE ON SCHEMA auth TO %I', bound);
