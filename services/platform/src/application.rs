@@ -2,14 +2,14 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    auth::KeySet,
+    auth::{EndedSessions, KeySet},
     config::{
-        ListenerArgs, Listeners, PostgresArgs, Problems, RequestArgs, Requests, Telemetry, TelemetryArgs,
-        TlsArgs, TlsFiles, TokenArgs, Tokens,
+        AuthMode, ConfigError, ListenerArgs, Listeners, PostgresArgs, Problems, RequestArgs, Requests,
+        Telemetry, TelemetryArgs, TlsArgs, TlsFiles, TokenArgs, Tokens,
     },
     database::{Database, DatabaseConfig, Migrations},
     entropy::Entropy,
@@ -34,6 +34,9 @@ pub trait Application: 'static {
     type Args: Args + fmt::Debug;
     /// Its own configuration, checked.
     type Config;
+    /// What it can do beside serving, migrating and checking its configuration, each as a subcommand of the program. A
+    /// service that can do nothing else says [`std::convert::Infallible`].
+    type Command: Subcommand + fmt::Debug;
 
     /// Checks its own flags; everything that is wrong goes to `problems`.
     fn check(args: &Self::Args, problems: &mut Problems) -> Option<Self::Config>;
@@ -51,6 +54,32 @@ pub trait Application: 'static {
         parts: &Parts,
         server: ServerBuilder,
     ) -> Result<ServerBuilder, Box<dyn Error + Send + Sync>>;
+
+    /// Does what `command` says, and ends. It brings its own flags; Postgres is reached by
+    /// [`WorkerArgs`](crate::config::WorkerArgs) and [`Database::worker_only`].
+    ///
+    /// # Errors
+    ///
+    /// What the program says as its last word, with the exit code that belongs to it.
+    fn command(command: Self::Command) -> impl Future<Output = Result<(), CommandError>>;
+}
+
+/// Why a command did not do what it was for.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// Its flags are incomplete or wrong: exit code 64.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It failed, or found what it looked for: exit code 1.
+    #[error(transparent)]
+    Failed(Box<dyn Error + Send + Sync>),
+}
+
+impl CommandError {
+    /// It failed because of `error`, which is shown to whoever ran it.
+    pub fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Failed(error.into())
+    }
 }
 
 /// What a service is made of.
@@ -60,6 +89,10 @@ pub struct Parts {
     pub database: Arc<Database>,
     /// The keys that verify access tokens: for the service to fill, and to go on filling.
     pub keys: Arc<KeySet>,
+    /// The sessions whose access tokens are refused: for the service to fill, and to go on filling.
+    pub ended: Arc<EndedSessions>,
+    /// How people prove who they are. Where nobody looks at tokens, keys and ended sessions need not be filled.
+    pub auth_mode: AuthMode,
     /// Its certificate, and whom it trusts.
     pub tls: Arc<Tls>,
     /// Whose tokens are accepted, and the secret for keyed hashes.
@@ -111,9 +144,7 @@ impl<A: Args> ServeArgs<A> {
     /// # Errors
     ///
     /// Every problem.
-    pub fn check<S: Application<Args = A>>(
-        &self,
-    ) -> Result<ServeConfig<S::Config>, crate::config::ConfigError> {
+    pub fn check<S: Application<Args = A>>(&self) -> Result<ServeConfig<S::Config>, ConfigError> {
         let mut problems = Problems::new();
         let listeners = self.listeners.check(&mut problems, S::PORTS);
         let tls_files = self.tls.check(&mut problems);

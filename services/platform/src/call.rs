@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use uuid::Uuid;
 
-use crate::{deadline::Deadline, failure::Failure, reason::Reason};
+use crate::{deadline::Deadline, failure::Failure, network::Network, reason::Reason};
 
 /// A person's id, the same in every Haven service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +21,8 @@ pub struct User {
     pub id: UserId,
     /// In which session. None: the token names none, as one from elsewhere may.
     pub session_id: Option<Uuid>,
+    /// Whether somebody else than our own identity says so: a trusted issuer.
+    pub foreign: bool,
 }
 
 /// Who calls. A call can carry both identities.
@@ -39,6 +41,9 @@ pub struct Call {
     pub caller: Caller,
     /// By when to answer.
     pub deadline: Deadline,
+    /// Where the client is: by its socket, or, when a service calls for somebody, by the word of that service. None: the
+    /// server does not see its sockets.
+    pub network: Option<Network>,
 }
 
 // === impl UserId ===

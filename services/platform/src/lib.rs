@@ -2,7 +2,7 @@
 //!
 //! - [`application`] and [`run`]: what a service is, and its whole life from the command line to the graceful stop
 //! - [`server`]: the API with every layer that a request passes; [`access`]: who may call what
-//! - [`auth`], [`call`]: callers; [`failure`], [`reason`], [`fields`]: the error contract
+//! - [`auth`], [`call`], [`network`]: callers; [`failure`], [`reason`], [`fields`]: the error contract
 //! - [`database`]: the tenant transaction, which is the only door to a row
 //! - [`tls`], [`client`]: connections; [`telemetry`]: logs, traces, metrics; [`config`]: every setting
 //! - [`time`], [`entropy`], [`deadline`], [`mac`], [`page`]: small things that must be done in one way
@@ -11,6 +11,7 @@ pub mod access;
 pub mod application;
 pub mod auth;
 pub mod call;
+mod cli;
 pub mod client;
 pub mod config;
 pub mod database;
@@ -19,6 +20,7 @@ pub mod entropy;
 pub mod failure;
 pub mod fields;
 pub mod mac;
+pub mod network;
 pub mod page;
 mod readiness;
 pub mod reason;

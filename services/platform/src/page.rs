@@ -1,4 +1,5 @@
-//! Page tokens (AIP-158): opaque, authenticated, and bound to the caller and the request.
+//! Pages (AIP-158): how much is on one, and tokens that lead to the next, which are opaque, authenticated, and bound to the
+//! caller and the request.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -6,12 +7,45 @@ use crate::{call::UserId, failure::Failure, mac::MacKey, reason::Reason};
 
 const TAG: usize = 32;
 
+/// How many things a page may have: 1 to [`PageSize::MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageSize(u8);
+
 /// Makes page tokens, and takes back only its own.
 ///
 /// A token is the cursor and a keyed hash over it, its owner and the request that it belongs to. It is not encrypted:
 /// a cursor may hold only what its owner was shown.
 #[derive(Clone, Debug)]
 pub struct PageTokens(MacKey);
+
+// === impl PageSize ===
+
+impl PageSize {
+    /// Of a caller who does not say.
+    pub const DEFAULT: u8 = 50;
+    /// At most; more is taken as this (AIP-158).
+    pub const MAX: u8 = 200;
+
+    /// The size that a caller asks for: 0 is the default, and what is too large is cut down. `None` when it is negative.
+    #[must_use]
+    pub fn parse(asked: i32) -> Option<Self> {
+        match asked {
+            ..0 => None,
+            0 => Some(Self(Self::DEFAULT)),
+            _ => Some(Self(
+                u8::try_from(asked).map_or(Self::MAX, |size| size.min(Self::MAX)),
+            )),
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u8 {
+        self.0
+    }
+}
+
+// === impl PageTokens ===
 
 impl PageTokens {
     /// Page tokens under `key`.
@@ -54,6 +88,18 @@ mod tests {
 
     use super::*;
     use crate::mac::SecretKey;
+
+    #[test]
+    fn a_page_has_50_things_unless_said_and_never_more_than_200() {
+        let size = |asked| PageSize::parse(asked).map(PageSize::get);
+        assert_eq!(size(i32::MIN), None);
+        assert_eq!(size(-1), None);
+        assert_eq!(size(0), Some(50));
+        assert_eq!(size(1), Some(1));
+        assert_eq!(size(200), Some(200));
+        assert_eq!(size(201), Some(200));
+        assert_eq!(size(i32::MAX), Some(200));
+    }
 
     #[test]
     fn a_token_is_its_owners_for_its_request() {

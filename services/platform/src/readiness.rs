@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Environment,
-    database::{Database, Severity},
+    database::{Database, Unfit},
     server::Health,
 };
 
@@ -31,14 +31,14 @@ impl Readiness {
         self.health.alive().await;
         let mut waiting = false;
         loop {
-            match timeout(PING, self.inspect()).await {
+            match timeout(PING, self.database.admit(self.newest, self.environment)).await {
                 Ok(Ok(())) => break,
-                Ok(Err(refused @ Inspected::Refused(_))) => return refused.to_string(),
-                Ok(Err(Inspected::Unavailable(error))) if !waiting => {
+                Ok(Err(Unfit::Refused(problems))) => return problems,
+                Ok(Err(Unfit::Unavailable(error))) if !waiting => {
                     waiting = true;
                     tracing::warn!(%error, "waiting for the database");
                 }
-                Ok(Err(Inspected::Unavailable(_))) | Err(_) => {}
+                Ok(Err(Unfit::Unavailable(_))) | Err(_) => {}
             }
             sleep(INTERVAL).await;
         }
@@ -62,34 +62,4 @@ impl Readiness {
             sleep(INTERVAL).await;
         }
     }
-
-    async fn inspect(&self) -> Result<(), Inspected> {
-        let findings = self
-            .database
-            .inspect(self.newest)
-            .await
-            .map_err(|error| Inspected::Unavailable(error.to_string()))?;
-        let mut refused = Vec::new();
-        for finding in findings {
-            match (finding.severity, self.environment) {
-                (Severity::RefusedInProduction, Environment::Development) => {
-                    tracing::warn!(%finding, "production would refuse this database");
-                }
-                _ => refused.push(finding.to_string()),
-            }
-        }
-        if refused.is_empty() {
-            Ok(())
-        } else {
-            Err(Inspected::Refused(refused.join("; ")))
-        }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Inspected {
-    #[error("{0}")]
-    Refused(String),
-    #[error("{0}")]
-    Unavailable(String),
 }

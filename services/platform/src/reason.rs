@@ -40,9 +40,11 @@ pub fn code(reason: Reason) -> Code {
         R::AccessDenied => Code::PermissionDenied,
         R::NotFound | R::ShareUnavailable => Code::NotFound,
         R::VersionConflict | R::LeaseLost => Code::Aborted,
-        R::AccountNotReady | R::AccountErased | R::KeyVersionStale | R::CursorExpired => {
-            Code::FailedPrecondition
-        }
+        R::AccountNotReady
+        | R::AccountErased
+        | R::KeyVersionStale
+        | R::CursorExpired
+        | R::AuthProviderExternal => Code::FailedPrecondition,
         R::RateLimited | R::Overloaded | R::QuotaExceeded | R::MessageTooLarge => Code::ResourceExhausted,
         R::Deadline => Code::DeadlineExceeded,
         R::DependencyUnavailable | R::Draining => Code::Unavailable,
@@ -80,6 +82,7 @@ pub fn message(reason: Reason) -> &'static str {
         R::AccountNotReady => "The account is still being set up here; try again shortly",
         R::AccountErased => "The account was erased",
         R::KeyVersionStale => "The key version is older than the device's",
+        R::AuthProviderExternal => "Another provider signs people up and in here; bring its token",
         R::CursorExpired => "The cursor points before what is kept; start from the beginning",
         R::RateLimited => "Too many calls of this kind; try again later",
         R::Overloaded => "The server has as much work as it can do; try again shortly",

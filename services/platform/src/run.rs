@@ -1,9 +1,8 @@
 //! Runs a service: the command line, the start, serving, and the stop.
 
-use std::{error::Error, io, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{error::Error, io, process::ExitCode, sync::Arc, time::Duration};
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use secrecy::SecretString;
+use clap::{CommandFactory, FromArgMatches};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -12,8 +11,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    application::{Application, Parts, ServeArgs, ServeConfig},
-    auth::{KeySet, TokenVerifier},
+    application::{Application, CommandError, Parts, ServeConfig},
+    auth::{EndedSessions, KeySet, TokenVerifier},
+    cli::{Cli, Command, MigrateArgs},
     config::{ConfigError, Problems},
     database::{Database, MigrationError},
     entropy::Entropy,
@@ -26,45 +26,6 @@ use crate::{
 
 /// `EX_USAGE` of sysexits.h: the configuration is wrong, and starting again will not help.
 const EXIT_CONFIG: u8 = 64;
-
-#[derive(Parser)]
-#[command(version, propagate_version = true, after_help = AFTER_HELP)]
-struct Cli<A: Args> {
-    #[command(subcommand)]
-    command: Command<A>,
-}
-
-const AFTER_HELP: &str = "\
-Every flag is an environment variable too. A secret can also come from a file, named by <NAME>_FILE.
-Exit codes: 0 stopped when asked to, 64 the configuration is wrong, 1 everything else.";
-
-#[derive(Subcommand)]
-enum Command<A: Args> {
-    /// Serve until SIGTERM or SIGINT, then let calls finish
-    Serve(Box<ServeArgs<A>>),
-    /// Bring the schema to the version that this program needs, as its owner
-    Migrate(MigrateArgs),
-    /// Check the configuration, report all that is missing or wrong, and do nothing
-    CheckConfig(Box<ServeArgs<A>>),
-}
-
-#[derive(Args)]
-struct MigrateArgs {
-    /// The login of the schema's owner: postgres://SCHEMA_owner:…@host/db
-    #[arg(
-        long,
-        env = "MIGRATION_DATABASE_URL",
-        value_name = "URL",
-        hide_env_values = true
-    )]
-    migration_database_url: Option<SecretString>,
-    /// A file that holds MIGRATION_DATABASE_URL
-    #[arg(long, env = "MIGRATION_DATABASE_URL_FILE", value_name = "FILE")]
-    migration_database_url_file: Option<PathBuf>,
-    /// Take back every migration newer than this version, instead; what those tables hold is lost
-    #[arg(long, value_name = "VERSION")]
-    undo_to: Option<i64>,
-}
 
 /// Why a service did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +50,8 @@ enum RunError {
     Database(String),
     #[error(transparent)]
     Migration(#[from] MigrationError),
+    #[error(transparent)]
+    Command(Box<dyn Error + Send + Sync>),
     #[error("serving failed: {0}")]
     Serve(#[from] tonic::transport::Error),
     #[error("the runtime cannot start: {0}")]
@@ -98,10 +61,12 @@ enum RunError {
 /// The whole of a service's `main`: reads the command line and the environment, and does what they say.
 #[must_use]
 pub fn main<S: Application>() -> ExitCode {
-    let command = Cli::<S::Args>::command().name(S::NAME).about(S::ABOUT);
+    let command = Cli::<S::Args, S::Command>::command()
+        .name(S::NAME)
+        .about(S::ABOUT);
     let parsed = command
         .try_get_matches()
-        .and_then(|matches| Cli::<S::Args>::from_arg_matches(&matches));
+        .and_then(|matches| Cli::<S::Args, S::Command>::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
@@ -135,7 +100,7 @@ fn report(name: &str, error: &RunError) {
     eprintln!("{name}: {error}");
 }
 
-fn execute<S: Application>(command: Command<S::Args>) -> Result<(), RunError> {
+fn execute<S: Application>(command: Command<S::Args, S::Command>) -> Result<(), RunError> {
     match command {
         Command::CheckConfig(args) => {
             let config = args.check::<S>()?;
@@ -143,6 +108,12 @@ fn execute<S: Application>(command: Command<S::Args>) -> Result<(), RunError> {
             Ok(())
         }
         Command::Migrate(args) => runtime()?.block_on(migrate::<S>(args)),
+        Command::Own(command) => runtime()?
+            .block_on(S::command(command))
+            .map_err(|error| match error {
+                CommandError::Config(error) => RunError::Config(error),
+                CommandError::Failed(error) => RunError::Command(error),
+            }),
         Command::Serve(args) => {
             let config = args.check::<S>()?;
             let runtime = runtime()?;
@@ -195,6 +166,8 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
     let parts = Parts {
         database: Arc::new(database),
         keys: Arc::new(KeySet::empty()),
+        ended: Arc::new(EndedSessions::new()),
+        auth_mode: config.listeners.auth_mode,
         tls: Arc::clone(&tls),
         tokens: config.tokens,
         clock: Clock::system(),
@@ -206,8 +179,10 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
         parts.tokens.issuer.clone(),
         parts.tokens.audience.clone(),
         Arc::clone(&parts.keys),
+        Arc::clone(&parts.ended),
         parts.clock.clone(),
-    );
+    )
+    .trusting(parts.tokens.trusted.clone());
     let server_config = ServerConfig {
         requests: config.requests,
         tls: Arc::clone(&tls),

@@ -1,19 +1,18 @@
-//! The public keys that verify access tokens.
+//! The public keys of our own issuer.
 
 use std::{
     collections::HashMap,
-    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use jsonwebtoken::DecodingKey;
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, timeout_at},
 };
 
+use super::key::VerifyingKey;
 use crate::deadline::Deadline;
 
 /// An unknown key id is a reason to ask for the keys again, but not more often than this.
@@ -22,14 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a call waits for keys that were asked for because of it.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// A key that verifies ES256 (RFC 7518, section 3.4).
-#[derive(Clone)]
-pub struct VerifyingKey {
-    pub(super) id: String,
-    pub(super) key: Arc<DecodingKey>,
-}
-
-/// The keys that are known now, and the way to more.
+/// The keys of our own issuer that are known now, and the way to more.
 ///
 /// Whoever fills it calls [`KeySet::replace`]; what it holds stays, however long nobody does: data keeps serving
 /// through an outage of identity.
@@ -51,34 +43,6 @@ pub(super) enum Found {
     NoKeys,
 }
 
-/// Waits for calls that need a key which is not there.
-#[derive(Debug)]
-pub struct KeysWanted<'a>(&'a KeySet);
-
-// === impl VerifyingKey ===
-
-impl VerifyingKey {
-    /// The key `id` with the coordinates of a point on P-256 (base64url without padding).
-    ///
-    /// # Errors
-    ///
-    /// When they are not base64url. Whether they are a point on the curve is seen when a token is verified.
-    pub fn from_coordinates(id: &str, x: &str, y: &str) -> Result<Self, jsonwebtoken::errors::Error> {
-        Ok(Self {
-            id: id.to_owned(),
-            key: Arc::new(DecodingKey::from_ec_components(x, y)?),
-        })
-    }
-}
-
-impl fmt::Debug for VerifyingKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("VerifyingKey").field(&self.id).finish()
-    }
-}
-
-// === impl KeySet ===
-
 impl KeySet {
     /// No keys yet.
     #[must_use]
@@ -93,15 +57,14 @@ impl KeySet {
 
     /// These keys and no others.
     pub fn replace(&self, keys: impl IntoIterator<Item = VerifyingKey>) {
-        let keys: HashMap<_, _> = keys.into_iter().map(|key| (key.id.clone(), key)).collect();
+        let keys: HashMap<_, _> = keys.into_iter().map(|key| (key.id().to_owned(), key)).collect();
         self.keys.store(Arc::new(keys));
         self.replaced.send_replace(());
     }
 
-    /// For whoever fills the set.
-    #[must_use]
-    pub fn wanted(&self) -> KeysWanted<'_> {
-        KeysWanted(self)
+    /// Returns when a call needs a key that is not there: for whoever fills the set.
+    pub async fn wanted(&self) {
+        self.wanted.notified().await;
     }
 
     pub(super) async fn find(&self, id: &str, deadline: Deadline) -> Found {
@@ -139,13 +102,6 @@ impl KeySet {
     }
 }
 
-impl KeysWanted<'_> {
-    /// Returns when a call needs a key that is not there.
-    pub async fn notified(&self) {
-        self.0.wanted.notified().await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,7 +118,7 @@ mod tests {
         let keys = Arc::new(KeySet::empty());
         let filler = Arc::clone(&keys);
         tokio::spawn(async move {
-            filler.wanted().notified().await;
+            filler.wanted().await;
             filler.replace([VerifyingKey::from_coordinates("k1", X, Y).unwrap()]);
         });
         assert!(matches!(keys.find("k1", soon()).await, Found::Key(_)));

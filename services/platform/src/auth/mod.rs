@@ -1,11 +1,22 @@
 //! Who calls: people by their access tokens, services by their client certificates.
 
 mod certificate;
+mod claims;
+mod ended;
+mod issuer;
+mod jwks;
+mod key;
 mod keys;
+mod problem;
 mod token;
+mod verifier;
 
-pub(crate) use self::certificate::service_of;
+pub(crate) use self::{certificate::service_of, problem::Problem};
 pub use self::{
-    keys::{KeySet, KeysWanted, VerifyingKey},
-    token::{Claims, ROLE, TokenVerifier},
+    claims::{Claims, ROLE},
+    ended::EndedSessions,
+    issuer::TrustedIssuer,
+    key::VerifyingKey,
+    keys::KeySet,
+    verifier::TokenVerifier,
 };

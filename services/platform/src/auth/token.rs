@@ -1,123 +1,141 @@
-//! Access tokens: JSON Web Tokens (RFC 7519) signed with ES256.
+//! Access tokens: JSON Web Tokens (RFC 7519) in their compact form (RFC 7515, section 7.1).
 
-use std::sync::Arc;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
 
-use jsonwebtoken::{Algorithm, Validation, decode, decode_header, errors::ErrorKind};
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
-
-use super::keys::{Found, KeySet};
-use crate::{
-    call::{User, UserId},
-    deadline::Deadline,
-    failure::Failure,
-    reason::Reason,
-    time::Clock,
-};
-
-/// The role that a person's token names, as Supabase and PostgREST have it.
-pub const ROLE: &str = "authenticated";
+use super::{key::VerifyingKey, problem::Problem};
 
 /// Longer than any token that identity makes by a factor of ten.
 const LONGEST: usize = 8192;
 
-/// What a token says, in the shape that Supabase and PostgREST accept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claims {
-    /// Who made it.
-    pub iss: String,
-    /// Whom it is for.
-    pub aud: String,
-    /// The person.
-    pub sub: Uuid,
-    /// [`ROLE`].
-    pub role: String,
-    /// When it was made, in seconds since 1970.
-    pub iat: i64,
-    /// From when on it is worth nothing, in seconds since 1970.
-    pub exp: i64,
-    /// The session that it belongs to.
-    pub session_id: Option<Uuid>,
+/// A token, taken apart. Nothing of it can be believed before [`Token::check`].
+pub(super) struct Token<'a> {
+    pub(super) algorithm: Algorithm,
+    pub(super) key_id: Option<String>,
+    pub(super) claims: Map<String, Value>,
+    /// What was signed: header and claims, as they came.
+    message: &'a str,
+    signature: &'a str,
 }
 
-/// Says whose token it is, and refuses every token that is not as it has to be.
-#[derive(Clone, Debug)]
-pub struct TokenVerifier {
-    issuer: String,
-    audience: String,
-    keys: Arc<KeySet>,
-    clock: Clock,
-}
-
-impl TokenVerifier {
-    /// Accepts the tokens that `issuer` made for `audience` with one of `keys`.
-    #[must_use]
-    pub fn new(issuer: String, audience: String, keys: Arc<KeySet>, clock: Clock) -> Self {
-        Self {
-            issuer,
-            audience,
-            keys,
-            clock,
+impl<'a> Token<'a> {
+    pub(super) fn parse(text: &'a str) -> Result<Self, Problem> {
+        if text.len() > LONGEST {
+            return Err(Problem::TooLong);
         }
-    }
-
-    /// Whose token it is.
-    ///
-    /// # Errors
-    ///
-    /// TOKEN_EXPIRED; TOKEN_INVALID, whose metadata say under `problem` what is wrong; DEPENDENCY_UNAVAILABLE when
-    /// the keys are not known yet.
-    pub async fn verify(&self, token: &str, deadline: Deadline) -> Result<User, Failure> {
-        if token.len() > LONGEST {
-            return Err(invalid("TOO_LONG"));
+        let (message, signature) = text.rsplit_once('.').ok_or(Problem::Malformed)?;
+        let (header, claims) = message.split_once('.').ok_or(Problem::Malformed)?;
+        let (header, claims) = (object(header)?, object(claims)?);
+        // What a token declares critical has to be understood (RFC 7515, section 4.1.11); no extension is.
+        if header.contains_key("crit") {
+            return Err(Problem::Malformed);
         }
-        let header = decode_header(token).map_err(|error| match error.kind() {
-            // A name that is no algorithm, `none` among them, does not even parse.
-            ErrorKind::InvalidAlgorithmName | ErrorKind::Json(_) => invalid("ALGORITHM_OR_HEADER"),
-            _ => invalid("MALFORMED"),
-        })?;
-        if header.alg != Algorithm::ES256 {
-            return Err(invalid("ALGORITHM_OR_HEADER"));
-        }
-        let key_id = header.kid.ok_or_else(|| invalid("KEY_UNKNOWN"))?;
-        let key = match self.keys.find(&key_id, deadline).await {
-            Found::Key(key) => key,
-            Found::Unknown => return Err(invalid("KEY_UNKNOWN")),
-            Found::NoKeys => return Err(Failure::new(Reason::DependencyUnavailable)),
+        let key_id = match header.get("kid") {
+            None => None,
+            Some(Value::String(id)) => Some(id.clone()),
+            Some(_) => return Err(Problem::Malformed),
         };
-        let claims = decode::<Claims>(token, &key.key, &self.validation())
-            .map_err(|error| match error.kind() {
-                ErrorKind::InvalidSignature => invalid("SIGNATURE"),
-                ErrorKind::InvalidIssuer => invalid("ISSUER"),
-                ErrorKind::InvalidAudience => invalid("AUDIENCE"),
-                ErrorKind::InvalidToken | ErrorKind::Base64(_) => invalid("MALFORMED"),
-                _ => invalid("CLAIMS"),
-            })?
-            .claims;
-        let now = self.clock.now().timestamp();
-        if claims.exp <= now {
-            return Err(Failure::new(Reason::TokenExpired));
-        }
-        if claims.role != ROLE || claims.sub.is_nil() {
-            return Err(invalid("CLAIMS"));
-        }
-        Ok(User {
-            id: UserId::new(claims.sub),
-            session_id: claims.session_id,
+        let algorithm = match header.get("alg").and_then(Value::as_str) {
+            Some("ES256") => Algorithm::ES256,
+            Some("RS256") => Algorithm::RS256,
+            Some("HS256") => Algorithm::HS256,
+            // `none` among them.
+            _ => return Err(Problem::Algorithm),
+        };
+        Ok(Self {
+            algorithm,
+            key_id,
+            claims,
+            message,
+            signature,
         })
     }
 
-    fn validation(&self) -> Validation {
-        let mut validation = Validation::new(Algorithm::ES256);
-        validation.set_issuer(&[&self.issuer]);
-        validation.set_audience(&[&self.audience]);
-        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        // By our clock, which tests move, and to the second.
-        validation.validate_exp = false;
-        validation
+    /// Who says that they made it.
+    pub(super) fn issuer(&self) -> Option<&str> {
+        self.claims.get("iss").and_then(Value::as_str)
+    }
+
+    /// Whether `key` signed it, with its own algorithm: the token does not choose.
+    pub(super) fn check(&self, key: &VerifyingKey) -> Result<(), Problem> {
+        if self.algorithm != key.algorithm() {
+            return Err(Problem::Algorithm);
+        }
+        if URL_SAFE_NO_PAD.decode(self.signature).is_err() {
+            return Err(Problem::Malformed);
+        }
+        match key.verifies(self.message, self.signature) {
+            true => Ok(()),
+            false => Err(Problem::Signature),
+        }
     }
 }
 
-fn invalid(problem: &'static str) -> Failure {
-    Failure::new(Reason::TokenInvalid).metadata("problem", problem)
+fn object(part: &str) -> Result<Map<String, Value>, Problem> {
+    let octets = URL_SAFE_NO_PAD.decode(part).map_err(|_| Problem::Malformed)?;
+    serde_json::from_slice(&octets).map_err(|_| Problem::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn token(header: &Value, claims: &Value) -> String {
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        format!("{}.{}.c2ln", part(header), part(claims))
+    }
+
+    fn problem(text: &str) -> Option<Problem> {
+        Token::parse(text).err()
+    }
+
+    #[test]
+    fn a_token_is_two_objects_and_a_signature() {
+        let good = token(&json!({"alg": "ES256", "kid": "k1"}), &json!({"iss": "haven"}));
+        let parsed = Token::parse(&good).unwrap();
+        assert_eq!(
+            (parsed.algorithm, parsed.key_id.as_deref(), parsed.issuer()),
+            (Algorithm::ES256, Some("k1"), Some("haven"))
+        );
+        for malformed in [
+            String::new(),
+            ".".into(),
+            "..".into(),
+            "a.b.c".into(),
+            "x".into(),
+            format!("{good}.x"),
+            good.replace('.', " ."),
+            token(&json!([]), &json!({})),
+            token(&json!(["ES256", "k1"]), &json!({})),
+            token(&json!({"alg": "ES256"}), &json!("haven")),
+            token(&json!({"alg": "ES256", "kid": 1}), &json!({})),
+            token(
+                &json!({"alg": "ES256", "crit": ["b64"], "b64": false}),
+                &json!({}),
+            ),
+        ] {
+            assert_eq!(problem(&malformed), Some(Problem::Malformed), "{malformed:?}");
+        }
+        assert_eq!(problem(&"x".repeat(LONGEST + 1)), Some(Problem::TooLong));
+    }
+
+    #[test]
+    fn what_is_not_one_of_three_algorithms_is_none() {
+        for alg in [
+            json!("none"),
+            json!("NONE"),
+            json!("es256"),
+            json!("ES384"),
+            json!("PS256"),
+            json!(1),
+            json!(null),
+        ] {
+            let text = token(&json!({"alg": alg}), &json!({}));
+            assert_eq!(problem(&text), Some(Problem::Algorithm), "{alg}");
+        }
+        assert_eq!(problem(&token(&json!({}), &json!({}))), Some(Problem::Algorithm));
+    }
 }

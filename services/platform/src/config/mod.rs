@@ -11,6 +11,8 @@ mod secret;
 mod telemetry;
 mod tls;
 mod tokens;
+mod trusted;
+mod worker;
 
 pub use self::{
     listeners::{ListenerArgs, Listeners},
@@ -21,6 +23,7 @@ pub use self::{
     telemetry::{LogFormat, Telemetry, TelemetryArgs},
     tls::{TlsArgs, TlsFiles},
     tokens::{TokenArgs, Tokens},
+    worker::WorkerArgs,
 };
 
 /// What the installation is for.

@@ -17,7 +17,8 @@ pub struct RequestArgs {
         default_value = "10s"
     )]
     pub default_deadline: String,
-    /// At most how many calls are worked on at once; more are turned away with OVERLOADED
+    /// At most how many calls are worked on at once, of which those that need no token can take three quarters; more are
+    /// turned away with OVERLOADED
     #[arg(long, env = "MAX_IN_FLIGHT", value_name = "N", default_value = "256")]
     pub max_in_flight: String,
     /// The largest request in bytes; a larger one is refused with MESSAGE_TOO_LARGE

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use secrecy::SecretString;
 
-use super::{Problems, secret_key};
-use crate::mac::SecretKey;
+use super::{Problems, secret_key, trusted};
+use crate::{auth::TrustedIssuer, mac::SecretKey};
 
 /// The flags.
 #[derive(Args, Clone, Debug)]
@@ -22,6 +22,16 @@ pub struct TokenArgs {
         default_value = "authenticated"
     )]
     pub token_audience: String,
+    /// Others whose tokens are accepted, each with the file of its keys: `jwks` for a JSON Web Key Set with keys for ES256
+    /// or RS256, `hs256` for a shared secret
+    #[arg(
+        long,
+        env = "TRUSTED_ISSUERS",
+        value_name = "ISSUER=KIND:FILE,…",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub trusted_issuers: String,
     /// The secret for page tokens and keyed hashes: 32 bytes in base64, the same for every replica of a service
     #[arg(long, env = "SECRET_KEY", value_name = "BASE64", hide_env_values = true)]
     pub secret_key: Option<SecretString>,
@@ -37,6 +47,8 @@ pub struct Tokens {
     pub issuer: String,
     /// `aud`.
     pub audience: String,
+    /// Others whose tokens are accepted, for the same audience.
+    pub trusted: Vec<TrustedIssuer>,
     /// The secret for page tokens and keyed hashes.
     pub secret_key: SecretKey,
 }
@@ -52,15 +64,18 @@ impl TokenArgs {
                 problems.add(name, "is empty");
             }
         }
+        let trusted = trusted::issuers(&self.trusted_issuers, &self.token_issuer, problems);
         let text = problems.secret(
             "SECRET_KEY",
             self.secret_key.as_ref(),
             self.secret_key_file.as_ref(),
-        )?;
+        );
+        let secret_key = text.and_then(|text| problems.take("SECRET_KEY", secret_key(&text)));
         Some(Tokens {
             issuer: self.token_issuer.clone(),
             audience: self.token_audience.clone(),
-            secret_key: problems.take("SECRET_KEY", secret_key(&text))?,
+            trusted: trusted?,
+            secret_key: secret_key?,
         })
     }
 }

@@ -6,6 +6,7 @@ use deadpool::managed::Object;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::{Database, DbError, pool::Pool};
+use crate::config::Environment;
 
 /// Something about the database that an operator has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,17 @@ pub enum Severity {
     RefusedInProduction,
 }
 
+/// Why a database is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// It must not be: everything that speaks against it.
+    #[error("{0}")]
+    Refused(String),
+    /// It cannot be asked, at the moment at least.
+    #[error(transparent)]
+    Unavailable(#[from] DbError),
+}
+
 /// The minor of each major that was current when this was written (November 2026: 15.20 and those released with it).
 /// Several below have holes in Row Level Security, CVE-2025-8713 for one. Majors that are not listed are newer.
 const MINORS: [(i64, i64); 4] = [(15, 20), (16, 16), (17, 12), (18, 6)];
@@ -41,7 +53,28 @@ const FACTS: &str = "
       FROM pg_catalog.pg_roles r WHERE r.rolname = current_user";
 
 impl Database {
-    /// Everything that is wrong with the database and with both logins; `newest` is the schema version that this
+    /// Refuses the database when something about it must not be in `environment`; what is only doubtful is logged.
+    ///
+    /// # Errors
+    ///
+    /// Everything that speaks against it, or that it cannot be asked.
+    pub async fn admit(&self, newest: i64, environment: Environment) -> Result<(), Unfit> {
+        let mut refused = Vec::new();
+        for finding in self.inspect(newest).await? {
+            match (finding.severity, environment) {
+                (Severity::RefusedInProduction, Environment::Development) => {
+                    tracing::warn!(%finding, "production would refuse this database");
+                }
+                _ => refused.push(finding.to_string()),
+            }
+        }
+        match refused.is_empty() {
+            true => Ok(()),
+            false => Err(Unfit::Refused(refused.join("; "))),
+        }
+    }
+
+    /// Everything that is wrong with the database and with its logins; `newest` is the schema version that this
     /// program was built for.
     ///
     /// # Errors
@@ -49,12 +82,12 @@ impl Database {
     /// When the database cannot be asked.
     pub async fn inspect(&self, newest: i64) -> Result<Vec<Finding>, DbError> {
         let mut findings = Vec::new();
-        for (pool, kind) in [(&self.app, "app"), (&self.worker, "worker")] {
+        for (kind, pool) in self.pools() {
             self.inspect_login(pool, kind, &mut findings).await?;
         }
         let sql = AssertSqlSafe(format!("SELECT {}.schema_version() AS version", self.schema));
         let found: Option<i64> = sqlx::query(sql)
-            .fetch_one(&mut *self.app.get().await?)
+            .fetch_one(&mut *self.worker.get().await?)
             .await?
             .try_get("version")?;
         if found != Some(newest) {
@@ -68,7 +101,7 @@ impl Database {
         Ok(findings)
     }
 
-    /// Whether both logins answer, as themselves: what readiness means.
+    /// Whether its logins answer, as themselves: what readiness means.
     ///
     /// A pool whose connections are all in use is one that answers: a busy service must not look like a dead one.
     ///
@@ -76,7 +109,7 @@ impl Database {
     ///
     /// When one of them does not.
     pub async fn ping(&self) -> Result<(), DbError> {
-        for (pool, kind) in [(&self.app, "app"), (&self.worker, "worker")] {
+        for (kind, pool) in self.pools() {
             let status = pool.status();
             if status.available == 0 && status.size >= status.max_size {
                 continue;

@@ -20,11 +20,11 @@ use tokio::time::{Instant, timeout_at};
 use self::pool::{Pool, pool};
 pub use self::{
     error::DbError,
-    inspection::{Finding, Severity},
+    inspection::{Finding, Severity, Unfit},
     migration::{MigrationError, Migrations},
     transaction::TenantTx,
 };
-use crate::{call::UserId, deadline::Deadline};
+use crate::{call::UserId, config::Environment, deadline::Deadline};
 
 /// As whom a transaction acts, and on whose rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,11 +68,25 @@ pub struct DatabaseConfig {
     pub pooler: Pooler,
 }
 
+/// How a command reaches its service's schema: as the service's own login alone.
+#[derive(Debug)]
+pub struct WorkerConfig {
+    /// The schema, which is also the prefix of its roles.
+    pub schema: &'static str,
+    /// The login for the service's own work, as a `postgres://` URL.
+    pub url: SecretString,
+    /// What stands between.
+    pub pooler: Pooler,
+    /// What the installation is for.
+    pub environment: Environment,
+}
+
 /// A service's schema, seen through its two logins. A person's request cannot reach what the service may do: they are
 /// different logins, and neither may become the other's roles.
 pub struct Database {
     schema: &'static str,
-    app: Pool,
+    /// None in a command, which has no requests of people.
+    app: Option<Pool>,
     worker: Pool,
     pooler: Pooler,
 }
@@ -127,10 +141,27 @@ impl Database {
     pub fn new(config: &DatabaseConfig) -> Result<Self, DbError> {
         Ok(Self {
             schema: config.schema,
-            app: pool(&config.app_url, config.app_connections)?,
+            app: Some(pool(&config.app_url, config.app_connections)?),
             worker: pool(&config.worker_url, config.worker_connections)?,
             pooler: config.pooler,
         })
+    }
+
+    /// For a command: one connection for the service's own work, once the database has been looked at as
+    /// [`Database::admit`] does. Nothing can be begun as anybody but the service.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be reached, or must not be used.
+    pub async fn worker_only(config: &WorkerConfig, newest: i64) -> Result<Self, Unfit> {
+        let database = Self {
+            schema: config.schema,
+            app: None,
+            worker: pool(&config.url, 1)?,
+            pooler: config.pooler,
+        };
+        database.admit(newest, config.environment).await?;
+        Ok(database)
     }
 
     /// Begins a transaction as `context`: one round trip. `name` is the method that it serves.
@@ -147,7 +178,10 @@ impl Database {
         deadline: Deadline,
     ) -> Result<TenantTx, DbError> {
         let pool = match context {
-            Context::Anonymous | Context::Newcomer(_) | Context::User(_) => &self.app,
+            Context::Anonymous | Context::Newcomer(_) | Context::User(_) => self
+                .app
+                .as_ref()
+                .ok_or_else(|| DbError::unexpected("a command acts as its service alone"))?,
             Context::Service | Context::ServiceFor(_) => &self.worker,
         };
         let began = Instant::now();
@@ -179,7 +213,7 @@ impl Database {
 
     /// Publishes how many connections each pool has, how many of them are idle, and how many calls wait for one.
     pub fn record_pool_use(&self) {
-        for (name, pool) in [("app", &self.app), ("worker", &self.worker)] {
+        for (name, pool) in self.pools() {
             let status = pool.status();
             let used = status.size.saturating_sub(status.available);
             for (state, count) in [
@@ -195,8 +229,13 @@ impl Database {
 
     /// Closes every connection; those in use, as soon as they come back.
     pub fn close(&self) {
-        self.app.close();
-        self.worker.close();
+        self.pools().for_each(|(_, pool)| pool.close());
+    }
+
+    /// The pools, each under the name of its login without the schema.
+    fn pools(&self) -> impl Iterator<Item = (&'static str, &Pool)> {
+        let app = self.app.iter().map(|pool| ("app", pool));
+        app.chain([("worker", &self.worker)])
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who calls, and whether they may: the RPC's declared access decides.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
@@ -14,9 +14,10 @@ use tonic::{
 };
 use uuid::Uuid;
 
+use super::origin;
 use crate::{
     access::{Access, AccessTable},
-    auth::{TokenVerifier, service_of},
+    auth::{Problem, TokenVerifier, service_of},
     call::{Call, Caller, ServiceName, User, UserId},
     config::AuthMode,
     deadline::Deadline,
@@ -50,25 +51,32 @@ pub(super) async fn admit(State(admission): State<Admission>, mut request: Reque
         kind: if service.is_some() { "service" } else { "anonymous" },
         service,
     };
+    let peer = connection(&request).and_then(|connection| connection.get_ref().remote_addr());
+    let peer = peer.map(|peer| peer.ip());
     let deadline = request.extensions().get::<Deadline>().copied();
     let admitted = match deadline {
         Some(deadline) => {
             admission
-                .caller(rpc.access, kind.service.clone(), request.headers(), deadline)
+                .call(
+                    rpc.access,
+                    kind.service.clone(),
+                    peer,
+                    request.headers(),
+                    deadline,
+                )
                 .await
         }
         None => Err(Failure::internal("a call without a deadline")),
     };
-    let mut response = match (admitted, deadline) {
-        (Ok(caller), Some(deadline)) => {
-            if caller.user.is_some() {
+    let mut response = match admitted {
+        Ok(call) => {
+            if call.caller.user.is_some() {
                 kind.kind = "user";
             }
-            request.extensions_mut().insert(Call { caller, deadline });
+            request.extensions_mut().insert(call);
             next.run(request).await
         }
-        (Err(failure), _) => Status::from(failure).into_http(),
-        (Ok(_), None) => Status::from(Failure::new(Reason::Internal)).into_http(),
+        Err(failure) => Status::from(failure).into_http(),
     };
     response.extensions_mut().insert(kind);
     response
@@ -89,6 +97,24 @@ impl Admission {
         }
     }
 
+    /// What is known about the call, if `access` admits who calls.
+    async fn call(
+        &self,
+        access: Access,
+        service: Option<ServiceName>,
+        peer: Option<IpAddr>,
+        headers: &HeaderMap,
+        deadline: Deadline,
+    ) -> Result<Call, Failure> {
+        let caller = self.caller(access, service, headers, deadline).await?;
+        let network = origin::network(peer, caller.service.is_some(), headers)?;
+        Ok(Call {
+            caller,
+            deadline,
+            network,
+        })
+    }
+
     /// Who calls, if `access` admits them.
     async fn caller(
         &self,
@@ -105,11 +131,11 @@ impl Admission {
                     user: Some(user),
                     service,
                 }),
-                None => Err(Failure::new(Reason::TokenInvalid).metadata("problem", "MISSING")),
+                None => Err(Problem::Missing.into()),
             },
             Access::Service if service.is_some() => Ok(Caller { user: None, service }),
             Access::UserOrService => match (self.user(headers, deadline).await?, service) {
-                (None, None) => Err(Failure::new(Reason::TokenInvalid).metadata("problem", "MISSING")),
+                (None, None) => Err(Problem::Missing.into()),
                 (user, service) => Ok(Caller { user, service }),
             },
             Access::Service | Access::Unspecified => Err(Failure::new(Reason::AccessDenied)),
@@ -118,8 +144,7 @@ impl Admission {
 
     /// The service that the client certificate names, if it is one that may call.
     fn service(&self, request: &Request) -> Option<ServiceName> {
-        let connection = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>()?;
-        service_of(&connection.peer_certs()?, &self.tls)
+        service_of(&connection(request)?.peer_certs()?, &self.tls)
     }
 
     /// The person, if the call says that there is one.
@@ -137,6 +162,7 @@ impl Admission {
                     Ok(Some(User {
                         id: UserId::new(id),
                         session_id: None,
+                        foreign: false,
                     }))
                 }
                 None => Ok(None),
@@ -145,25 +171,28 @@ impl Admission {
     }
 }
 
+fn connection(request: &Request) -> Option<&TlsConnectInfo<TcpConnectInfo>> {
+    request.extensions().get()
+}
+
 /// The token of `authorization: Bearer <token>` (RFC 6750, section 2.1).
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
-    let malformed = || Failure::new(Reason::TokenInvalid).metadata("problem", "MALFORMED");
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(malformed());
+        return Err(Problem::Malformed);
     }
     let (scheme, token) = value
         .to_str()
         .ok()
         .and_then(|value| value.split_once(' '))
-        .ok_or_else(malformed)?;
+        .ok_or(Problem::Malformed)?;
     if scheme.eq_ignore_ascii_case("bearer") {
         Ok(Some(token.trim()))
     } else {
-        Err(malformed())
+        Err(Problem::Malformed)
     }
 }
 

@@ -9,7 +9,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::HeaderMap;
+use http::{HeaderMap, Method, StatusCode, header::CONTENT_TYPE};
 use http_body::Frame;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -26,7 +26,10 @@ pub(super) async fn complete(request: Request, next: Next) -> Response {
         .get::<RequestId>()
         .map(|id| id.0.to_string())
         .unwrap_or_default();
-    let mut response = next.run(request).await;
+    let mut response = match is_grpc(&request) {
+        true => next.run(request).await,
+        false => no_grpc(),
+    };
     complete_headers(response.headers_mut(), &id);
     response.map(|body| {
         Body::new(MappedBody::new(body, move |frame: Frame<Bytes>| {
@@ -39,6 +42,22 @@ pub(super) async fn complete(request: Request, next: Next) -> Response {
             }
         }))
     })
+}
+
+/// gRPC over HTTP/2, "Requests". tonic looks at neither, and would take a link that a browser follows for a call.
+fn is_grpc(request: &Request) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE);
+    request.method() == Method::POST
+        && content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn no_grpc() -> Response {
+    let description = "The request is no gRPC: a POST of application/grpc";
+    let violation = Violation::new("", "NOT_GRPC", description);
+    let failure = Failure::violations(Reason::InvalidField, vec![violation]);
+    let mut response = Status::from(failure).into_http();
+    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    response
 }
 
 /// A status lies in the headers of an answer that has nothing else, and in the trailers of every other.

@@ -7,7 +7,7 @@
 //! 3. `panics`: a panic is an answer, not a reset stream
 //! 4. `timing`: the caller's deadline, or ours
 //! 5. `shedding`: no more work than can be done, and none while stopping
-//! 6. `admission`: who calls, and whether they may
+//! 6. `admission`: who calls, whether they may, and where from (`origin`)
 //!
 //! A new layer is an `async fn(State, Request, Next) -> Response` in a file of its own, added in [`ServerBuilder::build`].
 
@@ -16,6 +16,7 @@ mod body;
 mod contract;
 mod health;
 mod listener;
+mod origin;
 mod panics;
 mod record;
 mod shedding;
@@ -186,7 +187,7 @@ impl ServerBuilder {
             routes,
             ..
         } = self;
-        let shedding = Shedding::new(config.requests.max_in_flight);
+        let shedding = Shedding::new(config.requests.max_in_flight, access.clone());
         let admission = Admission::new(
             access.clone(),
             Arc::clone(&config.tls),

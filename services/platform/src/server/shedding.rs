@@ -12,27 +12,37 @@ use axum::{
     response::Response,
 };
 use http_body::Frame;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
 use super::body::MappedBody;
-use crate::{failure::Failure, reason::Reason};
+use crate::{
+    access::{Access, AccessTable},
+    failure::Failure,
+    reason::Reason,
+};
 
 /// Health has to answer while everything else is turned away.
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
 #[derive(Clone)]
 pub(super) struct Shedding {
+    access: AccessTable,
     permits: Arc<Semaphore>,
     max: usize,
+    /// What calls that anybody may make can have of it: three quarters, so that a flood of sign-ins, which wait for their
+    /// turn to hash, leaves room for people who are signed in.
+    anyone: Arc<Semaphore>,
     draining: Arc<AtomicBool>,
 }
 
 impl Shedding {
-    pub(super) fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize, access: AccessTable) -> Self {
         Self {
+            access,
             permits: Arc::new(Semaphore::new(max)),
             max,
+            anyone: Arc::new(Semaphore::new(max - max / 4)),
             draining: Arc::default(),
         }
     }
@@ -40,6 +50,18 @@ impl Shedding {
     /// From now on new calls are told to go elsewhere.
     pub(super) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// A place for a call, if there is one for its kind.
+    fn admit(&self, path: &str) -> Option<[Option<OwnedSemaphorePermit>; 2]> {
+        let place = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        let for_anyone = match self.access.find(path) {
+            Some(rpc) if rpc.access == Access::Anyone => {
+                Some(Arc::clone(&self.anyone).try_acquire_owned().ok()?)
+            }
+            _ => None,
+        };
+        Some([Some(place), for_anyone])
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -54,7 +76,7 @@ pub(super) async fn shed(State(shedding): State<Shedding>, request: Request, nex
     if shedding.draining.load(Ordering::Relaxed) {
         return Status::from(Failure::new(Reason::Draining)).into_http();
     }
-    let Ok(permit) = shedding.permits.try_acquire_owned() else {
+    let Some(permits) = shedding.admit(request.uri().path()) else {
         metrics::counter!("haven_rpc_shed_total").increment(1);
         return Status::from(Failure::new(Reason::Overloaded)).into_http();
     };
@@ -62,7 +84,7 @@ pub(super) async fn shed(State(shedding): State<Shedding>, request: Request, nex
     // The place is taken until the last frame is out.
     response.map(|body| {
         Body::new(MappedBody::new(body, move |frame: Frame<Bytes>| {
-            let _held = &permit;
+            let _held = &permits;
             frame
         }))
     })

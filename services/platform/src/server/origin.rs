@@ -1,0 +1,102 @@
+//! Where a call comes from.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName};
+
+use crate::{failure::Failure, network::Network};
+
+/// Where a client is, by the word of the service that calls for it.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Where the client is. A listed service says it of whom it calls for: the last address of the last `x-forwarded-for` is
+/// the one that the service itself saw, and all before it anybody can make up. A service that says nothing calls for
+/// itself, and what others say is not looked at.
+pub(super) fn network(
+    peer: Option<IpAddr>,
+    is_service: bool,
+    headers: &HeaderMap,
+) -> Result<Option<Network>, Failure> {
+    let last = headers.get_all(FORWARDED_FOR).iter().next_back();
+    let Some(forwarded) = last.filter(|_| is_service) else {
+        return Ok(peer.map(Network::of));
+    };
+    let address = forwarded
+        .to_str()
+        .ok()
+        .and_then(|list| list.rsplit(',').next())
+        .and_then(|last| last.trim().parse().ok());
+    let malformed = || {
+        let description = "The last entry has to be an IPv4 or IPv6 address, without a port";
+        Failure::field(FORWARDED_FOR.as_str(), "NOT_AN_ADDRESS", description)
+    };
+    address.map(Network::of).map(Some).ok_or_else(malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(values: &[&'static str]) -> HeaderMap {
+        values
+            .iter()
+            .map(|value| (FORWARDED_FOR, HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    fn of(address: &str) -> Option<Network> {
+        Some(Network::of(address.parse().unwrap()))
+    }
+
+    #[test]
+    fn a_client_is_where_its_socket_is() {
+        let peer: IpAddr = "192.0.2.1".parse().unwrap();
+        for (values, is_service) in [
+            (&[][..], false),
+            (&[][..], true),
+            // Anybody can say so; nobody but a service is believed, or refused for it.
+            (&["198.51.100.7"][..], false),
+            (&["nonsense"][..], false),
+        ] {
+            let headers = headers(values);
+            assert_eq!(
+                network(Some(peer), is_service, &headers).unwrap(),
+                of("192.0.2.1")
+            );
+        }
+        assert_eq!(network(None, false, &HeaderMap::new()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_service_says_where_its_client_is() {
+        let peer = Some("192.0.2.1".parse().unwrap());
+        for (values, expected) in [
+            (&["198.51.100.7"][..], "198.51.100.7"),
+            (&["203.0.113.9, 198.51.100.7"][..], "198.51.100.7"),
+            (&["203.0.113.9", "made up,198.51.100.7 "][..], "198.51.100.7"),
+            (&["2001:db8::1"][..], "2001:db8::"),
+            (&["::ffff:198.51.100.7"][..], "198.51.100.7"),
+        ] {
+            let headers = headers(values);
+            assert_eq!(network(peer, true, &headers).unwrap(), of(expected), "{values:?}");
+        }
+        for wrong in [
+            "",
+            "nonsense",
+            "198.51.100.7,",
+            "198.51.100.7:80",
+            "[2001:db8::1]",
+            "198.51.100",
+        ] {
+            let failure = network(peer, true, &headers(&["198.51.100.7", wrong])).unwrap_err();
+            let found: Vec<_> = failure
+                .all_violations()
+                .iter()
+                .map(|v| (v.field.as_str(), v.name))
+                .collect();
+            assert_eq!(found, [("x-forwarded-for", "NOT_AN_ADDRESS")], "{wrong:?}");
+        }
+    }
+}
