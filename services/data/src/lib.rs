@@ -1,20 +1,20 @@
 //! Haven's data service: what people write, sealed at rest, and reachable by nobody but them.
 //!
-//! Three rooms: [`domain`] is what is true, [`store`] is SQL, [`rpc`] speaks gRPC. [`keys`] keeps the keys that verify
-//! access tokens; [`config`] is what the service needs to know. What it stands on is in [`haven_platform`].
+//! Three rooms: [`domain`] is what is true, [`store`] is SQL, [`rpc`] speaks gRPC. [`identity`] keeps what tells whose an
+//! access token is; [`config`] is what the service needs to know. What it stands on is in [`haven_platform`].
 
 pub mod config;
 pub mod domain;
-pub mod keys;
+pub mod identity;
 pub mod rpc;
 pub mod store;
 
-use std::{error::Error, sync::Arc};
+use std::{convert::Infallible, error::Error, sync::Arc};
 
 use haven_platform::{
-    application::{Application, Parts},
+    application::{Application, CommandError, Parts},
     client,
-    config::Problems,
+    config::{AuthMode, Problems},
     database::Migrations,
     server::ServerBuilder,
 };
@@ -42,6 +42,7 @@ impl Application for Data {
     const DESCRIPTORS: &'static [u8] = haven_proto::FILE_DESCRIPTOR_SET;
     type Args = DataArgs;
     type Config = DataConfig;
+    type Command = Infallible;
 
     fn check(args: &DataArgs, problems: &mut Problems) -> Option<DataConfig> {
         args.check(problems)
@@ -58,15 +59,20 @@ impl Application for Data {
         parts: &Parts,
         server: ServerBuilder,
     ) -> Result<ServerBuilder, Box<dyn Error + Send + Sync>> {
-        let identity = client::channel(&config.identity_url, Arc::clone(&parts.tls))?;
-        let keys = keys::keep(
-            Arc::clone(&parts.keys),
-            SessionServiceClient::new(identity),
-            parts.tokens.issuer.clone(),
-        );
-        parts
-            .tasks
-            .spawn(parts.stop.clone().run_until_cancelled_owned(keys));
+        // Where nobody looks at tokens, identity need not be there.
+        if parts.auth_mode == AuthMode::Token {
+            let sessions =
+                SessionServiceClient::new(client::channel(&config.identity_url, Arc::clone(&parts.tls))?);
+            let (keys, issuer) = (Arc::clone(&parts.keys), parts.tokens.issuer.clone());
+            let keys = identity::keys::keep(keys, sessions.clone(), issuer);
+            let ended = identity::ended::keep(Arc::clone(&parts.ended), sessions);
+            parts
+                .tasks
+                .spawn(parts.stop.clone().run_until_cancelled_owned(keys));
+            parts
+                .tasks
+                .spawn(parts.stop.clone().run_until_cancelled_owned(ended));
+        }
 
         let conversations = ConversationRpc::new(
             Conversations::new(Arc::clone(&parts.database)),
@@ -87,5 +93,9 @@ impl Application for Data {
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             }))
+    }
+
+    async fn command(command: Infallible) -> Result<(), CommandError> {
+        match command {}
     }
 }

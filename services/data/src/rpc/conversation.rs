@@ -190,6 +190,7 @@ impl From<AppendError> for Failure {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::AccountNotReady => Self::new(Reason::AccountNotReady),
+            AppendError::AccountErased => Self::new(Reason::AccountErased),
             AppendError::MessageExists => Self::new(Reason::RecordExists),
             AppendError::RequestIdReused => Self::new(Reason::RequestIdReused),
             AppendError::Database(error) => error.into(),

@@ -6,6 +6,7 @@ use haven_platform::{
     failure::{Failure, Violation},
     fields::Fields,
     mac::MacKey,
+    page::PageSize,
 };
 use haven_proto::data::v1::{self as proto, AppendMessageRequest, GetMessageRequest, ListMessagesRequest};
 use prost::Message as _;
@@ -14,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        listing::{MessageOrder, PageSize},
+        listing::MessageOrder,
         message::{MessageText, SenderType},
     },
     store::request::RequestKey,

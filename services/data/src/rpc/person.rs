@@ -4,14 +4,16 @@ use haven_platform::{
     call::{Call, UserId},
     failure::Failure,
     fields::Fields,
+    reason::Reason,
     time::{Clock, timestamp},
 };
 use haven_proto::data::v1::{
-    ProvisionUserRequest, ProvisionUserResponse, person_service_server::PersonService,
+    EraseUserRequest, EraseUserResponse, ErasedRows, ProvisionUserRequest, ProvisionUserResponse,
+    person_service_server::PersonService,
 };
 use tonic::{Request, Response, Status};
 
-use crate::store::person::People;
+use crate::store::person::{People, ProvisionError, Receipt};
 
 /// The service, as the server runs it.
 #[derive(Debug)]
@@ -32,7 +34,7 @@ impl PersonRpc {
         call: &Call,
         request: &ProvisionUserRequest,
     ) -> Result<ProvisionUserResponse, Failure> {
-        let person = parse(request)?;
+        let person = parse(&request.user_id, &request.request_id)?;
         let since = self
             .people
             .provision(person, call.deadline, self.clock.now())
@@ -40,6 +42,12 @@ impl PersonRpc {
         Ok(ProvisionUserResponse {
             create_time: Some(timestamp(since)),
         })
+    }
+
+    async fn erase(&self, call: &Call, request: &EraseUserRequest) -> Result<EraseUserResponse, Failure> {
+        let person = parse(&request.user_id, &request.request_id)?;
+        let receipt = self.people.erase(person, call.deadline, self.clock.now()).await?;
+        Ok(answer(receipt))
     }
 }
 
@@ -52,30 +60,75 @@ impl PersonService for PersonRpc {
         let call = Call::of(&request)?;
         Ok(Response::new(self.provision(&call, request.get_ref()).await?))
     }
+
+    async fn erase_user(
+        &self,
+        request: Request<EraseUserRequest>,
+    ) -> Result<Response<EraseUserResponse>, Status> {
+        let call = Call::of(&request)?;
+        Ok(Response::new(self.erase(&call, request.get_ref()).await?))
+    }
 }
 
-/// The person is all that the request says, so the person's row is what makes a retry known as one: the request's own
-/// id has to be there, as everywhere, and is not kept.
-fn parse(request: &ProvisionUserRequest) -> Result<UserId, Failure> {
+impl From<ProvisionError> for Failure {
+    fn from(error: ProvisionError) -> Self {
+        match error {
+            ProvisionError::AccountErased => Self::new(Reason::AccountErased),
+            ProvisionError::Database(error) => error.into(),
+        }
+    }
+}
+
+/// The person is all that a request says, so what is stored of the person is what makes a retry known as one: the request's
+/// own id has to be there, as everywhere, and is not kept.
+fn parse(user_id: &str, request_id: &str) -> Result<UserId, Failure> {
     let mut fields = Fields::new();
-    let person = fields.uuid("user_id", &request.user_id);
-    fields.uuid("request_id", &request.request_id);
+    let person = fields.uuid("user_id", user_id);
+    fields.uuid("request_id", request_id);
     fields.check()?;
     Ok(UserId::new(person))
 }
 
+fn answer(receipt: Receipt) -> EraseUserResponse {
+    let erased = receipt.erased.into_iter();
+    EraseUserResponse {
+        erase_time: Some(timestamp(receipt.erased_at)),
+        erased: erased.map(|(table, rows)| ErasedRows { table, rows }).collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
 
     #[test]
     fn both_ids_are_needed() {
-        let failure = parse(&ProvisionUserRequest::default()).unwrap_err();
+        let failure = parse("", "").unwrap_err();
         let found: Vec<_> = failure
             .all_violations()
             .iter()
             .map(|v| (v.field.as_str(), v.name))
             .collect();
         assert_eq!(found, [("user_id", "REQUIRED"), ("request_id", "REQUIRED")]);
+    }
+
+    #[test]
+    fn a_receipt_names_its_tables_in_order() {
+        let rows = [("data.users", 1), ("data.conversations", 3), ("data.requests", 0)];
+        let answer = answer(Receipt {
+            erased_at: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
+            erased: rows.map(|(table, rows)| (table.to_owned(), rows)).into(),
+        });
+        let tables: Vec<_> = answer
+            .erased
+            .iter()
+            .map(|erased| (erased.table.as_str(), erased.rows))
+            .collect();
+        assert_eq!(
+            tables,
+            [("data.conversations", 3), ("data.requests", 0), ("data.users", 1)]
+        );
     }
 }

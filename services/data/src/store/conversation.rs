@@ -57,6 +57,9 @@ pub enum AppendError {
     /// The person is not known here yet.
     #[error("the person is not provisioned")]
     AccountNotReady,
+    /// The person was erased, and that is for ever.
+    #[error("the person was erased")]
+    AccountErased,
     /// The person has a message with this id, stored by another request.
     #[error("there is a message with this id")]
     MessageExists,
@@ -91,6 +94,7 @@ impl Conversations {
         request: RequestKey,
     ) -> Result<Appended, AppendError> {
         match self.try_append(caller, deadline, message, request).await {
+            Err(AppendError::AccountNotReady) => return Err(self.why_unknown(caller, deadline).await),
             // Another transaction stored this request or this message after our statement began, and committed while it
             // waited for the counter. A statement that begins now sees it, and tells a retry from a reused id.
             Err(AppendError::Database(error))
@@ -168,6 +172,31 @@ impl Conversations {
                 "the answer of a request",
             ))),
         }
+    }
+
+    /// Why somebody is not known here: not yet, or not any more. Asked only of who is not, so that nobody else pays for it.
+    async fn why_unknown(&self, caller: UserId, deadline: Deadline) -> AppendError {
+        match self.is_erased(caller, deadline).await {
+            Ok(true) => AppendError::AccountErased,
+            Ok(false) => AppendError::AccountNotReady,
+            Err(error) => AppendError::Database(error),
+        }
+    }
+
+    async fn is_erased(&self, caller: UserId, deadline: Deadline) -> Result<bool, DbError> {
+        let mut tx = self
+            .database
+            .begin("AppendMessage", Context::User(caller), deadline)
+            .await?;
+        let erased = sqlx::query_scalar!(
+            r#"/* AppendMessage, erased */
+            SELECT EXISTS (SELECT FROM data.tombstones WHERE user_id = $1) AS "erased!""#,
+            caller.as_uuid(),
+        )
+        .fetch_one(&mut tx)
+        .await?;
+        tx.commit().await?;
+        Ok(erased)
     }
 
     /// The caller's message with this id, if there is one.

@@ -2,13 +2,14 @@
 
 use super::conversation::{Conversations, MessageRow};
 use crate::domain::{
-    listing::{MessageOrder, PageSize},
+    listing::MessageOrder,
     message::{MessageNumber, SealedMessage},
 };
 use haven_platform::{
     call::UserId,
     database::{Context, DbError},
     deadline::Deadline,
+    page::PageSize,
 };
 
 /// A page ends early once it has this many octets of sealed text (three quarters of which are text): 200 messages of

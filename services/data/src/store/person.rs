@@ -1,6 +1,6 @@
-//! People: that they exist.
+//! People: that they exist, and that they were erased.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -8,11 +8,33 @@ use haven_platform::{
     database::{Context, Database, DbError},
     deadline::Deadline,
 };
+use sqlx::types::Json;
+use thiserror::Error;
 
 /// The people who can store something.
 #[derive(Clone, Debug)]
 pub struct People {
     database: Arc<Database>,
+}
+
+/// What is kept of somebody who was erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// When everything was gone.
+    pub erased_at: DateTime<Utc>,
+    /// How many rows there were, for each table that can hold some.
+    pub erased: BTreeMap<String, i64>,
+}
+
+/// Why a person was not made known.
+#[derive(Debug, Error)]
+pub enum ProvisionError {
+    /// They were erased, and that is for ever.
+    #[error("the person was erased")]
+    AccountErased,
+    /// The database failed.
+    #[error(transparent)]
+    Database(DbError),
 }
 
 impl People {
@@ -26,19 +48,20 @@ impl People {
     ///
     /// # Errors
     ///
-    /// When the database fails.
+    /// See [`ProvisionError`].
     pub async fn provision(
         &self,
         person: UserId,
         deadline: Deadline,
         now: DateTime<Utc>,
-    ) -> Result<DateTime<Utc>, DbError> {
+    ) -> Result<DateTime<Utc>, ProvisionError> {
         if let Some(since) = self.try_provision(person, deadline, now).await? {
             return Ok(since);
         }
-        // Somebody else made them known while our statement ran: it could neither insert them nor see them yet.
+        // Somebody else erased them just then: they were there first, and then were not. Now the tombstone is seen.
         let since = self.try_provision(person, deadline, now).await?;
-        since.ok_or_else(|| DbError::unexpected("a person who is there cannot be read"))
+        let gone = || DbError::unexpected("a person who is there cannot be read");
+        since.ok_or_else(|| ProvisionError::Database(gone()))
     }
 
     async fn try_provision(
@@ -46,25 +69,56 @@ impl People {
         person: UserId,
         deadline: Deadline,
         now: DateTime<Utc>,
-    ) -> Result<Option<DateTime<Utc>>, DbError> {
+    ) -> Result<Option<DateTime<Utc>>, ProvisionError> {
         let mut tx = self
             .database
             .begin("ProvisionUser", Context::ServiceFor(person), deadline)
             .await?;
-        let since = sqlx::query_scalar!(
-            r#"/* ProvisionUser */
-            WITH person AS (
-                INSERT INTO data.users (id, created_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING RETURNING created_at
-            )
-            SELECT created_at AS "created_at!" FROM person
-            UNION ALL
-            SELECT created_at FROM data.users WHERE id = $1"#,
-            person.as_uuid(),
-            now,
-        )
-        .fetch_optional(&mut tx)
-        .await?;
+        let since = sqlx::query_scalar!("/* ProvisionUser */ SELECT data.provision_user($1)", now)
+            .fetch_one(&mut tx)
+            .await
+            .map_err(DbError::from)?;
         tx.commit().await?;
         Ok(since)
+    }
+
+    /// Erases everything of `person`, whether they are known or not, and leaves a tombstone; or, when that was done before,
+    /// changes nothing. Answers the receipt of the first time.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn erase(
+        &self,
+        person: UserId,
+        deadline: Deadline,
+        now: DateTime<Utc>,
+    ) -> Result<Receipt, DbError> {
+        let mut tx = self
+            .database
+            .begin("EraseUser", Context::ServiceFor(person), deadline)
+            .await?;
+        let row = sqlx::query!(
+            r#"/* EraseUser */
+            SELECT erased_at AS "erased_at!", erased AS "erased!: Json<BTreeMap<String, i64>>"
+            FROM data.erase_user($1)"#,
+            now,
+        )
+        .fetch_one(&mut tx)
+        .await?;
+        tx.commit().await?;
+        Ok(Receipt {
+            erased_at: row.erased_at,
+            erased: row.erased.0,
+        })
+    }
+}
+
+impl From<DbError> for ProvisionError {
+    fn from(error: DbError) -> Self {
+        match error.constraint() {
+            Some("tombstones_pkey") => Self::AccountErased,
+            _ => Self::Database(error),
+        }
     }
 }
