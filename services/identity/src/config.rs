@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use chrono::TimeDelta;
 use clap::Args;
 use haven_platform::config::Problems;
 use http::Uri;
 use secrecy::SecretString;
 
 use crate::{
-    domain::consent::RequiredConsents,
+    domain::{consent::RequiredConsents, provider::AuthProvider, rate_limit::RateLimits},
     hashing::Peppers,
     tokens::{SigningKeys, SigningKeysError},
 };
@@ -49,6 +50,29 @@ pub struct IdentityArgs {
         default_value = "terms=2026-01,privacy=2026-01"
     )]
     pub required_consents: String,
+    /// Who signs people up and in: this service, or another provider whose tokens TRUSTED_ISSUERS accepts
+    #[arg(long, env = "AUTH_PROVIDER", value_enum, default_value_t = AuthProvider::Haven)]
+    pub auth_provider: AuthProvider,
+    /// How often somebody may try to sign up, from one network, with one email address, and through one calling service: `10/1m`
+    /// lets ten through at once and then one every six seconds
+    #[arg(
+        long,
+        env = "SIGN_UP_LIMITS",
+        value_name = "LIMITS",
+        default_value = "network=10/1m,email=5/1h,service=600/1m"
+    )]
+    pub sign_up_limits: String,
+    /// How often somebody may try to sign in, as SIGN_UP_LIMITS
+    #[arg(
+        long,
+        env = "SIGN_IN_LIMITS",
+        value_name = "LIMITS",
+        default_value = "network=30/1m,email=10/1m,service=3000/1m"
+    )]
+    pub sign_in_limits: String,
+    /// For how many days the security audit log is kept
+    #[arg(long, env = "AUDIT_RETENTION_DAYS", value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub audit_retention_days: u32,
 }
 
 /// The configuration, checked.
@@ -62,6 +86,14 @@ pub struct IdentityConfig {
     pub signing_keys: SigningKeys,
     /// What a sign-up has to agree to.
     pub required_consents: RequiredConsents,
+    /// Who signs people up and in.
+    pub provider: AuthProvider,
+    /// How often somebody may sign up.
+    pub sign_up_limits: RateLimits,
+    /// How often somebody may sign in.
+    pub sign_in_limits: RateLimits,
+    /// For how long the security audit log is kept.
+    pub audit_retention: TimeDelta,
 }
 
 impl IdentityArgs {
@@ -73,11 +105,17 @@ impl IdentityArgs {
             .and_then(|list| problems.take("PEPPERS", Peppers::parse(&list)));
         let signing_keys = signing_keys(&self.signing_key_files, problems);
         let required_consents = problems.take("REQUIRED_CONSENTS", self.required_consents.parse());
+        let sign_up_limits = problems.take("SIGN_UP_LIMITS", self.sign_up_limits.parse());
+        let sign_in_limits = problems.take("SIGN_IN_LIMITS", self.sign_in_limits.parse());
         Some(IdentityConfig {
             data_url: data_url?,
             peppers: peppers?,
             signing_keys: signing_keys?,
             required_consents: required_consents?,
+            provider: self.auth_provider,
+            sign_up_limits: sign_up_limits?,
+            sign_in_limits: sign_in_limits?,
+            audit_retention: TimeDelta::days(i64::from(self.audit_retention_days)),
         })
     }
 }
@@ -128,6 +166,8 @@ mod tests {
             "--peppers=a:b",
             "--signing-key-files=/nowhere/a.pem,/nowhere/b.pem",
             "--required-consents=terms",
+            "--sign-up-limits=network=5",
+            "--sign-in-limits=network=5/1m",
         ];
         let mut problems = Problems::new();
         let config = Cli::parse_from(flags).args.check(&mut problems);
@@ -138,6 +178,8 @@ mod tests {
             "/nowhere/a.pem",
             "/nowhere/b.pem",
             "REQUIRED_CONSENTS: each",
+            "SIGN_UP_LIMITS: each",
+            "SIGN_IN_LIMITS: has to say all three",
         ] {
             assert!(report.contains(expected), "{expected}: {report}");
         }

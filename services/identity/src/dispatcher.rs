@@ -1,31 +1,35 @@
 //! Tells data what the outbox says it must be told: at least once, however often either side goes down.
 //!
-//! A sign-up sends its own message as soon as it is committed, so that its person can go on at once. What that did not
-//! deliver, the loop does.
+//! A sign-up, or a deletion, sends its own message as soon as it is committed, so that its person can go on at once. What
+//! that did not deliver, the loop does.
+
+mod data;
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use haven_platform::{
-    client::outgoing,
     database::DbError,
     deadline::Deadline,
     entropy::Entropy,
     reason::{self, Reason},
     time::Clock,
 };
-use haven_proto::data::v1::{ProvisionUserRequest, person_service_client::PersonServiceClient};
+use haven_proto::data::v1::person_service_client::PersonServiceClient;
 use tokio::{
     sync::oneshot,
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Code, Status, transport::Channel};
-use tonic_types::StatusExt;
+use tonic::transport::Channel;
 use tracing::Instrument;
 
+use self::data::{Answer, Data};
 use crate::{
-    domain::outbox::{ATTEMPT_TIMEOUT, ProvisionUser, means_down, retry_delay},
+    domain::{
+        erasure::Receipt,
+        outbox::{Message, MessageKind, means_down, retry_delay},
+    },
     store::outbox::Outbox,
 };
 
@@ -42,7 +46,7 @@ const RESERVE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub struct Dispatcher {
     outbox: Outbox,
-    data: PersonServiceClient<Channel>,
+    data: Data,
     clock: Clock,
     entropy: Entropy,
     tasks: TaskTracker,
@@ -98,7 +102,7 @@ impl Dispatcher {
     ) -> Self {
         Self {
             outbox,
-            data,
+            data: Data::new(data, clock.clone()),
             clock,
             entropy,
             tasks,
@@ -106,18 +110,29 @@ impl Dispatcher {
     }
 
     /// Begins to deliver a message that was just written, and waits until data has it, but for no longer than the caller
-    /// can, and without asking what became of it.
-    pub async fn deliver_now(&self, message: ProvisionUser, deadline: Deadline) {
+    /// can. Answers the receipt, when there is one, it came in time and is kept.
+    pub async fn deliver_now(&self, message: Message, deadline: Deadline) -> Option<Receipt> {
         let (dispatcher, (done, is_done)) = (self.clone(), oneshot::channel());
         let delivery = async move {
-            let outcome = dispatcher.send(&message).await;
-            // The caller need not wait for the message to be dropped from the outbox, and may be gone.
-            let _ = done.send(());
-            dispatcher.settle(&message, outcome).await;
+            let outcome = dispatcher.data.tell(&message).await;
+            // The caller may be gone, which is nothing to the message.
+            match message.kind {
+                MessageKind::ProvisionUser => {
+                    // It can go on as soon as data knows the person.
+                    let _ = done.send(None);
+                    dispatcher.settle(&message, outcome).await;
+                }
+                MessageKind::EraseUser => {
+                    let _ = done.send(dispatcher.settle(&message, outcome).await);
+                }
+            }
         };
         self.tasks.spawn(delivery.in_current_span());
-        let wait = deadline.remaining().saturating_sub(RESERVE).min(ATTEMPT_TIMEOUT);
-        let _ = timeout(wait, is_done).await;
+        let wait = deadline
+            .remaining()
+            .saturating_sub(RESERVE)
+            .min(message.timeout());
+        timeout(wait, is_done).await.ok()?.ok()?
     }
 
     /// Delivers what is due, until `stop` says so.
@@ -147,32 +162,28 @@ impl Dispatcher {
             .map_or(0.0, |oldest| (now - oldest).as_seconds_f64().max(0.0));
         metrics::gauge!("haven_outbox_pending_oldest_seconds").set(age);
         let outcomes = join_all(due.messages.iter().map(|message| async move {
-            let outcome = self.send(message).await;
-            self.settle(message, outcome).await;
+            let answer = self.data.tell(message).await;
+            let outcome = answer.as_ref().map(|_| ()).map_err(|reason| *reason);
+            self.settle(message, answer).await;
             outcome
         }));
         Ok(Round::of(&outcomes.await))
     }
 
-    async fn send(&self, message: &ProvisionUser) -> Result<(), Reason> {
-        let request = ProvisionUserRequest {
-            user_id: message.user_id.to_string(),
-            request_id: message.id.to_string(),
-        };
-        let request = outgoing(request, Deadline::after(ATTEMPT_TIMEOUT));
-        let mut data = self.data.clone();
-        match timeout(ATTEMPT_TIMEOUT, data.provision_user(request)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(status)) => Err(reason_of(&status)),
-            Err(_) => Err(Reason::Deadline),
-        }
-    }
-
-    async fn settle(&self, message: &ProvisionUser, outcome: Result<(), Reason>) {
-        let name = outcome.err().map_or("OK", reason::name);
+    /// Writes down what became of an attempt. Answers the receipt, once it is kept.
+    async fn settle(&self, message: &Message, outcome: Result<Answer, Reason>) -> Option<Receipt> {
+        let name = outcome
+            .as_ref()
+            .map_or_else(|reason| reason::name(*reason), |_| "OK");
         metrics::counter!("haven_outbox_deliveries_total", "outcome" => name).increment(1);
+        let mut receipt = None;
         let settled = match outcome {
-            Ok(()) => self.outbox.delivered(message).await,
+            Ok(Answer::Settled) => self.outbox.delivered(message).await,
+            Ok(Answer::Erased(erased)) => {
+                let kept = self.outbox.erased(message, &erased).await;
+                receipt = kept.is_ok().then_some(erased);
+                kept
+            }
             Err(reason) => {
                 if !means_down(reason) {
                     tracing::warn!(user_id = %message.user_id, message = %message.id, reason = name, "data refused a message");
@@ -186,6 +197,7 @@ impl Dispatcher {
         if let Err(error) = settled {
             tracing::warn!(%error, "the outbox cannot be written: a message will be delivered again");
         }
+        receipt
     }
 }
 
@@ -199,7 +211,7 @@ fn report(outage: &mut Option<Outage>, round: &Result<Round, DbError>) {
         }
         Ok(Round::DataDown) => {
             if outage.replace(Outage::Data) != Some(Outage::Data) {
-                tracing::warn!("data does not answer: new people wait to be known there");
+                tracing::warn!("data does not answer: who came or went waits to be known there");
             }
         }
         // Nothing was due, which says nothing about data.
@@ -210,23 +222,6 @@ fn report(outage: &mut Option<Outage>, round: &Result<Round, DbError>) {
             }
         }
     }
-}
-
-/// The published reason of a failed call; for an answer that carries none, the nearest one to its code.
-fn reason_of(status: &Status) -> Reason {
-    let details = status.get_error_details();
-    let published = details
-        .error_info()
-        .and_then(|info| reason::from_name(&info.reason));
-    published.unwrap_or(match status.code() {
-        // A connection that broke in the middle of a call is UNKNOWN or CANCELLED to tonic.
-        Code::Unavailable | Code::Unknown | Code::Cancelled => Reason::DependencyUnavailable,
-        Code::DeadlineExceeded => Reason::Deadline,
-        Code::ResourceExhausted => Reason::Overloaded,
-        Code::PermissionDenied | Code::Unauthenticated => Reason::AccessDenied,
-        Code::Unimplemented => Reason::Unimplemented,
-        _ => Reason::Internal,
-    })
 }
 
 /// Says what the metrics of this file mean, for whoever scrapes them.
@@ -247,8 +242,6 @@ pub fn describe_metrics() {
 
 #[cfg(test)]
 mod tests {
-    use haven_platform::failure::Failure;
-
     use super::*;
 
     #[test]
@@ -275,21 +268,5 @@ mod tests {
         assert_eq!(after(Ok(Round::Done)), None);
         assert_eq!(after(Err(DbError::unexpected("x"))), Some(Outage::Outbox));
         assert_eq!(after(Ok(Round::Empty)), None);
-    }
-
-    #[test]
-    fn a_failure_keeps_its_published_reason() {
-        for reason in [
-            Reason::InvalidField,
-            Reason::Draining,
-            Reason::AccessDenied,
-            Reason::Internal,
-        ] {
-            assert_eq!(reason_of(&Status::from(Failure::new(reason))), reason);
-        }
-        assert_eq!(
-            reason_of(&Status::from_error("broken pipe".into())),
-            Reason::DependencyUnavailable
-        );
     }
 }

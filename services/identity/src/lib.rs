@@ -1,24 +1,29 @@
 //! Haven's identity service: accounts, sign-in and tokens.
 //!
 //! Three rooms: `domain` is what is true, `store` is SQL, `rpc` speaks gRPC. Beside them: [`hashing`] of passwords,
-//! [`tokens`], and the [`dispatcher`] that tells data of new people. What they stand on is in [`haven_platform`].
+//! [`tokens`], and the [`dispatcher`] that tells data who came and went. What they stand on is in [`haven_platform`].
 
+mod audit_command;
 pub mod config;
 pub mod dispatcher;
 pub mod domain;
+pub mod ended;
 pub mod hashing;
 pub mod rpc;
 pub mod store;
+pub mod sweeper;
 pub mod tokens;
 
 use std::{error::Error, num::NonZeroUsize, sync::Arc, thread::available_parallelism};
 
+use clap::Subcommand;
 use haven_platform::{
-    application::{Application, Parts},
+    application::{Application, CommandError, Parts},
     client::channel,
     config::Problems,
     database::Migrations,
     mac::MacKey,
+    page::PageTokens,
     server::ServerBuilder,
 };
 use haven_proto::{
@@ -29,17 +34,29 @@ use haven_proto::{
 };
 
 use crate::{
+    audit_command::AuditArgs,
     config::{IdentityArgs, IdentityConfig},
     dispatcher::Dispatcher,
-    hashing::{Admission, Hasher},
-    rpc::{account::AccountRpc, session::SessionRpc},
-    store::{account::Accounts, outbox::Outbox, session::Sessions},
+    hashing::{Admission, Hasher, Passwords},
+    rpc::{IdentityRpc, origin::LimitKeys},
+    store::{
+        account::Accounts, audit::AuditLog, consent::Consents, erasure::Erasures, outbox::Outbox,
+        password::OwnPasswords, retention::Retention, session::Sessions,
+    },
+    sweeper::Sweeper,
     tokens::TokenSigner,
 };
 
 /// The service.
 #[derive(Debug)]
 pub struct Identity;
+
+/// What the program can do beside serving.
+#[derive(Debug, Subcommand)]
+pub enum IdentityCommand {
+    /// Look after the security audit log
+    Audit(AuditArgs),
+}
 
 impl Application for Identity {
     const NAME: &'static str = "identity";
@@ -48,6 +65,7 @@ impl Application for Identity {
     const DESCRIPTORS: &'static [u8] = haven_proto::FILE_DESCRIPTOR_SET;
     type Args = IdentityArgs;
     type Config = IdentityConfig;
+    type Command = IdentityCommand;
 
     fn check(args: &IdentityArgs, problems: &mut Problems) -> Option<IdentityConfig> {
         args.check(problems)
@@ -66,6 +84,7 @@ impl Application for Identity {
     ) -> Result<ServerBuilder, Box<dyn Error + Send + Sync>> {
         hashing::describe_metrics();
         dispatcher::describe_metrics();
+        sweeper::describe_metrics();
         let keys: Result<Vec<_>, _> = config.signing_keys.public().map(|key| key.verifying()).collect();
         parts.keys.replace(keys?);
         let signer = TokenSigner::new(
@@ -75,9 +94,6 @@ impl Application for Identity {
         );
         let admission = Admission::new(available_parallelism().unwrap_or(NonZeroUsize::MIN));
         let hasher = Hasher::new(config.peppers, parts.entropy.clone()).map_err(|error| error.to_string())?;
-        let hasher = Arc::new(hasher);
-        let requests = MacKey::derive(&parts.tokens.secret_key, "identity.requests");
-        let accounts = Accounts::new(Arc::clone(&parts.database));
         let data = channel(&config.data_url, Arc::clone(&parts.tls))
             .map_err(|error| format!("DATA_URL: {error}"))?;
         let dispatcher = Dispatcher::new(
@@ -88,36 +104,61 @@ impl Application for Identity {
             parts.tasks.clone(),
         );
         parts.tasks.spawn(dispatcher.clone().run(parts.stop.clone()));
-        let account_rpc = AccountRpc {
-            accounts: accounts.clone(),
+        let sessions = Sessions::new(Arc::clone(&parts.database));
+        parts.tasks.spawn(ended::keep(
+            Arc::clone(&parts.ended),
+            sessions.clone(),
+            parts.clock.clone(),
+            parts.stop.clone(),
+        ));
+        let sweeper = Sweeper::new(
+            Retention::new(Arc::clone(&parts.database)),
+            config.audit_retention,
+            parts.clock.clone(),
+            parts.entropy.clone(),
+        );
+        parts.tasks.spawn(sweeper.run(parts.stop.clone()));
+        let secret = &parts.tokens.secret_key;
+        let rpc = Arc::new(IdentityRpc {
+            accounts: Accounts::new(Arc::clone(&parts.database)),
+            sessions,
+            own_passwords: OwnPasswords::new(Arc::clone(&parts.database)),
+            erasures: Erasures::new(Arc::clone(&parts.database)),
+            consents: Consents::new(Arc::clone(&parts.database)),
+            audit: AuditLog::new(Arc::clone(&parts.database)),
             dispatcher,
-            admission: admission.clone(),
-            hasher: Arc::clone(&hasher),
+            passwords: Passwords::new(admission, Arc::new(hasher)),
+            provider: config.provider,
+            sign_up_limits: config.sign_up_limits,
+            sign_in_limits: config.sign_in_limits,
+            limit_keys: LimitKeys::new(MacKey::derive(secret, "identity.rate_limits")),
             required: config.required_consents,
-            requests: requests.clone(),
-            clock: parts.clock.clone(),
-            entropy: parts.entropy.clone(),
-        };
-        let session_rpc = SessionRpc {
-            accounts,
-            sessions: Sessions::new(Arc::clone(&parts.database)),
-            admission,
-            hasher,
             signer: Arc::new(signer),
-            requests,
+            ended: Arc::clone(&parts.ended),
+            requests: MacKey::derive(secret, "identity.requests"),
+            networks: MacKey::derive(secret, "identity.networks"),
+            refresh: MacKey::derive(secret, "identity.refresh_tokens"),
+            pages: PageTokens::new(MacKey::derive(secret, "identity.pages")),
+            tasks: parts.tasks.clone(),
             clock: parts.clock.clone(),
             entropy: parts.entropy.clone(),
-        };
+        });
         Ok(server
             .service(|limits| {
-                AccountServiceServer::new(account_rpc)
+                AccountServiceServer::from_arc(Arc::clone(&rpc))
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                SessionServiceServer::new(session_rpc)
+                SessionServiceServer::from_arc(Arc::clone(&rpc))
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             }))
+    }
+
+    async fn command(command: IdentityCommand) -> Result<(), CommandError> {
+        match command {
+            IdentityCommand::Audit(args) => audit_command::run(args).await,
+        }
     }
 }

@@ -189,7 +189,7 @@ mod tests {
 
     use chrono::DateTime;
     use haven_platform::{
-        auth::{KeySet, TokenVerifier},
+        auth::{EndedSessions, KeySet, TokenVerifier},
         call::UserId,
         deadline::Deadline,
         reason::Reason,
@@ -221,7 +221,10 @@ mod tests {
         let keys = KeySet::empty();
         keys.replace(signer.public_keys().map(|key| key.verifying().unwrap()));
         let clock = Clock::from_fn(move || DateTime::from_timestamp(seconds, 0).unwrap());
-        TokenVerifier::new("haven".into(), "authenticated".into(), Arc::new(keys), clock)
+        let ended = EndedSessions::new();
+        ended.replace([]);
+        let (keys, ended) = (Arc::new(keys), Arc::new(ended));
+        TokenVerifier::new("haven".into(), "authenticated".into(), keys, ended, clock)
     }
 
     fn soon() -> Deadline {

@@ -2,6 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
 /// The most documents that one sign-up may agree to.
 pub const MAX_CONSENTS: usize = 20;
 
@@ -13,6 +16,19 @@ pub const MAX_NAME_OCTETS: usize = 64;
 pub struct Consent {
     document: String,
     version: String,
+}
+
+/// An entry of a person's ledger: written once, and withdrawn once. Agreeing again is another entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsentEntry {
+    /// Its id.
+    pub id: Uuid,
+    /// What the person agreed to.
+    pub consent: Consent,
+    /// When.
+    pub granted_at: DateTime<Utc>,
+    /// Since when they no longer do. None: it stands.
+    pub withdrawn_at: Option<DateTime<Utc>>,
 }
 
 /// Why a text names no version of a document.
@@ -130,6 +146,11 @@ impl ConsentViolation {
 // === impl RequiredConsents ===
 
 impl RequiredConsents {
+    /// The documents, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &Consent> {
+        self.0.iter()
+    }
+
     /// The required documents that `granted` lacks.
     pub fn missing_in<'a>(&'a self, granted: &'a [Consent]) -> impl Iterator<Item = &'a Consent> {
         self.0.iter().filter(|required| !granted.contains(required))

@@ -24,6 +24,17 @@ pub enum Goal {
 pub struct Goals(Vec<Goal>);
 
 impl Goal {
+    /// Every goal.
+    pub const ALL: [Self; 7] = [
+        Self::BuildConfidence,
+        Self::MakeFriends,
+        Self::ImproveConversations,
+        Self::OvercomeAnxiety,
+        Self::JoinActivities,
+        Self::DatingSkills,
+        Self::RoommateRelations,
+    ];
+
     /// The name that it is stored under.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -36,6 +47,12 @@ impl Goal {
             Self::DatingSkills => "dating_skills",
             Self::RoommateRelations => "roommate_relations",
         }
+    }
+
+    /// What is stored under that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|goal| goal.name() == name)
     }
 }
 
@@ -66,5 +83,14 @@ mod tests {
             [Goal::MakeFriends, Goal::DatingSkills]
         );
         assert_eq!(Goals::new(Vec::new()), None);
+    }
+
+    #[test]
+    fn every_goal_is_known_by_its_name() {
+        assert!(Goal::ALL.is_sorted(), "in the order in which goals are shown");
+        for goal in Goal::ALL {
+            assert_eq!(Goal::from_name(goal.name()), Some(goal));
+        }
+        assert_eq!(Goal::from_name("Dating_Skills"), None);
     }
 }

@@ -12,31 +12,84 @@ pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// do not send at once; short, because it is how long a message waits when its sender dies.
 pub const LEASE: Duration = Duration::from_secs(5);
 
+/// How long each further attempt to erase somebody may take, whom the first one found no time for: data erases all that
+/// they have at once, or nothing.
+const ERASE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The lease of each further attempt to erase somebody.
+pub const ERASE_LEASE: Duration = Duration::from_secs(18);
+
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(5 * 60);
 /// While data does not answer at all, no message is to blame: each is tried often enough to be delivered within seconds
 /// of its return. What this costs is bounded by the dispatcher, which sends one batch a tick while that lasts.
 const LONGEST_DELAY_WHILE_DOWN: Duration = Duration::from_secs(5);
 
-/// A message: that data is to make a person known.
+/// Something that data must be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProvisionUser {
+pub struct Message {
     /// The message's id, and the request id of every attempt to deliver it.
     pub id: Uuid,
-    /// Whom.
+    /// Of whom.
     pub user_id: UserId,
+    /// What.
+    pub kind: MessageKind,
     /// How often delivery was begun, this time included.
     pub attempts: i32,
 }
 
-impl ProvisionUser {
-    /// A message that its sender begins to deliver at once.
+/// What there is to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageKind {
+    /// To make a person known.
+    ProvisionUser,
+    /// To erase a person. There is none to provision the same person beside it: erasing an account drops that.
+    EraseUser,
+}
+
+// === impl Message ===
+
+impl Message {
+    /// To make a person known: a message that its sender begins to deliver at once.
     #[must_use]
-    pub fn new(id: Uuid, user_id: UserId) -> Self {
+    pub fn provision_user(id: Uuid, user_id: UserId) -> Self {
         Self {
             id,
             user_id,
+            kind: MessageKind::ProvisionUser,
             attempts: 1,
+        }
+    }
+
+    /// To erase a person: a message that its sender begins to deliver at once.
+    #[must_use]
+    pub fn erase_user(id: Uuid, user_id: UserId) -> Self {
+        Self {
+            kind: MessageKind::EraseUser,
+            ..Self::provision_user(id, user_id)
+        }
+    }
+
+    /// How long this attempt may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        match self.kind {
+            MessageKind::EraseUser if self.attempts > 1 => ERASE_TIMEOUT,
+            MessageKind::ProvisionUser | MessageKind::EraseUser => ATTEMPT_TIMEOUT,
+        }
+    }
+}
+
+// === impl MessageKind ===
+
+impl MessageKind {
+    /// What is stored under that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "provision_user" => Some(Self::ProvisionUser),
+            "erase_user" => Some(Self::EraseUser),
+            _ => None,
         }
     }
 }
@@ -81,6 +134,24 @@ mod tests {
             [1, 3, 4, 900].map(|n| after(n, Reason::DependencyUnavailable)),
             [1, 4, 5, 5]
         );
+    }
+
+    #[test]
+    fn nobody_else_takes_a_message_while_an_attempt_lasts() {
+        let (id, user_id) = (Uuid::from_u128(1), UserId::new(Uuid::from_u128(2)));
+        let first = Message::erase_user(id, user_id);
+        let later = Message { attempts: 2, ..first };
+        let provision = Message {
+            attempts: 9,
+            ..Message::provision_user(id, user_id)
+        };
+        assert_eq!(
+            [first, provision].map(|message| message.timeout()),
+            [ATTEMPT_TIMEOUT; 2]
+        );
+        assert!(ATTEMPT_TIMEOUT < LEASE);
+        assert_eq!(later.timeout(), ERASE_TIMEOUT);
+        assert!(ERASE_TIMEOUT < ERASE_LEASE);
     }
 
     proptest! {

@@ -22,8 +22,10 @@ use tokio::{
 
 use super::{memory::Memory, pace::Pace};
 
-/// What a caller still has to do after hashing: a transaction, and the answer, on cores that are busy.
-const RESERVE: Duration = Duration::from_millis(50);
+/// What a caller still has to do after hashing is a transaction, and the answer, on cores that are busy with the others'
+/// hashes: a quarter of its time is kept for that, within these bounds.
+const LEAST_RESERVE: Duration = Duration::from_millis(50);
+const MOST_RESERVE: Duration = Duration::from_millis(500);
 
 /// The queue for the machine's cores. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -84,8 +86,10 @@ impl Admission {
         let overloaded = Overloaded {
             retry_after: wait.max(turn),
         };
-        let latest_start = deadline.instant().checked_sub(turn + RESERVE).ok_or(overloaded)?;
-        if deadline.remaining() < wait + turn + RESERVE {
+        let remaining = deadline.remaining();
+        let reserve = (remaining / 4).clamp(LEAST_RESERVE, MOST_RESERVE);
+        let latest_start = deadline.instant().checked_sub(turn + reserve).ok_or(overloaded)?;
+        if remaining < wait + turn + reserve {
             return Err(overloaded);
         }
         match timeout_at(latest_start, queue.turns.clone().acquire_owned()).await {
@@ -211,6 +215,11 @@ mod tests {
         Admission::new(NonZeroUsize::new(cores).unwrap())
     }
 
+    fn kernel() -> argon2_rust::Argon2 {
+        use argon2_rust::{Algorithm, Params, Version};
+        argon2_rust::Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::OWASP)
+    }
+
     fn soon() -> Deadline {
         Deadline::after(Duration::from_secs(10))
     }
@@ -222,7 +231,7 @@ mod tests {
         let (finish, may_finish) = mpsc::channel::<()>();
         let slot = admission.admit(soon()).await.unwrap();
         let caller = tokio::spawn(slot.run(move |memory| {
-            memory.blocks();
+            memory.kernel(kernel()).reserve().unwrap();
             started.send(()).unwrap();
             may_finish.recv().unwrap();
         }));
@@ -238,7 +247,7 @@ mod tests {
         );
         finish.send(()).unwrap();
         let next = admission.admit(soon()).await.unwrap();
-        assert!(!next.memory.is_empty());
+        assert_eq!(next.memory.kib(), 19_456);
         assert!(admission.0.spare().is_empty());
     }
 

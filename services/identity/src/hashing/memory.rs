@@ -1,25 +1,29 @@
 //! The memory that a hash is computed in.
 
-use argon2::Block;
-
-use super::hasher::MEMORY_KIB;
-
 /// Room for one hash, 19 MiB; nothing until there is the first one. It is used again and never cleared in between: what a
 /// hash leaves behind is the same kind of secret as the pepper, which the process holds anyway.
 #[derive(Debug, Default)]
-pub struct Memory(Vec<Block>);
+pub struct Memory(Option<argon2_rust::Hasher>);
 
 impl Memory {
-    /// The room.
-    pub(super) fn blocks(&mut self) -> &mut [Block] {
-        // argon2's blocks are of 1 KiB.
-        self.0.resize(MEMORY_KIB as usize, Block::new());
-        &mut self.0
+    /// The kernel, set to `config`, in the room. It grows to what `config` needs, which
+    /// [`StoredHash`](super::stored::StoredHash) bounds.
+    pub(super) fn kernel(&mut self, config: argon2_rust::Argon2) -> &mut argon2_rust::Hasher {
+        let kernel = self.0.get_or_insert_with(|| config.hasher());
+        kernel.set_argon2(config);
+        kernel
     }
 
-    /// Whether there was no hash in it yet.
+    /// Gives the room back to the operating system, for a computation that brings as much of its own: the two together
+    /// would be twice what one turn may have.
+    pub(super) fn make_way(&mut self) {
+        self.0 = None;
+    }
+
+    /// How much there is, in KiB.
     #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub(super) fn kib(&self) -> usize {
+        // The kernel's blocks are of 1 KiB.
+        self.0.as_ref().map_or(0, argon2_rust::Hasher::reserved_blocks)
     }
 }

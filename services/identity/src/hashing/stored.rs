@@ -1,26 +1,61 @@
-//! A hash as the database has it: a PHC string, which an import or an attacker may have written.
+//! A hash as the database has it: a PHC string, or bcrypt's older form of one, which an import or an attacker may have
+//! written.
 //!
-//! It says itself how much work checking it is, so it is believed only within bounds.
+//! It says itself how much work checking it is, so it is believed only within bounds: on memory, on time, and on the
+//! product of the two. What is outside of them is refused by its text alone.
 
 use argon2::{
-    ARGON2ID_IDENT, Params, Version,
-    password_hash::phc::{self, Output, Salt},
+    Algorithm, Params, Version,
+    password_hash::phc::{self, Output, ParamsString, Salt},
 };
 
-use super::hasher::{MEMORY_KIB, PASSES};
+use super::{
+    hasher::{MEMORY_KIB, PASSES},
+    recipe::Recipe,
+};
 
-/// The most passes over memory that are done for a hash from elsewhere: what RFC 9106 recommends with little memory is 3.
-const MAX_PASSES: u32 = 4 * PASSES;
+/// How many times the work of one of today's hashes is done for one from elsewhere. With the bounds on scrypt and bcrypt,
+/// which are as long, the longest check takes about a third of a second.
+const MAX_TIMES_TODAY: u64 = 8;
+
+/// The most work for an argon2 hash: KiB written, over all passes.
+const MAX_ARGON2_WORK: u64 = MAX_TIMES_TODAY * MEMORY_KIB as u64 * PASSES as u64;
+
+/// The most passes over memory, however little that is. What others recommend with little memory is 3 to 10.
+const MAX_PASSES: u32 = 64;
 
 /// The most lanes.
 const MAX_LANES: u32 = 4;
 
+/// The most work for a scrypt hash: N × r × p. What is usual in 16 MiB is N = 2^14, r = 8, p = 1.
+const MAX_SCRYPT_WORK: u64 = MAX_TIMES_TODAY << 17;
+
+/// The costs that bcrypt can have and may have: the latter is the default of most libraries, about 300 ms.
+const BCRYPT_COSTS: (u32, u32) = (4, 12);
+
 /// The fewest octets of output that prove anything.
 const MIN_OUTPUT: usize = 16;
 
-/// A hash that can be checked: argon2id, within bounds.
-pub(super) struct StoredHash {
-    pub(super) params: Params,
+/// A hash that can be checked, within bounds.
+pub(super) enum StoredHash<'a> {
+    /// argon2id or argon2i: ours, or imported.
+    Argon2(Argon2Hash),
+    /// scrypt, imported.
+    Scrypt(ScryptHash),
+    /// bcrypt, imported, in its modular crypt format.
+    Bcrypt(&'a str),
+}
+
+/// A hash made with argon2.
+pub(super) struct Argon2Hash {
+    pub(super) recipe: Recipe,
+    pub(super) salt: Salt,
+    pub(super) output: Output,
+}
+
+/// A hash made with scrypt.
+pub(super) struct ScryptHash {
+    pub(super) params: scrypt::Params,
     pub(super) salt: Salt,
     pub(super) output: Output,
 }
@@ -28,7 +63,7 @@ pub(super) struct StoredHash {
 /// Why a stored hash is not checked. A defect or an attack; no sign-in can succeed with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// It is no PHC string, or not a whole one.
+    /// It is no hash, or not a whole one.
     #[error("the stored hash is no PHC string")]
     Syntax,
     /// It was made by another algorithm, or another version of it.
@@ -42,25 +77,211 @@ pub enum Unusable {
     Pepper,
 }
 
-impl StoredHash {
-    pub(super) fn parse(phc: &str) -> Result<Self, Unusable> {
-        let hash = phc::PasswordHash::new(phc).map_err(|_| Unusable::Syntax)?;
-        if hash.algorithm != ARGON2ID_IDENT || hash.version != Some(Version::V0x13.into()) {
-            return Err(Unusable::Algorithm);
+impl<'a> StoredHash<'a> {
+    /// Reads what is stored. Its work is bounded by the length of `stored`.
+    ///
+    /// # Errors
+    ///
+    /// All of [`Unusable`] but the pepper's, which is known when it is looked up.
+    pub(super) fn parse(stored: &'a str) -> Result<Self, Unusable> {
+        if stored.starts_with("$2") {
+            return bcrypt_hash(stored).map(Self::Bcrypt);
         }
-        let params = Params::try_from(&hash).map_err(|_| Unusable::Syntax)?;
+        let hash = phc::PasswordHash::new(stored).map_err(|_| Unusable::Syntax)?;
         let (Some(salt), Some(output)) = (hash.salt, hash.hash) else {
             return Err(Unusable::Syntax);
         };
-        let within_bounds = params.m_cost() <= MEMORY_KIB
-            && params.t_cost() <= MAX_PASSES
-            && params.p_cost() <= MAX_LANES
-            && params.data().is_empty()
-            && output.len() >= MIN_OUTPUT;
-        if within_bounds {
-            Ok(Self { params, salt, output })
-        } else {
-            Err(Unusable::Bounds)
+        let argon2 = |algorithm| {
+            let recipe = argon2_recipe(algorithm, &hash)?;
+            Ok(Self::Argon2(Argon2Hash { recipe, salt, output }))
+        };
+        let parsed = match hash.algorithm.as_str() {
+            "argon2id" => argon2(Algorithm::Argon2id)?,
+            "argon2i" => argon2(Algorithm::Argon2i)?,
+            "scrypt" if hash.version.is_none() => Self::Scrypt(ScryptHash {
+                params: scrypt_params(&hash.params)?,
+                salt,
+                output,
+            }),
+            // argon2d among them: it is no algorithm for passwords.
+            _ => return Err(Unusable::Algorithm),
+        };
+        match output.len() {
+            ..MIN_OUTPUT => Err(Unusable::Bounds),
+            _ => Ok(parsed),
         }
+    }
+}
+
+fn argon2_recipe(algorithm: Algorithm, hash: &phc::PasswordHash) -> Result<Recipe, Unusable> {
+    // Strings from before version 0x13 name none.
+    let version = hash.version.unwrap_or(Version::V0x10.into());
+    let version = Version::try_from(version).map_err(|_| Unusable::Algorithm)?;
+    let params = Params::try_from(hash).map_err(|_| Unusable::Syntax)?;
+    let work = u64::from(params.m_cost()) * u64::from(params.t_cost());
+    let within_bounds = params.m_cost() <= MEMORY_KIB
+        && params.t_cost() <= MAX_PASSES
+        && params.p_cost() <= MAX_LANES
+        && work <= MAX_ARGON2_WORK
+        && params.data().is_empty();
+    match within_bounds {
+        true => Ok(Recipe {
+            algorithm,
+            version,
+            params,
+        }),
+        false => Err(Unusable::Bounds),
+    }
+}
+
+/// Reads them without the crate, whose own reader multiplies r by p in 32 bits before anybody has looked at them.
+fn scrypt_params(params: &ParamsString) -> Result<scrypt::Params, Unusable> {
+    let (mut ln, mut r, mut p) = (None, None, None);
+    for (name, value) in params.iter() {
+        let value = value.decimal().map_err(|_| Unusable::Syntax)?;
+        match name.as_str() {
+            "ln" => ln = Some(value),
+            "r" => r = Some(value),
+            "p" => p = Some(value),
+            _ => return Err(Unusable::Syntax),
+        }
+    }
+    let (Some(ln @ 1..), Some(r @ 1..), Some(p @ 1..)) = (ln, r, p) else {
+        return Err(Unusable::Syntax);
+    };
+    let n = 1_u64.checked_shl(ln).ok_or(Unusable::Bounds)?;
+    let (r_wide, p_wide) = (u128::from(r), u128::from(p));
+    let work = u128::from(n) * r_wide * p_wide;
+    // N blocks of 128 r octets, p for the result, and one to work in.
+    let octets = 128 * r_wide * (u128::from(n) + p_wide + 1);
+    if work > MAX_SCRYPT_WORK.into() || octets > 1024 * u128::from(MEMORY_KIB) {
+        return Err(Unusable::Bounds);
+    }
+    let ln = u8::try_from(ln).map_err(|_| Unusable::Bounds)?;
+    scrypt::Params::new(ln, r, p).map_err(|_| Unusable::Bounds)
+}
+
+fn bcrypt_hash(stored: &str) -> Result<&str, Unusable> {
+    // Not `$2x$`, which marks the hashes of a version that mistook characters outside of ASCII.
+    if !["$2a$", "$2b$", "$2y$"]
+        .iter()
+        .any(|prefix| stored.starts_with(prefix))
+    {
+        return Err(Unusable::Algorithm);
+    }
+    let parts: bcrypt::HashParts = stored.parse().map_err(|_| Unusable::Syntax)?;
+    let (least, most) = BCRYPT_COSTS;
+    match parts.get_cost() {
+        cost if cost < least => Err(Unusable::Syntax),
+        cost if cost > most => Err(Unusable::Bounds),
+        _ => Ok(stored),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn hostile_hashes_are_refused_by_their_text() {
+        const REST: &str = "c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        const BCRYPT: &str = "m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe";
+        let (mut bounds, mut syntax, mut algorithm) = (Vec::new(), Vec::new(), Vec::new());
+        for params in [
+            "m=4194304,t=1,p=1",
+            "m=4294967295,t=4294967295,p=4",
+            "m=64,t=1000000,p=1",
+            "m=64,t=65,p=1",
+            "m=19456,t=17,p=1",
+            "m=19457,t=2,p=1",
+            "m=19456,t=1,p=2000",
+            "m=19456,t=1,p=5",
+            "m=64,t=1,p=1,data=AAAA",
+        ] {
+            bounds.extend(
+                ["argon2id$v=19", "argon2i$v=19", "argon2id"].map(|id| format!("${id}${params}${REST}")),
+            );
+        }
+        for params in [
+            "ln=40,r=8,p=1",
+            "ln=63,r=4294967295,p=4294967295",
+            "ln=64,r=1,p=1",
+            "ln=4294967295,r=8,p=1",
+            "ln=15,r=8,p=1",
+            "ln=14,r=10,p=1",
+            "ln=14,r=8,p=9",
+            "ln=1,r=65536,p=65536",
+            "ln=1,r=1,p=4294967295",
+            "ln=1,r=4294967295,p=1",
+        ] {
+            bounds.push(format!("$scrypt${params}${REST}"));
+        }
+        bounds.extend(["13", "31", "99"].map(|cost| format!("$2b${cost}${BCRYPT}")));
+        bounds.push("$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAA".into());
+        bounds.push("$scrypt$ln=1,r=1,p=1$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAA".into());
+
+        for params in [
+            "m=99999999999,t=1,p=1",
+            "m=1,t=1,p=1",
+            "m=64,t=0,p=1",
+            "m=64,t=1,p=0",
+            "m=64,t=1,p=9",
+            "m=64,t=1,p=1,x=1",
+            "x",
+        ] {
+            syntax.push(format!("$argon2id$v=19${params}${REST}"));
+        }
+        for params in [
+            "ln=0,r=8,p=1",
+            "ln=14,r=0,p=1",
+            "ln=14,r=8,p=0",
+            "ln=14,r=8",
+            "ln=14,r=8,p=1,x=1",
+            "ln=99999999999,r=8,p=1",
+            "n=14,r=8,p=1",
+        ] {
+            syntax.push(format!("$scrypt${params}${REST}"));
+        }
+        syntax.extend(["03", "-1", "xx"].map(|cost| format!("$2b${cost}${BCRYPT}")));
+        syntax.extend(
+            [
+                "",
+                "x",
+                "$",
+                "$2b$12$abcdefghijklmnopqrstuv",
+                "$2b$06$\u{e4}\u{e4}CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVf",
+                "$argon2id$v=19$m=64,t=1,p=1",
+                "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0",
+            ]
+            .map(String::from),
+        );
+        syntax.push(format!("$scrypt$ln=14,r=8,p=1${}", "A".repeat(1 << 20)));
+
+        algorithm.extend(
+            [
+                "argon2d$v=19$m=64,t=1,p=1",
+                "argon2id$v=18$m=64,t=1,p=1",
+                "scrypt$v=1$ln=14,r=8,p=1",
+                "pbkdf2$i=1",
+            ]
+            .map(|start| format!("${start}${REST}")),
+        );
+        algorithm.extend(["$2x$06$", "$2$06$", "$2b"].map(|start| format!("{start}{BCRYPT}")));
+
+        let begin = Instant::now();
+        for (stored, expected) in [
+            (bounds, Unusable::Bounds),
+            (syntax, Unusable::Syntax),
+            (algorithm, Unusable::Algorithm),
+        ]
+        .into_iter()
+        .flat_map(|(list, expected)| list.into_iter().map(move |stored| (stored, expected)))
+        {
+            let found = StoredHash::parse(&stored).err();
+            assert_eq!(found, Some(expected), "{}", &stored[..stored.len().min(99)]);
+        }
+        assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
     }
 }

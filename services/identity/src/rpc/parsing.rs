@@ -1,6 +1,6 @@
 //! Fields that more than one request has, parsed into domain types; and back, where an answer needs it.
 
-use haven_platform::{failure::Violation, fields::Fields};
+use haven_platform::{failure::Violation, fields::Fields, page::PageSize};
 use haven_proto::identity::v1 as proto;
 
 use crate::domain::{
@@ -8,6 +8,9 @@ use crate::domain::{
     email::EmailAddress,
     goals::{Goal, Goals},
 };
+
+/// What cannot be: a field that has no value, and of which nothing was said to be wrong.
+pub(super) const UNSAID: &str = "a field has neither a value nor a violation";
 
 /// More than there are goals: duplicates are ignored, but not without end.
 const MAX_GOALS: usize = 64;
@@ -24,18 +27,14 @@ pub(super) fn email(entered: &str, found: &mut Fields) -> Option<EmailAddress> {
         .ok()
 }
 
-/// The goals in `sent`.
-pub(super) fn goals(sent: &[i32], found: &mut Fields) -> Option<Goals> {
+/// The goals in `sent`, which is the request's `field`.
+pub(super) fn goals(field: &str, sent: &[i32], found: &mut Fields) -> Option<Goals> {
     if sent.len() > MAX_GOALS {
-        found.violate(Violation::new("goals", "TOO_MANY", "There are not so many goals"));
+        found.violate(Violation::new(field, "TOO_MANY", "There are not so many goals"));
         return None;
     }
     if sent.is_empty() {
-        found.violate(Violation::new(
-            "goals",
-            "REQUIRED",
-            "At least one goal is required",
-        ));
+        found.violate(Violation::new(field, "REQUIRED", "At least one goal is required"));
         return None;
     }
     let mut goals = Vec::new();
@@ -43,9 +42,8 @@ pub(super) fn goals(sent: &[i32], found: &mut Fields) -> Option<Goals> {
         match proto::Goal::try_from(*number).ok().and_then(goal) {
             Some(goal) => goals.push(goal),
             None => {
-                let field = format!("goals[{position}]");
                 found.violate(Violation::new(
-                    field,
+                    format!("{field}[{position}]"),
                     "UNKNOWN_VALUE",
                     "This has to be one of the enum's values",
                 ));
@@ -105,6 +103,19 @@ pub(super) fn consents(sent: &[proto::ConsentGrant], found: &mut Fields) -> Vec<
         }
     }
     consents
+}
+
+/// How many things a page may have.
+pub(super) fn page_size(asked: i32, found: &mut Fields) -> Option<PageSize> {
+    let size = PageSize::parse(asked);
+    if size.is_none() {
+        found.violate(Violation::new(
+            "page_size",
+            "NEGATIVE",
+            "A page cannot have fewer than no entries",
+        ));
+    }
+    size
 }
 
 /// What the API calls `goal`.

@@ -61,7 +61,7 @@ impl SignUpForm {
             payload_mac: requests.mac(&[b"SignUp", &payload]),
         };
         let email = parsing::email(&sent.email, &mut found);
-        let goals = parsing::goals(&sent.goals, &mut found);
+        let goals = parsing::goals("goals", &sent.goals, &mut found);
         let consents = parsing::consents(&sent.consents, &mut found);
         found.violate_all(required.missing_in(&consents).map(|missing| {
             let (document, version) = (missing.document(), missing.version());
@@ -77,6 +77,11 @@ impl SignUpForm {
             required: required.to_string(),
             found,
         }
+    }
+
+    /// The email address, where it can be one: a limit is about it before anything else is.
+    pub(super) fn email(&self) -> Option<&EmailAddress> {
+        self.email.as_ref()
     }
 
     /// Checks the password against the policy, and says everything that is wrong with the whole. Computes, as

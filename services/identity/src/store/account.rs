@@ -13,25 +13,22 @@ use sqlx::types::Json;
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::request::RequestKey;
+use super::{
+    audit,
+    limit::{self, LimitError},
+    request::RequestKey,
+};
 use crate::domain::{
     account::{NewAccount, PasswordHash},
-    outbox::{LEASE, ProvisionUser},
+    audit::{AuditEventType, NewAuditEvent, Origin},
+    outbox::{LEASE, Message},
+    rate_limit::Quota,
 };
 
 /// The accounts of everybody.
 #[derive(Clone, Debug)]
 pub struct Accounts {
-    database: Arc<Database>,
-}
-
-/// Whose account it is, and the hash of the password that proves it.
-#[derive(Debug)]
-pub struct Credential {
-    /// Whose.
-    pub user_id: UserId,
-    /// The hash.
-    pub password_hash: PasswordHash,
+    pub(super) database: Arc<Database>,
 }
 
 /// A sign-up of before.
@@ -74,10 +71,24 @@ impl Accounts {
         Self { database }
     }
 
-    /// Stores an account, its consents, the request that made it, and what data has to be told: all of it or nothing. The
-    /// message is the caller's to deliver until its lease ends.
+    /// Lets somebody try to sign up who is within all of `quotas`, and counts it.
     ///
-    /// One statement, so three round trips with begin and commit. No CTE returns a row, because nobody may read one.
+    /// # Errors
+    ///
+    /// When they are over one of them, or when the database fails: nobody is let through then.
+    pub async fn admit_sign_up(&self, quotas: &[Quota], deadline: Deadline) -> Result<(), LimitError> {
+        let mut tx = self
+            .database
+            .begin("SignUp.admit", Context::Anonymous, deadline)
+            .await?;
+        limit::admit(&mut tx, quotas, None).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Stores an account, its consents, the request that made it, what data has to be told, and the first event of its
+    /// log: all of it or nothing. The message is the caller's to deliver until its lease ends.
+    ///
+    /// Two statements, so four round trips with begin and commit. No CTE returns a row, because nobody may read one.
     ///
     /// # Errors
     ///
@@ -86,7 +97,8 @@ impl Accounts {
         &self,
         account: &NewAccount,
         request: &RequestKey,
-        message: &ProvisionUser,
+        message: &Message,
+        origin: &Origin,
         deadline: Deadline,
     ) -> Result<(), SignUpError> {
         let goals: Vec<&str> = account.goals.iter().map(|goal| goal.name()).collect();
@@ -135,36 +147,16 @@ impl Accounts {
         .execute(&mut tx)
         .await
         .map_err(DbError::from)?;
+        let event = NewAuditEvent {
+            event: AuditEventType::SignUp,
+            refused: false,
+            origin,
+            session_id: None,
+            at: account.created_at,
+        };
+        audit::append(&mut tx, &event).await?;
         tx.commit().await?;
         Ok(())
-    }
-
-    /// The account of a canonical email address.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails.
-    pub async fn find_credential(
-        &self,
-        email_canonical: &str,
-        deadline: Deadline,
-    ) -> Result<Option<Credential>, DbError> {
-        let mut tx = self
-            .database
-            .begin("SignIn.find", Context::Anonymous, deadline)
-            .await?;
-        let found = sqlx::query!(
-            r#"/* SignIn.find */
-            SELECT user_id AS "user_id!", password_hash AS "password_hash!" FROM identity.find_credential($1)"#,
-            email_canonical,
-        )
-        .fetch_optional(&mut tx)
-        .await?;
-        tx.commit().await?;
-        Ok(found.map(|row| Credential {
-            user_id: UserId::new(row.user_id),
-            password_hash: PasswordHash::new(row.password_hash),
-        }))
     }
 
     /// The sign-up with that request id.

@@ -9,8 +9,12 @@ use haven_platform::{
     deadline::Deadline,
     reason::{self, Reason},
 };
+use sqlx::types::Json;
 
-use crate::domain::outbox::{LEASE, ProvisionUser};
+use crate::domain::{
+    erasure::Receipt,
+    outbox::{ERASE_LEASE, LEASE, Message, MessageKind},
+};
 
 /// How long the outbox's own work may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,7 +29,7 @@ pub struct Outbox {
 #[derive(Debug)]
 pub struct Due {
     /// Messages that are ours to deliver until their lease ends.
-    pub messages: Vec<ProvisionUser>,
+    pub messages: Vec<Message>,
     /// When the oldest message of all was written. None: there is none.
     pub oldest: Option<DateTime<Utc>>,
 }
@@ -57,33 +61,40 @@ impl Outbox {
                 SELECT user_id, id FROM identity.outbox WHERE next_attempt_at <= $1
                 ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED
             )
-            UPDATE identity.outbox AS message SET attempts = attempts + 1, next_attempt_at = $3
+            UPDATE identity.outbox AS message
+            SET attempts = attempts + 1,
+                next_attempt_at = CASE WHEN kind = 'erase_user' THEN $4::timestamptz ELSE $3::timestamptz END
             FROM due WHERE message.user_id = due.user_id AND message.id = due.id
-            RETURNING message.user_id, message.id, attempts"#,
+            RETURNING message.user_id, message.id, kind, attempts"#,
             now,
             limit,
             now + LEASE,
+            now + ERASE_LEASE,
         )
         .fetch_all(&mut tx)
         .await?;
         tx.commit().await?;
-        let messages = claimed
+        let messages: Option<Vec<_>> = claimed
             .into_iter()
-            .map(|row| ProvisionUser {
-                id: row.id,
-                user_id: UserId::new(row.user_id),
-                attempts: row.attempts,
+            .map(|row| {
+                Some(Message {
+                    id: row.id,
+                    user_id: UserId::new(row.user_id),
+                    kind: MessageKind::from_name(&row.kind)?,
+                    attempts: row.attempts,
+                })
             })
             .collect();
+        let messages = messages.ok_or_else(|| DbError::unexpected("the kind of a message"))?;
         Ok(Due { messages, oldest })
     }
 
-    /// Drops a message that was delivered.
+    /// Drops a message that was delivered and has no receipt.
     ///
     /// # Errors
     ///
     /// When the database fails. The message is delivered once more then, which changes nothing.
-    pub async fn delivered(&self, message: &ProvisionUser) -> Result<(), DbError> {
+    pub async fn delivered(&self, message: &Message) -> Result<(), DbError> {
         let mut tx = self
             .database
             .begin("Outbox.delivered", Context::Service, Deadline::after(TIMEOUT))
@@ -98,6 +109,37 @@ impl Outbox {
         tx.commit().await
     }
 
+    /// Drops the message that data was to erase somebody, and keeps its receipt: both or neither. The first receipt stays.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails. The message is delivered once more then, and data answers with the same receipt.
+    pub async fn erased(&self, message: &Message, receipt: &Receipt) -> Result<(), DbError> {
+        let mut tx = self
+            .database
+            .begin(
+                "Outbox.erased",
+                Context::ServiceFor(message.user_id),
+                Deadline::after(TIMEOUT),
+            )
+            .await?;
+        sqlx::query!(
+            r#"/* Outbox.erased */
+            WITH kept AS (
+                UPDATE identity.erasures SET data_erased = $3, completed_at = $4
+                WHERE user_id = $1 AND completed_at IS NULL
+            )
+            DELETE FROM identity.outbox WHERE user_id = $1 AND id = $2"#,
+            message.user_id.as_uuid(),
+            message.id,
+            Json(&receipt.erased) as _,
+            receipt.confirmed_at,
+        )
+        .execute(&mut tx)
+        .await?;
+        tx.commit().await
+    }
+
     /// Notes that an attempt failed for `error`, and when the next one is due.
     ///
     /// # Errors
@@ -105,7 +147,7 @@ impl Outbox {
     /// When the database fails. The message is due when its lease ends then.
     pub async fn failed(
         &self,
-        message: &ProvisionUser,
+        message: &Message,
         error: Reason,
         next_attempt_at: DateTime<Utc>,
     ) -> Result<(), DbError> {

@@ -1,44 +1,76 @@
-//! Sessions: beginning one.
+//! Sessions: ending and listing them. For beginning one see [`super::sign_in`], for refreshing [`super::refresh`].
+//!
+//! Whatever locks more than one row of a person does so in this order, or two calls could wait for each other: the
+//! account, its sessions, their tokens, wrong passwords, the end of the audit log.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
     database::{Context, Database, DbError},
     deadline::Deadline,
+    page::PageSize,
 };
-use serde::{Deserialize, Serialize};
-use sqlx::types::Json;
-use thiserror::Error;
 use uuid::Uuid;
 
-use super::request::RequestKey;
-use crate::domain::session::Session;
+use super::audit;
+use crate::domain::{
+    audit::{AuditEventType, NewAuditEvent, Origin},
+    session::{EndReason, ListedSession},
+};
+
+/// How long the service's own look at what ended may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The sessions of everybody, each reached only as the person whose it is.
 #[derive(Clone, Debug)]
 pub struct Sessions {
-    database: Arc<Database>,
+    pub(super) database: Arc<Database>,
 }
 
-/// Why a session did not begin.
-#[derive(Debug, Error)]
-pub enum BeginError {
-    /// The request id belongs to a request with other content.
-    #[error("the request id belongs to another request")]
-    RequestIdReused,
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] DbError),
+/// A session that its person wants to end.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending<'a> {
+    /// Whose it is.
+    pub user_id: UserId,
+    /// Which.
+    pub session_id: Uuid,
+    /// Why it ends.
+    pub reason: EndReason,
+    /// Where the call came from.
+    pub origin: &'a Origin,
+    /// When it ends.
+    pub at: DateTime<Utc>,
 }
 
-/// What a retry is told again.
-#[derive(Debug, Serialize, Deserialize)]
-struct Answer {
-    session_id: Uuid,
-    issued_at: i64,
-    expires_at: i64,
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It ended now.
+    Now,
+    /// It had ended before, and nothing was changed.
+    Before,
+    /// The person has no such session.
+    Unknown,
+}
+
+/// Some of a person's sessions.
+#[derive(Debug)]
+pub struct Page {
+    /// The newest first.
+    pub sessions: Vec<ListedSession>,
+    /// Whether there are more after them.
+    pub more: bool,
+}
+
+/// Some of the sessions that ended.
+#[derive(Debug)]
+pub struct EndedPage {
+    /// Their ids, upwards.
+    pub ids: Vec<Uuid>,
+    /// Whether there are more after them.
+    pub more: bool,
 }
 
 // === impl Sessions ===
@@ -50,92 +82,152 @@ impl Sessions {
         Self { database }
     }
 
-    /// Begins `session`, and notes that its person was active at `now`; or, when `request` did so before, changes nothing
-    /// and returns the session that it began.
+    /// Ends a session, and writes that into the audit log when it had not ended before.
     ///
     /// # Errors
     ///
-    /// When the request id was used for something else, or when the database fails.
-    pub async fn begin(
-        &self,
-        session: Session,
-        request: &RequestKey,
-        now: DateTime<Utc>,
-        deadline: Deadline,
-    ) -> Result<Session, BeginError> {
+    /// When the database fails.
+    pub async fn end(&self, ending: Ending<'_>, deadline: Deadline) -> Result<Ended, DbError> {
         let mut tx = self
             .database
-            .begin("SignIn", Context::User(session.user_id), deadline)
+            .begin("EndSession", Context::User(ending.user_id), deadline)
             .await?;
-        let inserted = sqlx::query_scalar!(
-            r#"/* SignIn */
-            WITH request AS (
-                INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
-                VALUES ($1, $2, 'SignIn', $3, $4, $5)
-                ON CONFLICT (user_id, id) DO NOTHING
-                RETURNING user_id
-            ), session AS (
-                INSERT INTO identity.sessions (user_id, id, issued_at, expires_at)
-                SELECT user_id, $6, $7, $8 FROM request
-            ), active AS (
-                UPDATE identity.users SET last_active_at = $5 FROM request WHERE id = request.user_id
+        // The account is locked first, as whoever deletes it does.
+        let row = sqlx::query!(
+            r#"/* EndSession */
+            WITH person AS MATERIALIZED (
+                SELECT id FROM identity.users WHERE id = $1 FOR KEY SHARE
+            ), chosen AS MATERIALIZED (
+                SELECT session.id FROM person JOIN identity.sessions AS session ON session.user_id = person.id
+                WHERE session.id = $2
             )
-            SELECT count(*) AS "count!" FROM request"#,
-            session.user_id.as_uuid(),
-            request.id,
-            &request.payload_mac,
-            Json(Answer::from(session)) as _,
-            now,
-            session.id,
-            session.issued_at,
-            session.expires_at,
+            SELECT ended.session_id IS NOT NULL AS "now!"
+            FROM chosen LEFT JOIN LATERAL identity.end_sessions(chosen.id, NULL, $3, $4) AS ended ON true"#,
+            ending.user_id.as_uuid(),
+            ending.session_id,
+            ending.reason.name(),
+            ending.at,
         )
-        .fetch_one(&mut tx)
-        .await
-        .map_err(DbError::from)?;
-        if inserted > 0 {
-            tx.commit().await?;
-            return Ok(session);
+        .fetch_optional(&mut tx)
+        .await?;
+        let ended = match row {
+            None => Ended::Unknown,
+            Some(row) if row.now => Ended::Now,
+            Some(_) => Ended::Before,
+        };
+        if ended == Ended::Now {
+            let event = NewAuditEvent {
+                event: AuditEventType::SignOut,
+                refused: false,
+                origin: ending.origin,
+                session_id: Some(ending.session_id),
+                at: ending.at,
+            };
+            audit::append(&mut tx, &event).await?;
         }
-        let earlier = sqlx::query!(
-            r#"/* SignIn.retry */
-            SELECT method, payload_mac, answer AS "answer: Json<serde_json::Value>" FROM identity.requests
-            WHERE user_id = $1 AND id = $2"#,
-            session.user_id.as_uuid(),
-            request.id,
-        )
-        .fetch_one(&mut tx)
-        .await
-        .map_err(DbError::from)?;
         tx.commit().await?;
-        if earlier.method != "SignIn" || earlier.payload_mac != request.payload_mac {
-            return Err(BeginError::RequestIdReused);
-        }
-        let answer: Option<Answer> = serde_json::from_value(earlier.answer.0).ok();
-        let session = answer.and_then(|answer| answer.session_of(session.user_id));
-        Ok(session.ok_or_else(|| DbError::unexpected("an answer is no session"))?)
+        Ok(ended)
     }
-}
 
-// === impl Answer ===
-
-impl From<Session> for Answer {
-    fn from(session: Session) -> Self {
-        Self {
-            session_id: session.id,
-            issued_at: session.issued_at.timestamp(),
-            expires_at: session.expires_at.timestamp(),
-        }
-    }
-}
-
-impl Answer {
-    fn session_of(self, user_id: UserId) -> Option<Session> {
-        Some(Session {
-            id: self.session_id,
-            user_id,
-            issued_at: DateTime::from_timestamp(self.issued_at, 0)?,
-            expires_at: DateTime::from_timestamp(self.expires_at, 0)?,
+    /// The caller's sessions that have not ended at `now`, from the one before `before`, or from the newest: at most
+    /// `size`.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn list(
+        &self,
+        caller: UserId,
+        before: Option<Uuid>,
+        size: PageSize,
+        now: DateTime<Utc>,
+        deadline: Deadline,
+    ) -> Result<Page, DbError> {
+        let size = usize::from(size.get());
+        let mut tx = self
+            .database
+            .begin("ListSessions", Context::User(caller), deadline)
+            .await?;
+        // Ids are UUIDs of version 7: in their order, sessions are in that of time. One more than asked for shows whether
+        // there is a next page.
+        let rows = sqlx::query!(
+            r#"/* ListSessions */
+            SELECT id, issued_at, coalesce(refreshed_at, issued_at) AS "refreshed_at!", refresh_expires_at
+            FROM identity.sessions
+            WHERE user_id = $1 AND id < $2 AND ended_at IS NULL AND refresh_expires_at > $3
+            ORDER BY id DESC
+            LIMIT $4"#,
+            caller.as_uuid(),
+            before.unwrap_or(Uuid::max()),
+            now,
+            size as i64 + 1,
+        )
+        .fetch_all(&mut tx)
+        .await?;
+        tx.commit().await?;
+        let more = rows.len() > size;
+        let sessions = rows.into_iter().take(size).map(|row| ListedSession {
+            id: row.id,
+            began_at: row.issued_at,
+            refreshed_at: row.refreshed_at,
+            expires_at: row.refresh_expires_at,
+        });
+        Ok(Page {
+            sessions: sessions.collect(),
+            more,
         })
+    }
+
+    /// The sessions that ended and of which an access token may still be alive at `now`, from the one after `after`, or
+    /// from the first: at most `size`.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn list_ended(
+        &self,
+        after: Option<Uuid>,
+        size: u16,
+        now: DateTime<Utc>,
+        deadline: Deadline,
+    ) -> Result<EndedPage, DbError> {
+        let size = usize::from(size);
+        let mut tx = self
+            .database
+            .begin("ListEndedSessions", Context::Service, deadline)
+            .await?;
+        let mut ids = sqlx::query_scalar!(
+            "/* ListEndedSessions */
+            SELECT id FROM identity.ended_sessions WHERE id > $1 AND expires_at > $2 ORDER BY id LIMIT $3",
+            after.unwrap_or(Uuid::nil()),
+            now,
+            size as i64 + 1,
+        )
+        .fetch_all(&mut tx)
+        .await?;
+        tx.commit().await?;
+        let more = ids.len() > size;
+        ids.truncate(size);
+        Ok(EndedPage { ids, more })
+    }
+
+    /// All of these at once, for this service itself.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn all_ended(&self, now: DateTime<Utc>) -> Result<Vec<Uuid>, DbError> {
+        let mut tx = self
+            .database
+            .begin("EndedSessions.load", Context::Service, Deadline::after(TIMEOUT))
+            .await?;
+        let ids = sqlx::query_scalar!(
+            "/* EndedSessions.load */ SELECT id FROM identity.ended_sessions WHERE expires_at > $1",
+            now,
+        )
+        .fetch_all(&mut tx)
+        .await?;
+        tx.commit().await?;
+        Ok(ids)
     }
 }

@@ -16,6 +16,9 @@ use super::{EmailViolation, MAX_LOCAL_OCTETS};
 /// What an atom may hold beside letters and digits (RFC 5322, section 3.2.3).
 const ATOM_SPECIALS: &str = "!#$%&'*+-/=?^_`{|}~";
 
+const SIGMA: char = '\u{3c3}';
+const FINAL_SIGMA: char = '\u{3c2}';
+
 /// Controls, format characters (zero-width ones and those that change the direction of text among them), separators,
 /// and whatever else Unicode has a renderer leave out.
 pub(super) fn is_invisible(c: char) -> bool {
@@ -27,14 +30,19 @@ pub(super) fn is_invisible(c: char) -> bool {
     ) || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
-/// The canonical form of what is before the @: NFKC, and PRECIS's UsernameCaseMapped (RFC 8265, section 3.3).
+/// The canonical form of what is before the @: NFKC, and PRECIS's UsernameCaseMapped (RFC 8265, section 3.3), in which all
+/// sigmas are one.
 pub(super) fn local_part(entered: &str, violations: &mut Vec<EmailViolation>) -> Option<String> {
     use EmailViolation as V;
     if entered.is_empty() {
         violations.push(V::LocalPartEmpty);
         return None;
     }
-    let folded: String = entered.nfkc().collect();
+    // A capital sigma has two small forms, by its place in a word, which case mapping does not look at.
+    let folded: String = entered
+        .nfkc()
+        .map(|c| if c == FINAL_SIGMA { SIGMA } else { c })
+        .collect();
     if folded.split('.').any(str::is_empty) {
         violations.push(V::LocalPartDots);
     }

@@ -121,6 +121,15 @@ mod tests {
             ("ada@example.org", "ada＠example.org"),
             ("ada@example.org", "ada@example。org"),
             ("official@example.org", "oﬃcial@example.org"),
+            ("ada@office.example", "ada@o\u{fb03}ce.example"),
+            (
+                "ada@example.org",
+                "\u{ff21}\u{ff24}\u{ff21}@EXAMPLE.\u{ff2f}\u{ff32}\u{ff27}",
+            ),
+            (
+                "\u{3c3}\u{3af}\u{3c3}\u{3c5}\u{3c6}\u{3bf}\u{3c2}@example.org",
+                "\u{3a3}\u{38a}\u{3a3}\u{3a5}\u{3a6}\u{39f}\u{3a3}@example.org",
+            ),
             ("jos\u{e9}@example.org", "jose\u{301}@example.org"),
             ("ada@b\u{fc}cher.example", "ADA@xn--bcher-kva.example"),
             ("ada@fa\u{df}.example", "ada@xn--fa-hia.example"),
@@ -143,6 +152,37 @@ mod tests {
             canonical("paul@example.org"),
             "Cyrillic is not Latin"
         );
+    }
+
+    /// Letters that look alike are not the same, and which of them somebody may use is not ours to say: an address is one
+    /// if mail can have it. But no form of it may become another's.
+    #[test]
+    fn scripts_are_not_mixed_up() {
+        for (one, other) in [
+            ("\u{430}da@example.org", "ada@example.org"),
+            ("\u{3bf}tto@example.org", "otto@example.org"),
+            ("ada@ex\u{430}mple.org", "ada@example.org"),
+            ("ada@\u{435}\u{445}ample.org", "ada@example.org"),
+            ("ada@xn--exmple-4nf.org", "ada@example.org"),
+            ("\u{131}da@example.org", "ida@example.org"),
+        ] {
+            assert_ne!(canonical(one), canonical(other), "{one} and {other}");
+        }
+        assert_eq!(
+            canonical("ada@ex\u{430}mple.org"),
+            canonical("ADA@XN--EXMPLE-4NF.ORG"),
+            "one domain, however it is written"
+        );
+        // A label of both directions could be shown as another one (RFC 5893).
+        for bidi in [
+            "ada@\u{5d0}a.example",
+            "ada@a\u{5d0}.example",
+            "ada@1\u{5d0}.example",
+        ] {
+            assert_eq!(wrong(bidi), [V::DomainInvalid], "{bidi}");
+        }
+        assert_eq!(canonical("ada@\u{5d0}\u{5d1}.example"), "ada@xn--4dbc.example");
+        assert_eq!(wrong("a\u{5d0}@example.org"), [V::LocalPartCharacter]);
     }
 
     #[test]

@@ -1,0 +1,209 @@
+//! Checks hashes that were imported, by the crates of their own algorithms. None of them knows a pepper.
+//!
+//! Where the memory is not the kernel's, it has been given back before, and there is as much again for the time of the
+//! check: a turn never has more than its 19 MiB.
+
+use argon2::{Argon2, Block, password_hash::phc::Output};
+
+use super::{
+    error::HashingError,
+    memory::Memory,
+    stored::{Argon2Hash, ScryptHash},
+};
+use crate::domain::password::Password;
+
+/// Room for more blocks than are ever used, over 32 MiB: glibc asks the system for that much by itself and returns it at
+/// once, while of anything smaller each thread may keep what it had. Only what is written to becomes memory.
+const BLOCKS_OF_THEIR_OWN: usize = 33 * 1024;
+
+/// What bcrypt hashes of a password, in octets; it never sees the rest.
+pub(super) const BCRYPT_OCTETS: usize = 72;
+
+/// Whether it is the password, for argon2 without a pepper.
+pub(super) fn argon2(
+    hash: &Argon2Hash,
+    password: &Password,
+    memory: &mut Memory,
+) -> Result<bool, HashingError> {
+    memory.make_way();
+    let recipe = &hash.recipe;
+    let mut blocks = Vec::new();
+    blocks
+        .try_reserve_exact(BLOCKS_OF_THEIR_OWN)
+        .map_err(HashingError::internal)?;
+    blocks.resize(recipe.params.block_count(), Block::new());
+    same(&hash.output, |output| {
+        Argon2::new(recipe.algorithm, recipe.version, recipe.params.clone())
+            .hash_password_into_with_memory(password.expose(), &hash.salt, output, &mut blocks)
+            .map_err(HashingError::internal)
+    })
+}
+
+/// Whether it is the password, for scrypt.
+///
+/// Its crate takes and frees the memory itself, at most 19 MiB. glibc keeps that for the thread once it has seen a block as
+/// large, unless `MALLOC_MMAP_THRESHOLD_` is in the environment (1 MiB will do): then it goes back at once.
+pub(super) fn scrypt(
+    hash: &ScryptHash,
+    password: &Password,
+    memory: &mut Memory,
+) -> Result<bool, HashingError> {
+    memory.make_way();
+    same(&hash.output, |output| {
+        scrypt::scrypt(password.expose(), &hash.salt, &hash.params, output).map_err(HashingError::internal)
+    })
+}
+
+/// Whether it is the password, for bcrypt: as far as bcrypt can tell, which are the first [`BCRYPT_OCTETS`] octets.
+pub(super) fn bcrypt(hash: &str, password: &Password) -> Result<bool, HashingError> {
+    let password = password.expose();
+    let same = bcrypt::verify(password, hash).map_err(HashingError::internal)?;
+    // bcrypt repeats the password with a NUL in between, so "a" and "a\0a" are one to it. Nobody's password had one: in C
+    // it would have ended there.
+    Ok(same && !password.contains(&0))
+}
+
+/// Whether `compute` puts out `expected`, compared in constant time.
+pub(super) fn same(
+    expected: &Output,
+    compute: impl FnOnce(&mut [u8]) -> Result<(), HashingError>,
+) -> Result<bool, HashingError> {
+    let mut output = [0; Output::MAX_LENGTH];
+    let output = &mut output[..expected.len()];
+    compute(output)?;
+    Ok(Output::new(output).is_ok_and(|output| output == *expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use haven_platform::entropy::Entropy;
+
+    use super::*;
+    use crate::{
+        domain::account::PasswordHash,
+        hashing::{Hasher, Peppers, Verdict},
+    };
+
+    fn hasher() -> Hasher {
+        let peppers = Peppers::parse(&format!("k1:{}", STANDARD.encode([1; 32])).into()).unwrap();
+        Hasher::new(peppers, Entropy::seeded(1)).unwrap()
+    }
+
+    fn verdict(password: &str, stored: &str, memory: &mut Memory) -> Result<Verdict, HashingError> {
+        let stored = PasswordHash::new(stored.into());
+        hasher().verify(
+            &Password::present(password.into()).unwrap(),
+            Some(&stored),
+            memory,
+        )
+    }
+
+    /// Out of the test suites of the reference implementations, and of RFC 7914, section 12.
+    #[test]
+    fn known_hashes_of_other_algorithms_are_checked_and_are_outdated() {
+        let memory = &mut Memory::default();
+        for (password, stored) in [
+            (
+                "password",
+                "$argon2i$v=19$m=256,t=2,p=1$c29tZXNhbHQ$iekCn0Y3spW+sCcFanM2xBT63UP2sghkUoHLIUpWRS8",
+            ),
+            (
+                "password",
+                "$argon2i$m=256,t=2,p=1$c29tZXNhbHQ$/U3YPXYsSb3q9XxHvc0MLxur+GP960kN9j7emXX8zwY",
+            ),
+            (
+                "password",
+                "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+            ),
+            (
+                "password",
+                "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc",
+            ),
+            (
+                "pleaseletmein",
+                "$scrypt$ln=14,r=8,p=1$U29kaXVtQ2hsb3JpZGU$cCO9yzr9c0hGHAbNgf046/2o+7qQT44+qbVD9lRdofLVQylVYT8Pz2LUlwUkKpr55h6F3A1lHkDfzwF7RVdYhw",
+            ),
+            ("", "$2a$06$DCq7YPn5Rq63x1Lad4cll.TV4S6ytwfsfvkgY8jIucDrjc8deX1s."),
+            (
+                "a",
+                "$2a$06$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe",
+            ),
+            (
+                "abcdefghijklmnopqrstuvwxyz",
+                "$2y$08$aTsUwsyowQuzRrDqFflhgekJ8d9/7Z3GV3UcgvzQW3J5zMyrTvlz.",
+            ),
+            (
+                "correctbatteryhorsestapler",
+                "$2b$04$EGdrhbKUv8Oc9vGiXX0HQOxSg445d458Muh7DAHskb6QbtCvdxcie",
+            ),
+        ] {
+            assert_eq!(
+                verdict(password, stored, memory),
+                Ok(Verdict::RightButOutdated),
+                "{stored}"
+            );
+            let wrong = format!("{password} ");
+            assert_eq!(verdict(&wrong, stored, memory), Ok(Verdict::Wrong), "{stored}");
+        }
+    }
+
+    #[test]
+    fn bcrypt_sees_72_octets_and_what_it_has_not_seen_is_not_made_a_password() {
+        const STORED: &str = "$2a$05$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui";
+        const FIRST: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+        let memory = &mut Memory::default();
+        assert_eq!(FIRST.len(), BCRYPT_OCTETS);
+        assert_eq!(verdict(FIRST, STORED, memory), Ok(Verdict::RightButOutdated));
+        let longer = format!("{FIRST}chars after 72 are ignored");
+        assert_eq!(verdict(&longer, STORED, memory), Ok(Verdict::Right));
+        assert_eq!(verdict(&FIRST[..71], STORED, memory), Ok(Verdict::Wrong));
+        let repeated = "a\0a";
+        let of_a = "$2a$06$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe";
+        assert!(bcrypt::verify(repeated, of_a).unwrap(), "to bcrypt they are one");
+        assert_eq!(verdict(repeated, of_a, memory), Ok(Verdict::Wrong));
+    }
+
+    #[test]
+    fn memory_of_their_own_takes_the_place_of_ours() {
+        let (hasher, memory) = (hasher(), &mut Memory::default());
+        let password = Password::present("x".into()).unwrap();
+        let bcrypt = "$2a$06$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe";
+        for (stored, left) in [
+            (
+                "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA",
+                0,
+            ),
+            ("$scrypt$ln=1,r=1,p=1$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA", 0),
+            (bcrypt, 19_456),
+        ] {
+            hasher.hash(&password, memory).unwrap();
+            assert_eq!(memory.kib(), 19_456);
+            assert_eq!(verdict("x", stored, memory), Ok(Verdict::Wrong), "{stored}");
+            assert_eq!(memory.kib(), left, "{stored}");
+        }
+    }
+
+    /// Not a measurement, which depends on the machine: that nothing is left out of a bound.
+    #[test]
+    fn what_is_just_within_bounds_takes_moments() {
+        let memory = &mut Memory::default();
+        for stored in [
+            "$argon2id$v=19$m=19456,t=16,p=4$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA",
+            "$argon2i$v=19$m=4864,t=64,p=1$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA",
+            "$scrypt$ln=14,r=8,p=8$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA",
+            "$scrypt$ln=14,r=9,p=7$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA",
+            "$2b$12$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe",
+        ] {
+            let begin = Instant::now();
+            assert_eq!(verdict("x", stored, memory), Ok(Verdict::Wrong), "{stored}");
+            assert!(
+                begin.elapsed() < Duration::from_secs(5),
+                "{stored}: {:?}",
+                begin.elapsed()
+            );
+        }
+    }
+}

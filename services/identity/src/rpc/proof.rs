@@ -1,0 +1,63 @@
+//! What somebody who is signed in proves once more, with their password: that it is they.
+
+use haven_platform::{
+    call::{Call, User},
+    failure::Failure,
+    reason::Reason,
+};
+use uuid::Uuid;
+
+use super::{IdentityRpc, origin::origin};
+use crate::{
+    domain::audit::AuditEventType,
+    store::password::{OwnPassword, Proof, WrongPassword},
+};
+
+impl IdentityRpc {
+    /// How `user` can prove that the account is theirs.
+    ///
+    /// # Errors
+    ///
+    /// RATE_LIMITED when they have to wait after wrong passwords.
+    pub(super) async fn proof_of(
+        &self,
+        call: &Call,
+        user: &User,
+        request_id: Uuid,
+    ) -> Result<Proof, Failure> {
+        let failures = |canonical: &str| self.limit_keys.failures(canonical);
+        let proof = self
+            .own_passwords
+            .proof(user.id, request_id, failures, call.deadline);
+        Ok(proof.await?)
+    }
+
+    /// Counts that `own` was not proved, logs what it was to be proved for, and answers `reason`.
+    pub(super) async fn not_proved(
+        &self,
+        call: &Call,
+        user: &User,
+        own: &OwnPassword,
+        event: AuditEventType,
+        reason: Reason,
+    ) -> Failure {
+        let wrong = WrongPassword {
+            user_id: user.id,
+            event,
+            session_id: own_session(user),
+            failures: &own.failures,
+            origin: &origin(call, &self.networks),
+            at: self.clock.now(),
+        };
+        match self.own_passwords.note_wrong(&wrong, call.deadline).await {
+            Ok(()) => Failure::new(reason),
+            // Whoever is not counted is not told either.
+            Err(error) => error.into(),
+        }
+    }
+}
+
+/// The session that `user` is in, where it is one of ours.
+pub(super) fn own_session(user: &User) -> Option<Uuid> {
+    user.session_id.filter(|_| !user.foreign)
+}

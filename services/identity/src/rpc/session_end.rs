@@ -1,0 +1,99 @@
+//! SignOut and RevokeSession: ending a session.
+
+use haven_platform::{
+    call::{Call, User, UserId},
+    failure::Failure,
+    fields::Fields,
+    reason::Reason,
+};
+use haven_proto::identity::v1::{
+    RevokeSessionRequest, RevokeSessionResponse, SignOutRequest, SignOutResponse,
+};
+use uuid::Uuid;
+
+use super::{IdentityRpc, origin::origin};
+use crate::{
+    domain::session::EndReason,
+    store::session::{Ended, Ending},
+};
+
+impl IdentityRpc {
+    pub(super) async fn sign_out_of(
+        &self,
+        call: &Call,
+        _request: SignOutRequest,
+    ) -> Result<SignOutResponse, Failure> {
+        let user_id = call.user()?;
+        let session_id = call
+            .caller
+            .user
+            .and_then(own_session)
+            .ok_or_else(|| Failure::new(Reason::AuthProviderExternal))?;
+        // A session that is not known any more ended long ago.
+        self.end(call, user_id, session_id, EndReason::SignedOut).await?;
+        Ok(SignOutResponse {})
+    }
+
+    pub(super) async fn revoke_session_of(
+        &self,
+        call: &Call,
+        request: RevokeSessionRequest,
+    ) -> Result<RevokeSessionResponse, Failure> {
+        let user_id = call.user()?;
+        let mut fields = Fields::new();
+        let session_id = fields.uuid("session_id", &request.session_id);
+        fields.check()?;
+        match self.end(call, user_id, session_id, EndReason::Revoked).await? {
+            Ended::Now | Ended::Before => Ok(RevokeSessionResponse {}),
+            Ended::Unknown => Err(Failure::new(Reason::NotFound)),
+        }
+    }
+
+    async fn end(
+        &self,
+        call: &Call,
+        user_id: UserId,
+        session_id: Uuid,
+        reason: EndReason,
+    ) -> Result<Ended, Failure> {
+        let ending = Ending {
+            user_id,
+            session_id,
+            reason,
+            origin: &origin(call, &self.networks),
+            at: self.clock.now(),
+        };
+        let ended = self.sessions.end(ending, call.deadline).await?;
+        if ended == Ended::Now {
+            self.ended.add(session_id);
+        }
+        Ok(ended)
+    }
+}
+
+/// The session that `user` came with, if it is one of ours.
+pub(super) fn own_session(user: User) -> Option<Uuid> {
+    user.session_id.filter(|_| !user.foreign)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_foreign_session_is_none_of_ours() {
+        let user = User {
+            id: UserId::new(Uuid::from_u128(1)),
+            session_id: Some(Uuid::from_u128(2)),
+            foreign: false,
+        };
+        assert_eq!(own_session(user), user.session_id);
+        assert_eq!(
+            own_session(User {
+                foreign: true,
+                ..user
+            }),
+            None
+        );
+    }
+}

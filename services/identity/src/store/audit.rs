@@ -1,0 +1,103 @@
+//! The security audit log: appending to it, in the transaction of what it tells of, and reading one's own.
+
+use std::sync::Arc;
+
+use haven_platform::{
+    call::UserId,
+    database::{Context, Database, DbError, TenantTx},
+    deadline::Deadline,
+    page::PageSize,
+};
+
+use crate::domain::audit::{AuditEvent, AuditEventType, NewAuditEvent};
+
+/// The audit logs of everybody, each reached only as the person whose it is.
+#[derive(Clone, Debug)]
+pub struct AuditLog {
+    database: Arc<Database>,
+}
+
+/// Some of a person's events.
+#[derive(Debug)]
+pub struct AuditPage {
+    /// The newest first.
+    pub events: Vec<AuditEvent>,
+    /// Whether there are more after them.
+    pub more: bool,
+}
+
+/// Appends an event to the log of the transaction's person: one round trip.
+///
+/// # Errors
+///
+/// When the database fails. What the event tells of must not be committed then.
+pub(super) async fn append(tx: &mut TenantTx, event: &NewAuditEvent<'_>) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"/* Audit.append */
+        SELECT identity.append_audit_event($1, $2, $3, $4, $5, $6) AS "appended: ()""#,
+        event.event.name(),
+        event.refused,
+        event.origin.service.as_deref(),
+        event.session_id,
+        event.origin.network_mac.as_ref().map(|mac| mac.as_slice()),
+        event.at,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+// === impl AuditLog ===
+
+impl AuditLog {
+    /// The logs in `database`.
+    #[must_use]
+    pub fn new(database: Arc<Database>) -> Self {
+        Self { database }
+    }
+
+    /// The caller's events from the one before number `after`, or from the newest: at most `size`.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn list(
+        &self,
+        caller: UserId,
+        after: Option<i64>,
+        size: PageSize,
+        deadline: Deadline,
+    ) -> Result<AuditPage, DbError> {
+        let size = usize::from(size.get());
+        let mut tx = self
+            .database
+            .begin("ListAuditEvents", Context::User(caller), deadline)
+            .await?;
+        let rows = sqlx::query!(
+            "/* ListAuditEvents */
+            SELECT number, event, refused, service, session_id, occurred_at FROM identity.security_audit_log
+            WHERE user_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3",
+            caller.as_uuid(),
+            after.unwrap_or(i64::MAX),
+            // One more than asked for shows whether there is a next page.
+            size as i64 + 1,
+        )
+        .fetch_all(&mut tx)
+        .await?;
+        tx.commit().await?;
+        let more = rows.len() > size;
+        let events = rows.into_iter().take(size).map(|row| {
+            Ok(AuditEvent {
+                number: row.number,
+                event: AuditEventType::from_name(&row.event)
+                    .ok_or_else(|| DbError::unexpected("the name of an event"))?,
+                refused: row.refused,
+                service: row.service,
+                session_id: row.session_id,
+                at: row.occurred_at,
+            })
+        });
+        let events = events.collect::<Result<_, DbError>>()?;
+        Ok(AuditPage { events, more })
+    }
+}

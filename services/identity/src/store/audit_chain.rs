@@ -1,0 +1,135 @@
+//! Everybody's audit chains, page by page, for whoever verifies them.
+
+use std::{sync::Arc, time::Duration};
+
+use haven_platform::{
+    database::{Context, Database, DbError},
+    deadline::Deadline,
+};
+use uuid::Uuid;
+
+use crate::domain::audit_chain::{ChainEnds, ChainedEvent};
+
+/// How many rows one page has at most.
+const PAGE: i64 = 1000;
+
+/// How long one page may take, on a slow disk.
+const TIMEOUT: Duration = Duration::from_secs(600);
+
+/// The chains of everybody, read as the service.
+#[derive(Debug)]
+pub struct AuditChains {
+    database: Arc<Database>,
+}
+
+/// A chain's ends, and one of its events: both as they were at one moment.
+#[derive(Debug)]
+pub struct ChainRow {
+    /// Whose chain it is.
+    pub person: Uuid,
+    /// Its ends.
+    pub ends: ChainEnds,
+    /// The next of its events. None: there are no more.
+    pub event: Option<ChainedEvent>,
+}
+
+/// Some rows, in the order of persons and of their events.
+#[derive(Debug)]
+pub struct ChainPage {
+    /// The rows.
+    pub rows: Vec<ChainRow>,
+    /// Whether there may be more after them: of the last row's person, too.
+    pub more: bool,
+}
+
+impl AuditChains {
+    /// The chains in `database`.
+    #[must_use]
+    pub fn new(database: Arc<Database>) -> Self {
+        Self { database }
+    }
+
+    /// The rows after event number `after` of the chain of `person`, and those of everybody whose id is greater. A chain
+    /// without further events has one row.
+    ///
+    /// One statement: ends and events are of one moment.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn page(&self, person: Uuid, after: i64) -> Result<ChainPage, DbError> {
+        let mut tx = self
+            .database
+            .begin("AuditChains.page", Context::Service, Deadline::after(TIMEOUT))
+            .await?;
+        let rows = sqlx::query!(
+            r#"/* AuditChains.page */
+            SELECT c.user_id, c.trimmed_number, c.trimmed_digest, c.last_number, c.last_digest,
+                   e.number AS "number?", e.event AS "event?", e.refused AS "refused?", e.service, e.session_id,
+                   e.network_mac, e.digest AS "digest?",
+                   CASE WHEN isfinite(e.occurred_at) THEN (extract(epoch FROM e.occurred_at) * 1000000)::bigint END
+                       AS micros
+            FROM identity.audit_chains AS c LEFT JOIN LATERAL (
+                SELECT * FROM identity.security_audit_log AS l
+                WHERE l.user_id = c.user_id
+                    AND l.number > CASE c.user_id WHEN $1 THEN $2 ELSE (-9223372036854775808)::bigint END
+                ORDER BY l.number LIMIT $3
+            ) AS e ON true
+            WHERE c.user_id >= $1 ORDER BY c.user_id, e.number LIMIT $3"#,
+            person,
+            after,
+            PAGE,
+        )
+        .fetch_all(&mut tx)
+        .await?;
+        tx.commit().await?;
+        let more = rows.len() as i64 == PAGE;
+        let rows = rows.into_iter().map(|row| ChainRow {
+            person: row.user_id,
+            ends: ChainEnds {
+                trimmed_number: row.trimmed_number,
+                trimmed_digest: row.trimmed_digest,
+                last_number: row.last_number,
+                last_digest: row.last_digest,
+            },
+            event: row.number.map(|number| ChainedEvent {
+                number,
+                event: row.event.unwrap_or_default(),
+                refused: row.refused.unwrap_or_default(),
+                service: row.service,
+                session_id: row.session_id,
+                network_mac: row.network_mac,
+                micros: row.micros,
+                digest: row.digest.unwrap_or_default(),
+            }),
+        });
+        Ok(ChainPage {
+            rows: rows.collect(),
+            more,
+        })
+    }
+
+    /// People after `person` who have events and no chain, each with their first event's number: as many as a page has.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn strays(&self, person: Uuid) -> Result<Vec<(Uuid, i64)>, DbError> {
+        let mut tx = self
+            .database
+            .begin("AuditChains.strays", Context::Service, Deadline::after(TIMEOUT))
+            .await?;
+        let rows = sqlx::query!(
+            r#"/* AuditChains.strays */
+            SELECT user_id, min(number) AS "number!" FROM identity.security_audit_log AS l
+            WHERE user_id > $1 AND NOT EXISTS (SELECT FROM identity.audit_chains AS c WHERE c.user_id = l.user_id)
+            GROUP BY user_id ORDER BY user_id LIMIT $2"#,
+            person,
+            PAGE,
+        )
+        .fetch_all(&mut tx)
+        .await?;
+        tx.commit().await?;
+        Ok(rows.into_iter().map(|row| (row.user_id, row.number)).collect())
+    }
+}
