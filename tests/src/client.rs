@@ -54,6 +54,8 @@ pub struct Person {
     pub token: String,
     /// The id of the token's session.
     pub session_id: Uuid,
+    /// The session's first refresh token.
+    pub refresh_token: String,
 }
 
 // === impl Client ===
@@ -158,6 +160,7 @@ impl Client {
             password,
             token: answer.access_token,
             session_id: answer.session_id.parse()?,
+            refresh_token: answer.refresh_token,
         })
     }
 }

@@ -4,6 +4,9 @@ use std::{collections::BTreeMap, path::Path};
 
 use crate::{certificates::Certificates, database::Database, secrets::Secrets};
 
+/// Limits that nobody meets on their own machine.
+const WIDE: &str = "network=100000/1m,email=100000/1m,service=100000/1m";
+
 /// Environment variables by name.
 pub type Variables = BTreeMap<String, String>;
 
@@ -51,6 +54,9 @@ impl Environment<'_> {
             ("DATA_URL", format!("https://localhost:{}", self.data.api)),
             ("PEPPERS", self.secrets.peppers.clone()),
             ("SIGNING_KEY_FILES", self.signing_key.display().to_string()),
+            // Everybody here comes from one network: with the defaults, ten could sign up in a minute.
+            ("SIGN_UP_LIMITS", WIDE.to_owned()),
+            ("SIGN_IN_LIMITS", WIDE.to_owned()),
         ];
         self.service("identity", self.identity, own)
     }

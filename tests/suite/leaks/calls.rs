@@ -1,8 +1,14 @@
 //! Every RPC of the descriptors with canaries in it: as it has to be, and with each of its fields as it must not be.
 
 use haven_proto::{
-    data::v1::{GetMessageRequest, ListMessagesRequest, ProvisionUserRequest},
-    identity::v1::{GetSigningKeysRequest, SignInRequest},
+    data::v1::{EraseUserRequest, GetMessageRequest, ListMessagesRequest, ProvisionUserRequest},
+    identity::v1::{
+        Account, ChangePasswordRequest, CheckPasswordRequest, ConsentGrant, DeleteAccountRequest,
+        GetAccountRequest, GetDeletionRequest, GetPasswordPolicyRequest, GetSigningKeysRequest, Goal,
+        GrantConsentRequest, ListAccountsRequest, ListAuditEventsRequest, ListConsentsRequest,
+        ListEndedSessionsRequest, ListSessionsRequest, RefreshSessionRequest, RevokeSessionRequest,
+        SignInRequest, SignOutRequest, UpdateAccountRequest, WithdrawConsentRequest,
+    },
 };
 use haven_testkit::{client::sign_up_request, random};
 use prost::Message;
@@ -10,7 +16,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor, Ref
 
 use super::{
     canary::Allowed,
-    world::{ACCOUNTS, Who, World, message},
+    world::{ACCOUNTS, Guest, Who, World, message},
 };
 
 /// A call that goes well.
@@ -42,6 +48,121 @@ fn good(rpc: &str, world: &World) -> Option<(Who, Vec<u8>)> {
                 request_id,
             };
             (Who::Nobody, request.encode_to_vec())
+        }
+        "haven.identity.v1.AccountService/GetPasswordPolicy" => {
+            (Who::Nobody, GetPasswordPolicyRequest {}.encode_to_vec())
+        }
+        "haven.identity.v1.AccountService/CheckPassword" => {
+            let request = CheckPasswordRequest {
+                password: world.flock.canary("CheckPassword's password").password(),
+                email: world.flock.canary("CheckPassword's email").email(),
+            };
+            (Who::Nobody, request.encode_to_vec())
+        }
+        "haven.identity.v1.AccountService/GetAccount" => {
+            let user_id = world.person.id.to_string();
+            (Who::Person, GetAccountRequest { user_id }.encode_to_vec())
+        }
+        "haven.identity.v1.AccountService/UpdateAccount" => {
+            let account = Account {
+                id: world.person.id.to_string(),
+                // Not in the mask, so nothing is done with it.
+                email: world.flock.canary("UpdateAccount's email").email(),
+                goals: vec![Goal::DatingSkills.into()],
+                ..Account::default()
+            };
+            let request = UpdateAccountRequest {
+                account: Some(account),
+                update_mask: Some(prost_types::FieldMask {
+                    paths: vec!["goals".to_owned()],
+                }),
+                expected_version: 1,
+                request_id,
+            };
+            (Who::Person, request.encode_to_vec())
+        }
+        "haven.identity.v1.AccountService/ChangePassword" => {
+            let request = ChangePasswordRequest {
+                current_password: world.guest(Guest::ChangesPassword).password.clone(),
+                new_password: world.flock.canary("ChangePassword's new password").password(),
+                request_id,
+            };
+            (Who::Guest(Guest::ChangesPassword), request.encode_to_vec())
+        }
+        "haven.identity.v1.AccountService/DeleteAccount" => {
+            let leaves = world.guest(Guest::Leaves);
+            let request = DeleteAccountRequest {
+                user_id: leaves.id.to_string(),
+                password: leaves.password.clone(),
+                request_id,
+            };
+            (Who::Guest(Guest::Leaves), request.encode_to_vec())
+        }
+        // After DeleteAccount, in the order of names.
+        "haven.identity.v1.AccountService/GetDeletion" => {
+            let user_id = world.guest(Guest::Leaves).id.to_string();
+            (Who::Service, GetDeletionRequest { user_id }.encode_to_vec())
+        }
+        "haven.identity.v1.AccountService/ListAccounts" => {
+            let request = ListAccountsRequest {
+                include_email: true,
+                ..ListAccountsRequest::default()
+            };
+            (Who::Service, request.encode_to_vec())
+        }
+        "haven.identity.v1.AccountService/ListConsents" => {
+            (Who::Person, ListConsentsRequest::default().encode_to_vec())
+        }
+        "haven.identity.v1.AccountService/GrantConsent" => {
+            let request = GrantConsentRequest {
+                consent: Some(ConsentGrant {
+                    document: "news".into(),
+                    document_version: "1".into(),
+                }),
+                request_id,
+            };
+            (Who::Person, request.encode_to_vec())
+        }
+        "haven.identity.v1.AccountService/WithdrawConsent" => {
+            let consent_id = world.consent_id.clone();
+            let request = WithdrawConsentRequest {
+                consent_id,
+                request_id,
+            };
+            (Who::Person, request.encode_to_vec())
+        }
+        "haven.identity.v1.AccountService/ListAuditEvents" => {
+            (Who::Person, ListAuditEventsRequest::default().encode_to_vec())
+        }
+        "haven.identity.v1.SessionService/RefreshSession" => {
+            let refresh_token = world.guest(Guest::Refreshes).refresh_token.clone();
+            (
+                Who::Nobody,
+                RefreshSessionRequest { refresh_token }.encode_to_vec(),
+            )
+        }
+        "haven.identity.v1.SessionService/SignOut" => {
+            (Who::Guest(Guest::SignsOut), SignOutRequest {}.encode_to_vec())
+        }
+        "haven.identity.v1.SessionService/ListSessions" => {
+            (Who::Person, ListSessionsRequest::default().encode_to_vec())
+        }
+        "haven.identity.v1.SessionService/RevokeSession" => {
+            let session_id = world.guest(Guest::Revokes).session_id.to_string();
+            (
+                Who::Guest(Guest::Revokes),
+                RevokeSessionRequest { session_id }.encode_to_vec(),
+            )
+        }
+        "haven.identity.v1.SessionService/ListEndedSessions" => {
+            (Who::Service, ListEndedSessionsRequest::default().encode_to_vec())
+        }
+        "haven.data.v1.PersonService/EraseUser" => {
+            let request = EraseUserRequest {
+                user_id: random::uuid().to_string(),
+                request_id,
+            };
+            (Who::Service, request.encode_to_vec())
         }
         "haven.identity.v1.SessionService/GetSigningKeys" => {
             (Who::Nobody, GetSigningKeysRequest {}.encode_to_vec())

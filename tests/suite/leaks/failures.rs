@@ -9,7 +9,7 @@ use tonic_health::pb::HealthCheckRequest;
 use super::{
     calls::Case,
     canary::Allowed,
-    world::{ACCOUNTS, Who, World, message},
+    world::{ACCOUNTS, Guest, Who, World, message},
 };
 use crate::{
     raw::{field, headers},
@@ -28,11 +28,16 @@ pub(super) async fn requests(world: &World, case: &Case) {
     let _ = send(headers(&[]), cut).await;
     let mut longer = field(1, canary("longer than it is").text().as_bytes());
     longer[1] = 0x7f;
+    // Whoever signed out is not listened to any more.
+    let (wrong, large_is) = match case.who {
+        Who::Guest(Guest::SignsOut) => ("SESSION_REVOKED", "SESSION_REVOKED"),
+        _ => ("INVALID_FIELD", "MESSAGE_TOO_LARGE"),
+    };
     let status = send(headers(&[]), longer).await.unwrap_err();
-    assert_eq!(reason(&status), "INVALID_FIELD", "{}", case.path);
+    assert_eq!(reason(&status), wrong, "{}", case.path);
     let large = field(15, canary("too large").text().repeat(40_000).as_bytes());
     let status = send(headers(&[]), large).await.unwrap_err();
-    assert_eq!(reason(&status), "MESSAGE_TOO_LARGE", "{}", case.path);
+    assert_eq!(reason(&status), large_is, "{}", case.path);
 
     // The account may have been made by the time that nobody waits for it any more.
     let email = |_: &str| {
@@ -93,7 +98,7 @@ pub(super) async fn envelope(world: &World, case: &Case) {
         let called = world
             .send(case.service, Who::Nobody, path, headers, case.body.clone())
             .await;
-        if case.who == Who::Person {
+        if matches!(case.who, Who::Person | Who::Guest(_)) {
             assert_eq!(reason(&called.unwrap_err()), "TOKEN_INVALID");
         }
     }

@@ -2,7 +2,10 @@
 
 use std::{fs, path::PathBuf, sync::Mutex};
 
-use haven_proto::data::v1::{AppendMessageRequest, SenderType};
+use haven_proto::{
+    data::v1::{AppendMessageRequest, SenderType},
+    identity::v1::ListConsentsRequest,
+};
 use haven_testkit::{Client, Person, Stack, environment::Variables, random, template::TestCluster};
 use tonic::{Response, Status, metadata::MetadataMap};
 
@@ -18,6 +21,8 @@ pub(super) struct World {
     pub(super) flock: Flock,
     pub(super) person: Person,
     pub(super) message_id: String,
+    pub(super) consent_id: String,
+    guests: Vec<Person>,
     /// Postgres's own log, and how long it was before.
     pub(super) postgres_log: (PathBuf, usize),
     pub(super) answers: Mutex<String>,
@@ -31,6 +36,18 @@ pub(super) enum Who {
     Nobody,
     Person,
     Service,
+    /// Somebody whom the call leaves in another state.
+    Guest(Guest),
+}
+
+/// What is done to whom, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guest {
+    ChangesPassword,
+    Leaves,
+    Refreshes,
+    Revokes,
+    SignsOut,
 }
 
 impl World {
@@ -64,7 +81,45 @@ impl World {
         let text = flock.canary("the person's first message");
         let mut conversation = stack.user(&person).unwrap().conversation();
         let stored = conversation.append_message(message(&text)).await.unwrap();
+        let consents = stack
+            .user(&person)
+            .unwrap()
+            .account()
+            .list_consents(ListConsentsRequest::default())
+            .await;
+        let mut guests = Vec::new();
+        for guest in [
+            Guest::ChangesPassword,
+            Guest::Leaves,
+            Guest::Refreshes,
+            Guest::Revokes,
+            Guest::SignsOut,
+        ] {
+            // Of whoever leaves, nothing stays anywhere.
+            let allowed = match guest {
+                Guest::Leaves => Allowed::Nowhere,
+                _ => Allowed::Surely(&[ACCOUNTS]),
+            };
+            let email = flock.allowed(&format!("{guest:?}: email"), allowed);
+            let password = flock.canary(&format!("{guest:?}: password"));
+            let person = nobody.sign_up_and_in(&email.email(), &password.password()).await;
+            let mut person = person.unwrap();
+            if guest == Guest::Revokes {
+                // One session ends another, and goes on.
+                let ends = person.session_id;
+                person = nobody.sign_in(&person.email, &person.password).await.unwrap();
+                person.session_id = ends;
+            }
+            for part in person.token.split('.').skip(1) {
+                flock.given(&format!("{guest:?}: a part of the token"), Allowed::Nowhere, part);
+            }
+            let token = &person.refresh_token;
+            flock.given(&format!("{guest:?}: refresh token"), Allowed::Nowhere, token);
+            guests.push(person);
+        }
         Self {
+            consent_id: consents.unwrap().into_inner().consents[0].id.clone(),
+            guests,
             message_id: stored.into_inner().message.unwrap().id,
             stack,
             flock,
@@ -75,11 +130,16 @@ impl World {
         }
     }
 
+    pub(super) fn guest(&self, guest: Guest) -> &Person {
+        &self.guests[guest as usize]
+    }
+
     pub(super) fn client(&self, who: Who) -> Client {
         match who {
             Who::Nobody => self.stack.anonymous(),
             Who::Person => self.stack.user(&self.person),
             Who::Service => self.stack.service("backend"),
+            Who::Guest(guest) => self.stack.user(self.guest(guest)),
         }
         .unwrap()
     }

@@ -3,8 +3,10 @@
 mod crowd;
 mod data;
 mod drain;
+mod flood;
 mod identity;
 mod kill;
+mod poison;
 mod postgres;
 
 use haven_proto::data::v1::{AppendMessageRequest, AppendMessageResponse, SenderType};

@@ -5,9 +5,16 @@
 use haven_platform::reason::Reason;
 use haven_proto::{
     data::v1::{
-        AppendMessageRequest, GetMessageRequest, ListMessagesRequest, ProvisionUserRequest, SenderType,
+        AppendMessageRequest, EraseUserRequest, GetMessageRequest, ListMessagesRequest, ProvisionUserRequest,
+        SenderType,
     },
-    identity::v1::{GetSigningKeysRequest, SignInRequest},
+    identity::v1::{
+        Account, ChangePasswordRequest, CheckPasswordRequest, ConsentGrant, DeleteAccountRequest,
+        GetAccountRequest, GetDeletionRequest, GetPasswordPolicyRequest, GetSigningKeysRequest, Goal,
+        GrantConsentRequest, ListAccountsRequest, ListAuditEventsRequest, ListConsentsRequest,
+        ListEndedSessionsRequest, ListSessionsRequest, RefreshSessionRequest, RevokeSessionRequest,
+        SignInRequest, SignOutRequest, UpdateAccountRequest, WithdrawConsentRequest,
+    },
 };
 use haven_testkit::{Client, Person, Stack, client::sign_up_request, random};
 use prost_reflect::DescriptorPool;
@@ -15,20 +22,185 @@ use tonic::Status;
 
 use crate::status::reason;
 
-/// Whose things are asked for: the right person's.
+/// Whose things are asked for: the right person's, who is another one for each call, because some calls leave nothing
+/// of them.
 struct Belongings {
     person: Person,
     message_id: String,
+    consent_id: String,
+}
+
+impl Belongings {
+    async fn of_somebody(stack: &Stack) -> Self {
+        let person = stack.person().await.unwrap();
+        let client = stack.user(&person).unwrap();
+        let append = AppendMessageRequest {
+            sender_type: SenderType::User.into(),
+            text: "mine".into(),
+            message_id: String::new(),
+            request_id: random::uuid().to_string(),
+        };
+        let message = client.conversation().append_message(append).await.unwrap();
+        let consents = client
+            .account()
+            .list_consents(ListConsentsRequest::default())
+            .await
+            .unwrap();
+        Self {
+            person,
+            message_id: message.into_inner().message.unwrap().id,
+            consent_id: consents.into_inner().consents[0].id.clone(),
+        }
+    }
 }
 
 /// Calls `rpc` about the right person's belongings. None: nobody has said yet how.
-async fn call(rpc: &str, client: &Client, belongings: &Belongings) -> Option<Result<(), Status>> {
+async fn call(
+    rpc: &str,
+    client: &Client,
+    service: bool,
+    belongings: &Belongings,
+) -> Option<Result<(), Status>> {
     let request_id = random::uuid().to_string();
+    let user_id = belongings.person.id.to_string();
     let outcome = match rpc {
         "haven.identity.v1.AccountService/SignUp" => {
             let email = format!("{}@example.org", random::uuid());
             let request = sign_up_request(&email, "Correct-Horse-7-Battery");
             client.account().sign_up(request).await.map(drop)
+        }
+        "haven.identity.v1.AccountService/GetPasswordPolicy" => client
+            .account()
+            .get_password_policy(GetPasswordPolicyRequest {})
+            .await
+            .map(drop),
+        "haven.identity.v1.AccountService/CheckPassword" => client
+            .account()
+            .check_password(CheckPasswordRequest::default())
+            .await
+            .map(drop),
+        "haven.identity.v1.AccountService/GetAccount" => client
+            .account()
+            .get_account(GetAccountRequest { user_id })
+            .await
+            .map(drop),
+        "haven.identity.v1.AccountService/UpdateAccount" => {
+            // What a service may change, and what a person may, are two things.
+            let (stage, goals, path) = match service {
+                true => (2, Vec::new(), "stage"),
+                false => (0, vec![Goal::MakeFriends.into()], "goals"),
+            };
+            let account = Account {
+                id: user_id,
+                stage,
+                goals,
+                ..Account::default()
+            };
+            let request = UpdateAccountRequest {
+                account: Some(account),
+                update_mask: Some(prost_types::FieldMask {
+                    paths: vec![path.to_owned()],
+                }),
+                expected_version: 1,
+                request_id,
+            };
+            client.account().update_account(request).await.map(drop)
+        }
+        "haven.identity.v1.AccountService/ChangePassword" => {
+            let request = ChangePasswordRequest {
+                current_password: belongings.person.password.clone(),
+                new_password: "Another-Horse-8-Battery".into(),
+                request_id,
+            };
+            client.account().change_password(request).await.map(drop)
+        }
+        "haven.identity.v1.AccountService/DeleteAccount" => {
+            let password = match service {
+                true => String::new(),
+                false => belongings.person.password.clone(),
+            };
+            let request = DeleteAccountRequest {
+                user_id,
+                password,
+                request_id,
+            };
+            client.account().delete_account(request).await.map(drop)
+        }
+        "haven.identity.v1.AccountService/GetDeletion" => {
+            // There is a deletion where the caller may ask for one.
+            let request = DeleteAccountRequest {
+                user_id: user_id.clone(),
+                password: String::new(),
+                request_id,
+            };
+            let _ = client.account().delete_account(request).await;
+            let request = GetDeletionRequest { user_id };
+            client.account().get_deletion(request).await.map(drop)
+        }
+        "haven.identity.v1.AccountService/ListAccounts" => client
+            .account()
+            .list_accounts(ListAccountsRequest::default())
+            .await
+            .map(drop),
+        "haven.identity.v1.AccountService/ListConsents" => client
+            .account()
+            .list_consents(ListConsentsRequest::default())
+            .await
+            .map(drop),
+        "haven.identity.v1.AccountService/GrantConsent" => {
+            let request = GrantConsentRequest {
+                consent: Some(ConsentGrant {
+                    document: "news".into(),
+                    document_version: "1".into(),
+                }),
+                request_id,
+            };
+            client.account().grant_consent(request).await.map(drop)
+        }
+        "haven.identity.v1.AccountService/WithdrawConsent" => {
+            let request = WithdrawConsentRequest {
+                consent_id: belongings.consent_id.clone(),
+                request_id,
+            };
+            client.account().withdraw_consent(request).await.map(drop)
+        }
+        "haven.identity.v1.AccountService/ListAuditEvents" => client
+            .account()
+            .list_audit_events(ListAuditEventsRequest::default())
+            .await
+            .map(drop),
+        "haven.identity.v1.SessionService/RefreshSession" => {
+            let refresh_token = belongings.person.refresh_token.clone();
+            client
+                .session()
+                .refresh_session(RefreshSessionRequest { refresh_token })
+                .await
+                .map(drop)
+        }
+        "haven.identity.v1.SessionService/SignOut" => {
+            client.session().sign_out(SignOutRequest {}).await.map(drop)
+        }
+        "haven.identity.v1.SessionService/ListSessions" => client
+            .session()
+            .list_sessions(ListSessionsRequest::default())
+            .await
+            .map(drop),
+        "haven.identity.v1.SessionService/RevokeSession" => {
+            let session_id = belongings.person.session_id.to_string();
+            client
+                .session()
+                .revoke_session(RevokeSessionRequest { session_id })
+                .await
+                .map(drop)
+        }
+        "haven.identity.v1.SessionService/ListEndedSessions" => client
+            .session()
+            .list_ended_sessions(ListEndedSessionsRequest::default())
+            .await
+            .map(drop),
+        "haven.data.v1.PersonService/EraseUser" => {
+            let request = EraseUserRequest { user_id, request_id };
+            client.person().erase_user(request).await.map(drop)
         }
         "haven.identity.v1.SessionService/SignIn" => {
             let Person { email, password, .. } = belongings.person.clone();
@@ -100,37 +272,27 @@ pub(crate) fn rpcs() -> Vec<String> {
 #[tokio::test]
 async fn who_may_call_what() {
     let stack = Stack::start().await.unwrap();
-    let (right, wrong) = (stack.person().await.unwrap(), stack.person().await.unwrap());
-    let append = AppendMessageRequest {
-        sender_type: SenderType::User.into(),
-        text: "mine".into(),
-        message_id: String::new(),
-        request_id: random::uuid().to_string(),
-    };
-    let message = stack
-        .user(&right)
-        .unwrap()
-        .conversation()
-        .append_message(append)
-        .await
-        .unwrap();
-    let message_id = message.into_inner().message.unwrap().id;
+    let wrong = stack.person().await.unwrap();
     let callers = [
-        ("nobody", stack.anonymous().unwrap()),
-        ("the wrong person", stack.user(&wrong).unwrap()),
-        ("the right person", stack.user(&right).unwrap()),
-        ("a listed service", stack.service("backend").unwrap()),
-        ("an unlisted service", stack.service("stranger").unwrap()),
+        "nobody",
+        "the wrong person",
+        "the right person",
+        "a listed service",
+        "an unlisted service",
     ];
-    let belongings = Belongings {
-        person: right,
-        message_id,
-    };
     let (mut matrix, mut unknown) = (String::new(), Vec::new());
     for rpc in rpcs() {
         matrix += &format!("{rpc}\n");
-        for (name, client) in &callers {
-            match call(&rpc, client, &belongings).await {
+        for name in callers {
+            let belongings = Belongings::of_somebody(&stack).await;
+            let client = match name {
+                "the wrong person" => stack.user(&wrong),
+                "the right person" => stack.user(&belongings.person),
+                "a listed service" => stack.service("backend"),
+                "an unlisted service" => stack.service("stranger"),
+                _ => stack.anonymous(),
+            };
+            match call(&rpc, &client.unwrap(), name.ends_with("service"), &belongings).await {
                 Some(Ok(())) => matrix += &format!("  {name:<20} OK\n"),
                 Some(Err(status)) => matrix += &format!("  {name:<20} {}\n", reason(&status)),
                 None => unknown.push(rpc.clone()),

@@ -5,7 +5,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use tonic::{Code, Status, transport::Channel};
 
 use super::probe::{Probe, proto, with_token};
-use crate::status::{metadata, reason};
+use crate::status::{metadata, reason, violations};
 
 type Client = proto::probe_service_client::ProbeServiceClient<Channel>;
 
@@ -122,11 +122,11 @@ async fn a_token_that_is_not_as_it_has_to_be_is_refused_with_its_problem() {
     let cases = [
         ("nonsense".to_owned(), "MALFORMED"),
         (format!("{head}.{body}"), "MALFORMED"),
-        (format!("{none}.{body}."), "ALGORITHM_OR_HEADER"),
-        (format!("{none}.{body}.{signature}"), "ALGORITHM_OR_HEADER"),
+        (format!("{none}.{body}."), "ALGORITHM"),
+        (format!("{none}.{body}.{signature}"), "ALGORITHM"),
         (
             encode(&header(Some("k1"), Algorithm::HS256), &good, &hmac).unwrap(),
-            "ALGORITHM_OR_HEADER",
+            "ALGORITHM",
         ),
         (probe.sign(&header(None, Algorithm::ES256), &good), "KEY_UNKNOWN"),
         (
@@ -187,6 +187,35 @@ async fn a_token_that_is_not_as_it_has_to_be_is_refused_with_its_problem() {
         .await
         .unwrap_err();
     assert_eq!(reason(&status), "TOKEN_EXPIRED");
+}
+
+/// Where the client of a service is decides limits: what cannot be read must not be passed over. The rest of the rules are
+/// beside the code.
+#[tokio::test]
+async fn a_service_says_where_its_client_is_and_nobody_else() {
+    let probe = Probe::start().await;
+    let mut nobody = probe.client();
+    let mut backend = Client::new(probe.channel(Some("backend")));
+    let from = |address: &str| {
+        let mut request = tonic::Request::new(proto::AskAsAnyoneRequest::default());
+        request
+            .metadata_mut()
+            .append("x-forwarded-for", address.parse().unwrap());
+        request
+    };
+    for address in ["192.0.2.1", "made up, 2001:db8::1"] {
+        backend.ask_as_anyone(from(address)).await.unwrap();
+    }
+    for address in ["made up", "192.0.2.1, made up"] {
+        nobody.ask_as_anyone(from(address)).await.unwrap();
+        let status = backend.ask_as_anyone(from(address)).await.unwrap_err();
+        assert_eq!(reason(&status), "INVALID_FIELD");
+        assert_eq!(
+            violations(&status),
+            [("x-forwarded-for".to_owned(), "NOT_AN_ADDRESS".to_owned())]
+        );
+        assert!(!format!("{status:?}").contains("made up"));
+    }
 }
 
 #[tokio::test]

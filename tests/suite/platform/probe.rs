@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use haven_platform::{
-    auth::{Claims, KeySet, ROLE, TokenVerifier, VerifyingKey},
+    auth::{Claims, EndedSessions, KeySet, ROLE, TokenVerifier, VerifyingKey},
     call::Call,
     config::{AuthMode, Requests, TlsFiles},
     entropy::Entropy,
@@ -84,10 +84,13 @@ impl Probe {
         keys.replace([
             VerifyingKey::from_coordinates("k1", &coordinate(1..33), &coordinate(33..65)).unwrap(),
         ]);
+        let ended = EndedSessions::new();
+        ended.replace([]);
         let verifier = TokenVerifier::new(
             "haven".into(),
             "authenticated".into(),
             Arc::new(keys),
+            Arc::new(ended),
             Clock::system(),
         );
         let server = ServerBuilder::new(config(requests, &tls, verifier), DESCRIPTORS)
@@ -121,8 +124,14 @@ impl Probe {
     pub(crate) fn undeclared() -> Result<(), BuildError> {
         let directory = tempfile::tempdir().unwrap();
         let tls = tls(&Certificates::keep(directory.path()).unwrap());
-        let keys = Arc::new(KeySet::empty());
-        let verifier = TokenVerifier::new("haven".into(), "authenticated".into(), keys, Clock::system());
+        let (keys, ended) = (Arc::new(KeySet::empty()), Arc::new(EndedSessions::new()));
+        let verifier = TokenVerifier::new(
+            "haven".into(),
+            "authenticated".into(),
+            keys,
+            ended,
+            Clock::system(),
+        );
         ServerBuilder::new(config(requests(), &tls, verifier), DESCRIPTORS)
             .service(|_| UndeclaredServiceServer::new(Answers))
             .build()

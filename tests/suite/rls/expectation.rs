@@ -48,6 +48,10 @@ impl Outcome {
             (Self::Refused, Self::Failed(code)) => {
                 relation.is_view && ["42809", "0A000", "42P10"].contains(&code.as_str())
             }
+            // Nobody's rows do not say whose they are.
+            (Self::Seen(meant), Self::Seen(seen)) if !relation.owned => {
+                meant.values().sum::<u64>() == seen.values().sum::<u64>()
+            }
             (Self::Rows(rows), Self::Seen(seen)) => seen.values().sum::<u64>() == *rows,
             (expected, found) => expected == found,
         }

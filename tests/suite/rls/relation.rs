@@ -38,7 +38,9 @@ pub(crate) struct Relation {
     pub(crate) person: String,
     /// One row of each person, as SQL literals by column.
     rows: BTreeMap<&'static str, BTreeMap<String, String>>,
-    /// How many rows each person has.
+    /// Whether a row is anybody's.
+    pub(crate) owned: bool,
+    /// How many rows each person has. Where no row is anybody's, all are counted as the first person's.
     counts: BTreeMap<&'static str, u64>,
 }
 
@@ -68,13 +70,12 @@ impl Relation {
                 key: row.get("key"),
                 unique_columns: row.get::<Vec<String>, _>("unique_columns").into_iter().collect(),
                 columns,
+                owned: intent.person.is_some(),
                 rows: BTreeMap::new(),
                 counts: BTreeMap::new(),
             };
             for person in [A, B] {
-                relation
-                    .read_rows(superuser, person, intent.person.is_some())
-                    .await?;
+                relation.read_rows(superuser, person).await?;
             }
             relations.push(relation);
         }
@@ -107,6 +108,7 @@ impl Relation {
             let value = &row[column];
             let fresh = match value.rsplit_once("::") {
                 Some((_, "uuid")) => "gen_random_uuid()".to_owned(),
+                Some((_, "bytea")) => "sha256(gen_random_uuid()::text::bytea)".to_owned(),
                 Some((_, "text")) => format!("'fresh' || {value}"),
                 _ => format!("1000000 + {value}"),
             };
@@ -125,17 +127,12 @@ impl Relation {
         column != self.person && !self.unique_columns.contains(column)
     }
 
-    async fn read_rows(
-        &mut self,
-        superuser: &mut PgConnection,
-        person: &'static str,
-        owned: bool,
-    ) -> Result<()> {
+    async fn read_rows(&mut self, superuser: &mut PgConnection, person: &'static str) -> Result<()> {
         let literals = self.columns.iter().map(|column| {
             // The type's name goes along: an untyped literal is not what `||` and `+` take.
             format!(r#"quote_nullable("{column}"::text) || '::' || pg_typeof("{column}")::text"#)
         });
-        let of = if owned {
+        let of = if self.owned {
             format!(r#"WHERE "{}"::text = '{person}'"#, self.person)
         } else {
             String::new()
@@ -153,7 +150,8 @@ impl Relation {
             "{} has no row of {person}: nothing that is tried on it means anything",
             self.name
         );
-        self.counts.insert(person, rows.len() as u64);
+        let count = if self.owned || person == A { rows.len() } else { 0 };
+        self.counts.insert(person, count as u64);
         self.rows.insert(
             person,
             self.columns.iter().cloned().zip(rows[0].clone()).collect(),

@@ -69,6 +69,10 @@ fn everything_that_is_wrong_is_reported_at_once_and_no_secret_is_shown() {
         ("SECRET_KEY", "canary-secret"),
         ("LOG_FORMAT", "xml"),
         ("LOG_FILTER", "canary=loud"),
+        (
+            "TRUSTED_ISSUERS",
+            "https://abc.example/auth/v1=hs256:canary-secret",
+        ),
         ("MESSAGE_KEYS", "k1:canary-secret"),
         ("IDENTITY_URL", "http://localhost:1"),
     ];

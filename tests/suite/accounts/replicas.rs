@@ -1,0 +1,97 @@
+//! Two replicas of identity have one limit between them.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use haven_proto::identity::v1::SignInRequest;
+use haven_testkit::{
+    Client, Stack, binaries::Binaries, environment::Listeners, port::Port, random, service::Service,
+};
+
+use crate::status::reason;
+
+/// Sixty at once, and then ten a second.
+const LIMITS: &str = "network=60/6s,email=off,service=off";
+const BURST: f64 = 60.0;
+const PER_SECOND: f64 = 10.0;
+
+/// How long calls are counted: more than the limit's own time, after which all of it could have been let through again.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Another identity beside the stack's own, on other ports.
+async fn replica(stack: &Stack, ports: &[Port; 3]) -> Service {
+    let [api, health, metrics] = [0, 1, 2].map(|i| ports[i].number());
+    let mut variables = stack.identity.variables.clone();
+    for (name, port) in [
+        ("API_ADDR", api),
+        ("HEALTH_ADDR", health),
+        ("METRICS_ADDR", metrics),
+    ] {
+        variables.insert(name.to_owned(), format!("127.0.0.1:{port}"));
+    }
+    let listeners = Listeners { api, health, metrics };
+    let binaries = Binaries::build().unwrap();
+    let log = stack.identity.log().with_file_name("replica.log");
+    let mut replica = Service::new("identity", binaries.of("identity"), listeners, variables, &log);
+    replica.start().await.unwrap();
+    replica
+}
+
+/// Whether a sign-in was let through, only to find that nobody has that address.
+async fn admitted(client: &Client) -> bool {
+    let request = SignInRequest {
+        email: format!("person-{}@example.org", random::uuid()),
+        password: "Correct-Horse-7-Battery".to_owned(),
+        request_id: random::uuid().to_string(),
+    };
+    let status = client.session().sign_in(request).await.unwrap_err();
+    match reason(&status).as_str() {
+        "CREDENTIALS_INVALID" => true,
+        "RATE_LIMITED" => false,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn two_replicas_let_through_what_one_would() {
+    let limited = Stack::builder().variable("identity", "SIGN_IN_LIMITS", LIMITS);
+    let stack = limited.start().await.unwrap();
+    let ports = [(); 3].map(|()| Port::reserve().unwrap());
+    let replica = replica(&stack, &ports).await;
+    let one = stack.anonymous().unwrap();
+    let other = Client::new(&stack.certificates, None, replica.listeners, stack.data.listeners).unwrap();
+
+    let count = [AtomicU32::new(0), AtomicU32::new(0)];
+    let begin = Instant::now();
+    let callers = (0..8).map(|i| {
+        let (client, count) = ([&one, &other][i % 2], &count[i % 2]);
+        async move {
+            while begin.elapsed() < WINDOW {
+                if admitted(client).await {
+                    count.fetch_add(1, Relaxed);
+                } else {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    });
+    join_all(callers).await;
+    let expected = BURST + PER_SECOND * begin.elapsed().as_secs_f64();
+    let counts = count.map(|count| f64::from(count.into_inner()));
+    let admitted: f64 = counts.iter().sum();
+    eprintln!(
+        "{counts:?} admitted of {expected:.1} configured: {:.3}",
+        admitted / expected
+    );
+    assert!(
+        (admitted / expected - 1.0).abs() <= 0.05,
+        "{counts:?} of {expected}"
+    );
+    assert!(
+        counts.iter().all(|count| *count > 0.0),
+        "both were asked: {counts:?}"
+    );
+}

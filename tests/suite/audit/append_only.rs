@@ -1,0 +1,79 @@
+//! Nobody who runs Haven can take back what is in the log.
+
+use haven_testkit::{Stack, secrets::LOGINS, secrets::SUPERUSER};
+use sqlx::AssertSqlSafe;
+
+use super::person_with_events;
+
+/// The roles that are no logins, beside the owner's, who migrates.
+const GROUPS: [&str; 6] = [
+    "identity_anon",
+    "identity_user",
+    "identity_service",
+    "data_anon",
+    "data_user",
+    "data_service",
+];
+
+#[tokio::test]
+async fn no_role_may_write_the_tables() {
+    let stack = Stack::start().await.unwrap();
+    let mut superuser = stack.database.connect(SUPERUSER).await.unwrap();
+    // Who migrates owns the tables. Row Level Security is forced on them, and lets their functions append and trim.
+    let migrates = ["identity_owner", "data_owner"];
+    let roles: Vec<_> = LOGINS
+        .iter()
+        .chain(&GROUPS)
+        .filter(|role| !migrates.contains(role))
+        .map(|role| (*role).to_owned())
+        .collect();
+    let allowed: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT role, relation, privilege
+         FROM unnest($1::text[]) AS role,
+             unnest(ARRAY['identity.security_audit_log', 'identity.audit_chains']) AS relation,
+             unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER', 'REFERENCES']) AS privilege
+         WHERE has_table_privilege(role, relation, privilege)
+             OR privilege IN ('INSERT', 'UPDATE', 'REFERENCES')
+                 AND has_any_column_privilege(role, relation, privilege)",
+    )
+    .bind(roles)
+    .fetch_all(&mut superuser)
+    .await
+    .unwrap();
+    assert!(allowed.is_empty(), "{allowed:?}");
+}
+
+#[tokio::test]
+async fn whoever_tries_is_refused() {
+    let stack = Stack::start().await.unwrap();
+    let person = person_with_events(&stack).await;
+    for (login, role) in [
+        ("identity_app", "identity_anon"),
+        ("identity_app", "identity_user"),
+        ("identity_worker", "identity_service"),
+    ] {
+        let mut connection = stack.database.connect(login).await.unwrap();
+        let claims = format!(r#"{{"sub":"{}"}}"#, person.id);
+        for statement in [
+            "UPDATE identity.security_audit_log SET refused = NOT refused",
+            "DELETE FROM identity.security_audit_log",
+            "TRUNCATE identity.security_audit_log CASCADE",
+            "INSERT INTO identity.security_audit_log SELECT * FROM identity.security_audit_log",
+            "UPDATE identity.audit_chains SET last_number = 0",
+            "DELETE FROM identity.audit_chains",
+        ] {
+            // Saying that one trims opens nothing to anybody but the owner's function.
+            let sql = format!(
+                "BEGIN; SELECT set_config('request.jwt.claims', '{claims}', true),
+                     set_config('identity.trimming', 'on', true); SET LOCAL ROLE {role}; {statement}"
+            );
+            let error = sqlx::raw_sql(AssertSqlSafe(sql))
+                .execute(&mut connection)
+                .await
+                .unwrap_err();
+            let code = error.as_database_error().and_then(|error| error.code());
+            assert_eq!(code.as_deref(), Some("42501"), "{role}: {statement}: {error}");
+            sqlx::raw_sql("ROLLBACK").execute(&mut connection).await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The old end of the log goes after the retention time, and what is left still verifies.
+
+use haven_testkit::Stack;
+
+use super::{as_service, events, make_event, person_with_events, verify};
+use crate::{eventually::eventually, metrics::Metrics, sql::execute};
+
+#[tokio::test]
+async fn a_trimmed_chain_still_verifies() {
+    let stack = Stack::start().await.unwrap();
+    let (ada, bob) = (person_with_events(&stack).await, person_with_events(&stack).await);
+    let client = stack.user(&ada).unwrap();
+    let numbers = async || {
+        let events = events(&client).await;
+        events.iter().map(|event| event.number).collect::<Vec<_>>()
+    };
+    let up_to = |number: i64| {
+        format!(
+            "identity.trim_audit_log(occurred_at + interval '1 microsecond', 100) FROM identity.security_audit_log
+                 WHERE user_id = '{}' AND number = {number}",
+            ada.id
+        )
+    };
+    // Nothing is older than the oldest event.
+    as_service(&stack.database, "identity.trim_audit_log('2000-01-01', 100)").await;
+    assert_eq!(numbers().await, [5, 4, 3, 2, 1]);
+    as_service(&stack.database, &up_to(2)).await;
+    assert_eq!(numbers().await, [5, 4, 3]);
+    let verdict = verify(&stack);
+    assert_eq!(verdict.code, 0, "{:?}", verdict.broken);
+    assert_eq!(verdict.summary, "2 chains, 8 whole events, 0 broken chains");
+
+    as_service(&stack.database, &up_to(5)).await;
+    assert_eq!(numbers().await, [0; 0]);
+    assert_eq!(verify(&stack).code, 0);
+    make_event(&client).await;
+    assert_eq!(numbers().await, [6], "the numbers go on");
+    assert_eq!(verify(&stack).code, 0);
+
+    let attack = format!(
+        "UPDATE identity.audit_chains SET trimmed_digest = sha256('x') WHERE user_id = '{}'",
+        ada.id
+    );
+    execute(&stack.database, &attack).await;
+    let verdict = verify(&stack);
+    assert_eq!((verdict.code, verdict.broken.len()), (1, 1));
+    assert!(verdict.broken[0].starts_with(&format!("{}: event 6", ada.id)));
+    drop(bob);
+}
+
+#[tokio::test]
+async fn the_service_trims_by_itself() {
+    let mut stack = Stack::builder()
+        .variable("identity", "AUDIT_RETENTION_DAYS", "30")
+        .start()
+        .await
+        .unwrap();
+    let person = stack.person().await.unwrap();
+    stack.identity.stop();
+    // A log that began long ago.
+    let begin = format!(
+        "BEGIN; DELETE FROM identity.security_audit_log; DELETE FROM identity.audit_chains;
+         SET LOCAL ROLE identity_user;
+         SELECT set_config('request.jwt.claims', '{{\"sub\":\"{}\"}}', true);
+         SELECT identity.append_audit_event('sign_in', false, NULL, NULL, NULL, now() - (35 - n) * interval '1 day')
+             FROM generate_series(1, 10) AS n;
+         COMMIT",
+        person.id
+    );
+    execute(&stack.database, &begin).await;
+    stack.identity.start().await.unwrap();
+    let client = stack.user(&person).unwrap();
+    // Those of 34, 33, 32, 31 and 30 days ago.
+    eventually("the old events are gone", async || {
+        events(&client).await.last().map(|event| event.number) == Some(6)
+    })
+    .await;
+    assert_eq!(events(&client).await.len(), 5);
+    let verdict = verify(&stack);
+    assert_eq!(verdict.code, 0, "{:?}", verdict.broken);
+    let page = Metrics::read(stack.identity.listeners.metrics).await;
+    let trimmed = [("table", "security_audit_log")];
+    assert_eq!(
+        page.sum("haven_swept_rows_total", &trimmed),
+        Some(5.0),
+        "{}",
+        page.page
+    );
+}

@@ -1,0 +1,132 @@
+//! More sign-ins at once than there are cores for: some are let in, the others turned away, and nobody else notices.
+
+use std::{
+    cell::Cell,
+    fs,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use haven_proto::identity::v1::{GetAccountRequest, SignInRequest};
+use haven_testkit::{Client, Person, Stack, random};
+use tokio::time::{interval, sleep};
+use tonic::{Code, Request};
+
+use super::retryable;
+
+/// How many sign-ins come at once, and how long each may take.
+const SIGN_INS: usize = 500;
+const DEADLINE: Duration = Duration::from_secs(2);
+/// What becomes of one that was let in and was not done in time.
+const LATE: &str = "late";
+/// On how many connections they come.
+const CONNECTIONS: usize = 10;
+/// What five hundred calls take, in KiB: their buffers and futures, in a build that is not optimised. It is far less than
+/// what three hashes take; those that can run at once have their memory already.
+const CALLS_KIB: u64 = 48 * 1024;
+
+#[tokio::test]
+async fn a_flood_of_sign_ins_is_let_in_as_far_as_it_can_be_and_disturbs_nobody_else() {
+    let stack = Stack::start().await.unwrap();
+    let people = join_all((0..CONNECTIONS).map(|_| stack.person())).await;
+    let people: Vec<Person> = people.into_iter().map(Result::unwrap).collect();
+    let other = stack.user(&people[0]).unwrap();
+    let pid = stack.identity.pid().unwrap();
+    let before = resident_kib(pid);
+
+    let clients: Vec<Client> = people.iter().map(|_| stack.anonymous().unwrap()).collect();
+    let flood = join_all((0..SIGN_INS).map(|number| {
+        let number = number % CONNECTIONS;
+        sign_in(&clients[number], &people[number])
+    }));
+    let (peak, reads, slowest) = (Cell::new(0), Cell::new(0), Cell::new(Duration::ZERO));
+    let watch = async {
+        let mut ticks = interval(Duration::from_millis(5));
+        loop {
+            ticks.tick().await;
+            peak.set(resident_kib(pid).max(peak.get()));
+        }
+    };
+    let read = async {
+        loop {
+            let began = Instant::now();
+            let mut request = Request::new(GetAccountRequest::default());
+            request.set_timeout(DEADLINE);
+            let answer = other.account().get_account(request).await;
+            answer.unwrap_or_else(|status| panic!("GetAccount meanwhile: {status:?}"));
+            slowest.set(slowest.get().max(began.elapsed()));
+            reads.set(reads.get() + 1);
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let outcomes = tokio::select! {
+        outcomes = flood => outcomes,
+        () = watch => unreachable!("it watches for ever"),
+        () = read => unreachable!("it reads for ever"),
+    };
+    let (peak, reads, slowest) = (peak.get(), reads.get(), slowest.get());
+
+    let count = |kind: &str| outcomes.iter().filter(|(outcome, _)| outcome == kind).count();
+    let (let_in, late) = (count("OK"), count(LATE));
+    let refused: Vec<_> = outcomes
+        .iter()
+        .filter(|(outcome, _)| outcome != "OK" && outcome != LATE)
+        .collect();
+    let mut waited: Vec<Duration> = refused.iter().map(|(_, took)| *took).collect();
+    waited.sort_unstable();
+    eprintln!(
+        "{let_in} let in, {late} late, {} refused, half of them within {:?}; {reads} GetAccounts meanwhile, the slowest in {slowest:?}; \
+         {before} KiB before, {peak} KiB at most",
+        refused.len(),
+        waited.get(waited.len() / 2),
+    );
+    for (reason, took) in &refused {
+        assert_eq!(reason, "OVERLOADED");
+        assert!(
+            *took < DEADLINE,
+            "refused after {took:?}, when nobody waits any more"
+        );
+    }
+    assert!(let_in > 0, "nobody got in");
+    // Whoever was let in is mostly done in time: what is kept for the rest of a call is enough of it.
+    assert!(
+        late * 10 <= let_in,
+        "{let_in} were let in and done, {late} were not done in time"
+    );
+    assert!(!refused.is_empty(), "that was no flood");
+    assert!(
+        waited[waited.len() / 2] < DEADLINE / 2,
+        "refused slowly: {:?}",
+        waited[waited.len() / 2]
+    );
+    assert!(reads >= 5, "the others had {reads} answers");
+    assert!(
+        peak <= before + CALLS_KIB,
+        "{before} KiB before, {peak} KiB at most"
+    );
+}
+
+/// What came of it, and how long that took.
+async fn sign_in(client: &Client, person: &Person) -> (String, Duration) {
+    let mut request = Request::new(SignInRequest {
+        email: person.email.clone(),
+        password: person.password.clone(),
+        request_id: random::uuid().to_string(),
+    });
+    request.set_timeout(DEADLINE);
+    let began = Instant::now();
+    let outcome = match client.session().sign_in(request).await {
+        Ok(_) => "OK".to_owned(),
+        // The client's own clock, or the server's: whichever is first.
+        Err(status) if matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded) => LATE.to_owned(),
+        Err(status) => retryable(&status),
+    };
+    (outcome, began.elapsed())
+}
+
+/// What is in memory of a process.
+fn resident_kib(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}

@@ -1,0 +1,4 @@
+//! Passwords: their policy, and changing one.
+
+mod change;
+mod policy;

@@ -1,0 +1,91 @@
+//! Sessions: beginning, refreshing, listing and ending them, and the keys that sign their tokens.
+
+mod ended;
+mod ending;
+mod external;
+mod guessing;
+mod listing;
+mod refreshing;
+mod reuse;
+mod rotation;
+mod same_cost;
+mod transactions;
+
+use std::time::Duration;
+
+use haven_proto::{
+    data::v1::ListMessagesRequest,
+    identity::v1::{
+        ListSessionsRequest, RefreshSessionRequest, RefreshSessionResponse, Session, SignInRequest,
+        SignInResponse,
+    },
+};
+use haven_testkit::{Client, Person, Stack, random};
+use tonic::{Request, Status};
+
+use crate::{sql::scalar, status::reason};
+
+fn credentials(email: &str, password: &str) -> SignInRequest {
+    SignInRequest {
+        email: email.to_owned(),
+        password: password.to_owned(),
+        request_id: random::uuid().to_string(),
+    }
+}
+
+async fn sign_in(client: &Client, request: SignInRequest) -> Result<SignInResponse, Status> {
+    Ok(client.session().sign_in(request).await?.into_inner())
+}
+
+/// A try with a wrong password: what it is answered.
+async fn guess(client: &Client, email: &str) -> Status {
+    let request = credentials(email, "Another-Horse-8-Battery");
+    sign_in(client, request).await.unwrap_err()
+}
+
+/// With a deadline that a crowd does not reach on a busy machine.
+async fn refresh(client: &Client, token: &str) -> Result<RefreshSessionResponse, Status> {
+    let mut request = Request::new(RefreshSessionRequest {
+        refresh_token: token.to_owned(),
+    });
+    request.set_timeout(Duration::from_secs(60));
+    Ok(client.session().refresh_session(request).await?.into_inner())
+}
+
+/// A page of the sessions of whoever has `token`.
+async fn sessions(stack: &Stack, token: &str) -> Result<Vec<Session>, Status> {
+    let client = stack.anonymous().unwrap().with_token(token).unwrap();
+    let list = ListSessionsRequest::default();
+    Ok(client.session().list_sessions(list).await?.into_inner().sessions)
+}
+
+/// What data says to `token`.
+async fn read(stack: &Stack, token: &str) -> Result<(), Status> {
+    let client = stack.anonymous().unwrap().with_token(token).unwrap();
+    let list = ListMessagesRequest::default();
+    client.conversation().list_messages(list).await.map(drop)
+}
+
+/// Another session of the same person.
+async fn another(stack: &Stack, person: &Person) -> Person {
+    let nobody = stack.anonymous().unwrap();
+    nobody.sign_in(&person.email, &person.password).await.unwrap()
+}
+
+/// The audit log without sign-ups, each event with its session: `1` for the first one that there was, and so on.
+async fn audit_log(stack: &Stack) -> String {
+    scalar(
+        &stack.database,
+        "SELECT coalesce(string_agg(concat_ws(' ', event, CASE WHEN refused THEN 'refused' END, place), ', '
+            ORDER BY user_id, number), '')
+        FROM identity.security_audit_log
+            LEFT JOIN (SELECT id, row_number() OVER (ORDER BY id) AS place FROM identity.sessions) AS session
+                ON session_id = id
+        WHERE event <> 'sign_up'",
+    )
+    .await
+}
+
+fn refused<T: std::fmt::Debug>(answer: Result<T, Status>) -> String {
+    reason(&answer.unwrap_err())
+}

@@ -1,0 +1,125 @@
+//! Three issuers that are not ours, as projects on Supabase have them: one with a shared secret, two with public keys.
+
+use std::fs;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use haven_testkit::Stack;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use rcgen::{KeyPair, PublicKeyData};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// Signs with a secret.
+pub(super) const SHARED: &str = "https://old.example/auth/v1";
+/// Signs with a key on P-256, called `k1`.
+pub(super) const PUBLIC: &str = "https://abc.example/auth/v1";
+/// Signed once, with RSA.
+pub(super) const RSA: &str = "https://rsa.example/auth/v1";
+
+/// As the dashboard shows it: text, of which every octet counts.
+pub(super) const SECRET: &str = "super-secret-jwt-token-with-at-least-32-characters";
+
+/// A public key, made with OpenSSL, and a token that its private half, which is gone, signed: valid until 2100.
+pub(super) const RSA_JWKS: &str = include_str!("rsa.jwks.json");
+const RSA_TOKEN: &str = include_str!("rsa.token");
+
+/// Whose the token is.
+pub(super) const RSA_SUB: Uuid = Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8057);
+
+/// The issuers, and the files that data reads their keys from.
+pub(super) struct Issuers {
+    public: KeyPair,
+    directory: TempDir,
+}
+
+impl Issuers {
+    pub(super) fn new() -> Self {
+        let issuers = Self {
+            public: KeyPair::generate().unwrap(),
+            directory: tempfile::tempdir().unwrap(),
+        };
+        let files = [
+            ("secret", format!("{SECRET}\n")),
+            ("public.json", issuers.public_jwks()),
+            ("rsa.json", RSA_JWKS.to_owned()),
+        ];
+        for (name, content) in files {
+            fs::write(issuers.directory.path().join(name), content).unwrap();
+        }
+        issuers
+    }
+
+    /// A data that trusts them, and no identity: nobody has to ask it about their tokens.
+    pub(super) async fn stack(&self) -> Stack {
+        let stack = Stack::builder().variable("data", "TRUSTED_ISSUERS", self.setting());
+        stack.without("identity").start().await.unwrap()
+    }
+
+    pub(super) fn setting(&self) -> String {
+        let file = |name| self.directory.path().join(name).display().to_string();
+        let (secret, public, rsa) = (file("secret"), file("public.json"), file("rsa.json"));
+        format!("{SHARED}=hs256:{secret},{PUBLIC}=jwks:{public},{RSA}=jwks:{rsa}")
+    }
+
+    /// An uncompressed point: 4, then two coordinates.
+    pub(super) fn point(&self) -> &[u8] {
+        self.public.der_bytes()
+    }
+
+    pub(super) fn public_pem(&self) -> String {
+        self.public.public_key_pem()
+    }
+
+    fn public_jwks(&self) -> String {
+        let [x, y] = [1..33, 33..65].map(|range| URL_SAFE_NO_PAD.encode(&self.point()[range]));
+        let signs = json!({
+            "kty": "EC", "crv": "P-256", "kid": "k1", "alg": "ES256", "use": "sig", "key_ops": ["verify"], "ext": true,
+            "x": x, "y": y,
+        });
+        let other = json!({"kty": "oct", "kid": "k2", "k": "c2VjcmV0"});
+        json!({"keys": [other, signs]}).to_string()
+    }
+
+    pub(super) fn es256(&self, kid: Option<&str>, claims: &Value) -> String {
+        let key = EncodingKey::from_ec_pem(self.public.serialize_pem().as_bytes()).unwrap();
+        encode(&header(Algorithm::ES256, kid), claims, &key).unwrap()
+    }
+}
+
+pub(super) fn hs256(kid: Option<&str>, secret: &[u8], claims: &Value) -> String {
+    encode(
+        &header(Algorithm::HS256, kid),
+        claims,
+        &EncodingKey::from_secret(secret),
+    )
+    .unwrap()
+}
+
+pub(super) fn rsa_token() -> &'static str {
+    RSA_TOKEN.trim()
+}
+
+/// What Supabase says of a person.
+pub(super) fn claims(issuer: &str, sub: Uuid) -> Value {
+    let now = chrono::Utc::now().timestamp();
+    json!({
+        "iss": issuer, "aud": "authenticated", "sub": sub, "role": "authenticated",
+        "iat": now, "exp": now + 3600, "session_id": Uuid::from_u128(7),
+        "email": "ada@example.org", "phone": "", "is_anonymous": false,
+        "app_metadata": {"provider": "email", "providers": ["email"]}, "user_metadata": {},
+        "aal": "aal1", "amr": [{"method": "password", "timestamp": now}],
+    })
+}
+
+pub(super) fn with(mut claims: Value, name: &str, value: Value) -> Value {
+    claims[name] = value;
+    claims
+}
+
+fn header(algorithm: Algorithm, kid: Option<&str>) -> Header {
+    Header {
+        kid: kid.map(str::to_owned),
+        ..Header::new(algorithm)
+    }
+}

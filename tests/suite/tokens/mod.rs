@@ -1,0 +1,39 @@
+//! Access tokens in data: those of other issuers, those of ended sessions, and those of people who were erased.
+
+mod ended;
+mod erased;
+mod issuers;
+mod others;
+mod refused;
+
+use haven_proto::data::v1::{AppendMessageRequest, Message, ProvisionUserRequest, SenderType};
+use haven_testkit::{Client, Stack, random};
+use tonic::Status;
+use uuid::Uuid;
+
+/// Appends a message with `token`.
+async fn append(stack: &Stack, token: &str) -> Result<Message, Status> {
+    let client = stack.anonymous().unwrap().with_token(token).unwrap();
+    append_as(&client).await
+}
+
+async fn append_as(client: &Client) -> Result<Message, Status> {
+    let request = AppendMessageRequest {
+        sender_type: SenderType::User.into(),
+        text: "hello".into(),
+        message_id: String::new(),
+        request_id: random::uuid().to_string(),
+    };
+    let answer = client.conversation().append_message(request).await?;
+    Ok(answer.into_inner().message.unwrap())
+}
+
+/// Makes `person` known to data, as the service `backend`.
+async fn provision(stack: &Stack, person: Uuid) -> Result<(), Status> {
+    let request = ProvisionUserRequest {
+        user_id: person.to_string(),
+        request_id: random::uuid().to_string(),
+    };
+    let backend = stack.service("backend").unwrap();
+    backend.person().provision_user(request).await.map(drop)
+}
