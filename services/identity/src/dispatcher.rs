@@ -4,6 +4,7 @@
 //! that did not deliver, the loop does.
 
 mod data;
+mod delivered;
 
 use std::time::Duration;
 
@@ -24,7 +25,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
 use tracing::Instrument;
 
-use self::data::{Answer, Data};
+use self::{
+    data::{Answer, Data},
+    delivered::Delivered,
+};
 use crate::{
     domain::{
         erasure::Receipt,
@@ -46,6 +50,7 @@ const RESERVE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub struct Dispatcher {
     outbox: Outbox,
+    delivered: Delivered,
     data: Data,
     clock: Clock,
     entropy: Entropy,
@@ -91,22 +96,27 @@ impl Round {
 // === impl Dispatcher ===
 
 impl Dispatcher {
-    /// Delivers what is in `outbox` to `data`. Deliveries that nobody waits for any more end in `tasks`.
+    /// Delivers what is in `outbox` to `data`, in `tasks`, until `stop` says so. Deliveries that nobody waits for any more
+    /// end there, too.
     #[must_use]
-    pub fn new(
+    pub fn start(
         outbox: Outbox,
         data: PersonServiceClient<Channel>,
         clock: Clock,
         entropy: Entropy,
         tasks: TaskTracker,
+        stop: CancellationToken,
     ) -> Self {
-        Self {
+        let dispatcher = Self {
+            delivered: Delivered::start(outbox.clone(), &tasks, stop.clone()),
             outbox,
             data: Data::new(data, clock.clone()),
             clock,
             entropy,
             tasks,
-        }
+        };
+        dispatcher.tasks.spawn(dispatcher.clone().run(stop));
+        dispatcher
     }
 
     /// Begins to deliver a message that was just written, and waits until data has it, but for no longer than the caller
@@ -136,7 +146,7 @@ impl Dispatcher {
     }
 
     /// Delivers what is due, until `stop` says so.
-    pub async fn run(self, stop: CancellationToken) {
+    async fn run(self, stop: CancellationToken) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut outage = None;
@@ -178,7 +188,10 @@ impl Dispatcher {
         metrics::counter!("haven_outbox_deliveries_total", "outcome" => name).increment(1);
         let mut receipt = None;
         let settled = match outcome {
-            Ok(Answer::Settled) => self.outbox.delivered(message).await,
+            Ok(Answer::Settled) => {
+                self.delivered.drop(*message).await;
+                Ok(())
+            }
             Ok(Answer::Erased(erased)) => {
                 let kept = self.outbox.erased(message, &erased).await;
                 receipt = kept.is_ok().then_some(erased);

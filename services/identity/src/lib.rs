@@ -96,14 +96,14 @@ impl Application for Identity {
         let hasher = Hasher::new(config.peppers, parts.entropy.clone()).map_err(|error| error.to_string())?;
         let data = channel(&config.data_url, Arc::clone(&parts.tls))
             .map_err(|error| format!("DATA_URL: {error}"))?;
-        let dispatcher = Dispatcher::new(
+        let dispatcher = Dispatcher::start(
             Outbox::new(Arc::clone(&parts.database)),
             PersonServiceClient::new(data),
             parts.clock.clone(),
             parts.entropy.clone(),
             parts.tasks.clone(),
+            parts.stop.clone(),
         );
-        parts.tasks.spawn(dispatcher.clone().run(parts.stop.clone()));
         let sessions = Sessions::new(Arc::clone(&parts.database));
         parts.tasks.spawn(ended::keep(
             Arc::clone(&parts.ended),

@@ -14,13 +14,12 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::{
-    audit,
     limit::{self, LimitError},
     request::RequestKey,
 };
 use crate::domain::{
     account::{NewAccount, PasswordHash},
-    audit::{AuditEventType, NewAuditEvent, Origin},
+    audit::{AuditEventType, Origin},
     outbox::{LEASE, Message},
     rate_limit::Quota,
 };
@@ -88,7 +87,8 @@ impl Accounts {
     /// Stores an account, its consents, the request that made it, what data has to be told, and the first event of its
     /// log: all of it or nothing. The message is the caller's to deliver until its lease ends.
     ///
-    /// Two statements, so four round trips with begin and commit. No CTE returns a row, because nobody may read one.
+    /// One statement, so three round trips with begin and commit. No CTE returns a column, because nobody may read one; the
+    /// account's says only that it is there, which the event waits for.
     ///
     /// # Errors
     ///
@@ -118,6 +118,7 @@ impl Accounts {
             WITH account AS (
                 INSERT INTO identity.users (id, email, email_canonical, password_hash, goals, created_at, updated_at)
                 VALUES ($1, $2, $3, $4, $5, $6, $6)
+                RETURNING 1
             ), agreed AS (
                 INSERT INTO identity.consents (user_id, id, document, document_version, granted_at)
                 SELECT $1, id, document, document_version, $6
@@ -125,9 +126,11 @@ impl Accounts {
             ), answered AS (
                 INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
                 VALUES ($1, $10, 'SignUp', $11, $12, $6)
+            ), told AS (
+                INSERT INTO identity.outbox (user_id, id, kind, attempts, next_attempt_at, created_at)
+                VALUES ($1, $13, 'provision_user', $14, $15, $6)
             )
-            INSERT INTO identity.outbox (user_id, id, kind, attempts, next_attempt_at, created_at)
-            VALUES ($1, $13, 'provision_user', $14, $15, $6)"#,
+            SELECT identity.append_audit_event($16, false, $17, NULL, $18, $6) AS "appended: ()" FROM account"#,
             account.id.as_uuid(),
             account.email.entered(),
             account.email.canonical(),
@@ -143,18 +146,13 @@ impl Accounts {
             message.id,
             message.attempts,
             account.created_at + LEASE,
+            AuditEventType::SignUp.name(),
+            origin.service.as_deref(),
+            origin.network_mac.as_ref().map(|mac| mac.as_slice()),
         )
         .execute(&mut tx)
         .await
         .map_err(DbError::from)?;
-        let event = NewAuditEvent {
-            event: AuditEventType::SignUp,
-            refused: false,
-            origin,
-            session_id: None,
-            at: account.created_at,
-        };
-        audit::append(&mut tx, &event).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -11,6 +11,8 @@ use haven_platform::{
 };
 use sqlx::types::Json;
 
+use uuid::Uuid;
+
 use crate::domain::{
     erasure::Receipt,
     outbox::{ERASE_LEASE, LEASE, Message, MessageKind},
@@ -89,20 +91,27 @@ impl Outbox {
         Ok(Due { messages, oldest })
     }
 
-    /// Drops a message that was delivered and has no receipt.
+    /// Drops messages that were delivered and have no receipt.
     ///
     /// # Errors
     ///
-    /// When the database fails. The message is delivered once more then, which changes nothing.
-    pub async fn delivered(&self, message: &Message) -> Result<(), DbError> {
+    /// When the database fails. The messages are delivered once more then, which changes nothing.
+    pub async fn delivered(&self, messages: &[Message]) -> Result<(), DbError> {
+        let people: Vec<Uuid> = messages
+            .iter()
+            .map(|message| *message.user_id.as_uuid())
+            .collect();
+        let ids: Vec<Uuid> = messages.iter().map(|message| message.id).collect();
         let mut tx = self
             .database
             .begin("Outbox.delivered", Context::Service, Deadline::after(TIMEOUT))
             .await?;
         sqlx::query!(
-            "/* Outbox.delivered */ DELETE FROM identity.outbox WHERE user_id = $1 AND id = $2",
-            message.user_id.as_uuid(),
-            message.id,
+            r#"/* Outbox.delivered */
+            DELETE FROM identity.outbox AS message USING unnest($1::uuid[], $2::uuid[]) AS delivered (user_id, id)
+            WHERE message.user_id = delivered.user_id AND message.id = delivered.id"#,
+            &people,
+            &ids,
         )
         .execute(&mut tx)
         .await?;
