@@ -26,7 +26,7 @@ const PASSES: u32 = 2;
 const SECRET: &[u8] = &[7; 32];
 
 /// How many turns each takes.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 /// How long a turn is.
 const TURN: Duration = Duration::from_secs(8);
 /// How many sign-ups are under way at once, on how many connections.

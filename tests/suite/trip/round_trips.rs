@@ -3,6 +3,8 @@
 use haven_proto::data::v1::{AppendMessageRequest, GetMessageRequest, ListMessagesRequest, SenderType};
 use haven_testkit::{Stack, client::sign_up_request, random};
 
+use crate::{eventually::eventually, sql::scalar, status::reason};
+
 /// Every connection of the pool prepares a statement the first time that it sees it, which is one round trip more.
 const WARM: usize = 24;
 
@@ -71,8 +73,44 @@ async fn a_users_call_takes_three_round_trips() {
         nobody.account().sign_up(request).await.unwrap();
         sign_ups.push(stack.round_trips("identity") - before);
     }
-    // Before the hash, one transaction of three for the limits; after it, one of four: the account, and its log.
-    assert_eq!(sign_ups.iter().min(), Some(&7), "{sign_ups:?}");
+    // A transaction of one statement before the hash, for the limits, and one after it: the account, and its log.
+    assert_eq!(sign_ups.iter().min(), Some(&6), "{sign_ups:?}");
+}
+
+#[tokio::test]
+async fn a_decision_about_all_limits_takes_one_round_trip() {
+    let stack = Stack::builder()
+        .counted()
+        .variable("identity", "DATABASE_POOL_SIZE", "1")
+        .variable(
+            "identity",
+            "SIGN_UP_LIMITS",
+            "network=1000/1h,email=1/1h,service=1000/1h",
+        )
+        .start()
+        .await
+        .unwrap();
+    let backend = stack.service("backend").unwrap();
+    let sign_up = async || {
+        let request = sign_up_request("ada@example.org", "Correct-Horse-7-Battery");
+        backend.account().sign_up(request).await
+    };
+    sign_up().await.unwrap();
+    let mut refusals = Vec::new();
+    for _ in 0..4 {
+        let before = stack.round_trips("identity");
+        assert_eq!(reason(&sign_up().await.unwrap_err()), "RATE_LIMITED");
+        // What is rolled back is rolled back after the answer; a connection of its own shows that it was.
+        let idle = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'identity_app' AND state <> 'idle'
+                    AND datname = current_database()";
+        eventually("the transaction is over", async || {
+            scalar::<i64>(&stack.database, idle).await == 0
+        })
+        .await;
+        refusals.push(stack.round_trips("identity") - before);
+    }
+    // Begin, the decision about network, email address and service, and the end of the transaction.
+    assert_eq!(refusals.iter().min(), Some(&3), "{refusals:?}");
 }
 
 /// Behind a pooler in transaction mode the next transaction may be on another connection, so no statement may be kept
