@@ -86,7 +86,7 @@ impl Application for Identity {
         dispatcher::describe_metrics();
         sweeper::describe_metrics();
         let keys: Result<Vec<_>, _> = config.signing_keys.public().map(|key| key.verifying()).collect();
-        parts.keys.replace(keys?);
+        parts.keys.settle(keys?);
         let signer = TokenSigner::new(
             config.signing_keys,
             parts.tokens.issuer.clone(),
@@ -114,7 +114,6 @@ impl Application for Identity {
         let sweeper = Sweeper::new(
             Retention::new(Arc::clone(&parts.database)),
             config.audit_retention,
-            parts.clock.clone(),
             parts.entropy.clone(),
         );
         parts.tasks.spawn(sweeper.run(parts.stop.clone()));

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use haven_platform::{database::DbError, entropy::Entropy, time::Clock};
+use chrono::TimeDelta;
+use haven_platform::{database::DbError, entropy::Entropy};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
@@ -33,18 +33,16 @@ const AUDIT_LOG: &str = "security_audit_log";
 pub struct Sweeper {
     retention: Retention,
     audit_retention: TimeDelta,
-    clock: Clock,
     entropy: Entropy,
 }
 
 impl Sweeper {
     /// Sweeps by `retention`, and keeps audit events for `audit_retention`.
     #[must_use]
-    pub fn new(retention: Retention, audit_retention: TimeDelta, clock: Clock, entropy: Entropy) -> Self {
+    pub fn new(retention: Retention, audit_retention: TimeDelta, entropy: Entropy) -> Self {
         Self {
             retention,
             audit_retention,
-            clock,
             entropy,
         }
     }
@@ -72,8 +70,7 @@ impl Sweeper {
     async fn round(&self, trims: bool) -> Result<(), DbError> {
         while self.sweep().await? {}
         if trims {
-            let before = self.clock.now() - self.audit_retention;
-            while self.trim(before).await? {}
+            while self.trim().await? {}
         }
         Ok(())
     }
@@ -91,8 +88,11 @@ impl Sweeper {
     }
 
     /// Trims the logs of some people. Answers whether there may be more.
-    async fn trim(&self, before: DateTime<Utc>) -> Result<bool, DbError> {
-        let deleted = self.retention.trim_audit_log(before, PEOPLE).await?;
+    async fn trim(&self) -> Result<bool, DbError> {
+        let deleted = self
+            .retention
+            .trim_audit_log(self.audit_retention, PEOPLE)
+            .await?;
         count(AUDIT_LOG.to_owned(), deleted);
         Ok(deleted > 0)
     }

@@ -34,9 +34,8 @@ impl Deadline {
     }
 }
 
-/// The longest timeout that the wire format can carry in eight digits of hours would overflow an [`Instant`] on no
-/// platform that Haven runs on, but a year is more than anybody means.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// A caller may wait for longer, and is answered by then: a place among the calls under way is not for anybody to keep.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Parses the header `grpc-timeout`: up to eight digits and a unit (gRPC over HTTP/2, section "Requests").
 pub(crate) fn parse_grpc_timeout(value: &str) -> Option<Duration> {
@@ -72,7 +71,10 @@ mod tests {
 
     #[test]
     fn a_timeout_is_up_to_eight_digits_and_a_unit() {
-        assert_eq!(parse_grpc_timeout("1H"), Some(Duration::from_secs(3600)));
+        assert_eq!(parse_grpc_timeout("9S"), Some(Duration::from_secs(9)));
+        for long in ["1M", "61S", "1H", "99999999H"] {
+            assert_eq!(parse_grpc_timeout(long), Some(Duration::from_secs(60)), "{long}");
+        }
         assert_eq!(parse_grpc_timeout("250m"), Some(Duration::from_millis(250)));
         assert_eq!(
             parse_grpc_timeout("99999999n"),

@@ -16,7 +16,7 @@ const ROWS: &str = "
         SELECT sha256(('old' || n)::bytea), 7, now() - interval '25 hours' FROM generate_series(1, 3) AS n
         UNION ALL SELECT sha256('new'), 7, now() - interval '23 hours';
     INSERT INTO identity.ended_sessions (id, expires_at)
-        SELECT gen_random_uuid(), now() - interval '1 second' FROM generate_series(1, 2500)
+        SELECT gen_random_uuid(), now() - interval '11 minutes' FROM generate_series(1, 2500)
         UNION ALL SELECT gen_random_uuid(), now() + interval '15 minutes';
     -- Over for a month: ended, or not refreshed. Not yet: ended later, though begun long ago.
     INSERT INTO identity.sessions (user_id, id, issued_at, expires_at, refresh_expires_at, ended_at, end_reason)

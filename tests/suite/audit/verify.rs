@@ -190,7 +190,11 @@ async fn it_holds_while_the_service_goes_on() {
         let person = stack.person().await.unwrap();
         execute(
             &stack.database,
-            &appending(&person, 1500, "clock_timestamp() + n * interval '1 second'"),
+            &appending(
+                &person,
+                1500,
+                "now() - interval '400 days' + n * interval '1 second'",
+            ),
         )
         .await;
         people.push(person);
@@ -204,7 +208,7 @@ async fn it_holds_while_the_service_goes_on() {
                 make_event(client).await;
             }
             // The old end moves at the same time: event by event.
-            let oldest = "identity.trim_audit_log(min(occurred_at) + interval '1 second', 1)
+            let oldest = "identity.trim_audit_log(now() - min(occurred_at) - interval '2 seconds', 1)
                 FROM identity.security_audit_log";
             as_service(&database, oldest).await;
             rounds.set(rounds.get() + 1);

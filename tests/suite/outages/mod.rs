@@ -3,7 +3,6 @@
 mod crowd;
 mod data;
 mod drain;
-mod flood;
 mod identity;
 mod kill;
 mod poison;

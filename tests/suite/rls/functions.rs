@@ -84,6 +84,7 @@ fn argument(kind: &str) -> Result<String> {
         "integer" | "bigint" => "1",
         "bytea" => "\\x0000000000000000000000000000000000000000000000000000000000000000",
         "bytea[]" => "{\"\\\\x0000000000000000000000000000000000000000000000000000000000000000\"}",
+        "interval" => "1000 days",
         "interval[]" => "{1 s}",
         "timestamp with time zone" => "2026-11-22 12:00:00+00",
         _ => anyhow::bail!("which {kind} to call a function with?"),

@@ -46,6 +46,7 @@ const RULES: [(&str, &str); 20] = [
                 'identity.outbox_next_attempt_at_idx', 'identity.outbox_created_at_idx',
                 -- Lists of services, and what belongs to nobody until it is found.
                 'identity.users_created_at_idx', 'identity.users_stage_idx', 'identity.refresh_tokens_token_hash_key',
+                'identity.erasures_service_request_key',
                 -- What is old, for whoever sweeps it.
                 'identity.sessions_issued_at_idx', 'identity.refresh_tokens_expires_at_idx',
                 'identity.requests_created_at_idx', 'identity.security_audit_log_occurred_at_idx')",

@@ -1,7 +1,8 @@
 //! The sessions that were ended, kept as identity lists them: their tokens are refused though they have not expired.
 //!
-//! A token is refused within ten seconds after its session was ended; within forty, when identity does not answer twice
-//! in a row.
+//! They are asked for every ten seconds, so a token is mostly refused within ten seconds after its session was ended, and
+//! within a minute when identity is slow, or does not answer twice in a row. While data cannot reach identity at all, and
+//! people can, it goes on with what it knows: then a token is good until it expires.
 
 use std::{future::pending, sync::Arc, time::Duration};
 

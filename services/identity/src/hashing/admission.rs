@@ -27,6 +27,10 @@ use super::{memory::Memory, pace::Pace};
 const LEAST_RESERVE: Duration = Duration::from_millis(50);
 const MOST_RESERVE: Duration = Duration::from_millis(500);
 
+/// How many may wait. The others are turned away even if their deadline is far: a place in the queue is a place among the
+/// calls under way, which those need as well that hash nothing.
+const MOST_WAITING: usize = 128;
+
 /// The queue for the machine's cores. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Admission(Arc<Queue>);
@@ -89,7 +93,7 @@ impl Admission {
         let remaining = deadline.remaining();
         let reserve = (remaining / 4).clamp(LEAST_RESERVE, MOST_RESERVE);
         let latest_start = deadline.instant().checked_sub(turn + reserve).ok_or(overloaded)?;
-        if remaining < wait + turn + reserve {
+        if place.ahead >= MOST_WAITING || remaining < wait + turn + reserve {
             return Err(overloaded);
         }
         match timeout_at(latest_start, queue.turns.clone().acquire_owned()).await {

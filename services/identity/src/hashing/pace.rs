@@ -11,6 +11,9 @@ const FIRST_ESTIMATE: Duration = Duration::from_millis(25);
 /// Between the end of a turn and the beginning of the next one there is more than this only when nobody was waiting.
 const LONGEST_GAP: Duration = Duration::from_millis(50);
 
+/// No turn is taken for longer than this.
+const LONGEST_TURN: Duration = Duration::from_millis(500);
+
 /// A moving average over the last few turns.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -59,6 +62,9 @@ impl Pace {
             }
             _ => now.saturating_duration_since(began),
         };
+        // A machine that was stopped for a while says nothing about how fast it is, and an estimate that admits nobody is
+        // never put right.
+        let sample = sample.min(state.turn * 4).min(LONGEST_TURN);
         state.turn = (state.turn * 15 + sample) / 16;
         state.handed_over = waited_for.then_some(now);
     }
@@ -85,6 +91,15 @@ mod tests {
         }
         assert!(pace.turn().abs_diff(ms(10)) < ms(1), "{pace:?}");
         assert!(pace.time_for(4).abs_diff(ms(20)) < ms(1));
+    }
+
+    #[test]
+    fn a_machine_that_stood_still_is_not_slow_for_ever() {
+        let (pace, now) = (Pace::new(2), Instant::now());
+        for _ in 0..10 {
+            pace.ended(now, now + Duration::from_secs(3600), true);
+        }
+        assert!(pace.turn() < LONGEST_TURN, "{pace:?}");
     }
 
     #[test]

@@ -71,7 +71,12 @@ impl Passwords {
         deadline: Deadline,
     ) -> Result<Checked, HashingError> {
         self.run(deadline, move |hasher, memory| {
-            let upgraded = match hasher.verify(&password, stored.as_ref(), memory)? {
+            let checked = hasher.verify(&password, stored.as_ref(), memory);
+            if checked.is_err() {
+                // What cannot be checked takes as long as what is wrong.
+                hasher.verify(&password, None, memory)?;
+            }
+            let upgraded = match checked? {
                 Verdict::Wrong => return Ok(Checked::Wrong),
                 Verdict::Right => None,
                 Verdict::RightButOutdated => {

@@ -80,7 +80,8 @@ impl IdentityRpc {
             })
     }
 
-    /// Whose password it is. Without an account the same work is done, so that the time tells nobody who has one.
+    /// Whose password it is. Without an account the same work is done, so that the time tells nobody who has one; only a
+    /// hash that was imported takes a time of its own, until its person signs in.
     async fn prove_sign_in(
         &self,
         call: &Call,

@@ -6,7 +6,7 @@ use crate::{
     domain::{
         audit::Origin,
         email::EmailAddress,
-        rate_limit::{LimitKind, Quota, RateLimits},
+        rate_limit::{LimitKind, Quota, RateLimit, RateLimits},
     },
     store::limit::{LimitError, Limited},
 };
@@ -52,6 +52,22 @@ impl LimitKeys {
             })
         })
         .collect()
+    }
+
+    /// The limit that a person falls under who proves who they are, though they are signed in: as often as one may sign in, so
+    /// that whoever took a token cannot try passwords faster; and the key of the account's wrong passwords.
+    pub(super) fn of_account(&self, limit: Option<RateLimit>, canonical: &str) -> (Vec<Quota>, [u8; 32]) {
+        let kind = LimitKind::Email;
+        let key = || {
+            self.0
+                .mac(&[b"OwnPassword", kind.name().as_bytes(), canonical.as_bytes()])
+        };
+        let quota = limit.map(|limit| Quota {
+            kind,
+            key: key(),
+            limit,
+        });
+        (quota.into_iter().collect(), self.failures(canonical))
     }
 
     /// The key of the wrong passwords of an account, by its canonical address: whether there is one or not.

@@ -18,17 +18,17 @@ impl IdentityRpc {
     ///
     /// # Errors
     ///
-    /// RATE_LIMITED when they have to wait after wrong passwords.
+    /// RATE_LIMITED when they have to wait after wrong passwords, or prove it more often than one may sign in.
     pub(super) async fn proof_of(
         &self,
         call: &Call,
         user: &User,
         request_id: Uuid,
     ) -> Result<Proof, Failure> {
-        let failures = |canonical: &str| self.limit_keys.failures(canonical);
+        let limits = |canonical: &str| self.limit_keys.of_account(self.sign_in_limits.email, canonical);
         let proof = self
             .own_passwords
-            .proof(user.id, request_id, failures, call.deadline);
+            .proof(user.id, request_id, limits, call.deadline);
         Ok(proof.await?)
     }
 

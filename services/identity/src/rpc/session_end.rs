@@ -29,7 +29,8 @@ impl IdentityRpc {
             .user
             .and_then(own_session)
             .ok_or_else(|| Failure::new(Reason::AuthProviderExternal))?;
-        // A session that is not known any more ended long ago.
+        // A session that is not known any more ended long ago, or its account was erased, and nothing is left that its last
+        // token could reach.
         self.end(call, user_id, session_id, EndReason::SignedOut).await?;
         Ok(SignOutResponse {})
     }

@@ -144,7 +144,12 @@ impl Erasures {
         )
         .fetch_all(&mut tx)
         .await
-        .map_err(DbError::from)?;
+        .map_err(|error| match DbError::from(error) {
+            error if error.constraint() == Some("erasures_service_request_key") => {
+                EraseError::RequestIdReused
+            }
+            error => error.into(),
+        })?;
         // A statement of its own: where another call erased the account while ours waited, it sees that.
         let erasure = find_in(&mut tx, person).await?;
         tx.commit().await?;

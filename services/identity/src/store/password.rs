@@ -20,6 +20,7 @@ use crate::domain::{
     account::PasswordHash,
     audit::{AuditEventType, NewAuditEvent, Origin},
     erasure::Erasure,
+    rate_limit::Quota,
 };
 
 /// The passwords of everybody, each reached only as the person whose it is.
@@ -93,8 +94,9 @@ impl OwnPasswords {
         Self { database }
     }
 
-    /// How `person` can prove that the account is theirs, unless they have to wait after wrong passwords. `failures` makes
-    /// the key of those out of the canonical address; `request_id` is the call's.
+    /// How `person` can prove that the account is theirs, unless they are over a limit, or have to wait after wrong
+    /// passwords. `limits` makes the limits, and the key of the wrong passwords, out of the canonical address; `request_id` is
+    /// the call's.
     ///
     /// # Errors
     ///
@@ -103,7 +105,7 @@ impl OwnPasswords {
         &self,
         person: UserId,
         request_id: Uuid,
-        failures: impl FnOnce(&str) -> [u8; 32] + Send,
+        limits: impl FnOnce(&str) -> (Vec<Quota>, [u8; 32]) + Send,
         deadline: Deadline,
     ) -> Result<Proof, LimitError> {
         let mut tx = self
@@ -133,8 +135,8 @@ impl OwnPasswords {
             tx.commit().await?;
             return Ok(Proof::Elsewhere { version: row.version });
         };
-        let failures = failures(&canonical);
-        admit(&mut tx, &[], Some(&failures)).await?;
+        let (quotas, failures) = limits(&canonical);
+        admit(&mut tx, &quotas, Some(&failures)).await?;
         tx.commit().await?;
         let earlier = match (row.method, row.payload_mac, row.answer) {
             (Some(method), Some(payload_mac), Some(answer)) => Some(EarlierRequest {

@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::TimeDelta;
 use haven_platform::{
     database::{Context, Database, DbError},
     deadline::Deadline,
 };
+use sqlx::postgres::types::PgInterval;
 
 /// How long one round may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -58,19 +59,24 @@ impl Retention {
         Ok(swept.collect())
     }
 
-    /// Deletes the audit events from before `before`, of up to `people` people. Answers how many; 0: there are no more.
+    /// Deletes the audit events that are older than `retention`, of up to `people` people. Answers how many; 0: there are no
+    /// more.
     ///
     /// # Errors
     ///
     /// When the database fails. Nothing was deleted then, unless it was the answer that got lost.
-    pub async fn trim_audit_log(&self, before: DateTime<Utc>, people: i32) -> Result<u64, DbError> {
+    pub async fn trim_audit_log(&self, retention: TimeDelta, people: i32) -> Result<u64, DbError> {
         let mut tx = self
             .database
             .begin("Retention.trim", Context::Service, Deadline::after(TIMEOUT))
             .await?;
         let deleted = sqlx::query_scalar!(
             r#"/* Retention.trim */ SELECT identity.trim_audit_log($1, $2) AS "deleted!""#,
-            before,
+            PgInterval {
+                months: 0,
+                days: 0,
+                microseconds: retention.num_microseconds().unwrap_or(i64::MAX),
+            },
             people,
         )
         .fetch_one(&mut tx)

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use haven_platform::{
     call::UserId,
     database::{Context, Database, DbError},
@@ -22,6 +22,10 @@ use crate::domain::{
 
 /// How long the service's own look at what ended may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// By how much the clocks of those who verify tokens may be slow: an ended session is listed for so much longer than its
+/// tokens live.
+const SKEW: TimeDelta = TimeDelta::minutes(5);
 
 /// The sessions of everybody, each reached only as the person whose it is.
 #[derive(Clone, Debug)]
@@ -178,7 +182,7 @@ impl Sessions {
         })
     }
 
-    /// The sessions that ended and of which an access token may still be alive at `now`, from the one after `after`, or
+    /// The sessions that ended and of which an access token may still be alive at `now`, by a clock that is five minutes slow, from the one after `after`, or
     /// from the first: at most `size`.
     ///
     /// # Errors
@@ -200,7 +204,7 @@ impl Sessions {
             "/* ListEndedSessions */
             SELECT id FROM identity.ended_sessions WHERE id > $1 AND expires_at > $2 ORDER BY id LIMIT $3",
             after.unwrap_or(Uuid::nil()),
-            now,
+            now - SKEW,
             size as i64 + 1,
         )
         .fetch_all(&mut tx)
@@ -223,7 +227,7 @@ impl Sessions {
             .await?;
         let ids = sqlx::query_scalar!(
             "/* EndedSessions.load */ SELECT id FROM identity.ended_sessions WHERE expires_at > $1",
-            now,
+            now - SKEW,
         )
         .fetch_all(&mut tx)
         .await?;

@@ -8,7 +8,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
     time::{Instant, timeout_at},
 };
 
@@ -31,7 +31,13 @@ pub struct KeySet {
     replaced: watch::Sender<()>,
     asked: Mutex<Option<Instant>>,
     wanted: Notify,
+    /// Places for those who wait for a key that is not there.
+    places: Semaphore,
 }
+
+/// How many calls wait for keys at once: a token with an unknown key costs nothing to make, and whoever waits has a place
+/// among the calls under way.
+const MOST_WAITING: usize = 16;
 
 /// What looking for a key came to.
 #[derive(Debug)]
@@ -52,7 +58,14 @@ impl KeySet {
             replaced: watch::Sender::new(()),
             asked: Mutex::new(None),
             wanted: Notify::new(),
+            places: Semaphore::new(MOST_WAITING),
         }
+    }
+
+    /// These keys for ever: nobody waits for another one.
+    pub fn settle(&self, keys: impl IntoIterator<Item = VerifyingKey>) {
+        self.replace(keys);
+        self.places.close();
     }
 
     /// These keys and no others.
@@ -72,8 +85,10 @@ impl KeySet {
             return Found::Key(key.clone());
         }
         let mut replaced = self.replaced.subscribe();
-        // Another call may have got them between the look and the subscription.
-        if !self.keys.load().contains_key(id) {
+        // Whoever finds too many waiting is answered by what is there. Another call may have got it between the look and the
+        // subscription.
+        let place = self.places.try_acquire();
+        if place.is_ok() && !self.keys.load().contains_key(id) {
             let until = (self.ask() + WAIT).min(deadline.instant());
             // Whether keys came or the wait is over, what counts is what is there now.
             let _ = timeout_at(until, replaced.changed()).await;
@@ -130,6 +145,35 @@ mod tests {
         let before = Instant::now();
         assert!(matches!(keys.find("k2", soon()).await, Found::Unknown));
         assert!(before.elapsed() < WAIT / 4, "{:?}", before.elapsed());
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_where_no_other_key_will_come_or_too_many_wait() {
+        let key = || VerifyingKey::from_coordinates("k1", X, Y).unwrap();
+        let settled = KeySet::empty();
+        settled.settle([key()]);
+        let before = Instant::now();
+        assert!(matches!(settled.find("k1", soon()).await, Found::Key(_)));
+        assert!(matches!(settled.find("k2", soon()).await, Found::Unknown));
+        assert!(before.elapsed() < WAIT / 4, "{:?}", before.elapsed());
+
+        let keys = Arc::new(KeySet::empty());
+        keys.replace([key()]);
+        let waiting: Vec<_> = (0..MOST_WAITING)
+            .map(|_| {
+                let keys = Arc::clone(&keys);
+                tokio::spawn(async move { matches!(keys.find("k2", soon()).await, Found::Unknown) })
+            })
+            .collect();
+        while keys.places.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let before = Instant::now();
+        assert!(matches!(keys.find("k2", soon()).await, Found::Unknown));
+        assert!(before.elapsed() < WAIT / 4, "{:?}", before.elapsed());
+        for waiter in waiting {
+            assert!(waiter.await.unwrap());
+        }
     }
 
     #[tokio::test]

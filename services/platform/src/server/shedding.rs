@@ -30,7 +30,7 @@ pub(super) struct Shedding {
     access: AccessTable,
     permits: Arc<Semaphore>,
     max: usize,
-    /// What calls that anybody may make can have of it: three quarters, so that a flood of sign-ins, which wait for their
+    /// What RPCs that anybody may call can have of it: three quarters, so that a flood of sign-ins, which wait for their
     /// turn to hash, leaves room for people who are signed in.
     anyone: Arc<Semaphore>,
     draining: Arc<AtomicBool>,

@@ -10,9 +10,8 @@ use futures_util::future::join_all;
 use haven_proto::identity::v1::{GetAccountRequest, SignInRequest};
 use haven_testkit::{Client, Person, Stack, random};
 use tokio::time::{interval, sleep};
-use tonic::{Code, Request};
-
-use super::retryable;
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
 
 /// How many sign-ins come at once, and how long each may take.
 const SIGN_INS: usize = 500;
@@ -38,8 +37,8 @@ struct Flood {
     peak_kib: u64,
 }
 
-/// How often there is a flood: other tests take the cores at the same time, and then not even what was let in is done in
-/// time. What must hold of memory and of reasons holds each time.
+/// How often there is a flood, at most: when something else takes the cores, not even what was let in is done in time. What
+/// must hold of memory and of reasons holds each time.
 const FLOODS: usize = 4;
 
 #[tokio::test]
@@ -145,6 +144,18 @@ async fn sign_in(client: &Client, person: &Person) -> (String, Duration) {
         Err(status) => retryable(&status),
     };
     (outcome, began.elapsed())
+}
+
+/// The reason of a failure that tells its caller to try again; panics when it does not.
+fn retryable(status: &Status) -> String {
+    let details = status.get_error_details();
+    let delay = details.retry_info().and_then(|retry| retry.retry_delay);
+    assert!(delay.is_some_and(|delay| !delay.is_zero()), "{status:?}");
+    details
+        .error_info()
+        .unwrap_or_else(|| panic!("{status:?}"))
+        .reason
+        .clone()
 }
 
 /// What is in memory of a process.
