@@ -167,7 +167,7 @@ impl Sessions {
     }
 
     /// Counts a wrong password against the account that `failures` stands for, and writes it into the audit log of
-    /// `user_id` where there is such an account: one statement in either case, and nothing that takes longer in one.
+    /// `user_id` where there is such an account: one statement in either case, and little that takes longer in one.
     ///
     /// # Errors
     ///
