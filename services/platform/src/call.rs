@@ -46,6 +46,17 @@ pub struct Call {
     pub network: Option<Network>,
 }
 
+// === impl User ===
+
+impl User {
+    /// The session that the token names, if it is one of our own: what another issuer calls a session is none that could be
+    /// ended here.
+    #[must_use]
+    pub fn own_session(&self) -> Option<Uuid> {
+        self.session_id.filter(|_| !self.foreign)
+    }
+}
+
 // === impl UserId ===
 
 impl UserId {
@@ -110,5 +121,25 @@ impl Call {
             .user
             .map(|user| user.id)
             .ok_or_else(|| Failure::new(Reason::AccessDenied))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_foreign_session_is_none_of_ours() {
+        let user = User {
+            id: UserId::new(Uuid::from_u128(1)),
+            session_id: Some(Uuid::from_u128(2)),
+            foreign: false,
+        };
+        assert_eq!(user.own_session(), user.session_id);
+        let foreign = User {
+            foreign: true,
+            ..user
+        };
+        assert_eq!(foreign.own_session(), None);
     }
 }

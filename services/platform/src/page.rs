@@ -66,12 +66,28 @@ impl PageTokens {
         URL_SAFE_NO_PAD.encode(token)
     }
 
-    /// The cursor of a token that was sealed for the same owner and request.
+    /// The cursor of `N` octets that `token` was sealed with, for the same owner and request; none where there is no token,
+    /// as for a first page.
     ///
     /// # Errors
     ///
-    /// PAGE_TOKEN_INVALID for every other.
-    pub fn open(&self, owner: UserId, request: &[u8], token: &str) -> Result<Vec<u8>, Failure> {
+    /// PAGE_TOKEN_INVALID for every other token.
+    pub fn cursor<const N: usize>(
+        &self,
+        owner: UserId,
+        request: &[u8],
+        token: &str,
+    ) -> Result<Option<[u8; N]>, Failure> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let cursor = self.open(owner, request, token)?.try_into();
+        cursor
+            .map(Some)
+            .map_err(|_| Failure::new(Reason::PageTokenInvalid))
+    }
+
+    fn open(&self, owner: UserId, request: &[u8], token: &str) -> Result<Vec<u8>, Failure> {
         let bytes = URL_SAFE_NO_PAD.decode(token).unwrap_or_default();
         match bytes.split_at_checked(TAG) {
             Some((tag, cursor)) if self.0.verify(&[owner.as_uuid().as_bytes(), request, cursor], tag) => {
@@ -109,6 +125,10 @@ mod tests {
         assert_eq!(tokens.open(a, b"newest first", &token).unwrap(), b"42");
         assert!(tokens.open(b, b"newest first", &token).is_err());
         assert!(tokens.open(a, b"oldest first", &token).is_err());
+        assert_eq!(tokens.cursor(a, b"newest first", &token).unwrap(), Some(*b"42"));
+        assert_eq!(tokens.cursor::<2>(a, b"newest first", "").unwrap(), None);
+        assert!(tokens.cursor::<3>(a, b"newest first", &token).is_err());
+        assert!(tokens.cursor::<1>(a, b"newest first", &token).is_err());
         for forged in ["", "!", "AAAA", &token[1..], &format!("{token}A")] {
             let failure = tokens.open(a, b"newest first", forged).unwrap_err();
             assert_eq!(failure.reason(), Reason::PageTokenInvalid);

@@ -37,6 +37,26 @@ async fn a_service_deletes_whom_it_names() {
     assert_eq!(reason(&account.unwrap_err()), "SESSION_REVOKED");
 }
 
+/// What a service does by mistake here can never be undone.
+#[tokio::test]
+async fn one_request_id_erases_one_person() {
+    let stack = Stack::start().await.unwrap();
+    let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
+    let backend = stack.service("backend").unwrap();
+    let request = deletion_of(&ada);
+    delete(&backend, &request).await.unwrap();
+    let same_id = DeleteAccountRequest {
+        user_id: bob.id.to_string(),
+        ..request
+    };
+    let status = delete(&backend, &same_id).await.unwrap_err();
+    assert_eq!(reason(&status), "REQUEST_ID_REUSED");
+    let client = stack.user(&bob).unwrap();
+    let account = client.account().get_account(GetAccountRequest::default()).await;
+    assert_eq!(account.unwrap().into_inner().account.unwrap().email, bob.email);
+    delete(&backend, &deletion_of(&bob)).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_service_says_whom_and_sends_no_password() {
     let stack = Stack::start().await.unwrap();

@@ -1,7 +1,9 @@
 //! ChangePassword: whoever knows the password sets another, and is the only one who stays signed in.
 
 use futures_util::future::join_all;
-use haven_proto::identity::v1::{ChangePasswordRequest, ChangePasswordResponse, GetAccountRequest};
+use haven_proto::identity::v1::{
+    ChangePasswordRequest, ChangePasswordResponse, DeleteAccountRequest, GetAccountRequest,
+};
 use haven_testkit::{Client, Person, Stack, random};
 use sqlx::Connection;
 use tonic::{Request, Status};
@@ -40,6 +42,51 @@ async fn token_refused(stack: &Stack, person: &Person) -> Option<String> {
     let client = stack.user(person).unwrap();
     let answer = client.account().get_account(GetAccountRequest::default()).await;
     answer.err().map(|status| reason(&status))
+}
+
+/// Whoever took an access token can try passwords with it, also the right one: as often as somebody may sign in, and no
+/// more.
+#[tokio::test]
+async fn passwords_are_proved_no_more_often_than_people_sign_in() {
+    let stack = Stack::builder()
+        .variable(
+            "identity",
+            "SIGN_IN_LIMITS",
+            "network=1000/1h,email=3/1h,service=1000/1h",
+        )
+        .start()
+        .await
+        .unwrap();
+    let ada = stack.person().await.unwrap();
+    let client = stack.user(&ada).unwrap();
+    let bob = stack.person().await.unwrap();
+    let mut tries = Vec::new();
+    for _ in 0..5 {
+        let wrong = ChangePasswordRequest {
+            current_password: "Wrong-Horse-9-Battery".into(),
+            ..change_of(&ada, NEW)
+        };
+        tries.push(reason(&change(&client, &wrong).await.unwrap_err()));
+    }
+    let expected = [
+        "CREDENTIALS_INVALID",
+        "CREDENTIALS_INVALID",
+        "CREDENTIALS_INVALID",
+        "RATE_LIMITED",
+        "RATE_LIMITED",
+    ];
+    assert_eq!(tries, expected);
+    let deletion = DeleteAccountRequest {
+        user_id: String::new(),
+        password: ada.password.clone(),
+        request_id: random::uuid().to_string(),
+    };
+    let status = client.account().delete_account(deletion).await.unwrap_err();
+    assert_eq!(reason(&status), "RATE_LIMITED", "one limit for all of it");
+    // Nobody else is held up.
+    change(&stack.user(&bob).unwrap(), &change_of(&bob, NEW))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

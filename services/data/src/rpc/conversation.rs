@@ -111,10 +111,8 @@ impl ConversationRpc {
     async fn list(&self, call: &Call, request: ListMessagesRequest) -> Result<ListMessagesResponse, Failure> {
         let owner = call.user()?;
         let list = parsing::list(request)?;
-        let after = match list.token.as_str() {
-            "" => None,
-            token => Some(self.open_page_token(owner, list.order, token)?),
-        };
+        let after = self.pages.cursor(owner, list_of(list.order), &list.token)?;
+        let after = after.map(number).transpose()?;
         let page = self
             .conversations
             .list(owner, call.deadline, list.order, after, list.size)
@@ -141,21 +139,6 @@ impl ConversationRpc {
 
     fn page_token(&self, owner: UserId, order: MessageOrder, after: MessageNumber) -> String {
         self.pages.seal(owner, list_of(order), &after.get().to_be_bytes())
-    }
-
-    fn open_page_token(
-        &self,
-        owner: UserId,
-        order: MessageOrder,
-        token: &str,
-    ) -> Result<MessageNumber, Failure> {
-        let cursor = self.pages.open(owner, list_of(order), token)?;
-        let number = cursor
-            .try_into()
-            .ok()
-            .map(i64::from_be_bytes)
-            .and_then(MessageNumber::new);
-        number.ok_or_else(|| Failure::new(Reason::PageTokenInvalid))
     }
 }
 
@@ -196,6 +179,12 @@ impl From<AppendError> for Failure {
             AppendError::Database(error) => error.into(),
         }
     }
+}
+
+/// The number that a page token holds.
+fn number(cursor: [u8; 8]) -> Result<MessageNumber, Failure> {
+    let number = MessageNumber::new(i64::from_be_bytes(cursor));
+    number.ok_or_else(|| Failure::new(Reason::PageTokenInvalid))
 }
 
 /// What has to be the same from page to page.

@@ -291,6 +291,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_queue_has_an_end_however_patient_they_are() {
+        let admission = admission(1);
+        let patient = || Deadline::after(Duration::from_secs(3600));
+        let running = admission.admit(patient()).await.unwrap();
+        let waiting: Vec<_> = (0..MOST_WAITING)
+            .map(|_| {
+                let admission = admission.clone();
+                tokio::spawn(async move { admission.admit(patient()).await.map(drop) })
+            })
+            .collect();
+        while admission.0.waiting.load(Relaxed) < MOST_WAITING {
+            tokio::task::yield_now().await;
+        }
+        let begin = Instant::now();
+        assert!(admission.admit(patient()).await.is_err());
+        assert!(begin.elapsed() < Duration::from_millis(100), "at once");
+        drop(running);
+        for waiter in waiting {
+            waiter.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
     async fn whoever_waits_in_vain_is_turned_away_before_hashing() {
         let admission = admission(1);
         let running = admission.admit(soon()).await.unwrap();

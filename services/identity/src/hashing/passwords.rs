@@ -115,7 +115,10 @@ impl Passwords {
 
 #[cfg(test)]
 mod tests {
-    use std::{num::NonZeroUsize, time::Duration};
+    use std::{
+        num::NonZeroUsize,
+        time::{Duration, Instant},
+    };
 
     use base64::{Engine, engine::general_purpose::STANDARD};
     use haven_platform::entropy::Entropy;
@@ -165,6 +168,34 @@ mod tests {
             let again = check(text, upgraded).await.unwrap();
             assert!(matches!(again, Checked::Right { upgraded: None }), "{again:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_checked_takes_as_long_as_what_is_wrong() {
+        let (mine, theirs) = (passwords(&[("k1", 1)]), passwords(&[("k2", 2)]));
+        let stored = theirs.run(soon(), |hasher, memory| hasher.hash(&password("x"), memory));
+        let stored = stored.await.unwrap().unwrap();
+        // The shortest of several: another test's work makes one longer, and none shorter.
+        let least = async |stored: Option<&PasswordHash>| {
+            let mut least = Duration::MAX;
+            for _ in 0..10 {
+                let begin = Instant::now();
+                let checked = mine
+                    .verify_and_upgrade(password("x"), stored.cloned(), soon())
+                    .await;
+                least = least.min(begin.elapsed());
+                match stored {
+                    None => assert!(matches!(checked, Ok(Checked::Wrong))),
+                    Some(_) => assert!(matches!(checked, Err(HashingError::Unusable(Unusable::Pepper)))),
+                }
+            }
+            least
+        };
+        let (wrong, unusable) = (least(None).await, least(Some(&stored)).await);
+        assert!(
+            unusable > wrong / 2,
+            "{unusable:?}, and {wrong:?} without an account"
+        );
     }
 
     #[tokio::test]

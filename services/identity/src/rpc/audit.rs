@@ -1,12 +1,6 @@
 //! ListAuditEvents: what happened to the caller's account and sessions.
 
-use haven_platform::{
-    call::{Call, UserId},
-    failure::Failure,
-    fields::Fields,
-    reason::Reason,
-    time::timestamp,
-};
+use haven_platform::{call::Call, failure::Failure, time::timestamp};
 use haven_proto::identity::v1::{self as proto, ListAuditEventsRequest, ListAuditEventsResponse};
 
 use super::{IdentityRpc, parsing};
@@ -22,14 +16,9 @@ impl IdentityRpc {
         request: ListAuditEventsRequest,
     ) -> Result<ListAuditEventsResponse, Failure> {
         let caller = call.user()?;
-        let mut found = Fields::new();
-        let size = parsing::page_size(request.page_size, &mut found);
-        found.check()?;
-        let size = size.ok_or_else(|| Failure::internal(parsing::UNSAID))?;
-        let after = match request.page_token.as_str() {
-            "" => None,
-            token => Some(self.open_audit_page(caller, token)?),
-        };
+        let size = parsing::page(request.page_size)?;
+        let after = self.pages.cursor(caller, LIST, &request.page_token)?;
+        let after = after.map(i64::from_be_bytes);
         let page = self.audit.list(caller, after, size, call.deadline).await?;
         let next = page.events.last().filter(|_| page.more);
         let next_page_token = next
@@ -39,12 +28,6 @@ impl IdentityRpc {
             events: page.events.into_iter().map(answer).collect(),
             next_page_token,
         })
-    }
-
-    fn open_audit_page(&self, caller: UserId, token: &str) -> Result<i64, Failure> {
-        let cursor = self.pages.open(caller, LIST, token)?;
-        let number = cursor.try_into().map(i64::from_be_bytes);
-        number.map_err(|_| Failure::new(Reason::PageTokenInvalid))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::mem;
 
 use haven_platform::{
-    call::{Call, UserId},
+    call::Call,
     failure::{Failure, Violation},
     fields::Fields,
     reason::Reason,
@@ -36,14 +36,9 @@ impl IdentityRpc {
         request: ListConsentsRequest,
     ) -> Result<ListConsentsResponse, Failure> {
         let caller = call.user()?;
-        let mut found = Fields::new();
-        let size = parsing::page_size(request.page_size, &mut found);
-        found.check()?;
-        let size = size.ok_or_else(|| Failure::internal(parsing::UNSAID))?;
-        let after = match request.page_token.as_str() {
-            "" => None,
-            token => Some(self.open_consent_page(caller, token)?),
-        };
+        let size = parsing::page(request.page_size)?;
+        let after = self.pages.cursor(caller, LIST, &request.page_token)?;
+        let after = after.map(Uuid::from_bytes);
         let page = self.consents.list(caller, after, size, call.deadline).await?;
         let next = page.entries.last().filter(|_| page.more);
         let next_page_token = next
@@ -118,14 +113,9 @@ impl IdentityRpc {
             event,
             refused: false,
             origin,
-            session_id: call.caller.user.and_then(|user| user.session_id),
+            session_id: call.caller.user.and_then(|user| user.own_session()),
             at: self.clock.now(),
         }
-    }
-
-    fn open_consent_page(&self, caller: UserId, token: &str) -> Result<Uuid, Failure> {
-        let cursor = self.pages.open(caller, LIST, token)?;
-        Uuid::from_slice(&cursor).map_err(|_| Failure::new(Reason::PageTokenInvalid))
     }
 }
 

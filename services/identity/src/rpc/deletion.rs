@@ -14,7 +14,11 @@ use haven_proto::identity::v1::{
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
-use super::{IdentityRpc, origin::origin, proof::own_session};
+use super::{
+    IdentityRpc,
+    origin::origin,
+    profile::{named_person, party},
+};
 use crate::{
     domain::{audit::AuditEventType, erasure::Erasure, outbox::Message, password::Password},
     hashing::Verdict,
@@ -61,7 +65,7 @@ impl IdentityRpc {
                 };
                 let eraser = Eraser::Person {
                     password_version,
-                    session_id: own_session(user),
+                    session_id: user.own_session(),
                 };
                 self.erase(call, &order, eraser).await?
             }
@@ -137,8 +141,8 @@ impl Order {
         let password = SecretString::from(sent.password);
         let has_password = !password.expose_secret().is_empty();
         let request_id = found.uuid("request_id", &sent.request_id);
+        let person = named_person(call, "user_id", &sent.user_id, &mut found);
         let Some(user) = call.caller.user else {
-            let person = found.uuid("user_id", &sent.user_id);
             // Nobody would check it, which a service that sends it does not know.
             if has_password {
                 found.violate(Violation::new(
@@ -150,22 +154,19 @@ impl Order {
             found.check()?;
             return Ok(Self {
                 request_id,
-                person: UserId::new(person),
+                person,
                 asker: Asker::Service,
             });
         };
-        let named = found.optional_uuid("user_id", &sent.user_id);
         let password = Password::present(password)
             .map_err(|rule| found.violate(Violation::new("password", rule.name(), rule.description())))
             .ok()
             .filter(|_| has_password);
         found.check()?;
-        if named.is_some_and(|named| named != *user.id.as_uuid()) {
-            return Err(Failure::new(Reason::NotFound));
-        }
+        party(call, person)?;
         Ok(Self {
             request_id,
-            person: user.id,
+            person,
             asker: Asker::Person(user, password),
         })
     }

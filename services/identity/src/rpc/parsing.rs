@@ -1,6 +1,11 @@
 //! Fields that more than one request has, parsed into domain types; and back, where an answer needs it.
 
-use haven_platform::{failure::Violation, fields::Fields, page::PageSize};
+use haven_platform::{
+    failure::{Failure, Violation},
+    fields::Fields,
+    page::PageSize,
+    reason::Reason,
+};
 use haven_proto::identity::v1 as proto;
 
 use crate::domain::{
@@ -105,17 +110,31 @@ pub(super) fn consents(sent: &[proto::ConsentGrant], found: &mut Fields) -> Vec<
     consents
 }
 
+/// How many things a page may have, of a request in which nothing else can be wrong.
+pub(super) fn page(asked: i32) -> Result<PageSize, Failure> {
+    PageSize::parse(asked).ok_or_else(negative_page)
+}
+
+/// What is wrong with a page of fewer than no things.
+pub(super) fn negative_page() -> Failure {
+    Failure::violations(Reason::InvalidField, vec![negative()])
+}
+
 /// How many things a page may have.
 pub(super) fn page_size(asked: i32, found: &mut Fields) -> Option<PageSize> {
     let size = PageSize::parse(asked);
     if size.is_none() {
-        found.violate(Violation::new(
-            "page_size",
-            "NEGATIVE",
-            "A page cannot have fewer than no entries",
-        ));
+        found.violate(negative());
     }
     size
+}
+
+fn negative() -> Violation {
+    Violation::new(
+        "page_size",
+        "NEGATIVE",
+        "A page cannot have fewer than no entries",
+    )
 }
 
 /// What the API calls `goal`.

@@ -15,7 +15,7 @@ use haven_proto::identity::v1::{ChangePasswordRequest, ChangePasswordResponse};
 use prost::Message as _;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{IdentityRpc, origin::origin, proof::own_session};
+use super::{IdentityRpc, origin::origin, parsing::UNSAID};
 use crate::{
     domain::{
         account::PasswordHash,
@@ -77,7 +77,7 @@ impl IdentityRpc {
             hash: &hash,
             replaces: own.version,
             request: &request,
-            session_id: own_session(&user),
+            session_id: user.own_session(),
             failures: &own.failures,
             origin: &origin(call, &self.networks),
             at: self.clock.now(),
@@ -221,7 +221,7 @@ impl ChangeForm {
         })?;
         match (current, new) {
             (Some(current), Some(new)) => Ok(Change { current, new }),
-            _ => Err(Failure::internal("a field has neither a value nor a violation")),
+            _ => Err(Failure::internal(UNSAID)),
         }
     }
 }

@@ -44,7 +44,7 @@ impl IdentityRpc {
         let wrong = WrongPassword {
             user_id: user.id,
             event,
-            session_id: own_session(user),
+            session_id: user.own_session(),
             failures: &own.failures,
             origin: &origin(call, &self.networks),
             at: self.clock.now(),
@@ -55,9 +55,4 @@ impl IdentityRpc {
             Err(error) => error.into(),
         }
     }
-}
-
-/// The session that `user` is in, where it is one of ours.
-pub(super) fn own_session(user: &User) -> Option<Uuid> {
-    user.session_id.filter(|_| !user.foreign)
 }

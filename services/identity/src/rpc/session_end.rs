@@ -1,7 +1,7 @@
 //! SignOut and RevokeSession: ending a session.
 
 use haven_platform::{
-    call::{Call, User, UserId},
+    call::{Call, UserId},
     failure::Failure,
     fields::Fields,
     reason::Reason,
@@ -27,7 +27,7 @@ impl IdentityRpc {
         let session_id = call
             .caller
             .user
-            .and_then(own_session)
+            .and_then(|user| user.own_session())
             .ok_or_else(|| Failure::new(Reason::AuthProviderExternal))?;
         // A session that is not known any more ended long ago, or its account was erased, and nothing is left that its last
         // token could reach.
@@ -69,32 +69,5 @@ impl IdentityRpc {
             self.ended.add(session_id);
         }
         Ok(ended)
-    }
-}
-
-/// The session that `user` came with, if it is one of ours.
-pub(super) fn own_session(user: User) -> Option<Uuid> {
-    user.session_id.filter(|_| !user.foreign)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_foreign_session_is_none_of_ours() {
-        let user = User {
-            id: UserId::new(Uuid::from_u128(1)),
-            session_id: Some(Uuid::from_u128(2)),
-            foreign: false,
-        };
-        assert_eq!(own_session(user), user.session_id);
-        assert_eq!(
-            own_session(User {
-                foreign: true,
-                ..user
-            }),
-            None
-        );
     }
 }

@@ -3,7 +3,6 @@
 use haven_platform::{
     call::{Call, UserId},
     failure::Failure,
-    page::PageSize,
     reason::Reason,
     time::timestamp,
 };
@@ -12,7 +11,7 @@ use haven_proto::identity::v1::{
 };
 use uuid::Uuid;
 
-use super::{IdentityRpc, session_end::own_session};
+use super::{IdentityRpc, parsing};
 use crate::domain::session::ListedSession;
 
 /// What is the same from page to page.
@@ -29,15 +28,16 @@ impl IdentityRpc {
         request: ListSessionsRequest,
     ) -> Result<ListSessionsResponse, Failure> {
         let caller = call.user()?;
-        let size = PageSize::parse(request.page_size).ok_or_else(negative)?;
-        let before = self.cursor(caller, SESSIONS, &request.page_token)?;
+        let size = parsing::page(request.page_size)?;
+        let before = self.pages.cursor(caller, SESSIONS, &request.page_token)?;
+        let before = before.map(Uuid::from_bytes);
         let now = self.clock.now();
         let page = self
             .sessions
             .list(caller, before, size, now, call.deadline)
             .await?;
         let last = page.sessions.last().map(|session| session.id);
-        let current = call.caller.user.and_then(own_session);
+        let current = call.caller.user.and_then(|user| user.own_session());
         Ok(ListSessionsResponse {
             next_page_token: self.next_page(caller, SESSIONS, last.filter(|_| page.more)),
             sessions: page
@@ -55,11 +55,12 @@ impl IdentityRpc {
     ) -> Result<ListEndedSessionsResponse, Failure> {
         let service = call.caller.service.as_ref();
         let service = service.ok_or_else(|| Failure::new(Reason::AccessDenied))?;
-        let size = ended_page(request.page_size).ok_or_else(negative)?;
+        let size = ended_page(request.page_size).ok_or_else(parsing::negative_page)?;
         // Bound to the service, which is no person.
         let nobody = UserId::new(Uuid::nil());
         let list = [ENDED_SESSIONS, service.as_str().as_bytes()].concat();
-        let after = self.cursor(nobody, &list, &request.page_token)?;
+        let after = self.pages.cursor(nobody, &list, &request.page_token)?;
+        let after = after.map(Uuid::from_bytes);
         let now = self.clock.now();
         let page = self.sessions.list_ended(after, size, now, call.deadline).await?;
         let last = page.ids.last().copied();
@@ -67,17 +68,6 @@ impl IdentityRpc {
             next_page_token: self.next_page(nobody, &list, last.filter(|_| page.more)),
             session_ids: page.ids.iter().map(Uuid::to_string).collect(),
         })
-    }
-
-    /// The session that the page before ended with; none for the first page.
-    fn cursor(&self, owner: UserId, list: &[u8], token: &str) -> Result<Option<Uuid>, Failure> {
-        if token.is_empty() {
-            return Ok(None);
-        }
-        let cursor = self.pages.open(owner, list, token)?;
-        Uuid::from_slice(&cursor)
-            .map(Some)
-            .map_err(|_| Failure::new(Reason::PageTokenInvalid))
     }
 
     fn next_page(&self, owner: UserId, list: &[u8], last: Option<Uuid>) -> String {
@@ -92,14 +82,6 @@ fn ended_page(asked: i32) -> Option<u16> {
         0 => Some(ENDED_PAGE),
         _ => Some(u16::try_from(asked).map_or(ENDED_PAGE, |size| size.min(ENDED_PAGE))),
     }
-}
-
-fn negative() -> Failure {
-    Failure::field(
-        "page_size",
-        "NEGATIVE",
-        "A page cannot have fewer than no sessions",
-    )
 }
 
 fn message(session: ListedSession, current: Option<Uuid>) -> Session {

@@ -52,7 +52,7 @@ impl SignIn {
                 email,
                 password,
             }),
-            _ => Err(Failure::internal("a field has neither a value nor a violation")),
+            _ => Err(Failure::internal(parsing::UNSAID)),
         }
     }
 }

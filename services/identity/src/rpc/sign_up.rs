@@ -119,7 +119,7 @@ impl SignUpForm {
                 goals,
                 consents: self.consents,
             }),
-            _ => Err(Failure::internal("a field has neither a value nor a violation")),
+            _ => Err(Failure::internal(parsing::UNSAID)),
         }
     }
 }
