@@ -1,23 +1,22 @@
 //! Deletes what has expired, again and again: limits whose time has come, dead sessions and their tokens, requests that
 //! nobody retries any more, and the audit log's old end.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use haven_platform::{database::DbError, entropy::Entropy};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use haven_platform::{database::DbError, entropy::Entropy, rounds::Rounds};
 use tokio_util::sync::CancellationToken;
 
 use crate::store::retention::Retention;
 
-/// How often expired rows are looked for.
-const TICK: Duration = Duration::from_secs(60);
+/// How often expired rows are looked for, which takes milliseconds.
+const ROUNDS: Rounds = Rounds {
+    name: "sweeper",
+    period: Duration::from_secs(60),
+};
 
-/// The audit log is trimmed at each of so many ticks: once an hour.
-const TRIM_TICKS: u64 = 60;
-
-/// Within which time after the start the first look is, at random: replicas start together, and a look takes milliseconds.
-const SPREAD: Duration = Duration::from_secs(5);
+/// The audit log is trimmed at each of so many rounds: once an hour.
+const TRIM_ROUNDS: u64 = 60;
 
 /// How many rows of a table go in one transaction: locks are held for milliseconds.
 const BATCH: i32 = 1000;
@@ -49,22 +48,12 @@ impl Sweeper {
 
     /// Sweeps until `stop` says so.
     pub async fn run(self, stop: CancellationToken) {
-        let mut random = [0];
-        self.entropy.fill(&mut random);
-        let mut ticks = interval_at(Instant::now() + first_delay(random[0]), TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut is_out = false;
-        for tick in 0u64.. {
-            let round = async {
-                ticks.tick().await;
-                self.round(tick.is_multiple_of(TRIM_TICKS)).await
-            };
-            // A round that is cut short is taken back by the database.
-            tokio::select! {
-                () = stop.cancelled() => return,
-                outcome = round => report(&mut is_out, outcome),
-            }
-        }
+        let (entropy, sweeper) = (self.entropy.clone(), Arc::new(self));
+        let round = |number: u64| {
+            let sweeper = Arc::clone(&sweeper);
+            async move { sweeper.round(number.is_multiple_of(TRIM_ROUNDS)).await }
+        };
+        ROUNDS.run(entropy, stop, round).await;
     }
 
     async fn round(&self, trims: bool) -> Result<(), DbError> {
@@ -98,31 +87,8 @@ impl Sweeper {
     }
 }
 
-/// `random` as a part of [`SPREAD`].
-fn first_delay(random: u8) -> Duration {
-    SPREAD * u32::from(random) / 256
-}
-
 fn count(table: String, rows: u64) {
     metrics::counter!("haven_swept_rows_total", "table" => table).increment(rows);
-}
-
-/// Says an outage once when it begins, and once when it ends.
-fn report(is_out: &mut bool, outcome: Result<(), DbError>) {
-    match outcome {
-        Err(error) => {
-            if !*is_out {
-                tracing::warn!(%error, "what has expired cannot be deleted");
-            }
-            *is_out = true;
-        }
-        Ok(()) => {
-            if *is_out {
-                tracing::info!("what has expired is deleted again");
-            }
-            *is_out = false;
-        }
-    }
 }
 
 /// Says what the metrics of this file mean, for whoever scrapes them.
@@ -132,27 +98,4 @@ pub fn describe_metrics() {
         metrics::Unit::Count,
         "Rows that were deleted because they had expired, by table"
     );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn replicas_begin_at_different_times_and_soon() {
-        assert_eq!(first_delay(0), Duration::ZERO);
-        assert_ne!(first_delay(1), first_delay(2));
-        assert!(first_delay(255) < SPREAD);
-    }
-
-    #[test]
-    fn an_outage_lasts_until_a_round_is_done() {
-        let mut is_out = false;
-        report(&mut is_out, Err(DbError::unexpected("x")));
-        assert!(is_out);
-        report(&mut is_out, Err(DbError::unexpected("x")));
-        assert!(is_out);
-        report(&mut is_out, Ok(()));
-        assert!(!is_out);
-    }
 }

@@ -4,7 +4,8 @@
 //! - [`server`]: the API with every layer that a request passes; [`access`]: who may call what
 //! - [`auth`], [`call`], [`network`]: callers; [`failure`], [`reason`], [`fields`]: the error contract
 //! - [`database`]: the tenant transaction, which is the only door to a row
-//! - [`tls`], [`client`]: connections; [`telemetry`]: logs, traces, metrics; [`config`]: every setting
+//! - [`tls`], [`client`]: connections; [`telemetry`]: logs, traces, metrics; [`config`]: every setting; [`rounds`]: work
+//!   that goes on in the background
 //! - [`time`], [`entropy`], [`deadline`], [`mac`], [`page`]: small things that must be done in one way
 
 pub mod access;
@@ -24,6 +25,7 @@ pub mod network;
 pub mod page;
 mod readiness;
 pub mod reason;
+pub mod rounds;
 pub mod run;
 pub mod server;
 pub mod telemetry;
