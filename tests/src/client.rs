@@ -5,7 +5,10 @@ use std::fs;
 use anyhow::{Context, Result};
 use haven_proto::{
     data::v1::{
-        conversation_service_client::ConversationServiceClient, person_service_client::PersonServiceClient,
+        analysis_queue_service_client::AnalysisQueueServiceClient,
+        analysis_service_client::AnalysisServiceClient,
+        conversation_service_client::ConversationServiceClient, crisis_service_client::CrisisServiceClient,
+        person_service_client::PersonServiceClient,
     },
     identity::v1::{
         ConsentGrant, Goal, SignInRequest, SignUpRequest, account_service_client::AccountServiceClient,
@@ -100,6 +103,21 @@ impl Client {
     /// `haven.data.v1.ConversationService`.
     pub fn conversation(&self) -> ConversationServiceClient<Connection> {
         ConversationServiceClient::new(self.connection("data"))
+    }
+
+    /// `haven.data.v1.AnalysisService`.
+    pub fn analysis(&self) -> AnalysisServiceClient<Connection> {
+        AnalysisServiceClient::new(self.connection("data"))
+    }
+
+    /// `haven.data.v1.AnalysisQueueService`.
+    pub fn queue(&self) -> AnalysisQueueServiceClient<Connection> {
+        AnalysisQueueServiceClient::new(self.connection("data"))
+    }
+
+    /// `haven.data.v1.CrisisService`.
+    pub fn crisis(&self) -> CrisisServiceClient<Connection> {
+        CrisisServiceClient::new(self.connection("data"))
     }
 
     /// `haven.data.v1.PersonService`.

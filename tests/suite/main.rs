@@ -1,21 +1,28 @@
 //! Haven's end-to-end suite: one binary, real Postgres, both real services, real TLS sockets.
 
 mod accounts;
+mod analyses;
 mod audit;
 mod bad_input;
 mod consents;
+mod conversations;
+mod crisis;
+mod danger;
 mod deletion;
 mod eventually;
+mod jobs;
 mod leaks;
 mod metrics;
 mod outages;
 mod passwords;
 mod permissions;
 mod platform;
+mod queue;
 mod raw;
 mod retries;
 mod rls;
 mod schema;
+mod sealing;
 mod sessions;
 mod sql;
 mod start;

@@ -1,6 +1,6 @@
 //! Calls with bytes that no stub would send.
 
-use std::{error::Error, future::poll_fn};
+use std::{error::Error, future::poll_fn, time::Duration};
 
 use haven_testkit::client::Connection;
 use http_body_util::BodyExt;
@@ -35,6 +35,39 @@ where
     let mut request = Request::new(body);
     *request.metadata_mut() = headers;
     grpc.unary(request, path.parse().unwrap(), Bytes).await
+}
+
+/// The same for an RPC that answers a stream: its first message, which has to come within five seconds.
+pub(crate) async fn first<C>(
+    connection: C,
+    path: &str,
+    headers: MetadataMap,
+    body: Vec<u8>,
+) -> Result<Response<Vec<u8>>, Status>
+where
+    C: GrpcService<
+            Body,
+            Error: Into<BoxError>,
+            ResponseBody: BodyExt<Error: Into<BoxError>> + Send + 'static,
+        >,
+{
+    let mut grpc = Grpc::new(connection).max_decoding_message_size(usize::MAX);
+    grpc.ready()
+        .await
+        .map_err(|error| Status::from_error(error.into()))?;
+    let mut request = Request::new(body);
+    *request.metadata_mut() = headers;
+    let (metadata, mut stream, extensions) = grpc
+        .server_streaming(request, path.parse().unwrap(), Bytes)
+        .await?
+        .into_parts();
+    let message = tokio::time::timeout(Duration::from_secs(5), stream.message()).await;
+    let message = message.expect("a stream says something within five seconds")?;
+    Ok(Response::from_parts(
+        metadata,
+        message.unwrap_or_default(),
+        extensions,
+    ))
 }
 
 /// Sends an HTTP request, whatever it is. Returns its status, the gRPC status in its headers or trailers, and its body.

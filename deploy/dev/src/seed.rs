@@ -57,7 +57,9 @@ impl Seed {
     pub(crate) async fn run(self) -> Result<()> {
         let ports = Ports::running()?;
         let certificates = Certificates::keep(&state::directory(STATE).join("certificates"))?;
-        let client = Client::new(&certificates, None, ports.identity(), ports.data())?;
+        let client = |service| Client::new(&certificates, service, ports.identity(), ports.data());
+        // What the coach says comes from a backend.
+        let (client, backend) = (client(None)?, client(Some("backend"))?);
         let style = "  {bar:40} {pos}/{len} {msg}, {eta} left";
         let total = u64::from(self.people) * (1 + u64::from(self.messages));
         let bar = ProgressBar::new(total).with_style(ProgressStyle::with_template(style)?);
@@ -73,12 +75,14 @@ impl Seed {
                 NAMES[number % NAMES.len()],
                 rand::random::<u32>()
             );
-            let (client, bar, password) = (client.clone(), bar.clone(), password.clone());
+            let (client, backend) = (client.clone(), backend.clone());
+            let (bar, password) = (bar.clone(), password.clone());
             people.spawn(async move {
                 let _place = place;
-                person(&client, &email, &password, self.messages, &bar)
-                    .await
-                    .map(|()| email)
+                let person = client.sign_up_and_in(&email, &password).await?;
+                bar.inc(1);
+                let speakers = [&client, &backend].map(|client| client.with_token(&person.token));
+                converse(speakers, self.messages, &bar).await.map(|()| email)
             });
             // The first failure ends it all.
             while let Some(done) = people.try_join_next() {
@@ -98,24 +102,19 @@ impl Seed {
     }
 }
 
-async fn person(
-    client: &Client,
-    email: &str,
-    password: &str,
-    messages: u32,
-    bar: &ProgressBar,
-) -> Result<()> {
-    let person = client.sign_up_and_in(email, password).await?;
-    bar.inc(1);
-    let mut conversation = client.with_token(&person.token)?.conversation();
+/// The person says something, and the coach, in turn.
+async fn converse(speakers: [Result<Client>; 2], messages: u32, bar: &ProgressBar) -> Result<()> {
+    let [person, coach] = speakers;
+    let (mut person, mut coach) = (person?.conversation(), coach?.conversation());
     for number in 0..messages {
         let pick = |texts: &[&'static str]| texts[rand::random_range(0..texts.len())];
-        let (sender_type, text) = match number % 2 {
+        let (conversation, sender_type, text) = match number % 2 {
             0 => (
+                &mut person,
                 SenderType::User,
                 format!("{} {}.", pick(&OPENINGS), pick(&EVENTS)),
             ),
-            _ => (SenderType::Coach, pick(&ANSWERS).to_owned()),
+            _ => (&mut coach, SenderType::Coach, pick(&ANSWERS).to_owned()),
         };
         let request = AppendMessageRequest {
             sender_type: sender_type.into(),

@@ -1,6 +1,6 @@
 //! What the data service needs beside what every service needs.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
 use haven_platform::config::{Problems, keyed_secrets};
@@ -20,6 +20,13 @@ pub struct DataArgs {
         default_value = "https://localhost:50051"
     )]
     pub identity_url: String,
+    #[command(flatten)]
+    message_keys: MessageKeysArgs,
+}
+
+/// The flags of the keys.
+#[derive(Args, Clone, Debug)]
+pub struct MessageKeysArgs {
     /// The keys for what people write: `id:fernet-key,…`. The first seals; all open, so keep the old ones
     #[arg(long, env = "MESSAGE_KEYS", value_name = "ID:KEY,…", hide_env_values = true)]
     pub message_keys: Option<SecretString>,
@@ -34,24 +41,28 @@ pub struct DataConfig {
     /// Where identity is.
     pub identity_url: Uri,
     /// The keys for what people write.
-    pub message_keys: KeyRing,
+    pub message_keys: Arc<KeyRing>,
 }
 
 impl DataArgs {
     /// Checks the flags.
     pub fn check(&self, problems: &mut Problems) -> Option<DataConfig> {
         let identity_url = problems.service_url("IDENTITY_URL", &self.identity_url);
-        let keys = problems.secret(
-            "MESSAGE_KEYS",
-            self.message_keys.as_ref(),
-            self.message_keys_file.as_ref(),
-        );
-        let keys = keys.and_then(|keys| problems.take("MESSAGE_KEYS", keyed_secrets(&keys)));
-        let keys = keys.and_then(|keys| problems.take("MESSAGE_KEYS", KeyRing::new(&keys)));
+        let message_keys = self.message_keys.check(problems);
         Some(DataConfig {
             identity_url: identity_url?,
-            message_keys: keys?,
+            message_keys: Arc::new(message_keys?),
         })
+    }
+}
+
+impl MessageKeysArgs {
+    /// Checks the flags.
+    pub fn check(&self, problems: &mut Problems) -> Option<KeyRing> {
+        const NAME: &str = "MESSAGE_KEYS";
+        let keys = problems.secret(NAME, self.message_keys.as_ref(), self.message_keys_file.as_ref())?;
+        let keys = problems.take(NAME, keyed_secrets(&keys))?;
+        problems.take(NAME, KeyRing::new(&keys))
     }
 }
 
@@ -62,8 +73,10 @@ mod tests {
     fn check(identity_url: &str, message_keys: Option<&str>) -> Result<DataConfig, String> {
         let args = DataArgs {
             identity_url: identity_url.into(),
-            message_keys: message_keys.map(Into::into),
-            message_keys_file: None,
+            message_keys: MessageKeysArgs {
+                message_keys: message_keys.map(Into::into),
+                message_keys_file: None,
+            },
         };
         let mut problems = Problems::new();
         let config = args.check(&mut problems);

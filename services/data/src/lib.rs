@@ -1,39 +1,69 @@
 //! Haven's data service: what people write, sealed at rest, and reachable by nobody but them.
 //!
 //! Three rooms: [`domain`] is what is true, [`store`] is SQL, [`rpc`] speaks gRPC. [`identity`] keeps what tells whose an
-//! access token is; [`config`] is what the service needs to know. What it stands on is in [`haven_platform`].
+//! access token is; [`config`] is what the service needs to know; [`detection`] looks at messages for signs of a crisis;
+//! [`signal`] wakes whoever waits for work; [`queue_keeper`] takes jobs back from workers that were not heard of again, and
+//! [`job_metrics`] counts what becomes of jobs; [`rotation`] changes the key that seals; [`sweeper`] deletes what has
+//! expired. What it stands on is in [`haven_platform`].
 
 pub mod config;
+pub mod detection;
 pub mod domain;
 pub mod identity;
+pub mod job_metrics;
+mod keys_command;
+pub mod queue_keeper;
+pub mod rotation;
 pub mod rpc;
+pub mod signal;
 pub mod store;
+pub mod sweeper;
 
-use std::{convert::Infallible, error::Error, sync::Arc};
+use std::{error::Error, sync::Arc};
 
+use clap::Subcommand;
 use haven_platform::{
-    application::{Application, CommandError, Parts},
+    application::{Application, CommandError, Inspection, Parts},
     client,
     config::{AuthMode, Problems},
-    database::Migrations,
+    database::{Database, Migrations, Unfit},
+    mac::MacKey,
+    page::PageTokens,
     server::ServerBuilder,
 };
 use haven_proto::{
     data::v1::{
-        conversation_service_server::ConversationServiceServer, person_service_server::PersonServiceServer,
+        analysis_queue_service_server::AnalysisQueueServiceServer,
+        analysis_service_server::AnalysisServiceServer,
+        conversation_service_server::ConversationServiceServer, crisis_service_server::CrisisServiceServer,
+        person_service_server::PersonServiceServer,
     },
     identity::v1::session_service_client::SessionServiceClient,
 };
 
 use crate::{
     config::{DataArgs, DataConfig},
-    rpc::{conversation::ConversationRpc, person::PersonRpc},
-    store::{conversation::Conversations, person::People},
+    detection::Detection,
+    domain::phrases::PhraseList,
+    keys_command::KeysArgs,
+    rpc::{DataRpc, person::PersonRpc},
+    signal::Signal,
+    store::{
+        analysis::Analyses, conversation::Conversations, crisis::CrisisEvents, person::People, queue::Queue,
+        request::Requests, seal::Seals,
+    },
 };
 
 /// The data service.
 #[derive(Debug)]
 pub struct Data;
+
+/// What the program can do beside serving.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Look after the keys that what people write is sealed under
+    Keys(KeysArgs),
+}
 
 impl Application for Data {
     const NAME: &'static str = "data";
@@ -42,7 +72,7 @@ impl Application for Data {
     const DESCRIPTORS: &'static [u8] = haven_proto::FILE_DESCRIPTOR_SET;
     type Args = DataArgs;
     type Config = DataConfig;
-    type Command = Infallible;
+    type Command = DataCommand;
 
     fn check(args: &DataArgs, problems: &mut Problems) -> Option<DataConfig> {
         args.check(problems)
@@ -59,6 +89,7 @@ impl Application for Data {
         parts: &Parts,
         server: ServerBuilder,
     ) -> Result<ServerBuilder, Box<dyn Error + Send + Sync>> {
+        detection::describe_metrics();
         // Where nobody looks at tokens, identity need not be there.
         if parts.auth_mode == AuthMode::Token {
             let sessions =
@@ -74,17 +105,57 @@ impl Application for Data {
                 .spawn(parts.stop.clone().run_until_cancelled_owned(ended));
         }
 
-        let conversations = ConversationRpc::new(
-            Conversations::new(Arc::clone(&parts.database)),
-            config.message_keys,
-            &parts.tokens.secret_key,
-            parts.clock.clone(),
+        job_metrics::describe_metrics();
+        let queue = Queue::new(Arc::clone(&parts.database));
+        parts.tasks.spawn(queue_keeper::keep(
+            queue.clone(),
             parts.entropy.clone(),
-        );
+            parts.stop.clone(),
+        ));
+        sweeper::describe_metrics();
+        parts.tasks.spawn(sweeper::sweep(
+            Requests::new(Arc::clone(&parts.database)),
+            parts.entropy.clone(),
+            parts.stop.clone(),
+        ));
+
+        let secret = &parts.tokens.secret_key;
+        let rpc = Arc::new(DataRpc {
+            conversations: Conversations::new(Arc::clone(&parts.database)),
+            analyses: Analyses::new(Arc::clone(&parts.database)),
+            queue,
+            crisis_events: CrisisEvents::new(Arc::clone(&parts.database)),
+            detection: Detection::new(Arc::new(PhraseList)),
+            keys: config.message_keys,
+            new_jobs: Signal::default(),
+            line: tokio::sync::Mutex::default(),
+            new_crisis_events: Signal::default(),
+            requests: MacKey::derive(secret, "data requests"),
+            leases: MacKey::derive(secret, "data leases"),
+            pages: PageTokens::new(MacKey::derive(secret, "data page tokens")),
+            clock: parts.clock.clone(),
+            entropy: parts.entropy.clone(),
+            stop: parts.stop.clone(),
+        });
         let people = PersonRpc::new(People::new(Arc::clone(&parts.database)), parts.clock.clone());
         Ok(server
             .service(|limits| {
-                ConversationServiceServer::new(conversations)
+                ConversationServiceServer::from_arc(Arc::clone(&rpc))
+                    .max_decoding_message_size(limits.request)
+                    .max_encoding_message_size(limits.response)
+            })
+            .service(|limits| {
+                AnalysisServiceServer::from_arc(Arc::clone(&rpc))
+                    .max_decoding_message_size(limits.request)
+                    .max_encoding_message_size(limits.response)
+            })
+            .service(|limits| {
+                AnalysisQueueServiceServer::from_arc(Arc::clone(&rpc))
+                    .max_decoding_message_size(limits.request)
+                    .max_encoding_message_size(limits.response)
+            })
+            .service(|limits| {
+                CrisisServiceServer::from_arc(Arc::clone(&rpc))
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
@@ -95,7 +166,22 @@ impl Application for Data {
             }))
     }
 
-    async fn command(command: Infallible) -> Result<(), CommandError> {
-        match command {}
+    /// A text whose key is missing is found at the start, and not when somebody wants to read it.
+    fn inspection(config: &DataConfig, database: &Arc<Database>) -> Inspection {
+        let (keys, seals) = (Arc::clone(&config.message_keys), Seals::new(Arc::clone(database)));
+        Box::new(move || {
+            let (keys, seals) = (Arc::clone(&keys), seals.clone());
+            Box::pin(async move {
+                let needed = seals.keys().await?;
+                keys.has_all(needed.iter().map(String::as_str))
+                    .map_err(|missing| Unfit::Refused(missing.to_string()))
+            })
+        })
+    }
+
+    async fn command(command: DataCommand) -> Result<(), CommandError> {
+        match command {
+            DataCommand::Keys(args) => keys_command::run(args).await,
+        }
     }
 }

@@ -20,6 +20,9 @@ pub struct Rpc {
     pub name: Arc<str>,
     /// Who may call it.
     pub access: Access,
+    /// Whether its answer is a stream that goes on for as long as there is something to say. One that anybody may call, such
+    /// as reflection's, answers what it was asked and is no such stream: nobody unknown keeps a place for long.
+    pub streams: bool,
 }
 
 /// The RPCs of a server, by the path that they are called under.
@@ -74,6 +77,7 @@ impl AccessTable {
                         Rpc {
                             name: name.into(),
                             access,
+                            streams: method.is_server_streaming() && access != Access::Anyone,
                         },
                     );
                 }

@@ -3,6 +3,7 @@
 use std::{error::Error, fmt, sync::Arc};
 
 use clap::{Args, Subcommand};
+use futures_util::future::BoxFuture;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
         AuthMode, ConfigError, ListenerArgs, Listeners, PostgresArgs, Problems, RequestArgs, Requests,
         Telemetry, TelemetryArgs, TlsArgs, TlsFiles, TokenArgs, Tokens,
     },
-    database::{Database, DatabaseConfig, Migrations},
+    database::{Database, DatabaseConfig, Migrations, Unfit},
     entropy::Entropy,
     server::ServerBuilder,
     time::Clock,
@@ -55,14 +56,24 @@ pub trait Application: 'static {
         server: ServerBuilder,
     ) -> Result<ServerBuilder, Box<dyn Error + Send + Sync>>;
 
+    /// What has to be looked at beside the database itself before anything is served from it: whether what is stored can be
+    /// served with this configuration.
+    fn inspection(_config: &Self::Config, _database: &Arc<Database>) -> Inspection {
+        Box::new(|| Box::pin(async { Ok(()) }))
+    }
+
     /// Does what `command` says, and ends. It brings its own flags; Postgres is reached by
-    /// [`WorkerArgs`](crate::config::WorkerArgs) and [`Database::worker_only`].
+    /// [`WorkerArgs`](crate::config::WorkerArgs) and [`Database::worker_only`], or as people too by
+    /// [`PostgresArgs`], [`Database::new`] and [`Database::admit`].
     ///
     /// # Errors
     ///
     /// What the program says as its last word, with the exit code that belongs to it.
     fn command(command: Self::Command) -> impl Future<Output = Result<(), CommandError>>;
 }
+
+/// Asks whether what is stored can be served: as often as the database does not answer.
+pub type Inspection = Box<dyn Fn() -> BoxFuture<'static, Result<(), Unfit>> + Send + Sync>;
 
 /// Why a command did not do what it was for.
 #[derive(Debug, thiserror::Error)]

@@ -38,6 +38,12 @@ impl PageSize {
         }
     }
 
+    /// This size, or `most` where that is less: for things so large that fewer of them fit into an answer.
+    #[must_use]
+    pub fn at_most(self, most: u8) -> Self {
+        Self(self.0.min(most))
+    }
+
     /// The number.
     #[must_use]
     pub fn get(self) -> u8 {
@@ -115,6 +121,11 @@ mod tests {
         assert_eq!(size(200), Some(200));
         assert_eq!(size(201), Some(200));
         assert_eq!(size(i32::MAX), Some(200));
+        let at_most = |asked| PageSize::parse(asked).map(|size| size.at_most(20).get());
+        assert_eq!(
+            [at_most(0), at_most(19), at_most(21)],
+            [Some(20), Some(19), Some(20)]
+        );
     }
 
     #[test]

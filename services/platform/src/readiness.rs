@@ -6,6 +6,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    application::Inspection,
     config::Environment,
     database::{Database, Unfit},
     server::Health,
@@ -22,6 +23,7 @@ pub(crate) struct Readiness {
     pub(crate) database: Arc<Database>,
     pub(crate) newest: i64,
     pub(crate) environment: Environment,
+    pub(crate) inspection: Inspection,
     pub(crate) health: Health,
 }
 
@@ -31,7 +33,7 @@ impl Readiness {
         self.health.alive().await;
         let mut waiting = false;
         loop {
-            match timeout(PING, self.database.admit(self.newest, self.environment)).await {
+            match timeout(PING, self.inspect()).await {
                 Ok(Ok(())) => break,
                 Ok(Err(Unfit::Refused(problems))) => return problems,
                 Ok(Err(Unfit::Unavailable(error))) if !waiting => {
@@ -61,5 +63,11 @@ impl Readiness {
             }
             sleep(INTERVAL).await;
         }
+    }
+
+    /// Whether the database may be served from, and what is stored in it can be.
+    async fn inspect(&self) -> Result<(), Unfit> {
+        self.database.admit(self.newest, self.environment).await?;
+        (self.inspection)().await
     }
 }

@@ -44,7 +44,8 @@ pub fn code(reason: Reason) -> Code {
         | R::AccountErased
         | R::KeyVersionStale
         | R::CursorExpired
-        | R::AuthProviderExternal => Code::FailedPrecondition,
+        | R::AuthProviderExternal
+        | R::NothingToAnalyze => Code::FailedPrecondition,
         R::RateLimited | R::Overloaded | R::QuotaExceeded | R::MessageTooLarge => Code::ResourceExhausted,
         R::Deadline => Code::DeadlineExceeded,
         R::DependencyUnavailable | R::Draining => Code::Unavailable,
@@ -83,6 +84,7 @@ pub fn message(reason: Reason) -> &'static str {
         R::AccountErased => "The account was erased",
         R::KeyVersionStale => "The key version is older than the device's",
         R::AuthProviderExternal => "Another provider signs people up and in here; bring its token",
+        R::NothingToAnalyze => "Every message was analysed",
         R::CursorExpired => "The cursor points before what is kept; start from the beginning",
         R::RateLimited => "Too many calls of this kind; try again later",
         R::Overloaded => "The server has as much work as it can do; try again shortly",

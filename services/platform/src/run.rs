@@ -197,6 +197,7 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
     let health_port = bind("HEALTH_ADDR", listeners.health).await?;
     telemetry::serve_metrics(listeners.metrics)?;
 
+    let inspection = S::inspection(&config.own, &parts.database);
     let builder = ServerBuilder::new(server_config, S::DESCRIPTORS);
     let server = S::assemble(config.own, &parts, builder)
         .map_err(RunError::Assemble)?
@@ -211,6 +212,7 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
         database: Arc::clone(&parts.database),
         newest: S::migrations().newest(),
         environment: listeners.environment,
+        inspection,
         health: health.clone(),
     };
     let outcome = tokio::select! {

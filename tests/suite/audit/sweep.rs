@@ -2,7 +2,11 @@
 
 use haven_testkit::Stack;
 
-use crate::{eventually::eventually, metrics::Metrics, sql::execute};
+use crate::{
+    eventually::eventually,
+    metrics::Metrics,
+    sql::{execute, scalar},
+};
 
 /// For each table: rows that have expired, and rows that have not. Those that have are named `old`, where they can be, and
 /// otherwise the key says so.
@@ -67,4 +71,25 @@ async fn rows_that_have_expired_go_and_the_others_stay() {
             .unwrap();
         assert_eq!(count, left, "{table}");
     }
+}
+
+#[tokio::test]
+async fn requests_that_nobody_retries_go_and_the_others_stay() {
+    let mut stack = Stack::builder().without("data").start().await.unwrap();
+    let rows = "
+        INSERT INTO data.users (id, created_at) VALUES ('018f0000-0000-7000-8000-00000000000a', now());
+        INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
+            SELECT '018f0000-0000-7000-8000-00000000000a', gen_random_uuid(), 'AppendMessage', sha256(''), '{}',
+                now() - days * interval '1 day'
+            FROM generate_series(1, 1100) AS number, unnest(ARRAY[8, 9, 6]) AS days WHERE days > 7 OR number <= 2";
+    execute(&stack.database, rows).await;
+    stack.data.start().await.unwrap();
+    let labels = [("table", "requests")];
+    eventually("requests are swept", async || {
+        let page = Metrics::read(stack.data.listeners.metrics).await;
+        page.sum("haven_swept_rows_total", &labels) == Some(2200.0)
+    })
+    .await;
+    let left: i64 = scalar(&stack.database, "SELECT count(*) FROM data.requests").await;
+    assert_eq!(left, 2);
 }

@@ -11,6 +11,7 @@ fn list(order: MessageOrder, page_token: &str) -> ListMessagesRequest {
         page_size: 1,
         page_token: page_token.to_owned(),
         order: order.into(),
+        ..ListMessagesRequest::default()
     }
 }
 

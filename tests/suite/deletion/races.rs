@@ -1,10 +1,17 @@
-//! Twenty at once: the account goes once.
+//! Twenty at once: the account goes once. And who writes meanwhile neither waits for ever nor makes it wait.
 
-use futures_util::future::join_all;
-use haven_testkit::Stack;
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+use haven_proto::data::v1::{
+    DeleteAnalysisRequest, DeleteMessageRequest, EraseUserRequest, UpdateMessageRequest,
+};
+use haven_testkit::{Stack, random};
+use sqlx::{AssertSqlSafe, Connection};
+use tonic::{Request, Status};
 
 use super::{delete, deletion_by, deletion_of, done};
-use crate::{eventually::eventually, sql::scalar, status::reason};
+use crate::{danger::saying, eventually::eventually, jobs, sql::scalar, status::reason};
 
 const CROWD: usize = 20;
 
@@ -34,6 +41,110 @@ async fn twenty_of_one_request_are_one_deletion() {
         assert_eq!(answer.unwrap().request_time, last.request_time);
     }
     everything_was_told_once(&stack).await;
+}
+
+/// A message locks its counter and then its person. Whoever erases the person waits for the message, and not the two for
+/// each other.
+#[tokio::test]
+async fn an_erasure_waits_for_a_message_that_is_being_written() {
+    let stack = Stack::start().await.unwrap();
+    let ada = stack.person().await.unwrap();
+    let client = stack.user(&ada).unwrap();
+    client
+        .conversation()
+        .append_message(saying("hello"))
+        .await
+        .unwrap();
+    let mut superuser = stack.database.connect("postgres").await.unwrap();
+    let mut writing = superuser.begin().await.unwrap();
+    sqlx::query("UPDATE data.conversation_counters SET last_number = last_number")
+        .execute(&mut *writing)
+        .await
+        .unwrap();
+    let backend = stack.service("backend").unwrap();
+    let request = EraseUserRequest {
+        user_id: ada.id.to_string(),
+        request_id: random::uuid().to_string(),
+    };
+    let erasing = tokio::spawn(async move { backend.person().erase_user(request).await });
+    let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity
+        WHERE datname = current_database() AND usename = 'data_worker' AND wait_event_type = 'Lock')";
+    eventually("the erasure waits", async || scalar(&stack.database, waits).await).await;
+    sqlx::query("SELECT FROM data.users FOR KEY SHARE")
+        .execute(&mut *writing)
+        .await
+        .expect("nobody has locked the person");
+    writing.commit().await.unwrap();
+    erasing.await.unwrap().unwrap();
+}
+
+/// Has `call` begin while somebody holds the lock that an erasure takes first, and go on once the rest of an erasure's locks
+/// could be taken: the person, and then their rows in `table`.
+async fn takes_its_turn(stack: &Stack, table: &str, call: impl Future<Output = Result<(), Status>>) {
+    let mut superuser = stack.database.connect("postgres").await.unwrap();
+    let mut erasing = superuser.begin().await.unwrap();
+    sqlx::query("SELECT FROM data.conversation_counters FOR UPDATE")
+        .execute(&mut *erasing)
+        .await
+        .unwrap();
+    let erases = async {
+        let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity
+            WHERE datname = current_database() AND usename = 'data_app' AND wait_event_type = 'Lock')";
+        eventually("the call waits", async || scalar(&stack.database, waits).await).await;
+        for locked in ["data.users", table] {
+            let lock = format!("SELECT FROM {locked} FOR UPDATE NOWAIT");
+            let locked = sqlx::query(AssertSqlSafe(lock)).execute(&mut *erasing).await;
+            locked.expect("the call holds nothing yet");
+        }
+        erasing.commit().await.unwrap();
+    };
+    let (answer, ()) = tokio::time::timeout(Duration::from_secs(60), join(call, erases))
+        .await
+        .expect("it waits for ever");
+    answer.unwrap();
+}
+
+/// A change locks its row and then, to remember its request, the person; an erasure the other way round. So both lock the
+/// counter before.
+#[tokio::test]
+async fn a_change_takes_its_turn_before_it_takes_its_row() {
+    let stack = Stack::start().await.unwrap();
+    let ada = stack.person().await.unwrap();
+    let client = stack.user(&ada).unwrap();
+    let analysis_id = jobs::done(&stack, &client).await;
+    let mut conversation = client.conversation();
+    let appended = conversation.append_message(saying("hello")).await.unwrap();
+    let message_id = appended.into_inner().message.unwrap().id;
+    let request_id = || random::uuid().to_string();
+
+    let update = UpdateMessageRequest {
+        message_id: message_id.clone(),
+        text: "said otherwise".to_owned(),
+        expected_version: 1,
+        request_id: request_id(),
+    };
+    let updated = async { conversation.update_message(patient(update)).await.map(drop) };
+    takes_its_turn(&stack, "data.conversations", updated).await;
+    let delete = DeleteMessageRequest {
+        message_id,
+        request_id: request_id(),
+    };
+    let deleted = async { conversation.delete_message(patient(delete)).await.map(drop) };
+    takes_its_turn(&stack, "data.conversations", deleted).await;
+    let delete = DeleteAnalysisRequest {
+        analysis_id,
+        request_id: request_id(),
+    };
+    let mut analyses = client.analysis();
+    let deleted = async { analyses.delete_analysis(patient(delete)).await.map(drop) };
+    takes_its_turn(&stack, "data.analysis_results", deleted).await;
+}
+
+/// A request with a deadline that no lock here reaches.
+fn patient<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(Duration::from_secs(60));
+    request
 }
 
 #[tokio::test]

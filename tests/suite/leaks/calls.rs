@@ -1,7 +1,13 @@
 //! Every RPC of the descriptors with canaries in it: as it has to be, and with each of its fields as it must not be.
 
 use haven_proto::{
-    data::v1::{EraseUserRequest, GetMessageRequest, ListMessagesRequest, ProvisionUserRequest},
+    data::v1::{
+        AcknowledgeCrisisEventRequest, CompleteJobRequest, DeleteAnalysisRequest, DeleteMessageRequest,
+        EraseUserRequest, ExtendLeaseRequest, FailJobRequest, GetAnalysisRequest, GetMessageRequest,
+        LeaseJobsRequest, ListAnalysesRequest, ListCrisisEventsRequest, ListDeadJobsRequest,
+        ListMessagesRequest, ProvisionUserRequest, RequestAnalysisRequest, RequeueJobRequest,
+        ResolveCrisisEventRequest, UpdateMessageRequest, WatchCrisisEventsRequest,
+    },
     identity::v1::{
         Account, ChangePasswordRequest, CheckPasswordRequest, ConsentGrant, DeleteAccountRequest,
         GetAccountRequest, GetDeletionRequest, GetPasswordPolicyRequest, GetSigningKeysRequest, Goal,
@@ -18,6 +24,7 @@ use super::{
     canary::Allowed,
     world::{ACCOUNTS, Guest, Who, World, message},
 };
+use crate::jobs;
 
 /// A call that goes well.
 pub(super) struct Case {
@@ -178,6 +185,103 @@ fn good(rpc: &str, world: &World) -> Option<(Who, Vec<u8>)> {
         "haven.data.v1.ConversationService/ListMessages" => {
             (Who::Person, ListMessagesRequest::default().encode_to_vec())
         }
+        "haven.data.v1.ConversationService/UpdateMessage" => {
+            let request = UpdateMessageRequest {
+                message_id: world.message_id.clone(),
+                text: world.flock.canary("UpdateMessage's text").text(),
+                expected_version: 1,
+                request_id,
+            };
+            (Who::Person, request.encode_to_vec())
+        }
+        "haven.data.v1.ConversationService/DeleteMessage" => {
+            let request = DeleteMessageRequest {
+                message_id: world.crisis.0.clone(),
+                request_id,
+            };
+            (Who::Person, request.encode_to_vec())
+        }
+        "haven.data.v1.AnalysisService/RequestAnalysis" => {
+            (Who::Person, RequestAnalysisRequest { request_id }.encode_to_vec())
+        }
+        "haven.data.v1.AnalysisService/GetAnalysis" => {
+            let analysis_id = world.analyses[0].clone();
+            (Who::Person, GetAnalysisRequest { analysis_id }.encode_to_vec())
+        }
+        "haven.data.v1.AnalysisService/ListAnalyses" => {
+            (Who::Person, ListAnalysesRequest::default().encode_to_vec())
+        }
+        "haven.data.v1.AnalysisService/DeleteAnalysis" => {
+            let request = DeleteAnalysisRequest {
+                analysis_id: world.analyses[1].clone(),
+                request_id,
+            };
+            (Who::Person, request.encode_to_vec())
+        }
+        "haven.data.v1.AnalysisQueueService/LeaseJobs" => {
+            let request = LeaseJobsRequest {
+                request_id,
+                ..LeaseJobsRequest::default()
+            };
+            (Who::Service, request.encode_to_vec())
+        }
+        // In the order of names: CompleteJob, ExtendLease, FailJob.
+        "haven.data.v1.AnalysisQueueService/CompleteJob" => {
+            let said = |what: &str| vec![world.flock.canary(what).text()];
+            let request = CompleteJobRequest {
+                insights: said("CompleteJob's insight"),
+                strengths: said("CompleteJob's strength"),
+                improvement_areas: said("CompleteJob's improvement area"),
+                ..jobs::completion(world.leases[0].clone())
+            };
+            (Who::Service, request.encode_to_vec())
+        }
+        "haven.data.v1.AnalysisQueueService/ExtendLease" => {
+            let request = ExtendLeaseRequest {
+                lease: Some(world.leases[1].clone()),
+                lease_duration: None,
+            };
+            (Who::Service, request.encode_to_vec())
+        }
+        "haven.data.v1.AnalysisQueueService/FailJob" => {
+            let request = FailJobRequest {
+                lease: Some(world.leases[1].clone()),
+                error_code: "MODEL_TIMEOUT".into(),
+                request_id,
+            };
+            (Who::Service, request.encode_to_vec())
+        }
+        "haven.data.v1.AnalysisQueueService/ListDeadJobs" => {
+            (Who::Service, ListDeadJobsRequest::default().encode_to_vec())
+        }
+        "haven.data.v1.AnalysisQueueService/RequeueJob" => {
+            let request = RequeueJobRequest {
+                user_id: world.person.id.to_string(),
+                job_id: world.dead_job.clone(),
+                request_id,
+            };
+            (Who::Service, request.encode_to_vec())
+        }
+        "haven.data.v1.CrisisService/ListCrisisEvents" => {
+            (Who::Person, ListCrisisEventsRequest::default().encode_to_vec())
+        }
+        "haven.data.v1.CrisisService/AcknowledgeCrisisEvent" => {
+            let event_id = world.crisis.1.clone();
+            (
+                Who::Person,
+                AcknowledgeCrisisEventRequest { event_id }.encode_to_vec(),
+            )
+        }
+        "haven.data.v1.CrisisService/ResolveCrisisEvent" => {
+            let request = ResolveCrisisEventRequest {
+                user_id: world.person.id.to_string(),
+                event_id: world.crisis.1.clone(),
+            };
+            (Who::Service, request.encode_to_vec())
+        }
+        "haven.data.v1.CrisisService/WatchCrisisEvents" => {
+            (Who::Service, WatchCrisisEventsRequest::default().encode_to_vec())
+        }
         "haven.data.v1.PersonService/ProvisionUser" => {
             let request = ProvisionUserRequest {
                 user_id: random::uuid().to_string(),
@@ -187,6 +291,17 @@ fn good(rpc: &str, world: &World) -> Option<(Who, Vec<u8>)> {
         }
         _ => return None,
     })
+}
+
+/// Whether the RPC at `path` answers a stream.
+pub(super) fn streams(path: &str) -> bool {
+    let pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET).unwrap();
+    // Also with a query, which is none of the path.
+    let path = path.split('?').next().unwrap_or_default();
+    let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or_default();
+    let service = pool.get_service_by_name(service);
+    let mut methods = service.iter().flat_map(|service| service.methods());
+    methods.any(|found| found.name() == method && found.is_server_streaming())
 }
 
 /// Every RPC, by its name. Panics when nobody has said how one is called.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use haven_proto::{
-    data::v1::{ListMessagesRequest, SenderType},
+    data::v1::ListMessagesRequest,
     identity::v1::{Goal, SignInRequest, SignUpRequest},
 };
 use haven_testkit::{client::sign_up_request, random};
@@ -50,9 +50,8 @@ async fn signs_up(world: &World, request: SignUpRequest, expected: &str) {
     assert_eq!(reason(&world.keep(signed_up).unwrap_err()), expected);
 }
 
-async fn appends(world: &World, what: &str, sender: SenderType, expected: &str) {
-    let mut request = message(&world.flock.canary(what));
-    request.sender_type = sender.into();
+async fn appends(world: &World, what: &str, expected: &str) {
+    let request = message(&world.flock.canary(what));
     let appended = world
         .client(Who::Person)
         .conversation()
@@ -66,18 +65,13 @@ async fn constraint(world: &World) {
         world,
         "ALTER TABLE identity.users ADD CONSTRAINT no_roommates
              CHECK (NOT goals @> '{roommate_relations}') NOT VALID;
-         ALTER TABLE data.conversations ADD CONSTRAINT no_system CHECK (sender_type <> 'system') NOT VALID",
+         ALTER TABLE data.conversations ADD CONSTRAINT no_more CHECK (false) NOT VALID",
     )
     .await;
     let request = sign_up(world, &Allowed::Nowhere, Goal::RoommateRelations);
     signs_up(world, request, "INTERNAL").await;
-    appends(
-        world,
-        "a row that breaks a constraint",
-        SenderType::System,
-        "INTERNAL",
-    )
-    .await;
+    appends(world, "a row that breaks a constraint", "INTERNAL").await;
+    run(world, "ALTER TABLE data.conversations DROP CONSTRAINT no_more").await;
 }
 
 /// What a trigger says, Postgres logs: which shows that the search of its log would find something.
@@ -105,7 +99,7 @@ async fn grant(world: &World) {
          REVOKE EXECUTE ON FUNCTION identity.find_credential(text) FROM identity_anon",
     )
     .await;
-    appends(world, "a row without a grant", SenderType::User, "INTERNAL").await;
+    appends(world, "a row without a grant", "INTERNAL").await;
     let request = sign_up(world, &Allowed::Nowhere, Goal::MakeFriends);
     signs_up(world, request, "INTERNAL").await;
     let request = SignInRequest {
@@ -160,7 +154,7 @@ async fn connection(world: &World) {
          WHERE datname = '{name}' AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
     );
     run(world, &cut).await;
-    appends(world, "no connection", SenderType::User, "DEPENDENCY_UNAVAILABLE").await;
+    appends(world, "no connection", "DEPENDENCY_UNAVAILABLE").await;
     let request = sign_up(world, &Allowed::Nowhere, Goal::MakeFriends);
     signs_up(world, request, "DEPENDENCY_UNAVAILABLE").await;
     run(world, &format!("ALTER DATABASE {name} CONNECTION LIMIT -1")).await;

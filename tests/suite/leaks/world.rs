@@ -3,14 +3,20 @@
 use std::{fs, path::PathBuf, sync::Mutex};
 
 use haven_proto::{
-    data::v1::{AppendMessageRequest, SenderType},
+    data::v1::{AppendMessageRequest, JobLease, SenderType},
     identity::v1::ListConsentsRequest,
 };
 use haven_testkit::{Client, Person, Stack, environment::Variables, random, template::TestCluster};
 use tonic::{Response, Status, metadata::MetadataMap};
 
-use super::canary::{Allowed, Canary, Flock};
-use crate::raw;
+use super::{
+    calls,
+    canary::{Allowed, Canary, Flock},
+};
+use crate::{
+    danger::{ALARMING, say_until_heard},
+    jobs, raw,
+};
 
 /// Where email addresses are kept, and nowhere else.
 pub(super) const ACCOUNTS: &str = "identity.users";
@@ -22,6 +28,14 @@ pub(super) struct World {
     pub(super) person: Person,
     pub(super) message_id: String,
     pub(super) consent_id: String,
+    /// A message in which somebody is in danger, and the event of it.
+    pub(super) crisis: (String, String),
+    /// The leases of two jobs: one is completed, one is failed.
+    pub(super) leases: [JobLease; 2],
+    /// A job that was given up.
+    pub(super) dead_job: String,
+    /// Two analyses: one is read, one is deleted.
+    pub(super) analyses: [String; 2],
     guests: Vec<Person>,
     /// Postgres's own log, and how long it was before.
     pub(super) postgres_log: (PathBuf, usize),
@@ -87,6 +101,19 @@ impl World {
             .account()
             .list_consents(ListConsentsRequest::default())
             .await;
+        let ada = stack.user(&person).unwrap();
+        let danger = flock.canary("the person's message in danger").text();
+        let (_, danger, found) = say_until_heard(&ada, &format!("{danger}. {ALARMING}.")).await;
+        let analyses = [jobs::done(&stack, &ada).await, jobs::done(&stack, &ada).await];
+        let dead_job = jobs::dead(&stack, &ada).await;
+        let failed = jobs::leased(&stack, &ada).await;
+        // One that somebody asked for is open: another person's is the second.
+        let other = stack.person().await.unwrap();
+        let completed = jobs::leased(&stack, &stack.user(&other).unwrap()).await;
+        for lease in [&completed, &failed] {
+            let kept = Allowed::At(&["data.analysis_jobs"]);
+            flock.given("a lease token", kept, &lease.lease_token);
+        }
         let mut guests = Vec::new();
         for guest in [
             Guest::ChangesPassword,
@@ -119,6 +146,10 @@ impl World {
         }
         Self {
             consent_id: consents.unwrap().into_inner().consents[0].id.clone(),
+            crisis: (danger.id, found.event_id),
+            leases: [completed, failed],
+            dead_job,
+            analyses,
             guests,
             message_id: stored.into_inner().message.unwrap().id,
             stack,
@@ -154,7 +185,10 @@ impl World {
         body: Vec<u8>,
     ) -> Result<(), Status> {
         let connection = self.client(who).connection(service);
-        self.keep(raw::call(connection, path, headers, body).await)
+        self.keep(match calls::streams(path) {
+            true => raw::first(connection, path, headers, body).await,
+            false => raw::call(connection, path, headers, body).await,
+        })
     }
 
     /// Keeps what came back for the search: all of a status, and the headers of an answer.

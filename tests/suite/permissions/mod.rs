@@ -5,8 +5,11 @@
 use haven_platform::reason::Reason;
 use haven_proto::{
     data::v1::{
-        AppendMessageRequest, EraseUserRequest, GetMessageRequest, ListMessagesRequest, ProvisionUserRequest,
-        SenderType,
+        AcknowledgeCrisisEventRequest, AppendMessageRequest, DeleteAnalysisRequest, DeleteMessageRequest,
+        EraseUserRequest, ExtendLeaseRequest, FailJobRequest, GetAnalysisRequest, GetMessageRequest,
+        JobLease, LeaseJobsRequest, ListAnalysesRequest, ListCrisisEventsRequest, ListDeadJobsRequest,
+        ListMessagesRequest, ProvisionUserRequest, RequestAnalysisRequest, RequeueJobRequest,
+        ResolveCrisisEventRequest, SenderType, UpdateMessageRequest, WatchCrisisEventsRequest,
     },
     identity::v1::{
         Account, ChangePasswordRequest, CheckPasswordRequest, ConsentGrant, DeleteAccountRequest,
@@ -20,35 +23,48 @@ use haven_testkit::{Client, Person, Stack, client::sign_up_request, random};
 use prost_reflect::DescriptorPool;
 use tonic::Status;
 
-use crate::status::reason;
+use crate::{
+    danger::{ALARMING, say_until_heard},
+    jobs,
+    status::reason,
+};
 
 /// Whose things are asked for: the right person's, who is another one for each call, because some calls leave nothing
 /// of them.
 struct Belongings {
     person: Person,
     message_id: String,
+    event_id: String,
     consent_id: String,
+    /// Where the RPC is about one.
+    lease: JobLease,
+    /// Where the RPC is about one.
+    analysis_id: String,
 }
 
 impl Belongings {
-    async fn of_somebody(stack: &Stack) -> Self {
+    async fn of_somebody(stack: &Stack, rpc: &str) -> Self {
         let person = stack.person().await.unwrap();
         let client = stack.user(&person).unwrap();
-        let append = AppendMessageRequest {
-            sender_type: SenderType::User.into(),
-            text: "mine".into(),
-            message_id: String::new(),
-            request_id: random::uuid().to_string(),
-        };
-        let message = client.conversation().append_message(append).await.unwrap();
+        let (_, message, found) = say_until_heard(&client, ALARMING).await;
         let consents = client
             .account()
             .list_consents(ListConsentsRequest::default())
             .await
             .unwrap();
+        let (mut lease, mut analysis_id) = (JobLease::default(), String::new());
+        match rpc.rsplit('/').next() {
+            Some("ExtendLease" | "CompleteJob" | "FailJob") => lease = jobs::leased(stack, &client).await,
+            Some("RequeueJob") => lease.job_id = jobs::dead(stack, &client).await,
+            Some("GetAnalysis" | "DeleteAnalysis") => analysis_id = jobs::done(stack, &client).await,
+            _ => {}
+        }
         Self {
+            lease,
+            analysis_id,
             person,
-            message_id: message.into_inner().message.unwrap().id,
+            message_id: message.id,
+            event_id: found.event_id,
             consent_id: consents.into_inner().consents[0].id.clone(),
         }
     }
@@ -239,6 +255,110 @@ async fn call(
             .list_messages(ListMessagesRequest::default())
             .await
             .map(drop),
+        "haven.data.v1.ConversationService/UpdateMessage" => {
+            let request = UpdateMessageRequest {
+                message_id: belongings.message_id.clone(),
+                text: "mine, still".into(),
+                expected_version: 1,
+                request_id,
+            };
+            client.conversation().update_message(request).await.map(drop)
+        }
+        "haven.data.v1.ConversationService/DeleteMessage" => {
+            let request = DeleteMessageRequest {
+                message_id: belongings.message_id.clone(),
+                request_id,
+            };
+            client.conversation().delete_message(request).await.map(drop)
+        }
+        "haven.data.v1.AnalysisService/RequestAnalysis" => {
+            let request = RequestAnalysisRequest { request_id };
+            client.analysis().request_analysis(request).await.map(drop)
+        }
+        "haven.data.v1.AnalysisService/GetAnalysis" => {
+            let analysis_id = belongings.analysis_id.clone();
+            client
+                .analysis()
+                .get_analysis(GetAnalysisRequest { analysis_id })
+                .await
+                .map(drop)
+        }
+        "haven.data.v1.AnalysisService/ListAnalyses" => client
+            .analysis()
+            .list_analyses(ListAnalysesRequest::default())
+            .await
+            .map(drop),
+        "haven.data.v1.AnalysisService/DeleteAnalysis" => {
+            let analysis_id = belongings.analysis_id.clone();
+            let request = DeleteAnalysisRequest {
+                analysis_id,
+                request_id,
+            };
+            client.analysis().delete_analysis(request).await.map(drop)
+        }
+        "haven.data.v1.AnalysisQueueService/LeaseJobs" => {
+            let request = LeaseJobsRequest {
+                request_id,
+                ..LeaseJobsRequest::default()
+            };
+            client.queue().lease_jobs(request).await.map(drop)
+        }
+        "haven.data.v1.AnalysisQueueService/ExtendLease" => {
+            let lease = Some(belongings.lease.clone());
+            let request = ExtendLeaseRequest {
+                lease,
+                lease_duration: None,
+            };
+            client.queue().extend_lease(request).await.map(drop)
+        }
+        "haven.data.v1.AnalysisQueueService/CompleteJob" => {
+            let request = jobs::completion(belongings.lease.clone());
+            client.queue().complete_job(request).await.map(drop)
+        }
+        "haven.data.v1.AnalysisQueueService/FailJob" => {
+            let request = FailJobRequest {
+                lease: Some(belongings.lease.clone()),
+                error_code: "MODEL_TIMEOUT".into(),
+                request_id,
+            };
+            client.queue().fail_job(request).await.map(drop)
+        }
+        "haven.data.v1.AnalysisQueueService/ListDeadJobs" => client
+            .queue()
+            .list_dead_jobs(ListDeadJobsRequest::default())
+            .await
+            .map(drop),
+        "haven.data.v1.AnalysisQueueService/RequeueJob" => {
+            let request = RequeueJobRequest {
+                user_id,
+                job_id: belongings.lease.job_id.clone(),
+                request_id,
+            };
+            client.queue().requeue_job(request).await.map(drop)
+        }
+        "haven.data.v1.CrisisService/ListCrisisEvents" => client
+            .crisis()
+            .list_crisis_events(ListCrisisEventsRequest::default())
+            .await
+            .map(drop),
+        "haven.data.v1.CrisisService/AcknowledgeCrisisEvent" => {
+            let event_id = belongings.event_id.clone();
+            client
+                .crisis()
+                .acknowledge_crisis_event(AcknowledgeCrisisEventRequest { event_id })
+                .await
+                .map(drop)
+        }
+        "haven.data.v1.CrisisService/ResolveCrisisEvent" => {
+            let event_id = belongings.event_id.clone();
+            let request = ResolveCrisisEventRequest { user_id, event_id };
+            client.crisis().resolve_crisis_event(request).await.map(drop)
+        }
+        "haven.data.v1.CrisisService/WatchCrisisEvents" => client
+            .crisis()
+            .watch_crisis_events(WatchCrisisEventsRequest::default())
+            .await
+            .map(drop),
         "haven.data.v1.PersonService/ProvisionUser" => {
             let request = ProvisionUserRequest {
                 user_id: random::uuid().to_string(),
@@ -284,7 +404,7 @@ async fn who_may_call_what() {
     for rpc in rpcs() {
         matrix += &format!("{rpc}\n");
         for name in callers {
-            let belongings = Belongings::of_somebody(&stack).await;
+            let belongings = Belongings::of_somebody(&stack, &rpc).await;
             let client = match name {
                 "the wrong person" => stack.user(&wrong),
                 "the right person" => stack.user(&belongings.person),

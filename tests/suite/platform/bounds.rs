@@ -40,7 +40,7 @@ async fn a_stream_past_its_deadline_says_so() {
     request
         .metadata_mut()
         .insert("grpc-timeout", "400m".parse().unwrap());
-    let mut stream = probe.client().stream(request).await.unwrap().into_inner();
+    let mut stream = probe.service().stream(request).await.unwrap().into_inner();
     let mut seen = 0;
     let status = loop {
         match stream.message().await {
@@ -51,6 +51,27 @@ async fn a_stream_past_its_deadline_says_so() {
     };
     assert_eq!(reason(&status), "DEADLINE");
     assert!((1..20).contains(&seen), "{seen}");
+}
+
+/// It goes on for as long as there is something to say; ours is for answers.
+#[tokio::test]
+async fn a_stream_without_a_deadline_goes_on() {
+    let probe = Probe::start_with(Requests {
+        default_deadline: Duration::from_millis(200),
+        ..requests()
+    })
+    .await;
+    let request = proto::StreamRequest {
+        count: 10,
+        millis: 50,
+        panic: false,
+    };
+    let mut stream = probe.service().stream(request).await.unwrap().into_inner();
+    let mut seen = 0;
+    while stream.message().await.unwrap().is_some() {
+        seen += 1;
+    }
+    assert_eq!(seen, 10);
 }
 
 #[tokio::test]

@@ -58,7 +58,7 @@ async fn a_silent_client_and_an_open_stream_cannot_hold_it() {
     // One never begins to shake hands; one reads a stream that would go on for an hour.
     let mut silent = TcpStream::connect(probe.addr).await.unwrap();
     let mut stream = probe
-        .client()
+        .service()
         .stream(proto::StreamRequest {
             count: 36_000,
             millis: 100,

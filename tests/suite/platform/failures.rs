@@ -54,7 +54,7 @@ async fn a_panic_is_an_answer_and_the_server_goes_on() {
     assert!(!format!("{status:?}").contains("secret"), "{status:?}");
 
     let mut stream = probe
-        .client()
+        .service()
         .stream(proto::StreamRequest {
             count: 2,
             millis: 0,
@@ -155,6 +155,42 @@ async fn more_than_can_be_done_is_turned_away_at_once() {
         probe.client().wait(wait(0)).await.is_ok(),
         "the places are free again"
     );
+}
+
+/// Who watches leaves room for who calls.
+#[tokio::test]
+async fn streams_have_a_quarter_of_the_places() {
+    let probe = Probe::start_with(Requests {
+        max_in_flight: 8,
+        ..requests()
+    })
+    .await;
+    let open = async || {
+        let request = proto::StreamRequest {
+            count: 1_000,
+            millis: 50,
+            panic: false,
+        };
+        probe.service().stream(request).await
+    };
+    let mut streams = Vec::new();
+    for _ in 0..2 {
+        streams.push(open().await.unwrap());
+    }
+    assert_eq!(reason(&open().await.unwrap_err()), "OVERLOADED");
+    let wait = proto::WaitRequest { millis: 0, bytes: 0 };
+    assert!(
+        probe.client().wait(wait).await.is_ok(),
+        "there is room for others"
+    );
+    drop(streams);
+    for _ in 0..100 {
+        if open().await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the places of streams are not given back");
 }
 
 /// A unary call with bytes that no stub would send.

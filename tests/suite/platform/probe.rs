@@ -159,6 +159,11 @@ impl Probe {
         proto::probe_service_client::ProbeServiceClient::new(self.channel(None))
     }
 
+    /// A service that may call.
+    pub(crate) fn service(&self) -> proto::probe_service_client::ProbeServiceClient<Channel> {
+        proto::probe_service_client::ProbeServiceClient::new(self.channel(Some("backend")))
+    }
+
     /// Claims of a token that is as it has to be.
     pub(crate) fn claims() -> Claims {
         let now = chrono::Utc::now().timestamp();

@@ -72,10 +72,6 @@ async fn a_request_id_is_for_one_content() {
             ..request.clone()
         },
         AppendMessageRequest {
-            sender_type: SenderType::Coach.into(),
-            ..request.clone()
-        },
-        AppendMessageRequest {
             message_id: random::uuid().to_string(),
             ..request.clone()
         },

@@ -5,6 +5,9 @@ pub(crate) const A: &str = "018f0000-0000-7000-8000-00000000000a";
 /// The second person. Has two rows in every table that can hold more than one of a person's.
 pub(crate) const B: &str = "018f0000-0000-7000-8000-00000000000b";
 
+/// The lease on B's second job, which covers their second message: see `seed.sql`.
+pub(crate) const LEASE: &str = "018f0000-0000-7000-8000-0000000000ee";
+
 /// What `request.jwt.claims` says about the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
@@ -18,11 +21,15 @@ pub(crate) enum Caller {
     NullSub,
     MalformedJson,
     MalformedSub,
+    /// A worker's: the lease on one of B's jobs, which covers one of B's two messages.
+    Leaseholder,
+    /// A lease that nobody gave.
+    StrangeLease,
 }
 
 impl Caller {
     /// In the order in which they have to be tried: what was set once can never be unset again.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Unset,
         Self::PersonA,
         Self::PersonB,
@@ -31,6 +38,8 @@ impl Caller {
         Self::NullSub,
         Self::MalformedJson,
         Self::MalformedSub,
+        Self::Leaseholder,
+        Self::StrangeLease,
     ];
 
     /// The setting's value; `None` for leaving it alone.
@@ -44,6 +53,8 @@ impl Caller {
             Self::NullSub => Some(r#"{"sub":null}"#.to_owned()),
             Self::MalformedJson => Some(r#"{"sub":"#.to_owned()),
             Self::MalformedSub => Some(r#"{"sub":"' OR true --"}"#.to_owned()),
+            Self::Leaseholder => Some(format!(r#"{{"lease":"{LEASE}"}}"#)),
+            Self::StrangeLease => Some(format!(r#"{{"lease":"{A}"}}"#)),
         }
     }
 

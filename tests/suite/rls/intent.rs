@@ -61,6 +61,8 @@ pub(crate) enum Rows {
     /// None, though the statement itself is allowed: a privilege without a policy. Not to be declared.
     #[serde(skip)]
     Nobody,
+    /// Those that the lease covers which the transaction carries.
+    Leased,
     /// Those of the person whom the transaction carries.
     Own,
     /// Everybody's.

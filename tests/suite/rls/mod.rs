@@ -8,6 +8,8 @@
 //! | [`caller`], [`attack`] | as whom, and what is tried |
 //! | [`expectation`], [`session`], [`matrix`] | what has to come of it, what did, and all of it together |
 //! | [`functions`], [`escapes`] | calling what others may call, and becoming somebody else |
+//! | [`leases`] | what a worker sees of the messages that it holds a lease on, and for how long |
+//! | [`others`] | what a person can do with what the coach and the product said |
 //!
 //! A new table needs its rights in `intent.toml` and its rows in `seed.sql`, and nothing else.
 
@@ -17,7 +19,9 @@ mod escapes;
 mod expectation;
 mod functions;
 mod intent;
+mod leases;
 mod matrix;
+mod others;
 mod relation;
 mod session;
 

@@ -18,7 +18,9 @@ const RELATIONS: &str = "
            array(SELECT attname::text FROM pg_attribute JOIN pg_index ON indrelid = attrelid
                   WHERE attrelid = c.oid AND indisprimary AND attnum = ANY (indkey) ORDER BY attnum) AS key,
            array(SELECT attname::text FROM pg_attribute JOIN pg_index ON indrelid = attrelid
-                  WHERE attrelid = c.oid AND indisunique AND attnum = ANY (indkey)) AS unique_columns
+                  WHERE attrelid = c.oid AND indisunique AND attnum = ANY (indkey)) AS unique_columns,
+           EXISTS (SELECT FROM pg_constraint f JOIN pg_constraint k ON k.conrelid = f.conrelid AND k.contype = 'p'
+                    WHERE f.conrelid = c.oid AND f.contype = 'f' AND f.conkey @> k.conkey) AS key_refers
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
        AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
@@ -38,6 +40,8 @@ pub(crate) struct Relation {
     pub(crate) person: String,
     /// One row of each person, as SQL literals by column.
     rows: BTreeMap<&'static str, BTreeMap<String, String>>,
+    /// Whether the whole key refers to another table's row: there is one for each of those.
+    key_refers: bool,
     /// Whether a row is anybody's.
     pub(crate) owned: bool,
     /// How many rows each person has. Where no row is anybody's, all are counted as the first person's.
@@ -69,6 +73,7 @@ impl Relation {
                 person: intent.person.clone().unwrap_or_else(|| columns[0].clone()),
                 key: row.get("key"),
                 unique_columns: row.get::<Vec<String>, _>("unique_columns").into_iter().collect(),
+                key_refers: row.get("key_refers"),
                 columns,
                 owned: intent.person.is_some(),
                 rows: BTreeMap::new(),
@@ -97,9 +102,13 @@ impl Relation {
         self.rows[person].clone()
     }
 
-    /// A row of `person` that is not there yet: what has to be unique is new, but for the person.
+    /// A row of `person` that is not there yet: what has to be unique is new, but for the person. Where a key refers to
+    /// another row it is the row that is there.
     pub(crate) fn fresh_row(&self, person: &str) -> BTreeMap<String, String> {
         let mut row = self.row(person);
+        if self.key_refers {
+            return row;
+        }
         for column in self
             .unique_columns
             .iter()
@@ -117,9 +126,15 @@ impl Relation {
         row
     }
 
-    /// Whether a person can have only one row: a second one collides with the first.
+    /// Whether another row collides with the one that is there: a person can have only one, or one for each row of
+    /// another table.
     pub(crate) fn is_single(&self) -> bool {
-        self.key.len() == 1
+        self.key.len() == 1 || self.key_refers
+    }
+
+    /// Whether there is one row in all, and it is nobody's.
+    pub(crate) fn is_one_row(&self) -> bool {
+        !self.owned && self.count(A) == 1
     }
 
     /// Whether an update may set the column to the same value in every row.

@@ -39,3 +39,18 @@ INSERT INTO data.conversations (user_id, id, number, sender_type, message_text, 
 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
     SELECT '{person}', gen_random_uuid(), 'AppendMessage', sha256('{name}'), '{}', now()
     FROM generate_series(1, {rows});
+INSERT INTO data.analysis_jobs (user_id, id, first_number, last_number, requested, priority, start_after, created_at)
+    SELECT '{person}', gen_random_uuid(), number, number, false, 0, now(), now()
+    FROM generate_series(1, {rows}) AS number;
+-- Whoever has two jobs has one of them leased.
+UPDATE data.analysis_jobs SET state = 'leased', attempts = 1, lease_token = '018f0000-0000-7000-8000-0000000000ee',
+        lease_holder = 'worker', lease_expires_at = now() + interval '1 hour'
+    WHERE user_id = '{person}' AND last_number = 2;
+INSERT INTO data.analysis_results
+    (user_id, id, analysis_type, chat_score, first_number, last_number, details, key_id, created_at)
+    SELECT user_id, id, 'chat_scoring', 70, first_number, last_number, 'gAAAA', 'test-1', now()
+    FROM data.analysis_jobs WHERE user_id = '{person}';
+INSERT INTO data.crisis_events
+    (user_id, id, message_id, trigger_type, severity_level, resources_shown, followup_required, created_at)
+    SELECT user_id, gen_random_uuid(), id, 'suicide', 'critical', '{find_a_helpline}', true, now()
+    FROM data.conversations WHERE user_id = '{person}';

@@ -11,7 +11,7 @@ use haven_testkit::{
     workspace,
 };
 use sqlx::{
-    AssertSqlSafe,
+    AssertSqlSafe, Connection,
     migrate::{MigrationType, Migrator},
 };
 
@@ -112,6 +112,71 @@ async fn every_migration_can_be_taken_back_with_rows_in_its_tables() -> Result<(
         up(&database, schema, i64::MAX).await?;
     }
     assert_same(&structure(&database)?, &full, "migrated again");
+    template
+        .run(ADMIN, &format!("DROP DATABASE {} WITH (FORCE)", database.name))
+        .await
+}
+
+/// Somebody who had so many messages before there were analyses, each answered by the coach, so that theirs have the odd
+/// numbers; the ranges of the jobs that these make; and how many are counted, with the number of the first.
+struct Earlier(i64, &'static [(i64, i64)], (i16, Option<i64>));
+
+const EARLIER: [Earlier; 4] = [
+    Earlier(0, &[], (0, None)),
+    Earlier(24, &[], (24, Some(1))),
+    Earlier(25, &[(1, 49)], (0, None)),
+    Earlier(60, &[(1, 49), (51, 99)], (10, Some(101))),
+];
+
+#[tokio::test]
+async fn every_25_earlier_messages_make_a_job_and_the_rest_is_counted() -> Result<()> {
+    let template = empty().await?;
+    let database = unmigrated(&template).await?;
+    up(&database, "data", 20_261_122_000_600).await?;
+    let mut superuser = database.connect(SUPERUSER).await?;
+    let mut people = Vec::new();
+    for Earlier(messages, jobs, counted) in EARLIER {
+        let person: String = sqlx::query_scalar(
+            "WITH person AS (
+                INSERT INTO data.users (id, created_at) VALUES (gen_random_uuid(), now()) RETURNING id
+            ), counter AS (
+                INSERT INTO data.conversation_counters (user_id, last_number) SELECT id, 2 * $1 FROM person
+            ), messages AS (
+                INSERT INTO data.conversations
+                    (user_id, id, number, sender_type, message_text, key_id, created_at, updated_at)
+                SELECT person.id, gen_random_uuid(), number, CASE number % 2 WHEN 1 THEN 'user' ELSE 'coach' END,
+                    'gAAAA', 'test-1', now(), now()
+                FROM person, generate_series(1, 2 * $1) AS number
+            )
+            SELECT id::text FROM person",
+        )
+        .bind(messages)
+        .fetch_one(&mut superuser)
+        .await?;
+        people.push((person, jobs, counted));
+    }
+    up(&database, "data", i64::MAX).await?;
+    for (person, jobs, counted) in &people {
+        let made = "SELECT first_number, last_number FROM data.analysis_jobs
+            WHERE user_id = $1::uuid AND state = 'queued' AND NOT requested AND priority = 0 ORDER BY 1";
+        let made: Vec<(i64, i64)> = sqlx::query_as(made)
+            .bind(person)
+            .fetch_all(&mut superuser)
+            .await?;
+        assert_eq!(&made, jobs);
+        let counter =
+            "SELECT pending_messages, pending_from FROM data.conversation_counters WHERE user_id = $1::uuid";
+        let counter: (i16, Option<i64>) = sqlx::query_as(counter)
+            .bind(person)
+            .fetch_one(&mut superuser)
+            .await?;
+        assert_eq!(&counter, counted);
+    }
+    let jobs: i64 = sqlx::query_scalar("SELECT count(*) FROM data.analysis_jobs")
+        .fetch_one(&mut superuser)
+        .await?;
+    assert_eq!(jobs, 3, "and no others");
+    superuser.close().await?;
     template
         .run(ADMIN, &format!("DROP DATABASE {} WITH (FORCE)", database.name))
         .await

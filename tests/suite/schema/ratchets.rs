@@ -49,7 +49,12 @@ const RULES: [(&str, &str); 20] = [
                 'identity.erasures_service_request_key',
                 -- What is old, for whoever sweeps it.
                 'identity.sessions_issued_at_idx', 'identity.refresh_tokens_expires_at_idx',
-                'identity.requests_created_at_idx', 'identity.security_audit_log_occurred_at_idx')",
+                'identity.requests_created_at_idx', 'identity.security_audit_log_occurred_at_idx',
+                -- The queue that workers take from, the feed that services watch, and what is sealed under which key.
+                'data.analysis_jobs_due_idx', 'data.analysis_jobs_lease_token_idx',
+                'data.analysis_jobs_lease_expires_at_idx', 'data.analysis_jobs_dead_idx',
+                'data.crisis_events_number_key', 'data.crisis_events_fresh_idx',
+                'data.conversations_key_id_idx', 'data.analysis_results_key_id_idx', 'data.requests_created_at_idx')",
     ),
     (
         "views run with their reader's rights",
@@ -152,8 +157,8 @@ const SUBJECTS: &str = "
                   FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid AND attnum = ANY (conkey)
                  WHERE conrelid = relations.oid AND contype = 'p') AS key
           FROM relations WHERE kind IN ('r', 'p') AND name NOT LIKE '%._sqlx_migrations'
-           -- Keyed hashes, and sessions that do not say whose they were.
-           AND name NOT IN ('identity.rate_limits', 'identity.failures', 'identity.ended_sessions');
+           -- Keyed hashes, sessions that do not say whose they were, and the end of a feed.
+           AND name NOT IN ('identity.rate_limits', 'identity.failures', 'identity.ended_sessions', 'data.crisis_feed');
     CREATE TEMPORARY VIEW functions AS
         SELECT p.oid::regprocedure::text AS signature, p.*
           FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace

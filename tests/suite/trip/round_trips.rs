@@ -1,6 +1,9 @@
 //! A user's call takes at most three round trips to Postgres: begin with its context, one statement, commit.
 
-use haven_proto::data::v1::{AppendMessageRequest, GetMessageRequest, ListMessagesRequest, SenderType};
+use haven_proto::data::v1::{
+    AppendMessageRequest, DeleteMessageRequest, GetMessageRequest, ListMessagesRequest, Message, SenderType,
+    UpdateMessageRequest,
+};
 use haven_testkit::{Stack, client::sign_up_request, random};
 
 use crate::{eventually::eventually, sql::scalar, status::reason};
@@ -33,37 +36,45 @@ async fn a_users_call_takes_three_round_trips() {
         .message
         .unwrap();
     let get = GetMessageRequest {
-        message_id: stored.id,
+        message_id: stored.id.clone(),
     };
-    for _ in 0..WARM {
-        conversation.append_message(append()).await.unwrap();
-        conversation.get_message(get.clone()).await.unwrap();
-        conversation
-            .list_messages(ListMessagesRequest::default())
-            .await
-            .unwrap();
-    }
+    let update = |message: &Message| UpdateMessageRequest {
+        message_id: message.id.clone(),
+        text: "goodbye".into(),
+        expected_version: message.version,
+        request_id: random::uuid().to_string(),
+    };
+    let delete = |message: &Message| DeleteMessageRequest {
+        message_id: message.id.clone(),
+        request_id: random::uuid().to_string(),
+    };
     let mut trips = Vec::new();
-    for _ in 0..5 {
-        let before = stack.round_trips("data");
-        conversation.append_message(append()).await.unwrap();
-        let appended = stack.round_trips("data");
+    for _ in 0..WARM + 5 {
+        let mut so_far = vec![stack.round_trips("data")];
+        let appended = conversation.append_message(append()).await.unwrap();
+        let appended = appended.into_inner().message.unwrap();
+        so_far.push(stack.round_trips("data"));
         conversation.get_message(get.clone()).await.unwrap();
-        let got = stack.round_trips("data");
+        so_far.push(stack.round_trips("data"));
         conversation
             .list_messages(ListMessagesRequest::default())
             .await
             .unwrap();
-        let listed = stack.round_trips("data");
-        trips.push([appended - before, got - appended, listed - got]);
+        so_far.push(stack.round_trips("data"));
+        conversation.update_message(update(&appended)).await.unwrap();
+        so_far.push(stack.round_trips("data"));
+        conversation.delete_message(delete(&appended)).await.unwrap();
+        so_far.push(stack.round_trips("data"));
+        trips.push([0, 1, 2, 3, 4].map(|i| so_far[i + 1] - so_far[i]));
     }
     // Readiness asks the same pool once a second, so now and then there is one more; most often there is none.
     let least = trips
         .iter()
+        .skip(WARM)
         .copied()
         .reduce(|a, b| std::array::from_fn(|i| a[i].min(b[i])))
         .unwrap();
-    assert_eq!(least, [3, 3, 3], "append, get, list: {trips:?}");
+    assert_eq!(least, [3; 5], "append, get, list, update, delete: {trips:?}");
 
     let nobody = stack.anonymous().unwrap();
     let mut sign_ups = Vec::new();

@@ -3,7 +3,7 @@
 //! The first key seals, and all of them open, so a key is replaced by putting a new one in front of it. The old one
 //! stays for as long as a row names it.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use chrono::{DateTime, Utc};
 use fernet::Fernet;
@@ -43,6 +43,33 @@ impl KeyRing {
         })
     }
 
+    /// The ids of the keys, that of the one that seals first.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.keys().map(|key| key.id.as_str())
+    }
+
+    /// The id of the key that seals.
+    pub fn sealing_id(&self) -> &str {
+        &self.sealing.id
+    }
+
+    /// Whether what is sealed under keys with these ids can be opened.
+    ///
+    /// # Errors
+    ///
+    /// Those that are not in the ring.
+    pub fn has_all<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Result<(), MissingKeys> {
+        let missing: BTreeSet<_> = ids
+            .into_iter()
+            .filter(|id| !self.ids().any(|known| known == *id))
+            .map(ToOwned::to_owned)
+            .collect();
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(MissingKeys(missing)),
+        }
+    }
+
     /// Seals `text` for `cell`, under the first key. The time `at` stands in the token, readable by everybody.
     pub fn seal(&self, cell: Cell, text: &str, at: DateTime<Utc>) -> Sealed {
         let seconds = u64::try_from(at.timestamp()).unwrap_or_default();
@@ -58,23 +85,21 @@ impl KeyRing {
     ///
     /// When that key is not in the ring, or did not seal this, or sealed it for another place.
     pub fn open(&self, cell: Cell, sealed: &Sealed) -> Result<SecretString, OpenError> {
-        let key = std::iter::once(&self.sealing)
-            .chain(&self.older)
+        let key = self
+            .keys()
             .find(|key| key.id == sealed.key_id)
             .ok_or_else(|| OpenError::UnknownKey(sealed.key_id.clone()))?;
-        let octets = key
-            .fernet
-            .decrypt_at_time(&sealed.token, None, END_OF_TIME)
-            .map(Zeroizing::new)
-            .map_err(|_| OpenError::Broken)?;
-        cell.unbind(&octets)
+        cell.unbind(&key.decrypt(&sealed.token)?)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.sealing).chain(&self.older)
     }
 }
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let older = self.older.iter().map(|key| &key.id);
-        f.debug_list().entry(&self.sealing.id).entries(older).finish()
+        f.debug_list().entries(self.ids()).finish()
     }
 }
 
@@ -85,6 +110,12 @@ impl Key {
             id: id.to_owned(),
             fernet,
         })
+    }
+
+    /// The octets that were encrypted. How old the token is, and whether it is of the future, does not matter.
+    fn decrypt(&self, token: &str) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let octets = self.fernet.decrypt_at_time(token, None, END_OF_TIME);
+        octets.map(Zeroizing::new).map_err(|_| OpenError::Broken)
     }
 }
 
@@ -99,145 +130,21 @@ pub enum KeyRingError {
     NotAKey(String),
 }
 
-#[cfg(test)]
-mod tests {
-    use haven_platform::call::UserId;
-    use proptest::prelude::*;
-    use uuid::Uuid;
+/// Keys that something is sealed under and that the ring does not have: without them it can never be read again.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error(
+    "something is sealed under {}, which MESSAGE_KEYS does not have: put back what is missing, behind the key that is \
+     to seal",
+    quoted(.0)
+)]
+pub struct MissingKeys(BTreeSet<String>);
 
-    use super::*;
-    use crate::domain::sealing::Field;
-
-    const OLD: (&str, &str) = ("old", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
-    const NEW: (&str, &str) = ("new", "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=");
-
-    fn try_ring(keys: &[(&str, &str)]) -> Result<KeyRing, KeyRingError> {
-        KeyRing::new(
-            &keys
-                .iter()
-                .map(|(id, key)| ((*id).to_owned(), SecretString::from(*key)))
-                .collect::<Vec<_>>(),
-        )
-    }
-
-    fn ring(keys: &[(&str, &str)]) -> KeyRing {
-        try_ring(keys).unwrap()
-    }
-
-    fn cell(owner: u128, row: u128) -> Cell {
-        Cell {
-            owner: UserId::new(Uuid::from_u128(owner)),
-            row: Uuid::from_u128(row),
-            field: Field::MessageText,
-        }
-    }
-
-    fn at(seconds: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(seconds, 0).unwrap()
-    }
-
-    #[test]
-    fn a_ring_needs_keys() {
-        assert_eq!(try_ring(&[]).unwrap_err(), KeyRingError::Empty);
-        assert_eq!(
-            try_ring(&[OLD, ("bad", "c2hvcnQ=")]).unwrap_err(),
-            KeyRingError::NotAKey("bad".into())
-        );
-    }
-
-    #[test]
-    fn debug_shows_ids_and_no_keys() {
-        assert_eq!(format!("{:?}", ring(&[NEW, OLD])), r#"["new", "old"]"#);
-    }
-
-    #[test]
-    fn the_first_key_seals_and_every_key_opens() {
-        let before = ring(&[OLD]).seal(cell(1, 1), "a", at(0));
-        assert_eq!(before.key_id, "old");
-        let rotated = ring(&[NEW, OLD]);
-        assert_eq!(rotated.open(cell(1, 1), &before).unwrap().expose_secret(), "a");
-        assert_eq!(rotated.seal(cell(1, 1), "a", at(0)).key_id, "new");
-        assert_eq!(
-            ring(&[NEW]).open(cell(1, 1), &before).unwrap_err(),
-            OpenError::UnknownKey("old".into())
-        );
-    }
-
-    #[test]
-    fn a_token_under_the_wrong_key_id_does_not_open() {
-        let rotated = ring(&[NEW, OLD]);
-        let sealed = Sealed {
-            key_id: "old".into(),
-            ..rotated.seal(cell(1, 1), "a", at(0))
-        };
-        assert_eq!(rotated.open(cell(1, 1), &sealed).unwrap_err(), OpenError::Broken);
-    }
-
-    #[test]
-    fn a_token_of_the_future_opens() {
-        let sealed = ring(&[OLD]).seal(cell(1, 1), "a", at(253_402_300_799));
-        assert_eq!(
-            ring(&[OLD]).open(cell(1, 1), &sealed).unwrap().expose_secret(),
-            "a"
-        );
-    }
-
-    /// A token made by another implementation (Python's `cryptography` reads and writes the same), so that a change
-    /// of the crate or of the layout cannot make what is stored unreadable unnoticed.
-    #[test]
-    fn what_is_stored_stays_readable() {
-        let sealed = Sealed {
-            token: STORED.into(),
-            key_id: "old".into(),
-        };
-        assert_eq!(
-            ring(&[OLD]).open(cell(1, 2), &sealed).unwrap().expose_secret(),
-            "héllo"
-        );
-    }
-
-    const STORED: &str = "gAAAAABlU_EAm3fSn6JLC_ycDNQefsppLcDQYXBMSpQCt1XlBEXmNb5q9rbvNIX_XDgBPgzgbWZIlWnDH7BN\
-        -a1ugzWjdRB9wU8rNnuOS7t04p_4oGyjRjuzdRf5Y2_5zhw7d3_32c636YIbZhAU6rn6N5vm95DK-trGTv4r\
-        j7MGcM-RlJI9zk8=";
-
-    proptest! {
-        #[test]
-        fn what_is_sealed_opens_in_its_place_alone(
-            text in "\\PC{0,200}", owner: u128, row: u128, other: u128,
-        ) {
-            let ring = ring(&[OLD]);
-            let sealed = ring.seal(cell(owner, row), &text, at(1));
-            let opened = ring.open(cell(owner, row), &sealed).unwrap();
-            prop_assert_eq!(opened.expose_secret(), &text);
-            prop_assert!(text.len() < 4 || !sealed.token.contains(&text));
-            if other != owner {
-                prop_assert_eq!(ring.open(cell(other, row), &sealed).unwrap_err(), OpenError::Misplaced);
-            }
-            if other != row {
-                prop_assert_eq!(ring.open(cell(owner, other), &sealed).unwrap_err(), OpenError::Misplaced);
-            }
-            if owner != row {
-                prop_assert_eq!(ring.open(cell(row, owner), &sealed).unwrap_err(), OpenError::Misplaced);
-            }
-        }
-
-        #[test]
-        fn a_changed_token_does_not_open(text in "\\PC{0,50}", position: prop::sample::Index, by in 1_u8..64) {
-            const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-            let ring = ring(&[OLD]);
-            let mut sealed = ring.seal(cell(1, 1), &text, at(1));
-            let mut token = sealed.token.trim_end_matches('=').as_bytes().to_vec();
-            let position = position.index(token.len());
-            let value = ALPHABET.iter().position(|c| *c == token[position]).unwrap();
-            token[position] = ALPHABET[(value + usize::from(by)) % 64];
-            sealed.token = String::from_utf8(token).unwrap();
-            prop_assert_eq!(ring.open(cell(1, 1), &sealed).unwrap_err(), OpenError::Broken);
-        }
-
-        #[test]
-        fn garbage_does_not_open(token in "\\PC{0,100}") {
-            let sealed = Sealed { token, key_id: "old".into() };
-            prop_assert_eq!(ring(&[OLD]).open(cell(1, 1), &sealed).unwrap_err(), OpenError::Broken);
-        }
-    }
+fn quoted(ids: &BTreeSet<String>) -> String {
+    let quoted: Vec<_> = ids.iter().map(|id| format!("`{id}`")).collect();
+    quoted.join(" and ")
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod vectors;

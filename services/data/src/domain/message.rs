@@ -12,15 +12,15 @@ use super::{
     sealing::{Cell, Field, OpenError, Sealed},
 };
 
-/// What was said: 1 to [`MessageText::MAX_OCTETS`] octets of UTF-8, exactly as it was sent.
+/// What was said: 1 to [`MessageText::MAX_CHARACTERS`] Unicode code points, exactly as it was sent.
 ///
 /// It is wiped from memory when dropped, and `Debug` does not show it.
 #[derive(Debug)]
 pub struct MessageText(SecretString);
 
 impl MessageText {
-    /// The most octets of UTF-8 that a message may have.
-    pub const MAX_OCTETS: usize = 32 * 1024;
+    /// The most Unicode code points that a message may have. 200 such messages, of four octets each, fit into an answer.
+    pub const MAX_CHARACTERS: usize = 2_000;
 
     /// Takes a text as it is: nothing is trimmed or normalised, because the words are the person's.
     ///
@@ -29,9 +29,9 @@ impl MessageText {
     /// When it is empty or too long.
     pub fn parse(text: impl Into<SecretString>) -> Result<Self, TextProblem> {
         let text = text.into();
-        match text.expose_secret().len() {
+        match text.expose_secret().chars().count() {
             0 => Err(TextProblem::Empty),
-            1..=Self::MAX_OCTETS => Ok(Self(text)),
+            1..=Self::MAX_CHARACTERS => Ok(Self(text)),
             _ => Err(TextProblem::TooLong),
         }
     }
@@ -47,7 +47,7 @@ impl MessageText {
 pub enum TextProblem {
     /// There is nothing in it.
     Empty,
-    /// It has more than [`MessageText::MAX_OCTETS`] octets.
+    /// It has more than [`MessageText::MAX_CHARACTERS`] code points.
     TooLong,
 }
 
@@ -64,7 +64,7 @@ impl TextProblem {
     pub fn description(self) -> &'static str {
         match self {
             Self::Empty => "A message needs at least one character.",
-            Self::TooLong => "A message may have at most 32768 octets of UTF-8.",
+            Self::TooLong => "A message may have at most 2000 characters, counted in Unicode code points.",
         }
     }
 }
@@ -98,7 +98,7 @@ impl SenderType {
     }
 }
 
-/// A message's place in its person's conversation: 1, 2, 3 and so on, without gaps.
+/// A message's place in its person's conversation: 1, 2, 3 and so on, without gaps but for what was deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MessageNumber(i64);
 
@@ -192,24 +192,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_has_1_to_32768_octets() {
+    fn a_text_has_1_to_2000_code_points() {
         assert_eq!(MessageText::parse("").unwrap_err(), TextProblem::Empty);
         assert_eq!(MessageText::parse(" ").unwrap().expose(), " ");
-        assert_eq!(
-            MessageText::parse("x".repeat(32_768)).unwrap().expose().len(),
-            32_768
-        );
-        assert_eq!(
-            MessageText::parse("x".repeat(32_769)).unwrap_err(),
-            TextProblem::TooLong
-        );
+        for one in ["x", "é", "✓", "🎉", "\0", "\u{301}"] {
+            assert!(MessageText::parse(one.repeat(2_000)).is_ok(), "{one:?}");
+            let problem = MessageText::parse(one.repeat(2_001)).unwrap_err();
+            assert_eq!(problem, TextProblem::TooLong, "{one:?}");
+        }
     }
 
     #[test]
-    fn octets_are_counted_and_not_characters() {
-        assert!(MessageText::parse("é".repeat(16_384)).is_ok());
+    fn code_points_are_counted_and_not_what_they_look_like() {
+        // One family on the screen, of seven code points.
+        let family = "👨‍👩‍👧‍👦";
+        assert!(MessageText::parse(family.repeat(285)).is_ok());
         assert_eq!(
-            MessageText::parse("é".repeat(16_385)).unwrap_err(),
+            MessageText::parse(family.repeat(286)).unwrap_err(),
             TextProblem::TooLong
         );
     }

@@ -1,6 +1,13 @@
-//! What is true about messages and how they are kept. No tonic and no sqlx: a test checks this wall.
+//! What is true about messages, analyses and crises, and how texts are kept. No tonic and no sqlx: a test checks this wall.
 
+pub mod analysis;
+pub mod analysis_details;
+pub mod crisis;
+pub mod error_code;
 pub mod key_ring;
+pub mod lease;
 pub mod listing;
 pub mod message;
+pub mod milestone;
+pub mod phrases;
 pub mod sealing;

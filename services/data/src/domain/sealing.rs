@@ -20,18 +20,30 @@ use uuid::Uuid;
 const LAYOUT_VERSION: u8 = 1;
 
 /// A field that is kept sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Field {
     /// What was said in a message.
     MessageText,
+    /// What an analysis says.
+    AnalysisDetails,
 }
 
 impl Field {
-    /// Its name inside the sealed octets, at most 255 octets. It must never change: what is sealed already holds it.
-    const fn name(self) -> &'static str {
+    /// Every field that is kept sealed.
+    pub const ALL: [Self; 2] = [Self::MessageText, Self::AnalysisDetails];
+
+    /// Its table and column, which is its name inside the sealed octets too, at most 255 octets. It must never change:
+    /// what is sealed already holds it.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::MessageText => "conversations.message_text",
+            Self::AnalysisDetails => "analysis_results.details",
         }
+    }
+
+    /// The one with this name, if there is one.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|field| field.name() == name)
     }
 }
 

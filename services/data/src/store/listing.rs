@@ -1,10 +1,5 @@
 //! Pages of a conversation, by keyset: a page costs what is on it, wherever in the conversation it is.
 
-use super::conversation::{Conversations, MessageRow};
-use crate::domain::{
-    listing::MessageOrder,
-    message::{MessageNumber, SealedMessage},
-};
 use haven_platform::{
     call::UserId,
     database::{Context, DbError},
@@ -12,22 +7,23 @@ use haven_platform::{
     page::PageSize,
 };
 
-/// A page ends early once it has this many octets of sealed text (three quarters of which are text): 200 messages of
-/// the largest size would be more than the 4 MiB that a gRPC client takes unless told otherwise.
-const PAGE_OCTETS: i64 = 2 * 1024 * 1024;
+use super::conversation::{Conversations, MessageRow};
+use crate::domain::{
+    listing::{Listing, MessageOrder},
+    message::{MessageNumber, SealedMessage},
+};
 
 /// Some of a person's messages.
 #[derive(Debug)]
 pub struct Page {
     /// In the order that was asked for.
     pub messages: Vec<SealedMessage>,
-    /// Whether there may be more after them. When large messages ended the page early, the next one can be empty.
+    /// Whether there are more after them.
     pub more: bool,
 }
 
 impl Conversations {
-    /// The caller's messages from the one after `after`, or from the first, in `order`: at most `size`, and fewer when
-    /// they are large.
+    /// The caller's messages that `listing` shows, at most `size` of them.
     ///
     /// # Errors
     ///
@@ -36,41 +32,32 @@ impl Conversations {
         &self,
         caller: UserId,
         deadline: Deadline,
-        order: MessageOrder,
-        after: Option<MessageNumber>,
+        listing: Listing,
         size: PageSize,
     ) -> Result<Page, DbError> {
         let size = usize::from(size.get());
         // One more than asked for shows whether there is a next page.
         let limit = size as i64 + 1;
-        let after = after.map(MessageNumber::get);
+        let after = listing.after.map_or(0, MessageNumber::get);
+        let before = listing.before.map_or(i64::MAX, MessageNumber::get);
         let mut tx = self
             .database
             .begin("ListMessages", Context::User(caller), deadline)
             .await?;
-        let rows = match order {
+        let mut rows = match listing.order {
             MessageOrder::OldestFirst => {
                 sqlx::query_as!(
                     MessageRow,
                     "/* ListMessages, oldest first */
                     SELECT id, number, sender_type, message_text, key_id, created_at, updated_at, version
-                    FROM (
-                        SELECT *,
-                            sum(octet_length(message_text)) OVER (ORDER BY number) - octet_length(message_text)
-                                AS octets_before
-                        FROM (
-                            SELECT * FROM data.conversations
-                            WHERE user_id = $1 AND number > $2
-                            ORDER BY number
-                            LIMIT $3
-                        ) AS page
-                    ) AS measured
-                    WHERE octets_before < $4
-                    ORDER BY number",
+                    FROM data.conversations
+                    WHERE user_id = $1 AND number > $2 AND number < $3
+                    ORDER BY number
+                    LIMIT $4",
                     caller.as_uuid(),
-                    after.unwrap_or(0),
+                    after,
+                    before,
                     limit,
-                    PAGE_OCTETS,
                 )
                 .fetch_all(&mut tx)
                 .await?
@@ -80,36 +67,26 @@ impl Conversations {
                     MessageRow,
                     "/* ListMessages, newest first */
                     SELECT id, number, sender_type, message_text, key_id, created_at, updated_at, version
-                    FROM (
-                        SELECT *,
-                            sum(octet_length(message_text)) OVER (ORDER BY number DESC) - octet_length(message_text)
-                                AS octets_before
-                        FROM (
-                            SELECT * FROM data.conversations
-                            WHERE user_id = $1 AND number < $2
-                            ORDER BY number DESC
-                            LIMIT $3
-                        ) AS page
-                    ) AS measured
-                    WHERE octets_before < $4
-                    ORDER BY number DESC",
+                    FROM data.conversations
+                    WHERE user_id = $1 AND number > $2 AND number < $3
+                    ORDER BY number DESC
+                    LIMIT $4",
                     caller.as_uuid(),
-                    after.unwrap_or(i64::MAX),
+                    after,
+                    before,
                     limit,
-                    PAGE_OCTETS,
                 )
                 .fetch_all(&mut tx)
                 .await?
             }
         };
         tx.commit().await?;
-        let octets: usize = rows.iter().map(|row| row.message_text.len()).sum();
-        let more = rows.len() > size || octets >= PAGE_OCTETS as usize;
-        let messages = rows
-            .into_iter()
-            .take(size)
-            .map(SealedMessage::try_from)
-            .collect::<Result<_, _>>()?;
-        Ok(Page { messages, more })
+        let more = rows.len() > size;
+        rows.truncate(size);
+        let messages = rows.into_iter().map(SealedMessage::try_from);
+        Ok(Page {
+            messages: messages.collect::<Result<_, _>>()?,
+            more,
+        })
     }
 }

@@ -98,6 +98,15 @@ impl People {
             .database
             .begin("EraseUser", Context::ServiceFor(person), deadline)
             .await?;
+        // Who writes a message locks the counter and then, by a foreign key, the person: in the same order neither waits
+        // for the other in a circle.
+        sqlx::query!(
+            "/* EraseUser, counter */
+            SELECT FROM data.conversation_counters WHERE user_id = $1 FOR UPDATE",
+            person.as_uuid(),
+        )
+        .fetch_optional(&mut tx)
+        .await?;
         let row = sqlx::query!(
             r#"/* EraseUser */
             SELECT erased_at AS "erased_at!", erased AS "erased!: Json<BTreeMap<String, i64>>"

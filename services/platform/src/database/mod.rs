@@ -16,6 +16,7 @@ use deadpool::managed::Object;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{AssertSqlSafe, postgres::PgConnectOptions, raw_sql};
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use self::pool::{Pool, pool};
 pub use self::{
@@ -39,6 +40,8 @@ pub enum Context {
     Service,
     /// The service, on the rows of one person.
     ServiceFor(UserId),
+    /// The service, on what a lease covers: the lease's token.
+    Leaseholder(Uuid),
 }
 
 /// What stands between the service and Postgres.
@@ -98,14 +101,16 @@ impl Context {
         match self {
             Self::Anonymous | Self::Newcomer(_) => "anon",
             Self::User(_) => "user",
-            Self::Service | Self::ServiceFor(_) => "service",
+            Self::Service | Self::ServiceFor(_) | Self::Leaseholder(_) => "service",
         }
     }
 
-    fn subject(self) -> Option<UserId> {
+    /// What the transaction carries for policies to read.
+    fn claims(self) -> String {
         match self {
-            Self::Anonymous | Self::Service => None,
-            Self::Newcomer(id) | Self::User(id) | Self::ServiceFor(id) => Some(id),
+            Self::Anonymous | Self::Service => "{}".to_owned(),
+            Self::Newcomer(id) | Self::User(id) | Self::ServiceFor(id) => format!(r#"{{"sub":"{id}"}}"#),
+            Self::Leaseholder(token) => format!(r#"{{"lease":"{token}"}}"#),
         }
     }
 
@@ -115,10 +120,7 @@ impl Context {
     /// is set by a statement of its own: one that ends as another role than it began as is kept with its text, too.
     fn begin(self, schema: &'static str, timeout: Duration) -> String {
         let role = self.role();
-        let claims = match self.subject() {
-            Some(id) => format!(r#"{{"sub":"{id}"}}"#),
-            None => "{}".to_owned(),
-        };
+        let claims = self.claims();
         // 0 would mean no limit.
         let millis = timeout.as_millis().clamp(1, i32::MAX as u128);
         format!(
@@ -182,7 +184,7 @@ impl Database {
                 .app
                 .as_ref()
                 .ok_or_else(|| DbError::unexpected("a command acts as its service alone"))?,
-            Context::Service | Context::ServiceFor(_) => &self.worker,
+            Context::Service | Context::ServiceFor(_) | Context::Leaseholder(_) => &self.worker,
         };
         let began = Instant::now();
         loop {
@@ -254,8 +256,6 @@ pub(crate) fn is_url(url: &SecretString) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     #[test]
@@ -271,6 +271,11 @@ mod tests {
             Context::Service
                 .begin("data", Duration::ZERO)
                 .ends_with("ROLE data_service")
+        );
+        assert!(
+            Context::Leaseholder(Uuid::nil())
+                .begin("data", Duration::ZERO)
+                .contains(r#"'{"lease":"00000000-0000-0000-0000-000000000000"}'"#)
         );
         assert!(Context::Anonymous.begin("data", Duration::ZERO).contains("'{}'"));
         assert!(

@@ -37,7 +37,7 @@ use tonic::{
 use tower::{Service, ServiceBuilder};
 
 pub use self::health::Health;
-use self::{admission::Admission, shedding::Shedding};
+use self::{admission::Admission, shedding::Shedding, timing::Timing};
 use crate::{
     access::{AccessError, AccessTable},
     auth::TokenVerifier,
@@ -194,16 +194,14 @@ impl ServerBuilder {
             config.verifier.clone(),
             config.auth_mode,
         );
+        let timing = Timing::new(access.clone(), config.requests.default_deadline);
         let record = record::Record::new(access, config.clock.clone(), config.entropy.clone());
         // From the outside in, as in the module's documentation.
         let layers = ServiceBuilder::new()
             .layer(from_fn_with_state(record, record::record))
             .layer(axum::middleware::from_fn(contract::complete))
             .layer(axum::middleware::from_fn(panics::guard))
-            .layer(from_fn_with_state(
-                config.requests.default_deadline,
-                timing::bound,
-            ))
+            .layer(from_fn_with_state(timing, timing::bound))
             .layer(from_fn_with_state(shedding.clone(), shedding::shed))
             .layer(from_fn_with_state(admission, admission::admit));
         let routes = routes.routes().into_axum_router().layer(layers);

@@ -33,6 +33,8 @@ pub(super) struct Shedding {
     /// What RPCs that anybody may call can have of it: three quarters, so that a flood of sign-ins, which wait for their
     /// turn to hash, leaves room for people who are signed in.
     anyone: Arc<Semaphore>,
+    /// What streams that go on can have of it: a quarter, so that who watches leaves room for who calls.
+    streams: Arc<Semaphore>,
     draining: Arc<AtomicBool>,
 }
 
@@ -43,6 +45,7 @@ impl Shedding {
             permits: Arc::new(Semaphore::new(max)),
             max,
             anyone: Arc::new(Semaphore::new(max - max / 4)),
+            streams: Arc::new(Semaphore::new((max / 4).max(1))),
             draining: Arc::default(),
         }
     }
@@ -55,13 +58,16 @@ impl Shedding {
     /// A place for a call, if there is one for its kind.
     fn admit(&self, path: &str) -> Option<[Option<OwnedSemaphorePermit>; 2]> {
         let place = Arc::clone(&self.permits).try_acquire_owned().ok()?;
-        let for_anyone = match self.access.find(path) {
-            Some(rpc) if rpc.access == Access::Anyone => {
-                Some(Arc::clone(&self.anyone).try_acquire_owned().ok()?)
-            }
+        let of_its_kind = match self.access.find(path) {
+            Some(rpc) if rpc.access == Access::Anyone => Some(&self.anyone),
+            Some(rpc) if rpc.streams => Some(&self.streams),
             _ => None,
         };
-        Some([Some(place), for_anyone])
+        let of_its_kind = match of_its_kind {
+            Some(places) => Some(Arc::clone(places).try_acquire_owned().ok()?),
+            None => None,
+        };
+        Some([Some(place), of_its_kind])
     }
 
     pub(super) fn in_flight(&self) -> usize {

@@ -1,0 +1,58 @@
+//! What went wrong with a job, as a name for operators.
+
+use std::{borrow::Cow, fmt};
+
+/// A name out of a program, and nothing that anybody wrote: an upper-case letter, then up to 62 upper-case letters, digits
+/// and underscores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorCode(Cow<'static, str>);
+
+impl ErrorCode {
+    /// A message of the job does not open.
+    pub const MESSAGES_UNREADABLE: Self = Self(Cow::Borrowed("MESSAGES_UNREADABLE"));
+
+    /// The most characters that a name may have.
+    pub const MAX_LENGTH: usize = 63;
+
+    /// The error of this name, if it is a name.
+    pub fn parse(name: impl Into<String>) -> Option<Self> {
+        let name = name.into();
+        let first = name.as_bytes().first().is_some_and(u8::is_ascii_uppercase);
+        let rest = name
+            .bytes()
+            .all(|octet| matches!(octet, b'A'..=b'Z' | b'0'..=b'9' | b'_'));
+        (first && rest && name.len() <= Self::MAX_LENGTH).then_some(Self(Cow::Owned(name)))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_letter_and_then_letters_digits_and_underscores() {
+        let longest = format!("A{}", "_".repeat(62));
+        for name in ["A", "MODEL_DOWN", "X9_", &longest] {
+            assert_eq!(ErrorCode::parse(name).unwrap().as_str(), name);
+        }
+        let too_long = format!("{longest}A");
+        for name in [
+            "", "_A", "9A", "a", "Ab", "A-B", "A B", "A\n", "É", "AÉ", &too_long,
+        ] {
+            assert_eq!(ErrorCode::parse(name), None, "{name}");
+        }
+        let own = ErrorCode::MESSAGES_UNREADABLE;
+        assert_eq!(ErrorCode::parse(own.as_str()), Some(own));
+    }
+}

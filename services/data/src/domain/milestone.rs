@@ -1,0 +1,53 @@
+//! Milestones: the names of what a person can reach, as workers know them.
+
+use std::fmt;
+
+/// The name of a milestone: a lower-case letter, then up to 62 lower-case letters, digits and underscores. It is a name
+/// out of a program, and nothing that anybody wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Milestone(String);
+
+impl Milestone {
+    /// The most characters that a name may have.
+    pub const MAX_LENGTH: usize = 63;
+
+    /// The milestone of this name, if it is a name.
+    pub fn parse(name: impl Into<String>) -> Option<Self> {
+        let name = name.into();
+        let first = name.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
+        let rest = name
+            .bytes()
+            .all(|octet| matches!(octet, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+        (first && rest && name.len() <= Self::MAX_LENGTH).then_some(Self(name))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Milestone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_letter_and_then_letters_digits_and_underscores() {
+        let longest = format!("a{}", "_".repeat(62));
+        for name in ["a", "first_party", "x9_", &longest] {
+            assert_eq!(Milestone::parse(name).unwrap().as_str(), name);
+        }
+        let too_long = format!("{longest}a");
+        for name in [
+            "", "_a", "9a", "A", "aB", "a-b", "a b", "a\n", "é", "aé", &too_long,
+        ] {
+            assert_eq!(Milestone::parse(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The default detector: a short list of phrases.
+//!
+//! # What it cannot do
+//!
+//! It compares words, and understands nothing. It knows English alone. It knows neither context nor negation, irony,
+//! quotation, song or film ("I would never kill myself" is found, as is "she sings: I want to die"), and no
+//! misspelling or slang. It misses most of what people in danger say, and it finds people in danger who are in none.
+//! It is no medical device, it was tried on no patients, and how often it is right is not known.
+//!
+//! So what it finds is a reason to show somebody where help is, and perhaps to look after them. What it does not find is
+//! a reason for nothing: never to think that all is well, and never to do less than one would without it.
+
+mod list;
+
+use unicode_normalization::UnicodeNormalization;
+use zeroize::Zeroizing;
+
+use self::list::LIST;
+use super::crisis::{CrisisDetector, Finding};
+
+/// The default detector: a short list of phrases. What it cannot do is said in its [module](self).
+///
+/// Letters count as in Unicode's form NFKC and without case, words count as a whole, and what is between two words does
+/// not count. So `Kill MYSELF`, `kill -- myself` and `ｋｉｌｌ ｍｙｓｅｌｆ` are one phrase, and `skill myself` is none. Apostrophes
+/// are left out, whichever of their forms was typed, and so is what cannot be seen, such as a zero-width space.
+///
+/// Of several phrases the most severe counts, then the first of suicide, self-harm, abuse and violence. It takes time in
+/// proportion to the text.
+#[derive(Debug, Default)]
+pub struct PhraseList;
+
+impl CrisisDetector for PhraseList {
+    fn detect(&self, text: &str) -> Option<Finding> {
+        let words = words_of(text);
+        let has = |phrase: &&str| words.contains(&format!(" {phrase} "));
+        let found = LIST.iter().find(|group| group.phrases.iter().any(has));
+        found.map(|group| group.finding)
+    }
+}
+
+/// The words of `text` as they are compared, with one space before, between and after them.
+///
+/// It is as private as the text is, and wiped like it.
+fn words_of(text: &str) -> Zeroizing<String> {
+    // Enough for most texts: growing would leave a copy behind that nobody wipes.
+    let mut words = Zeroizing::new(String::with_capacity(text.len() + 2));
+    words.push(' ');
+    let letters = text.chars().filter(|letter| !is_left_out(*letter)).nfkc();
+    for letter in letters.flat_map(char::to_lowercase) {
+        if letter.is_alphanumeric() {
+            words.push(letter);
+        } else if !words.ends_with(' ') {
+            words.push(' ');
+        }
+    }
+    if !words.ends_with(' ') {
+        words.push(' ');
+    }
+    words
+}
+
+/// Apostrophes and what is typed for them, and what cannot be seen: those of the characters that Unicode calls default
+/// ignorable that are used inside of words.
+fn is_left_out(letter: char) -> bool {
+    matches!(
+        letter,
+        '\'' | '`' | '\u{b4}' | '\u{2bc}' | '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2032}' | '\u{ff07}'
+            | '\u{ad}' | '\u{34f}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::crisis::{SeverityLevel, TriggerType};
+
+    fn found(text: &str) -> Option<(SeverityLevel, TriggerType)> {
+        PhraseList
+            .detect(text)
+            .map(|finding| (finding.severity, finding.trigger))
+    }
+
+    const CRITICAL_SUICIDE: Option<(SeverityLevel, TriggerType)> =
+        Some((SeverityLevel::Critical, TriggerType::Suicide));
+
+    /// Its place in the list, which is its weight.
+    fn place(finding: Finding) -> usize {
+        LIST.iter().position(|group| group.finding == finding).unwrap()
+    }
+
+    #[test]
+    fn what_is_said_in_so_many_words_is_found() {
+        assert_eq!(found("I want to kill myself"), CRITICAL_SUICIDE);
+        assert_eq!(
+            found("He hits me."),
+            Some((SeverityLevel::High, TriggerType::Abuse))
+        );
+        assert_eq!(
+            found("I started cutting myself again"),
+            Some((SeverityLevel::High, TriggerType::SelfHarm))
+        );
+        assert_eq!(
+            found("I want to hurt them"),
+            Some((SeverityLevel::Moderate, TriggerType::Violence))
+        );
+        assert_eq!(
+            found("a book about suicide"),
+            Some((SeverityLevel::Low, TriggerType::Suicide))
+        );
+    }
+
+    /// What it cannot do, as it is written above.
+    #[test]
+    fn neither_negation_nor_quotation_is_understood() {
+        for text in ["I would never kill myself", "she sings: I want to die"] {
+            assert!(found(text).is_some(), "{text}");
+        }
+        assert_eq!(found("I wnat to dei"), None);
+    }
+
+    #[test]
+    fn what_everybody_says_is_not() {
+        for text in [
+            "",
+            " ",
+            "...",
+            "I died laughing",
+            "this homework is killing me",
+            "how do you kill time?",
+            "I could kill for a coffee",
+            "It beats me!",
+            "then it hits me",
+            "my mother is going to kill me",
+            "I taught that skill myself",
+            "I always shoot myself in the foot",
+            "in the end my life got better",
+            "I have to take my life into my own hands",
+            "kill\nyour darlings, myself included",
+            "Я хочу жить",
+            "dead tired, and happy",
+        ] {
+            assert_eq!(found(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn it_does_not_matter_how_it_is_typed() {
+        for text in [
+            "kill myself",
+            "KILL MYSELF",
+            "I'll—kill...myself!",
+            "kill\n\t  myself",
+            "*kill* _myself_",
+            "'kill myself'",
+            "“kill myself”",
+            "\u{ff4b}\u{ff49}\u{ff4c}\u{ff4c} \u{ff4d}\u{ff59}\u{ff53}\u{ff45}\u{ff4c}\u{ff46}",
+            "k\u{200b}i\u{ad}ll\u{a0}my\u{feff}sel\u{fe0f}f",
+            "\u{212a}ill my\u{17f}elf",
+        ] {
+            assert_eq!(found(text), CRITICAL_SUICIDE, "{text}");
+        }
+        for text in [
+            "I don't want to live",
+            "I don’t want to live",
+            "I DON`T WANT TO LIVE",
+            "I dont want to live",
+        ] {
+            assert_eq!(
+                found(text),
+                Some((SeverityLevel::High, TriggerType::Suicide)),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_most_severe_counts_and_then_the_order_of_the_triggers() {
+        let weights: Vec<_> = LIST
+            .iter()
+            .map(|group| {
+                (
+                    std::cmp::Reverse(group.finding.severity),
+                    group.finding.trigger as u8,
+                )
+            })
+            .collect();
+        assert!(weights.is_sorted_by(|one, next| one < next), "{weights:?}");
+        let both = "I want to hurt them. I want to die. He hits me.";
+        assert_eq!(found(both), Some((SeverityLevel::High, TriggerType::Suicide)));
+    }
+
+    #[test]
+    fn a_phrase_is_written_as_it_is_compared_and_stands_once() {
+        let phrases: Vec<_> = LIST.iter().flat_map(|group| group.phrases).collect();
+        for (i, phrase) in phrases.iter().enumerate() {
+            assert_eq!(*words_of(phrase), format!(" {phrase} "));
+            assert!(!phrases[..i].contains(phrase), "{phrase}");
+        }
+    }
+
+    /// 18 letters come of each of these.
+    #[test]
+    fn the_longest_text_that_letters_can_make_is_looked_through_soon() {
+        let text = "\u{fdfa}".repeat(2_000);
+        let began = std::time::Instant::now();
+        assert_eq!(found(&text), None);
+        assert_eq!(found(&"kill ".repeat(6_500)), None);
+        assert_eq!(
+            found(&format!("{} kill myself", "a\u{301}\u{323}".repeat(2_000))),
+            CRITICAL_SUICIDE
+        );
+        assert!(
+            began.elapsed() < std::time::Duration::from_secs(1),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+
+    fn any_phrase() -> impl Strategy<Value = (Finding, &'static str)> {
+        let all: Vec<_> = LIST
+            .iter()
+            .flat_map(|group| group.phrases.iter().map(|phrase| (group.finding, *phrase)))
+            .collect();
+        prop::sample::select(all)
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_much(text in any::<String>()) {
+            let words = words_of(&text);
+            prop_assert!(words.starts_with(' ') && words.ends_with(' ') && !words.contains("  "));
+            // What was made comparable once stays as it is, so that nothing is found in it that was not there before.
+            prop_assert_eq!(PhraseList.detect(&text), PhraseList.detect(&words));
+        }
+
+        #[test]
+        fn a_phrase_is_found_inside_any_words(
+            (finding, phrase) in any_phrase(),
+            before in "([a-zA-Z0-9é]{1,9}[ ,.!?\n]{1,3}){0,20}",
+            after in "([ ,.!?\n]{1,3}[a-zA-Z0-9é]{1,9}){0,20}",
+        ) {
+            let found = PhraseList.detect(&format!("{before}{phrase}{after}"));
+            prop_assert!(found.is_some_and(|found| place(found) <= place(finding)));
+        }
+
+        #[test]
+        fn no_phrase_begins_or_ends_inside_a_word(before in "[a-z]{0,3}", after in "[a-z]{0,3}") {
+            prop_assume!(!before.is_empty() || !after.is_empty());
+            prop_assert_eq!(PhraseList.detect(&format!("{before}kill myself{after}")), None);
+        }
+
+        #[test]
+        fn case_spaces_and_apostrophes_do_not_matter(
+            (_, phrase) in any_phrase(),
+            cases in prop::collection::vec(any::<bool>(), 64),
+            apostrophe in prop::sample::select(vec!["", "'", "’", "ʼ", "\u{200b}"]),
+            space in prop::sample::select(vec![" ", "  ", "\t", ", ", "\u{3000}", "—"]),
+        ) {
+            let typed: String = phrase
+                .chars()
+                .zip(cases)
+                .map(|(letter, upper)| match letter {
+                    ' ' => space.to_owned(),
+                    _ if upper => format!("{}{apostrophe}", letter.to_ascii_uppercase()),
+                    _ => letter.to_string(),
+                })
+                .collect();
+            prop_assert_eq!(PhraseList.detect(&typed), PhraseList.detect(phrase));
+        }
+    }
+}

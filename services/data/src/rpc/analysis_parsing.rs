@@ -1,0 +1,120 @@
+//! From requests about analyses to domain types. Everything that is wrong with a request is reported at once.
+
+use std::mem;
+
+use haven_platform::{failure::Failure, fields::Fields, mac::MacKey, page::PageSize};
+use haven_proto::data::v1::{DeleteAnalysisRequest, ListAnalysesRequest, RequestAnalysisRequest};
+use prost::Message as _;
+use uuid::Uuid;
+
+use super::parsing::page_size_alone;
+use crate::store::request::RequestKey;
+
+/// At most how many analyses a page may have. Each is at most 60 KB (30 items of 500 characters of 4 octets), and an
+/// answer has to stay below the 4 MiB that a gRPC client takes unless told otherwise.
+const MOST_ON_A_PAGE: u8 = 50;
+
+pub(super) fn request(mut request: RequestAnalysisRequest, requests: &MacKey) -> Result<RequestKey, Failure> {
+    let mut fields = Fields::new();
+    let id = fields.uuid("request_id", &mem::take(&mut request.request_id));
+    fields.check()?;
+    Ok(RequestKey {
+        id,
+        payload_mac: requests.mac(&[b"RequestAnalysis", &request.encode_to_vec()]),
+    })
+}
+
+/// The id of the one analysis that a request is about.
+pub(super) fn analysis_id(id: &str) -> Result<Uuid, Failure> {
+    let mut fields = Fields::new();
+    let id = fields.uuid("analysis_id", id);
+    fields.check()?;
+    Ok(id)
+}
+
+pub(super) fn page_size(request: &ListAnalysesRequest) -> Result<PageSize, Failure> {
+    Ok(page_size_alone(request.page_size)?.at_most(MOST_ON_A_PAGE))
+}
+
+pub(super) fn delete(
+    mut request: DeleteAnalysisRequest,
+    requests: &MacKey,
+) -> Result<(Uuid, RequestKey), Failure> {
+    let mut fields = Fields::new();
+    let request_id = fields.uuid("request_id", &mem::take(&mut request.request_id));
+    let id = fields.uuid("analysis_id", &request.analysis_id);
+    fields.check()?;
+    let request = RequestKey {
+        id: request_id,
+        payload_mac: requests.mac(&[b"DeleteAnalysis", &request.encode_to_vec()]),
+    };
+    Ok((id, request))
+}
+
+#[cfg(test)]
+mod tests {
+    use haven_platform::mac::SecretKey;
+
+    use super::*;
+
+    const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+    const OTHER_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
+
+    fn key() -> MacKey {
+        MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests")
+    }
+
+    fn deletion(analysis_id: &str, request_id: &str) -> DeleteAnalysisRequest {
+        DeleteAnalysisRequest {
+            analysis_id: analysis_id.into(),
+            request_id: request_id.into(),
+        }
+    }
+
+    #[test]
+    fn everything_wrong_with_a_deletion_is_reported_at_once() {
+        let failure = delete(deletion("x", ""), &key()).unwrap_err();
+        let violations: Vec<_> = failure
+            .all_violations()
+            .iter()
+            .map(|one| (one.field.as_str(), one.name))
+            .collect();
+        assert_eq!(
+            violations,
+            [("request_id", "REQUIRED"), ("analysis_id", "NOT_A_UUID")]
+        );
+    }
+
+    #[test]
+    fn a_request_is_known_by_its_method_and_content_and_not_by_its_id() {
+        let deleted = |analysis, id| delete(deletion(analysis, id), &key()).unwrap().1.payload_mac;
+        let asked = |id: &str| {
+            let wish = RequestAnalysisRequest {
+                request_id: id.into(),
+            };
+            request(wish, &key()).unwrap().payload_mac
+        };
+        assert_eq!(deleted(ID, ID), deleted(ID, OTHER_ID));
+        assert_ne!(deleted(ID, ID), deleted(OTHER_ID, ID));
+        assert_eq!(asked(ID), asked(OTHER_ID));
+        assert_ne!(asked(ID), deleted(ID, ID));
+    }
+
+    #[test]
+    fn a_page_has_at_most_50_analyses() {
+        let size = |page_size| {
+            let request = ListAnalysesRequest {
+                page_size,
+                ..Default::default()
+            };
+            page_size_of(&request)
+        };
+        assert_eq!([size(0), size(1), size(49)], [Some(50), Some(1), Some(49)]);
+        assert_eq!([size(50), size(51), size(i32::MAX)], [Some(50); 3]);
+        assert_eq!(size(-1), None);
+    }
+
+    fn page_size_of(request: &ListAnalysesRequest) -> Option<u8> {
+        page_size(request).ok().map(PageSize::get)
+    }
+}

@@ -1,0 +1,296 @@
+//! Seals: under which keys everything is sealed, and one person's rows sealed anew.
+
+use std::{sync::Arc, time::Duration};
+
+use haven_platform::{
+    call::UserId,
+    database::{Context, Database, DbError},
+    deadline::Deadline,
+};
+use uuid::Uuid;
+
+use crate::domain::sealing::{Field, Sealed};
+
+/// How many rows, or people, are looked at together.
+pub const BATCH: i64 = 100;
+
+/// How long one step may take: counting looks at every row there is, on a slow disk perhaps.
+const TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How long it may take to find out which keys are needed: as long as there are keys, however many rows.
+const GLANCE: Duration = Duration::from_secs(2);
+
+/// The seals of everybody. Whose they are is asked as the service, and what they hold as the person whose it is.
+#[derive(Clone, Debug)]
+pub struct Seals {
+    database: Arc<Database>,
+}
+
+/// How many rows have a field sealed under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealCount {
+    /// The field.
+    pub field: Field,
+    /// The key's id.
+    pub key_id: String,
+    /// The rows. At least one.
+    pub rows: u64,
+}
+
+/// A sealed field of a row.
+#[derive(Debug)]
+pub struct SealedRow {
+    /// The row's id.
+    pub id: Uuid,
+    /// What is sealed.
+    pub sealed: Sealed,
+}
+
+/// Rows of one field whose tokens are to be replaced. Lists of the same length, as the statement takes them.
+#[derive(Debug, Default)]
+pub struct Replacements {
+    ids: Vec<Uuid>,
+    before: Vec<String>,
+    after: Vec<String>,
+    key_ids: Vec<String>,
+}
+
+impl Replacements {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> u64 {
+        self.ids.len() as u64
+    }
+
+    /// Adds `row`, which is to have `sealed` instead.
+    pub fn add(&mut self, row: SealedRow, sealed: Sealed) {
+        self.ids.push(row.id);
+        self.before.push(row.sealed.token);
+        self.after.push(sealed.token);
+        self.key_ids.push(sealed.key_id);
+    }
+}
+
+impl Seals {
+    /// The seals in `database`.
+    #[must_use]
+    pub fn new(database: Arc<Database>) -> Self {
+        Self { database }
+    }
+
+    /// The ids of the keys that something is sealed under.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn keys(&self) -> Result<Vec<String>, DbError> {
+        let mut tx = self
+            .database
+            .begin("Seals.keys", Context::Service, Deadline::after(GLANCE))
+            .await?;
+        let keys = sqlx::query_scalar!(
+            r#"/* Seals.keys */ SELECT key_id AS "key_id!" FROM data.sealing_keys() AS key_id"#
+        )
+        .fetch_all(&mut tx)
+        .await?;
+        tx.commit().await?;
+        Ok(keys)
+    }
+
+    /// How much is sealed under which key, in the order of fields and keys. Looks at everything.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn count(&self) -> Result<Vec<SealCount>, DbError> {
+        let mut tx = self
+            .database
+            .begin("Seals.count", Context::Service, Deadline::after(TIMEOUT))
+            .await?;
+        let rows = sqlx::query!(
+            r#"/* Seals.count */
+            SELECT field AS "field!", key_id AS "key_id!", count AS "count!" FROM data.count_seals()"#
+        )
+        .fetch_all(&mut tx)
+        .await?;
+        tx.commit().await?;
+        let mut counts = rows
+            .into_iter()
+            .map(|row| {
+                Ok(SealCount {
+                    field: Field::from_name(&row.field)
+                        .ok_or_else(|| DbError::unexpected("a sealed field that is not known"))?,
+                    key_id: row.key_id,
+                    rows: row.count.unsigned_abs(),
+                })
+            })
+            .collect::<Result<Vec<_>, DbError>>()?;
+        counts.sort_by(|one, other| (one.field, &one.key_id).cmp(&(other.field, &other.key_id)));
+        Ok(counts)
+    }
+
+    /// People after `after` who have something that is sealed under the key, in the order of their ids: [`BATCH`] at most.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn people_under(&self, key_id: &str, after: Option<UserId>) -> Result<Vec<UserId>, DbError> {
+        // Nobody's id is nil.
+        let after = after.map_or(Uuid::nil(), |after| *after.as_uuid());
+        let mut tx = self
+            .database
+            .begin("Seals.people_under", Context::Service, Deadline::after(TIMEOUT))
+            .await?;
+        let people = sqlx::query_scalar!(
+            r#"/* Seals.people_under */
+            SELECT user_id AS "user_id!" FROM data.people_under($1, $2, $3) AS user_id"#,
+            key_id,
+            after,
+            BATCH as i32,
+        )
+        .fetch_all(&mut tx)
+        .await?;
+        tx.commit().await?;
+        Ok(people.into_iter().map(UserId::new).collect())
+    }
+
+    /// Rows of `owner` after the row `after` whose `field` is sealed under the key, in the order of their ids: [`BATCH`]
+    /// at most. No row is locked.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn rows_under(
+        &self,
+        owner: UserId,
+        field: Field,
+        key_id: &str,
+        after: Option<Uuid>,
+    ) -> Result<Vec<SealedRow>, DbError> {
+        // No row's id is nil.
+        let after = after.unwrap_or_default();
+        let mut tx = self
+            .database
+            .begin("Seals.rows_under", Context::User(owner), Deadline::after(TIMEOUT))
+            .await?;
+        let rows = match field {
+            Field::MessageText => {
+                sqlx::query_as!(
+                    TokenRow,
+                    "/* Seals.rows_under, messages */
+                    SELECT id, message_text AS token, key_id FROM data.conversations
+                    WHERE user_id = $1 AND key_id = $2 AND id > $3 ORDER BY id LIMIT $4",
+                    owner.as_uuid(),
+                    key_id,
+                    after,
+                    BATCH,
+                )
+                .fetch_all(&mut tx)
+                .await?
+            }
+            Field::AnalysisDetails => {
+                sqlx::query_as!(
+                    TokenRow,
+                    "/* Seals.rows_under, analyses */
+                    SELECT id, details AS token, key_id FROM data.analysis_results
+                    WHERE user_id = $1 AND key_id = $2 AND id > $3 ORDER BY id LIMIT $4",
+                    owner.as_uuid(),
+                    key_id,
+                    after,
+                    BATCH,
+                )
+                .fetch_all(&mut tx)
+                .await?
+            }
+        };
+        tx.commit().await?;
+        Ok(rows.into_iter().map(SealedRow::from).collect())
+    }
+
+    /// Replaces tokens of `owner`'s rows; answers of how many. A row whose token is no longer the one that was read stays as it
+    /// is, and so does one that somebody else is changing: it is not waited for, so that nobody can wait for us in a circle.
+    /// Neither the version nor the time of the last change become others: what is said is the same.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn replace(&self, owner: UserId, field: Field, rows: &Replacements) -> Result<u64, DbError> {
+        let mut tx = self
+            .database
+            .begin("Seals.replace", Context::User(owner), Deadline::after(TIMEOUT))
+            .await?;
+        let replaced = match field {
+            Field::MessageText => {
+                // What others said is not a person's to say otherwise, and is sealed anew all the same.
+                sqlx::query!(
+                    "/* Seals.replace, others' messages too */
+                    SELECT set_config('data.changes_seals', 'yes', true)"
+                )
+                .fetch_one(&mut tx)
+                .await?;
+                sqlx::query!(
+                    "/* Seals.replace, messages */
+                    WITH unchanged AS (
+                        SELECT c.id, r.after, r.key_id FROM data.conversations AS c
+                            JOIN unnest($2::uuid[], $3::text[], $4::text[], $5::text[]) AS r (id, before, after, key_id)
+                            ON r.id = c.id AND r.before = c.message_text
+                        WHERE c.user_id = $1
+                        FOR NO KEY UPDATE OF c SKIP LOCKED
+                    )
+                    UPDATE data.conversations AS c SET message_text = u.after, key_id = u.key_id
+                    FROM unchanged AS u WHERE c.user_id = $1 AND c.id = u.id",
+                    owner.as_uuid(),
+                    &rows.ids,
+                    &rows.before,
+                    &rows.after,
+                    &rows.key_ids,
+                )
+                .execute(&mut tx)
+                .await?
+            }
+            Field::AnalysisDetails => {
+                sqlx::query!(
+                    "/* Seals.replace, analyses */
+                    WITH unchanged AS (
+                        SELECT a.id, r.after, r.key_id FROM data.analysis_results AS a
+                            JOIN unnest($2::uuid[], $3::text[], $4::text[], $5::text[]) AS r (id, before, after, key_id)
+                            ON r.id = a.id AND r.before = a.details
+                        WHERE a.user_id = $1
+                        FOR NO KEY UPDATE OF a SKIP LOCKED
+                    )
+                    UPDATE data.analysis_results AS a SET details = u.after, key_id = u.key_id
+                    FROM unchanged AS u WHERE a.user_id = $1 AND a.id = u.id",
+                    owner.as_uuid(),
+                    &rows.ids,
+                    &rows.before,
+                    &rows.after,
+                    &rows.key_ids,
+                )
+                .execute(&mut tx)
+                .await?
+            }
+        };
+        tx.commit().await?;
+        Ok(replaced.rows_affected())
+    }
+}
+
+/// A sealed field as its table has it.
+struct TokenRow {
+    id: Uuid,
+    token: String,
+    key_id: String,
+}
+
+impl From<TokenRow> for SealedRow {
+    fn from(TokenRow { id, token, key_id }: TokenRow) -> Self {
+        Self {
+            id,
+            sealed: Sealed { token, key_id },
+        }
+    }
+}

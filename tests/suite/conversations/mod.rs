@@ -1,0 +1,132 @@
+//! What people and their coach say: stored, listed, changed and deleted.
+
+mod append;
+mod batches;
+mod changes;
+mod crises;
+mod deletions;
+mod lists;
+mod numbers;
+mod races;
+mod senders;
+
+use std::time::Duration;
+
+use haven_proto::data::v1::{
+    AppendMessageRequest, DeleteMessageRequest, GetMessageRequest, ListMessagesRequest, Message, SenderType,
+    UpdateMessageRequest,
+};
+use haven_testkit::{Client, random};
+use tonic::{Code, Request, Response, Status};
+
+/// How often a request is sent at most.
+const TRIES: usize = 20;
+
+/// How long before it is sent again: a service that has just started may not know yet who signs tokens, and refuses at once.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Sends a request until it is answered, as clients do: in a crowd, on a busy machine, not everybody gets one of the
+/// service's connections in time.
+async fn persist<T: Clone, A>(
+    request: T,
+    mut call: impl AsyncFnMut(Request<T>) -> Result<Response<A>, Status>,
+) -> Result<A, Status> {
+    for _ in 1..TRIES {
+        match call(patient(request.clone())).await {
+            Err(status) if status.code() == Code::Unavailable => tokio::time::sleep(PAUSE).await,
+            answer => return answer.map(Response::into_inner),
+        }
+    }
+    call(patient(request)).await.map(Response::into_inner)
+}
+
+fn patient<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(Duration::from_secs(60));
+    request
+}
+
+fn message(sender: SenderType, text: &str) -> AppendMessageRequest {
+    AppendMessageRequest {
+        sender_type: sender.into(),
+        text: text.into(),
+        message_id: String::new(),
+        request_id: random::uuid().to_string(),
+    }
+}
+
+async fn try_append(client: &Client, request: AppendMessageRequest) -> Result<Message, Status> {
+    let mut conversation = client.conversation();
+    let answer = persist(request, async |request| {
+        conversation.append_message(request).await
+    })
+    .await?;
+    Ok(answer.message.unwrap())
+}
+
+/// Appends what the person says.
+async fn say(client: &Client, text: &str) -> Message {
+    try_append(client, message(SenderType::User, text)).await.unwrap()
+}
+
+async fn get(client: &Client, id: &str) -> Result<Message, Status> {
+    let request = GetMessageRequest {
+        message_id: id.to_owned(),
+    };
+    let answer = client.conversation().get_message(request).await?;
+    Ok(answer.into_inner().message.unwrap())
+}
+
+fn change(message: &Message, text: &str) -> UpdateMessageRequest {
+    UpdateMessageRequest {
+        message_id: message.id.clone(),
+        text: text.into(),
+        expected_version: message.version,
+        request_id: random::uuid().to_string(),
+    }
+}
+
+async fn update(client: &Client, request: UpdateMessageRequest) -> Result<Message, Status> {
+    let mut conversation = client.conversation();
+    let answer = persist(request, async |request| {
+        conversation.update_message(request).await
+    })
+    .await?;
+    Ok(answer.message.unwrap())
+}
+
+fn deletion(message: &Message) -> DeleteMessageRequest {
+    DeleteMessageRequest {
+        message_id: message.id.clone(),
+        request_id: random::uuid().to_string(),
+    }
+}
+
+async fn delete(client: &Client, request: DeleteMessageRequest) -> Result<(), Status> {
+    let mut conversation = client.conversation();
+    persist(request, async |request| {
+        conversation.delete_message(request).await
+    })
+    .await?;
+    Ok(())
+}
+
+/// Everything that `request` lists, from page to page, and how many pages that was.
+async fn walk(client: &Client, mut request: ListMessagesRequest) -> (Vec<Message>, usize) {
+    let (mut seen, mut pages) = (Vec::new(), 0);
+    loop {
+        let page = client.conversation().list_messages(request.clone()).await;
+        let page = page.unwrap().into_inner();
+        seen.extend(page.messages);
+        pages += 1;
+        if page.next_page_token.is_empty() {
+            return (seen, pages);
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+async fn numbers(client: &Client) -> Vec<i64> {
+    let (messages, _) = walk(client, ListMessagesRequest::default()).await;
+    messages.iter().map(|message| message.number).collect()
+}

@@ -1,0 +1,119 @@
+//! Changes and deletions at the same time: each is made once, and of those that exclude each other, one.
+
+use futures_util::future::join_all;
+use haven_proto::data::v1::{Message, UpdateMessageRequest};
+use haven_testkit::Stack;
+use tonic::Status;
+
+use super::{change, delete, deletion, get, say, update};
+use crate::status::{metadata, reason};
+
+/// How many times at once.
+const CROWD: usize = 20;
+
+fn reasons<T>(answers: Vec<Result<T, Status>>) -> (Vec<T>, Vec<String>) {
+    let (mut made, mut refused) = (Vec::new(), Vec::new());
+    for answer in answers {
+        match answer {
+            Ok(answer) => made.push(answer),
+            Err(status) => refused.push(reason(&status)),
+        }
+    }
+    (made, refused)
+}
+
+#[tokio::test]
+async fn one_request_many_times_at_once_is_one_change() {
+    let stack = Stack::start().await.unwrap();
+    let ada = stack.user(&stack.person().await.unwrap()).unwrap();
+    let mut said = say(&ada, "0").await;
+    for round in 1..=3 {
+        let request = change(&said, &round.to_string());
+        let answers = join_all((0..CROWD).map(|_| update(&ada, request.clone()))).await;
+        let (answers, refused) = reasons(answers);
+        assert_eq!(refused, [""; 0]);
+        said = get(&ada, &said.id).await.unwrap();
+        assert_eq!((said.version, said.text.clone()), (round + 1, round.to_string()));
+        assert_eq!(answers, vec![said.clone(); CROWD]);
+    }
+    let request = deletion(&said);
+    let answers = join_all((0..CROWD).map(|_| delete(&ada, request.clone()))).await;
+    assert_eq!(reasons(answers), (vec![(); CROWD], vec![]));
+}
+
+#[tokio::test]
+async fn of_many_changes_of_one_version_one_is_made() {
+    let stack = Stack::start().await.unwrap();
+    let ada = stack.user(&stack.person().await.unwrap()).unwrap();
+    let mut said = say(&ada, "hello").await;
+    for round in 1..=3 {
+        let attempts = (0..CROWD).map(|i| update(&ada, change(&said, &i.to_string())));
+        let mut made = Vec::<Message>::new();
+        for answer in join_all(attempts).await {
+            match answer {
+                Ok(changed) => made.push(changed),
+                Err(status) => {
+                    assert_eq!(reason(&status), "VERSION_CONFLICT");
+                    assert_eq!(metadata(&status, "current_version"), (round + 1).to_string());
+                }
+            }
+        }
+        said = get(&ada, &said.id).await.unwrap();
+        assert_eq!(made, [said.clone()]);
+        assert_eq!(said.version, round + 1);
+    }
+    let attempts = (0..CROWD).map(|_| delete(&ada, deletion(&said)));
+    let (made, refused) = reasons(join_all(attempts).await);
+    assert_eq!(made.len(), 1);
+    assert_eq!(refused, vec!["NOT_FOUND"; CROWD - 1]);
+}
+
+#[tokio::test]
+async fn one_request_id_for_many_messages_at_once_changes_one() {
+    let stack = Stack::start().await.unwrap();
+    let ada = stack.user(&stack.person().await.unwrap()).unwrap();
+    let said = join_all((0..CROWD).map(|_| say(&ada, "hello"))).await;
+    let first = change(&said[0], "goodbye");
+    let attempts = said.iter().map(|message| {
+        let request = UpdateMessageRequest {
+            message_id: message.id.clone(),
+            ..first.clone()
+        };
+        update(&ada, request)
+    });
+    let (made, refused) = reasons(join_all(attempts).await);
+    assert_eq!(made.len(), 1);
+    assert_eq!(refused, vec!["REQUEST_ID_REUSED"; CROWD - 1]);
+    let first = deletion(&said[0]);
+    let attempts = said.iter().map(|message| {
+        let mut request = first.clone();
+        request.message_id = message.id.clone();
+        delete(&ada, request)
+    });
+    let (gone, refused) = reasons(join_all(attempts).await);
+    assert_eq!(gone.len(), 1);
+    assert_eq!(refused, vec!["REQUEST_ID_REUSED"; CROWD - 1]);
+    let left = join_all(said.iter().map(|message| get(&ada, &message.id))).await;
+    let (left, _) = reasons(left);
+    assert_eq!(left.len(), CROWD - 1);
+    assert!(left.iter().filter(|message| message.version == 2).count() <= 1);
+}
+
+#[tokio::test]
+async fn who_changes_what_is_deleted_meanwhile_finds_it_or_does_not() {
+    let stack = Stack::start().await.unwrap();
+    let ada = stack.user(&stack.person().await.unwrap()).unwrap();
+    for _ in 0..CROWD {
+        let said = say(&ada, "hello").await;
+        let (changed, deleted) = tokio::join!(
+            update(&ada, change(&said, "goodbye")),
+            delete(&ada, deletion(&said))
+        );
+        deleted.unwrap();
+        match changed {
+            Ok(changed) => assert_eq!(changed.version, 2),
+            Err(status) => assert_eq!(reason(&status), "NOT_FOUND"),
+        }
+        assert_eq!(reason(&get(&ada, &said.id).await.unwrap_err()), "NOT_FOUND");
+    }
+}
