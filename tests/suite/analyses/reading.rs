@@ -132,6 +132,7 @@ async fn pages_of_every_size_show_each_once_while_others_come() {
             let before = page.analyses.iter().filter(|one| one.insights == ["before"]);
             seen.extend(before.map(|one| one.last_number));
             pages += 1;
+            assert!(pages <= BEFORE, "the pages do not end");
             if page.next_page_token.is_empty() {
                 break;
             }

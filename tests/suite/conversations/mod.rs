@@ -122,6 +122,7 @@ async fn walk(client: &Client, mut request: ListMessagesRequest) -> (Vec<Message
         if page.next_page_token.is_empty() {
             return (seen, pages);
         }
+        assert!(pages < 1_000, "the pages do not end");
         request.page_token = page.next_page_token;
     }
 }

@@ -86,6 +86,7 @@ async fn pages_of_every_size_show_each_event_once_while_new_ones_come() {
             assert!(page.events.len() <= size as usize);
             seen.extend(page.events.into_iter().map(|event| event.id));
             pages += 1;
+            assert!(pages <= before.len(), "the pages do not end");
             token = page.next_page_token;
             if token.is_empty() {
                 break;

@@ -111,6 +111,7 @@ async fn all(worker: &Client, size: i32) -> (Vec<i64>, usize) {
         assert!(page.jobs.len() <= size as usize);
         numbers.extend(page.jobs.iter().map(|job| job.last_number));
         pages += 1;
+        assert!(pages <= 11, "the pages do not end");
         token = page.next_page_token;
         if token.is_empty() {
             return (numbers, pages);
