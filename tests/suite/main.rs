@@ -19,6 +19,7 @@ mod permissions;
 mod platform;
 mod queue;
 mod raw;
+mod replica;
 mod retries;
 mod rls;
 mod schema;

@@ -7,11 +7,9 @@ use std::{
 
 use futures_util::future::join_all;
 use haven_proto::identity::v1::SignInRequest;
-use haven_testkit::{
-    Client, Stack, binaries::Binaries, environment::Listeners, port::Port, random, service::Service,
-};
+use haven_testkit::{Client, Stack, port::Port, random};
 
-use crate::status::reason;
+use crate::{replica::replica, status::reason};
 
 /// Sixty at once, and then ten a second.
 const LIMITS: &str = "network=60/6s,email=off,service=off";
@@ -20,25 +18,6 @@ const PER_SECOND: f64 = 10.0;
 
 /// How long calls are counted: more than the limit's own time, after which all of it could have been let through again.
 const WINDOW: Duration = Duration::from_secs(10);
-
-/// Another identity beside the stack's own, on other ports.
-async fn replica(stack: &Stack, ports: &[Port; 3]) -> Service {
-    let [api, health, metrics] = [0, 1, 2].map(|i| ports[i].number());
-    let mut variables = stack.identity.variables.clone();
-    for (name, port) in [
-        ("API_ADDR", api),
-        ("HEALTH_ADDR", health),
-        ("METRICS_ADDR", metrics),
-    ] {
-        variables.insert(name.to_owned(), format!("127.0.0.1:{port}"));
-    }
-    let listeners = Listeners { api, health, metrics };
-    let binaries = Binaries::build().unwrap();
-    let log = stack.identity.log().with_file_name("replica.log");
-    let mut replica = Service::new("identity", binaries.of("identity"), listeners, variables, &log);
-    replica.start().await.unwrap();
-    replica
-}
 
 /// Whether a sign-in was let through, only to find that nobody has that address.
 async fn admitted(client: &Client) -> bool {
@@ -60,7 +39,7 @@ async fn two_replicas_let_through_what_one_would() {
     let limited = Stack::builder().variable("identity", "SIGN_IN_LIMITS", LIMITS);
     let stack = limited.start().await.unwrap();
     let ports = [(); 3].map(|()| Port::reserve().unwrap());
-    let replica = replica(&stack, &ports).await;
+    let replica = replica(&stack.identity, &ports).await;
     let one = stack.anonymous().unwrap();
     let other = Client::new(&stack.certificates, None, replica.listeners, stack.data.listeners).unwrap();
 

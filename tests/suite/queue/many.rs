@@ -9,14 +9,12 @@ use chrono::DateTime;
 use futures_util::future::join_all;
 use haven_data::domain::{key_ring::KeyRing, message::cell};
 use haven_platform::{call::UserId, config::keyed_secrets};
-use haven_testkit::{
-    Client, Stack, binaries::Binaries, environment::Listeners, port::Port, random, service::Service,
-};
+use haven_testkit::{Client, Stack, port::Port, random};
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{complete, lease, wish};
-use crate::sql::scalar;
+use crate::{replica::replica, sql::scalar};
 
 const PEOPLE: usize = 250;
 const JOBS_OF_EACH: usize = 40;
@@ -25,25 +23,6 @@ const WORKERS: usize = 4;
 
 /// Longer than they take on a machine that is busy with other tests.
 const LIMIT: Duration = Duration::from_secs(400);
-
-/// Another data beside the stack's own, on other ports.
-async fn replica(stack: &Stack, ports: &[Port; 3]) -> Service {
-    let [api, health, metrics] = [0, 1, 2].map(|i| ports[i].number());
-    let mut variables = stack.data.variables.clone();
-    for (name, port) in [
-        ("API_ADDR", api),
-        ("HEALTH_ADDR", health),
-        ("METRICS_ADDR", metrics),
-    ] {
-        variables.insert(name.to_owned(), format!("127.0.0.1:{port}"));
-    }
-    let listeners = Listeners { api, health, metrics };
-    let binaries = Binaries::build().unwrap();
-    let log = stack.data.log().with_file_name("replica.log");
-    let mut replica = Service::new("data", binaries.of("data"), listeners, variables, &log);
-    replica.start().await.unwrap();
-    replica
-}
 
 fn text_of(person: Uuid, number: usize) -> String {
     format!("{person} says {number}")
@@ -120,7 +99,7 @@ async fn work(worker: &Client, done: &AtomicUsize) {
 async fn ten_thousand_jobs_are_each_done_once() {
     let stack = Stack::start().await.unwrap();
     let ports = [(); 3].map(|()| Port::reserve().unwrap());
-    let replica = replica(&stack, &ports).await;
+    let replica = replica(&stack.data, &ports).await;
     put(&stack).await;
     let own = stack.service("backend").unwrap();
     let other = Client::new(
