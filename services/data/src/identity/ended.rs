@@ -19,7 +19,7 @@ use super::{Pace, follow};
 const PACE: Pace = Pace {
     fresh: Duration::from_secs(10),
     again: Duration::from_secs(5),
-    first: Duration::from_secs(1),
+    first: Duration::from_millis(200),
     seldom: Duration::from_secs(1),
 };
 

@@ -51,7 +51,8 @@ where
                 if known { pace.again } else { pace.first }
             }
         };
-        sleep_until(asked + pace.seldom).await;
+        // While nothing is known nobody can be served, and it is asked as often as that is worth.
+        sleep_until(asked + pace.seldom.min(next)).await;
         tokio::select! {
             () = sleep_until(asked + next) => {}
             () = wanted() => {}

@@ -85,10 +85,11 @@ impl KeySet {
             return Found::Key(key.clone());
         }
         let mut replaced = self.replaced.subscribe();
-        // Whoever finds too many waiting is answered by what is there. Another call may have got it between the look and the
-        // subscription.
+        // Whoever finds too many waiting is answered by what is there; where nothing is, nobody can be served, and everybody
+        // waits. Another call may have got it between the look and the subscription.
         let place = self.places.try_acquire();
-        if place.is_ok() && !self.keys.load().contains_key(id) {
+        let known = self.keys.load();
+        if (place.is_ok() || known.is_empty()) && !known.contains_key(id) {
             let until = (self.ask() + WAIT).min(deadline.instant());
             // Whether keys came or the wait is over, what counts is what is there now.
             let _ = timeout_at(until, replaced.changed()).await;
@@ -171,6 +172,25 @@ mod tests {
         let before = Instant::now();
         assert!(matches!(keys.find("k2", soon()).await, Found::Unknown));
         assert!(before.elapsed() < WAIT / 4, "{:?}", before.elapsed());
+        for waiter in waiting {
+            assert!(waiter.await.unwrap());
+        }
+    }
+
+    /// A service that has just started, and is asked by a crowd before it has its first keys.
+    #[tokio::test]
+    async fn everybody_waits_for_the_first_keys() {
+        let keys = Arc::new(KeySet::empty());
+        let waiting: Vec<_> = (0..MOST_WAITING * 3)
+            .map(|_| {
+                let keys = Arc::clone(&keys);
+                tokio::spawn(async move { matches!(keys.find("k1", soon()).await, Found::Key(_)) })
+            })
+            .collect();
+        while keys.replaced.receiver_count() < waiting.len() {
+            tokio::task::yield_now().await;
+        }
+        keys.replace([VerifyingKey::from_coordinates("k1", X, Y).unwrap()]);
         for waiter in waiting {
             assert!(waiter.await.unwrap());
         }
