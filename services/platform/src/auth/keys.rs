@@ -88,8 +88,11 @@ impl KeySet {
         // Whoever finds too many waiting is answered by what is there; where nothing is, nobody can be served, and everybody
         // waits. Another call may have got it between the look and the subscription.
         let place = self.places.try_acquire();
-        let known = self.keys.load();
-        if (place.is_ok() || known.is_empty()) && !known.contains_key(id) {
+        let waits = {
+            let known = self.keys.load();
+            (place.is_ok() || known.is_empty()) && !known.contains_key(id)
+        };
+        if waits {
             let until = (self.ask() + WAIT).min(deadline.instant());
             // Whether keys came or the wait is over, what counts is what is there now.
             let _ = timeout_at(until, replaced.changed()).await;
