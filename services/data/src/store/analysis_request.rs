@@ -76,8 +76,8 @@ impl Analyses {
     ) -> Result<Asked, AskError> {
         for _ in 1..TRIES {
             match self.try_ask(caller, deadline, new, request).await {
-                // Others who do not take the lock: this request id was used for something else, or a dead job that was
-                // asked for was requeued. What begins now sees it.
+                // Somebody who does not take the lock used this request id for something else, or was in the way of the new
+                // job. What begins now sees it.
                 Err(AskError::Database(error))
                     if matches!(
                         error.constraint(),

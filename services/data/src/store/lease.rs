@@ -241,10 +241,10 @@ impl Queue {
 /// Of several calls with one token, which are one request and its retries, each waits here until the one before has taken
 /// what it takes: the next one's statement then sees it.
 async fn wait_for_own_turn(tx: &mut TenantTx, token: LeaseToken) -> Result<(), DbError> {
-    let (half, _) = token.expose().as_u64_pair();
+    // Hashed, because what is locked can be seen by whoever looks at locks.
     sqlx::query!(
-        "/* LeaseJobs, turn */ SELECT pg_advisory_xact_lock($1)",
-        half.cast_signed(),
+        "/* LeaseJobs, turn */ SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text, 0))",
+        token.expose(),
     )
     .fetch_one(tx)
     .await?;
