@@ -45,7 +45,8 @@ pub fn code(reason: Reason) -> Code {
         | R::KeyVersionStale
         | R::CursorExpired
         | R::AuthProviderExternal
-        | R::NothingToAnalyze => Code::FailedPrecondition,
+        | R::NothingToAnalyze
+        | R::DeviceInactive => Code::FailedPrecondition,
         R::RateLimited | R::Overloaded | R::QuotaExceeded | R::MessageTooLarge => Code::ResourceExhausted,
         R::Deadline => Code::DeadlineExceeded,
         R::DependencyUnavailable | R::Draining => Code::Unavailable,
@@ -85,6 +86,7 @@ pub fn message(reason: Reason) -> &'static str {
         R::KeyVersionStale => "The key version is older than the device's",
         R::AuthProviderExternal => "Another provider signs people up and in here; bring its token",
         R::NothingToAnalyze => "Every message was analysed",
+        R::DeviceInactive => "The device is suspended or revoked",
         R::CursorExpired => "The cursor points before what is kept; start from the beginning",
         R::RateLimited => "Too many calls of this kind; try again later",
         R::Overloaded => "The server has as much work as it can do; try again shortly",
