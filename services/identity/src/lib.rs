@@ -22,6 +22,7 @@ use haven_platform::{
     client::channel,
     config::Problems,
     database::Migrations,
+    hashing::Admission,
     mac::MacKey,
     page::PageTokens,
     server::ServerBuilder,
@@ -37,7 +38,7 @@ use crate::{
     audit_command::AuditArgs,
     config::{IdentityArgs, IdentityConfig},
     dispatcher::Dispatcher,
-    hashing::{Admission, Hasher, Passwords},
+    hashing::{Hasher, Passwords},
     rpc::{IdentityRpc, origin::LimitKeys},
     store::{
         account::Accounts, audit::AuditLog, consent::Consents, erasure::Erasures, outbox::Outbox,
@@ -82,6 +83,7 @@ impl Application for Identity {
         parts: &Parts,
         server: ServerBuilder,
     ) -> Result<ServerBuilder, Box<dyn Error + Send + Sync>> {
+        haven_platform::hashing::describe_metrics();
         hashing::describe_metrics();
         dispatcher::describe_metrics();
         sweeper::describe_metrics();

@@ -30,7 +30,7 @@ impl Fields {
 
     /// A field that has to hold a UUID in its canonical form (RFC 9562): 36 characters, of either case. Where it does
     /// not, the answer is the nil UUID, and [`Fields::check`] fails.
-    pub fn uuid(&mut self, field: &'static str, value: &str) -> Uuid {
+    pub fn uuid(&mut self, field: impl Into<String>, value: &str) -> Uuid {
         if value.is_empty() {
             self.violate(Violation::new(field, "REQUIRED", "A UUID is required here"));
             return Uuid::nil();
@@ -45,7 +45,7 @@ impl Fields {
     }
 
     /// A field that may be empty, and otherwise has to hold a UUID.
-    pub fn optional_uuid(&mut self, field: &'static str, value: &str) -> Option<Uuid> {
+    pub fn optional_uuid(&mut self, field: impl Into<String>, value: &str) -> Option<Uuid> {
         (!value.is_empty()).then(|| self.uuid(field, value))
     }
 

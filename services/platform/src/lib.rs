@@ -6,6 +6,7 @@
 //! - [`database`]: the tenant transaction, which is the only door to a row
 //! - [`tls`], [`client`]: connections; [`telemetry`]: logs, traces, metrics; [`config`]: every setting; [`rounds`]: work
 //!   that goes on in the background
+//! - [`hashing`]: of secrets that people choose, in turn
 //! - [`time`], [`entropy`], [`deadline`], [`mac`], [`page`]: small things that must be done in one way
 
 pub mod access;
@@ -20,6 +21,7 @@ pub mod deadline;
 pub mod entropy;
 pub mod failure;
 pub mod fields;
+pub mod hashing;
 pub mod mac;
 pub mod network;
 pub mod page;

@@ -12,8 +12,8 @@ pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// do not send at once; short, because it is how long a message waits when its sender dies.
 pub const LEASE: Duration = Duration::from_secs(5);
 
-/// How long each further attempt to erase somebody may take, whom the first one found no time for: data erases all that
-/// they have at once, or nothing.
+/// How long each further attempt to erase somebody may take, whom the first one found no time for. Data erases in parts
+/// whoever has much, and each attempt goes on where the one before it stopped: what this one saves them is attempts.
 const ERASE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The lease of each further attempt to erase somebody.

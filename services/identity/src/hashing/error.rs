@@ -1,6 +1,8 @@
 //! What can go wrong beside a wrong password.
 
-use super::{admission::Overloaded, stored::Unusable};
+use haven_platform::hashing::Overloaded;
+
+use super::stored::Unusable;
 
 /// Why a password was neither hashed nor checked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

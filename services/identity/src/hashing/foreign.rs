@@ -4,10 +4,10 @@
 //! check: a turn never has more than its 19 MiB.
 
 use argon2::{Argon2, Block, password_hash::phc::Output};
+use haven_platform::hashing::Memory;
 
 use super::{
     error::HashingError,
-    memory::Memory,
     stored::{Argon2Hash, ScryptHash},
 };
 use crate::domain::password::Password;

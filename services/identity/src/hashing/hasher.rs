@@ -1,28 +1,18 @@
 //! Computes and checks password hashes.
 
-use argon2::{
-    ARGON2ID_IDENT, Algorithm, ParamsBuilder, Version,
-    password_hash::phc::{self, Output, ParamsString, Salt},
+use argon2::{Algorithm, ParamsBuilder, Version};
+use haven_platform::{
+    entropy::Entropy,
+    hashing::{LANES, MEMORY_KIB, Memory, OUTPUT_OCTETS, PASSES, Recipe, SALT_OCTETS},
 };
-use haven_platform::entropy::Entropy;
 
 use super::{
     error::HashingError,
     foreign::{self, BCRYPT_OCTETS},
-    memory::Memory,
     pepper::Peppers,
-    recipe::Recipe,
     stored::{StoredHash, Unusable},
 };
 use crate::domain::{account::PasswordHash, password::Password};
-
-/// The memory of a hash, in KiB: 19 MiB, with which OWASP's Password Storage Cheat Sheet asks for two passes.
-pub(super) const MEMORY_KIB: u32 = 19_456;
-/// The passes over it.
-pub(super) const PASSES: u32 = 2;
-const LANES: u32 = 1;
-const SALT_OCTETS: usize = 16;
-const OUTPUT_OCTETS: usize = 32;
 
 /// Hashes passwords, and checks them against hashes.
 #[derive(Debug)]
@@ -140,14 +130,8 @@ impl Hasher {
 }
 
 fn phc_string(recipe: &Recipe, salt: &[u8], output: &[u8]) -> Result<PasswordHash, HashingError> {
-    let hash = phc::PasswordHash {
-        algorithm: ARGON2ID_IDENT,
-        version: Some(recipe.version.into()),
-        params: ParamsString::try_from(&recipe.params).map_err(HashingError::internal)?,
-        salt: Some(Salt::new(salt).map_err(HashingError::internal)?),
-        hash: Some(Output::new(output).map_err(HashingError::internal)?),
-    };
-    Ok(PasswordHash::new(hash.to_string()))
+    let hash = recipe.phc_string(salt, output).map_err(HashingError::internal)?;
+    Ok(PasswordHash::new(hash))
 }
 
 #[cfg(test)]

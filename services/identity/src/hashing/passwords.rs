@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use haven_platform::deadline::Deadline;
+use haven_platform::{
+    deadline::Deadline,
+    hashing::{Admission, Memory},
+};
 
 use super::{
-    admission::Admission,
     error::HashingError,
     hasher::{Hasher, Verdict},
-    memory::Memory,
 };
 use crate::domain::{account::PasswordHash, password::Password};
 
@@ -105,12 +106,17 @@ impl Passwords {
         let slot = self.admission.admit(deadline).await?;
         slot.run(move |memory| compute(&hasher, memory))
             .await
-            // Not in the error's own words: it repeats what a panic said, which can be a piece of the password.
-            .map_err(|error| match error.is_panic() {
-                true => HashingError::internal("a turn to hash panicked"),
-                false => HashingError::internal("the runtime is shutting down"),
-            })
+            .map_err(HashingError::internal)
     }
+}
+
+/// Says what the metrics of this file mean, for whoever scrapes them.
+pub fn describe_metrics() {
+    metrics::describe_counter!(
+        "haven_hash_outdated_total",
+        metrics::Unit::Count,
+        "Sign-ins with a hash whose parameters or pepper are not today's"
+    );
 }
 
 #[cfg(test)]

@@ -8,11 +8,7 @@ use argon2::{
     Algorithm, Params, Version,
     password_hash::phc::{self, Output, ParamsString, Salt},
 };
-
-use super::{
-    hasher::{MEMORY_KIB, PASSES},
-    recipe::Recipe,
-};
+use haven_platform::hashing::{MEMORY_KIB, PASSES, Recipe};
 
 /// How many times the work of one of today's hashes is done for one from elsewhere. With the bounds on scrypt and bcrypt,
 /// which are as long, the longest check takes about a third of a second.

@@ -2,18 +2,28 @@
 
 use std::{fmt, sync::Arc};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{
     Algorithm, DecodingKey,
     crypto::verify,
     errors::{Error, ErrorKind},
 };
+use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 
 /// A key, its name, and its algorithm. `Debug` shows the name alone.
 #[derive(Clone)]
 pub struct VerifyingKey {
     id: String,
     algorithm: Algorithm,
-    key: Arc<DecodingKey>,
+    key: Arc<Key>,
+}
+
+/// What a key is, to whom it is that verifies with it.
+enum Key {
+    /// A point on P-256, uncompressed. Our own tokens are verified with one on every call, and ring takes a third of the time
+    /// that the library of the others takes.
+    P256(UnparsedPublicKey<Vec<u8>>),
+    Other(DecodingKey),
 }
 
 impl VerifyingKey {
@@ -24,10 +34,13 @@ impl VerifyingKey {
     ///
     /// When there is no such point.
     pub fn from_coordinates(id: &str, x: &str, y: &str) -> Result<Self, Error> {
-        let key = Self::new(id, Algorithm::ES256, DecodingKey::from_ec_components(x, y)?);
+        let looked_at = DecodingKey::from_ec_components(x, y)?;
         // The coordinates are put together unseen; here the point is looked at.
-        verify("", b"", &key.key, Algorithm::ES256)?;
-        Ok(key)
+        verify("", b"", &looked_at, Algorithm::ES256)?;
+        // SEC 1, section 2.3.3: 4, and the coordinates.
+        let point = [vec![4], URL_SAFE_NO_PAD.decode(x)?, URL_SAFE_NO_PAD.decode(y)?].concat();
+        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
+        Ok(Self::new(id, Algorithm::ES256, Key::P256(key)))
     }
 
     /// The key `id` with an RSA modulus and exponent (unsigned, most significant octet first), which verifies RS256 (RFC
@@ -47,15 +60,15 @@ impl VerifyingKey {
             return unusable("its exponent cannot be used");
         }
         let key = DecodingKey::from_rsa_raw_components(modulus, exponent);
-        Ok(Self::new(id, Algorithm::RS256, key))
+        Ok(Self::new(id, Algorithm::RS256, Key::Other(key)))
     }
 
     /// A shared secret, which verifies HS256 (RFC 7518, section 3.2). It has no name: whoever makes tokens with one has one.
     pub(super) fn from_secret(secret: &[u8]) -> Self {
-        Self::new("", Algorithm::HS256, DecodingKey::from_secret(secret))
+        Self::new("", Algorithm::HS256, Key::Other(DecodingKey::from_secret(secret)))
     }
 
-    fn new(id: &str, algorithm: Algorithm, key: DecodingKey) -> Self {
+    fn new(id: &str, algorithm: Algorithm, key: Key) -> Self {
         Self {
             id: id.to_owned(),
             algorithm,
@@ -75,7 +88,12 @@ impl VerifyingKey {
 
     /// Whether it made `signature` (base64url without padding) over `message`.
     pub(super) fn verifies(&self, message: &str, signature: &str) -> bool {
-        verify(signature, message.as_bytes(), &self.key, self.algorithm).unwrap_or_default()
+        match &*self.key {
+            Key::P256(key) => URL_SAFE_NO_PAD
+                .decode(signature)
+                .is_ok_and(|signature| key.verify(message.as_bytes(), &signature).is_ok()),
+            Key::Other(key) => verify(signature, message.as_bytes(), key, self.algorithm).unwrap_or_default(),
+        }
     }
 }
 

@@ -1,16 +1,40 @@
 //! How one argon2 hash is computed.
 
-use argon2::{Algorithm, Params, Version};
+use argon2::{
+    Algorithm, Params, Version,
+    password_hash::{
+        self,
+        phc::{Output, ParamsString, PasswordHash, Salt},
+    },
+};
 use argon2_rust::params::{Memory as MemorySize, TagLen};
 
 use super::memory::Memory;
 
+/// The memory of today's hashes, in KiB: 19 MiB, with which OWASP's Password Storage Cheat Sheet asks for two passes.
+pub const MEMORY_KIB: u32 = 19_456;
+
+/// The passes over it.
+pub const PASSES: u32 = 2;
+
+/// The lanes of today's hashes.
+pub const LANES: u32 = 1;
+
+/// The length of a fresh salt, in octets.
+pub const SALT_OCTETS: usize = 16;
+
+/// The length of what today's hashes put out, in octets.
+pub const OUTPUT_OCTETS: usize = 32;
+
 /// Everything that decides the outcome beside the password, the pepper and the salt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Recipe {
-    pub(super) algorithm: Algorithm,
-    pub(super) version: Version,
-    pub(super) params: Params,
+pub struct Recipe {
+    /// Which of the three.
+    pub algorithm: Algorithm,
+    /// Which version of it.
+    pub version: Version,
+    /// The costs, and a pepper's id.
+    pub params: Params,
 }
 
 impl Recipe {
@@ -19,7 +43,7 @@ impl Recipe {
     /// # Errors
     ///
     /// When there is not as much memory, or a parameter, the salt or the output is outside of what RFC 9106 allows.
-    pub(super) fn compute(
+    pub fn compute(
         &self,
         pepper: &[u8],
         password: &[u8],
@@ -46,6 +70,22 @@ impl Recipe {
         memory
             .kernel(argon2_rust::Argon2::new(algorithm, version, params))
             .hash_into_with_ad(password, salt, pepper, &[], output)
+    }
+
+    /// What this recipe made with `salt`, in the PHC format.
+    ///
+    /// # Errors
+    ///
+    /// When the salt or the output is outside of what the format allows.
+    pub fn phc_string(&self, salt: &[u8], output: &[u8]) -> Result<String, password_hash::Error> {
+        let hash = PasswordHash {
+            algorithm: self.algorithm.ident(),
+            version: Some(self.version.into()),
+            params: ParamsString::try_from(&self.params)?,
+            salt: Some(Salt::new(salt)?),
+            hash: Some(Output::new(output)?),
+        };
+        Ok(hash.to_string())
     }
 }
 

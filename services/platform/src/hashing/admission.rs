@@ -13,14 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use haven_platform::deadline::Deadline;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    task::{JoinError, spawn_blocking},
+    task::spawn_blocking,
     time::timeout_at,
 };
 
 use super::{memory::Memory, pace::Pace};
+use crate::{deadline::Deadline, failure::Failure, reason::Reason};
 
 /// What a caller still has to do after hashing is a transaction, and the answer, on cores that are busy with the others'
 /// hashes: a quarter of its time is kept for that, within these bounds.
@@ -59,6 +59,17 @@ pub struct Slot {
 pub struct Overloaded {
     /// How long the queue is now.
     pub retry_after: Duration,
+}
+
+/// A turn did not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Interrupted {
+    /// A defect. Not in the words of the panic, which can repeat a piece of a password.
+    #[error("a turn to hash panicked")]
+    Panicked,
+    /// Nothing is computed any more.
+    #[error("the runtime is shutting down")]
+    ShuttingDown,
 }
 
 // === impl Admission ===
@@ -131,11 +142,6 @@ pub fn describe_metrics() {
         Unit::Seconds,
         "How long a turn to hash took"
     );
-    metrics::describe_counter!(
-        "haven_hash_outdated_total",
-        Unit::Count,
-        "Sign-ins with a hash whose parameters or pepper are not today's"
-    );
     metrics::gauge!("haven_hash_queue_waiting").set(0.0);
     metrics::gauge!("haven_hash_running").set(0.0);
 }
@@ -189,14 +195,17 @@ impl Slot {
     pub async fn run<T: Send + 'static>(
         mut self,
         compute: impl FnOnce(&mut Memory) -> T + Send + 'static,
-    ) -> Result<T, JoinError> {
-        spawn_blocking(move || {
+    ) -> Result<T, Interrupted> {
+        let turn = spawn_blocking(move || {
             let begin = Instant::now();
             let result = compute(&mut self.memory);
             metrics::histogram!("haven_hash_seconds").record(begin.elapsed());
             result
+        });
+        turn.await.map_err(|error| match error.is_panic() {
+            true => Interrupted::Panicked,
+            false => Interrupted::ShuttingDown,
         })
-        .await
     }
 }
 
@@ -206,6 +215,14 @@ impl Drop for Slot {
         let waited_for = self.queue.waiting.load(Relaxed) > 0;
         self.queue.pace.ended(self.began, Instant::now(), waited_for);
         metrics::gauge!("haven_hash_running").decrement(1.0);
+    }
+}
+
+// === impl Overloaded ===
+
+impl From<Overloaded> for Failure {
+    fn from(overloaded: Overloaded) -> Self {
+        Self::new(Reason::Overloaded).retry_after(overloaded.retry_after)
     }
 }
 
@@ -329,7 +346,7 @@ mod tests {
     async fn a_panic_ends_its_turn() {
         let admission = admission(1);
         let failed = admission.admit(soon()).await.unwrap().run(|_| panic!("no")).await;
-        assert!(failed.is_err());
+        assert_eq!(failed, Err::<(), _>(Interrupted::Panicked));
         assert!(admission.admit(soon()).await.is_ok());
     }
 }
