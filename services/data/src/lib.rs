@@ -2,9 +2,9 @@
 //!
 //! Three rooms: [`domain`] is what is true, [`store`] is SQL, [`rpc`] speaks gRPC. [`identity`] keeps what tells whose an
 //! access token is; [`config`] is what the service needs to know; [`detection`] looks at messages for signs of a crisis;
-//! [`signal`] wakes whoever waits for work; [`queue_keeper`] takes jobs back from workers that were not heard of again, and
-//! [`job_metrics`] counts what becomes of jobs; [`rotation`] changes the key that seals; [`sweeper`] deletes what has
-//! expired. What it stands on is in [`haven_platform`].
+//! [`passcodes`] hashes those of shares; [`line`](mod@line) is where a crowd waits that wants one row; [`signal`] wakes whoever waits for work; [`queue_keeper`] takes jobs back from
+//! workers that were not heard of again, and [`job_metrics`] counts what becomes of jobs; [`rotation`] changes the key that
+//! seals; [`sweeper`] deletes what has expired. What it stands on is in [`haven_platform`].
 
 pub mod config;
 pub mod detection;
@@ -12,6 +12,8 @@ pub mod domain;
 pub mod identity;
 pub mod job_metrics;
 mod keys_command;
+pub mod line;
+pub mod passcodes;
 pub mod queue_keeper;
 pub mod rotation;
 pub mod rpc;
@@ -19,7 +21,7 @@ pub mod signal;
 pub mod store;
 pub mod sweeper;
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, num::NonZeroUsize, sync::Arc, thread::available_parallelism};
 
 use clap::Subcommand;
 use haven_platform::{
@@ -27,6 +29,7 @@ use haven_platform::{
     client,
     config::{AuthMode, Problems},
     database::{Database, Migrations, Unfit},
+    hashing::{self, Admission},
     mac::MacKey,
     page::PageTokens,
     server::ServerBuilder,
@@ -36,7 +39,9 @@ use haven_proto::{
         analysis_queue_service_server::AnalysisQueueServiceServer,
         analysis_service_server::AnalysisServiceServer,
         conversation_service_server::ConversationServiceServer, crisis_service_server::CrisisServiceServer,
-        person_service_server::PersonServiceServer,
+        cycle_service_server::CycleServiceServer, device_service_server::DeviceServiceServer,
+        person_service_server::PersonServiceServer, preferences_service_server::PreferencesServiceServer,
+        share_service_server::ShareServiceServer,
     },
     identity::v1::session_service_client::SessionServiceClient,
 };
@@ -46,11 +51,23 @@ use crate::{
     detection::Detection,
     domain::phrases::PhraseList,
     keys_command::KeysArgs,
-    rpc::{DataRpc, person::PersonRpc},
-    signal::Signal,
+    line::Lines,
+    passcodes::Passcodes,
+    rpc::{DataRpc, encrypted::EncryptedRpc, person::PersonRpc},
+    signal::{PersonSignals, Signal},
     store::{
-        analysis::Analyses, conversation::Conversations, crisis::CrisisEvents, person::People, queue::Queue,
-        request::Requests, seal::Seals,
+        analysis::Analyses,
+        audit::AuditLog,
+        conversation::Conversations,
+        crisis::CrisisEvents,
+        encrypted::{
+            changes::Changes, device::Devices, preferences::Preferences, record::Records, share::Shares,
+        },
+        export::Exports,
+        person::People,
+        queue::Queue,
+        request::Requests,
+        seal::Seals,
     },
 };
 
@@ -115,11 +132,13 @@ impl Application for Data {
         sweeper::describe_metrics();
         parts.tasks.spawn(sweeper::sweep(
             Requests::new(Arc::clone(&parts.database)),
+            Changes::new(Arc::clone(&parts.database)),
             parts.entropy.clone(),
             parts.stop.clone(),
         ));
 
         let secret = &parts.tokens.secret_key;
+        let message_keys = Arc::clone(&config.message_keys);
         let rpc = Arc::new(DataRpc {
             conversations: Conversations::new(Arc::clone(&parts.database)),
             analyses: Analyses::new(Arc::clone(&parts.database)),
@@ -137,7 +156,38 @@ impl Application for Data {
             entropy: parts.entropy.clone(),
             stop: parts.stop.clone(),
         });
-        let people = PersonRpc::new(People::new(Arc::clone(&parts.database)), parts.clock.clone());
+        hashing::describe_metrics();
+        let passcodes = Passcodes::new(
+            Admission::new(available_parallelism().unwrap_or(NonZeroUsize::MIN)),
+            MacKey::derive(secret, "data share passcodes"),
+        );
+        let passcodes = passcodes.map_err(|error| error.to_string())?;
+        let encrypted = Arc::new(EncryptedRpc {
+            records: Records::new(Arc::clone(&parts.database)),
+            changes: Changes::new(Arc::clone(&parts.database)),
+            preferences: Preferences::new(Arc::clone(&parts.database)),
+            devices: Devices::new(Arc::clone(&parts.database)),
+            shares: Shares::new(Arc::clone(&parts.database)),
+            openings: Lines::default(),
+            passcodes,
+            changed: PersonSignals::default(),
+            requests: MacKey::derive(secret, "data requests"),
+            installations: MacKey::derive(secret, "data installations"),
+            share_tokens: MacKey::derive(secret, "data share tokens"),
+            share_token_hashes: MacKey::derive(secret, "data share token hashes"),
+            pages: PageTokens::new(MacKey::derive(secret, "data page tokens")),
+            clock: parts.clock.clone(),
+            entropy: parts.entropy.clone(),
+            stop: parts.stop.clone(),
+        });
+        let people = PersonRpc {
+            people: People::new(Arc::clone(&parts.database)),
+            exports: Exports::new(Arc::clone(&parts.database)),
+            audit_log: AuditLog::new(Arc::clone(&parts.database)),
+            keys: message_keys,
+            pages: PageTokens::new(MacKey::derive(secret, "data page tokens")),
+            clock: parts.clock.clone(),
+        };
         Ok(server
             .service(|limits| {
                 ConversationServiceServer::from_arc(Arc::clone(&rpc))
@@ -156,6 +206,26 @@ impl Application for Data {
             })
             .service(|limits| {
                 CrisisServiceServer::from_arc(Arc::clone(&rpc))
+                    .max_decoding_message_size(limits.request)
+                    .max_encoding_message_size(limits.response)
+            })
+            .service(|limits| {
+                CycleServiceServer::from_arc(Arc::clone(&encrypted))
+                    .max_decoding_message_size(limits.request)
+                    .max_encoding_message_size(limits.response)
+            })
+            .service(|limits| {
+                PreferencesServiceServer::from_arc(Arc::clone(&encrypted))
+                    .max_decoding_message_size(limits.request)
+                    .max_encoding_message_size(limits.response)
+            })
+            .service(|limits| {
+                DeviceServiceServer::from_arc(Arc::clone(&encrypted))
+                    .max_decoding_message_size(limits.request)
+                    .max_encoding_message_size(limits.response)
+            })
+            .service(|limits| {
+                ShareServiceServer::from_arc(Arc::clone(&encrypted))
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })

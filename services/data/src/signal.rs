@@ -1,7 +1,8 @@
 //! Signals inside one process: that there is something new to look for.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use haven_platform::call::UserId;
 use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
@@ -42,6 +43,29 @@ impl Waiting {
         if let Ok(Err(_)) = timeout_at(untold.min(until), self.0.changed()).await {
             tokio::time::sleep_until(untold.min(until)).await;
         }
+    }
+}
+
+/// Signals to people's devices. Several people share one, so some look in vain, and nothing has to be kept of anybody.
+#[derive(Clone, Debug)]
+pub struct PersonSignals(Arc<[Signal]>);
+
+/// How many signals people share.
+const SHARED: usize = 256;
+
+impl Default for PersonSignals {
+    fn default() -> Self {
+        Self((0..SHARED).map(|_| Signal::default()).collect())
+    }
+}
+
+impl PersonSignals {
+    /// The signal of `person`.
+    #[must_use]
+    pub fn of(&self, person: UserId) -> &Signal {
+        // The last octet of a UUID is random in every version that people have.
+        let [.., last] = person.as_uuid().as_bytes();
+        &self.0[usize::from(*last) % SHARED]
     }
 }
 

@@ -2,7 +2,9 @@
 
 pub mod analysis;
 pub mod analysis_details;
+pub mod audit;
 pub mod crisis;
+pub mod encrypted;
 pub mod error_code;
 pub mod key_ring;
 pub mod lease;
@@ -10,4 +12,5 @@ pub mod listing;
 pub mod message;
 pub mod milestone;
 pub mod phrases;
+pub mod place;
 pub mod sealing;

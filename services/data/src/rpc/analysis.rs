@@ -186,7 +186,8 @@ pub(super) fn job(job: &Job) -> proto::AnalysisJob {
     }
 }
 
-fn answer(analysis: &Analysis) -> proto::Analysis {
+/// An analysis, as it is sent.
+pub(super) fn answer(analysis: &Analysis) -> proto::Analysis {
     let analysis_type = match analysis.analysis_type {
         AnalysisType::ChatScoring => proto::AnalysisType::ChatScoring,
         AnalysisType::MilestoneCheck => proto::AnalysisType::MilestoneCheck,

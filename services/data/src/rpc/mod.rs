@@ -3,9 +3,12 @@
 mod analysis;
 mod analysis_parsing;
 mod append;
+mod audit;
 mod conversation;
 mod crisis;
 mod dead_jobs;
+pub mod encrypted;
+mod export;
 mod finding;
 mod job_end;
 mod job_end_parsing;

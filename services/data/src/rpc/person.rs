@@ -1,34 +1,50 @@
 //! `haven.data.v1.PersonService`: people, as far as this service has to know them.
 
+use std::sync::Arc;
+
+use futures_util::stream::BoxStream;
 use haven_platform::{
     call::{Call, UserId},
     failure::Failure,
     fields::Fields,
+    page::PageTokens,
     reason::Reason,
     time::{Clock, timestamp},
 };
 use haven_proto::data::v1::{
-    EraseUserRequest, EraseUserResponse, ErasedRows, ProvisionUserRequest, ProvisionUserResponse,
+    EraseUserRequest, EraseUserResponse, ErasedRows, ExportDataRequest, ExportDataResponse,
+    ListAuditEventsRequest, ListAuditEventsResponse, ProvisionUserRequest, ProvisionUserResponse,
     person_service_server::PersonService,
 };
 use tonic::{Request, Response, Status};
 
-use crate::store::person::{People, ProvisionError, Receipt};
+use crate::{
+    domain::key_ring::KeyRing,
+    store::{
+        audit::AuditLog,
+        export::Exports,
+        person::{People, ProvisionError, Receipt},
+    },
+};
 
 /// The service, as the server runs it.
 #[derive(Debug)]
 pub struct PersonRpc {
-    people: People,
-    clock: Clock,
+    /// The people.
+    pub people: People,
+    /// Everything that they have.
+    pub exports: Exports,
+    /// What they did to it.
+    pub audit_log: AuditLog,
+    /// What opens what they wrote.
+    pub keys: Arc<KeyRing>,
+    /// Page tokens.
+    pub pages: PageTokens,
+    /// The time of day.
+    pub clock: Clock,
 }
 
 impl PersonRpc {
-    /// The service over `people`.
-    #[must_use]
-    pub fn new(people: People, clock: Clock) -> Self {
-        Self { people, clock }
-    }
-
     async fn provision(
         &self,
         call: &Call,
@@ -53,6 +69,26 @@ impl PersonRpc {
 
 #[tonic::async_trait]
 impl PersonService for PersonRpc {
+    type ExportDataStream = BoxStream<'static, Result<ExportDataResponse, Status>>;
+
+    async fn export_data(
+        &self,
+        request: Request<ExportDataRequest>,
+    ) -> Result<Response<Self::ExportDataStream>, Status> {
+        let call = Call::of(&request)?;
+        Ok(Response::new(self.export_data_of(&call).await?))
+    }
+
+    async fn list_audit_events(
+        &self,
+        request: Request<ListAuditEventsRequest>,
+    ) -> Result<Response<ListAuditEventsResponse>, Status> {
+        let call = Call::of(&request)?;
+        Ok(Response::new(
+            self.list_audit_events_of(&call, request.into_inner()).await?,
+        ))
+    }
+
     async fn provision_user(
         &self,
         request: Request<ProvisionUserRequest>,

@@ -206,17 +206,17 @@ impl Analyses {
 }
 
 /// An analysis as the table has it.
-struct AnalysisRow {
-    id: Uuid,
-    analysis_type: String,
-    chat_score: i16,
-    first_number: i64,
-    last_number: i64,
-    details: String,
-    key_id: String,
-    triggered_milestone: Option<String>,
-    created_at: DateTime<Utc>,
-    version: i64,
+pub(super) struct AnalysisRow {
+    pub(super) id: Uuid,
+    pub(super) analysis_type: String,
+    pub(super) chat_score: i16,
+    pub(super) first_number: i64,
+    pub(super) last_number: i64,
+    pub(super) details: String,
+    pub(super) key_id: String,
+    pub(super) triggered_milestone: Option<String>,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) version: i64,
 }
 
 impl TryFrom<AnalysisRow> for SealedAnalysis {

@@ -98,7 +98,7 @@ impl CrisisEvents {
             SELECT user_id, id, message_id, trigger_type, severity_level, resources_shown, followup_required,
                 created_at, acknowledged_at, resolved_at
             FROM data.crisis_events
-            WHERE user_id = $1 AND (created_at, id) < (coalesce($2, 'infinity'::timestamptz), $3)
+            WHERE user_id = $1 AND (created_at, id) < ((SELECT coalesce($2, 'infinity'::timestamptz)), $3)
             ORDER BY created_at DESC, id DESC
             LIMIT $4",
             caller.as_uuid(),
@@ -271,17 +271,17 @@ impl FeedPart {
 }
 
 /// An event as the table has it, but for its number, which people do not see.
-struct EventRow {
-    user_id: Uuid,
-    id: Uuid,
-    message_id: Option<Uuid>,
-    trigger_type: String,
-    severity_level: String,
-    resources_shown: Vec<String>,
-    followup_required: bool,
-    created_at: DateTime<Utc>,
-    acknowledged_at: Option<DateTime<Utc>>,
-    resolved_at: Option<DateTime<Utc>>,
+pub(super) struct EventRow {
+    pub(super) user_id: Uuid,
+    pub(super) id: Uuid,
+    pub(super) message_id: Option<Uuid>,
+    pub(super) trigger_type: String,
+    pub(super) severity_level: String,
+    pub(super) resources_shown: Vec<String>,
+    pub(super) followup_required: bool,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) acknowledged_at: Option<DateTime<Utc>>,
+    pub(super) resolved_at: Option<DateTime<Utc>>,
 }
 
 impl TryFrom<EventRow> for CrisisEvent {

@@ -4,9 +4,12 @@
 pub mod analysis;
 pub mod analysis_request;
 pub mod append;
+pub mod audit;
 pub mod conversation;
 pub mod crisis;
 pub mod dead_jobs;
+pub mod encrypted;
+pub mod export;
 pub mod finding;
 pub mod job_end;
 pub mod job_failure;

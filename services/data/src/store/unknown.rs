@@ -13,7 +13,7 @@ pub enum Unknown {
     /// They are not known here yet.
     #[error("the person is not provisioned")]
     AccountNotReady,
-    /// They were erased, and that is for ever.
+    /// They were erased, or are being erased, and that is for ever.
     #[error("the person was erased")]
     AccountErased,
 }
@@ -28,7 +28,8 @@ pub(super) async fn why_unknown(
     let mut tx = database.begin(method, Context::User(person), deadline).await?;
     let erased = sqlx::query_scalar!(
         r#"/* why a person is not known */
-        SELECT EXISTS (SELECT FROM data.tombstones WHERE user_id = $1) AS "erased!""#,
+        SELECT EXISTS (SELECT FROM data.tombstones WHERE user_id = $1)
+            OR EXISTS (SELECT FROM data.erasures WHERE user_id = $1) AS "erased!""#,
         person.as_uuid(),
     )
     .fetch_one(&mut tx)

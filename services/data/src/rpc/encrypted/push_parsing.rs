@@ -1,0 +1,176 @@
+//! From a request to push changes to domain types. Everything that is wrong with it is reported at once.
+
+use std::mem;
+
+use haven_platform::{
+    call::UserId,
+    failure::{Failure, Violation},
+    fields::Fields,
+    mac::MacKey,
+    page::PageTokens,
+};
+use haven_proto::data::v1::{self as proto, ChangeKind, PushChangesRequest};
+use prost::Message as _;
+use uuid::Uuid;
+
+use super::{
+    envelope::{self, MOST_OCTETS, Place},
+    feed, local_time,
+};
+use crate::{
+    domain::encrypted::{
+        change::{Change, PushMode},
+        feed::Place as FeedPlace,
+    },
+    rpc::parsing::{UNSAID, unknown},
+    store::request::RequestKey,
+};
+
+/// The most changes that are pushed at once.
+const MOST_CHANGES: usize = 100;
+
+/// The most versions that a record can have had: there is one after each that a change is based on.
+const MOST_VERSIONS: i64 = i64::MAX - 1;
+
+/// What a device pushes.
+pub(super) struct PushRequest {
+    pub(super) device: Uuid,
+    pub(super) changes: Vec<Change>,
+    pub(super) mode: PushMode,
+    /// Up to where it had pulled. None: nowhere.
+    pub(super) cursor: Option<FeedPlace>,
+    pub(super) request: RequestKey,
+}
+
+impl PushRequest {
+    /// What is sent. `conflict_id` makes up what each change is kept as if it loses.
+    pub(super) fn parse(
+        mut sent: PushChangesRequest,
+        requests: &MacKey,
+        pages: &PageTokens,
+        caller: UserId,
+        conflict_id: impl Fn() -> Uuid,
+    ) -> Result<Self, Failure> {
+        let mut fields = Fields::new();
+        let request = RequestKey {
+            id: fields.uuid("request_id", &mem::take(&mut sent.request_id)),
+            payload_mac: requests.mac(&[b"PushChanges", &sent.encode_to_vec()]),
+        };
+        let device = fields.uuid("device_id", &sent.device_id);
+        let mode = match proto::PushMode::try_from(sent.mode) {
+            Ok(proto::PushMode::Independent) => Some(PushMode::Independent),
+            Ok(proto::PushMode::Atomic) => Some(PushMode::Atomic),
+            Ok(proto::PushMode::Unspecified) => {
+                let description = "Whether the changes stand together is required here";
+                fields.violate(Violation::new("mode", "REQUIRED", description));
+                None
+            }
+            Err(_) => {
+                fields.violate(unknown("mode"));
+                None
+            }
+        };
+        let cursor = feed::open(pages, caller, &sent.cursor, &mut fields);
+        match sent.changes.len() {
+            0 => fields.violate(Violation::new("changes", "REQUIRED", "A change is required here")),
+            1..=MOST_CHANGES => {}
+            _ => {
+                let description = "At most 100 changes are pushed at once";
+                fields.violate(Violation::new("changes", "TOO_MANY", description));
+                // Nobody needs to be told a million times what else is wrong.
+                sent.changes.clear();
+            }
+        }
+        let mut changes = Vec::with_capacity(sent.changes.len());
+        for (place, change) in sent.changes.into_iter().enumerate() {
+            let within = format!("changes[{place}].");
+            changes.push(parse_change(change, &within, device, conflict_id(), &mut fields));
+        }
+        envelope::check(fields)?;
+        let changes = changes.into_iter().collect::<Option<_>>().zip(mode);
+        let (changes, mode) = changes.ok_or_else(|| Failure::internal(UNSAID))?;
+        Ok(Self {
+            device,
+            changes,
+            mode,
+            cursor,
+            request,
+        })
+    }
+}
+
+/// One of the changes. None: what is wrong with it is among `fields`.
+fn parse_change(
+    sent: proto::Change,
+    within: &str,
+    device: Uuid,
+    conflict_id: Uuid,
+    fields: &mut Fields,
+) -> Option<Change> {
+    let path = |field: &str| format!("{within}{field}");
+    let kind = ChangeKind::try_from(sent.kind);
+    let record_id = fields.uuid(path("record_id"), &sent.record_id);
+    let least = i64::from(kind == Ok(ChangeKind::Delete));
+    if !(least..=MOST_VERSIONS).contains(&sent.expected_version) {
+        let (name, description) = match (kind, sent.expected_version) {
+            (Ok(ChangeKind::Delete), 0) => (
+                "REQUIRED",
+                "The version that is to be deleted is required, 1 or more",
+            ),
+            (_, ..0) => ("NEGATIVE", "No record has a negative version"),
+            _ => ("OUT_OF_RANGE", "No record has had so many versions"),
+        };
+        fields.violate(Violation::new(path("expected_version"), name, description));
+    }
+    let local_time = sent.local_time.as_ref();
+    let (content, local_time) = match kind {
+        Ok(ChangeKind::Put) => {
+            let place = Place {
+                within,
+                payload: "encrypted_payload",
+                most: MOST_OCTETS,
+                device: Some(device),
+            };
+            let content = envelope::encrypted(sent.encrypted_payload, sent.crypto_envelope, &place, fields);
+            let time = local_time::required(path("local_time"), local_time, fields);
+            (Some(content?), Some(time?))
+        }
+        Ok(ChangeKind::Delete) => {
+            let description = "Nothing is encrypted to delete a record";
+            if !sent.encrypted_payload.is_empty() {
+                fields.violate(Violation::new(
+                    path("encrypted_payload"),
+                    "NOT_EMPTY",
+                    description,
+                ));
+            }
+            if sent.crypto_envelope.is_some() {
+                fields.violate(Violation::new(path("crypto_envelope"), "NOT_EMPTY", description));
+            }
+            (None, local_time::optional(path("local_time"), local_time, fields))
+        }
+        Ok(ChangeKind::Unspecified) => {
+            let description = "What kind of change it is is required here";
+            fields.violate(Violation::new(path("kind"), "REQUIRED", description));
+            return None;
+        }
+        Err(_) => {
+            fields.violate(Violation::new(
+                path("kind"),
+                "UNKNOWN_VALUE",
+                "This has to be one of the enum's values",
+            ));
+            return None;
+        }
+    };
+    Some(Change {
+        record_id,
+        expected_version: sent.expected_version,
+        content,
+        local_time,
+        conflict_id,
+    })
+}
+
+#[cfg(test)]
+mod tests;

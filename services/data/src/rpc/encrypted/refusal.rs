@@ -1,0 +1,37 @@
+//! Refusals, as they are answered.
+
+use haven_platform::{
+    failure::{Failure, Violation},
+    reason::Reason,
+};
+
+use crate::store::encrypted::refusal::Refusal;
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoDevice | Refusal::NotFound => Self::new(Reason::NotFound),
+            Refusal::DeviceInactive => Self::new(Reason::DeviceInactive),
+            Refusal::RecordExists => Self::new(Reason::RecordExists),
+            Refusal::VersionConflict { current } => {
+                Self::new(Reason::VersionConflict).metadata("current_version", current.to_string())
+            }
+            Refusal::NonceReused => Self::new(Reason::NonceReused),
+            Refusal::KeyVersionStale { current } => {
+                Self::new(Reason::KeyVersionStale).metadata("current_key_version", current.to_string())
+            }
+            Refusal::KeyVersionUnknown { current } => {
+                let violation = Violation::new(
+                    "crypto_envelope.key_version",
+                    "KEY_VERSION_UNKNOWN",
+                    "The device's key has had no such version",
+                );
+                Self::violations(Reason::EnvelopeInvalid, vec![violation])
+                    .metadata("current_key_version", current.to_string())
+            }
+            Refusal::CursorExpired(expiry) => expiry.into(),
+            Refusal::RequestIdReused => Self::new(Reason::RequestIdReused),
+            Refusal::Database(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What a person wrote, and what came of it: messages, analyses and their jobs, and crisis events.
+
+use chrono::{DateTime, Utc};
+use haven_platform::{call::UserId, database::DbError, deadline::Deadline};
+use uuid::Uuid;
+
+use super::{Exports, OCTETS, ROWS};
+use crate::{
+    domain::{
+        analysis::{Job, JobState, SealedAnalysis},
+        crisis::CrisisEvent,
+        message::SealedMessage,
+        place::Place,
+    },
+    store::{
+        analysis::{AnalysisRow, range},
+        conversation::MessageRow,
+        crisis::EventRow,
+    },
+};
+
+impl Exports {
+    /// The caller's messages behind the one of number `after`, in the order of their numbers.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn messages(
+        &self,
+        caller: UserId,
+        deadline: Deadline,
+        after: i64,
+    ) -> Result<Vec<SealedMessage>, DbError> {
+        let mut tx = self.begin(caller, deadline).await?;
+        let rows = sqlx::query_as!(
+            MessageRow,
+            r#"/* ExportData, messages */
+            SELECT id AS "id!", number AS "number!", sender_type AS "sender_type!", message_text AS "message_text!",
+                key_id AS "key_id!", created_at AS "created_at!", updated_at AS "updated_at!", version AS "version!"
+            FROM (
+                SELECT *, sum(octet_length(message_text)) OVER (ORDER BY number) AS octets
+                FROM data.conversations
+                WHERE user_id = $1 AND number > $2
+                ORDER BY number
+                LIMIT $3
+            ) AS page
+            WHERE octets - octet_length(message_text) < $4
+            ORDER BY number"#,
+            caller.as_uuid(),
+            after,
+            ROWS,
+            OCTETS,
+        )
+        .fetch_all(&mut tx)
+        .await?;
+        tx.commit().await?;
+        rows.into_iter().map(SealedMessage::try_from).collect()
+    }
+
+    /// The caller's analyses of messages behind the one of number `after`, in the order of those messages.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn analyses(
+        &self,
+        caller: UserId,
+        deadline: Deadline,
+        after: i64,
+    ) -> Result<Vec<SealedAnalysis>, DbError> {
+        let mut tx = self.begin(caller, deadline).await?;
+        let rows = sqlx::query_as!(
+            AnalysisRow,
+            r#"/* ExportData, analyses */
+            SELECT id AS "id!", analysis_type AS "analysis_type!", chat_score AS "chat_score!",
+                first_number AS "first_number!", last_number AS "last_number!", details AS "details!",
+                key_id AS "key_id!", triggered_milestone, created_at AS "created_at!", version AS "version!"
+            FROM (
+                SELECT *, sum(octet_length(details)) OVER (ORDER BY last_number) AS octets
+                FROM data.analysis_results
+                WHERE user_id = $1 AND last_number > $2
+                ORDER BY last_number
+                LIMIT $3
+            ) AS page
+            WHERE octets - octet_length(details) < $4
+            ORDER BY last_number"#,
+            caller.as_uuid(),
+            after,
+            ROWS,
+            OCTETS,
+        )
+        .fetch_all(&mut tx)
+        .await?;
+        tx.commit().await?;
+        rows.into_iter().map(SealedAnalysis::try_from).collect()
+    }
+
+    /// The caller's jobs for messages behind the one of number `after`, in the order of those messages.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn jobs(&self, caller: UserId, deadline: Deadline, after: i64) -> Result<Vec<Job>, DbError> {
+        let mut tx = self.begin(caller, deadline).await?;
+        let rows = sqlx::query_as!(
+            JobRow,
+            "/* ExportData, jobs */
+            SELECT id, first_number, last_number, state, created_at
+            FROM data.analysis_jobs
+            WHERE user_id = $1 AND last_number > $2
+            ORDER BY last_number
+            LIMIT $3",
+            caller.as_uuid(),
+            after,
+            ROWS,
+        )
+        .fetch_all(&mut tx)
+        .await?;
+        tx.commit().await?;
+        rows.into_iter().map(Job::try_from).collect()
+    }
+
+    /// The caller's crisis events behind the one of `after`, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn crisis_events(
+        &self,
+        caller: UserId,
+        deadline: Deadline,
+        after: Place,
+    ) -> Result<Vec<CrisisEvent>, DbError> {
+        let mut tx = self.begin(caller, deadline).await?;
+        let rows = sqlx::query_as!(
+            EventRow,
+            "/* ExportData, crisis events */
+            SELECT user_id, id, message_id, trigger_type, severity_level, resources_shown, followup_required,
+                created_at, acknowledged_at, resolved_at
+            FROM data.crisis_events
+            WHERE user_id = $1 AND (created_at, id) > ($2, $3)
+            ORDER BY created_at, id
+            LIMIT $4",
+            caller.as_uuid(),
+            after.at,
+            after.id,
+            ROWS,
+        )
+        .fetch_all(&mut tx)
+        .await?;
+        tx.commit().await?;
+        rows.into_iter().map(CrisisEvent::try_from).collect()
+    }
+}
+
+/// A job as its person sees it.
+struct JobRow {
+    id: Uuid,
+    first_number: i64,
+    last_number: i64,
+    state: String,
+    created_at: DateTime<Utc>,
+}
+
+impl TryFrom<JobRow> for Job {
+    type Error = DbError;
+
+    fn try_from(row: JobRow) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.id,
+            range: range(row.first_number, row.last_number)?,
+            state: JobState::from_name(&row.state)
+                .ok_or_else(|| DbError::unexpected("the state of a job"))?,
+            created_at: row.created_at,
+        })
+    }
+}
