@@ -8,7 +8,9 @@ use haven_proto::{
         analysis_queue_service_client::AnalysisQueueServiceClient,
         analysis_service_client::AnalysisServiceClient,
         conversation_service_client::ConversationServiceClient, crisis_service_client::CrisisServiceClient,
-        person_service_client::PersonServiceClient,
+        cycle_service_client::CycleServiceClient, device_service_client::DeviceServiceClient,
+        person_service_client::PersonServiceClient, preferences_service_client::PreferencesServiceClient,
+        share_service_client::ShareServiceClient,
     },
     identity::v1::{
         ConsentGrant, Goal, SignInRequest, SignUpRequest, account_service_client::AccountServiceClient,
@@ -118,6 +120,26 @@ impl Client {
     /// `haven.data.v1.CrisisService`.
     pub fn crisis(&self) -> CrisisServiceClient<Connection> {
         CrisisServiceClient::new(self.connection("data"))
+    }
+
+    /// `haven.data.v1.CycleService`.
+    pub fn cycle(&self) -> CycleServiceClient<Connection> {
+        CycleServiceClient::new(self.connection("data"))
+    }
+
+    /// `haven.data.v1.PreferencesService`.
+    pub fn preferences(&self) -> PreferencesServiceClient<Connection> {
+        PreferencesServiceClient::new(self.connection("data"))
+    }
+
+    /// `haven.data.v1.DeviceService`.
+    pub fn device(&self) -> DeviceServiceClient<Connection> {
+        DeviceServiceClient::new(self.connection("data"))
+    }
+
+    /// `haven.data.v1.ShareService`.
+    pub fn share(&self) -> ShareServiceClient<Connection> {
+        ShareServiceClient::new(self.connection("data"))
     }
 
     /// `haven.data.v1.PersonService`.

@@ -11,6 +11,7 @@
 //! | [`process`], [`user`], [`port`] | children that never outlive their parent, as whom, and ports that nobody else has |
 //! | [`cluster`], [`database`], [`bootstrap`] | a Postgres of our own, and Haven's databases in it |
 //! | [`binaries`], [`environment`], [`service`] | both services: built, configured, started, ready |
+//! | [`encryption`] | what a person's device does, and no service can: encrypting, and decrypting |
 //! | [`template`], [`proxy`], [`stack`], [`client`] | a fresh Haven for each test, and how to call it |
 //!
 //! A test begins with [`stack::Stack::start`].
@@ -21,6 +22,7 @@ pub mod certificates;
 pub mod client;
 pub mod cluster;
 pub mod database;
+pub mod encryption;
 pub mod environment;
 pub mod installation;
 pub mod port;

@@ -15,25 +15,23 @@
 //! With `--quick` there are few people and one short round: that tells whether it works, and nothing else.
 
 mod callers;
+#[path = "../measure/mod.rs"]
+mod measure;
 mod operation;
-mod pgbench;
 mod transaction;
 mod world;
 
-use std::{env, fmt, time::Duration};
+use std::{env, time::Duration};
 
 use anyhow::Result;
 
 use self::{
     callers::{Callers, Turn},
+    measure::{Pgbench, Spread},
     operation::Operation,
-    pgbench::Pgbench,
     transaction::Transaction,
     world::World,
 };
-
-/// Connections to Postgres: the service's for requests, and pgbench's.
-const CONNECTIONS: u32 = 8;
 
 /// How much is measured.
 struct Plan {
@@ -46,9 +44,6 @@ struct Plan {
     /// How many pages are read at a time in each of the two worlds.
     pages: usize,
 }
-
-/// What was measured several times.
-struct Spread(Vec<f64>);
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -100,18 +95,21 @@ async fn page_time(plan: &Plan, large: &World) -> Result<()> {
 /// The service and pgbench, in turns.
 async fn compare(plan: &Plan, world: &World, transaction: &Transaction) -> Result<()> {
     let operation = transaction.operation;
-    let (callers, pgbench) = (Callers::new(world)?, Pgbench::new(world, transaction)?);
+    let (callers, pgbench) = (
+        Callers::new(world)?,
+        Pgbench::new(&world.stack.database, &transaction.script(world))?,
+    );
     // Connections, prepared statements and what is cached are made before anything is measured.
     callers.run(operation, plan.turn / 2).await?;
-    pgbench.run(plan.turn / 2)?;
+    pgbench.run(plan.turn / 2, &[])?;
     let mut rounds = Vec::new();
     for round in 1..=plan.rounds {
         // Each goes first now and then, since what goes second finds more to be written to disk.
         let (service, transactions) = if round % 2 == 1 {
             let service = callers.run(operation, plan.turn).await?;
-            (service, pgbench.run(plan.turn)?)
+            (service, pgbench.run(plan.turn, &[])?.rate)
         } else {
-            let transactions = pgbench.run(plan.turn)?;
+            let transactions = pgbench.run(plan.turn, &[])?.rate;
             (callers.run(operation, plan.turn).await?, transactions)
         };
         println!(
@@ -148,16 +146,5 @@ impl Plan {
             turn,
             pages,
         }
-    }
-}
-
-/// The median, and from where to where.
-impl fmt::Display for Spread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut sorted = self.0.clone();
-        sorted.sort_by(f64::total_cmp);
-        let (least, median, most) = (sorted[0], sorted[sorted.len() / 2], sorted[sorted.len() - 1]);
-        let digits = f.precision().unwrap_or(3);
-        write!(f, "{median:.digits$} ({least:.digits$} to {most:.digits$})")
     }
 }

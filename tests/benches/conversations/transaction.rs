@@ -1,28 +1,12 @@
 //! The service's transactions, as pgbench runs them.
-//!
-//! Statements are those that the service was built with: they are read from where sqlx keeps them for the compiler.
-
-use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use haven_testkit::workspace;
-use serde_json::Value;
 
 use super::{
+    measure::{BEGIN, LOGIN, statement},
     operation::{Operation, PAGE},
     world::{MESSAGE, PERSON, World, messages},
 };
-
-/// Begins as the service does, in one round trip; the time that is left differs with each call, and costs the same.
-const BEGIN: [&str; 3] = [
-    "BEGIN",
-    "SELECT set_config('request.jwt.claims', '{\"sub\":\":person_id\"}', true), \
-     set_config('statement_timeout', '9999', true)",
-    "SET LOCAL ROLE data_user",
-];
-
-/// The login of the service's requests.
-pub(crate) const LOGIN: &str = "data_app";
 
 /// A transaction of one person. Where `:person` and `:message` stand, pgbench puts numbers.
 pub(crate) struct Transaction {
@@ -79,11 +63,20 @@ impl Transaction {
         })
     }
 
-    /// As pgbench reads it. Each connection prepares once, and `:prepared` tells it whether it did.
-    pub(crate) fn script(&self) -> String {
+    /// As pgbench reads it, for any one of the others. Each connection prepares once, and `:prepared` tells it whether it
+    /// did.
+    pub(crate) fn script(&self, world: &World) -> String {
         let Self { prepare, execute, .. } = self;
         let begin = self.begin.join(" \\; ");
-        format!("{begin};\n\\if :prepared = 0\n{prepare};\n\\set prepared 1\n\\endif\n{execute};\nCOMMIT;\n")
+        let (people, messages) = (world.others(), messages());
+        format!(
+            "\\set person random({}, {})\n\\set message random({}, {})\n\
+             {begin};\n\\if :prepared = 0\n{prepare};\n\\set prepared 1\n\\endif\n{execute};\nCOMMIT;\n",
+            people.start(),
+            people.end(),
+            messages.start(),
+            messages.end(),
+        )
     }
 
     /// Fails unless the transaction finds in `world` what the service would find; and leaves nothing behind.
@@ -110,31 +103,4 @@ impl Transaction {
         );
         Ok(())
     }
-}
-
-/// The data service's statement that begins with this name in a comment, and takes so many parameters.
-fn statement(name: &str, arguments: usize) -> Result<String> {
-    let kept = workspace::root().join("services/data/.sqlx");
-    let comment = format!("/* {name} */");
-    let mut found = Vec::new();
-    for path in workspace::files(&kept)? {
-        let description: Value = serde_json::from_slice(&fs::read(&path)?)?;
-        let query = description["query"].as_str().context("a query has a text")?;
-        if query.starts_with(&comment) {
-            let parameters = description["describe"]["parameters"]["Left"].as_array();
-            found.push((query.to_owned(), parameters.map_or(0, Vec::len)));
-        }
-    }
-    ensure!(
-        found.len() == 1,
-        "{} statements in {} begin with {comment}",
-        found.len(),
-        kept.display()
-    );
-    let (query, parameters) = found.remove(0);
-    ensure!(
-        parameters == arguments,
-        "the statement {name} takes {parameters} parameters, and this benchmark gives it {arguments}"
-    );
-    Ok(query)
 }

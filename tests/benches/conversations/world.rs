@@ -3,20 +3,16 @@
 //! What is in a person's rows follows from the person's number and the message's, and both stand in the ids as decimal
 //! digits, so that pgbench can name what is there.
 
-use std::{collections::BTreeMap, fmt::Write, fs, ops::RangeInclusive, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, fmt::Write, ops::RangeInclusive, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use haven_data::domain::{key_ring::KeyRing, message::cell, sealing::Sealed};
 use haven_platform::{call::UserId, config::keyed_secrets};
-use haven_testkit::{Stack, random, secrets::SUPERUSER};
-use jsonwebtoken::{EncodingKey, decode_header, encode};
-use serde_json::{Value, json};
-use sqlx::PgConnection;
+use haven_testkit::{Stack, secrets::SUPERUSER};
 use uuid::Uuid;
 
-use super::CONNECTIONS;
+use super::measure::{CONNECTIONS, copy, tokens};
 
 /// How many messages each person has to begin with.
 pub(crate) const MESSAGES: u32 = 1000;
@@ -26,9 +22,6 @@ pub(crate) const TYPICAL: usize = 200;
 
 /// People's numbers begin here, so that all have four digits.
 const FIRST: u32 = 1000;
-
-/// For as long as a run can take, in seconds.
-const TOKEN_LIFETIME: i64 = 6 * 3600;
 
 /// What people say.
 const WORDS: &str = "We had the second meeting of the reading group today and I asked a question in front of everybody, \
@@ -75,7 +68,9 @@ impl World {
             keys: KeyRing::new(&keys)?,
             tokens: Arc::default(),
         };
-        world.tokens = Arc::new(world.make_tokens().await?);
+        let people = FIRST..=FIRST + others;
+        let tokens = tokens(&world.stack, people.clone().map(person_id)).await?;
+        world.tokens = Arc::new(people.zip(tokens).collect());
         let begin = Instant::now();
         world.load().await.context("loading")?;
         println!(
@@ -114,23 +109,6 @@ impl World {
     fn seal(&self, person: u32, number: u32, length: usize, at: DateTime<Utc>) -> Sealed {
         let cell = cell(UserId::new(person_id(person)), message_id(person, number));
         self.keys.seal(cell, words(length), at)
-    }
-
-    /// Tokens as identity makes them: like the one that it makes for somebody who signs in, signed with its own key.
-    async fn make_tokens(&self) -> Result<BTreeMap<u32, String>> {
-        let model = self.stack.person().await?.token;
-        let header = decode_header(&model)?;
-        let claims = model.split('.').nth(1).context("a token has claims")?;
-        let mut claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims)?)?;
-        let key = EncodingKey::from_ec_pem(&fs::read(&self.stack.identity.variables["SIGNING_KEY_FILES"])?)?;
-        claims["exp"] = json!(Utc::now().timestamp() + TOKEN_LIFETIME);
-        let mut tokens = BTreeMap::new();
-        for person in FIRST..=FIRST + self.others {
-            claims["sub"] = json!(person_id(person));
-            claims["session_id"] = json!(random::uuid());
-            tokens.insert(person, encode(&header, &claims, &key)?);
-        }
-        Ok(tokens)
     }
 
     async fn load(&self) -> Result<()> {
@@ -174,19 +152,6 @@ impl World {
         }
         Ok(rows)
     }
-}
-
-async fn copy(
-    connection: &mut PgConnection,
-    statement: &str,
-    chunks: impl IntoIterator<Item = Result<String>>,
-) -> Result<()> {
-    let mut copy = connection.copy_in_raw(statement).await?;
-    for chunk in chunks {
-        copy.send(chunk?.as_bytes()).await?;
-    }
-    copy.finish().await?;
-    Ok(())
 }
 
 /// What somebody says in so many characters.

@@ -2,9 +2,10 @@
 
 mod external;
 mod outages;
+mod parts;
 mod person;
 mod races;
-mod rows;
+pub(crate) mod rows;
 mod service;
 
 use haven_proto::identity::v1::{DeleteAccountRequest, Deletion, DeletionState, GetDeletionRequest};
@@ -14,7 +15,7 @@ use tonic::{Request, Status};
 use crate::eventually::eventually;
 
 /// What a person sends to have their own account deleted, under a new request id.
-fn deletion_by(person: &Person) -> DeleteAccountRequest {
+pub(crate) fn deletion_by(person: &Person) -> DeleteAccountRequest {
     DeleteAccountRequest {
         user_id: String::new(),
         password: person.password.clone(),
@@ -32,7 +33,7 @@ fn deletion_of(person: &Person) -> DeleteAccountRequest {
 }
 
 /// Deletes, with a deadline that a crowd does not reach.
-async fn delete(client: &Client, request: &DeleteAccountRequest) -> Result<Deletion, Status> {
+pub(crate) async fn delete(client: &Client, request: &DeleteAccountRequest) -> Result<Deletion, Status> {
     let mut request = Request::new(request.clone());
     request.set_timeout(std::time::Duration::from_secs(60));
     let answer = client.account().delete_account(request).await?;
@@ -50,7 +51,7 @@ async fn deletion(stack: &Stack, person: &Person) -> Result<Deletion, Status> {
 }
 
 /// Waits until the deletion of somebody's account is done, and answers it.
-async fn done(stack: &Stack, person: &Person) -> Deletion {
+pub(crate) async fn done(stack: &Stack, person: &Person) -> Deletion {
     let mut last = None;
     eventually("the deletion is done", async || {
         let deletion = deletion(stack, person).await.unwrap();

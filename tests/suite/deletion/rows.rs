@@ -7,10 +7,10 @@ use haven_testkit::{Person, Stack};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 /// Numbers of rows by table.
-type Rows = BTreeMap<String, i64>;
+pub(crate) type Rows = BTreeMap<String, i64>;
 
 /// How many rows of each table are somebody's, by its key: what a receipt has to say.
-pub(super) async fn owned(stack: &Stack, person: &Person) -> Rows {
+pub(crate) async fn owned(stack: &Stack, person: &Person) -> Rows {
     let mut database = stack.database.connect("postgres").await.unwrap();
     let mut rows = Rows::new();
     for (table, column) in tables(&mut database).await {
@@ -27,13 +27,13 @@ pub(super) async fn owned(stack: &Stack, person: &Person) -> Rows {
 }
 
 /// What the receipt of a deletion says.
-pub(super) fn receipt(deletion: &Deletion) -> Rows {
+pub(crate) fn receipt(deletion: &Deletion) -> Rows {
     let rows = deletion.erased.iter();
     rows.map(|erased| (erased.table.clone(), erased.rows)).collect()
 }
 
 /// The tables with a row in which somebody's id or email address is, in whatever column, as text or as octets.
-pub(super) async fn traces(stack: &Stack, person: &Person) -> Vec<String> {
+pub(crate) async fn traces(stack: &Stack, person: &Person) -> Vec<String> {
     let hex = |octets: &[u8]| {
         octets
             .iter()

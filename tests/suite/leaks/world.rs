@@ -9,13 +9,13 @@ use haven_proto::{
 use haven_testkit::{Client, Person, Stack, environment::Variables, random, template::TestCluster};
 use tonic::{Response, Status, metadata::MetadataMap};
 
-use super::{
-    calls,
-    canary::{Allowed, Canary, Flock},
-};
+use super::canary::{Allowed, Canary, Flock};
 use crate::{
     danger::{ALARMING, say_until_heard},
-    jobs, raw,
+    jobs,
+    permissions::streams,
+    raw,
+    vault::Vault,
 };
 
 /// Where email addresses are kept, and nowhere else.
@@ -36,6 +36,8 @@ pub(super) struct World {
     pub(super) dead_job: String,
     /// Two analyses: one is read, one is deleted.
     pub(super) analyses: [String; 2],
+    /// What only the person's devices can decrypt.
+    pub(super) vault: Vault,
     guests: Vec<Person>,
     /// Postgres's own log, and how long it was before.
     pub(super) postgres_log: (PathBuf, usize),
@@ -114,6 +116,11 @@ impl World {
             let kept = Allowed::At(&["data.analysis_jobs"]);
             flock.given("a lease token", kept, &lease.lease_token);
         }
+        let say = |what: &str| flock.canary(what).text();
+        let vault = Vault::of(&stack, person.clone(), &say).await;
+        for token in vault.tokens() {
+            flock.given("a share's token", Allowed::Nowhere, token);
+        }
         let mut guests = Vec::new();
         for guest in [
             Guest::ChangesPassword,
@@ -150,6 +157,7 @@ impl World {
             leases: [completed, failed],
             dead_job,
             analyses,
+            vault,
             guests,
             message_id: stored.into_inner().message.unwrap().id,
             stack,
@@ -185,7 +193,7 @@ impl World {
         body: Vec<u8>,
     ) -> Result<(), Status> {
         let connection = self.client(who).connection(service);
-        self.keep(match calls::streams(path) {
+        self.keep(match streams(path) {
             true => raw::first(connection, path, headers, body).await,
             false => raw::call(connection, path, headers, body).await,
         })

@@ -22,6 +22,9 @@ use tonic::Status;
 use crate::{
     danger::{ALARMING, say_until_heard},
     jobs,
+    permissions::streams,
+    raw,
+    vault::Vault,
 };
 
 /// Whose things are asked for: the right person's, who is another one for each call, because some calls leave nothing
@@ -35,7 +38,18 @@ pub(super) struct Belongings {
     lease: JobLease,
     /// Where the RPC is about one.
     analysis_id: String,
+    /// Where the RPC is about what is in there.
+    vault: Option<Vault>,
 }
+
+/// The services whose RPCs are about what only people's devices can decrypt.
+const ENCRYPTED: [&str; 5] = [
+    "haven.data.v1.CycleService/",
+    "haven.data.v1.DeviceService/",
+    "haven.data.v1.PreferencesService/",
+    "haven.data.v1.ShareService/",
+    "haven.data.v1.PersonService/",
+];
 
 impl Belongings {
     pub(super) async fn of_somebody(stack: &Stack, rpc: &str) -> Self {
@@ -54,7 +68,12 @@ impl Belongings {
             Some("GetAnalysis" | "DeleteAnalysis") => analysis_id = jobs::done(stack, &client).await,
             _ => {}
         }
+        let mut vault = None;
+        if ENCRYPTED.iter().any(|service| rpc.starts_with(service)) {
+            vault = Some(Vault::of(stack, person.clone(), &say).await);
+        }
         Self {
+            vault,
             lease,
             analysis_id,
             person,
@@ -63,6 +82,11 @@ impl Belongings {
             consent_id: consents.into_inner().consents[0].id.clone(),
         }
     }
+}
+
+/// What somebody says, where it does not matter what.
+fn say(_what: &str) -> String {
+    format!("something, {}", random::uuid())
 }
 
 /// Calls `rpc` about the right person's belongings. None: nobody has said yet how.
@@ -361,7 +385,18 @@ pub(super) async fn call(
             };
             client.person().provision_user(request).await.map(drop)
         }
-        _ => return None,
+        _ => {
+            let body = belongings.vault.as_ref()?.request(rpc, &say)?;
+            let (connection, path) = (client.connection("data"), format!("/{rpc}"));
+            match streams(&path) {
+                true => raw::first(connection, &path, raw::headers(&[]), body)
+                    .await
+                    .map(drop),
+                false => raw::call(connection, &path, raw::headers(&[]), body)
+                    .await
+                    .map(drop),
+            }
+        }
     };
     Some(outcome)
 }

@@ -29,6 +29,17 @@ pub(crate) fn rpcs() -> Vec<String> {
     rpcs
 }
 
+/// Whether the RPC at `path` answers a stream.
+pub(crate) fn streams(path: &str) -> bool {
+    let pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET).unwrap();
+    // Also with a query, which is none of the path.
+    let path = path.split('?').next().unwrap_or_default();
+    let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or_default();
+    let service = pool.get_service_by_name(service);
+    let mut methods = service.iter().flat_map(|service| service.methods());
+    methods.any(|found| found.name() == method && found.is_server_streaming())
+}
+
 #[tokio::test]
 async fn who_may_call_what() {
     let stack = Stack::start().await.unwrap();

@@ -81,9 +81,11 @@ fn argument(kind: &str) -> Result<String> {
         // Also the name of an event, to the functions that take one.
         "text" => "sign_in",
         "boolean" => "false",
-        "integer" | "bigint" => "1",
+        "smallint" | "integer" | "bigint" => "1",
         "bytea" => "\\x0000000000000000000000000000000000000000000000000000000000000000",
         "bytea[]" => "{\"\\\\x0000000000000000000000000000000000000000000000000000000000000000\"}",
+        "uuid[]" | "data.cycle_change[]" => "{}",
+        "data.cycle_change" => "(,,,,,,,,,,,,,,)",
         "interval" => "1000 days",
         "interval[]" => "{1 s}",
         "timestamp with time zone" => "2026-11-22 12:00:00+00",

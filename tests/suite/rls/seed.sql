@@ -54,3 +54,48 @@ INSERT INTO data.crisis_events
     (user_id, id, message_id, trigger_type, severity_level, resources_shown, followup_required, created_at)
     SELECT user_id, gen_random_uuid(), id, 'suicide', 'critical', '{find_a_helpline}', true, now()
     FROM data.conversations WHERE user_id = '{person}';
+
+-- Devices whose key was rotated once; what they encrypted since, and the nonces of before.
+INSERT INTO data.change_counters (user_id, last_number, live_devices, devices) VALUES ('{person}', 1000, {rows}, {rows});
+INSERT INTO data.device_key (user_id, id, device_id_hash, encrypted_master_key, key_derivation_path, key_version,
+        next_rotation_at, platform, app_version, last_active_at, created_at)
+    SELECT '{person}', gen_random_uuid(), sha256(('{name}' || number)::bytea), sha256('{name}'), 'm/0', 2,
+        now() + interval '90 days', 'ios', '1.0', now(), now()
+    FROM generate_series(1, {rows}) AS number;
+INSERT INTO data.security_audit_log (user_id, event, subject_id, occurred_at)
+    SELECT user_id, 'device_registered', id, now() FROM data.device_key WHERE user_id = '{person}';
+INSERT INTO data.envelope_nonces
+    (user_id, key_id, key_version, nonce, content_digest, outcome, version, change_number, used_at)
+    SELECT user_id, id, 1, substr(sha256('{name}'), 1, 12), sha256('{name}'), 'applied', 1, 1, now()
+    FROM data.device_key WHERE user_id = '{person}';
+INSERT INTO data.encrypted_cycle_data (user_id, id, encrypted_payload, envelope_version, algorithm, key_id, key_version,
+        nonce, salt, kdf_memory_kib, kdf_iterations, kdf_parallelism, associated_data_version, version, device_id,
+        local_timestamp, change_number, open_conflicts, created_at, updated_at)
+    SELECT user_id, gen_random_uuid(), sha256('{name}'), 1, 'aes_256_gcm', id, 2, substr(sha256('{name}'), 1, 12),
+        sha256(''), 19456, 2, 1, 1, 1, id, now(), row_number() OVER (), 1, now(), now()
+    FROM data.device_key WHERE user_id = '{person}';
+INSERT INTO data.cycle_data_conflicts (user_id, id, record_id, base_version, encrypted_payload, envelope_version, algorithm,
+        key_id, key_version, nonce, salt, kdf_memory_kib, kdf_iterations, kdf_parallelism, associated_data_version,
+        device_id, local_timestamp, change_number, created_at)
+    SELECT user_id, gen_random_uuid(), id, 0, encrypted_payload, 1, algorithm, key_id, key_version, nonce, salt,
+        kdf_memory_kib, kdf_iterations, kdf_parallelism, 1, device_id, now(), change_number + 100, now()
+    FROM data.encrypted_cycle_data WHERE user_id = '{person}';
+INSERT INTO data.purged_records (user_id, id) SELECT '{person}', gen_random_uuid() FROM generate_series(1, {rows});
+INSERT INTO data.encrypted_user_prefs (user_id, encrypted_payload, envelope_version, algorithm, key_id, key_version, nonce,
+        salt, kdf_memory_kib, kdf_iterations, kdf_parallelism, associated_data_version, version, device_id, created_at,
+        updated_at)
+    SELECT user_id, encrypted_payload, 1, algorithm, key_id, key_version, nonce, salt, kdf_memory_kib, kdf_iterations,
+        kdf_parallelism, 1, 1, device_id, now(), now()
+    FROM data.encrypted_cycle_data WHERE user_id = '{person}' LIMIT 1;
+INSERT INTO data.healthcare_share (user_id, id, encrypted_payload, envelope_version, algorithm, key_id, key_version, nonce,
+        salt, kdf_memory_kib, kdf_iterations, kdf_parallelism, associated_data_version, passcode_hash, expires_at,
+        max_access_count, created_at)
+    SELECT user_id, id, encrypted_payload, 1, algorithm, id, 1, nonce, salt, kdf_memory_kib, kdf_iterations,
+        kdf_parallelism, 1, '$argon2id$v=19$not-a-hash', now() + interval '1 day', 1, now()
+    FROM data.encrypted_cycle_data WHERE user_id = '{person}';
+INSERT INTO data.share_token (user_id, share_id, token_hash)
+    SELECT user_id, id, sha256(id::text::bytea) FROM data.healthcare_share WHERE user_id = '{person}';
+INSERT INTO data.healthcare_share_audit (user_id, share_id, accessed_at, device_type, outcome)
+    SELECT user_id, id, now(), 'mobile', 'opened' FROM data.healthcare_share WHERE user_id = '{person}';
+INSERT INTO data.sync_epochs (number, began_at) SELECT coalesce(max(number), 0) + 1, now() FROM data.sync_epochs;
+INSERT INTO data.erasures (user_id, erased) VALUES ('{person}', '{}');

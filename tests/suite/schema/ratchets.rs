@@ -54,7 +54,10 @@ const RULES: [(&str, &str); 20] = [
                 'data.analysis_jobs_due_idx', 'data.analysis_jobs_lease_token_idx',
                 'data.analysis_jobs_lease_expires_at_idx', 'data.analysis_jobs_dead_idx',
                 'data.crisis_events_number_key', 'data.crisis_events_fresh_idx',
-                'data.conversations_key_id_idx', 'data.analysis_results_key_id_idx', 'data.requests_created_at_idx')",
+                'data.conversations_key_id_idx', 'data.analysis_results_key_id_idx', 'data.requests_created_at_idx',
+                -- What opens a share, and what no device has to be told any more.
+                'data.share_token_token_hash_key', 'data.encrypted_cycle_data_deleted_at_idx',
+                'data.cycle_data_conflicts_settled_at_idx')",
     ),
     (
         "views run with their reader's rights",
@@ -82,7 +85,7 @@ const RULES: [(&str, &str); 20] = [
         "SELECT policy FROM policies
           WHERE condition = 'true' AND policy NOT LIKE '%\\_sqlx\\_migrations to %\\_owner'
             AND polrelid NOT IN ('identity.rate_limits'::regclass, 'identity.failures'::regclass,
-                                 'identity.ended_sessions'::regclass)
+                                 'identity.ended_sessions'::regclass, 'data.sync_epochs'::regclass)
             AND policy NOT LIKE '%\\_service' AND policy NOT LIKE '%haven\\_readonly'",
     ),
     (
@@ -157,8 +160,9 @@ const SUBJECTS: &str = "
                   FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid AND attnum = ANY (conkey)
                  WHERE conrelid = relations.oid AND contype = 'p') AS key
           FROM relations WHERE kind IN ('r', 'p') AND name NOT LIKE '%._sqlx_migrations'
-           -- Keyed hashes, sessions that do not say whose they were, and the end of a feed.
-           AND name NOT IN ('identity.rate_limits', 'identity.failures', 'identity.ended_sessions', 'data.crisis_feed');
+           -- Keyed hashes, sessions that do not say whose they were, the end of a feed, and restores of the database.
+           AND name NOT IN ('identity.rate_limits', 'identity.failures', 'identity.ended_sessions', 'data.crisis_feed',
+                            'data.sync_epochs');
     CREATE TEMPORARY VIEW functions AS
         SELECT p.oid::regprocedure::text AS signature, p.*
           FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace

@@ -4,21 +4,26 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use haven_testkit::{
+    database::Database,
     installation::Installation,
     process::{OnDeath, command},
 };
 use tempfile::TempDir;
 
-use super::{
-    CONNECTIONS,
-    transaction::{LOGIN, Transaction},
-    world::{World, messages},
-};
+use super::{CONNECTIONS, LOGIN};
 
 /// Threads of pgbench's own.
 const THREADS: u32 = 2;
 
-/// Runs one transaction on the database of one world, each time of any one of the others.
+/// What a run came to.
+pub(crate) struct Ran {
+    /// Transactions a second.
+    pub(crate) rate: f64,
+    /// Transactions in all.
+    pub(crate) transactions: u64,
+}
+
+/// Runs one script on one database, as the login of the service's requests.
 pub(crate) struct Pgbench {
     program: PathBuf,
     environment: Vec<(&'static str, String)>,
@@ -26,28 +31,20 @@ pub(crate) struct Pgbench {
 }
 
 impl Pgbench {
-    pub(crate) fn new(world: &World, transaction: &Transaction) -> Result<Self> {
+    /// Runs `script` on `database`. The variable `prepared` is 0 when a connection begins.
+    pub(crate) fn new(database: &Database, script: &str) -> Result<Self> {
         let installation = Installation::find().context("the server is installed: it runs")?;
         let directory = tempfile::tempdir()?;
-        let (people, messages) = (world.others(), messages());
-        let script = format!(
-            "\\set person random({}, {})\n\\set message random({}, {})\n{}",
-            people.start(),
-            people.end(),
-            messages.start(),
-            messages.end(),
-            transaction.script()
-        );
         fs::write(directory.path().join("script.sql"), script)?;
         Ok(Self {
             program: installation.bin.join("pgbench"),
-            environment: world.stack.database.libpq(LOGIN),
+            environment: database.libpq(LOGIN),
             directory,
         })
     }
 
-    /// Transactions a second.
-    pub(crate) fn run(&self, turn: Duration) -> Result<f64> {
+    /// Runs it for as long as a `turn`, with more variables that begin so.
+    pub(crate) fn run(&self, turn: Duration, variables: &[String]) -> Result<Ran> {
         // Simple, since no other protocol sends several statements at once, as the service does to begin. What EXECUTE
         // runs is prepared all the same.
         let mut pgbench = command(&self.program, None, OnDeath::Kill);
@@ -58,6 +55,7 @@ impl Pgbench {
                 "--define=prepared=0",
                 "--file=script.sql",
             ])
+            .args(variables.iter().map(|variable| format!("--define={variable}")))
             .args([
                 format!("--client={CONNECTIONS}"),
                 format!("--jobs={THREADS}"),
@@ -72,10 +70,18 @@ impl Pgbench {
             String::from_utf8_lossy(&output.stderr),
         );
         ensure!(output.status.success(), "pgbench: {}\n{errors}", output.status);
-        let rate = said.lines().find_map(|line| line.strip_prefix("tps = "));
-        let rate = rate.and_then(|rate| rate.split(' ').next());
-        rate.with_context(|| format!("pgbench says no rate:\n{said}\n{errors}"))?
-            .parse()
-            .context("pgbench's rate")
+        let number = |start: &str| {
+            let line = said.lines().find_map(|line| line.strip_prefix(start));
+            let number = line.and_then(|rest| rest.split_whitespace().next());
+            number.with_context(|| format!("pgbench does not say {start}:\n{said}\n{errors}"))
+        };
+        let ran = Ran {
+            rate: number("tps = ")?.parse().context("pgbench's rate")?,
+            transactions: number("number of transactions actually processed: ")?
+                .parse()
+                .context("pgbench's transactions")?,
+        };
+        ensure!(ran.transactions > 0, "pgbench did nothing:\n{said}\n{errors}");
+        Ok(ran)
     }
 }

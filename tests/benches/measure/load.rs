@@ -1,0 +1,46 @@
+//! Putting people into a database, many at a time, and tokens into their hands.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use chrono::Utc;
+use haven_testkit::{Stack, random};
+use jsonwebtoken::{EncodingKey, decode_header, encode};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// For as long as a run can take, in seconds.
+const TOKEN_LIFETIME: i64 = 6 * 3600;
+
+/// Access tokens as identity makes them: like the one that it makes for somebody who signs in, signed with its own key.
+pub(crate) async fn tokens(stack: &Stack, people: impl Iterator<Item = Uuid>) -> Result<Vec<String>> {
+    let model = stack.person().await?.token;
+    let header = decode_header(&model)?;
+    let claims = model.split('.').nth(1).context("a token has claims")?;
+    let mut claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims)?)?;
+    let key = EncodingKey::from_ec_pem(&fs::read(&stack.identity.variables["SIGNING_KEY_FILES"])?)?;
+    claims["exp"] = json!(Utc::now().timestamp() + TOKEN_LIFETIME);
+    people
+        .map(|person| {
+            claims["sub"] = json!(person);
+            claims["session_id"] = json!(random::uuid());
+            Ok(encode(&header, &claims, &key)?)
+        })
+        .collect()
+}
+
+/// Sends `chunks` to a COPY.
+pub(crate) async fn copy(
+    connection: &mut PgConnection,
+    statement: &str,
+    chunks: impl IntoIterator<Item = Result<String>>,
+) -> Result<()> {
+    let mut copy = connection.copy_in_raw(statement).await?;
+    for chunk in chunks {
+        copy.send(chunk?.as_bytes()).await?;
+    }
+    copy.finish().await?;
+    Ok(())
+}

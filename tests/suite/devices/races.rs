@@ -1,0 +1,153 @@
+//! The same at the same time: it is done once, and of those that exclude each other, one.
+
+use futures_util::future::join_all;
+use haven_proto::data::v1::{Device, DeviceStatus, RegisterDeviceRequest};
+use haven_testkit::{Stack, random};
+use tonic::Status;
+
+use super::{
+    CROWD, counts, list, new, register, revocation, revoke, rotate, rotation, somebody, suspend, suspension,
+};
+use crate::status::{metadata, reason};
+
+/// What was answered, and the reasons of those that were refused.
+fn outcomes(answers: Vec<Result<Device, Status>>) -> (Vec<Device>, Vec<String>) {
+    let (mut made, mut refused) = (Vec::new(), Vec::new());
+    for answer in answers {
+        match answer {
+            Ok(device) => made.push(device),
+            Err(status) => refused.push(reason(&status)),
+        }
+    }
+    (made, refused)
+}
+
+#[tokio::test]
+async fn one_request_many_times_at_once_is_one_change() {
+    let stack = Stack::start().await.unwrap();
+    let ada = somebody(&stack).await;
+    let request = new();
+    let answers = join_all((0..CROWD).map(|_| register(&ada, request.clone()))).await;
+    let device = list(&ada).await.pop().unwrap();
+    assert_eq!(outcomes(answers), (vec![device.clone(); CROWD], vec![]));
+    assert_eq!(counts(&stack).await, "1 1 1");
+
+    let request = rotation(&device);
+    let answers = join_all((0..CROWD).map(|_| rotate(&ada, request.clone()))).await;
+    let device = list(&ada).await.pop().unwrap();
+    assert_eq!(device.key_version, 2);
+    assert_eq!(outcomes(answers), (vec![device.clone(); CROWD], vec![]));
+    assert_eq!(counts(&stack).await, "1 1 2");
+
+    let request = suspension(&device);
+    let answers = join_all((0..CROWD).map(|_| suspend(&ada, request.clone()))).await;
+    let device = list(&ada).await.pop().unwrap();
+    assert_eq!(outcomes(answers), (vec![device.clone(); CROWD], vec![]));
+    assert_eq!(counts(&stack).await, "1 1 3");
+
+    let request = revocation(&device);
+    let answers = join_all((0..CROWD).map(|_| revoke(&ada, request.clone()))).await;
+    let device = list(&ada).await.pop().unwrap();
+    assert_eq!(outcomes(answers), (vec![device; CROWD], vec![]));
+    assert_eq!(counts(&stack).await, "0 1 4");
+}
+
+#[tokio::test]
+async fn of_many_registrations_of_one_installation_one_is_made() {
+    let stack = Stack::start().await.unwrap();
+    let ada = somebody(&stack).await;
+    let installation = random::uuid().to_string();
+    let attempts = (0..CROWD).map(|_| {
+        let request = RegisterDeviceRequest {
+            installation_id: installation.clone(),
+            ..new()
+        };
+        register(&ada, request)
+    });
+    let (made, refused) = outcomes(join_all(attempts).await);
+    assert_eq!(list(&ada).await, made);
+    assert_eq!(
+        (made.len(), refused),
+        (1, vec!["DEVICE_EXISTS".to_owned(); CROWD - 1])
+    );
+    assert_eq!(counts(&stack).await, "1 1 1");
+}
+
+#[tokio::test]
+async fn of_many_rotations_of_one_version_one_is_made() {
+    let stack = Stack::start().await.unwrap();
+    let ada = somebody(&stack).await;
+    let mut device = register(&ada, new()).await.unwrap();
+    for version in 2..4 {
+        let attempts = join_all((0..CROWD).map(|_| rotate(&ada, rotation(&device)))).await;
+        let current = version.to_string();
+        for status in attempts.iter().filter_map(|attempt| attempt.as_ref().err()) {
+            assert_eq!(metadata(status, "current_version"), current);
+        }
+        let (made, refused) = outcomes(attempts);
+        assert_eq!(list(&ada).await, made);
+        assert_eq!(
+            (made.len(), refused),
+            (1, vec!["VERSION_CONFLICT".to_owned(); CROWD - 1])
+        );
+        device = made[0].clone();
+        assert_eq!(device.key_version, version);
+    }
+}
+
+#[tokio::test]
+async fn whatever_else_happens_a_revoked_device_stays_revoked() {
+    let stack = Stack::start().await.unwrap();
+    let ada = somebody(&stack).await;
+    for round in 1..=3 {
+        let device = register(&ada, new()).await.unwrap();
+        let (rotated, suspended, revoked) = tokio::join!(
+            join_all((0..4).map(|_| rotate(&ada, rotation(&device)))),
+            join_all((0..4).map(|_| suspend(&ada, suspension(&device)))),
+            join_all((0..4).map(|_| revoke(&ada, revocation(&device)))),
+        );
+        assert!(outcomes(rotated).0.len() <= 1);
+        let (_, refused) = outcomes(suspended);
+        assert!(
+            refused.iter().all(|reason| reason == "DEVICE_INACTIVE"),
+            "{refused:?}"
+        );
+        let (revoked, refused) = outcomes(revoked);
+        assert_eq!(refused, [""; 0]);
+        let last = list(&ada).await.pop().unwrap();
+        assert_eq!(last.status(), DeviceStatus::Revoked);
+        assert_eq!(revoked, vec![last; 4]);
+        assert!(counts(&stack).await.starts_with(&format!("0 {round} ")));
+    }
+}
+
+#[tokio::test]
+async fn one_request_id_for_many_things_at_once_does_one() {
+    let stack = Stack::start().await.unwrap();
+    let ada = somebody(&stack).await;
+    let mut devices = Vec::new();
+    for _ in 0..8 {
+        devices.push(register(&ada, new()).await.unwrap());
+    }
+    let id = random::uuid().to_string();
+    let attempts = devices.iter().enumerate().map(async |(place, device)| {
+        let (mut suspending, mut revoking) = (suspension(device), revocation(device));
+        suspending.request_id.clone_from(&id);
+        revoking.request_id.clone_from(&id);
+        match place % 2 {
+            0 => suspend(&ada, suspending).await,
+            _ => revoke(&ada, revoking).await,
+        }
+    });
+    let (made, refused) = outcomes(join_all(attempts).await);
+    assert_eq!(
+        (made.len(), refused),
+        (1, vec!["REQUEST_ID_REUSED".to_owned(); 7])
+    );
+    let changed: Vec<_> = list(&ada)
+        .await
+        .into_iter()
+        .filter(|device| device.status() != DeviceStatus::Active)
+        .collect();
+    assert_eq!(changed, made);
+}

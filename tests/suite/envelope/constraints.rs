@@ -1,0 +1,246 @@
+//! What the service would let past, Postgres refuses: whoever writes as a person has the same rules to keep.
+
+use anyhow::{Context, Result};
+use haven_testkit::{Stack, random};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgDatabaseError};
+use uuid::Uuid;
+
+use crate::device::Device;
+
+/// An envelope that keeps every rule: each column with its value, in SQL.
+const GOOD: [(&str, &str); 11] = [
+    ("encrypted_payload", "decode(repeat('a5', 16), 'hex')"),
+    ("envelope_version", "1"),
+    ("algorithm", "'xchacha20_poly1305'"),
+    ("key_id", ":device"),
+    ("key_version", "1"),
+    ("nonce", "decode(repeat('01', 24), 'hex')"),
+    ("salt", "decode(repeat('02', 16), 'hex')"),
+    ("kdf_memory_kib", "19456"),
+    ("kdf_iterations", "2"),
+    ("kdf_parallelism", "1"),
+    ("associated_data_version", "1"),
+];
+
+/// The tables that hold envelopes: what else a row needs, and the largest payload.
+const TABLES: [(&str, &str, &str, usize); 4] = [
+    (
+        "encrypted_cycle_data",
+        "id, version, device_id, local_timestamp, change_number, created_at, updated_at",
+        "gen_random_uuid(), 1, :device, now(), 1000, now(), now()",
+        65_536,
+    ),
+    (
+        "cycle_data_conflicts",
+        "id, record_id, base_version, device_id, local_timestamp, change_number, created_at",
+        "gen_random_uuid(), :record, 0, :device, now(), 1000, now()",
+        65_536,
+    ),
+    (
+        "encrypted_user_prefs",
+        "version, device_id, created_at, updated_at",
+        "1, :device, now(), now()",
+        65_536,
+    ),
+    (
+        "healthcare_share",
+        "id, expires_at, max_access_count, created_at",
+        "gen_random_uuid(), now() + interval '1 day', 1, now()",
+        262_144,
+    ),
+];
+
+/// What is wrong: the column, its value, and the constraint that says so.
+fn cases() -> Vec<(&'static str, String, &'static str)> {
+    let octets = |count: usize| format!("decode(repeat('ff', {count}), 'hex')");
+    let one = |column, value: &str, constraint| (column, value.to_owned(), constraint);
+    vec![
+        one(
+            "encrypted_payload",
+            &octets(0),
+            "envelope_encrypted_payload_check",
+        ),
+        one(
+            "encrypted_payload",
+            &octets(15),
+            "envelope_encrypted_payload_check",
+        ),
+        one(
+            "encrypted_payload",
+            "convert_to('A text of forty characters, or even more.', 'UTF8')",
+            "envelope_encrypted_payload_check",
+        ),
+        one(
+            "encrypted_payload",
+            "decode(repeat('00', 256), 'hex') || '\\xff'",
+            "envelope_encrypted_payload_check",
+        ),
+        one("envelope_version", "0", "envelope_envelope_version_check"),
+        one("envelope_version", "2", "envelope_envelope_version_check"),
+        one("algorithm", "'rot13'", "envelope_algorithm_check"),
+        one("key_version", "0", "envelope_key_version_check"),
+        one("nonce", &octets(23), "envelope_nonce_check"),
+        one("nonce", &octets(25), "envelope_nonce_check"),
+        one("nonce", &octets(12), "envelope_nonce_check"),
+        // The nonce has 24 octets.
+        one("algorithm", "'aes_256_gcm'", "envelope_nonce_check"),
+        one("salt", &octets(15), "envelope_salt_check"),
+        one("salt", &octets(65), "envelope_salt_check"),
+        one("kdf_memory_kib", "19455", "envelope_kdf_memory_kib_check"),
+        one("kdf_memory_kib", "1048577", "envelope_kdf_memory_kib_check"),
+        one("kdf_iterations", "1", "envelope_kdf_iterations_check"),
+        one("kdf_iterations", "65", "envelope_kdf_iterations_check"),
+        one("kdf_parallelism", "0", "envelope_kdf_parallelism_check"),
+        one("kdf_parallelism", "17", "envelope_kdf_parallelism_check"),
+        one(
+            "associated_data_version",
+            "0",
+            "envelope_associated_data_version_check",
+        ),
+        one(
+            "associated_data_version",
+            "2",
+            "envelope_associated_data_version_check",
+        ),
+        one("nonce", "NULL", "envelope_check"),
+        one("kdf_iterations", "NULL", "envelope_check"),
+    ]
+}
+
+/// A person's session in Postgres, without the service.
+struct Session {
+    connection: PgConnection,
+    person: Uuid,
+    device: Uuid,
+    record: Uuid,
+}
+
+impl Session {
+    async fn of(stack: &Stack, device: &Device) -> Result<Self> {
+        let record = random::uuid();
+        let request = device.create(record, "a record")?;
+        device.client.cycle().create_record(request).await?;
+        Ok(Self {
+            connection: stack.database.connect("data_app").await?,
+            person: device.person.id,
+            device: device.id,
+            record,
+        })
+    }
+
+    /// Inserts a row with an envelope that is good, but for one column, and leaves nothing behind. The constraint that
+    /// refused it; none where it was taken.
+    async fn insert(
+        &mut self,
+        (table, columns, values, _): (&str, &str, &str, usize),
+        spoilt: Option<(&str, &str)>,
+    ) -> Result<Option<String>> {
+        let envelope = GOOD.map(|(column, value)| match spoilt {
+            Some((other, value)) if other == column => (column, value),
+            _ => (column, value),
+        });
+        let (names, held): (Vec<_>, Vec<_>) = envelope.into_iter().unzip();
+        let sql = format!(
+            "INSERT INTO data.{table} (user_id, {columns}, {}) VALUES ('{}', {values}, {})",
+            names.join(", "),
+            self.person,
+            held.join(", ")
+        )
+        .replace(":device", &format!("'{}'", self.device))
+        .replace(":record", &format!("'{}'", self.record));
+        self.run(&sql).await
+    }
+
+    /// Runs `sql` as the person, and rolls it back.
+    async fn run(&mut self, sql: &str) -> Result<Option<String>> {
+        let mut tx = self.connection.begin().await?;
+        let claims = format!(
+            "SELECT set_config('request.jwt.claims', '{{\"sub\":\"{}\"}}', true)",
+            self.person
+        );
+        for statement in [claims.as_str(), "SET LOCAL ROLE data_user"] {
+            sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+                .execute(&mut *tx)
+                .await?;
+        }
+        let ran = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+            .execute(&mut *tx)
+            .await;
+        tx.rollback().await?;
+        match ran {
+            Ok(_) => Ok(None),
+            Err(error) => {
+                let refused = error.as_database_error().and_then(|error| {
+                    let error = error.try_downcast_ref::<PgDatabaseError>()?;
+                    error.constraint().map(str::to_owned)
+                });
+                Ok(Some(refused.with_context(|| format!("{error}: {sql}"))?))
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_table_takes_an_envelope_that_breaks_a_rule() -> Result<()> {
+    let stack = Stack::start().await?;
+    let device = Device::invent(&stack).await?;
+    let mut session = Session::of(&stack, &device).await?;
+    for table in TABLES {
+        let (name, .., most) = table;
+        assert_eq!(session.insert(table, None).await?, None, "{name}");
+        for (column, value, constraint) in cases() {
+            let refused = session.insert(table, Some((column, &value))).await?;
+            assert_eq!(refused.as_deref(), Some(constraint), "{name}: {column} = {value}");
+        }
+        let octets = |count: usize| format!("decode(repeat('ff', {count}), 'hex')");
+        let size = format!("{name}_payload_size_check");
+        for (value, refused) in [(octets(most), None), (octets(most + 1), Some(size))] {
+            let spoilt = Some(("encrypted_payload", value.as_str()));
+            assert_eq!(session.insert(table, spoilt).await?, refused, "{name}");
+        }
+        // A share's key is nobody's.
+        let another = session
+            .insert(table, Some(("key_id", "gen_random_uuid()")))
+            .await?;
+        let expected = (name != "healthcare_share").then(|| format!("{name}_key_id_check"));
+        assert_eq!(another, expected, "{name}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_functions_that_store_refuse_the_same() -> Result<()> {
+    let stack = Stack::start().await?;
+    let device = Device::invent(&stack).await?;
+    let mut session = Session::of(&stack, &device).await?;
+    // What a person with psql would run.
+    let update = "SELECT * FROM data.update_cycle_data_optimistic(:device, :record, 1, :encrypted_payload,
+        :envelope_version::smallint, :algorithm, :key_version, :nonce, :salt, :kdf_memory_kib, :kdf_iterations,
+        :kdf_parallelism, :associated_data_version::smallint, now(), now())";
+    let put = "SELECT * FROM data.put_preferences(:device, 0, :encrypted_payload, :envelope_version::smallint, :algorithm,
+        :key_version, :nonce, :salt, :kdf_memory_kib, :kdf_iterations, :kdf_parallelism,
+        :associated_data_version::smallint, now())";
+    for call in [update, put] {
+        for (column, value, constraint) in cases() {
+            // The key's version is compared with the device's before anything is stored.
+            if matches!(column, "key_version") {
+                continue;
+            }
+            let mut sql = call.to_owned();
+            for (name, good) in GOOD {
+                let value = if name == column { &value } else { good };
+                sql = sql.replace(&format!(":{name}"), value);
+            }
+            let sql = sql
+                .replace(":device", &format!("'{}'", session.device))
+                .replace(":record", &format!("'{}'", session.record));
+            let refused = session.run(&sql).await?;
+            assert!(refused.is_some(), "{sql}");
+            // Without a nonce, that it was used cannot be kept either.
+            if value != "NULL" {
+                assert_eq!(refused.as_deref(), Some(constraint), "{sql}");
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! A nonce is used once under a key, whatever it is used for.
+
+use anyhow::{Context, Result};
+use haven_proto::{
+    data::v1::{ChangeOutcome, CreateShareRequest, CryptoEnvelope},
+    errors::v1::Reason,
+};
+use haven_testkit::{Stack, random};
+
+use super::{
+    calls::{in_an_hour, push, put_preferences, seal_preferences, seal_share},
+    keys::rotate,
+};
+use crate::{device::Device, status::reason};
+
+/// The nonce of an envelope that is there.
+fn nonce(envelope: &mut Option<CryptoEnvelope>) -> &mut Vec<u8> {
+    &mut envelope.get_or_insert_default().nonce
+}
+
+#[tokio::test]
+async fn a_nonce_comes_once_under_one_key() -> Result<()> {
+    let stack = Stack::start().await?;
+    let device = Device::invent(&stack).await?;
+    let mut cycle = device.client.cycle();
+    let record = random::uuid();
+    let mut first = device.create(record, "first")?;
+    let used = nonce(&mut first.crypto_envelope).clone();
+    cycle.create_record(first.clone()).await?;
+
+    // In another record, in the next version of the same, in preferences: with another content each.
+    let mut another = device.create(random::uuid(), "another")?;
+    *nonce(&mut another.crypto_envelope) = used.clone();
+    let status = cycle.create_record(another.clone()).await.unwrap_err();
+    assert_eq!(reason(&status), "NONCE_REUSED");
+    let mut next = device.update(record, 1, "next")?;
+    let fresh = nonce(&mut next.crypto_envelope).clone();
+    *nonce(&mut next.crypto_envelope) = used.clone();
+    let status = cycle.update_record(next.clone()).await.unwrap_err();
+    assert_eq!(reason(&status), "NONCE_REUSED");
+    let mut preferences = seal_preferences(&device, "preferences", 1)?;
+    *nonce(&mut preferences.envelope) = used.clone();
+    let put = put_preferences(
+        &device,
+        0,
+        preferences.payload.clone(),
+        preferences.envelope.clone(),
+    )
+    .await;
+    assert_eq!(reason(&put.unwrap_err()), "NONCE_REUSED");
+    let mut change = device.put(random::uuid(), 0, "change")?;
+    *nonce(&mut change.crypto_envelope) = used.clone();
+    let result = push(&device, vec![change.clone()]).await?.results.remove(0);
+    assert_eq!(result.outcome(), ChangeOutcome::Refused);
+    assert_eq!(result.reason(), Reason::NonceReused);
+
+    // Nothing was stored, and the request is still to be made: with another nonce it is.
+    *nonce(&mut next.crypto_envelope) = fresh;
+    let updated = cycle.update_record(next).await?.into_inner();
+    assert_eq!(updated.record.context("no record")?.version, 2);
+    // That its content is gone makes a nonce no newer.
+    let status = cycle.create_record(another).await.unwrap_err();
+    assert_eq!(reason(&status), "NONCE_REUSED");
+
+    // The same content under the same nonce is the same, whatever has become of it.
+    first.request_id = random::uuid().to_string();
+    let again = cycle.create_record(first).await?.into_inner();
+    assert_eq!(again.record.context("no record")?.version, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_nonce_of_one_key_is_none_of_another() -> Result<()> {
+    let stack = Stack::start().await?;
+    let mut device = Device::invent(&stack).await?;
+    let mut first = device.create(random::uuid(), "first")?;
+    let used = nonce(&mut first.crypto_envelope).clone();
+    device.client.cycle().create_record(first).await?;
+    let other = device.another().await?;
+    let mut another = other.create(random::uuid(), "another")?;
+    *nonce(&mut another.crypto_envelope) = used.clone();
+    other.client.cycle().create_record(another).await?;
+    rotate(&mut device).await?;
+    let mut rotated = device.create(random::uuid(), "rotated")?;
+    *nonce(&mut rotated.crypto_envelope) = used;
+    device.client.cycle().create_record(rotated).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_nonce_in_preferences_is_used_for_records_too() -> Result<()> {
+    let stack = Stack::start().await?;
+    let device = Device::invent(&stack).await?;
+    let mut preferences = seal_preferences(&device, "preferences", 1)?;
+    let used = nonce(&mut preferences.envelope).clone();
+    assert_eq!(
+        put_preferences(&device, 0, preferences.payload, preferences.envelope).await?,
+        1
+    );
+    let mut record = device.create(random::uuid(), "record")?;
+    *nonce(&mut record.crypto_envelope) = used;
+    let status = device.client.cycle().create_record(record).await.unwrap_err();
+    assert_eq!(reason(&status), "NONCE_REUSED");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_nonce_comes_once_under_the_key_of_a_share() -> Result<()> {
+    let stack = Stack::start().await?;
+    let device = Device::invent(&stack).await?;
+    let share = |content: &str| {
+        let id = random::uuid();
+        let sealed = seal_share(&device, content, id)?;
+        anyhow::Ok(CreateShareRequest {
+            share_id: id.to_string(),
+            encrypted_share_data: sealed.payload,
+            crypto_envelope: sealed.envelope,
+            expire_time: Some(in_an_hour()),
+            max_access_count: 1,
+            passcode: String::new(),
+            request_id: random::uuid().to_string(),
+        })
+    };
+    let first = share("first")?;
+    device.client.share().create_share(first.clone()).await?;
+    let mut second = share("second")?;
+    second.crypto_envelope = first.crypto_envelope.clone();
+    let status = device
+        .client
+        .share()
+        .create_share(second.clone())
+        .await
+        .unwrap_err();
+    assert_eq!(reason(&status), "NONCE_REUSED");
+    // Under another key it is another's.
+    let envelope = second.crypto_envelope.get_or_insert_default();
+    envelope.key_id = random::uuid().to_string();
+    device.client.share().create_share(second).await?;
+    Ok(())
+}

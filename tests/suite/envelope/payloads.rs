@@ -1,0 +1,49 @@
+//! Payloads that no encryption makes, over the wire, in every call that takes one.
+
+use anyhow::Result;
+use haven_testkit::Stack;
+
+use super::{
+    calls::{Sealed, Taker},
+    rules::refused,
+};
+use crate::device::Device;
+
+#[tokio::test]
+async fn every_call_refuses_a_payload_that_cannot_be_encrypted() -> Result<()> {
+    let stack = Stack::start().await?;
+    let device = Device::invent(&stack).await?;
+    for taker in Taker::ALL {
+        let tag = [0xff; 16];
+        let mut ascii = vec![b'\x01'; 300];
+        ascii[256..].fill(0xff);
+        for (what, payload, name) in [
+            ("nothing", Vec::new(), "REQUIRED"),
+            ("15 octets", vec![0xff; 15], "PAYLOAD_TOO_SHORT"),
+            ("too much", vec![0xff; taker.most() + 1], "PAYLOAD_TOO_LARGE"),
+            ("a text", b"Day 1: cramps.  ".to_vec(), "PAYLOAD_NOT_ENCRYPTED"),
+            (
+                "base64",
+                b"RGF5IDE6IGNyYW1wcy4=".to_vec(),
+                "PAYLOAD_NOT_ENCRYPTED",
+            ),
+            (
+                "a text that is no ASCII",
+                "День 1: спазмы.".into(),
+                "PAYLOAD_NOT_ENCRYPTED",
+            ),
+            (
+                "a text with a tag",
+                [b"Day 1: cramps.\r\n", tag.as_slice()].concat(),
+                "PAYLOAD_NOT_ENCRYPTED",
+            ),
+            // What Postgres would refuse, and with no name at all.
+            ("octets below 128", ascii, "PAYLOAD_NOT_ENCRYPTED"),
+        ] {
+            let mut sealed = Sealed::by(&device)?;
+            sealed.payload = payload;
+            refused(&device, taker, sealed, what, taker.payload(), name).await;
+        }
+    }
+    Ok(())
+}

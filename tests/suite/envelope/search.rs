@@ -1,0 +1,173 @@
+//! Looking for a text in octets: in files, and in the memory of a process.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    path::Path,
+};
+
+use anyhow::{Context, Result, ensure};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
+use haven_testkit::workspace;
+
+/// How much is read at once.
+const PIECE: usize = 4 * 1024 * 1024;
+
+/// What is looked for: one value, however it may be written.
+pub(super) struct Needle(Vec<Form>);
+
+struct Form {
+    name: &'static str,
+    octets: Vec<u8>,
+    /// How far to go on from where an octet stands at the form's end.
+    skips: [usize; 256],
+}
+
+impl Needle {
+    /// `value` as it is, in hexadecimal, in base64, and in UTF-16.
+    pub(super) fn new(value: &[u8]) -> Self {
+        let hex: String = value.iter().map(|octet| format!("{octet:02x}")).collect();
+        let mut forms = vec![
+            Form::new("as it is", value.to_owned()),
+            Form::new("in hexadecimal", hex.to_uppercase().into()),
+            Form::new("in hexadecimal", hex.into()),
+            Form::new("in UTF-16", value.iter().flat_map(|octet| [*octet, 0]).collect()),
+        ];
+        for offset in 0..3 {
+            // A digit holds six bits; one that also holds bits of a neighbour does not count.
+            let shifted = [vec![0; offset], value.to_owned()].concat();
+            let (from, to) = ((offset * 8).div_ceil(6), shifted.len() * 8 / 6);
+            for encoded in [STANDARD_NO_PAD.encode(&shifted), URL_SAFE_NO_PAD.encode(&shifted)] {
+                forms.push(Form::new("in base64", encoded[from..to].into()));
+            }
+        }
+        Self(forms)
+    }
+
+    /// How it is written in `octets`, if it is there.
+    pub(super) fn found(&self, octets: &[u8]) -> Option<&'static str> {
+        self.0
+            .iter()
+            .find(|form| form.is_in(octets))
+            .map(|form| form.name)
+    }
+
+    /// How and where it is written in the files of `directory`, if it is there.
+    pub(super) fn found_in_files(&self, directory: &Path) -> Result<Option<String>> {
+        for path in workspace::files(directory)? {
+            let Ok(octets) = fs::read(&path) else { continue };
+            if let Some(form) = self.found(&octets) {
+                return Ok(Some(format!("{form}, in {}", path.display())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How and where it is written in the memory of a process that stands still, if it is there.
+    pub(super) fn found_in_memory(&self, pid: u32) -> Result<Option<String>> {
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+        let memory = File::open(format!("/proc/{pid}/mem"))?;
+        let longest = self.0.iter().map(|form| form.octets.len()).max().unwrap_or(1);
+        let mut octets = vec![0; PIECE];
+        let mut seen = 0;
+        for map in maps.lines() {
+            let Some((from, to)) = written(map)? else { continue };
+            let mut at = from;
+            while at < to {
+                let wanted = PIECE.min((to - at) as usize);
+                // What no page stands behind cannot be read.
+                let Ok(read @ 1..) = memory.read_at(&mut octets[..wanted], at) else {
+                    break;
+                };
+                seen += read;
+                if let Some(form) = self.found(&octets[..read]) {
+                    return Ok(Some(format!("{form}, in {map}")));
+                }
+                at += read as u64;
+                if at < to {
+                    // It can stand across two pieces.
+                    at -= read.min(longest - 1).min(read - 1) as u64;
+                }
+            }
+        }
+        ensure!(seen > PIECE, "no more than {seen} octets of memory could be read");
+        Ok(None)
+    }
+}
+
+/// From where to where a line of a process's maps leads. None: nothing was ever written there, but by the linker, or it is
+/// the kernel's.
+fn written(map: &str) -> Result<Option<(u64, u64)>> {
+    let mut words = map.split_whitespace();
+    let (range, permissions) = (
+        words.next().context("no range")?,
+        words.next().context("no permissions")?,
+    );
+    let path = words.nth(3).unwrap_or_default();
+    let (from, to) = range.split_once('-').context("half a range")?;
+    let (from, to) = (u64::from_str_radix(from, 16)?, u64::from_str_radix(to, 16)?);
+    let of_a_file = path.starts_with('/') && !permissions.contains('w');
+    let of_the_kernel = path.starts_with("[v");
+    Ok((permissions.starts_with('r') && !of_a_file && !of_the_kernel).then_some((from, to)))
+}
+
+impl Form {
+    fn new(name: &'static str, octets: Vec<u8>) -> Self {
+        let mut skips = [octets.len(); 256];
+        for (place, octet) in octets.iter().enumerate().take(octets.len() - 1) {
+            skips[usize::from(*octet)] = octets.len() - 1 - place;
+        }
+        Self { name, octets, skips }
+    }
+
+    /// Horspool's search: it looks at one octet in a dozen, since a test is not optimised and memory is large.
+    fn is_in(&self, octets: &[u8]) -> bool {
+        let mut at = self.octets.len();
+        while let Some(window) = octets.get(at - self.octets.len()..at) {
+            if window == self.octets {
+                return true;
+            }
+            at += self.skips[usize::from(octets[at - 1])];
+        }
+        false
+    }
+}
+
+#[test]
+fn a_needle_is_found_in_every_form() {
+    let (needle, other) = (Needle::new(b"x7k2m9p4q1w8"), Needle::new(b"x7k2m9q4q1w8"));
+    let hidden = "x7k2m9p4q1w8";
+    let utf16: Vec<u8> = hidden.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let hex: String = hidden.bytes().map(|octet| format!("{octet:02x}")).collect();
+    let mut forms = vec![
+        hidden.as_bytes().to_owned(),
+        utf16,
+        hex.to_uppercase().into(),
+        hex.into(),
+    ];
+    for before in ["", "a", "ab"] {
+        forms.push(STANDARD_NO_PAD.encode(format!("{before}{hidden}?>")).into());
+        forms.push(URL_SAFE_NO_PAD.encode(format!("{before}{hidden}?>")).into());
+    }
+    for form in forms {
+        for noise in [0, 1, 11, 12, 13, 1000] {
+            let octets = [vec![b'n'; noise], form.clone(), vec![b'8'; noise]].concat();
+            assert!(needle.found(&octets).is_some(), "{octets:?}");
+            assert_eq!(other.found(&octets), None, "{octets:?}");
+        }
+    }
+}
+
+#[test]
+fn a_needle_is_found_in_memory() -> Result<()> {
+    // Made here, so that it stands in memory and nowhere else.
+    let value: Vec<u8> = (0..24).map(|_| rand::random()).collect();
+    let needle = Needle::new(&value);
+    let found = needle.found_in_memory(std::process::id())?;
+    assert!(found.is_some());
+    drop(value);
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! The vectors of `proto/ENVELOPE.md`, which were made with other libraries: the reference client agrees with each.
+
+use std::fs;
+
+use aes_gcm::{
+    Aes256Gcm,
+    aead::{Aead, KeyInit, Payload},
+};
+use anyhow::{Context, Result, anyhow, ensure};
+use chacha20poly1305::XChaCha20Poly1305;
+use haven_proto::data::v1::{CryptoEnvelope, EncryptionAlgorithm, KeyDerivation};
+use haven_testkit::{
+    encryption::{Kind, Place, Secret, associated_data},
+    workspace,
+};
+use serde::Deserialize;
+use uuid::Uuid;
+
+#[derive(Deserialize)]
+struct Vectors {
+    vector: Vec<Vector>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vector {
+    kind: String,
+    algorithm: String,
+    user_id: Uuid,
+    record_id: Uuid,
+    version: u64,
+    key_id: Uuid,
+    key_version: i32,
+    secret: String,
+    salt: String,
+    memory_kib: i32,
+    iterations: i32,
+    parallelism: i32,
+    key: String,
+    nonce: String,
+    associated_data: String,
+    content: String,
+    payload: String,
+}
+
+impl Vectors {
+    /// Those in the one block of the document that is TOML.
+    fn read() -> Result<Self> {
+        let document = fs::read_to_string(workspace::root().join("proto/ENVELOPE.md"))?;
+        let (_, block) = document.split_once("```toml\n").context("no vectors")?;
+        let (block, rest) = block.split_once("```").context("vectors without an end")?;
+        ensure!(!rest.contains("```toml"), "more than one block of vectors");
+        Ok(toml::from_str(block)?)
+    }
+}
+
+impl Vector {
+    fn kind(&self) -> Result<Kind> {
+        match self.kind.as_str() {
+            "record" => Ok(Kind::Record),
+            "preferences" => Ok(Kind::Preferences),
+            "share" => Ok(Kind::Share),
+            kind => Err(anyhow!("a vector of {kind}")),
+        }
+    }
+
+    fn algorithm(&self) -> Result<EncryptionAlgorithm> {
+        let name = format!("ENCRYPTION_ALGORITHM_{}", self.algorithm);
+        EncryptionAlgorithm::from_str_name(&name).with_context(|| format!("a vector of {name}"))
+    }
+
+    fn place(&self) -> Result<Place> {
+        Ok(Place {
+            kind: self.kind()?,
+            user_id: self.user_id,
+            record_id: self.record_id,
+            version: self.version,
+        })
+    }
+
+    fn envelope(&self) -> Result<CryptoEnvelope> {
+        Ok(CryptoEnvelope {
+            envelope_version: 1,
+            algorithm: self.algorithm()?.into(),
+            key_id: self.key_id.to_string(),
+            key_version: self.key_version,
+            nonce: octets(&self.nonce)?,
+            salt: octets(&self.salt)?,
+            key_derivation: Some(KeyDerivation {
+                memory_kib: self.memory_kib,
+                iterations: self.iterations,
+                parallelism: self.parallelism,
+            }),
+            associated_data_version: 1,
+        })
+    }
+
+    fn secret(&self) -> Result<Secret> {
+        let secret: [u8; 32] = octets(&self.secret)?
+            .try_into()
+            .map_err(|_| anyhow!("a secret of another length"))?;
+        Ok(Secret::new(secret))
+    }
+}
+
+fn octets(hex: &str) -> Result<Vec<u8>> {
+    ensure!(hex.len().is_multiple_of(2), "half an octet");
+    let octet = |at| Ok(u8::from_str_radix(&hex[at..at + 2], 16)?);
+    (0..hex.len()).step_by(2).map(octet).collect()
+}
+
+#[test]
+fn there_is_a_vector_for_each_kind_and_algorithm() -> Result<()> {
+    let vectors = Vectors::read()?.vector;
+    for kind in [Kind::Record, Kind::Preferences, Kind::Share] {
+        for algorithm in [
+            EncryptionAlgorithm::Xchacha20Poly1305,
+            EncryptionAlgorithm::Aes256Gcm,
+        ] {
+            let found = vectors
+                .iter()
+                .any(|vector| vector.kind().unwrap() == kind && vector.algorithm().unwrap() == algorithm);
+            assert!(found, "no vector of {kind:?} with {algorithm:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_reference_client_lays_associated_data_out_as_the_vectors_do() -> Result<()> {
+    for vector in Vectors::read()?.vector {
+        let data = associated_data(
+            vector.place()?,
+            vector.algorithm()?,
+            vector.key_id,
+            vector.key_version,
+        )?;
+        assert_eq!(data.as_slice(), octets(&vector.associated_data)?);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_reference_client_opens_the_vectors() -> Result<()> {
+    for vector in Vectors::read()?.vector {
+        let (secret, envelope) = (vector.secret()?, vector.envelope()?);
+        let opened = secret.open(&octets(&vector.payload)?, &envelope, vector.place()?)?;
+        assert_eq!(String::from_utf8(opened)?, vector.content);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_key_and_the_associated_data_of_a_vector_make_its_payload() -> Result<()> {
+    for vector in Vectors::read()?.vector {
+        let (key, nonce, data) = (
+            octets(&vector.key)?,
+            octets(&vector.nonce)?,
+            octets(&vector.associated_data)?,
+        );
+        let content = Payload {
+            msg: vector.content.as_bytes(),
+            aad: &data,
+        };
+        let made = match vector.algorithm()? {
+            EncryptionAlgorithm::Aes256Gcm => {
+                Aes256Gcm::new_from_slice(&key)?.encrypt(nonce.as_slice().try_into()?, content)
+            }
+            _ => XChaCha20Poly1305::new_from_slice(&key)?.encrypt(nonce.as_slice().try_into()?, content),
+        };
+        assert_eq!(
+            made.map_err(|_| anyhow!("nothing is made"))?,
+            octets(&vector.payload)?
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_payload_opens_in_its_place_alone() -> Result<()> {
+    for vector in Vectors::read()?.vector {
+        let (secret, payload, envelope) = (vector.secret()?, octets(&vector.payload)?, vector.envelope()?);
+        let place = vector.place()?;
+        let another = Uuid::from_u128(1);
+        let kind = match place.kind {
+            Kind::Share => Kind::Record,
+            Kind::Record | Kind::Preferences => Kind::Share,
+        };
+        let places = [
+            Place { kind, ..place },
+            Place {
+                user_id: another,
+                ..place
+            },
+            Place {
+                record_id: another,
+                ..place
+            },
+            Place {
+                version: place.version + 1,
+                ..place
+            },
+        ];
+        for place in places {
+            assert!(secret.open(&payload, &envelope, place).is_err(), "{place:?}");
+        }
+        let mut spoilt = payload.clone();
+        spoilt[0] ^= 1;
+        assert!(secret.open(&spoilt, &envelope, place).is_err());
+        assert!(secret.open(&payload, &envelope, place).is_ok());
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! People's preferences: one document, stored over the version that was seen.
+
+mod keys;
+mod races;
+mod stored;
+
+use anyhow::Result;
+use haven_proto::data::v1::{
+    GetPreferencesRequest, Preferences, PutPreferencesRequest, PutPreferencesResponse,
+};
+use haven_testkit::{
+    Client,
+    encryption::{Kind, Place},
+    random,
+};
+use tonic::Status;
+
+use crate::{device::Device, devices::persist};
+
+/// Where the content of preferences belongs that are to have `version`.
+fn place(device: &Device, version: i64) -> Place {
+    Place {
+        kind: Kind::Preferences,
+        user_id: device.person.id,
+        record_id: device.person.id,
+        version: version as u64,
+    }
+}
+
+/// A request to store `content` over a version of the preferences: 0 where there are none.
+pub(crate) fn put_request(device: &Device, seen: i64, content: &str) -> Result<PutPreferencesRequest> {
+    let (encrypted_payload, envelope) = device.secret.seal(
+        content.as_bytes(),
+        place(device, seen + 1),
+        device.algorithm,
+        device.id,
+        device.key_version,
+    )?;
+    Ok(PutPreferencesRequest {
+        device_id: device.id.to_string(),
+        expected_version: seen,
+        encrypted_payload,
+        crypto_envelope: Some(envelope),
+        request_id: random::uuid().to_string(),
+    })
+}
+
+async fn put(client: &Client, request: PutPreferencesRequest) -> Result<PutPreferencesResponse, Status> {
+    let mut preferences = client.preferences();
+    persist(request, async |request| {
+        preferences.put_preferences(request).await
+    })
+    .await
+}
+
+async fn get(client: &Client) -> Result<Preferences, Status> {
+    let request = GetPreferencesRequest::default();
+    let answer = client.preferences().get_preferences(request).await?;
+    Ok(answer.into_inner().preferences.unwrap())
+}
+
+/// What preferences say, to a device that has the person's master key.
+fn open(device: &Device, preferences: &Preferences) -> Result<String> {
+    let envelope = preferences.crypto_envelope.as_ref().unwrap();
+    let place = place(device, preferences.version);
+    let opened = device
+        .secret
+        .open(&preferences.encrypted_payload, envelope, place)?;
+    Ok(String::from_utf8(opened)?)
+}
