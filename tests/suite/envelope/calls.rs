@@ -149,6 +149,15 @@ impl Taker {
                 .await
                 .map(drop),
             Self::CreateShare => {
+                // What is tried on each call is sealed under the device's key, and a share has a key of its own.
+                let own = |envelope: CryptoEnvelope| match envelope.key_id == device_id {
+                    true => CryptoEnvelope {
+                        key_id: id(),
+                        ..envelope
+                    },
+                    false => envelope,
+                };
+                let crypto_envelope = crypto_envelope.map(own);
                 let request = CreateShareRequest {
                     share_id: String::new(),
                     encrypted_share_data: encrypted_payload,

@@ -272,6 +272,7 @@ fn the_document_names_every_rule() -> Result<()> {
         named(format!("`.{}`", case.field), case.name);
     }
     named("`.key_id`".to_owned(), "KEY_OF_ANOTHER_DEVICE");
+    named("`.key_id`".to_owned(), "KEY_OF_A_DEVICE");
     named("`.key_version`".to_owned(), "KEY_VERSION_UNKNOWN");
     for name in [
         "REQUIRED",

@@ -8,7 +8,7 @@ use haven_testkit::{Stack, random};
 use super::{counted, export, exported};
 
 /// The tables that hold rows of people and are not exported, and why.
-const NOT_EXPORTED: [(&str, &str); 8] = [
+const NOT_EXPORTED: [(&str, &str); 9] = [
     ("data.change_counters", "numbers that are in what is exported"),
     (
         "data.conversation_counters",
@@ -16,6 +16,7 @@ const NOT_EXPORTED: [(&str, &str); 8] = [
     ),
     ("data.envelope_nonces", "to know a nonce again"),
     ("data.erasures", "of an erasure that is under way"),
+    ("data.purged_records", "to know the id of what was deleted again"),
     ("data.requests", "to know a retry again"),
     ("data.share_token", "to know a token again"),
     ("data.tombstones", "of who has nothing to export any more"),

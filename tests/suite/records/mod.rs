@@ -7,6 +7,7 @@ mod deletions;
 mod devices;
 mod due;
 mod erased;
+mod functions;
 mod kills;
 mod lists;
 mod others;
