@@ -31,7 +31,9 @@ impl Tokens {
         let client = world.stack.anonymous()?;
         let mut tokens = Vec::with_capacity(shares);
         for person in world.served().cycle().take(shares) {
-            let (encrypted_share_data, envelope) = sealed(person);
+            let (encrypted_share_data, mut envelope) = sealed(person);
+            // A share has a key of its own.
+            envelope.key_id = random::uuid().to_string();
             let request = CreateShareRequest {
                 share_id: String::new(),
                 encrypted_share_data,
