@@ -1,8 +1,7 @@
 //! Changing one record over the version that was seen: its first content, another one, or that it is deleted.
 //!
 //! It is what `data.update_cycle_data_optimistic` does, for whoever has psql: a push of one change, of which nothing is kept
-//! if it loses. That function is a step more, which is planned anew with each call, and knows no deletion; so the statement
-//! here pushes without it.
+//! if it loses. That function knows no deletion, so the one statement here, which serves all three, pushes without it.
 //!
 //! It looks for the request as of before it waited for its turn. Who finds it taken looks once more: what another
 //! transaction did meanwhile is seen then, the same request's answer among it.
