@@ -284,13 +284,15 @@ mod tests {
             }
         }
 
+        // Alphabets, and not `\p{Ll}`: the categories that proptest draws from are of another Unicode version than the
+        // policy's, and between versions characters move (U+0295 was a small letter once).
         #[test]
         fn one_character_of_a_kind_is_enough_wherever_it_is(
-            others in "[\\p{Lo}\\p{Sm}\\p{Po}\\p{No}]{7,127}",
+            others in "[א-ת一-龠ぁ-ん½²+×%¿]{7,127}",
             (rule, one) in prop_oneof![
-                "\\p{Lu}".prop_map(|one| (R::NoUppercase, one)),
-                "\\p{Ll}".prop_map(|one| (R::NoLowercase, one)),
-                "\\p{Nd}".prop_map(|one| (R::NoDigit, one)),
+                "[A-ZÀ-ÖΑ-ΡЀ-ЯԱ-Ֆ𐐀-𐐧]".prop_map(|one| (R::NoUppercase, one)),
+                "[a-zà-öα-ωа-џա-ֆ𐐨-𐑏]".prop_map(|one| (R::NoLowercase, one)),
+                "[0-9٠-٩०-९０-９𝟎-𝟿]".prop_map(|one| (R::NoDigit, one)),
             ],
             at in any::<prop::sample::Index>(),
         ) {
