@@ -152,6 +152,7 @@ impl Dispatcher {
         let mut outage = None;
         loop {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }

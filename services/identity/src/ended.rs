@@ -21,6 +21,7 @@ pub async fn keep(ended: Arc<EndedSessions>, sessions: Sessions, clock: Clock, s
     let mut outage = false;
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }

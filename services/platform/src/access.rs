@@ -13,6 +13,19 @@ const STANDARD: [&str; 3] = [
     "grpc.reflection.v1alpha.ServerReflection",
 ];
 
+/// With what an RPC answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// With one message. A stream that anybody may call, such as reflection's, answers what it was asked and is taken as
+    /// that: nobody unknown keeps a place for long.
+    Message,
+    /// With a stream that ends when everything was said.
+    Stream,
+    /// With a stream that goes on for as long as there is something to say. The names of such RPCs, and of no others,
+    /// begin with the verb Watch.
+    Watch,
+}
+
 /// One RPC of a server.
 #[derive(Clone, Debug)]
 pub struct Rpc {
@@ -20,9 +33,8 @@ pub struct Rpc {
     pub name: Arc<str>,
     /// Who may call it.
     pub access: Access,
-    /// Whether its answer is a stream that goes on for as long as there is something to say. One that anybody may call, such
-    /// as reflection's, answers what it was asked and is no such stream: nobody unknown keeps a place for long.
-    pub streams: bool,
+    /// With what it answers.
+    pub answer: Answer,
 }
 
 /// The RPCs of a server, by the path that they are called under.
@@ -77,7 +89,7 @@ impl AccessTable {
                         Rpc {
                             name: name.into(),
                             access,
-                            streams: method.is_server_streaming() && access != Access::Anyone,
+                            answer: answer(&method, access),
                         },
                     );
                 }
@@ -104,6 +116,14 @@ fn declared(pool: &DescriptorPool, method: &MethodDescriptor) -> Access {
         .unwrap_or(Access::Unspecified)
 }
 
+fn answer(method: &MethodDescriptor, access: Access) -> Answer {
+    match method.is_server_streaming() && access != Access::Anyone {
+        true if method.name().starts_with("Watch") => Answer::Watch,
+        true => Answer::Stream,
+        false => Answer::Message,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +143,33 @@ mod tests {
                 .find("/haven.data.v1.ConversationService/GetMessage")
                 .is_none(),
             "not served"
+        );
+    }
+
+    /// A stream that goes on must not have the places of those that end. Whoever adds one that ends adds it here.
+    #[test]
+    fn every_stream_watches_or_is_known_to_end() {
+        let ending = [
+            "haven.data.v1.CycleService.PullChanges",
+            "haven.data.v1.PersonService.ExportData",
+        ];
+        let pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET).unwrap();
+        let (mut watching, mut others) = (Vec::new(), Vec::new());
+        for method in pool
+            .services()
+            .flat_map(|service| service.methods().collect::<Vec<_>>())
+        {
+            match answer(&method, declared(&pool, &method)) {
+                Answer::Watch => watching.push(method.full_name().to_owned()),
+                Answer::Stream => others.push(method.full_name().to_owned()),
+                Answer::Message => assert!(!method.is_server_streaming(), "{}", method.full_name()),
+            }
+        }
+        others.sort();
+        assert_eq!(others, ending);
+        assert!(
+            watching.contains(&"haven.data.v1.CycleService.WatchChanges".to_owned()),
+            "{watching:?}"
         );
     }
 

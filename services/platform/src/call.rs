@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{deadline::Deadline, failure::Failure, network::Network, reason::Reason};
@@ -23,6 +24,8 @@ pub struct User {
     pub session_id: Option<Uuid>,
     /// Whether somebody else than our own identity says so: a trusted issuer.
     pub foreign: bool,
+    /// When the token expires, or in a day if that is sooner. None: there is no token, in local mode.
+    pub valid_until: Option<Instant>,
 }
 
 /// Who calls. A call can carry both identities.
@@ -134,6 +137,7 @@ mod tests {
             id: UserId::new(Uuid::from_u128(1)),
             session_id: Some(Uuid::from_u128(2)),
             foreign: false,
+            valid_until: None,
         };
         assert_eq!(user.own_session(), user.session_id);
         let foreign = User {

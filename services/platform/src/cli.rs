@@ -26,7 +26,7 @@ pub(crate) enum Command<A: Args, C: Subcommand> {
     Serve(Box<ServeArgs<A>>),
     /// Bring the schema to the version that this program needs, as its owner
     Migrate(MigrateArgs),
-    /// Check the configuration, report all that is missing or wrong, and do nothing
+    /// Check the configuration, report all that is missing or wrong, and do nothing else
     CheckConfig(Box<ServeArgs<A>>),
     #[command(flatten)]
     Own(C),

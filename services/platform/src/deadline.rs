@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::{failure::Failure, reason::Reason};
+
 /// The moment by which a call has to be answered, and with it everything that is done for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
@@ -32,14 +34,28 @@ impl Deadline {
     pub fn at_most(self, duration: Duration) -> Self {
         self.min(Self::after(duration))
     }
+
+    /// Why a part of a call failed, which had a time of its own within this one ([`Deadline::at_most`]).
+    #[must_use]
+    pub fn of_part(self, failure: Failure) -> Failure {
+        if failure.reason() == Reason::Deadline && !self.remaining().is_zero() {
+            // The part's own time was over, and not the call's: what it waited for does not answer.
+            return Failure::new(Reason::DependencyUnavailable).because(failure);
+        }
+        failure
+    }
 }
 
 /// A caller may wait for longer, and is answered by then: a place among the calls under way is not for anybody to keep.
 pub(crate) const LONGEST: Duration = Duration::from_secs(60);
 
-/// A stream ends after this long, so that its caller shows anew who they are. A stream without a deadline of its own has
-/// this one.
-pub(crate) const LONGEST_STREAM: Duration = Duration::from_secs(60 * 60);
+/// A stream that goes on ends after this long, so that its caller shows anew who they are. One without a deadline of its own
+/// has this one.
+pub(crate) const LONGEST_WATCH: Duration = Duration::from_secs(60 * 60);
+
+/// A stream that ends by itself ends by then, and one without a deadline of its own has this one: a hundred thousand rows
+/// take seconds, minutes over a slow line, and who has not read them by then keeps a place from others.
+pub(crate) const LONGEST_STREAM: Duration = Duration::from_secs(10 * 60);
 
 /// Parses the header `grpc-timeout`: up to eight digits and a unit (gRPC over HTTP/2, section "Requests").
 pub(crate) fn parse_grpc_timeout(value: &str) -> Option<Duration> {
@@ -97,6 +113,21 @@ mod tests {
             " 1S",
         ] {
             assert_eq!(parse_grpc_timeout(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_that_took_too_long_is_not_the_calls_fault() {
+        let (call, over) = (
+            Deadline::after(Duration::from_secs(60)),
+            Deadline::after(Duration::ZERO),
+        );
+        for (deadline, failed, expected) in [
+            (call, Reason::Deadline, Reason::DependencyUnavailable),
+            (over, Reason::Deadline, Reason::Deadline),
+            (call, Reason::NotFound, Reason::NotFound),
+        ] {
+            assert_eq!(deadline.of_part(Failure::new(failed)).reason(), expected);
         }
     }
 

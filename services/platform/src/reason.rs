@@ -87,11 +87,15 @@ pub fn message(reason: Reason) -> &'static str {
         R::AuthProviderExternal => "Another provider signs people up and in here; bring its token",
         R::NothingToAnalyze => "Every message was analysed",
         R::DeviceInactive => "The device is suspended or revoked",
-        R::CursorExpired => "The cursor points before what is kept; start from the beginning",
+        R::CursorExpired => {
+            "What the caller has seen is of another history, or from before what is kept; begin again without a cursor"
+        }
         R::RateLimited => "Too many calls of this kind; try again later",
         R::Overloaded => "The server has as much work as it can do; try again shortly",
-        R::QuotaExceeded => "The caller has as much as it may have",
-        R::MessageTooLarge => "The request or the answer is larger than a message may be",
+        R::QuotaExceeded => "There are as many of these as a person may have; the details say how many",
+        R::MessageTooLarge => {
+            "The request or the answer is larger than it may be; the details say which, and how large it may be"
+        }
         R::Deadline => "The deadline passed before the call was done",
         R::DependencyUnavailable => "Something that this call depends on does not answer; try again shortly",
         R::Draining => "This server is stopping; try again with another one",

@@ -188,8 +188,9 @@ mod tests {
 
     /// Not a measurement, which depends on the machine: that nothing is left out of a bound.
     #[test]
-    fn what_is_just_within_bounds_takes_moments() {
+    fn what_is_just_within_bounds_takes_no_longer_than_some_of_todays_hashes() {
         let memory = &mut Memory::default();
+        let (hasher, password) = (hasher(), Password::present("x".into()).unwrap());
         for stored in [
             "$argon2id$v=19$m=19456,t=16,p=4$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA",
             "$argon2i$v=19$m=4864,t=64,p=1$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA",
@@ -197,13 +198,18 @@ mod tests {
             "$scrypt$ln=14,r=9,p=7$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA",
             "$2b$12$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe",
         ] {
-            let begin = Instant::now();
-            assert_eq!(verdict("x", stored, memory), Ok(Verdict::Wrong), "{stored}");
-            assert!(
-                begin.elapsed() < Duration::from_secs(5),
-                "{stored}: {:?}",
-                begin.elapsed()
-            );
+            // The shortest of several, by turns: another test's work makes one longer, and none shorter.
+            let (mut least, mut todays) = (Duration::MAX, Duration::MAX);
+            for _ in 0..3 {
+                let begin = Instant::now();
+                assert_eq!(verdict("x", stored, memory), Ok(Verdict::Wrong), "{stored}");
+                least = least.min(begin.elapsed());
+                let begin = Instant::now();
+                hasher.hash(&password, memory).unwrap();
+                todays = todays.min(begin.elapsed());
+            }
+            eprintln!("{stored}: {least:?}, {todays:?}");
+            assert!(least < todays * 60, "{stored}: {least:?}, and {todays:?} today's");
         }
     }
 }

@@ -181,25 +181,27 @@ mod tests {
         let (mine, theirs) = (passwords(&[("k1", 1)]), passwords(&[("k2", 2)]));
         let stored = theirs.run(soon(), |hasher, memory| hasher.hash(&password("x"), memory));
         let stored = stored.await.unwrap().unwrap();
-        // The shortest of several: another test's work makes one longer, and none shorter.
-        let least = async |stored: Option<&PasswordHash>| {
-            let mut least = Duration::MAX;
-            for _ in 0..10 {
-                let begin = Instant::now();
-                let checked = mine
-                    .verify_and_upgrade(password("x"), stored.cloned(), soon())
-                    .await;
-                least = least.min(begin.elapsed());
-                match stored {
-                    None => assert!(matches!(checked, Ok(Checked::Wrong))),
-                    Some(_) => assert!(matches!(checked, Err(HashingError::Unusable(Unusable::Pepper)))),
-                }
+        let takes = async |stored: Option<PasswordHash>| {
+            let expected = stored.is_some();
+            let begin = Instant::now();
+            let checked = mine.verify_and_upgrade(password("x"), stored, soon()).await;
+            let took = begin.elapsed();
+            match checked {
+                Ok(Checked::Wrong) => assert!(!expected),
+                Err(HashingError::Unusable(Unusable::Pepper)) => assert!(expected),
+                other => panic!("{other:?}"),
             }
-            least
+            took
         };
-        let (wrong, unusable) = (least(None).await, least(Some(&stored)).await);
+        // The shortest of several, by turns: another test's work makes one longer, and none shorter, whichever it meets.
+        let (mut wrong, mut unusable) = (Duration::MAX, Duration::MAX);
+        for _ in 0..20 {
+            wrong = wrong.min(takes(None).await);
+            unusable = unusable.min(takes(Some(stored.clone())).await);
+        }
+        // Without the hash it would be a thousandth, and no machine is busy enough for that.
         assert!(
-            unusable > wrong / 2,
+            unusable > wrong / 10,
             "{unusable:?}, and {wrong:?} without an account"
         );
     }

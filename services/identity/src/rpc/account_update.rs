@@ -217,6 +217,7 @@ mod tests {
                     id: UserId::new(id.parse().unwrap()),
                     session_id: None,
                     foreign: false,
+                    valid_until: None,
                 }),
                 service: service.then(|| ServiceName::new("backend")),
             },

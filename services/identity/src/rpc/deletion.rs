@@ -233,6 +233,7 @@ mod tests {
                     id: UserId::new(ADA.parse().unwrap()),
                     session_id: None,
                     foreign: false,
+                    valid_until: None,
                 }),
                 service: Some(ServiceName::new("backend")),
             },

@@ -130,11 +130,7 @@ pub(super) fn page_size(asked: i32, found: &mut Fields) -> Option<PageSize> {
 }
 
 fn negative() -> Violation {
-    Violation::new(
-        "page_size",
-        "NEGATIVE",
-        "A page cannot have fewer than no entries",
-    )
+    Violation::new("page_size", "NEGATIVE", "This has to be 0 or more")
 }
 
 /// What the API calls `goal`.

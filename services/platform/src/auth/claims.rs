@@ -1,5 +1,7 @@
 //! What access tokens say.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,6 +15,9 @@ pub const ROLE: &str = "authenticated";
 
 /// How far ahead of ours, in seconds, the clock of whoever made a token may be.
 const LEEWAY: f64 = 60.0;
+
+/// The longest that a token is taken to be worth something, in seconds: whoever asks has ended long before.
+const LONGEST: f64 = 24.0 * 60.0 * 60.0;
 
 /// What our own tokens say, in the shape that Supabase and PostgREST accept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,5 +81,37 @@ impl Presented {
             return Err(Problem::Claims.into());
         }
         Ok(claims)
+    }
+
+    /// How long it is from `now` until [`Presented::read`] says that they have expired, and [`LONGEST`] at most.
+    pub(super) fn valid_for(&self, now: DateTime<Utc>) -> Duration {
+        let now = now.timestamp_micros() as f64 / 1e6;
+        Duration::from_secs_f64((self.exp.ceil() - now).clamp(0.0, LONGEST))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn claims_are_valid_until_the_moment_at_which_they_would_be_refused() {
+        let now = DateTime::from_timestamp(1_800_000_000, 250_000_000).unwrap();
+        let valid_for = |exp: f64| {
+            let claims = serde_json::json!({
+                "aud": "us", "sub": Uuid::from_u128(1), "role": ROLE, "exp": exp,
+            });
+            let read = |now| Presented::read(claims.as_object().unwrap().clone(), "us", now);
+            let valid_for = read(now).unwrap().valid_for(now);
+            let end = now + TimeDelta::from_std(valid_for).unwrap();
+            let moment = TimeDelta::milliseconds(1);
+            (valid_for, read(end - moment).is_ok(), read(end + moment).is_ok())
+        };
+        let within = |millis| (Duration::from_millis(millis), true, false);
+        assert_eq!(valid_for(1_800_000_001.0), within(750));
+        assert_eq!(valid_for(1_800_000_001.5), within(1_750));
+        assert_eq!(valid_for(1e300).0, Duration::from_secs(24 * 60 * 60));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    future::pending,
     mem,
     sync::{PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
@@ -62,6 +63,9 @@ impl EndedSessions {
     pub fn add(&self, id: Uuid) {
         let mut sessions = self.sessions.write().unwrap_or_else(PoisonError::into_inner);
         sessions.added.insert(id);
+        drop(sessions);
+        // Who waits for the end of a session looks again.
+        self.loaded.send_modify(|_| {});
     }
 
     /// Whether `id` was ended.
@@ -82,6 +86,17 @@ impl EndedSessions {
         match self.read().contains(id) {
             true => Err(Failure::new(Reason::SessionRevoked)),
             false => Ok(()),
+        }
+    }
+
+    /// Waits until `id` is known to have been ended, however long that takes.
+    pub(super) async fn ended(&self, id: Uuid) {
+        // From here on it is told of every change, so none falls between the look and the wait.
+        let mut changes = self.loaded.subscribe();
+        while !self.read().contains(id) {
+            if changes.changed().await.is_err() {
+                return pending().await;
+            }
         }
     }
 
@@ -139,6 +154,29 @@ mod tests {
         assert_eq!(refused(&ended, A).await, Some(Reason::SessionRevoked));
         ended.replace([]);
         assert_eq!(refused(&ended, A).await, None);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_an_end_is_told_of_it_by_either_way() {
+        let ended = Arc::new(EndedSessions::new());
+        ended.replace([]);
+        for by_list in [true, false] {
+            let id = if by_list { A } else { B };
+            let waiting = tokio::spawn({
+                let ended = Arc::clone(&ended);
+                async move { ended.ended(id).await }
+            });
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            ended.replace([]);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert!(!waiting.is_finished());
+            match by_list {
+                true => ended.replace([id]),
+                false => ended.add(id),
+            }
+            let told = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+            told.expect("told").unwrap();
+        }
     }
 
     #[tokio::test]

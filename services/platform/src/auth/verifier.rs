@@ -1,8 +1,9 @@
 //! Whose token it is.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, future::pending, sync::Arc};
 
 use jsonwebtoken::Algorithm;
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     claims::Presented,
@@ -82,7 +83,8 @@ impl TokenVerifier {
         } else {
             token.check(&self.own_key(&token, deadline).await?)?;
         }
-        let claims = Presented::read(token.claims, &self.audience, self.clock.now())?;
+        let now = self.clock.now();
+        let claims = Presented::read(token.claims, &self.audience, now)?;
         if !foreign {
             // Every token of ours belongs to a session; one that does not could never be taken back.
             let session = claims.session_id.ok_or(Problem::Claims)?;
@@ -92,7 +94,28 @@ impl TokenVerifier {
             id: UserId::new(claims.sub),
             session_id: claims.session_id,
             foreign,
+            valid_until: Some(Instant::now() + claims.valid_for(now)),
         })
+    }
+
+    /// Waits until a call of `user` with the same token would be refused. Answers why: TOKEN_EXPIRED or SESSION_REVOKED.
+    pub(crate) async fn refusal(&self, user: User) -> Failure {
+        let ended = async {
+            match user.own_session() {
+                Some(session) => self.ended.ended(session).await,
+                None => pending().await,
+            }
+        };
+        let expired = async {
+            match user.valid_until {
+                Some(time) => sleep_until(time).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = ended => Failure::new(Reason::SessionRevoked),
+            () = expired => Failure::new(Reason::TokenExpired),
+        }
     }
 
     async fn own_key(&self, token: &Token<'_>, deadline: Deadline) -> Result<VerifyingKey, Failure> {

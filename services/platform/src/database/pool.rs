@@ -16,7 +16,7 @@ use super::DbError;
 
 /// How long a call waits for a connection: longer than a burst, and shorter than anybody's patience with a database that
 /// is down.
-const WAIT: Duration = Duration::from_secs(2);
+const WAIT: Duration = Duration::from_secs(5);
 
 /// A connection is replaced after this, so that load follows a failover, and what a session of Postgres collects is freed.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);

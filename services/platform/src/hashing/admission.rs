@@ -29,7 +29,7 @@ const MOST_RESERVE: Duration = Duration::from_millis(500);
 
 /// How many may wait. The others are turned away even if their deadline is far: a place in the queue is a place among the
 /// calls under way, which those need as well that hash nothing.
-const MOST_WAITING: usize = 128;
+pub const MOST_WAITING: usize = 128;
 
 /// The queue for the machine's cores. Cloning shares it.
 #[derive(Clone, Debug)]

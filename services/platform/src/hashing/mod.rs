@@ -12,7 +12,7 @@ mod pace;
 mod recipe;
 
 pub use self::{
-    admission::{Admission, Interrupted, Overloaded, Slot, describe_metrics},
+    admission::{Admission, Interrupted, MOST_WAITING, Overloaded, Slot, describe_metrics},
     memory::Memory,
     recipe::{LANES, MEMORY_KIB, OUTPUT_OCTETS, PASSES, Recipe, SALT_OCTETS},
 };

@@ -86,13 +86,13 @@ impl Admission {
     pub(super) fn new(
         access: AccessTable,
         tls: Arc<Tls>,
-        verifier: TokenVerifier,
+        verifier: Arc<TokenVerifier>,
         auth_mode: AuthMode,
     ) -> Self {
         Self {
             access,
             tls,
-            verifier: Arc::new(verifier),
+            verifier,
             auth_mode,
         }
     }
@@ -168,6 +168,7 @@ impl Admission {
                         id: UserId::new(id),
                         session_id: None,
                         foreign: false,
+                        valid_until: None,
                     }))
                 }
                 None => Ok(None),

@@ -52,7 +52,7 @@ fn is_grpc(request: &Request) -> bool {
 }
 
 fn no_grpc() -> Response {
-    let description = "The request is no gRPC: a POST of application/grpc";
+    let description = "This is not a gRPC request: it has to be a POST of application/grpc";
     let violation = Violation::new("", "NOT_GRPC", description);
     let failure = Failure::violations(Reason::InvalidField, vec![violation]);
     let mut response = Status::from(failure).into_http();
@@ -88,7 +88,7 @@ fn explain(status: &Status) -> Failure {
     let message = status.message();
     match status.code() {
         Code::Unimplemented => Failure::new(Reason::Unimplemented),
-        Code::OutOfRange | Code::ResourceExhausted => Failure::new(Reason::MessageTooLarge),
+        Code::OutOfRange | Code::ResourceExhausted => too_large(message),
         Code::Internal if message.starts_with("Error ") => Failure::internal("an answer cannot be encoded"),
         // All that is left are complaints about the bytes of the request.
         Code::Internal | Code::InvalidArgument | Code::DataLoss => Failure::violations(
@@ -104,6 +104,20 @@ fn explain(status: &Status) -> Failure {
         Code::Unavailable => Failure::new(Reason::DependencyUnavailable),
         Code::NotFound => Failure::new(Reason::NotFound),
         _ => Failure::internal(format!("an answer with {:?} and without a reason", status.code())),
+    }
+}
+
+/// Which of the two is too large, and how large it may be: tonic says both, and nobody else does.
+fn too_large(message: &str) -> Failure {
+    let which = match message.starts_with("Error, decoded") {
+        true => "REQUEST",
+        false => "ANSWER",
+    };
+    let failure = Failure::new(Reason::MessageTooLarge).metadata("message", which);
+    let limit = message.rsplit_once("the limit is: ").map(|(_, limit)| limit);
+    match limit.and_then(|limit| limit.strip_suffix(" bytes")) {
+        Some(limit) => failure.metadata("limit_bytes", limit),
+        None => failure,
     }
 }
 

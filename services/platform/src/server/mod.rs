@@ -8,6 +8,7 @@
 //! 4. `timing`: the caller's deadline, or ours
 //! 5. `shedding`: no more work than can be done, and none while stopping
 //! 6. `admission`: who calls, whether they may, and where from (`origin`)
+//! 7. `streams`: of each person only some at once, and none that outlives their token or their session
 //!
 //! A new layer is an `async fn(State, Request, Next) -> Response` in a file of its own, added in [`ServerBuilder::build`].
 
@@ -20,6 +21,7 @@ mod origin;
 mod panics;
 mod record;
 mod shedding;
+mod streams;
 mod timing;
 
 use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
@@ -37,7 +39,7 @@ use tonic::{
 use tower::{Service, ServiceBuilder};
 
 pub use self::health::Health;
-use self::{admission::Admission, shedding::Shedding, timing::Timing};
+use self::{admission::Admission, shedding::Shedding, streams::Streams, timing::Timing};
 use crate::{
     access::{AccessError, AccessTable},
     auth::TokenVerifier,
@@ -188,12 +190,14 @@ impl ServerBuilder {
             ..
         } = self;
         let shedding = Shedding::new(config.requests.max_in_flight, access.clone());
+        let verifier = Arc::new(config.verifier.clone());
         let admission = Admission::new(
             access.clone(),
             Arc::clone(&config.tls),
-            config.verifier.clone(),
+            Arc::clone(&verifier),
             config.auth_mode,
         );
+        let streams = Streams::new(access.clone(), verifier);
         let timing = Timing::new(access.clone(), config.requests.default_deadline);
         let record = record::Record::new(access, config.clock.clone(), config.entropy.clone());
         // From the outside in, as in the module's documentation.
@@ -203,7 +207,8 @@ impl ServerBuilder {
             .layer(axum::middleware::from_fn(panics::guard))
             .layer(from_fn_with_state(timing, timing::bound))
             .layer(from_fn_with_state(shedding.clone(), shedding::shed))
-            .layer(from_fn_with_state(admission, admission::admit));
+            .layer(from_fn_with_state(admission, admission::admit))
+            .layer(from_fn_with_state(streams, streams::hold));
         let routes = routes.routes().into_axum_router().layer(layers);
         Ok(ApiServer {
             config,

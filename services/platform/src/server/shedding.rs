@@ -17,7 +17,7 @@ use tonic::Status;
 
 use super::body::MappedBody;
 use crate::{
-    access::{Access, AccessTable},
+    access::{Access, AccessTable, Answer},
     failure::Failure,
     reason::Reason,
 };
@@ -34,6 +34,8 @@ pub(super) struct Shedding {
     /// turn to hash, leaves room for people who are signed in.
     anyone: Arc<Semaphore>,
     /// What streams that go on can have of it: a quarter, so that who watches leaves room for who calls.
+    watches: Arc<Semaphore>,
+    /// What streams that end can have of it: a quarter of their own, which those that go on do not take.
     streams: Arc<Semaphore>,
     draining: Arc<AtomicBool>,
 }
@@ -45,6 +47,7 @@ impl Shedding {
             permits: Arc::new(Semaphore::new(max)),
             max,
             anyone: Arc::new(Semaphore::new(max - max / 4)),
+            watches: Arc::new(Semaphore::new((max / 4).max(1))),
             streams: Arc::new(Semaphore::new((max / 4).max(1))),
             draining: Arc::default(),
         }
@@ -58,11 +61,11 @@ impl Shedding {
     /// A place for a call, if there is one for its kind.
     fn admit(&self, path: &str) -> Option<[Option<OwnedSemaphorePermit>; 2]> {
         let place = Arc::clone(&self.permits).try_acquire_owned().ok()?;
-        let of_its_kind = match self.access.find(path) {
-            Some(rpc) if rpc.access == Access::Anyone => Some(&self.anyone),
-            Some(rpc) if rpc.streams => Some(&self.streams),
-            _ => None,
-        };
+        let of_its_kind = self.access.find(path).and_then(|rpc| match rpc.answer {
+            Answer::Message => (rpc.access == Access::Anyone).then_some(&self.anyone),
+            Answer::Stream => Some(&self.streams),
+            Answer::Watch => Some(&self.watches),
+        });
         let of_its_kind = match of_its_kind {
             Some(places) => Some(Arc::clone(places).try_acquire_owned().ok()?),
             None => None,

@@ -1,5 +1,5 @@
-//! The deadline of a call: its caller's, or the configured one, and a minute at most. A stream has its caller's too, and
-//! an hour at most.
+//! The deadline of a call: its caller's, or the configured one, and a minute at most. A stream has its caller's too: one
+//! that ends ten minutes at most, and one that goes on an hour.
 //!
 //! tonic answers CANCELLED for a unary call past its deadline, and lets a stream run on; here both end with
 //! DEADLINE_EXCEEDED.
@@ -23,8 +23,8 @@ use tonic::Status;
 
 use super::body::{Yielded, end_with};
 use crate::{
-    access::AccessTable,
-    deadline::{Deadline, LONGEST, LONGEST_STREAM, parse_grpc_timeout, shave},
+    access::{AccessTable, Answer},
+    deadline::{Deadline, LONGEST, LONGEST_STREAM, LONGEST_WATCH, parse_grpc_timeout, shave},
     failure::Failure,
     reason::Reason,
 };
@@ -42,11 +42,12 @@ impl Timing {
         Self { access, default }
     }
 
-    /// Whether a call is answered by a stream that goes on; and how long one without a deadline, and any at all, may take.
+    /// Whether a call is answered by a stream; and how long one without a deadline, and any at all, may take.
     fn of(&self, path: &str) -> (bool, Duration, Duration) {
-        match self.access.find(path) {
-            Some(rpc) if rpc.streams => (true, LONGEST_STREAM, LONGEST_STREAM),
-            _ => (false, self.default, LONGEST),
+        match self.access.find(path).map(|rpc| rpc.answer) {
+            Some(Answer::Watch) => (true, LONGEST_WATCH, LONGEST_WATCH),
+            Some(Answer::Stream) => (true, LONGEST_STREAM, LONGEST_STREAM),
+            Some(Answer::Message) | None => (false, self.default, LONGEST),
         }
     }
 }
@@ -165,10 +166,12 @@ mod tests {
     use super::*;
 
     const WATCH: &str = "/haven.data.v1.CrisisService/WatchCrisisEvents";
+    const EXPORT: &str = "/haven.data.v1.PersonService/ExportData";
 
     fn timing() -> Timing {
         let services = [
             "haven.data.v1.CrisisService",
+            "haven.data.v1.PersonService",
             "grpc.reflection.v1.ServerReflection",
         ];
         let descriptors = [
@@ -181,8 +184,9 @@ mod tests {
 
     #[test]
     fn a_stream_may_take_longer_than_an_answer() {
-        let hour = Duration::from_secs(3600);
-        assert_eq!(timing().of(WATCH), (true, hour, hour));
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        assert_eq!(timing().of(WATCH), (true, minutes(60), minutes(60)));
+        assert_eq!(timing().of(EXPORT), (true, minutes(10), minutes(10)));
         let answer = (false, Duration::from_secs(1), Duration::from_secs(60));
         for path in [
             "/haven.data.v1.CrisisService/ListCrisisEvents",
