@@ -1,10 +1,11 @@
 //! Haven's data service: what people write, sealed at rest, and reachable by nobody but them.
 //!
-//! Three rooms: [`domain`] is what is true, [`store`] is SQL, [`rpc`] speaks gRPC. [`identity`] keeps what tells whose an
-//! access token is; [`config`] is what the service needs to know; [`detection`] looks at messages for signs of a crisis;
-//! [`passcodes`] hashes those of shares; [`line`](mod@line) is where a crowd waits that wants one row; [`signal`] wakes whoever waits for work; [`queue_keeper`] takes jobs back from
-//! workers that were not heard of again, and [`job_metrics`] counts what becomes of jobs; [`rotation`] changes the key that
-//! seals; [`sweeper`] deletes what has expired. What it stands on is in [`haven_platform`].
+//! Three rooms: [`domain`] is what is true, [`store`] is SQL, [`rpc`] speaks gRPC. [`identity`] keeps what tells whose
+//! an access token is; [`config`] is what the service needs to know; [`detection`] looks at messages for signs of a
+//! crisis; [`passcodes`] hashes those of shares; [`line`](mod@line) is where a crowd waits that wants one row;
+//! [`signal`] wakes whoever waits for work; [`queue_keeper`] takes jobs back from workers that were not heard of again,
+//! and [`job_metrics`] counts what becomes of jobs; [`rotation`] changes the key that seals; [`sweeper`] deletes what
+//! has expired. What it stands on is in [`haven_platform`].
 
 pub mod config;
 pub mod detection;
@@ -17,6 +18,7 @@ pub mod passcodes;
 pub mod queue_keeper;
 pub mod rotation;
 pub mod rpc;
+mod share_hashes_command;
 pub mod signal;
 pub mod store;
 pub mod sweeper;
@@ -49,11 +51,12 @@ use haven_proto::{
 use crate::{
     config::{DataArgs, DataConfig},
     detection::Detection,
-    domain::phrases::PhraseList,
+    domain::{encrypted::share_token::TokenHashes, phrases::PhraseList},
     keys_command::KeysArgs,
     line::Lines,
     passcodes::Passcodes,
     rpc::{DataRpc, encrypted::EncryptedRpc, person::PersonRpc},
+    share_hashes_command::ShareHashesArgs,
     signal::{PersonSignals, Signal},
     store::{
         analysis::Analyses,
@@ -80,6 +83,8 @@ pub struct Data;
 pub enum DataCommand {
     /// Look after the keys that what people write is sealed under
     Keys(KeysArgs),
+    /// Compute what the SQL functions that open shares take, of a token and a passcode
+    ShareHashes(ShareHashesArgs),
 }
 
 impl Application for Data {
@@ -138,6 +143,8 @@ impl Application for Data {
         ));
 
         let secret = &parts.tokens.secret_key;
+        let requests = MacKey::derive(secret, "data requests");
+        let pages = PageTokens::new(MacKey::derive(secret, "data page tokens"));
         let message_keys = Arc::clone(&config.message_keys);
         let rpc = Arc::new(DataRpc {
             conversations: Conversations::new(Arc::clone(&parts.database)),
@@ -149,9 +156,9 @@ impl Application for Data {
             new_jobs: Signal::default(),
             line: tokio::sync::Mutex::default(),
             new_crisis_events: Signal::default(),
-            requests: MacKey::derive(secret, "data requests"),
+            requests: requests.clone(),
             leases: MacKey::derive(secret, "data leases"),
-            pages: PageTokens::new(MacKey::derive(secret, "data page tokens")),
+            pages: pages.clone(),
             clock: parts.clock.clone(),
             entropy: parts.entropy.clone(),
             stop: parts.stop.clone(),
@@ -159,7 +166,7 @@ impl Application for Data {
         hashing::describe_metrics();
         let passcodes = Passcodes::new(
             Admission::new(available_parallelism().unwrap_or(NonZeroUsize::MIN)),
-            MacKey::derive(secret, "data share passcodes"),
+            secret,
         );
         let passcodes = passcodes.map_err(|error| error.to_string())?;
         let encrypted = Arc::new(EncryptedRpc {
@@ -171,11 +178,11 @@ impl Application for Data {
             openings: Lines::default(),
             passcodes,
             changed: PersonSignals::default(),
-            requests: MacKey::derive(secret, "data requests"),
+            requests,
             installations: MacKey::derive(secret, "data installations"),
             share_tokens: MacKey::derive(secret, "data share tokens"),
-            share_token_hashes: MacKey::derive(secret, "data share token hashes"),
-            pages: PageTokens::new(MacKey::derive(secret, "data page tokens")),
+            share_token_hashes: TokenHashes::new(secret),
+            pages: pages.clone(),
             clock: parts.clock.clone(),
             entropy: parts.entropy.clone(),
             stop: parts.stop.clone(),
@@ -185,7 +192,7 @@ impl Application for Data {
             exports: Exports::new(Arc::clone(&parts.database)),
             audit_log: AuditLog::new(Arc::clone(&parts.database)),
             keys: message_keys,
-            pages: PageTokens::new(MacKey::derive(secret, "data page tokens")),
+            pages,
             clock: parts.clock.clone(),
         };
         Ok(server
@@ -252,6 +259,7 @@ impl Application for Data {
     async fn command(command: DataCommand) -> Result<(), CommandError> {
         match command {
             DataCommand::Keys(args) => keys_command::run(args).await,
+            DataCommand::ShareHashes(args) => share_hashes_command::run(args).await,
         }
     }
 }

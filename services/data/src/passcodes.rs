@@ -3,6 +3,10 @@
 //! What is hashed is a keyed hash of the passcode, under a key that comes of the service's secret: who has the database
 //! alone has nothing to try passcodes against, however few there are.
 
+mod strangers;
+
+use std::time::Duration;
+
 use argon2::{
     Algorithm, Params, Version,
     password_hash::phc::{PasswordHash, Salt},
@@ -11,18 +15,26 @@ use haven_platform::{
     deadline::Deadline,
     hashing::{
         Admission, Interrupted, LANES, MEMORY_KIB, OUTPUT_OCTETS, Overloaded, PASSES, Recipe, SALT_OCTETS,
+        Slot,
     },
-    mac::MacKey,
+    mac::{MacKey, SecretKey},
+    network::Network,
 };
 use secrecy::zeroize::Zeroizing;
 use thiserror::Error;
 
+pub use self::strangers::Stranger;
+use self::strangers::Strangers;
 use crate::domain::encrypted::passcode::{Passcode, PasscodeHash};
+
+/// After which a stranger may try again who found no place: longer than it takes to hash for all of one network.
+const PLACES_AGAIN: Duration = Duration::from_secs(1);
 
 /// What hashes passcodes. Cloning shares the queue.
 #[derive(Clone, Debug)]
 pub struct Passcodes {
     admission: Admission,
+    strangers: Strangers,
     key: MacKey,
     /// How today's hashes are computed.
     recipe: Recipe,
@@ -31,7 +43,7 @@ pub struct Passcodes {
 /// Why a passcode was not hashed.
 #[derive(Debug, Error)]
 pub enum PasscodeError {
-    /// There is no turn before the deadline.
+    /// There is no turn before the deadline, or no place to wait for one.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
     /// The turn did not come to its end.
@@ -48,12 +60,12 @@ pub enum PasscodeError {
 // === impl Passcodes ===
 
 impl Passcodes {
-    /// Hashes under `key`, whenever `admission` lets it.
+    /// Hashes under a key that comes of `secret`, whenever `admission` lets it.
     ///
     /// # Errors
     ///
     /// None that these parameters can have.
-    pub fn new(admission: Admission, key: MacKey) -> Result<Self, PasscodeError> {
+    pub fn new(admission: Admission, secret: &SecretKey) -> Result<Self, PasscodeError> {
         let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(OUTPUT_OCTETS)).map_err(internal)?;
         let recipe = Recipe {
             algorithm: Algorithm::Argon2id,
@@ -62,7 +74,8 @@ impl Passcodes {
         };
         Ok(Self {
             admission,
-            key,
+            strangers: Strangers::default(),
+            key: MacKey::derive(secret, "data share passcodes"),
             recipe,
         })
     }
@@ -79,40 +92,62 @@ impl Passcodes {
         of: &[&[u8]],
         deadline: Deadline,
     ) -> Result<PasscodeHash, PasscodeError> {
-        let parts = [[b"salt".as_slice()].as_slice(), of].concat();
-        let salt = self.key.mac(&parts)[..SALT_OCTETS].to_vec();
-        self.compute(passcode, self.recipe.clone(), salt, deadline).await
+        let salt = self.salt(of);
+        let slot = self.admission.admit(deadline).await?;
+        self.compute(slot, passcode, self.recipe.clone(), salt).await
     }
 
-    /// The hash of a passcode that somebody tries: by `recipe`, which is a stored hash without its output, or, where there
-    /// is nothing stored, by one of the same cost that nobody's hash was made by. So the time tells nobody which it was.
+    /// Lets somebody from `network` try a passcode whom nobody knows: to be asked before anything else is done for them.
+    ///
+    /// # Errors
+    ///
+    /// At once, when as many of them wait as may.
+    pub fn stranger(&self, network: Option<Network>) -> Result<Stranger, Overloaded> {
+        self.strangers.enter(network).ok_or(Overloaded {
+            retry_after: PLACES_AGAIN,
+        })
+    }
+
+    /// The hash of a passcode that `stranger` tries: by `recipe`, which is a stored hash without its output, or, where
+    /// there is nothing stored, by one of the same cost that nobody's hash was made by. So the time tells nobody which it
+    /// was.
     ///
     /// # Errors
     ///
     /// [`PasscodeError`].
     pub async fn try_by(
         &self,
+        stranger: Stranger,
         passcode: Passcode,
         recipe: Option<&str>,
         deadline: Deadline,
     ) -> Result<PasscodeHash, PasscodeError> {
-        let Some(recipe) = recipe else {
-            return self.hash(passcode, &[b"decoy"], deadline).await;
+        let (recipe, salt) = match recipe {
+            Some(recipe) => {
+                let (recipe, salt) = read(recipe).ok_or(PasscodeError::Recipe)?;
+                (recipe, salt.to_vec())
+            }
+            None => (self.recipe.clone(), self.salt(&[b"decoy"])),
         };
-        let (recipe, salt) = read(recipe).ok_or(PasscodeError::Recipe)?;
-        self.compute(passcode, recipe, salt.to_vec(), deadline).await
+        let slot = self.admission.admit(deadline).await?;
+        drop(stranger);
+        self.compute(slot, passcode, recipe, salt).await
+    }
+
+    fn salt(&self, of: &[&[u8]]) -> Vec<u8> {
+        let parts = [[b"salt".as_slice()].as_slice(), of].concat();
+        self.key.mac(&parts)[..SALT_OCTETS].to_vec()
     }
 
     async fn compute(
         &self,
+        slot: Slot,
         passcode: Passcode,
         recipe: Recipe,
         salt: Vec<u8>,
-        deadline: Deadline,
     ) -> Result<PasscodeHash, PasscodeError> {
         let input = Zeroizing::new(self.key.mac(&[b"passcode", passcode.expose()]));
         drop(passcode);
-        let slot = self.admission.admit(deadline).await?;
         slot.run(move |memory| {
             let mut output = [0; OUTPUT_OCTETS];
             recipe
@@ -156,17 +191,20 @@ mod tests {
     use std::{num::NonZeroUsize, time::Duration};
 
     use argon2::{Argon2, PasswordVerifier};
-    use haven_platform::mac::SecretKey;
 
     use super::*;
 
     fn passcodes(octet: u8) -> Passcodes {
-        let key = MacKey::derive(&SecretKey::new(Box::new([octet; 32])), "passcodes");
-        Passcodes::new(Admission::new(NonZeroUsize::MIN), key).unwrap()
+        let secret = SecretKey::new(Box::new([octet; 32]));
+        Passcodes::new(Admission::new(NonZeroUsize::MIN), &secret).unwrap()
     }
 
     fn passcode(text: &str) -> Passcode {
         Passcode::parse(text.into()).unwrap().unwrap()
+    }
+
+    fn nobody(passcodes: &Passcodes) -> Stranger {
+        passcodes.stranger(None).unwrap()
     }
 
     fn soon() -> Deadline {
@@ -191,7 +229,10 @@ mod tests {
 
         let stored = recipe(&hash);
         let tried = async |by: &Passcodes, text, recipe| {
-            let tried = by.try_by(passcode(text), recipe, soon()).await.unwrap();
+            let tried = by
+                .try_by(nobody(by), passcode(text), recipe, soon())
+                .await
+                .unwrap();
             tried.expose().to_owned()
         };
         assert_eq!(tried(&mine, "1234", Some(&stored)).await, phc);
@@ -228,18 +269,46 @@ mod tests {
             "$argon2id$v=19$m=19456,t=2,p=1",
             "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA",
         ] {
-            let tried = mine.try_by(passcode("1234"), Some(stored), soon()).await;
+            let tried = mine
+                .try_by(nobody(&mine), passcode("1234"), Some(stored), soon())
+                .await;
             assert!(matches!(tried, Err(PasscodeError::Recipe)), "{stored}");
         }
         let cheaper = "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0";
-        let tried = mine.try_by(passcode("1234"), Some(cheaper), soon()).await;
+        let tried = mine
+            .try_by(nobody(&mine), passcode("1234"), Some(cheaper), soon())
+            .await;
         assert!(tried.unwrap().expose().starts_with(cheaper));
     }
 
     #[tokio::test]
     async fn whoever_has_no_time_is_turned_away() {
         let late = Deadline::after(Duration::ZERO);
-        let refused = passcodes(1).try_by(passcode("1234"), None, late).await;
+        let mine = passcodes(1);
+        let refused = mine.try_by(nobody(&mine), passcode("1234"), None, late).await;
         assert!(matches!(refused, Err(PasscodeError::Overloaded(_))));
+    }
+
+    #[tokio::test]
+    async fn a_crowd_of_strangers_is_turned_away_and_neither_others_nor_people_are() {
+        let mine = passcodes(1);
+        let turn = mine.admission.admit(soon()).await.unwrap();
+        let of = |last: u8| Some(Network::of([192, 0, 2, last].into()));
+        let stranger = |network| {
+            let (mine, stranger) = (mine.clone(), mine.stranger(network).unwrap());
+            tokio::spawn(async move {
+                let tried = mine.try_by(stranger, passcode("1234"), None, soon());
+                tried.await.map(drop)
+            })
+        };
+        let crowd: Vec<_> = (0..32).map(|_| stranger(of(1))).collect();
+        assert!(mine.stranger(of(1)).is_err());
+        let (other, person) = (stranger(of(2)), mine.hash(passcode("1234"), &[b"a"], soon()));
+        drop(turn);
+        person.await.unwrap();
+        for waiting in crowd.into_iter().chain([other]) {
+            waiting.await.unwrap().unwrap();
+        }
+        assert!(mine.stranger(of(1)).is_ok());
     }
 }

@@ -43,16 +43,16 @@ async fn sweep_requests(requests: &Requests) -> Result<(), DbError> {
     }
 }
 
-/// What every device has acknowledged goes with the acknowledgement. Here goes what some device never will: after 180 days
-/// it has to start over. What fails of one person is left for the next round, and the others' goes all the same.
+/// What every device has acknowledged goes with the acknowledgement. Here goes what some device never will: after 180
+/// days it has to start over. What fails of one person is left for the next round, and the others' goes all the same.
 async fn purge_changes(changes: &Changes) -> Result<(), DbError> {
     let (mut failed, mut failure) = (HashSet::new(), Ok(()));
     loop {
-        let mut purged = 0;
-        for person in changes.people_to_purge(PEOPLE, Deadline::after(TIMEOUT)).await? {
-            if failed.contains(&person) {
-                continue;
-            }
+        let (mut purged, known) = (0, failed.len());
+        for person in changes
+            .people_to_purge(PEOPLE, &failed, Deadline::after(TIMEOUT))
+            .await?
+        {
             match changes.purge(person, BATCH, Deadline::after(TIMEOUT)).await {
                 Ok(count) => purged += count,
                 Err(error) => {
@@ -62,8 +62,9 @@ async fn purge_changes(changes: &Changes) -> Result<(), DbError> {
             }
         }
         metrics::counter!("haven_swept_rows_total", "table" => "cycle_changes").increment(purged);
-        // Not when nobody was found: whoever was may have been purged, or erased, by somebody else meanwhile.
-        if purged == 0 {
+        // Not when nobody was found: whoever was may have been purged, or erased, by somebody else meanwhile. And
+        // behind those who failed there may be others.
+        if purged == 0 && failed.len() == known {
             return failure;
         }
     }
@@ -74,6 +75,6 @@ pub fn describe_metrics() {
     metrics::describe_counter!(
         "haven_swept_rows_total",
         metrics::Unit::Count,
-        "Rows that were deleted because they had expired, by table"
+        "Rows that were deleted because they had expired, by table; cycle_changes are tombstones and settled conflicts"
     );
 }

@@ -1,27 +1,27 @@
 //! From requests about analyses to domain types. Everything that is wrong with a request is reported at once.
 
-use std::mem;
-
 use haven_platform::{failure::Failure, fields::Fields, mac::MacKey, page::PageSize};
 use haven_proto::data::v1::{DeleteAnalysisRequest, ListAnalysesRequest, RequestAnalysisRequest};
-use prost::Message as _;
 use uuid::Uuid;
 
-use super::parsing::page_size_alone;
+use super::parsing::{page_size_alone, request_key};
 use crate::store::request::RequestKey;
 
 /// At most how many analyses a page may have. Each is at most 60 KB (30 items of 500 characters of 4 octets), and an
 /// answer has to stay below the 4 MiB that a gRPC client takes unless told otherwise.
 const MOST_ON_A_PAGE: u8 = 50;
 
-pub(super) fn request(mut request: RequestAnalysisRequest, requests: &MacKey) -> Result<RequestKey, Failure> {
+pub(super) fn request(mut sent: RequestAnalysisRequest, requests: &MacKey) -> Result<RequestKey, Failure> {
     let mut fields = Fields::new();
-    let id = fields.uuid("request_id", &mem::take(&mut request.request_id));
+    let request = request_key(
+        "RequestAnalysis",
+        &mut sent,
+        |sent| &mut sent.request_id,
+        requests,
+        &mut fields,
+    );
     fields.check()?;
-    Ok(RequestKey {
-        id,
-        payload_mac: requests.mac(&[b"RequestAnalysis", &request.encode_to_vec()]),
-    })
+    Ok(request)
 }
 
 /// The id of the one analysis that a request is about.
@@ -37,17 +37,19 @@ pub(super) fn page_size(request: &ListAnalysesRequest) -> Result<PageSize, Failu
 }
 
 pub(super) fn delete(
-    mut request: DeleteAnalysisRequest,
+    mut sent: DeleteAnalysisRequest,
     requests: &MacKey,
 ) -> Result<(Uuid, RequestKey), Failure> {
     let mut fields = Fields::new();
-    let request_id = fields.uuid("request_id", &mem::take(&mut request.request_id));
-    let id = fields.uuid("analysis_id", &request.analysis_id);
+    let request = request_key(
+        "DeleteAnalysis",
+        &mut sent,
+        |sent| &mut sent.request_id,
+        requests,
+        &mut fields,
+    );
+    let id = fields.uuid("analysis_id", &sent.analysis_id);
     fields.check()?;
-    let request = RequestKey {
-        id: request_id,
-        payload_mac: requests.mac(&[b"DeleteAnalysis", &request.encode_to_vec()]),
-    };
     Ok((id, request))
 }
 

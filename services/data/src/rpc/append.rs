@@ -1,7 +1,5 @@
 //! Appending a message: what somebody sends for it, parsed, who may name which sender, and what is answered.
 
-use std::mem;
-
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
@@ -10,15 +8,13 @@ use haven_platform::{
     reason::Reason,
 };
 use haven_proto::data::v1::{self as proto, AppendMessageRequest, AppendMessageResponse};
-use prost::Message as _;
-use secrecy::zeroize::Zeroizing;
 use uuid::Uuid;
 
 use super::{
     DataRpc,
     conversation::answer,
     finding::finding,
-    parsing::{self, UNSAID},
+    parsing::{self, UNSAID, request_key},
 };
 use crate::{
     domain::message::{self, Message, MessageText, SenderType},
@@ -100,12 +96,17 @@ impl Append {
     ///
     /// # Errors
     ///
-    /// ACCESS_DENIED for a sender that is a service's to name, whatever else is wrong. INVALID_FIELD with everything that
-    /// is wrong.
+    /// ACCESS_DENIED for a sender that is a service's to name, whatever else is wrong. INVALID_FIELD with everything
+    /// that is wrong.
     fn parse(mut sent: AppendMessageRequest, call: &Call, requests: &MacKey) -> Result<Self, Failure> {
         let mut fields = Fields::new();
-        let request_id = fields.uuid("request_id", &mem::take(&mut sent.request_id));
-        let payload = Zeroizing::new(sent.encode_to_vec());
+        let request = request_key(
+            "AppendMessage",
+            &mut sent,
+            |sent| &mut sent.request_id,
+            requests,
+            &mut fields,
+        );
         let id = fields.optional_uuid("message_id", &sent.message_id);
         let sender = sender(&sent).map_err(|violation| fields.violate(violation)).ok();
         let text = parsing::message_text(sent.text, &mut fields);
@@ -118,10 +119,7 @@ impl Append {
             sender,
             text,
             id,
-            request: RequestKey {
-                id: request_id,
-                payload_mac: requests.mac(&[b"AppendMessage", &payload]),
-            },
+            request,
         })
     }
 }
@@ -182,6 +180,7 @@ mod tests {
                     id: UserId::new(ID.parse().unwrap()),
                     session_id: None,
                     foreign: false,
+                    valid_until: None,
                 }),
                 service: service.then(|| ServiceName::new("backend")),
             },

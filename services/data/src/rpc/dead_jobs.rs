@@ -1,7 +1,5 @@
 //! ListDeadJobs and RequeueJob: what operators do about jobs that were given up.
 
-use std::mem;
-
 use chrono::DateTime;
 use haven_platform::{
     call::{Call, UserId},
@@ -14,10 +12,12 @@ use haven_platform::{
 use haven_proto::data::v1::{
     self as proto, ListDeadJobsRequest, ListDeadJobsResponse, RequeueJobRequest, RequeueJobResponse,
 };
-use prost::Message as _;
 use uuid::Uuid;
 
-use super::{DataRpc, NOBODY, analysis, caller_service, parsing::page_size_alone};
+use super::{
+    DataRpc, NOBODY, analysis, caller_service,
+    parsing::{page_size_alone, request_key},
+};
 use crate::store::{
     dead_jobs::{DeadJob, DeadPlace, RequeueError},
     request::RequestKey,
@@ -79,17 +79,20 @@ impl From<RequeueError> for Failure {
 
 fn parse(mut sent: RequeueJobRequest, requests: &MacKey) -> Result<Requeue, Failure> {
     let mut fields = Fields::new();
-    let request_id = fields.uuid("request_id", &mem::take(&mut sent.request_id));
+    let request = request_key(
+        "RequeueJob",
+        &mut sent,
+        |sent| &mut sent.request_id,
+        requests,
+        &mut fields,
+    );
     let person = fields.uuid("user_id", &sent.user_id);
     let job = fields.uuid("job_id", &sent.job_id);
     fields.check()?;
     Ok(Requeue {
         person: UserId::new(person),
         job,
-        request: RequestKey {
-            id: request_id,
-            payload_mac: requests.mac(&[b"RequeueJob", &sent.encode_to_vec()]),
-        },
+        request,
     })
 }
 

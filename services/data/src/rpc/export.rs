@@ -3,7 +3,9 @@
 //! An export is pulled: nothing is read before the client has taken what was read before, so it costs the memory of one
 //! page, however much there is, and however slowly somebody reads.
 
+mod encrypted;
 mod part;
+mod sealed;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -11,21 +13,22 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use haven_platform::{
     call::{Call, UserId},
+    database::DbError,
     deadline::Deadline,
     failure::Failure,
-    reason::Reason,
     time::{Clock, timestamp},
 };
 use haven_proto::data::v1::{ExportDataResponse, ExportManifest, ExportedRows};
 use tonic::Status;
 use tracing::{Instrument, Span};
 
-use self::part::Part;
-use super::person::PersonRpc;
-use crate::{
-    domain::key_ring::KeyRing,
-    store::export::{ExportError, Exports},
+use self::{
+    encrypted::EncryptedParts,
+    part::{Part, Read},
+    sealed::SealedParts,
 };
+use super::person::PersonRpc;
+use crate::store::export::{ExportError, Exports};
 
 /// The version of the format.
 const FORMAT_VERSION: i32 = 1;
@@ -38,11 +41,13 @@ impl PersonRpc {
         &self,
         call: &Call,
     ) -> Result<BoxStream<'static, Result<ExportDataResponse, Status>>, Failure> {
+        let person = call.user()?;
         let export = Export {
             exports: self.exports.clone(),
-            keys: Arc::clone(&self.keys),
+            sealed: SealedParts::new(self.exports.clone(), Arc::clone(&self.keys), person),
+            encrypted: EncryptedParts::new(self.exports.clone(), self.clock.clone(), person),
             clock: self.clock.clone(),
-            person: call.user()?,
+            person,
             deadline: call.deadline,
             start: self.clock.now(),
             part: Some(Part::FIRST),
@@ -66,7 +71,8 @@ impl PersonRpc {
 /// One export, from the call to the manifest.
 struct Export {
     exports: Exports,
-    keys: Arc<KeyRing>,
+    sealed: SealedParts,
+    encrypted: EncryptedParts,
     clock: Clock,
     person: UserId,
     deadline: Deadline,
@@ -84,7 +90,7 @@ impl Export {
     async fn next(&mut self) -> Result<Option<ExportDataResponse>, Failure> {
         while let Some(part) = self.part {
             let read = self.read(part, self.deadline.at_most(PAGE)).await;
-            let read = read.map_err(|failure| self.late(failure))?;
+            let read = read.map_err(|error| self.deadline.of_part(error.into()))?;
             *self.rows.entry(part.table()).or_default() += read.rows as i64;
             self.part = read.last.or_else(|| part.next());
             if read.rows > 0 {
@@ -95,12 +101,31 @@ impl Export {
             return Ok(None);
         }
         let finished = self.exports.finish(self.person, self.deadline.at_most(PAGE));
-        let since = finished.await.map_err(|error| self.late(error.into()))?;
+        let since = finished.await;
+        let since = since.map_err(|error| self.deadline.of_part(error.into()))?;
         self.is_whole = true;
         Ok(Some(ExportDataResponse {
             manifest: Some(self.manifest(since)),
             ..ExportDataResponse::default()
         }))
+    }
+
+    /// Reads a page of `part`.
+    async fn read(&self, part: Part, deadline: Deadline) -> Result<Read, DbError> {
+        let (sealed, encrypted) = (&self.sealed, &self.encrypted);
+        match part {
+            Part::Messages(after) => sealed.messages(after, deadline).await,
+            Part::Analyses(after) => sealed.analyses(after, deadline).await,
+            Part::Jobs(after) => sealed.jobs(after, deadline).await,
+            Part::CrisisEvents(after) => sealed.crisis_events(after, deadline).await,
+            Part::Devices(after) => encrypted.devices(after, deadline).await,
+            Part::Records(after) => encrypted.records(after, deadline).await,
+            Part::Conflicts(after) => encrypted.conflicts(after, deadline).await,
+            Part::Preferences => encrypted.preferences(deadline).await,
+            Part::Shares(after) => encrypted.shares(after, deadline).await,
+            Part::ShareAccesses(share, after) => encrypted.share_accesses(share, after, deadline).await,
+            Part::AuditEvents(after) => encrypted.audit_events(after, deadline).await,
+        }
     }
 
     fn manifest(&self, since: DateTime<Utc>) -> ExportManifest {
@@ -116,14 +141,6 @@ impl Export {
             exported: exported.collect(),
             create_time: Some(timestamp(since)),
         }
-    }
-
-    /// Says why a page failed: where the page's own time was over, and not the call's, it is the database.
-    fn late(&self, failure: Failure) -> Failure {
-        if failure.reason() == Reason::Deadline && !self.deadline.remaining().is_zero() {
-            return Failure::new(Reason::DependencyUnavailable).because(failure);
-        }
-        failure
     }
 }
 

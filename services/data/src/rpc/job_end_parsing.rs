@@ -1,17 +1,16 @@
 //! From requests that end a lease to domain types. Everything that is wrong with a request is reported at once.
 
-use std::mem;
-
 use haven_platform::{
     failure::{Failure, Violation},
     fields::Fields,
     mac::MacKey,
 };
 use haven_proto::data::v1::{self as proto, CompleteJobRequest, FailJobRequest};
-use prost::Message as _;
-use secrecy::zeroize::Zeroizing;
 
-use super::{lease_parsing::lease, parsing::UNSAID};
+use super::{
+    lease_parsing::lease,
+    parsing::{UNSAID, request_key},
+};
 use crate::{
     domain::{
         analysis::{AnalysisType, ChatScore},
@@ -44,8 +43,13 @@ pub(super) struct FailJob {
 
 pub(super) fn complete_job(mut sent: CompleteJobRequest, requests: &MacKey) -> Result<CompleteJob, Failure> {
     let mut fields = Fields::new();
-    let request_id = fields.uuid("request_id", &mem::take(&mut sent.request_id));
-    let payload = Zeroizing::new(sent.encode_to_vec());
+    let request = request_key(
+        "CompleteJob",
+        &mut sent,
+        |sent| &mut sent.request_id,
+        requests,
+        &mut fields,
+    );
     let lease = lease(sent.lease.as_ref(), &mut fields);
     let analysis_type = analysis_type(sent.analysis_type, &mut fields);
     let chat_score = i16::try_from(sent.chat_score_tenths)
@@ -79,17 +83,19 @@ pub(super) fn complete_job(mut sent: CompleteJobRequest, requests: &MacKey) -> R
         chat_score,
         details,
         triggered_milestone: milestone.flatten(),
-        request: RequestKey {
-            id: request_id,
-            payload_mac: requests.mac(&[b"CompleteJob", &payload]),
-        },
+        request,
     })
 }
 
 pub(super) fn fail_job(mut sent: FailJobRequest, requests: &MacKey) -> Result<FailJob, Failure> {
     let mut fields = Fields::new();
-    let request_id = fields.uuid("request_id", &mem::take(&mut sent.request_id));
-    let payload = Zeroizing::new(sent.encode_to_vec());
+    let request = request_key(
+        "FailJob",
+        &mut sent,
+        |sent| &mut sent.request_id,
+        requests,
+        &mut fields,
+    );
     let lease = lease(sent.lease.as_ref(), &mut fields);
     let error = ErrorCode::parse(sent.error_code);
     if error.is_none() {
@@ -101,10 +107,7 @@ pub(super) fn fail_job(mut sent: FailJobRequest, requests: &MacKey) -> Result<Fa
     Ok(FailJob {
         lease,
         error,
-        request: RequestKey {
-            id: request_id,
-            payload_mac: requests.mac(&[b"FailJob", &payload]),
-        },
+        request,
     })
 }
 

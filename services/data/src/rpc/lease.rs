@@ -91,6 +91,7 @@ impl DataRpc {
                 return Ok(jobs);
             }
             tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return Ok(Vec::new()),
                 () = waiting.next(until) => {}
             }

@@ -1,7 +1,5 @@
 //! Changing a message, and deleting one: what somebody sends for it, parsed, and what is answered.
 
-use std::mem;
-
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
@@ -12,15 +10,13 @@ use haven_platform::{
 use haven_proto::data::v1::{
     DeleteMessageRequest, DeleteMessageResponse, UpdateMessageRequest, UpdateMessageResponse,
 };
-use prost::Message as _;
-use secrecy::zeroize::Zeroizing;
 use uuid::Uuid;
 
 use super::{
     DataRpc,
     conversation::answer,
     finding::finding,
-    parsing::{self, UNSAID},
+    parsing::{self, UNSAID, request_key},
 };
 use crate::{
     domain::message::{self, Message, MessageText, SenderType},
@@ -110,8 +106,13 @@ impl DataRpc {
 impl Update {
     fn parse(mut sent: UpdateMessageRequest, requests: &MacKey) -> Result<Self, Failure> {
         let mut fields = Fields::new();
-        let request_id = fields.uuid("request_id", &mem::take(&mut sent.request_id));
-        let payload = Zeroizing::new(sent.encode_to_vec());
+        let request = request_key(
+            "UpdateMessage",
+            &mut sent,
+            |sent| &mut sent.request_id,
+            requests,
+            &mut fields,
+        );
         let id = fields.uuid("message_id", &sent.message_id);
         let text = parsing::message_text(sent.text, &mut fields);
         if sent.expected_version < 1 {
@@ -123,10 +124,7 @@ impl Update {
             id,
             text: text.ok_or_else(|| Failure::internal(UNSAID))?,
             expected_version: sent.expected_version,
-            request: RequestKey {
-                id: request_id,
-                payload_mac: requests.mac(&[b"UpdateMessage", &payload]),
-            },
+            request,
         })
     }
 }
@@ -134,16 +132,16 @@ impl Update {
 impl Delete {
     fn parse(mut sent: DeleteMessageRequest, requests: &MacKey) -> Result<Self, Failure> {
         let mut fields = Fields::new();
-        let request_id = fields.uuid("request_id", &mem::take(&mut sent.request_id));
+        let request = request_key(
+            "DeleteMessage",
+            &mut sent,
+            |sent| &mut sent.request_id,
+            requests,
+            &mut fields,
+        );
         let id = fields.uuid("message_id", &sent.message_id);
         fields.check()?;
-        Ok(Self {
-            id,
-            request: RequestKey {
-                id: request_id,
-                payload_mac: requests.mac(&[b"DeleteMessage", &sent.encode_to_vec()]),
-            },
-        })
+        Ok(Self { id, request })
     }
 }
 

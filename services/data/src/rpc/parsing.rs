@@ -1,22 +1,47 @@
 //! What several requests have in common. Everything that is wrong with a request is reported at once.
 
+use std::mem;
+
 use haven_platform::{
     failure::{Failure, Violation},
     fields::Fields,
+    mac::MacKey,
     page::PageSize,
     reason::Reason,
 };
+use prost::Message;
+use secrecy::zeroize::Zeroizing;
 
-use crate::domain::message::{MessageNumber, MessageText};
+use crate::{
+    domain::message::{MessageNumber, MessageText},
+    store::request::RequestKey,
+};
 
 /// What cannot be: a field that has no value, and of which nothing was said to be wrong.
 pub(super) const UNSAID: &str = "a field has neither a value nor a violation";
+
+/// What makes a retry of `sent` known as one: its `id`, which is taken out of it, and a keyed hash of everything else.
+/// To be asked for before anything else is taken out. Where something is wrong with the id, it is among `fields`.
+pub(super) fn request_key<T: Message>(
+    method: &'static str,
+    sent: &mut T,
+    id: impl FnOnce(&mut T) -> &mut String,
+    requests: &MacKey,
+    fields: &mut Fields,
+) -> RequestKey {
+    let id = mem::take(id(sent));
+    let payload = Zeroizing::new(sent.encode_to_vec());
+    RequestKey {
+        id: fields.uuid("request_id", &id),
+        payload_mac: requests.mac(&[method.as_bytes(), &payload]),
+    }
+}
 
 /// How much is to be on a page. None: it is among what is wrong.
 pub(super) fn page_size(asked: i32, fields: &mut Fields) -> Option<PageSize> {
     let size = PageSize::parse(asked);
     if size.is_none() {
-        let description = "A page cannot have less than nothing on it";
+        let description = "This has to be 0 or more";
         fields.violate(Violation::new("page_size", "NEGATIVE", description));
     }
     size
@@ -44,6 +69,6 @@ pub(super) fn message_text(text: String, fields: &mut Fields) -> Option<MessageT
 }
 
 /// An enum's value that there is not, or not yet.
-pub(super) fn unknown(field: &'static str) -> Violation {
+pub(super) fn unknown(field: impl Into<String>) -> Violation {
     Violation::new(field, "UNKNOWN_VALUE", "This has to be one of the enum's values")
 }

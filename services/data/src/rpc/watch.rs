@@ -126,13 +126,7 @@ impl Watch {
             .crisis_events
             .watch(self.after, self.deadline.at_most(LOOK))
             .await;
-        let part = part.map_err(|error| match Failure::from(error) {
-            // The look's own time was over, and not the call's.
-            late if late.reason() == Reason::Deadline && !self.deadline.remaining().is_zero() => {
-                Failure::new(Reason::DependencyUnavailable).because(late)
-            }
-            failure => failure,
-        })?;
+        let part = part.map_err(|error| self.deadline.of_part(error.into()))?;
         let part = part.ok_or_else(|| Failure::new(Reason::CursorExpired))?;
         self.after.event = None;
         self.end = part.end();

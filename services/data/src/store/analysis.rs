@@ -13,7 +13,7 @@ use haven_platform::{
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::request::RequestKey;
+use super::request::{RequestKey, id_taken, once_more};
 use crate::domain::{
     analysis::{AnalysisType, ChatScore, MessageRange, SealedAnalysis},
     message::MessageNumber,
@@ -90,7 +90,8 @@ impl Analyses {
         row.map(SealedAnalysis::try_from).transpose()
     }
 
-    /// The caller's analyses of messages before `before`, or of all: at most `size`, those of the newest messages first.
+    /// The caller's analyses of messages before `before`, or of all: at most `size`, those of the newest messages
+    /// first.
     ///
     /// # Errors
     ///
@@ -133,8 +134,8 @@ impl Analyses {
         Ok(AnalysisPage { analyses, more })
     }
 
-    /// Deletes an analysis of the caller; or, when `request` did so before, changes nothing. Its job stays, and so do the
-    /// messages that it covers.
+    /// Deletes an analysis of the caller; or, when `request` did so before, changes nothing. Its job stays, and so do
+    /// the messages that it covers.
     ///
     /// # Errors
     ///
@@ -147,14 +148,13 @@ impl Analyses {
         request: RequestKey,
         now: DateTime<Utc>,
     ) -> Result<(), DeleteError> {
-        match self.try_delete(caller, deadline, id, request, now).await {
-            // Another transaction deleted it, or applied this request, after our statement began, and committed while it
-            // waited for the row. A statement that begins now tells a retry from somebody who is too late.
-            Err(DeleteError::NotFound) => {}
-            Err(DeleteError::Database(error)) if error.constraint() == Some("requests_pkey") => {}
-            outcome => return outcome,
-        }
-        self.try_delete(caller, deadline, id, request, now).await
+        // Of an analysis that is gone, it may be the same request that deleted it.
+        let again = |error: &DeleteError| match error {
+            DeleteError::NotFound => true,
+            DeleteError::Database(error) => id_taken(error),
+            DeleteError::RequestIdReused => false,
+        };
+        once_more(again, || self.try_delete(caller, deadline, id, request, now)).await
     }
 
     async fn try_delete(

@@ -18,8 +18,8 @@ use uuid::Uuid;
 use super::{
     conversation::Conversations,
     finding::{FindingRow, MessageFinding},
-    request::RequestKey,
-    unknown::{Unknown, why_unknown},
+    request::{RequestKey, breaks, once_more},
+    unknown::{self, Unknown},
 };
 use crate::domain::{
     analysis::{BATCH, PRIORITY_AUTOMATIC},
@@ -92,22 +92,16 @@ impl Conversations {
         message: &NewMessage,
         request: RequestKey,
     ) -> Result<Appended, AppendError> {
-        match self.try_append(owner, deadline, message, request).await {
-            Err(AppendError::Database(error)) => match error.constraint() {
-                Some("conversation_counters_user_id_fkey") => {
-                    let why = why_unknown(&self.database, "AppendMessage", owner, deadline).await?;
-                    return Err(why.into());
-                }
-                // Another transaction stored this request or this message after our statement began, and committed while
-                // it waited for the counter. A statement that begins now sees it, and tells a retry from a reused id.
-                Some("requests_pkey" | "conversations_pkey") => {}
-                _ => return Err(AppendError::Database(error)),
-            },
-            outcome => return outcome,
-        }
-        match self.try_append(owner, deadline, message, request).await {
-            Err(AppendError::Database(error)) if error.constraint() == Some("conversations_pkey") => {
+        let taken = ["requests_pkey", "conversations_pkey"];
+        let again =
+            |error: &AppendError| matches!(error, AppendError::Database(error) if breaks(error, &taken));
+        let appended = once_more(again, || self.try_append(owner, deadline, message, request)).await;
+        match appended {
+            Err(AppendError::Database(error)) if breaks(&error, &["conversations_pkey"]) => {
                 Err(AppendError::MessageExists)
+            }
+            Err(AppendError::Database(error)) => {
+                Err(unknown::explained(error, &self.database, "AppendMessage", owner, deadline).await)
             }
             outcome => outcome,
         }

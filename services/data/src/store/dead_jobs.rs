@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{
     analysis::range,
     queue::{Queue, expire},
-    request::RequestKey,
+    request::{RequestKey, id_taken, once_more},
 };
 use crate::{
     domain::{
@@ -140,8 +140,8 @@ impl Queue {
         })
     }
 
-    /// At the time `at`, gives the dead job `id` of `person` three more attempts; or, when `request` did so before, changes
-    /// nothing. Answers the job as it was after that.
+    /// At the time `at`, gives the dead job `id` of `person` three more attempts; or, when `request` did so before,
+    /// changes nothing. Answers the job as it was after that.
     ///
     /// # Errors
     ///
@@ -154,14 +154,8 @@ impl Queue {
         at: DateTime<Utc>,
         deadline: Deadline,
     ) -> Result<Job, RequeueError> {
-        match self.try_requeue(person, id, request, at, deadline).await {
-            // The same request was remembered by another transaction after our statement began. A statement that begins now
-            // sees it.
-            Err(RequeueError::Database(error)) if error.constraint() == Some("requests_pkey") => {
-                self.try_requeue(person, id, request, at, deadline).await
-            }
-            outcome => outcome,
-        }
+        let again = |error: &RequeueError| matches!(error, RequeueError::Database(error) if id_taken(error));
+        once_more(again, || self.try_requeue(person, id, request, at, deadline)).await
     }
 
     /// The request first and the job after it, as in [`super::job_end`].
@@ -211,8 +205,8 @@ impl Queue {
             return Err(RequeueError::RequestIdReused);
         }
         if remembered.is_new {
-            // It is the operator who asks for it now: its person may have asked for another one since. Attempts are counted
-            // on: a lease from before this must not be one again.
+            // It is the operator who asks for it now: its person may have asked for another one since. Attempts are
+            // counted on: a lease from before this must not be one again.
             let requeued = sqlx::query!(
                 "/* RequeueJob */
                 UPDATE data.analysis_jobs

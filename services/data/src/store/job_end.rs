@@ -1,8 +1,8 @@
 //! Completing a job: what was found is stored, and the job is done. For attempts that fail see [`super::job_failure`].
 //!
 //! The request is remembered first and the job is ended after that, in the same transaction. For remembering it the
-//! person's row is locked, by a foreign key, and erasing somebody locks that row first, too, and then the person's jobs:
-//! so neither waits for the other in a circle, and of the two at once one is whole and the other is refused.
+//! person's row is locked, by a foreign key, and erasing somebody locks that row first, too, and then the person's
+//! jobs: so neither waits for the other in a circle, and of the two at once one is whole and the other is refused.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -11,7 +11,10 @@ use haven_platform::{
 };
 use thiserror::Error;
 
-use super::{queue::Queue, request::RequestKey};
+use super::{
+    queue::Queue,
+    request::{RequestKey, id_taken, once_more},
+};
 use crate::{
     domain::{
         analysis::{AnalysisType, ChatScore},
@@ -67,10 +70,10 @@ impl Queue {
         request: RequestKey,
         deadline: Deadline,
     ) -> Result<DateTime<Utc>, LeaseError> {
-        match self.try_complete(lease, found, request, deadline).await {
-            Err(error) if error.is_race() => self.try_complete(lease, found, request, deadline).await,
-            outcome => outcome,
-        }
+        once_more(LeaseError::id_taken, || {
+            self.try_complete(lease, found, request, deadline)
+        })
+        .await
     }
 
     async fn try_complete(
@@ -171,10 +174,9 @@ impl LeaseError {
         Self::Lost
     }
 
-    /// Whether the same request was remembered by another transaction after our statement began. A statement that begins
-    /// now sees it.
-    pub(super) fn is_race(&self) -> bool {
-        matches!(self, Self::Database(error) if error.constraint() == Some("requests_pkey"))
+    /// Whether the id of the request is taken: by the same request, or by another one.
+    pub(super) fn id_taken(&self) -> bool {
+        matches!(self, Self::Database(error) if id_taken(error))
     }
 }
 

@@ -8,7 +8,11 @@ use haven_platform::{
     deadline::Deadline,
 };
 
-use super::{job_end::LeaseError, queue::Queue, request::RequestKey};
+use super::{
+    job_end::LeaseError,
+    queue::Queue,
+    request::{RequestKey, once_more},
+};
 use crate::{
     domain::{
         error_code::ErrorCode,
@@ -27,8 +31,8 @@ pub struct Failed<'a> {
 }
 
 impl Queue {
-    /// Ends the attempt at the time `at`, without a result; or, when `request` did so before, changes nothing. Answers when
-    /// the job can be leased again; `None`: it is dead.
+    /// Ends the attempt at the time `at`, without a result; or, when `request` did so before, changes nothing. Answers
+    /// when the job can be leased again; `None`: it is dead.
     ///
     /// # Errors
     ///
@@ -41,10 +45,10 @@ impl Queue {
         at: DateTime<Utc>,
         deadline: Deadline,
     ) -> Result<Option<DateTime<Utc>>, LeaseError> {
-        match self.try_fail(lease, failed, request, at, deadline).await {
-            Err(error) if error.is_race() => self.try_fail(lease, failed, request, at, deadline).await,
-            outcome => outcome,
-        }
+        once_more(LeaseError::id_taken, || {
+            self.try_fail(lease, failed, request, at, deadline)
+        })
+        .await
     }
 
     async fn try_fail(

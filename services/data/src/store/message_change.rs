@@ -1,11 +1,8 @@
 //! Changing a message of a person, and deleting one: each once, and a change based on a version that was seen.
 //!
-//! Both take the counter's lock before the row's, as whoever appends and whoever erases the person does: to remember the
-//! request locks the person, by a foreign key, and an erasure that has the person waits for the row. So neither waits for
-//! the other in a circle.
-//!
-//! They look for the request as of before they waited. Who finds nothing to do looks once more: what another transaction
-//! did meanwhile is seen then, the same request's answer among it.
+//! Both take the counter's lock before the row's, as whoever appends and whoever erases the person does: to remember
+//! the request locks the person, by a foreign key, and an erasure that has the person waits for the row. So neither
+//! waits for the other in a circle.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -20,7 +17,7 @@ use uuid::Uuid;
 use super::{
     conversation::Conversations,
     finding::{FindingRow, MessageFinding},
-    request::RequestKey,
+    request::{RequestKey, id_taken, once_more},
 };
 use crate::domain::{message::MessageNumber, sealing::Sealed};
 
@@ -192,8 +189,8 @@ impl Conversations {
     ///
     /// # Errors
     ///
-    /// [`ChangeError::NotFound`], [`ChangeError::RequestIdReused`] and [`ChangeError::Database`]. Nothing was deleted then,
-    /// unless it was the database that failed: a retry finds out.
+    /// [`ChangeError::NotFound`], [`ChangeError::RequestIdReused`] and [`ChangeError::Database`]. Nothing was deleted
+    /// then, unless it was the database that failed: a retry finds out.
     pub async fn delete(
         &self,
         caller: UserId,
@@ -202,12 +199,13 @@ impl Conversations {
         at: DateTime<Utc>,
         request: RequestKey,
     ) -> Result<(), ChangeError> {
-        match self.try_delete(caller, deadline, id, at, request).await {
-            Err(ChangeError::NotFound) => {}
-            Err(ChangeError::Database(error)) if error.constraint() == Some("requests_pkey") => {}
-            outcome => return outcome,
-        }
-        self.try_delete(caller, deadline, id, at, request).await
+        // Of a message that is gone, it may be the same request that deleted it.
+        let again = |error: &ChangeError| match error {
+            ChangeError::NotFound => true,
+            ChangeError::Database(error) => id_taken(error),
+            _ => false,
+        };
+        once_more(again, || self.try_delete(caller, deadline, id, at, request)).await
     }
 
     async fn try_delete(

@@ -1,6 +1,6 @@
 //! How a device encrypted something, as far as the server can check it without a key.
 
-use std::ops::RangeInclusive;
+use std::{borrow::Cow, ops::RangeInclusive};
 
 use uuid::Uuid;
 
@@ -61,8 +61,8 @@ pub const ASSOCIATED_DATA_VERSION: i16 = 1;
 /// How many octets a salt has.
 const SALT_OCTETS: RangeInclusive<usize> = 16..=64;
 
-/// How much memory a key derivation takes, in KiB. The least is what OWASP asks of argon2id, as are the least passes; the
-/// most is what a small device can still do.
+/// How much memory a key derivation takes, in KiB. The least is what OWASP asks of argon2id, as are the least passes;
+/// the most is what a small device can still do.
 const MEMORY_KIB: RangeInclusive<i32> = 19_456..=1_048_576;
 
 /// How many passes it makes.
@@ -97,7 +97,10 @@ pub enum EnvelopeProblem {
     /// The payload is no tag even.
     PayloadTooShort,
     /// The payload has more octets than are taken here.
-    PayloadTooLarge,
+    PayloadTooLarge {
+        /// How many are.
+        most: usize,
+    },
     /// The payload is readable.
     PayloadNotEncrypted,
 }
@@ -111,7 +114,7 @@ pub fn check_payload(payload: &[u8], most: usize) -> Result<(), EnvelopeProblem>
     if payload.len() < TAG_OCTETS {
         Err(EnvelopeProblem::PayloadTooShort)
     } else if payload.len() > most {
-        Err(EnvelopeProblem::PayloadTooLarge)
+        Err(EnvelopeProblem::PayloadTooLarge { most })
     } else if is_readable(payload) {
         Err(EnvelopeProblem::PayloadNotEncrypted)
     } else {
@@ -152,6 +155,19 @@ pub fn check_key_version(version: i32) -> Result<(), EnvelopeProblem> {
     require(version >= 1, EnvelopeProblem::KeyVersion)
 }
 
+/// Looks at a nonce. Of an unknown algorithm it has to have the length that some algorithm wants.
+///
+/// # Errors
+///
+/// When it has another length.
+pub fn check_nonce(algorithm: Option<Algorithm>, nonce: &[u8]) -> Result<(), EnvelopeProblem> {
+    let fits = |algorithm: &Algorithm| algorithm.nonce_octets() == nonce.len();
+    let fine = algorithm
+        .as_ref()
+        .map_or_else(|| Algorithm::ALL.iter().any(fits), fits);
+    require(fine, EnvelopeProblem::NonceLength)
+}
+
 /// Looks at a salt.
 ///
 /// # Errors
@@ -182,15 +198,15 @@ impl EnvelopeProblem {
             Self::NonceLength => "NONCE_LENGTH",
             Self::SaltLength => "SALT_LENGTH",
             Self::PayloadTooShort => "PAYLOAD_TOO_SHORT",
-            Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
+            Self::PayloadTooLarge { .. } => "PAYLOAD_TOO_LARGE",
             Self::PayloadNotEncrypted => "PAYLOAD_NOT_ENCRYPTED",
         }
     }
 
     /// The violation, for a developer to read.
     #[must_use]
-    pub fn description(self) -> &'static str {
-        match self {
+    pub fn description(self) -> Cow<'static, str> {
+        let description = match self {
             Self::EnvelopeVersion => "The version of envelopes is 1",
             Self::Algorithm => "This has to be XCHACHA20_POLY1305 or AES_256_GCM",
             Self::KeyOfAnotherDevice => "A device encrypts under its own key: this has to be its id",
@@ -202,15 +218,21 @@ impl EnvelopeProblem {
             Self::Parallelism => "A key derivation has 1 to 16 lanes",
             Self::AssociatedDataVersion => "The version of the layout of associated data is 1",
             Self::PayloadTooShort => "A payload has at least a tag, which is 16 octets",
-            Self::PayloadTooLarge => "This is more than is taken here",
+            Self::PayloadTooLarge { most } => {
+                return format!("A payload has at most {most} octets here").into();
+            }
             Self::PayloadNotEncrypted => "This is readable: it has to be encrypted",
-        }
+        };
+        description.into()
     }
 }
 
 // === impl Algorithm ===
 
 impl Algorithm {
+    /// Every one.
+    const ALL: [Self; 2] = [Self::XChaCha20Poly1305, Self::Aes256Gcm];
+
     /// The name that it is stored under.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -223,9 +245,7 @@ impl Algorithm {
     /// The algorithm of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        [Self::XChaCha20Poly1305, Self::Aes256Gcm]
-            .into_iter()
-            .find(|algorithm| algorithm.name() == name)
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
     /// How long its nonces are, in octets.
@@ -235,15 +255,6 @@ impl Algorithm {
             Self::XChaCha20Poly1305 => 24,
             Self::Aes256Gcm => 12,
         }
-    }
-
-    /// Looks at a nonce.
-    ///
-    /// # Errors
-    ///
-    /// When it has another length.
-    pub fn check_nonce(self, nonce: &[u8]) -> Result<(), EnvelopeProblem> {
-        require(nonce.len() == self.nonce_octets(), EnvelopeProblem::NonceLength)
     }
 }
 

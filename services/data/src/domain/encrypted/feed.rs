@@ -20,8 +20,8 @@ pub struct Place {
     pub epoch: Uuid,
     /// Up to which number of a change.
     pub number: i64,
-    /// Up to which number nothing is missed that is gone: it was gone when this device began to read, with nothing of its
-    /// own that it could be told to forget.
+    /// Up to which number nothing is missed that is gone: it was gone when this device began to read, with nothing of
+    /// its own that it could be told to forget.
     pub floor: i64,
 }
 
@@ -41,7 +41,8 @@ pub struct History {
 pub enum Expiry {
     /// The database was restored since, or another one has taken over, and tells another history.
     Restored,
-    /// The same, and of what came after it something is not kept any more there: what is missing may be lost, or deleted.
+    /// The same, and of what came after it something is not kept any more there: what is missing may be lost, or
+    /// deleted.
     RestoredAndPurged,
     /// Something that came after it is not kept any more.
     Purged,
@@ -77,8 +78,8 @@ impl History {
     ///
     /// # Errors
     ///
-    /// [`Expiry::Restored`] or [`Expiry::RestoredAndPurged`] where it is not: also for a number that was never given out
-    /// here, as after a restore that nobody told the database of.
+    /// [`Expiry::Restored`] or [`Expiry::RestoredAndPurged`] where it is not: also for a number that was never given
+    /// out here, as after a restore that nobody told the database of.
     pub fn has(&self, place: Place) -> Result<(), Expiry> {
         if place.epoch == self.epoch && place.number <= self.last_number {
             Ok(())

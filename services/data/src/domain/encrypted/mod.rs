@@ -1,5 +1,5 @@
-//! What people's devices encrypt. There is no key to any of it here, and nothing in this module, or in the ones of the same
-//! name in `store` and `rpc`, may open anything: a test checks what they name.
+//! What people's devices encrypt. There is no key to any of it here, and nothing in this module, or in the ones of the
+//! same name in `store` and `rpc`, may open anything: a test checks what they name.
 
 pub mod change;
 pub mod device;

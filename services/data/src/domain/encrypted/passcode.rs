@@ -2,7 +2,8 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// What has to be said to open a share, exactly as it was sent: nothing is trimmed or normalised. `Debug` does not show it.
+/// What has to be said to open a share, exactly as it was sent: nothing is trimmed or normalised. `Debug` does not show
+/// it.
 #[derive(Debug)]
 pub struct Passcode(SecretString);
 

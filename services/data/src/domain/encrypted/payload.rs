@@ -13,8 +13,8 @@ const ASCII_SEEN: usize = 256;
 /// Whether anybody can read it: it is a text, or a text with something behind it that passes for a tag, or nothing but
 /// ASCII.
 ///
-/// Of what really is encrypted, four in a million of the shortest are taken for a text, and of those with a content of 16
-/// octets or more one in a hundred billion: their device encrypts them again, with another nonce.
+/// Of what really is encrypted, four in a million of the shortest are taken for a text, and of those with a content of
+/// 16 octets or more one in a hundred billion: their device encrypts them again, with another nonce.
 pub(super) fn is_readable(payload: &[u8]) -> bool {
     let content = payload.len().checked_sub(TAG_OCTETS).map(|end| &payload[..end]);
     let content = content.filter(|content| content.len() >= TAG_OCTETS);

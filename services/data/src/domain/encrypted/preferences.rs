@@ -17,4 +17,6 @@ pub struct Preferences {
     pub created_at: DateTime<Utc>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
+    /// Whether it is to be encrypted anew: its key was rotated since, or its device is revoked.
+    pub reencryption_due: bool,
 }

@@ -26,7 +26,7 @@ pub struct Share {
     pub max_access_count: i32,
     /// How often it was.
     pub access_count: i32,
-    /// How often somebody tried and was refused.
+    /// How often somebody tried and was refused, whether or not it was noted down.
     pub refusal_count: i64,
     /// How many wrong passcodes were tried.
     pub wrong_passcodes: i32,

@@ -1,11 +1,16 @@
 //! What opens a share: its token.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use haven_platform::mac::{MacKey, SecretKey};
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 
 /// What opens a share: 256 bits that nobody can guess. `Debug` does not show them.
 #[derive(Debug)]
 pub struct ShareToken(SecretBox<[u8; 32]>);
+
+/// Makes what is kept of tokens: keyed hashes of them, which nobody makes who has the database alone.
+#[derive(Clone, Debug)]
+pub struct TokenHashes(MacKey);
 
 // === impl ShareToken ===
 
@@ -36,6 +41,22 @@ impl ShareToken {
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         self.0.expose_secret()
+    }
+}
+
+// === impl TokenHashes ===
+
+impl TokenHashes {
+    /// Under a key that comes of `secret`.
+    #[must_use]
+    pub fn new(secret: &SecretKey) -> Self {
+        Self(MacKey::derive(secret, "data share token hashes"))
+    }
+
+    /// What is kept of `token`.
+    #[must_use]
+    pub fn of(&self, token: &ShareToken) -> [u8; 32] {
+        self.0.mac(&[token.expose()])
     }
 }
 

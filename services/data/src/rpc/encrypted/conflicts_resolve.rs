@@ -1,7 +1,8 @@
 //! Settling conflicts: what a device sends for it, parsed, and what is answered.
 
-use std::{collections::HashSet, mem};
+use std::collections::HashSet;
 
+use chrono::{DateTime, Utc};
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
@@ -9,7 +10,6 @@ use haven_platform::{
     mac::MacKey,
 };
 use haven_proto::data::v1::{ConflictResolution, ResolveConflictRequest, ResolveConflictResponse};
-use prost::Message as _;
 use uuid::Uuid;
 
 use super::{
@@ -21,22 +21,12 @@ use super::{
 };
 use crate::{
     domain::encrypted::change::Resolution,
-    rpc::parsing::{UNSAID, unknown},
+    rpc::parsing::{UNSAID, request_key, unknown},
     store::{encrypted::resolution::Settlement, request::RequestKey},
 };
 
 /// The most conflicts that are settled at once.
 const MOST_CONFLICTS: usize = 100;
-
-/// What a device asks for.
-struct Resolve {
-    device: Uuid,
-    record_id: Uuid,
-    expected_version: i64,
-    conflicts: Vec<Uuid>,
-    resolution: Resolution,
-    request: RequestKey,
-}
 
 impl EncryptedRpc {
     pub(super) async fn resolve_conflict_of(
@@ -45,22 +35,7 @@ impl EncryptedRpc {
         request: ResolveConflictRequest,
     ) -> Result<Noticed<ResolveConflictResponse>, Failure> {
         let caller = call.user()?;
-        let Resolve {
-            device,
-            record_id,
-            expected_version,
-            conflicts,
-            resolution,
-            request,
-        } = Resolve::parse(request, &self.requests)?;
-        let settlement = Settlement {
-            device,
-            record_id,
-            expected_version,
-            conflicts,
-            resolution,
-            at: self.clock.now(),
-        };
+        let (settlement, request) = parse(request, &self.requests, self.clock.now())?;
         let settled = self
             .changes
             .settle(caller, call.deadline, &settlement, request)
@@ -78,32 +53,38 @@ impl EncryptedRpc {
     }
 }
 
-impl Resolve {
-    fn parse(mut sent: ResolveConflictRequest, requests: &MacKey) -> Result<Self, Failure> {
-        let mut fields = Fields::new();
-        let request = RequestKey {
-            id: fields.uuid("request_id", &mem::take(&mut sent.request_id)),
-            payload_mac: requests.mac(&[b"ResolveConflict", &sent.encode_to_vec()]),
-        };
-        let device = fields.uuid("device_id", &sent.device_id);
-        let record_id = fields.uuid("record_id", &sent.record_id);
-        if sent.expected_version < 1 {
-            let description = "The version that the resolution is based on is required, 1 or more";
-            fields.violate(Violation::new("expected_version", "REQUIRED", description));
-        }
-        let expected_version = sent.expected_version;
-        let conflicts = conflicts(&sent.conflict_ids, &mut fields);
-        let resolution = resolution(sent, device, &mut fields);
-        envelope::check(fields)?;
-        Ok(Self {
-            device,
-            record_id,
-            expected_version,
-            conflicts,
-            resolution: resolution.ok_or_else(|| Failure::internal(UNSAID))?,
-            request,
-        })
+fn parse(
+    mut sent: ResolveConflictRequest,
+    requests: &MacKey,
+    now: DateTime<Utc>,
+) -> Result<(Settlement, RequestKey), Failure> {
+    let mut fields = Fields::new();
+    let request = request_key(
+        "ResolveConflict",
+        &mut sent,
+        |sent| &mut sent.request_id,
+        requests,
+        &mut fields,
+    );
+    let device = fields.uuid("device_id", &sent.device_id);
+    let record_id = fields.uuid("record_id", &sent.record_id);
+    if sent.expected_version < 1 {
+        let description = "The version that the resolution is based on is required, 1 or more";
+        fields.violate(Violation::new("expected_version", "REQUIRED", description));
     }
+    let expected_version = sent.expected_version;
+    let conflicts = conflicts(&sent.conflict_ids, &mut fields);
+    let resolution = resolution(sent, device, &mut fields);
+    envelope::check(fields)?;
+    let settlement = Settlement {
+        device,
+        record_id,
+        expected_version,
+        conflicts,
+        resolution: resolution.ok_or_else(|| Failure::internal(UNSAID))?,
+        at: now,
+    };
+    Ok((settlement, request))
 }
 
 /// The conflicts that are settled. Where something is wrong with them, it is among `fields`.
@@ -170,7 +151,7 @@ fn resolution(sent: ResolveConflictRequest, device: Uuid, fields: &mut Fields) -
         ("local_time", sent.local_time.is_some()),
     ];
     for (field, _) in given.into_iter().filter(|(_, given)| *given) {
-        let description = "This is for a record that is replaced";
+        let description = "This has to be empty unless the record is replaced";
         fields.violate(Violation::new(field, "NOT_EMPTY", description));
     }
     Some(resolution)

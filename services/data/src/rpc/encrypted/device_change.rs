@@ -1,7 +1,6 @@
 //! Listing devices, and what is done to one: its key is rotated, it is suspended, it is revoked.
 
-use std::mem;
-
+use chrono::{DateTime, Utc};
 use haven_platform::{
     call::{Call, UserId},
     failure::Failure,
@@ -13,16 +12,12 @@ use haven_proto::data::v1::{
     ListDevicesRequest, ListDevicesResponse, RevokeDeviceRequest, RevokeDeviceResponse,
     RotateDeviceKeyRequest, RotateDeviceKeyResponse, SuspendDeviceRequest, SuspendDeviceResponse,
 };
-use prost::Message;
 use uuid::Uuid;
 
 use super::{EncryptedRpc, device_parsing as parsing, devices::device_message, notice::Noticed};
 use crate::{
-    domain::{
-        encrypted::device::{Device, KeyPath, WrappedKey},
-        place::Place,
-    },
-    rpc::parsing::{UNSAID, page_size},
+    domain::{encrypted::device::Device, place::Place},
+    rpc::parsing::{UNSAID, page_size, request_key},
     store::{
         encrypted::device_change::{DeviceChangeError, Rotation, Stop, Stopping},
         request::RequestKey,
@@ -31,15 +26,6 @@ use crate::{
 
 /// What is the same from page to page.
 const LIST: &[u8] = b"ListDevices";
-
-/// A key that somebody wants to rotate.
-struct Rotate {
-    id: Uuid,
-    expected_key_version: i32,
-    wrapped_key: WrappedKey,
-    key_path: KeyPath,
-    request: RequestKey,
-}
 
 impl EncryptedRpc {
     pub(super) async fn list_devices_of(
@@ -87,18 +73,11 @@ impl EncryptedRpc {
         request: RotateDeviceKeyRequest,
     ) -> Result<Noticed<RotateDeviceKeyResponse>, Failure> {
         let caller = call.user()?;
-        let wanted = Rotate::parse(request, &self.requests)?;
         let now = self.clock.now();
-        let rotation = Rotation {
-            id: wanted.id,
-            expected_key_version: wanted.expected_key_version,
-            wrapped_key: wanted.wrapped_key,
-            key_path: wanted.key_path,
-            at: now,
-        };
+        let (rotation, request) = rotation(request, &self.requests, now)?;
         let device = self
             .devices
-            .rotate(caller, call.deadline, rotation, wanted.request)
+            .rotate(caller, call.deadline, rotation, request)
             .await?;
         Ok(Noticed {
             next_rotation_at: Some(device.next_rotation_at),
@@ -111,15 +90,20 @@ impl EncryptedRpc {
     pub(super) async fn suspend_device_of(
         &self,
         call: &Call,
-        mut request: SuspendDeviceRequest,
+        mut sent: SuspendDeviceRequest,
     ) -> Result<Noticed<SuspendDeviceResponse>, Failure> {
         let caller = call.user()?;
         let mut fields = Fields::new();
-        let request_id = fields.uuid("request_id", &mem::take(&mut request.request_id));
-        let id = fields.uuid("device_id", &request.device_id);
+        let (how, requests) = (Stopping::Suspend, &self.requests);
+        let request = request_key(
+            how.method(),
+            &mut sent,
+            |sent| &mut sent.request_id,
+            requests,
+            &mut fields,
+        );
+        let id = fields.uuid("device_id", &sent.device_id);
         fields.check()?;
-        let how = Stopping::Suspend;
-        let request = self.stop_request(request_id, how, &request);
         let device = self.stop(call, caller, id, how, request).await?;
         // The device that is stopped need not be the one that calls, so there is nobody to be told of a rotation.
         Ok(Noticed {
@@ -133,15 +117,20 @@ impl EncryptedRpc {
     pub(super) async fn revoke_device_of(
         &self,
         call: &Call,
-        mut request: RevokeDeviceRequest,
+        mut sent: RevokeDeviceRequest,
     ) -> Result<Noticed<RevokeDeviceResponse>, Failure> {
         let caller = call.user()?;
         let mut fields = Fields::new();
-        let request_id = fields.uuid("request_id", &mem::take(&mut request.request_id));
-        let id = fields.uuid("device_id", &request.device_id);
+        let (how, requests) = (Stopping::Revoke, &self.requests);
+        let request = request_key(
+            how.method(),
+            &mut sent,
+            |sent| &mut sent.request_id,
+            requests,
+            &mut fields,
+        );
+        let id = fields.uuid("device_id", &sent.device_id);
         fields.check()?;
-        let how = Stopping::Revoke;
-        let request = self.stop_request(request_id, how, &request);
         let device = self.stop(call, caller, id, how, request).await?;
         Ok(Noticed {
             next_rotation_at: None,
@@ -169,54 +158,48 @@ impl EncryptedRpc {
         self.changed.of(caller).raise();
         Ok(device)
     }
-
-    /// `request` without its id.
-    fn stop_request(&self, id: Uuid, how: Stopping, request: &impl Message) -> RequestKey {
-        RequestKey {
-            id,
-            payload_mac: self
-                .requests
-                .mac(&[how.method().as_bytes(), &request.encode_to_vec()]),
-        }
-    }
 }
 
-impl Rotate {
-    fn parse(mut sent: RotateDeviceKeyRequest, requests: &MacKey) -> Result<Self, Failure> {
-        let mut fields = Fields::new();
-        let request_id = fields.uuid("request_id", &mem::take(&mut sent.request_id));
-        let payload = sent.encode_to_vec();
-        let id = fields.uuid("device_id", &sent.device_id);
-        parsing::expected_key_version(sent.expected_key_version, &mut fields);
-        let wrapped_key = parsing::wrapped_key(sent.encrypted_master_key, &mut fields);
-        let key_path = parsing::key_path(sent.key_derivation_path, &mut fields);
-        fields.check()?;
-        let (wrapped_key, key_path) = wrapped_key
-            .zip(key_path)
-            .ok_or_else(|| Failure::internal(UNSAID))?;
-        Ok(Self {
-            id,
-            expected_key_version: sent.expected_key_version,
-            wrapped_key,
-            key_path,
-            request: RequestKey {
-                id: request_id,
-                payload_mac: requests.mac(&[b"RotateDeviceKey", &payload]),
-            },
-        })
-    }
+fn rotation(
+    mut sent: RotateDeviceKeyRequest,
+    requests: &MacKey,
+    now: DateTime<Utc>,
+) -> Result<(Rotation, RequestKey), Failure> {
+    let mut fields = Fields::new();
+    let request = request_key(
+        "RotateDeviceKey",
+        &mut sent,
+        |sent| &mut sent.request_id,
+        requests,
+        &mut fields,
+    );
+    let id = fields.uuid("device_id", &sent.device_id);
+    parsing::expected_key_version(sent.expected_key_version, &mut fields);
+    let wrapped_key = parsing::wrapped_key(sent.encrypted_master_key, &mut fields);
+    let key_path = parsing::key_path(sent.key_derivation_path, &mut fields);
+    fields.check()?;
+    let (wrapped_key, key_path) = wrapped_key
+        .zip(key_path)
+        .ok_or_else(|| Failure::internal(UNSAID))?;
+    let rotation = Rotation {
+        id,
+        expected_key_version: sent.expected_key_version,
+        wrapped_key,
+        key_path,
+        at: now,
+    };
+    Ok((rotation, request))
 }
 
 impl From<DeviceChangeError> for Failure {
     fn from(error: DeviceChangeError) -> Self {
         match error {
-            DeviceChangeError::NotFound => Self::new(Reason::NotFound),
+            DeviceChangeError::Caller(error) => error.into(),
             DeviceChangeError::Revoked => Self::new(Reason::DeviceInactive),
             DeviceChangeError::VersionConflict { current } => {
                 Self::new(Reason::VersionConflict).metadata("current_version", current.to_string())
             }
             DeviceChangeError::RequestIdReused => Self::new(Reason::RequestIdReused),
-            DeviceChangeError::Database(error) => error.into(),
         }
     }
 }
@@ -234,7 +217,11 @@ mod tests {
         MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests")
     }
 
-    fn rotation() -> RotateDeviceKeyRequest {
+    fn parse(sent: RotateDeviceKeyRequest) -> Result<(Rotation, RequestKey), Failure> {
+        rotation(sent, &key(), DateTime::UNIX_EPOCH)
+    }
+
+    fn sent() -> RotateDeviceKeyRequest {
         RotateDeviceKeyRequest {
             device_id: ID.into(),
             expected_key_version: 1,
@@ -267,7 +254,7 @@ mod tests {
                 ["NOT_A_UUID", "NOT_A_UUID", "REQUIRED", "TOO_SHORT", "NOT_A_PATH"],
             ),
         ] {
-            let failure = Rotate::parse(sent, &key()).err().unwrap();
+            let failure = parse(sent).err().unwrap();
             assert_eq!(failure.reason(), Reason::InvalidField);
             let violations = failure.all_violations().iter();
             let found: Vec<_> = violations.map(|one| (one.field.as_str(), one.name)).collect();
@@ -277,11 +264,11 @@ mod tests {
 
     #[test]
     fn a_request_is_known_by_all_of_its_content_but_its_id() {
-        let mac = |sent| Rotate::parse(sent, &key()).ok().unwrap().request.payload_mac;
-        let first = mac(rotation());
+        let mac = |sent| parse(sent).ok().unwrap().1.payload_mac;
+        let first = mac(sent());
         let same = RotateDeviceKeyRequest {
             request_id: OTHER_ID.into(),
-            ..rotation()
+            ..sent()
         };
         assert_eq!(first, mac(same));
         let others: [fn(&mut RotateDeviceKeyRequest); 4] = [
@@ -291,7 +278,7 @@ mod tests {
             |sent| sent.key_derivation_path.push_str("/1"),
         ];
         for change in others {
-            let mut other = rotation();
+            let mut other = sent();
             change(&mut other);
             assert_ne!(first, mac(other));
         }

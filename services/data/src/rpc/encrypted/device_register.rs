@@ -1,7 +1,5 @@
 //! Registering a device: what it says of itself, parsed, and what is answered.
 
-use std::mem;
-
 use chrono::TimeDelta;
 use haven_platform::{
     call::{Call, UserId},
@@ -11,18 +9,16 @@ use haven_platform::{
     reason::Reason,
 };
 use haven_proto::data::v1::{RegisterDeviceRequest, RegisterDeviceResponse};
-use prost::Message as _;
 use secrecy::zeroize::Zeroizing;
 use uuid::Uuid;
 
 use super::{EncryptedRpc, device_parsing as parsing, devices::device_message, notice::Noticed};
 use crate::{
     domain::encrypted::device::{AppVersion, Device, DevicePlatform, DeviceStatus, KeyPath, WrappedKey},
-    rpc::parsing::UNSAID,
+    rpc::parsing::{UNSAID, request_key},
     store::{
-        encrypted::device_register::{NewDevice, RegisterError},
+        encrypted::device_register::{NewDevice, Quota, RegisterError},
         request::RequestKey,
-        unknown::Unknown,
     },
 };
 
@@ -92,8 +88,13 @@ impl Register {
         requests: &MacKey,
     ) -> Result<Self, Failure> {
         let mut fields = Fields::new();
-        let request_id = fields.uuid("request_id", &mem::take(&mut sent.request_id));
-        let payload = Zeroizing::new(sent.encode_to_vec());
+        let request = request_key(
+            "RegisterDevice",
+            &mut sent,
+            |sent| &mut sent.request_id,
+            requests,
+            &mut fields,
+        );
         let id = fields.optional_uuid("device_id", &sent.device_id);
         let installation_id = Zeroizing::new(sent.installation_id);
         parsing::installation_id(&installation_id, &mut fields);
@@ -111,10 +112,7 @@ impl Register {
             key_path: key_path.ok_or_else(unsaid)?,
             platform: platform.ok_or_else(unsaid)?,
             app_version: app_version.ok_or_else(unsaid)?,
-            request: RequestKey {
-                id: request_id,
-                payload_mac: requests.mac(&[b"RegisterDevice", &payload]),
-            },
+            request,
         })
     }
 }
@@ -122,13 +120,17 @@ impl Register {
 impl From<RegisterError> for Failure {
     fn from(error: RegisterError) -> Self {
         match error {
-            RegisterError::Unknown(Unknown::AccountNotReady) => Self::new(Reason::AccountNotReady),
-            RegisterError::Unknown(Unknown::AccountErased) => Self::new(Reason::AccountErased),
+            RegisterError::Unknown(unknown) => unknown.into(),
             RegisterError::DeviceExists => Self::new(Reason::DeviceExists),
-            RegisterError::QuotaExceeded => Self::new(Reason::QuotaExceeded).quota(
-                "devices",
-                "At most 10 that are not revoked, and at most 100 in all",
-            ),
+            RegisterError::QuotaExceeded(quota) => {
+                let (limit, description) = match quota {
+                    Quota::Live => ("10", "At most 10 that are not revoked"),
+                    Quota::InAll => ("100", "At most 100 in all, with those that are revoked"),
+                };
+                Self::new(Reason::QuotaExceeded)
+                    .metadata("limit", limit)
+                    .quota("devices", description)
+            }
             RegisterError::RequestIdReused => Self::new(Reason::RequestIdReused),
             RegisterError::Database(error) => error.into(),
         }

@@ -1,5 +1,7 @@
 //! Envelopes, as devices send them: every rule that they break is named, by the field's path.
 
+use std::borrow::Cow;
+
 use haven_platform::{
     failure::{Failure, Violation},
     fields::Fields,
@@ -10,7 +12,7 @@ use uuid::Uuid;
 
 use crate::domain::encrypted::envelope::{
     Algorithm, Encrypted, Envelope, EnvelopeProblem, KeyDerivation, check_associated_data_version,
-    check_envelope_version, check_key_version, check_payload, check_salt,
+    check_envelope_version, check_key_version, check_nonce, check_payload, check_salt,
 };
 
 /// The largest payload of a record, a conflict or preferences, in octets.
@@ -71,10 +73,7 @@ impl Found<'_, '_> {
         self.check_field("algorithm", algorithm.map(drop).ok_or(EnvelopeProblem::Algorithm));
         let key_id = self.key_id(&sent.key_id);
         self.check_field("key_version", check_key_version(sent.key_version));
-        // Of an unknown algorithm nobody knows how long its nonces are.
-        if let Some(algorithm) = algorithm {
-            self.check_field("nonce", algorithm.check_nonce(&sent.nonce));
-        }
+        self.check_field("nonce", check_nonce(algorithm, &sent.nonce));
         self.check_field("salt", check_salt(&sent.salt));
         let key_derivation = self.key_derivation(sent.key_derivation);
         let layout = check_associated_data_version(sent.associated_data_version);
@@ -127,7 +126,7 @@ impl Found<'_, '_> {
         }
     }
 
-    fn violate(&mut self, field: &str, name: &'static str, description: &'static str) {
+    fn violate(&mut self, field: &str, name: &'static str, description: impl Into<Cow<'static, str>>) {
         let violation = Violation::new(self.path(field), name, description);
         self.fields.violate(violation);
     }

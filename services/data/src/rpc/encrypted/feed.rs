@@ -72,13 +72,7 @@ impl Reader {
             .changes
             .read(self.caller, deadline, self.device, self.place)
             .await;
-        let part = part.map_err(|error| match Failure::from(error) {
-            // The look's own time was over, and not the call's.
-            late if late.reason() == Reason::Deadline && !self.deadline.remaining().is_zero() => {
-                Failure::new(Reason::DependencyUnavailable).because(late)
-            }
-            failure => failure,
-        })?;
+        let part = part.map_err(|error| self.deadline.of_part(error.into()))?;
         self.place = Some(part.place);
         self.last_number = part.last_number;
         Ok(part)
@@ -156,11 +150,8 @@ fn entry_message(entry: Entry) -> FeedEntry {
 impl From<FeedError> for Failure {
     fn from(error: FeedError) -> Self {
         match error {
-            FeedError::NoDevice => Self::new(Reason::NotFound),
-            FeedError::DeviceInactive => Self::new(Reason::DeviceInactive),
-            FeedError::AccountErased => Self::new(Reason::AccountErased),
+            FeedError::Caller(error) => error.into(),
             FeedError::CursorExpired(expiry) => expiry.into(),
-            FeedError::Database(error) => error.into(),
         }
     }
 }

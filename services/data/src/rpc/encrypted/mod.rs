@@ -34,6 +34,7 @@ use haven_platform::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    domain::encrypted::share_token::TokenHashes,
     line::Lines,
     passcodes::Passcodes,
     signal::PersonSignals,
@@ -68,13 +69,13 @@ pub struct EncryptedRpc {
     pub installations: MacKey,
     /// For the tokens of shares: each is derived from the request that asked for it.
     pub share_tokens: MacKey,
-    /// For the keyed hashes of those tokens.
-    pub share_token_hashes: MacKey,
+    /// For what is kept of those tokens.
+    pub share_token_hashes: TokenHashes,
     /// Page tokens and cursors.
     pub pages: PageTokens,
     /// The time of day.
     pub clock: Clock,
-    /// For ids and salts.
+    /// For ids.
     pub entropy: Entropy,
     /// Says that it is time to stop: whoever watches is told.
     pub stop: CancellationToken,
@@ -84,6 +85,7 @@ impl From<CallerError> for Failure {
     fn from(error: CallerError) -> Self {
         match error {
             CallerError::NoDevice => Self::new(Reason::NotFound),
+            CallerError::AccountErased => Self::new(Reason::AccountErased),
             CallerError::DeviceInactive => Self::new(Reason::DeviceInactive),
             CallerError::Database(error) => error.into(),
         }

@@ -1,7 +1,5 @@
 //! `haven.data.v1.PreferencesService`: people's preferences.
 
-use std::mem;
-
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::Call,
@@ -14,7 +12,6 @@ use haven_proto::data::v1::{
     self as proto, GetPreferencesRequest, GetPreferencesResponse, PutPreferencesRequest,
     PutPreferencesResponse, preferences_service_server::PreferencesService,
 };
-use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -25,7 +22,7 @@ use super::{
 };
 use crate::{
     domain::encrypted::preferences::Preferences,
-    rpc::parsing::UNSAID,
+    rpc::parsing::{UNSAID, request_key},
     store::{encrypted::preferences::NewPreferences, request::RequestKey},
 };
 
@@ -93,8 +90,13 @@ fn parse(
     now: DateTime<Utc>,
 ) -> Result<(NewPreferences, RequestKey), Failure> {
     let mut fields = Fields::new();
-    let request_id = fields.uuid("request_id", &mem::take(&mut sent.request_id));
-    let payload_mac = requests.mac(&[b"PutPreferences", &sent.encode_to_vec()]);
+    let request = request_key(
+        "PutPreferences",
+        &mut sent,
+        |sent| &mut sent.request_id,
+        requests,
+        &mut fields,
+    );
     let device = fields.uuid("device_id", &sent.device_id);
     if sent.expected_version < 0 {
         let description = "A version is 1 or more, or 0 where there are no preferences yet";
@@ -114,10 +116,6 @@ fn parse(
         content: content.ok_or_else(|| Failure::internal(UNSAID))?,
         at: now,
     };
-    let request = RequestKey {
-        id: request_id,
-        payload_mac,
-    };
     Ok((new, request))
 }
 
@@ -131,6 +129,7 @@ pub(in crate::rpc) fn preferences_message(preferences: Preferences) -> proto::Pr
         device_id: preferences.device_id.to_string(),
         create_time: Some(timestamp(preferences.created_at)),
         update_time: Some(timestamp(preferences.updated_at)),
+        reencryption_due: preferences.reencryption_due,
     }
 }
 

@@ -1,7 +1,7 @@
 //! PullChanges and WatchChanges: what changed since a cursor.
 //!
-//! Both are pulled: a part is read when the client has taken the one before it, in a transaction of its own, and when the
-//! client goes away nothing is left.
+//! Both are pulled: a part is read when the client has taken the one before it, in a transaction of its own, and when
+//! the client goes away nothing is left.
 
 use std::future::ready;
 

@@ -3,11 +3,8 @@
 use haven_platform::{call::Call, failure::Failure, reason::Reason};
 use haven_proto::data::v1::{self as proto, PushChangesRequest, PushChangesResponse};
 
-use super::{EncryptedRpc, notice::Noticed, push_parsing::PushRequest};
-use crate::{
-    domain::encrypted::change::{Change, ChangeRefusal, ChangeResult, Outcome},
-    store::encrypted::push::Push,
-};
+use super::{EncryptedRpc, notice::Noticed, push_parsing::parse};
+use crate::domain::encrypted::change::{Change, ChangeRefusal, ChangeResult, Outcome};
 
 impl EncryptedRpc {
     pub(super) async fn push_changes_of(
@@ -17,20 +14,7 @@ impl EncryptedRpc {
     ) -> Result<Noticed<PushChangesResponse>, Failure> {
         let caller = call.user()?;
         let conflict_id = || self.entropy.uuid_v7(&self.clock);
-        let PushRequest {
-            device,
-            changes,
-            mode,
-            cursor,
-            request,
-        } = PushRequest::parse(request, &self.requests, &self.pages, caller, conflict_id)?;
-        let push = Push {
-            device,
-            changes,
-            mode,
-            cursor,
-            at: self.clock.now(),
-        };
+        let (push, request) = parse(request, &self.requests, self.clock.now(), conflict_id)?;
         let pushed = self.changes.push(caller, call.deadline, &push, request).await?;
         if pushed.changed {
             self.changed.of(caller).raise();

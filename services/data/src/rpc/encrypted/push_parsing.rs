@@ -1,29 +1,22 @@
 //! From a request to push changes to domain types. Everything that is wrong with it is reported at once.
 
-use std::mem;
-
+use chrono::{DateTime, Utc};
 use haven_platform::{
-    call::UserId,
     failure::{Failure, Violation},
     fields::Fields,
     mac::MacKey,
-    page::PageTokens,
 };
 use haven_proto::data::v1::{self as proto, ChangeKind, PushChangesRequest};
-use prost::Message as _;
 use uuid::Uuid;
 
 use super::{
     envelope::{self, MOST_OCTETS, Place},
-    feed, local_time,
+    local_time,
 };
 use crate::{
-    domain::encrypted::{
-        change::{Change, PushMode},
-        feed::Place as FeedPlace,
-    },
-    rpc::parsing::{UNSAID, unknown},
-    store::request::RequestKey,
+    domain::encrypted::change::{Change, PushMode},
+    rpc::parsing::{UNSAID, request_key, unknown},
+    store::{encrypted::push::Push, request::RequestKey},
 };
 
 /// The most changes that are pushed at once.
@@ -32,71 +25,60 @@ const MOST_CHANGES: usize = 100;
 /// The most versions that a record can have had: there is one after each that a change is based on.
 const MOST_VERSIONS: i64 = i64::MAX - 1;
 
-/// What a device pushes.
-pub(super) struct PushRequest {
-    pub(super) device: Uuid,
-    pub(super) changes: Vec<Change>,
-    pub(super) mode: PushMode,
-    /// Up to where it had pulled. None: nowhere.
-    pub(super) cursor: Option<FeedPlace>,
-    pub(super) request: RequestKey,
-}
-
-impl PushRequest {
-    /// What is sent. `conflict_id` makes up what each change is kept as if it loses.
-    pub(super) fn parse(
-        mut sent: PushChangesRequest,
-        requests: &MacKey,
-        pages: &PageTokens,
-        caller: UserId,
-        conflict_id: impl Fn() -> Uuid,
-    ) -> Result<Self, Failure> {
-        let mut fields = Fields::new();
-        let request = RequestKey {
-            id: fields.uuid("request_id", &mem::take(&mut sent.request_id)),
-            payload_mac: requests.mac(&[b"PushChanges", &sent.encode_to_vec()]),
-        };
-        let device = fields.uuid("device_id", &sent.device_id);
-        let mode = match proto::PushMode::try_from(sent.mode) {
-            Ok(proto::PushMode::Independent) => Some(PushMode::Independent),
-            Ok(proto::PushMode::Atomic) => Some(PushMode::Atomic),
-            Ok(proto::PushMode::Unspecified) => {
-                let description = "Whether the changes stand together is required here";
-                fields.violate(Violation::new("mode", "REQUIRED", description));
-                None
-            }
-            Err(_) => {
-                fields.violate(unknown("mode"));
-                None
-            }
-        };
-        let cursor = feed::open(pages, caller, &sent.cursor, &mut fields);
-        match sent.changes.len() {
-            0 => fields.violate(Violation::new("changes", "REQUIRED", "A change is required here")),
-            1..=MOST_CHANGES => {}
-            _ => {
-                let description = "At most 100 changes are pushed at once";
-                fields.violate(Violation::new("changes", "TOO_MANY", description));
-                // Nobody needs to be told a million times what else is wrong.
-                sent.changes.clear();
-            }
+/// What a device pushes at `now`. `conflict_id` makes up what each change is kept as if it loses.
+pub(super) fn parse(
+    mut sent: PushChangesRequest,
+    requests: &MacKey,
+    now: DateTime<Utc>,
+    conflict_id: impl Fn() -> Uuid,
+) -> Result<(Push, RequestKey), Failure> {
+    let mut fields = Fields::new();
+    let request = request_key(
+        "PushChanges",
+        &mut sent,
+        |sent| &mut sent.request_id,
+        requests,
+        &mut fields,
+    );
+    let device = fields.uuid("device_id", &sent.device_id);
+    let mode = match proto::PushMode::try_from(sent.mode) {
+        Ok(proto::PushMode::Independent) => Some(PushMode::Independent),
+        Ok(proto::PushMode::Atomic) => Some(PushMode::Atomic),
+        Ok(proto::PushMode::Unspecified) => {
+            let description = "Whether the changes stand together is required here";
+            fields.violate(Violation::new("mode", "REQUIRED", description));
+            None
         }
-        let mut changes = Vec::with_capacity(sent.changes.len());
-        for (place, change) in sent.changes.into_iter().enumerate() {
-            let within = format!("changes[{place}].");
-            changes.push(parse_change(change, &within, device, conflict_id(), &mut fields));
+        Err(_) => {
+            fields.violate(unknown("mode"));
+            None
         }
-        envelope::check(fields)?;
-        let changes = changes.into_iter().collect::<Option<_>>().zip(mode);
-        let (changes, mode) = changes.ok_or_else(|| Failure::internal(UNSAID))?;
-        Ok(Self {
-            device,
-            changes,
-            mode,
-            cursor,
-            request,
-        })
+    };
+    match sent.changes.len() {
+        0 => fields.violate(Violation::new("changes", "REQUIRED", "A change is required here")),
+        1..=MOST_CHANGES => {}
+        _ => {
+            let description = "At most 100 changes are pushed at once";
+            fields.violate(Violation::new("changes", "TOO_MANY", description));
+            // Nobody needs to be told a million times what else is wrong.
+            sent.changes.clear();
+        }
     }
+    let mut changes = Vec::with_capacity(sent.changes.len());
+    for (place, change) in sent.changes.into_iter().enumerate() {
+        let within = format!("changes[{place}].");
+        changes.push(parse_change(change, &within, device, conflict_id(), &mut fields));
+    }
+    envelope::check(fields)?;
+    let changes = changes.into_iter().collect::<Option<_>>().zip(mode);
+    let (changes, mode) = changes.ok_or_else(|| Failure::internal(UNSAID))?;
+    let push = Push {
+        device,
+        changes,
+        mode,
+        at: now,
+    };
+    Ok((push, request))
 }
 
 /// One of the changes. None: what is wrong with it is among `fields`.
@@ -150,16 +132,12 @@ fn parse_change(
             (None, local_time::optional(path("local_time"), local_time, fields))
         }
         Ok(ChangeKind::Unspecified) => {
-            let description = "What kind of change it is is required here";
+            let description = "The kind of change is required here";
             fields.violate(Violation::new(path("kind"), "REQUIRED", description));
             return None;
         }
         Err(_) => {
-            fields.violate(Violation::new(
-                path("kind"),
-                "UNKNOWN_VALUE",
-                "This has to be one of the enum's values",
-            ));
+            fields.violate(unknown(path("kind")));
             return None;
         }
     };

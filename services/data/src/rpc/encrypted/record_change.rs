@@ -1,7 +1,5 @@
 //! Changing a record, and deleting one: what somebody sends for it, parsed, and what is answered.
 
-use std::mem;
-
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::Call,
@@ -12,7 +10,6 @@ use haven_platform::{
 use haven_proto::data::v1::{
     DeleteRecordRequest, DeleteRecordResponse, UpdateRecordRequest, UpdateRecordResponse,
 };
-use prost::Message as _;
 
 use super::{
     EncryptedRpc,
@@ -22,7 +19,7 @@ use super::{
     notice::Noticed,
 };
 use crate::{
-    rpc::parsing::UNSAID,
+    rpc::parsing::{UNSAID, request_key},
     store::{
         encrypted::record_change::{RecordChange, RecordContent},
         request::RequestKey,
@@ -81,8 +78,13 @@ fn update(
     now: DateTime<Utc>,
 ) -> Result<(RecordChange, RequestKey), Failure> {
     let mut fields = Fields::new();
-    let request_id = fields.uuid("request_id", &mem::take(&mut sent.request_id));
-    let payload_mac = requests.mac(&[b"UpdateRecord", &sent.encode_to_vec()]);
+    let request = request_key(
+        "UpdateRecord",
+        &mut sent,
+        |sent| &mut sent.request_id,
+        requests,
+        &mut fields,
+    );
     let device = fields.uuid("device_id", &sent.device_id);
     let record = fields.uuid("record_id", &sent.record_id);
     seen(sent.expected_version, &mut fields);
@@ -107,10 +109,6 @@ fn update(
         }),
         at: now,
     };
-    let request = RequestKey {
-        id: request_id,
-        payload_mac,
-    };
     Ok((change, request))
 }
 
@@ -120,8 +118,13 @@ fn deletion(
     now: DateTime<Utc>,
 ) -> Result<(RecordChange, RequestKey), Failure> {
     let mut fields = Fields::new();
-    let request_id = fields.uuid("request_id", &mem::take(&mut sent.request_id));
-    let payload_mac = requests.mac(&[b"DeleteRecord", &sent.encode_to_vec()]);
+    let request = request_key(
+        "DeleteRecord",
+        &mut sent,
+        |sent| &mut sent.request_id,
+        requests,
+        &mut fields,
+    );
     let device = fields.uuid("device_id", &sent.device_id);
     let record = fields.uuid("record_id", &sent.record_id);
     seen(sent.expected_version, &mut fields);
@@ -132,10 +135,6 @@ fn deletion(
         expected_version: sent.expected_version,
         content: None,
         at: now,
-    };
-    let request = RequestKey {
-        id: request_id,
-        payload_mac,
     };
     Ok((change, request))
 }

@@ -1,11 +1,8 @@
 //! Storing a new record: what somebody sends for it, parsed, and what is answered.
 
-use std::mem;
-
 use chrono::{DateTime, Utc};
 use haven_platform::{call::Call, failure::Failure, fields::Fields, mac::MacKey};
 use haven_proto::data::v1::{CreateRecordRequest, CreateRecordResponse};
-use prost::Message as _;
 
 use super::{
     EncryptedRpc,
@@ -15,7 +12,7 @@ use super::{
     notice::Noticed,
 };
 use crate::{
-    rpc::parsing::UNSAID,
+    rpc::parsing::{UNSAID, request_key},
     store::{
         encrypted::record_change::{RecordChange, RecordContent},
         request::RequestKey,
@@ -52,8 +49,13 @@ fn parse(
     now: DateTime<Utc>,
 ) -> Result<(RecordChange, RequestKey), Failure> {
     let mut fields = Fields::new();
-    let request_id = fields.uuid("request_id", &mem::take(&mut sent.request_id));
-    let payload_mac = requests.mac(&[b"CreateRecord", &sent.encode_to_vec()]);
+    let request = request_key(
+        "CreateRecord",
+        &mut sent,
+        |sent| &mut sent.request_id,
+        requests,
+        &mut fields,
+    );
     let device = fields.uuid("device_id", &sent.device_id);
     let record = fields.optional_uuid("record_id", &sent.record_id);
     let place = Place {
@@ -69,17 +71,13 @@ fn parse(
     let (encrypted, local_time) = content.ok_or_else(|| Failure::internal(UNSAID))?;
     let change = RecordChange {
         device,
-        record: record.unwrap_or(request_id),
+        record: record.unwrap_or(request.id),
         expected_version: 0,
         content: Some(RecordContent {
             encrypted,
             local_time,
         }),
         at: now,
-    };
-    let request = RequestKey {
-        id: request_id,
-        payload_mac,
     };
     Ok((change, request))
 }

@@ -99,8 +99,8 @@ fn order(request: &ListRecordsRequest) -> Result<RecordOrder, Violation> {
     }
 }
 
-/// A bound of a list, if one is sent. Records have their times in whole microseconds. Rounded up to one, it changes neither
-/// what happened then or later nor what happened before.
+/// A bound of a list, if one is sent. Records have their times in whole microseconds. Rounded up to one, it changes
+/// neither what happened then or later nor what happened before.
 fn bound(field: &'static str, sent: Option<&Timestamp>, fields: &mut Fields) -> Option<DateTime<Utc>> {
     let whole = sent.is_none_or(|sent| sent.nanos % 1_000 == 0);
     let up = TimeDelta::microseconds(if whole { 0 } else { 1 });

@@ -5,13 +5,22 @@ use haven_platform::{
     reason::Reason,
 };
 
-use crate::store::encrypted::refusal::Refusal;
+use crate::store::encrypted::refusal::{ReadError, Refusal};
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Caller(error) => error.into(),
+            ReadError::NotFound => Self::new(Reason::NotFound),
+        }
+    }
+}
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::NoDevice | Refusal::NotFound => Self::new(Reason::NotFound),
-            Refusal::DeviceInactive => Self::new(Reason::DeviceInactive),
+            Refusal::Caller(error) => error.into(),
+            Refusal::NotFound => Self::new(Reason::NotFound),
             Refusal::RecordExists => Self::new(Reason::RecordExists),
             Refusal::VersionConflict { current } => {
                 Self::new(Reason::VersionConflict).metadata("current_version", current.to_string())
@@ -31,7 +40,6 @@ impl From<Refusal> for Failure {
             }
             Refusal::CursorExpired(expiry) => expiry.into(),
             Refusal::RequestIdReused => Self::new(Reason::RequestIdReused),
-            Refusal::Database(error) => error.into(),
         }
     }
 }

@@ -74,34 +74,29 @@ impl EncryptedRpc {
         let new = NewShare {
             id: create.share_id,
             content: create.content,
-            token_hash: self.token_hash(&token),
+            token_hash: self.share_token_hashes.of(&token),
             passcode_hash,
             expires_at: create.expires_at,
             max_access_count: create.max_access_count,
             created_at,
         };
-        let created_at = self.shares.create(caller, call.deadline, &new, request).await?;
+        let times = self.shares.create(caller, call.deadline, &new, request).await?;
         // As it was made, also for a retry.
         let share = Share {
             id: new.id,
-            expires_at: new.expires_at,
+            expires_at: times.expires_at,
             max_access_count: new.max_access_count,
             access_count: 0,
             refusal_count: 0,
             wrong_passcodes: 0,
             last_accessed_at: None,
-            created_at,
+            created_at: times.created_at,
             revoked_at: None,
         };
         Ok(CreateShareResponse {
-            share: Some(share_message::share(&share, created_at)),
+            share: Some(share_message::share(&share, times.created_at)),
             token: token.write(),
         })
-    }
-
-    /// What is kept of a token.
-    pub(super) fn token_hash(&self, token: &ShareToken) -> [u8; 32] {
-        self.share_token_hashes.mac(&[token.expose()])
     }
 }
 
@@ -161,11 +156,8 @@ fn of_a_device() -> Violation {
 }
 
 fn too_soon() -> Violation {
-    Violation::new(
-        "expire_time",
-        "NOT_IN_THE_FUTURE",
-        "What is shared has to be shared for some time",
-    )
+    let description = "This has to be later than now";
+    Violation::new("expire_time", "NOT_IN_THE_FUTURE", description)
 }
 
 impl From<CreateShareError> for Failure {

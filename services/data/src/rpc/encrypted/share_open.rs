@@ -31,6 +31,10 @@ const STEP: Duration = Duration::from_millis(50);
 /// The same where a passcode is hashed, whose turn may have to be waited for.
 const STEP_WITH_PASSCODE: Duration = Duration::from_millis(250);
 
+/// A turn that ends in a refusal lasts a multiple of this. Those behind wait for all before them, and to find that there
+/// is no share takes less than to write down that one was refused, which has to reach the disk.
+const TURN: Duration = Duration::from_millis(5);
+
 /// A share that somebody wants to open.
 struct Open {
     token: ShareToken,
@@ -60,17 +64,21 @@ impl EncryptedRpc {
     }
 
     async fn opened(&self, call: &Call, open: Open) -> Result<Option<OpenedShare>, Failure> {
-        let token_hash = self.token_hash(&open.token);
+        let token_hash = self.share_token_hashes.of(&open.token);
         let passcode = match open.passcode {
             // Hashed also where there is nothing to compare with.
             Some(passcode) => {
+                let stranger = self.passcodes.stranger(call.network)?;
                 let recipe = self.shares.passcode_recipe(token_hash, call.deadline).await?;
-                let hash = self.passcodes.try_by(passcode, recipe.as_deref(), call.deadline);
+                let hash = self
+                    .passcodes
+                    .try_by(stranger, passcode, recipe.as_deref(), call.deadline);
                 Some(hash.await?)
             }
             None => None,
         };
-        let _turn = self.openings.turn(&token_hash).await;
+        let turn = self.openings.turn(&token_hash).await;
+        let began = Instant::now();
         let opened = self.shares.open(
             token_hash,
             passcode.as_ref(),
@@ -78,7 +86,12 @@ impl EncryptedRpc {
             self.clock.now(),
             call.deadline,
         );
-        Ok(opened.await?)
+        let opened = opened.await?;
+        if opened.is_none() {
+            sleep_until(next_step(began, Instant::now(), TURN)).await;
+        }
+        drop(turn);
+        Ok(opened)
     }
 }
 

@@ -1,17 +1,15 @@
 //! Listing shares and who tried to open them, and revoking one.
 
-use chrono::{DateTime, Utc};
 use haven_platform::{call::Call, failure::Failure, fields::Fields, reason::Reason};
 use haven_proto::data::v1::{
     ListShareAccessRequest, ListShareAccessResponse, ListSharesRequest, ListSharesResponse,
     RevokeShareRequest, RevokeShareResponse,
 };
-use uuid::Uuid;
 
 use super::{EncryptedRpc, share_message};
 use crate::{
+    domain::place::Place,
     rpc::parsing::{UNSAID, page_size, page_size_alone},
-    store::encrypted::share_list::SharePlace,
 };
 
 /// What is the same from page to page of shares.
@@ -30,8 +28,11 @@ impl EncryptedRpc {
         let page = self.shares.list(caller, call.deadline, after, size).await?;
         let last = page.items.last().filter(|_| page.more);
         let next = last.map(|last| {
-            self.pages
-                .seal(caller, LIST_SHARES, &cursor(last.created_at, last.id))
+            let place = Place {
+                at: last.created_at,
+                id: last.id,
+            };
+            self.pages.seal(caller, LIST_SHARES, &place.to_octets())
         });
         let now = self.clock.now();
         Ok(ListSharesResponse {
@@ -81,7 +82,13 @@ impl EncryptedRpc {
             .await?;
         let page = page.ok_or_else(|| Failure::new(Reason::NotFound))?;
         let last = page.items.last().filter(|_| page.more);
-        let next = last.map(|last| self.pages.seal(caller, &list, &cursor(last.accessed_at, last.id)));
+        let next = last.map(|last| {
+            let place = Place {
+                at: last.accessed_at,
+                id: last.id,
+            };
+            self.pages.seal(caller, &list, &place.to_octets())
+        });
         Ok(ListShareAccessResponse {
             next_page_token: next.unwrap_or_default(),
             accesses: page.items.iter().map(share_message::access).collect(),
@@ -89,33 +96,7 @@ impl EncryptedRpc {
     }
 }
 
-fn cursor(at: DateTime<Utc>, id: Uuid) -> Vec<u8> {
-    let micros = at.timestamp_micros().to_be_bytes();
-    [micros.as_slice(), id.as_bytes()].concat()
-}
-
 /// The place that a page token holds.
-fn place(cursor: [u8; 24]) -> Result<SharePlace, Failure> {
-    let place = cursor.split_first_chunk().and_then(|(micros, id)| {
-        Some(SharePlace {
-            at: DateTime::from_timestamp_micros(i64::from_be_bytes(*micros))?,
-            id: Uuid::from_slice(id).ok()?,
-        })
-    });
-    place.ok_or_else(|| Failure::new(Reason::PageTokenInvalid))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_reads_back_as_it_was_written() {
-        let expected = SharePlace {
-            at: DateTime::from_timestamp_micros(1_800_000_000_123_456).unwrap(),
-            id: Uuid::from_u128(7),
-        };
-        let written = cursor(expected.at, expected.id).try_into().unwrap();
-        assert_eq!(place(written).unwrap(), expected);
-    }
+fn place(cursor: [u8; 24]) -> Result<Place, Failure> {
+    Place::from_octets(cursor).ok_or_else(|| Failure::new(Reason::PageTokenInvalid))
 }

@@ -1,27 +1,9 @@
 //! The parts of an export: one for each table, and each a page at a time.
 
-use chrono::{DateTime, Utc};
-use haven_platform::{deadline::Deadline, failure::Failure};
-use haven_proto::data::v1::{ExportDataResponse, ExportedShare};
+use haven_proto::data::v1::ExportDataResponse;
 use uuid::Uuid;
 
-use super::Export;
-use crate::{
-    domain::place::Place,
-    rpc::{
-        analysis,
-        audit::audit_event_message,
-        conversation,
-        crisis::event_message,
-        encrypted::{
-            devices::device_message,
-            message::{conflict_message, content_message, record_message},
-            preferences::preferences_message,
-            share_message,
-        },
-    },
-    store::export::{BEGINNING, shared::WholeShare},
-};
+use crate::{domain::place::Place, store::export::BEGINNING};
 
 /// A part of an export, and behind which row of it to read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +36,7 @@ pub(super) enum Part {
 pub(super) struct Read {
     /// As it is sent.
     pub(super) answer: ExportDataResponse,
-    /// How many rows are on it.
+    /// How many rows are on it, with those that do not open.
     pub(super) rows: usize,
     /// Behind the last of them. None: there are none.
     pub(super) last: Option<Part>,
@@ -101,128 +83,16 @@ impl Part {
     }
 }
 
-// === impl Export ===
+// === impl Read ===
 
-impl Export {
-    /// Reads a page of `part`.
-    pub(super) async fn read(&self, part: Part, deadline: Deadline) -> Result<Read, Failure> {
-        let (exports, person) = (&self.exports, self.person);
-        let mut answer = ExportDataResponse::default();
-        let (rows, last) = match part {
-            Part::Messages(after) => {
-                let page = exports.messages(person, deadline, after).await?;
-                let last = page.last().map(|last| Part::Messages(last.number.get()));
-                for sealed in page {
-                    let message = sealed.open(&self.keys, person).map_err(Failure::internal)?;
-                    answer.messages.push(conversation::answer(&message));
-                }
-                (answer.messages.len(), last)
-            }
-            Part::Analyses(after) => {
-                let page = exports.analyses(person, deadline, after).await?;
-                let last = page.last().map(|last| Part::Analyses(last.range.last.get()));
-                for sealed in page {
-                    let analysis = sealed.open(&self.keys, person).map_err(Failure::internal)?;
-                    answer.analyses.push(analysis::answer(&analysis));
-                }
-                (answer.analyses.len(), last)
-            }
-            Part::Jobs(after) => {
-                let page = exports.jobs(person, deadline, after).await?;
-                let last = page.last().map(|last| Part::Jobs(last.range.last.get()));
-                answer.analysis_jobs = page.iter().map(analysis::job).collect();
-                (page.len(), last)
-            }
-            Part::CrisisEvents(after) => {
-                let page = exports.crisis_events(person, deadline, after).await?;
-                let last = page.last().map(|last| {
-                    Part::CrisisEvents(Place {
-                        at: last.created_at,
-                        id: last.id,
-                    })
-                });
-                answer.crisis_events = page.iter().map(event_message).collect();
-                (page.len(), last)
-            }
-            Part::Devices(after) => {
-                let page = exports.devices(person, deadline, after).await?;
-                let last = page.last().map(|last| {
-                    Part::Devices(Place {
-                        at: last.created_at,
-                        id: last.id,
-                    })
-                });
-                let now = self.clock.now();
-                answer.devices = page
-                    .into_iter()
-                    .map(|device| device_message(device, now))
-                    .collect();
-                (answer.devices.len(), last)
-            }
-            Part::Records(after) => {
-                let page = exports.records(person, deadline, after).await?;
-                let last = page.last().map(|last| Part::Records(last.id));
-                answer.records = page.into_iter().map(record_message).collect();
-                (answer.records.len(), last)
-            }
-            Part::Conflicts(after) => {
-                let page = exports.conflicts(person, deadline, after).await?;
-                let last = page.last().map(|last| Part::Conflicts(last.id));
-                answer.conflicts = page.into_iter().map(conflict_message).collect();
-                (answer.conflicts.len(), last)
-            }
-            Part::Preferences => {
-                let preferences = exports.preferences(person, deadline).await?;
-                answer.preferences = preferences.map(preferences_message);
-                (answer.preferences.iter().len(), None)
-            }
-            Part::Shares(after) => {
-                let page = exports.shares(person, deadline, after).await?;
-                let last = page.last().map(|last| {
-                    Part::Shares(Place {
-                        at: last.share.created_at,
-                        id: last.share.id,
-                    })
-                });
-                let now = self.clock.now();
-                answer.shares = page.into_iter().map(|whole| exported_share(whole, now)).collect();
-                (answer.shares.len(), last)
-            }
-            Part::ShareAccesses(share, after) => {
-                let page = exports.share_accesses(person, deadline, share, after).await?;
-                let last = page.last().map(|last| {
-                    let place = Place {
-                        at: last.accessed_at,
-                        id: last.id,
-                    };
-                    Part::ShareAccesses(last.share_id, place)
-                });
-                answer.share_accesses = page.iter().map(share_message::access).collect();
-                (page.len(), last)
-            }
-            Part::AuditEvents(after) => {
-                let page = exports.audit_events(person, deadline, after).await?;
-                let last = page.last().map(|last| {
-                    Part::AuditEvents(Place {
-                        at: last.occurred_at,
-                        id: last.id,
-                    })
-                });
-                answer.audit_events = page.into_iter().map(audit_event_message).collect();
-                (answer.audit_events.len(), last)
-            }
-        };
-        Ok(Read { answer, rows, last })
-    }
-}
-
-/// A share, as it is sent at `now`, and what is shared.
-fn exported_share(whole: WholeShare, now: DateTime<Utc>) -> ExportedShare {
-    let (encrypted_share_data, crypto_envelope) = content_message(whole.content);
-    ExportedShare {
-        share: Some(share_message::share(&whole.share, now)),
-        encrypted_share_data,
-        crypto_envelope,
+impl Read {
+    /// An empty answer for a page of so many rows, of which `last` is the last.
+    pub(super) fn of(rows: usize, last: Option<Part>) -> Self {
+        Self {
+            answer: ExportDataResponse::default(),
+            rows,
+            last,
+        }
     }
 }
 

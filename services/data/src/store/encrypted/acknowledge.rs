@@ -1,5 +1,7 @@
 //! What devices have dealt with, and forgetting what nobody has to be told any more.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
@@ -8,11 +10,15 @@ use haven_platform::{
 };
 use uuid::Uuid;
 
-use super::{changes::Changes, feed::FeedError};
+use super::{
+    caller::{active, no_device},
+    changes::Changes,
+    feed::FeedError,
+};
 use crate::domain::encrypted::feed::{History, Place};
 
-/// How many tombstones, and how many settled conflicts, go with one acknowledgement: it holds the person's lock meanwhile,
-/// for milliseconds. What is more goes with the next.
+/// How many tombstones, and how many settled conflicts, go with one acknowledgement: it holds the person's lock
+/// meanwhile, for milliseconds. What is more goes with the next.
 const PURGED_AT_ONCE: i32 = 500;
 
 /// Up to where a person's devices have acknowledged.
@@ -27,11 +33,11 @@ pub struct Acknowledged {
 }
 
 impl Changes {
-    /// Notes at `now` that a device has dealt with everything up to `place`, unless it had with more before, and deletes
-    /// what no device has to be told any more.
+    /// Notes at `now` that a device has dealt with everything up to `place`, unless it had with more before, and
+    /// deletes what no device has to be told any more.
     ///
-    /// A place before something that is gone is as good as any other: that the device has dealt with what came before it
-    /// is true all the same.
+    /// A place before something that is gone is as good as any other: that the device has dealt with what came before
+    /// it is true all the same.
     ///
     /// # Errors
     ///
@@ -66,11 +72,11 @@ impl Changes {
             state.purged_number,
             state.next_rotation_at,
         ) else {
-            drop(tx);
-            return Err(self.no_device(caller, deadline).await);
+            return Err(no_device(&mut tx, caller).await.into());
         };
-        if status != "active" {
-            return Err(FeedError::DeviceInactive);
+        // Also one that is behind: this is how it comes to be so no more.
+        if status != "behind" {
+            active(&status)?;
         }
         let history = History {
             epoch: state.epoch,
@@ -80,12 +86,13 @@ impl Changes {
         history.has(place).map_err(FeedError::CursorExpired)?;
         let number = sqlx::query_scalar!(
             "/* AcknowledgeChanges */
-            UPDATE data.device_key SET acknowledged_number = greatest(acknowledged_number, $3)
+            UPDATE data.device_key SET acknowledged_number = greatest(acknowledged_number, $3), epoch = $4
             WHERE user_id = $1 AND id = $2
             RETURNING acknowledged_number",
             caller.as_uuid(),
             device,
             place.number,
+            place.epoch,
         )
         .fetch_one(&mut tx)
         .await
@@ -106,20 +113,27 @@ impl Changes {
         })
     }
 
-    /// People of whom something is kept that is too old to be told to anybody: those of the oldest, `batch` of them or
-    /// twice as many.
+    /// People, but for `others`, of whom something is kept that is too old to be told to anybody: those of the oldest,
+    /// `batch` of them or twice as many.
     ///
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn people_to_purge(&self, batch: i32, deadline: Deadline) -> Result<Vec<UserId>, DbError> {
+    pub async fn people_to_purge(
+        &self,
+        batch: i32,
+        others: &HashSet<UserId>,
+        deadline: Deadline,
+    ) -> Result<Vec<UserId>, DbError> {
+        let others: Vec<_> = others.iter().map(|other| *other.as_uuid()).collect();
         let mut tx = self
             .database
             .begin("PurgeChanges", Context::Service, deadline)
             .await?;
         let people = sqlx::query_scalar!(
-            r#"/* PurgeChanges, people */ SELECT DISTINCT p AS "person!" FROM data.people_to_purge($1) AS p"#,
+            r#"/* PurgeChanges, people */ SELECT DISTINCT p AS "person!" FROM data.people_to_purge($1, $2) AS p"#,
             batch,
+            &others,
         )
         .fetch_all(&mut tx)
         .await?;

@@ -8,12 +8,20 @@ use haven_platform::{
 use thiserror::Error;
 use uuid::Uuid;
 
-/// Why a device may not call.
+use crate::{
+    domain::encrypted::device::DeviceStatus,
+    store::unknown::{Unknown, why_caller_unknown},
+};
+
+/// Why a device may not call, or that nobody knows: the database failed.
 #[derive(Debug, Error)]
 pub enum CallerError {
     /// The person has no such device.
     #[error("there is no such device")]
     NoDevice,
+    /// The person was erased, and their devices with them.
+    #[error("the person was erased")]
+    AccountErased,
     /// It is suspended or revoked.
     #[error("the device is not active")]
     DeviceInactive,
@@ -39,12 +47,39 @@ pub(super) async fn next_rotation(
         caller.as_uuid(),
         device,
     )
-    .fetch_optional(tx)
+    .fetch_optional(&mut *tx)
     .await
     .map_err(DbError::from)?;
-    match row {
-        None => Err(CallerError::NoDevice),
-        Some(row) if row.status != "active" => Err(CallerError::DeviceInactive),
-        Some(row) => Ok(Some(row.next_rotation_at)),
+    let Some(row) = row else {
+        return Err(no_device(tx, caller).await);
+    };
+    active(&row.status)?;
+    Ok(Some(row.next_rotation_at))
+}
+
+/// Fails where `status` is that of a device that may not call.
+pub(super) fn active(status: &str) -> Result<(), CallerError> {
+    match DeviceStatus::named(status) {
+        Some(DeviceStatus::Active) => Ok(()),
+        Some(DeviceStatus::Suspended | DeviceStatus::Revoked) => Err(CallerError::DeviceInactive),
+        None => Err(DbError::unexpected("the status of a device").into()),
+    }
+}
+
+/// Fails where the `outcome` of a function that changes something in `tx` is that its device may not call.
+pub(super) async fn may_call(tx: &mut TenantTx, caller: UserId, outcome: &str) -> Result<(), CallerError> {
+    match outcome {
+        "no_device" => Err(no_device(tx, caller).await),
+        "device_inactive" => Err(CallerError::DeviceInactive),
+        _ => Ok(()),
+    }
+}
+
+/// Why the caller of `tx` has no such device: one that was there goes only with its person.
+pub(super) async fn no_device(tx: &mut TenantTx, caller: UserId) -> CallerError {
+    match why_caller_unknown(tx, caller).await {
+        Ok(Unknown::AccountErased) => CallerError::AccountErased,
+        Ok(Unknown::AccountNotReady) => CallerError::NoDevice,
+        Err(error) => error.into(),
     }
 }

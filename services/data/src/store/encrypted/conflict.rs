@@ -27,8 +27,8 @@ pub struct Conflicts {
 }
 
 impl Changes {
-    /// The caller's open conflicts, of `record` or of every record, after the one whose change has the number `after`: at
-    /// most `size` of them. Until it is settled, a conflict keeps its number.
+    /// The caller's open conflicts, of `record` or of every record, after the one whose change has the number `after`:
+    /// at most `size` of them. Until it is settled, a conflict keeps its number.
     ///
     /// # Errors
     ///

@@ -47,7 +47,7 @@ impl Devices {
     ///
     /// # Errors
     ///
-    /// When the database fails.
+    /// AccountErased and Database of [`CallerError`].
     pub async fn list(
         &self,
         caller: UserId,
@@ -55,7 +55,7 @@ impl Devices {
         device: Option<Uuid>,
         after: Option<Place>,
         size: PageSize,
-    ) -> Result<DevicePage, DbError> {
+    ) -> Result<DevicePage, CallerError> {
         let size = usize::from(size.get());
         // One more than asked for shows whether there is a next page.
         let limit = size as i64 + 1;
@@ -67,7 +67,7 @@ impl Devices {
             Ok(next) => next,
             // A device that is suspended looks here for the version of its key, which it has to rotate.
             Err(CallerError::NoDevice | CallerError::DeviceInactive) => None,
-            Err(CallerError::Database(error)) => return Err(error),
+            Err(error @ (CallerError::AccountErased | CallerError::Database(_))) => return Err(error),
         };
         let rows = sqlx::query_as!(
             DeviceRow,
@@ -84,7 +84,8 @@ impl Devices {
             limit,
         )
         .fetch_all(&mut tx)
-        .await?;
+        .await
+        .map_err(DbError::from)?;
         tx.commit().await?;
         let more = rows.len() > size;
         let devices = rows.into_iter().take(size).map(Device::try_from);

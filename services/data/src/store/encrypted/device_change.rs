@@ -12,7 +12,10 @@ use haven_platform::{
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::device::{DeviceRow, Devices};
+use super::{
+    caller::{CallerError, no_device},
+    device::{DeviceRow, Devices},
+};
 use crate::{
     domain::encrypted::device::{Device, DeviceStatus, KeyPath, WrappedKey},
     store::request::RequestKey,
@@ -55,9 +58,9 @@ pub enum Stopping {
 /// Why nothing was done to a device.
 #[derive(Debug, Error)]
 pub enum DeviceChangeError {
-    /// The person has no such device.
-    #[error("there is no such device")]
-    NotFound,
+    /// There is no such device, or the database failed.
+    #[error(transparent)]
+    Caller(CallerError),
     /// It is revoked, and that is for ever.
     #[error("the device is revoked")]
     Revoked,
@@ -70,9 +73,6 @@ pub enum DeviceChangeError {
     /// The request id belongs to a request with other content.
     #[error("the request id belongs to another request")]
     RequestIdReused,
-    /// The database failed.
-    #[error(transparent)]
-    Database(DbError),
 }
 
 // === impl Devices ===
@@ -143,12 +143,13 @@ impl Devices {
         .fetch_one(&mut tx)
         .await
         .map_err(DbError::from)?;
+        row.found(&mut tx, caller).await?;
         tx.commit().await?;
         row.device(rotation.id)
     }
 
-    /// Stops a device of `caller`, unless it is stopped so; or, when `request` did so before, changes nothing and answers
-    /// as it was answered then.
+    /// Stops a device of `caller`, unless it is stopped so; or, when `request` did so before, changes nothing and
+    /// answers as it was answered then.
     ///
     /// # Errors
     ///
@@ -219,6 +220,7 @@ impl Devices {
         .fetch_one(&mut tx)
         .await
         .map_err(DbError::from)?;
+        row.found(&mut tx, caller).await?;
         tx.commit().await?;
         row.device(stop.id)
     }
@@ -281,11 +283,18 @@ struct ChangedRow {
 }
 
 impl ChangedRow {
+    /// Fails where the caller of `tx` has no such device.
+    async fn found(&self, tx: &mut TenantTx, caller: UserId) -> Result<(), DeviceChangeError> {
+        match self.outcome.as_str() {
+            "not_found" => Err(DeviceChangeError::Caller(no_device(tx, caller).await)),
+            _ => Ok(()),
+        }
+    }
+
     fn device(self, id: Uuid) -> Result<Device, DeviceChangeError> {
         match (self.outcome.as_str(), self.current_version) {
             ("done", _) => {}
             ("reused", _) => return Err(DeviceChangeError::RequestIdReused),
-            ("not_found", _) => return Err(DeviceChangeError::NotFound),
             ("revoked", _) => return Err(DeviceChangeError::Revoked),
             ("stale", Some(current)) => return Err(DeviceChangeError::VersionConflict { current }),
             _ => return Err(DbError::unexpected("what was done to a device").into()),
@@ -315,7 +324,7 @@ impl From<DbError> for DeviceChangeError {
         match error.constraint() {
             // A request of the same method waits its turn, and sees this one. So it is one of another method.
             Some("requests_pkey") => Self::RequestIdReused,
-            _ => Self::Database(error),
+            _ => Self::Caller(error.into()),
         }
     }
 }

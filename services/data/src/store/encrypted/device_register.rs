@@ -1,13 +1,11 @@
 //! Registering a device of a person, once.
 //!
-//! The person's counter is what they all wait for: it counts the devices, and is locked until the transaction ends. Who
-//! waited looks for the request as of before they did. So who finds the device taken, or no room for it, looks once more:
-//! what another transaction did meanwhile is seen then, the same request's answer among it.
+//! The person's counter is what they all wait for: it counts the devices, and is locked until the transaction ends.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
-    database::{Context, DbError},
+    database::{Context, DbError, TenantTx},
     deadline::Deadline,
 };
 use thiserror::Error;
@@ -17,8 +15,8 @@ use super::device::Devices;
 use crate::{
     domain::encrypted::device::{AppVersion, DevicePlatform, KeyPath, WrappedKey},
     store::{
-        request::RequestKey,
-        unknown::{Unknown, why_unknown},
+        request::{RequestKey, breaks, once_more},
+        unknown::{self, Unknown},
     },
 };
 
@@ -42,7 +40,8 @@ pub struct NewDevice {
     pub created_at: DateTime<Utc>,
 }
 
-/// What is decided when a device is registered, and what a retry is told again. The rest of the answer is in the request.
+/// What is decided when a device is registered, and what a retry is told again. The rest of the answer is in the
+/// request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registered {
     /// Its id.
@@ -51,6 +50,15 @@ pub struct Registered {
     pub next_rotation_at: DateTime<Utc>,
     /// When it was registered.
     pub created_at: DateTime<Utc>,
+}
+
+/// A limit on how many devices a person has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quota {
+    /// 10 that are not revoked.
+    Live,
+    /// 100 in all. Revoking one makes no room.
+    InAll,
 }
 
 /// Why a device was not registered.
@@ -63,8 +71,8 @@ pub enum RegisterError {
     #[error("there is such a device")]
     DeviceExists,
     /// The person has as many devices as they may have.
-    #[error("the person has too many devices")]
-    QuotaExceeded,
+    #[error("the person has too many devices: {0:?}")]
+    QuotaExceeded(Quota),
     /// The request id belongs to a request with other content.
     #[error("the request id belongs to another request")]
     RequestIdReused,
@@ -72,6 +80,9 @@ pub enum RegisterError {
     #[error(transparent)]
     Database(#[from] DbError),
 }
+
+/// What there is once, of all devices of a person.
+const DEVICE_KEYS: [&str; 2] = ["device_key_pkey", "device_key_device_id_hash_key"];
 
 // === impl Devices ===
 
@@ -89,23 +100,22 @@ impl Devices {
         device: &NewDevice,
         request: RequestKey,
     ) -> Result<Registered, RegisterError> {
-        match self.try_register(caller, deadline, device, request).await {
-            Err(RegisterError::QuotaExceeded) => {}
-            Err(RegisterError::Database(error)) => match error.constraint() {
-                Some("change_counters_user_id_fkey") => {
-                    let why = why_unknown(&self.database, "RegisterDevice", caller, deadline).await?;
-                    return Err(why.into());
-                }
-                Some("requests_pkey" | "device_key_pkey" | "device_key_device_id_hash_key") => {}
-                _ => return Err(error.into()),
-            },
-            outcome => return outcome,
-        }
-        match self.try_register(caller, deadline, device, request).await {
-            Err(RegisterError::Database(error)) => match error.constraint() {
-                Some("device_key_pkey" | "device_key_device_id_hash_key") => Err(RegisterError::DeviceExists),
-                _ => Err(error.into()),
-            },
+        // Of a device that is there, or that there is no room for, it may be the same request that made it so.
+        let again = |error: &RegisterError| match error {
+            RegisterError::QuotaExceeded(_) => true,
+            RegisterError::Database(error) => {
+                breaks(error, &["requests_pkey"]) || breaks(error, &DEVICE_KEYS)
+            }
+            _ => false,
+        };
+        let registered = once_more(again, || self.try_register(caller, deadline, device, request)).await;
+        match registered {
+            Err(RegisterError::Database(error)) if breaks(&error, &DEVICE_KEYS) => {
+                Err(RegisterError::DeviceExists)
+            }
+            Err(RegisterError::Database(error)) => {
+                Err(unknown::explained(error, &self.database, "RegisterDevice", caller, deadline).await)
+            }
             outcome => outcome,
         }
     }
@@ -173,9 +183,24 @@ impl Devices {
         .fetch_optional(&mut tx)
         .await
         .map_err(DbError::from)?;
+        let Some(row) = row else {
+            return Err(RegisterError::QuotaExceeded(quota(&mut tx, caller).await?));
+        };
         tx.commit().await?;
-        row.ok_or(RegisterError::QuotaExceeded)?.try_into()
+        row.try_into()
     }
+}
+
+/// Which limit the caller of `tx` has reached.
+async fn quota(tx: &mut TenantTx, caller: UserId) -> Result<Quota, DbError> {
+    let in_all = sqlx::query_scalar!(
+        r#"/* RegisterDevice, quota */
+        SELECT devices >= 100 AS "in_all!" FROM data.change_counters WHERE user_id = $1"#,
+        caller.as_uuid(),
+    )
+    .fetch_one(tx)
+    .await?;
+    Ok(if in_all { Quota::InAll } else { Quota::Live })
 }
 
 /// What a registration comes to: its own answer, or that of the request that has its id.

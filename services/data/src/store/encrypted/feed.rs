@@ -1,7 +1,8 @@
 //! The feed of a person's changes, as their devices read it: a part at a time.
 //!
 //! A part is read by one statement, so by one snapshot: what is gone, what is the newest and what is in between belong
-//! together. Numbers become visible in order, because whoever gives one out holds the person's counter until they commit.
+//! together. Numbers become visible in order, because whoever gives one out holds the person's counter until they
+//! commit.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -12,14 +13,15 @@ use haven_platform::{
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::{changes::Changes, feed_row::FeedRow};
-use crate::{
-    domain::encrypted::feed::{Entry, Expiry, Place},
-    store::unknown::{Unknown, why_unknown},
+use super::{
+    caller::{CallerError, active, no_device},
+    changes::Changes,
+    feed_row::FeedRow,
 };
+use crate::domain::encrypted::feed::{Entry, Expiry, Place};
 
-/// How many octets of payloads a part has before its last entry, at most. It is what one watch costs in memory, and with
-/// the envelopes and the last payload it is well within an answer.
+/// How many octets of payloads a part has before its last entry, at most. It is what one watch costs in memory, and
+/// with the envelopes and the last payload it is well within an answer.
 const OCTETS_AT_ONCE: i64 = 1024 * 1024;
 
 /// A part of the feed.
@@ -37,21 +39,18 @@ pub struct FeedPart {
 /// Why a device is not told what changed.
 #[derive(Debug, Error)]
 pub enum FeedError {
-    /// The person has no such device.
-    #[error("there is no such device")]
-    NoDevice,
-    /// It is suspended or revoked.
-    #[error("the device is not active")]
-    DeviceInactive,
-    /// The person was erased.
-    #[error("the person was erased")]
-    AccountErased,
+    /// It may not call, or the database failed.
+    #[error(transparent)]
+    Caller(#[from] CallerError),
     /// It cannot go on from where it was.
     #[error("the cursor has expired: {0:?}")]
     CursorExpired(Expiry),
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] DbError),
+}
+
+impl From<DbError> for FeedError {
+    fn from(error: DbError) -> Self {
+        Self::Caller(error.into())
+    }
 }
 
 // === impl Changes ===
@@ -74,7 +73,8 @@ impl Changes {
             .database
             .begin("ReadChanges", Context::User(caller), deadline)
             .await?;
-        // The limits are written out: for a number that it does not know, Postgres reads and sorts all that a person has.
+        // The limits are written out: for a number that it does not know, Postgres reads and sorts all that a person
+        // has.
         let rows = sqlx::query_as!(
             FeedRow,
             r#"/* ReadChanges */
@@ -124,13 +124,11 @@ impl Changes {
         .fetch_all(&mut tx)
         .await
         .map_err(DbError::from)?;
-        tx.commit().await?;
         let Some(first) = rows.first() else {
-            return Err(self.no_device(caller, deadline).await);
+            return Err(no_device(&mut tx, caller).await.into());
         };
-        if first.status != "active" {
-            return Err(FeedError::DeviceInactive);
-        }
+        active(&first.status)?;
+        tx.commit().await?;
         let history = first.history();
         let after = after.unwrap_or_else(|| history.start());
         history.continues(after).map_err(FeedError::CursorExpired)?;
@@ -145,14 +143,5 @@ impl Changes {
             last_number: history.last_number,
             next_rotation_at,
         })
-    }
-
-    /// Why `caller` has no such device: one that was there goes only with its person.
-    pub(super) async fn no_device(&self, caller: UserId, deadline: Deadline) -> FeedError {
-        match why_unknown(&self.database, "ReadChanges", caller, deadline).await {
-            Ok(Unknown::AccountErased) => FeedError::AccountErased,
-            Ok(Unknown::AccountNotReady) => FeedError::NoDevice,
-            Err(error) => error.into(),
-        }
     }
 }

@@ -1,7 +1,4 @@
 //! People's preferences: one document a person, stored over the version that was seen.
-//!
-//! Whoever stores it looks for the request as of before they waited for their turn. Who finds its id taken looks once more:
-//! what another transaction did meanwhile is seen then, the same request's answer among it.
 
 use std::sync::Arc;
 
@@ -13,13 +10,17 @@ use haven_platform::{
 };
 use uuid::Uuid;
 
-use super::{caller::next_rotation, refusal::Refusal, row::EncryptedColumns};
+use super::{
+    caller::{may_call, next_rotation},
+    refusal::{ReadError, Refusal},
+    row::EncryptedColumns,
+};
 use crate::{
     domain::encrypted::{
         envelope::{ASSOCIATED_DATA_VERSION, ENVELOPE_VERSION, Encrypted},
         preferences::Preferences as Document,
     },
-    store::request::RequestKey,
+    store::request::{RequestKey, once_more},
 };
 
 /// People's preferences.
@@ -72,13 +73,13 @@ impl Preferences {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], [`Refusal::NoDevice`], [`Refusal::DeviceInactive`] and [`Refusal::Database`].
+    /// See [`ReadError`].
     pub async fn get(
         &self,
         caller: UserId,
         deadline: Deadline,
         device: Option<Uuid>,
-    ) -> Result<FoundPreferences, Refusal> {
+    ) -> Result<FoundPreferences, ReadError> {
         let mut tx = self
             .database
             .begin("GetPreferences", Context::User(caller), deadline)
@@ -86,11 +87,13 @@ impl Preferences {
         let next_rotation_at = next_rotation(&mut tx, caller, device).await?;
         let row = sqlx::query_as!(
             PreferencesRow,
-            "/* GetPreferences */
-            SELECT encrypted_payload, algorithm, key_id, key_version, nonce, salt, kdf_memory_kib, kdf_iterations,
-                kdf_parallelism, version, device_id, created_at, updated_at
-            FROM data.encrypted_user_prefs
-            WHERE user_id = $1",
+            r#"/* GetPreferences */
+            SELECT p.encrypted_payload, p.algorithm, p.key_id, p.key_version, p.nonce, p.salt, p.kdf_memory_kib,
+                p.kdf_iterations, p.kdf_parallelism, p.version, p.device_id, p.created_at, p.updated_at,
+                d.status = 'revoked' OR p.key_version < d.key_version AS "reencryption_due!"
+            FROM data.encrypted_user_prefs AS p
+            JOIN data.device_key AS d ON d.user_id = p.user_id AND d.id = p.device_id
+            WHERE p.user_id = $1"#,
             caller.as_uuid(),
         )
         .fetch_optional(&mut tx)
@@ -98,7 +101,7 @@ impl Preferences {
         .map_err(DbError::from)?;
         tx.commit().await?;
         Ok(FoundPreferences {
-            preferences: row.ok_or(Refusal::NotFound)?.try_into()?,
+            preferences: row.ok_or(ReadError::NotFound)?.try_into()?,
             next_rotation_at,
         })
     }
@@ -108,7 +111,8 @@ impl Preferences {
     ///
     /// # Errors
     ///
-    /// See [`Refusal`]. Nothing was changed then, unless it was the database that failed: a retry finds out.
+    /// Caller, VersionConflict, NonceReused, KeyVersionStale, KeyVersionUnknown, CursorExpired and RequestIdReused of
+    /// [`Refusal`]. Nothing was changed then, unless it was the database that failed: a retry finds out.
     pub async fn put(
         &self,
         caller: UserId,
@@ -116,11 +120,7 @@ impl Preferences {
         new: &NewPreferences,
         request: RequestKey,
     ) -> Result<StoredPreferences, Refusal> {
-        match self.try_put(caller, deadline, new, request).await {
-            Err(Refusal::Database(error)) if error.constraint() == Some("requests_pkey") => {}
-            outcome => return outcome,
-        }
-        self.try_put(caller, deadline, new, request).await
+        once_more(Refusal::id_taken, || self.try_put(caller, deadline, new, request)).await
     }
 
     async fn try_put(
@@ -141,7 +141,7 @@ impl Preferences {
             WITH prior AS (
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), put AS MATERIALIZED (
-                SELECT made.outcome, made.version, made.changed_at, made.next_rotation_at
+                SELECT made.outcome, made.version, made.changed_at, made.device_key_version, made.next_rotation_at
                 FROM (SELECT WHERE NOT EXISTS (SELECT FROM prior)) AS first_time
                     CROSS JOIN LATERAL data.put_preferences(
                         $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) AS made
@@ -151,12 +151,13 @@ impl Preferences {
                     jsonb_build_object('version', version, 'changed_at', changed_at), $16
                 FROM put WHERE outcome IN ('applied', 'already_applied')
             )
-            SELECT outcome, version, changed_at, next_rotation_at FROM put
+            SELECT outcome, version, changed_at, device_key_version, next_rotation_at FROM put
             UNION ALL
             SELECT
                 CASE WHEN payload_mac = $3 AND method = 'PutPreferences' THEN 'already_applied' ELSE 'request_id_reused' END,
                 (answer ->> 'version')::bigint,
                 (answer ->> 'changed_at')::timestamptz,
+                NULL,
                 (SELECT d.next_rotation_at FROM data.device_key AS d WHERE d.user_id = $1 AND d.id = $4)
             FROM prior"#,
             caller.as_uuid(),
@@ -179,6 +180,7 @@ impl Preferences {
         .fetch_one(&mut tx)
         .await
         .map_err(DbError::from)?;
+        may_call(&mut tx, caller, row.outcome.as_deref().unwrap_or_default()).await?;
         tx.commit().await?;
         row.try_into()
     }
@@ -199,6 +201,7 @@ pub(in crate::store) struct PreferencesRow {
     pub(in crate::store) device_id: Uuid,
     pub(in crate::store) created_at: DateTime<Utc>,
     pub(in crate::store) updated_at: DateTime<Utc>,
+    pub(in crate::store) reencryption_due: bool,
 }
 
 impl TryFrom<PreferencesRow> for Document {
@@ -223,6 +226,7 @@ impl TryFrom<PreferencesRow> for Document {
             device_id: row.device_id,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            reencryption_due: row.reencryption_due,
         })
     }
 }
@@ -232,6 +236,7 @@ struct StoredRow {
     outcome: Option<String>,
     version: Option<i64>,
     changed_at: Option<DateTime<Utc>>,
+    device_key_version: Option<i32>,
     next_rotation_at: Option<DateTime<Utc>>,
 }
 
@@ -246,7 +251,7 @@ impl TryFrom<StoredRow> for StoredPreferences {
                 updated_at,
                 next_rotation_at: row.next_rotation_at,
             }),
-            _ => Err(Refusal::of(outcome, row.version)),
+            _ => Err(Refusal::of(outcome, row.version, row.device_key_version)),
         }
     }
 }

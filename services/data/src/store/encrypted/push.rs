@@ -1,26 +1,22 @@
 //! Pushing changes: each once, in their order, in one transaction.
-//!
-//! The statement looks for the request as of before it waited for the person's other changes. Of two equal requests at once
-//! the second finds all done, cannot remember itself under the same id, and looks once more.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
-    database::{Context, DbError, TenantTx},
+    database::{Context, DbError},
     deadline::Deadline,
 };
 use serde::Deserialize;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{changes::Changes, refusal::Refusal};
+use super::{caller::may_call, changes::Changes, refusal::Refusal};
 use crate::{
     domain::encrypted::{
         change::{Change, ChangeRefusal, ChangeResult, Outcome, PushMode, held_back},
         envelope::{ASSOCIATED_DATA_VERSION, ENVELOPE_VERSION},
-        feed::{Expiry, History, Place},
     },
-    store::request::RequestKey,
+    store::request::{RequestKey, once_more},
 };
 
 /// What a device pushes.
@@ -31,8 +27,6 @@ pub struct Push {
     pub changes: Vec<Change>,
     /// Whether that stands together.
     pub mode: PushMode,
-    /// Up to where it had pulled. None: nowhere.
-    pub cursor: Option<Place>,
     /// When it comes.
     pub at: DateTime<Utc>,
 }
@@ -55,18 +49,20 @@ struct ResultRow {
     version: Option<i64>,
     change_number: Option<i64>,
     conflict_id: Option<Uuid>,
+    key_version: Option<i32>,
 }
 
 // === impl Changes ===
 
 impl Changes {
     /// Applies what a device of the caller did; or, when `request` did so before, changes nothing and answers as it was
-    /// answered then. An atomic push that does not stand is not remembered: whoever sends it again has it looked at again.
+    /// answered then. An atomic push that does not stand is not remembered: whoever sends it again has it looked at
+    /// again.
     ///
     /// # Errors
     ///
-    /// NoDevice, DeviceInactive, CursorExpired, RequestIdReused and Database of [`Refusal`]. Nothing was changed then, unless
-    /// it was the database that failed: a retry finds out.
+    /// Caller, CursorExpired and RequestIdReused of [`Refusal`]. Nothing was changed then, unless it was the database
+    /// that failed: a retry finds out.
     pub async fn push(
         &self,
         caller: UserId,
@@ -74,12 +70,10 @@ impl Changes {
         push: &Push,
         request: RequestKey,
     ) -> Result<Pushed, Refusal> {
-        match self.try_push(caller, deadline, push, request).await {
-            Err(Refusal::Database(error)) if error.constraint() == Some("requests_pkey") => {
-                self.try_push(caller, deadline, push, request).await
-            }
-            outcome => outcome,
-        }
+        once_more(Refusal::id_taken, || {
+            self.try_push(caller, deadline, push, request)
+        })
+        .await
     }
 
     async fn try_push(
@@ -93,11 +87,6 @@ impl Changes {
             .database
             .begin("PushChanges", Context::User(caller), deadline)
             .await?;
-        // As of before the push, whose own numbers tell nothing.
-        let expiry = match push.cursor {
-            Some(cursor) => expiry(&mut tx, caller, cursor).await?,
-            None => None,
-        };
         let columns = Columns::of(&push.changes);
         let row = sqlx::query!(
             r#"/* PushChanges */
@@ -105,7 +94,7 @@ impl Changes {
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), done AS MATERIALIZED (
                 SELECT p.ordinality, (p.result).outcome, (p.result).version, (p.result).change_number,
-                    (p.result).conflict_id, p.next_rotation_at
+                    (p.result).conflict_id, (p.result).key_version, p.next_rotation_at
                 FROM (
                     SELECT array_agg(ROW(c.record_id, c.expected_version, c.payload IS NULL, c.payload,
                         CASE WHEN c.payload IS NOT NULL THEN $19::smallint END, c.algorithm, c.key_version, c.nonce, c.salt,
@@ -123,7 +112,8 @@ impl Changes {
                 SELECT max(next_rotation_at) AS next_rotation_at,
                     bool_and(ordinality IS NOT NULL AND ($5 OR outcome IN ('applied', 'already_applied'))) AS stands,
                     jsonb_agg(jsonb_strip_nulls(jsonb_build_object('outcome', outcome, 'version', version,
-                        'change_number', change_number, 'conflict_id', conflict_id)) ORDER BY ordinality) AS answer
+                        'change_number', change_number, 'conflict_id', conflict_id, 'key_version', key_version))
+                        ORDER BY ordinality) AS answer
                 FROM done
                 HAVING count(*) > 0
             ), request AS (
@@ -162,11 +152,15 @@ impl Changes {
         if !row.same {
             return Err(Refusal::RequestIdReused);
         }
-        let results = results(row.answer.0)?;
-        // What was answered before is of this history.
-        if let Some(expiry) = expiry.filter(|_| row.now) {
-            return Err(Refusal::CursorExpired(expiry));
+        // Of a device that may not push there is one row, and nothing of any change.
+        if let Some(first) = row.answer.first() {
+            may_call(&mut tx, caller, &first.outcome).await?;
+            if first.outcome == "behind" {
+                return Err(Refusal::of("behind", None, None));
+            }
         }
+        let results = row.answer.0.into_iter().map(ChangeResult::try_from);
+        let results = results.collect::<Result<Vec<_>, _>>()?;
         let next_rotation_at = row.next_rotation_at;
         if row.now && !push.mode.stands(&results) {
             // Not committed: it is taken back.
@@ -185,37 +179,13 @@ impl Changes {
     }
 }
 
-/// Why `cursor` is not in the history that the database tells. None: it is, or the caller has none at all.
-async fn expiry(tx: &mut TenantTx, caller: UserId, cursor: Place) -> Result<Option<Expiry>, DbError> {
-    let history = sqlx::query_as!(
-        History,
-        r#"/* PushChanges, cursor */
-        SELECT data.sync_epoch() AS "epoch!", last_number, purged_number FROM data.change_counters WHERE user_id = $1"#,
-        caller.as_uuid(),
-    )
-    .fetch_optional(tx)
-    .await?;
-    Ok(history.and_then(|history| history.has(cursor).err()))
-}
-
-fn results(rows: Vec<ResultRow>) -> Result<Vec<ChangeResult>, Refusal> {
-    // Of a device that may not push there is one row, and nothing of any change.
-    let outcome = rows.first().map(|row| row.outcome.as_str());
-    if let Some(outcome @ ("no_device" | "device_inactive")) = outcome {
-        return Err(Refusal::of(outcome, None));
-    }
-    let results = rows.into_iter().map(ChangeResult::try_from);
-    Ok(results.collect::<Result<_, _>>()?)
-}
-
 impl TryFrom<ResultRow> for ChangeResult {
     type Error = DbError;
 
     fn try_from(row: ResultRow) -> Result<Self, DbError> {
-        // Where the key's version is wrong, it stands in the place of the record's.
         let current = || {
-            let current = row.version.and_then(|version| i32::try_from(version).ok());
-            current.ok_or_else(|| DbError::unexpected("the version of a key"))
+            row.key_version
+                .ok_or_else(|| DbError::unexpected("the version of a key"))
         };
         let outcome = match row.outcome.as_str() {
             "applied" => Outcome::Applied,
@@ -232,10 +202,7 @@ impl TryFrom<ResultRow> for ChangeResult {
         };
         Ok(Self {
             outcome,
-            version: match outcome {
-                Outcome::Refused(_) => 0,
-                _ => row.version.unwrap_or_default(),
-            },
+            version: row.version.unwrap_or_default(),
             change_number: row.change_number,
             conflict_id: row.conflict_id,
         })

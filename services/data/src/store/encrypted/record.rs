@@ -10,7 +10,7 @@ use haven_platform::{
 };
 use uuid::Uuid;
 
-use super::{caller::next_rotation, refusal::Refusal, row::RecordRow};
+use super::{caller::next_rotation, refusal::ReadError, row::RecordRow};
 use crate::domain::encrypted::record::Record;
 
 /// Cycle records, one at a time, or listed.
@@ -38,14 +38,14 @@ impl Records {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], [`Refusal::NoDevice`], [`Refusal::DeviceInactive`] and [`Refusal::Database`].
+    /// See [`ReadError`].
     pub async fn get(
         &self,
         caller: UserId,
         deadline: Deadline,
         id: Uuid,
         device: Option<Uuid>,
-    ) -> Result<FoundRecord, Refusal> {
+    ) -> Result<FoundRecord, ReadError> {
         let mut tx = self
             .database
             .begin("GetRecord", Context::User(caller), deadline)
@@ -70,7 +70,7 @@ impl Records {
         .map_err(DbError::from)?;
         tx.commit().await?;
         Ok(FoundRecord {
-            record: row.ok_or(Refusal::NotFound)?.try_into()?,
+            record: row.ok_or(ReadError::NotFound)?.try_into()?,
             next_rotation_at,
         })
     }

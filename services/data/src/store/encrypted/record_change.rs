@@ -1,10 +1,8 @@
 //! Changing one record over the version that was seen: its first content, another one, or that it is deleted.
 //!
-//! It is what `data.update_cycle_data_optimistic` does, for whoever has psql: a push of one change, of which nothing is kept
-//! if it loses. That function knows no deletion, so the one statement here, which serves all three, pushes without it.
-//!
-//! It looks for the request as of before it waited for its turn. Who finds it taken looks once more: what another
-//! transaction did meanwhile is seen then, the same request's answer among it.
+//! It is what `data.update_cycle_data_optimistic` does, for whoever has psql: a push of one change, of which nothing is
+//! kept if it loses. That function knows no deletion, so the one statement here, which serves all three, pushes without
+//! it.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -14,13 +12,13 @@ use haven_platform::{
 };
 use uuid::Uuid;
 
-use super::{record::Records, refusal::Refusal};
+use super::{caller::may_call, record::Records, refusal::Refusal};
 use crate::{
     domain::encrypted::{
         envelope::{ASSOCIATED_DATA_VERSION, ENVELOPE_VERSION, Encrypted},
         record::RecordVersion,
     },
-    store::request::RequestKey,
+    store::request::{RequestKey, once_more},
 };
 
 /// A change of a record.
@@ -59,12 +57,13 @@ pub struct ChangedRecord {
 // === impl Records ===
 
 impl Records {
-    /// Stores a new record of the caller; or, when `request` did so before, or another one with the same content, changes
-    /// nothing and answers as it was answered then.
+    /// Stores a new record of the caller; or, when `request` did so before, or another one with the same content,
+    /// changes nothing and answers as it was answered then.
     ///
     /// # Errors
     ///
-    /// See [`Refusal`]. Nothing was changed then, unless it was the database that failed: a retry finds out.
+    /// Caller, RecordExists, NonceReused, KeyVersionStale, KeyVersionUnknown, CursorExpired and RequestIdReused of
+    /// [`Refusal`]. Nothing was changed then, unless it was the database that failed: a retry finds out.
     pub async fn create(
         &self,
         caller: UserId,
@@ -87,7 +86,8 @@ impl Records {
     ///
     /// # Errors
     ///
-    /// As of [`Records::create`].
+    /// Every one of [`Refusal`] but RecordExists. Nothing was changed then, unless it was the database that failed: a
+    /// retry finds out.
     pub async fn update(
         &self,
         caller: UserId,
@@ -99,12 +99,13 @@ impl Records {
             .await
     }
 
-    /// Deletes a record of the caller; or, when `request` did so before, changes nothing and answers as it was answered
-    /// then.
+    /// Deletes a record of the caller; or, when `request` did so before, or another one of the same device over the
+    /// same version, changes nothing and answers as it was answered then.
     ///
     /// # Errors
     ///
-    /// As of [`Records::create`].
+    /// Caller, NotFound, VersionConflict, CursorExpired and RequestIdReused of [`Refusal`]. Nothing was changed then,
+    /// unless it was the database that failed: a retry finds out.
     pub async fn delete(
         &self,
         caller: UserId,
@@ -112,14 +113,6 @@ impl Records {
         change: &RecordChange,
         request: RequestKey,
     ) -> Result<ChangedRecord, Refusal> {
-        match self
-            .change("DeleteRecord", caller, deadline, change, request)
-            .await
-        {
-            // A deletion has no nonce to be known by: it may be the same request that did so meanwhile.
-            Err(Refusal::NotFound | Refusal::VersionConflict { .. }) => {}
-            outcome => return outcome,
-        }
         self.change("DeleteRecord", caller, deadline, change, request)
             .await
     }
@@ -132,12 +125,10 @@ impl Records {
         change: &RecordChange,
         request: RequestKey,
     ) -> Result<ChangedRecord, Refusal> {
-        match self.try_change(method, caller, deadline, change, request).await {
-            // The id was taken meanwhile, by the same request or by another one.
-            Err(Refusal::Database(error)) if error.constraint() == Some("requests_pkey") => {}
-            outcome => return outcome,
-        }
-        self.try_change(method, caller, deadline, change, request).await
+        once_more(Refusal::id_taken, || {
+            self.try_change(method, caller, deadline, change, request)
+        })
+        .await
     }
 
     async fn try_change(
@@ -163,7 +154,7 @@ impl Records {
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), done AS MATERIALIZED (
                 SELECT (pushed.result).outcome, (pushed.result).version, (pushed.result).change_number,
-                    (pushed.result).changed_at, pushed.next_rotation_at
+                    (pushed.result).changed_at, (pushed.result).key_version, pushed.next_rotation_at
                 FROM data.push_cycle_changes(
                     $5, ARRAY[ROW($6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, NULL)::data.cycle_change],
                     false, $20) AS pushed
@@ -177,11 +168,11 @@ impl Records {
                 FROM done
                 WHERE outcome IN ('applied', 'already_applied')
             )
-            SELECT outcome, version, change_number, changed_at, next_rotation_at FROM done
+            SELECT outcome, version, change_number, changed_at, key_version, next_rotation_at FROM done
             UNION ALL
             SELECT CASE WHEN payload_mac = $4 AND method = $3 THEN 'answered' ELSE 'request_id_reused' END,
                 (answer ->> 'version')::bigint, (answer ->> 'change_number')::bigint,
-                (answer ->> 'changed_at')::timestamptz,
+                (answer ->> 'changed_at')::timestamptz, NULL,
                 (SELECT d.next_rotation_at FROM data.device_key AS d WHERE d.user_id = $1 AND d.id = $5)
             FROM prior"#,
             caller.as_uuid(),
@@ -208,6 +199,7 @@ impl Records {
         .fetch_one(&mut tx)
         .await
         .map_err(DbError::from)?;
+        may_call(&mut tx, caller, row.outcome.as_deref().unwrap_or_default()).await?;
         let changed = row.changed(change)?;
         tx.commit().await?;
         Ok(changed)
@@ -220,6 +212,7 @@ struct ChangeRow {
     version: Option<i64>,
     change_number: Option<i64>,
     changed_at: Option<DateTime<Utc>>,
+    key_version: Option<i32>,
     next_rotation_at: Option<DateTime<Utc>>,
 }
 
@@ -227,11 +220,8 @@ impl ChangeRow {
     fn changed(self, change: &RecordChange) -> Result<ChangedRecord, Refusal> {
         let outcome = self.outcome.as_deref().unwrap_or_default();
         match outcome {
-            "applied" | "answered" => {}
-            // The same content is the same change. Two deletions have none in common: this is another one, and too late.
-            "already_applied" if change.content.is_some() => {}
-            "already_applied" => return Err(Refusal::NotFound),
-            _ => return Err(Refusal::of(outcome, self.version)),
+            "applied" | "already_applied" | "answered" => {}
+            _ => return Err(Refusal::of(outcome, self.version, self.key_version)),
         }
         match (self.version, self.change_number, self.changed_at) {
             (Some(version), Some(change_number), Some(changed_at)) => Ok(ChangedRecord {

@@ -68,8 +68,8 @@ impl Records {
     }
 }
 
-/// Whether any of the caller's records is to be encrypted anew. Mostly none is, and an index says so at once; a page would
-/// look at all records in vain.
+/// Whether any of the caller's records is to be encrypted anew. Mostly none is, and an index says so at once; a page
+/// would look at all records in vain.
 async fn any_due(tx: &mut TenantTx, caller: UserId) -> Result<bool, DbError> {
     let due = sqlx::query_scalar!(
         r#"/* ListRecords, whether any is due */
@@ -86,8 +86,8 @@ async fn any_due(tx: &mut TenantTx, caller: UserId) -> Result<bool, DbError> {
     Ok(due)
 }
 
-/// The records themselves. A bound that is not there is one without end; it is a subquery of its own, because a policy's
-/// index may be searched only by what cannot leak, and Postgres does not know that `coalesce` cannot.
+/// The records themselves. A bound that is not there is one without end; it is a subquery of its own, because a
+/// policy's index may be searched only by what cannot leak, and Postgres does not know that `coalesce` cannot.
 async fn page(
     tx: &mut TenantTx,
     caller: UserId,

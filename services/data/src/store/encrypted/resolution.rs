@@ -1,7 +1,4 @@
 //! Settling the conflicts of a record: once, and over the version that was seen.
-//!
-//! The statement looks for the request as of before it waited for the person's other changes. Who finds another version
-//! than expected, or settled what is to be settled, looks once more: it may be the same request that did so meanwhile.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -11,14 +8,14 @@ use haven_platform::{
 };
 use uuid::Uuid;
 
-use super::{changes::Changes, refusal::Refusal};
+use super::{caller::may_call, changes::Changes, refusal::Refusal};
 use crate::{
     domain::encrypted::{
         change::Resolution,
         envelope::{ASSOCIATED_DATA_VERSION, ENVELOPE_VERSION},
         record::RecordVersion,
     },
-    store::request::RequestKey,
+    store::request::{RequestKey, once_more},
 };
 
 /// What settles conflicts.
@@ -51,12 +48,13 @@ pub struct Settled {
 }
 
 impl Changes {
-    /// Settles conflicts of the caller's record; or, when `request` did so before, changes nothing and answers as it was
-    /// answered then.
+    /// Settles conflicts of the caller's record; or, when `request` did so before, changes nothing and answers as it
+    /// was answered then.
     ///
     /// # Errors
     ///
-    /// See [`Refusal`]. Nothing was settled then, unless it was the database that failed: a retry finds out.
+    /// Every one of [`Refusal`] but RecordExists. Nothing was settled then, unless it was the database that failed: a
+    /// retry finds out.
     pub async fn settle(
         &self,
         caller: UserId,
@@ -64,12 +62,11 @@ impl Changes {
         settlement: &Settlement,
         request: RequestKey,
     ) -> Result<Settled, Refusal> {
-        match self.try_settle(caller, deadline, settlement, request).await {
-            Err(Refusal::VersionConflict { .. } | Refusal::NotFound) => {}
-            Err(Refusal::Database(error)) if error.constraint() == Some("requests_pkey") => {}
-            outcome => return outcome,
-        }
-        self.try_settle(caller, deadline, settlement, request).await
+        // Of another version than expected, or of what is settled, it may be the same request that made it so.
+        let again = |refusal: &Refusal| {
+            matches!(refusal, Refusal::VersionConflict { .. } | Refusal::NotFound) || refusal.id_taken()
+        };
+        once_more(again, || self.try_settle(caller, deadline, settlement, request)).await
     }
 
     async fn try_settle(
@@ -95,7 +92,7 @@ impl Changes {
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), done AS MATERIALIZED (
                 SELECT (r.result).outcome, (r.result).version, (r.result).change_number, (r.result).changed_at,
-                    r.open_conflicts, r.next_rotation_at
+                    (r.result).key_version, r.open_conflicts, r.next_rotation_at
                 FROM (SELECT WHERE NOT EXISTS (SELECT FROM prior)) AS go
                 CROSS JOIN LATERAL data.resolve_cycle_conflict($4, $5, $6, $7,
                     CASE WHEN NOT $8 THEN ROW($5, $6, $9::bytea IS NULL, $9, CASE WHEN $9 IS NOT NULL THEN $19::smallint END,
@@ -108,13 +105,13 @@ impl Changes {
                     'changed_at', changed_at, 'open_conflicts', open_conflicts), $18
                 FROM done WHERE outcome IN ('applied', 'kept')
             )
-            SELECT true AS "same!", true AS "now!", outcome, version, change_number, changed_at, open_conflicts,
-                next_rotation_at
+            SELECT true AS "same!", true AS "now!", outcome, version, change_number, changed_at, key_version,
+                open_conflicts, next_rotation_at
             FROM done
             UNION ALL
             SELECT payload_mac = $3 AND method = 'ResolveConflict', false, 'applied',
                 (answer ->> 'version')::bigint, (answer ->> 'change_number')::bigint,
-                (answer ->> 'changed_at')::timestamptz, (answer ->> 'open_conflicts')::integer,
+                (answer ->> 'changed_at')::timestamptz, NULL, (answer ->> 'open_conflicts')::integer,
                 (SELECT next_rotation_at FROM data.device_key WHERE user_id = $1 AND id = $4)
             FROM prior"#,
             caller.as_uuid(),
@@ -141,6 +138,7 @@ impl Changes {
         .fetch_one(&mut tx)
         .await
         .map_err(DbError::from)?;
+        may_call(&mut tx, caller, row.outcome.as_deref().unwrap_or_default()).await?;
         tx.commit().await?;
         row.settled(settlement)
     }
@@ -154,6 +152,7 @@ struct SettledRow {
     version: Option<i64>,
     change_number: Option<i64>,
     changed_at: Option<DateTime<Utc>>,
+    key_version: Option<i32>,
     open_conflicts: Option<i32>,
     next_rotation_at: Option<DateTime<Utc>>,
 }
@@ -166,13 +165,19 @@ impl SettledRow {
         match self.outcome.as_deref() {
             Some("applied" | "kept") => {}
             Some("no_conflict") => return Err(Refusal::NotFound),
-            // The version is as expected, and what becomes of the change is known by its nonce: it is that of a conflict,
-            // and has to be encrypted anew.
+            // The version is as expected, and what becomes of the change is known by its nonce: it is that of a
+            // conflict, and has to be encrypted anew.
             Some("deleted" | "already_applied") => return Err(Refusal::NonceReused),
             Some("conflict") if self.version == Some(settlement.expected_version) => {
                 return Err(Refusal::NonceReused);
             }
-            other => return Err(Refusal::of(other.unwrap_or_default(), self.version)),
+            other => {
+                return Err(Refusal::of(
+                    other.unwrap_or_default(),
+                    self.version,
+                    self.key_version,
+                ));
+            }
         }
         match (
             self.version,

@@ -17,8 +17,8 @@ use crate::{
         passcode::PasscodeHash,
     },
     store::{
-        request::RequestKey,
-        unknown::{Unknown, why_unknown},
+        request::{RequestKey, breaks, id_taken, once_more},
+        unknown::{Unknown, explained},
     },
 };
 
@@ -42,8 +42,17 @@ pub struct NewShare {
     pub expires_at: DateTime<Utc>,
     /// How often it may be opened: 1 to 1,000.
     pub max_access_count: i32,
-    /// When it is made.
+    /// When it is made, by the service's clock. If that is ahead of the database's, it is made at the database's time.
     pub created_at: DateTime<Utc>,
+}
+
+/// The times of a share that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareTimes {
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When its time is over.
+    pub expires_at: DateTime<Utc>,
 }
 
 /// Why a share was not made.
@@ -81,8 +90,8 @@ impl Shares {
         Self { database }
     }
 
-    /// Makes a share of `caller`; or, when `request` did so before, changes nothing. Answers when it was made. The rest of
-    /// the answer is in the request.
+    /// Makes a share of `caller`; or, when `request` did so before, changes nothing. Answers its times. The rest of the
+    /// answer is in the request.
     ///
     /// # Errors
     ///
@@ -93,25 +102,21 @@ impl Shares {
         deadline: Deadline,
         share: &NewShare,
         request: RequestKey,
-    ) -> Result<DateTime<Utc>, CreateShareError> {
-        match self.try_create(caller, deadline, share, request).await {
-            Err(CreateShareError::Database(error)) => match error.constraint() {
-                Some("healthcare_share_user_id_fkey" | "change_counters_user_id_fkey") => {
-                    let why = why_unknown(&self.database, "CreateShare", caller, deadline).await?;
-                    return Err(why.into());
-                }
-                // By another request, or by this one while its statement waited: one that begins now sees which.
-                Some("requests_pkey" | "healthcare_share_pkey" | "envelope_nonces_pkey") => {}
-                _ => return Err(error.into()),
-            },
-            outcome => return outcome,
-        }
-        match self.try_create(caller, deadline, share, request).await {
-            Err(CreateShareError::Database(error)) => match error.constraint() {
-                Some("healthcare_share_pkey") => Err(CreateShareError::ShareExists),
-                Some("envelope_nonces_pkey") => Err(CreateShareError::NonceReused),
-                _ => Err(error.into()),
-            },
+    ) -> Result<ShareTimes, CreateShareError> {
+        // By another request, or by this one while its statement waited: one that begins now sees which.
+        let again = |error: &CreateShareError| match error {
+            CreateShareError::Database(error) => {
+                id_taken(error) || breaks(error, &["healthcare_share_pkey", "envelope_nonces_pkey"])
+            }
+            _ => false,
+        };
+        let attempt = || self.try_create(caller, deadline, share, request);
+        match once_more(again, attempt).await {
+            Err(CreateShareError::Database(error)) => Err(match error.constraint() {
+                Some("healthcare_share_pkey") => CreateShareError::ShareExists,
+                Some("envelope_nonces_pkey") => CreateShareError::NonceReused,
+                _ => explained(error, &self.database, "CreateShare", caller, deadline).await,
+            }),
             outcome => outcome,
         }
     }
@@ -122,18 +127,21 @@ impl Shares {
         deadline: Deadline,
         share: &NewShare,
         request: RequestKey,
-    ) -> Result<DateTime<Utc>, CreateShareError> {
+    ) -> Result<ShareTimes, CreateShareError> {
         let envelope = &share.content.envelope;
         let mut tx = self
             .database
             .begin("CreateShare", Context::User(caller), deadline)
             .await?;
-        // The nonces of a device's key are forgotten with its rotations, and a share outlives some.
+        // The nonces of a device's key are forgotten with its rotations, and a share outlives some. A retry gets the first
+        // answer, whatever was registered since.
         let of_a_device = sqlx::query_scalar!(
             r#"/* CreateShare, key */
-            SELECT EXISTS (SELECT FROM data.device_key WHERE user_id = $1 AND id = $2) AS "of_a_device!""#,
+            SELECT EXISTS (SELECT FROM data.device_key WHERE user_id = $1 AND id = $2)
+                AND NOT EXISTS (SELECT FROM data.requests WHERE user_id = $1 AND id = $3) AS "of_a_device!""#,
             caller.as_uuid(),
             envelope.key_id,
+            request.id,
         )
         .fetch_one(&mut tx)
         .await
@@ -141,36 +149,37 @@ impl Shares {
         if of_a_device {
             return Err(CreateShareError::KeyOfADevice);
         }
-        // The counter is there for whoever revokes the share: to lock, before the person. The digest is there to know the same change by when it is sent again. A share is known by its request: another
-        // one with the same nonce would be told another token.
+        // The counter is there for whoever revokes the share: to lock, before the person.
         let row = sqlx::query!(
             r#"/* CreateShare */
             WITH prior AS (
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
+            ), moment AS (
+                SELECT least($20::timestamptz, now()) AS created_at
             ), share AS (
                 INSERT INTO data.healthcare_share (user_id, id, encrypted_payload, envelope_version, algorithm, key_id,
                     key_version, nonce, salt, kdf_memory_kib, kdf_iterations, kdf_parallelism, associated_data_version,
                     passcode_hash, expires_at, max_access_count, created_at)
-                SELECT $1, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17::timestamptz, $18,
-                    $20::timestamptz
+                SELECT $1, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+                    least($17::timestamptz, created_at + interval '90 days'), $18, created_at
+                FROM moment
                 WHERE NOT EXISTS (SELECT FROM prior) AND $17::timestamptz > $20::timestamptz
-                RETURNING id
+                RETURNING id, created_at, expires_at
             ), nonce AS (
                 INSERT INTO data.envelope_nonces
                     (user_id, key_id, key_version, nonce, content_digest, outcome, version, used_at)
-                SELECT $1, $8, $9, $10, sha256($5), 'applied', 1, $20::timestamptz FROM share
+                SELECT $1, $8, $9, $10, sha256($5), 'applied', 1, created_at FROM share
             ), token AS (
                 INSERT INTO data.share_token (user_id, share_id, token_hash) SELECT $1, id, $19 FROM share
             ), counter AS (
                 INSERT INTO data.change_counters (user_id) SELECT $1 FROM share ON CONFLICT (user_id) DO NOTHING
             ), audit AS (
                 INSERT INTO data.security_audit_log (user_id, event, subject_id, occurred_at)
-                SELECT $1, 'share_created', id, $20::timestamptz FROM share
+                SELECT $1, 'share_created', id, created_at FROM share
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
                 SELECT $1, $2, 'CreateShare', $3,
-                    jsonb_build_object('share_id', id, 'created_at', $20::timestamptz),
-                    $20::timestamptz
+                    jsonb_build_object('share_id', id, 'created_at', created_at, 'expires_at', expires_at), created_at
                 FROM share
                 RETURNING answer
             ), outcome AS (
@@ -178,7 +187,9 @@ impl Shares {
                 UNION ALL
                 SELECT payload_mac = $3 AND method = 'CreateShare', answer FROM prior
             )
-            SELECT same AS "same!", (answer ->> 'created_at')::timestamptz AS created_at FROM outcome"#,
+            SELECT same AS "same!", (answer ->> 'created_at')::timestamptz AS created_at,
+                (answer ->> 'expires_at')::timestamptz AS expires_at
+            FROM outcome"#,
             caller.as_uuid(),
             request.id,
             &request.payload_mac,
@@ -207,9 +218,15 @@ impl Shares {
         match row {
             None => Err(CreateShareError::Expired),
             Some(row) if !row.same => Err(CreateShareError::RequestIdReused),
-            Some(row) => Ok(row
-                .created_at
-                .ok_or_else(|| DbError::unexpected("the answer of a request"))?),
+            Some(row) => {
+                let times = row.created_at.zip(row.expires_at);
+                let (created_at, expires_at) =
+                    times.ok_or_else(|| DbError::unexpected("the answer of a request"))?;
+                Ok(ShareTimes {
+                    created_at,
+                    expires_at,
+                })
+            }
         }
     }
 }

@@ -10,16 +10,10 @@ use haven_platform::{
 use uuid::Uuid;
 
 use super::share::Shares;
-use crate::domain::encrypted::share::{AccessOutcome, DeviceType, Share, ShareAccess};
-
-/// The place of something among what its person has, the newest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SharePlace {
-    /// When a share was made, or somebody tried to open it.
-    pub at: DateTime<Utc>,
-    /// The id of the one or the other.
-    pub id: Uuid,
-}
+use crate::domain::{
+    encrypted::share::{AccessOutcome, DeviceType, Share, ShareAccess},
+    place::Place,
+};
 
 /// Some of what a list shows.
 #[derive(Debug)]
@@ -42,7 +36,7 @@ impl Shares {
         &self,
         caller: UserId,
         deadline: Deadline,
-        after: Option<SharePlace>,
+        after: Option<Place>,
         size: PageSize,
     ) -> Result<SharePage<Share>, DbError> {
         let mut tx = self
@@ -144,7 +138,7 @@ impl Shares {
         caller: UserId,
         deadline: Deadline,
         share: Uuid,
-        after: Option<SharePlace>,
+        after: Option<Place>,
         size: PageSize,
     ) -> Result<Option<SharePage<ShareAccess>>, DbError> {
         let mut tx = self

@@ -150,11 +150,13 @@ impl Exports {
         let mut tx = self.begin(caller, deadline).await?;
         let row = sqlx::query_as!(
             PreferencesRow,
-            "/* ExportData, preferences */
-            SELECT encrypted_payload, algorithm, key_id, key_version, nonce, salt, kdf_memory_kib, kdf_iterations,
-                kdf_parallelism, version, device_id, created_at, updated_at
-            FROM data.encrypted_user_prefs
-            WHERE user_id = $1",
+            r#"/* ExportData, preferences */
+            SELECT p.encrypted_payload, p.algorithm, p.key_id, p.key_version, p.nonce, p.salt, p.kdf_memory_kib,
+                p.kdf_iterations, p.kdf_parallelism, p.version, p.device_id, p.created_at, p.updated_at,
+                d.status = 'revoked' OR p.key_version < d.key_version AS "reencryption_due!"
+            FROM data.encrypted_user_prefs AS p
+            JOIN data.device_key AS d ON d.user_id = p.user_id AND d.id = p.device_id
+            WHERE p.user_id = $1"#,
             caller.as_uuid(),
         )
         .fetch_optional(&mut tx)

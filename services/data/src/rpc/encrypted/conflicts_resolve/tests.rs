@@ -45,9 +45,13 @@ fn replace() -> ResolveConflictRequest {
     }
 }
 
+fn parsed(sent: ResolveConflictRequest) -> Result<(Settlement, RequestKey), Failure> {
+    parse(sent, &key(), DateTime::UNIX_EPOCH)
+}
+
 /// Why a resolution is refused, and every violation.
 fn refused(sent: ResolveConflictRequest) -> (Reason, Vec<String>) {
-    let failure = Resolve::parse(sent, &key()).err().expect("one that is refused");
+    let failure = parsed(sent).err().expect("one that is refused");
     let violations = failure.all_violations().iter();
     let named = violations.map(|one| format!("{} {}", one.field, one.name));
     (failure.reason(), named.collect())
@@ -86,9 +90,9 @@ fn everything_wrong_is_reported_at_once() {
 
 #[test]
 fn a_record_is_replaced_by_what_is_sent_and_by_nothing_else() {
-    let parsed = Resolve::parse(replace(), &key()).unwrap();
+    let (settlement, _) = parsed(replace()).unwrap();
     assert!(
-        matches!(parsed.resolution, Resolution::Replace { content, .. } if content.payload == vec![0x93; 32])
+        matches!(settlement.resolution, Resolution::Replace { content, .. } if content.payload == vec![0x93; 32])
     );
     let nothing = resolve(ConflictResolution::Replace);
     let (reason, violations) = refused(nothing);
@@ -100,7 +104,7 @@ fn a_record_is_replaced_by_what_is_sent_and_by_nothing_else() {
     ];
     assert_eq!(violations, expected);
     for other in [ConflictResolution::Keep, ConflictResolution::Delete] {
-        assert!(Resolve::parse(resolve(other), &key()).is_ok());
+        assert!(parsed(resolve(other)).is_ok());
         let with_content = ResolveConflictRequest {
             resolution: other.into(),
             ..replace()
@@ -118,7 +122,7 @@ fn a_record_is_replaced_by_what_is_sent_and_by_nothing_else() {
 
 #[test]
 fn a_request_is_known_by_all_of_its_content_but_its_id() {
-    let mac = |request| Resolve::parse(request, &key()).unwrap().request.payload_mac;
+    let mac = |request| parsed(request).unwrap().1.payload_mac;
     let first = mac(resolve(ConflictResolution::Keep));
     let another_id = ResolveConflictRequest {
         request_id: OTHER_ID.into(),

@@ -123,6 +123,16 @@ fn algorithms_and_nonces() {
             spoilt(|envelope| envelope.algorithm = algorithm),
             said("algorithm", "UNKNOWN_VALUE")
         );
+        // A nonce of a length that no algorithm wants is wrong whatever the algorithm is to be.
+        for (length, expected) in [(0, 2), (11, 2), (12, 1), (16, 2), (24, 1), (25, 2)] {
+            let mut envelope = good();
+            (envelope.algorithm, envelope.nonce) = (algorithm, vec![1; length]);
+            let names: Vec<_> = wrong(sealed(16), Some(envelope), &record(""))
+                .into_iter()
+                .map(|(_, name)| name)
+                .collect();
+            assert_eq!(names, ["UNKNOWN_VALUE", "NONCE_LENGTH"][..expected], "{length}");
+        }
     }
     for (algorithm, lengths) in [
         (EncryptionAlgorithm::Xchacha20Poly1305, [0, 12, 23, 25]),
@@ -215,6 +225,19 @@ fn payloads() {
 }
 
 #[test]
+fn whoever_sends_too_much_is_told_how_much_is_taken() {
+    for (most, expected) in [
+        (MOST_OCTETS, "A payload has at most 65536 octets here"),
+        (MOST_SHARED_OCTETS, "A payload has at most 262144 octets here"),
+    ] {
+        let (place, mut fields) = (Place { most, ..record("") }, Fields::new());
+        encrypted(sealed(most + 1), Some(good()), &place, &mut fields);
+        let failure = check(fields).unwrap_err();
+        assert_eq!(failure.all_violations()[0].description, expected);
+    }
+}
+
+#[test]
 fn everything_is_said_at_once_and_where_it_is() {
     let place = Place {
         payload: "encrypted_share_data",
@@ -235,6 +258,7 @@ fn everything_is_said_at_once_and_where_it_is() {
             "changes[3].crypto_envelope.algorithm",
             "changes[3].crypto_envelope.key_id",
             "changes[3].crypto_envelope.key_version",
+            "changes[3].crypto_envelope.nonce",
             "changes[3].crypto_envelope.salt",
             "changes[3].crypto_envelope.key_derivation",
             "changes[3].crypto_envelope.associated_data_version",

@@ -54,20 +54,16 @@ fn push(changes: Vec<proto::Change>) -> PushChangesRequest {
         changes,
         mode: proto::PushMode::Independent.into(),
         request_id: ID.into(),
-        cursor: String::new(),
     }
 }
 
-fn parse(sent: PushChangesRequest) -> Result<PushRequest, Failure> {
-    let caller = UserId::new(Uuid::from_u128(4));
-    PushRequest::parse(sent, &key(), &PageTokens::new(key()), caller, || {
-        Uuid::from_u128(3)
-    })
+fn parsed(sent: PushChangesRequest) -> Result<(Push, RequestKey), Failure> {
+    parse(sent, &key(), DateTime::UNIX_EPOCH, || Uuid::from_u128(3))
 }
 
 /// Why a push is refused, and every violation.
 fn refused(sent: PushChangesRequest) -> (Reason, Vec<String>) {
-    let failure = parse(sent).err().expect("a push that is refused");
+    let failure = parsed(sent).err().expect("a push that is refused");
     let violations = failure.all_violations().iter();
     let named = violations.map(|one| format!("{} {}", one.field, one.name));
     (failure.reason(), named.collect())
@@ -75,10 +71,10 @@ fn refused(sent: PushChangesRequest) -> (Reason, Vec<String>) {
 
 #[test]
 fn changes_come_in_their_order() {
-    let parsed = parse(push(vec![put(), delete()])).unwrap();
-    assert_eq!(parsed.device.to_string(), ID);
-    assert_eq!(parsed.mode, PushMode::Independent);
-    let [first, second] = parsed.changes.as_slice() else {
+    let (made, _) = parsed(push(vec![put(), delete()])).unwrap();
+    assert_eq!(made.device.to_string(), ID);
+    assert_eq!(made.mode, PushMode::Independent);
+    let [first, second] = made.changes.as_slice() else {
         panic!("two changes");
     };
     let content = first.content.as_ref().unwrap();
@@ -92,7 +88,7 @@ fn changes_come_in_their_order() {
         mode: proto::PushMode::Atomic.into(),
         ..push(vec![put()])
     };
-    assert_eq!(parse(atomic).unwrap().mode, PushMode::Atomic);
+    assert_eq!(parsed(atomic).unwrap().0.mode, PushMode::Atomic);
 }
 
 #[test]
@@ -110,14 +106,12 @@ fn everything_wrong_is_reported_at_once() {
     let unknown = proto::Change { kind: 9, ..delete() };
     let wrong = PushChangesRequest {
         mode: 9,
-        cursor: "x".into(),
         ..push(vec![put(), nothing, unknown])
     };
     let (reason, violations) = refused(wrong);
     assert_eq!(reason, Reason::InvalidField);
     let expected = [
         "mode UNKNOWN_VALUE",
-        "cursor NOT_A_CURSOR",
         "changes[1].record_id REQUIRED",
         "changes[1].kind REQUIRED",
         "changes[2].kind UNKNOWN_VALUE",
@@ -127,7 +121,7 @@ fn everything_wrong_is_reported_at_once() {
 
 #[test]
 fn a_push_has_1_to_100_changes() {
-    assert!(parse(push(vec![put(); 100])).is_ok());
+    assert!(parsed(push(vec![put(); 100])).is_ok());
     let (reason, violations) = refused(push(vec![proto::Change::default(); 101]));
     assert_eq!(reason, Reason::InvalidField);
     assert_eq!(violations, ["changes TOO_MANY"]);
@@ -174,7 +168,7 @@ fn a_change_is_based_on_a_version_that_there_can_be() {
         };
         let sent = push(vec![change]);
         match expected {
-            None => assert!(parse(sent).is_ok(), "{version}"),
+            None => assert!(parsed(sent).is_ok(), "{version}"),
             Some(name) => {
                 let expected = [format!("changes[0].expected_version {name}")];
                 assert_eq!(refused(sent), (Reason::InvalidField, expected.to_vec()));
@@ -203,8 +197,8 @@ fn nothing_is_encrypted_to_delete() {
         local_time,
         ..delete()
     };
-    let parsed = parse(push(vec![timed])).unwrap();
-    assert_eq!(parsed.changes[0].local_time.unwrap().timestamp(), 1);
+    let (made, _) = parsed(push(vec![timed])).unwrap();
+    assert_eq!(made.changes[0].local_time.unwrap().timestamp(), 1);
     let local_time = Some(Timestamp {
         seconds: 1,
         nanos: -1,
@@ -224,7 +218,7 @@ fn nothing_is_encrypted_to_delete() {
 
 #[test]
 fn a_request_is_known_by_all_of_its_content_but_its_id() {
-    let mac = |request| parse(request).unwrap().request.payload_mac;
+    let mac = |request| parsed(request).unwrap().1.payload_mac;
     let first = mac(push(vec![put(), delete()]));
     let another_id = PushChangesRequest {
         request_id: OTHER_ID.into(),
