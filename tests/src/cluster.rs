@@ -238,6 +238,8 @@ impl Cluster {
             format!("max_connections={connections}"),
             "ssl=on".to_owned(),
             "password_encryption=scram-sha-256".to_owned(),
+            // Times are written the same everywhere, wherever the machine is.
+            "timezone=UTC".to_owned(),
             format!("fsync={}", on(durable)),
             format!("full_page_writes={}", on(durable)),
             // After a crash: one call for the whole file system, instead of one for each of thousands of files.

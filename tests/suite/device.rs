@@ -1,7 +1,5 @@
 //! A person's device, as a test has one: registered, with the person's master key, and encrypting for real.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use haven_proto::data::v1::{
@@ -14,8 +12,9 @@ use haven_testkit::{
     random,
 };
 use prost_types::Timestamp;
-use tonic::Code;
 use uuid::Uuid;
+
+use crate::patience::{PATIENCE, insist_for, patient};
 
 /// A device of somebody.
 #[derive(Clone)]
@@ -54,18 +53,12 @@ impl Device {
 
     async fn register(client: Client, person: Person, secret: Secret) -> Result<Self> {
         let request = registration(&secret)?;
-        let mut limit = 100;
-        let answer = loop {
-            match client.device().register_device(request.clone()).await {
-                // On a busy machine somebody who has just signed up may not be known here yet.
-                Err(status) if status.code() == Code::FailedPrecondition && limit > 0 => {
-                    limit -= 1;
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                answer => break answer?.into_inner(),
-            }
-        };
-        let device = answer.device.context("an answer without a device")?;
+        // On a busy machine somebody who has just signed up may not be known here yet.
+        let answer = insist_for(PATIENCE, Some("ACCOUNT_NOT_READY"), async || {
+            client.device().register_device(patient(request.clone())).await
+        });
+        let device = answer.await?.into_inner().device;
+        let device = device.context("an answer without a device")?;
         Ok(Self {
             person,
             client,

@@ -9,10 +9,15 @@ const LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(25);
 
 /// Looks until it is so; panics when that takes too long, and says `what` did not happen.
-pub(crate) async fn eventually(what: &str, mut look: impl AsyncFnMut() -> bool) {
-    let limit = Instant::now() + LIMIT;
+pub(crate) async fn eventually(what: &str, look: impl AsyncFnMut() -> bool) {
+    within(LIMIT, what, look).await;
+}
+
+/// The same, where it may take another time.
+pub(crate) async fn within(time: Duration, what: &str, mut look: impl AsyncFnMut() -> bool) {
+    let limit = Instant::now() + time;
     while !look().await {
-        assert!(Instant::now() < limit, "not within {LIMIT:?}: {what}");
+        assert!(Instant::now() < limit, "not within {time:?}: {what}");
         tokio::time::sleep(POLL).await;
     }
 }

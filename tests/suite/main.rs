@@ -21,6 +21,7 @@ mod leaks;
 mod metrics;
 mod outages;
 mod passwords;
+mod patience;
 mod permissions;
 mod platform;
 mod preferences;

@@ -85,7 +85,6 @@ impl Vault {
 
     fn push(&self, changes: Vec<haven_proto::data::v1::Change>) -> PushChangesRequest {
         PushChangesRequest {
-            cursor: String::new(),
             device_id: self.device.id.to_string(),
             changes,
             mode: PushMode::Independent.into(),

@@ -217,7 +217,6 @@ impl Caller {
             }
         });
         let request = PushChangesRequest {
-            cursor: String::new(),
             device_id: device_id(person).to_string(),
             changes: changes.collect(),
             mode: PushMode::Independent.into(),

@@ -14,6 +14,8 @@ use haven_testkit::{Client, random};
 use prost_types::FieldMask;
 use tonic::{Request, Status};
 
+use crate::patience::persist;
+
 const PASSWORD: &str = "Correct-Horse-7-Battery";
 
 /// The account of `user_id`; empty: the caller's own.
@@ -21,8 +23,9 @@ async fn get(client: &Client, user_id: &str) -> Result<Account, Status> {
     let request = GetAccountRequest {
         user_id: user_id.to_owned(),
     };
-    let answer = client.account().get_account(request).await?;
-    Ok(answer.into_inner().account.unwrap())
+    let mut accounts = client.account();
+    let answer = persist(request, async |request| accounts.get_account(request).await);
+    Ok(answer.await?.account.unwrap())
 }
 
 /// An update of the fields in `paths`, under a new request id.
@@ -38,8 +41,9 @@ fn update_of(account: Account, paths: &[&str], expected_version: i64) -> UpdateA
 }
 
 async fn update(client: &Client, request: UpdateAccountRequest) -> Result<Account, Status> {
-    let answer = client.account().update_account(request).await?;
-    Ok(answer.into_inner().account.unwrap())
+    let mut accounts = client.account();
+    let answer = persist(request, async |request| accounts.update_account(request).await);
+    Ok(answer.await?.account.unwrap())
 }
 
 /// The request of somebody at `address`, by the word of whoever sends it.

@@ -9,15 +9,15 @@ use futures_util::future::join_all;
 use haven_proto::identity::v1::SignInRequest;
 use haven_testkit::{Client, Stack, port::Port, random};
 
-use crate::{replica::replica, status::reason};
+use crate::{patience::persist, replica::replica, status::reason};
 
-/// Sixty at once, and then ten a second.
-const LIMITS: &str = "network=60/6s,email=off,service=off";
-const BURST: f64 = 60.0;
-const PER_SECOND: f64 = 10.0;
+/// Forty at once, and then two a second: less than are let through on a machine that is busy with other tests.
+const LIMITS: &str = "network=40/20s,email=off,service=off";
+const BURST: f64 = 40.0;
+const PER_SECOND: f64 = 2.0;
 
 /// How long calls are counted: more than the limit's own time, after which all of it could have been let through again.
-const WINDOW: Duration = Duration::from_secs(10);
+const WINDOW: Duration = Duration::from_secs(22);
 
 /// Whether a sign-in was let through, only to find that nobody has that address.
 async fn admitted(client: &Client) -> bool {
@@ -26,7 +26,9 @@ async fn admitted(client: &Client) -> bool {
         password: "Correct-Horse-7-Battery".to_owned(),
         request_id: random::uuid().to_string(),
     };
-    let status = client.session().sign_in(request).await.unwrap_err();
+    let mut sessions = client.session();
+    let answer = persist(request, async |request| sessions.sign_in(request).await);
+    let status = answer.await.unwrap_err();
     match reason(&status).as_str() {
         "CREDENTIALS_INVALID" => true,
         "RATE_LIMITED" => false,
@@ -45,20 +47,24 @@ async fn two_replicas_let_through_what_one_would() {
 
     let count = [AtomicU32::new(0), AtomicU32::new(0)];
     let begin = Instant::now();
+    // Each goes on until there is nothing left of the limit, whenever it gets to that on a busy machine. When that was is
+    // answered.
     let callers = (0..8).map(|i| {
         let (client, count) = ([&one, &other][i % 2], &count[i % 2]);
         async move {
-            while begin.elapsed() < WINDOW {
+            loop {
                 if admitted(client).await {
                     count.fetch_add(1, Relaxed);
+                } else if begin.elapsed() >= WINDOW {
+                    return begin.elapsed();
                 } else {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }
         }
     });
-    join_all(callers).await;
-    let expected = BURST + PER_SECOND * begin.elapsed().as_secs_f64();
+    let last = join_all(callers).await.into_iter().max().unwrap();
+    let expected = BURST + PER_SECOND * last.as_secs_f64();
     let counts = count.map(|count| f64::from(count.into_inner()));
     let admitted: f64 = counts.iter().sum();
     eprintln!(

@@ -1,24 +1,15 @@
 //! SignUp: everything that is wrong at once, and one account for all spellings of one address.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 use haven_proto::identity::v1::{ConsentGrant, SignUpRequest};
 use haven_testkit::{Stack, client::sign_up_request};
-use tonic::Request;
 
 use super::PASSWORD;
 use crate::{
+    patience::persist,
     sql::scalar,
     status::{reason, violations},
 };
-
-/// A request with a deadline that a crowd does not reach, hashing passwords on a busy machine.
-fn patient<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(Duration::from_secs(60));
-    request
-}
 
 #[tokio::test]
 async fn everything_wrong_is_said_at_once_and_nothing_is_stored() {
@@ -83,14 +74,8 @@ async fn of_twenty_spellings_of_one_address_at_once_one_makes_an_account() {
     ];
     let attempts = spellings.iter().cycle().take(20).map(|spelling| async {
         let request = sign_up_request(spelling, PASSWORD);
-        loop {
-            let outcome = nobody.account().sign_up(patient(request.clone())).await;
-            match outcome {
-                // Where other tests keep the machine busy there may be no connection in time: as it says, once more.
-                Err(status) if reason(&status) == "DEPENDENCY_UNAVAILABLE" => {}
-                outcome => return outcome,
-            }
-        }
+        let mut accounts = nobody.account();
+        persist(request, async |request| accounts.sign_up(request).await).await
     });
     let outcomes = join_all(attempts).await;
     let (made, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);

@@ -7,7 +7,7 @@ use haven_proto::data::v1::{
 };
 use haven_testkit::{Client, Stack, random};
 
-use super::{ask, ask_with, patient, put, range, say, say_as, wish};
+use super::{ask, ask_with, put, range, say, say_as, wish};
 use crate::{
     sql::scalar,
     status::{reason, violations},
@@ -182,7 +182,7 @@ async fn a_request_id_is_for_one_method_of_one_person() {
         message_id: String::new(),
         request_id: random::uuid().to_string(),
     };
-    let message = ada.conversation().append_message(patient(said.clone())).await;
+    let message = ada.conversation().append_message(said.clone()).await;
     say(&bob, 1).await;
     let of_a_message = RequestAnalysisRequest {
         request_id: said.request_id,

@@ -5,8 +5,9 @@ use haven_proto::data::v1::{DeleteAnalysisRequest, ListMessagesRequest};
 use haven_testkit::{Client, Stack, random};
 use tonic::Status;
 
-use super::{ask, found::found, get, page, patient, say};
+use super::{ask, found::found, get, page, say};
 use crate::{
+    patience::persist,
     sql::scalar,
     status::{reason, violations},
 };
@@ -19,8 +20,11 @@ fn deletion(id: &str) -> DeleteAnalysisRequest {
 }
 
 async fn delete(client: &Client, request: &DeleteAnalysisRequest) -> Result<(), Status> {
-    let answer = client.analysis().delete_analysis(patient(request.clone())).await;
-    answer.map(drop)
+    let mut analyses = client.analysis();
+    let answer = persist(request.clone(), async |request| {
+        analyses.delete_analysis(request).await
+    });
+    answer.await.map(drop)
 }
 
 #[tokio::test]

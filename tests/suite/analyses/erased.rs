@@ -4,8 +4,8 @@ use futures_util::future::{join, join_all};
 use haven_proto::data::v1::EraseUserRequest;
 use haven_testkit::{Person, Stack, port::Port, random};
 
-use super::{ask, found::found, get, patient, say};
-use crate::{sql::scalar, status::reason};
+use super::{ask, found::found, get, say};
+use crate::{patience::persist, sql::scalar, status::reason};
 
 async fn erase(stack: &Stack, person: &Person) {
     let request = EraseUserRequest {
@@ -13,13 +13,10 @@ async fn erase(stack: &Stack, person: &Person) {
         request_id: random::uuid().to_string(),
     };
     let identity = stack.service("identity").unwrap();
-    loop {
-        match identity.person().erase_user(patient(request.clone())).await {
-            Ok(_) => return,
-            // Of two who wait for each other Postgres picks one, who has to try again.
-            Err(status) => assert_eq!(reason(&status), "DEPENDENCY_UNAVAILABLE"),
-        }
-    }
+    let mut people = identity.person();
+    // Of two who wait for each other Postgres picks one, who has to try again.
+    let erased = persist(request, async |request| people.erase_user(request).await);
+    erased.await.unwrap();
 }
 
 #[tokio::test]

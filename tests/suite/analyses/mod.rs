@@ -7,23 +7,14 @@ mod found;
 mod racing;
 mod reading;
 
-use std::time::Duration;
-
 use haven_proto::data::v1::{
     Analysis, AnalysisJob, AnalysisJobState, AppendMessageRequest, GetAnalysisRequest, ListAnalysesRequest,
     ListAnalysesResponse, Message, RequestAnalysisRequest, SenderType,
 };
 use haven_testkit::{Client, Stack, random};
-use tonic::{Request, Status};
+use tonic::Status;
 
-use crate::sql::execute;
-
-/// A request with a deadline that a crowd does not reach.
-fn patient<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(Duration::from_secs(60));
-    request
-}
+use crate::{patience::persist, sql::execute};
 
 /// Says something, as `sender`.
 async fn say_as(client: &Client, sender: SenderType) -> Result<Message, Status> {
@@ -33,8 +24,11 @@ async fn say_as(client: &Client, sender: SenderType) -> Result<Message, Status> 
         message_id: String::new(),
         request_id: random::uuid().to_string(),
     };
-    let answer = client.conversation().append_message(patient(request)).await?;
-    Ok(answer.into_inner().message.unwrap())
+    let mut conversation = client.conversation();
+    let answer = persist(request, async |request| {
+        conversation.append_message(request).await
+    });
+    Ok(answer.await?.message.unwrap())
 }
 
 /// Says so many things, one after the other. Answers the last.
@@ -53,8 +47,9 @@ fn wish() -> RequestAnalysisRequest {
 }
 
 async fn ask_with(client: &Client, wish: &RequestAnalysisRequest) -> Result<AnalysisJob, Status> {
-    let answer = client.analysis().request_analysis(patient(wish.clone())).await?;
-    Ok(answer.into_inner().job.unwrap())
+    let mut analyses = client.analysis();
+    let answer = persist(wish.clone(), async |wish| analyses.request_analysis(wish).await);
+    Ok(answer.await?.job.unwrap())
 }
 
 /// Asks for an analysis, under a new request id.

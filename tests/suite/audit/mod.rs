@@ -12,7 +12,8 @@ use haven_proto::identity::v1::{
     AuditEvent, ConsentGrant, GrantConsentRequest, ListAuditEventsRequest, ListAuditEventsResponse,
 };
 use haven_testkit::{Client, Person, Stack, binaries::Binaries, database::Database, random};
-use tonic::Request;
+
+use crate::patience::persist;
 
 /// What `identity audit verify` said.
 struct Verdict {
@@ -71,15 +72,16 @@ async fn events(client: &Client) -> Vec<AuditEvent> {
 
 /// Makes an event: consent to some document.
 async fn make_event(client: &Client) {
-    let mut request = Request::new(GrantConsentRequest {
+    let request = GrantConsentRequest {
         consent: Some(ConsentGrant {
             document: random::uuid().to_string(),
             document_version: "1".into(),
         }),
         request_id: random::uuid().to_string(),
-    });
-    request.set_timeout(std::time::Duration::from_secs(60));
-    client.account().grant_consent(request).await.unwrap();
+    };
+    let mut accounts = client.account();
+    let granted = persist(request, async |request| accounts.grant_consent(request).await);
+    granted.await.unwrap();
 }
 
 /// A person with five events.

@@ -3,15 +3,15 @@
 mod atomic;
 mod conflicts;
 mod crowd;
+mod deletions;
 mod devices;
 mod fields;
+mod forgotten;
 mod lists;
 mod offline;
 mod pushes;
 mod resolutions;
 mod retries;
-
-use std::time::Duration;
 
 use haven_proto::data::v1::{
     Change, ChangeOutcome, ChangeResult, Conflict, ConflictResolution, GetRecordRequest,
@@ -19,41 +19,17 @@ use haven_proto::data::v1::{
     ResolveConflictResponse,
 };
 use haven_testkit::random;
-use tonic::{Code, Request, Response, Status};
+use tonic::Status;
 use uuid::Uuid;
 
-use crate::device::{Device, now};
-
-/// How often a request is sent at most.
-const TRIES: usize = 20;
-
-/// How long before it is sent again: a service that has just started may not know yet who signs tokens, and refuses at once.
-const PAUSE: Duration = Duration::from_millis(250);
-
-/// Sends a request until it is answered, as clients do: in a crowd, on a busy machine, not everybody gets one of the
-/// service's connections in time.
-async fn persist<T: Clone, A>(
-    request: T,
-    mut call: impl AsyncFnMut(Request<T>) -> Result<Response<A>, Status>,
-) -> Result<A, Status> {
-    let patient = || {
-        let mut patient = Request::new(request.clone());
-        patient.set_timeout(Duration::from_secs(60));
-        patient
-    };
-    for _ in 1..TRIES {
-        match call(patient()).await {
-            Err(status) if status.code() == Code::Unavailable => tokio::time::sleep(PAUSE).await,
-            answer => return answer.map(Response::into_inner),
-        }
-    }
-    call(patient()).await.map(Response::into_inner)
-}
+use crate::{
+    device::{Device, now},
+    patience::persist,
+};
 
 /// A request to push `changes`, each on its own.
 fn pushing(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
     PushChangesRequest {
-        cursor: String::new(),
         device_id: device.id.to_string(),
         changes,
         mode: PushMode::Independent.into(),

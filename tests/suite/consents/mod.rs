@@ -9,14 +9,9 @@ use haven_proto::identity::v1::{
     WithdrawConsentRequest,
 };
 use haven_testkit::{Client, random};
-use tonic::{Request, Status};
+use tonic::Status;
 
-/// Longer than a crowd takes on a busy machine.
-fn patient<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(std::time::Duration::from_secs(60));
-    request
-}
+use crate::patience::persist;
 
 fn grant_of(document: &str, version: &str) -> GrantConsentRequest {
     GrantConsentRequest {
@@ -36,16 +31,19 @@ fn withdrawal_of(consent: &Consent) -> WithdrawConsentRequest {
 }
 
 async fn grant(client: &Client, request: &GrantConsentRequest) -> Result<Consent, Status> {
-    let answer = client.account().grant_consent(patient(request.clone())).await?;
-    Ok(answer.into_inner().consent.unwrap())
+    let mut accounts = client.account();
+    let answer = persist(request.clone(), async |request| {
+        accounts.grant_consent(request).await
+    });
+    Ok(answer.await?.consent.unwrap())
 }
 
 async fn withdraw(client: &Client, request: &WithdrawConsentRequest) -> Result<Consent, Status> {
-    let answer = client
-        .account()
-        .withdraw_consent(patient(request.clone()))
-        .await?;
-    Ok(answer.into_inner().consent.unwrap())
+    let mut accounts = client.account();
+    let answer = persist(request.clone(), async |request| {
+        accounts.withdraw_consent(request).await
+    });
+    Ok(answer.await?.consent.unwrap())
 }
 
 async fn page(client: &Client, size: i32, token: &str) -> Result<ListConsentsResponse, Status> {

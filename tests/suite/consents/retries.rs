@@ -6,8 +6,8 @@ use futures_util::future::{join, join_all};
 use haven_proto::identity::v1::{AuditEventType, DeleteAccountRequest, ListAuditEventsRequest};
 use haven_testkit::{Client, Stack, random};
 
-use super::{grant, grant_of, ledger, patient, withdraw, withdrawal_of};
-use crate::status::reason;
+use super::{grant, grant_of, ledger, withdraw, withdrawal_of};
+use crate::{patience::persist, status::reason};
 
 /// How many events of consent the client's log has.
 async fn logged(client: &Client) -> (usize, usize) {
@@ -147,13 +147,14 @@ async fn whoever_is_erased_meanwhile_is_told_so() {
             0 => withdraw(&ada, &withdrawal_of(&standing)).await,
             _ => grant(&ada, &grant_of("news", &number.to_string())).await,
         });
-        let delete = patient(DeleteAccountRequest {
+        let delete = DeleteAccountRequest {
             password: person.password.clone(),
             request_id: random::uuid().to_string(),
             ..DeleteAccountRequest::default()
-        });
+        };
         let mut account = ada.account();
-        let (changed, deleted) = join(join_all(changes), account.delete_account(delete)).await;
+        let deletes = persist(delete, async |request| account.delete_account(request).await);
+        let (changed, deleted) = join(join_all(changes), deletes).await;
         deleted.unwrap();
         for status in changed.into_iter().filter_map(Result::err) {
             assert_eq!(reason(&status), "ACCOUNT_ERASED");

@@ -7,9 +7,10 @@ use haven_proto::data::v1::{
 };
 use haven_testkit::{Client, Stack};
 
-use super::{change, delete, deletion, message, persist, say};
+use super::{change, delete, deletion, message, say};
 use crate::{
     danger::{ALARMING, say_until_heard},
+    patience::persist,
     sql::scalar,
 };
 

@@ -10,41 +10,14 @@ mod numbers;
 mod races;
 mod senders;
 
-use std::time::Duration;
-
 use haven_proto::data::v1::{
     AppendMessageRequest, DeleteMessageRequest, GetMessageRequest, ListMessagesRequest, Message, SenderType,
     UpdateMessageRequest,
 };
 use haven_testkit::{Client, random};
-use tonic::{Code, Request, Response, Status};
+use tonic::Status;
 
-/// How often a request is sent at most.
-const TRIES: usize = 20;
-
-/// How long before it is sent again: a service that has just started may not know yet who signs tokens, and refuses at once.
-const PAUSE: Duration = Duration::from_millis(250);
-
-/// Sends a request until it is answered, as clients do: in a crowd, on a busy machine, not everybody gets one of the
-/// service's connections in time.
-async fn persist<T: Clone, A>(
-    request: T,
-    mut call: impl AsyncFnMut(Request<T>) -> Result<Response<A>, Status>,
-) -> Result<A, Status> {
-    for _ in 1..TRIES {
-        match call(patient(request.clone())).await {
-            Err(status) if status.code() == Code::Unavailable => tokio::time::sleep(PAUSE).await,
-            answer => return answer.map(Response::into_inner),
-        }
-    }
-    call(patient(request)).await.map(Response::into_inner)
-}
-
-fn patient<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(Duration::from_secs(60));
-    request
-}
+use crate::patience::persist;
 
 fn message(sender: SenderType, text: &str) -> AppendMessageRequest {
     AppendMessageRequest {
@@ -73,8 +46,9 @@ async fn get(client: &Client, id: &str) -> Result<Message, Status> {
     let request = GetMessageRequest {
         message_id: id.to_owned(),
     };
-    let answer = client.conversation().get_message(request).await?;
-    Ok(answer.into_inner().message.unwrap())
+    let mut conversation = client.conversation();
+    let answer = persist(request, async |request| conversation.get_message(request).await).await?;
+    Ok(answer.message.unwrap())
 }
 
 fn change(message: &Message, text: &str) -> UpdateMessageRequest {
@@ -115,8 +89,10 @@ async fn delete(client: &Client, request: DeleteMessageRequest) -> Result<(), St
 async fn walk(client: &Client, mut request: ListMessagesRequest) -> (Vec<Message>, usize) {
     let (mut seen, mut pages) = (Vec::new(), 0);
     loop {
-        let page = client.conversation().list_messages(request.clone()).await;
-        let page = page.unwrap().into_inner();
+        let page = persist(request.clone(), async |request| {
+            client.conversation().list_messages(request).await
+        });
+        let page = page.await.unwrap();
         seen.extend(page.messages);
         pages += 1;
         if page.next_page_token.is_empty() {

@@ -195,6 +195,7 @@ async fn append(data: &DataRpc) -> AppendMessageResponse {
         id: UserId::new(Uuid::try_parse(&env::var(PERSON).unwrap()).unwrap()),
         session_id: None,
         foreign: false,
+        valid_until: None,
     };
     request.extensions_mut().insert(Call {
         caller: Caller {

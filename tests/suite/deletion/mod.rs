@@ -10,9 +10,12 @@ mod service;
 
 use haven_proto::identity::v1::{DeleteAccountRequest, Deletion, DeletionState, GetDeletionRequest};
 use haven_testkit::{Client, Person, Stack, random};
-use tonic::{Request, Status};
+use tonic::Status;
 
-use crate::eventually::eventually;
+use crate::{
+    eventually::eventually,
+    patience::{patient, persist},
+};
 
 /// What a person sends to have their own account deleted, under a new request id.
 pub(crate) fn deletion_by(person: &Person) -> DeleteAccountRequest {
@@ -32,12 +35,18 @@ fn deletion_of(person: &Person) -> DeleteAccountRequest {
     }
 }
 
-/// Deletes, with a deadline that a crowd does not reach.
-pub(crate) async fn delete(client: &Client, request: &DeleteAccountRequest) -> Result<Deletion, Status> {
-    let mut request = Request::new(request.clone());
-    request.set_timeout(std::time::Duration::from_secs(60));
-    let answer = client.account().delete_account(request).await?;
+/// Deletes, and does not try again, whatever comes of it.
+async fn delete_once(client: Client, request: DeleteAccountRequest) -> Result<Deletion, Status> {
+    let answer = client.account().delete_account(patient(request)).await?;
     Ok(answer.into_inner().deletion.unwrap())
+}
+
+pub(crate) async fn delete(client: &Client, request: &DeleteAccountRequest) -> Result<Deletion, Status> {
+    let mut accounts = client.account();
+    let answer = persist(request.clone(), async |request| {
+        accounts.delete_account(request).await
+    });
+    Ok(answer.await?.deletion.unwrap())
 }
 
 /// What a service is told about the deletion of somebody's account.

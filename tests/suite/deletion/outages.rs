@@ -5,7 +5,7 @@ use haven_testkit::Stack;
 use sqlx::Connection;
 
 use super::{
-    delete, deletion, deletion_by, done,
+    delete, delete_once, deletion, deletion_by, done,
     rows::{owned, receipt, traces},
 };
 use crate::{eventually::eventually, sql::scalar};
@@ -74,7 +74,7 @@ async fn data_is_killed_while_it_erases() {
     let lock = "BEGIN; LOCK TABLE data.conversations IN ACCESS EXCLUSIVE MODE";
     sqlx::raw_sql(lock).execute(&mut holder).await.unwrap();
     let (client, request) = (stack.user(&ada).unwrap(), deletion_by(&ada));
-    let call = tokio::spawn(async move { delete(&client, &request).await });
+    let call = tokio::spawn(delete_once(client, request));
     eventually("data erases", async || {
         scalar::<i64>(
             &stack.database,
@@ -105,10 +105,7 @@ async fn identity_is_killed_before_it_has_told_data() {
     // What it sends is not answered, so that it is killed between its commit and the receipt.
     stack.data.pause();
     let (client, request) = (stack.user(&ada).unwrap(), deletion_by(&ada));
-    let call = {
-        let (client, request) = (client.clone(), request.clone());
-        tokio::spawn(async move { delete(&client, &request).await })
-    };
+    let call = tokio::spawn(delete_once(client.clone(), request.clone()));
     eventually("the account is erased", async || {
         scalar::<i64>(&stack.database, "SELECT count(*) FROM identity.erasures").await == 1
     })

@@ -4,7 +4,7 @@ use haven_testkit::Stack;
 use sqlx::Connection;
 
 use super::{
-    delete, deletion_by, done,
+    delete_once, deletion_by, done,
     rows::{owned, receipt, traces},
 };
 use crate::{
@@ -31,7 +31,7 @@ async fn data_is_killed_between_two_parts() {
     let lock = "BEGIN; SELECT FROM data.device_key FOR KEY SHARE";
     sqlx::raw_sql(lock).execute(&mut holder).await.unwrap();
     let (client, request) = (stack.user(&ada.person).unwrap(), deletion_by(&ada.person));
-    let call = tokio::spawn(async move { delete(&client, &request).await });
+    let call = tokio::spawn(delete_once(client, request));
     let stopped = "SELECT EXISTS (SELECT FROM data.erasures
             WHERE (erased ->> 'data.encrypted_cycle_data')::bigint = 6000
                 AND (erased ->> 'data.conversations')::bigint = 4000)

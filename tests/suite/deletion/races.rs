@@ -8,10 +8,10 @@ use haven_proto::data::v1::{
 };
 use haven_testkit::{Stack, random};
 use sqlx::{AssertSqlSafe, Connection};
-use tonic::{Request, Status};
+use tonic::Status;
 
 use super::{delete, deletion_by, deletion_of, done};
-use crate::{danger::saying, eventually::eventually, jobs, sql::scalar, status::reason};
+use crate::{danger::saying, eventually::eventually, jobs, patience::patient, sql::scalar, status::reason};
 
 const CROWD: usize = 20;
 
@@ -138,13 +138,6 @@ async fn a_change_takes_its_turn_before_it_takes_its_row() {
     let mut analyses = client.analysis();
     let deleted = async { analyses.delete_analysis(patient(delete)).await.map(drop) };
     takes_its_turn(&stack, "data.analysis_results", deleted).await;
-}
-
-/// A request with a deadline that no lock here reaches.
-fn patient<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(Duration::from_secs(60));
-    request
 }
 
 #[tokio::test]

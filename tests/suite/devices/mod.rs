@@ -1,6 +1,7 @@
 //! People's devices: registered, listed, their keys rotated, suspended and revoked; and what is written down of that.
 
 mod audited;
+mod erased;
 mod limits;
 mod lists;
 mod overdue;
@@ -10,49 +11,17 @@ mod revoked;
 mod rotated;
 mod suspended;
 
-use std::time::Duration;
-
 use haven_proto::data::v1::{
     Device, ListDevicesRequest, RegisterDeviceRequest, RevokeDeviceRequest, RotateDeviceKeyRequest,
     SuspendDeviceRequest,
 };
 use haven_testkit::{Client, Stack, encryption::Secret, random};
-use tonic::{Code, Request, Response, Status};
+use tonic::Status;
 
-use crate::{device::registration, sql::scalar};
+use crate::{device::registration, patience::persist, sql::scalar};
 
 /// How many times a thing is done at once.
 const CROWD: usize = 15;
-
-/// How often a request is sent at most.
-const TRIES: usize = 20;
-
-/// How long before it is sent again.
-const PAUSE: Duration = Duration::from_millis(250);
-
-/// How long a call may take.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Sends a request until it is answered, as clients do: in a crowd, on a busy machine, not everybody gets one of the
-/// service's connections in time.
-pub(crate) async fn persist<T: Clone, A>(
-    request: T,
-    mut call: impl AsyncFnMut(Request<T>) -> Result<Response<A>, Status>,
-) -> Result<A, Status> {
-    for _ in 1..TRIES {
-        match call(patient(request.clone())).await {
-            Err(status) if status.code() == Code::Unavailable => tokio::time::sleep(PAUSE).await,
-            answer => return answer.map(Response::into_inner),
-        }
-    }
-    call(patient(request)).await.map(Response::into_inner)
-}
-
-fn patient<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(PATIENCE);
-    request
-}
 
 /// Somebody's calls, who has no device yet.
 async fn somebody(stack: &Stack) -> Client {

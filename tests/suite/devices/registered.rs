@@ -7,8 +7,9 @@ use haven_proto::data::v1::{DevicePlatform, DeviceStatus, EraseUserRequest, Regi
 use haven_testkit::{Stack, port::Port, random};
 use prost_types::Timestamp;
 
-use super::{list, new, patient, register, revocation, revoke, rotate, rotation, somebody};
+use super::{list, new, register, revocation, revoke, rotate, rotation, somebody};
 use crate::{
+    patience::patient,
     sql::scalar,
     status::{reason, violations},
 };

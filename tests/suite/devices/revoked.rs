@@ -11,10 +11,11 @@ use tokio::time::{Duration, timeout};
 use uuid::Uuid;
 
 use super::{
-    counts, list, new, persist, register, revocation, revoke, rotate, rotation, somebody, suspend, suspension,
+    counts, list, new, register, revocation, revoke, rotate, rotation, somebody, suspend, suspension,
 };
 use crate::{
     device::Device,
+    patience::persist,
     sql::scalar,
     status::{reason, violations},
 };

@@ -176,7 +176,6 @@ impl Taker {
 /// Pushes `changes`, each on its own.
 pub(super) async fn push(device: &Device, changes: Vec<Change>) -> Result<PushChangesResponse, Status> {
     let request = PushChangesRequest {
-        cursor: String::new(),
         device_id: device.id.to_string(),
         changes,
         mode: PushMode::Independent.into(),

@@ -31,7 +31,6 @@ async fn no_answer_is_larger_than_its_bound() {
     for _ in 0..4 {
         let changes = (0..12).map(|_| ada.put(random::uuid(), 0, &content).unwrap());
         let push = PushChangesRequest {
-            cursor: String::new(),
             device_id: ada.id.to_string(),
             changes: changes.collect(),
             mode: PushMode::Atomic.into(),

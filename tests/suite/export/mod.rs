@@ -5,6 +5,7 @@ mod large;
 pub(crate) mod much;
 mod refused;
 mod slow;
+mod unreadable;
 mod whole;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -50,6 +51,7 @@ async fn rest(mut answers: Streaming<ExportDataResponse>) -> Result<ExportDataRe
             whole.shares.extend(answer.shares);
             whole.share_accesses.extend(answer.share_accesses);
             whole.audit_events.extend(answer.audit_events);
+            whole.unreadable.extend(answer.unreadable);
             if answer.preferences.is_some() {
                 assert!(whole.preferences.is_none(), "there is one document of them");
                 whole.preferences = answer.preferences;
@@ -68,8 +70,9 @@ fn exported(manifest: &ExportManifest) -> BTreeMap<String, i64> {
         .collect()
 }
 
-/// How many rows of each table came out, as they came.
+/// How many rows of each table came out, as they came, or were named because they do not open.
 fn counted(export: &ExportDataResponse) -> BTreeMap<String, i64> {
+    let unreadable = |table: &str| export.unreadable.iter().filter(|row| row.table == table).count();
     [
         ("data.conversations", export.messages.len()),
         ("data.analysis_results", export.analyses.len()),
@@ -83,6 +86,6 @@ fn counted(export: &ExportDataResponse) -> BTreeMap<String, i64> {
         ("data.healthcare_share_audit", export.share_accesses.len()),
         ("data.security_audit_log", export.audit_events.len()),
     ]
-    .map(|(table, rows)| (table.to_owned(), rows as i64))
+    .map(|(table, rows)| (table.to_owned(), (rows + unreadable(table)) as i64))
     .into()
 }

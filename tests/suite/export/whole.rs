@@ -90,7 +90,6 @@ async fn everything(stack: &Stack, device: &Device) -> Shared {
     let mut other = device.another().await.unwrap();
     other.algorithm = EncryptionAlgorithm::Aes256Gcm;
     let push = PushChangesRequest {
-        cursor: String::new(),
         device_id: other.id.to_string(),
         changes: vec![other.put(lost, 0, "lost").unwrap(), other.delete(kept, 7)],
         mode: PushMode::Independent.into(),

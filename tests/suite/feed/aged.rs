@@ -4,8 +4,8 @@ use haven_testkit::Stack;
 
 use super::{
     BEGINNING, acknowledge, catch_up, create, delete,
-    kept::{TOMBSTONES, keep, lose},
-    pull,
+    kept::{DELETE_ALL, TOMBSTONES, keep, lose},
+    pull, store_many,
 };
 use crate::{
     device::Device,
@@ -76,4 +76,39 @@ async fn one_person_whose_sweep_fails_is_no_reason_to_keep_the_others() {
         scalar::<i64>(&stack.database, TOMBSTONES).await == 1
     })
     .await;
+}
+
+/// More than what people are looked for by at once, and older.
+#[tokio::test]
+async fn one_person_whose_sweep_fails_keeps_nobody_waiting_however_much_they_have() {
+    let mut stack = Stack::start().await.unwrap();
+    let stuck = Device::invent(&stack).await.unwrap();
+    store_many(&stack, &stuck, 150, 1).await;
+    execute(&stack.database, DELETE_ALL).await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        let phone = Device::invent(&stack).await.unwrap();
+        let record = create(&phone, "a").await;
+        delete(&phone, record, 1).await;
+        others.push(phone);
+    }
+    let fail = format!(
+        "{AGE};
+         UPDATE data.encrypted_cycle_data SET deleted_at = deleted_at - interval '1 day' WHERE user_id = '{0}';
+         CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;
+         CREATE TRIGGER fail BEFORE DELETE ON data.encrypted_cycle_data FOR EACH ROW WHEN (OLD.user_id = '{0}')
+             EXECUTE FUNCTION public.fail();",
+        stuck.person.id
+    );
+    execute(&stack.database, &fail).await;
+    // A sweep comes soon after the start, and the next a minute later: nobody waits for that one.
+    stack.data.kill();
+    stack.data.start().await.unwrap();
+    eventually("the others are swept", async || {
+        scalar::<i64>(&stack.database, TOMBSTONES).await <= 150
+    })
+    .await;
+    assert_eq!(scalar::<i64>(&stack.database, TOMBSTONES).await, 150);
+    let theirs = "SELECT count(DISTINCT user_id) FROM data.encrypted_cycle_data";
+    assert_eq!(scalar::<i64>(&stack.database, theirs).await, 1);
 }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tonic::Code;
 use uuid::Uuid;
 
-use super::{BEGINNING, LIMIT, Watcher, numbers, persist, pull};
+use super::{BEGINNING, LIMIT, Watcher, insist, numbers, pull};
 use crate::device::Device;
 
 const WRITERS: usize = 8;
@@ -32,20 +32,19 @@ async fn write(device: &Device, over: &AtomicBool) -> Vec<Given> {
         let mut cycle = device.client.cycle();
         let record = random::uuid();
         let request = device.create(record, "content").unwrap();
-        let answer = persist(async || cycle.create_record(request.clone()).await).await;
+        let answer = insist(async || cycle.create_record(request.clone()).await).await;
         let answer = answer.unwrap().into_inner();
         given.push((answer.record.unwrap().change_number, record));
         match turn % 3 {
             0 => {
                 let request = device.update(record, 1, "content, again").unwrap();
-                let answer = persist(async || cycle.update_record(request.clone()).await).await;
+                let answer = insist(async || cycle.update_record(request.clone()).await).await;
                 let answer = answer.unwrap().into_inner();
                 given.push((answer.record.unwrap().change_number, record));
             }
             1 => {
                 let records: Vec<_> = (0..3).map(|_| random::uuid()).collect();
                 let request = PushChangesRequest {
-                    cursor: String::new(),
                     device_id: device.id.to_string(),
                     changes: records
                         .iter()
@@ -54,7 +53,7 @@ async fn write(device: &Device, over: &AtomicBool) -> Vec<Given> {
                     mode: PushMode::Atomic.into(),
                     request_id: random::uuid().to_string(),
                 };
-                let answer = persist(async || cycle.push_changes(request.clone()).await).await;
+                let answer = insist(async || cycle.push_changes(request.clone()).await).await;
                 let answer = answer.unwrap().into_inner();
                 let numbers = answer.results.iter().map(|result| result.change_number);
                 given.extend(numbers.zip(records));
@@ -78,7 +77,7 @@ async fn read(device: &Device, over: &AtomicBool) -> Vec<FeedEntry> {
             cursor = next;
             continue;
         }
-        let watcher = persist(async || Watcher::start(device, &cursor).await).await;
+        let watcher = insist(async || Watcher::start(device, &cursor).await).await;
         let mut watcher = watcher.unwrap();
         for _ in 0..turn % 20 {
             // Nothing comes any more when nobody writes.

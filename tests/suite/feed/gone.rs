@@ -6,7 +6,7 @@ use haven_proto::data::v1::{
 };
 use haven_testkit::{Stack, random};
 
-use super::{BEGINNING, catch_up, create, delete, pull, push};
+use super::{BEGINNING, acknowledge, catch_up, create, delete, pull, push};
 use crate::{
     device::Device,
     sql::scalar,
@@ -35,7 +35,7 @@ async fn what_was_forgotten_does_not_come_back() {
     };
     phone.client.device().suspend_device(request).await.unwrap();
     delete(&phone, record, 1).await;
-    let late = catch_up(&phone, BEGINNING).await;
+    catch_up(&phone, BEGINNING).await;
     let kept = "SELECT count(*) FROM data.encrypted_cycle_data";
     assert_eq!(scalar::<i64>(&stack.database, kept).await, 0);
 
@@ -49,11 +49,18 @@ async fn what_was_forgotten_does_not_come_back() {
     let deleted = DeleteRecordRequest {
         device_id: phone.id.to_string(),
         record_id: record.to_string(),
-        expected_version: 1,
+        expected_version: 2,
         request_id: random::uuid().to_string(),
     };
-    let status = cycle.delete_record(deleted).await.unwrap_err();
+    let status = cycle.delete_record(deleted.clone()).await.unwrap_err();
     assert_eq!(reason(&status), "NOT_FOUND");
+    // The deletion itself, sent again, is answered as it was.
+    let again = DeleteRecordRequest {
+        expected_version: 1,
+        ..deleted
+    };
+    let version = cycle.delete_record(again).await.unwrap().into_inner().record;
+    assert_eq!(version.unwrap().version, 2);
     let settled = ResolveConflictRequest {
         device_id: phone.id.to_string(),
         record_id: record.to_string(),
@@ -70,7 +77,7 @@ async fn what_was_forgotten_does_not_come_back() {
         phone.put(record, 1, "a, again").unwrap(),
         phone.delete(record, 2),
     ];
-    assert_gone(&push(&phone, &late, changes).await.unwrap());
+    assert_gone(&push(&phone, changes).await.unwrap());
 
     let request = RotateDeviceKeyRequest {
         device_id: laptop.id.to_string(),
@@ -83,9 +90,27 @@ async fn what_was_forgotten_does_not_come_back() {
     laptop.key_version = 2;
     let status = pull(&laptop, &early).await.unwrap_err();
     assert_eq!(metadata(&status, "cause"), "PURGED");
-    // It is of this history all the same.
-    let edit = laptop.put(record, 1, "a, by the laptop").unwrap();
-    assert_gone(&push(&laptop, &early, vec![edit]).await.unwrap());
-    assert_eq!(scalar::<i64>(&stack.database, kept).await, 0);
-    assert_eq!(pull(&laptop, BEGINNING).await.unwrap().0, []);
+    // It knows versions of this history all the same, and may change what it likes: but for what is gone, for ever. It finds
+    // out by that, if it has not by its cursor.
+    let other = laptop.put(random::uuid(), 0, "b").unwrap();
+    let edits = || {
+        vec![
+            laptop.put(record, 1, "a, by the laptop").unwrap(),
+            laptop.delete(record, 1),
+        ]
+    };
+    for edits in [edits(), edits()] {
+        assert_gone(&push(&laptop, edits).await.unwrap());
+    }
+    let results = push(&laptop, [edits(), vec![other]].concat()).await.unwrap();
+    assert_gone(&results[..2]);
+    assert_eq!(
+        (results[2].outcome(), results[2].version),
+        (ChangeOutcome::Applied, 1)
+    );
+    assert_eq!(scalar::<i64>(&stack.database, kept).await, 1);
+    let (entries, late) = pull(&laptop, BEGINNING).await.unwrap();
+    assert_eq!(entries.len(), 1);
+    acknowledge(&laptop, &late).await.unwrap();
+    assert_gone(&push(&laptop, edits()).await.unwrap());
 }

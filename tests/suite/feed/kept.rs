@@ -18,12 +18,17 @@ use crate::{
 
 pub(super) const TOMBSTONES: &str =
     "SELECT count(*) FROM data.encrypted_cycle_data WHERE deleted_at IS NOT NULL";
+/// Makes a tombstone of every record.
+pub(super) const DELETE_ALL: &str = "
+    UPDATE data.encrypted_cycle_data SET deleted_at = now(), encrypted_payload = NULL, envelope_version = NULL,
+        algorithm = NULL, key_id = NULL, key_version = NULL, nonce = NULL, salt = NULL, kdf_memory_kib = NULL,
+        kdf_iterations = NULL, kdf_parallelism = NULL, associated_data_version = NULL";
 const CONFLICTS: &str = "SELECT count(*) FROM data.cycle_data_conflicts";
 
 /// Pushes a change of `record` that loses, over a version that is not the newest. Answers the conflict's id.
 pub(super) async fn lose(device: &Device, record: Uuid, seen: i64) -> String {
     let change = device.put(record, seen, "lost").unwrap();
-    let results = push(device, BEGINNING, vec![change]).await.unwrap();
+    let results = push(device, vec![change]).await.unwrap();
     results[0].conflict_id.clone()
 }
 
@@ -143,13 +148,7 @@ async fn what_is_too_much_for_one_acknowledgement_goes_with_the_next() {
     let stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
     store_many(&stack, &phone, 1200, 1).await;
-    execute(
-        &stack.database,
-        "UPDATE data.encrypted_cycle_data SET deleted_at = now(), encrypted_payload = NULL, envelope_version = NULL,
-            algorithm = NULL, key_id = NULL, key_version = NULL, nonce = NULL, salt = NULL, kdf_memory_kib = NULL,
-            kdf_iterations = NULL, kdf_parallelism = NULL, associated_data_version = NULL",
-    )
-    .await;
+    execute(&stack.database, DELETE_ALL).await;
     let (entries, cursor) = pull(&phone, BEGINNING).await.unwrap();
     assert_eq!(entries.len(), 1200);
     for rest in [700, 200, 0, 0] {

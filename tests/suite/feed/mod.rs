@@ -2,6 +2,7 @@
 
 mod acknowledge;
 mod aged;
+mod behind;
 mod cursors;
 mod ends;
 mod gapless;
@@ -12,7 +13,7 @@ mod pull;
 mod restore;
 mod watch;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use haven_proto::data::v1::{
     AcknowledgeChangesRequest, AcknowledgeChangesResponse, Change, ChangeResult, FeedEntry,
@@ -21,10 +22,10 @@ use haven_proto::data::v1::{
 };
 use haven_testkit::{Stack, random};
 use tokio::time::timeout;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 use uuid::Uuid;
 
-use crate::{device::Device, sql::execute};
+use crate::{device::Device, patience::insist, sql::execute};
 
 /// Longer than anything takes that is waited for, also on a machine that is busy with other tests.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -35,26 +36,9 @@ const MOST_ANSWERS: usize = 1000;
 /// Without a cursor there is everything.
 const BEGINNING: &str = "";
 
-/// How long before a call is made again.
-const PAUSE: Duration = Duration::from_millis(100);
-
-/// Calls until there is an answer, as clients do: in a crowd, on a busy machine, not everybody gets one of the service's
-/// connections in time.
-async fn persist<A>(mut call: impl AsyncFnMut() -> Result<A, Status>) -> Result<A, Status> {
-    let limit = Instant::now() + LIMIT;
-    loop {
-        match call().await {
-            Err(status) if status.code() == Code::Unavailable && Instant::now() < limit => {
-                tokio::time::sleep(PAUSE).await;
-            }
-            answer => return answer,
-        }
-    }
-}
-
 /// Everything that a device pulls after `cursor`: the answers, of which there is at least one.
 async fn answers(device: &Device, cursor: &str) -> Result<Vec<PullChangesResponse>, Status> {
-    persist(async || try_answers(device, cursor).await).await
+    insist(async || try_answers(device, cursor).await).await
 }
 
 async fn try_answers(device: &Device, cursor: &str) -> Result<Vec<PullChangesResponse>, Status> {
@@ -87,7 +71,7 @@ async fn acknowledge(device: &Device, cursor: &str) -> Result<AcknowledgeChanges
         device_id: device.id.to_string(),
         cursor: cursor.to_owned(),
     };
-    let answer = persist(async || {
+    let answer = insist(async || {
         let mut cycle = device.client.cycle();
         let answer = timeout(LIMIT, cycle.acknowledge_changes(request.clone())).await;
         answer.expect("an answer")
@@ -96,27 +80,26 @@ async fn acknowledge(device: &Device, cursor: &str) -> Result<AcknowledgeChanges
 }
 
 /// Pulls and acknowledges. Answers the cursor.
-async fn catch_up(device: &Device, cursor: &str) -> String {
+pub(crate) async fn catch_up(device: &Device, cursor: &str) -> String {
     let (_, cursor) = pull(device, cursor).await.unwrap();
     acknowledge(device, &cursor).await.unwrap();
     cursor
 }
 
 /// A request to push `changes`, each on its own, of a device that has pulled up to `cursor`.
-fn pushing(device: &Device, cursor: &str, changes: Vec<Change>) -> PushChangesRequest {
+fn pushing(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
     PushChangesRequest {
         device_id: device.id.to_string(),
         changes,
         mode: PushMode::Independent.into(),
         request_id: random::uuid().to_string(),
-        cursor: cursor.to_owned(),
     }
 }
 
 /// What becomes of `changes`.
-async fn push(device: &Device, cursor: &str, changes: Vec<Change>) -> Result<Vec<ChangeResult>, Status> {
-    let request = pushing(device, cursor, changes);
-    let answer = persist(async || device.client.cycle().push_changes(request.clone()).await);
+async fn push(device: &Device, changes: Vec<Change>) -> Result<Vec<ChangeResult>, Status> {
+    let request = pushing(device, changes);
+    let answer = insist(async || device.client.cycle().push_changes(request.clone()).await);
     Ok(answer.await?.into_inner().results)
 }
 

@@ -1,10 +1,9 @@
 //! Pulling: what changed since a cursor, and each thing as it is now.
 
-use chrono::{DateTime, Utc};
-use haven_proto::data::v1::SyncStatus;
+use haven_proto::data::v1::{AcknowledgeChangesRequest, PullChangesRequest, SyncStatus, WatchChangesRequest};
 use haven_testkit::Stack;
 
-use super::{BEGINNING, acknowledge, answers, contents, create, delete, numbers, pull, push, update};
+use super::{BEGINNING, answers, contents, create, delete, numbers, pull, push, update};
 use crate::device::Device;
 
 #[tokio::test]
@@ -45,7 +44,7 @@ async fn what_lost_a_race_comes_before_the_record_that_is_in_conflict() {
     let (_, cursor) = pull(&phone, BEGINNING).await.unwrap();
     update(&laptop, record, 1, "second").await;
     let change = phone.put(record, 1, "the other second").unwrap();
-    push(&phone, &cursor, vec![change]).await.unwrap();
+    push(&phone, vec![change]).await.unwrap();
     let (entries, _) = pull(&laptop, &cursor).await.unwrap();
     assert_eq!(numbers(&entries), [3, 4]);
     assert!(entries[0].record.is_none() && entries[1].conflict.is_none());
@@ -66,27 +65,41 @@ async fn what_lost_a_race_comes_before_the_record_that_is_in_conflict() {
 
 #[tokio::test]
 async fn a_device_is_told_that_its_key_is_overdue() {
+    const DUE: &str = "2026-02-03T04:05:06Z";
     let stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
+    let (_, cursor) = pull(&phone, BEGINNING).await.unwrap();
     let sql = format!(
-        "UPDATE data.device_key SET next_rotation_at = now() - interval '1 day' WHERE id = '{}'",
+        "UPDATE data.device_key SET next_rotation_at = '{DUE}' WHERE id = '{}'",
         phone.id
     );
     crate::sql::execute(&stack.database, &sql).await;
-    for (device, is_due) in [(&phone, true), (&laptop, false)] {
-        let request = haven_proto::data::v1::PullChangesRequest {
-            device_id: device.id.to_string(),
-            cursor: String::new(),
+    for (device, expected) in [(&phone, Some(DUE)), (&laptop, None)] {
+        let mut cycle = device.client.cycle();
+        let device_id = device.id.to_string();
+        let pulled = PullChangesRequest {
+            device_id: device_id.clone(),
+            cursor: cursor.clone(),
         };
-        let answer = device.client.cycle().pull_changes(request).await.unwrap();
-        let due = answer.metadata().get("haven-key-rotation-due-time");
-        assert_eq!(due.is_some(), is_due);
-        if let Some(due) = due {
-            let due: DateTime<Utc> = due.to_str().unwrap().parse().unwrap();
-            assert!(due < Utc::now());
+        let watched = WatchChangesRequest {
+            device_id: device_id.clone(),
+            cursor: cursor.clone(),
+        };
+        let acknowledged = AcknowledgeChangesRequest {
+            device_id,
+            cursor: cursor.clone(),
+        };
+        let pulled = cycle.pull_changes(pulled).await.unwrap();
+        let watched = cycle.watch_changes(watched).await.unwrap();
+        let acknowledged = cycle.acknowledge_changes(acknowledged).await.unwrap();
+        for (rpc, metadata) in [
+            ("PullChanges", pulled.metadata()),
+            ("WatchChanges", watched.metadata()),
+            ("AcknowledgeChanges", acknowledged.metadata()),
+        ] {
+            let due = metadata.get("haven-key-rotation-due-time");
+            assert_eq!(due.map(|due| due.to_str().unwrap()), expected, "{rpc}");
         }
     }
-    let (_, cursor) = pull(&phone, BEGINNING).await.unwrap();
-    acknowledge(&phone, &cursor).await.unwrap();
 }

@@ -17,7 +17,7 @@ use self::{
     places::{ANSWERS, LOGS, METRICS, STATEMENTS},
     world::{ACCOUNTS, Who, World},
 };
-use crate::{metrics::Metrics, raw::headers};
+use crate::{eventually::eventually, metrics::Metrics, raw::headers};
 
 #[tokio::test]
 async fn nothing_private_leaks() {
@@ -109,6 +109,16 @@ async fn controls(world: &World) -> Vec<(&'static str, Canary)> {
             .send(service, Who::Person, path, headers, Vec::new())
             .await
             .unwrap_err();
+        let process = if service == "identity" {
+            &world.stack.identity
+        } else {
+            &world.stack.data
+        };
+        // It is written when the answer has gone.
+        eventually("the failed call is logged", async || {
+            process.output().unwrap().contains(&id)
+        })
+        .await;
         let id = given("the id of a failed call", &id);
         controls.extend([(log, id.clone()), (ANSWERS, id)]);
     }

@@ -12,7 +12,7 @@ use haven_testkit::{Client, Stack, client::sign_up_request};
 use tonic::{Code, Status};
 
 use super::retryable;
-use crate::{eventually::eventually, sql::scalar};
+use crate::{eventually::within, sql::scalar};
 
 /// How many sign up.
 pub(super) const SIGN_UPS: usize = 200;
@@ -23,7 +23,7 @@ const CLIENTS: usize = 16;
 /// How long a client waits before it tries again. RetryInfo says a second, which nobody here has.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a client tries before it gives up.
+/// How long a client tries before it gives up, and for how long anything is waited for, if nothing else is said.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 const PASSWORD: &str = "Correct-Horse-7-Battery";
@@ -31,6 +31,7 @@ const PASSWORD: &str = "Correct-Horse-7-Battery";
 /// The crowd, and what it has been told so far.
 pub(super) struct Crowd {
     clients: Vec<Client>,
+    patience: Duration,
     begun: Cell<usize>,
     failed: Cell<usize>,
     answered: RefCell<BTreeMap<String, Account>>,
@@ -39,7 +40,13 @@ pub(super) struct Crowd {
 impl Crowd {
     /// Clients of `stack`, each with a connection of its own.
     pub(super) fn new(stack: &Stack) -> Self {
+        Self::patient(stack, PATIENCE)
+    }
+
+    /// The same, with as much patience.
+    pub(super) fn patient(stack: &Stack, patience: Duration) -> Self {
         Self {
+            patience,
             clients: (0..CLIENTS).map(|_| stack.anonymous().unwrap()).collect(),
             begun: Cell::new(0),
             failed: Cell::new(0),
@@ -74,7 +81,7 @@ impl Crowd {
     /// Waits until `count` have an answer.
     pub(super) async fn has_answers(&self, count: usize) {
         let what = format!("{count} sign-ups are answered");
-        eventually(&what, async || self.answered() >= count).await;
+        within(self.patience, &what, async || self.answered() >= count).await;
     }
 
     /// Waits, while data is paused, until the accounts of a quarter of the crowd are stored and not answered. The rest
@@ -82,27 +89,31 @@ impl Crowd {
     ///
     /// identity waits for data between the two. That is the moment that matters most, and too short to be hit by chance.
     pub(super) async fn waits_for_data(&self, stack: &Stack) {
-        eventually("accounts are stored and not answered", async || {
-            let stored: i64 = scalar(&stack.database, "SELECT count(*) FROM identity.users").await;
-            stored as usize >= self.answered() + CLIENTS / 4
-        })
+        within(
+            self.patience,
+            "accounts are stored and not answered",
+            async || {
+                let stored: i64 = scalar(&stack.database, "SELECT count(*) FROM identity.users").await;
+                stored as usize >= self.answered() + CLIENTS / 4
+            },
+        )
         .await;
     }
 
     /// Waits until another attempt fails than those which did.
     pub(super) async fn notices(&self) {
         let before = self.failed();
-        eventually("somebody notices", async || self.failed() > before).await;
+        within(self.patience, "somebody notices", async || self.failed() > before).await;
     }
 
     /// Looks at what is left once everything is told: an account and a person for each answer, and nothing else.
     pub(super) async fn left_everything_in_order(self, stack: &Stack) {
-        let answered = self.answered.into_inner();
-        assert_eq!(answered.len(), SIGN_UPS);
-        eventually("data is told of everybody", async || {
+        assert_eq!(self.answered(), SIGN_UPS);
+        within(self.patience, "data is told of everybody", async || {
             scalar::<i64>(&stack.database, "SELECT count(*) FROM identity.outbox").await == 0
         })
         .await;
+        let answered = self.answered.into_inner();
         let mut expected: Vec<_> = answered
             .values()
             .map(|account| format!("{} {}", account.id, account.email))
@@ -141,7 +152,7 @@ impl Crowd {
     /// Signs up until there is an answer. Whatever fails meanwhile is a connection that broke, or says that it may be
     /// tried again.
     async fn insist(&self, client: &Client, request: &SignUpRequest) -> Account {
-        let limit = Instant::now() + PATIENCE;
+        let limit = Instant::now() + self.patience;
         loop {
             match client.account().sign_up(request.clone()).await {
                 Ok(answer) => return answer.into_inner().account.unwrap(),

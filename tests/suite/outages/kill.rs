@@ -1,6 +1,8 @@
 //! `kill -9` in the middle of 200 sign-ups: no account without its person, no person without an account, and for
 //! everybody exactly the account that they were told of.
 
+use std::time::Duration;
+
 use haven_testkit::Stack;
 
 use super::crowd::{Crowd, SIGN_UPS};
@@ -8,6 +10,9 @@ use crate::sql::scalar;
 
 /// After how many answers something is killed.
 const KILLS: [usize; 3] = [SIGN_UPS / 4, SIGN_UPS / 2, SIGN_UPS * 3 / 4];
+
+/// How long Postgres may be away, on a slow disk: it may take a minute to start.
+const RECOVERY: Duration = Duration::from_secs(120);
 
 #[tokio::test]
 async fn identity_is_killed() {
@@ -29,7 +34,12 @@ async fn identity_is_killed() {
 
 #[tokio::test]
 async fn data_is_killed() {
-    let mut stack = Stack::start().await.unwrap();
+    // A connection for everybody in the crowd: who waits for one in vain would notice, and data has nothing to do with that.
+    let mut stack = Stack::builder()
+        .variable("identity", "DATABASE_POOL_SIZE", "24")
+        .start()
+        .await
+        .unwrap();
     let crowd = Crowd::new(&stack);
     tokio::join!(crowd.sign_up(), async {
         for answers in KILLS {
@@ -49,7 +59,7 @@ async fn postgres_is_killed() {
     let mut stack = Stack::builder().durable_cluster().start().await.unwrap();
     let durable: String = scalar(&stack.database, "SHOW fsync").await;
     assert_eq!(durable, "on");
-    let crowd = Crowd::new(&stack);
+    let crowd = Crowd::patient(&stack, RECOVERY);
     tokio::join!(crowd.sign_up(), async {
         // Once: to recover takes a while.
         crowd.has_answers(SIGN_UPS / 2).await;

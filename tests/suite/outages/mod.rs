@@ -1,5 +1,6 @@
 //! What happens while a part of Haven is down, and what is left behind when it comes back.
 
+mod cancelled;
 mod crowd;
 mod data;
 mod drain;

@@ -6,10 +6,11 @@ use haven_proto::identity::v1::{
 };
 use haven_testkit::{Client, Person, Stack, random};
 use sqlx::Connection;
-use tonic::{Request, Status};
+use tonic::Status;
 
 use crate::{
     eventually::eventually,
+    patience::{patient, persist},
     sql::{execute, scalar},
     status::{reason, violations},
 };
@@ -24,11 +25,12 @@ fn change_of(person: &Person, new: &str) -> ChangePasswordRequest {
     }
 }
 
-/// Changes, with a deadline that a crowd does not reach.
 async fn change(client: &Client, request: &ChangePasswordRequest) -> Result<ChangePasswordResponse, Status> {
-    let mut request = Request::new(request.clone());
-    request.set_timeout(std::time::Duration::from_secs(60));
-    Ok(client.account().change_password(request).await?.into_inner())
+    let mut accounts = client.account();
+    persist(request.clone(), async |request| {
+        accounts.change_password(request).await
+    })
+    .await
 }
 
 /// Why somebody cannot sign in.
@@ -301,13 +303,13 @@ async fn no_session_that_began_by_the_old_password_outlives_it() {
     let before = sign_ins();
     all_wait(&stack, 5).await;
     let (client, request) = (stack.user(&ada).unwrap(), change_of(&ada, NEW));
-    let changed = tokio::spawn(async move { change(&client, &request).await });
+    let changed = tokio::spawn(async move { client.account().change_password(patient(request)).await });
     all_wait(&stack, 6).await;
     let after = sign_ins();
     all_wait(&stack, 11).await;
     holder.close().await.unwrap();
 
-    let changed = changed.await.unwrap().unwrap();
+    let changed = changed.await.unwrap().unwrap().into_inner();
     let mut begun = Vec::new();
     for sign_in in before.into_iter().chain(after) {
         begun.extend(sign_in.await.unwrap());

@@ -7,3 +7,4 @@ mod drain;
 mod failures;
 mod probe;
 mod standard;
+mod streams;

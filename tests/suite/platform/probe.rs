@@ -1,6 +1,15 @@
 //! A server as every service has it, with [`ProbeService`] behind it.
 
-use std::{net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use haven_platform::{
     auth::{Claims, EndedSessions, KeySet, ROLE, TokenVerifier, VerifyingKey},
@@ -51,6 +60,10 @@ pub(crate) struct Probe {
     pub(crate) certificates: Certificates,
     pub(crate) stop: CancellationToken,
     pub(crate) served: JoinHandle<()>,
+    /// The sessions that have ended.
+    pub(crate) ended: Arc<EndedSessions>,
+    /// How many calls of Wait have begun.
+    pub(crate) waits: Arc<AtomicUsize>,
     signing_key: EncodingKey,
     _directory: TempDir,
 }
@@ -84,18 +97,20 @@ impl Probe {
         keys.replace([
             VerifyingKey::from_coordinates("k1", &coordinate(1..33), &coordinate(33..65)).unwrap(),
         ]);
-        let ended = EndedSessions::new();
+        let ended = Arc::new(EndedSessions::new());
         ended.replace([]);
         let verifier = TokenVerifier::new(
             "haven".into(),
             "authenticated".into(),
             Arc::new(keys),
-            Arc::new(ended),
+            Arc::clone(&ended),
             Clock::system(),
         );
+        let answers = Answers::default();
+        let waits = Arc::clone(&answers.waits);
         let server = ServerBuilder::new(config(requests, &tls, verifier), DESCRIPTORS)
             .service(|limits| {
-                ProbeServiceServer::new(Answers)
+                ProbeServiceServer::new(answers)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
@@ -115,6 +130,8 @@ impl Probe {
             certificates,
             stop,
             served,
+            ended,
+            waits,
             signing_key: EncodingKey::from_ec_pem(key.serialize_pem().as_bytes()).unwrap(),
             _directory: directory,
         }
@@ -133,7 +150,7 @@ impl Probe {
             Clock::system(),
         );
         ServerBuilder::new(config(requests(), &tls, verifier), DESCRIPTORS)
-            .service(|_| UndeclaredServiceServer::new(Answers))
+            .service(|_| UndeclaredServiceServer::new(Answers::default()))
             .build()
             .map(drop)
     }
@@ -222,7 +239,10 @@ fn config(requests: Requests, tls: &Arc<Tls>, verifier: TokenVerifier) -> Server
     }
 }
 
-struct Answers;
+#[derive(Default)]
+struct Answers {
+    waits: Arc<AtomicUsize>,
+}
 
 #[tonic::async_trait]
 impl UndeclaredService for Answers {
@@ -296,6 +316,7 @@ impl ProbeService for Answers {
     ) -> Result<Response<proto::WaitResponse>, Status> {
         let remaining = Call::of(&request)?.deadline.remaining();
         let wait = request.into_inner();
+        self.waits.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(wait.millis.unsigned_abs())).await;
         Ok(Response::new(proto::WaitResponse {
             remaining_millis: i64::try_from(remaining.as_millis()).unwrap(),
@@ -318,5 +339,15 @@ impl ProbeService for Answers {
             Ok(proto::StreamResponse { number })
         });
         Ok(Response::new(Box::pin(answers)))
+    }
+
+    type WatchNothingStream = Pin<Box<dyn Stream<Item = Result<proto::WatchNothingResponse, Status>> + Send>>;
+
+    async fn watch_nothing(
+        &self,
+        _: Request<proto::WatchNothingRequest>,
+    ) -> Result<Response<Self::WatchNothingStream>, Status> {
+        let first = tokio_stream::once(Ok(proto::WatchNothingResponse {}));
+        Ok(Response::new(Box::pin(first.chain(tokio_stream::pending()))))
     }
 }

@@ -1,7 +1,8 @@
 //! Under which key preferences have to be, and which devices may read and store them.
 
 use haven_proto::data::v1::{
-    DeviceStatus, GetPreferencesRequest, PutPreferencesRequest, RotateDeviceKeyRequest, SuspendDeviceRequest,
+    DeviceStatus, ExportDataRequest, GetPreferencesRequest, PutPreferencesRequest, RevokeDeviceRequest,
+    RotateDeviceKeyRequest, SuspendDeviceRequest,
 };
 use haven_testkit::{Client, Stack, random};
 use tonic::Status;
@@ -18,6 +19,18 @@ async fn get_as(client: &Client, device: Uuid) -> Result<(), Status> {
         device_id: device.to_string(),
     };
     client.preferences().get_preferences(request).await.map(drop)
+}
+
+/// Gives a device its second key.
+async fn rotate(client: &Client, device: &Device) {
+    let request = RotateDeviceKeyRequest {
+        device_id: device.id.to_string(),
+        expected_key_version: 1,
+        encrypted_master_key: device.secret.wrapped().unwrap(),
+        key_derivation_path: "m/44'/0'/2'".into(),
+        request_id: random::uuid().to_string(),
+    };
+    client.device().rotate_device_key(request).await.unwrap();
 }
 
 #[tokio::test]
@@ -43,14 +56,7 @@ async fn what_is_stored_is_under_the_key_as_it_is_now() {
         "KEY_VERSION_UNKNOWN".to_owned(),
     );
     assert_eq!(violations(&status), [expected]);
-    let rotation = RotateDeviceKeyRequest {
-        device_id: device.id.to_string(),
-        expected_key_version: 1,
-        encrypted_master_key: device.secret.wrapped().unwrap(),
-        key_derivation_path: "m/44'/0'/2'".into(),
-        request_id: random::uuid().to_string(),
-    };
-    ada.device().rotate_device_key(rotation).await.unwrap();
+    rotate(&ada, &device).await;
     let status = put(&ada, put_request(&device, 1, "light").unwrap())
         .await
         .unwrap_err();
@@ -148,4 +154,57 @@ async fn only_a_persons_own_active_devices_may_call() {
     // The person is who they were, whichever device is lost.
     let kept = get(ada).await.unwrap();
     assert_eq!((kept.version, open(&another, &kept).unwrap()), (1, "dark".into()));
+}
+
+/// Whether the preferences are to be encrypted anew, as they are read and as they are exported.
+async fn due(client: &Client) -> bool {
+    let read = get(client).await.unwrap();
+    let export = client.person().export_data(ExportDataRequest {}).await.unwrap();
+    let mut export = export.into_inner();
+    let mut exported = None;
+    while let Some(answer) = export.message().await.unwrap() {
+        exported = exported.or(answer.preferences);
+    }
+    assert_eq!(exported.as_ref(), Some(&read));
+    read.reencryption_due
+}
+
+#[tokio::test]
+async fn what_is_under_an_old_key_or_a_revoked_devices_is_due_until_it_is_stored_anew() {
+    let stack = Stack::start().await.unwrap();
+    let mut phone = Device::invent(&stack).await.unwrap();
+    let lost = phone.another().await.unwrap();
+    let ada = phone.client.clone();
+    put(&ada, put_request(&phone, 0, "dark").unwrap()).await.unwrap();
+    assert!(!due(&ada).await);
+    // Another device's key is none of it.
+    rotate(&ada, &lost).await;
+    assert!(!due(&ada).await);
+    rotate(&ada, &phone).await;
+    assert!(due(&ada).await);
+    phone.key_version = 2;
+    put(&ada, put_request(&phone, 1, "dark").unwrap()).await.unwrap();
+    assert!(!due(&ada).await);
+
+    let lost = Device {
+        key_version: 2,
+        ..lost
+    };
+    put(&ada, put_request(&lost, 2, "light").unwrap()).await.unwrap();
+    // A device that is suspended may come back.
+    let request = SuspendDeviceRequest {
+        device_id: lost.id.to_string(),
+        request_id: random::uuid().to_string(),
+    };
+    ada.device().suspend_device(request).await.unwrap();
+    assert!(!due(&ada).await);
+    let request = RevokeDeviceRequest {
+        device_id: lost.id.to_string(),
+        request_id: random::uuid().to_string(),
+    };
+    ada.device().revoke_device(request).await.unwrap();
+    assert!(due(&ada).await);
+    assert_eq!(open(&phone, &get(&ada).await.unwrap()).unwrap(), "light");
+    put(&ada, put_request(&phone, 3, "light").unwrap()).await.unwrap();
+    assert!(!due(&ada).await);
 }

@@ -15,7 +15,7 @@ use haven_testkit::{
 };
 use tonic::Status;
 
-use crate::{device::Device, devices::persist};
+use crate::{device::Device, patience::persist};
 
 /// Where the content of preferences belongs that are to have `version`.
 fn place(device: &Device, version: i64) -> Place {

@@ -31,6 +31,7 @@ async fn what_one_device_stores_the_others_open() {
             device_id: phone.id.to_string(),
             create_time: stored.update_time,
             update_time: stored.update_time,
+            reencryption_due: false,
         }
     );
     let stored = put(ada, put_request(&laptop, 1, "light").unwrap()).await.unwrap();

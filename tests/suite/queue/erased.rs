@@ -6,9 +6,10 @@ use haven_proto::data::v1::{EraseUserRequest, EraseUserResponse, JobLease, Sende
 use haven_testkit::{Client, Person, Stack, random};
 use sqlx::AssertSqlSafe;
 
-use super::{complete, extend, fail, lease, lease_one, patient, put_job, requeue, requeueing, say, wish};
+use super::{complete, extend, fail, lease, lease_one, put_job, requeue, requeueing, say, wish};
 use crate::{
     eventually::eventually,
+    patience::persist,
     sql::{execute, scalar},
     status::reason,
 };
@@ -21,12 +22,9 @@ async fn erase(service: &Client, person: &str) -> EraseUserResponse {
         user_id: person.to_owned(),
         request_id: random::uuid().to_string(),
     };
-    service
-        .person()
-        .erase_user(patient(request))
-        .await
-        .unwrap()
-        .into_inner()
+    let mut people = service.person();
+    let erased = persist(request, async |request| people.erase_user(request).await);
+    erased.await.unwrap()
 }
 
 fn receipt(erased: &EraseUserResponse) -> BTreeMap<&str, i64> {

@@ -9,7 +9,7 @@ use haven_proto::data::v1::{
 use haven_testkit::{Stack, random};
 use prost_types::Timestamp;
 
-use super::{coach_of, complete, end_rests, extend, lease, lease_one, patient, put_job, say, seconds, wish};
+use super::{coach_of, complete, end_rests, extend, lease, lease_one, put_job, say, seconds, wish};
 use crate::{jobs, sql::execute};
 
 /// How long it is until `time`.
@@ -206,7 +206,7 @@ async fn a_lease_is_made_to_end_later_as_often_as_its_holder_likes() {
             lease: Some(held.clone()),
             lease_duration: asked,
         };
-        let answer = worker.queue().extend_lease(patient(request)).await.unwrap();
+        let answer = worker.queue().extend_lease(request).await.unwrap();
         let left = until(answer.into_inner().lease_expire_time).as_secs();
         assert!((expected - 10..=expected).contains(&left), "{left} of {expected}");
     }

@@ -15,6 +15,9 @@ const WORKERS: usize = 30;
 /// For how long they wait.
 const WAIT: i64 = 6;
 
+/// By when those who are woken have what they were woken for.
+const SOON: Duration = Duration::from_millis(500);
+
 /// Longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(40);
 
@@ -75,7 +78,7 @@ async fn woken(jobs: i64) -> Vec<Duration> {
     let (woken, empty): (Vec<Got>, Vec<Got>) = got.into_iter().partition(|(jobs, _)| *jobs > 0);
     for (_, ended) in &empty {
         let waited = ended.duration_since(began).as_secs_f64();
-        assert!((WAIT as f64..WAIT as f64 + 5.0).contains(&waited), "{waited}");
+        assert!((WAIT as f64..WAIT as f64 + 10.0).contains(&waited), "{waited}");
     }
     let after = |(_, at): Got| at.saturating_duration_since(came);
     let woken: Vec<_> = woken.into_iter().map(after).collect();
@@ -87,19 +90,27 @@ async fn woken(jobs: i64) -> Vec<Duration> {
     woken
 }
 
+/// Sees that so many jobs wake as many workers, and soon: whoever is first in line finds them by themselves within a second.
+/// A busy machine makes that late, and not every time.
+async fn wake_as_many(jobs: i64) {
+    let mut rounds = Vec::new();
+    for _ in 0..3 {
+        let woken = woken(jobs).await;
+        assert_eq!(woken.len(), jobs as usize);
+        if woken.iter().all(|after| *after < SOON) {
+            return;
+        }
+        rounds.push(woken);
+    }
+    panic!("they are woken late: {rounds:?}");
+}
+
 #[tokio::test]
 async fn one_job_is_for_one_of_those_who_wait_and_the_others_end_in_time() {
-    let woken = woken(1).await;
-    assert_eq!(woken.len(), 1);
-    assert!(woken[0] < Duration::from_millis(900), "{woken:?}");
+    wake_as_many(1).await;
 }
 
 #[tokio::test]
 async fn two_jobs_that_come_together_wake_two() {
-    let woken = woken(2).await;
-    assert_eq!(woken.len(), 2);
-    assert!(
-        woken.iter().all(|after| *after < Duration::from_millis(900)),
-        "{woken:?}"
-    );
+    wake_as_many(2).await;
 }

@@ -14,29 +14,21 @@ mod retries;
 mod unreadable;
 mod waiting;
 
-use std::time::Duration;
-
 use haven_proto::data::v1::{
     AppendMessageRequest, CompleteJobResponse, ExtendLeaseRequest, ExtendLeaseResponse, FailJobRequest,
     FailJobResponse, JobLease, LeaseJobsRequest, LeasedJob, ListDeadJobsRequest, ListDeadJobsResponse,
     Message, RequeueJobRequest, RequeueJobResponse, SenderType,
 };
 use haven_testkit::{Client, Person, Stack, random};
-use tonic::{Request, Status};
+use tonic::Status;
 use uuid::Uuid;
 
 use crate::{
     eventually::eventually,
     jobs,
+    patience::persist,
     sql::{execute, scalar},
 };
-
-/// A request with a deadline that a crowd does not reach.
-fn patient<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(Duration::from_secs(60));
-    request
-}
 
 /// A wish for as many jobs as a worker can have, at once, under a new request id.
 fn wish() -> LeaseJobsRequest {
@@ -61,8 +53,9 @@ fn seconds(seconds: i64) -> Option<prost_types::Duration> {
 }
 
 async fn lease(worker: &Client, wish: &LeaseJobsRequest) -> Result<Vec<LeasedJob>, Status> {
-    let answer = worker.queue().lease_jobs(patient(wish.clone())).await?;
-    Ok(answer.into_inner().jobs)
+    let mut queue = worker.queue();
+    let answer = persist(wish.clone(), async |wish| queue.lease_jobs(wish).await);
+    Ok(answer.await?.jobs)
 }
 
 /// The only job that is due, leased.
@@ -77,13 +70,15 @@ async fn extend(worker: &Client, lease: &JobLease) -> Result<ExtendLeaseResponse
         lease: Some(lease.clone()),
         lease_duration: None,
     };
-    Ok(worker.queue().extend_lease(request).await?.into_inner())
+    let mut queue = worker.queue();
+    persist(request, async |request| queue.extend_lease(request).await).await
 }
 
 /// Completes a job under a new request id.
 async fn complete(worker: &Client, lease: &JobLease) -> Result<CompleteJobResponse, Status> {
     let request = jobs::completion(lease.clone());
-    Ok(worker.queue().complete_job(patient(request)).await?.into_inner())
+    let mut queue = worker.queue();
+    persist(request, async |request| queue.complete_job(request).await).await
 }
 
 fn failure(lease: &JobLease) -> FailJobRequest {
@@ -96,7 +91,8 @@ fn failure(lease: &JobLease) -> FailJobRequest {
 
 /// Fails a job under a new request id.
 async fn fail(worker: &Client, lease: &JobLease) -> Result<FailJobResponse, Status> {
-    Ok(worker.queue().fail_job(failure(lease)).await?.into_inner())
+    let mut queue = worker.queue();
+    persist(failure(lease), async |request| queue.fail_job(request).await).await
 }
 
 async fn dead(worker: &Client, size: i32, token: &str) -> Result<ListDeadJobsResponse, Status> {
@@ -104,7 +100,8 @@ async fn dead(worker: &Client, size: i32, token: &str) -> Result<ListDeadJobsRes
         page_size: size,
         page_token: token.to_owned(),
     };
-    Ok(worker.queue().list_dead_jobs(request).await?.into_inner())
+    let mut queue = worker.queue();
+    persist(request, async |request| queue.list_dead_jobs(request).await).await
 }
 
 fn requeueing(person: &Person, job: Uuid) -> RequeueJobRequest {
@@ -116,7 +113,8 @@ fn requeueing(person: &Person, job: Uuid) -> RequeueJobRequest {
 }
 
 async fn requeue(worker: &Client, request: &RequeueJobRequest) -> Result<RequeueJobResponse, Status> {
-    Ok(worker.queue().requeue_job(request.clone()).await?.into_inner())
+    let mut queue = worker.queue();
+    persist(request.clone(), async |request| queue.requeue_job(request).await).await
 }
 
 /// Says something, as `sender`.
@@ -127,8 +125,11 @@ async fn say(client: &Client, sender: SenderType, text: &str) -> Message {
         message_id: String::new(),
         request_id: random::uuid().to_string(),
     };
-    let answer = client.conversation().append_message(patient(request)).await;
-    answer.unwrap().into_inner().message.unwrap()
+    let mut conversation = client.conversation();
+    let answer = persist(request, async |request| {
+        conversation.append_message(request).await
+    });
+    answer.await.unwrap().message.unwrap()
 }
 
 /// The service `backend`, which acts for a person.

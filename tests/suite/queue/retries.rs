@@ -7,11 +7,12 @@ use haven_proto::data::v1::{
 use haven_testkit::{Stack, random};
 
 use super::{
-    complete, dead, end_rests, fail, failure, lease, lease_one, patient, put_job, requeue, requeueing,
-    seconds, take_back, wish,
+    complete, dead, end_rests, fail, failure, lease, lease_one, put_job, requeue, requeueing, seconds,
+    take_back, wish,
 };
 use crate::{
     jobs,
+    patience::persist,
     sql::{execute, scalar},
     status::reason,
 };
@@ -114,8 +115,9 @@ async fn a_job_is_completed_once() {
         ..jobs::completion(held.clone())
     };
     let answers = join_all((0..CROWD).map(|_| async {
-        let answer = worker.queue().complete_job(patient(request.clone())).await;
-        answer.unwrap().into_inner()
+        let mut queue = worker.queue();
+        let answer = persist(request.clone(), async |request| queue.complete_job(request).await);
+        answer.await.unwrap()
     }))
     .await;
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
@@ -159,8 +161,9 @@ async fn a_job_is_failed_once() {
     let worker = stack.service("backend").unwrap();
     let request = failure(&lease_one(&worker, &wish()).await);
     let answers = join_all((0..CROWD).map(|_| async {
-        let answer = worker.queue().fail_job(patient(request.clone())).await;
-        answer.unwrap().into_inner()
+        let mut queue = worker.queue();
+        let answer = persist(request.clone(), async |request| queue.fail_job(request).await);
+        answer.await.unwrap()
     }))
     .await;
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");

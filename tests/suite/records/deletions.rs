@@ -40,11 +40,14 @@ async fn what_is_deleted_is_neither_changed_nor_deleted_again() {
     let stack = Stack::start().await.unwrap();
     let device = Device::invent(&stack).await.unwrap();
     let id = store(&device, "one").await;
+    let other = device.another().await.unwrap();
     delete(&device.client, deletion(&device, id, 1)).await.unwrap();
     for version in [1, 2, 3] {
         let status = update(&device.client, device.update(id, version, "two").unwrap()).await;
         assert_eq!(reason(&status.unwrap_err()), "NOT_FOUND", "{version}");
-        let status = delete(&device.client, deletion(&device, id, version)).await;
+        // The first is one by another device: its own would be a retry.
+        let device = if version == 1 { &other } else { &device };
+        let status = delete(&device.client, deletion(device, id, version)).await;
         assert_eq!(reason(&status.unwrap_err()), "NOT_FOUND", "{version}");
     }
     let status = delete(&device.client, deletion(&device, id, i64::MAX)).await;
@@ -54,7 +57,10 @@ async fn what_is_deleted_is_neither_changed_nor_deleted_again() {
         "SELECT concat_ws(' ', (SELECT last_number FROM data.change_counters), (SELECT count(*) FROM data.requests))",
     )
     .await;
-    assert_eq!(last, "2 3", "the last change; a device, a record and a deletion");
+    assert_eq!(
+        last, "2 4",
+        "the last change; two devices, a record and a deletion"
+    );
 }
 
 #[tokio::test]
@@ -66,6 +72,10 @@ async fn a_repeated_deletion_is_answered_as_it_was() {
     let deleted = delete(&device.client, request.clone()).await.unwrap();
     for _ in 0..2 {
         assert_eq!(delete(&device.client, request.clone()).await.unwrap(), deleted);
+        // Under another id as well: it is the same device that deletes the same version.
+        let again = deletion(&device, id, 1);
+        assert_eq!(delete(&device.client, again.clone()).await.unwrap(), deleted);
+        assert_eq!(delete(&device.client, again).await.unwrap(), deleted);
     }
     for reused in [
         DeleteRecordRequest {

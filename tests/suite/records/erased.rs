@@ -8,8 +8,8 @@ use haven_testkit::{Person, Stack, random};
 use sqlx::Connection;
 use tonic::Status;
 
-use super::{create, delete, deletion, get, persist, store, update, walk};
-use crate::{device::Device, eventually::eventually, sql::scalar, status::reason};
+use super::{create, delete, deletion, get, store, update, walk};
+use crate::{device::Device, eventually::eventually, patience::persist, sql::scalar, status::reason};
 
 async fn erase(stack: &Stack, person: &Person) {
     let request = EraseUserRequest {
@@ -39,8 +39,7 @@ async fn who_is_erased_has_no_records() {
     let device = Device::invent(&stack).await.unwrap();
     let id = store(&device, "hello").await;
     erase(&stack, &device.person).await;
-    let refused = [
-        get(&device.client, id).await.map(drop),
+    let changes = [
         create(&device.client, device.create(id, "hello").unwrap())
             .await
             .map(drop),
@@ -49,9 +48,12 @@ async fn who_is_erased_has_no_records() {
             .map(drop),
         delete(&device.client, deletion(&device, id, 1)).await.map(drop),
     ];
-    for status in refused {
-        assert_eq!(reason(&status.unwrap_err()), "NOT_FOUND");
+    for status in changes {
+        assert_eq!(reason(&status.unwrap_err()), "ACCOUNT_ERASED");
     }
+    // Who names no device is not looked for.
+    let status = get(&device.client, id).await.unwrap_err();
+    assert_eq!(reason(&status), "NOT_FOUND");
     let (seen, _) = walk(&device.client, ListRecordsRequest::default()).await;
     assert_eq!(seen, []);
     assert_eq!(left(&stack).await, 0);
@@ -72,7 +74,7 @@ async fn who_is_erased_while_they_write_leaves_nothing() {
         for status in written.into_iter().filter_map(Result::err) {
             let reason = reason(&status);
             assert!(
-                ["NOT_FOUND", "VERSION_CONFLICT"].contains(&reason.as_str()),
+                ["ACCOUNT_ERASED", "NOT_FOUND", "VERSION_CONFLICT"].contains(&reason.as_str()),
                 "{status:?}"
             );
         }

@@ -13,51 +13,15 @@ mod lists;
 mod others;
 mod races;
 
-use std::time::{Duration, Instant};
-
 use haven_proto::data::v1::{
     CreateRecordRequest, DeleteRecordRequest, GetRecordRequest, ListRecordsRequest, Record, RecordVersion,
     UpdateRecordRequest,
 };
 use haven_testkit::{Client, random};
-use tonic::{Code, Request, Response, Status};
+use tonic::Status;
 use uuid::Uuid;
 
-use crate::device::Device;
-
-/// How long a request is sent again at most.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long before it is sent again.
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// Sends a request until it is answered, as clients do: in a crowd, on a busy machine, not everybody gets one of the
-/// service's connections in time, and a service that is killed answers nobody.
-async fn persist<T: Clone, A>(
-    request: T,
-    mut call: impl AsyncFnMut(Request<T>) -> Result<Response<A>, Status>,
-) -> Result<A, Status> {
-    let limit = Instant::now() + PATIENCE;
-    loop {
-        let mut patient = Request::new(request.clone());
-        patient.set_timeout(PATIENCE);
-        match call(patient).await {
-            Err(status) if may_be_tried_again(&status) && Instant::now() < limit => {
-                tokio::time::sleep(PAUSE).await;
-            }
-            answer => return answer.map(Response::into_inner),
-        }
-    }
-}
-
-fn may_be_tried_again(status: &Status) -> bool {
-    match status.code() {
-        Code::Unavailable => true,
-        // Not an answer: the connection broke in the middle of the call.
-        Code::Unknown | Code::Cancelled => status.details().is_empty(),
-        _ => false,
-    }
-}
+use crate::{device::Device, patience::persist};
 
 async fn create(client: &Client, request: CreateRecordRequest) -> Result<RecordVersion, Status> {
     let mut cycle = client.cycle();

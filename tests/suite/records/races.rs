@@ -127,10 +127,16 @@ async fn of_many_contents_for_one_new_record_one_is_stored() {
     let (made, refused) = sorted(join_all(attempts).await);
     assert_eq!(made.len(), 1);
     assert_eq!(refused, vec!["RECORD_EXISTS"; CROWD - 1]);
-    let attempts = (0..CROWD).map(|_| delete(&device.client, deletion(&device, id, 1)));
+    // To delete the same is the same, under whatever request id; but for another device.
+    let other = device.another().await.unwrap();
+    let attempts = (0..CROWD).map(async |place| {
+        let device = [&device, &other][place % 2];
+        delete(&device.client, deletion(device, id, 1)).await
+    });
     let (made, refused) = sorted(join_all(attempts).await);
-    assert_eq!(made.len(), 1);
-    assert_eq!(refused, vec!["NOT_FOUND"; CROWD - 1]);
+    assert_eq!(made, vec![made[0].clone(); CROWD / 2]);
+    assert_eq!(refused, vec!["NOT_FOUND"; CROWD / 2]);
+    assert_eq!((made[0].version, made[0].change_number), (2, 2));
 }
 
 #[tokio::test]

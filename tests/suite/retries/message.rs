@@ -4,8 +4,8 @@ use haven_proto::data::v1::{AppendMessageRequest, ListMessagesRequest, Message, 
 use haven_testkit::{Client, Stack, random};
 use tonic::Status;
 
-use super::{CROWD, at_once, patient};
-use crate::status::reason;
+use super::{CROWD, at_once};
+use crate::{patience::persist, status::reason};
 
 fn message(text: &str) -> AppendMessageRequest {
     AppendMessageRequest {
@@ -17,8 +17,11 @@ fn message(text: &str) -> AppendMessageRequest {
 }
 
 async fn append(client: &Client, request: AppendMessageRequest) -> Result<Message, Status> {
-    let answer = client.conversation().append_message(patient(request)).await?;
-    Ok(answer.into_inner().message.unwrap())
+    let mut conversation = client.conversation();
+    let answer = persist(request, async |request| {
+        conversation.append_message(request).await
+    });
+    Ok(answer.await?.message.unwrap())
 }
 
 async fn all(client: &Client) -> Vec<Message> {

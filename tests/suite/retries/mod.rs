@@ -5,20 +5,12 @@ mod person;
 mod sign_in;
 mod sign_up;
 
-use std::{fmt::Debug, time::Duration};
+use std::fmt::Debug;
 
 use futures_util::future::join_all;
-use tonic::Request;
 
 /// How many times at once.
 const CROWD: usize = 50;
-
-/// A request with a deadline that a crowd does not reach, hashing passwords on a busy machine.
-fn patient<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(Duration::from_secs(60));
-    request
-}
 
 /// Makes a call `times` at once. Every answer is the same, and is returned.
 async fn at_once<A, F>(times: usize, call: impl Fn() -> F) -> A

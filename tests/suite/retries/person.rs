@@ -4,8 +4,8 @@ use haven_proto::data::v1::ProvisionUserRequest;
 use haven_testkit::{Client, Stack, random};
 use prost_types::Timestamp;
 
-use super::{at_once, patient};
-use crate::sql::scalar;
+use super::at_once;
+use crate::{patience::persist, sql::scalar};
 
 fn someone() -> ProvisionUserRequest {
     ProvisionUserRequest {
@@ -15,8 +15,11 @@ fn someone() -> ProvisionUserRequest {
 }
 
 async fn provision(client: &Client, request: &ProvisionUserRequest) -> Timestamp {
-    let answer = client.person().provision_user(patient(request.clone())).await;
-    answer.unwrap().into_inner().create_time.unwrap()
+    let mut people = client.person();
+    let answer = persist(request.clone(), async |request| {
+        people.provision_user(request).await
+    });
+    answer.await.unwrap().create_time.unwrap()
 }
 
 async fn people(stack: &Stack) -> i64 {

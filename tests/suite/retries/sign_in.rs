@@ -5,8 +5,8 @@ use haven_proto::identity::v1::{SignInRequest, SignInResponse};
 use haven_testkit::{Client, Person, Stack, client::sign_up_request, random};
 use tonic::Status;
 
-use super::{CROWD, at_once, patient};
-use crate::{sql::scalar, status::reason};
+use super::{CROWD, at_once};
+use crate::{patience::persist, sql::scalar, status::reason};
 
 /// A session, and what its token says. The signature may differ from answer to answer.
 type Answer = (SignInResponse, serde_json::Value);
@@ -20,7 +20,9 @@ fn request_of(person: &Person) -> SignInRequest {
 }
 
 async fn sign_in(client: &Client, request: SignInRequest) -> Result<Answer, Status> {
-    let mut answer = client.session().sign_in(patient(request)).await?.into_inner();
+    let mut sessions = client.session();
+    let answer = persist(request, async |request| sessions.sign_in(request).await);
+    let mut answer = answer.await?;
     let token = std::mem::take(&mut answer.access_token);
     let claims = token.split('.').nth(1).unwrap();
     let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap();

@@ -5,14 +5,15 @@ use haven_proto::identity::v1::{Account, ConsentGrant, Goal, SignUpRequest};
 use haven_testkit::{Client, Stack, client::sign_up_request};
 use tonic::Status;
 
-use super::{CROWD, at_once, patient};
-use crate::{eventually::eventually, sql::scalar, status::reason};
+use super::{CROWD, at_once};
+use crate::{eventually::eventually, patience::persist, sql::scalar, status::reason};
 
 const PASSWORD: &str = "Correct-Horse-7-Battery";
 
 async fn sign_up(client: &Client, request: SignUpRequest) -> Result<Account, Status> {
-    let answer = client.account().sign_up(patient(request)).await?;
-    Ok(answer.into_inner().account.unwrap())
+    let mut accounts = client.account();
+    let answer = persist(request, async |request| accounts.sign_up(request).await);
+    Ok(answer.await?.account.unwrap())
 }
 
 /// One account with all that belongs to it, and one person.

@@ -9,6 +9,7 @@ use tonic::Status;
 use super::{another, audit_log, credentials, read, refresh, refused, sessions, sign_in};
 use crate::{
     eventually::eventually,
+    patience::persist,
     sql::scalar,
     status::{reason, violations},
 };
@@ -20,7 +21,9 @@ async fn revoke(client: &Client, session_id: &str) -> Result<(), Status> {
     let request = RevokeSessionRequest {
         session_id: session_id.to_owned(),
     };
-    client.session().revoke_session(request).await.map(drop)
+    let mut sessions = client.session();
+    let answer = persist(request, async |request| sessions.revoke_session(request).await);
+    answer.await.map(drop)
 }
 
 /// How long it takes until data refuses `token`.

@@ -11,8 +11,6 @@ mod rotation;
 mod same_cost;
 mod transactions;
 
-use std::time::Duration;
-
 use haven_proto::{
     data::v1::ListMessagesRequest,
     identity::v1::{
@@ -21,9 +19,9 @@ use haven_proto::{
     },
 };
 use haven_testkit::{Client, Person, Stack, random};
-use tonic::{Request, Status};
+use tonic::Status;
 
-use crate::{sql::scalar, status::reason};
+use crate::{patience::persist, sql::scalar, status::reason};
 
 fn credentials(email: &str, password: &str) -> SignInRequest {
     SignInRequest {
@@ -43,13 +41,12 @@ async fn guess(client: &Client, email: &str) -> Status {
     sign_in(client, request).await.unwrap_err()
 }
 
-/// With a deadline that a crowd does not reach on a busy machine.
 async fn refresh(client: &Client, token: &str) -> Result<RefreshSessionResponse, Status> {
-    let mut request = Request::new(RefreshSessionRequest {
+    let request = RefreshSessionRequest {
         refresh_token: token.to_owned(),
-    });
-    request.set_timeout(Duration::from_secs(60));
-    Ok(client.session().refresh_session(request).await?.into_inner())
+    };
+    let mut sessions = client.session();
+    persist(request, async |request| sessions.refresh_session(request).await).await
 }
 
 /// A page of the sessions of whoever has `token`.

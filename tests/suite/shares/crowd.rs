@@ -1,14 +1,24 @@
 //! Many who open the same share at once.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
 use futures_util::future::join_all;
 use haven_proto::data::v1::{
     DeviceType, OpenShareRequest, OpenShareResponse, ShareAccessOutcome as Outcome, ShareState,
 };
 use haven_testkit::{Client, Stack};
+use tokio::{task::JoinSet, time::sleep};
 use tonic::{Code, Request, Status};
 
-use super::{CONTENT, LIMIT, Sharer, persist, unknown_token};
+use super::{CONTENT, LIMIT, Sharer, open_from, persist, unknown_token};
 use crate::{
+    eventually::eventually,
     sql::{execute, scalar},
     status::reason,
 };
@@ -25,18 +35,33 @@ async fn spacious() -> Stack {
     builder.start().await.unwrap()
 }
 
-/// Opens with a deadline that a crowd does not reach.
+/// An opening with a deadline that a crowd does not reach.
+fn opening(token: &str, passcode: &str) -> Request<OpenShareRequest> {
+    let mut request = Request::new(OpenShareRequest {
+        token: token.to_owned(),
+        passcode: passcode.to_owned(),
+        device_type: DeviceType::Desktop.into(),
+    });
+    request.set_timeout(LIMIT);
+    request
+}
+
 async fn open(client: &Client, token: &str, passcode: &str) -> Result<OpenShareResponse, Status> {
-    let opening = async || {
-        let mut request = Request::new(OpenShareRequest {
-            token: token.to_owned(),
-            passcode: passcode.to_owned(),
-            device_type: DeviceType::Desktop.into(),
-        });
-        request.set_timeout(LIMIT);
-        Ok(client.share().open_share(request).await?.into_inner())
-    };
-    persist(opening).await
+    let open = async || client.share().open_share(opening(token, passcode)).await;
+    Ok(persist(open).await?.into_inner())
+}
+
+/// The same for somebody in a network of this number, by the word of `service`; and once.
+async fn open_in(
+    service: &Client,
+    network: usize,
+    token: &str,
+    passcode: &str,
+) -> Result<OpenShareResponse, Status> {
+    let mut request = opening(token, passcode);
+    let address = format!("192.0.2.{network}").parse().unwrap();
+    request.metadata_mut().insert("x-forwarded-for", address);
+    Ok(service.share().open_share(request).await?.into_inner())
 }
 
 #[tokio::test]
@@ -78,10 +103,12 @@ async fn fifty_at_once_have_five_wrong_passcodes_between_them() {
     let stack = spacious().await;
     let ada = Sharer::invent(&stack).await;
     let made = ada.make(ada.sharing_under("1234", 1_000)).await;
-    let clients: Vec<_> = (0..CLIENTS).map(|_| stack.anonymous().unwrap()).collect();
-    let tries = (0..50).map(|number| {
-        let (client, token) = (&clients[number % CLIENTS], &made.token);
-        async move { open(client, token, &format!("wrong-{number}")).await.unwrap_err() }
+    let clients: Vec<_> = (0..CLIENTS).map(|_| stack.service("backend").unwrap()).collect();
+    // Of more networks than one, so that all of them hash and none is turned away.
+    let tries = (0..50).map(async |number| {
+        let (client, passcode) = (&clients[number % CLIENTS], format!("wrong-{number}"));
+        let tried = persist(async || open_in(client, number % 5, &made.token, &passcode).await);
+        tried.await.unwrap_err()
     });
     let refused = join_all(tries).await;
     let refused = refused.iter().map(reason);
@@ -94,6 +121,60 @@ async fn fifty_at_once_have_five_wrong_passcodes_between_them() {
     assert_eq!((count(Outcome::PasscodeWrong), count(Outcome::Locked)), (5, 45));
     let refused = open(&clients[0], &made.token, "1234").await.unwrap_err();
     assert_eq!(reason(&refused), "SHARE_UNAVAILABLE");
+}
+
+/// What is answered, and not that there is no turn to hash. On a machine that is busy with other tests one may have to
+/// come again for everything else.
+async fn served<T>(act: impl AsyncFn() -> Result<T, Status>) -> T {
+    for _ in 0..50 {
+        match act().await {
+            Err(status) if ["DEADLINE", "DEPENDENCY_UNAVAILABLE"].contains(&reason(&status).as_str()) => {}
+            answer => return answer.unwrap(),
+        }
+    }
+    panic!("nobody is served");
+}
+
+/// How many guess from one place: more than may wait for a turn to hash, and no more than the service takes at once.
+const GUESSERS: usize = 180;
+
+#[tokio::test]
+async fn whoever_guesses_from_one_place_keeps_nobody_else_from_hashing() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Sharer::invent(&stack).await;
+    let made = ada.make(ada.sharing_under("1234", 1_000)).await;
+    let (token, overloaded) = (unknown_token(), Arc::new(AtomicUsize::new(0)));
+    let mut guessers = JoinSet::new();
+    let clients: Vec<_> = (0..CLIENTS).map(|_| stack.anonymous().unwrap()).collect();
+    for number in 0..GUESSERS {
+        let (client, token) = (clients[number % CLIENTS].clone(), token.clone());
+        let overloaded = Arc::clone(&overloaded);
+        guessers.spawn(async move {
+            loop {
+                let refused = open_from(&client, &token, "1235", DeviceType::Unknown).await;
+                if reason(&refused.unwrap_err()) == "OVERLOADED" {
+                    overloaded.fetch_add(1, Relaxed);
+                }
+                // They do not wait as long as they are told.
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+    }
+    eventually("there are more than may wait", async || {
+        overloaded.load(Relaxed) > GUESSERS
+    })
+    .await;
+    let backend = stack.service("backend").unwrap();
+    for network in 1..=20 {
+        let opened = served(async || open_in(&backend, network, &made.token, "1234").await).await;
+        assert_eq!(ada.read(&opened), CONTENT);
+        let request = ada.sharing_under("1234", 1);
+        served(async || ada.create(request.clone()).await).await;
+    }
+    let nobody = stack.anonymous().unwrap();
+    let opened = open(&nobody, &ada.make(ada.sharing(1)).await.token, "").await;
+    opened.expect("where no passcode is said, nobody waits");
+    guessers.shutdown().await;
 }
 
 /// Every opening before the revocation counts, and there is none after it.
@@ -134,4 +215,22 @@ async fn a_share_notes_down_its_first_thousand_refusals() {
     }
     assert_eq!(ada.outcomes(&made.id).await, [Outcome::UsedUp, Outcome::Opened]);
     assert_eq!(ada.share(&made.id).await.refusal_count, 1_002);
+}
+
+/// Whoever guesses cannot hide it behind refusals that cost nothing.
+#[tokio::test]
+async fn wrong_passcodes_are_noted_down_whatever_was_refused_before() {
+    let stack = spacious().await;
+    let ada = Sharer::invent(&stack).await;
+    let made = ada.make(ada.sharing_under("1234", 1)).await;
+    let nobody = stack.anonymous().unwrap();
+    let sql = "UPDATE data.healthcare_share SET refusal_count = 1000";
+    execute(&stack.database, sql).await;
+    open(&nobody, &made.token, "").await.unwrap_err();
+    for _ in 0..6 {
+        open(&nobody, &made.token, "1235").await.unwrap_err();
+    }
+    assert_eq!(ada.outcomes(&made.id).await, [Outcome::PasscodeWrong; 5]);
+    let share = ada.share(&made.id).await;
+    assert_eq!((share.wrong_passcode_count, share.refusal_count), (5, 1_007));
 }

@@ -1,14 +1,50 @@
-//! The functions behind it, as a person with psql and the right role uses them.
+//! The functions behind it, as a person with psql and the right role uses them: with what `data share-hashes` prints.
 
-use haven_testkit::{Stack, database::Database};
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+use haven_testkit::{Stack, binaries::Binaries, database::Database};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow};
 
 use super::{Sharer, open};
-use crate::sql::{execute, scalar};
+use crate::sql::execute;
+
+/// Runs `data share-hashes` with these lines and variables.
+async fn run(lines: &str, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let mut command = Command::new(Binaries::build().unwrap().of("data"));
+    command.arg("share-hashes").args(arguments).env_clear();
+    command.envs(variables.iter().copied());
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = pipes.stderr(Stdio::piped()).spawn().unwrap();
+    // One that has ended already does not read.
+    let _ = child.stdin.take().unwrap().write_all(lines.as_bytes());
+    let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
+    ended.await.unwrap().unwrap()
+}
+
+/// What it prints with the stack's own secret: the token's hash, and the passcode's if it was asked for, as they stand
+/// in SQL.
+async fn hashes(stack: &Stack, lines: &str) -> Vec<String> {
+    let secret = ("SECRET_KEY", stack.data.variables["SECRET_KEY"].as_str());
+    let output = run(lines, &[secret], &[]).await;
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    let lines = said.lines().zip(["token_hash    ", "passcode_hash "]);
+    lines
+        .map(|(line, name)| line.strip_prefix(name).unwrap().to_owned())
+        .collect()
+}
 
 /// What `sql` answers in a transaction of `role`, for somebody or nobody.
 async fn as_role(database: &Database, role: &str, claims: &str, sql: &str) -> Result<Vec<PgRow>, String> {
-    let mut connection: PgConnection = database.connect("postgres").await.unwrap();
+    let login = if role.starts_with("data_") {
+        "data_app"
+    } else {
+        role
+    };
+    let mut connection: PgConnection = database.connect(login).await.unwrap();
     let mut tx = connection.begin().await.unwrap();
     let begin = format!("SET LOCAL ROLE {role}; SELECT set_config('request.jwt.claims', '{claims}', true)");
     sqlx::raw_sql(AssertSqlSafe(begin))
@@ -22,34 +58,42 @@ async fn as_role(database: &Database, role: &str, claims: &str, sql: &str) -> Re
 }
 
 #[tokio::test]
-async fn nobody_opens_a_share_by_its_tokens_hash() {
+async fn a_share_opens_with_what_the_command_prints() {
     let stack = Stack::start().await.unwrap();
     let ada = Sharer::invent(&stack).await;
     let request = ada.sharing_under("1234", 2);
     let made = ada.make(request.clone()).await;
     let database: &Database = &stack.database;
-    let hash: String = scalar(database, "SELECT token_hash::text FROM data.share_token").await;
-    let stored: String = scalar(database, "SELECT passcode_hash FROM data.healthcare_share").await;
+    let [hash] = hashes(&stack, &format!("{}\n", made.token))
+        .await
+        .try_into()
+        .unwrap();
 
     let nobody = async |sql: String| as_role(database, "data_anon", "{}", &sql).await;
-    let recipe = nobody(format!("SELECT data.share_passcode_recipe('{hash}')"))
+    let recipe = nobody(format!("SELECT data.share_passcode_recipe({hash})"))
         .await
         .unwrap();
     let recipe: String = recipe[0].get(0);
     assert!(recipe.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{recipe}");
-    assert_eq!(stored.rsplit_once('$').unwrap().0, recipe, "all but the hash");
+    let [same, passcode] = hashes(&stack, &format!("{}\n1234\n{recipe}\n", made.token))
+        .await
+        .try_into()
+        .unwrap();
+    assert_eq!(same, hash);
+    let (begin, _) = passcode.rsplit_once('$').unwrap();
+    assert_eq!(begin, format!("'{recipe}"), "all but the hash");
     let unknown = nobody("SELECT data.share_passcode_recipe('\\x00')".into())
         .await
         .unwrap();
     assert_eq!(unknown[0].get::<Option<String>, _>(0), None);
 
     let validate = async |passcode: &str, device: &str| {
-        let sql = format!("SELECT * FROM data.validate_share_token('{hash}', {passcode}, '{device}', now())");
+        let sql = format!("SELECT * FROM data.validate_share_token({hash}, {passcode}, '{device}', now())");
         nobody(sql).await.unwrap()
     };
     assert!(validate("NULL", "mobile").await.is_empty());
     assert!(validate(&format!("'{recipe}$wrong'"), "mobile").await.is_empty());
-    let opened = validate(&format!("'{stored}'"), "desktop").await;
+    let opened = validate(&passcode, "desktop").await;
     assert_eq!(opened.len(), 1);
     assert_eq!(
         opened[0].get::<Vec<u8>, _>("encrypted_share_data"),
@@ -58,7 +102,7 @@ async fn nobody_opens_a_share_by_its_tokens_hash() {
     assert_eq!(opened[0].get::<uuid::Uuid, _>("user_id"), ada.person.id);
     // Nothing of it is left to the transaction, which reaches no row.
     let sql = format!(
-        "SELECT (SELECT count(*) FROM data.validate_share_token('{hash}', NULL, 'mobile', now())),
+        "SELECT (SELECT count(*) FROM data.validate_share_token({hash}, NULL, 'mobile', now())),
              current_setting('request.jwt.claims')"
     );
     let after = nobody(sql).await.unwrap();
@@ -80,6 +124,44 @@ async fn nobody_opens_a_share_by_its_tokens_hash() {
     // What the service opens and what the function opens is the same share.
     open(&stack, &made.token, "1234").await.unwrap();
     open(&stack, &made.token, "1234").await.unwrap_err();
+
+    // One without a passcode has no recipe, and needs none.
+    let made = ada.make(ada.sharing(1)).await;
+    let [hash] = hashes(&stack, &made.token).await.try_into().unwrap();
+    let recipe = nobody(format!("SELECT data.share_passcode_recipe({hash})")).await;
+    assert_eq!(recipe.unwrap()[0].get::<Option<String>, _>(0), None);
+    let sql = format!("SELECT * FROM data.validate_share_token({hash}, NULL, 'mobile', now())");
+    assert_eq!(nobody(sql.clone()).await.unwrap().len(), 1);
+    assert_eq!(nobody(sql).await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn the_command_says_what_it_needs_and_shows_nothing_of_it() {
+    let key = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+    let said = |output: &Output| {
+        let text = [output.stdout.as_slice(), &output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    let (code, help) = said(&run("", &[], &["--help"]).await);
+    assert_eq!(code, Some(0));
+    for part in [
+        "SECRET_KEY_FILE",
+        "standard input",
+        "data.share_passcode_recipe",
+        "Exit codes",
+    ] {
+        assert!(help.contains(part), "{part}: {help}");
+    }
+    assert!(!help.contains("DATABASE_URL"), "{help}");
+    let (code, text) = said(&run("", &[], &[]).await);
+    assert_eq!(code, Some(64));
+    assert!(text.contains("\n  SECRET_KEY: is missing"), "{text}");
+    let (code, text) = said(&run("canary\n", &[("SECRET_KEY", key)], &[]).await);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("the first line has to be a token"), "{text}");
+    assert!(!text.contains("canary") && !text.contains(key), "{text}");
+    let (code, _) = said(&run("", &[("SECRET_KEY", key)], &["canary"]).await);
+    assert_eq!(code, Some(64), "nothing is an argument");
 }
 
 #[tokio::test]
@@ -160,14 +242,14 @@ async fn an_audit_shows_a_person_their_own_and_a_reader_everybodys() {
 async fn an_expired_share_is_not_opened_by_saying_that_it_is_yesterday() {
     let stack = Stack::start().await.unwrap();
     let ada = Sharer::invent(&stack).await;
-    ada.make(ada.sharing(2)).await;
+    let made = ada.make(ada.sharing(2)).await;
     let database: &Database = &stack.database;
     let expired = "UPDATE data.healthcare_share
         SET created_at = now() - interval '2 days', expires_at = now() - interval '1 day'";
     execute(database, expired).await;
-    let hash: String = scalar(database, "SELECT token_hash::text FROM data.share_token").await;
+    let [hash] = hashes(&stack, &made.token).await.try_into().unwrap();
     for at in ["now()", "now() - interval '36 hours'", "'-infinity'"] {
-        let sql = format!("SELECT * FROM data.validate_share_token('{hash}', NULL, 'mobile', {at})");
+        let sql = format!("SELECT * FROM data.validate_share_token({hash}, NULL, 'mobile', {at})");
         let opened = as_role(database, "data_anon", "{}", &sql).await.unwrap();
         assert!(opened.is_empty(), "{at}");
     }

@@ -3,6 +3,7 @@
 mod crowd;
 mod functions;
 mod making;
+mod meanwhile;
 mod opening;
 mod reading;
 mod same_time;
@@ -20,12 +21,10 @@ use haven_testkit::{
     encryption::{Kind, Place, Secret},
     random,
 };
-use tokio::time::{sleep, timeout};
-use tonic::{Code, Status};
-use tonic_types::StatusExt;
+use tonic::Status;
 use uuid::Uuid;
 
-use crate::device::at;
+use crate::{device::at, patience::insist_for};
 
 /// Longer than anything takes that is waited for, also on a machine that is busy with other tests.
 const LIMIT: Duration = Duration::from_secs(200);
@@ -172,21 +171,9 @@ async fn open_from(
 }
 
 /// Does it, and again whatever is told to try again, as a machine that is busy with other tests may have to: among many at
-/// once somebody waits for a connection in vain, and nothing was done for them. They wait as long as they are told: a crowd
-/// that tries again at once keeps everybody too busy to be served.
+/// once somebody waits for a connection in vain, and nothing was done for them.
 async fn persist<T>(act: impl AsyncFn() -> Result<T, Status>) -> Result<T, Status> {
-    let persisting = async {
-        loop {
-            match act().await {
-                Err(status) if status.code() == Code::Unavailable => {
-                    let delay = status.get_details_retry_info().unwrap().retry_delay;
-                    sleep(delay.unwrap()).await;
-                }
-                outcome => break outcome,
-            }
-        }
-    };
-    timeout(LIMIT, persisting).await.expect("an answer")
+    insist_for(LIMIT, None, act).await
 }
 
 /// A token that nobody was given.

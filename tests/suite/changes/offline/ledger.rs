@@ -31,6 +31,10 @@ pub(super) struct Ledger {
     fates: HashMap<usize, Fate>,
     /// The deletions that lost, by the ids of their conflicts.
     deletions: HashSet<String>,
+    /// The deletions that say what one says that lost before, and were answered as that one was.
+    repeated: HashSet<usize>,
+    /// The records of which nothing is kept any more but that they were deleted.
+    gone: HashSet<Uuid>,
     /// By the last of the numbers that each took.
     events: BTreeMap<i64, Event>,
     /// By request id.
@@ -48,6 +52,8 @@ enum Fate {
     Lost(String),
     /// It was to delete what was deleted, or what lost.
     Agreed,
+    /// It came after everything about its record was forgotten, and whoever made it was told.
+    Gone,
 }
 
 /// What happened to a record.
@@ -123,15 +129,17 @@ impl Ledger {
     fn answer(&mut self, change: &Pending, result: &ChangeResult, mode: PushMode) {
         let conflict = Some(&result.conflict_id).filter(|id| !id.is_empty());
         let before = self.fates.get(&change.made);
+        let is_deletion = change.content.is_none();
         let fate = match (result.outcome(), conflict) {
             (ChangeOutcome::Applied, _) => {
-                assert_eq!(before, None, "applied twice: {change:?} {result:?}");
+                // It was answered as one that says the same and had lost. That is settled, or it does not matter where all
+                // is to stand together: so this one is looked at for itself.
+                let anew = self.repeated.remove(&change.made);
+                assert!(before.is_none() || anew, "applied twice: {change:?} {result:?}");
                 Fate::Applied(result.version)
             }
             // It is deleted by another change of the same device.
-            (ChangeOutcome::AlreadyApplied, _) if change.content.is_none() && before.is_none() => {
-                Fate::Agreed
-            }
+            (ChangeOutcome::AlreadyApplied, _) if is_deletion && before.is_none() => Fate::Agreed,
             (ChangeOutcome::AlreadyApplied, _) if before == Some(&Fate::Agreed) => return,
             (ChangeOutcome::AlreadyApplied, _) => {
                 assert_eq!(
@@ -144,11 +152,15 @@ impl Ledger {
             (ChangeOutcome::Conflict | ChangeOutcome::Deleted, Some(id)) => Fate::Lost(id.clone()),
             // Of a push that is taken back nothing is kept.
             (ChangeOutcome::Conflict | ChangeOutcome::Deleted, None) if mode == PushMode::Atomic => return,
-            (ChangeOutcome::Deleted, None) if change.content.is_none() => Fate::Agreed,
-            // Nothing became of it yet.
-            _ => return assert_eq!(before, None, "{change:?} {result:?}"),
+            (ChangeOutcome::Deleted, None) if is_deletion => Fate::Agreed,
+            (ChangeOutcome::Deleted, None) if result.version == 0 => Fate::Gone,
+            // Nothing became of it yet; or it is gone, of which nothing is kept, and has to be under the key of today.
+            _ => {
+                let nothing = matches!(before, None | Some(Fate::Gone));
+                return assert!(nothing, "{before:?} {change:?} {result:?}");
+            }
         };
-        if let Some(before) = before {
+        if let Some(before) = before.filter(|_| !matches!(fate, Fate::Applied(_))) {
             return assert_eq!(before, &fate, "{change:?} {result:?}");
         }
         let kind = match &fate {
@@ -165,12 +177,19 @@ impl Ledger {
                 content: change.content.clone(),
             }),
             Fate::Agreed => None,
+            Fate::Gone => {
+                self.gone.insert(change.record);
+                None
+            }
         };
         // A device that deletes what it deleted before, over the same version, is answered as it was then.
         let known = match &fate {
-            Fate::Lost(conflict) if change.content.is_none() => !self.deletions.insert(conflict.clone()),
+            Fate::Lost(conflict) if is_deletion => !self.deletions.insert(conflict.clone()),
             _ => false,
         };
+        if known {
+            self.repeated.insert(change.made);
+        }
         if let Some(kind) = kind.filter(|_| !known) {
             let numbers = if matches!(fate, Fate::Applied(_)) { 1 } else { 2 };
             self.happen(result.change_number, change.record, numbers, kind);
@@ -206,7 +225,18 @@ impl Ledger {
         );
     }
 
+    /// Whether a record was answered to be gone.
+    pub(super) fn is_gone(&self, record: Uuid) -> bool {
+        self.gone.contains(&record)
+    }
+
+    /// Every record that something ever became of.
+    pub(super) fn records(&self) -> HashSet<Uuid> {
+        self.events.values().map(|event| event.record).collect()
+    }
+
     fn happen(&mut self, number: i64, record: Uuid, numbers: i64, kind: EventKind) {
+        assert!(!self.is_gone(record), "it is gone, and comes back: {kind:?}");
         let event = Event {
             record,
             numbers,
@@ -273,6 +303,14 @@ impl Ledger {
                     }
                 }
             }
+        }
+        for record in &self.gone {
+            let held = &records[record];
+            assert_eq!(
+                (&held.content, held.conflicts.len()),
+                (&None, 0),
+                "it is gone: {held:?}"
+            );
         }
         records
     }

@@ -12,6 +12,9 @@ use crate::{
 impl Simulated {
     /// Settles some of the conflicts that it knows of a record; or tries again what it has heard nothing of.
     pub(super) async fn settle(&mut self, record: Uuid, settle: Settle, ledger: &mut Ledger) {
+        if self.suspended {
+            return;
+        }
         if let Some((request, how, content)) = self.unheard_settlement.take() {
             return self
                 .settle_with(request, how, content, settle.heard, ledger)

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use haven_proto::{
     data::v1::{
-        Change, ChangeKind, ChangeOutcome, ChangeResult, PullChangesRequest, PushChangesRequest, PushMode,
-        ResolveConflictRequest, RotateDeviceKeyRequest,
+        Change, ChangeOutcome, ChangeResult, PushChangesRequest, PushMode, ResolveConflictRequest,
+        RotateDeviceKeyRequest, SuspendDeviceRequest,
     },
     errors::v1::Reason,
 };
@@ -17,7 +17,7 @@ use super::{
     ledger::{Held, Ledger},
 };
 use crate::{
-    changes::{opened, persist, pushing, pushing_all, send},
+    changes::{persist, pushing, pushing_all, send},
     device::Device,
 };
 
@@ -27,15 +27,17 @@ pub(super) struct Simulated {
     /// What it was told.
     pub(super) records: HashMap<Uuid, Held>,
     /// Where it goes on to pull.
-    cursor: String,
+    pub(super) cursor: String,
     /// What it did, and does not know to be answered.
     pub(super) outbox: Vec<Pending>,
     /// What it pushed, and has heard nothing of.
     unheard: Option<PushChangesRequest>,
     /// How it settled conflicts, and has heard nothing of it.
     pub(super) unheard_settlement: Option<(ResolveConflictRequest, How, String)>,
-    /// It gets a new key once: what it tries again for longer than that is not known any more.
+    /// Whether it has another key than in the beginning.
     pub(super) rotated: bool,
+    /// Whether it is suspended, which it does not know: until it gets a new key it reaches nobody.
+    pub(super) suspended: bool,
 }
 
 /// A change that is not answered.
@@ -70,6 +72,7 @@ impl Simulated {
             unheard: None,
             unheard_settlement: None,
             rotated: false,
+            suspended: false,
         }
     }
 
@@ -119,6 +122,7 @@ impl Simulated {
         }
     }
 
+    /// Pushes, and hears what becomes of it.
     pub(super) async fn push(&mut self, push: Push, ledger: &mut Ledger) {
         let sent = self.send(push).await;
         self.hear(sent, push, ledger).await;
@@ -127,13 +131,9 @@ impl Simulated {
     /// Pushes. None: there is nothing to push.
     pub(super) async fn send(&self, push: Push) -> Option<Sent> {
         let changes = || self.outbox.iter().map(|pending| pending.sealed.clone()).collect();
-        // A deletion has no nonce to be known by, but its request is known.
-        let deletes = |request: &PushChangesRequest| {
-            let mut kinds = request.changes.iter().map(Change::kind);
-            kinds.any(|kind| kind == ChangeKind::Delete)
-        };
         let request = match &self.unheard {
-            Some(request) if push.again || deletes(request) => request.clone(),
+            _ if self.suspended => return None,
+            Some(request) if push.again => request.clone(),
             _ if self.outbox.is_empty() => return None,
             _ if push.atomic => pushing_all(&self.device, changes()),
             _ => pushing(&self.device, changes()),
@@ -206,6 +206,9 @@ impl Simulated {
 
     /// Pushes until there is nothing left.
     pub(super) async fn flush(&mut self, ledger: &mut Ledger) {
+        if self.suspended {
+            self.rotate().await;
+        }
         for _ in 0..ROUNDS {
             let push = Push {
                 atomic: false,
@@ -220,43 +223,20 @@ impl Simulated {
         }
     }
 
-    /// Learns what others did.
-    pub(super) async fn pull(&mut self) {
-        let request = PullChangesRequest {
+    /// The person suspends it: nobody waits for it any more.
+    pub(super) async fn suspend(&mut self) {
+        let request = SuspendDeviceRequest {
             device_id: self.device.id.to_string(),
-            cursor: self.cursor.clone(),
+            request_id: random::uuid().to_string(),
         };
-        let mut cycle = self.device.client.cycle();
-        let answer = persist(request, async |request| cycle.pull_changes(request).await);
-        let mut stream = answer.await.unwrap();
-        while let Some(answer) = stream.message().await.unwrap() {
-            for entry in answer.entries {
-                if let Some(record) = entry.record {
-                    let held = self.records.entry(record.record_id.parse().unwrap()).or_default();
-                    held.version = record.version;
-                    let live = record.delete_time.is_none();
-                    held.content = live.then(|| self.device.open(&record).unwrap());
-                }
-                if let Some(conflict) = entry.conflict {
-                    let held = self
-                        .records
-                        .entry(conflict.record_id.parse().unwrap())
-                        .or_default();
-                    let said = (conflict.base_version, opened(&self.device, &conflict));
-                    match conflict.settle_time {
-                        None => held.conflicts.insert(conflict.conflict_id, said),
-                        Some(_) => held.conflicts.remove(&conflict.conflict_id),
-                    };
-                }
-            }
-            self.cursor = answer.cursor;
-        }
+        let mut devices = self.device.client.device();
+        let answer = persist(request, async |request| devices.suspend_device(request).await);
+        answer.await.unwrap();
+        self.suspended = true;
     }
 
+    /// It gets a new key, and is active again if it was not.
     pub(super) async fn rotate(&mut self) {
-        if std::mem::replace(&mut self.rotated, true) {
-            return;
-        }
         let request = RotateDeviceKeyRequest {
             device_id: self.device.id.to_string(),
             expected_key_version: self.device.key_version,
@@ -267,5 +247,6 @@ impl Simulated {
         let mut devices = self.device.client.device();
         let answer = persist(request, async |request| devices.rotate_device_key(request).await);
         self.device.key_version = answer.await.unwrap().device.unwrap().key_version;
+        (self.rotated, self.suspended) = (true, false);
     }
 }
