@@ -1,18 +1,30 @@
 //! Invented people and their messages, through the real API.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use clap::Args;
-use haven_proto::data::v1::{AppendMessageRequest, SenderType};
-use haven_testkit::{Client, certificates::Certificates, random, state};
+use haven_proto::{
+    data::v1::{AppendMessageRequest, SenderType},
+    identity::v1::SignInRequest,
+};
+use haven_testkit::{Client, certificates::Certificates, client::sign_up_request, random, state};
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tonic::{Response, Status};
+use tonic_types::StatusExt;
 
 use crate::{STATE, listeners::Ports};
 
 /// How many people are made at once: hashing their passwords is the work, and every core does it.
 const AT_ONCE: usize = 8;
+
+/// For how long a call is made again that says when to try again.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const NAMES: [&str; 12] = [
     "ada", "bela", "chidi", "dana", "emre", "freya", "goran", "hana", "ines", "jonas", "kofi", "lena",
@@ -79,9 +91,9 @@ impl Seed {
             let (bar, password) = (bar.clone(), password.clone());
             people.spawn(async move {
                 let _place = place;
-                let person = client.sign_up_and_in(&email, &password).await?;
+                let token = join(&client, &email, &password).await?;
                 bar.inc(1);
-                let speakers = [&client, &backend].map(|client| client.with_token(&person.token));
+                let speakers = [&client, &backend].map(|client| client.with_token(&token));
                 converse(speakers, self.messages, &bar).await.map(|()| email)
             });
             // The first failure ends it all.
@@ -102,19 +114,38 @@ impl Seed {
     }
 }
 
+/// Signs a person up, and in. Answers the token.
+async fn join(client: &Client, email: &str, password: &str) -> Result<String> {
+    persist("SignUp", sign_up_request(email, password), |request| {
+        let mut accounts = client.account();
+        async move { accounts.sign_up(request).await }
+    })
+    .await?;
+    let sign_in = SignInRequest {
+        email: email.to_owned(),
+        password: password.to_owned(),
+        request_id: random::uuid().to_string(),
+    };
+    let session = persist("SignIn", sign_in, |request| {
+        let mut sessions = client.session();
+        async move { sessions.sign_in(request).await }
+    });
+    Ok(session.await?.access_token)
+}
+
 /// The person says something, and the coach, in turn.
 async fn converse(speakers: [Result<Client>; 2], messages: u32, bar: &ProgressBar) -> Result<()> {
     let [person, coach] = speakers;
-    let (mut person, mut coach) = (person?.conversation(), coach?.conversation());
+    let (person, coach) = (person?.conversation(), coach?.conversation());
     for number in 0..messages {
         let pick = |texts: &[&'static str]| texts[rand::random_range(0..texts.len())];
         let (conversation, sender_type, text) = match number % 2 {
             0 => (
-                &mut person,
+                &person,
                 SenderType::User,
                 format!("{} {}.", pick(&OPENINGS), pick(&EVENTS)),
             ),
-            _ => (&mut coach, SenderType::Coach, pick(&ANSWERS).to_owned()),
+            _ => (&coach, SenderType::Coach, pick(&ANSWERS).to_owned()),
         };
         let request = AppendMessageRequest {
             sender_type: sender_type.into(),
@@ -122,11 +153,90 @@ async fn converse(speakers: [Result<Client>; 2], messages: u32, bar: &ProgressBa
             message_id: String::new(),
             request_id: random::uuid().to_string(),
         };
-        conversation
-            .append_message(request)
-            .await
-            .context("AppendMessage")?;
+        persist("AppendMessage", request, |request| {
+            let mut conversation = conversation.clone();
+            async move { conversation.append_message(request).await }
+        })
+        .await?;
         bar.inc(1);
     }
     Ok(())
+}
+
+/// Sends a request, under the same request id, until it is answered or the answer does not invite to try again.
+async fn persist<T: Clone, A, F>(name: &str, request: T, call: impl Fn(T) -> F) -> Result<A>
+where
+    F: Future<Output = Result<Response<A>, Status>>,
+{
+    let limit = Instant::now() + PATIENCE;
+    loop {
+        let status = match call(request.clone()).await {
+            Ok(answer) => return Ok(answer.into_inner()),
+            Err(status) => status,
+        };
+        let retry = status.get_details_retry_info();
+        match retry.and_then(|retry| retry.retry_delay) {
+            Some(delay) if Instant::now() + delay < limit => sleep(delay).await,
+            _ => return Err(failure(name, &status)),
+        }
+    }
+}
+
+/// What somebody who seeds has to know of a call that failed.
+fn failure(name: &str, status: &Status) -> anyhow::Error {
+    let details = status.get_error_details();
+    let reason = details
+        .error_info()
+        .map_or_else(|| format!("{:?}", status.code()), |info| info.reason.clone());
+    let request = details
+        .request_info()
+        .map(|info| format!(", request id {}", info.request_id));
+    anyhow!(
+        "{name} failed: {reason}{}: {}\nWhat was stored stays. It is safe to run this again: it invents other people.",
+        request.unwrap_or_default(),
+        status.message()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use tonic::Code;
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    fn refused(reason: &str, delay: Option<Duration>) -> Status {
+        let mut details = ErrorDetails::new();
+        details.set_error_info(reason, "haven", []);
+        details.set_request_info("a-request", "");
+        details.set_retry_info(delay);
+        Status::with_error_details(Code::Unavailable, "not now", details)
+    }
+
+    #[tokio::test]
+    async fn what_says_when_to_try_again_is_tried_again_as_it_was() {
+        let sent = RefCell::new(Vec::new());
+        let answer = persist("Call", "an id", |request| {
+            sent.borrow_mut().push(request);
+            let done = sent.borrow().len() == 3;
+            let refused = refused("OVERLOADED", Some(Duration::from_millis(1)));
+            async move { if done { Ok(Response::new(7)) } else { Err(refused) } }
+        });
+        assert_eq!(answer.await.unwrap(), 7);
+        assert_eq!(*sent.borrow(), ["an id"; 3]);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_is_told_with_its_reason_and_its_request() {
+        for delay in [None, Some(PATIENCE)] {
+            let call = |()| async move { Err::<Response<()>, _>(refused("RATE_LIMITED", delay)) };
+            let error = persist("SignUp", (), call).await.unwrap_err().to_string();
+            assert!(
+                error.starts_with("SignUp failed: RATE_LIMITED, request id a-request: not now\n"),
+                "{error}"
+            );
+        }
+    }
 }
