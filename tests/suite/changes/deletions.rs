@@ -1,7 +1,7 @@
 //! A deletion encrypts nothing, and is known all the same when it comes again, under whatever request id: it is the same
-//! device's, of the same record, over the same version.
+//! device's, of the same record, over the same version, and made at the same time, if that is said.
 
-use haven_proto::data::v1::{ChangeOutcome, ConflictResolution, DeleteRecordRequest, RecordVersion};
+use haven_proto::data::v1::{Change, ChangeOutcome, ConflictResolution, DeleteRecordRequest, RecordVersion};
 use haven_testkit::{Stack, random};
 use tonic::Status;
 use uuid::Uuid;
@@ -145,7 +145,7 @@ async fn one_that_found_a_tombstone_does_not_delete_what_is_brought_back() {
 }
 
 #[tokio::test]
-async fn one_that_was_held_back_deletes_once_its_conflict_is_settled_and_is_known_by_that_then() {
+async fn one_that_was_held_back_stays_lost_once_its_conflict_is_settled_and_another_is_not() {
     let stack = Stack::start().await.unwrap();
     for settled_by_deleting in [false, true] {
         let (phone, tablet, id) = begin(&stack).await;
@@ -166,16 +166,30 @@ async fn one_that_was_held_back_deletes_once_its_conflict_is_settled_and_is_know
             // With what it is based on before it, it is the one of before.
             assert_eq!(push(&tablet, changes).await, first);
             assert_eq!(record(&phone, id).await.unwrap().version, 2);
-            // By itself, it is one that was made after.
-            let anew = push(&tablet, vec![tablet.delete(id, 2)]).await;
-            assert_eq!(told(&anew), [(ChangeOutcome::Applied, 3)]);
+            // By itself it is that one too: it was settled that the record stays. One that was made after is another.
+            let alone = push(&tablet, vec![tablet.delete(id, 2)]).await;
+            assert_eq!(alone[0], first[1]);
+            let anew = vec![Change {
+                local_time: tablet.put(id, 2, "").unwrap().local_time,
+                ..tablet.delete(id, 2)
+            }];
+            assert_eq!(
+                told(&push(&tablet, anew.clone()).await),
+                [(ChangeOutcome::Applied, 3)]
+            );
+            assert_eq!(
+                told(&push(&tablet, anew).await),
+                [(ChangeOutcome::AlreadyApplied, 3)]
+            );
         }
         assert_eq!(reason(&record(&phone, id).await.unwrap_err()), "NOT_FOUND");
-        let again = push(&tablet, vec![tablet.delete(id, 2)]).await;
-        assert_eq!(told(&again), [(ChangeOutcome::AlreadyApplied, 3)]);
         bring_back(&phone, id, 2, 3).await;
+        // Where the tablet itself settled it by deleting, that is what it is known as.
         let again = push(&tablet, vec![tablet.delete(id, 2)]).await;
-        assert_eq!(told(&again), [(ChangeOutcome::AlreadyApplied, 3)]);
+        match settled_by_deleting {
+            true => assert_eq!(told(&again), [(ChangeOutcome::AlreadyApplied, 3)]),
+            false => assert_eq!(again[0], first[1]),
+        }
         assert_eq!(record(&phone, id).await.unwrap().version, 4);
     }
 }

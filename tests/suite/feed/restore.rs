@@ -214,3 +214,17 @@ async fn a_number_that_was_never_given_out_leads_nowhere() {
     .await;
     assert_expired(&phone, &cursor, "RESTORED").await;
 }
+
+/// Whoever restores the same snapshot twice begins another epoch each time.
+#[tokio::test]
+async fn no_epoch_is_begun_twice() {
+    let stack = Stack::start().await.unwrap();
+    let mut epochs = Vec::new();
+    for _ in 0..2 {
+        execute(&stack.database, EPOCH).await;
+        let epoch: Uuid = scalar(&stack.database, "SELECT data.sync_epoch()").await;
+        epochs.push(epoch);
+        execute(&stack.database, "DELETE FROM data.sync_epochs").await;
+    }
+    assert_ne!(epochs[0], epochs[1]);
+}

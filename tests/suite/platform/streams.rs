@@ -101,9 +101,13 @@ async fn one_person_who_watches_without_end_is_in_nobodys_way() {
         ..claims(2)
     };
     let bob = probe.token(&again);
-    let all = watches(&probe, &bob, MOST).await;
+    let mut all = Vec::new();
+    eventually("there is room for all of them", async || {
+        all.extend(watch(&probe, &bob).await);
+        all.len() == MOST
+    })
+    .await;
     assert_eq!(reason(&watch(&probe, &bob).await.unwrap_err()), "OVERLOADED");
-    drop(all);
 }
 
 #[tokio::test]
@@ -166,7 +170,7 @@ async fn a_stream_ends_when_its_session_does() {
 async fn a_stream_ends_when_its_token_expires() {
     let probe = Probe::start().await;
     let soon = Claims {
-        exp: chrono::Utc::now().timestamp() + 3,
+        exp: chrono::Utc::now().timestamp() + 8,
         ..claims(1)
     };
     let token = probe.token(&soon);

@@ -68,7 +68,7 @@ async fn who_is_erased_while_they_share_is_told_so() {
         erased.unwrap();
         for refused in made.into_iter().filter_map(Result::err) {
             let reason = reason(&refused);
-            let expected = ["ACCOUNT_ERASED", "ACCOUNT_NOT_READY", "DEPENDENCY_UNAVAILABLE"];
+            let expected = ["ACCOUNT_ERASED", "DEPENDENCY_UNAVAILABLE"];
             assert!(expected.contains(&reason.as_str()), "{refused:?}");
         }
         let refused = ada.create(ada.sharing(1)).await.unwrap_err();

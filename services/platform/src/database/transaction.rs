@@ -16,13 +16,14 @@ use tokio::{
 
 use super::{DbError, Pooler, pool::Lease};
 
-/// How long taking back an unfinished transaction may take, before its connection is given up: longer than the logins'
-/// `lock_timeout`, which is five seconds.
+/// How long taking back an unfinished transaction may take, before its connection is given up: longer than twice the logins'
+/// `lock_timeout`, which is five seconds. Whoever comes to a row that others wait for waits for two locks, one after the
+/// other: for their turn, and for the row.
 ///
 /// Postgres hears of the rollback when the statement before it ends, and one that waits for a lock does not notice that its
 /// connection was closed. Given up sooner, its place in the pool would be another's while it waits, and callers who go away
 /// and come again would have many times the connections that the pool has.
-const ROLLBACK: Duration = Duration::from_secs(7);
+const ROLLBACK: Duration = Duration::from_secs(12);
 
 /// A transaction that carries its caller. Made by [`super::Database::begin`] alone; rolled back unless committed.
 ///

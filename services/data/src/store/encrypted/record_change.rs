@@ -221,6 +221,8 @@ impl ChangeRow {
         let outcome = self.outcome.as_deref().unwrap_or_default();
         match outcome {
             "applied" | "already_applied" | "answered" => {}
+            // The version is as expected: it is what lost before, and was not applied, and has to be encrypted anew.
+            "conflict" if self.version == Some(change.expected_version) => return Err(Refusal::NonceReused),
             _ => return Err(Refusal::of(outcome, self.version, self.key_version)),
         }
         match (self.version, self.change_number, self.changed_at) {
