@@ -70,10 +70,10 @@ mod tests {
     #[test]
     fn each_event_is_stored_and_sent_under_its_own_name() {
         for event in AuditEventType::ALL {
-            assert_eq!(AuditEventType::named(event.name()), Some(event));
+            assert_eq!(AuditEventType::from_name(event.name()), Some(event));
             let sent = format!("AUDIT_EVENT_TYPE_{}", event.name().to_uppercase());
             assert_eq!(event_type(event).as_str_name(), sent);
         }
-        assert_eq!(AuditEventType::named("signed_in"), None);
+        assert_eq!(AuditEventType::from_name("signed_in"), None);
     }
 }

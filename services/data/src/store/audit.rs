@@ -99,7 +99,8 @@ impl TryFrom<AuditRow> for AuditEvent {
     fn try_from(row: AuditRow) -> Result<Self, DbError> {
         Ok(Self {
             id: row.id,
-            event: AuditEventType::named(&row.event).ok_or_else(|| DbError::unexpected("an audit event"))?,
+            event: AuditEventType::from_name(&row.event)
+                .ok_or_else(|| DbError::unexpected("an audit event"))?,
             subject_id: row.subject_id,
             occurred_at: row.occurred_at,
         })

@@ -110,7 +110,7 @@ impl DevicePlatform {
 
     /// The platform of that name.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         [Self::Ios, Self::Android, Self::Web]
             .into_iter()
             .find(|platform| platform.name() == name)
@@ -132,7 +132,7 @@ impl DeviceStatus {
 
     /// The status of that name.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         [Self::Active, Self::Suspended, Self::Revoked]
             .into_iter()
             .find(|status| status.name() == name)

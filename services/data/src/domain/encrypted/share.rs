@@ -149,7 +149,7 @@ impl DeviceType {
 
     /// The type of that name.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         [Self::Mobile, Self::Desktop, Self::Unknown]
             .into_iter()
             .find(|device_type| device_type.name() == name)
@@ -185,7 +185,7 @@ impl AccessOutcome {
 
     /// The outcome of that name.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.name() == name)
     }
 }
@@ -247,12 +247,12 @@ mod tests {
     #[test]
     fn names_are_found_again() {
         for device_type in [DeviceType::Mobile, DeviceType::Desktop, DeviceType::Unknown] {
-            assert_eq!(DeviceType::named(device_type.name()), Some(device_type));
+            assert_eq!(DeviceType::from_name(device_type.name()), Some(device_type));
         }
         for outcome in AccessOutcome::ALL {
-            assert_eq!(AccessOutcome::named(outcome.name()), Some(outcome));
+            assert_eq!(AccessOutcome::from_name(outcome.name()), Some(outcome));
         }
-        assert_eq!(DeviceType::named("opened"), None);
-        assert_eq!(AccessOutcome::named("mobile"), None);
+        assert_eq!(DeviceType::from_name("opened"), None);
+        assert_eq!(AccessOutcome::from_name("mobile"), None);
     }
 }

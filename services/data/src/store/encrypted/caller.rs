@@ -59,7 +59,7 @@ pub(super) async fn next_rotation(
 
 /// Fails where `status` is that of a device that may not call.
 pub(super) fn active(status: &str) -> Result<(), CallerError> {
-    match DeviceStatus::named(status) {
+    match DeviceStatus::from_name(status) {
         Some(DeviceStatus::Active) => Ok(()),
         Some(DeviceStatus::Suspended | DeviceStatus::Revoked) => Err(CallerError::DeviceInactive),
         None => Err(DbError::unexpected("the status of a device").into()),

@@ -116,8 +116,8 @@ impl TryFrom<DeviceRow> for Device {
     type Error = DbError;
 
     fn try_from(row: DeviceRow) -> Result<Self, DbError> {
-        let platform = DevicePlatform::named(&row.platform);
-        let status = DeviceStatus::named(&row.status);
+        let platform = DevicePlatform::from_name(&row.platform);
+        let status = DeviceStatus::from_name(&row.status);
         let (platform, status) = platform
             .zip(status)
             .ok_or_else(|| DbError::unexpected("a device"))?;

@@ -77,7 +77,7 @@ impl EncryptedColumns {
         };
         let envelope = || {
             Some(Envelope {
-                algorithm: Algorithm::named(&self.algorithm?)?,
+                algorithm: Algorithm::from_name(&self.algorithm?)?,
                 key_id: self.key_id?,
                 key_version: self.key_version?,
                 nonce: self.nonce?,

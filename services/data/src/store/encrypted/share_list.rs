@@ -205,8 +205,8 @@ impl TryFrom<AccessRow> for ShareAccess {
     type Error = DbError;
 
     fn try_from(row: AccessRow) -> Result<Self, DbError> {
-        let device_type = DeviceType::named(&row.device_type);
-        let outcome = AccessOutcome::named(&row.outcome);
+        let device_type = DeviceType::from_name(&row.device_type);
+        let outcome = AccessOutcome::from_name(&row.outcome);
         let (device_type, outcome) = device_type
             .zip(outcome)
             .ok_or_else(|| DbError::unexpected("an attempt to open a share"))?;

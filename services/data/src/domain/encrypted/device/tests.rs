@@ -72,15 +72,15 @@ fn a_version_is_1_to_64_characters_of_printable_ascii() {
 #[test]
 fn platforms_and_states_are_stored_under_their_names() {
     for platform in [DevicePlatform::Ios, DevicePlatform::Android, DevicePlatform::Web] {
-        assert_eq!(DevicePlatform::named(platform.name()), Some(platform));
+        assert_eq!(DevicePlatform::from_name(platform.name()), Some(platform));
     }
     for status in [
         DeviceStatus::Active,
         DeviceStatus::Suspended,
         DeviceStatus::Revoked,
     ] {
-        assert_eq!(DeviceStatus::named(status.name()), Some(status));
+        assert_eq!(DeviceStatus::from_name(status.name()), Some(status));
     }
-    assert_eq!(DevicePlatform::named("desktop"), None);
-    assert_eq!(DeviceStatus::named(""), None);
+    assert_eq!(DevicePlatform::from_name("desktop"), None);
+    assert_eq!(DeviceStatus::from_name(""), None);
 }
