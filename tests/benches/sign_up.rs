@@ -116,7 +116,7 @@ fn argon2(count: &AtomicU64, end: Instant) {
         Version::V0x13,
         params.expect("the parameters of the service"),
     )
-    .expect("a secret of 32 octets");
+    .expect("a secret of 32 bytes");
     let mut blocks = vec![Block::new(); MEMORY_KIB as usize];
     let mut output = [0; 32];
     while Instant::now() < end {

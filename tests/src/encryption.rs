@@ -38,7 +38,7 @@ pub enum Kind {
 
 /// Where a content belongs: what its associated data says beside how it is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ContentBinding {
     /// What it is.
     pub kind: Kind,
     /// Whose it is.
@@ -61,9 +61,9 @@ pub struct Secret {
 
 type Keys = HashMap<(Uuid, i32, Vec<u8>), [u8; 32]>;
 
-/// The associated data of a content: 68 octets, version 1 of their layout.
+/// The associated data of a content: 68 bytes, version 1 of their layout.
 pub fn associated_data(
-    place: Place,
+    place: ContentBinding,
     algorithm: EncryptionAlgorithm,
     key_id: Uuid,
     key_version: i32,
@@ -110,7 +110,7 @@ impl Secret {
     pub fn seal(
         &self,
         content: &[u8],
-        place: Place,
+        place: ContentBinding,
         algorithm: EncryptionAlgorithm,
         key_id: Uuid,
         key_version: i32,
@@ -151,7 +151,7 @@ impl Secret {
     }
 
     /// Decrypts what was sealed for `place`: not what belongs anywhere else.
-    pub fn open(&self, sealed: &[u8], envelope: &CryptoEnvelope, place: Place) -> Result<Vec<u8>> {
+    pub fn open(&self, sealed: &[u8], envelope: &CryptoEnvelope, place: ContentBinding) -> Result<Vec<u8>> {
         ensure!(envelope.envelope_version == 1, "an envelope of another version");
         ensure!(
             envelope.associated_data_version == 1,

@@ -12,6 +12,7 @@
 use std::{fs, path::Path};
 
 use anyhow::Result;
+use tokio::sync::OnceCell;
 
 use crate::{
     binaries::Binaries,
@@ -58,6 +59,17 @@ impl Stack {
     /// Starts both services on a fresh database, and waits until they serve.
     pub async fn start() -> Result<Self> {
         Self::builder().start().await
+    }
+
+    /// The stack that tests without needs of their own share: they are different people on one database, as callers of a
+    /// real installation are. It runs until the process ends.
+    ///
+    /// A test takes [`Stack::start`] instead when it looks at more than the people it signed up itself: the queue of
+    /// analyses, ListAccounts, the watch of crisis events, rate limits, logs, metrics, or a table as a whole; and when it
+    /// stops, pauses or configures a service, or changes what is stored beside the API.
+    pub async fn shared() -> Result<&'static Self> {
+        static SHARED: OnceCell<Stack> = OnceCell::const_new();
+        SHARED.get_or_try_init(Self::start).await
     }
 
     /// For a stack that is different.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::wire::{exchange, tcp};
+use crate::raw_socket::{exchange, tcp};
 
 /// A page: samples by their name and labels, as they are written there.
 pub(crate) struct Metrics {

@@ -1,11 +1,11 @@
 //! `cargo dev`: the whole of Haven on one machine.
 
-mod calls;
-mod follow;
+mod example_calls;
 mod listeners;
-mod queries;
 mod seed;
 mod shell;
+mod sqlx_offline;
+mod tail;
 mod up;
 
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use self::{queries::Queries, seed::Seed, shell::Shell, up::Up};
+use self::{seed::Seed, shell::Shell, sqlx_offline::SqlxOffline, up::Up};
 
 /// The whole of Haven on this machine: a private Postgres, and both services over TLS.
 ///
@@ -45,7 +45,7 @@ enum Command {
     /// Write the data that SQL is checked against when there is no database at hand
     ///
     /// To be run after a change to a query or a migration. Needs nothing running.
-    Sql(Queries),
+    Sql(SqlxOffline),
 }
 
 /// The directory of everything that is kept between runs.

@@ -29,7 +29,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{DATABASE, STATE, calls, follow::Follower, listeners::Ports, say};
+use crate::{DATABASE, STATE, example_calls, listeners::Ports, say, tail::LogTail};
 
 /// A little longer than the services' own limit for letting calls finish.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -162,7 +162,7 @@ impl Up {
             "Both services are ready, after {:.1} s",
             begun.elapsed().as_secs_f32()
         ));
-        println!("{}", calls::examples(&environment, &database));
+        println!("{}", example_calls::examples(&environment, &database));
         Ok(Running {
             services,
             cluster,
@@ -206,7 +206,7 @@ impl Running {
         let mut followers = self
             .services
             .each_ref()
-            .map(|service| Follower::new(service.name, service.log()));
+            .map(|service| LogTail::new(service.name, service.log()));
         loop {
             for follower in &mut followers {
                 follower.show();

@@ -21,7 +21,7 @@ use crate::{
     Data,
     config::MessageKeysArgs,
     domain::key_ring::KeyRing,
-    rotation::{Outcome, Rotation},
+    seal_rotation::{Outcome, Rotation},
     store::seal::Seals,
 };
 

@@ -1,6 +1,6 @@
 //! Haven's data service: what people write, sealed at rest, and reachable by nobody but them.
 //!
-//! Three rooms: [`domain`] is what is true, [`store`] is SQL, [`rpc`] speaks gRPC. [`identity`] keeps what tells whose
+//! Three rooms: [`domain`] is what is true, [`store`] is SQL, [`rpc`] speaks gRPC. [`identity_client`] keeps what tells whose
 //! an access token is; [`config`] is what the service needs to know; [`detection`] looks at messages for signs of a
 //! crisis; [`passcodes`] hashes those of shares; [`line`](mod@line) is where a crowd waits that wants one row;
 //! [`signal`] wakes whoever waits for work; [`queue_keeper`] takes jobs back from workers that were not heard of again,
@@ -8,18 +8,18 @@
 //! has expired. What it stands on is in [`haven_platform`].
 
 pub mod config;
-pub mod detection;
+pub mod crisis_detection;
 pub mod domain;
-pub mod identity;
+pub mod identity_client;
 pub mod job_metrics;
+pub mod keyed_mutex;
 mod keys_command;
-pub mod line;
+pub mod lease_reaper;
+pub mod notify;
 pub mod passcodes;
-pub mod queue_keeper;
-pub mod rotation;
 pub mod rpc;
+pub mod seal_rotation;
 mod share_hashes_command;
-pub mod signal;
 pub mod store;
 pub mod sweeper;
 
@@ -31,7 +31,7 @@ use haven_platform::{
     client,
     config::{AuthMode, Problems},
     database::{Database, Migrations, Unfit},
-    hashing::{self, Admission},
+    hashing::{self, HashQueue},
     mac::MacKey,
     page::PageTokens,
     server::ServerBuilder,
@@ -50,14 +50,14 @@ use haven_proto::{
 
 use crate::{
     config::{DataArgs, DataConfig},
-    detection::Detection,
+    crisis_detection::Detection,
     domain::{encrypted::share_token::TokenHashes, phrases::PhraseList},
+    keyed_mutex::KeyedMutex,
     keys_command::KeysArgs,
-    line::Lines,
+    notify::{Notify, PersonNotify},
     passcodes::Passcodes,
     rpc::{DataRpc, encrypted::EncryptedRpc, person::PersonRpc},
     share_hashes_command::ShareHashesArgs,
-    signal::{PersonSignals, Signal},
     store::{
         analysis::Analyses,
         audit::AuditLog,
@@ -111,14 +111,14 @@ impl Application for Data {
         parts: &Parts,
         server: ServerBuilder,
     ) -> Result<ServerBuilder, Box<dyn Error + Send + Sync>> {
-        detection::describe_metrics();
+        crisis_detection::describe_metrics();
         // Where nobody looks at tokens, identity need not be there.
         if parts.auth_mode == AuthMode::Token {
             let sessions =
                 SessionServiceClient::new(client::channel(&config.identity_url, Arc::clone(&parts.tls))?);
             let (keys, issuer) = (Arc::clone(&parts.keys), parts.tokens.issuer.clone());
-            let keys = identity::keys::keep(keys, sessions.clone(), issuer);
-            let ended = identity::ended::keep(Arc::clone(&parts.ended), sessions);
+            let keys = identity_client::signing_keys::keep(keys, sessions.clone(), issuer);
+            let ended = identity_client::ended_sessions::keep(Arc::clone(&parts.ended), sessions);
             parts
                 .tasks
                 .spawn(parts.stop.clone().run_until_cancelled_owned(keys));
@@ -129,7 +129,7 @@ impl Application for Data {
 
         job_metrics::describe_metrics();
         let queue = Queue::new(Arc::clone(&parts.database));
-        parts.tasks.spawn(queue_keeper::keep(
+        parts.tasks.spawn(lease_reaper::keep(
             queue.clone(),
             parts.entropy.clone(),
             parts.stop.clone(),
@@ -153,9 +153,9 @@ impl Application for Data {
             crisis_events: CrisisEvents::new(Arc::clone(&parts.database)),
             detection: Detection::new(Arc::new(PhraseList)),
             keys: config.message_keys,
-            new_jobs: Signal::default(),
+            new_jobs: Notify::default(),
             line: tokio::sync::Mutex::default(),
-            new_crisis_events: Signal::default(),
+            new_crisis_events: Notify::default(),
             requests: requests.clone(),
             leases: MacKey::derive(secret, "data leases"),
             pages: pages.clone(),
@@ -165,7 +165,7 @@ impl Application for Data {
         });
         hashing::describe_metrics();
         let passcodes = Passcodes::new(
-            Admission::new(available_parallelism().unwrap_or(NonZeroUsize::MIN)),
+            HashQueue::new(available_parallelism().unwrap_or(NonZeroUsize::MIN)),
             secret,
         );
         let passcodes = passcodes.map_err(|error| error.to_string())?;
@@ -175,9 +175,9 @@ impl Application for Data {
             preferences: Preferences::new(Arc::clone(&parts.database)),
             devices: Devices::new(Arc::clone(&parts.database)),
             shares: Shares::new(Arc::clone(&parts.database)),
-            openings: Lines::default(),
+            openings: KeyedMutex::default(),
             passcodes,
-            changed: PersonSignals::default(),
+            changed: PersonNotify::default(),
             requests,
             installations: MacKey::derive(secret, "data installations"),
             share_tokens: MacKey::derive(secret, "data share tokens"),

@@ -3,7 +3,7 @@
 //! What is hashed is a keyed hash of the passcode, under a key that comes of the service's secret: who has the database
 //! alone has nothing to try passcodes against, however few there are.
 
-mod strangers;
+mod anonymous_permits;
 
 use std::time::Duration;
 
@@ -14,8 +14,7 @@ use argon2::{
 use haven_platform::{
     deadline::Deadline,
     hashing::{
-        Admission, Interrupted, LANES, MEMORY_KIB, OUTPUT_OCTETS, Overloaded, PASSES, Recipe, SALT_OCTETS,
-        Slot,
+        HashQueue, Interrupted, LANES, MEMORY_KIB, OUTPUT_BYTES, Overloaded, PASSES, Recipe, SALT_BYTES, Slot,
     },
     mac::{MacKey, SecretKey},
     network::Network,
@@ -23,8 +22,8 @@ use haven_platform::{
 use secrecy::zeroize::Zeroizing;
 use thiserror::Error;
 
-pub use self::strangers::Stranger;
-use self::strangers::Strangers;
+pub use self::anonymous_permits::Stranger;
+use self::anonymous_permits::Strangers;
 use crate::domain::encrypted::passcode::{Passcode, PasscodeHash};
 
 /// After which a stranger may try again who found no place: longer than it takes to hash for all of one network.
@@ -33,7 +32,7 @@ const PLACES_AGAIN: Duration = Duration::from_secs(1);
 /// What hashes passcodes. Cloning shares the queue.
 #[derive(Clone, Debug)]
 pub struct Passcodes {
-    admission: Admission,
+    admission: HashQueue,
     strangers: Strangers,
     key: MacKey,
     /// How today's hashes are computed.
@@ -65,8 +64,8 @@ impl Passcodes {
     /// # Errors
     ///
     /// None that these parameters can have.
-    pub fn new(admission: Admission, secret: &SecretKey) -> Result<Self, PasscodeError> {
-        let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(OUTPUT_OCTETS)).map_err(internal)?;
+    pub fn new(admission: HashQueue, secret: &SecretKey) -> Result<Self, PasscodeError> {
+        let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(OUTPUT_BYTES)).map_err(internal)?;
         let recipe = Recipe {
             algorithm: Algorithm::Argon2id,
             version: Version::V0x13,
@@ -136,7 +135,7 @@ impl Passcodes {
 
     fn salt(&self, of: &[&[u8]]) -> Vec<u8> {
         let parts = [[b"salt".as_slice()].as_slice(), of].concat();
-        self.key.mac(&parts)[..SALT_OCTETS].to_vec()
+        self.key.mac(&parts)[..SALT_BYTES].to_vec()
     }
 
     async fn compute(
@@ -149,7 +148,7 @@ impl Passcodes {
         let input = Zeroizing::new(self.key.mac(&[b"passcode", passcode.expose()]));
         drop(passcode);
         slot.run(move |memory| {
-            let mut output = [0; OUTPUT_OCTETS];
+            let mut output = [0; OUTPUT_BYTES];
             recipe
                 .compute(&[], input.as_slice(), &salt, &mut output, memory)
                 .map_err(internal)?;
@@ -194,9 +193,9 @@ mod tests {
 
     use super::*;
 
-    fn passcodes(octet: u8) -> Passcodes {
-        let secret = SecretKey::new(Box::new([octet; 32]));
-        Passcodes::new(Admission::new(NonZeroUsize::MIN), &secret).unwrap()
+    fn passcodes(byte: u8) -> Passcodes {
+        let secret = SecretKey::new(Box::new([byte; 32]));
+        Passcodes::new(HashQueue::new(NonZeroUsize::MIN), &secret).unwrap()
     }
 
     fn passcode(text: &str) -> Passcode {

@@ -12,7 +12,7 @@ use haven_platform::{
     application::CommandError,
     config::{Problems, secret_key},
     deadline::Deadline,
-    hashing::Admission,
+    hashing::HashQueue,
     mac::SecretKey,
 };
 use secrecy::{SecretString, zeroize::Zeroizing};
@@ -48,7 +48,7 @@ data.validate_share_token. Reaches no database, and does not know whether there 
 
 Exit codes: 0 printed, 1 the lines are not what they have to be, 64 the configuration is wrong.";
 
-/// More octets than three lines can have.
+/// More bytes than three lines can have.
 const MOST_READ: u64 = 4096;
 
 /// For one hash, on a machine that is busy with others.
@@ -132,7 +132,7 @@ async fn print(secret: &SecretKey, input: Input, output: &mut impl Write) -> Res
         ),
         None => None,
     };
-    let hex: String = token_hash.iter().map(|octet| format!("{octet:02x}")).collect();
+    let hex: String = token_hash.iter().map(|byte| format!("{byte:02x}")).collect();
     writeln!(output, "token_hash    '\\x{hex}'").map_err(CommandError::failed)?;
     if let Some(passcode_hash) = passcode_hash {
         writeln!(output, "passcode_hash '{}'", passcode_hash.expose()).map_err(CommandError::failed)?;
@@ -141,7 +141,7 @@ async fn print(secret: &SecretKey, input: Input, output: &mut impl Write) -> Res
 }
 
 async fn hash(secret: &SecretKey, passcode: Passcode, recipe: &str) -> Result<PasscodeHash, PasscodeError> {
-    let passcodes = Passcodes::new(Admission::new(NonZeroUsize::MIN), secret)?;
+    let passcodes = Passcodes::new(HashQueue::new(NonZeroUsize::MIN), secret)?;
     let stranger = passcodes.stranger(None)?;
     let deadline = Deadline::after(LONGEST);
     passcodes.try_by(stranger, passcode, Some(recipe), deadline).await

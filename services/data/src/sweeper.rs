@@ -3,13 +3,13 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use haven_platform::{database::DbError, deadline::Deadline, entropy::Entropy, rounds::Rounds};
+use haven_platform::{database::DbError, deadline::Deadline, entropy::Entropy, periodic::PeriodicTask};
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{encrypted::changes::Changes, request::Requests};
 
 /// How often expired rows are looked for, which takes milliseconds.
-const ROUNDS: Rounds = Rounds {
+const ROUNDS: PeriodicTask = PeriodicTask {
     name: "sweeper",
     period: Duration::from_secs(60),
 };

@@ -7,7 +7,7 @@ mod audit_command;
 pub mod config;
 pub mod dispatcher;
 pub mod domain;
-pub mod ended;
+pub mod ended_sessions;
 pub mod hashing;
 pub mod rpc;
 pub mod store;
@@ -22,7 +22,7 @@ use haven_platform::{
     client::channel,
     config::Problems,
     database::Migrations,
-    hashing::Admission,
+    hashing::HashQueue,
     mac::MacKey,
     page::PageTokens,
     server::ServerBuilder,
@@ -94,7 +94,7 @@ impl Application for Identity {
             parts.tokens.issuer.clone(),
             parts.tokens.audience.clone(),
         );
-        let admission = Admission::new(available_parallelism().unwrap_or(NonZeroUsize::MIN));
+        let admission = HashQueue::new(available_parallelism().unwrap_or(NonZeroUsize::MIN));
         let hasher = Hasher::new(config.peppers, parts.entropy.clone()).map_err(|error| error.to_string())?;
         let data = channel(&config.data_url, Arc::clone(&parts.tls))
             .map_err(|error| format!("DATA_URL: {error}"))?;
@@ -107,7 +107,7 @@ impl Application for Identity {
             parts.stop.clone(),
         );
         let sessions = Sessions::new(Arc::clone(&parts.database));
-        parts.tasks.spawn(ended::keep(
+        parts.tasks.spawn(ended_sessions::keep(
             Arc::clone(&parts.ended),
             sessions.clone(),
             parts.clock.clone(),

@@ -4,13 +4,13 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use haven_platform::{database::DbError, entropy::Entropy, rounds::Rounds};
+use haven_platform::{database::DbError, entropy::Entropy, periodic::PeriodicTask};
 use tokio_util::sync::CancellationToken;
 
 use crate::store::retention::Retention;
 
 /// How often expired rows are looked for, which takes milliseconds.
-const ROUNDS: Rounds = Rounds {
+const ROUNDS: PeriodicTask = PeriodicTask {
     name: "sweeper",
     period: Duration::from_secs(60),
 };

@@ -52,6 +52,20 @@ impl Violation {
             description: description.into(),
         }
     }
+
+    /// REQUIRED: `field` has no value, or its enum's unspecified one.
+    pub fn required(field: impl Into<String>) -> Self {
+        let field = field.into();
+        let description = format!("{field} is required");
+        Self::new(field, "REQUIRED", description)
+    }
+
+    /// UNKNOWN_VALUE: `field` holds a number that is no value of its enum.
+    pub fn unknown_value(field: impl Into<String>) -> Self {
+        let field = field.into();
+        let description = format!("{field} must be one of the enum's values");
+        Self::new(field, "UNKNOWN_VALUE", description)
+    }
 }
 
 // === impl Failure ===

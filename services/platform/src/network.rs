@@ -12,23 +12,23 @@ impl Network {
     /// The network of `address`. An IPv4 address in IPv6 clothes (RFC 4291, section 2.5.5.2) is an IPv4 address.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
-        let mut octets = [0; 9];
+        let mut bytes = [0; 9];
         match address.to_canonical() {
             IpAddr::V4(address) => {
-                octets[0] = 4;
-                octets[1..5].copy_from_slice(&address.octets());
+                bytes[0] = 4;
+                bytes[1..5].copy_from_slice(&address.octets());
             }
             IpAddr::V6(address) => {
-                octets[0] = 6;
-                octets[1..].copy_from_slice(&address.octets()[..8]);
+                bytes[0] = 6;
+                bytes[1..].copy_from_slice(&address.octets()[..8]);
             }
         }
-        Self(octets)
+        Self(bytes)
     }
 
-    /// The family, 4 or 6, and the network's octets, with zeros after those of an IPv4 address: for a keyed hash.
+    /// The family, 4 or 6, and the network's bytes, with zeros after those of an IPv4 address: for a keyed hash.
     #[must_use]
-    pub const fn octets(&self) -> [u8; 9] {
+    pub const fn as_bytes(&self) -> [u8; 9] {
         self.0
     }
 }
@@ -49,22 +49,22 @@ mod tests {
 
     #[test]
     fn an_ipv4_address_is_its_own_network() {
-        assert_eq!(network("192.0.2.1").octets(), [4, 192, 0, 2, 1, 0, 0, 0, 0]);
+        assert_eq!(network("192.0.2.1").as_bytes(), [4, 192, 0, 2, 1, 0, 0, 0, 0]);
         assert_eq!(network("192.0.2.1"), network("::ffff:192.0.2.1"));
         assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
     }
 
     #[test]
     fn an_ipv6_address_belongs_to_its_64() {
-        let octets = network("2001:db8:0:1::9").octets();
-        assert_eq!(octets, [6, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 1]);
+        let bytes = network("2001:db8:0:1::9").as_bytes();
+        assert_eq!(bytes, [6, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 1]);
         assert_eq!(network("2001:db8:0:1::9"), network("2001:db8:0:1:ffff::"));
         assert_ne!(network("2001:db8:0:1::9"), network("2001:db8:0:2::9"));
     }
 
     #[test]
     fn families_do_not_meet_and_nothing_is_shown() {
-        // The octets of one, as an address of the other.
+        // The bytes of one, as an address of the other.
         assert_ne!(network("32.1.13.184"), network("2001:db8::"));
         assert_eq!(format!("{:?}", network("192.0.2.1")), "Network");
     }

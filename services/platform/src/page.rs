@@ -1,17 +1,34 @@
-//! Pages (AIP-158): how much is on one, and tokens that lead to the next, which are opaque, authenticated, and bound to the
-//! caller and the request.
+//! Pagination (AIP-158): page sizes, pages, and page tokens, which are opaque, authenticated, and bound to the caller and the
+//! request.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{call::UserId, failure::Failure, mac::MacKey, reason::Reason};
+use crate::{
+    call::UserId,
+    cursor::Cursor,
+    failure::{Failure, Violation},
+    mac::MacKey,
+    reason::Reason,
+    violations::Violations,
+};
 
+/// The length of a token's keyed hash, in bytes.
 const TAG: usize = 32;
 
-/// How many things a page may have: 1 to [`PageSize::MAX`].
+/// The most items that a page may have: 1 to [`PageSize::MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageSize(u8);
 
-/// Makes page tokens, and takes back only its own.
+/// One page of a list.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// The items, in the list's order.
+    pub items: Vec<T>,
+    /// Whether the list goes on after them.
+    pub more: bool,
+}
+
+/// Makes page tokens, and accepts only its own.
 ///
 /// A token is the cursor and a keyed hash over it, its owner and the request that it belongs to. It is not encrypted:
 /// a cursor may hold only what its owner was shown.
@@ -21,33 +38,91 @@ pub struct PageTokens(MacKey);
 // === impl PageSize ===
 
 impl PageSize {
-    /// Of a caller who does not say.
+    /// The size for a caller that asks for none.
     pub const DEFAULT: u8 = 50;
-    /// At most; more is taken as this (AIP-158).
+    /// The largest size; a larger request is cut down to it (AIP-158).
     pub const MAX: u8 = 200;
 
-    /// The size that a caller asks for: 0 is the default, and what is too large is cut down. `None` when it is negative.
-    #[must_use]
-    pub fn parse(asked: i32) -> Option<Self> {
-        match asked {
-            ..0 => None,
+    /// Parses a request's `page_size`: 0 is [`PageSize::DEFAULT`], and more than [`PageSize::MAX`] is cut down to that.
+    ///
+    /// `None` when it is negative; `violations` has that.
+    pub fn parse(page_size: i32, violations: &mut Violations) -> Option<Self> {
+        match page_size {
+            ..0 => {
+                violations.add(Violation::new(
+                    "page_size",
+                    "NEGATIVE",
+                    "page_size must not be negative",
+                ));
+                None
+            }
             0 => Some(Self(Self::DEFAULT)),
             _ => Some(Self(
-                u8::try_from(asked).map_or(Self::MAX, |size| size.min(Self::MAX)),
+                u8::try_from(page_size).map_or(Self::MAX, |size| size.min(Self::MAX)),
             )),
         }
     }
 
-    /// This size, or `most` where that is less: for things so large that fewer of them fit into an answer.
+    /// Parses the `page_size` of a request that has no other field to check.
+    ///
+    /// # Errors
+    ///
+    /// INVALID_FIELD when it is negative.
+    pub fn parse_alone(page_size: i32) -> Result<Self, Failure> {
+        let mut violations = Violations::new();
+        let size = Self::parse(page_size, &mut violations);
+        violations.finish(size)
+    }
+
+    /// This size, or `most` where that is less: for items so large that fewer of them fit into an answer.
     #[must_use]
     pub fn at_most(self, most: u8) -> Self {
         Self(self.0.min(most))
     }
 
-    /// The number.
+    /// The size as a number.
     #[must_use]
     pub fn get(self) -> u8 {
         self.0
+    }
+
+    /// The `LIMIT` of the query for a page: one row more than the page has, which shows whether the list goes on.
+    #[must_use]
+    pub fn limit(self) -> i64 {
+        i64::from(self.0) + 1
+    }
+}
+
+// === impl Page ===
+
+impl<T> Page<T> {
+    /// The page of up to `size` items, from up to [`PageSize::limit`] rows.
+    #[must_use]
+    pub fn from_rows(mut rows: Vec<T>, size: PageSize) -> Self {
+        let size = usize::from(size.get());
+        let more = rows.len() > size;
+        rows.truncate(size);
+        Self { items: rows, more }
+    }
+
+    /// As [`Page::from_rows`], with each row converted.
+    ///
+    /// # Errors
+    ///
+    /// The first row's that does not convert.
+    pub fn try_from_rows<R>(rows: Vec<R>, size: PageSize) -> Result<Self, T::Error>
+    where
+        T: TryFrom<R>,
+    {
+        let Page { items, more } = Page::from_rows(rows, size);
+        let items = items.into_iter().map(T::try_from).collect::<Result<_, _>>()?;
+        Ok(Self { items, more })
+    }
+
+    /// The item after which the next page begins; `None` on the last page.
+    #[must_use]
+    pub fn last_before_next(&self) -> Option<&T> {
+        self.items.last().filter(|_| self.more)
     }
 }
 
@@ -60,8 +135,21 @@ impl PageTokens {
         Self(key)
     }
 
-    /// A token that takes `owner` to `cursor`, in a request that is like `request` in all that may not change between
-    /// pages.
+    /// The token of the page after `page`; empty when `page` is the last one. `cursor` gives the position of the page's last
+    /// item. `request` holds every field that must stay the same from page to page.
+    pub fn next<T, const N: usize>(
+        &self,
+        owner: UserId,
+        request: &[u8],
+        page: &Page<T>,
+        cursor: impl FnOnce(&T) -> [u8; N],
+    ) -> String {
+        page.last_before_next()
+            .map(|last| self.seal(owner, request, &cursor(last)))
+            .unwrap_or_default()
+    }
+
+    /// The token that leads `owner` to `cursor`. `request` holds every field that must stay the same from page to page.
     #[must_use]
     pub fn seal(&self, owner: UserId, request: &[u8], cursor: &[u8]) -> String {
         let mut token = self
@@ -72,8 +160,8 @@ impl PageTokens {
         URL_SAFE_NO_PAD.encode(token)
     }
 
-    /// The cursor of `N` octets that `token` was sealed with, for the same owner and request; none where there is no token,
-    /// as for a first page.
+    /// The cursor of `N` bytes in `token`, which was sealed for the same owner and request; `None` for the empty token of a
+    /// first page.
     ///
     /// # Errors
     ///
@@ -91,6 +179,18 @@ impl PageTokens {
         cursor
             .map(Some)
             .map_err(|_| Failure::new(Reason::PageTokenInvalid))
+    }
+
+    /// As [`PageTokens::cursor`], for a list in order of time.
+    ///
+    /// # Errors
+    ///
+    /// PAGE_TOKEN_INVALID.
+    pub fn time_cursor(&self, owner: UserId, request: &[u8], token: &str) -> Result<Option<Cursor>, Failure> {
+        let invalid = || Failure::new(Reason::PageTokenInvalid);
+        self.cursor(owner, request, token)?
+            .map(|bytes| Cursor::from_bytes(bytes).ok_or_else(invalid))
+            .transpose()
     }
 
     fn open(&self, owner: UserId, request: &[u8], token: &str) -> Result<Vec<u8>, Failure> {
@@ -111,26 +211,55 @@ mod tests {
     use super::*;
     use crate::mac::SecretKey;
 
+    fn size(page_size: i32) -> Option<PageSize> {
+        PageSize::parse(page_size, &mut Violations::new())
+    }
+
     #[test]
-    fn a_page_has_50_things_unless_said_and_never_more_than_200() {
-        let size = |asked| PageSize::parse(asked).map(PageSize::get);
-        assert_eq!(size(i32::MIN), None);
-        assert_eq!(size(-1), None);
-        assert_eq!(size(0), Some(50));
-        assert_eq!(size(1), Some(1));
-        assert_eq!(size(200), Some(200));
-        assert_eq!(size(201), Some(200));
-        assert_eq!(size(i32::MAX), Some(200));
-        let at_most = |asked| PageSize::parse(asked).map(|size| size.at_most(20).get());
+    fn a_page_has_50_items_by_default_and_at_most_200() {
+        let number = |page_size| size(page_size).map(PageSize::get);
+        assert_eq!(number(i32::MIN), None);
+        assert_eq!(number(-1), None);
+        assert_eq!(number(0), Some(50));
+        assert_eq!(number(1), Some(1));
+        assert_eq!(number(200), Some(200));
+        assert_eq!(number(201), Some(200));
+        assert_eq!(number(i32::MAX), Some(200));
+        let at_most = |page_size| size(page_size).map(|size| size.at_most(20).get());
         assert_eq!(
             [at_most(0), at_most(19), at_most(21)],
             [Some(20), Some(19), Some(20)]
         );
+        let failure = PageSize::parse_alone(-1).unwrap_err();
+        assert_eq!(failure.all_violations()[0].name, "NEGATIVE");
+        assert_eq!(PageSize::parse_alone(7).unwrap().limit(), 8);
+    }
+
+    #[test]
+    fn one_row_more_shows_that_the_list_goes_on() {
+        let two = size(2).unwrap();
+        let last = Page::from_rows(vec![1_i64, 2], two);
+        assert_eq!((last.last_before_next(), last.more), (None, false));
+        let page = Page::<i64>::try_from_rows(vec![1_i32, 2, 3], two).unwrap();
+        assert_eq!(page.items, [1, 2]);
+        assert_eq!(page.last_before_next(), Some(&2));
+        let tokens = tokens();
+        let owner = UserId::new(Uuid::nil());
+        let token = tokens.next(owner, b"list", &page, |last| last.to_be_bytes());
+        assert_eq!(
+            tokens.cursor(owner, b"list", &token).unwrap(),
+            Some(2_i64.to_be_bytes())
+        );
+        assert_eq!(tokens.next(owner, b"list", &last, |last| last.to_be_bytes()), "");
+    }
+
+    fn tokens() -> PageTokens {
+        PageTokens::new(MacKey::derive(&SecretKey::new(Box::new([1; 32])), "page"))
     }
 
     #[test]
     fn a_token_is_its_owners_for_its_request() {
-        let tokens = PageTokens::new(MacKey::derive(&SecretKey::new(Box::new([1; 32])), "page"));
+        let tokens = tokens();
         let (a, b) = (UserId::new(Uuid::from_u128(1)), UserId::new(Uuid::from_u128(2)));
         let token = tokens.seal(a, b"newest first", b"42");
         assert_eq!(tokens.open(a, b"newest first", &token).unwrap(), b"42");

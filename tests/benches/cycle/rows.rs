@@ -18,7 +18,7 @@ const ROWS: &str = "COPY (SELECT id, encrypted_payload, envelope_version, algori
     FROM data.encrypted_cycle_data WHERE user_id = auth.uid() ORDER BY change_number) TO STDOUT (FORMAT binary)";
 
 /// What a row has at least: its payload.
-const LEAST: usize = super::world::OCTETS * MANY as usize;
+const LEAST: usize = super::world::BYTES * MANY as usize;
 
 /// Records a second of one COPY, as the same person by the same login.
 pub(crate) async fn copied(world: &World) -> Result<f64> {
@@ -29,14 +29,14 @@ pub(crate) async fn copied(world: &World) -> Result<f64> {
     sqlx::raw_sql(AssertSqlSafe(begin))
         .execute(&mut connection)
         .await?;
-    let mut octets = 0;
+    let mut bytes = 0;
     let mut copy = connection.copy_out_raw(ROWS).await.context("COPY")?;
     while let Some(part) = copy.try_next().await? {
-        octets += part.len();
+        bytes += part.len();
     }
     drop(copy);
     sqlx::raw_sql("COMMIT").execute(&mut connection).await?;
     let took = started.elapsed().as_secs_f64();
-    ensure!(octets > LEAST, "{octets} octets are not all of it");
+    ensure!(bytes > LEAST, "{bytes} bytes are not all of it");
     Ok(f64::from(MANY) / took)
 }

@@ -12,7 +12,7 @@ use sqlx::AssertSqlSafe;
 use super::{
     measure::{BEGIN, CONNECTIONS, LOGIN, statement},
     operation::Operation,
-    world::{BLOCK, DEVICE, FIRST, FIRST_PLACE, OCTETS, PERSON, RECORD, RECORDS, World},
+    world::{BLOCK, BYTES, DEVICE, FIRST, FIRST_PLACE, PERSON, RECORD, RECORDS, World},
 };
 
 /// A nonce that nobody has used.
@@ -151,8 +151,8 @@ fn quoted(text: &str) -> String {
     format!("'{text}'")
 }
 
-fn octets(octet: &str, count: usize) -> String {
-    format!("'\\x{}'", octet.repeat(count))
+fn bytes(byte: &str, count: usize) -> String {
+    format!("'\\x{}'", byte.repeat(count))
 }
 
 /// What UpdateRecord gives its statement.
@@ -162,17 +162,17 @@ fn update(person_id: &str) -> Vec<String> {
         quoted(person_id),
         text("gen_random_uuid()"),
         text("'UpdateRecord'"),
-        octets("5a", 32),
+        bytes("5a", 32),
         quoted(&format!("{DEVICE}:person")),
         quoted(&format!("{RECORD}:place:person:block")),
         text(":version"),
         text("false"),
-        octets("a5", OCTETS),
+        bytes("a5", BYTES),
         text("1::smallint"),
         text("'xchacha20_poly1305'"),
         text("1"),
         text(NONCE),
-        octets("5a", 16),
+        bytes("5a", 16),
         text("19456"),
         text("2"),
         text("1"),
@@ -191,17 +191,17 @@ fn push(person_id: &str) -> Vec<String> {
     vec![
         quoted(person_id),
         text("gen_random_uuid()"),
-        octets("5a", 32),
+        bytes("5a", 32),
         quoted(&format!("{DEVICE}:person")),
         text("true"),
         text("now()"),
         format!("'{{{}}}'", records.collect::<Vec<_>>().join(",")),
         all(":version::bigint"),
-        all(&format!("{}::bytea", octets("a5", OCTETS))),
+        all(&format!("{}::bytea", bytes("a5", BYTES))),
         all("'xchacha20_poly1305'::text"),
         all("1"),
         format!("ARRAY[{}]", nonces.join(",")),
-        all(&format!("{}::bytea", octets("5a", 16))),
+        all(&format!("{}::bytea", bytes("5a", 16))),
         all("19456"),
         all("2"),
         all("1"),

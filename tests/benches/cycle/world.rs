@@ -1,7 +1,7 @@
 //! A Haven with people in it who have been keeping records for a while.
 //!
 //! What is in a person's rows follows from the person's number and the record's, and both stand in the ids as decimal
-//! digits, so that pgbench can name what is there. Payloads are random octets: neither the service nor Postgres can tell
+//! digits, so that pgbench can name what is there. Payloads are random bytes: neither the service nor Postgres can tell
 //! them from ciphertext, and what an encryption costs is the device's affair.
 
 use std::{fmt::Write, ops::Range, time::Instant};
@@ -23,8 +23,8 @@ pub(crate) const MANY: u32 = 10_000;
 /// How many records are in a block: as many as one push can change.
 pub(crate) const BLOCK: u32 = 100;
 
-/// How many octets a record's payload has.
-pub(crate) const OCTETS: usize = 300;
+/// How many bytes a record's payload has.
+pub(crate) const BYTES: usize = 300;
 
 /// People's numbers begin here, so that all have four digits.
 pub(crate) const FIRST: u32 = 1000;
@@ -185,7 +185,7 @@ impl World {
 
 /// What a person's device would have encrypted, and how.
 pub(crate) fn sealed(person: u32) -> (Vec<u8>, CryptoEnvelope) {
-    let payload = rand::random::<[u8; OCTETS]>().to_vec();
+    let payload = rand::random::<[u8; BYTES]>().to_vec();
     let envelope = CryptoEnvelope {
         envelope_version: 1,
         algorithm: EncryptionAlgorithm::Xchacha20Poly1305.into(),
@@ -203,12 +203,12 @@ pub(crate) fn sealed(person: u32) -> (Vec<u8>, CryptoEnvelope) {
     (payload, envelope)
 }
 
-/// Octets, as COPY reads them.
-fn hex(octets: &[u8]) -> String {
+/// Bytes, as COPY reads them.
+fn hex(bytes: &[u8]) -> String {
     let mut hex = String::from("\\\\x");
-    for octet in octets {
+    for byte in bytes {
         // A string takes everything.
-        let _ = write!(hex, "{octet:02x}");
+        let _ = write!(hex, "{byte:02x}");
     }
     hex
 }

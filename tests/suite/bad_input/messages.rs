@@ -5,7 +5,7 @@ use prost_reflect::{DescriptorPool, Kind};
 
 use super::Served;
 use crate::{
-    raw::{self, field, headers, prefixed},
+    raw_call::{self, field, headers, prefixed},
     status::{reason, violations},
 };
 
@@ -24,7 +24,9 @@ fn paths() -> Vec<(&'static str, String)> {
 
 async fn is_malformed(served: &Served, service: &str, path: &str, body: Vec<u8>) {
     let connection = served.everybody.connection(service);
-    let status = raw::call(connection, path, headers(&[]), body).await.unwrap_err();
+    let status = raw_call::call(connection, path, headers(&[]), body)
+        .await
+        .unwrap_err();
     assert_eq!(reason(&status), "INVALID_FIELD", "{path}");
     assert_eq!(
         violations(&status),
@@ -61,14 +63,14 @@ async fn a_text_that_is_no_utf8_is_malformed_in_every_field() {
         let rpcs = pool.get_service_by_name(name).unwrap();
         let input = rpcs.methods().find(|found| found.name() == rpc).unwrap().input();
         for text in input.fields().filter(|field| field.kind() == Kind::String) {
-            // A stray octet, one that is cut off, a surrogate, and NUL written in two octets.
-            for octets in [
+            // A stray byte, one that is cut off, a surrogate, and NUL written in two bytes.
+            for bytes in [
                 &[0xff][..],
                 &[b'a', 0xe2, 0x82],
                 &[0xed, 0xa0, 0x80],
                 &[0xc0, 0x80],
             ] {
-                is_malformed(&served, service, &path, field(text.number(), octets)).await;
+                is_malformed(&served, service, &path, field(text.number(), bytes)).await;
                 tried += 1;
             }
         }
@@ -83,7 +85,7 @@ async fn ten_megabytes_are_too_large_for_every_rpc() {
     let large = field(15, &vec![b'x'; 10 * 1024 * 1024]);
     for (service, path) in paths() {
         let connection = served.everybody.connection(service);
-        let status = raw::call(connection, &path, headers(&[]), large.clone())
+        let status = raw_call::call(connection, &path, headers(&[]), large.clone())
             .await
             .unwrap_err();
         assert_eq!(reason(&status), "MESSAGE_TOO_LARGE", "{path}");
@@ -129,7 +131,7 @@ async fn what_is_no_grpc_is_answered_all_the_same() {
         ];
         for (what, request, expected) in refused {
             let connection = served.everybody.connection(service);
-            let (_, status, _) = raw::request(connection, request.unwrap()).await;
+            let (_, status, _) = raw_call::request(connection, request.unwrap()).await;
             assert_eq!(reason(&status.expect(what)), expected, "{path}, {what}");
         }
         // tonic looks at neither; a link that a browser follows would be a call to it.
@@ -144,7 +146,7 @@ async fn what_is_no_grpc_is_answered_all_the_same() {
                 .body(empty.clone())
                 .unwrap();
             *request.method_mut() = method;
-            let (_, status, _) = raw::request(served.everybody.connection(service), request).await;
+            let (_, status, _) = raw_call::request(served.everybody.connection(service), request).await;
             let status = status.unwrap_or_else(|| panic!("{path}, {what}: no status"));
             assert_eq!(reason(&status), "INVALID_FIELD", "{path}, {what}");
         }

@@ -16,7 +16,7 @@ use tonic_health::pb::{
 };
 
 /// How long good calls may take: less than a client may take to shake hands, so that nobody waits for that.
-const PATIENCE: Duration = Duration::from_secs(8);
+const LONG_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Both services, and a person whose calls go well.
 struct Served {
@@ -44,7 +44,7 @@ impl Served {
 
     /// Panics unless both services serve as if nothing had happened, to those who were connected and to those who come.
     async fn go_on(&self, after: &str) {
-        let serve = tokio::time::timeout(PATIENCE, self.serve(after));
+        let serve = tokio::time::timeout(LONG_TIMEOUT, self.serve(after));
         serve
             .await
             .unwrap_or_else(|_| panic!("nobody is served after {after}"));

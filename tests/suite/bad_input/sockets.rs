@@ -4,7 +4,7 @@ use haven_testkit::service::Service;
 use tokio::io::AsyncWriteExt;
 
 use super::Served;
-use crate::wire::{WHOLE, exchange, frame, frames, header_block, kind, opening, tcp, tls};
+use crate::raw_socket::{WHOLE, exchange, frame, frames, header_block, kind, opening, tcp, tls};
 
 fn both(served: &Served) -> [&Service; 2] {
     [&served.stack.identity, &served.stack.data]
@@ -130,8 +130,8 @@ async fn a_bad_frame_ends_its_connection_and_no_other() {
             "headers that cannot be read",
             frame(kind::HEADERS, WHOLE, 1, &[0xff; 64]),
         ),
-        ("a ping of 3 octets", frame(kind::PING, 0, 0, b"abc")),
-        ("settings of 7 octets", frame(kind::SETTINGS, 0, 0, &[0; 7])),
+        ("a ping of 3 bytes", frame(kind::PING, 0, 0, b"abc")),
+        ("settings of 7 bytes", frame(kind::SETTINGS, 0, 0, &[0; 7])),
         ("a window of nothing", frame(kind::WINDOW_UPDATE, 0, 0, &[0; 4])),
         (
             "a window without end",

@@ -10,7 +10,7 @@ use tonic::{Status, metadata::MetadataMap};
 
 use super::Served;
 use crate::{
-    raw::{self, headers},
+    raw_call::{self, headers},
     status::{metadata, reason},
 };
 
@@ -19,7 +19,7 @@ const LIST: &str = "/haven.data.v1.ConversationService/ListMessages";
 async fn list(served: &Served, headers: MetadataMap) -> Result<(), Status> {
     let connection = served.stack.anonymous().unwrap().connection("data");
     let body = ListMessagesRequest::default().encode_to_vec();
-    raw::call(connection, LIST, headers, body).await.map(drop)
+    raw_call::call(connection, LIST, headers, body).await.map(drop)
 }
 
 /// A part of a token, read.

@@ -9,9 +9,9 @@ use tonic::Status;
 
 use super::{happen, happen_at};
 use crate::{
-    patience::insist,
-    sql::{execute, scalar},
+    retry::retry,
     status::{reason, violations},
+    superuser_sql::{execute, scalar},
 };
 
 async fn page(client: &Client, page_size: i32, page_token: &str) -> Result<ListCrisisEventsResponse, Status> {
@@ -48,7 +48,7 @@ async fn resolve(client: &Client, person: &Person, event_id: &str) -> Result<Cri
 
 /// Does the same 50 times at once. Answers what all of them answered.
 async fn at_once(act: impl AsyncFn() -> Result<CrisisEvent, Status>) -> CrisisEvent {
-    let acts = (0..50).map(async |_| insist(&act).await.unwrap());
+    let acts = (0..50).map(async |_| retry(&act).await.unwrap());
     let answers = futures_util::future::join_all(acts).await;
     assert!(answers.iter().all(|answer| answer == &answers[0]), "{answers:?}");
     answers[0].clone()

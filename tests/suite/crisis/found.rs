@@ -8,9 +8,9 @@ use haven_testkit::{Client, Stack, random};
 
 use super::Watcher;
 use crate::{
-    danger::{say_until_heard, saying},
+    crisis_message::{say_until_heard, saying},
     metrics::Metrics,
-    sql::scalar,
+    superuser_sql::scalar,
 };
 
 async fn say(client: &Client, text: &str) -> AppendMessageResponse {

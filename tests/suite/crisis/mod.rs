@@ -15,7 +15,7 @@ use haven_testkit::{Client, Person, Stack, random};
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
-use crate::sql::execute;
+use crate::superuser_sql::execute;
 
 /// Longer than anything takes that is waited for, also on a machine that is busy with other tests.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::{LIMIT, Watcher, happen};
-use crate::{eventually::eventually, sql::scalar, status::reason};
+use crate::{eventually::eventually, status::reason, superuser_sql::scalar};
 
 /// How many events a test sees before the service goes, each time that it goes.
 const BETWEEN: usize = 5;

@@ -9,13 +9,13 @@ use std::{
 };
 
 use haven_data::{
-    detection::Detection,
+    crisis_detection::Detection,
     domain::{
         crisis::{CrisisDetector, Finding},
         key_ring::KeyRing,
     },
+    notify::Notify,
     rpc::DataRpc,
-    signal::Signal,
     store::{analysis::Analyses, conversation::Conversations, crisis::CrisisEvents, queue::Queue},
 };
 use haven_platform::{
@@ -41,7 +41,7 @@ use crate::{
     eventually::eventually,
     leaks::canary::{Allowed, Flock, Haystack},
     metrics::Metrics,
-    sql::{execute, scalar},
+    superuser_sql::{execute, scalar},
 };
 
 /// Set for a child process of the test below: the text, the person, and the database as its logins reach it.
@@ -150,9 +150,9 @@ fn data(detector: Arc<dyn CrisisDetector>) -> DataRpc {
         crisis_events: CrisisEvents::new(Arc::clone(&database)),
         detection: Detection::new(detector),
         keys: Arc::new(KeyRing::new(&[("k1".to_owned(), key.into())]).unwrap()),
-        new_jobs: Signal::default(),
+        new_jobs: Notify::default(),
         line: tokio::sync::Mutex::default(),
-        new_crisis_events: Signal::default(),
+        new_crisis_events: Notify::default(),
         requests: MacKey::derive(&secret, "data requests"),
         leases: MacKey::derive(&secret, "data leases"),
         pages: PageTokens::new(MacKey::derive(&secret, "data page tokens")),

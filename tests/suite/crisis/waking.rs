@@ -6,7 +6,7 @@ use haven_testkit::Stack;
 use tokio::time::timeout;
 
 use super::{LIMIT, Watcher};
-use crate::danger::{ALARMING, say_until_heard};
+use crate::crisis_message::{ALARMING, say_until_heard};
 
 /// How often something happens.
 const ROUNDS: usize = 7;

@@ -10,8 +10,8 @@ use super::{Watcher, happen};
 use crate::{
     eventually::eventually,
     metrics::Metrics,
-    sql::{execute, scalar},
     status::{reason, violations},
+    superuser_sql::{execute, scalar},
 };
 
 /// Stores so many events of `person`, a second apart.

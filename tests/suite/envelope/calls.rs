@@ -7,14 +7,14 @@ use haven_proto::data::v1::{
     ResolveConflictRequest, UpdateRecordRequest,
 };
 use haven_testkit::{
-    encryption::{Kind, Place, Secret},
+    encryption::{ContentBinding, Kind, Secret},
     random,
 };
 use prost_types::Timestamp;
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::device::{Device, now};
+use crate::test_device::{Device, now};
 
 /// A call that takes a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Taker {
         format!("{}{field}", self.within())
     }
 
-    /// At most how many octets are taken.
+    /// At most how many bytes are taken.
     pub(super) fn most(self) -> usize {
         match self {
             Self::CreateShare => 256 * 1024,
@@ -204,7 +204,7 @@ pub(super) async fn put_preferences(
 
 /// Encrypts preferences for a version.
 pub(super) fn seal_preferences(device: &Device, content: &str, version: u64) -> Result<Sealed> {
-    let place = Place {
+    let place = ContentBinding {
         kind: Kind::Preferences,
         user_id: device.person.id,
         record_id: device.person.id,
@@ -225,7 +225,7 @@ pub(super) fn seal_preferences(device: &Device, content: &str, version: u64) -> 
 
 /// Encrypts a share under a key of its own.
 pub(super) fn seal_share(device: &Device, content: &str, share: Uuid) -> Result<Sealed> {
-    let place = Place {
+    let place = ContentBinding {
         kind: Kind::Share,
         user_id: device.person.id,
         record_id: share,

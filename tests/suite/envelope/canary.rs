@@ -11,7 +11,7 @@ use haven_proto::data::v1::{
 use haven_testkit::{
     Stack,
     database::Database,
-    encryption::{Kind, Place, Secret},
+    encryption::{ContentBinding, Kind, Secret},
     installation::Installation,
     random,
     secrets::SUPERUSER,
@@ -24,9 +24,9 @@ use super::{
     search::Needle,
 };
 use crate::{
-    device::Device,
     metrics::Metrics,
-    sql::{execute, scalar},
+    superuser_sql::{execute, scalar},
+    test_device::Device,
 };
 
 /// A device, what it stored, and the text that is in all of it.
@@ -129,7 +129,7 @@ impl World {
             .await?
             .into_inner();
         let got = got.preferences.context("no preferences")?;
-        let place = Place {
+        let place = ContentBinding {
             kind: Kind::Preferences,
             user_id: device.person.id,
             record_id: device.person.id,
@@ -182,7 +182,7 @@ impl World {
         secret: &Secret,
         payload: &[u8],
         envelope: Option<CryptoEnvelope>,
-        place: Place,
+        place: ContentBinding,
     ) -> Result<String> {
         let envelope = envelope.context("no envelope")?;
         Ok(String::from_utf8(secret.open(payload, &envelope, place)?)?)
@@ -190,8 +190,8 @@ impl World {
 }
 
 /// Where a share of a device's person belongs.
-fn shared(device: &Device, share: Uuid) -> Place {
-    Place {
+fn shared(device: &Device, share: Uuid) -> ContentBinding {
+    ContentBinding {
         kind: Kind::Share,
         user_id: device.person.id,
         record_id: share,

@@ -5,7 +5,7 @@ use haven_testkit::{Stack, random};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgDatabaseError};
 use uuid::Uuid;
 
-use crate::device::Device;
+use crate::test_device::Device;
 
 /// An envelope that keeps every rule: each column with its value, in SQL.
 const GOOD: [(&str, &str); 11] = [
@@ -52,17 +52,13 @@ const TABLES: [(&str, &str, &str, usize); 4] = [
 
 /// What is wrong: the column, its value, and the constraint that says so.
 fn cases() -> Vec<(&'static str, String, &'static str)> {
-    let octets = |count: usize| format!("decode(repeat('ff', {count}), 'hex')");
+    let bytes = |count: usize| format!("decode(repeat('ff', {count}), 'hex')");
     let one = |column, value: &str, constraint| (column, value.to_owned(), constraint);
     vec![
+        one("encrypted_payload", &bytes(0), "envelope_encrypted_payload_check"),
         one(
             "encrypted_payload",
-            &octets(0),
-            "envelope_encrypted_payload_check",
-        ),
-        one(
-            "encrypted_payload",
-            &octets(15),
+            &bytes(15),
             "envelope_encrypted_payload_check",
         ),
         one(
@@ -79,13 +75,13 @@ fn cases() -> Vec<(&'static str, String, &'static str)> {
         one("envelope_version", "2", "envelope_envelope_version_check"),
         one("algorithm", "'rot13'", "envelope_algorithm_check"),
         one("key_version", "0", "envelope_key_version_check"),
-        one("nonce", &octets(23), "envelope_nonce_check"),
-        one("nonce", &octets(25), "envelope_nonce_check"),
-        one("nonce", &octets(12), "envelope_nonce_check"),
-        // The nonce has 24 octets.
+        one("nonce", &bytes(23), "envelope_nonce_check"),
+        one("nonce", &bytes(25), "envelope_nonce_check"),
+        one("nonce", &bytes(12), "envelope_nonce_check"),
+        // The nonce has 24 bytes.
         one("algorithm", "'aes_256_gcm'", "envelope_nonce_check"),
-        one("salt", &octets(15), "envelope_salt_check"),
-        one("salt", &octets(65), "envelope_salt_check"),
+        one("salt", &bytes(15), "envelope_salt_check"),
+        one("salt", &bytes(65), "envelope_salt_check"),
         one("kdf_memory_kib", "19455", "envelope_kdf_memory_kib_check"),
         one("kdf_memory_kib", "1048577", "envelope_kdf_memory_kib_check"),
         one("kdf_iterations", "1", "envelope_kdf_iterations_check"),
@@ -195,9 +191,9 @@ async fn no_table_takes_an_envelope_that_breaks_a_rule() -> Result<()> {
             let refused = session.insert(table, Some((column, &value))).await?;
             assert_eq!(refused.as_deref(), Some(constraint), "{name}: {column} = {value}");
         }
-        let octets = |count: usize| format!("decode(repeat('ff', {count}), 'hex')");
+        let bytes = |count: usize| format!("decode(repeat('ff', {count}), 'hex')");
         let size = format!("{name}_payload_size_check");
-        for (value, refused) in [(octets(most), None), (octets(most + 1), Some(size))] {
+        for (value, refused) in [(bytes(most), None), (bytes(most + 1), Some(size))] {
             let spoilt = Some(("encrypted_payload", value.as_str()));
             assert_eq!(session.insert(table, spoilt).await?, refused, "{name}");
         }

@@ -10,8 +10,8 @@ use tonic::Status;
 
 use super::calls::{push, put_preferences, seal_preferences};
 use crate::{
-    device::Device,
     status::{metadata, reason, violations},
+    test_device::Device,
 };
 
 /// Gives a device its next key.

@@ -11,7 +11,7 @@ use super::{
     calls::{in_an_hour, push, put_preferences, seal_preferences, seal_share},
     keys::rotate,
 };
-use crate::{device::Device, status::reason};
+use crate::{status::reason, test_device::Device};
 
 /// The nonce of an envelope that is there.
 fn nonce(envelope: &mut Option<CryptoEnvelope>) -> &mut Vec<u8> {

@@ -7,7 +7,7 @@ use super::{
     calls::{Sealed, Taker},
     rules::refused,
 };
-use crate::device::Device;
+use crate::test_device::Device;
 
 #[tokio::test]
 async fn every_call_refuses_a_payload_that_cannot_be_encrypted() -> Result<()> {
@@ -19,7 +19,7 @@ async fn every_call_refuses_a_payload_that_cannot_be_encrypted() -> Result<()> {
         ascii[256..].fill(0xff);
         for (what, payload, name) in [
             ("nothing", Vec::new(), "REQUIRED"),
-            ("15 octets", vec![0xff; 15], "PAYLOAD_TOO_SHORT"),
+            ("15 bytes", vec![0xff; 15], "PAYLOAD_TOO_SHORT"),
             ("too much", vec![0xff; taker.most() + 1], "PAYLOAD_TOO_LARGE"),
             ("a text", b"Day 1: cramps.  ".to_vec(), "PAYLOAD_NOT_ENCRYPTED"),
             (
@@ -38,7 +38,7 @@ async fn every_call_refuses_a_payload_that_cannot_be_encrypted() -> Result<()> {
                 "PAYLOAD_NOT_ENCRYPTED",
             ),
             // What Postgres would refuse, and with no name at all.
-            ("octets below 128", ascii, "PAYLOAD_NOT_ENCRYPTED"),
+            ("bytes below 128", ascii, "PAYLOAD_NOT_ENCRYPTED"),
         ] {
             let mut sealed = Sealed::by(&device)?;
             sealed.payload = payload;

@@ -8,8 +8,8 @@ use haven_testkit::{Stack, random, workspace};
 
 use super::calls::{Sealed, Taker, get, push};
 use crate::{
-    device::Device,
     status::{reason, violations},
+    test_device::Device,
 };
 
 /// One way to break one rule: what the case is, the field in the envelope, the violation's name, and how.
@@ -67,22 +67,20 @@ fn cases() -> Vec<Case> {
             e.key_version = -1;
         }),
         case("no nonce", "nonce", "NONCE_LENGTH", |e| e.nonce.clear()),
-        case("23 octets", "nonce", "NONCE_LENGTH", |e| e.nonce.truncate(23)),
-        case("25 octets", "nonce", "NONCE_LENGTH", |e| e.nonce.push(0)),
-        case("24 octets for AES", "nonce", "NONCE_LENGTH", |e| {
-            e.algorithm = AES
-        }),
-        case("11 octets for AES", "nonce", "NONCE_LENGTH", |e| {
+        case("23 bytes", "nonce", "NONCE_LENGTH", |e| e.nonce.truncate(23)),
+        case("25 bytes", "nonce", "NONCE_LENGTH", |e| e.nonce.push(0)),
+        case("24 bytes for AES", "nonce", "NONCE_LENGTH", |e| e.algorithm = AES),
+        case("11 bytes for AES", "nonce", "NONCE_LENGTH", |e| {
             e.algorithm = AES;
             e.nonce.truncate(11);
         }),
-        case("13 octets for AES", "nonce", "NONCE_LENGTH", |e| {
+        case("13 bytes for AES", "nonce", "NONCE_LENGTH", |e| {
             e.algorithm = AES;
             e.nonce.truncate(13);
         }),
         case("no salt", "salt", "SALT_LENGTH", |e| e.salt.clear()),
-        case("15 octets", "salt", "SALT_LENGTH", |e| e.salt.truncate(15)),
-        case("65 octets", "salt", "SALT_LENGTH", |e| e.salt.resize(65, 1)),
+        case("15 bytes", "salt", "SALT_LENGTH", |e| e.salt.truncate(15)),
+        case("65 bytes", "salt", "SALT_LENGTH", |e| e.salt.resize(65, 1)),
         case("no derivation", "key_derivation", "REQUIRED", |e| {
             e.key_derivation = None;
         }),

@@ -1,4 +1,4 @@
-//! Looking for a text in octets: in files, and in the memory of a process.
+//! Looking for a text in bytes: in files, and in the memory of a process.
 
 use std::{
     fs::{self, File},
@@ -21,20 +21,20 @@ pub(super) struct Needle(Vec<Form>);
 
 struct Form {
     name: &'static str,
-    octets: Vec<u8>,
-    /// How far to go on from where an octet stands at the form's end.
+    bytes: Vec<u8>,
+    /// How far to go on from where an byte stands at the form's end.
     skips: [usize; 256],
 }
 
 impl Needle {
     /// `value` as it is, in hexadecimal, in base64, and in UTF-16.
     pub(super) fn new(value: &[u8]) -> Self {
-        let hex: String = value.iter().map(|octet| format!("{octet:02x}")).collect();
+        let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut forms = vec![
             Form::new("as it is", value.to_owned()),
             Form::new("in hexadecimal", hex.to_uppercase().into()),
             Form::new("in hexadecimal", hex.into()),
-            Form::new("in UTF-16", value.iter().flat_map(|octet| [*octet, 0]).collect()),
+            Form::new("in UTF-16", value.iter().flat_map(|byte| [*byte, 0]).collect()),
         ];
         for offset in 0..3 {
             // A digit holds six bits; one that also holds bits of a neighbour does not count.
@@ -47,19 +47,16 @@ impl Needle {
         Self(forms)
     }
 
-    /// How it is written in `octets`, if it is there.
-    pub(super) fn found(&self, octets: &[u8]) -> Option<&'static str> {
-        self.0
-            .iter()
-            .find(|form| form.is_in(octets))
-            .map(|form| form.name)
+    /// How it is written in `bytes`, if it is there.
+    pub(super) fn found(&self, bytes: &[u8]) -> Option<&'static str> {
+        self.0.iter().find(|form| form.is_in(bytes)).map(|form| form.name)
     }
 
     /// How and where it is written in the files of `directory`, if it is there.
     pub(super) fn found_in_files(&self, directory: &Path) -> Result<Option<String>> {
         for path in workspace::files(directory)? {
-            let Ok(octets) = fs::read(&path) else { continue };
-            if let Some(form) = self.found(&octets) {
+            let Ok(bytes) = fs::read(&path) else { continue };
+            if let Some(form) = self.found(&bytes) {
                 return Ok(Some(format!("{form}, in {}", path.display())));
             }
         }
@@ -70,8 +67,8 @@ impl Needle {
     pub(super) fn found_in_memory(&self, pid: u32) -> Result<Option<String>> {
         let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
         let memory = File::open(format!("/proc/{pid}/mem"))?;
-        let longest = self.0.iter().map(|form| form.octets.len()).max().unwrap_or(1);
-        let mut octets = vec![0; PIECE];
+        let longest = self.0.iter().map(|form| form.bytes.len()).max().unwrap_or(1);
+        let mut bytes = vec![0; PIECE];
         let mut seen = 0;
         for map in maps.lines() {
             let Some((from, to)) = written(map)? else { continue };
@@ -79,11 +76,11 @@ impl Needle {
             while at < to {
                 let wanted = PIECE.min((to - at) as usize);
                 // What no page stands behind cannot be read.
-                let Ok(read @ 1..) = memory.read_at(&mut octets[..wanted], at) else {
+                let Ok(read @ 1..) = memory.read_at(&mut bytes[..wanted], at) else {
                     break;
                 };
                 seen += read;
-                if let Some(form) = self.found(&octets[..read]) {
+                if let Some(form) = self.found(&bytes[..read]) {
                     return Ok(Some(format!("{form}, in {map}")));
                 }
                 at += read as u64;
@@ -93,7 +90,7 @@ impl Needle {
                 }
             }
         }
-        ensure!(seen > PIECE, "no more than {seen} octets of memory could be read");
+        ensure!(seen > PIECE, "no more than {seen} bytes of memory could be read");
         Ok(None)
     }
 }
@@ -115,22 +112,22 @@ fn written(map: &str) -> Result<Option<(u64, u64)>> {
 }
 
 impl Form {
-    fn new(name: &'static str, octets: Vec<u8>) -> Self {
-        let mut skips = [octets.len(); 256];
-        for (place, octet) in octets.iter().enumerate().take(octets.len() - 1) {
-            skips[usize::from(*octet)] = octets.len() - 1 - place;
+    fn new(name: &'static str, bytes: Vec<u8>) -> Self {
+        let mut skips = [bytes.len(); 256];
+        for (place, byte) in bytes.iter().enumerate().take(bytes.len() - 1) {
+            skips[usize::from(*byte)] = bytes.len() - 1 - place;
         }
-        Self { name, octets, skips }
+        Self { name, bytes, skips }
     }
 
-    /// Horspool's search: it looks at one octet in a dozen, since a test is not optimised and memory is large.
-    fn is_in(&self, octets: &[u8]) -> bool {
-        let mut at = self.octets.len();
-        while let Some(window) = octets.get(at - self.octets.len()..at) {
-            if window == self.octets {
+    /// Horspool's search: it looks at one byte in a dozen, since a test is not optimised and memory is large.
+    fn is_in(&self, bytes: &[u8]) -> bool {
+        let mut at = self.bytes.len();
+        while let Some(window) = bytes.get(at - self.bytes.len()..at) {
+            if window == self.bytes {
                 return true;
             }
-            at += self.skips[usize::from(octets[at - 1])];
+            at += self.skips[usize::from(bytes[at - 1])];
         }
         false
     }
@@ -141,7 +138,7 @@ fn a_needle_is_found_in_every_form() {
     let (needle, other) = (Needle::new(b"x7k2m9p4q1w8"), Needle::new(b"x7k2m9q4q1w8"));
     let hidden = "x7k2m9p4q1w8";
     let utf16: Vec<u8> = hidden.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let hex: String = hidden.bytes().map(|octet| format!("{octet:02x}")).collect();
+    let hex: String = hidden.bytes().map(|byte| format!("{byte:02x}")).collect();
     let mut forms = vec![
         hidden.as_bytes().to_owned(),
         utf16,
@@ -154,9 +151,9 @@ fn a_needle_is_found_in_every_form() {
     }
     for form in forms {
         for noise in [0, 1, 11, 12, 13, 1000] {
-            let octets = [vec![b'n'; noise], form.clone(), vec![b'8'; noise]].concat();
-            assert!(needle.found(&octets).is_some(), "{octets:?}");
-            assert_eq!(other.found(&octets), None, "{octets:?}");
+            let bytes = [vec![b'n'; noise], form.clone(), vec![b'8'; noise]].concat();
+            assert!(needle.found(&bytes).is_some(), "{bytes:?}");
+            assert_eq!(other.found(&bytes), None, "{bytes:?}");
         }
     }
 }

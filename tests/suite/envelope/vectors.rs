@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use chacha20poly1305::XChaCha20Poly1305;
 use haven_proto::data::v1::{CryptoEnvelope, EncryptionAlgorithm, KeyDerivation};
 use haven_testkit::{
-    encryption::{Kind, Place, Secret, associated_data},
+    encryption::{ContentBinding, Kind, Secret, associated_data},
     workspace,
 };
 use serde::Deserialize;
@@ -69,8 +69,8 @@ impl Vector {
         EncryptionAlgorithm::from_str_name(&name).with_context(|| format!("a vector of {name}"))
     }
 
-    fn place(&self) -> Result<Place> {
-        Ok(Place {
+    fn place(&self) -> Result<ContentBinding> {
+        Ok(ContentBinding {
             kind: self.kind()?,
             user_id: self.user_id,
             record_id: self.record_id,
@@ -84,8 +84,8 @@ impl Vector {
             algorithm: self.algorithm()?.into(),
             key_id: self.key_id.to_string(),
             key_version: self.key_version,
-            nonce: octets(&self.nonce)?,
-            salt: octets(&self.salt)?,
+            nonce: bytes(&self.nonce)?,
+            salt: bytes(&self.salt)?,
             key_derivation: Some(KeyDerivation {
                 memory_kib: self.memory_kib,
                 iterations: self.iterations,
@@ -96,17 +96,17 @@ impl Vector {
     }
 
     fn secret(&self) -> Result<Secret> {
-        let secret: [u8; 32] = octets(&self.secret)?
+        let secret: [u8; 32] = bytes(&self.secret)?
             .try_into()
             .map_err(|_| anyhow!("a secret of another length"))?;
         Ok(Secret::new(secret))
     }
 }
 
-fn octets(hex: &str) -> Result<Vec<u8>> {
-    ensure!(hex.len().is_multiple_of(2), "half an octet");
-    let octet = |at| Ok(u8::from_str_radix(&hex[at..at + 2], 16)?);
-    (0..hex.len()).step_by(2).map(octet).collect()
+fn bytes(hex: &str) -> Result<Vec<u8>> {
+    ensure!(hex.len().is_multiple_of(2), "half an byte");
+    let byte = |at| Ok(u8::from_str_radix(&hex[at..at + 2], 16)?);
+    (0..hex.len()).step_by(2).map(byte).collect()
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn the_reference_client_lays_associated_data_out_as_the_vectors_do() -> Result<(
             vector.key_id,
             vector.key_version,
         )?;
-        assert_eq!(data.as_slice(), octets(&vector.associated_data)?);
+        assert_eq!(data.as_slice(), bytes(&vector.associated_data)?);
     }
     Ok(())
 }
@@ -144,7 +144,7 @@ fn the_reference_client_lays_associated_data_out_as_the_vectors_do() -> Result<(
 fn the_reference_client_opens_the_vectors() -> Result<()> {
     for vector in Vectors::read()?.vector {
         let (secret, envelope) = (vector.secret()?, vector.envelope()?);
-        let opened = secret.open(&octets(&vector.payload)?, &envelope, vector.place()?)?;
+        let opened = secret.open(&bytes(&vector.payload)?, &envelope, vector.place()?)?;
         assert_eq!(String::from_utf8(opened)?, vector.content);
     }
     Ok(())
@@ -154,9 +154,9 @@ fn the_reference_client_opens_the_vectors() -> Result<()> {
 fn the_key_and_the_associated_data_of_a_vector_make_its_payload() -> Result<()> {
     for vector in Vectors::read()?.vector {
         let (key, nonce, data) = (
-            octets(&vector.key)?,
-            octets(&vector.nonce)?,
-            octets(&vector.associated_data)?,
+            bytes(&vector.key)?,
+            bytes(&vector.nonce)?,
+            bytes(&vector.associated_data)?,
         );
         let content = Payload {
             msg: vector.content.as_bytes(),
@@ -170,7 +170,7 @@ fn the_key_and_the_associated_data_of_a_vector_make_its_payload() -> Result<()> 
         };
         assert_eq!(
             made.map_err(|_| anyhow!("nothing is made"))?,
-            octets(&vector.payload)?
+            bytes(&vector.payload)?
         );
     }
     Ok(())
@@ -179,7 +179,7 @@ fn the_key_and_the_associated_data_of_a_vector_make_its_payload() -> Result<()> 
 #[test]
 fn a_payload_opens_in_its_place_alone() -> Result<()> {
     for vector in Vectors::read()?.vector {
-        let (secret, payload, envelope) = (vector.secret()?, octets(&vector.payload)?, vector.envelope()?);
+        let (secret, payload, envelope) = (vector.secret()?, bytes(&vector.payload)?, vector.envelope()?);
         let place = vector.place()?;
         let another = Uuid::from_u128(1);
         let kind = match place.kind {
@@ -187,16 +187,16 @@ fn a_payload_opens_in_its_place_alone() -> Result<()> {
             Kind::Record | Kind::Preferences => Kind::Share,
         };
         let places = [
-            Place { kind, ..place },
-            Place {
+            ContentBinding { kind, ..place },
+            ContentBinding {
                 user_id: another,
                 ..place
             },
-            Place {
+            ContentBinding {
                 record_id: another,
                 ..place
             },
-            Place {
+            ContentBinding {
                 version: place.version + 1,
                 ..place
             },

@@ -24,7 +24,7 @@ use super::{
     canary::Allowed,
     world::{ACCOUNTS, Guest, Who, World, message},
 };
-use crate::jobs;
+use crate::analysis_jobs;
 
 /// A call that goes well.
 pub(super) struct Case {
@@ -232,7 +232,7 @@ fn good(rpc: &str, world: &World) -> Option<(Who, Vec<u8>)> {
                 insights: said("CompleteJob's insight"),
                 strengths: said("CompleteJob's strength"),
                 improvement_areas: said("CompleteJob's improvement area"),
-                ..jobs::completion(world.leases[0].clone())
+                ..analysis_jobs::completion(world.leases[0].clone())
             };
             (Who::Service, request.encode_to_vec())
         }
@@ -295,7 +295,7 @@ fn good(rpc: &str, world: &World) -> Option<(Who, Vec<u8>)> {
                 "haven.data.v1.ShareService/OpenShare" => Who::Nobody,
                 _ => Who::Person,
             };
-            (who, world.vault.request(rpc, &say)?)
+            (who, world.fixture.request(rpc, &say)?)
         }
     })
 }

@@ -7,7 +7,7 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE},
 };
 
-/// The octets that make a canary unmistakable: 62 bits of chance, written so that no escaping changes them.
+/// The bytes that make a canary unmistakable: 62 bits of chance, written so that no escaping changes them.
 const LENGTH: usize = 12;
 
 /// One private value, and where it may be seen.
@@ -139,16 +139,16 @@ struct Form {
 /// Every way in which `value` could be written where it must not be.
 fn forms(value: &str) -> Vec<Form> {
     let lower = value.to_lowercase();
-    let octets = |separator: &str, write: fn(u8) -> String| {
-        let octets: Vec<_> = lower.bytes().map(write).collect();
-        octets.join(separator)
+    let bytes = |separator: &str, write: fn(u8) -> String| {
+        let bytes: Vec<_> = lower.bytes().map(write).collect();
+        bytes.join(separator)
     };
     let mut forms = vec![
         ("raw", lower.clone()),
-        ("hex", octets("", |octet| format!("{octet:02x}"))),
-        ("URL-encoded", octets("", |octet| format!("%{octet:02x}"))),
-        ("JSON-escaped", octets("", |octet| format!("\\u{octet:04x}"))),
-        ("a list of octets", octets(", ", |octet| octet.to_string())),
+        ("hex", bytes("", |byte| format!("{byte:02x}"))),
+        ("URL-encoded", bytes("", |byte| format!("%{byte:02x}"))),
+        ("JSON-escaped", bytes("", |byte| format!("\\u{byte:04x}"))),
+        ("a list of bytes", bytes(", ", |byte| byte.to_string())),
     ]
     .into_iter()
     .map(|(name, text)| Form {
@@ -170,13 +170,13 @@ fn forms(value: &str) -> Vec<Form> {
     forms
 }
 
-/// What `value` looks like in base64 when `offset` octets (modulo 3) stand before it, whatever they and those after it are.
+/// What `value` looks like in base64 when `offset` bytes (modulo 3) stand before it, whatever they and those after it are.
 fn base64_core(engine: &impl Engine, offset: usize, value: &str) -> String {
-    let mut octets = vec![0; offset];
-    octets.extend(value.bytes());
-    let encoded = engine.encode(&octets);
+    let mut bytes = vec![0; offset];
+    bytes.extend(value.bytes());
+    let encoded = engine.encode(&bytes);
     // A digit holds six bits; one that also holds bits of a neighbour does not count.
-    encoded[(offset * 8).div_ceil(6)..octets.len() * 8 / 6].to_owned()
+    encoded[(offset * 8).div_ceil(6)..bytes.len() * 8 / 6].to_owned()
 }
 
 #[test]
@@ -189,8 +189,8 @@ fn a_canary_is_found_in_every_form() {
     for unit in text.encode_utf16() {
         write!(escaped, "\\u{unit:04X}").unwrap();
     }
-    let hex: String = text.bytes().map(|octet| format!("{octet:02X}")).collect();
-    let percent: String = text.bytes().map(|octet| format!("%{octet:02X}")).collect();
+    let hex: String = text.bytes().map(|byte| format!("{byte:02X}")).collect();
+    let percent: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let mut written = vec![
         ("raw", text.clone()),
         ("in capitals", text.to_uppercase()),
@@ -199,7 +199,7 @@ fn a_canary_is_found_in_every_form() {
         ("every character escaped", escaped),
         ("hex", hex),
         ("percent", percent),
-        ("octets", format!("{:?}", text.as_bytes())),
+        ("bytes", format!("{:?}", text.as_bytes())),
     ];
     for shift in 0..3 {
         let shifted = format!("{}{text}", "x".repeat(shift));

@@ -12,7 +12,7 @@ use super::{
     world::{ACCOUNTS, Guest, Who, World, message},
 };
 use crate::{
-    raw::{field, headers},
+    raw_call::{field, headers},
     status::reason,
 };
 

@@ -4,7 +4,7 @@
 mod calls;
 pub(crate) mod canary;
 mod failures;
-mod places;
+mod locations;
 mod postgres;
 mod sockets;
 mod world;
@@ -14,10 +14,10 @@ use haven_testkit::{client::sign_up_request, random};
 
 use self::{
     canary::{Allowed, Canary, Flock},
-    places::{ANSWERS, LOGS, METRICS, STATEMENTS},
+    locations::{ANSWERS, LOGS, METRICS, STATEMENTS},
     world::{ACCOUNTS, Who, World},
 };
-use crate::{eventually::eventually, metrics::Metrics, raw::headers};
+use crate::{eventually::eventually, metrics::Metrics, raw_call::headers};
 
 #[tokio::test]
 async fn nothing_private_leaks() {
@@ -45,7 +45,7 @@ async fn nothing_private_leaks() {
     data_is_down(&mut world).await;
 
     let controls = controls(&world).await;
-    let places = places::all(&world).await;
+    let places = locations::all(&world).await;
     for (name, control) in &controls {
         let place = places.iter().find(|place| place.name == *name).unwrap();
         assert!(

@@ -15,7 +15,7 @@ use tonic::{
 
 use super::{
     canary::Allowed,
-    places::POSTGRES_LOG,
+    locations::POSTGRES_LOG,
     world::{Who, World, message},
 };
 use crate::status::reason;

@@ -5,7 +5,7 @@ use rcgen::{CertificateParams, KeyPair};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use super::world::World;
-use crate::wire::{WHOLE, exchange, frame, header_block, kind, opening, tcp, tls};
+use crate::raw_socket::{WHOLE, exchange, frame, header_block, kind, opening, tcp, tls};
 
 pub(super) async fn garbage(world: &World) {
     for service in [&world.stack.identity, &world.stack.data] {

@@ -11,11 +11,11 @@ use tonic::{Response, Status, metadata::MetadataMap};
 
 use super::canary::{Allowed, Canary, Flock};
 use crate::{
-    danger::{ALARMING, say_until_heard},
-    jobs,
+    analysis_jobs,
+    crisis_message::{ALARMING, say_until_heard},
+    encrypted_fixture::EncryptedFixture,
     permissions::streams,
-    raw,
-    vault::Vault,
+    raw_call,
 };
 
 /// Where email addresses are kept, and nowhere else.
@@ -37,7 +37,7 @@ pub(super) struct World {
     /// Two analyses: one is read, one is deleted.
     pub(super) analyses: [String; 2],
     /// What only the person's devices can decrypt.
-    pub(super) vault: Vault,
+    pub(super) fixture: EncryptedFixture,
     guests: Vec<Person>,
     /// Postgres's own log, and how long it was before.
     pub(super) postgres_log: (PathBuf, usize),
@@ -106,19 +106,22 @@ impl World {
         let ada = stack.user(&person).unwrap();
         let danger = flock.canary("the person's message in danger").text();
         let (_, danger, found) = say_until_heard(&ada, &format!("{danger}. {ALARMING}.")).await;
-        let analyses = [jobs::done(&stack, &ada).await, jobs::done(&stack, &ada).await];
-        let dead_job = jobs::dead(&stack, &ada).await;
-        let failed = jobs::leased(&stack, &ada).await;
+        let analyses = [
+            analysis_jobs::done(&stack, &ada).await,
+            analysis_jobs::done(&stack, &ada).await,
+        ];
+        let dead_job = analysis_jobs::dead(&stack, &ada).await;
+        let failed = analysis_jobs::leased(&stack, &ada).await;
         // One that somebody asked for is open: another person's is the second.
         let other = stack.person().await.unwrap();
-        let completed = jobs::leased(&stack, &stack.user(&other).unwrap()).await;
+        let completed = analysis_jobs::leased(&stack, &stack.user(&other).unwrap()).await;
         for lease in [&completed, &failed] {
             let kept = Allowed::At(&["data.analysis_jobs"]);
             flock.given("a lease token", kept, &lease.lease_token);
         }
         let say = |what: &str| flock.canary(what).text();
-        let vault = Vault::of(&stack, person.clone(), &say).await;
-        for token in vault.tokens() {
+        let fixture = EncryptedFixture::of(&stack, person.clone(), &say).await;
+        for token in fixture.tokens() {
             flock.given("a share's token", Allowed::Nowhere, token);
         }
         let mut guests = Vec::new();
@@ -157,7 +160,7 @@ impl World {
             leases: [completed, failed],
             dead_job,
             analyses,
-            vault,
+            fixture,
             guests,
             message_id: stored.into_inner().message.unwrap().id,
             stack,
@@ -194,8 +197,8 @@ impl World {
     ) -> Result<(), Status> {
         let connection = self.client(who).connection(service);
         self.keep(match streams(path) {
-            true => raw::first(connection, path, headers, body).await,
-            false => raw::call(connection, path, headers, body).await,
+            true => raw_call::first(connection, path, headers, body).await,
+            false => raw_call::call(connection, path, headers, body).await,
         })
     }
 

@@ -8,7 +8,7 @@ use sqlx::Connection;
 use tokio::time::{Instant, timeout};
 
 use super::append;
-use crate::{eventually::eventually, sql::scalar};
+use crate::{eventually::eventually, superuser_sql::scalar};
 
 /// How many connections data may have for people's requests.
 const PLACES: i64 = 4;
@@ -17,7 +17,7 @@ const PLACES: i64 = 4;
 const CALLERS: usize = 16;
 
 /// How long each of them waits before they call again.
-const PATIENCE: Duration = Duration::from_millis(300);
+const LONG_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// How long they do so: longer than Postgres lets anybody wait, for their turn at a row and for the row.
 const CALLING: Duration = Duration::from_secs(14);
@@ -45,7 +45,7 @@ async fn callers_who_go_away_never_have_more_connections_than_there_are_places()
     let until = Instant::now() + CALLING;
     let calling = join_all(clients.iter().map(|client| async {
         while Instant::now() < until {
-            let _ = timeout(PATIENCE, append(client)).await;
+            let _ = timeout(LONG_TIMEOUT, append(client)).await;
         }
     }));
     let counting = async {

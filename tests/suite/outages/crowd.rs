@@ -12,7 +12,7 @@ use haven_testkit::{Client, Stack, client::sign_up_request};
 use tonic::{Code, Status};
 
 use super::retryable;
-use crate::{eventually::within, sql::scalar};
+use crate::{eventually::within, superuser_sql::scalar};
 
 /// How many sign up.
 pub(super) const SIGN_UPS: usize = 200;
@@ -24,7 +24,7 @@ const CLIENTS: usize = 16;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a client tries before it gives up, and for how long anything is waited for, if nothing else is said.
-const PATIENCE: Duration = Duration::from_secs(40);
+const LONG_TIMEOUT: Duration = Duration::from_secs(40);
 
 const PASSWORD: &str = "Correct-Horse-7-Battery";
 
@@ -40,11 +40,11 @@ pub(super) struct Crowd {
 impl Crowd {
     /// Clients of `stack`, each with a connection of its own.
     pub(super) fn new(stack: &Stack) -> Self {
-        Self::patient(stack, PATIENCE)
+        Self::with_long_timeout(stack, LONG_TIMEOUT)
     }
 
     /// The same, with as much patience.
-    pub(super) fn patient(stack: &Stack, patience: Duration) -> Self {
+    pub(super) fn with_long_timeout(stack: &Stack, patience: Duration) -> Self {
         Self {
             patience,
             clients: (0..CLIENTS).map(|_| stack.anonymous().unwrap()).collect(),
@@ -60,7 +60,7 @@ impl Crowd {
             while self.begun.get() < SIGN_UPS {
                 let number = self.begun.replace(self.begun.get() + 1);
                 let request = sign_up_request(&format!("person-{number}@example.org"), PASSWORD);
-                let account = self.insist(client, &request).await;
+                let account = self.retry(client, &request).await;
                 assert_eq!(account.email, request.email);
                 self.answered.borrow_mut().insert(account.email.clone(), account);
             }
@@ -151,7 +151,7 @@ impl Crowd {
 
     /// Signs up until there is an answer. Whatever fails meanwhile is a connection that broke, or says that it may be
     /// tried again.
-    async fn insist(&self, client: &Client, request: &SignUpRequest) -> Account {
+    async fn retry(&self, client: &Client, request: &SignUpRequest) -> Account {
         let limit = Instant::now() + self.patience;
         loop {
             match client.account().sign_up(request.clone()).await {

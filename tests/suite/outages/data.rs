@@ -6,7 +6,7 @@ use haven_testkit::{Stack, client::sign_up_request, port::Port};
 use tonic::Request;
 
 use super::{append, retryable};
-use crate::{eventually::eventually, sql::scalar};
+use crate::{eventually::eventually, superuser_sql::scalar};
 
 const PASSWORD: &str = "Correct-Horse-7-Battery";
 

@@ -13,7 +13,7 @@ use tonic_health::pb::{
 };
 
 use super::append;
-use crate::{eventually::eventually, sql::scalar};
+use crate::{eventually::eventually, superuser_sql::scalar};
 
 /// How many calls are under way.
 const CALLS: usize = 4;

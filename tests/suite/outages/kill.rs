@@ -6,7 +6,7 @@ use std::time::Duration;
 use haven_testkit::Stack;
 
 use super::crowd::{Crowd, SIGN_UPS};
-use crate::sql::scalar;
+use crate::superuser_sql::scalar;
 
 /// After how many answers something is killed.
 const KILLS: [usize; 3] = [SIGN_UPS / 4, SIGN_UPS / 2, SIGN_UPS * 3 / 4];
@@ -59,7 +59,7 @@ async fn postgres_is_killed() {
     let mut stack = Stack::builder().durable_cluster().start().await.unwrap();
     let durable: String = scalar(&stack.database, "SHOW fsync").await;
     assert_eq!(durable, "on");
-    let crowd = Crowd::patient(&stack, RECOVERY);
+    let crowd = Crowd::with_long_timeout(&stack, RECOVERY);
     tokio::join!(crowd.sign_up(), async {
         // Once: to recover takes a while.
         crowd.has_answers(SIGN_UPS / 2).await;

@@ -6,7 +6,7 @@ use haven_testkit::Stack;
 
 use crate::{
     eventually::eventually,
-    sql::{execute, scalar},
+    superuser_sql::{execute, scalar},
 };
 
 /// Long enough for two rounds of the dispatcher on a busy machine, and not for the poison to be given up first.

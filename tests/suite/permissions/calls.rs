@@ -20,11 +20,11 @@ use haven_testkit::{Client, Person, Stack, client::sign_up_request, random};
 use tonic::Status;
 
 use crate::{
-    danger::{ALARMING, say_until_heard},
-    jobs,
+    analysis_jobs,
+    crisis_message::{ALARMING, say_until_heard},
+    encrypted_fixture::EncryptedFixture,
     permissions::streams,
-    raw,
-    vault::Vault,
+    raw_call,
 };
 
 /// Whose things are asked for: the right person's, who is another one for each call, because some calls leave nothing
@@ -39,7 +39,7 @@ pub(super) struct Belongings {
     /// Where the RPC is about one.
     analysis_id: String,
     /// Where the RPC is about what is in there.
-    vault: Option<Vault>,
+    fixture: Option<EncryptedFixture>,
 }
 
 /// The services whose RPCs are about what only people's devices can decrypt.
@@ -63,17 +63,19 @@ impl Belongings {
             .unwrap();
         let (mut lease, mut analysis_id) = (JobLease::default(), String::new());
         match rpc.rsplit('/').next() {
-            Some("ExtendLease" | "CompleteJob" | "FailJob") => lease = jobs::leased(stack, &client).await,
-            Some("RequeueJob") => lease.job_id = jobs::dead(stack, &client).await,
-            Some("GetAnalysis" | "DeleteAnalysis") => analysis_id = jobs::done(stack, &client).await,
+            Some("ExtendLease" | "CompleteJob" | "FailJob") => {
+                lease = analysis_jobs::leased(stack, &client).await
+            }
+            Some("RequeueJob") => lease.job_id = analysis_jobs::dead(stack, &client).await,
+            Some("GetAnalysis" | "DeleteAnalysis") => analysis_id = analysis_jobs::done(stack, &client).await,
             _ => {}
         }
-        let mut vault = None;
+        let mut fixture = None;
         if ENCRYPTED.iter().any(|service| rpc.starts_with(service)) {
-            vault = Some(Vault::of(stack, person.clone(), &say).await);
+            fixture = Some(EncryptedFixture::of(stack, person.clone(), &say).await);
         }
         Self {
-            vault,
+            fixture,
             lease,
             analysis_id,
             person,
@@ -331,7 +333,7 @@ pub(super) async fn call(
             client.queue().extend_lease(request).await.map(drop)
         }
         "haven.data.v1.AnalysisQueueService/CompleteJob" => {
-            let request = jobs::completion(belongings.lease.clone());
+            let request = analysis_jobs::completion(belongings.lease.clone());
             client.queue().complete_job(request).await.map(drop)
         }
         "haven.data.v1.AnalysisQueueService/FailJob" => {
@@ -386,13 +388,13 @@ pub(super) async fn call(
             client.person().provision_user(request).await.map(drop)
         }
         _ => {
-            let body = belongings.vault.as_ref()?.request(rpc, &say)?;
+            let body = belongings.fixture.as_ref()?.request(rpc, &say)?;
             let (connection, path) = (client.connection("data"), format!("/{rpc}"));
             match streams(&path) {
-                true => raw::first(connection, &path, raw::headers(&[]), body)
+                true => raw_call::first(connection, &path, raw_call::headers(&[]), body)
                     .await
                     .map(drop),
-                false => raw::call(connection, &path, raw::headers(&[]), body)
+                false => raw_call::call(connection, &path, raw_call::headers(&[]), body)
                     .await
                     .map(drop),
             }

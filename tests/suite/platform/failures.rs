@@ -12,7 +12,7 @@ use tonic_types::StatusExt;
 use super::probe::{Probe, proto, requests};
 use crate::{
     eventually::eventually,
-    raw,
+    raw_call,
     status::{metadata, reason, violations},
 };
 
@@ -212,7 +212,7 @@ async fn streams_have_a_quarter_of_the_places() {
 
 /// A unary call with bytes that no stub would send.
 async fn raw(probe: &Probe, path: &str, bytes: Vec<u8>) -> Result<(), Status> {
-    raw::call(probe.channel(None), path, MetadataMap::new(), bytes)
+    raw_call::call(probe.channel(None), path, MetadataMap::new(), bytes)
         .await
         .map(drop)
 }

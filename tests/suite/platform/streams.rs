@@ -13,7 +13,7 @@ use tonic::{Code, Status, Streaming};
 use uuid::Uuid;
 
 use super::probe::{Probe, proto, with_token};
-use crate::{device::Device, eventually::eventually, status::reason};
+use crate::{eventually::eventually, status::reason, test_device::Device};
 
 /// How many streams of a kind one person may have at once.
 const MOST: usize = 12;

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::{get, open, put, put_request};
 use crate::{
-    device::Device,
     status::{metadata, reason, violations},
+    test_device::Device,
 };
 
 async fn get_as(client: &Client, device: Uuid) -> Result<(), Status> {

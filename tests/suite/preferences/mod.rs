@@ -10,16 +10,16 @@ use haven_proto::data::v1::{
 };
 use haven_testkit::{
     Client,
-    encryption::{Kind, Place},
+    encryption::{ContentBinding, Kind},
     random,
 };
 use tonic::Status;
 
-use crate::{device::Device, patience::persist};
+use crate::{retry::retry_call, test_device::Device};
 
 /// Where the content of preferences belongs that are to have `version`.
-fn place(device: &Device, version: i64) -> Place {
-    Place {
+fn place(device: &Device, version: i64) -> ContentBinding {
+    ContentBinding {
         kind: Kind::Preferences,
         user_id: device.person.id,
         record_id: device.person.id,
@@ -47,7 +47,7 @@ pub(crate) fn put_request(device: &Device, seen: i64, content: &str) -> Result<P
 
 async fn put(client: &Client, request: PutPreferencesRequest) -> Result<PutPreferencesResponse, Status> {
     let mut preferences = client.preferences();
-    persist(request, async |request| {
+    retry_call(request, async |request| {
         preferences.put_preferences(request).await
     })
     .await

@@ -5,9 +5,9 @@ use haven_testkit::Stack;
 
 use super::{get, open, put, put_request};
 use crate::{
-    device::Device,
-    sql::scalar,
     status::{metadata, reason},
+    superuser_sql::scalar,
+    test_device::Device,
 };
 
 /// How many at once.

@@ -5,9 +5,9 @@ use haven_testkit::{Stack, random};
 
 use super::{get, open, put, put_request};
 use crate::{
-    device::Device,
-    sql::scalar,
     status::{metadata, reason, violations},
+    superuser_sql::scalar,
+    test_device::Device,
 };
 
 #[tokio::test]

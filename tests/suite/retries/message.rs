@@ -5,7 +5,7 @@ use haven_testkit::{Client, Stack, random};
 use tonic::Status;
 
 use super::{CROWD, at_once};
-use crate::{patience::persist, status::reason};
+use crate::{retry::retry_call, status::reason};
 
 fn message(text: &str) -> AppendMessageRequest {
     AppendMessageRequest {
@@ -18,7 +18,7 @@ fn message(text: &str) -> AppendMessageRequest {
 
 async fn append(client: &Client, request: AppendMessageRequest) -> Result<Message, Status> {
     let mut conversation = client.conversation();
-    let answer = persist(request, async |request| {
+    let answer = retry_call(request, async |request| {
         conversation.append_message(request).await
     });
     Ok(answer.await?.message.unwrap())

@@ -5,7 +5,7 @@ use haven_testkit::{Client, Stack, random};
 use prost_types::Timestamp;
 
 use super::at_once;
-use crate::{patience::persist, sql::scalar};
+use crate::{retry::retry_call, superuser_sql::scalar};
 
 fn someone() -> ProvisionUserRequest {
     ProvisionUserRequest {
@@ -16,7 +16,7 @@ fn someone() -> ProvisionUserRequest {
 
 async fn provision(client: &Client, request: &ProvisionUserRequest) -> Timestamp {
     let mut people = client.person();
-    let answer = persist(request.clone(), async |request| {
+    let answer = retry_call(request.clone(), async |request| {
         people.provision_user(request).await
     });
     answer.await.unwrap().create_time.unwrap()

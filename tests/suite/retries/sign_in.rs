@@ -6,7 +6,7 @@ use haven_testkit::{Client, Person, Stack, client::sign_up_request, random};
 use tonic::Status;
 
 use super::{CROWD, at_once};
-use crate::{patience::persist, sql::scalar, status::reason};
+use crate::{retry::retry_call, status::reason, superuser_sql::scalar};
 
 /// A session, and what its token says. The signature may differ from answer to answer.
 type Answer = (SignInResponse, serde_json::Value);
@@ -21,7 +21,7 @@ fn request_of(person: &Person) -> SignInRequest {
 
 async fn sign_in(client: &Client, request: SignInRequest) -> Result<Answer, Status> {
     let mut sessions = client.session();
-    let answer = persist(request, async |request| sessions.sign_in(request).await);
+    let answer = retry_call(request, async |request| sessions.sign_in(request).await);
     let mut answer = answer.await?;
     let token = std::mem::take(&mut answer.access_token);
     let claims = token.split('.').nth(1).unwrap();

@@ -6,13 +6,13 @@ use haven_testkit::{Client, Stack, client::sign_up_request};
 use tonic::Status;
 
 use super::{CROWD, at_once};
-use crate::{eventually::eventually, patience::persist, sql::scalar, status::reason};
+use crate::{eventually::eventually, retry::retry_call, status::reason, superuser_sql::scalar};
 
 const PASSWORD: &str = "Correct-Horse-7-Battery";
 
 async fn sign_up(client: &Client, request: SignUpRequest) -> Result<Account, Status> {
     let mut accounts = client.account();
-    let answer = persist(request, async |request| accounts.sign_up(request).await);
+    let answer = retry_call(request, async |request| accounts.sign_up(request).await);
     Ok(answer.await?.account.unwrap())
 }
 

@@ -2,7 +2,7 @@
 
 use haven_testkit::Stack;
 
-use crate::sql::execute;
+use crate::superuser_sql::execute;
 
 /// Why `data` does not start with `variables`.
 async fn refusal(variables: &[(&str, &str)]) -> String {

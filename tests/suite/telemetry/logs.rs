@@ -8,8 +8,8 @@ use tonic_types::StatusExt;
 
 use super::lines::{belongs, calls, lines};
 use crate::{
-    raw::{self, headers},
-    sql::execute,
+    raw_call::{self, headers},
+    superuser_sql::execute,
 };
 
 const KEYS: &str = "/haven.identity.v1.SessionService/GetSigningKeys";
@@ -19,7 +19,7 @@ const LIST: &str = "/haven.data.v1.ConversationService/ListMessages";
 async fn call(connection: Connection, path: &str, sent: MetadataMap) -> String {
     let id = |headers: &MetadataMap| headers.get("x-request-id").unwrap().to_str().unwrap().to_owned();
     let body = ListMessagesRequest::default().encode_to_vec();
-    match raw::call(connection, path, sent, body).await {
+    match raw_call::call(connection, path, sent, body).await {
         Ok(answer) => id(answer.metadata()),
         Err(status) => {
             let details = status.get_error_details();

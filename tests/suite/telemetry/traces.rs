@@ -11,7 +11,7 @@ use super::{
 use crate::{
     eventually::eventually,
     leaks::canary::{Flock, Haystack},
-    raw::{self, headers},
+    raw_call::{self, headers},
 };
 
 const PROVISION: &str = "haven.data.v1.PersonService/ProvisionUser";
@@ -63,7 +63,7 @@ async fn a_trace_goes_through_both_services() {
         "x".to_owned(),
     ] {
         let connection = nobody.connection("identity");
-        let called = raw::call(connection, KEYS, headers(&[("traceparent", &broken)]), Vec::new()).await;
+        let called = raw_call::call(connection, KEYS, headers(&[("traceparent", &broken)]), Vec::new()).await;
         let answer = called.unwrap();
         let id = answer.metadata().get("x-request-id").unwrap().to_str().unwrap();
         assert_ne!(calls(&stack.identity, id).await[0]["trace_id"], trace, "{broken}");
@@ -88,21 +88,21 @@ async fn spans_of_both_services_are_exported_under_the_callers_trace() {
     // Some that fail, each with a canary; and one without a trace of its own.
     let refused = sign_up_request(&email.email(), flock.canary("a weak password").word());
     assert!(nobody.account().sign_up(refused).await.is_err());
-    let garbage = raw::field(1, &[flock.canary("garbage").text().as_bytes(), &[0xff]].concat());
+    let garbage = raw_call::field(1, &[flock.canary("garbage").text().as_bytes(), &[0xff]].concat());
     for path in ["/haven.identity.v1.SessionService/SignIn", KEYS] {
         let token = format!("Bearer {}", flock.canary("a token").word());
         let headers = headers(&[
             ("authorization", &token),
             ("user-agent", flock.canary("a header").word()),
         ]);
-        let _ = raw::call(nobody.connection("identity"), path, headers, garbage.clone()).await;
+        let _ = raw_call::call(nobody.connection("identity"), path, headers, garbage.clone()).await;
     }
     let path = format!(
         "/haven.identity.v1.SessionService/{}",
         flock.canary("a path").word()
     );
     assert!(
-        raw::call(nobody.connection("identity"), &path, headers(&[]), Vec::new())
+        raw_call::call(nobody.connection("identity"), &path, headers(&[]), Vec::new())
             .await
             .is_err()
     );

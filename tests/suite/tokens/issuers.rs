@@ -17,7 +17,7 @@ pub(super) const PUBLIC: &str = "https://abc.example/auth/v1";
 /// Signed once, with RSA.
 pub(super) const RSA: &str = "https://rsa.example/auth/v1";
 
-/// As the dashboard shows it: text, of which every octet counts.
+/// As the dashboard shows it: text, of which every byte counts.
 pub(super) const SECRET: &str = "super-secret-jwt-token-with-at-least-32-characters";
 
 /// A public key, made with OpenSSL, and a token that its private half, which is gone, signed: valid until 2100.

@@ -77,7 +77,7 @@ async fn a_token_that_is_not_as_it_has_to_be_says_what_is_wrong_with_it() {
         (public(&claims(RSA, sub)), "KEY_UNKNOWN"),
         // Somebody else's signature.
         (
-            hs256(None, b"another secret of 32 octets ....", &claims(SHARED, sub)),
+            hs256(None, b"another secret of 32 bytes .....", &claims(SHARED, sub)),
             "SIGNATURE",
         ),
         (

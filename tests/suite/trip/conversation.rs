@@ -6,8 +6,8 @@ use haven_proto::data::v1::{
 use haven_testkit::{Client, Stack, random};
 
 use crate::{
-    sql::{execute, scalar},
     status::reason,
+    superuser_sql::{execute, scalar},
 };
 
 async fn append(client: &Client, text: &str) -> Message {

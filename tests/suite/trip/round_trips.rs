@@ -6,7 +6,7 @@ use haven_proto::data::v1::{
 };
 use haven_testkit::{Stack, client::sign_up_request, random};
 
-use crate::{eventually::eventually, sql::scalar, status::reason};
+use crate::{eventually::eventually, status::reason, superuser_sql::scalar};
 
 /// Every connection of the pool prepares a statement the first time that it sees it, which is one round trip more.
 const WARM: usize = 24;

@@ -8,8 +8,8 @@ use haven_testkit::{Stack, client::sign_up_request, random};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 
 use crate::{
-    sql::scalar,
     status::{metadata, reason, violations},
+    superuser_sql::scalar,
 };
 
 #[tokio::test]

@@ -113,9 +113,9 @@ impl AnalysisDetails {
             strengths: self.strengths().collect(),
             improvement_areas: self.improvement_areas().collect(),
         };
-        let mut octets = Zeroizing::new(Vec::with_capacity(lists.most_octets()));
-        serde_json::to_writer(&mut *octets, &lists)?;
-        let text = std::str::from_utf8(&octets).map_err(serde_json::Error::custom)?;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(lists.most_bytes()));
+        serde_json::to_writer(&mut *bytes, &lists)?;
+        let text = std::str::from_utf8(&bytes).map_err(serde_json::Error::custom)?;
         Ok(keys.seal(cell(owner, id), text, at))
     }
 
@@ -139,15 +139,15 @@ impl AnalysisDetails {
 }
 
 impl Lists<&str> {
-    /// More octets than this has in JSON, so that what is written into has its final size at once: growing would leave
+    /// More bytes than this has in JSON, so that what is written into has its final size at once: growing would leave
     /// copies behind that nobody wipes.
-    fn most_octets(&self) -> usize {
+    fn most_bytes(&self) -> usize {
         let items = self
             .insights
             .iter()
             .chain(&self.strengths)
             .chain(&self.improvement_areas);
-        // Every octet escaped (as \u001f), with quotes and a comma; and the names with what is around them.
+        // Every byte escaped (as \u001f), with quotes and a comma; and the names with what is around them.
         items.map(|item| 6 * item.len() + 3).sum::<usize>() + 64
     }
 }

@@ -20,7 +20,7 @@ impl ErrorCode {
         let first = name.as_bytes().first().is_some_and(u8::is_ascii_uppercase);
         let rest = name
             .bytes()
-            .all(|octet| matches!(octet, b'A'..=b'Z' | b'0'..=b'9' | b'_'));
+            .all(|byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_'));
         (first && rest && name.len() <= Self::MAX_LENGTH).then_some(Self(Cow::Owned(name)))
     }
 

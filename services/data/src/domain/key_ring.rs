@@ -28,7 +28,7 @@ struct Key {
 }
 
 impl KeyRing {
-    /// The ring of these keys, each behind its id. A key is 32 octets in base64url, as every implementation of Fernet
+    /// The ring of these keys, each behind its id. A key is 32 bytes in base64url, as every implementation of Fernet
     /// makes them.
     ///
     /// # Errors
@@ -112,10 +112,10 @@ impl Key {
         })
     }
 
-    /// The octets that were encrypted. How old the token is, and whether it is of the future, does not matter.
+    /// The bytes that were encrypted. How old the token is, and whether it is of the future, does not matter.
     fn decrypt(&self, token: &str) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let octets = self.fernet.decrypt_at_time(token, None, END_OF_TIME);
-        octets.map(Zeroizing::new).map_err(|_| OpenError::Broken)
+        let bytes = self.fernet.decrypt_at_time(token, None, END_OF_TIME);
+        bytes.map(Zeroizing::new).map_err(|_| OpenError::Broken)
     }
 }
 
@@ -126,7 +126,7 @@ pub enum KeyRingError {
     #[error("there is no key")]
     Empty,
     /// The key behind this id is not a Fernet key.
-    #[error("what stands behind `{0}` is not a Fernet key (32 octets in base64url)")]
+    #[error("what stands behind `{0}` is not a Fernet key (32 bytes in base64url)")]
     NotAKey(String),
 }
 

@@ -52,9 +52,9 @@ impl LeaseToken {
     /// again holds what they hold.
     #[must_use]
     pub fn of(mac: [u8; 32]) -> Self {
-        let mut octets = [0; 16];
-        octets.copy_from_slice(&mac[..16]);
-        Self(Builder::from_random_bytes(octets).into_uuid())
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&mac[..16]);
+        Self(Builder::from_random_bytes(bytes).into_uuid())
     }
 
     /// The token itself, for the table and for the answer to its holder.

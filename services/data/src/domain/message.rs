@@ -19,7 +19,7 @@ use super::{
 pub struct MessageText(SecretString);
 
 impl MessageText {
-    /// The most Unicode code points that a message may have. 200 such messages, of four octets each, fit into an answer.
+    /// The most Unicode code points that a message may have. 200 such messages, of four bytes each, fit into an answer.
     pub const MAX_CHARACTERS: usize = 2_000;
 
     /// Takes a text as it is: nothing is trimmed or normalised, because the words are the person's.

@@ -17,7 +17,7 @@ impl Milestone {
         let first = name.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
         let rest = name
             .bytes()
-            .all(|octet| matches!(octet, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
         (first && rest && name.len() <= Self::MAX_LENGTH).then_some(Self(name))
     }
 

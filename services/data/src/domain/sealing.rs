@@ -4,7 +4,7 @@
 //! somebody with access to the table moves to another row would open there. What is encrypted is therefore not the
 //! text alone, but this:
 //!
-//! | octets | what |
+//! | bytes | what |
 //! | --- | --- |
 //! | 1 | the version of this layout, 1 |
 //! | 16 | the owner's id |
@@ -32,7 +32,7 @@ impl Field {
     /// Every field that is kept sealed.
     pub const ALL: [Self; 2] = [Self::MessageText, Self::AnalysisDetails];
 
-    /// Its table and column, which is its name inside the sealed octets too, at most 255 octets. It must never change:
+    /// Its table and column, which is its name inside the sealed bytes too, at most 255 bytes. It must never change:
     /// what is sealed already holds it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -59,7 +59,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// What stands before the text inside the sealed octets.
+    /// What stands before the text inside the sealed bytes.
     fn header(&self) -> Vec<u8> {
         let name = self.field.name();
         let mut header = Vec::with_capacity(1 + 16 + 16 + 1 + name.len());
@@ -71,23 +71,23 @@ impl Cell {
         header
     }
 
-    /// The octets to encrypt for `text` here.
+    /// The bytes to encrypt for `text` here.
     pub(super) fn bind(&self, text: &str) -> Zeroizing<Vec<u8>> {
         let header = self.header();
         // Of the final size at once: growing would leave copies behind that nobody wipes.
-        let mut octets = Zeroizing::new(Vec::with_capacity(header.len() + text.len()));
-        octets.extend_from_slice(&header);
-        octets.extend_from_slice(text.as_bytes());
-        octets
+        let mut bytes = Zeroizing::new(Vec::with_capacity(header.len() + text.len()));
+        bytes.extend_from_slice(&header);
+        bytes.extend_from_slice(text.as_bytes());
+        bytes
     }
 
-    /// The text in decrypted octets.
+    /// The text in decrypted bytes.
     ///
     /// # Errors
     ///
     /// When they were sealed for another place.
-    pub(super) fn unbind(&self, octets: &[u8]) -> Result<SecretString, OpenError> {
-        let text = octets
+    pub(super) fn unbind(&self, bytes: &[u8]) -> Result<SecretString, OpenError> {
+        let text = bytes
             .strip_prefix(self.header().as_slice())
             .ok_or(OpenError::Misplaced)?;
         let text = std::str::from_utf8(text).map_err(|_| OpenError::Broken)?;

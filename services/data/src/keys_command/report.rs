@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     domain::{key_ring::KeyRing, sealing::Field},
-    rotation::{Event, Place},
+    seal_rotation::{Event, SealedCell},
     store::seal::SealCount,
 };
 
@@ -44,7 +44,7 @@ impl<'a, W: Write> Progress<'a, W> {
                 // Some were not there yet when they were counted.
                 self.total = self.total.max(self.sealed);
             }
-            Event::DoesNotOpen(Place { field, person, row }, error) => {
+            Event::DoesNotOpen(SealedCell { field, person, row }, error) => {
                 return writeln!(
                     self.output,
                     "{} of person {person}, row {row}: {error}",
@@ -133,7 +133,7 @@ mod tests {
         let mut said = Vec::new();
         let mut progress = Progress::new("new", &mut said);
         let began = Instant::now();
-        let place = Place {
+        let place = SealedCell {
             field: Field::MessageText,
             person: Uuid::from_u128(1),
             row: Uuid::from_u128(2),

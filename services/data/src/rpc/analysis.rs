@@ -39,7 +39,7 @@ impl DataRpc {
         };
         let asked = self.analyses.ask(owner, call.deadline, new, request).await?;
         if asked.is_new {
-            self.new_jobs.raise();
+            self.new_jobs.notify();
         }
         Ok(RequestAnalysisResponse {
             job: Some(job(&asked.job)),

@@ -1,55 +1,54 @@
 //! From requests about analyses to domain types. Everything that is wrong with a request is reported at once.
 
-use haven_platform::{failure::Failure, fields::Fields, mac::MacKey, page::PageSize};
+use haven_platform::{failure::Failure, mac::MacKey, page::PageSize, violations::Violations};
 use haven_proto::data::v1::{DeleteAnalysisRequest, ListAnalysesRequest, RequestAnalysisRequest};
 use uuid::Uuid;
 
-use super::parsing::{page_size_alone, request_key};
 use crate::store::request::RequestKey;
 
-/// At most how many analyses a page may have. Each is at most 60 KB (30 items of 500 characters of 4 octets), and an
+/// At most how many analyses a page may have. Each is at most 60 KB (30 items of 500 characters of 4 bytes), and an
 /// answer has to stay below the 4 MiB that a gRPC client takes unless told otherwise.
 const MOST_ON_A_PAGE: u8 = 50;
 
 pub(super) fn request(mut sent: RequestAnalysisRequest, requests: &MacKey) -> Result<RequestKey, Failure> {
-    let mut fields = Fields::new();
-    let request = request_key(
+    let mut violations = Violations::new();
+    let request = RequestKey::take(
         "RequestAnalysis",
         &mut sent,
         |sent| &mut sent.request_id,
         requests,
-        &mut fields,
+        &mut violations,
     );
-    fields.check()?;
+    violations.check()?;
     Ok(request)
 }
 
 /// The id of the one analysis that a request is about.
 pub(super) fn analysis_id(id: &str) -> Result<Uuid, Failure> {
-    let mut fields = Fields::new();
-    let id = fields.uuid("analysis_id", id);
-    fields.check()?;
+    let mut violations = Violations::new();
+    let id = violations.uuid("analysis_id", id);
+    violations.check()?;
     Ok(id)
 }
 
 pub(super) fn page_size(request: &ListAnalysesRequest) -> Result<PageSize, Failure> {
-    Ok(page_size_alone(request.page_size)?.at_most(MOST_ON_A_PAGE))
+    Ok(PageSize::parse_alone(request.page_size)?.at_most(MOST_ON_A_PAGE))
 }
 
 pub(super) fn delete(
     mut sent: DeleteAnalysisRequest,
     requests: &MacKey,
 ) -> Result<(Uuid, RequestKey), Failure> {
-    let mut fields = Fields::new();
-    let request = request_key(
+    let mut violations = Violations::new();
+    let request = RequestKey::take(
         "DeleteAnalysis",
         &mut sent,
         |sent| &mut sent.request_id,
         requests,
-        &mut fields,
+        &mut violations,
     );
-    let id = fields.uuid("analysis_id", &sent.analysis_id);
-    fields.check()?;
+    let id = violations.uuid("analysis_id", &sent.analysis_id);
+    violations.check()?;
     Ok((id, request))
 }
 

@@ -3,25 +3,20 @@
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
-    fields::Fields,
     mac::MacKey,
     reason::Reason,
+    violations::Violations,
 };
 use haven_proto::data::v1::{self as proto, AppendMessageRequest, AppendMessageResponse};
 use uuid::Uuid;
 
-use super::{
-    DataRpc,
-    conversation::answer,
-    finding::finding,
-    parsing::{self, UNSAID, request_key},
-};
+use super::{DataRpc, conversation::answer, finding::finding, parsing};
 use crate::{
     domain::message::{self, Message, MessageText, SenderType},
     store::{
         append::{AppendError, NewMessage},
+        person_status::Unknown,
         request::RequestKey,
-        unknown::Unknown,
     },
 };
 
@@ -69,10 +64,10 @@ impl DataRpc {
             .append(owner, call.deadline, &new, request)
             .await?;
         if appended.makes_job {
-            self.new_jobs.raise();
+            self.new_jobs.notify();
         }
         if appended.finding.is_some() {
-            self.new_crisis_events.raise();
+            self.new_crisis_events.notify();
         }
         // The sender and the text of a retry are those of the first request, or its keyed hash would be another.
         let message = Message {
@@ -99,22 +94,21 @@ impl Append {
     /// ACCESS_DENIED for a sender that is a service's to name, whatever else is wrong. INVALID_FIELD with everything
     /// that is wrong.
     fn parse(mut sent: AppendMessageRequest, call: &Call, requests: &MacKey) -> Result<Self, Failure> {
-        let mut fields = Fields::new();
-        let request = request_key(
+        let mut violations = Violations::new();
+        let request = RequestKey::take(
             "AppendMessage",
             &mut sent,
             |sent| &mut sent.request_id,
             requests,
-            &mut fields,
+            &mut violations,
         );
-        let id = fields.optional_uuid("message_id", &sent.message_id);
-        let sender = sender(&sent).map_err(|violation| fields.violate(violation)).ok();
-        let text = parsing::message_text(sent.text, &mut fields);
+        let id = violations.optional_uuid("message_id", &sent.message_id);
+        let sender = sender(&sent).map_err(|violation| violations.add(violation)).ok();
+        let text = parsing::message_text(sent.text, &mut violations);
         if matches!(sender, Some(SenderType::Coach | SenderType::System)) && call.caller.service.is_none() {
             return Err(Failure::new(Reason::AccessDenied));
         }
-        fields.check()?;
-        let (sender, text) = sender.zip(text).ok_or_else(|| Failure::internal(UNSAID))?;
+        let (sender, text) = violations.finish(sender.zip(text))?;
         Ok(Self {
             sender,
             text,
@@ -134,7 +128,7 @@ fn sender(request: &AppendMessageRequest) -> Result<SenderType, Violation> {
             "REQUIRED",
             "Who says it is required here",
         )),
-        Err(_) => Err(parsing::unknown("sender_type")),
+        Err(_) => Err(Violation::unknown_value("sender_type")),
     }
 }
 

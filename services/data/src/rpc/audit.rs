@@ -1,13 +1,12 @@
 //! ListAuditEvents: what a person did to their devices, their shares and their data.
 
+use haven_platform::cursor::Cursor;
+use haven_platform::page::PageSize;
 use haven_platform::{call::Call, failure::Failure, reason::Reason, time::timestamp};
 use haven_proto::data::v1::{self as proto, ListAuditEventsRequest, ListAuditEventsResponse};
 
-use super::{parsing::page_size_alone, person::PersonRpc};
-use crate::domain::{
-    audit::{AuditEvent, AuditEventType},
-    place::Place,
-};
+use super::person::PersonRpc;
+use crate::domain::audit::{AuditEvent, AuditEventType};
 
 /// What is the same from page to page.
 const LIST: &[u8] = b"ListAuditEvents";
@@ -19,20 +18,20 @@ impl PersonRpc {
         request: ListAuditEventsRequest,
     ) -> Result<ListAuditEventsResponse, Failure> {
         let caller = call.user()?;
-        let size = page_size_alone(request.page_size)?;
+        let size = PageSize::parse_alone(request.page_size)?;
         let after = self.pages.cursor(caller, LIST, &request.page_token)?;
         let invalid = || Failure::new(Reason::PageTokenInvalid);
         let after = after
-            .map(|cursor| Place::from_octets(cursor).ok_or_else(invalid))
+            .map(|cursor| Cursor::from_bytes(cursor).ok_or_else(invalid))
             .transpose()?;
         let page = self.audit_log.list(caller, call.deadline, after, size).await?;
         let last = page.events.last().filter(|_| page.more);
         let next_page_token = last.map(|last| {
-            let place = Place {
+            let place = Cursor {
                 at: last.occurred_at,
                 id: last.id,
             };
-            self.pages.seal(caller, LIST, &place.to_octets())
+            self.pages.seal(caller, LIST, &place.to_bytes())
         });
         Ok(ListAuditEventsResponse {
             next_page_token: next_page_token.unwrap_or_default(),

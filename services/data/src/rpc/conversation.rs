@@ -4,9 +4,9 @@
 use haven_platform::{
     call::{Call, UserId},
     failure::Failure,
-    fields::Fields,
     reason::Reason,
     time::timestamp,
+    violations::Violations,
 };
 use haven_proto::data::v1::{
     self as proto, AppendMessageRequest, AppendMessageResponse, DeleteMessageRequest, DeleteMessageResponse,
@@ -25,9 +25,9 @@ impl DataRpc {
         request: &GetMessageRequest,
     ) -> Result<GetMessageResponse, Failure> {
         let owner = call.user()?;
-        let mut fields = Fields::new();
-        let id = fields.uuid("message_id", &request.message_id);
-        fields.check()?;
+        let mut violations = Violations::new();
+        let id = violations.uuid("message_id", &request.message_id);
+        violations.check()?;
         let sealed = self.conversations.get(owner, call.deadline, id).await?;
         let sealed = sealed.ok_or_else(|| Failure::new(Reason::NotFound))?;
         Ok(GetMessageResponse {

@@ -5,9 +5,10 @@ use futures_util::stream::BoxStream;
 use haven_platform::{
     call::{Call, UserId},
     failure::Failure,
-    fields::Fields,
+    page::PageSize,
     reason::Reason,
     time::timestamp,
+    violations::Violations,
 };
 use haven_proto::data::v1::{
     self as proto, AcknowledgeCrisisEventRequest, AcknowledgeCrisisEventResponse, CrisisResource,
@@ -18,7 +19,7 @@ use haven_proto::data::v1::{
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{DataRpc, parsing::page_size_alone};
+use super::DataRpc;
 use crate::{
     domain::crisis::{CrisisEvent, Resource, SeverityLevel, TriggerType},
     store::crisis::EventPlace,
@@ -79,7 +80,7 @@ impl DataRpc {
         request: ListCrisisEventsRequest,
     ) -> Result<ListCrisisEventsResponse, Failure> {
         let caller = call.user()?;
-        let size = page_size_alone(request.page_size)?;
+        let size = PageSize::parse_alone(request.page_size)?;
         let after = self.pages.cursor(caller, LIST, &request.page_token)?;
         let after = after.map(place).transpose()?;
         let page = self
@@ -104,9 +105,9 @@ impl DataRpc {
         request: &AcknowledgeCrisisEventRequest,
     ) -> Result<AcknowledgeCrisisEventResponse, Failure> {
         let caller = call.user()?;
-        let mut fields = Fields::new();
-        let id = fields.uuid("event_id", &request.event_id);
-        fields.check()?;
+        let mut violations = Violations::new();
+        let id = violations.uuid("event_id", &request.event_id);
+        violations.check()?;
         let event = self
             .crisis_events
             .acknowledge(caller, call.deadline, id, self.clock.now())
@@ -122,10 +123,10 @@ impl DataRpc {
         call: &Call,
         request: &ResolveCrisisEventRequest,
     ) -> Result<ResolveCrisisEventResponse, Failure> {
-        let mut fields = Fields::new();
-        let person = UserId::new(fields.uuid("user_id", &request.user_id));
-        let id = fields.uuid("event_id", &request.event_id);
-        fields.check()?;
+        let mut violations = Violations::new();
+        let person = UserId::new(violations.uuid("user_id", &request.user_id));
+        let id = violations.uuid("event_id", &request.event_id);
+        violations.check()?;
         let event = self
             .crisis_events
             .resolve(person, call.deadline, id, self.clock.now())

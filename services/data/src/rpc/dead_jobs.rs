@@ -4,20 +4,18 @@ use chrono::DateTime;
 use haven_platform::{
     call::{Call, UserId},
     failure::Failure,
-    fields::Fields,
     mac::MacKey,
+    page::PageSize,
     reason::Reason,
     time::timestamp,
+    violations::Violations,
 };
 use haven_proto::data::v1::{
     self as proto, ListDeadJobsRequest, ListDeadJobsResponse, RequeueJobRequest, RequeueJobResponse,
 };
 use uuid::Uuid;
 
-use super::{
-    DataRpc, NOBODY, analysis, caller_service,
-    parsing::{page_size_alone, request_key},
-};
+use super::{DataRpc, NOBODY, analysis, caller_service};
 use crate::store::{
     dead_jobs::{DeadJob, DeadPlace, RequeueError},
     request::RequestKey,
@@ -38,7 +36,7 @@ impl DataRpc {
         request: ListDeadJobsRequest,
     ) -> Result<ListDeadJobsResponse, Failure> {
         let list = list_of(caller_service(call)?.as_str());
-        let size = page_size_alone(request.page_size)?;
+        let size = PageSize::parse_alone(request.page_size)?;
         let after = self.pages.cursor(NOBODY, &list, &request.page_token)?;
         let after = after.map(place).transpose()?;
         let page = self.queue.dead(after, size, call.deadline).await?;
@@ -60,7 +58,7 @@ impl DataRpc {
             .queue
             .requeue(person, job, request, self.clock.now(), call.deadline)
             .await?;
-        self.new_jobs.raise();
+        self.new_jobs.notify();
         Ok(RequeueJobResponse {
             job: Some(analysis::job(&job)),
         })
@@ -78,17 +76,17 @@ impl From<RequeueError> for Failure {
 }
 
 fn parse(mut sent: RequeueJobRequest, requests: &MacKey) -> Result<Requeue, Failure> {
-    let mut fields = Fields::new();
-    let request = request_key(
+    let mut violations = Violations::new();
+    let request = RequestKey::take(
         "RequeueJob",
         &mut sent,
         |sent| &mut sent.request_id,
         requests,
-        &mut fields,
+        &mut violations,
     );
-    let person = fields.uuid("user_id", &sent.user_id);
-    let job = fields.uuid("job_id", &sent.job_id);
-    fields.check()?;
+    let person = violations.uuid("user_id", &sent.user_id);
+    let job = violations.uuid("job_id", &sent.job_id);
+    violations.check()?;
     Ok(Requeue {
         person: UserId::new(person),
         job,

@@ -2,15 +2,12 @@
 
 use haven_platform::{
     failure::{Failure, Violation},
-    fields::Fields,
     mac::MacKey,
+    violations::Violations,
 };
 use haven_proto::data::v1::{self as proto, CompleteJobRequest, FailJobRequest};
 
-use super::{
-    lease_parsing::lease,
-    parsing::{UNSAID, request_key},
-};
+use super::lease_parsing::lease;
 use crate::{
     domain::{
         analysis::{AnalysisType, ChatScore},
@@ -42,28 +39,28 @@ pub(super) struct FailJob {
 }
 
 pub(super) fn complete_job(mut sent: CompleteJobRequest, requests: &MacKey) -> Result<CompleteJob, Failure> {
-    let mut fields = Fields::new();
-    let request = request_key(
+    let mut violations = Violations::new();
+    let request = RequestKey::take(
         "CompleteJob",
         &mut sent,
         |sent| &mut sent.request_id,
         requests,
-        &mut fields,
+        &mut violations,
     );
-    let lease = lease(sent.lease.as_ref(), &mut fields);
-    let analysis_type = analysis_type(sent.analysis_type, &mut fields);
+    let lease = lease(sent.lease.as_ref(), &mut violations);
+    let analysis_type = analysis_type(sent.analysis_type, &mut violations);
     let chat_score = i16::try_from(sent.chat_score_tenths)
         .ok()
         .and_then(ChatScore::new);
     if chat_score.is_none() {
         let description = "This has to be 0 to 140";
-        fields.violate(Violation::new("chat_score_tenths", "OUT_OF_RANGE", description));
+        violations.add(Violation::new("chat_score_tenths", "OUT_OF_RANGE", description));
     }
     let details = AnalysisDetails::parse(sent.insights, sent.strengths, sent.improvement_areas)
-        .map_err(|violations| {
-            let violations = violations.into_iter();
-            fields.violate_all(
-                violations
+        .map_err(|broken| {
+            violations.extend(
+                broken
+                    .into_iter()
                     .map(|one| Violation::new(one.field, one.problem.name(), one.problem.description())),
             );
         })
@@ -72,11 +69,10 @@ pub(super) fn complete_job(mut sent: CompleteJobRequest, requests: &MacKey) -> R
         (!sent.triggered_milestone.is_empty()).then(|| Milestone::parse(sent.triggered_milestone));
     if milestone == Some(None) {
         let description = "A lower-case letter, then at most 62 lower-case letters, digits and underscores";
-        fields.violate(Violation::new("triggered_milestone", "NOT_A_NAME", description));
+        violations.add(Violation::new("triggered_milestone", "NOT_A_NAME", description));
     }
-    fields.check()?;
     let known = lease.zip(analysis_type).zip(chat_score).zip(details);
-    let (((lease, analysis_type), chat_score), details) = known.ok_or_else(|| Failure::internal(UNSAID))?;
+    let (((lease, analysis_type), chat_score), details) = violations.finish(known)?;
     Ok(CompleteJob {
         lease,
         analysis_type,
@@ -88,22 +84,21 @@ pub(super) fn complete_job(mut sent: CompleteJobRequest, requests: &MacKey) -> R
 }
 
 pub(super) fn fail_job(mut sent: FailJobRequest, requests: &MacKey) -> Result<FailJob, Failure> {
-    let mut fields = Fields::new();
-    let request = request_key(
+    let mut violations = Violations::new();
+    let request = RequestKey::take(
         "FailJob",
         &mut sent,
         |sent| &mut sent.request_id,
         requests,
-        &mut fields,
+        &mut violations,
     );
-    let lease = lease(sent.lease.as_ref(), &mut fields);
+    let lease = lease(sent.lease.as_ref(), &mut violations);
     let error = ErrorCode::parse(sent.error_code);
     if error.is_none() {
         let description = "An upper-case letter, then at most 62 upper-case letters, digits and underscores";
-        fields.violate(Violation::new("error_code", "NOT_A_NAME", description));
+        violations.add(Violation::new("error_code", "NOT_A_NAME", description));
     }
-    fields.check()?;
-    let (lease, error) = lease.zip(error).ok_or_else(|| Failure::internal(UNSAID))?;
+    let (lease, error) = violations.finish(lease.zip(error))?;
     Ok(FailJob {
         lease,
         error,
@@ -111,7 +106,7 @@ pub(super) fn fail_job(mut sent: FailJobRequest, requests: &MacKey) -> Result<Fa
     })
 }
 
-fn analysis_type(sent: i32, fields: &mut Fields) -> Option<AnalysisType> {
+fn analysis_type(sent: i32, violations: &mut Violations) -> Option<AnalysisType> {
     match proto::AnalysisType::try_from(sent) {
         Ok(proto::AnalysisType::ChatScoring) => Some(AnalysisType::ChatScoring),
         Ok(proto::AnalysisType::MilestoneCheck) => Some(AnalysisType::MilestoneCheck),
@@ -119,12 +114,12 @@ fn analysis_type(sent: i32, fields: &mut Fields) -> Option<AnalysisType> {
         Ok(proto::AnalysisType::CrisisReview) => Some(AnalysisType::CrisisReview),
         Ok(proto::AnalysisType::Unspecified) => {
             let description = "What it was for is required here";
-            fields.violate(Violation::new("analysis_type", "REQUIRED", description));
+            violations.add(Violation::new("analysis_type", "REQUIRED", description));
             None
         }
         Err(_) => {
             let description = "This has to be one of the enum's values";
-            fields.violate(Violation::new("analysis_type", "UNKNOWN_VALUE", description));
+            violations.add(Violation::new("analysis_type", "UNKNOWN_VALUE", description));
             None
         }
     }

@@ -22,7 +22,7 @@ use crate::{
     store::{
         job_end::LeaseError,
         job_failure::Failed,
-        lease::{LeaseWish, LeasedJob},
+        lease::{LeaseRequest, LeasedJob},
     },
 };
 
@@ -56,7 +56,7 @@ impl DataRpc {
             &[max_jobs],
             &duration.as_nanos().to_be_bytes(),
         ]);
-        let wish = LeaseWish {
+        let wish = LeaseRequest {
             token: LeaseToken::of(content),
             holder: service,
             max_jobs,
@@ -74,7 +74,7 @@ impl DataRpc {
     /// looks: what comes is for whoever has waited longest, and the next one looks when that one has got it.
     async fn wait_for_jobs(
         &self,
-        wish: &LeaseWish<'_>,
+        wish: &LeaseRequest<'_>,
         until: Instant,
         deadline: Deadline,
     ) -> Result<Vec<proto::LeasedJob>, Failure> {
@@ -101,7 +101,7 @@ impl DataRpc {
     /// The jobs that there are for `wish` now, opened. None: no others are due, either.
     async fn look_for_jobs(
         &self,
-        wish: &LeaseWish<'_>,
+        wish: &LeaseRequest<'_>,
         deadline: Deadline,
     ) -> Result<Vec<proto::LeasedJob>, Failure> {
         // Each look that finds nothing but what does not open costs those jobs an attempt, so it comes to an end.

@@ -5,12 +5,11 @@ use std::{ops::RangeInclusive, time::Duration};
 use haven_platform::{
     call::UserId,
     failure::{Failure, Violation},
-    fields::Fields,
+    violations::{NO_VALUE, Violations},
 };
 use haven_proto::data::v1::{ExtendLeaseRequest, JobLease, LeaseJobsRequest};
 use uuid::Uuid;
 
-use super::parsing::UNSAID;
 use crate::domain::lease::{Lease, LeaseToken};
 
 /// The most jobs that are leased at once.
@@ -23,7 +22,7 @@ const WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(30);
 const LEASE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(10 * 60);
 
 /// How long it is unless said.
-const LEASE_UNSAID: Duration = Duration::from_secs(60);
+const DEFAULT_LEASE: Duration = Duration::from_secs(60);
 
 /// What a worker asks for.
 #[derive(Debug)]
@@ -35,58 +34,58 @@ pub(super) struct LeaseJobs {
 }
 
 pub(super) fn lease_jobs(request: &LeaseJobsRequest) -> Result<LeaseJobs, Failure> {
-    let mut fields = Fields::new();
+    let mut violations = Violations::new();
     let max_jobs = u8::try_from(request.max_jobs).ok().filter(|max| *max <= MAX_JOBS);
     if max_jobs.is_none() {
         let description = "This has to be 1 to 10, or 0 for 1";
-        fields.violate(Violation::new("max_jobs", "OUT_OF_RANGE", description));
+        violations.add(Violation::new("max_jobs", "OUT_OF_RANGE", description));
     }
-    let wait = duration("wait", request.wait.as_ref(), &WAIT, &mut fields);
+    let wait = duration("wait", request.wait.as_ref(), &WAIT, &mut violations);
     let lease = duration(
         "lease_duration",
         request.lease_duration.as_ref(),
         &LEASE,
-        &mut fields,
+        &mut violations,
     );
-    let request_id = fields.uuid("request_id", &request.request_id);
-    fields.check()?;
+    let request_id = violations.uuid("request_id", &request.request_id);
+    violations.check()?;
     Ok(LeaseJobs {
         max_jobs: max_jobs.unwrap_or_default().max(1),
         wait: wait.unwrap_or_default(),
-        duration: lease.unwrap_or(LEASE_UNSAID),
+        duration: lease.unwrap_or(DEFAULT_LEASE),
         request_id,
     })
 }
 
 pub(super) fn extend_lease(request: &ExtendLeaseRequest) -> Result<(Lease, Duration), Failure> {
-    let mut fields = Fields::new();
-    let lease = lease(request.lease.as_ref(), &mut fields);
+    let mut violations = Violations::new();
+    let lease = lease(request.lease.as_ref(), &mut violations);
     let duration = duration(
         "lease_duration",
         request.lease_duration.as_ref(),
         &LEASE,
-        &mut fields,
+        &mut violations,
     );
-    fields.check()?;
-    let lease = lease.ok_or_else(|| Failure::internal(UNSAID))?;
-    Ok((lease, duration.unwrap_or(LEASE_UNSAID)))
+    violations.check()?;
+    let lease = lease.ok_or_else(|| Failure::internal(NO_VALUE))?;
+    Ok((lease, duration.unwrap_or(DEFAULT_LEASE)))
 }
 
-/// The lease that a worker shows, if it shows one. Where something is wrong with it, [`Fields::check`] fails.
-pub(super) fn lease(sent: Option<&JobLease>, fields: &mut Fields) -> Option<Lease> {
+/// The lease that a worker shows, if it shows one. Where something is wrong with it, [`Violations::check`] fails.
+pub(super) fn lease(sent: Option<&JobLease>, violations: &mut Violations) -> Option<Lease> {
     let Some(sent) = sent else {
-        fields.violate(Violation::new("lease", "REQUIRED", "The lease is required here"));
+        violations.add(Violation::new("lease", "REQUIRED", "The lease is required here"));
         return None;
     };
     let lease = Lease {
-        person: UserId::new(fields.uuid("lease.user_id", &sent.user_id)),
-        job: fields.uuid("lease.job_id", &sent.job_id),
-        token: LeaseToken::new(fields.uuid("lease.lease_token", &sent.lease_token)),
+        person: UserId::new(violations.uuid("lease.user_id", &sent.user_id)),
+        job: violations.uuid("lease.job_id", &sent.job_id),
+        token: LeaseToken::new(violations.uuid("lease.lease_token", &sent.lease_token)),
         attempt: i16::try_from(sent.attempt).unwrap_or_default(),
     };
     if lease.attempt < 1 {
         let description = "This has to be that of a job that was leased: 1 or more";
-        fields.violate(Violation::new("lease.attempt", "OUT_OF_RANGE", description));
+        violations.add(Violation::new("lease.attempt", "OUT_OF_RANGE", description));
     }
     Some(lease)
 }
@@ -96,7 +95,7 @@ fn duration(
     field: &'static str,
     sent: Option<&prost_types::Duration>,
     range: &RangeInclusive<Duration>,
-    fields: &mut Fields,
+    violations: &mut Violations,
 ) -> Option<Duration> {
     let sent = sent?;
     let name_and_description = match (u64::try_from(sent.seconds), u32::try_from(sent.nanos)) {
@@ -119,7 +118,7 @@ fn duration(
         _ => ("NEGATIVE", "This cannot be less than nothing"),
     };
     let (name, description) = name_and_description;
-    fields.violate(Violation::new(field, name, description));
+    violations.add(Violation::new(field, name, description));
     None
 }
 
@@ -226,7 +225,7 @@ mod tests {
             assert_eq!(i32::from(lease.attempt), attempt);
             assert_eq!(
                 (lease.token.expose().to_string(), duration),
-                (ID.into(), LEASE_UNSAID)
+                (ID.into(), DEFAULT_LEASE)
             );
         }
         for attempt in [i32::MIN, -1, 0, i32::from(i16::MAX) + 1, i32::MAX] {

@@ -3,21 +3,16 @@
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
-    fields::Fields,
     mac::MacKey,
     reason::Reason,
+    violations::Violations,
 };
 use haven_proto::data::v1::{
     DeleteMessageRequest, DeleteMessageResponse, UpdateMessageRequest, UpdateMessageResponse,
 };
 use uuid::Uuid;
 
-use super::{
-    DataRpc,
-    conversation::answer,
-    finding::finding,
-    parsing::{self, UNSAID, request_key},
-};
+use super::{DataRpc, conversation::answer, finding::finding, parsing};
 use crate::{
     domain::message::{self, Message, MessageText, SenderType},
     store::{
@@ -71,7 +66,7 @@ impl DataRpc {
             .update(owner, call.deadline, &change, request)
             .await?;
         if changed.finding.is_some() {
-            self.new_crisis_events.raise();
+            self.new_crisis_events.notify();
         }
         // The id and the text of a retry are those of the first request, or its keyed hash would be another.
         let message = Message {
@@ -105,24 +100,23 @@ impl DataRpc {
 
 impl Update {
     fn parse(mut sent: UpdateMessageRequest, requests: &MacKey) -> Result<Self, Failure> {
-        let mut fields = Fields::new();
-        let request = request_key(
+        let mut violations = Violations::new();
+        let request = RequestKey::take(
             "UpdateMessage",
             &mut sent,
             |sent| &mut sent.request_id,
             requests,
-            &mut fields,
+            &mut violations,
         );
-        let id = fields.uuid("message_id", &sent.message_id);
-        let text = parsing::message_text(sent.text, &mut fields);
+        let id = violations.uuid("message_id", &sent.message_id);
+        let text = parsing::message_text(sent.text, &mut violations);
         if sent.expected_version < 1 {
             let description = "The version that the change is based on is required, 1 or more";
-            fields.violate(Violation::new("expected_version", "REQUIRED", description));
+            violations.add(Violation::new("expected_version", "REQUIRED", description));
         }
-        fields.check()?;
         Ok(Self {
             id,
-            text: text.ok_or_else(|| Failure::internal(UNSAID))?,
+            text: violations.finish(text)?,
             expected_version: sent.expected_version,
             request,
         })
@@ -131,16 +125,16 @@ impl Update {
 
 impl Delete {
     fn parse(mut sent: DeleteMessageRequest, requests: &MacKey) -> Result<Self, Failure> {
-        let mut fields = Fields::new();
-        let request = request_key(
+        let mut violations = Violations::new();
+        let request = RequestKey::take(
             "DeleteMessage",
             &mut sent,
             |sent| &mut sent.request_id,
             requests,
-            &mut fields,
+            &mut violations,
         );
-        let id = fields.uuid("message_id", &sent.message_id);
-        fields.check()?;
+        let id = violations.uuid("message_id", &sent.message_id);
+        violations.check()?;
         Ok(Self { id, request })
     }
 }

@@ -3,18 +3,15 @@
 use haven_platform::{
     call::{Call, UserId},
     failure::{Failure, Violation},
-    fields::Fields,
     page::PageSize,
+    violations::Violations,
 };
 use haven_proto::data::v1::{self as proto, ListMessagesRequest, ListMessagesResponse};
 
-use super::{
-    DataRpc,
-    parsing::{self, UNSAID},
-};
+use super::{DataRpc, parsing};
 use crate::domain::{
-    listing::{Listing, MessageOrder},
     message::MessageNumber,
+    message_list::{Listing, MessageOrder},
 };
 
 /// A page that somebody wants to see. Its token is not opened yet.
@@ -58,15 +55,14 @@ impl DataRpc {
 
 impl List {
     fn parse(request: ListMessagesRequest) -> Result<Self, Failure> {
-        let mut fields = Fields::new();
-        let size = parsing::page_size(request.page_size, &mut fields);
+        let mut violations = Violations::new();
+        let size = PageSize::parse(request.page_size, &mut violations);
         let order = order(&request)
-            .map_err(|violation| fields.violate(violation))
+            .map_err(|violation| violations.add(violation))
             .ok();
-        let after = bound("after_number", request.after_number, &mut fields);
-        let before = bound("before_number", request.before_number, &mut fields);
-        fields.check()?;
-        let (size, order) = size.zip(order).ok_or_else(|| Failure::internal(UNSAID))?;
+        let after = bound("after_number", request.after_number, &mut violations);
+        let before = bound("before_number", request.before_number, &mut violations);
+        let (size, order) = violations.finish(size.zip(order))?;
         Ok(Self {
             listing: Listing { order, after, before },
             size,
@@ -81,15 +77,15 @@ fn order(request: &ListMessagesRequest) -> Result<MessageOrder, Violation> {
             Ok(MessageOrder::OldestFirst)
         }
         Ok(proto::MessageOrder::NewestFirst) => Ok(MessageOrder::NewestFirst),
-        Err(_) => Err(parsing::unknown("order")),
+        Err(_) => Err(Violation::unknown_value("order")),
     }
 }
 
 /// A bound of a list. None: the conversation's own.
-fn bound(field: &'static str, number: i64, fields: &mut Fields) -> Option<MessageNumber> {
+fn bound(field: &'static str, number: i64, violations: &mut Violations) -> Option<MessageNumber> {
     if number < 0 {
         let description = "No message has a negative number";
-        fields.violate(Violation::new(field, "NEGATIVE", description));
+        violations.add(Violation::new(field, "NEGATIVE", description));
     }
     MessageNumber::new(number)
 }

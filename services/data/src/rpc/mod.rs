@@ -37,9 +37,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    detection::Detection,
+    crisis_detection::Detection,
     domain::key_ring::KeyRing,
-    signal::Signal,
+    notify::Notify,
     store::{analysis::Analyses, conversation::Conversations, crisis::CrisisEvents, queue::Queue},
 };
 
@@ -59,11 +59,11 @@ pub struct DataRpc {
     /// What seals and opens texts.
     pub keys: Arc<KeyRing>,
     /// Says that there are new jobs.
-    pub new_jobs: Signal,
+    pub new_jobs: Notify,
     /// The line of the workers who wait for one. Only the first looks for it: however many wait, they cost one look a second.
     pub line: Mutex<()>,
     /// Says that there are new crisis events.
-    pub new_crisis_events: Signal,
+    pub new_crisis_events: Notify,
     /// For the keyed hashes of requests.
     pub requests: MacKey,
     /// For lease tokens: each is derived from the request that asked for it.

@@ -6,10 +6,10 @@ use futures_util::stream::BoxStream;
 use haven_platform::{
     call::{Call, UserId},
     failure::Failure,
-    fields::Fields,
     page::PageTokens,
     reason::Reason,
     time::{Clock, timestamp},
+    violations::Violations,
 };
 use haven_proto::data::v1::{
     EraseUserRequest, EraseUserResponse, ErasedRows, ExportDataRequest, ExportDataResponse,
@@ -118,10 +118,10 @@ impl From<ProvisionError> for Failure {
 /// The person is all that a request says, so what is stored of the person is what makes a retry known as one: the request's
 /// own id has to be there, as everywhere, and is not kept.
 fn parse(user_id: &str, request_id: &str) -> Result<UserId, Failure> {
-    let mut fields = Fields::new();
-    let person = fields.uuid("user_id", user_id);
-    fields.uuid("request_id", request_id);
-    fields.check()?;
+    let mut violations = Violations::new();
+    let person = violations.uuid("user_id", user_id);
+    violations.uuid("request_id", request_id);
+    violations.check()?;
     Ok(UserId::new(person))
 }
 

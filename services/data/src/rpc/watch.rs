@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{DataRpc, NOBODY, caller_service, crisis::event_message};
 use crate::{
     domain::crisis::CrisisEvent,
-    signal::Waiting,
+    notify::Waiting,
     store::crisis::{CrisisEvents, FeedPart, FeedPlace},
 };
 

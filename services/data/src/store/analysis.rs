@@ -13,7 +13,7 @@ use haven_platform::{
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::request::{RequestKey, id_taken, once_more};
+use super::request::{RequestKey, id_taken, retry_once};
 use crate::domain::{
     analysis::{AnalysisType, ChatScore, MessageRange, SealedAnalysis},
     message::MessageNumber,
@@ -154,7 +154,7 @@ impl Analyses {
             DeleteError::Database(error) => id_taken(error),
             DeleteError::RequestIdReused => false,
         };
-        once_more(again, || self.try_delete(caller, deadline, id, request, now)).await
+        retry_once(again, || self.try_delete(caller, deadline, id, request, now)).await
     }
 
     async fn try_delete(

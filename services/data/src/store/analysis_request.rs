@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use super::{
     analysis::{Analyses, range},
+    person_status::{Unknown, why_unknown},
     request::RequestKey,
-    unknown::{Unknown, why_unknown},
 };
 use crate::domain::analysis::{Job, JobState, PRIORITY_REQUESTED};
 

@@ -18,8 +18,8 @@ use uuid::Uuid;
 use super::{
     conversation::Conversations,
     finding::{FindingRow, MessageFinding},
-    request::{RequestKey, breaks, once_more},
-    unknown::{self, Unknown},
+    person_status::{self, Unknown},
+    request::{RequestKey, breaks, retry_once},
 };
 use crate::domain::{
     analysis::{BATCH, PRIORITY_AUTOMATIC},
@@ -95,13 +95,13 @@ impl Conversations {
         let taken = ["requests_pkey", "conversations_pkey"];
         let again =
             |error: &AppendError| matches!(error, AppendError::Database(error) if breaks(error, &taken));
-        let appended = once_more(again, || self.try_append(owner, deadline, message, request)).await;
+        let appended = retry_once(again, || self.try_append(owner, deadline, message, request)).await;
         match appended {
             Err(AppendError::Database(error)) if breaks(&error, &["conversations_pkey"]) => {
                 Err(AppendError::MessageExists)
             }
             Err(AppendError::Database(error)) => {
-                Err(unknown::explained(error, &self.database, "AppendMessage", owner, deadline).await)
+                Err(person_status::explained(error, &self.database, "AppendMessage", owner, deadline).await)
             }
             outcome => outcome,
         }

@@ -6,16 +6,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
+    cursor::Cursor,
     database::{Context, Database, DbError},
     deadline::Deadline,
     page::PageSize,
 };
 use uuid::Uuid;
 
-use crate::domain::{
-    audit::{AuditEvent, AuditEventType},
-    place::Place,
-};
+use crate::domain::audit::{AuditEvent, AuditEventType};
 
 /// The security audit log.
 #[derive(Clone, Debug)]
@@ -50,7 +48,7 @@ impl AuditLog {
         &self,
         caller: UserId,
         deadline: Deadline,
-        after: Option<Place>,
+        after: Option<Cursor>,
         size: PageSize,
     ) -> Result<AuditPage, DbError> {
         let size = usize::from(size.get());

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{
     analysis::range,
     queue::{Queue, expire},
-    request::{RequestKey, id_taken, once_more},
+    request::{RequestKey, id_taken, retry_once},
 };
 use crate::{
     domain::{
@@ -155,7 +155,7 @@ impl Queue {
         deadline: Deadline,
     ) -> Result<Job, RequeueError> {
         let again = |error: &RequeueError| matches!(error, RequeueError::Database(error) if id_taken(error));
-        once_more(again, || self.try_requeue(person, id, request, at, deadline)).await
+        retry_once(again, || self.try_requeue(person, id, request, at, deadline)).await
     }
 
     /// The request first and the job after it, as in [`super::job_end`].

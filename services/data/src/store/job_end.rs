@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::{
     queue::Queue,
-    request::{RequestKey, id_taken, once_more},
+    request::{RequestKey, id_taken, retry_once},
 };
 use crate::{
     domain::{
@@ -70,7 +70,7 @@ impl Queue {
         request: RequestKey,
         deadline: Deadline,
     ) -> Result<DateTime<Utc>, LeaseError> {
-        once_more(LeaseError::id_taken, || {
+        retry_once(LeaseError::id_taken, || {
             self.try_complete(lease, found, request, deadline)
         })
         .await

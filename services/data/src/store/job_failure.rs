@@ -11,7 +11,7 @@ use haven_platform::{
 use super::{
     job_end::LeaseError,
     queue::Queue,
-    request::{RequestKey, once_more},
+    request::{RequestKey, retry_once},
 };
 use crate::{
     domain::{
@@ -45,7 +45,7 @@ impl Queue {
         at: DateTime<Utc>,
         deadline: Deadline,
     ) -> Result<Option<DateTime<Utc>>, LeaseError> {
-        once_more(LeaseError::id_taken, || {
+        retry_once(LeaseError::id_taken, || {
             self.try_fail(lease, failed, request, at, deadline)
         })
         .await

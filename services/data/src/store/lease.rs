@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
-    database::{Context, DbError, TenantTx},
+    database::{Claim, Context, DbError, TenantTx},
     deadline::Deadline,
 };
 
@@ -24,9 +24,9 @@ use crate::{
     job_metrics::{Outcome, count},
 };
 
-/// At most so many octets of sealed text go with one job (three quarters of which are text): ten jobs stay below the 4 MiB
+/// At most so many bytes of sealed text go with one job (three quarters of which are text): ten jobs stay below the 4 MiB
 /// that a gRPC client takes unless told otherwise. A person's own messages, 25 of 2,000 characters at most, always fit.
-const JOB_OCTETS: i64 = 384 * 1024;
+const JOB_BYTES: i64 = 384 * 1024;
 
 /// Of what others said in a job's range, at most the newest so many go with it. There is no bound to how much they say
 /// between two messages of a person: what is not sent is counted, and not read.
@@ -34,7 +34,7 @@ const JOB_OTHERS: i64 = 200;
 
 /// What a worker wants.
 #[derive(Clone, Copy, Debug)]
-pub struct LeaseWish<'a> {
+pub struct LeaseRequest<'a> {
     /// What its jobs will be held by.
     pub token: LeaseToken,
     /// The worker's name.
@@ -67,7 +67,11 @@ impl Queue {
     /// # Errors
     ///
     /// When the database fails. Jobs may be held then all the same: asking again answers them.
-    pub async fn lease(&self, wish: &LeaseWish<'_>, deadline: Deadline) -> Result<Vec<LeasedJob>, DbError> {
+    pub async fn lease(
+        &self,
+        wish: &LeaseRequest<'_>,
+        deadline: Deadline,
+    ) -> Result<Vec<LeasedJob>, DbError> {
         let mut jobs = self.take(wish, deadline).await?;
         if !jobs.is_empty() {
             self.read(wish.token, &mut jobs, deadline).await?;
@@ -75,7 +79,7 @@ impl Queue {
         Ok(jobs)
     }
 
-    async fn take(&self, wish: &LeaseWish<'_>, deadline: Deadline) -> Result<Vec<LeasedJob>, DbError> {
+    async fn take(&self, wish: &LeaseRequest<'_>, deadline: Deadline) -> Result<Vec<LeasedJob>, DbError> {
         let mut tx = self
             .database
             .begin("LeaseJobs", Context::Service, deadline)
@@ -143,7 +147,7 @@ impl Queue {
     ) -> Result<(), DbError> {
         let mut tx = self
             .database
-            .begin("LeaseJobs", Context::Leaseholder(token.expose()), deadline)
+            .begin("LeaseJobs", Context::ServiceWith(lease_claim(token)), deadline)
             .await?;
         let rows = sqlx::query!(
             r#"/* LeaseJobs, messages */
@@ -153,7 +157,7 @@ impl Queue {
             FROM (
                 SELECT j.user_id AS person, j.id AS job, counted.messages, c.*,
                     sum(octet_length(c.message_text)) OVER (
-                        PARTITION BY j.user_id, j.id ORDER BY c.sender_type = 'user' DESC, c.number DESC) AS octets
+                        PARTITION BY j.user_id, j.id ORDER BY c.sender_type = 'user' DESC, c.number DESC) AS bytes
                 FROM data.analysis_jobs AS j, LATERAL (
                     SELECT count(*) AS messages FROM data.conversations AS c
                     WHERE c.user_id = j.user_id AND c.number BETWEEN j.first_number AND j.last_number
@@ -170,10 +174,10 @@ impl Queue {
                 ) AS c
                 WHERE j.state = 'leased' AND j.lease_token = $1
             ) AS measured
-            WHERE sender_type = 'user' OR octets <= $2
+            WHERE sender_type = 'user' OR bytes <= $2
             ORDER BY number"#,
             token.expose(),
-            JOB_OCTETS,
+            JOB_BYTES,
             JOB_OTHERS,
         )
         .fetch_all(&mut tx)
@@ -235,6 +239,14 @@ impl Queue {
         .map_err(DbError::from)?;
         tx.commit().await?;
         expires_at.ok_or_else(LeaseError::lost)
+    }
+}
+
+/// The claim by which row-level security shows a lease's holder the messages of its jobs.
+fn lease_claim(token: LeaseToken) -> Claim {
+    Claim {
+        name: "lease",
+        value: token.expose(),
     }
 }
 

@@ -9,8 +9,8 @@ use haven_platform::{
 
 use super::conversation::{Conversations, MessageRow};
 use crate::domain::{
-    listing::{Listing, MessageOrder},
     message::{MessageNumber, SealedMessage},
+    message_list::{Listing, MessageOrder},
 };
 
 /// Some of a person's messages.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{
     conversation::Conversations,
     finding::{FindingRow, MessageFinding},
-    request::{RequestKey, id_taken, once_more},
+    request::{RequestKey, id_taken, retry_once},
 };
 use crate::domain::{message::MessageNumber, sealing::Sealed};
 
@@ -205,7 +205,7 @@ impl Conversations {
             ChangeError::Database(error) => id_taken(error),
             _ => false,
         };
-        once_more(again, || self.try_delete(caller, deadline, id, at, request)).await
+        retry_once(again, || self.try_delete(caller, deadline, id, at, request)).await
     }
 
     async fn try_delete(

@@ -17,7 +17,7 @@ pub mod lease;
 pub mod listing;
 pub mod message_change;
 pub mod person;
+pub mod person_status;
 pub mod queue;
 pub mod request;
 pub mod seal;
-pub mod unknown;

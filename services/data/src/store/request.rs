@@ -6,16 +6,8 @@ use haven_platform::{
     database::{Context, Database, DbError},
     deadline::Deadline,
 };
-use uuid::Uuid;
 
-/// What makes a retry known as one (AIP-155).
-#[derive(Clone, Copy, Debug)]
-pub struct RequestKey {
-    /// The id that the client made up for this change. It is the person's own: two people may use the same one.
-    pub id: Uuid,
-    /// A keyed hash of the method and of everything else in the request.
-    pub payload_mac: [u8; 32],
-}
+pub use haven_platform::request_key::RequestKey;
 
 /// Makes `attempt`, and makes it once more where it fails in a way that `again` knows.
 ///
@@ -23,7 +15,7 @@ pub struct RequestKey {
 /// only then: for the person's counter, or for a row. What was committed meanwhile they do not see, the same request's
 /// answer among it: they find its id taken, or nothing left to do. A statement that begins now sees it all, and tells a
 /// retry from somebody who is too late.
-pub(super) async fn once_more<T, E, F>(
+pub(super) async fn retry_once<T, E, F>(
     again: impl FnOnce(&E) -> bool,
     attempt: impl Fn() -> F,
 ) -> Result<T, E>
@@ -95,8 +87,8 @@ mod tests {
             tried.set(tried.get() + 1);
             Err::<(), _>(tried.get())
         };
-        assert_eq!(once_more(|_| false, attempt).await, Err(1));
-        assert_eq!(once_more(|_| true, attempt).await, Err(3));
-        assert_eq!(once_more(|_| true, async || Ok::<_, ()>(7)).await, Ok(7));
+        assert_eq!(retry_once(|_| false, attempt).await, Err(1));
+        assert_eq!(retry_once(|_| true, attempt).await, Err(3));
+        assert_eq!(retry_once(|_| true, async || Ok::<_, ()>(7)).await, Ok(7));
     }
 }

@@ -36,7 +36,7 @@ pub struct ChainedEvent {
     pub network_mac: Option<Vec<u8>>,
     /// When, in microseconds since 1970. None: at no time that there is.
     pub micros: Option<i64>,
-    /// Its digest, of 32 octets.
+    /// Its digest, of 32 bytes.
     pub digest: Vec<u8>,
 }
 
@@ -179,13 +179,13 @@ fn digest(previous: &[u8], person: Uuid, event: &ChainedEvent) -> Option<[u8; 32
     Some(digest.finalize().into())
 }
 
-/// Octets in hexadecimal.
+/// Bytes in hexadecimal.
 #[derive(Clone, Copy, Debug)]
 pub struct Hex<'a>(pub &'a [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -278,7 +278,7 @@ mod tests {
         let mut one = event(1);
         one.refused = true;
         one.service = Some("backend".into());
-        // printf '…' | sha256sum, with 32 octets of zero before the line.
+        // printf '…' | sha256sum, with 32 bytes of zero before the line.
         let line = "01890a5d-ac96-774b-bcce-b302099a8057|1|sign_in|refused|00000000-0000-0000-0000-000000000007|\
             abababababababababababababababababababababababababababababababab|1800000000000001|backend";
         let expected: [u8; 32] = Sha256::digest([&[0; 32], line.as_bytes()].concat()).into();

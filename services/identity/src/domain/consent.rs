@@ -8,8 +8,8 @@ use uuid::Uuid;
 /// The most documents that one sign-up may agree to.
 pub const MAX_CONSENTS: usize = 20;
 
-/// The longest name of a document or of a version, in octets.
-pub const MAX_NAME_OCTETS: usize = 64;
+/// The longest name of a document or of a version, in bytes.
+pub const MAX_NAME_BYTES: usize = 64;
 
 /// A version of a document, such as `terms=2026-01`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,10 +102,10 @@ impl fmt::Display for Consent {
 }
 
 fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME_OCTETS).contains(&name.len())
+    (1..=MAX_NAME_BYTES).contains(&name.len())
         && name
             .bytes()
-            .all(|octet| matches!(octet, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
 }
 
 // === impl ConsentViolation ===

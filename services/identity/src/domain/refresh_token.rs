@@ -23,7 +23,7 @@ pub const GRACE: TimeDelta = TimeDelta::seconds(10);
 /// What every token begins with, so that a scanner for secrets knows one that leaked.
 const PREFIX: &str = "hrt_";
 
-/// How many characters come after that: 32 octets in base64url.
+/// How many characters come after that: 32 bytes in base64url.
 const LENGTH: usize = 43;
 
 /// A refresh token. `Debug` does not show it.
@@ -103,8 +103,8 @@ impl RefreshToken {
         format!("{PREFIX}{}", *token).into()
     }
 
-    fn new(octets: [u8; 32]) -> Self {
-        Self(SecretBox::new(Box::new(octets)))
+    fn new(bytes: [u8; 32]) -> Self {
+        Self(SecretBox::new(Box::new(bytes)))
     }
 }
 
@@ -139,8 +139,8 @@ mod tests {
 
     const SESSION: Uuid = Uuid::from_u128(2);
 
-    fn key(octet: u8) -> MacKey {
-        MacKey::derive(&SecretKey::new(Box::new([octet; 32])), "identity.refresh_tokens")
+    fn key(byte: u8) -> MacKey {
+        MacKey::derive(&SecretKey::new(Box::new([byte; 32])), "identity.refresh_tokens")
     }
 
     fn person(id: u128) -> UserId {

@@ -16,8 +16,8 @@ use crate::domain::password::Password;
 /// once, while of anything smaller each thread may keep what it had. Only what is written to becomes memory.
 const BLOCKS_OF_THEIR_OWN: usize = 33 * 1024;
 
-/// What bcrypt hashes of a password, in octets; it never sees the rest.
-pub(super) const BCRYPT_OCTETS: usize = 72;
+/// What bcrypt hashes of a password, in bytes; it never sees the rest.
+pub(super) const BCRYPT_BYTES: usize = 72;
 
 /// Whether it is the password, for argon2 without a pepper.
 pub(super) fn argon2(
@@ -54,7 +54,7 @@ pub(super) fn scrypt(
     })
 }
 
-/// Whether it is the password, for bcrypt: as far as bcrypt can tell, which are the first [`BCRYPT_OCTETS`] octets.
+/// Whether it is the password, for bcrypt: as far as bcrypt can tell, which are the first [`BCRYPT_BYTES`] bytes.
 pub(super) fn bcrypt(hash: &str, password: &Password) -> Result<bool, HashingError> {
     let password = password.expose();
     let same = bcrypt::verify(password, hash).map_err(HashingError::internal)?;
@@ -151,11 +151,11 @@ mod tests {
     }
 
     #[test]
-    fn bcrypt_sees_72_octets_and_what_it_has_not_seen_is_not_made_a_password() {
+    fn bcrypt_sees_72_bytes_and_what_it_has_not_seen_is_not_made_a_password() {
         const STORED: &str = "$2a$05$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui";
         const FIRST: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
         let memory = &mut Memory::default();
-        assert_eq!(FIRST.len(), BCRYPT_OCTETS);
+        assert_eq!(FIRST.len(), BCRYPT_BYTES);
         assert_eq!(verdict(FIRST, STORED, memory), Ok(Verdict::RightButOutdated));
         let longer = format!("{FIRST}chars after 72 are ignored");
         assert_eq!(verdict(&longer, STORED, memory), Ok(Verdict::Right));

@@ -3,12 +3,12 @@
 use argon2::{Algorithm, ParamsBuilder, Version};
 use haven_platform::{
     entropy::Entropy,
-    hashing::{LANES, MEMORY_KIB, Memory, OUTPUT_OCTETS, PASSES, Recipe, SALT_OCTETS},
+    hashing::{LANES, MEMORY_KIB, Memory, OUTPUT_BYTES, PASSES, Recipe, SALT_BYTES},
 };
 
 use super::{
     error::HashingError,
-    foreign::{self, BCRYPT_OCTETS},
+    foreign::{self, BCRYPT_BYTES},
     pepper::Peppers,
     stored::{StoredHash, Unusable},
 };
@@ -32,7 +32,7 @@ pub enum Verdict {
     Wrong,
     /// It is the password, and its hash is as good as can be made of what was sent.
     ///
-    /// So is a bcrypt hash when more than its 72 octets were sent: it has proved no more than those, and what nobody has
+    /// So is a bcrypt hash when more than its 72 bytes were sent: it has proved no more than those, and what nobody has
     /// proved is not made anybody's password. Changing the password replaces it.
     Right,
     /// It is the password, hashed with an algorithm, parameters or a pepper that are not today's.
@@ -53,7 +53,7 @@ impl Hasher {
             .t_cost(PASSES)
             .p_cost(LANES)
             .keyid(peppers.current().id())
-            .output_len(OUTPUT_OCTETS)
+            .output_len(OUTPUT_BYTES)
             .build()
             .map_err(HashingError::internal)?;
         let recipe = Recipe {
@@ -61,7 +61,7 @@ impl Hasher {
             version: Version::V0x13,
             params,
         };
-        let (mut salt, mut output) = ([0; SALT_OCTETS], [0; OUTPUT_OCTETS]);
+        let (mut salt, mut output) = ([0; SALT_BYTES], [0; OUTPUT_BYTES]);
         entropy.fill(&mut salt);
         entropy.fill(&mut output);
         let decoy = phc_string(&recipe, &salt, &output)?;
@@ -79,7 +79,7 @@ impl Hasher {
     ///
     /// [`HashingError::Internal`] when there is no memory.
     pub fn hash(&self, password: &Password, memory: &mut Memory) -> Result<PasswordHash, HashingError> {
-        let (mut salt, mut output) = ([0; SALT_OCTETS], [0; OUTPUT_OCTETS]);
+        let (mut salt, mut output) = ([0; SALT_BYTES], [0; OUTPUT_BYTES]);
         self.entropy.fill(&mut salt);
         let pepper = self.peppers.current().expose();
         self.recipe
@@ -119,7 +119,7 @@ impl Hasher {
         let current = match &hash {
             StoredHash::Argon2(hash) => hash.recipe == self.recipe,
             StoredHash::Scrypt(_) => false,
-            StoredHash::Bcrypt(_) => password.expose().len() > BCRYPT_OCTETS,
+            StoredHash::Bcrypt(_) => password.expose().len() > BCRYPT_BYTES,
         };
         Ok(match (right && stored.is_some(), current) {
             (false, _) => Verdict::Wrong,
@@ -144,7 +144,7 @@ mod tests {
     fn peppers(list: &[(&str, u8)]) -> Peppers {
         let items: Vec<_> = list
             .iter()
-            .map(|(id, octet)| format!("{id}:{}", STANDARD.encode([*octet; 32])))
+            .map(|(id, byte)| format!("{id}:{}", STANDARD.encode([*byte; 32])))
             .collect();
         Peppers::parse(&items.join(",").into()).unwrap()
     }

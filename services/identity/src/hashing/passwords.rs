@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use haven_platform::{
     deadline::Deadline,
-    hashing::{Admission, Memory},
+    hashing::{HashQueue, Memory},
 };
 
 use super::{
@@ -16,7 +16,7 @@ use crate::domain::{account::PasswordHash, password::Password};
 /// What every call that has to do with a password uses. Cloning shares the queue.
 #[derive(Clone, Debug)]
 pub struct Passwords {
-    admission: Admission,
+    admission: HashQueue,
     hasher: Arc<Hasher>,
 }
 
@@ -37,7 +37,7 @@ pub enum Checked {
 impl Passwords {
     /// Computes by `hasher`, whenever `admission` lets it.
     #[must_use]
-    pub fn new(admission: Admission, hasher: Arc<Hasher>) -> Self {
+    pub fn new(admission: HashQueue, hasher: Arc<Hasher>) -> Self {
         Self { admission, hasher }
     }
 
@@ -135,11 +135,11 @@ mod tests {
     fn passwords(peppers: &[(&str, u8)]) -> Passwords {
         let list: Vec<_> = peppers
             .iter()
-            .map(|(id, octet)| format!("{id}:{}", STANDARD.encode([*octet; 32])))
+            .map(|(id, byte)| format!("{id}:{}", STANDARD.encode([*byte; 32])))
             .collect();
         let peppers = Peppers::parse(&list.join(",").into()).unwrap();
         let hasher = Hasher::new(peppers, Entropy::seeded(1)).unwrap();
-        Passwords::new(Admission::new(NonZeroUsize::MIN), Arc::new(hasher))
+        Passwords::new(HashQueue::new(NonZeroUsize::MIN), Arc::new(hasher))
     }
 
     fn password(text: &str) -> Password {

@@ -8,8 +8,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use haven_platform::config::keyed_secrets;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
-/// The fewest octets that a pepper has.
-const MIN_OCTETS: usize = 32;
+/// The fewest bytes that a pepper has.
+const MIN_BYTES: usize = 32;
 
 /// A pepper and its id, which each hash names.
 pub struct Pepper {
@@ -81,7 +81,7 @@ impl Pepper {
             .map_err(|_| PeppersError::Secret)?;
         let secret = SecretSlice::from(secret);
         match secret.expose_secret().len() {
-            ..MIN_OCTETS => Err(PeppersError::Secret),
+            ..MIN_BYTES => Err(PeppersError::Secret),
             _ => Ok(Self { id, secret }),
         }
     }
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn the_first_hashes_and_all_verify() {
-        let secret = |octet: u8| STANDARD.encode([octet; 32]);
+        let secret = |byte: u8| STANDARD.encode([byte; 32]);
         let peppers = parse(&format!("b:{}, a:{}", secret(2), secret(1))).unwrap();
         assert_eq!(peppers.current().id().as_bytes(), b"b");
         assert_eq!(peppers.get(b"a").unwrap().expose(), [1; 32]);

@@ -29,7 +29,7 @@ const MAX_SCRYPT_WORK: u64 = MAX_TIMES_TODAY << 17;
 /// The costs that bcrypt can have and may have: the latter is the default of most libraries, about 300 ms.
 const BCRYPT_COSTS: (u32, u32) = (4, 12);
 
-/// The fewest octets of output that prove anything.
+/// The fewest bytes of output that prove anything.
 const MIN_OUTPUT: usize = 16;
 
 /// A hash that can be checked, within bounds.
@@ -148,9 +148,9 @@ fn scrypt_params(params: &ParamsString) -> Result<scrypt::Params, Unusable> {
     let n = 1_u64.checked_shl(ln).ok_or(Unusable::Bounds)?;
     let (r_wide, p_wide) = (u128::from(r), u128::from(p));
     let work = u128::from(n) * r_wide * p_wide;
-    // N blocks of 128 r octets, p for the result, and one to work in.
-    let octets = 128 * r_wide * (u128::from(n) + p_wide + 1);
-    if work > MAX_SCRYPT_WORK.into() || octets > 1024 * u128::from(MEMORY_KIB) {
+    // N blocks of 128 r bytes, p for the result, and one to work in.
+    let bytes = 128 * r_wide * (u128::from(n) + p_wide + 1);
+    if work > MAX_SCRYPT_WORK.into() || bytes > 1024 * u128::from(MEMORY_KIB) {
         return Err(Unusable::Bounds);
     }
     let ln = u8::try_from(ln).map_err(|_| Unusable::Bounds)?;

@@ -4,19 +4,15 @@ use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use haven_platform::{
     call::{Call, UserId},
     failure::{Failure, Violation},
-    fields::Fields,
     page::PageSize,
     reason::Reason,
+    violations::Violations,
 };
 use haven_proto::identity::v1::{ListAccountsRequest, ListAccountsResponse};
 use prost_types::Timestamp;
 use uuid::Uuid;
 
-use super::{
-    IdentityRpc,
-    parsing::{self, UNSAID},
-    profile::account_message,
-};
+use super::{IdentityRpc, profile::account_message};
 use crate::{
     domain::progress::Stage,
     store::account_list::{AccountFilter, AccountPlace},
@@ -55,33 +51,32 @@ impl IdentityRpc {
 }
 
 fn parse(request: &ListAccountsRequest) -> Result<(AccountFilter, PageSize), Failure> {
-    let mut found = Fields::new();
-    let size = parsing::page_size(request.page_size, &mut found);
+    let mut violations = Violations::new();
+    let size = PageSize::parse(request.page_size, &mut violations);
     let stage = Stage::new(request.stage);
     if stage.is_none() && request.stage != 0 {
-        found.violate(Violation::new("stage", "UNKNOWN_VALUE", "The stages are 1 to 3"));
+        violations.add(Violation::new("stage", "UNKNOWN_VALUE", "The stages are 1 to 3"));
     }
-    let created_from = time("created_from", request.created_from.as_ref(), &mut found);
-    let created_before = time("created_before", request.created_before.as_ref(), &mut found);
+    let created_from = time("created_from", request.created_from.as_ref(), &mut violations);
+    let created_before = time("created_before", request.created_before.as_ref(), &mut violations);
     if created_from
         .zip(created_before)
         .is_some_and(|(from, before)| from >= before)
     {
         let description = "This has to be later than `created_from`";
-        found.violate(Violation::new("created_before", "NOT_LATER", description));
+        violations.add(Violation::new("created_before", "NOT_LATER", description));
     }
-    found.check()?;
     let filter = AccountFilter {
         stage,
         created_from,
         created_before,
     };
-    Ok((filter, size.ok_or_else(|| Failure::internal(UNSAID))?))
+    Ok((filter, violations.finish(size)?))
 }
 
 /// The time that is sent in `field`, if one is: in whole microseconds, as accounts have theirs, and rounded up, which changes
 /// neither what was made at that time or later nor what was made before it.
-fn time(field: &'static str, sent: Option<&Timestamp>, found: &mut Fields) -> Option<DateTime<Utc>> {
+fn time(field: &'static str, sent: Option<&Timestamp>, violations: &mut Violations) -> Option<DateTime<Utc>> {
     let sent = sent?;
     let nanos = u32::try_from(sent.nanos)
         .ok()
@@ -94,7 +89,7 @@ fn time(field: &'static str, sent: Option<&Timestamp>, found: &mut Fields) -> Op
         // What a `google.protobuf.Timestamp` can be.
         .filter(|time| (1..=9999).contains(&time.year()));
     if time.is_none() {
-        found.violate(Violation::new(field, "NOT_A_TIME", "This has to be a time"));
+        violations.add(Violation::new(field, "NOT_A_TIME", "This has to be a time"));
     }
     time
 }

@@ -7,15 +7,15 @@ use chrono::{DateTime, Utc};
 use haven_platform::{
     call::{Call, UserId},
     failure::{Failure, Violation},
-    fields::Fields,
     mac::MacKey,
     reason::Reason,
+    violations::Violations,
 };
 use haven_proto::identity::v1::UpdateAccountRequest;
 use prost::Message as _;
 
 use super::{
-    parsing::{self, UNSAID},
+    parsing,
     profile::{named_person, party},
 };
 use crate::{
@@ -78,26 +78,26 @@ impl AccountUpdate {
         requests: &MacKey,
         at: DateTime<Utc>,
     ) -> Result<Self, Failure> {
-        let mut found = Fields::new();
+        let mut violations = Violations::new();
         let request = RequestKey {
-            id: found.uuid("request_id", &mem::take(&mut sent.request_id)),
+            id: violations.uuid("request_id", &mem::take(&mut sent.request_id)),
             payload_mac: requests.mac(&[b"UpdateAccount", &sent.encode_to_vec()]),
         };
         let paths = sent.update_mask.unwrap_or_default().paths;
-        let named = Named::read(&paths, &mut found);
+        let named = Named::read(&paths, &mut violations);
         let by_person = call.caller.user.is_some();
         if (by_person && (named.stage || named.graduated)) || (!by_person && named.goals) {
             return Err(Failure::new(Reason::AccessDenied));
         }
         if sent.account.is_none() {
             let description = "The new values are required";
-            found.violate(Violation::new("account", "REQUIRED", description));
+            violations.add(Violation::new("account", "REQUIRED", description));
         }
         let account = sent.account.unwrap_or_default();
-        let person = named_person(call, "account.id", &account.id, &mut found);
+        let person = named_person(call, "account.id", &account.id, &mut violations);
         let change = match named {
             Named { goals: true, .. } => {
-                parsing::goals("account.goals", &account.goals, &mut found).map(Change::Goals)
+                parsing::goals("account.goals", &account.goals, &mut violations).map(Change::Goals)
             }
             Named {
                 stage: false,
@@ -107,16 +107,15 @@ impl AccountUpdate {
             Named { stage, graduated, .. } => step(
                 stage.then_some(account.stage),
                 graduated.then_some(account.graduated),
-                &mut found,
+                &mut violations,
             )
             .map(Change::Step),
         };
         if sent.expected_version < 1 {
             let description = "The version that the change is based on is required, 1 or more";
-            found.violate(Violation::new("expected_version", "REQUIRED", description));
+            violations.add(Violation::new("expected_version", "REQUIRED", description));
         }
-        found.check()?;
-        let change = change.ok_or_else(|| Failure::internal(UNSAID))?;
+        let change = violations.finish(change)?;
         party(call, person)?;
         Ok(Self {
             person,
@@ -132,25 +131,25 @@ impl AccountUpdate {
 
 impl Named {
     /// An empty mask would mean every field (AIP-134), and take back what the caller does not know of: it is refused.
-    fn read(paths: &[String], found: &mut Fields) -> Self {
+    fn read(paths: &[String], violations: &mut Violations) -> Self {
         let mut named = Self::default();
         match paths.len() {
-            0 => found.violate(Violation::new(
+            0 => violations.add(Violation::new(
                 "update_mask",
                 "REQUIRED",
-                "The fields that change have to be named",
+                "The violations that change have to be named",
             )),
             1..=MAX_PATHS => {}
             _ => {
-                let description = "An account has not so many fields";
-                found.violate(Violation::new("update_mask", "TOO_MANY", description));
+                let description = "An account has not so many violations";
+                violations.add(Violation::new("update_mask", "TOO_MANY", description));
                 return named;
             }
         }
         for (position, path) in paths.iter().enumerate() {
             let mut violate = |name, description| {
                 let field = format!("update_mask.paths[{position}]");
-                found.violate(Violation::new(field, name, description));
+                violations.add(Violation::new(field, name, description));
             };
             match path.as_str() {
                 "goals" => named.goals = true,
@@ -165,9 +164,9 @@ impl Named {
 }
 
 /// The step that the new values ask for, of those that the mask names.
-fn step(stage: Option<i32>, graduated: Option<bool>, found: &mut Fields) -> Option<Step> {
+fn step(stage: Option<i32>, graduated: Option<bool>, violations: &mut Violations) -> Option<Step> {
     let mut violate = |field, name, description| {
-        found.violate(Violation::new(field, name, description));
+        violations.add(Violation::new(field, name, description));
         None
     };
     match (stage, graduated) {

@@ -1,9 +1,10 @@
 //! ListAuditEvents: what happened to the caller's account and sessions.
 
+use haven_platform::page::PageSize;
 use haven_platform::{call::Call, failure::Failure, time::timestamp};
 use haven_proto::identity::v1::{self as proto, ListAuditEventsRequest, ListAuditEventsResponse};
 
-use super::{IdentityRpc, parsing};
+use super::IdentityRpc;
 use crate::domain::audit::{AuditEvent, AuditEventType};
 
 /// What has to be the same from page to page.
@@ -16,7 +17,7 @@ impl IdentityRpc {
         request: ListAuditEventsRequest,
     ) -> Result<ListAuditEventsResponse, Failure> {
         let caller = call.user()?;
-        let size = parsing::page(request.page_size)?;
+        let size = PageSize::parse_alone(request.page_size)?;
         let after = self.pages.cursor(caller, LIST, &request.page_token)?;
         let after = after.map(i64::from_be_bytes);
         let page = self.audit.list(caller, after, size, call.deadline).await?;

@@ -5,9 +5,10 @@ use std::mem;
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
-    fields::Fields,
+    page::PageSize,
     reason::Reason,
     time::timestamp,
+    violations::Violations,
 };
 use haven_proto::identity::v1::{
     self as proto, GrantConsentRequest, GrantConsentResponse, ListConsentsRequest, ListConsentsResponse,
@@ -16,7 +17,7 @@ use haven_proto::identity::v1::{
 use prost::Message as _;
 use uuid::Uuid;
 
-use super::{IdentityRpc, origin::origin, parsing};
+use super::{IdentityRpc, origin::origin};
 use crate::{
     domain::{
         account::NewConsent,
@@ -36,7 +37,7 @@ impl IdentityRpc {
         request: ListConsentsRequest,
     ) -> Result<ListConsentsResponse, Failure> {
         let caller = call.user()?;
-        let size = parsing::page(request.page_size)?;
+        let size = PageSize::parse_alone(request.page_size)?;
         let after = self.pages.cursor(caller, LIST, &request.page_token)?;
         let after = after.map(Uuid::from_bytes);
         let page = self.consents.list(caller, after, size, call.deadline).await?;
@@ -57,15 +58,14 @@ impl IdentityRpc {
         mut request: GrantConsentRequest,
     ) -> Result<GrantConsentResponse, Failure> {
         let caller = call.user()?;
-        let mut found = Fields::new();
-        let id = found.uuid("request_id", &mem::take(&mut request.request_id));
+        let mut violations = Violations::new();
+        let id = violations.uuid("request_id", &mem::take(&mut request.request_id));
         let key = RequestKey {
             id,
             payload_mac: self.requests.mac(&[b"GrantConsent", &request.encode_to_vec()]),
         };
-        let consent = consent(request.consent.as_ref(), &mut found);
-        found.check()?;
-        let consent = consent.ok_or_else(|| Failure::internal(parsing::UNSAID))?;
+        let consent = consent(request.consent.as_ref(), &mut violations);
+        let consent = violations.finish(consent)?;
         self.ensure_account(call).await?;
         let new = NewConsent {
             id: self.entropy.uuid_v7(&self.clock),
@@ -88,10 +88,10 @@ impl IdentityRpc {
         mut request: WithdrawConsentRequest,
     ) -> Result<WithdrawConsentResponse, Failure> {
         let caller = call.user()?;
-        let mut found = Fields::new();
-        let id = found.uuid("request_id", &mem::take(&mut request.request_id));
-        let consent_id = found.uuid("consent_id", &request.consent_id);
-        found.check()?;
+        let mut violations = Violations::new();
+        let id = violations.uuid("request_id", &mem::take(&mut request.request_id));
+        let consent_id = violations.uuid("consent_id", &request.consent_id);
+        violations.check()?;
         let key = RequestKey {
             id,
             // Its canonical form: another spelling of the same id is the same content.
@@ -120,9 +120,9 @@ impl IdentityRpc {
 }
 
 /// The consent in `sent`.
-fn consent(sent: Option<&proto::ConsentGrant>, found: &mut Fields) -> Option<Consent> {
+fn consent(sent: Option<&proto::ConsentGrant>, violations: &mut Violations) -> Option<Consent> {
     let Some(sent) = sent else {
-        found.violate(Violation::new(
+        violations.add(Violation::new(
             "consent",
             "REQUIRED",
             "A document is required here",
@@ -130,8 +130,8 @@ fn consent(sent: Option<&proto::ConsentGrant>, found: &mut Fields) -> Option<Con
         return None;
     };
     Consent::parse(&sent.document, &sent.document_version)
-        .map_err(|violations| {
-            found.violate_all(violations.into_iter().map(|one| {
+        .map_err(|broken| {
+            violations.extend(broken.into_iter().map(|one| {
                 Violation::new(format!("consent.{}", one.field()), one.name(), one.description())
             }));
         })
@@ -171,9 +171,9 @@ mod tests {
     use super::*;
 
     fn violations(sent: Option<proto::ConsentGrant>) -> Vec<(String, &'static str)> {
-        let mut found = Fields::new();
-        assert_eq!(consent(sent.as_ref(), &mut found), None);
-        let failure = found.check().unwrap_err();
+        let mut violations = Violations::new();
+        assert_eq!(consent(sent.as_ref(), &mut violations), None);
+        let failure = violations.check().unwrap_err();
         let all = failure.all_violations().iter();
         all.map(|one| (one.field.clone(), one.name)).collect()
     }

@@ -3,9 +3,9 @@
 use haven_platform::{
     call::{Call, User, UserId},
     failure::{Failure, Violation},
-    fields::Fields,
     reason::Reason,
     time::timestamp,
+    violations::Violations,
 };
 use haven_proto::identity::v1::{
     DeleteAccountRequest, DeleteAccountResponse, Deletion, DeletionState, ErasedRows, GetDeletionRequest,
@@ -78,9 +78,9 @@ impl IdentityRpc {
         call: &Call,
         request: GetDeletionRequest,
     ) -> Result<GetDeletionResponse, Failure> {
-        let mut found = Fields::new();
-        let person = found.uuid("user_id", &request.user_id);
-        found.check()?;
+        let mut violations = Violations::new();
+        let person = violations.uuid("user_id", &request.user_id);
+        violations.check()?;
         let erasure = self.erasures.find(UserId::new(person), call.deadline).await?;
         let erasure = erasure.ok_or_else(|| Failure::new(Reason::NotFound))?;
         Ok(GetDeletionResponse {
@@ -137,21 +137,21 @@ impl Order {
     ///
     /// INVALID_FIELD; NOT_FOUND when a person names somebody else.
     fn parse(call: &Call, sent: DeleteAccountRequest) -> Result<Self, Failure> {
-        let mut found = Fields::new();
+        let mut violations = Violations::new();
         let password = SecretString::from(sent.password);
         let has_password = !password.expose_secret().is_empty();
-        let request_id = found.uuid("request_id", &sent.request_id);
-        let person = named_person(call, "user_id", &sent.user_id, &mut found);
+        let request_id = violations.uuid("request_id", &sent.request_id);
+        let person = named_person(call, "user_id", &sent.user_id, &mut violations);
         let Some(user) = call.caller.user else {
             // Nobody would check it, which a service that sends it does not know.
             if has_password {
-                found.violate(Violation::new(
+                violations.add(Violation::new(
                     "password",
                     "NOT_FOR_SERVICES",
                     "A service sends no password",
                 ));
             }
-            found.check()?;
+            violations.check()?;
             return Ok(Self {
                 request_id,
                 person,
@@ -159,10 +159,10 @@ impl Order {
             });
         };
         let password = Password::present(password)
-            .map_err(|rule| found.violate(Violation::new("password", rule.name(), rule.description())))
+            .map_err(|rule| violations.add(Violation::new("password", rule.name(), rule.description())))
             .ok()
             .filter(|_| has_password);
-        found.check()?;
+        violations.check()?;
         party(call, person)?;
         Ok(Self {
             request_id,

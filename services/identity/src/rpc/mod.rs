@@ -13,7 +13,7 @@ mod parsing;
 mod password;
 mod password_change;
 mod profile;
-mod proof;
+mod reauthentication;
 mod refresh;
 mod registration;
 mod session;

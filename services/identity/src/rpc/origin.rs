@@ -31,7 +31,7 @@ impl LimitKeys {
         call: &Call,
         email: Option<&EmailAddress>,
     ) -> Vec<Quota> {
-        let network = call.network.map(|network| network.octets().to_vec());
+        let network = call.network.map(|network| network.as_bytes().to_vec());
         let email = email.map(|email| email.canonical().as_bytes().to_vec());
         let service = call
             .caller
@@ -85,7 +85,7 @@ pub(super) fn origin(call: &Call, networks: &MacKey) -> Origin {
             .service
             .as_ref()
             .map(|service| service.as_str().to_owned()),
-        network_mac: call.network.map(|network| networks.mac(&[&network.octets()])),
+        network_mac: call.network.map(|network| networks.mac(&[&network.as_bytes()])),
     }
 }
 

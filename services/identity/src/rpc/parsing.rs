@@ -1,11 +1,6 @@
-//! Fields that more than one request has, parsed into domain types; and back, where an answer needs it.
+//! Violations that more than one request has, parsed into domain types; and back, where an answer needs it.
 
-use haven_platform::{
-    failure::{Failure, Violation},
-    fields::Fields,
-    page::PageSize,
-    reason::Reason,
-};
+use haven_platform::{failure::Violation, violations::Violations};
 use haven_proto::identity::v1 as proto;
 
 use crate::domain::{
@@ -15,31 +10,30 @@ use crate::domain::{
 };
 
 /// What cannot be: a field that has no value, and of which nothing was said to be wrong.
-pub(super) const UNSAID: &str = "a field has neither a value nor a violation";
 
 /// More than there are goals: duplicates are ignored, but not without end.
 const MAX_GOALS: usize = 64;
 
 /// The email address in `entered`, wherever one is sent.
-pub(super) fn email(entered: &str, found: &mut Fields) -> Option<EmailAddress> {
+pub(super) fn email(entered: &str, violations: &mut Violations) -> Option<EmailAddress> {
     EmailAddress::parse(entered)
-        .map_err(|violations| {
-            let violation = violations
+        .map_err(|broken| {
+            let violation = broken
                 .into_iter()
                 .map(|one| Violation::new("email", one.name(), one.description()));
-            found.violate_all(violation);
+            violations.extend(violation);
         })
         .ok()
 }
 
 /// The goals in `sent`, which is the request's `field`.
-pub(super) fn goals(field: &str, sent: &[i32], found: &mut Fields) -> Option<Goals> {
+pub(super) fn goals(field: &str, sent: &[i32], violations: &mut Violations) -> Option<Goals> {
     if sent.len() > MAX_GOALS {
-        found.violate(Violation::new(field, "TOO_MANY", "There are not so many goals"));
+        violations.add(Violation::new(field, "TOO_MANY", "There are not so many goals"));
         return None;
     }
     if sent.is_empty() {
-        found.violate(Violation::new(field, "REQUIRED", "At least one goal is required"));
+        violations.add(Violation::new(field, "REQUIRED", "At least one goal is required"));
         return None;
     }
     let mut goals = Vec::new();
@@ -47,7 +41,7 @@ pub(super) fn goals(field: &str, sent: &[i32], found: &mut Fields) -> Option<Goa
         match proto::Goal::try_from(*number).ok().and_then(goal) {
             Some(goal) => goals.push(goal),
             None => {
-                found.violate(Violation::new(
+                violations.add(Violation::new(
                     format!("{field}[{position}]"),
                     "UNKNOWN_VALUE",
                     "This has to be one of the enum's values",
@@ -72,10 +66,10 @@ fn goal(goal: proto::Goal) -> Option<Goal> {
 }
 
 /// The consents in `sent`. What was sent more than once is taken once; a document in two versions is taken in neither.
-pub(super) fn consents(sent: &[proto::ConsentGrant], found: &mut Fields) -> Vec<Consent> {
+pub(super) fn consents(sent: &[proto::ConsentGrant], violations: &mut Violations) -> Vec<Consent> {
     let mut consents: Vec<Consent> = Vec::new();
     if sent.len() > MAX_CONSENTS {
-        found.violate(Violation::new(
+        violations.add(Violation::new(
             "consents",
             "TOO_MANY",
             "There are at most 20 consents",
@@ -91,14 +85,14 @@ pub(super) fn consents(sent: &[proto::ConsentGrant], found: &mut Fields) -> Vec<
                     .any(|other| other.document() == consent.document()) =>
             {
                 let field = format!("consents[{position}].document");
-                found.violate(Violation::new(
+                violations.add(Violation::new(
                     field,
                     "DUPLICATE",
                     "A document can be agreed to in one version only",
                 ));
             }
             Ok(consent) => consents.push(consent),
-            Err(violations) => found.violate_all(violations.into_iter().map(|one| {
+            Err(broken) => violations.extend(broken.into_iter().map(|one| {
                 Violation::new(
                     format!("consents[{position}].{}", one.field()),
                     one.name(),
@@ -108,29 +102,6 @@ pub(super) fn consents(sent: &[proto::ConsentGrant], found: &mut Fields) -> Vec<
         }
     }
     consents
-}
-
-/// How many things a page may have, of a request in which nothing else can be wrong.
-pub(super) fn page(asked: i32) -> Result<PageSize, Failure> {
-    PageSize::parse(asked).ok_or_else(negative_page)
-}
-
-/// What is wrong with a page of fewer than no things.
-pub(super) fn negative_page() -> Failure {
-    Failure::violations(Reason::InvalidField, vec![negative()])
-}
-
-/// How many things a page may have.
-pub(super) fn page_size(asked: i32, found: &mut Fields) -> Option<PageSize> {
-    let size = PageSize::parse(asked);
-    if size.is_none() {
-        found.violate(negative());
-    }
-    size
-}
-
-fn negative() -> Violation {
-    Violation::new("page_size", "NEGATIVE", "This has to be 0 or more")
 }
 
 /// What the API calls `goal`.

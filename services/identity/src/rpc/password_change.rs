@@ -6,16 +6,16 @@ use chrono::DateTime;
 use haven_platform::{
     call::{Call, User},
     failure::{Failure, Violation},
-    fields::Fields,
     mac::MacKey,
     reason::Reason,
     time::timestamp,
+    violations::{NO_VALUE, Violations},
 };
 use haven_proto::identity::v1::{ChangePasswordRequest, ChangePasswordResponse};
 use prost::Message as _;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{IdentityRpc, origin::origin, parsing::UNSAID};
+use super::{IdentityRpc, origin::origin};
 use crate::{
     domain::{
         account::PasswordHash,
@@ -38,7 +38,7 @@ struct ChangeForm {
     request: RequestKey,
     current: SecretString,
     new: SecretString,
-    found: Fields,
+    violations: Violations,
 }
 
 /// A change that can be tried.
@@ -170,10 +170,10 @@ impl IdentityRpc {
 
 impl ChangeForm {
     fn read(mut sent: ChangePasswordRequest, requests: &MacKey) -> Self {
-        let mut found = Fields::new();
+        let mut violations = Violations::new();
         let current = SecretString::from(mem::take(&mut sent.current_password));
         let new = SecretString::from(mem::take(&mut sent.new_password));
-        let id = found.uuid("request_id", &mem::take(&mut sent.request_id));
+        let id = violations.uuid("request_id", &mem::take(&mut sent.request_id));
         let request = RequestKey {
             id,
             payload_mac: requests.mac(&[b"ChangePassword", &sent.encode_to_vec()]),
@@ -182,7 +182,7 @@ impl ChangeForm {
             request,
             current,
             new,
-            found,
+            violations,
         }
     }
 
@@ -196,21 +196,21 @@ impl ChangeForm {
         let violation = |field: &'static str| {
             move |rule: PasswordRule| Violation::new(field, rule.name(), rule.description())
         };
-        let mut found = self.found;
+        let mut violations = self.violations;
         if self.new.expose_secret() == self.current.expose_secret() {
-            found.violate(Violation::new(
+            violations.add(Violation::new(
                 "new_password",
                 "SAME_AS_CURRENT",
                 "The new password is another one",
             ));
         }
         let current = Password::present(self.current)
-            .map_err(|rule| found.violate(violation("current_password")(rule)))
+            .map_err(|rule| violations.add(violation("current_password")(rule)))
             .ok();
         let new = Password::choose(self.new, email)
-            .map_err(|broken| found.violate_all(broken.into_iter().map(violation("new_password"))))
+            .map_err(|broken| violations.extend(broken.into_iter().map(violation("new_password"))))
             .ok();
-        found.check_as(|violations| {
+        violations.check_as(|violations| {
             match violations
                 .iter()
                 .all(|violation| violation.field == "new_password")
@@ -221,7 +221,7 @@ impl ChangeForm {
         })?;
         match (current, new) {
             (Some(current), Some(new)) => Ok(Change { current, new }),
-            _ => Err(Failure::internal(UNSAID)),
+            _ => Err(Failure::internal(NO_VALUE)),
         }
     }
 }

@@ -3,9 +3,9 @@
 use haven_platform::{
     call::{Call, UserId},
     failure::Failure,
-    fields::Fields,
     reason::Reason,
     time::timestamp,
+    violations::Violations,
 };
 use haven_proto::identity::v1::{
     self as proto, GetAccountRequest, GetAccountResponse, UpdateAccountRequest, UpdateAccountResponse,
@@ -22,7 +22,7 @@ use crate::{
     domain::{account::Account, outbox::Message, progress::StepError, provider::AuthProvider},
     store::{
         account_update::UpdateError,
-        profile::{AccountError, Party},
+        profile::{AccountError, ActingAs},
     },
 };
 
@@ -32,9 +32,9 @@ impl IdentityRpc {
         call: &Call,
         request: GetAccountRequest,
     ) -> Result<GetAccountResponse, Failure> {
-        let mut found = Fields::new();
-        let person = named_person(call, "user_id", &request.user_id, &mut found);
-        found.check()?;
+        let mut violations = Violations::new();
+        let person = named_person(call, "user_id", &request.user_id, &mut violations);
+        violations.check()?;
         let party = party(call, person)?;
         let account = match self.accounts.get(party, person, call.deadline).await {
             Err(AccountError::NotFound) if self.gets_external_account(call) => {
@@ -103,10 +103,15 @@ impl IdentityRpc {
 }
 
 /// Whose account a request is about, by its `field`. A person may leave it empty, for their own; a service may not.
-pub(super) fn named_person(call: &Call, field: &'static str, sent: &str, found: &mut Fields) -> UserId {
+pub(super) fn named_person(
+    call: &Call,
+    field: &'static str,
+    sent: &str,
+    violations: &mut Violations,
+) -> UserId {
     match call.caller.user {
-        Some(user) => found.optional_uuid(field, sent).map_or(user.id, UserId::new),
-        None => UserId::new(found.uuid(field, sent)),
+        Some(user) => violations.optional_uuid(field, sent).map_or(user.id, UserId::new),
+        None => UserId::new(violations.uuid(field, sent)),
     }
 }
 
@@ -115,10 +120,10 @@ pub(super) fn named_person(call: &Call, field: &'static str, sent: &str, found: 
 /// # Errors
 ///
 /// NOT_FOUND when it is a person's, and about somebody else.
-pub(super) fn party(call: &Call, person: UserId) -> Result<Party, Failure> {
+pub(super) fn party(call: &Call, person: UserId) -> Result<ActingAs, Failure> {
     match call.caller.user {
-        None => Ok(Party::Service),
-        Some(user) if user.id == person => Ok(Party::Person),
+        None => Ok(ActingAs::Service),
+        Some(user) if user.id == person => Ok(ActingAs::Person),
         Some(_) => Err(Failure::new(Reason::NotFound)),
     }
 }

@@ -3,8 +3,8 @@
 use haven_platform::{
     call::{Call, UserId},
     failure::Failure,
-    fields::Fields,
     reason::Reason,
+    violations::Violations,
 };
 use haven_proto::identity::v1::{
     RevokeSessionRequest, RevokeSessionResponse, SignOutRequest, SignOutResponse,
@@ -41,9 +41,9 @@ impl IdentityRpc {
         request: RevokeSessionRequest,
     ) -> Result<RevokeSessionResponse, Failure> {
         let user_id = call.user()?;
-        let mut fields = Fields::new();
-        let session_id = fields.uuid("session_id", &request.session_id);
-        fields.check()?;
+        let mut violations = Violations::new();
+        let session_id = violations.uuid("session_id", &request.session_id);
+        violations.check()?;
         match self.end(call, user_id, session_id, EndReason::Revoked).await? {
             Ended::Now | Ended::Before => Ok(RevokeSessionResponse {}),
             Ended::Unknown => Err(Failure::new(Reason::NotFound)),

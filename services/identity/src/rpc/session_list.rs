@@ -3,6 +3,7 @@
 use haven_platform::{
     call::{Call, UserId},
     failure::Failure,
+    page::PageSize,
     reason::Reason,
     time::timestamp,
 };
@@ -11,15 +12,15 @@ use haven_proto::identity::v1::{
 };
 use uuid::Uuid;
 
-use super::{IdentityRpc, parsing};
+use super::IdentityRpc;
 use crate::domain::session::ListedSession;
 
 /// What is the same from page to page.
 const SESSIONS: &[u8] = b"ListSessions";
 const ENDED_SESSIONS: &[u8] = b"ListEndedSessions";
 
-/// How many ended sessions a page has, unless fewer are asked for: at 40 octets each, well below what a message may have.
-const ENDED_PAGE: u16 = 10_000;
+/// How many ended sessions a page has, unless fewer are asked for: at 40 bytes each, well below what a message may have.
+const MAX_ENDED_PAGE_SIZE: u16 = 10_000;
 
 impl IdentityRpc {
     pub(super) async fn list_sessions_of(
@@ -28,7 +29,7 @@ impl IdentityRpc {
         request: ListSessionsRequest,
     ) -> Result<ListSessionsResponse, Failure> {
         let caller = call.user()?;
-        let size = parsing::page(request.page_size)?;
+        let size = PageSize::parse_alone(request.page_size)?;
         let before = self.pages.cursor(caller, SESSIONS, &request.page_token)?;
         let before = before.map(Uuid::from_bytes);
         let now = self.clock.now();
@@ -55,7 +56,7 @@ impl IdentityRpc {
     ) -> Result<ListEndedSessionsResponse, Failure> {
         let service = call.caller.service.as_ref();
         let service = service.ok_or_else(|| Failure::new(Reason::AccessDenied))?;
-        let size = ended_page(request.page_size).ok_or_else(parsing::negative_page)?;
+        let size = ended_page_size(request.page_size)?;
         // Bound to the service, which is no person.
         let nobody = UserId::new(Uuid::nil());
         let list = [ENDED_SESSIONS, service.as_str().as_bytes()].concat();
@@ -76,12 +77,13 @@ impl IdentityRpc {
     }
 }
 
-fn ended_page(asked: i32) -> Option<u16> {
-    match asked {
-        ..0 => None,
-        0 => Some(ENDED_PAGE),
-        _ => Some(u16::try_from(asked).map_or(ENDED_PAGE, |size| size.min(ENDED_PAGE))),
-    }
+fn ended_page_size(page_size: i32) -> Result<u16, Failure> {
+    // Checks that it is not negative.
+    PageSize::parse_alone(page_size)?;
+    Ok(match page_size {
+        0 => MAX_ENDED_PAGE_SIZE,
+        _ => u16::try_from(page_size).map_or(MAX_ENDED_PAGE_SIZE, |size| size.min(MAX_ENDED_PAGE_SIZE)),
+    })
 }
 
 fn message(session: ListedSession, current: Option<Uuid>) -> Session {
@@ -100,10 +102,10 @@ mod tests {
 
     #[test]
     fn a_page_of_ended_sessions_has_ten_thousand_unless_fewer_are_asked_for() {
-        assert_eq!(ended_page(-1), None);
-        assert_eq!(ended_page(0), Some(10_000));
-        assert_eq!(ended_page(1), Some(1));
-        assert_eq!(ended_page(10_001), Some(10_000));
-        assert_eq!(ended_page(i32::MAX), Some(10_000));
+        assert_eq!(ended_page_size(-1).ok(), None);
+        assert_eq!(ended_page_size(0).ok(), Some(10_000));
+        assert_eq!(ended_page_size(1).ok(), Some(1));
+        assert_eq!(ended_page_size(10_001).ok(), Some(10_000));
+        assert_eq!(ended_page_size(i32::MAX).ok(), Some(10_000));
     }
 }

@@ -4,8 +4,8 @@ use std::mem;
 
 use haven_platform::{
     failure::{Failure, Violation},
-    fields::Fields,
     mac::MacKey,
+    violations::{NO_VALUE, Violations},
 };
 use haven_proto::identity::v1::SignInRequest;
 use prost::Message as _;
@@ -33,26 +33,26 @@ impl SignIn {
     ///
     /// INVALID_FIELD.
     pub(super) fn parse(mut sent: SignInRequest, requests: &MacKey) -> Result<Self, Failure> {
-        let mut found = Fields::new();
+        let mut violations = Violations::new();
         let password = SecretString::from(mem::take(&mut sent.password));
-        let id = found.uuid("request_id", &mem::take(&mut sent.request_id));
+        let id = violations.uuid("request_id", &mem::take(&mut sent.request_id));
         let payload = Zeroizing::new(sent.encode_to_vec());
         let request = RequestKey {
             id,
             payload_mac: requests.mac(&[b"SignIn", &payload]),
         };
-        let email = parsing::email(&sent.email, &mut found);
+        let email = parsing::email(&sent.email, &mut violations);
         let password = Password::present(password)
-            .map_err(|rule| found.violate(Violation::new("password", rule.name(), rule.description())))
+            .map_err(|rule| violations.add(Violation::new("password", rule.name(), rule.description())))
             .ok();
-        found.check()?;
+        violations.check()?;
         match (email, password) {
             (Some(email), Some(password)) => Ok(Self {
                 request,
                 email,
                 password,
             }),
-            _ => Err(Failure::internal(parsing::UNSAID)),
+            _ => Err(Failure::internal(NO_VALUE)),
         }
     }
 }

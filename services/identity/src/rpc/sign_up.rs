@@ -4,9 +4,9 @@ use std::mem;
 
 use haven_platform::{
     failure::{Failure, Violation},
-    fields::Fields,
     mac::MacKey,
     reason::Reason,
+    violations::{NO_VALUE, Violations},
 };
 use haven_proto::identity::v1::SignUpRequest;
 use prost::Message as _;
@@ -36,7 +36,7 @@ pub(super) struct SignUpForm {
     goals: Option<Goals>,
     consents: Vec<Consent>,
     required: String,
-    found: Fields,
+    violations: Violations,
 }
 
 /// A sign-up that can be tried.
@@ -52,18 +52,18 @@ pub(super) struct SignUp {
 impl SignUpForm {
     /// Parses everything but the password, which takes a turn in the queue for hashing.
     pub(super) fn read(mut sent: SignUpRequest, required: &RequiredConsents, requests: &MacKey) -> Self {
-        let mut found = Fields::new();
+        let mut violations = Violations::new();
         let password = SecretString::from(mem::take(&mut sent.password));
-        let id = found.uuid("request_id", &mem::take(&mut sent.request_id));
+        let id = violations.uuid("request_id", &mem::take(&mut sent.request_id));
         let payload = Zeroizing::new(sent.encode_to_vec());
         let request = RequestKey {
             id,
             payload_mac: requests.mac(&[b"SignUp", &payload]),
         };
-        let email = parsing::email(&sent.email, &mut found);
-        let goals = parsing::goals("goals", &sent.goals, &mut found);
-        let consents = parsing::consents(&sent.consents, &mut found);
-        found.violate_all(required.missing_in(&consents).map(|missing| {
+        let email = parsing::email(&sent.email, &mut violations);
+        let goals = parsing::goals("goals", &sent.goals, &mut violations);
+        let consents = parsing::consents(&sent.consents, &mut violations);
+        violations.extend(required.missing_in(&consents).map(|missing| {
             let (document, version) = (missing.document(), missing.version());
             let description = format!("Consent to `{document}` in its version `{version}` is required");
             Violation::new("consents", CONSENT_REQUIRED, description)
@@ -75,7 +75,7 @@ impl SignUpForm {
             goals,
             consents,
             required: required.to_string(),
-            found,
+            violations,
         }
     }
 
@@ -91,16 +91,16 @@ impl SignUpForm {
     ///
     /// PASSWORD_POLICY, EMAIL_INVALID or CONSENT_REQUIRED, when that is all that is wrong; otherwise INVALID_FIELD.
     pub(super) fn check(self) -> Result<SignUp, Failure> {
-        let mut found = self.found;
+        let mut violations = self.violations;
         let password = Password::choose(self.password, self.email.as_ref())
             .map_err(|broken| {
                 let violation =
                     |rule: PasswordRule| Violation::new("password", rule.name(), rule.description());
-                found.violate_all(broken.into_iter().map(violation));
+                violations.extend(broken.into_iter().map(violation));
             })
             .ok();
         let mut lacks_consent = false;
-        found
+        violations
             .check_as(|violations| {
                 lacks_consent = violations
                     .iter()
@@ -119,7 +119,7 @@ impl SignUpForm {
                 goals,
                 consents: self.consents,
             }),
-            _ => Err(Failure::internal(parsing::UNSAID)),
+            _ => Err(Failure::internal(NO_VALUE)),
         }
     }
 }

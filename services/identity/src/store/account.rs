@@ -111,7 +111,7 @@ impl Accounts {
         };
         let mut tx = self
             .database
-            .begin("SignUp", Context::Newcomer(account.id), deadline)
+            .begin("SignUp", Context::AnonymousFor(account.id), deadline)
             .await?;
         sqlx::query!(
             r#"/* SignUp */

@@ -19,7 +19,7 @@ use crate::domain::{
 
 /// Who reads or changes an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Party {
+pub enum ActingAs {
     /// The person whose it is.
     Person,
     /// A service.
@@ -40,9 +40,9 @@ pub enum AccountError {
     Database(DbError),
 }
 
-// === impl Party ===
+// === impl ActingAs ===
 
-impl Party {
+impl ActingAs {
     fn context(self, person: UserId) -> Context {
         match self {
             Self::Person => Context::User(person),
@@ -61,7 +61,7 @@ impl Accounts {
     /// When there is none, or when the database fails.
     pub async fn get(
         &self,
-        party: Party,
+        party: ActingAs,
         person: UserId,
         deadline: Deadline,
     ) -> Result<Account, AccountError> {

@@ -17,7 +17,7 @@ use crate::domain::{
 
 /// Where a refresh token is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct TokenLocation {
     /// Whose it is.
     pub user_id: UserId,
     /// In which session.
@@ -60,7 +60,7 @@ impl Sessions {
         &self,
         hash: &[u8; 32],
         deadline: Deadline,
-    ) -> Result<Option<Place>, DbError> {
+    ) -> Result<Option<TokenLocation>, DbError> {
         let mut tx = self
             .database
             .begin("RefreshSession.find", Context::Anonymous, deadline)
@@ -74,7 +74,7 @@ impl Sessions {
         .fetch_optional(&mut tx)
         .await?;
         tx.commit().await?;
-        Ok(found.map(|row| Place {
+        Ok(found.map(|row| TokenLocation {
             user_id: UserId::new(row.user_id),
             session_id: row.session_id,
             token_id: row.id,
@@ -89,7 +89,7 @@ impl Sessions {
     /// When the database fails. A retry within the grace gets what there is then.
     pub async fn refresh(
         &self,
-        place: Place,
+        place: TokenLocation,
         next: NewRefreshToken,
         origin: &Origin,
         now: DateTime<Utc>,
@@ -124,7 +124,7 @@ impl Sessions {
 }
 
 /// Locks all that a refresh depends on, and reads it as it is once it is locked.
-async fn lock(tx: &mut TenantTx, place: Place) -> Result<Option<Locked>, DbError> {
+async fn lock(tx: &mut TenantTx, place: TokenLocation) -> Result<Option<Locked>, DbError> {
     // The account is locked first, as whoever changes its password or deletes it does.
     let row = sqlx::query!(
         r#"/* RefreshSession.lock */
@@ -163,7 +163,7 @@ async fn lock(tx: &mut TenantTx, place: Place) -> Result<Option<Locked>, DbError
 /// One statement for all that a refresh writes.
 async fn rotate(
     tx: &mut TenantTx,
-    place: Place,
+    place: TokenLocation,
     session: Session,
     next: NewRefreshToken,
     used_at: DateTime<Utc>,
@@ -198,7 +198,7 @@ async fn rotate(
 /// Ends the session of a token that was copied, and says so in the audit log.
 async fn end_family(
     tx: &mut TenantTx,
-    place: Place,
+    place: TokenLocation,
     origin: &Origin,
     at: DateTime<Utc>,
 ) -> Result<(), DbError> {

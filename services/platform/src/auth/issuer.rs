@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{jwks, key::VerifyingKey, problem::Problem};
+use super::{jwks, problem::Problem, verifying_key::VerifyingKey};
 
 /// The shortest secret for HS256: as long as the hash (RFC 7518, section 3.2).
 const SHORTEST_SECRET: usize = 32;
@@ -39,7 +39,7 @@ impl TrustedIssuer {
         })
     }
 
-    /// The issuer that is called `name` in its tokens, with a secret for HS256, of which every octet counts as it is.
+    /// The issuer that is called `name` in its tokens, with a secret for HS256, of which every byte counts as it is.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl TrustedIssuer {
     pub fn with_secret(name: &str, secret: &SecretString) -> Result<Self, &'static str> {
         let secret = secret.expose_secret().as_bytes();
         if secret.len() < SHORTEST_SECRET {
-            return Err("the secret has to have at least 32 octets");
+            return Err("the secret has to have at least 32 bytes");
         }
         Ok(Self {
             name: name.to_owned(),

@@ -11,7 +11,7 @@ use jsonwebtoken::{
     },
 };
 
-use super::key::VerifyingKey;
+use super::verifying_key::VerifyingKey;
 
 /// What is wrong with a set. None of it repeats what the file holds but the name of a key: the file may be another one,
 /// with a secret in it.
@@ -113,12 +113,12 @@ fn is_for_verifying(common: &CommonParameters) -> bool {
 }
 
 fn rsa(id: &str, numbers: &RSAKeyParameters) -> Result<VerifyingKey, String> {
-    let octets = |number: &str| {
+    let bytes = |number: &str| {
         URL_SAFE_NO_PAD
             .decode(number)
             .map_err(|_| "its numbers are not base64url".to_owned())
     };
-    VerifyingKey::from_rsa(id, &octets(&numbers.n)?, &octets(&numbers.e)?).map_err(|error| {
+    VerifyingKey::from_rsa(id, &bytes(&numbers.n)?, &bytes(&numbers.e)?).map_err(|error| {
         match error.into_kind() {
             ErrorKind::InvalidRsaKey(why) => why,
             _ => "it is no RSA key".to_owned(),
@@ -139,8 +139,8 @@ mod tests {
         })
     }
 
-    fn rsa(kid: &str, octets: usize) -> Value {
-        let n = URL_SAFE_NO_PAD.encode(vec![0xff; octets]);
+    fn rsa(kid: &str, bytes: usize) -> Value {
+        let n = URL_SAFE_NO_PAD.encode(vec![0xff; bytes]);
         json!({"kty": "RSA", "kid": kid, "n": n, "e": "AQAB"})
     }
 

@@ -2,21 +2,21 @@
 
 mod certificate;
 mod claims;
-mod ended;
+mod ended_sessions;
 mod issuer;
 mod jwks;
-mod key;
-mod keys;
+mod key_set;
 mod problem;
 mod token;
 mod verifier;
+mod verifying_key;
 
 pub(crate) use self::{certificate::service_of, problem::Problem};
 pub use self::{
     claims::{Claims, ROLE},
-    ended::EndedSessions,
+    ended_sessions::EndedSessions,
     issuer::TrustedIssuer,
-    key::VerifyingKey,
-    keys::KeySet,
+    key_set::KeySet,
     verifier::TokenVerifier,
+    verifying_key::VerifyingKey,
 };

@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
-use super::{key::VerifyingKey, problem::Problem};
+use super::{problem::Problem, verifying_key::VerifyingKey};
 
 /// Longer than any token that identity makes by a factor of ten.
 const LONGEST: usize = 8192;
@@ -73,8 +73,8 @@ impl<'a> Token<'a> {
 }
 
 fn object(part: &str) -> Result<Map<String, Value>, Problem> {
-    let octets = URL_SAFE_NO_PAD.decode(part).map_err(|_| Problem::Malformed)?;
-    serde_json::from_slice(&octets).map_err(|_| Problem::Malformed)
+    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| Problem::Malformed)?;
+    serde_json::from_slice(&bytes).map_err(|_| Problem::Malformed)
 }
 
 #[cfg(test)]

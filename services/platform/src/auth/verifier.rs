@@ -7,12 +7,12 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     claims::Presented,
-    ended::EndedSessions,
+    ended_sessions::EndedSessions,
     issuer::TrustedIssuer,
-    key::VerifyingKey,
-    keys::{Found, KeySet},
+    key_set::{Found, KeySet},
     problem::Problem,
     token::Token,
+    verifying_key::VerifyingKey,
 };
 use crate::{
     call::{User, UserId},

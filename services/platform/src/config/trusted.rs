@@ -82,7 +82,7 @@ mod tests {
     fn a_list_names_issuers_and_their_files() {
         let files = TempDir::new().unwrap();
         let jwks = file(&files, "jwks.json", JWKS);
-        let secret = file(&files, "secret", "a secret of thirty-two octets ..\n");
+        let secret = file(&files, "secret", "a secret of thirty-two bytes ...\n");
         assert_eq!(read(""), Ok(vec![]));
         let list =
             format!("https://abc.supabase.co/auth/v1=jwks:{jwks}, https://old.example:8443=hs256:{secret},");
@@ -96,7 +96,7 @@ mod tests {
         let jwks = file(&files, "jwks.json", JWKS);
         let empty = file(&files, "empty.json", r#"{"keys": []}"#);
         // Without its line break it is too short.
-        let short = file(&files, "short", "canary-of-thirty-one-octets....\n");
+        let short = file(&files, "short", "canary-of-thirty-one-bytes.....\n");
         let list = [
             "canary".to_owned(),
             "=jwks:canary".to_owned(),
@@ -117,7 +117,7 @@ mod tests {
             "haven is TOKEN_ISSUER, whose keys identity has",
             "b: its kind has to be jwks or hs256",
             "c: its file cannot be read: No such file",
-            "d: the secret has to have at least 32 octets",
+            "d: the secret has to have at least 32 bytes",
             "e: it has no key for ES256 (P-256) or RS256",
             "f: it is no JSON Web Key Set",
         ] {

@@ -30,18 +30,27 @@ use crate::{call::UserId, config::Environment, deadline::Deadline};
 /// As whom a transaction acts, and on whose rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Context {
-    /// Nobody. Reaches no row; may ask the narrow functions that are there for it.
+    /// No caller. Reaches no row; may call the narrow functions that are granted to it.
     Anonymous,
-    /// Somebody who is becoming a person: may write the first rows of this id.
-    Newcomer(UserId),
-    /// A person, on their own rows.
+    /// No caller yet, with a user id in the claims: may insert the first rows of that id.
+    AnonymousFor(UserId),
+    /// A user, on the user's own rows.
     User(UserId),
-    /// The service itself, on the tables that are its own, such as a queue.
+    /// The service itself, on its own tables, such as a queue.
     Service,
-    /// The service, on the rows of one person.
+    /// The service, on the rows of one user.
     ServiceFor(UserId),
-    /// The service, on what a lease covers: the lease's token.
-    Leaseholder(Uuid),
+    /// The service, on the rows that a claim of its own grants it.
+    ServiceWith(Claim),
+}
+
+/// A claim of a transaction beside its role, for policies to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The claim's name in `request.jwt.claims`: lower-case letters, because it is not escaped.
+    pub name: &'static str,
+    /// The claim's value.
+    pub value: Uuid,
 }
 
 /// What stands between the service and Postgres.
@@ -99,9 +108,9 @@ pub struct Database {
 impl Context {
     fn role(self) -> &'static str {
         match self {
-            Self::Anonymous | Self::Newcomer(_) => "anon",
+            Self::Anonymous | Self::AnonymousFor(_) => "anon",
             Self::User(_) => "user",
-            Self::Service | Self::ServiceFor(_) | Self::Leaseholder(_) => "service",
+            Self::Service | Self::ServiceFor(_) | Self::ServiceWith(_) => "service",
         }
     }
 
@@ -109,8 +118,8 @@ impl Context {
     fn claims(self) -> String {
         match self {
             Self::Anonymous | Self::Service => "{}".to_owned(),
-            Self::Newcomer(id) | Self::User(id) | Self::ServiceFor(id) => format!(r#"{{"sub":"{id}"}}"#),
-            Self::Leaseholder(token) => format!(r#"{{"lease":"{token}"}}"#),
+            Self::AnonymousFor(id) | Self::User(id) | Self::ServiceFor(id) => format!(r#"{{"sub":"{id}"}}"#),
+            Self::ServiceWith(Claim { name, value }) => format!(r#"{{"{name}":"{value}"}}"#),
         }
     }
 
@@ -180,11 +189,11 @@ impl Database {
         deadline: Deadline,
     ) -> Result<TenantTx, DbError> {
         let pool = match context {
-            Context::Anonymous | Context::Newcomer(_) | Context::User(_) => self
+            Context::Anonymous | Context::AnonymousFor(_) | Context::User(_) => self
                 .app
                 .as_ref()
                 .ok_or_else(|| DbError::unexpected("a command acts as its service alone"))?,
-            Context::Service | Context::ServiceFor(_) | Context::Leaseholder(_) => &self.worker,
+            Context::Service | Context::ServiceFor(_) | Context::ServiceWith(_) => &self.worker,
         };
         let began = Instant::now();
         loop {
@@ -273,9 +282,12 @@ mod tests {
                 .ends_with("ROLE data_service")
         );
         assert!(
-            Context::Leaseholder(Uuid::nil())
-                .begin("data", Duration::ZERO)
-                .contains(r#"'{"lease":"00000000-0000-0000-0000-000000000000"}'"#)
+            Context::ServiceWith(Claim {
+                name: "ticket",
+                value: Uuid::nil()
+            })
+            .begin("data", Duration::ZERO)
+            .contains(r#"'{"ticket":"00000000-0000-0000-0000-000000000000"}'"#)
         );
         assert!(Context::Anonymous.begin("data", Duration::ZERO).contains("'{}'"));
         assert!(

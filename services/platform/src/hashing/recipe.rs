@@ -20,11 +20,11 @@ pub const PASSES: u32 = 2;
 /// The lanes of today's hashes.
 pub const LANES: u32 = 1;
 
-/// The length of a fresh salt, in octets.
-pub const SALT_OCTETS: usize = 16;
+/// The length of a fresh salt, in bytes.
+pub const SALT_BYTES: usize = 16;
 
-/// The length of what today's hashes put out, in octets.
-pub const OUTPUT_OCTETS: usize = 32;
+/// The length of what today's hashes put out, in bytes.
+pub const OUTPUT_BYTES: usize = 32;
 
 /// Everything that decides the outcome beside the password, the pepper and the salt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,8 +117,8 @@ mod tests {
     #[test]
     fn the_kernel_computes_what_the_argon2_crate_computes() {
         let memory = RefCell::new(Memory::default());
-        let octets = |length| vec(any::<u8>(), length);
-        let inputs = (octets(0..=64), octets(0..=512), octets(8..=64), 16_usize..=64);
+        let bytes = |length| vec(any::<u8>(), length);
+        let inputs = (bytes(0..=64), bytes(0..=512), bytes(8..=64), 16_usize..=64);
         let checked = TestRunner::default().run(
             &(recipes(), inputs),
             |(recipe, (pepper, password, salt, length))| {
@@ -174,7 +174,7 @@ mod tests {
                 .kernel(config)
                 .hash_into_with_ad(&[1; 32], &[2; 16], &[3; 8], &[4; 12], &mut tag)
                 .unwrap();
-            let hex: String = tag.iter().map(|octet| format!("{octet:02x}")).collect();
+            let hex: String = tag.iter().map(|byte| format!("{byte:02x}")).collect();
             assert_eq!(hex, expected, "{algorithm:?}");
         }
     }

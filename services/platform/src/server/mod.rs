@@ -12,17 +12,17 @@
 //!
 //! A new layer is an `async fn(State, Request, Next) -> Response` in a file of its own, added in [`ServerBuilder::build`].
 
-mod admission;
+mod authorization;
 mod body;
-mod contract;
+mod client_address;
+mod error_contract;
 mod health;
 mod listener;
-mod origin;
 mod panics;
-mod record;
+mod request_log;
 mod shedding;
-mod streams;
-mod timing;
+mod stream_limits;
+mod time_limits;
 
 use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
@@ -39,7 +39,7 @@ use tonic::{
 use tower::{Service, ServiceBuilder};
 
 pub use self::health::Health;
-use self::{admission::Admission, shedding::Shedding, streams::Streams, timing::Timing};
+use self::{authorization::Authorization, shedding::Shedding, stream_limits::Streams, time_limits::Timing};
 use crate::{
     access::{AccessError, AccessTable},
     auth::TokenVerifier,
@@ -191,7 +191,7 @@ impl ServerBuilder {
         } = self;
         let shedding = Shedding::new(config.requests.max_in_flight, access.clone());
         let verifier = Arc::new(config.verifier.clone());
-        let admission = Admission::new(
+        let authorization = Authorization::new(
             access.clone(),
             Arc::clone(&config.tls),
             Arc::clone(&verifier),
@@ -199,16 +199,16 @@ impl ServerBuilder {
         );
         let streams = Streams::new(access.clone(), verifier);
         let timing = Timing::new(access.clone(), config.requests.default_deadline);
-        let record = record::Record::new(access, config.clock.clone(), config.entropy.clone());
+        let record = request_log::Record::new(access, config.clock.clone(), config.entropy.clone());
         // From the outside in, as in the module's documentation.
         let layers = ServiceBuilder::new()
-            .layer(from_fn_with_state(record, record::record))
-            .layer(axum::middleware::from_fn(contract::complete))
+            .layer(from_fn_with_state(record, request_log::record))
+            .layer(axum::middleware::from_fn(error_contract::complete))
             .layer(axum::middleware::from_fn(panics::guard))
-            .layer(from_fn_with_state(timing, timing::bound))
+            .layer(from_fn_with_state(timing, time_limits::bound))
             .layer(from_fn_with_state(shedding.clone(), shedding::shed))
-            .layer(from_fn_with_state(admission, admission::admit))
-            .layer(from_fn_with_state(streams, streams::hold));
+            .layer(from_fn_with_state(authorization, authorization::authorize))
+            .layer(from_fn_with_state(streams, stream_limits::hold));
         let routes = routes.routes().into_axum_router().layer(layers);
         Ok(ApiServer {
             config,

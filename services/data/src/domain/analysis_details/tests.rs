@@ -138,6 +138,6 @@ proptest! {
     fn they_are_written_without_growing(items in proptest::collection::vec("(?s).{1,50}", 0..10)) {
         let all = || items.iter().map(String::as_str).collect::<Vec<_>>();
         let lists = Lists { insights: all(), strengths: all(), improvement_areas: all() };
-        prop_assert!(serde_json::to_vec(&lists).unwrap().len() <= lists.most_octets());
+        prop_assert!(serde_json::to_vec(&lists).unwrap().len() <= lists.most_bytes());
     }
 }

@@ -52,7 +52,7 @@ pub enum DeviceStatus {
     Revoked,
 }
 
-/// A master key, as a device wrapped it: [`WrappedKey::FEWEST`] to [`WrappedKey::MOST`] octets.
+/// A master key, as a device wrapped it: [`WrappedKey::FEWEST`] to [`WrappedKey::MOST`] bytes.
 ///
 /// There is no `Debug`: a person's keys are in no log, wrapped or not.
 #[derive(Clone)]
@@ -142,36 +142,36 @@ impl DeviceStatus {
 // === impl WrappedKey ===
 
 impl WrappedKey {
-    /// At least how many octets it has: a key of 256 bits has no fewer.
+    /// At least how many bytes it has: a key of 256 bits has no fewer.
     pub const FEWEST: usize = 32;
-    /// At most how many octets it has.
+    /// At most how many bytes it has.
     pub const MOST: usize = 1_024;
     /// The rule, for a developer to read.
-    pub const RULE: &'static str = "A wrapped master key has 32 to 1024 octets";
+    pub const RULE: &'static str = "A wrapped master key has 32 to 1024 bytes";
 
     /// Takes what a device sent.
     ///
     /// # Errors
     ///
     /// When there is nothing, too little or too much of it.
-    pub fn parse(octets: Vec<u8>) -> Result<Self, DeviceProblem> {
-        match octets.len() {
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, DeviceProblem> {
+        match bytes.len() {
             0 => Err(DeviceProblem::Missing),
             1..Self::FEWEST => Err(DeviceProblem::TooShort),
-            Self::FEWEST..=Self::MOST => Ok(Self(octets)),
+            Self::FEWEST..=Self::MOST => Ok(Self(bytes)),
             _ => Err(DeviceProblem::TooLong),
         }
     }
 
-    /// The octets.
+    /// The bytes.
     #[must_use]
-    pub fn as_octets(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The octets, to be sent back.
+    /// The bytes, to be sent back.
     #[must_use]
-    pub fn into_octets(self) -> Vec<u8> {
+    pub fn into_bytes(self) -> Vec<u8> {
         self.0
     }
 }
@@ -219,7 +219,7 @@ impl KeyPath {
 fn is_step(step: &str) -> bool {
     let number = step.strip_suffix('\'').unwrap_or(step);
     // The table takes no more than ten digits, and `parse` would take a sign and any number of zeros.
-    let digits = (1..=10).contains(&number.len()) && number.bytes().all(|octet| octet.is_ascii_digit());
+    let digits = (1..=10).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
     digits && number.parse::<i32>().is_ok()
 }
 
@@ -237,7 +237,7 @@ impl AppVersion {
     ///
     /// When there is nothing, too much of it, or more in it than printable ASCII.
     pub fn parse(version: String) -> Result<Self, DeviceProblem> {
-        let printable = |octet| matches!(octet, b' '..=b'~');
+        let printable = |byte| matches!(byte, b' '..=b'~');
         match version.len() {
             0 => Err(DeviceProblem::Missing),
             _ if !version.bytes().all(printable) => Err(DeviceProblem::NotAscii),

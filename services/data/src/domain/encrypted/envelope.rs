@@ -4,7 +4,7 @@ use std::{borrow::Cow, ops::RangeInclusive};
 
 use uuid::Uuid;
 
-use super::payload::{TAG_OCTETS, is_readable};
+use super::payload::{TAG_BYTES, is_readable};
 
 /// A payload, and how it was encrypted.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Envelope {
     pub key_version: i32,
     /// Of the algorithm's length.
     pub nonce: Vec<u8>,
-    /// 16 to 64 octets.
+    /// 16 to 64 bytes.
     pub salt: Vec<u8>,
     /// How the key was derived from what a person knows.
     pub key_derivation: KeyDerivation,
@@ -58,8 +58,8 @@ pub const ENVELOPE_VERSION: i16 = 1;
 /// The one layout of associated data.
 pub const ASSOCIATED_DATA_VERSION: i16 = 1;
 
-/// How many octets a salt has.
-const SALT_OCTETS: RangeInclusive<usize> = 16..=64;
+/// How many bytes a salt has.
+const SALT_BYTES: RangeInclusive<usize> = 16..=64;
 
 /// How much memory a key derivation takes, in KiB. The least is what OWASP asks of argon2id, as are the least passes;
 /// the most is what a small device can still do.
@@ -96,7 +96,7 @@ pub enum EnvelopeProblem {
     AssociatedDataVersion,
     /// The payload is no tag even.
     PayloadTooShort,
-    /// The payload has more octets than are taken here.
+    /// The payload has more bytes than are taken here.
     PayloadTooLarge {
         /// How many are.
         most: usize,
@@ -105,13 +105,13 @@ pub enum EnvelopeProblem {
     PayloadNotEncrypted,
 }
 
-/// Looks at a payload of at most `most` octets.
+/// Looks at a payload of at most `most` bytes.
 ///
 /// # Errors
 ///
 /// When it cannot be a ciphertext.
 pub fn check_payload(payload: &[u8], most: usize) -> Result<(), EnvelopeProblem> {
-    if payload.len() < TAG_OCTETS {
+    if payload.len() < TAG_BYTES {
         Err(EnvelopeProblem::PayloadTooShort)
     } else if payload.len() > most {
         Err(EnvelopeProblem::PayloadTooLarge { most })
@@ -161,7 +161,7 @@ pub fn check_key_version(version: i32) -> Result<(), EnvelopeProblem> {
 ///
 /// When it has another length.
 pub fn check_nonce(algorithm: Option<Algorithm>, nonce: &[u8]) -> Result<(), EnvelopeProblem> {
-    let fits = |algorithm: &Algorithm| algorithm.nonce_octets() == nonce.len();
+    let fits = |algorithm: &Algorithm| algorithm.nonce_bytes() == nonce.len();
     let fine = algorithm
         .as_ref()
         .map_or_else(|| Algorithm::ALL.iter().any(fits), fits);
@@ -174,7 +174,7 @@ pub fn check_nonce(algorithm: Option<Algorithm>, nonce: &[u8]) -> Result<(), Env
 ///
 /// When it is too short or too long.
 pub fn check_salt(salt: &[u8]) -> Result<(), EnvelopeProblem> {
-    require(SALT_OCTETS.contains(&salt.len()), EnvelopeProblem::SaltLength)
+    require(SALT_BYTES.contains(&salt.len()), EnvelopeProblem::SaltLength)
 }
 
 fn require(fine: bool, problem: EnvelopeProblem) -> Result<(), EnvelopeProblem> {
@@ -211,15 +211,15 @@ impl EnvelopeProblem {
             Self::Algorithm => "This has to be XCHACHA20_POLY1305 or AES_256_GCM",
             Self::KeyOfAnotherDevice => "A device encrypts under its own key: this has to be its id",
             Self::KeyVersion => "A key's first version is 1",
-            Self::NonceLength => "A nonce has 24 octets with XCHACHA20_POLY1305, and 12 with AES_256_GCM",
-            Self::SaltLength => "A salt has 16 to 64 octets",
+            Self::NonceLength => "A nonce has 24 bytes with XCHACHA20_POLY1305, and 12 with AES_256_GCM",
+            Self::SaltLength => "A salt has 16 to 64 bytes",
             Self::Memory => "A key derivation takes 19,456 to 1,048,576 KiB",
             Self::Iterations => "A key derivation makes 2 to 64 passes",
             Self::Parallelism => "A key derivation has 1 to 16 lanes",
             Self::AssociatedDataVersion => "The version of the layout of associated data is 1",
-            Self::PayloadTooShort => "A payload has at least a tag, which is 16 octets",
+            Self::PayloadTooShort => "A payload has at least a tag, which is 16 bytes",
             Self::PayloadTooLarge { most } => {
-                return format!("A payload has at most {most} octets here").into();
+                return format!("A payload has at most {most} bytes here").into();
             }
             Self::PayloadNotEncrypted => "This is readable: it has to be encrypted",
         };
@@ -248,9 +248,9 @@ impl Algorithm {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
-    /// How long its nonces are, in octets.
+    /// How long its nonces are, in bytes.
     #[must_use]
-    pub fn nonce_octets(self) -> usize {
+    pub fn nonce_bytes(self) -> usize {
         match self {
             Self::XChaCha20Poly1305 => 24,
             Self::Aes256Gcm => 12,

@@ -15,7 +15,7 @@ pub enum Entry {
 
 /// A place in the feed: everything up to it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SyncCursor {
     /// In which history of changes.
     pub epoch: Uuid,
     /// Up to which number of a change.
@@ -66,8 +66,8 @@ impl Entry {
 impl History {
     /// The place before everything that is kept.
     #[must_use]
-    pub fn start(&self) -> Place {
-        Place {
+    pub fn start(&self) -> SyncCursor {
+        SyncCursor {
             epoch: self.epoch,
             number: 0,
             floor: self.purged_number,
@@ -80,7 +80,7 @@ impl History {
     ///
     /// [`Expiry::Restored`] or [`Expiry::RestoredAndPurged`] where it is not: also for a number that was never given
     /// out here, as after a restore that nobody told the database of.
-    pub fn has(&self, place: Place) -> Result<(), Expiry> {
+    pub fn has(&self, place: SyncCursor) -> Result<(), Expiry> {
         if place.epoch == self.epoch && place.number <= self.last_number {
             Ok(())
         } else if place.number < self.purged_number {
@@ -95,7 +95,7 @@ impl History {
     /// # Errors
     ///
     /// See [`Expiry`].
-    pub fn continues(&self, place: Place) -> Result<(), Expiry> {
+    pub fn continues(&self, place: SyncCursor) -> Result<(), Expiry> {
         self.has(place)?;
         if self.purged_number <= place.number.max(place.floor) {
             Ok(())
@@ -117,8 +117,8 @@ mod tests {
         }
     }
 
-    fn place(number: i64, floor: i64) -> Place {
-        Place {
+    fn place(number: i64, floor: i64) -> SyncCursor {
+        SyncCursor {
             epoch: Uuid::from_u128(1),
             number,
             floor,
@@ -149,7 +149,7 @@ mod tests {
             (5, Expiry::Restored),
             (11, Expiry::Restored),
         ] {
-            let elsewhere = Place {
+            let elsewhere = SyncCursor {
                 epoch: Uuid::from_u128(2),
                 ..place(number, 0)
             };
@@ -163,10 +163,10 @@ mod tests {
         let start = history(10, 5).start();
         assert_eq!(start, place(0, 5));
         assert_eq!(history(10, 5).continues(start), Ok(()));
-        let further = Place { number: 3, ..start };
+        let further = SyncCursor { number: 3, ..start };
         assert_eq!(history(12, 5).continues(further), Ok(()));
         assert_eq!(history(12, 6).continues(further), Err(Expiry::Purged));
-        let past = Place { number: 6, ..start };
+        let past = SyncCursor { number: 6, ..start };
         assert_eq!(history(12, 6).continues(past), Ok(()));
     }
 }

@@ -31,7 +31,7 @@ pub struct RecordListing {
 
 /// The place of a record among its person's, in every order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecordPlace {
+pub struct RecordCursor {
     /// When it happened.
     pub local_time: DateTime<Utc>,
     /// The number of its last change.
@@ -40,7 +40,7 @@ pub struct RecordPlace {
     pub id: Uuid,
 }
 
-impl RecordPlace {
+impl RecordCursor {
     /// The place of `record`.
     #[must_use]
     pub fn of(record: &Record) -> Self {

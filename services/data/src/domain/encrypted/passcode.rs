@@ -42,7 +42,7 @@ impl Passcode {
         }
     }
 
-    /// The octets to hash.
+    /// The bytes to hash.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         self.0.expose_secret().as_bytes()

@@ -15,20 +15,20 @@ pub struct TokenHashes(MacKey);
 // === impl ShareToken ===
 
 impl ShareToken {
-    /// The token of these octets.
+    /// The token of these bytes.
     #[must_use]
-    pub fn new(octets: [u8; 32]) -> Self {
-        Self(SecretBox::new(Box::new(octets)))
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(SecretBox::new(Box::new(bytes)))
     }
 
     /// The token that is written as `text`; none when it is not as one is written.
     #[must_use]
     pub fn parse(text: &SecretString) -> Option<Self> {
-        let mut octets = Box::new([0; 32]);
+        let mut bytes = Box::new([0; 32]);
         // So that no longer text is decoded.
         let text = Some(text.expose_secret()).filter(|text| text.len() == 43)?;
-        let written = URL_SAFE_NO_PAD.decode_slice(text, octets.as_mut_slice()).ok()?;
-        (written == octets.len()).then(|| Self(SecretBox::new(octets)))
+        let written = URL_SAFE_NO_PAD.decode_slice(text, bytes.as_mut_slice()).ok()?;
+        (written == bytes.len()).then(|| Self(SecretBox::new(bytes)))
     }
 
     /// As it is written: 43 characters of base64url (RFC 4648, section 5), for the answer to the person whose it is.
@@ -37,7 +37,7 @@ impl ShareToken {
         URL_SAFE_NO_PAD.encode(self.0.expose_secret())
     }
 
-    /// The octets, for the keyed hash of them.
+    /// The bytes, for the keyed hash of them.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         self.0.expose_secret()

@@ -209,9 +209,9 @@ proptest! {
     fn a_token_with_a_flipped_bit_does_not_open(text in "\\PC{0,50}", owner: u128, row: u128) {
         let ring = ring(&[OLD]);
         let sealed = ring.seal(cell(owner, row), &text, at(1));
-        let octets = URL_SAFE.decode(&sealed.token).unwrap();
-        for position in 0..octets.len() * 8 {
-            let mut flipped = octets.clone();
+        let bytes = URL_SAFE.decode(&sealed.token).unwrap();
+        for position in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
             flipped[position / 8] ^= 1 << (position % 8);
             let sealed = Sealed { token: URL_SAFE.encode(flipped), ..sealed.clone() };
             let opened = ring.open(cell(owner, row), &sealed);

@@ -3,7 +3,7 @@
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
-    fields::Fields,
+    violations::Violations,
 };
 use haven_proto::data::v1::{AcknowledgeChangesRequest, AcknowledgeChangesResponse};
 
@@ -16,13 +16,13 @@ impl EncryptedRpc {
         request: AcknowledgeChangesRequest,
     ) -> Result<Noticed<AcknowledgeChangesResponse>, Failure> {
         let caller = call.user()?;
-        let mut fields = Fields::new();
-        let device = fields.uuid("device_id", &request.device_id);
-        let place = feed::open(&self.pages, caller, &request.cursor, &mut fields);
+        let mut violations = Violations::new();
+        let device = violations.uuid("device_id", &request.device_id);
+        let place = feed::open(&self.pages, caller, &request.cursor, &mut violations);
         if request.cursor.is_empty() {
-            fields.violate(Violation::new("cursor", "REQUIRED", "A cursor is required here"));
+            violations.add(Violation::new("cursor", "REQUIRED", "A cursor is required here"));
         }
-        fields.check()?;
+        violations.check()?;
         let place = place.ok_or_else(|| Failure::internal("a cursor without a place"))?;
         let acknowledged = self
             .changes

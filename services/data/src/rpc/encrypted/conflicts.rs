@@ -1,11 +1,10 @@
 //! Listing conflicts.
 
-use haven_platform::{call::Call, failure::Failure, fields::Fields, page::PageSize, reason::Reason};
+use haven_platform::{call::Call, failure::Failure, page::PageSize, reason::Reason, violations::Violations};
 use haven_proto::data::v1::{ListConflictsRequest, ListConflictsResponse};
 use uuid::Uuid;
 
 use super::{EncryptedRpc, message::conflict_message, notice::Noticed};
-use crate::rpc::parsing::{self, UNSAID};
 
 /// At most so many on a page: as many of the largest as fit into an answer.
 const MOST_ON_A_PAGE: u8 = 50;
@@ -58,12 +57,11 @@ impl EncryptedRpc {
 
 impl List {
     fn parse(sent: ListConflictsRequest) -> Result<Self, Failure> {
-        let mut fields = Fields::new();
-        let size = parsing::page_size(sent.page_size, &mut fields);
-        let record = fields.optional_uuid("record_id", &sent.record_id);
-        let device = fields.optional_uuid("device_id", &sent.device_id);
-        fields.check()?;
-        let size = size.ok_or_else(|| Failure::internal(UNSAID))?;
+        let mut violations = Violations::new();
+        let size = PageSize::parse(sent.page_size, &mut violations);
+        let record = violations.optional_uuid("record_id", &sent.record_id);
+        let device = violations.optional_uuid("device_id", &sent.device_id);
+        let size = violations.finish(size)?;
         Ok(Self {
             record,
             device,

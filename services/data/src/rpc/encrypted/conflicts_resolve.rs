@@ -6,22 +6,21 @@ use chrono::{DateTime, Utc};
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
-    fields::Fields,
     mac::MacKey,
+    violations::Violations,
 };
 use haven_proto::data::v1::{ConflictResolution, ResolveConflictRequest, ResolveConflictResponse};
 use uuid::Uuid;
 
 use super::{
     EncryptedRpc,
-    envelope::{self, MOST_OCTETS, Place},
+    envelope::{self, MOST_BYTES, PayloadPath},
     local_time,
     message::version_message,
     notice::Noticed,
 };
 use crate::{
     domain::encrypted::change::Resolution,
-    rpc::parsing::{UNSAID, request_key, unknown},
     store::{encrypted::resolution::Settlement, request::RequestKey},
 };
 
@@ -41,7 +40,7 @@ impl EncryptedRpc {
             .settle(caller, call.deadline, &settlement, request)
             .await?;
         if settled.now {
-            self.changed.of(caller).raise();
+            self.changed.of(caller).notify();
         }
         Ok(Noticed {
             answer: ResolveConflictResponse {
@@ -58,46 +57,45 @@ fn parse(
     requests: &MacKey,
     now: DateTime<Utc>,
 ) -> Result<(Settlement, RequestKey), Failure> {
-    let mut fields = Fields::new();
-    let request = request_key(
+    let mut violations = Violations::new();
+    let request = RequestKey::take(
         "ResolveConflict",
         &mut sent,
         |sent| &mut sent.request_id,
         requests,
-        &mut fields,
+        &mut violations,
     );
-    let device = fields.uuid("device_id", &sent.device_id);
-    let record_id = fields.uuid("record_id", &sent.record_id);
+    let device = violations.uuid("device_id", &sent.device_id);
+    let record_id = violations.uuid("record_id", &sent.record_id);
     if sent.expected_version < 1 {
         let description = "The version that the resolution is based on is required, 1 or more";
-        fields.violate(Violation::new("expected_version", "REQUIRED", description));
+        violations.add(Violation::new("expected_version", "REQUIRED", description));
     }
     let expected_version = sent.expected_version;
-    let conflicts = conflicts(&sent.conflict_ids, &mut fields);
-    let resolution = resolution(sent, device, &mut fields);
-    envelope::check(fields)?;
+    let conflicts = conflicts(&sent.conflict_ids, &mut violations);
+    let resolution = resolution(sent, device, &mut violations);
     let settlement = Settlement {
         device,
         record_id,
         expected_version,
         conflicts,
-        resolution: resolution.ok_or_else(|| Failure::internal(UNSAID))?,
+        resolution: envelope::finish(violations, resolution)?,
         at: now,
     };
     Ok((settlement, request))
 }
 
-/// The conflicts that are settled. Where something is wrong with them, it is among `fields`.
-fn conflicts(sent: &[String], fields: &mut Fields) -> Vec<Uuid> {
+/// The conflicts that are settled. Where something is wrong with them, it is among `violations`.
+fn conflicts(sent: &[String], violations: &mut Violations) -> Vec<Uuid> {
     match sent.len() {
         0 => {
             let description = "A conflict is required here";
-            fields.violate(Violation::new("conflict_ids", "REQUIRED", description));
+            violations.add(Violation::new("conflict_ids", "REQUIRED", description));
         }
         1..=MOST_CONFLICTS => {}
         _ => {
             let description = "At most 100 conflicts are settled at once";
-            fields.violate(Violation::new("conflict_ids", "TOO_MANY", description));
+            violations.add(Violation::new("conflict_ids", "TOO_MANY", description));
             return Vec::new();
         }
     }
@@ -105,28 +103,29 @@ fn conflicts(sent: &[String], fields: &mut Fields) -> Vec<Uuid> {
     let mut conflicts = Vec::with_capacity(sent.len());
     for (place, id) in sent.iter().enumerate() {
         let field = format!("conflict_ids[{place}]");
-        let id = fields.uuid(field.as_str(), id);
+        let id = violations.uuid(field.as_str(), id);
         if !id.is_nil() && !seen.insert(id) {
             let description = "A conflict is settled once";
-            fields.violate(Violation::new(field, "DUPLICATE", description));
+            violations.add(Violation::new(field, "DUPLICATE", description));
         }
         conflicts.push(id);
     }
     conflicts
 }
 
-/// What becomes of the record. None: what is wrong with it is among `fields`.
-fn resolution(sent: ResolveConflictRequest, device: Uuid, fields: &mut Fields) -> Option<Resolution> {
+/// What becomes of the record. None: what is wrong with it is among `violations`.
+fn resolution(sent: ResolveConflictRequest, device: Uuid, violations: &mut Violations) -> Option<Resolution> {
     let resolution = match ConflictResolution::try_from(sent.resolution) {
         Ok(ConflictResolution::Replace) => {
-            let place = Place {
+            let place = PayloadPath {
                 within: "",
                 payload: "encrypted_payload",
-                most: MOST_OCTETS,
+                most: MOST_BYTES,
                 device: Some(device),
             };
-            let content = envelope::encrypted(sent.encrypted_payload, sent.crypto_envelope, &place, fields);
-            let local_time = local_time::required("local_time", sent.local_time.as_ref(), fields);
+            let content =
+                envelope::encrypted(sent.encrypted_payload, sent.crypto_envelope, &place, violations);
+            let local_time = local_time::required("local_time", sent.local_time.as_ref(), violations);
             return Some(Resolution::Replace {
                 content: content?,
                 local_time: local_time?,
@@ -136,11 +135,11 @@ fn resolution(sent: ResolveConflictRequest, device: Uuid, fields: &mut Fields) -
         Ok(ConflictResolution::Delete) => Resolution::Delete,
         Ok(ConflictResolution::Unspecified) => {
             let description = "What becomes of the record is required here";
-            fields.violate(Violation::new("resolution", "REQUIRED", description));
+            violations.add(Violation::new("resolution", "REQUIRED", description));
             return None;
         }
         Err(_) => {
-            fields.violate(unknown("resolution"));
+            violations.unknown_value("resolution");
             return None;
         }
     };
@@ -152,7 +151,7 @@ fn resolution(sent: ResolveConflictRequest, device: Uuid, fields: &mut Fields) -
     ];
     for (field, _) in given.into_iter().filter(|(_, given)| *given) {
         let description = "This has to be empty unless the record is replaced";
-        fields.violate(Violation::new(field, "NOT_EMPTY", description));
+        violations.add(Violation::new(field, "NOT_EMPTY", description));
     }
     Some(resolution)
 }

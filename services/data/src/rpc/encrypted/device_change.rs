@@ -3,10 +3,12 @@
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::{Call, UserId},
+    cursor::Cursor,
     failure::Failure,
-    fields::Fields,
     mac::MacKey,
+    page::PageSize,
     reason::Reason,
+    violations::{NO_VALUE, Violations},
 };
 use haven_proto::data::v1::{
     ListDevicesRequest, ListDevicesResponse, RevokeDeviceRequest, RevokeDeviceResponse,
@@ -16,8 +18,7 @@ use uuid::Uuid;
 
 use super::{EncryptedRpc, device_parsing as parsing, devices::device_message, notice::Noticed};
 use crate::{
-    domain::{encrypted::device::Device, place::Place},
-    rpc::parsing::{UNSAID, page_size, request_key},
+    domain::encrypted::device::Device,
     store::{
         encrypted::device_change::{DeviceChangeError, Rotation, Stop, Stopping},
         request::RequestKey,
@@ -34,15 +35,14 @@ impl EncryptedRpc {
         request: ListDevicesRequest,
     ) -> Result<Noticed<ListDevicesResponse>, Failure> {
         let caller = call.user()?;
-        let mut fields = Fields::new();
-        let size = page_size(request.page_size, &mut fields);
-        let device = fields.optional_uuid("device_id", &request.device_id);
-        fields.check()?;
-        let size = size.ok_or_else(|| Failure::internal(UNSAID))?;
+        let mut violations = Violations::new();
+        let size = PageSize::parse(request.page_size, &mut violations);
+        let device = violations.optional_uuid("device_id", &request.device_id);
+        let size = violations.finish(size)?;
         let after = self.pages.cursor(caller, LIST, &request.page_token)?;
         let invalid = || Failure::new(Reason::PageTokenInvalid);
         let after = after
-            .map(|cursor| Place::from_octets(cursor).ok_or_else(invalid))
+            .map(|cursor| Cursor::from_bytes(cursor).ok_or_else(invalid))
             .transpose()?;
         let page = self
             .devices
@@ -50,11 +50,11 @@ impl EncryptedRpc {
             .await?;
         let last = page.devices.last().filter(|_| page.more);
         let next_page_token = last.map(|last| {
-            let place = Place {
+            let place = Cursor {
                 at: last.created_at,
                 id: last.id,
             };
-            self.pages.seal(caller, LIST, &place.to_octets())
+            self.pages.seal(caller, LIST, &place.to_bytes())
         });
         let now = self.clock.now();
         let devices = page.devices.into_iter();
@@ -93,17 +93,17 @@ impl EncryptedRpc {
         mut sent: SuspendDeviceRequest,
     ) -> Result<Noticed<SuspendDeviceResponse>, Failure> {
         let caller = call.user()?;
-        let mut fields = Fields::new();
+        let mut violations = Violations::new();
         let (how, requests) = (Stopping::Suspend, &self.requests);
-        let request = request_key(
+        let request = RequestKey::take(
             how.method(),
             &mut sent,
             |sent| &mut sent.request_id,
             requests,
-            &mut fields,
+            &mut violations,
         );
-        let id = fields.uuid("device_id", &sent.device_id);
-        fields.check()?;
+        let id = violations.uuid("device_id", &sent.device_id);
+        violations.check()?;
         let device = self.stop(call, caller, id, how, request).await?;
         // The device that is stopped need not be the one that calls, so there is nobody to be told of a rotation.
         Ok(Noticed {
@@ -120,17 +120,17 @@ impl EncryptedRpc {
         mut sent: RevokeDeviceRequest,
     ) -> Result<Noticed<RevokeDeviceResponse>, Failure> {
         let caller = call.user()?;
-        let mut fields = Fields::new();
+        let mut violations = Violations::new();
         let (how, requests) = (Stopping::Revoke, &self.requests);
-        let request = request_key(
+        let request = RequestKey::take(
             how.method(),
             &mut sent,
             |sent| &mut sent.request_id,
             requests,
-            &mut fields,
+            &mut violations,
         );
-        let id = fields.uuid("device_id", &sent.device_id);
-        fields.check()?;
+        let id = violations.uuid("device_id", &sent.device_id);
+        violations.check()?;
         let device = self.stop(call, caller, id, how, request).await?;
         Ok(Noticed {
             next_rotation_at: None,
@@ -155,7 +155,7 @@ impl EncryptedRpc {
         };
         let device = self.devices.stop(caller, call.deadline, stop, request).await?;
         // If it watches, it is to hear of it.
-        self.changed.of(caller).raise();
+        self.changed.of(caller).notify();
         Ok(device)
     }
 }
@@ -165,22 +165,22 @@ fn rotation(
     requests: &MacKey,
     now: DateTime<Utc>,
 ) -> Result<(Rotation, RequestKey), Failure> {
-    let mut fields = Fields::new();
-    let request = request_key(
+    let mut violations = Violations::new();
+    let request = RequestKey::take(
         "RotateDeviceKey",
         &mut sent,
         |sent| &mut sent.request_id,
         requests,
-        &mut fields,
+        &mut violations,
     );
-    let id = fields.uuid("device_id", &sent.device_id);
-    parsing::expected_key_version(sent.expected_key_version, &mut fields);
-    let wrapped_key = parsing::wrapped_key(sent.encrypted_master_key, &mut fields);
-    let key_path = parsing::key_path(sent.key_derivation_path, &mut fields);
-    fields.check()?;
+    let id = violations.uuid("device_id", &sent.device_id);
+    parsing::expected_key_version(sent.expected_key_version, &mut violations);
+    let wrapped_key = parsing::wrapped_key(sent.encrypted_master_key, &mut violations);
+    let key_path = parsing::key_path(sent.key_derivation_path, &mut violations);
+    violations.check()?;
     let (wrapped_key, key_path) = wrapped_key
         .zip(key_path)
-        .ok_or_else(|| Failure::internal(UNSAID))?;
+        .ok_or_else(|| Failure::internal(NO_VALUE))?;
     let rotation = Rotation {
         id,
         expected_key_version: sent.expected_key_version,

@@ -4,9 +4,9 @@ use chrono::TimeDelta;
 use haven_platform::{
     call::{Call, UserId},
     failure::Failure,
-    fields::Fields,
     mac::MacKey,
     reason::Reason,
+    violations::{NO_VALUE, Violations},
 };
 use haven_proto::data::v1::{RegisterDeviceRequest, RegisterDeviceResponse};
 use secrecy::zeroize::Zeroizing;
@@ -15,7 +15,6 @@ use uuid::Uuid;
 use super::{EncryptedRpc, device_parsing as parsing, devices::device_message, notice::Noticed};
 use crate::{
     domain::encrypted::device::{AppVersion, Device, DevicePlatform, DeviceStatus, KeyPath, WrappedKey},
-    rpc::parsing::{UNSAID, request_key},
     store::{
         encrypted::device_register::{NewDevice, Quota, RegisterError},
         request::RequestKey,
@@ -62,7 +61,7 @@ impl EncryptedRpc {
             id: registered.id,
             platform: new.platform,
             app_version: new.app_version.as_str().to_owned(),
-            wrapped_key: Some(new.wrapped_key.into_octets()),
+            wrapped_key: Some(new.wrapped_key.into_bytes()),
             key_derivation_path: new.key_path.as_str().to_owned(),
             key_version: 1,
             next_rotation_at: registered.next_rotation_at,
@@ -87,23 +86,23 @@ impl Register {
         installations: &MacKey,
         requests: &MacKey,
     ) -> Result<Self, Failure> {
-        let mut fields = Fields::new();
-        let request = request_key(
+        let mut violations = Violations::new();
+        let request = RequestKey::take(
             "RegisterDevice",
             &mut sent,
             |sent| &mut sent.request_id,
             requests,
-            &mut fields,
+            &mut violations,
         );
-        let id = fields.optional_uuid("device_id", &sent.device_id);
+        let id = violations.optional_uuid("device_id", &sent.device_id);
         let installation_id = Zeroizing::new(sent.installation_id);
-        parsing::installation_id(&installation_id, &mut fields);
-        let wrapped_key = parsing::wrapped_key(sent.encrypted_master_key, &mut fields);
-        let key_path = parsing::key_path(sent.key_derivation_path, &mut fields);
-        let platform = parsing::platform(sent.platform, &mut fields);
-        let app_version = parsing::app_version(sent.app_version, &mut fields);
-        fields.check()?;
-        let unsaid = || Failure::internal(UNSAID);
+        parsing::installation_id(&installation_id, &mut violations);
+        let wrapped_key = parsing::wrapped_key(sent.encrypted_master_key, &mut violations);
+        let key_path = parsing::key_path(sent.key_derivation_path, &mut violations);
+        let platform = parsing::platform(sent.platform, &mut violations);
+        let app_version = parsing::app_version(sent.app_version, &mut violations);
+        violations.check()?;
+        let unsaid = || Failure::internal(NO_VALUE);
         Ok(Self {
             id,
             // With the person's id, so that nobody can see that two people use one device.
@@ -176,7 +175,7 @@ mod tests {
 
     #[test]
     fn everything_wrong_is_reported_at_once() {
-        let fields = |names: [&'static str; 6]| {
+        let expected = |names: [&'static str; 6]| {
             let fields = [
                 "request_id",
                 "installation_id",
@@ -193,7 +192,7 @@ mod tests {
         };
         assert_eq!(
             violations(RegisterDeviceRequest::default()),
-            fields(["REQUIRED"; 6])
+            expected(["REQUIRED"; 6])
         );
         let wrong = RegisterDeviceRequest {
             device_id: String::new(),
@@ -212,7 +211,7 @@ mod tests {
             "UNKNOWN_VALUE",
             "NOT_ASCII",
         ];
-        assert_eq!(violations(wrong), fields(names));
+        assert_eq!(violations(wrong), expected(names));
         let wrong = RegisterDeviceRequest {
             device_id: "x".into(),
             installation_id: "é".repeat(129),

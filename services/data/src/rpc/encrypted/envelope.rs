@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use haven_platform::{
     failure::{Failure, Violation},
-    fields::Fields,
     reason::Reason,
+    violations::Violations,
 };
 use haven_proto::data::v1::{self as proto, CryptoEnvelope, EncryptionAlgorithm};
 use uuid::Uuid;
@@ -15,40 +15,40 @@ use crate::domain::encrypted::envelope::{
     check_envelope_version, check_key_version, check_nonce, check_payload, check_salt,
 };
 
-/// The largest payload of a record, a conflict or preferences, in octets.
-pub(super) const MOST_OCTETS: usize = 65_536;
+/// The largest payload of a record, a conflict or preferences, in bytes.
+pub(super) const MOST_BYTES: usize = 65_536;
 
-/// The largest payload of a share, in octets.
-pub(super) const MOST_SHARED_OCTETS: usize = 262_144;
+/// The largest payload of a share, in bytes.
+pub(super) const MOST_SHARED_BYTES: usize = 262_144;
 
 /// Which fields a payload and its envelope are in, and how large the payload may be.
-pub(super) struct Place<'a> {
+pub(super) struct PayloadPath<'a> {
     /// What comes before them in a path: nothing, or such as `changes[3].`.
     pub(super) within: &'a str,
     /// The payload's field.
     pub(super) payload: &'static str,
-    /// At most how many octets it has.
+    /// At most how many bytes it has.
     pub(super) most: usize,
     /// Under whose key it has to be: a device's. None: under one that the client made up.
     pub(super) device: Option<Uuid>,
 }
 
-/// A payload and its envelope. None: what is wrong with them is among `fields`.
+/// A payload and its envelope. None: what is wrong with them is among `violations`.
 pub(super) fn encrypted(
     payload: Vec<u8>,
     envelope: Option<CryptoEnvelope>,
-    place: &Place<'_>,
-    fields: &mut Fields,
+    place: &PayloadPath<'_>,
+    violations: &mut Violations,
 ) -> Option<Encrypted> {
-    let mut found = Found { place, fields };
+    let mut found = Found { place, violations };
     if payload.is_empty() {
         let description = "What is encrypted is required here";
-        found.violate(place.payload, "REQUIRED", description);
+        found.add(place.payload, "REQUIRED", description);
     } else {
         found.check(place.payload, check_payload(&payload, place.most));
     }
     let Some(envelope) = envelope else {
-        found.violate("crypto_envelope", "REQUIRED", "An envelope is required here");
+        found.add("crypto_envelope", "REQUIRED", "An envelope is required here");
         return None;
     };
     let envelope = found.envelope(envelope)?;
@@ -57,8 +57,8 @@ pub(super) fn encrypted(
 
 /// What is wrong so far, with what is in one place.
 struct Found<'a, 'b> {
-    place: &'a Place<'b>,
-    fields: &'a mut Fields,
+    place: &'a PayloadPath<'b>,
+    violations: &'a mut Violations,
 }
 
 impl Found<'_, '_> {
@@ -90,7 +90,7 @@ impl Found<'_, '_> {
 
     fn key_id(&mut self, sent: &str) -> Uuid {
         let path = self.path("crypto_envelope.key_id");
-        let key_id = self.fields.uuid(path, sent);
+        let key_id = self.violations.uuid(path, sent);
         // Where one of the two is no id, that is what is wrong.
         let another = |device: Uuid| !device.is_nil() && !key_id.is_nil() && device != key_id;
         if self.place.device.is_some_and(another) {
@@ -102,7 +102,7 @@ impl Found<'_, '_> {
     fn key_derivation(&mut self, sent: Option<proto::KeyDerivation>) -> Option<KeyDerivation> {
         let Some(sent) = sent else {
             let description = "How the key was derived is required here";
-            self.violate("crypto_envelope.key_derivation", "REQUIRED", description);
+            self.add("crypto_envelope.key_derivation", "REQUIRED", description);
             return None;
         };
         let derivation = KeyDerivation {
@@ -122,13 +122,13 @@ impl Found<'_, '_> {
 
     fn check(&mut self, field: &str, checked: Result<(), EnvelopeProblem>) {
         if let Err(problem) = checked {
-            self.violate(field, problem.name(), problem.description());
+            self.add(field, problem.name(), problem.description());
         }
     }
 
-    fn violate(&mut self, field: &str, name: &'static str, description: impl Into<Cow<'static, str>>) {
+    fn add(&mut self, field: &str, name: &'static str, description: impl Into<Cow<'static, str>>) {
         let violation = Violation::new(self.path(field), name, description);
-        self.fields.violate(violation);
+        self.violations.add(violation);
     }
 
     fn path(&self, field: &str) -> String {
@@ -136,20 +136,31 @@ impl Found<'_, '_> {
     }
 }
 
-/// Fails with everything that is wrong: as ENVELOPE_INVALID where any of it is about an envelope or its payload.
-pub(super) fn check(fields: Fields) -> Result<(), Failure> {
-    fields.check_as(|violations| {
-        let of_envelope = |violation: &Violation| {
-            let last = |part: &str| violation.field.rsplit('.').next() == Some(part);
-            violation.field.contains("crypto_envelope")
-                || last("encrypted_payload")
-                || last("encrypted_share_data")
-        };
-        match violations.iter().any(of_envelope) {
-            true => Reason::EnvelopeInvalid,
-            false => Reason::InvalidField,
-        }
-    })
+/// Fails when there is any violation.
+///
+/// # Errors
+///
+/// ENVELOPE_INVALID when a violation is about an envelope or its payload; otherwise INVALID_FIELD.
+pub(super) fn check(violations: Violations) -> Result<(), Failure> {
+    violations.check_as(reason)
+}
+
+/// As [`check`]; otherwise the parsed `value`.
+pub(super) fn finish<T>(violations: Violations, value: Option<T>) -> Result<T, Failure> {
+    violations.finish_as(reason, value)
+}
+
+fn reason(violations: &[Violation]) -> Reason {
+    let of_envelope = |violation: &Violation| {
+        let last = |part: &str| violation.field.rsplit('.').next() == Some(part);
+        violation.field.contains("crypto_envelope")
+            || last("encrypted_payload")
+            || last("encrypted_share_data")
+    };
+    match violations.iter().any(of_envelope) {
+        true => Reason::EnvelopeInvalid,
+        false => Reason::InvalidField,
+    }
 }
 
 #[cfg(test)]

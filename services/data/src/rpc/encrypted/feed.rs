@@ -6,9 +6,9 @@ use haven_platform::{
     call::{Call, UserId},
     deadline::Deadline,
     failure::{Failure, Violation},
-    fields::Fields,
     page::PageTokens,
     reason::Reason,
+    violations::Violations,
 };
 use haven_proto::data::v1::FeedEntry;
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use super::{
     message::{conflict_message, record_message},
 };
 use crate::{
-    domain::encrypted::feed::{Entry, Expiry, Place},
+    domain::encrypted::feed::{Entry, Expiry, SyncCursor},
     store::encrypted::{
         changes::Changes,
         feed::{FeedError, FeedPart},
@@ -39,7 +39,7 @@ pub(super) struct Reader {
     device: Uuid,
     deadline: Deadline,
     /// Up to where it was told. None: it begins.
-    place: Option<Place>,
+    place: Option<SyncCursor>,
     /// The newest change when it last looked.
     last_number: i64,
 }
@@ -48,10 +48,10 @@ impl EncryptedRpc {
     /// A device that reads on from `cursor`, or from the beginning.
     pub(super) fn reader(&self, call: &Call, device: &str, cursor: &str) -> Result<Reader, Failure> {
         let caller = call.user()?;
-        let mut fields = Fields::new();
-        let device = fields.uuid("device_id", device);
-        let place = open(&self.pages, caller, cursor, &mut fields);
-        fields.check()?;
+        let mut violations = Violations::new();
+        let device = violations.uuid("device_id", device);
+        let place = open(&self.pages, caller, cursor, &mut violations);
+        violations.check()?;
         Ok(Reader {
             changes: self.changes.clone(),
             pages: self.pages.clone(),
@@ -101,7 +101,7 @@ impl Reader {
 }
 
 /// What leads on from `place`.
-pub(super) fn seal(pages: &PageTokens, caller: UserId, place: Place) -> String {
+pub(super) fn seal(pages: &PageTokens, caller: UserId, place: SyncCursor) -> String {
     let cursor = [
         place.epoch.as_bytes().as_slice(),
         &place.number.to_be_bytes(),
@@ -111,23 +111,28 @@ pub(super) fn seal(pages: &PageTokens, caller: UserId, place: Place) -> String {
     pages.seal(caller, FEED, &cursor)
 }
 
-/// The place that `cursor` leads on from. None: the beginning, or what is wrong with it is among `fields`.
-pub(super) fn open(pages: &PageTokens, caller: UserId, cursor: &str, fields: &mut Fields) -> Option<Place> {
+/// The place that `cursor` leads on from. None: the beginning, or what is wrong with it is among `violations`.
+pub(super) fn open(
+    pages: &PageTokens,
+    caller: UserId,
+    cursor: &str,
+    violations: &mut Violations,
+) -> Option<SyncCursor> {
     match pages.cursor(caller, FEED, cursor) {
         Ok(cursor) => cursor.and_then(place),
         Err(_) => {
             let description = "This has to be the cursor of an answer to this person";
-            fields.violate(Violation::new("cursor", "NOT_A_CURSOR", description));
+            violations.add(Violation::new("cursor", "NOT_A_CURSOR", description));
             None
         }
     }
 }
 
 /// The place that a cursor holds, which is always one: nobody else seals any.
-fn place(cursor: [u8; 32]) -> Option<Place> {
+fn place(cursor: [u8; 32]) -> Option<SyncCursor> {
     let (epoch, numbers) = cursor.split_first_chunk()?;
     let (number, floor) = numbers.split_first_chunk()?;
-    Some(Place {
+    Some(SyncCursor {
         epoch: Uuid::from_bytes(*epoch),
         number: i64::from_be_bytes(*number),
         floor: i64::from_be_bytes(floor.try_into().ok()?),
@@ -179,20 +184,20 @@ mod tests {
         let pages = PageTokens::new(MacKey::derive(&SecretKey::new(Box::new([7; 32])), "pages"));
         let [ada, bob] = [1, 2].map(|id| UserId::new(Uuid::from_u128(id)));
         let opened = |person, cursor: &str| {
-            let mut fields = Fields::new();
-            let place = open(&pages, person, cursor, &mut fields);
-            fields.check().map(|()| place)
+            let mut violations = Violations::new();
+            let place = open(&pages, person, cursor, &mut violations);
+            violations.check().map(|()| place)
         };
         assert_eq!(opened(ada, "").unwrap(), None);
         for (number, floor) in [(0, 0), (1, 0), (42, 7), (7, 42), (i64::MAX, i64::MAX)] {
-            let place = Place {
+            let place = SyncCursor {
                 epoch: Uuid::from_u128(3),
                 number,
                 floor,
             };
             assert_eq!(opened(ada, &seal(&pages, ada, place)).unwrap(), Some(place));
         }
-        let place = Place {
+        let place = SyncCursor {
             epoch: Uuid::from_u128(3),
             number: 1,
             floor: 0,

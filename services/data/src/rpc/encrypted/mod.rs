@@ -35,9 +35,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::encrypted::share_token::TokenHashes,
-    line::Lines,
+    keyed_mutex::KeyedMutex,
+    notify::PersonNotify,
     passcodes::Passcodes,
-    signal::PersonSignals,
     store::encrypted::{
         caller::CallerError, changes::Changes, device::Devices, preferences::Preferences, record::Records,
         share::Shares,
@@ -58,11 +58,11 @@ pub struct EncryptedRpc {
     /// Shares.
     pub shares: Shares,
     /// Where those wait who open the same share.
-    pub openings: Lines,
+    pub openings: KeyedMutex,
     /// Hashes their passcodes.
     pub passcodes: Passcodes,
     /// Says to a person's devices that something changed.
-    pub changed: PersonSignals,
+    pub changed: PersonNotify,
     /// For the keyed hashes of requests.
     pub requests: MacKey,
     /// For the keyed hashes of what devices call themselves.

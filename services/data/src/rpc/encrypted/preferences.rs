@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
-    fields::Fields,
     mac::MacKey,
     time::timestamp,
+    violations::{NO_VALUE, Violations},
 };
 use haven_proto::data::v1::{
     self as proto, GetPreferencesRequest, GetPreferencesResponse, PutPreferencesRequest,
@@ -16,13 +16,12 @@ use tonic::{Request, Response, Status};
 
 use super::{
     EncryptedRpc,
-    envelope::{self, MOST_OCTETS, Place},
+    envelope::{self, MOST_BYTES, PayloadPath},
     message::content_message,
     notice::Noticed,
 };
 use crate::{
     domain::encrypted::preferences::Preferences,
-    rpc::parsing::{UNSAID, request_key},
     store::{encrypted::preferences::NewPreferences, request::RequestKey},
 };
 
@@ -54,9 +53,9 @@ impl EncryptedRpc {
         request: &GetPreferencesRequest,
     ) -> Result<Noticed<GetPreferencesResponse>, Failure> {
         let caller = call.user()?;
-        let mut fields = Fields::new();
-        let device = fields.optional_uuid("device_id", &request.device_id);
-        fields.check()?;
+        let mut violations = Violations::new();
+        let device = violations.optional_uuid("device_id", &request.device_id);
+        violations.check()?;
         let found = self.preferences.get(caller, call.deadline, device).await?;
         Ok(Noticed {
             answer: GetPreferencesResponse {
@@ -89,31 +88,36 @@ fn parse(
     requests: &MacKey,
     now: DateTime<Utc>,
 ) -> Result<(NewPreferences, RequestKey), Failure> {
-    let mut fields = Fields::new();
-    let request = request_key(
+    let mut violations = Violations::new();
+    let request = RequestKey::take(
         "PutPreferences",
         &mut sent,
         |sent| &mut sent.request_id,
         requests,
-        &mut fields,
+        &mut violations,
     );
-    let device = fields.uuid("device_id", &sent.device_id);
+    let device = violations.uuid("device_id", &sent.device_id);
     if sent.expected_version < 0 {
         let description = "A version is 1 or more, or 0 where there are no preferences yet";
-        fields.violate(Violation::new("expected_version", "NEGATIVE", description));
+        violations.add(Violation::new("expected_version", "NEGATIVE", description));
     }
-    let place = Place {
+    let place = PayloadPath {
         within: "",
         payload: "encrypted_payload",
-        most: MOST_OCTETS,
+        most: MOST_BYTES,
         device: Some(device),
     };
-    let content = envelope::encrypted(sent.encrypted_payload, sent.crypto_envelope, &place, &mut fields);
-    envelope::check(fields)?;
+    let content = envelope::encrypted(
+        sent.encrypted_payload,
+        sent.crypto_envelope,
+        &place,
+        &mut violations,
+    );
+    envelope::check(violations)?;
     let new = NewPreferences {
         device,
         expected_version: sent.expected_version,
-        content: content.ok_or_else(|| Failure::internal(UNSAID))?,
+        content: content.ok_or_else(|| Failure::internal(NO_VALUE))?,
         at: now,
     };
     Ok((new, request))

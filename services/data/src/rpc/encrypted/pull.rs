@@ -15,7 +15,7 @@ use tonic::Status;
 use tracing::{Instrument, Span};
 
 use super::{EncryptedRpc, feed::Reader, notice::Noticed};
-use crate::signal::Waiting;
+use crate::notify::Waiting;
 
 impl EncryptedRpc {
     pub(super) async fn pull_changes_of(

@@ -17,7 +17,7 @@ impl EncryptedRpc {
         let (push, request) = parse(request, &self.requests, self.clock.now(), conflict_id)?;
         let pushed = self.changes.push(caller, call.deadline, &push, request).await?;
         if pushed.changed {
-            self.changed.of(caller).raise();
+            self.changed.of(caller).notify();
         }
         let results = push.changes.iter().zip(&pushed.results);
         Ok(Noticed {

@@ -3,19 +3,18 @@
 use chrono::{DateTime, Utc};
 use haven_platform::{
     failure::{Failure, Violation},
-    fields::Fields,
     mac::MacKey,
+    violations::Violations,
 };
 use haven_proto::data::v1::{self as proto, ChangeKind, PushChangesRequest};
 use uuid::Uuid;
 
 use super::{
-    envelope::{self, MOST_OCTETS, Place},
+    envelope::{self, MOST_BYTES, PayloadPath},
     local_time,
 };
 use crate::{
     domain::encrypted::change::{Change, PushMode},
-    rpc::parsing::{UNSAID, request_key, unknown},
     store::{encrypted::push::Push, request::RequestKey},
 };
 
@@ -32,34 +31,34 @@ pub(super) fn parse(
     now: DateTime<Utc>,
     conflict_id: impl Fn() -> Uuid,
 ) -> Result<(Push, RequestKey), Failure> {
-    let mut fields = Fields::new();
-    let request = request_key(
+    let mut violations = Violations::new();
+    let request = RequestKey::take(
         "PushChanges",
         &mut sent,
         |sent| &mut sent.request_id,
         requests,
-        &mut fields,
+        &mut violations,
     );
-    let device = fields.uuid("device_id", &sent.device_id);
+    let device = violations.uuid("device_id", &sent.device_id);
     let mode = match proto::PushMode::try_from(sent.mode) {
         Ok(proto::PushMode::Independent) => Some(PushMode::Independent),
         Ok(proto::PushMode::Atomic) => Some(PushMode::Atomic),
         Ok(proto::PushMode::Unspecified) => {
             let description = "Whether the changes stand together is required here";
-            fields.violate(Violation::new("mode", "REQUIRED", description));
+            violations.add(Violation::new("mode", "REQUIRED", description));
             None
         }
         Err(_) => {
-            fields.violate(unknown("mode"));
+            violations.unknown_value("mode");
             None
         }
     };
     match sent.changes.len() {
-        0 => fields.violate(Violation::new("changes", "REQUIRED", "A change is required here")),
+        0 => violations.add(Violation::new("changes", "REQUIRED", "A change is required here")),
         1..=MOST_CHANGES => {}
         _ => {
             let description = "At most 100 changes are pushed at once";
-            fields.violate(Violation::new("changes", "TOO_MANY", description));
+            violations.add(Violation::new("changes", "TOO_MANY", description));
             // Nobody needs to be told a million times what else is wrong.
             sent.changes.clear();
         }
@@ -67,11 +66,16 @@ pub(super) fn parse(
     let mut changes = Vec::with_capacity(sent.changes.len());
     for (place, change) in sent.changes.into_iter().enumerate() {
         let within = format!("changes[{place}].");
-        changes.push(parse_change(change, &within, device, conflict_id(), &mut fields));
+        changes.push(parse_change(
+            change,
+            &within,
+            device,
+            conflict_id(),
+            &mut violations,
+        ));
     }
-    envelope::check(fields)?;
     let changes = changes.into_iter().collect::<Option<_>>().zip(mode);
-    let (changes, mode) = changes.ok_or_else(|| Failure::internal(UNSAID))?;
+    let (changes, mode) = envelope::finish(violations, changes)?;
     let push = Push {
         device,
         changes,
@@ -81,17 +85,17 @@ pub(super) fn parse(
     Ok((push, request))
 }
 
-/// One of the changes. None: what is wrong with it is among `fields`.
+/// One of the changes. None: what is wrong with it is among `violations`.
 fn parse_change(
     sent: proto::Change,
     within: &str,
     device: Uuid,
     conflict_id: Uuid,
-    fields: &mut Fields,
+    violations: &mut Violations,
 ) -> Option<Change> {
     let path = |field: &str| format!("{within}{field}");
     let kind = ChangeKind::try_from(sent.kind);
-    let record_id = fields.uuid(path("record_id"), &sent.record_id);
+    let record_id = violations.uuid(path("record_id"), &sent.record_id);
     let least = i64::from(kind == Ok(ChangeKind::Delete));
     if !(least..=MOST_VERSIONS).contains(&sent.expected_version) {
         let (name, description) = match (kind, sent.expected_version) {
@@ -102,42 +106,46 @@ fn parse_change(
             (_, ..0) => ("NEGATIVE", "No record has a negative version"),
             _ => ("OUT_OF_RANGE", "No record has had so many versions"),
         };
-        fields.violate(Violation::new(path("expected_version"), name, description));
+        violations.add(Violation::new(path("expected_version"), name, description));
     }
     let local_time = sent.local_time.as_ref();
     let (content, local_time) = match kind {
         Ok(ChangeKind::Put) => {
-            let place = Place {
+            let place = PayloadPath {
                 within,
                 payload: "encrypted_payload",
-                most: MOST_OCTETS,
+                most: MOST_BYTES,
                 device: Some(device),
             };
-            let content = envelope::encrypted(sent.encrypted_payload, sent.crypto_envelope, &place, fields);
-            let time = local_time::required(path("local_time"), local_time, fields);
+            let content =
+                envelope::encrypted(sent.encrypted_payload, sent.crypto_envelope, &place, violations);
+            let time = local_time::required(path("local_time"), local_time, violations);
             (Some(content?), Some(time?))
         }
         Ok(ChangeKind::Delete) => {
             let description = "Nothing is encrypted to delete a record";
             if !sent.encrypted_payload.is_empty() {
-                fields.violate(Violation::new(
+                violations.add(Violation::new(
                     path("encrypted_payload"),
                     "NOT_EMPTY",
                     description,
                 ));
             }
             if sent.crypto_envelope.is_some() {
-                fields.violate(Violation::new(path("crypto_envelope"), "NOT_EMPTY", description));
+                violations.add(Violation::new(path("crypto_envelope"), "NOT_EMPTY", description));
             }
-            (None, local_time::optional(path("local_time"), local_time, fields))
+            (
+                None,
+                local_time::optional(path("local_time"), local_time, violations),
+            )
         }
         Ok(ChangeKind::Unspecified) => {
             let description = "The kind of change is required here";
-            fields.violate(Violation::new(path("kind"), "REQUIRED", description));
+            violations.add(Violation::new(path("kind"), "REQUIRED", description));
             return None;
         }
         Err(_) => {
-            fields.violate(unknown(path("kind")));
+            violations.unknown_value(path("kind"));
             return None;
         }
     };

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
-    fields::Fields,
     mac::MacKey,
+    violations::Violations,
 };
 use haven_proto::data::v1::{
     DeleteRecordRequest, DeleteRecordResponse, UpdateRecordRequest, UpdateRecordResponse,
@@ -13,17 +13,14 @@ use haven_proto::data::v1::{
 
 use super::{
     EncryptedRpc,
-    envelope::{self, MOST_OCTETS, Place},
+    envelope::{self, MOST_BYTES, PayloadPath},
     local_time,
     message::version_message,
     notice::Noticed,
 };
-use crate::{
-    rpc::parsing::{UNSAID, request_key},
-    store::{
-        encrypted::record_change::{RecordChange, RecordContent},
-        request::RequestKey,
-    },
+use crate::store::{
+    encrypted::record_change::{RecordChange, RecordContent},
+    request::RequestKey,
 };
 
 impl EncryptedRpc {
@@ -39,7 +36,7 @@ impl EncryptedRpc {
             .update(owner, call.deadline, &change, request)
             .await?;
         if updated.now {
-            self.changed.of(owner).raise();
+            self.changed.of(owner).notify();
         }
         Ok(Noticed {
             answer: UpdateRecordResponse {
@@ -61,7 +58,7 @@ impl EncryptedRpc {
             .delete(owner, call.deadline, &change, request)
             .await?;
         if deleted.now {
-            self.changed.of(owner).raise();
+            self.changed.of(owner).notify();
         }
         Ok(Noticed {
             answer: DeleteRecordResponse {
@@ -77,28 +74,32 @@ fn update(
     requests: &MacKey,
     now: DateTime<Utc>,
 ) -> Result<(RecordChange, RequestKey), Failure> {
-    let mut fields = Fields::new();
-    let request = request_key(
+    let mut violations = Violations::new();
+    let request = RequestKey::take(
         "UpdateRecord",
         &mut sent,
         |sent| &mut sent.request_id,
         requests,
-        &mut fields,
+        &mut violations,
     );
-    let device = fields.uuid("device_id", &sent.device_id);
-    let record = fields.uuid("record_id", &sent.record_id);
-    seen(sent.expected_version, &mut fields);
-    let place = Place {
+    let device = violations.uuid("device_id", &sent.device_id);
+    let record = violations.uuid("record_id", &sent.record_id);
+    seen(sent.expected_version, &mut violations);
+    let place = PayloadPath {
         within: "",
         payload: "encrypted_payload",
-        most: MOST_OCTETS,
+        most: MOST_BYTES,
         device: Some(device),
     };
-    let encrypted = envelope::encrypted(sent.encrypted_payload, sent.crypto_envelope, &place, &mut fields);
-    let local_time = local_time::required("local_time", sent.local_time.as_ref(), &mut fields);
-    envelope::check(fields)?;
+    let encrypted = envelope::encrypted(
+        sent.encrypted_payload,
+        sent.crypto_envelope,
+        &place,
+        &mut violations,
+    );
+    let local_time = local_time::required("local_time", sent.local_time.as_ref(), &mut violations);
     let content = encrypted.zip(local_time);
-    let (encrypted, local_time) = content.ok_or_else(|| Failure::internal(UNSAID))?;
+    let (encrypted, local_time) = envelope::finish(violations, content)?;
     let change = RecordChange {
         device,
         record,
@@ -117,18 +118,18 @@ fn deletion(
     requests: &MacKey,
     now: DateTime<Utc>,
 ) -> Result<(RecordChange, RequestKey), Failure> {
-    let mut fields = Fields::new();
-    let request = request_key(
+    let mut violations = Violations::new();
+    let request = RequestKey::take(
         "DeleteRecord",
         &mut sent,
         |sent| &mut sent.request_id,
         requests,
-        &mut fields,
+        &mut violations,
     );
-    let device = fields.uuid("device_id", &sent.device_id);
-    let record = fields.uuid("record_id", &sent.record_id);
-    seen(sent.expected_version, &mut fields);
-    fields.check()?;
+    let device = violations.uuid("device_id", &sent.device_id);
+    let record = violations.uuid("record_id", &sent.record_id);
+    seen(sent.expected_version, &mut violations);
+    violations.check()?;
     let change = RecordChange {
         device,
         record,
@@ -140,10 +141,10 @@ fn deletion(
 }
 
 /// The version that a change is based on.
-fn seen(expected_version: i64, fields: &mut Fields) {
+fn seen(expected_version: i64, violations: &mut Violations) {
     if expected_version < 1 {
         let description = "The version that the change is based on is required, 1 or more";
-        fields.violate(Violation::new("expected_version", "REQUIRED", description));
+        violations.add(Violation::new("expected_version", "REQUIRED", description));
     }
 }
 

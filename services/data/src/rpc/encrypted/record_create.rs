@@ -1,22 +1,19 @@
 //! Storing a new record: what somebody sends for it, parsed, and what is answered.
 
 use chrono::{DateTime, Utc};
-use haven_platform::{call::Call, failure::Failure, fields::Fields, mac::MacKey};
+use haven_platform::{call::Call, failure::Failure, mac::MacKey, violations::Violations};
 use haven_proto::data::v1::{CreateRecordRequest, CreateRecordResponse};
 
 use super::{
     EncryptedRpc,
-    envelope::{self, MOST_OCTETS, Place},
+    envelope::{self, MOST_BYTES, PayloadPath},
     local_time,
     message::version_message,
     notice::Noticed,
 };
-use crate::{
-    rpc::parsing::{UNSAID, request_key},
-    store::{
-        encrypted::record_change::{RecordChange, RecordContent},
-        request::RequestKey,
-    },
+use crate::store::{
+    encrypted::record_change::{RecordChange, RecordContent},
+    request::RequestKey,
 };
 
 impl EncryptedRpc {
@@ -32,7 +29,7 @@ impl EncryptedRpc {
             .create(owner, call.deadline, &change, request)
             .await?;
         if created.now {
-            self.changed.of(owner).raise();
+            self.changed.of(owner).notify();
         }
         Ok(Noticed {
             answer: CreateRecordResponse {
@@ -48,27 +45,31 @@ fn parse(
     requests: &MacKey,
     now: DateTime<Utc>,
 ) -> Result<(RecordChange, RequestKey), Failure> {
-    let mut fields = Fields::new();
-    let request = request_key(
+    let mut violations = Violations::new();
+    let request = RequestKey::take(
         "CreateRecord",
         &mut sent,
         |sent| &mut sent.request_id,
         requests,
-        &mut fields,
+        &mut violations,
     );
-    let device = fields.uuid("device_id", &sent.device_id);
-    let record = fields.optional_uuid("record_id", &sent.record_id);
-    let place = Place {
+    let device = violations.uuid("device_id", &sent.device_id);
+    let record = violations.optional_uuid("record_id", &sent.record_id);
+    let place = PayloadPath {
         within: "",
         payload: "encrypted_payload",
-        most: MOST_OCTETS,
+        most: MOST_BYTES,
         device: Some(device),
     };
-    let encrypted = envelope::encrypted(sent.encrypted_payload, sent.crypto_envelope, &place, &mut fields);
-    let local_time = local_time::required("local_time", sent.local_time.as_ref(), &mut fields);
-    envelope::check(fields)?;
+    let encrypted = envelope::encrypted(
+        sent.encrypted_payload,
+        sent.crypto_envelope,
+        &place,
+        &mut violations,
+    );
+    let local_time = local_time::required("local_time", sent.local_time.as_ref(), &mut violations);
     let content = encrypted.zip(local_time);
-    let (encrypted, local_time) = content.ok_or_else(|| Failure::internal(UNSAID))?;
+    let (encrypted, local_time) = envelope::finish(violations, content)?;
     let change = RecordChange {
         device,
         record: record.unwrap_or(request.id),

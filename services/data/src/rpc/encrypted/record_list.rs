@@ -4,19 +4,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
-    fields::Fields,
     page::PageSize,
     reason::Reason,
+    violations::Violations,
 };
 use haven_proto::data::v1::{self as proto, ListRecordsRequest, ListRecordsResponse};
 use prost_types::Timestamp;
 use uuid::Uuid;
 
 use super::{EncryptedRpc, local_time, message::record_message, notice::Noticed};
-use crate::{
-    domain::encrypted::listing::{RecordListing, RecordOrder, RecordPlace},
-    rpc::parsing::{self, UNSAID},
-};
+use crate::domain::encrypted::listing::{RecordCursor, RecordListing, RecordOrder};
 
 /// How many records a page has at most: of the largest, they fit into an answer.
 const MOST: u8 = 50;
@@ -51,7 +48,7 @@ impl EncryptedRpc {
             .list(owner, call.deadline, listing, after, size, device)
             .await?;
         let last = page.records.last().filter(|_| page.more);
-        let next_page_token = last.map(|last| self.pages.seal(owner, &list, &cursor(RecordPlace::of(last))));
+        let next_page_token = last.map(|last| self.pages.seal(owner, &list, &cursor(RecordCursor::of(last))));
         Ok(Noticed {
             answer: ListRecordsResponse {
                 next_page_token: next_page_token.unwrap_or_default(),
@@ -64,18 +61,25 @@ impl EncryptedRpc {
 
 impl List {
     fn parse(request: &ListRecordsRequest) -> Result<Self, Failure> {
-        let mut fields = Fields::new();
-        let size = parsing::page_size(request.page_size, &mut fields);
-        let order = order(request).map_err(|violation| fields.violate(violation)).ok();
-        let from = bound("from_local_time", request.from_local_time.as_ref(), &mut fields);
-        let until = bound("until_local_time", request.until_local_time.as_ref(), &mut fields);
+        let mut violations = Violations::new();
+        let size = PageSize::parse(request.page_size, &mut violations);
+        let order = order(request).map_err(|violation| violations.add(violation)).ok();
+        let from = bound(
+            "from_local_time",
+            request.from_local_time.as_ref(),
+            &mut violations,
+        );
+        let until = bound(
+            "until_local_time",
+            request.until_local_time.as_ref(),
+            &mut violations,
+        );
         if from.zip(until).is_some_and(|(from, until)| from >= until) {
             let description = "This has to be later than `from_local_time`";
-            fields.violate(Violation::new("until_local_time", "NOT_LATER", description));
+            violations.add(Violation::new("until_local_time", "NOT_LATER", description));
         }
-        let device = fields.optional_uuid("device_id", &request.device_id);
-        fields.check()?;
-        let (size, order) = size.zip(order).ok_or_else(|| Failure::internal(UNSAID))?;
+        let device = violations.optional_uuid("device_id", &request.device_id);
+        let (size, order) = violations.finish(size.zip(order))?;
         Ok(Self {
             listing: RecordListing {
                 order,
@@ -95,16 +99,20 @@ fn order(request: &ListRecordsRequest) -> Result<RecordOrder, Violation> {
         Ok(proto::RecordOrder::Unspecified | proto::RecordOrder::NewestFirst) => Ok(RecordOrder::NewestFirst),
         Ok(proto::RecordOrder::OldestFirst) => Ok(RecordOrder::OldestFirst),
         Ok(proto::RecordOrder::ByChange) => Ok(RecordOrder::ByChange),
-        Err(_) => Err(parsing::unknown("order")),
+        Err(_) => Err(Violation::unknown_value("order")),
     }
 }
 
 /// A bound of a list, if one is sent. Records have their times in whole microseconds. Rounded up to one, it changes
 /// neither what happened then or later nor what happened before.
-fn bound(field: &'static str, sent: Option<&Timestamp>, fields: &mut Fields) -> Option<DateTime<Utc>> {
+fn bound(
+    field: &'static str,
+    sent: Option<&Timestamp>,
+    violations: &mut Violations,
+) -> Option<DateTime<Utc>> {
     let whole = sent.is_none_or(|sent| sent.nanos % 1_000 == 0);
     let up = TimeDelta::microseconds(if whole { 0 } else { 1 });
-    local_time::optional(field, sent, fields).map(|time| time + up)
+    local_time::optional(field, sent, violations).map(|time| time + up)
 }
 
 /// What has to be the same from page to page.
@@ -124,7 +132,7 @@ fn same_on_each_page(listing: RecordListing) -> Vec<u8> {
     list
 }
 
-fn cursor(place: RecordPlace) -> [u8; 32] {
+fn cursor(place: RecordCursor) -> [u8; 32] {
     let mut cursor = [0; 32];
     cursor[..8].copy_from_slice(&place.local_time.timestamp_micros().to_be_bytes());
     cursor[8..16].copy_from_slice(&place.change_number.to_be_bytes());
@@ -133,10 +141,10 @@ fn cursor(place: RecordPlace) -> [u8; 32] {
 }
 
 /// The place that a page token holds.
-fn place(cursor: [u8; 32]) -> Result<RecordPlace, Failure> {
+fn place(cursor: [u8; 32]) -> Result<RecordCursor, Failure> {
     let place = cursor.split_first_chunk().and_then(|(micros, rest)| {
         let (number, id) = rest.split_first_chunk()?;
-        Some(RecordPlace {
+        Some(RecordCursor {
             local_time: DateTime::from_timestamp_micros(i64::from_be_bytes(*micros))?,
             change_number: i64::from_be_bytes(*number),
             id: Uuid::from_slice(id).ok()?,

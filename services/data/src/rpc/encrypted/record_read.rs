@@ -1,6 +1,6 @@
 //! Reading one record.
 
-use haven_platform::{call::Call, failure::Failure, fields::Fields};
+use haven_platform::{call::Call, failure::Failure, violations::Violations};
 use haven_proto::data::v1::{GetRecordRequest, GetRecordResponse};
 
 use super::{EncryptedRpc, message::record_message, notice::Noticed};
@@ -12,10 +12,10 @@ impl EncryptedRpc {
         request: GetRecordRequest,
     ) -> Result<Noticed<GetRecordResponse>, Failure> {
         let owner = call.user()?;
-        let mut fields = Fields::new();
-        let id = fields.uuid("record_id", &request.record_id);
-        let device = fields.optional_uuid("device_id", &request.device_id);
-        fields.check()?;
+        let mut violations = Violations::new();
+        let id = violations.uuid("record_id", &request.record_id);
+        let device = violations.optional_uuid("device_id", &request.device_id);
+        violations.check()?;
         let found = self.records.get(owner, call.deadline, id, device).await?;
         Ok(Noticed {
             answer: GetRecordResponse {

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
-    fields::Fields,
     reason::Reason,
+    violations::{NO_VALUE, Violations},
 };
 use haven_proto::data::v1::{CreateShareRequest, CreateShareResponse};
 use prost::Message as _;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     EncryptedRpc,
-    envelope::{self, MOST_SHARED_OCTETS, Place},
+    envelope::{self, MOST_SHARED_BYTES, PayloadPath},
     local_time, share_message,
     share_message::passcode,
 };
@@ -28,7 +28,6 @@ use crate::{
         share_token::ShareToken,
     },
     passcodes::PasscodeError,
-    rpc::parsing::UNSAID,
     store::{
         encrypted::share::{CreateShareError, NewShare},
         request::RequestKey,
@@ -104,40 +103,42 @@ impl Create {
     /// Parses what was sent at `now`. That its time is over already is no reason to refuse it here, unless something else
     /// is wrong: it may be the retry of a request that was in time.
     fn parse(mut sent: CreateShareRequest, now: DateTime<Utc>) -> Result<Self, Failure> {
-        let mut fields = Fields::new();
+        let mut violations = Violations::new();
         let passcode_sent = SecretString::from(mem::take(&mut sent.passcode));
-        let request_id = fields.uuid("request_id", &mem::take(&mut sent.request_id));
+        let request_id = violations.uuid("request_id", &mem::take(&mut sent.request_id));
         let encoded = sent.encode_to_vec();
-        let share_id = fields.optional_uuid("share_id", &sent.share_id);
-        let place = Place {
+        let share_id = violations.optional_uuid("share_id", &sent.share_id);
+        let place = PayloadPath {
             within: "",
             payload: "encrypted_share_data",
-            most: MOST_SHARED_OCTETS,
+            most: MOST_SHARED_BYTES,
             device: None,
         };
         let content = envelope::encrypted(
             mem::take(&mut sent.encrypted_share_data),
             sent.crypto_envelope.take(),
             &place,
-            &mut fields,
+            &mut violations,
         );
-        let expires_at = local_time::required("expire_time", sent.expire_time.as_ref(), &mut fields);
+        let expires_at = local_time::required("expire_time", sent.expire_time.as_ref(), &mut violations);
         if expires_at.is_some_and(|time| time > now + LONGEST) {
             let description = "What is shared is shared for at most 90 days";
-            fields.violate(Violation::new("expire_time", "TOO_LATE", description));
+            violations.add(Violation::new("expire_time", "TOO_LATE", description));
         }
         if !(1..=MOST_ACCESSES).contains(&sent.max_access_count) {
             let description = "What is shared may be opened once to 1000 times";
-            fields.violate(Violation::new("max_access_count", "OUT_OF_RANGE", description));
+            violations.add(Violation::new("max_access_count", "OUT_OF_RANGE", description));
         }
-        let passcode = passcode(passcode_sent, &mut fields);
-        let mut checked = envelope::check(fields);
+        let passcode = passcode(passcode_sent, &mut violations);
+        let mut checked = envelope::check(violations);
         if let (Err(failure), Some(true)) = (&checked, expires_at.map(|time| time <= now)) {
             let violations = [failure.all_violations(), &[too_soon()]].concat();
             checked = Err(Failure::violations(failure.reason(), violations));
         }
         checked?;
-        let (content, expires_at) = content.zip(expires_at).ok_or_else(|| Failure::internal(UNSAID))?;
+        let (content, expires_at) = content
+            .zip(expires_at)
+            .ok_or_else(|| Failure::internal(NO_VALUE))?;
         Ok(Self {
             share_id: share_id.unwrap_or(request_id),
             content,

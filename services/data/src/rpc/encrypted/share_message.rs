@@ -1,7 +1,7 @@
 //! Shares, as they are sent, and what is sent to make and to open them.
 
 use chrono::{DateTime, Utc};
-use haven_platform::{failure::Violation, fields::Fields, time::timestamp};
+use haven_platform::{failure::Violation, time::timestamp, violations::Violations};
 use haven_proto::data::v1 as proto;
 use secrecy::SecretString;
 
@@ -57,10 +57,10 @@ pub(in crate::rpc) fn access(access: &ShareAccess) -> proto::ShareAccess {
     }
 }
 
-/// A passcode, if one was sent. None: none was, or what is wrong with it is among `fields`.
-pub(super) fn passcode(sent: SecretString, fields: &mut Fields) -> Option<Passcode> {
+/// A passcode, if one was sent. None: none was, or what is wrong with it is among `violations`.
+pub(super) fn passcode(sent: SecretString, violations: &mut Violations) -> Option<Passcode> {
     Passcode::parse(sent).unwrap_or_else(|problem| {
-        fields.violate(Violation::new("passcode", problem.name(), problem.description()));
+        violations.add(Violation::new("passcode", problem.name(), problem.description()));
         None
     })
 }

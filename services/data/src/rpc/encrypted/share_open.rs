@@ -6,22 +6,19 @@ use std::{mem, time::Duration};
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
-    fields::Fields,
     reason::Reason,
     time::timestamp,
+    violations::Violations,
 };
 use haven_proto::data::v1::{self as proto, OpenShareRequest, OpenShareResponse};
 use secrecy::SecretString;
 use tokio::time::{Instant, sleep_until};
 
 use super::{EncryptedRpc, message::content_message, share_message::passcode};
-use crate::{
-    domain::encrypted::{
-        passcode::Passcode,
-        share::{DeviceType, OpenedShare},
-        share_token::ShareToken,
-    },
-    rpc::parsing::{UNSAID, unknown},
+use crate::domain::encrypted::{
+    passcode::Passcode,
+    share::{DeviceType, OpenedShare},
+    share_token::ShareToken,
 };
 
 /// A refusal is answered at a multiple of this after the call, and not before: many times what it takes to look for a share,
@@ -97,26 +94,25 @@ impl EncryptedRpc {
 
 impl Open {
     fn parse(mut sent: OpenShareRequest) -> Result<Self, Failure> {
-        let mut fields = Fields::new();
+        let mut violations = Violations::new();
         let token = SecretString::from(mem::take(&mut sent.token));
         let token = ShareToken::parse(&token);
         if token.is_none() {
             let description = "This has to be a token, as CreateShare answers one";
-            fields.violate(Violation::new("token", "NOT_A_TOKEN", description));
+            violations.add(Violation::new("token", "NOT_A_TOKEN", description));
         }
-        let passcode = passcode(mem::take(&mut sent.passcode).into(), &mut fields);
+        let passcode = passcode(mem::take(&mut sent.passcode).into(), &mut violations);
         let device_type = match proto::DeviceType::try_from(sent.device_type) {
             Ok(proto::DeviceType::Mobile) => DeviceType::Mobile,
             Ok(proto::DeviceType::Desktop) => DeviceType::Desktop,
             Ok(proto::DeviceType::Unspecified | proto::DeviceType::Unknown) => DeviceType::Unknown,
             Err(_) => {
-                fields.violate(unknown("device_type"));
+                violations.unknown_value("device_type");
                 DeviceType::Unknown
             }
         };
-        fields.check()?;
         Ok(Self {
-            token: token.ok_or_else(|| Failure::internal(UNSAID))?,
+            token: violations.finish(token)?,
             passcode,
             device_type,
         })

@@ -1,16 +1,15 @@
 //! Listing shares and who tried to open them, and revoking one.
 
-use haven_platform::{call::Call, failure::Failure, fields::Fields, reason::Reason};
+use haven_platform::cursor::Cursor;
+use haven_platform::page::PageSize;
+use haven_platform::violations::NO_VALUE;
+use haven_platform::{call::Call, failure::Failure, reason::Reason, violations::Violations};
 use haven_proto::data::v1::{
     ListShareAccessRequest, ListShareAccessResponse, ListSharesRequest, ListSharesResponse,
     RevokeShareRequest, RevokeShareResponse,
 };
 
 use super::{EncryptedRpc, share_message};
-use crate::{
-    domain::place::Place,
-    rpc::parsing::{UNSAID, page_size, page_size_alone},
-};
 
 /// What is the same from page to page of shares.
 const LIST_SHARES: &[u8] = b"ListShares";
@@ -22,17 +21,17 @@ impl EncryptedRpc {
         request: ListSharesRequest,
     ) -> Result<ListSharesResponse, Failure> {
         let caller = call.user()?;
-        let size = page_size_alone(request.page_size)?;
+        let size = PageSize::parse_alone(request.page_size)?;
         let after = self.pages.cursor(caller, LIST_SHARES, &request.page_token)?;
         let after = after.map(place).transpose()?;
         let page = self.shares.list(caller, call.deadline, after, size).await?;
         let last = page.items.last().filter(|_| page.more);
         let next = last.map(|last| {
-            let place = Place {
+            let place = Cursor {
                 at: last.created_at,
                 id: last.id,
             };
-            self.pages.seal(caller, LIST_SHARES, &place.to_octets())
+            self.pages.seal(caller, LIST_SHARES, &place.to_bytes())
         });
         let now = self.clock.now();
         Ok(ListSharesResponse {
@@ -51,9 +50,9 @@ impl EncryptedRpc {
         request: RevokeShareRequest,
     ) -> Result<RevokeShareResponse, Failure> {
         let caller = call.user()?;
-        let mut fields = Fields::new();
-        let id = fields.uuid("share_id", &request.share_id);
-        fields.check()?;
+        let mut violations = Violations::new();
+        let id = violations.uuid("share_id", &request.share_id);
+        violations.check()?;
         let now = self.clock.now();
         let share = self.shares.revoke(caller, call.deadline, id, now).await?;
         let share = share.ok_or_else(|| Failure::new(Reason::NotFound))?;
@@ -68,11 +67,11 @@ impl EncryptedRpc {
         request: ListShareAccessRequest,
     ) -> Result<ListShareAccessResponse, Failure> {
         let caller = call.user()?;
-        let mut fields = Fields::new();
-        let share = fields.uuid("share_id", &request.share_id);
-        let size = page_size(request.page_size, &mut fields);
-        fields.check()?;
-        let size = size.ok_or_else(|| Failure::internal(UNSAID))?;
+        let mut violations = Violations::new();
+        let share = violations.uuid("share_id", &request.share_id);
+        let size = PageSize::parse(request.page_size, &mut violations);
+        violations.check()?;
+        let size = size.ok_or_else(|| Failure::internal(NO_VALUE))?;
         let list = [b"ListShareAccess".as_slice(), share.as_bytes()].concat();
         let after = self.pages.cursor(caller, &list, &request.page_token)?;
         let after = after.map(place).transpose()?;
@@ -83,11 +82,11 @@ impl EncryptedRpc {
         let page = page.ok_or_else(|| Failure::new(Reason::NotFound))?;
         let last = page.items.last().filter(|_| page.more);
         let next = last.map(|last| {
-            let place = Place {
+            let place = Cursor {
                 at: last.accessed_at,
                 id: last.id,
             };
-            self.pages.seal(caller, &list, &place.to_octets())
+            self.pages.seal(caller, &list, &place.to_bytes())
         });
         Ok(ListShareAccessResponse {
             next_page_token: next.unwrap_or_default(),
@@ -97,6 +96,6 @@ impl EncryptedRpc {
 }
 
 /// The place that a page token holds.
-fn place(cursor: [u8; 24]) -> Result<Place, Failure> {
-    Place::from_octets(cursor).ok_or_else(|| Failure::new(Reason::PageTokenInvalid))
+fn place(cursor: [u8; 24]) -> Result<Cursor, Failure> {
+    Cursor::from_bytes(cursor).ok_or_else(|| Failure::new(Reason::PageTokenInvalid))
 }

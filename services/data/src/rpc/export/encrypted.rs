@@ -1,13 +1,13 @@
 //! What a person's devices encrypted, whom they share it with, and what they did to it. Nothing here opens it.
 
 use chrono::{DateTime, Utc};
+use haven_platform::cursor::Cursor;
 use haven_platform::{call::UserId, database::DbError, deadline::Deadline, time::Clock};
 use haven_proto::data::v1::ExportedShare;
 use uuid::Uuid;
 
 use super::part::{Part, Read};
 use crate::{
-    domain::place::Place,
     rpc::{
         audit::audit_event_message,
         encrypted::{
@@ -38,10 +38,10 @@ impl EncryptedParts {
     }
 
     /// The devices behind the one of `after`.
-    pub(super) async fn devices(&self, after: Place, deadline: Deadline) -> Result<Read, DbError> {
+    pub(super) async fn devices(&self, after: Cursor, deadline: Deadline) -> Result<Read, DbError> {
         let page = self.exports.devices(self.person, deadline, after).await?;
         let last = page.last().map(|last| {
-            Part::Devices(Place {
+            Part::Devices(Cursor {
                 at: last.created_at,
                 id: last.id,
             })
@@ -78,10 +78,10 @@ impl EncryptedParts {
     }
 
     /// The shares behind the one of `after`.
-    pub(super) async fn shares(&self, after: Place, deadline: Deadline) -> Result<Read, DbError> {
+    pub(super) async fn shares(&self, after: Cursor, deadline: Deadline) -> Result<Read, DbError> {
         let page = self.exports.shares(self.person, deadline, after).await?;
         let last = page.last().map(|last| {
-            Part::Shares(Place {
+            Part::Shares(Cursor {
                 at: last.share.created_at,
                 id: last.share.id,
             })
@@ -96,13 +96,13 @@ impl EncryptedParts {
     pub(super) async fn share_accesses(
         &self,
         share: Uuid,
-        after: Place,
+        after: Cursor,
         deadline: Deadline,
     ) -> Result<Read, DbError> {
         let accesses = self.exports.share_accesses(self.person, deadline, share, after);
         let page = accesses.await?;
         let last = page.last().map(|last| {
-            let place = Place {
+            let place = Cursor {
                 at: last.accessed_at,
                 id: last.id,
             };
@@ -114,10 +114,10 @@ impl EncryptedParts {
     }
 
     /// The audit events behind the one of `after`.
-    pub(super) async fn audit_events(&self, after: Place, deadline: Deadline) -> Result<Read, DbError> {
+    pub(super) async fn audit_events(&self, after: Cursor, deadline: Deadline) -> Result<Read, DbError> {
         let page = self.exports.audit_events(self.person, deadline, after).await?;
         let last = page.last().map(|last| {
-            Part::AuditEvents(Place {
+            Part::AuditEvents(Cursor {
                 at: last.occurred_at,
                 id: last.id,
             })

@@ -1,9 +1,10 @@
 //! The parts of an export: one for each table, and each a page at a time.
 
+use haven_platform::cursor::Cursor;
 use haven_proto::data::v1::ExportDataResponse;
 use uuid::Uuid;
 
-use crate::{domain::place::Place, store::export::BEGINNING};
+use crate::store::export::BEGINNING;
 
 /// A part of an export, and behind which row of it to read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,9 +16,9 @@ pub(super) enum Part {
     /// Behind the job that ends with the message of this number.
     Jobs(i64),
     /// Behind the crisis event of this place.
-    CrisisEvents(Place),
+    CrisisEvents(Cursor),
     /// Behind the device of this place.
-    Devices(Place),
+    Devices(Cursor),
     /// Behind the record of this id.
     Records(Uuid),
     /// Behind the conflict of this id.
@@ -25,11 +26,11 @@ pub(super) enum Part {
     /// The preferences, of which there is one document at most.
     Preferences,
     /// Behind the share of this place.
-    Shares(Place),
+    Shares(Cursor),
     /// Behind the attempt of this place at the share of this id.
-    ShareAccesses(Uuid, Place),
+    ShareAccesses(Uuid, Cursor),
     /// Behind the audit event of this place.
-    AuditEvents(Place),
+    AuditEvents(Cursor),
 }
 
 /// A page of a part.

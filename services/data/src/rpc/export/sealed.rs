@@ -1,5 +1,6 @@
 //! What a person wrote, and what came of it: sealed in the database, and opened for them.
 
+use haven_platform::cursor::Cursor;
 use std::sync::Arc;
 
 use haven_platform::{call::UserId, database::DbError, deadline::Deadline};
@@ -8,7 +9,7 @@ use uuid::Uuid;
 
 use super::part::{Part, Read};
 use crate::{
-    domain::{key_ring::KeyRing, place::Place, sealing::OpenError},
+    domain::{key_ring::KeyRing, sealing::OpenError},
     rpc::{analysis, conversation, crisis::event_message},
     store::export::Exports,
 };
@@ -74,10 +75,10 @@ impl SealedParts {
     }
 
     /// The crisis events behind the one of `after`.
-    pub(super) async fn crisis_events(&self, after: Place, deadline: Deadline) -> Result<Read, DbError> {
+    pub(super) async fn crisis_events(&self, after: Cursor, deadline: Deadline) -> Result<Read, DbError> {
         let page = self.exports.crisis_events(self.person, deadline, after).await?;
         let last = page.last().map(|last| {
-            Part::CrisisEvents(Place {
+            Part::CrisisEvents(Cursor {
                 at: last.created_at,
                 id: last.id,
             })

@@ -15,7 +15,7 @@ use super::{
     changes::Changes,
     feed::FeedError,
 };
-use crate::domain::encrypted::feed::{History, Place};
+use crate::domain::encrypted::feed::{History, SyncCursor};
 
 /// How many tombstones, and how many settled conflicts, go with one acknowledgement: it holds the person's lock
 /// meanwhile, for milliseconds. What is more goes with the next.
@@ -47,7 +47,7 @@ impl Changes {
         caller: UserId,
         deadline: Deadline,
         device: Uuid,
-        place: Place,
+        place: SyncCursor,
         now: DateTime<Utc>,
     ) -> Result<Acknowledged, FeedError> {
         let mut tx = self

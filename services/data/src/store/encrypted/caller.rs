@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::encrypted::device::DeviceStatus,
-    store::unknown::{Unknown, why_caller_unknown},
+    store::person_status::{Unknown, why_caller_unknown},
 };
 
 /// Why a device may not call, or that nobody knows: the database failed.

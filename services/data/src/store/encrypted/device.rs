@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
+    cursor::Cursor,
     database::{Context, Database, DbError},
     deadline::Deadline,
     page::PageSize,
@@ -12,10 +13,7 @@ use haven_platform::{
 use uuid::Uuid;
 
 use super::caller::{CallerError, next_rotation};
-use crate::domain::{
-    encrypted::device::{Device, DevicePlatform, DeviceStatus},
-    place::Place,
-};
+use crate::domain::encrypted::device::{Device, DevicePlatform, DeviceStatus};
 
 /// People's devices.
 #[derive(Clone, Debug)]
@@ -53,7 +51,7 @@ impl Devices {
         caller: UserId,
         deadline: Deadline,
         device: Option<Uuid>,
-        after: Option<Place>,
+        after: Option<Cursor>,
         size: PageSize,
     ) -> Result<DevicePage, CallerError> {
         let size = usize::from(size.get());

@@ -136,7 +136,7 @@ impl Devices {
             &request.payload_mac,
             rotation.id,
             rotation.expected_key_version,
-            rotation.wrapped_key.as_octets(),
+            rotation.wrapped_key.as_bytes(),
             rotation.key_path.as_str(),
             rotation.at,
         )

@@ -15,8 +15,8 @@ use super::device::Devices;
 use crate::{
     domain::encrypted::device::{AppVersion, DevicePlatform, KeyPath, WrappedKey},
     store::{
-        request::{RequestKey, breaks, once_more},
-        unknown::{self, Unknown},
+        person_status::{self, Unknown},
+        request::{RequestKey, breaks, retry_once},
     },
 };
 
@@ -108,13 +108,13 @@ impl Devices {
             }
             _ => false,
         };
-        let registered = once_more(again, || self.try_register(caller, deadline, device, request)).await;
+        let registered = retry_once(again, || self.try_register(caller, deadline, device, request)).await;
         match registered {
             Err(RegisterError::Database(error)) if breaks(&error, &DEVICE_KEYS) => {
                 Err(RegisterError::DeviceExists)
             }
             Err(RegisterError::Database(error)) => {
-                Err(unknown::explained(error, &self.database, "RegisterDevice", caller, deadline).await)
+                Err(person_status::explained(error, &self.database, "RegisterDevice", caller, deadline).await)
             }
             outcome => outcome,
         }
@@ -173,7 +173,7 @@ impl Devices {
             &request.payload_mac,
             device.id,
             &device.installation_hash,
-            device.wrapped_key.as_octets(),
+            device.wrapped_key.as_bytes(),
             device.key_path.as_str(),
             device.platform.name(),
             device.app_version.as_str(),

@@ -18,18 +18,18 @@ use super::{
     changes::Changes,
     feed_row::FeedRow,
 };
-use crate::domain::encrypted::feed::{Entry, Expiry, Place};
+use crate::domain::encrypted::feed::{Entry, Expiry, SyncCursor};
 
-/// How many octets of payloads a part has before its last entry, at most. It is what one watch costs in memory, and
+/// How many bytes of payloads a part has before its last entry, at most. It is what one watch costs in memory, and
 /// with the envelopes and the last payload it is well within an answer.
-const OCTETS_AT_ONCE: i64 = 1024 * 1024;
+const BYTES_AT_ONCE: i64 = 1024 * 1024;
 
 /// A part of the feed.
 pub struct FeedPart {
     /// What changed, by number, upwards.
     pub entries: Vec<Entry>,
     /// Where to go on.
-    pub place: Place,
+    pub place: SyncCursor,
     /// The number of the newest change of all.
     pub last_number: i64,
     /// When the next rotation of the key of the device that reads is due.
@@ -67,7 +67,7 @@ impl Changes {
         caller: UserId,
         deadline: Deadline,
         device: Uuid,
-        after: Option<Place>,
+        after: Option<SyncCursor>,
     ) -> Result<FeedPart, FeedError> {
         let mut tx = self
             .database
@@ -100,7 +100,7 @@ impl Changes {
                 ORDER BY change_number LIMIT 100
             ), part AS (
                 SELECT changes.*, coalesce(sum(octet_length(changes.encrypted_payload)) OVER (
-                    ORDER BY changes.change_number ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS octets_before
+                    ORDER BY changes.change_number ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
                 FROM changes
             )
             SELECT state.epoch AS "epoch!", state.synced_number AS "synced_number!", state.last_number AS "last_number!",
@@ -113,13 +113,13 @@ impl Changes {
                 part.updated_at AS "updated_at?",
                 (d.status = 'revoked' OR part.key_version < d.key_version) AS "reencryption_due?"
             FROM state
-                LEFT JOIN part ON part.octets_before < $4
+                LEFT JOIN part ON part.bytes_before < $4
                 LEFT JOIN data.device_key AS d ON d.user_id = $1 AND d.id = part.key_id
             ORDER BY part.change_number"#,
             caller.as_uuid(),
             device,
             after.map_or(0, |after| after.number),
-            OCTETS_AT_ONCE,
+            BYTES_AT_ONCE,
         )
         .fetch_all(&mut tx)
         .await
@@ -139,7 +139,7 @@ impl Changes {
         let number = entries.last().map_or(history.last_number, Entry::change_number);
         Ok(FeedPart {
             entries,
-            place: Place { number, ..after },
+            place: SyncCursor { number, ..after },
             last_number: history.last_number,
             next_rotation_at,
         })

@@ -20,7 +20,7 @@ use crate::{
         envelope::{ASSOCIATED_DATA_VERSION, ENVELOPE_VERSION, Encrypted},
         preferences::Preferences as Document,
     },
-    store::request::{RequestKey, once_more},
+    store::request::{RequestKey, retry_once},
 };
 
 /// People's preferences.
@@ -120,7 +120,7 @@ impl Preferences {
         new: &NewPreferences,
         request: RequestKey,
     ) -> Result<StoredPreferences, Refusal> {
-        once_more(Refusal::id_taken, || self.try_put(caller, deadline, new, request)).await
+        retry_once(Refusal::id_taken, || self.try_put(caller, deadline, new, request)).await
     }
 
     async fn try_put(

@@ -16,7 +16,7 @@ use crate::{
         change::{Change, ChangeRefusal, ChangeResult, Outcome, PushMode, held_back},
         envelope::{ASSOCIATED_DATA_VERSION, ENVELOPE_VERSION},
     },
-    store::request::{RequestKey, once_more},
+    store::request::{RequestKey, retry_once},
 };
 
 /// What a device pushes.
@@ -70,7 +70,7 @@ impl Changes {
         push: &Push,
         request: RequestKey,
     ) -> Result<Pushed, Refusal> {
-        once_more(Refusal::id_taken, || {
+        retry_once(Refusal::id_taken, || {
             self.try_push(caller, deadline, push, request)
         })
         .await

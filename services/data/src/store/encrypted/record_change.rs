@@ -18,7 +18,7 @@ use crate::{
         envelope::{ASSOCIATED_DATA_VERSION, ENVELOPE_VERSION, Encrypted},
         record::RecordVersion,
     },
-    store::request::{RequestKey, once_more},
+    store::request::{RequestKey, retry_once},
 };
 
 /// A change of a record.
@@ -125,7 +125,7 @@ impl Records {
         change: &RecordChange,
         request: RequestKey,
     ) -> Result<ChangedRecord, Refusal> {
-        once_more(Refusal::id_taken, || {
+        retry_once(Refusal::id_taken, || {
             self.try_change(method, caller, deadline, change, request)
         })
         .await

@@ -15,7 +15,7 @@ use super::{
     row::RecordRow,
 };
 use crate::domain::encrypted::{
-    listing::{RecordListing, RecordOrder, RecordPlace},
+    listing::{RecordCursor, RecordListing, RecordOrder},
     record::Record,
 };
 
@@ -41,7 +41,7 @@ impl Records {
         caller: UserId,
         deadline: Deadline,
         listing: RecordListing,
-        after: Option<RecordPlace>,
+        after: Option<RecordCursor>,
         size: PageSize,
         device: Option<Uuid>,
     ) -> Result<RecordPage, CallerError> {
@@ -92,7 +92,7 @@ async fn page(
     tx: &mut TenantTx,
     caller: UserId,
     listing: RecordListing,
-    after: Option<RecordPlace>,
+    after: Option<RecordCursor>,
     limit: i64,
 ) -> Result<Vec<RecordRow>, DbError> {
     let place = after.map(|place| (place.local_time, place.id));

@@ -15,7 +15,7 @@ use crate::{
         envelope::{ASSOCIATED_DATA_VERSION, ENVELOPE_VERSION},
         record::RecordVersion,
     },
-    store::request::{RequestKey, once_more},
+    store::request::{RequestKey, retry_once},
 };
 
 /// What settles conflicts.
@@ -66,7 +66,7 @@ impl Changes {
         let again = |refusal: &Refusal| {
             matches!(refusal, Refusal::VersionConflict { .. } | Refusal::NotFound) || refusal.id_taken()
         };
-        once_more(again, || self.try_settle(caller, deadline, settlement, request)).await
+        retry_once(again, || self.try_settle(caller, deadline, settlement, request)).await
     }
 
     async fn try_settle(

@@ -17,8 +17,8 @@ use crate::{
         passcode::PasscodeHash,
     },
     store::{
-        request::{RequestKey, breaks, id_taken, once_more},
-        unknown::{Unknown, explained},
+        person_status::{Unknown, explained},
+        request::{RequestKey, breaks, id_taken, retry_once},
     },
 };
 
@@ -111,7 +111,7 @@ impl Shares {
             _ => false,
         };
         let attempt = || self.try_create(caller, deadline, share, request);
-        match once_more(again, attempt).await {
+        match retry_once(again, attempt).await {
             Err(CreateShareError::Database(error)) => Err(match error.constraint() {
                 Some("healthcare_share_pkey") => CreateShareError::ShareExists,
                 Some("envelope_nonces_pkey") => CreateShareError::NonceReused,

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
+    cursor::Cursor,
     database::{Context, DbError},
     deadline::Deadline,
     page::PageSize,
@@ -10,10 +11,7 @@ use haven_platform::{
 use uuid::Uuid;
 
 use super::share::Shares;
-use crate::domain::{
-    encrypted::share::{AccessOutcome, DeviceType, Share, ShareAccess},
-    place::Place,
-};
+use crate::domain::encrypted::share::{AccessOutcome, DeviceType, Share, ShareAccess};
 
 /// Some of what a list shows.
 #[derive(Debug)]
@@ -36,7 +34,7 @@ impl Shares {
         &self,
         caller: UserId,
         deadline: Deadline,
-        after: Option<Place>,
+        after: Option<Cursor>,
         size: PageSize,
     ) -> Result<SharePage<Share>, DbError> {
         let mut tx = self
@@ -138,7 +136,7 @@ impl Shares {
         caller: UserId,
         deadline: Deadline,
         share: Uuid,
-        after: Option<Place>,
+        after: Option<Cursor>,
         size: PageSize,
     ) -> Result<Option<SharePage<ShareAccess>>, DbError> {
         let mut tx = self

@@ -1,17 +1,15 @@
 //! A person's devices, and what they encrypted: records, conflicts and preferences. Nothing here opens it.
 
+use haven_platform::cursor::Cursor;
 use haven_platform::{call::UserId, database::DbError, deadline::Deadline};
 use uuid::Uuid;
 
-use super::{Exports, OCTETS, ROWS};
+use super::{BYTES, Exports, ROWS};
 use crate::{
-    domain::{
-        encrypted::{
-            device::Device,
-            preferences::Preferences,
-            record::{Conflict, Record},
-        },
-        place::Place,
+    domain::encrypted::{
+        device::Device,
+        preferences::Preferences,
+        record::{Conflict, Record},
     },
     store::encrypted::{
         device::DeviceRow,
@@ -30,7 +28,7 @@ impl Exports {
         &self,
         caller: UserId,
         deadline: Deadline,
-        after: Place,
+        after: Cursor,
     ) -> Result<Vec<Device>, DbError> {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
@@ -78,19 +76,19 @@ impl Exports {
                     AS "reencryption_due!",
                 (SELECT data.synced_number()) AS "synced_number!"
             FROM (
-                SELECT *, sum(octet_length(encrypted_payload)) OVER (ORDER BY id) AS octets
+                SELECT *, sum(octet_length(encrypted_payload)) OVER (ORDER BY id) AS bytes
                 FROM data.encrypted_cycle_data
                 WHERE user_id = $1 AND id > $2
                 ORDER BY id
                 LIMIT $3
             ) AS r
                 LEFT JOIN data.device_key AS d ON d.user_id = $1 AND d.id = r.key_id
-            WHERE coalesce(r.octets - octet_length(r.encrypted_payload), r.octets, 0) < $4
+            WHERE coalesce(r.bytes - octet_length(r.encrypted_payload), r.bytes, 0) < $4
             ORDER BY r.id"#,
             caller.as_uuid(),
             after,
             ROWS,
-            OCTETS,
+            BYTES,
         )
         .fetch_all(&mut tx)
         .await?;
@@ -118,18 +116,18 @@ impl Exports {
                 device_id AS "device_id!", local_timestamp AS "local_timestamp!", change_number AS "change_number!",
                 created_at AS "created_at!", settled_at
             FROM (
-                SELECT *, sum(octet_length(encrypted_payload)) OVER (ORDER BY id) AS octets
+                SELECT *, sum(octet_length(encrypted_payload)) OVER (ORDER BY id) AS bytes
                 FROM data.cycle_data_conflicts
                 WHERE user_id = $1 AND id > $2
                 ORDER BY id
                 LIMIT $3
             ) AS page
-            WHERE coalesce(octets - octet_length(encrypted_payload), octets, 0) < $4
+            WHERE coalesce(bytes - octet_length(encrypted_payload), bytes, 0) < $4
             ORDER BY id"#,
             caller.as_uuid(),
             after,
             ROWS,
-            OCTETS,
+            BYTES,
         )
         .fetch_all(&mut tx)
         .await?;

@@ -20,15 +20,15 @@ use haven_platform::{
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::unknown::{Unknown, why_unknown};
-use crate::domain::place::Place;
+use super::person_status::{Unknown, why_unknown};
+use haven_platform::cursor::Cursor;
 
 /// At most how many rows are on a page.
 const ROWS: i64 = 500;
 
-/// How many octets of content are on a page, at most, before its last row. With a row of the largest kind, which is a
+/// How many bytes of content are on a page, at most, before its last row. With a row of the largest kind, which is a
 /// share, that is a third of what an answer may have.
-const OCTETS: i64 = 1 << 20;
+const BYTES: i64 = 1 << 20;
 
 /// What there is of everybody, each reached only as the person whose it is.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub struct Exports {
 }
 
 /// Before everything that comes in the order of time: nothing is from before 1970.
-pub const BEGINNING: Place = Place {
+pub const BEGINNING: Cursor = Cursor {
     at: DateTime::UNIX_EPOCH,
     id: Uuid::nil(),
 };

@@ -1,9 +1,10 @@
 //! What a person shares, who tried to open it, and what they did to it, to their devices and to their data.
 
+use haven_platform::cursor::Cursor;
 use haven_platform::{call::UserId, database::DbError, deadline::Deadline};
 use uuid::Uuid;
 
-use super::{Exports, OCTETS, ROWS};
+use super::{BYTES, Exports, ROWS};
 use crate::{
     domain::{
         audit::AuditEvent,
@@ -11,7 +12,6 @@ use crate::{
             envelope::Encrypted,
             share::{Share, ShareAccess},
         },
-        place::Place,
     },
     store::{
         audit::AuditRow,
@@ -37,7 +37,7 @@ impl Exports {
         &self,
         caller: UserId,
         deadline: Deadline,
-        after: Place,
+        after: Cursor,
     ) -> Result<Vec<WholeShare>, DbError> {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query!(
@@ -51,19 +51,19 @@ impl Exports {
                 SELECT id, expires_at, max_access_count, access_count, refusal_count, wrong_passcodes, last_accessed_at,
                     created_at, revoked_at, encrypted_payload, algorithm, key_id, key_version, nonce, salt,
                     kdf_memory_kib, kdf_iterations, kdf_parallelism,
-                    sum(octet_length(encrypted_payload)) OVER (ORDER BY created_at, id) AS octets
+                    sum(octet_length(encrypted_payload)) OVER (ORDER BY created_at, id) AS bytes
                 FROM data.healthcare_share
                 WHERE user_id = $1 AND (created_at, id) > ($2, $3)
                 ORDER BY created_at, id
                 LIMIT $4
             ) AS page
-            WHERE octets - octet_length(encrypted_payload) < $5
+            WHERE bytes - octet_length(encrypted_payload) < $5
             ORDER BY created_at, id"#,
             caller.as_uuid(),
             after.at,
             after.id,
             ROWS,
-            OCTETS,
+            BYTES,
         )
         .fetch_all(&mut tx)
         .await?;
@@ -109,7 +109,7 @@ impl Exports {
         caller: UserId,
         deadline: Deadline,
         share: Uuid,
-        after: Place,
+        after: Cursor,
     ) -> Result<Vec<ShareAccess>, DbError> {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
@@ -141,7 +141,7 @@ impl Exports {
         &self,
         caller: UserId,
         deadline: Deadline,
-        after: Place,
+        after: Cursor,
     ) -> Result<Vec<AuditEvent>, DbError> {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(

@@ -1,16 +1,16 @@
 //! What a person wrote, and what came of it: messages, analyses and their jobs, and crisis events.
 
 use chrono::{DateTime, Utc};
+use haven_platform::cursor::Cursor;
 use haven_platform::{call::UserId, database::DbError, deadline::Deadline};
 use uuid::Uuid;
 
-use super::{Exports, OCTETS, ROWS};
+use super::{BYTES, Exports, ROWS};
 use crate::{
     domain::{
         analysis::{Job, JobState, SealedAnalysis},
         crisis::CrisisEvent,
         message::SealedMessage,
-        place::Place,
     },
     store::{
         analysis::{AnalysisRow, range},
@@ -38,18 +38,18 @@ impl Exports {
             SELECT id AS "id!", number AS "number!", sender_type AS "sender_type!", message_text AS "message_text!",
                 key_id AS "key_id!", created_at AS "created_at!", updated_at AS "updated_at!", version AS "version!"
             FROM (
-                SELECT *, sum(octet_length(message_text)) OVER (ORDER BY number) AS octets
+                SELECT *, sum(octet_length(message_text)) OVER (ORDER BY number) AS bytes
                 FROM data.conversations
                 WHERE user_id = $1 AND number > $2
                 ORDER BY number
                 LIMIT $3
             ) AS page
-            WHERE octets - octet_length(message_text) < $4
+            WHERE bytes - octet_length(message_text) < $4
             ORDER BY number"#,
             caller.as_uuid(),
             after,
             ROWS,
-            OCTETS,
+            BYTES,
         )
         .fetch_all(&mut tx)
         .await?;
@@ -76,18 +76,18 @@ impl Exports {
                 first_number AS "first_number!", last_number AS "last_number!", details AS "details!",
                 key_id AS "key_id!", triggered_milestone, created_at AS "created_at!", version AS "version!"
             FROM (
-                SELECT *, sum(octet_length(details)) OVER (ORDER BY last_number) AS octets
+                SELECT *, sum(octet_length(details)) OVER (ORDER BY last_number) AS bytes
                 FROM data.analysis_results
                 WHERE user_id = $1 AND last_number > $2
                 ORDER BY last_number
                 LIMIT $3
             ) AS page
-            WHERE octets - octet_length(details) < $4
+            WHERE bytes - octet_length(details) < $4
             ORDER BY last_number"#,
             caller.as_uuid(),
             after,
             ROWS,
-            OCTETS,
+            BYTES,
         )
         .fetch_all(&mut tx)
         .await?;
@@ -129,7 +129,7 @@ impl Exports {
         &self,
         caller: UserId,
         deadline: Deadline,
-        after: Place,
+        after: Cursor,
     ) -> Result<Vec<CrisisEvent>, DbError> {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(

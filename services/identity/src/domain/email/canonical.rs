@@ -11,7 +11,7 @@ use idna::{
 use precis_profiles::{UsernameCaseMapped, precis_core::profile::PrecisFastInvocation};
 use unicode_normalization::UnicodeNormalization;
 
-use super::{EmailViolation, MAX_LOCAL_OCTETS};
+use super::{EmailViolation, MAX_LOCAL_BYTES};
 
 /// What an atom may hold beside letters and digits (RFC 5322, section 3.2.3).
 const ATOM_SPECIALS: &str = "!#$%&'*+-/=?^_`{|}~";
@@ -50,7 +50,7 @@ pub(super) fn local_part(entered: &str, violations: &mut Vec<EmailViolation>) ->
         violations.push(V::LocalPartCharacter);
         return None;
     };
-    if entered.len().max(canonical.len()) > MAX_LOCAL_OCTETS {
+    if entered.len().max(canonical.len()) > MAX_LOCAL_BYTES {
         violations.push(V::LocalPartTooLong);
     }
     Some(canonical)
@@ -88,9 +88,7 @@ pub(super) fn domain(entered: &str, violations: &mut Vec<EmailViolation>) -> Opt
     match domain.rsplit_once('.') {
         None => violations.push(V::DomainWithoutDot),
         // No top-level domain is a number: this is an IP address, which would need brackets and is refused as they are.
-        Some((_, top)) if top.bytes().all(|octet| octet.is_ascii_digit()) => {
-            violations.push(V::DomainInvalid)
-        }
+        Some((_, top)) if top.bytes().all(|byte| byte.is_ascii_digit()) => violations.push(V::DomainInvalid),
         Some(_) => {}
     }
     Some(domain.into_owned())

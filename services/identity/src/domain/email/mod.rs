@@ -10,11 +10,11 @@ use std::fmt;
 
 pub use self::violation::EmailViolation;
 
-/// The longest address, in octets: what fits between the angle brackets of a `RCPT TO` (RFC 5321, section 4.5.3.1.3).
-pub const MAX_OCTETS: usize = 254;
+/// The longest address, in bytes: what fits between the angle brackets of a `RCPT TO` (RFC 5321, section 4.5.3.1.3).
+pub const MAX_BYTES: usize = 254;
 
-/// The longest part before the @, in octets (RFC 5321, section 4.5.3.1.1).
-pub const MAX_LOCAL_OCTETS: usize = 64;
+/// The longest part before the @, in bytes (RFC 5321, section 4.5.3.1.1).
+pub const MAX_LOCAL_BYTES: usize = 64;
 
 /// What separates the two parts: the commercial at, and the compatibility characters that NFKC makes one.
 const AT_SIGNS: [char; 3] = ['@', '\u{ff20}', '\u{fe6b}'];
@@ -39,7 +39,7 @@ impl EmailAddress {
         if entered.is_empty() {
             return Err(vec![V::Required]);
         }
-        if entered.len() > MAX_OCTETS {
+        if entered.len() > MAX_BYTES {
             return Err(vec![V::TooLong]);
         }
         let mut violations = Vec::new();
@@ -56,7 +56,7 @@ impl EmailAddress {
         ) {
             (Some(local), Some(domain)) if violations.is_empty() => {
                 let canonical = format!("{local}@{domain}");
-                if canonical.len() > MAX_OCTETS {
+                if canonical.len() > MAX_BYTES {
                     return Err(vec![V::TooLong]);
                 }
                 Ok(Self {
@@ -284,8 +284,8 @@ mod tests {
             wrong(&("\u{e9}".repeat(33) + "@example.org")),
             [V::LocalPartTooLong]
         );
-        assert!(EmailAddress::parse(&address(64, 188)).is_ok(), "253 octets");
-        assert!(EmailAddress::parse(&address(64, 189)).is_ok(), "254 octets");
+        assert!(EmailAddress::parse(&address(64, 188)).is_ok(), "253 bytes");
+        assert!(EmailAddress::parse(&address(64, 189)).is_ok(), "254 bytes");
         assert_eq!(wrong(&address(64, 190)), [V::TooLong]);
         assert!(EmailAddress::parse(&format!("ada@{}.org", "b".repeat(63))).is_ok());
         assert_eq!(wrong(&format!("ada@{}.org", "b".repeat(64))), [V::DomainInvalid]);

@@ -5,7 +5,7 @@
 pub enum EmailViolation {
     /// Nothing was entered.
     Required,
-    /// It is longer than [`super::MAX_OCTETS`].
+    /// It is longer than [`super::MAX_BYTES`].
     TooLong,
     /// There is a character in it that cannot be seen, or that changes how others are seen.
     InvisibleCharacter,
@@ -13,7 +13,7 @@ pub enum EmailViolation {
     NoAtSign,
     /// There is nothing before the @.
     LocalPartEmpty,
-    /// What is before the @ is longer than [`super::MAX_LOCAL_OCTETS`].
+    /// What is before the @ is longer than [`super::MAX_LOCAL_BYTES`].
     LocalPartTooLong,
     /// There is a character before the @ that an address cannot have there.
     LocalPartCharacter,
@@ -48,11 +48,11 @@ impl EmailViolation {
     pub fn description(self) -> &'static str {
         match self {
             Self::Required => "An email address is required",
-            Self::TooLong => "An email address has at most 254 octets",
+            Self::TooLong => "An email address has at most 254 bytes",
             Self::InvisibleCharacter => "An email address has no spaces, controls or invisible characters",
             Self::NoAtSign => "An email address has an @",
             Self::LocalPartEmpty => "Something has to stand before the @",
-            Self::LocalPartTooLong => "What stands before the @ has at most 64 octets",
+            Self::LocalPartTooLong => "What stands before the @ has at most 64 bytes",
             Self::LocalPartCharacter => "There is a character before the @ that cannot stand there",
             Self::LocalPartDots => "Before the @, a dot stands between other characters",
             Self::DomainInvalid => "What stands after the @ has to be the name of a domain",

@@ -70,7 +70,7 @@ impl Password {
         }
     }
 
-    /// The octets to hash.
+    /// The bytes to hash.
     pub(crate) fn expose(&self) -> &[u8] {
         self.0.expose_secret().as_bytes()
     }

@@ -19,7 +19,7 @@ const SHARED: &str = "https://old.example/auth/v1";
 const PUBLIC: &str = "https://abc.example/auth/v1";
 const RSA: &str = "https://rsa.example/auth/v1";
 
-const SECRET: &str = "a secret of thirty-two octets ..";
+const SECRET: &str = "a secret of thirty-two bytes ...";
 const NOW: i64 = 1_800_000_000;
 const SUB: Uuid = Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8057);
 const SESSION: Uuid = Uuid::from_u128(7);
@@ -286,7 +286,7 @@ async fn a_token_names_somebody_who_is_known_and_one_of_their_keys() {
 #[tokio::test]
 async fn what_was_signed_has_to_be_what_came() {
     let world = World::new();
-    let forged = hs256(None, b"another secret of 32 octets ....", &claims(SHARED));
+    let forged = hs256(None, b"another secret of 32 bytes .....", &claims(SHARED));
     world.is_refused(&forged, "SIGNATURE").await;
     for good in world
         .signed(|claims| claims)
@@ -325,8 +325,8 @@ async fn the_standards_own_example_is_signed_well() {
                  W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe\
                  7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgG\
                  Y9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
-    let octets = |text| URL_SAFE_NO_PAD.decode(text).unwrap();
-    let key = VerifyingKey::from_rsa("", &octets(n), &octets("AQAB")).unwrap();
+    let bytes = |text| URL_SAFE_NO_PAD.decode(text).unwrap();
+    let key = VerifyingKey::from_rsa("", &bytes(n), &bytes("AQAB")).unwrap();
     assert_eq!(Token::parse(token).unwrap().check(&key), Ok(()));
 }
 

@@ -3,8 +3,8 @@
 use super::*;
 
 #[test]
-fn a_wrapped_key_has_32_to_1024_octets() {
-    let parse = |octets| WrappedKey::parse(vec![7; octets]).map(|key| key.into_octets().len());
+fn a_wrapped_key_has_32_to_1024_bytes() {
+    let parse = |bytes| WrappedKey::parse(vec![7; bytes]).map(|key| key.into_bytes().len());
     assert_eq!(parse(0), Err(DeviceProblem::Missing));
     assert_eq!(parse(1), Err(DeviceProblem::TooShort));
     assert_eq!(parse(31), Err(DeviceProblem::TooShort));

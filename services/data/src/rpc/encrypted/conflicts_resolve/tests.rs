@@ -1,3 +1,4 @@
+use haven_platform::request_key::RequestKey;
 use haven_platform::{mac::SecretKey, reason::Reason};
 use haven_proto::data::v1::{CryptoEnvelope, EncryptionAlgorithm, KeyDerivation};
 use prost_types::Timestamp;

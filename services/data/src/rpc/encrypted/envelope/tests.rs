@@ -1,13 +1,14 @@
 //! A case for each rule of an envelope at its edge, by the field's path.
 
 use super::*;
+use haven_platform::failure::Violation;
 
 const DEVICE: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 const OTHER: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
 
-/// Octets that nobody can read.
-fn sealed(octets: usize) -> Vec<u8> {
-    vec![0xa5; octets]
+/// Bytes that nobody can read.
+fn sealed(bytes: usize) -> Vec<u8> {
+    vec![0xa5; bytes]
 }
 
 fn good() -> CryptoEnvelope {
@@ -27,11 +28,11 @@ fn good() -> CryptoEnvelope {
     }
 }
 
-fn record(within: &str) -> Place<'_> {
-    Place {
+fn record(within: &str) -> PayloadPath<'_> {
+    PayloadPath {
         within,
         payload: "encrypted_payload",
-        most: MOST_OCTETS,
+        most: MOST_BYTES,
         device: Some(DEVICE.parse().unwrap()),
     }
 }
@@ -40,11 +41,11 @@ fn record(within: &str) -> Place<'_> {
 fn wrong(
     payload: Vec<u8>,
     envelope: Option<CryptoEnvelope>,
-    place: &Place<'_>,
+    place: &PayloadPath<'_>,
 ) -> Vec<(String, &'static str)> {
-    let mut fields = Fields::new();
-    let parsed = encrypted(payload, envelope, place, &mut fields);
-    let Err(failure) = check(fields) else {
+    let mut violations = Violations::new();
+    let parsed = encrypted(payload, envelope, place, &mut violations);
+    let Err(failure) = check(violations) else {
         assert!(parsed.is_some());
         return Vec::new();
     };
@@ -164,7 +165,7 @@ fn keys_of_others() {
     );
     // A share's key is nobody's; and where the device itself is no id, that is said elsewhere.
     for device in [None, Some(Uuid::nil())] {
-        let place = Place { device, ..record("") };
+        let place = PayloadPath { device, ..record("") };
         assert_eq!(wrong(sealed(16), Some(good()), &place), []);
     }
 }
@@ -208,38 +209,38 @@ fn key_derivations() {
 #[test]
 fn payloads() {
     let payload = |payload: Vec<u8>, most: usize| {
-        let place = Place { most, ..record("") };
+        let place = PayloadPath { most, ..record("") };
         wrong(payload, Some(good()), &place)
     };
     let said = |name| vec![said("encrypted_payload", name)];
-    assert_eq!(payload(sealed(MOST_OCTETS), MOST_OCTETS), []);
-    assert_eq!(payload(sealed(MOST_SHARED_OCTETS), MOST_SHARED_OCTETS), []);
-    assert_eq!(payload(Vec::new(), MOST_OCTETS), said("REQUIRED"));
-    assert_eq!(payload(sealed(15), MOST_OCTETS), said("PAYLOAD_TOO_SHORT"));
-    let more = sealed(MOST_OCTETS + 1);
-    assert_eq!(payload(more, MOST_OCTETS), said("PAYLOAD_TOO_LARGE"));
-    let more = sealed(MOST_SHARED_OCTETS + 1);
-    assert_eq!(payload(more, MOST_SHARED_OCTETS), said("PAYLOAD_TOO_LARGE"));
+    assert_eq!(payload(sealed(MOST_BYTES), MOST_BYTES), []);
+    assert_eq!(payload(sealed(MOST_SHARED_BYTES), MOST_SHARED_BYTES), []);
+    assert_eq!(payload(Vec::new(), MOST_BYTES), said("REQUIRED"));
+    assert_eq!(payload(sealed(15), MOST_BYTES), said("PAYLOAD_TOO_SHORT"));
+    let more = sealed(MOST_BYTES + 1);
+    assert_eq!(payload(more, MOST_BYTES), said("PAYLOAD_TOO_LARGE"));
+    let more = sealed(MOST_SHARED_BYTES + 1);
+    assert_eq!(payload(more, MOST_SHARED_BYTES), said("PAYLOAD_TOO_LARGE"));
     let text = b"I write this down in the clear".to_vec();
-    assert_eq!(payload(text, MOST_OCTETS), said("PAYLOAD_NOT_ENCRYPTED"));
+    assert_eq!(payload(text, MOST_BYTES), said("PAYLOAD_NOT_ENCRYPTED"));
 }
 
 #[test]
 fn whoever_sends_too_much_is_told_how_much_is_taken() {
     for (most, expected) in [
-        (MOST_OCTETS, "A payload has at most 65536 octets here"),
-        (MOST_SHARED_OCTETS, "A payload has at most 262144 octets here"),
+        (MOST_BYTES, "A payload has at most 65536 bytes here"),
+        (MOST_SHARED_BYTES, "A payload has at most 262144 bytes here"),
     ] {
-        let (place, mut fields) = (Place { most, ..record("") }, Fields::new());
-        encrypted(sealed(most + 1), Some(good()), &place, &mut fields);
-        let failure = check(fields).unwrap_err();
+        let (place, mut violations) = (PayloadPath { most, ..record("") }, Violations::new());
+        encrypted(sealed(most + 1), Some(good()), &place, &mut violations);
+        let failure = check(violations).unwrap_err();
         assert_eq!(failure.all_violations()[0].description, expected);
     }
 }
 
 #[test]
 fn everything_is_said_at_once_and_where_it_is() {
-    let place = Place {
+    let place = PayloadPath {
         payload: "encrypted_share_data",
         ..record("changes[3].")
     };
@@ -275,9 +276,9 @@ fn everything_is_said_at_once_and_where_it_is() {
 #[test]
 fn what_else_is_wrong_is_no_envelope() {
     let reason = |field: &str| {
-        let mut fields = Fields::new();
-        fields.violate(Violation::new(field, "REQUIRED", "This is required"));
-        check(fields).unwrap_err().reason()
+        let mut violations = Violations::new();
+        violations.add(Violation::new(field, "REQUIRED", "This is required"));
+        check(violations).unwrap_err().reason()
     };
     assert_eq!(reason("record_id"), Reason::InvalidField);
     assert_eq!(reason("changes[0].record_id"), Reason::InvalidField);

@@ -87,8 +87,8 @@ fn a_list_begins_with_the_newest_unless_said() {
 #[test]
 fn a_bound_is_rounded_up_to_what_is_kept() {
     let bound = |nanos| {
-        let mut fields = Fields::new();
-        bound("from_local_time", at(-1, nanos).as_ref(), &mut fields)
+        let mut violations = Violations::new();
+        bound("from_local_time", at(-1, nanos).as_ref(), &mut violations)
     };
     assert_eq!(bound(0), micros(-1_000_000));
     assert_eq!(bound(1), micros(-999_999));
@@ -144,7 +144,7 @@ fn a_page_token_is_for_one_list() {
 
 #[test]
 fn a_place_comes_back_out_of_its_token() {
-    let here = RecordPlace {
+    let here = RecordCursor {
         local_time: DateTime::from_timestamp_micros(-1).unwrap(),
         change_number: 2,
         id: Uuid::from_u128(3),

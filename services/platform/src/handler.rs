@@ -1,0 +1,97 @@
+//! RPC handlers: one [`Handler`] implementation per RPC, so that each RPC has a file of its own.
+//!
+//! tonic generates one trait per gRPC service, and a trait is implemented in one place. [`grpc_service!`](crate::grpc_service)
+//! writes that implementation: a list of the service's RPCs, each forwarded to the handler of its request message.
+
+use tonic::{Request, Response, Status};
+
+use crate::{call::Call, failure::Failure};
+
+/// Handles one RPC of a gRPC service: the RPC whose request message is `Q`.
+///
+/// ```
+/// use haven_platform::{call::Call, failure::Failure, handler::Handler};
+///
+/// struct GetGreeting {
+///     name: String,
+/// }
+///
+/// struct GreetingRpc;
+///
+/// impl Handler<GetGreeting> for GreetingRpc {
+///     type Answer = String;
+///
+///     async fn handle(&self, _call: &Call, request: GetGreeting) -> Result<String, Failure> {
+///         Ok(format!("Hello, {}!", request.name))
+///     }
+/// }
+/// ```
+pub trait Handler<Q> {
+    /// The response message; a stream of messages; or a type that converts into a [`Response`] with metadata.
+    type Answer;
+
+    /// Parses, performs and answers `request`.
+    ///
+    /// # Errors
+    ///
+    /// The failure that the caller is sent.
+    fn handle(&self, call: &Call, request: Q) -> impl Future<Output = Result<Self::Answer, Failure>> + Send;
+}
+
+/// Passes a request from tonic's generated trait to its [`Handler`].
+///
+/// # Errors
+///
+/// The handler's failure, as a status; INTERNAL when the request did not pass the server's layers.
+pub async fn handle<S, Q, R>(service: &S, request: Request<Q>) -> Result<Response<R>, Status>
+where
+    S: Handler<Q, Answer: Into<Response<R>>>,
+{
+    let call = Call::of(&request)?;
+    Ok(service.handle(&call, request.into_inner()).await?.into())
+}
+
+/// Implements a gRPC service's generated trait: each RPC is forwarded to the [`Handler`] of its request message.
+///
+/// RPCs that answer with one message come first, as `rpc`; RPCs that answer with a stream follow, as `stream`, each with the
+/// name of the trait's associated type.
+///
+/// ```ignore
+/// haven_platform::grpc_service! {
+///     impl CrisisService for CrisisRpc {
+///         rpc list_crisis_events(ListCrisisEventsRequest) -> ListCrisisEventsResponse;
+///         stream watch_crisis_events(WatchCrisisEventsRequest) -> WatchCrisisEventsStream of WatchCrisisEventsResponse;
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! grpc_service {
+    (
+        impl $service:ident for $rpc:ty {
+            $(rpc $method:ident($request:ty) -> $response:ty;)*
+            $(stream $stream_method:ident($stream_request:ty) -> $stream:ident of $item:ty;)*
+        }
+    ) => {
+        #[tonic::async_trait]
+        impl $service for $rpc {
+            $(
+                async fn $method(
+                    &self,
+                    request: tonic::Request<$request>,
+                ) -> Result<tonic::Response<$response>, tonic::Status> {
+                    $crate::handler::handle(self, request).await
+                }
+            )*
+            $(
+                type $stream = futures_util::stream::BoxStream<'static, Result<$item, tonic::Status>>;
+
+                async fn $stream_method(
+                    &self,
+                    request: tonic::Request<$stream_request>,
+                ) -> Result<tonic::Response<Self::$stream>, tonic::Status> {
+                    $crate::handler::handle(self, request).await
+                }
+            )*
+        }
+    };
+}

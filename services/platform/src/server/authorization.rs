@@ -1,0 +1,236 @@
+//! Who calls, and whether they may: the RPC's declared access decides.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::{HeaderMap, header::AUTHORIZATION};
+use tonic::{
+    Status,
+    transport::server::{TcpConnectInfo, TlsConnectInfo},
+};
+use uuid::Uuid;
+
+use super::client_address;
+use crate::{
+    access::{Access, AccessTable},
+    auth::{Problem, TokenVerifier, service_of},
+    call::{Call, Caller, ServiceName, User, UserId},
+    config::AuthMode,
+    deadline::{Deadline, LONGEST},
+    failure::Failure,
+    reason::Reason,
+    tls::Tls,
+};
+
+/// What the log may say about a caller: which kind, and which service.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CallerKind {
+    pub(super) kind: &'static str,
+    pub(super) service: Option<ServiceName>,
+}
+
+#[derive(Clone)]
+pub(super) struct Authorization {
+    access: AccessTable,
+    tls: Arc<Tls>,
+    verifier: Arc<TokenVerifier>,
+    auth_mode: AuthMode,
+}
+
+pub(super) async fn authorize(
+    State(authorization): State<Authorization>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Some(rpc) = authorization.access.find(request.uri().path()) else {
+        // There is no such RPC, as the router will say.
+        return next.run(request).await;
+    };
+    let service = authorization.service(&request);
+    let mut kind = CallerKind {
+        kind: if service.is_some() { "service" } else { "anonymous" },
+        service,
+    };
+    let peer = connection(&request).and_then(|connection| connection.get_ref().remote_addr());
+    let peer = peer.map(|peer| peer.ip());
+    let deadline = request.extensions().get::<Deadline>().copied();
+    let authorized = match deadline {
+        Some(deadline) => {
+            authorization
+                .call(
+                    rpc.access,
+                    kind.service.clone(),
+                    peer,
+                    request.headers(),
+                    deadline,
+                )
+                .await
+        }
+        None => Err(Failure::internal("a call without a deadline")),
+    };
+    let mut response = match authorized {
+        Ok(call) => {
+            if call.caller.user.is_some() {
+                kind.kind = "user";
+            }
+            request.extensions_mut().insert(call);
+            next.run(request).await
+        }
+        Err(failure) => Status::from(failure).into_http(),
+    };
+    response.extensions_mut().insert(kind);
+    response
+}
+
+impl Authorization {
+    pub(super) fn new(
+        access: AccessTable,
+        tls: Arc<Tls>,
+        verifier: Arc<TokenVerifier>,
+        auth_mode: AuthMode,
+    ) -> Self {
+        Self {
+            access,
+            tls,
+            verifier,
+            auth_mode,
+        }
+    }
+
+    /// What is known about the call, if `access` admits who calls.
+    async fn call(
+        &self,
+        access: Access,
+        service: Option<ServiceName>,
+        peer: Option<IpAddr>,
+        headers: &HeaderMap,
+        deadline: Deadline,
+    ) -> Result<Call, Failure> {
+        let caller = self.caller(access, service, headers, deadline).await?;
+        let network = client_address::network(peer, caller.service.is_some(), headers)?;
+        Ok(Call {
+            caller,
+            deadline,
+            network,
+        })
+    }
+
+    /// Who calls, if `access` admits them.
+    async fn caller(
+        &self,
+        access: Access,
+        service: Option<ServiceName>,
+        headers: &HeaderMap,
+        deadline: Deadline,
+    ) -> Result<Caller, Failure> {
+        match access {
+            // A stale token must not keep anybody from signing in, so none is looked at.
+            Access::Anyone => Ok(Caller { user: None, service }),
+            Access::User => match self.user(headers, deadline).await? {
+                Some(user) => Ok(Caller {
+                    user: Some(user),
+                    service,
+                }),
+                None => Err(Problem::Missing.into()),
+            },
+            Access::Service if service.is_some() => Ok(Caller { user: None, service }),
+            Access::UserOrService => match (self.user(headers, deadline).await?, service) {
+                (None, None) => Err(Problem::Missing.into()),
+                (user, service) => Ok(Caller { user, service }),
+            },
+            Access::Service | Access::Unspecified => Err(Failure::new(Reason::AccessDenied)),
+        }
+    }
+
+    /// The service that the client certificate names, if it is one that may call.
+    fn service(&self, request: &Request) -> Option<ServiceName> {
+        service_of(&connection(request)?.peer_certs()?, &self.tls)
+    }
+
+    /// The person, if the call says that there is one.
+    async fn user(&self, headers: &HeaderMap, deadline: Deadline) -> Result<Option<User>, Failure> {
+        match self.auth_mode {
+            AuthMode::Token => match bearer(headers)? {
+                // A stream's own time is too long to wait for keys.
+                Some(token) => self
+                    .verifier
+                    .verify(token, deadline.at_most(LONGEST))
+                    .await
+                    .map(Some),
+                None => Ok(None),
+            },
+            AuthMode::Local => match headers.get("x-user-id") {
+                Some(value) => {
+                    let id = value.to_str().ok().and_then(|value| Uuid::try_parse(value).ok());
+                    let id =
+                        id.ok_or_else(|| Failure::field("x-user-id", "NOT_A_UUID", "This has to be a UUID"))?;
+                    Ok(Some(User {
+                        id: UserId::new(id),
+                        session_id: None,
+                        foreign: false,
+                        valid_until: None,
+                    }))
+                }
+                None => Ok(None),
+            },
+        }
+    }
+}
+
+fn connection(request: &Request) -> Option<&TlsConnectInfo<TcpConnectInfo>> {
+    request.extensions().get()
+}
+
+/// The token of `authorization: Bearer <token>` (RFC 6750, section 2.1).
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Problem::Malformed);
+    }
+    let (scheme, token) = value
+        .to_str()
+        .ok()
+        .and_then(|value| value.split_once(' '))
+        .ok_or(Problem::Malformed)?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(Some(token.trim()))
+    } else {
+        Err(Problem::Malformed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(values: &[&'static str]) -> HeaderMap {
+        values
+            .iter()
+            .map(|value| (AUTHORIZATION, HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    #[test]
+    fn one_bearer_token_or_none() {
+        assert_eq!(bearer(&headers(&[])).unwrap(), None);
+        assert_eq!(bearer(&headers(&["Bearer abc"])).unwrap(), Some("abc"));
+        assert_eq!(bearer(&headers(&["bearer  abc"])).unwrap(), Some("abc"));
+        for wrong in [
+            vec!["Basic abc"],
+            vec!["abc"],
+            vec![""],
+            vec!["Bearer a", "Bearer b"],
+        ] {
+            assert!(bearer(&headers(&wrong)).is_err(), "{wrong:?}");
+        }
+    }
+}

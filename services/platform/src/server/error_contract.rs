@@ -1,0 +1,133 @@
+//! The error contract: every failure leaves with exactly one published reason, and with the id that finds its cause.
+//!
+//! Handlers and layers make complete statuses out of a [`Failure`]. tonic makes some of its own: for an RPC that does
+//! not exist, for bytes that are no message, for a message that is too large. Here they get their reason.
+
+use axum::{
+    body::{Body, Bytes},
+    extract::Request,
+    middleware::Next,
+    response::Response,
+};
+use http::{HeaderMap, Method, StatusCode, header::CONTENT_TYPE};
+use http_body::Frame;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::{body::MappedBody, request_log::RequestId};
+use crate::{
+    failure::{Failure, Violation},
+    reason::{self, Reason},
+};
+
+pub(super) async fn complete(request: Request, next: Next) -> Response {
+    let id = request
+        .extensions()
+        .get::<RequestId>()
+        .map(|id| id.0.to_string())
+        .unwrap_or_default();
+    let mut response = match is_grpc(&request) {
+        true => next.run(request).await,
+        false => no_grpc(),
+    };
+    complete_headers(response.headers_mut(), &id);
+    response.map(|body| {
+        Body::new(MappedBody::new(body, move |frame: Frame<Bytes>| {
+            match frame.into_trailers() {
+                Ok(mut trailers) => {
+                    complete_headers(&mut trailers, &id);
+                    Frame::trailers(trailers)
+                }
+                Err(data) => data,
+            }
+        }))
+    })
+}
+
+/// gRPC over HTTP/2, "Requests". tonic looks at neither, and would take a link that a browser follows for a call.
+fn is_grpc(request: &Request) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE);
+    request.method() == Method::POST
+        && content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn no_grpc() -> Response {
+    let description = "This is not a gRPC request: it has to be a POST of application/grpc";
+    let violation = Violation::new("", "NOT_GRPC", description);
+    let failure = Failure::violations(Reason::InvalidField, vec![violation]);
+    let mut response = Status::from(failure).into_http();
+    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    response
+}
+
+/// A status lies in the headers of an answer that has nothing else, and in the trailers of every other.
+fn complete_headers(headers: &mut HeaderMap, request_id: &str) {
+    let Some(status) = Status::from_header_map(headers).filter(|status| status.code() != Code::Ok) else {
+        return;
+    };
+    let status = with_request_id(explained(status), request_id);
+    // It takes the place of what is there: code, message and details.
+    if let Err(error) = status.add_header(headers) {
+        tracing::error!(%error, "a status cannot be sent");
+    }
+}
+
+fn explained(status: Status) -> Status {
+    let known = status
+        .get_details_error_info()
+        .is_some_and(|info| info.domain == reason::DOMAIN);
+    if known {
+        return status;
+    }
+    tracing::debug!(code = ?status.code(), "a status without a reason");
+    explain(&status).into()
+}
+
+fn explain(status: &Status) -> Failure {
+    // tonic's own words, which hold sizes and positions and no content.
+    let message = status.message();
+    match status.code() {
+        Code::Unimplemented => Failure::new(Reason::Unimplemented),
+        Code::OutOfRange | Code::ResourceExhausted => too_large(message),
+        Code::Internal if message.starts_with("Error ") => Failure::internal("an answer cannot be encoded"),
+        // All that is left are complaints about the bytes of the request.
+        Code::Internal | Code::InvalidArgument | Code::DataLoss => Failure::violations(
+            Reason::InvalidField,
+            vec![Violation::new(
+                "",
+                "MALFORMED",
+                "The request is no message of this RPC's type",
+            )],
+        ),
+        Code::Cancelled => Failure::new(Reason::Cancelled),
+        Code::DeadlineExceeded => Failure::new(Reason::Deadline),
+        Code::Unavailable => Failure::new(Reason::DependencyUnavailable),
+        Code::NotFound => Failure::new(Reason::NotFound),
+        _ => Failure::internal(format!("an answer with {:?} and without a reason", status.code())),
+    }
+}
+
+/// Which of the two is too large, and how large it may be: tonic says both, and nobody else does.
+fn too_large(message: &str) -> Failure {
+    let which = match message.starts_with("Error, decoded") {
+        true => "REQUEST",
+        false => "ANSWER",
+    };
+    let failure = Failure::new(Reason::MessageTooLarge).metadata("message", which);
+    let limit = message.rsplit_once("the limit is: ").map(|(_, limit)| limit);
+    match limit.and_then(|limit| limit.strip_suffix(" bytes")) {
+        Some(limit) => failure.metadata("limit_bytes", limit),
+        None => failure,
+    }
+}
+
+fn with_request_id(status: Status, request_id: &str) -> Status {
+    let mut details: ErrorDetails = status.get_error_details();
+    details.set_request_info(request_id, "");
+    Status::with_error_details_and_metadata(
+        status.code(),
+        status.message().to_owned(),
+        details,
+        status.metadata().clone(),
+    )
+}

@@ -1,0 +1,59 @@
+//! Accounts: made once for each address, within limits, by whom they have to be; read, changed and listed.
+
+mod audit;
+mod consents;
+pub(crate) mod deletion;
+pub(crate) mod external;
+mod goals;
+mod limits;
+mod list;
+mod passwords;
+mod profile;
+mod progress;
+mod replicas;
+mod sign_up;
+
+use haven_proto::identity::v1::{Account, GetAccountRequest, UpdateAccountRequest};
+use haven_testkit::{Client, random};
+use prost_types::FieldMask;
+use tonic::{Request, Status};
+
+use crate::retry::retry_call;
+
+const PASSWORD: &str = "Correct-Horse-7-Battery";
+
+/// The account of `user_id`; empty: the caller's own.
+async fn get(client: &Client, user_id: &str) -> Result<Account, Status> {
+    let request = GetAccountRequest {
+        user_id: user_id.to_owned(),
+    };
+    let mut accounts = client.account();
+    let answer = retry_call(request, async |request| accounts.get_account(request).await);
+    Ok(answer.await?.account.unwrap())
+}
+
+/// An update of the fields in `paths`, under a new request id.
+fn update_of(account: Account, paths: &[&str], expected_version: i64) -> UpdateAccountRequest {
+    UpdateAccountRequest {
+        account: Some(account),
+        update_mask: Some(FieldMask {
+            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+        }),
+        expected_version,
+        request_id: random::uuid().to_string(),
+    }
+}
+
+async fn update(client: &Client, request: UpdateAccountRequest) -> Result<Account, Status> {
+    let mut accounts = client.account();
+    let answer = retry_call(request, async |request| accounts.update_account(request).await);
+    Ok(answer.await?.account.unwrap())
+}
+
+/// The request of somebody at `address`, by the word of whoever sends it.
+fn from<T>(address: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let address = address.parse().unwrap();
+    request.metadata_mut().insert("x-forwarded-for", address);
+    request
+}

@@ -1,0 +1,82 @@
+//! Two replicas of identity have one limit between them.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use haven_proto::identity::v1::SignInRequest;
+use haven_testkit::{Client, Stack, port::Port, random};
+
+use crate::{replica::replica, retry::retry_call, status::reason};
+
+/// Forty at once, and then two a second: less than are let through on a machine that is busy with other tests.
+const LIMITS: &str = "network=40/20s,email=off,service=off";
+const BURST: f64 = 40.0;
+const PER_SECOND: f64 = 2.0;
+
+/// How long calls are counted: more than the limit's own time, after which all of it could have been let through again.
+const WINDOW: Duration = Duration::from_secs(22);
+
+/// Whether a sign-in was let through, only to find that nobody has that address.
+async fn admitted(client: &Client) -> bool {
+    let request = SignInRequest {
+        email: format!("person-{}@example.org", random::uuid()),
+        password: "Correct-Horse-7-Battery".to_owned(),
+        request_id: random::uuid().to_string(),
+    };
+    let mut sessions = client.session();
+    let answer = retry_call(request, async |request| sessions.sign_in(request).await);
+    let status = answer.await.unwrap_err();
+    match reason(&status).as_str() {
+        "CREDENTIALS_INVALID" => true,
+        "RATE_LIMITED" => false,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn two_replicas_let_through_what_one_would() {
+    let limited = Stack::builder().variable("identity", "SIGN_IN_LIMITS", LIMITS);
+    let stack = limited.start().await.unwrap();
+    let ports = [(); 3].map(|()| Port::reserve().unwrap());
+    let replica = replica(&stack.identity, &ports).await;
+    let one = stack.anonymous().unwrap();
+    let other = Client::new(&stack.certificates, None, replica.listeners, stack.data.listeners).unwrap();
+
+    let count = [AtomicU32::new(0), AtomicU32::new(0)];
+    let begin = Instant::now();
+    // Each goes on until there is nothing left of the limit, whenever it gets to that on a busy machine. When that was is
+    // answered.
+    let callers = (0..8).map(|i| {
+        let (client, count) = ([&one, &other][i % 2], &count[i % 2]);
+        async move {
+            loop {
+                if admitted(client).await {
+                    count.fetch_add(1, Relaxed);
+                } else if begin.elapsed() >= WINDOW {
+                    return begin.elapsed();
+                } else {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    });
+    let last = join_all(callers).await.into_iter().max().unwrap();
+    let expected = BURST + PER_SECOND * last.as_secs_f64();
+    let counts = count.map(|count| f64::from(count.into_inner()));
+    let admitted: f64 = counts.iter().sum();
+    eprintln!(
+        "{counts:?} admitted of {expected:.1} configured: {:.3}",
+        admitted / expected
+    );
+    assert!(
+        (admitted / expected - 1.0).abs() <= 0.05,
+        "{counts:?} of {expected}"
+    );
+    assert!(
+        counts.iter().all(|count| *count > 0.0),
+        "both were asked: {counts:?}"
+    );
+}

@@ -1,0 +1,112 @@
+//! SignUp: everything that is wrong at once, and one account for all spellings of one address.
+
+use futures_util::future::join_all;
+use haven_proto::identity::v1::{ConsentGrant, SignUpRequest};
+use haven_testkit::{Stack, client::sign_up_request};
+
+use super::PASSWORD;
+use crate::{
+    retry::retry_call,
+    status::{reason, violations},
+    superuser_sql::scalar,
+};
+
+#[tokio::test]
+async fn everything_wrong_is_said_at_once_and_nothing_is_stored() {
+    let stack = Stack::start().await.unwrap();
+    let consent = |document: &str, version: &str| ConsentGrant {
+        document: document.into(),
+        document_version: version.into(),
+    };
+    let request = SignUpRequest {
+        email: "a\u{200b}..b@localhost".into(),
+        password: "short".into(),
+        goals: vec![1, 99],
+        consents: vec![
+            consent("terms", "2026-01"),
+            consent("terms", "2025-01"),
+            consent("", "1"),
+        ],
+        request_id: "1".into(),
+    };
+    let nobody = stack.anonymous().unwrap();
+    let status = nobody.account().sign_up(request).await.unwrap_err();
+    assert_eq!(reason(&status), "INVALID_FIELD");
+    let expected = [
+        ("request_id", "NOT_A_UUID"),
+        ("email", "INVISIBLE_CHARACTER"),
+        ("email", "LOCAL_PART_DOTS"),
+        ("email", "DOMAIN_WITHOUT_DOT"),
+        ("goals[1]", "UNKNOWN_VALUE"),
+        ("consents[1].document", "DUPLICATE"),
+        ("consents[2].document", "DOCUMENT_INVALID"),
+        ("consents", "CONSENT_REQUIRED"),
+        ("password", "TOO_SHORT"),
+        ("password", "NO_UPPERCASE"),
+        ("password", "NO_DIGIT"),
+        ("password", "GUESSABLE"),
+    ];
+    let found = violations(&status);
+    for (field, name) in expected {
+        let violation = (field.to_owned(), name.to_owned());
+        assert!(found.contains(&violation), "{field} {name} is not in {found:?}");
+    }
+    let rows: i64 = scalar(
+        &stack.database,
+        "SELECT (SELECT count(*) FROM identity.users) + (SELECT count(*) FROM identity.consents)
+            + (SELECT count(*) FROM identity.requests) + (SELECT count(*) FROM identity.outbox)
+            + (SELECT count(*) FROM identity.security_audit_log)",
+    )
+    .await;
+    assert_eq!(rows, 0);
+}
+
+#[tokio::test]
+async fn of_twenty_spellings_of_one_address_at_once_one_makes_an_account() {
+    let stack = Stack::start().await.unwrap();
+    let nobody = stack.anonymous().unwrap();
+    let spellings = [
+        "official@b\u{fc}cher.example",
+        "OFFICIAL@B\u{dc}CHER.EXAMPLE",
+        "o\u{fb03}cial@xn--bcher-kva.example",
+        "\u{ff4f}\u{ff46}\u{ff46}\u{ff49}\u{ff43}\u{ff49}\u{ff41}\u{ff4c}@bu\u{308}cher.example",
+        "Official\u{ff20}XN--BCHER-KVA\u{3002}example",
+    ];
+    let attempts = spellings.iter().cycle().take(20).map(|spelling| async {
+        let request = sign_up_request(spelling, PASSWORD);
+        let mut accounts = nobody.account();
+        retry_call(request, async |request| accounts.sign_up(request).await).await
+    });
+    let outcomes = join_all(attempts).await;
+    let (made, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    assert_eq!(made.len(), 1);
+    for status in refused {
+        assert_eq!(reason(&status.unwrap_err()), "EMAIL_TAKEN");
+    }
+    let accounts: i64 = scalar(&stack.database, "SELECT count(*) FROM identity.users").await;
+    assert_eq!(accounts, 1);
+    for spelling in spellings {
+        nobody.sign_in(spelling, PASSWORD).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_sign_up_is_the_first_event_of_its_persons_log() {
+    let stack = Stack::start().await.unwrap();
+    let backend = stack.service("backend").unwrap();
+    backend
+        .account()
+        .sign_up(sign_up_request("ada@example.org", PASSWORD))
+        .await
+        .unwrap();
+    let logged: String = scalar(
+        &stack.database,
+        "SELECT string_agg(number || ' ' || event || ' ' || refused || ' ' || service || ' ' ||
+            (network_mac IS NOT NULL) || ' ' || (occurred_at = created_at), ', ')
+        FROM identity.security_audit_log JOIN identity.users ON id = user_id",
+    )
+    .await;
+    // A service that does not say for whom it calls calls from nowhere.
+    assert!(logged.starts_with("1 sign_up false backend "), "{logged}");
+    assert!(logged.ends_with(" true"), "{logged}");
+}

@@ -1,0 +1,74 @@
+//! Jobs of the analysis queue, in whichever state a test needs one.
+
+use haven_proto::data::v1::{
+    AnalysisType, CompleteJobRequest, JobLease, LeaseJobsRequest, RequestAnalysisRequest,
+};
+use haven_testkit::{Client, Stack, random};
+
+use crate::{crisis_message::saying, superuser_sql::execute};
+
+/// A job that `person` asked for, over one new message.
+pub(crate) async fn requested(person: &Client) -> String {
+    let message = saying("analyse this");
+    person.conversation().append_message(message).await.unwrap();
+    let request = RequestAnalysisRequest {
+        request_id: random::uuid().to_string(),
+    };
+    let answer = person.analysis().request_analysis(request).await.unwrap();
+    answer.into_inner().job.unwrap().id
+}
+
+/// The same, leased by a worker; other jobs that were due may be its as well.
+pub(crate) async fn leased(stack: &Stack, person: &Client) -> JobLease {
+    let job_id = requested(person).await;
+    let worker = stack.service("backend").unwrap();
+    loop {
+        let request = LeaseJobsRequest {
+            max_jobs: 10,
+            request_id: random::uuid().to_string(),
+            ..LeaseJobsRequest::default()
+        };
+        let jobs = worker
+            .queue()
+            .lease_jobs(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .jobs;
+        assert!(!jobs.is_empty(), "nobody else takes jobs");
+        let mut leases = jobs.into_iter().filter_map(|job| job.lease);
+        if let Some(lease) = leases.find(|lease| lease.job_id == job_id) {
+            return lease;
+        }
+    }
+}
+
+/// What completes a job, with nothing to say about it.
+pub(crate) fn completion(lease: JobLease) -> CompleteJobRequest {
+    CompleteJobRequest {
+        lease: Some(lease),
+        analysis_type: AnalysisType::ChatScoring.into(),
+        chat_score_tenths: 73,
+        request_id: random::uuid().to_string(),
+        ..CompleteJobRequest::default()
+    }
+}
+
+/// The same, done. Answers the analysis' id.
+pub(crate) async fn done(stack: &Stack, person: &Client) -> String {
+    let lease = leased(stack, person).await;
+    let worker = stack.service("backend").unwrap();
+    let completed = worker.queue().complete_job(completion(lease)).await.unwrap();
+    completed.into_inner().analysis_id
+}
+
+/// The same, given up.
+pub(crate) async fn dead(stack: &Stack, person: &Client) -> String {
+    let job_id = requested(person).await;
+    let dead = format!(
+        "UPDATE data.analysis_jobs SET state = 'dead', attempts = 3, finished_at = now(), last_error = 'GIVEN_UP'
+         WHERE id = '{job_id}'"
+    );
+    execute(&stack.database, &dead).await;
+    job_id
+}

@@ -1,0 +1,175 @@
+//! Saying otherwise what was said: once, and based on a version that was seen.
+
+use haven_proto::data::v1::{SenderType, UpdateMessageRequest};
+use haven_testkit::{Stack, random};
+
+use super::{change, delete, deletion, get, message, say, try_append, update};
+use crate::{
+    status::{metadata, reason, violations},
+    superuser_sql::scalar,
+};
+
+#[tokio::test]
+async fn a_changed_message_keeps_its_place() {
+    let stack = Stack::start().await.unwrap();
+    let ada = stack.user(&stack.person().await.unwrap()).unwrap();
+    let (first, second) = (say(&ada, "I did not go").await, say(&ada, "And then").await);
+    let sealed = "SELECT message_text FROM data.conversations WHERE number = 1";
+    let before: String = scalar(&stack.database, sealed).await;
+    let changed = update(&ada, change(&first, "I went — 🎉")).await.unwrap();
+    assert_eq!((changed.text.as_str(), changed.version), ("I went — 🎉", 2));
+    assert_eq!(
+        (&changed.id, changed.number, changed.create_time),
+        (&first.id, 1, first.create_time)
+    );
+    assert!(changed.update_time.unwrap().seconds >= first.update_time.unwrap().seconds);
+    assert_ne!(changed.update_time, first.update_time);
+    assert_eq!(get(&ada, &first.id).await.unwrap(), changed);
+    assert_eq!(get(&ada, &second.id).await.unwrap(), second);
+    let after: String = scalar(&stack.database, sealed).await;
+    assert!(after.starts_with("gAAAA") && after != before, "{after}");
+    // To the same text is a change, too: who sends it says so.
+    let again = update(&ada, change(&changed, "I went — 🎉")).await.unwrap();
+    assert_eq!(again.version, 3);
+}
+
+#[tokio::test]
+async fn a_change_is_based_on_the_version_that_there_is() {
+    let stack = Stack::start().await.unwrap();
+    let ada = stack.user(&stack.person().await.unwrap()).unwrap();
+    let said = say(&ada, "one").await;
+    let changed = update(&ada, change(&said, "two")).await.unwrap();
+    for (version, text) in [(1, "three"), (3, "four"), (i64::MAX, "five")] {
+        let request = UpdateMessageRequest {
+            expected_version: version,
+            ..change(&said, text)
+        };
+        let status = update(&ada, request).await.unwrap_err();
+        assert_eq!(reason(&status), "VERSION_CONFLICT", "{version}");
+        assert_eq!(metadata(&status, "current_version"), "2", "{version}");
+    }
+    assert_eq!(get(&ada, &said.id).await.unwrap(), changed);
+}
+
+#[tokio::test]
+async fn nobody_changes_what_somebody_else_said() {
+    let stack = Stack::start().await.unwrap();
+    let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
+    let backend = stack.service("backend").unwrap();
+    let through = backend.with_token(&ada.token).unwrap();
+    let (ada, bob) = (stack.user(&ada).unwrap(), stack.user(&bob).unwrap());
+    let said = say(&ada, "hello").await;
+    let status = update(&bob, change(&said, "goodbye")).await.unwrap_err();
+    assert_eq!(reason(&status), "NOT_FOUND");
+    for sender in [SenderType::Coach, SenderType::System] {
+        let theirs = try_append(&through, message(sender, "hello")).await.unwrap();
+        for caller in [&ada, &through] {
+            // Whatever version is expected of it.
+            for version in [1, 2] {
+                let request = UpdateMessageRequest {
+                    expected_version: version,
+                    ..change(&theirs, "goodbye")
+                };
+                let status = update(caller, request).await.unwrap_err();
+                assert_eq!(reason(&status), "ACCESS_DENIED", "{sender:?}");
+            }
+        }
+        assert_eq!(get(&ada, &theirs.id).await.unwrap(), theirs);
+    }
+    assert_eq!(get(&ada, &said.id).await.unwrap(), said);
+    // A service that acts for the person changes what they said, as they do.
+    let changed = update(&through, change(&said, "goodbye")).await.unwrap();
+    assert_eq!(get(&ada, &said.id).await.unwrap(), changed);
+}
+
+#[tokio::test]
+async fn a_repeated_change_is_answered_as_it_was() {
+    let stack = Stack::start().await.unwrap();
+    let ada = stack.user(&stack.person().await.unwrap()).unwrap();
+    let said = say(&ada, "one").await;
+    let request = change(&said, "two");
+    let second = update(&ada, request.clone()).await.unwrap();
+    assert_eq!(update(&ada, request.clone()).await.unwrap(), second);
+    let third = update(&ada, change(&second, "three")).await.unwrap();
+    assert_eq!(update(&ada, request.clone()).await.unwrap(), second);
+    assert_eq!(get(&ada, &said.id).await.unwrap(), third);
+    delete(&ada, deletion(&said)).await.unwrap();
+    assert_eq!(update(&ada, request).await.unwrap(), second);
+    let status = update(&ada, change(&third, "four")).await.unwrap_err();
+    assert_eq!(reason(&status), "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_request_id_is_for_one_change() {
+    let stack = Stack::start().await.unwrap();
+    let ada = stack.user(&stack.person().await.unwrap()).unwrap();
+    let appended = message(SenderType::User, "one");
+    let said = try_append(&ada, appended.clone()).await.unwrap();
+    let other = say(&ada, "another").await;
+    let request = change(&said, "two");
+    let changed = update(&ada, request.clone()).await.unwrap();
+    for reused in [
+        UpdateMessageRequest {
+            text: "three".into(),
+            ..request.clone()
+        },
+        UpdateMessageRequest {
+            expected_version: 2,
+            ..request.clone()
+        },
+        UpdateMessageRequest {
+            message_id: other.id.clone(),
+            ..request.clone()
+        },
+        // Of another RPC.
+        UpdateMessageRequest {
+            request_id: appended.request_id.clone(),
+            ..change(&changed, "three")
+        },
+    ] {
+        let status = update(&ada, reused.clone()).await.unwrap_err();
+        assert_eq!(reason(&status), "REQUEST_ID_REUSED", "{reused:?}");
+    }
+    assert_eq!(get(&ada, &said.id).await.unwrap(), changed);
+    assert_eq!(get(&ada, &other.id).await.unwrap(), other);
+}
+
+#[tokio::test]
+async fn what_is_no_change_is_refused_with_every_violation() {
+    let stack = Stack::start().await.unwrap();
+    let ada = stack.user(&stack.person().await.unwrap()).unwrap();
+    let named = |status| {
+        assert_eq!(reason(&status), "INVALID_FIELD");
+        let found = violations(&status).into_iter();
+        found
+            .map(|(field, name)| format!("{field} {name}"))
+            .collect::<Vec<_>>()
+    };
+    let nothing = update(&ada, UpdateMessageRequest::default()).await.unwrap_err();
+    let expected = [
+        "request_id REQUIRED",
+        "message_id REQUIRED",
+        "text MESSAGE_EMPTY",
+        "expected_version REQUIRED",
+    ];
+    assert_eq!(named(nothing), expected);
+    let wrong = UpdateMessageRequest {
+        message_id: "x".into(),
+        text: "🎉".repeat(2_001),
+        expected_version: -1,
+        request_id: random::uuid().to_string(),
+    };
+    let expected = [
+        "message_id NOT_A_UUID",
+        "text MESSAGE_TOO_LONG",
+        "expected_version REQUIRED",
+    ];
+    assert_eq!(named(update(&ada, wrong).await.unwrap_err()), expected);
+    let unknown = UpdateMessageRequest {
+        message_id: random::uuid().to_string(),
+        text: "🎉".repeat(2_000),
+        expected_version: 1,
+        request_id: random::uuid().to_string(),
+    };
+    assert_eq!(reason(&update(&ada, unknown).await.unwrap_err()), "NOT_FOUND");
+}

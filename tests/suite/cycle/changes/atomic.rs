@@ -1,0 +1,136 @@
+//! Pushing all or none.
+
+use haven_proto::{data::v1::ChangeOutcome, errors::v1::Reason};
+use haven_testkit::{Stack, random};
+
+use super::{conflicts, push, pushing, pushing_all, record, send, told};
+use crate::{status::reason, superuser_sql::scalar, test_device::Device};
+
+const NUMBERS: &str = "SELECT last_number FROM data.change_counters";
+
+#[tokio::test]
+async fn changes_that_can_be_applied_are() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let (a, b) = (random::uuid(), random::uuid());
+    let changes = vec![
+        phone.put(a, 0, "one").unwrap(),
+        phone.put(b, 0, "other").unwrap(),
+        phone.put(a, 1, "two").unwrap(),
+        phone.delete(b, 1),
+    ];
+    let request = pushing_all(&phone, changes.clone());
+    let results = send(&phone, request.clone()).await.unwrap();
+    let applied = |version| (ChangeOutcome::Applied, version);
+    assert_eq!(told(&results), [applied(1), applied(1), applied(2), applied(2)]);
+    assert_eq!(send(&phone, request).await.unwrap(), results);
+    // Under another request id: all was applied before, so all stands.
+    let again = send(&phone, pushing_all(&phone, changes)).await.unwrap();
+    assert!(
+        again
+            .iter()
+            .all(|it| it.outcome() == ChangeOutcome::AlreadyApplied)
+    );
+    assert_eq!(scalar::<i64>(&stack.database, NUMBERS).await, 4);
+}
+
+#[tokio::test]
+async fn if_one_is_not_applied_nothing_is() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let tablet = phone.another().await.unwrap();
+    let [a, b, c, d] = [(); 4].map(|()| random::uuid());
+    let before = phone.put(d, 0, "of before").unwrap();
+    push(
+        &phone,
+        vec![
+            phone.put(a, 0, "one").unwrap(),
+            phone.put(b, 0, "other").unwrap(),
+            before.clone(),
+        ],
+    )
+    .await;
+    push(&tablet, vec![tablet.put(b, 1, "the tablet's").unwrap()]).await;
+    let new = phone.put(c, 0, "new").unwrap();
+    let changes = vec![
+        phone.put(a, 1, "two").unwrap(),
+        phone.put(a, 2, "three").unwrap(),
+        phone.put(b, 1, "the phone's").unwrap(),
+        new.clone(),
+        // The same once more.
+        new,
+        before,
+        phone.delete(random::uuid(), 1),
+        // Stands against nothing that is kept.
+        phone.put(a, 1, "another two").unwrap(),
+    ];
+    let results = send(&phone, pushing_all(&phone, changes.clone())).await.unwrap();
+    let held_back = |version| (ChangeOutcome::HeldBack, version);
+    let expected = [
+        held_back(1),
+        held_back(1),
+        (ChangeOutcome::Conflict, 2),
+        held_back(0),
+        held_back(0),
+        (ChangeOutcome::AlreadyApplied, 1),
+        (ChangeOutcome::Refused, 0),
+        (ChangeOutcome::Conflict, 1),
+    ];
+    assert_eq!(told(&results), expected);
+    assert_eq!(results[6].reason(), Reason::NotFound);
+    for (place, result) in results.iter().enumerate() {
+        let number = if place == 5 { 3 } else { 0 };
+        assert_eq!(
+            (result.change_number, result.conflict_id.as_str()),
+            (number, ""),
+            "{place}"
+        );
+    }
+    // Nothing is kept of it, and no number is missing.
+    assert_eq!(conflicts(&phone, None).await, []);
+    assert_eq!(scalar::<i64>(&stack.database, NUMBERS).await, 4);
+    let held = record(&phone, a).await.unwrap();
+    assert_eq!((held.version, phone.open(&held).unwrap().as_str()), (1, "one"));
+    assert_eq!(reason(&record(&phone, c).await.unwrap_err()), "NOT_FOUND");
+    // No nonce is used up by what did not happen: what can be applied is, each on its own.
+    let results = push(&phone, changes).await;
+    let applied = |version| (ChangeOutcome::Applied, version);
+    let expected = [
+        applied(2),
+        applied(3),
+        (ChangeOutcome::Conflict, 2),
+        applied(1),
+        (ChangeOutcome::AlreadyApplied, 1),
+        (ChangeOutcome::AlreadyApplied, 1),
+        (ChangeOutcome::Refused, 0),
+        (ChangeOutcome::Conflict, 3),
+    ];
+    assert_eq!(told(&results), expected);
+}
+
+#[tokio::test]
+async fn one_that_did_not_stand_is_looked_at_again() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let tablet = phone.another().await.unwrap();
+    let (a, b) = (random::uuid(), random::uuid());
+    let changes = vec![phone.put(a, 0, "one").unwrap(), phone.put(b, 1, "two").unwrap()];
+    let request = pushing_all(&phone, changes);
+    let results = send(&phone, request.clone()).await.unwrap();
+    let expected = [(ChangeOutcome::HeldBack, 0), (ChangeOutcome::Refused, 0)];
+    assert_eq!(told(&results), expected);
+    // Nothing was changed, so its id may be that of another request yet.
+    push(&tablet, vec![tablet.put(b, 0, "one").unwrap()]).await;
+    let results = send(&phone, request.clone()).await.unwrap();
+    let expected = [(ChangeOutcome::Applied, 1), (ChangeOutcome::Applied, 2)];
+    assert_eq!(told(&results), expected);
+    let other = pushing(&phone, vec![phone.delete(a, 1)]);
+    let reused = haven_proto::data::v1::PushChangesRequest {
+        request_id: request.request_id,
+        ..other
+    };
+    assert_eq!(
+        reason(&send(&phone, reused).await.unwrap_err()),
+        "REQUEST_ID_REUSED"
+    );
+}

@@ -1,0 +1,90 @@
+//! Many devices at once: each change has a place, and of those that exclude each other one is applied.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use haven_proto::data::v1::{ChangeOutcome, ConflictResolution};
+use haven_testkit::{Stack, random};
+
+use super::{conflicts, opened, push, record, resolve, settling};
+use crate::{status::reason, superuser_sql::scalar, test_device::Device};
+
+/// How many at once.
+const CROWD: usize = 20;
+
+#[tokio::test]
+async fn of_many_pushes_over_one_version_one_is_applied_and_every_other_is_kept() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let tablet = phone.another().await.unwrap();
+    let id = random::uuid();
+    push(&phone, vec![phone.put(id, 0, "one").unwrap()]).await;
+    let pushes = (0..CROWD).map(|i| {
+        let device = if i % 2 == 0 { &phone } else { &tablet };
+        async move {
+            push(device, vec![device.put(id, 1, &i.to_string()).unwrap()])
+                .await
+                .remove(0)
+        }
+    });
+    let results = join_all(pushes).await;
+    let applied: Vec<_> = (0..CROWD)
+        .filter(|i| results[*i].outcome() == ChangeOutcome::Applied)
+        .collect();
+    let [first] = applied.as_slice() else {
+        panic!("not one is applied: {applied:?}");
+    };
+    let held = record(&phone, id).await.unwrap();
+    assert_eq!((held.version, phone.open(&held).unwrap()), (2, first.to_string()));
+    let kept = conflicts(&phone, Some(id)).await;
+    let said: BTreeSet<_> = kept.iter().map(|one| opened(&phone, one).unwrap()).collect();
+    let expected = (0..CROWD).filter(|i| i != first).map(|i| i.to_string());
+    assert_eq!(said, expected.collect());
+    assert_eq!(kept.len(), CROWD - 1);
+    // One number for what was applied, two for what lost, and none of them twice.
+    let numbers: BTreeSet<_> = results.iter().map(|result| result.change_number).collect();
+    assert_eq!(numbers.len(), CROWD);
+    let last = 2 + 2 * (CROWD as i64 - 1);
+    assert_eq!(numbers.last(), Some(&last));
+    let counted = "SELECT last_number FROM data.change_counters";
+    assert_eq!(scalar::<i64>(&stack.database, counted).await, last);
+}
+
+#[tokio::test]
+async fn of_many_resolutions_of_one_conflict_one_settles_it() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let id = random::uuid();
+    push(
+        &phone,
+        vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
+    )
+    .await;
+    let results = push(&phone, vec![phone.put(id, 1, "late").unwrap()]).await;
+    let kept = [results[0].conflict_id.as_str()];
+    let attempts = (0..CROWD).map(|i| {
+        let request = match i % 2 {
+            0 => settling(&phone, id, 2, &kept, ConflictResolution::Keep),
+            _ => super::replacing(&phone, id, 2, &kept, "three"),
+        };
+        resolve(&phone, request)
+    });
+    let (mut made, mut refused) = (Vec::new(), BTreeSet::new());
+    for answer in join_all(attempts).await {
+        match answer {
+            Ok(answer) => made.push(answer.record.unwrap()),
+            Err(status) => {
+                refused.insert(reason(&status));
+            }
+        }
+    }
+    assert_eq!(made.len(), 1);
+    // Who replaced it made a version; who kept it made none, and the conflict is gone.
+    let expected = if made[0].version == 3 {
+        "VERSION_CONFLICT"
+    } else {
+        "NOT_FOUND"
+    };
+    assert_eq!(refused, BTreeSet::from([expected.to_owned()]));
+    assert_eq!(record(&phone, id).await.unwrap().version, made[0].version);
+}

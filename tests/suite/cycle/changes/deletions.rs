@@ -1,0 +1,195 @@
+//! A deletion encrypts nothing, and is known all the same when it comes again, under whatever request id: it is the same
+//! device's, of the same record, over the same version, and made at the same time, if that is said.
+
+use haven_proto::data::v1::{Change, ChangeOutcome, ConflictResolution, DeleteRecordRequest, RecordVersion};
+use haven_testkit::{Stack, random};
+use tonic::Status;
+use uuid::Uuid;
+
+use super::{conflicts, push, pushing_all, record, replacing, resolve, retry_call, send, settling, told};
+use crate::{
+    status::{metadata, reason},
+    superuser_sql::scalar,
+    test_device::Device,
+};
+
+const NUMBERS: &str = "SELECT last_number FROM data.change_counters";
+
+/// Two devices of somebody, and a record of version 2.
+async fn begin(stack: &Stack) -> (Device, Device, Uuid) {
+    let phone = Device::invent(stack).await.unwrap();
+    let tablet = phone.another().await.unwrap();
+    let id = random::uuid();
+    let changes = vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()];
+    push(&phone, changes).await;
+    (phone, tablet, id)
+}
+
+/// Deletes over a version with DeleteRecord, under a request id of its own.
+async fn delete(device: &Device, record: Uuid, seen: i64) -> Result<RecordVersion, Status> {
+    let request = DeleteRecordRequest {
+        device_id: device.id.to_string(),
+        record_id: record.to_string(),
+        expected_version: seen,
+        request_id: random::uuid().to_string(),
+    };
+    let mut cycle = device.client.cycle();
+    let answer = retry_call(request, async |request| cycle.delete_record(request).await).await?;
+    Ok(answer.record.unwrap())
+}
+
+/// Brings a tombstone back: by a change of `device` over `seen` that lost against it.
+async fn bring_back(device: &Device, record: Uuid, seen: i64, tombstone: i64) {
+    let late = push(device, vec![device.put(record, seen, "dear to me").unwrap()]).await;
+    assert_eq!(told(&late), [(ChangeOutcome::Deleted, tombstone)]);
+    let request = replacing(device, record, tombstone, &[&late[0].conflict_id], "dear to me");
+    resolve(device, request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_deletion_that_was_applied_comes_again_and_is_not_applied_again() {
+    let stack = Stack::start().await.unwrap();
+    let (phone, tablet, id) = begin(&stack).await;
+    let first = push(&tablet, vec![tablet.delete(id, 2)]).await;
+    assert_eq!(told(&first), [(ChangeOutcome::Applied, 3)]);
+    let again = async || {
+        let before: i64 = scalar(&stack.database, NUMBERS).await;
+        let deletion = || vec![tablet.delete(id, 2)];
+        for results in [
+            push(&tablet, deletion()).await,
+            send(&tablet, pushing_all(&tablet, deletion())).await.unwrap(),
+        ] {
+            assert_eq!(told(&results), [(ChangeOutcome::AlreadyApplied, 3)]);
+            assert_eq!(results[0].change_number, first[0].change_number);
+            assert_eq!(results[0].conflict_id, "");
+        }
+        let version = delete(&tablet, id, 2).await.unwrap();
+        assert_eq!(
+            (version.version, version.change_number),
+            (3, first[0].change_number)
+        );
+        assert_eq!(scalar::<i64>(&stack.database, NUMBERS).await, before);
+        assert_eq!(conflicts(&phone, None).await, []);
+    };
+    again().await;
+    // Another device's is another one.
+    let other = push(&phone, vec![phone.delete(id, 2)]).await;
+    assert_eq!(told(&other), [(ChangeOutcome::Deleted, 3)]);
+    // Somebody brings the record back: what is there then was not seen by whoever deleted it.
+    bring_back(&phone, id, 2, 3).await;
+    again().await;
+    assert_eq!(record(&phone, id).await.unwrap().version, 4);
+    let last = push(&tablet, vec![tablet.delete(id, 4)]).await;
+    assert_eq!(told(&last), [(ChangeOutcome::Applied, 5)]);
+    again().await;
+}
+
+#[tokio::test]
+async fn one_that_was_made_by_itself_comes_again_in_a_push() {
+    let stack = Stack::start().await.unwrap();
+    let (phone, _, id) = begin(&stack).await;
+    let first = delete(&phone, id, 2).await.unwrap();
+    let pushed = push(&phone, vec![phone.delete(id, 2)]).await;
+    assert_eq!(told(&pushed), [(ChangeOutcome::AlreadyApplied, 3)]);
+    assert_eq!(pushed[0].change_number, first.change_number);
+    bring_back(&phone, id, 2, 3).await;
+    assert_eq!(delete(&phone, id, 2).await.unwrap(), first);
+    assert_eq!(
+        phone.open(&record(&phone, id).await.unwrap()).unwrap(),
+        "dear to me"
+    );
+}
+
+#[tokio::test]
+async fn one_that_lost_is_kept_once_and_stays_lost_when_the_record_is_brought_back() {
+    let stack = Stack::start().await.unwrap();
+    let (phone, tablet, id) = begin(&stack).await;
+    let first = push(&tablet, vec![tablet.delete(id, 1)]).await;
+    assert_eq!(told(&first), [(ChangeOutcome::Conflict, 2)]);
+    let again = async || {
+        for _ in 0..2 {
+            assert_eq!(push(&tablet, vec![tablet.delete(id, 1)]).await, first);
+        }
+    };
+    again().await;
+    // By itself it would not be kept: so it is looked at each time.
+    let status = delete(&tablet, id, 1).await.unwrap_err();
+    assert_eq!(reason(&status), "VERSION_CONFLICT");
+    assert_eq!(metadata(&status, "current_version"), "2");
+    again().await;
+    assert_eq!(conflicts(&phone, Some(id)).await.len(), 1);
+    let conflict = first[0].conflict_id.as_str();
+    let request = settling(&phone, id, 2, &[conflict], ConflictResolution::Delete);
+    resolve(&phone, request).await.unwrap();
+    again().await;
+    bring_back(&phone, id, 2, 3).await;
+    again().await;
+    assert_eq!(record(&phone, id).await.unwrap().version, 4);
+    assert_eq!(conflicts(&phone, None).await, []);
+}
+
+#[tokio::test]
+async fn one_that_found_a_tombstone_does_not_delete_what_is_brought_back() {
+    let stack = Stack::start().await.unwrap();
+    let (phone, tablet, id) = begin(&stack).await;
+    push(&phone, vec![phone.delete(id, 2)]).await;
+    let first = push(&tablet, vec![tablet.delete(id, 2)]).await;
+    assert_eq!(told(&first), [(ChangeOutcome::Deleted, 3)]);
+    assert_eq!(push(&tablet, vec![tablet.delete(id, 2)]).await, first);
+    bring_back(&phone, id, 2, 3).await;
+    assert_eq!(push(&tablet, vec![tablet.delete(id, 2)]).await, first);
+    assert_eq!(record(&phone, id).await.unwrap().version, 4);
+    assert_eq!(conflicts(&phone, None).await, []);
+    let status = delete(&tablet, id, 2).await.unwrap_err();
+    assert_eq!(reason(&status), "VERSION_CONFLICT");
+}
+
+#[tokio::test]
+async fn one_that_was_held_back_stays_lost_once_its_conflict_is_settled_and_another_is_not() {
+    let stack = Stack::start().await.unwrap();
+    for settled_by_deleting in [false, true] {
+        let (phone, tablet, id) = begin(&stack).await;
+        // What the tablet means to delete is its own, and not what the phone wrote.
+        let changes = vec![tablet.put(id, 1, "the tablet's").unwrap(), tablet.delete(id, 2)];
+        let first = push(&tablet, changes.clone()).await;
+        assert_eq!(told(&first), [(ChangeOutcome::Conflict, 2); 2]);
+        assert_eq!(push(&tablet, changes.clone()).await, first);
+        let both: Vec<_> = first.iter().map(|one| one.conflict_id.as_str()).collect();
+        if settled_by_deleting {
+            // The tablet itself deletes what it could not delete before.
+            let request = settling(&tablet, id, 2, &both, ConflictResolution::Delete);
+            let answer = resolve(&tablet, request).await.unwrap();
+            assert_eq!((answer.record.unwrap().version, answer.open_conflicts), (3, 0));
+        } else {
+            let request = settling(&phone, id, 2, &both, ConflictResolution::Keep);
+            resolve(&phone, request).await.unwrap();
+            // With what it is based on before it, it is the one of before.
+            assert_eq!(push(&tablet, changes).await, first);
+            assert_eq!(record(&phone, id).await.unwrap().version, 2);
+            // By itself it is that one too: it was settled that the record stays. One that was made after is another.
+            let alone = push(&tablet, vec![tablet.delete(id, 2)]).await;
+            assert_eq!(alone[0], first[1]);
+            let anew = vec![Change {
+                local_time: tablet.put(id, 2, "").unwrap().local_time,
+                ..tablet.delete(id, 2)
+            }];
+            assert_eq!(
+                told(&push(&tablet, anew.clone()).await),
+                [(ChangeOutcome::Applied, 3)]
+            );
+            assert_eq!(
+                told(&push(&tablet, anew).await),
+                [(ChangeOutcome::AlreadyApplied, 3)]
+            );
+        }
+        assert_eq!(reason(&record(&phone, id).await.unwrap_err()), "NOT_FOUND");
+        bring_back(&phone, id, 2, 3).await;
+        // Where the tablet itself settled it by deleting, that is what it is known as.
+        let again = push(&tablet, vec![tablet.delete(id, 2)]).await;
+        match settled_by_deleting {
+            true => assert_eq!(told(&again), [(ChangeOutcome::AlreadyApplied, 3)]),
+            false => assert_eq!(again[0], first[1]),
+        }
+        assert_eq!(record(&phone, id).await.unwrap().version, 4);
+    }
+}

@@ -1,0 +1,200 @@
+//! The device that pushes or settles: it is the caller's, it is active, and its key is the one of today.
+
+use futures_util::future::join_all;
+use haven_proto::{
+    data::v1::{
+        ChangeOutcome, ConflictResolution, RevokeDeviceRequest, RotateDeviceKeyRequest, SuspendDeviceRequest,
+    },
+    errors::v1::Reason,
+};
+use haven_testkit::{Stack, random};
+
+use super::{conflicts, push, pushing, record, resolve, send, settling, told};
+use crate::{status::reason, superuser_sql, test_device::Device};
+
+async fn revoke(device: &Device) {
+    let request = RevokeDeviceRequest {
+        device_id: device.id.to_string(),
+        request_id: random::uuid().to_string(),
+    };
+    device.client.device().revoke_device(request).await.unwrap();
+}
+
+/// Gives the device a new key.
+async fn rotate(device: &mut Device) {
+    let request = RotateDeviceKeyRequest {
+        device_id: device.id.to_string(),
+        expected_key_version: device.key_version,
+        encrypted_master_key: device.secret.wrapped().unwrap(),
+        key_derivation_path: "m/44'/0'/2'".into(),
+        request_id: random::uuid().to_string(),
+    };
+    device.client.device().rotate_device_key(request).await.unwrap();
+    device.key_version += 1;
+}
+
+#[tokio::test]
+async fn a_device_that_is_suspended_or_revoked_pushes_and_settles_nothing() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let (lost, stolen) = (phone.another().await.unwrap(), phone.another().await.unwrap());
+    let id = random::uuid();
+    push(
+        &phone,
+        vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
+    )
+    .await;
+    let before = pushing(&lost, vec![lost.put(id, 1, "late").unwrap()]);
+    let results = send(&lost, before.clone()).await.unwrap();
+    let conflict = results[0].conflict_id.as_str();
+    let request = SuspendDeviceRequest {
+        device_id: lost.id.to_string(),
+        request_id: random::uuid().to_string(),
+    };
+    phone.client.device().suspend_device(request).await.unwrap();
+    revoke(&stolen).await;
+    for device in [&lost, &stolen] {
+        for change in [device.put(id, 2, "three").unwrap(), device.delete(id, 2)] {
+            let status = send(device, pushing(device, vec![change])).await.unwrap_err();
+            assert_eq!(reason(&status), "DEVICE_INACTIVE");
+        }
+        let request = settling(device, id, 2, &[conflict], ConflictResolution::Delete);
+        let status = resolve(device, request).await.unwrap_err();
+        assert_eq!(reason(&status), "DEVICE_INACTIVE");
+    }
+    // What was answered before is answered again: it is told, and not done.
+    assert_eq!(send(&lost, before).await.unwrap(), results);
+    // What it said is still there, for the others.
+    assert_eq!(record(&phone, id).await.unwrap().version, 2);
+    assert_eq!(conflicts(&phone, Some(id)).await.len(), 1);
+    let unknown = Device {
+        id: random::uuid(),
+        ..phone.clone()
+    };
+    let status = send(&unknown, pushing(&unknown, vec![unknown.delete(id, 2)]))
+        .await
+        .unwrap_err();
+    assert_eq!(reason(&status), "NOT_FOUND");
+    let request = settling(&unknown, id, 2, &[conflict], ConflictResolution::Keep);
+    assert_eq!(
+        reason(&resolve(&unknown, request).await.unwrap_err()),
+        "NOT_FOUND"
+    );
+}
+
+#[tokio::test]
+async fn nobody_pushes_for_somebody_who_has_no_device() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Device::invent(&stack).await.unwrap();
+    let bob = stack.person().await.unwrap();
+    let nobodys = Device {
+        client: stack.user(&bob).unwrap(),
+        person: bob,
+        ..ada
+    };
+    let request = pushing(&nobodys, vec![nobodys.put(random::uuid(), 0, "one").unwrap()]);
+    assert_eq!(reason(&send(&nobodys, request).await.unwrap_err()), "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn what_was_encrypted_before_a_rotation_is_encrypted_anew_unless_it_had_come() {
+    let stack = Stack::start().await.unwrap();
+    let mut phone = Device::invent(&stack).await.unwrap();
+    let (a, b) = (random::uuid(), random::uuid());
+    let came = phone.put(a, 0, "one").unwrap();
+    push(&phone, vec![came.clone()]).await;
+    let late = phone.put(b, 0, "other").unwrap();
+    rotate(&mut phone).await;
+    let results = push(&phone, vec![came, late, phone.put(a, 1, "two").unwrap()]).await;
+    let expected = [
+        (ChangeOutcome::AlreadyApplied, 1),
+        (ChangeOutcome::Refused, 0),
+        (ChangeOutcome::Applied, 2),
+    ];
+    assert_eq!(told(&results), expected);
+    assert_eq!(results[1].reason(), Reason::KeyVersionStale);
+    assert_eq!(results[1].current_key_version, 2);
+    let results = push(&phone, vec![phone.put(b, 0, "other").unwrap()]).await;
+    assert_eq!(told(&results), [(ChangeOutcome::Applied, 1)]);
+    // To delete takes no key.
+    let results = push(&phone, vec![phone.delete(b, 1)]).await;
+    assert_eq!(told(&results), [(ChangeOutcome::Applied, 2)]);
+}
+
+#[tokio::test]
+async fn who_pushes_while_the_device_is_revoked_has_done_so_before_or_has_not() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    for _ in 0..5 {
+        let stolen = phone.another().await.unwrap();
+        let ids: Vec<_> = (0..10).map(|_| random::uuid()).collect();
+        let pushes = ids.iter().map(|id| {
+            send(
+                &stolen,
+                pushing(&stolen, vec![stolen.put(*id, 0, "one").unwrap()]),
+            )
+        });
+        let (answers, ()) = tokio::join!(join_all(pushes), revoke(&stolen));
+        for (id, answer) in ids.iter().zip(answers) {
+            match answer {
+                Ok(results) => {
+                    assert_eq!(told(&results), [(ChangeOutcome::Applied, 1)]);
+                    assert_eq!(record(&phone, *id).await.unwrap().version, 1);
+                }
+                Err(status) => {
+                    assert_eq!(reason(&status), "DEVICE_INACTIVE");
+                    assert_eq!(reason(&record(&phone, *id).await.unwrap_err()), "NOT_FOUND");
+                }
+            }
+        }
+        let request = pushing(&stolen, vec![stolen.put(random::uuid(), 0, "one").unwrap()]);
+        assert_eq!(
+            reason(&send(&stolen, request).await.unwrap_err()),
+            "DEVICE_INACTIVE"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_device_whose_rotation_is_overdue_is_told_so_with_every_answer() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let id = random::uuid();
+    push(
+        &phone,
+        vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
+    )
+    .await;
+    let late = pushing(&phone, vec![phone.put(id, 1, "late").unwrap()]);
+    let mut cycle = phone.client.cycle();
+    let due = |metadata: &tonic::metadata::MetadataMap| {
+        let due = metadata.get("haven-key-rotation-due-time")?;
+        Some(due.to_str().unwrap().to_owned())
+    };
+    let answer = cycle.push_changes(late.clone()).await.unwrap();
+    assert_eq!(due(answer.metadata()), None);
+    let results = answer.into_inner().results;
+    let overdue = "UPDATE data.device_key SET next_rotation_at = '2026-01-02T03:04:05Z'";
+    superuser_sql::execute(&stack.database, overdue).await;
+    let expected = Some("2026-01-02T03:04:05Z".to_owned());
+    // To a retry as well, which is answered as it was.
+    let answer = cycle.push_changes(late).await.unwrap();
+    assert_eq!(due(answer.metadata()), expected);
+    let listing = |device_id: String| haven_proto::data::v1::ListConflictsRequest {
+        device_id,
+        ..Default::default()
+    };
+    let answer = cycle.list_conflicts(listing(phone.id.to_string())).await.unwrap();
+    assert_eq!(due(answer.metadata()), expected);
+    let answer = cycle.list_conflicts(listing(String::new())).await.unwrap();
+    assert_eq!(due(answer.metadata()), None);
+    let conflict = results[0].conflict_id.as_str();
+    let request = settling(&phone, id, 2, &[conflict], ConflictResolution::Keep);
+    for _ in 0..2 {
+        let answer = cycle.resolve_conflict(request.clone()).await.unwrap();
+        assert_eq!(due(answer.metadata()), expected);
+    }
+    let together = super::pushing_all(&phone, vec![phone.delete(id, 1)]);
+    let answer = cycle.push_changes(together).await.unwrap();
+    assert_eq!(due(answer.metadata()), expected);
+}

@@ -1,0 +1,137 @@
+//! How long a change is known that comes again: for 180 days at least, however often the key is rotated.
+
+use haven_proto::data::v1::{ChangeOutcome, RotateDeviceKeyRequest};
+use haven_proto::errors::v1::Reason;
+use haven_testkit::{Stack, random};
+use uuid::Uuid;
+
+use super::{push, retry_call, told};
+use crate::{
+    cycle::feed::catch_up,
+    superuser_sql::{execute, scalar},
+    test_device::Device,
+};
+
+async fn rotate(device: &mut Device) {
+    let request = RotateDeviceKeyRequest {
+        device_id: device.id.to_string(),
+        expected_key_version: device.key_version,
+        encrypted_master_key: device.secret.wrapped().unwrap(),
+        key_derivation_path: "m/44'/0'/2'".into(),
+        request_id: random::uuid().to_string(),
+    };
+    let mut devices = device.client.device();
+    let answer = retry_call(request, async |request| devices.rotate_device_key(request).await);
+    device.key_version = answer.await.unwrap().device.unwrap().key_version;
+}
+
+/// What is known: of which versions of keys, and how much of each. Deletions have none.
+const KNOWN: &str = "
+    SELECT coalesce(string_agg(key_version || ': ' || known, ', ' ORDER BY key_version), '')
+    FROM (SELECT key_version, count(*) AS known FROM data.envelope_nonces GROUP BY key_version) AS counts";
+
+/// Makes what is known of a device older.
+fn age(device: Uuid, by: &str) -> String {
+    format!("UPDATE data.envelope_nonces SET used_at = used_at - interval '{by}' WHERE key_id = '{device}'")
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_known_after_two_rotations() {
+    let stack = Stack::start().await.unwrap();
+    let mut phone = Device::invent(&stack).await.unwrap();
+    let (a, b) = (random::uuid(), random::uuid());
+    let changes = vec![
+        phone.put(a, 0, "one").unwrap(),
+        phone.put(b, 0, "other").unwrap(),
+        phone.delete(b, 1),
+        phone.put(a, 0, "lost").unwrap(),
+    ];
+    let first = push(&phone, changes.clone()).await;
+    catch_up(&phone, "").await;
+    for _ in 0..3 {
+        rotate(&mut phone).await;
+        let again = push(&phone, changes.clone()).await;
+        for (again, first) in again.iter().zip(&first[..3]) {
+            assert_eq!(again.outcome(), ChangeOutcome::AlreadyApplied);
+            assert_eq!(
+                (again.version, again.change_number),
+                (first.version, first.change_number)
+            );
+        }
+        assert_eq!(again[3], first[3]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_older_than_180_days_is_forgotten_with_the_next_rotation() {
+    let stack = Stack::start().await.unwrap();
+    let mut phone = Device::invent(&stack).await.unwrap();
+    let mut tablet = phone.another().await.unwrap();
+    let mut changes = Vec::new();
+    for _ in 0..3 {
+        let id = random::uuid();
+        changes.push(phone.put(id, 0, "one").unwrap());
+        changes.push(phone.delete(id, 1));
+        push(&phone, changes[changes.len() - 2..].to_vec()).await;
+        rotate(&mut phone).await;
+    }
+    push(
+        &tablet,
+        vec![tablet.put(random::uuid(), 0, "the tablet's").unwrap()],
+    )
+    .await;
+    assert_eq!(
+        scalar::<String>(&stack.database, KNOWN).await,
+        "0: 3, 1: 2, 2: 1, 3: 1"
+    );
+    for device in [&phone, &tablet] {
+        execute(&stack.database, &age(device.id, "179 days 23 hours")).await;
+    }
+    rotate(&mut phone).await;
+    assert_eq!(
+        scalar::<String>(&stack.database, KNOWN).await,
+        "0: 3, 1: 2, 2: 1, 3: 1"
+    );
+    push(&phone, vec![phone.put(random::uuid(), 0, "young").unwrap()]).await;
+    execute(&stack.database, &age(phone.id, "2 hours")).await;
+    // From the fifth version to the sixth: what is left is of the last one, and of another device.
+    push(&phone, vec![phone.put(random::uuid(), 0, "old").unwrap()]).await;
+    execute(&stack.database, &age(phone.id, "181 days")).await;
+    rotate(&mut phone).await;
+    assert_eq!(scalar::<String>(&stack.database, KNOWN).await, "1: 1, 5: 2");
+    let results = push(&phone, changes[..2].to_vec()).await;
+    assert_eq!(
+        (results[0].outcome(), results[0].reason()),
+        (ChangeOutcome::Refused, Reason::KeyVersionStale)
+    );
+    assert_eq!(told(&results[1..]), [(ChangeOutcome::Deleted, 2)]);
+    // The other's go with its own, but for those of the version that it has had last.
+    execute(&stack.database, &age(tablet.id, "1 day")).await;
+    rotate(&mut tablet).await;
+    assert_eq!(scalar::<String>(&stack.database, KNOWN).await, "0: 1, 1: 1, 5: 2");
+    rotate(&mut tablet).await;
+    assert_eq!(scalar::<String>(&stack.database, KNOWN).await, "0: 1, 5: 2");
+}
+
+#[tokio::test]
+async fn a_rotation_forgets_at_most_ten_thousand() {
+    let stack = Stack::start().await.unwrap();
+    let mut phone = Device::invent(&stack).await.unwrap();
+    let many = format!(
+        "INSERT INTO data.envelope_nonces (user_id, key_id, key_version, nonce, content_digest, outcome, version, used_at)
+         SELECT '{}', '{}', i % 2, sha256(convert_to(i::text, 'UTF8')), sha256(''), 'applied', 1, now() - interval '181 days'
+         FROM generate_series(1, 10500) AS i",
+        phone.person.id, phone.id
+    );
+    execute(&stack.database, &many).await;
+    let known = "SELECT count(*) FROM data.envelope_nonces";
+    for left in [5250, 0] {
+        rotate(&mut phone).await;
+        assert_eq!(scalar::<i64>(&stack.database, known).await, left);
+    }
+    execute(&stack.database, &many).await;
+    for left in [500, 0] {
+        rotate(&mut phone).await;
+        assert_eq!(scalar::<i64>(&stack.database, known).await, left);
+    }
+}

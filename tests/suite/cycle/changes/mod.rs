@@ -1,0 +1,148 @@
+//! What devices did while they were offline: pushed, kept where it lost, and settled.
+
+mod atomic;
+mod conflicts;
+mod crowd;
+mod deletions;
+mod devices;
+mod fields;
+mod forgotten;
+mod lists;
+mod offline;
+mod pushes;
+mod resolutions;
+mod retries;
+
+use haven_proto::data::v1::{
+    Change, ChangeOutcome, ChangeResult, Conflict, ConflictResolution, GetRecordRequest,
+    ListConflictsRequest, PushChangesRequest, PushMode, Record, ResolveConflictRequest,
+    ResolveConflictResponse,
+};
+use haven_testkit::random;
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::{
+    retry::retry_call,
+    test_device::{Device, now},
+};
+
+/// A request to push `changes`, each on its own.
+fn pushing(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
+    PushChangesRequest {
+        device_id: device.id.to_string(),
+        changes,
+        mode: PushMode::Independent.into(),
+        request_id: random::uuid().to_string(),
+    }
+}
+
+/// The same for all or none.
+fn pushing_all(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
+    PushChangesRequest {
+        mode: PushMode::Atomic.into(),
+        ..pushing(device, changes)
+    }
+}
+
+async fn send(device: &Device, request: PushChangesRequest) -> Result<Vec<ChangeResult>, Status> {
+    let mut cycle = device.client.cycle();
+    let answer = retry_call(request, async |request| cycle.push_changes(request).await).await?;
+    Ok(answer.results)
+}
+
+/// What becomes of `changes`, each on its own.
+async fn push(device: &Device, changes: Vec<Change>) -> Vec<ChangeResult> {
+    send(device, pushing(device, changes)).await.unwrap()
+}
+
+/// What became of changes, and the versions that were told.
+fn told(results: &[ChangeResult]) -> Vec<(ChangeOutcome, i64)> {
+    results
+        .iter()
+        .map(|result| (result.outcome(), result.version))
+        .collect()
+}
+
+async fn record(device: &Device, id: Uuid) -> Result<Record, Status> {
+    let request = GetRecordRequest {
+        record_id: id.to_string(),
+        device_id: String::new(),
+    };
+    let mut cycle = device.client.cycle();
+    let answer = retry_call(request, async |request| cycle.get_record(request).await).await?;
+    Ok(answer.record.unwrap())
+}
+
+/// Everything that is to be settled, of `record` or of every record.
+async fn conflicts(device: &Device, record: Option<Uuid>) -> Vec<Conflict> {
+    let mut request = ListConflictsRequest {
+        record_id: record.map(|id| id.to_string()).unwrap_or_default(),
+        ..ListConflictsRequest::default()
+    };
+    let (mut seen, mut cycle) = (Vec::new(), device.client.cycle());
+    for _ in 0..100 {
+        let page = retry_call(request.clone(), async |request| {
+            cycle.list_conflicts(request).await
+        });
+        let page = page.await.unwrap();
+        seen.extend(page.conflicts);
+        if page.next_page_token.is_empty() {
+            return seen;
+        }
+        request.page_token = page.next_page_token;
+    }
+    panic!("the pages do not end");
+}
+
+/// What a conflict says; nothing where it is a deletion.
+fn opened(device: &Device, conflict: &Conflict) -> Option<String> {
+    let envelope = conflict.crypto_envelope.as_ref()?;
+    let place = device.place(conflict.record_id.parse().unwrap(), conflict.base_version + 1);
+    let content = device.secret.open(&conflict.encrypted_payload, envelope, place);
+    Some(String::from_utf8(content.unwrap()).unwrap())
+}
+
+/// A request to settle `conflicts` by leaving the record, or by deleting it.
+fn settling(
+    device: &Device,
+    record: Uuid,
+    seen: i64,
+    conflicts: &[&str],
+    resolution: ConflictResolution,
+) -> ResolveConflictRequest {
+    ResolveConflictRequest {
+        device_id: device.id.to_string(),
+        record_id: record.to_string(),
+        expected_version: seen,
+        conflict_ids: conflicts.iter().map(|id| (*id).to_owned()).collect(),
+        resolution: resolution.into(),
+        request_id: random::uuid().to_string(),
+        ..ResolveConflictRequest::default()
+    }
+}
+
+/// A request to settle `conflicts` by another content.
+fn replacing(
+    device: &Device,
+    record: Uuid,
+    seen: i64,
+    conflicts: &[&str],
+    content: &str,
+) -> ResolveConflictRequest {
+    let (encrypted_payload, envelope) = device.seal(content, record, seen + 1).unwrap();
+    ResolveConflictRequest {
+        encrypted_payload,
+        crypto_envelope: Some(envelope),
+        local_time: Some(now()),
+        ..settling(device, record, seen, conflicts, ConflictResolution::Replace)
+    }
+}
+
+async fn resolve(
+    device: &Device,
+    request: ResolveConflictRequest,
+) -> Result<ResolveConflictResponse, Status> {
+    let mut cycle = device.client.cycle();
+    retry_call(request, async |request| cycle.resolve_conflict(request).await).await
+}

@@ -1,0 +1,242 @@
+//! Devices that are offline now and then, and do as they like: whatever they do in whatever order, nothing is lost, nothing
+//! is applied twice, everything that lost is kept, and when all of it is settled every device has the same.
+
+mod ledger;
+mod pulling;
+mod settling;
+mod simulated;
+
+use std::collections::HashMap;
+
+use haven_testkit::{Stack, random};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+use self::{
+    ledger::{Held, Ledger},
+    simulated::Simulated,
+};
+use crate::{superuser_sql::execute, test_device::Device};
+
+/// How many records there are to quarrel about.
+const RECORDS: usize = 2;
+
+/// More rounds than it takes to send and settle everything.
+const ROUNDS: usize = 10;
+
+/// What somebody does, if they can.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A device writes a record, offline.
+    Put(usize, usize),
+    /// A device deletes a record, offline.
+    Delete(usize, usize),
+    /// A device pushes what it did.
+    Push(usize, Push),
+    /// Two devices push at the same time.
+    Race([(usize, Push); 2]),
+    /// A device pulls what others did.
+    Pull(usize),
+    /// A device acknowledges what it pulled.
+    Acknowledge(usize),
+    /// A device settles some of the conflicts of a record that it knows.
+    Settle(usize, usize, Settle),
+    /// A device gets a new key.
+    Rotate(usize),
+    /// A device is suspended, until it gets a new key.
+    Suspend(usize),
+    /// Half a year goes by, and what was deleted and settled is forgotten, whoever was told.
+    Sweep,
+}
+
+/// How a device pushes.
+#[derive(Clone, Copy, Debug)]
+struct Push {
+    /// All or none.
+    atomic: bool,
+    /// What was not answered, as it was. Otherwise everything that there is, under a new request id.
+    again: bool,
+    /// Whether the answer comes through.
+    heard: bool,
+}
+
+/// How a device settles conflicts.
+#[derive(Clone, Copy, Debug)]
+struct Settle {
+    /// Which ones: a bit for each.
+    which: u8,
+    /// What becomes of the record.
+    how: How,
+    /// Whether the answer comes through.
+    heard: bool,
+}
+
+/// What becomes of a record that is in conflict.
+#[derive(Clone, Copy, Debug)]
+enum How {
+    Keep,
+    Replace,
+    Delete,
+}
+
+fn push() -> impl Strategy<Value = Push> {
+    let (atomic, heard) = (prop::bool::weighted(0.2), prop::bool::weighted(0.7));
+    (atomic, any::<bool>(), heard).prop_map(|(atomic, again, heard)| Push { atomic, again, heard })
+}
+
+fn settle() -> impl Strategy<Value = Settle> {
+    let how = prop_oneof![Just(How::Keep), Just(How::Replace), Just(How::Delete)];
+    let heard = prop::bool::weighted(0.7);
+    (any::<u8>(), how, heard).prop_map(|(which, how, heard)| Settle { which, how, heard })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (device, record) = (0..3_usize, 0..RECORDS);
+    prop_oneof![
+        6 => (device.clone(), record.clone()).prop_map(|(device, record)| Step::Put(device, record)),
+        4 => (device.clone(), record.clone()).prop_map(|(device, record)| Step::Delete(device, record)),
+        4 => (device.clone(), push()).prop_map(|(device, push)| Step::Push(device, push)),
+        2 => ((device.clone(), push()), (device.clone(), push())).prop_map(|(a, b)| Step::Race([a, b])),
+        6 => device.clone().prop_map(Step::Pull),
+        8 => (device.clone(), record, settle())
+            .prop_map(|(device, record, settle)| Step::Settle(device, record, settle)),
+        6 => device.clone().prop_map(Step::Acknowledge),
+        2 => Just(Step::Sweep),
+        3 => device.clone().prop_map(Step::Rotate),
+        1 => device.prop_map(Step::Suspend),
+    ]
+}
+
+#[test]
+fn whatever_devices_do_nothing_is_lost_and_in_the_end_all_have_the_same() {
+    let runtime = Runtime::new().unwrap();
+    let stack = runtime.block_on(Stack::start()).unwrap();
+    let mut runner = TestRunner::new(Config {
+        cases: 24,
+        // Each of them is a person with devices: enough to see what it takes.
+        max_shrink_iters: 40,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let played = runner.run(
+        &(2..=3_usize, prop::collection::vec(step(), 30..80)),
+        |(many, steps)| {
+            runtime.block_on(play(&stack, many, &steps));
+            Ok(())
+        },
+    );
+    // What is told is what was done, so that it can be done again.
+    played.unwrap_or_else(|error| panic!("{error:#?}"));
+}
+
+/// What becomes of one person's devices.
+async fn play(stack: &Stack, many: usize, steps: &[Step]) {
+    let first = Device::invent(stack).await.unwrap();
+    let mut devices = Vec::new();
+    for _ in 1..many {
+        devices.push(Simulated::new(first.another().await.unwrap()));
+    }
+    devices.push(Simulated::new(first.clone()));
+    let mut records: Vec<_> = (0..RECORDS).map(|_| random::uuid()).collect();
+    let mut ledger = Ledger::default();
+    for step in steps {
+        take(step, &mut devices, &records, &mut ledger).await;
+        if let Step::Sweep = step {
+            sweep(stack, first.person.id).await;
+        }
+        // Whoever is told that a record is gone begins another one.
+        for record in records.iter_mut().filter(|record| ledger.is_gone(**record)) {
+            *record = random::uuid();
+        }
+    }
+    // Everybody comes online and sends everything.
+    for device in &mut devices {
+        device.flush(&mut ledger).await;
+    }
+    for device in &mut devices {
+        device.pull().await;
+    }
+    let held = ledger.replayed();
+    for device in &devices {
+        assert_knows(device, &held, "a device knows what there is");
+    }
+    // And one of them settles what is left.
+    for record in ledger.records() {
+        devices[0].settle_all(record, &mut ledger).await;
+    }
+    for device in &mut devices {
+        device.pull().await;
+    }
+    let held = ledger.replayed();
+    assert!(
+        held.values().all(|record| record.conflicts.is_empty()),
+        "everything is settled"
+    );
+    for device in &devices {
+        assert_knows(device, &held, "every device has the same");
+    }
+    // As has one that was never there before.
+    let mut new = Simulated::new(first.another().await.unwrap());
+    new.pull().await;
+    assert_knows(&new, &held, "a new device has the same");
+}
+
+/// Forgets what a person has deleted and settled.
+async fn sweep(stack: &Stack, person: Uuid) {
+    let sql = format!(
+        "UPDATE data.encrypted_cycle_data SET deleted_at = now() - interval '181 days'
+         WHERE user_id = '{person}' AND deleted_at IS NOT NULL;
+         UPDATE data.cycle_data_conflicts SET settled_at = now() - interval '181 days'
+         WHERE user_id = '{person}' AND settled_at IS NOT NULL;
+         SET ROLE data_service;
+         SELECT set_config('request.jwt.claims', '{{\"sub\":\"{person}\"}}', false);
+         SELECT data.purge_changes(1000, true)"
+    );
+    execute(&stack.database, &sql).await;
+}
+
+/// A device knows what there is of every record; but for what is deleted with nothing to be settled, which it may have been
+/// told, or may have forgotten.
+fn assert_knows(device: &Simulated, held: &HashMap<Uuid, Held>, what: &str) {
+    let known = device.known();
+    for (record, held) in held {
+        match known.get(record) {
+            None if held.content.is_none() && held.conflicts.is_empty() => {}
+            known => assert_eq!(known, Some(held), "{what}: {record}"),
+        }
+    }
+    let made_up = known.keys().find(|record| !held.contains_key(*record));
+    assert_eq!(made_up, None, "{what}");
+}
+
+async fn take(step: &Step, devices: &mut [Simulated], records: &[Uuid], ledger: &mut Ledger) {
+    let many = devices.len();
+    match step {
+        Step::Put(device, record) => devices[device % many].put(records[*record], ledger),
+        Step::Delete(device, record) => devices[device % many].delete(records[*record], ledger),
+        Step::Push(device, push) => devices[device % many].push(*push, ledger).await,
+        Step::Race([(first, push), (second, other_push)]) => {
+            let (first, second) = (first % many, second % many);
+            let Ok([one, other]) = devices.get_disjoint_mut([first, second]) else {
+                return devices[first].push(*push, ledger).await;
+            };
+            let (sent, other_sent) = tokio::join!(one.send(*push), other.send(*other_push));
+            one.hear(sent, *push, ledger).await;
+            other.hear(other_sent, *other_push, ledger).await;
+        }
+        Step::Pull(device) => devices[device % many].pull().await,
+        Step::Acknowledge(device) => devices[device % many].acknowledge().await,
+        Step::Settle(device, record, settle) => {
+            devices[device % many]
+                .settle(records[*record], *settle, ledger)
+                .await;
+        }
+        Step::Rotate(device) => devices[device % many].rotate().await,
+        Step::Suspend(device) => devices[device % many].suspend().await,
+        Step::Sweep => {}
+    }
+}

@@ -1,0 +1,78 @@
+//! How a device learns what others did, and says so.
+
+use haven_proto::data::v1::{AcknowledgeChangesRequest, PullChangesRequest, PullChangesResponse};
+use tonic::{Status, Streaming};
+
+use super::simulated::Simulated;
+use crate::{
+    cycle::changes::{opened, retry_call},
+    status::{metadata, reason},
+};
+
+impl Simulated {
+    /// Learns what others did. Where something is gone that it was not told, it starts over: what does not come is deleted,
+    /// and it forgets that.
+    pub(super) async fn pull(&mut self) {
+        if self.suspended {
+            return;
+        }
+        let mut stream = match self.begin_to_pull().await {
+            Err(status) => {
+                assert_eq!(reason(&status), "CURSOR_EXPIRED");
+                assert_eq!(metadata(&status, "cause"), "PURGED");
+                self.cursor.clear();
+                self.begin_to_pull().await.unwrap()
+            }
+            begun => begun.unwrap(),
+        };
+        // Also the first time: what it pushed before may be deleted since, and forgotten.
+        if self.cursor.is_empty() {
+            self.records.clear();
+        }
+        while let Some(answer) = stream.message().await.unwrap() {
+            for entry in answer.entries {
+                if let Some(record) = entry.record {
+                    let held = self.records.entry(record.record_id.parse().unwrap()).or_default();
+                    held.version = record.version;
+                    let live = record.delete_time.is_none();
+                    held.content = live.then(|| self.device.open(&record).unwrap());
+                }
+                if let Some(conflict) = entry.conflict {
+                    let held = self
+                        .records
+                        .entry(conflict.record_id.parse().unwrap())
+                        .or_default();
+                    let said = (conflict.base_version, opened(&self.device, &conflict));
+                    match conflict.settle_time {
+                        None => held.conflicts.insert(conflict.conflict_id, said),
+                        Some(_) => held.conflicts.remove(&conflict.conflict_id),
+                    };
+                }
+            }
+            self.cursor = answer.cursor;
+        }
+    }
+
+    async fn begin_to_pull(&self) -> Result<Streaming<PullChangesResponse>, Status> {
+        let request = PullChangesRequest {
+            device_id: self.device.id.to_string(),
+            cursor: self.cursor.clone(),
+        };
+        let mut cycle = self.device.client.cycle();
+        retry_call(request, async |request| cycle.pull_changes(request).await).await
+    }
+
+    /// Says that it has dealt with what it pulled: what every device has dealt with is forgotten.
+    pub(super) async fn acknowledge(&self) {
+        if self.suspended || self.cursor.is_empty() {
+            return;
+        }
+        let request = AcknowledgeChangesRequest {
+            device_id: self.device.id.to_string(),
+            cursor: self.cursor.clone(),
+        };
+        let mut cycle = self.device.client.cycle();
+        let answer = retry_call(request, async |request| cycle.acknowledge_changes(request).await);
+        answer.await.unwrap();
+    }
+}

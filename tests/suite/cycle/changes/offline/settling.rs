@@ -1,0 +1,88 @@
+//! How a device settles conflicts.
+
+use haven_proto::data::v1::{ConflictResolution, ResolveConflictRequest};
+use uuid::Uuid;
+
+use super::{How, Settle, ledger::Ledger, simulated::Simulated};
+use crate::{
+    cycle::changes::{replacing, resolve, settling},
+    status::reason,
+};
+
+impl Simulated {
+    /// Settles some of the conflicts that it knows of a record; or tries again what it has heard nothing of.
+    pub(super) async fn settle(&mut self, record: Uuid, settle: Settle, ledger: &mut Ledger) {
+        if self.suspended {
+            return;
+        }
+        if let Some((request, how, content)) = self.unheard_settlement.take() {
+            return self
+                .settle_with(request, how, content, settle.heard, ledger)
+                .await;
+        }
+        let Some(held) = self.records.get(&record) else {
+            return;
+        };
+        let known = held.conflicts.keys().enumerate();
+        let chosen = known.filter(|(place, _)| settle.which >> (place % 8) & 1 == 1);
+        let chosen: Vec<_> = chosen.map(|(_, id)| id.as_str()).collect();
+        // Who has changes of their own under way waits for what becomes of them.
+        if chosen.is_empty() || self.outbox.iter().any(|pending| pending.record == record) {
+            return;
+        }
+        let content = format!("{} in one, by device {}", chosen.len() + 1, self.device.id);
+        let (device, seen) = (&self.device, held.version);
+        let request = match settle.how {
+            How::Keep => settling(device, record, seen, &chosen, ConflictResolution::Keep),
+            How::Delete => settling(device, record, seen, &chosen, ConflictResolution::Delete),
+            How::Replace => replacing(device, record, seen, &chosen, &content),
+        };
+        self.settle_with(request, settle.how, content, settle.heard, ledger)
+            .await;
+    }
+
+    pub(super) async fn settle_with(
+        &mut self,
+        request: ResolveConflictRequest,
+        how: How,
+        content: String,
+        heard: bool,
+        ledger: &mut Ledger,
+    ) {
+        match resolve(&self.device, request.clone()).await {
+            Ok(answer) => {
+                let changed = answer.record.as_ref().unwrap().version > request.expected_version;
+                let content = match how {
+                    How::Replace => Some(Some(content.clone())),
+                    How::Delete if changed => Some(None),
+                    How::Delete | How::Keep => None,
+                };
+                ledger.settle(&request, &answer, content);
+            }
+            // Somebody else was faster.
+            Err(status) => {
+                let reason = reason(&status);
+                let stale = reason == "KEY_VERSION_STALE" && self.rotated;
+                assert!(
+                    stale || ["VERSION_CONFLICT", "NOT_FOUND"].contains(&reason.as_str()),
+                    "{reason}"
+                );
+            }
+        }
+        if heard {
+            self.pull().await;
+        } else {
+            self.unheard_settlement = Some((request, how, content));
+        }
+    }
+
+    /// Settles everything that there is to settle of a record.
+    pub(super) async fn settle_all(&mut self, record: Uuid, ledger: &mut Ledger) {
+        let all = Settle {
+            which: u8::MAX,
+            how: How::Replace,
+            heard: true,
+        };
+        self.settle(record, all, ledger).await;
+    }
+}

@@ -1,0 +1,261 @@
+//! Pushing, each change on its own: in their order, each once, and answered one by one.
+
+use haven_proto::{
+    data::v1::{ChangeOutcome, ChangeResult, SyncStatus},
+    errors::v1::Reason,
+};
+use haven_testkit::{Stack, random};
+
+use super::{conflicts, opened, push, record, told};
+use crate::{status::reason, superuser_sql::scalar, test_device::Device};
+
+#[tokio::test]
+async fn changes_of_one_record_follow_each_other() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let (a, b) = (random::uuid(), random::uuid());
+    let changes = vec![
+        phone.put(a, 0, "one").unwrap(),
+        phone.put(b, 0, "other").unwrap(),
+        phone.put(a, 1, "two").unwrap(),
+        phone.put(a, 2, "three").unwrap(),
+        phone.delete(b, 1),
+    ];
+    let results = push(&phone, changes).await;
+    let applied = |version| (ChangeOutcome::Applied, version);
+    let expected = [applied(1), applied(1), applied(2), applied(3), applied(2)];
+    assert_eq!(told(&results), expected);
+    let numbers: Vec<_> = results.iter().map(|result| result.change_number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5]);
+    for result in &results {
+        assert_eq!(
+            (result.conflict_id.as_str(), result.reason()),
+            ("", Reason::Unspecified)
+        );
+    }
+    let held = record(&phone, a).await.unwrap();
+    assert_eq!((held.version, held.change_number), (3, 4));
+    assert_eq!(phone.open(&held).unwrap(), "three");
+    assert_eq!(reason(&record(&phone, b).await.unwrap_err()), "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_change_that_comes_again_is_not_applied_again() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let (a, b) = (random::uuid(), random::uuid());
+    let changes = vec![
+        phone.put(a, 0, "one").unwrap(),
+        phone.put(a, 1, "two").unwrap(),
+        phone.put(b, 0, "other").unwrap(),
+        phone.delete(b, 1),
+    ];
+    let first = push(&phone, changes.clone()).await;
+    // Under another request id, and with something new behind it; and the same twice in one push.
+    let more = [changes.clone(), vec![phone.put(a, 2, "three").unwrap()]].concat();
+    let more = [more.clone(), more].concat();
+    let again = push(&phone, more).await;
+    for (place, result) in again.iter().enumerate() {
+        match first.get(place % 5) {
+            Some(earlier) => {
+                assert_eq!(result.outcome(), ChangeOutcome::AlreadyApplied, "{place}");
+                let numbers = (earlier.version, earlier.change_number);
+                assert_eq!((result.version, result.change_number), numbers, "{place}");
+            }
+            None => assert_eq!(result.version, 3),
+        }
+    }
+    assert_eq!(again[4].outcome(), ChangeOutcome::Applied);
+    assert_eq!(again[9].outcome(), ChangeOutcome::AlreadyApplied);
+    assert_eq!((again[4].change_number, again[9].change_number), (5, 5));
+    assert_eq!(phone.open(&record(&phone, a).await.unwrap()).unwrap(), "three");
+    let last = "SELECT last_number FROM data.change_counters";
+    assert_eq!(scalar::<i64>(&stack.database, last).await, 5);
+    assert_eq!(conflicts(&phone, None).await, []);
+}
+
+#[tokio::test]
+async fn a_change_over_another_version_is_kept_beside_the_record() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let tablet = phone.another().await.unwrap();
+    let (a, b) = (random::uuid(), random::uuid());
+    push(&phone, vec![phone.put(a, 0, "one").unwrap()]).await;
+    push(&tablet, vec![tablet.put(a, 1, "the tablet's").unwrap()]).await;
+    let changes = vec![
+        phone.put(a, 1, "the phone's").unwrap(),
+        phone.put(b, 0, "something else").unwrap(),
+        // What it is based on was not applied: that there is a version 2 is a coincidence.
+        phone.put(a, 2, "the phone's next").unwrap(),
+    ];
+    let results = push(&phone, changes.clone()).await;
+    let conflict = |version| (ChangeOutcome::Conflict, version);
+    assert_eq!(
+        told(&results),
+        [conflict(2), (ChangeOutcome::Applied, 1), conflict(2)]
+    );
+    // Each has a number of its own, and one for the record behind it.
+    let numbers: Vec<_> = results.iter().map(|result| result.change_number).collect();
+    assert_eq!(numbers, [4, 5, 7]);
+    let held = record(&phone, a).await.unwrap();
+    assert_eq!((held.version, held.change_number), (2, 7));
+    assert_eq!(held.sync_status(), SyncStatus::Conflict);
+    assert_eq!(phone.open(&held).unwrap(), "the tablet's");
+    let kept = conflicts(&tablet, None).await;
+    let found: Vec<_> = kept
+        .iter()
+        .map(|one| (one.base_version, opened(&tablet, one)))
+        .collect();
+    let expected = [
+        (1, Some("the phone's".to_owned())),
+        (2, Some("the phone's next".to_owned())),
+    ];
+    assert_eq!(found, expected);
+    let ids: Vec<_> = kept.iter().map(|one| one.conflict_id.as_str()).collect();
+    assert_eq!(ids, [&results[0].conflict_id, &results[2].conflict_id]);
+    for (one, change) in kept.iter().zip([&changes[0], &changes[2]]) {
+        assert_eq!(one.device_id, phone.id.to_string());
+        assert_eq!(one.record_id, a.to_string());
+        assert_eq!(one.local_time, change.local_time);
+        assert_eq!(one.crypto_envelope, change.crypto_envelope);
+        assert_eq!(one.settle_time, None);
+    }
+    // Again, under another request id: the same answers, and nothing is kept twice.
+    let again = push(&phone, changes).await;
+    assert_eq!([&again[0], &again[2]], [&results[0], &results[2]]);
+    assert_eq!(again[1].outcome(), ChangeOutcome::AlreadyApplied);
+    assert_eq!(conflicts(&tablet, None).await, kept);
+}
+
+#[tokio::test]
+async fn a_record_that_two_devices_invent_is_one() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let tablet = phone.another().await.unwrap();
+    let id = random::uuid();
+    push(&phone, vec![phone.put(id, 0, "the phone's").unwrap()]).await;
+    let results = push(&tablet, vec![tablet.put(id, 0, "the tablet's").unwrap()]).await;
+    assert_eq!(told(&results), [(ChangeOutcome::Conflict, 1)]);
+    let kept = conflicts(&phone, Some(id)).await;
+    assert_eq!(kept[0].base_version, 0);
+    assert_eq!(opened(&phone, &kept[0]).unwrap(), "the tablet's");
+}
+
+#[tokio::test]
+async fn of_a_change_and_a_deletion_the_first_holds_and_the_second_is_kept() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let tablet = phone.another().await.unwrap();
+    let (a, b) = (random::uuid(), random::uuid());
+    let both = |device: &Device| vec![device.put(a, 0, "a").unwrap(), device.put(b, 0, "b").unwrap()];
+    push(&phone, both(&phone)).await;
+    // The tablet deletes one and changes the other; the phone the other way round, later.
+    push(
+        &tablet,
+        vec![tablet.delete(a, 1), tablet.put(b, 1, "b2").unwrap()],
+    )
+    .await;
+    let changes = vec![phone.put(a, 1, "a2").unwrap(), phone.delete(b, 1)];
+    let results = push(&phone, changes.clone()).await;
+    let expected = [(ChangeOutcome::Deleted, 2), (ChangeOutcome::Conflict, 2)];
+    assert_eq!(told(&results), expected);
+    let kept = conflicts(&phone, None).await;
+    let found: Vec<_> = kept.iter().map(|one| opened(&phone, one)).collect();
+    assert_eq!(found, [Some("a2".to_owned()), None]);
+    assert_eq!(reason(&record(&phone, a).await.unwrap_err()), "NOT_FOUND");
+    let held = record(&phone, b).await.unwrap();
+    assert_eq!(held.sync_status(), SyncStatus::Conflict);
+    assert_eq!(phone.open(&held).unwrap(), "b2");
+    // Both come again. A deletion has no nonce, and is known all the same.
+    let again = push(&phone, changes).await;
+    assert_eq!(told(&again), expected);
+    let ids = |results: &[ChangeResult]| {
+        results
+            .iter()
+            .map(|result| result.conflict_id.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&again), ids(&results));
+    assert_eq!(conflicts(&phone, None).await, kept);
+    // Who deletes what is deleted wanted nothing else.
+    let results = push(&phone, vec![phone.delete(a, 1)]).await;
+    assert_eq!(told(&results), [(ChangeOutcome::Deleted, 2)]);
+    assert_eq!(
+        (results[0].conflict_id.as_str(), conflicts(&phone, None).await),
+        ("", kept)
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_applied_is_refused_and_the_others_are_not() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let (a, b, unknown) = (random::uuid(), random::uuid(), random::uuid());
+    let first = phone.put(a, 0, "one").unwrap();
+    push(&phone, vec![first.clone()]).await;
+    let mut nonce_reused = phone.put(b, 0, "another").unwrap();
+    nonce_reused.crypto_envelope = first.crypto_envelope.clone();
+    let newer = Device {
+        key_version: 2,
+        ..phone.clone()
+    };
+    let changes = vec![
+        nonce_reused,
+        phone.delete(unknown, 1),
+        phone.put(unknown, 3, "something").unwrap(),
+        newer.put(unknown, 0, "under a key that there is not").unwrap(),
+        // Based on the one before, which is refused.
+        phone.put(unknown, 1, "more").unwrap(),
+        phone.put(a, 1, "two").unwrap(),
+    ];
+    let results = push(&phone, changes).await;
+    let found: Vec<_> = results
+        .iter()
+        .map(|result| {
+            (
+                result.outcome(),
+                result.reason(),
+                result.version,
+                result.current_key_version,
+            )
+        })
+        .collect();
+    let refused = |reason, current| (ChangeOutcome::Refused, reason, 0, current);
+    let expected = [
+        refused(Reason::NonceReused, 0),
+        refused(Reason::NotFound, 0),
+        refused(Reason::NotFound, 0),
+        refused(Reason::EnvelopeInvalid, 1),
+        refused(Reason::NotFound, 0),
+        (ChangeOutcome::Applied, Reason::Unspecified, 2, 0),
+    ];
+    assert_eq!(found, expected);
+    assert!(
+        results[..5]
+            .iter()
+            .all(|it| it.change_number == 0 && it.conflict_id.is_empty())
+    );
+    assert_eq!(results[5].change_number, 2);
+    assert_eq!(conflicts(&phone, None).await, []);
+    for id in [b, unknown] {
+        assert_eq!(reason(&record(&phone, id).await.unwrap_err()), "NOT_FOUND");
+    }
+}
+
+#[tokio::test]
+async fn a_tombstone_keeps_nothing_of_the_content_and_when_it_was() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let id = random::uuid();
+    let put = phone.put(id, 0, "one").unwrap();
+    let kept_time = put.local_time.unwrap().seconds;
+    push(&phone, vec![put]).await;
+    let results = push(&phone, vec![phone.delete(id, 1)]).await;
+    assert_eq!(told(&results), [(ChangeOutcome::Applied, 2)]);
+    let nothing =
+        "SELECT num_nonnulls(encrypted_payload, nonce, salt, key_id) FROM data.encrypted_cycle_data";
+    assert_eq!(scalar::<i32>(&stack.database, nothing).await, 0);
+    let seconds = "SELECT extract(epoch FROM date_trunc('second', local_timestamp))::bigint
+        FROM data.encrypted_cycle_data";
+    assert_eq!(scalar::<i64>(&stack.database, seconds).await, kept_time);
+}

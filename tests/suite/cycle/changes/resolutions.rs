@@ -1,0 +1,226 @@
+//! Settling conflicts: the record stays, gets another content, is deleted, or is brought back.
+
+use haven_proto::data::v1::{ChangeOutcome, ConflictResolution, ResolveConflictRequest, SyncStatus};
+use haven_testkit::{Stack, random};
+use uuid::Uuid;
+
+use super::{conflicts, push, record, replacing, resolve, settling, told};
+use crate::{
+    status::{metadata, reason, violations},
+    superuser_sql::{self, scalar},
+    test_device::Device,
+};
+
+/// A record of version 2, and so many conflicts of it.
+async fn contended(phone: &Device, many: usize) -> (Uuid, Vec<String>) {
+    let id = random::uuid();
+    push(
+        phone,
+        vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
+    )
+    .await;
+    let late = (0..many).map(|i| phone.put(id, 1, &format!("late {i}")).unwrap());
+    let results = push(phone, late.collect()).await;
+    (id, results.into_iter().map(|result| result.conflict_id).collect())
+}
+
+fn ids(conflicts: &[String]) -> Vec<&str> {
+    conflicts.iter().map(String::as_str).collect()
+}
+
+#[tokio::test]
+async fn what_is_kept_stays_as_it_is() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let (id, late) = contended(&phone, 3).await;
+    let before = record(&phone, id).await.unwrap();
+    // Some of them first: what nobody has settled stays open.
+    let request = settling(&phone, id, 2, &ids(&late[..2]), ConflictResolution::Keep);
+    let answer = resolve(&phone, request).await.unwrap();
+    let told = answer.record.unwrap();
+    assert_eq!(
+        (told.record_id, told.version, answer.open_conflicts),
+        (id.to_string(), 2, 1)
+    );
+    assert_eq!(
+        record(&phone, id).await.unwrap().sync_status(),
+        SyncStatus::Conflict
+    );
+    let left: Vec<_> = conflicts(&phone, Some(id)).await;
+    assert_eq!(
+        left.iter().map(|one| &one.conflict_id).collect::<Vec<_>>(),
+        [&late[2]]
+    );
+    let request = settling(&phone, id, 2, &ids(&late[2..]), ConflictResolution::Keep);
+    let answer = resolve(&phone, request).await.unwrap();
+    assert_eq!((answer.record.unwrap().version, answer.open_conflicts), (2, 0));
+    let after = record(&phone, id).await.unwrap();
+    assert_eq!(after.sync_status(), SyncStatus::Pending);
+    assert_eq!(
+        (after.version, &after.encrypted_payload),
+        (2, &before.encrypted_payload)
+    );
+    assert_eq!(after.update_time, before.update_time);
+    // Each conflict that is settled has a number, and the record behind them: so devices are told of both.
+    assert_eq!(after.change_number, before.change_number + 5);
+    assert_eq!(conflicts(&phone, Some(id)).await, []);
+    let numbers =
+        "SELECT count(DISTINCT change_number) FROM data.cycle_data_conflicts WHERE settled_at IS NOT NULL";
+    assert_eq!(scalar::<i64>(&stack.database, numbers).await, 3);
+}
+
+#[tokio::test]
+async fn what_is_replaced_has_a_version_more() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let tablet = phone.another().await.unwrap();
+    let (id, late) = contended(&phone, 2).await;
+    let request = replacing(&tablet, id, 2, &ids(&late), "both in one");
+    let answer = resolve(&tablet, request.clone()).await.unwrap();
+    let version = answer.record.clone().unwrap();
+    assert_eq!((version.version, answer.open_conflicts), (3, 0));
+    let held = record(&phone, id).await.unwrap();
+    assert_eq!((held.version, held.change_number), (3, version.change_number));
+    assert_eq!(held.device_id, tablet.id.to_string());
+    assert_eq!(
+        (held.local_time, held.update_time),
+        (request.local_time, version.change_time)
+    );
+    assert_eq!(phone.open(&held).unwrap(), "both in one");
+    // It is a change like others: the next is based on it, and what is based on less loses.
+    let results = push(&phone, vec![phone.put(id, 2, "late again").unwrap()]).await;
+    assert_eq!(told(&results), [(ChangeOutcome::Conflict, 3)]);
+    let results = push(&phone, vec![phone.put(id, 3, "next").unwrap()]).await;
+    assert_eq!(told(&results), [(ChangeOutcome::Applied, 4)]);
+}
+
+#[tokio::test]
+async fn a_record_is_deleted_with_what_it_settles_and_brought_back() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let tablet = phone.another().await.unwrap();
+    let (id, late) = contended(&phone, 1).await;
+    let request = settling(&phone, id, 2, &ids(&late), ConflictResolution::Delete);
+    let answer = resolve(&phone, request).await.unwrap();
+    assert_eq!((answer.record.unwrap().version, answer.open_conflicts), (3, 0));
+    assert_eq!(reason(&record(&phone, id).await.unwrap_err()), "NOT_FOUND");
+    // The tablet changed it meanwhile: what it wants is kept, though the record is deleted.
+    let results = push(&tablet, vec![tablet.put(id, 2, "dear to me").unwrap()]).await;
+    assert_eq!(told(&results), [(ChangeOutcome::Deleted, 3)]);
+    let kept = results[0].conflict_id.as_str();
+    // To delete what is deleted changes nothing but that it is settled.
+    let other = push(&tablet, vec![tablet.put(id, 3, "once more").unwrap()]).await;
+    assert_eq!(told(&other), [(ChangeOutcome::Deleted, 3)]);
+    let request = settling(
+        &phone,
+        id,
+        3,
+        &[&other[0].conflict_id],
+        ConflictResolution::Delete,
+    );
+    let answer = resolve(&phone, request).await.unwrap();
+    assert_eq!((answer.record.unwrap().version, answer.open_conflicts), (3, 1));
+    assert_eq!(reason(&record(&phone, id).await.unwrap_err()), "NOT_FOUND");
+    // And it is brought back.
+    let answer = resolve(&phone, replacing(&phone, id, 3, &[kept], "dear to me"))
+        .await
+        .unwrap();
+    assert_eq!((answer.record.unwrap().version, answer.open_conflicts), (4, 0));
+    let held = record(&tablet, id).await.unwrap();
+    assert_eq!((held.version, held.delete_time), (4, None));
+    assert_eq!(tablet.open(&held).unwrap(), "dear to me");
+    assert_eq!(held.sync_status(), SyncStatus::Pending);
+}
+
+#[tokio::test]
+async fn what_is_settled_was_seen() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let (id, late) = contended(&phone, 2).await;
+    let (other, others) = contended(&phone, 1).await;
+    let keep = |seen, conflicts: &[&str]| settling(&phone, id, seen, conflicts, ConflictResolution::Keep);
+    let refused = async |request| {
+        let status = resolve(&phone, request).await.unwrap_err();
+        (reason(&status), metadata(&status, "current_version"))
+    };
+    let stale = ("VERSION_CONFLICT".to_owned(), "2".to_owned());
+    assert_eq!(refused(keep(1, &ids(&late))).await, stale);
+    assert_eq!(refused(keep(3, &ids(&late))).await, stale);
+    assert_eq!(refused(replacing(&phone, id, 1, &ids(&late), "new")).await, stale);
+    let unknown = random::uuid().to_string();
+    let not_found = ("NOT_FOUND".to_owned(), String::new());
+    assert_eq!(refused(keep(2, &[&unknown])).await, not_found);
+    assert_eq!(refused(keep(2, &[&late[0], &unknown])).await, not_found);
+    // Of another record.
+    assert_eq!(refused(keep(2, &[&late[0], &others[0]])).await, not_found);
+    let no_record = settling(&phone, random::uuid(), 2, &ids(&late), ConflictResolution::Keep);
+    assert_eq!(refused(no_record).await, not_found);
+    // Nothing of it was settled.
+    assert_eq!(conflicts(&phone, Some(id)).await.len(), 2);
+    assert_eq!(conflicts(&phone, Some(other)).await.len(), 1);
+    // What came meanwhile stays open, and what is settled is not settled again.
+    let meanwhile = push(&phone, vec![phone.put(id, 1, "meanwhile").unwrap()]).await;
+    let answer = resolve(&phone, keep(2, &ids(&late))).await.unwrap();
+    assert_eq!(answer.open_conflicts, 1);
+    assert_eq!(refused(keep(2, &ids(&late[..1]))).await, not_found);
+    let left = conflicts(&phone, Some(id)).await;
+    assert_eq!(left[0].conflict_id, meanwhile[0].conflict_id);
+}
+
+#[tokio::test]
+async fn a_new_content_is_encrypted_anew() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let id = random::uuid();
+    push(
+        &phone,
+        vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
+    )
+    .await;
+    // A change that lost although it is based on the version that there is: what it follows lost, too.
+    let chain = vec![
+        phone.put(id, 1, "late").unwrap(),
+        phone.put(id, 2, "later").unwrap(),
+    ];
+    let results = push(&phone, chain.clone()).await;
+    let both: Vec<_> = results.iter().map(|result| result.conflict_id.as_str()).collect();
+    // Its ciphertext is for the version that the resolution makes, and its nonce is used all the same.
+    let same = ResolveConflictRequest {
+        encrypted_payload: chain[1].encrypted_payload.clone(),
+        crypto_envelope: chain[1].crypto_envelope.clone(),
+        local_time: chain[1].local_time,
+        ..replacing(&phone, id, 2, &both, "later")
+    };
+    let status = resolve(&phone, same.clone()).await.unwrap_err();
+    assert_eq!(reason(&status), "NONCE_REUSED");
+    let other = ResolveConflictRequest {
+        encrypted_payload: chain[0].encrypted_payload.clone(),
+        ..same
+    };
+    assert_eq!(reason(&resolve(&phone, other).await.unwrap_err()), "NONCE_REUSED");
+    assert_eq!(conflicts(&phone, Some(id)).await.len(), 2);
+    // Under the key that the device has.
+    let newer = Device {
+        key_version: 2,
+        ..phone.clone()
+    };
+    let request = replacing(&newer, id, 2, &both, "later");
+    let status = resolve(&phone, request).await.unwrap_err();
+    assert_eq!(reason(&status), "ENVELOPE_INVALID");
+    let expected = [(
+        "crypto_envelope.key_version".to_owned(),
+        "KEY_VERSION_UNKNOWN".to_owned(),
+    )];
+    assert_eq!(violations(&status), expected);
+    superuser_sql::execute(&stack.database, "UPDATE data.device_key SET key_version = 2").await;
+    let request = replacing(&phone, id, 2, &both, "later");
+    let status = resolve(&phone, request).await.unwrap_err();
+    assert_eq!(reason(&status), "KEY_VERSION_STALE");
+    assert_eq!(metadata(&status, "current_key_version"), "2");
+    assert_eq!(conflicts(&phone, Some(id)).await.len(), 2);
+    let answer = resolve(&newer, replacing(&newer, id, 2, &both, "later"))
+        .await
+        .unwrap();
+    assert_eq!(answer.open_conflicts, 0);
+    assert_eq!(newer.open(&record(&newer, id).await.unwrap()).unwrap(), "later");
+}

@@ -1,0 +1,179 @@
+//! What is sent again, because nobody heard the answer: under the same request id, and at the same time.
+
+use futures_util::future::join_all;
+use haven_proto::data::v1::{ChangeOutcome, ConflictResolution, PushChangesRequest, ResolveConflictRequest};
+use haven_testkit::{Stack, random};
+
+use super::{conflicts, push, pushing, pushing_all, record, replacing, resolve, send, settling, told};
+use crate::{status::reason, superuser_sql::scalar, test_device::Device};
+
+/// How many times at once.
+const CROWD: usize = 10;
+
+const NUMBERS: &str = "SELECT last_number FROM data.change_counters";
+
+#[tokio::test]
+async fn a_push_that_comes_again_is_answered_as_it_was() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let (a, b) = (random::uuid(), random::uuid());
+    push(
+        &phone,
+        vec![phone.put(a, 0, "one").unwrap(), phone.put(a, 1, "two").unwrap()],
+    )
+    .await;
+    let changes = vec![
+        phone.put(a, 1, "late").unwrap(),
+        phone.put(b, 0, "new").unwrap(),
+        phone.delete(random::uuid(), 1),
+        phone.delete(b, 1),
+    ];
+    let request = pushing(&phone, changes);
+    let first = send(&phone, request.clone()).await.unwrap();
+    let expected = [
+        (ChangeOutcome::Conflict, 2),
+        (ChangeOutcome::Applied, 1),
+        (ChangeOutcome::Refused, 0),
+        (ChangeOutcome::Applied, 2),
+    ];
+    assert_eq!(told(&first), expected);
+    let numbers: i64 = scalar(&stack.database, NUMBERS).await;
+    // Also when its record is another by now, and the conflict is settled.
+    let settled = settling(&phone, a, 2, &[&first[0].conflict_id], ConflictResolution::Delete);
+    resolve(&phone, settled).await.unwrap();
+    assert_eq!(send(&phone, request.clone()).await.unwrap(), first);
+    assert_eq!(scalar::<i64>(&stack.database, NUMBERS).await, numbers + 2);
+    assert_eq!(conflicts(&phone, None).await, []);
+    // What is kept of a request are outcomes, ids and numbers.
+    let largest = "SELECT max(octet_length(answer::text)) FROM data.requests";
+    assert!(scalar::<i32>(&stack.database, largest).await < 1000);
+}
+
+#[tokio::test]
+async fn a_request_id_is_for_one_push() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let tablet = phone.another().await.unwrap();
+    let id = random::uuid();
+    let created = phone.create(random::uuid(), "created").unwrap();
+    phone.client.cycle().create_record(created.clone()).await.unwrap();
+    let request = pushing(&phone, vec![phone.put(id, 0, "one").unwrap()]);
+    send(&phone, request.clone()).await.unwrap();
+    for reused in [
+        PushChangesRequest {
+            changes: vec![phone.put(id, 1, "two").unwrap()],
+            ..request.clone()
+        },
+        PushChangesRequest {
+            mode: pushing_all(&phone, vec![]).mode,
+            ..request.clone()
+        },
+        PushChangesRequest {
+            device_id: tablet.id.to_string(),
+            changes: vec![tablet.put(id, 0, "one").unwrap()],
+            ..request.clone()
+        },
+        // Of another RPC.
+        PushChangesRequest {
+            request_id: created.request_id.clone(),
+            ..pushing(&phone, vec![phone.put(id, 1, "two").unwrap()])
+        },
+    ] {
+        let status = send(&phone, reused).await.unwrap_err();
+        assert_eq!(reason(&status), "REQUEST_ID_REUSED");
+    }
+    let kept = push(&phone, vec![phone.put(id, 0, "late").unwrap()]).await;
+    let kept = kept[0].conflict_id.as_str();
+    let request_id = request.request_id;
+    let resolution = ResolveConflictRequest {
+        request_id,
+        ..settling(&phone, id, 1, &[kept], ConflictResolution::Keep)
+    };
+    let status = resolve(&phone, resolution).await.unwrap_err();
+    assert_eq!(reason(&status), "REQUEST_ID_REUSED");
+    assert_eq!(record(&phone, id).await.unwrap().version, 1);
+    assert_eq!(conflicts(&phone, None).await.len(), 1);
+}
+
+#[tokio::test]
+async fn one_push_many_times_at_once_is_one() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    for all in [false, true] {
+        let id = random::uuid();
+        let mut changes = vec![
+            phone.put(id, 0, "one").unwrap(),
+            phone.put(id, 1, "two").unwrap(),
+            phone.put(random::uuid(), 0, "other").unwrap(),
+        ];
+        if !all {
+            changes.push(phone.put(id, 1, "late").unwrap());
+        }
+        changes.push(phone.delete(id, 2));
+        let request = match all {
+            true => pushing_all(&phone, changes),
+            false => pushing(&phone, changes),
+        };
+        let before: i64 = scalar(&stack.database, NUMBERS).await;
+        let answers = join_all((0..CROWD).map(|_| send(&phone, request.clone()))).await;
+        let first = answers[0].as_ref().unwrap();
+        let applied = first.iter().filter(|it| it.outcome() == ChangeOutcome::Applied);
+        assert_eq!(applied.count(), if all { 4 } else { 3 });
+        for answer in &answers {
+            assert_eq!(answer.as_ref().unwrap(), first);
+        }
+        // Three changes, and then either a deletion, or two conflicts: the deletion follows one that lost.
+        let numbers: i64 = scalar(&stack.database, NUMBERS).await;
+        assert_eq!(numbers - before, if all { 4 } else { 7 });
+    }
+    assert_eq!(conflicts(&phone, None).await.len(), 2);
+}
+
+#[tokio::test]
+async fn one_resolution_many_times_at_once_is_one() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let id = random::uuid();
+    push(
+        &phone,
+        vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
+    )
+    .await;
+    let late = async |seen| {
+        let results = push(&phone, vec![phone.put(id, seen, "late").unwrap()]).await;
+        results[0].conflict_id.clone()
+    };
+    let rounds = [
+        (
+            2,
+            2,
+            settling(&phone, id, 2, &[&late(1).await], ConflictResolution::Keep),
+        ),
+        (2, 3, replacing(&phone, id, 2, &[&late(1).await], "three")),
+        (
+            3,
+            4,
+            settling(&phone, id, 3, &[&late(1).await], ConflictResolution::Delete),
+        ),
+        (4, 5, replacing(&phone, id, 4, &[&late(1).await], "back")),
+    ];
+    for (before, after, request) in rounds {
+        assert_eq!(request.expected_version, before);
+        let answers = join_all((0..CROWD).map(|_| resolve(&phone, request.clone()))).await;
+        let first = answers[0].as_ref().unwrap();
+        assert_eq!(first.record.as_ref().unwrap().version, after);
+        for answer in &answers {
+            assert_eq!(answer.as_ref().unwrap(), first);
+        }
+        // And later, whatever the record is by then.
+        assert_eq!(resolve(&phone, request.clone()).await.as_ref().unwrap(), first);
+        let other = ResolveConflictRequest {
+            conflict_ids: vec![random::uuid().to_string()],
+            ..request
+        };
+        let status = resolve(&phone, other).await.unwrap_err();
+        assert_eq!(reason(&status), "REQUEST_ID_REUSED");
+    }
+    assert_eq!(conflicts(&phone, None).await, []);
+    assert_eq!(phone.open(&record(&phone, id).await.unwrap()).unwrap(), "back");
+}

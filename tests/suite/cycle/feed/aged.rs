@@ -1,0 +1,114 @@
+//! What is older than 180 days, and is forgotten by the sweeper.
+
+use haven_testkit::Stack;
+
+use super::{
+    BEGINNING, acknowledge, catch_up, create, delete,
+    kept::{DELETE_ALL, TOMBSTONES, keep, lose},
+    pull, store_many,
+};
+use crate::{
+    eventually::eventually,
+    superuser_sql::{execute, scalar},
+    test_device::Device,
+};
+
+const AGE: &str = "UPDATE data.encrypted_cycle_data SET deleted_at = now() - interval '181 days'
+    WHERE deleted_at IS NOT NULL";
+
+#[tokio::test]
+async fn what_is_settled_late_is_kept_until_the_others_were_told() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let laptop = phone.another().await.unwrap();
+    let record = create(&phone, "a").await;
+    let conflict = lose(&laptop, record, 0).await;
+    delete(&phone, record, 1).await;
+    let cursor = catch_up(&laptop, BEGINNING).await;
+    execute(&stack.database, AGE).await;
+    keep(&phone, record, 2, conflict).await;
+    catch_up(&phone, BEGINNING).await;
+    // What the sweeper does.
+    let sweep = format!(
+        "SET ROLE data_service;
+         SELECT set_config('request.jwt.claims', '{{\"sub\":\"{}\"}}', false);
+         SELECT data.purge_changes(1000, true)",
+        phone.person.id
+    );
+    execute(&stack.database, &sweep).await;
+    let (entries, cursor) = pull(&laptop, &cursor).await.unwrap();
+    let settled = entries.iter().find_map(|entry| entry.conflict.as_ref());
+    assert!(settled.unwrap().settle_time.is_some());
+    let tombstone = entries.iter().find_map(|entry| entry.record.as_ref());
+    assert!(tombstone.unwrap().delete_time.is_some());
+    assert_eq!(scalar::<i64>(&stack.database, TOMBSTONES).await, 1);
+    acknowledge(&laptop, &cursor).await.unwrap();
+    assert_eq!(scalar::<i64>(&stack.database, TOMBSTONES).await, 0);
+    // Of its own age it goes as ever.
+    let record = create(&phone, "b").await;
+    delete(&phone, record, 1).await;
+    execute(&stack.database, &format!("{AGE}; {sweep}")).await;
+    assert_eq!(scalar::<i64>(&stack.database, TOMBSTONES).await, 0);
+}
+
+#[tokio::test]
+async fn one_person_whose_sweep_fails_is_no_reason_to_keep_the_others() {
+    let mut stack = Stack::start().await.unwrap();
+    for _ in 0..2 {
+        let phone = Device::invent(&stack).await.unwrap();
+        let record = create(&phone, "a").await;
+        delete(&phone, record, 1).await;
+    }
+    // The first fails, whoever it is. A sequence is not taken back.
+    execute(
+        &stack.database,
+        "CREATE SEQUENCE public.sweeps;
+         CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS
+             $$ BEGIN IF nextval('public.sweeps') = 1 THEN RAISE 'not this one'; END IF; RETURN OLD; END $$;
+         CREATE TRIGGER fail BEFORE DELETE ON data.encrypted_cycle_data FOR EACH ROW EXECUTE FUNCTION public.fail();",
+    )
+    .await;
+    execute(&stack.database, AGE).await;
+    // A sweep comes soon after the start, and the next a minute later.
+    stack.data.kill();
+    stack.data.start().await.unwrap();
+    eventually("the other is swept", async || {
+        scalar::<i64>(&stack.database, TOMBSTONES).await == 1
+    })
+    .await;
+}
+
+/// More than what people are looked for by at once, and older.
+#[tokio::test]
+async fn one_person_whose_sweep_fails_keeps_nobody_waiting_however_much_they_have() {
+    let mut stack = Stack::start().await.unwrap();
+    let stuck = Device::invent(&stack).await.unwrap();
+    store_many(&stack, &stuck, 150, 1).await;
+    execute(&stack.database, DELETE_ALL).await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        let phone = Device::invent(&stack).await.unwrap();
+        let record = create(&phone, "a").await;
+        delete(&phone, record, 1).await;
+        others.push(phone);
+    }
+    let fail = format!(
+        "{AGE};
+         UPDATE data.encrypted_cycle_data SET deleted_at = deleted_at - interval '1 day' WHERE user_id = '{0}';
+         CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;
+         CREATE TRIGGER fail BEFORE DELETE ON data.encrypted_cycle_data FOR EACH ROW WHEN (OLD.user_id = '{0}')
+             EXECUTE FUNCTION public.fail();",
+        stuck.person.id
+    );
+    execute(&stack.database, &fail).await;
+    // A sweep comes soon after the start, and the next a minute later: nobody waits for that one.
+    stack.data.kill();
+    stack.data.start().await.unwrap();
+    eventually("the others are swept", async || {
+        scalar::<i64>(&stack.database, TOMBSTONES).await <= 150
+    })
+    .await;
+    assert_eq!(scalar::<i64>(&stack.database, TOMBSTONES).await, 150);
+    let theirs = "SELECT count(DISTINCT user_id) FROM data.encrypted_cycle_data";
+    assert_eq!(scalar::<i64>(&stack.database, theirs).await, 1);
+}

@@ -1,0 +1,261 @@
+//! A device that knows another history of changes than the database tells: what it has seen of a version may be another
+//! content than there is, so it changes nothing until it has read everything anew and has acknowledged it.
+
+use std::collections::BTreeSet;
+
+use haven_proto::data::v1::{
+    ConflictResolution, PushChangesRequest, PushChangesResponse, PushMode, ResolveConflictRequest,
+};
+use haven_testkit::{Stack, random};
+use prost::Message;
+use prost_reflect::DescriptorPool;
+use tonic::{Status, metadata::MetadataMap};
+use uuid::Uuid;
+
+use super::{
+    BEGINNING, acknowledge, catch_up, contents, create, pull, push, pushing,
+    restore::{EPOCH, begin_timeline},
+    retry, update,
+};
+use crate::{
+    encrypted_fixture::EncryptedFixture,
+    preferences::put_request,
+    raw_call,
+    status::{metadata, reason},
+    superuser_sql::{execute, scalar},
+    test_device::Device,
+};
+
+/// What changes a device, and nothing that depends on what has been seen of a history: a key has versions of its own, and
+/// who revokes a device that was lost waits for nothing.
+const OF_DEVICES: [&str; 4] = [
+    "RegisterDevice",
+    "RotateDeviceKey",
+    "SuspendDevice",
+    "RevokeDevice",
+];
+
+/// Everything that such calls change.
+const STATE: &str = "
+    SELECT md5(string_agg(line, '|' ORDER BY line)) FROM (
+        SELECT t::text FROM data.encrypted_cycle_data AS t
+        UNION ALL SELECT t::text FROM data.cycle_data_conflicts AS t
+        UNION ALL SELECT t::text FROM data.encrypted_user_prefs AS t
+        UNION ALL SELECT t::text FROM data.envelope_nonces AS t
+        UNION ALL SELECT t::text FROM data.change_counters AS t
+        UNION ALL SELECT t::text FROM data.requests AS t) AS lines (line)";
+
+/// A request, and the path that it goes to.
+type Call = (String, Vec<u8>);
+
+/// The RPCs by which a device changes what a person has, as the descriptors have them: so a later one is not forgotten.
+fn changing() -> BTreeSet<String> {
+    let pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET).unwrap();
+    let services: Vec<_> = pool.services().collect();
+    let rpcs = services.iter().flat_map(|service| service.methods());
+    let rpcs = rpcs.filter(|rpc| {
+        let input = rpc.input();
+        let has = |field| input.get_field_by_name(field).is_some();
+        has("device_id") && has("request_id") && !OF_DEVICES.contains(&rpc.name())
+    });
+    rpcs.map(|rpc| format!("{}/{}", rpc.parent_service().full_name(), rpc.name()))
+        .collect()
+}
+
+/// How each of them is called well, by the device of `fixture`, once: which settles its conflict in this way.
+fn calls(fixture: &EncryptedFixture, resolution: ConflictResolution) -> Vec<Call> {
+    let say = |_: &str| format!("something, {}", random::uuid());
+    let mut calls = Vec::new();
+    for rpc in changing() {
+        let body = fixture.request(&rpc, &say);
+        let mut body = body.unwrap_or_else(|| panic!("say in `EncryptedFixture` how {rpc} is called"));
+        if rpc.ends_with("/ResolveConflict") && resolution != ConflictResolution::Replace {
+            let request = ResolveConflictRequest::decode(&body[..]).unwrap();
+            let request = ResolveConflictRequest {
+                resolution: resolution.into(),
+                encrypted_payload: Vec::new(),
+                crypto_envelope: None,
+                local_time: None,
+                ..request
+            };
+            body = request.encode_to_vec();
+        }
+        if rpc.ends_with("/PushChanges") {
+            let request = PushChangesRequest {
+                changes: vec![fixture.device.put(random::uuid(), 0, "all or none").unwrap()],
+                mode: PushMode::Atomic.into(),
+                request_id: random::uuid().to_string(),
+                ..PushChangesRequest::decode(&body[..]).unwrap()
+            };
+            calls.push((rpc.clone(), request.encode_to_vec()));
+        }
+        calls.push((rpc, body));
+    }
+    calls
+}
+
+async fn send(device: &Device, (rpc, body): &Call) -> Result<Vec<u8>, Status> {
+    let path = format!("/{rpc}");
+    let answer = retry(async || {
+        let connection = device.client.connection("data");
+        raw_call::call(connection, &path, MetadataMap::new(), body.clone()).await
+    });
+    Ok(answer.await?.into_inner())
+}
+
+fn assert_behind(status: &Status, what: &str) {
+    assert_eq!(reason(status), "CURSOR_EXPIRED", "{what}");
+    assert_eq!(metadata(status, "cause"), "RESTORED", "{what}");
+}
+
+async fn fixture(stack: &Stack) -> EncryptedFixture {
+    let person = stack.anonymous().unwrap().invent().await.unwrap();
+    let say = |_: &str| format!("something, {}", random::uuid());
+    EncryptedFixture::of(stack, person, &say).await
+}
+
+/// Restores with `restore`, and tries every change before it, after it, and after having read anew.
+async fn try_everything(stack: &mut Stack, restore: impl AsyncFnOnce(&mut Stack)) {
+    let before = fixture(stack).await;
+    let mut answered = Vec::new();
+    for call in calls(&before, ConflictResolution::Replace) {
+        let answer = send(&before.device, &call).await.unwrap();
+        answered.push((call, answer));
+    }
+    let mut late = Vec::new();
+    for resolution in [
+        ConflictResolution::Replace,
+        ConflictResolution::Keep,
+        ConflictResolution::Delete,
+    ] {
+        let fixture = fixture(stack).await;
+        let calls = calls(&fixture, resolution);
+        late.push((fixture, calls));
+    }
+    restore(stack).await;
+
+    let state: String = scalar(&stack.database, STATE).await;
+    for (fixture, calls) in &late {
+        for call in calls {
+            assert_behind(&send(&fixture.device, call).await.unwrap_err(), &call.0);
+        }
+    }
+    // What was answered before is answered again: it is told, and not done.
+    for (call, answer) in &answered {
+        assert_eq!(&send(&before.device, call).await.unwrap(), answer, "{}", call.0);
+    }
+    assert_eq!(scalar::<String>(&stack.database, STATE).await, state);
+    // Who was not there before has seen nothing of before.
+    let new = before.device.another().await.unwrap();
+    create(&new, "by a new device").await;
+    for (fixture, calls) in &late {
+        // To read is not enough: nobody knows that it was read.
+        let (_, cursor) = pull(&fixture.device, BEGINNING).await.unwrap();
+        assert_behind(&send(&fixture.device, &calls[0]).await.unwrap_err(), "pulled");
+        acknowledge(&fixture.device, &cursor).await.unwrap();
+        for call in calls {
+            let answer = send(&fixture.device, call).await;
+            let answer = answer.unwrap_or_else(|status| panic!("{}: {status}", call.0));
+            if call.0.ends_with("/PushChanges") {
+                let pushed = PushChangesResponse::decode(&answer[..]).unwrap();
+                assert_eq!(pushed.results[0].version, 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn there_are_rpcs_by_which_devices_change_something() {
+    let names = changing();
+    let names: Vec<_> = names.iter().filter_map(|rpc| rpc.rsplit('/').next()).collect();
+    let expected = [
+        "CreateRecord",
+        "DeleteRecord",
+        "PushChanges",
+        "ResolveConflict",
+        "UpdateRecord",
+        "PutPreferences",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[tokio::test]
+async fn whoever_knows_what_was_before_an_epoch_changes_nothing() {
+    let mut stack = Stack::start().await.unwrap();
+    try_everything(&mut stack, async |stack| execute(&stack.database, EPOCH).await).await;
+}
+
+#[tokio::test]
+async fn whoever_knows_what_was_before_a_timeline_changes_nothing() {
+    let mut stack = Stack::builder().own_cluster().start().await.unwrap();
+    try_everything(&mut stack, begin_timeline).await;
+}
+
+/// What a restore takes back: everything since it was kept.
+const KEEP: &str = "
+    CREATE TABLE public.records AS SELECT * FROM data.encrypted_cycle_data;
+    CREATE TABLE public.prefs AS SELECT * FROM data.encrypted_user_prefs;
+    CREATE TABLE public.nonces AS SELECT * FROM data.envelope_nonces;
+    CREATE TABLE public.requests AS SELECT * FROM data.requests;
+    CREATE TABLE public.counters AS SELECT * FROM data.change_counters";
+const RESTORE: &str = "
+    DELETE FROM data.encrypted_cycle_data; INSERT INTO data.encrypted_cycle_data SELECT * FROM public.records;
+    DELETE FROM data.encrypted_user_prefs; INSERT INTO data.encrypted_user_prefs SELECT * FROM public.prefs;
+    DELETE FROM data.envelope_nonces; INSERT INTO data.envelope_nonces SELECT * FROM public.nonces;
+    DELETE FROM data.requests; INSERT INTO data.requests SELECT * FROM public.requests;
+    DELETE FROM data.change_counters; INSERT INTO data.change_counters SELECT * FROM public.counters;
+    UPDATE data.device_key AS d SET acknowledged_number = least(d.acknowledged_number, c.last_number)
+        FROM data.change_counters AS c WHERE c.user_id = d.user_id";
+
+/// The record, as whoever has the person's master key reads it.
+async fn read(device: &Device, record: Uuid) -> (i64, String) {
+    let (entries, _) = pull(device, BEGINNING).await.unwrap();
+    let states = contents(device, &entries);
+    let (_, version, content) = states.into_iter().find(|(id, ..)| *id == record).unwrap();
+    (version, content.unwrap())
+}
+
+/// A version is another one after a restore: whoever knows the first overwrites nothing of the second.
+#[tokio::test]
+async fn a_version_that_was_given_out_again_is_not_overwritten_unseen() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let laptop = phone.another().await.unwrap();
+    let put = async |device: &Device, seen, content| {
+        let request = put_request(device, seen, content).unwrap();
+        let answer = device.client.preferences().put_preferences(request).await?;
+        Ok::<_, Status>(answer.into_inner().version)
+    };
+    let record = create(&phone, "one").await;
+    put(&phone, 0, "one").await.unwrap();
+    for device in [&phone, &laptop] {
+        catch_up(device, BEGINNING).await;
+    }
+    execute(&stack.database, KEEP).await;
+    update(&phone, record, 1, "two").await;
+    put(&phone, 1, "two").await.unwrap();
+    catch_up(&phone, BEGINNING).await;
+    execute(&stack.database, RESTORE).await;
+    execute(&stack.database, EPOCH).await;
+
+    catch_up(&laptop, BEGINNING).await;
+    update(&laptop, record, 1, "another two").await;
+    assert_eq!(put(&laptop, 1, "another two").await.unwrap(), 2);
+    let cycle = || phone.client.cycle();
+    let over_two = || phone.update(record, 2, "three").unwrap();
+    let status = cycle().update_record(over_two()).await.unwrap_err();
+    assert_behind(&status, "UpdateRecord");
+    assert_behind(&put(&phone, 2, "three").await.unwrap_err(), "PutPreferences");
+    for change in [phone.put(record, 2, "three").unwrap(), phone.delete(record, 2)] {
+        assert_behind(&push(&phone, vec![change]).await.unwrap_err(), "PushChanges");
+    }
+    assert_eq!(read(&laptop, record).await, (2, "another two".to_owned()));
+    // What the phone made over what is lost loses against what there is, once the phone has seen that.
+    catch_up(&phone, BEGINNING).await;
+    let request = pushing(&phone, vec![phone.put(record, 1, "two").unwrap()]);
+    let pushed = cycle().push_changes(request).await.unwrap().into_inner();
+    assert!(!pushed.results[0].conflict_id.is_empty());
+    cycle().update_record(over_two()).await.unwrap();
+    assert_eq!(put(&phone, 2, "three").await.unwrap(), 3);
+    assert_eq!(read(&laptop, record).await, (3, "three".to_owned()));
+}

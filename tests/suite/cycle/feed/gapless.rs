@@ -1,0 +1,148 @@
+//! Many write and one reads: what is read has no gap, and comes once.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use haven_proto::data::v1::{FeedEntry, PushChangesRequest, PushMode};
+use haven_testkit::{Stack, random};
+use tokio::time::timeout;
+use tonic::Code;
+use uuid::Uuid;
+
+use super::{BEGINNING, LIMIT, Watcher, numbers, pull, retry};
+use crate::test_device::Device;
+
+const WRITERS: usize = 8;
+const FOR: Duration = Duration::from_secs(20);
+
+/// A number that a writer was given, and of what.
+type Given = (i64, Uuid);
+
+/// Stores records, changes them, and pushes several at once, until it is told to stop. Answers every number that it was given.
+async fn write(device: &Device, over: &AtomicBool) -> Vec<Given> {
+    let mut given = Vec::new();
+    for turn in 0.. {
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+        let mut cycle = device.client.cycle();
+        let record = random::uuid();
+        let request = device.create(record, "content").unwrap();
+        let answer = retry(async || cycle.create_record(request.clone()).await).await;
+        let answer = answer.unwrap().into_inner();
+        given.push((answer.record.unwrap().change_number, record));
+        match turn % 3 {
+            0 => {
+                let request = device.update(record, 1, "content, again").unwrap();
+                let answer = retry(async || cycle.update_record(request.clone()).await).await;
+                let answer = answer.unwrap().into_inner();
+                given.push((answer.record.unwrap().change_number, record));
+            }
+            1 => {
+                let records: Vec<_> = (0..3).map(|_| random::uuid()).collect();
+                let request = PushChangesRequest {
+                    device_id: device.id.to_string(),
+                    changes: records
+                        .iter()
+                        .map(|record| device.put(*record, 0, "content").unwrap())
+                        .collect(),
+                    mode: PushMode::Atomic.into(),
+                    request_id: random::uuid().to_string(),
+                };
+                let answer = retry(async || cycle.push_changes(request.clone()).await).await;
+                let answer = answer.unwrap().into_inner();
+                let numbers = answer.results.iter().map(|result| result.change_number);
+                given.extend(numbers.zip(records));
+            }
+            _ => {}
+        }
+    }
+    given
+}
+
+/// Reads on, now with a pull and now with a watch of a few answers, until it is told to stop.
+async fn read(device: &Device, over: &AtomicBool) -> Vec<FeedEntry> {
+    let (mut seen, mut cursor) = (Vec::new(), BEGINNING.to_owned());
+    for turn in 0.. {
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+        if turn % 2 == 0 {
+            let (entries, next) = pull(device, &cursor).await.unwrap();
+            seen.extend(entries);
+            cursor = next;
+            continue;
+        }
+        let watcher = retry(async || Watcher::start(device, &cursor).await).await;
+        let mut watcher = watcher.unwrap();
+        for _ in 0..turn % 20 {
+            // Nothing comes any more when nobody writes.
+            let Ok(next) = timeout(Duration::from_secs(2), watcher.next()).await else {
+                break;
+            };
+            let (entries, next) = match next {
+                Ok(next) => next,
+                // Who is turned away comes again.
+                Err(status) if status.code() == Code::Unavailable => break,
+                Err(status) => panic!("{status}"),
+            };
+            seen.extend(entries);
+            cursor = next;
+        }
+    }
+    seen.extend(pull(device, &cursor).await.unwrap().0);
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_misses_nothing_that_eight_writers_do_and_sees_nothing_twice() {
+    let stack = Stack::start().await.unwrap();
+    let reader = Device::invent(&stack).await.unwrap();
+    let mut writers = Vec::new();
+    for _ in 0..WRITERS {
+        writers.push(reader.another().await.unwrap());
+    }
+    let (written, read_all) = (AtomicBool::new(false), AtomicBool::new(false));
+    let writing = async {
+        let all = join_all(writers.iter().map(|device| write(device, &written)));
+        let stopping = async {
+            tokio::time::sleep(FOR).await;
+            written.store(true, Ordering::Relaxed);
+        };
+        let (all, ()) = tokio::join!(all, stopping);
+        read_all.store(true, Ordering::Relaxed);
+        all.into_iter().flatten().collect::<Vec<Given>>()
+    };
+    let began = Instant::now();
+    let both = async { tokio::join!(writing, read(&reader, &read_all)) };
+    let (mut given, seen) = timeout(FOR + 2 * LIMIT, both).await.expect("it ends");
+    eprintln!("{} changes in {:?}", given.len(), began.elapsed());
+
+    // Every number was given out, and once.
+    given.sort();
+    assert!(given.iter().map(|(number, _)| *number).eq(1..=given.len() as i64));
+    let order = numbers(&seen);
+    assert!(
+        order.windows(2).all(|pair| pair[0] < pair[1]),
+        "nothing twice, and in order"
+    );
+    // Whatever was not seen, its record changed again, and that was.
+    let seen: BTreeMap<i64, String> = seen
+        .into_iter()
+        .map(|entry| (entry.change_number, entry.record.unwrap().record_id))
+        .collect();
+    let last: BTreeMap<Uuid, i64> = given.iter().map(|(number, record)| (*record, *number)).collect();
+    for (number, record) in given {
+        match seen.get(&number) {
+            Some(found) => assert_eq!(*found, record.to_string()),
+            None => assert!(
+                last[&record] > number && seen.contains_key(&last[&record]),
+                "{number} is missed"
+            ),
+        }
+    }
+}

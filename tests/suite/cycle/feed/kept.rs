@@ -1,0 +1,220 @@
+//! What is kept of what was deleted and settled, for how long, and what that means for a device that comes too late.
+
+use haven_proto::data::v1::{ConflictResolution, PullChangesRequest, ResolveConflictRequest};
+use haven_testkit::{Stack, random};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::{
+    BEGINNING, LIMIT, Watcher, acknowledge, catch_up, contents, create, delete, numbers, pull, push,
+    store_many, update,
+};
+use crate::{
+    eventually::eventually,
+    status::{metadata, reason},
+    superuser_sql::{execute, scalar},
+    test_device::Device,
+};
+
+pub(super) const TOMBSTONES: &str =
+    "SELECT count(*) FROM data.encrypted_cycle_data WHERE deleted_at IS NOT NULL";
+/// Makes a tombstone of every record.
+pub(super) const DELETE_ALL: &str = "
+    UPDATE data.encrypted_cycle_data SET deleted_at = now(), encrypted_payload = NULL, envelope_version = NULL,
+        algorithm = NULL, key_id = NULL, key_version = NULL, nonce = NULL, salt = NULL, kdf_memory_kib = NULL,
+        kdf_iterations = NULL, kdf_parallelism = NULL, associated_data_version = NULL";
+const CONFLICTS: &str = "SELECT count(*) FROM data.cycle_data_conflicts";
+
+/// Pushes a change of `record` that loses, over a version that is not the newest. Answers the conflict's id.
+pub(super) async fn lose(device: &Device, record: Uuid, seen: i64) -> String {
+    let change = device.put(record, seen, "lost").unwrap();
+    let results = push(device, vec![change]).await.unwrap();
+    results[0].conflict_id.clone()
+}
+
+pub(super) async fn keep(device: &Device, record: Uuid, version: i64, conflict: String) {
+    let request = ResolveConflictRequest {
+        device_id: device.id.to_string(),
+        record_id: record.to_string(),
+        expected_version: version,
+        conflict_ids: vec![conflict],
+        resolution: ConflictResolution::Keep.into(),
+        request_id: random::uuid().to_string(),
+        ..ResolveConflictRequest::default()
+    };
+    device.client.cycle().resolve_conflict(request).await.unwrap();
+}
+
+/// How a cursor is refused that something came after which is not kept any more.
+async fn assert_expired(device: &Device, cursor: &str) {
+    let pulled = pull(device, cursor).await.map(drop).unwrap_err();
+    let watched = Watcher::start(device, cursor).await.map(drop).unwrap_err();
+    for status in [pulled, watched] {
+        assert_eq!(reason(&status), "CURSOR_EXPIRED");
+        assert_eq!(metadata(&status, "cause"), "PURGED");
+    }
+    // What it has dealt with, it has dealt with.
+    acknowledge(device, cursor).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_every_device_was_told_is_forgotten_and_not_before() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let laptop = phone.another().await.unwrap();
+    let (a, b) = (create(&phone, "a").await, create(&phone, "b").await);
+    let early = catch_up(&laptop, BEGINNING).await;
+    catch_up(&phone, BEGINNING).await;
+    delete(&phone, a, 1).await;
+    update(&phone, b, 1, "b, again").await;
+    let conflict = lose(&laptop, b, 1).await;
+    keep(&phone, b, 2, conflict).await;
+    catch_up(&phone, BEGINNING).await;
+    let kept: (i64, i64) = (
+        scalar(&stack.database, TOMBSTONES).await,
+        scalar(&stack.database, CONFLICTS).await,
+    );
+    assert_eq!(kept, (1, 1), "the laptop was not told yet");
+    let (entries, late) = pull(&laptop, &early).await.unwrap();
+    let expected = [(a, 2, None), (b, 2, Some("b, again".to_owned()))];
+    assert_eq!(contents(&phone, &entries), expected);
+    let settled = entries.iter().find_map(|entry| entry.conflict.as_ref());
+    assert!(settled.unwrap().settle_time.is_some());
+
+    acknowledge(&laptop, &late).await.unwrap();
+    let kept: (i64, i64) = (
+        scalar(&stack.database, TOMBSTONES).await,
+        scalar(&stack.database, CONFLICTS).await,
+    );
+    assert_eq!(kept, (0, 0));
+    // Who stands where everybody has been misses nothing; who comes from before that would.
+    assert!(pull(&laptop, &late).await.unwrap().0.is_empty());
+    assert_expired(&laptop, &early).await;
+    let (entries, _) = pull(&laptop, BEGINNING).await.unwrap();
+    let expected = [(b, 2, Some("b, again".to_owned()))];
+    assert_eq!(contents(&phone, &entries), expected);
+    // The number of what is gone is given to nothing else.
+    let c = create(&phone, "c").await;
+    let (entries, _) = pull(&laptop, &late).await.unwrap();
+    assert_eq!(contents(&phone, &entries), [(c, 1, Some("c".to_owned()))]);
+    assert!(numbers(&entries)[0] > 6, "{entries:?}");
+}
+
+#[tokio::test]
+async fn who_starts_over_can_go_on_from_where_they_were_cut_off() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    store_many(&stack, &phone, 250, 1).await;
+    let first = async |device: &Device| {
+        let request = PullChangesRequest {
+            device_id: device.id.to_string(),
+            cursor: String::new(),
+        };
+        let answer = device.client.cycle().pull_changes(request).await.unwrap();
+        let next = timeout(LIMIT, answer.into_inner().message()).await.unwrap();
+        next.unwrap().expect("an answer")
+    };
+    let before = first(&phone).await;
+    let record = create(&phone, "a").await;
+    delete(&phone, record, 1).await;
+    catch_up(&phone, BEGINNING).await;
+    let purged: i64 = scalar(&stack.database, "SELECT purged_number FROM data.change_counters").await;
+    assert_eq!(purged, 252);
+    // Who began before may have been told of the record that is gone.
+    assert_expired(&phone, &before.cursor).await;
+    // Who began after was not: it need not begin again, however often it is cut off.
+    let mut cursor = first(&phone).await.cursor;
+    for rest in [150, 50] {
+        let (entries, _) = pull(&phone, &cursor).await.unwrap();
+        assert_eq!(entries.len(), rest);
+        let request = PullChangesRequest {
+            device_id: phone.id.to_string(),
+            cursor: cursor.clone(),
+        };
+        let answer = phone.client.cycle().pull_changes(request).await.unwrap();
+        let next = timeout(LIMIT, answer.into_inner().message()).await.unwrap();
+        cursor = next.unwrap().expect("an answer").cursor;
+    }
+    // But for what goes after that.
+    let cut_off = first(&phone).await.cursor;
+    let record = create(&phone, "b").await;
+    delete(&phone, record, 1).await;
+    catch_up(&phone, BEGINNING).await;
+    assert_expired(&phone, &cut_off).await;
+}
+
+#[tokio::test]
+async fn what_is_too_much_for_one_acknowledgement_goes_with_the_next() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    store_many(&stack, &phone, 1200, 1).await;
+    execute(&stack.database, DELETE_ALL).await;
+    let (entries, cursor) = pull(&phone, BEGINNING).await.unwrap();
+    assert_eq!(entries.len(), 1200);
+    for rest in [700, 200, 0, 0] {
+        acknowledge(&phone, &cursor).await.unwrap();
+        let kept: i64 = scalar(&stack.database, TOMBSTONES).await;
+        assert_eq!(kept, rest);
+    }
+    assert!(pull(&phone, &cursor).await.unwrap().0.is_empty());
+}
+
+/// After that a device that never came back is not waited for.
+#[tokio::test]
+async fn nothing_is_kept_for_longer_than_180_days() {
+    let mut stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let forgotten = phone.another().await.unwrap();
+    let records = [
+        create(&phone, "a").await,
+        create(&phone, "b").await,
+        create(&phone, "c").await,
+        create(&phone, "d").await,
+    ];
+    let early = catch_up(&forgotten, BEGINNING).await;
+    let [old, young, disputed, settled] = records;
+    update(&phone, settled, 1, "d, again").await;
+    let conflict = lose(&forgotten, settled, 1).await;
+    keep(&phone, settled, 2, conflict).await;
+    lose(&forgotten, disputed, 0).await;
+    let (_, late) = pull(&phone, BEGINNING).await.unwrap();
+    for (record, version) in [(old, 1), (young, 1), (disputed, 1)] {
+        delete(&phone, record, version).await;
+    }
+    let age = |days: u32, records: &[Uuid]| {
+        let ids: Vec<_> = records.iter().map(|id| format!("'{id}'")).collect();
+        let ids = ids.join(", ");
+        format!(
+            "UPDATE data.encrypted_cycle_data SET deleted_at = now() - interval '{days} days' + interval '1 hour'
+             WHERE deleted_at IS NOT NULL AND id IN ({ids});
+             UPDATE data.cycle_data_conflicts SET settled_at = now() - interval '{days} days' + interval '1 hour'
+             WHERE settled_at IS NOT NULL AND record_id IN ({ids});"
+        )
+    };
+    execute(&stack.database, &age(181, &[old, disputed, settled])).await;
+    execute(&stack.database, &age(180, &[young])).await;
+    // A sweep comes soon after the start.
+    stack.data.kill();
+    stack.data.start().await.unwrap();
+    let kept = async || {
+        let kept: (i64, i64) = (
+            scalar(&stack.database, TOMBSTONES).await,
+            scalar(&stack.database, CONFLICTS).await,
+        );
+        kept
+    };
+    // The one that is young, and the one that nobody has settled, with what lost against it.
+    eventually("it is swept", async || kept().await == (2, 1)).await;
+    assert_expired(&forgotten, &early).await;
+    let (entries, _) = pull(&forgotten, BEGINNING).await.unwrap();
+    let mut states = contents(&phone, &entries);
+    states.sort();
+    let again = Some("d, again".to_owned());
+    let mut expected = vec![(young, 2, None), (disputed, 2, None), (settled, 2, again)];
+    expected.sort();
+    assert_eq!(states, expected);
+    // The deletion of the old one is the newest that is gone.
+    let gone: i64 = scalar(&stack.database, "SELECT purged_number FROM data.change_counters").await;
+    assert_eq!(gone, 12);
+    assert_expired(&phone, &late).await;
+}

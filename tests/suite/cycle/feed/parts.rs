@@ -1,0 +1,105 @@
+//! Pulling much: in parts, each bounded by what is in it, and none read before it is wanted.
+
+use haven_proto::data::v1::PullChangesRequest;
+use haven_testkit::Stack;
+use tokio::time::timeout;
+
+use super::{BEGINNING, LIMIT, answers, numbers, pull, store_many};
+use crate::{eventually::eventually, metrics::Metrics, test_device::Device};
+
+#[tokio::test]
+async fn each_cursor_leads_to_what_comes_after_it() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    store_many(&stack, &phone, 350, 1).await;
+    let all = answers(&phone, BEGINNING).await.unwrap();
+    let sizes: Vec<_> = all.iter().map(|answer| answer.entries.len()).collect();
+    assert_eq!(sizes, [100, 100, 100, 50]);
+    let entries: Vec<_> = all.iter().flat_map(|answer| answer.entries.clone()).collect();
+    assert_eq!(numbers(&entries), (1..=350).collect::<Vec<_>>());
+    for (place, answer) in all.iter().enumerate() {
+        let (rest, _) = pull(&phone, &answer.cursor).await.unwrap();
+        assert_eq!(rest, entries[((place + 1) * 100).min(350)..], "{place}");
+    }
+}
+
+#[tokio::test]
+async fn a_part_has_a_mebibyte_of_payloads_and_one_more_at_most() {
+    const LARGEST: usize = 65_536;
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    store_many(&stack, &phone, 40, LARGEST / 32).await;
+    store_many(&stack, &phone, 40, 1).await;
+    let all = answers(&phone, BEGINNING).await.unwrap();
+    let sizes: Vec<_> = all.iter().map(|answer| answer.entries.len()).collect();
+    // 16 of the largest are a mebibyte; the small ones all fit beside the last of those.
+    assert_eq!(sizes, [16, 16, 48]);
+    let entries: Vec<_> = all.into_iter().flat_map(|answer| answer.entries).collect();
+    assert_eq!(numbers(&entries), (1..=80).collect::<Vec<_>>());
+    let payload = |i: usize| entries[i].record.as_ref().unwrap().encrypted_payload.len();
+    assert_eq!((payload(0), payload(79)), (LARGEST, 32));
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_not_read_for() {
+    const RECORDS: usize = 3000;
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    store_many(&stack, &phone, RECORDS, 256).await;
+    let looks = async || {
+        let metrics = Metrics::read(stack.data.listeners.metrics).await;
+        let looks = [("transaction", "ReadChanges")];
+        metrics
+            .sum("haven_db_transaction_seconds_count", &looks)
+            .unwrap_or_default()
+    };
+    let request = PullChangesRequest {
+        device_id: phone.id.to_string(),
+        cursor: String::new(),
+    };
+    let answer = phone.client.cycle().pull_changes(request).await.unwrap();
+    let mut stream = answer.into_inner();
+    let first = timeout(LIMIT, stream.message()).await.unwrap().unwrap().unwrap();
+    // What is under way to the client is bounded by HTTP/2, and nothing is kept behind that.
+    let mut seen = -1.0;
+    eventually("it has stopped to read", async || {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let now = looks().await;
+        std::mem::replace(&mut seen, now) == now
+    })
+    .await;
+    assert!(seen < (RECORDS / 100) as f64 * 0.75, "{seen}");
+    // It goes on where it stopped.
+    let mut entries = first.entries;
+    while entries.len() < RECORDS {
+        let next = timeout(LIMIT, stream.message()).await.unwrap().unwrap();
+        entries.extend(next.expect("it has not ended").entries);
+    }
+    assert!(timeout(LIMIT, stream.message()).await.unwrap().unwrap().is_none());
+    assert!(numbers(&entries) == (1..=RECORDS as i64).collect::<Vec<_>>());
+    // One look for each part.
+    assert_eq!(looks().await, (RECORDS / 100) as f64);
+}
+
+#[tokio::test]
+async fn what_changes_while_a_device_pulls_is_neither_missed_nor_waited_for() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    store_many(&stack, &phone, 3000, 256).await;
+    let request = PullChangesRequest {
+        device_id: phone.id.to_string(),
+        cursor: String::new(),
+    };
+    let answer = phone.client.cycle().pull_changes(request).await.unwrap();
+    let mut stream = answer.into_inner();
+    // More than 30 parts, of which the first is on its way.
+    store_many(&stack, &phone, 5000, 1).await;
+    let (mut entries, mut cursor) = (Vec::new(), String::new());
+    while let Some(answer) = timeout(LIMIT, stream.message()).await.unwrap().unwrap() {
+        entries.extend(answer.entries);
+        cursor = answer.cursor;
+    }
+    assert!((3000..3100).contains(&entries.len()), "{}", entries.len());
+    entries.extend(pull(&phone, &cursor).await.unwrap().0);
+    assert!(numbers(&entries) == (1..=8000).collect::<Vec<_>>());
+}

@@ -1,0 +1,230 @@
+//! The database is restored: it tells another history from then on, and whoever knows the old one starts over.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::{MetadataExt, chown},
+    path::Path,
+    process::Command,
+};
+
+use haven_testkit::{Stack, random};
+use uuid::Uuid;
+
+use super::{BEGINNING, Watcher, acknowledge, catch_up, contents, create, delete, pull, pushing, update};
+use crate::{
+    eventually::eventually,
+    status::{metadata, reason},
+    superuser_sql::{execute, scalar},
+    test_device::Device,
+};
+
+/// What a device has: the content of each record, and the version.
+type Held = BTreeMap<Uuid, (i64, String)>;
+
+/// What an operator does after a restore.
+pub(super) const EPOCH: &str = "SET ROLE data_owner; SELECT data.begin_sync_epoch()";
+
+async fn held(device: &Device, cursor: &str) -> (Held, String) {
+    let (entries, cursor) = pull(device, cursor).await.unwrap();
+    let states = contents(device, &entries).into_iter();
+    let held = states.map(|(record, version, content)| (record, (version, content.unwrap())));
+    (held.collect(), cursor)
+}
+
+async fn assert_expired(device: &Device, cursor: &str, cause: &str) {
+    let refused = [
+        pull(device, cursor).await.map(drop).unwrap_err(),
+        Watcher::start(device, cursor).await.map(drop).unwrap_err(),
+        acknowledge(device, cursor).await.map(drop).unwrap_err(),
+    ];
+    for status in refused {
+        assert_eq!(reason(&status), "CURSOR_EXPIRED");
+        assert_eq!(metadata(&status, "cause"), cause);
+    }
+}
+
+/// Starts over: takes what there is, and brings back what there is not. Nothing was deleted, so what is not there is lost.
+async fn start_over(device: &Device, mine: &Held) {
+    let (theirs, cursor) = held(device, BEGINNING).await;
+    acknowledge(device, &cursor).await.unwrap();
+    for (record, (version, content)) in mine {
+        let there = theirs.get(record).map_or(0, |(version, _)| *version);
+        if there >= *version {
+            continue;
+        }
+        if there == 0 {
+            let request = device.create(*record, content).unwrap();
+            device.client.cycle().create_record(request).await.unwrap();
+        } else {
+            update(device, *record, there, content).await;
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(status.success());
+}
+
+/// Makes the cluster in `data` begin a new timeline at its next start, as whoever restores from an archive does.
+fn recover(data: &Path) {
+    let settings = data.join("postgresql.auto.conf");
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, text + "restore_command = 'false'\n").unwrap();
+    let signal = data.join("recovery.signal");
+    fs::write(&signal, "").unwrap();
+    // Postgres removes it in the end, and may not run as who runs this.
+    let owner = fs::metadata(data).unwrap();
+    chown(signal, Some(owner.uid()), Some(owner.gid())).unwrap();
+}
+
+/// Has the cluster of `stack` begin a new timeline, and waits until the service serves again.
+pub(super) async fn begin_timeline(stack: &mut Stack) {
+    let cluster = stack.cluster().unwrap();
+    cluster.stop();
+    recover(&cluster.log().with_file_name("postgres"));
+    cluster.resume().await.unwrap();
+    eventually("it has recovered", async || {
+        !scalar::<bool>(&stack.database, "SELECT pg_is_in_recovery()").await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn after_a_restore_devices_start_over_and_nothing_is_lost() {
+    let mut stack = Stack::builder().own_cluster().start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let laptop = phone.another().await.unwrap();
+    let (a, b) = (create(&phone, "a").await, create(&laptop, "b").await);
+    let (_, before) = held(&laptop, BEGINNING).await;
+
+    let data = stack.cluster().unwrap().log().with_file_name("postgres");
+    let backup = data.with_file_name("backup");
+    stack.cluster().unwrap().stop();
+    copy(&data, &backup);
+    stack.cluster().unwrap().resume().await.unwrap();
+    eventually("it serves again", async || pull(&phone, BEGINNING).await.is_ok()).await;
+
+    // What the backup does not have; both devices do.
+    update(&phone, a, 1, "a, again").await;
+    let c = create(&phone, "c").await;
+    catch_up(&phone, BEGINNING).await;
+    let (mine, after) = held(&laptop, BEGINNING).await;
+    acknowledge(&laptop, &after).await.unwrap();
+    assert_eq!(mine.len(), 3);
+
+    stack.cluster().unwrap().stop();
+    fs::remove_dir_all(&data).unwrap();
+    fs::rename(&backup, &data).unwrap();
+    recover(&data);
+    stack.cluster().unwrap().resume().await.unwrap();
+    eventually("it has recovered", async || {
+        !scalar::<bool>(&stack.database, "SELECT pg_is_in_recovery()").await
+    })
+    .await;
+    eventually("it serves again", async || pull(&phone, BEGINNING).await.is_ok()).await;
+
+    // The numbers that were lost are given out again. A cursor of the old history would lead past these.
+    catch_up(&phone, BEGINNING).await;
+    let (d, e) = (create(&phone, "d").await, create(&phone, "e").await);
+    let last: i64 = scalar(&stack.database, "SELECT last_number FROM data.change_counters").await;
+    assert_eq!(last, 4);
+    for cursor in [&before, &after] {
+        assert_expired(&laptop, cursor, "RESTORED").await;
+    }
+    start_over(&laptop, &mine).await;
+    start_over(&phone, &mine).await;
+    let (held_by_laptop, cursor) = held(&laptop, BEGINNING).await;
+    let contents: BTreeMap<_, _> = held_by_laptop
+        .iter()
+        .map(|(record, (_, content))| (*record, content.as_str()))
+        .collect();
+    let expected = [(a, "a, again"), (b, "b"), (c, "c"), (d, "d"), (e, "e")];
+    assert_eq!(contents, expected.into());
+    assert_eq!(held(&phone, BEGINNING).await, (held_by_laptop, cursor.clone()));
+    // The new history's cursors are as good as ever.
+    let f = create(&phone, "f").await;
+    assert!(
+        pull(&laptop, &cursor).await.unwrap().0[0]
+            .record
+            .as_ref()
+            .unwrap()
+            .record_id
+            == f.to_string()
+    );
+}
+
+/// A snapshot of a disk comes back without anything that Postgres could notice, so somebody has to say so.
+#[tokio::test]
+async fn an_operator_says_that_the_database_was_restored() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    create(&phone, "a").await;
+    let change = phone.put(random::uuid(), 0, "b").unwrap();
+    let request = pushing(&phone, vec![change]);
+    let mut cycle = phone.client.cycle();
+    let pushed = cycle.push_changes(request.clone()).await.unwrap().into_inner();
+    let (_, cursor) = pull(&phone, BEGINNING).await.unwrap();
+    let mut watcher = Watcher::start(&phone, &cursor).await.unwrap();
+    watcher.next().await.unwrap();
+    for _ in 0..2 {
+        execute(&stack.database, EPOCH).await;
+        assert_expired(&phone, &cursor, "RESTORED").await;
+    }
+    assert_eq!(reason(&watcher.end().await), "CURSOR_EXPIRED");
+    // What was pushed before is answered as it was.
+    let again = cycle.push_changes(request).await.unwrap().into_inner();
+    assert_eq!(again, pushed);
+    // And nothing else was pushed.
+    let (entries, cursor) = pull(&phone, BEGINNING).await.unwrap();
+    assert_eq!(entries.len(), 2);
+    acknowledge(&phone, &cursor).await.unwrap();
+    assert!(pull(&phone, &cursor).await.unwrap().0.is_empty());
+}
+
+/// What does not come may be lost then, or deleted.
+#[tokio::test]
+async fn who_is_behind_a_restore_and_behind_what_is_gone_is_told_both() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    let record = create(&phone, "a").await;
+    let (_, early) = pull(&phone, BEGINNING).await.unwrap();
+    delete(&phone, record, 1).await;
+    let late = catch_up(&phone, BEGINNING).await;
+    execute(&stack.database, EPOCH).await;
+    assert_expired(&phone, &early, "RESTORED_AND_PURGED").await;
+    assert_expired(&phone, &late, "RESTORED").await;
+}
+
+/// Where nobody said so, the numbers themselves may tell.
+#[tokio::test]
+async fn a_number_that_was_never_given_out_leads_nowhere() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    for content in ["a", "b"] {
+        create(&phone, content).await;
+    }
+    let (_, cursor) = pull(&phone, BEGINNING).await.unwrap();
+    // What a snapshot of before the second does.
+    execute(
+        &stack.database,
+        "DELETE FROM data.encrypted_cycle_data WHERE change_number = 2; UPDATE data.change_counters SET last_number = 1",
+    )
+    .await;
+    assert_expired(&phone, &cursor, "RESTORED").await;
+}
+
+/// Whoever restores the same snapshot twice begins another epoch each time.
+#[tokio::test]
+async fn no_epoch_is_begun_twice() {
+    let stack = Stack::start().await.unwrap();
+    let mut epochs = Vec::new();
+    for _ in 0..2 {
+        execute(&stack.database, EPOCH).await;
+        let epoch: Uuid = scalar(&stack.database, "SELECT data.sync_epoch()").await;
+        epochs.push(epoch);
+        execute(&stack.database, "DELETE FROM data.sync_epochs").await;
+    }
+    assert_ne!(epochs[0], epochs[1]);
+}

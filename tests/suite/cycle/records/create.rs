@@ -1,0 +1,258 @@
+//! Storing a record: once, whoever sends it how often, and so that it opens again.
+
+use haven_proto::data::v1::{CreateRecordRequest, CryptoEnvelope, EncryptionAlgorithm, SyncStatus};
+use haven_testkit::{Stack, random};
+use prost_types::Timestamp;
+
+use super::{create, delete, deletion, get, store, update};
+use crate::{
+    status::{metadata, reason, violations},
+    superuser_sql::{execute, scalar},
+    test_device::Device,
+};
+
+#[tokio::test]
+async fn what_a_device_stores_it_opens_again() {
+    let stack = Stack::start().await.unwrap();
+    let mut device = Device::invent(&stack).await.unwrap();
+    let other = device.another().await.unwrap();
+    for (number, algorithm) in [
+        EncryptionAlgorithm::Xchacha20Poly1305,
+        EncryptionAlgorithm::Aes256Gcm,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        device.algorithm = algorithm;
+        let id = random::uuid();
+        let request = device.create(id, "day 14, a little pain").unwrap();
+        let stored = create(&device.client, request.clone()).await.unwrap();
+        let number = number as i64 + 1;
+        assert_eq!((stored.version, stored.change_number), (1, number));
+        let record = get(&device.client, id).await.unwrap();
+        assert_eq!(record.record_id, id.to_string());
+        assert_eq!(record.encrypted_payload, request.encrypted_payload);
+        assert_eq!(record.crypto_envelope, request.crypto_envelope);
+        assert_eq!(record.device_id, device.id.to_string());
+        assert_eq!(record.local_time, request.local_time);
+        assert_eq!((record.version, record.change_number), (1, number));
+        assert_eq!(
+            (record.create_time, record.update_time),
+            (stored.change_time, stored.change_time)
+        );
+        assert_eq!((record.delete_time, record.reencryption_due), (None, false));
+        assert_eq!(record.sync_status(), SyncStatus::Pending);
+        assert_eq!(other.open(&record).unwrap(), "day 14, a little pain");
+    }
+}
+
+#[tokio::test]
+async fn a_record_without_an_id_has_its_requests() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let id = random::uuid();
+    let request = CreateRecordRequest {
+        record_id: String::new(),
+        request_id: id.to_string(),
+        ..device.create(id, "hello").unwrap()
+    };
+    let stored = create(&device.client, request.clone()).await.unwrap();
+    assert_eq!(stored.record_id, id.to_string());
+    assert_eq!(create(&device.client, request).await.unwrap(), stored);
+    let record = get(&device.client, id).await.unwrap();
+    assert_eq!(device.open(&record).unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn the_same_again_is_the_same_answer() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let id = random::uuid();
+    let request = device.create(id, "hello").unwrap();
+    let first = create(&device.client, request.clone()).await.unwrap();
+    store(&device, "another").await;
+    assert_eq!(create(&device.client, request.clone()).await.unwrap(), first);
+    // A client that has forgotten its request id, but not what it encrypted.
+    let again = CreateRecordRequest {
+        request_id: random::uuid().to_string(),
+        ..request.clone()
+    };
+    assert_eq!(create(&device.client, again.clone()).await.unwrap(), first);
+    // It was remembered as well.
+    let reused = CreateRecordRequest {
+        request_id: again.request_id.clone(),
+        ..device.create(random::uuid(), "something else").unwrap()
+    };
+    let status = create(&device.client, reused).await.unwrap_err();
+    assert_eq!(reason(&status), "REQUEST_ID_REUSED");
+    // Whatever becomes of the record.
+    let changed = device.update(id, 1, "goodbye").unwrap();
+    update(&device.client, changed).await.unwrap();
+    delete(&device.client, deletion(&device, id, 2)).await.unwrap();
+    for request in [request, again] {
+        assert_eq!(create(&device.client, request).await.unwrap(), first);
+    }
+    assert_eq!(reason(&get(&device.client, id).await.unwrap_err()), "NOT_FOUND");
+    let changes: i64 = scalar(&stack.database, "SELECT last_number FROM data.change_counters").await;
+    assert_eq!(changes, 4, "what changes nothing takes no number");
+}
+
+#[tokio::test]
+async fn an_id_is_for_one_content() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let id = random::uuid();
+    let request = device.create(id, "hello").unwrap();
+    create(&device.client, request.clone()).await.unwrap();
+    let record = get(&device.client, id).await.unwrap();
+    // The same text is another content: nobody here can see that it is the same.
+    for content in ["hello", "goodbye"] {
+        let status = create(&device.client, device.create(id, content).unwrap()).await;
+        assert_eq!(reason(&status.unwrap_err()), "RECORD_EXISTS");
+    }
+    assert_eq!(get(&device.client, id).await.unwrap(), record);
+    // Nor is the id of a deleted record free.
+    delete(&device.client, deletion(&device, id, 1)).await.unwrap();
+    let status = create(&device.client, device.create(id, "again").unwrap()).await;
+    assert_eq!(reason(&status.unwrap_err()), "RECORD_EXISTS");
+}
+
+#[tokio::test]
+async fn a_request_id_is_for_one_record() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let id = random::uuid();
+    let request = device.create(id, "hello").unwrap();
+    create(&device.client, request.clone()).await.unwrap();
+    let mut deleted = deletion(&device, id, 1);
+    delete(&device.client, deleted.clone()).await.unwrap();
+    let other = random::uuid();
+    let reused = [
+        device.create(id, "hello").unwrap(),
+        device.create(other, "hello").unwrap(),
+        CreateRecordRequest {
+            local_time: Some(Timestamp { seconds: 1, nanos: 0 }),
+            ..request.clone()
+        },
+        CreateRecordRequest {
+            request_id: deleted.request_id.clone(),
+            ..device.create(other, "hello").unwrap()
+        },
+    ];
+    for (position, reused) in reused.into_iter().enumerate() {
+        let request_id = match position {
+            3 => reused.request_id.clone(),
+            _ => request.request_id.clone(),
+        };
+        let reused = CreateRecordRequest { request_id, ..reused };
+        let status = create(&device.client, reused).await.unwrap_err();
+        assert_eq!(reason(&status), "REQUEST_ID_REUSED", "{position}");
+    }
+    assert_eq!(
+        reason(&get(&device.client, other).await.unwrap_err()),
+        "NOT_FOUND"
+    );
+    // Nor is it free for another RPC.
+    deleted.request_id = request.request_id;
+    let status = delete(&device.client, deleted).await.unwrap_err();
+    assert_eq!(reason(&status), "REQUEST_ID_REUSED");
+}
+
+#[tokio::test]
+async fn a_nonce_is_for_one_content() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let id = random::uuid();
+    let request = device.create(id, "hello").unwrap();
+    create(&device.client, request.clone()).await.unwrap();
+    let other = device.create(random::uuid(), "another").unwrap();
+    let envelope = |nonce: &CreateRecordRequest| CryptoEnvelope {
+        nonce: nonce.crypto_envelope.clone().unwrap().nonce,
+        ..other.crypto_envelope.clone().unwrap()
+    };
+    let reused = CreateRecordRequest {
+        crypto_envelope: Some(envelope(&request)),
+        ..other.clone()
+    };
+    let status = create(&device.client, reused).await.unwrap_err();
+    assert_eq!(reason(&status), "NONCE_REUSED");
+    // What the record was called is a part of what was said.
+    let moved = CreateRecordRequest {
+        record_id: random::uuid().to_string(),
+        request_id: random::uuid().to_string(),
+        ..request
+    };
+    let status = create(&device.client, moved).await.unwrap_err();
+    assert_eq!(reason(&status), "NONCE_REUSED");
+    create(&device.client, other).await.unwrap();
+    let kept: i64 = scalar(&stack.database, "SELECT count(*) FROM data.encrypted_cycle_data").await;
+    assert_eq!(kept, 2);
+}
+
+#[tokio::test]
+async fn a_record_is_under_the_key_that_its_device_has_now() {
+    let stack = Stack::start().await.unwrap();
+    let mut device = Device::invent(&stack).await.unwrap();
+    let request = device.create(random::uuid(), "hello").unwrap();
+    let first = create(&device.client, request.clone()).await.unwrap();
+    execute(&stack.database, "UPDATE data.device_key SET key_version = 2").await;
+    let old = device.create(random::uuid(), "hello").unwrap();
+    let status = create(&device.client, old).await.unwrap_err();
+    assert_eq!(reason(&status), "KEY_VERSION_STALE");
+    assert_eq!(metadata(&status, "current_key_version"), "2");
+    device.key_version = 3;
+    let new = device.create(random::uuid(), "hello").unwrap();
+    let status = create(&device.client, new).await.unwrap_err();
+    assert_eq!(reason(&status), "ENVELOPE_INVALID");
+    let expected = (
+        "crypto_envelope.key_version".to_owned(),
+        "KEY_VERSION_UNKNOWN".to_owned(),
+    );
+    assert_eq!(violations(&status), [expected]);
+    device.key_version = 2;
+    let now = device.create(random::uuid(), "hello").unwrap();
+    assert_eq!(create(&device.client, now).await.unwrap().change_number, 2);
+    // What was answered is answered so again, under another request id too.
+    let again = CreateRecordRequest {
+        request_id: random::uuid().to_string(),
+        ..request.clone()
+    };
+    for request in [request, again] {
+        assert_eq!(create(&device.client, request).await.unwrap(), first);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_record_is_refused_with_every_violation() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let named = |status| {
+        let found = violations(&status).into_iter();
+        found
+            .map(|(field, name)| format!("{field} {name}"))
+            .collect::<Vec<_>>()
+    };
+    let status = create(&device.client, CreateRecordRequest::default())
+        .await
+        .unwrap_err();
+    assert_eq!(reason(&status), "ENVELOPE_INVALID");
+    let expected = [
+        "request_id REQUIRED",
+        "device_id REQUIRED",
+        "encrypted_payload REQUIRED",
+        "crypto_envelope REQUIRED",
+        "local_time REQUIRED",
+    ];
+    assert_eq!(named(status), expected);
+    let wrong = CreateRecordRequest {
+        record_id: "x".into(),
+        local_time: Some(Timestamp {
+            seconds: i64::MAX,
+            nanos: 0,
+        }),
+        ..device.create(random::uuid(), "hello").unwrap()
+    };
+    let status = create(&device.client, wrong).await.unwrap_err();
+    assert_eq!(reason(&status), "INVALID_FIELD");
+    assert_eq!(named(status), ["record_id NOT_A_UUID", "local_time NOT_A_TIME"]);
+}

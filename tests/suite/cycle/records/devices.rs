@@ -1,0 +1,147 @@
+//! The device that calls: one that may, and that is told when its key is due for rotation.
+
+use haven_proto::data::v1::{GetRecordRequest, ListRecordsRequest};
+use haven_testkit::{Stack, random};
+use tonic::{Response, Status};
+use uuid::Uuid;
+
+use super::{create, delete, deletion, get, store, update};
+use crate::{
+    status::reason,
+    superuser_sql::{execute, scalar},
+    test_device::Device,
+};
+
+/// What the metadata of an answer say of the next rotation.
+fn rotation_due<T>(answer: Result<Response<T>, Status>) -> Option<String> {
+    let answer = answer.unwrap();
+    let value = answer.metadata().get("haven-key-rotation-due-time")?;
+    Some(value.to_str().unwrap().to_owned())
+}
+
+fn one(record: Uuid, device: &str) -> GetRecordRequest {
+    GetRecordRequest {
+        record_id: record.to_string(),
+        device_id: device.to_owned(),
+    }
+}
+
+fn all(device: &str) -> ListRecordsRequest {
+    ListRecordsRequest {
+        device_id: device.to_owned(),
+        ..ListRecordsRequest::default()
+    }
+}
+
+/// What each call says of the next rotation of the device's key.
+async fn every_answer(device: &Device) -> Vec<Option<String>> {
+    let mut cycle = device.client.cycle();
+    let id = random::uuid();
+    let created = device.create(id, "one").unwrap();
+    let updated = device.update(id, 1, "two").unwrap();
+    let deleted = deletion(device, id, 2);
+    let caller = device.id.to_string();
+    vec![
+        rotation_due(cycle.create_record(created.clone()).await),
+        // The answer of a retry is one as well.
+        rotation_due(cycle.create_record(created).await),
+        rotation_due(cycle.update_record(updated).await),
+        rotation_due(cycle.get_record(one(id, &caller)).await),
+        rotation_due(cycle.list_records(all(&caller)).await),
+        rotation_due(cycle.delete_record(deleted).await),
+    ]
+}
+
+#[tokio::test]
+async fn a_device_whose_rotation_is_due_is_told_so_with_every_answer() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let other = device.another().await.unwrap();
+    assert_eq!(every_answer(&device).await, vec![None; 6]);
+    let overdue = format!(
+        "UPDATE data.device_key SET next_rotation_at = '2026-01-02 03:04:05.678Z' WHERE id = '{}'",
+        device.id
+    );
+    execute(&stack.database, &overdue).await;
+    let due = Some("2026-01-02T03:04:05Z".to_owned());
+    assert_eq!(every_answer(&device).await, vec![due; 6]);
+    assert_eq!(every_answer(&other).await, vec![None; 6]);
+    // Who does not say which device asks is not told.
+    let id = store(&device, "hello").await;
+    let mut cycle = device.client.cycle();
+    assert_eq!(rotation_due(cycle.get_record(one(id, "")).await), None);
+    assert_eq!(rotation_due(cycle.list_records(all("")).await), None);
+}
+
+/// The reasons for which each call of `device` is refused, with its record `id`.
+async fn every_refusal(device: &Device, id: Uuid) -> Vec<String> {
+    let mut cycle = device.client.cycle();
+    let caller = device.id.to_string();
+    let new = device.create(random::uuid(), "hello").unwrap();
+    let refused = [
+        create(&device.client, new).await.unwrap_err(),
+        update(&device.client, device.update(id, 1, "goodbye").unwrap())
+            .await
+            .unwrap_err(),
+        delete(&device.client, deletion(device, id, 1)).await.unwrap_err(),
+        cycle.get_record(one(id, &caller)).await.unwrap_err(),
+        cycle.list_records(all(&caller)).await.unwrap_err(),
+    ];
+    refused.iter().map(reason).collect()
+}
+
+#[tokio::test]
+async fn a_device_that_is_not_active_is_refused() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let other = device.another().await.unwrap();
+    let created = other.create(random::uuid(), "hello").unwrap();
+    let answer = create(&other.client, created.clone()).await.unwrap();
+    let id: Uuid = created.record_id.parse().unwrap();
+    let record = get(&device.client, id).await.unwrap();
+    for change in [
+        "status = 'suspended'",
+        "status = 'revoked', encrypted_master_key = NULL",
+    ] {
+        let sql = format!("UPDATE data.device_key SET {change} WHERE id = '{}'", other.id);
+        execute(&stack.database, &sql).await;
+        assert_eq!(
+            every_refusal(&other, id).await,
+            vec!["DEVICE_INACTIVE"; 5],
+            "{change}"
+        );
+        // What was answered is answered so again.
+        assert_eq!(create(&other.client, created.clone()).await.unwrap(), answer);
+    }
+    let after = get(&device.client, id).await.unwrap();
+    assert_eq!(after.version, record.version);
+    let last: i64 = scalar(&stack.database, "SELECT last_number FROM data.change_counters").await;
+    assert_eq!(last, 1);
+    // The person's other device goes on.
+    update(&device.client, device.update(id, 1, "goodbye").unwrap())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn nobody_calls_with_a_device_that_is_not_theirs() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Device::invent(&stack).await.unwrap();
+    let bob = Device::invent(&stack).await.unwrap();
+    let id = store(&ada, "hello").await;
+    for unknown in [bob.id, random::uuid()] {
+        let stranger = Device {
+            id: unknown,
+            ..ada.clone()
+        };
+        assert_eq!(every_refusal(&stranger, id).await, vec!["NOT_FOUND"; 5]);
+    }
+    // Nor does somebody who has no device at all.
+    let person = stack.person().await.unwrap();
+    let stranger = Device {
+        client: stack.user(&person).unwrap(),
+        person,
+        ..ada.clone()
+    };
+    assert_eq!(every_refusal(&stranger, id).await, vec!["NOT_FOUND"; 5]);
+}

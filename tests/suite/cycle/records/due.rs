@@ -1,0 +1,145 @@
+//! What is known of a record beside its content: whether it is to be encrypted anew, and how far it is known.
+
+use haven_proto::data::v1::{ListRecordsRequest, RecordOrder, SyncStatus};
+use haven_testkit::Stack;
+use uuid::Uuid;
+
+use super::{delete, deletion, get, store, update, walk};
+use crate::{superuser_sql::execute, test_device::Device};
+
+/// The records that are to be encrypted anew, in every order.
+async fn due(device: &Device) -> Vec<Uuid> {
+    let mut lists = Vec::new();
+    for (order, page_size) in [
+        (RecordOrder::NewestFirst, 1),
+        (RecordOrder::OldestFirst, 2),
+        (RecordOrder::ByChange, 3),
+    ] {
+        let request = ListRecordsRequest {
+            page_size,
+            order: order.into(),
+            reencryption_due: true,
+            ..ListRecordsRequest::default()
+        };
+        let (records, _) = walk(&device.client, request).await;
+        assert!(records.iter().all(|record| record.reencryption_due));
+        let ids = records.iter().map(|record| record.record_id.parse().unwrap());
+        lists.push(ids.collect::<Vec<Uuid>>());
+    }
+    lists[0].reverse();
+    assert_eq!(lists[0], lists[1]);
+    assert_eq!(lists[0], lists[2]);
+    lists.remove(0)
+}
+
+#[tokio::test]
+async fn what_is_under_an_old_key_is_due_until_it_is_encrypted_anew() {
+    let stack = Stack::start().await.unwrap();
+    let mut device = Device::invent(&stack).await.unwrap();
+    let other = device.another().await.unwrap();
+    let mut old = Vec::new();
+    for _ in 0..4 {
+        old.push(store(&device, "old").await);
+        store(&other, "of the other device").await;
+    }
+    assert!(due(&device).await.is_empty());
+    let rotate = format!(
+        "UPDATE data.device_key SET key_version = 2 WHERE id = '{}'",
+        device.id
+    );
+    execute(&stack.database, &rotate).await;
+    device.key_version = 2;
+    let new = store(&device, "new").await;
+    assert_eq!(due(&device).await, old);
+    for (id, expected) in [(old[0], true), (new, false)] {
+        assert_eq!(get(&device.client, id).await.unwrap().reencryption_due, expected);
+    }
+    // It stays readable.
+    let record = get(&device.client, old[0]).await.unwrap();
+    assert_eq!(other.open(&record).unwrap(), "old");
+    // Whoever encrypts it anew; and what is deleted is not.
+    update(&device.client, device.update(old[0], 1, "anew").unwrap())
+        .await
+        .unwrap();
+    update(&other.client, other.update(old[1], 1, "anew").unwrap())
+        .await
+        .unwrap();
+    delete(&device.client, deletion(&device, old[2], 1))
+        .await
+        .unwrap();
+    assert_eq!(due(&device).await, [old[3]]);
+}
+
+#[tokio::test]
+async fn what_is_under_the_key_of_a_revoked_device_is_due() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let lost = device.another().await.unwrap();
+    let (hers, theirs) = (store(&lost, "lost").await, store(&device, "kept").await);
+    let set = async |status: &str| {
+        let sql = format!(
+            "UPDATE data.device_key SET status = '{status}',
+                 encrypted_master_key = CASE '{status}' WHEN 'revoked' THEN NULL ELSE encrypted_master_key END
+             WHERE id = '{}'",
+            lost.id
+        );
+        execute(&stack.database, &sql).await;
+    };
+    // A device that is suspended may come back.
+    set("suspended").await;
+    assert!(due(&device).await.is_empty());
+    set("revoked").await;
+    assert_eq!(due(&device).await, [hers]);
+    let record = get(&device.client, hers).await.unwrap();
+    assert!(record.reencryption_due);
+    assert_eq!(device.open(&record).unwrap(), "lost");
+    update(&device.client, device.update(hers, 1, "found").unwrap())
+        .await
+        .unwrap();
+    assert!(due(&device).await.is_empty());
+    assert!(!get(&device.client, theirs).await.unwrap().reencryption_due);
+}
+
+#[tokio::test]
+async fn a_record_is_pending_until_every_active_device_has_acknowledged_it() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let other = device.another().await.unwrap();
+    let (first, second) = (store(&device, "first").await, store(&device, "second").await);
+    let status = async || {
+        let first = get(&device.client, first).await.unwrap().sync_status();
+        (first, get(&device.client, second).await.unwrap().sync_status())
+    };
+    let set = async |device: &Device, what: &str| {
+        let sql = format!("UPDATE data.device_key SET {what} WHERE id = '{}'", device.id);
+        execute(&stack.database, &sql).await;
+    };
+    assert_eq!(status().await, (SyncStatus::Pending, SyncStatus::Pending));
+    set(&device, "acknowledged_number = 2").await;
+    assert_eq!(status().await, (SyncStatus::Pending, SyncStatus::Pending));
+    set(&other, "acknowledged_number = 1").await;
+    assert_eq!(status().await, (SyncStatus::Synced, SyncStatus::Pending));
+    // Nobody waits for a device that may not call.
+    set(&other, "status = 'suspended'").await;
+    assert_eq!(status().await, (SyncStatus::Synced, SyncStatus::Synced));
+    // A change is to be acknowledged again; and a conflict comes before all of it.
+    update(&device.client, device.update(first, 1, "again").unwrap())
+        .await
+        .unwrap();
+    execute(
+        &stack.database,
+        "UPDATE data.encrypted_cycle_data SET open_conflicts = 1 WHERE change_number = 2",
+    )
+    .await;
+    assert_eq!(status().await, (SyncStatus::Pending, SyncStatus::Conflict));
+    let (listed, _) = walk(
+        &device.client,
+        ListRecordsRequest {
+            order: RecordOrder::ByChange.into(),
+            ..ListRecordsRequest::default()
+        },
+    )
+    .await;
+    let listed: Vec<_> = listed.iter().map(|record| record.sync_status()).collect();
+    assert_eq!(listed, [SyncStatus::Conflict, SyncStatus::Pending]);
+}

@@ -1,0 +1,126 @@
+//! People who are erased: nothing of theirs is left, and nobody waits for ever.
+
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+use haven_proto::data::v1::{EraseUserRequest, ListRecordsRequest};
+use haven_testkit::{Person, Stack, random};
+use sqlx::Connection;
+use tonic::Status;
+
+use super::{create, delete, deletion, get, store, update, walk};
+use crate::{
+    eventually::eventually, retry::retry_call, status::reason, superuser_sql::scalar, test_device::Device,
+};
+
+async fn erase(stack: &Stack, person: &Person) {
+    let request = EraseUserRequest {
+        user_id: person.id.to_string(),
+        request_id: random::uuid().to_string(),
+    };
+    let mut people = stack.service("identity").unwrap().person();
+    retry_call(request, async |request| people.erase_user(request).await)
+        .await
+        .unwrap();
+}
+
+/// How many rows there are of what devices encrypt, and of devices.
+async fn left(stack: &Stack) -> i64 {
+    scalar(
+        &stack.database,
+        "SELECT (SELECT count(*) FROM data.encrypted_cycle_data) + (SELECT count(*) FROM data.envelope_nonces)
+             + (SELECT count(*) FROM data.device_key) + (SELECT count(*) FROM data.change_counters)
+             + (SELECT count(*) FROM data.requests)",
+    )
+    .await
+}
+
+#[tokio::test]
+async fn who_is_erased_has_no_records() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let id = store(&device, "hello").await;
+    erase(&stack, &device.person).await;
+    let changes = [
+        create(&device.client, device.create(id, "hello").unwrap())
+            .await
+            .map(drop),
+        update(&device.client, device.update(id, 1, "goodbye").unwrap())
+            .await
+            .map(drop),
+        delete(&device.client, deletion(&device, id, 1)).await.map(drop),
+    ];
+    for status in changes {
+        assert_eq!(reason(&status.unwrap_err()), "ACCOUNT_ERASED");
+    }
+    // Who names no device is not looked for.
+    let status = get(&device.client, id).await.unwrap_err();
+    assert_eq!(reason(&status), "NOT_FOUND");
+    let (seen, _) = walk(&device.client, ListRecordsRequest::default()).await;
+    assert_eq!(seen, []);
+    assert_eq!(left(&stack).await, 0);
+}
+
+#[tokio::test]
+async fn who_is_erased_while_they_write_leaves_nothing() {
+    let stack = Stack::start().await.unwrap();
+    for _ in 0..5 {
+        let device = Device::invent(&stack).await.unwrap();
+        let id = store(&device, "one").await;
+        let writes = join_all((0..12).map(async |writer| match writer % 3 {
+            0 => create(&device.client, device.create(random::uuid(), "hello").unwrap()).await,
+            1 => update(&device.client, device.update(id, 1, "two").unwrap()).await,
+            _ => delete(&device.client, deletion(&device, id, 1)).await,
+        }));
+        let (written, ()) = join(writes, erase(&stack, &device.person)).await;
+        for status in written.into_iter().filter_map(Result::err) {
+            let reason = reason(&status);
+            assert!(
+                ["ACCOUNT_ERASED", "NOT_FOUND", "VERSION_CONFLICT"].contains(&reason.as_str()),
+                "{status:?}"
+            );
+        }
+    }
+    assert_eq!(left(&stack).await, 0);
+}
+
+/// Has `call` begin while somebody holds the lock that an erasure takes first, and go on once the rest of an erasure's locks
+/// could be taken: the person, and then their records.
+async fn takes_its_turn<T>(stack: &Stack, call: impl Future<Output = Result<T, Status>>) {
+    let mut superuser = stack.database.connect("postgres").await.unwrap();
+    let mut erasing = superuser.begin().await.unwrap();
+    sqlx::query("SELECT FROM data.change_counters FOR UPDATE")
+        .execute(&mut *erasing)
+        .await
+        .unwrap();
+    let erases = async {
+        let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity
+            WHERE datname = current_database() AND usename = 'data_app' AND wait_event_type = 'Lock')";
+        eventually("the call waits", async || scalar(&stack.database, waits).await).await;
+        for lock in [
+            "SELECT FROM data.users FOR UPDATE NOWAIT",
+            "SELECT FROM data.encrypted_cycle_data FOR UPDATE NOWAIT",
+            "SELECT FROM data.device_key FOR UPDATE NOWAIT",
+        ] {
+            let locked = sqlx::query(lock).execute(&mut *erasing).await;
+            locked.expect("the call holds nothing yet");
+        }
+        erasing.commit().await.unwrap();
+    };
+    let (answer, ()) = tokio::time::timeout(Duration::from_secs(60), join(call, erases))
+        .await
+        .expect("it waits for ever");
+    answer.map(drop).unwrap();
+}
+
+#[tokio::test]
+async fn a_change_takes_its_turn_before_anything_else() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let id = store(&device, "one").await;
+    let request = device.create(random::uuid(), "hello").unwrap();
+    takes_its_turn(&stack, create(&device.client, request)).await;
+    let request = device.update(id, 1, "two").unwrap();
+    takes_its_turn(&stack, update(&device.client, request)).await;
+    takes_its_turn(&stack, delete(&device.client, deletion(&device, id, 2))).await;
+}

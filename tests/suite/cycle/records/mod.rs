@@ -1,0 +1,86 @@
+//! Cycle records, one at a time: stored, read, listed, changed and deleted.
+
+mod changes;
+mod costs;
+mod create;
+mod deletions;
+mod devices;
+mod due;
+mod erased;
+mod functions;
+mod kills;
+mod lists;
+mod others;
+mod races;
+
+use haven_proto::data::v1::{
+    CreateRecordRequest, DeleteRecordRequest, GetRecordRequest, ListRecordsRequest, Record, RecordVersion,
+    UpdateRecordRequest,
+};
+use haven_testkit::{Client, random};
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::{retry::retry_call, test_device::Device};
+
+async fn create(client: &Client, request: CreateRecordRequest) -> Result<RecordVersion, Status> {
+    let mut cycle = client.cycle();
+    let answer = retry_call(request, async |request| cycle.create_record(request).await).await?;
+    Ok(answer.record.unwrap())
+}
+
+async fn update(client: &Client, request: UpdateRecordRequest) -> Result<RecordVersion, Status> {
+    let mut cycle = client.cycle();
+    let answer = retry_call(request, async |request| cycle.update_record(request).await).await?;
+    Ok(answer.record.unwrap())
+}
+
+async fn delete(client: &Client, request: DeleteRecordRequest) -> Result<RecordVersion, Status> {
+    let mut cycle = client.cycle();
+    let answer = retry_call(request, async |request| cycle.delete_record(request).await).await?;
+    Ok(answer.record.unwrap())
+}
+
+async fn get(client: &Client, id: Uuid) -> Result<Record, Status> {
+    let request = GetRecordRequest {
+        record_id: id.to_string(),
+        device_id: String::new(),
+    };
+    let mut cycle = client.cycle();
+    let answer = retry_call(request, async |request| cycle.get_record(request).await).await?;
+    Ok(answer.record.unwrap())
+}
+
+/// Stores a record that says `content`, and answers its id.
+async fn store(device: &Device, content: &str) -> Uuid {
+    let id = random::uuid();
+    let request = device.create(id, content).unwrap();
+    create(&device.client, request).await.unwrap();
+    id
+}
+
+/// A request to delete a record over a version.
+fn deletion(device: &Device, record: Uuid, seen: i64) -> DeleteRecordRequest {
+    DeleteRecordRequest {
+        device_id: device.id.to_string(),
+        record_id: record.to_string(),
+        expected_version: seen,
+        request_id: random::uuid().to_string(),
+    }
+}
+
+/// Everything that `request` lists, from page to page, and how many pages that was.
+async fn walk(client: &Client, mut request: ListRecordsRequest) -> (Vec<Record>, usize) {
+    let (mut seen, mut pages) = (Vec::new(), 0);
+    loop {
+        let page = client.cycle().list_records(request.clone()).await;
+        let page = page.unwrap().into_inner();
+        seen.extend(page.records);
+        pages += 1;
+        if page.next_page_token.is_empty() {
+            return (seen, pages);
+        }
+        assert!(pages < 1_000, "the pages do not end");
+        request.page_token = page.next_page_token;
+    }
+}

@@ -1,0 +1,55 @@
+//! Everybody has their own records, and somebody else's are not there.
+
+use haven_proto::data::v1::{CreateRecordRequest, ListRecordsRequest};
+use haven_testkit::Stack;
+
+use super::{create, delete, deletion, get, store, update, walk};
+use crate::{status::reason, test_device::Device};
+
+#[tokio::test]
+async fn somebody_elses_record_is_not_there() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Device::invent(&stack).await.unwrap();
+    let bob = Device::invent(&stack).await.unwrap();
+    let id = store(&ada, "hello").await;
+    let record = get(&ada.client, id).await.unwrap();
+    let refused = [
+        get(&bob.client, id).await.map(drop),
+        update(&bob.client, bob.update(id, 1, "goodbye").unwrap())
+            .await
+            .map(drop),
+        delete(&bob.client, deletion(&bob, id, 1)).await.map(drop),
+    ];
+    for status in refused {
+        assert_eq!(reason(&status.unwrap_err()), "NOT_FOUND");
+    }
+    let (his, _) = walk(&bob.client, ListRecordsRequest::default()).await;
+    assert_eq!(his, []);
+    let (hers, _) = walk(&ada.client, ListRecordsRequest::default()).await;
+    assert_eq!(hers, [record]);
+}
+
+#[tokio::test]
+async fn an_id_is_its_persons_own() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Device::invent(&stack).await.unwrap();
+    let bob = Device::invent(&stack).await.unwrap();
+    let id = store(&ada, "Ada's").await;
+    // The same id, the same request id and the same nonce.
+    let hers = ada.create(id, "Ada's").unwrap();
+    let his = bob.create(id, "Bob's").unwrap();
+    let mut envelope = his.crypto_envelope.clone().unwrap();
+    envelope.nonce = get(&ada.client, id).await.unwrap().crypto_envelope.unwrap().nonce;
+    let same = CreateRecordRequest {
+        crypto_envelope: Some(envelope),
+        request_id: hers.request_id.clone(),
+        ..his
+    };
+    let stored = create(&bob.client, same).await.unwrap();
+    assert_eq!((stored.version, stored.change_number), (1, 1));
+    delete(&bob.client, deletion(&bob, id, 1)).await.unwrap();
+    let record = get(&ada.client, id).await.unwrap();
+    assert_eq!(ada.open(&record).unwrap(), "Ada's");
+    // Somebody who has the ciphertext, but neither the key nor the place.
+    assert!(bob.open(&record).is_err());
+}

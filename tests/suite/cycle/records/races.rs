@@ -1,0 +1,189 @@
+//! Many at once: each version is made once, and whoever lost is told.
+
+use std::fmt::Debug;
+
+use futures_util::future::join_all;
+use haven_proto::data::v1::{RecordVersion, UpdateRecordRequest};
+use haven_testkit::{Stack, random};
+use tokio::sync::Semaphore;
+use tonic::Status;
+
+use super::{create, delete, deletion, get, store, update};
+use crate::{
+    status::{metadata, reason},
+    superuser_sql::scalar,
+    test_device::Device,
+};
+
+const CROWD: usize = 20;
+
+/// How many write one record.
+const WRITERS: usize = 100;
+
+/// How many of those who lost try again at once.
+const AT_ONCE: usize = 8;
+
+/// What succeeded, and the reasons of the rest.
+fn sorted<T: Debug>(answers: Vec<Result<T, Status>>) -> (Vec<T>, Vec<String>) {
+    let (mut made, mut refused) = (Vec::new(), Vec::new());
+    for answer in answers {
+        match answer {
+            Ok(answer) => made.push(answer),
+            Err(status) => refused.push(reason(&status)),
+        }
+    }
+    (made, refused)
+}
+
+#[tokio::test]
+async fn a_hundred_writers_make_a_hundred_versions() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let other = device.another().await.unwrap();
+    let id = store(&device, "0").await;
+    let turns = Semaphore::new(AT_ONCE);
+    // All of them over the first version, and who loses over the one that they are told of.
+    let write = async |writer: usize| {
+        let device = if writer.is_multiple_of(2) { &device } else { &other };
+        let (mut seen, mut turn) = (1, None);
+        for _ in 0..WRITERS * WRITERS {
+            let request = device.update(id, seen, &writer.to_string()).unwrap();
+            match update(&device.client, request).await {
+                Ok(made) => return (writer, made),
+                Err(status) => {
+                    assert_eq!(reason(&status), "VERSION_CONFLICT");
+                    let current = metadata(&status, "current_version").parse().unwrap();
+                    assert!(current > seen, "{current} after {seen}");
+                    seen = current;
+                }
+            }
+            if turn.is_none() {
+                turn = Some(turns.acquire().await.unwrap());
+            }
+        }
+        panic!("{writer} never wins");
+    };
+    let mut made = join_all((1..=WRITERS).map(write)).await;
+    made.sort_by_key(|(_, version)| version.version);
+    let versions: Vec<_> = made
+        .iter()
+        .map(|(_, made)| (made.version, made.change_number))
+        .collect();
+    let expected: Vec<_> = (2..=WRITERS as i64 + 1)
+        .map(|version| (version, version))
+        .collect();
+    assert_eq!(versions, expected);
+    let record = get(&device.client, id).await.unwrap();
+    let (last, _) = made.last().unwrap();
+    assert_eq!(
+        (record.version, device.open(&record).unwrap()),
+        (101, last.to_string())
+    );
+    let left: String = scalar(
+        &stack.database,
+        "SELECT concat_ws(' ', (SELECT last_number FROM data.change_counters),
+             (SELECT count(*) FROM data.envelope_nonces), (SELECT count(*) FROM data.cycle_data_conflicts))",
+    )
+    .await;
+    assert_eq!(left, "101 101 0", "the last change, nonces, conflicts");
+}
+
+#[tokio::test]
+async fn one_request_many_times_at_once_is_one_change() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let id = random::uuid();
+    let same = |answers: Vec<Result<RecordVersion, Status>>, version: i64| {
+        let (made, refused) = sorted(answers);
+        assert_eq!(refused, [""; 0]);
+        assert_eq!((made[0].version, made[0].change_number), (version, version));
+        assert_eq!(made, vec![made[0].clone(); CROWD]);
+    };
+    let request = device.create(id, "1").unwrap();
+    let answers = join_all((0..CROWD).map(|_| create(&device.client, request.clone()))).await;
+    same(answers, 1);
+    let request = device.update(id, 1, "2").unwrap();
+    let answers = join_all((0..CROWD).map(|_| update(&device.client, request.clone()))).await;
+    same(answers, 2);
+    // The same content under many request ids.
+    let request = device.update(id, 2, "3").unwrap();
+    let requests = (0..CROWD).map(|_| UpdateRecordRequest {
+        request_id: random::uuid().to_string(),
+        ..request.clone()
+    });
+    let answers = join_all(requests.map(|request| update(&device.client, request))).await;
+    same(answers, 3);
+    let request = deletion(&device, id, 3);
+    let answers = join_all((0..CROWD).map(|_| delete(&device.client, request.clone()))).await;
+    same(answers, 4);
+}
+
+#[tokio::test]
+async fn of_many_contents_for_one_new_record_one_is_stored() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let id = random::uuid();
+    let attempts = (0..CROWD).map(|i| create(&device.client, device.create(id, &i.to_string()).unwrap()));
+    let (made, refused) = sorted(join_all(attempts).await);
+    assert_eq!(made.len(), 1);
+    assert_eq!(refused, vec!["RECORD_EXISTS"; CROWD - 1]);
+    // To delete the same is the same, under whatever request id; but for another device.
+    let other = device.another().await.unwrap();
+    let attempts = (0..CROWD).map(async |place| {
+        let device = [&device, &other][place % 2];
+        delete(&device.client, deletion(device, id, 1)).await
+    });
+    let (made, refused) = sorted(join_all(attempts).await);
+    assert_eq!(made, vec![made[0].clone(); CROWD / 2]);
+    assert_eq!(refused, vec!["NOT_FOUND"; CROWD / 2]);
+    assert_eq!((made[0].version, made[0].change_number), (2, 2));
+}
+
+#[tokio::test]
+async fn one_request_id_for_many_records_at_once_changes_one() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let request_id = random::uuid().to_string();
+    let ids: Vec<_> = (0..CROWD).map(|_| random::uuid()).collect();
+    let attempts = ids.iter().map(|id| {
+        let mut request = device.create(*id, "hello").unwrap();
+        request.request_id = request_id.clone();
+        create(&device.client, request)
+    });
+    let (made, refused) = sorted(join_all(attempts).await);
+    assert_eq!(made.len(), 1);
+    assert_eq!(refused, vec!["REQUEST_ID_REUSED"; CROWD - 1]);
+    let left: String = scalar(
+        &stack.database,
+        "SELECT concat_ws(' ', (SELECT last_number FROM data.change_counters),
+             (SELECT count(*) FROM data.encrypted_cycle_data), (SELECT count(*) FROM data.envelope_nonces))",
+    )
+    .await;
+    assert_eq!(left, "1 1 1", "the last change, records, nonces");
+}
+
+#[tokio::test]
+async fn of_a_change_and_a_deletion_of_one_version_one_is_made() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let other = device.another().await.unwrap();
+    for _ in 0..CROWD {
+        let id = store(&device, "one").await;
+        let (changed, deleted) = tokio::join!(
+            update(&device.client, device.update(id, 1, "two").unwrap()),
+            delete(&other.client, deletion(&other, id, 1))
+        );
+        match (changed, deleted) {
+            (Ok(changed), Err(status)) => {
+                assert_eq!(reason(&status), "VERSION_CONFLICT");
+                assert_eq!(metadata(&status, "current_version"), "2");
+                assert_eq!(get(&device.client, id).await.unwrap().version, changed.version);
+            }
+            (Err(status), Ok(deleted)) => {
+                assert_eq!((reason(&status).as_str(), deleted.version), ("NOT_FOUND", 2));
+                assert_eq!(reason(&get(&device.client, id).await.unwrap_err()), "NOT_FOUND");
+            }
+            both => panic!("{both:?}"),
+        }
+    }
+}

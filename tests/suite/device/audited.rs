@@ -1,0 +1,94 @@
+//! What people did to their devices is written down, and they can read it.
+
+use haven_proto::data::v1::{AuditEvent, AuditEventType, ListAuditEventsRequest};
+use haven_testkit::{Client, Stack};
+use tonic::Status;
+
+use super::{new, register, revocation, revoke, rotate, rotation, somebody, suspend, suspension};
+use crate::{status::reason, superuser_sql::execute};
+
+/// The events on a page, and the token of the next.
+async fn page(
+    client: &Client,
+    page_size: i32,
+    page_token: &str,
+) -> Result<(Vec<AuditEvent>, String), Status> {
+    let request = ListAuditEventsRequest {
+        page_size,
+        page_token: page_token.to_owned(),
+    };
+    let page = client.person().list_audit_events(request).await?.into_inner();
+    Ok((page.events, page.next_page_token))
+}
+
+#[tokio::test]
+async fn everything_that_is_done_to_a_device_is_written_down() {
+    let stack = Stack::start().await.unwrap();
+    let (ada, bob) = (somebody(&stack).await, somebody(&stack).await);
+    assert!(page(&ada, 0, "").await.unwrap().0.is_empty());
+    let device = register(&ada, new()).await.unwrap();
+    suspend(&ada, suspension(&device)).await.unwrap();
+    let rotated = rotate(&ada, rotation(&device)).await.unwrap();
+    // What was refused was not done.
+    assert_eq!(
+        reason(&rotate(&ada, rotation(&device)).await.unwrap_err()),
+        "VERSION_CONFLICT"
+    );
+    assert_eq!(
+        reason(&revoke(&bob, revocation(&device)).await.unwrap_err()),
+        "NOT_FOUND"
+    );
+    revoke(&ada, revocation(&rotated)).await.unwrap();
+    let (events, next) = page(&ada, 0, "").await.unwrap();
+    assert_eq!(next, "");
+    let types: Vec<_> = events.iter().map(AuditEvent::event_type).collect();
+    let expected = [
+        AuditEventType::DeviceRevoked,
+        AuditEventType::DeviceKeyRotated,
+        AuditEventType::DeviceSuspended,
+        AuditEventType::DeviceRegistered,
+    ];
+    assert_eq!(types, expected, "the newest first");
+    assert!(events.iter().all(|event| event.subject_id == device.device_id));
+    assert_eq!(events[3].event_time, device.create_time);
+    assert_eq!(events[1].event_time, rotated.last_active_time);
+    assert!(
+        page(&bob, 0, "").await.unwrap().0.is_empty(),
+        "it is nobody else's to read"
+    );
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_without_a_gap_or_a_repeat() {
+    let stack = Stack::start().await.unwrap();
+    let (ada, bob) = (somebody(&stack).await, somebody(&stack).await);
+    for _ in 0..5 {
+        register(&ada, new()).await.unwrap();
+    }
+    // Those of one moment come by their ids.
+    let same = "UPDATE data.security_audit_log SET occurred_at = '2026-01-01'
+        WHERE id IN (SELECT id FROM data.security_audit_log ORDER BY occurred_at LIMIT 3)";
+    execute(&stack.database, same).await;
+    let (all, _) = page(&ada, 0, "").await.unwrap();
+    assert_eq!(all.len(), 5);
+    for size in 1..=6 {
+        let (mut seen, mut token) = (Vec::new(), String::new());
+        for _ in 0..5_usize.div_ceil(size as usize) {
+            let (events, next) = page(&ada, size, &token).await.unwrap();
+            seen.extend(events);
+            token = next;
+        }
+        assert_eq!(seen, all, "{size} on a page");
+        assert_eq!(token, "", "{size} on a page");
+    }
+    let (_, token) = page(&ada, 1, "").await.unwrap();
+    assert_eq!(
+        reason(&page(&bob, 1, &token).await.unwrap_err()),
+        "PAGE_TOKEN_INVALID"
+    );
+    assert_eq!(
+        reason(&page(&ada, 1, "x").await.unwrap_err()),
+        "PAGE_TOKEN_INVALID"
+    );
+    assert_eq!(reason(&page(&ada, -1, "").await.unwrap_err()), "INVALID_FIELD");
+}

@@ -1,0 +1,105 @@
+//! Lists of devices, a page at a time.
+
+use haven_proto::data::v1::ListDevicesRequest;
+use haven_testkit::{Client, Stack, random};
+use tonic::Status;
+
+use super::{list, new, register, revocation, revoke, somebody};
+use crate::{
+    status::{reason, violations},
+    superuser_sql::execute,
+};
+
+/// The ids on a page, and the token of the next.
+async fn page(client: &Client, page_size: i32, page_token: &str) -> Result<(Vec<String>, String), Status> {
+    let request = ListDevicesRequest {
+        page_size,
+        page_token: page_token.to_owned(),
+        device_id: String::new(),
+    };
+    let page = client.device().list_devices(request).await?.into_inner();
+    let ids = page.devices.into_iter().map(|device| device.device_id);
+    Ok((ids.collect(), page.next_page_token))
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_without_a_gap_or_a_repeat() {
+    let stack = Stack::start().await.unwrap();
+    let ada = somebody(&stack).await;
+    for _ in 0..5 {
+        register(&ada, new()).await.unwrap();
+    }
+    // Those of one moment come by their ids.
+    let same = "UPDATE data.device_key SET created_at = '2026-01-01'
+        WHERE id IN (SELECT id FROM data.device_key ORDER BY created_at LIMIT 3)";
+    execute(&stack.database, same).await;
+    let all: Vec<_> = list(&ada)
+        .await
+        .into_iter()
+        .map(|device| device.device_id)
+        .collect();
+    assert_eq!(all.len(), 5);
+    for size in 1..=6 {
+        let (mut seen, mut token, mut pages) = (Vec::new(), String::new(), 0);
+        loop {
+            let (ids, next) = page(&ada, size, &token).await.unwrap();
+            assert!(ids.len() <= size as usize);
+            seen.extend(ids);
+            pages += 1;
+            assert!(pages <= 5, "the pages do not end");
+            if next.is_empty() {
+                break;
+            }
+            token = next;
+        }
+        assert_eq!(seen, all, "{size} on a page");
+        assert_eq!(pages, 5_usize.div_ceil(size as usize), "{size} on a page");
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_is_revoked_stays_in_its_place() {
+    let stack = Stack::start().await.unwrap();
+    let ada = somebody(&stack).await;
+    let first = register(&ada, new()).await.unwrap();
+    let second = register(&ada, new()).await.unwrap();
+    let first = revoke(&ada, revocation(&first)).await.unwrap();
+    assert_eq!(list(&ada).await, [first, second]);
+}
+
+#[tokio::test]
+async fn a_page_token_is_good_for_its_person_alone() {
+    let stack = Stack::start().await.unwrap();
+    let (ada, bob) = (somebody(&stack).await, somebody(&stack).await);
+    for client in [&ada, &ada, &bob, &bob] {
+        register(client, new()).await.unwrap();
+    }
+    let (_, token) = page(&ada, 1, "").await.unwrap();
+    assert_eq!(page(&ada, 2, &token).await.unwrap().0.len(), 1);
+    for (client, token) in [(&bob, token.as_str()), (&ada, &token[1..]), (&ada, "x")] {
+        let status = page(client, 1, token).await.unwrap_err();
+        assert_eq!(reason(&status), "PAGE_TOKEN_INVALID");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_list_is_refused_with_every_violation() {
+    let stack = Stack::start().await.unwrap();
+    let ada = somebody(&stack).await;
+    let request = ListDevicesRequest {
+        page_size: -1,
+        device_id: "x".into(),
+        ..ListDevicesRequest::default()
+    };
+    let status = ada.device().list_devices(request).await.unwrap_err();
+    assert_eq!(reason(&status), "INVALID_FIELD");
+    let expected = [("page_size", "NEGATIVE"), ("device_id", "NOT_A_UUID")];
+    let expected = expected.map(|(field, name)| (field.to_owned(), name.to_owned()));
+    assert_eq!(violations(&status), expected);
+    // Whichever device asks: the list is the person's.
+    let request = ListDevicesRequest {
+        device_id: random::uuid().to_string(),
+        ..ListDevicesRequest::default()
+    };
+    ada.device().list_devices(request).await.unwrap();
+}

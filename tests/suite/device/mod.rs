@@ -1,0 +1,102 @@
+//! People's devices: registered, listed, their keys rotated, suspended and revoked; and what is written down of that.
+
+mod audited;
+mod erased;
+mod limits;
+mod lists;
+mod overdue;
+mod races;
+mod registered;
+mod revoked;
+mod rotated;
+mod suspended;
+
+use haven_proto::data::v1::{
+    Device, ListDevicesRequest, RegisterDeviceRequest, RevokeDeviceRequest, RotateDeviceKeyRequest,
+    SuspendDeviceRequest,
+};
+use haven_testkit::{Client, Stack, encryption::Secret, random};
+use tonic::Status;
+
+use crate::{retry::retry_call, superuser_sql::scalar, test_device::registration};
+
+/// How many times a thing is done at once.
+const CROWD: usize = 15;
+
+/// Somebody's calls, who has no device yet.
+async fn somebody(stack: &Stack) -> Client {
+    stack.user(&stack.person().await.unwrap()).unwrap()
+}
+
+/// A request to register a device that nobody has registered yet.
+fn new() -> RegisterDeviceRequest {
+    registration(&Secret::generate()).unwrap()
+}
+
+async fn register(client: &Client, request: RegisterDeviceRequest) -> Result<Device, Status> {
+    let mut devices = client.device();
+    let answer = retry_call(request, async |request| devices.register_device(request).await).await?;
+    Ok(answer.device.unwrap())
+}
+
+/// A request to rotate the key of a device as it is.
+fn rotation(device: &Device) -> RotateDeviceKeyRequest {
+    RotateDeviceKeyRequest {
+        device_id: device.device_id.clone(),
+        expected_key_version: device.key_version,
+        encrypted_master_key: Secret::generate().wrapped().unwrap(),
+        key_derivation_path: "m/44'/0'/2'".into(),
+        request_id: random::uuid().to_string(),
+    }
+}
+
+async fn rotate(client: &Client, request: RotateDeviceKeyRequest) -> Result<Device, Status> {
+    let mut devices = client.device();
+    let answer = retry_call(request, async |request| devices.rotate_device_key(request).await).await?;
+    Ok(answer.device.unwrap())
+}
+
+fn suspension(device: &Device) -> SuspendDeviceRequest {
+    SuspendDeviceRequest {
+        device_id: device.device_id.clone(),
+        request_id: random::uuid().to_string(),
+    }
+}
+
+async fn suspend(client: &Client, request: SuspendDeviceRequest) -> Result<Device, Status> {
+    let mut devices = client.device();
+    let answer = retry_call(request, async |request| devices.suspend_device(request).await).await?;
+    Ok(answer.device.unwrap())
+}
+
+fn revocation(device: &Device) -> RevokeDeviceRequest {
+    RevokeDeviceRequest {
+        device_id: device.device_id.clone(),
+        request_id: random::uuid().to_string(),
+    }
+}
+
+async fn revoke(client: &Client, request: RevokeDeviceRequest) -> Result<Device, Status> {
+    let mut devices = client.device();
+    let answer = retry_call(request, async |request| devices.revoke_device(request).await).await?;
+    Ok(answer.device.unwrap())
+}
+
+/// All devices of `client`'s person: they are never more than a page can have.
+async fn list(client: &Client) -> Vec<Device> {
+    let request = ListDevicesRequest {
+        page_size: 200,
+        ..ListDevicesRequest::default()
+    };
+    let page = client.device().list_devices(request).await.unwrap().into_inner();
+    assert_eq!(page.next_page_token, "");
+    page.devices
+}
+
+/// What is counted of the one person of `stack` who has devices, and what was written down: devices that are not revoked,
+/// devices, events.
+async fn counts(stack: &Stack) -> String {
+    let sql = "SELECT concat_ws(' ', live_devices, devices, (SELECT count(*) FROM data.security_audit_log))
+        FROM data.change_counters";
+    scalar(&stack.database, sql).await
+}

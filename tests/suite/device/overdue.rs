@@ -1,0 +1,130 @@
+//! A device whose key is due for rotation is told so, beside every answer.
+
+use haven_proto::data::v1::{
+    DeleteRecordRequest, GetPreferencesRequest, GetRecordRequest, ListDevicesRequest, ListRecordsRequest,
+};
+use haven_testkit::{Stack, random};
+use tonic::Response;
+
+use super::{list, rotate, rotation, suspend, suspension};
+use crate::{preferences::put_request, superuser_sql::execute, test_device::Device};
+
+/// When a rotation was due, as it is moved here.
+const DUE: &str = "2026-02-03T04:05:06Z";
+
+/// When a rotation was due, as an answer says it. None: it does not.
+fn due<T>(response: &Response<T>) -> Option<String> {
+    let value = response.metadata().get("haven-key-rotation-due-time")?;
+    Some(value.to_str().unwrap().to_owned())
+}
+
+/// What each of several answers says, when `device` calls. Records and preferences are made on the way; `seen` is the
+/// version of the preferences.
+async fn answers(device: &Device, seen: i64) -> Vec<(&'static str, Option<String>)> {
+    let (client, device_id) = (&device.client, device.id.to_string());
+    let record = random::uuid();
+    let mut said = Vec::new();
+    let request = device.create(record, "one").unwrap();
+    let answer = client.cycle().create_record(request).await.unwrap();
+    said.push(("CreateRecord", due(&answer)));
+    let request = GetRecordRequest {
+        record_id: record.to_string(),
+        device_id: device_id.clone(),
+    };
+    said.push((
+        "GetRecord",
+        due(&client.cycle().get_record(request).await.unwrap()),
+    ));
+    let request = ListRecordsRequest {
+        device_id: device_id.clone(),
+        ..ListRecordsRequest::default()
+    };
+    said.push((
+        "ListRecords",
+        due(&client.cycle().list_records(request).await.unwrap()),
+    ));
+    let request = device.update(record, 1, "two").unwrap();
+    let answer = client.cycle().update_record(request).await.unwrap();
+    said.push(("UpdateRecord", due(&answer)));
+    let request = DeleteRecordRequest {
+        device_id: device_id.clone(),
+        record_id: record.to_string(),
+        expected_version: 2,
+        request_id: random::uuid().to_string(),
+    };
+    let answer = client.cycle().delete_record(request).await.unwrap();
+    said.push(("DeleteRecord", due(&answer)));
+    // Of a retry too.
+    let request = put_request(device, seen, "dark").unwrap();
+    for _ in 0..2 {
+        let answer = client
+            .preferences()
+            .put_preferences(request.clone())
+            .await
+            .unwrap();
+        said.push(("PutPreferences", due(&answer)));
+    }
+    let request = GetPreferencesRequest {
+        device_id: device_id.clone(),
+    };
+    let answer = client.preferences().get_preferences(request).await.unwrap();
+    said.push(("GetPreferences", due(&answer)));
+    let request = ListDevicesRequest {
+        device_id,
+        ..ListDevicesRequest::default()
+    };
+    said.push((
+        "ListDevices",
+        due(&client.device().list_devices(request).await.unwrap()),
+    ));
+    said
+}
+
+#[tokio::test]
+async fn a_device_is_told_from_the_moment_that_its_rotation_is_due() {
+    let stack = Stack::start().await.unwrap();
+    let mut device = Device::invent(&stack).await.unwrap();
+    let other = device.another().await.unwrap();
+    for (rpc, said) in answers(&device, 0).await {
+        assert_eq!(said, None, "{rpc}");
+    }
+    let overdue = format!(
+        "UPDATE data.device_key SET next_rotation_at = '{DUE}' WHERE id = '{}'",
+        device.id
+    );
+    execute(&stack.database, &overdue).await;
+    for (rpc, said) in answers(&device, 1).await {
+        assert_eq!(said.as_deref(), Some(DUE), "{rpc}");
+    }
+    // Another device is not told; it sees it in the list.
+    for (rpc, said) in answers(&other, 2).await {
+        assert_eq!(said, None, "{rpc}");
+    }
+    let [listed, another] = list(&device.client).await.try_into().unwrap();
+    assert!(listed.rotation_overdue && !another.rotation_overdue);
+    let rotated = rotate(&device.client, rotation(&listed)).await.unwrap();
+    assert!(!rotated.rotation_overdue);
+    device.key_version = rotated.key_version;
+    for (rpc, said) in answers(&device, 3).await {
+        assert_eq!(said, None, "{rpc}");
+    }
+}
+
+#[tokio::test]
+async fn who_names_no_device_or_none_that_may_call_is_told_nothing() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let overdue = format!("UPDATE data.device_key SET next_rotation_at = '{DUE}'");
+    execute(&stack.database, &overdue).await;
+    let [itself] = list(&device.client).await.try_into().unwrap();
+    suspend(&device.client, suspension(&itself)).await.unwrap();
+    for device_id in [String::new(), random::uuid().to_string(), itself.device_id] {
+        let request = ListDevicesRequest {
+            device_id,
+            ..ListDevicesRequest::default()
+        };
+        let answer = device.client.device().list_devices(request).await.unwrap();
+        assert_eq!(due(&answer), None);
+        assert_eq!(answer.get_ref().devices.len(), 1);
+    }
+}

@@ -1,0 +1,155 @@
+//! Revoking a device: for ever.
+
+use std::{
+    slice::from_ref,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use haven_proto::data::v1::{DeviceStatus, GetRecordRequest, RevokeDeviceRequest};
+use haven_testkit::{Stack, random};
+use tokio::time::{Duration, timeout};
+use uuid::Uuid;
+
+use super::{
+    counts, list, new, register, revocation, revoke, rotate, rotation, somebody, suspend, suspension,
+};
+use crate::{
+    retry::retry_call,
+    status::{reason, violations},
+    superuser_sql::scalar,
+    test_device::Device,
+};
+
+#[tokio::test]
+async fn a_revoked_device_is_revoked_for_ever() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let ada = device.client.clone();
+    let record = random::uuid();
+    let stored = device.create(record, "hello").unwrap();
+    ada.cycle().create_record(stored).await.unwrap();
+    let [before] = list(&ada).await.try_into().unwrap();
+    let revoked = revoke(&ada, revocation(&before)).await.unwrap();
+    assert_eq!(revoked.status(), DeviceStatus::Revoked);
+    assert_eq!(revoked.encrypted_master_key, b"");
+    assert_eq!(list(&ada).await, from_ref(&revoked));
+    let kept: bool = scalar(
+        &stack.database,
+        "SELECT encrypted_master_key IS NOT NULL FROM data.device_key",
+    )
+    .await;
+    assert!(!kept, "its wrapped master key is gone");
+    assert_eq!(counts(&stack).await, "0 1 2");
+    let another = device.create(random::uuid(), "hello").unwrap();
+    let status = ada.cycle().create_record(another).await.unwrap_err();
+    assert_eq!(reason(&status), "DEVICE_INACTIVE");
+    let status = rotate(&ada, rotation(&revoked)).await.unwrap_err();
+    assert_eq!(reason(&status), "DEVICE_INACTIVE");
+    let status = suspend(&ada, suspension(&revoked)).await.unwrap_err();
+    assert_eq!(reason(&status), "DEVICE_INACTIVE");
+    assert_eq!(list(&ada).await, [revoked]);
+    // What it stored is the person's, and is to be encrypted anew by another device.
+    let request = GetRecordRequest {
+        record_id: record.to_string(),
+        device_id: String::new(),
+    };
+    let record = ada
+        .cycle()
+        .get_record(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .record
+        .unwrap();
+    assert!(record.reencryption_due);
+    assert_eq!(device.open(&record).unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn to_revoke_a_revoked_device_changes_nothing() {
+    let stack = Stack::start().await.unwrap();
+    let ada = somebody(&stack).await;
+    let device = register(&ada, new()).await.unwrap();
+    suspend(&ada, suspension(&device)).await.unwrap();
+    let revoked = revoke(&ada, revocation(&device)).await.unwrap();
+    assert_eq!(revoke(&ada, revocation(&device)).await.unwrap(), revoked);
+    assert_eq!(list(&ada).await, [revoked]);
+    assert_eq!(counts(&stack).await, "0 1 3");
+}
+
+#[tokio::test]
+async fn a_repeated_revocation_is_answered_as_it_was() {
+    let stack = Stack::start().await.unwrap();
+    let ada = somebody(&stack).await;
+    let device = register(&ada, new()).await.unwrap();
+    let other = register(&ada, new()).await.unwrap();
+    let request = revocation(&device);
+    let revoked = revoke(&ada, request.clone()).await.unwrap();
+    assert_eq!(revoke(&ada, request.clone()).await.unwrap(), revoked);
+    let reused = RevokeDeviceRequest {
+        device_id: other.device_id.clone(),
+        ..request.clone()
+    };
+    let status = revoke(&ada, reused).await.unwrap_err();
+    assert_eq!(reason(&status), "REQUEST_ID_REUSED");
+    // Of another RPC.
+    let mut suspending = suspension(&other);
+    suspending.request_id = request.request_id;
+    let status = suspend(&ada, suspending).await.unwrap_err();
+    assert_eq!(reason(&status), "REQUEST_ID_REUSED");
+    assert_eq!(list(&ada).await, [revoked, other]);
+    let status = revoke(&ada, RevokeDeviceRequest::default()).await.unwrap_err();
+    let expected = ["request_id", "device_id"].map(|field| (field.to_owned(), "REQUIRED".to_owned()));
+    assert_eq!(violations(&status), expected);
+}
+
+#[tokio::test]
+async fn a_device_that_writes_while_it_is_revoked_has_written_until_then() {
+    let stack = Stack::start().await.unwrap();
+    let device = Device::invent(&stack).await.unwrap();
+    let ada = device.client.clone();
+    let [itself] = list(&ada).await.try_into().unwrap();
+    let is_revoked = AtomicBool::new(false);
+    // Each writes until it is refused, and says what it has written.
+    let write = async || {
+        let mut written = Vec::<Uuid>::new();
+        loop {
+            let known = is_revoked.load(Ordering::SeqCst);
+            let record = random::uuid();
+            let request = device.create(record, "hello").unwrap();
+            let mut cycle = ada.cycle();
+            match retry_call(request, async |request| cycle.create_record(request).await).await {
+                Ok(_) => assert!(!known, "a revoked device has written something"),
+                Err(status) => {
+                    assert_eq!(reason(&status), "DEVICE_INACTIVE");
+                    return written;
+                }
+            }
+            written.push(record);
+        }
+    };
+    let stop = async {
+        let written = "SELECT count(*) FROM data.encrypted_cycle_data";
+        crate::eventually::eventually("somebody writes", async || {
+            scalar::<i64>(&stack.database, written).await >= 10
+        })
+        .await;
+        revoke(&ada, revocation(&itself)).await.unwrap();
+        is_revoked.store(true, Ordering::SeqCst);
+    };
+    let all = async { tokio::join!(write(), write(), write(), stop) };
+    let (a, b, c, ()) = timeout(Duration::from_secs(120), all)
+        .await
+        .expect("it still writes");
+    let written = [a, b, c].concat().len();
+    let stored: String = scalar(
+        &stack.database,
+        "SELECT concat_ws(' ', count(*), max(change_number)) FROM data.encrypted_cycle_data",
+    )
+    .await;
+    assert_eq!(
+        stored,
+        format!("{written} {written}"),
+        "nothing more, and nothing less"
+    );
+}

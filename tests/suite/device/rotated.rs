@@ -1,0 +1,165 @@
+//! Rotating a device's key: over the version that was seen, or not at all.
+
+use std::slice::from_ref;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use haven_proto::data::v1::{DeviceStatus, RotateDeviceKeyRequest};
+use haven_testkit::{Stack, random};
+
+use super::{
+    counts, list, new, register, revocation, revoke, rotate, rotation, somebody, suspend, suspension,
+};
+use crate::{
+    status::{metadata, reason, violations},
+    superuser_sql::execute,
+};
+
+#[tokio::test]
+async fn a_rotation_gives_a_device_another_key() {
+    let stack = Stack::start().await.unwrap();
+    let ada = somebody(&stack).await;
+    let before = register(&ada, new()).await.unwrap();
+    let other = register(&ada, new()).await.unwrap();
+    execute(
+        &stack.database,
+        "UPDATE data.device_key SET next_rotation_at = now() - interval '1 day', acknowledged_number = 7",
+    )
+    .await;
+    let request = rotation(&before);
+    let device = rotate(&ada, request.clone()).await.unwrap();
+    assert_eq!((device.key_version, device.rotation_overdue), (2, false));
+    assert_eq!(device.encrypted_master_key, request.encrypted_master_key);
+    assert_eq!(device.key_derivation_path, "m/44'/0'/2'");
+    assert_eq!(device.status(), DeviceStatus::Active);
+    assert_eq!(
+        (
+            &device.device_id,
+            device.platform,
+            &device.app_version,
+            device.create_time
+        ),
+        (
+            &before.device_id,
+            before.platform,
+            &before.app_version,
+            before.create_time
+        )
+    );
+    assert_eq!(
+        device.acknowledged_change_number, 7,
+        "it has seen what it has seen"
+    );
+    let due = device.next_rotation_time.unwrap();
+    let due = DateTime::<Utc>::from_timestamp(due.seconds, due.nanos as u32).unwrap();
+    let ninety_days = Utc::now() + TimeDelta::days(90);
+    assert!(
+        ninety_days - TimeDelta::minutes(2) < due && due <= ninety_days,
+        "{due}"
+    );
+    let listed = list(&ada).await;
+    assert_eq!(listed[0], device);
+    assert_eq!(
+        (listed[1].key_version, listed[1].rotation_overdue),
+        (other.key_version, true)
+    );
+    let again = rotate(&ada, rotation(&device)).await.unwrap();
+    assert_eq!(again.key_version, 3);
+}
+
+#[tokio::test]
+async fn a_rotation_is_based_on_the_version_that_there_is() {
+    let stack = Stack::start().await.unwrap();
+    let ada = somebody(&stack).await;
+    let device = register(&ada, new()).await.unwrap();
+    let rotated = rotate(&ada, rotation(&device)).await.unwrap();
+    for expected_key_version in [1, 3, i32::MAX] {
+        let request = RotateDeviceKeyRequest {
+            expected_key_version,
+            ..rotation(&device)
+        };
+        let status = rotate(&ada, request).await.unwrap_err();
+        assert_eq!(reason(&status), "VERSION_CONFLICT");
+        assert_eq!(metadata(&status, "current_version"), "2");
+    }
+    assert_eq!(list(&ada).await, [rotated]);
+    assert_eq!(counts(&stack).await, "1 1 2");
+}
+
+#[tokio::test]
+async fn nobody_rotates_the_key_of_somebody_elses_device() {
+    let stack = Stack::start().await.unwrap();
+    let (ada, bob) = (somebody(&stack).await, somebody(&stack).await);
+    let device = register(&ada, new()).await.unwrap();
+    // Bob has a device, or none, and the id may be nobody's.
+    for _ in 0..2 {
+        assert_eq!(
+            reason(&rotate(&bob, rotation(&device)).await.unwrap_err()),
+            "NOT_FOUND"
+        );
+        assert_eq!(
+            reason(&suspend(&bob, suspension(&device)).await.unwrap_err()),
+            "NOT_FOUND"
+        );
+        assert_eq!(
+            reason(&revoke(&bob, revocation(&device)).await.unwrap_err()),
+            "NOT_FOUND"
+        );
+        register(&bob, new()).await.unwrap();
+    }
+    let nobodys = RotateDeviceKeyRequest {
+        device_id: random::uuid().to_string(),
+        ..rotation(&device)
+    };
+    assert_eq!(reason(&rotate(&ada, nobodys).await.unwrap_err()), "NOT_FOUND");
+    assert_eq!(list(&ada).await, [device]);
+}
+
+#[tokio::test]
+async fn a_repeated_rotation_is_answered_as_it_was() {
+    let stack = Stack::start().await.unwrap();
+    let ada = somebody(&stack).await;
+    let device = register(&ada, new()).await.unwrap();
+    let request = rotation(&device);
+    let second = rotate(&ada, request.clone()).await.unwrap();
+    assert_eq!(rotate(&ada, request.clone()).await.unwrap(), second);
+    let third = rotate(&ada, rotation(&second)).await.unwrap();
+    assert_eq!(rotate(&ada, request.clone()).await.unwrap(), second);
+    assert_eq!(list(&ada).await, from_ref(&third));
+    let revoked = revoke(&ada, revocation(&third)).await.unwrap();
+    assert_eq!(rotate(&ada, request.clone()).await.unwrap(), second);
+    assert_eq!(list(&ada).await, [revoked]);
+    for reused in [
+        RotateDeviceKeyRequest {
+            expected_key_version: 2,
+            ..request.clone()
+        },
+        RotateDeviceKeyRequest {
+            encrypted_master_key: vec![7; 64],
+            ..request.clone()
+        },
+        RotateDeviceKeyRequest {
+            key_derivation_path: "m".into(),
+            ..request.clone()
+        },
+    ] {
+        let status = rotate(&ada, reused).await.unwrap_err();
+        assert_eq!(reason(&status), "REQUEST_ID_REUSED");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_rotation_is_refused_with_every_violation() {
+    let stack = Stack::start().await.unwrap();
+    let ada = somebody(&stack).await;
+    let status = rotate(&ada, RotateDeviceKeyRequest::default()).await.unwrap_err();
+    assert_eq!(reason(&status), "INVALID_FIELD");
+    let expected = [
+        "request_id",
+        "device_id",
+        "expected_key_version",
+        "encrypted_master_key",
+        "key_derivation_path",
+    ];
+    let expected = expected.map(|field| (field.to_owned(), "REQUIRED".to_owned()));
+    assert_eq!(violations(&status), expected);
+}

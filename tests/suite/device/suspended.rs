@@ -1,0 +1,104 @@
+//! Suspending a device: nothing is taken from it, until its key is rotated.
+
+use std::slice::from_ref;
+
+use haven_proto::data::v1::{DeviceStatus, SuspendDeviceRequest};
+use haven_testkit::{Stack, random};
+
+use super::{
+    counts, list, new, register, revocation, revoke, rotate, rotation, somebody, suspend, suspension,
+};
+use crate::{
+    status::{metadata, reason, violations},
+    superuser_sql::scalar,
+    test_device::Device,
+};
+
+#[tokio::test]
+async fn nothing_is_taken_from_a_suspended_device_until_its_key_is_rotated() {
+    let stack = Stack::start().await.unwrap();
+    let mut device = Device::invent(&stack).await.unwrap();
+    let ada = device.client.clone();
+    let [before] = list(&ada).await.try_into().unwrap();
+    let suspended = suspend(&ada, suspension(&before)).await.unwrap();
+    assert_eq!(suspended.status(), DeviceStatus::Suspended);
+    assert_eq!(
+        suspended.encrypted_master_key, before.encrypted_master_key,
+        "for when it is found"
+    );
+    assert_eq!(list(&ada).await, from_ref(&suspended));
+    let create = |device: &Device| device.create(random::uuid(), "hello").unwrap();
+    let status = ada.cycle().create_record(create(&device)).await.unwrap_err();
+    assert_eq!(reason(&status), "DEVICE_INACTIVE");
+    let rotated = rotate(&ada, rotation(&suspended)).await.unwrap();
+    assert_eq!((rotated.status(), rotated.key_version), (DeviceStatus::Active, 2));
+    // Whoever has the old key is told so, and nothing else.
+    let status = ada.cycle().create_record(create(&device)).await.unwrap_err();
+    assert_eq!(reason(&status), "KEY_VERSION_STALE");
+    assert_eq!(metadata(&status, "current_key_version"), "2");
+    device.key_version = 2;
+    ada.cycle().create_record(create(&device)).await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_waits_for_what_a_suspended_device_acknowledges() {
+    let stack = Stack::start().await.unwrap();
+    let ada = somebody(&stack).await;
+    let device = register(&ada, new()).await.unwrap();
+    let synced = "SELECT synced.number = 0 FROM data.users AS u,
+        LATERAL (SELECT set_config('request.jwt.claims', jsonb_build_object('sub', u.id)::text, true)) AS claims,
+        LATERAL (SELECT data.synced_number() AS number WHERE claims IS NOT NULL) AS synced";
+    assert!(scalar::<bool>(&stack.database, synced).await);
+    suspend(&ada, suspension(&device)).await.unwrap();
+    assert!(!scalar::<bool>(&stack.database, synced).await);
+}
+
+#[tokio::test]
+async fn to_suspend_a_suspended_device_changes_nothing() {
+    let stack = Stack::start().await.unwrap();
+    let ada = somebody(&stack).await;
+    let device = register(&ada, new()).await.unwrap();
+    let suspended = suspend(&ada, suspension(&device)).await.unwrap();
+    assert_eq!(suspend(&ada, suspension(&device)).await.unwrap(), suspended);
+    assert_eq!(list(&ada).await, [suspended]);
+    assert_eq!(
+        counts(&stack).await,
+        "1 1 2",
+        "nothing was done, so nothing is written down"
+    );
+}
+
+#[tokio::test]
+async fn a_repeated_suspension_is_answered_as_it_was() {
+    let stack = Stack::start().await.unwrap();
+    let ada = somebody(&stack).await;
+    let device = register(&ada, new()).await.unwrap();
+    let other = register(&ada, new()).await.unwrap();
+    let request = suspension(&device);
+    let mut suspended = suspend(&ada, request.clone()).await.unwrap();
+    assert_eq!(suspend(&ada, request.clone()).await.unwrap(), suspended);
+    let rotated = rotate(&ada, rotation(&suspended)).await.unwrap();
+    // It is not suspended again. The key is not kept that it had then, and the one that it has now is none of that version.
+    suspended.encrypted_master_key.clear();
+    assert_eq!(suspend(&ada, request.clone()).await.unwrap(), suspended);
+    assert_eq!(list(&ada).await, [rotated.clone(), other.clone()]);
+    let revoked = revoke(&ada, revocation(&rotated)).await.unwrap();
+    assert_eq!(suspend(&ada, request.clone()).await.unwrap(), suspended);
+    let reused = SuspendDeviceRequest {
+        device_id: other.device_id.clone(),
+        ..request
+    };
+    let status = suspend(&ada, reused).await.unwrap_err();
+    assert_eq!(reason(&status), "REQUEST_ID_REUSED");
+    assert_eq!(list(&ada).await, [revoked, other]);
+}
+
+#[tokio::test]
+async fn what_is_no_suspension_is_refused_with_every_violation() {
+    let stack = Stack::start().await.unwrap();
+    let ada = somebody(&stack).await;
+    let status = suspend(&ada, SuspendDeviceRequest::default()).await.unwrap_err();
+    assert_eq!(reason(&status), "INVALID_FIELD");
+    let expected = ["request_id", "device_id"].map(|field| (field.to_owned(), "REQUIRED".to_owned()));
+    assert_eq!(violations(&status), expected);
+}

@@ -1,0 +1,285 @@
+//! What somebody has that only their devices can decrypt, some of everything, and how each RPC on it is called well.
+
+use haven_proto::data::v1::{
+    AcknowledgeChangesRequest, ConflictResolution, CreateShareRequest, DeleteRecordRequest, DeviceType,
+    EncryptionAlgorithm, ExportDataRequest, GetPreferencesRequest, GetRecordRequest, ListAuditEventsRequest,
+    ListConflictsRequest, ListDevicesRequest, ListRecordsRequest, ListShareAccessRequest, ListSharesRequest,
+    OpenShareRequest, PullChangesRequest, PushChangesRequest, PushMode, PutPreferencesRequest,
+    ResolveConflictRequest, RevokeDeviceRequest, RevokeShareRequest, RotateDeviceKeyRequest,
+    SuspendDeviceRequest, WatchChangesRequest,
+};
+use haven_testkit::{
+    Person, Stack,
+    encryption::{ContentBinding, Kind, Secret},
+    random,
+};
+use prost::Message;
+use uuid::Uuid;
+
+use crate::test_device::{Device, at, registration};
+
+/// Some of everything.
+pub(crate) struct EncryptedFixture {
+    /// The device that calls.
+    pub(crate) device: Device,
+    /// Another one, whose key is rotated, and which is suspended.
+    rotated: Device,
+    /// A third, which is revoked.
+    revoked: Device,
+    /// A record to be read and changed, and one to be deleted: each of version 1.
+    records: [Uuid; 2],
+    /// A record in conflict, of version 1.
+    disputed: Uuid,
+    conflict: String,
+    cursor: String,
+    /// A share to be opened twice, and one to be revoked, and their tokens.
+    shares: [(Uuid, String); 2],
+}
+
+impl EncryptedFixture {
+    /// That of `person`, who has none yet. What they say comes from `say`.
+    pub(crate) async fn of(stack: &Stack, person: Person, say: &dyn Fn(&str) -> String) -> Self {
+        let device = Device::first_of(stack, person).await.unwrap();
+        let (rotated, revoked) = (device.another().await.unwrap(), device.another().await.unwrap());
+        let records = [random::uuid(), random::uuid()];
+        let disputed = random::uuid();
+        let mut cycle = device.client.cycle();
+        for record in records.into_iter().chain([disputed]) {
+            let request = device.create(record, &say("a record's content")).unwrap();
+            cycle.create_record(request).await.unwrap();
+        }
+        let mut fixture = Self {
+            device,
+            rotated,
+            revoked,
+            records,
+            disputed,
+            conflict: String::new(),
+            cursor: String::new(),
+            shares: [(Uuid::nil(), String::new()), (Uuid::nil(), String::new())],
+        };
+        let preferences = fixture.preferences(&say("the first preferences"), 0);
+        let mut service = fixture.device.client.preferences();
+        service.put_preferences(preferences).await.unwrap();
+        // It does not know that there is one.
+        let change = fixture
+            .device
+            .put(disputed, 0, &say("a conflict's content"))
+            .unwrap();
+        let pushed = cycle.push_changes(fixture.push(vec![change])).await.unwrap();
+        fixture.conflict = pushed.into_inner().results[0].conflict_id.clone();
+        let pull = PullChangesRequest {
+            device_id: fixture.device.id.to_string(),
+            cursor: String::new(),
+        };
+        let mut pulled = cycle.pull_changes(pull).await.unwrap().into_inner();
+        fixture.cursor = pulled.message().await.unwrap().unwrap().cursor;
+        for place in 0..2 {
+            let request = fixture.share(say);
+            let id = request.share_id.parse().unwrap();
+            let created = fixture.device.client.share().create_share(request).await.unwrap();
+            fixture.shares[place] = (id, created.into_inner().token);
+        }
+        fixture
+    }
+
+    fn push(&self, changes: Vec<haven_proto::data::v1::Change>) -> PushChangesRequest {
+        PushChangesRequest {
+            device_id: self.device.id.to_string(),
+            changes,
+            mode: PushMode::Independent.into(),
+            request_id: random::uuid().to_string(),
+        }
+    }
+
+    fn share(&self, say: &dyn Fn(&str) -> String) -> CreateShareRequest {
+        let share = random::uuid();
+        let place = ContentBinding {
+            kind: Kind::Share,
+            user_id: self.device.person.id,
+            record_id: share,
+            version: 1,
+        };
+        let algorithm = EncryptionAlgorithm::Aes256Gcm;
+        let sealed = Secret::generate().seal(
+            say("a share's content").as_bytes(),
+            place,
+            algorithm,
+            random::uuid(),
+            1,
+        );
+        let (encrypted_share_data, envelope) = sealed.unwrap();
+        CreateShareRequest {
+            share_id: share.to_string(),
+            encrypted_share_data,
+            crypto_envelope: Some(envelope),
+            expire_time: Some(at(chrono::Utc::now() + chrono::TimeDelta::days(1))),
+            max_access_count: 2,
+            passcode: String::new(),
+            request_id: random::uuid().to_string(),
+        }
+    }
+
+    /// The tokens of the shares.
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = &str> {
+        self.shares.iter().map(|(_, token)| token.as_str())
+    }
+
+    /// How `rpc` is called well, once. None: it is about nothing in here.
+    pub(crate) fn request(&self, rpc: &str, say: &dyn Fn(&str) -> String) -> Option<Vec<u8>> {
+        let request_id = random::uuid().to_string();
+        let device_id = self.device.id.to_string();
+        let [read, deleted] = self.records;
+        let [opened, revoked] = &self.shares;
+        let rpc = rpc.strip_prefix("haven.data.v1.")?;
+        Some(match rpc {
+            "CycleService/CreateRecord" => {
+                let content = say("CreateRecord's content");
+                self.device
+                    .create(random::uuid(), &content)
+                    .unwrap()
+                    .encode_to_vec()
+            }
+            "CycleService/GetRecord" => GetRecordRequest {
+                record_id: read.to_string(),
+                device_id,
+            }
+            .encode_to_vec(),
+            "CycleService/ListRecords" => ListRecordsRequest {
+                device_id,
+                ..ListRecordsRequest::default()
+            }
+            .encode_to_vec(),
+            "CycleService/UpdateRecord" => {
+                let content = say("UpdateRecord's content");
+                self.device.update(read, 1, &content).unwrap().encode_to_vec()
+            }
+            "CycleService/DeleteRecord" => DeleteRecordRequest {
+                device_id,
+                record_id: deleted.to_string(),
+                expected_version: 1,
+                request_id,
+            }
+            .encode_to_vec(),
+            "CycleService/PushChanges" => {
+                let content = say("PushChanges' content");
+                let change = self.device.put(random::uuid(), 0, &content).unwrap();
+                self.push(vec![change]).encode_to_vec()
+            }
+            "CycleService/PullChanges" => PullChangesRequest {
+                device_id,
+                cursor: self.cursor.clone(),
+            }
+            .encode_to_vec(),
+            "CycleService/WatchChanges" => WatchChangesRequest {
+                device_id,
+                cursor: String::new(),
+            }
+            .encode_to_vec(),
+            "CycleService/AcknowledgeChanges" => AcknowledgeChangesRequest {
+                device_id,
+                cursor: self.cursor.clone(),
+            }
+            .encode_to_vec(),
+            "CycleService/ListConflicts" => ListConflictsRequest {
+                device_id,
+                record_id: self.disputed.to_string(),
+                ..ListConflictsRequest::default()
+            }
+            .encode_to_vec(),
+            "CycleService/ResolveConflict" => {
+                let content = say("ResolveConflict's content");
+                let (encrypted_payload, envelope) = self.device.seal(&content, self.disputed, 2).unwrap();
+                ResolveConflictRequest {
+                    device_id,
+                    record_id: self.disputed.to_string(),
+                    expected_version: 1,
+                    conflict_ids: vec![self.conflict.clone()],
+                    resolution: ConflictResolution::Replace.into(),
+                    encrypted_payload,
+                    crypto_envelope: Some(envelope),
+                    local_time: Some(at(chrono::Utc::now())),
+                    request_id,
+                }
+                .encode_to_vec()
+            }
+            "PreferencesService/GetPreferences" => GetPreferencesRequest { device_id }.encode_to_vec(),
+            "PreferencesService/PutPreferences" => self
+                .preferences(&say("PutPreferences' content"), 1)
+                .encode_to_vec(),
+            "DeviceService/RegisterDevice" => {
+                let mut request = registration(&self.device.secret).unwrap();
+                request.installation_id = say("RegisterDevice's installation id");
+                request.encode_to_vec()
+            }
+            "DeviceService/ListDevices" => ListDevicesRequest::default().encode_to_vec(),
+            "DeviceService/RotateDeviceKey" => RotateDeviceKeyRequest {
+                device_id: self.rotated.id.to_string(),
+                expected_key_version: 1,
+                encrypted_master_key: self.device.secret.wrapped().unwrap(),
+                key_derivation_path: "m/44'/0'/2'".into(),
+                request_id,
+            }
+            .encode_to_vec(),
+            "DeviceService/SuspendDevice" => SuspendDeviceRequest {
+                device_id: self.rotated.id.to_string(),
+                request_id,
+            }
+            .encode_to_vec(),
+            "DeviceService/RevokeDevice" => RevokeDeviceRequest {
+                device_id: self.revoked.id.to_string(),
+                request_id,
+            }
+            .encode_to_vec(),
+            "ShareService/CreateShare" => CreateShareRequest {
+                passcode: say("CreateShare's passcode"),
+                ..self.share(say)
+            }
+            .encode_to_vec(),
+            "ShareService/ListShares" => ListSharesRequest::default().encode_to_vec(),
+            "ShareService/ListShareAccess" => ListShareAccessRequest {
+                share_id: opened.0.to_string(),
+                ..ListShareAccessRequest::default()
+            }
+            .encode_to_vec(),
+            "ShareService/RevokeShare" => RevokeShareRequest {
+                share_id: revoked.0.to_string(),
+            }
+            .encode_to_vec(),
+            "ShareService/OpenShare" => OpenShareRequest {
+                token: opened.1.clone(),
+                // It needs none, and what is said all the same is nobody else's to know.
+                passcode: say("OpenShare's passcode"),
+                device_type: DeviceType::Mobile.into(),
+            }
+            .encode_to_vec(),
+            "PersonService/ExportData" => ExportDataRequest {}.encode_to_vec(),
+            "PersonService/ListAuditEvents" => ListAuditEventsRequest::default().encode_to_vec(),
+            _ => return None,
+        })
+    }
+
+    /// Preferences over a version.
+    fn preferences(&self, content: &str, seen: i64) -> PutPreferencesRequest {
+        let Device { id, person, .. } = &self.device;
+        let place = ContentBinding {
+            kind: Kind::Preferences,
+            user_id: person.id,
+            record_id: person.id,
+            version: seen as u64 + 1,
+        };
+        let algorithm = self.device.algorithm;
+        let sealed =
+            self.device
+                .secret
+                .seal(content.as_bytes(), place, algorithm, *id, self.device.key_version);
+        let (encrypted_payload, envelope) = sealed.unwrap();
+        PutPreferencesRequest {
+            device_id: id.to_string(),
+            expected_version: seen,
+            encrypted_payload,
+            crypto_envelope: Some(envelope),
+            request_id: random::uuid().to_string(),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! ExportData: everything that there is of a person comes, whatever there is, and however much.
+
+mod catalog;
+mod large;
+pub(crate) mod much;
+mod refused;
+mod slow;
+mod unreadable;
+mod whole;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use haven_proto::data::v1::{ExportDataRequest, ExportDataResponse, ExportManifest};
+use haven_testkit::Client;
+use prost::Message;
+use tokio::time::timeout;
+use tonic::{Status, Streaming};
+
+/// No export here takes as long as this, also on a machine that is busy with other tests.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// The largest answer that an export may send: a page of a mebibyte, and what its last row is over that.
+const LARGEST: usize = 3 << 19;
+
+/// Begins an export.
+async fn begin(client: &Client) -> Result<Streaming<ExportDataResponse>, Status> {
+    let stream = client.person().export_data(ExportDataRequest {}).await?;
+    Ok(stream.into_inner())
+}
+
+/// All of an export.
+async fn export(client: &Client) -> Result<ExportDataResponse, Status> {
+    rest(begin(client).await?).await
+}
+
+/// What is still to come of an export, as one answer. The manifest has to be in the last one, and alone.
+async fn rest(mut answers: Streaming<ExportDataResponse>) -> Result<ExportDataResponse, Status> {
+    let reading = async {
+        let mut whole = ExportDataResponse::default();
+        while let Some(answer) = answers.message().await? {
+            assert!(whole.manifest.is_none(), "something comes after the manifest");
+            assert!(answer.encoded_len() <= LARGEST, "{} bytes", answer.encoded_len());
+            assert!(answer.encoded_len() > 0, "an answer with nothing in it");
+            whole.messages.extend(answer.messages);
+            whole.analyses.extend(answer.analyses);
+            whole.analysis_jobs.extend(answer.analysis_jobs);
+            whole.crisis_events.extend(answer.crisis_events);
+            whole.devices.extend(answer.devices);
+            whole.records.extend(answer.records);
+            whole.conflicts.extend(answer.conflicts);
+            whole.shares.extend(answer.shares);
+            whole.share_accesses.extend(answer.share_accesses);
+            whole.audit_events.extend(answer.audit_events);
+            whole.unreadable.extend(answer.unreadable);
+            if answer.preferences.is_some() {
+                assert!(whole.preferences.is_none(), "there is one document of them");
+                whole.preferences = answer.preferences;
+            }
+            whole.manifest = answer.manifest;
+        }
+        Ok(whole)
+    };
+    timeout(LIMIT, reading).await.expect("the export does not end")
+}
+
+/// How many rows of each table came out, by the manifest.
+fn exported(manifest: &ExportManifest) -> BTreeMap<String, i64> {
+    let rows = manifest.exported.iter();
+    rows.map(|exported| (exported.table.clone(), exported.rows))
+        .collect()
+}
+
+/// How many rows of each table came out, as they came, or were named because they do not open.
+fn counted(export: &ExportDataResponse) -> BTreeMap<String, i64> {
+    let unreadable = |table: &str| export.unreadable.iter().filter(|row| row.table == table).count();
+    [
+        ("data.conversations", export.messages.len()),
+        ("data.analysis_results", export.analyses.len()),
+        ("data.analysis_jobs", export.analysis_jobs.len()),
+        ("data.crisis_events", export.crisis_events.len()),
+        ("data.device_key", export.devices.len()),
+        ("data.encrypted_cycle_data", export.records.len()),
+        ("data.cycle_data_conflicts", export.conflicts.len()),
+        ("data.encrypted_user_prefs", export.preferences.iter().len()),
+        ("data.healthcare_share", export.shares.len()),
+        ("data.healthcare_share_audit", export.share_accesses.len()),
+        ("data.security_audit_log", export.audit_events.len()),
+    ]
+    .map(|(table, rows)| (table.to_owned(), (rows + unreadable(table)) as i64))
+    .into()
+}

@@ -1,0 +1,141 @@
+//! Connections that no client would make: bytes on a socket, under TLS or without it, and HTTP/2 by hand.
+
+use std::{io, sync::Arc, time::Duration};
+
+use haven_testkit::certificates::Certificates;
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{ServerName, pem::PemObject},
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+/// What a client of HTTP/2 says first (RFC 9113, section 3.4).
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long the other side may take to close: less than it may take to shake hands.
+const LONG_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Frame types (RFC 9113, section 6).
+pub(crate) mod kind {
+    pub(crate) const DATA: u8 = 0;
+    pub(crate) const HEADERS: u8 = 1;
+    pub(crate) const RST_STREAM: u8 = 3;
+    pub(crate) const SETTINGS: u8 = 4;
+    pub(crate) const PING: u8 = 6;
+    pub(crate) const GOAWAY: u8 = 7;
+    pub(crate) const WINDOW_UPDATE: u8 = 8;
+    pub(crate) const CONTINUATION: u8 = 9;
+}
+
+/// `END_STREAM | END_HEADERS`: a request that has nothing but headers.
+pub(crate) const WHOLE: u8 = 0x5;
+
+/// A plain connection to a port on this machine.
+pub(crate) async fn tcp(port: u16) -> TcpStream {
+    TcpStream::connect(("127.0.0.1", port)).await.unwrap()
+}
+
+/// A connection under TLS to the server `name`, that offers these protocols (ALPN) and shows no certificate.
+pub(crate) async fn tls(
+    certificates: &Certificates,
+    port: u16,
+    name: &str,
+    protocols: &[&str],
+) -> io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    let pem = std::fs::read(certificates.authority())?;
+    for authority in PemObject::pem_slice_iter(&pem) {
+        roots.add(authority.unwrap()).unwrap();
+    }
+    let provider = Arc::new(ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    TlsConnector::from(Arc::new(config))
+        .connect(name, tcp(port).await)
+        .await
+}
+
+/// Sends `bytes`, and reads all that comes until the other side closes. Panics when it leaves the connection open.
+pub(crate) async fn exchange(stream: impl AsyncRead + AsyncWrite, bytes: &[u8]) -> Vec<u8> {
+    let (mut incoming, mut outgoing) = split(stream);
+    let mut answer = Vec::new();
+    let send = async {
+        // The other side may close in the middle of it.
+        let _ = outgoing.write_all(bytes).await;
+        let _ = outgoing.flush().await;
+    };
+    // A reset is an end too.
+    let receive = async { drop(incoming.read_to_end(&mut answer).await) };
+    let both = async { tokio::join!(send, receive) };
+    timeout(LONG_TIMEOUT, both)
+        .await
+        .expect("the connection is still open");
+    answer
+}
+
+/// One frame of HTTP/2 (RFC 9113, section 4.1).
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// The frames of HTTP/2 in `bytes`: each one's type and payload.
+pub(crate) fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut frames = Vec::new();
+    while let Some((head, rest)) = bytes.split_at_checked(9) {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let Some((payload, rest)) = rest.split_at_checked(length) else {
+            break;
+        };
+        frames.push((head[3], payload.to_vec()));
+        bytes = rest;
+    }
+    frames
+}
+
+/// A client's first words and one frame: enough to begin a connection.
+pub(crate) fn opening() -> Vec<u8> {
+    [PREFACE, &frame(kind::SETTINGS, 0, 0, &[])].concat()
+}
+
+/// Header fields, each written out as it is: without index and without Huffman's code (RFC 7541, section 6.2.2).
+pub(crate) fn header_block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            block.extend(length(text.len()));
+            block.extend(text.as_bytes());
+        }
+    }
+    block
+}
+
+/// An integer with a prefix of seven bits (RFC 7541, section 5.1).
+fn length(length: usize) -> Vec<u8> {
+    if length < 127 {
+        return vec![length as u8];
+    }
+    let (mut bytes, mut rest) = (vec![127], length - 127);
+    while rest >= 128 {
+        bytes.push(rest as u8 | 128);
+        rest >>= 7;
+    }
+    bytes.push(rest as u8);
+    bytes
+}

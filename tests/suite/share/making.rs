@@ -1,0 +1,292 @@
+//! Making a share, once.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{TimeDelta, Utc};
+use futures_util::future::join_all;
+use haven_proto::data::v1::{AuditEventType, CreateShareRequest, ListAuditEventsRequest, ShareState};
+use haven_testkit::{Stack, random};
+use prost_types::Timestamp;
+
+use super::{Sharer, open, retry_call};
+use crate::{
+    eventually::eventually,
+    leaks::canary::{Allowed, Flock, Haystack},
+    status::{reason, violations},
+    superuser_sql::{execute, scalar},
+    test_device::{Device, at},
+};
+
+#[tokio::test]
+async fn a_retry_is_told_the_same_token_and_another_request_another() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Sharer::invent(&stack).await;
+    let request = ada.sharing_under("correct horse", 3);
+    let first = ada.create(request.clone()).await.unwrap();
+    assert_eq!(first.token.len(), 43);
+    let share = first.share.clone().unwrap();
+    assert_eq!(share.share_id, request.request_id);
+    assert_eq!(share.state(), ShareState::Active);
+    assert_eq!(share.expire_time, request.expire_time);
+    assert_eq!((share.max_access_count, share.access_count), (3, 0));
+    assert!(share.create_time.is_some() && share.last_access_time.is_none());
+
+    open(&stack, &first.token, "correct horse").await.unwrap();
+    // As it was answered then, and however many ask at once.
+    let again = join_all((0..8).map(|_| retry_call(async || ada.create(request.clone()).await))).await;
+    for again in again {
+        assert_eq!(again.unwrap(), first);
+    }
+    let other = ada.make(ada.sharing(3)).await;
+    assert_ne!(other.token, first.token);
+    let count: i64 = scalar(&stack.database, "SELECT count(*) FROM data.healthcare_share").await;
+    assert_eq!(count, 2);
+}
+
+#[tokio::test]
+async fn many_at_once_with_one_request_make_one_share() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Sharer::invent(&stack).await;
+    for passcode in ["", "1234"] {
+        let request = ada.sharing_under(passcode, 1);
+        let made = join_all((0..16).map(|_| retry_call(async || ada.create(request.clone()).await))).await;
+        let made: Vec<_> = made.into_iter().map(Result::unwrap).collect();
+        assert!(made.iter().all(|one| one == &made[0]));
+    }
+    let counts: Vec<i64> = scalar(
+        &stack.database,
+        "SELECT ARRAY[(SELECT count(*) FROM data.healthcare_share), (SELECT count(*) FROM data.share_token),
+                      (SELECT count(*) FROM data.requests), (SELECT count(*) FROM data.envelope_nonces)]",
+    )
+    .await;
+    assert_eq!(counts, [2; 4]);
+}
+
+#[tokio::test]
+async fn the_same_request_id_with_anything_else_is_refused() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Sharer::invent(&stack).await;
+    let request = ada.sharing_under("1234", 1);
+    ada.create(request.clone()).await.unwrap();
+    let fresh = ada.sharing(1);
+    for other in [
+        CreateShareRequest {
+            passcode: "1235".into(),
+            ..request.clone()
+        },
+        CreateShareRequest {
+            passcode: String::new(),
+            ..request.clone()
+        },
+        CreateShareRequest {
+            max_access_count: 2,
+            ..request.clone()
+        },
+        CreateShareRequest {
+            share_id: random::uuid().to_string(),
+            ..request.clone()
+        },
+        CreateShareRequest {
+            encrypted_share_data: fresh.encrypted_share_data.clone(),
+            crypto_envelope: fresh.crypto_envelope.clone(),
+            ..request.clone()
+        },
+    ] {
+        let refused = ada.create(other).await.unwrap_err();
+        assert_eq!(reason(&refused), "REQUEST_ID_REUSED");
+    }
+    ada.create(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_id_and_a_nonce_are_used_once() {
+    let stack = Stack::start().await.unwrap();
+    let (ada, bob) = (Sharer::invent(&stack).await, Sharer::invent(&stack).await);
+    let first = ada.sharing(1);
+    ada.create(first.clone()).await.unwrap();
+    let id_taken = CreateShareRequest {
+        share_id: first.request_id.clone(),
+        ..ada.sharing(1)
+    };
+    assert_eq!(
+        reason(&ada.create(id_taken.clone()).await.unwrap_err()),
+        "RECORD_EXISTS"
+    );
+    // The same content under another request would be told another token.
+    let same = CreateShareRequest {
+        share_id: first.request_id.clone(),
+        request_id: random::uuid().to_string(),
+        ..first.clone()
+    };
+    assert_eq!(reason(&ada.create(same).await.unwrap_err()), "RECORD_EXISTS");
+    let nonce_taken = CreateShareRequest {
+        crypto_envelope: first.crypto_envelope.clone(),
+        ..ada.sharing(1)
+    };
+    let refused = ada.create(nonce_taken.clone()).await.unwrap_err();
+    assert_eq!(reason(&refused), "NONCE_REUSED");
+    // Somebody else's ids and nonces are their own.
+    bob.create(id_taken).await.unwrap();
+    bob.create(nonce_taken).await.unwrap();
+    // Nothing is left of what was refused: its request id is free.
+    let count: i64 = scalar(&stack.database, "SELECT count(*) FROM data.requests").await;
+    assert_eq!(count, 3);
+}
+
+#[tokio::test]
+async fn it_is_shared_for_some_time_and_a_retry_after_that_is_a_retry() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Sharer::invent(&stack).await;
+    for (expires_in, name) in [
+        (TimeDelta::zero(), "NOT_IN_THE_FUTURE"),
+        (TimeDelta::days(90) + TimeDelta::minutes(1), "TOO_LATE"),
+    ] {
+        let request = CreateShareRequest {
+            expire_time: Some(at(Utc::now() + expires_in)),
+            ..ada.sharing(1)
+        };
+        let refused = ada.create(request).await.unwrap_err();
+        assert_eq!(reason(&refused), "INVALID_FIELD");
+        assert_eq!(violations(&refused), [("expire_time".into(), name.into())]);
+    }
+    let expire_time = Utc::now() + TimeDelta::seconds(2);
+    let request = CreateShareRequest {
+        expire_time: Some(at(expire_time)),
+        ..ada.sharing(1)
+    };
+    let first = ada.create(request.clone()).await.unwrap();
+    eventually("its time is over", async || Utc::now() > expire_time).await;
+    assert_eq!(ada.create(request).await.unwrap(), first);
+    let longest = CreateShareRequest {
+        expire_time: Some(at(Utc::now() + TimeDelta::days(90))),
+        ..ada.sharing(1_000)
+    };
+    ada.create(longest).await.unwrap();
+}
+
+#[tokio::test]
+async fn everything_wrong_is_named_at_once() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Sharer::invent(&stack).await;
+    let valid = ada.sharing(1);
+    let mut envelope = valid.crypto_envelope.clone().unwrap();
+    envelope.nonce.pop();
+    let request = CreateShareRequest {
+        encrypted_share_data: vec![0xff; 262_145],
+        crypto_envelope: Some(envelope),
+        expire_time: Some(Timestamp {
+            seconds: i64::MAX,
+            nanos: 0,
+        }),
+        max_access_count: 0,
+        passcode: "x".repeat(129),
+        share_id: "x".into(),
+        request_id: String::new(),
+    };
+    let refused = ada.create(request).await.unwrap_err();
+    assert_eq!(reason(&refused), "ENVELOPE_INVALID");
+    let mut fields: Vec<_> = violations(&refused).into_iter().map(|(field, _)| field).collect();
+    fields.sort_unstable();
+    let expected = [
+        "crypto_envelope.nonce",
+        "encrypted_share_data",
+        "expire_time",
+        "max_access_count",
+        "passcode",
+        "request_id",
+        "share_id",
+    ];
+    assert_eq!(fields, expected);
+    let largest = CreateShareRequest {
+        encrypted_share_data: vec![0xff; 262_144],
+        ..valid
+    };
+    ada.create(largest).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_not_known_yet_or_was_erased_shares_nothing() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Sharer::invent(&stack).await;
+    execute(&stack.database, "DELETE FROM data.users").await;
+    let refused = ada.create(ada.sharing(1)).await.unwrap_err();
+    assert_eq!(reason(&refused), "ACCOUNT_NOT_READY");
+    let tombstone = format!(
+        "INSERT INTO data.tombstones (user_id, erased_at, erased) VALUES ('{}', now(), '{{}}')",
+        ada.person.id
+    );
+    execute(&stack.database, &tombstone).await;
+    let refused = ada.create(ada.sharing_under("1234", 1)).await.unwrap_err();
+    assert_eq!(reason(&refused), "ACCOUNT_ERASED");
+}
+
+/// In whatever form it would be, a token and a passcode are neither in a table nor in a log.
+#[tokio::test]
+async fn a_token_and_a_passcode_are_kept_nowhere() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Sharer::invent(&stack).await;
+    let [passcode, wrong] = [(); 2].map(|()| format!("passcode-{}", random::uuid().simple()));
+    let made = ada.make(ada.sharing_under(&passcode, 2)).await;
+    open(&stack, &made.token, &passcode).await.unwrap();
+    open(&stack, &made.token, &wrong).await.unwrap_err();
+    let tables: String = scalar(
+        &stack.database,
+        "SELECT string_agg(query_to_xml(format('SELECT t::text FROM data.%I AS t', tablename), true, false, '')::text, '')
+         FROM pg_tables WHERE schemaname = 'data'",
+    )
+    .await;
+    assert!(tables.contains(&made.id), "the share is there");
+    let log = stack.data.output().unwrap();
+    assert!(log.contains("OpenShare"), "the call is there");
+    let bytes = URL_SAFE_NO_PAD.decode(&made.token).unwrap();
+    let bytes: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let flock = Flock::default();
+    for (what, text) in [
+        ("the token", &made.token),
+        ("the token's bytes", &bytes),
+        ("the passcode", &passcode),
+        ("the wrong passcode", &wrong),
+    ] {
+        let canary = flock.given(what, Allowed::Nowhere, text);
+        for haystack in [&tables, &log] {
+            let found = canary.found(&Haystack::new(haystack.clone()));
+            assert!(found.is_none(), "{what}: {found:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_share_is_not_under_the_key_of_a_device() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Sharer::invent(&stack).await;
+    let device = Device::first_of(&stack, ada.person.clone()).await.unwrap();
+    let mut request = ada.sharing(1);
+    request.crypto_envelope.as_mut().unwrap().key_id = device.id.to_string();
+    let status = ada.create(request).await.unwrap_err();
+    assert_eq!(reason(&status), "ENVELOPE_INVALID");
+    let expected = [("crypto_envelope.key_id".to_owned(), "KEY_OF_A_DEVICE".to_owned())];
+    assert_eq!(violations(&status), expected);
+}
+
+#[tokio::test]
+async fn making_a_share_and_revoking_it_are_written_down_once() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Sharer::invent(&stack).await;
+    let request = ada.sharing(1);
+    let made = ada.make(request.clone()).await;
+    ada.create(request).await.unwrap();
+    ada.revoke(&made.id).await.unwrap();
+    ada.revoke(&made.id).await.unwrap();
+    let mut person = ada.client.person();
+    let events = person
+        .list_audit_events(ListAuditEventsRequest::default())
+        .await
+        .unwrap();
+    let events: Vec<_> = events
+        .into_inner()
+        .events
+        .into_iter()
+        .map(|event| (event.event_type(), event.subject_id))
+        .collect();
+    let expected = [AuditEventType::ShareRevoked, AuditEventType::ShareCreated];
+    assert_eq!(events, expected.map(|event| (event, made.id.clone())));
+}

@@ -1,0 +1,184 @@
+//! What people share: making a share, opening it, and who is told what of that.
+
+mod crowd;
+mod functions;
+mod making;
+mod meanwhile;
+mod opening;
+mod reading;
+mod timing;
+
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use haven_proto::data::v1::{
+    CreateShareRequest, CreateShareResponse, DeviceType, EncryptionAlgorithm, ListShareAccessRequest,
+    ListSharesRequest, OpenShareRequest, OpenShareResponse, RevokeShareRequest, Share, ShareAccess,
+    ShareAccessOutcome,
+};
+use haven_testkit::{
+    Client, Person, Stack,
+    encryption::{ContentBinding, Kind, Secret},
+    random,
+};
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::{retry::retry_for, test_device::at};
+
+/// Longer than anything takes that is waited for, also on a machine that is busy with other tests.
+const LIMIT: Duration = Duration::from_secs(200);
+
+/// What is shared.
+const CONTENT: &str = "What the doctor is to know, and nobody else";
+
+/// Somebody who shares something with whoever gets a token and a key.
+#[derive(Clone)]
+struct Sharer {
+    person: Person,
+    client: Client,
+    /// The key of what is shared, which goes to whoever opens it, past the server.
+    secret: Secret,
+}
+
+/// A share that was made.
+struct Made {
+    id: String,
+    token: String,
+}
+
+impl Sharer {
+    async fn invent(stack: &Stack) -> Self {
+        let person = stack.person().await.unwrap();
+        Self {
+            client: stack.user(&person).unwrap(),
+            person,
+            secret: Secret::generate(),
+        }
+    }
+
+    /// A request to share [`CONTENT`] for an hour, so many times.
+    fn sharing(&self, times: i32) -> CreateShareRequest {
+        let id = random::uuid();
+        let algorithm = EncryptionAlgorithm::Xchacha20Poly1305;
+        let (encrypted_share_data, envelope) = self
+            .secret
+            .seal(CONTENT.as_bytes(), self.place(id), algorithm, random::uuid(), 1)
+            .unwrap();
+        CreateShareRequest {
+            share_id: String::new(),
+            encrypted_share_data,
+            crypto_envelope: Some(envelope),
+            expire_time: Some(at(Utc::now() + TimeDelta::hours(1))),
+            max_access_count: times,
+            passcode: String::new(),
+            request_id: id.to_string(),
+        }
+    }
+
+    /// The same, for whoever says `passcode`.
+    fn sharing_under(&self, passcode: &str, times: i32) -> CreateShareRequest {
+        CreateShareRequest {
+            passcode: passcode.to_owned(),
+            ..self.sharing(times)
+        }
+    }
+
+    fn place(&self, share: Uuid) -> ContentBinding {
+        ContentBinding {
+            kind: Kind::Share,
+            user_id: self.person.id,
+            record_id: share,
+            version: 1,
+        }
+    }
+
+    async fn create(&self, request: CreateShareRequest) -> Result<CreateShareResponse, Status> {
+        Ok(self.client.share().create_share(request).await?.into_inner())
+    }
+
+    async fn make(&self, request: CreateShareRequest) -> Made {
+        let answer = self.create(request).await.unwrap();
+        Made {
+            id: answer.share.unwrap().share_id,
+            token: answer.token,
+        }
+    }
+
+    /// What was opened, in plain.
+    fn read(&self, opened: &OpenShareResponse) -> String {
+        assert_eq!(opened.user_id, self.person.id.to_string());
+        let place = self.place(opened.share_id.parse().unwrap());
+        let envelope = opened.crypto_envelope.as_ref().unwrap();
+        let content = self.secret.open(&opened.encrypted_share_data, envelope, place);
+        String::from_utf8(content.unwrap()).unwrap()
+    }
+
+    async fn revoke(&self, id: &str) -> Result<Share, Status> {
+        let request = RevokeShareRequest {
+            share_id: id.to_owned(),
+        };
+        let answer = self.client.share().revoke_share(request).await?.into_inner();
+        Ok(answer.share.unwrap())
+    }
+
+    /// The share, as its person sees it: one of the newest 200.
+    async fn share(&self, id: &str) -> Share {
+        let request = ListSharesRequest {
+            page_size: 200,
+            ..ListSharesRequest::default()
+        };
+        let answer = self.client.share().list_shares(request).await.unwrap();
+        let mut shares = answer.into_inner().shares.into_iter();
+        shares.find(|share| share.share_id == id).unwrap()
+    }
+
+    /// What came of the newest 200 attempts, the newest first.
+    async fn outcomes(&self, id: &str) -> Vec<ShareAccessOutcome> {
+        let accesses = self.accesses(id).await;
+        accesses.iter().map(ShareAccess::outcome).collect()
+    }
+
+    async fn accesses(&self, id: &str) -> Vec<ShareAccess> {
+        let request = ListShareAccessRequest {
+            share_id: id.to_owned(),
+            page_size: 200,
+            page_token: String::new(),
+        };
+        let answer = self.client.share().list_share_access(request).await.unwrap();
+        answer.into_inner().accesses
+    }
+}
+
+/// Opens what `token` opens, as somebody whom nobody knows.
+async fn open(stack: &Stack, token: &str, passcode: &str) -> Result<OpenShareResponse, Status> {
+    let client = stack.anonymous().unwrap();
+    open_from(&client, token, passcode, DeviceType::Unknown).await
+}
+
+async fn open_from(
+    client: &Client,
+    token: &str,
+    passcode: &str,
+    device_type: DeviceType,
+) -> Result<OpenShareResponse, Status> {
+    let request = OpenShareRequest {
+        token: token.to_owned(),
+        passcode: passcode.to_owned(),
+        device_type: device_type.into(),
+    };
+    Ok(client.share().open_share(request).await?.into_inner())
+}
+
+/// Does it, and again whatever is told to try again, as a machine that is busy with other tests may have to: among many at
+/// once somebody waits for a connection in vain, and nothing was done for them.
+async fn retry_call<T>(act: impl AsyncFn() -> Result<T, Status>) -> Result<T, Status> {
+    retry_for(LIMIT, None, act).await
+}
+
+/// A token that nobody was given.
+fn unknown_token() -> String {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    let (a, b) = (random::uuid(), random::uuid());
+    URL_SAFE_NO_PAD.encode([a.into_bytes(), b.into_bytes()].concat())
+}

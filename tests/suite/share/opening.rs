@@ -1,0 +1,238 @@
+//! Opening a share, and every reason for which it does not open.
+
+use chrono::{TimeDelta, Utc};
+use haven_proto::data::v1::{
+    DeviceType, OpenShareRequest, ShareAccess, ShareAccessOutcome as Outcome, ShareState,
+};
+use haven_testkit::Stack;
+use tonic::Status;
+
+use super::{CONTENT, Made, Sharer, open, open_from, unknown_token};
+use crate::{
+    status::{reason, violations},
+    superuser_sql::execute,
+    test_device::at,
+};
+
+/// What there is of a refusal but for its request's id: nobody can tell one from another.
+fn refusal(status: &Status) -> (tonic::Code, String, usize) {
+    assert_eq!(reason(status), "SHARE_UNAVAILABLE");
+    let details = tonic_types::StatusExt::get_error_details(status);
+    assert!(details.error_info().unwrap().metadata.is_empty());
+    assert!(details.retry_info().is_none() && details.bad_request().is_none());
+    (status.code(), status.message().to_owned(), status.details().len())
+}
+
+/// Moves a share's time in the database, as if it had been made earlier.
+async fn end(stack: &Stack, made: &Made, remaining: &str) {
+    let sql = format!(
+        "UPDATE data.healthcare_share SET created_at = now() - interval '1 day', expires_at = now() + interval '{remaining}'
+         WHERE id = '{}'",
+        made.id
+    );
+    execute(&stack.database, &sql).await;
+}
+
+#[tokio::test]
+async fn whoever_has_the_token_and_the_key_reads_what_is_shared_so_many_times() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Sharer::invent(&stack).await;
+    let request = ada.sharing(2);
+    let made = ada.make(request.clone()).await;
+    let nobody = stack.anonymous().unwrap();
+    let before = Utc::now() - TimeDelta::seconds(1);
+    for device_type in [DeviceType::Mobile, DeviceType::Desktop] {
+        let opened = open_from(&nobody, &made.token, "", device_type).await.unwrap();
+        assert_eq!(ada.read(&opened), CONTENT);
+        assert_eq!(opened.crypto_envelope, request.crypto_envelope);
+        assert_eq!(opened.expire_time, request.expire_time);
+        assert!(opened.create_time.is_some());
+    }
+    let refused = open_from(&nobody, &made.token, "", DeviceType::Unspecified).await;
+    refusal(&refused.unwrap_err());
+    let share = ada.share(&made.id).await;
+    assert_eq!(share.state(), ShareState::UsedUp);
+    assert_eq!((share.access_count, share.refusal_count), (2, 1));
+    let accesses = ada.accesses(&made.id).await;
+    let found: Vec<_> = accesses
+        .iter()
+        .map(|access| (access.device_type(), access.outcome()))
+        .collect();
+    let expected = [
+        (DeviceType::Unknown, Outcome::UsedUp),
+        (DeviceType::Desktop, Outcome::Opened),
+        (DeviceType::Mobile, Outcome::Opened),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(share.last_access_time, accesses[1].access_time);
+    let since = at(before);
+    let since = |access: &ShareAccess| access.access_time.unwrap().seconds >= since.seconds;
+    assert!(accesses.iter().all(since));
+    assert!(accesses.iter().all(|access| access.share_id == made.id));
+}
+
+#[tokio::test]
+async fn of_every_refusal_only_the_person_learns_the_reason() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Sharer::invent(&stack).await;
+    let open = async |token: &str, passcode: &str| open(&stack, token, passcode).await;
+    let refused = async |token: &str, passcode: &str| refusal(&open(token, passcode).await.unwrap_err());
+    let unknown = refused(&unknown_token(), "").await;
+    assert_eq!(refused(&unknown_token(), "1234").await, unknown);
+
+    let expired = ada.make(ada.sharing(1)).await;
+    end(&stack, &expired, "-1 second").await;
+    let revoked = ada.make(ada.sharing(1)).await;
+    ada.revoke(&revoked.id).await.unwrap();
+    let used_up = ada.make(ada.sharing(1)).await;
+    open(&used_up.token, "").await.unwrap();
+    for (made, state, outcome) in [
+        (&expired, ShareState::Expired, Outcome::Expired),
+        (&revoked, ShareState::Revoked, Outcome::Revoked),
+        (&used_up, ShareState::UsedUp, Outcome::UsedUp),
+    ] {
+        assert_eq!(refused(&made.token, "").await, unknown, "{outcome:?}");
+        // It has no passcode, so whatever is said makes no difference.
+        assert_eq!(refused(&made.token, "1234").await, unknown, "{outcome:?}");
+        assert_eq!(ada.share(&made.id).await.state(), state);
+        assert_eq!(ada.outcomes(&made.id).await[..2], [outcome; 2]);
+    }
+
+    let locked = ada.make(ada.sharing_under("1234", 9)).await;
+    assert_eq!(refused(&locked.token, "").await, unknown);
+    open(&locked.token, "1234").await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(ada.share(&locked.id).await.state(), ShareState::Active);
+        assert_eq!(refused(&locked.token, "1235").await, unknown);
+    }
+    // Also the right one, from now on.
+    assert_eq!(refused(&locked.token, "1234").await, unknown);
+    assert_eq!(refused(&locked.token, "").await, unknown);
+    let share = ada.share(&locked.id).await;
+    assert_eq!(share.state(), ShareState::Locked);
+    assert_eq!(
+        (
+            share.wrong_passcode_count,
+            share.access_count,
+            share.refusal_count
+        ),
+        (5, 1, 8)
+    );
+    let mut expected = vec![Outcome::PasscodeWrong; 9];
+    expected[0] = Outcome::Locked;
+    expected[1] = Outcome::Locked;
+    expected[7] = Outcome::Opened;
+    expected[8] = Outcome::PasscodeMissing;
+    assert_eq!(ada.outcomes(&locked.id).await, expected);
+}
+
+#[tokio::test]
+async fn a_passcode_is_taken_exactly_as_it_was_set() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Sharer::invent(&stack).await;
+    for passcode in ["1234", " é🎉 ", &"x".repeat(128)] {
+        let made = ada.make(ada.sharing_under(passcode, 2)).await;
+        let opened = open(&stack, &made.token, passcode).await.unwrap();
+        assert_eq!(ada.read(&opened), CONTENT);
+        let other = format!("{}1", &passcode[..passcode.len() - 1]);
+        refusal(&open(&stack, &made.token, &other).await.unwrap_err());
+        assert_eq!(ada.share(&made.id).await.wrong_passcode_count, 1);
+    }
+    // A share without one opens whatever is said.
+    let made = ada.make(ada.sharing(1)).await;
+    open(&stack, &made.token, "1234").await.unwrap();
+}
+
+/// The function is asked for the moment itself: no clock is so still.
+#[tokio::test]
+async fn its_time_is_over_at_the_moment_and_not_before() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Sharer::invent(&stack).await;
+    let made = ada.make(ada.sharing(9)).await;
+    let mut database = stack.database.connect("postgres").await.unwrap();
+    let mut opens = async |offset: &str| {
+        sqlx::query_scalar::<_, i64>(
+            "SELECT count(*) FROM data.share_token AS t JOIN data.healthcare_share AS s ON s.id = t.share_id,
+                 data.validate_share_token(t.token_hash, NULL, 'unknown', s.expires_at + $1::interval)
+             WHERE s.id = $2::uuid",
+        )
+        .bind(offset)
+        .bind(&made.id)
+        .fetch_one(&mut database)
+        .await
+        .unwrap()
+    };
+    for (offset, expected) in [("-1 microsecond", 1), ("0", 0), ("1 microsecond", 0)] {
+        assert_eq!(opens(offset).await, expected, "{offset}");
+    }
+    // And over the wire: it opens while there is time.
+    end(&stack, &made, "1 hour").await;
+    open(&stack, &made.token, "").await.unwrap();
+    end(&stack, &made, "0 seconds").await;
+    refusal(&open(&stack, &made.token, "").await.unwrap_err());
+    assert_eq!(ada.share(&made.id).await.state(), ShareState::Expired);
+}
+
+#[tokio::test]
+async fn a_share_ends_with_its_person() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Sharer::invent(&stack).await;
+    let made = ada.make(ada.sharing(2)).await;
+    open(&stack, &made.token, "").await.unwrap();
+    execute(&stack.database, "DELETE FROM data.users").await;
+    refusal(&open(&stack, &made.token, "").await.unwrap_err());
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_one_is_refused_as_that() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Sharer::invent(&stack).await;
+    let made = ada.make(ada.sharing_under("1234", 1)).await;
+    let nobody = stack.anonymous().unwrap();
+    let valid = OpenShareRequest {
+        token: made.token.clone(),
+        passcode: "1234".into(),
+        device_type: DeviceType::Desktop.into(),
+    };
+    for (request, field, name) in [
+        (
+            OpenShareRequest {
+                token: format!("{}=", made.token),
+                ..valid.clone()
+            },
+            "token",
+            "NOT_A_TOKEN",
+        ),
+        (
+            OpenShareRequest {
+                passcode: "123".into(),
+                ..valid.clone()
+            },
+            "passcode",
+            "PASSCODE_TOO_SHORT",
+        ),
+        (
+            OpenShareRequest {
+                passcode: "x".repeat(129),
+                ..valid.clone()
+            },
+            "passcode",
+            "PASSCODE_TOO_LONG",
+        ),
+        (
+            OpenShareRequest {
+                device_type: 4,
+                ..valid.clone()
+            },
+            "device_type",
+            "UNKNOWN_VALUE",
+        ),
+    ] {
+        let refused = nobody.share().open_share(request).await.unwrap_err();
+        assert_eq!(reason(&refused), "INVALID_FIELD");
+        assert_eq!(violations(&refused), [(field.into(), name.into())]);
+    }
+    // None of it was a try.
+    assert!(ada.outcomes(&made.id).await.is_empty());
+    nobody.share().open_share(valid).await.unwrap();
+}

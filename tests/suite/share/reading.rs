@@ -1,0 +1,189 @@
+//! A person's own shares, and who tried to open them.
+
+use futures_util::future::join_all;
+use haven_proto::data::v1::{
+    ListShareAccessRequest, ListShareAccessResponse, ListSharesRequest, ListSharesResponse, ShareState,
+};
+use haven_testkit::{Client, Stack, random};
+use tonic::Status;
+
+use super::{Sharer, open, retry_call};
+use crate::{
+    status::{reason, violations},
+    superuser_sql::execute,
+};
+
+async fn shares(client: &Client, page_size: i32, page_token: &str) -> Result<ListSharesResponse, Status> {
+    let request = ListSharesRequest {
+        page_size,
+        page_token: page_token.to_owned(),
+    };
+    Ok(client.share().list_shares(request).await?.into_inner())
+}
+
+async fn accesses(
+    client: &Client,
+    share_id: &str,
+    page_size: i32,
+    page_token: &str,
+) -> Result<ListShareAccessResponse, Status> {
+    let request = ListShareAccessRequest {
+        share_id: share_id.to_owned(),
+        page_size,
+        page_token: page_token.to_owned(),
+    };
+    Ok(client.share().list_share_access(request).await?.into_inner())
+}
+
+#[tokio::test]
+async fn pages_of_every_size_show_each_share_once_while_new_ones_come() {
+    let stack = Stack::start().await.unwrap();
+    let (ada, bob) = (Sharer::invent(&stack).await, Sharer::invent(&stack).await);
+    let empty = shares(&ada.client, 0, "").await.unwrap();
+    assert!(empty.shares.is_empty() && empty.next_page_token.is_empty());
+    let mut expected = Vec::new();
+    for _ in 0..7 {
+        expected.push(ada.make(ada.sharing(1)).await.id);
+        bob.make(bob.sharing(1)).await;
+    }
+    // Two at the same time: then the id says which is the newer.
+    let same = format!(
+        "UPDATE data.healthcare_share SET created_at = (SELECT created_at FROM data.healthcare_share WHERE id = '{}')
+         WHERE id = '{}'",
+        expected[3], expected[4]
+    );
+    execute(&stack.database, &same).await;
+    expected[3..5].sort_unstable();
+    expected.reverse();
+    for size in 1..=8 {
+        let (mut seen, mut token, mut pages) = (Vec::new(), String::new(), 0);
+        let before = expected.clone();
+        loop {
+            let page = shares(&ada.client, size, &token).await.unwrap();
+            assert!(page.shares.len() <= size as usize);
+            seen.extend(page.shares.into_iter().map(|share| share.share_id));
+            pages += 1;
+            assert!(pages <= before.len(), "the pages do not end");
+            token = page.next_page_token;
+            if token.is_empty() {
+                break;
+            }
+            // Newer than the first page is, so it is on none of these.
+            expected.insert(0, ada.make(ada.sharing(1)).await.id);
+        }
+        assert_eq!(
+            (seen, pages),
+            (before.clone(), before.len().div_ceil(size as usize)),
+            "{size}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn pages_of_attempts_show_each_once() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Sharer::invent(&stack).await;
+    let made = ada.make(ada.sharing(3)).await;
+    let other = ada.make(ada.sharing(3)).await;
+    for _ in 0..5 {
+        open(&stack, &made.token, "").await.ok();
+        open(&stack, &other.token, "").await.ok();
+    }
+    let all = accesses(&ada.client, &made.id, 0, "").await.unwrap();
+    assert!(all.next_page_token.is_empty());
+    assert_eq!(all.accesses.len(), 5);
+    for size in 1..=6 {
+        let (mut seen, mut token, mut pages) = (Vec::new(), String::new(), 0);
+        loop {
+            let page = accesses(&ada.client, &made.id, size, &token).await.unwrap();
+            seen.extend(page.accesses);
+            pages += 1;
+            assert!(pages <= 5, "the pages do not end");
+            token = page.next_page_token;
+            if token.is_empty() {
+                break;
+            }
+            if size == 1 && pages == 1 {
+                // It leads on in this list, and in no other.
+                for refused in [
+                    accesses(&ada.client, &other.id, size, &token).await.unwrap_err(),
+                    shares(&ada.client, size, &token).await.unwrap_err(),
+                ] {
+                    assert_eq!(reason(&refused), "PAGE_TOKEN_INVALID");
+                }
+            }
+        }
+        assert_eq!(
+            (&seen, pages),
+            (&all.accesses, 5_usize.div_ceil(size as usize)),
+            "{size}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn somebody_elses_share_is_not_there() {
+    let stack = Stack::start().await.unwrap();
+    let (ada, bob) = (Sharer::invent(&stack).await, Sharer::invent(&stack).await);
+    let made = ada.make(ada.sharing(1)).await;
+    let second = ada.make(ada.sharing(1)).await;
+    open(&stack, &made.token, "").await.unwrap();
+    for id in [made.id.clone(), random::uuid().to_string()] {
+        let refused = accesses(&bob.client, &id, 0, "").await.unwrap_err();
+        assert_eq!(reason(&refused), "NOT_FOUND");
+        assert_eq!(reason(&bob.revoke(&id).await.unwrap_err()), "NOT_FOUND");
+    }
+    assert!(shares(&bob.client, 0, "").await.unwrap().shares.is_empty());
+    let token = shares(&ada.client, 1, "").await.unwrap().next_page_token;
+    let refused = shares(&bob.client, 1, &token).await.unwrap_err();
+    assert_eq!(reason(&refused), "PAGE_TOKEN_INVALID");
+    // Nor does the same id, with them, reach it.
+    let mut same_id = bob.sharing(1);
+    same_id.share_id.clone_from(&made.id);
+    let theirs = bob.make(same_id).await;
+    assert_eq!(bob.revoke(&theirs.id).await.unwrap().state(), ShareState::Revoked);
+    assert_eq!(ada.share(&made.id).await.state(), ShareState::UsedUp);
+    assert!(
+        accesses(&bob.client, &theirs.id, 0, "")
+            .await
+            .unwrap()
+            .accesses
+            .is_empty()
+    );
+    open(&stack, &second.token, "").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_share_is_revoked_once_and_for_ever() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Sharer::invent(&stack).await;
+    let made = ada.make(ada.sharing(2)).await;
+    open(&stack, &made.token, "").await.unwrap();
+    let revoking = join_all((0..16).map(|_| retry_call(async || ada.revoke(&made.id).await))).await;
+    let first = ada.share(&made.id).await;
+    assert_eq!(first.state(), ShareState::Revoked);
+    assert!(first.revoke_time.is_some() && first.access_count == 1);
+    for revoked in revoking {
+        assert_eq!(revoked.unwrap(), first);
+    }
+    assert_eq!(ada.revoke(&made.id).await.unwrap(), first);
+    assert_eq!(
+        reason(&open(&stack, &made.token, "").await.unwrap_err()),
+        "SHARE_UNAVAILABLE"
+    );
+}
+
+#[tokio::test]
+async fn everything_wrong_with_a_request_is_named() {
+    let stack = Stack::start().await.unwrap();
+    let ada = Sharer::invent(&stack).await;
+    let refused = accesses(&ada.client, "x", -1, "").await.unwrap_err();
+    assert_eq!(reason(&refused), "INVALID_FIELD");
+    let expected = [("share_id", "NOT_A_UUID"), ("page_size", "NEGATIVE")];
+    let expected = expected.map(|(field, name)| (field.to_owned(), name.to_owned()));
+    assert_eq!(violations(&refused), expected);
+    let refused = shares(&ada.client, -1, "").await.unwrap_err();
+    assert_eq!(violations(&refused), expected[1..]);
+    let refused = ada.revoke("").await.unwrap_err();
+    assert_eq!(violations(&refused), [("share_id".into(), "REQUIRED".into())]);
+}

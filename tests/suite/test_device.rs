@@ -1,0 +1,187 @@
+//! A person's device, as a test has one: registered, with the person's master key, and encrypting for real.
+
+use anyhow::{Context, Result};
+use chrono::{DateTime, Utc};
+use haven_proto::data::v1::{
+    Change, ChangeKind, CreateRecordRequest, CryptoEnvelope, DevicePlatform, EncryptionAlgorithm, Record,
+    RegisterDeviceRequest, UpdateRecordRequest,
+};
+use haven_testkit::{
+    Client, Person, Stack,
+    encryption::{ContentBinding, Kind, Secret},
+    random,
+};
+use prost_types::Timestamp;
+use uuid::Uuid;
+
+use crate::retry::{LONG_TIMEOUT, retry_for, with_long_timeout};
+
+/// A device of somebody.
+#[derive(Clone)]
+pub(crate) struct Device {
+    /// Whose.
+    pub(crate) person: Person,
+    /// The person's calls.
+    pub(crate) client: Client,
+    /// Its id, and that of its key.
+    pub(crate) id: Uuid,
+    /// The version of its key.
+    pub(crate) key_version: i32,
+    /// The person's master key.
+    pub(crate) secret: Secret,
+    /// What it encrypts with.
+    pub(crate) algorithm: EncryptionAlgorithm,
+}
+
+impl Device {
+    /// The first device of an invented person.
+    pub(crate) async fn invent(stack: &Stack) -> Result<Self> {
+        let person = stack.anonymous()?.invent().await?;
+        Self::first_of(stack, person).await
+    }
+
+    /// The first device of `person`.
+    pub(crate) async fn first_of(stack: &Stack, person: Person) -> Result<Self> {
+        let client = stack.user(&person)?;
+        Self::register(client, person, Secret::generate()).await
+    }
+
+    /// Another device of the same person, which has got the master key from this one.
+    pub(crate) async fn another(&self) -> Result<Self> {
+        Self::register(self.client.clone(), self.person.clone(), self.secret.clone()).await
+    }
+
+    async fn register(client: Client, person: Person, secret: Secret) -> Result<Self> {
+        let request = registration(&secret)?;
+        // On a busy machine somebody who has just signed up may not be known here yet.
+        let answer = retry_for(LONG_TIMEOUT, Some("ACCOUNT_NOT_READY"), async || {
+            client
+                .device()
+                .register_device(with_long_timeout(request.clone()))
+                .await
+        });
+        let device = answer.await?.into_inner().device;
+        let device = device.context("an answer without a device")?;
+        Ok(Self {
+            person,
+            client,
+            id: device.device_id.parse()?,
+            key_version: device.key_version,
+            secret,
+            algorithm: EncryptionAlgorithm::Xchacha20Poly1305,
+        })
+    }
+
+    /// Where the content of a record belongs that is to have `version`.
+    pub(crate) fn place(&self, record: Uuid, version: i64) -> ContentBinding {
+        ContentBinding {
+            kind: Kind::Record,
+            user_id: self.person.id,
+            record_id: record,
+            version: version as u64,
+        }
+    }
+
+    /// Encrypts `content` for a version of a record.
+    pub(crate) fn seal(
+        &self,
+        content: &str,
+        record: Uuid,
+        version: i64,
+    ) -> Result<(Vec<u8>, CryptoEnvelope)> {
+        self.secret.seal(
+            content.as_bytes(),
+            self.place(record, version),
+            self.algorithm,
+            self.id,
+            self.key_version,
+        )
+    }
+
+    /// Opens a record that came back, whichever of the person's devices encrypted it.
+    pub(crate) fn open(&self, record: &Record) -> Result<String> {
+        let envelope = record.crypto_envelope.as_ref().context("a deleted record")?;
+        let place = self.place(record.record_id.parse()?, record.version);
+        Ok(String::from_utf8(self.secret.open(
+            &record.encrypted_payload,
+            envelope,
+            place,
+        )?)?)
+    }
+
+    /// A request to store `content` as a new record.
+    pub(crate) fn create(&self, record: Uuid, content: &str) -> Result<CreateRecordRequest> {
+        let (encrypted_payload, envelope) = self.seal(content, record, 1)?;
+        Ok(CreateRecordRequest {
+            device_id: self.id.to_string(),
+            record_id: record.to_string(),
+            encrypted_payload,
+            crypto_envelope: Some(envelope),
+            local_time: Some(now()),
+            request_id: random::uuid().to_string(),
+        })
+    }
+
+    /// A request to store `content` over a version of a record.
+    pub(crate) fn update(&self, record: Uuid, seen: i64, content: &str) -> Result<UpdateRecordRequest> {
+        let (encrypted_payload, envelope) = self.seal(content, record, seen + 1)?;
+        Ok(UpdateRecordRequest {
+            device_id: self.id.to_string(),
+            record_id: record.to_string(),
+            expected_version: seen,
+            encrypted_payload,
+            crypto_envelope: Some(envelope),
+            local_time: Some(now()),
+            request_id: random::uuid().to_string(),
+        })
+    }
+
+    /// A change, made offline, that stores `content` over a version of a record: 0 for a new one.
+    pub(crate) fn put(&self, record: Uuid, seen: i64, content: &str) -> Result<Change> {
+        let (encrypted_payload, envelope) = self.seal(content, record, seen + 1)?;
+        Ok(Change {
+            kind: ChangeKind::Put.into(),
+            record_id: record.to_string(),
+            expected_version: seen,
+            encrypted_payload,
+            crypto_envelope: Some(envelope),
+            local_time: Some(now()),
+        })
+    }
+
+    /// A change, made offline, that deletes a record over a version.
+    pub(crate) fn delete(&self, record: Uuid, seen: i64) -> Change {
+        Change {
+            kind: ChangeKind::Delete.into(),
+            record_id: record.to_string(),
+            expected_version: seen,
+            ..Change::default()
+        }
+    }
+}
+
+/// A request to register a device that has `secret`, and that nobody has registered yet.
+pub(crate) fn registration(secret: &Secret) -> Result<RegisterDeviceRequest> {
+    Ok(RegisterDeviceRequest {
+        device_id: String::new(),
+        installation_id: random::uuid().to_string(),
+        encrypted_master_key: secret.wrapped()?,
+        key_derivation_path: "m/44'/0'/1'".into(),
+        platform: DevicePlatform::Ios.into(),
+        app_version: "1.0.0".into(),
+        request_id: random::uuid().to_string(),
+    })
+}
+
+/// The time of day, as it is sent.
+pub(crate) fn now() -> Timestamp {
+    at(Utc::now())
+}
+
+/// A time, as it is sent: to the microsecond, which is what is kept.
+pub(crate) fn at(time: DateTime<Utc>) -> Timestamp {
+    Timestamp {
+        seconds: time.timestamp(),
+        nanos: (time.timestamp_subsec_micros() * 1000) as i32,
+    }
+}
