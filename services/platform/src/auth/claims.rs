@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::problem::Problem;
+use super::token_problem::Problem;
 use crate::{failure::Failure, reason::Reason};
 
 /// The role that a person's token names, as Supabase and PostgREST have it.

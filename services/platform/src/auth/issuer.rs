@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{jwks, problem::Problem, verifying_key::VerifyingKey};
+use super::{jwks, token_problem::Problem, verifying_key::VerifyingKey};
 
 /// The shortest secret for HS256: as long as the hash (RFC 7518, section 3.2).
 const SHORTEST_SECRET: usize = 32;

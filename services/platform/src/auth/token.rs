@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
-use super::{problem::Problem, verifying_key::VerifyingKey};
+use super::{token_problem::Problem, verifying_key::VerifyingKey};
 
 /// Longer than any token that identity makes by a factor of ten.
 const LONGEST: usize = 8192;

@@ -10,8 +10,8 @@ use super::{
     ended_sessions::EndedSessions,
     issuer::TrustedIssuer,
     key_set::{Found, KeySet},
-    problem::Problem,
     token::Token,
+    token_problem::Problem,
     verifying_key::VerifyingKey,
 };
 use crate::{

@@ -7,11 +7,11 @@ mod listeners;
 mod postgres;
 mod problems;
 mod requests;
-mod secret;
+mod secret_format;
 mod telemetry;
 mod tls;
 mod tokens;
-mod trusted;
+mod trusted_issuers;
 mod worker;
 
 pub use self::{
@@ -19,7 +19,7 @@ pub use self::{
     postgres::PostgresArgs,
     problems::{ConfigError, Problems},
     requests::{RequestArgs, Requests},
-    secret::{keyed_secrets, secret_key},
+    secret_format::{keyed_secrets, secret_key},
     telemetry::{LogFormat, Telemetry, TelemetryArgs},
     tls::{TlsArgs, TlsFiles},
     tokens::{TokenArgs, Tokens},

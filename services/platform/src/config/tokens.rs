@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use secrecy::SecretString;
 
-use super::{Problems, secret_key, trusted};
+use super::{Problems, secret_key, trusted_issuers};
 use crate::{auth::TrustedIssuer, mac::SecretKey};
 
 /// The flags.
@@ -64,7 +64,7 @@ impl TokenArgs {
                 problems.add(name, "is empty");
             }
         }
-        let trusted = trusted::issuers(&self.trusted_issuers, &self.token_issuer, problems);
+        let trusted = trusted_issuers::issuers(&self.trusted_issuers, &self.token_issuer, problems);
         let text = problems.secret(
             "SECRET_KEY",
             self.secret_key.as_ref(),

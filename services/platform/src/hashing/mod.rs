@@ -9,7 +9,7 @@
 mod memory;
 mod queue;
 mod recipe;
-mod turn_time;
+mod throughput;
 
 pub use self::{
     memory::Memory,

@@ -19,7 +19,7 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::{memory::Memory, turn_time::TurnTime};
+use super::{memory::Memory, throughput::TurnTime};
 use crate::{deadline::Deadline, failure::Failure, reason::Reason};
 
 /// What a caller still has to do after hashing is a transaction, and the answer, on cores that are busy with the others'

@@ -18,9 +18,9 @@ mod client_address;
 mod error_contract;
 mod health;
 mod listener;
+mod load_shedding;
 mod panics;
 mod request_log;
-mod shedding;
 mod stream_limits;
 mod time_limits;
 
@@ -39,7 +39,9 @@ use tonic::{
 use tower::{Service, ServiceBuilder};
 
 pub use self::health::Health;
-use self::{authorization::Authorization, shedding::Shedding, stream_limits::Streams, time_limits::Timing};
+use self::{
+    authorization::Authorization, load_shedding::Shedding, stream_limits::Streams, time_limits::Timing,
+};
 use crate::{
     access::{AccessError, AccessTable},
     auth::TokenVerifier,
@@ -206,7 +208,7 @@ impl ServerBuilder {
             .layer(axum::middleware::from_fn(error_contract::complete))
             .layer(axum::middleware::from_fn(panics::guard))
             .layer(from_fn_with_state(timing, time_limits::bound))
-            .layer(from_fn_with_state(shedding.clone(), shedding::shed))
+            .layer(from_fn_with_state(shedding.clone(), load_shedding::shed))
             .layer(from_fn_with_state(authorization, authorization::authorize))
             .layer(from_fn_with_state(streams, stream_limits::hold));
         let routes = routes.routes().into_axum_router().layer(layers);
