@@ -9,17 +9,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     auth::{EndedSessions, KeySet},
     config::{
-        AuthMode, ConfigError, ListenerArgs, Listeners, PostgresArgs, Problems, RequestArgs, Requests,
+        AuthMode, ConfigError, ConfigProblems, ListenerArgs, Listeners, PostgresArgs, RequestArgs, Requests,
         Telemetry, TelemetryArgs, TlsArgs, TlsFiles, TokenArgs, Tokens,
     },
-    database::{Database, DatabaseConfig, Migrations, Unfit},
+    database::{Database, DatabaseConfig, InspectionError, Migrations},
     entropy::Entropy,
     server::ServerBuilder,
     time::Clock,
     tls::Tls,
 };
 
-/// A service: its name, its own configuration, and how its parts are put together.
+/// A service: its name, its own configuration, and how its resources are put together.
 ///
 /// Everything that services have in common, from the command line to the graceful stop, is in [`crate::run`].
 pub trait Application: 'static {
@@ -29,6 +29,9 @@ pub trait Application: 'static {
     const ABOUT: &'static str;
     /// The ports that it listens on by default: API, health, metrics.
     const PORTS: [u16; 3];
+    /// The maximum number of streams that one user may have open at once on a replica, of each kind: those that end by
+    /// themselves, and those that go on.
+    const STREAMS_PER_USER: usize;
     /// The descriptors of its services: an encoded `FileDescriptorSet`.
     const DESCRIPTORS: &'static [u8];
     /// Its own flags.
@@ -40,19 +43,19 @@ pub trait Application: 'static {
     type Command: Subcommand + fmt::Debug;
 
     /// Checks its own flags; everything that is wrong goes to `problems`.
-    fn check(args: &Self::Args, problems: &mut Problems) -> Option<Self::Config>;
+    fn check(args: &Self::Args, problems: &mut ConfigProblems) -> Option<Self::Config>;
 
     /// Its schema's migrations.
     fn migrations() -> Migrations;
 
-    /// Puts its services together and starts its background tasks, which end when `parts.stop` says so.
+    /// Puts its services together and starts its background tasks, which end when `resources.stop` says so.
     ///
     /// # Errors
     ///
     /// When a part cannot be made. Nothing was served yet.
     fn assemble(
         config: Self::Config,
-        parts: &Parts,
+        resources: &Resources,
         server: ServerBuilder,
     ) -> Result<ServerBuilder, Box<dyn Error + Send + Sync>>;
 
@@ -73,7 +76,7 @@ pub trait Application: 'static {
 }
 
 /// Asks whether what is stored can be served: as often as the database does not answer.
-pub type Inspection = Box<dyn Fn() -> BoxFuture<'static, Result<(), Unfit>> + Send + Sync>;
+pub type Inspection = Box<dyn Fn() -> BoxFuture<'static, Result<(), InspectionError>> + Send + Sync>;
 
 /// Why a command did not do what it was for.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +98,7 @@ impl CommandError {
 
 /// What a service is made of.
 #[derive(Debug)]
-pub struct Parts {
+pub struct Resources {
     /// Its schema.
     pub database: Arc<Database>,
     /// The keys that verify access tokens: for the service to fill, and to go on filling.
@@ -156,7 +159,7 @@ impl<A: Args> ServeArgs<A> {
     ///
     /// Every problem.
     pub fn check<S: Application<Args = A>>(&self) -> Result<ServeConfig<S::Config>, ConfigError> {
-        let mut problems = Problems::new();
+        let mut problems = ConfigProblems::new();
         let listeners = self.listeners.check(&mut problems, S::PORTS);
         let tls_files = self.tls.check(&mut problems);
         let tokens = self.tokens.check(&mut problems);

@@ -73,14 +73,14 @@ pub fn outgoing<T>(message: T, deadline: Deadline) -> Request<T> {
     request.set_timeout(deadline.remaining());
     let context = tracing::Span::current().context();
     opentelemetry::global::get_text_map_propagator(|propagator| {
-        propagator.inject_context(&context, &mut Outgoing(request.metadata_mut()));
+        propagator.inject_context(&context, &mut OutgoingMetadata(request.metadata_mut()));
     });
     request
 }
 
-struct Outgoing<'a>(&'a mut MetadataMap);
+struct OutgoingMetadata<'a>(&'a mut MetadataMap);
 
-impl Injector for Outgoing<'_> {
+impl Injector for OutgoingMetadata<'_> {
     fn set(&mut self, key: &str, value: String) {
         if let (Ok(key), Ok(value)) = (
             MetadataKey::from_bytes(key.as_bytes()),

@@ -37,7 +37,7 @@ impl Deadline {
 
     /// Why a part of a call failed, which had a time of its own within this one ([`Deadline::at_most`]).
     #[must_use]
-    pub fn of_part(self, failure: Failure) -> Failure {
+    pub fn attribute_timeout(self, failure: Failure) -> Failure {
         if failure.reason() == Reason::Deadline && !self.remaining().is_zero() {
             // The part's own time was over, and not the call's: what it waited for does not answer.
             return Failure::new(Reason::DependencyUnavailable).because(failure);
@@ -47,15 +47,15 @@ impl Deadline {
 }
 
 /// A caller may wait for longer, and is answered by then: a place among the calls under way is not for anybody to keep.
-pub(crate) const LONGEST: Duration = Duration::from_secs(60);
+pub(crate) const MAX_CALL: Duration = Duration::from_secs(60);
 
 /// A stream that goes on ends after this long, so that its caller shows anew who they are. One without a deadline of its own
 /// has this one.
-pub(crate) const LONGEST_WATCH: Duration = Duration::from_secs(60 * 60);
+pub(crate) const MAX_WATCH: Duration = Duration::from_secs(60 * 60);
 
 /// A stream that ends by itself ends by then, and one without a deadline of its own has this one: a hundred thousand rows
 /// take seconds, minutes over a slow line, and who has not read them by then keeps a place from others.
-pub(crate) const LONGEST_STREAM: Duration = Duration::from_secs(10 * 60);
+pub(crate) const MAX_STREAM: Duration = Duration::from_secs(10 * 60);
 
 /// Parses the header `grpc-timeout`: up to eight digits and a unit (gRPC over HTTP/2, section "Requests").
 pub(crate) fn parse_grpc_timeout(value: &str) -> Option<Duration> {
@@ -80,7 +80,7 @@ pub(crate) fn parse_grpc_timeout(value: &str) -> Option<Duration> {
 ///
 /// Our own answer, with its details, has to be out before the caller's clock runs down (and before tonic's own timer,
 /// which would answer CANCELLED).
-pub(crate) fn shave(timeout: Duration) -> Duration {
+pub(crate) fn minus_reserve(timeout: Duration) -> Duration {
     let kept = (timeout / 20).clamp(Duration::from_millis(2), Duration::from_millis(20));
     timeout.saturating_sub(kept)
 }
@@ -127,15 +127,24 @@ mod tests {
             (over, Reason::Deadline, Reason::Deadline),
             (call, Reason::NotFound, Reason::NotFound),
         ] {
-            assert_eq!(deadline.of_part(Failure::new(failed)).reason(), expected);
+            assert_eq!(
+                deadline.attribute_timeout(Failure::new(failed)).reason(),
+                expected
+            );
         }
     }
 
     #[test]
     fn a_hop_keeps_a_little_time_for_itself() {
-        assert_eq!(shave(Duration::from_secs(10)), Duration::from_millis(9_980));
-        assert_eq!(shave(Duration::from_millis(100)), Duration::from_millis(95));
-        assert_eq!(shave(Duration::from_millis(10)), Duration::from_millis(8));
-        assert_eq!(shave(Duration::from_millis(1)), Duration::ZERO);
+        assert_eq!(
+            minus_reserve(Duration::from_secs(10)),
+            Duration::from_millis(9_980)
+        );
+        assert_eq!(
+            minus_reserve(Duration::from_millis(100)),
+            Duration::from_millis(95)
+        );
+        assert_eq!(minus_reserve(Duration::from_millis(10)), Duration::from_millis(8));
+        assert_eq!(minus_reserve(Duration::from_millis(1)), Duration::ZERO);
     }
 }

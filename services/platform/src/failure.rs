@@ -35,7 +35,7 @@ pub struct Violation {
 
 /// At most how many violations a status tells. It travels in a header, and a client that gets one of more than 16 KiB
 /// closes the connection, with every other call on it.
-const MOST_VIOLATIONS: usize = 50;
+const MAX_VIOLATIONS: usize = 50;
 
 // === impl Violation ===
 
@@ -181,7 +181,7 @@ impl From<Failure> for Status {
             details.set_bad_request(
                 violations
                     .into_iter()
-                    .take(MOST_VIOLATIONS)
+                    .take(MAX_VIOLATIONS)
                     .map(FieldViolation::from)
                     .collect::<Vec<_>>(),
             );

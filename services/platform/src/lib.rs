@@ -23,6 +23,7 @@ pub mod cursor;
 pub mod database;
 pub mod deadline;
 pub mod entropy;
+pub mod environment;
 pub mod failure;
 pub mod handler;
 pub mod hashing;

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The length of a token's keyed hash, in bytes.
-const TAG: usize = 32;
+const TAG_BYTES: usize = 32;
 
 /// The most items that a page may have: 1 to [`PageSize::MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,7 +195,7 @@ impl PageTokens {
 
     fn open(&self, owner: UserId, request: &[u8], token: &str) -> Result<Vec<u8>, Failure> {
         let bytes = URL_SAFE_NO_PAD.decode(token).unwrap_or_default();
-        match bytes.split_at_checked(TAG) {
+        match bytes.split_at_checked(TAG_BYTES) {
             Some((tag, cursor)) if self.0.verify(&[owner.as_uuid().as_bytes(), request, cursor], tag) => {
                 Ok(cursor.to_vec())
             }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{database::DbError, entropy::Entropy};
 
 /// Within which time after the start the first round is, at random: replicas start together.
-const SPREAD: Duration = Duration::from_secs(5);
+const MAX_FIRST_DELAY: Duration = Duration::from_secs(5);
 
 /// Something that is done again and again.
 #[derive(Clone, Copy, Debug)]
@@ -59,9 +59,9 @@ impl PeriodicTask {
     }
 }
 
-/// `random` as a part of [`SPREAD`].
+/// `random` as a part of [`MAX_FIRST_DELAY`].
 fn first_delay(random: u8) -> Duration {
-    SPREAD * u32::from(random) / 256
+    MAX_FIRST_DELAY * u32::from(random) / 256
 }
 
 #[cfg(test)]
@@ -81,7 +81,7 @@ mod tests {
     fn replicas_begin_at_different_times_and_soon() {
         assert_eq!(first_delay(0), Duration::ZERO);
         assert_ne!(first_delay(1), first_delay(2));
-        assert!(first_delay(255) < SPREAD);
+        assert!(first_delay(255) < MAX_FIRST_DELAY);
     }
 
     #[test]
@@ -114,7 +114,9 @@ mod tests {
             ROUNDS.run(Entropy::seeded(1), stop.clone(), round).await;
             seen.into_inner().unwrap()
         });
-        let tries = tokio::time::timeout(SPREAD * 4, join_all(tries)).await.unwrap();
+        let tries = tokio::time::timeout(MAX_FIRST_DELAY * 4, join_all(tries))
+            .await
+            .unwrap();
         assert!(tries.iter().all(|seen| seen == &[0, 1, 2]), "{tries:?}");
     }
 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     application::Inspection,
     config::Environment,
-    database::{Database, Unfit},
+    database::{Database, InspectionError},
     server::Health,
 };
 
@@ -16,7 +16,7 @@ use crate::{
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the database may take to say that it is there.
-const PING: Duration = Duration::from_secs(2);
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Whether the service can serve: its database was inspected, and answers.
 pub(crate) struct Readiness {
@@ -29,18 +29,18 @@ pub(crate) struct Readiness {
 
 impl Readiness {
     /// Keeps health up to date. Returns only when the database is one that must not be served from, and says why.
-    pub(crate) async fn follow(self, stop: CancellationToken) -> String {
+    pub(crate) async fn monitor(self, stop: CancellationToken) -> String {
         self.health.alive().await;
         let mut waiting = false;
         loop {
-            match timeout(PING, self.inspect()).await {
+            match timeout(PING_TIMEOUT, self.inspect()).await {
                 Ok(Ok(())) => break,
-                Ok(Err(Unfit::Refused(problems))) => return problems,
-                Ok(Err(Unfit::Unavailable(error))) if !waiting => {
+                Ok(Err(InspectionError::Refused(problems))) => return problems,
+                Ok(Err(InspectionError::Unavailable(error))) if !waiting => {
                     waiting = true;
                     tracing::warn!(%error, "waiting for the database");
                 }
-                Ok(Err(Unfit::Unavailable(_))) | Err(_) => {}
+                Ok(Err(InspectionError::Unavailable(_))) | Err(_) => {}
             }
             sleep(INTERVAL).await;
         }
@@ -51,7 +51,7 @@ impl Readiness {
                 std::future::pending::<()>().await;
             }
             self.database.record_pool_use();
-            let answers = matches!(timeout(PING, self.database.ping()).await, Ok(Ok(())));
+            let answers = matches!(timeout(PING_TIMEOUT, self.database.ping()).await, Ok(Ok(())));
             if ready != Some(answers) && !stop.is_cancelled() {
                 ready = Some(answers);
                 self.health.ready(answers).await;
@@ -66,8 +66,8 @@ impl Readiness {
     }
 
     /// Whether the database may be served from, and what is stored in it can be.
-    async fn inspect(&self) -> Result<(), Unfit> {
-        self.database.admit(self.newest, self.environment).await?;
+    async fn inspect(&self) -> Result<(), InspectionError> {
+        self.database.inspect(self.newest, self.environment).await?;
         (self.inspection)().await
     }
 }

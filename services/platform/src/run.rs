@@ -11,10 +11,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    application::{Application, CommandError, Parts, ServeConfig},
+    application::{Application, CommandError, Resources, ServeConfig},
     auth::{EndedSessions, KeySet, TokenVerifier},
     cli::{Cli, Command, MigrateArgs},
-    config::{ConfigError, Problems},
+    config::{ConfigError, ConfigProblems},
     database::{Database, MigrationError},
     entropy::Entropy,
     readiness::Readiness,
@@ -83,7 +83,7 @@ pub fn main<S: Application>() -> ExitCode {
     match execute::<S>(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(S::NAME, &error);
+            print_error(S::NAME, &error);
             match error {
                 RunError::Config(_) | RunError::Tls(_) => ExitCode::from(EXIT_CONFIG),
                 _ => ExitCode::FAILURE,
@@ -96,7 +96,7 @@ pub fn main<S: Application>() -> ExitCode {
     clippy::print_stderr,
     reason = "the last word of a program that cannot start is for whoever started it"
 )]
-fn report(name: &str, error: &RunError) {
+fn print_error(name: &str, error: &RunError) {
     eprintln!("{name}: {error}");
 }
 
@@ -137,7 +137,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, RunError> {
     reason = "`migrate` is run by a person or a job, and says what it did"
 )]
 async fn migrate<S: Application>(args: MigrateArgs) -> Result<(), RunError> {
-    let mut problems = Problems::new();
+    let mut problems = ConfigProblems::new();
     let url = problems.secret(
         "MIGRATION_DATABASE_URL",
         args.migration_database_url.as_ref(),
@@ -163,7 +163,7 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
     let tls = Arc::new(Tls::load(config.tls_files)?);
     let database = Database::new(&config.database).map_err(|error| RunError::Database(error.to_string()))?;
     let stop = CancellationToken::new();
-    let parts = Parts {
+    let resources = Resources {
         database: Arc::new(database),
         keys: Arc::new(KeySet::empty()),
         ended: Arc::new(EndedSessions::new()),
@@ -176,20 +176,21 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
         stop: stop.clone(),
     };
     let verifier = TokenVerifier::new(
-        parts.tokens.issuer.clone(),
-        parts.tokens.audience.clone(),
-        Arc::clone(&parts.keys),
-        Arc::clone(&parts.ended),
-        parts.clock.clone(),
+        resources.tokens.issuer.clone(),
+        resources.tokens.audience.clone(),
+        Arc::clone(&resources.keys),
+        Arc::clone(&resources.ended),
+        resources.clock.clone(),
     )
-    .trusting(parts.tokens.trusted.clone());
+    .trusting(resources.tokens.trusted.clone());
     let server_config = ServerConfig {
         requests: config.requests,
         tls: Arc::clone(&tls),
         verifier,
         auth_mode: config.listeners.auth_mode,
-        clock: parts.clock.clone(),
-        entropy: parts.entropy.clone(),
+        streams_per_user: S::STREAMS_PER_USER,
+        clock: resources.clock.clone(),
+        entropy: resources.entropy.clone(),
     };
     // Every socket is open before anything is served, so that a taken port is found at once.
     let listeners = config.listeners;
@@ -197,19 +198,19 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
     let health_port = bind("HEALTH_ADDR", listeners.health).await?;
     telemetry::serve_metrics(listeners.metrics)?;
 
-    let inspection = S::inspection(&config.own, &parts.database);
+    let inspection = S::inspection(&config.own, &resources.database);
     let builder = ServerBuilder::new(server_config, S::DESCRIPTORS);
-    let server = S::assemble(config.own, &parts, builder)
+    let server = S::assemble(config.own, &resources, builder)
         .map_err(RunError::Assemble)?
         .build()?;
     let health = server.health().clone();
     health.begin().await;
-    parts.tasks.spawn(tls.follow(stop.clone()));
-    parts.tasks.spawn(stop_when_told(stop.clone()));
+    resources.tasks.spawn(tls.reload_on_change(stop.clone()));
+    resources.tasks.spawn(stop_on_signal(stop.clone()));
     tracing::info!(api = %listeners.api, health = %listeners.health, metrics = %listeners.metrics, "listening");
 
     let readiness = Readiness {
-        database: Arc::clone(&parts.database),
+        database: Arc::clone(&resources.database),
         newest: S::migrations().newest(),
         environment: listeners.environment,
         inspection,
@@ -218,14 +219,17 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
     let outcome = tokio::select! {
         served = server.serve(api, stop.clone()) => served.map_err(RunError::from),
         failed = health.serve(health_port) => failed.map_err(RunError::from),
-        refused = readiness.follow(stop.clone()) => Err(RunError::Database(refused)),
+        refused = readiness.monitor(stop.clone()) => Err(RunError::Database(refused)),
     };
     stop.cancel();
-    parts.tasks.close();
-    if timeout(Duration::from_secs(2), parts.tasks.wait()).await.is_err() {
+    resources.tasks.close();
+    if timeout(Duration::from_secs(2), resources.tasks.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!("background tasks did not stop in time");
     }
-    parts.database.close();
+    resources.database.close();
     tracing::info!("stopped");
     outcome
 }
@@ -236,7 +240,7 @@ async fn bind(name: &'static str, addr: std::net::SocketAddr) -> Result<TcpListe
         .map_err(|error| RunError::Listen { name, addr, error })
 }
 
-async fn stop_when_told(stop: CancellationToken) {
+async fn stop_on_signal(stop: CancellationToken) {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {

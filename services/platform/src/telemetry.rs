@@ -75,30 +75,30 @@ pub fn start(telemetry: &Telemetry, service: &'static str) -> Result<TelemetryGu
         .with_location(false);
     // Another subscriber can be there already in a test; it stays.
     let _ = tracing_subscriber::registry()
-        .with(traces.with_filter(traced()))
-        .with(format.with_filter(logged(&telemetry.filter)))
+        .with(traces.with_filter(span_filter(service)))
+        .with(format.with_filter(log_filter(&telemetry.filter)))
         .try_init();
     panic::set_hook(Box::new(log_panic));
     Ok(TelemetryGuard(provider))
 }
 
 /// What `filter` asks for, of what may be logged at all.
-fn logged<S: Subscriber>(filter: &str) -> impl Filter<S> + use<S> {
+fn log_filter<S: Subscriber>(filter: &str) -> impl Filter<S> + use<S> {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    filter.and(filter_fn(is_discreet))
+    filter.and(filter_fn(is_safe_to_log))
 }
 
 /// Below INFO, libraries quote what passes through them: h2 quotes a path or an authority that is malformed, tonic a
 /// timeout. sqlx does at every level: a notice of Postgres holds what a function puts into it. Only our own crates are
 /// known to leave out what is private, whatever LOG_FILTER says.
-fn is_discreet(metadata: &Metadata<'_>) -> bool {
+fn is_safe_to_log(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     target.starts_with("haven_") || (*metadata.level() <= Level::INFO && !target.starts_with("sqlx"))
 }
 
 /// Spans of our own alone: those of hyper and h2 say nothing to whoever reads a trace.
-fn traced() -> EnvFilter {
-    EnvFilter::new("off,haven_platform=info,haven_identity=info,haven_data=info")
+fn span_filter(service: &str) -> EnvFilter {
+    EnvFilter::new(format!("off,haven_platform=info,haven_{service}=info"))
 }
 
 /// The message of a panic can hold what a person wrote, so only its place is logged.

@@ -3,7 +3,7 @@
 //! tonic's TLS configuration is fixed when a server starts. Here each new connection, in or out, takes the
 //! configuration that is current, so that cert-manager can replace a certificate without a restart.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use rustls::{
@@ -14,25 +14,36 @@ use rustls::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::config::TlsFiles;
-
 /// How often the files are looked at.
 const INTERVAL: Duration = Duration::from_secs(5);
+
+/// Where the certificates are, and which services may call.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// Certificate and chain.
+    pub cert: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+    /// Trusted authorities.
+    pub ca: PathBuf,
+    /// Subject alternative names that may call as a service.
+    pub allowed_services: HashSet<String>,
+}
 
 /// A service's certificate, and whom it trusts.
 pub struct Tls {
     files: TlsFiles,
-    current: ArcSwap<Current>,
+    current: ArcSwap<Loaded>,
 }
 
-struct Current {
-    contents: Contents,
+struct Loaded {
+    contents: FileContents,
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
 }
 
 #[derive(PartialEq)]
-struct Contents {
+struct FileContents {
     cert: Vec<u8>,
     key: zeroize::Zeroizing<Vec<u8>>,
     ca: Vec<u8>,
@@ -59,7 +70,7 @@ impl Tls {
     ///
     /// When one is missing or wrong, or they do not fit together.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
-        let contents = Contents::read(&files)?;
+        let contents = FileContents::read(&files)?;
         let current = ArcSwap::from_pointee(contents.build(&files)?);
         Ok(Self { files, current })
     }
@@ -82,7 +93,7 @@ impl Tls {
     }
 
     /// Reads the files again whenever they change, until `stop`. While they cannot be used, what was read before stays.
-    pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
+    pub async fn reload_on_change(self: Arc<Self>, stop: CancellationToken) {
         let mut complained = false;
         while stop
             .run_until_cancelled(tokio::time::sleep(INTERVAL))
@@ -102,7 +113,7 @@ impl Tls {
     }
 
     fn reload(&self) -> Result<bool, TlsError> {
-        let contents = Contents::read(&self.files)?;
+        let contents = FileContents::read(&self.files)?;
         if contents == self.current.load().contents {
             return Ok(false);
         }
@@ -111,7 +122,7 @@ impl Tls {
     }
 }
 
-impl Contents {
+impl FileContents {
     fn read(files: &TlsFiles) -> Result<Self, TlsError> {
         let read = |path: &std::path::Path| {
             std::fs::read(path).map_err(|error| TlsError::Read(path.display().to_string(), error))
@@ -123,7 +134,7 @@ impl Contents {
         })
     }
 
-    fn build(self, files: &TlsFiles) -> Result<Current, TlsError> {
+    fn build(self, files: &TlsFiles) -> Result<Loaded, TlsError> {
         let pem = |path: &std::path::Path| {
             let path = path.display().to_string();
             move |error| TlsError::Pem(path, error)
@@ -159,7 +170,7 @@ impl Contents {
             .map_err(unusable)?;
         client.alpn_protocols = vec![b"h2".to_vec()];
 
-        Ok(Current {
+        Ok(Loaded {
             contents: self,
             server: Arc::new(server),
             client: Arc::new(client),

@@ -8,7 +8,7 @@ use crate::{call::ServiceName, tls::Tls};
 /// The first subject alternative name (a DNS name or a URI, RFC 5280 section 4.2.1.6) that the configuration lists.
 ///
 /// TLS has checked the chain and that the peer holds the key; what the certificate says can be believed.
-pub(crate) fn service_of(certificates: &[CertificateDer<'_>], tls: &Tls) -> Option<ServiceName> {
+pub(crate) fn service_name(certificates: &[CertificateDer<'_>], tls: &Tls) -> Option<ServiceName> {
     let (_, certificate) = X509Certificate::from_der(certificates.first()?).ok()?;
     let names = certificate.subject_alternative_name().ok()??;
     names.value.general_names.iter().find_map(|name| match name {

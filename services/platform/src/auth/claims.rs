@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::token_problem::Problem;
+use super::token_problem::TokenProblem;
 use crate::{failure::Failure, reason::Reason};
 
 /// The role that a person's token names, as Supabase and PostgREST have it.
 pub const ROLE: &str = "authenticated";
 
 /// How far ahead of ours, in seconds, the clock of whoever made a token may be.
-const LEEWAY: f64 = 60.0;
+const CLOCK_SKEW: f64 = 60.0;
 
 /// The longest that a token is taken to be worth something, in seconds: whoever asks has ended long before.
-const LONGEST: f64 = 24.0 * 60.0 * 60.0;
+const MAX_VALIDITY: f64 = 24.0 * 60.0 * 60.0;
 
 /// What our own tokens say, in the shape that Supabase and PostgREST accept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub struct Claims {
 
 /// What is read of a token that anybody may have made: times can have fractions (RFC 7519, section 2).
 #[derive(Deserialize)]
-pub(super) struct Presented {
+pub(super) struct PresentedClaims {
     pub(super) sub: Uuid,
     role: String,
     exp: f64,
@@ -49,7 +49,7 @@ pub(super) struct Presented {
     pub(super) session_id: Option<Uuid>,
 }
 
-impl Presented {
+impl PresentedClaims {
     /// The claims of a token that is for `audience` and valid at `now`.
     ///
     /// # Errors
@@ -66,27 +66,27 @@ impl Presented {
             _ => false,
         };
         if !is_for_us {
-            return Err(Problem::Audience.into());
+            return Err(TokenProblem::Audience.into());
         }
-        let claims: Self = serde_json::from_value(Value::Object(claims)).map_err(|_| Problem::Claims)?;
+        let claims: Self = serde_json::from_value(Value::Object(claims)).map_err(|_| TokenProblem::Claims)?;
         let now = now.timestamp() as f64;
         if claims.exp <= now {
             return Err(Failure::new(Reason::TokenExpired));
         }
-        let is_early = |time: Option<f64>| time.is_some_and(|time| time > now + LEEWAY);
+        let is_early = |time: Option<f64>| time.is_some_and(|time| time > now + CLOCK_SKEW);
         if is_early(claims.nbf) || is_early(claims.iat) {
-            return Err(Problem::NotYetValid.into());
+            return Err(TokenProblem::NotYetValid.into());
         }
         if claims.role != ROLE || claims.sub.is_nil() {
-            return Err(Problem::Claims.into());
+            return Err(TokenProblem::Claims.into());
         }
         Ok(claims)
     }
 
-    /// How long it is from `now` until [`Presented::read`] says that they have expired, and [`LONGEST`] at most.
+    /// How long it is from `now` until [`PresentedClaims::read`] says that they have expired, and [`MAX_VALIDITY`] at most.
     pub(super) fn valid_for(&self, now: DateTime<Utc>) -> Duration {
         let now = now.timestamp_micros() as f64 / 1e6;
-        Duration::from_secs_f64((self.exp.ceil() - now).clamp(0.0, LONGEST))
+        Duration::from_secs_f64((self.exp.ceil() - now).clamp(0.0, MAX_VALIDITY))
     }
 }
 
@@ -103,7 +103,7 @@ mod tests {
             let claims = serde_json::json!({
                 "aud": "us", "sub": Uuid::from_u128(1), "role": ROLE, "exp": exp,
             });
-            let read = |now| Presented::read(claims.as_object().unwrap().clone(), "us", now);
+            let read = |now| PresentedClaims::read(claims.as_object().unwrap().clone(), "us", now);
             let valid_for = read(now).unwrap().valid_for(now);
             let end = now + TimeDelta::from_std(valid_for).unwrap();
             let moment = TimeDelta::milliseconds(1);

@@ -4,10 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{jwks, token_problem::Problem, verifying_key::VerifyingKey};
+use super::{jwks, token_problem::TokenProblem, verifying_key::VerifyingKey};
 
 /// The shortest secret for HS256: as long as the hash (RFC 7518, section 3.2).
-const SHORTEST_SECRET: usize = 32;
+const MIN_SECRET_BYTES: usize = 32;
 
 /// Somebody who makes tokens that are accepted here. Their keys are for their own tokens and for nobody else's.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ impl TrustedIssuer {
     /// When the secret is too short.
     pub fn with_secret(name: &str, secret: &SecretString) -> Result<Self, &'static str> {
         let secret = secret.expose_secret().as_bytes();
-        if secret.len() < SHORTEST_SECRET {
+        if secret.len() < MIN_SECRET_BYTES {
             return Err("the secret has to have at least 32 bytes");
         }
         Ok(Self {
@@ -61,9 +61,9 @@ impl TrustedIssuer {
     }
 
     /// The key that a token with this `kid` has to be signed with.
-    pub(super) fn key(&self, id: Option<&str>) -> Result<&VerifyingKey, Problem> {
+    pub(super) fn key(&self, id: Option<&str>) -> Result<&VerifyingKey, TokenProblem> {
         match &self.keys {
-            Keys::Public(keys) => id.and_then(|id| keys.get(id)).ok_or(Problem::KeyUnknown),
+            Keys::Public(keys) => id.and_then(|id| keys.get(id)).ok_or(TokenProblem::KeyUnknown),
             Keys::Secret(key) => Ok(key),
         }
     }

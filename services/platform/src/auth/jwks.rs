@@ -20,15 +20,15 @@ pub(super) enum JwksProblem {
     #[error("it is no JSON Web Key Set (line {line}, column {column})")]
     NotASet { line: usize, column: usize },
     #[error("key {0} has no `kid`")]
-    Nameless(usize),
+    MissingKid(usize),
     #[error("two keys have the `kid` {0:?}")]
-    Twice(String),
+    DuplicateKid(String),
     #[error("the `alg` of key {0:?} does not fit its `kty`")]
-    Misfit(String),
+    AlgorithmMismatch(String),
     #[error("key {0:?} cannot be used: {1}")]
     Unusable(String, String),
     #[error("it has no key for ES256 (P-256) or RS256")]
-    Empty,
+    NoUsableKey,
 }
 
 /// Every key of the set that verifies ES256 or RS256, by its `kid`. Keys for anything else are passed over, as RFC 7517
@@ -42,18 +42,18 @@ pub(super) fn parse(json: &str) -> Result<HashMap<String, VerifyingKey>, Vec<Jwk
     })?;
     let (mut keys, mut problems) = (HashMap::new(), Vec::new());
     for (position, jwk) in set.keys.iter().enumerate() {
-        match verifying(jwk, position + 1) {
+        match verifying_key(jwk, position + 1) {
             Ok(None) => {}
             Ok(Some(key)) => {
                 if let Some(other) = keys.insert(key.id().to_owned(), key) {
-                    problems.push(JwksProblem::Twice(other.id().to_owned()));
+                    problems.push(JwksProblem::DuplicateKid(other.id().to_owned()));
                 }
             }
             Err(problem) => problems.push(problem),
         }
     }
     if keys.is_empty() && problems.is_empty() {
-        problems.push(JwksProblem::Empty);
+        problems.push(JwksProblem::NoUsableKey);
     }
     match problems.is_empty() {
         true => Ok(keys),
@@ -62,13 +62,13 @@ pub(super) fn parse(json: &str) -> Result<HashMap<String, VerifyingKey>, Vec<Jwk
 }
 
 /// The key, if it is one that verifies ES256 or RS256; `position` names it where it has no name.
-fn verifying(jwk: &Jwk, position: usize) -> Result<Option<VerifyingKey>, JwksProblem> {
+fn verifying_key(jwk: &Jwk, position: usize) -> Result<Option<VerifyingKey>, JwksProblem> {
     let (ours, others): (_, &[_]) = match &jwk.algorithm {
         AlgorithmParameters::EllipticCurve(_) => (
             KeyAlgorithm::ES256,
             &[KeyAlgorithm::ES384, KeyAlgorithm::UNKNOWN_ALGORITHM],
         ),
-        AlgorithmParameters::RSA(_) => (KeyAlgorithm::RS256, &OTHER_RSA),
+        AlgorithmParameters::RSA(_) => (KeyAlgorithm::RS256, &OTHER_RSA_ALGORITHMS),
         _ => return Ok(None),
     };
     if !is_for_verifying(&jwk.common) {
@@ -79,9 +79,9 @@ fn verifying(jwk: &Jwk, position: usize) -> Result<Option<VerifyingKey>, JwksPro
         None => {}
         Some(algorithm) if algorithm == ours => {}
         Some(algorithm) if others.contains(&algorithm) => return Ok(None),
-        Some(_) => return Err(JwksProblem::Misfit(id.unwrap_or_default())),
+        Some(_) => return Err(JwksProblem::AlgorithmMismatch(id.unwrap_or_default())),
     }
-    let id = id.ok_or(JwksProblem::Nameless(position))?;
+    let id = id.ok_or(JwksProblem::MissingKid(position))?;
     let key = match &jwk.algorithm {
         AlgorithmParameters::EllipticCurve(point) if point.curve == EllipticCurve::P256 => {
             VerifyingKey::from_coordinates(&id, &point.x, &point.y)
@@ -94,7 +94,7 @@ fn verifying(jwk: &Jwk, position: usize) -> Result<Option<VerifyingKey>, JwksPro
 }
 
 /// What else an RSA key may be for.
-const OTHER_RSA: [KeyAlgorithm; 9] = [
+const OTHER_RSA_ALGORITHMS: [KeyAlgorithm; 9] = [
     KeyAlgorithm::RS384,
     KeyAlgorithm::RS512,
     KeyAlgorithm::PS256,
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_set_without_a_usable_key_is_none() {
-        assert_eq!(parse(r#"{"keys": []}"#).unwrap_err(), [JwksProblem::Empty]);
+        assert_eq!(parse(r#"{"keys": []}"#).unwrap_err(), [JwksProblem::NoUsableKey]);
         let other = with(ec("a"), "use", json!("enc"));
         assert_eq!(
             read(&[other]).unwrap_err(),

@@ -16,9 +16,9 @@ use super::verifying_key::VerifyingKey;
 use crate::deadline::Deadline;
 
 /// An unknown key id is a reason to ask for the keys again, but not more often than this.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long a call waits for keys that were asked for because of it.
+/// How long a call waits for keys that were requested_at for because of it.
 const WAIT: Duration = Duration::from_secs(2);
 
 /// The keys of our own issuer that are known now, and the way to more.
@@ -29,19 +29,19 @@ const WAIT: Duration = Duration::from_secs(2);
 pub struct KeySet {
     keys: ArcSwap<HashMap<String, VerifyingKey>>,
     replaced: watch::Sender<()>,
-    asked: Mutex<Option<Instant>>,
-    wanted: Notify,
+    requested_at: Mutex<Option<Instant>>,
+    requested: Notify,
     /// Places for those who wait for a key that is not there.
-    places: Semaphore,
+    wait_permits: Semaphore,
 }
 
-/// How many calls wait for keys at once: a token with an unknown key costs nothing to make, and whoever waits has a place
+/// How many calls wait for keys at once: a token with an unknown key costs nothing to make, and whoever waits has a permit
 /// among the calls under way.
-const MOST_WAITING: usize = 16;
+const MAX_WAITING: usize = 16;
 
 /// What looking for a key came to.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum KeyLookup {
     Key(VerifyingKey),
     /// There are keys, and this is none of them.
     Unknown,
@@ -56,16 +56,16 @@ impl KeySet {
         Self {
             keys: ArcSwap::default(),
             replaced: watch::Sender::new(()),
-            asked: Mutex::new(None),
-            wanted: Notify::new(),
-            places: Semaphore::new(MOST_WAITING),
+            requested_at: Mutex::new(None),
+            requested: Notify::new(),
+            wait_permits: Semaphore::new(MAX_WAITING),
         }
     }
 
     /// These keys for ever: nobody waits for another one.
-    pub fn settle(&self, keys: impl IntoIterator<Item = VerifyingKey>) {
+    pub fn set_permanently(&self, keys: impl IntoIterator<Item = VerifyingKey>) {
         self.replace(keys);
-        self.places.close();
+        self.wait_permits.close();
     }
 
     /// These keys and no others.
@@ -76,45 +76,45 @@ impl KeySet {
     }
 
     /// Returns when a call needs a key that is not there: for whoever fills the set.
-    pub async fn wanted(&self) {
-        self.wanted.notified().await;
+    pub async fn next_request(&self) {
+        self.requested.notified().await;
     }
 
-    pub(super) async fn find(&self, id: &str, deadline: Deadline) -> Found {
+    pub(super) async fn find(&self, id: &str, deadline: Deadline) -> KeyLookup {
         if let Some(key) = self.keys.load().get(id) {
-            return Found::Key(key.clone());
+            return KeyLookup::Key(key.clone());
         }
         let mut replaced = self.replaced.subscribe();
         // Whoever finds too many waiting is answered by what is there; where nothing is, nobody can be served, and everybody
         // waits. Another call may have got it between the look and the subscription.
-        let place = self.places.try_acquire();
+        let permit = self.wait_permits.try_acquire();
         let waits = {
             let known = self.keys.load();
-            (place.is_ok() || known.is_empty()) && !known.contains_key(id)
+            (permit.is_ok() || known.is_empty()) && !known.contains_key(id)
         };
         if waits {
-            let until = (self.ask() + WAIT).min(deadline.instant());
+            let until = (self.request() + WAIT).min(deadline.instant());
             // Whether keys came or the wait is over, what counts is what is there now.
             let _ = timeout_at(until, replaced.changed()).await;
         }
         let keys = self.keys.load();
         match keys.get(id) {
-            Some(key) => Found::Key(key.clone()),
-            None if keys.is_empty() => Found::NoKeys,
-            None => Found::Unknown,
+            Some(key) => KeyLookup::Key(key.clone()),
+            None if keys.is_empty() => KeyLookup::NoKeys,
+            None => KeyLookup::Unknown,
         }
     }
 
-    /// When the keys were last asked for: now, unless that was a moment ago. While identity is down, calls with unknown
+    /// When the keys were last requested_at for: now, unless that was a moment ago. While identity is down, calls with unknown
     /// keys wait together, and then no more of them for a while.
-    fn ask(&self) -> Instant {
+    fn request(&self) -> Instant {
         let now = Instant::now();
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        match *asked {
-            Some(before) if now.duration_since(before) < PATIENCE => before,
+        let mut requested_at = self.requested_at.lock().unwrap_or_else(PoisonError::into_inner);
+        match *requested_at {
+            Some(before) if now.duration_since(before) < REQUEST_INTERVAL => before,
             _ => {
-                *asked = Some(now);
-                self.wanted.notify_one();
+                *requested_at = Some(now);
+                self.requested.notify_one();
                 now
             }
         }
@@ -137,17 +137,17 @@ mod tests {
         let keys = Arc::new(KeySet::empty());
         let filler = Arc::clone(&keys);
         tokio::spawn(async move {
-            filler.wanted().await;
+            filler.next_request().await;
             filler.replace([VerifyingKey::from_coordinates("k1", X, Y).unwrap()]);
         });
-        assert!(matches!(keys.find("k1", soon()).await, Found::Key(_)));
+        assert!(matches!(keys.find("k1", soon()).await, KeyLookup::Key(_)));
 
-        // Nobody fills it any more: calls wait together for what was asked for, and then not at all.
+        // Nobody fills it any more: calls wait together for what was requested_at for, and then not at all.
         let before = Instant::now();
-        assert!(matches!(keys.find("k2", soon()).await, Found::Unknown));
+        assert!(matches!(keys.find("k2", soon()).await, KeyLookup::Unknown));
         assert!(before.elapsed() <= WAIT + WAIT / 4);
         let before = Instant::now();
-        assert!(matches!(keys.find("k2", soon()).await, Found::Unknown));
+        assert!(matches!(keys.find("k2", soon()).await, KeyLookup::Unknown));
         assert!(before.elapsed() < WAIT / 4, "{:?}", before.elapsed());
     }
 
@@ -155,39 +155,39 @@ mod tests {
     async fn nobody_waits_where_no_other_key_will_come_or_too_many_wait() {
         let key = || VerifyingKey::from_coordinates("k1", X, Y).unwrap();
         let settled = KeySet::empty();
-        settled.settle([key()]);
+        settled.set_permanently([key()]);
         let before = Instant::now();
-        assert!(matches!(settled.find("k1", soon()).await, Found::Key(_)));
-        assert!(matches!(settled.find("k2", soon()).await, Found::Unknown));
+        assert!(matches!(settled.find("k1", soon()).await, KeyLookup::Key(_)));
+        assert!(matches!(settled.find("k2", soon()).await, KeyLookup::Unknown));
         assert!(before.elapsed() < WAIT / 4, "{:?}", before.elapsed());
 
         let keys = Arc::new(KeySet::empty());
         keys.replace([key()]);
-        let waiting: Vec<_> = (0..MOST_WAITING)
+        let waiting: Vec<_> = (0..MAX_WAITING)
             .map(|_| {
                 let keys = Arc::clone(&keys);
-                tokio::spawn(async move { matches!(keys.find("k2", soon()).await, Found::Unknown) })
+                tokio::spawn(async move { matches!(keys.find("k2", soon()).await, KeyLookup::Unknown) })
             })
             .collect();
-        while keys.places.available_permits() > 0 {
+        while keys.wait_permits.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
         let before = Instant::now();
-        assert!(matches!(keys.find("k2", soon()).await, Found::Unknown));
+        assert!(matches!(keys.find("k2", soon()).await, KeyLookup::Unknown));
         assert!(before.elapsed() < WAIT / 4, "{:?}", before.elapsed());
         for waiter in waiting {
             assert!(waiter.await.unwrap());
         }
     }
 
-    /// A service that has just started, and is asked by a crowd before it has its first keys.
+    /// A service that has just started, and is requested_at by a crowd before it has its first keys.
     #[tokio::test]
     async fn everybody_waits_for_the_first_keys() {
         let keys = Arc::new(KeySet::empty());
-        let waiting: Vec<_> = (0..MOST_WAITING * 3)
+        let waiting: Vec<_> = (0..MAX_WAITING * 3)
             .map(|_| {
                 let keys = Arc::clone(&keys);
-                tokio::spawn(async move { matches!(keys.find("k1", soon()).await, Found::Key(_)) })
+                tokio::spawn(async move { matches!(keys.find("k1", soon()).await, KeyLookup::Key(_)) })
             })
             .collect();
         while keys.replaced.receiver_count() < waiting.len() {
@@ -204,6 +204,6 @@ mod tests {
         let nobody_fills = KeySet::empty()
             .find("k1", Deadline::after(Duration::from_millis(20)))
             .await;
-        assert!(matches!(nobody_fills, Found::NoKeys));
+        assert!(matches!(nobody_fills, KeyLookup::NoKeys));
     }
 }

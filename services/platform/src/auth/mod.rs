@@ -11,7 +11,7 @@ mod token_problem;
 mod verifier;
 mod verifying_key;
 
-pub(crate) use self::{certificate::service_of, token_problem::Problem};
+pub(crate) use self::{certificate::service_name, token_problem::TokenProblem};
 pub use self::{
     claims::{Claims, ROLE},
     ended_sessions::EndedSessions,

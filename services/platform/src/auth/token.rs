@@ -4,10 +4,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
-use super::{token_problem::Problem, verifying_key::VerifyingKey};
+use super::{token_problem::TokenProblem, verifying_key::VerifyingKey};
 
 /// Longer than any token that identity makes by a factor of ten.
-const LONGEST: usize = 8192;
+const MAX_BYTES: usize = 8192;
 
 /// A token, taken apart. Nothing of it can be believed before [`Token::check`].
 pub(super) struct Token<'a> {
@@ -20,28 +20,28 @@ pub(super) struct Token<'a> {
 }
 
 impl<'a> Token<'a> {
-    pub(super) fn parse(text: &'a str) -> Result<Self, Problem> {
-        if text.len() > LONGEST {
-            return Err(Problem::TooLong);
+    pub(super) fn parse(text: &'a str) -> Result<Self, TokenProblem> {
+        if text.len() > MAX_BYTES {
+            return Err(TokenProblem::TooLong);
         }
-        let (message, signature) = text.rsplit_once('.').ok_or(Problem::Malformed)?;
-        let (header, claims) = message.split_once('.').ok_or(Problem::Malformed)?;
+        let (message, signature) = text.rsplit_once('.').ok_or(TokenProblem::Malformed)?;
+        let (header, claims) = message.split_once('.').ok_or(TokenProblem::Malformed)?;
         let (header, claims) = (object(header)?, object(claims)?);
         // What a token declares critical has to be understood (RFC 7515, section 4.1.11); no extension is.
         if header.contains_key("crit") {
-            return Err(Problem::Malformed);
+            return Err(TokenProblem::Malformed);
         }
         let key_id = match header.get("kid") {
             None => None,
             Some(Value::String(id)) => Some(id.clone()),
-            Some(_) => return Err(Problem::Malformed),
+            Some(_) => return Err(TokenProblem::Malformed),
         };
         let algorithm = match header.get("alg").and_then(Value::as_str) {
             Some("ES256") => Algorithm::ES256,
             Some("RS256") => Algorithm::RS256,
             Some("HS256") => Algorithm::HS256,
             // `none` among them.
-            _ => return Err(Problem::Algorithm),
+            _ => return Err(TokenProblem::Algorithm),
         };
         Ok(Self {
             algorithm,
@@ -58,23 +58,25 @@ impl<'a> Token<'a> {
     }
 
     /// Whether `key` signed it, with its own algorithm: the token does not choose.
-    pub(super) fn check(&self, key: &VerifyingKey) -> Result<(), Problem> {
+    pub(super) fn check(&self, key: &VerifyingKey) -> Result<(), TokenProblem> {
         if self.algorithm != key.algorithm() {
-            return Err(Problem::Algorithm);
+            return Err(TokenProblem::Algorithm);
         }
         if URL_SAFE_NO_PAD.decode(self.signature).is_err() {
-            return Err(Problem::Malformed);
+            return Err(TokenProblem::Malformed);
         }
         match key.verifies(self.message, self.signature) {
             true => Ok(()),
-            false => Err(Problem::Signature),
+            false => Err(TokenProblem::Signature),
         }
     }
 }
 
-fn object(part: &str) -> Result<Map<String, Value>, Problem> {
-    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| Problem::Malformed)?;
-    serde_json::from_slice(&bytes).map_err(|_| Problem::Malformed)
+fn object(part: &str) -> Result<Map<String, Value>, TokenProblem> {
+    let bytes = URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| TokenProblem::Malformed)?;
+    serde_json::from_slice(&bytes).map_err(|_| TokenProblem::Malformed)
 }
 
 #[cfg(test)]
@@ -88,7 +90,7 @@ mod tests {
         format!("{}.{}.c2ln", part(header), part(claims))
     }
 
-    fn problem(text: &str) -> Option<Problem> {
+    fn problem(text: &str) -> Option<TokenProblem> {
         Token::parse(text).err()
     }
 
@@ -117,9 +119,13 @@ mod tests {
                 &json!({}),
             ),
         ] {
-            assert_eq!(problem(&malformed), Some(Problem::Malformed), "{malformed:?}");
+            assert_eq!(
+                problem(&malformed),
+                Some(TokenProblem::Malformed),
+                "{malformed:?}"
+            );
         }
-        assert_eq!(problem(&"x".repeat(LONGEST + 1)), Some(Problem::TooLong));
+        assert_eq!(problem(&"x".repeat(MAX_BYTES + 1)), Some(TokenProblem::TooLong));
     }
 
     #[test]
@@ -134,8 +140,11 @@ mod tests {
             json!(null),
         ] {
             let text = token(&json!({"alg": alg}), &json!({}));
-            assert_eq!(problem(&text), Some(Problem::Algorithm), "{alg}");
+            assert_eq!(problem(&text), Some(TokenProblem::Algorithm), "{alg}");
         }
-        assert_eq!(problem(&token(&json!({}), &json!({}))), Some(Problem::Algorithm));
+        assert_eq!(
+            problem(&token(&json!({}), &json!({}))),
+            Some(TokenProblem::Algorithm)
+        );
     }
 }

@@ -5,7 +5,7 @@ use crate::{failure::Failure, reason::Reason};
 /// Why a token is refused. Whoever sent it learns which, under `problem` in the metadata of TOKEN_INVALID: each of them is
 /// mended in another place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Problem {
+pub(crate) enum TokenProblem {
     /// There is none.
     Missing,
     /// It is no JSON Web Token, or needs an extension that is not known here.
@@ -28,7 +28,7 @@ pub(crate) enum Problem {
     Claims,
 }
 
-impl Problem {
+impl TokenProblem {
     /// The stable name, for programs.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -46,8 +46,8 @@ impl Problem {
     }
 }
 
-impl From<Problem> for Failure {
-    fn from(problem: Problem) -> Self {
+impl From<TokenProblem> for Failure {
+    fn from(problem: TokenProblem) -> Self {
         Self::new(Reason::TokenInvalid).metadata("problem", problem.name())
     }
 }

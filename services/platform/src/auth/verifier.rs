@@ -6,12 +6,12 @@ use jsonwebtoken::Algorithm;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    claims::Presented,
+    claims::PresentedClaims,
     ended_sessions::EndedSessions,
     issuer::TrustedIssuer,
-    key_set::{Found, KeySet},
+    key_set::{KeyLookup, KeySet},
     token::Token,
-    token_problem::Problem,
+    token_problem::TokenProblem,
     verifying_key::VerifyingKey,
 };
 use crate::{
@@ -75,19 +75,19 @@ impl TokenVerifier {
     /// DEPENDENCY_UNAVAILABLE when the keys, or the sessions that were ended, are not known yet.
     pub async fn verify(&self, token: &str, deadline: Deadline) -> Result<User, Failure> {
         let token = Token::parse(token)?;
-        let issuer = token.issuer().ok_or(Problem::Issuer)?;
+        let issuer = token.issuer().ok_or(TokenProblem::Issuer)?;
         let foreign = issuer != self.issuer;
         if foreign {
-            let issuer = self.trusted.get(issuer).ok_or(Problem::Issuer)?;
+            let issuer = self.trusted.get(issuer).ok_or(TokenProblem::Issuer)?;
             token.check(issuer.key(token.key_id.as_deref())?)?;
         } else {
             token.check(&self.own_key(&token, deadline).await?)?;
         }
         let now = self.clock.now();
-        let claims = Presented::read(token.claims, &self.audience, now)?;
+        let claims = PresentedClaims::read(token.claims, &self.audience, now)?;
         if !foreign {
             // Every token of ours belongs to a session; one that does not could never be taken back.
-            let session = claims.session_id.ok_or(Problem::Claims)?;
+            let session = claims.session_id.ok_or(TokenProblem::Claims)?;
             self.ended.check(session, deadline).await?;
         }
         Ok(User {
@@ -121,13 +121,13 @@ impl TokenVerifier {
     async fn own_key(&self, token: &Token<'_>, deadline: Deadline) -> Result<VerifyingKey, Failure> {
         // We sign with nothing else, so nobody is asked for the key of such a token.
         if token.algorithm != Algorithm::ES256 {
-            return Err(Problem::Algorithm.into());
+            return Err(TokenProblem::Algorithm.into());
         }
-        let id = token.key_id.as_deref().ok_or(Problem::KeyUnknown)?;
+        let id = token.key_id.as_deref().ok_or(TokenProblem::KeyUnknown)?;
         match self.keys.find(id, deadline).await {
-            Found::Key(key) => Ok(key),
-            Found::Unknown => Err(Problem::KeyUnknown.into()),
-            Found::NoKeys => Err(Failure::new(Reason::DependencyUnavailable)),
+            KeyLookup::Key(key) => Ok(key),
+            KeyLookup::Unknown => Err(TokenProblem::KeyUnknown.into()),
+            KeyLookup::NoKeys => Err(Failure::new(Reason::DependencyUnavailable)),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Args;
 
-use super::{AuthMode, Environment, Problems};
+use super::{AuthMode, ConfigProblems, Environment};
 
 /// The flags.
 #[derive(Args, Clone, Debug)]
@@ -66,7 +66,7 @@ pub struct Listeners {
 
 impl ListenerArgs {
     /// Checks the flags; `ports` are the service's own for API, health and metrics.
-    pub fn check(&self, problems: &mut Problems, ports: [u16; 3]) -> Option<Listeners> {
+    pub fn check(&self, problems: &mut ConfigProblems, ports: [u16; 3]) -> Option<Listeners> {
         let mut addr = |name, value: &str, port| {
             if value.is_empty() {
                 return Some(SocketAddr::from(([127, 0, 0, 1], port)));
@@ -127,7 +127,7 @@ mod tests {
             ("token", "0.0.0.0:1", true),
             ("trust", "127.0.0.1:1", false),
         ] {
-            let mut problems = Problems::new();
+            let mut problems = ConfigProblems::new();
             let listeners = args(mode, addr).check(&mut problems, [1, 2, 3]);
             assert_eq!(problems.finish(listeners).is_ok(), fine, "{mode} on {addr}");
         }

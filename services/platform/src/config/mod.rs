@@ -17,23 +17,15 @@ mod worker;
 pub use self::{
     listeners::{ListenerArgs, Listeners},
     postgres::PostgresArgs,
-    problems::{ConfigError, Problems},
+    problems::{ConfigError, ConfigProblems},
     requests::{RequestArgs, Requests},
     secret_format::{keyed_secrets, secret_key},
     telemetry::{LogFormat, Telemetry, TelemetryArgs},
-    tls::{TlsArgs, TlsFiles},
+    tls::TlsArgs,
     tokens::{TokenArgs, Tokens},
     worker::WorkerArgs,
 };
-
-/// What the installation is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Environment {
-    /// Somebody's own machine: what is doubtful is reported.
-    Development,
-    /// People's data: what is doubtful is refused.
-    Production,
-}
+pub use crate::{environment::Environment, tls::TlsFiles};
 
 /// How people prove who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

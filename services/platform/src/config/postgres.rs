@@ -5,7 +5,7 @@ use std::{path::PathBuf, thread::available_parallelism};
 use clap::Args;
 use secrecy::SecretString;
 
-use super::Problems;
+use super::ConfigProblems;
 use crate::database::{DatabaseConfig, Pooler};
 
 /// The flags.
@@ -47,7 +47,7 @@ pub struct PostgresArgs {
 
 impl PostgresArgs {
     /// Checks the flags.
-    pub fn check(&self, problems: &mut Problems, schema: &'static str) -> Option<DatabaseConfig> {
+    pub fn check(&self, problems: &mut ConfigProblems, schema: &'static str) -> Option<DatabaseConfig> {
         let mut url = |name, value: &Option<SecretString>, file: &Option<PathBuf>| {
             let url = problems.secret(name, value.as_ref(), file.as_ref())?;
             if crate::database::is_url(&url) {

@@ -10,13 +10,13 @@ use crate::client;
 
 /// What is missing or wrong so far.
 #[derive(Debug, Default)]
-pub struct Problems(Vec<String>);
+pub struct ConfigProblems(Vec<String>);
 
 /// The configuration is incomplete or wrong: every problem, one a line.
 #[derive(Debug, thiserror::Error)]
 pub struct ConfigError(Vec<String>);
 
-impl Problems {
+impl ConfigProblems {
     /// None so far.
     #[must_use]
     pub fn new() -> Self {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::Problems;
+use super::ConfigProblems;
 
 /// The flags.
 #[derive(Args, Clone, Debug)]
@@ -49,7 +49,7 @@ pub struct Requests {
 
 impl RequestArgs {
     /// Checks the flags.
-    pub fn check(&self, problems: &mut Problems) -> Option<Requests> {
+    pub fn check(&self, problems: &mut ConfigProblems) -> Option<Requests> {
         let default_deadline = problems.take("DEFAULT_DEADLINE", duration(&self.default_deadline));
         let max_in_flight = problems.number("MAX_IN_FLIGHT", &self.max_in_flight, 1..=1_000_000);
         let max_request_bytes = problems.number("MAX_REQUEST_BYTES", &self.max_request_bytes, 1024..=1 << 30);

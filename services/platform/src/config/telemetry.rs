@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::Problems;
+use super::ConfigProblems;
 
 /// The flags.
 #[derive(Args, Clone, Debug)]
@@ -47,7 +47,7 @@ pub struct Telemetry {
 
 impl TelemetryArgs {
     /// Checks the flags.
-    pub fn check(&self, problems: &mut Problems) -> Option<Telemetry> {
+    pub fn check(&self, problems: &mut ConfigProblems) -> Option<Telemetry> {
         if let Err(error) = self.log_filter.parse::<tracing_subscriber::EnvFilter>() {
             problems.add("LOG_FILTER", error);
         }

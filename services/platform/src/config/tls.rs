@@ -1,10 +1,11 @@
 //! The service's certificate, and whom it trusts.
 
-use std::{collections::HashSet, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Problems;
+use super::ConfigProblems;
+use crate::tls::TlsFiles;
 
 /// The flags.
 #[derive(Args, Clone, Debug)]
@@ -23,22 +24,9 @@ pub struct TlsArgs {
     pub allowed_services: Vec<String>,
 }
 
-/// Where the certificates are, and which services may call.
-#[derive(Clone, Debug)]
-pub struct TlsFiles {
-    /// Certificate and chain.
-    pub cert: PathBuf,
-    /// Private key.
-    pub key: PathBuf,
-    /// Trusted authorities.
-    pub ca: PathBuf,
-    /// Subject alternative names that may call as a service.
-    pub allowed_services: HashSet<String>,
-}
-
 impl TlsArgs {
     /// Checks the flags; whether the files hold what they should is seen when they are loaded.
-    pub fn check(&self, problems: &mut Problems) -> Option<TlsFiles> {
+    pub fn check(&self, problems: &mut ConfigProblems) -> Option<TlsFiles> {
         let mut file = |name, path: &Option<PathBuf>| {
             let Some(path) = path else {
                 problems.add(name, "is missing");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use secrecy::SecretString;
 
-use super::{Problems, secret_key, trusted_issuers};
+use super::{ConfigProblems, secret_key, trusted_issuers};
 use crate::{auth::TrustedIssuer, mac::SecretKey};
 
 /// The flags.
@@ -55,7 +55,7 @@ pub struct Tokens {
 
 impl TokenArgs {
     /// Checks the flags.
-    pub fn check(&self, problems: &mut Problems) -> Option<Tokens> {
+    pub fn check(&self, problems: &mut ConfigProblems) -> Option<Tokens> {
         for (name, value) in [
             ("TOKEN_ISSUER", &self.token_issuer),
             ("TOKEN_AUDIENCE", &self.token_audience),

@@ -5,7 +5,7 @@ use std::{collections::HashSet, fs, path::Path};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use super::Problems;
+use super::ConfigProblems;
 use crate::auth::TrustedIssuer;
 
 const NAME: &str = "TRUSTED_ISSUERS";
@@ -14,7 +14,7 @@ const NAME: &str = "TRUSTED_ISSUERS";
 ///
 /// Somebody may have written a secret where the name of its file belongs: problems name entries by their place and their
 /// issuer, and repeat nothing else of them.
-pub(super) fn issuers(list: &str, own: &str, problems: &mut Problems) -> Option<Vec<TrustedIssuer>> {
+pub(super) fn issuers(list: &str, own: &str, problems: &mut ConfigProblems) -> Option<Vec<TrustedIssuer>> {
     let (mut issuers, mut names, mut complete) = (Vec::new(), HashSet::from([own]), true);
     let entries = list.split(',').map(str::trim).enumerate();
     for (position, entry) in entries.filter(|(_, entry)| !entry.is_empty()) {
@@ -72,7 +72,7 @@ mod tests {
     }
 
     fn read(list: &str) -> Result<Vec<String>, String> {
-        let mut problems = Problems::new();
+        let mut problems = ConfigProblems::new();
         let issuers = issuers(list, "haven", &mut problems);
         let issuers = problems.finish(issuers).map_err(|error| error.to_string())?;
         Ok(issuers.iter().map(|issuer| issuer.name().to_owned()).collect())

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use secrecy::SecretString;
 
-use super::{Environment, Problems};
+use super::{ConfigProblems, Environment};
 use crate::database::{Pooler, WorkerConfig, is_url};
 
 /// The flags, named as those of `serve`, so that one environment does for both.
@@ -37,7 +37,7 @@ pub struct WorkerArgs {
 
 impl WorkerArgs {
     /// Checks the flags.
-    pub fn check(&self, problems: &mut Problems, schema: &'static str) -> Option<WorkerConfig> {
+    pub fn check(&self, problems: &mut ConfigProblems, schema: &'static str) -> Option<WorkerConfig> {
         const URL: &str = "WORKER_DATABASE_URL";
         let environment: Option<Environment> = problems.one_of("ENVIRONMENT", &self.environment);
         let (value, file) = (&self.worker_database_url, &self.worker_database_url_file);
@@ -67,7 +67,7 @@ mod tests {
             worker_database_url_file: None,
             database_pooler: pooler.into(),
         };
-        let mut problems = Problems::new();
+        let mut problems = ConfigProblems::new();
         let config = args.check(&mut problems, "data");
         problems.finish(config).map_err(|error| error.to_string())
     }

@@ -5,12 +5,16 @@ use std::fmt;
 use deadpool::managed::Object;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{Database, DbError, pool::Pool};
-use crate::config::Environment;
+use super::{
+    Database, WorkerConfig,
+    error::DbError,
+    pool::{Pool, pool},
+};
+use crate::environment::Environment;
 
 /// Something about the database that an operator has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+struct Finding {
     /// What it means for serving.
     pub severity: Severity,
     /// What was found, and what to do about it.
@@ -19,7 +23,7 @@ pub struct Finding {
 
 /// What a [`Finding`] means for serving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
+enum Severity {
     /// Serving would be wrong anywhere.
     Refused,
     /// Reported in development, refused in production.
@@ -28,7 +32,7 @@ pub enum Severity {
 
 /// Why a database is not used.
 #[derive(Debug, thiserror::Error)]
-pub enum Unfit {
+pub enum InspectionError {
     /// It must not be: everything that speaks against it.
     #[error("{0}")]
     Refused(String),
@@ -39,9 +43,9 @@ pub enum Unfit {
 
 /// The minor of each major that was current when this was written (November 2026: 15.20 and those released with it).
 /// Several below have holes in Row Level Security, CVE-2025-8713 for one. Majors that are not listed are newer.
-const MINORS: [(i64, i64); 4] = [(15, 20), (16, 16), (17, 12), (18, 6)];
+const PATCHED_MINORS: [(i64, i64); 4] = [(15, 20), (16, 16), (17, 12), (18, 6)];
 
-const FACTS: &str = "
+const LOGIN_AND_SCHEMA: &str = "
     SELECT current_user::text AS login,
            current_setting('server_version_num')::int8 AS version,
            r.rolsuper OR r.rolbypassrls AS all_powerful,
@@ -53,14 +57,31 @@ const FACTS: &str = "
       FROM pg_catalog.pg_roles r WHERE r.rolname = current_user";
 
 impl Database {
+    /// For a command: one connection for the service's own work, once the database has been looked at as
+    /// [`Database::admit`] does. Nothing can be begun as anybody but the service.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be reached, or must not be used.
+    pub async fn worker_only(config: &WorkerConfig, newest: i64) -> Result<Self, InspectionError> {
+        let database = Self {
+            schema: config.schema,
+            app: None,
+            worker: pool(&config.url, 1)?,
+            pooler: config.pooler,
+        };
+        database.inspect(newest, config.environment).await?;
+        Ok(database)
+    }
+
     /// Refuses the database when something about it must not be in `environment`; what is only doubtful is logged.
     ///
     /// # Errors
     ///
     /// Everything that speaks against it, or that it cannot be asked.
-    pub async fn admit(&self, newest: i64, environment: Environment) -> Result<(), Unfit> {
+    pub async fn inspect(&self, newest: i64, environment: Environment) -> Result<(), InspectionError> {
         let mut refused = Vec::new();
-        for finding in self.inspect(newest).await? {
+        for finding in self.findings(newest).await? {
             match (finding.severity, environment) {
                 (Severity::RefusedInProduction, Environment::Development) => {
                     tracing::warn!(%finding, "production would refuse this database");
@@ -70,7 +91,7 @@ impl Database {
         }
         match refused.is_empty() {
             true => Ok(()),
-            false => Err(Unfit::Refused(refused.join("; "))),
+            false => Err(InspectionError::Refused(refused.join("; "))),
         }
     }
 
@@ -80,7 +101,7 @@ impl Database {
     /// # Errors
     ///
     /// When the database cannot be asked.
-    pub async fn inspect(&self, newest: i64) -> Result<Vec<Finding>, DbError> {
+    async fn findings(&self, newest: i64) -> Result<Vec<Finding>, DbError> {
         let mut findings = Vec::new();
         for (kind, pool) in self.pools() {
             self.inspect_login(pool, kind, &mut findings).await?;
@@ -114,12 +135,12 @@ impl Database {
             if status.available == 0 && status.size >= status.max_size {
                 continue;
             }
-            let mut lease = pool.get().await?;
+            let mut connection = pool.get().await?;
             let query = sqlx::query_scalar("SELECT current_user::text").persistent(false);
-            let login: String = match query.fetch_one(&mut *lease).await {
+            let login: String = match query.fetch_one(&mut *connection).await {
                 Ok(login) => login,
                 Err(error) => {
-                    drop(Object::take(lease));
+                    drop(Object::take(connection));
                     return Err(error.into());
                 }
             };
@@ -136,36 +157,36 @@ impl Database {
         kind: &'static str,
         findings: &mut Vec<Finding>,
     ) -> Result<(), DbError> {
-        let facts = sqlx::query(FACTS)
+        let row = sqlx::query(LOGIN_AND_SCHEMA)
             .bind(self.schema)
             .persistent(false)
             .fetch_one(&mut *pool.get().await?)
             .await?;
-        let login: String = facts.try_get("login")?;
+        let login: String = row.try_get("login")?;
         let expected = format!("{}_{kind}", self.schema);
         if login != expected {
             findings.push(Finding::refused(format!(
                 "the {kind} login is {login}; it has to be {expected}"
             )));
         }
-        if facts.try_get("all_powerful")? {
+        if row.try_get("all_powerful")? {
             findings.push(Finding::refused(format!(
                 "login {login} is a superuser or has BYPASSRLS: no policy holds for it"
             )));
         }
-        let unforced: String = facts.try_get("unforced")?;
+        let unforced: String = row.try_get("unforced")?;
         if !unforced.is_empty() {
             findings.push(Finding::refused(format!(
                 "Row Level Security is not enabled and forced on {}: {unforced}",
                 self.schema
             )));
         }
-        if !facts.try_get::<bool, _>("tls")? {
+        if !row.try_get::<bool, _>("tls")? {
             findings.push(Finding::refused_in_production(format!(
                 "login {login} connects without TLS: set sslmode=verify-full in its URL"
             )));
         }
-        findings.extend(old_minor(facts.try_get("version")?));
+        findings.extend(old_minor(row.try_get("version")?));
         Ok(())
     }
 }
@@ -195,12 +216,12 @@ impl fmt::Display for Finding {
 /// `server_version_num` is the major times 10,000 plus the minor, since Postgres 10.
 fn old_minor(version: i64) -> Option<Finding> {
     let (major, minor) = (version / 10_000, version % 10_000);
-    if major < MINORS[0].0 {
+    if major < PATCHED_MINORS[0].0 {
         return Some(Finding::refused(format!(
             "Postgres {major} is too old: 15 is the oldest that works"
         )));
     }
-    let (_, oldest) = MINORS.iter().find(|(known, _)| *known == major)?;
+    let (_, oldest) = PATCHED_MINORS.iter().find(|(known, _)| *known == major)?;
     (minor < *oldest).then(|| {
         Finding::refused_in_production(format!(
             "Postgres {major}.{minor} lacks security fixes: upgrade to {major}.{oldest} or newer"

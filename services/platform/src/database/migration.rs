@@ -3,7 +3,7 @@
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{Connection, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
 
-use super::DbError;
+use super::error::DbError;
 
 /// A schema's migrations, as they were when the program was built.
 #[derive(Debug)]

@@ -12,19 +12,19 @@ use deadpool::{
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{ConnectOptions, Connection, Error, PgConnection, postgres::PgConnectOptions};
 
-use super::DbError;
+use super::error::DbError;
 
 /// How long a call waits for a connection: longer than a burst, and shorter than anybody's patience with a database that
 /// is down.
-const WAIT: Duration = Duration::from_secs(5);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection is replaced after this, so that load follows a failover, and what a session of Postgres collects is freed.
-const LIFETIME: Duration = Duration::from_secs(30 * 60);
+const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 
 pub(super) type Pool = managed::Pool<Connector>;
 
 /// A connection on loan: it goes back when it is dropped.
-pub(super) type Lease = Object<Connector>;
+pub(super) type PooledConnection = Object<Connector>;
 
 /// Makes connections of one login.
 #[derive(Debug)]
@@ -36,9 +36,9 @@ pub(super) fn pool(url: &SecretString, size: u32) -> Result<Pool, DbError> {
     // Statements are the store's business; what is logged about a call is in its one line.
     let connector = Connector(options.disable_statement_logging());
     let timeouts = Timeouts {
-        wait: Some(WAIT),
-        create: Some(WAIT),
-        recycle: Some(WAIT),
+        wait: Some(WAIT_TIMEOUT),
+        create: Some(WAIT_TIMEOUT),
+        recycle: Some(WAIT_TIMEOUT),
     };
     let built = Pool::builder(connector)
         .max_size(size as usize)
@@ -61,7 +61,7 @@ impl managed::Manager for Connector {
     }
 
     async fn recycle(&self, _: &mut PgConnection, metrics: &Metrics) -> RecycleResult<Error> {
-        if metrics.age() > LIFETIME {
+        if metrics.age() > MAX_AGE {
             return Err(RecycleError::message("old"));
         }
         Ok(())

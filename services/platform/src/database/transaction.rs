@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{DbError, Pooler, pool::Lease};
+use super::{error::DbError, pool::PooledConnection, settings::Pooler};
 
 /// How long taking back an unfinished transaction may take, before its connection is given up: longer than twice the logins'
 /// `lock_timeout`, which is five seconds. Whoever comes to a row that others wait for waits for two locks, one after the
@@ -23,7 +23,7 @@ use super::{DbError, Pooler, pool::Lease};
 /// Postgres hears of the rollback when the statement before it ends, and one that waits for a lock does not notice that its
 /// connection was closed. Given up sooner, its place in the pool would be another's while it waits, and callers who go away
 /// and come again would have many times the connections that the pool has.
-const ROLLBACK: Duration = Duration::from_secs(12);
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// A transaction that carries its caller. Made by [`super::Database::begin`] alone; rolled back unless committed.
 ///
@@ -31,17 +31,22 @@ const ROLLBACK: Duration = Duration::from_secs(12);
 /// transaction pooler they must not be, and a query that forgot it would now and then get another one's answer.
 pub struct TenantTx {
     /// None once it is committed.
-    lease: Option<Lease>,
+    connection: Option<PooledConnection>,
     name: &'static str,
     pooler: Pooler,
     began: Instant,
 }
 
 impl TenantTx {
-    /// The transaction that is about to begin on `lease`.
-    pub(super) fn new(lease: Lease, name: &'static str, pooler: Pooler, began: Instant) -> Self {
+    /// The transaction that is about to begin on `connection`.
+    pub(super) fn new(
+        connection: PooledConnection,
+        name: &'static str,
+        pooler: Pooler,
+        began: Instant,
+    ) -> Self {
         Self {
-            lease: Some(lease),
+            connection: Some(connection),
             name,
             pooler,
             began,
@@ -56,7 +61,7 @@ impl TenantTx {
     pub async fn commit(mut self) -> Result<(), DbError> {
         raw_sql("COMMIT").execute(self.connection()).await?;
         // It goes back as it is; only what was not committed has to be taken back first.
-        self.lease = None;
+        self.connection = None;
         metrics::histogram!("haven_db_transaction_seconds", "transaction" => self.name)
             .record(self.began.elapsed().as_secs_f64());
         Ok(())
@@ -64,17 +69,17 @@ impl TenantTx {
 
     #[expect(
         clippy::expect_used,
-        reason = "`commit` takes the lease away and consumes the transaction"
+        reason = "`commit` takes the connection away and consumes the transaction"
     )]
     pub(super) fn connection(&mut self) -> &mut PgConnection {
-        self.lease
+        self.connection
             .as_deref_mut()
             .expect("a transaction has its connection until it is committed")
     }
 
     /// Closes the connection.
     pub(super) fn discard(mut self) {
-        drop(self.lease.take().map(Object::take));
+        drop(self.connection.take().map(Object::take));
     }
 
     fn execution<E>(&self, query: E) -> Execution<E> {
@@ -88,18 +93,18 @@ impl TenantTx {
 /// What was not committed is taken back before anybody else gets the connection, and before it can hold a lock for long.
 impl Drop for TenantTx {
     fn drop(&mut self) {
-        let Some(mut lease) = self.lease.take() else {
+        let Some(mut connection) = self.connection.take() else {
             return;
         };
         let Ok(runtime) = Handle::try_current() else {
             // Nothing can be sent any more; closing the connection takes it back as well.
-            drop(Object::take(lease));
+            drop(Object::take(connection));
             return;
         };
         runtime.spawn(async move {
-            let rolled_back = timeout(ROLLBACK, raw_sql("ROLLBACK").execute(&mut *lease)).await;
+            let rolled_back = timeout(ROLLBACK_TIMEOUT, raw_sql("ROLLBACK").execute(&mut *connection)).await;
             if !matches!(rolled_back, Ok(Ok(_))) {
-                drop(Object::take(lease));
+                drop(Object::take(connection));
             }
         });
     }

@@ -16,7 +16,7 @@ impl Memory {
 
     /// Gives the room back to the operating system, for a computation that brings as much of its own: the two together
     /// would be twice what one turn may have.
-    pub fn make_way(&mut self) {
+    pub fn release(&mut self) {
         self.0 = None;
     }
 

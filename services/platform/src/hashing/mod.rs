@@ -13,6 +13,6 @@ mod throughput;
 
 pub use self::{
     memory::Memory,
-    queue::{HashQueue, Interrupted, MOST_WAITING, Overloaded, Slot, describe_metrics},
+    queue::{HashPermit, HashQueue, Interrupted, MAX_WAITING, Overloaded, describe_metrics},
     recipe::{LANES, MEMORY_KIB, OUTPUT_BYTES, PASSES, Recipe, SALT_BYTES},
 };

@@ -19,17 +19,17 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::{memory::Memory, throughput::TurnTime};
+use super::{memory::Memory, throughput::Throughput};
 use crate::{deadline::Deadline, failure::Failure, reason::Reason};
 
 /// What a caller still has to do after hashing is a transaction, and the answer, on cores that are busy with the others'
 /// hashes: a quarter of its time is kept for that, within these bounds.
-const LEAST_RESERVE: Duration = Duration::from_millis(50);
-const MOST_RESERVE: Duration = Duration::from_millis(500);
+const MIN_RESERVE: Duration = Duration::from_millis(50);
+const MAX_RESERVE: Duration = Duration::from_millis(500);
 
-/// How many may wait. The others are turned away even if their deadline is far: a place in the queue is a place among the
+/// How many may wait. The others are turned away even if their deadline is far: a position in the queue is a position among the
 /// calls under way, which those need as well that hash nothing.
-pub const MOST_WAITING: usize = 128;
+pub const MAX_WAITING: usize = 128;
 
 /// The queue for the machine's cores. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -37,16 +37,16 @@ pub struct HashQueue(Arc<Queue>);
 
 #[derive(Debug)]
 struct Queue {
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     waiting: AtomicUsize,
-    pace: TurnTime,
+    throughput: Throughput,
     /// Memory of turns that ended. A fresh 19 MiB would cost a page fault for every 4 KiB of it.
     spare: Mutex<Vec<Memory>>,
 }
 
 /// A turn to compute. It ends when it is dropped.
 #[derive(Debug)]
-pub struct Slot {
+pub struct HashPermit {
     queue: Arc<Queue>,
     began: Instant,
     memory: Memory,
@@ -80,9 +80,9 @@ impl HashQueue {
     pub fn new(cores: NonZeroUsize) -> Self {
         let cores = cores.get();
         Self(Arc::new(Queue {
-            turns: Arc::new(Semaphore::new(cores)),
+            permits: Arc::new(Semaphore::new(cores)),
             waiting: AtomicUsize::new(0),
-            pace: TurnTime::new(cores),
+            throughput: Throughput::new(cores),
             spare: Mutex::default(),
         }))
     }
@@ -93,25 +93,25 @@ impl HashQueue {
     ///
     /// [`Overloaded`], at once, when the queue is too long to compute and to answer before `deadline`; or later, when it
     /// proves to be.
-    pub async fn admit(&self, deadline: Deadline) -> Result<Slot, Overloaded> {
+    pub async fn acquire(&self, deadline: Deadline) -> Result<HashPermit, Overloaded> {
         let queue = &self.0;
-        let place = QueueSlot::take(queue);
-        let turn = queue.pace.turn();
-        let wait = queue.wait(place.ahead);
+        let position = QueuePosition::take(queue);
+        let turn = queue.throughput.turn();
+        let wait = queue.wait(position.ahead);
         let overloaded = Overloaded {
             retry_after: wait.max(turn),
         };
         let remaining = deadline.remaining();
-        let reserve = (remaining / 4).clamp(LEAST_RESERVE, MOST_RESERVE);
+        let reserve = (remaining / 4).clamp(MIN_RESERVE, MAX_RESERVE);
         let latest_start = deadline.instant().checked_sub(turn + reserve).ok_or(overloaded)?;
-        if place.ahead >= MOST_WAITING || remaining < wait + turn + reserve {
+        if position.ahead >= MAX_WAITING || remaining < wait + turn + reserve {
             return Err(overloaded);
         }
-        match timeout_at(latest_start, queue.turns.clone().acquire_owned()).await {
+        match timeout_at(latest_start, queue.permits.clone().acquire_owned()).await {
             Ok(Ok(permit)) => {
                 let memory = queue.spare().pop().unwrap_or_default();
                 metrics::gauge!("haven_hash_running").increment(1.0);
-                Ok(Slot {
+                Ok(HashPermit {
                     queue: queue.clone(),
                     began: Instant::now(),
                     memory,
@@ -151,8 +151,8 @@ pub fn describe_metrics() {
 impl Queue {
     /// How long somebody waits with `ahead` others before them.
     fn wait(&self, ahead: usize) -> Duration {
-        self.pace
-            .time_for((ahead + 1).saturating_sub(self.turns.available_permits()))
+        self.throughput
+            .time_for((ahead + 1).saturating_sub(self.permits.available_permits()))
     }
 
     fn spare(&self) -> std::sync::MutexGuard<'_, Vec<Memory>> {
@@ -160,13 +160,13 @@ impl Queue {
     }
 }
 
-/// A place in the queue, given up when it is dropped: also when its caller goes away.
-struct QueueSlot<'a> {
+/// A position in the queue, given up when it is dropped: also when its caller goes away.
+struct QueuePosition<'a> {
     queue: &'a Queue,
     ahead: usize,
 }
 
-impl<'a> QueueSlot<'a> {
+impl<'a> QueuePosition<'a> {
     fn take(queue: &'a Queue) -> Self {
         metrics::gauge!("haven_hash_queue_waiting").increment(1.0);
         Self {
@@ -176,16 +176,16 @@ impl<'a> QueueSlot<'a> {
     }
 }
 
-impl Drop for QueueSlot<'_> {
+impl Drop for QueuePosition<'_> {
     fn drop(&mut self) {
         self.queue.waiting.fetch_sub(1, Relaxed);
         metrics::gauge!("haven_hash_queue_waiting").decrement(1.0);
     }
 }
 
-// === impl Slot ===
+// === impl HashPermit ===
 
-impl Slot {
+impl HashPermit {
     /// Computes on a thread for that. The turn goes with it: a caller that goes away frees neither core nor memory before
     /// the computing has ended.
     ///
@@ -209,11 +209,13 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for HashPermit {
     fn drop(&mut self) {
         self.queue.spare().push(std::mem::take(&mut self.memory));
         let waited_for = self.queue.waiting.load(Relaxed) > 0;
-        self.queue.pace.ended(self.began, Instant::now(), waited_for);
+        self.queue
+            .throughput
+            .ended(self.began, Instant::now(), waited_for);
         metrics::gauge!("haven_hash_running").decrement(1.0);
     }
 }
@@ -234,7 +236,7 @@ mod tests {
 
     use super::*;
 
-    fn admission(cores: usize) -> HashQueue {
+    fn queue(cores: usize) -> HashQueue {
         HashQueue::new(NonZeroUsize::new(cores).unwrap())
     }
 
@@ -249,11 +251,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_outlives_its_caller_and_its_memory_is_used_again() {
-        let admission = admission(1);
+        let queue = queue(1);
         let (started, has_started) = mpsc::channel();
         let (finish, may_finish) = mpsc::channel::<()>();
-        let slot = admission.admit(soon()).await.unwrap();
-        let caller = tokio::spawn(slot.run(move |memory| {
+        let permit = queue.acquire(soon()).await.unwrap();
+        let caller = tokio::spawn(permit.run(move |memory| {
             memory.kernel(kernel()).reserve().unwrap();
             started.send(()).unwrap();
             may_finish.recv().unwrap();
@@ -263,40 +265,34 @@ mod tests {
             .unwrap();
         caller.abort();
         assert!(caller.await.unwrap_err().is_cancelled());
-        assert_eq!(
-            admission.0.turns.available_permits(),
-            0,
-            "the turn is still taken"
-        );
+        assert_eq!(queue.0.permits.available_permits(), 0, "the turn is still taken");
         finish.send(()).unwrap();
-        let next = admission.admit(soon()).await.unwrap();
+        let next = queue.acquire(soon()).await.unwrap();
         assert_eq!(next.memory.kib(), 19_456);
-        assert!(admission.0.spare().is_empty());
+        assert!(queue.0.spare().is_empty());
     }
 
     #[tokio::test]
     async fn whoever_cannot_be_done_in_time_is_turned_away_at_once() {
-        let admission = admission(2);
+        let queue = queue(2);
         let short = || Deadline::after(Duration::from_millis(200));
         let running = (
-            admission.admit(short()).await.unwrap(),
-            admission.admit(short()).await.unwrap(),
+            queue.acquire(short()).await.unwrap(),
+            queue.acquire(short()).await.unwrap(),
         );
-        let too_short = admission.admit(Deadline::after(Duration::from_millis(5))).await;
+        let too_short = queue.acquire(Deadline::after(Duration::from_millis(5))).await;
         assert!(too_short.is_err());
         let mut waiting = Vec::new();
         for _ in 0..100 {
-            let admission = admission.clone();
-            waiting.push(tokio::spawn(
-                async move { admission.admit(soon()).await.map(drop) },
-            ));
+            let queue = queue.clone();
+            waiting.push(tokio::spawn(async move { queue.acquire(soon()).await.map(drop) }));
         }
-        while admission.0.waiting.load(Relaxed) < 100 {
+        while queue.0.waiting.load(Relaxed) < 100 {
             tokio::task::yield_now().await;
         }
         let begin = Instant::now();
-        let refused = admission
-            .admit(Deadline::after(Duration::from_secs(1)))
+        let refused = queue
+            .acquire(Deadline::after(Duration::from_secs(1)))
             .await
             .unwrap_err();
         assert!(begin.elapsed() < Duration::from_millis(100), "at once");
@@ -305,25 +301,25 @@ mod tests {
         for waiter in waiting {
             waiter.await.unwrap().unwrap();
         }
-        assert_eq!(admission.0.waiting.load(Relaxed), 0);
-        assert_eq!(admission.0.turns.available_permits(), 2);
+        assert_eq!(queue.0.waiting.load(Relaxed), 0);
+        assert_eq!(queue.0.permits.available_permits(), 2);
     }
 
     #[tokio::test]
     async fn the_queue_has_an_end_however_patient_they_are() {
-        let admission = admission(1);
+        let queue = queue(1);
         let patient = || Deadline::after(Duration::from_secs(3600));
-        let running = admission.admit(patient()).await.unwrap();
-        let waiting: Vec<_> = (0..MOST_WAITING)
+        let running = queue.acquire(patient()).await.unwrap();
+        let waiting: Vec<_> = (0..MAX_WAITING)
             .map(|_| {
-                let admission = admission.clone();
-                tokio::spawn(async move { admission.admit(patient()).await.map(drop) })
+                let queue = queue.clone();
+                tokio::spawn(async move { queue.acquire(patient()).await.map(drop) })
             })
             .collect();
-        while admission.0.waiting.load(Relaxed) < MOST_WAITING {
+        while queue.0.waiting.load(Relaxed) < MAX_WAITING {
             tokio::task::yield_now().await;
         }
-        let one_more = timeout(Duration::from_secs(1), admission.admit(patient())).await;
+        let one_more = timeout(Duration::from_secs(1), queue.acquire(patient())).await;
         assert!(one_more.expect("at once").is_err());
         drop(running);
         for waiter in waiting {
@@ -333,20 +329,20 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_in_vain_is_turned_away_before_hashing() {
-        let admission = admission(1);
-        let running = admission.admit(soon()).await.unwrap();
+        let queue = queue(1);
+        let running = queue.acquire(soon()).await.unwrap();
         let deadline = Deadline::after(Duration::from_millis(100));
-        assert!(admission.admit(deadline).await.is_err());
+        assert!(queue.acquire(deadline).await.is_err());
         assert!(deadline.remaining() > Duration::ZERO);
         drop(running);
-        assert!(admission.admit(soon()).await.is_ok());
+        assert!(queue.acquire(soon()).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_panic_ends_its_turn() {
-        let admission = admission(1);
-        let failed = admission.admit(soon()).await.unwrap().run(|_| panic!("no")).await;
+        let queue = queue(1);
+        let failed = queue.acquire(soon()).await.unwrap().run(|_| panic!("no")).await;
         assert_eq!(failed, Err::<(), _>(Interrupted::Panicked));
-        assert!(admission.admit(soon()).await.is_ok());
+        assert!(queue.acquire(soon()).await.is_ok());
     }
 }

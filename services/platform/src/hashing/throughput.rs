@@ -9,14 +9,14 @@ use std::{
 const FIRST_ESTIMATE: Duration = Duration::from_millis(25);
 
 /// Between the end of a turn and the beginning of the next one there is more than this only when nobody was waiting.
-const LONGEST_GAP: Duration = Duration::from_millis(50);
+const MAX_GAP: Duration = Duration::from_millis(50);
 
 /// No turn is taken for longer than this.
-const LONGEST_TURN: Duration = Duration::from_millis(500);
+const MAX_HASH_TIME: Duration = Duration::from_millis(500);
 
 /// A moving average over the last few turns.
 #[derive(Debug)]
-pub(super) struct TurnTime {
+pub(super) struct Throughput {
     cores: u32,
     state: Mutex<State>,
 }
@@ -28,7 +28,7 @@ struct State {
     handed_over: Option<Instant>,
 }
 
-impl TurnTime {
+impl Throughput {
     pub(super) fn new(cores: usize) -> Self {
         let state = State {
             turn: FIRST_ESTIMATE,
@@ -57,14 +57,14 @@ impl TurnTime {
     pub(super) fn ended(&self, began: Instant, now: Instant, waited_for: bool) {
         let mut state = self.state();
         let sample = match state.handed_over {
-            Some(end) if began.saturating_duration_since(end) < LONGEST_GAP => {
+            Some(end) if began.saturating_duration_since(end) < MAX_GAP => {
                 now.saturating_duration_since(end) * self.cores
             }
             _ => now.saturating_duration_since(began),
         };
         // A machine that was stopped for a while says nothing about how fast it is, and an estimate that admits nobody is
         // never put right.
-        let sample = sample.min(state.turn * 4).min(LONGEST_TURN);
+        let sample = sample.min(state.turn * 4).min(MAX_HASH_TIME);
         state.turn = (state.turn * 15 + sample) / 16;
         state.handed_over = waited_for.then_some(now);
     }
@@ -84,35 +84,35 @@ mod tests {
 
     #[test]
     fn without_a_queue_a_turn_takes_as_long_as_it_takes() {
-        let (pace, mut now) = (TurnTime::new(2), Instant::now());
+        let (throughput, mut now) = (Throughput::new(2), Instant::now());
         for _ in 0..200 {
-            pace.ended(now, now + ms(10), false);
+            throughput.ended(now, now + ms(10), false);
             now += ms(1000);
         }
-        assert!(pace.turn().abs_diff(ms(10)) < ms(1), "{pace:?}");
-        assert!(pace.time_for(4).abs_diff(ms(20)) < ms(1));
+        assert!(throughput.turn().abs_diff(ms(10)) < ms(1), "{throughput:?}");
+        assert!(throughput.time_for(4).abs_diff(ms(20)) < ms(1));
     }
 
     #[test]
     fn a_machine_that_stood_still_is_not_slow_for_ever() {
-        let (pace, now) = (TurnTime::new(2), Instant::now());
+        let (throughput, now) = (Throughput::new(2), Instant::now());
         for _ in 0..10 {
-            pace.ended(now, now + Duration::from_secs(3600), true);
+            throughput.ended(now, now + Duration::from_secs(3600), true);
         }
-        assert!(pace.turn() < LONGEST_TURN, "{pace:?}");
+        assert!(throughput.turn() < MAX_HASH_TIME, "{throughput:?}");
     }
 
     #[test]
     fn with_a_queue_it_takes_as_long_as_the_next_one_waits_for_it() {
-        let (pace, start) = (TurnTime::new(2), Instant::now());
+        let (throughput, start) = (Throughput::new(2), Instant::now());
         // Two cores, on each a turn of 10 ms every 15 ms.
         for n in 0..200_u64 {
             let end = start + Duration::from_micros(7_500 * n);
-            pace.ended(end - ms(10), end, true);
+            throughput.ended(end - ms(10), end, true);
         }
-        assert!(pace.turn().abs_diff(ms(15)) < ms(1), "{pace:?}");
+        assert!(throughput.turn().abs_diff(ms(15)) < ms(1), "{throughput:?}");
         // A quiet hour is no slow turn.
-        pace.ended(start + ms(3_600_000), start + ms(3_600_010), false);
-        assert!(pace.turn() < ms(16), "{pace:?}");
+        throughput.ended(start + ms(3_600_000), start + ms(3_600_010), false);
+        assert!(throughput.turn() < ms(16), "{throughput:?}");
     }
 }

@@ -17,10 +17,10 @@ use uuid::Uuid;
 use super::client_address;
 use crate::{
     access::{Access, AccessTable},
-    auth::{Problem, TokenVerifier, service_of},
+    auth::{TokenProblem, TokenVerifier, service_name},
     call::{Call, Caller, ServiceName, User, UserId},
     config::AuthMode,
-    deadline::{Deadline, LONGEST},
+    deadline::{Deadline, MAX_CALL},
     failure::Failure,
     reason::Reason,
     tls::Tls,
@@ -135,11 +135,11 @@ impl Authorization {
                     user: Some(user),
                     service,
                 }),
-                None => Err(Problem::Missing.into()),
+                None => Err(TokenProblem::Missing.into()),
             },
             Access::Service if service.is_some() => Ok(Caller { user: None, service }),
             Access::UserOrService => match (self.user(headers, deadline).await?, service) {
-                (None, None) => Err(Problem::Missing.into()),
+                (None, None) => Err(TokenProblem::Missing.into()),
                 (user, service) => Ok(Caller { user, service }),
             },
             Access::Service | Access::Unspecified => Err(Failure::new(Reason::AccessDenied)),
@@ -148,7 +148,7 @@ impl Authorization {
 
     /// The service that the client certificate names, if it is one that may call.
     fn service(&self, request: &Request) -> Option<ServiceName> {
-        service_of(&connection(request)?.peer_certs()?, &self.tls)
+        service_name(&connection(request)?.peer_certs()?, &self.tls)
     }
 
     /// The person, if the call says that there is one.
@@ -158,7 +158,7 @@ impl Authorization {
                 // A stream's own time is too long to wait for keys.
                 Some(token) => self
                     .verifier
-                    .verify(token, deadline.at_most(LONGEST))
+                    .verify(token, deadline.at_most(MAX_CALL))
                     .await
                     .map(Some),
                 None => Ok(None),
@@ -186,23 +186,23 @@ fn connection(request: &Request) -> Option<&TlsConnectInfo<TcpConnectInfo>> {
 }
 
 /// The token of `authorization: Bearer <token>` (RFC 6750, section 2.1).
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, TokenProblem> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(Problem::Malformed);
+        return Err(TokenProblem::Malformed);
     }
     let (scheme, token) = value
         .to_str()
         .ok()
         .and_then(|value| value.split_once(' '))
-        .ok_or(Problem::Malformed)?;
+        .ok_or(TokenProblem::Malformed)?;
     if scheme.eq_ignore_ascii_case("bearer") {
         Ok(Some(token.trim()))
     } else {
-        Err(Problem::Malformed)
+        Err(TokenProblem::Malformed)
     }
 }
 

@@ -11,10 +11,10 @@ use http_body::{Frame, SizeHint};
 use tonic::Status;
 
 /// What a body yields.
-pub(super) type Yielded = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
+pub(super) type PolledFrame = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
 
 /// The end of a stream that cannot go on: its status, in trailers.
-pub(super) fn end_with(status: &Status) -> Yielded {
+pub(super) fn end_with(status: &Status) -> PolledFrame {
     let mut trailers = HeaderMap::new();
     Poll::Ready(Some(match status.add_header(&mut trailers) {
         Ok(()) => Ok(Frame::trailers(trailers)),

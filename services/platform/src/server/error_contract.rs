@@ -20,7 +20,7 @@ use crate::{
     reason::{self, Reason},
 };
 
-pub(super) async fn complete(request: Request, next: Next) -> Response {
+pub(super) async fn complete_errors(request: Request, next: Next) -> Response {
     let id = request
         .extensions()
         .get::<RequestId>()
@@ -28,7 +28,7 @@ pub(super) async fn complete(request: Request, next: Next) -> Response {
         .unwrap_or_default();
     let mut response = match is_grpc(&request) {
         true => next.run(request).await,
-        false => no_grpc(),
+        false => not_grpc(),
     };
     complete_headers(response.headers_mut(), &id);
     response.map(|body| {
@@ -51,7 +51,7 @@ fn is_grpc(request: &Request) -> bool {
         && content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-fn no_grpc() -> Response {
+fn not_grpc() -> Response {
     let description = "This is not a gRPC request: it has to be a POST of application/grpc";
     let violation = Violation::new("", "NOT_GRPC", description);
     let failure = Failure::violations(Reason::InvalidField, vec![violation]);
@@ -65,14 +65,14 @@ fn complete_headers(headers: &mut HeaderMap, request_id: &str) {
     let Some(status) = Status::from_header_map(headers).filter(|status| status.code() != Code::Ok) else {
         return;
     };
-    let status = with_request_id(explained(status), request_id);
+    let status = with_request_id(with_reason(status), request_id);
     // It takes the place of what is there: code, message and details.
     if let Err(error) = status.add_header(headers) {
         tracing::error!(%error, "a status cannot be sent");
     }
 }
 
-fn explained(status: Status) -> Status {
+fn with_reason(status: Status) -> Status {
     let known = status
         .get_details_error_info()
         .is_some_and(|info| info.domain == reason::DOMAIN);
@@ -80,10 +80,10 @@ fn explained(status: Status) -> Status {
         return status;
     }
     tracing::debug!(code = ?status.code(), "a status without a reason");
-    explain(&status).into()
+    failure_for(&status).into()
 }
 
-fn explain(status: &Status) -> Failure {
+fn failure_for(status: &Status) -> Failure {
     // tonic's own words, which hold sizes and positions and no content.
     let message = status.message();
     match status.code() {

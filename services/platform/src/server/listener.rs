@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 use crate::tls::Tls;
 
 /// How long a client may take to shake hands.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections whose handshake is done, until `stop`. Each takes the certificate that is current; a client that
 /// connects and says nothing holds up nobody.
-pub(super) fn tls(
+pub(super) fn accept_tls(
     listener: TcpListener,
     tls: Arc<Tls>,
     stop: CancellationToken,
@@ -57,7 +57,7 @@ async fn handshake(
         return;
     }
     match stop
-        .run_until_cancelled(timeout(HANDSHAKE, acceptor.accept(stream)))
+        .run_until_cancelled(timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)))
         .await
     {
         Some(Ok(Ok(stream))) => {

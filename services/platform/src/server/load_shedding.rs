@@ -17,7 +17,7 @@ use tonic::Status;
 
 use super::body::MappedBody;
 use crate::{
-    access::{Access, AccessTable, Answer},
+    access::{Access, AccessTable, ResponseKind},
     failure::Failure,
     reason::Reason,
 };
@@ -26,7 +26,7 @@ use crate::{
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
 #[derive(Clone)]
-pub(super) struct Shedding {
+pub(super) struct LoadShedding {
     access: AccessTable,
     permits: Arc<Semaphore>,
     max: usize,
@@ -40,7 +40,7 @@ pub(super) struct Shedding {
     draining: Arc<AtomicBool>,
 }
 
-impl Shedding {
+impl LoadShedding {
     pub(super) fn new(max: usize, access: AccessTable) -> Self {
         Self {
             access,
@@ -61,10 +61,10 @@ impl Shedding {
     /// A place for a call, if there is one for its kind.
     fn admit(&self, path: &str) -> Option<[Option<OwnedSemaphorePermit>; 2]> {
         let place = Arc::clone(&self.permits).try_acquire_owned().ok()?;
-        let of_its_kind = self.access.find(path).and_then(|rpc| match rpc.answer {
-            Answer::Message => (rpc.access == Access::Anyone).then_some(&self.anyone),
-            Answer::Stream => Some(&self.streams),
-            Answer::Watch => Some(&self.watches),
+        let of_its_kind = self.access.find(path).and_then(|rpc| match rpc.response {
+            ResponseKind::Message => (rpc.access == Access::Anyone).then_some(&self.anyone),
+            ResponseKind::Stream => Some(&self.streams),
+            ResponseKind::Watch => Some(&self.watches),
         });
         let of_its_kind = match of_its_kind {
             Some(places) => Some(Arc::clone(places).try_acquire_owned().ok()?),
@@ -78,7 +78,11 @@ impl Shedding {
     }
 }
 
-pub(super) async fn shed(State(shedding): State<Shedding>, request: Request, next: Next) -> Response {
+pub(super) async fn shed_load(
+    State(shedding): State<LoadShedding>,
+    request: Request,
+    next: Next,
+) -> Response {
     if request.uri().path().starts_with(HEALTH) {
         return next.run(request).await;
     }

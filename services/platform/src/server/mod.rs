@@ -5,7 +5,7 @@
 //! 1. `record`: a request id, a span, and at the end one canonical log line and the metrics
 //! 2. `contract`: every failure leaves with exactly one published reason and its details
 //! 3. `panics`: a panic is an answer, not a reset stream
-//! 4. `timing`: the caller's deadline, or ours
+//! 4. `limits`: the caller's deadline, or ours
 //! 5. `shedding`: no more work than can be done, and none while stopping
 //! 6. `admission`: who calls, whether they may, and where from (`origin`)
 //! 7. `streams`: of each person only some at once, and none that outlives their token or their session
@@ -40,7 +40,8 @@ use tower::{Service, ServiceBuilder};
 
 pub use self::health::Health;
 use self::{
-    authorization::Authorization, load_shedding::Shedding, stream_limits::Streams, time_limits::Timing,
+    authorization::Authorization, load_shedding::LoadShedding, stream_limits::StreamLimits,
+    time_limits::TimeLimits,
 };
 use crate::{
     access::{AccessError, AccessTable},
@@ -51,7 +52,7 @@ use crate::{
     tls::Tls,
 };
 
-/// The largest answer: what clients take by default. Lists have to keep below it.
+/// The largest response: what clients take by default. Lists have to keep below it.
 const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
 /// What describes all of it, itself included.
@@ -84,6 +85,8 @@ pub struct ServerConfig {
     pub verifier: TokenVerifier,
     /// How people prove who they are.
     pub auth_mode: AuthMode,
+    /// The maximum number of streams that one user may have open at once on this replica, of each kind.
+    pub streams_per_user: usize,
     /// For request ids.
     pub clock: Clock,
     /// For request ids.
@@ -103,7 +106,7 @@ pub struct ServerBuilder {
 pub struct ApiServer {
     config: ServerConfig,
     health: Health,
-    shedding: Shedding,
+    shedding: LoadShedding,
     routes: Router,
 }
 
@@ -191,7 +194,7 @@ impl ServerBuilder {
             routes,
             ..
         } = self;
-        let shedding = Shedding::new(config.requests.max_in_flight, access.clone());
+        let shedding = LoadShedding::new(config.requests.max_in_flight, access.clone());
         let verifier = Arc::new(config.verifier.clone());
         let authorization = Authorization::new(
             access.clone(),
@@ -199,18 +202,18 @@ impl ServerBuilder {
             Arc::clone(&verifier),
             config.auth_mode,
         );
-        let streams = Streams::new(access.clone(), verifier);
-        let timing = Timing::new(access.clone(), config.requests.default_deadline);
-        let record = request_log::Record::new(access, config.clock.clone(), config.entropy.clone());
+        let streams = StreamLimits::new(access.clone(), verifier, config.streams_per_user);
+        let limits = TimeLimits::new(access.clone(), config.requests.default_deadline);
+        let request_log = request_log::RequestLog::new(access, config.clock.clone(), config.entropy.clone());
         // From the outside in, as in the module's documentation.
         let layers = ServiceBuilder::new()
-            .layer(from_fn_with_state(record, request_log::record))
-            .layer(axum::middleware::from_fn(error_contract::complete))
-            .layer(axum::middleware::from_fn(panics::guard))
-            .layer(from_fn_with_state(timing, time_limits::bound))
-            .layer(from_fn_with_state(shedding.clone(), load_shedding::shed))
+            .layer(from_fn_with_state(request_log, request_log::log_request))
+            .layer(axum::middleware::from_fn(error_contract::complete_errors))
+            .layer(axum::middleware::from_fn(panics::catch_panics))
+            .layer(from_fn_with_state(limits, time_limits::enforce_deadline))
+            .layer(from_fn_with_state(shedding.clone(), load_shedding::shed_load))
             .layer(from_fn_with_state(authorization, authorization::authorize))
-            .layer(from_fn_with_state(streams, stream_limits::hold));
+            .layer(from_fn_with_state(streams, stream_limits::limit_streams));
         let routes = routes.routes().into_axum_router().layer(layers);
         Ok(ApiServer {
             config,
@@ -261,7 +264,7 @@ impl ApiServer {
             shedding,
             routes,
         } = self;
-        let incoming = listener::tls(listener, config.tls, stop.clone());
+        let incoming = listener::accept_tls(listener, config.tls, stop.clone());
         let server = Server::builder()
             .max_connection_age(MAX_CONNECTION_AGE)
             .http2_keepalive_interval(Some(Duration::from_secs(30)))

@@ -1,4 +1,4 @@
-//! A panic is an answer: without this layer it resets the stream, and the caller is told nothing.
+//! A panic is an response: without this layer it resets the stream, and the caller is told nothing.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -15,10 +15,10 @@ use axum::{
 use futures_util::FutureExt;
 use tonic::Status;
 
-use super::body::{Yielded, end_with};
+use super::body::{PolledFrame, end_with};
 use crate::failure::Failure;
 
-pub(super) async fn guard(request: Request, next: Next) -> Response {
+pub(super) async fn catch_panics(request: Request, next: Next) -> Response {
     // A handler's state is its own or is made for sharing (pools, atomics), so nothing half-done is seen afterwards.
     match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response.map(|body| Body::new(GuardedBody { body: Some(body) })),
@@ -41,7 +41,7 @@ impl http_body::Body for GuardedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Yielded {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };

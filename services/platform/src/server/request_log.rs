@@ -36,13 +36,13 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) struct RequestId(pub(super) Uuid);
 
 #[derive(Clone)]
-pub(super) struct Record {
+pub(super) struct RequestLog {
     access: AccessTable,
     clock: Clock,
     entropy: Entropy,
 }
 
-impl Record {
+impl RequestLog {
     pub(super) fn new(access: AccessTable, clock: Clock, entropy: Entropy) -> Self {
         Self {
             access,
@@ -61,17 +61,17 @@ impl Record {
     }
 }
 
-pub(super) async fn record(State(record): State<Record>, mut request: Request, next: Next) -> Response {
-    let id = record.request_id(request.headers());
+pub(super) async fn log_request(State(log): State<RequestLog>, mut request: Request, next: Next) -> Response {
+    let id = log.request_id(request.headers());
     request.extensions_mut().insert(RequestId(id));
     // A path that is no RPC is the caller's text: it gets no name, and no metric of its own.
-    let rpc = record
+    let rpc = log
         .access
         .find(request.uri().path())
         .map_or_else(|| "unknown".into(), |rpc| Arc::clone(&rpc.name));
 
     let parent = opentelemetry::global::get_text_map_propagator(|propagator| {
-        propagator.extract(&Incoming(request.headers()))
+        propagator.extract(&IncomingHeaders(request.headers()))
     });
     let trace_id = parent.span().span_context().trace_id();
     // Of the highest level, so that whatever is logged of the call stands under its id, however little that is.
@@ -203,9 +203,9 @@ impl http_body::Body for RecordedBody {
     }
 }
 
-struct Incoming<'a>(&'a HeaderMap);
+struct IncomingHeaders<'a>(&'a HeaderMap);
 
-impl Extractor for Incoming<'_> {
+impl Extractor for IncomingHeaders<'_> {
     fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).and_then(|value| value.to_str().ok())
     }

@@ -21,22 +21,22 @@ use tokio::time::{Sleep, sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
-use super::body::{Yielded, end_with};
+use super::body::{PolledFrame, end_with};
 use crate::{
-    access::{AccessTable, Answer},
-    deadline::{Deadline, LONGEST, LONGEST_STREAM, LONGEST_WATCH, parse_grpc_timeout, shave},
+    access::{AccessTable, ResponseKind},
+    deadline::{Deadline, MAX_CALL, MAX_STREAM, MAX_WATCH, minus_reserve, parse_grpc_timeout},
     failure::Failure,
     reason::Reason,
 };
 
 /// How long calls may take.
 #[derive(Clone)]
-pub(super) struct Timing {
+pub(super) struct TimeLimits {
     access: AccessTable,
     default: Duration,
 }
 
-impl Timing {
+impl TimeLimits {
     /// For the RPCs of `access`: `default` where the caller says nothing.
     pub(super) fn new(access: AccessTable, default: Duration) -> Self {
         Self { access, default }
@@ -44,20 +44,24 @@ impl Timing {
 
     /// Whether a call is answered by a stream; and how long one without a deadline, and any at all, may take.
     fn of(&self, path: &str) -> (bool, Duration, Duration) {
-        match self.access.find(path).map(|rpc| rpc.answer) {
-            Some(Answer::Watch) => (true, LONGEST_WATCH, LONGEST_WATCH),
-            Some(Answer::Stream) => (true, LONGEST_STREAM, LONGEST_STREAM),
-            Some(Answer::Message) | None => (false, self.default, LONGEST),
+        match self.access.find(path).map(|rpc| rpc.response) {
+            Some(ResponseKind::Watch) => (true, MAX_WATCH, MAX_WATCH),
+            Some(ResponseKind::Stream) => (true, MAX_STREAM, MAX_STREAM),
+            Some(ResponseKind::Message) | None => (false, self.default, MAX_CALL),
         }
     }
 }
 
-pub(super) async fn bound(State(timing): State<Timing>, mut request: Request, next: Next) -> Response {
-    let (streams, default, longest) = timing.of(request.uri().path());
+pub(super) async fn enforce_deadline(
+    State(limits): State<TimeLimits>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let (streams, default, longest) = limits.of(request.uri().path());
     let timeout = match request.headers().get("grpc-timeout") {
         None => default,
         Some(value) => match value.to_str().ok().and_then(parse_grpc_timeout) {
-            Some(timeout) => shave(timeout.min(longest)),
+            Some(timeout) => minus_reserve(timeout.min(longest)),
             None => {
                 let failure = Failure::field(
                     "grpc-timeout",
@@ -70,7 +74,7 @@ pub(super) async fn bound(State(timing): State<Timing>, mut request: Request, ne
     };
     // No work for an answer that nobody waits for.
     if timeout.is_zero() {
-        return passed().into_http();
+        return deadline_passed().into_http();
     }
     let deadline = Deadline::after(timeout);
     request.extensions_mut().insert(deadline);
@@ -88,11 +92,11 @@ pub(super) async fn bound(State(timing): State<Timing>, mut request: Request, ne
                 })
             })
         }
-        Err(_) => passed().into_http(),
+        Err(_) => deadline_passed().into_http(),
     }
 }
 
-fn passed() -> Status {
+fn deadline_passed() -> Status {
     Failure::new(Reason::Deadline).into()
 }
 
@@ -130,7 +134,7 @@ impl http_body::Body for TimedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Yielded {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         if self.ended {
             return Poll::Ready(None);
         }
@@ -143,7 +147,7 @@ impl http_body::Body for TimedBody {
         }
         self.ended = true;
         *self.body() = None;
-        end_with(&passed())
+        end_with(&deadline_passed())
     }
 
     fn is_end_stream(&self) -> bool {
@@ -165,36 +169,27 @@ mod tests {
 
     use super::*;
 
-    const WATCH: &str = "/haven.data.v1.CrisisService/WatchCrisisEvents";
-    const EXPORT: &str = "/haven.data.v1.PersonService/ExportData";
+    const WATCH: &str = "/haven.test.v1.TestService/WatchItems";
+    const EXPORT: &str = "/haven.test.v1.TestService/ExportItems";
+    const LIST: &str = "/haven.test.v1.TestService/ListItems";
 
-    fn timing() -> Timing {
-        let services = [
-            "haven.data.v1.CrisisService",
-            "haven.data.v1.PersonService",
-            "grpc.reflection.v1.ServerReflection",
-        ];
-        let descriptors = [
-            haven_proto::FILE_DESCRIPTOR_SET,
-            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
-        ];
-        let access = AccessTable::read(descriptors, &services).unwrap();
-        Timing::new(access, Duration::from_secs(1))
+    fn limits() -> TimeLimits {
+        let access = AccessTable::for_tests([
+            (WATCH, ResponseKind::Watch),
+            (EXPORT, ResponseKind::Stream),
+            (LIST, ResponseKind::Message),
+        ]);
+        TimeLimits::new(access, Duration::from_secs(1))
     }
 
     #[test]
     fn a_stream_may_take_longer_than_an_answer() {
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
-        assert_eq!(timing().of(WATCH), (true, minutes(60), minutes(60)));
-        assert_eq!(timing().of(EXPORT), (true, minutes(10), minutes(10)));
+        assert_eq!(limits().of(WATCH), (true, minutes(60), minutes(60)));
+        assert_eq!(limits().of(EXPORT), (true, minutes(10), minutes(10)));
         let answer = (false, Duration::from_secs(1), Duration::from_secs(60));
-        for path in [
-            "/haven.data.v1.CrisisService/ListCrisisEvents",
-            // Anybody may call it, and keeps a place no longer than with any other call.
-            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-            "/nothing",
-        ] {
-            assert_eq!(timing().of(path), answer, "{path}");
+        for path in [LIST, "/nothing"] {
+            assert_eq!(limits().of(path), answer, "{path}");
         }
     }
 
@@ -210,7 +205,7 @@ mod tests {
                     std::future::pending::<Result<Bytes, axum::Error>>().await
                 }))
             })
-            .layer(from_fn_with_state(timing(), bound));
+            .layer(from_fn_with_state(limits(), enforce_deadline));
         let request = Request::builder()
             .uri(WATCH)
             .header("grpc-timeout", "50m")
@@ -238,7 +233,7 @@ mod tests {
     async fn no_work_is_begun_for_a_deadline_that_has_passed() {
         let router = Router::new()
             .fallback(|| async { Err::<(), &str>("the handler was called") })
-            .layer(from_fn_with_state(timing(), bound));
+            .layer(from_fn_with_state(limits(), enforce_deadline));
         let request = Request::builder()
             .header("grpc-timeout", "1n")
             .body(Body::empty())
