@@ -1,10 +1,10 @@
-//! The environment that an installation is for: development or production.
+//! The kind of installation: development or production.
 
-/// What the installation is for.
+/// The kind of installation. It decides whether a questionable database is only reported or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Environment {
-    /// Somebody's own machine: what is doubtful is reported.
+    /// A developer's machine. Questionable settings are logged as warnings.
     Development,
-    /// People's data: what is doubtful is refused.
+    /// An installation with real people's data. Questionable settings are refused.
     Production,
 }

@@ -1,4 +1,4 @@
-//! Whether a service can serve: what its readiness probe is told.
+//! Readiness: the status that the readiness probe reports, from the inspection of the database and a ping every second.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,13 +12,13 @@ use crate::{
     server::Health,
 };
 
-/// How often it is looked at.
+/// The interval between two checks.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the database may take to say that it is there.
+/// The maximum time for the database to answer a check.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Whether the service can serve: its database was inspected, and answers.
+/// Checks whether the service can serve: the database passed its inspection, and answers.
 pub(crate) struct Readiness {
     pub(crate) database: Arc<Database>,
     pub(crate) newest: i64,
@@ -28,7 +28,7 @@ pub(crate) struct Readiness {
 }
 
 impl Readiness {
-    /// Keeps health up to date. Returns only when the database is one that must not be served from, and says why.
+    /// Keeps the health status up to date. Returns only when the database must not be served from, with the reasons.
     pub(crate) async fn monitor(self, stop: CancellationToken) -> String {
         self.health.alive().await;
         let mut waiting = false;
@@ -47,7 +47,7 @@ impl Readiness {
         let mut ready = None;
         loop {
             if stop.is_cancelled() {
-                // The server tells health that it is stopping; it must not be told otherwise.
+                // The server reports NOT_SERVING from here on; this task must not override it.
                 std::future::pending::<()>().await;
             }
             self.database.record_pool_use();
@@ -65,7 +65,7 @@ impl Readiness {
         }
     }
 
-    /// Whether the database may be served from, and what is stored in it can be.
+    /// Inspects the database, and then the stored data.
     async fn inspect(&self) -> Result<(), InspectionError> {
         self.database.inspect(self.newest, self.environment).await?;
         (self.inspection)().await

@@ -1,4 +1,4 @@
-//! Runs a service: the command line, the start, serving, and the stop.
+//! The life of a service: command line, start, serving, stop.
 
 use std::{error::Error, io, process::ExitCode, sync::Arc, time::Duration};
 
@@ -24,10 +24,10 @@ use crate::{
     tls::{Tls, TlsError},
 };
 
-/// `EX_USAGE` of sysexits.h: the configuration is wrong, and starting again will not help.
+/// `EX_USAGE` of sysexits.h: the configuration is wrong, and a restart does not help.
 const EXIT_CONFIG: u8 = 64;
 
-/// Why a service did not start, or stopped.
+/// The reason why a service did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 enum RunError {
     #[error(transparent)]
@@ -46,7 +46,7 @@ enum RunError {
         addr: std::net::SocketAddr,
         error: io::Error,
     },
-    #[error("the database cannot be served from: {0}")]
+    #[error("the database must not be served from: {0}")]
     Database(String),
     #[error(transparent)]
     Migration(#[from] MigrationError),
@@ -58,7 +58,7 @@ enum RunError {
     Runtime(io::Error),
 }
 
-/// The whole of a service's `main`: reads the command line and the environment, and does what they say.
+/// The `main` of a service: parses the command line and the environment, and runs the subcommand.
 #[must_use]
 pub fn main<S: Application>() -> ExitCode {
     let command = Cli::<S::Args, S::Command>::command()
@@ -70,9 +70,9 @@ pub fn main<S: Application>() -> ExitCode {
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
-            // Where nothing can be printed, nobody is told.
+            // When nothing can be printed, the exit code must do.
             let _ = error.print();
-            // `--help` and `--version` end here too, and are no error.
+            // `--help` and `--version` also end here, and are not errors.
             return if error.use_stderr() {
                 ExitCode::from(EXIT_CONFIG)
             } else {
@@ -92,10 +92,7 @@ pub fn main<S: Application>() -> ExitCode {
     }
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the last word of a program that cannot start is for whoever started it"
-)]
+#[expect(clippy::print_stderr, reason = "a program that cannot start prints its error")]
 fn print_error(name: &str, error: &RunError) {
     eprintln!("{name}: {error}");
 }
@@ -118,7 +115,7 @@ fn execute<S: Application>(command: Command<S::Args, S::Command>) -> Result<(), 
             let config = args.check::<S>()?;
             let runtime = runtime()?;
             let served = runtime.block_on(serve::<S>(config));
-            // A hash that is being computed must not hold the process.
+            // Do not wait for a hash that is still being computed.
             runtime.shutdown_timeout(Duration::from_millis(500));
             served
         }
@@ -134,7 +131,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, RunError> {
 
 #[expect(
     clippy::print_stdout,
-    reason = "`migrate` is run by a person or a job, and says what it did"
+    reason = "`migrate` is run by a person or a job and prints its result"
 )]
 async fn migrate<S: Application>(args: MigrateArgs) -> Result<(), RunError> {
     let mut problems = ConfigProblems::new();
@@ -192,7 +189,7 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
         clock: resources.clock.clone(),
         entropy: resources.entropy.clone(),
     };
-    // Every socket is open before anything is served, so that a taken port is found at once.
+    // All sockets are opened before serving begins, so that a taken port is reported at once.
     let listeners = config.listeners;
     let api = bind("API_ADDR", listeners.api).await?;
     let health_port = bind("HEALTH_ADDR", listeners.health).await?;
@@ -244,12 +241,12 @@ async fn stop_on_signal(stop: CancellationToken) {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
-        tracing::error!("signals cannot be received: only SIGKILL will stop this process");
+        tracing::error!("cannot receive signals: only SIGKILL will stop this process");
         return;
     };
     tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: letting calls finish"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: letting calls finish"),
+        _ = terminate.recv() => tracing::info!("SIGTERM: waiting for calls in flight"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: waiting for calls in flight"),
         () = stop.cancelled() => {}
     }
     stop.cancel();

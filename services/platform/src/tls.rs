@@ -1,7 +1,7 @@
-//! TLS, as a server and as a client, with certificates that are read again when they change on disk.
+//! TLS for servers and clients, with certificates that are reloaded when their files change.
 //!
-//! tonic's TLS configuration is fixed when a server starts. Here each new connection, in or out, takes the
-//! configuration that is current, so that cert-manager can replace a certificate without a restart.
+//! tonic's own TLS configuration is fixed when a server starts. Here each new connection, in either direction, uses the
+//! current configuration, so that cert-manager can replace a certificate without a restart.
 
 use std::{collections::HashSet, fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,23 +14,23 @@ use rustls::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How often the files are looked at.
+/// The interval between two checks of the files.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Where the certificates are, and which services may call.
+/// The paths of the certificate files, and the services that may call.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
-    /// Certificate and chain.
+    /// The path of the certificate and its chain, PEM.
     pub cert: PathBuf,
-    /// Private key.
+    /// The path of the private key, PEM.
     pub key: PathBuf,
-    /// Trusted authorities.
+    /// The path of the trusted authorities' certificates, PEM.
     pub ca: PathBuf,
-    /// Subject alternative names that may call as a service.
+    /// The subject alternative names of the client certificates that may call as a service.
     pub allowed_services: HashSet<String>,
 }
 
-/// A service's certificate, and whom it trusts.
+/// A service's certificate and trusted authorities, kept up to date with their files.
 pub struct Tls {
     files: TlsFiles,
     current: ArcSwap<Loaded>,
@@ -49,17 +49,17 @@ struct FileContents {
     ca: Vec<u8>,
 }
 
-/// Why the files cannot be used.
+/// The reason why the files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
     #[error("cannot read {0}: {1}")]
     Read(String, io::Error),
-    /// A file does not hold what it has to.
+    /// A file does not contain the expected PEM section.
     #[error("{0}: {1}")]
     Pem(String, rustls::pki_types::pem::Error),
-    /// They do not fit together.
-    #[error("the certificate, its key and the authorities cannot be used: {0}")]
+    /// The contents of the files do not match, or are not accepted by rustls.
+    #[error("the certificate, its key and the authorities cannot be used together: {0}")]
     Unusable(String),
 }
 
@@ -68,31 +68,32 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// When one is missing or wrong, or they do not fit together.
+    /// [`TlsError`] when a file is missing or invalid, or the files do not match.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let contents = FileContents::read(&files)?;
         let current = ArcSwap::from_pointee(contents.build(&files)?);
         Ok(Self { files, current })
     }
 
-    /// What a new connection from a client uses.
+    /// Returns the configuration for a new connection from a client.
     #[must_use]
     pub fn server(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.load().server)
     }
 
-    /// What a new connection to a server uses.
+    /// Returns the configuration for a new connection to a server.
     #[must_use]
     pub fn client(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.current.load().client)
     }
 
-    /// Whether a client certificate's name is one of a service that may call.
+    /// Returns whether a client certificate with this name belongs to a service that may call.
     pub(crate) fn allows(&self, name: &str) -> bool {
         self.files.allowed_services.contains(name)
     }
 
-    /// Reads the files again whenever they change, until `stop`. While they cannot be used, what was read before stays.
+    /// Reloads the files whenever they change, until `stop` is cancelled. While they cannot be used, the previous
+    /// certificates stay in use.
     pub async fn reload_on_change(self: Arc<Self>, stop: CancellationToken) {
         let mut complained = false;
         while stop
@@ -101,11 +102,11 @@ impl Tls {
             .is_some()
         {
             match self.reload() {
-                Ok(true) => tracing::info!("certificates were replaced"),
+                Ok(true) => tracing::info!("certificates replaced"),
                 Ok(false) => complained = false,
                 Err(error) if !complained => {
                     complained = true;
-                    tracing::error!(%error, "new certificates cannot be used; the old ones stay");
+                    tracing::error!(%error, "the new certificates cannot be used; the old ones stay in use");
                 }
                 Err(_) => {}
             }
@@ -149,7 +150,7 @@ impl FileContents {
         }
         let (roots, provider) = (Arc::new(roots), provider());
 
-        // A certificate is optional: people come with a token alone. One that is shown has to be good.
+        // Client certificates are optional, because users send a token alone. One that is sent must be valid.
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
             .allow_unauthenticated()
             .build()

@@ -243,8 +243,7 @@ fn every_stream_is_a_watch_or_is_known_to_end() {
     let pool = prost_reflect::DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET).unwrap();
     let (mut watching, mut others) = (Vec::new(), Vec::new());
     for service in pool.services() {
-        let table =
-            AccessTable::read([haven_proto::FILE_DESCRIPTOR_SET], &[service.full_name()]).unwrap();
+        let table = AccessTable::read([haven_proto::FILE_DESCRIPTOR_SET], &[service.full_name()]).unwrap();
         for method in service.methods() {
             let name = format!("{}/{}", service.full_name(), method.name());
             match table.find(&format!("/{name}")).unwrap().response {

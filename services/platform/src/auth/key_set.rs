@@ -1,4 +1,4 @@
-//! The public keys of our own issuer.
+//! The public keys of Haven's own issuer.
 
 use std::{
     collections::HashMap,
@@ -15,42 +15,42 @@ use tokio::{
 use super::verifying_key::VerifyingKey;
 use crate::deadline::Deadline;
 
-/// An unknown key id is a reason to ask for the keys again, but not more often than this.
+/// The minimum time between two requests for new keys, which unknown key ids cause.
 const REQUEST_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long a call waits for keys that were requested_at for because of it.
+/// The maximum time for which a call waits for the keys that it requested.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// The keys of our own issuer that are known now, and the way to more.
+/// The known public keys of Haven's own issuer, and a way to request new ones.
 ///
-/// Whoever fills it calls [`KeySet::replace`]; what it holds stays, however long nobody does: data keeps serving
-/// through an outage of identity.
+/// The service that uses the set calls [`KeySet::replace`]; between calls the keys stay, however long that takes, so
+/// that tokens are still verified while the issuer is down.
 #[derive(Debug)]
 pub struct KeySet {
     keys: ArcSwap<HashMap<String, VerifyingKey>>,
     replaced: watch::Sender<()>,
     requested_at: Mutex<Option<Instant>>,
     requested: Notify,
-    /// Places for those who wait for a key that is not there.
+    /// The permits of calls that wait for an unknown key.
     wait_permits: Semaphore,
 }
 
-/// How many calls wait for keys at once: a token with an unknown key costs nothing to make, and whoever waits has a permit
-/// among the calls under way.
+/// The maximum number of calls that wait for keys at once: a token with an unknown key id costs nothing to make, and
+/// each waiting call also counts as a call in flight.
 const MAX_WAITING: usize = 16;
 
-/// What looking for a key came to.
+/// The result of a key lookup.
 #[derive(Debug)]
 pub(super) enum KeyLookup {
     Key(VerifyingKey),
-    /// There are keys, and this is none of them.
+    /// There are keys, but none with this id.
     Unknown,
-    /// There were no keys yet.
+    /// There are no keys yet.
     NoKeys,
 }
 
 impl KeySet {
-    /// No keys yet.
+    /// Creates an empty set.
     #[must_use]
     pub fn empty() -> Self {
         Self {
@@ -62,20 +62,20 @@ impl KeySet {
         }
     }
 
-    /// These keys for ever: nobody waits for another one.
+    /// Replaces the keys for good: lookups of an unknown key no longer wait.
     pub fn set_permanently(&self, keys: impl IntoIterator<Item = VerifyingKey>) {
         self.replace(keys);
         self.wait_permits.close();
     }
 
-    /// These keys and no others.
+    /// Replaces all keys.
     pub fn replace(&self, keys: impl IntoIterator<Item = VerifyingKey>) {
         let keys: HashMap<_, _> = keys.into_iter().map(|key| (key.id().to_owned(), key)).collect();
         self.keys.store(Arc::new(keys));
         self.replaced.send_replace(());
     }
 
-    /// Returns when a call needs a key that is not there: for whoever fills the set.
+    /// Waits until a lookup requests keys that are not in the set: for the task that fills it.
     pub async fn next_request(&self) {
         self.requested.notified().await;
     }
@@ -85,8 +85,9 @@ impl KeySet {
             return KeyLookup::Key(key.clone());
         }
         let mut replaced = self.replaced.subscribe();
-        // Whoever finds too many waiting is answered by what is there; where nothing is, nobody can be served, and everybody
-        // waits. Another call may have got it between the look and the subscription.
+        // When too many calls wait already, the keys at hand decide. Before the first keys arrive every call waits,
+        // because none can be served. The check is repeated because another call may have received the key before the
+        // subscription.
         let permit = self.wait_permits.try_acquire();
         let waits = {
             let known = self.keys.load();
@@ -94,7 +95,7 @@ impl KeySet {
         };
         if waits {
             let until = (self.request() + WAIT).min(deadline.instant());
-            // Whether keys came or the wait is over, what counts is what is there now.
+            // Whether new keys arrived or the time is over, the keys at hand decide.
             let _ = timeout_at(until, replaced.changed()).await;
         }
         let keys = self.keys.load();
@@ -105,8 +106,8 @@ impl KeySet {
         }
     }
 
-    /// When the keys were last requested_at for: now, unless that was a moment ago. While identity is down, calls with unknown
-    /// keys wait together, and then no more of them for a while.
+    /// Requests new keys, unless that happened less than [`REQUEST_INTERVAL`] ago. Returns the time of the last
+    /// request: while the issuer is down, calls with unknown keys wait for the same request, and later ones not at all.
     fn request(&self) -> Instant {
         let now = Instant::now();
         let mut requested_at = self.requested_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unknown_key_is_asked_for_and_then_not_for_a_while() {
+    async fn an_unknown_key_is_requested_once_per_interval() {
         let keys = Arc::new(KeySet::empty());
         let filler = Arc::clone(&keys);
         tokio::spawn(async move {
@@ -142,7 +143,7 @@ mod tests {
         });
         assert!(matches!(keys.find("k1", soon()).await, KeyLookup::Key(_)));
 
-        // Nobody fills it any more: calls wait together for what was requested_at for, and then not at all.
+        // No more keys arrive: calls wait together for the request, and later calls do not wait.
         let before = Instant::now();
         assert!(matches!(keys.find("k2", soon()).await, KeyLookup::Unknown));
         assert!(before.elapsed() <= WAIT + WAIT / 4);
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_waits_where_no_other_key_will_come_or_too_many_wait() {
+    async fn a_lookup_does_not_wait_when_keys_are_permanent_or_too_many_calls_wait() {
         let key = || VerifyingKey::from_coordinates("k1", X, Y).unwrap();
         let settled = KeySet::empty();
         settled.set_permanently([key()]);
@@ -180,9 +181,9 @@ mod tests {
         }
     }
 
-    /// A service that has just started, and is requested_at by a crowd before it has its first keys.
+    /// A service that has just started receives many calls before its first keys.
     #[tokio::test]
-    async fn everybody_waits_for_the_first_keys() {
+    async fn every_call_waits_for_the_first_keys() {
         let keys = Arc::new(KeySet::empty());
         let waiting: Vec<_> = (0..MAX_WAITING * 3)
             .map(|_| {
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_any_keys_that_is_what_it_says() {
+    async fn a_lookup_in_an_empty_set_reports_that_there_are_no_keys() {
         let nobody_fills = KeySet::empty()
             .find("k1", Deadline::after(Duration::from_millis(20)))
             .await;

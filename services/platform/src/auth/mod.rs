@@ -1,4 +1,4 @@
-//! Who calls: people by their access tokens, services by their client certificates.
+//! Authentication: users by their access tokens, services by their client certificates.
 
 mod certificate;
 mod claims;

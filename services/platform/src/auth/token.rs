@@ -1,4 +1,4 @@
-//! Access tokens: JSON Web Tokens (RFC 7519) in their compact form (RFC 7515, section 7.1).
+//! The parser of access tokens: JSON Web Tokens (RFC 7519) in compact form (RFC 7515, section 7.1).
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
@@ -6,15 +6,15 @@ use serde_json::{Map, Value};
 
 use super::{token_problem::TokenProblem, verifying_key::VerifyingKey};
 
-/// Longer than any token that identity makes by a factor of ten.
+/// The maximum length of a token: ten times that of Haven's own.
 const MAX_BYTES: usize = 8192;
 
-/// A token, taken apart. Nothing of it can be believed before [`Token::check`].
+/// A parsed token. Its claims must not be trusted before [`Token::check`].
 pub(super) struct Token<'a> {
     pub(super) algorithm: Algorithm,
     pub(super) key_id: Option<String>,
     pub(super) claims: Map<String, Value>,
-    /// What was signed: header and claims, as they came.
+    /// The signed text: header and claims in their original form.
     message: &'a str,
     signature: &'a str,
 }
@@ -27,7 +27,7 @@ impl<'a> Token<'a> {
         let (message, signature) = text.rsplit_once('.').ok_or(TokenProblem::Malformed)?;
         let (header, claims) = message.split_once('.').ok_or(TokenProblem::Malformed)?;
         let (header, claims) = (object(header)?, object(claims)?);
-        // What a token declares critical has to be understood (RFC 7515, section 4.1.11); no extension is.
+        // Extensions that a token declares critical must be understood (RFC 7515, section 4.1.11); none is supported.
         if header.contains_key("crit") {
             return Err(TokenProblem::Malformed);
         }
@@ -40,7 +40,7 @@ impl<'a> Token<'a> {
             Some("ES256") => Algorithm::ES256,
             Some("RS256") => Algorithm::RS256,
             Some("HS256") => Algorithm::HS256,
-            // `none` among them.
+            // This includes `none`.
             _ => return Err(TokenProblem::Algorithm),
         };
         Ok(Self {
@@ -52,12 +52,12 @@ impl<'a> Token<'a> {
         })
     }
 
-    /// Who says that they made it.
+    /// Returns the unverified issuer.
     pub(super) fn issuer(&self) -> Option<&str> {
         self.claims.get("iss").and_then(Value::as_str)
     }
 
-    /// Whether `key` signed it, with its own algorithm: the token does not choose.
+    /// Checks that `key` signed the token with the key's algorithm, whatever the token's header says.
     pub(super) fn check(&self, key: &VerifyingKey) -> Result<(), TokenProblem> {
         if self.algorithm != key.algorithm() {
             return Err(TokenProblem::Algorithm);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_two_objects_and_a_signature() {
+    fn a_token_consists_of_two_objects_and_a_signature() {
         let good = token(&json!({"alg": "ES256", "kid": "k1"}), &json!({"iss": "haven"}));
         let parsed = Token::parse(&good).unwrap();
         assert_eq!(
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_one_of_three_algorithms_is_none() {
+    fn every_algorithm_but_three_is_refused() {
         for alg in [
             json!("none"),
             json!("NONE"),

@@ -1,35 +1,35 @@
-//! What is wrong with an access token.
+//! The problems for which an access token is refused.
 
 use crate::{failure::Failure, reason::Reason};
 
-/// Why a token is refused. Whoever sent it learns which, under `problem` in the metadata of TOKEN_INVALID: each of them is
-/// mended in another place.
+/// The problem of a refused token. Its name is sent to the caller as `problem` in the metadata of TOKEN_INVALID,
+/// because each problem is fixed in a different place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenProblem {
-    /// There is none.
+    /// The call has no token.
     Missing,
-    /// It is no JSON Web Token, or needs an extension that is not known here.
+    /// The token is not a JSON Web Token, or requires an unsupported extension.
     Malformed,
-    /// It is longer than any token has to be.
+    /// The token is longer than any valid one.
     TooLong,
-    /// Its algorithm is none, unknown, or not that of the key that it names.
+    /// The token's algorithm is `none`, unknown, or not that of its key.
     Algorithm,
-    /// It names no key, or one that its issuer does not have.
+    /// The token names no key, or one that its issuer does not have.
     KeyUnknown,
-    /// Its key did not sign it.
+    /// The signature is not by the token's key.
     Signature,
-    /// It is from somebody who is not trusted.
+    /// The issuer is not trusted.
     Issuer,
-    /// It is for somebody else.
+    /// The token is for another audience.
     Audience,
-    /// It is not valid yet.
+    /// The token is not valid yet.
     NotYetValid,
-    /// It does not say what it has to, or not in the form that it has to have.
+    /// A claim is missing or malformed.
     Claims,
 }
 
 impl TokenProblem {
-    /// The stable name, for programs.
+    /// Returns the stable name, for programs.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Missing => "MISSING",

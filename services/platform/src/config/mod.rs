@@ -1,7 +1,7 @@
 //! Configuration: environment variables, each with a command-line flag of the same name.
 //!
-//! Everything is read and checked before a socket opens, and all that is missing or wrong is reported at once. One
-//! file per concern.
+//! All values are read and checked before a socket opens, and everything that is missing or wrong is reported at once.
+//! Each concern has its own file.
 
 mod listeners;
 mod postgres;
@@ -27,11 +27,12 @@ pub use self::{
 };
 pub use crate::{environment::Environment, tls::TlsFiles};
 
-/// How people prove who they are.
+/// The way users authenticate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum AuthMode {
-    /// By an access token.
+    /// With an access token.
     Token,
-    /// By the header `x-user-id`, which anybody can send: for local work, and only while every listener is on loopback.
+    /// With the header `x-user-id`, which every caller can set: for local work, and only while all listeners are on
+    /// loopback.
     Local,
 }

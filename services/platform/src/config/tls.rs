@@ -1,4 +1,4 @@
-//! The service's certificate, and whom it trusts.
+//! The settings of TLS: certificate files, trusted authorities and services.
 
 use std::path::PathBuf;
 
@@ -7,16 +7,16 @@ use clap::Args;
 use super::ConfigProblems;
 use crate::tls::TlsFiles;
 
-/// The flags.
+/// The flags of TLS.
 #[derive(Args, Clone, Debug)]
 pub struct TlsArgs {
-    /// The service's certificate and its chain, PEM. Used as a server and as a client; read again when it changes
+    /// The file of the service's certificate and chain, PEM, used as server and as client; reloaded when it changes
     #[arg(long, env = "TLS_CERT_FILE", value_name = "FILE")]
     pub tls_cert_file: Option<PathBuf>,
-    /// The certificate's private key, PEM
+    /// The file of the certificate's private key, PEM
     #[arg(long, env = "TLS_KEY_FILE", value_name = "FILE")]
     pub tls_key_file: Option<PathBuf>,
-    /// The authorities whose certificates are trusted, of servers and of clients, PEM
+    /// The file of the certificate authorities that are trusted for servers and clients, PEM
     #[arg(long, env = "TLS_CA_FILE", value_name = "FILE")]
     pub tls_ca_file: Option<PathBuf>,
     /// The services that may call: subject alternative names of client certificates (DNS names or URIs)
@@ -25,7 +25,7 @@ pub struct TlsArgs {
 }
 
 impl TlsArgs {
-    /// Checks the flags; whether the files hold what they should is seen when they are loaded.
+    /// Checks the flags. The contents of the files are checked when they are loaded.
     pub fn check(&self, problems: &mut ConfigProblems) -> Option<TlsFiles> {
         let mut file = |name, path: &Option<PathBuf>| {
             let Some(path) = path else {
