@@ -1,4 +1,4 @@
-//! The identity that a transaction acts under.
+//! The identity under which a transaction runs, as Row Level Security sees it.
 
 use std::time::Duration;
 
@@ -6,27 +6,27 @@ use uuid::Uuid;
 
 use crate::call::UserId;
 
-/// As whom a transaction acts, and on whose rows.
+/// The identity under which a transaction runs, and with it the rows that it reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Context {
-    /// No caller. Reaches no row; may call the narrow functions that are granted to it.
+    /// No caller. Reaches no row; may call the few functions that are granted to the anonymous role.
     Anonymous,
-    /// No caller yet, with a user id in the claims: may insert the first rows of that id.
+    /// No authenticated caller, but a user id in the claims: may insert the first rows of that user.
     AnonymousFor(UserId),
-    /// A user, on the user's own rows.
+    /// A user. Reaches the user's own rows.
     User(UserId),
-    /// The service itself, on its own tables, such as a queue.
+    /// The service itself. Reaches its own tables, such as a queue.
     Service,
-    /// The service, on the rows of one user.
+    /// The service on behalf of a user. Reaches the user's rows.
     ServiceFor(UserId),
-    /// The service, on the rows that a claim of its own grants it.
+    /// The service with a claim of its own. Reaches the rows that the policies grant for that claim.
     ServiceWith(Claim),
 }
 
-/// A claim of a transaction beside its role, for policies to read.
+/// A claim beside the caller's id, for policies to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The claim's name in `request.jwt.claims`: lower-case letters, because it is not escaped.
+    /// The claim's name in `request.jwt.claims`. Lower-case letters only, because it is not escaped.
     pub name: &'static str,
     /// The claim's value.
     pub value: Uuid,
@@ -43,7 +43,7 @@ impl Context {
         }
     }
 
-    /// What the transaction carries for policies to read.
+    /// Returns the claims for policies to read, as JSON.
     fn claims(self) -> String {
         match self {
             Self::Anonymous | Self::Service => "{}".to_owned(),
@@ -52,14 +52,16 @@ impl Context {
         }
     }
 
-    /// The batch that begins a transaction as this caller. Nothing in it comes from a request but a UUID.
+    /// Returns the batch that begins a transaction under this identity. The only part of it that can come from a
+    /// request is a UUID.
     ///
-    /// `set_config` rather than `SET LOCAL` for the claims, because query statistics keep the text of the latter. The role
-    /// is set by a statement of its own: one that ends as another role than it began as is kept with its text, too.
+    /// The claims are set by `set_config` rather than `SET LOCAL`, because query statistics keep the text of the
+    /// latter. The role is set by its own statement, because a statement that ends under another role than it began is
+    /// also kept with its text.
     pub(super) fn begin(self, schema: &'static str, timeout: Duration) -> String {
         let role = self.role();
         let claims = self.claims();
-        // 0 would mean no limit.
+        // 0 would mean that there is no limit.
         let millis = timeout.as_millis().clamp(1, i32::MAX as u128);
         format!(
             "BEGIN; SELECT set_config('request.jwt.claims', '{claims}', true), \
@@ -74,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transaction_begins_as_its_caller_in_one_batch() {
+    fn a_transaction_begins_with_its_identity_in_one_batch() {
         let id = UserId::new(Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8057));
         assert_eq!(
             Context::User(id).begin("data", Duration::from_millis(1500)),

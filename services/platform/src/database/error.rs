@@ -1,4 +1,4 @@
-//! What can go wrong in the database, with nothing in it that a row holds.
+//! Database errors without row contents.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use sqlx::Error;
 
 use crate::{failure::Failure, reason::Reason};
 
-/// A database error, as far as it may be known outside of the store.
+/// An error of the database, in the form that may leave the store.
 ///
-/// Postgres puts values into its messages ("Key (email)=(…) already exists"), so no message is kept: only the
-/// SQLSTATE, and the names of the constraint and the table. What the network and TLS say is kept: it knows no rows.
+/// Postgres puts values into its messages ("Key (email)=(…) already exists"), so only the SQLSTATE and the names of the
+/// constraint and the table are kept. Messages of the network and of TLS are kept, because they contain no row.
 #[derive(Debug, thiserror::Error)]
 pub struct DbError {
     kind: ErrorKind,
@@ -28,42 +28,43 @@ struct Details {
 enum ErrorKind {
     /// The connection broke, or the server is starting or stopping.
     Unavailable,
-    /// No connection was to be had in time: the server cannot be reached, or every connection is in use.
+    /// No connection was available in time: the server cannot be reached, or all connections are in use.
     NoConnection,
-    /// The statement or the wait for a connection took longer than the call has.
+    /// The call's deadline passed during a statement or the wait for a connection.
     Deadline,
-    /// A row breaks a constraint.
+    /// A row violates a constraint.
     Constraint,
-    /// Row Level Security, or a missing grant, refused it.
+    /// Row Level Security or a missing grant denied the statement.
     Refused,
-    /// A defect.
+    /// A defect in this program or its schema.
     Other(&'static str),
 }
 
 impl DbError {
-    /// The wait for a connection, or for an answer, was longer than the call has.
+    /// Creates the error of a wait for a connection or a result that exceeded the call's deadline.
     pub(crate) fn deadline() -> Self {
         Self::of(ErrorKind::Deadline)
     }
 
-    /// A row that has to be there is not, or is not what it has to be.
+    /// Creates the error of a row that is missing or has unexpected contents, which is a defect. `what` describes it in
+    /// the log.
     #[must_use]
     pub fn unexpected(what: &'static str) -> Self {
         Self::of(ErrorKind::Other(what))
     }
 
-    /// The constraint that a row breaks.
+    /// Returns the name of the violated constraint; `None` for other errors.
     #[must_use]
     pub fn constraint(&self) -> Option<&str> {
         self.details.constraint.as_deref()
     }
 
-    /// No connection was to be had in time.
+    /// Creates the error of a wait in which no connection became available.
     pub(super) fn no_connection() -> Self {
         Self::of(ErrorKind::NoConnection)
     }
 
-    /// The same, while connecting: there was no connection to begin with.
+    /// Converts an error of connecting into the kind for a missing connection.
     pub(super) fn without_connection(self) -> Self {
         Self {
             kind: ErrorKind::NoConnection,
@@ -78,7 +79,7 @@ impl DbError {
         }
     }
 
-    /// Whether the connection, rather than the statement, is what failed: another one may work.
+    /// Returns whether the connection failed, rather than the statement. A retry on another connection may succeed.
     pub(crate) fn is_unavailable(&self) -> bool {
         self.kind == ErrorKind::Unavailable
     }
@@ -90,12 +91,12 @@ impl fmt::Display for DbError {
             ErrorKind::Unavailable => f.write_str("database unavailable")?,
             ErrorKind::NoConnection => {
                 f.write_str(
-                    "no connection to the database in time: it cannot be reached, or all are in use",
+                    "no database connection in time: the server cannot be reached, or all connections are in use",
                 )?;
             }
-            ErrorKind::Deadline => f.write_str("database slower than the call's deadline")?,
+            ErrorKind::Deadline => f.write_str("the call's deadline passed before the database answered")?,
             ErrorKind::Constraint => f.write_str("constraint violated")?,
-            ErrorKind::Refused => f.write_str("refused by the database's permissions")?,
+            ErrorKind::Refused => f.write_str("denied by the database's permissions")?,
             ErrorKind::Other(what) => write!(f, "database error ({what})")?,
         }
         let details = [
@@ -128,7 +129,7 @@ impl From<Error> for DbError {
                     details,
                 };
             }
-            // A server that is killed in the middle of an answer leaves half of it behind.
+            // A server that is killed while it answers leaves an incomplete message.
             Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => {
                 ErrorKind::Unavailable
             }
@@ -158,17 +159,17 @@ impl From<Error> for DbError {
     }
 }
 
-/// PostgreSQL documentation, appendix A: error codes.
+/// Maps a SQLSTATE to its kind (PostgreSQL documentation, appendix A: error codes).
 fn kind_of_sqlstate(code: &str) -> ErrorKind {
     match code {
-        // A statement, or its wait for a lock, was cancelled.
+        // The statement, or its wait for a lock, was cancelled.
         "57014" | "55P03" => ErrorKind::Deadline,
-        // Serialization failure and deadlock: the same again, from the beginning, works.
+        // Includes serialization failures and deadlocks: a retry of the whole transaction works.
         "57P01" | "57P02" | "57P03" | "25006" | "40001" | "40P01" => ErrorKind::Unavailable,
         "53300" => ErrorKind::NoConnection,
         "42501" => ErrorKind::Refused,
         _ if code.starts_with("08") => ErrorKind::Unavailable,
-        // The login was refused.
+        // The login was denied.
         _ if code.starts_with("28") => ErrorKind::NoConnection,
         _ if code.starts_with("23") => ErrorKind::Constraint,
         _ => ErrorKind::Other("statement failed"),

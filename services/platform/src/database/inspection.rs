@@ -1,4 +1,5 @@
-//! What a service looks at before it serves: is this the database, and the login, that its walls were built for?
+//! The inspection before serving: whether the database and the logins have the properties that data isolation depends
+//! on.
 
 use std::fmt;
 
@@ -12,37 +13,38 @@ use super::{
 };
 use crate::environment::Environment;
 
-/// Something about the database that an operator has to know.
+/// A fault of the database that an operator must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Finding {
-    /// What it means for serving.
+    /// The consequence for serving.
     pub severity: Severity,
-    /// What was found, and what to do about it.
+    /// A description of the fault and its fix.
     pub text: String,
 }
 
-/// What a [`Finding`] means for serving.
+/// The consequence of a [`Finding`] for serving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Severity {
-    /// Serving would be wrong anywhere.
+    /// The database must not be used in any environment.
     Refused,
-    /// Reported in development, refused in production.
+    /// The database is used in development, with a warning, and refused in production.
     RefusedInProduction,
 }
 
-/// Why a database is not used.
+/// The reason why a database is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectionError {
-    /// It must not be: everything that speaks against it.
+    /// The database must not be used. The text has all faults.
     #[error("{0}")]
     Refused(String),
-    /// It cannot be asked, at the moment at least.
+    /// The database does not answer at present.
     #[error(transparent)]
     Unavailable(#[from] DbError),
 }
 
-/// The minor of each major that was current when this was written (November 2026: 15.20 and those released with it).
-/// Several below have holes in Row Level Security, CVE-2025-8713 for one. Majors that are not listed are newer.
+/// The current minor version of each major when this was written (November 2026: 15.20 and its sister releases).
+/// Several older ones have vulnerabilities in Row Level Security, such as CVE-2025-8713. Majors that are not listed are
+/// newer.
 const PATCHED_MINORS: [(i64, i64); 4] = [(15, 20), (16, 16), (17, 12), (18, 6)];
 
 const LOGIN_AND_SCHEMA: &str = "
@@ -57,12 +59,12 @@ const LOGIN_AND_SCHEMA: &str = "
       FROM pg_catalog.pg_roles r WHERE r.rolname = current_user";
 
 impl Database {
-    /// For a command: one connection for the service's own work, once the database has been looked at as
-    /// [`Database::admit`] does. Nothing can be begun as anybody but the service.
+    /// Connects a command to its schema: one connection for the service's own work, after [`Database::inspect`]. Only
+    /// the service's own identities can be used.
     ///
     /// # Errors
     ///
-    /// When the database cannot be reached, or must not be used.
+    /// [`InspectionError`] when the database cannot be reached or must not be used.
     pub async fn worker_only(config: &WorkerConfig, newest: i64) -> Result<Self, InspectionError> {
         let database = Self {
             schema: config.schema,
@@ -74,11 +76,12 @@ impl Database {
         Ok(database)
     }
 
-    /// Refuses the database when something about it must not be in `environment`; what is only doubtful is logged.
+    /// Checks that the database can be used in `environment`; `newest` is the schema version that this program was
+    /// built for. Logs a warning for each fault that only production refuses.
     ///
     /// # Errors
     ///
-    /// Everything that speaks against it, or that it cannot be asked.
+    /// [`InspectionError`] with all faults, or when the database does not answer.
     pub async fn inspect(&self, newest: i64, environment: Environment) -> Result<(), InspectionError> {
         let mut refused = Vec::new();
         for finding in self.findings(newest).await? {
@@ -95,12 +98,12 @@ impl Database {
         }
     }
 
-    /// Everything that is wrong with the database and with its logins; `newest` is the schema version that this
-    /// program was built for.
+    /// Returns all faults of the database and its logins; `newest` is the schema version that this program was built
+    /// for.
     ///
     /// # Errors
     ///
-    /// When the database cannot be asked.
+    /// [`DbError`] when the database does not answer.
     async fn findings(&self, newest: i64) -> Result<Vec<Finding>, DbError> {
         let mut findings = Vec::new();
         for (kind, pool) in self.pools() {
@@ -114,7 +117,7 @@ impl Database {
         if found != Some(newest) {
             let found = found.map_or_else(|| "none".to_owned(), |version| version.to_string());
             findings.push(Finding::refused(format!(
-                "schema {} has version {found}, and this program was built for {newest}: run its `migrate`",
+                "schema {} has version {found}, but this program was built for {newest}: run its `migrate`",
                 self.schema
             )));
         }
@@ -122,13 +125,13 @@ impl Database {
         Ok(findings)
     }
 
-    /// Whether its logins answer, as themselves: what readiness means.
+    /// Checks that both logins get an answer under their own names: the condition for readiness.
     ///
-    /// A pool whose connections are all in use is one that answers: a busy service must not look like a dead one.
+    /// A pool with all connections in use counts as answering: a busy service must not look like a dead one.
     ///
     /// # Errors
     ///
-    /// When one of them does not.
+    /// [`DbError`] when one of the logins gets no answer.
     pub async fn ping(&self) -> Result<(), DbError> {
         for (kind, pool) in self.pools() {
             let status = pool.status();
@@ -145,7 +148,9 @@ impl Database {
                 }
             };
             if login != format!("{}_{kind}", self.schema) {
-                return Err(DbError::unexpected("the login is not the one that it has to be"));
+                return Err(DbError::unexpected(
+                    "the connection has another login than configured",
+                ));
             }
         }
         Ok(())
@@ -166,12 +171,12 @@ impl Database {
         let expected = format!("{}_{kind}", self.schema);
         if login != expected {
             findings.push(Finding::refused(format!(
-                "the {kind} login is {login}; it has to be {expected}"
+                "the {kind} login is {login}; it must be {expected}"
             )));
         }
         if row.try_get("all_powerful")? {
             findings.push(Finding::refused(format!(
-                "login {login} is a superuser or has BYPASSRLS: no policy holds for it"
+                "login {login} is a superuser or has BYPASSRLS, so no policy applies to it"
             )));
         }
         let unforced: String = row.try_get("unforced")?;
@@ -213,12 +218,13 @@ impl fmt::Display for Finding {
     }
 }
 
-/// `server_version_num` is the major times 10,000 plus the minor, since Postgres 10.
+/// Returns a finding when the server's minor version is outdated. Since Postgres 10, `server_version_num` is the major
+/// version times 10,000 plus the minor.
 fn old_minor(version: i64) -> Option<Finding> {
     let (major, minor) = (version / 10_000, version % 10_000);
     if major < PATCHED_MINORS[0].0 {
         return Some(Finding::refused(format!(
-            "Postgres {major} is too old: 15 is the oldest that works"
+            "Postgres {major} is too old: version 15 or newer is required"
         )));
     }
     let (_, oldest) = PATCHED_MINORS.iter().find(|(known, _)| *known == major)?;
@@ -234,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn old_servers_are_found() {
+    fn outdated_servers_are_findings() {
         assert_eq!(old_minor(140_022).unwrap().severity, Severity::Refused);
         assert_eq!(
             old_minor(150_001).unwrap().severity,

@@ -1,8 +1,29 @@
-//! Postgres. Tenant rows are reachable only inside a transaction that carries its caller.
+//! Postgres access. Rows are reachable only inside a transaction that carries its caller's identity.
 //!
-//! The pools are private to this module, so there is nothing else that a query could be run on: a store function takes
-//! a [`TenantTx`], and only [`Database::begin`] makes one. Who the caller is goes to Postgres in the same round trip
-//! that begins the transaction; Row Level Security does the rest.
+//! - [`Database`] has the two connection pools of a service, one per login. They are private to this module, so a query
+//!   needs a [`TenantTx`], and only [`Database::begin`] creates one.
+//! - [`Context`] is the identity of a transaction. It is sent to Postgres in the round trip that begins the
+//!   transaction; Row Level Security then decides which rows exist for it.
+//! - [`Database::inspect`] checks, before anything is served, that the isolation is in force: the logins are the right
+//!   ones and cannot bypass policies, Row Level Security is forced on all tables, the schema has the right version.
+//! - [`DbError`] describes what went wrong without any contents of rows.
+//!
+//! A store function takes the caller and the deadline of its call:
+//!
+//! ```no_run
+//! use haven_platform::{
+//!     call::UserId,
+//!     database::{Context, Database, DbError},
+//!     deadline::Deadline,
+//! };
+//!
+//! async fn count_widgets(database: &Database, caller: UserId, deadline: Deadline) -> Result<i64, DbError> {
+//!     let mut tx = database.begin("CountWidgets", Context::User(caller), deadline).await?;
+//!     let count = sqlx::query_scalar("SELECT count(*) FROM widgets").fetch_one(&mut tx).await?;
+//!     tx.commit().await?;
+//!     Ok(count)
+//! }
+//! ```
 
 mod context;
 mod error;
@@ -30,11 +51,11 @@ pub use self::{
 };
 use crate::deadline::Deadline;
 
-/// A service's schema, seen through its two logins. A person's request cannot reach what the service may do: they are
-/// different logins, and neither may become the other's roles.
+/// A service's schema, connected through two logins: one for users' requests, one for the service's own work. Neither
+/// login can assume the roles of the other, so a user's request cannot use the service's privileges.
 pub struct Database {
     schema: &'static str,
-    /// None in a command, which has no requests of people.
+    /// `None` in a command, which has no users' requests.
     app: Option<Pool>,
     worker: Pool,
     pooler: Pooler,
@@ -43,12 +64,12 @@ pub struct Database {
 // === impl Database ===
 
 impl Database {
-    /// Prepares both pools. No connection is made yet, so that a service starts, and says that it is not ready, while
-    /// its database is down.
+    /// Creates both pools without connecting, so that a service can start, and report that it is not ready, while its
+    /// database is down.
     ///
     /// # Errors
     ///
-    /// When a URL cannot be read; its text is not in the error.
+    /// [`DbError`] when a URL is malformed. The error does not contain the URL.
     pub fn new(config: &DatabaseConfig) -> Result<Self, DbError> {
         Ok(Self {
             schema: config.schema,
@@ -58,13 +79,14 @@ impl Database {
         })
     }
 
-    /// Begins a transaction as `context`: one round trip. `name` is the method that it serves.
+    /// Begins a transaction under the identity `context`, in one round trip. `name` is the method that it serves, for
+    /// metrics.
     ///
-    /// What is left until `deadline` bounds the wait for a connection and, in Postgres, every statement.
+    /// The remaining time until `deadline` limits the wait for a connection and, in Postgres, every statement.
     ///
     /// # Errors
     ///
-    /// When no connection is to be had in time, or Postgres does not answer.
+    /// [`DbError`] when no connection becomes available in time, or Postgres does not answer.
     pub async fn begin(
         &self,
         name: &'static str,
@@ -75,7 +97,7 @@ impl Database {
             Context::Anonymous | Context::AnonymousFor(_) | Context::User(_) => self
                 .app
                 .as_ref()
-                .ok_or_else(|| DbError::unexpected("a command acts as its service alone"))?,
+                .ok_or_else(|| DbError::unexpected("a command has no login for users' requests"))?,
             Context::Service | Context::ServiceFor(_) | Context::ServiceWith(_) => &self.worker,
         };
         let began = Instant::now();
@@ -88,7 +110,7 @@ impl Database {
             let connection = connection.map_err(|_| DbError::deadline())??;
             let is_new = Object::metrics(&connection).recycle_count == 0;
             let batch = AssertSqlSafe(context.begin(self.schema, remaining));
-            // From here on a caller who goes away leaves a transaction behind, which is rolled back as it is dropped.
+            // From here on a cancelled call leaves a transaction, which is rolled back when it is dropped.
             let mut tx = TenantTx::new(connection, name, self.pooler, began);
             let begun = timeout_at(deadline.instant(), raw_sql(batch).execute(tx.connection())).await;
             let error = match begun {
@@ -96,16 +118,17 @@ impl Database {
                 Ok(Err(error)) => DbError::from(error),
                 Err(_) => DbError::deadline(),
             };
-            // Whatever state its connection is in, nobody else shall have it.
+            // The connection's state is unknown, so it must not be reused.
             tx.discard();
-            // After Postgres was restarted every kept connection is dead, and beginning can always be done again.
+            // After a restart of Postgres every pooled connection is dead. Beginning a transaction is always safe to
+            // retry.
             if is_new || !error.is_unavailable() {
                 return Err(error);
             }
         }
     }
 
-    /// Publishes how many connections each pool has, how many of them are idle, and how many calls wait for one.
+    /// Updates the metrics of each pool: idle and used connections, waiting calls, and the maximum size.
     pub fn record_pool_use(&self) {
         for (name, pool) in self.pools() {
             let status = pool.status();
@@ -121,12 +144,12 @@ impl Database {
         }
     }
 
-    /// Closes every connection; those in use, as soon as they come back.
+    /// Closes all idle connections at once, and those in use when they are returned.
     pub fn close(&self) {
         self.pools().for_each(|(_, pool)| pool.close());
     }
 
-    /// The pools, each under the name of its login without the schema.
+    /// Returns the pools, each with the name of its login without the schema.
     fn pools(&self) -> impl Iterator<Item = (&'static str, &Pool)> {
         let app = self.app.iter().map(|pool| ("app", pool));
         app.chain([("worker", &self.worker)])

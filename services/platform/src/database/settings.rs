@@ -1,51 +1,51 @@
-//! How to reach a schema: URLs, pool sizes, the pooler in between.
+//! The settings for connecting to a schema.
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
 use crate::environment::Environment;
 
-/// What stands between the service and Postgres.
+/// The kind of connection pooler between the service and Postgres.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Pooler {
-    /// Nothing, or a pooler in session mode.
+    /// No pooler, or one in session mode.
     Session,
-    /// A pooler in transaction mode: no statement is prepared under a name, because the next transaction may be on
-    /// another connection.
+    /// A pooler in transaction mode. Statements are not prepared under a name, because the next transaction may use
+    /// another server connection.
     Transaction,
 }
 
-/// How to reach a service's schema.
+/// The settings for connecting a service to its schema.
 #[derive(Debug)]
 pub struct DatabaseConfig {
     /// The schema, which is also the prefix of its roles.
     pub schema: &'static str,
-    /// The login for people's requests, as a `postgres://` URL.
+    /// The `postgres://` URL of the login for users' requests.
     pub app_url: SecretString,
-    /// The login for the service's own work.
+    /// The `postgres://` URL of the login for the service's own work.
     pub worker_url: SecretString,
-    /// At most how many connections for requests.
+    /// The maximum number of connections for users' requests.
     pub app_connections: u32,
-    /// At most how many connections for the service's own work.
+    /// The maximum number of connections for the service's own work.
     pub worker_connections: u32,
-    /// What stands between.
+    /// The kind of connection pooler in between.
     pub pooler: Pooler,
 }
 
-/// How a command reaches its service's schema: as the service's own login alone.
+/// The settings for connecting a command to its service's schema, with the login for the service's own work only.
 #[derive(Debug)]
 pub struct WorkerConfig {
     /// The schema, which is also the prefix of its roles.
     pub schema: &'static str,
-    /// The login for the service's own work, as a `postgres://` URL.
+    /// The `postgres://` URL of the login for the service's own work.
     pub url: SecretString,
-    /// What stands between.
+    /// The kind of connection pooler in between.
     pub pooler: Pooler,
-    /// What the installation is for.
+    /// The kind of installation.
     pub environment: Environment,
 }
 
-/// Whether that is a URL that sqlx understands. Its own error would repeat the text, password and all.
+/// Returns whether sqlx can parse `url`. Its own error is not used, because it would contain the password.
 pub(crate) fn is_url(url: &SecretString) -> bool {
     url.expose_secret().starts_with("postgres") && url.expose_secret().parse::<PgConnectOptions>().is_ok()
 }

@@ -1,8 +1,8 @@
-//! Who may hash, when, and in which memory.
+//! The queue for hash computations.
 //!
-//! A hash keeps one core busy and fills 19 MiB. More at once than there are cores would finish none of them sooner and take
-//! memory without a bound, so whoever is one too many waits; and whoever would wait for longer than its caller does is
-//! turned away before it costs anything.
+//! A hash occupies one core and 19 MiB. More computations than cores would finish none of them sooner and use unlimited
+//! memory, so further calls wait in a queue. A call whose deadline would pass before its turn is refused before it
+//! costs anything.
 
 use std::{
     num::NonZeroUsize,
@@ -22,16 +22,16 @@ use tokio::{
 use super::{memory::Memory, throughput::Throughput};
 use crate::{deadline::Deadline, failure::Failure, reason::Reason};
 
-/// What a caller still has to do after hashing is a transaction, and the answer, on cores that are busy with the others'
-/// hashes: a quarter of its time is kept for that, within these bounds.
+/// The bounds of the time that is reserved for the rest of the call after the hash: a transaction and the response, on
+/// cores that are busy with other hashes. The reserve is a quarter of the remaining time.
 const MIN_RESERVE: Duration = Duration::from_millis(50);
 const MAX_RESERVE: Duration = Duration::from_millis(500);
 
-/// How many may wait. The others are turned away even if their deadline is far: a position in the queue is a position among the
-/// calls under way, which those need as well that hash nothing.
+/// The maximum number of waiting calls. Further calls are refused even when their deadline is far: a waiting call also
+/// counts as a call in flight, of which calls that hash nothing need some too.
 pub const MAX_WAITING: usize = 128;
 
-/// The queue for the machine's cores. Cloning shares it.
+/// The queue for hash computations on the machine's cores. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct HashQueue(Arc<Queue>);
 
@@ -40,11 +40,11 @@ struct Queue {
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
     throughput: Throughput,
-    /// Memory of turns that ended. A fresh 19 MiB would cost a page fault for every 4 KiB of it.
+    /// Memory of finished computations. New memory of 19 MiB would cost a page fault for every 4 KiB.
     spare: Mutex<Vec<Memory>>,
 }
 
-/// A turn to compute. It ends when it is dropped.
+/// The permission to compute one hash. Dropping it lets the next call compute.
 #[derive(Debug)]
 pub struct HashPermit {
     queue: Arc<Queue>,
@@ -53,21 +53,22 @@ pub struct HashPermit {
     _permit: OwnedSemaphorePermit,
 }
 
-/// There is no turn before the deadline.
+/// The error of a call that cannot compute before its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no turn to hash before the deadline")]
+#[error("the hash queue is too long for the deadline")]
 pub struct Overloaded {
-    /// How long the queue is now.
+    /// The current waiting time of the queue.
     pub retry_after: Duration,
 }
 
-/// A turn did not come to its end.
+/// The reason why a computation did not finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Interrupted {
-    /// A defect. Not in the words of the panic, which can repeat a piece of a password.
-    #[error("a turn to hash panicked")]
+    /// The computation panicked, which is a defect. The panic's message is left out: it could contain part of a
+    /// password.
+    #[error("a hash computation panicked")]
     Panicked,
-    /// Nothing is computed any more.
+    /// The runtime is shutting down, and runs no computation.
     #[error("the runtime is shutting down")]
     ShuttingDown,
 }
@@ -75,7 +76,7 @@ pub enum Interrupted {
 // === impl HashQueue ===
 
 impl HashQueue {
-    /// A queue for `cores` at once.
+    /// Creates a queue that runs up to `cores` computations at once.
     #[must_use]
     pub fn new(cores: NonZeroUsize) -> Self {
         let cores = cores.get();
@@ -87,24 +88,27 @@ impl HashQueue {
         }))
     }
 
-    /// Waits for a turn, in the order of arrival.
+    /// Waits for a permit, in order of arrival.
     ///
     /// # Errors
     ///
-    /// [`Overloaded`], at once, when the queue is too long to compute and to answer before `deadline`; or later, when it
-    /// proves to be.
+    /// [`Overloaded`]: at once when the queue is too long to compute and answer before `deadline`, or later when it
+    /// takes longer than estimated.
     pub async fn acquire(&self, deadline: Deadline) -> Result<HashPermit, Overloaded> {
         let queue = &self.0;
         let position = QueuePosition::take(queue);
-        let turn = queue.throughput.turn();
+        let hash_time = queue.throughput.hash_time();
         let wait = queue.wait(position.ahead);
         let overloaded = Overloaded {
-            retry_after: wait.max(turn),
+            retry_after: wait.max(hash_time),
         };
         let remaining = deadline.remaining();
         let reserve = (remaining / 4).clamp(MIN_RESERVE, MAX_RESERVE);
-        let latest_start = deadline.instant().checked_sub(turn + reserve).ok_or(overloaded)?;
-        if position.ahead >= MAX_WAITING || remaining < wait + turn + reserve {
+        let latest_start = deadline
+            .instant()
+            .checked_sub(hash_time + reserve)
+            .ok_or(overloaded)?;
+        if position.ahead >= MAX_WAITING || remaining < wait + hash_time + reserve {
             return Err(overloaded);
         }
         match timeout_at(latest_start, queue.permits.clone().acquire_owned()).await {
@@ -118,29 +122,25 @@ impl HashQueue {
                     _permit: permit,
                 })
             }
-            // The semaphore is never closed; a turn that cannot come is none.
+            // The semaphore is never closed.
             Ok(Err(_)) | Err(_) => Err(overloaded),
         }
     }
 }
 
-/// Says what the metrics of this file mean, for whoever scrapes them.
+/// Describes the metrics of the queue, and sets its gauges to zero.
 pub fn describe_metrics() {
     use metrics::Unit;
     metrics::describe_gauge!(
         "haven_hash_queue_waiting",
         Unit::Count,
-        "Calls that wait for a turn to hash"
+        "Calls that wait for a hash computation"
     );
-    metrics::describe_gauge!(
-        "haven_hash_running",
-        Unit::Count,
-        "Turns to hash that are running"
-    );
+    metrics::describe_gauge!("haven_hash_running", Unit::Count, "Hash computations in progress");
     metrics::describe_histogram!(
         "haven_hash_seconds",
         Unit::Seconds,
-        "How long a turn to hash took"
+        "Duration of a hash computation"
     );
     metrics::gauge!("haven_hash_queue_waiting").set(0.0);
     metrics::gauge!("haven_hash_running").set(0.0);
@@ -149,7 +149,7 @@ pub fn describe_metrics() {
 // === impl Queue ===
 
 impl Queue {
-    /// How long somebody waits with `ahead` others before them.
+    /// Returns the expected wait of a call with `ahead` calls before it.
     fn wait(&self, ahead: usize) -> Duration {
         self.throughput
             .time_for((ahead + 1).saturating_sub(self.permits.available_permits()))
@@ -160,7 +160,7 @@ impl Queue {
     }
 }
 
-/// A position in the queue, given up when it is dropped: also when its caller goes away.
+/// The position of a waiting call. Dropping it removes the call from the queue, also when the call is cancelled.
 struct QueuePosition<'a> {
     queue: &'a Queue,
     ahead: usize,
@@ -186,23 +186,23 @@ impl Drop for QueuePosition<'_> {
 // === impl HashPermit ===
 
 impl HashPermit {
-    /// Computes on a thread for that. The turn goes with it: a caller that goes away frees neither core nor memory before
-    /// the computing has ended.
+    /// Runs `compute` on a thread for blocking work. The permit moves there: a cancelled call frees neither core nor
+    /// memory before the computation has ended.
     ///
     /// # Errors
     ///
-    /// When `compute` panics, or the runtime is shutting down.
+    /// [`Interrupted`] when `compute` panics, or the runtime is shutting down.
     pub async fn run<T: Send + 'static>(
         mut self,
         compute: impl FnOnce(&mut Memory) -> T + Send + 'static,
     ) -> Result<T, Interrupted> {
-        let turn = spawn_blocking(move || {
+        let computation = spawn_blocking(move || {
             let begin = Instant::now();
             let result = compute(&mut self.memory);
             metrics::histogram!("haven_hash_seconds").record(begin.elapsed());
             result
         });
-        turn.await.map_err(|error| match error.is_panic() {
+        computation.await.map_err(|error| match error.is_panic() {
             true => Interrupted::Panicked,
             false => Interrupted::ShuttingDown,
         })
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_outlives_its_caller_and_its_memory_is_used_again() {
+    async fn a_computation_outlives_its_cancelled_call_and_its_memory_is_reused() {
         let queue = queue(1);
         let (started, has_started) = mpsc::channel();
         let (finish, may_finish) = mpsc::channel::<()>();
@@ -265,7 +265,11 @@ mod tests {
             .unwrap();
         caller.abort();
         assert!(caller.await.unwrap_err().is_cancelled());
-        assert_eq!(queue.0.permits.available_permits(), 0, "the turn is still taken");
+        assert_eq!(
+            queue.0.permits.available_permits(),
+            0,
+            "the permit is still taken"
+        );
         finish.send(()).unwrap();
         let next = queue.acquire(soon()).await.unwrap();
         assert_eq!(next.memory.kib(), 19_456);
@@ -273,7 +277,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_cannot_be_done_in_time_is_turned_away_at_once() {
+    async fn a_call_that_cannot_finish_in_time_is_refused_at_once() {
         let queue = queue(2);
         let short = || Deadline::after(Duration::from_millis(200));
         let running = (
@@ -306,7 +310,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_queue_has_an_end_however_patient_they_are() {
+    async fn the_number_of_waiting_calls_is_limited_for_any_deadline() {
         let queue = queue(1);
         let patient = || Deadline::after(Duration::from_secs(3600));
         let running = queue.acquire(patient()).await.unwrap();
@@ -328,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_waits_in_vain_is_turned_away_before_hashing() {
+    async fn a_call_whose_wait_takes_too_long_is_refused_before_hashing() {
         let queue = queue(1);
         let running = queue.acquire(soon()).await.unwrap();
         let deadline = Deadline::after(Duration::from_millis(100));
@@ -339,7 +343,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_ends_its_turn() {
+    async fn a_panic_frees_its_permit() {
         let queue = queue(1);
         let failed = queue.acquire(soon()).await.unwrap().run(|_| panic!("no")).await;
         assert_eq!(failed, Err::<(), _>(Interrupted::Panicked));

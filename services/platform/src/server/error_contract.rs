@@ -1,7 +1,7 @@
-//! The error contract: every failure leaves with exactly one published reason, and with the id that finds its cause.
+//! The error contract: every failure has exactly one published reason, and the id of its request in the log.
 //!
-//! Handlers and layers make complete statuses out of a [`Failure`]. tonic makes some of its own: for an RPC that does
-//! not exist, for bytes that are no message, for a message that is too large. Here they get their reason.
+//! Handlers and layers create complete statuses from a [`Failure`]. tonic creates its own for unknown RPCs, malformed
+//! messages and messages that are too large; this layer adds their reasons.
 
 use axum::{
     body::{Body, Bytes},
@@ -44,7 +44,8 @@ pub(super) async fn complete_errors(request: Request, next: Next) -> Response {
     })
 }
 
-/// gRPC over HTTP/2, "Requests". tonic looks at neither, and would take a link that a browser follows for a call.
+/// Returns whether this is a gRPC request (gRPC over HTTP/2, "Requests"). tonic does not check this, and would treat a
+/// link that a browser follows as a call.
 fn is_grpc(request: &Request) -> bool {
     let content_type = request.headers().get(CONTENT_TYPE);
     request.method() == Method::POST
@@ -52,7 +53,7 @@ fn is_grpc(request: &Request) -> bool {
 }
 
 fn not_grpc() -> Response {
-    let description = "This is not a gRPC request: it has to be a POST of application/grpc";
+    let description = "The request must be a gRPC request: a POST of application/grpc";
     let violation = Violation::new("", "NOT_GRPC", description);
     let failure = Failure::violations(Reason::InvalidField, vec![violation]);
     let mut response = Status::from(failure).into_http();
@@ -60,15 +61,15 @@ fn not_grpc() -> Response {
     response
 }
 
-/// A status lies in the headers of an answer that has nothing else, and in the trailers of every other.
+/// Completes a failed status. It is in the headers of a response without a body, and in the trailers of every other.
 fn complete_headers(headers: &mut HeaderMap, request_id: &str) {
     let Some(status) = Status::from_header_map(headers).filter(|status| status.code() != Code::Ok) else {
         return;
     };
     let status = with_request_id(with_reason(status), request_id);
-    // It takes the place of what is there: code, message and details.
+    // Overwrites code, message and details.
     if let Err(error) = status.add_header(headers) {
-        tracing::error!(%error, "a status cannot be sent");
+        tracing::error!(%error, "cannot send a status");
     }
 }
 
@@ -79,35 +80,39 @@ fn with_reason(status: Status) -> Status {
     if known {
         return status;
     }
-    tracing::debug!(code = ?status.code(), "a status without a reason");
+    tracing::debug!(code = ?status.code(), "status without a reason");
     failure_for(&status).into()
 }
 
 fn failure_for(status: &Status) -> Failure {
-    // tonic's own words, which hold sizes and positions and no content.
+    // The message is tonic's own, which contains sizes and positions, but no content.
     let message = status.message();
     match status.code() {
         Code::Unimplemented => Failure::new(Reason::Unimplemented),
         Code::OutOfRange | Code::ResourceExhausted => too_large(message),
-        Code::Internal if message.starts_with("Error ") => Failure::internal("an answer cannot be encoded"),
-        // All that is left are complaints about the bytes of the request.
+        Code::Internal if message.starts_with("Error ") => Failure::internal("a response cannot be encoded"),
+        // The remaining ones report malformed request bytes.
         Code::Internal | Code::InvalidArgument | Code::DataLoss => Failure::violations(
             Reason::InvalidField,
             vec![Violation::new(
                 "",
                 "MALFORMED",
-                "The request is no message of this RPC's type",
+                "The request must be a message of this RPC's request type",
             )],
         ),
         Code::Cancelled => Failure::new(Reason::Cancelled),
         Code::DeadlineExceeded => Failure::new(Reason::Deadline),
         Code::Unavailable => Failure::new(Reason::DependencyUnavailable),
         Code::NotFound => Failure::new(Reason::NotFound),
-        _ => Failure::internal(format!("an answer with {:?} and without a reason", status.code())),
+        _ => Failure::internal(format!(
+            "a response with {:?} and without a reason",
+            status.code()
+        )),
     }
 }
 
-/// Which of the two is too large, and how large it may be: tonic says both, and nobody else does.
+/// Returns MESSAGE_TOO_LARGE, with the message that is too large and the limit, both from tonic's text: they are not
+/// available otherwise.
 fn too_large(message: &str) -> Failure {
     let which = match message.starts_with("Error, decoded") {
         true => "REQUEST",

@@ -1,4 +1,4 @@
-//! Accepts connections and makes them TLS.
+//! Accepts TCP connections and performs their TLS handshakes.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::tls::Tls;
 
-/// How long a client may take to shake hands.
+/// The maximum time of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connections whose handshake is done, until `stop`. Each takes the certificate that is current; a client that
-/// connects and says nothing holds up nobody.
+/// Returns the connections that completed a handshake, until `stop` is cancelled. Each uses the certificate that is
+/// current. Handshakes run concurrently, so a client that sends nothing delays no other.
 pub(super) fn accept_tls(
     listener: TcpListener,
     tls: Arc<Tls>,
@@ -35,9 +35,9 @@ pub(super) fn accept_tls(
                         stop.clone(),
                     ));
                 }
-                // Out of file descriptors, most likely: some will be free again.
+                // Usually out of file descriptors, of which some will be free again.
                 Err(error) => {
-                    tracing::warn!(%error, "a connection cannot be accepted");
+                    tracing::warn!(%error, "cannot accept a connection");
                     sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -52,7 +52,7 @@ async fn handshake(
     ready: mpsc::Sender<Result<TlsStream<TcpStream>, io::Error>>,
     stop: CancellationToken,
 ) {
-    // Small answers must not wait for more of them (Nagle's algorithm).
+    // Without Nagle's algorithm, which delays small responses.
     if stream.set_nodelay(true).is_err() {
         return;
     }
@@ -61,12 +61,12 @@ async fn handshake(
         .await
     {
         Some(Ok(Ok(stream))) => {
-            // Nobody receives any more: the server is stopping.
+            // There is no receiver while the server stops.
             let _ = ready.send(Ok(stream)).await;
         }
         Some(Ok(Err(error))) => {
             metrics::counter!("haven_tls_handshakes_failed_total").increment(1);
-            tracing::debug!(%error, "a TLS handshake failed");
+            tracing::debug!(%error, "TLS handshake failed");
         }
         Some(Err(_)) => metrics::counter!("haven_tls_handshakes_failed_total").increment(1),
         None => {}

@@ -1,4 +1,5 @@
-//! No more work than can be done, and none while stopping. What is turned away is turned away at once, and cheaply.
+//! Load shedding: refuses calls above the maximum in flight, and all new calls while the server stops, at once and at
+//! little cost.
 
 use std::sync::{
     Arc,
@@ -22,7 +23,7 @@ use crate::{
     reason::Reason,
 };
 
-/// Health has to answer while everything else is turned away.
+/// The path prefix of the health service, which must answer while everything else is refused.
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
 #[derive(Clone)]
@@ -30,12 +31,12 @@ pub(super) struct LoadShedding {
     access: AccessTable,
     permits: Arc<Semaphore>,
     max: usize,
-    /// What RPCs that anybody may call can have of it: three quarters, so that a flood of sign-ins, which wait for their
-    /// turn to hash, leaves room for people who are signed in.
-    anyone: Arc<Semaphore>,
-    /// What streams that go on can have of it: a quarter, so that who watches leaves room for who calls.
+    /// The permits for RPCs without credentials: three quarters of all, so that a flood of sign-ins, which wait in the
+    /// hash queue, leaves some to authenticated users.
+    unauthenticated: Arc<Semaphore>,
+    /// The permits for streams that stay open: a quarter of all, so that watchers leave some for calls.
     watches: Arc<Semaphore>,
-    /// What streams that end can have of it: a quarter of their own, which those that go on do not take.
+    /// The permits for streams that end: a quarter of all, which streams that stay open cannot use up.
     streams: Arc<Semaphore>,
     draining: Arc<AtomicBool>,
 }
@@ -46,31 +47,31 @@ impl LoadShedding {
             access,
             permits: Arc::new(Semaphore::new(max)),
             max,
-            anyone: Arc::new(Semaphore::new(max - max / 4)),
+            unauthenticated: Arc::new(Semaphore::new(max - max / 4)),
             watches: Arc::new(Semaphore::new((max / 4).max(1))),
             streams: Arc::new(Semaphore::new((max / 4).max(1))),
             draining: Arc::default(),
         }
     }
 
-    /// From now on new calls are told to go elsewhere.
+    /// Refuses all calls from now on with DRAINING.
     pub(super) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// A place for a call, if there is one for its kind.
+    /// Returns the permits of one more call; `None` when none are left for its kind.
     fn admit(&self, path: &str) -> Option<[Option<OwnedSemaphorePermit>; 2]> {
-        let place = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         let of_its_kind = self.access.find(path).and_then(|rpc| match rpc.response {
-            ResponseKind::Message => (rpc.access == Access::Anyone).then_some(&self.anyone),
+            ResponseKind::Message => (rpc.access == Access::Anyone).then_some(&self.unauthenticated),
             ResponseKind::Stream => Some(&self.streams),
             ResponseKind::Watch => Some(&self.watches),
         });
         let of_its_kind = match of_its_kind {
-            Some(places) => Some(Arc::clone(places).try_acquire_owned().ok()?),
+            Some(permits) => Some(Arc::clone(permits).try_acquire_owned().ok()?),
             None => None,
         };
-        Some([Some(place), of_its_kind])
+        Some([Some(permit), of_its_kind])
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -94,7 +95,7 @@ pub(super) async fn shed_load(
         return Status::from(Failure::new(Reason::Overloaded)).into_http();
     };
     let response = next.run(request).await;
-    // The place is taken until the last frame is out.
+    // The permits are held until the last frame was sent.
     response.map(|body| {
         Body::new(MappedBody::new(body, move |frame: Frame<Bytes>| {
             let _held = &permits;

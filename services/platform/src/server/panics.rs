@@ -1,4 +1,4 @@
-//! A panic is an response: without this layer it resets the stream, and the caller is told nothing.
+//! Answers INTERNAL when a handler panics. Without this layer the stream is reset, and the caller gets no status.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -19,7 +19,7 @@ use super::body::{PolledFrame, end_with};
 use crate::failure::Failure;
 
 pub(super) async fn catch_panics(request: Request, next: Next) -> Response {
-    // A handler's state is its own or is made for sharing (pools, atomics), so nothing half-done is seen afterwards.
+    // A handler's state is its own, or is safe to share (pools, atomics), so no partial change is visible afterwards.
     match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response.map(|body| Body::new(GuardedBody { body: Some(body) })),
         Err(_) => panicked().into_http(),
@@ -28,12 +28,12 @@ pub(super) async fn catch_panics(request: Request, next: Next) -> Response {
 
 fn panicked() -> Status {
     metrics::counter!("haven_panics_total").increment(1);
-    Failure::internal("a panic; the line before says where").into()
+    Failure::internal("a handler panicked; the log line before has the location").into()
 }
 
-/// A stream that panics ends with a status.
+/// A body that ends with a status when its stream panics.
 struct GuardedBody {
-    /// None once it has panicked.
+    /// `None` after a panic.
     body: Option<Body>,
 }
 

@@ -1,5 +1,5 @@
-//! The streams of people: of each person only some at once, so that nobody takes the permits of everybody, and none that
-//! goes on when a call with the same token would be refused.
+//! Stream limits: each user may have a few streams open at once, so that one user cannot take the permits of others,
+//! and a stream ends when a new call with its token would be refused.
 
 use std::{
     collections::HashMap,
@@ -26,7 +26,7 @@ use crate::{
     reason::Reason,
 };
 
-/// What people have open.
+/// The state of the layer: the access table, the verifier, and the open streams.
 #[derive(Clone)]
 pub(super) struct StreamLimits {
     access: AccessTable,
@@ -115,7 +115,7 @@ impl OpenStreams {
     }
 }
 
-/// The permit of one stream, until it is dropped.
+/// A user's permission for one stream, until it is dropped.
 struct StreamPermit {
     open: OpenStreams,
     key: (UserId, ResponseKind),
@@ -133,9 +133,9 @@ impl Drop for StreamPermit {
     }
 }
 
-/// A person's stream, which ends with a status when they would be refused.
+/// A user's stream, which ends with a status when a new call of the user would be refused.
 struct PersonalBody {
-    /// None once they are.
+    /// `None` after that.
     body: Option<Body>,
     refusal: BoxFuture<'static, Failure>,
     _permit: StreamPermit,
@@ -149,7 +149,7 @@ impl http_body::Body for PersonalBody {
         if self.body.is_none() {
             return Poll::Ready(None);
         }
-        // First, and not when there is nothing to send: an export always has something.
+        // Checked first on every poll, because a stream that always has data would otherwise never be ended.
         if let Poll::Ready(failure) = self.refusal.as_mut().poll(cx) {
             self.body = None;
             return end_with(&failure.into());

@@ -1,7 +1,7 @@
-//! The deadline of a call: its caller's, or the configured one, and a minute at most. A stream has its caller's too: one
-//! that ends ten minutes at most, and one that goes on an hour.
+//! Time limits: the deadline of a call is its caller's or the configured one, at most a minute. That of a stream is its
+//! caller's, at most ten minutes for one that ends, and an hour for one that stays open.
 //!
-//! tonic answers CANCELLED for a unary call past its deadline, and lets a stream run on; here both end with
+//! tonic answers CANCELLED when a unary call's deadline passes, and lets a stream continue; here both end with
 //! DEADLINE_EXCEEDED.
 
 use std::{
@@ -29,7 +29,7 @@ use crate::{
     reason::Reason,
 };
 
-/// How long calls may take.
+/// The time limits of the server's RPCs.
 #[derive(Clone)]
 pub(super) struct TimeLimits {
     access: AccessTable,
@@ -37,12 +37,13 @@ pub(super) struct TimeLimits {
 }
 
 impl TimeLimits {
-    /// For the RPCs of `access`: `default` where the caller says nothing.
+    /// Creates the limits for the RPCs of `access`. `default` applies to a unary call without a deadline.
     pub(super) fn new(access: AccessTable, default: Duration) -> Self {
         Self { access, default }
     }
 
-    /// Whether a call is answered by a stream; and how long one without a deadline, and any at all, may take.
+    /// Returns whether the RPC at `path` answers with a stream, the time limit of a call without a deadline, and the
+    /// maximum.
     fn of(&self, path: &str) -> (bool, Duration, Duration) {
         match self.access.find(path).map(|rpc| rpc.response) {
             Some(ResponseKind::Watch) => (true, MAX_WATCH, MAX_WATCH),
@@ -66,13 +67,13 @@ pub(super) async fn enforce_deadline(
                 let failure = Failure::field(
                     "grpc-timeout",
                     "MALFORMED",
-                    "The header is up to eight digits and a unit",
+                    "grpc-timeout must be up to eight digits and a unit",
                 );
                 return Status::from(failure).into_http();
             }
         },
     };
-    // No work for an answer that nobody waits for.
+    // No work is done for a response that the caller no longer waits for.
     if timeout.is_zero() {
         return deadline_passed().into_http();
     }
@@ -100,11 +101,11 @@ fn deadline_passed() -> Status {
     Failure::new(Reason::Deadline).into()
 }
 
-/// For how long after its time a stream is left to end by itself.
+/// The time after its deadline that a stream has to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Lets go of a stream's inside, and of the place that it takes, once its time is long over: while its client does not
-/// read, nobody asks the stream for more, and it would not notice.
+/// Drops a stream's inner body, and with it the permits that it holds, some time after its deadline. While its client
+/// does not read, the stream is not polled, so it cannot notice the deadline itself.
 fn drop_unread(body: Arc<Mutex<Option<Body>>>, deadline: Deadline) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(async move {
         sleep_until(deadline.instant() + GRACE).await;
@@ -112,20 +113,20 @@ fn drop_unread(body: Arc<Mutex<Option<Body>>>, deadline: Deadline) -> AbortOnDro
     }))
 }
 
-/// A stream that ends with a status when its time is over.
+/// A stream that ends with a status when its deadline passes.
 struct TimedBody {
-    /// None once the time is over.
+    /// `None` after the deadline.
     body: Arc<Mutex<Option<Body>>>,
     timer: Pin<Box<Sleep>>,
-    /// Whether it has said why it ended.
+    /// Whether the final status was sent.
     ended: bool,
-    /// Ends with the stream.
+    /// The task that drops an unread stream; aborted when the stream is dropped.
     _unread: Option<AbortOnDropHandle<()>>,
 }
 
 impl TimedBody {
     fn body(&self) -> MutexGuard<'_, Option<Body>> {
-        // What panicked while it was asked is asked no more: the guard of panics ends it.
+        // After a panic the body is not polled again: the layer for panics ends the stream.
         self.body.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_may_take_longer_than_an_answer() {
+    fn a_stream_may_take_longer_than_a_unary_call() {
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
         assert_eq!(limits().of(WATCH), (true, minutes(60), minutes(60)));
         assert_eq!(limits().of(EXPORT), (true, minutes(10), minutes(10)));
@@ -193,9 +194,9 @@ mod tests {
         }
     }
 
-    /// Its client does not read, so nobody asks for its frames.
+    /// The client does not read, so the body is not polled.
     #[tokio::test]
-    async fn a_stream_that_nobody_reads_lets_go_of_its_inside() {
+    async fn an_unread_stream_drops_its_inner_body_after_the_deadline() {
         let inside = Arc::new(());
         let held = Arc::clone(&inside);
         let router = Router::new()
@@ -219,8 +220,8 @@ mod tests {
             }
         })
         .await
-        .expect("it lets go");
-        // Asked again at last, it says why it ended.
+        .expect("the inner body is dropped");
+        // When the client reads at last, it gets the status.
         let mut body = response.into_body();
         let last = std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut body), cx)).await;
         let trailers = last.unwrap().unwrap().into_trailers().unwrap();
@@ -228,9 +229,9 @@ mod tests {
         assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
     }
 
-    /// Not through a client: every one has a timer of its own, which would answer first.
+    /// Calls the layer directly, because every client has its own timer, which would fire first.
     #[tokio::test]
-    async fn no_work_is_begun_for_a_deadline_that_has_passed() {
+    async fn no_work_is_done_when_the_deadline_has_passed() {
         let router = Router::new()
             .fallback(|| async { Err::<(), &str>("the handler was called") })
             .layer(from_fn_with_state(limits(), enforce_deadline));
