@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 pub use haven_proto::access::v1::Access;
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 
-/// Standard protocols, whose RPCs cannot carry our access option. Every caller may use them: they expose only whether a
+/// Standard protocols. Their RPCs cannot carry our access option. Every caller may use them: they expose only whether a
 /// service is healthy, and its published contract.
 const STANDARD: [&str; 3] = [
     "grpc.health.v1.Health",
@@ -22,7 +22,7 @@ pub enum ResponseKind {
     Message,
     /// A stream that ends when all data was sent.
     Stream,
-    /// A stream that stays open for later updates. The names of these RPCs, and of no others, begin with `Watch`.
+    /// A stream that stays open for later updates. Only the names of these RPCs begin with `Watch`.
     Watch,
 }
 

@@ -100,11 +100,11 @@ impl CommandError {
 /// The resources that the platform creates for a service.
 #[derive(Debug)]
 pub struct Resources {
-    /// The service's schema.
+    /// The connections to the service's schema.
     pub database: Arc<Database>,
     /// The public keys that verify access tokens. The service fills the set and keeps it up to date.
     pub keys: Arc<KeySet>,
-    /// The sessions whose access tokens are refused. The service fills the set and keeps it up to date.
+    /// The ended sessions, with access tokens that are refused. The service fills the set and keeps it up to date.
     pub ended: Arc<EndedSessions>,
     /// The way users authenticate. In local mode no token is verified, so `keys` and `ended` need not be filled.
     pub auth_mode: AuthMode,

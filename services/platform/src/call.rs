@@ -18,11 +18,11 @@ pub struct ServiceName(Arc<str>);
 /// A user with a valid access token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User {
-    /// The user's id.
+    /// The user's id, from the token's `sub`.
     pub id: UserId,
     /// The session that the token names. `None` when it names none, which tokens of other issuers may do.
     pub session_id: Option<Uuid>,
-    /// Whether the token is from a trusted issuer other than Haven's identity service.
+    /// True if the token is from a trusted issuer other than Haven's identity service.
     pub foreign: bool,
     /// The time when the token expires, or a day from now if that is sooner. `None` in local mode, where there is no
     /// token.
@@ -41,7 +41,7 @@ pub struct Caller {
 /// The properties of a call beside its request message.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The caller.
+    /// The authenticated caller.
     pub caller: Caller,
     /// The deadline of the call.
     pub deadline: Deadline,
@@ -63,13 +63,13 @@ impl User {
 // === impl UserId ===
 
 impl UserId {
-    /// Wraps a UUID.
+    /// Wraps a UUID as a user id.
     #[must_use]
     pub const fn new(id: Uuid) -> Self {
         Self(id)
     }
 
-    /// Returns the UUID.
+    /// Returns the id as a UUID.
     #[must_use]
     pub const fn as_uuid(&self) -> &Uuid {
         &self.0
@@ -85,7 +85,7 @@ impl fmt::Display for UserId {
 // === impl ServiceName ===
 
 impl ServiceName {
-    /// Wraps a name.
+    /// Wraps a name from a certificate.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self(name.into())

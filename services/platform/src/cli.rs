@@ -19,7 +19,7 @@ const AFTER_HELP: &str = "\
 Every flag can also be set by an environment variable. A secret can also be read from a file, named by <NAME>_FILE.
 Exit codes: 0 success, or stopped by a signal; 64 the configuration is wrong; 1 any other error.";
 
-/// The subcommands.
+/// The subcommands of a service.
 #[derive(Subcommand)]
 pub(crate) enum Command<A: Args, C: Subcommand> {
     /// Serve until SIGTERM or SIGINT, then let calls in flight finish

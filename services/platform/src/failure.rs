@@ -47,7 +47,7 @@ const MAX_VIOLATIONS: usize = 50;
 // === impl Violation ===
 
 impl Violation {
-    /// Creates a violation.
+    /// Creates a violation of the rule `name` by `field`.
     pub fn new(
         field: impl Into<String>,
         name: &'static str,
@@ -141,7 +141,7 @@ impl Failure {
         self
     }
 
-    /// Returns the reason.
+    /// Returns the published reason.
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.0.reason

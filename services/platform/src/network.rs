@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 /// A client's network: the /32 of an IPv4 address, or the /64 of an IPv6 address, which is what a single customer gets.
 ///
-/// It is private: `Debug` does not show it, it is never logged, and it is stored only as a keyed hash.
+/// A network is private: `Debug` does not show it, it is never logged, and it is stored only as a keyed hash.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network([u8; 9]);
 

@@ -19,12 +19,12 @@ const TAG_BYTES: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageSize(u8);
 
-/// One page of a list.
+/// A page of a list.
 #[derive(Debug)]
 pub struct Page<T> {
     /// The items, in the order of the list.
     pub items: Vec<T>,
-    /// Whether the list has more items after these.
+    /// True if the list has more items after these.
     pub more: bool,
 }
 
@@ -75,7 +75,8 @@ impl PageSize {
         violations.finish(size)
     }
 
-    /// Returns the smaller of this size and `max`: for large items, of which fewer fit into a response.
+    /// Returns the smaller of this size and `max`. Lists of large items use it, because fewer of them fit into a
+    /// response.
     #[must_use]
     pub fn at_most(self, max: u8) -> Self {
         Self(self.0.min(max))
@@ -131,7 +132,7 @@ impl<T> Page<T> {
 // === impl PageTokens ===
 
 impl PageTokens {
-    /// Creates page tokens whose hashes use `key`.
+    /// Creates page tokens with `key` as the key of their hashes.
     #[must_use]
     pub fn new(key: MacKey) -> Self {
         Self(key)

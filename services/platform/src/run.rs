@@ -70,7 +70,7 @@ pub fn main<S: Application>() -> ExitCode {
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
-            // When nothing can be printed, the exit code must do.
+            // The exit code remains when nothing can be printed.
             let _ = error.print();
             // `--help` and `--version` also end here, and are not errors.
             return if error.use_stderr() {

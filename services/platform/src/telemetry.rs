@@ -59,7 +59,7 @@ pub fn start(telemetry: &Telemetry, service: &'static str) -> Result<TelemetryGu
                 .build()?;
             provider.with_batch_exporter(exporter)
         }
-        // Nothing is exported: keep only spans that a caller traces, so that the context is passed on.
+        // Without an exporter, keep only spans that a caller traces, so that the context is passed on.
         None => provider.with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff))),
     };
     let provider = provider.build();
@@ -88,7 +88,7 @@ fn log_filter<S: Subscriber>(filter: &str) -> impl Filter<S> + use<S> {
     filter.and(filter_fn(is_safe_to_log))
 }
 
-/// Returns whether an event contains no private data, whatever LOG_FILTER is.
+/// Returns whether an event contains no private data. This is independent of LOG_FILTER.
 ///
 /// Below INFO, libraries quote their input: h2 a malformed path or authority, tonic a timeout. sqlx does so at every
 /// level: a Postgres notice contains what a function puts into it. Only our own crates are known to leave out private

@@ -22,11 +22,11 @@ const MAX_VALIDITY: f64 = 24.0 * 60.0 * 60.0;
 /// The claims of Haven's own tokens, in the shape that Supabase and PostgREST accept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// The issuer.
+    /// The name of the token issuer.
     pub iss: String,
-    /// The audience.
+    /// The audience that the token is for.
     pub aud: String,
-    /// The user's id.
+    /// The user's id, a UUID.
     pub sub: Uuid,
     /// The role, which is [`ROLE`].
     pub role: String,

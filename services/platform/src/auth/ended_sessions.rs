@@ -1,4 +1,4 @@
-//! The ended sessions, whose tokens are refused although they have not expired.
+//! The ended sessions. Their tokens are refused although they have not expired.
 
 use std::{
     collections::HashSet,
@@ -174,8 +174,8 @@ mod tests {
                 true => ended.replace([id]),
                 false => ended.add(id),
             }
-            let told = tokio::time::timeout(Duration::from_secs(30), waiting).await;
-            told.expect("told").unwrap();
+            let notified = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+            notified.expect("notified in time").unwrap();
         }
     }
 

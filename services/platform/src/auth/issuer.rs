@@ -1,4 +1,4 @@
-//! The issuers whose tokens are accepted beside Haven's own.
+//! The trusted token issuers beside Haven's own.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -25,7 +25,7 @@ enum Keys {
 }
 
 impl TrustedIssuer {
-    /// Creates the issuer whose tokens have `name` as `iss`, with the public keys of a JSON Web Key Set (RFC 7517).
+    /// Creates an issuer with `name` as the `iss` of its tokens, with the public keys of a JSON Web Key Set (RFC 7517).
     ///
     /// # Errors
     ///
@@ -39,7 +39,8 @@ impl TrustedIssuer {
         })
     }
 
-    /// Creates the issuer whose tokens have `name` as `iss`, with a secret for HS256, whose bytes are used as they are.
+    /// Creates an issuer with `name` as the `iss` of its tokens, with a secret for HS256. Its bytes are used as they
+    /// are.
     ///
     /// # Errors
     ///

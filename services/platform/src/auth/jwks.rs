@@ -156,9 +156,9 @@ mod tests {
     }
 
     fn read(keys: &[Value]) -> Result<Vec<String>, Vec<String>> {
-        let said = |problems: Vec<JwksProblem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let texts = |problems: Vec<JwksProblem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
         let mut ids: Vec<_> = parse(&json!({"keys": keys}).to_string())
-            .map_err(said)?
+            .map_err(texts)?
             .into_keys()
             .collect();
         ids.sort();

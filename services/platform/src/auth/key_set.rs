@@ -68,7 +68,7 @@ impl KeySet {
         self.wait_permits.close();
     }
 
-    /// Replaces all keys.
+    /// Replaces all keys, and wakes the lookups that wait.
     pub fn replace(&self, keys: impl IntoIterator<Item = VerifyingKey>) {
         let keys: HashMap<_, _> = keys.into_iter().map(|key| (key.id().to_owned(), key)).collect();
         self.keys.store(Arc::new(keys));
@@ -95,7 +95,7 @@ impl KeySet {
         };
         if waits {
             let until = (self.request() + WAIT).min(deadline.instant());
-            // Whether new keys arrived or the time is over, the keys at hand decide.
+            // The keys at hand decide, with or without new ones.
             let _ = timeout_at(until, replaced.changed()).await;
         }
         let keys = self.keys.load();

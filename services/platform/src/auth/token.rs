@@ -57,7 +57,8 @@ impl<'a> Token<'a> {
         self.claims.get("iss").and_then(Value::as_str)
     }
 
-    /// Checks that `key` signed the token with the key's algorithm, whatever the token's header says.
+    /// Checks that `key` signed the token with the key's algorithm. A token with another algorithm in its header is
+    /// refused.
     pub(super) fn check(&self, key: &VerifyingKey) -> Result<(), TokenProblem> {
         if self.algorithm != key.algorithm() {
             return Err(TokenProblem::Algorithm);

@@ -45,8 +45,8 @@ impl ConfigProblems {
 
     /// Parses `value` as one of an enum's names. Adds a problem when it is none of them.
     pub fn one_of<T: ValueEnum>(&mut self, name: &str, value: &str) -> Option<T> {
-        let found = T::from_str(value, false).ok();
-        if found.is_none() {
+        let parsed = T::from_str(value, false).ok();
+        if parsed.is_none() {
             let names: Vec<_> = T::value_variants()
                 .iter()
                 .filter_map(ValueEnum::to_possible_value)
@@ -57,20 +57,20 @@ impl ConfigProblems {
                 format_args!("is {value:?}, but must be one of {}", names.join(", ")),
             );
         }
-        found
+        parsed
     }
 
     /// Parses `value` as a whole number within `range`. Adds a problem when it is not one.
     pub fn number(&mut self, name: &str, value: &str, range: RangeInclusive<u32>) -> Option<u32> {
-        let found = value.parse().ok().filter(|number| range.contains(number));
-        if found.is_none() {
+        let parsed = value.parse().ok().filter(|number| range.contains(number));
+        if parsed.is_none() {
             let (from, to) = (range.start(), range.end());
             self.add(
                 name,
                 format_args!("is {value:?}, but must be a whole number from {from} to {to}"),
             );
         }
-        found
+        parsed
     }
 
     /// Parses `value` as the URL of another service, `https://host:port`. Adds a problem when it is not one.

@@ -48,7 +48,7 @@ pub struct Requests {
 }
 
 impl RequestArgs {
-    /// Checks the flags.
+    /// Checks the flags, and adds what is wrong to `problems`.
     pub fn check(&self, problems: &mut ConfigProblems) -> Option<Requests> {
         let default_deadline = problems.take("DEFAULT_DEADLINE", duration(&self.default_deadline));
         let max_in_flight = problems.number("MAX_IN_FLIGHT", &self.max_in_flight, 1..=1_000_000);

@@ -46,7 +46,7 @@ pub struct Telemetry {
 }
 
 impl TelemetryArgs {
-    /// Checks the flags.
+    /// Checks the flags, and adds what is wrong to `problems`.
     pub fn check(&self, problems: &mut ConfigProblems) -> Option<Telemetry> {
         if let Err(error) = self.log_filter.parse::<tracing_subscriber::EnvFilter>() {
             problems.add("LOG_FILTER", error);

@@ -22,7 +22,7 @@ pub struct TokenArgs {
         default_value = "authenticated"
     )]
     pub token_audience: String,
-    /// Further issuers whose tokens are accepted, each with its key file: `jwks` for a JSON Web Key Set with keys for
+    /// Further trusted token issuers, each with its key file: `jwks` for a JSON Web Key Set with keys for
     /// ES256 or RS256, `hs256` for a shared secret
     #[arg(
         long,
@@ -47,7 +47,7 @@ pub struct Tokens {
     pub issuer: String,
     /// The audience of access tokens (`aud`).
     pub audience: String,
-    /// The further issuers whose tokens for the same audience are accepted.
+    /// The further trusted issuers of tokens for the same audience.
     pub trusted: Vec<TrustedIssuer>,
     /// The secret for page tokens and keyed hashes.
     pub secret_key: SecretKey,

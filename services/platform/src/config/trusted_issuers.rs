@@ -1,4 +1,4 @@
-//! The issuers whose tokens are accepted beside Haven's own.
+//! The trusted token issuers beside Haven's own.
 
 use std::{collections::HashSet, fs, path::Path};
 
@@ -48,7 +48,7 @@ pub(super) fn issuers(list: &str, own: &str, problems: &mut ConfigProblems) -> O
         };
         match issuer {
             Ok(issuer) => issuers.push(issuer),
-            Err(found) => found
+            Err(problems) => problems
                 .into_iter()
                 .for_each(|problem| add(format!("{name}: {problem}"))),
         }
@@ -109,7 +109,7 @@ mod tests {
             format!("e=jwks:{empty}"),
             format!("f=jwks:{short}"),
         ];
-        let said = read(&list.join(",")).unwrap_err();
+        let error = read(&list.join(",")).unwrap_err();
         for expected in [
             "entry 1 must be ISSUER=KIND:FILE",
             "entry 2 must be ISSUER=KIND:FILE",
@@ -122,10 +122,10 @@ mod tests {
             "f: the file is not a JSON Web Key Set",
         ] {
             assert!(
-                said.contains(&format!("\n  TRUSTED_ISSUERS: {expected}")),
-                "{expected}: {said}"
+                error.contains(&format!("\n  TRUSTED_ISSUERS: {expected}")),
+                "{expected}: {error}"
             );
         }
-        assert!(!said.contains("canary"), "{said}");
+        assert!(!error.contains("canary"), "{error}");
     }
 }

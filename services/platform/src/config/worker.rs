@@ -75,11 +75,11 @@ mod tests {
 
     #[test]
     fn everything_wrong_is_reported_at_once_and_no_secret_is_shown() {
-        let said = check("x", Some("mysql://canary"), "x").unwrap_err();
+        let error = check("x", Some("mysql://canary"), "x").unwrap_err();
         for name in ["ENVIRONMENT", "WORKER_DATABASE_URL", "DATABASE_POOLER"] {
-            assert!(said.contains(&format!("\n  {name}: ")), "{name}: {said}");
+            assert!(error.contains(&format!("\n  {name}: ")), "{name}: {error}");
         }
-        assert!(!said.contains("canary"), "{said}");
+        assert!(!error.contains("canary"), "{error}");
         assert!(
             check("production", None, "session")
                 .unwrap_err()

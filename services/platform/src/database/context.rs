@@ -28,7 +28,7 @@ pub enum Context {
 pub struct Claim {
     /// The claim's name in `request.jwt.claims`. Lower-case letters only, because it is not escaped.
     pub name: &'static str,
-    /// The claim's value.
+    /// The claim's value, a UUID.
     pub value: Uuid,
 }
 

@@ -110,14 +110,14 @@ impl Database {
             self.inspect_login(pool, kind, &mut findings).await?;
         }
         let sql = AssertSqlSafe(format!("SELECT {}.schema_version() AS version", self.schema));
-        let found: Option<i64> = sqlx::query(sql)
+        let version: Option<i64> = sqlx::query(sql)
             .fetch_one(&mut *self.worker.get().await?)
             .await?
             .try_get("version")?;
-        if found != Some(newest) {
-            let found = found.map_or_else(|| "none".to_owned(), |version| version.to_string());
+        if version != Some(newest) {
+            let version = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
             findings.push(Finding::refused(format!(
-                "schema {} has version {found}, but this program was built for {newest}: run its `migrate`",
+                "schema {} has version {version}, but this program was built for {newest}: run its `migrate`",
                 self.schema
             )));
         }

@@ -18,7 +18,7 @@ use super::{error::DbError, pool::PooledConnection, settings::Pooler};
 
 /// The maximum time for the rollback of an unfinished transaction, after which its connection is closed. It is more
 /// than twice the `lock_timeout` of the logins (five seconds), because a statement on a contended row waits for two
-/// locks, one after the other: for its turn, and for the row.
+/// locks, one after the other: that for its place in the queue, and that of the row.
 ///
 /// Postgres receives the rollback only when the statement before it ends, and a statement that waits for a lock does
 /// not notice that its connection was closed. With a shorter limit the pool would open a replacement while the old
@@ -100,7 +100,7 @@ impl Drop for TenantTx {
             return;
         };
         let Ok(runtime) = Handle::try_current() else {
-            // Nothing can be sent outside of a runtime; closing the connection also rolls back.
+            // Outside of a runtime no rollback can be sent; closing the connection also rolls back.
             drop(Object::take(connection));
             return;
         };

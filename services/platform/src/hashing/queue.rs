@@ -1,8 +1,8 @@
 //! The queue for hash computations.
 //!
 //! A hash occupies one core and 19 MiB. More computations than cores would finish none of them sooner and use unlimited
-//! memory, so further calls wait in a queue. A call whose deadline would pass before its turn is refused before it
-//! costs anything.
+//! memory, so further calls wait in a queue. A call that would not finish before its deadline is refused at once,
+//! before it costs anything.
 
 use std::{
     num::NonZeroUsize,
@@ -28,7 +28,7 @@ const MIN_RESERVE: Duration = Duration::from_millis(50);
 const MAX_RESERVE: Duration = Duration::from_millis(500);
 
 /// The maximum number of waiting calls. Further calls are refused even when their deadline is far: a waiting call also
-/// counts as a call in flight, of which calls that hash nothing need some too.
+/// counts as a call in flight, and calls that hash nothing need permits too.
 pub const MAX_WAITING: usize = 128;
 
 /// The queue for hash computations on the machine's cores. Cloning shares it.

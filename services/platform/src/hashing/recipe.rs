@@ -29,7 +29,7 @@ pub const OUTPUT_BYTES: usize = 32;
 /// The parameters of a hash beside the password, the pepper and the salt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
-    /// The argon2 variant.
+    /// The argon2 variant: Argon2d, Argon2i or Argon2id.
     pub algorithm: Algorithm,
     /// The version of the variant.
     pub version: Version,

@@ -93,12 +93,12 @@ mod tests {
             "198.51.100",
         ] {
             let failure = network(peer, true, &headers(&["198.51.100.7", wrong])).unwrap_err();
-            let found: Vec<_> = failure
+            let violations: Vec<_> = failure
                 .all_violations()
                 .iter()
                 .map(|v| (v.field.as_str(), v.name))
                 .collect();
-            assert_eq!(found, [("x-forwarded-for", "NOT_AN_ADDRESS")], "{wrong:?}");
+            assert_eq!(violations, [("x-forwarded-for", "NOT_AN_ADDRESS")], "{wrong:?}");
         }
     }
 }

@@ -74,10 +74,10 @@ fn complete_headers(headers: &mut HeaderMap, request_id: &str) {
 }
 
 fn with_reason(status: Status) -> Status {
-    let known = status
+    let has_reason = status
         .get_details_error_info()
         .is_some_and(|info| info.domain == reason::DOMAIN);
-    if known {
+    if has_reason {
         return status;
     }
     tracing::debug!(code = ?status.code(), "status without a reason");

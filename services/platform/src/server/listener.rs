@@ -35,7 +35,7 @@ pub(super) fn accept_tls(
                         stop.clone(),
                     ));
                 }
-                // Usually out of file descriptors, of which some will be free again.
+                // Usually because all file descriptors are in use; some will be free again.
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     sleep(Duration::from_millis(100)).await;

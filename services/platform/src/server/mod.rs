@@ -10,7 +10,7 @@
 //! 6. `authorization`: determines the caller, its network (`client_address`), and whether the RPC admits it
 //! 7. `stream_limits`: limits each user's open streams, and ends a stream when its token or session ends
 //!
-//! Then tonic routes the request to its service, whose handler gets the [`Call`](crate::call::Call).
+//! Then tonic routes the request to its service. The handler gets the [`Call`](crate::call::Call).
 //!
 //! The other files: `listener` accepts connections and does TLS; `health` is the health service; `body` has wrappers of
 //! response bodies.

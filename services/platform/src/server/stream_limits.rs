@@ -135,7 +135,7 @@ impl Drop for StreamPermit {
 
 /// A user's stream, which ends with a status when a new call of the user would be refused.
 struct PersonalBody {
-    /// `None` after that.
+    /// `None` after the final status.
     body: Option<Body>,
     refusal: BoxFuture<'static, Failure>,
     _permit: StreamPermit,

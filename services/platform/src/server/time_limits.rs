@@ -101,7 +101,7 @@ fn deadline_passed() -> Status {
     Failure::new(Reason::Deadline).into()
 }
 
-/// The time after its deadline that a stream has to end by itself.
+/// The time after its deadline in which a stream can still end by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Drops a stream's inner body, and with it the permits that it holds, some time after its deadline. While its client
@@ -118,7 +118,7 @@ struct TimedBody {
     /// `None` after the deadline.
     body: Arc<Mutex<Option<Body>>>,
     timer: Pin<Box<Sleep>>,
-    /// Whether the final status was sent.
+    /// True after the final status was sent.
     ended: bool,
     /// The task that drops an unread stream; aborted when the stream is dropped.
     _unread: Option<AbortOnDropHandle<()>>,
@@ -221,7 +221,7 @@ mod tests {
         })
         .await
         .expect("the inner body is dropped");
-        // When the client reads at last, it gets the status.
+        // A client that reads at last gets the status.
         let mut body = response.into_body();
         let last = std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut body), cx)).await;
         let trailers = last.unwrap().unwrap().into_trailers().unwrap();

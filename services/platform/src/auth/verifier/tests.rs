@@ -132,7 +132,7 @@ impl World {
             .verifier
             .verify(token, Deadline::after(Duration::from_millis(50)))
             .await?;
-        // It depends on the machine's clock, so it is not compared.
+        // The value depends on the machine's clock, so it is not compared.
         assert!(verified.valid_until.is_some());
         Ok(User {
             valid_until: None,
@@ -233,14 +233,14 @@ async fn a_token_does_not_choose_its_algorithm() {
 #[tokio::test]
 async fn the_key_of_one_issuer_verifies_no_token_of_another() {
     let world = World::new();
-    // The same algorithm and the same `kid`.
+    // Keys with the same algorithm and the same `kid`.
     world
         .is_refused(&world.own.signs(&claims(PUBLIC)), "SIGNATURE")
         .await;
     world
         .is_refused(&world.public.signs(&claims(OWN)), "SIGNATURE")
         .await;
-    // Another algorithm.
+    // Keys with another algorithm.
     for issuer in [OWN, PUBLIC] {
         let token = hs256(Some("k1"), SECRET.as_bytes(), &claims(issuer));
         world.is_refused(&token, "ALGORITHM").await;
