@@ -30,7 +30,7 @@ pub trait Application: 'static {
     /// The default ports of the API, health and metrics listeners, in this order.
     const PORTS: [u16; 3];
     /// The maximum number of streams that one user may have open at once on a replica, of each kind: those that end by
-    /// themselves, and those that go on.
+    /// themselves, and those that stay open.
     const STREAMS_PER_USER: usize;
     /// An encoded `FileDescriptorSet` that describes the service's gRPC services.
     const DESCRIPTORS: &'static [u8];
@@ -42,7 +42,8 @@ pub trait Application: 'static {
     /// [`std::convert::Infallible`].
     type Command: Subcommand + fmt::Debug;
 
-    /// Checks the service's own flags. Adds everything that is wrong to `problems`; returns `None` then.
+    /// Checks the service's own flags. Adds everything that is wrong to `problems`; returns `None` when the
+    /// configuration is incomplete.
     fn check(args: &Self::Args, problems: &mut ConfigProblems) -> Option<Self::Config>;
 
     /// Returns the migrations of the service's schema.
@@ -76,7 +77,7 @@ pub trait Application: 'static {
     fn command(command: Self::Command) -> impl Future<Output = Result<(), CommandError>>;
 }
 
-/// A check of the stored data. It is repeated until the database answers.
+/// A check of the stored data. It is repeated every second until the database answers.
 pub type Inspection = Box<dyn Fn() -> BoxFuture<'static, Result<(), InspectionError>> + Send + Sync>;
 
 /// The reason why a command failed.

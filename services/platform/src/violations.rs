@@ -16,8 +16,8 @@ pub const NO_VALUE: &str = "a field has neither a value nor a violation";
 /// use haven_platform::violations::Violations;
 ///
 /// let mut violations = Violations::new();
-/// violations.uuid("record_id", "");
-/// violations.uuid("device_id", "7");
+/// violations.uuid("list_id", "");
+/// violations.uuid("item_id", "7");
 /// assert_eq!(violations.check().unwrap_err().all_violations().len(), 2);
 /// ```
 #[derive(Debug, Default)]

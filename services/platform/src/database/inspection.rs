@@ -15,14 +15,14 @@ use crate::environment::Environment;
 
 /// A fault of the database that an operator must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Finding {
+struct DatabaseFault {
     /// The consequence for serving.
-    pub severity: Severity,
+    severity: Severity,
     /// A description of the fault and its fix.
-    pub text: String,
+    text: String,
 }
 
-/// The consequence of a [`Finding`] for serving.
+/// The consequence of a [`DatabaseFault`] for serving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Severity {
     /// The database must not be used in any environment.
@@ -42,11 +42,12 @@ pub enum InspectionError {
     Unavailable(#[from] DbError),
 }
 
-/// The current minor version of each major when this was written (November 2026: 15.20 and its sister releases).
+/// The minor version of each major that was current when this was written (November 2026: 15.20 and its sister releases).
 /// Several older ones have vulnerabilities in Row Level Security, such as CVE-2025-8713. Majors that are not listed are
 /// newer.
 const PATCHED_MINORS: [(i64, i64); 4] = [(15, 20), (16, 16), (17, 12), (18, 6)];
 
+/// The properties of the login and of the schema `$1` that isolation depends on.
 const LOGIN_AND_SCHEMA: &str = "
     SELECT current_user::text AS login,
            current_setting('server_version_num')::int8 AS version,
@@ -84,12 +85,12 @@ impl Database {
     /// [`InspectionError`] with all faults, or when the database does not answer.
     pub async fn inspect(&self, newest: i64, environment: Environment) -> Result<(), InspectionError> {
         let mut refused = Vec::new();
-        for finding in self.findings(newest).await? {
-            match (finding.severity, environment) {
+        for fault in self.faults(newest).await? {
+            match (fault.severity, environment) {
                 (Severity::RefusedInProduction, Environment::Development) => {
-                    tracing::warn!(%finding, "production would refuse this database");
+                    tracing::warn!(finding = %fault, "production would refuse this database");
                 }
-                _ => refused.push(finding.to_string()),
+                _ => refused.push(fault.to_string()),
             }
         }
         match refused.is_empty() {
@@ -104,10 +105,10 @@ impl Database {
     /// # Errors
     ///
     /// [`DbError`] when the database does not answer.
-    async fn findings(&self, newest: i64) -> Result<Vec<Finding>, DbError> {
-        let mut findings = Vec::new();
+    async fn faults(&self, newest: i64) -> Result<Vec<DatabaseFault>, DbError> {
+        let mut faults = Vec::new();
         for (kind, pool) in self.pools() {
-            self.inspect_login(pool, kind, &mut findings).await?;
+            self.inspect_login(pool, kind, &mut faults).await?;
         }
         let sql = AssertSqlSafe(format!("SELECT {}.schema_version() AS version", self.schema));
         let version: Option<i64> = sqlx::query(sql)
@@ -116,13 +117,13 @@ impl Database {
             .try_get("version")?;
         if version != Some(newest) {
             let version = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
-            findings.push(Finding::refused(format!(
+            faults.push(DatabaseFault::refused(format!(
                 "schema {} has version {version}, but this program was built for {newest}: run its `migrate`",
                 self.schema
             )));
         }
-        findings.dedup();
-        Ok(findings)
+        faults.dedup();
+        Ok(faults)
     }
 
     /// Checks that both logins get an answer under their own names: the condition for readiness.
@@ -160,7 +161,7 @@ impl Database {
         &self,
         pool: &Pool,
         kind: &'static str,
-        findings: &mut Vec<Finding>,
+        faults: &mut Vec<DatabaseFault>,
     ) -> Result<(), DbError> {
         let row = sqlx::query(LOGIN_AND_SCHEMA)
             .bind(self.schema)
@@ -170,33 +171,33 @@ impl Database {
         let login: String = row.try_get("login")?;
         let expected = format!("{}_{kind}", self.schema);
         if login != expected {
-            findings.push(Finding::refused(format!(
+            faults.push(DatabaseFault::refused(format!(
                 "the {kind} login is {login}; it must be {expected}"
             )));
         }
         if row.try_get("all_powerful")? {
-            findings.push(Finding::refused(format!(
+            faults.push(DatabaseFault::refused(format!(
                 "login {login} is a superuser or has BYPASSRLS, so no policy applies to it"
             )));
         }
         let unforced: String = row.try_get("unforced")?;
         if !unforced.is_empty() {
-            findings.push(Finding::refused(format!(
+            faults.push(DatabaseFault::refused(format!(
                 "Row Level Security is not enabled and forced on {}: {unforced}",
                 self.schema
             )));
         }
         if !row.try_get::<bool, _>("tls")? {
-            findings.push(Finding::refused_in_production(format!(
+            faults.push(DatabaseFault::refused_in_production(format!(
                 "login {login} connects without TLS: set sslmode=verify-full in its URL"
             )));
         }
-        findings.extend(old_minor(row.try_get("version")?));
+        faults.extend(old_minor(row.try_get("version")?));
         Ok(())
     }
 }
 
-impl Finding {
+impl DatabaseFault {
     fn refused(text: String) -> Self {
         Self {
             severity: Severity::Refused,
@@ -212,24 +213,24 @@ impl Finding {
     }
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for DatabaseFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-/// Returns a finding when the server's minor version is outdated. Since Postgres 10, `server_version_num` is the major
+/// Returns a fault when the server's minor version is outdated. Since Postgres 10, `server_version_num` is the major
 /// version times 10,000 plus the minor.
-fn old_minor(version: i64) -> Option<Finding> {
+fn old_minor(version: i64) -> Option<DatabaseFault> {
     let (major, minor) = (version / 10_000, version % 10_000);
     if major < PATCHED_MINORS[0].0 {
-        return Some(Finding::refused(format!(
+        return Some(DatabaseFault::refused(format!(
             "Postgres {major} is too old: version 15 or newer is required"
         )));
     }
     let (_, oldest) = PATCHED_MINORS.iter().find(|(known, _)| *known == major)?;
     (minor < *oldest).then(|| {
-        Finding::refused_in_production(format!(
+        DatabaseFault::refused_in_production(format!(
             "Postgres {major}.{minor} lacks security fixes: upgrade to {major}.{oldest} or newer"
         ))
     })
@@ -240,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn outdated_servers_are_findings() {
+    fn outdated_servers_are_faults() {
         assert_eq!(old_minor(140_022).unwrap().severity, Severity::Refused);
         assert_eq!(
             old_minor(150_001).unwrap().severity,

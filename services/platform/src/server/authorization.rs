@@ -33,6 +33,7 @@ pub(super) struct CallerKind {
     pub(super) service: Option<ServiceName>,
 }
 
+/// The state of the layer: the access rules, and the means to authenticate callers.
 #[derive(Clone)]
 pub(super) struct Authorization {
     access: AccessTable,
@@ -41,6 +42,7 @@ pub(super) struct Authorization {
     auth_mode: AuthMode,
 }
 
+/// The layer: puts the [`Call`] into the request, or refuses it; puts the [`CallerKind`] into the response.
 pub(super) async fn authorize(
     State(authorization): State<Authorization>,
     mut request: Request,

@@ -20,6 +20,7 @@ use crate::{
     reason::{self, Reason},
 };
 
+/// The layer: refuses requests that are not gRPC, and completes failed statuses in headers and trailers.
 pub(super) async fn complete_errors(request: Request, next: Next) -> Response {
     let id = request
         .extensions()
@@ -73,6 +74,7 @@ fn complete_headers(headers: &mut HeaderMap, request_id: &str) {
     }
 }
 
+/// Returns the status as it is if it has a published reason; otherwise one with a reason derived from its code.
 fn with_reason(status: Status) -> Status {
     let has_reason = status
         .get_details_error_info()

@@ -26,6 +26,7 @@ use crate::{
 /// The path prefix of the health service, which must answer while everything else is refused.
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
+/// The state of the layer: the permits for calls in flight, overall and of each kind.
 #[derive(Clone)]
 pub(super) struct LoadShedding {
     access: AccessTable,
@@ -62,23 +63,25 @@ impl LoadShedding {
     /// Returns the permits of one more call; `None` when none are left for its kind.
     fn admit(&self, path: &str) -> Option<[Option<OwnedSemaphorePermit>; 2]> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
-        let of_its_kind = self.access.find(path).and_then(|rpc| match rpc.response {
+        let kind_permits = self.access.find(path).and_then(|rpc| match rpc.response {
             ResponseKind::Message => (rpc.access == Access::Anyone).then_some(&self.unauthenticated),
             ResponseKind::Stream => Some(&self.streams),
             ResponseKind::Watch => Some(&self.watches),
         });
-        let of_its_kind = match of_its_kind {
+        let kind_permits = match kind_permits {
             Some(permits) => Some(Arc::clone(permits).try_acquire_owned().ok()?),
             None => None,
         };
-        Some([Some(permit), of_its_kind])
+        Some([Some(permit), kind_permits])
     }
 
+    /// Returns the number of calls in flight.
     pub(super) fn in_flight(&self) -> usize {
         self.max - self.permits.available_permits()
     }
 }
 
+/// The layer: refuses the call with DRAINING or OVERLOADED, or holds its permits until the response is sent.
 pub(super) async fn shed_load(
     State(shedding): State<LoadShedding>,
     request: Request,

@@ -18,6 +18,7 @@ use tonic::Status;
 use super::body::{PolledFrame, end_with};
 use crate::failure::Failure;
 
+/// The layer: catches panics of the handler and of its response stream.
 pub(super) async fn catch_panics(request: Request, next: Next) -> Response {
     // A handler's state is its own, or is safe to share (pools, atomics), so no partial change is visible afterwards.
     match AssertUnwindSafe(next.run(request)).catch_unwind().await {

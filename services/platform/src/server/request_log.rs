@@ -35,6 +35,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestId(pub(super) Uuid);
 
+/// The state of the layer: the names of the RPCs, and the sources of request ids.
 #[derive(Clone)]
 pub(super) struct RequestLog {
     access: AccessTable,
@@ -61,6 +62,7 @@ impl RequestLog {
     }
 }
 
+/// The layer: assigns the request id, opens the span, and records the outcome.
 pub(super) async fn log_request(State(log): State<RequestLog>, mut request: Request, next: Next) -> Response {
     let id = log.request_id(request.headers());
     request.extensions_mut().insert(RequestId(id));
@@ -112,6 +114,7 @@ pub(super) async fn log_request(State(log): State<RequestLog>, mut request: Requ
     response.map(|body| Body::new(RecordedBody { body, call }))
 }
 
+/// The properties of a call for its log line, which is written on drop.
 struct CallRecord {
     rpc: Arc<str>,
     trace_id: String,
@@ -121,6 +124,7 @@ struct CallRecord {
     outcome: Outcome,
 }
 
+/// The gRPC code and published reason with which a call ended. The reason is empty on success.
 struct Outcome {
     code: Code,
     reason: String,

@@ -34,6 +34,7 @@ pub(super) struct StreamLimits {
     open: OpenStreams,
 }
 
+/// The layer: refuses a stream above the limit with OVERLOADED, and ends a stream when its user would be refused.
 pub(super) async fn limit_streams(
     State(streams): State<StreamLimits>,
     request: Request,
@@ -60,7 +61,7 @@ pub(super) async fn limit_streams(
     let verifier = Arc::clone(&streams.verifier);
     let response = next.run(request).await;
     response.map(|body| {
-        Body::new(PersonalBody {
+        Body::new(UserStreamBody {
             body: Some(body),
             refusal: Box::pin(async move { verifier.refusal(user).await }),
             _permit: permit,
@@ -69,6 +70,7 @@ pub(super) async fn limit_streams(
 }
 
 impl StreamLimits {
+    /// Creates the state. `max_per_user` applies to each kind of stream.
     pub(super) fn new(access: AccessTable, verifier: Arc<TokenVerifier>, max_per_user: usize) -> Self {
         Self {
             access,
@@ -134,14 +136,14 @@ impl Drop for StreamPermit {
 }
 
 /// A user's stream, which ends with a status when a new call of the user would be refused.
-struct PersonalBody {
+struct UserStreamBody {
     /// `None` after the final status.
     body: Option<Body>,
     refusal: BoxFuture<'static, Failure>,
     _permit: StreamPermit,
 }
 
-impl http_body::Body for PersonalBody {
+impl http_body::Body for UserStreamBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -44,7 +44,7 @@ impl TimeLimits {
 
     /// Returns whether the RPC at `path` answers with a stream, the time limit of a call without a deadline, and the
     /// maximum.
-    fn of(&self, path: &str) -> (bool, Duration, Duration) {
+    fn for_path(&self, path: &str) -> (bool, Duration, Duration) {
         match self.access.find(path).map(|rpc| rpc.response) {
             Some(ResponseKind::Watch) => (true, MAX_WATCH, MAX_WATCH),
             Some(ResponseKind::Stream) => (true, MAX_STREAM, MAX_STREAM),
@@ -53,12 +53,13 @@ impl TimeLimits {
     }
 }
 
+/// The layer: puts the [`Deadline`] into the request, and ends the call or stream when it passes.
 pub(super) async fn enforce_deadline(
     State(limits): State<TimeLimits>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let (streams, default, longest) = limits.of(request.uri().path());
+    let (streams, default, longest) = limits.for_path(request.uri().path());
     let timeout = match request.headers().get("grpc-timeout") {
         None => default,
         Some(value) => match value.to_str().ok().and_then(parse_grpc_timeout) {
@@ -186,11 +187,11 @@ mod tests {
     #[test]
     fn a_stream_may_take_longer_than_a_unary_call() {
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
-        assert_eq!(limits().of(WATCH), (true, minutes(60), minutes(60)));
-        assert_eq!(limits().of(EXPORT), (true, minutes(10), minutes(10)));
+        assert_eq!(limits().for_path(WATCH), (true, minutes(60), minutes(60)));
+        assert_eq!(limits().for_path(EXPORT), (true, minutes(10), minutes(10)));
         let answer = (false, Duration::from_secs(1), Duration::from_secs(60));
         for path in [LIST, "/nothing"] {
-            assert_eq!(limits().of(path), answer, "{path}");
+            assert_eq!(limits().for_path(path), answer, "{path}");
         }
     }
 
