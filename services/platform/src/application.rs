@@ -23,7 +23,8 @@ use crate::{
 ///
 /// [`crate::run`] has everything that services have in common, from the command line to the graceful stop.
 pub trait Application: 'static {
-    /// The service's name, which is also the name of its schema and the prefix of its database roles.
+    /// The service's name, which is also the name of its schema and the prefix of its database roles. Its crate is
+    /// `haven-<name>`.
     const NAME: &'static str;
     /// The one-line description of the service in `--help`.
     const ABOUT: &'static str;

@@ -40,7 +40,7 @@ pub struct Violation {
     pub description: Cow<'static, str>,
 }
 
-/// The maximum number of violations in one status. A status is sent in a header, and some clients close the connection,
+/// The maximum number of violations in one status. A status is sent in a header, and a client closes the connection,
 /// with every other call on it, when a header has more than 16 KiB.
 const MAX_VIOLATIONS: usize = 50;
 

@@ -98,8 +98,8 @@ fn is_safe_to_log(metadata: &Metadata<'_>) -> bool {
     target.starts_with("haven_") || (*metadata.level() <= Level::INFO && !target.starts_with("sqlx"))
 }
 
-/// Returns the filter for spans: only those of our own crates, because the spans of hyper and h2 do not help a reader
-/// of traces.
+/// Returns the filter for spans: only those of the platform and of the crate `haven_<service>`, because the spans of
+/// hyper and h2 do not help a reader of traces.
 fn span_filter(service: &str) -> EnvFilter {
     EnvFilter::new(format!("off,haven_platform=info,haven_{service}=info"))
 }

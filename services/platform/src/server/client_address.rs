@@ -29,7 +29,7 @@ pub(super) fn network(
         .and_then(|list| list.rsplit(',').next())
         .and_then(|last| last.trim().parse().ok());
     let malformed = || {
-        let description = "the last entry of x-forwarded-for must be an IPv4 or IPv6 address, without a port";
+        let description = "x-forwarded-for must end with an IPv4 or IPv6 address without a port";
         Failure::field(FORWARDED_FOR.as_str(), "NOT_AN_ADDRESS", description)
     };
     address.map(Network::of).map(Some).ok_or_else(malformed)
