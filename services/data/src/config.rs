@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
-use haven_platform::config::{Problems, keyed_secrets};
+use haven_platform::config::{ConfigProblems, keyed_secrets};
 use secrecy::SecretString;
 use tonic::transport::Uri;
 
@@ -46,7 +46,7 @@ pub struct DataConfig {
 
 impl DataArgs {
     /// Checks the flags.
-    pub fn check(&self, problems: &mut Problems) -> Option<DataConfig> {
+    pub fn check(&self, problems: &mut ConfigProblems) -> Option<DataConfig> {
         let identity_url = problems.service_url("IDENTITY_URL", &self.identity_url);
         let message_keys = self.message_keys.check(problems);
         Some(DataConfig {
@@ -58,7 +58,7 @@ impl DataArgs {
 
 impl MessageKeysArgs {
     /// Checks the flags.
-    pub fn check(&self, problems: &mut Problems) -> Option<KeyRing> {
+    pub fn check(&self, problems: &mut ConfigProblems) -> Option<KeyRing> {
         const NAME: &str = "MESSAGE_KEYS";
         let keys = problems.secret(NAME, self.message_keys.as_ref(), self.message_keys_file.as_ref())?;
         let keys = problems.take(NAME, keyed_secrets(&keys))?;
@@ -78,7 +78,7 @@ mod tests {
                 message_keys_file: None,
             },
         };
-        let mut problems = Problems::new();
+        let mut problems = ConfigProblems::new();
         let config = args.check(&mut problems);
         problems.finish(config).map_err(|error| error.to_string())
     }

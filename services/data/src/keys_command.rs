@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, Subcommand};
 use haven_platform::{
     application::{Application, CommandError},
-    config::{Environment, PostgresArgs, Problems},
+    config::{Environment, PostgresArgs, ConfigProblems},
     database::{Database, DatabaseConfig},
     time::Clock,
 };
@@ -104,7 +104,7 @@ pub(crate) async fn run(args: KeysArgs) -> Result<(), CommandError> {
 }
 
 impl AccessArgs {
-    fn check(&self, problems: &mut Problems) -> Option<Access> {
+    fn check(&self, problems: &mut ConfigProblems) -> Option<Access> {
         let environment = problems.one_of("ENVIRONMENT", &self.environment);
         let postgres = self.postgres.check(problems, Data::NAME);
         let keys = self.keys.check(problems);
@@ -117,12 +117,12 @@ impl AccessArgs {
 
     /// The seals in a database that was looked at as the service does, and the keys.
     async fn open(&self) -> Result<(Seals, KeyRing), CommandError> {
-        let mut problems = Problems::new();
+        let mut problems = ConfigProblems::new();
         let access = self.check(&mut problems);
         let access = problems.finish(access)?;
         let database = Database::new(&access.postgres).map_err(CommandError::failed)?;
         database
-            .admit(Data::migrations().newest(), access.environment)
+            .inspect(Data::migrations().newest(), access.environment)
             .await
             .map_err(CommandError::failed)?;
         Ok((Seals::new(Arc::new(database)), access.keys))

@@ -27,10 +27,10 @@ use std::{error::Error, num::NonZeroUsize, sync::Arc, thread::available_parallel
 
 use clap::Subcommand;
 use haven_platform::{
-    application::{Application, CommandError, Inspection, Parts},
+    application::{Application, CommandError, Inspection, Resources},
     client,
-    config::{AuthMode, Problems},
-    database::{Database, Migrations, Unfit},
+    config::{AuthMode, ConfigProblems},
+    database::{Database, Migrations, InspectionError},
     hashing::{self, HashQueue},
     mac::MacKey,
     page::PageTokens,
@@ -91,12 +91,14 @@ impl Application for Data {
     const NAME: &'static str = "data";
     const ABOUT: &'static str = "What people write, sealed at rest, and reachable by nobody but them";
     const PORTS: [u16; 3] = [50052, 50062, 9102];
+    /// A person may have ten devices, each of which may hold a stream open; the rest is for reconnects.
+    const STREAMS_PER_USER: usize = 12;
     const DESCRIPTORS: &'static [u8] = haven_proto::FILE_DESCRIPTOR_SET;
     type Args = DataArgs;
     type Config = DataConfig;
     type Command = DataCommand;
 
-    fn check(args: &DataArgs, problems: &mut Problems) -> Option<DataConfig> {
+    fn check(args: &DataArgs, problems: &mut ConfigProblems) -> Option<DataConfig> {
         args.check(problems)
     }
 
@@ -108,7 +110,7 @@ impl Application for Data {
 
     fn assemble(
         config: DataConfig,
-        parts: &Parts,
+        parts: &Resources,
         server: ServerBuilder,
     ) -> Result<ServerBuilder, Box<dyn Error + Send + Sync>> {
         crisis_detection::describe_metrics();
@@ -251,7 +253,7 @@ impl Application for Data {
             Box::pin(async move {
                 let needed = seals.keys().await?;
                 keys.has_all(needed.iter().map(String::as_str))
-                    .map_err(|missing| Unfit::Refused(missing.to_string()))
+                    .map_err(|missing| InspectionError::Refused(missing.to_string()))
             })
         })
     }

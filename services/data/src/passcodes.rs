@@ -14,7 +14,7 @@ use argon2::{
 use haven_platform::{
     deadline::Deadline,
     hashing::{
-        HashQueue, Interrupted, LANES, MEMORY_KIB, OUTPUT_BYTES, Overloaded, PASSES, Recipe, SALT_BYTES, Slot,
+        HashQueue, Interrupted, LANES, MEMORY_KIB, OUTPUT_BYTES, Overloaded, PASSES, Recipe, SALT_BYTES, HashPermit,
     },
     mac::{MacKey, SecretKey},
     network::Network,
@@ -92,7 +92,7 @@ impl Passcodes {
         deadline: Deadline,
     ) -> Result<PasscodeHash, PasscodeError> {
         let salt = self.salt(of);
-        let slot = self.admission.admit(deadline).await?;
+        let slot = self.admission.acquire(deadline).await?;
         self.compute(slot, passcode, self.recipe.clone(), salt).await
     }
 
@@ -128,7 +128,7 @@ impl Passcodes {
             }
             None => (self.recipe.clone(), self.salt(&[b"decoy"])),
         };
-        let slot = self.admission.admit(deadline).await?;
+        let slot = self.admission.acquire(deadline).await?;
         drop(stranger);
         self.compute(slot, passcode, recipe, salt).await
     }
@@ -140,7 +140,7 @@ impl Passcodes {
 
     async fn compute(
         &self,
-        slot: Slot,
+        slot: HashPermit,
         passcode: Passcode,
         recipe: Recipe,
         salt: Vec<u8>,
@@ -291,7 +291,7 @@ mod tests {
     #[tokio::test]
     async fn a_crowd_of_strangers_is_turned_away_and_neither_others_nor_people_are() {
         let mine = passcodes(1);
-        let turn = mine.admission.admit(soon()).await.unwrap();
+        let turn = mine.admission.acquire(soon()).await.unwrap();
         let of = |last: u8| Some(Network::of([192, 0, 2, last].into()));
         let stranger = |network| {
             let (mine, stranger) = (mine.clone(), mine.stranger(network).unwrap());

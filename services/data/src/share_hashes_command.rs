@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 use haven_platform::{
     application::CommandError,
-    config::{Problems, secret_key},
+    config::{ConfigProblems, secret_key},
     deadline::Deadline,
     hashing::HashQueue,
     mac::SecretKey,
@@ -83,7 +83,7 @@ struct Input {
 ///
 /// When the configuration is wrong, or what is read is not what it has to be.
 pub(crate) async fn run(args: ShareHashesArgs) -> Result<(), CommandError> {
-    let mut problems = Problems::new();
+    let mut problems = ConfigProblems::new();
     let secret = args.check(&mut problems);
     let secret = problems.finish(secret)?;
     let input = Input::read(io::stdin()).map_err(CommandError::failed)?;
@@ -91,7 +91,7 @@ pub(crate) async fn run(args: ShareHashesArgs) -> Result<(), CommandError> {
 }
 
 impl ShareHashesArgs {
-    fn check(&self, problems: &mut Problems) -> Option<SecretKey> {
+    fn check(&self, problems: &mut ConfigProblems) -> Option<SecretKey> {
         const NAME: &str = "SECRET_KEY";
         let text = problems.secret(NAME, self.secret_key.as_ref(), self.secret_key_file.as_ref())?;
         problems.take(NAME, secret_key(&text))

@@ -8,7 +8,7 @@ use std::{
 use clap::{Args, Subcommand};
 use haven_platform::{
     application::{Application, CommandError},
-    config::{Problems, WorkerArgs},
+    config::{ConfigProblems, WorkerArgs},
     database::{Database, DbError},
 };
 use thiserror::Error;
@@ -72,7 +72,7 @@ struct Verification {
 /// When the configuration is wrong, the database cannot be read, or a chain does not hold.
 pub(crate) async fn run(args: AuditArgs) -> Result<(), CommandError> {
     let AuditCommand::Verify(args) = args.command;
-    let mut problems = Problems::new();
+    let mut problems = ConfigProblems::new();
     let config = args.check(&mut problems, Identity::NAME);
     let config = problems.finish(config)?;
     let newest = Identity::migrations().newest();

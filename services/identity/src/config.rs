@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chrono::TimeDelta;
 use clap::Args;
-use haven_platform::config::Problems;
+use haven_platform::config::ConfigProblems;
 use http::Uri;
 use secrecy::SecretString;
 
@@ -98,7 +98,7 @@ pub struct IdentityConfig {
 
 impl IdentityArgs {
     /// Checks the flags.
-    pub fn check(&self, problems: &mut Problems) -> Option<IdentityConfig> {
+    pub fn check(&self, problems: &mut ConfigProblems) -> Option<IdentityConfig> {
         let data_url = problems.service_url("DATA_URL", &self.data_url);
         let peppers = problems
             .secret("PEPPERS", self.peppers.as_ref(), self.peppers_file.as_ref())
@@ -120,7 +120,7 @@ impl IdentityArgs {
     }
 }
 
-fn signing_keys(files: &str, problems: &mut Problems) -> Option<SigningKeys> {
+fn signing_keys(files: &str, problems: &mut ConfigProblems) -> Option<SigningKeys> {
     const NAME: &str = "SIGNING_KEY_FILES";
     let paths: Vec<PathBuf> = files
         .split(',')
@@ -169,7 +169,7 @@ mod tests {
             "--sign-up-limits=network=5",
             "--sign-in-limits=network=5/1m",
         ];
-        let mut problems = Problems::new();
+        let mut problems = ConfigProblems::new();
         let config = Cli::parse_from(flags).args.check(&mut problems);
         let report = problems.finish(config).unwrap_err().to_string();
         for expected in [
@@ -183,7 +183,7 @@ mod tests {
         ] {
             assert!(report.contains(expected), "{expected}: {report}");
         }
-        let mut problems = Problems::new();
+        let mut problems = ConfigProblems::new();
         let config = Cli::parse_from(["identity"]).args.check(&mut problems);
         let report = problems.finish(config).unwrap_err().to_string();
         assert!(

@@ -18,9 +18,9 @@ use std::{error::Error, num::NonZeroUsize, sync::Arc, thread::available_parallel
 
 use clap::Subcommand;
 use haven_platform::{
-    application::{Application, CommandError, Parts},
+    application::{Application, CommandError, Resources},
     client::channel,
-    config::Problems,
+    config::ConfigProblems,
     database::Migrations,
     hashing::HashQueue,
     mac::MacKey,
@@ -63,12 +63,14 @@ impl Application for Identity {
     const NAME: &'static str = "identity";
     const ABOUT: &'static str = "Haven's identity service: accounts, sign-in and tokens";
     const PORTS: [u16; 3] = [50051, 50061, 9101];
+    /// A person may have ten devices, each of which may hold a stream open; the rest is for reconnects.
+    const STREAMS_PER_USER: usize = 12;
     const DESCRIPTORS: &'static [u8] = haven_proto::FILE_DESCRIPTOR_SET;
     type Args = IdentityArgs;
     type Config = IdentityConfig;
     type Command = IdentityCommand;
 
-    fn check(args: &IdentityArgs, problems: &mut Problems) -> Option<IdentityConfig> {
+    fn check(args: &IdentityArgs, problems: &mut ConfigProblems) -> Option<IdentityConfig> {
         args.check(problems)
     }
 
@@ -80,7 +82,7 @@ impl Application for Identity {
 
     fn assemble(
         config: IdentityConfig,
-        parts: &Parts,
+        parts: &Resources,
         server: ServerBuilder,
     ) -> Result<ServerBuilder, Box<dyn Error + Send + Sync>> {
         haven_platform::hashing::describe_metrics();
@@ -88,7 +90,7 @@ impl Application for Identity {
         dispatcher::describe_metrics();
         sweeper::describe_metrics();
         let keys: Result<Vec<_>, _> = config.signing_keys.public().map(|key| key.verifying()).collect();
-        parts.keys.settle(keys?);
+        parts.keys.set_permanently(keys?);
         let signer = TokenSigner::new(
             config.signing_keys,
             parts.tokens.issuer.clone(),

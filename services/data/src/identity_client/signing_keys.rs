@@ -37,7 +37,7 @@ pub async fn keep(keys: Arc<KeySet>, identity: SessionServiceClient<Channel>, is
         keys.replace(published.keys);
         Ok::<_, AskError>(published.max_age)
     };
-    follow("signing keys", PACE, refresh, || keys.wanted()).await;
+    follow("signing keys", PACE, refresh, || keys.next_request()).await;
 }
 
 /// What identity publishes.

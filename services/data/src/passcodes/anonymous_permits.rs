@@ -5,13 +5,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use haven_platform::{hashing::MOST_WAITING, network::Network};
+use haven_platform::{hashing::MAX_WAITING, network::Network};
 
 /// Places in the queue for all of them: the others are for people who make a share.
-const MOST: usize = MOST_WAITING / 4 * 3;
+const MOST: usize = MAX_WAITING / 4 * 3;
 
 /// Places for those of one network. A crowd from one place leaves the others' to them.
-const MOST_OF_A_NETWORK: usize = MOST_WAITING / 4;
+const MOST_OF_A_NETWORK: usize = MAX_WAITING / 4;
 
 /// Those who wait, in this process. Cloning shares them.
 #[derive(Clone, Debug, Default)]

@@ -90,7 +90,7 @@ impl Export {
     async fn next(&mut self) -> Result<Option<ExportDataResponse>, Failure> {
         while let Some(part) = self.part {
             let read = self.read(part, self.deadline.at_most(PAGE)).await;
-            let read = read.map_err(|error| self.deadline.of_part(error.into()))?;
+            let read = read.map_err(|error| self.deadline.attribute_timeout(error.into()))?;
             *self.rows.entry(part.table()).or_default() += read.rows as i64;
             self.part = read.last.or_else(|| part.next());
             if read.rows > 0 {
@@ -102,7 +102,7 @@ impl Export {
         }
         let finished = self.exports.finish(self.person, self.deadline.at_most(PAGE));
         let since = finished.await;
-        let since = since.map_err(|error| self.deadline.of_part(error.into()))?;
+        let since = since.map_err(|error| self.deadline.attribute_timeout(error.into()))?;
         self.is_whole = true;
         Ok(Some(ExportDataResponse {
             manifest: Some(self.manifest(since)),

@@ -126,7 +126,7 @@ impl Watch {
             .crisis_events
             .watch(self.after, self.deadline.at_most(LOOK))
             .await;
-        let part = part.map_err(|error| self.deadline.of_part(error.into()))?;
+        let part = part.map_err(|error| self.deadline.attribute_timeout(error.into()))?;
         let part = part.ok_or_else(|| Failure::new(Reason::CursorExpired))?;
         self.after.event = None;
         self.end = part.end();

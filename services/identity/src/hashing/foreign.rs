@@ -25,7 +25,7 @@ pub(super) fn argon2(
     password: &Password,
     memory: &mut Memory,
 ) -> Result<bool, HashingError> {
-    memory.make_way();
+    memory.release();
     let recipe = &hash.recipe;
     let mut blocks = Vec::new();
     blocks
@@ -48,7 +48,7 @@ pub(super) fn scrypt(
     password: &Password,
     memory: &mut Memory,
 ) -> Result<bool, HashingError> {
-    memory.make_way();
+    memory.release();
     same(&hash.output, |output| {
         scrypt::scrypt(password.expose(), &hash.salt, &hash.params, output).map_err(HashingError::internal)
     })

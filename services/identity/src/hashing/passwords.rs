@@ -103,7 +103,7 @@ impl Passwords {
         compute: impl FnOnce(&Hasher, &mut Memory) -> T + Send + 'static,
     ) -> Result<T, HashingError> {
         let hasher = Arc::clone(&self.hasher);
-        let slot = self.admission.admit(deadline).await?;
+        let slot = self.admission.acquire(deadline).await?;
         slot.run(move |memory| compute(&hasher, memory))
             .await
             .map_err(HashingError::internal)

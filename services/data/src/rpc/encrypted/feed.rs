@@ -72,7 +72,7 @@ impl Reader {
             .changes
             .read(self.caller, deadline, self.device, self.place)
             .await;
-        let part = part.map_err(|error| self.deadline.of_part(error.into()))?;
+        let part = part.map_err(|error| self.deadline.attribute_timeout(error.into()))?;
         self.place = Some(part.place);
         self.last_number = part.last_number;
         Ok(part)

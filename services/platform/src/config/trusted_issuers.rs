@@ -1,20 +1,20 @@
-//! Whose tokens are accepted beside our own.
+//! The trusted token issuers beside Haven's own.
 
 use std::{collections::HashSet, fs, path::Path};
 
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use super::Problems;
+use super::ConfigProblems;
 use crate::auth::TrustedIssuer;
 
 const NAME: &str = "TRUSTED_ISSUERS";
 
-/// Reads `list`, `ISSUER=KIND:FILE,…`, and the files that it names; `own` is our own issuer.
+/// Parses `list`, `ISSUER=KIND:FILE,…`, and reads its files; `own` is Haven's own issuer.
 ///
-/// Somebody may have written a secret where the name of its file belongs: problems name entries by their place and their
-/// issuer, and repeat nothing else of them.
-pub(super) fn issuers(list: &str, own: &str, problems: &mut Problems) -> Option<Vec<TrustedIssuer>> {
+/// A secret may have been written in place of its file's name by mistake. Therefore a problem identifies its entry by
+/// position or issuer, and contains no other part of it.
+pub(super) fn issuers(list: &str, own: &str, problems: &mut ConfigProblems) -> Option<Vec<TrustedIssuer>> {
     let (mut issuers, mut names, mut complete) = (Vec::new(), HashSet::from([own]), true);
     let entries = list.split(',').map(str::trim).enumerate();
     for (position, entry) in entries.filter(|(_, entry)| !entry.is_empty()) {
@@ -27,16 +27,16 @@ pub(super) fn issuers(list: &str, own: &str, problems: &mut Problems) -> Option<
             Some((name.trim(), kind.trim(), Path::new(file.trim())))
         });
         let Some((name, kind, file)) = parts.filter(|(name, ..)| !name.is_empty()) else {
-            add(format!("entry {} has to be ISSUER=KIND:FILE", position + 1));
+            add(format!("entry {} must be ISSUER=KIND:FILE", position + 1));
             continue;
         };
         if name == own {
-            add(format!("{name} is TOKEN_ISSUER, whose keys identity has"));
+            add(format!("{name} is TOKEN_ISSUER, which must not be in this list"));
         } else if !names.insert(name) {
-            add(format!("{name} is there twice"));
+            add(format!("{name} is listed twice"));
         }
         let read =
-            || fs::read_to_string(file).map_err(|error| vec![format!("its file cannot be read: {error}")]);
+            || fs::read_to_string(file).map_err(|error| vec![format!("cannot read its file: {error}")]);
         let issuer = match kind {
             "jwks" => read().and_then(|json| TrustedIssuer::with_jwks(name, &json)),
             "hs256" => read().and_then(|secret| {
@@ -44,11 +44,11 @@ pub(super) fn issuers(list: &str, own: &str, problems: &mut Problems) -> Option<
                 let secret = SecretString::from(Zeroizing::new(secret).trim_end());
                 TrustedIssuer::with_secret(name, &secret).map_err(|problem| vec![problem.to_owned()])
             }),
-            _ => Err(vec!["its kind has to be jwks or hs256".to_owned()]),
+            _ => Err(vec!["its kind must be jwks or hs256".to_owned()]),
         };
         match issuer {
             Ok(issuer) => issuers.push(issuer),
-            Err(found) => found
+            Err(problems) => problems
                 .into_iter()
                 .for_each(|problem| add(format!("{name}: {problem}"))),
         }
@@ -72,7 +72,7 @@ mod tests {
     }
 
     fn read(list: &str) -> Result<Vec<String>, String> {
-        let mut problems = Problems::new();
+        let mut problems = ConfigProblems::new();
         let issuers = issuers(list, "haven", &mut problems);
         let issuers = problems.finish(issuers).map_err(|error| error.to_string())?;
         Ok(issuers.iter().map(|issuer| issuer.name().to_owned()).collect())
@@ -95,7 +95,7 @@ mod tests {
         let files = TempDir::new().unwrap();
         let jwks = file(&files, "jwks.json", JWKS);
         let empty = file(&files, "empty.json", r#"{"keys": []}"#);
-        // Without its line break it is too short.
+        // 31 bytes without the line break, which is too short.
         let short = file(&files, "short", "canary-of-thirty-one-bytes.....\n");
         let list = [
             "canary".to_owned(),
@@ -109,23 +109,23 @@ mod tests {
             format!("e=jwks:{empty}"),
             format!("f=jwks:{short}"),
         ];
-        let said = read(&list.join(",")).unwrap_err();
+        let error = read(&list.join(",")).unwrap_err();
         for expected in [
-            "entry 1 has to be ISSUER=KIND:FILE",
-            "entry 2 has to be ISSUER=KIND:FILE",
-            "a is there twice",
-            "haven is TOKEN_ISSUER, whose keys identity has",
-            "b: its kind has to be jwks or hs256",
-            "c: its file cannot be read: No such file",
-            "d: the secret has to have at least 32 bytes",
-            "e: it has no key for ES256 (P-256) or RS256",
-            "f: it is no JSON Web Key Set",
+            "entry 1 must be ISSUER=KIND:FILE",
+            "entry 2 must be ISSUER=KIND:FILE",
+            "a is listed twice",
+            "haven is TOKEN_ISSUER, which must not be in this list",
+            "b: its kind must be jwks or hs256",
+            "c: cannot read its file: No such file",
+            "d: the secret must have at least 32 bytes",
+            "e: the set has no key for ES256 (P-256) or RS256",
+            "f: the file is not a JSON Web Key Set",
         ] {
             assert!(
-                said.contains(&format!("\n  TRUSTED_ISSUERS: {expected}")),
-                "{expected}: {said}"
+                error.contains(&format!("\n  TRUSTED_ISSUERS: {expected}")),
+                "{expected}: {error}"
             );
         }
-        assert!(!said.contains("canary"), "{said}");
+        assert!(!error.contains("canary"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! The forms that secrets come in.
+//! The formats of secrets.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret, SecretString};
@@ -6,11 +6,11 @@ use zeroize::Zeroizing;
 
 use crate::mac::SecretKey;
 
-/// 32 bytes in base64.
+/// Parses a key: 32 bytes in base64.
 ///
 /// # Errors
 ///
-/// What is wrong with the form, without the value.
+/// A description of what is wrong, without the value.
 pub fn secret_key(text: &SecretString) -> Result<SecretKey, &'static str> {
     let bytes = Zeroizing::new(
         STANDARD
@@ -20,28 +20,28 @@ pub fn secret_key(text: &SecretString) -> Result<SecretKey, &'static str> {
     let key: [u8; 32] = bytes
         .as_slice()
         .try_into()
-        .map_err(|_| "has to be 32 bytes in base64")?;
+        .map_err(|_| "must be 32 bytes in base64")?;
     Ok(SecretKey::new(Box::new(key)))
 }
 
-/// A list of secrets, each behind a key id: `id:secret,id:secret`. The first is the one to use.
+/// Parses a list of secrets, each preceded by a key id: `id:secret,id:secret`. The first one is the current key.
 ///
 /// # Errors
 ///
-/// What is wrong with the form, without the values.
+/// A description of what is wrong, without the values.
 pub fn keyed_secrets(text: &SecretString) -> Result<Vec<(String, SecretString)>, &'static str> {
     let mut keys: Vec<(String, SecretString)> = Vec::new();
     for entry in text.expose_secret().split(',') {
         let (id, secret) = entry
             .trim()
             .split_once(':')
-            .ok_or("has to be a list of `id:secret`")?;
+            .ok_or("must be a list of `id:secret`")?;
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if id.is_empty() || id.len() > 8 || !id.chars().all(plain) {
-            return Err("has an id that is not 1 to 8 letters, digits, - or _");
+            return Err("must have ids of 1 to 8 letters, digits, - or _");
         }
         if keys.iter().any(|(other, _)| other == id) {
-            return Err("has the same id twice");
+            return Err("has a duplicate id");
         }
         keys.push((id.to_owned(), secret.into()));
     }
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn keyed_secrets_keep_their_order() {
+    fn a_list_of_secrets_keeps_its_order() {
         let ids = |text: &str| {
             keyed_secrets(&text.into()).map(|keys| keys.into_iter().map(|(id, _)| id).collect::<Vec<_>>())
         };
