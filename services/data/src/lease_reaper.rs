@@ -6,7 +6,7 @@ use std::time::Duration;
 use haven_platform::{database::DbError, deadline::Deadline, entropy::Entropy, periodic::PeriodicTask};
 use tokio_util::sync::CancellationToken;
 
-use crate::{job_metrics, store::queue::Queue};
+use crate::{job_metrics, store::analysis_queue::Queue};
 
 /// How often to look.
 const ROUNDS: PeriodicTask = PeriodicTask {

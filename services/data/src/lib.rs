@@ -60,15 +60,13 @@ use crate::{
     share_hashes_command::ShareHashesArgs,
     store::{
         analysis::Analyses,
-        audit::AuditLog,
+        analysis_queue::Queue,
         conversation::Conversations,
         crisis::CrisisEvents,
         encrypted::{
             changes::Changes, device::Devices, preferences::Preferences, record::Records, share::Shares,
         },
-        export::Exports,
-        person::People,
-        queue::Queue,
+        person::{People, export_data::Exports, list_audit_events::AuditLog},
         request::Requests,
         seal::Seals,
     },

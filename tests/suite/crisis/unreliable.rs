@@ -16,7 +16,7 @@ use haven_data::{
     },
     notify::Notify,
     rpc::DataRpc,
-    store::{analysis::Analyses, conversation::Conversations, crisis::CrisisEvents, queue::Queue},
+    store::{analysis::Analyses, analysis_queue::Queue, conversation::Conversations, crisis::CrisisEvents},
 };
 use haven_platform::{
     call::{Call, Caller, User, UserId},

@@ -1,25 +1,11 @@
 //! The RPCs: each parses its request into domain types before anything else, calls the store, and converts back.
 
 mod analysis;
-mod analysis_parsing;
-mod append;
-mod audit;
+mod analysis_queue;
 mod conversation;
 mod crisis;
-mod dead_jobs;
 pub mod encrypted;
-mod export;
-mod finding;
-mod job_end;
-mod job_end_parsing;
-mod lease;
-mod lease_parsing;
-mod message_change;
-mod message_list;
-mod parsing;
 pub mod person;
-mod queue;
-mod watch;
 
 use std::sync::Arc;
 
@@ -40,7 +26,7 @@ use crate::{
     crisis_detection::Detection,
     domain::key_ring::KeyRing,
     notify::Notify,
-    store::{analysis::Analyses, conversation::Conversations, crisis::CrisisEvents, queue::Queue},
+    store::{analysis::Analyses, analysis_queue::Queue, conversation::Conversations, crisis::CrisisEvents},
 };
 
 /// What people write and what comes of it: every service of data but that of people themselves, as the server runs them.
