@@ -1,4 +1,4 @@
-//! A message: one thing that was said in a person's conversation with their coach.
+//! A message: one entry in a person's conversation with their coach.
 
 use std::fmt;
 
@@ -8,68 +8,27 @@ use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
 use super::{
+    crisis::MessageFinding,
     key_ring::KeyRing,
     sealing::{Cell, Field, OpenError, Sealed},
 };
 
-/// What was said: 1 to [`MessageText::MAX_CHARACTERS`] Unicode code points, exactly as it was sent.
+/// The text of a message: 1 to [`MessageText::MAX_CHARACTERS`] Unicode code points, exactly as the client sent it.
 ///
-/// It is wiped from memory when dropped, and `Debug` does not show it.
+/// The text is wiped from memory when it is dropped, and `Debug` does not show it.
 #[derive(Debug)]
 pub struct MessageText(SecretString);
 
-impl MessageText {
-    /// The most Unicode code points that a message may have. 200 such messages, of four bytes each, fit into an answer.
-    pub const MAX_CHARACTERS: usize = 2_000;
-
-    /// Takes a text as it is: nothing is trimmed or normalised, because the words are the person's.
-    ///
-    /// # Errors
-    ///
-    /// When it is empty or too long.
-    pub fn parse(text: impl Into<SecretString>) -> Result<Self, TextProblem> {
-        let text = text.into();
-        match text.expose_secret().chars().count() {
-            0 => Err(TextProblem::Empty),
-            1..=Self::MAX_CHARACTERS => Ok(Self(text)),
-            _ => Err(TextProblem::TooLong),
-        }
-    }
-
-    /// The text itself, for sealing and for the answer to the person whose it is.
-    pub fn expose(&self) -> &str {
-        self.0.expose_secret()
-    }
-}
-
-/// Why something cannot be the text of a message.
+/// The reason why a string cannot be the text of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextProblem {
-    /// There is nothing in it.
+    /// The text is empty.
     Empty,
-    /// It has more than [`MessageText::MAX_CHARACTERS`] code points.
+    /// The text has more than [`MessageText::MAX_CHARACTERS`] code points.
     TooLong,
 }
 
-impl TextProblem {
-    /// The stable name of the violation.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Empty => "MESSAGE_EMPTY",
-            Self::TooLong => "MESSAGE_TOO_LONG",
-        }
-    }
-
-    /// The violation, for a developer to read.
-    pub fn description(self) -> &'static str {
-        match self {
-            Self::Empty => "A message needs at least one character.",
-            Self::TooLong => "A message may have at most 2000 characters, counted in Unicode code points.",
-        }
-    }
-}
-
-/// Who said something.
+/// The author of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SenderType {
     /// The person.
@@ -80,62 +39,35 @@ pub enum SenderType {
     System,
 }
 
-impl SenderType {
-    /// The name under which it is stored.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Coach => "coach",
-            Self::System => "system",
-        }
-    }
-
-    /// The sender that is stored under `name`, if there is one.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::User, Self::Coach, Self::System]
-            .into_iter()
-            .find(|sender| sender.as_str() == name)
-    }
-}
-
-/// A message's place in its person's conversation: 1, 2, 3 and so on, without gaps but for what was deleted.
+/// A message's number in its person's conversation: 1, 2, 3 and so on. Deleted messages leave gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MessageNumber(i64);
 
-impl MessageNumber {
-    /// The place `number`, if there is such a place: they begin at 1.
-    pub fn new(number: i64) -> Option<Self> {
-        (number >= 1).then_some(Self(number))
-    }
-
-    /// The number.
-    pub fn get(self) -> i64 {
-        self.0
-    }
+/// A range of messages; both ends are included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageRange {
+    /// The number of the first message.
+    pub first: MessageNumber,
+    /// The number of the last message.
+    pub last: MessageNumber,
 }
 
-impl fmt::Display for MessageNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// A message as its person sees it.
+/// A message, opened for its person.
 #[derive(Debug)]
 pub struct Message {
-    /// Its id, unique among its person's messages.
+    /// The message's id, unique among its person's messages.
     pub id: Uuid,
-    /// Its place in the conversation.
+    /// The message's number in the conversation.
     pub number: MessageNumber,
-    /// Who said it.
+    /// The author.
     pub sender: SenderType,
-    /// What was said.
+    /// The text.
     pub text: MessageText,
-    /// When it was stored.
+    /// The time at which the message was stored.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// The time of the last change.
     pub updated_at: DateTime<Utc>,
-    /// 1, and one more with each change.
+    /// 1 at first; each change adds 1.
     pub version: i64,
 }
 
@@ -158,12 +90,141 @@ pub struct SealedMessage {
     pub version: i64,
 }
 
+/// A message to append (AppendMessage).
+#[derive(Debug)]
+pub struct NewMessage {
+    /// The message's id.
+    pub id: Uuid,
+    /// The author: the person, or the coach or the product, for which a service speaks.
+    pub sender: SenderType,
+    /// The sealed text.
+    pub text: Sealed,
+    /// The time at which the message is stored.
+    pub created_at: DateTime<Utc>,
+    /// The finding of the crisis detector in a message of the person.
+    pub finding: Option<MessageFinding>,
+    /// The id of the analysis job, if this message creates one.
+    pub job_id: Uuid,
+}
+
+/// A new text for a message (UpdateMessage).
+#[derive(Debug)]
+pub struct NewText {
+    /// The message's id.
+    pub id: Uuid,
+    /// The version that the change is based on.
+    pub expected_version: i64,
+    /// The sealed new text.
+    pub text: Sealed,
+    /// The time of the change.
+    pub updated_at: DateTime<Utc>,
+    /// The finding of the crisis detector in the new text.
+    pub finding: Option<MessageFinding>,
+}
+
+/// Returns the cell of a message's text, which its seal is bound to.
+pub fn cell(owner: UserId, id: Uuid) -> Cell {
+    Cell {
+        owner,
+        row: id,
+        field: Field::MessageText,
+    }
+}
+
+// === impl MessageText ===
+
+impl MessageText {
+    /// The most Unicode code points that a message may have. 200 such messages, of four bytes each, fit into a response.
+    pub const MAX_CHARACTERS: usize = 2_000;
+
+    /// Checks the length of `text`. The text is neither trimmed nor normalised: the words are the person's.
+    ///
+    /// # Errors
+    ///
+    /// When the text is empty or too long.
+    pub fn parse(text: impl Into<SecretString>) -> Result<Self, TextProblem> {
+        let text = text.into();
+        match text.expose_secret().chars().count() {
+            0 => Err(TextProblem::Empty),
+            1..=Self::MAX_CHARACTERS => Ok(Self(text)),
+            _ => Err(TextProblem::TooLong),
+        }
+    }
+
+    /// Returns the text itself, for sealing, for the crisis detector and for the response to its person.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+// === impl TextProblem ===
+
+impl TextProblem {
+    /// The violation's stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "MESSAGE_EMPTY",
+            Self::TooLong => "MESSAGE_TOO_LONG",
+        }
+    }
+
+    /// The violation's description, for developers.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Empty => "text must have at least 1 character",
+            Self::TooLong => "text must have at most 2,000 characters, counted in Unicode code points",
+        }
+    }
+}
+
+// === impl SenderType ===
+
+impl SenderType {
+    /// The name under which the sender type is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Coach => "coach",
+            Self::System => "system",
+        }
+    }
+
+    /// Returns the sender type that is stored under `name`; `None` when no sender type has this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::User, Self::Coach, Self::System]
+            .into_iter()
+            .find(|sender| sender.as_str() == name)
+    }
+}
+
+// === impl MessageNumber ===
+
+impl MessageNumber {
+    /// Returns the message number `number`; `None` when it is less than 1.
+    pub fn new(number: i64) -> Option<Self> {
+        (number >= 1).then_some(Self(number))
+    }
+
+    /// Returns the number as an integer, 1 or more.
+    pub fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for MessageNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+// === impl SealedMessage ===
+
 impl SealedMessage {
     /// Opens the message of `owner`.
     ///
     /// # Errors
     ///
-    /// When the text was not sealed for this person's message of this id, or under no key of the ring.
+    /// When the text was sealed for another person or message, or under a key that is not in the ring.
     pub fn open(self, keys: &KeyRing, owner: UserId) -> Result<Message, OpenError> {
         let text = keys.open(cell(owner, self.id), &self.text)?;
         Ok(Message {
@@ -175,15 +236,6 @@ impl SealedMessage {
             updated_at: self.updated_at,
             version: self.version,
         })
-    }
-}
-
-/// Where the text of a message is kept: what its seal is bound to.
-pub fn cell(owner: UserId, id: Uuid) -> Cell {
-    Cell {
-        owner,
-        row: id,
-        field: Field::MessageText,
     }
 }
 
@@ -203,8 +255,8 @@ mod tests {
     }
 
     #[test]
-    fn code_points_are_counted_and_not_what_they_look_like() {
-        // One family on the screen, of seven code points.
+    fn length_is_counted_in_code_points_and_not_in_visible_characters() {
+        // One visible character, which has seven code points.
         let family = "👨‍👩‍👧‍👦";
         assert!(MessageText::parse(family.repeat(285)).is_ok());
         assert_eq!(
@@ -220,15 +272,15 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_is_found_under_its_name() {
+    fn a_sender_type_is_parsed_from_its_stored_name() {
         for sender in [SenderType::User, SenderType::Coach, SenderType::System] {
             assert_eq!(SenderType::from_name(sender.as_str()), Some(sender));
         }
-        assert_eq!(SenderType::from_name("nobody"), None);
+        assert_eq!(SenderType::from_name("nurse"), None);
     }
 
     #[test]
-    fn numbers_begin_at_1() {
+    fn message_numbers_start_at_1() {
         assert_eq!(MessageNumber::new(0), None);
         assert_eq!(MessageNumber::new(1).map(MessageNumber::get), Some(1));
     }

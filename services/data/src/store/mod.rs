@@ -1,5 +1,7 @@
-//! SQL, and nothing but SQL: each function is one transaction as its caller. Knows the domain, and no tonic: a test
-//! checks this wall.
+//! SQL. Each function runs one transaction with the caller's database context, and converts between rows and domain types.
+//!
+//! Folders correspond to gRPC services, files to RPCs. Functions take the caller first and the deadline last. Nothing here
+//! names tonic: an architecture test checks it.
 
 pub mod analysis;
 pub mod analysis_queue;

@@ -1,65 +1,64 @@
-//! From requests about analyses to domain types. Everything that is wrong with a request is reported at once.
+//! DeleteAnalysis: deletes one of the caller's analyses.
 
-use haven_platform::{failure::Failure, mac::MacKey, page::PageSize, violations::Violations};
-use haven_proto::data::v1::{DeleteAnalysisRequest, ListAnalysesRequest, RequestAnalysisRequest};
+use haven_platform::{
+    call::Call, failure::Failure, handler::Handler, mac::MacKey, reason::Reason, request_key::RequestKey,
+    violations::Violations,
+};
+use haven_proto::data::v1::{DeleteAnalysisRequest, DeleteAnalysisResponse};
 use uuid::Uuid;
 
-use crate::store::request::RequestKey;
+use super::AnalysisRpc;
+use crate::store::analysis::DeleteError;
 
-/// At most how many analyses a page may have. Each is at most 60 KB (30 items of 500 characters of 4 bytes), and an
-/// answer has to stay below the 4 MiB that a gRPC client takes unless told otherwise.
-const MOST_ON_A_PAGE: u8 = 50;
+impl Handler<DeleteAnalysisRequest> for AnalysisRpc {
+    type Answer = DeleteAnalysisResponse;
 
-pub(in crate::rpc) fn request(
-    mut sent: RequestAnalysisRequest,
-    requests: &MacKey,
-) -> Result<RequestKey, Failure> {
-    let mut violations = Violations::new();
-    let request = RequestKey::take(
-        "RequestAnalysis",
-        &mut sent,
-        |sent| &mut sent.request_id,
-        requests,
-        &mut violations,
-    );
-    violations.check()?;
-    Ok(request)
+    async fn handle(
+        &self,
+        call: &Call,
+        request: DeleteAnalysisRequest,
+    ) -> Result<DeleteAnalysisResponse, Failure> {
+        let owner = call.user()?;
+        let (id, request) = parse(request, &self.requests)?;
+        self.analyses
+            .delete(owner, id, request, self.clock.now(), call.deadline)
+            .await?;
+        Ok(DeleteAnalysisResponse {})
+    }
 }
 
-/// The id of the one analysis that a request is about.
-pub(in crate::rpc) fn analysis_id(id: &str) -> Result<Uuid, Failure> {
+/// Parses the id of the analysis and the key of the request.
+fn parse(mut request: DeleteAnalysisRequest, requests: &MacKey) -> Result<(Uuid, RequestKey), Failure> {
     let mut violations = Violations::new();
-    let id = violations.uuid("analysis_id", id);
-    violations.check()?;
-    Ok(id)
-}
-
-pub(in crate::rpc) fn page_size(request: &ListAnalysesRequest) -> Result<PageSize, Failure> {
-    Ok(PageSize::parse_alone(request.page_size)?.at_most(MOST_ON_A_PAGE))
-}
-
-pub(in crate::rpc) fn delete(
-    mut sent: DeleteAnalysisRequest,
-    requests: &MacKey,
-) -> Result<(Uuid, RequestKey), Failure> {
-    let mut violations = Violations::new();
-    let request = RequestKey::take(
+    let key = RequestKey::take(
         "DeleteAnalysis",
-        &mut sent,
-        |sent| &mut sent.request_id,
+        &mut request,
+        |request| &mut request.request_id,
         requests,
         &mut violations,
     );
-    let id = violations.uuid("analysis_id", &sent.analysis_id);
+    let id = violations.uuid("analysis_id", &request.analysis_id);
     violations.check()?;
-    Ok((id, request))
+    Ok((id, key))
+}
+
+impl From<DeleteError> for Failure {
+    fn from(error: DeleteError) -> Self {
+        match error {
+            DeleteError::NotFound => Self::new(Reason::NotFound),
+            DeleteError::RequestIdReused => Self::new(Reason::RequestIdReused),
+            DeleteError::Database(error) => error.into(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use haven_platform::mac::SecretKey;
+    use haven_proto::data::v1::RequestAnalysisRequest;
 
     use super::*;
+    use crate::rpc::analysis::request_analysis;
 
     const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
     const OTHER_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
@@ -76,8 +75,8 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_with_a_deletion_is_reported_at_once() {
-        let failure = delete(deletion("x", ""), &key()).unwrap_err();
+    fn all_violations_are_reported_at_once() {
+        let failure = parse(deletion("x", ""), &key()).unwrap_err();
         let violations: Vec<_> = failure
             .all_violations()
             .iter()
@@ -90,35 +89,17 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_known_by_its_method_and_content_and_not_by_its_id() {
-        let deleted = |analysis, id| delete(deletion(analysis, id), &key()).unwrap().1.payload_mac;
-        let asked = |id: &str| {
-            let wish = RequestAnalysisRequest {
+    fn a_payload_hash_covers_the_method_and_all_fields_but_the_request_id() {
+        let deleted = |analysis, id| parse(deletion(analysis, id), &key()).unwrap().1.payload_mac;
+        let requested = |id: &str| {
+            let request = RequestAnalysisRequest {
                 request_id: id.into(),
             };
-            request(wish, &key()).unwrap().payload_mac
+            request_analysis::parse(request, &key()).unwrap().payload_mac
         };
         assert_eq!(deleted(ID, ID), deleted(ID, OTHER_ID));
         assert_ne!(deleted(ID, ID), deleted(OTHER_ID, ID));
-        assert_eq!(asked(ID), asked(OTHER_ID));
-        assert_ne!(asked(ID), deleted(ID, ID));
-    }
-
-    #[test]
-    fn a_page_has_at_most_50_analyses() {
-        let size = |page_size| {
-            let request = ListAnalysesRequest {
-                page_size,
-                ..Default::default()
-            };
-            page_size_of(&request)
-        };
-        assert_eq!([size(0), size(1), size(49)], [Some(50), Some(1), Some(49)]);
-        assert_eq!([size(50), size(51), size(i32::MAX)], [Some(50); 3]);
-        assert_eq!(size(-1), None);
-    }
-
-    fn page_size_of(request: &ListAnalysesRequest) -> Option<u8> {
-        page_size(request).ok().map(PageSize::get)
+        assert_eq!(requested(ID), requested(OTHER_ID));
+        assert_ne!(requested(ID), deleted(ID, ID));
     }
 }

@@ -1,139 +1,136 @@
-//! From requests that end a lease to domain types. Everything that is wrong with a request is reported at once.
+//! CompleteJob: stores the analysis that a worker made of a leased job.
 
 use haven_platform::{
+    call::Call,
     failure::{Failure, Violation},
+    handler::Handler,
     mac::MacKey,
+    request_key::RequestKey,
+    time::timestamp,
     violations::Violations,
 };
-use haven_proto::data::v1::{self as proto, CompleteJobRequest, FailJobRequest};
+use haven_proto::data::v1::{self as proto, CompleteJobRequest, CompleteJobResponse};
 
-use super::lease::lease;
-use crate::{
-    domain::{
-        analysis::{AnalysisType, ChatScore},
-        analysis_details::AnalysisDetails,
-        error_code::ErrorCode,
-        lease::Lease,
-        milestone::Milestone,
-    },
-    store::request::RequestKey,
+use super::{AnalysisQueueRpc, lease::parse_lease};
+use crate::domain::{
+    analysis::{self, AnalysisType, ChatScore, NewAnalysis},
+    analysis_details::AnalysisDetails,
+    lease::Lease,
+    milestone::Milestone,
 };
 
-/// What a worker found.
+/// A parsed request.
 #[derive(Debug)]
-pub(in crate::rpc) struct CompleteJob {
-    pub(in crate::rpc) lease: Lease,
-    pub(in crate::rpc) analysis_type: AnalysisType,
-    pub(in crate::rpc) chat_score: ChatScore,
-    pub(in crate::rpc) details: AnalysisDetails,
-    pub(in crate::rpc) triggered_milestone: Option<Milestone>,
-    pub(in crate::rpc) request: RequestKey,
+struct CompleteJob {
+    lease: Lease,
+    analysis_type: AnalysisType,
+    chat_score: ChatScore,
+    details: AnalysisDetails,
+    triggered_milestone: Option<Milestone>,
+    request: RequestKey,
 }
 
-/// Why a worker found nothing.
-#[derive(Debug)]
-pub(in crate::rpc) struct FailJob {
-    pub(in crate::rpc) lease: Lease,
-    pub(in crate::rpc) error: ErrorCode,
-    pub(in crate::rpc) request: RequestKey,
-}
+impl Handler<CompleteJobRequest> for AnalysisQueueRpc {
+    type Answer = CompleteJobResponse;
 
-pub(in crate::rpc) fn complete_job(
-    mut sent: CompleteJobRequest,
-    requests: &MacKey,
-) -> Result<CompleteJob, Failure> {
-    let mut violations = Violations::new();
-    let request = RequestKey::take(
-        "CompleteJob",
-        &mut sent,
-        |sent| &mut sent.request_id,
-        requests,
-        &mut violations,
-    );
-    let lease = lease(sent.lease.as_ref(), &mut violations);
-    let analysis_type = analysis_type(sent.analysis_type, &mut violations);
-    let chat_score = i16::try_from(sent.chat_score_tenths)
-        .ok()
-        .and_then(ChatScore::new);
-    if chat_score.is_none() {
-        let description = "This has to be 0 to 140";
-        violations.add(Violation::new("chat_score_tenths", "OUT_OF_RANGE", description));
-    }
-    let details = AnalysisDetails::parse(sent.insights, sent.strengths, sent.improvement_areas)
-        .map_err(|broken| {
-            violations.extend(
-                broken
-                    .into_iter()
-                    .map(|one| Violation::new(one.field, one.problem.name(), one.problem.description())),
-            );
+    async fn handle(&self, call: &Call, request: CompleteJobRequest) -> Result<CompleteJobResponse, Failure> {
+        let CompleteJob {
+            lease,
+            analysis_type,
+            chat_score,
+            details,
+            triggered_milestone,
+            request,
+        } = CompleteJob::parse(request, &self.requests)?;
+        let now = self.clock.now();
+        let details = details.seal(&self.keys, analysis::cell(lease.person, lease.job), now);
+        let new_analysis = NewAnalysis {
+            analysis_type,
+            chat_score,
+            details: details.map_err(Failure::internal)?,
+            triggered_milestone,
+            created_at: now,
+        };
+        let created_at = self
+            .queue
+            .complete(&lease, &new_analysis, request, call.deadline)
+            .await?;
+        Ok(CompleteJobResponse {
+            analysis_id: lease.job.to_string(),
+            create_time: Some(timestamp(created_at)),
         })
-        .ok();
-    let milestone =
-        (!sent.triggered_milestone.is_empty()).then(|| Milestone::parse(sent.triggered_milestone));
-    if milestone == Some(None) {
-        let description = "A lower-case letter, then at most 62 lower-case letters, digits and underscores";
-        violations.add(Violation::new("triggered_milestone", "NOT_A_NAME", description));
     }
-    let known = lease.zip(analysis_type).zip(chat_score).zip(details);
-    let (((lease, analysis_type), chat_score), details) = violations.finish(known)?;
-    Ok(CompleteJob {
-        lease,
-        analysis_type,
-        chat_score,
-        details,
-        triggered_milestone: milestone.flatten(),
-        request,
-    })
 }
 
-pub(in crate::rpc) fn fail_job(mut sent: FailJobRequest, requests: &MacKey) -> Result<FailJob, Failure> {
-    let mut violations = Violations::new();
-    let request = RequestKey::take(
-        "FailJob",
-        &mut sent,
-        |sent| &mut sent.request_id,
-        requests,
-        &mut violations,
-    );
-    let lease = lease(sent.lease.as_ref(), &mut violations);
-    let error = ErrorCode::parse(sent.error_code);
-    if error.is_none() {
-        let description = "An upper-case letter, then at most 62 upper-case letters, digits and underscores";
-        violations.add(Violation::new("error_code", "NOT_A_NAME", description));
+impl CompleteJob {
+    fn parse(mut request: CompleteJobRequest, requests: &MacKey) -> Result<Self, Failure> {
+        let mut violations = Violations::new();
+        let key = RequestKey::take(
+            "CompleteJob",
+            &mut request,
+            |request| &mut request.request_id,
+            requests,
+            &mut violations,
+        );
+        let lease = parse_lease(request.lease.as_ref(), &mut violations);
+        let analysis_type = parse_analysis_type(request.analysis_type)
+            .map_err(|violation| violations.add(violation))
+            .ok();
+        let chat_score = i16::try_from(request.chat_score_tenths)
+            .ok()
+            .and_then(ChatScore::new);
+        if chat_score.is_none() {
+            let description = "chat_score_tenths must be 0 to 140";
+            violations.add(Violation::new("chat_score_tenths", "OUT_OF_RANGE", description));
+        }
+        let details = AnalysisDetails::parse(request.insights, request.strengths, request.improvement_areas)
+            .map_err(|broken| {
+                violations.extend(
+                    broken
+                        .into_iter()
+                        .map(|one| Violation::new(one.field, one.problem.name(), one.problem.description())),
+                );
+            })
+            .ok();
+        let milestone =
+            (!request.triggered_milestone.is_empty()).then(|| Milestone::parse(request.triggered_milestone));
+        if milestone == Some(None) {
+            let description = "triggered_milestone must be a lower-case letter, followed by at most 62 lower-case letters, \
+                digits and underscores";
+            violations.add(Violation::new("triggered_milestone", "NOT_A_NAME", description));
+        }
+        let parsed = lease.zip(analysis_type).zip(chat_score).zip(details);
+        let (((lease, analysis_type), chat_score), details) = violations.finish(parsed)?;
+        Ok(Self {
+            lease,
+            analysis_type,
+            chat_score,
+            details,
+            triggered_milestone: milestone.flatten(),
+            request: key,
+        })
     }
-    let (lease, error) = violations.finish(lease.zip(error))?;
-    Ok(FailJob {
-        lease,
-        error,
-        request,
-    })
 }
 
-fn analysis_type(sent: i32, violations: &mut Violations) -> Option<AnalysisType> {
-    match proto::AnalysisType::try_from(sent) {
-        Ok(proto::AnalysisType::ChatScoring) => Some(AnalysisType::ChatScoring),
-        Ok(proto::AnalysisType::MilestoneCheck) => Some(AnalysisType::MilestoneCheck),
-        Ok(proto::AnalysisType::GraduationAssessment) => Some(AnalysisType::GraduationAssessment),
-        Ok(proto::AnalysisType::CrisisReview) => Some(AnalysisType::CrisisReview),
-        Ok(proto::AnalysisType::Unspecified) => {
-            let description = "What it was for is required here";
-            violations.add(Violation::new("analysis_type", "REQUIRED", description));
-            None
-        }
-        Err(_) => {
-            let description = "This has to be one of the enum's values";
-            violations.add(Violation::new("analysis_type", "UNKNOWN_VALUE", description));
-            None
-        }
+/// Parses the value of an analysis_type field.
+fn parse_analysis_type(value: i32) -> Result<AnalysisType, Violation> {
+    match proto::AnalysisType::try_from(value) {
+        Ok(proto::AnalysisType::ChatScoring) => Ok(AnalysisType::ChatScoring),
+        Ok(proto::AnalysisType::MilestoneCheck) => Ok(AnalysisType::MilestoneCheck),
+        Ok(proto::AnalysisType::GraduationAssessment) => Ok(AnalysisType::GraduationAssessment),
+        Ok(proto::AnalysisType::CrisisReview) => Ok(AnalysisType::CrisisReview),
+        Ok(proto::AnalysisType::Unspecified) => Err(Violation::required("analysis_type")),
+        Err(_) => Err(Violation::unknown_value("analysis_type")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use haven_platform::mac::SecretKey;
-    use haven_proto::data::v1::JobLease;
+    use haven_proto::data::v1::{FailJobRequest, JobLease};
 
     use super::*;
+    use crate::rpc::analysis_queue::fail_job::FailJob;
 
     const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
     const OTHER_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
@@ -166,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_with_a_result_is_reported_at_once() {
+    fn all_violations_are_reported_at_once() {
         let sent = CompleteJobRequest {
             lease: None,
             analysis_type: 99,
@@ -187,8 +184,11 @@ mod tests {
             ("improvement_areas[0]", "ITEM_TOO_LONG"),
             ("triggered_milestone", "NOT_A_NAME"),
         ];
-        assert_eq!(violations(&complete_job(sent, &key()).unwrap_err()), expected);
-        let failure = complete_job(CompleteJobRequest::default(), &key()).unwrap_err();
+        assert_eq!(
+            violations(&CompleteJob::parse(sent, &key()).unwrap_err()),
+            expected
+        );
+        let failure = CompleteJob::parse(CompleteJobRequest::default(), &key()).unwrap_err();
         let expected = [
             ("request_id", "REQUIRED"),
             ("lease", "REQUIRED"),
@@ -198,8 +198,8 @@ mod tests {
     }
 
     #[test]
-    fn a_result_needs_no_words_and_no_milestone() {
-        let result = complete_job(completion(), &key()).unwrap();
+    fn details_and_milestone_are_optional() {
+        let result = CompleteJob::parse(completion(), &key()).unwrap();
         assert_eq!(
             (result.chat_score.tenths(), result.triggered_milestone),
             (0, None)
@@ -209,44 +209,26 @@ mod tests {
             triggered_milestone: "first_party".into(),
             ..completion()
         };
-        let result = complete_job(sent, &key()).unwrap();
+        let result = CompleteJob::parse(sent, &key()).unwrap();
         assert_eq!(result.chat_score.tenths(), 140);
         assert_eq!(result.triggered_milestone.unwrap().as_str(), "first_party");
     }
 
     #[test]
-    fn a_score_is_no_other_number() {
+    fn a_score_out_of_range_is_rejected() {
         for tenths in [i32::MIN, -1, 141, 65_536, i32::MAX] {
             let sent = CompleteJobRequest {
                 chat_score_tenths: tenths,
                 ..completion()
             };
-            let failure = complete_job(sent, &key()).unwrap_err();
+            let failure = CompleteJob::parse(sent, &key()).unwrap_err();
             assert_eq!(violations(&failure), [("chat_score_tenths", "OUT_OF_RANGE")]);
         }
     }
 
     #[test]
-    fn everything_wrong_with_a_failure_is_reported_at_once() {
-        let sent = FailJobRequest {
-            lease: Some(JobLease::default()),
-            error_code: "she said".into(),
-            request_id: "x".into(),
-        };
-        let expected = [
-            ("request_id", "NOT_A_UUID"),
-            ("lease.user_id", "REQUIRED"),
-            ("lease.job_id", "REQUIRED"),
-            ("lease.lease_token", "REQUIRED"),
-            ("lease.attempt", "OUT_OF_RANGE"),
-            ("error_code", "NOT_A_NAME"),
-        ];
-        assert_eq!(violations(&fail_job(sent, &key()).unwrap_err()), expected);
-    }
-
-    #[test]
-    fn a_request_is_known_by_all_of_its_content_but_its_id() {
-        let mac = |sent| complete_job(sent, &key()).unwrap().request.payload_mac;
+    fn a_payload_hash_covers_the_method_and_all_fields_but_the_request_id() {
+        let mac = |sent| CompleteJob::parse(sent, &key()).unwrap().request.payload_mac;
         let first = mac(completion());
         let with_another_id = CompleteJobRequest {
             request_id: OTHER_ID.into(),
@@ -282,7 +264,7 @@ mod tests {
             error_code: "MODEL_DOWN".into(),
             request_id: ID.into(),
         };
-        let failed = fail_job(failure, &key()).unwrap();
+        let failed = FailJob::parse(failure, &key()).unwrap();
         assert_eq!((failed.error.as_str(), failed.lease.attempt), ("MODEL_DOWN", 1));
         assert_ne!(first, failed.request.payload_mac);
     }

@@ -1,78 +1,75 @@
-//! `haven.data.v1.AnalysisQueueService`: the queue that workers take analyses from. Leasing jobs, ending them, and dead
-//! jobs have files of their own.
+//! `haven.data.v1.AnalysisQueueService`: the queue of analysis jobs, for workers and operators.
 
 mod complete_job;
+mod extend_lease;
 mod fail_job;
 mod lease;
 mod lease_jobs;
 mod list_dead_jobs;
+mod requeue_job;
 
-use haven_platform::call::Call;
+use std::sync::Arc;
+
+use haven_platform::{entropy::Entropy, grpc_service, mac::MacKey, page::PageTokens, time::Clock};
 use haven_proto::data::v1::{
     CompleteJobRequest, CompleteJobResponse, ExtendLeaseRequest, ExtendLeaseResponse, FailJobRequest,
     FailJobResponse, LeaseJobsRequest, LeaseJobsResponse, ListDeadJobsRequest, ListDeadJobsResponse,
     RequeueJobRequest, RequeueJobResponse, analysis_queue_service_server::AnalysisQueueService,
 };
-use tonic::{Request, Response, Status};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
-use super::DataRpc;
+use crate::{
+    domain::{
+        key_ring::KeyRing,
+        lease::{RETRY_DELAYS, jittered_retry_delays},
+    },
+    notify::Notify,
+    store::analysis_queue::Queue,
+};
 
-#[tonic::async_trait]
-impl AnalysisQueueService for DataRpc {
-    async fn lease_jobs(
-        &self,
-        request: Request<LeaseJobsRequest>,
-    ) -> Result<Response<LeaseJobsResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.lease_jobs_of(&call, request.into_inner()).await?,
-        ))
+/// The implementation of AnalysisQueueService.
+#[derive(Debug)]
+pub struct AnalysisQueueRpc {
+    /// The queue.
+    pub queue: Queue,
+    /// Opens the messages of jobs, and seals the details of analyses.
+    pub keys: Arc<KeyRing>,
+    /// Notifies waiting calls of LeaseJobs of new jobs.
+    pub new_jobs: Notify,
+    /// The lock of the waiting call that polls the queue. The other waiting calls queue for the lock, first come, first served,
+    /// so any number of them costs one poll a second.
+    pub polling: Mutex<()>,
+    /// The key for the keyed hashes of requests.
+    pub requests: MacKey,
+    /// The key for lease tokens, which are derived from their request.
+    pub leases: MacKey,
+    /// Page tokens.
+    pub pages: PageTokens,
+    /// The clock.
+    pub clock: Clock,
+    /// The source of jitter.
+    pub entropy: Entropy,
+    /// Cancelled when the service shuts down: waiting calls return.
+    pub stop: CancellationToken,
+}
+
+grpc_service! {
+    impl AnalysisQueueService for AnalysisQueueRpc {
+        rpc lease_jobs(LeaseJobsRequest) -> LeaseJobsResponse;
+        rpc extend_lease(ExtendLeaseRequest) -> ExtendLeaseResponse;
+        rpc complete_job(CompleteJobRequest) -> CompleteJobResponse;
+        rpc fail_job(FailJobRequest) -> FailJobResponse;
+        rpc list_dead_jobs(ListDeadJobsRequest) -> ListDeadJobsResponse;
+        rpc requeue_job(RequeueJobRequest) -> RequeueJobResponse;
     }
+}
 
-    async fn extend_lease(
-        &self,
-        request: Request<ExtendLeaseRequest>,
-    ) -> Result<Response<ExtendLeaseResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.extend_lease_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn complete_job(
-        &self,
-        request: Request<CompleteJobRequest>,
-    ) -> Result<Response<CompleteJobResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.complete_job_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn fail_job(&self, request: Request<FailJobRequest>) -> Result<Response<FailJobResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.fail_job_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn list_dead_jobs(
-        &self,
-        request: Request<ListDeadJobsRequest>,
-    ) -> Result<Response<ListDeadJobsResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.list_dead_jobs_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn requeue_job(
-        &self,
-        request: Request<RequeueJobRequest>,
-    ) -> Result<Response<RequeueJobResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.requeue_job_of(&call, request.into_inner()).await?,
-        ))
+impl AnalysisQueueRpc {
+    /// Returns the delays in seconds before the next attempt: [`RETRY_DELAYS`] with jitter.
+    fn retry_delays(&self) -> [f64; RETRY_DELAYS.len()] {
+        let mut jitter = [0; 4];
+        self.entropy.fill(&mut jitter);
+        jittered_retry_delays(u32::from_be_bytes(jitter))
     }
 }

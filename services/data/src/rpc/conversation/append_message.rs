@@ -1,37 +1,41 @@
-//! Appending a message: what somebody sends for it, parsed, who may name which sender, and what is answered.
+//! AppendMessage: stores a message at the end of the caller's conversation.
 
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
+    handler::Handler,
     mac::MacKey,
     reason::Reason,
+    request_key::RequestKey,
     violations::Violations,
 };
 use haven_proto::data::v1::{self as proto, AppendMessageRequest, AppendMessageResponse};
 use uuid::Uuid;
 
-use super::{super::DataRpc, answer, finding::finding, message as parsing};
+use super::{
+    ConversationRpc,
+    finding::finding_to_proto,
+    message::{message_to_proto, parse_text},
+};
 use crate::{
-    domain::message::{self, Message, MessageText, SenderType},
-    store::{
-        conversation::append_message::{AppendError, NewMessage},
-        person_status::Unknown,
-        request::RequestKey,
-    },
+    domain::message::{self, Message, MessageText, NewMessage, SenderType},
+    store::conversation::append_message::AppendError,
 };
 
-/// A message that somebody wants to append.
+/// A parsed request.
 #[derive(Debug)]
 struct Append {
     sender: SenderType,
     text: MessageText,
-    /// None: the server makes one up.
+    /// `None` when the server generates the id.
     id: Option<Uuid>,
     request: RequestKey,
 }
 
-impl DataRpc {
-    pub(in crate::rpc) async fn append_message_of(
+impl Handler<AppendMessageRequest> for ConversationRpc {
+    type Answer = AppendMessageResponse;
+
+    async fn handle(
         &self,
         call: &Call,
         request: AppendMessageRequest,
@@ -43,8 +47,8 @@ impl DataRpc {
             id,
             request,
         } = Append::parse(request, call, &self.requests)?;
-        let finding_in_text = match sender {
-            SenderType::User => self.finding_in(&text).await,
+        let finding = match sender {
+            SenderType::User => self.detect(&text).await,
             SenderType::Coach | SenderType::System => None,
         };
         let id = id.unwrap_or_else(|| self.entropy.uuid_v7(&self.clock));
@@ -56,20 +60,20 @@ impl DataRpc {
                 .keys
                 .seal(message::cell(owner, id), text.expose(), created_at),
             created_at,
-            finding: finding_in_text,
+            finding,
             job_id: self.entropy.uuid_v7(&self.clock),
         };
         let appended = self
             .conversations
-            .append(owner, call.deadline, &new, request)
+            .append(owner, &new, request, call.deadline)
             .await?;
-        if appended.makes_job {
+        if appended.created_job {
             self.new_jobs.notify();
         }
         if appended.finding.is_some() {
             self.new_crisis_events.notify();
         }
-        // The sender and the text of a retry are those of the first request, or its keyed hash would be another.
+        // A retry has the same sender and text as the first request: otherwise its keyed hash would differ.
         let message = Message {
             id: appended.id,
             number: appended.number,
@@ -80,31 +84,33 @@ impl DataRpc {
             version: 1,
         };
         Ok(AppendMessageResponse {
-            message: Some(answer(&message)),
-            crisis: appended.finding.as_ref().map(finding),
+            message: Some(message_to_proto(&message)),
+            crisis: appended.finding.as_ref().map(finding_to_proto),
         })
     }
 }
 
 impl Append {
-    /// Parses what `call` brings.
+    /// Parses `request`, which came with `call`.
     ///
     /// # Errors
     ///
-    /// ACCESS_DENIED for a sender that is a service's to name, whatever else is wrong. INVALID_FIELD with everything
-    /// that is wrong.
-    fn parse(mut sent: AppendMessageRequest, call: &Call, requests: &MacKey) -> Result<Self, Failure> {
+    /// ACCESS_DENIED when the sender is COACH or SYSTEM and the caller is not a service, even if other fields are invalid;
+    /// INVALID_FIELD with all violations.
+    fn parse(mut request: AppendMessageRequest, call: &Call, requests: &MacKey) -> Result<Self, Failure> {
         let mut violations = Violations::new();
-        let request = RequestKey::take(
+        let key = RequestKey::take(
             "AppendMessage",
-            &mut sent,
-            |sent| &mut sent.request_id,
+            &mut request,
+            |request| &mut request.request_id,
             requests,
             &mut violations,
         );
-        let id = violations.optional_uuid("message_id", &sent.message_id);
-        let sender = sender(&sent).map_err(|violation| violations.add(violation)).ok();
-        let text = parsing::message_text(sent.text, &mut violations);
+        let id = violations.optional_uuid("message_id", &request.message_id);
+        let sender = parse_sender(request.sender_type)
+            .map_err(|violation| violations.add(violation))
+            .ok();
+        let text = parse_text(request.text, &mut violations);
         if matches!(sender, Some(SenderType::Coach | SenderType::System)) && call.caller.service.is_none() {
             return Err(Failure::new(Reason::AccessDenied));
         }
@@ -113,21 +119,18 @@ impl Append {
             sender,
             text,
             id,
-            request,
+            request: key,
         })
     }
 }
 
-fn sender(request: &AppendMessageRequest) -> Result<SenderType, Violation> {
-    match proto::SenderType::try_from(request.sender_type) {
+/// Parses the value of a sender_type field.
+fn parse_sender(value: i32) -> Result<SenderType, Violation> {
+    match proto::SenderType::try_from(value) {
         Ok(proto::SenderType::User) => Ok(SenderType::User),
         Ok(proto::SenderType::Coach) => Ok(SenderType::Coach),
         Ok(proto::SenderType::System) => Ok(SenderType::System),
-        Ok(proto::SenderType::Unspecified) => Err(Violation::new(
-            "sender_type",
-            "REQUIRED",
-            "Who says it is required here",
-        )),
+        Ok(proto::SenderType::Unspecified) => Err(Violation::required("sender_type")),
         Err(_) => Err(Violation::unknown_value("sender_type")),
     }
 }
@@ -139,15 +142,6 @@ impl From<AppendError> for Failure {
             AppendError::MessageExists => Self::new(Reason::RecordExists),
             AppendError::RequestIdReused => Self::new(Reason::RequestIdReused),
             AppendError::Database(error) => error.into(),
-        }
-    }
-}
-
-impl From<Unknown> for Failure {
-    fn from(unknown: Unknown) -> Self {
-        match unknown {
-            Unknown::AccountNotReady => Self::new(Reason::AccountNotReady),
-            Unknown::AccountErased => Self::new(Reason::AccountErased),
         }
     }
 }
@@ -205,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_with_a_message_is_reported_at_once() {
+    fn all_violations_are_reported_at_once() {
         let request = AppendMessageRequest {
             message_id: "x".into(),
             ..AppendMessageRequest::default()
@@ -221,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn an_enum_value_of_another_version_is_refused() {
+    fn an_unknown_sender_type_is_rejected() {
         let request = AppendMessageRequest {
             sender_type: 99,
             ..request()
@@ -231,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_say_a_service_says() {
+    fn only_services_append_messages_of_the_coach_and_the_system() {
         let by = |sender: proto::SenderType| AppendMessageRequest {
             sender_type: sender.into(),
             ..request()
@@ -241,16 +235,16 @@ mod tests {
             let append = parse(by(proto::SenderType::User), caller).unwrap();
             assert_eq!(append.sender, SenderType::User);
         }
-        for (sent, sender) in [
+        for (value, sender) in [
             (proto::SenderType::Coach, SenderType::Coach),
             (proto::SenderType::System, SenderType::System),
         ] {
-            assert_eq!(parse(by(sent), &service).unwrap().sender, sender);
-            let wrong_too = AppendMessageRequest {
+            assert_eq!(parse(by(value), &service).unwrap().sender, sender);
+            let also_invalid = AppendMessageRequest {
                 text: String::new(),
-                ..by(sent)
+                ..by(value)
             };
-            for request in [by(sent), wrong_too] {
+            for request in [by(value), also_invalid] {
                 let failure = parse(request, &person).unwrap_err();
                 assert_eq!(failure.reason(), Reason::AccessDenied, "{sender:?}");
             }
@@ -258,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_known_by_all_of_its_content_but_its_id() {
+    fn a_payload_hash_covers_all_fields_but_the_request_id() {
         let mac = |request| parse(request, &call(true)).unwrap().request.payload_mac;
         let first = mac(request());
         let another_id = AppendMessageRequest {

@@ -1,20 +1,21 @@
-//! Listing messages: which ones, in which order, a page at a time.
+//! ListMessages: reads the caller's messages by pages, between two numbers and in either order.
 
 use haven_platform::{
-    call::{Call, UserId},
+    call::Call,
     failure::{Failure, Violation},
+    handler::Handler,
     page::PageSize,
     violations::Violations,
 };
 use haven_proto::data::v1::{self as proto, ListMessagesRequest, ListMessagesResponse};
 
-use super::{super::DataRpc, message as parsing};
+use super::{ConversationRpc, message::number_from_cursor};
 use crate::domain::{
     message::MessageNumber,
     message_list::{Listing, MessageOrder},
 };
 
-/// A page that somebody wants to see. Its token is not opened yet.
+/// A parsed request. Its page token is not verified yet.
 #[derive(Debug, PartialEq, Eq)]
 struct List {
     listing: Listing,
@@ -22,34 +23,33 @@ struct List {
     token: String,
 }
 
-impl DataRpc {
-    pub(in crate::rpc) async fn list_messages_of(
+impl Handler<ListMessagesRequest> for ConversationRpc {
+    type Answer = ListMessagesResponse;
+
+    async fn handle(
         &self,
         call: &Call,
         request: ListMessagesRequest,
     ) -> Result<ListMessagesResponse, Failure> {
         let owner = call.user()?;
         let List { listing, size, token } = List::parse(request)?;
-        let last = self.pages.cursor(owner, &same_on_each_page(listing), &token)?;
-        let rest = match last {
-            Some(last) => listing.behind(parsing::last_number(last)?),
+        let list = list_bytes(listing);
+        let rest = match self.pages.cursor(owner, &list, &token)? {
+            Some(last) => listing.behind(number_from_cursor(last)?),
             None => listing,
         };
-        let page = self.conversations.list(owner, call.deadline, rest, size).await?;
-        let last = page.messages.last().filter(|_| page.more);
-        let next_page_token = last
-            .map(|last| self.page_token(owner, listing, last.number))
-            .unwrap_or_default();
-        let messages = page.messages.into_iter().map(|sealed| self.open(owner, sealed));
+        let page = self.conversations.list(owner, rest, size, call.deadline).await?;
+        let next_page_token = self
+            .pages
+            .next(owner, &list, &page, |last| last.number.get().to_be_bytes());
+        let messages = page
+            .items
+            .into_iter()
+            .map(|sealed| self.open_message(owner, sealed));
         Ok(ListMessagesResponse {
             messages: messages.collect::<Result<_, _>>()?,
             next_page_token,
         })
-    }
-
-    fn page_token(&self, owner: UserId, listing: Listing, last: MessageNumber) -> String {
-        self.pages
-            .seal(owner, &same_on_each_page(listing), &last.get().to_be_bytes())
     }
 }
 
@@ -57,11 +57,11 @@ impl List {
     fn parse(request: ListMessagesRequest) -> Result<Self, Failure> {
         let mut violations = Violations::new();
         let size = PageSize::parse(request.page_size, &mut violations);
-        let order = order(&request)
+        let order = parse_order(request.order)
             .map_err(|violation| violations.add(violation))
             .ok();
-        let after = bound("after_number", request.after_number, &mut violations);
-        let before = bound("before_number", request.before_number, &mut violations);
+        let after = parse_bound("after_number", request.after_number, &mut violations);
+        let before = parse_bound("before_number", request.before_number, &mut violations);
         let (size, order) = violations.finish(size.zip(order))?;
         Ok(Self {
             listing: Listing { order, after, before },
@@ -71,8 +71,9 @@ impl List {
     }
 }
 
-fn order(request: &ListMessagesRequest) -> Result<MessageOrder, Violation> {
-    match proto::MessageOrder::try_from(request.order) {
+/// Parses the value of an order field. The default is the oldest message first.
+fn parse_order(value: i32) -> Result<MessageOrder, Violation> {
+    match proto::MessageOrder::try_from(value) {
         Ok(proto::MessageOrder::Unspecified | proto::MessageOrder::OldestFirst) => {
             Ok(MessageOrder::OldestFirst)
         }
@@ -81,17 +82,17 @@ fn order(request: &ListMessagesRequest) -> Result<MessageOrder, Violation> {
     }
 }
 
-/// A bound of a list. None: the conversation's own.
-fn bound(field: &'static str, number: i64, violations: &mut Violations) -> Option<MessageNumber> {
+/// Parses a bound of a list. `None` when it is 0, which means no bound, or negative; then `violations` has that.
+fn parse_bound(field: &'static str, number: i64, violations: &mut Violations) -> Option<MessageNumber> {
     if number < 0 {
-        let description = "No message has a negative number";
+        let description = format!("{field} must not be negative");
         violations.add(Violation::new(field, "NEGATIVE", description));
     }
     MessageNumber::new(number)
 }
 
-/// What has to be the same from page to page.
-fn same_on_each_page(listing: Listing) -> Vec<u8> {
+/// Returns the fields that must be the same on each page, for the page token.
+fn list_bytes(listing: Listing) -> Vec<u8> {
     let order = match listing.order {
         MessageOrder::OldestFirst => b"ListMessages, oldest first",
         MessageOrder::NewestFirst => b"ListMessages, newest first",
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_with_a_list_is_reported_at_once() {
+    fn all_violations_are_reported_at_once() {
         let request = ListMessagesRequest {
             page_size: -1,
             order: -1,
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_begins_with_the_oldest_unless_said() {
+    fn the_default_order_is_oldest_first() {
         let plain = List::parse(ListMessagesRequest::default()).unwrap();
         let everything = Listing {
             order: MessageOrder::OldestFirst,
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_token_is_for_one_order_and_its_bounds() {
+    fn a_page_token_is_bound_to_the_order_and_the_bounds() {
         let lists = [
             (MessageOrder::OldestFirst, 0, 0),
             (MessageOrder::NewestFirst, 0, 0),
@@ -168,7 +169,7 @@ mod tests {
         ];
         let bound_to = lists.map(|(order, after, before)| {
             let [after, before] = [after, before].map(MessageNumber::new);
-            same_on_each_page(Listing { order, after, before })
+            list_bytes(Listing { order, after, before })
         });
         for (position, one) in bound_to.iter().enumerate() {
             assert!(!bound_to[..position].contains(one), "{:?}", lists[position]);

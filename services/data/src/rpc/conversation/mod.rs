@@ -1,124 +1,75 @@
-//! `haven.data.v1.ConversationService`: a person's conversation with their coach. Here is reading one message; the other
-//! RPCs have files of their own.
+//! `haven.data.v1.ConversationService`: a person's conversation with their coach.
 
 mod append_message;
+mod delete_message;
 mod finding;
+mod get_message;
 mod list_messages;
-pub(super) mod message;
+pub(in crate::rpc) mod message;
 mod update_message;
 
+use std::sync::Arc;
+
 use haven_platform::{
-    call::{Call, UserId},
-    failure::Failure,
-    reason::Reason,
-    time::timestamp,
-    violations::Violations,
+    entropy::Entropy, failure::Failure, grpc_service, mac::MacKey, page::PageTokens, reason::Reason,
+    time::Clock,
 };
 use haven_proto::data::v1::{
-    self as proto, AppendMessageRequest, AppendMessageResponse, DeleteMessageRequest, DeleteMessageResponse,
+    AppendMessageRequest, AppendMessageResponse, DeleteMessageRequest, DeleteMessageResponse,
     GetMessageRequest, GetMessageResponse, ListMessagesRequest, ListMessagesResponse, UpdateMessageRequest,
     UpdateMessageResponse, conversation_service_server::ConversationService,
 };
-use tonic::{Request, Response, Status};
 
-use super::DataRpc;
-use crate::domain::message::{Message, SealedMessage, SenderType};
+use crate::{
+    crisis_detection::Detection,
+    domain::key_ring::KeyRing,
+    notify::Notify,
+    store::conversation::{ChangeError, Conversations},
+};
 
-impl DataRpc {
-    async fn get_message_of(
-        &self,
-        call: &Call,
-        request: &GetMessageRequest,
-    ) -> Result<GetMessageResponse, Failure> {
-        let owner = call.user()?;
-        let mut violations = Violations::new();
-        let id = violations.uuid("message_id", &request.message_id);
-        violations.check()?;
-        let sealed = self.conversations.get(owner, call.deadline, id).await?;
-        let sealed = sealed.ok_or_else(|| Failure::new(Reason::NotFound))?;
-        Ok(GetMessageResponse {
-            message: Some(self.open(owner, sealed)?),
-        })
-    }
+/// The implementation of ConversationService.
+#[derive(Debug)]
+pub struct ConversationRpc {
+    /// The messages.
+    pub conversations: Conversations,
+    /// Searches the person's messages for signs of a crisis.
+    pub detection: Detection,
+    /// Seals and opens texts.
+    pub keys: Arc<KeyRing>,
+    /// Notifies waiting workers of new analysis jobs.
+    pub new_jobs: Notify,
+    /// Notifies watching services of new crisis events.
+    pub new_crisis_events: Notify,
+    /// The key for the keyed hashes of requests.
+    pub requests: MacKey,
+    /// Page tokens.
+    pub pages: PageTokens,
+    /// The clock.
+    pub clock: Clock,
+    /// The source of ids.
+    pub entropy: Entropy,
+}
 
-    /// Opens a message of `owner`, for them to see.
-    pub(in crate::rpc) fn open(
-        &self,
-        owner: UserId,
-        sealed: SealedMessage,
-    ) -> Result<proto::Message, Failure> {
-        let message = sealed.open(&self.keys, owner).map_err(Failure::internal)?;
-        Ok(answer(&message))
+grpc_service! {
+    impl ConversationService for ConversationRpc {
+        rpc append_message(AppendMessageRequest) -> AppendMessageResponse;
+        rpc get_message(GetMessageRequest) -> GetMessageResponse;
+        rpc list_messages(ListMessagesRequest) -> ListMessagesResponse;
+        rpc update_message(UpdateMessageRequest) -> UpdateMessageResponse;
+        rpc delete_message(DeleteMessageRequest) -> DeleteMessageResponse;
     }
 }
 
-#[tonic::async_trait]
-impl ConversationService for DataRpc {
-    async fn append_message(
-        &self,
-        request: Request<AppendMessageRequest>,
-    ) -> Result<Response<AppendMessageResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.append_message_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn get_message(
-        &self,
-        request: Request<GetMessageRequest>,
-    ) -> Result<Response<GetMessageResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.get_message_of(&call, request.get_ref()).await?,
-        ))
-    }
-
-    async fn list_messages(
-        &self,
-        request: Request<ListMessagesRequest>,
-    ) -> Result<Response<ListMessagesResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.list_messages_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn update_message(
-        &self,
-        request: Request<UpdateMessageRequest>,
-    ) -> Result<Response<UpdateMessageResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.update_message_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn delete_message(
-        &self,
-        request: Request<DeleteMessageRequest>,
-    ) -> Result<Response<DeleteMessageResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.delete_message_of(&call, request.into_inner()).await?,
-        ))
-    }
-}
-
-/// A message as it is sent.
-pub(in crate::rpc) fn answer(message: &Message) -> proto::Message {
-    let sender_type = match message.sender {
-        SenderType::User => proto::SenderType::User,
-        SenderType::Coach => proto::SenderType::Coach,
-        SenderType::System => proto::SenderType::System,
-    };
-    proto::Message {
-        id: message.id.to_string(),
-        number: message.number.get(),
-        sender_type: sender_type.into(),
-        text: message.text.expose().to_owned(),
-        create_time: Some(timestamp(message.created_at)),
-        update_time: Some(timestamp(message.updated_at)),
-        version: message.version,
+impl From<ChangeError> for Failure {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::NotFound => Self::new(Reason::NotFound),
+            ChangeError::NotOwnMessage => Self::new(Reason::AccessDenied),
+            ChangeError::VersionConflict { current } => {
+                Self::new(Reason::VersionConflict).metadata("current_version", current.to_string())
+            }
+            ChangeError::RequestIdReused => Self::new(Reason::RequestIdReused),
+            ChangeError::Database(error) => error.into(),
+        }
     }
 }

@@ -1,27 +1,24 @@
-//! Changing a message, and deleting one: what somebody sends for it, parsed, and what is answered.
+//! UpdateMessage: replaces the text of one of the caller's own messages, if it has the expected version.
 
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
+    handler::Handler,
     mac::MacKey,
-    reason::Reason,
+    request_key::RequestKey,
     violations::Violations,
 };
-use haven_proto::data::v1::{
-    DeleteMessageRequest, DeleteMessageResponse, UpdateMessageRequest, UpdateMessageResponse,
-};
+use haven_proto::data::v1::{UpdateMessageRequest, UpdateMessageResponse};
 use uuid::Uuid;
 
-use super::{super::DataRpc, answer, finding::finding, message as parsing};
-use crate::{
-    domain::message::{self, Message, MessageText, SenderType},
-    store::{
-        conversation::update_message::{ChangeError, NewText},
-        request::RequestKey,
-    },
+use super::{
+    ConversationRpc,
+    finding::finding_to_proto,
+    message::{message_to_proto, parse_text},
 };
+use crate::domain::message::{self, Message, MessageText, NewText, SenderType};
 
-/// A message that somebody wants to change.
+/// A parsed request.
 #[derive(Debug)]
 struct Update {
     id: Uuid,
@@ -30,15 +27,10 @@ struct Update {
     request: RequestKey,
 }
 
-/// A message that somebody wants to delete.
-#[derive(Debug)]
-struct Delete {
-    id: Uuid,
-    request: RequestKey,
-}
+impl Handler<UpdateMessageRequest> for ConversationRpc {
+    type Answer = UpdateMessageResponse;
 
-impl DataRpc {
-    pub(in crate::rpc) async fn update_message_of(
+    async fn handle(
         &self,
         call: &Call,
         request: UpdateMessageRequest,
@@ -50,112 +42,69 @@ impl DataRpc {
             expected_version,
             request,
         } = Update::parse(request, &self.requests)?;
-        let finding_in_text = self.finding_in(&text).await;
+        let finding = self.detect(&text).await;
         let updated_at = self.clock.now();
-        let change = NewText {
+        let new_text = NewText {
             id,
             expected_version,
             text: self
                 .keys
                 .seal(message::cell(owner, id), text.expose(), updated_at),
             updated_at,
-            finding: finding_in_text,
+            finding,
         };
-        let changed = self
+        let updated = self
             .conversations
-            .update(owner, call.deadline, &change, request)
+            .update(owner, &new_text, request, call.deadline)
             .await?;
-        if changed.finding.is_some() {
+        if updated.finding.is_some() {
             self.new_crisis_events.notify();
         }
-        // The id and the text of a retry are those of the first request, or its keyed hash would be another.
+        // A retry has the same id and text as the first request: otherwise its keyed hash would differ.
         let message = Message {
             id,
-            number: changed.number,
+            number: updated.number,
             sender: SenderType::User,
             text,
-            created_at: changed.created_at,
-            updated_at: changed.updated_at,
-            version: changed.version,
+            created_at: updated.created_at,
+            updated_at: updated.updated_at,
+            version: updated.version,
         };
         Ok(UpdateMessageResponse {
-            message: Some(answer(&message)),
-            crisis: changed.finding.as_ref().map(finding),
+            message: Some(message_to_proto(&message)),
+            crisis: updated.finding.as_ref().map(finding_to_proto),
         })
-    }
-
-    pub(in crate::rpc) async fn delete_message_of(
-        &self,
-        call: &Call,
-        request: DeleteMessageRequest,
-    ) -> Result<DeleteMessageResponse, Failure> {
-        let owner = call.user()?;
-        let Delete { id, request } = Delete::parse(request, &self.requests)?;
-        self.conversations
-            .delete(owner, call.deadline, id, self.clock.now(), request)
-            .await?;
-        Ok(DeleteMessageResponse {})
     }
 }
 
 impl Update {
-    fn parse(mut sent: UpdateMessageRequest, requests: &MacKey) -> Result<Self, Failure> {
+    fn parse(mut request: UpdateMessageRequest, requests: &MacKey) -> Result<Self, Failure> {
         let mut violations = Violations::new();
-        let request = RequestKey::take(
+        let key = RequestKey::take(
             "UpdateMessage",
-            &mut sent,
-            |sent| &mut sent.request_id,
+            &mut request,
+            |request| &mut request.request_id,
             requests,
             &mut violations,
         );
-        let id = violations.uuid("message_id", &sent.message_id);
-        let text = parsing::message_text(sent.text, &mut violations);
-        if sent.expected_version < 1 {
-            let description = "The version that the change is based on is required, 1 or more";
+        let id = violations.uuid("message_id", &request.message_id);
+        let text = parse_text(request.text, &mut violations);
+        if request.expected_version < 1 {
+            let description = "expected_version is required, and must be at least 1";
             violations.add(Violation::new("expected_version", "REQUIRED", description));
         }
         Ok(Self {
             id,
             text: violations.finish(text)?,
-            expected_version: sent.expected_version,
-            request,
+            expected_version: request.expected_version,
+            request: key,
         })
-    }
-}
-
-impl Delete {
-    fn parse(mut sent: DeleteMessageRequest, requests: &MacKey) -> Result<Self, Failure> {
-        let mut violations = Violations::new();
-        let request = RequestKey::take(
-            "DeleteMessage",
-            &mut sent,
-            |sent| &mut sent.request_id,
-            requests,
-            &mut violations,
-        );
-        let id = violations.uuid("message_id", &sent.message_id);
-        violations.check()?;
-        Ok(Self { id, request })
-    }
-}
-
-impl From<ChangeError> for Failure {
-    fn from(error: ChangeError) -> Self {
-        match error {
-            ChangeError::NotFound => Self::new(Reason::NotFound),
-            ChangeError::NotSaidByThem => Self::new(Reason::AccessDenied),
-            ChangeError::VersionConflict { current } => {
-                Self::new(Reason::VersionConflict).metadata("current_version", current.to_string())
-            }
-            ChangeError::RequestIdReused => Self::new(Reason::RequestIdReused),
-            ChangeError::Database(error) => error.into(),
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use haven_platform::mac::SecretKey;
+    use haven_platform::{mac::SecretKey, reason::Reason};
 
     use super::*;
 
@@ -175,13 +124,6 @@ mod tests {
         }
     }
 
-    fn delete() -> DeleteMessageRequest {
-        DeleteMessageRequest {
-            message_id: ID.into(),
-            request_id: ID.into(),
-        }
-    }
-
     fn violations(failure: &Failure) -> Vec<(&str, &str)> {
         assert_eq!(failure.reason(), Reason::InvalidField);
         let violations = failure.all_violations().iter();
@@ -189,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_is_reported_at_once() {
+    fn all_violations_are_reported_at_once() {
         let failure = Update::parse(UpdateMessageRequest::default(), &key()).unwrap_err();
         let expected = [
             ("request_id", "REQUIRED"),
@@ -211,13 +153,10 @@ mod tests {
             ("expected_version", "REQUIRED"),
         ];
         assert_eq!(violations(&failure), expected);
-        let failure = Delete::parse(DeleteMessageRequest::default(), &key()).unwrap_err();
-        let expected = [("request_id", "REQUIRED"), ("message_id", "REQUIRED")];
-        assert_eq!(violations(&failure), expected);
     }
 
     #[test]
-    fn a_request_is_known_by_all_of_its_content_but_its_id() {
+    fn a_payload_hash_covers_all_fields_but_the_request_id() {
         let mac = |request| Update::parse(request, &key()).unwrap().request.payload_mac;
         let first = mac(update());
         let another_id = UpdateMessageRequest {
@@ -241,17 +180,5 @@ mod tests {
         ] {
             assert_ne!(first, mac(other));
         }
-        let mac = |request| Delete::parse(request, &key()).unwrap().request.payload_mac;
-        let first = mac(delete());
-        let another_id = DeleteMessageRequest {
-            request_id: OTHER_ID.into(),
-            ..delete()
-        };
-        assert_eq!(first, mac(another_id));
-        let another_message = DeleteMessageRequest {
-            message_id: OTHER_ID.into(),
-            ..delete()
-        };
-        assert_ne!(first, mac(another_message));
     }
 }

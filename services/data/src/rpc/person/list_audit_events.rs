@@ -1,56 +1,54 @@
-//! ListAuditEvents: what a person did to their devices, their shares and their data.
+//! ListAuditEvents: reads the caller's security audit log by pages, the newest event first.
 
-use haven_platform::cursor::Cursor;
-use haven_platform::page::PageSize;
-use haven_platform::{call::Call, failure::Failure, reason::Reason, time::timestamp};
+use haven_platform::{
+    call::Call, cursor::Cursor, failure::Failure, handler::Handler, page::PageSize, time::timestamp,
+};
 use haven_proto::data::v1::{self as proto, ListAuditEventsRequest, ListAuditEventsResponse};
 
 use super::PersonRpc;
 use crate::domain::audit::{AuditEvent, AuditEventType};
 
-/// What is the same from page to page.
+/// The name of this list in page tokens.
 const LIST: &[u8] = b"ListAuditEvents";
 
-impl PersonRpc {
-    pub(in crate::rpc) async fn list_audit_events_of(
+impl Handler<ListAuditEventsRequest> for PersonRpc {
+    type Answer = ListAuditEventsResponse;
+
+    async fn handle(
         &self,
         call: &Call,
         request: ListAuditEventsRequest,
     ) -> Result<ListAuditEventsResponse, Failure> {
         let caller = call.user()?;
         let size = PageSize::parse_alone(request.page_size)?;
-        let after = self.pages.cursor(caller, LIST, &request.page_token)?;
-        let invalid = || Failure::new(Reason::PageTokenInvalid);
-        let after = after
-            .map(|cursor| Cursor::from_bytes(cursor).ok_or_else(invalid))
-            .transpose()?;
-        let page = self.audit_log.list(caller, call.deadline, after, size).await?;
-        let last = page.events.last().filter(|_| page.more);
-        let next_page_token = last.map(|last| {
-            let place = Cursor {
+        let after = self.pages.time_cursor(caller, LIST, &request.page_token)?;
+        let page = self.audit_log.list(caller, after, size, call.deadline).await?;
+        let next_page_token = self.pages.next(caller, LIST, &page, |last| {
+            let cursor = Cursor {
                 at: last.occurred_at,
                 id: last.id,
             };
-            self.pages.seal(caller, LIST, &place.to_bytes())
+            cursor.to_bytes()
         });
         Ok(ListAuditEventsResponse {
-            next_page_token: next_page_token.unwrap_or_default(),
-            events: page.events.into_iter().map(audit_event_message).collect(),
+            next_page_token,
+            events: page.items.into_iter().map(audit_event_to_proto).collect(),
         })
     }
 }
 
-/// An event as it goes over the wire.
-pub(in crate::rpc) fn audit_event_message(event: AuditEvent) -> proto::AuditEvent {
+/// Converts an audit event to the response message.
+pub(super) fn audit_event_to_proto(event: AuditEvent) -> proto::AuditEvent {
     proto::AuditEvent {
         event_id: event.id.to_string(),
-        event_type: event_type(event.event).into(),
+        event_type: event_type_to_proto(event.event).into(),
         subject_id: event.subject_id.map(|id| id.to_string()).unwrap_or_default(),
         event_time: Some(timestamp(event.occurred_at)),
     }
 }
 
-fn event_type(event: AuditEventType) -> proto::AuditEventType {
+/// Converts the type of an audit event to the enum value.
+fn event_type_to_proto(event: AuditEventType) -> proto::AuditEventType {
     match event {
         AuditEventType::DeviceRegistered => proto::AuditEventType::DeviceRegistered,
         AuditEventType::DeviceKeyRotated => proto::AuditEventType::DeviceKeyRotated,
@@ -67,11 +65,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_event_is_stored_and_sent_under_its_own_name() {
+    fn each_event_type_has_the_enum_value_of_its_name() {
         for event in AuditEventType::ALL {
             assert_eq!(AuditEventType::from_name(event.name()), Some(event));
-            let sent = format!("AUDIT_EVENT_TYPE_{}", event.name().to_uppercase());
-            assert_eq!(event_type(event).as_str_name(), sent);
+            let expected = format!("AUDIT_EVENT_TYPE_{}", event.name().to_uppercase());
+            assert_eq!(event_type_to_proto(event).as_str_name(), expected);
         }
         assert_eq!(AuditEventType::from_name("signed_in"), None);
     }

@@ -1,56 +1,42 @@
-//! Asking for an analysis.
+//! RequestAnalysis: creates a job for the caller's pending messages, or returns an open one.
 //!
-//! Whoever makes a job of a person, by asking or by appending a message, holds the lock on the person's counter row. So
-//! those who ask and those who write wait for each other, every message is covered by one job, and nobody waits for
-//! anybody else's.
+//! Every transaction that creates a job for a person, for RequestAnalysis or AppendMessage, locks the person's counter
+//! row. So every message is covered by exactly one job, and only callers of the same person wait for each other.
 
-use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
     database::{Context, DbError, TenantTx},
     deadline::Deadline,
+    request_key::RequestKey,
 };
 use thiserror::Error;
-use uuid::Uuid;
 
 use super::{Analyses, range};
 use crate::{
-    domain::analysis::{Job, JobState, PRIORITY_REQUESTED},
-    store::{
-        person_status::{Unknown, why_unknown},
-        request::RequestKey,
-    },
+    domain::job::{Job, JobState, NewJob, PRIORITY_REQUESTED},
+    store::person_status::{Unknown, why_unknown},
 };
 
-/// How often to try when others change the same at the same time. Each time that it fails somebody else got something
-/// done.
-const TRIES: u32 = 3;
+/// The number of attempts when other transactions change the same rows. Each failed attempt means that another transaction
+/// succeeded.
+const MAX_ATTEMPTS: u32 = 3;
 
-/// A job that is to be made, if there is something to analyse.
-#[derive(Clone, Copy, Debug)]
-pub struct NewJob {
-    /// Its id.
-    pub id: Uuid,
-    /// The time at which it is made.
-    pub created_at: DateTime<Utc>,
-}
-
-/// What came of asking.
+/// The outcome of RequestAnalysis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// The job: a new one, or one that was there.
+pub struct RequestedJob {
+    /// The job: a new one, or an open one.
     pub job: Job,
-    /// Whether it is new.
+    /// Whether this call created the job. False for a retry.
     pub is_new: bool,
 }
 
-/// Why there is no job.
+/// The error of RequestAnalysis.
 #[derive(Debug, Error)]
-pub enum AskError {
-    /// Every message is covered, and no job that covers one is open.
+pub enum RequestError {
+    /// Every message is covered by a job, and no job is open.
     #[error("there is nothing to analyse")]
     NothingToAnalyze,
-    /// The person is not known here.
+    /// The person is not provisioned, or was erased.
     #[error(transparent)]
     Unknown(#[from] Unknown),
     /// The request id belongs to a request with other content.
@@ -62,25 +48,26 @@ pub enum AskError {
 }
 
 impl Analyses {
-    /// Makes the job `new` over the caller's messages that none covers; or answers the one that was asked for and is open;
-    /// or, when every message is covered, the open one that covers the newest. When `request` did one of these before,
-    /// answers its job as it is now, and changes nothing.
+    /// Returns the caller's open requested job, if there is one; otherwise creates `new_job` for the messages that no job
+    /// covers; when every message is covered, returns the open job with the newest messages. When `request` was
+    /// committed before, changes nothing and returns the current state of the same job.
     ///
     /// # Errors
     ///
-    /// See [`AskError`]. Nothing was made then, unless it was the database that failed: a retry finds out.
-    pub async fn ask(
+    /// See [`RequestError`]. Nothing is created then, except that after [`RequestError::Database`] the commit may have
+    /// succeeded: a retry gets its answer.
+    pub async fn request(
         &self,
         caller: UserId,
-        deadline: Deadline,
-        new: NewJob,
+        new_job: NewJob,
         request: RequestKey,
-    ) -> Result<Asked, AskError> {
-        for _ in 1..TRIES {
-            match self.try_ask(caller, deadline, new, request).await {
-                // Somebody who does not take the lock used this request id for something else, or was in the way of the new
-                // job. What begins now sees it.
-                Err(AskError::Database(error))
+        deadline: Deadline,
+    ) -> Result<RequestedJob, RequestError> {
+        for _ in 1..MAX_ATTEMPTS {
+            match self.try_request(caller, new_job, request, deadline).await {
+                // A transaction without the counter's lock stored another request under this id, or a conflicting job. The
+                // next attempt sees it.
+                Err(RequestError::Database(error))
                     if matches!(
                         error.constraint(),
                         Some(
@@ -90,21 +77,21 @@ impl Analyses {
                 outcome => return outcome,
             }
         }
-        self.try_ask(caller, deadline, new, request).await
+        self.try_request(caller, new_job, request, deadline).await
     }
 
-    async fn try_ask(
+    async fn try_request(
         &self,
         caller: UserId,
-        deadline: Deadline,
-        new: NewJob,
+        new_job: NewJob,
         request: RequestKey,
-    ) -> Result<Asked, AskError> {
+        deadline: Deadline,
+    ) -> Result<RequestedJob, RequestError> {
         let mut tx = self
             .database
             .begin("RequestAnalysis", Context::User(caller), deadline)
             .await?;
-        // By itself: a statement sees what was there when it began, and this one may wait for somebody who makes a job.
+        // A statement of its own: the next statement's snapshot has to be taken after the wait for the lock.
         let locked = sqlx::query_scalar!(
             r#"/* RequestAnalysis, lock */
             SELECT true AS "locked!" FROM data.conversation_counters WHERE user_id = $1 FOR NO KEY UPDATE"#,
@@ -153,21 +140,21 @@ impl Analyses {
             caller.as_uuid(),
             request.id,
             &request.payload_mac,
-            new.id,
+            new_job.id,
             PRIORITY_REQUESTED,
-            new.created_at,
+            new_job.created_at,
         )
         .fetch_optional(&mut tx)
         .await
         .map_err(DbError::from)?;
         tx.commit().await?;
-        let row = row.ok_or(AskError::NothingToAnalyze)?;
+        let row = row.ok_or(RequestError::NothingToAnalyze)?;
         if !row.same {
-            return Err(AskError::RequestIdReused);
+            return Err(RequestError::RequestIdReused);
         }
         let state = row.state.as_deref().and_then(JobState::from_name);
         match (row.id, row.first_number, row.last_number, state, row.created_at) {
-            (Some(id), Some(first), Some(last), Some(state), Some(created_at)) => Ok(Asked {
+            (Some(id), Some(first), Some(last), Some(state), Some(created_at)) => Ok(RequestedJob {
                 job: Job {
                     id,
                     range: range(first, last)?,
@@ -176,17 +163,19 @@ impl Analyses {
                 },
                 is_new: row.is_new,
             }),
-            _ => Err(AskError::Database(DbError::unexpected("the job of a request"))),
+            _ => Err(RequestError::Database(DbError::unexpected(
+                "the job of a request",
+            ))),
         }
     }
 
-    /// Why somebody has no counter: nothing was ever said, or they are not known here.
+    /// Returns the reason why the caller has no counter: no message was ever appended, or the person is unknown.
     async fn why_no_counter(
         &self,
         mut tx: TenantTx,
         caller: UserId,
         deadline: Deadline,
-    ) -> Result<Asked, AskError> {
+    ) -> Result<RequestedJob, RequestError> {
         let is_known = sqlx::query_scalar!(
             r#"/* RequestAnalysis, known */
             SELECT EXISTS (SELECT FROM data.users WHERE id = $1) AS "is_known!""#,
@@ -197,7 +186,7 @@ impl Analyses {
         .map_err(DbError::from)?;
         tx.commit().await?;
         if is_known {
-            return Err(AskError::NothingToAnalyze);
+            return Err(RequestError::NothingToAnalyze);
         }
         Err(why_unknown(&self.database, "RequestAnalysis", caller, deadline)
             .await?

@@ -1,47 +1,28 @@
-//! Completing a job: what was found is stored, and the job is done. For attempts that fail see [`super::job_failure`].
+//! CompleteJob: stores an analysis and ends its job.
 //!
-//! The request is remembered first and the job is ended after that, in the same transaction. For remembering it the
-//! person's row is locked, by a foreign key, and erasing somebody locks that row first, too, and then the person's
-//! jobs: so neither waits for the other in a circle, and of the two at once one is whole and the other is refused.
+//! The request id is stored first and the job is ended second, in the same transaction. Storing the request id locks the
+//! person's row, because of a foreign key. An erasure also locks that row first and the person's jobs second, so the two
+//! cannot deadlock: one of them commits, and the other is refused.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     database::{Context, DbError, TenantTx},
     deadline::Deadline,
+    request_key::RequestKey,
 };
 use thiserror::Error;
 
 use super::Queue;
 use crate::{
-    domain::{
-        analysis::{AnalysisType, ChatScore},
-        lease::Lease,
-        milestone::Milestone,
-        sealing::Sealed,
-    },
+    domain::{analysis::NewAnalysis, lease::Lease, milestone::Milestone},
     job_metrics::{Outcome, count},
-    store::request::{RequestKey, id_taken, retry_once},
+    store::request::{id_taken, retry_once},
 };
 
-/// What an analysis found, to be stored.
-#[derive(Debug)]
-pub struct NewAnalysis {
-    /// What it was for.
-    pub analysis_type: AnalysisType,
-    /// The score.
-    pub chat_score: ChatScore,
-    /// What it says, sealed.
-    pub details: Sealed,
-    /// A milestone that was reached.
-    pub triggered_milestone: Option<Milestone>,
-    /// The time at which it is stored.
-    pub created_at: DateTime<Utc>,
-}
-
-/// Why a worker is refused.
+/// The error of ExtendLease, CompleteJob and FailJob.
 #[derive(Debug, Error)]
 pub enum LeaseError {
-    /// The job is not its own: not any more, or it never was, or it is gone.
+    /// The worker does not hold the job: the lease has expired or never existed, or the job was deleted.
     #[error("the lease is lost")]
     Lost,
     /// The request id belongs to a request with other content.
@@ -55,21 +36,22 @@ pub enum LeaseError {
 // === impl Queue ===
 
 impl Queue {
-    /// Stores what was found, and ends the job; or, when `request` did so before, changes nothing. Answers when it was
-    /// stored.
+    /// Stores `analysis`, ends the job of `lease`, and returns the time at which the analysis was stored. When `request` was
+    /// committed before, changes nothing and returns the time of that commit.
     ///
     /// # Errors
     ///
-    /// See [`LeaseError`]. Nothing was stored then, unless it was the database that failed: a retry finds out.
+    /// See [`LeaseError`]. Nothing is stored then, except that after [`LeaseError::Database`] the commit may have succeeded:
+    /// a retry gets its answer.
     pub async fn complete(
         &self,
         lease: &Lease,
-        found: &NewAnalysis,
+        analysis: &NewAnalysis,
         request: RequestKey,
         deadline: Deadline,
     ) -> Result<DateTime<Utc>, LeaseError> {
         retry_once(LeaseError::id_taken, || {
-            self.try_complete(lease, found, request, deadline)
+            self.try_complete(lease, analysis, request, deadline)
         })
         .await
     }
@@ -77,7 +59,7 @@ impl Queue {
     async fn try_complete(
         &self,
         lease: &Lease,
-        found: &NewAnalysis,
+        analysis: &NewAnalysis,
         request: RequestKey,
         deadline: Deadline,
     ) -> Result<DateTime<Utc>, LeaseError> {
@@ -85,7 +67,7 @@ impl Queue {
             .database
             .begin("CompleteJob", Context::ServiceFor(lease.person), deadline)
             .await?;
-        let remembered = sqlx::query!(
+        let stored = sqlx::query!(
             r#"/* CompleteJob, request */
             WITH prior AS (
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
@@ -106,28 +88,29 @@ impl Queue {
             lease.job,
             lease.token.expose(),
             lease.attempt,
-            found.created_at,
+            analysis.created_at,
         )
         .fetch_optional(&mut tx)
         .await
         .map_err(DbError::from)?;
-        let remembered = remembered.ok_or_else(LeaseError::lost)?;
-        if !remembered.same {
+        let stored = stored.ok_or_else(LeaseError::lost)?;
+        if !stored.same {
             return Err(LeaseError::RequestIdReused);
         }
-        if remembered.is_new {
-            done(&mut tx, lease, found).await?;
+        if stored.is_new {
+            end_job(&mut tx, lease, analysis).await?;
         }
         tx.commit().await?;
-        if remembered.is_new {
+        if stored.is_new {
             count(Outcome::Completed, 1);
         }
         let unexpected = || DbError::unexpected("the answer of a request");
-        Ok(remembered.created_at.ok_or_else(unexpected)?)
+        Ok(stored.created_at.ok_or_else(unexpected)?)
     }
 }
 
-async fn done(tx: &mut TenantTx, lease: &Lease, found: &NewAnalysis) -> Result<(), LeaseError> {
+/// Ends the job and stores its analysis.
+async fn end_job(tx: &mut TenantTx, lease: &Lease, analysis: &NewAnalysis) -> Result<(), LeaseError> {
     let jobs = sqlx::query!(
         r#"/* CompleteJob */
         WITH job AS (
@@ -147,12 +130,12 @@ async fn done(tx: &mut TenantTx, lease: &Lease, found: &NewAnalysis) -> Result<(
         lease.job,
         lease.token.expose(),
         lease.attempt,
-        found.analysis_type.as_str(),
-        found.chat_score.tenths(),
-        found.details.token,
-        found.details.key_id,
-        found.triggered_milestone.as_ref().map(Milestone::as_str),
-        found.created_at,
+        analysis.analysis_type.as_str(),
+        analysis.chat_score.tenths(),
+        analysis.details.token,
+        analysis.details.key_id,
+        analysis.triggered_milestone.as_ref().map(Milestone::as_str),
+        analysis.created_at,
     )
     .fetch_one(tx)
     .await
@@ -166,14 +149,14 @@ async fn done(tx: &mut TenantTx, lease: &Lease, found: &NewAnalysis) -> Result<(
 // === impl LeaseError ===
 
 impl LeaseError {
-    /// [`LeaseError::Lost`], and counts it.
-    pub(in crate::store) fn lost() -> Self {
+    /// Returns [`LeaseError::Lost`], and counts it in the metrics.
+    pub(super) fn lost() -> Self {
         count(Outcome::LeaseLost, 1);
         Self::Lost
     }
 
-    /// Whether the id of the request is taken: by the same request, or by another one.
-    pub(in crate::store) fn id_taken(&self) -> bool {
+    /// Returns whether the request id is taken, by the same request or by another one.
+    pub(super) fn id_taken(&self) -> bool {
         matches!(self, Self::Database(error) if id_taken(error))
     }
 }
@@ -181,7 +164,7 @@ impl LeaseError {
 impl From<DbError> for LeaseError {
     fn from(error: DbError) -> Self {
         match error.constraint() {
-            // The person was erased meanwhile, and the job with them.
+            // An erasure deleted the person and the job.
             Some("requests_user_id_fkey") => Self::lost(),
             _ => Self::Database(error),
         }

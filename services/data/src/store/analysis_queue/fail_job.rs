@@ -1,35 +1,24 @@
-//! Attempts that fail: the job rests for a while and is due again, or is dead.
+//! FailJob: ends a failed attempt. The job is queued again after a delay, or is dead.
 //!
-//! The request is remembered first and the attempt is ended after that, as in [`super::job_end`].
+//! The request id is stored first and the attempt is ended second, as in [`super::complete_job`].
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     database::{Context, DbError, TenantTx},
     deadline::Deadline,
+    request_key::RequestKey,
 };
 
-use super::{Queue, complete_job::LeaseError};
+use super::{LeaseError, Queue};
 use crate::{
-    domain::{
-        error_code::ErrorCode,
-        lease::{Lease, RESTS},
-    },
+    domain::{job::FailedAttempt, lease::Lease},
     job_metrics::{Outcome, count},
-    store::request::{RequestKey, retry_once},
+    store::request::retry_once,
 };
-
-/// An attempt that failed.
-#[derive(Clone, Copy, Debug)]
-pub struct Failed<'a> {
-    /// Why.
-    pub error: &'a ErrorCode,
-    /// For how many seconds the job rests before its next attempt, if there is to be one: as [`RESTS`], jittered.
-    pub rests: [f64; RESTS.len()],
-}
 
 impl Queue {
-    /// Ends the attempt at the time `at`, without a result; or, when `request` did so before, changes nothing. Answers
-    /// when the job can be leased again; `None`: it is dead.
+    /// Ends the attempt of `lease` at the time `at`, and returns the time from which the job can be leased again; `None` when
+    /// the job is dead. When `request` was committed before, changes nothing and returns the same answer.
     ///
     /// # Errors
     ///
@@ -37,7 +26,7 @@ impl Queue {
     pub async fn fail(
         &self,
         lease: &Lease,
-        failed: Failed<'_>,
+        failed: FailedAttempt<'_>,
         request: RequestKey,
         at: DateTime<Utc>,
         deadline: Deadline,
@@ -51,7 +40,7 @@ impl Queue {
     async fn try_fail(
         &self,
         lease: &Lease,
-        failed: Failed<'_>,
+        failed: FailedAttempt<'_>,
         request: RequestKey,
         at: DateTime<Utc>,
         deadline: Deadline,
@@ -60,8 +49,8 @@ impl Queue {
             .database
             .begin("FailJob", Context::ServiceFor(lease.person), deadline)
             .await?;
-        // now() stands still within a transaction: what is answered is what is written to the job afterwards.
-        let remembered = sqlx::query!(
+        // now() is constant within a transaction, so the stored answer is the time that is written to the job afterwards.
+        let stored = sqlx::query!(
             r#"/* FailJob, request */
             WITH prior AS (
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
@@ -85,27 +74,27 @@ impl Queue {
             lease.job,
             lease.token.expose(),
             lease.attempt,
-            &failed.rests,
+            &failed.retry_delays,
             at,
         )
         .fetch_optional(&mut tx)
         .await
         .map_err(DbError::from)?;
-        let remembered = remembered.ok_or_else(LeaseError::lost)?;
-        if !remembered.same {
+        let stored = stored.ok_or_else(LeaseError::lost)?;
+        if !stored.same {
             return Err(LeaseError::RequestIdReused);
         }
-        if remembered.is_new {
-            give_back(&mut tx, lease, failed).await?;
+        if stored.is_new {
+            end_attempt(&mut tx, lease, failed).await?;
         }
         tx.commit().await?;
-        if remembered.is_new {
-            count_failure(remembered.retry_at);
+        if stored.is_new {
+            count_failure(stored.retry_at);
         }
-        Ok(remembered.retry_at)
+        Ok(stored.retry_at)
     }
 
-    /// Ends an attempt that the service itself cannot let a worker make, without a request.
+    /// Ends an attempt on behalf of the service, without a request: the job cannot be given to a worker.
     ///
     /// # Errors
     ///
@@ -113,25 +102,25 @@ impl Queue {
     pub async fn withdraw(
         &self,
         lease: &Lease,
-        failed: Failed<'_>,
+        failed: FailedAttempt<'_>,
         deadline: Deadline,
     ) -> Result<(), LeaseError> {
         let mut tx = self
             .database
             .begin("LeaseJobs.withdraw", Context::Service, deadline)
             .await?;
-        let retry_at = give_back(&mut tx, lease, failed).await?;
+        let retry_at = end_attempt(&mut tx, lease, failed).await?;
         tx.commit().await?;
         count_failure(retry_at);
         Ok(())
     }
 }
 
-/// Answers when the job can be leased again, if it can.
-async fn give_back(
+/// Ends the attempt, and returns the time from which the job can be leased again; `None` when it is dead.
+async fn end_attempt(
     tx: &mut TenantTx,
     lease: &Lease,
-    failed: Failed<'_>,
+    failed: FailedAttempt<'_>,
 ) -> Result<Option<DateTime<Utc>>, LeaseError> {
     let job = sqlx::query!(
         r#"/* FailJob */
@@ -150,7 +139,7 @@ async fn give_back(
         lease.token.expose(),
         lease.attempt,
         failed.error.as_str(),
-        &failed.rests,
+        &failed.retry_delays,
     )
     .fetch_optional(tx)
     .await
@@ -158,6 +147,7 @@ async fn give_back(
     Ok(job.ok_or_else(LeaseError::lost)?.retry_at)
 }
 
+/// Counts a failed attempt in the metrics.
 fn count_failure(retry_at: Option<DateTime<Utc>>) {
     let outcome = match retry_at {
         Some(_) => Outcome::Failed,

@@ -1,18 +1,15 @@
-//! Leasing jobs: taking those that are due, with their messages, and keeping them for longer.
+//! LeaseJobs: leases due jobs and reads their messages.
 
-use std::time::Duration;
-
-use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
     database::{Claim, Context, DbError, TenantTx},
     deadline::Deadline,
 };
 
-use super::{Queue, complete_job::LeaseError, expire};
+use super::{Queue, expire::expire};
 use crate::{
     domain::{
-        analysis::MessageRange,
+        job::{LeaseRequest, LeasedJob},
         lease::{Lease, LeaseToken},
         message::SealedMessage,
     },
@@ -20,67 +17,39 @@ use crate::{
     store::{analysis::range, conversation::MessageRow},
 };
 
-/// At most so many bytes of sealed text go with one job (three quarters of which are text): ten jobs stay below the 4 MiB
-/// that a gRPC client takes unless told otherwise. A person's own messages, 25 of 2,000 characters at most, always fit.
-const JOB_BYTES: i64 = 384 * 1024;
+/// The most bytes of sealed text that are sent with one job; three quarters of them are text. Ten such jobs fit into the 4 MiB
+/// that gRPC clients accept by default. A person's own messages, at most 25 of 2,000 characters, always fit.
+const MAX_JOB_BYTES: i64 = 384 * 1024;
 
-/// Of what others said in a job's range, at most the newest so many go with it. There is no bound to how much they say
-/// between two messages of a person: what is not sent is counted, and not read.
-const JOB_OTHERS: i64 = 200;
-
-/// What a worker wants.
-#[derive(Clone, Copy, Debug)]
-pub struct LeaseRequest<'a> {
-    /// What its jobs will be held by.
-    pub token: LeaseToken,
-    /// The worker's name.
-    pub holder: &'a str,
-    /// At most how many jobs: 1 to 10.
-    pub max_jobs: u8,
-    /// For how long it wants them.
-    pub duration: Duration,
-}
-
-/// A job that is a worker's, with its messages.
-#[derive(Debug)]
-pub struct LeasedJob {
-    /// What shows that it is.
-    pub lease: Lease,
-    /// Until when, by the database's clock.
-    pub expires_at: DateTime<Utc>,
-    /// The messages that it covers.
-    pub range: MessageRange,
-    /// Those of them that are there and are sent, in the order of their numbers.
-    pub messages: Vec<SealedMessage>,
-    /// How many are there and are not sent.
-    pub omitted: u64,
-}
+/// The most messages of other senders that are sent with one job, the newest first. Between two messages of a person there may
+/// be any number of them; those that are not sent are counted and not read.
+const MAX_OTHER_MESSAGES: i64 = 200;
 
 impl Queue {
-    /// The jobs that are held by `wish.token` already, or else the most urgent that are due, which are so from now on. None:
-    /// there are none.
+    /// Returns the jobs that `request.token` already holds. When it holds none, leases the due jobs of the highest priority.
+    /// Empty when no job is due.
     ///
     /// # Errors
     ///
-    /// When the database fails. Jobs may be held then all the same: asking again answers them.
+    /// When the database fails. Jobs may have been leased; a retry with the same token returns them.
     pub async fn lease(
         &self,
-        wish: &LeaseRequest<'_>,
+        request: &LeaseRequest<'_>,
         deadline: Deadline,
     ) -> Result<Vec<LeasedJob>, DbError> {
-        let mut jobs = self.take(wish, deadline).await?;
+        let mut jobs = self.take(request, deadline).await?;
         if !jobs.is_empty() {
-            self.read(wish.token, &mut jobs, deadline).await?;
+            self.read_messages(request.token, &mut jobs, deadline).await?;
         }
         Ok(jobs)
     }
 
-    async fn take(&self, wish: &LeaseRequest<'_>, deadline: Deadline) -> Result<Vec<LeasedJob>, DbError> {
+    async fn take(&self, request: &LeaseRequest<'_>, deadline: Deadline) -> Result<Vec<LeasedJob>, DbError> {
         let mut tx = self
             .database
             .begin("LeaseJobs", Context::Service, deadline)
             .await?;
-        wait_for_own_turn(&mut tx, wish.token).await?;
+        lock_token(&mut tx, request.token).await?;
         let expired = expire(&mut tx).await?;
         let rows = sqlx::query!(
             r#"/* LeaseJobs */
@@ -105,10 +74,10 @@ impl Queue {
                 attempts AS "attempt!", lease_expires_at AS "expires_at!", is_new AS "is_new!"
             FROM (SELECT *, false AS is_new FROM held UNION ALL SELECT *, true FROM taken) AS job
             ORDER BY priority DESC, start_after"#,
-            wish.token.expose(),
-            i64::from(wish.max_jobs),
-            wish.holder,
-            wish.duration.as_secs_f64(),
+            request.token.expose(),
+            i64::from(request.max_jobs),
+            request.holder,
+            request.duration.as_secs_f64(),
         )
         .fetch_all(&mut tx)
         .await?;
@@ -121,7 +90,7 @@ impl Queue {
                 lease: Lease {
                     person: UserId::new(row.person),
                     job: row.id,
-                    token: wish.token,
+                    token: request.token,
                     attempt: row.attempt,
                 },
                 expires_at: row.expires_at,
@@ -133,9 +102,9 @@ impl Queue {
         jobs.collect()
     }
 
-    /// Reads the messages of `jobs`, as the holder of their lease, who is shown them and no others. Where a lease runs out
-    /// meanwhile, its messages are not: its job cannot be completed any more.
-    async fn read(
+    /// Reads the messages of `jobs` with the claim of the lease: Row Level Security shows its holder these messages and no
+    /// others. When a lease expires meanwhile, its messages are missing; its job can no longer be completed.
+    async fn read_messages(
         &self,
         token: LeaseToken,
         jobs: &mut [LeasedJob],
@@ -173,8 +142,8 @@ impl Queue {
             WHERE sender_type = 'user' OR bytes <= $2
             ORDER BY number"#,
             token.expose(),
-            JOB_BYTES,
-            JOB_OTHERS,
+            MAX_JOB_BYTES,
+            MAX_OTHER_MESSAGES,
         )
         .fetch_all(&mut tx)
         .await?;
@@ -202,43 +171,9 @@ impl Queue {
         }
         Ok(())
     }
-
-    /// Makes `lease` end so long from now. Answers when that is, by the database's clock.
-    ///
-    /// # Errors
-    ///
-    /// [`LeaseError::Lost`] when it is nobody's lease, or not any more.
-    pub async fn extend(
-        &self,
-        lease: &Lease,
-        duration: Duration,
-        deadline: Deadline,
-    ) -> Result<DateTime<Utc>, LeaseError> {
-        let mut tx = self
-            .database
-            .begin("ExtendLease", Context::Service, deadline)
-            .await?;
-        let expires_at = sqlx::query_scalar!(
-            r#"/* ExtendLease */
-            UPDATE data.analysis_jobs SET lease_expires_at = now() + make_interval(secs => $5)
-            WHERE user_id = $1 AND id = $2 AND lease_token = $3 AND attempts = $4
-                AND state = 'leased' AND lease_expires_at > now()
-            RETURNING lease_expires_at AS "expires_at!""#,
-            lease.person.as_uuid(),
-            lease.job,
-            lease.token.expose(),
-            lease.attempt,
-            duration.as_secs_f64(),
-        )
-        .fetch_optional(&mut tx)
-        .await
-        .map_err(DbError::from)?;
-        tx.commit().await?;
-        expires_at.ok_or_else(LeaseError::lost)
-    }
 }
 
-/// The claim by which row-level security shows a lease's holder the messages of its jobs.
+/// Returns the claim with which Row Level Security shows a lease's holder the messages of its jobs.
 fn lease_claim(token: LeaseToken) -> Claim {
     Claim {
         name: "lease",
@@ -246,10 +181,10 @@ fn lease_claim(token: LeaseToken) -> Claim {
     }
 }
 
-/// Of several calls with one token, which are one request and its retries, each waits here until the one before has taken
-/// what it takes: the next one's statement then sees it.
-async fn wait_for_own_turn(tx: &mut TenantTx, token: LeaseToken) -> Result<(), DbError> {
-    // Hashed, because what is locked can be seen by whoever looks at locks.
+/// Locks `token` until the transaction ends. Calls with the same token are one request and its retries: each waits here for the
+/// one before it, so that its next statement sees the jobs that are already leased.
+async fn lock_token(tx: &mut TenantTx, token: LeaseToken) -> Result<(), DbError> {
+    // Hashed, because the keys of advisory locks are visible in pg_locks.
     sqlx::query!(
         "/* LeaseJobs, turn */ SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text, 0))",
         token.expose(),

@@ -1,76 +1,57 @@
-//! Appending a message, with what comes of it: the job that every 25th message of a person makes, and the event of a
-//! crisis that was found.
+//! AppendMessage: stores a message, the analysis job that every 25th message of a person creates, and the crisis event of a
+//! finding.
 //!
-//! A message's number comes out of a counter row of its person, which the appending statement locks until the
-//! transaction ends. So numbers have no gaps, become visible in order, and one person's writers wait for each other
-//! and for nobody else's. The same row counts the messages that no job covers yet.
+//! A message's number comes from a counter row of its person, which the statement locks until the transaction ends. So
+//! numbers have no gaps and become visible in order, and only writers of the same person wait for each other. The same row
+//! counts the messages that no job covers yet.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
     database::{Context, DbError, TenantTx},
     deadline::Deadline,
+    request_key::RequestKey,
 };
 use sqlx::types::Json;
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::{
-    Conversations,
-    finding::{FindingRow, MessageFinding},
-};
+use super::{Conversations, finding::FindingRow};
 use crate::{
     domain::{
-        analysis::{BATCH, PRIORITY_AUTOMATIC},
-        message::{MessageNumber, SenderType},
-        sealing::Sealed,
+        crisis::MessageFinding,
+        job::{MESSAGES_PER_JOB, PRIORITY_AUTOMATIC},
+        message::{MessageNumber, NewMessage, SenderType},
     },
     store::{
         person_status::{self, Unknown},
-        request::{RequestKey, breaks, retry_once},
+        request::{breaks, retry_once},
     },
 };
 
-/// A message that is to be stored.
-#[derive(Debug)]
-pub struct NewMessage {
-    /// Its id.
-    pub id: Uuid,
-    /// Who says it: the person themselves, or somebody for whom a service speaks.
-    pub sender: SenderType,
-    /// The sealed text.
-    pub text: Sealed,
-    /// The time at which it is stored.
-    pub created_at: DateTime<Utc>,
-    /// What was found in it, where the person says it.
-    pub finding: Option<MessageFinding>,
-    /// The id that the job gets, if this message makes one.
-    pub job_id: Uuid,
-}
-
-/// What is decided when a message is stored, and what a retry is told again. The rest of the answer is in the request.
+/// The stored part of an answer to AppendMessage, which a retry gets again. The rest of the answer is in the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// The message's id.
     pub id: Uuid,
-    /// Its place in the conversation.
+    /// The message's number in the conversation.
     pub number: MessageNumber,
-    /// When it was stored.
+    /// The time at which the message was stored.
     pub created_at: DateTime<Utc>,
-    /// What was found in it.
+    /// The finding in the message.
     pub finding: Option<MessageFinding>,
-    /// Whether it made a job, just now.
-    pub makes_job: bool,
+    /// Whether this call created an analysis job. False for a retry.
+    pub created_job: bool,
 }
 
-/// Why a message was not stored.
+/// The error of AppendMessage.
 #[derive(Debug, Error)]
 pub enum AppendError {
-    /// The person is not known here.
+    /// The person is not provisioned, or was erased.
     #[error(transparent)]
     Unknown(#[from] Unknown),
-    /// The person has a message with this id, stored by another request.
-    #[error("there is a message with this id")]
+    /// Another request stored a message with this id.
+    #[error("a message with this id exists")]
     MessageExists,
     /// The request id belongs to a request with other content.
     #[error("the request id belongs to another request")]
@@ -83,29 +64,33 @@ pub enum AppendError {
 // === impl Conversations ===
 
 impl Conversations {
-    /// Stores a message at the end of `owner`'s conversation; or, when `request` did so before, changes nothing and
-    /// answers as it was answered then.
+    /// Stores a message at the end of the caller's conversation. When `request` was committed before, changes nothing and
+    /// returns the same answer.
     ///
     /// # Errors
     ///
-    /// See [`AppendError`]. Nothing was stored then, unless it was the database that failed: a retry finds out.
+    /// See [`AppendError`]. Nothing is stored then, except that after [`AppendError::Database`] the commit may have
+    /// succeeded: a retry gets its answer.
     pub async fn append(
         &self,
-        owner: UserId,
-        deadline: Deadline,
+        caller: UserId,
         message: &NewMessage,
         request: RequestKey,
+        deadline: Deadline,
     ) -> Result<Appended, AppendError> {
         let taken = ["requests_pkey", "conversations_pkey"];
-        let again =
+        let is_retryable =
             |error: &AppendError| matches!(error, AppendError::Database(error) if breaks(error, &taken));
-        let appended = retry_once(again, || self.try_append(owner, deadline, message, request)).await;
+        let appended = retry_once(is_retryable, || {
+            self.try_append(caller, message, request, deadline)
+        })
+        .await;
         match appended {
             Err(AppendError::Database(error)) if breaks(&error, &["conversations_pkey"]) => {
                 Err(AppendError::MessageExists)
             }
             Err(AppendError::Database(error)) => {
-                Err(person_status::explained(error, &self.database, "AppendMessage", owner, deadline).await)
+                Err(person_status::explained(error, &self.database, "AppendMessage", caller, deadline).await)
             }
             outcome => outcome,
         }
@@ -113,20 +98,20 @@ impl Conversations {
 
     async fn try_append(
         &self,
-        owner: UserId,
-        deadline: Deadline,
+        caller: UserId,
         message: &NewMessage,
         request: RequestKey,
+        deadline: Deadline,
     ) -> Result<Appended, AppendError> {
         let context = match message.sender {
-            SenderType::User => Context::User(owner),
-            SenderType::Coach | SenderType::System => Context::ServiceFor(owner),
+            SenderType::User => Context::User(caller),
+            SenderType::Coach | SenderType::System => Context::ServiceFor(caller),
         };
         let mut tx = self.database.begin("AppendMessage", context, deadline).await?;
         let row = match message.sender {
-            SenderType::User => append_of_person(&mut tx, owner, message, request).await?,
+            SenderType::User => append_by_person(&mut tx, caller, message, request).await?,
             SenderType::Coach | SenderType::System => {
-                append_of_service(&mut tx, owner, message, request).await?
+                append_by_service(&mut tx, caller, message, request).await?
             }
         };
         tx.commit().await?;
@@ -134,10 +119,10 @@ impl Conversations {
     }
 }
 
-/// What the person says: as themselves.
-async fn append_of_person(
+/// Stores a message of the person, with the person's context.
+async fn append_by_person(
     tx: &mut TenantTx,
-    owner: UserId,
+    caller: UserId,
     message: &NewMessage,
     request: RequestKey,
 ) -> Result<AppendedRow, DbError> {
@@ -189,7 +174,7 @@ async fn append_of_person(
             (answer ->> 'created_at')::timestamptz AS created_at,
             answer -> 'finding' AS "finding: Json<FindingRow>"
         FROM outcome"#,
-        owner.as_uuid(),
+        caller.as_uuid(),
         request.id,
         &request.payload_mac,
         message.id,
@@ -197,9 +182,9 @@ async fn append_of_person(
         message.text.token,
         message.text.key_id,
         message.created_at,
-        FindingRow::of(message.finding.as_ref()) as Option<Json<FindingRow>>,
+        FindingRow::from_finding(message.finding.as_ref()) as Option<Json<FindingRow>>,
         message.job_id,
-        BATCH,
+        MESSAGES_PER_JOB,
         PRIORITY_AUTOMATIC,
     )
     .fetch_one(tx)
@@ -207,10 +192,11 @@ async fn append_of_person(
     Ok(row)
 }
 
-/// What the coach or the product says: as the service. Nothing is looked for in it, and it makes no job.
-async fn append_of_service(
+/// Stores a message of the coach or of the product, with the service's context. The message is not searched for a crisis, and
+/// creates no job.
+async fn append_by_service(
     tx: &mut TenantTx,
-    owner: UserId,
+    caller: UserId,
     message: &NewMessage,
     request: RequestKey,
 ) -> Result<AppendedRow, DbError> {
@@ -245,7 +231,7 @@ async fn append_of_service(
             (answer ->> 'created_at')::timestamptz AS created_at,
             answer -> 'finding' AS "finding: Json<FindingRow>"
         FROM outcome"#,
-        owner.as_uuid(),
+        caller.as_uuid(),
         request.id,
         &request.payload_mac,
         message.id,
@@ -259,7 +245,7 @@ async fn append_of_service(
     Ok(row)
 }
 
-/// What an append comes to: its own answer, or that of the request that has its id.
+/// An answer: that of this call, or that of the request with the same id.
 struct AppendedRow {
     same: bool,
     makes_job: bool,
@@ -283,7 +269,7 @@ impl TryFrom<AppendedRow> for Appended {
                 number,
                 created_at,
                 finding: row.finding.map(|found| found.0.try_into()).transpose()?,
-                makes_job: row.makes_job,
+                created_job: row.makes_job,
             }),
             _ => Err(DbError::unexpected("the answer of a request").into()),
         }

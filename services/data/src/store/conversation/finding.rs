@@ -1,27 +1,16 @@
-//! What was found of a crisis in a message, as it is stored with the message, and kept for whoever asks again.
+//! Findings in messages, as rows of JSON.
 
 use haven_platform::database::DbError;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::domain::crisis::{Finding, SeverityLevel, TriggerType};
+use crate::domain::crisis::{Finding, MessageFinding, SeverityLevel, TriggerType};
 
-/// What was found in a message, and the event that it makes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MessageFinding {
-    /// The event's id.
-    pub event_id: Uuid,
-    /// What was found.
-    pub finding: Finding,
-    /// The ids of what the person is shown.
-    pub resources: Vec<String>,
-}
-
-/// The same in an answer and on its way into the table of events: the one as the other, so that a retry cannot be
-/// answered anything else.
+/// A finding in JSON. The statement writes the same value into the crisis event and into the stored answer, so that a retry
+/// gets the finding that was stored.
 #[derive(Debug, Deserialize, Serialize)]
-pub(in crate::store) struct FindingRow {
+pub(super) struct FindingRow {
     event_id: Uuid,
     trigger_type: String,
     severity_level: String,
@@ -29,22 +18,9 @@ pub(in crate::store) struct FindingRow {
     followup_required: bool,
 }
 
-impl MessageFinding {
-    /// The event `event_id` for `finding`.
-    #[must_use]
-    pub fn new(event_id: Uuid, finding: Finding) -> Self {
-        let resources = finding.trigger.resources().iter();
-        Self {
-            event_id,
-            finding,
-            resources: resources.map(|resource| resource.id.to_owned()).collect(),
-        }
-    }
-}
-
 impl FindingRow {
-    /// What was found, if anything was, as a statement takes it.
-    pub(in crate::store) fn of(found: Option<&MessageFinding>) -> Option<Json<Self>> {
+    /// Converts a finding to a statement's parameter.
+    pub(super) fn from_finding(found: Option<&MessageFinding>) -> Option<Json<Self>> {
         found.map(|found| {
             Json(Self {
                 event_id: found.event_id,
@@ -79,15 +55,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_answered_again_is_what_was_found() {
+    fn a_stored_finding_is_read_as_it_was_written() {
         let finding = Finding {
             trigger: TriggerType::Abuse,
             severity: SeverityLevel::High,
         };
         let found = MessageFinding::new(Uuid::from_u128(1), finding);
         assert!(!found.resources.is_empty());
-        assert!(FindingRow::of(None).is_none());
-        let row = FindingRow::of(Some(&found)).unwrap().0;
+        assert!(FindingRow::from_finding(None).is_none());
+        let row = FindingRow::from_finding(Some(&found)).unwrap().0;
         assert!(row.followup_required);
         let kept = serde_json::to_string(&row).unwrap();
         let row: FindingRow = serde_json::from_str(&kept).unwrap();

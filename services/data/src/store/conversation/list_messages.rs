@@ -1,10 +1,10 @@
-//! Pages of a conversation, by keyset: a page costs what is on it, wherever in the conversation it is.
+//! ListMessages: reads pages of a conversation by keyset, so that the cost of a page does not depend on its position.
 
 use haven_platform::{
     call::UserId,
     database::{Context, DbError},
     deadline::Deadline,
-    page::PageSize,
+    page::{Page, PageSize},
 };
 
 use super::{Conversations, MessageRow};
@@ -13,17 +13,8 @@ use crate::domain::{
     message_list::{Listing, MessageOrder},
 };
 
-/// Some of a person's messages.
-#[derive(Debug)]
-pub struct Page {
-    /// In the order that was asked for.
-    pub messages: Vec<SealedMessage>,
-    /// Whether there are more after them.
-    pub more: bool,
-}
-
 impl Conversations {
-    /// The caller's messages that `listing` shows, at most `size` of them.
+    /// Returns the first page of the caller's messages in `listing`.
     ///
     /// # Errors
     ///
@@ -31,20 +22,17 @@ impl Conversations {
     pub async fn list(
         &self,
         caller: UserId,
-        deadline: Deadline,
         listing: Listing,
         size: PageSize,
-    ) -> Result<Page, DbError> {
-        let size = usize::from(size.get());
-        // One more than asked for shows whether there is a next page.
-        let limit = size as i64 + 1;
+        deadline: Deadline,
+    ) -> Result<Page<SealedMessage>, DbError> {
         let after = listing.after.map_or(0, MessageNumber::get);
         let before = listing.before.map_or(i64::MAX, MessageNumber::get);
         let mut tx = self
             .database
             .begin("ListMessages", Context::User(caller), deadline)
             .await?;
-        let mut rows = match listing.order {
+        let rows = match listing.order {
             MessageOrder::OldestFirst => {
                 sqlx::query_as!(
                     MessageRow,
@@ -57,7 +45,7 @@ impl Conversations {
                     caller.as_uuid(),
                     after,
                     before,
-                    limit,
+                    size.limit(),
                 )
                 .fetch_all(&mut tx)
                 .await?
@@ -74,19 +62,13 @@ impl Conversations {
                     caller.as_uuid(),
                     after,
                     before,
-                    limit,
+                    size.limit(),
                 )
                 .fetch_all(&mut tx)
                 .await?
             }
         };
         tx.commit().await?;
-        let more = rows.len() > size;
-        rows.truncate(size);
-        let messages = rows.into_iter().map(SealedMessage::try_from);
-        Ok(Page {
-            messages: messages.collect::<Result<_, _>>()?,
-            more,
-        })
+        Page::try_from_rows(rows, size)
     }
 }

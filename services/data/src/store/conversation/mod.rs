@@ -1,19 +1,17 @@
-//! Conversations: everybody's messages, and reading one of them. For storing one see [`append_message`], for changing and
-//! deleting one [`update_message`], for pages of them [`list_messages`].
+//! Messages: the SQL of ConversationService.
 
 pub mod append_message;
-pub mod finding;
-pub mod list_messages;
+mod delete_message;
+mod finding;
+mod get_message;
+mod list_messages;
 pub mod update_message;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use haven_platform::{
-    call::UserId,
-    database::{Context, Database, DbError},
-    deadline::Deadline,
-};
+use haven_platform::database::{Database, DbError};
+use thiserror::Error;
 use uuid::Uuid;
 
 use crate::domain::{
@@ -21,13 +19,13 @@ use crate::domain::{
     sealing::Sealed,
 };
 
-/// The messages of everybody, each reached only as the person whose it is.
+/// The table of messages. Row Level Security limits each call to the messages of its caller.
 #[derive(Clone, Debug)]
 pub struct Conversations {
-    pub(in crate::store) database: Arc<Database>,
+    database: Arc<Database>,
 }
 
-/// A message as the table has it.
+/// A row of `data.conversations`.
 pub(in crate::store) struct MessageRow {
     pub(in crate::store) id: Uuid,
     pub(in crate::store) number: i64,
@@ -39,43 +37,40 @@ pub(in crate::store) struct MessageRow {
     pub(in crate::store) version: i64,
 }
 
+/// The error of UpdateMessage and DeleteMessage.
+#[derive(Debug, Error)]
+pub enum ChangeError {
+    /// The person has no message with this id.
+    #[error("the message does not exist")]
+    NotFound,
+    /// The sender of the message is the coach or the product.
+    #[error("the message is not the person's own")]
+    NotOwnMessage,
+    /// The message has another version than the change is based on.
+    #[error("the message has version {current}")]
+    VersionConflict {
+        /// The version of the message.
+        current: i64,
+    },
+    /// The request id belongs to a request with other content.
+    #[error("the request id belongs to another request")]
+    RequestIdReused,
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+// === impl Conversations ===
+
 impl Conversations {
-    /// The conversations in `database`.
+    /// Returns the table of messages in `database`.
     #[must_use]
     pub fn new(database: Arc<Database>) -> Self {
         Self { database }
     }
-
-    /// The caller's message with this id, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails.
-    pub async fn get(
-        &self,
-        caller: UserId,
-        deadline: Deadline,
-        id: Uuid,
-    ) -> Result<Option<SealedMessage>, DbError> {
-        let mut tx = self
-            .database
-            .begin("GetMessage", Context::User(caller), deadline)
-            .await?;
-        let row = sqlx::query_as!(
-            MessageRow,
-            "/* GetMessage */
-            SELECT id, number, sender_type, message_text, key_id, created_at, updated_at, version
-            FROM data.conversations
-            WHERE user_id = $1 AND id = $2",
-            caller.as_uuid(),
-            id,
-        )
-        .fetch_optional(&mut tx)
-        .await?;
-        tx.commit().await?;
-        row.map(SealedMessage::try_from).transpose()
-    }
 }
+
+// === impl MessageRow ===
 
 impl TryFrom<MessageRow> for SealedMessage {
     type Error = DbError;

@@ -1,126 +1,86 @@
-//! Changing a message of a person, and deleting one: each once, and a change based on a version that was seen.
+//! UpdateMessage: replaces the text of one of the caller's own messages, if it has the expected version.
 //!
-//! Both take the counter's lock before the row's, as whoever appends and whoever erases the person does: to remember
-//! the request locks the person, by a foreign key, and an erasure that has the person waits for the row. So neither
-//! waits for the other in a circle.
+//! The statement locks the person's counter before the message's row, as AppendMessage and an erasure do. To store the
+//! request id it locks the person's row, because of a foreign key, and an erasure that has locked the person's row waits
+//! for the message's row. The common first lock prevents a deadlock between the two.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
     database::{Context, DbError},
     deadline::Deadline,
+    request_key::RequestKey,
 };
 use sqlx::types::Json;
-use thiserror::Error;
-use uuid::Uuid;
 
-use super::{
-    Conversations,
-    finding::{FindingRow, MessageFinding},
-};
-use crate::{
-    domain::{message::MessageNumber, sealing::Sealed},
-    store::request::{RequestKey, id_taken, retry_once},
+use super::{ChangeError, Conversations, finding::FindingRow};
+use crate::domain::{
+    crisis::MessageFinding,
+    message::{MessageNumber, NewText},
 };
 
-/// What a message is to say instead.
-#[derive(Debug)]
-pub struct NewText {
-    /// The message's id.
-    pub id: Uuid,
-    /// The version that the change is based on.
-    pub expected_version: i64,
-    /// The sealed text.
-    pub text: Sealed,
-    /// When it is changed.
-    pub updated_at: DateTime<Utc>,
-    /// What was found in it.
-    pub finding: Option<MessageFinding>,
-}
-
-/// What is decided when a message is changed, and what a retry is told again. The rest of the answer is in the request.
+/// The stored part of an answer to UpdateMessage, which a retry gets again. The rest of the answer is in the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Changed {
-    /// The message's place in the conversation.
+pub struct Updated {
+    /// The message's number in the conversation.
     pub number: MessageNumber,
-    /// When it was stored.
+    /// The time at which the message was stored.
     pub created_at: DateTime<Utc>,
-    /// When it was changed.
+    /// The time of the update.
     pub updated_at: DateTime<Utc>,
-    /// The version that it got.
+    /// The message's new version.
     pub version: i64,
-    /// What was found in the new text.
+    /// The finding in the new text.
     pub finding: Option<MessageFinding>,
 }
 
-/// Why a message was neither changed nor deleted.
-#[derive(Debug, Error)]
-pub enum ChangeError {
-    /// The person has no such message.
-    #[error("there is no such message")]
-    NotFound,
-    /// Somebody else said it.
-    #[error("the person did not say this")]
-    NotSaidByThem,
-    /// It has another version than the change is based on.
-    #[error("the message has version {current}")]
-    VersionConflict {
-        /// The version that it has.
-        current: i64,
-    },
-    /// The request id belongs to a request with other content.
-    #[error("the request id belongs to another request")]
-    RequestIdReused,
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] DbError),
-}
-
-/// What an update comes to.
-enum Update {
-    /// It is made, now or by the same request before.
-    Made(Changed),
-    /// The message had that version, and was changed or deleted by somebody else meanwhile.
+/// The outcome of one attempt.
+enum Attempt {
+    /// The message is updated, by this attempt or by an earlier try of the same request.
+    Updated(Updated),
+    /// The message had the expected version when the statement began, and was changed or deleted by another request before
+    /// the statement got the lock.
     Overtaken,
 }
 
 // === impl Conversations ===
 
 impl Conversations {
-    /// Changes what the caller said; or, when `request` did so before, changes nothing and answers as it was answered
-    /// then.
+    /// Replaces the text of one of the caller's own messages. When `request` was committed before, changes nothing and
+    /// returns the same answer.
     ///
     /// # Errors
     ///
-    /// See [`ChangeError`]. Nothing was changed then, unless it was the database that failed: a retry finds out.
+    /// See [`ChangeError`]. Nothing is changed then, except that after [`ChangeError::Database`] the commit may have
+    /// succeeded: a retry gets its answer.
     pub async fn update(
         &self,
         caller: UserId,
-        deadline: Deadline,
-        change: &NewText,
+        new_text: &NewText,
         request: RequestKey,
-    ) -> Result<Changed, ChangeError> {
-        match self.try_update(caller, deadline, change, request).await {
-            Ok(Update::Made(changed)) => return Ok(changed),
-            Ok(Update::Overtaken) => {}
-            // The id was taken for another message meanwhile.
+        deadline: Deadline,
+    ) -> Result<Updated, ChangeError> {
+        match self.try_update(caller, new_text, request, deadline).await {
+            Ok(Attempt::Updated(updated)) => return Ok(updated),
+            Ok(Attempt::Overtaken) => {}
+            // Another request was stored under the request id during the attempt.
             Err(ChangeError::Database(error)) if error.constraint() == Some("requests_pkey") => {}
             Err(error) => return Err(error),
         }
-        match self.try_update(caller, deadline, change, request).await? {
-            Update::Made(changed) => Ok(changed),
-            // Versions only grow, so who was overtaken once sees another version, or no message.
-            Update::Overtaken => Err(DbError::unexpected("a message was overtaken twice").into()),
+        match self.try_update(caller, new_text, request, deadline).await? {
+            Attempt::Updated(updated) => Ok(updated),
+            // Versions only grow, so the second attempt sees another version, or no message.
+            Attempt::Overtaken => Err(DbError::unexpected("a message was overtaken twice").into()),
         }
     }
 
     async fn try_update(
         &self,
         caller: UserId,
-        deadline: Deadline,
-        change: &NewText,
+        new_text: &NewText,
         request: RequestKey,
-    ) -> Result<Update, ChangeError> {
+        deadline: Deadline,
+    ) -> Result<Attempt, ChangeError> {
         let mut tx = self
             .database
             .begin("UpdateMessage", Context::User(caller), deadline)
@@ -173,91 +133,22 @@ impl Conversations {
             caller.as_uuid(),
             request.id,
             &request.payload_mac,
-            change.id,
-            change.expected_version,
-            change.text.token,
-            change.text.key_id,
-            change.updated_at,
-            FindingRow::of(change.finding.as_ref()) as Option<Json<FindingRow>>,
+            new_text.id,
+            new_text.expected_version,
+            new_text.text.token,
+            new_text.text.key_id,
+            new_text.updated_at,
+            FindingRow::from_finding(new_text.finding.as_ref()) as Option<Json<FindingRow>>,
         )
         .fetch_one(&mut tx)
         .await
         .map_err(DbError::from)?;
         tx.commit().await?;
-        row.update(change.expected_version)
-    }
-
-    /// Deletes the caller's message `id` at the time `at`; or, when `request` did so before, changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`ChangeError::NotFound`], [`ChangeError::RequestIdReused`] and [`ChangeError::Database`]. Nothing was deleted
-    /// then, unless it was the database that failed: a retry finds out.
-    pub async fn delete(
-        &self,
-        caller: UserId,
-        deadline: Deadline,
-        id: Uuid,
-        at: DateTime<Utc>,
-        request: RequestKey,
-    ) -> Result<(), ChangeError> {
-        // Of a message that is gone, it may be the same request that deleted it.
-        let again = |error: &ChangeError| match error {
-            ChangeError::NotFound => true,
-            ChangeError::Database(error) => id_taken(error),
-            _ => false,
-        };
-        retry_once(again, || self.try_delete(caller, deadline, id, at, request)).await
-    }
-
-    async fn try_delete(
-        &self,
-        caller: UserId,
-        deadline: Deadline,
-        id: Uuid,
-        at: DateTime<Utc>,
-        request: RequestKey,
-    ) -> Result<(), ChangeError> {
-        let mut tx = self
-            .database
-            .begin("DeleteMessage", Context::User(caller), deadline)
-            .await?;
-        let same = sqlx::query_scalar!(
-            r#"/* DeleteMessage */
-            WITH prior AS (
-                SELECT method, payload_mac FROM data.requests WHERE user_id = $1 AND id = $2
-            ), turn AS (
-                SELECT FROM data.conversation_counters WHERE user_id = $1 FOR NO KEY UPDATE
-            ), deleted AS (
-                DELETE FROM data.conversations
-                WHERE user_id = $1 AND id = $4 AND NOT EXISTS (SELECT FROM prior) AND EXISTS (SELECT FROM turn)
-                RETURNING id
-            ), request AS (
-                INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT $1, $2, 'DeleteMessage', $3, jsonb_build_object('message_id', id), $5 FROM deleted
-            )
-            SELECT true AS "same!" FROM deleted
-            UNION ALL
-            SELECT payload_mac = $3 AND method = 'DeleteMessage' FROM prior"#,
-            caller.as_uuid(),
-            request.id,
-            &request.payload_mac,
-            id,
-            at,
-        )
-        .fetch_optional(&mut tx)
-        .await
-        .map_err(DbError::from)?;
-        tx.commit().await?;
-        match same {
-            Some(true) => Ok(()),
-            Some(false) => Err(ChangeError::RequestIdReused),
-            None => Err(ChangeError::NotFound),
-        }
+        row.into_attempt(new_text.expected_version)
     }
 }
 
-/// An answer, if there is one, and the message as it was before, if there was one.
+/// The answer, if there is one, and the message as it was before, if it existed.
 struct UpdateRow {
     same: Option<bool>,
     number: Option<i64>,
@@ -270,21 +161,21 @@ struct UpdateRow {
 }
 
 impl UpdateRow {
-    fn update(self, expected_version: i64) -> Result<Update, ChangeError> {
+    fn into_attempt(self, expected_version: i64) -> Result<Attempt, ChangeError> {
         match (self.same, self.said_by_them, self.found_version) {
-            (Some(true), ..) => self.changed().map(Update::Made),
+            (Some(true), ..) => self.updated().map(Attempt::Updated),
             (Some(false), ..) => Err(ChangeError::RequestIdReused),
-            (None, Some(false), _) => Err(ChangeError::NotSaidByThem),
-            (None, Some(true), Some(current)) if current == expected_version => Ok(Update::Overtaken),
+            (None, Some(false), _) => Err(ChangeError::NotOwnMessage),
+            (None, Some(true), Some(current)) if current == expected_version => Ok(Attempt::Overtaken),
             (None, Some(true), Some(current)) => Err(ChangeError::VersionConflict { current }),
             (None, ..) => Err(ChangeError::NotFound),
         }
     }
 
-    fn changed(self) -> Result<Changed, ChangeError> {
+    fn updated(self) -> Result<Updated, ChangeError> {
         let number = self.number.and_then(MessageNumber::new);
         match (number, self.created_at, self.updated_at, self.version) {
-            (Some(number), Some(created_at), Some(updated_at), Some(version)) => Ok(Changed {
+            (Some(number), Some(created_at), Some(updated_at), Some(version)) => Ok(Updated {
                 number,
                 created_at,
                 updated_at,

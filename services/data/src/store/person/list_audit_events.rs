@@ -1,5 +1,5 @@
-//! The security audit log: what people did to their devices, their shares and their data. It is written by the statements
-//! that do so.
+//! ListAuditEvents: reads pages of a person's security audit log by keyset. The events are written by the statements of the
+//! audited actions.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use haven_platform::{
     cursor::Cursor,
     database::{Context, Database, DbError},
     deadline::Deadline,
-    page::PageSize,
+    page::{Page, PageSize},
 };
 use uuid::Uuid;
 
@@ -21,25 +21,16 @@ pub struct AuditLog {
     database: Arc<Database>,
 }
 
-/// Some of what a person did.
-#[derive(Debug)]
-pub struct AuditPage {
-    /// The newest first.
-    pub events: Vec<AuditEvent>,
-    /// Whether there are more after them.
-    pub more: bool,
-}
-
 // === impl AuditLog ===
 
 impl AuditLog {
-    /// The one in `database`.
+    /// Returns the audit log in `database`.
     #[must_use]
     pub fn new(database: Arc<Database>) -> Self {
         Self { database }
     }
 
-    /// What the caller did, the newest first: at most `size` events, from the one after `after`, or from the first.
+    /// Returns a page of the caller's audit events, the newest first, starting after the event of `after`.
     ///
     /// # Errors
     ///
@@ -47,13 +38,10 @@ impl AuditLog {
     pub async fn list(
         &self,
         caller: UserId,
-        deadline: Deadline,
         after: Option<Cursor>,
         size: PageSize,
-    ) -> Result<AuditPage, DbError> {
-        let size = usize::from(size.get());
-        // One more than asked for shows whether there is a next page.
-        let limit = size as i64 + 1;
+        deadline: Deadline,
+    ) -> Result<Page<AuditEvent>, DbError> {
         let mut tx = self
             .database
             .begin("ListAuditEvents", Context::User(caller), deadline)
@@ -67,23 +55,18 @@ impl AuditLog {
             ORDER BY occurred_at DESC, id DESC
             LIMIT $4",
             caller.as_uuid(),
-            after.map(|place| place.at),
-            after.map_or(Uuid::nil(), |place| place.id),
-            limit,
+            after.map(|cursor| cursor.at),
+            after.map_or(Uuid::nil(), |cursor| cursor.id),
+            size.limit(),
         )
         .fetch_all(&mut tx)
         .await?;
         tx.commit().await?;
-        let more = rows.len() > size;
-        let events = rows.into_iter().take(size).map(AuditEvent::try_from);
-        Ok(AuditPage {
-            events: events.collect::<Result<_, _>>()?,
-            more,
-        })
+        Page::try_from_rows(rows, size)
     }
 }
 
-/// An event's row.
+/// A row of `data.security_audit_log`.
 pub(in crate::store) struct AuditRow {
     pub(in crate::store) id: Uuid,
     pub(in crate::store) event: String,
@@ -98,7 +81,7 @@ impl TryFrom<AuditRow> for AuditEvent {
         Ok(Self {
             id: row.id,
             event: AuditEventType::from_name(&row.event)
-                .ok_or_else(|| DbError::unexpected("an audit event"))?,
+                .ok_or_else(|| DbError::unexpected("the type of an audit event"))?,
             subject_id: row.subject_id,
             occurred_at: row.occurred_at,
         })

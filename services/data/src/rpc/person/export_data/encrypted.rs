@@ -1,12 +1,11 @@
-//! What a person's devices encrypted, whom they share it with, and what they did to it. Nothing here opens it.
+//! The parts of an export with encrypted content, shares and audit events. Nothing here decrypts the content.
 
 use chrono::{DateTime, Utc};
-use haven_platform::cursor::Cursor;
-use haven_platform::{call::UserId, database::DbError, deadline::Deadline, time::Clock};
+use haven_platform::{call::UserId, cursor::Cursor, database::DbError, deadline::Deadline, time::Clock};
 use haven_proto::data::v1::ExportedShare;
 use uuid::Uuid;
 
-use super::part::{Part, Read};
+use super::part::{Part, PartPage};
 use crate::{
     rpc::{
         encrypted::{
@@ -15,12 +14,12 @@ use crate::{
             preferences::preferences_message,
             share_message,
         },
-        person::list_audit_events::audit_event_message,
+        person::list_audit_events::audit_event_to_proto,
     },
     store::person::export_data::{Exports, shared::WholeShare},
 };
 
-/// What a person's devices encrypted, as it is stored.
+/// Reads the parts with encrypted content.
 pub(super) struct EncryptedParts {
     exports: Exports,
     clock: Clock,
@@ -28,7 +27,7 @@ pub(super) struct EncryptedParts {
 }
 
 impl EncryptedParts {
-    /// What the devices of `person` encrypted.
+    /// Returns the reader for `person`.
     pub(super) fn new(exports: Exports, clock: Clock, person: UserId) -> Self {
         Self {
             exports,
@@ -37,98 +36,98 @@ impl EncryptedParts {
         }
     }
 
-    /// The devices behind the one of `after`.
-    pub(super) async fn devices(&self, after: Cursor, deadline: Deadline) -> Result<Read, DbError> {
-        let page = self.exports.devices(self.person, deadline, after).await?;
+    /// Reads the devices after `after`.
+    pub(super) async fn devices(&self, after: Cursor, deadline: Deadline) -> Result<PartPage, DbError> {
+        let page = self.exports.devices(self.person, after, deadline).await?;
         let last = page.last().map(|last| {
             Part::Devices(Cursor {
                 at: last.created_at,
                 id: last.id,
             })
         });
-        let mut read = Read::of(page.len(), last);
+        let mut part_page = PartPage::new(page.len(), last);
         let now = self.clock.now();
         let devices = page.into_iter().map(|device| device_message(device, now));
-        read.answer.devices = devices.collect();
-        Ok(read)
+        part_page.answer.devices = devices.collect();
+        Ok(part_page)
     }
 
-    /// The records behind the one of id `after`.
-    pub(super) async fn records(&self, after: Uuid, deadline: Deadline) -> Result<Read, DbError> {
-        let page = self.exports.records(self.person, deadline, after).await?;
-        let mut read = Read::of(page.len(), page.last().map(|last| Part::Records(last.id)));
-        read.answer.records = page.into_iter().map(record_message).collect();
-        Ok(read)
+    /// Reads the records after the id `after`.
+    pub(super) async fn records(&self, after: Uuid, deadline: Deadline) -> Result<PartPage, DbError> {
+        let page = self.exports.records(self.person, after, deadline).await?;
+        let mut part_page = PartPage::new(page.len(), page.last().map(|last| Part::Records(last.id)));
+        part_page.answer.records = page.into_iter().map(record_message).collect();
+        Ok(part_page)
     }
 
-    /// The conflicts behind the one of id `after`.
-    pub(super) async fn conflicts(&self, after: Uuid, deadline: Deadline) -> Result<Read, DbError> {
-        let page = self.exports.conflicts(self.person, deadline, after).await?;
-        let mut read = Read::of(page.len(), page.last().map(|last| Part::Conflicts(last.id)));
-        read.answer.conflicts = page.into_iter().map(conflict_message).collect();
-        Ok(read)
+    /// Reads the conflicts after the id `after`.
+    pub(super) async fn conflicts(&self, after: Uuid, deadline: Deadline) -> Result<PartPage, DbError> {
+        let page = self.exports.conflicts(self.person, after, deadline).await?;
+        let mut part_page = PartPage::new(page.len(), page.last().map(|last| Part::Conflicts(last.id)));
+        part_page.answer.conflicts = page.into_iter().map(conflict_message).collect();
+        Ok(part_page)
     }
 
-    /// The preferences.
-    pub(super) async fn preferences(&self, deadline: Deadline) -> Result<Read, DbError> {
+    /// Reads the preferences.
+    pub(super) async fn preferences(&self, deadline: Deadline) -> Result<PartPage, DbError> {
         let preferences = self.exports.preferences(self.person, deadline).await?;
-        let mut read = Read::of(preferences.iter().len(), None);
-        read.answer.preferences = preferences.map(preferences_message);
-        Ok(read)
+        let mut part_page = PartPage::new(preferences.iter().len(), None);
+        part_page.answer.preferences = preferences.map(preferences_message);
+        Ok(part_page)
     }
 
-    /// The shares behind the one of `after`.
-    pub(super) async fn shares(&self, after: Cursor, deadline: Deadline) -> Result<Read, DbError> {
-        let page = self.exports.shares(self.person, deadline, after).await?;
+    /// Reads the shares after `after`.
+    pub(super) async fn shares(&self, after: Cursor, deadline: Deadline) -> Result<PartPage, DbError> {
+        let page = self.exports.shares(self.person, after, deadline).await?;
         let last = page.last().map(|last| {
             Part::Shares(Cursor {
                 at: last.share.created_at,
                 id: last.share.id,
             })
         });
-        let mut read = Read::of(page.len(), last);
+        let mut part_page = PartPage::new(page.len(), last);
         let now = self.clock.now();
-        read.answer.shares = page.into_iter().map(|whole| exported_share(whole, now)).collect();
-        Ok(read)
+        part_page.answer.shares = page.into_iter().map(|whole| exported_share(whole, now)).collect();
+        Ok(part_page)
     }
 
-    /// The attempts behind the one of `after` at the share of id `share`.
+    /// Reads the attempts to open shares after the one of `after` at the share `share`.
     pub(super) async fn share_accesses(
         &self,
         share: Uuid,
         after: Cursor,
         deadline: Deadline,
-    ) -> Result<Read, DbError> {
-        let accesses = self.exports.share_accesses(self.person, deadline, share, after);
+    ) -> Result<PartPage, DbError> {
+        let accesses = self.exports.share_accesses(self.person, share, after, deadline);
         let page = accesses.await?;
         let last = page.last().map(|last| {
-            let place = Cursor {
+            let cursor = Cursor {
                 at: last.accessed_at,
                 id: last.id,
             };
-            Part::ShareAccesses(last.share_id, place)
+            Part::ShareAccesses(last.share_id, cursor)
         });
-        let mut read = Read::of(page.len(), last);
-        read.answer.share_accesses = page.iter().map(share_message::access).collect();
-        Ok(read)
+        let mut part_page = PartPage::new(page.len(), last);
+        part_page.answer.share_accesses = page.iter().map(share_message::access).collect();
+        Ok(part_page)
     }
 
-    /// The audit events behind the one of `after`.
-    pub(super) async fn audit_events(&self, after: Cursor, deadline: Deadline) -> Result<Read, DbError> {
-        let page = self.exports.audit_events(self.person, deadline, after).await?;
+    /// Reads the audit events after `after`.
+    pub(super) async fn audit_events(&self, after: Cursor, deadline: Deadline) -> Result<PartPage, DbError> {
+        let page = self.exports.audit_events(self.person, after, deadline).await?;
         let last = page.last().map(|last| {
             Part::AuditEvents(Cursor {
                 at: last.occurred_at,
                 id: last.id,
             })
         });
-        let mut read = Read::of(page.len(), last);
-        read.answer.audit_events = page.into_iter().map(audit_event_message).collect();
-        Ok(read)
+        let mut part_page = PartPage::new(page.len(), last);
+        part_page.answer.audit_events = page.into_iter().map(audit_event_to_proto).collect();
+        Ok(part_page)
     }
 }
 
-/// A share, as it is sent at `now`, and what is shared.
+/// Converts a share with its content to the response message, with its state at `now`.
 fn exported_share(whole: WholeShare, now: DateTime<Utc>) -> ExportedShare {
     let (encrypted_share_data, crypto_envelope) = content_message(whole.content);
     ExportedShare {

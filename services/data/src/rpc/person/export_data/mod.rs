@@ -1,7 +1,7 @@
-//! ExportData: everything that there is of a person.
+//! ExportData: streams all rows of the caller.
 //!
-//! An export is pulled: nothing is read before the client has taken what was read before, so it costs the memory of one
-//! page, however much there is, and however slowly somebody reads.
+//! An export reads a page from the database only when the client has taken the page before it, so its memory is that of one
+//! page, however many rows there are and however slow the client is.
 
 mod encrypted;
 mod part;
@@ -16,31 +16,31 @@ use haven_platform::{
     database::DbError,
     deadline::Deadline,
     failure::Failure,
+    handler::Handler,
     time::{Clock, timestamp},
 };
-use haven_proto::data::v1::{ExportDataResponse, ExportManifest, ExportedRows};
+use haven_proto::data::v1::{ExportDataRequest, ExportDataResponse, ExportManifest, ExportedRows};
 use tonic::Status;
 use tracing::{Instrument, Span};
 
 use self::{
     encrypted::EncryptedParts,
-    part::{Part, Read},
+    part::{Part, PartPage},
     sealed::SealedParts,
 };
 use super::PersonRpc;
 use crate::store::person::export_data::{ExportError, Exports};
 
-/// The version of the format.
+/// The version of the export's format.
 const FORMAT_VERSION: i32 = 1;
 
-/// How long reading one page may take. A database that is slower than this is not there.
-const PAGE: Duration = Duration::from_secs(10);
+/// The time limit for reading one page. A database that takes longer counts as unavailable.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-impl PersonRpc {
-    pub(in crate::rpc) async fn export_data_of(
-        &self,
-        call: &Call,
-    ) -> Result<BoxStream<'static, Result<ExportDataResponse, Status>>, Failure> {
+impl Handler<ExportDataRequest> for PersonRpc {
+    type Answer = BoxStream<'static, Result<ExportDataResponse, Status>>;
+
+    async fn handle(&self, call: &Call, _request: ExportDataRequest) -> Result<Self::Answer, Failure> {
         let person = call.user()?;
         let export = Export {
             exports: self.exports.clone(),
@@ -52,9 +52,9 @@ impl PersonRpc {
             start: self.clock.now(),
             part: Some(Part::FIRST),
             rows: BTreeMap::new(),
-            is_whole: false,
+            is_complete: false,
         };
-        let started = self.exports.start(export.person, call.deadline, export.start);
+        let started = self.exports.start(export.person, export.start, call.deadline);
         started.await?;
         let span = Span::current();
         let answers = stream::try_unfold(export, move |mut export| {
@@ -68,7 +68,7 @@ impl PersonRpc {
     }
 }
 
-/// One export, from the call to the manifest.
+/// The state of one export, from the call to the manifest.
 struct Export {
     exports: Exports,
     sealed: SealedParts,
@@ -77,33 +77,35 @@ struct Export {
     person: UserId,
     deadline: Deadline,
     start: DateTime<Utc>,
-    /// What to read next. None: everything was read.
+    /// The next page to read. `None` when all parts were read.
     part: Option<Part>,
-    /// How many rows came out of each table.
+    /// The number of exported rows by table.
     rows: BTreeMap<&'static str, i64>,
     /// Whether the manifest was sent.
-    is_whole: bool,
+    is_complete: bool,
 }
 
 impl Export {
-    /// What comes next; after the manifest, nothing.
+    /// Returns the next response message: a page, or at last the manifest. `None` after the manifest.
     async fn next(&mut self) -> Result<Option<ExportDataResponse>, Failure> {
         while let Some(part) = self.part {
-            let read = self.read(part, self.deadline.at_most(PAGE)).await;
-            let read = read.map_err(|error| self.deadline.of_part(error.into()))?;
-            *self.rows.entry(part.table()).or_default() += read.rows as i64;
-            self.part = read.last.or_else(|| part.next());
-            if read.rows > 0 {
-                return Ok(Some(read.answer));
+            let page = self.read(part, self.deadline.at_most(PAGE_TIMEOUT)).await;
+            let page = page.map_err(|error| self.deadline.of_part(error.into()))?;
+            *self.rows.entry(part.table()).or_default() += page.rows as i64;
+            self.part = page.last.or_else(|| part.next());
+            if page.rows > 0 {
+                return Ok(Some(page.answer));
             }
         }
-        if self.is_whole {
+        if self.is_complete {
             return Ok(None);
         }
-        let finished = self.exports.finish(self.person, self.deadline.at_most(PAGE));
+        let finished = self
+            .exports
+            .finish(self.person, self.deadline.at_most(PAGE_TIMEOUT));
         let since = finished.await;
         let since = since.map_err(|error| self.deadline.of_part(error.into()))?;
-        self.is_whole = true;
+        self.is_complete = true;
         Ok(Some(ExportDataResponse {
             manifest: Some(self.manifest(since)),
             ..ExportDataResponse::default()
@@ -111,7 +113,7 @@ impl Export {
     }
 
     /// Reads a page of `part`.
-    async fn read(&self, part: Part, deadline: Deadline) -> Result<Read, DbError> {
+    async fn read(&self, part: Part, deadline: Deadline) -> Result<PartPage, DbError> {
         let (sealed, encrypted) = (&self.sealed, &self.encrypted);
         match part {
             Part::Messages(after) => sealed.messages(after, deadline).await,
@@ -128,6 +130,7 @@ impl Export {
         }
     }
 
+    /// Returns the manifest. `since` is the time at which the person was provisioned.
     fn manifest(&self, since: DateTime<Utc>) -> ExportManifest {
         let exported = self.rows.iter().map(|(table, rows)| ExportedRows {
             table: (*table).to_owned(),

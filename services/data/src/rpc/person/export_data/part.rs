@@ -1,4 +1,4 @@
-//! The parts of an export: one for each table, and each a page at a time.
+//! The parts of an export: one for each table, in the order of the export.
 
 use haven_platform::cursor::Cursor;
 use haven_proto::data::v1::ExportDataResponse;
@@ -6,50 +6,50 @@ use uuid::Uuid;
 
 use crate::store::person::export_data::BEGINNING;
 
-/// A part of an export, and behind which row of it to read on.
+/// A part of an export, with the position after which its next page starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// Behind the message of this number.
+    /// Messages after this number.
     Messages(i64),
-    /// Behind the analysis that ends with the message of this number.
+    /// Analyses that end after this message number.
     Analyses(i64),
-    /// Behind the job that ends with the message of this number.
+    /// Jobs that end after this message number.
     Jobs(i64),
-    /// Behind the crisis event of this place.
+    /// Crisis events after this cursor.
     CrisisEvents(Cursor),
-    /// Behind the device of this place.
+    /// Devices after this cursor.
     Devices(Cursor),
-    /// Behind the record of this id.
+    /// Records after this id.
     Records(Uuid),
-    /// Behind the conflict of this id.
+    /// Conflicts after this id.
     Conflicts(Uuid),
-    /// The preferences, of which there is one document at most.
+    /// The preferences, at most one document.
     Preferences,
-    /// Behind the share of this place.
+    /// Shares after this cursor.
     Shares(Cursor),
-    /// Behind the attempt of this place at the share of this id.
+    /// Attempts to open shares, after this cursor at the share with this id.
     ShareAccesses(Uuid, Cursor),
-    /// Behind the audit event of this place.
+    /// Audit events after this cursor.
     AuditEvents(Cursor),
 }
 
 /// A page of a part.
-pub(super) struct Read {
-    /// As it is sent.
+pub(super) struct PartPage {
+    /// The page as a response message.
     pub(super) answer: ExportDataResponse,
-    /// How many rows are on it, with those that do not open.
+    /// The number of rows on the page, including those that cannot be opened.
     pub(super) rows: usize,
-    /// Behind the last of them. None: there are none.
+    /// The position after the last row. `None` when the page is empty or the part has only one page.
     pub(super) last: Option<Part>,
 }
 
 // === impl Part ===
 
 impl Part {
-    /// Before everything.
+    /// The position before the first row of the export.
     pub(super) const FIRST: Self = Self::Messages(0);
 
-    /// The table that this part is read from.
+    /// Returns the table that this part is read from.
     pub(super) fn table(self) -> &'static str {
         match self {
             Self::Messages(_) => "data.conversations",
@@ -66,7 +66,7 @@ impl Part {
         }
     }
 
-    /// Where the next part begins. None: this is the last one.
+    /// Returns the beginning of the next part; `None` when this is the last one.
     pub(super) fn next(self) -> Option<Self> {
         match self {
             Self::Messages(_) => Some(Self::Analyses(0)),
@@ -84,11 +84,12 @@ impl Part {
     }
 }
 
-// === impl Read ===
+// === impl PartPage ===
 
-impl Read {
-    /// An empty answer for a page of so many rows, of which `last` is the last.
-    pub(super) fn of(rows: usize, last: Option<Part>) -> Self {
+impl PartPage {
+    /// Creates a page of `rows` rows with an empty response message, which the caller fills. `last` is the position after the last
+    /// row.
+    pub(super) fn new(rows: usize, last: Option<Part>) -> Self {
         Self {
             answer: ExportDataResponse::default(),
             rows,
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_part_comes_once() {
+    fn each_table_is_exported_once() {
         let mut tables = BTreeSet::new();
         let mut next = Some(Part::FIRST);
         while let Some(part) = next {

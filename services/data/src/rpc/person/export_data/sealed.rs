@@ -1,20 +1,23 @@
-//! What a person wrote, and what came of it: sealed in the database, and opened for them.
+//! The parts of an export whose content this service seals: messages and analyses; and jobs and crisis events.
 
-use haven_platform::cursor::Cursor;
 use std::sync::Arc;
 
-use haven_platform::{call::UserId, database::DbError, deadline::Deadline};
+use haven_platform::{call::UserId, cursor::Cursor, database::DbError, deadline::Deadline};
 use haven_proto::data::v1::{ExportDataResponse, UnreadableRow};
 use uuid::Uuid;
 
-use super::part::{Part, Read};
+use super::part::{Part, PartPage};
 use crate::{
     domain::{key_ring::KeyRing, sealing::OpenError},
-    rpc::{analysis, conversation, crisis::event_message},
+    rpc::{
+        analysis::{job::job_to_proto, result::analysis_to_proto},
+        conversation::message::message_to_proto,
+        crisis::event::event_to_proto,
+    },
     store::person::export_data::Exports,
 };
 
-/// What a person wrote, and the keys to it, which nothing beside this module has.
+/// Reads the parts with sealed content. Only this module of the export has the keys.
 pub(super) struct SealedParts {
     exports: Exports,
     keys: Arc<KeyRing>,
@@ -22,7 +25,7 @@ pub(super) struct SealedParts {
 }
 
 impl SealedParts {
-    /// What `person` wrote, sealed under `keys`.
+    /// Returns the reader for `person`, with the keys to open the content.
     pub(super) fn new(exports: Exports, keys: Arc<KeyRing>, person: UserId) -> Self {
         Self {
             exports,
@@ -31,68 +34,69 @@ impl SealedParts {
         }
     }
 
-    /// The messages behind the one of number `after`.
-    pub(super) async fn messages(&self, after: i64, deadline: Deadline) -> Result<Read, DbError> {
-        let page = self.exports.messages(self.person, deadline, after).await?;
-        let mut read = Read::of(
+    /// Reads the messages after the number `after`.
+    pub(super) async fn messages(&self, after: i64, deadline: Deadline) -> Result<PartPage, DbError> {
+        let page = self.exports.messages(self.person, after, deadline).await?;
+        let mut part_page = PartPage::new(
             page.len(),
             page.last().map(|last| Part::Messages(last.number.get())),
         );
         for sealed in page {
             let id = sealed.id;
             match sealed.open(&self.keys, self.person) {
-                Ok(message) => read.answer.messages.push(conversation::answer(&message)),
-                Err(cause) => self.unreadable(&mut read.answer, Part::Messages(after), id, &cause),
+                Ok(message) => part_page.answer.messages.push(message_to_proto(&message)),
+                Err(cause) => self.unreadable(&mut part_page.answer, Part::Messages(after), id, &cause),
             }
         }
-        Ok(read)
+        Ok(part_page)
     }
 
-    /// The analyses that end behind the message of number `after`.
-    pub(super) async fn analyses(&self, after: i64, deadline: Deadline) -> Result<Read, DbError> {
-        let page = self.exports.analyses(self.person, deadline, after).await?;
+    /// Reads the analyses that end after the message number `after`.
+    pub(super) async fn analyses(&self, after: i64, deadline: Deadline) -> Result<PartPage, DbError> {
+        let page = self.exports.analyses(self.person, after, deadline).await?;
         let last = page.last().map(|last| Part::Analyses(last.range.last.get()));
-        let mut read = Read::of(page.len(), last);
+        let mut part_page = PartPage::new(page.len(), last);
         for sealed in page {
             let id = sealed.id;
             match sealed.open(&self.keys, self.person) {
-                Ok(analysis) => read.answer.analyses.push(analysis::answer(&analysis)),
-                Err(cause) => self.unreadable(&mut read.answer, Part::Analyses(after), id, &cause),
+                Ok(analysis) => part_page.answer.analyses.push(analysis_to_proto(&analysis)),
+                Err(cause) => self.unreadable(&mut part_page.answer, Part::Analyses(after), id, &cause),
             }
         }
-        Ok(read)
+        Ok(part_page)
     }
 
-    /// The jobs that end behind the message of number `after`.
-    pub(super) async fn jobs(&self, after: i64, deadline: Deadline) -> Result<Read, DbError> {
-        let page = self.exports.jobs(self.person, deadline, after).await?;
-        let mut read = Read::of(
+    /// Reads the jobs that end after the message number `after`.
+    pub(super) async fn jobs(&self, after: i64, deadline: Deadline) -> Result<PartPage, DbError> {
+        let page = self.exports.jobs(self.person, after, deadline).await?;
+        let mut part_page = PartPage::new(
             page.len(),
             page.last().map(|last| Part::Jobs(last.range.last.get())),
         );
-        read.answer.analysis_jobs = page.iter().map(analysis::job).collect();
-        Ok(read)
+        part_page.answer.analysis_jobs = page.iter().map(job_to_proto).collect();
+        Ok(part_page)
     }
 
-    /// The crisis events behind the one of `after`.
-    pub(super) async fn crisis_events(&self, after: Cursor, deadline: Deadline) -> Result<Read, DbError> {
-        let page = self.exports.crisis_events(self.person, deadline, after).await?;
+    /// Reads the crisis events after `after`.
+    pub(super) async fn crisis_events(&self, after: Cursor, deadline: Deadline) -> Result<PartPage, DbError> {
+        let page = self.exports.crisis_events(self.person, after, deadline).await?;
         let last = page.last().map(|last| {
             Part::CrisisEvents(Cursor {
                 at: last.created_at,
                 id: last.id,
             })
         });
-        let mut read = Read::of(page.len(), last);
-        read.answer.crisis_events = page.iter().map(event_message).collect();
-        Ok(read)
+        let mut part_page = PartPage::new(page.len(), last);
+        part_page.answer.crisis_events = page.iter().map(event_to_proto).collect();
+        Ok(part_page)
     }
 
-    /// Names a row of `part` that does not open. Without it the rest is still the person's; and operators are to know.
+    /// Lists a row of `part` that cannot be opened in the export, and logs it for operators. The other rows are exported all the
+    /// same.
     fn unreadable(&self, answer: &mut ExportDataResponse, part: Part, row: Uuid, cause: &OpenError) {
         tracing::error!(
             user_id = %self.person, table = part.table(), %row, %cause,
-            "a row that is to be exported does not open"
+            "an exported row cannot be opened"
         );
         answer.unreadable.push(UnreadableRow {
             table: part.table().to_owned(),

@@ -1,10 +1,10 @@
-//! A person's devices, and what they encrypted: records, conflicts and preferences. Nothing here opens it.
+//! ExportData: reads a person's devices and the content that they encrypted: records, conflicts and preferences. Nothing here
+//! decrypts it.
 
-use haven_platform::cursor::Cursor;
-use haven_platform::{call::UserId, database::DbError, deadline::Deadline};
+use haven_platform::{call::UserId, cursor::Cursor, database::DbError, deadline::Deadline};
 use uuid::Uuid;
 
-use super::{BYTES, Exports, ROWS};
+use super::{Exports, MAX_BYTES, MAX_ROWS};
 use crate::{
     domain::encrypted::{
         device::Device,
@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Exports {
-    /// The caller's devices behind the one of `after`, in the order in which they were registered.
+    /// Returns a page of the caller's devices after `after`, by registration time.
     ///
     /// # Errors
     ///
@@ -27,8 +27,8 @@ impl Exports {
     pub async fn devices(
         &self,
         caller: UserId,
-        deadline: Deadline,
         after: Cursor,
+        deadline: Deadline,
     ) -> Result<Vec<Device>, DbError> {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
@@ -43,7 +43,7 @@ impl Exports {
             caller.as_uuid(),
             after.at,
             after.id,
-            ROWS,
+            MAX_ROWS,
         )
         .fetch_all(&mut tx)
         .await?;
@@ -51,8 +51,8 @@ impl Exports {
         rows.into_iter().map(Device::try_from).collect()
     }
 
-    /// The caller's records and tombstones behind the one of id `after`, in the order of their ids: everything else about
-    /// a record can change while it is read.
+    /// Returns a page of the caller's records and tombstones after the id `after`, by id. Other columns may change during the
+    /// export, so no other order is stable.
     ///
     /// # Errors
     ///
@@ -60,8 +60,8 @@ impl Exports {
     pub async fn records(
         &self,
         caller: UserId,
-        deadline: Deadline,
         after: Uuid,
+        deadline: Deadline,
     ) -> Result<Vec<Record>, DbError> {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
@@ -87,8 +87,8 @@ impl Exports {
             ORDER BY r.id"#,
             caller.as_uuid(),
             after,
-            ROWS,
-            BYTES,
+            MAX_ROWS,
+            MAX_BYTES,
         )
         .fetch_all(&mut tx)
         .await?;
@@ -96,7 +96,7 @@ impl Exports {
         rows.into_iter().map(Record::try_from).collect()
     }
 
-    /// The caller's conflicts behind the one of id `after`, in the order of their ids, which is the one in which they came.
+    /// Returns a page of the caller's conflicts after the id `after`, by id, which is the order of their creation.
     ///
     /// # Errors
     ///
@@ -104,8 +104,8 @@ impl Exports {
     pub async fn conflicts(
         &self,
         caller: UserId,
-        deadline: Deadline,
         after: Uuid,
+        deadline: Deadline,
     ) -> Result<Vec<Conflict>, DbError> {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
@@ -126,8 +126,8 @@ impl Exports {
             ORDER BY id"#,
             caller.as_uuid(),
             after,
-            ROWS,
-            BYTES,
+            MAX_ROWS,
+            MAX_BYTES,
         )
         .fetch_all(&mut tx)
         .await?;
@@ -135,7 +135,7 @@ impl Exports {
         rows.into_iter().map(Conflict::try_from).collect()
     }
 
-    /// The caller's preferences, if there are any.
+    /// Returns the caller's preferences; `None` when there are none.
     ///
     /// # Errors
     ///

@@ -1,9 +1,8 @@
-//! Everything that there is of a person, a page at a time: what they wrote in [`written`], what their devices encrypted in
-//! [`encrypted`], and what they share in [`shared`].
+//! ExportData: reads all rows of a person by pages: messages and analyses in [`written`], encrypted content in
+//! [`encrypted`], shares and audit events in [`shared`].
 //!
-//! Each page is a transaction of its own, which ends before anybody is sent anything: whoever reads slowly holds nothing
-//! up. A page costs what is on it, and begins behind the last row of the one before. No row comes twice, because what a
-//! page begins behind never changes.
+//! Each page is read in a transaction of its own, which ends before the page is sent: a slow client holds no transaction
+//! open. Pages are read by keyset, in the order of columns that never change, so that no row is exported twice.
 
 pub mod encrypted;
 pub mod shared;
@@ -14,6 +13,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
+    cursor::Cursor,
     database::{Context, Database, DbError, TenantTx},
     deadline::Deadline,
 };
@@ -21,31 +21,30 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::store::person_status::{Unknown, why_unknown};
-use haven_platform::cursor::Cursor;
 
-/// At most how many rows are on a page.
-const ROWS: i64 = 500;
+/// The most rows on a page.
+const MAX_ROWS: i64 = 500;
 
-/// How many bytes of content are on a page, at most, before its last row. With a row of the largest kind, which is a
-/// share, that is a third of what an answer may have.
-const BYTES: i64 = 1 << 20;
+/// The most bytes of content on a page before its last row. Together with a last row of the largest size, a share, that is a
+/// third of the largest response.
+const MAX_BYTES: i64 = 1 << 20;
 
-/// What there is of everybody, each reached only as the person whose it is.
+/// The rows of all people. Row Level Security limits each call to the rows of its caller.
 #[derive(Clone, Debug)]
 pub struct Exports {
     database: Arc<Database>,
 }
 
-/// Before everything that comes in the order of time: nothing is from before 1970.
+/// The cursor before every row in order of time: no row is older than 1970.
 pub const BEGINNING: Cursor = Cursor {
     at: DateTime::UNIX_EPOCH,
     id: Uuid::nil(),
 };
 
-/// Why there is nothing to export.
+/// The error of ExportData.
 #[derive(Debug, Error)]
 pub enum ExportError {
-    /// The person is not known here.
+    /// The person is not provisioned, or was erased.
     #[error(transparent)]
     Unknown(Unknown),
     /// The database failed.
@@ -54,13 +53,13 @@ pub enum ExportError {
 }
 
 impl Exports {
-    /// Of what is in `database`.
+    /// Returns the exports of the rows in `database`.
     #[must_use]
     pub fn new(database: Arc<Database>) -> Self {
         Self { database }
     }
 
-    /// Writes down that `caller` exports what they have, at `now`.
+    /// Writes the audit event of an export by `caller` at the time `at`.
     ///
     /// # Errors
     ///
@@ -68,15 +67,15 @@ impl Exports {
     pub async fn start(
         &self,
         caller: UserId,
+        at: DateTime<Utc>,
         deadline: Deadline,
-        now: DateTime<Utc>,
     ) -> Result<(), ExportError> {
         let mut tx = self.begin(caller, deadline).await?;
         let written = sqlx::query!(
             "/* ExportData, start */
             INSERT INTO data.security_audit_log (user_id, event, occurred_at) VALUES ($1, 'data_exported', $2)",
             caller.as_uuid(),
-            now,
+            at,
         )
         .execute(&mut tx)
         .await
@@ -91,8 +90,8 @@ impl Exports {
         }
     }
 
-    /// Checks that `caller` is still known, and not about to be erased: of them something is missing then. Answers
-    /// since when they are.
+    /// Checks that no erasure of `caller` has begun, in which case rows may be missing from the export, and returns the time at
+    /// which the person was provisioned.
     ///
     /// # Errors
     ///

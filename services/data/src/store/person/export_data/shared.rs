@@ -1,10 +1,9 @@
-//! What a person shares, who tried to open it, and what they did to it, to their devices and to their data.
+//! ExportData: reads a person's shares, the attempts to open them, and the audit events.
 
-use haven_platform::cursor::Cursor;
-use haven_platform::{call::UserId, database::DbError, deadline::Deadline};
+use haven_platform::{call::UserId, cursor::Cursor, database::DbError, deadline::Deadline};
 use uuid::Uuid;
 
-use super::{BYTES, Exports, ROWS};
+use super::{Exports, MAX_BYTES, MAX_ROWS};
 use crate::{
     domain::{
         audit::AuditEvent,
@@ -19,16 +18,16 @@ use crate::{
     },
 };
 
-/// A share, and what is shared.
+/// A share with its content.
 pub struct WholeShare {
     /// The share.
     pub share: Share,
-    /// What is shared, as it is encrypted.
+    /// The encrypted content. `None` when the row has none.
     pub content: Option<Encrypted>,
 }
 
 impl Exports {
-    /// The caller's shares behind the one of `after`, the oldest first.
+    /// Returns a page of the caller's shares after `after`, the oldest first.
     ///
     /// # Errors
     ///
@@ -36,8 +35,8 @@ impl Exports {
     pub async fn shares(
         &self,
         caller: UserId,
-        deadline: Deadline,
         after: Cursor,
+        deadline: Deadline,
     ) -> Result<Vec<WholeShare>, DbError> {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query!(
@@ -62,8 +61,8 @@ impl Exports {
             caller.as_uuid(),
             after.at,
             after.id,
-            ROWS,
-            BYTES,
+            MAX_ROWS,
+            MAX_BYTES,
         )
         .fetch_all(&mut tx)
         .await?;
@@ -98,8 +97,8 @@ impl Exports {
         shares.collect()
     }
 
-    /// Who tried to open the caller's shares, behind the attempt of `after` at the share `share`: share by share, and the
-    /// oldest of each first.
+    /// Returns a page of the attempts to open the caller's shares, by share and then by time, after the attempt of `after` at the
+    /// share `share`.
     ///
     /// # Errors
     ///
@@ -107,9 +106,9 @@ impl Exports {
     pub async fn share_accesses(
         &self,
         caller: UserId,
-        deadline: Deadline,
         share: Uuid,
         after: Cursor,
+        deadline: Deadline,
     ) -> Result<Vec<ShareAccess>, DbError> {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
@@ -124,7 +123,7 @@ impl Exports {
             share,
             after.at,
             after.id,
-            ROWS,
+            MAX_ROWS,
         )
         .fetch_all(&mut tx)
         .await?;
@@ -132,7 +131,7 @@ impl Exports {
         rows.into_iter().map(ShareAccess::try_from).collect()
     }
 
-    /// What the caller did, behind the event of `after`, the oldest first.
+    /// Returns a page of the caller's audit events after `after`, the oldest first.
     ///
     /// # Errors
     ///
@@ -140,8 +139,8 @@ impl Exports {
     pub async fn audit_events(
         &self,
         caller: UserId,
-        deadline: Deadline,
         after: Cursor,
+        deadline: Deadline,
     ) -> Result<Vec<AuditEvent>, DbError> {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
@@ -155,7 +154,7 @@ impl Exports {
             caller.as_uuid(),
             after.at,
             after.id,
-            ROWS,
+            MAX_ROWS,
         )
         .fetch_all(&mut tx)
         .await?;

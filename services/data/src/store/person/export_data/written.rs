@@ -1,15 +1,15 @@
-//! What a person wrote, and what came of it: messages, analyses and their jobs, and crisis events.
+//! ExportData: reads a person's messages, analyses, jobs and crisis events.
 
 use chrono::{DateTime, Utc};
-use haven_platform::cursor::Cursor;
-use haven_platform::{call::UserId, database::DbError, deadline::Deadline};
+use haven_platform::{call::UserId, cursor::Cursor, database::DbError, deadline::Deadline};
 use uuid::Uuid;
 
-use super::{BYTES, Exports, ROWS};
+use super::{Exports, MAX_BYTES, MAX_ROWS};
 use crate::{
     domain::{
-        analysis::{Job, JobState, SealedAnalysis},
+        analysis::SealedAnalysis,
         crisis::CrisisEvent,
+        job::{Job, JobState},
         message::SealedMessage,
     },
     store::{
@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl Exports {
-    /// The caller's messages behind the one of number `after`, in the order of their numbers.
+    /// Returns a page of the caller's messages after the number `after`, by number.
     ///
     /// # Errors
     ///
@@ -28,8 +28,8 @@ impl Exports {
     pub async fn messages(
         &self,
         caller: UserId,
-        deadline: Deadline,
         after: i64,
+        deadline: Deadline,
     ) -> Result<Vec<SealedMessage>, DbError> {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
@@ -48,8 +48,8 @@ impl Exports {
             ORDER BY number"#,
             caller.as_uuid(),
             after,
-            ROWS,
-            BYTES,
+            MAX_ROWS,
+            MAX_BYTES,
         )
         .fetch_all(&mut tx)
         .await?;
@@ -57,7 +57,7 @@ impl Exports {
         rows.into_iter().map(SealedMessage::try_from).collect()
     }
 
-    /// The caller's analyses of messages behind the one of number `after`, in the order of those messages.
+    /// Returns a page of the caller's analyses that end after the message number `after`, by that number.
     ///
     /// # Errors
     ///
@@ -65,8 +65,8 @@ impl Exports {
     pub async fn analyses(
         &self,
         caller: UserId,
-        deadline: Deadline,
         after: i64,
+        deadline: Deadline,
     ) -> Result<Vec<SealedAnalysis>, DbError> {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
@@ -86,8 +86,8 @@ impl Exports {
             ORDER BY last_number"#,
             caller.as_uuid(),
             after,
-            ROWS,
-            BYTES,
+            MAX_ROWS,
+            MAX_BYTES,
         )
         .fetch_all(&mut tx)
         .await?;
@@ -95,12 +95,12 @@ impl Exports {
         rows.into_iter().map(SealedAnalysis::try_from).collect()
     }
 
-    /// The caller's jobs for messages behind the one of number `after`, in the order of those messages.
+    /// Returns a page of the caller's jobs that end after the message number `after`, by that number.
     ///
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn jobs(&self, caller: UserId, deadline: Deadline, after: i64) -> Result<Vec<Job>, DbError> {
+    pub async fn jobs(&self, caller: UserId, after: i64, deadline: Deadline) -> Result<Vec<Job>, DbError> {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
             JobRow,
@@ -112,7 +112,7 @@ impl Exports {
             LIMIT $3",
             caller.as_uuid(),
             after,
-            ROWS,
+            MAX_ROWS,
         )
         .fetch_all(&mut tx)
         .await?;
@@ -120,7 +120,7 @@ impl Exports {
         rows.into_iter().map(Job::try_from).collect()
     }
 
-    /// The caller's crisis events behind the one of `after`, the oldest first.
+    /// Returns a page of the caller's crisis events after `after`, the oldest first.
     ///
     /// # Errors
     ///
@@ -128,8 +128,8 @@ impl Exports {
     pub async fn crisis_events(
         &self,
         caller: UserId,
-        deadline: Deadline,
         after: Cursor,
+        deadline: Deadline,
     ) -> Result<Vec<CrisisEvent>, DbError> {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
@@ -144,7 +144,7 @@ impl Exports {
             caller.as_uuid(),
             after.at,
             after.id,
-            ROWS,
+            MAX_ROWS,
         )
         .fetch_all(&mut tx)
         .await?;
@@ -153,7 +153,7 @@ impl Exports {
     }
 }
 
-/// A job as its person sees it.
+/// A row of `data.analysis_jobs`, with the columns that its person sees.
 struct JobRow {
     id: Uuid,
     first_number: i64,
