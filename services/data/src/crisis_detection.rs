@@ -24,7 +24,8 @@ const TIMEOUT: Duration = Duration::from_millis(50);
 /// The most texts that are searched at the same time, and so the most threads that a hanging detector can take.
 const MAX_RUNNING: usize = 4;
 
-/// The shortest time between two log lines about failures: a failing detector fails for every message. The metric counts all.
+/// The shortest time between two log lines about failures: a failing detector fails for every message. The metric
+/// counts all.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Runs a detector on a limited number of blocking threads. Clones share the limit.
@@ -50,7 +51,7 @@ enum Outcome {
     Clear,
     /// The detector did not return in time.
     Slow,
-    /// The detector panicked.
+    /// The detector panicked, which counts as no finding.
     Panicked,
     /// No thread became free in time.
     Busy,
@@ -68,7 +69,8 @@ impl Detection {
         }
     }
 
-    /// Returns the finding in `text`. `None` when there is none, or when the detector panics or does not return within 50 ms.
+    /// Returns the finding in `text`. `None` when there is none, or when the detector panics or does not return within
+    /// 50 ms.
     pub async fn detect(&self, text: &MessageText) -> Option<Finding> {
         let outcome = self.run(text).await;
         metrics::counter!("haven_crisis_detections_total", "outcome" => outcome.name()).increment(1);
@@ -252,7 +254,8 @@ mod tests {
         MessageText::parse(text).unwrap()
     }
 
-    /// Returns the outcome for `content`. Retries while the outcome is slow or busy, as on a machine that runs other tests.
+    /// Returns the outcome for `content`. Retries while the outcome is slow or busy, as on a machine that runs other
+    /// tests.
     async fn outcome_of(detection: &Detection, content: &str) -> Outcome {
         for _ in 0..100 {
             let outcome = detection.run(&text(content)).await;
@@ -315,7 +318,7 @@ mod tests {
             assert_eq!(busy, Ok(Outcome::Busy));
             waits.push(took);
         }
-        // Each call waits for the whole time limit, so the shortest wait shows it.
+        // The shortest wait counts: all calls wait for the whole time limit.
         assert!(waits.iter().min() < Some(&(TIMEOUT * 2)), "{waits:?}");
         assert_eq!(
             detection.permits.available_permits(),

@@ -1,4 +1,5 @@
-//! The lease reaper: returns jobs with expired leases to the queue, even when no worker calls, and measures how long jobs wait.
+//! The lease reaper: returns jobs with expired leases to the queue, even when no worker calls, and measures how long
+//! jobs wait.
 
 use std::time::Duration;
 

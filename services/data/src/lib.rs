@@ -1,5 +1,5 @@
-//! Haven's data service: stores people's messages and analyses sealed at rest, and content that their devices encrypt. Only
-//! the person can reach it.
+//! Haven's data service: stores people's messages and analyses sealed at rest, and content that their devices encrypt.
+//! Only the person can reach it.
 //!
 //! Three layers: [`domain`] has the types and rules, [`store`] the SQL, [`rpc`] the gRPC handlers. Beside them:
 //!
@@ -277,8 +277,8 @@ impl Application for Data {
             }))
     }
 
-    /// Checks at start that the keys of all stored texts are configured, so that a missing key is not found only when a text is
-    /// read.
+    /// Checks at start that the keys of all stored texts are configured, so that a missing key is not found only when a
+    /// text is read.
     fn inspection(config: &DataConfig, database: &Arc<Database>) -> Inspection {
         let (keys, seals) = (Arc::clone(&config.message_keys), Seals::new(Arc::clone(database)));
         Box::new(move || {

@@ -13,13 +13,13 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Wakes all waiting calls of this process when there are new rows.
 ///
-/// Postgres' LISTEN would reach other replicas too, but it does not work behind a pooler in transaction mode, and NOTIFY
-/// serialises commits. For rows of other replicas, waiting calls poll once a second instead.
+/// Postgres' LISTEN would reach other replicas too, but it does not work behind a pooler in transaction mode, and
+/// NOTIFY serialises commits. For rows of other replicas, waiting calls poll once a second instead.
 #[derive(Clone, Debug, Default)]
 pub struct Notify(watch::Sender<()>);
 
-/// The subscription of a waiting call. It does not miss a notification that was sent after its creation or after the last
-/// [`Waiting::next`].
+/// The subscription of a waiting call. It does not miss a notification that was sent after its creation or after the
+/// last [`Waiting::next`].
 #[derive(Debug)]
 pub struct Waiting(watch::Receiver<()>);
 
@@ -29,7 +29,8 @@ impl Notify {
         self.0.send_replace(());
     }
 
-    /// Subscribes to notifications. To be called before the first query, so that no notification is missed between the two.
+    /// Subscribes to notifications. To be called before the first query, so that no notification is missed between the
+    /// two.
     #[must_use]
     pub fn wait(&self) -> Waiting {
         Waiting(self.0.subscribe())
@@ -40,15 +41,16 @@ impl Waiting {
     /// Returns when it is time to query again: after a notification, after a second, or at `until`.
     pub async fn next(&mut self, until: Instant) {
         let next_poll = Instant::now() + POLL_INTERVAL;
-        // An error means that the sender was dropped, which happens only at shutdown; then the call polls once a second.
+        // An error means that the sender was dropped, which happens only at shutdown; then the call polls once a
+        // second.
         if let Ok(Err(_)) = timeout_at(next_poll.min(until), self.0.changed()).await {
             tokio::time::sleep_until(next_poll.min(until)).await;
         }
     }
 }
 
-/// Notifications for the calls of one person. People share a fixed number of them, so that no state is kept per person; a
-/// call may be woken for another person, and then finds no new rows.
+/// Notifications for the calls of one person. People share a fixed number of them, so that no state is kept per person;
+/// a call may be woken for another person, and then finds no new rows.
 #[derive(Clone, Debug)]
 pub struct PersonNotify(Arc<[Notify]>);
 

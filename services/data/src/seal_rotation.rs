@@ -1,8 +1,8 @@
 //! Key rotation: reseals under the first key every text that is sealed under another key.
 //!
-//! The service may run meanwhile. A row is read, opened and sealed without a lock, and written only if it still holds the
-//! token that was read. A concurrent change of the row therefore wins, and no change is lost. A rotation that is stopped
-//! at any moment continues with the remaining rows when it is started again.
+//! The service may run meanwhile. A row is read, opened and sealed without a lock, and written only if it still holds
+//! the token that was read. A concurrent change of the row therefore wins, and no change is lost. A rotation that is
+//! stopped at any moment continues with the remaining rows when it is started again.
 
 use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
@@ -19,12 +19,12 @@ use crate::{
     store::seal::{BATCH_SIZE, Replacements, SealCount, SealedRow, Seals},
 };
 
-/// The most passes over all rows. Rows that remain after a pass were being changed, or are new and were sealed by a service that
-/// still seals under another key.
+/// The most passes over all rows. Rows that remain after a pass were being changed, or are new and were sealed by a
+/// service that still seals under another key.
 const MAX_PASSES: usize = 5;
 
-/// The pause between a pass and the next count. By then concurrent changes are committed, and a service that still seals under
-/// another key has most likely sealed a new row.
+/// The pause between a pass and the next count. By then concurrent changes are committed, and a service that still
+/// seals under another key has most likely sealed a new row.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// A rotation to the first key of a ring.
@@ -40,11 +40,11 @@ pub struct Rotation {
 /// A sealed field of a person's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SealedCell {
-    /// The sealed field.
+    /// The field of the row that is sealed.
     pub field: Field,
-    /// The person's id.
+    /// The id of the person that the row belongs to.
     pub person: Uuid,
-    /// The row's id.
+    /// The id of the row, unique among its person's rows.
     pub row: Uuid,
 }
 
@@ -73,17 +73,17 @@ pub enum Outcome {
 /// The counts of one pass over all rows.
 #[derive(Debug, Default)]
 struct Pass {
-    /// The resealed rows.
+    /// The number of resealed rows.
     resealed: u64,
-    /// The rows that were skipped because they were being changed, or had been changed.
+    /// The number of rows that were skipped because they were being changed, or had been changed.
     skipped: u64,
-    /// The rows that cannot be opened.
+    /// The number of rows that cannot be opened.
     unreadable: u64,
 }
 
 impl Pass {
-    /// Returns whether the `remaining` rows are those that this pass could not open. That is certain only when the pass tried
-    /// every row: an unreadable row may have been deleted since, and a skipped row must not count in its place.
+    /// Returns whether the `remaining` rows are those that this pass could not open. That is certain only when the pass
+    /// tried every row: an unreadable row may have been deleted since, and a skipped row must not count in its place.
     fn only_unreadable_rows_remain(&self, remaining: u64) -> bool {
         self.resealed == 0 && self.skipped == 0 && remaining <= self.unreadable
     }
@@ -95,7 +95,7 @@ pub enum RotationError {
     /// A key is missing from the ring.
     #[error(transparent)]
     Missing(#[from] MissingKeys),
-    /// The database failed.
+    /// The database failed, or did not answer before the deadline.
     #[error("{0}; resealed rows stay resealed: start again to continue with the remaining rows")]
     Database(#[from] DbError),
     /// The progress cannot be written.

@@ -44,9 +44,9 @@ async fn sweep_requests(requests: &Requests) -> Result<(), DbError> {
     }
 }
 
-/// Deletes changes that some device has not acknowledged for 180 days; that device must then sync from the start. Changes that
-/// every device has acknowledged are deleted by the acknowledgement. A failure for one person is left for the next round, and
-/// the other people are purged all the same.
+/// Deletes changes that some device has not acknowledged for 180 days; that device must then sync from the start.
+/// Changes that every device has acknowledged are deleted by the acknowledgement. A failure for one person is left for
+/// the next round, and the other people are purged all the same.
 async fn purge_changes(changes: &Changes) -> Result<(), DbError> {
     let (mut failed, mut failure) = (HashSet::new(), Ok(()));
     loop {
@@ -64,8 +64,8 @@ async fn purge_changes(changes: &Changes) -> Result<(), DbError> {
             }
         }
         metrics::counter!("haven_swept_rows_total", "table" => "cycle_changes").increment(purged);
-        // The loop ends when a round purges nothing, not when no person is listed: another replica may have purged, or an
-        // erasure deleted, the listed people. After a new failure it goes on, because other people may follow.
+        // The loop ends when a round purges nothing, not when no person is listed: another replica may have purged, or
+        // an erasure deleted, the listed people. After a new failure it goes on, because other people may follow.
         if purged == 0 && failed.len() == failed_before {
             return failure;
         }

@@ -32,21 +32,21 @@ pub struct ChatScore(i16);
 /// An analysis, opened for its person.
 #[derive(Debug)]
 pub struct Analysis {
-    /// As [`SealedAnalysis::id`].
+    /// The id of the job that it results from.
     pub id: Uuid,
-    /// As [`SealedAnalysis::analysis_type`].
+    /// The purpose of the analysis.
     pub analysis_type: AnalysisType,
-    /// As [`SealedAnalysis::chat_score`].
+    /// The score of the conversation, in tenths.
     pub chat_score: ChatScore,
-    /// As [`SealedAnalysis::range`].
+    /// The messages that the analysis covers.
     pub range: MessageRange,
-    /// The details in words.
+    /// The details in words, opened.
     pub details: AnalysisDetails,
-    /// As [`SealedAnalysis::triggered_milestone`].
+    /// The milestone that was reached, if any.
     pub triggered_milestone: Option<Milestone>,
-    /// As [`SealedAnalysis::created_at`].
+    /// The time at which the analysis was stored.
     pub created_at: DateTime<Utc>,
-    /// As [`SealedAnalysis::version`].
+    /// 1 at first; each change adds 1.
     pub version: i64,
 }
 
@@ -55,13 +55,13 @@ pub struct Analysis {
 pub struct SealedAnalysis {
     /// The id of the job that it results from.
     pub id: Uuid,
-    /// The purpose.
+    /// The purpose of the analysis.
     pub analysis_type: AnalysisType,
-    /// The score, in tenths.
+    /// The score of the conversation, in tenths.
     pub chat_score: ChatScore,
     /// The messages that the analysis covers.
     pub range: MessageRange,
-    /// The sealed details.
+    /// The details, sealed for the [`cell`] of the analysis.
     pub details: Sealed,
     /// The milestone that was reached, if any.
     pub triggered_milestone: Option<Milestone>,
@@ -74,13 +74,13 @@ pub struct SealedAnalysis {
 /// An analysis to store (CompleteJob).
 #[derive(Debug)]
 pub struct NewAnalysis {
-    /// As [`SealedAnalysis::analysis_type`].
+    /// The purpose of the analysis.
     pub analysis_type: AnalysisType,
-    /// As [`SealedAnalysis::chat_score`].
+    /// The score of the conversation, in tenths.
     pub chat_score: ChatScore,
-    /// The sealed details.
+    /// The details, sealed for the [`cell`] of the analysis.
     pub details: Sealed,
-    /// As [`SealedAnalysis::triggered_milestone`].
+    /// The milestone that was reached, if any.
     pub triggered_milestone: Option<Milestone>,
     /// The time at which the analysis is stored.
     pub created_at: DateTime<Utc>,

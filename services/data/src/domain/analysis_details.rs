@@ -1,5 +1,5 @@
-//! The details of an analysis: statements about a person, in words. They are as private as the messages that they are about,
-//! and are sealed like them.
+//! The details of an analysis: statements about a person, in words. They are as private as the messages that they are
+//! about, and are sealed like them.
 
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
@@ -50,8 +50,8 @@ pub enum DetailsProblem {
 impl AnalysisDetails {
     /// The most items that a list may have.
     pub const MAX_ITEMS: usize = 10;
-    /// The most code points that an item may have. The page size of ListAnalyses is chosen so that a page of the longest
-    /// analyses fits into a response: adapt it before this limit grows.
+    /// The most code points that an item may have. The page size of ListAnalyses is chosen so that a page of the
+    /// longest analyses fits into a response: adapt it before this limit grows.
     pub const MAX_ITEM_CHARACTERS: usize = 500;
 
     /// Checks the lengths of three lists. The items are neither trimmed nor normalised.
@@ -92,8 +92,8 @@ impl AnalysisDetails {
         self.0.improvement_areas.iter().map(ExposeSecret::expose_secret)
     }
 
-    /// Seals the details for `cell`, the analysis that they belong to. The token contains the time `at`, readable without
-    /// a key.
+    /// Seals the details for `cell`, the analysis that they belong to. The token contains the time `at`, readable
+    /// without a key.
     ///
     /// # Errors
     ///
@@ -132,8 +132,8 @@ impl AnalysisDetails {
 // === impl Lists ===
 
 impl Lists<&str> {
-    /// An upper bound of the size in JSON, so that the buffer is allocated once: a buffer that grows leaves copies in memory
-    /// that are not wiped.
+    /// An upper bound of the size in JSON, so that the buffer is allocated once: a buffer that grows leaves copies in
+    /// memory that are not wiped.
     fn max_bytes(&self) -> usize {
         let items = self
             .insights

@@ -6,9 +6,9 @@ use uuid::Uuid;
 /// An entry of a person's security audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditEvent {
-    /// The event's id.
+    /// The event's id, unique among its person's events.
     pub id: Uuid,
-    /// The action.
+    /// The type of the action that the person took.
     pub event: AuditEventType,
     /// The id of the device or share that was acted on. `None` for actions on all data.
     pub subject_id: Option<Uuid>,
@@ -36,7 +36,7 @@ pub enum AuditEventType {
 }
 
 impl AuditEventType {
-    /// All types.
+    /// All types of audit events, in the order of their definition.
     pub const ALL: [Self; 7] = [
         Self::DeviceRegistered,
         Self::DeviceKeyRotated,

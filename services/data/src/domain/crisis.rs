@@ -6,12 +6,12 @@ use uuid::Uuid;
 
 /// Searches a text for signs that its author may be in danger.
 ///
-/// A detector may be slow, and it may be wrong: its caller neither waits long for it nor lets its failure fail a message. A
-/// detector must not store, log or send the text.
+/// A detector may be slow, and it may be wrong: its caller neither waits long for it nor lets its failure fail a
+/// message. A detector must not store, log or send the text.
 ///
-/// `detect` must return. A few texts are searched at the same time, each on a thread, and a thread cannot be stopped from
-/// outside. A call that never returns keeps its thread for ever, and when all threads are taken, no message is searched
-/// until the service is restarted. The metric `haven_crisis_detections_running` shows how many are taken.
+/// `detect` must return. A few texts are searched at the same time, each on a thread, and a thread cannot be stopped
+/// from outside. A call that never returns keeps its thread for ever, and when all threads are taken, no message is
+/// searched until the service is restarted. The metric `haven_crisis_detections_running` shows how many are taken.
 pub trait CrisisDetector: Send + Sync + 'static {
     /// Returns the most severe finding in `text`; `None` when there is none.
     fn detect(&self, text: &str) -> Option<Finding>;
@@ -20,18 +20,18 @@ pub trait CrisisDetector: Send + Sync + 'static {
 /// A finding of a crisis detector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The danger.
+    /// The kind of danger that the text indicates.
     pub trigger: TriggerType,
-    /// The estimated severity.
+    /// The estimated severity of the danger.
     pub severity: SeverityLevel,
 }
 
 /// A finding in a message, and the crisis event that it creates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageFinding {
-    /// The event's id.
+    /// The id of the crisis event, unique among its person's events.
     pub event_id: Uuid,
-    /// The finding.
+    /// The finding of the detector in the message.
     pub finding: Finding,
     /// The ids of the resources that the person is shown.
     pub resources: Vec<String>,
@@ -40,26 +40,26 @@ pub struct MessageFinding {
 /// A kind of danger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TriggerType {
-    /// Suicide.
+    /// The person may attempt suicide.
     Suicide,
-    /// Hurting oneself.
+    /// The person may hurt themselves.
     SelfHarm,
-    /// Being hurt by another person.
+    /// Another person may hurt the person.
     Abuse,
-    /// Hurting another person.
+    /// The person may hurt another person.
     Violence,
 }
 
 /// An estimated severity, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SeverityLevel {
-    /// To be kept in mind.
+    /// A sign that needs no action, only attention.
     Low,
-    /// To be addressed later.
+    /// A sign to address later in the conversation.
     Moderate,
-    /// Needs a follow-up.
+    /// The event needs a follow-up.
     High,
-    /// Needs a follow-up now.
+    /// The event needs an immediate follow-up.
     Critical,
 }
 
@@ -68,7 +68,7 @@ pub enum SeverityLevel {
 pub struct Resource {
     /// The stable id, under which the resource is stored.
     pub id: &'static str,
-    /// The display name.
+    /// The name that is displayed to people.
     pub name: &'static str,
     /// The contact, and the countries that it serves.
     pub contact: &'static str,
@@ -83,11 +83,11 @@ pub struct CrisisEvent {
     pub id: Uuid,
     /// The message's id. `None` when the message was deleted.
     pub message_id: Option<Uuid>,
-    /// The finding.
+    /// The finding of the detector in the message.
     pub finding: Finding,
     /// The ids of the resources that the person was shown.
     pub resources: Vec<String>,
-    /// Whether the event needs a follow-up.
+    /// True when the event needs a follow-up.
     pub followup_required: bool,
     /// The time at which the message was stored, or changed to the text with the finding.
     pub created_at: DateTime<Utc>,

@@ -12,8 +12,8 @@ use super::{
     message::{MessageRange, SealedMessage},
 };
 
-/// The number of a person's own messages after which a job is created for them. The schema has the number too: its counter
-/// of pending messages goes up to one less.
+/// The number of a person's own messages after which a job is created for them. The schema has the number too: its
+/// counter of pending messages goes up to one less.
 pub const MESSAGES_PER_JOB: i16 = 25;
 
 /// The priority of a job that its person requested; jobs of a higher priority are leased first.
@@ -41,7 +41,7 @@ pub struct Job {
     pub id: Uuid,
     /// The messages that the job covers.
     pub range: MessageRange,
-    /// The job's state.
+    /// The state of the job in the queue.
     pub state: JobState,
     /// The time at which the job was created.
     pub created_at: DateTime<Utc>,
@@ -50,7 +50,7 @@ pub struct Job {
 /// A job to create, if there are messages to analyse (RequestAnalysis).
 #[derive(Clone, Copy, Debug)]
 pub struct NewJob {
-    /// The job's id.
+    /// The job's id, unique among its person's jobs.
     pub id: Uuid,
     /// The time at which the job is created.
     pub created_at: DateTime<Utc>,
@@ -61,7 +61,7 @@ pub struct NewJob {
 pub struct DeadJob {
     /// The person that the covered messages belong to.
     pub person: UserId,
-    /// The job's id.
+    /// The job's id, unique among its person's jobs.
     pub id: Uuid,
     /// The messages that the job covers.
     pub range: MessageRange,
@@ -91,7 +91,7 @@ pub struct LeaseRequest<'a> {
 /// A job that a worker has leased, with its messages.
 #[derive(Debug)]
 pub struct LeasedJob {
-    /// The lease.
+    /// The lease that the worker must show to end the job.
     pub lease: Lease,
     /// The time at which the lease expires, by the clock of the database.
     pub expires_at: DateTime<Utc>,
@@ -106,7 +106,7 @@ pub struct LeasedJob {
 /// A failed attempt (FailJob).
 #[derive(Clone, Copy, Debug)]
 pub struct FailedAttempt<'a> {
-    /// The error code.
+    /// The error code that the worker sent, or that of the service itself.
     pub error: &'a ErrorCode,
     /// The delays in seconds before the next attempt, if there is one: [`RETRY_DELAYS`] with jitter.
     pub retry_delays: [f64; RETRY_DELAYS.len()],

@@ -1,7 +1,7 @@
 //! The key ring: the keys that seal and open texts.
 //!
-//! The first key seals, and all keys open. A key is replaced by putting a new one before it; the old one stays in the ring
-//! for as long as a row is sealed under it.
+//! The first key seals, and all keys open. A key is replaced by putting a new one before it; the old one stays in the
+//! ring for as long as a row is sealed under it.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -12,8 +12,8 @@ use thiserror::Error;
 
 use super::sealing::{Cell, OpenError, Sealed};
 
-/// The latest time at which fernet's check for clock skew (60 s) does not overflow. Opening at this time passes the check for
-/// every token: stored texts must open however the clocks of two replicas differ.
+/// The latest time at which fernet's check for clock skew (60 s) does not overflow. Opening at this time passes the
+/// check for every token: stored texts must open however the clocks of two replicas differ.
 const END_OF_TIME: u64 = u64::MAX - 60;
 
 /// The keys, in the order of the configuration; at least one. `Debug` shows only their ids.

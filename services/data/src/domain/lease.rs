@@ -5,13 +5,13 @@ use std::fmt;
 use haven_platform::call::UserId;
 use uuid::{Builder, Uuid};
 
-/// The number of attempts after which a job is dead, and the number that RequeueJob adds. The schema has the number too, as
-/// the default of `retry_limit`.
+/// The number of attempts after which a job is dead, and the number that RequeueJob adds. The schema has the number
+/// too, as the default of `retry_limit`.
 pub const ATTEMPTS: i16 = 3;
 
-/// The delays in seconds before the next attempt, by the number of attempts that are left, starting at one left: 30 seconds
-/// after the first of [`ATTEMPTS`], two minutes after the second. Each gets a jitter of up to half of it, so that jobs
-/// that failed together are not retried together.
+/// The delays in seconds before the next attempt, by the number of attempts that are left, starting at one left: 30
+/// seconds after the first of [`ATTEMPTS`], two minutes after the second. Each gets a jitter of up to half of it, so
+/// that jobs that failed together are not retried together.
 pub const RETRY_DELAYS: [f64; ATTEMPTS as usize - 1] = [120.0, 30.0];
 
 /// The secret that a lease's holder shows: a UUID, the same for all jobs of one request. `Debug` does not show it.
@@ -24,15 +24,16 @@ pub struct LeaseToken(Uuid);
 pub struct Lease {
     /// The person that the covered messages belong to.
     pub person: UserId,
-    /// The job's id.
+    /// The job's id, unique among its person's jobs.
     pub job: Uuid,
-    /// The holder's secret.
+    /// The secret that only the holder knows.
     pub token: LeaseToken,
     /// The number of this attempt, 1 or more.
     pub attempt: i16,
 }
 
-/// Returns [`RETRY_DELAYS`], each multiplied by the same factor of 0.5 to 1.5. `jitter` is random and selects the factor.
+/// Returns [`RETRY_DELAYS`], each multiplied by the same factor of 0.5 to 1.5. `jitter` is random and selects the
+/// factor.
 #[must_use]
 pub fn jittered_retry_delays(jitter: u32) -> [f64; RETRY_DELAYS.len()] {
     RETRY_DELAYS.map(|delay| delay * (0.5 + f64::from(jitter) / f64::from(u32::MAX)))
@@ -47,8 +48,8 @@ impl LeaseToken {
         Self(id)
     }
 
-    /// Derives the token from a keyed hash of the request: the same hash gives the same token, so that a retry gets the jobs
-    /// that the first try leased. The token is as unpredictable as the hash.
+    /// Derives the token from a keyed hash of the request: the same hash gives the same token, so that a retry gets the
+    /// jobs that the first try leased. The token is as unpredictable as the hash.
     #[must_use]
     pub fn from_mac(mac: [u8; 32]) -> Self {
         let mut bytes = [0; 16];

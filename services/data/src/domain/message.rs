@@ -31,11 +31,11 @@ pub enum TextProblem {
 /// The author of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SenderType {
-    /// The person.
+    /// The person whom the conversation belongs to.
     User,
-    /// The coach.
+    /// The person's coach, for whom a service appends messages.
     Coach,
-    /// The product itself.
+    /// The product itself, such as a notice that a service appends.
     System,
 }
 
@@ -59,9 +59,9 @@ pub struct Message {
     pub id: Uuid,
     /// The message's number in the conversation.
     pub number: MessageNumber,
-    /// The author.
+    /// The author of the message.
     pub sender: SenderType,
-    /// The text.
+    /// The text, opened.
     pub text: MessageText,
     /// The time at which the message was stored.
     pub created_at: DateTime<Utc>,
@@ -74,30 +74,30 @@ pub struct Message {
 /// A message as it is stored: the text is sealed.
 #[derive(Debug)]
 pub struct SealedMessage {
-    /// As [`Message::id`].
+    /// The message's id, unique among its person's messages.
     pub id: Uuid,
-    /// As [`Message::number`].
+    /// The message's number in the conversation.
     pub number: MessageNumber,
-    /// As [`Message::sender`].
+    /// The author of the message.
     pub sender: SenderType,
-    /// The sealed text.
+    /// The text, sealed for the message's [`cell`].
     pub text: Sealed,
-    /// As [`Message::created_at`].
+    /// The time at which the message was stored.
     pub created_at: DateTime<Utc>,
-    /// As [`Message::updated_at`].
+    /// The time of the last change.
     pub updated_at: DateTime<Utc>,
-    /// As [`Message::version`].
+    /// 1 at first; each change adds 1.
     pub version: i64,
 }
 
 /// A message to append (AppendMessage).
 #[derive(Debug)]
 pub struct NewMessage {
-    /// The message's id.
+    /// The message's id, unique among its person's messages.
     pub id: Uuid,
     /// The author: the person, or the coach or the product, for which a service speaks.
     pub sender: SenderType,
-    /// The sealed text.
+    /// The text, sealed for the message's [`cell`].
     pub text: Sealed,
     /// The time at which the message is stored.
     pub created_at: DateTime<Utc>,
@@ -110,11 +110,11 @@ pub struct NewMessage {
 /// A new text for a message (UpdateMessage).
 #[derive(Debug)]
 pub struct NewText {
-    /// The message's id.
+    /// The message's id, unique among its person's messages.
     pub id: Uuid,
     /// The version that the change is based on.
     pub expected_version: i64,
-    /// The sealed new text.
+    /// The new text, sealed for the message's [`cell`].
     pub text: Sealed,
     /// The time of the change.
     pub updated_at: DateTime<Utc>,
@@ -134,7 +134,8 @@ pub fn cell(owner: UserId, id: Uuid) -> Cell {
 // === impl MessageText ===
 
 impl MessageText {
-    /// The most Unicode code points that a message may have. 200 such messages, of four bytes each, fit into a response.
+    /// The most Unicode code points that a message may have. 200 such messages, of four bytes each, fit into a
+    /// response.
     pub const MAX_CHARACTERS: usize = 2_000;
 
     /// Checks the length of `text`. The text is neither trimmed nor normalised: the words are the person's.

@@ -5,16 +5,16 @@ use super::message::MessageNumber;
 /// The order of a list of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageOrder {
-    /// Ascending by number.
+    /// Ascending by message number.
     OldestFirst,
-    /// Descending by number.
+    /// Descending by message number.
     NewestFirst,
 }
 
 /// A list of messages (ListMessages): those between two numbers, exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listing {
-    /// The order.
+    /// The order in which the messages are returned.
     pub order: MessageOrder,
     /// The exclusive lower bound. `None` when the list starts at the first message.
     pub after: Option<MessageNumber>,

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// The name of a milestone: a lower-case letter, then up to 62 lower-case letters, digits and underscores. A program chose
-/// it; it is never a text that a person wrote.
+/// The name of a milestone: a lower-case letter, then up to 62 lower-case letters, digits and underscores. A program
+/// chose it; it is never a text that a person wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Milestone(String);
 

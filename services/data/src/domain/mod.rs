@@ -8,19 +8,20 @@
 //! Some rules depend on what other transactions do at the same time. They are decided by the statements in
 //! [`crate::store`], because only Postgres sees every replica of the service:
 //!
-//! - **Retries** (AIP-155): a mutation and the row that remembers its request id are written by one statement. A request id
-//!   that is taken is found by the primary key of `data.requests`.
-//! - **Version conflicts**: an update names the version that it is based on, and the `UPDATE` matches that version. A check
-//!   before the statement could be outdated when the statement runs.
-//! - **Numbering**: message numbers, change numbers and crisis event numbers come from a counter that the statement locks
-//!   until its transaction ends. Numbers therefore have no gaps and become visible in order, which a sequence does not
-//!   guarantee.
+//! - **Retries** (AIP-155): a mutation and the row that remembers its request id are written by one statement. A
+//!   request id that is taken is found by the primary key of `data.requests`.
+//! - **Version conflicts**: an update names the version that it is based on, and the `UPDATE` matches that version. A
+//!   check before the statement could be outdated when the statement runs.
+//! - **Numbering**: message numbers, change numbers and crisis event numbers come from a counter that the statement
+//!   locks until its transaction ends. Numbers therefore have no gaps and become visible in order, which a sequence
+//!   does not guarantee.
 //! - **Jobs**: a job's range comes from the same counter row, so that every message is covered by exactly one job.
 //! - **Leases**: due jobs are taken with `FOR NO KEY UPDATE SKIP LOCKED`, and a lease is valid only by the clock of the
 //!   database: workers and replicas have clocks of their own.
-//! - **Share opening**: the access count, the wrong passcodes and the expiry are checked and counted by one SQL function, so
-//!   that parallel calls cannot open a share more often than its limit.
-//! - **Ownership**: Row Level Security limits each transaction to the caller's rows. A row of another person is not found.
+//! - **Share opening**: the access count, the wrong passcodes and the expiry are checked and counted by one SQL
+//!   function, so that parallel calls cannot open a share more often than its limit.
+//! - **Ownership**: Row Level Security limits each transaction to the caller's rows. A row of another person is not
+//!   found.
 
 pub mod analysis;
 pub mod analysis_details;

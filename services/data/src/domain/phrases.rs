@@ -2,10 +2,10 @@
 //!
 //! # Limits
 //!
-//! The detector compares words and understands nothing. It knows only English. It does not recognise context, negation, irony,
-//! quotation, song or film ("I would never kill myself" is found, as is "she sings: I want to die"), nor misspellings or
-//! slang. It misses most of what people in danger say, and it finds danger where there is none. It is not a medical device, it
-//! was not tested with patients, and its accuracy is unknown.
+//! The detector compares words and understands nothing. It knows only English. It does not recognise context, negation,
+//! irony, quotation, song or film ("I would never kill myself" is found, as is "she sings: I want to die"), nor
+//! misspellings or slang. It misses most of what people in danger say, and it finds danger where there is none. It is
+//! not a medical device, it was not tested with patients, and its accuracy is unknown.
 //!
 //! A finding is a reason to show a person where to get help, and perhaps to follow up. The absence of a finding means
 //! nothing: it is no reason to believe that a person is safe, and no reason to do less than without the detector.
@@ -21,8 +21,8 @@ use super::crisis::{CrisisDetector, Finding};
 /// The default crisis detector: a short list of phrases. See its limits in the [module](self).
 ///
 /// Text is compared in Unicode's form NFKC, without case, in whole words, and without the characters between words. So
-/// `Kill MYSELF`, `kill -- myself` and `ｋｉｌｌ ｍｙｓｅｌｆ` are the same phrase, and `skill myself` is not. Apostrophes of every form
-/// and invisible characters, such as a zero-width space, are ignored.
+/// `Kill MYSELF`, `kill -- myself` and `ｋｉｌｌ ｍｙｓｅｌｆ` are the same phrase, and `skill myself` is not. Apostrophes of
+/// every form and invisible characters, such as a zero-width space, are ignored.
 ///
 /// Of several phrases the most severe counts, then the first of suicide, self-harm, abuse and violence. The time is
 /// proportional to the length of the text.
@@ -59,8 +59,8 @@ fn words_of(text: &str) -> Zeroizing<String> {
     words
 }
 
-/// Returns whether `letter` is ignored: apostrophes and the characters typed in their place, and those of Unicode's default
-/// ignorable characters that occur inside words.
+/// Returns whether `letter` is ignored: apostrophes and the characters typed in their place, and those of Unicode's
+/// default ignorable characters that occur inside words.
 fn is_ignored(letter: char) -> bool {
     matches!(
         letter,

@@ -1,8 +1,8 @@
 //! Sealing: encrypts a text so that only this service can read it, and only in the cell that it belongs to.
 //!
-//! A sealed text is a Fernet token. Fernet authenticates the encrypted bytes but no context, so a token that is moved to
-//! another row by an attacker with access to the table would open there. The encrypted bytes therefore start with a header
-//! that names the cell:
+//! A sealed text is a Fernet token. Fernet authenticates the encrypted bytes but no context, so a token that is moved
+//! to another row by an attacker with access to the table would open there. The encrypted bytes therefore start with a
+//! header that names the cell:
 //!
 //! | bytes | content |
 //! | --- | --- |
@@ -30,7 +30,7 @@ pub enum Field {
 }
 
 impl Field {
-    /// All sealed fields.
+    /// All sealed fields, in the order of their definition.
     pub const ALL: [Self; 2] = [Self::MessageText, Self::AnalysisDetails];
 
     /// The field's table and column, at most 255 bytes. The encrypted bytes contain this name, so it must never change.
@@ -52,7 +52,7 @@ impl Field {
 pub struct Cell {
     /// The person that the row belongs to.
     pub owner: UserId,
-    /// The row's id.
+    /// The id of the row, unique among its person's rows.
     pub row: Uuid,
     /// The field of the row.
     pub field: Field,
@@ -98,7 +98,7 @@ impl Cell {
 /// A sealed text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed {
-    /// The Fernet token.
+    /// The Fernet token, in base64url.
     pub token: String,
     /// The id of the key that the text is sealed under.
     pub key_id: String,

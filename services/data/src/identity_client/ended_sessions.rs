@@ -1,8 +1,8 @@
-//! The cache of identity's list of ended sessions, whose tokens are rejected before they expire.
+//! The cache of identity's list of ended sessions. Their tokens are rejected before they expire.
 //!
-//! The list is fetched every ten seconds. A token is therefore usually rejected within ten seconds after its session has ended,
-//! and within a minute when identity is slow or fails twice in a row. While this service cannot reach identity at all, the
-//! cached list stays in use, and a token of a session that ends then is accepted until it expires.
+//! The list is fetched every ten seconds. A token is therefore usually rejected within ten seconds after its session
+//! has ended, and within a minute when identity is slow or fails twice in a row. While this service cannot reach
+//! identity at all, the cached list stays in use, and a token of a session that ends then is accepted until it expires.
 
 use std::{future::pending, sync::Arc, time::Duration};
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 struct RefreshIntervals {
     /// After an answer, unless the answer has a shorter `max_age`.
     after_success: Duration,
-    /// After a failure.
+    /// After a failure of identity, once there was an answer.
     after_failure: Duration,
     /// After a failure before the first answer: no caller can be served until then.
     before_first_answer: Duration,
@@ -23,8 +23,8 @@ struct RefreshIntervals {
     min: Duration,
 }
 
-/// Refreshes `what` from identity periodically, and early when `wanted` resolves. `refresh` returns the answer's maximum age, if it
-/// has one. Never returns.
+/// Refreshes `what` from identity periodically, and early when `wanted` resolves. `refresh` returns the answer's
+/// maximum age, if it has one. Never returns.
 async fn refresh_periodically<A, W, E>(
     what: &'static str,
     intervals: RefreshIntervals,
@@ -94,8 +94,8 @@ mod tests {
     /// A time limit for a machine that runs other tests.
     const LIMIT: Duration = Duration::from_secs(30);
 
-    /// Returns the times of the first `times` requests since the start. Identity answers the first `answers` requests, and fails
-    /// after that; a call wants a refresh every `wanted`.
+    /// Returns the times of the first `times` requests since the start. Identity answers the first `answers` requests,
+    /// and fails after that; a call wants a refresh every `wanted`.
     async fn request_times(
         times: usize,
         answers: usize,
@@ -129,8 +129,8 @@ mod tests {
         timeout(LIMIT, found).await.unwrap()
     }
 
-    /// Asserts that no request comes sooner than `interval` after another, and at least one sooner than `bound`. Counted from the
-    /// first request, because a busy machine makes any later one late, and none early.
+    /// Asserts that no request comes sooner than `interval` after another, and at least one sooner than `bound`.
+    /// Counted from the first request, because a busy machine makes any later one late, and none early.
     fn assert_interval(moments: &[Duration], interval: Duration, bound: Duration) {
         for (position, moment) in (0..).zip(moments) {
             assert!(*moment >= interval * position, "{moments:?} at {interval:?}");

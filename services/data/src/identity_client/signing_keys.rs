@@ -1,6 +1,7 @@
 //! The cache of the keys that identity signs access tokens with.
 //!
-//! The keys are fetched at start, before they are older than their `max_age`, and at once when a token names an unknown key.
+//! The keys are fetched at start, before they are older than their `max_age`, and at once when a token names an unknown
+//! key.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,7 +31,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Refreshes `keys` from identity periodically. Never returns.
 ///
-/// `issuer` is the issuer whose tokens are accepted. When identity signs for another one, its tokens will be rejected, which is
+/// Only tokens of `issuer` are accepted. When identity signs for another issuer, its tokens will be rejected, which is
 /// logged.
 pub async fn run(keys: Arc<KeySet>, identity: SessionServiceClient<Channel>, issuer: String) {
     let refresh = async || {

@@ -1,5 +1,5 @@
-//! gRPC. A folder for each gRPC service, and in it a file for each RPC, which parses the request into domain types, calls the
-//! store, and converts the answer.
+//! gRPC. A folder for each gRPC service, and in it a file for each RPC, which parses the request into domain types,
+//! calls the store, and converts the answer.
 
 pub mod analysis;
 pub mod analysis_queue;

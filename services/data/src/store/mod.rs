@@ -1,7 +1,8 @@
-//! SQL. Each function runs one transaction with the caller's database context, and converts between rows and domain types.
+//! SQL. Each function runs one transaction with the caller's database context, and converts between rows and domain
+//! types.
 //!
-//! Folders correspond to gRPC services, files to RPCs. Functions take the caller first and the deadline last. Nothing here
-//! names tonic: an architecture test checks it.
+//! Folders correspond to gRPC services, files to RPCs. Functions take the caller first and the deadline last. Nothing
+//! here names tonic: an architecture test checks it.
 
 pub mod analysis;
 pub mod analysis_queue;

@@ -18,8 +18,8 @@ pub enum Unknown {
     AccountErased,
 }
 
-/// Reads the reason why `person` is unknown, in a transaction of its own. Called only after a mutation failed, so that other
-/// calls do not pay for it. `method` is the name of the called RPC.
+/// Reads the reason why `person` is unknown, in a transaction of its own. Called only after a mutation failed, so that
+/// other calls do not pay for it. `method` is the name of the called RPC.
 pub(super) async fn why_unknown(
     database: &Database,
     method: &'static str,
@@ -49,11 +49,12 @@ pub(super) async fn why_caller_unknown(tx: &mut TenantTx, caller: UserId) -> Res
     })
 }
 
-/// Converts the error of a mutation for `person`: to [`Unknown`] when the person's row is missing, and otherwise unchanged.
+/// Converts the error of a mutation for `person`: to [`Unknown`] when the person's row is missing, and otherwise
+/// unchanged.
 ///
 /// Every table of a person has a foreign key to the person's row; the error names the one that was checked first. An
-/// erasure may be committed between any two transactions, so this is called with the error of the last attempt, not only
-/// of the first.
+/// erasure may be committed between any two transactions, so this is called with the error of the last attempt, not
+/// only of the first.
 pub(super) async fn explained<E: From<Unknown> + From<DbError>>(
     error: DbError,
     database: &Database,

@@ -11,10 +11,10 @@ pub use haven_platform::request_key::RequestKey;
 
 /// Runs `attempt`, and runs it a second time when it fails with an error for which `is_retryable` returns true.
 ///
-/// A statement sees the rows that were committed when it began. A mutation looks up its request id in that snapshot, and
-/// only then waits for a lock on the person's counter or on a row. It does not see rows that were committed during the wait,
-/// such as the answer to the same request: it finds the request id taken, or its row deleted. The second attempt has a
-/// new snapshot, and so tells a retry from another request.
+/// A statement sees the rows that were committed when it began. A mutation looks up its request id in that snapshot,
+/// and only then waits for a lock on the person's counter or on a row. It does not see rows that were committed during
+/// the wait, such as the answer to the same request: it finds the request id taken, or its row deleted. The second
+/// attempt has a new snapshot, and so tells a retry from another request.
 pub(in crate::store) async fn retry_once<T, E, F>(
     is_retryable: impl FnOnce(&E) -> bool,
     attempt: impl Fn() -> F,

@@ -20,8 +20,8 @@ const TIMEOUT: Duration = Duration::from_secs(600);
 /// The time limit for reading the ids of the keys in use. Its duration depends on the number of keys, not of rows.
 const KEYS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The sealed texts of all people. Their owners are listed with the service's context; the texts are read and written with the
-/// context of their person.
+/// The sealed texts of all people. Their owners are listed with the service's context; the texts are read and written
+/// with the context of their person.
 #[derive(Clone, Debug)]
 pub struct Seals {
     database: Arc<Database>,
@@ -30,9 +30,9 @@ pub struct Seals {
 /// The number of rows with a field that is sealed under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealCount {
-    /// The sealed field.
+    /// The field of the rows that is sealed.
     pub field: Field,
-    /// The key's id.
+    /// The id of the key in MESSAGE_KEYS.
     pub key_id: String,
     /// The number of rows, at least one.
     pub rows: u64,
@@ -41,13 +41,14 @@ pub struct SealCount {
 /// A sealed field of a row.
 #[derive(Debug)]
 pub struct SealedRow {
-    /// The row's id.
+    /// The id of the row, unique among its person's rows.
     pub id: Uuid,
-    /// The sealed text.
+    /// The sealed text of the field.
     pub sealed: Sealed,
 }
 
-/// New tokens for one field of several rows, as lists of the same length, which is the form of the statement's parameters.
+/// New tokens for one field of several rows, as lists of the same length, which is the form of the statement's
+/// parameters.
 #[derive(Debug, Default)]
 pub struct Replacements {
     ids: Vec<Uuid>,
@@ -134,7 +135,8 @@ impl Seals {
         Ok(counts)
     }
 
-    /// Returns the ids of up to [`BATCH_SIZE`] people with a text that is sealed under the key, by id, after the id `after`.
+    /// Returns the ids of up to [`BATCH_SIZE`] people with a text that is sealed under the key, by id, after the id
+    /// `after`.
     ///
     /// # Errors
     ///
@@ -159,8 +161,8 @@ impl Seals {
         Ok(people.into_iter().map(UserId::new).collect())
     }
 
-    /// Returns up to [`BATCH_SIZE`] rows of `owner` with `field` sealed under the key, by id, after the id `after`. No row is
-    /// locked.
+    /// Returns up to [`BATCH_SIZE`] rows of `owner` with `field` sealed under the key, by id, after the id `after`. No
+    /// row is locked.
     ///
     /// # Errors
     ///
@@ -212,9 +214,9 @@ impl Seals {
         Ok(rows.into_iter().map(SealedRow::from).collect())
     }
 
-    /// Replaces tokens of `owner`'s rows, and returns the number of replaced tokens. A row with another token than the one that
-    /// was read is skipped. So is a row that another transaction has locked: waiting for it could deadlock. The version and
-    /// the time of the last change stay, because the text stays the same.
+    /// Replaces tokens of `owner`'s rows, and returns the number of replaced tokens. A row with another token than the
+    /// one that was read is skipped. So is a row that another transaction has locked: waiting for it could deadlock.
+    /// The version and the time of the last change stay, because the text stays the same.
     ///
     /// # Errors
     ///

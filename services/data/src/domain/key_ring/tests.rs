@@ -80,8 +80,8 @@ fn a_token_with_a_future_time_opens() {
     );
 }
 
-/// A token that another implementation made (Python's `cryptography` reads and writes the same). The test fails when a change
-/// of the crate or of the layout would make stored texts unreadable.
+/// A token that another implementation made (Python's `cryptography` reads and writes the same). The test fails when a
+/// change of the crate or of the layout would make stored texts unreadable.
 #[test]
 fn a_stored_token_stays_readable() {
     let sealed = Sealed {

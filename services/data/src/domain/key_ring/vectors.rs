@@ -64,7 +64,8 @@ fn the_valid_token_opens() {
     assert_eq!(key().decrypt(VALID).unwrap().as_slice(), b"hello");
 }
 
-/// The crate chooses a random initialisation vector, so each token is different, with the same version, time and length.
+/// The crate chooses a random initialisation vector, so each token is different, with the same version, time and
+/// length.
 #[test]
 fn a_sealed_token_has_the_form_of_the_vector() {
     let made = key().fernet.encrypt_at_time(b"hello", NOW);
@@ -82,8 +83,8 @@ fn invalid_tokens_do_not_open() {
     }
 }
 
-/// By the specification a token has a time to live, and one from the future is invalid. Stored texts never expire, and a clock
-/// that once ran ahead must not make them unreadable. So opening ignores the clock.
+/// By the specification a token has a time to live, and one from the future is invalid. Stored texts never expire, and
+/// a clock that once ran ahead must not make them unreadable. So opening ignores the clock.
 #[test]
 fn tokens_that_are_invalid_only_by_the_clock_open() {
     for (what, token) in UNTIMELY {

@@ -17,8 +17,8 @@ const fn group(severity: SeverityLevel, trigger: TriggerType, phrases: &'static 
 
 /// The groups in order of precedence: the first group with a phrase in the text is the finding.
 ///
-/// A phrase is listed when people in danger use it literally and other people seldom do. Common expressions are not listed:
-/// "this is killing me", "I could kill for a coffee", "it beats me", "my mother is going to kill me", "I shot
+/// A phrase is listed when people in danger use it literally and other people seldom do. Common expressions are not
+/// listed: "this is killing me", "I could kill for a coffee", "it beats me", "my mother is going to kill me", "I shot
 /// myself in the foot", "in the end my life got better".
 pub(super) static LIST: [Group; 15] = [
     group(

@@ -29,9 +29,9 @@ pub struct AnalysisRpc {
     pub new_jobs: Notify,
     /// The key for the keyed hashes of requests.
     pub requests: MacKey,
-    /// Page tokens.
+    /// Seals and verifies page tokens.
     pub pages: PageTokens,
-    /// The clock.
+    /// The clock that times of creation and change are read from.
     pub clock: Clock,
     /// The source of ids.
     pub entropy: Entropy,

@@ -19,7 +19,7 @@ use crate::{
 pub(super) const LEASE_RANGE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(10 * 60);
 
-/// The duration of a lease whose request has none.
+/// The duration of a lease when the request has none.
 pub(super) const DEFAULT_LEASE: Duration = Duration::from_secs(60);
 
 /// Parses the lease of a request. `None` when it is missing. The result is to be used only when there is no violation.

@@ -35,7 +35,8 @@ const MAX_JOBS: u8 = 10;
 /// The durations that a call may wait for a job.
 const WAIT_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(30);
 
-/// The time before the deadline at which a call stops waiting: a response without jobs is better than an exceeded deadline.
+/// The time before the deadline at which a call stops waiting: a response without jobs is better than an exceeded
+/// deadline.
 const RESPONSE_RESERVE: Duration = Duration::from_millis(200);
 
 /// A parsed request.
@@ -64,7 +65,8 @@ impl Handler<LeaseJobsRequest> for AnalysisQueueRpc {
             duration,
             request_id,
         } = parse(&request)?;
-        // The token covers all fields, so that a request with the same id and other content does not get the jobs of the first.
+        // The token covers all fields, so that a request with the same id and other content does not get the jobs of
+        // the first.
         let content = self.leases.mac(&[
             service.as_bytes(),
             request_id.as_bytes(),
@@ -87,8 +89,8 @@ impl Handler<LeaseJobsRequest> for AnalysisQueueRpc {
 }
 
 impl AnalysisQueueRpc {
-    /// Waits until `until` for jobs, and returns the first ones, opened. Of several waiting calls only the one with the lock
-    /// polls. Jobs therefore go to the call that has waited longest; when it has got them, the next call polls.
+    /// Waits until `until` for jobs, and returns the first ones, opened. Of several waiting calls only the one with the
+    /// lock polls. Jobs therefore go to the call that has waited longest; when it has got them, the next call polls.
     async fn wait_for_jobs(
         &self,
         request: &LeaseRequest<'_>,
@@ -163,8 +165,8 @@ impl AnalysisQueueRpc {
         })
     }
 
-    /// Fails a job that cannot be opened, so that other jobs do not wait for it, and logs that for operators. Returns whether
-    /// the lease has ended.
+    /// Fails a job that cannot be opened, so that other jobs do not wait for it, and logs that for operators. Returns
+    /// whether the lease has ended.
     async fn withdraw(&self, lease: &Lease, unreadable: &Unreadable, deadline: Deadline) -> bool {
         tracing::error!(
             user_id = %lease.person, job = %lease.job, message = %unreadable.message, cause = %unreadable.cause,

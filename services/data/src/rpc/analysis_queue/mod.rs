@@ -31,22 +31,22 @@ use crate::{
 /// The implementation of AnalysisQueueService.
 #[derive(Debug)]
 pub struct AnalysisQueueRpc {
-    /// The queue.
+    /// The queue of jobs in the database.
     pub queue: Queue,
     /// Opens the messages of jobs, and seals the details of analyses.
     pub keys: Arc<KeyRing>,
     /// Notifies waiting calls of LeaseJobs of new jobs.
     pub new_jobs: Notify,
-    /// The lock of the waiting call that polls the queue. The other waiting calls queue for the lock, first come, first served,
-    /// so any number of them costs one poll a second.
+    /// The lock of the waiting call that polls the queue. The other waiting calls queue for the lock, first come, first
+    /// served, so any number of them costs one poll a second.
     pub polling: Mutex<()>,
     /// The key for the keyed hashes of requests.
     pub requests: MacKey,
     /// The key for lease tokens, which are derived from their request.
     pub leases: MacKey,
-    /// Page tokens.
+    /// Seals and verifies page tokens.
     pub pages: PageTokens,
-    /// The clock.
+    /// The clock that times of creation and change are read from.
     pub clock: Clock,
     /// The source of jitter.
     pub entropy: Entropy,

@@ -95,8 +95,8 @@ impl Append {
     ///
     /// # Errors
     ///
-    /// ACCESS_DENIED when the sender is COACH or SYSTEM and the caller is not a service, even if other fields are invalid;
-    /// INVALID_FIELD with all violations.
+    /// ACCESS_DENIED when the sender is COACH or SYSTEM and the caller is not a service, even if other fields are
+    /// invalid; INVALID_FIELD with all violations.
     fn parse(mut request: AppendMessageRequest, call: &Call, requests: &MacKey) -> Result<Self, Failure> {
         let mut violations = Violations::new();
         let key = RequestKey::take(

@@ -30,7 +30,7 @@ use crate::{
 /// The implementation of ConversationService.
 #[derive(Debug)]
 pub struct ConversationRpc {
-    /// The messages.
+    /// The table of messages.
     pub conversations: Conversations,
     /// Searches the person's messages for signs of a crisis.
     pub detection: Detection,
@@ -42,9 +42,9 @@ pub struct ConversationRpc {
     pub new_crisis_events: Notify,
     /// The key for the keyed hashes of requests.
     pub requests: MacKey,
-    /// Page tokens.
+    /// Seals and verifies page tokens.
     pub pages: PageTokens,
-    /// The clock.
+    /// The clock that times of creation and change are read from.
     pub clock: Clock,
     /// The source of ids.
     pub entropy: Entropy,

@@ -41,8 +41,8 @@ pub(in crate::rpc) fn severity_to_proto(severity: SeverityLevel) -> CrisisSeveri
     }
 }
 
-/// Converts the ids of resources to the resources. A resource that was removed from the list is omitted, because its contact
-/// may no longer be valid.
+/// Converts the ids of resources to the resources. A resource that was removed from the list is omitted, because its
+/// contact may no longer be valid.
 pub(in crate::rpc) fn resources_to_proto(ids: &[String]) -> Vec<CrisisResource> {
     let resources = ids.iter().filter_map(|id| Resource::from_id(id));
     resources

@@ -19,13 +19,13 @@ use crate::{notify::Notify, store::crisis::CrisisEvents};
 /// The implementation of CrisisService.
 #[derive(Debug)]
 pub struct CrisisRpc {
-    /// The crisis events.
+    /// The table of crisis events.
     pub crisis_events: CrisisEvents,
     /// Notifies watches of new crisis events.
     pub new_crisis_events: Notify,
     /// Page tokens, and cursors of the feed.
     pub pages: PageTokens,
-    /// The clock.
+    /// The clock that times of creation and change are read from.
     pub clock: Clock,
     /// Cancelled when the service shuts down: watches end.
     pub stop: CancellationToken,

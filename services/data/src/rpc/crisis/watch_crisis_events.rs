@@ -1,7 +1,7 @@
 //! WatchCrisisEvents: streams all people's crisis events, for services.
 //!
-//! A watch reads from the database only when the client has taken all events that were read before, and is dropped with its
-//! connection.
+//! A watch reads from the database only when the client has taken all events that were read before, and is dropped with
+//! its connection.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -27,8 +27,8 @@ use crate::{
 /// The time limit of one read of the feed. A database that takes longer counts as unavailable.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The time for which events that were read may wait for a slow client. After that they are read again, because their people
-/// may have been erased.
+/// The time for which events that were read may wait for a slow client. After that they are read again, because their
+/// people may have been erased.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
 impl Handler<WatchCrisisEventsRequest> for CrisisRpc {
@@ -143,16 +143,16 @@ impl Watch {
     }
 }
 
-/// The cursors of one service, shared by its replicas. Cursors of other services are rejected, as page tokens of other users
-/// are.
+/// The cursors of one service, shared by its replicas. Cursors of other services are rejected, as page tokens of other
+/// users are.
 struct Cursors {
     pages: PageTokens,
     list: Vec<u8>,
 }
 
 impl Cursors {
-    /// Returns the cursor after the event `event` with the number `number`. The id is part of it because a number that was
-    /// lost with the database is assigned again: the cursor would skip events that were never sent.
+    /// Returns the cursor after the event `event` with the number `number`. The id is part of it because a number that
+    /// was lost with the database is assigned again: the cursor would skip events that were never sent.
     fn seal(&self, number: i64, event: Uuid) -> String {
         let cursor = [number.to_be_bytes().as_slice(), event.as_bytes()].concat();
         self.pages.seal(NO_USER, &self.list, &cursor)

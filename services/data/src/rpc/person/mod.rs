@@ -24,7 +24,7 @@ use crate::{
 /// The implementation of PersonService.
 #[derive(Debug)]
 pub struct PersonRpc {
-    /// The people.
+    /// The table of provisioned and erased people.
     pub people: People,
     /// The rows of a person, for an export.
     pub exports: Exports,
@@ -32,9 +32,9 @@ pub struct PersonRpc {
     pub audit_log: AuditLog,
     /// Opens the texts of messages and analyses, for an export.
     pub keys: Arc<KeyRing>,
-    /// Page tokens.
+    /// Seals and verifies page tokens.
     pub pages: PageTokens,
-    /// The clock.
+    /// The clock that times of creation and change are read from.
     pub clock: Clock,
 }
 
@@ -47,8 +47,8 @@ grpc_service! {
     }
 }
 
-/// Parses the fields of ProvisionUser and EraseUser. The request id must be valid, as in every mutation, but is not stored: the
-/// person's row or tombstone is the only content, and shows whether a request is a retry.
+/// Parses the fields of ProvisionUser and EraseUser. The request id must be valid, as in every mutation, but is not
+/// stored: the person's row or tombstone is the only content, and shows whether a request is a retry.
 fn parse_person(user_id: &str, request_id: &str) -> Result<UserId, Failure> {
     let mut violations = Violations::new();
     let person = violations.uuid("user_id", user_id);

@@ -11,8 +11,8 @@ use super::{Analyses, AnalysisRow};
 use crate::domain::{analysis::SealedAnalysis, message::MessageNumber};
 
 impl Analyses {
-    /// Returns a page of the caller's analyses, those of the newest messages first. With `before`, the page starts at the
-    /// analyses that end before this message.
+    /// Returns a page of the caller's analyses, those of the newest messages first. With `before`, the page starts at
+    /// the analyses that end before this message.
     ///
     /// # Errors
     ///

@@ -17,8 +17,8 @@ use crate::{
     store::person_status::{Unknown, why_unknown},
 };
 
-/// The number of attempts when other transactions change the same rows. Each failed attempt means that another transaction
-/// succeeded.
+/// The number of attempts when other transactions change the same rows. Each failed attempt means that another
+/// transaction succeeded.
 const MAX_ATTEMPTS: u32 = 3;
 
 /// The outcome of RequestAnalysis.
@@ -26,7 +26,7 @@ const MAX_ATTEMPTS: u32 = 3;
 pub struct RequestedJob {
     /// The job: a new one, or an open one.
     pub job: Job,
-    /// Whether this call created the job. False for a retry.
+    /// True when this call created the job; false for a retry.
     pub is_new: bool,
 }
 
@@ -42,14 +42,14 @@ pub enum RequestError {
     /// The request id belongs to a request with other content.
     #[error("the request id belongs to another request")]
     RequestIdReused,
-    /// The database failed.
+    /// The database failed, or did not answer before the deadline.
     #[error(transparent)]
     Database(#[from] DbError),
 }
 
 impl Analyses {
-    /// Returns the caller's open requested job, if there is one; otherwise creates `new_job` for the messages that no job
-    /// covers; when every message is covered, returns the open job with the newest messages. When `request` was
+    /// Returns the caller's open requested job, if there is one; otherwise creates `new_job` for the messages that no
+    /// job covers; when every message is covered, returns the open job with the newest messages. When `request` was
     /// committed before, changes nothing and returns the current state of the same job.
     ///
     /// # Errors
@@ -65,8 +65,8 @@ impl Analyses {
     ) -> Result<RequestedJob, RequestError> {
         for _ in 1..MAX_ATTEMPTS {
             match self.try_request(caller, new_job, request, deadline).await {
-                // A transaction without the counter's lock stored another request under this id, or a conflicting job. The
-                // next attempt sees it.
+                // A transaction without the counter's lock stored another request under this id, or a conflicting job.
+                // The next attempt sees it.
                 Err(RequestError::Database(error))
                     if matches!(
                         error.constraint(),

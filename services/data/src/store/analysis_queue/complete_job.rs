@@ -1,8 +1,8 @@
 //! CompleteJob: stores an analysis and ends its job.
 //!
-//! The request id is stored first and the job is ended second, in the same transaction. Storing the request id locks the
-//! person's row, because of a foreign key. An erasure also locks that row first and the person's jobs second, so the two
-//! cannot deadlock: one of them commits, and the other is refused.
+//! The request id is stored first and the job is ended second, in the same transaction. Storing the request id locks
+//! the person's row, because of a foreign key. An erasure also locks that row first and the person's jobs second, so
+//! the two cannot deadlock: one of them commits, and the other is refused.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -28,7 +28,7 @@ pub enum LeaseError {
     /// The request id belongs to a request with other content.
     #[error("the request id belongs to another request")]
     RequestIdReused,
-    /// The database failed.
+    /// The database failed, or did not answer before the deadline.
     #[error(transparent)]
     Database(DbError),
 }
@@ -36,13 +36,13 @@ pub enum LeaseError {
 // === impl Queue ===
 
 impl Queue {
-    /// Stores `analysis`, ends the job of `lease`, and returns the time at which the analysis was stored. When `request` was
-    /// committed before, changes nothing and returns the time of that commit.
+    /// Stores `analysis`, ends the job of `lease`, and returns the time at which the analysis was stored. When
+    /// `request` was committed before, changes nothing and returns the time of that commit.
     ///
     /// # Errors
     ///
-    /// See [`LeaseError`]. Nothing is stored then, except that after [`LeaseError::Database`] the commit may have succeeded:
-    /// a retry gets its answer.
+    /// See [`LeaseError`]. Nothing is stored then, except that after [`LeaseError::Database`] the commit may have
+    /// succeeded: a retry gets its answer.
     pub async fn complete(
         &self,
         lease: &Lease,

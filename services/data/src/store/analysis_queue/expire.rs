@@ -11,7 +11,7 @@ use crate::{
     job_metrics::{Outcome, count},
 };
 
-/// The number of jobs whose leases have expired.
+/// The numbers of jobs with expired leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expired {
     /// The jobs that are queued again, after a retry delay.
@@ -23,8 +23,8 @@ pub struct Expired {
 // === impl Queue ===
 
 impl Queue {
-    /// Returns up to 100 jobs with expired leases to the queue, with the delay of a failed attempt. A job without attempts
-    /// left becomes dead.
+    /// Returns up to 100 jobs with expired leases to the queue, with the delay of a failed attempt. A job without
+    /// attempts left becomes dead.
     ///
     /// # Errors
     ///
@@ -53,9 +53,8 @@ impl Expired {
 
 /// As [`Queue::expire`], within a transaction.
 pub(super) async fn expire(tx: &mut TenantTx) -> Result<Expired, DbError> {
-    // A delay here too: a message that crashes workers must not crash three at once.
-    // MATERIALIZED, here and wherever jobs are taken: a CTE that is inlined into the join may run its LIMIT several times, and
-    // take more jobs.
+    // A delay here too: a message that crashes workers must not crash three at once. MATERIALIZED, here and wherever
+    // jobs are taken: a CTE that is inlined into the join may run its LIMIT several times, and take more jobs.
     let expired = sqlx::query!(
         r#"/* Queue.expire */
         WITH ended AS MATERIALIZED (

@@ -17,8 +17,8 @@ use crate::{
 };
 
 impl Queue {
-    /// Ends the attempt of `lease` at the time `at`, and returns the time from which the job can be leased again; `None` when
-    /// the job is dead. When `request` was committed before, changes nothing and returns the same answer.
+    /// Ends the attempt of `lease` at the time `at`, and returns the time from which the job can be leased again;
+    /// `None` when the job is dead. When `request` was committed before, changes nothing and returns the same answer.
     ///
     /// # Errors
     ///
@@ -49,7 +49,8 @@ impl Queue {
             .database
             .begin("FailJob", Context::ServiceFor(lease.person), deadline)
             .await?;
-        // now() is constant within a transaction, so the stored answer is the time that is written to the job afterwards.
+        // now() is constant within a transaction, so the stored answer is the time that is written to the job
+        // afterwards.
         let stored = sqlx::query!(
             r#"/* FailJob, request */
             WITH prior AS (

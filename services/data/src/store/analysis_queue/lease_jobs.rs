@@ -17,17 +17,17 @@ use crate::{
     store::{analysis::range, conversation::MessageRow},
 };
 
-/// The most bytes of sealed text that are sent with one job; three quarters of them are text. Ten such jobs fit into the 4 MiB
-/// that gRPC clients accept by default. A person's own messages, at most 25 of 2,000 characters, always fit.
+/// The most bytes of sealed text that are sent with one job; three quarters of them are text. Ten such jobs fit into
+/// the 4 MiB that gRPC clients accept by default. A person's own messages, at most 25 of 2,000 characters, always fit.
 const MAX_JOB_BYTES: i64 = 384 * 1024;
 
-/// The most messages of other senders that are sent with one job, the newest first. Between two messages of a person there may
-/// be any number of them; those that are not sent are counted and not read.
+/// The most messages of other senders that are sent with one job, the newest first. Between two messages of a person
+/// there may be any number of them; those that are not sent are counted and not read.
 const MAX_OTHER_MESSAGES: i64 = 200;
 
 impl Queue {
-    /// Returns the jobs that `request.token` already holds. When it holds none, leases the due jobs of the highest priority.
-    /// Empty when no job is due.
+    /// Returns the jobs that `request.token` already holds. When it holds none, leases the due jobs of the highest
+    /// priority. Empty when no job is due.
     ///
     /// # Errors
     ///
@@ -102,8 +102,8 @@ impl Queue {
         jobs.collect()
     }
 
-    /// Reads the messages of `jobs` with the claim of the lease: Row Level Security shows its holder these messages and no
-    /// others. When a lease expires meanwhile, its messages are missing; its job can no longer be completed.
+    /// Reads the messages of `jobs` with the claim of the lease: Row Level Security shows its holder these messages and
+    /// no others. When a lease expires meanwhile, its messages are missing; its job can no longer be completed.
     async fn read_messages(
         &self,
         token: LeaseToken,
@@ -181,8 +181,8 @@ fn lease_claim(token: LeaseToken) -> Claim {
     }
 }
 
-/// Locks `token` until the transaction ends. Calls with the same token are one request and its retries: each waits here for the
-/// one before it, so that its next statement sees the jobs that are already leased.
+/// Locks `token` until the transaction ends. Calls with the same token are one request and its retries: each waits here
+/// for the one before it, so that its next statement sees the jobs that are already leased.
 async fn lock_token(tx: &mut TenantTx, token: LeaseToken) -> Result<(), DbError> {
     // Hashed, because the keys of advisory locks are visible in pg_locks.
     sqlx::query!(

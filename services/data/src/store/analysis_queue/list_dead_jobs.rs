@@ -17,9 +17,9 @@ use crate::{domain::job::DeadJob, store::analysis::range};
 pub struct DeadJobCursor {
     /// The time at which the job became dead.
     pub died_at: DateTime<Utc>,
-    /// The person's id.
+    /// The id of the person that the row belongs to.
     pub person: Uuid,
-    /// The job's id.
+    /// The job's id, unique among its person's jobs.
     pub id: Uuid,
 }
 
@@ -57,7 +57,7 @@ impl Queue {
             .database
             .begin("ListDeadJobs", Context::Service, deadline)
             .await?;
-        // A job whose last lease has expired is dead even if no other call has noticed it yet.
+        // A job without attempts left is dead once its lease has expired, even if no other call has noticed it yet.
         let expired = expire(&mut tx).await?;
         let rows = sqlx::query_as!(
             DeadJobRow,

@@ -1,7 +1,8 @@
 //! The queue of analysis jobs: the SQL of AnalysisQueueService, across all people.
 //!
-//! A statement that changes several jobs skips those that another transaction has locked (`SKIP LOCKED`). So it never holds
-//! one job while it waits for another, and cannot deadlock with an erasure, which locks a person's jobs in any order.
+//! A statement that changes several jobs skips those that another transaction has locked (`SKIP LOCKED`). So it never
+//! holds one job while it waits for another, and cannot deadlock with an erasure, which locks a person's jobs in any
+//! order.
 
 pub mod complete_job;
 mod expire;
@@ -37,8 +38,8 @@ impl Queue {
         Self { database }
     }
 
-    /// Returns the number of seconds that the oldest due job has been waiting; 0 when no job is due. The cost does not depend
-    /// on the number of jobs.
+    /// Returns the number of seconds that the oldest due job has been waiting; 0 when no job is due. The cost does not
+    /// depend on the number of jobs.
     ///
     /// # Errors
     ///

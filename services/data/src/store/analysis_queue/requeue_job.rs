@@ -32,7 +32,7 @@ pub enum RequeueError {
     /// The request id belongs to a request with other content.
     #[error("the request id belongs to another request")]
     RequestIdReused,
-    /// The database failed.
+    /// The database failed, or did not answer before the deadline.
     #[error(transparent)]
     Database(DbError),
 }
@@ -40,8 +40,8 @@ pub enum RequeueError {
 // === impl Queue ===
 
 impl Queue {
-    /// Gives the dead job `id` of `person` three more attempts at the time `at`, and returns the job. When `request` was
-    /// committed before, changes nothing and returns the same answer.
+    /// Gives the dead job `id` of `person` three more attempts at the time `at`, and returns the job. When `request`
+    /// was committed before, changes nothing and returns the same answer.
     ///
     /// # Errors
     ///
@@ -110,8 +110,8 @@ impl Queue {
             return Err(RequeueError::RequestIdReused);
         }
         if stored.is_new {
-            // The job no longer counts as requested by its person, who may have requested another one since. Attempts are not
-            // reset: an old lease must not become valid again.
+            // The job no longer counts as requested by its person, who may have requested another one since. Attempts
+            // are not reset: an old lease must not become valid again.
             let requeued = sqlx::query!(
                 "/* RequeueJob */
                 UPDATE data.analysis_jobs

@@ -17,8 +17,8 @@ impl Conversations {
     ///
     /// # Errors
     ///
-    /// [`ChangeError::NotFound`], [`ChangeError::RequestIdReused`] and [`ChangeError::Database`]. Nothing is deleted then,
-    /// except that after [`ChangeError::Database`] the commit may have succeeded: a retry gets its answer.
+    /// [`ChangeError::NotFound`], [`ChangeError::RequestIdReused`] and [`ChangeError::Database`]. Nothing is deleted
+    /// then, except that after [`ChangeError::Database`] the commit may have succeeded: a retry gets its answer.
     pub async fn delete(
         &self,
         caller: UserId,

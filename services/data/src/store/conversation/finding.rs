@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use crate::domain::crisis::{Finding, MessageFinding, SeverityLevel, TriggerType};
 
-/// A finding in JSON. The statement writes the same value into the crisis event and into the stored answer, so that a retry
-/// gets the finding that was stored.
+/// A finding in JSON. The statement writes the same value into the crisis event and into the stored answer, so that a
+/// retry gets the finding that was stored.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct FindingRow {
     event_id: Uuid,

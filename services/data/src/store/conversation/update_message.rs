@@ -1,8 +1,8 @@
 //! UpdateMessage: replaces the text of one of the caller's own messages, if it has the expected version.
 //!
 //! The statement locks the person's counter before the message's row, as AppendMessage and an erasure do. To store the
-//! request id it locks the person's row, because of a foreign key, and an erasure that has locked the person's row waits
-//! for the message's row. The common first lock prevents a deadlock between the two.
+//! request id it locks the person's row, because of a foreign key, and an erasure that has locked the person's row
+//! waits for the message's row. The common first lock prevents a deadlock between the two.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -38,8 +38,8 @@ pub struct Updated {
 enum Attempt {
     /// The message is updated, by this attempt or by an earlier try of the same request.
     Updated(Updated),
-    /// The message had the expected version when the statement began, and was changed or deleted by another request before
-    /// the statement got the lock.
+    /// The message had the expected version when the statement began, and was changed or deleted by another request
+    /// before the statement got the lock.
     Overtaken,
 }
 

@@ -12,8 +12,8 @@ use super::{CrisisEvents, EventRow};
 use crate::domain::crisis::CrisisEvent;
 
 impl CrisisEvents {
-    /// Sets the acknowledgement time of the caller's event `id` to `at`, unless it is set, and returns the event; `None` when
-    /// the caller has no such event.
+    /// Sets the acknowledgement time of the caller's event `id` to `at`, unless it is set, and returns the event;
+    /// `None` when the caller has no such event.
     ///
     /// # Errors
     ///

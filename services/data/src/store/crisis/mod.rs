@@ -1,4 +1,5 @@
-//! Crisis events: the SQL of CrisisService. The events are stored by AppendMessage and UpdateMessage, with their messages.
+//! Crisis events: the SQL of CrisisService. The events are stored by AppendMessage and UpdateMessage, with their
+//! messages.
 
 mod acknowledge_crisis_event;
 mod list_crisis_events;

@@ -12,8 +12,8 @@ use super::{CrisisEvents, EventRow};
 use crate::domain::crisis::CrisisEvent;
 
 impl CrisisEvents {
-    /// Sets the resolution time of the event `id` of `person` to `at`, unless it is set, and returns the event; `None` when
-    /// the person has no such event.
+    /// Sets the resolution time of the event `id` of `person` to `at`, unless it is set, and returns the event; `None`
+    /// when the person has no such event.
     ///
     /// # Errors
     ///

@@ -18,7 +18,8 @@ const READ_BATCH_SIZE: i64 = 100;
 /// A position in the feed: after an event, or before all of them (the default).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FeedCursor {
-    /// The number of the last event that was read, or a later number without events in between. 0 before the first event.
+    /// The number of the last event that was read, or a later number without events in between. 0 before the first
+    /// event.
     pub number: i64,
     /// The id of the event with this number, to be checked against the feed. `None` when the check is not needed.
     pub event: Option<Uuid>,
@@ -36,12 +37,12 @@ pub struct FeedPart {
 // === impl CrisisEvents ===
 
 impl CrisisEvents {
-    /// Assigns numbers to new events, and returns the part of the feed after `after`. `None` when `after` is not a position in
-    /// this feed: the number was never assigned, or belongs to another event. That happens when a restored database has
-    /// lost the end of the feed. A number without an event is accepted: its person may have been erased.
+    /// Assigns numbers to new events, and returns the part of the feed after `after`. `None` when `after` is not a
+    /// position in this feed: the number was never assigned, or belongs to another event. That happens when a restored
+    /// database has lost the end of the feed. A number without an event is accepted: its person may have been erased.
     ///
-    /// Events are returned only after their numbers are committed, so every reader sees the same numbers. The SQL function
-    /// `data.number_crisis_events` ensures that no event gets a number below one that was read.
+    /// Events are returned only after their numbers are committed, so every reader sees the same numbers. The SQL
+    /// function `data.number_crisis_events` ensures that no event gets a number below one that was read.
     ///
     /// # Errors
     ///
@@ -108,8 +109,8 @@ impl CrisisEvents {
 // === impl FeedPart ===
 
 impl FeedPart {
-    /// Returns the number after which the next part starts. Numbers of erased events are passed, so that they are searched
-    /// only once.
+    /// Returns the number after which the next part starts. Numbers of erased events are passed, so that they are
+    /// searched only once.
     #[must_use]
     pub fn end(&self) -> i64 {
         match self.events.last() {

@@ -12,8 +12,8 @@ use sqlx::types::Json;
 
 use super::People;
 
-/// The number of rows that are deleted in one transaction. It takes well below the two seconds that identity gives its first
-/// attempt, and holds its locks that long.
+/// The number of rows that are deleted in one transaction. It takes well below the two seconds that identity gives its
+/// first attempt, and holds its locks that long.
 const BATCH_SIZE: i32 = 5000;
 
 /// The receipt of an erasure, which is kept in the tombstone.
@@ -26,11 +26,11 @@ pub struct Receipt {
 }
 
 impl People {
-    /// Deletes all rows of `person`, whether the person is provisioned or not, and leaves a tombstone with the time `at`. When
-    /// the person was erased before, changes nothing. Returns the receipt of the first erasure.
+    /// Deletes all rows of `person`, whether the person is provisioned or not, and leaves a tombstone with the time
+    /// `at`. When the person was erased before, changes nothing. Returns the receipt of the first erasure.
     ///
-    /// Many rows are deleted in several transactions. When a later one fails, the rows that were deleted stay deleted, and
-    /// count in the receipt of the call that completes the erasure.
+    /// Many rows are deleted in several transactions. When a later one fails, the rows that were deleted stay deleted,
+    /// and count in the receipt of the call that completes the erasure.
     ///
     /// # Errors
     ///
@@ -41,8 +41,8 @@ impl People {
         at: DateTime<Utc>,
         deadline: Deadline,
     ) -> Result<Receipt, DbError> {
-        // Concurrent writes of the person cannot prolong this without end: once a batch is not full, the rest is deleted in one
-        // transaction.
+        // Concurrent writes of the person cannot prolong this without end: once a batch is not full, the rest is
+        // deleted in one transaction.
         while self.erase_batch(person, deadline).await? >= i64::from(BATCH_SIZE) {}
         let mut tx = self
             .database

@@ -1,5 +1,5 @@
-//! ListAuditEvents: reads pages of a person's security audit log by keyset. The events are written by the statements of the
-//! audited actions.
+//! ListAuditEvents: reads pages of a person's security audit log by keyset. The events are written by the statements of
+//! the audited actions.
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ pub enum ProvisionError {
     /// The person was erased, which is final.
     #[error("the person was erased")]
     AccountErased,
-    /// The database failed.
+    /// The database failed, or did not answer before the deadline.
     #[error(transparent)]
     Database(DbError),
 }

@@ -1,7 +1,7 @@
 //! ExportData: streams all rows of the caller.
 //!
-//! An export reads a page from the database only when the client has taken the page before it, so its memory is that of one
-//! page, however many rows there are and however slow the client is.
+//! An export reads a page from the database only when the client has taken the page before it, so its memory is that of
+//! one page, however many rows there are and however slow the client is.
 
 mod encrypted;
 mod part;
@@ -81,7 +81,7 @@ struct Export {
     part: Option<Part>,
     /// The number of exported rows by table.
     rows: BTreeMap<&'static str, i64>,
-    /// Whether the manifest was sent.
+    /// True when the manifest was sent.
     is_complete: bool,
 }
 

@@ -87,8 +87,8 @@ impl Part {
 // === impl PartPage ===
 
 impl PartPage {
-    /// Creates a page of `rows` rows with an empty response message, which the caller fills. `last` is the position after the last
-    /// row.
+    /// Creates a page of `rows` rows with an empty response message, which the caller fills. `last` is the position
+    /// after the last row.
     pub(super) fn new(rows: usize, last: Option<Part>) -> Self {
         Self {
             answer: ExportDataResponse::default(),

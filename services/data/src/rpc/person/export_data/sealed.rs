@@ -1,4 +1,4 @@
-//! The parts of an export whose content this service seals: messages and analyses; and jobs and crisis events.
+//! The parts of an export with content that this service seals (messages and analyses), and jobs and crisis events.
 
 use std::sync::Arc;
 
@@ -91,8 +91,8 @@ impl SealedParts {
         Ok(part_page)
     }
 
-    /// Lists a row of `part` that cannot be opened in the export, and logs it for operators. The other rows are exported all the
-    /// same.
+    /// Lists a row of `part` that cannot be opened in the export, and logs it for operators. The other rows are
+    /// exported all the same.
     fn unreadable(&self, answer: &mut ExportDataResponse, part: Part, row: Uuid, cause: &OpenError) {
         tracing::error!(
             user_id = %self.person, table = part.table(), %row, %cause,

@@ -1,5 +1,5 @@
-//! ExportData: reads a person's devices and the content that they encrypted: records, conflicts and preferences. Nothing here
-//! decrypts it.
+//! ExportData: reads a person's devices and the content that they encrypted: records, conflicts and preferences.
+//! Nothing here decrypts it.
 
 use haven_platform::{call::UserId, cursor::Cursor, database::DbError, deadline::Deadline};
 use uuid::Uuid;
@@ -51,8 +51,8 @@ impl Exports {
         rows.into_iter().map(Device::try_from).collect()
     }
 
-    /// Returns a page of the caller's records and tombstones after the id `after`, by id. Other columns may change during the
-    /// export, so no other order is stable.
+    /// Returns a page of the caller's records and tombstones after the id `after`, by id. Other columns may change
+    /// during the export, so no other order is stable.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
 //! ExportData: reads all rows of a person by pages: messages and analyses in [`written`], encrypted content in
 //! [`encrypted`], shares and audit events in [`shared`].
 //!
-//! Each page is read in a transaction of its own, which ends before the page is sent: a slow client holds no transaction
-//! open. Pages are read by keyset, in the order of columns that never change, so that no row is exported twice.
+//! Each page is read in a transaction of its own, which ends before the page is sent: a slow client holds no
+//! transaction open. Pages are read by keyset, in the order of columns that never change, so that no row is exported
+//! twice.
 
 pub mod encrypted;
 pub mod shared;
@@ -25,8 +26,8 @@ use crate::store::person_status::{Unknown, why_unknown};
 /// The most rows on a page.
 const MAX_ROWS: i64 = 500;
 
-/// The most bytes of content on a page before its last row. Together with a last row of the largest size, a share, that is a
-/// third of the largest response.
+/// The most bytes of content on a page before its last row. Together with a last row of the largest size, a share, that
+/// is a third of the largest response.
 const MAX_BYTES: i64 = 1 << 20;
 
 /// The rows of all people. Row Level Security limits each call to the rows of its caller.
@@ -47,7 +48,7 @@ pub enum ExportError {
     /// The person is not provisioned, or was erased.
     #[error(transparent)]
     Unknown(Unknown),
-    /// The database failed.
+    /// The database failed, or did not answer before the deadline.
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -90,8 +91,8 @@ impl Exports {
         }
     }
 
-    /// Checks that no erasure of `caller` has begun, in which case rows may be missing from the export, and returns the time at
-    /// which the person was provisioned.
+    /// Checks that no erasure of `caller` has begun, in which case rows may be missing from the export, and returns the
+    /// time at which the person was provisioned.
     ///
     /// # Errors
     ///

@@ -20,7 +20,7 @@ use crate::{
 
 /// A share with its content.
 pub struct WholeShare {
-    /// The share.
+    /// The share without its content.
     pub share: Share,
     /// The encrypted content. `None` when the row has none.
     pub content: Option<Encrypted>,
@@ -97,8 +97,8 @@ impl Exports {
         shares.collect()
     }
 
-    /// Returns a page of the attempts to open the caller's shares, by share and then by time, after the attempt of `after` at the
-    /// share `share`.
+    /// Returns a page of the attempts to open the caller's shares, by share and then by time, after the attempt of
+    /// `after` at the share `share`.
     ///
     /// # Errors
     ///
