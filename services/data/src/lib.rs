@@ -1,11 +1,20 @@
-//! Haven's data service: what people write, sealed at rest, and reachable by nobody but them.
+//! Haven's data service: stores people's messages and analyses sealed at rest, and content that their devices encrypt.
+//! Only the person can reach it.
 //!
-//! Three rooms: [`domain`] is what is true, [`store`] is SQL, [`rpc`] speaks gRPC. [`identity_client`] keeps what tells whose
-//! an access token is; [`config`] is what the service needs to know; [`detection`] looks at messages for signs of a
-//! crisis; [`passcodes`] hashes those of shares; [`line`](mod@line) is where a crowd waits that wants one row;
-//! [`signal`] wakes whoever waits for work; [`queue_keeper`] takes jobs back from workers that were not heard of again,
-//! and [`job_metrics`] counts what becomes of jobs; [`rotation`] changes the key that seals; [`sweeper`] deletes what
-//! has expired. What it stands on is in [`haven_platform`].
+//! Three layers: [`domain`] has the types and rules, [`store`] the SQL, [`rpc`] the gRPC handlers. Beside them:
+//!
+//! - [`config`]: the service's own variables;
+//! - [`crisis_detection`]: runs the crisis detector on messages;
+//! - [`identity_client`]: caches the signing keys and ended sessions of identity;
+//! - [`job_metrics`]: metrics of analysis jobs;
+//! - [`keyed_mutex`]: a mutex for each key;
+//! - [`lease_reaper`]: returns jobs with expired leases to the queue;
+//! - [`notify`]: wakes calls that wait for new rows;
+//! - [`passcodes`]: hashes the passcodes of shares;
+//! - [`seal_rotation`]: reseals texts under a new key;
+//! - [`sweeper`]: deletes expired rows.
+//!
+//! The server, authentication and database access are in [`haven_platform`].
 
 pub mod config;
 pub mod crisis_detection;
@@ -56,19 +65,20 @@ use crate::{
     keys_command::KeysArgs,
     notify::{Notify, PersonNotify},
     passcodes::Passcodes,
-    rpc::{DataRpc, encrypted::EncryptedRpc, person::PersonRpc},
+    rpc::{
+        analysis::AnalysisRpc, analysis_queue::AnalysisQueueRpc, conversation::ConversationRpc,
+        crisis::CrisisRpc, encrypted::EncryptedRpc, person::PersonRpc,
+    },
     share_hashes_command::ShareHashesArgs,
     store::{
         analysis::Analyses,
-        audit::AuditLog,
+        analysis_queue::Queue,
         conversation::Conversations,
         crisis::CrisisEvents,
         encrypted::{
             changes::Changes, device::Devices, preferences::Preferences, record::Records, share::Shares,
         },
-        export::Exports,
-        person::People,
-        queue::Queue,
+        person::{People, export_data::Exports, list_audit_events::AuditLog},
         request::Requests,
         seal::Seals,
     },
@@ -78,10 +88,10 @@ use crate::{
 #[derive(Debug)]
 pub struct Data;
 
-/// What the program can do beside serving.
+/// The subcommands beside those of every service.
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
-    /// Look after the keys that what people write is sealed under
+    /// Manage the keys that messages and analyses are sealed under
     Keys(KeysArgs),
     /// Compute what the SQL functions that open shares take, of a token and a passcode
     ShareHashes(ShareHashesArgs),
@@ -89,7 +99,8 @@ pub enum DataCommand {
 
 impl Application for Data {
     const NAME: &'static str = "data";
-    const ABOUT: &'static str = "What people write, sealed at rest, and reachable by nobody but them";
+    const ABOUT: &'static str =
+        "Stores people's messages, analyses and encrypted content, for each person alone";
     const PORTS: [u16; 3] = [50052, 50062, 9102];
     /// A person may have ten devices, each of which may hold a stream open; the rest is for reconnects.
     const STREAMS_PER_USER: usize = 12;
@@ -114,13 +125,13 @@ impl Application for Data {
         server: ServerBuilder,
     ) -> Result<ServerBuilder, Box<dyn Error + Send + Sync>> {
         crisis_detection::describe_metrics();
-        // Where nobody looks at tokens, identity need not be there.
+        // Without token authentication the service does not need identity.
         if parts.auth_mode == AuthMode::Token {
             let sessions =
                 SessionServiceClient::new(client::channel(&config.identity_url, Arc::clone(&parts.tls))?);
             let (keys, issuer) = (Arc::clone(&parts.keys), parts.tokens.issuer.clone());
-            let keys = identity_client::signing_keys::keep(keys, sessions.clone(), issuer);
-            let ended = identity_client::ended_sessions::keep(Arc::clone(&parts.ended), sessions);
+            let keys = identity_client::signing_keys::run(keys, sessions.clone(), issuer);
+            let ended = identity_client::ended_sessions::run(Arc::clone(&parts.ended), sessions);
             parts
                 .tasks
                 .spawn(parts.stop.clone().run_until_cancelled_owned(keys));
@@ -131,13 +142,13 @@ impl Application for Data {
 
         job_metrics::describe_metrics();
         let queue = Queue::new(Arc::clone(&parts.database));
-        parts.tasks.spawn(lease_reaper::keep(
+        parts.tasks.spawn(lease_reaper::run(
             queue.clone(),
             parts.entropy.clone(),
             parts.stop.clone(),
         ));
         sweeper::describe_metrics();
-        parts.tasks.spawn(sweeper::sweep(
+        parts.tasks.spawn(sweeper::run(
             Requests::new(Arc::clone(&parts.database)),
             Changes::new(Arc::clone(&parts.database)),
             parts.entropy.clone(),
@@ -147,24 +158,47 @@ impl Application for Data {
         let secret = &parts.tokens.secret_key;
         let requests = MacKey::derive(secret, "data requests");
         let pages = PageTokens::new(MacKey::derive(secret, "data page tokens"));
-        let message_keys = Arc::clone(&config.message_keys);
-        let rpc = Arc::new(DataRpc {
+        let message_keys = config.message_keys;
+        let (new_jobs, new_crisis_events) = (Notify::default(), Notify::default());
+        let conversation = ConversationRpc {
             conversations: Conversations::new(Arc::clone(&parts.database)),
-            analyses: Analyses::new(Arc::clone(&parts.database)),
-            queue,
-            crisis_events: CrisisEvents::new(Arc::clone(&parts.database)),
             detection: Detection::new(Arc::new(PhraseList)),
-            keys: config.message_keys,
-            new_jobs: Notify::default(),
-            line: tokio::sync::Mutex::default(),
-            new_crisis_events: Notify::default(),
+            keys: Arc::clone(&message_keys),
+            new_jobs: new_jobs.clone(),
+            new_crisis_events: new_crisis_events.clone(),
+            requests: requests.clone(),
+            pages: pages.clone(),
+            clock: parts.clock.clone(),
+            entropy: parts.entropy.clone(),
+        };
+        let analysis = AnalysisRpc {
+            analyses: Analyses::new(Arc::clone(&parts.database)),
+            keys: Arc::clone(&message_keys),
+            new_jobs: new_jobs.clone(),
+            requests: requests.clone(),
+            pages: pages.clone(),
+            clock: parts.clock.clone(),
+            entropy: parts.entropy.clone(),
+        };
+        let analysis_queue = AnalysisQueueRpc {
+            queue,
+            keys: Arc::clone(&message_keys),
+            new_jobs,
+            polling: tokio::sync::Mutex::default(),
             requests: requests.clone(),
             leases: MacKey::derive(secret, "data leases"),
             pages: pages.clone(),
             clock: parts.clock.clone(),
             entropy: parts.entropy.clone(),
             stop: parts.stop.clone(),
-        });
+        };
+        let crisis = CrisisRpc {
+            crisis_events: CrisisEvents::new(Arc::clone(&parts.database)),
+            new_crisis_events,
+            pages: pages.clone(),
+            clock: parts.clock.clone(),
+            stop: parts.stop.clone(),
+        };
         hashing::describe_metrics();
         let passcodes = Passcodes::new(
             HashQueue::new(available_parallelism().unwrap_or(NonZeroUsize::MIN)),
@@ -189,7 +223,7 @@ impl Application for Data {
             entropy: parts.entropy.clone(),
             stop: parts.stop.clone(),
         });
-        let people = PersonRpc {
+        let person = PersonRpc {
             people: People::new(Arc::clone(&parts.database)),
             exports: Exports::new(Arc::clone(&parts.database)),
             audit_log: AuditLog::new(Arc::clone(&parts.database)),
@@ -199,22 +233,22 @@ impl Application for Data {
         };
         Ok(server
             .service(|limits| {
-                ConversationServiceServer::from_arc(Arc::clone(&rpc))
+                ConversationServiceServer::new(conversation)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                AnalysisServiceServer::from_arc(Arc::clone(&rpc))
+                AnalysisServiceServer::new(analysis)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                AnalysisQueueServiceServer::from_arc(Arc::clone(&rpc))
+                AnalysisQueueServiceServer::new(analysis_queue)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                CrisisServiceServer::from_arc(Arc::clone(&rpc))
+                CrisisServiceServer::new(crisis)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
@@ -239,13 +273,14 @@ impl Application for Data {
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                PersonServiceServer::new(people)
+                PersonServiceServer::new(person)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             }))
     }
 
-    /// A text whose key is missing is found at the start, and not when somebody wants to read it.
+    /// Checks at start that the keys of all stored texts are configured, so that a missing key is not found only when a
+    /// text is read.
     fn inspection(config: &DataConfig, database: &Arc<Database>) -> Inspection {
         let (keys, seals) = (Arc::clone(&config.message_keys), Seals::new(Arc::clone(database)));
         Box::new(move || {

@@ -95,10 +95,10 @@ fn encrypted_sources() -> Vec<PathBuf> {
         "store/encrypted",
         "rpc/encrypted",
         "passcodes.rs",
-        "rpc/export.rs",
-        "rpc/export/encrypted.rs",
-        "store/export/encrypted.rs",
-        "store/export/shared.rs",
+        "rpc/person/export_data/mod.rs",
+        "rpc/person/export_data/encrypted.rs",
+        "store/person/export_data/encrypted.rs",
+        "store/person/export_data/shared.rs",
     ] {
         let room = sources.join(room);
         assert!(
@@ -136,7 +136,7 @@ fn modules_about_encrypted_data_name_nothing_that_opens_it() {
     // The same search finds what seals messages, and what opens them for an export, which are other rooms.
     for (room, opener) in [
         ("domain/sealing.rs", "Sealed"),
-        ("rpc/export/sealed.rs", "KeyRing"),
+        ("rpc/person/export_data/sealed.rs", "KeyRing"),
     ] {
         let room = workspace::root().join("services/data/src").join(room);
         assert!(words(&room).iter().any(|(_, word)| word == opener));

@@ -63,10 +63,7 @@ async fn a_row_that_somebody_holds_is_not_waited_for_and_comes_later() {
     .await
     .expect("it waits");
     assert_eq!(rotation.code, Some(0), "{rotation:?}");
-    assert!(
-        rotation.said.contains("150 of 150 rows sealed anew"),
-        "{rotation:?}"
-    );
+    assert!(rotation.said.contains("150 of 150 rows resealed"), "{rotation:?}");
     assert_eq!(rows_under(&stack, OLD).await, 0);
 }
 

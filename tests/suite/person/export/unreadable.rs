@@ -75,7 +75,7 @@ async fn what_does_not_open_is_named_and_everything_else_comes() {
     let log = stack.data.output().unwrap();
     let lines: Vec<_> = log
         .lines()
-        .filter(|line| line.contains("does not open"))
+        .filter(|line| line.contains("cannot be opened"))
         .collect();
     assert_eq!(lines.len(), 4, "{lines:?}");
     for (line, id) in lines.iter().zip([damaged, moved, keyless, &analysis]) {
