@@ -39,10 +39,15 @@ use crate::{
     config::{IdentityArgs, IdentityConfig},
     dispatcher::Dispatcher,
     hashing::{Hasher, Passwords},
-    rpc::{IdentityRpc, origin::LimitKeys},
+    rpc::{IdentityRpc, rate_limit_keys::LimitKeys},
     store::{
-        account::Accounts, audit::AuditLog, consent::Consents, erasure::Erasures, outbox::Outbox,
-        password::OwnPasswords, retention::Retention, session::Sessions,
+        account::{
+            consent::Consents, delete_account::Erasures, reauthentication::OwnPasswords, sign_up::Accounts,
+        },
+        audit_log::AuditLog,
+        outbox::Outbox,
+        retention::Retention,
+        session::Sessions,
     },
     sweeper::Sweeper,
     tokens::TokenSigner,

@@ -1,39 +1,25 @@
 //! The RPCs: each parses its request into domain types before anything else, calls the store, and converts back.
 
 mod account;
-mod account_list;
-mod account_update;
-mod audit;
-mod authentication;
-mod consent;
-mod deletion;
-mod hashing;
-pub mod origin;
-mod parsing;
-mod password;
-mod password_change;
-mod profile;
-mod reauthentication;
-mod refresh;
-mod registration;
+mod hashing_error;
+pub mod rate_limit_keys;
 mod session;
-mod session_end;
-mod session_list;
-mod sign_in;
-mod sign_up;
 
 use std::sync::Arc;
 
 use haven_platform::{auth::EndedSessions, entropy::Entropy, mac::MacKey, page::PageTokens, time::Clock};
 use tokio_util::task::TaskTracker;
 
-use self::origin::LimitKeys;
+use self::rate_limit_keys::LimitKeys;
 use crate::{
     dispatcher::Dispatcher,
     domain::{consent::RequiredConsents, provider::AuthProvider, rate_limit::RateLimits},
     hashing::Passwords,
     store::{
-        account::Accounts, audit::AuditLog, consent::Consents, erasure::Erasures, password::OwnPasswords,
+        account::{
+            consent::Consents, delete_account::Erasures, reauthentication::OwnPasswords, sign_up::Accounts,
+        },
+        audit_log::AuditLog,
         session::Sessions,
     },
     tokens::TokenSigner,

@@ -1,0 +1,3 @@
+//! UpdateAccount.
+
+pub(in crate::rpc) mod parse;

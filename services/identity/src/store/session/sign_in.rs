@@ -1,0 +1,312 @@
+//! Beginning a session: what proves that it is somebody, and what becomes of it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use haven_platform::{
+    call::UserId,
+    database::{Context, DbError, TenantTx},
+    deadline::Deadline,
+};
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::domain::{
+    account::PasswordHash,
+    audit::{AuditEventType, Origin},
+    rate_limit::Quota,
+    session::Session,
+};
+use crate::store::rate_limit::{self as limit, LimitError};
+use crate::store::request::RequestKey;
+use crate::store::session::Sessions;
+
+/// How long counting a wrong password may take, whether the caller waits for it or not.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Whose account it is, and the hash of the password that proves it.
+#[derive(Debug)]
+pub struct Credential {
+    /// Whose.
+    pub user_id: UserId,
+    /// The hash. None: another provider signs this person in.
+    pub password_hash: Option<PasswordHash>,
+    /// How often the password was set.
+    pub password_version: i64,
+}
+
+/// A session that is to begin, and what goes with it.
+#[derive(Debug)]
+pub struct NewSession<'a> {
+    /// The session.
+    pub session: Session,
+    /// Its first refresh token.
+    pub token: NewRefreshToken,
+    /// The request that begins it.
+    pub request: &'a RequestKey,
+    /// Which of the account's passwords was right.
+    pub password_version: i64,
+    /// Its hash as it is made today, where the one that is kept is outdated.
+    pub upgraded: Option<PasswordHash>,
+    /// The key of the account's wrong passwords, which are forgotten.
+    pub failures: [u8; 32],
+    /// Where the call came from.
+    pub origin: &'a Origin,
+    /// When it began.
+    pub at: DateTime<Utc>,
+}
+
+/// What is kept of a refresh token.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRefreshToken {
+    /// The id that it is kept under.
+    pub id: Uuid,
+    /// A keyed hash of it.
+    pub hash: [u8; 32],
+}
+
+/// Why a session did not begin.
+#[derive(Debug, Error)]
+pub enum BeginError {
+    /// The password was changed, or the account deleted, after it was found right.
+    #[error("the password was changed meanwhile")]
+    PasswordChanged,
+    /// The request id belongs to a request with other content.
+    #[error("the request id belongs to another request")]
+    RequestIdReused,
+    /// The database failed.
+    #[error(transparent)]
+    Database(DbError),
+}
+
+/// What a retry is told again. Its tokens come out of it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Answer {
+    session_id: Uuid,
+    issued_at: i64,
+    expires_at: i64,
+    refresh_expires_at: i64,
+}
+
+// === impl Sessions ===
+
+impl Sessions {
+    /// Lets a sign-in through that is within all of `quotas`, and for whose account, whose wrong passwords are counted under
+    /// `failures`, nobody has to wait; and finds that account by its canonical email address.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitError`]; whoever is over a limit has used up nothing of the others.
+    pub async fn find_credential(
+        &self,
+        email_canonical: &str,
+        quotas: &[Quota],
+        failures: &[u8; 32],
+        deadline: Deadline,
+    ) -> Result<Option<Credential>, LimitError> {
+        let mut tx = self
+            .database
+            .begin("SignIn.find", Context::Anonymous, deadline)
+            .await?;
+        limit::admit(&mut tx, quotas, Some(failures)).await?;
+        let found = sqlx::query!(
+            r#"/* SignIn.find */
+            SELECT user_id AS "user_id!", password_hash, password_version AS "password_version!"
+            FROM identity.find_credential($1)"#,
+            email_canonical,
+        )
+        .fetch_optional(&mut tx)
+        .await
+        .map_err(DbError::from)?;
+        tx.commit().await?;
+        Ok(found.map(|row| Credential {
+            user_id: UserId::new(row.user_id),
+            password_hash: row.password_hash.map(PasswordHash::new),
+            password_version: row.password_version,
+        }))
+    }
+
+    /// Begins a session, forgets the account's wrong passwords, and notes that its person was active; or, when the request
+    /// did so before, changes nothing and returns the session that it began, whether that has ended since or not.
+    ///
+    /// # Errors
+    ///
+    /// See [`BeginError`]. Nothing was changed then, unless it was the database that failed: a retry finds out.
+    pub async fn begin(&self, new: NewSession<'_>, deadline: Deadline) -> Result<Session, BeginError> {
+        let mut tx = self
+            .database
+            .begin("SignIn", Context::User(new.session.user_id), deadline)
+            .await?;
+        let begun = insert(&mut tx, &new).await?;
+        if !begun.by_this_request {
+            let earlier = earlier(&mut tx, &new).await?;
+            tx.commit().await?;
+            return Ok(earlier);
+        }
+        if !begun.with_this_password {
+            return Err(BeginError::PasswordChanged);
+        }
+        if let Some(hash) = &new.upgraded {
+            // A statement of its own, because it is rare and because nobody may read what it replaces. The row is locked by
+            // the one before, so the password is still the one that was checked.
+            sqlx::query!(
+                "/* SignIn.upgrade */ UPDATE identity.users SET password_hash = $2 WHERE id = $1",
+                new.session.user_id.as_uuid(),
+                hash.expose(),
+            )
+            .execute(&mut tx)
+            .await
+            .map_err(DbError::from)?;
+        }
+        tx.commit().await?;
+        Ok(new.session)
+    }
+
+    /// Counts a wrong password against the account that `failures` stands for, and writes it into the audit log of
+    /// `user_id` where there is such an account: one statement in either case, and little that takes longer in one.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails: it is not counted then.
+    pub async fn note_failure(
+        &self,
+        user_id: Option<UserId>,
+        failures: [u8; 32],
+        origin: Origin,
+        at: DateTime<Utc>,
+    ) -> Result<(), DbError> {
+        let context = user_id.map_or(Context::Service, Context::ServiceFor);
+        let mut tx = self
+            .database
+            .begin("SignIn.failed", context, Deadline::after(TIMEOUT))
+            .await?;
+        sqlx::query!(
+            r#"/* SignIn.failed */
+            SELECT identity.note_failed_sign_in($1, $2, $3, $4) AS "noted: ()""#,
+            failures.as_slice(),
+            origin.service.as_deref(),
+            origin.network_mac.as_ref().map(|mac| mac.as_slice()),
+            at,
+        )
+        .execute(&mut tx)
+        .await?;
+        tx.commit().await
+    }
+}
+
+/// What the one statement of a sign-in did.
+struct Begun {
+    by_this_request: bool,
+    with_this_password: bool,
+}
+
+/// A sign-in, in one statement. What it appends to the audit log and forgets about wrong passwords is in it, too: each
+/// would be a round trip more.
+async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginError> {
+    let NewSession { session, origin, .. } = new;
+    let row = sqlx::query!(
+        r#"/* SignIn */
+        WITH request AS (
+            INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
+            VALUES ($1, $2, 'SignIn', $3, $4, $5)
+            ON CONFLICT (user_id, id) DO NOTHING
+            RETURNING user_id
+        ), active AS (
+            UPDATE identity.users SET last_active_at = $5 FROM request
+            WHERE users.id = request.user_id AND password_version = $6
+            RETURNING users.id
+        ), session AS (
+            INSERT INTO identity.sessions (user_id, id, issued_at, expires_at, refresh_expires_at)
+            SELECT id, $7, $8, $9, $10 FROM active
+        ), token AS (
+            INSERT INTO identity.refresh_tokens (user_id, id, session_id, token_hash, issued_at, expires_at)
+            SELECT id, $11, $7, $12, $8, $10 FROM active
+        ), noted AS MATERIALIZED (
+            SELECT identity.forget_failures($13), identity.append_audit_event($14, false, $15, $7, $16, $5) FROM active
+        )
+        SELECT EXISTS (SELECT FROM request) AS "by_this_request!", (SELECT count(*) FROM noted) AS "noted!""#,
+        session.user_id.as_uuid(),
+        new.request.id,
+        &new.request.payload_mac,
+        Json(Answer::from(*session)) as _,
+        new.at,
+        new.password_version,
+        session.id,
+        session.issued_at,
+        session.expires_at,
+        session.refresh_expires_at,
+        new.token.id,
+        &new.token.hash,
+        &new.failures,
+        AuditEventType::SignIn.name(),
+        origin.service.as_deref(),
+        origin.network_mac.as_ref().map(|mac| mac.as_slice()),
+    )
+    .fetch_one(tx)
+    .await
+    .map_err(DbError::from)?;
+    Ok(Begun {
+        by_this_request: row.by_this_request,
+        with_this_password: row.noted > 0,
+    })
+}
+
+/// What the request of before was answered.
+async fn earlier(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Session, BeginError> {
+    let earlier = sqlx::query!(
+        r#"/* SignIn.retry */
+        SELECT method, payload_mac, answer AS "answer: Json<serde_json::Value>" FROM identity.requests
+        WHERE user_id = $1 AND id = $2"#,
+        new.session.user_id.as_uuid(),
+        new.request.id,
+    )
+    .fetch_optional(tx)
+    .await
+    .map_err(DbError::from)?
+    .ok_or(BeginError::PasswordChanged)?;
+    if earlier.method != "SignIn" || earlier.payload_mac != new.request.payload_mac {
+        return Err(BeginError::RequestIdReused);
+    }
+    let answer: Option<Answer> = serde_json::from_value(earlier.answer.0).ok();
+    answer
+        .and_then(|answer| answer.session_of(new.session.user_id))
+        .ok_or_else(|| BeginError::Database(DbError::unexpected("an answer is no session")))
+}
+
+// === impl Answer ===
+
+impl From<Session> for Answer {
+    fn from(session: Session) -> Self {
+        Self {
+            session_id: session.id,
+            issued_at: session.issued_at.timestamp(),
+            expires_at: session.expires_at.timestamp(),
+            refresh_expires_at: session.refresh_expires_at.timestamp(),
+        }
+    }
+}
+
+impl Answer {
+    fn session_of(self, user_id: UserId) -> Option<Session> {
+        Some(Session {
+            id: self.session_id,
+            user_id,
+            issued_at: DateTime::from_timestamp(self.issued_at, 0)?,
+            expires_at: DateTime::from_timestamp(self.expires_at, 0)?,
+            refresh_expires_at: DateTime::from_timestamp(self.refresh_expires_at, 0)?,
+        })
+    }
+}
+
+// === impl BeginError ===
+
+impl From<DbError> for BeginError {
+    fn from(error: DbError) -> Self {
+        match error.constraint() {
+            Some("requests_user_id_fkey") => Self::PasswordChanged,
+            _ => Self::Database(error),
+        }
+    }
+}
