@@ -1,74 +1,74 @@
-//! Whether a person's audit log is whole: each event's digest covers the event and the digest of the one before, so an
-//! event that was changed, taken out or put in breaks the chain from there on.
+//! Verification of a person's audit log. Each event's digest covers the event and the digest of the event before it, so an
+//! event that was changed, removed or inserted breaks the chain from there on.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// The two ends of a chain, as they are kept beside it.
+/// The two ends of a chain, as `identity.audit_chains` stores them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainEnds {
-    /// The number of the newest event that was trimmed off the old end; 0: none was.
+    /// The number of the newest event that retention trimmed off the old end; 0 when none was trimmed.
     pub trimmed_number: i64,
-    /// Its digest: what the oldest event that is left builds on.
+    /// The digest of that event, which the oldest remaining event builds on.
     pub trimmed_digest: Vec<u8>,
     /// The number of the newest event.
     pub last_number: i64,
-    /// Its digest.
+    /// The digest of that event.
     pub last_digest: Vec<u8>,
 }
 
-/// An event as it is kept, whatever it says: nothing about it is believed before its digest fits.
+/// An event as it is stored. Its content is not trusted before its digest is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainedEvent {
-    /// Its place in the log.
+    /// The event's number in the log.
     pub number: i64,
-    /// The name of what happened.
+    /// The name of the event's type.
     pub event: String,
-    /// Whether it was refused.
+    /// Whether the call was refused.
     pub refused: bool,
-    /// The service that called.
+    /// The name of the calling service.
     pub service: Option<String>,
-    /// The session that it was about.
+    /// The session that the event concerns.
     pub session_id: Option<Uuid>,
-    /// The keyed hash of the network it came from.
+    /// The keyed hash of the client's network.
     pub network_mac: Option<Vec<u8>>,
-    /// When, in microseconds since 1970. None: at no time that there is.
+    /// The time of the event, in microseconds since 1970. `None` when the stored time is infinite.
     pub micros: Option<i64>,
-    /// Its digest, of 32 bytes.
+    /// The event's digest, of 32 bytes.
     pub digest: Vec<u8>,
 }
 
-/// Where a chain breaks first.
+/// The first broken link of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Break {
-    /// The number of the first event that is not as it should be.
+    /// The number of the first wrong event.
     pub number: i64,
-    /// What is wrong with it.
+    /// The flaw of that event.
     pub flaw: Flaw,
 }
 
-/// What is wrong with a link of a chain.
+/// A flaw of a link of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// The event, or what it builds on, is not what it was.
+    /// The event, or the digest that it builds on, was changed.
     Changed,
-    /// There is no such event.
+    /// The event is missing.
     Missing,
-    /// An event is there that nobody appended.
+    /// The event was not written by the service.
     Inserted,
-    /// The events fit each other, and not the end that is kept beside them.
+    /// The events are consistent with each other, but not with the stored end.
     EndChanged,
-    /// There are events, and no ends beside them.
+    /// There are events, but no stored ends.
     NoEnds,
 }
 
-/// Goes along one person's chain, from the old end to the new one.
+/// The verification of one person's chain, from the old end to the new one.
 #[derive(Debug)]
 pub struct ChainWalk {
     person: Uuid,
-    /// The newest event that was found whole, or was trimmed, and its digest.
+    /// The number of the newest event that was verified or trimmed; `digest` is its digest.
     number: i64,
     digest: Vec<u8>,
     seen: i64,
@@ -79,7 +79,7 @@ pub struct ChainWalk {
 // === impl ChainWalk ===
 
 impl ChainWalk {
-    /// Begins at the old end of `person`'s chain.
+    /// A verification that starts at the old end of `person`'s chain.
     #[must_use]
     pub fn begin(person: Uuid, ends: &ChainEnds) -> Self {
         Self {
@@ -92,25 +92,25 @@ impl ChainWalk {
         }
     }
 
-    /// Whose chain it is.
+    /// The id of the chain's person.
     #[must_use]
     pub fn person(&self) -> Uuid {
         self.person
     }
 
-    /// The number of the newest event that the walk has passed, whole or not.
+    /// The number of the last event that was passed to [`ChainWalk::take`], intact or not.
     #[must_use]
     pub fn seen(&self) -> i64 {
         self.seen
     }
 
-    /// How many events were found whole.
+    /// The number of events that were verified.
     #[must_use]
     pub fn events(&self) -> u64 {
         self.events
     }
 
-    /// Goes on with `ends` as they are by now. What was trimmed meanwhile, while the walk was not yet there, is left out.
+    /// Continues with `ends` as they are now. Events that retention trimmed before the verification reached them are skipped.
     pub fn resume(&mut self, ends: &ChainEnds) {
         if ends.trimmed_number > self.number {
             self.number = ends.trimmed_number;
@@ -118,7 +118,7 @@ impl ChainWalk {
         }
     }
 
-    /// Takes the next event. `ends` are those of the same moment. After the first flaw nothing more is looked at.
+    /// Verifies the next event. `ends` are from the same snapshot of the database. After the first flaw, events are ignored.
     pub fn take(&mut self, ends: &ChainEnds, event: &ChainedEvent) {
         self.seen = event.number;
         if self.broken.is_some() {
@@ -126,7 +126,7 @@ impl ChainWalk {
         }
         let expected = self.number + 1;
         let flaw = if event.number < expected || event.number > ends.last_number {
-            // Also where one before it is missing, it is the first that is not as it should be.
+            // When an event before it is missing too, that one is the first wrong event.
             Some((event.number.min(expected), Flaw::Inserted))
         } else if event.number > expected {
             Some((expected, Flaw::Missing))
@@ -145,7 +145,7 @@ impl ChainWalk {
         }
     }
 
-    /// There are no more events: where the chain breaks first, if it does.
+    /// Ends the verification: returns the first broken link, if any.
     #[must_use]
     pub fn end(&self, ends: &ChainEnds) -> Option<Break> {
         self.broken.or_else(|| {
@@ -161,8 +161,8 @@ impl ChainWalk {
     }
 }
 
-/// The digest of `event` in `person`'s chain, after the one whose digest is `previous`: what the database's
-/// `identity.audit_digest` computes. None when it has no time.
+/// The digest of `event` in `person`'s chain, after the event with the digest `previous`, as the SQL function
+/// `identity.audit_digest` computes it. `None` when the event has no finite time.
 fn digest(previous: &[u8], person: Uuid, event: &ChainedEvent) -> Option<[u8; 32]> {
     let outcome = if event.refused { "refused" } else { "done" };
     let session = event.session_id.map(|id| id.to_string()).unwrap_or_default();
@@ -179,7 +179,7 @@ fn digest(previous: &[u8], person: Uuid, event: &ChainedEvent) -> Option<[u8; 32
     Some(digest.finalize().into())
 }
 
-/// Bytes in hexadecimal.
+/// Formats bytes in lower-case hexadecimal.
 #[derive(Clone, Copy, Debug)]
 pub struct Hex<'a>(pub &'a [u8]);
 
@@ -194,28 +194,28 @@ impl fmt::Display for Hex<'_> {
 impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Changed => "it was changed, or what it builds on was",
+            Self::Changed => "it was changed, or the digest that it builds on was",
             Self::Missing => "it is missing",
-            Self::Inserted => "it was put in",
-            Self::EndChanged => "it is not the end that is kept beside the chain",
-            Self::NoEnds => "the ends that are kept beside the chain are missing",
+            Self::Inserted => "it was inserted",
+            Self::EndChanged => "it is not the stored end of the chain",
+            Self::NoEnds => "the stored ends of the chain are missing",
         })
     }
 }
 
-/// One digest over the new ends of all chains.
+/// A digest of the new ends of all chains.
 #[derive(Debug, Default)]
 pub struct HeadsDigest(Sha256);
 
 impl HeadsDigest {
-    /// Takes the next chain's, in the order of the persons' ids.
+    /// Adds the next chain. Chains must be added in the order of their persons' ids.
     pub fn take(&mut self, person: Uuid, ends: &ChainEnds) {
         self.0.update(person.as_bytes());
         self.0.update(ends.last_number.to_be_bytes());
         self.0.update(&ends.last_digest);
     }
 
-    /// The digest.
+    /// The SHA-256 digest.
     #[must_use]
     pub fn finish(self) -> [u8; 32] {
         self.0.finalize().into()

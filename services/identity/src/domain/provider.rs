@@ -1,10 +1,10 @@
-//! Who keeps passwords and sessions.
+//! The provider that keeps passwords and sessions.
 
-/// Who signs people up and in.
+/// The provider that signs people up and in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum AuthProvider {
     /// This service.
     Haven,
-    /// Somebody else, whose tokens are accepted: `TRUSTED_ISSUERS` says who.
+    /// Another provider, whose access tokens are accepted: `TRUSTED_ISSUERS` configures it.
     External,
 }

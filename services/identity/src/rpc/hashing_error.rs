@@ -1,4 +1,4 @@
-//! What a caller is told when a password was neither hashed nor checked.
+//! The conversion of hashing errors into failures.
 
 use haven_platform::failure::Failure;
 

@@ -1,29 +1,29 @@
-//! Where a call comes from: for the limits that it falls under, and for the audit log.
+//! The keys under which rate limits are counted, and the failure of a call that is over a limit.
 
 use haven_platform::{call::Call, failure::Failure, mac::MacKey, reason::Reason};
 
 use crate::{
     domain::{
-        audit::Origin,
         email::EmailAddress,
         rate_limit::{LimitKind, Quota, RateLimit, RateLimits},
     },
     store::rate_limit::{LimitError, Limited},
 };
 
-/// Makes the keys under which limits are counted: keyed hashes, so that the table says nothing about anybody.
+/// Derives the keys under which limits are counted. They are keyed hashes, so that the table reveals no network, address or
+/// service.
 #[derive(Clone, Debug)]
-pub struct LimitKeys(MacKey);
+pub struct RateLimitKeys(MacKey);
 
-impl LimitKeys {
-    /// Keys under `key`.
+impl RateLimitKeys {
+    /// Derives keys with `key`.
     #[must_use]
     pub fn new(key: MacKey) -> Self {
         Self(key)
     }
 
-    /// The limits that a call of `method` falls under. What is sent as an email address and cannot be one has no limit of
-    /// its own.
+    /// The limits that apply to a call of `method`. `email` is `None` when the request's address is malformed: there is no
+    /// limit per address then.
     pub(super) fn quotas(
         &self,
         method: &'static str,
@@ -44,48 +44,41 @@ impl LimitKeys {
             (LimitKind::Service, limits.service, service),
         ]
         .into_iter()
-        .filter_map(|(kind, limit, of)| {
+        .filter_map(|(kind, limit, subject)| {
             Some(Quota {
                 kind,
-                key: self.0.mac(&[method.as_bytes(), kind.name().as_bytes(), &of?]),
+                key: self
+                    .0
+                    .mac(&[method.as_bytes(), kind.name().as_bytes(), &subject?]),
                 limit: limit?,
             })
         })
         .collect()
     }
 
-    /// The limit that a person falls under who proves who they are, though they are signed in: as often as one may sign in, so
-    /// that whoever took a token cannot try passwords faster; and the key of the account's wrong passwords.
-    pub(super) fn of_account(&self, limit: Option<RateLimit>, canonical: &str) -> (Vec<Quota>, [u8; 32]) {
+    /// The limit on passwords that signed-in people send to confirm an action, and the key of the account's wrong passwords.
+    ///
+    /// `limit` is the limit of sign-ins per address, so that a stolen access token does not allow guessing passwords faster.
+    pub(super) fn reauthentication(
+        &self,
+        limit: Option<RateLimit>,
+        email_canonical: &str,
+    ) -> (Vec<Quota>, [u8; 32]) {
         let kind = LimitKind::Email;
-        let key = || {
-            self.0
-                .mac(&[b"OwnPassword", kind.name().as_bytes(), canonical.as_bytes()])
-        };
         let quota = limit.map(|limit| Quota {
             kind,
-            key: key(),
+            key: self
+                .0
+                .mac(&[b"OwnPassword", kind.name().as_bytes(), email_canonical.as_bytes()]),
             limit,
         });
-        (quota.into_iter().collect(), self.failures(canonical))
+        (quota.into_iter().collect(), self.failures(email_canonical))
     }
 
-    /// The key of the wrong passwords of an account, by its canonical address: whether there is one or not.
+    /// The key under which the wrong passwords for an address are counted, whether it has an account or not.
     pub(super) fn failures(&self, email_canonical: &str) -> [u8; 32] {
         self.0
             .mac(&[LimitKind::Failures.name().as_bytes(), email_canonical.as_bytes()])
-    }
-}
-
-/// What is kept of where `call` comes from.
-pub(super) fn origin(call: &Call, networks: &MacKey) -> Origin {
-    Origin {
-        service: call
-            .caller
-            .service
-            .as_ref()
-            .map(|service| service.as_str().to_owned()),
-        network_mac: call.network.map(|network| networks.mac(&[&network.as_bytes()])),
     }
 }
 
@@ -98,7 +91,7 @@ impl From<LimitError> for Failure {
     }
 }
 
-/// Every limit that the call is over, and the time after which it is over none of them.
+/// RATE_LIMITED with every limit that the call is over, and the delay after which it is over none of them.
 fn rate_limited(limited: &[Limited]) -> Failure {
     let longest = limited
         .iter()
@@ -109,7 +102,7 @@ fn rate_limited(limited: &[Limited]) -> Failure {
     limited.iter().fold(failure, |failure, one| {
         let description = match one.quota {
             Some(quota) => format!("At most {}", quota.limit),
-            None => "After several wrong passwords, each further attempt waits longer".to_owned(),
+            None => "After several wrong passwords, the delay before each further attempt grows".to_owned(),
         };
         failure.quota(one.kind.name(), description)
     })
@@ -124,8 +117,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_limit_has_a_key_of_its_own() {
-        let keys = LimitKeys::new(MacKey::derive(&SecretKey::new(Box::new([7; 32])), "limits"));
+    fn each_limit_has_its_own_key() {
+        let keys = RateLimitKeys::new(MacKey::derive(&SecretKey::new(Box::new([7; 32])), "limits"));
         let limits: RateLimits = "network=10/1m,email=5/1h,service=9/1m".parse().unwrap();
         let call = Call {
             caller: Caller::default(),
@@ -135,20 +128,24 @@ mod tests {
         let email = EmailAddress::parse("Ada@Example.org").unwrap();
         let quotas = keys.quotas("SignIn", &limits, &call, Some(&email));
         let kinds: Vec<_> = quotas.iter().map(|quota| quota.kind).collect();
-        assert_eq!(kinds, [LimitKind::Network, LimitKind::Email], "no service calls");
-        let again = keys.quotas(
+        assert_eq!(
+            kinds,
+            [LimitKind::Network, LimitKind::Email],
+            "the call comes from no service"
+        );
+        let respelled = keys.quotas(
             "SignIn",
             &limits,
             &call,
             EmailAddress::parse("ada@example.org").ok().as_ref(),
         );
-        assert_eq!(quotas, again, "two spellings of one address");
+        assert_eq!(quotas, respelled, "two spellings of one address");
         let other = keys.quotas("SignUp", &limits, &call, Some(&email));
         assert!(
             other.iter().all(|quota| !quotas.contains(quota)),
-            "sign-up counts apart"
+            "sign-up has its own counts"
         );
         let without = keys.quotas("SignIn", &limits, &call, None);
-        assert_eq!(without, quotas[..1], "the network's, whatever the address is");
+        assert_eq!(without, quotas[..1], "only the limit of the network");
     }
 }

@@ -1,4 +1,4 @@
-//! The security audit log: appending to it, in the transaction of what it tells of, and reading one's own.
+//! The security audit log: events are appended in the transaction of the action, and listed for their person.
 
 use std::sync::Arc;
 
@@ -6,31 +6,22 @@ use haven_platform::{
     call::UserId,
     database::{Context, Database, DbError, TenantTx},
     deadline::Deadline,
-    page::PageSize,
+    page::{Page, PageSize},
 };
 
 use crate::domain::audit::{AuditEvent, AuditEventType, NewAuditEvent};
 
-/// The audit logs of everybody, each reached only as the person whose it is.
+/// The audit logs of all people. Each is accessed only in the context of its person.
 #[derive(Clone, Debug)]
 pub struct AuditLog {
     database: Arc<Database>,
 }
 
-/// Some of a person's events.
-#[derive(Debug)]
-pub struct AuditPage {
-    /// The newest first.
-    pub events: Vec<AuditEvent>,
-    /// Whether there are more after them.
-    pub more: bool,
-}
-
-/// Appends an event to the log of the transaction's person: one round trip.
+/// Appends an event to the log of the transaction's person. Takes one round trip.
 ///
 /// # Errors
 ///
-/// When the database fails. What the event tells of must not be committed then.
+/// When the database fails. The transaction must not be committed then.
 pub(super) async fn append(tx: &mut TenantTx, event: &NewAuditEvent<'_>) -> Result<(), DbError> {
     sqlx::query!(
         r#"/* Audit.append */
@@ -56,7 +47,7 @@ impl AuditLog {
         Self { database }
     }
 
-    /// The caller's events from the one before number `after`, or from the newest: at most `size`.
+    /// Lists the caller's events, newest first, from the one before number `after` or from the newest.
     ///
     /// # Errors
     ///
@@ -67,8 +58,7 @@ impl AuditLog {
         after: Option<i64>,
         size: PageSize,
         deadline: Deadline,
-    ) -> Result<AuditPage, DbError> {
-        let size = usize::from(size.get());
+    ) -> Result<Page<AuditEvent>, DbError> {
         let mut tx = self
             .database
             .begin("ListAuditEvents", Context::User(caller), deadline)
@@ -79,18 +69,16 @@ impl AuditLog {
             WHERE user_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3",
             caller.as_uuid(),
             after.unwrap_or(i64::MAX),
-            // One more than asked for shows whether there is a next page.
-            size as i64 + 1,
+            size.limit(),
         )
         .fetch_all(&mut tx)
         .await?;
         tx.commit().await?;
-        let more = rows.len() > size;
-        let events = rows.into_iter().take(size).map(|row| {
+        let events = rows.into_iter().map(|row| {
             Ok(AuditEvent {
                 number: row.number,
                 event: AuditEventType::from_name(&row.event)
-                    .ok_or_else(|| DbError::unexpected("the name of an event"))?,
+                    .ok_or_else(|| DbError::unexpected("the stored type of an audit event"))?,
                 refused: row.refused,
                 service: row.service,
                 session_id: row.session_id,
@@ -98,6 +86,6 @@ impl AuditLog {
             })
         });
         let events = events.collect::<Result<_, DbError>>()?;
-        Ok(AuditPage { events, more })
+        Ok(Page::from_rows(events, size))
     }
 }

@@ -1,4 +1,4 @@
-//! Rate limits, and how long somebody waits after wrong passwords: one statement decides about a call.
+//! Rate limits, and the delay after wrong passwords: one statement decides about a call.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use thiserror::Error;
 
 use crate::domain::rate_limit::{LimitKind, Quota};
 
-/// Why a call is not let through. Its transaction has to be rolled back, so that it uses up nothing.
+/// The error when a call is not admitted. The transaction must be rolled back, so that the call uses up nothing.
 #[derive(Debug, Error)]
 pub enum LimitError {
-    /// It is over limits.
+    /// The call is over one or more limits.
     #[error("over {} limits", .0.len())]
     Limited(Vec<Limited>),
-    /// The database failed: nobody is let through.
+    /// The database failed. No call is admitted then.
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -22,21 +22,22 @@ pub enum LimitError {
 /// A limit that a call is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limited {
-    /// What the limit is about.
+    /// The subject of the limit.
     pub kind: LimitKind,
-    /// The limit; none of wrong passwords, whose waiting grows.
+    /// The limit. `None` for wrong passwords, which have a growing delay instead.
     pub quota: Option<Quota>,
-    /// When it would be let through.
+    /// The delay after which the call would be admitted.
     pub retry_after: Duration,
 }
 
-/// Lets a call through that is within all of `quotas`, and counts it; `account` is the key of its wrong passwords.
+/// Admits a call that is within all of `quotas`, and counts it. `account` is the key under which the account's wrong passwords
+/// are counted.
 ///
-/// One round trip. Both roles of the request pool may ask.
+/// Takes one round trip. Both roles of the request pool may call the SQL function.
 ///
 /// # Errors
 ///
-/// [`LimitError::Limited`] with every limit that it is over.
+/// [`LimitError::Limited`] with every limit that the call is over.
 pub(super) async fn admit(
     tx: &mut TenantTx,
     quotas: &[Quota],
@@ -87,7 +88,7 @@ fn interval(duration: Duration) -> PgInterval {
     }
 }
 
-/// A difference of two times has days in it, and those of a difference always have 24 hours.
+/// Converts the difference of two times. Its days always have 24 hours.
 fn duration(interval: &PgInterval) -> Duration {
     const DAY: i64 = 24 * 60 * 60 * 1_000_000;
     let micros = interval.microseconds + i64::from(interval.days) * DAY;

@@ -1,7 +1,7 @@
 //! Email addresses.
 //!
-//! Two spellings of one mailbox must not become two accounts, so an address has a canonical form beside the form that
-//! its person typed: mail goes to the latter, comparison uses the former.
+//! Two spellings of one mailbox must not become two accounts, so an address has a canonical form besides the form that
+//! the person typed. Mail is sent to the typed form; addresses are compared by the canonical form.
 
 mod canonical;
 mod violation;
@@ -10,16 +10,16 @@ use std::fmt;
 
 pub use self::violation::EmailViolation;
 
-/// The longest address, in bytes: what fits between the angle brackets of a `RCPT TO` (RFC 5321, section 4.5.3.1.3).
+/// The maximum length of an address, in bytes: what fits between the angle brackets of a `RCPT TO` (RFC 5321, section 4.5.3.1.3).
 pub const MAX_BYTES: usize = 254;
 
-/// The longest part before the @, in bytes (RFC 5321, section 4.5.3.1.1).
+/// The maximum length of the part before the @, in bytes (RFC 5321, section 4.5.3.1.1).
 pub const MAX_LOCAL_BYTES: usize = 64;
 
-/// What separates the two parts: the commercial at, and the compatibility characters that NFKC makes one.
+/// The separators of the two parts: the commercial at, and the compatibility characters that NFKC maps to it.
 const AT_SIGNS: [char; 3] = ['@', '\u{ff20}', '\u{fe6b}'];
 
-/// An email address that can be one. `Debug` does not show it.
+/// A well-formed email address. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EmailAddress {
     entered: String,
@@ -29,11 +29,11 @@ pub struct EmailAddress {
 // === impl EmailAddress ===
 
 impl EmailAddress {
-    /// Takes what somebody entered, exactly as it was.
+    /// Parses an address as a person typed it.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it.
+    /// Every rule that it breaks.
     pub fn parse(entered: &str) -> Result<Self, Vec<EmailViolation>> {
         use EmailViolation as V;
         if entered.is_empty() {
@@ -68,19 +68,19 @@ impl EmailAddress {
         }
     }
 
-    /// The address as its person typed it.
+    /// The address as the person typed it.
     #[must_use]
     pub fn entered(&self) -> &str {
         &self.entered
     }
 
-    /// The one form of all its spellings.
+    /// The canonical form.
     #[must_use]
     pub fn canonical(&self) -> &str {
         &self.canonical
     }
 
-    /// What a person could build a guessable password out of.
+    /// Words that would make a password of this person easy to guess.
     pub(crate) fn words(&self) -> Vec<&str> {
         let mut words = vec![self.entered.as_str(), self.canonical.as_str()];
         words.extend(
@@ -154,8 +154,8 @@ mod tests {
         );
     }
 
-    /// Letters that look alike are not the same, and which of them somebody may use is not ours to say: an address is one
-    /// if mail can have it. But no form of it may become another's.
+    /// Letters that look alike stay different, and all of them are allowed: an address is valid if mail can be sent to it. But
+    /// no form of an address may equal the form of another address.
     #[test]
     fn scripts_are_not_mixed_up() {
         for (one, other) in [
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_kept_as_entered() {
+    fn the_entered_form_is_kept() {
         assert_eq!(
             EmailAddress::parse("Ada+x@Example.org").unwrap().entered(),
             "Ada+x@Example.org"

@@ -1,8 +1,9 @@
-//! Passwords, and the policy that a chosen one has to meet.
+//! Passwords, and the policy that a new password must meet.
 //!
-//! A password is taken exactly as sent: no trimming, no normalising. What a person types on two keyboards may then
-//! differ, but nothing that they did type is ever dropped.
+//! A password is used exactly as it was sent, neither trimmed nor normalized. Two keyboards may then produce different
+//! passwords, but nothing that a person typed is dropped.
 
+mod change;
 mod rule;
 
 use std::fmt;
@@ -11,41 +12,45 @@ use icu_properties::{CodePointMapData, props::GeneralCategory};
 use secrecy::{ExposeSecret, SecretString};
 use zxcvbn::{Score, zxcvbn};
 
-pub use self::rule::PasswordRule;
+pub use self::{
+    change::{PasswordChange, WrongPassword},
+    rule::PasswordRule,
+};
 use super::email::EmailAddress;
 
-/// The fewest code points.
+/// The minimum length, in code points.
 pub const MIN_CODE_POINTS: usize = 8;
 
-/// The most code points. A longer password is refused before anything whose cost grows with its length.
+/// The maximum length, in code points. A longer password is refused before any computation whose cost grows with its length.
 pub const MAX_CODE_POINTS: usize = 128;
 
-/// The least zxcvbn score: 2, "somewhat guessable", for 10^6 to 10^8 guesses.
+/// The minimum zxcvbn score: 2, "somewhat guessable", for 10^6 to 10^8 guesses.
 ///
-/// Not 3, which zxcvbn recommends to sites with nothing else in front of their hashes: eight random characters are
-/// worth 10^8 guesses to it, so the rule of eight would be a lie. Ours are behind argon2id and a pepper.
+/// zxcvbn recommends 3 to sites whose hashes have no other protection. It scores eight random characters at 10^8 guesses,
+/// so 3 would contradict the minimum length of eight. Haven's hashes are protected by argon2id and a pepper.
 pub const MIN_SCORE: Score = Score::Two;
 
-/// How many code points zxcvbn sees: the first ones. Its cost grows so fast with length that a hundred chosen characters
-/// take it half a second, and these about as long as seven password hashes. The rest can only make a password harder to
+/// The number of leading code points that zxcvbn scores. Its cost grows so fast with length that a hundred chosen characters
+/// take half a second, and these 32 about as long as seven password hashes. The rest can only make a password harder to
 /// guess.
 const JUDGED_CODE_POINTS: usize = 32;
 
-/// A password that can be somebody's. `Debug` does not show it.
+/// A password of an allowed length. `Debug` does not show it.
 #[derive(Clone)]
 pub struct Password(SecretString);
 
 // === impl Password ===
 
 impl Password {
-    /// A password that somebody chooses. The rules about `email` apply when it is known.
+    /// Checks a new password against the policy. The rules about `email` apply when it is known.
     ///
-    /// Computes for a millisecond, or for as long as seven password hashes when somebody makes it: not for a thread that
-    /// serves others meanwhile.
+    /// Computes for a millisecond, or for as long as seven password hashes when the password is chosen for it, so it must not
+    /// run on a thread of the async runtime.
     ///
     /// # Errors
     ///
-    /// Every rule that it breaks; [`PasswordRule::TooLong`] alone, before anything is computed, when that is one.
+    /// Every rule that the password breaks. When it is too long, [`PasswordRule::TooLong`] alone, before anything is
+    /// computed.
     pub fn choose(sent: SecretString, email: Option<&EmailAddress>) -> Result<Self, Vec<PasswordRule>> {
         let password = Self::present(sent).map_err(|too_long| vec![too_long])?;
         let broken = check(&password.0, email);
@@ -56,8 +61,8 @@ impl Password {
         }
     }
 
-    /// A password that somebody presents to prove who they are. It need not meet today's policy, but it is not longer
-    /// than any that was ever accepted.
+    /// Wraps a current password, sent to authenticate. It need not meet today's policy, but no password was ever accepted
+    /// that is longer than the maximum.
     ///
     /// # Errors
     ///
@@ -82,10 +87,10 @@ impl fmt::Debug for Password {
     }
 }
 
-/// Every rule that `sent` breaks, in the order of [`PasswordRule::ALL`]: for a form that shows each one as met or not.
+/// Every rule that `sent` breaks, in the order of [`PasswordRule::ALL`], for a form that shows each rule as met or not.
 ///
-/// The work is bounded however long it is: of one that is too long the first [`MAX_CODE_POINTS`] are judged. Otherwise
-/// computes as [`Password::choose`] does.
+/// The cost is bounded: of a password that is too long, only the first [`MAX_CODE_POINTS`] are checked. Otherwise the cost is
+/// that of [`Password::choose`].
 #[must_use]
 pub fn check(sent: &SecretString, email: Option<&EmailAddress>) -> Vec<PasswordRule> {
     let sent = sent.expose_secret();
@@ -93,7 +98,7 @@ pub fn check(sent: &SecretString, email: Option<&EmailAddress>) -> Vec<PasswordR
     PasswordRule::ALL
         .into_iter()
         .filter(|rule| match rule {
-            // The two that a beginning would answer wrongly, and that cost nothing.
+            // These two rules need the whole password, and are cheap.
             PasswordRule::TooLong => is_too_long(sent),
             PasswordRule::IsEmail => email.is_some_and(|email| is_address(sent, email)),
             PasswordRule::TooShort => judged.chars().count() < MIN_CODE_POINTS,
@@ -112,7 +117,7 @@ fn is_too_long(password: &str) -> bool {
     password.chars().nth(MAX_CODE_POINTS).is_some()
 }
 
-/// The first `code_points` of `password`, or all of it.
+/// The first `code_points` of `password`, or all of it when it is shorter.
 fn beginning(password: &str, code_points: usize) -> &str {
     match password.char_indices().nth(code_points) {
         Some((end, _)) => password.split_at(end).0,
@@ -120,12 +125,13 @@ fn beginning(password: &str, code_points: usize) -> &str {
     }
 }
 
+/// Returns whether `password` has no character of `category`.
 fn lacks(password: &str, category: GeneralCategory) -> bool {
     let categories = CodePointMapData::<GeneralCategory>::new();
     !password.chars().any(|c| categories.get(c) == category)
 }
 
-/// Whether `password` is `email`, in any spelling. What is longer than an address can be is not looked at.
+/// Returns whether `password` is `email`, in any spelling. A password longer than an address can be is not parsed.
 fn is_address(password: &str, email: &EmailAddress) -> bool {
     password == email.entered()
         || EmailAddress::parse(password).is_ok_and(|address| address.canonical() == email.canonical())
@@ -196,12 +202,12 @@ mod tests {
         assert_eq!(
             check(&late_digit),
             [R::TooLong, R::NoDigit],
-            "it would not be kept"
+            "the digit would be cut off"
         );
     }
 
     #[test]
-    fn one_that_is_far_too_long_is_judged_as_soon_as_one_that_is_a_little_too_long() {
+    fn a_far_too_long_password_is_checked_as_fast_as_a_slightly_too_long_one() {
         let text = |times| SecretString::from("kX9vQ2wZ😀".repeat(times));
         let takes = |text: &SecretString| {
             let begin = Instant::now();
@@ -209,18 +215,18 @@ mod tests {
             begin.elapsed()
         };
         let (little, far) = (text(15), text(1_000_000));
-        // The shortest of several, by turns: another test's work makes one longer, and none shorter.
-        let (mut least_little, mut least_far) = (Duration::MAX, Duration::MAX);
+        // The minimum of several alternating measurements: other tests only make a measurement longer.
+        let (mut min_little, mut min_far) = (Duration::MAX, Duration::MAX);
         for _ in 0..5 {
-            least_little = least_little.min(takes(&little));
-            least_far = least_far.min(takes(&far));
+            min_little = min_little.min(takes(&little));
+            min_far = min_far.min(takes(&far));
         }
-        assert!(least_far < least_little * 4, "{least_little:?}, {least_far:?}");
+        assert!(min_far < min_little * 4, "{min_little:?}, {min_far:?}");
     }
 
     #[test]
     fn letters_and_digits_of_every_script_are_counted_by_category() {
-        // Lt and Nl are neither; Lo is no case at all.
+        // Lt and Nl are neither upper nor lower case, and Lo has no case.
         for (instead, rule) in [
             ("ǅ", R::NoUppercase),
             ("Ⅷ", R::NoUppercase),
@@ -242,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn an_email_address_is_no_password_and_a_bad_part_of_one() {
+    fn the_email_address_is_refused_and_its_parts_are_guessable() {
         let email = EmailAddress::parse("Grace.Hopper1906@example.org").unwrap();
         let broken = |password: &str| {
             Password::choose(password.into(), Some(&email))
@@ -263,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_taken_exactly_as_sent() {
+    fn a_password_is_used_exactly_as_sent() {
         let password = Password::choose(" kX9 vQ2wZ\u{301} ".into(), None).unwrap();
         assert_eq!(password.expose(), " kX9 vQ2wZ\u{301} ".as_bytes());
         assert!(!format!("{password:?}").contains("kX9"));
@@ -271,7 +277,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_the_policy_asks_for_is_enough(letters in "[b-df-hj-np-tv-z]{3}[B-DF-HJ-NP-TV-Z]{3}[0-9]{3}[_%~]{3}") {
+        fn a_password_with_every_required_kind_is_accepted(letters in "[b-df-hj-np-tv-z]{3}[B-DF-HJ-NP-TV-Z]{3}[0-9]{3}[_%~]{3}") {
             let scattered: String = (0..12).map(|i| char::from(letters.as_bytes()[i * 5 % 12])).collect();
             prop_assert_eq!(broken(&scattered), []);
         }
@@ -288,7 +294,7 @@ mod tests {
         }
 
         #[test]
-        fn choosing_is_checking_unless_it_is_too_long(password in "\\PC{0,140}") {
+        fn choose_and_check_agree_unless_the_password_is_too_long(password in "\\PC{0,140}") {
             let checked = check(&password.as_str().into(), None);
             let chosen = broken(&password);
             prop_assert_eq!(checked.contains(&R::TooLong), password.chars().count() > 128);
@@ -298,10 +304,10 @@ mod tests {
             }
         }
 
-        // Alphabets, and not `\p{Ll}`: the categories that proptest draws from are of another Unicode version than the
-        // policy's, and between versions characters move (U+0295 was a small letter once).
+        // Alphabets instead of `\p{Ll}`: proptest's categories are of another Unicode version than the policy's, and characters
+        // move between versions (U+0295 was a lower-case letter once).
         #[test]
-        fn one_character_of_a_kind_is_enough_wherever_it_is(
+        fn one_character_of_a_kind_is_enough_at_any_position(
             others in "[א-ת一-龠ぁ-ん½²+×%¿]{7,127}",
             (rule, one) in prop_oneof![
                 "[A-ZÀ-ÖΑ-ΡЀ-ЯԱ-Ֆ𐐀-𐐧]".prop_map(|one| (R::NoUppercase, one)),

@@ -1,33 +1,20 @@
-//! GetPasswordPolicy and CheckPassword: what a form shows while somebody chooses a password.
+//! CheckPassword: tells a form which rules a password meets while a person chooses it.
 
-use haven_platform::{call::Call, failure::Failure};
-use haven_proto::identity::v1::{
-    self as proto, CheckPasswordRequest, CheckPasswordResponse, GetPasswordPolicyRequest,
-    GetPasswordPolicyResponse, PasswordRuleResult,
-};
+use haven_platform::{call::Call, failure::Failure, handler::Handler};
+use haven_proto::identity::v1::{CheckPasswordRequest, CheckPasswordResponse, PasswordRuleResult};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::{AccountRpc, password_rule};
 use crate::domain::{
     email::EmailAddress,
-    password::{MAX_CODE_POINTS, MIN_CODE_POINTS, PasswordRule, check},
+    password::{PasswordRule, check},
 };
-use crate::rpc::IdentityRpc;
 
-impl IdentityRpc {
-    pub(in crate::rpc) async fn get_password_policy_of(
-        &self,
-        _call: &Call,
-        _request: GetPasswordPolicyRequest,
-    ) -> Result<GetPasswordPolicyResponse, Failure> {
-        Ok(GetPasswordPolicyResponse {
-            rules: PasswordRule::ALL.into_iter().map(rule).collect(),
-            min_length: length(MIN_CODE_POINTS),
-            max_length: length(MAX_CODE_POINTS),
-        })
-    }
+impl Handler<CheckPasswordRequest> for AccountRpc {
+    type Answer = CheckPasswordResponse;
 
-    /// Takes a turn in the queue for hashing: a password can be made that takes as long to judge as two take to hash.
-    pub(in crate::rpc) async fn check_password_of(
+    /// Waits in the hashing queue: a password can be chosen that takes as long to check as two passwords take to hash.
+    async fn handle(
         &self,
         call: &Call,
         request: CheckPasswordRequest,
@@ -36,15 +23,15 @@ impl IdentityRpc {
         let email = SecretString::from(request.email);
         let broken = self
             .passwords
-            .run(call.deadline, move |_, _| broken(&password, &email))
+            .run(call.deadline, move |_, _| broken_rules(&password, &email))
             .await?;
         Ok(answer(&broken))
     }
 }
 
-/// Every rule that `password` breaks. `email` may be half typed: what is no address yet says nothing about the password,
-/// unless it is the password.
-fn broken(password: &SecretString, email: &SecretString) -> Vec<PasswordRule> {
+/// The rules that `password` breaks. `email` may be incomplete: an incomplete address has no effect unless it equals the
+/// password.
+fn broken_rules(password: &SecretString, email: &SecretString) -> Vec<PasswordRule> {
     let entered = email.expose_secret();
     let address = EmailAddress::parse(entered).ok();
     let mut broken = check(password, address.as_ref());
@@ -55,9 +42,9 @@ fn broken(password: &SecretString, email: &SecretString) -> Vec<PasswordRule> {
 }
 
 fn answer(broken: &[PasswordRule]) -> CheckPasswordResponse {
-    let result = |one: PasswordRule| PasswordRuleResult {
-        rule: Some(rule(one)),
-        met: !broken.contains(&one),
+    let result = |rule: PasswordRule| PasswordRuleResult {
+        rule: Some(password_rule::message(rule)),
+        met: !broken.contains(&rule),
     };
     CheckPasswordResponse {
         results: PasswordRule::ALL.into_iter().map(result).collect(),
@@ -65,23 +52,12 @@ fn answer(broken: &[PasswordRule]) -> CheckPasswordResponse {
     }
 }
 
-fn rule(rule: PasswordRule) -> proto::PasswordRule {
-    proto::PasswordRule {
-        name: rule.name().to_owned(),
-        description: rule.description().to_owned(),
-    }
-}
-
-fn length(code_points: usize) -> i32 {
-    i32::try_from(code_points).unwrap_or(i32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn unmet(password: &str, email: &str) -> Vec<String> {
-        let answer = answer(&broken(&password.into(), &email.into()));
+        let answer = answer(&broken_rules(&password.into(), &email.into()));
         assert_eq!(answer.results.len(), PasswordRule::ALL.len());
         let unmet: Vec<_> = answer
             .results
@@ -111,13 +87,17 @@ mod tests {
     }
 
     #[test]
-    fn an_email_address_counts_as_far_as_it_is_typed() {
+    fn an_incomplete_email_address_has_no_effect_unless_it_is_the_password() {
         assert_eq!(unmet("Hopper1906", "Grace.Hopper1906@exa"), ["GUESSABLE"]);
         assert_eq!(
             unmet("kX9vQ2wZ@exa.org", "kx9vq2wz@EXA.org"),
             ["IS_EMAIL", "GUESSABLE"]
         );
-        assert_eq!(unmet("kX9vQ2wZ@", "kX9vQ2wZ@"), ["IS_EMAIL"], "no address yet");
+        assert_eq!(
+            unmet("kX9vQ2wZ@", "kX9vQ2wZ@"),
+            ["IS_EMAIL"],
+            "the address is incomplete"
+        );
         assert_eq!(unmet("kX9vQ2wZ@", "kX9vQ2wZ"), [""; 0]);
     }
 }

@@ -1,9 +1,11 @@
-//! ListAccounts: every account, for services.
+//! ListAccounts: lists all accounts for services.
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use haven_platform::{
     call::{Call, UserId},
+    cursor::Cursor,
     failure::{Failure, Violation},
+    handler::Handler,
     page::PageSize,
     reason::Reason,
     violations::Violations,
@@ -12,17 +14,16 @@ use haven_proto::identity::v1::{ListAccountsRequest, ListAccountsResponse};
 use prost_types::Timestamp;
 use uuid::Uuid;
 
-use crate::rpc::{IdentityRpc, account::get_account::account_message};
-use crate::{
-    domain::progress::Stage,
-    store::account::list_accounts::{AccountFilter, AccountPlace},
-};
+use super::{AccountRpc, account_message::account_message};
+use crate::domain::{account::AccountFilter, progress::Stage};
 
-/// Whose a service's page tokens are: its own, by its name, and no person's.
-const NOBODY: UserId = UserId::new(Uuid::nil());
+/// The owner of the page tokens: no person. The service's name is part of the list that a token is bound to.
+const NO_USER: UserId = UserId::new(Uuid::nil());
 
-impl IdentityRpc {
-    pub(in crate::rpc) async fn list_accounts_of(
+impl Handler<ListAccountsRequest> for AccountRpc {
+    type Answer = ListAccountsResponse;
+
+    async fn handle(
         &self,
         call: &Call,
         request: ListAccountsRequest,
@@ -30,22 +31,24 @@ impl IdentityRpc {
         let service = call.caller.service.as_ref();
         let service = service.ok_or_else(|| Failure::new(Reason::AccessDenied))?;
         let (filter, size) = parse(&request)?;
-        let list = list_of(service.as_str(), filter);
-        let after = self.pages.cursor(NOBODY, &list, &request.page_token)?;
-        let after = after.map(place).transpose()?;
+        let list = list_key(service.as_str(), filter);
+        let after = self
+            .page_tokens
+            .time_cursor(NO_USER, &list, &request.page_token)?;
         let page = self
             .accounts
             .list(filter, after, size, request.include_email, call.deadline)
             .await?;
-        let last = page.accounts.last().filter(|_| page.more);
-        let next_page_token = last.map(|last| {
-            let micros = last.created_at.timestamp_micros().to_be_bytes();
-            let cursor = [micros.as_slice(), last.id.as_uuid().as_bytes()].concat();
-            self.pages.seal(NOBODY, &list, &cursor)
+        let next_page_token = self.page_tokens.next(NO_USER, &list, &page, |last| {
+            let cursor = Cursor {
+                at: last.created_at,
+                id: *last.id.as_uuid(),
+            };
+            cursor.to_bytes()
         });
         Ok(ListAccountsResponse {
-            accounts: page.accounts.iter().map(account_message).collect(),
-            next_page_token: next_page_token.unwrap_or_default(),
+            accounts: page.items.iter().map(account_message).collect(),
+            next_page_token,
         })
     }
 }
@@ -55,15 +58,19 @@ fn parse(request: &ListAccountsRequest) -> Result<(AccountFilter, PageSize), Fai
     let size = PageSize::parse(request.page_size, &mut violations);
     let stage = Stage::new(request.stage);
     if stage.is_none() && request.stage != 0 {
-        violations.add(Violation::new("stage", "UNKNOWN_VALUE", "The stages are 1 to 3"));
+        violations.add(Violation::new(
+            "stage",
+            "UNKNOWN_VALUE",
+            "stage must be 1, 2 or 3",
+        ));
     }
-    let created_from = time("created_from", request.created_from.as_ref(), &mut violations);
-    let created_before = time("created_before", request.created_before.as_ref(), &mut violations);
+    let created_from = parse_time("created_from", request.created_from.as_ref(), &mut violations);
+    let created_before = parse_time("created_before", request.created_before.as_ref(), &mut violations);
     if created_from
         .zip(created_before)
         .is_some_and(|(from, before)| from >= before)
     {
-        let description = "This has to be later than `created_from`";
+        let description = "created_before must be later than created_from";
         violations.add(Violation::new("created_before", "NOT_LATER", description));
     }
     let filter = AccountFilter {
@@ -74,48 +81,42 @@ fn parse(request: &ListAccountsRequest) -> Result<(AccountFilter, PageSize), Fai
     Ok((filter, violations.finish(size)?))
 }
 
-/// The time that is sent in `field`, if one is: in whole microseconds, as accounts have theirs, and rounded up, which changes
-/// neither what was made at that time or later nor what was made before it.
-fn time(field: &'static str, sent: Option<&Timestamp>, violations: &mut Violations) -> Option<DateTime<Utc>> {
-    let sent = sent?;
-    let nanos = u32::try_from(sent.nanos)
+/// Parses the time in `field`, if it is set. The time is rounded up to whole microseconds, the precision of the accounts'
+/// creation times: that changes neither the accounts created at that time or later nor those created before it.
+fn parse_time(
+    field: &'static str,
+    value: Option<&Timestamp>,
+    violations: &mut Violations,
+) -> Option<DateTime<Utc>> {
+    let value = value?;
+    let nanos = u32::try_from(value.nanos)
         .ok()
         .filter(|nanos| *nanos < 1_000_000_000);
     let time = nanos
         .and_then(|nanos| {
             let up = TimeDelta::nanoseconds((nanos.next_multiple_of(1_000) - nanos).into());
-            DateTime::from_timestamp(sent.seconds, nanos)?.checked_add_signed(up)
+            DateTime::from_timestamp(value.seconds, nanos)?.checked_add_signed(up)
         })
-        // What a `google.protobuf.Timestamp` can be.
+        // The range of `google.protobuf.Timestamp`.
         .filter(|time| (1..=9999).contains(&time.year()));
     if time.is_none() {
-        violations.add(Violation::new(field, "NOT_A_TIME", "This has to be a time"));
+        let description = format!("{field} must be a time from year 1 to year 9999");
+        violations.add(Violation::new(field, "NOT_A_TIME", description));
     }
     time
 }
 
-/// What has to be the same from page to page. The service's name, which is as long as it likes, is last.
-fn list_of(service: &str, filter: AccountFilter) -> Vec<u8> {
-    let mut list = b"ListAccounts".to_vec();
-    list.push(filter.stage.map_or(0, Stage::get));
+/// The fields that must stay the same from page to page. The service's name has no fixed length, so it is last.
+fn list_key(service: &str, filter: AccountFilter) -> Vec<u8> {
+    let mut key = b"ListAccounts".to_vec();
+    key.push(filter.stage.map_or(0, Stage::get));
     for time in [filter.created_from, filter.created_before] {
-        list.push(time.is_some().into());
+        key.push(time.is_some().into());
         let micros = time.map_or(0, |time| time.timestamp_micros());
-        list.extend_from_slice(&micros.to_be_bytes());
+        key.extend_from_slice(&micros.to_be_bytes());
     }
-    list.extend_from_slice(service.as_bytes());
-    list
-}
-
-/// The place that a page token holds.
-fn place(cursor: [u8; 24]) -> Result<AccountPlace, Failure> {
-    let place = cursor.split_first_chunk().and_then(|(micros, id)| {
-        Some(AccountPlace {
-            created_at: DateTime::from_timestamp_micros(i64::from_be_bytes(*micros))?,
-            id: Uuid::from_slice(id).ok()?,
-        })
-    });
-    place.ok_or_else(|| Failure::new(Reason::PageTokenInvalid))
+    key.extend_from_slice(service.as_bytes());
+    key
 }
 
 #[cfg(test)]
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_is_taken_as_it_is_meant() {
+    fn a_filter_is_parsed() {
         let (filter, size) = parse(&ListAccountsRequest::default()).unwrap();
         let all = AccountFilter {
             stage: None,
@@ -202,33 +203,33 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_one_services_with_one_filter() {
+    fn a_page_token_is_bound_to_the_service_and_the_filter() {
         let filter = |stage, from| AccountFilter {
             stage: Stage::new(stage),
             created_from: DateTime::from_timestamp(from, 0),
             created_before: None,
         };
         let lists = [
-            list_of("backend", filter(1, 1)),
-            list_of("data", filter(1, 1)),
-            list_of("backend", filter(0, 1)),
-            list_of("backend", filter(1, 2)),
-            list_of(
+            list_key("backend", filter(1, 1)),
+            list_key("data", filter(1, 1)),
+            list_key("backend", filter(0, 1)),
+            list_key("backend", filter(1, 2)),
+            list_key(
                 "backend",
                 AccountFilter {
                     created_from: None,
                     ..filter(1, 0)
                 },
             ),
-            list_of("backend", filter(1, 0)),
+            list_key("backend", filter(1, 0)),
         ];
         for (i, list) in lists.iter().enumerate() {
             assert!(!lists[..i].contains(list), "{i}");
         }
-        // Its length is part of its type; a time that cannot be is left to refuse.
-        let mut never = [0; 24];
-        never[..8].copy_from_slice(&i64::MAX.to_be_bytes());
-        assert!(place(never).is_err());
-        assert!(place([0; 24]).is_ok());
+        // A cursor's length is part of its type; only its time can be out of range.
+        let mut out_of_range = [0; 24];
+        out_of_range[..8].copy_from_slice(&i64::MAX.to_be_bytes());
+        assert!(Cursor::from_bytes(out_of_range).is_none());
+        assert!(Cursor::from_bytes([0; 24]).is_some());
     }
 }

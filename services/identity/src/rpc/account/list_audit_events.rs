@@ -1,38 +1,37 @@
-//! ListAuditEvents: what happened to the caller's account and sessions.
+//! ListAuditEvents: lists the caller's security audit log, newest first.
 
-use haven_platform::page::PageSize;
-use haven_platform::{call::Call, failure::Failure, time::timestamp};
+use haven_platform::{call::Call, failure::Failure, handler::Handler, page::PageSize, time::timestamp};
 use haven_proto::identity::v1::{self as proto, ListAuditEventsRequest, ListAuditEventsResponse};
 
+use super::AccountRpc;
 use crate::domain::audit::{AuditEvent, AuditEventType};
-use crate::rpc::IdentityRpc;
 
-/// What has to be the same from page to page.
+/// The list that page tokens are bound to.
 const LIST: &[u8] = b"ListAuditEvents";
 
-impl IdentityRpc {
-    pub(in crate::rpc) async fn list_audit_events_of(
+impl Handler<ListAuditEventsRequest> for AccountRpc {
+    type Answer = ListAuditEventsResponse;
+
+    async fn handle(
         &self,
         call: &Call,
         request: ListAuditEventsRequest,
     ) -> Result<ListAuditEventsResponse, Failure> {
         let caller = call.user()?;
         let size = PageSize::parse_alone(request.page_size)?;
-        let after = self.pages.cursor(caller, LIST, &request.page_token)?;
+        let after = self.page_tokens.cursor(caller, LIST, &request.page_token)?;
         let after = after.map(i64::from_be_bytes);
-        let page = self.audit.list(caller, after, size, call.deadline).await?;
-        let next = page.events.last().filter(|_| page.more);
-        let next_page_token = next
-            .map(|last| self.pages.seal(caller, LIST, &last.number.to_be_bytes()))
-            .unwrap_or_default();
+        let page = self.audit_log.list(caller, after, size, call.deadline).await?;
         Ok(ListAuditEventsResponse {
-            events: page.events.into_iter().map(answer).collect(),
-            next_page_token,
+            next_page_token: self
+                .page_tokens
+                .next(caller, LIST, &page, |last| last.number.to_be_bytes()),
+            events: page.items.into_iter().map(event_message).collect(),
         })
     }
 }
 
-fn answer(event: AuditEvent) -> proto::AuditEvent {
+fn event_message(event: AuditEvent) -> proto::AuditEvent {
     let outcome = match event.refused {
         true => proto::AuditOutcome::Refused,
         false => proto::AuditOutcome::Success,
@@ -66,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_api_names_events_as_the_table_does() {
+    fn the_enum_and_the_table_have_the_same_names() {
         for event in AuditEventType::ALL {
             let name = event_type(event).as_str_name().to_lowercase();
             assert_eq!(name, format!("audit_event_type_{}", event.name()));

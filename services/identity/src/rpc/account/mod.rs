@@ -1,18 +1,32 @@
-//! `haven.identity.v1.AccountService`: which method does what is in the files beside this one.
+//! `haven.identity.v1.AccountService`.
 
+mod account_access;
+mod account_message;
 mod change_password;
 mod check_password;
+mod consent;
 mod delete_account;
-pub(in crate::rpc) mod get_account;
-pub(in crate::rpc) mod goals;
+mod deletion;
+mod external_account;
+mod get_account;
+mod get_deletion;
+mod get_password_policy;
+mod goals;
 mod grant_consent;
 mod list_accounts;
 mod list_audit_events;
+mod list_consents;
+mod password_rule;
 mod reauthentication;
-pub(in crate::rpc) mod sign_up;
-pub(in crate::rpc) mod update_account;
+mod sign_up;
+mod update_account;
+mod withdraw_consent;
 
-use haven_platform::call::Call;
+use std::sync::Arc;
+
+use haven_platform::{
+    auth::EndedSessions, entropy::Entropy, grpc_service, mac::MacKey, page::PageTokens, time::Clock,
+};
 use haven_proto::identity::v1::{
     ChangePasswordRequest, ChangePasswordResponse, CheckPasswordRequest, CheckPasswordResponse,
     DeleteAccountRequest, DeleteAccountResponse, GetAccountRequest, GetAccountResponse, GetDeletionRequest,
@@ -22,134 +36,77 @@ use haven_proto::identity::v1::{
     UpdateAccountRequest, UpdateAccountResponse, WithdrawConsentRequest, WithdrawConsentResponse,
     account_service_server::AccountService,
 };
-use tonic::{Request, Response, Status};
 
-use crate::rpc::IdentityRpc;
+use super::{AuditOrigins, RateLimitKeys};
+use crate::{
+    dispatcher::Dispatcher,
+    domain::{
+        consent::RequiredConsents,
+        provider::AuthProvider,
+        rate_limit::{RateLimit, RateLimits},
+    },
+    hashing::Passwords,
+    store::{
+        account::{Accounts, Consents, Erasures, OwnPasswords},
+        audit_log::AuditLog,
+    },
+};
 
-#[tonic::async_trait]
-impl AccountService for IdentityRpc {
-    async fn sign_up(&self, request: Request<SignUpRequest>) -> Result<Response<SignUpResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(self.sign_up_of(&call, request.into_inner()).await?))
-    }
+/// The state of `AccountService`.
+#[derive(Debug)]
+pub struct AccountRpc {
+    /// The accounts.
+    pub accounts: Accounts,
+    /// The passwords of signed-in people.
+    pub own_passwords: OwnPasswords,
+    /// The records of erased accounts.
+    pub erasures: Erasures,
+    /// The ledgers of consents.
+    pub consents: Consents,
+    /// The security audit logs.
+    pub audit_log: AuditLog,
+    /// Delivers messages about new and erased accounts to data.
+    pub dispatcher: Dispatcher,
+    /// Hashes and checks passwords.
+    pub passwords: Passwords,
+    /// The provider that signs people up.
+    pub provider: AuthProvider,
+    /// The rate limits of SignUp.
+    pub sign_up_limits: RateLimits,
+    /// The rate limit of the passwords that a signed-in person sends: that of sign-ins per address.
+    pub reauthentication_limit: Option<RateLimit>,
+    /// Derives the keys under which limits are counted.
+    pub rate_limit_keys: RateLimitKeys,
+    /// The consents that SignUp requires.
+    pub required_consents: RequiredConsents,
+    /// The ended sessions, with whose access tokens calls are refused.
+    pub ended_sessions: Arc<EndedSessions>,
+    /// The key of the hashes by which retries are recognized.
+    pub request_mac: MacKey,
+    /// Derives the origins that the audit log stores.
+    pub audit_origins: AuditOrigins,
+    /// Seals and opens page tokens.
+    pub page_tokens: PageTokens,
+    /// The current time.
+    pub clock: Clock,
+    /// The random source of ids.
+    pub entropy: Entropy,
+}
 
-    async fn get_password_policy(
-        &self,
-        request: Request<GetPasswordPolicyRequest>,
-    ) -> Result<Response<GetPasswordPolicyResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.get_password_policy_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn check_password(
-        &self,
-        request: Request<CheckPasswordRequest>,
-    ) -> Result<Response<CheckPasswordResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.check_password_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn get_account(
-        &self,
-        request: Request<GetAccountRequest>,
-    ) -> Result<Response<GetAccountResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.get_account_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn update_account(
-        &self,
-        request: Request<UpdateAccountRequest>,
-    ) -> Result<Response<UpdateAccountResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.update_account_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn change_password(
-        &self,
-        request: Request<ChangePasswordRequest>,
-    ) -> Result<Response<ChangePasswordResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.change_password_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn delete_account(
-        &self,
-        request: Request<DeleteAccountRequest>,
-    ) -> Result<Response<DeleteAccountResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.delete_account_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn get_deletion(
-        &self,
-        request: Request<GetDeletionRequest>,
-    ) -> Result<Response<GetDeletionResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.get_deletion_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn list_accounts(
-        &self,
-        request: Request<ListAccountsRequest>,
-    ) -> Result<Response<ListAccountsResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.list_accounts_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn list_consents(
-        &self,
-        request: Request<ListConsentsRequest>,
-    ) -> Result<Response<ListConsentsResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.list_consents_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn grant_consent(
-        &self,
-        request: Request<GrantConsentRequest>,
-    ) -> Result<Response<GrantConsentResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.grant_consent_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn withdraw_consent(
-        &self,
-        request: Request<WithdrawConsentRequest>,
-    ) -> Result<Response<WithdrawConsentResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.withdraw_consent_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn list_audit_events(
-        &self,
-        request: Request<ListAuditEventsRequest>,
-    ) -> Result<Response<ListAuditEventsResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.list_audit_events_of(&call, request.into_inner()).await?,
-        ))
+grpc_service! {
+    impl AccountService for AccountRpc {
+        rpc sign_up(SignUpRequest) -> SignUpResponse;
+        rpc get_password_policy(GetPasswordPolicyRequest) -> GetPasswordPolicyResponse;
+        rpc check_password(CheckPasswordRequest) -> CheckPasswordResponse;
+        rpc get_account(GetAccountRequest) -> GetAccountResponse;
+        rpc update_account(UpdateAccountRequest) -> UpdateAccountResponse;
+        rpc change_password(ChangePasswordRequest) -> ChangePasswordResponse;
+        rpc delete_account(DeleteAccountRequest) -> DeleteAccountResponse;
+        rpc get_deletion(GetDeletionRequest) -> GetDeletionResponse;
+        rpc list_accounts(ListAccountsRequest) -> ListAccountsResponse;
+        rpc list_consents(ListConsentsRequest) -> ListConsentsResponse;
+        rpc grant_consent(GrantConsentRequest) -> GrantConsentResponse;
+        rpc withdraw_consent(WithdrawConsentRequest) -> WithdrawConsentResponse;
+        rpc list_audit_events(ListAuditEventsRequest) -> ListAuditEventsResponse;
     }
 }

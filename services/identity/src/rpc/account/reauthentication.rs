@@ -1,4 +1,4 @@
-//! What somebody who is signed in proves once more, with their password: that it is they.
+//! Reauthentication: a signed-in person confirms an action with their password.
 
 use haven_platform::{
     call::{Call, User},
@@ -7,33 +7,37 @@ use haven_platform::{
 };
 use uuid::Uuid;
 
-use crate::rpc::{IdentityRpc, rate_limit_keys::origin};
+use super::AccountRpc;
 use crate::{
-    domain::audit::AuditEventType,
-    store::account::reauthentication::{OwnPassword, Proof, WrongPassword},
+    domain::{audit::AuditEventType, password::WrongPassword},
+    store::account::{OwnCredential, OwnPassword},
 };
 
-impl IdentityRpc {
-    /// How `user` can prove that the account is theirs.
+impl AccountRpc {
+    /// Returns the credential by which `user` can confirm the request `request_id`.
     ///
     /// # Errors
     ///
-    /// RATE_LIMITED when they have to wait after wrong passwords, or prove it more often than one may sign in.
-    pub(in crate::rpc) async fn proof_of(
+    /// RATE_LIMITED when the person must wait after wrong passwords, or confirms actions more often than the limit of
+    /// sign-ins allows.
+    pub(super) async fn own_credential(
         &self,
         call: &Call,
         user: &User,
         request_id: Uuid,
-    ) -> Result<Proof, Failure> {
-        let limits = |canonical: &str| self.limit_keys.of_account(self.sign_in_limits.email, canonical);
-        let proof = self
+    ) -> Result<OwnCredential, Failure> {
+        let limits = |canonical: &str| {
+            self.rate_limit_keys
+                .reauthentication(self.reauthentication_limit, canonical)
+        };
+        let credential = self
             .own_passwords
-            .proof(user.id, request_id, limits, call.deadline);
-        Ok(proof.await?)
+            .credential(user.id, request_id, limits, call.deadline);
+        Ok(credential.await?)
     }
 
-    /// Counts that `own` was not proved, logs what it was to be proved for, and answers `reason`.
-    pub(in crate::rpc) async fn not_proved(
+    /// Counts a wrong password for `own`, appends the refused `event` to the audit log, and returns the failure `reason`.
+    pub(super) async fn wrong_password(
         &self,
         call: &Call,
         user: &User,
@@ -42,16 +46,19 @@ impl IdentityRpc {
         reason: Reason,
     ) -> Failure {
         let wrong = WrongPassword {
-            user_id: user.id,
             event,
             session_id: user.own_session(),
             failures: &own.failures,
-            origin: &origin(call, &self.networks),
+            origin: &self.audit_origins.of(call),
             at: self.clock.now(),
         };
-        match self.own_passwords.note_wrong(&wrong, call.deadline).await {
+        match self
+            .own_passwords
+            .count_wrong(user.id, &wrong, call.deadline)
+            .await
+        {
             Ok(()) => Failure::new(reason),
-            // Whoever is not counted is not told either.
+            // An attempt that could not be counted must not learn whether the password was right.
             Err(error) => error.into(),
         }
     }

@@ -1,72 +1,35 @@
-//! SignOut and RevokeSession: ending a session.
+//! The end of one session, which SignOut and RevokeSession share.
 
 use haven_platform::{
     call::{Call, UserId},
     failure::Failure,
-    reason::Reason,
-    violations::Violations,
-};
-use haven_proto::identity::v1::{
-    RevokeSessionRequest, RevokeSessionResponse, SignOutRequest, SignOutResponse,
 };
 use uuid::Uuid;
 
-use crate::rpc::{IdentityRpc, rate_limit_keys::origin};
+use super::SessionRpc;
 use crate::{
-    domain::session::EndReason,
-    store::session::{Ended, Ending},
+    domain::session::{EndReason, SessionEnd},
+    store::session::Ended,
 };
 
-impl IdentityRpc {
-    pub(in crate::rpc) async fn sign_out_of(
+impl SessionRpc {
+    /// Ends the caller's session, and refuses its access tokens from now on.
+    pub(super) async fn end_session(
         &self,
         call: &Call,
-        _request: SignOutRequest,
-    ) -> Result<SignOutResponse, Failure> {
-        let user_id = call.user()?;
-        let session_id = call
-            .caller
-            .user
-            .and_then(|user| user.own_session())
-            .ok_or_else(|| Failure::new(Reason::AuthProviderExternal))?;
-        // A session that is not known any more ended long ago, or its account was erased, and nothing is left that its last
-        // token could reach.
-        self.end(call, user_id, session_id, EndReason::SignedOut).await?;
-        Ok(SignOutResponse {})
-    }
-
-    pub(in crate::rpc) async fn revoke_session_of(
-        &self,
-        call: &Call,
-        request: RevokeSessionRequest,
-    ) -> Result<RevokeSessionResponse, Failure> {
-        let user_id = call.user()?;
-        let mut violations = Violations::new();
-        let session_id = violations.uuid("session_id", &request.session_id);
-        violations.check()?;
-        match self.end(call, user_id, session_id, EndReason::Revoked).await? {
-            Ended::Now | Ended::Before => Ok(RevokeSessionResponse {}),
-            Ended::Unknown => Err(Failure::new(Reason::NotFound)),
-        }
-    }
-
-    async fn end(
-        &self,
-        call: &Call,
-        user_id: UserId,
+        caller: UserId,
         session_id: Uuid,
         reason: EndReason,
     ) -> Result<Ended, Failure> {
-        let ending = Ending {
-            user_id,
+        let end = SessionEnd {
             session_id,
             reason,
-            origin: &origin(call, &self.networks),
+            origin: &self.audit_origins.of(call),
             at: self.clock.now(),
         };
-        let ended = self.sessions.end(ending, call.deadline).await?;
+        let ended = self.sessions.end(caller, end, call.deadline).await?;
         if ended == Ended::Now {
-            self.ended.add(session_id);
+            self.ended_sessions.add(session_id);
         }
         Ok(ended)
     }

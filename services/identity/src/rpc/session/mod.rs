@@ -1,90 +1,90 @@
-//! `haven.identity.v1.SessionService`: which method does what is in the files beside this one.
+//! `haven.identity.v1.SessionService`.
 
 mod end_session;
+mod get_signing_keys;
+mod list_ended_sessions;
 mod list_sessions;
 mod refresh_session;
+mod revoke_session;
 mod sign_in;
+mod sign_out;
 
-use haven_platform::call::Call;
+use std::sync::Arc;
+
+use haven_platform::{
+    auth::EndedSessions, entropy::Entropy, grpc_service, mac::MacKey, page::PageTokens, time::Clock,
+};
 use haven_proto::identity::v1::{
     GetSigningKeysRequest, GetSigningKeysResponse, ListEndedSessionsRequest, ListEndedSessionsResponse,
     ListSessionsRequest, ListSessionsResponse, RefreshSessionRequest, RefreshSessionResponse,
     RevokeSessionRequest, RevokeSessionResponse, SignInRequest, SignInResponse, SignOutRequest,
-    SignOutResponse, SigningKey, session_service_server::SessionService,
+    SignOutResponse, session_service_server::SessionService,
 };
-use tonic::{Request, Response, Status};
+use tokio_util::task::TaskTracker;
 
-use crate::rpc::IdentityRpc;
-use crate::tokens::KEYS_MAX_AGE;
+use super::{AuditOrigins, RateLimitKeys};
+use crate::{
+    domain::{
+        provider::AuthProvider,
+        rate_limit::RateLimits,
+        refresh_token::{NewRefreshToken, RefreshToken},
+    },
+    hashing::Passwords,
+    store::session::Sessions,
+    tokens::TokenSigner,
+};
 
-#[tonic::async_trait]
-impl SessionService for IdentityRpc {
-    async fn sign_in(&self, request: Request<SignInRequest>) -> Result<Response<SignInResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(self.sign_in_of(&call, request.into_inner()).await?))
+/// The state of `SessionService`.
+#[derive(Debug)]
+pub struct SessionRpc {
+    /// The sessions.
+    pub sessions: Sessions,
+    /// Checks passwords.
+    pub passwords: Passwords,
+    /// The provider that signs people in.
+    pub provider: AuthProvider,
+    /// The rate limits of SignIn.
+    pub sign_in_limits: RateLimits,
+    /// Derives the keys under which limits are counted.
+    pub rate_limit_keys: RateLimitKeys,
+    /// Signs access tokens.
+    pub signer: Arc<TokenSigner>,
+    /// The ended sessions, with whose access tokens calls are refused.
+    pub ended_sessions: Arc<EndedSessions>,
+    /// The key of the hashes by which retries are recognized.
+    pub request_mac: MacKey,
+    /// Derives the origins that the audit log stores.
+    pub audit_origins: AuditOrigins,
+    /// The key from which refresh tokens and their hashes are derived.
+    pub refresh_key: MacKey,
+    /// Seals and opens page tokens.
+    pub page_tokens: PageTokens,
+    /// The tasks that go on when their caller has disconnected. The server waits for them when it stops.
+    pub tasks: TaskTracker,
+    /// The current time.
+    pub clock: Clock,
+    /// The random source of ids.
+    pub entropy: Entropy,
+}
+
+impl SessionRpc {
+    /// The row to store for `token`, with a new id.
+    fn new_refresh_token(&self, token: &RefreshToken) -> NewRefreshToken {
+        NewRefreshToken {
+            id: self.entropy.uuid_v7(&self.clock),
+            hash: token.hash(&self.refresh_key),
+        }
     }
+}
 
-    async fn refresh_session(
-        &self,
-        request: Request<RefreshSessionRequest>,
-    ) -> Result<Response<RefreshSessionResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.refresh_session_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn sign_out(&self, request: Request<SignOutRequest>) -> Result<Response<SignOutResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.sign_out_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn list_sessions(
-        &self,
-        request: Request<ListSessionsRequest>,
-    ) -> Result<Response<ListSessionsResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.list_sessions_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn revoke_session(
-        &self,
-        request: Request<RevokeSessionRequest>,
-    ) -> Result<Response<RevokeSessionResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.revoke_session_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn list_ended_sessions(
-        &self,
-        request: Request<ListEndedSessionsRequest>,
-    ) -> Result<Response<ListEndedSessionsResponse>, Status> {
-        let call = Call::of(&request)?;
-        Ok(Response::new(
-            self.list_ended_sessions_of(&call, request.into_inner()).await?,
-        ))
-    }
-
-    async fn get_signing_keys(
-        &self,
-        _request: Request<GetSigningKeysRequest>,
-    ) -> Result<Response<GetSigningKeysResponse>, Status> {
-        let keys = self.signer.public_keys().map(|key| SigningKey {
-            key_id: key.id.clone(),
-            algorithm: "ES256".to_owned(),
-            x: key.x.clone(),
-            y: key.y.clone(),
-        });
-        Ok(Response::new(GetSigningKeysResponse {
-            keys: keys.collect(),
-            issuer: self.signer.issuer().to_owned(),
-            max_age: prost_types::Duration::try_from(KEYS_MAX_AGE).ok(),
-        }))
+grpc_service! {
+    impl SessionService for SessionRpc {
+        rpc sign_in(SignInRequest) -> SignInResponse;
+        rpc refresh_session(RefreshSessionRequest) -> RefreshSessionResponse;
+        rpc sign_out(SignOutRequest) -> SignOutResponse;
+        rpc list_sessions(ListSessionsRequest) -> ListSessionsResponse;
+        rpc revoke_session(RevokeSessionRequest) -> RevokeSessionResponse;
+        rpc list_ended_sessions(ListEndedSessionsRequest) -> ListEndedSessionsResponse;
+        rpc get_signing_keys(GetSigningKeysRequest) -> GetSigningKeysResponse;
     }
 }

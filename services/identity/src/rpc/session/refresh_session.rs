@@ -1,17 +1,19 @@
-//! RefreshSession: a refresh token for the next one.
+//! RefreshSession: exchanges a refresh token for new tokens.
 
-use haven_platform::{call::Call, failure::Failure, reason::Reason, time::timestamp};
+use haven_platform::{call::Call, failure::Failure, handler::Handler, reason::Reason, time::timestamp};
 use haven_proto::identity::v1::{RefreshSessionRequest, RefreshSessionResponse};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::rpc::{IdentityRpc, rate_limit_keys::origin};
+use super::SessionRpc;
 use crate::{
     domain::{provider::AuthProvider, refresh_token::RefreshToken, session::Session},
-    store::session::refresh_session::Refreshed,
+    store::session::Refreshed,
 };
 
-impl IdentityRpc {
-    pub(in crate::rpc) async fn refresh_session_of(
+impl Handler<RefreshSessionRequest> for SessionRpc {
+    type Answer = RefreshSessionResponse;
+
+    async fn handle(
         &self,
         call: &Call,
         request: RefreshSessionRequest,
@@ -20,7 +22,7 @@ impl IdentityRpc {
             return Err(Failure::new(Reason::AuthProviderExternal));
         }
         let token = parse(request)?;
-        let next = token.next(&self.refresh);
+        let next = token.next(&self.refresh_key);
         let session = self.refresh(call, &token, &next).await?;
         let access_token = self.signer.sign(&session).map_err(Failure::internal)?;
         Ok(RefreshSessionResponse {
@@ -32,27 +34,31 @@ impl IdentityRpc {
             session_id: session.id.to_string(),
         })
     }
+}
 
+impl SessionRpc {
     async fn refresh(
         &self,
         call: &Call,
         token: &RefreshToken,
         next: &RefreshToken,
     ) -> Result<Session, Failure> {
-        let place = self
+        let key = self
             .sessions
-            .find_refresh_token(&token.hash(&self.refresh), call.deadline)
+            .find_refresh_token(&token.hash(&self.refresh_key), call.deadline)
             .await?
             .ok_or_else(|| Failure::new(Reason::TokenInvalid))?;
-        let origin = origin(call, &self.networks);
+        let next = self.new_refresh_token(next);
+        let origin = self.audit_origins.of(call);
         let now = self.clock.now();
-        let refreshed = self
+        match self
             .sessions
-            .refresh(place, self.kept(next), &origin, now, call.deadline);
-        match refreshed.await? {
+            .refresh(key, next, &origin, now, call.deadline)
+            .await?
+        {
             Refreshed::Session(session) => Ok(session),
-            Refreshed::Copied => {
-                self.ended.add(place.session_id);
+            Refreshed::Reused => {
+                self.ended_sessions.add(key.session_id);
                 Err(Failure::new(Reason::SessionRevoked))
             }
             Refreshed::Ended => Err(Failure::new(Reason::SessionRevoked)),
@@ -64,18 +70,14 @@ impl IdentityRpc {
 
 fn parse(request: RefreshSessionRequest) -> Result<RefreshToken, Failure> {
     const FIELD: &str = "refresh_token";
-    let sent = SecretString::from(request.refresh_token);
-    match sent.expose_secret() {
-        "" => Err(Failure::field(
-            FIELD,
-            "REQUIRED",
-            "A refresh token is required here",
-        )),
+    let text = SecretString::from(request.refresh_token);
+    match text.expose_secret() {
+        "" => Err(Failure::field(FIELD, "REQUIRED", "refresh_token is required")),
         text => RefreshToken::parse(text).map_err(|_| {
             Failure::field(
                 FIELD,
                 "NOT_A_REFRESH_TOKEN",
-                "This has to be a refresh token, as it came",
+                "refresh_token must be a refresh token that this service issued",
             )
         }),
     }
@@ -86,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_refresh_token_is_a_wrong_field() {
+    fn a_malformed_refresh_token_is_an_invalid_field() {
         for (sent, name) in [
             ("", "REQUIRED"),
             ("hrt_x", "NOT_A_REFRESH_TOKEN"),

@@ -1,63 +1,43 @@
-//! Changing a password, and with it the end of every other session.
+//! ChangePassword.
 
-use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
     database::{Context, DbError},
     deadline::Deadline,
+    request_key::RequestKey,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::domain::{
-    account::PasswordHash,
-    audit::{AuditEventType, NewAuditEvent, Origin},
+use super::reauthentication::{EarlierRequest, OwnPasswords};
+use crate::{
+    domain::{
+        audit::{AuditEventType, NewAuditEvent},
+        password::PasswordChange,
+    },
+    store::audit_log,
 };
-use crate::store::account::reauthentication::{EarlierRequest, OwnPasswords};
-use crate::store::audit_log as audit;
-use crate::store::request::RequestKey;
 
-/// The name of the method in its requests.
+/// The name of the method in `identity.requests`.
 const METHOD: &str = "ChangePassword";
 
-/// A password to be set.
-#[derive(Debug)]
-pub struct NewPassword<'a> {
-    /// Whose.
-    pub user_id: UserId,
-    /// Its hash.
-    pub hash: &'a PasswordHash,
-    /// The version of the one that was checked, which it replaces.
-    pub replaces: i64,
-    /// The request that sets it.
-    pub request: &'a RequestKey,
-    /// The session that its person is in, which does not end.
-    pub session_id: Option<Uuid>,
-    /// The key of the account's wrong passwords, which are forgotten.
-    pub failures: &'a [u8; 32],
-    /// Where the call came from.
-    pub origin: &'a Origin,
-    /// When.
-    pub at: DateTime<Utc>,
-}
-
-/// What is answered, and to a retry again.
+/// The answer, which is stored for retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PasswordChanged {
-    /// When, in microseconds since 1970.
+    /// The time of the change, in microseconds since 1970.
     pub changed_at_micros: i64,
-    /// How many other sessions it ended.
+    /// The number of other sessions that the change ended.
     pub ended_sessions: i32,
 }
 
-/// Why a password was not set.
+/// The error when a password was not changed.
 #[derive(Debug, Error)]
 pub enum ChangeError {
-    /// Since it was checked the password was changed, the account erased, or the request id used: whoever looks again
-    /// knows which.
-    #[error("something was changed meanwhile")]
+    /// After the password was checked, it was changed, the account was erased, or the request id was used. Reading the
+    /// credential again tells which.
+    #[error("the credential is outdated")]
     Outdated,
     /// The database failed.
     #[error(transparent)]
@@ -67,30 +47,32 @@ pub enum ChangeError {
 // === impl OwnPasswords ===
 
 impl OwnPasswords {
-    /// Sets a password in the place of the one that was checked, and ends every other session of its person. Answers which
-    /// those are, beside what a retry is told again.
+    /// Replaces the password of `person` that was checked, and ends their other sessions. Returns the answer, and the ids of the
+    /// ended sessions.
     ///
     /// # Errors
     ///
-    /// See [`ChangeError`]. Nothing is changed then, unless it was the database that failed: a retry finds out.
+    /// See [`ChangeError`]. Nothing was changed, except that after a database error the change may have been committed: a retry
+    /// returns the outcome.
     pub async fn change(
         &self,
-        new: &NewPassword<'_>,
+        person: UserId,
+        change: &PasswordChange<'_>,
         deadline: Deadline,
     ) -> Result<(PasswordChanged, Vec<Uuid>), ChangeError> {
         let mut tx = self
             .database
-            .begin(METHOD, Context::User(new.user_id), deadline)
+            .begin(METHOD, Context::User(person), deadline)
             .await?;
         let changed = sqlx::query!(
             r#"/* ChangePassword */
             UPDATE identity.users
             SET password_hash = $3, password_version = password_version + 1, version = version + 1, updated_at = $4
             WHERE id = $1 AND password_version = $2"#,
-            new.user_id.as_uuid(),
-            new.replaces,
-            new.hash.expose(),
-            new.at,
+            person.as_uuid(),
+            change.replaces,
+            change.hash.expose(),
+            change.at,
         )
         .execute(&mut tx)
         .await
@@ -98,19 +80,19 @@ impl OwnPasswords {
         if changed.rows_affected() == 0 {
             return Err(ChangeError::Outdated);
         }
-        // A statement of its own, which begins with the account locked: it sees the sessions that began by the password
-        // until now while the update waited for them, and whoever begins one later sees the new password's version.
+        // A separate statement, which starts when the account is locked: it sees the sessions that began with the old password
+        // while the update waited for the lock. A SignIn after that sees the new password's version.
         let ended = sqlx::query_scalar!(
             r#"/* ChangePassword.end */
             SELECT session_id AS "session_id!" FROM identity.end_sessions(NULL, $1, 'password_changed', $2)"#,
-            new.session_id,
-            new.at,
+            change.session_id,
+            change.at,
         )
         .fetch_all(&mut tx)
         .await
         .map_err(DbError::from)?;
         let answer = PasswordChanged {
-            changed_at_micros: new.at.timestamp_micros(),
+            changed_at_micros: change.at.timestamp_micros(),
             ended_sessions: i32::try_from(ended.len()).unwrap_or(i32::MAX),
         };
         sqlx::query!(
@@ -120,12 +102,12 @@ impl OwnPasswords {
                 VALUES ($1, $2, 'ChangePassword', $3, $4, $5)
             )
             SELECT identity.forget_failures($6) AS "forgotten: ()""#,
-            new.user_id.as_uuid(),
-            new.request.id,
-            &new.request.payload_mac,
+            person.as_uuid(),
+            change.request.id,
+            &change.request.payload_mac,
             Json(answer) as _,
-            new.at,
-            new.failures.as_slice(),
+            change.at,
+            change.failures.as_slice(),
         )
         .execute(&mut tx)
         .await
@@ -133,11 +115,11 @@ impl OwnPasswords {
         let event = NewAuditEvent {
             event: AuditEventType::PasswordChange,
             refused: false,
-            origin: new.origin,
-            session_id: new.session_id,
-            at: new.at,
+            origin: change.origin,
+            session_id: change.session_id,
+            at: change.at,
         };
-        audit::append(&mut tx, &event).await?;
+        audit_log::append(&mut tx, &event).await?;
         tx.commit().await?;
         Ok((answer, ended))
     }
@@ -146,7 +128,7 @@ impl OwnPasswords {
 // === impl EarlierRequest ===
 
 impl EarlierRequest {
-    /// What it was answered, when it asked for the same as `request`, as far as that is kept.
+    /// Returns the stored answer, when the earlier request has the same content as `request`, passwords aside.
     #[must_use]
     pub fn answer_to(&self, request: &RequestKey) -> Option<PasswordChanged> {
         if self.method != METHOD || self.payload_mac != request.payload_mac {

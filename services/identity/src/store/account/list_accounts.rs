@@ -1,49 +1,20 @@
-//! Pages of accounts, by keyset: a page costs what is on it, however many accounts there are.
+//! ListAccounts: pages by keyset, so that the cost of a page does not depend on the number of accounts.
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use haven_platform::{
+    cursor::Cursor,
     database::{Context, DbError},
     deadline::Deadline,
-    page::PageSize,
+    page::{Page, PageSize},
 };
 use uuid::Uuid;
 
-use crate::domain::{account::Account, progress::Stage};
-use crate::store::account::AccountRow;
-use crate::store::account::sign_up::Accounts;
-
-/// Which accounts to list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AccountFilter {
-    /// Only those at this stage.
-    pub stage: Option<Stage>,
-    /// Only those made at this time or later.
-    pub created_from: Option<DateTime<Utc>>,
-    /// Only those made before this time.
-    pub created_before: Option<DateTime<Utc>>,
-}
-
-/// The place of an account in the list: accounts come in the order in which they were made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AccountPlace {
-    /// When it was made.
-    pub created_at: DateTime<Utc>,
-    /// Its person's id.
-    pub id: Uuid,
-}
-
-/// Some of the accounts.
-#[derive(Debug)]
-pub struct AccountPage {
-    /// The oldest first.
-    pub accounts: Vec<Account>,
-    /// Whether there are more after them.
-    pub more: bool,
-}
+use super::{AccountRow, Accounts};
+use crate::domain::account::{Account, AccountFilter};
 
 impl Accounts {
-    /// At most `size` accounts of `filter`, from the one after `after`, or from the first. Their email addresses are read when
-    /// `with_email` says so.
+    /// Lists the accounts that match `filter`, oldest first, from the one after `after` or from the first. Email addresses are
+    /// read only when `with_email` is set.
     ///
     /// # Errors
     ///
@@ -51,17 +22,14 @@ impl Accounts {
     pub async fn list(
         &self,
         filter: AccountFilter,
-        after: Option<AccountPlace>,
+        after: Option<Cursor>,
         size: PageSize,
         with_email: bool,
         deadline: Deadline,
-    ) -> Result<AccountPage, DbError> {
-        let size = usize::from(size.get());
-        // One more than asked for shows whether there is a next page.
-        let limit = size as i64 + 1;
-        // Before the first account that there can be: none has the nil id, and none is from before there were any.
-        let after = after.unwrap_or(AccountPlace {
-            created_at: filter.created_from.unwrap_or(DateTime::UNIX_EPOCH),
+    ) -> Result<Page<Account>, DbError> {
+        // The default is before every account: no account has the nil id, and none was created before 1970.
+        let after = after.unwrap_or(Cursor {
+            at: filter.created_from.unwrap_or(DateTime::UNIX_EPOCH),
             id: Uuid::nil(),
         });
         let mut tx = self
@@ -79,10 +47,10 @@ impl Accounts {
                     WHERE (created_at, id) > ($1, $2) AND created_at < coalesce($3, 'infinity'::timestamptz)
                     ORDER BY created_at, id
                     LIMIT $4"#,
-                    after.created_at,
+                    after.at,
                     after.id,
                     filter.created_before,
-                    limit,
+                    size.limit(),
                     with_email,
                 )
                 .fetch_all(&mut tx)
@@ -99,10 +67,10 @@ impl Accounts {
                         AND created_at < coalesce($3, 'infinity'::timestamptz)
                     ORDER BY created_at, id
                     LIMIT $4"#,
-                    after.created_at,
+                    after.at,
                     after.id,
                     filter.created_before,
-                    limit,
+                    size.limit(),
                     with_email,
                     i16::from(stage.get()),
                 )
@@ -111,12 +79,6 @@ impl Accounts {
             }
         };
         tx.commit().await?;
-        let more = rows.len() > size;
-        let accounts = rows
-            .into_iter()
-            .take(size)
-            .map(Account::try_from)
-            .collect::<Result<_, _>>()?;
-        Ok(AccountPage { accounts, more })
+        Page::try_from_rows(rows, size)
     }
 }

@@ -1,27 +1,18 @@
-//! Pages of a person's ledger of consents, by keyset.
+//! ListConsents: pages by keyset.
 
 use haven_platform::{
     call::UserId,
     database::{Context, DbError},
     deadline::Deadline,
-    page::PageSize,
+    page::{Page, PageSize},
 };
 use uuid::Uuid;
 
+use super::consent::{ConsentRow, Consents};
 use crate::domain::consent::ConsentEntry;
-use crate::store::account::consent::{ConsentRow, Consents};
-
-/// Some of a person's consents.
-#[derive(Debug)]
-pub struct ConsentPage {
-    /// The newest first.
-    pub entries: Vec<ConsentEntry>,
-    /// Whether there are more after them.
-    pub more: bool,
-}
 
 impl Consents {
-    /// The caller's entries from the one before the entry `after`, or from the newest: at most `size`.
+    /// Lists the caller's entries, newest first, from the one after the entry `after` or from the newest.
     ///
     /// # Errors
     ///
@@ -32,8 +23,7 @@ impl Consents {
         after: Option<Uuid>,
         size: PageSize,
         deadline: Deadline,
-    ) -> Result<ConsentPage, DbError> {
-        let size = usize::from(size.get());
+    ) -> Result<Page<ConsentEntry>, DbError> {
         let mut tx = self
             .database
             .begin("ListConsents", Context::User(caller), deadline)
@@ -44,20 +34,13 @@ impl Consents {
             SELECT id, document, document_version, granted_at, withdrawn_at FROM identity.consents
             WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
             caller.as_uuid(),
-            // Ids are UUIDs of version 7: in the order of time, and never as large as this.
+            // Ids are UUIDs of version 7: they are in the order of time, and always less than the maximum.
             after.unwrap_or(Uuid::max()),
-            // One more than asked for shows whether there is a next page.
-            size as i64 + 1,
+            size.limit(),
         )
         .fetch_all(&mut tx)
         .await?;
         tx.commit().await?;
-        let more = rows.len() > size;
-        let entries = rows
-            .into_iter()
-            .take(size)
-            .map(ConsentEntry::try_from)
-            .collect::<Result<_, _>>()?;
-        Ok(ConsentPage { entries, more })
+        Page::try_from_rows(rows, size)
     }
 }

@@ -1,47 +1,58 @@
-//! Reading an account, and making one for whom another provider signed in.
+//! Accounts, credentials, consents and erasures: the SQL of `AccountService`.
 
-pub mod change_password;
-pub mod consent;
-pub mod delete_account;
-pub mod list_accounts;
-pub mod list_consents;
-pub mod reauthentication;
-pub mod sign_up;
-pub mod update_account;
+mod change_password;
+mod consent;
+mod delete_account;
+mod erasure;
+mod external_account;
+mod get_account;
+mod get_deletion;
+mod grant_consent;
+mod list_accounts;
+mod list_consents;
+mod reauthentication;
+mod sign_up;
+mod update_account;
+mod withdraw_consent;
+
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
-    database::{Context, DbError, TenantTx},
-    deadline::Deadline,
+    database::{Database, DbError, TenantTx},
 };
 use thiserror::Error;
 use uuid::Uuid;
 
-use self::sign_up::Accounts;
+pub use self::{
+    change_password::{ChangeError, PasswordChanged},
+    consent::{ConsentError, Consents},
+    delete_account::{EraseError, Erased},
+    erasure::Erasures,
+    reauthentication::{EarlierRequest, OwnCredential, OwnPassword, OwnPasswords},
+    sign_up::{EarlierSignUp, SignUpError},
+    update_account::UpdateError,
+};
 use crate::domain::{
     account::Account,
     goals::{Goal, Goals},
-    outbox::{LEASE, Message},
     progress::{Progress, Stage},
 };
 
-/// Who reads or changes an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ActingAs {
-    /// The person whose it is.
-    Person,
-    /// A service.
-    Service,
+/// The accounts of all people.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    database: Arc<Database>,
 }
 
-/// Why there is no account to be had.
+/// The error when an account cannot be accessed.
 #[derive(Debug, Error)]
 pub enum AccountError {
-    /// There is none, and never was.
+    /// The account never existed.
     #[error("there is no such account")]
     NotFound,
-    /// It was erased.
+    /// The account was erased.
     #[error("the account was erased")]
     Erased,
     /// The database failed.
@@ -49,73 +60,18 @@ pub enum AccountError {
     Database(DbError),
 }
 
-// === impl ActingAs ===
-
-impl ActingAs {
-    fn context(self, person: UserId) -> Context {
-        match self {
-            Self::Person => Context::User(person),
-            Self::Service => Context::ServiceFor(person),
-        }
-    }
-}
-
 // === impl Accounts ===
 
 impl Accounts {
-    /// The account of `person`, as `party` sees it.
-    ///
-    /// # Errors
-    ///
-    /// When there is none, or when the database fails.
-    pub async fn get(
-        &self,
-        party: ActingAs,
-        person: UserId,
-        deadline: Deadline,
-    ) -> Result<Account, AccountError> {
-        let mut tx = self
-            .database
-            .begin("GetAccount", party.context(person), deadline)
-            .await?;
-        let account = find(&mut tx, person).await?;
-        tx.commit().await?;
-        Ok(account)
-    }
-
-    /// Makes an account for `person`, whom another provider signed in, and writes what data has to be told. False: they have
-    /// one, and nothing was written.
-    ///
-    /// # Errors
-    ///
-    /// When it was erased here, or when the database fails.
-    pub async fn make_external(
-        &self,
-        person: UserId,
-        message: &Message,
-        at: DateTime<Utc>,
-        deadline: Deadline,
-    ) -> Result<bool, AccountError> {
-        let mut tx = self
-            .database
-            .begin("MakeExternalAccount", Context::User(person), deadline)
-            .await?;
-        let made = sqlx::query_scalar!(
-            r#"/* MakeExternalAccount */ SELECT identity.make_external_account($1, $2, $3) AS "made!""#,
-            message.id,
-            at + LEASE,
-            at,
-        )
-        .fetch_one(&mut tx)
-        .await
-        .map_err(DbError::from)?;
-        tx.commit().await?;
-        Ok(made)
+    /// The accounts in `database`.
+    #[must_use]
+    pub fn new(database: Arc<Database>) -> Self {
+        Self { database }
     }
 }
 
-/// The account of the transaction's person.
-pub(in crate::store) async fn find(tx: &mut TenantTx, person: UserId) -> Result<Account, AccountError> {
+/// Reads the account of the transaction's person, who is `person`.
+async fn find(tx: &mut TenantTx, person: UserId) -> Result<Account, AccountError> {
     let found = sqlx::query_as!(
         AccountRow,
         "/* Account.find */
@@ -153,17 +109,17 @@ impl From<DbError> for AccountError {
     }
 }
 
-/// An account as the table has it.
-pub(in crate::store) struct AccountRow {
-    pub(in crate::store) id: Uuid,
-    pub(in crate::store) email: Option<String>,
-    pub(in crate::store) goals: Vec<String>,
-    pub(in crate::store) stage: i16,
-    pub(in crate::store) graduated_at: Option<DateTime<Utc>>,
-    pub(in crate::store) last_active_at: Option<DateTime<Utc>>,
-    pub(in crate::store) created_at: DateTime<Utc>,
-    pub(in crate::store) updated_at: DateTime<Utc>,
-    pub(in crate::store) version: i64,
+/// A row of `identity.users`, without the credentials.
+struct AccountRow {
+    id: Uuid,
+    email: Option<String>,
+    goals: Vec<String>,
+    stage: i16,
+    graduated_at: Option<DateTime<Utc>>,
+    last_active_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    version: i64,
 }
 
 impl TryFrom<AccountRow> for Account {
@@ -183,18 +139,16 @@ impl TryFrom<AccountRow> for Account {
     }
 }
 
-/// Goals as the table has them.
-pub(in crate::store) fn goals(names: &[String]) -> Result<Option<Goals>, DbError> {
+/// Converts stored goals.
+fn goals(names: &[String]) -> Result<Option<Goals>, DbError> {
     let goals: Option<Vec<_>> = names.iter().map(|name| Goal::from_name(name)).collect();
-    let goals = goals.ok_or_else(|| DbError::unexpected("the goals of an account"))?;
+    let goals = goals.ok_or_else(|| DbError::unexpected("the stored goals of an account"))?;
     Ok(Goals::new(goals))
 }
 
-/// Progress as the table has it.
-pub(in crate::store) fn progress(
-    stage: i16,
-    graduated_at: Option<DateTime<Utc>>,
-) -> Result<Progress, DbError> {
-    let stage = Stage::new(stage.into()).ok_or_else(|| DbError::unexpected("the stage of an account"))?;
+/// Converts a stored stage and graduation.
+fn progress(stage: i16, graduated_at: Option<DateTime<Utc>>) -> Result<Progress, DbError> {
+    let stage =
+        Stage::new(stage.into()).ok_or_else(|| DbError::unexpected("the stored stage of an account"))?;
     Ok(Progress { stage, graduated_at })
 }

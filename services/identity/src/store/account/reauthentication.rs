@@ -1,9 +1,7 @@
-//! People's own passwords: what proves once more who they are, when they are signed in. Changing one is in
-//! [`super::change_password`].
+//! The credentials by which signed-in people confirm an action.
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
     database::{Context, Database, DbError},
@@ -12,76 +10,62 @@ use haven_platform::{
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::domain::{
-    account::PasswordHash,
-    audit::{AuditEventType, NewAuditEvent, Origin},
-    erasure::Erasure,
-    rate_limit::Quota,
+use super::erasure;
+use crate::{
+    domain::{
+        account::PasswordHash, audit::NewAuditEvent, erasure::Erasure, password::WrongPassword,
+        rate_limit::Quota,
+    },
+    store::{
+        audit_log,
+        rate_limit::{LimitError, admit},
+    },
 };
-use crate::store::account::delete_account as erasure;
-use crate::store::audit_log as audit;
-use crate::store::rate_limit::{LimitError, admit};
 
-/// The passwords of everybody, each reached only as the person whose it is.
+/// The passwords of all people. Each is accessed only in the context of its person.
 #[derive(Clone, Debug)]
 pub struct OwnPasswords {
-    pub(in crate::store) database: Arc<Database>,
+    pub(super) database: Arc<Database>,
 }
 
-/// How somebody can prove that the account is theirs.
+/// The credential of a signed-in person.
 #[derive(Debug)]
-pub enum Proof {
-    /// By its password.
+pub enum OwnCredential {
+    /// The account's password.
     Password(OwnPassword),
-    /// Another provider signs them in.
-    Elsewhere {
-        /// As in [`OwnPassword`].
+    /// The account has no password, because another provider signs the person in.
+    External {
+        /// The version, as in [`OwnPassword`].
         version: i64,
     },
-    /// There is no account any more.
+    /// The account was erased.
     Erased(Erasure),
-    /// There never was one.
-    Unknown,
+    /// The account never existed.
+    NoAccount,
 }
 
-/// A password that is to be proved.
+/// The password of a signed-in person.
 #[derive(Debug)]
 pub struct OwnPassword {
     /// The account's email address, as entered.
     pub email: String,
-    /// The hash.
+    /// The password's hash.
     pub hash: PasswordHash,
-    /// Counts changes of it: by it, whoever writes after checking it knows that it is still this one.
+    /// The password's version, which grows with each change. A transaction that writes after the password was checked compares
+    /// the version, to be sure that the password is still the same.
     pub version: i64,
-    /// The key of the account's wrong passwords.
+    /// The key under which the account's wrong passwords are counted.
     pub failures: [u8; 32],
-    /// What was done under the call's request id before.
+    /// The request that was made with the call's request id before, if any.
     pub earlier: Option<EarlierRequest>,
 }
 
-/// A request of before.
+/// An earlier request of the same person.
 #[derive(Debug)]
 pub struct EarlierRequest {
-    pub(in crate::store) method: String,
-    pub(in crate::store) payload_mac: Vec<u8>,
-    pub(in crate::store) answer: serde_json::Value,
-}
-
-/// A wrong password.
-#[derive(Debug)]
-pub struct WrongPassword<'a> {
-    /// Whose it is not.
-    pub user_id: UserId,
-    /// What it was to prove that for.
-    pub event: AuditEventType,
-    /// The session of the call.
-    pub session_id: Option<Uuid>,
-    /// The key of the account's wrong passwords.
-    pub failures: &'a [u8; 32],
-    /// Where the call came from.
-    pub origin: &'a Origin,
-    /// When.
-    pub at: DateTime<Utc>,
+    pub(super) method: String,
+    pub(super) payload_mac: Vec<u8>,
+    pub(super) answer: serde_json::Value,
 }
 
 // === impl OwnPasswords ===
@@ -93,20 +77,19 @@ impl OwnPasswords {
         Self { database }
     }
 
-    /// How `person` can prove that the account is theirs, unless they are over a limit, or have to wait after wrong
-    /// passwords. `limits` makes the limits, and the key of the wrong passwords, out of the canonical address; `request_id` is
-    /// the call's.
+    /// Reads the credential of `person`, and counts the call. `limits` derives the limits, and the key under which wrong
+    /// passwords are counted, from the canonical email address; `request_id` is the call's.
     ///
     /// # Errors
     ///
-    /// When they have to wait, or when the database fails.
-    pub async fn proof(
+    /// When the call is over a limit, or must wait after wrong passwords; or when the database fails.
+    pub async fn credential(
         &self,
         person: UserId,
         request_id: Uuid,
         limits: impl FnOnce(&str) -> (Vec<Quota>, [u8; 32]) + Send,
         deadline: Deadline,
-    ) -> Result<Proof, LimitError> {
+    ) -> Result<OwnCredential, LimitError> {
         let mut tx = self
             .database
             .begin("OwnPassword", Context::User(person), deadline)
@@ -127,12 +110,12 @@ impl OwnPasswords {
         let Some(row) = row else {
             let erasure = erasure::find_in(&mut tx, person).await?;
             tx.commit().await?;
-            return Ok(erasure.map_or(Proof::Unknown, Proof::Erased));
+            return Ok(erasure.map_or(OwnCredential::NoAccount, OwnCredential::Erased));
         };
         let (Some(email), Some(canonical), Some(hash)) = (row.email, row.email_canonical, row.password_hash)
         else {
             tx.commit().await?;
-            return Ok(Proof::Elsewhere { version: row.version });
+            return Ok(OwnCredential::External { version: row.version });
         };
         let (quotas, failures) = limits(&canonical);
         admit(&mut tx, &quotas, Some(&failures)).await?;
@@ -145,7 +128,7 @@ impl OwnPasswords {
             }),
             _ => None,
         };
-        Ok(Proof::Password(OwnPassword {
+        Ok(OwnCredential::Password(OwnPassword {
             email,
             hash: PasswordHash::new(hash),
             version: row.version,
@@ -154,15 +137,20 @@ impl OwnPasswords {
         }))
     }
 
-    /// Counts a wrong password, and logs what it was to prove itself for.
+    /// Counts a wrong password of `person`, and appends the refused event to the audit log.
     ///
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn note_wrong(&self, wrong: &WrongPassword<'_>, deadline: Deadline) -> Result<(), DbError> {
+    pub async fn count_wrong(
+        &self,
+        person: UserId,
+        wrong: &WrongPassword<'_>,
+        deadline: Deadline,
+    ) -> Result<(), DbError> {
         let mut tx = self
             .database
-            .begin("OwnPassword.wrong", Context::User(wrong.user_id), deadline)
+            .begin("OwnPassword.wrong", Context::User(person), deadline)
             .await?;
         sqlx::query!(
             r#"/* OwnPassword.wrong */ SELECT identity.note_failure($1) AS "noted: ()""#,
@@ -177,7 +165,7 @@ impl OwnPasswords {
             session_id: wrong.session_id,
             at: wrong.at,
         };
-        audit::append(&mut tx, &event).await?;
+        audit_log::append(&mut tx, &event).await?;
         tx.commit().await
     }
 }

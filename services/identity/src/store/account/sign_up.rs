@@ -1,96 +1,83 @@
-//! Accounts: making one, and finding what proves that it is somebody's.
-
-use std::sync::Arc;
+//! SignUp.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
-    database::{Context, Database, DbError},
+    database::{Context, DbError},
     deadline::Deadline,
+    request_key::RequestKey,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::domain::{
-    account::{NewAccount, PasswordHash},
-    audit::{AuditEventType, Origin},
-    outbox::{LEASE, Message},
-    rate_limit::Quota,
+use super::Accounts;
+use crate::{
+    domain::{
+        account::{NewAccount, PasswordHash},
+        audit::{AuditEventType, Origin},
+        outbox::{LEASE, Message},
+        rate_limit::Quota,
+    },
+    store::rate_limit::{self, LimitError},
 };
-use crate::store::rate_limit::{self as limit, LimitError};
-use crate::store::request::RequestKey;
 
-/// The accounts of everybody.
-#[derive(Clone, Debug)]
-pub struct Accounts {
-    pub(in crate::store) database: Arc<Database>,
-}
-
-/// A sign-up of before.
+/// An earlier sign-up.
 #[derive(Debug)]
 pub struct EarlierSignUp {
-    /// The person whose account it made.
+    /// The id of the person who signed up.
     pub user_id: UserId,
-    /// What it asked for, as in [`RequestKey`].
+    /// The hash of the request, as in [`RequestKey`].
     pub payload_mac: Vec<u8>,
-    /// When it made the account.
+    /// The time at which the account was created.
     pub created_at: DateTime<Utc>,
-    /// The hash of the account's password, as it is now.
+    /// The current hash of the account's password.
     pub password_hash: PasswordHash,
 }
 
-/// Why an account was not made.
+/// The error when an account was not created.
 #[derive(Debug, Error)]
 pub enum SignUpError {
-    /// The email address, or the request id, belongs to an account that there is. Which of the two is not known: a
-    /// retry meets both.
-    #[error("there is an account with this email address, or from this request")]
+    /// An account with the email address or from the request id exists. Which of the two is not known: a retry violates both
+    /// constraints.
+    #[error("an account with this email address or from this request exists")]
     Exists,
     /// The database failed.
     #[error(transparent)]
     Database(DbError),
 }
 
-/// What a retry is told again; the rest of the answer is in the request.
+/// The stored part of the answer, for a retry. The rest of the answer is in the request.
 #[derive(Debug, Serialize, Deserialize)]
 struct Answer {
     created_at_micros: i64,
 }
 
-// === impl Accounts ===
-
 impl Accounts {
-    /// The accounts in `database`.
-    #[must_use]
-    pub fn new(database: Arc<Database>) -> Self {
-        Self { database }
-    }
-
-    /// Lets somebody try to sign up who is within all of `quotas`, and counts it.
+    /// Admits a sign-up that is within all of `quotas`, and counts it.
     ///
     /// # Errors
     ///
-    /// When they are over one of them, or when the database fails: nobody is let through then.
+    /// When the call is over a limit, or when the database fails: no call is admitted then.
     pub async fn admit_sign_up(&self, quotas: &[Quota], deadline: Deadline) -> Result<(), LimitError> {
         let mut tx = self
             .database
             .begin("SignUp.admit", Context::Anonymous, deadline)
             .await?;
-        limit::admit(&mut tx, quotas, None).await?;
+        rate_limit::admit(&mut tx, quotas, None).await?;
         Ok(tx.commit().await?)
     }
 
-    /// Stores an account, its consents, the request that made it, what data has to be told, and the first event of its
-    /// log: all of it or nothing. The message is the caller's to deliver until its lease ends.
+    /// Stores an account, its consents, the request, the message to data and the first audit event: all of it or nothing. The
+    /// caller delivers the message until its lease ends.
     ///
-    /// One statement, so three round trips with begin and commit. No CTE returns a column, because nobody may read one; the
-    /// account's says only that it is there, which the event waits for.
+    /// Uses one statement, so three round trips with begin and commit. No CTE returns a column, because the role of anonymous
+    /// calls may not read any; the one of the account returns a constant, on which the audit event depends.
     ///
     /// # Errors
     ///
-    /// When there is such an account, or when the database fails.
+    /// When such an account exists, or when the database fails.
     pub async fn sign_up(
         &self,
         account: &NewAccount,
@@ -155,7 +142,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// The sign-up with that request id.
+    /// Finds the sign-up with the request id.
     ///
     /// # Errors
     ///
@@ -169,7 +156,7 @@ impl Accounts {
             .database
             .begin("SignUp.find", Context::Anonymous, deadline)
             .await?;
-        let found = sqlx::query!(
+        let row = sqlx::query!(
             r#"/* SignUp.find */
             SELECT user_id AS "user_id!", payload_mac AS "payload_mac!", answer AS "answer!: Json<Answer>",
                    password_hash AS "password_hash!"
@@ -179,9 +166,9 @@ impl Accounts {
         .fetch_optional(&mut tx)
         .await?;
         tx.commit().await?;
-        let Some(row) = found else { return Ok(None) };
+        let Some(row) = row else { return Ok(None) };
         let created_at = DateTime::from_timestamp_micros(row.answer.created_at_micros)
-            .ok_or_else(|| DbError::unexpected("an answer has no time"))?;
+            .ok_or_else(|| DbError::unexpected("the stored answer of a sign-up has no valid time"))?;
         Ok(Some(EarlierSignUp {
             user_id: UserId::new(row.user_id),
             payload_mac: row.payload_mac,

@@ -1,6 +1,5 @@
-//! Changing what of an account is no credential: each change once, and based on a version that was seen.
+//! UpdateAccount: each change is made once, and only to the version that it is based on.
 
-use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
     database::{Context, DbError, TenantTx},
@@ -8,44 +7,33 @@ use haven_platform::{
 };
 use thiserror::Error;
 
-use crate::domain::{
-    account::Account,
-    audit::{AuditEventType, NewAuditEvent, Origin},
-    goals::{Goal, Goals},
-    progress::{Progress, Step, StepError},
+use super::{AccountError, AccountRow, Accounts, find, goals, progress};
+use crate::{
+    domain::{
+        account::{Account, AccountEdit},
+        audit::{AuditEventType, NewAuditEvent, Origin},
+        goals::{Goal, Goals},
+        progress::{Progress, Step, StepError},
+    },
+    store::audit_log,
 };
-use crate::store::account::sign_up::Accounts;
-use crate::store::account::{AccountError, AccountRow, find, goals, progress};
-use crate::store::audit_log as audit;
-use crate::store::request::RequestKey;
 
-/// What every change of an account comes with.
-#[derive(Clone, Copy, Debug)]
-pub struct Edit {
-    /// The version that the change is based on.
-    pub expected_version: i64,
-    /// When it is made.
-    pub at: DateTime<Utc>,
-    /// The request that asks for it.
-    pub request: RequestKey,
-}
-
-/// Why an account was not changed.
+/// The error when an account was not changed.
 #[derive(Debug, Error)]
 pub enum UpdateError {
-    /// There is no account to change.
+    /// The account does not exist.
     #[error(transparent)]
     Account(AccountError),
-    /// It has another version than the change is based on.
+    /// The account's version is not the one that the change is based on.
     #[error("the account has version {current}")]
     VersionConflict {
-        /// The version that it has.
+        /// The current version.
         current: i64,
     },
     /// The request id belongs to a request with other content.
     #[error("the request id belongs to another request")]
     RequestIdReused,
-    /// The person cannot come that far, now.
+    /// The step is not the next one.
     #[error(transparent)]
     Step(#[from] StepError),
 }
@@ -53,20 +41,19 @@ pub enum UpdateError {
 // === impl Accounts ===
 
 impl Accounts {
-    /// Sets what `person` wants to work on; or, when the same request did so before, changes nothing and answers as it was
-    /// answered then.
+    /// Sets the goals of `person`. When the same request did so before, changes nothing and returns the first answer.
     ///
-    /// One statement where nothing stands in its way, which takes the row's lock: of several that are based on one version,
-    /// one is made.
+    /// The change is one statement, which locks the row: of several changes that are based on one version, one is made.
     ///
     /// # Errors
     ///
-    /// See [`UpdateError`]. Nothing was changed then, unless it was the database that failed: a retry finds out.
+    /// See [`UpdateError`]. Nothing was changed, except that after a database error the change may have been committed: a retry
+    /// returns the outcome.
     pub async fn set_goals(
         &self,
         person: UserId,
         goals: &Goals,
-        edit: &Edit,
+        edit: &AccountEdit,
         deadline: Deadline,
     ) -> Result<Account, UpdateError> {
         let goals: Vec<&str> = goals.iter().map(Goal::name).collect();
@@ -104,23 +91,23 @@ impl Accounts {
         .map_err(DbError::from)?;
         let account = match changed {
             Some(row) => row.try_into()?,
-            None => unchanged(&mut tx, person, edit).await?,
+            None => answer_unchanged(&mut tx, person, edit).await?,
         };
         tx.commit().await?;
         Ok(account)
     }
 
-    /// Lets `person` take a step, and appends that to their log; or, when the same request did so before, changes nothing and
-    /// answers as it was answered then.
+    /// Takes a step for `person`, and appends it to their audit log. When the same request did so before, changes nothing and
+    /// returns the first answer.
     ///
     /// # Errors
     ///
-    /// As [`Accounts::set_goals`]; [`UpdateError::Step`] when it is not the next step.
+    /// As for [`Accounts::set_goals`]; also [`UpdateError::Step`] when it is not the next step.
     pub async fn take_step(
         &self,
         person: UserId,
         step: Step,
-        edit: &Edit,
+        edit: &AccountEdit,
         origin: &Origin,
         deadline: Deadline,
     ) -> Result<Account, UpdateError> {
@@ -144,22 +131,22 @@ impl Accounts {
                     session_id: None,
                     at: edit.at,
                 };
-                audit::append(&mut tx, &event).await?;
+                audit_log::append(&mut tx, &event).await?;
                 account
             }
-            None => unchanged(&mut tx, person, edit).await?,
+            None => answer_unchanged(&mut tx, person, edit).await?,
         };
         tx.commit().await?;
         Ok(account)
     }
 }
 
-/// As in [`Accounts::set_goals`]: what was decided about one version is written to that version, or not at all.
+/// Writes `progress` if the account still has the version on which it was decided. `None` when it has another one.
 async fn set_progress(
     tx: &mut TenantTx,
     person: UserId,
     progress: Progress,
-    edit: &Edit,
+    edit: &AccountEdit,
 ) -> Result<Option<Account>, UpdateError> {
     let changed = sqlx::query_as!(
         AccountRow,
@@ -193,11 +180,15 @@ async fn set_progress(
     Ok(changed.map(Account::try_from).transpose()?)
 }
 
-/// Where nothing was changed: what the same request was answered, or else why.
+/// Returns the first answer when the same request changed the account before; otherwise the reason why nothing was changed.
 ///
-/// Several of the same request at once wait for the row's lock, find its version changed, and come here after the one
-/// that changed it.
-async fn unchanged(tx: &mut TenantTx, person: UserId, edit: &Edit) -> Result<Account, UpdateError> {
+/// Simultaneous retries of one request wait for the row's lock, find its version changed, and come here after the first one
+/// has committed.
+async fn answer_unchanged(
+    tx: &mut TenantTx,
+    person: UserId,
+    edit: &AccountEdit,
+) -> Result<Account, UpdateError> {
     let earlier = sqlx::query!(
         r#"/* UpdateAccount, earlier */
         SELECT method = 'UpdateAccount' AND payload_mac = $3 AS "same!",
@@ -231,7 +222,7 @@ async fn unchanged(tx: &mut TenantTx, person: UserId, edit: &Edit) -> Result<Acc
             version,
             ..current
         }),
-        _ => Err(DbError::unexpected("an answer is no account").into()),
+        _ => Err(DbError::unexpected("the stored answer of an update is incomplete").into()),
     }
 }
 
@@ -246,7 +237,7 @@ impl From<AccountError> for UpdateError {
 impl From<DbError> for UpdateError {
     fn from(error: DbError) -> Self {
         match error.constraint() {
-            // Never the same request, which would have found another version: see `unchanged`.
+            // Always another request: the same one would have found another version (see `answer_unchanged`).
             Some("requests_pkey") => Self::RequestIdReused,
             _ => Self::Account(error.into()),
         }

@@ -1,4 +1,4 @@
-//! Refreshing a session: a token is used, and its successor takes its place.
+//! RefreshSession: uses a refresh token, and stores its successor.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -6,54 +6,43 @@ use haven_platform::{
     database::{Context, DbError, TenantTx},
     deadline::Deadline,
 };
-use uuid::Uuid;
 
-use crate::domain::{
-    audit::{AuditEventType, NewAuditEvent, Origin},
-    refresh_token::{KeptToken, Worth},
-    session::{EndReason, Session},
+use super::Sessions;
+use crate::{
+    domain::{
+        audit::{AuditEventType, NewAuditEvent, Origin},
+        refresh_token::{NewRefreshToken, StoredToken, TokenKey, TokenState},
+        session::{EndReason, Session},
+    },
+    store::audit_log,
 };
-use crate::store::audit_log as audit;
-use crate::store::session::Sessions;
-use crate::store::session::sign_in::NewRefreshToken;
 
-/// Where a refresh token is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TokenLocation {
-    /// Whose it is.
-    pub user_id: UserId,
-    /// In which session.
-    pub session_id: Uuid,
-    /// The id that it is kept under.
-    pub token_id: Uuid,
-}
-
-/// What became of a refresh token that somebody presented.
+/// The outcome of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refreshed {
-    /// Its successor is there, now or since a moment ago.
+    /// The token's successor is stored, by this call or by one within the last few seconds.
     Session(Session),
-    /// Its session ended before.
+    /// The session had ended before.
     Ended,
-    /// It was used before, so its session ends now.
-    Copied,
-    /// It has expired.
+    /// The token was used before, and this call ended its session.
+    Reused,
+    /// The token has expired.
     Expired,
-    /// It is gone, and its session with it.
+    /// The token is no longer stored, and neither is its session.
     Unknown,
 }
 
-/// A session and one of its tokens, both locked.
+/// A locked session, and one of its tokens, also locked.
 struct Locked {
     session: Session,
     ended: bool,
-    token: KeptToken,
+    token: StoredToken,
 }
 
 // === impl Sessions ===
 
 impl Sessions {
-    /// Where the token with this keyed hash is kept.
+    /// Finds the token with this keyed hash.
     ///
     /// # Errors
     ///
@@ -62,12 +51,12 @@ impl Sessions {
         &self,
         hash: &[u8; 32],
         deadline: Deadline,
-    ) -> Result<Option<TokenLocation>, DbError> {
+    ) -> Result<Option<TokenKey>, DbError> {
         let mut tx = self
             .database
             .begin("RefreshSession.find", Context::Anonymous, deadline)
             .await?;
-        let found = sqlx::query!(
+        let row = sqlx::query!(
             r#"/* RefreshSession.find */
             SELECT user_id AS "user_id!", session_id AS "session_id!", id AS "id!"
             FROM identity.find_refresh_token($1)"#,
@@ -76,22 +65,23 @@ impl Sessions {
         .fetch_optional(&mut tx)
         .await?;
         tx.commit().await?;
-        Ok(found.map(|row| TokenLocation {
+        Ok(row.map(|row| TokenKey {
             user_id: UserId::new(row.user_id),
             session_id: row.session_id,
             token_id: row.id,
         }))
     }
 
-    /// Uses the token at `place`, and stores `next` as its successor, for another while. Of several who bring it at once
-    /// one does; the others get the same. A token that comes back later than that ends its session.
+    /// Uses the token `key`, stores `next` as its successor, and extends the session. Of several simultaneous calls with one
+    /// token, one does that, and the others get the same session. A token that was used more than
+    /// [`GRACE`](crate::domain::refresh_token::GRACE) before ends its session.
     ///
     /// # Errors
     ///
-    /// When the database fails. A retry within the grace gets what there is then.
+    /// When the database fails. The refresh may have been committed: a retry within the grace period returns the outcome.
     pub async fn refresh(
         &self,
-        place: TokenLocation,
+        key: TokenKey,
         next: NewRefreshToken,
         origin: &Origin,
         now: DateTime<Utc>,
@@ -99,25 +89,25 @@ impl Sessions {
     ) -> Result<Refreshed, DbError> {
         let mut tx = self
             .database
-            .begin("RefreshSession", Context::User(place.user_id), deadline)
+            .begin("RefreshSession", Context::User(key.user_id), deadline)
             .await?;
-        let Some(locked) = lock(&mut tx, place).await? else {
+        let Some(locked) = lock(&mut tx, key).await? else {
             return Ok(Refreshed::Unknown);
         };
         if locked.ended {
             return Ok(Refreshed::Ended);
         }
-        let refreshed = match locked.token.worth(now) {
-            Worth::Expired => return Ok(Refreshed::Expired),
-            Worth::Again => return Ok(Refreshed::Session(locked.session)),
-            Worth::Use { used_at } => {
+        let refreshed = match locked.token.state(now) {
+            TokenState::Expired => return Ok(Refreshed::Expired),
+            TokenState::UsedRecently => return Ok(Refreshed::Session(locked.session)),
+            TokenState::Unused { used_at } => {
                 let session = locked.session.refreshed(now);
-                rotate(&mut tx, place, session, next, used_at).await?;
+                rotate(&mut tx, key, session, next, used_at).await?;
                 Refreshed::Session(session)
             }
-            Worth::Copied => {
-                end_family(&mut tx, place, origin, now).await?;
-                Refreshed::Copied
+            TokenState::Reused => {
+                end_session(&mut tx, key, origin, now).await?;
+                Refreshed::Reused
             }
         };
         tx.commit().await?;
@@ -125,9 +115,9 @@ impl Sessions {
     }
 }
 
-/// Locks all that a refresh depends on, and reads it as it is once it is locked.
-async fn lock(tx: &mut TenantTx, place: TokenLocation) -> Result<Option<Locked>, DbError> {
-    // The account is locked first, as whoever changes its password or deletes it does.
+/// Locks the account, the session and the token, and reads them after that.
+async fn lock(tx: &mut TenantTx, key: TokenKey) -> Result<Option<Locked>, DbError> {
+    // Locks the account first, as ChangePassword and DeleteAccount do.
     let row = sqlx::query!(
         r#"/* RefreshSession.lock */
         SELECT coalesce(session.refreshed_at, session.issued_at) AS "issued_at!", session.expires_at,
@@ -139,22 +129,22 @@ async fn lock(tx: &mut TenantTx, place: TokenLocation) -> Result<Option<Locked>,
                 ON token.user_id = session.user_id AND token.session_id = session.id
         WHERE person.id = $1 AND session.id = $2 AND token.id = $3
         FOR NO KEY UPDATE OF person, session, token"#,
-        place.user_id.as_uuid(),
-        place.session_id,
-        place.token_id,
+        key.user_id.as_uuid(),
+        key.session_id,
+        key.token_id,
     )
     .fetch_optional(tx)
     .await?;
     Ok(row.map(|row| Locked {
         session: Session {
-            id: place.session_id,
-            user_id: place.user_id,
+            id: key.session_id,
+            user_id: key.user_id,
             issued_at: row.issued_at,
             expires_at: row.expires_at,
             refresh_expires_at: row.refresh_expires_at,
         },
         ended: row.ended,
-        token: KeptToken {
+        token: StoredToken {
             issued_at: row.token_issued_at,
             expires_at: row.token_expires_at,
             used_at: row.used_at,
@@ -162,10 +152,10 @@ async fn lock(tx: &mut TenantTx, place: TokenLocation) -> Result<Option<Locked>,
     }))
 }
 
-/// One statement for all that a refresh writes.
+/// Marks the token as used, stores its successor, and extends the session, all in one statement.
 async fn rotate(
     tx: &mut TenantTx,
-    place: TokenLocation,
+    key: TokenKey,
     session: Session,
     next: NewRefreshToken,
     used_at: DateTime<Utc>,
@@ -182,9 +172,9 @@ async fn rotate(
         )
         UPDATE identity.sessions SET refreshed_at = $7, expires_at = $8, refresh_expires_at = $9
         WHERE user_id = $1 AND id = $2"#,
-        place.user_id.as_uuid(),
-        place.session_id,
-        place.token_id,
+        key.user_id.as_uuid(),
+        key.session_id,
+        key.token_id,
         used_at,
         next.id,
         &next.hash,
@@ -197,16 +187,16 @@ async fn rotate(
     Ok(())
 }
 
-/// Ends the session of a token that was copied, and says so in the audit log.
-async fn end_family(
+/// Ends the session of a reused token, and appends that to the audit log.
+async fn end_session(
     tx: &mut TenantTx,
-    place: TokenLocation,
+    key: TokenKey,
     origin: &Origin,
     at: DateTime<Utc>,
 ) -> Result<(), DbError> {
     sqlx::query!(
         "/* RefreshSession.end */ SELECT session_id FROM identity.end_sessions($1, NULL, $2, $3)",
-        place.session_id,
+        key.session_id,
         EndReason::TokenReused.name(),
         at,
     )
@@ -216,8 +206,8 @@ async fn end_family(
         event: AuditEventType::TokenReuse,
         refused: true,
         origin,
-        session_id: Some(place.session_id),
+        session_id: Some(key.session_id),
         at,
     };
-    audit::append(tx, &event).await
+    audit_log::append(tx, &event).await
 }

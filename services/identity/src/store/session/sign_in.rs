@@ -1,4 +1,4 @@
-//! Beginning a session: what proves that it is somebody, and what becomes of it.
+//! SignIn.
 
 use std::time::Duration;
 
@@ -13,65 +13,36 @@ use sqlx::types::Json;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::domain::{
-    account::PasswordHash,
-    audit::{AuditEventType, Origin},
-    rate_limit::Quota,
-    session::Session,
+use super::Sessions;
+use crate::{
+    domain::{
+        account::PasswordHash,
+        audit::{AuditEventType, Origin},
+        rate_limit::Quota,
+        session::{NewSession, Session},
+    },
+    store::rate_limit::{self, LimitError},
 };
-use crate::store::rate_limit::{self as limit, LimitError};
-use crate::store::request::RequestKey;
-use crate::store::session::Sessions;
 
-/// How long counting a wrong password may take, whether the caller waits for it or not.
+/// The timeout of counting a wrong password, which continues when the caller disconnects.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whose account it is, and the hash of the password that proves it.
+/// An account's credential.
 #[derive(Debug)]
 pub struct Credential {
-    /// Whose.
+    /// The id of the account's person.
     pub user_id: UserId,
-    /// The hash. None: another provider signs this person in.
+    /// The password's hash. `None` when another provider signs this person in.
     pub password_hash: Option<PasswordHash>,
-    /// How often the password was set.
+    /// The password's version, which grows with each change.
     pub password_version: i64,
 }
 
-/// A session that is to begin, and what goes with it.
-#[derive(Debug)]
-pub struct NewSession<'a> {
-    /// The session.
-    pub session: Session,
-    /// Its first refresh token.
-    pub token: NewRefreshToken,
-    /// The request that begins it.
-    pub request: &'a RequestKey,
-    /// Which of the account's passwords was right.
-    pub password_version: i64,
-    /// Its hash as it is made today, where the one that is kept is outdated.
-    pub upgraded: Option<PasswordHash>,
-    /// The key of the account's wrong passwords, which are forgotten.
-    pub failures: [u8; 32],
-    /// Where the call came from.
-    pub origin: &'a Origin,
-    /// When it began.
-    pub at: DateTime<Utc>,
-}
-
-/// What is kept of a refresh token.
-#[derive(Clone, Copy, Debug)]
-pub struct NewRefreshToken {
-    /// The id that it is kept under.
-    pub id: Uuid,
-    /// A keyed hash of it.
-    pub hash: [u8; 32],
-}
-
-/// Why a session did not begin.
+/// The error when a session did not begin.
 #[derive(Debug, Error)]
 pub enum BeginError {
-    /// The password was changed, or the account deleted, after it was found right.
-    #[error("the password was changed meanwhile")]
+    /// The password was changed, or the account was deleted, after the password was checked.
+    #[error("the password was changed in the meantime")]
     PasswordChanged,
     /// The request id belongs to a request with other content.
     #[error("the request id belongs to another request")]
@@ -81,7 +52,7 @@ pub enum BeginError {
     Database(DbError),
 }
 
-/// What a retry is told again. Its tokens come out of it.
+/// The stored answer, for retries. The tokens are derived from it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Answer {
     session_id: Uuid,
@@ -93,12 +64,12 @@ struct Answer {
 // === impl Sessions ===
 
 impl Sessions {
-    /// Lets a sign-in through that is within all of `quotas`, and for whose account, whose wrong passwords are counted under
-    /// `failures`, nobody has to wait; and finds that account by its canonical email address.
+    /// Admits a sign-in that is within all of `quotas` and need not wait after wrong passwords, which are counted under
+    /// `failures`; then finds the account by its canonical email address.
     ///
     /// # Errors
     ///
-    /// [`LimitError`]; whoever is over a limit has used up nothing of the others.
+    /// [`LimitError`]. A call that is over a limit uses up nothing of the others.
     pub async fn find_credential(
         &self,
         email_canonical: &str,
@@ -110,8 +81,8 @@ impl Sessions {
             .database
             .begin("SignIn.find", Context::Anonymous, deadline)
             .await?;
-        limit::admit(&mut tx, quotas, Some(failures)).await?;
-        let found = sqlx::query!(
+        rate_limit::admit(&mut tx, quotas, Some(failures)).await?;
+        let row = sqlx::query!(
             r#"/* SignIn.find */
             SELECT user_id AS "user_id!", password_hash, password_version AS "password_version!"
             FROM identity.find_credential($1)"#,
@@ -121,19 +92,20 @@ impl Sessions {
         .await
         .map_err(DbError::from)?;
         tx.commit().await?;
-        Ok(found.map(|row| Credential {
+        Ok(row.map(|row| Credential {
             user_id: UserId::new(row.user_id),
             password_hash: row.password_hash.map(PasswordHash::new),
             password_version: row.password_version,
         }))
     }
 
-    /// Begins a session, forgets the account's wrong passwords, and notes that its person was active; or, when the request
-    /// did so before, changes nothing and returns the session that it began, whether that has ended since or not.
+    /// Begins a session, resets the count of the account's wrong passwords, and updates the time of the person's last activity.
+    /// When the same request did so before, changes nothing and returns that session, even if it has ended.
     ///
     /// # Errors
     ///
-    /// See [`BeginError`]. Nothing was changed then, unless it was the database that failed: a retry finds out.
+    /// See [`BeginError`]. Nothing was changed, except that after a database error the session may have begun: a retry returns
+    /// the outcome.
     pub async fn begin(&self, new: NewSession<'_>, deadline: Deadline) -> Result<Session, BeginError> {
         let mut tx = self
             .database
@@ -149,8 +121,8 @@ impl Sessions {
             return Err(BeginError::PasswordChanged);
         }
         if let Some(hash) = &new.upgraded {
-            // A statement of its own, because it is rare and because nobody may read what it replaces. The row is locked by
-            // the one before, so the password is still the one that was checked.
+            // A separate statement, because it is rare and because the role may not read the column that it replaces. The row is
+            // locked by the statement before, so the password is still the one that was checked.
             sqlx::query!(
                 "/* SignIn.upgrade */ UPDATE identity.users SET password_hash = $2 WHERE id = $1",
                 new.session.user_id.as_uuid(),
@@ -164,13 +136,13 @@ impl Sessions {
         Ok(new.session)
     }
 
-    /// Counts a wrong password against the account that `failures` stands for, and writes it into the audit log of
-    /// `user_id` where there is such an account: one statement in either case, and little that takes longer in one.
+    /// Counts a wrong password under `failures`, and appends it to the audit log of `user_id` if the account exists. It is one
+    /// statement in both cases, so that the response time hardly differs.
     ///
     /// # Errors
     ///
-    /// When the database fails: it is not counted then.
-    pub async fn note_failure(
+    /// When the database fails. The password is not counted then.
+    pub async fn count_failure(
         &self,
         user_id: Option<UserId>,
         failures: [u8; 32],
@@ -196,14 +168,16 @@ impl Sessions {
     }
 }
 
-/// What the one statement of a sign-in did.
+/// The outcome of the statement that begins a session.
 struct Begun {
+    /// Whether the request was new.
     by_this_request: bool,
+    /// Whether the checked password is still the account's.
     with_this_password: bool,
 }
 
-/// A sign-in, in one statement. What it appends to the audit log and forgets about wrong passwords is in it, too: each
-/// would be a round trip more.
+/// Begins a session in one statement, which also appends the audit event and resets the count of wrong passwords: each would
+/// be another round trip.
 async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginError> {
     let NewSession { session, origin, .. } = new;
     let row = sqlx::query!(
@@ -253,7 +227,7 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
     })
 }
 
-/// What the request of before was answered.
+/// Returns the answer to the earlier request with the same id.
 async fn earlier(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Session, BeginError> {
     let earlier = sqlx::query!(
         r#"/* SignIn.retry */
@@ -272,7 +246,11 @@ async fn earlier(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Session, Beg
     let answer: Option<Answer> = serde_json::from_value(earlier.answer.0).ok();
     answer
         .and_then(|answer| answer.session_of(new.session.user_id))
-        .ok_or_else(|| BeginError::Database(DbError::unexpected("an answer is no session")))
+        .ok_or_else(|| {
+            BeginError::Database(DbError::unexpected(
+                "the stored answer of a sign-in is not a session",
+            ))
+        })
 }
 
 // === impl Answer ===

@@ -1,4 +1,4 @@
-//! What somebody sends to get an account, parsed. Everything that is wrong with it is reported at once.
+//! The parsing of SignUp, which reports everything that is wrong with the request at once.
 
 use std::mem;
 
@@ -6,30 +6,28 @@ use haven_platform::{
     failure::{Failure, Violation},
     mac::MacKey,
     reason::Reason,
+    request_key::RequestKey,
     violations::{NO_VALUE, Violations},
 };
-use haven_proto::identity::v1::SignUpRequest;
-use prost::Message as _;
+use haven_proto::identity::v1::{ConsentGrant, SignUpRequest};
 use secrecy::SecretString;
-use zeroize::Zeroizing;
 
-use crate::rpc::account::goals as parsing;
 use crate::{
     domain::{
-        consent::{Consent, RequiredConsents},
+        consent::{Consent, MAX_CONSENTS, RequiredConsents},
         email::EmailAddress,
         goals::Goals,
         password::{Password, PasswordRule},
     },
-    store::request::RequestKey,
+    rpc::{account::goals, email},
 };
 
-/// The name of what a sign-up lacks that would need only consent.
+/// The name of the violation when a required consent is missing.
 const CONSENT_REQUIRED: &str = "CONSENT_REQUIRED";
 
-/// A sign-up, all but its password parsed.
+/// A request whose password is not checked yet.
 #[derive(Debug)]
-pub(in crate::rpc) struct SignUpForm {
+pub(super) struct SignUpForm {
     request: RequestKey,
     password: SecretString,
     email: Option<EmailAddress>,
@@ -39,41 +37,42 @@ pub(in crate::rpc) struct SignUpForm {
     violations: Violations,
 }
 
-/// A sign-up that can be tried.
+/// A parsed request.
 #[derive(Clone, Debug)]
-pub(in crate::rpc) struct SignUp {
-    pub(in crate::rpc) request: RequestKey,
-    pub(in crate::rpc) email: EmailAddress,
-    pub(in crate::rpc) password: Password,
-    pub(in crate::rpc) goals: Goals,
-    pub(in crate::rpc) consents: Vec<Consent>,
+pub(super) struct SignUp {
+    pub(super) request: RequestKey,
+    pub(super) email: EmailAddress,
+    pub(super) password: Password,
+    pub(super) goals: Goals,
+    pub(super) consents: Vec<Consent>,
 }
 
 impl SignUpForm {
-    /// Parses everything but the password, which takes a turn in the queue for hashing.
-    pub(in crate::rpc) fn read(
-        mut sent: SignUpRequest,
+    /// Parses everything but the password, which is checked in the hashing queue.
+    pub(super) fn parse(
+        mut request: SignUpRequest,
         required: &RequiredConsents,
-        requests: &MacKey,
+        request_mac: &MacKey,
     ) -> Self {
         let mut violations = Violations::new();
-        let password = SecretString::from(mem::take(&mut sent.password));
-        let id = violations.uuid("request_id", &mem::take(&mut sent.request_id));
-        let payload = Zeroizing::new(sent.encode_to_vec());
-        let request = RequestKey {
-            id,
-            payload_mac: requests.mac(&[b"SignUp", &payload]),
-        };
-        let email = parsing::email(&sent.email, &mut violations);
-        let goals = parsing::goals("goals", &sent.goals, &mut violations);
-        let consents = parsing::consents(&sent.consents, &mut violations);
+        let password = SecretString::from(mem::take(&mut request.password));
+        let key = RequestKey::take(
+            "SignUp",
+            &mut request,
+            |request| &mut request.request_id,
+            request_mac,
+            &mut violations,
+        );
+        let email = email::parse(&request.email, &mut violations);
+        let goals = goals::parse("goals", &request.goals, &mut violations);
+        let consents = parse_consents(&request.consents, &mut violations);
         violations.extend(required.missing_in(&consents).map(|missing| {
             let (document, version) = (missing.document(), missing.version());
-            let description = format!("Consent to `{document}` in its version `{version}` is required");
+            let description = format!("Consent to `{document}` in version `{version}` is required");
             Violation::new("consents", CONSENT_REQUIRED, description)
         }));
         Self {
-            request,
+            request: key,
             password,
             email,
             goals,
@@ -83,18 +82,18 @@ impl SignUpForm {
         }
     }
 
-    /// The email address, where it can be one: a limit is about it before anything else is.
-    pub(in crate::rpc) fn email(&self) -> Option<&EmailAddress> {
+    /// The email address, for the rate limit that is checked before other errors are reported. `None` when it is malformed.
+    pub(super) fn email(&self) -> Option<&EmailAddress> {
         self.email.as_ref()
     }
 
-    /// Checks the password against the policy, and says everything that is wrong with the whole. Computes, as
+    /// Checks the password against the policy, and reports all violations of the request. Computes as long as
     /// [`Password::choose`] does.
     ///
     /// # Errors
     ///
-    /// PASSWORD_POLICY, EMAIL_INVALID or CONSENT_REQUIRED, when that is all that is wrong; otherwise INVALID_FIELD.
-    pub(in crate::rpc) fn check(self) -> Result<SignUp, Failure> {
+    /// PASSWORD_POLICY, EMAIL_INVALID or CONSENT_REQUIRED when all violations are of that kind; otherwise INVALID_FIELD.
+    pub(super) fn check(self) -> Result<SignUp, Failure> {
         let mut violations = self.violations;
         let password = Password::choose(self.password, self.email.as_ref())
             .map_err(|broken| {
@@ -128,7 +127,42 @@ impl SignUpForm {
     }
 }
 
-/// The narrowest reason that covers every violation.
+/// Parses the consents. Duplicates count once; of a document in two versions, only the first one is kept.
+fn parse_consents(grants: &[ConsentGrant], violations: &mut Violations) -> Vec<Consent> {
+    let mut consents: Vec<Consent> = Vec::new();
+    if grants.len() > MAX_CONSENTS {
+        violations.add(Violation::new(
+            "consents",
+            "TOO_MANY",
+            "consents must have at most 20 items",
+        ));
+        return consents;
+    }
+    for (position, grant) in grants.iter().enumerate() {
+        match Consent::parse(&grant.document, &grant.document_version) {
+            Ok(consent) if consents.contains(&consent) => {}
+            Ok(consent)
+                if consents
+                    .iter()
+                    .any(|other| other.document() == consent.document()) =>
+            {
+                violations.add(Violation::new(
+                    format!("consents[{position}].document"),
+                    "DUPLICATE",
+                    "A document must be listed in one version only",
+                ));
+            }
+            Ok(consent) => consents.push(consent),
+            Err(broken) => violations.extend(broken.into_iter().map(|rule| {
+                let field = format!("consents[{position}].{}", rule.field());
+                Violation::new(field, rule.name(), rule.description())
+            })),
+        }
+    }
+    consents
+}
+
+/// The most specific reason that covers all violations.
 fn reason(violations: &[Violation]) -> Reason {
     let all = |matches: fn(&Violation) -> bool| violations.iter().all(matches);
     if all(|violation| violation.field == "password") {
@@ -171,13 +205,13 @@ mod tests {
         }
     }
 
-    fn read(sent: SignUpRequest) -> SignUpForm {
+    fn form(sent: SignUpRequest) -> SignUpForm {
         let key = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests");
-        SignUpForm::read(sent, &"terms=2026-01".parse().unwrap(), &key)
+        SignUpForm::parse(sent, &"terms=2026-01".parse().unwrap(), &key)
     }
 
     fn wrong(sent: SignUpRequest) -> (Reason, Vec<(String, &'static str)>) {
-        let failure = read(sent).check().unwrap_err();
+        let failure = form(sent).check().unwrap_err();
         let found = failure
             .all_violations()
             .iter()
@@ -187,8 +221,8 @@ mod tests {
     }
 
     #[test]
-    fn a_good_one_is_parsed() {
-        let sign_up = read(request()).check().unwrap();
+    fn a_valid_request_is_parsed() {
+        let sign_up = form(request()).check().unwrap();
         assert_eq!(
             sign_up.goals.iter().collect::<Vec<_>>(),
             [Goal::MakeFriends, Goal::DatingSkills]
@@ -230,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn one_kind_of_violation_has_its_own_reason() {
+    fn violations_of_one_kind_have_their_own_reason() {
         let only = |sent| wrong(sent).0;
         assert_eq!(
             only(SignUpRequest {
@@ -279,8 +313,8 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_known_by_all_of_its_content_but_its_id_and_its_password() {
-        let mac = |sent| read(sent).request.payload_mac;
+    fn a_request_is_recognized_by_everything_but_its_id_and_its_password() {
+        let mac = |sent| form(sent).request.payload_mac;
         let first = mac(request());
         assert_eq!(
             first,
@@ -307,12 +341,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_private_is_not_shown() {
-        let (form, sign_up) = (
-            format!("{:?}", read(request())),
-            format!("{:?}", read(request()).check().unwrap()),
+    fn debug_output_shows_no_private_values() {
+        let (parsed, sign_up) = (
+            format!("{:?}", form(request())),
+            format!("{:?}", form(request()).check().unwrap()),
         );
-        for shown in [form, sign_up] {
+        for shown in [parsed, sign_up] {
             assert!(!shown.contains("kX9vQ2wZ") && !shown.contains("ada@"), "{shown}");
         }
     }

@@ -1,7 +1,4 @@
-//! What somebody sends to change an account, parsed: which fields its mask names (AIP-134, AIP-161), and who may change
-//! them.
-
-use std::mem;
+//! The parsing of UpdateAccount: the fields that the mask names (AIP-134, AIP-161), and who may change them.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -9,24 +6,26 @@ use haven_platform::{
     failure::{Failure, Violation},
     mac::MacKey,
     reason::Reason,
+    request_key::RequestKey,
     violations::Violations,
 };
 use haven_proto::identity::v1::UpdateAccountRequest;
-use prost::Message as _;
 
-use crate::rpc::{
-    account::get_account::{named_person, party},
-    account::goals as parsing,
-};
 use crate::{
     domain::{
-        goals::Goals,
+        account::{AccountChange, AccountEdit},
         progress::{Stage, Step},
     },
-    store::{account::update_account::Edit, request::RequestKey},
+    rpc::account::{
+        account_access::{acting_as, parse_user_id},
+        goals,
+    },
 };
 
-/// More than an account has fields: duplicates are ignored, but not without end.
+/// The description of STAGE_NOT_NEXT.
+pub(super) const STAGE_NOT_NEXT: &str = "account.stage must be the stage after the current one, up to 3";
+
+/// The maximum number of paths in a mask: more than an account has fields. Duplicates are ignored, but not without limit.
 const MAX_PATHS: usize = 32;
 
 /// The fields of an account that no update changes.
@@ -40,110 +39,110 @@ const IMMUTABLE: [&str; 7] = [
     "last_active_time",
 ];
 
-/// A change that can be tried.
+/// A parsed request.
 #[derive(Debug)]
-pub(in crate::rpc) struct AccountUpdate {
-    pub(in crate::rpc) person: UserId,
-    pub(in crate::rpc) change: Change,
-    pub(in crate::rpc) edit: Edit,
+pub(super) struct AccountUpdate {
+    pub(super) person: UserId,
+    pub(super) change: AccountChange,
+    pub(super) edit: AccountEdit,
 }
 
-/// What is to change.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::rpc) enum Change {
-    /// What the person wants to work on: theirs to say.
-    Goals(Goals),
-    /// How far the person has come: a service's to say.
-    Step(Step),
-}
-
-/// The fields that a mask names, of those that can change.
+/// The mutable fields that a mask names.
 #[derive(Clone, Copy, Debug, Default)]
-struct Named {
+struct MaskedFields {
     goals: bool,
     stage: bool,
     graduated: bool,
 }
 
 impl AccountUpdate {
-    /// Parses what `call` brings, to be made at the time `at`.
+    /// Parses `request`. `at` is the time of the change.
     ///
     /// # Errors
     ///
-    /// ACCESS_DENIED when a field is somebody else's to change, whatever else is wrong. INVALID_FIELD with everything that
-    /// is wrong. NOT_FOUND when the account is somebody else's.
-    pub(in crate::rpc) fn parse(
-        mut sent: UpdateAccountRequest,
+    /// ACCESS_DENIED when the mask names a field that the caller may not change, before every other error. INVALID_FIELD with
+    /// all violations. NOT_FOUND when the account is another person's.
+    pub(super) fn parse(
+        mut request: UpdateAccountRequest,
         call: &Call,
-        requests: &MacKey,
+        request_mac: &MacKey,
         at: DateTime<Utc>,
     ) -> Result<Self, Failure> {
         let mut violations = Violations::new();
-        let request = RequestKey {
-            id: violations.uuid("request_id", &mem::take(&mut sent.request_id)),
-            payload_mac: requests.mac(&[b"UpdateAccount", &sent.encode_to_vec()]),
-        };
-        let paths = sent.update_mask.unwrap_or_default().paths;
-        let named = Named::read(&paths, &mut violations);
+        let key = RequestKey::take(
+            "UpdateAccount",
+            &mut request,
+            |request| &mut request.request_id,
+            request_mac,
+            &mut violations,
+        );
+        let paths = request.update_mask.unwrap_or_default().paths;
+        let fields = MaskedFields::parse(&paths, &mut violations);
         let by_person = call.caller.user.is_some();
-        if (by_person && (named.stage || named.graduated)) || (!by_person && named.goals) {
+        if (by_person && (fields.stage || fields.graduated)) || (!by_person && fields.goals) {
             return Err(Failure::new(Reason::AccessDenied));
         }
-        if sent.account.is_none() {
-            let description = "The new values are required";
-            violations.add(Violation::new("account", "REQUIRED", description));
+        if request.account.is_none() {
+            violations.required("account");
         }
-        let account = sent.account.unwrap_or_default();
-        let person = named_person(call, "account.id", &account.id, &mut violations);
-        let change = match named {
-            Named { goals: true, .. } => {
-                parsing::goals("account.goals", &account.goals, &mut violations).map(Change::Goals)
+        let account = request.account.unwrap_or_default();
+        let person = parse_user_id(call, "account.id", &account.id, &mut violations);
+        let change = match fields {
+            MaskedFields { goals: true, .. } => {
+                goals::parse("account.goals", &account.goals, &mut violations).map(AccountChange::Goals)
             }
-            Named {
+            MaskedFields {
                 stage: false,
                 graduated: false,
                 ..
             } => None,
-            Named { stage, graduated, .. } => step(
+            MaskedFields { stage, graduated, .. } => parse_step(
                 stage.then_some(account.stage),
                 graduated.then_some(account.graduated),
                 &mut violations,
             )
-            .map(Change::Step),
+            .map(AccountChange::Step),
         };
-        if sent.expected_version < 1 {
-            let description = "The version that the change is based on is required, 1 or more";
-            violations.add(Violation::new("expected_version", "REQUIRED", description));
+        if request.expected_version < 1 {
+            violations.add(Violation::new(
+                "expected_version",
+                "REQUIRED",
+                "expected_version is required and must be at least 1",
+            ));
         }
         let change = violations.finish(change)?;
-        party(call, person)?;
+        acting_as(call, person)?;
         Ok(Self {
             person,
             change,
-            edit: Edit {
-                expected_version: sent.expected_version,
+            edit: AccountEdit {
+                expected_version: request.expected_version,
                 at,
-                request,
+                request: key,
             },
         })
     }
 }
 
-impl Named {
-    /// An empty mask would mean every field (AIP-134), and take back what the caller does not know of: it is refused.
-    fn read(paths: &[String], violations: &mut Violations) -> Self {
-        let mut named = Self::default();
+impl MaskedFields {
+    /// Parses the paths of a mask. An empty mask would mean all fields (AIP-134), and would reset fields that the client does
+    /// not know: it is refused.
+    fn parse(paths: &[String], violations: &mut Violations) -> Self {
+        let mut fields = Self::default();
         match paths.len() {
             0 => violations.add(Violation::new(
                 "update_mask",
                 "REQUIRED",
-                "The violations that change have to be named",
+                "update_mask must name the fields to change",
             )),
             1..=MAX_PATHS => {}
             _ => {
-                let description = "An account has not so many violations";
-                violations.add(Violation::new("update_mask", "TOO_MANY", description));
-                return named;
+                violations.add(Violation::new(
+                    "update_mask",
+                    "TOO_MANY",
+                    "update_mask must have at most 32 paths",
+                ));
+                return fields;
             }
         }
         for (position, path) in paths.iter().enumerate() {
@@ -152,19 +151,19 @@ impl Named {
                 violations.add(Violation::new(field, name, description));
             };
             match path.as_str() {
-                "goals" => named.goals = true,
-                "stage" => named.stage = true,
-                "graduated" => named.graduated = true,
-                path if IMMUTABLE.contains(&path) => violate("IMMUTABLE", "This field cannot be changed"),
+                "goals" => fields.goals = true,
+                "stage" => fields.stage = true,
+                "graduated" => fields.graduated = true,
+                path if IMMUTABLE.contains(&path) => violate("IMMUTABLE", "The field cannot be changed"),
                 _ => violate("UNKNOWN_FIELD", "An account has no such field"),
             }
         }
-        named
+        fields
     }
 }
 
-/// The step that the new values ask for, of those that the mask names.
-fn step(stage: Option<i32>, graduated: Option<bool>, violations: &mut Violations) -> Option<Step> {
+/// Parses the step from the new values of the fields that the mask names.
+fn parse_step(stage: Option<i32>, graduated: Option<bool>, violations: &mut Violations) -> Option<Step> {
     let mut violate = |field, name, description| {
         violations.add(Violation::new(field, name, description));
         None
@@ -173,21 +172,17 @@ fn step(stage: Option<i32>, graduated: Option<bool>, violations: &mut Violations
         (Some(_), Some(_)) => violate(
             "update_mask",
             "TWO_STEPS",
-            "One update moves the stage on or graduates, and not both",
+            "update_mask must not name both stage and graduated",
         ),
         (Some(number), None) => match Stage::new(number) {
             Some(stage) => Some(Step::To(stage)),
-            None => violate(
-                "account.stage",
-                "STAGE_NOT_NEXT",
-                "A stage follows the one before it, up to the third",
-            ),
+            None => violate("account.stage", "STAGE_NOT_NEXT", STAGE_NOT_NEXT),
         },
         (None, Some(true)) => Some(Step::Graduate),
         (None, _) => violate(
             "account.graduated",
             "NOT_TRUE",
-            "This can become true, and stays it",
+            "account.graduated can only be set to true",
         ),
     }
 }
@@ -205,6 +200,7 @@ mod tests {
     use prost_types::FieldMask;
 
     use super::*;
+    use crate::domain::goals::Goals;
 
     const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
     const OTHER: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
@@ -259,17 +255,23 @@ mod tests {
     }
 
     #[test]
-    fn a_person_says_goals_and_a_service_how_far_they_are() {
+    fn a_person_changes_goals_and_a_service_changes_progress() {
         let (person, service) = (call(Some(ID), false), call(None, true));
         let through_a_service = call(Some(ID), true);
         let changes = |paths: &[&str], call: &Call| parse(request(paths), call).unwrap().change;
         let goals = Goals::new(vec![crate::domain::goals::Goal::MakeFriends]).unwrap();
         for person in [&person, &through_a_service] {
-            assert_eq!(changes(&["goals", "goals"], person), Change::Goals(goals.clone()));
+            assert_eq!(
+                changes(&["goals", "goals"], person),
+                AccountChange::Goals(goals.clone())
+            );
         }
         let second = Step::To(Stage::new(2).unwrap());
-        assert_eq!(changes(&["stage"], &service), Change::Step(second));
-        assert_eq!(changes(&["graduated"], &service), Change::Step(Step::Graduate));
+        assert_eq!(changes(&["stage"], &service), AccountChange::Step(second));
+        assert_eq!(
+            changes(&["graduated"], &service),
+            AccountChange::Step(Step::Graduate)
+        );
         for (paths, call) in [
             (["stage"].as_slice(), &person),
             (&["graduated"], &person),
@@ -284,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn whose_account_it_is_a_person_may_leave_out() {
+    fn a_person_may_omit_the_account_id() {
         let mut sent = request(&["goals"]);
         sent.account.as_mut().unwrap().id.clear();
         let person = parse(sent, &call(Some(ID), false)).unwrap().person;
@@ -297,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_names_fields_that_can_change() {
+    fn a_mask_names_mutable_fields() {
         let person = call(Some(ID), false);
         let paths = [
             "goals",
@@ -329,8 +331,8 @@ mod tests {
     fn everything_wrong_is_reported_at_once() {
         let person = call(Some(ID), false);
         let names = |sent| {
-            let found = wrong(sent, &person).into_iter();
-            found
+            let violations = wrong(sent, &person).into_iter();
+            violations
                 .map(|(field, name)| format!("{field} {name}"))
                 .collect::<Vec<_>>()
         };
@@ -358,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_one_of_those_that_there_are() {
+    fn a_step_is_to_an_existing_stage_or_graduates() {
         let service = call(None, true);
         for stage in [i32::MIN, -1, 0, 4, i32::MAX] {
             let mut sent = request(&["stage"]);
@@ -373,13 +375,13 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_known_by_all_of_its_content_but_its_id() {
+    fn a_request_is_recognized_by_everything_but_its_id() {
         let person = call(Some(ID), false);
         let mac = |sent| parse(sent, &person).unwrap().edit.request.payload_mac;
         let first = mac(request(&["goals"]));
-        let mut again = request(&["goals"]);
-        again.request_id = OTHER.into();
-        assert_eq!(mac(again), first);
+        let mut retry = request(&["goals"]);
+        retry.request_id = OTHER.into();
+        assert_eq!(mac(retry), first);
         let mut other = request(&["goals"]);
         other.expected_version = 2;
         assert_ne!(mac(other), first);

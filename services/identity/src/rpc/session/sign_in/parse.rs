@@ -1,59 +1,55 @@
-//! What somebody sends to begin a session, parsed.
+//! The parsing of SignIn.
 
 use std::mem;
 
 use haven_platform::{
     failure::{Failure, Violation},
     mac::MacKey,
-    violations::{NO_VALUE, Violations},
+    request_key::RequestKey,
+    violations::Violations,
 };
 use haven_proto::identity::v1::SignInRequest;
-use prost::Message as _;
 use secrecy::SecretString;
-use zeroize::Zeroizing;
 
-use crate::rpc::account::goals as parsing;
 use crate::{
     domain::{email::EmailAddress, password::Password},
-    store::request::RequestKey,
+    rpc::email,
 };
 
-/// A sign-in that can be tried.
+/// A parsed request.
 #[derive(Debug)]
-pub(in crate::rpc) struct SignIn {
-    pub(in crate::rpc) request: RequestKey,
-    pub(in crate::rpc) email: EmailAddress,
-    pub(in crate::rpc) password: Password,
+pub(super) struct SignIn {
+    pub(super) request: RequestKey,
+    pub(super) email: EmailAddress,
+    pub(super) password: Password,
 }
 
 impl SignIn {
-    /// Parses all of it. What cannot be anybody's email address or password is refused before it costs anything.
+    /// Parses `request`. Values that no account can have as email address or password are refused before anything expensive.
     ///
     /// # Errors
     ///
-    /// INVALID_FIELD.
-    pub(in crate::rpc) fn parse(mut sent: SignInRequest, requests: &MacKey) -> Result<Self, Failure> {
+    /// INVALID_FIELD with all violations.
+    pub(super) fn parse(mut request: SignInRequest, request_mac: &MacKey) -> Result<Self, Failure> {
         let mut violations = Violations::new();
-        let password = SecretString::from(mem::take(&mut sent.password));
-        let id = violations.uuid("request_id", &mem::take(&mut sent.request_id));
-        let payload = Zeroizing::new(sent.encode_to_vec());
-        let request = RequestKey {
-            id,
-            payload_mac: requests.mac(&[b"SignIn", &payload]),
-        };
-        let email = parsing::email(&sent.email, &mut violations);
+        let password = SecretString::from(mem::take(&mut request.password));
+        let key = RequestKey::take(
+            "SignIn",
+            &mut request,
+            |request| &mut request.request_id,
+            request_mac,
+            &mut violations,
+        );
+        let email = email::parse(&request.email, &mut violations);
         let password = Password::present(password)
             .map_err(|rule| violations.add(Violation::new("password", rule.name(), rule.description())))
             .ok();
-        violations.check()?;
-        match (email, password) {
-            (Some(email), Some(password)) => Ok(Self {
-                request,
-                email,
-                password,
-            }),
-            _ => Err(Failure::internal(NO_VALUE)),
-        }
+        let (email, password) = violations.finish(email.zip(password))?;
+        Ok(Self {
+            request: key,
+            email,
+            password,
+        })
     }
 }
 
