@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use crate::{
     domain::{consent::RequiredConsents, provider::AuthProvider, rate_limit::RateLimits},
     hashing::Peppers,
-    tokens::{SigningKeys, SigningKeysError},
+    access_token::{SigningKeys, SigningKeysError},
 };
 
 /// The flags.

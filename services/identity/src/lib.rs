@@ -1,7 +1,7 @@
 //! Haven's identity service: accounts, sign-in and tokens.
 //!
 //! The crate has three layers: [`domain`] has the rules, [`store`] has the SQL, and [`rpc`] has the gRPC services. Besides
-//! them, there are [`hashing`] of passwords, signing of access [`tokens`], and the [`dispatcher`], which delivers messages about
+//! them, there are [`hashing`] of passwords, signing of access tokens, and the [`dispatcher`], which delivers messages about
 //! new and erased accounts to data. The services share [`haven_platform`].
 
 mod audit_command;
@@ -13,7 +13,7 @@ pub mod hashing;
 pub mod rpc;
 pub mod store;
 pub mod sweeper;
-pub mod tokens;
+pub mod access_token;
 
 use std::{error::Error, num::NonZeroUsize, sync::Arc, thread::available_parallelism};
 
@@ -49,7 +49,7 @@ use crate::{
         session::Sessions,
     },
     sweeper::Sweeper,
-    tokens::TokenSigner,
+    access_token::TokenSigner,
 };
 
 /// The identity service.

@@ -2,7 +2,7 @@
 
 use haven_platform::hashing::Overloaded;
 
-use super::stored::Unusable;
+use super::stored_hash::Unusable;
 
 /// Why a password was neither hashed nor checked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

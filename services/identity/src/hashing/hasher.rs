@@ -8,9 +8,9 @@ use haven_platform::{
 
 use super::{
     error::HashingError,
-    foreign::{self, BCRYPT_BYTES},
+    imported::{self, BCRYPT_BYTES},
     pepper::Peppers,
-    stored::{StoredHash, Unusable},
+    stored_hash::{StoredHash, Unusable},
 };
 use crate::domain::{account::PasswordHash, password::Password};
 
@@ -103,18 +103,18 @@ impl Hasher {
         let hash = StoredHash::parse(stored.unwrap_or(&self.decoy).expose())?;
         let right = match &hash {
             StoredHash::Argon2(hash) => match hash.recipe.params.keyid() {
-                [] => foreign::argon2(hash, password, memory)?,
+                [] => imported::argon2(hash, password, memory)?,
                 id => {
                     let pepper = self.peppers.get(id).ok_or(Unusable::Pepper)?.expose();
-                    foreign::same(&hash.output, |output| {
+                    imported::same(&hash.output, |output| {
                         hash.recipe
                             .compute(pepper, password.expose(), &hash.salt, output, memory)
                             .map_err(HashingError::internal)
                     })?
                 }
             },
-            StoredHash::Scrypt(hash) => foreign::scrypt(hash, password, memory)?,
-            StoredHash::Bcrypt(hash) => foreign::bcrypt(hash, password)?,
+            StoredHash::Scrypt(hash) => imported::scrypt(hash, password, memory)?,
+            StoredHash::Bcrypt(hash) => imported::bcrypt(hash, password)?,
         };
         let current = match &hash {
             StoredHash::Argon2(hash) => hash.recipe == self.recipe,

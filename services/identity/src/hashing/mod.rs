@@ -7,16 +7,16 @@
 //! Hashes from elsewhere are checked by the crates of their own algorithms.
 
 mod error;
-mod foreign;
+mod imported;
 mod hasher;
 mod passwords;
 mod pepper;
-mod stored;
+mod stored_hash;
 
 pub use self::{
     error::HashingError,
     hasher::{Hasher, Verdict},
     passwords::{Checked, Passwords, describe_metrics},
     pepper::{Pepper, Peppers, PeppersError},
-    stored::Unusable,
+    stored_hash::Unusable,
 };

@@ -31,7 +31,7 @@ use crate::{
     },
     hashing::Passwords,
     store::session::Sessions,
-    tokens::TokenSigner,
+    access_token::TokenSigner,
 };
 
 /// The state of `SessionService`.

@@ -3,8 +3,8 @@
 //! A sign-up, or a deletion, sends its own message as soon as it is committed, so that its person can go on at once. What
 //! that did not deliver, the loop does.
 
-mod data;
-mod delivered;
+mod data_client;
+mod delivered_queue;
 
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ use tonic::transport::Channel;
 use tracing::Instrument;
 
 use self::{
-    data::{Answer, Data},
-    delivered::Delivered,
+    data_client::{Answer, DataClient},
+    delivered_queue::DeliveredQueue,
 };
 use crate::{
     domain::{

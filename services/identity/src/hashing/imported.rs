@@ -8,7 +8,7 @@ use haven_platform::hashing::Memory;
 
 use super::{
     error::HashingError,
-    stored::{Argon2Hash, ScryptHash},
+    stored_hash::{Argon2Hash, ScryptHash},
 };
 use crate::domain::password::Password;
 
