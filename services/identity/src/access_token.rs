@@ -1,8 +1,7 @@
-//! Access tokens: signed here, and verified by whoever has asked for the public keys.
+//! Access tokens: this service signs them, and every service that has its public keys verifies them.
 //!
-//! Keys come from files, more than one at a time: the first signs, all are published. To change it without an outage, the
-//! new key is added last, then, when everybody has seen it, moved first, then the old one left out, when no token of it can
-//! be valid any more.
+//! Several keys can be configured: the first one signs, all are published. To change the key without an outage, add the new key
+//! as the last one; after [`KEYS_MAX_AGE`], move it to the front; remove the old key when its last token has expired.
 
 use std::{fmt, time::Duration};
 
@@ -16,10 +15,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::session::Session;
 
-/// How long published keys may be kept: how long to wait between publishing a key and signing with it.
+/// The time for which services may cache the published keys: the time to wait between publishing a key and signing with it.
 pub const KEYS_MAX_AGE: Duration = Duration::from_secs(5 * 60);
 
-/// The keys that sign, never none.
+/// The configured keys, at least one. The first one signs.
 pub struct SigningKeys {
     current: SigningKey,
     others: Vec<PublicKey>,
@@ -30,14 +29,14 @@ struct SigningKey {
     public: PublicKey,
 }
 
-/// The public half of a key, as a JSON Web Key has it (RFC 7518, section 6.2).
+/// The public half of a key, with the parameters of a JSON Web Key (RFC 7518, section 6.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey {
-    /// `kid`: the key's thumbprint (RFC 7638), so that one key has one id wherever it is configured.
+    /// The parameter `kid`: the key's thumbprint (RFC 7638), so that a key has the same id in every configuration.
     pub id: String,
-    /// `x`, base64url without padding.
+    /// The parameter `x`, in base64url without padding.
     pub x: String,
-    /// `y`, base64url without padding.
+    /// The parameter `y`, in base64url without padding.
     pub y: String,
 }
 
@@ -49,28 +48,28 @@ pub struct TokenSigner {
     audience: String,
 }
 
-/// Why keys cannot be used.
+/// The error when the configured keys cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SigningKeysError {
-    /// A file holds no such key.
-    #[error("has to be a private key for the curve P-256, in PKCS#8 and PEM")]
+    /// A file has no such key.
+    #[error("must be a private key for the curve P-256, in PKCS#8 and PEM")]
     NotAKey,
-    /// A key is there twice.
+    /// A key is listed twice.
     #[error("is the same key as an earlier one")]
     Twice,
-    /// There is none.
-    #[error("at least one is needed")]
+    /// No key is configured.
+    #[error("at least one is required")]
     Empty,
 }
 
 // === impl SigningKeys ===
 
 impl SigningKeys {
-    /// Reads private keys (PKCS#8, PEM).
+    /// Parses private keys (PKCS#8, PEM).
     ///
     /// # Errors
     ///
-    /// Which of `pems` cannot be used, counted from 0, and why.
+    /// The index of the first of `pems` that cannot be used, and the error.
     pub fn parse(pems: &[SecretString]) -> Result<Self, (usize, SigningKeysError)> {
         let mut keys: Vec<SigningKey> = Vec::new();
         for (position, pem) in pems.iter().enumerate() {
@@ -88,7 +87,7 @@ impl SigningKeys {
         })
     }
 
-    /// All public halves, the signing key's first.
+    /// The public halves of all keys, the signing key's first.
     pub fn public(&self) -> impl Iterator<Item = &PublicKey> {
         std::iter::once(&self.current.public).chain(&self.others)
     }
@@ -105,7 +104,7 @@ impl fmt::Debug for SigningKeys {
 impl SigningKey {
     fn parse(pem: &SecretString) -> Result<Self, Error> {
         let private = EncodingKey::from_ec_pem(pem.expose_secret().as_bytes())?;
-        // Fails for a key on another curve.
+        // This fails for a key on another curve.
         let jwk = Jwk::from_encoding_key(&private, Algorithm::ES256)?;
         let id = jwk.thumbprint(ThumbprintHash::SHA256)?;
         let AlgorithmParameters::EllipticCurve(point) = jwk.algorithm else {
@@ -125,11 +124,11 @@ impl SigningKey {
 // === impl PublicKey ===
 
 impl PublicKey {
-    /// The same, for verifying with.
+    /// Converts the key into one that verifies tokens.
     ///
     /// # Errors
     ///
-    /// None for a key of [`SigningKeys`].
+    /// When the coordinates are invalid, which those of [`SigningKeys`] are not.
     pub fn verifying(&self) -> Result<VerifyingKey, Error> {
         VerifyingKey::from_coordinates(&self.id, &self.x, &self.y)
     }
@@ -138,7 +137,7 @@ impl PublicKey {
 // === impl TokenSigner ===
 
 impl TokenSigner {
-    /// Signs with the first of `keys`.
+    /// A signer with the first of `keys`.
     #[must_use]
     pub fn new(keys: SigningKeys, issuer: String, audience: String) -> Self {
         Self {
@@ -148,11 +147,11 @@ impl TokenSigner {
         }
     }
 
-    /// The access token of `session`.
+    /// Signs an access token for `session`.
     ///
     /// # Errors
     ///
-    /// None that can happen with these keys.
+    /// When signing fails, which does not happen with parsed keys.
     pub fn sign(&self, session: &Session) -> Result<SecretString, Error> {
         let key = &self.keys.current;
         let header = Header {
@@ -171,13 +170,13 @@ impl TokenSigner {
         encode(&header, &claims, &key.private).map(Into::into)
     }
 
-    /// What the tokens carry as `iss`.
+    /// The issuer, which tokens carry as `iss`.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// The keys to publish.
+    /// The public halves of all keys, to publish them.
     pub fn public_keys(&self) -> impl Iterator<Item = &PublicKey> {
         self.keys.public()
     }
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_is_what_the_platform_verifies_for_fifteen_minutes() {
+    async fn the_platform_accepts_a_token_for_fifteen_minutes() {
         let (old, new) = (pem(&PKCS_ECDSA_P256_SHA256), pem(&PKCS_ECDSA_P256_SHA256));
         let token = signer(std::slice::from_ref(&old)).sign(&session()).unwrap();
         let rotated = signer(&[new, old]);
@@ -268,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn only_p256_keys_are_taken_and_each_once() {
+    fn only_distinct_p256_keys_are_accepted() {
         let good = pem(&PKCS_ECDSA_P256_SHA256);
         let wrong = |pems: &[SecretString]| SigningKeys::parse(pems).err();
         for bad in [

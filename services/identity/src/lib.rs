@@ -4,6 +4,7 @@
 //! them, there are [`hashing`] of passwords, signing of access tokens, and the [`dispatcher`], which delivers messages about
 //! new and erased accounts to data. The services share [`haven_platform`].
 
+pub mod access_token;
 mod audit_command;
 pub mod config;
 pub mod dispatcher;
@@ -13,7 +14,6 @@ pub mod hashing;
 pub mod rpc;
 pub mod store;
 pub mod sweeper;
-pub mod access_token;
 
 use std::{error::Error, num::NonZeroUsize, sync::Arc, thread::available_parallelism};
 
@@ -36,6 +36,7 @@ use haven_proto::{
 };
 
 use crate::{
+    access_token::TokenSigner,
     audit_command::AuditArgs,
     config::{IdentityArgs, IdentityConfig},
     dispatcher::Dispatcher,
@@ -49,7 +50,6 @@ use crate::{
         session::Sessions,
     },
     sweeper::Sweeper,
-    access_token::TokenSigner,
 };
 
 /// The identity service.
@@ -111,7 +111,7 @@ impl Application for Identity {
             parts.stop.clone(),
         );
         let sessions = Sessions::new(Arc::clone(&parts.database));
-        parts.tasks.spawn(ended_sessions::keep(
+        parts.tasks.spawn(ended_sessions::reload(
             Arc::clone(&parts.ended),
             sessions.clone(),
             parts.clock.clone(),

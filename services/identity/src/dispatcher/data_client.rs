@@ -1,4 +1,4 @@
-//! The service data, as it is told of people.
+//! The client of data's `PersonService`.
 
 use haven_platform::{
     client::outgoing,
@@ -18,71 +18,71 @@ use crate::domain::{
     outbox::{Message, MessageKind},
 };
 
-/// A connection to data. Cloning shares it.
+/// A client of data. Clones share the connection.
 #[derive(Clone, Debug)]
-pub(super) struct Data {
+pub(super) struct DataClient {
     people: PersonServiceClient<Channel>,
     clock: Clock,
 }
 
-/// What data says to a message.
+/// Data's answer to a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The person is known; or was erased since, and never will be.
+    /// Data knows the person, or erased them in the meantime and will never know them again.
     Settled,
     /// The person was erased.
     Erased(Receipt),
 }
 
-// === impl Data ===
+// === impl DataClient ===
 
-impl Data {
+impl DataClient {
     pub(super) fn new(people: PersonServiceClient<Channel>, clock: Clock) -> Self {
         Self { people, clock }
     }
 
-    /// Tells it `message`: one attempt.
+    /// Makes one attempt to deliver `message`.
     ///
     /// # Errors
     ///
-    /// The reason why it was refused, or why there is no answer.
-    pub(super) async fn tell(&self, message: &Message) -> Result<Answer, Reason> {
+    /// The reason for which data refused the message or did not answer.
+    pub(super) async fn deliver(&self, message: &Message) -> Result<Answer, Reason> {
         let (user_id, request_id) = (message.user_id.to_string(), message.id.to_string());
         let deadline = Deadline::after(message.timeout());
         let mut people = self.people.clone();
         match message.kind {
             MessageKind::ProvisionUser => {
                 let request = ProvisionUserRequest { user_id, request_id };
-                let sent = people.provision_user(outgoing(request, deadline));
-                match answered(sent, deadline).await {
-                    // They were erased while this was under way.
+                let response = people.provision_user(outgoing(request, deadline));
+                match answer(response, deadline).await {
+                    // The person was erased while the message was being delivered.
                     Ok(_) | Err(Reason::AccountErased) => Ok(Answer::Settled),
                     Err(reason) => Err(reason),
                 }
             }
             MessageKind::EraseUser => {
                 let request = EraseUserRequest { user_id, request_id };
-                let sent = people.erase_user(outgoing(request, deadline));
-                let answer = answered(sent, deadline).await?;
+                let response = people.erase_user(outgoing(request, deadline));
+                let answer = answer(response, deadline).await?;
                 Ok(Answer::Erased(receipt(answer, &self.clock)))
             }
         }
     }
 }
 
-/// What data answers until `deadline`, or the reason why it does not.
-async fn answered<A>(
-    sent: impl Future<Output = Result<Response<A>, Status>>,
+/// Awaits data's response until `deadline`. Fails with the reason of the failed call.
+async fn answer<A>(
+    response: impl Future<Output = Result<Response<A>, Status>>,
     deadline: Deadline,
 ) -> Result<A, Reason> {
-    match timeout_at(deadline.instant(), sent).await {
+    match timeout_at(deadline.instant(), response).await {
         Ok(Ok(answer)) => Ok(answer.into_inner()),
         Ok(Err(status)) => Err(reason_of(&status)),
         Err(_) => Err(Reason::Deadline),
     }
 }
 
-/// The receipt that data's `answer` is, as of now.
+/// Converts data's `answer` into the receipt, with the current time.
 fn receipt(answer: EraseUserResponse, clock: &Clock) -> Receipt {
     let erased = answer.erased.into_iter();
     Receipt {
@@ -91,14 +91,14 @@ fn receipt(answer: EraseUserResponse, clock: &Clock) -> Receipt {
     }
 }
 
-/// The published reason of a failed call; for an answer that carries none, the nearest one to its code.
+/// The published reason of a failed call, or the closest reason to its code when the status has none.
 fn reason_of(status: &Status) -> Reason {
     let details = status.get_error_details();
     let published = details
         .error_info()
         .and_then(|info| reason::from_name(&info.reason));
     published.unwrap_or(match status.code() {
-        // A connection that broke in the middle of a call is UNKNOWN or CANCELLED to tonic.
+        // tonic reports a connection that broke during a call as UNKNOWN or CANCELLED.
         Code::Unavailable | Code::Unknown | Code::Cancelled => Reason::DependencyUnavailable,
         Code::DeadlineExceeded => Reason::Deadline,
         Code::ResourceExhausted => Reason::Overloaded,

@@ -1,6 +1,5 @@
-//! Drops delivered messages from the outbox, many at a time: while many people sign up, a transaction for each message
-//! would cost a tenth of what a sign-up does. A message that is not dropped in time is delivered again, which changes
-//! nothing.
+//! The queue of delivered messages, which are deleted from the outbox in batches: while many people sign up, a transaction per
+//! message would cost a tenth of a sign-up. A message that is not deleted in time is delivered again, which changes nothing.
 
 use std::time::Duration;
 
@@ -9,51 +8,51 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{domain::outbox::Message, store::outbox::Outbox};
 
-/// For how long messages are collected: much shorter than the time after which an undropped message is sent again.
-const COLLECT: Duration = Duration::from_millis(50);
+/// The time during which a batch is collected: much shorter than the lease after which a message is delivered again.
+const COLLECT_TIME: Duration = Duration::from_millis(50);
 
-/// How many messages one statement drops.
-const MOST: usize = 500;
+/// The maximum number of messages that one statement deletes.
+const MAX_BATCH_SIZE: usize = 500;
 
-/// Where delivered messages go. Cloning shares it.
+/// The sending half of the queue. Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Delivered {
+pub(super) struct DeliveredQueue {
     queue: mpsc::UnboundedSender<Message>,
     outbox: Outbox,
 }
 
-impl Delivered {
-    /// Drops from `outbox`, in a task of `tasks`, until `stop` says so.
+impl DeliveredQueue {
+    /// Starts a task of `tasks` that deletes queued messages from `outbox` until `stop` is cancelled.
     pub(super) fn start(outbox: Outbox, tasks: &TaskTracker, stop: CancellationToken) -> Self {
         let (queue, messages) = mpsc::unbounded_channel();
-        tasks.spawn(drop_all(outbox.clone(), messages, stop));
+        tasks.spawn(delete_all(outbox.clone(), messages, stop));
         Self { queue, outbox }
     }
 
-    /// Has `message` dropped soon; at once, when the service is stopping.
-    pub(super) async fn drop(&self, message: Message) {
+    /// Queues `message` for deletion. When the service is stopping, deletes it immediately.
+    pub(super) async fn delete(&self, message: Message) {
         if let Err(mpsc::error::SendError(message)) = self.queue.send(message) {
-            drop_from(&self.outbox, &[message]).await;
+            delete_from(&self.outbox, &[message]).await;
         }
     }
 }
 
-async fn drop_all(outbox: Outbox, mut messages: mpsc::UnboundedReceiver<Message>, stop: CancellationToken) {
+async fn delete_all(outbox: Outbox, mut messages: mpsc::UnboundedReceiver<Message>, stop: CancellationToken) {
     let mut batch = Vec::new();
     loop {
         let first = stop
-            .run_until_cancelled(messages.recv_many(&mut batch, MOST))
+            .run_until_cancelled(messages.recv_many(&mut batch, MAX_BATCH_SIZE))
             .await;
-        let stopping = first.is_none() || timeout(COLLECT, stop.cancelled()).await.is_ok();
+        let stopping = first.is_none() || timeout(COLLECT_TIME, stop.cancelled()).await.is_ok();
         if stopping {
             messages.close();
         }
-        while batch.len() < MOST || stopping {
+        while batch.len() < MAX_BATCH_SIZE || stopping {
             let Ok(message) = messages.try_recv() else { break };
             batch.push(message);
         }
         if !batch.is_empty() {
-            drop_from(&outbox, &batch).await;
+            delete_from(&outbox, &batch).await;
             batch.clear();
         }
         if stopping {
@@ -62,8 +61,8 @@ async fn drop_all(outbox: Outbox, mut messages: mpsc::UnboundedReceiver<Message>
     }
 }
 
-async fn drop_from(outbox: &Outbox, messages: &[Message]) {
+async fn delete_from(outbox: &Outbox, messages: &[Message]) {
     if let Err(error) = outbox.delivered(messages).await {
-        tracing::warn!(%error, "the outbox cannot be written: messages will be delivered again");
+        tracing::warn!(%error, "cannot write to the outbox: messages will be delivered again");
     }
 }

@@ -1,7 +1,7 @@
-//! Tells data what the outbox says it must be told: at least once, however often either side goes down.
+//! Delivers the messages of the outbox to data, at least once each, even when either service restarts.
 //!
-//! A sign-up, or a deletion, sends its own message as soon as it is committed, so that its person can go on at once. What
-//! that did not deliver, the loop does.
+//! SignUp and DeleteAccount deliver their own message right after the commit, so that the person can continue immediately.
+//! A background task delivers the messages for which that failed.
 
 mod data_client;
 mod delivered_queue;
@@ -37,40 +37,40 @@ use crate::{
     store::outbox::Outbox,
 };
 
-/// How often the outbox is looked into: how long a message that is due waits at most.
+/// The interval at which the outbox is read, and so the maximum delay of a message that is due.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How many messages are under way at once.
-const BATCH: i64 = 16;
+/// The maximum number of messages that are delivered concurrently.
+const BATCH_SIZE: i64 = 16;
 
-/// What a call keeps for its answer when it waits for its message.
+/// The part of a call's remaining time that is reserved for its answer while it waits for its message.
 const RESERVE: Duration = Duration::from_millis(100);
 
-/// Delivers messages. Cloning shares it.
+/// Delivers messages to data. Clones share the connection and the queue.
 #[derive(Clone, Debug)]
 pub struct Dispatcher {
     outbox: Outbox,
-    delivered: Delivered,
-    data: Data,
+    delivered: DeliveredQueue,
+    data: DataClient,
     clock: Clock,
     entropy: Entropy,
     tasks: TaskTracker,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Round {
-    /// Nothing was due.
+    /// No message was due.
     Empty,
-    /// All that was due was tried.
+    /// All due messages were attempted.
     Done,
-    /// There may be more that is due.
+    /// More messages may be due.
     More,
-    /// Data answered none of it: the rest can wait for the next tick.
+    /// Data answered none of the messages: the others wait for the next tick.
     DataDown,
 }
 
-/// What keeps messages from being delivered.
+/// The service that is unavailable, so that no messages are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outage {
     Data,
@@ -85,7 +85,7 @@ impl Round {
             Self::Empty
         } else if outcomes.iter().all(|outcome| outcome.is_err_and(means_down)) {
             Self::DataDown
-        } else if outcomes.len() as i64 == BATCH {
+        } else if outcomes.len() as i64 == BATCH_SIZE {
             Self::More
         } else {
             Self::Done
@@ -96,8 +96,8 @@ impl Round {
 // === impl Dispatcher ===
 
 impl Dispatcher {
-    /// Delivers what is in `outbox` to `data`, in `tasks`, until `stop` says so. Deliveries that nobody waits for any more
-    /// end there, too.
+    /// Starts a task of `tasks` that delivers the messages of `outbox` to `data` until `stop` is cancelled. A delivery
+    /// continues in `tasks` when its caller disconnects.
     #[must_use]
     pub fn start(
         outbox: Outbox,
@@ -108,9 +108,9 @@ impl Dispatcher {
         stop: CancellationToken,
     ) -> Self {
         let dispatcher = Self {
-            delivered: Delivered::start(outbox.clone(), &tasks, stop.clone()),
+            delivered: DeliveredQueue::start(outbox.clone(), &tasks, stop.clone()),
             outbox,
-            data: Data::new(data, clock.clone()),
+            data: DataClient::new(data, clock.clone()),
             clock,
             entropy,
             tasks,
@@ -119,16 +119,16 @@ impl Dispatcher {
         dispatcher
     }
 
-    /// Begins to deliver a message that was just written, and waits until data has it, but for no longer than the caller
-    /// can. Answers the receipt, when there is one, it came in time and is kept.
+    /// Delivers a message that was just written, and waits until data has confirmed it or the call's time is nearly over.
+    /// Returns the receipt of an erasure, if data confirmed in time and the receipt was stored.
     pub async fn deliver_now(&self, message: Message, deadline: Deadline) -> Option<Receipt> {
         let (dispatcher, (done, is_done)) = (self.clone(), oneshot::channel());
         let delivery = async move {
-            let outcome = dispatcher.data.tell(&message).await;
-            // The caller may be gone, which is nothing to the message.
+            let outcome = dispatcher.data.deliver(&message).await;
+            // Sending to `done` fails when the caller has disconnected, which does not matter to the message.
             match message.kind {
                 MessageKind::ProvisionUser => {
-                    // It can go on as soon as data knows the person.
+                    // The caller continues as soon as data knows the person.
                     let _ = done.send(None);
                     dispatcher.settle(&message, outcome).await;
                 }
@@ -145,7 +145,7 @@ impl Dispatcher {
         timeout(wait, is_done).await.ok()?.ok()?
     }
 
-    /// Delivers what is due, until `stop` says so.
+    /// Delivers due messages until `stop` is cancelled.
     async fn run(self, stop: CancellationToken) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -164,16 +164,16 @@ impl Dispatcher {
         }
     }
 
-    /// Delivers one batch.
+    /// Delivers one batch of due messages.
     async fn deliver_due(&self) -> Result<Round, DbError> {
         let now = self.clock.now();
-        let due = self.outbox.claim(now, BATCH).await?;
+        let due = self.outbox.claim(now, BATCH_SIZE).await?;
         let age = due
             .oldest
             .map_or(0.0, |oldest| (now - oldest).as_seconds_f64().max(0.0));
         metrics::gauge!("haven_outbox_pending_oldest_seconds").set(age);
         let outcomes = join_all(due.messages.iter().map(|message| async move {
-            let answer = self.data.tell(message).await;
+            let answer = self.data.deliver(message).await;
             let outcome = answer.as_ref().map(|_| ()).map_err(|reason| *reason);
             self.settle(message, answer).await;
             outcome
@@ -181,7 +181,7 @@ impl Dispatcher {
         Ok(Round::of(&outcomes.await))
     }
 
-    /// Writes down what became of an attempt. Answers the receipt, once it is kept.
+    /// Stores the outcome of an attempt. Returns the receipt if it was stored.
     async fn settle(&self, message: &Message, outcome: Result<Answer, Reason>) -> Option<Receipt> {
         let name = outcome
             .as_ref()
@@ -190,13 +190,13 @@ impl Dispatcher {
         let mut receipt = None;
         let settled = match outcome {
             Ok(Answer::Settled) => {
-                self.delivered.drop(*message).await;
+                self.delivered.delete(*message).await;
                 Ok(())
             }
             Ok(Answer::Erased(erased)) => {
-                let kept = self.outbox.erased(message, &erased).await;
-                receipt = kept.is_ok().then_some(erased);
-                kept
+                let stored = self.outbox.erased(message, &erased).await;
+                receipt = stored.is_ok().then_some(erased);
+                stored
             }
             Err(reason) => {
                 if !means_down(reason) {
@@ -209,42 +209,44 @@ impl Dispatcher {
             }
         };
         if let Err(error) = settled {
-            tracing::warn!(%error, "the outbox cannot be written: a message will be delivered again");
+            tracing::warn!(%error, "cannot write to the outbox: a message will be delivered again");
         }
         receipt
     }
 }
 
-/// Says an outage once when it begins, and once when it ends.
+/// Logs an outage once when it begins, and once when it ends.
 fn report(outage: &mut Option<Outage>, round: &Result<Round, DbError>) {
     match round {
         Err(error) => {
             if outage.replace(Outage::Outbox) != Some(Outage::Outbox) {
-                tracing::warn!(%error, "the outbox cannot be read");
+                tracing::warn!(%error, "cannot read the outbox");
             }
         }
         Ok(Round::DataDown) => {
             if outage.replace(Outage::Data) != Some(Outage::Data) {
-                tracing::warn!("data does not answer: who came or went waits to be known there");
+                tracing::warn!(
+                    "data does not answer: messages about new and erased accounts wait in the outbox"
+                );
             }
         }
-        // Nothing was due, which says nothing about data.
+        // No message was due, so it is unknown whether data answers again.
         Ok(Round::Empty) if *outage == Some(Outage::Data) => {}
         Ok(Round::Empty | Round::Done | Round::More) => {
             if outage.take().is_some() {
-                tracing::info!("messages to data are delivered again");
+                tracing::info!("delivering messages to data again");
             }
         }
     }
 }
 
-/// Says what the metrics of this file mean, for whoever scrapes them.
+/// Describes the metrics of this file for scrapers.
 pub fn describe_metrics() {
     use metrics::Unit;
     metrics::describe_gauge!(
         "haven_outbox_pending_oldest_seconds",
         Unit::Seconds,
-        "How long the oldest message to the data service has been waiting; 0 when there is none"
+        "Age of the oldest undelivered message to the data service; 0 when there is none"
     );
     metrics::describe_counter!(
         "haven_outbox_deliveries_total",
@@ -259,19 +261,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_that_fails_holds_up_no_other() {
+    fn a_failing_message_does_not_delay_others() {
         let (poison, down) = (Err(Reason::Internal), Err(Reason::DependencyUnavailable));
         assert_eq!(Round::of(&[]), Round::Empty);
         assert_eq!(Round::of(&[Ok(()), poison]), Round::Done);
-        assert_eq!(Round::of(&[poison; BATCH as usize]), Round::More);
-        assert_eq!(Round::of(&[down; BATCH as usize]), Round::DataDown);
-        let mut one_answered = [down; BATCH as usize];
+        assert_eq!(Round::of(&[poison; BATCH_SIZE as usize]), Round::More);
+        assert_eq!(Round::of(&[down; BATCH_SIZE as usize]), Round::DataDown);
+        let mut one_answered = [down; BATCH_SIZE as usize];
         one_answered[3] = Ok(());
         assert_eq!(Round::of(&one_answered), Round::More);
     }
 
     #[test]
-    fn an_outage_lasts_until_something_is_delivered() {
+    fn an_outage_lasts_until_a_message_is_delivered() {
         let mut outage = None;
         let mut after = |round| {
             report(&mut outage, &round);

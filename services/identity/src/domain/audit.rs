@@ -40,7 +40,7 @@ pub struct Origin {
 pub struct NewAuditEvent<'a> {
     /// The event's type.
     pub event: AuditEventType,
-    /// Whether the call was refused.
+    /// `true` when the call was refused.
     pub refused: bool,
     /// The origin of the call.
     pub origin: &'a Origin,
@@ -57,7 +57,7 @@ pub struct AuditEvent {
     pub number: i64,
     /// The event's type.
     pub event: AuditEventType,
-    /// Whether the call was refused.
+    /// `true` when the call was refused.
     pub refused: bool,
     /// The name of the calling service. `None` when a client called directly.
     pub service: Option<String>,

@@ -26,7 +26,7 @@ pub struct ChainedEvent {
     pub number: i64,
     /// The name of the event's type.
     pub event: String,
-    /// Whether the call was refused.
+    /// `true` when the call was refused.
     pub refused: bool,
     /// The name of the calling service.
     pub service: Option<String>,

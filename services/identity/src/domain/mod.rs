@@ -20,7 +20,7 @@
 //!   one transaction: all of it or nothing.
 //! - **Request ids and email addresses.** Unique constraints decide which of several simultaneous requests comes first.
 //! - **Password changes.** SignIn, ChangePassword and DeleteAccount compare the password's version in the statement or
-//!   under the lock that writes: hashing takes too long to hold a row lock meanwhile.
+//!   under the lock that writes: hashing takes too long to hold a row lock during it.
 //! - **Audit log.** `identity.append_audit_event` numbers events and computes their digests under a lock per person;
 //!   [`audit_chain`] computes the same digests to verify them.
 

@@ -24,7 +24,7 @@ const FIRST_DELAY: Duration = Duration::from_secs(1);
 /// The maximum delay between two attempts.
 const MAX_DELAY: Duration = Duration::from_secs(5 * 60);
 /// The maximum delay while data does not answer at all, which is not the fault of a message: each is retried often enough to
-/// be delivered within seconds of data's return. The dispatcher bounds the cost, as it sends one batch per tick meanwhile.
+/// be delivered within seconds of data's return. The dispatcher bounds the cost, as it then sends one batch per tick.
 const MAX_DELAY_WHILE_DOWN: Duration = Duration::from_secs(5);
 
 /// A message to data.

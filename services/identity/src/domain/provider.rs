@@ -5,6 +5,6 @@
 pub enum AuthProvider {
     /// This service.
     Haven,
-    /// Another provider, whose access tokens are accepted: `TRUSTED_ISSUERS` configures it.
+    /// Another provider, configured by `TRUSTED_ISSUERS`. Its access tokens are accepted.
     External,
 }

@@ -103,7 +103,7 @@ impl Session {
         }
     }
 
-    /// The same session with tokens issued at `now`. When the clock of another replica was ahead, the tokens are never older
+    /// This session with tokens issued at `now`. When the clock of another replica was ahead, the tokens are never older
     /// than the current ones.
     #[must_use]
     pub fn refreshed(self, now: DateTime<Utc>) -> Self {

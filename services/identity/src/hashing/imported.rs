@@ -1,7 +1,7 @@
-//! Checks hashes that were imported, by the crates of their own algorithms. None of them knows a pepper.
+//! Checks of imported hashes, by the crates of their own algorithms. Imported hashes have no pepper.
 //!
-//! Where the memory is not the kernel's, it has been given back before, and there is as much again for the time of the
-//! check: a turn never has more than its 19 MiB.
+//! Checks that allocate their own memory first release the memory of the argon2 kernel, so that a turn never uses more than
+//! its 19 MiB.
 
 use argon2::{Argon2, Block, password_hash::phc::Output};
 use haven_platform::hashing::Memory;
@@ -12,14 +12,15 @@ use super::{
 };
 use crate::domain::password::Password;
 
-/// Room for more blocks than are ever used, over 32 MiB: glibc asks the system for that much by itself and returns it at
-/// once, while of anything smaller each thread may keep what it had. Only what is written to becomes memory.
-const BLOCKS_OF_THEIR_OWN: usize = 33 * 1024;
+/// The number of argon2 blocks to reserve: over 32 MiB, more than is ever used. glibc maps an allocation of that size separately
+/// and returns it to the system when it is freed, while threads may keep smaller ones. Only pages that are written to use
+/// memory.
+const RESERVED_BLOCKS: usize = 33 * 1024;
 
-/// What bcrypt hashes of a password, in bytes; it never sees the rest.
+/// The number of bytes of a password that bcrypt hashes. It ignores the rest.
 pub(super) const BCRYPT_BYTES: usize = 72;
 
-/// Whether it is the password, for argon2 without a pepper.
+/// Returns whether `password` matches an argon2 hash without a pepper.
 pub(super) fn argon2(
     hash: &Argon2Hash,
     password: &Password,
@@ -29,42 +30,42 @@ pub(super) fn argon2(
     let recipe = &hash.recipe;
     let mut blocks = Vec::new();
     blocks
-        .try_reserve_exact(BLOCKS_OF_THEIR_OWN)
+        .try_reserve_exact(RESERVED_BLOCKS)
         .map_err(HashingError::internal)?;
     blocks.resize(recipe.params.block_count(), Block::new());
-    same(&hash.output, |output| {
+    output_is(&hash.output, |output| {
         Argon2::new(recipe.algorithm, recipe.version, recipe.params.clone())
             .hash_password_into_with_memory(password.expose(), &hash.salt, output, &mut blocks)
             .map_err(HashingError::internal)
     })
 }
 
-/// Whether it is the password, for scrypt.
+/// Returns whether `password` matches a scrypt hash.
 ///
-/// Its crate takes and frees the memory itself, at most 19 MiB. glibc keeps that for the thread once it has seen a block as
-/// large, unless `MALLOC_MMAP_THRESHOLD_` is in the environment (1 MiB will do): then it goes back at once.
+/// The crate allocates and frees up to 19 MiB itself. After the first allocation of that size, glibc keeps the memory for the
+/// thread, unless the environment sets `MALLOC_MMAP_THRESHOLD_` (1 MiB is enough): then it is returned to the system.
 pub(super) fn scrypt(
     hash: &ScryptHash,
     password: &Password,
     memory: &mut Memory,
 ) -> Result<bool, HashingError> {
     memory.make_way();
-    same(&hash.output, |output| {
+    output_is(&hash.output, |output| {
         scrypt::scrypt(password.expose(), &hash.salt, &hash.params, output).map_err(HashingError::internal)
     })
 }
 
-/// Whether it is the password, for bcrypt: as far as bcrypt can tell, which are the first [`BCRYPT_BYTES`] bytes.
+/// Returns whether `password` matches a bcrypt hash in its first [`BCRYPT_BYTES`] bytes.
 pub(super) fn bcrypt(hash: &str, password: &Password) -> Result<bool, HashingError> {
     let password = password.expose();
     let same = bcrypt::verify(password, hash).map_err(HashingError::internal)?;
-    // bcrypt repeats the password with a NUL in between, so "a" and "a\0a" are one to it. Nobody's password had one: in C
-    // it would have ended there.
+    // bcrypt repeats the password with a NUL in between, so it does not distinguish "a" and "a\0a". No imported password has
+    // a NUL: in C, the password would have ended there.
     Ok(same && !password.contains(&0))
 }
 
-/// Whether `compute` puts out `expected`, compared in constant time.
-pub(super) fn same(
+/// Returns whether the output of `compute` is `expected`, compared in constant time.
+pub(super) fn output_is(
     expected: &Output,
     compute: impl FnOnce(&mut [u8]) -> Result<(), HashingError>,
 ) -> Result<bool, HashingError> {
@@ -101,7 +102,7 @@ mod tests {
         )
     }
 
-    /// Out of the test suites of the reference implementations, and of RFC 7914, section 12.
+    /// From the test suites of the reference implementations, and from RFC 7914, section 12.
     #[test]
     fn known_hashes_of_other_algorithms_are_checked_and_are_outdated() {
         let memory = &mut Memory::default();
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn bcrypt_sees_72_bytes_and_what_it_has_not_seen_is_not_made_a_password() {
+    fn bcrypt_checks_72_bytes_and_a_longer_password_does_not_replace_the_hash() {
         const STORED: &str = "$2a$05$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui";
         const FIRST: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
         let memory = &mut Memory::default();
@@ -162,12 +163,15 @@ mod tests {
         assert_eq!(verdict(&FIRST[..71], STORED, memory), Ok(Verdict::Wrong));
         let repeated = "a\0a";
         let of_a = "$2a$06$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe";
-        assert!(bcrypt::verify(repeated, of_a).unwrap(), "to bcrypt they are one");
+        assert!(
+            bcrypt::verify(repeated, of_a).unwrap(),
+            "bcrypt does not distinguish them"
+        );
         assert_eq!(verdict(repeated, of_a, memory), Ok(Verdict::Wrong));
     }
 
     #[test]
-    fn memory_of_their_own_takes_the_place_of_ours() {
+    fn the_memory_of_the_kernel_is_released_for_imported_hashes() {
         let (hasher, memory) = (hasher(), &mut Memory::default());
         let password = Password::present("x".into()).unwrap();
         let bcrypt = "$2a$06$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe";
@@ -186,9 +190,9 @@ mod tests {
         }
     }
 
-    /// Not a measurement, which depends on the machine: that nothing is left out of a bound.
+    /// Not a benchmark, which would depend on the machine, but a check that the bounds cover every parameter.
     #[test]
-    fn what_is_just_within_bounds_takes_no_longer_than_some_of_todays_hashes() {
+    fn the_most_expensive_hashes_within_bounds_take_as_long_as_a_few_current_hashes() {
         let memory = &mut Memory::default();
         let (hasher, password) = (hasher(), Password::present("x".into()).unwrap());
         for stored in [
@@ -198,18 +202,21 @@ mod tests {
             "$scrypt$ln=14,r=9,p=7$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA",
             "$2b$12$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe",
         ] {
-            // The shortest of several, by turns: another test's work makes one longer, and none shorter.
-            let (mut least, mut todays) = (Duration::MAX, Duration::MAX);
+            // The minimum of several alternating measurements: other tests only make a measurement longer.
+            let (mut min, mut current) = (Duration::MAX, Duration::MAX);
             for _ in 0..3 {
                 let begin = Instant::now();
                 assert_eq!(verdict("x", stored, memory), Ok(Verdict::Wrong), "{stored}");
-                least = least.min(begin.elapsed());
+                min = min.min(begin.elapsed());
                 let begin = Instant::now();
                 hasher.hash(&password, memory).unwrap();
-                todays = todays.min(begin.elapsed());
+                current = current.min(begin.elapsed());
             }
-            eprintln!("{stored}: {least:?}, {todays:?}");
-            assert!(least < todays * 60, "{stored}: {least:?}, and {todays:?} today's");
+            eprintln!("{stored}: {min:?}, {current:?}");
+            assert!(
+                min < current * 60,
+                "{stored}: {min:?}, and {current:?} for a current hash"
+            );
         }
     }
 }

@@ -1,8 +1,7 @@
-//! A hash as the database has it: a PHC string, or bcrypt's older form of one, which an import or an attacker may have
-//! written.
+//! Stored hashes: PHC strings, or bcrypt's older format, which an import or an attacker may have written.
 //!
-//! It says itself how much work checking it is, so it is believed only within bounds: on memory, on time, and on the
-//! product of the two. What is outside of them is refused by its text alone.
+//! A hash itself says how much work its check is, so it is accepted only within bounds on memory, on time, and on the product
+//! of the two. A hash outside the bounds is refused after parsing, before any computation.
 
 use argon2::{
     Algorithm, Params, Version,
@@ -10,31 +9,32 @@ use argon2::{
 };
 use haven_platform::hashing::{MEMORY_KIB, PASSES, Recipe};
 
-/// How many times the work of one of today's hashes is done for one from elsewhere. With the bounds on scrypt and bcrypt,
-/// which are as long, the longest check takes about a third of a second.
+/// The maximum work for an imported hash, as a multiple of the work for a current hash. The bounds on scrypt and bcrypt are
+/// equivalent: the longest check takes about a third of a second.
 const MAX_TIMES_TODAY: u64 = 8;
 
-/// The most work for an argon2 hash: KiB written, over all passes.
+/// The maximum work for an argon2 hash: the KiB that all passes write.
 const MAX_ARGON2_WORK: u64 = MAX_TIMES_TODAY * MEMORY_KIB as u64 * PASSES as u64;
 
-/// The most passes over memory, however little that is. What others recommend with little memory is 3 to 10.
+/// The maximum number of passes of an argon2 hash, even with little memory. Common recommendations are 3 to 10.
 const MAX_PASSES: u32 = 64;
 
-/// The most lanes.
+/// The maximum number of lanes of an argon2 hash.
 const MAX_LANES: u32 = 4;
 
-/// The most work for a scrypt hash: N × r × p. What is usual in 16 MiB is N = 2^14, r = 8, p = 1.
+/// The maximum work for a scrypt hash: N × r × p. The usual parameters in 16 MiB are N = 2^14, r = 8, p = 1.
 const MAX_SCRYPT_WORK: u64 = MAX_TIMES_TODAY << 17;
 
-/// The costs that bcrypt can have and may have: the latter is the default of most libraries, about 300 ms.
+/// The minimum cost that bcrypt supports, and the maximum that is accepted, which is the default of most libraries and takes
+/// about 300 ms.
 const BCRYPT_COSTS: (u32, u32) = (4, 12);
 
-/// The fewest bytes of output that prove anything.
+/// The minimum length of a hash's output, in bytes.
 const MIN_OUTPUT: usize = 16;
 
-/// A hash that can be checked, within bounds.
+/// A parsed hash within the bounds.
 pub(super) enum StoredHash<'a> {
-    /// argon2id or argon2i: ours, or imported.
+    /// argon2id or argon2i: this service's own, or imported.
     Argon2(Argon2Hash),
     /// scrypt, imported.
     Scrypt(ScryptHash),
@@ -42,43 +42,43 @@ pub(super) enum StoredHash<'a> {
     Bcrypt(&'a str),
 }
 
-/// A hash made with argon2.
+/// An argon2 hash: its parameters, salt and output.
 pub(super) struct Argon2Hash {
     pub(super) recipe: Recipe,
     pub(super) salt: Salt,
     pub(super) output: Output,
 }
 
-/// A hash made with scrypt.
+/// A scrypt hash: its parameters, salt and output.
 pub(super) struct ScryptHash {
     pub(super) params: scrypt::Params,
     pub(super) salt: Salt,
     pub(super) output: Output,
 }
 
-/// Why a stored hash is not checked. A defect or an attack; no sign-in can succeed with it.
+/// The reason for which a stored hash is not checked: a bug or an attack. No sign-in can succeed with such a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// It is no hash, or not a whole one.
-    #[error("the stored hash is no PHC string")]
+    /// The text is not a hash, or not a complete one.
+    #[error("the stored hash is not a PHC string")]
     Syntax,
-    /// It was made by another algorithm, or another version of it.
-    #[error("the stored hash is of another algorithm")]
+    /// The algorithm or its version is not supported.
+    #[error("the stored hash has an unsupported algorithm")]
     Algorithm,
-    /// Checking it would cost more than it may.
-    #[error("the stored hash asks for more work than is allowed")]
+    /// The check would exceed the bounds.
+    #[error("the stored hash needs more work than is allowed")]
     Bounds,
-    /// It was made with a pepper that is not configured.
-    #[error("the stored hash names a pepper that is not configured")]
+    /// The hash's pepper is not configured.
+    #[error("the stored hash has a pepper that is not configured")]
     Pepper,
 }
 
 impl<'a> StoredHash<'a> {
-    /// Reads what is stored. Its work is bounded by the length of `stored`.
+    /// Parses a stored hash, in time proportional to its length.
     ///
     /// # Errors
     ///
-    /// All of [`Unusable`] but the pepper's, which is known when it is looked up.
+    /// [`Unusable`], except [`Unusable::Pepper`], which the lookup of the pepper returns.
     pub(super) fn parse(stored: &'a str) -> Result<Self, Unusable> {
         if stored.starts_with("$2") {
             return bcrypt_hash(stored).map(Self::Bcrypt);
@@ -99,7 +99,7 @@ impl<'a> StoredHash<'a> {
                 salt,
                 output,
             }),
-            // argon2d among them: it is no algorithm for passwords.
+            // argon2d is among the others: it is not made for passwords.
             _ => return Err(Unusable::Algorithm),
         };
         match output.len() {
@@ -110,7 +110,7 @@ impl<'a> StoredHash<'a> {
 }
 
 fn argon2_recipe(algorithm: Algorithm, hash: &phc::PasswordHash) -> Result<Recipe, Unusable> {
-    // Strings from before version 0x13 name none.
+    // Strings from before version 0x13 have no version.
     let version = hash.version.unwrap_or(Version::V0x10.into());
     let version = Version::try_from(version).map_err(|_| Unusable::Algorithm)?;
     let params = Params::try_from(hash).map_err(|_| Unusable::Syntax)?;
@@ -130,7 +130,7 @@ fn argon2_recipe(algorithm: Algorithm, hash: &phc::PasswordHash) -> Result<Recip
     }
 }
 
-/// Reads them without the crate, whose own reader multiplies r by p in 32 bits before anybody has looked at them.
+/// Parses the parameters of scrypt. The crate's own parser multiplies r by p in 32 bits before they can be checked.
 fn scrypt_params(params: &ParamsString) -> Result<scrypt::Params, Unusable> {
     let (mut ln, mut r, mut p) = (None, None, None);
     for (name, value) in params.iter() {
@@ -148,7 +148,7 @@ fn scrypt_params(params: &ParamsString) -> Result<scrypt::Params, Unusable> {
     let n = 1_u64.checked_shl(ln).ok_or(Unusable::Bounds)?;
     let (r_wide, p_wide) = (u128::from(r), u128::from(p));
     let work = u128::from(n) * r_wide * p_wide;
-    // N blocks of 128 r bytes, p for the result, and one to work in.
+    // N blocks of 128 r bytes, p blocks for the result, and one working block.
     let bytes = 128 * r_wide * (u128::from(n) + p_wide + 1);
     if work > MAX_SCRYPT_WORK.into() || bytes > 1024 * u128::from(MEMORY_KIB) {
         return Err(Unusable::Bounds);
@@ -158,7 +158,7 @@ fn scrypt_params(params: &ParamsString) -> Result<scrypt::Params, Unusable> {
 }
 
 fn bcrypt_hash(stored: &str) -> Result<&str, Unusable> {
-    // Not `$2x$`, which marks the hashes of a version that mistook characters outside of ASCII.
+    // Not `$2x$`, which marks hashes of a version with a bug for characters outside ASCII.
     if !["$2a$", "$2b$", "$2y$"]
         .iter()
         .any(|prefix| stored.starts_with(prefix))
@@ -166,10 +166,10 @@ fn bcrypt_hash(stored: &str) -> Result<&str, Unusable> {
         return Err(Unusable::Algorithm);
     }
     let parts: bcrypt::HashParts = stored.parse().map_err(|_| Unusable::Syntax)?;
-    let (least, most) = BCRYPT_COSTS;
+    let (min, max) = BCRYPT_COSTS;
     match parts.get_cost() {
-        cost if cost < least => Err(Unusable::Syntax),
-        cost if cost > most => Err(Unusable::Bounds),
+        cost if cost < min => Err(Unusable::Syntax),
+        cost if cost > max => Err(Unusable::Bounds),
         _ => Ok(stored),
     }
 }
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hostile_hashes_are_refused_by_their_text() {
+    fn hostile_hashes_are_refused_by_the_parser() {
         const REST: &str = "c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
         const BCRYPT: &str = "m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe";
         let (mut bounds, mut syntax, mut algorithm) = (Vec::new(), Vec::new(), Vec::new());
@@ -274,14 +274,15 @@ mod tests {
         .into_iter()
         .flat_map(|(list, expected)| list.into_iter().map(move |stored| (stored, expected)))
         {
-            let found = StoredHash::parse(&stored).err();
-            assert_eq!(found, Some(expected), "{}", &stored[..stored.len().min(99)]);
+            let error = StoredHash::parse(&stored).err();
+            assert_eq!(error, Some(expected), "{}", &stored[..stored.len().min(99)]);
         }
     }
 
-    /// Not a measurement, which depends on the machine: that ten times the text takes no hundred times as long.
+    /// Not a benchmark, which would depend on the machine, but a check that ten times the text does not take a hundred times as
+    /// long.
     #[test]
-    fn to_read_one_takes_time_in_proportion_to_its_text_at_most() {
+    fn parsing_takes_at_most_linear_time() {
         let takes = |stored: &str| {
             let begin = Instant::now();
             assert_eq!(StoredHash::parse(stored).err(), Some(Unusable::Syntax));
@@ -290,17 +291,17 @@ mod tests {
         for start in ["$scrypt$ln=14,r=8,p=1$", "$scrypt$", "$", "$2b$12$", ""] {
             let text = |letters| format!("{start}{}", "A".repeat(letters));
             let (short, long) = (text(100_000), text(1_000_000));
-            // The shortest of several, by turns: another test's work makes one longer, and none shorter.
-            let (mut least_short, mut least_long) = (Duration::MAX, Duration::MAX);
+            // The minimum of several alternating measurements: other tests only make a measurement longer.
+            let (mut min_short, mut min_long) = (Duration::MAX, Duration::MAX);
             for _ in 0..5 {
-                least_short = least_short.min(takes(&short));
-                least_long = least_long.min(takes(&long));
+                min_short = min_short.min(takes(&short));
+                min_long = min_long.min(takes(&long));
             }
-            // The clock's own coarseness, where neither is looked at for longer than a moment.
-            let moment = Duration::from_millis(1);
+            // The resolution of the clock, for texts that are refused immediately.
+            let resolution = Duration::from_millis(1);
             assert!(
-                least_long < (least_short * 40).max(moment),
-                "{start}: {least_short:?}, {least_long:?}"
+                min_long < (min_short * 40).max(resolution),
+                "{start}: {min_short:?}, {min_long:?}"
             );
         }
     }

@@ -38,7 +38,7 @@ pub struct ChainRow {
 pub struct ChainPage {
     /// The rows.
     pub rows: Vec<ChainRow>,
-    /// Whether there may be more rows, also of the last row's person.
+    /// `true` when there may be more rows, also of the last row's person.
     pub more: bool,
 }
 

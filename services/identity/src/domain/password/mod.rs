@@ -21,12 +21,12 @@ use super::email::EmailAddress;
 /// The minimum length, in code points.
 pub const MIN_CODE_POINTS: usize = 8;
 
-/// The maximum length, in code points. A longer password is refused before any computation whose cost grows with its length.
+/// The maximum length, in code points. A longer password is refused before any computation that is more expensive for longer passwords.
 pub const MAX_CODE_POINTS: usize = 128;
 
 /// The minimum zxcvbn score: 2, "somewhat guessable", for 10^6 to 10^8 guesses.
 ///
-/// zxcvbn recommends 3 to sites whose hashes have no other protection. It scores eight random characters at 10^8 guesses,
+/// zxcvbn recommends 3 to sites that protect their hashes by nothing else. It scores eight random characters at 10^8 guesses,
 /// so 3 would contradict the minimum length of eight. Haven's hashes are protected by argon2id and a pepper.
 pub const MIN_SCORE: Score = Score::Two;
 

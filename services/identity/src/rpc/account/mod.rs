@@ -79,7 +79,7 @@ pub struct AccountRpc {
     pub rate_limit_keys: RateLimitKeys,
     /// The consents that SignUp requires.
     pub required_consents: RequiredConsents,
-    /// The ended sessions, with whose access tokens calls are refused.
+    /// The ended sessions. Calls with their access tokens are refused.
     pub ended_sessions: Arc<EndedSessions>,
     /// The key of the hashes by which retries are recognized.
     pub request_mac: MacKey,

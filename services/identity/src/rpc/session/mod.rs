@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{AuditOrigins, RateLimitKeys};
 use crate::{
+    access_token::TokenSigner,
     domain::{
         provider::AuthProvider,
         rate_limit::RateLimits,
@@ -31,7 +32,6 @@ use crate::{
     },
     hashing::Passwords,
     store::session::Sessions,
-    access_token::TokenSigner,
 };
 
 /// The state of `SessionService`.
@@ -49,7 +49,7 @@ pub struct SessionRpc {
     pub rate_limit_keys: RateLimitKeys,
     /// Signs access tokens.
     pub signer: Arc<TokenSigner>,
-    /// The ended sessions, with whose access tokens calls are refused.
+    /// The ended sessions. Calls with their access tokens are refused.
     pub ended_sessions: Arc<EndedSessions>,
     /// The key of the hashes by which retries are recognized.
     pub request_mac: MacKey,

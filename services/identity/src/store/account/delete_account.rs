@@ -18,7 +18,7 @@ use crate::domain::{
 pub struct Erased {
     /// The erasure.
     pub erasure: Erasure,
-    /// Whether this call erased the account. `false` when an earlier call with the same request id did.
+    /// `true` when this call erased the account; `false` when an earlier call with the same request id did.
     pub is_new: bool,
     /// The ids of the sessions that this call ended.
     pub ended: Vec<Uuid>,

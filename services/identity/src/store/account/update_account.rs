@@ -102,7 +102,7 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// As for [`Accounts::set_goals`]; also [`UpdateError::Step`] when it is not the next step.
+    /// The errors of [`Accounts::set_goals`], and [`UpdateError::Step`] when it is not the next step.
     pub async fn take_step(
         &self,
         person: UserId,

@@ -43,7 +43,7 @@ impl Sessions {
             SELECT id FROM identity.ended_sessions WHERE id > $1 AND expires_at > $2 ORDER BY id LIMIT $3",
             after.unwrap_or(Uuid::nil()),
             now - MAX_CLOCK_SKEW,
-            // One row more than the page has shows whether the list goes on.
+            // Reads one row more than the page has, which shows whether the list goes on.
             size as i64 + 1,
         )
         .fetch_all(&mut tx)

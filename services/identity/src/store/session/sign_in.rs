@@ -170,9 +170,9 @@ impl Sessions {
 
 /// The outcome of the statement that begins a session.
 struct Begun {
-    /// Whether the request was new.
+    /// `true` when the request is new.
     by_this_request: bool,
-    /// Whether the checked password is still the account's.
+    /// `true` when the checked password is still the current one.
     with_this_password: bool,
 }
 

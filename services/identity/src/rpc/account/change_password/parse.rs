@@ -17,7 +17,7 @@ use crate::domain::{
     password::{Password, PasswordRule},
 };
 
-/// A request whose passwords are not checked yet.
+/// A partly parsed request: its passwords are not checked yet.
 #[derive(Debug)]
 pub(super) struct ChangeForm {
     pub(super) request: RequestKey,

@@ -25,7 +25,7 @@ use crate::{
 /// The name of the violation when a required consent is missing.
 const CONSENT_REQUIRED: &str = "CONSENT_REQUIRED";
 
-/// A request whose password is not checked yet.
+/// A partly parsed request: its password is not checked yet.
 #[derive(Debug)]
 pub(super) struct SignUpForm {
     request: RequestKey,

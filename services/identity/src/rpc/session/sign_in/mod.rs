@@ -27,7 +27,7 @@ use crate::{
     store::session::BeginError,
 };
 
-/// An account whose password was checked and is right.
+/// The account that the caller proved to own with its password.
 struct Authenticated {
     user_id: UserId,
     password_version: i64,
