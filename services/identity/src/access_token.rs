@@ -1,7 +1,8 @@
 //! Access tokens: this service signs them, and every service that has its public keys verifies them.
 //!
-//! Several keys can be configured: the first one signs, all are published. To change the key without an outage, add the new key
-//! as the last one; after [`KEYS_MAX_AGE`], move it to the front; remove the old key when its last token has expired.
+//! Several keys can be configured: the first one signs, all are published. To change the key without an outage, add the
+//! new key as the last one; after [`KEYS_MAX_AGE`], move it to the front; remove the old key when its last token has
+//! expired.
 
 use std::{fmt, time::Duration};
 
@@ -15,7 +16,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::session::Session;
 
-/// The time for which services may cache the published keys: the time to wait between publishing a key and signing with it.
+/// The time for which services may cache the published keys: the time to wait between publishing a key and signing with
+/// it.
 pub const KEYS_MAX_AGE: Duration = Duration::from_secs(5 * 60);
 
 /// The configured keys, at least one. The first one signs.

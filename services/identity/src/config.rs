@@ -25,15 +25,15 @@ pub struct IdentityArgs {
         default_value = "https://localhost:50052"
     )]
     pub data_url: String,
-    /// Secrets that are hashed with every password: `id:base64,id:base64`, each of at least 32 bytes; new hashes use the first
-    /// one, and peppers of stored hashes must stay in the list
+    /// Secrets that are hashed with every password: `id:base64,id:base64`, each of at least 32 bytes; new hashes use
+    /// the first one, and peppers of stored hashes must stay in the list
     #[arg(long, env = "PEPPERS", value_name = "LIST", hide_env_values = true)]
     pub peppers: Option<SecretString>,
     /// File with the value of PEPPERS
     #[arg(long, env = "PEPPERS_FILE", value_name = "FILE")]
     pub peppers_file: Option<PathBuf>,
-    /// Files with private keys that sign access tokens (P-256, PKCS#8, PEM), separated by commas; the first key signs, and
-    /// the public halves of all are published
+    /// Files with private keys that sign access tokens (P-256, PKCS#8, PEM), separated by commas; the first key signs,
+    /// and the public halves of all are published
     #[arg(
         long,
         env = "SIGNING_KEY_FILES",
@@ -53,8 +53,8 @@ pub struct IdentityArgs {
     /// Provider that signs people up and in: this service, or another provider, configured by TRUSTED_ISSUERS
     #[arg(long, env = "AUTH_PROVIDER", value_enum, default_value_t = AuthProvider::Haven)]
     pub auth_provider: AuthProvider,
-    /// Rate limits of sign-ups per network, per email address and per calling service: `10/1m` admits ten at once and then one
-    /// every six seconds; `off` disables a limit
+    /// Rate limits of sign-ups per network, per email address and per calling service: `10/1m` admits ten at once and
+    /// then one every six seconds; `off` disables a limit
     #[arg(
         long,
         env = "SIGN_UP_LIMITS",
@@ -75,7 +75,7 @@ pub struct IdentityArgs {
     pub audit_retention_days: u32,
 }
 
-/// The checked configuration.
+/// The configuration, checked and parsed.
 #[derive(Debug)]
 pub struct IdentityConfig {
     /// The URL of the data service.

@@ -13,8 +13,8 @@ use crate::store::session::Sessions;
 /// The interval at which the ended sessions are loaded.
 const TICK: Duration = Duration::from_secs(2);
 
-/// Replaces `ended` with the ended sessions of the database at each tick, until `stop` is cancelled. While the database cannot
-/// be reached, `ended` does not change.
+/// Replaces `ended` with the ended sessions of the database at each tick, until `stop` is cancelled. While the database
+/// cannot be reached, `ended` does not change.
 pub async fn reload(ended: Arc<EndedSessions>, sessions: Sessions, clock: Clock, stop: CancellationToken) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,8 +1,8 @@
 //! Haven's identity service: accounts, sign-in and tokens.
 //!
-//! The crate has three layers: [`domain`] has the rules, [`store`] has the SQL, and [`rpc`] has the gRPC services. Besides
-//! them, there are [`hashing`] of passwords, signing of access tokens, and the [`dispatcher`], which delivers messages about
-//! new and erased accounts to data. The services share [`haven_platform`].
+//! The crate has three layers: [`domain`] has the rules, [`store`] has the SQL, and [`rpc`] has the gRPC services.
+//! Besides them, there are [`hashing`] of passwords, signing of access tokens, and the [`dispatcher`], which delivers
+//! messages about new and erased accounts to data. The services share [`haven_platform`].
 
 pub mod access_token;
 mod audit_command;
@@ -52,7 +52,7 @@ use crate::{
     sweeper::Sweeper,
 };
 
-/// The identity service.
+/// The identity service, as an application of the platform.
 #[derive(Debug)]
 pub struct Identity;
 

@@ -1,5 +1,5 @@
-//! A background task that deletes expired rows: counts of rate limits, ended sessions and their tokens, requests too old to be
-//! retried, and the oldest events of the audit log.
+//! A background task that deletes expired rows: counts of rate limits, ended sessions and their tokens, requests too
+//! old to be retried, and the oldest events of the audit log.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ const TRIM_BATCH_SIZE: i32 = 100;
 /// The table of the audit log, as a label of the metric.
 const AUDIT_LOG: &str = "security_audit_log";
 
-/// Deletes expired rows.
+/// The background task's state.
 #[derive(Debug)]
 pub struct Sweeper {
     retention: Retention,

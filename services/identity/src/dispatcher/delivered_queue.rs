@@ -1,5 +1,6 @@
-//! The queue of delivered messages, which are deleted from the outbox in batches: while many people sign up, a transaction per
-//! message would cost a tenth of a sign-up. A message that is not deleted in time is delivered again, which changes nothing.
+//! The queue of delivered messages, which are deleted from the outbox in batches: while many people sign up, a
+//! transaction per message would cost a tenth of a sign-up. A message that is not deleted in time is delivered again,
+//! which changes nothing.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Delivers the messages of the outbox to data, at least once each, even when either service restarts.
 //!
-//! SignUp and DeleteAccount deliver their own message right after the commit, so that the person can continue immediately.
-//! A background task delivers the messages for which that failed.
+//! SignUp and DeleteAccount deliver their own message right after the commit, so that the person can continue
+//! immediately. A background task delivers the messages for which that failed.
 
 mod data_client;
 mod delivered_queue;

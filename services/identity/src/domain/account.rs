@@ -23,10 +23,10 @@ pub struct PasswordHash(SecretString);
 /// A person's account. `Debug` does not show the email address.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// The person's id.
+    /// The id of the account's person.
     pub id: UserId,
-    /// The email address as the person typed it. `None` when another provider signed the person in, or when the caller did
-    /// not ask for it.
+    /// The email address as the person typed it. `None` when another provider signed the person in, or when the caller
+    /// did not ask for it.
     pub email: Option<SecretString>,
     /// The person's goals. `None` when another provider signed the person in and they have not set any yet.
     pub goals: Option<Goals>,
@@ -47,11 +47,11 @@ pub struct Account {
 pub struct NewAccount {
     /// The person's id, generated for this sign-up.
     pub id: UserId,
-    /// The email address.
+    /// The email address, as entered and in canonical form.
     pub email: EmailAddress,
-    /// The password's hash.
+    /// The hash of the chosen password.
     pub password_hash: PasswordHash,
-    /// The person's goals.
+    /// The goals that the person chose.
     pub goals: Goals,
     /// The consents that the person grants.
     pub consents: Vec<NewConsent>,
@@ -93,9 +93,9 @@ pub struct AccountFilter {
 /// The role in which a caller reads an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActingAs {
-    /// The account's person.
+    /// The account's person, calling directly or through a service.
     Person,
-    /// A service.
+    /// A service that calls on its own behalf.
     Service,
 }
 

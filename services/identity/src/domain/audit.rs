@@ -38,7 +38,7 @@ pub struct Origin {
 /// An event to append.
 #[derive(Clone, Debug)]
 pub struct NewAuditEvent<'a> {
-    /// The event's type.
+    /// The type of the event.
     pub event: AuditEventType,
     /// `true` when the call was refused.
     pub refused: bool,
@@ -55,7 +55,7 @@ pub struct NewAuditEvent<'a> {
 pub struct AuditEvent {
     /// The event's number in the person's log: 1, 2, 3 and so on.
     pub number: i64,
-    /// The event's type.
+    /// The type of the event.
     pub event: AuditEventType,
     /// `true` when the call was refused.
     pub refused: bool,
@@ -68,7 +68,7 @@ pub struct AuditEvent {
 }
 
 impl AuditEventType {
-    /// All types.
+    /// All types of events.
     pub const ALL: [Self; 9] = [
         Self::SignUp,
         Self::SignIn,

@@ -31,7 +31,7 @@ pub struct NewConsent {
 /// entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsentEntry {
-    /// The entry's id.
+    /// The id of the entry, a UUID of version 7.
     pub id: Uuid,
     /// The version of the document that the person consented to.
     pub consent: Consent,
@@ -92,13 +92,13 @@ impl Consent {
         }
     }
 
-    /// The document's name.
+    /// Returns the name of the document.
     #[must_use]
     pub fn document(&self) -> &str {
         &self.document
     }
 
-    /// The version's name.
+    /// Returns the name of the version.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version

@@ -29,14 +29,14 @@ pub struct NewErasure<'a> {
 /// The caller that requests an erasure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requester {
-    /// The account's person.
+    /// The account's person, confirmed by their password.
     Person {
         /// The version of the password that was checked.
         password_version: i64,
         /// The session of the call. It does not end, so that the person can retry.
         session_id: Option<Uuid>,
     },
-    /// A service.
+    /// A service, which needs no password.
     Service,
 }
 

@@ -3,13 +3,13 @@
 /// A goal. The variants are in the order in which clients show them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Goal {
-    /// Feeling more confident.
+    /// Building confidence in oneself.
     BuildConfidence,
-    /// Finding friends.
+    /// Finding and making friends.
     MakeFriends,
     /// Talking more easily with others.
     ImproveConversations,
-    /// Being less anxious among people.
+    /// Overcoming anxiety among people.
     OvercomeAnxiety,
     /// Taking part in activities.
     JoinActivities,

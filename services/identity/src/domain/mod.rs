@@ -10,14 +10,14 @@
 //! - **Version conflicts.** UpdateAccount compares the expected version in the `UPDATE` that changes the row. Of several
 //!   updates based on one version, one is made. Whether a [step](progress::Step) is the next one is decided here, for the
 //!   version that was read, and is written to that version only.
-//! - **Rate limits.** `identity.admit` checks and counts all limits of a call in one statement, so that simultaneous calls
-//!   cannot all pass on the same remaining quota. A call that is over one limit uses up nothing of the others. The
-//!   [limits](rate_limit) themselves are defined here.
+//! - **Rate limits.** `identity.admit` checks and counts all limits of a call in one statement, so that simultaneous
+//!   calls cannot all pass on the same remaining quota. A call that is over one limit uses up nothing of the others.
+//!   The [limits](rate_limit) themselves are defined here.
 //! - **Refresh-token rotation.** RefreshSession locks account, session and token, and then applies
 //!   [`StoredToken::state`](refresh_token::StoredToken::state) to the locked row. Of several calls with one token, one
 //!   rotates it, and the others get the same successor.
-//! - **Erasure.** `identity.erase_account` deletes the account's rows, writes the erasure and queues the message to data in
-//!   one transaction: all of it or nothing.
+//! - **Erasure.** `identity.erase_account` deletes the account's rows, writes the erasure and queues the message to
+//!   data in one transaction: all of it or nothing.
 //! - **Request ids and email addresses.** Unique constraints decide which of several simultaneous requests comes first.
 //! - **Password changes.** SignIn, ChangePassword and DeleteAccount compare the password's version in the statement or
 //!   under the lock that writes: hashing takes too long to hold a row lock during it.

@@ -8,12 +8,12 @@ use uuid::Uuid;
 /// The timeout of a delivery attempt.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The lease of a message: for so long, no other replica takes it. Longer than an attempt, so that two replicas do not send
-/// one message at the same time; short, because it is also how long a message waits when its sender crashes.
+/// The lease of a message: for so long, no other replica takes it. Longer than an attempt, so that two replicas do not
+/// send one message at the same time; short, because it is also how long a message waits when its sender crashes.
 pub const LEASE: Duration = Duration::from_secs(5);
 
-/// The timeout of the second and each further attempt to erase a person. Data erases a person with much data in parts, and
-/// each attempt continues where the one before it stopped: a longer timeout needs fewer attempts.
+/// The timeout of the second and each further attempt to erase a person. Data erases a person with much data in parts,
+/// and each attempt continues where the one before it stopped: a longer timeout needs fewer attempts.
 const ERASE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The lease of the second and each further attempt to erase a person.
@@ -23,8 +23,9 @@ pub const ERASE_LEASE: Duration = Duration::from_secs(18);
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 /// The maximum delay between two attempts.
 const MAX_DELAY: Duration = Duration::from_secs(5 * 60);
-/// The maximum delay while data does not answer at all, which is not the fault of a message: each is retried often enough to
-/// be delivered within seconds of data's return. The dispatcher bounds the cost, as it then sends one batch per tick.
+/// The maximum delay while data does not answer at all, which is not the fault of a message: each is retried often
+/// enough to be delivered within seconds of data's return. The dispatcher bounds the cost, as it then sends one batch
+/// per tick.
 const MAX_DELAY_WHILE_DOWN: Duration = Duration::from_secs(5);
 
 /// A message to data.
@@ -45,8 +46,8 @@ pub struct Message {
 pub enum MessageKind {
     /// Creates the person in data.
     ProvisionUser,
-    /// Erases the person in data. There is no [`MessageKind::ProvisionUser`] for the same person at the same time: erasing an
-    /// account deletes that message.
+    /// Erases the person in data. There is no [`MessageKind::ProvisionUser`] for the same person at the same time:
+    /// erasing an account deletes that message.
     EraseUser,
 }
 
@@ -97,8 +98,9 @@ impl MessageKind {
     }
 }
 
-/// The delay after attempt number `attempts` failed for `reason`. The delay doubles with each attempt; `jitter` (0 to 255)
-/// selects a value between half of it and all of it, so that messages that failed together are not retried together.
+/// The delay after attempt number `attempts` failed for `reason`. The delay doubles with each attempt; `jitter` (0 to
+/// 255) selects a value between half of it and all of it, so that messages that failed together are not retried
+/// together.
 #[must_use]
 pub fn retry_delay(attempts: i32, reason: Reason, jitter: u8) -> Duration {
     let max_delay = if means_down(reason) {

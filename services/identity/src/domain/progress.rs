@@ -9,7 +9,7 @@ pub struct Stage(u8);
 /// A person's stage and graduation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// The current stage.
+    /// The stage at which the person is.
     pub stage: Stage,
     /// The time of the graduation. `None` before it.
     pub graduated_at: Option<DateTime<Utc>>,

@@ -3,7 +3,7 @@
 /// The provider that signs people up and in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum AuthProvider {
-    /// This service.
+    /// This service keeps passwords and sessions.
     Haven,
     /// Another provider, configured by `TRUSTED_ISSUERS`. Its access tokens are accepted.
     External,

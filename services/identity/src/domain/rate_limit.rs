@@ -4,8 +4,8 @@ use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
 /// A number of calls per period, enforced by the generic cell rate algorithm (GCRA, ITU-T I.371).
 ///
-/// `10/1m` admits ten calls at once, and then one every six seconds. After a minute without calls, ten are admitted at once
-/// again.
+/// `10/1m` admits ten calls at once, and then one every six seconds. After a minute without calls, ten are admitted at
+/// once again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     count: NonZeroU32,
@@ -15,7 +15,7 @@ pub struct RateLimit {
 /// The subject that a limit applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitKind {
-    /// The client's network.
+    /// The network of the client.
     Network,
     /// The email address, whether it has an account or not.
     Email,
@@ -43,7 +43,7 @@ pub struct Quota {
     pub kind: LimitKind,
     /// The subject, as a keyed hash.
     pub key: [u8; 32],
-    /// The limit.
+    /// The limit that applies to the subject.
     pub limit: RateLimit,
 }
 
@@ -72,7 +72,8 @@ impl RateLimit {
         self.period / self.count.get()
     }
 
-    /// The tolerance: how far ahead of the sustained rate a call may be, which is one emission interval for all calls but one.
+    /// The tolerance: how far ahead of the sustained rate a call may be, which is one emission interval for all calls
+    /// but one.
     #[must_use]
     pub fn tolerance(self) -> Duration {
         self.emission() * (self.count.get() - 1)

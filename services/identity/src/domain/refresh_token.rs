@@ -1,9 +1,9 @@
 //! Refresh tokens: each is used once, for the next one (RFC 6749, section 6; RFC 9700, section 4.14).
 //!
-//! A token is a keyed hash under the service's own secret: the first token of a session is a hash of the session's id, each
-//! further one a hash of the token before it. Without the secret, a token is 256 bits that cannot be guessed or computed.
-//! With it, the service answers a retry with the same token, although only another keyed hash of the token is stored: fifty
-//! simultaneous refreshes with one token all get the same successor.
+//! A token is a keyed hash under the service's own secret: the first token of a session is a hash of the session's id,
+//! each further one a hash of the token before it. Without the secret, a token is 256 bits that cannot be guessed or
+//! computed. With it, the service answers a retry with the same token, although only another keyed hash of the token is
+//! stored: fifty simultaneous refreshes with one token all get the same successor.
 
 use std::fmt;
 
@@ -84,8 +84,8 @@ pub enum TokenState {
 // === impl RefreshToken ===
 
 impl RefreshToken {
-    /// The first token of a session. It is derived from the ids of the person and the session, so that the answer to a retry
-    /// of SignIn has the same token.
+    /// The first token of a session. It is derived from the ids of the person and the session, so that the answer to a
+    /// retry of SignIn has the same token.
     #[must_use]
     pub fn first(key: &MacKey, user_id: UserId, session_id: Uuid) -> Self {
         Self::new(key.mac(&[b"first", user_id.as_uuid().as_bytes(), session_id.as_bytes()]))

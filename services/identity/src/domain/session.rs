@@ -16,7 +16,7 @@ pub const ACCESS_TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(15);
 /// A session, with the claims of its newest tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// The session's id.
+    /// The id of the session.
     pub id: Uuid,
     /// The id of the session's person.
     pub user_id: UserId,
@@ -32,7 +32,7 @@ pub struct Session {
 /// A session to begin (SignIn).
 #[derive(Debug)]
 pub struct NewSession<'a> {
-    /// The session.
+    /// The session that begins.
     pub session: Session,
     /// The session's first refresh token.
     pub token: NewRefreshToken,
@@ -53,7 +53,7 @@ pub struct NewSession<'a> {
 /// A session to end (SignOut, RevokeSession).
 #[derive(Clone, Copy, Debug)]
 pub struct SessionEnd<'a> {
-    /// The session's id.
+    /// The id of the session.
     pub session_id: Uuid,
     /// The reason for the end.
     pub reason: EndReason,
@@ -66,7 +66,7 @@ pub struct SessionEnd<'a> {
 /// A session as ListSessions shows it to its person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListedSession {
-    /// The session's id.
+    /// The id of the session.
     pub id: Uuid,
     /// The time at which the session began.
     pub began_at: DateTime<Utc>,

@@ -32,8 +32,8 @@ pub enum Verdict {
     Wrong,
     /// The password is right, and its hash is not to be replaced.
     ///
-    /// A bcrypt hash is not replaced when more than its 72 bytes were sent: it confirms only those, and a new hash would make
-    /// the unconfirmed rest part of the password. Changing the password replaces it.
+    /// A bcrypt hash is not replaced when more than its 72 bytes were sent: it confirms only those, and a new hash
+    /// would make the unconfirmed rest part of the password. Changing the password replaces it.
     Right,
     /// The password is right, but its hash has an outdated algorithm, outdated parameters or an outdated pepper.
     RightButOutdated,
@@ -93,7 +93,8 @@ impl Hasher {
     ///
     /// # Errors
     ///
-    /// [`HashingError::Unusable`] when `stored` must not be checked, [`HashingError::Internal`] when memory cannot be allocated.
+    /// [`HashingError::Unusable`] when `stored` must not be checked, [`HashingError::Internal`] when memory cannot be
+    /// allocated.
     pub fn verify(
         &self,
         password: &Password,

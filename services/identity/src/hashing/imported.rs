@@ -1,7 +1,7 @@
 //! Checks of imported hashes, by the crates of their own algorithms. Imported hashes have no pepper.
 //!
-//! Checks that allocate their own memory first release the memory of the argon2 kernel, so that a turn never uses more than
-//! its 19 MiB.
+//! Checks that allocate their own memory first release the memory of the argon2 kernel, so that a turn never uses more
+//! than its 19 MiB.
 
 use argon2::{Argon2, Block, password_hash::phc::Output};
 use haven_platform::hashing::Memory;
@@ -12,9 +12,9 @@ use super::{
 };
 use crate::domain::password::Password;
 
-/// The number of argon2 blocks to reserve: over 32 MiB, more than is ever used. glibc maps an allocation of that size separately
-/// and returns it to the system when it is freed, while threads may keep smaller ones. Only pages that are written to use
-/// memory.
+/// The number of argon2 blocks to reserve: over 32 MiB, more than is ever used. glibc maps an allocation of that size
+/// separately and returns it to the system when it is freed, while threads may keep smaller ones. Only pages that are
+/// written to use memory.
 const RESERVED_BLOCKS: usize = 33 * 1024;
 
 /// The number of bytes of a password that bcrypt hashes. It ignores the rest.
@@ -42,8 +42,9 @@ pub(super) fn argon2(
 
 /// Returns whether `password` matches a scrypt hash.
 ///
-/// The crate allocates and frees up to 19 MiB itself. After the first allocation of that size, glibc keeps the memory for the
-/// thread, unless the environment sets `MALLOC_MMAP_THRESHOLD_` (1 MiB is enough): then it is returned to the system.
+/// The crate allocates and frees up to 19 MiB itself. After the first allocation of that size, glibc keeps the memory
+/// for the thread, unless the environment sets `MALLOC_MMAP_THRESHOLD_` (1 MiB is enough): then it is returned to the
+/// system.
 pub(super) fn scrypt(
     hash: &ScryptHash,
     password: &Password,
@@ -59,8 +60,8 @@ pub(super) fn scrypt(
 pub(super) fn bcrypt(hash: &str, password: &Password) -> Result<bool, HashingError> {
     let password = password.expose();
     let same = bcrypt::verify(password, hash).map_err(HashingError::internal)?;
-    // bcrypt repeats the password with a NUL in between, so it does not distinguish "a" and "a\0a". No imported password has
-    // a NUL: in C, the password would have ended there.
+    // bcrypt repeats the password with a NUL in between, so it does not distinguish "a" and "a\0a". No imported
+    // password has a NUL: in C, the password would have ended there.
     Ok(same && !password.contains(&0))
 }
 

@@ -1,8 +1,9 @@
-//! Password hashing: argon2id (RFC 9106) with a secret pepper, with as many concurrent computations as the machine has cores.
+//! Password hashing: argon2id (RFC 9106) with a secret pepper, with as many concurrent computations as the machine has
+//! cores.
 //!
 //! Calls use [`Passwords`], which waits for a turn in the queue of [`haven_platform::hashing`] and then computes with
-//! [`Hasher`]. A password can be chosen so that checking it against the policy costs more than hashing it, so that check uses
-//! the same queue.
+//! [`Hasher`]. A password can be chosen so that checking it against the policy costs more than hashing it, so that
+//! check uses the same queue.
 //!
 //! Imported hashes are checked by the crates of their own algorithms.
 

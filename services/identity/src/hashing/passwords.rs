@@ -27,7 +27,8 @@ pub enum Checked {
     Wrong,
     /// The password is right.
     Right {
-        /// The password's hash with current parameters, to store instead of the checked one. `None` when that one is current.
+        /// The password's hash with current parameters, to store instead of the checked one. `None` when that one is
+        /// current.
         upgraded: Option<PasswordHash>,
     },
 }
@@ -41,8 +42,8 @@ impl Passwords {
         Self { queue, hasher }
     }
 
-    /// Checks `password` against `stored`. When `stored` is `None`, does the same work and returns [`Verdict::Wrong`], so that
-    /// the time does not reveal which addresses have accounts.
+    /// Checks `password` against `stored`. When `stored` is `None`, does the same work and returns [`Verdict::Wrong`],
+    /// so that the time does not reveal which addresses have accounts.
     ///
     /// # Errors
     ///
@@ -59,8 +60,8 @@ impl Passwords {
         .await?
     }
 
-    /// Checks like [`verify`](Self::verify), and in the same turn hashes the password again when it is right but its hash is
-    /// outdated.
+    /// Checks like [`verify`](Self::verify), and in the same turn hashes the password again when it is right but its
+    /// hash is outdated.
     ///
     /// # Errors
     ///
@@ -90,13 +91,13 @@ impl Passwords {
         .await?
     }
 
-    /// Runs `compute` in one turn of the queue, on a thread for blocking work. SignUp checks its password against the policy and
-    /// hashes it in one turn.
+    /// Runs `compute` in one turn of the queue, on a thread for blocking work. SignUp checks its password against the
+    /// policy and hashes it in one turn.
     ///
     /// # Errors
     ///
-    /// [`HashingError::Overloaded`] when the queue has no turn before `deadline`; [`HashingError::Internal`] when `compute`
-    /// panics or the runtime is shutting down.
+    /// [`HashingError::Overloaded`] when the queue has no turn before `deadline`; [`HashingError::Internal`] when
+    /// `compute` panics or the runtime is shutting down.
     pub async fn run<T: Send + 'static>(
         &self,
         deadline: Deadline,

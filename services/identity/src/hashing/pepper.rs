@@ -1,5 +1,6 @@
-//! Peppers: secrets that are hashed with every password and stored outside the database, so that the hashes alone are useless.
-//! Several peppers can be configured, so that the pepper can be changed: new hashes use the first one, checks use all.
+//! Peppers: secrets that are hashed with every password and stored outside the database, so that the hashes alone are
+//! useless. Several peppers can be configured, so that the pepper can be changed: new hashes use the first one, checks
+//! use all.
 
 use std::fmt;
 

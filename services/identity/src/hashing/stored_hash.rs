@@ -1,7 +1,7 @@
 //! Stored hashes: PHC strings, or bcrypt's older format, which an import or an attacker may have written.
 //!
-//! A hash itself says how much work its check is, so it is accepted only within bounds on memory, on time, and on the product
-//! of the two. A hash outside the bounds is refused after parsing, before any computation.
+//! A hash itself says how much work its check is, so it is accepted only within bounds on memory, on time, and on the
+//! product of the two. A hash outside the bounds is refused after parsing, before any computation.
 
 use argon2::{
     Algorithm, Params, Version,
@@ -9,8 +9,8 @@ use argon2::{
 };
 use haven_platform::hashing::{MEMORY_KIB, PASSES, Recipe};
 
-/// The maximum work for an imported hash, as a multiple of the work for a current hash. The bounds on scrypt and bcrypt are
-/// equivalent: the longest check takes about a third of a second.
+/// The maximum work for an imported hash, as a multiple of the work for a current hash. The bounds on scrypt and bcrypt
+/// are equivalent: the longest check takes about a third of a second.
 const MAX_TIMES_TODAY: u64 = 8;
 
 /// The maximum work for an argon2 hash: the KiB that all passes write.
@@ -25,8 +25,8 @@ const MAX_LANES: u32 = 4;
 /// The maximum work for a scrypt hash: N × r × p. The usual parameters in 16 MiB are N = 2^14, r = 8, p = 1.
 const MAX_SCRYPT_WORK: u64 = MAX_TIMES_TODAY << 17;
 
-/// The minimum cost that bcrypt supports, and the maximum that is accepted, which is the default of most libraries and takes
-/// about 300 ms.
+/// The minimum cost that bcrypt supports, and the maximum that is accepted, which is the default of most libraries and
+/// takes about 300 ms.
 const BCRYPT_COSTS: (u32, u32) = (4, 12);
 
 /// The minimum length of a hash's output, in bytes.
@@ -279,8 +279,8 @@ mod tests {
         }
     }
 
-    /// Not a benchmark, which would depend on the machine, but a check that ten times the text does not take a hundred times as
-    /// long.
+    /// Not a benchmark, which would depend on the machine, but a check that ten times the text does not take a hundred
+    /// times as long.
     #[test]
     fn parsing_takes_at_most_linear_time() {
         let takes = |stored: &str| {

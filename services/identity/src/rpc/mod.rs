@@ -1,6 +1,7 @@
 //! The gRPC services, each in a folder of its own, with one file per RPC.
 //!
-//! An RPC parses its request into types of [`crate::domain`] before anything else, calls the store, and converts the result.
+//! An RPC parses its request into types of [`crate::domain`] before anything else, calls the store, and converts the
+//! result.
 
 mod account;
 mod audit_origin;

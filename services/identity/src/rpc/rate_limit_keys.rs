@@ -10,8 +10,8 @@ use crate::{
     store::rate_limit::{LimitError, Limited},
 };
 
-/// Derives the keys under which limits are counted. They are keyed hashes, so that the table reveals no network, address or
-/// service.
+/// Derives the keys under which limits are counted. They are keyed hashes, so that the table reveals no network,
+/// address or service.
 #[derive(Clone, Debug)]
 pub struct RateLimitKeys(MacKey);
 
@@ -22,8 +22,8 @@ impl RateLimitKeys {
         Self(key)
     }
 
-    /// The limits that apply to a call of `method`. `email` is `None` when the request's address is malformed: there is no
-    /// limit per address then.
+    /// The limits that apply to a call of `method`. `email` is `None` when the request's address is malformed: there is
+    /// no limit per address then.
     pub(super) fn quotas(
         &self,
         method: &'static str,
@@ -56,9 +56,11 @@ impl RateLimitKeys {
         .collect()
     }
 
-    /// The limit on passwords that signed-in people send to confirm an action, and the key of the account's wrong passwords.
+    /// The limit on passwords that signed-in people send to confirm an action, and the key of the account's wrong
+    /// passwords.
     ///
-    /// `limit` is the limit of sign-ins per address, so that a stolen access token does not allow guessing passwords faster.
+    /// `limit` is the limit of sign-ins per address, so that a stolen access token does not allow guessing passwords
+    /// faster.
     pub(super) fn reauthentication(
         &self,
         limit: Option<RateLimit>,

@@ -27,7 +27,7 @@ pub struct AuditChains {
 pub struct ChainRow {
     /// The id of the chain's person.
     pub person: Uuid,
-    /// The chain's ends.
+    /// The two ends of the chain.
     pub ends: ChainEnds,
     /// The chain's next event. `None` when there are no more.
     pub event: Option<ChainedEvent>,
@@ -36,7 +36,7 @@ pub struct ChainRow {
 /// A page of rows, in the order of the persons' ids and the events' numbers.
 #[derive(Debug)]
 pub struct ChainPage {
-    /// The rows.
+    /// The rows of the page, up to 1,000.
     pub rows: Vec<ChainRow>,
     /// `true` when there may be more rows, also of the last row's person.
     pub more: bool,
@@ -49,8 +49,8 @@ impl AuditChains {
         Self { database }
     }
 
-    /// Reads the rows after event number `after` of the chain of `person`, then the rows of the persons with greater ids. A
-    /// chain without further events has one row.
+    /// Reads the rows after event number `after` of the chain of `person`, then the rows of the persons with greater
+    /// ids. A chain without further events has one row.
     ///
     /// Uses one statement, so that ends and events are from the same snapshot.
     ///
@@ -109,7 +109,8 @@ impl AuditChains {
         })
     }
 
-    /// Reads a page of the persons after `person` who have events but no chain, each with the number of their first event.
+    /// Reads a page of the persons after `person` who have events but no chain, each with the number of their first
+    /// event.
     ///
     /// # Errors
     ///

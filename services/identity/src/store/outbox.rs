@@ -117,7 +117,8 @@ impl Outbox {
         tx.commit().await
     }
 
-    /// Deletes a delivered message to erase a person, and stores its receipt, both or neither. An existing receipt is kept.
+    /// Deletes a delivered message to erase a person, and stores its receipt, both or neither. An existing receipt is
+    /// kept.
     ///
     /// # Errors
     ///

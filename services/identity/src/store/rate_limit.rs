@@ -30,8 +30,8 @@ pub struct Limited {
     pub retry_after: Duration,
 }
 
-/// Admits a call that is within all of `quotas`, and counts it. `account` is the key under which the account's wrong passwords
-/// are counted.
+/// Admits a call that is within all of `quotas`, and counts it. `account` is the key under which the account's wrong
+/// passwords are counted.
 ///
 /// Takes one round trip. Both roles of the request pool may call the SQL function.
 ///

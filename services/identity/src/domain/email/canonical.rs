@@ -19,8 +19,8 @@ const ATOM_SPECIALS: &str = "!#$%&'*+-/=?^_`{|}~";
 const SIGMA: char = '\u{3c3}';
 const FINAL_SIGMA: char = '\u{3c2}';
 
-/// Returns whether `c` is a control character, a format character (such as a zero-width one or one that changes the direction
-/// of text), a separator, or another character that Unicode says is not displayed.
+/// Returns whether `c` is a control character, a format character (such as a zero-width one or one that changes the
+/// direction of text), a separator, or another character that Unicode says is not displayed.
 pub(super) fn is_invisible(c: char) -> bool {
     use GeneralCategory as G;
     let category = CodePointMapData::<GeneralCategory>::new().get(c);
@@ -30,8 +30,8 @@ pub(super) fn is_invisible(c: char) -> bool {
     ) || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
-/// The canonical form of the part before the @: NFKC, then PRECIS's UsernameCaseMapped (RFC 8265, section 3.3), with final
-/// sigmas replaced by sigmas.
+/// The canonical form of the part before the @: NFKC, then PRECIS's UsernameCaseMapped (RFC 8265, section 3.3), with
+/// final sigmas replaced by sigmas.
 pub(super) fn local_part(entered: &str, violations: &mut Vec<EmailViolation>) -> Option<String> {
     use EmailViolation as V;
     if entered.is_empty() {
@@ -56,8 +56,8 @@ pub(super) fn local_part(entered: &str, violations: &mut Vec<EmailViolation>) ->
     Some(canonical)
 }
 
-/// Applies UsernameCaseMapped twice, because PRECIS's tables have fewer letters than case mapping: the lower-case form of an
-/// allowed upper-case letter may itself not be allowed.
+/// Applies UsernameCaseMapped twice, because PRECIS's tables have fewer letters than case mapping: the lower-case form
+/// of an allowed upper-case letter may itself not be allowed.
 fn case_mapped(local: &str) -> Option<String> {
     let once = local
         .chars()

@@ -27,7 +27,7 @@ use crate::{
     store::account::{EraseError, OwnCredential, OwnPassword},
 };
 
-/// A parsed request.
+/// A parsed DeleteAccount request.
 #[derive(Debug)]
 struct AccountDeletion {
     request_id: Uuid,
@@ -35,10 +35,11 @@ struct AccountDeletion {
     caller: DeletionCaller,
 }
 
+/// The caller that requests the deletion.
 #[derive(Debug)]
 enum DeletionCaller {
-    /// The account's person, with the password that they sent. `None` when it is empty, which is right when another provider
-    /// signs the person in.
+    /// The account's person, with the password that they sent. `None` when it is empty, which is right when another
+    /// provider signs the person in.
     Person(User, Option<Password>),
     Service,
 }

@@ -55,7 +55,7 @@ use crate::{
 /// The state of `AccountService`.
 #[derive(Debug)]
 pub struct AccountRpc {
-    /// The accounts.
+    /// The accounts of all people.
     pub accounts: Accounts,
     /// The passwords of signed-in people.
     pub own_passwords: OwnPasswords,
@@ -87,7 +87,7 @@ pub struct AccountRpc {
     pub audit_origins: AuditOrigins,
     /// Seals and opens page tokens.
     pub page_tokens: PageTokens,
-    /// The current time.
+    /// The clock of all times that are stored.
     pub clock: Clock,
     /// The random source of ids.
     pub entropy: Entropy,

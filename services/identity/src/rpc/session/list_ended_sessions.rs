@@ -1,4 +1,5 @@
-//! ListEndedSessions: lists ended sessions with access tokens that may not have expired yet, for services that verify tokens.
+//! ListEndedSessions: lists ended sessions with access tokens that may not have expired yet, for services that verify
+//! tokens.
 
 use haven_platform::{
     call::{Call, UserId},

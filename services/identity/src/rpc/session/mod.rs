@@ -37,9 +37,9 @@ use crate::{
 /// The state of `SessionService`.
 #[derive(Debug)]
 pub struct SessionRpc {
-    /// The sessions.
+    /// The sessions of all people.
     pub sessions: Sessions,
-    /// Checks passwords.
+    /// Checks passwords in the hashing queue.
     pub passwords: Passwords,
     /// The provider that signs people in.
     pub provider: AuthProvider,
@@ -47,7 +47,7 @@ pub struct SessionRpc {
     pub sign_in_limits: RateLimits,
     /// Derives the keys under which limits are counted.
     pub rate_limit_keys: RateLimitKeys,
-    /// Signs access tokens.
+    /// Signs the access tokens of sessions.
     pub signer: Arc<TokenSigner>,
     /// The ended sessions. Calls with their access tokens are refused.
     pub ended_sessions: Arc<EndedSessions>,
@@ -61,7 +61,7 @@ pub struct SessionRpc {
     pub page_tokens: PageTokens,
     /// The tasks that go on when their caller has disconnected. The server waits for them when it stops.
     pub tasks: TaskTracker,
-    /// The current time.
+    /// The clock of all times that are stored.
     pub clock: Clock,
     /// The random source of ids.
     pub entropy: Entropy,

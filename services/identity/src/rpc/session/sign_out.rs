@@ -16,8 +16,8 @@ impl Handler<SignOutRequest> for SessionRpc {
             .user
             .and_then(|user| user.own_session())
             .ok_or_else(|| Failure::new(Reason::AuthProviderExternal))?;
-        // A session that is not stored any more ended long ago, or its account was erased: its last access token gives access
-        // to nothing.
+        // A session that is not stored any more ended long ago, or its account was erased: its last access token gives
+        // access to nothing.
         self.end_session(call, caller, session_id, EndReason::SignedOut)
             .await?;
         Ok(SignOutResponse {})

@@ -39,7 +39,7 @@ pub enum ChangeError {
     /// credential again tells which.
     #[error("the credential is outdated")]
     Outdated,
-    /// The database failed.
+    /// The database failed, or cannot be reached.
     #[error(transparent)]
     Database(DbError),
 }
@@ -47,13 +47,13 @@ pub enum ChangeError {
 // === impl OwnPasswords ===
 
 impl OwnPasswords {
-    /// Replaces the password of `person` that was checked, and ends their other sessions. Returns the answer, and the ids of the
-    /// ended sessions.
+    /// Replaces the password of `person` that was checked, and ends their other sessions. Returns the answer, and the
+    /// ids of the ended sessions.
     ///
     /// # Errors
     ///
-    /// See [`ChangeError`]. Nothing was changed, except that after a database error the change may have been committed: a retry
-    /// returns the outcome.
+    /// See [`ChangeError`]. Nothing was changed, except that after a database error the change may have been committed:
+    /// a retry returns the outcome.
     pub async fn change(
         &self,
         person: UserId,
@@ -80,8 +80,8 @@ impl OwnPasswords {
         if changed.rows_affected() == 0 {
             return Err(ChangeError::Outdated);
         }
-        // A separate statement, which starts when the account is locked: it sees the sessions that began with the old password
-        // while the update waited for the lock. A SignIn after that sees the new password's version.
+        // A separate statement, which starts when the account is locked: it sees the sessions that began with the old
+        // password while the update waited for the lock. A SignIn after that sees the new password's version.
         let ended = sqlx::query_scalar!(
             r#"/* ChangePassword.end */
             SELECT session_id AS "session_id!" FROM identity.end_sessions(NULL, $1, 'password_changed', $2)"#,

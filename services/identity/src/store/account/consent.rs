@@ -1,5 +1,5 @@
-//! The ledgers of consents, which show what each person agreed to and until when. This file has what granting and withdrawing
-//! share.
+//! The ledgers of consents, which show what each person agreed to and until when. This file has what granting and
+//! withdrawing share.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub enum ConsentError {
     /// The request id belongs to a request with other content.
     #[error("the request id belongs to another request")]
     RequestIdReused,
-    /// The database failed.
+    /// The database failed, or cannot be reached.
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -48,8 +48,8 @@ impl Consents {
         Self { database }
     }
 
-    /// Converts a foreign-key violation into its cause: the caller has no account, or their account was erased. Returns other
-    /// errors unchanged.
+    /// Converts a foreign-key violation into its cause: the caller has no account, or their account was erased. Returns
+    /// other errors unchanged.
     pub(super) async fn explain(
         &self,
         error: ConsentError,

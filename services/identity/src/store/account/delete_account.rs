@@ -16,7 +16,7 @@ use crate::domain::{
 /// The outcome of a DeleteAccount call.
 #[derive(Debug)]
 pub struct Erased {
-    /// The erasure.
+    /// The record of the erasure.
     pub erasure: Erasure,
     /// `true` when this call erased the account; `false` when an earlier call with the same request id did.
     pub is_new: bool,
@@ -39,14 +39,14 @@ pub enum EraseError {
     /// The password was changed after it was checked.
     #[error("the password was changed in the meantime")]
     PasswordChanged,
-    /// The database failed.
+    /// The database failed, or cannot be reached.
     #[error(transparent)]
     Database(#[from] DbError),
 }
 
 impl Erasures {
-    /// Erases the account of the message's person: all of it or nothing. When the same request did so before, changes nothing
-    /// and returns the first outcome.
+    /// Erases the account of the message's person: all of it or nothing. When the same request did so before, changes
+    /// nothing and returns the first outcome.
     ///
     /// # Errors
     ///

@@ -11,8 +11,8 @@ use super::{AccountError, Accounts};
 use crate::domain::outbox::{LEASE, Message};
 
 impl Accounts {
-    /// Creates an account for `person`, whom another provider signed in, and queues `message` to data. Returns `false` when the
-    /// person has an account already; nothing is written then.
+    /// Creates an account for `person`, whom another provider signed in, and queues `message` to data. Returns `false`
+    /// when the person has an account already; nothing is written then.
     ///
     /// # Errors
     ///

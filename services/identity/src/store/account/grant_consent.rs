@@ -23,9 +23,9 @@ const METHOD: &str = "GrantConsent";
 const MAX_ATTEMPTS: usize = 8;
 
 impl Consents {
-    /// Adds `new` to the caller's ledger, unless that consent is in effect already. When the same request did so before,
-    /// changes nothing. Returns the entry as it was at the time of the grant. `event` is appended to the audit log when an
-    /// entry was added.
+    /// Adds `new` to the caller's ledger, unless that consent is in effect already. When the same request did so
+    /// before, changes nothing. Returns the entry as it was at the time of the grant. `event` is appended to the audit
+    /// log when an entry was added.
     ///
     /// # Errors
     ///
@@ -48,8 +48,8 @@ impl Consents {
         Err(DbError::unexpected("a consent was changed by other transactions in every attempt").into())
     }
 
-    /// Makes one attempt of [`Consents::grant`]. `None` when another transaction committed the same request first, or withdrew
-    /// the consent that was in effect.
+    /// Makes one attempt of [`Consents::grant`]. `None` when another transaction committed the same request first, or
+    /// withdrew the consent that was in effect.
     async fn try_grant(
         &self,
         caller: UserId,

@@ -13,8 +13,8 @@ use super::{AccountRow, Accounts};
 use crate::domain::account::{Account, AccountFilter};
 
 impl Accounts {
-    /// Lists the accounts that match `filter`, oldest first, from the one after `after` or from the first. Email addresses are
-    /// read only when `with_email` is set.
+    /// Lists the accounts that match `filter`, oldest first, from the one after `after` or from the first. Email
+    /// addresses are read only when `with_email` is set.
     ///
     /// # Errors
     ///

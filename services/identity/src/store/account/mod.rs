@@ -55,7 +55,7 @@ pub enum AccountError {
     /// The account was erased.
     #[error("the account was erased")]
     Erased,
-    /// The database failed.
+    /// The database failed, or cannot be reached.
     #[error(transparent)]
     Database(DbError),
 }
@@ -139,7 +139,7 @@ impl TryFrom<AccountRow> for Account {
     }
 }
 
-/// Converts stored goals.
+/// Converts the stored names of goals. `None` when there are none.
 fn goals(names: &[String]) -> Result<Option<Goals>, DbError> {
     let goals: Option<Vec<_>> = names.iter().map(|name| Goal::from_name(name)).collect();
     let goals = goals.ok_or_else(|| DbError::unexpected("the stored goals of an account"))?;

@@ -31,7 +31,7 @@ pub struct OwnPasswords {
 /// The credential of a signed-in person.
 #[derive(Debug)]
 pub enum OwnCredential {
-    /// The account's password.
+    /// The account has a password.
     Password(OwnPassword),
     /// The account has no password, because another provider signs the person in.
     External {
@@ -49,10 +49,10 @@ pub enum OwnCredential {
 pub struct OwnPassword {
     /// The account's email address, as entered.
     pub email: String,
-    /// The password's hash.
+    /// The hash of the password.
     pub hash: PasswordHash,
-    /// The password's version, which grows with each change. A transaction that writes after the password was checked compares
-    /// the version, to be sure that the password is still the same.
+    /// The password's version, which grows with each change. A transaction that writes after the password was checked
+    /// compares the version, to be sure that the password is still the same.
     pub version: i64,
     /// The key under which the account's wrong passwords are counted.
     pub failures: [u8; 32],

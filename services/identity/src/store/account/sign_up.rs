@@ -23,7 +23,7 @@ use crate::{
     store::rate_limit::{self, LimitError},
 };
 
-/// An earlier sign-up.
+/// An earlier sign-up, to recognize a retry.
 #[derive(Debug)]
 pub struct EarlierSignUp {
     /// The id of the person who signed up.
@@ -39,11 +39,11 @@ pub struct EarlierSignUp {
 /// The error when an account was not created.
 #[derive(Debug, Error)]
 pub enum SignUpError {
-    /// An account with the email address or from the request id exists. Which of the two is not known: a retry violates both
-    /// constraints.
+    /// An account with the email address or from the request id exists. Which of the two is not known: a retry violates
+    /// both constraints.
     #[error("an account with this email address or from this request exists")]
     Exists,
-    /// The database failed.
+    /// The database failed, or cannot be reached.
     #[error(transparent)]
     Database(DbError),
 }
@@ -69,11 +69,11 @@ impl Accounts {
         Ok(tx.commit().await?)
     }
 
-    /// Stores an account, its consents, the request, the message to data and the first audit event: all of it or nothing. The
-    /// caller delivers the message until its lease ends.
+    /// Stores an account, its consents, the request, the message to data and the first audit event: all of it or
+    /// nothing. The caller delivers the message until its lease ends.
     ///
-    /// Uses one statement, so three round trips with begin and commit. No CTE returns a column, because the role of anonymous
-    /// calls may not read any; the one of the account returns a constant, on which the audit event depends.
+    /// Uses one statement, so three round trips with begin and commit. No CTE returns a column, because the role of
+    /// anonymous calls may not read any; the one of the account returns a constant, on which the audit event depends.
     ///
     /// # Errors
     ///

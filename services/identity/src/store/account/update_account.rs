@@ -27,7 +27,7 @@ pub enum UpdateError {
     /// The account's version is not the one that the change is based on.
     #[error("the account has version {current}")]
     VersionConflict {
-        /// The current version.
+        /// The account's current version.
         current: i64,
     },
     /// The request id belongs to a request with other content.
@@ -47,8 +47,8 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// See [`UpdateError`]. Nothing was changed, except that after a database error the change may have been committed: a retry
-    /// returns the outcome.
+    /// See [`UpdateError`]. Nothing was changed, except that after a database error the change may have been committed:
+    /// a retry returns the outcome.
     pub async fn set_goals(
         &self,
         person: UserId,
@@ -97,8 +97,8 @@ impl Accounts {
         Ok(account)
     }
 
-    /// Takes a step for `person`, and appends it to their audit log. When the same request did so before, changes nothing and
-    /// returns the first answer.
+    /// Takes a step for `person`, and appends it to their audit log. When the same request did so before, changes
+    /// nothing and returns the first answer.
     ///
     /// # Errors
     ///
@@ -180,10 +180,11 @@ async fn set_progress(
     Ok(changed.map(Account::try_from).transpose()?)
 }
 
-/// Returns the first answer when the same request changed the account before; otherwise the reason why nothing was changed.
+/// Returns the first answer when the same request changed the account before; otherwise the reason why nothing was
+/// changed.
 ///
-/// Simultaneous retries of one request wait for the row's lock, find its version changed, and come here after the first one
-/// has committed.
+/// Simultaneous retries of one request wait for the row's lock, find its version changed, and come here after the first
+/// one has committed.
 async fn answer_unchanged(
     tx: &mut TenantTx,
     person: UserId,

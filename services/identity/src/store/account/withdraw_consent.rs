@@ -18,8 +18,8 @@ use crate::{
 const METHOD: &str = "WithdrawConsent";
 
 impl Consents {
-    /// Withdraws the caller's consent `id`. A consent that was withdrawn before does not change. `event` is appended to the
-    /// audit log when this call withdrew the consent.
+    /// Withdraws the caller's consent `id`. A consent that was withdrawn before does not change. `event` is appended to
+    /// the audit log when this call withdrew the consent.
     ///
     /// # Errors
     ///
@@ -50,8 +50,8 @@ impl Consents {
             .database
             .begin(METHOD, Context::User(caller), deadline)
             .await?;
-        // The request is inserted first: of two equal requests, one wins here, and a simultaneous erasure of the account and
-        // this transaction wait for each other here, before either holds a lock that the other needs.
+        // The request is inserted first: of two equal requests, one wins here, and a simultaneous erasure of the
+        // account and this transaction wait for each other here, before either holds a lock that the other needs.
         if remember(&mut tx, caller, METHOD, request, id, event.at).await? {
             let withdrawn = sqlx::query_scalar!(
                 // The clocks of replicas differ: the withdrawal must not be earlier than the grant.

@@ -15,13 +15,13 @@ use super::Sessions;
 /// The timeout of [`Sessions::all_ended`].
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The maximum by which the clock of a service that verifies tokens may be behind. An ended session is listed for this time
-/// after its access tokens have expired.
+/// The maximum by which the clock of a service that verifies tokens may be behind. An ended session is listed for this
+/// time after its access tokens have expired.
 const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 
 impl Sessions {
-    /// Lists up to `size` ended sessions with access tokens that may not have expired at `now` by a clock that is five minutes
-    /// behind, by id, from the one after `after` or from the first.
+    /// Lists up to `size` ended sessions with access tokens that may not have expired at `now` by a clock that is five
+    /// minutes behind, by id, from the one after `after` or from the first.
     ///
     /// # Errors
     ///

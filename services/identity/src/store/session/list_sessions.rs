@@ -13,7 +13,8 @@ use super::Sessions;
 use crate::domain::session::ListedSession;
 
 impl Sessions {
-    /// Lists the caller's sessions that have not ended at `now`, newest first, from the one before `before` or from the newest.
+    /// Lists the caller's sessions that have not ended at `now`, newest first, from the one before `before` or from the
+    /// newest.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Sessions and refresh tokens: the SQL of `SessionService`.
 //!
-//! A transaction that locks several rows of a person locks them in this order, or else two transactions could deadlock: the
-//! account, its sessions, their refresh tokens, wrong passwords, the end of the audit chain.
+//! A transaction that locks several rows of a person locks them in this order, or else two transactions could deadlock:
+//! the account, its sessions, their refresh tokens, wrong passwords, the end of the audit chain.
 
 mod end_session;
 mod list_ended_sessions;

@@ -27,7 +27,7 @@ use crate::{
 /// The timeout of counting a wrong password, which continues when the caller disconnects.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An account's credential.
+/// The credential of an account.
 #[derive(Debug)]
 pub struct Credential {
     /// The id of the account's person.
@@ -47,7 +47,7 @@ pub enum BeginError {
     /// The request id belongs to a request with other content.
     #[error("the request id belongs to another request")]
     RequestIdReused,
-    /// The database failed.
+    /// The database failed, or cannot be reached.
     #[error(transparent)]
     Database(DbError),
 }
@@ -99,13 +99,13 @@ impl Sessions {
         }))
     }
 
-    /// Begins a session, resets the count of the account's wrong passwords, and updates the time of the person's last activity.
-    /// When the same request did so before, changes nothing and returns that session, even if it has ended.
+    /// Begins a session, resets the count of the account's wrong passwords, and updates the time of the person's last
+    /// activity. When the same request did so before, changes nothing and returns that session, even if it has ended.
     ///
     /// # Errors
     ///
-    /// See [`BeginError`]. Nothing was changed, except that after a database error the session may have begun: a retry returns
-    /// the outcome.
+    /// See [`BeginError`]. Nothing was changed, except that after a database error the session may have begun: a retry
+    /// returns the outcome.
     pub async fn begin(&self, new: NewSession<'_>, deadline: Deadline) -> Result<Session, BeginError> {
         let mut tx = self
             .database
@@ -121,8 +121,8 @@ impl Sessions {
             return Err(BeginError::PasswordChanged);
         }
         if let Some(hash) = &new.upgraded {
-            // A separate statement, because it is rare and because the role may not read the column that it replaces. The row is
-            // locked by the statement before, so the password is still the one that was checked.
+            // A separate statement, because it is rare and because the role may not read the column that it replaces.
+            // The row is locked by the statement before, so the password is still the one that was checked.
             sqlx::query!(
                 "/* SignIn.upgrade */ UPDATE identity.users SET password_hash = $2 WHERE id = $1",
                 new.session.user_id.as_uuid(),
@@ -136,8 +136,8 @@ impl Sessions {
         Ok(new.session)
     }
 
-    /// Counts a wrong password under `failures`, and appends it to the audit log of `user_id` if the account exists. It is one
-    /// statement in both cases, so that the response time hardly differs.
+    /// Counts a wrong password under `failures`, and appends it to the audit log of `user_id` if the account exists. It
+    /// is one statement in both cases, so that the response time hardly differs.
     ///
     /// # Errors
     ///
@@ -176,8 +176,8 @@ struct Begun {
     with_this_password: bool,
 }
 
-/// Begins a session in one statement, which also appends the audit event and resets the count of wrong passwords: each would
-/// be another round trip.
+/// Begins a session in one statement, which also appends the audit event and resets the count of wrong passwords: each
+/// would be another round trip.
 async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginError> {
     let NewSession { session, origin, .. } = new;
     let row = sqlx::query!(

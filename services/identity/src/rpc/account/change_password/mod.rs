@@ -96,9 +96,9 @@ impl AccountRpc {
         }
     }
 
-    /// Reports all violations of the request; then, unless this request was made before, checks the current password and
-    /// hashes the new one, all in one turn of the hashing queue. There is no hash when the current password is wrong or was
-    /// not checked.
+    /// Reports all violations of the request; then, unless this request was made before, checks the current password
+    /// and hashes the new one, all in one turn of the hashing queue. There is no hash when the current password is
+    /// wrong or was not checked.
     async fn check_change(
         &self,
         call: &Call,
@@ -119,13 +119,13 @@ impl AccountRpc {
             .await?
     }
 
-    /// Returns the first answer when this same request changed the password. The new password is part of the request and is
-    /// stored only as its slow hash, so it is checked against that hash. The previous password is not stored.
+    /// Returns the first answer when this same request changed the password. The new password is part of the request
+    /// and is stored only as its slow hash, so it is checked against that hash. The previous password is not stored.
     ///
     /// # Errors
     ///
-    /// CREDENTIALS_INVALID when another request changed the password in the meantime; REQUEST_ID_REUSED when a request with
-    /// this id but other content was made before.
+    /// CREDENTIALS_INVALID when another request changed the password in the meantime; REQUEST_ID_REUSED when a request
+    /// with this id but other content was made before.
     async fn answer_change_retry(
         &self,
         call: &Call,

@@ -1,6 +1,8 @@
 //! SignUp: creates an account.
 
 mod parse;
+#[cfg(test)]
+mod tests;
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -93,8 +95,8 @@ impl AccountRpc {
     ///
     /// # Errors
     ///
-    /// EMAIL_TAKEN when another request created the account; REQUEST_ID_REUSED when a request with this id but other content
-    /// created it.
+    /// EMAIL_TAKEN when another request created the account; REQUEST_ID_REUSED when a request with this id but other
+    /// content created it.
     async fn answer_sign_up_retry(&self, sign_up: SignUp, deadline: Deadline) -> Result<Account, Failure> {
         let Some(earlier) = self.accounts.find_sign_up(sign_up.request.id, deadline).await? else {
             return Err(Failure::new(Reason::EmailTaken));

@@ -1,6 +1,8 @@
 //! UpdateAccount: a person sets their goals, or a service moves them on.
 
 mod parse;
+#[cfg(test)]
+mod tests;
 
 use haven_platform::{call::Call, failure::Failure, handler::Handler, reason::Reason};
 use haven_proto::identity::v1::{UpdateAccountRequest, UpdateAccountResponse};

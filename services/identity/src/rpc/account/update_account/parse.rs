@@ -39,7 +39,7 @@ const IMMUTABLE: [&str; 7] = [
     "last_active_time",
 ];
 
-/// A parsed request.
+/// A parsed UpdateAccount request.
 #[derive(Debug)]
 pub(super) struct AccountUpdate {
     pub(super) person: UserId,
@@ -60,8 +60,8 @@ impl AccountUpdate {
     ///
     /// # Errors
     ///
-    /// ACCESS_DENIED when the mask names a field that the caller may not change, before every other error. INVALID_FIELD with
-    /// all violations. NOT_FOUND when the account is another person's.
+    /// ACCESS_DENIED when the mask names a field that the caller may not change, before every other error.
+    /// INVALID_FIELD with all violations. NOT_FOUND when the account is another person's.
     pub(super) fn parse(
         mut request: UpdateAccountRequest,
         call: &Call,
@@ -125,8 +125,8 @@ impl AccountUpdate {
 }
 
 impl MaskedFields {
-    /// Parses the paths of a mask. An empty mask would mean all fields (AIP-134), and would reset fields that the client does
-    /// not know: it is refused.
+    /// Parses the paths of a mask. An empty mask would mean all fields (AIP-134), and would reset fields that the
+    /// client does not know: it is refused.
     fn parse(paths: &[String], violations: &mut Violations) -> Self {
         let mut fields = Self::default();
         match paths.len() {
@@ -184,206 +184,5 @@ fn parse_step(stage: Option<i32>, graduated: Option<bool>, violations: &mut Viol
             "NOT_TRUE",
             "account.graduated can only be set to true",
         ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use haven_platform::{
-        call::{Caller, ServiceName, User},
-        deadline::Deadline,
-        mac::SecretKey,
-    };
-    use haven_proto::identity::v1::{Account, Goal};
-    use prost_types::FieldMask;
-
-    use super::*;
-    use crate::domain::goals::Goals;
-
-    const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
-    const OTHER: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
-
-    fn call(user: Option<&str>, service: bool) -> Call {
-        Call {
-            caller: Caller {
-                user: user.map(|id| User {
-                    id: UserId::new(id.parse().unwrap()),
-                    session_id: None,
-                    foreign: false,
-                    valid_until: None,
-                }),
-                service: service.then(|| ServiceName::new("backend")),
-            },
-            deadline: Deadline::after(Duration::from_secs(1)),
-            network: None,
-        }
-    }
-
-    fn request(paths: &[&str]) -> UpdateAccountRequest {
-        UpdateAccountRequest {
-            account: Some(Account {
-                id: ID.into(),
-                goals: vec![Goal::MakeFriends.into()],
-                stage: 2,
-                graduated: true,
-                ..Account::default()
-            }),
-            update_mask: Some(FieldMask {
-                paths: paths.iter().map(|path| (*path).to_owned()).collect(),
-            }),
-            expected_version: 1,
-            request_id: ID.into(),
-        }
-    }
-
-    fn parse(sent: UpdateAccountRequest, call: &Call) -> Result<AccountUpdate, Failure> {
-        let key = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests");
-        AccountUpdate::parse(sent, call, &key, DateTime::UNIX_EPOCH)
-    }
-
-    fn wrong(sent: UpdateAccountRequest, call: &Call) -> Vec<(String, &'static str)> {
-        let failure = parse(sent, call).unwrap_err();
-        assert_eq!(failure.reason(), Reason::InvalidField);
-        let violations = failure.all_violations().iter();
-        violations.map(|one| (one.field.clone(), one.name)).collect()
-    }
-
-    fn one(field: &str, name: &'static str) -> Vec<(String, &'static str)> {
-        vec![(field.to_owned(), name)]
-    }
-
-    #[test]
-    fn a_person_changes_goals_and_a_service_changes_progress() {
-        let (person, service) = (call(Some(ID), false), call(None, true));
-        let through_a_service = call(Some(ID), true);
-        let changes = |paths: &[&str], call: &Call| parse(request(paths), call).unwrap().change;
-        let goals = Goals::new(vec![crate::domain::goals::Goal::MakeFriends]).unwrap();
-        for person in [&person, &through_a_service] {
-            assert_eq!(
-                changes(&["goals", "goals"], person),
-                AccountChange::Goals(goals.clone())
-            );
-        }
-        let second = Step::To(Stage::new(2).unwrap());
-        assert_eq!(changes(&["stage"], &service), AccountChange::Step(second));
-        assert_eq!(
-            changes(&["graduated"], &service),
-            AccountChange::Step(Step::Graduate)
-        );
-        for (paths, call) in [
-            (["stage"].as_slice(), &person),
-            (&["graduated"], &person),
-            (&["goals", "stage", "x"], &person),
-            (&["stage"], &through_a_service),
-            (&["goals"], &service),
-            (&["goals", "stage"], &service),
-        ] {
-            let failure = parse(request(paths), call).unwrap_err();
-            assert_eq!(failure.reason(), Reason::AccessDenied, "{paths:?}");
-        }
-    }
-
-    #[test]
-    fn a_person_may_omit_the_account_id() {
-        let mut sent = request(&["goals"]);
-        sent.account.as_mut().unwrap().id.clear();
-        let person = parse(sent, &call(Some(ID), false)).unwrap().person;
-        assert_eq!(person.to_string(), ID);
-        let failure = parse(request(&["goals"]), &call(Some(OTHER), false)).unwrap_err();
-        assert_eq!(failure.reason(), Reason::NotFound);
-        let mut sent = request(&["stage"]);
-        sent.account.as_mut().unwrap().id.clear();
-        assert_eq!(wrong(sent, &call(None, true)), one("account.id", "REQUIRED"));
-    }
-
-    #[test]
-    fn a_mask_names_mutable_fields() {
-        let person = call(Some(ID), false);
-        let paths = [
-            "goals",
-            "email",
-            "nonsense",
-            "Goals",
-            "*",
-            "account.goals",
-            "version",
-        ];
-        let expected = [
-            ("update_mask.paths[1]", "IMMUTABLE"),
-            ("update_mask.paths[2]", "UNKNOWN_FIELD"),
-            ("update_mask.paths[3]", "UNKNOWN_FIELD"),
-            ("update_mask.paths[4]", "UNKNOWN_FIELD"),
-            ("update_mask.paths[5]", "UNKNOWN_FIELD"),
-            ("update_mask.paths[6]", "IMMUTABLE"),
-        ];
-        let expected = expected.map(|(field, name)| (field.to_owned(), name));
-        assert_eq!(wrong(request(&paths), &person), expected);
-        assert_eq!(wrong(request(&[]), &person), one("update_mask", "REQUIRED"));
-        assert_eq!(
-            wrong(request(&["x"; 33]), &person),
-            one("update_mask", "TOO_MANY")
-        );
-    }
-
-    #[test]
-    fn everything_wrong_is_reported_at_once() {
-        let person = call(Some(ID), false);
-        let names = |sent| {
-            let violations = wrong(sent, &person).into_iter();
-            violations
-                .map(|(field, name)| format!("{field} {name}"))
-                .collect::<Vec<_>>()
-        };
-        let expected = [
-            "request_id REQUIRED",
-            "update_mask REQUIRED",
-            "account REQUIRED",
-            "expected_version REQUIRED",
-        ];
-        assert_eq!(names(UpdateAccountRequest::default()), expected);
-        let mut sent = request(&["goals"]);
-        sent.expected_version = -1;
-        let account = sent.account.as_mut().unwrap();
-        account.id = "x".into();
-        account.goals = vec![1, 99];
-        let expected = [
-            "account.id NOT_A_UUID",
-            "account.goals[1] UNKNOWN_VALUE",
-            "expected_version REQUIRED",
-        ];
-        assert_eq!(names(sent), expected);
-        let mut sent = request(&["goals"]);
-        sent.account.as_mut().unwrap().goals.clear();
-        assert_eq!(names(sent), ["account.goals REQUIRED"]);
-    }
-
-    #[test]
-    fn a_step_is_to_an_existing_stage_or_graduates() {
-        let service = call(None, true);
-        for stage in [i32::MIN, -1, 0, 4, i32::MAX] {
-            let mut sent = request(&["stage"]);
-            sent.account.as_mut().unwrap().stage = stage;
-            assert_eq!(wrong(sent, &service), one("account.stage", "STAGE_NOT_NEXT"));
-        }
-        let mut sent = request(&["graduated"]);
-        sent.account.as_mut().unwrap().graduated = false;
-        assert_eq!(wrong(sent, &service), one("account.graduated", "NOT_TRUE"));
-        let both = request(&["stage", "graduated"]);
-        assert_eq!(wrong(both, &service), one("update_mask", "TWO_STEPS"));
-    }
-
-    #[test]
-    fn a_request_is_recognized_by_everything_but_its_id() {
-        let person = call(Some(ID), false);
-        let mac = |sent| parse(sent, &person).unwrap().edit.request.payload_mac;
-        let first = mac(request(&["goals"]));
-        let mut retry = request(&["goals"]);
-        retry.request_id = OTHER.into();
-        assert_eq!(mac(retry), first);
-        let mut other = request(&["goals"]);
-        other.expected_version = 2;
-        assert_ne!(mac(other), first);
     }
 }

@@ -45,8 +45,8 @@ impl Handler<SignInRequest> for SessionRpc {
         let sign_in = SignIn::parse(request, &self.request_mac)?;
         let session = self.begin(call, sign_in).await?;
         let token = self.signer.sign(&session).map_err(Failure::internal)?;
-        // A retry is answered with the same refresh token even when the token was used in the meantime. RefreshSession then
-        // treats it as any used token.
+        // A retry is answered with the same refresh token even when the token was used in the meantime. RefreshSession
+        // then treats it as any used token.
         let refresh_token = RefreshToken::first(&self.refresh_key, session.user_id, session.id);
         Ok(SignInResponse {
             access_token: token.expose_secret().to_owned(),
@@ -136,8 +136,8 @@ impl SessionRpc {
         Err(refusal)
     }
 
-    /// Counts a wrong password, in a task of its own: a caller that disconnects does not stop it, or else guessing would cost
-    /// nothing.
+    /// Counts a wrong password, in a task of its own: a caller that disconnects does not stop it, or else guessing
+    /// would cost nothing.
     async fn count_failure(
         &self,
         user_id: Option<UserId>,

@@ -16,7 +16,7 @@ use crate::{
     rpc::email,
 };
 
-/// A parsed request.
+/// A parsed SignIn request.
 #[derive(Debug)]
 pub(super) struct SignIn {
     pub(super) request: RequestKey,
@@ -25,7 +25,8 @@ pub(super) struct SignIn {
 }
 
 impl SignIn {
-    /// Parses `request`. Values that no account can have as email address or password are refused before anything expensive.
+    /// Parses `request`. Values that no account can have as email address or password are refused before anything
+    /// expensive.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Verification of a person's audit log. Each event's digest covers the event and the digest of the event before it, so an
-//! event that was changed, removed or inserted breaks the chain from there on.
+//! Verification of a person's audit log. Each event's digest covers the event and the digest of the event before it, so
+//! an event that was changed, removed or inserted breaks the chain from there on.
 
 use std::fmt;
 
@@ -110,7 +110,8 @@ impl ChainWalk {
         self.events
     }
 
-    /// Continues with `ends` as they are now. Events that retention trimmed before the verification reached them are skipped.
+    /// Continues with `ends` as they are now. Events that retention trimmed before the verification reached them are
+    /// skipped.
     pub fn resume(&mut self, ends: &ChainEnds) {
         if ends.trimmed_number > self.number {
             self.number = ends.trimmed_number;
@@ -118,7 +119,8 @@ impl ChainWalk {
         }
     }
 
-    /// Verifies the next event. `ends` are from the same snapshot of the database. After the first flaw, events are ignored.
+    /// Verifies the next event. `ends` are from the same snapshot of the database. After the first flaw, events are
+    /// ignored.
     pub fn take(&mut self, ends: &ChainEnds, event: &ChainedEvent) {
         self.seen = event.number;
         if self.broken.is_some() {
@@ -215,7 +217,7 @@ impl HeadsDigest {
         self.0.update(&ends.last_digest);
     }
 
-    /// The SHA-256 digest.
+    /// Returns the SHA-256 digest of the ends that were added.
     #[must_use]
     pub fn finish(self) -> [u8; 32] {
         self.0.finalize().into()
@@ -223,158 +225,4 @@ impl HeadsDigest {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PERSON: Uuid = Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8057);
-
-    fn event(number: i64) -> ChainedEvent {
-        ChainedEvent {
-            number,
-            event: "sign_in".into(),
-            refused: number % 2 == 0,
-            service: (number % 3 == 0).then(|| "backend".into()),
-            session_id: (number % 2 == 1).then(|| Uuid::from_u128(7)),
-            network_mac: (number % 3 == 1).then(|| vec![0xab; 32]),
-            micros: Some(1_800_000_000_000_000 + number),
-            digest: Vec::new(),
-        }
-    }
-
-    /// A chain of events `trimmed + 1` to `last`.
-    fn chain(trimmed: i64, last: i64) -> (ChainEnds, Vec<ChainedEvent>) {
-        let mut previous = vec![0; 32];
-        let mut trimmed_digest = previous.clone();
-        let mut events = Vec::new();
-        for number in 1..=last {
-            let mut event = event(number);
-            event.digest = digest(&previous, PERSON, &event).unwrap().to_vec();
-            previous.clone_from(&event.digest);
-            if number == trimmed {
-                trimmed_digest.clone_from(&previous);
-            } else if number > trimmed {
-                events.push(event);
-            }
-        }
-        let ends = ChainEnds {
-            trimmed_number: trimmed,
-            trimmed_digest,
-            last_number: last,
-            last_digest: previous,
-        };
-        (ends, events)
-    }
-
-    fn verify(ends: &ChainEnds, events: &[ChainedEvent]) -> Option<(i64, Flaw)> {
-        let mut walk = ChainWalk::begin(PERSON, ends);
-        for event in events {
-            walk.take(ends, event);
-        }
-        walk.end(ends).map(|found| (found.number, found.flaw))
-    }
-
-    #[test]
-    fn the_digest_is_that_of_the_line() {
-        let mut one = event(1);
-        one.refused = true;
-        one.service = Some("backend".into());
-        // printf '…' | sha256sum, with 32 bytes of zero before the line.
-        let line = "01890a5d-ac96-774b-bcce-b302099a8057|1|sign_in|refused|00000000-0000-0000-0000-000000000007|\
-            abababababababababababababababababababababababababababababababab|1800000000000001|backend";
-        let expected: [u8; 32] = Sha256::digest([&[0; 32], line.as_bytes()].concat()).into();
-        assert_eq!(digest(&[0; 32], PERSON, &one), Some(expected));
-        let nothing = ChainedEvent {
-            service: None,
-            session_id: None,
-            network_mac: None,
-            ..one
-        };
-        let line = "01890a5d-ac96-774b-bcce-b302099a8057|1|sign_in|refused|||1800000000000001|";
-        let expected: [u8; 32] = Sha256::digest([&[0; 32], line.as_bytes()].concat()).into();
-        assert_eq!(digest(&[0; 32], PERSON, &nothing), Some(expected));
-    }
-
-    #[test]
-    fn a_whole_chain_holds_also_when_it_was_trimmed() {
-        for (trimmed, last) in [(0, 0), (0, 1), (0, 9), (1, 9), (8, 9), (9, 9)] {
-            let (ends, events) = chain(trimmed, last);
-            assert_eq!(verify(&ends, &events), None, "{trimmed} to {last}");
-        }
-    }
-
-    #[test]
-    fn every_field_of_every_event_counts() {
-        let changes: [fn(&mut ChainedEvent); 7] = [
-            |event| event.event = "sign_out".into(),
-            |event| event.refused = !event.refused,
-            |event| event.service = Some("stranger".into()),
-            |event| event.session_id = Some(Uuid::from_u128(8)),
-            |event| event.network_mac = Some(vec![0xcd; 32]),
-            |event| event.micros = Some(1),
-            |event| event.micros = None,
-        ];
-        for change in changes {
-            for number in 3..=9 {
-                let (ends, mut events) = chain(2, 9);
-                change(events.iter_mut().find(|event| event.number == number).unwrap());
-                assert_eq!(verify(&ends, &events), Some((number, Flaw::Changed)));
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_missing_or_put_in_is_found() {
-        let (ends, events) = chain(2, 9);
-        for position in 0..events.len() {
-            let mut fewer = events.clone();
-            let number = fewer.remove(position).number;
-            assert_eq!(verify(&ends, &fewer), Some((number, Flaw::Missing)));
-        }
-        let mut more = events.clone();
-        more.push(event(10));
-        assert_eq!(verify(&ends, &more), Some((10, Flaw::Inserted)));
-        let mut older = events.clone();
-        older.insert(0, event(2));
-        assert_eq!(verify(&ends, &older), Some((2, Flaw::Inserted)));
-        let mut far = events.clone();
-        far.push(event(20));
-        assert_eq!(verify(&ends, &far), Some((10, Flaw::Inserted)));
-        let mut swapped = events;
-        swapped.swap(1, 3);
-        swapped[1].number = 4;
-        swapped[3].number = 6;
-        assert_eq!(verify(&ends, &swapped), Some((4, Flaw::Changed)));
-    }
-
-    #[test]
-    fn the_ends_have_to_fit() {
-        let (mut ends, events) = chain(2, 9);
-        ends.last_digest = vec![1; 32];
-        assert_eq!(verify(&ends, &events), Some((9, Flaw::EndChanged)));
-        let (mut ends, events) = chain(2, 9);
-        ends.trimmed_digest = vec![1; 32];
-        assert_eq!(verify(&ends, &events), Some((3, Flaw::Changed)));
-        let (mut ends, events) = chain(2, 9);
-        ends.trimmed_number = 3;
-        assert_eq!(verify(&ends, &events), Some((3, Flaw::Inserted)));
-        let (mut ends, events) = chain(2, 9);
-        ends.last_number = 8;
-        assert_eq!(verify(&ends, &events), Some((9, Flaw::Inserted)));
-        let (mut ends, _) = chain(9, 9);
-        ends.last_digest = vec![1; 32];
-        assert_eq!(verify(&ends, &[]), Some((9, Flaw::EndChanged)));
-    }
-
-    #[test]
-    fn what_happens_meanwhile_is_no_flaw() {
-        let (early, events) = chain(0, 9);
-        // Three events were read; then five were trimmed, and two appended.
-        let (late, appended) = chain(5, 11);
-        let mut walk = ChainWalk::begin(PERSON, &early);
-        events[..3].iter().for_each(|event| walk.take(&early, event));
-        walk.resume(&late);
-        appended.iter().for_each(|event| walk.take(&late, event));
-        assert_eq!(walk.end(&late), None);
-        assert_eq!(walk.events(), 9);
-    }
-}
+mod tests;
