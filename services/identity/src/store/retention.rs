@@ -12,7 +12,7 @@ use sqlx::postgres::types::PgInterval;
 /// The timeout of one batch.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Deletes what has expired, as the service.
+/// Deletes expired rows, as the service.
 #[derive(Clone, Debug)]
 pub struct Retention {
     database: Arc<Database>,

@@ -223,29 +223,29 @@ mod tests {
         password: &str,
         request_id: &str,
     ) -> Result<AccountDeletion, Failure> {
-        let sent = DeleteAccountRequest {
+        let request = DeleteAccountRequest {
             user_id: user_id.into(),
             password: password.into(),
             request_id: request_id.into(),
         };
-        AccountDeletion::parse(&call(user), sent)
+        AccountDeletion::parse(&call(user), request)
     }
 
-    fn violations(outcome: Result<AccountDeletion, Failure>) -> Vec<(String, &'static str)> {
+    fn violations_of(outcome: Result<AccountDeletion, Failure>) -> Vec<(String, &'static str)> {
         let failure = outcome.unwrap_err();
-        let found = failure.all_violations().iter();
-        found.map(|one| (one.field.clone(), one.name)).collect()
+        let violations = failure.all_violations().iter();
+        violations.map(|one| (one.field.clone(), one.name)).collect()
     }
 
     #[test]
     fn a_service_names_the_person_and_sends_no_password() {
-        let found = violations(parse(false, "", "kX9vQ2wZ", ""));
+        let violations = violations_of(parse(false, "", "kX9vQ2wZ", ""));
         let expected = [
             ("request_id", "REQUIRED"),
             ("user_id", "REQUIRED"),
             ("password", "NOT_FOR_SERVICES"),
         ];
-        assert_eq!(found, expected.map(|(field, name)| (field.to_owned(), name)));
+        assert_eq!(violations, expected.map(|(field, name)| (field.to_owned(), name)));
         let deletion = parse(false, OTHER, "", ADA).unwrap();
         assert_eq!(deletion.person.to_string(), OTHER);
         assert!(matches!(deletion.caller, DeletionCaller::Service));
@@ -262,8 +262,8 @@ mod tests {
         }
         let failure = parse(true, OTHER, "kX9vQ2wZ", OTHER).unwrap_err();
         assert_eq!(failure.reason(), Reason::NotFound);
-        let found = violations(parse(true, "x", &"x".repeat(129), OTHER));
+        let violations = violations_of(parse(true, "x", &"x".repeat(129), OTHER));
         let expected = [("user_id", "NOT_A_UUID"), ("password", "TOO_LONG")];
-        assert_eq!(found, expected.map(|(field, name)| (field.to_owned(), name)));
+        assert_eq!(violations, expected.map(|(field, name)| (field.to_owned(), name)));
     }
 }

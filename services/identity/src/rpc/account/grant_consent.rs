@@ -71,9 +71,9 @@ fn parse_consent(grant: Option<&ConsentGrant>, violations: &mut Violations) -> O
 mod tests {
     use super::*;
 
-    fn violations(sent: Option<ConsentGrant>) -> Vec<(String, &'static str)> {
+    fn violations_of(grant: Option<ConsentGrant>) -> Vec<(String, &'static str)> {
         let mut violations = Violations::new();
-        assert_eq!(parse_consent(sent.as_ref(), &mut violations), None);
+        assert_eq!(parse_consent(grant.as_ref(), &mut violations), None);
         let failure = violations.check().unwrap_err();
         let all = failure.all_violations().iter();
         all.map(|one| (one.field.clone(), one.name)).collect()
@@ -81,9 +81,9 @@ mod tests {
 
     #[test]
     fn everything_wrong_is_reported_at_once() {
-        assert_eq!(violations(None), [("consent".to_owned(), "REQUIRED")]);
+        assert_eq!(violations_of(None), [("consent".to_owned(), "REQUIRED")]);
         assert_eq!(
-            violations(Some(ConsentGrant::default())),
+            violations_of(Some(ConsentGrant::default())),
             [
                 ("consent.document".to_owned(), "DOCUMENT_INVALID"),
                 ("consent.document_version".to_owned(), "VERSION_INVALID")

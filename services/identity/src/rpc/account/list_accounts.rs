@@ -127,7 +127,7 @@ mod tests {
         Some(Timestamp { seconds, nanos })
     }
 
-    fn wrong(request: &ListAccountsRequest) -> Vec<String> {
+    fn violations_of(request: &ListAccountsRequest) -> Vec<String> {
         let failure = parse(request).unwrap_err();
         assert_eq!(failure.reason(), Reason::InvalidField);
         let violations = failure.all_violations().iter();
@@ -179,14 +179,14 @@ mod tests {
             "created_from NOT_A_TIME",
             "created_before NOT_A_TIME",
         ];
-        assert_eq!(wrong(&request), expected);
+        assert_eq!(violations_of(&request), expected);
         for (from, before) in [(at(1, 0), at(1, 0)), (at(2, 0), at(1, 0))] {
             let request = ListAccountsRequest {
                 created_from: from,
                 created_before: before,
                 ..Default::default()
             };
-            assert_eq!(wrong(&request), ["created_before NOT_LATER"]);
+            assert_eq!(violations_of(&request), ["created_before NOT_LATER"]);
         }
         for time in [
             at(0, -1),
@@ -198,7 +198,7 @@ mod tests {
                 created_before: time,
                 ..Default::default()
             };
-            assert_eq!(wrong(&request), ["created_before NOT_A_TIME"], "{time:?}");
+            assert_eq!(violations_of(&request), ["created_before NOT_A_TIME"], "{time:?}");
         }
     }
 

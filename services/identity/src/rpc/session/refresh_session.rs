@@ -89,13 +89,13 @@ mod tests {
 
     #[test]
     fn a_malformed_refresh_token_is_an_invalid_field() {
-        for (sent, name) in [
+        for (text, name) in [
             ("", "REQUIRED"),
             ("hrt_x", "NOT_A_REFRESH_TOKEN"),
             (" ", "NOT_A_REFRESH_TOKEN"),
         ] {
             let request = RefreshSessionRequest {
-                refresh_token: sent.into(),
+                refresh_token: text.into(),
             };
             let failure = parse(request).unwrap_err();
             assert_eq!(failure.reason(), Reason::InvalidField);

@@ -1,4 +1,4 @@
-//! ChangePassword.
+//! The SQL of ChangePassword.
 
 use haven_platform::{
     call::UserId,

@@ -1,4 +1,4 @@
-//! DeleteAccount.
+//! The SQL of DeleteAccount.
 
 use haven_platform::{
     database::{Context, DbError},

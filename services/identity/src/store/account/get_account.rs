@@ -1,4 +1,4 @@
-//! GetAccount.
+//! The SQL of GetAccount.
 
 use haven_platform::{call::UserId, database::Context, deadline::Deadline};
 

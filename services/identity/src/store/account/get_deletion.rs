@@ -1,4 +1,4 @@
-//! GetDeletion.
+//! The SQL of GetDeletion.
 
 use haven_platform::{
     call::UserId,

@@ -1,4 +1,4 @@
-//! GrantConsent.
+//! The SQL of GrantConsent.
 
 use haven_platform::{
     call::UserId,

@@ -1,4 +1,4 @@
-//! ListConsents: pages by keyset.
+//! The SQL of ListConsents: pages by keyset.
 
 use haven_platform::{
     call::UserId,

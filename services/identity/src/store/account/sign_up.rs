@@ -1,4 +1,4 @@
-//! SignUp.
+//! The SQL of SignUp.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -39,8 +39,8 @@ pub struct EarlierSignUp {
 /// The error when an account was not created.
 #[derive(Debug, Error)]
 pub enum SignUpError {
-    /// An account with the email address or from the request id exists. Which of the two is not known: a retry violates
-    /// both constraints.
+    /// An account with this email address exists, or the request id created an account. Which of the two is not known:
+    /// a retry violates both constraints.
     #[error("an account with this email address or from this request exists")]
     Exists,
     /// The database failed, or cannot be reached.

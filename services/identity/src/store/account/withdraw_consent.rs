@@ -1,4 +1,4 @@
-//! WithdrawConsent.
+//! The SQL of WithdrawConsent.
 
 use haven_platform::{
     call::UserId,

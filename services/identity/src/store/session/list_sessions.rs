@@ -1,4 +1,4 @@
-//! ListSessions: pages by keyset.
+//! The SQL of ListSessions: pages by keyset.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{

@@ -1,4 +1,4 @@
-//! SignIn.
+//! The SQL of SignIn.
 
 use std::time::Duration;
 

@@ -104,32 +104,32 @@ mod tests {
 
     fn form(current: &str, new: &str, request_id: &str) -> ChangeForm {
         let key = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests");
-        let sent = ChangePasswordRequest {
+        let request = ChangePasswordRequest {
             current_password: current.into(),
             new_password: new.into(),
             request_id: request_id.into(),
         };
-        ChangeForm::parse(sent, &key)
+        ChangeForm::parse(request, &key)
     }
 
-    fn refused(form: ChangeForm) -> (Reason, Vec<(String, &'static str)>) {
+    fn refusal(form: ChangeForm) -> (Reason, Vec<(String, &'static str)>) {
         let email = EmailAddress::parse("grace.hopper1906@example.org").unwrap();
         let failure = form.check(Some(&email)).unwrap_err();
-        let found = failure.all_violations().iter();
-        let found = found.map(|one| (one.field.clone(), one.name)).collect();
-        (failure.reason(), found)
+        let violations = failure.all_violations().iter();
+        let violations = violations.map(|one| (one.field.clone(), one.name)).collect();
+        (failure.reason(), violations)
     }
 
     #[test]
     fn everything_wrong_is_reported_at_once() {
-        let (reason, found) = refused(form(&"x".repeat(129), "hopper", ""));
+        let (reason, violations) = refusal(form(&"x".repeat(129), "hopper", ""));
         assert_eq!(reason, Reason::InvalidField);
-        let found: Vec<_> = found
+        let violations: Vec<_> = violations
             .iter()
             .map(|(field, name)| (field.as_str(), *name))
             .collect();
         assert_eq!(
-            found,
+            violations,
             [
                 ("request_id", "REQUIRED"),
                 ("current_password", "TOO_LONG"),
@@ -145,11 +145,11 @@ mod tests {
     fn a_new_password_meets_the_policy_and_differs_from_the_current_one() {
         let new = "new_password".to_owned();
         assert_eq!(
-            refused(form("kX9vQ2wZ", "Hopper1906", ID)),
+            refusal(form("kX9vQ2wZ", "Hopper1906", ID)),
             (Reason::PasswordPolicy, vec![(new.clone(), "GUESSABLE")])
         );
         assert_eq!(
-            refused(form("kX9vQ2wZ", "kX9vQ2wZ", ID)),
+            refusal(form("kX9vQ2wZ", "kX9vQ2wZ", ID)),
             (Reason::PasswordPolicy, vec![(new, "SAME_AS_CURRENT")])
         );
         // The current one need not meet today's policy.

@@ -11,7 +11,7 @@ fn grant(document: &str, version: &str) -> proto::ConsentGrant {
     }
 }
 
-fn request() -> SignUpRequest {
+fn valid_request() -> SignUpRequest {
     SignUpRequest {
         email: "ada@example.org".into(),
         password: "kX9vQ2wZ".into(),
@@ -25,24 +25,24 @@ fn request() -> SignUpRequest {
     }
 }
 
-fn form(sent: SignUpRequest) -> SignUpForm {
+fn form(request: SignUpRequest) -> SignUpForm {
     let key = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests");
-    SignUpForm::parse(sent, &"terms=2026-01".parse().unwrap(), &key)
+    SignUpForm::parse(request, &"terms=2026-01".parse().unwrap(), &key)
 }
 
-fn wrong(sent: SignUpRequest) -> (Reason, Vec<(String, &'static str)>) {
-    let failure = form(sent).check().unwrap_err();
-    let found = failure
+fn refusal(request: SignUpRequest) -> (Reason, Vec<(String, &'static str)>) {
+    let failure = form(request).check().unwrap_err();
+    let violations = failure
         .all_violations()
         .iter()
         .map(|one| (one.field.clone(), one.name))
         .collect();
-    (failure.reason(), found)
+    (failure.reason(), violations)
 }
 
 #[test]
 fn a_valid_request_is_parsed() {
-    let sign_up = form(request()).check().unwrap();
+    let sign_up = form(valid_request()).check().unwrap();
     assert_eq!(
         sign_up.goals.iter().collect::<Vec<_>>(),
         [Goal::MakeFriends, Goal::DatingSkills]
@@ -53,16 +53,16 @@ fn a_valid_request_is_parsed() {
 
 #[test]
 fn everything_wrong_is_reported_at_once() {
-    let sent = SignUpRequest {
+    let request = SignUpRequest {
         email: "a..b@localhost".into(),
         password: "short".into(),
         goals: vec![1, 99, 0],
         consents: vec![grant("", "1"), grant("news", "1"), grant("news", "2")],
         request_id: "x".into(),
     };
-    let (reason, found) = wrong(sent);
+    let (reason, violations) = refusal(request);
     assert_eq!(reason, Reason::InvalidField);
-    let found: Vec<_> = found
+    let violations: Vec<_> = violations
         .iter()
         .map(|(field, name)| (field.as_str(), *name))
         .collect();
@@ -80,52 +80,52 @@ fn everything_wrong_is_reported_at_once() {
         ("password", "NO_DIGIT"),
         ("password", "GUESSABLE"),
     ];
-    assert_eq!(found, expected);
+    assert_eq!(violations, expected);
 }
 
 #[test]
 fn violations_of_one_kind_have_their_own_reason() {
-    let only = |sent| wrong(sent).0;
+    let only = |request| refusal(request).0;
     assert_eq!(
         only(SignUpRequest {
             password: "short".into(),
-            ..request()
+            ..valid_request()
         }),
         Reason::PasswordPolicy
     );
     assert_eq!(
         only(SignUpRequest {
             email: String::new(),
-            ..request()
+            ..valid_request()
         }),
         Reason::EmailInvalid
     );
     assert_eq!(
         only(SignUpRequest {
             consents: vec![grant("terms", "2025-01")],
-            ..request()
+            ..valid_request()
         }),
         Reason::ConsentRequired
     );
     assert_eq!(
         only(SignUpRequest {
             goals: vec![],
-            ..request()
+            ..valid_request()
         }),
         Reason::InvalidField
     );
     assert_eq!(
         only(SignUpRequest {
             goals: vec![1; 65],
-            ..request()
+            ..valid_request()
         }),
         Reason::InvalidField
     );
     let consents = vec![grant("terms", "2026-01"); 21];
     assert_eq!(
-        wrong(SignUpRequest {
+        refusal(SignUpRequest {
             consents,
-            ..request()
+            ..valid_request()
         })
         .1[0],
         ("consents".into(), "TOO_MANY")
@@ -134,28 +134,28 @@ fn violations_of_one_kind_have_their_own_reason() {
 
 #[test]
 fn a_request_is_recognized_by_everything_but_its_id_and_its_password() {
-    let mac = |sent| form(sent).request.payload_mac;
-    let first = mac(request());
+    let mac = |request| form(request).request.payload_mac;
+    let first = mac(valid_request());
     assert_eq!(
         first,
         mac(SignUpRequest {
             password: "other".into(),
             request_id: "other".into(),
-            ..request()
+            ..valid_request()
         })
     );
     assert_ne!(
         first,
         mac(SignUpRequest {
             email: "Ada@example.org".into(),
-            ..request()
+            ..valid_request()
         })
     );
     assert_ne!(
         first,
         mac(SignUpRequest {
             goals: vec![1],
-            ..request()
+            ..valid_request()
         })
     );
 }
@@ -163,8 +163,8 @@ fn a_request_is_recognized_by_everything_but_its_id_and_its_password() {
 #[test]
 fn debug_output_shows_no_private_values() {
     let (parsed, sign_up) = (
-        format!("{:?}", form(request())),
-        format!("{:?}", form(request()).check().unwrap()),
+        format!("{:?}", form(valid_request())),
+        format!("{:?}", form(valid_request()).check().unwrap()),
     );
     for shown in [parsed, sign_up] {
         assert!(!shown.contains("kX9vQ2wZ") && !shown.contains("ada@"), "{shown}");

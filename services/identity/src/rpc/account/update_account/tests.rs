@@ -34,7 +34,7 @@ fn call(user: Option<&str>, service: bool) -> Call {
     }
 }
 
-fn request(paths: &[&str]) -> UpdateAccountRequest {
+fn valid_request(paths: &[&str]) -> UpdateAccountRequest {
     UpdateAccountRequest {
         account: Some(Account {
             id: ID.into(),
@@ -51,19 +51,19 @@ fn request(paths: &[&str]) -> UpdateAccountRequest {
     }
 }
 
-fn parse(sent: UpdateAccountRequest, call: &Call) -> Result<AccountUpdate, Failure> {
+fn parse(request: UpdateAccountRequest, call: &Call) -> Result<AccountUpdate, Failure> {
     let key = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests");
-    AccountUpdate::parse(sent, call, &key, DateTime::UNIX_EPOCH)
+    AccountUpdate::parse(request, call, &key, DateTime::UNIX_EPOCH)
 }
 
-fn wrong(sent: UpdateAccountRequest, call: &Call) -> Vec<(String, &'static str)> {
-    let failure = parse(sent, call).unwrap_err();
+fn violations_of(request: UpdateAccountRequest, call: &Call) -> Vec<(String, &'static str)> {
+    let failure = parse(request, call).unwrap_err();
     assert_eq!(failure.reason(), Reason::InvalidField);
     let violations = failure.all_violations().iter();
     violations.map(|one| (one.field.clone(), one.name)).collect()
 }
 
-fn one(field: &str, name: &'static str) -> Vec<(String, &'static str)> {
+fn violation(field: &str, name: &'static str) -> Vec<(String, &'static str)> {
     vec![(field.to_owned(), name)]
 }
 
@@ -71,7 +71,7 @@ fn one(field: &str, name: &'static str) -> Vec<(String, &'static str)> {
 fn a_person_changes_goals_and_a_service_changes_progress() {
     let (person, service) = (call(Some(ID), false), call(None, true));
     let through_a_service = call(Some(ID), true);
-    let changes = |paths: &[&str], call: &Call| parse(request(paths), call).unwrap().change;
+    let changes = |paths: &[&str], call: &Call| parse(valid_request(paths), call).unwrap().change;
     let goals = Goals::new(vec![crate::domain::goals::Goal::MakeFriends]).unwrap();
     for person in [&person, &through_a_service] {
         assert_eq!(
@@ -93,22 +93,25 @@ fn a_person_changes_goals_and_a_service_changes_progress() {
         (&["goals"], &service),
         (&["goals", "stage"], &service),
     ] {
-        let failure = parse(request(paths), call).unwrap_err();
+        let failure = parse(valid_request(paths), call).unwrap_err();
         assert_eq!(failure.reason(), Reason::AccessDenied, "{paths:?}");
     }
 }
 
 #[test]
 fn a_person_may_omit_the_account_id() {
-    let mut sent = request(&["goals"]);
-    sent.account.as_mut().unwrap().id.clear();
-    let person = parse(sent, &call(Some(ID), false)).unwrap().person;
+    let mut request = valid_request(&["goals"]);
+    request.account.as_mut().unwrap().id.clear();
+    let person = parse(request, &call(Some(ID), false)).unwrap().person;
     assert_eq!(person.to_string(), ID);
-    let failure = parse(request(&["goals"]), &call(Some(OTHER), false)).unwrap_err();
+    let failure = parse(valid_request(&["goals"]), &call(Some(OTHER), false)).unwrap_err();
     assert_eq!(failure.reason(), Reason::NotFound);
-    let mut sent = request(&["stage"]);
-    sent.account.as_mut().unwrap().id.clear();
-    assert_eq!(wrong(sent, &call(None, true)), one("account.id", "REQUIRED"));
+    let mut request = valid_request(&["stage"]);
+    request.account.as_mut().unwrap().id.clear();
+    assert_eq!(
+        violations_of(request, &call(None, true)),
+        violation("account.id", "REQUIRED")
+    );
 }
 
 #[test]
@@ -132,19 +135,22 @@ fn a_mask_names_mutable_fields() {
         ("update_mask.paths[6]", "IMMUTABLE"),
     ];
     let expected = expected.map(|(field, name)| (field.to_owned(), name));
-    assert_eq!(wrong(request(&paths), &person), expected);
-    assert_eq!(wrong(request(&[]), &person), one("update_mask", "REQUIRED"));
+    assert_eq!(violations_of(valid_request(&paths), &person), expected);
     assert_eq!(
-        wrong(request(&["x"; 33]), &person),
-        one("update_mask", "TOO_MANY")
+        violations_of(valid_request(&[]), &person),
+        violation("update_mask", "REQUIRED")
+    );
+    assert_eq!(
+        violations_of(valid_request(&["x"; 33]), &person),
+        violation("update_mask", "TOO_MANY")
     );
 }
 
 #[test]
 fn everything_wrong_is_reported_at_once() {
     let person = call(Some(ID), false);
-    let names = |sent| {
-        let violations = wrong(sent, &person).into_iter();
+    let names = |request| {
+        let violations = violations_of(request, &person).into_iter();
         violations
             .map(|(field, name)| format!("{field} {name}"))
             .collect::<Vec<_>>()
@@ -156,9 +162,9 @@ fn everything_wrong_is_reported_at_once() {
         "expected_version REQUIRED",
     ];
     assert_eq!(names(UpdateAccountRequest::default()), expected);
-    let mut sent = request(&["goals"]);
-    sent.expected_version = -1;
-    let account = sent.account.as_mut().unwrap();
+    let mut request = valid_request(&["goals"]);
+    request.expected_version = -1;
+    let account = request.account.as_mut().unwrap();
     account.id = "x".into();
     account.goals = vec![1, 99];
     let expected = [
@@ -166,36 +172,45 @@ fn everything_wrong_is_reported_at_once() {
         "account.goals[1] UNKNOWN_VALUE",
         "expected_version REQUIRED",
     ];
-    assert_eq!(names(sent), expected);
-    let mut sent = request(&["goals"]);
-    sent.account.as_mut().unwrap().goals.clear();
-    assert_eq!(names(sent), ["account.goals REQUIRED"]);
+    assert_eq!(names(request), expected);
+    let mut request = valid_request(&["goals"]);
+    request.account.as_mut().unwrap().goals.clear();
+    assert_eq!(names(request), ["account.goals REQUIRED"]);
 }
 
 #[test]
 fn a_step_is_to_an_existing_stage_or_graduates() {
     let service = call(None, true);
     for stage in [i32::MIN, -1, 0, 4, i32::MAX] {
-        let mut sent = request(&["stage"]);
-        sent.account.as_mut().unwrap().stage = stage;
-        assert_eq!(wrong(sent, &service), one("account.stage", "STAGE_NOT_NEXT"));
+        let mut request = valid_request(&["stage"]);
+        request.account.as_mut().unwrap().stage = stage;
+        assert_eq!(
+            violations_of(request, &service),
+            violation("account.stage", "STAGE_NOT_NEXT")
+        );
     }
-    let mut sent = request(&["graduated"]);
-    sent.account.as_mut().unwrap().graduated = false;
-    assert_eq!(wrong(sent, &service), one("account.graduated", "NOT_TRUE"));
-    let both = request(&["stage", "graduated"]);
-    assert_eq!(wrong(both, &service), one("update_mask", "TWO_STEPS"));
+    let mut request = valid_request(&["graduated"]);
+    request.account.as_mut().unwrap().graduated = false;
+    assert_eq!(
+        violations_of(request, &service),
+        violation("account.graduated", "NOT_TRUE")
+    );
+    let both = valid_request(&["stage", "graduated"]);
+    assert_eq!(
+        violations_of(both, &service),
+        violation("update_mask", "TWO_STEPS")
+    );
 }
 
 #[test]
 fn a_request_is_recognized_by_everything_but_its_id() {
     let person = call(Some(ID), false);
-    let mac = |sent| parse(sent, &person).unwrap().edit.request.payload_mac;
-    let first = mac(request(&["goals"]));
-    let mut retry = request(&["goals"]);
+    let mac = |request| parse(request, &person).unwrap().edit.request.payload_mac;
+    let first = mac(valid_request(&["goals"]));
+    let mut retry = valid_request(&["goals"]);
     retry.request_id = OTHER.into();
     assert_eq!(mac(retry), first);
-    let mut other = request(&["goals"]);
+    let mut other = valid_request(&["goals"]);
     other.expected_version = 2;
     assert_ne!(mac(other), first);
 }

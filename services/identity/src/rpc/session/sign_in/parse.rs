@@ -63,19 +63,19 @@ mod tests {
     #[test]
     fn everything_wrong_is_reported_at_once() {
         let key = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests");
-        let sent = SignInRequest {
+        let request = SignInRequest {
             email: "ada".into(),
             password: "x".repeat(129),
             request_id: String::new(),
         };
-        let failure = SignIn::parse(sent, &key).unwrap_err();
-        let found: Vec<_> = failure
+        let failure = SignIn::parse(request, &key).unwrap_err();
+        let violations: Vec<_> = failure
             .all_violations()
             .iter()
             .map(|one| (one.field.as_str(), one.name))
             .collect();
         assert_eq!(
-            found,
+            violations,
             [
                 ("request_id", "REQUIRED"),
                 ("email", "NO_AT_SIGN"),
