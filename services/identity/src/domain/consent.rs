@@ -51,6 +51,15 @@ pub enum ConsentViolation {
 }
 
 /// The documents that sign-up requires, each in one version.
+///
+/// ```
+/// use haven_identity::domain::consent::{Consent, RequiredConsents};
+///
+/// let required: RequiredConsents = "terms=2026-01,privacy=2026-01".parse().unwrap();
+/// let granted = [Consent::parse("terms", "2026-01").unwrap()];
+/// let missing: Vec<_> = required.missing_in(&granted).map(Consent::document).collect();
+/// assert_eq!(missing, ["privacy"]);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequiredConsents(Vec<Consent>);
 

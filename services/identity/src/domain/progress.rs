@@ -7,6 +7,20 @@ use chrono::{DateTime, Utc};
 pub struct Stage(u8);
 
 /// A person's stage and graduation.
+///
+/// ```
+/// use chrono::DateTime;
+/// use haven_identity::domain::progress::{Progress, Stage, Step, StepError};
+///
+/// let beginner = Progress {
+///     stage: Stage::FIRST,
+///     graduated_at: None,
+/// };
+/// let now = DateTime::UNIX_EPOCH;
+/// let second = Stage::FIRST.next().unwrap();
+/// assert_eq!(beginner.after(Step::To(second), now).unwrap().stage, second);
+/// assert_eq!(beginner.after(Step::Graduate, now), Err(StepError::NotAtLastStage));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The stage at which the person is.

@@ -26,6 +26,16 @@ pub enum LimitKind {
 }
 
 /// The limits of one RPC. A limit that is `None` is off.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use haven_identity::domain::rate_limit::RateLimits;
+///
+/// let limits: RateLimits = "network=10/1m,email=5/1h,service=off".parse().unwrap();
+/// assert_eq!(limits.network.unwrap().emission(), Duration::from_secs(6));
+/// assert_eq!(limits.service, None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimits {
     /// The limit per network.

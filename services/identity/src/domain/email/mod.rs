@@ -21,6 +21,15 @@ pub const MAX_LOCAL_BYTES: usize = 64;
 const AT_SIGNS: [char; 3] = ['@', '\u{ff20}', '\u{fe6b}'];
 
 /// A well-formed email address. `Debug` does not show it.
+///
+/// ```
+/// use haven_identity::domain::email::{EmailAddress, EmailViolation};
+///
+/// let address = EmailAddress::parse("Ada@Example.org").unwrap();
+/// assert_eq!(address.entered(), "Ada@Example.org");
+/// assert_eq!(address.canonical(), "ada@example.org");
+/// assert_eq!(EmailAddress::parse("ada"), Err(vec![EmailViolation::NoAtSign]));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct EmailAddress {
     entered: String,

@@ -37,7 +37,7 @@ use haven_proto::identity::v1::{
     account_service_server::AccountService,
 };
 
-use super::{AuditOrigins, RateLimitKeys};
+use super::{audit_origin::AuditOrigins, rate_limit_keys::RateLimitKeys};
 use crate::{
     dispatcher::Dispatcher,
     domain::{

@@ -22,7 +22,7 @@ use haven_proto::identity::v1::{
 };
 use tokio_util::task::TaskTracker;
 
-use super::{AuditOrigins, RateLimitKeys};
+use super::{audit_origin::AuditOrigins, rate_limit_keys::RateLimitKeys};
 use crate::{
     access_token::TokenSigner,
     domain::{
