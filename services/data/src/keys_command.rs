@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, Subcommand};
 use haven_platform::{
     application::{Application, CommandError},
-    config::{Environment, PostgresArgs, ConfigProblems},
+    config::{ConfigProblems, Environment, PostgresArgs},
     database::{Database, DatabaseConfig},
     time::Clock,
 };

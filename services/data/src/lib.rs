@@ -39,7 +39,7 @@ use haven_platform::{
     application::{Application, CommandError, Inspection, Resources},
     client,
     config::{AuthMode, ConfigProblems},
-    database::{Database, Migrations, InspectionError},
+    database::{Database, InspectionError, Migrations},
     hashing::{self, HashQueue},
     mac::MacKey,
     page::PageTokens,

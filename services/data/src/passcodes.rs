@@ -14,7 +14,8 @@ use argon2::{
 use haven_platform::{
     deadline::Deadline,
     hashing::{
-        HashQueue, Interrupted, LANES, MEMORY_KIB, OUTPUT_BYTES, Overloaded, PASSES, Recipe, SALT_BYTES, HashPermit,
+        HashPermit, HashQueue, Interrupted, LANES, MEMORY_KIB, OUTPUT_BYTES, Overloaded, PASSES, Recipe,
+        SALT_BYTES,
     },
     mac::{MacKey, SecretKey},
     network::Network,
