@@ -59,3 +59,8 @@ mod debug {
 ///
 /// It includes the comments, and the access options, which the types of `prost` would drop.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/haven.binpb"));
+
+/// Compiles the examples of `README.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
