@@ -1,8 +1,8 @@
-//! A Haven with people in it who have been keeping records for a while.
+//! An installation with people and records.
 //!
-//! What is in a person's rows follows from the person's number and the record's, and both stand in the ids as decimal
-//! digits, so that pgbench can name what is there. Payloads are random bytes: neither the service nor Postgres can tell
-//! them from ciphertext, and what an encryption costs is the device's affair.
+//! Each person and each record has a number. The ids contain these numbers as decimal digits, so that pgbench can
+//! generate the ids of existing rows. Payloads are random bytes: neither the service nor Postgres can distinguish them
+//! from ciphertext, and the cost of the encryption is not part of the service.
 
 use std::{fmt::Write, ops::Range, time::Instant};
 
@@ -14,24 +14,24 @@ use uuid::Uuid;
 
 use super::measure::{CONNECTIONS, copy, tokens};
 
-/// How many records each person has; the first person has [`MANY`].
+/// The number of records of each person, except for the first person, who has [`PULLED_RECORDS`].
 pub(crate) const RECORDS: u32 = 200;
 
-/// How many records are pulled at a time.
-pub(crate) const MANY: u32 = 10_000;
+/// The number of records that are pulled.
+pub(crate) const PULLED_RECORDS: u32 = 10_000;
 
-/// How many records are in a block: as many as one push can change.
+/// The number of records in a block: as many as one push can change.
 pub(crate) const BLOCK: u32 = 100;
 
-/// How many bytes a record's payload has.
-pub(crate) const BYTES: usize = 300;
+/// The size of a record's payload in bytes.
+pub(crate) const PAYLOAD_BYTES: usize = 300;
 
-/// People's numbers begin here, so that all have four digits.
-pub(crate) const FIRST: u32 = 1000;
+/// The first number of a person. All numbers have four digits.
+pub(crate) const FIRST_NUMBER: u32 = 1000;
 
-/// What comes after the records, in the order in which it refers to each other: the nonces, as if each record was pushed
-/// once, and what is kept of each request.
-const REST: [&str; 2] = [
+/// The statements that create further rows from the records, in the order of their references: the nonces, as if each
+/// record was pushed once, and the stored requests.
+const DERIVED_ROWS: [&str; 2] = [
     "INSERT INTO data.envelope_nonces
          (user_id, key_id, key_version, nonce, content_digest, outcome, version, change_number, used_at)
      SELECT user_id, key_id, key_version, nonce, sha256(encrypted_payload), 'applied', version, change_number, created_at
@@ -43,71 +43,72 @@ const REST: [&str; 2] = [
      FROM data.encrypted_cycle_data",
 ];
 
-/// Both services on a cluster of their own, with one person who has much, and others.
-pub(crate) struct World {
+/// Both services on a separate cluster, with one person who has many records, and other people.
+pub(crate) struct LoadedStack {
+    /// The services and their database.
     pub(crate) stack: Stack,
     others: u32,
     tokens: Vec<String>,
 }
 
-impl World {
-    /// Starts the services, and stores the records of the first person and of so many others.
+impl LoadedStack {
+    /// Starts the services, and stores the records of the first person and of `others` other people.
     pub(crate) async fn start(others: u32) -> Result<Self> {
         ensure!(
             others.is_multiple_of(4 * CONNECTIONS),
-            "people are shared out evenly"
+            "the number of people must be a multiple of 4 times the connections"
         );
         let stack = Stack::builder()
             .durable_cluster()
             .variable("data", "DATABASE_POOL_SIZE", CONNECTIONS.to_string())
             .start()
             .await?;
-        let tokens = tokens(&stack, (FIRST..=FIRST + others).map(person_id)).await?;
-        let world = Self {
+        let tokens = tokens(&stack, (FIRST_NUMBER..=FIRST_NUMBER + others).map(person_id)).await?;
+        let loaded = Self {
             stack,
             others,
             tokens,
         };
         let begin = Instant::now();
-        world.load().await.context("loading")?;
+        loaded.load().await.context("loading")?;
         println!(
-            "{} records of {others} people, and {MANY} of one more, loaded in {:.0} s",
+            "{} records of {others} people, and {PULLED_RECORDS} of one more, loaded in {:.0} s",
             others * RECORDS,
             begin.elapsed().as_secs_f64()
         );
-        Ok(world)
+        Ok(loaded)
     }
 
-    /// The number of the person whose records are pulled, and who changes none.
-    pub(crate) fn collector(&self) -> u32 {
-        FIRST
+    /// Returns the number of the person whose records are pulled and do not change.
+    pub(crate) fn pulled_person(&self) -> u32 {
+        FIRST_NUMBER
     }
 
-    /// Whose records the service changes: half of everybody else.
+    /// Returns the numbers of the people with records that the service changes: half of all others.
     pub(crate) fn served(&self) -> Range<u32> {
-        FIRST + 1..FIRST + 1 + self.others / 2
+        FIRST_NUMBER + 1..FIRST_NUMBER + 1 + self.others / 2
     }
 
-    /// Whose records pgbench updates: a quarter.
+    /// Returns the numbers of the people with records that pgbench updates: a quarter of all others.
     pub(crate) fn updated(&self) -> Range<u32> {
         let first = self.served().end;
         first..first + self.others / 4
     }
 
-    /// Whose records pgbench pushes: the last quarter.
+    /// Returns the numbers of the people with records that pgbench pushes: the last quarter.
     pub(crate) fn pushed(&self) -> Range<u32> {
         let first = self.updated().end;
         first..first + self.others / 4
     }
 
-    /// A person's access token.
+    /// Returns the access token of a person.
     pub(crate) fn token(&self, person: u32) -> &str {
-        &self.tokens[(person - FIRST) as usize]
+        &self.tokens[(person - FIRST_NUMBER) as usize]
     }
 
     async fn load(&self) -> Result<()> {
         let mut superuser = self.stack.database.connect(SUPERUSER).await?;
-        let people = FIRST..=FIRST + self.others;
+        let people = FIRST_NUMBER..=FIRST_NUMBER + self.others;
         let now = Utc::now().to_rfc3339();
         let (mut users, mut counters, mut devices) = (String::new(), String::new(), String::new());
         for person in people.clone() {
@@ -138,10 +139,11 @@ impl World {
                        key_version, nonce, salt, kdf_memory_kib, kdf_iterations, kdf_parallelism, \
                        associated_data_version, version, device_id, local_timestamp, change_number, created_at, updated_at) \
                        FROM STDIN";
-        // Everybody's first records, then everybody's second: as they come, and therefore scattered over the table.
-        let rows = (0..MANY).map(|record| self.rows(record));
+        // The first records of all people, then the second ones: so the records of one person are scattered over the
+        // table.
+        let rows = (0..PULLED_RECORDS).map(|record| self.rows(record));
         copy(&mut superuser, records, rows).await?;
-        for statement in REST {
+        for statement in DERIVED_ROWS {
             sqlx::raw_sql(statement).execute(&mut superuser).await?;
         }
         for statement in ["VACUUM (ANALYZE)", "CHECKPOINT"] {
@@ -150,16 +152,20 @@ impl World {
         Ok(())
     }
 
-    /// How many records a person has.
+    /// Returns the number of records of a person.
     fn count(&self, person: u32) -> u32 {
-        if person == self.collector() { MANY } else { RECORDS }
+        if person == self.pulled_person() {
+            PULLED_RECORDS
+        } else {
+            RECORDS
+        }
     }
 
-    /// Everybody's record of this number, as COPY reads it.
+    /// Returns the record with this number of all people as input for COPY.
     fn rows(&self, record: u32) -> Result<String> {
-        let at = (Utc::now() - TimeDelta::hours((MANY - record).into())).to_rfc3339();
+        let at = (Utc::now() - TimeDelta::hours((PULLED_RECORDS - record).into())).to_rfc3339();
         let mut rows = String::new();
-        for person in FIRST..=FIRST + self.others {
+        for person in FIRST_NUMBER..=FIRST_NUMBER + self.others {
             if record >= self.count(person) {
                 continue;
             }
@@ -183,9 +189,9 @@ impl World {
     }
 }
 
-/// What a person's device would have encrypted, and how.
+/// Returns a random payload in place of ciphertext of the person's device, and its envelope.
 pub(crate) fn sealed(person: u32) -> (Vec<u8>, CryptoEnvelope) {
-    let payload = rand::random::<[u8; BYTES]>().to_vec();
+    let payload = rand::random::<[u8; PAYLOAD_BYTES]>().to_vec();
     let envelope = CryptoEnvelope {
         envelope_version: 1,
         algorithm: EncryptionAlgorithm::Xchacha20Poly1305.into(),
@@ -203,47 +209,47 @@ pub(crate) fn sealed(person: u32) -> (Vec<u8>, CryptoEnvelope) {
     (payload, envelope)
 }
 
-/// Bytes, as COPY reads them.
+/// Returns bytes in the format of COPY.
 fn hex(bytes: &[u8]) -> String {
     let mut hex = String::from("\\\\x");
     for byte in bytes {
-        // A string takes everything.
+        // Writing to a string cannot fail.
         let _ = write!(hex, "{byte:02x}");
     }
     hex
 }
 
-/// The id of the person with this number.
+/// Returns the id of the person with this number.
 pub(crate) fn person_id(person: u32) -> Uuid {
-    id(&format!("{PERSON}{person}"))
+    id(&format!("{PERSON_PREFIX}{person}"))
 }
 
-/// The id of a person's one device.
+/// Returns the id of the person's only device.
 pub(crate) fn device_id(person: u32) -> Uuid {
-    id(&format!("{DEVICE}{person}"))
+    id(&format!("{DEVICE_PREFIX}{person}"))
 }
 
-/// The id of a person's record of this number: its place in its block, the person, and the block.
+/// Returns the id of a person's record. It contains the index in the block, the person, and the block.
 pub(crate) fn record_id(person: u32, record: u32) -> Uuid {
     id(&format!(
-        "{RECORD}{}{person}{}",
-        FIRST_PLACE + record % BLOCK,
-        FIRST + record / BLOCK
+        "{RECORD_PREFIX}{}{person}{}",
+        FIRST_INDEX + record % BLOCK,
+        FIRST_NUMBER + record / BLOCK
     ))
 }
 
-/// Places in a block are counted from here in ids, so that all have three digits.
-pub(crate) const FIRST_PLACE: u32 = 100;
+/// The first index of a record in its block, as in ids. All indexes have three digits.
+pub(crate) const FIRST_INDEX: u32 = 100;
 
-/// What stands before a person's number in the person's id.
-pub(crate) const PERSON: &str = "00000000-0000-7000-8000-10000000";
+/// The prefix of a person's id, before the person's number.
+pub(crate) const PERSON_PREFIX: &str = "00000000-0000-7000-8000-10000000";
 
-/// What stands before a person's number in the id of the person's device.
-pub(crate) const DEVICE: &str = "00000000-0000-7000-8000-20000000";
+/// The prefix of a device's id, before the person's number.
+pub(crate) const DEVICE_PREFIX: &str = "00000000-0000-7000-8000-20000000";
 
-/// What stands before the numbers in a record's id: of its place, of its person, and of its block.
-pub(crate) const RECORD: &str = "00000000-0000-7000-8000-3";
+/// The prefix of a record's id, before the index in the block, the person's number and the block's number.
+pub(crate) const RECORD_PREFIX: &str = "00000000-0000-7000-8000-3";
 
 fn id(digits: &str) -> Uuid {
-    digits.parse().expect("decimal digits are hexadecimal ones")
+    digits.parse().expect("decimal digits are hexadecimal digits")
 }
