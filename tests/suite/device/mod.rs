@@ -1,15 +1,15 @@
 //! People's devices: registered, listed, their keys rotated, suspended and revoked; and what is written down of that.
 
-mod audited;
-mod erased;
-mod limits;
-mod lists;
-mod overdue;
-mod races;
-mod registered;
-mod revoked;
-mod rotated;
-mod suspended;
+mod audit_events;
+mod concurrent_changes;
+mod device_limits;
+mod erasure;
+mod list_devices;
+mod overdue_rotation;
+mod register_device;
+mod revoke_device;
+mod rotate_device_key;
+mod suspend_device;
 
 use haven_proto::data::v1::{
     Device, ListDevicesRequest, RegisterDeviceRequest, RevokeDeviceRequest, RotateDeviceKeyRequest,

@@ -8,8 +8,8 @@ use haven_proto::{
 use haven_testkit::{Stack, random};
 
 use super::{
-    calls::{in_an_hour, push, put_preferences, seal_preferences, seal_share},
-    keys::rotate,
+    key_versions::rotate,
+    payload_calls::{in_an_hour, push, put_preferences, seal_preferences, seal_share},
 };
 use crate::{status::reason, test_device::Device};
 

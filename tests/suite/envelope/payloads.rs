@@ -4,8 +4,8 @@ use anyhow::Result;
 use haven_testkit::Stack;
 
 use super::{
-    calls::{Sealed, Taker},
-    rules::refused,
+    envelope_rules::refused,
+    payload_calls::{Sealed, Taker},
 };
 use crate::test_device::Device;
 

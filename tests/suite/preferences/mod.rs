@@ -1,8 +1,8 @@
 //! People's preferences: one document, stored over the version that was seen.
 
-mod keys;
-mod races;
-mod stored;
+mod concurrent_puts;
+mod keys_and_devices;
+mod put_preferences;
 
 use anyhow::Result;
 use haven_proto::data::v1::{

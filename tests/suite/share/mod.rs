@@ -1,11 +1,11 @@
 //! What people share: making a share, opening it, and who is told what of that.
 
-mod crowd;
-mod functions;
-mod making;
-mod meanwhile;
-mod opening;
-mod reading;
+mod concurrent_openings;
+mod create_share;
+mod create_share_races;
+mod list_and_revoke_shares;
+mod open_share;
+mod sql_functions;
 mod timing;
 
 use std::time::Duration;

@@ -1,16 +1,16 @@
 //! What devices did while they were offline: pushed, kept where it lost, and settled.
 
-mod atomic;
+mod calling_device;
+mod concurrent_devices;
 mod conflicts;
-mod crowd;
-mod deletions;
-mod devices;
-mod fields;
-mod forgotten;
-mod lists;
-mod offline;
-mod pushes;
-mod resolutions;
+mod invalid_requests;
+mod list_conflicts;
+mod nonce_retention;
+mod offline_devices;
+mod push_changes;
+mod push_changes_atomic;
+mod repeated_deletions;
+mod resolve_conflict;
 mod retries;
 
 use haven_proto::data::v1::{

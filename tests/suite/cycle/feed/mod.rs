@@ -1,17 +1,17 @@
 //! The feed of a person's changes: what devices pull and watch, what they acknowledge, and what is forgotten then.
 
-mod acknowledge;
-mod aged;
-mod behind;
+mod acknowledge_changes;
+mod concurrent_writers;
 mod cursors;
-mod ends;
-mod gapless;
-mod gone;
-mod kept;
-mod parts;
-mod pull;
+mod pull_changes;
+mod pull_changes_batches;
+mod purged_records;
 mod restore;
-mod watch;
+mod sweeper;
+mod tombstone_retention;
+mod watch_changes;
+mod watch_ends;
+mod writes_after_restore;
 
 use std::time::Duration;
 

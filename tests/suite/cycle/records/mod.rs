@@ -1,17 +1,17 @@
 //! Cycle records, one at a time: stored, read, listed, changed and deleted.
 
-mod changes;
-mod costs;
-mod create;
-mod deletions;
-mod devices;
-mod due;
-mod erased;
-mod functions;
-mod kills;
-mod lists;
-mod others;
-mod races;
+mod calling_device;
+mod concurrent_writes;
+mod create_record;
+mod delete_record;
+mod erasure;
+mod list_records;
+mod other_people;
+mod query_plans;
+mod reencryption_due;
+mod service_kills;
+mod sql_functions;
+mod update_record;
 
 use haven_proto::data::v1::{
     CreateRecordRequest, DeleteRecordRequest, GetRecordRequest, ListRecordsRequest, Record, RecordVersion,

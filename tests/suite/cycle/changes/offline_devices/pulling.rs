@@ -3,7 +3,7 @@
 use haven_proto::data::v1::{AcknowledgeChangesRequest, PullChangesRequest, PullChangesResponse};
 use tonic::{Status, Streaming};
 
-use super::simulated::Simulated;
+use super::simulated_device::Simulated;
 use crate::{
     cycle::changes::{opened, retry_call},
     status::{metadata, reason},

@@ -4,7 +4,7 @@
 mod ledger;
 mod pulling;
 mod settling;
-mod simulated;
+mod simulated_device;
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use self::{
     ledger::{Held, Ledger},
-    simulated::Simulated,
+    simulated_device::Simulated,
 };
 use crate::{superuser_sql::execute, test_device::Device};
 

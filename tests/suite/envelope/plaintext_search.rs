@@ -20,8 +20,8 @@ use tokio_stream::StreamExt;
 use uuid::Uuid;
 
 use super::{
-    calls::{get, in_an_hour, push, put_preferences, seal_preferences},
-    search::Needle,
+    byte_search::Needle,
+    payload_calls::{get, in_an_hour, push, put_preferences, seal_preferences},
 };
 use crate::{
     metrics::Metrics,

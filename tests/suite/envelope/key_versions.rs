@@ -8,7 +8,7 @@ use haven_proto::{
 use haven_testkit::{Stack, random};
 use tonic::Status;
 
-use super::calls::{push, put_preferences, seal_preferences};
+use super::payload_calls::{push, put_preferences, seal_preferences};
 use crate::{
     status::{metadata, reason, violations},
     test_device::Device,

@@ -11,7 +11,7 @@ use haven_proto::data::v1::{
 };
 use uuid::Uuid;
 
-use super::simulated::Pending;
+use super::simulated_device::Pending;
 
 /// A record: what there is of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

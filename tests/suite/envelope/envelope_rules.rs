@@ -6,7 +6,7 @@ use anyhow::Result;
 use haven_proto::data::v1::{CryptoEnvelope, EncryptionAlgorithm, KeyDerivation};
 use haven_testkit::{Stack, random, workspace};
 
-use super::calls::{Sealed, Taker, get, push};
+use super::payload_calls::{Sealed, Taker, get, push};
 use crate::{
     status::{reason, violations},
     test_device::Device,

@@ -3,9 +3,8 @@
 use haven_testkit::Stack;
 
 use super::{
-    BEGINNING, acknowledge, catch_up, create, delete,
-    kept::{DELETE_ALL, TOMBSTONES, keep, lose},
-    pull, store_many,
+    BEGINNING, acknowledge, catch_up, create, delete, pull, store_many,
+    tombstone_retention::{DELETE_ALL, TOMBSTONES, keep, lose},
 };
 use crate::{
     eventually::eventually,

@@ -3,7 +3,7 @@
 use haven_proto::data::v1::{ConflictResolution, ResolveConflictRequest};
 use uuid::Uuid;
 
-use super::{How, Settle, ledger::Ledger, simulated::Simulated};
+use super::{How, Settle, ledger::Ledger, simulated_device::Simulated};
 use crate::{
     cycle::changes::{replacing, resolve, settling},
     status::reason,
