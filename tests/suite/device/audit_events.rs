@@ -23,8 +23,8 @@ async fn page(
 
 #[tokio::test]
 async fn everything_that_is_done_to_a_device_is_written_down() {
-    let stack = Stack::start().await.unwrap();
-    let (ada, bob) = (somebody(&stack).await, somebody(&stack).await);
+    let stack = Stack::shared().await.unwrap();
+    let (ada, bob) = (somebody(stack).await, somebody(stack).await);
     assert!(page(&ada, 0, "").await.unwrap().0.is_empty());
     let device = register(&ada, new()).await.unwrap();
     suspend(&ada, suspension(&device)).await.unwrap();
@@ -60,15 +60,18 @@ async fn everything_that_is_done_to_a_device_is_written_down() {
 
 #[tokio::test]
 async fn pages_follow_each_other_without_a_gap_or_a_repeat() {
-    let stack = Stack::start().await.unwrap();
-    let (ada, bob) = (somebody(&stack).await, somebody(&stack).await);
+    let stack = Stack::shared().await.unwrap();
+    let (ada, bob) = (somebody(stack).await, somebody(stack).await);
+    let mut devices = Vec::new();
     for _ in 0..5 {
-        register(&ada, new()).await.unwrap();
+        devices.push(register(&ada, new()).await.unwrap().device_id);
     }
-    // Those of one moment come by their ids.
-    let same = "UPDATE data.security_audit_log SET occurred_at = '2026-01-01'
-        WHERE id IN (SELECT id FROM data.security_audit_log ORDER BY occurred_at LIMIT 3)";
-    execute(&stack.database, same).await;
+    // Events of the same time are in the order of their ids.
+    let same_time = format!(
+        "UPDATE data.security_audit_log SET occurred_at = '2026-01-01' WHERE subject_id IN ('{}')",
+        devices[..3].join("', '")
+    );
+    execute(&stack.database, &same_time).await;
     let (all, _) = page(&ada, 0, "").await.unwrap();
     assert_eq!(all.len(), 5);
     for size in 1..=6 {

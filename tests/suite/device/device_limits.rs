@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     status::{metadata, reason},
-    superuser_sql::{execute, scalar},
+    superuser_sql::{execute, scalar_by_id},
 };
 
 /// At most how many that are not revoked.
@@ -39,8 +39,8 @@ fn had_a_hundred(status: &Status) {
 
 #[tokio::test]
 async fn a_person_has_ten_devices_that_are_not_revoked() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     let mut last = register(&ada, new()).await.unwrap();
     let (ninth, mut requests) = (MOST - 1, Vec::new());
     for _ in 0..ninth {
@@ -58,7 +58,7 @@ async fn a_person_has_ten_devices_that_are_not_revoked() {
     for repeated in requests {
         register(&ada, repeated).await.unwrap();
     }
-    register(&somebody(&stack).await, new()).await.unwrap();
+    register(&somebody(stack).await, new()).await.unwrap();
     assert_eq!(list(&ada).await.len(), MOST);
     // Who was refused may ask again with the same request.
     let revoking = revocation(&last);
@@ -72,22 +72,27 @@ async fn a_person_has_ten_devices_that_are_not_revoked() {
 
 #[tokio::test]
 async fn a_person_has_a_hundred_devices_in_all() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     let first = register(&ada, new()).await.unwrap();
-    execute(&stack.database, "UPDATE data.change_counters SET devices = 99").await;
+    let full = format!(
+        "UPDATE data.change_counters SET devices = 99
+         WHERE user_id = (SELECT user_id FROM data.device_key WHERE id = '{}')",
+        first.device_id
+    );
+    execute(&stack.database, &full).await;
     let hundredth = register(&ada, new()).await.unwrap();
     for device in [&first, &hundredth] {
         revoke(&ada, revocation(device)).await.unwrap();
         had_a_hundred(&register(&ada, new()).await.unwrap_err());
     }
-    assert_eq!(counts(&stack).await, "0 100 4");
+    assert_eq!(counts(stack, &first).await, "0 100 4");
 }
 
 #[tokio::test]
 async fn of_a_crowd_as_many_as_there_is_room_for_are_registered() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     for _ in 0..MOST - 3 {
         register(&ada, new()).await.unwrap();
     }
@@ -95,14 +100,15 @@ async fn of_a_crowd_as_many_as_there_is_room_for_are_registered() {
     let refused: Vec<_> = attempts.into_iter().filter_map(Result::err).collect();
     assert_eq!(refused.len(), 6);
     refused.iter().for_each(has_ten);
-    assert_eq!(list(&ada).await.len(), MOST);
-    assert_eq!(counts(&stack).await, "10 10 10");
+    let listed = list(&ada).await;
+    assert_eq!(listed.len(), MOST);
+    assert_eq!(counts(stack, &listed[0]).await, "10 10 10");
 }
 
 #[tokio::test]
 async fn the_last_place_goes_to_one_request_however_often_it_is_sent() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     for _ in 0..MOST - 1 {
         register(&ada, new()).await.unwrap();
     }
@@ -111,7 +117,9 @@ async fn the_last_place_goes_to_one_request_however_often_it_is_sent() {
     let mut answers = answers.into_iter().map(Result::unwrap);
     let first = answers.next().unwrap();
     assert!(answers.all(|answer| answer == first));
-    assert_eq!(counts(&stack).await, "10 10 10");
-    let requests: i64 = scalar(&stack.database, "SELECT count(*) FROM data.requests").await;
-    assert_eq!(requests, 10);
+    assert_eq!(counts(stack, &first).await, "10 10 10");
+    let sql = "SELECT count(*) FROM data.requests
+        WHERE user_id = (SELECT user_id FROM data.device_key WHERE id = $1)";
+    let id = first.device_id.parse().unwrap();
+    assert_eq!(scalar_by_id::<i64>(&stack.database, id, sql).await, 10);
 }

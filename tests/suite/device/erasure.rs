@@ -146,8 +146,8 @@ async fn every_call(device: &Device, cursor: &str) -> Vec<(&'static str, Result<
 
 #[tokio::test]
 async fn every_call_that_names_a_device_says_that_its_person_is_erased() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let begin = PullChangesRequest {
         device_id: device.id.to_string(),
         cursor: String::new(),
@@ -158,7 +158,7 @@ async fn every_call_that_names_a_device_says_that_its_person_is_erased() {
         .unwrap();
     let cursor = pulled.message().await.unwrap().unwrap().cursor;
     // Somebody else's device is none of theirs, and they are there.
-    let other = Device::invent(&stack).await.unwrap();
+    let other = Device::invent(stack).await.unwrap();
     let stranger = Device {
         client: other.client.clone(),
         ..device.clone()
@@ -171,7 +171,7 @@ async fn every_call_that_names_a_device_says_that_its_person_is_erased() {
             (_, answer) => assert_eq!(reason(&answer.unwrap_err()), "NOT_FOUND", "{method}"),
         }
     }
-    erase(&stack, device.person.id.to_string()).await;
+    erase(stack, device.person.id.to_string()).await;
     for (method, answer) in every_call(&device, &cursor).await {
         assert_eq!(reason(&answer.unwrap_err()), "ACCOUNT_ERASED", "{method}");
     }
@@ -250,7 +250,7 @@ async fn who_is_erased_before_a_registration_looks_once_more_is_told_so() {
 /// What refers to a person is known by its name, wherever it is told why somebody has nothing.
 #[tokio::test]
 async fn what_refers_to_a_person_is_called_so() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::shared().await.unwrap();
     let others = "SELECT count(*) FROM pg_constraint
         WHERE contype = 'f' AND connamespace = 'data'::regnamespace
             AND (confrelid = 'data.users'::regclass) <> (conname LIKE '%\\_user\\_id\\_fkey')";

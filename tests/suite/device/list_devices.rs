@@ -24,15 +24,18 @@ async fn page(client: &Client, page_size: i32, page_token: &str) -> Result<(Vec<
 
 #[tokio::test]
 async fn pages_follow_each_other_without_a_gap_or_a_repeat() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
+    let mut ids = Vec::new();
     for _ in 0..5 {
-        register(&ada, new()).await.unwrap();
+        ids.push(register(&ada, new()).await.unwrap().device_id);
     }
-    // Those of one moment come by their ids.
-    let same = "UPDATE data.device_key SET created_at = '2026-01-01'
-        WHERE id IN (SELECT id FROM data.device_key ORDER BY created_at LIMIT 3)";
-    execute(&stack.database, same).await;
+    // Devices of the same time are in the order of their ids.
+    let same_time = format!(
+        "UPDATE data.device_key SET created_at = '2026-01-01' WHERE id IN ('{}')",
+        ids[..3].join("', '")
+    );
+    execute(&stack.database, &same_time).await;
     let all: Vec<_> = list(&ada)
         .await
         .into_iter()
@@ -59,8 +62,8 @@ async fn pages_follow_each_other_without_a_gap_or_a_repeat() {
 
 #[tokio::test]
 async fn a_device_that_is_revoked_stays_in_its_place() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     let first = register(&ada, new()).await.unwrap();
     let second = register(&ada, new()).await.unwrap();
     let first = revoke(&ada, revocation(&first)).await.unwrap();
@@ -69,8 +72,8 @@ async fn a_device_that_is_revoked_stays_in_its_place() {
 
 #[tokio::test]
 async fn a_page_token_is_good_for_its_person_alone() {
-    let stack = Stack::start().await.unwrap();
-    let (ada, bob) = (somebody(&stack).await, somebody(&stack).await);
+    let stack = Stack::shared().await.unwrap();
+    let (ada, bob) = (somebody(stack).await, somebody(stack).await);
     for client in [&ada, &ada, &bob, &bob] {
         register(client, new()).await.unwrap();
     }
@@ -84,8 +87,8 @@ async fn a_page_token_is_good_for_its_person_alone() {
 
 #[tokio::test]
 async fn what_is_no_list_is_refused_with_every_violation() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     let request = ListDevicesRequest {
         page_size: -1,
         device_id: "x".into(),

@@ -18,7 +18,7 @@ use haven_proto::data::v1::{
 use haven_testkit::{Client, Stack, encryption::Secret, random};
 use tonic::Status;
 
-use crate::{retry::retry_call, superuser_sql::scalar, test_device::registration};
+use crate::{retry::retry_call, superuser_sql::scalar_by_id, test_device::registration};
 
 /// How many times a thing is done at once.
 const CROWD: usize = 15;
@@ -93,10 +93,10 @@ async fn list(client: &Client) -> Vec<Device> {
     page.devices
 }
 
-/// What is counted of the one person of `stack` who has devices, and what was written down: devices that are not revoked,
-/// devices, events.
-async fn counts(stack: &Stack) -> String {
-    let sql = "SELECT concat_ws(' ', live_devices, devices, (SELECT count(*) FROM data.security_audit_log))
-        FROM data.change_counters";
-    scalar(&stack.database, sql).await
+/// Returns three numbers about the person of `device`: the devices that are not revoked, all devices, and the audit events.
+async fn counts(stack: &Stack, device: &Device) -> String {
+    let sql = "SELECT concat_ws(' ', c.live_devices, c.devices,
+            (SELECT count(*) FROM data.security_audit_log AS l WHERE l.user_id = c.user_id))
+        FROM data.change_counters AS c JOIN data.device_key AS d ON d.user_id = c.user_id WHERE d.id = $1";
+    scalar_by_id(&stack.database, device.device_id.parse().unwrap(), sql).await
 }

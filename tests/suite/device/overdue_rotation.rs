@@ -82,8 +82,8 @@ async fn answers(device: &Device, seen: i64) -> Vec<(&'static str, Option<String
 
 #[tokio::test]
 async fn a_device_is_told_from_the_moment_that_its_rotation_is_due() {
-    let stack = Stack::start().await.unwrap();
-    let mut device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let mut device = Device::invent(stack).await.unwrap();
     let other = device.another().await.unwrap();
     for (rpc, said) in answers(&device, 0).await {
         assert_eq!(said, None, "{rpc}");
@@ -112,9 +112,12 @@ async fn a_device_is_told_from_the_moment_that_its_rotation_is_due() {
 
 #[tokio::test]
 async fn who_names_no_device_or_none_that_may_call_is_told_nothing() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
-    let overdue = format!("UPDATE data.device_key SET next_rotation_at = '{DUE}'");
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
+    let overdue = format!(
+        "UPDATE data.device_key SET next_rotation_at = '{DUE}' WHERE id = '{}'",
+        device.id
+    );
     execute(&stack.database, &overdue).await;
     let [itself] = list(&device.client).await.try_into().unwrap();
     suspend(&device.client, suspension(&itself)).await.unwrap();

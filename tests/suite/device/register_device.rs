@@ -21,8 +21,8 @@ fn time(timestamp: Option<Timestamp>) -> DateTime<Utc> {
 
 #[tokio::test]
 async fn a_device_is_listed_as_it_was_registered() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     let before = Utc::now();
     let mut registered = Vec::new();
     for platform in [DevicePlatform::Ios, DevicePlatform::Android, DevicePlatform::Web] {
@@ -49,7 +49,7 @@ async fn a_device_is_listed_as_it_was_registered() {
         registered.push(device);
     }
     assert_eq!(list(&ada).await, registered);
-    assert!(list(&somebody(&stack).await).await.is_empty());
+    assert!(list(&somebody(stack).await).await.is_empty());
 }
 
 #[tokio::test]
@@ -94,8 +94,8 @@ async fn what_a_device_calls_itself_is_not_kept() {
 
 #[tokio::test]
 async fn a_device_is_registered_once_until_it_is_revoked() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     let first = RegisterDeviceRequest {
         device_id: random::uuid().to_string(),
         ..new()
@@ -125,8 +125,8 @@ async fn a_device_is_registered_once_until_it_is_revoked() {
 
 #[tokio::test]
 async fn a_repeated_registration_is_answered_as_it_was() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     let request = new();
     let device = register(&ada, request.clone()).await.unwrap();
     assert_eq!(register(&ada, request.clone()).await.unwrap(), device);
@@ -139,8 +139,8 @@ async fn a_repeated_registration_is_answered_as_it_was() {
 
 #[tokio::test]
 async fn a_request_id_is_for_one_registration() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     let request = new();
     let device = register(&ada, request.clone()).await.unwrap();
     let revoking = revocation(&register(&ada, new()).await.unwrap());
@@ -177,8 +177,8 @@ async fn a_request_id_is_for_one_registration() {
 
 #[tokio::test]
 async fn what_is_no_device_is_refused_with_every_violation() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     let named = |status| {
         assert_eq!(reason(&status), "INVALID_FIELD");
         let found = violations(&status).into_iter();

@@ -16,14 +16,14 @@ use super::{
 use crate::{
     retry::retry_call,
     status::{reason, violations},
-    superuser_sql::scalar,
+    superuser_sql::scalar_by_id,
     test_device::Device,
 };
 
 #[tokio::test]
 async fn a_revoked_device_is_revoked_for_ever() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let ada = device.client.clone();
     let record = random::uuid();
     let stored = device.create(record, "hello").unwrap();
@@ -33,13 +33,14 @@ async fn a_revoked_device_is_revoked_for_ever() {
     assert_eq!(revoked.status(), DeviceStatus::Revoked);
     assert_eq!(revoked.encrypted_master_key, b"");
     assert_eq!(list(&ada).await, from_ref(&revoked));
-    let kept: bool = scalar(
+    let kept: bool = scalar_by_id(
         &stack.database,
-        "SELECT encrypted_master_key IS NOT NULL FROM data.device_key",
+        device.id,
+        "SELECT encrypted_master_key IS NOT NULL FROM data.device_key WHERE id = $1",
     )
     .await;
     assert!(!kept, "its wrapped master key is gone");
-    assert_eq!(counts(&stack).await, "0 1 2");
+    assert_eq!(counts(stack, &revoked).await, "0 1 2");
     let another = device.create(random::uuid(), "hello").unwrap();
     let status = ada.cycle().create_record(another).await.unwrap_err();
     assert_eq!(reason(&status), "DEVICE_INACTIVE");
@@ -67,20 +68,20 @@ async fn a_revoked_device_is_revoked_for_ever() {
 
 #[tokio::test]
 async fn to_revoke_a_revoked_device_changes_nothing() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     let device = register(&ada, new()).await.unwrap();
     suspend(&ada, suspension(&device)).await.unwrap();
     let revoked = revoke(&ada, revocation(&device)).await.unwrap();
     assert_eq!(revoke(&ada, revocation(&device)).await.unwrap(), revoked);
     assert_eq!(list(&ada).await, [revoked]);
-    assert_eq!(counts(&stack).await, "0 1 3");
+    assert_eq!(counts(stack, &device).await, "0 1 3");
 }
 
 #[tokio::test]
 async fn a_repeated_revocation_is_answered_as_it_was() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     let device = register(&ada, new()).await.unwrap();
     let other = register(&ada, new()).await.unwrap();
     let request = revocation(&device);
@@ -105,8 +106,8 @@ async fn a_repeated_revocation_is_answered_as_it_was() {
 
 #[tokio::test]
 async fn a_device_that_writes_while_it_is_revoked_has_written_until_then() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let ada = device.client.clone();
     let [itself] = list(&ada).await.try_into().unwrap();
     let is_revoked = AtomicBool::new(false);
@@ -129,9 +130,9 @@ async fn a_device_that_writes_while_it_is_revoked_has_written_until_then() {
         }
     };
     let stop = async {
-        let written = "SELECT count(*) FROM data.encrypted_cycle_data";
+        let written = "SELECT count(*) FROM data.encrypted_cycle_data WHERE user_id = $1";
         crate::eventually::eventually("somebody writes", async || {
-            scalar::<i64>(&stack.database, written).await >= 10
+            scalar_by_id::<i64>(&stack.database, device.person.id, written).await >= 10
         })
         .await;
         revoke(&ada, revocation(&itself)).await.unwrap();
@@ -142,9 +143,10 @@ async fn a_device_that_writes_while_it_is_revoked_has_written_until_then() {
         .await
         .expect("it still writes");
     let written = [a, b, c].concat().len();
-    let stored: String = scalar(
+    let stored: String = scalar_by_id(
         &stack.database,
-        "SELECT concat_ws(' ', count(*), max(change_number)) FROM data.encrypted_cycle_data",
+        device.person.id,
+        "SELECT concat_ws(' ', count(*), max(change_number)) FROM data.encrypted_cycle_data WHERE user_id = $1",
     )
     .await;
     assert_eq!(

@@ -16,15 +16,16 @@ use crate::{
 
 #[tokio::test]
 async fn a_rotation_gives_a_device_another_key() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     let before = register(&ada, new()).await.unwrap();
     let other = register(&ada, new()).await.unwrap();
-    execute(
-        &stack.database,
-        "UPDATE data.device_key SET next_rotation_at = now() - interval '1 day', acknowledged_number = 7",
-    )
-    .await;
+    let overdue = format!(
+        "UPDATE data.device_key SET next_rotation_at = now() - interval '1 day', acknowledged_number = 7
+         WHERE id IN ('{}', '{}')",
+        before.device_id, other.device_id
+    );
+    execute(&stack.database, &overdue).await;
     let request = rotation(&before);
     let device = rotate(&ada, request.clone()).await.unwrap();
     assert_eq!((device.key_version, device.rotation_overdue), (2, false));
@@ -68,8 +69,8 @@ async fn a_rotation_gives_a_device_another_key() {
 
 #[tokio::test]
 async fn a_rotation_is_based_on_the_version_that_there_is() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     let device = register(&ada, new()).await.unwrap();
     let rotated = rotate(&ada, rotation(&device)).await.unwrap();
     for expected_key_version in [1, 3, i32::MAX] {
@@ -82,13 +83,13 @@ async fn a_rotation_is_based_on_the_version_that_there_is() {
         assert_eq!(metadata(&status, "current_version"), "2");
     }
     assert_eq!(list(&ada).await, [rotated]);
-    assert_eq!(counts(&stack).await, "1 1 2");
+    assert_eq!(counts(stack, &device).await, "1 1 2");
 }
 
 #[tokio::test]
 async fn nobody_rotates_the_key_of_somebody_elses_device() {
-    let stack = Stack::start().await.unwrap();
-    let (ada, bob) = (somebody(&stack).await, somebody(&stack).await);
+    let stack = Stack::shared().await.unwrap();
+    let (ada, bob) = (somebody(stack).await, somebody(stack).await);
     let device = register(&ada, new()).await.unwrap();
     // Bob has a device, or none, and the id may be nobody's.
     for _ in 0..2 {
@@ -116,8 +117,8 @@ async fn nobody_rotates_the_key_of_somebody_elses_device() {
 
 #[tokio::test]
 async fn a_repeated_rotation_is_answered_as_it_was() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     let device = register(&ada, new()).await.unwrap();
     let request = rotation(&device);
     let second = rotate(&ada, request.clone()).await.unwrap();
@@ -149,8 +150,8 @@ async fn a_repeated_rotation_is_answered_as_it_was() {
 
 #[tokio::test]
 async fn what_is_no_rotation_is_refused_with_every_violation() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     let status = rotate(&ada, RotateDeviceKeyRequest::default()).await.unwrap_err();
     assert_eq!(reason(&status), "INVALID_FIELD");
     let expected = [

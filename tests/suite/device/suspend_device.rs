@@ -10,14 +10,14 @@ use super::{
 };
 use crate::{
     status::{metadata, reason, violations},
-    superuser_sql::scalar,
+    superuser_sql::scalar_by_id,
     test_device::Device,
 };
 
 #[tokio::test]
 async fn nothing_is_taken_from_a_suspended_device_until_its_key_is_rotated() {
-    let stack = Stack::start().await.unwrap();
-    let mut device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let mut device = Device::invent(stack).await.unwrap();
     let ada = device.client.clone();
     let [before] = list(&ada).await.try_into().unwrap();
     let suspended = suspend(&ada, suspension(&before)).await.unwrap();
@@ -42,27 +42,29 @@ async fn nothing_is_taken_from_a_suspended_device_until_its_key_is_rotated() {
 
 #[tokio::test]
 async fn nobody_waits_for_what_a_suspended_device_acknowledges() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     let device = register(&ada, new()).await.unwrap();
     let synced = "SELECT synced.number = 0 FROM data.users AS u,
         LATERAL (SELECT set_config('request.jwt.claims', jsonb_build_object('sub', u.id)::text, true)) AS claims,
-        LATERAL (SELECT data.synced_number() AS number WHERE claims IS NOT NULL) AS synced";
-    assert!(scalar::<bool>(&stack.database, synced).await);
+        LATERAL (SELECT data.synced_number() AS number WHERE claims IS NOT NULL) AS synced
+        WHERE u.id = (SELECT user_id FROM data.device_key WHERE id = $1)";
+    let id = device.device_id.parse().unwrap();
+    assert!(scalar_by_id::<bool>(&stack.database, id, synced).await);
     suspend(&ada, suspension(&device)).await.unwrap();
-    assert!(!scalar::<bool>(&stack.database, synced).await);
+    assert!(!scalar_by_id::<bool>(&stack.database, id, synced).await);
 }
 
 #[tokio::test]
 async fn to_suspend_a_suspended_device_changes_nothing() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     let device = register(&ada, new()).await.unwrap();
     let suspended = suspend(&ada, suspension(&device)).await.unwrap();
     assert_eq!(suspend(&ada, suspension(&device)).await.unwrap(), suspended);
     assert_eq!(list(&ada).await, [suspended]);
     assert_eq!(
-        counts(&stack).await,
+        counts(stack, &device).await,
         "1 1 2",
         "nothing was done, so nothing is written down"
     );
@@ -70,8 +72,8 @@ async fn to_suspend_a_suspended_device_changes_nothing() {
 
 #[tokio::test]
 async fn a_repeated_suspension_is_answered_as_it_was() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     let device = register(&ada, new()).await.unwrap();
     let other = register(&ada, new()).await.unwrap();
     let request = suspension(&device);
@@ -95,8 +97,8 @@ async fn a_repeated_suspension_is_answered_as_it_was() {
 
 #[tokio::test]
 async fn what_is_no_suspension_is_refused_with_every_violation() {
-    let stack = Stack::start().await.unwrap();
-    let ada = somebody(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = somebody(stack).await;
     let status = suspend(&ada, SuspendDeviceRequest::default()).await.unwrap_err();
     assert_eq!(reason(&status), "INVALID_FIELD");
     let expected = ["request_id", "device_id"].map(|field| (field.to_owned(), "REQUIRED".to_owned()));

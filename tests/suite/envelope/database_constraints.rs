@@ -181,9 +181,9 @@ impl Session {
 
 #[tokio::test]
 async fn no_table_takes_an_envelope_that_breaks_a_rule() -> Result<()> {
-    let stack = Stack::start().await?;
-    let device = Device::invent(&stack).await?;
-    let mut session = Session::of(&stack, &device).await?;
+    let stack = Stack::shared().await?;
+    let device = Device::invent(stack).await?;
+    let mut session = Session::of(stack, &device).await?;
     for table in TABLES {
         let (name, .., most) = table;
         assert_eq!(session.insert(table, None).await?, None, "{name}");
@@ -209,9 +209,9 @@ async fn no_table_takes_an_envelope_that_breaks_a_rule() -> Result<()> {
 
 #[tokio::test]
 async fn the_functions_that_store_refuse_the_same() -> Result<()> {
-    let stack = Stack::start().await?;
-    let device = Device::invent(&stack).await?;
-    let mut session = Session::of(&stack, &device).await?;
+    let stack = Stack::shared().await?;
+    let device = Device::invent(stack).await?;
+    let mut session = Session::of(stack, &device).await?;
     // What a person with psql would run.
     let update = "SELECT * FROM data.update_cycle_data_optimistic(:device, :record, 1, :encrypted_payload,
         :envelope_version::smallint, :algorithm, :key_version, :nonce, :salt, :kdf_memory_kib, :kdf_iterations,

@@ -137,8 +137,8 @@ pub(super) async fn refused(
 
 #[tokio::test]
 async fn every_call_refuses_what_breaks_a_rule_of_envelopes() -> Result<()> {
-    let stack = Stack::start().await?;
-    let device = Device::invent(&stack).await?;
+    let stack = Stack::shared().await?;
+    let device = Device::invent(stack).await?;
     for taker in Taker::ALL {
         let path = |field: &str| format!("{}crypto_envelope{field}", taker.within());
         for case in cases() {
@@ -171,8 +171,8 @@ async fn every_call_refuses_what_breaks_a_rule_of_envelopes() -> Result<()> {
 
 #[tokio::test]
 async fn what_is_just_within_every_rule_is_kept_as_it_came() -> Result<()> {
-    let stack = Stack::start().await?;
-    let mut device = Device::invent(&stack).await?;
+    let stack = Stack::shared().await?;
+    let mut device = Device::invent(stack).await?;
     for algorithm in [
         EncryptionAlgorithm::Xchacha20Poly1305,
         EncryptionAlgorithm::Aes256Gcm,
@@ -219,8 +219,8 @@ async fn what_is_just_within_every_rule_is_kept_as_it_came() -> Result<()> {
 
 #[tokio::test]
 async fn everything_wrong_with_a_push_is_said_at_once() -> Result<()> {
-    let stack = Stack::start().await?;
-    let device = Device::invent(&stack).await?;
+    let stack = Stack::shared().await?;
+    let device = Device::invent(stack).await?;
     let mut changes = Vec::new();
     for _ in 0..4 {
         changes.push(device.put(random::uuid(), 0, "a change")?);

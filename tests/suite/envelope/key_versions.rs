@@ -56,8 +56,8 @@ async fn refused(device: &Device) -> Result<(Vec<Status>, Reason, i32)> {
 
 #[tokio::test]
 async fn a_key_version_that_was_rotated_away_is_stale() -> Result<()> {
-    let stack = Stack::start().await?;
-    let mut device = Device::invent(&stack).await?;
+    let stack = Stack::shared().await?;
+    let mut device = Device::invent(stack).await?;
     let before = device.create(random::uuid(), "before")?;
     let stored = device
         .client
@@ -87,8 +87,8 @@ async fn a_key_version_that_was_rotated_away_is_stale() -> Result<()> {
 
 #[tokio::test]
 async fn a_key_version_that_there_is_not_yet_is_unknown() -> Result<()> {
-    let stack = Stack::start().await?;
-    let device = Device::invent(&stack).await?;
+    let stack = Stack::shared().await?;
+    let device = Device::invent(stack).await?;
     let mut ahead = device.clone();
     ahead.key_version = 2;
     let (statuses, reason_of_change, current) = refused(&ahead).await?;

@@ -20,8 +20,8 @@ fn nonce(envelope: &mut Option<CryptoEnvelope>) -> &mut Vec<u8> {
 
 #[tokio::test]
 async fn a_nonce_comes_once_under_one_key() -> Result<()> {
-    let stack = Stack::start().await?;
-    let device = Device::invent(&stack).await?;
+    let stack = Stack::shared().await?;
+    let device = Device::invent(stack).await?;
     let mut cycle = device.client.cycle();
     let record = random::uuid();
     let mut first = device.create(record, "first")?;
@@ -71,8 +71,8 @@ async fn a_nonce_comes_once_under_one_key() -> Result<()> {
 
 #[tokio::test]
 async fn the_nonce_of_one_key_is_none_of_another() -> Result<()> {
-    let stack = Stack::start().await?;
-    let mut device = Device::invent(&stack).await?;
+    let stack = Stack::shared().await?;
+    let mut device = Device::invent(stack).await?;
     let mut first = device.create(random::uuid(), "first")?;
     let used = nonce(&mut first.crypto_envelope).clone();
     device.client.cycle().create_record(first).await?;
@@ -89,8 +89,8 @@ async fn the_nonce_of_one_key_is_none_of_another() -> Result<()> {
 
 #[tokio::test]
 async fn a_nonce_in_preferences_is_used_for_records_too() -> Result<()> {
-    let stack = Stack::start().await?;
-    let device = Device::invent(&stack).await?;
+    let stack = Stack::shared().await?;
+    let device = Device::invent(stack).await?;
     let mut preferences = seal_preferences(&device, "preferences", 1)?;
     let used = nonce(&mut preferences.envelope).clone();
     assert_eq!(
@@ -106,8 +106,8 @@ async fn a_nonce_in_preferences_is_used_for_records_too() -> Result<()> {
 
 #[tokio::test]
 async fn a_nonce_comes_once_under_the_key_of_a_share() -> Result<()> {
-    let stack = Stack::start().await?;
-    let device = Device::invent(&stack).await?;
+    let stack = Stack::shared().await?;
+    let device = Device::invent(stack).await?;
     let share = |content: &str| {
         let id = random::uuid();
         let sealed = seal_share(&device, content, id)?;

@@ -11,8 +11,8 @@ use crate::test_device::Device;
 
 #[tokio::test]
 async fn every_call_refuses_a_payload_that_cannot_be_encrypted() -> Result<()> {
-    let stack = Stack::start().await?;
-    let device = Device::invent(&stack).await?;
+    let stack = Stack::shared().await?;
+    let device = Device::invent(stack).await?;
     for taker in Taker::ALL {
         let tag = [0xff; 16];
         let mut ascii = vec![b'\x01'; 300];

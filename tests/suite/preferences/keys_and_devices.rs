@@ -35,8 +35,8 @@ async fn rotate(client: &Client, device: &Device) {
 
 #[tokio::test]
 async fn what_is_stored_is_under_the_key_as_it_is_now() {
-    let stack = Stack::start().await.unwrap();
-    let mut device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let mut device = Device::invent(stack).await.unwrap();
     let ada = device.client.clone();
     let first = put_request(&device, 0, "dark").unwrap();
     let stored = put(&ada, first.clone()).await.unwrap();
@@ -78,8 +78,8 @@ async fn what_is_stored_is_under_the_key_as_it_is_now() {
 
 #[tokio::test]
 async fn a_nonce_is_used_once() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let ada = &device.client;
     let first = put_request(&device, 0, "dark").unwrap();
     put(ada, first.clone()).await.unwrap();
@@ -108,9 +108,9 @@ async fn a_nonce_is_used_once() {
 
 #[tokio::test]
 async fn only_a_persons_own_active_devices_may_call() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
-    let stranger = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
+    let stranger = Device::invent(stack).await.unwrap();
     let ada = &device.client;
     put(ada, put_request(&device, 0, "dark").unwrap()).await.unwrap();
     get_as(ada, device.id).await.unwrap();
@@ -171,8 +171,8 @@ async fn due(client: &Client) -> bool {
 
 #[tokio::test]
 async fn what_is_under_an_old_key_or_a_revoked_devices_is_due_until_it_is_stored_anew() {
-    let stack = Stack::start().await.unwrap();
-    let mut phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let mut phone = Device::invent(stack).await.unwrap();
     let lost = phone.another().await.unwrap();
     let ada = phone.client.clone();
     put(&ada, put_request(&phone, 0, "dark").unwrap()).await.unwrap();

@@ -6,14 +6,14 @@ use haven_testkit::{Stack, random};
 use super::{get, open, put, put_request};
 use crate::{
     status::{metadata, reason, violations},
-    superuser_sql::scalar,
+    superuser_sql::scalar_by_id,
     test_device::Device,
 };
 
 #[tokio::test]
 async fn what_one_device_stores_the_others_open() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let mut laptop = phone.another().await.unwrap();
     laptop.algorithm = EncryptionAlgorithm::Aes256Gcm;
     let ada = &phone.client;
@@ -47,14 +47,14 @@ async fn what_one_device_stores_the_others_open() {
     // The version is a part of what is sealed: an old content does not pass for a new one.
     let passed_off = Preferences { version: 2, ..first };
     assert!(open(&phone, &passed_off).is_err());
-    let other = Device::invent(&stack).await.unwrap();
+    let other = Device::invent(stack).await.unwrap();
     assert_eq!(reason(&get(&other.client).await.unwrap_err()), "NOT_FOUND");
 }
 
 #[tokio::test]
 async fn a_change_is_based_on_the_version_that_there_is() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let ada = &device.client;
     for version in [1, i64::MAX - 1] {
         let request = put_request(&device, version, "dark").unwrap();
@@ -72,10 +72,12 @@ async fn a_change_is_based_on_the_version_that_there_is() {
         assert_eq!(metadata(&status, "current_version"), "2", "{version}");
     }
     assert_eq!(get(ada).await.unwrap(), before);
-    let kept: String = scalar(
+    let kept: String = scalar_by_id(
         &stack.database,
-        "SELECT concat_ws(' ', (SELECT count(*) FROM data.encrypted_user_prefs),
-            (SELECT count(*) FROM data.envelope_nonces), (SELECT last_number FROM data.change_counters))",
+        device.person.id,
+        "SELECT concat_ws(' ', (SELECT count(*) FROM data.encrypted_user_prefs WHERE user_id = $1),
+            (SELECT count(*) FROM data.envelope_nonces WHERE user_id = $1),
+            (SELECT last_number FROM data.change_counters WHERE user_id = $1))",
     )
     .await;
     assert_eq!(kept, "1 2 0", "preferences, nonces, changes of records");
@@ -83,8 +85,8 @@ async fn a_change_is_based_on_the_version_that_there_is() {
 
 #[tokio::test]
 async fn a_repeated_change_is_answered_as_it_was() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let ada = &device.client;
     let request = put_request(&device, 0, "dark").unwrap();
     let stored = put(ada, request.clone()).await.unwrap();
@@ -104,8 +106,8 @@ async fn a_repeated_change_is_answered_as_it_was() {
 
 #[tokio::test]
 async fn a_request_id_is_for_one_change() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let ada = &device.client;
     let request = put_request(&device, 0, "dark").unwrap();
     put(ada, request.clone()).await.unwrap();
@@ -125,8 +127,8 @@ async fn a_request_id_is_for_one_change() {
 
 #[tokio::test]
 async fn what_is_no_change_is_refused_with_every_violation() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let ada = &device.client;
     let nothing = PutPreferencesRequest {
         expected_version: -1,

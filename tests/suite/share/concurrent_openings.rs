@@ -203,13 +203,16 @@ async fn nobody_opens_what_is_revoked() {
 /// The first thousand refusals are written down, and all are counted.
 #[tokio::test]
 async fn a_share_notes_down_its_first_thousand_refusals() {
-    let stack = spacious().await;
-    let ada = Sharer::invent(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = Sharer::invent(stack).await;
     let made = ada.make(ada.sharing(1)).await;
     let nobody = stack.anonymous().unwrap();
     open(&nobody, &made.token, "").await.unwrap();
-    let sql = "UPDATE data.healthcare_share SET refusal_count = 999";
-    execute(&stack.database, sql).await;
+    let refused = format!(
+        "UPDATE data.healthcare_share SET refusal_count = 999 WHERE id = '{}'",
+        made.id
+    );
+    execute(&stack.database, &refused).await;
     for _ in 0..3 {
         open(&nobody, &made.token, "").await.unwrap_err();
     }
@@ -220,12 +223,15 @@ async fn a_share_notes_down_its_first_thousand_refusals() {
 /// Whoever guesses cannot hide it behind refusals that cost nothing.
 #[tokio::test]
 async fn wrong_passcodes_are_noted_down_whatever_was_refused_before() {
-    let stack = spacious().await;
-    let ada = Sharer::invent(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = Sharer::invent(stack).await;
     let made = ada.make(ada.sharing_under("1234", 1)).await;
     let nobody = stack.anonymous().unwrap();
-    let sql = "UPDATE data.healthcare_share SET refusal_count = 1000";
-    execute(&stack.database, sql).await;
+    let refused = format!(
+        "UPDATE data.healthcare_share SET refusal_count = 1000 WHERE id = '{}'",
+        made.id
+    );
+    execute(&stack.database, &refused).await;
     open(&nobody, &made.token, "").await.unwrap_err();
     for _ in 0..6 {
         open(&nobody, &made.token, "1235").await.unwrap_err();

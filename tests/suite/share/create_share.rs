@@ -12,14 +12,14 @@ use crate::{
     eventually::eventually,
     leaks::canary::{Allowed, Flock, Haystack},
     status::{reason, violations},
-    superuser_sql::{execute, scalar},
+    superuser_sql::{execute, scalar, scalar_by_id},
     test_device::{Device, at},
 };
 
 #[tokio::test]
 async fn a_retry_is_told_the_same_token_and_another_request_another() {
-    let stack = Stack::start().await.unwrap();
-    let ada = Sharer::invent(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = Sharer::invent(stack).await;
     let request = ada.sharing_under("correct horse", 3);
     let first = ada.create(request.clone()).await.unwrap();
     assert_eq!(first.token.len(), 43);
@@ -30,7 +30,7 @@ async fn a_retry_is_told_the_same_token_and_another_request_another() {
     assert_eq!((share.max_access_count, share.access_count), (3, 0));
     assert!(share.create_time.is_some() && share.last_access_time.is_none());
 
-    open(&stack, &first.token, "correct horse").await.unwrap();
+    open(stack, &first.token, "correct horse").await.unwrap();
     // As it was answered then, and however many ask at once.
     let again = join_all((0..8).map(|_| retry_call(async || ada.create(request.clone()).await))).await;
     for again in again {
@@ -38,7 +38,8 @@ async fn a_retry_is_told_the_same_token_and_another_request_another() {
     }
     let other = ada.make(ada.sharing(3)).await;
     assert_ne!(other.token, first.token);
-    let count: i64 = scalar(&stack.database, "SELECT count(*) FROM data.healthcare_share").await;
+    let shares = "SELECT count(*) FROM data.healthcare_share WHERE user_id = $1";
+    let count: i64 = scalar_by_id(&stack.database, ada.person.id, shares).await;
     assert_eq!(count, 2);
 }
 
@@ -63,8 +64,8 @@ async fn many_at_once_with_one_request_make_one_share() {
 
 #[tokio::test]
 async fn the_same_request_id_with_anything_else_is_refused() {
-    let stack = Stack::start().await.unwrap();
-    let ada = Sharer::invent(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = Sharer::invent(stack).await;
     let request = ada.sharing_under("1234", 1);
     ada.create(request.clone()).await.unwrap();
     let fresh = ada.sharing(1);
@@ -99,8 +100,8 @@ async fn the_same_request_id_with_anything_else_is_refused() {
 
 #[tokio::test]
 async fn an_id_and_a_nonce_are_used_once() {
-    let stack = Stack::start().await.unwrap();
-    let (ada, bob) = (Sharer::invent(&stack).await, Sharer::invent(&stack).await);
+    let stack = Stack::shared().await.unwrap();
+    let (ada, bob) = (Sharer::invent(stack).await, Sharer::invent(stack).await);
     let first = ada.sharing(1);
     ada.create(first.clone()).await.unwrap();
     let id_taken = CreateShareRequest {
@@ -128,14 +129,17 @@ async fn an_id_and_a_nonce_are_used_once() {
     bob.create(id_taken).await.unwrap();
     bob.create(nonce_taken).await.unwrap();
     // Nothing is left of what was refused: its request id is free.
-    let count: i64 = scalar(&stack.database, "SELECT count(*) FROM data.requests").await;
-    assert_eq!(count, 3);
+    let requests = async |of: &Sharer| {
+        let sql = "SELECT count(*) FROM data.requests WHERE user_id = $1";
+        scalar_by_id::<i64>(&stack.database, of.person.id, sql).await
+    };
+    assert_eq!(requests(&ada).await + requests(&bob).await, 3);
 }
 
 #[tokio::test]
 async fn it_is_shared_for_some_time_and_a_retry_after_that_is_a_retry() {
-    let stack = Stack::start().await.unwrap();
-    let ada = Sharer::invent(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = Sharer::invent(stack).await;
     for (expires_in, name) in [
         (TimeDelta::zero(), "NOT_IN_THE_FUTURE"),
         (TimeDelta::days(90) + TimeDelta::minutes(1), "TOO_LATE"),
@@ -165,8 +169,8 @@ async fn it_is_shared_for_some_time_and_a_retry_after_that_is_a_retry() {
 
 #[tokio::test]
 async fn everything_wrong_is_named_at_once() {
-    let stack = Stack::start().await.unwrap();
-    let ada = Sharer::invent(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = Sharer::invent(stack).await;
     let valid = ada.sharing(1);
     let mut envelope = valid.crypto_envelope.clone().unwrap();
     envelope.nonce.pop();
@@ -205,9 +209,10 @@ async fn everything_wrong_is_named_at_once() {
 
 #[tokio::test]
 async fn who_is_not_known_yet_or_was_erased_shares_nothing() {
-    let stack = Stack::start().await.unwrap();
-    let ada = Sharer::invent(&stack).await;
-    execute(&stack.database, "DELETE FROM data.users").await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = Sharer::invent(stack).await;
+    let delete = format!("DELETE FROM data.users WHERE id = '{}'", ada.person.id);
+    execute(&stack.database, &delete).await;
     let refused = ada.create(ada.sharing(1)).await.unwrap_err();
     assert_eq!(reason(&refused), "ACCOUNT_NOT_READY");
     let tombstone = format!(
@@ -256,9 +261,9 @@ async fn a_token_and_a_passcode_are_kept_nowhere() {
 
 #[tokio::test]
 async fn a_share_is_not_under_the_key_of_a_device() {
-    let stack = Stack::start().await.unwrap();
-    let ada = Sharer::invent(&stack).await;
-    let device = Device::first_of(&stack, ada.person.clone()).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let ada = Sharer::invent(stack).await;
+    let device = Device::first_of(stack, ada.person.clone()).await.unwrap();
     let mut request = ada.sharing(1);
     request.crypto_envelope.as_mut().unwrap().key_id = device.id.to_string();
     let status = ada.create(request).await.unwrap_err();
@@ -269,8 +274,8 @@ async fn a_share_is_not_under_the_key_of_a_device() {
 
 #[tokio::test]
 async fn making_a_share_and_revoking_it_are_written_down_once() {
-    let stack = Stack::start().await.unwrap();
-    let ada = Sharer::invent(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = Sharer::invent(stack).await;
     let request = ada.sharing(1);
     let made = ada.make(request.clone()).await;
     ada.create(request).await.unwrap();

@@ -30,8 +30,8 @@ use crate::{
 
 #[tokio::test]
 async fn a_retry_is_one_also_after_a_device_was_registered_under_its_keys_id() {
-    let stack = Stack::start().await.unwrap();
-    let ada = Sharer::invent(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = Sharer::invent(stack).await;
     let request = ada.sharing_under("1234", 1);
     let first = ada.create(request.clone()).await.unwrap();
     let device = RegisterDeviceRequest {
@@ -134,9 +134,9 @@ async fn make(
 
 #[tokio::test]
 async fn a_clock_that_is_ahead_makes_a_share_now() {
-    let stack = Stack::start().await.unwrap();
-    let ada = Sharer::invent(&stack).await;
-    let (shares, caller) = (shares(&stack), UserId::new(ada.person.id));
+    let stack = Stack::shared().await.unwrap();
+    let ada = Sharer::invent(stack).await;
+    let (shares, caller) = (shares(stack), UserId::new(ada.person.id));
     let begin: DateTime<Utc> = scalar(&stack.database, "SELECT now()").await;
     for ahead in [TimeDelta::seconds(30), TimeDelta::minutes(10)] {
         let request = RequestKey {

@@ -37,8 +37,8 @@ async fn accesses(
 
 #[tokio::test]
 async fn pages_of_every_size_show_each_share_once_while_new_ones_come() {
-    let stack = Stack::start().await.unwrap();
-    let (ada, bob) = (Sharer::invent(&stack).await, Sharer::invent(&stack).await);
+    let stack = Stack::shared().await.unwrap();
+    let (ada, bob) = (Sharer::invent(stack).await, Sharer::invent(stack).await);
     let empty = shares(&ada.client, 0, "").await.unwrap();
     assert!(empty.shares.is_empty() && empty.next_page_token.is_empty());
     let mut expected = Vec::new();
@@ -81,13 +81,13 @@ async fn pages_of_every_size_show_each_share_once_while_new_ones_come() {
 
 #[tokio::test]
 async fn pages_of_attempts_show_each_once() {
-    let stack = Stack::start().await.unwrap();
-    let ada = Sharer::invent(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = Sharer::invent(stack).await;
     let made = ada.make(ada.sharing(3)).await;
     let other = ada.make(ada.sharing(3)).await;
     for _ in 0..5 {
-        open(&stack, &made.token, "").await.ok();
-        open(&stack, &other.token, "").await.ok();
+        open(stack, &made.token, "").await.ok();
+        open(stack, &other.token, "").await.ok();
     }
     let all = accesses(&ada.client, &made.id, 0, "").await.unwrap();
     assert!(all.next_page_token.is_empty());
@@ -123,11 +123,11 @@ async fn pages_of_attempts_show_each_once() {
 
 #[tokio::test]
 async fn somebody_elses_share_is_not_there() {
-    let stack = Stack::start().await.unwrap();
-    let (ada, bob) = (Sharer::invent(&stack).await, Sharer::invent(&stack).await);
+    let stack = Stack::shared().await.unwrap();
+    let (ada, bob) = (Sharer::invent(stack).await, Sharer::invent(stack).await);
     let made = ada.make(ada.sharing(1)).await;
     let second = ada.make(ada.sharing(1)).await;
-    open(&stack, &made.token, "").await.unwrap();
+    open(stack, &made.token, "").await.unwrap();
     for id in [made.id.clone(), random::uuid().to_string()] {
         let refused = accesses(&bob.client, &id, 0, "").await.unwrap_err();
         assert_eq!(reason(&refused), "NOT_FOUND");
@@ -150,15 +150,15 @@ async fn somebody_elses_share_is_not_there() {
             .accesses
             .is_empty()
     );
-    open(&stack, &second.token, "").await.unwrap();
+    open(stack, &second.token, "").await.unwrap();
 }
 
 #[tokio::test]
 async fn a_share_is_revoked_once_and_for_ever() {
-    let stack = Stack::start().await.unwrap();
-    let ada = Sharer::invent(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = Sharer::invent(stack).await;
     let made = ada.make(ada.sharing(2)).await;
-    open(&stack, &made.token, "").await.unwrap();
+    open(stack, &made.token, "").await.unwrap();
     let revoking = join_all((0..16).map(|_| retry_call(async || ada.revoke(&made.id).await))).await;
     let first = ada.share(&made.id).await;
     assert_eq!(first.state(), ShareState::Revoked);
@@ -168,15 +168,15 @@ async fn a_share_is_revoked_once_and_for_ever() {
     }
     assert_eq!(ada.revoke(&made.id).await.unwrap(), first);
     assert_eq!(
-        reason(&open(&stack, &made.token, "").await.unwrap_err()),
+        reason(&open(stack, &made.token, "").await.unwrap_err()),
         "SHARE_UNAVAILABLE"
     );
 }
 
 #[tokio::test]
 async fn everything_wrong_with_a_request_is_named() {
-    let stack = Stack::start().await.unwrap();
-    let ada = Sharer::invent(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = Sharer::invent(stack).await;
     let refused = accesses(&ada.client, "x", -1, "").await.unwrap_err();
     assert_eq!(reason(&refused), "INVALID_FIELD");
     let expected = [("share_id", "NOT_A_UUID"), ("page_size", "NEGATIVE")];

@@ -59,12 +59,12 @@ async fn as_role(database: &Database, role: &str, claims: &str, sql: &str) -> Re
 
 #[tokio::test]
 async fn a_share_opens_with_what_the_command_prints() {
-    let stack = Stack::start().await.unwrap();
-    let ada = Sharer::invent(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = Sharer::invent(stack).await;
     let request = ada.sharing_under("1234", 2);
     let made = ada.make(request.clone()).await;
     let database: &Database = &stack.database;
-    let [hash] = hashes(&stack, &format!("{}\n", made.token))
+    let [hash] = hashes(stack, &format!("{}\n", made.token))
         .await
         .try_into()
         .unwrap();
@@ -75,7 +75,7 @@ async fn a_share_opens_with_what_the_command_prints() {
         .unwrap();
     let recipe: String = recipe[0].get(0);
     assert!(recipe.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{recipe}");
-    let [same, passcode] = hashes(&stack, &format!("{}\n1234\n{recipe}\n", made.token))
+    let [same, passcode] = hashes(stack, &format!("{}\n1234\n{recipe}\n", made.token))
         .await
         .try_into()
         .unwrap();
@@ -122,12 +122,12 @@ async fn a_share_opens_with_what_the_command_prints() {
         (1, 1, 3)
     );
     // What the service opens and what the function opens is the same share.
-    open(&stack, &made.token, "1234").await.unwrap();
-    open(&stack, &made.token, "1234").await.unwrap_err();
+    open(stack, &made.token, "1234").await.unwrap();
+    open(stack, &made.token, "1234").await.unwrap_err();
 
     // One without a passcode has no recipe, and needs none.
     let made = ada.make(ada.sharing(1)).await;
-    let [hash] = hashes(&stack, &made.token).await.try_into().unwrap();
+    let [hash] = hashes(stack, &made.token).await.try_into().unwrap();
     let recipe = nobody(format!("SELECT data.share_passcode_recipe({hash})")).await;
     assert_eq!(recipe.unwrap()[0].get::<Option<String>, _>(0), None);
     let sql = format!("SELECT * FROM data.validate_share_token({hash}, NULL, 'mobile', now())");
@@ -240,21 +240,27 @@ async fn an_audit_shows_a_person_their_own_and_a_reader_everybodys() {
 
 #[tokio::test]
 async fn an_expired_share_is_not_opened_by_saying_that_it_is_yesterday() {
-    let stack = Stack::start().await.unwrap();
-    let ada = Sharer::invent(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let ada = Sharer::invent(stack).await;
     let made = ada.make(ada.sharing(2)).await;
     let database: &Database = &stack.database;
-    let expired = "UPDATE data.healthcare_share
-        SET created_at = now() - interval '2 days', expires_at = now() - interval '1 day'";
-    execute(database, expired).await;
-    let [hash] = hashes(&stack, &made.token).await.try_into().unwrap();
+    let expired = format!(
+        "UPDATE data.healthcare_share
+         SET created_at = now() - interval '2 days', expires_at = now() - interval '1 day' WHERE id = '{}'",
+        made.id
+    );
+    execute(database, &expired).await;
+    let [hash] = hashes(stack, &made.token).await.try_into().unwrap();
     for at in ["now()", "now() - interval '36 hours'", "'-infinity'"] {
         let sql = format!("SELECT * FROM data.validate_share_token({hash}, NULL, 'mobile', {at})");
         let opened = as_role(database, "data_anon", "{}", &sql).await.unwrap();
         assert!(opened.is_empty(), "{at}");
     }
-    let sql = "SELECT bool_and(outcome = 'expired' AND accessed_at > now() - interval '2 minutes')
-        FROM data.healthcare_access_audit()";
-    let audited = as_role(database, "haven_readonly", "{}", sql).await.unwrap();
+    let sql = format!(
+        "SELECT bool_and(outcome = 'expired' AND accessed_at > now() - interval '2 minutes')
+         FROM data.healthcare_access_audit('{}')",
+        made.id
+    );
+    let audited = as_role(database, "haven_readonly", "{}", &sql).await.unwrap();
     assert!(audited[0].get::<bool, _>(0));
 }

@@ -9,8 +9,8 @@ use haven_proto::{
 };
 use haven_testkit::{Stack, random};
 
-use super::{conflicts, push, pushing, record, resolve, send, settling, told};
-use crate::{status::reason, superuser_sql, test_device::Device};
+use super::{conflicts, push, pushing, record, resolve, send, settling, told, two_versions};
+use crate::{status::reason, superuser_sql::execute, test_device::Device};
 
 async fn revoke(device: &Device) {
     let request = RevokeDeviceRequest {
@@ -35,15 +35,10 @@ async fn rotate(device: &mut Device) {
 
 #[tokio::test]
 async fn a_device_that_is_suspended_or_revoked_pushes_and_settles_nothing() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let (lost, stolen) = (phone.another().await.unwrap(), phone.another().await.unwrap());
-    let id = random::uuid();
-    push(
-        &phone,
-        vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
-    )
-    .await;
+    let id = two_versions(&phone).await;
     let before = pushing(&lost, vec![lost.put(id, 1, "late").unwrap()]);
     let results = send(&lost, before.clone()).await.unwrap();
     let conflict = results[0].conflict_id.as_str();
@@ -84,8 +79,8 @@ async fn a_device_that_is_suspended_or_revoked_pushes_and_settles_nothing() {
 
 #[tokio::test]
 async fn nobody_pushes_for_somebody_who_has_no_device() {
-    let stack = Stack::start().await.unwrap();
-    let ada = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let ada = Device::invent(stack).await.unwrap();
     let bob = stack.person().await.unwrap();
     let nobodys = Device {
         client: stack.user(&bob).unwrap(),
@@ -98,8 +93,8 @@ async fn nobody_pushes_for_somebody_who_has_no_device() {
 
 #[tokio::test]
 async fn what_was_encrypted_before_a_rotation_is_encrypted_anew_unless_it_had_come() {
-    let stack = Stack::start().await.unwrap();
-    let mut phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let mut phone = Device::invent(stack).await.unwrap();
     let (a, b) = (random::uuid(), random::uuid());
     let came = phone.put(a, 0, "one").unwrap();
     push(&phone, vec![came.clone()]).await;
@@ -123,8 +118,8 @@ async fn what_was_encrypted_before_a_rotation_is_encrypted_anew_unless_it_had_co
 
 #[tokio::test]
 async fn who_pushes_while_the_device_is_revoked_has_done_so_before_or_has_not() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     for _ in 0..5 {
         let stolen = phone.another().await.unwrap();
         let ids: Vec<_> = (0..10).map(|_| random::uuid()).collect();
@@ -157,14 +152,9 @@ async fn who_pushes_while_the_device_is_revoked_has_done_so_before_or_has_not() 
 
 #[tokio::test]
 async fn a_device_whose_rotation_is_overdue_is_told_so_with_every_answer() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    let id = random::uuid();
-    push(
-        &phone,
-        vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
-    )
-    .await;
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    let id = two_versions(&phone).await;
     let late = pushing(&phone, vec![phone.put(id, 1, "late").unwrap()]);
     let mut cycle = phone.client.cycle();
     let due = |metadata: &tonic::metadata::MetadataMap| {
@@ -174,8 +164,11 @@ async fn a_device_whose_rotation_is_overdue_is_told_so_with_every_answer() {
     let answer = cycle.push_changes(late.clone()).await.unwrap();
     assert_eq!(due(answer.metadata()), None);
     let results = answer.into_inner().results;
-    let overdue = "UPDATE data.device_key SET next_rotation_at = '2026-01-02T03:04:05Z'";
-    superuser_sql::execute(&stack.database, overdue).await;
+    let overdue = format!(
+        "UPDATE data.device_key SET next_rotation_at = '2026-01-02T03:04:05Z' WHERE id = '{}'",
+        phone.id
+    );
+    execute(&stack.database, &overdue).await;
     let expected = Some("2026-01-02T03:04:05Z".to_owned());
     // To a retry as well, which is answered as it was.
     let answer = cycle.push_changes(late).await.unwrap();

@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 use haven_proto::data::v1::{ChangeOutcome, ConflictResolution};
 use haven_testkit::{Stack, random};
 
-use super::{conflicts, opened, push, record, resolve, settling};
-use crate::{status::reason, superuser_sql::scalar, test_device::Device};
+use super::{conflicts, opened, push, record, resolve, settling, two_versions};
+use crate::{cycle::last_change_number, status::reason, test_device::Device};
 
 /// How many at once.
 const CROWD: usize = 20;
@@ -46,20 +46,14 @@ async fn of_many_pushes_over_one_version_one_is_applied_and_every_other_is_kept(
     assert_eq!(numbers.len(), CROWD);
     let last = 2 + 2 * (CROWD as i64 - 1);
     assert_eq!(numbers.last(), Some(&last));
-    let counted = "SELECT last_number FROM data.change_counters";
-    assert_eq!(scalar::<i64>(&stack.database, counted).await, last);
+    assert_eq!(last_change_number(&stack, &phone).await, last);
 }
 
 #[tokio::test]
 async fn of_many_resolutions_of_one_conflict_one_settles_it() {
     let stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
-    let id = random::uuid();
-    push(
-        &phone,
-        vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
-    )
-    .await;
+    let id = two_versions(&phone).await;
     let results = push(&phone, vec![phone.put(id, 1, "late").unwrap()]).await;
     let kept = [results[0].conflict_id.as_str()];
     let attempts = (0..CROWD).map(|i| {

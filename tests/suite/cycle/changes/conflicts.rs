@@ -1,22 +1,17 @@
 //! What lost a race: kept until it is settled, whatever else happens to its record.
 
 use haven_proto::data::v1::{ChangeOutcome, ConflictResolution, SyncStatus};
-use haven_testkit::{Stack, random};
+use haven_testkit::Stack;
 
-use super::{conflicts, opened, push, record, resolve, settling, told};
-use crate::{status::reason, superuser_sql::scalar, test_device::Device};
+use super::{conflicts, opened, push, record, resolve, settling, told, two_versions};
+use crate::{cycle::last_change_number, status::reason, test_device::Device};
 
 #[tokio::test]
 async fn a_conflict_outlives_what_happens_to_its_record() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
-    let id = random::uuid();
-    push(
-        &phone,
-        vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
-    )
-    .await;
+    let id = two_versions(&phone).await;
     push(&tablet, vec![tablet.put(id, 1, "the tablet's").unwrap()]).await;
     let kept = conflicts(&phone, Some(id)).await;
     assert_eq!(kept.len(), 1);
@@ -35,14 +30,9 @@ async fn a_conflict_outlives_what_happens_to_its_record() {
 
 #[tokio::test]
 async fn an_update_that_loses_is_refused_and_not_kept() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    let id = random::uuid();
-    push(
-        &phone,
-        vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
-    )
-    .await;
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    let id = two_versions(&phone).await;
     let mut cycle = phone.client.cycle();
     let stale = phone.update(id, 1, "another two").unwrap();
     let status = cycle.update_record(stale).await.unwrap_err();
@@ -56,15 +46,10 @@ async fn an_update_that_loses_is_refused_and_not_kept() {
 
 #[tokio::test]
 async fn a_deletion_that_loses_comes_again_and_is_kept_once() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
-    let id = random::uuid();
-    push(
-        &phone,
-        vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
-    )
-    .await;
+    let id = two_versions(&phone).await;
     let first = push(&tablet, vec![tablet.delete(id, 1)]).await;
     assert_eq!(told(&first), [(ChangeOutcome::Conflict, 2)]);
     for _ in 0..3 {
@@ -85,42 +70,31 @@ async fn a_deletion_that_loses_comes_again_and_is_kept_once() {
 
 #[tokio::test]
 async fn a_deletion_that_lost_and_was_settled_comes_again_and_opens_nothing() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
     for resolution in [ConflictResolution::Keep, ConflictResolution::Delete] {
-        let id = random::uuid();
-        push(
-            &phone,
-            vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
-        )
-        .await;
+        let id = two_versions(&phone).await;
         let first = push(&tablet, vec![tablet.delete(id, 1)]).await;
         let conflict = first[0].conflict_id.as_str();
         let request = settling(&phone, id, 2, &[conflict], resolution);
         resolve(&phone, request).await.unwrap();
-        let numbers = "SELECT last_number FROM data.change_counters";
-        let before: i64 = scalar(&stack.database, numbers).await;
+        let before = last_change_number(stack, &phone).await;
         for _ in 0..2 {
             let again = push(&tablet, vec![tablet.delete(id, 1)]).await;
             assert_eq!(again, first);
         }
         assert_eq!(conflicts(&phone, Some(id)).await, []);
-        assert_eq!(scalar::<i64>(&stack.database, numbers).await, before);
+        assert_eq!(last_change_number(stack, &phone).await, before);
     }
 }
 
 #[tokio::test]
 async fn a_deletion_that_was_held_back_comes_again_alone_and_stays_lost() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
-    let id = random::uuid();
-    push(
-        &phone,
-        vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
-    )
-    .await;
+    let id = two_versions(&phone).await;
     // What the tablet means to delete is its own, and not what the phone wrote.
     let changes = vec![tablet.put(id, 1, "the tablet's").unwrap(), tablet.delete(id, 2)];
     let first = push(&tablet, changes).await;
@@ -140,17 +114,12 @@ async fn a_deletion_that_was_held_back_comes_again_alone_and_stays_lost() {
 
 #[tokio::test]
 async fn nobody_sees_or_makes_a_conflict_of_somebody_else() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (
-        Device::invent(&stack).await.unwrap(),
-        Device::invent(&stack).await.unwrap(),
+        Device::invent(stack).await.unwrap(),
+        Device::invent(stack).await.unwrap(),
     );
-    let id = random::uuid();
-    push(
-        &ada,
-        vec![ada.put(id, 0, "one").unwrap(), ada.put(id, 1, "two").unwrap()],
-    )
-    .await;
+    let id = two_versions(&ada).await;
     push(&ada, vec![ada.put(id, 1, "late").unwrap()]).await;
     // The same id is another record of somebody else.
     let results = push(&bob, vec![bob.put(id, 0, "bob's").unwrap()]).await;

@@ -21,8 +21,8 @@ fn named(status: &Status) -> (String, Vec<String>) {
 
 #[tokio::test]
 async fn everything_wrong_is_reported_at_once() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let status = send(&phone, PushChangesRequest::default()).await.unwrap_err();
     let expected = [
         "request_id REQUIRED",
@@ -94,8 +94,8 @@ async fn everything_wrong_is_reported_at_once() {
 
 #[tokio::test]
 async fn a_push_of_which_everything_is_wrong_is_answered_all_the_same() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let id = random::uuid();
     let mut wrong = phone.put(id, -1, "one").unwrap();
     wrong.record_id = "x".into();
@@ -116,8 +116,8 @@ async fn a_push_of_which_everything_is_wrong_is_answered_all_the_same() {
 
 #[tokio::test]
 async fn a_push_has_at_most_100_changes_and_a_mebibyte() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let changes = |many| {
         let new = |_| phone.put(random::uuid(), 0, "one").unwrap();
         (0..many).map(new).collect::<Vec<_>>()

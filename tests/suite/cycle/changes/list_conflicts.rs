@@ -4,8 +4,8 @@ use haven_proto::data::v1::{ConflictResolution, ListConflictsRequest, ListConfli
 use haven_testkit::{Stack, random};
 use tonic::Status;
 
-use super::{conflicts, push, resolve, retry_call, settling};
-use crate::{status::reason, superuser_sql, test_device::Device};
+use super::{conflicts, push, resolve, retry_call, settling, two_versions};
+use crate::{status::reason, superuser_sql::execute, test_device::Device};
 
 async fn page(device: &Device, request: ListConflictsRequest) -> Result<ListConflictsResponse, Status> {
     let mut cycle = device.client.cycle();
@@ -14,16 +14,9 @@ async fn page(device: &Device, request: ListConflictsRequest) -> Result<ListConf
 
 #[tokio::test]
 async fn conflicts_come_in_the_order_in_which_they_came() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    let (a, b) = (random::uuid(), random::uuid());
-    for id in [a, b] {
-        push(
-            &phone,
-            vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
-        )
-        .await;
-    }
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    let (a, b) = (two_versions(&phone).await, two_versions(&phone).await);
     // Many in one push: the ids that they get in one millisecond are in no order.
     let late = (0..60).map(|i| {
         phone
@@ -72,7 +65,7 @@ async fn conflicts_come_in_the_order_in_which_they_came() {
         record_id: b.to_string(),
         ..all.clone()
     };
-    let bob = Device::invent(&stack).await.unwrap();
+    let bob = Device::invent(stack).await.unwrap();
     for status in [
         page(&phone, next(&all)).await.unwrap_err(),
         page(&phone, next(&of_b)).await.unwrap_err(),
@@ -92,15 +85,10 @@ async fn conflicts_come_in_the_order_in_which_they_came() {
 
 #[tokio::test]
 async fn the_largest_conflicts_fit_into_an_answer() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    let id = random::uuid();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    let id = two_versions(&phone).await;
     let largest = "x".repeat(65_536 - 16);
-    push(
-        &phone,
-        vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
-    )
-    .await;
     for _ in 0..4 {
         let late = (0..15).map(|_| phone.put(id, 1, &largest).unwrap());
         push(&phone, late.collect()).await;
@@ -118,8 +106,8 @@ async fn the_largest_conflicts_fit_into_an_answer() {
 
 #[tokio::test]
 async fn a_device_that_says_who_it_is_is_looked_at() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let asking = |device: String| ListConflictsRequest {
         device_id: device,
         ..ListConflictsRequest::default()
@@ -129,7 +117,11 @@ async fn a_device_that_says_who_it_is_is_looked_at() {
         .await
         .unwrap_err();
     assert_eq!(reason(&status), "NOT_FOUND");
-    superuser_sql::execute(&stack.database, "UPDATE data.device_key SET status = 'suspended'").await;
+    let suspend = format!(
+        "UPDATE data.device_key SET status = 'suspended' WHERE id = '{}'",
+        phone.id
+    );
+    execute(&stack.database, &suspend).await;
     let status = page(&phone, asking(phone.id.to_string())).await.unwrap_err();
     assert_eq!(reason(&status), "DEVICE_INACTIVE");
     assert!(page(&phone, asking(String::new())).await.is_ok());

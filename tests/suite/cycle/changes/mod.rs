@@ -56,6 +56,17 @@ async fn push(device: &Device, changes: Vec<Change>) -> Vec<ChangeResult> {
     send(device, pushing(device, changes)).await.unwrap()
 }
 
+/// Creates a record with the content "one", updates it to "two", and returns its id. The record then has version 2.
+async fn two_versions(device: &Device) -> Uuid {
+    let id = random::uuid();
+    let changes = vec![
+        device.put(id, 0, "one").unwrap(),
+        device.put(id, 1, "two").unwrap(),
+    ];
+    push(device, changes).await;
+    id
+}
+
 /// What became of changes, and the versions that were told.
 fn told(results: &[ChangeResult]) -> Vec<(ChangeOutcome, i64)> {
     results

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{push, retry_call, told};
 use crate::{
     cycle::feed::catch_up,
-    superuser_sql::{execute, scalar},
+    superuser_sql::{execute, scalar_by_id},
     test_device::Device,
 };
 
@@ -25,10 +25,14 @@ async fn rotate(device: &mut Device) {
     device.key_version = answer.await.unwrap().device.unwrap().key_version;
 }
 
-/// What is known: of which versions of keys, and how much of each. Deletions have none.
-const KNOWN: &str = "
-    SELECT coalesce(string_agg(key_version || ': ' || known, ', ' ORDER BY key_version), '')
-    FROM (SELECT key_version, count(*) AS known FROM data.envelope_nonces GROUP BY key_version) AS counts";
+/// Returns the stored nonces of a person's devices: each key version with the number of its nonces. A deletion is stored
+/// under version 0.
+async fn stored_nonces(stack: &Stack, device: &Device) -> String {
+    let sql = "SELECT coalesce(string_agg(key_version || ': ' || known, ', ' ORDER BY key_version), '')
+        FROM (SELECT key_version, count(*) AS known FROM data.envelope_nonces WHERE user_id = $1
+            GROUP BY key_version) AS counts";
+    scalar_by_id(&stack.database, device.person.id, sql).await
+}
 
 /// Makes what is known of a device older.
 fn age(device: Uuid, by: &str) -> String {
@@ -37,8 +41,8 @@ fn age(device: Uuid, by: &str) -> String {
 
 #[tokio::test]
 async fn what_was_acknowledged_is_known_after_two_rotations() {
-    let stack = Stack::start().await.unwrap();
-    let mut phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let mut phone = Device::invent(stack).await.unwrap();
     let (a, b) = (random::uuid(), random::uuid());
     let changes = vec![
         phone.put(a, 0, "one").unwrap(),
@@ -64,8 +68,8 @@ async fn what_was_acknowledged_is_known_after_two_rotations() {
 
 #[tokio::test]
 async fn what_is_older_than_180_days_is_forgotten_with_the_next_rotation() {
-    let stack = Stack::start().await.unwrap();
-    let mut phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let mut phone = Device::invent(stack).await.unwrap();
     let mut tablet = phone.another().await.unwrap();
     let mut changes = Vec::new();
     for _ in 0..3 {
@@ -80,25 +84,19 @@ async fn what_is_older_than_180_days_is_forgotten_with_the_next_rotation() {
         vec![tablet.put(random::uuid(), 0, "the tablet's").unwrap()],
     )
     .await;
-    assert_eq!(
-        scalar::<String>(&stack.database, KNOWN).await,
-        "0: 3, 1: 2, 2: 1, 3: 1"
-    );
+    assert_eq!(stored_nonces(stack, &phone).await, "0: 3, 1: 2, 2: 1, 3: 1");
     for device in [&phone, &tablet] {
         execute(&stack.database, &age(device.id, "179 days 23 hours")).await;
     }
     rotate(&mut phone).await;
-    assert_eq!(
-        scalar::<String>(&stack.database, KNOWN).await,
-        "0: 3, 1: 2, 2: 1, 3: 1"
-    );
+    assert_eq!(stored_nonces(stack, &phone).await, "0: 3, 1: 2, 2: 1, 3: 1");
     push(&phone, vec![phone.put(random::uuid(), 0, "young").unwrap()]).await;
     execute(&stack.database, &age(phone.id, "2 hours")).await;
     // From the fifth version to the sixth: what is left is of the last one, and of another device.
     push(&phone, vec![phone.put(random::uuid(), 0, "old").unwrap()]).await;
     execute(&stack.database, &age(phone.id, "181 days")).await;
     rotate(&mut phone).await;
-    assert_eq!(scalar::<String>(&stack.database, KNOWN).await, "1: 1, 5: 2");
+    assert_eq!(stored_nonces(stack, &phone).await, "1: 1, 5: 2");
     let results = push(&phone, changes[..2].to_vec()).await;
     assert_eq!(
         (results[0].outcome(), results[0].reason()),
@@ -108,15 +106,15 @@ async fn what_is_older_than_180_days_is_forgotten_with_the_next_rotation() {
     // The other's go with its own, but for those of the version that it has had last.
     execute(&stack.database, &age(tablet.id, "1 day")).await;
     rotate(&mut tablet).await;
-    assert_eq!(scalar::<String>(&stack.database, KNOWN).await, "0: 1, 1: 1, 5: 2");
+    assert_eq!(stored_nonces(stack, &phone).await, "0: 1, 1: 1, 5: 2");
     rotate(&mut tablet).await;
-    assert_eq!(scalar::<String>(&stack.database, KNOWN).await, "0: 1, 5: 2");
+    assert_eq!(stored_nonces(stack, &phone).await, "0: 1, 5: 2");
 }
 
 #[tokio::test]
 async fn a_rotation_forgets_at_most_ten_thousand() {
-    let stack = Stack::start().await.unwrap();
-    let mut phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let mut phone = Device::invent(stack).await.unwrap();
     let many = format!(
         "INSERT INTO data.envelope_nonces (user_id, key_id, key_version, nonce, content_digest, outcome, version, used_at)
          SELECT '{}', '{}', i % 2, sha256(convert_to(i::text, 'UTF8')), sha256(''), 'applied', 1, now() - interval '181 days'
@@ -124,14 +122,17 @@ async fn a_rotation_forgets_at_most_ten_thousand() {
         phone.person.id, phone.id
     );
     execute(&stack.database, &many).await;
-    let known = "SELECT count(*) FROM data.envelope_nonces";
+    let count = async |device: &Device| {
+        let sql = "SELECT count(*) FROM data.envelope_nonces WHERE user_id = $1";
+        scalar_by_id::<i64>(&stack.database, device.person.id, sql).await
+    };
     for left in [5250, 0] {
         rotate(&mut phone).await;
-        assert_eq!(scalar::<i64>(&stack.database, known).await, left);
+        assert_eq!(count(&phone).await, left);
     }
     execute(&stack.database, &many).await;
     for left in [500, 0] {
         rotate(&mut phone).await;
-        assert_eq!(scalar::<i64>(&stack.database, known).await, left);
+        assert_eq!(count(&phone).await, left);
     }
 }

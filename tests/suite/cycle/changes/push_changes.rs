@@ -7,12 +7,12 @@ use haven_proto::{
 use haven_testkit::{Stack, random};
 
 use super::{conflicts, opened, push, record, told};
-use crate::{status::reason, superuser_sql::scalar, test_device::Device};
+use crate::{cycle::last_change_number, status::reason, superuser_sql::scalar_by_id, test_device::Device};
 
 #[tokio::test]
 async fn changes_of_one_record_follow_each_other() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let (a, b) = (random::uuid(), random::uuid());
     let changes = vec![
         phone.put(a, 0, "one").unwrap(),
@@ -41,8 +41,8 @@ async fn changes_of_one_record_follow_each_other() {
 
 #[tokio::test]
 async fn a_change_that_comes_again_is_not_applied_again() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let (a, b) = (random::uuid(), random::uuid());
     let changes = vec![
         phone.put(a, 0, "one").unwrap(),
@@ -69,15 +69,14 @@ async fn a_change_that_comes_again_is_not_applied_again() {
     assert_eq!(again[9].outcome(), ChangeOutcome::AlreadyApplied);
     assert_eq!((again[4].change_number, again[9].change_number), (5, 5));
     assert_eq!(phone.open(&record(&phone, a).await.unwrap()).unwrap(), "three");
-    let last = "SELECT last_number FROM data.change_counters";
-    assert_eq!(scalar::<i64>(&stack.database, last).await, 5);
+    assert_eq!(last_change_number(stack, &phone).await, 5);
     assert_eq!(conflicts(&phone, None).await, []);
 }
 
 #[tokio::test]
 async fn a_change_over_another_version_is_kept_beside_the_record() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
     let (a, b) = (random::uuid(), random::uuid());
     push(&phone, vec![phone.put(a, 0, "one").unwrap()]).await;
@@ -129,8 +128,8 @@ async fn a_change_over_another_version_is_kept_beside_the_record() {
 
 #[tokio::test]
 async fn a_record_that_two_devices_invent_is_one() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
     let id = random::uuid();
     push(&phone, vec![phone.put(id, 0, "the phone's").unwrap()]).await;
@@ -143,8 +142,8 @@ async fn a_record_that_two_devices_invent_is_one() {
 
 #[tokio::test]
 async fn of_a_change_and_a_deletion_the_first_holds_and_the_second_is_kept() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
     let (a, b) = (random::uuid(), random::uuid());
     let both = |device: &Device| vec![device.put(a, 0, "a").unwrap(), device.put(b, 0, "b").unwrap()];
@@ -188,8 +187,8 @@ async fn of_a_change_and_a_deletion_the_first_holds_and_the_second_is_kept() {
 
 #[tokio::test]
 async fn what_cannot_be_applied_is_refused_and_the_others_are_not() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let (a, b, unknown) = (random::uuid(), random::uuid(), random::uuid());
     let first = phone.put(a, 0, "one").unwrap();
     push(&phone, vec![first.clone()]).await;
@@ -244,18 +243,19 @@ async fn what_cannot_be_applied_is_refused_and_the_others_are_not() {
 
 #[tokio::test]
 async fn a_tombstone_keeps_nothing_of_the_content_and_when_it_was() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let id = random::uuid();
     let put = phone.put(id, 0, "one").unwrap();
     let kept_time = put.local_time.unwrap().seconds;
     push(&phone, vec![put]).await;
     let results = push(&phone, vec![phone.delete(id, 1)]).await;
     assert_eq!(told(&results), [(ChangeOutcome::Applied, 2)]);
-    let nothing =
-        "SELECT num_nonnulls(encrypted_payload, nonce, salt, key_id) FROM data.encrypted_cycle_data";
-    assert_eq!(scalar::<i32>(&stack.database, nothing).await, 0);
+    let nothing = "SELECT num_nonnulls(encrypted_payload, nonce, salt, key_id)
+        FROM data.encrypted_cycle_data WHERE user_id = $1";
+    let (database, person) = (&stack.database, phone.person.id);
+    assert_eq!(scalar_by_id::<i32>(database, person, nothing).await, 0);
     let seconds = "SELECT extract(epoch FROM date_trunc('second', local_timestamp))::bigint
-        FROM data.encrypted_cycle_data";
-    assert_eq!(scalar::<i64>(&stack.database, seconds).await, kept_time);
+        FROM data.encrypted_cycle_data WHERE user_id = $1";
+    assert_eq!(scalar_by_id::<i64>(database, person, seconds).await, kept_time);
 }

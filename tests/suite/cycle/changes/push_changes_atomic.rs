@@ -4,14 +4,12 @@ use haven_proto::{data::v1::ChangeOutcome, errors::v1::Reason};
 use haven_testkit::{Stack, random};
 
 use super::{conflicts, push, pushing, pushing_all, record, send, told};
-use crate::{status::reason, superuser_sql::scalar, test_device::Device};
-
-const NUMBERS: &str = "SELECT last_number FROM data.change_counters";
+use crate::{cycle::last_change_number, status::reason, test_device::Device};
 
 #[tokio::test]
 async fn changes_that_can_be_applied_are() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let (a, b) = (random::uuid(), random::uuid());
     let changes = vec![
         phone.put(a, 0, "one").unwrap(),
@@ -31,13 +29,13 @@ async fn changes_that_can_be_applied_are() {
             .iter()
             .all(|it| it.outcome() == ChangeOutcome::AlreadyApplied)
     );
-    assert_eq!(scalar::<i64>(&stack.database, NUMBERS).await, 4);
+    assert_eq!(last_change_number(stack, &phone).await, 4);
 }
 
 #[tokio::test]
 async fn if_one_is_not_applied_nothing_is() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
     let [a, b, c, d] = [(); 4].map(|()| random::uuid());
     let before = phone.put(d, 0, "of before").unwrap();
@@ -88,7 +86,7 @@ async fn if_one_is_not_applied_nothing_is() {
     }
     // Nothing is kept of it, and no number is missing.
     assert_eq!(conflicts(&phone, None).await, []);
-    assert_eq!(scalar::<i64>(&stack.database, NUMBERS).await, 4);
+    assert_eq!(last_change_number(stack, &phone).await, 4);
     let held = record(&phone, a).await.unwrap();
     assert_eq!((held.version, phone.open(&held).unwrap().as_str()), (1, "one"));
     assert_eq!(reason(&record(&phone, c).await.unwrap_err()), "NOT_FOUND");
@@ -110,8 +108,8 @@ async fn if_one_is_not_applied_nothing_is() {
 
 #[tokio::test]
 async fn one_that_did_not_stand_is_looked_at_again() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
     let (a, b) = (random::uuid(), random::uuid());
     let changes = vec![phone.put(a, 0, "one").unwrap(), phone.put(b, 1, "two").unwrap()];

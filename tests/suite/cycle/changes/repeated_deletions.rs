@@ -6,22 +6,20 @@ use haven_testkit::{Stack, random};
 use tonic::Status;
 use uuid::Uuid;
 
-use super::{conflicts, push, pushing_all, record, replacing, resolve, retry_call, send, settling, told};
+use super::{
+    conflicts, push, pushing_all, record, replacing, resolve, retry_call, send, settling, told, two_versions,
+};
 use crate::{
+    cycle::last_change_number,
     status::{metadata, reason},
-    superuser_sql::scalar,
     test_device::Device,
 };
-
-const NUMBERS: &str = "SELECT last_number FROM data.change_counters";
 
 /// Two devices of somebody, and a record of version 2.
 async fn begin(stack: &Stack) -> (Device, Device, Uuid) {
     let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
-    let id = random::uuid();
-    let changes = vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()];
-    push(&phone, changes).await;
+    let id = two_versions(&phone).await;
     (phone, tablet, id)
 }
 
@@ -48,12 +46,12 @@ async fn bring_back(device: &Device, record: Uuid, seen: i64, tombstone: i64) {
 
 #[tokio::test]
 async fn a_deletion_that_was_applied_comes_again_and_is_not_applied_again() {
-    let stack = Stack::start().await.unwrap();
-    let (phone, tablet, id) = begin(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let (phone, tablet, id) = begin(stack).await;
     let first = push(&tablet, vec![tablet.delete(id, 2)]).await;
     assert_eq!(told(&first), [(ChangeOutcome::Applied, 3)]);
     let again = async || {
-        let before: i64 = scalar(&stack.database, NUMBERS).await;
+        let before = last_change_number(stack, &phone).await;
         let deletion = || vec![tablet.delete(id, 2)];
         for results in [
             push(&tablet, deletion()).await,
@@ -68,7 +66,7 @@ async fn a_deletion_that_was_applied_comes_again_and_is_not_applied_again() {
             (version.version, version.change_number),
             (3, first[0].change_number)
         );
-        assert_eq!(scalar::<i64>(&stack.database, NUMBERS).await, before);
+        assert_eq!(last_change_number(stack, &phone).await, before);
         assert_eq!(conflicts(&phone, None).await, []);
     };
     again().await;
@@ -86,8 +84,8 @@ async fn a_deletion_that_was_applied_comes_again_and_is_not_applied_again() {
 
 #[tokio::test]
 async fn one_that_was_made_by_itself_comes_again_in_a_push() {
-    let stack = Stack::start().await.unwrap();
-    let (phone, _, id) = begin(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let (phone, _, id) = begin(stack).await;
     let first = delete(&phone, id, 2).await.unwrap();
     let pushed = push(&phone, vec![phone.delete(id, 2)]).await;
     assert_eq!(told(&pushed), [(ChangeOutcome::AlreadyApplied, 3)]);
@@ -102,8 +100,8 @@ async fn one_that_was_made_by_itself_comes_again_in_a_push() {
 
 #[tokio::test]
 async fn one_that_lost_is_kept_once_and_stays_lost_when_the_record_is_brought_back() {
-    let stack = Stack::start().await.unwrap();
-    let (phone, tablet, id) = begin(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let (phone, tablet, id) = begin(stack).await;
     let first = push(&tablet, vec![tablet.delete(id, 1)]).await;
     assert_eq!(told(&first), [(ChangeOutcome::Conflict, 2)]);
     let again = async || {
@@ -130,8 +128,8 @@ async fn one_that_lost_is_kept_once_and_stays_lost_when_the_record_is_brought_ba
 
 #[tokio::test]
 async fn one_that_found_a_tombstone_does_not_delete_what_is_brought_back() {
-    let stack = Stack::start().await.unwrap();
-    let (phone, tablet, id) = begin(&stack).await;
+    let stack = Stack::shared().await.unwrap();
+    let (phone, tablet, id) = begin(stack).await;
     push(&phone, vec![phone.delete(id, 2)]).await;
     let first = push(&tablet, vec![tablet.delete(id, 2)]).await;
     assert_eq!(told(&first), [(ChangeOutcome::Deleted, 3)]);
@@ -146,9 +144,9 @@ async fn one_that_found_a_tombstone_does_not_delete_what_is_brought_back() {
 
 #[tokio::test]
 async fn one_that_was_held_back_stays_lost_once_its_conflict_is_settled_and_another_is_not() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::shared().await.unwrap();
     for settled_by_deleting in [false, true] {
-        let (phone, tablet, id) = begin(&stack).await;
+        let (phone, tablet, id) = begin(stack).await;
         // What the tablet means to delete is its own, and not what the phone wrote.
         let changes = vec![tablet.put(id, 1, "the tablet's").unwrap(), tablet.delete(id, 2)];
         let first = push(&tablet, changes.clone()).await;

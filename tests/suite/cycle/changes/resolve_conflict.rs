@@ -4,21 +4,16 @@ use haven_proto::data::v1::{ChangeOutcome, ConflictResolution, ResolveConflictRe
 use haven_testkit::{Stack, random};
 use uuid::Uuid;
 
-use super::{conflicts, push, record, replacing, resolve, settling, told};
+use super::{conflicts, push, record, replacing, resolve, settling, told, two_versions};
 use crate::{
     status::{metadata, reason, violations},
-    superuser_sql::{self, scalar},
+    superuser_sql::{execute, scalar_by_id},
     test_device::Device,
 };
 
 /// A record of version 2, and so many conflicts of it.
 async fn contended(phone: &Device, many: usize) -> (Uuid, Vec<String>) {
-    let id = random::uuid();
-    push(
-        phone,
-        vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
-    )
-    .await;
+    let id = two_versions(phone).await;
     let late = (0..many).map(|i| phone.put(id, 1, &format!("late {i}")).unwrap());
     let results = push(phone, late.collect()).await;
     (id, results.into_iter().map(|result| result.conflict_id).collect())
@@ -30,8 +25,8 @@ fn ids(conflicts: &[String]) -> Vec<&str> {
 
 #[tokio::test]
 async fn what_is_kept_stays_as_it_is() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let (id, late) = contended(&phone, 3).await;
     let before = record(&phone, id).await.unwrap();
     // Some of them first: what nobody has settled stays open.
@@ -64,15 +59,18 @@ async fn what_is_kept_stays_as_it_is() {
     // Each conflict that is settled has a number, and the record behind them: so devices are told of both.
     assert_eq!(after.change_number, before.change_number + 5);
     assert_eq!(conflicts(&phone, Some(id)).await, []);
-    let numbers =
-        "SELECT count(DISTINCT change_number) FROM data.cycle_data_conflicts WHERE settled_at IS NOT NULL";
-    assert_eq!(scalar::<i64>(&stack.database, numbers).await, 3);
+    let numbers = "SELECT count(DISTINCT change_number) FROM data.cycle_data_conflicts
+        WHERE user_id = $1 AND settled_at IS NOT NULL";
+    assert_eq!(
+        scalar_by_id::<i64>(&stack.database, phone.person.id, numbers).await,
+        3
+    );
 }
 
 #[tokio::test]
 async fn what_is_replaced_has_a_version_more() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
     let (id, late) = contended(&phone, 2).await;
     let request = replacing(&tablet, id, 2, &ids(&late), "both in one");
@@ -96,8 +94,8 @@ async fn what_is_replaced_has_a_version_more() {
 
 #[tokio::test]
 async fn a_record_is_deleted_with_what_it_settles_and_brought_back() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
     let (id, late) = contended(&phone, 1).await;
     let request = settling(&phone, id, 2, &ids(&late), ConflictResolution::Delete);
@@ -134,8 +132,8 @@ async fn a_record_is_deleted_with_what_it_settles_and_brought_back() {
 
 #[tokio::test]
 async fn what_is_settled_was_seen() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let (id, late) = contended(&phone, 2).await;
     let (other, others) = contended(&phone, 1).await;
     let keep = |seen, conflicts: &[&str]| settling(&phone, id, seen, conflicts, ConflictResolution::Keep);
@@ -169,14 +167,9 @@ async fn what_is_settled_was_seen() {
 
 #[tokio::test]
 async fn a_new_content_is_encrypted_anew() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    let id = random::uuid();
-    push(
-        &phone,
-        vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
-    )
-    .await;
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    let id = two_versions(&phone).await;
     // A change that lost although it is based on the version that there is: what it follows lost, too.
     let chain = vec![
         phone.put(id, 1, "late").unwrap(),
@@ -212,7 +205,11 @@ async fn a_new_content_is_encrypted_anew() {
         "KEY_VERSION_UNKNOWN".to_owned(),
     )];
     assert_eq!(violations(&status), expected);
-    superuser_sql::execute(&stack.database, "UPDATE data.device_key SET key_version = 2").await;
+    let rotate = format!(
+        "UPDATE data.device_key SET key_version = 2 WHERE id = '{}'",
+        phone.id
+    );
+    execute(&stack.database, &rotate).await;
     let request = replacing(&phone, id, 2, &both, "later");
     let status = resolve(&phone, request).await.unwrap_err();
     assert_eq!(reason(&status), "KEY_VERSION_STALE");

@@ -4,24 +4,19 @@ use futures_util::future::join_all;
 use haven_proto::data::v1::{ChangeOutcome, ConflictResolution, PushChangesRequest, ResolveConflictRequest};
 use haven_testkit::{Stack, random};
 
-use super::{conflicts, push, pushing, pushing_all, record, replacing, resolve, send, settling, told};
-use crate::{status::reason, superuser_sql::scalar, test_device::Device};
+use super::{
+    conflicts, push, pushing, pushing_all, record, replacing, resolve, send, settling, told, two_versions,
+};
+use crate::{cycle::last_change_number, status::reason, superuser_sql::scalar_by_id, test_device::Device};
 
 /// How many times at once.
 const CROWD: usize = 10;
 
-const NUMBERS: &str = "SELECT last_number FROM data.change_counters";
-
 #[tokio::test]
 async fn a_push_that_comes_again_is_answered_as_it_was() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    let (a, b) = (random::uuid(), random::uuid());
-    push(
-        &phone,
-        vec![phone.put(a, 0, "one").unwrap(), phone.put(a, 1, "two").unwrap()],
-    )
-    .await;
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    let (a, b) = (two_versions(&phone).await, random::uuid());
     let changes = vec![
         phone.put(a, 1, "late").unwrap(),
         phone.put(b, 0, "new").unwrap(),
@@ -37,22 +32,22 @@ async fn a_push_that_comes_again_is_answered_as_it_was() {
         (ChangeOutcome::Applied, 2),
     ];
     assert_eq!(told(&first), expected);
-    let numbers: i64 = scalar(&stack.database, NUMBERS).await;
+    let numbers = last_change_number(stack, &phone).await;
     // Also when its record is another by now, and the conflict is settled.
     let settled = settling(&phone, a, 2, &[&first[0].conflict_id], ConflictResolution::Delete);
     resolve(&phone, settled).await.unwrap();
     assert_eq!(send(&phone, request.clone()).await.unwrap(), first);
-    assert_eq!(scalar::<i64>(&stack.database, NUMBERS).await, numbers + 2);
+    assert_eq!(last_change_number(stack, &phone).await, numbers + 2);
     assert_eq!(conflicts(&phone, None).await, []);
     // What is kept of a request are outcomes, ids and numbers.
-    let largest = "SELECT max(octet_length(answer::text)) FROM data.requests";
-    assert!(scalar::<i32>(&stack.database, largest).await < 1000);
+    let largest = "SELECT max(octet_length(answer::text)) FROM data.requests WHERE user_id = $1";
+    assert!(scalar_by_id::<i32>(&stack.database, phone.person.id, largest).await < 1000);
 }
 
 #[tokio::test]
 async fn a_request_id_is_for_one_push() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
     let id = random::uuid();
     let created = phone.create(random::uuid(), "created").unwrap();
@@ -97,8 +92,8 @@ async fn a_request_id_is_for_one_push() {
 
 #[tokio::test]
 async fn one_push_many_times_at_once_is_one() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     for all in [false, true] {
         let id = random::uuid();
         let mut changes = vec![
@@ -114,7 +109,7 @@ async fn one_push_many_times_at_once_is_one() {
             true => pushing_all(&phone, changes),
             false => pushing(&phone, changes),
         };
-        let before: i64 = scalar(&stack.database, NUMBERS).await;
+        let before = last_change_number(stack, &phone).await;
         let answers = join_all((0..CROWD).map(|_| send(&phone, request.clone()))).await;
         let first = answers[0].as_ref().unwrap();
         let applied = first.iter().filter(|it| it.outcome() == ChangeOutcome::Applied);
@@ -123,7 +118,7 @@ async fn one_push_many_times_at_once_is_one() {
             assert_eq!(answer.as_ref().unwrap(), first);
         }
         // Three changes, and then either a deletion, or two conflicts: the deletion follows one that lost.
-        let numbers: i64 = scalar(&stack.database, NUMBERS).await;
+        let numbers = last_change_number(stack, &phone).await;
         assert_eq!(numbers - before, if all { 4 } else { 7 });
     }
     assert_eq!(conflicts(&phone, None).await.len(), 2);
@@ -131,14 +126,9 @@ async fn one_push_many_times_at_once_is_one() {
 
 #[tokio::test]
 async fn one_resolution_many_times_at_once_is_one() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    let id = random::uuid();
-    push(
-        &phone,
-        vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
-    )
-    .await;
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    let id = two_versions(&phone).await;
     let late = async |seen| {
         let results = push(&phone, vec![phone.put(id, seen, "late").unwrap()]).await;
         results[0].conflict_id.clone()

@@ -6,7 +6,7 @@ use haven_testkit::{Stack, random};
 use uuid::Uuid;
 
 use super::{BEGINNING, acknowledge, catch_up, create, pull, update};
-use crate::{status::reason, superuser_sql::scalar, test_device::Device};
+use crate::{status::reason, superuser_sql::scalar_by_id, test_device::Device};
 
 async fn status(device: &Device, record: Uuid) -> SyncStatus {
     let request = GetRecordRequest {
@@ -19,8 +19,8 @@ async fn status(device: &Device, record: Uuid) -> SyncStatus {
 
 #[tokio::test]
 async fn a_record_is_pending_until_every_active_device_has_acknowledged_it() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
     let (a, b) = (create(&phone, "a").await, create(&phone, "b").await);
     let (_, both) = pull(&phone, BEGINNING).await.unwrap();
@@ -58,8 +58,8 @@ async fn a_record_is_pending_until_every_active_device_has_acknowledged_it() {
 
 #[tokio::test]
 async fn a_device_that_is_suspended_or_revoked_is_not_waited_for() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let (lost, stolen) = (phone.another().await.unwrap(), phone.another().await.unwrap());
     let record = create(&phone, "a").await;
     let cursor = catch_up(&phone, BEGINNING).await;
@@ -84,8 +84,8 @@ async fn a_device_that_is_suspended_or_revoked_is_not_waited_for() {
 
 #[tokio::test]
 async fn to_acknowledge_less_changes_nothing() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let mut cursors = vec![pull(&phone, BEGINNING).await.unwrap().1];
     for content in ["a", "b", "c"] {
         create(&phone, content).await;
@@ -104,8 +104,8 @@ async fn to_acknowledge_less_changes_nothing() {
 
 #[tokio::test]
 async fn of_many_acknowledgements_at_once_the_greatest_counts() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let mut cursors = Vec::new();
     for number in 0..10 {
         create(&phone, &number.to_string()).await;
@@ -115,6 +115,7 @@ async fn of_many_acknowledgements_at_once_the_greatest_counts() {
     for (answer, number) in answers.into_iter().zip(1..) {
         assert!(answer.unwrap().acknowledged_change_number >= number);
     }
-    let kept: i64 = scalar(&stack.database, "SELECT acknowledged_number FROM data.device_key").await;
+    let sql = "SELECT acknowledged_number FROM data.device_key WHERE id = $1";
+    let kept: i64 = scalar_by_id(&stack.database, phone.id, sql).await;
     assert_eq!(kept, 10);
 }

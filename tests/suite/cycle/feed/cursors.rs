@@ -21,10 +21,10 @@ async fn refusals(device: &Device, cursor: &str) -> [Status; 3] {
 
 #[tokio::test]
 async fn a_cursor_is_its_persons_and_cannot_be_made_up() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
-    let others = Device::invent(&stack).await.unwrap();
+    let others = Device::invent(stack).await.unwrap();
     create(&phone, "a").await;
     let (_, cursor) = pull(&phone, BEGINNING).await.unwrap();
     for wrong in ["x", &cursor[1..], &format!("{cursor}A")] {
@@ -56,8 +56,8 @@ async fn a_cursor_is_its_persons_and_cannot_be_made_up() {
 
 #[tokio::test]
 async fn everything_that_is_wrong_is_said_at_once() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let mut cycle = phone.client.cycle();
     let (device_id, cursor) = (String::from("phone"), String::from("x"));
     let pulled = cycle
@@ -92,9 +92,9 @@ async fn everything_that_is_wrong_is_said_at_once() {
 
 #[tokio::test]
 async fn a_device_that_is_not_the_persons_is_not_there() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    let others = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    let others = Device::invent(stack).await.unwrap();
     let (_, cursor) = pull(&phone, BEGINNING).await.unwrap();
     for id in [others.id, random::uuid()] {
         let unknown = Device { id, ..phone.clone() };

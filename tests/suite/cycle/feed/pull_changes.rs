@@ -8,8 +8,8 @@ use crate::test_device::Device;
 
 #[tokio::test]
 async fn a_pull_brings_what_changed_since_its_cursor_and_of_each_record_the_last_state() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
     let nothing = answers(&laptop, BEGINNING).await.unwrap();
     assert_eq!(nothing.len(), 1, "there is always an answer");
@@ -37,8 +37,8 @@ async fn a_pull_brings_what_changed_since_its_cursor_and_of_each_record_the_last
 
 #[tokio::test]
 async fn what_lost_a_race_comes_before_the_record_that_is_in_conflict() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
     let record = create(&phone, "first").await;
     let (_, cursor) = pull(&phone, BEGINNING).await.unwrap();
@@ -66,8 +66,8 @@ async fn what_lost_a_race_comes_before_the_record_that_is_in_conflict() {
 #[tokio::test]
 async fn a_device_is_told_that_its_key_is_overdue() {
     const DUE: &str = "2026-02-03T04:05:06Z";
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
     let (_, cursor) = pull(&phone, BEGINNING).await.unwrap();
     let sql = format!(

@@ -9,9 +9,9 @@ use crate::{eventually::eventually, metrics::Metrics, test_device::Device};
 
 #[tokio::test]
 async fn each_cursor_leads_to_what_comes_after_it() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    store_many(&stack, &phone, 350, 1).await;
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    store_many(stack, &phone, 350, 1).await;
     let all = answers(&phone, BEGINNING).await.unwrap();
     let sizes: Vec<_> = all.iter().map(|answer| answer.entries.len()).collect();
     assert_eq!(sizes, [100, 100, 100, 50]);
@@ -26,10 +26,10 @@ async fn each_cursor_leads_to_what_comes_after_it() {
 #[tokio::test]
 async fn a_part_has_a_mebibyte_of_payloads_and_one_more_at_most() {
     const LARGEST: usize = 65_536;
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    store_many(&stack, &phone, 40, LARGEST / 32).await;
-    store_many(&stack, &phone, 40, 1).await;
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    store_many(stack, &phone, 40, LARGEST / 32).await;
+    store_many(stack, &phone, 40, 1).await;
     let all = answers(&phone, BEGINNING).await.unwrap();
     let sizes: Vec<_> = all.iter().map(|answer| answer.entries.len()).collect();
     // 16 of the largest are a mebibyte; the small ones all fit beside the last of those.
@@ -83,9 +83,9 @@ async fn a_client_that_does_not_read_is_not_read_for() {
 
 #[tokio::test]
 async fn what_changes_while_a_device_pulls_is_neither_missed_nor_waited_for() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    store_many(&stack, &phone, 3000, 256).await;
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    store_many(stack, &phone, 3000, 256).await;
     let request = PullChangesRequest {
         device_id: phone.id.to_string(),
         cursor: String::new(),
@@ -93,7 +93,7 @@ async fn what_changes_while_a_device_pulls_is_neither_missed_nor_waited_for() {
     let answer = phone.client.cycle().pull_changes(request).await.unwrap();
     let mut stream = answer.into_inner();
     // More than 30 parts, of which the first is on its way.
-    store_many(&stack, &phone, 5000, 1).await;
+    store_many(stack, &phone, 5000, 1).await;
     let (mut entries, mut cursor) = (Vec::new(), String::new());
     while let Some(answer) = timeout(LIMIT, stream.message()).await.unwrap().unwrap() {
         entries.extend(answer.entries);

@@ -9,7 +9,7 @@ use haven_testkit::{Stack, random};
 use super::{BEGINNING, acknowledge, catch_up, create, delete, pull, push};
 use crate::{
     status::{metadata, reason},
-    superuser_sql::scalar,
+    superuser_sql::scalar_by_id,
     test_device::Device,
 };
 
@@ -24,8 +24,8 @@ fn assert_gone(results: &[ChangeResult]) {
 
 #[tokio::test]
 async fn what_was_forgotten_does_not_come_back() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let mut laptop = phone.another().await.unwrap();
     let record = create(&phone, "a").await;
     let early = catch_up(&laptop, BEGINNING).await;
@@ -36,8 +36,11 @@ async fn what_was_forgotten_does_not_come_back() {
     phone.client.device().suspend_device(request).await.unwrap();
     delete(&phone, record, 1).await;
     catch_up(&phone, BEGINNING).await;
-    let kept = "SELECT count(*) FROM data.encrypted_cycle_data";
-    assert_eq!(scalar::<i64>(&stack.database, kept).await, 0);
+    let kept = async || {
+        let sql = "SELECT count(*) FROM data.encrypted_cycle_data WHERE user_id = $1";
+        scalar_by_id::<i64>(&stack.database, phone.person.id, sql).await
+    };
+    assert_eq!(kept().await, 0);
 
     let mut cycle = phone.client.cycle();
     let created = phone.create(record, "a, anew").unwrap();
@@ -108,7 +111,7 @@ async fn what_was_forgotten_does_not_come_back() {
         (results[2].outcome(), results[2].version),
         (ChangeOutcome::Applied, 1)
     );
-    assert_eq!(scalar::<i64>(&stack.database, kept).await, 1);
+    assert_eq!(kept().await, 1);
     let (entries, late) = pull(&laptop, BEGINNING).await.unwrap();
     assert_eq!(entries.len(), 1);
     acknowledge(&laptop, &late).await.unwrap();

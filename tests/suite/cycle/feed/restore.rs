@@ -200,18 +200,19 @@ async fn who_is_behind_a_restore_and_behind_what_is_gone_is_told_both() {
 /// Where nobody said so, the numbers themselves may tell.
 #[tokio::test]
 async fn a_number_that_was_never_given_out_leads_nowhere() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     for content in ["a", "b"] {
         create(&phone, content).await;
     }
     let (_, cursor) = pull(&phone, BEGINNING).await.unwrap();
     // What a snapshot of before the second does.
-    execute(
-        &stack.database,
-        "DELETE FROM data.encrypted_cycle_data WHERE change_number = 2; UPDATE data.change_counters SET last_number = 1",
-    )
-    .await;
+    let restore = format!(
+        "DELETE FROM data.encrypted_cycle_data WHERE user_id = '{0}' AND change_number = 2;
+         UPDATE data.change_counters SET last_number = 1 WHERE user_id = '{0}'",
+        phone.person.id
+    );
+    execute(&stack.database, &restore).await;
     assert_expired(&phone, &cursor, "RESTORED").await;
 }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     eventually::eventually,
     status::{metadata, reason},
-    superuser_sql::{execute, scalar},
+    superuser_sql::{execute, scalar_by_id},
     test_device::Device,
 };
 
@@ -23,7 +23,18 @@ pub(super) const DELETE_ALL: &str = "
     UPDATE data.encrypted_cycle_data SET deleted_at = now(), encrypted_payload = NULL, envelope_version = NULL,
         algorithm = NULL, key_id = NULL, key_version = NULL, nonce = NULL, salt = NULL, kdf_memory_kib = NULL,
         kdf_iterations = NULL, kdf_parallelism = NULL, associated_data_version = NULL";
-const CONFLICTS: &str = "SELECT count(*) FROM data.cycle_data_conflicts";
+
+/// Returns how many tombstones and how many conflicts the person of `device` has.
+async fn count_kept(stack: &Stack, device: &Device) -> (i64, i64) {
+    let tombstones =
+        "SELECT count(*) FROM data.encrypted_cycle_data WHERE user_id = $1 AND deleted_at IS NOT NULL";
+    let conflicts = "SELECT count(*) FROM data.cycle_data_conflicts WHERE user_id = $1";
+    let (database, person) = (&stack.database, device.person.id);
+    (
+        scalar_by_id(database, person, tombstones).await,
+        scalar_by_id(database, person, conflicts).await,
+    )
+}
 
 /// Pushes a change of `record` that loses, over a version that is not the newest. Answers the conflict's id.
 pub(super) async fn lose(device: &Device, record: Uuid, seen: i64) -> String {
@@ -57,10 +68,16 @@ async fn assert_expired(device: &Device, cursor: &str) {
     acknowledge(device, cursor).await.unwrap();
 }
 
+/// Returns the number of the newest change of the person of `device` that is not kept any more.
+async fn purged_number(stack: &Stack, device: &Device) -> i64 {
+    let sql = "SELECT purged_number FROM data.change_counters WHERE user_id = $1";
+    scalar_by_id(&stack.database, device.person.id, sql).await
+}
+
 #[tokio::test]
 async fn what_every_device_was_told_is_forgotten_and_not_before() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
     let (a, b) = (create(&phone, "a").await, create(&phone, "b").await);
     let early = catch_up(&laptop, BEGINNING).await;
@@ -70,10 +87,7 @@ async fn what_every_device_was_told_is_forgotten_and_not_before() {
     let conflict = lose(&laptop, b, 1).await;
     keep(&phone, b, 2, conflict).await;
     catch_up(&phone, BEGINNING).await;
-    let kept: (i64, i64) = (
-        scalar(&stack.database, TOMBSTONES).await,
-        scalar(&stack.database, CONFLICTS).await,
-    );
+    let kept = count_kept(stack, &phone).await;
     assert_eq!(kept, (1, 1), "the laptop was not told yet");
     let (entries, late) = pull(&laptop, &early).await.unwrap();
     let expected = [(a, 2, None), (b, 2, Some("b, again".to_owned()))];
@@ -82,10 +96,7 @@ async fn what_every_device_was_told_is_forgotten_and_not_before() {
     assert!(settled.unwrap().settle_time.is_some());
 
     acknowledge(&laptop, &late).await.unwrap();
-    let kept: (i64, i64) = (
-        scalar(&stack.database, TOMBSTONES).await,
-        scalar(&stack.database, CONFLICTS).await,
-    );
+    let kept = count_kept(stack, &phone).await;
     assert_eq!(kept, (0, 0));
     // Who stands where everybody has been misses nothing; who comes from before that would.
     assert!(pull(&laptop, &late).await.unwrap().0.is_empty());
@@ -102,9 +113,9 @@ async fn what_every_device_was_told_is_forgotten_and_not_before() {
 
 #[tokio::test]
 async fn who_starts_over_can_go_on_from_where_they_were_cut_off() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    store_many(&stack, &phone, 250, 1).await;
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    store_many(stack, &phone, 250, 1).await;
     let first = async |device: &Device| {
         let request = PullChangesRequest {
             device_id: device.id.to_string(),
@@ -118,7 +129,7 @@ async fn who_starts_over_can_go_on_from_where_they_were_cut_off() {
     let record = create(&phone, "a").await;
     delete(&phone, record, 1).await;
     catch_up(&phone, BEGINNING).await;
-    let purged: i64 = scalar(&stack.database, "SELECT purged_number FROM data.change_counters").await;
+    let purged = purged_number(stack, &phone).await;
     assert_eq!(purged, 252);
     // Who began before may have been told of the record that is gone.
     assert_expired(&phone, &before.cursor).await;
@@ -145,16 +156,16 @@ async fn who_starts_over_can_go_on_from_where_they_were_cut_off() {
 
 #[tokio::test]
 async fn what_is_too_much_for_one_acknowledgement_goes_with_the_next() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    store_many(&stack, &phone, 1200, 1).await;
-    execute(&stack.database, DELETE_ALL).await;
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    store_many(stack, &phone, 1200, 1).await;
+    let delete_all = format!("{DELETE_ALL} WHERE user_id = '{}'", phone.person.id);
+    execute(&stack.database, &delete_all).await;
     let (entries, cursor) = pull(&phone, BEGINNING).await.unwrap();
     assert_eq!(entries.len(), 1200);
     for rest in [700, 200, 0, 0] {
         acknowledge(&phone, &cursor).await.unwrap();
-        let kept: i64 = scalar(&stack.database, TOMBSTONES).await;
-        assert_eq!(kept, rest);
+        assert_eq!(count_kept(stack, &phone).await.0, rest);
     }
     assert!(pull(&phone, &cursor).await.unwrap().0.is_empty());
 }
@@ -196,15 +207,8 @@ async fn nothing_is_kept_for_longer_than_180_days() {
     // A sweep comes soon after the start.
     stack.data.kill();
     stack.data.start().await.unwrap();
-    let kept = async || {
-        let kept: (i64, i64) = (
-            scalar(&stack.database, TOMBSTONES).await,
-            scalar(&stack.database, CONFLICTS).await,
-        );
-        kept
-    };
     // The one that is young, and the one that nobody has settled, with what lost against it.
-    eventually("it is swept", async || kept().await == (2, 1)).await;
+    eventually("it is swept", async || count_kept(&stack, &phone).await == (2, 1)).await;
     assert_expired(&forgotten, &early).await;
     let (entries, _) = pull(&forgotten, BEGINNING).await.unwrap();
     let mut states = contents(&phone, &entries);
@@ -214,7 +218,7 @@ async fn nothing_is_kept_for_longer_than_180_days() {
     expected.sort();
     assert_eq!(states, expected);
     // The deletion of the old one is the newest that is gone.
-    let gone: i64 = scalar(&stack.database, "SELECT purged_number FROM data.change_counters").await;
+    let gone = purged_number(&stack, &phone).await;
     assert_eq!(gone, 12);
     assert_expired(&phone, &late).await;
 }

@@ -46,8 +46,8 @@ async fn old_changes_come_first_and_new_ones_as_they_happen_to_every_device() {
 
 #[tokio::test]
 async fn a_watch_begins_with_a_cursor_though_nothing_has_changed() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let mut watcher = Watcher::start(&phone, BEGINNING).await.unwrap();
     let (entries, cursor) = watcher.next().await.unwrap();
     assert!(entries.is_empty());
@@ -62,14 +62,14 @@ async fn a_watch_begins_with_a_cursor_though_nothing_has_changed() {
 
 #[tokio::test]
 async fn much_comes_in_parts_and_what_changed_meanwhile_after_it() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    store_many(&stack, &phone, 250, 256).await;
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    store_many(stack, &phone, 250, 256).await;
     let mut watcher = Watcher::start(&phone, BEGINNING).await.unwrap();
     let (mut seen, cursor) = watcher.next().await.unwrap();
     assert_eq!(seen.len(), 100);
     // By another replica, which this one is not told by.
-    store_many(&stack, &phone, 50, 1).await;
+    store_many(stack, &phone, 50, 1).await;
     while seen.len() < 300 {
         let (entries, _) = watcher.next().await.unwrap();
         assert!(!entries.is_empty(), "only the first may have none");

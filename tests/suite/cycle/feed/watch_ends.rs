@@ -47,8 +47,8 @@ async fn a_server_that_stops_ends_watches_at_once_and_nothing_is_lost() {
 
 #[tokio::test]
 async fn a_device_that_is_suspended_or_revoked_is_told_nothing_more() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let (lost, stolen) = (phone.another().await.unwrap(), phone.another().await.unwrap());
     let mut watchers = Vec::new();
     for device in [&lost, &stolen] {
@@ -81,9 +81,9 @@ async fn a_device_that_is_suspended_or_revoked_is_told_nothing_more() {
 
 #[tokio::test]
 async fn an_erasure_ends_a_watch() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    let others = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    let others = Device::invent(stack).await.unwrap();
     create(&phone, "a").await;
     let mut watcher = Watcher::start(&phone, BEGINNING).await.unwrap();
     watcher.next().await.unwrap();

@@ -6,11 +6,7 @@ use tonic::{Response, Status};
 use uuid::Uuid;
 
 use super::{create, delete, deletion, get, store, update};
-use crate::{
-    status::reason,
-    superuser_sql::{execute, scalar},
-    test_device::Device,
-};
+use crate::{cycle::last_change_number, status::reason, superuser_sql::execute, test_device::Device};
 
 /// What the metadata of an answer say of the next rotation.
 fn rotation_due<T>(answer: Result<Response<T>, Status>) -> Option<String> {
@@ -54,8 +50,8 @@ async fn every_answer(device: &Device) -> Vec<Option<String>> {
 
 #[tokio::test]
 async fn a_device_whose_rotation_is_due_is_told_so_with_every_answer() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let other = device.another().await.unwrap();
     assert_eq!(every_answer(&device).await, vec![None; 6]);
     let overdue = format!(
@@ -92,8 +88,8 @@ async fn every_refusal(device: &Device, id: Uuid) -> Vec<String> {
 
 #[tokio::test]
 async fn a_device_that_is_not_active_is_refused() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let other = device.another().await.unwrap();
     let created = other.create(random::uuid(), "hello").unwrap();
     let answer = create(&other.client, created.clone()).await.unwrap();
@@ -115,8 +111,7 @@ async fn a_device_that_is_not_active_is_refused() {
     }
     let after = get(&device.client, id).await.unwrap();
     assert_eq!(after.version, record.version);
-    let last: i64 = scalar(&stack.database, "SELECT last_number FROM data.change_counters").await;
-    assert_eq!(last, 1);
+    assert_eq!(last_change_number(stack, &device).await, 1);
     // The person's other device goes on.
     update(&device.client, device.update(id, 1, "goodbye").unwrap())
         .await
@@ -125,9 +120,9 @@ async fn a_device_that_is_not_active_is_refused() {
 
 #[tokio::test]
 async fn nobody_calls_with_a_device_that_is_not_theirs() {
-    let stack = Stack::start().await.unwrap();
-    let ada = Device::invent(&stack).await.unwrap();
-    let bob = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let ada = Device::invent(stack).await.unwrap();
+    let bob = Device::invent(stack).await.unwrap();
     let id = store(&ada, "hello").await;
     for unknown in [bob.id, random::uuid()] {
         let stranger = Device {

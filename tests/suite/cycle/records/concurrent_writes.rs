@@ -164,8 +164,8 @@ async fn one_request_id_for_many_records_at_once_changes_one() {
 
 #[tokio::test]
 async fn of_a_change_and_a_deletion_of_one_version_one_is_made() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let other = device.another().await.unwrap();
     for _ in 0..CROWD {
         let id = store(&device, "one").await;

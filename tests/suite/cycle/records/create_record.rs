@@ -6,15 +6,16 @@ use prost_types::Timestamp;
 
 use super::{create, delete, deletion, get, store, update};
 use crate::{
+    cycle::last_change_number,
     status::{metadata, reason, violations},
-    superuser_sql::{execute, scalar},
+    superuser_sql::{execute, scalar_by_id},
     test_device::Device,
 };
 
 #[tokio::test]
 async fn what_a_device_stores_it_opens_again() {
-    let stack = Stack::start().await.unwrap();
-    let mut device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let mut device = Device::invent(stack).await.unwrap();
     let other = device.another().await.unwrap();
     for (number, algorithm) in [
         EncryptionAlgorithm::Xchacha20Poly1305,
@@ -48,8 +49,8 @@ async fn what_a_device_stores_it_opens_again() {
 
 #[tokio::test]
 async fn a_record_without_an_id_has_its_requests() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let id = random::uuid();
     let request = CreateRecordRequest {
         record_id: String::new(),
@@ -65,8 +66,8 @@ async fn a_record_without_an_id_has_its_requests() {
 
 #[tokio::test]
 async fn the_same_again_is_the_same_answer() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let id = random::uuid();
     let request = device.create(id, "hello").unwrap();
     let first = create(&device.client, request.clone()).await.unwrap();
@@ -93,14 +94,14 @@ async fn the_same_again_is_the_same_answer() {
         assert_eq!(create(&device.client, request).await.unwrap(), first);
     }
     assert_eq!(reason(&get(&device.client, id).await.unwrap_err()), "NOT_FOUND");
-    let changes: i64 = scalar(&stack.database, "SELECT last_number FROM data.change_counters").await;
+    let changes = last_change_number(stack, &device).await;
     assert_eq!(changes, 4, "what changes nothing takes no number");
 }
 
 #[tokio::test]
 async fn an_id_is_for_one_content() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let id = random::uuid();
     let request = device.create(id, "hello").unwrap();
     create(&device.client, request.clone()).await.unwrap();
@@ -119,8 +120,8 @@ async fn an_id_is_for_one_content() {
 
 #[tokio::test]
 async fn a_request_id_is_for_one_record() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let id = random::uuid();
     let request = device.create(id, "hello").unwrap();
     create(&device.client, request.clone()).await.unwrap();
@@ -160,8 +161,8 @@ async fn a_request_id_is_for_one_record() {
 
 #[tokio::test]
 async fn a_nonce_is_for_one_content() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let id = random::uuid();
     let request = device.create(id, "hello").unwrap();
     create(&device.client, request.clone()).await.unwrap();
@@ -185,17 +186,26 @@ async fn a_nonce_is_for_one_content() {
     let status = create(&device.client, moved).await.unwrap_err();
     assert_eq!(reason(&status), "NONCE_REUSED");
     create(&device.client, other).await.unwrap();
-    let kept: i64 = scalar(&stack.database, "SELECT count(*) FROM data.encrypted_cycle_data").await;
+    let kept: i64 = scalar_by_id(
+        &stack.database,
+        device.person.id,
+        "SELECT count(*) FROM data.encrypted_cycle_data WHERE user_id = $1",
+    )
+    .await;
     assert_eq!(kept, 2);
 }
 
 #[tokio::test]
 async fn a_record_is_under_the_key_that_its_device_has_now() {
-    let stack = Stack::start().await.unwrap();
-    let mut device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let mut device = Device::invent(stack).await.unwrap();
     let request = device.create(random::uuid(), "hello").unwrap();
     let first = create(&device.client, request.clone()).await.unwrap();
-    execute(&stack.database, "UPDATE data.device_key SET key_version = 2").await;
+    let rotate = format!(
+        "UPDATE data.device_key SET key_version = 2 WHERE id = '{}'",
+        device.id
+    );
+    execute(&stack.database, &rotate).await;
     let old = device.create(random::uuid(), "hello").unwrap();
     let status = create(&device.client, old).await.unwrap_err();
     assert_eq!(reason(&status), "KEY_VERSION_STALE");
@@ -224,8 +234,8 @@ async fn a_record_is_under_the_key_that_its_device_has_now() {
 
 #[tokio::test]
 async fn what_is_no_record_is_refused_with_every_violation() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let named = |status| {
         let found = violations(&status).into_iter();
         found

@@ -6,14 +6,14 @@ use haven_testkit::{Stack, random};
 use super::{delete, deletion, get, store, update, walk};
 use crate::{
     status::{reason, violations},
-    superuser_sql::scalar,
+    superuser_sql::scalar_by_id,
     test_device::Device,
 };
 
 #[tokio::test]
 async fn a_deleted_record_leaves_a_tombstone_without_its_content() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let other = device.another().await.unwrap();
     let id = store(&device, "one").await;
     let kept = store(&device, "another").await;
@@ -24,12 +24,13 @@ async fn a_deleted_record_leaves_a_tombstone_without_its_content() {
     assert_eq!(reason(&get(&device.client, id).await.unwrap_err()), "NOT_FOUND");
     let (seen, _) = walk(&device.client, ListRecordsRequest::default()).await;
     assert_eq!(seen, [get(&device.client, kept).await.unwrap()]);
-    let tombstone: String = scalar(
+    let tombstone: String = scalar_by_id(
         &stack.database,
+        device.person.id,
         "SELECT concat_ws(' ', version, change_number, device_id = (SELECT max(id::text)::uuid FROM data.device_key
                  WHERE id = r.device_id), num_nonnulls(encrypted_payload, algorithm, key_id, nonce, salt),
                  deleted_at = updated_at)
-         FROM data.encrypted_cycle_data AS r WHERE deleted_at IS NOT NULL",
+         FROM data.encrypted_cycle_data AS r WHERE user_id = $1 AND deleted_at IS NOT NULL",
     )
     .await;
     assert_eq!(tombstone, "2 3 t 0 t");
@@ -37,8 +38,8 @@ async fn a_deleted_record_leaves_a_tombstone_without_its_content() {
 
 #[tokio::test]
 async fn what_is_deleted_is_neither_changed_nor_deleted_again() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let id = store(&device, "one").await;
     let other = device.another().await.unwrap();
     delete(&device.client, deletion(&device, id, 1)).await.unwrap();
@@ -52,9 +53,11 @@ async fn what_is_deleted_is_neither_changed_nor_deleted_again() {
     }
     let status = delete(&device.client, deletion(&device, id, i64::MAX)).await;
     assert_eq!(reason(&status.unwrap_err()), "NOT_FOUND");
-    let last: String = scalar(
+    let last: String = scalar_by_id(
         &stack.database,
-        "SELECT concat_ws(' ', (SELECT last_number FROM data.change_counters), (SELECT count(*) FROM data.requests))",
+        device.person.id,
+        "SELECT concat_ws(' ', (SELECT last_number FROM data.change_counters WHERE user_id = $1),
+             (SELECT count(*) FROM data.requests WHERE user_id = $1))",
     )
     .await;
     assert_eq!(
@@ -65,8 +68,8 @@ async fn what_is_deleted_is_neither_changed_nor_deleted_again() {
 
 #[tokio::test]
 async fn a_repeated_deletion_is_answered_as_it_was() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let (id, other) = (store(&device, "one").await, store(&device, "another").await);
     let request = deletion(&device, id, 1);
     let deleted = delete(&device.client, request.clone()).await.unwrap();
@@ -100,8 +103,8 @@ async fn a_repeated_deletion_is_answered_as_it_was() {
 
 #[tokio::test]
 async fn what_is_no_deletion_is_refused_with_every_violation() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let status = delete(&device.client, DeleteRecordRequest::default())
         .await
         .unwrap_err();

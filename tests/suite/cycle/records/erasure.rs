@@ -10,7 +10,11 @@ use tonic::Status;
 
 use super::{create, delete, deletion, get, store, update, walk};
 use crate::{
-    eventually::eventually, retry::retry_call, status::reason, superuser_sql::scalar, test_device::Device,
+    eventually::eventually,
+    retry::retry_call,
+    status::reason,
+    superuser_sql::{scalar, scalar_by_id},
+    test_device::Device,
 };
 
 async fn erase(stack: &Stack, person: &Person) {
@@ -24,23 +28,26 @@ async fn erase(stack: &Stack, person: &Person) {
         .unwrap();
 }
 
-/// How many rows there are of what devices encrypt, and of devices.
-async fn left(stack: &Stack) -> i64 {
-    scalar(
+/// Returns the number of rows that a person has of what devices encrypt, and of devices.
+async fn count_rows(stack: &Stack, person: &Person) -> i64 {
+    scalar_by_id(
         &stack.database,
-        "SELECT (SELECT count(*) FROM data.encrypted_cycle_data) + (SELECT count(*) FROM data.envelope_nonces)
-             + (SELECT count(*) FROM data.device_key) + (SELECT count(*) FROM data.change_counters)
-             + (SELECT count(*) FROM data.requests)",
+        person.id,
+        "SELECT (SELECT count(*) FROM data.encrypted_cycle_data WHERE user_id = $1)
+             + (SELECT count(*) FROM data.envelope_nonces WHERE user_id = $1)
+             + (SELECT count(*) FROM data.device_key WHERE user_id = $1)
+             + (SELECT count(*) FROM data.change_counters WHERE user_id = $1)
+             + (SELECT count(*) FROM data.requests WHERE user_id = $1)",
     )
     .await
 }
 
 #[tokio::test]
 async fn who_is_erased_has_no_records() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let id = store(&device, "hello").await;
-    erase(&stack, &device.person).await;
+    erase(stack, &device.person).await;
     let changes = [
         create(&device.client, device.create(id, "hello").unwrap())
             .await
@@ -58,21 +65,22 @@ async fn who_is_erased_has_no_records() {
     assert_eq!(reason(&status), "NOT_FOUND");
     let (seen, _) = walk(&device.client, ListRecordsRequest::default()).await;
     assert_eq!(seen, []);
-    assert_eq!(left(&stack).await, 0);
+    assert_eq!(count_rows(stack, &device.person).await, 0);
 }
 
 #[tokio::test]
 async fn who_is_erased_while_they_write_leaves_nothing() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let mut erased = Vec::new();
     for _ in 0..5 {
-        let device = Device::invent(&stack).await.unwrap();
+        let device = Device::invent(stack).await.unwrap();
         let id = store(&device, "one").await;
         let writes = join_all((0..12).map(async |writer| match writer % 3 {
             0 => create(&device.client, device.create(random::uuid(), "hello").unwrap()).await,
             1 => update(&device.client, device.update(id, 1, "two").unwrap()).await,
             _ => delete(&device.client, deletion(&device, id, 1)).await,
         }));
-        let (written, ()) = join(writes, erase(&stack, &device.person)).await;
+        let (written, ()) = join(writes, erase(stack, &device.person)).await;
         for status in written.into_iter().filter_map(Result::err) {
             let reason = reason(&status);
             assert!(
@@ -80,8 +88,11 @@ async fn who_is_erased_while_they_write_leaves_nothing() {
                 "{status:?}"
             );
         }
+        erased.push(device.person);
     }
-    assert_eq!(left(&stack).await, 0);
+    for person in &erased {
+        assert_eq!(count_rows(stack, person).await, 0);
+    }
 }
 
 /// Has `call` begin while somebody holds the lock that an erasure takes first, and go on once the rest of an erasure's locks

@@ -60,8 +60,8 @@ fn key(record: &Record) -> (i64, Uuid) {
 
 #[tokio::test]
 async fn every_page_size_shows_each_record_between_the_bounds_once() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     // Before 1970, too; in no order; and some at the same time.
     for number in [3, -2, 5, 1, 3, 8, 3, 0, -1, 7] {
         store_on(&device, number).await;
@@ -113,8 +113,8 @@ async fn every_page_size_shows_each_record_between_the_bounds_once() {
 
 #[tokio::test]
 async fn a_bound_is_exact_to_the_microsecond() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let time = DateTime::<Utc>::from_timestamp(1_000, 5_000).unwrap();
     let request = CreateRecordRequest {
         local_time: Some(at(time)),
@@ -152,8 +152,8 @@ async fn a_bound_is_exact_to_the_microsecond() {
 
 #[tokio::test]
 async fn fifty_of_the_largest_fit_on_a_page() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let largest = "x".repeat(65_536 - 16);
     for _ in 0..51 {
         store(&device, &largest).await;
@@ -172,9 +172,9 @@ async fn fifty_of_the_largest_fit_on_a_page() {
 
 #[tokio::test]
 async fn what_changes_between_pages_neither_repeats_nor_hides_anything() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::shared().await.unwrap();
     for order in ORDERS {
-        let device = Device::invent(&stack).await.unwrap();
+        let device = Device::invent(stack).await.unwrap();
         for number in 1..=12 {
             store_on(&device, number).await;
         }
@@ -226,9 +226,9 @@ async fn what_changes_between_pages_neither_repeats_nor_hides_anything() {
 
 #[tokio::test]
 async fn a_page_token_is_for_its_list() {
-    let stack = Stack::start().await.unwrap();
-    let ada = Device::invent(&stack).await.unwrap();
-    let bob = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let ada = Device::invent(stack).await.unwrap();
+    let bob = Device::invent(stack).await.unwrap();
     for number in 1..=7 {
         store_on(&ada, number).await;
         store_on(&bob, number).await;
@@ -293,8 +293,8 @@ async fn a_page_token_is_for_its_list() {
 
 #[tokio::test]
 async fn what_is_no_list_is_refused_with_every_violation() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let request = ListRecordsRequest {
         page_size: -1,
         page_token: String::new(),

@@ -8,9 +8,9 @@ use crate::{status::reason, test_device::Device};
 
 #[tokio::test]
 async fn somebody_elses_record_is_not_there() {
-    let stack = Stack::start().await.unwrap();
-    let ada = Device::invent(&stack).await.unwrap();
-    let bob = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let ada = Device::invent(stack).await.unwrap();
+    let bob = Device::invent(stack).await.unwrap();
     let id = store(&ada, "hello").await;
     let record = get(&ada.client, id).await.unwrap();
     let refused = [
@@ -31,9 +31,9 @@ async fn somebody_elses_record_is_not_there() {
 
 #[tokio::test]
 async fn an_id_is_its_persons_own() {
-    let stack = Stack::start().await.unwrap();
-    let ada = Device::invent(&stack).await.unwrap();
-    let bob = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let ada = Device::invent(stack).await.unwrap();
+    let bob = Device::invent(stack).await.unwrap();
     let id = store(&ada, "Ada's").await;
     // The same id, the same request id and the same nonce.
     let hers = ada.create(id, "Ada's").unwrap();

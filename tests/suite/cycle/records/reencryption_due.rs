@@ -34,8 +34,8 @@ async fn due(device: &Device) -> Vec<Uuid> {
 
 #[tokio::test]
 async fn what_is_under_an_old_key_is_due_until_it_is_encrypted_anew() {
-    let stack = Stack::start().await.unwrap();
-    let mut device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let mut device = Device::invent(stack).await.unwrap();
     let other = device.another().await.unwrap();
     let mut old = Vec::new();
     for _ in 0..4 {
@@ -72,8 +72,8 @@ async fn what_is_under_an_old_key_is_due_until_it_is_encrypted_anew() {
 
 #[tokio::test]
 async fn what_is_under_the_key_of_a_revoked_device_is_due() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let lost = device.another().await.unwrap();
     let (hers, theirs) = (store(&lost, "lost").await, store(&device, "kept").await);
     let set = async |status: &str| {
@@ -102,8 +102,8 @@ async fn what_is_under_the_key_of_a_revoked_device_is_due() {
 
 #[tokio::test]
 async fn a_record_is_pending_until_every_active_device_has_acknowledged_it() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let other = device.another().await.unwrap();
     let (first, second) = (store(&device, "first").await, store(&device, "second").await);
     let status = async || {
@@ -126,11 +126,11 @@ async fn a_record_is_pending_until_every_active_device_has_acknowledged_it() {
     update(&device.client, device.update(first, 1, "again").unwrap())
         .await
         .unwrap();
-    execute(
-        &stack.database,
-        "UPDATE data.encrypted_cycle_data SET open_conflicts = 1 WHERE change_number = 2",
-    )
-    .await;
+    let conflict = format!(
+        "UPDATE data.encrypted_cycle_data SET open_conflicts = 1 WHERE user_id = '{}' AND change_number = 2",
+        device.person.id
+    );
+    execute(&stack.database, &conflict).await;
     assert_eq!(status().await, (SyncStatus::Pending, SyncStatus::Conflict));
     let (listed, _) = walk(
         &device.client,

@@ -50,9 +50,9 @@ async fn update(
 
 #[tokio::test]
 async fn an_update_by_psql_is_an_update() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    let other = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    let other = Device::invent(stack).await.unwrap();
     let (ada, record) = (phone.person.id, random::uuid());
     let sealed = |content: &str, version: i64| {
         let (encrypted_payload, envelope) = phone.seal(content, record, version).unwrap();
@@ -64,13 +64,13 @@ async fn an_update_by_psql_is_an_update() {
     };
     let first = sealed("the first", 1);
     let applied = |version| ("applied".to_owned(), Some(version));
-    assert_eq!(update(&stack, ada, first.clone(), 0).await, applied(1));
+    assert_eq!(update(stack, ada, first.clone(), 0).await, applied(1));
     let again = ("already_applied".to_owned(), Some(1));
-    assert_eq!(update(&stack, ada, first, 0).await, again);
-    assert_eq!(update(&stack, ada, sealed("the second", 2), 1).await, applied(2));
+    assert_eq!(update(stack, ada, first, 0).await, again);
+    assert_eq!(update(stack, ada, sealed("the second", 2), 1).await, applied(2));
     // A stale one is told the version that there is, and changes nothing.
     let stale = ("conflict".to_owned(), Some(2));
-    assert_eq!(update(&stack, ada, sealed("the third", 2), 1).await, stale);
+    assert_eq!(update(stack, ada, sealed("the third", 2), 1).await, stale);
     let found = get(&phone.client, record).await.unwrap();
     assert_eq!(
         (found.version, phone.open(&found).unwrap()),
@@ -78,18 +78,18 @@ async fn an_update_by_psql_is_an_update() {
     );
     // What is somebody else's is not there: neither the device nor the record.
     let nothing = ("no_device".to_owned(), None);
-    let outcome = update(&stack, other.person.id, sealed("theirs", 3), 2).await;
+    let outcome = update(stack, other.person.id, sealed("theirs", 3), 2).await;
     assert_eq!(outcome, nothing);
     let theirs = other.create(record, "theirs").unwrap();
-    assert_eq!(update(&stack, other.person.id, theirs, 0).await, applied(1));
+    assert_eq!(update(stack, other.person.id, theirs, 0).await, applied(1));
     assert_eq!(get(&phone.client, record).await.unwrap().version, 2);
 }
 
 #[tokio::test]
 async fn a_rotation_by_psql_is_a_rotation() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    let other = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    let other = Device::invent(stack).await.unwrap();
     let rotate = async |person: Uuid, version: i32| {
         let mut connection = stack.database.connect("postgres").await.unwrap();
         let mut tx = begin(&mut connection, person).await;

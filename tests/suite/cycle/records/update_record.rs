@@ -6,14 +6,14 @@ use haven_testkit::{Stack, random};
 use super::{create, delete, deletion, get, store, update};
 use crate::{
     status::{metadata, reason, violations},
-    superuser_sql::{execute, scalar},
+    superuser_sql::{execute, scalar_by_id},
     test_device::{Device, at},
 };
 
 #[tokio::test]
 async fn a_change_replaces_the_content() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let other = device.another().await.unwrap();
     let id = store(&device, "one").await;
     let before = get(&device.client, id).await.unwrap();
@@ -45,8 +45,8 @@ async fn a_change_replaces_the_content() {
 
 #[tokio::test]
 async fn a_change_is_based_on_the_version_that_there_is() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let id = store(&device, "one").await;
     update(&device.client, device.update(id, 1, "two").unwrap())
         .await
@@ -63,10 +63,12 @@ async fn a_change_is_based_on_the_version_that_there_is() {
         assert_eq!(metadata(&status, "current_version"), "2", "{version}");
     }
     assert_eq!(get(&device.client, id).await.unwrap(), record);
-    let left: String = scalar(
+    let left: String = scalar_by_id(
         &stack.database,
-        "SELECT concat_ws(' ', (SELECT last_number FROM data.change_counters),
-             (SELECT count(*) FROM data.cycle_data_conflicts), (SELECT count(*) FROM data.envelope_nonces))",
+        device.person.id,
+        "SELECT concat_ws(' ', (SELECT last_number FROM data.change_counters WHERE user_id = $1),
+             (SELECT count(*) FROM data.cycle_data_conflicts WHERE user_id = $1),
+             (SELECT count(*) FROM data.envelope_nonces WHERE user_id = $1))",
     )
     .await;
     assert_eq!(left, "2 0 2", "the last change, conflicts, nonces");
@@ -74,8 +76,8 @@ async fn a_change_is_based_on_the_version_that_there_is() {
 
 #[tokio::test]
 async fn a_repeated_change_is_answered_as_it_was() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let id = store(&device, "one").await;
     let request = device.update(id, 1, "two").unwrap();
     let second = update(&device.client, request.clone()).await.unwrap();
@@ -93,13 +95,19 @@ async fn a_repeated_change_is_answered_as_it_was() {
     }
     delete(&device.client, deletion(&device, id, 3)).await.unwrap();
     // Whether or not the nonce is still remembered, for a request that is: nothing is done again.
-    execute(&stack.database, "DELETE FROM data.envelope_nonces").await;
+    let forget = format!(
+        "DELETE FROM data.envelope_nonces WHERE user_id = '{}'",
+        device.person.id
+    );
+    execute(&stack.database, &forget).await;
     for request in [request, again] {
         assert_eq!(update(&device.client, request).await.unwrap(), second);
     }
-    let record: String = scalar(
+    let record: String = scalar_by_id(
         &stack.database,
-        "SELECT concat_ws(' ', version, change_number, encrypted_payload IS NULL) FROM data.encrypted_cycle_data",
+        device.person.id,
+        "SELECT concat_ws(' ', version, change_number, encrypted_payload IS NULL)
+         FROM data.encrypted_cycle_data WHERE user_id = $1",
     )
     .await;
     assert_eq!(record, "4 4 t");
@@ -107,8 +115,8 @@ async fn a_repeated_change_is_answered_as_it_was() {
 
 #[tokio::test]
 async fn a_request_id_is_for_one_change() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let id = random::uuid();
     let created = device.create(id, "one").unwrap();
     create(&device.client, created.clone()).await.unwrap();
@@ -144,8 +152,8 @@ async fn a_request_id_is_for_one_change() {
 
 #[tokio::test]
 async fn a_nonce_is_for_one_version() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let id = random::uuid();
     let created = device.create(id, "one").unwrap();
     create(&device.client, created.clone()).await.unwrap();
@@ -174,8 +182,8 @@ async fn a_nonce_is_for_one_version() {
 
 #[tokio::test]
 async fn what_is_no_change_is_refused_with_every_violation() {
-    let stack = Stack::start().await.unwrap();
-    let device = Device::invent(&stack).await.unwrap();
+    let stack = Stack::shared().await.unwrap();
+    let device = Device::invent(stack).await.unwrap();
     let status = update(&device.client, UpdateRecordRequest::default())
         .await
         .unwrap_err();
