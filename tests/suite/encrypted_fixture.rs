@@ -1,4 +1,4 @@
-//! What somebody has that only their devices can decrypt, some of everything, and how each RPC on it is called well.
+//! A person with client-encrypted data of every kind, and a valid request for each RPC on it.
 
 use haven_proto::data::v1::{
     AcknowledgeChangesRequest, ConflictResolution, CreateShareRequest, DeleteRecordRequest, DeviceType,
@@ -18,26 +18,26 @@ use uuid::Uuid;
 
 use crate::test_device::{Device, at, registration};
 
-/// Some of everything.
+/// A person's client-encrypted data.
 pub(crate) struct EncryptedFixture {
-    /// The device that calls.
+    /// The device that makes the calls.
     pub(crate) device: Device,
-    /// Another one, whose key is rotated, and which is suspended.
+    /// A second device, whose key is rotated, and which is suspended.
     rotated: Device,
-    /// A third, which is revoked.
+    /// A third device, which is revoked.
     revoked: Device,
-    /// A record to be read and changed, and one to be deleted: each of version 1.
+    /// Two records of version 1: one to read and update, one to delete.
     records: [Uuid; 2],
-    /// A record in conflict, of version 1.
+    /// A record of version 1 with an open conflict.
     disputed: Uuid,
     conflict: String,
     cursor: String,
-    /// A share to be opened twice, and one to be revoked, and their tokens.
+    /// Ids and tokens of two shares: one to open twice, one to revoke.
     shares: [(Uuid, String); 2],
 }
 
 impl EncryptedFixture {
-    /// That of `person`, who has none yet. What they say comes from `say`.
+    /// Stores data of every kind for `person`, who has none yet. `say` returns the plaintexts.
     pub(crate) async fn of(stack: &Stack, person: Person, say: &dyn Fn(&str) -> String) -> Self {
         let device = Device::first_of(stack, person).await.unwrap();
         let (rotated, revoked) = (device.another().await.unwrap(), device.another().await.unwrap());
@@ -61,7 +61,7 @@ impl EncryptedFixture {
         let preferences = fixture.preferences(&say("the first preferences"), 0);
         let mut service = fixture.device.client.preferences();
         service.put_preferences(preferences).await.unwrap();
-        // It does not know that there is one.
+        // This change is based on no version, so it is a conflict.
         let change = fixture
             .device
             .put(disputed, 0, &say("a conflict's content"))
@@ -120,12 +120,12 @@ impl EncryptedFixture {
         }
     }
 
-    /// The tokens of the shares.
+    /// Returns the tokens of the shares.
     pub(crate) fn tokens(&self) -> impl Iterator<Item = &str> {
         self.shares.iter().map(|(_, token)| token.as_str())
     }
 
-    /// How `rpc` is called well, once. None: it is about nothing in here.
+    /// Returns a valid request for `rpc`, which can be sent once. `None` when the RPC needs nothing of this fixture.
     pub(crate) fn request(&self, rpc: &str, say: &dyn Fn(&str) -> String) -> Option<Vec<u8>> {
         let request_id = random::uuid().to_string();
         let device_id = self.device.id.to_string();
@@ -248,7 +248,7 @@ impl EncryptedFixture {
             .encode_to_vec(),
             "ShareService/OpenShare" => OpenShareRequest {
                 token: opened.1.clone(),
-                // It needs none, and what is said all the same is nobody else's to know.
+                // The share has no passcode. A passcode sent nevertheless must stay secret.
                 passcode: say("OpenShare's passcode"),
                 device_type: DeviceType::Mobile.into(),
             }
@@ -259,7 +259,7 @@ impl EncryptedFixture {
         })
     }
 
-    /// Preferences over a version.
+    /// Returns a request to store preferences over the version `seen`.
     fn preferences(&self, content: &str, seen: i64) -> PutPreferencesRequest {
         let Device { id, person, .. } = &self.device;
         let place = ContentBinding {

@@ -1,4 +1,4 @@
-//! What people did to their devices is written down, and they can read it.
+//! Audit events of changes to devices, and ListAuditEvents.
 
 use haven_proto::data::v1::{AuditEvent, AuditEventType, ListAuditEventsRequest};
 use haven_testkit::{Client, Stack};
@@ -7,7 +7,7 @@ use tonic::Status;
 use super::{new, register, revocation, revoke, rotate, rotation, somebody, suspend, suspension};
 use crate::{status::reason, superuser_sql::execute};
 
-/// The events on a page, and the token of the next.
+/// Returns the events on a page, and the token of the next one.
 async fn page(
     client: &Client,
     page_size: i32,
@@ -22,14 +22,14 @@ async fn page(
 }
 
 #[tokio::test]
-async fn everything_that_is_done_to_a_device_is_written_down() {
+async fn every_change_of_a_device_is_audited() {
     let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (somebody(stack).await, somebody(stack).await);
     assert!(page(&ada, 0, "").await.unwrap().0.is_empty());
     let device = register(&ada, new()).await.unwrap();
     suspend(&ada, suspension(&device)).await.unwrap();
     let rotated = rotate(&ada, rotation(&device)).await.unwrap();
-    // What was refused was not done.
+    // Refused calls make no events.
     assert_eq!(
         reason(&rotate(&ada, rotation(&device)).await.unwrap_err()),
         "VERSION_CONFLICT"
@@ -59,7 +59,7 @@ async fn everything_that_is_done_to_a_device_is_written_down() {
 }
 
 #[tokio::test]
-async fn pages_follow_each_other_without_a_gap_or_a_repeat() {
+async fn pages_have_no_gap_and_no_repetition() {
     let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (somebody(stack).await, somebody(stack).await);
     let mut devices = Vec::new();

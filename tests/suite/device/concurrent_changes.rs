@@ -1,4 +1,4 @@
-//! The same at the same time: it is done once, and of those that exclude each other, one.
+//! Concurrent changes of devices: a retried request is applied once, and one of several conflicting requests is.
 
 use futures_util::future::join_all;
 use haven_proto::data::v1::{Device, DeviceStatus, RegisterDeviceRequest};
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::status::{metadata, reason};
 
-/// What was answered, and the reasons of those that were refused.
+/// Returns the devices of the successful answers, and the reasons of the others.
 fn outcomes(answers: Vec<Result<Device, Status>>) -> (Vec<Device>, Vec<String>) {
     let (mut made, mut refused) = (Vec::new(), Vec::new());
     for answer in answers {
@@ -23,7 +23,7 @@ fn outcomes(answers: Vec<Result<Device, Status>>) -> (Vec<Device>, Vec<String>) 
 }
 
 #[tokio::test]
-async fn one_request_many_times_at_once_is_one_change() {
+async fn concurrent_retries_make_one_change() {
     let stack = Stack::start().await.unwrap();
     let ada = somebody(&stack).await;
     let request = new();
@@ -53,7 +53,7 @@ async fn one_request_many_times_at_once_is_one_change() {
 }
 
 #[tokio::test]
-async fn of_many_registrations_of_one_installation_one_is_made() {
+async fn one_of_many_concurrent_registrations_of_an_installation_succeeds() {
     let stack = Stack::start().await.unwrap();
     let ada = somebody(&stack).await;
     let installation = random::uuid().to_string();
@@ -74,7 +74,7 @@ async fn of_many_registrations_of_one_installation_one_is_made() {
 }
 
 #[tokio::test]
-async fn of_many_rotations_of_one_version_one_is_made() {
+async fn one_of_many_concurrent_rotations_of_a_key_version_succeeds() {
     let stack = Stack::start().await.unwrap();
     let ada = somebody(&stack).await;
     let mut device = register(&ada, new()).await.unwrap();
@@ -96,7 +96,7 @@ async fn of_many_rotations_of_one_version_one_is_made() {
 }
 
 #[tokio::test]
-async fn whatever_else_happens_a_revoked_device_stays_revoked() {
+async fn a_revoked_device_stays_revoked_under_concurrent_changes() {
     let stack = Stack::start().await.unwrap();
     let ada = somebody(&stack).await;
     for round in 1..=3 {
@@ -122,7 +122,7 @@ async fn whatever_else_happens_a_revoked_device_stays_revoked() {
 }
 
 #[tokio::test]
-async fn one_request_id_for_many_things_at_once_does_one() {
+async fn a_request_id_used_concurrently_for_many_requests_is_applied_once() {
     let stack = Stack::start().await.unwrap();
     let ada = somebody(&stack).await;
     let mut devices = Vec::new();

@@ -13,7 +13,7 @@ use crate::{
     superuser_sql::{execute, scalar_by_id},
 };
 
-/// At most how many that are not revoked.
+/// Maximum number of devices of a person that are not revoked.
 const MOST: usize = 10;
 
 fn is_over(status: &Status, limit: &str, expected: &str) {
@@ -38,7 +38,7 @@ fn had_a_hundred(status: &Status) {
 }
 
 #[tokio::test]
-async fn a_person_has_ten_devices_that_are_not_revoked() {
+async fn a_person_has_at_most_ten_devices_that_are_not_revoked() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     let mut last = register(&ada, new()).await.unwrap();
@@ -49,18 +49,18 @@ async fn a_person_has_ten_devices_that_are_not_revoked() {
     }
     let request = new();
     has_ten(&register(&ada, request.clone()).await.unwrap_err());
-    // One that is suspended is not gone.
+    // A suspended device counts.
     suspend(&ada, suspension(&last)).await.unwrap();
     has_ten(&register(&ada, request.clone()).await.unwrap_err());
     rotate(&ada, rotation(&last)).await.unwrap();
     has_ten(&register(&ada, request.clone()).await.unwrap_err());
-    // A retry is no other device, and somebody else has room.
+    // A retry registers no other device, and another person has a limit of their own.
     for repeated in requests {
         register(&ada, repeated).await.unwrap();
     }
     register(&somebody(stack).await, new()).await.unwrap();
     assert_eq!(list(&ada).await.len(), MOST);
-    // Who was refused may ask again with the same request.
+    // A refused request may be sent again.
     let revoking = revocation(&last);
     for _ in 0..2 {
         revoke(&ada, revoking.clone()).await.unwrap();
@@ -71,7 +71,7 @@ async fn a_person_has_ten_devices_that_are_not_revoked() {
 }
 
 #[tokio::test]
-async fn a_person_has_a_hundred_devices_in_all() {
+async fn a_person_has_at_most_a_hundred_devices_including_revoked_ones() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     let first = register(&ada, new()).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_person_has_a_hundred_devices_in_all() {
 }
 
 #[tokio::test]
-async fn of_a_crowd_as_many_as_there_is_room_for_are_registered() {
+async fn concurrent_registrations_stay_within_the_limit() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     for _ in 0..MOST - 3 {
@@ -106,7 +106,7 @@ async fn of_a_crowd_as_many_as_there_is_room_for_are_registered() {
 }
 
 #[tokio::test]
-async fn the_last_place_goes_to_one_request_however_often_it_is_sent() {
+async fn concurrent_retries_of_the_last_registration_register_one_device() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     for _ in 0..MOST - 1 {

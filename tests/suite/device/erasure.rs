@@ -1,4 +1,4 @@
-//! People who are erased, and their devices with them: every call that names one says so.
+//! Erasure of a person with their devices: every call that names a device gets ACCOUNT_ERASED.
 
 use futures_util::future::{join, join_all};
 use haven_proto::data::v1::{
@@ -20,7 +20,7 @@ use crate::{
     test_device::Device,
 };
 
-/// How many people are erased while they register their devices.
+/// Number of people who are erased while their devices are registered.
 const ROUNDS: usize = 12;
 
 async fn erase(stack: &Stack, person: String) {
@@ -34,7 +34,7 @@ async fn erase(stack: &Stack, person: String) {
         .unwrap();
 }
 
-/// A call of `$client`, sent until it is answered.
+/// Makes a call of `$client`, and retries it until it is answered.
 macro_rules! call {
     ($client:expr, $service:ident, $method:ident, $request:expr) => {{
         let mut service = $client.$service();
@@ -43,7 +43,7 @@ macro_rules! call {
     }};
 }
 
-/// What comes of every call that names `device`.
+/// Returns the outcome of every RPC that names `device`.
 async fn every_call(device: &Device, cursor: &str) -> Vec<(&'static str, Result<(), Status>)> {
     let client: &Client = &device.client;
     let (id, record) = (device.id.to_string(), random::uuid());
@@ -145,7 +145,7 @@ async fn every_call(device: &Device, cursor: &str) -> Vec<(&'static str, Result<
 }
 
 #[tokio::test]
-async fn every_call_that_names_a_device_says_that_its_person_is_erased() {
+async fn every_call_that_names_a_device_of_an_erased_person_is_refused() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let begin = PullChangesRequest {
@@ -157,7 +157,7 @@ async fn every_call_that_names_a_device_says_that_its_person_is_erased() {
         .await
         .unwrap();
     let cursor = pulled.message().await.unwrap().unwrap().cursor;
-    // Somebody else's device is none of theirs, and they are there.
+    // The device does not belong to the caller, who exists.
     let other = Device::invent(stack).await.unwrap();
     let stranger = Device {
         client: other.client.clone(),
@@ -165,7 +165,7 @@ async fn every_call_that_names_a_device_says_that_its_person_is_erased() {
     };
     for (method, answer) in every_call(&stranger, "").await {
         match (method, answer) {
-            // It needs no device; and it needs a cursor, which is a person's own.
+            // ListDevices accepts an unknown device, and AcknowledgeChanges needs a cursor of the caller's.
             ("list_devices", answer) => answer.unwrap(),
             ("acknowledge_changes", answer) => assert_eq!(reason(&answer.unwrap_err()), "INVALID_FIELD"),
             (_, answer) => assert_eq!(reason(&answer.unwrap_err()), "NOT_FOUND", "{method}"),
@@ -178,12 +178,12 @@ async fn every_call_that_names_a_device_says_that_its_person_is_erased() {
 }
 
 #[tokio::test]
-async fn who_is_erased_while_they_register_devices_is_told_so() {
+async fn a_registration_concurrent_with_an_erasure_is_refused() {
     let stack = Stack::start().await.unwrap();
     for round in 0..ROUNDS {
         let person = stack.person().await.unwrap();
         let client = stack.user(&person).unwrap();
-        // The same request and others, so that some look once more; and no room for all.
+        // One request four times, so that some attempts run twice, and more other requests than there is room for.
         let mut requests = vec![new(); 4];
         requests.extend((0..11).map(|_| new()));
         let registering = join_all(requests.into_iter().map(|request| register(&client, request)));
@@ -201,9 +201,9 @@ async fn who_is_erased_while_they_register_devices_is_told_so() {
     assert_eq!(scalar::<i64>(&stack.database, left).await, 0);
 }
 
-/// The erasure comes between the two looks of a registration: it waits for the first, and the second for it.
+/// The erasure runs between the two attempts of a registration: it waits for the first, and the second waits for it.
 #[tokio::test]
-async fn who_is_erased_before_a_registration_looks_once_more_is_told_so() {
+async fn a_registration_is_refused_when_the_erasure_comes_before_its_second_attempt() {
     let stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();
     let client = stack.user(&person).unwrap();
@@ -247,9 +247,9 @@ async fn who_is_erased_before_a_registration_looks_once_more_is_told_so() {
     assert_eq!(reason(&answer.unwrap_err()), "ACCOUNT_ERASED");
 }
 
-/// What refers to a person is known by its name, wherever it is told why somebody has nothing.
+/// A violated foreign key is recognized as a missing person by its name.
 #[tokio::test]
-async fn what_refers_to_a_person_is_called_so() {
+async fn foreign_keys_to_users_are_named_user_id_fkey() {
     let stack = Stack::shared().await.unwrap();
     let others = "SELECT count(*) FROM pg_constraint
         WHERE contype = 'f' AND connamespace = 'data'::regnamespace

@@ -1,4 +1,4 @@
-//! Lists of devices, a page at a time.
+//! ListDevices: pages and page tokens.
 
 use haven_proto::data::v1::ListDevicesRequest;
 use haven_testkit::{Client, Stack, random};
@@ -10,7 +10,7 @@ use crate::{
     superuser_sql::execute,
 };
 
-/// The ids on a page, and the token of the next.
+/// Returns the ids on a page, and the token of the next one.
 async fn page(client: &Client, page_size: i32, page_token: &str) -> Result<(Vec<String>, String), Status> {
     let request = ListDevicesRequest {
         page_size,
@@ -23,7 +23,7 @@ async fn page(client: &Client, page_size: i32, page_token: &str) -> Result<(Vec<
 }
 
 #[tokio::test]
-async fn pages_follow_each_other_without_a_gap_or_a_repeat() {
+async fn pages_have_no_gap_and_no_repetition() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     let mut ids = Vec::new();
@@ -61,7 +61,7 @@ async fn pages_follow_each_other_without_a_gap_or_a_repeat() {
 }
 
 #[tokio::test]
-async fn a_device_that_is_revoked_stays_in_its_place() {
+async fn a_revoked_device_keeps_its_position() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     let first = register(&ada, new()).await.unwrap();
@@ -71,7 +71,7 @@ async fn a_device_that_is_revoked_stays_in_its_place() {
 }
 
 #[tokio::test]
-async fn a_page_token_is_good_for_its_person_alone() {
+async fn a_page_token_is_valid_for_its_person_only() {
     let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (somebody(stack).await, somebody(stack).await);
     for client in [&ada, &ada, &bob, &bob] {
@@ -86,7 +86,7 @@ async fn a_page_token_is_good_for_its_person_alone() {
 }
 
 #[tokio::test]
-async fn what_is_no_list_is_refused_with_every_violation() {
+async fn every_violation_is_reported() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     let request = ListDevicesRequest {
@@ -99,7 +99,7 @@ async fn what_is_no_list_is_refused_with_every_violation() {
     let expected = [("page_size", "NEGATIVE"), ("device_id", "NOT_A_UUID")];
     let expected = expected.map(|(field, name)| (field.to_owned(), name.to_owned()));
     assert_eq!(violations(&status), expected);
-    // Whichever device asks: the list is the person's.
+    // The device that is named does not matter: the list is the person's.
     let request = ListDevicesRequest {
         device_id: random::uuid().to_string(),
         ..ListDevicesRequest::default()

@@ -1,4 +1,4 @@
-//! People's devices: registered, listed, their keys rotated, suspended and revoked; and what is written down of that.
+//! `haven.data.v1.DeviceService`, and the audit events of changes to devices.
 
 mod audit_events;
 mod concurrent_changes;
@@ -20,15 +20,15 @@ use tonic::Status;
 
 use crate::{retry::retry_call, superuser_sql::scalar_by_id, test_device::registration};
 
-/// How many times a thing is done at once.
+/// Number of concurrent calls.
 const CROWD: usize = 15;
 
-/// Somebody's calls, who has no device yet.
+/// Returns a client of a new person, who has no device yet.
 async fn somebody(stack: &Stack) -> Client {
     stack.user(&stack.person().await.unwrap()).unwrap()
 }
 
-/// A request to register a device that nobody has registered yet.
+/// Returns a request to register a device with ids of its own.
 fn new() -> RegisterDeviceRequest {
     registration(&Secret::generate()).unwrap()
 }
@@ -39,7 +39,7 @@ async fn register(client: &Client, request: RegisterDeviceRequest) -> Result<Dev
     Ok(answer.device.unwrap())
 }
 
-/// A request to rotate the key of a device as it is.
+/// Returns a request to rotate the key of a device over its current version.
 fn rotation(device: &Device) -> RotateDeviceKeyRequest {
     RotateDeviceKeyRequest {
         device_id: device.device_id.clone(),
@@ -82,7 +82,7 @@ async fn revoke(client: &Client, request: RevokeDeviceRequest) -> Result<Device,
     Ok(answer.device.unwrap())
 }
 
-/// All devices of `client`'s person: they are never more than a page can have.
+/// Returns all devices of the caller. They always fit on one page.
 async fn list(client: &Client) -> Vec<Device> {
     let request = ListDevicesRequest {
         page_size: 200,

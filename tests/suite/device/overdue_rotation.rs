@@ -1,4 +1,4 @@
-//! A device whose key is due for rotation is told so, beside every answer.
+//! Answers to a device whose key rotation is due have metadata with the due time.
 
 use haven_proto::data::v1::{
     DeleteRecordRequest, GetPreferencesRequest, GetRecordRequest, ListDevicesRequest, ListRecordsRequest,
@@ -9,17 +9,17 @@ use tonic::Response;
 use super::{list, rotate, rotation, suspend, suspension};
 use crate::{preferences::put_request, superuser_sql::execute, test_device::Device};
 
-/// When a rotation was due, as it is moved here.
+/// The due time that the tests set.
 const DUE: &str = "2026-02-03T04:05:06Z";
 
-/// When a rotation was due, as an answer says it. None: it does not.
+/// Returns the due time in the metadata of an answer, or `None` when there is none.
 fn due<T>(response: &Response<T>) -> Option<String> {
     let value = response.metadata().get("haven-key-rotation-due-time")?;
     Some(value.to_str().unwrap().to_owned())
 }
 
-/// What each of several answers says, when `device` calls. Records and preferences are made on the way; `seen` is the
-/// version of the preferences.
+/// Calls several RPCs as `device`, and returns the due time in each answer. It stores a record, and preferences over
+/// the version `seen`.
 async fn answers(device: &Device, seen: i64) -> Vec<(&'static str, Option<String>)> {
     let (client, device_id) = (&device.client, device.id.to_string());
     let record = random::uuid();
@@ -54,7 +54,7 @@ async fn answers(device: &Device, seen: i64) -> Vec<(&'static str, Option<String
     };
     let answer = client.cycle().delete_record(request).await.unwrap();
     said.push(("DeleteRecord", due(&answer)));
-    // Of a retry too.
+    // A retry has the metadata as well.
     let request = put_request(device, seen, "dark").unwrap();
     for _ in 0..2 {
         let answer = client
@@ -81,7 +81,7 @@ async fn answers(device: &Device, seen: i64) -> Vec<(&'static str, Option<String
 }
 
 #[tokio::test]
-async fn a_device_is_told_from_the_moment_that_its_rotation_is_due() {
+async fn answers_have_the_due_time_from_the_moment_that_a_rotation_is_due() {
     let stack = Stack::shared().await.unwrap();
     let mut device = Device::invent(stack).await.unwrap();
     let other = device.another().await.unwrap();
@@ -96,7 +96,7 @@ async fn a_device_is_told_from_the_moment_that_its_rotation_is_due() {
     for (rpc, said) in answers(&device, 1).await {
         assert_eq!(said.as_deref(), Some(DUE), "{rpc}");
     }
-    // Another device is not told; it sees it in the list.
+    // The other device gets no metadata, but sees `rotation_overdue` in the list.
     for (rpc, said) in answers(&other, 2).await {
         assert_eq!(said, None, "{rpc}");
     }
@@ -111,7 +111,7 @@ async fn a_device_is_told_from_the_moment_that_its_rotation_is_due() {
 }
 
 #[tokio::test]
-async fn who_names_no_device_or_none_that_may_call_is_told_nothing() {
+async fn answers_to_no_device_or_an_inactive_one_have_no_due_time() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let overdue = format!(

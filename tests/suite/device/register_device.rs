@@ -1,4 +1,4 @@
-//! Registering a device: once, as long as it is not revoked.
+//! RegisterDevice.
 
 use std::slice::from_ref;
 
@@ -53,7 +53,7 @@ async fn a_device_is_listed_as_it_was_registered() {
 }
 
 #[tokio::test]
-async fn what_a_device_calls_itself_is_not_kept() {
+async fn an_installation_id_is_stored_only_as_a_hash() {
     let stack = Stack::start().await.unwrap();
     let (ada, bob) = (somebody(&stack).await, somebody(&stack).await);
     let request = RegisterDeviceRequest {
@@ -61,7 +61,7 @@ async fn what_a_device_calls_itself_is_not_kept() {
         installation_id: "installation-of-ada".into(),
         ..new()
     };
-    // Two people may use one device, and may make up the same ids.
+    // Two people may share a device, and may choose the same ids.
     for client in [&ada, &bob] {
         let device = register(client, request.clone()).await.unwrap();
         assert_eq!(device.device_id, request.device_id);
@@ -93,7 +93,7 @@ async fn what_a_device_calls_itself_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_device_is_registered_once_until_it_is_revoked() {
+async fn an_installation_is_registered_once_until_it_is_revoked() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     let first = RegisterDeviceRequest {
@@ -115,7 +115,7 @@ async fn a_device_is_registered_once_until_it_is_revoked() {
     }
     assert_eq!(list(&ada).await, from_ref(&device));
     let revoked = revoke(&ada, revocation(&device)).await.unwrap();
-    // The id is the device's for ever: what it encrypted names it.
+    // The id stays the device's: content that it encrypted refers to it.
     let status = register(&ada, same_id).await.unwrap_err();
     assert_eq!(reason(&status), "DEVICE_EXISTS");
     let again = register(&ada, same_installation).await.unwrap();
@@ -124,7 +124,7 @@ async fn a_device_is_registered_once_until_it_is_revoked() {
 }
 
 #[tokio::test]
-async fn a_repeated_registration_is_answered_as_it_was() {
+async fn a_retry_gets_the_first_answer() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     let request = new();
@@ -138,7 +138,7 @@ async fn a_repeated_registration_is_answered_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_request_id_is_for_one_registration() {
+async fn a_request_id_cannot_be_reused() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     let request = new();
@@ -163,7 +163,7 @@ async fn a_request_id_is_for_one_registration() {
             encrypted_master_key: vec![7; 64],
             ..request.clone()
         },
-        // Of another RPC.
+        // Used by another RPC.
         RegisterDeviceRequest {
             request_id: revoking.request_id,
             ..new()
@@ -176,7 +176,7 @@ async fn a_request_id_is_for_one_registration() {
 }
 
 #[tokio::test]
-async fn what_is_no_device_is_refused_with_every_violation() {
+async fn every_violation_is_reported() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     let named = |status| {
@@ -217,7 +217,7 @@ async fn what_is_no_device_is_refused_with_every_violation() {
         "app_version NOT_ASCII",
     ];
     assert_eq!(named(register(&ada, wrong).await.unwrap_err()), expected);
-    // At each edge there is a device, for the database too.
+    // A device at each limit is accepted, by the database as well.
     for (bytes, path, version) in [
         (32, "m".to_owned(), "1".to_owned()),
         (
@@ -240,7 +240,7 @@ async fn what_is_no_device_is_refused_with_every_violation() {
 }
 
 #[tokio::test]
-async fn whom_data_does_not_know_it_says_why() {
+async fn an_unknown_person_is_refused_as_not_ready_or_erased() {
     let nowhere = Port::reserve().unwrap();
     let wrong = format!("https://localhost:{}", nowhere.number());
     let stack = Stack::builder()

@@ -1,4 +1,4 @@
-//! Revoking a device: for ever.
+//! RevokeDevice.
 
 use std::{
     slice::from_ref,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_revoked_device_is_revoked_for_ever() {
+async fn a_revoked_device_cannot_be_used_again() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let ada = device.client.clone();
@@ -49,7 +49,7 @@ async fn a_revoked_device_is_revoked_for_ever() {
     let status = suspend(&ada, suspension(&revoked)).await.unwrap_err();
     assert_eq!(reason(&status), "DEVICE_INACTIVE");
     assert_eq!(list(&ada).await, [revoked]);
-    // What it stored is the person's, and is to be encrypted anew by another device.
+    // A record of the revoked device stays, and has to be encrypted again by another device.
     let request = GetRecordRequest {
         record_id: record.to_string(),
         device_id: String::new(),
@@ -67,7 +67,7 @@ async fn a_revoked_device_is_revoked_for_ever() {
 }
 
 #[tokio::test]
-async fn to_revoke_a_revoked_device_changes_nothing() {
+async fn revoking_a_revoked_device_changes_nothing() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     let device = register(&ada, new()).await.unwrap();
@@ -79,7 +79,7 @@ async fn to_revoke_a_revoked_device_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_repeated_revocation_is_answered_as_it_was() {
+async fn a_retry_gets_the_first_answer() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     let device = register(&ada, new()).await.unwrap();
@@ -93,7 +93,7 @@ async fn a_repeated_revocation_is_answered_as_it_was() {
     };
     let status = revoke(&ada, reused).await.unwrap_err();
     assert_eq!(reason(&status), "REQUEST_ID_REUSED");
-    // Of another RPC.
+    // Used by another RPC.
     let mut suspending = suspension(&other);
     suspending.request_id = request.request_id;
     let status = suspend(&ada, suspending).await.unwrap_err();
@@ -105,13 +105,13 @@ async fn a_repeated_revocation_is_answered_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_device_that_writes_while_it_is_revoked_has_written_until_then() {
+async fn a_device_that_is_revoked_while_it_writes_keeps_what_it_wrote_before() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let ada = device.client.clone();
     let [itself] = list(&ada).await.try_into().unwrap();
     let is_revoked = AtomicBool::new(false);
-    // Each writes until it is refused, and says what it has written.
+    // Creates records until the device is refused, and returns their ids.
     let write = async || {
         let mut written = Vec::<Uuid>::new();
         loop {

@@ -1,4 +1,4 @@
-//! Rotating a device's key: over the version that was seen, or not at all.
+//! RotateDeviceKey: a rotation names the key version that it is based on.
 
 use std::slice::from_ref;
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_rotation_gives_a_device_another_key() {
+async fn a_rotation_stores_the_next_key_version() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     let before = register(&ada, new()).await.unwrap();
@@ -68,7 +68,7 @@ async fn a_rotation_gives_a_device_another_key() {
 }
 
 #[tokio::test]
-async fn a_rotation_is_based_on_the_version_that_there_is() {
+async fn a_rotation_over_a_stale_version_is_refused() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     let device = register(&ada, new()).await.unwrap();
@@ -87,11 +87,11 @@ async fn a_rotation_is_based_on_the_version_that_there_is() {
 }
 
 #[tokio::test]
-async fn nobody_rotates_the_key_of_somebody_elses_device() {
+async fn a_device_of_another_person_is_not_found() {
     let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (somebody(stack).await, somebody(stack).await);
     let device = register(&ada, new()).await.unwrap();
-    // Bob has a device, or none, and the id may be nobody's.
+    // Bob has no device in the first round, and one in the second.
     for _ in 0..2 {
         assert_eq!(
             reason(&rotate(&bob, rotation(&device)).await.unwrap_err()),
@@ -116,7 +116,7 @@ async fn nobody_rotates_the_key_of_somebody_elses_device() {
 }
 
 #[tokio::test]
-async fn a_repeated_rotation_is_answered_as_it_was() {
+async fn a_retry_gets_the_first_answer() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     let device = register(&ada, new()).await.unwrap();
@@ -149,7 +149,7 @@ async fn a_repeated_rotation_is_answered_as_it_was() {
 }
 
 #[tokio::test]
-async fn what_is_no_rotation_is_refused_with_every_violation() {
+async fn every_violation_is_reported() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     let status = rotate(&ada, RotateDeviceKeyRequest::default()).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Suspending a device: nothing is taken from it, until its key is rotated.
+//! SuspendDevice: a suspended device can do nothing until its key is rotated.
 
 use std::slice::from_ref;
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn nothing_is_taken_from_a_suspended_device_until_its_key_is_rotated() {
+async fn a_suspended_device_cannot_write_until_its_key_is_rotated() {
     let stack = Stack::shared().await.unwrap();
     let mut device = Device::invent(stack).await.unwrap();
     let ada = device.client.clone();
@@ -32,7 +32,7 @@ async fn nothing_is_taken_from_a_suspended_device_until_its_key_is_rotated() {
     assert_eq!(reason(&status), "DEVICE_INACTIVE");
     let rotated = rotate(&ada, rotation(&suspended)).await.unwrap();
     assert_eq!((rotated.status(), rotated.key_version), (DeviceStatus::Active, 2));
-    // Whoever has the old key is told so, and nothing else.
+    // A client with the old key gets KEY_VERSION_STALE.
     let status = ada.cycle().create_record(create(&device)).await.unwrap_err();
     assert_eq!(reason(&status), "KEY_VERSION_STALE");
     assert_eq!(metadata(&status, "current_key_version"), "2");
@@ -41,7 +41,7 @@ async fn nothing_is_taken_from_a_suspended_device_until_its_key_is_rotated() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_what_a_suspended_device_acknowledges() {
+async fn a_suspended_device_does_not_hold_back_the_synced_number() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     let device = register(&ada, new()).await.unwrap();
@@ -56,7 +56,7 @@ async fn nobody_waits_for_what_a_suspended_device_acknowledges() {
 }
 
 #[tokio::test]
-async fn to_suspend_a_suspended_device_changes_nothing() {
+async fn suspending_a_suspended_device_changes_nothing() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     let device = register(&ada, new()).await.unwrap();
@@ -71,7 +71,7 @@ async fn to_suspend_a_suspended_device_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_repeated_suspension_is_answered_as_it_was() {
+async fn a_retry_gets_the_first_answer() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     let device = register(&ada, new()).await.unwrap();
@@ -80,7 +80,8 @@ async fn a_repeated_suspension_is_answered_as_it_was() {
     let mut suspended = suspend(&ada, request.clone()).await.unwrap();
     assert_eq!(suspend(&ada, request.clone()).await.unwrap(), suspended);
     let rotated = rotate(&ada, rotation(&suspended)).await.unwrap();
-    // It is not suspended again. The key is not kept that it had then, and the one that it has now is none of that version.
+    // The device is not suspended again. The master key of the first answer is not stored any more, so the answer has
+    // none.
     suspended.encrypted_master_key.clear();
     assert_eq!(suspend(&ada, request.clone()).await.unwrap(), suspended);
     assert_eq!(list(&ada).await, [rotated.clone(), other.clone()]);
@@ -96,7 +97,7 @@ async fn a_repeated_suspension_is_answered_as_it_was() {
 }
 
 #[tokio::test]
-async fn what_is_no_suspension_is_refused_with_every_violation() {
+async fn every_violation_is_reported() {
     let stack = Stack::shared().await.unwrap();
     let ada = somebody(stack).await;
     let status = suspend(&ada, SuspendDeviceRequest::default()).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Looking for a text in bytes: in files, and in the memory of a process.
+//! Searches for a value in files and in the memory of a process.
 
 use std::{
     fs::{self, File},
@@ -13,21 +13,21 @@ use base64::{
 };
 use haven_testkit::workspace;
 
-/// How much is read at once.
+/// Number of bytes read at once.
 const PIECE: usize = 4 * 1024 * 1024;
 
-/// What is looked for: one value, however it may be written.
+/// A value to search for, in several encodings.
 pub(super) struct Needle(Vec<Form>);
 
 struct Form {
     name: &'static str,
     bytes: Vec<u8>,
-    /// How far to go on from where an byte stands at the form's end.
+    /// Distance to go on from each byte at the end of the window.
     skips: [usize; 256],
 }
 
 impl Needle {
-    /// `value` as it is, in hexadecimal, in base64, and in UTF-16.
+    /// Returns a needle for `value` as it is, in hexadecimal, in base64, and in UTF-16.
     pub(super) fn new(value: &[u8]) -> Self {
         let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut forms = vec![
@@ -37,7 +37,7 @@ impl Needle {
             Form::new("in UTF-16", value.iter().flat_map(|byte| [*byte, 0]).collect()),
         ];
         for offset in 0..3 {
-            // A digit holds six bits; one that also holds bits of a neighbour does not count.
+            // A digit holds six bits; digits that also hold bits of a neighbour are left out.
             let shifted = [vec![0; offset], value.to_owned()].concat();
             let (from, to) = ((offset * 8).div_ceil(6), shifted.len() * 8 / 6);
             for encoded in [STANDARD_NO_PAD.encode(&shifted), URL_SAFE_NO_PAD.encode(&shifted)] {
@@ -47,12 +47,12 @@ impl Needle {
         Self(forms)
     }
 
-    /// How it is written in `bytes`, if it is there.
+    /// Returns the encoding in which the value is in `bytes`, or `None`.
     pub(super) fn found(&self, bytes: &[u8]) -> Option<&'static str> {
         self.0.iter().find(|form| form.is_in(bytes)).map(|form| form.name)
     }
 
-    /// How and where it is written in the files of `directory`, if it is there.
+    /// Returns the encoding and the file of `directory` in which the value is, or `None`.
     pub(super) fn found_in_files(&self, directory: &Path) -> Result<Option<String>> {
         for path in workspace::files(directory)? {
             let Ok(bytes) = fs::read(&path) else { continue };
@@ -63,7 +63,7 @@ impl Needle {
         Ok(None)
     }
 
-    /// How and where it is written in the memory of a process that stands still, if it is there.
+    /// Returns the encoding and the mapping in which the value is in the memory of a paused process, or `None`.
     pub(super) fn found_in_memory(&self, pid: u32) -> Result<Option<String>> {
         let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
         let memory = File::open(format!("/proc/{pid}/mem"))?;
@@ -75,7 +75,7 @@ impl Needle {
             let mut at = from;
             while at < to {
                 let wanted = PIECE.min((to - at) as usize);
-                // What no page stands behind cannot be read.
+                // A range without pages cannot be read.
                 let Ok(read @ 1..) = memory.read_at(&mut bytes[..wanted], at) else {
                     break;
                 };
@@ -85,7 +85,7 @@ impl Needle {
                 }
                 at += read as u64;
                 if at < to {
-                    // It can stand across two pieces.
+                    // The value can lie across two pieces.
                     at -= read.min(longest - 1).min(read - 1) as u64;
                 }
             }
@@ -95,7 +95,7 @@ impl Needle {
     }
 }
 
-/// From where to where a line of a process's maps leads. None: nothing was ever written there, but by the linker, or it is
+/// Returns the range of a line of /proc/pid/maps. `None` when the range is never written to except by the linker, or is
 /// the kernel's.
 fn written(map: &str) -> Result<Option<(u64, u64)>> {
     let mut words = map.split_whitespace();
@@ -120,7 +120,8 @@ impl Form {
         Self { name, bytes, skips }
     }
 
-    /// Horspool's search: it looks at one byte in a dozen, since a test is not optimised and memory is large.
+    /// Searches by Horspool's algorithm: it looks at one byte in a dozen, because tests are not optimised and memory is
+    /// large.
     fn is_in(&self, bytes: &[u8]) -> bool {
         let mut at = self.bytes.len();
         while let Some(window) = bytes.get(at - self.bytes.len()..at) {
@@ -134,7 +135,7 @@ impl Form {
 }
 
 #[test]
-fn a_needle_is_found_in_every_form() {
+fn a_value_is_found_in_every_encoding() {
     let (needle, other) = (Needle::new(b"x7k2m9p4q1w8"), Needle::new(b"x7k2m9q4q1w8"));
     let hidden = "x7k2m9p4q1w8";
     let utf16: Vec<u8> = hidden.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -159,8 +160,8 @@ fn a_needle_is_found_in_every_form() {
 }
 
 #[test]
-fn a_needle_is_found_in_memory() -> Result<()> {
-    // Made here, so that it stands in memory and nowhere else.
+fn a_value_is_found_in_memory() -> Result<()> {
+    // Made here, so that the value is in memory and in no file.
     let value: Vec<u8> = (0..24).map(|_| rand::random()).collect();
     let needle = Needle::new(&value);
     let found = needle.found_in_memory(std::process::id())?;

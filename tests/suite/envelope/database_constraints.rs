@@ -1,4 +1,4 @@
-//! What the service would let past, Postgres refuses: whoever writes as a person has the same rules to keep.
+//! Postgres constraints on envelopes: a person's SQL session has to keep the same rules as a request.
 
 use anyhow::{Context, Result};
 use haven_testkit::{Stack, random};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::test_device::Device;
 
-/// An envelope that keeps every rule: each column with its value, in SQL.
+/// A valid envelope: each column with its value in SQL.
 const GOOD: [(&str, &str); 11] = [
     ("encrypted_payload", "decode(repeat('a5', 16), 'hex')"),
     ("envelope_version", "1"),
@@ -22,7 +22,7 @@ const GOOD: [(&str, &str); 11] = [
     ("associated_data_version", "1"),
 ];
 
-/// The tables that hold envelopes: what else a row needs, and the largest payload.
+/// The tables with envelopes: name, other columns, their values, and the largest payload in bytes.
 const TABLES: [(&str, &str, &str, usize); 4] = [
     (
         "encrypted_cycle_data",
@@ -50,7 +50,7 @@ const TABLES: [(&str, &str, &str, usize); 4] = [
     ),
 ];
 
-/// What is wrong: the column, its value, and the constraint that says so.
+/// Returns the invalid values: the column, its value, and the constraint that refuses it.
 fn cases() -> Vec<(&'static str, String, &'static str)> {
     let bytes = |count: usize| format!("decode(repeat('ff', {count}), 'hex')");
     let one = |column, value: &str, constraint| (column, value.to_owned(), constraint);
@@ -78,7 +78,7 @@ fn cases() -> Vec<(&'static str, String, &'static str)> {
         one("nonce", &bytes(23), "envelope_nonce_check"),
         one("nonce", &bytes(25), "envelope_nonce_check"),
         one("nonce", &bytes(12), "envelope_nonce_check"),
-        // The nonce has 24 bytes.
+        // The nonce of the valid envelope has 24 bytes, not 12.
         one("algorithm", "'aes_256_gcm'", "envelope_nonce_check"),
         one("salt", &bytes(15), "envelope_salt_check"),
         one("salt", &bytes(65), "envelope_salt_check"),
@@ -103,7 +103,7 @@ fn cases() -> Vec<(&'static str, String, &'static str)> {
     ]
 }
 
-/// A person's session in Postgres, without the service.
+/// A SQL session of a person, without the service.
 struct Session {
     connection: PgConnection,
     person: Uuid,
@@ -124,8 +124,8 @@ impl Session {
         })
     }
 
-    /// Inserts a row with an envelope that is good, but for one column, and leaves nothing behind. The constraint that
-    /// refused it; none where it was taken.
+    /// Inserts a row with a valid envelope except for one column, and rolls it back. Returns the constraint that
+    /// refused the row, or `None`.
     async fn insert(
         &mut self,
         (table, columns, values, _): (&str, &str, &str, usize),
@@ -149,7 +149,7 @@ impl Session {
         self.run(&sql).await
     }
 
-    /// Runs `sql` as the person, and rolls it back. The constraint that refused it, or "policy".
+    /// Runs `sql` as the person, and rolls it back. Returns the constraint that refused it, or "policy", or `None`.
     async fn run(&mut self, sql: &str) -> Result<Option<String>> {
         let mut tx = self.connection.begin().await?;
         let claims = format!(
@@ -180,7 +180,7 @@ impl Session {
 }
 
 #[tokio::test]
-async fn no_table_takes_an_envelope_that_breaks_a_rule() -> Result<()> {
+async fn every_table_refuses_an_invalid_envelope() -> Result<()> {
     let stack = Stack::shared().await?;
     let device = Device::invent(stack).await?;
     let mut session = Session::of(stack, &device).await?;
@@ -208,11 +208,11 @@ async fn no_table_takes_an_envelope_that_breaks_a_rule() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_functions_that_store_refuse_the_same() -> Result<()> {
+async fn the_sql_functions_refuse_an_invalid_envelope() -> Result<()> {
     let stack = Stack::shared().await?;
     let device = Device::invent(stack).await?;
     let mut session = Session::of(stack, &device).await?;
-    // What a person with psql would run.
+    // As an operator would run them in psql.
     let update = "SELECT * FROM data.update_cycle_data_optimistic(:device, :record, 1, :encrypted_payload,
         :envelope_version::smallint, :algorithm, :key_version, :nonce, :salt, :kdf_memory_kib, :kdf_iterations,
         :kdf_parallelism, :associated_data_version::smallint, now(), now())";
@@ -221,7 +221,7 @@ async fn the_functions_that_store_refuse_the_same() -> Result<()> {
         :associated_data_version::smallint, now())";
     for call in [update, put] {
         for (column, value, constraint) in cases() {
-            // The key's version is compared with the device's before anything is stored.
+            // The key version is compared with the device's before the row is stored.
             if matches!(column, "key_version") {
                 continue;
             }
@@ -235,7 +235,7 @@ async fn the_functions_that_store_refuse_the_same() -> Result<()> {
                 .replace(":record", &format!("'{}'", session.record));
             let refused = session.run(&sql).await?;
             assert!(refused.is_some(), "{sql}");
-            // Without a nonce, that it was used cannot be kept either.
+            // A missing nonce also violates a constraint of the table of used nonces.
             if value != "NULL" {
                 assert_eq!(refused.as_deref(), Some(constraint), "{sql}");
             }

@@ -1,4 +1,4 @@
-//! A case for each rule of an envelope at its edge, over the wire, in every call that takes one.
+//! Every rule of an envelope at its limit, in every RPC that takes an envelope.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::{
     test_device::Device,
 };
 
-/// One way to break one rule: what the case is, the field in the envelope, the violation's name, and how.
+/// A way to break one rule: a description, the field of the envelope, the name of the violation, and the change.
 struct Case {
     what: &'static str,
     field: &'static str,
@@ -111,7 +111,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// Fails unless `sealed` is refused because of one field, by name.
+/// Fails unless `sealed` is refused because of one field.
 pub(super) async fn refused(
     device: &Device,
     taker: Taker,
@@ -136,7 +136,7 @@ pub(super) async fn refused(
 }
 
 #[tokio::test]
-async fn every_call_refuses_what_breaks_a_rule_of_envelopes() -> Result<()> {
+async fn every_rpc_refuses_an_invalid_envelope() -> Result<()> {
     let stack = Stack::shared().await?;
     let device = Device::invent(stack).await?;
     for taker in Taker::ALL {
@@ -150,7 +150,7 @@ async fn every_call_refuses_what_breaks_a_rule_of_envelopes() -> Result<()> {
         let mut sealed = Sealed::by(&device)?;
         sealed.envelope = None;
         refused(&device, taker, sealed, "no envelope", path(""), "REQUIRED").await;
-        // A share is under a key that is nobody's.
+        // A share's key belongs to no device.
         if taker != Taker::CreateShare {
             let mut sealed = Sealed::by(&device)?;
             sealed.envelope().key_id = random::uuid().to_string();
@@ -170,7 +170,7 @@ async fn every_call_refuses_what_breaks_a_rule_of_envelopes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_just_within_every_rule_is_kept_as_it_came() -> Result<()> {
+async fn envelopes_and_payloads_at_each_limit_are_stored_unchanged() -> Result<()> {
     let stack = Stack::shared().await?;
     let mut device = Device::invent(stack).await?;
     for algorithm in [
@@ -218,7 +218,7 @@ async fn what_is_just_within_every_rule_is_kept_as_it_came() -> Result<()> {
 }
 
 #[tokio::test]
-async fn everything_wrong_with_a_push_is_said_at_once() -> Result<()> {
+async fn every_violation_of_a_push_is_reported_at_once() -> Result<()> {
     let stack = Stack::shared().await?;
     let device = Device::invent(stack).await?;
     let mut changes = Vec::new();
@@ -248,7 +248,7 @@ async fn everything_wrong_with_a_push_is_said_at_once() -> Result<()> {
 }
 
 #[test]
-fn the_document_names_every_rule() -> Result<()> {
+fn the_document_lists_every_rule() -> Result<()> {
     let document = fs::read_to_string(workspace::root().join("proto/ENVELOPE.md"))?;
     let mut rows = Vec::new();
     let mut field = String::new();

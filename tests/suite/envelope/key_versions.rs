@@ -1,4 +1,4 @@
-//! A device encrypts under the version that its key has: neither an older nor one that there is not.
+//! Content must be encrypted under the current version of a device's key: neither an older nor a later one.
 
 use anyhow::{Context, Result};
 use haven_proto::{
@@ -14,7 +14,7 @@ use crate::{
     test_device::Device,
 };
 
-/// Gives a device its next key.
+/// Rotates the key of `device`.
 pub(super) async fn rotate(device: &mut Device) -> Result<()> {
     let request = RotateDeviceKeyRequest {
         device_id: device.id.to_string(),
@@ -35,7 +35,8 @@ pub(super) async fn rotate(device: &mut Device) -> Result<()> {
     Ok(())
 }
 
-/// What every call answers that takes what `device` encrypts; and what a push says of its change.
+/// Returns how each RPC refuses content that `device` encrypted, and the reason and key version in the result of a
+/// pushed change.
 async fn refused(device: &Device) -> Result<(Vec<Status>, Reason, i32)> {
     let mut cycle = device.client.cycle();
     let record = random::uuid();
@@ -55,7 +56,7 @@ async fn refused(device: &Device) -> Result<(Vec<Status>, Reason, i32)> {
 }
 
 #[tokio::test]
-async fn a_key_version_that_was_rotated_away_is_stale() -> Result<()> {
+async fn an_older_key_version_is_stale() -> Result<()> {
     let stack = Stack::shared().await?;
     let mut device = Device::invent(stack).await?;
     let before = device.create(random::uuid(), "before")?;
@@ -75,7 +76,7 @@ async fn a_key_version_that_was_rotated_away_is_stale() -> Result<()> {
     }
     assert_eq!((reason_of_change, current), (Reason::KeyVersionStale, 2));
 
-    // What was stored before gets the answer that it got, and what is new is under the new key.
+    // A retry of a call of before gets its first answer, and new content is accepted under the new key.
     let mut again = before;
     again.request_id = random::uuid().to_string();
     let answer = device.client.cycle().create_record(again).await?.into_inner();
@@ -86,7 +87,7 @@ async fn a_key_version_that_was_rotated_away_is_stale() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_key_version_that_there_is_not_yet_is_unknown() -> Result<()> {
+async fn a_later_key_version_is_unknown() -> Result<()> {
     let stack = Stack::shared().await?;
     let device = Device::invent(stack).await?;
     let mut ahead = device.clone();

@@ -1,4 +1,4 @@
-//! Envelopes, and that nothing here can open one.
+//! Envelopes of client-encrypted content: their rules, and that the services cannot decrypt it.
 
 mod byte_search;
 mod database_constraints;

@@ -1,4 +1,4 @@
-//! A nonce is used once under a key, whatever it is used for.
+//! A nonce is used once per key, for content of any kind.
 
 use anyhow::{Context, Result};
 use haven_proto::{
@@ -13,13 +13,13 @@ use super::{
 };
 use crate::{status::reason, test_device::Device};
 
-/// The nonce of an envelope that is there.
+/// Returns the nonce of an envelope, to be replaced.
 fn nonce(envelope: &mut Option<CryptoEnvelope>) -> &mut Vec<u8> {
     &mut envelope.get_or_insert_default().nonce
 }
 
 #[tokio::test]
-async fn a_nonce_comes_once_under_one_key() -> Result<()> {
+async fn a_nonce_is_used_once_under_a_devices_key() -> Result<()> {
     let stack = Stack::shared().await?;
     let device = Device::invent(stack).await?;
     let mut cycle = device.client.cycle();
@@ -28,7 +28,8 @@ async fn a_nonce_comes_once_under_one_key() -> Result<()> {
     let used = nonce(&mut first.crypto_envelope).clone();
     cycle.create_record(first.clone()).await?;
 
-    // In another record, in the next version of the same, in preferences: with another content each.
+    // In another record, in the next version of the same record, in preferences, and in a pushed change, each with
+    // another content.
     let mut another = device.create(random::uuid(), "another")?;
     *nonce(&mut another.crypto_envelope) = used.clone();
     let status = cycle.create_record(another.clone()).await.unwrap_err();
@@ -54,15 +55,15 @@ async fn a_nonce_comes_once_under_one_key() -> Result<()> {
     assert_eq!(result.outcome(), ChangeOutcome::Refused);
     assert_eq!(result.reason(), Reason::NonceReused);
 
-    // Nothing was stored, and the request is still to be made: with another nonce it is.
+    // The refused update stored nothing, so its request is accepted with another nonce.
     *nonce(&mut next.crypto_envelope) = fresh;
     let updated = cycle.update_record(next).await?.into_inner();
     assert_eq!(updated.record.context("no record")?.version, 2);
-    // That its content is gone makes a nonce no newer.
+    // The nonce stays used although its content was replaced.
     let status = cycle.create_record(another).await.unwrap_err();
     assert_eq!(reason(&status), "NONCE_REUSED");
 
-    // The same content under the same nonce is the same, whatever has become of it.
+    // The same content under the same nonce is a retry, whatever happened to the record.
     first.request_id = random::uuid().to_string();
     let again = cycle.create_record(first).await?.into_inner();
     assert_eq!(again.record.context("no record")?.version, 1);
@@ -70,7 +71,7 @@ async fn a_nonce_comes_once_under_one_key() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_nonce_of_one_key_is_none_of_another() -> Result<()> {
+async fn a_nonce_can_be_used_under_another_key() -> Result<()> {
     let stack = Stack::shared().await?;
     let mut device = Device::invent(stack).await?;
     let mut first = device.create(random::uuid(), "first")?;
@@ -88,7 +89,7 @@ async fn the_nonce_of_one_key_is_none_of_another() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_nonce_in_preferences_is_used_for_records_too() -> Result<()> {
+async fn a_nonce_of_preferences_cannot_be_used_for_a_record() -> Result<()> {
     let stack = Stack::shared().await?;
     let device = Device::invent(stack).await?;
     let mut preferences = seal_preferences(&device, "preferences", 1)?;
@@ -105,7 +106,7 @@ async fn a_nonce_in_preferences_is_used_for_records_too() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_nonce_comes_once_under_the_key_of_a_share() -> Result<()> {
+async fn a_nonce_is_used_once_under_a_shares_key() -> Result<()> {
     let stack = Stack::shared().await?;
     let device = Device::invent(stack).await?;
     let share = |content: &str| {
@@ -132,7 +133,7 @@ async fn a_nonce_comes_once_under_the_key_of_a_share() -> Result<()> {
         .await
         .unwrap_err();
     assert_eq!(reason(&status), "NONCE_REUSED");
-    // Under another key it is another's.
+    // The same nonce under another key is accepted.
     let envelope = second.crypto_envelope.get_or_insert_default();
     envelope.key_id = random::uuid().to_string();
     device.client.share().create_share(second).await?;

@@ -1,4 +1,4 @@
-//! Every call that takes a payload, with its envelope.
+//! Every RPC that takes a payload with an envelope.
 
 use anyhow::{Context, Result};
 use haven_proto::data::v1::{
@@ -16,19 +16,19 @@ use uuid::Uuid;
 
 use crate::test_device::{Device, now};
 
-/// A call that takes a payload.
+/// An RPC that takes a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taker {
     CreateRecord,
     UpdateRecord,
-    /// The payload is that of `changes[3]`.
+    /// The payload is in `changes[3]`.
     PushChanges,
     ResolveConflict,
     PutPreferences,
     CreateShare,
 }
 
-/// A payload and its envelope.
+/// A payload with its envelope.
 #[derive(Clone)]
 pub(super) struct Sealed {
     pub(super) payload: Vec<u8>,
@@ -36,7 +36,7 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
-    /// A content that `device` encrypted for a new record.
+    /// Encrypts a content with `device` for a new record.
     pub(super) fn by(device: &Device) -> Result<Self> {
         let (payload, envelope) = device.seal("What a device encrypts.", random::uuid(), 1)?;
         Ok(Self {
@@ -45,7 +45,7 @@ impl Sealed {
         })
     }
 
-    /// Its envelope, to be changed.
+    /// Returns the envelope, to be changed.
     pub(super) fn envelope(&mut self) -> &mut CryptoEnvelope {
         self.envelope.get_or_insert_default()
     }
@@ -61,7 +61,7 @@ impl Taker {
         Self::CreateShare,
     ];
 
-    /// What stands before the envelope's field.
+    /// Returns the path before the envelope's field.
     pub(super) fn within(self) -> &'static str {
         match self {
             Self::PushChanges => "changes[3].",
@@ -69,7 +69,7 @@ impl Taker {
         }
     }
 
-    /// The path of the payload's field.
+    /// Returns the path of the payload's field.
     pub(super) fn payload(self) -> String {
         let field = match self {
             Self::CreateShare => "encrypted_share_data",
@@ -78,7 +78,7 @@ impl Taker {
         format!("{}{field}", self.within())
     }
 
-    /// At most how many bytes are taken.
+    /// Returns the maximum size of the payload in bytes.
     pub(super) fn most(self) -> usize {
         match self {
             Self::CreateShare => 256 * 1024,
@@ -86,8 +86,8 @@ impl Taker {
         }
     }
 
-    /// Sends `sealed`, as `device` of its person. A change goes to a record that is not there, and a resolution too: what
-    /// is wrong with an envelope is found before.
+    /// Sends `sealed` as `device`. The record of a change or a resolution does not exist: the envelope is checked
+    /// first.
     pub(super) async fn call(self, device: &Device, sealed: Sealed) -> Result<(), Status> {
         let Sealed {
             payload: encrypted_payload,
@@ -149,7 +149,7 @@ impl Taker {
                 .await
                 .map(drop),
             Self::CreateShare => {
-                // What is tried on each call is sealed under the device's key, and a share has a key of its own.
+                // Cases are encrypted under the device's key, but a share must have a key of its own.
                 let own = |envelope: CryptoEnvelope| match envelope.key_id == device_id {
                     true => CryptoEnvelope {
                         key_id: id(),
@@ -173,7 +173,7 @@ impl Taker {
     }
 }
 
-/// Pushes `changes`, each on its own.
+/// Pushes `changes` in the mode INDEPENDENT.
 pub(super) async fn push(device: &Device, changes: Vec<Change>) -> Result<PushChangesResponse, Status> {
     let request = PushChangesRequest {
         device_id: device.id.to_string(),
@@ -184,7 +184,7 @@ pub(super) async fn push(device: &Device, changes: Vec<Change>) -> Result<PushCh
     Ok(device.client.cycle().push_changes(request).await?.into_inner())
 }
 
-/// Stores preferences over a version.
+/// Stores preferences over a version, and returns the new version.
 pub(super) async fn put_preferences(
     device: &Device,
     expected_version: i64,
@@ -223,7 +223,7 @@ pub(super) fn seal_preferences(device: &Device, content: &str, version: u64) -> 
     })
 }
 
-/// Encrypts a share under a key of its own.
+/// Encrypts a share under a new key.
 pub(super) fn seal_share(device: &Device, content: &str, share: Uuid) -> Result<Sealed> {
     let place = ContentBinding {
         kind: Kind::Share,
@@ -239,7 +239,7 @@ pub(super) fn seal_share(device: &Device, content: &str, share: Uuid) -> Result<
     })
 }
 
-/// A time that has not come yet.
+/// Returns the time in one hour.
 pub(super) fn in_an_hour() -> Timestamp {
     let now = now();
     Timestamp {
@@ -248,7 +248,7 @@ pub(super) fn in_an_hour() -> Timestamp {
     }
 }
 
-/// A record, as it is kept.
+/// Returns a record as it is stored.
 pub(super) async fn get(device: &Device, record: Uuid) -> Result<Record> {
     let request = GetRecordRequest {
         record_id: record.to_string(),

@@ -1,4 +1,4 @@
-//! Payloads that no encryption makes, over the wire, in every call that takes one.
+//! Payloads that are no ciphertext, in every RPC that takes a payload.
 
 use anyhow::Result;
 use haven_testkit::Stack;
@@ -10,7 +10,7 @@ use super::{
 use crate::test_device::Device;
 
 #[tokio::test]
-async fn every_call_refuses_a_payload_that_cannot_be_encrypted() -> Result<()> {
+async fn every_rpc_refuses_a_payload_that_is_no_ciphertext() -> Result<()> {
     let stack = Stack::shared().await?;
     let device = Device::invent(stack).await?;
     for taker in Taker::ALL {
@@ -37,7 +37,7 @@ async fn every_call_refuses_a_payload_that_cannot_be_encrypted() -> Result<()> {
                 [b"Day 1: cramps.\r\n", tag.as_slice()].concat(),
                 "PAYLOAD_NOT_ENCRYPTED",
             ),
-            // What Postgres would refuse, and with no name at all.
+            // Postgres would refuse them too, but with no violation.
             ("bytes below 128", ascii, "PAYLOAD_NOT_ENCRYPTED"),
         ] {
             let mut sealed = Sealed::by(&device)?;

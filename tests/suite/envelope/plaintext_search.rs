@@ -1,5 +1,5 @@
-//! Nothing of what a device encrypts is readable anywhere: a canary goes through every call that takes or gives a payload,
-//! and then everything that the service leaves behind, and the service's own memory, is searched for it.
+//! The services never have the plaintext of client-encrypted content: a canary goes through every RPC that takes or
+//! returns a payload, and then the database, logs, metrics and the services' memory are searched for it.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -29,12 +29,12 @@ use crate::{
     test_device::Device,
 };
 
-/// A device, what it stored, and the text that is in all of it.
+/// A device, its stored data, and the text that is in all of it.
 struct World {
     device: Device,
     canary: String,
     record: Uuid,
-    /// What shows that a search of what is stored finds what is there.
+    /// A stored ciphertext, which the searches must find.
     payload: Vec<u8>,
     share: Uuid,
     share_secret: Secret,
@@ -94,7 +94,7 @@ impl World {
         })
     }
 
-    /// Reads all of it back, by every call that gives some, and opens it: so it was there, and it was the canary.
+    /// Reads and decrypts all of it with every RPC that returns some, to show that it was stored.
     async fn read(&self, stack: &Stack) -> Result<()> {
         let Self { device, canary, .. } = self;
         let record = get(device, self.record).await?;
@@ -189,7 +189,7 @@ impl World {
     }
 }
 
-/// Where a share of a device's person belongs.
+/// Returns the binding of a share.
 fn shared(device: &Device, share: Uuid) -> ContentBinding {
     ContentBinding {
         kind: Kind::Share,
@@ -199,7 +199,7 @@ fn shared(device: &Device, share: Uuid) -> ContentBinding {
     }
 }
 
-/// Everything in the database, as pg_dump writes it.
+/// Returns the whole database as pg_dump writes it.
 fn dump(database: &Database) -> Result<Vec<u8>> {
     let pg_dump = Installation::require(|_| ())?.bin.join("pg_dump");
     let output = Command::new(pg_dump).envs(database.libpq(SUPERUSER)).output()?;
@@ -211,7 +211,8 @@ fn dump(database: &Database) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// Looks into the memory of both services, each standing still: the canary is not there, and what is there is found.
+/// Searches the memory of both services while they are paused. Fails when the canary is found, or the name of the
+/// database is not.
 fn search_memory(stack: &mut Stack, canary: &Needle) -> Result<()> {
     let name = Needle::new(stack.database.name.as_bytes());
     for service in [&mut stack.data, &mut stack.identity] {
@@ -230,7 +231,7 @@ fn search_memory(stack: &mut Stack, canary: &Needle) -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_a_device_encrypts_is_readable_nowhere() -> Result<()> {
+async fn no_plaintext_of_client_encrypted_content_is_found_anywhere() -> Result<()> {
     let mut stack = Stack::builder()
         .own_cluster()
         .variable("identity", "LOG_FILTER", "trace")

@@ -1,4 +1,5 @@
-//! The vectors of `proto/ENVELOPE.md`, which were made with other libraries: the reference client agrees with each.
+//! The test vectors of `proto/ENVELOPE.md`, which were made with other libraries: the reference client agrees with
+//! each.
 
 use std::fs;
 
@@ -44,7 +45,7 @@ struct Vector {
 }
 
 impl Vectors {
-    /// Those in the one block of the document that is TOML.
+    /// Reads the vectors from the document's only TOML block.
     fn read() -> Result<Self> {
         let document = fs::read_to_string(workspace::root().join("proto/ENVELOPE.md"))?;
         let (_, block) = document.split_once("```toml\n").context("no vectors")?;
@@ -127,7 +128,7 @@ fn there_is_a_vector_for_each_kind_and_algorithm() -> Result<()> {
 }
 
 #[test]
-fn the_reference_client_lays_associated_data_out_as_the_vectors_do() -> Result<()> {
+fn the_reference_client_makes_the_associated_data_of_the_vectors() -> Result<()> {
     for vector in Vectors::read()?.vector {
         let data = associated_data(
             vector.place()?,
@@ -141,7 +142,7 @@ fn the_reference_client_lays_associated_data_out_as_the_vectors_do() -> Result<(
 }
 
 #[test]
-fn the_reference_client_opens_the_vectors() -> Result<()> {
+fn the_reference_client_decrypts_the_vectors() -> Result<()> {
     for vector in Vectors::read()?.vector {
         let (secret, envelope) = (vector.secret()?, vector.envelope()?);
         let opened = secret.open(&bytes(&vector.payload)?, &envelope, vector.place()?)?;
@@ -177,7 +178,7 @@ fn the_key_and_the_associated_data_of_a_vector_make_its_payload() -> Result<()> 
 }
 
 #[test]
-fn a_payload_opens_in_its_place_alone() -> Result<()> {
+fn a_payload_decrypts_under_its_own_binding_only() -> Result<()> {
     for vector in Vectors::read()?.vector {
         let (secret, payload, envelope) = (vector.secret()?, bytes(&vector.payload)?, vector.envelope()?);
         let place = vector.place()?;

@@ -1,4 +1,4 @@
-//! Preferences that many devices store at the same time: each version comes of one of them.
+//! Concurrent calls of PutPreferences: each version is made by one of them.
 
 use futures_util::future::join_all;
 use haven_testkit::Stack;
@@ -10,11 +10,11 @@ use crate::{
     test_device::Device,
 };
 
-/// How many at once.
+/// Number of concurrent calls.
 const CROWD: usize = 12;
 
 #[tokio::test]
-async fn of_many_changes_of_one_version_one_is_made() {
+async fn one_of_many_concurrent_puts_over_a_version_succeeds() {
     let stack = Stack::start().await.unwrap();
     let first = Device::invent(&stack).await.unwrap();
     let second = first.another().await.unwrap();
@@ -46,7 +46,7 @@ async fn of_many_changes_of_one_version_one_is_made() {
 }
 
 #[tokio::test]
-async fn one_request_many_times_at_once_is_one_change() {
+async fn concurrent_retries_make_one_change() {
     let stack = Stack::start().await.unwrap();
     let device = Device::invent(&stack).await.unwrap();
     for seen in 0..3 {

@@ -1,4 +1,4 @@
-//! Under which key preferences have to be, and which devices may read and store them.
+//! The keys under which preferences are encrypted, and the devices that may get and put them.
 
 use haven_proto::data::v1::{
     DeviceStatus, ExportDataRequest, GetPreferencesRequest, PutPreferencesRequest, RevokeDeviceRequest,
@@ -21,7 +21,7 @@ async fn get_as(client: &Client, device: Uuid) -> Result<(), Status> {
     client.preferences().get_preferences(request).await.map(drop)
 }
 
-/// Gives a device its second key.
+/// Rotates the key of `device` from version 1 to 2.
 async fn rotate(client: &Client, device: &Device) {
     let request = RotateDeviceKeyRequest {
         device_id: device.id.to_string(),
@@ -34,7 +34,7 @@ async fn rotate(client: &Client, device: &Device) {
 }
 
 #[tokio::test]
-async fn what_is_stored_is_under_the_key_as_it_is_now() {
+async fn preferences_must_be_encrypted_under_the_newest_key() {
     let stack = Stack::shared().await.unwrap();
     let mut device = Device::invent(stack).await.unwrap();
     let ada = device.client.clone();
@@ -62,7 +62,7 @@ async fn what_is_stored_is_under_the_key_as_it_is_now() {
         .unwrap_err();
     assert_eq!(reason(&status), "KEY_VERSION_STALE");
     assert_eq!(metadata(&status, "current_key_version"), "2");
-    // What was stored under the old version stays readable, and a retry of it is still one.
+    // Preferences under the old version can still be read, and a retry of their call is still recognized.
     assert_eq!(open(&device, &get(&ada).await.unwrap()).unwrap(), "dark");
     let again = PutPreferencesRequest {
         request_id: random::uuid().to_string(),
@@ -77,7 +77,7 @@ async fn what_is_stored_is_under_the_key_as_it_is_now() {
 }
 
 #[tokio::test]
-async fn a_nonce_is_used_once() {
+async fn a_nonce_cannot_be_reused() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let ada = &device.client;
@@ -90,14 +90,14 @@ async fn a_nonce_is_used_once() {
         reason(&put(ada, second.clone()).await.unwrap_err()),
         "NONCE_REUSED"
     );
-    // Nor for the same content as another version.
+    // The same content over another version needs a new nonce.
     let moved = PutPreferencesRequest {
         expected_version: 1,
         request_id: random::uuid().to_string(),
         ..first
     };
     assert_eq!(reason(&put(ada, moved).await.unwrap_err()), "NONCE_REUSED");
-    // Nor one that a record has.
+    // A nonce of a record cannot be used either.
     let record = device.create(random::uuid(), "hello").unwrap();
     ada.cycle().create_record(record.clone()).await.unwrap();
     second.crypto_envelope = record.crypto_envelope;
@@ -107,7 +107,7 @@ async fn a_nonce_is_used_once() {
 }
 
 #[tokio::test]
-async fn only_a_persons_own_active_devices_may_call() {
+async fn only_the_callers_active_devices_are_accepted() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let stranger = Device::invent(stack).await.unwrap();
@@ -125,7 +125,7 @@ async fn only_a_persons_own_active_devices_may_call() {
             .unwrap_err();
         assert_eq!(reason(&status), "NOT_FOUND");
     }
-    // Nor may a device use the key of another one of the same person.
+    // A device cannot use the key of another device of the same person.
     let another = device.another().await.unwrap();
     let borrowed = PutPreferencesRequest {
         device_id: another.id.to_string(),
@@ -151,12 +151,12 @@ async fn only_a_persons_own_active_devices_may_call() {
         .await
         .unwrap_err();
     assert_eq!(reason(&status), "DEVICE_INACTIVE");
-    // The person is who they were, whichever device is lost.
+    // The person's other device still has the preferences.
     let kept = get(ada).await.unwrap();
     assert_eq!((kept.version, open(&another, &kept).unwrap()), (1, "dark".into()));
 }
 
-/// Whether the preferences are to be encrypted anew, as they are read and as they are exported.
+/// Returns whether re-encryption of the preferences is due, according to GetPreferences and ExportData alike.
 async fn due(client: &Client) -> bool {
     let read = get(client).await.unwrap();
     let export = client.person().export_data(ExportDataRequest {}).await.unwrap();
@@ -170,14 +170,14 @@ async fn due(client: &Client) -> bool {
 }
 
 #[tokio::test]
-async fn what_is_under_an_old_key_or_a_revoked_devices_is_due_until_it_is_stored_anew() {
+async fn preferences_under_an_old_or_revoked_key_are_due_until_they_are_stored_again() {
     let stack = Stack::shared().await.unwrap();
     let mut phone = Device::invent(stack).await.unwrap();
     let lost = phone.another().await.unwrap();
     let ada = phone.client.clone();
     put(&ada, put_request(&phone, 0, "dark").unwrap()).await.unwrap();
     assert!(!due(&ada).await);
-    // Another device's key is none of it.
+    // The rotation of another device's key does not matter.
     rotate(&ada, &lost).await;
     assert!(!due(&ada).await);
     rotate(&ada, &phone).await;
@@ -191,7 +191,7 @@ async fn what_is_under_an_old_key_or_a_revoked_devices_is_due_until_it_is_stored
         ..lost
     };
     put(&ada, put_request(&lost, 2, "light").unwrap()).await.unwrap();
-    // A device that is suspended may come back.
+    // A suspended device may become active again.
     let request = SuspendDeviceRequest {
         device_id: lost.id.to_string(),
         request_id: random::uuid().to_string(),

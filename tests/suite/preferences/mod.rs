@@ -1,4 +1,4 @@
-//! People's preferences: one document, stored over the version that was seen.
+//! `haven.data.v1.PreferencesService`: one document per person, stored over the version that a device has seen.
 
 mod concurrent_puts;
 mod keys_and_devices;
@@ -17,7 +17,7 @@ use tonic::Status;
 
 use crate::{retry::retry_call, test_device::Device};
 
-/// Where the content of preferences belongs that are to have `version`.
+/// Returns the binding of preferences that are to have `version`.
 fn place(device: &Device, version: i64) -> ContentBinding {
     ContentBinding {
         kind: Kind::Preferences,
@@ -27,7 +27,7 @@ fn place(device: &Device, version: i64) -> ContentBinding {
     }
 }
 
-/// A request to store `content` over a version of the preferences: 0 where there are none.
+/// Returns a request to store `content` over the version `seen` of the preferences, which is 0 when there are none.
 pub(crate) fn put_request(device: &Device, seen: i64, content: &str) -> Result<PutPreferencesRequest> {
     let (encrypted_payload, envelope) = device.secret.seal(
         content.as_bytes(),
@@ -59,7 +59,7 @@ async fn get(client: &Client) -> Result<Preferences, Status> {
     Ok(answer.into_inner().preferences.unwrap())
 }
 
-/// What preferences say, to a device that has the person's master key.
+/// Decrypts preferences with the person's master key.
 fn open(device: &Device, preferences: &Preferences) -> Result<String> {
     let envelope = preferences.crypto_envelope.as_ref().unwrap();
     let place = place(device, preferences.version);

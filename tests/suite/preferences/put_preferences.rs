@@ -1,4 +1,4 @@
-//! Storing preferences, and reading them: over the version that was seen, or not at all.
+//! PutPreferences and GetPreferences.
 
 use haven_proto::data::v1::{EncryptionAlgorithm, GetPreferencesRequest, Preferences, PutPreferencesRequest};
 use haven_testkit::{Stack, random};
@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn what_one_device_stores_the_others_open() {
+async fn preferences_stored_by_one_device_can_be_decrypted_by_the_others() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let mut laptop = phone.another().await.unwrap();
@@ -44,7 +44,7 @@ async fn what_one_device_stores_the_others_open() {
         (first.create_time, stored.update_time)
     );
     assert_ne!(second.update_time, first.update_time);
-    // The version is a part of what is sealed: an old content does not pass for a new one.
+    // The version is a part of the associated data: old content cannot be passed off as new.
     let passed_off = Preferences { version: 2, ..first };
     assert!(open(&phone, &passed_off).is_err());
     let other = Device::invent(stack).await.unwrap();
@@ -52,7 +52,7 @@ async fn what_one_device_stores_the_others_open() {
 }
 
 #[tokio::test]
-async fn a_change_is_based_on_the_version_that_there_is() {
+async fn a_put_over_a_stale_version_is_refused() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let ada = &device.client;
@@ -84,7 +84,7 @@ async fn a_change_is_based_on_the_version_that_there_is() {
 }
 
 #[tokio::test]
-async fn a_repeated_change_is_answered_as_it_was() {
+async fn a_retry_gets_the_first_answer() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let ada = &device.client;
@@ -94,7 +94,7 @@ async fn a_repeated_change_is_answered_as_it_was() {
     put(ada, put_request(&device, 1, "light").unwrap()).await.unwrap();
     let latest = get(ada).await.unwrap();
     assert_eq!(put(ada, request.clone()).await.unwrap(), stored);
-    // Under another id as well: its nonce tells that it is the same.
+    // Under another request id as well: the nonce identifies the call.
     let again = PutPreferencesRequest {
         request_id: random::uuid().to_string(),
         ..request.clone()
@@ -105,7 +105,7 @@ async fn a_repeated_change_is_answered_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_request_id_is_for_one_change() {
+async fn a_request_id_cannot_be_reused() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let ada = &device.client;
@@ -126,7 +126,7 @@ async fn a_request_id_is_for_one_change() {
 }
 
 #[tokio::test]
-async fn what_is_no_change_is_refused_with_every_violation() {
+async fn every_violation_is_reported() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let ada = &device.client;

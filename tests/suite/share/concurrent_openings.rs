@@ -1,4 +1,4 @@
-//! Many who open the same share at once.
+//! Concurrent calls of OpenShare for one share.
 
 use std::{
     sync::{
@@ -25,17 +25,17 @@ use crate::{
 
 const CROWD: usize = 1_000;
 
-/// How many connections they come over.
+/// Number of connections that the calls use.
 const CLIENTS: usize = 20;
 
-/// A stack that turns nobody away: here that is not what is looked at.
+/// Returns a stack that does not shed load, which is not tested here.
 async fn spacious() -> Stack {
     let room = (CROWD * 2).to_string();
     let builder = Stack::builder().variable("data", "MAX_IN_FLIGHT", room);
     builder.start().await.unwrap()
 }
 
-/// An opening with a deadline that a crowd does not reach.
+/// Returns a request with a deadline that many concurrent calls do not reach.
 fn opening(token: &str, passcode: &str) -> Request<OpenShareRequest> {
     let mut request = Request::new(OpenShareRequest {
         token: token.to_owned(),
@@ -51,7 +51,7 @@ async fn open(client: &Client, token: &str, passcode: &str) -> Result<OpenShareR
     Ok(retry_call(open).await?.into_inner())
 }
 
-/// The same for somebody in a network of this number, by the word of `service`; and once.
+/// Opens a share once, for a client address in network number `network` that `service` forwards.
 async fn open_in(
     service: &Client,
     network: usize,
@@ -65,7 +65,7 @@ async fn open_in(
 }
 
 #[tokio::test]
-async fn of_a_thousand_at_once_one_opens_what_opens_once() {
+async fn one_of_a_thousand_concurrent_openings_opens_a_share_for_one_access() {
     let stack = spacious().await;
     let ada = Sharer::invent(&stack).await;
     let made = ada.make(ada.sharing(1)).await;
@@ -76,7 +76,7 @@ async fn of_a_thousand_at_once_one_opens_what_opens_once() {
     assert_eq!(opened.len(), 1);
     assert_eq!(ada.read(opened[0].as_ref().unwrap()), CONTENT);
     assert_eq!(refused.len(), CROWD - 1);
-    // All the same, and the same as of a token that there is not.
+    // Every refusal looks the same, and the same as for an unknown token.
     let unknown = open(&clients[0], &unknown_token(), "").await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
     for refused in refused {
@@ -99,12 +99,12 @@ async fn of_a_thousand_at_once_one_opens_what_opens_once() {
 }
 
 #[tokio::test]
-async fn fifty_at_once_have_five_wrong_passcodes_between_them() {
+async fn fifty_concurrent_guesses_count_five_wrong_passcodes() {
     let stack = spacious().await;
     let ada = Sharer::invent(&stack).await;
     let made = ada.make(ada.sharing_under("1234", 1_000)).await;
     let clients: Vec<_> = (0..CLIENTS).map(|_| stack.service("backend").unwrap()).collect();
-    // Of more networks than one, so that all of them hash and none is turned away.
+    // From several networks, so that every passcode is hashed and no call is turned away.
     let tries = (0..50).map(async |number| {
         let (client, passcode) = (&clients[number % CLIENTS], format!("wrong-{number}"));
         let tried = retry_call(async || open_in(client, number % 5, &made.token, &passcode).await);
@@ -123,8 +123,8 @@ async fn fifty_at_once_have_five_wrong_passcodes_between_them() {
     assert_eq!(reason(&refused), "SHARE_UNAVAILABLE");
 }
 
-/// What is answered, and not that there is no turn to hash. On a machine that is busy with other tests one may have to
-/// come again for everything else.
+/// Repeats `act` until it fails neither with DEADLINE nor DEPENDENCY_UNAVAILABLE, which a busy machine causes.
+/// OVERLOADED fails the test.
 async fn served<T>(act: impl AsyncFn() -> Result<T, Status>) -> T {
     for _ in 0..50 {
         match act().await {
@@ -135,11 +135,12 @@ async fn served<T>(act: impl AsyncFn() -> Result<T, Status>) -> T {
     panic!("nobody is served");
 }
 
-/// How many guess from one place: more than may wait for a turn to hash, and no more than the service takes at once.
+/// Number of concurrent guesses from one address: more than may wait for hashing, and no more than the service takes at
+/// once.
 const GUESSERS: usize = 180;
 
 #[tokio::test]
-async fn whoever_guesses_from_one_place_keeps_nobody_else_from_hashing() {
+async fn guesses_from_one_address_do_not_block_hashing_for_others() {
     let stack = Stack::start().await.unwrap();
     let ada = Sharer::invent(&stack).await;
     let made = ada.make(ada.sharing_under("1234", 1_000)).await;
@@ -155,7 +156,7 @@ async fn whoever_guesses_from_one_place_keeps_nobody_else_from_hashing() {
                 if reason(&refused.unwrap_err()) == "OVERLOADED" {
                     overloaded.fetch_add(1, Relaxed);
                 }
-                // They do not wait as long as they are told.
+                // They do not wait as long as the answer tells them.
                 sleep(Duration::from_millis(20)).await;
             }
         });
@@ -179,14 +180,14 @@ async fn whoever_guesses_from_one_place_keeps_nobody_else_from_hashing() {
 
 /// Every opening before the revocation counts, and there is none after it.
 #[tokio::test]
-async fn nobody_opens_what_is_revoked() {
+async fn no_share_is_opened_after_its_revocation() {
     let stack = spacious().await;
     let ada = Sharer::invent(&stack).await;
     let made = ada.make(ada.sharing(1_000)).await;
     let nobody = stack.anonymous().unwrap();
     let opening = join_all((0..100).map(|_| open(&nobody, &made.token, "")));
     let revoking = async {
-        // Among them, and not before all of them.
+        // Revokes after one opening, and not before all of them.
         open(&nobody, &made.token, "").await.unwrap();
         retry_call(async || ada.revoke(&made.id).await).await.unwrap()
     };
@@ -200,9 +201,9 @@ async fn nobody_opens_what_is_revoked() {
     open(&nobody, &made.token, "").await.unwrap_err();
 }
 
-/// The first thousand refusals are written down, and all are counted.
+/// The first thousand refusals are stored, and all are counted.
 #[tokio::test]
-async fn a_share_notes_down_its_first_thousand_refusals() {
+async fn only_the_first_thousand_refusals_of_a_share_are_stored() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let made = ada.make(ada.sharing(1)).await;
@@ -220,9 +221,9 @@ async fn a_share_notes_down_its_first_thousand_refusals() {
     assert_eq!(ada.share(&made.id).await.refusal_count, 1_002);
 }
 
-/// Whoever guesses cannot hide it behind refusals that cost nothing.
+/// Guesses cannot be hidden behind refusals that cost nothing.
 #[tokio::test]
-async fn wrong_passcodes_are_noted_down_whatever_was_refused_before() {
+async fn wrong_passcodes_are_stored_after_a_thousand_refusals_too() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let made = ada.make(ada.sharing_under("1234", 1)).await;

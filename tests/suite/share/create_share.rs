@@ -1,4 +1,4 @@
-//! Making a share, once.
+//! CreateShare.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{TimeDelta, Utc};
@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_retry_is_told_the_same_token_and_another_request_another() {
+async fn a_retry_gets_the_same_token_and_another_request_another_one() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let request = ada.sharing_under("correct horse", 3);
@@ -31,7 +31,7 @@ async fn a_retry_is_told_the_same_token_and_another_request_another() {
     assert!(share.create_time.is_some() && share.last_access_time.is_none());
 
     open(stack, &first.token, "correct horse").await.unwrap();
-    // As it was answered then, and however many ask at once.
+    // The retry gets the first answer, also under concurrent retries.
     let again = join_all((0..8).map(|_| retry_call(async || ada.create(request.clone()).await))).await;
     for again in again {
         assert_eq!(again.unwrap(), first);
@@ -44,7 +44,7 @@ async fn a_retry_is_told_the_same_token_and_another_request_another() {
 }
 
 #[tokio::test]
-async fn many_at_once_with_one_request_make_one_share() {
+async fn concurrent_retries_make_one_share() {
     let stack = Stack::start().await.unwrap();
     let ada = Sharer::invent(&stack).await;
     for passcode in ["", "1234"] {
@@ -63,7 +63,7 @@ async fn many_at_once_with_one_request_make_one_share() {
 }
 
 #[tokio::test]
-async fn the_same_request_id_with_anything_else_is_refused() {
+async fn a_request_id_cannot_be_reused() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let request = ada.sharing_under("1234", 1);
@@ -99,7 +99,7 @@ async fn the_same_request_id_with_anything_else_is_refused() {
 }
 
 #[tokio::test]
-async fn an_id_and_a_nonce_are_used_once() {
+async fn a_share_id_and_a_nonce_cannot_be_reused() {
     let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (Sharer::invent(stack).await, Sharer::invent(stack).await);
     let first = ada.sharing(1);
@@ -112,7 +112,7 @@ async fn an_id_and_a_nonce_are_used_once() {
         reason(&ada.create(id_taken.clone()).await.unwrap_err()),
         "RECORD_EXISTS"
     );
-    // The same content under another request would be told another token.
+    // The same content under another request would get another token.
     let same = CreateShareRequest {
         share_id: first.request_id.clone(),
         request_id: random::uuid().to_string(),
@@ -125,10 +125,10 @@ async fn an_id_and_a_nonce_are_used_once() {
     };
     let refused = ada.create(nonce_taken.clone()).await.unwrap_err();
     assert_eq!(reason(&refused), "NONCE_REUSED");
-    // Somebody else's ids and nonces are their own.
+    // Another person can use the same ids and nonces.
     bob.create(id_taken).await.unwrap();
     bob.create(nonce_taken).await.unwrap();
-    // Nothing is left of what was refused: its request id is free.
+    // A refused request stores nothing: its request id is free.
     let requests = async |of: &Sharer| {
         let sql = "SELECT count(*) FROM data.requests WHERE user_id = $1";
         scalar_by_id::<i64>(&stack.database, of.person.id, sql).await
@@ -137,7 +137,7 @@ async fn an_id_and_a_nonce_are_used_once() {
 }
 
 #[tokio::test]
-async fn it_is_shared_for_some_time_and_a_retry_after_that_is_a_retry() {
+async fn expire_time_is_bounded_and_a_retry_after_it_gets_the_first_answer() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     for (expires_in, name) in [
@@ -168,7 +168,7 @@ async fn it_is_shared_for_some_time_and_a_retry_after_that_is_a_retry() {
 }
 
 #[tokio::test]
-async fn everything_wrong_is_named_at_once() {
+async fn every_violation_is_reported_at_once() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let valid = ada.sharing(1);
@@ -208,7 +208,7 @@ async fn everything_wrong_is_named_at_once() {
 }
 
 #[tokio::test]
-async fn who_is_not_known_yet_or_was_erased_shares_nothing() {
+async fn an_unknown_or_erased_person_is_refused() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let delete = format!("DELETE FROM data.users WHERE id = '{}'", ada.person.id);
@@ -224,9 +224,9 @@ async fn who_is_not_known_yet_or_was_erased_shares_nothing() {
     assert_eq!(reason(&refused), "ACCOUNT_ERASED");
 }
 
-/// In whatever form it would be, a token and a passcode are neither in a table nor in a log.
+/// A token and a passcode are in no table and no log, in any encoding.
 #[tokio::test]
-async fn a_token_and_a_passcode_are_kept_nowhere() {
+async fn tokens_and_passcodes_are_not_stored_or_logged() {
     let stack = Stack::start().await.unwrap();
     let ada = Sharer::invent(&stack).await;
     let [passcode, wrong] = [(); 2].map(|()| format!("passcode-{}", random::uuid().simple()));
@@ -260,7 +260,7 @@ async fn a_token_and_a_passcode_are_kept_nowhere() {
 }
 
 #[tokio::test]
-async fn a_share_is_not_under_the_key_of_a_device() {
+async fn the_key_of_a_device_is_refused() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let device = Device::first_of(stack, ada.person.clone()).await.unwrap();
@@ -273,7 +273,7 @@ async fn a_share_is_not_under_the_key_of_a_device() {
 }
 
 #[tokio::test]
-async fn making_a_share_and_revoking_it_are_written_down_once() {
+async fn creating_and_revoking_a_share_are_audited_once() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let request = ada.sharing(1);

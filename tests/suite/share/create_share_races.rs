@@ -1,4 +1,4 @@
-//! Making a share while something happens to its person, or to the time of day.
+//! CreateShare with concurrent changes of the person, and with clocks that differ.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_retry_is_one_also_after_a_device_was_registered_under_its_keys_id() {
+async fn a_retry_succeeds_after_a_device_was_registered_with_the_key_id() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let request = ada.sharing_under("1234", 1);
@@ -48,11 +48,11 @@ async fn a_retry_is_one_also_after_a_device_was_registered_under_its_keys_id() {
 }
 
 #[tokio::test]
-async fn who_is_erased_while_they_share_is_told_so() {
+async fn creations_concurrent_with_an_erasure_are_refused() {
     let stack = Stack::start().await.unwrap();
     for _ in 0..8 {
         let ada = Sharer::invent(&stack).await;
-        // Each request twice, so that some are tried again while the person goes.
+        // Each request twice, so that some are retried while the person is erased.
         let requests: Vec<_> = (0..12).map(|_| ada.sharing(1)).collect();
         let making = join_all((0..24).map(async |number: u64| {
             sleep(Duration::from_millis(number)).await;
@@ -83,7 +83,7 @@ async fn who_is_erased_while_they_share_is_told_so() {
     assert_eq!(left, 0);
 }
 
-/// The shares of the stack, as its service reaches them.
+/// Returns the share store of the stack's data service.
 fn shares(stack: &Stack) -> Shares {
     let url = |name: &str| stack.data.variables[name].as_str().into();
     let config = DatabaseConfig {
@@ -97,7 +97,7 @@ fn shares(stack: &Stack) -> Shares {
     Shares::new(Arc::new(Database::new(&config).unwrap()))
 }
 
-/// Makes a share at `now`, by the clock of whoever makes it, for 90 days.
+/// Creates a share for 90 days at the time `now` of the caller's clock.
 async fn make(
     shares: &Shares,
     caller: UserId,
@@ -133,7 +133,7 @@ async fn make(
 }
 
 #[tokio::test]
-async fn a_clock_that_is_ahead_makes_a_share_now() {
+async fn a_clock_that_is_ahead_creates_a_share_at_the_databases_time() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let (shares, caller) = (shares(stack), UserId::new(ada.person.id));
@@ -150,11 +150,11 @@ async fn a_clock_that_is_ahead_makes_a_share_now() {
         let seen = ada.share(&request.id.to_string()).await;
         assert_eq!(seen.create_time, Some(crate::test_device::at(made.created_at)));
         assert_eq!(seen.expire_time, Some(crate::test_device::at(made.expires_at)));
-        // A retry is told the same, by whatever clock.
+        // A retry gets the same times, with any clock.
         let again = make(&shares, caller, request, begin).await.unwrap();
         assert_eq!(again, made);
     }
-    // One that is behind decides by itself.
+    // A clock that is behind is used as it is.
     let request = RequestKey {
         id: random::uuid(),
         payload_mac: [1; 32],

@@ -1,4 +1,4 @@
-//! A person's own shares, and who tried to open them.
+//! ListShares, ListShareAccess and RevokeShare.
 
 use futures_util::future::join_all;
 use haven_proto::data::v1::{
@@ -36,7 +36,7 @@ async fn accesses(
 }
 
 #[tokio::test]
-async fn pages_of_every_size_show_each_share_once_while_new_ones_come() {
+async fn every_page_size_lists_each_share_once_while_new_ones_are_created() {
     let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (Sharer::invent(stack).await, Sharer::invent(stack).await);
     let empty = shares(&ada.client, 0, "").await.unwrap();
@@ -46,7 +46,7 @@ async fn pages_of_every_size_show_each_share_once_while_new_ones_come() {
         expected.push(ada.make(ada.sharing(1)).await.id);
         bob.make(bob.sharing(1)).await;
     }
-    // Two at the same time: then the id says which is the newer.
+    // Of two shares of the same time, the one with the greater id is newer.
     let same = format!(
         "UPDATE data.healthcare_share SET created_at = (SELECT created_at FROM data.healthcare_share WHERE id = '{}')
          WHERE id = '{}'",
@@ -68,7 +68,7 @@ async fn pages_of_every_size_show_each_share_once_while_new_ones_come() {
             if token.is_empty() {
                 break;
             }
-            // Newer than the first page is, so it is on none of these.
+            // A share newer than the first page is on none of the following pages.
             expected.insert(0, ada.make(ada.sharing(1)).await.id);
         }
         assert_eq!(
@@ -80,7 +80,7 @@ async fn pages_of_every_size_show_each_share_once_while_new_ones_come() {
 }
 
 #[tokio::test]
-async fn pages_of_attempts_show_each_once() {
+async fn every_page_size_lists_each_access_once() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let made = ada.make(ada.sharing(3)).await;
@@ -104,7 +104,7 @@ async fn pages_of_attempts_show_each_once() {
                 break;
             }
             if size == 1 && pages == 1 {
-                // It leads on in this list, and in no other.
+                // A page token is valid for its own list only.
                 for refused in [
                     accesses(&ada.client, &other.id, size, &token).await.unwrap_err(),
                     shares(&ada.client, size, &token).await.unwrap_err(),
@@ -122,7 +122,7 @@ async fn pages_of_attempts_show_each_once() {
 }
 
 #[tokio::test]
-async fn somebody_elses_share_is_not_there() {
+async fn a_share_of_another_person_is_not_found() {
     let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (Sharer::invent(stack).await, Sharer::invent(stack).await);
     let made = ada.make(ada.sharing(1)).await;
@@ -137,7 +137,7 @@ async fn somebody_elses_share_is_not_there() {
     let token = shares(&ada.client, 1, "").await.unwrap().next_page_token;
     let refused = shares(&bob.client, 1, &token).await.unwrap_err();
     assert_eq!(reason(&refused), "PAGE_TOKEN_INVALID");
-    // Nor does the same id, with them, reach it.
+    // Bob's share with the same id does not reach Ada's.
     let mut same_id = bob.sharing(1);
     same_id.share_id.clone_from(&made.id);
     let theirs = bob.make(same_id).await;
@@ -154,7 +154,7 @@ async fn somebody_elses_share_is_not_there() {
 }
 
 #[tokio::test]
-async fn a_share_is_revoked_once_and_for_ever() {
+async fn concurrent_revocations_revoke_a_share_once() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let made = ada.make(ada.sharing(2)).await;
@@ -174,7 +174,7 @@ async fn a_share_is_revoked_once_and_for_ever() {
 }
 
 #[tokio::test]
-async fn everything_wrong_with_a_request_is_named() {
+async fn every_violation_is_reported() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let refused = accesses(&ada.client, "x", -1, "").await.unwrap_err();

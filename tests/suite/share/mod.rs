@@ -1,4 +1,4 @@
-//! What people share: making a share, opening it, and who is told what of that.
+//! `haven.data.v1.ShareService`.
 
 mod concurrent_openings;
 mod create_share;
@@ -26,22 +26,22 @@ use uuid::Uuid;
 
 use crate::{retry::retry_for, test_device::at};
 
-/// Longer than anything takes that is waited for, also on a machine that is busy with other tests.
+/// Time limit of one wait, also on a machine that is busy with other tests.
 const LIMIT: Duration = Duration::from_secs(200);
 
-/// What is shared.
+/// The plaintext of a share.
 const CONTENT: &str = "What the doctor is to know, and nobody else";
 
-/// Somebody who shares something with whoever gets a token and a key.
+/// A person who makes shares.
 #[derive(Clone)]
 struct Sharer {
     person: Person,
     client: Client,
-    /// The key of what is shared, which goes to whoever opens it, past the server.
+    /// The key of the shares, which goes to their recipients, but not to the server.
     secret: Secret,
 }
 
-/// A share that was made.
+/// A share that was created.
 struct Made {
     id: String,
     token: String,
@@ -57,7 +57,7 @@ impl Sharer {
         }
     }
 
-    /// A request to share [`CONTENT`] for an hour, so many times.
+    /// Returns a request to share [`CONTENT`] for an hour and `times` openings.
     fn sharing(&self, times: i32) -> CreateShareRequest {
         let id = random::uuid();
         let algorithm = EncryptionAlgorithm::Xchacha20Poly1305;
@@ -76,7 +76,7 @@ impl Sharer {
         }
     }
 
-    /// The same, for whoever says `passcode`.
+    /// Returns such a request with a passcode.
     fn sharing_under(&self, passcode: &str, times: i32) -> CreateShareRequest {
         CreateShareRequest {
             passcode: passcode.to_owned(),
@@ -105,7 +105,7 @@ impl Sharer {
         }
     }
 
-    /// What was opened, in plain.
+    /// Decrypts the content of an opened share.
     fn read(&self, opened: &OpenShareResponse) -> String {
         assert_eq!(opened.user_id, self.person.id.to_string());
         let place = self.place(opened.share_id.parse().unwrap());
@@ -122,7 +122,7 @@ impl Sharer {
         Ok(answer.share.unwrap())
     }
 
-    /// The share, as its person sees it: one of the newest 200.
+    /// Returns a share as its person sees it. It must be one of the newest 200.
     async fn share(&self, id: &str) -> Share {
         let request = ListSharesRequest {
             page_size: 200,
@@ -133,7 +133,7 @@ impl Sharer {
         shares.find(|share| share.share_id == id).unwrap()
     }
 
-    /// What came of the newest 200 attempts, the newest first.
+    /// Returns the outcomes of the newest 200 attempts, the newest first.
     async fn outcomes(&self, id: &str) -> Vec<ShareAccessOutcome> {
         let accesses = self.accesses(id).await;
         accesses.iter().map(ShareAccess::outcome).collect()
@@ -150,7 +150,7 @@ impl Sharer {
     }
 }
 
-/// Opens what `token` opens, as somebody whom nobody knows.
+/// Opens a share as an anonymous caller.
 async fn open(stack: &Stack, token: &str, passcode: &str) -> Result<OpenShareResponse, Status> {
     let client = stack.anonymous().unwrap();
     open_from(&client, token, passcode, DeviceType::Unknown).await
@@ -170,13 +170,13 @@ async fn open_from(
     Ok(client.share().open_share(request).await?.into_inner())
 }
 
-/// Does it, and again whatever is told to try again, as a machine that is busy with other tests may have to: among many at
-/// once somebody waits for a connection in vain, and nothing was done for them.
+/// Repeats `act` while its answer says to retry: among many concurrent calls on a busy machine, some get no connection
+/// in time.
 async fn retry_call<T>(act: impl AsyncFn() -> Result<T, Status>) -> Result<T, Status> {
     retry_for(LIMIT, None, act).await
 }
 
-/// A token that nobody was given.
+/// Returns a token of no share.
 fn unknown_token() -> String {
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     let (a, b) = (random::uuid(), random::uuid());

@@ -1,4 +1,4 @@
-//! Opening a share, and every reason for which it does not open.
+//! OpenShare, and every reason for which it refuses.
 
 use chrono::{TimeDelta, Utc};
 use haven_proto::data::v1::{
@@ -14,7 +14,7 @@ use crate::{
     test_device::at,
 };
 
-/// What there is of a refusal but for its request's id: nobody can tell one from another.
+/// Returns all that a refusal shows except for its request id: refusals must not differ in it.
 fn refusal(status: &Status) -> (tonic::Code, String, usize) {
     assert_eq!(reason(status), "SHARE_UNAVAILABLE");
     let details = tonic_types::StatusExt::get_error_details(status);
@@ -23,7 +23,7 @@ fn refusal(status: &Status) -> (tonic::Code, String, usize) {
     (status.code(), status.message().to_owned(), status.details().len())
 }
 
-/// Moves a share's time in the database, as if it had been made earlier.
+/// Moves the times of a share in the database, as if it had been created earlier.
 async fn end(stack: &Stack, made: &Made, remaining: &str) {
     let sql = format!(
         "UPDATE data.healthcare_share SET created_at = now() - interval '1 day', expires_at = now() + interval '{remaining}'
@@ -34,7 +34,7 @@ async fn end(stack: &Stack, made: &Made, remaining: &str) {
 }
 
 #[tokio::test]
-async fn whoever_has_the_token_and_the_key_reads_what_is_shared_so_many_times() {
+async fn a_token_opens_a_share_as_often_as_it_may_be_accessed() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let request = ada.sharing(2);
@@ -72,7 +72,7 @@ async fn whoever_has_the_token_and_the_key_reads_what_is_shared_so_many_times() 
 }
 
 #[tokio::test]
-async fn of_every_refusal_only_the_person_learns_the_reason() {
+async fn only_the_owner_learns_the_reason_of_a_refusal() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let open = async |token: &str, passcode: &str| open(stack, token, passcode).await;
@@ -92,7 +92,7 @@ async fn of_every_refusal_only_the_person_learns_the_reason() {
         (&used_up, ShareState::UsedUp, Outcome::UsedUp),
     ] {
         assert_eq!(refused(&made.token, "").await, unknown, "{outcome:?}");
-        // It has no passcode, so whatever is said makes no difference.
+        // The share has no passcode, so a passcode makes no difference.
         assert_eq!(refused(&made.token, "1234").await, unknown, "{outcome:?}");
         assert_eq!(ada.share(&made.id).await.state(), state);
         assert_eq!(ada.outcomes(&made.id).await[..2], [outcome; 2]);
@@ -105,7 +105,7 @@ async fn of_every_refusal_only_the_person_learns_the_reason() {
         assert_eq!(ada.share(&locked.id).await.state(), ShareState::Active);
         assert_eq!(refused(&locked.token, "1235").await, unknown);
     }
-    // Also the right one, from now on.
+    // The right passcode is refused as well from now on.
     assert_eq!(refused(&locked.token, "1234").await, unknown);
     assert_eq!(refused(&locked.token, "").await, unknown);
     let share = ada.share(&locked.id).await;
@@ -127,7 +127,7 @@ async fn of_every_refusal_only_the_person_learns_the_reason() {
 }
 
 #[tokio::test]
-async fn a_passcode_is_taken_exactly_as_it_was_set() {
+async fn a_passcode_must_match_exactly() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     for passcode in ["1234", " é🎉 ", &"x".repeat(128)] {
@@ -138,14 +138,14 @@ async fn a_passcode_is_taken_exactly_as_it_was_set() {
         refusal(&open(stack, &made.token, &other).await.unwrap_err());
         assert_eq!(ada.share(&made.id).await.wrong_passcode_count, 1);
     }
-    // A share without one opens whatever is said.
+    // A share without a passcode opens with any.
     let made = ada.make(ada.sharing(1)).await;
     open(stack, &made.token, "1234").await.unwrap();
 }
 
-/// The function is asked for the moment itself: no clock is so still.
+/// The SQL function is called with the exact time, which no clock could show.
 #[tokio::test]
-async fn its_time_is_over_at_the_moment_and_not_before() {
+async fn a_share_expires_exactly_at_its_expire_time() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let made = ada.make(ada.sharing(9)).await;
@@ -165,7 +165,7 @@ async fn its_time_is_over_at_the_moment_and_not_before() {
     for (offset, expected) in [("-1 microsecond", 1), ("0", 0), ("1 microsecond", 0)] {
         assert_eq!(opens(offset).await, expected, "{offset}");
     }
-    // And over the wire: it opens while there is time.
+    // Over gRPC the share opens until it expires.
     end(stack, &made, "1 hour").await;
     open(stack, &made.token, "").await.unwrap();
     end(stack, &made, "0 seconds").await;
@@ -174,7 +174,7 @@ async fn its_time_is_over_at_the_moment_and_not_before() {
 }
 
 #[tokio::test]
-async fn a_share_ends_with_its_person() {
+async fn a_share_of_a_deleted_person_is_unavailable() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let made = ada.make(ada.sharing(2)).await;
@@ -185,7 +185,7 @@ async fn a_share_ends_with_its_person() {
 }
 
 #[tokio::test]
-async fn a_request_that_cannot_be_one_is_refused_as_that() {
+async fn an_invalid_request_is_refused_with_its_violation() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let made = ada.make(ada.sharing_under("1234", 1)).await;
@@ -233,7 +233,7 @@ async fn a_request_that_cannot_be_one_is_refused_as_that() {
         assert_eq!(reason(&refused), "INVALID_FIELD");
         assert_eq!(violations(&refused), [(field.into(), name.into())]);
     }
-    // None of it was a try.
+    // Invalid requests do not count as attempts.
     assert!(ada.outcomes(&made.id).await.is_empty());
     nobody.share().open_share(valid).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! The functions behind it, as a person with psql and the right role uses them: with what `data share-hashes` prints.
+//! The SQL functions of shares, as an operator calls them in psql with the output of `data share-hashes`.
 
 use std::{
     io::Write,
@@ -11,21 +11,21 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow};
 use super::{Sharer, open};
 use crate::superuser_sql::execute;
 
-/// Runs `data share-hashes` with these lines and variables.
+/// Runs `data share-hashes` with `lines` as its input.
 async fn run(lines: &str, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
     let mut command = Command::new(Binaries::build().unwrap().of("data"));
     command.arg("share-hashes").args(arguments).env_clear();
     command.envs(variables.iter().copied());
     let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = pipes.stderr(Stdio::piped()).spawn().unwrap();
-    // One that has ended already does not read.
+    // A process that has ended does not read.
     let _ = child.stdin.take().unwrap().write_all(lines.as_bytes());
     let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
     ended.await.unwrap().unwrap()
 }
 
-/// What it prints with the stack's own secret: the token's hash, and the passcode's if it was asked for, as they stand
-/// in SQL.
+/// Returns the hashes that the command prints for `lines` with the stack's secret, as SQL literals: the token's, and
+/// the passcode's if `lines` has one.
 async fn hashes(stack: &Stack, lines: &str) -> Vec<String> {
     let secret = ("SECRET_KEY", stack.data.variables["SECRET_KEY"].as_str());
     let output = run(lines, &[secret], &[]).await;
@@ -37,7 +37,7 @@ async fn hashes(stack: &Stack, lines: &str) -> Vec<String> {
         .collect()
 }
 
-/// What `sql` answers in a transaction of `role`, for somebody or nobody.
+/// Runs `sql` in a transaction of `role` with the given claims.
 async fn as_role(database: &Database, role: &str, claims: &str, sql: &str) -> Result<Vec<PgRow>, String> {
     let login = if role.starts_with("data_") {
         "data_app"
@@ -58,7 +58,7 @@ async fn as_role(database: &Database, role: &str, claims: &str, sql: &str) -> Re
 }
 
 #[tokio::test]
-async fn a_share_opens_with_what_the_command_prints() {
+async fn a_share_opens_with_the_hashes_that_the_command_prints() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let request = ada.sharing_under("1234", 2);
@@ -100,7 +100,7 @@ async fn a_share_opens_with_what_the_command_prints() {
         request.encrypted_share_data
     );
     assert_eq!(opened[0].get::<uuid::Uuid, _>("user_id"), ada.person.id);
-    // Nothing of it is left to the transaction, which reaches no row.
+    // The function leaves no claims to the transaction, which still reaches no row.
     let sql = format!(
         "SELECT (SELECT count(*) FROM data.validate_share_token({hash}, NULL, 'mobile', now())),
              current_setting('request.jwt.claims')"
@@ -121,11 +121,11 @@ async fn a_share_opens_with_what_the_command_prints() {
         ),
         (1, 1, 3)
     );
-    // What the service opens and what the function opens is the same share.
+    // The service and the function count openings of the same share.
     open(stack, &made.token, "1234").await.unwrap();
     open(stack, &made.token, "1234").await.unwrap_err();
 
-    // One without a passcode has no recipe, and needs none.
+    // A share without a passcode has no recipe, and needs none.
     let made = ada.make(ada.sharing(1)).await;
     let [hash] = hashes(stack, &made.token).await.try_into().unwrap();
     let recipe = nobody(format!("SELECT data.share_passcode_recipe({hash})")).await;
@@ -136,7 +136,7 @@ async fn a_share_opens_with_what_the_command_prints() {
 }
 
 #[tokio::test]
-async fn the_command_says_what_it_needs_and_shows_nothing_of_it() {
+async fn the_command_documents_its_input_and_never_prints_it() {
     let key = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
     let said = |output: &Output| {
         let text = [output.stdout.as_slice(), &output.stderr].concat();
@@ -165,7 +165,7 @@ async fn the_command_says_what_it_needs_and_shows_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn an_audit_shows_a_person_their_own_and_a_reader_everybodys() {
+async fn the_audit_shows_a_person_their_own_shares_and_a_reader_all() {
     let stack = Stack::start().await.unwrap();
     let (ada, bob) = (Sharer::invent(&stack).await, Sharer::invent(&stack).await);
     let (of_ada, of_bob) = (ada.make(ada.sharing(2)).await, bob.make(bob.sharing(2)).await);
@@ -192,7 +192,7 @@ async fn an_audit_shows_a_person_their_own_and_a_reader_everybodys() {
     ))
     .await;
     assert!(rows.unwrap().is_empty());
-    // A page, and the one behind it.
+    // Pages of one row each.
     let mut seen = Vec::new();
     let mut place = "NULL, NULL".to_owned();
     for _ in 0..3 {
@@ -223,7 +223,7 @@ async fn an_audit_shows_a_person_their_own_and_a_reader_everybodys() {
             .unwrap_err();
         assert!(refused.contains("permission denied"), "{refused}");
     }
-    // Nobody but an opening writes one, and nobody changes one.
+    // Only an opening writes an audit row, and no role changes one.
     for sql in [
         "DELETE FROM data.healthcare_share_audit",
         "UPDATE data.healthcare_share_audit SET outcome = 'opened'",
@@ -239,7 +239,7 @@ async fn an_audit_shows_a_person_their_own_and_a_reader_everybodys() {
 }
 
 #[tokio::test]
-async fn an_expired_share_is_not_opened_by_saying_that_it_is_yesterday() {
+async fn an_expired_share_does_not_open_with_an_earlier_time() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let made = ada.make(ada.sharing(2)).await;

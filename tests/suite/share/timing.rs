@@ -1,4 +1,4 @@
-//! Nobody learns from the time of a refusal why it is one.
+//! The time of a refusal does not tell its reason.
 
 use std::time::{Duration, Instant};
 
@@ -10,29 +10,29 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use super::{Made, Sharer, open, open_from, unknown_token};
 use crate::{metrics::Metrics, status::reason, superuser_sql::execute};
 
-/// When refusals are answered: multiples of this after the call.
+/// Refusals are answered at multiples of this time after the call.
 const STEP: Duration = Duration::from_millis(50);
 const STEP_WITH_PASSCODE: Duration = Duration::from_millis(250);
 
-/// By how much the medians may differ. A refusal at another step than the others differs by twice that.
+/// Maximum difference of the medians. A refusal that is answered one step later than the others differs by twice that.
 const TOLERANCE: Duration = Duration::from_millis(25);
 
-/// How often all of it is done at most: a machine that is busy with other tests gets another chance, and tries add up.
+/// Maximum number of rounds: a machine that is busy with other tests gets another chance, and the measurements add up.
 const ROUNDS: usize = 4;
 
-/// How often each refusal is asked for in a round.
+/// Number of measurements of each refusal in a round.
 const TRIES: usize = 11;
 
-/// How many ask for the same refusal at once, and how often they do so in a round.
+/// Number of concurrent calls for the same refusal, and number of such crowds in a round.
 const CROWD: usize = 40;
 const CROWDS: usize = 5;
 
-/// One way to be refused.
+/// A way to be refused.
 struct Case {
     what: &'static str,
     token: String,
     passcode: &'static str,
-    /// What makes the next try the same as the last one.
+    /// SQL that resets the share before each try.
     before: Option<String>,
 }
 
@@ -49,13 +49,13 @@ async fn refuse(client: &Client, case: &Case) -> Duration {
     took
 }
 
-/// How often data has hashed.
+/// Returns how many hashes the data service has computed.
 async fn hashed(stack: &Stack) -> f64 {
     let metrics = Metrics::read(stack.data.listeners.metrics).await;
     metrics.sum("haven_hash_seconds_count", &[]).unwrap_or_default()
 }
 
-/// What is refused because it is expired, revoked and used up.
+/// Creates an expired, a revoked and a used up share.
 async fn over(stack: &Stack, ada: &Sharer) -> [(&'static str, Made); 3] {
     let [expired, revoked, used_up] = [
         ada.make(ada.sharing(1)).await,
@@ -72,7 +72,7 @@ async fn over(stack: &Stack, ada: &Sharer) -> [(&'static str, Made); 3] {
     [("expired", expired), ("revoked", revoked), ("used up", used_up)]
 }
 
-/// All cases, and the share whose passcode is guessed wrong again and again.
+/// Returns all cases, and the share with guessed passcodes.
 async fn cases(stack: &Stack, ada: &Sharer) -> (Vec<Case>, Made) {
     let guessed = ada.make(ada.sharing_under("1234", 1)).await;
     let locked = ada.make(ada.sharing_under("1234", 1)).await;
@@ -117,14 +117,14 @@ async fn prepare(database: &mut PgConnection, case: &Case) {
     }
 }
 
-/// The middle one of what was measured, and the least.
+/// Returns the median and the minimum.
 fn median(times: &mut [Duration]) -> (Duration, Duration) {
     times.sort_unstable();
     (times[times.len() / 2], times[0])
 }
 
 #[tokio::test]
-async fn every_refusal_is_answered_at_the_same_moment() {
+async fn every_refusal_takes_the_same_time() {
     let stack = Stack::start().await.unwrap();
     let ada = Sharer::invent(&stack).await;
     let nobody = stack.anonymous().unwrap();
@@ -132,7 +132,7 @@ async fn every_refusal_is_answered_at_the_same_moment() {
     let (cases, guessed) = cases(&stack, &ada).await;
     let mut times = vec![Vec::new(); cases.len()];
     for round in 1..=ROUNDS {
-        // One after the other, so that what slows the machine down slows all of them.
+        // One case after the other, so that load on the machine slows all of them down.
         for _ in 0..TRIES {
             for (case, times) in cases.iter().zip(&mut times) {
                 prepare(&mut database, case).await;
@@ -157,7 +157,7 @@ async fn every_refusal_is_answered_at_the_same_moment() {
             let (least, most) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
             alike &= *most - *least < TOLERANCE;
         }
-        // Each was what it is called.
+        // Each refusal had the outcome of its case.
         let outcomes = ada.outcomes(&guessed.id).await;
         for wanted in [Outcome::PasscodeWrong, Outcome::PasscodeMissing] {
             let found = outcomes.iter().filter(|outcome| **outcome == wanted).count();
@@ -170,9 +170,9 @@ async fn every_refusal_is_answered_at_the_same_moment() {
     panic!("the time tells why");
 }
 
-/// They wait for each other, whether or not there is something to open.
+/// Concurrent calls wait for each other, whether or not the share exists.
 #[tokio::test]
-async fn a_crowd_is_refused_in_the_same_time_for_whatever_reason() {
+async fn concurrent_refusals_take_the_same_time_for_every_reason() {
     let stack = Stack::start().await.unwrap();
     let ada = Sharer::invent(&stack).await;
     let clients: Vec<_> = (0..10).map(|_| stack.anonymous().unwrap()).collect();
@@ -187,7 +187,7 @@ async fn a_crowd_is_refused_in_the_same_time_for_whatever_reason() {
     let cases: Vec<_> = cases.collect();
     let mut times = vec![Vec::new(); cases.len()];
     for round in 1..=ROUNDS {
-        // One crowd after the other, so that what slows the machine down slows all of them.
+        // One crowd after the other, so that load on the machine slows all of them down.
         for _ in 0..CROWDS {
             for (case, times) in cases.iter().zip(&mut times) {
                 let crowd = (0..CROWD).map(|number| refuse(&clients[number % clients.len()], case));
@@ -204,8 +204,8 @@ async fn a_crowd_is_refused_in_the_same_time_for_whatever_reason() {
             medians.push(median);
         }
         let (least, most) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
-        // Whoever would not wait for the others would be many times as fast. The middle one of a crowd may come before a step
-        // in one of them, and after it in another.
+        // Calls that did not wait for the others would be many times as fast. The median of one crowd may come before a
+        // step, and that of another after it.
         if *most < *least * 2 {
             return;
         }
@@ -213,9 +213,9 @@ async fn a_crowd_is_refused_in_the_same_time_for_whatever_reason() {
     panic!("the time tells why");
 }
 
-/// What is said costs a hash, whatever there is to compare it with; and what is not said costs none.
+/// A given passcode costs one hash, whether or not there is a hash to compare it with. No passcode costs none.
 #[tokio::test]
-async fn a_passcode_costs_one_hash_and_none_costs_none() {
+async fn a_passcode_costs_one_hash_and_no_passcode_costs_none() {
     let stack = Stack::start().await.unwrap();
     let ada = Sharer::invent(&stack).await;
     let nobody = stack.anonymous().unwrap();

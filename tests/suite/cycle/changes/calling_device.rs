@@ -1,4 +1,5 @@
-//! The device that pushes or settles: it is the caller's, it is active, and its key is the one of today.
+//! The device that PushChanges and ResolveConflict name: it must be one of the caller's, active, and under its newest
+//! key.
 
 use futures_util::future::join_all;
 use haven_proto::{
@@ -20,7 +21,7 @@ async fn revoke(device: &Device) {
     device.client.device().revoke_device(request).await.unwrap();
 }
 
-/// Gives the device a new key.
+/// Rotates the key of `device`.
 async fn rotate(device: &mut Device) {
     let request = RotateDeviceKeyRequest {
         device_id: device.id.to_string(),
@@ -34,7 +35,7 @@ async fn rotate(device: &mut Device) {
 }
 
 #[tokio::test]
-async fn a_device_that_is_suspended_or_revoked_pushes_and_settles_nothing() {
+async fn a_suspended_or_revoked_device_cannot_push_or_resolve() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let (lost, stolen) = (phone.another().await.unwrap(), phone.another().await.unwrap());
@@ -57,9 +58,9 @@ async fn a_device_that_is_suspended_or_revoked_pushes_and_settles_nothing() {
         let status = resolve(device, request).await.unwrap_err();
         assert_eq!(reason(&status), "DEVICE_INACTIVE");
     }
-    // What was answered before is answered again: it is told, and not done.
+    // A retry is answered from the stored request: nothing is applied again.
     assert_eq!(send(&lost, before).await.unwrap(), results);
-    // What it said is still there, for the others.
+    // The conflict of the suspended device is kept, and the person's other devices see it.
     assert_eq!(record(&phone, id).await.unwrap().version, 2);
     assert_eq!(conflicts(&phone, Some(id)).await.len(), 1);
     let unknown = Device {
@@ -78,7 +79,7 @@ async fn a_device_that_is_suspended_or_revoked_pushes_and_settles_nothing() {
 }
 
 #[tokio::test]
-async fn nobody_pushes_for_somebody_who_has_no_device() {
+async fn a_person_without_a_device_cannot_push() {
     let stack = Stack::shared().await.unwrap();
     let ada = Device::invent(stack).await.unwrap();
     let bob = stack.person().await.unwrap();
@@ -92,7 +93,7 @@ async fn nobody_pushes_for_somebody_who_has_no_device() {
 }
 
 #[tokio::test]
-async fn what_was_encrypted_before_a_rotation_is_encrypted_anew_unless_it_had_come() {
+async fn after_a_rotation_only_changes_stored_before_are_accepted_under_the_old_key() {
     let stack = Stack::shared().await.unwrap();
     let mut phone = Device::invent(stack).await.unwrap();
     let (a, b) = (random::uuid(), random::uuid());
@@ -111,13 +112,13 @@ async fn what_was_encrypted_before_a_rotation_is_encrypted_anew_unless_it_had_co
     assert_eq!(results[1].current_key_version, 2);
     let results = push(&phone, vec![phone.put(b, 0, "other").unwrap()]).await;
     assert_eq!(told(&results), [(ChangeOutcome::Applied, 1)]);
-    // To delete takes no key.
+    // A deletion has no ciphertext, so it needs no key version.
     let results = push(&phone, vec![phone.delete(b, 1)]).await;
     assert_eq!(told(&results), [(ChangeOutcome::Applied, 2)]);
 }
 
 #[tokio::test]
-async fn who_pushes_while_the_device_is_revoked_has_done_so_before_or_has_not() {
+async fn a_push_concurrent_with_a_revocation_is_applied_whole_or_refused() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     for _ in 0..5 {
@@ -151,7 +152,7 @@ async fn who_pushes_while_the_device_is_revoked_has_done_so_before_or_has_not() 
 }
 
 #[tokio::test]
-async fn a_device_whose_rotation_is_overdue_is_told_so_with_every_answer() {
+async fn every_answer_to_a_device_with_an_overdue_rotation_has_the_due_time() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let id = two_versions(&phone).await;
@@ -170,7 +171,7 @@ async fn a_device_whose_rotation_is_overdue_is_told_so_with_every_answer() {
     );
     execute(&stack.database, &overdue).await;
     let expected = Some("2026-01-02T03:04:05Z".to_owned());
-    // To a retry as well, which is answered as it was.
+    // A retry, which is answered from the stored request, has the metadata as well.
     let answer = cycle.push_changes(late).await.unwrap();
     assert_eq!(due(answer.metadata()), expected);
     let listing = |device_id: String| haven_proto::data::v1::ListConflictsRequest {

@@ -1,4 +1,5 @@
-//! Many devices at once: each change has a place, and of those that exclude each other one is applied.
+//! Concurrent pushes and resolutions: every change gets its own change number, and one of several conflicting ones is
+//! applied.
 
 use std::collections::BTreeSet;
 
@@ -9,11 +10,11 @@ use haven_testkit::{Stack, random};
 use super::{conflicts, opened, push, record, resolve, settling, two_versions};
 use crate::{cycle::last_change_number, status::reason, test_device::Device};
 
-/// How many at once.
+/// Number of concurrent calls.
 const CROWD: usize = 20;
 
 #[tokio::test]
-async fn of_many_pushes_over_one_version_one_is_applied_and_every_other_is_kept() {
+async fn one_of_many_concurrent_pushes_is_applied_and_the_others_become_conflicts() {
     let stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
@@ -41,7 +42,7 @@ async fn of_many_pushes_over_one_version_one_is_applied_and_every_other_is_kept(
     let expected = (0..CROWD).filter(|i| i != first).map(|i| i.to_string());
     assert_eq!(said, expected.collect());
     assert_eq!(kept.len(), CROWD - 1);
-    // One number for what was applied, two for what lost, and none of them twice.
+    // The applied change takes one change number, each conflict takes two, and no number is given out twice.
     let numbers: BTreeSet<_> = results.iter().map(|result| result.change_number).collect();
     assert_eq!(numbers.len(), CROWD);
     let last = 2 + 2 * (CROWD as i64 - 1);
@@ -50,7 +51,7 @@ async fn of_many_pushes_over_one_version_one_is_applied_and_every_other_is_kept(
 }
 
 #[tokio::test]
-async fn of_many_resolutions_of_one_conflict_one_settles_it() {
+async fn one_of_many_concurrent_resolutions_settles_a_conflict() {
     let stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
     let id = two_versions(&phone).await;
@@ -73,7 +74,8 @@ async fn of_many_resolutions_of_one_conflict_one_settles_it() {
         }
     }
     assert_eq!(made.len(), 1);
-    // Who replaced it made a version; who kept it made none, and the conflict is gone.
+    // A resolution with REPLACE makes a version, so the others have a stale one; KEEP makes none, but the conflict is
+    // settled.
     let expected = if made[0].version == 3 {
         "VERSION_CONFLICT"
     } else {

@@ -1,4 +1,4 @@
-//! What lost a race: kept until it is settled, whatever else happens to its record.
+//! Conflicts: changes that lost a race are kept until a device settles them, whatever happens to the record.
 
 use haven_proto::data::v1::{ChangeOutcome, ConflictResolution, SyncStatus};
 use haven_testkit::Stack;
@@ -7,7 +7,7 @@ use super::{conflicts, opened, push, record, resolve, settling, told, two_versio
 use crate::{cycle::last_change_number, status::reason, test_device::Device};
 
 #[tokio::test]
-async fn a_conflict_outlives_what_happens_to_its_record() {
+async fn a_conflict_outlives_later_changes_of_its_record() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
@@ -15,7 +15,7 @@ async fn a_conflict_outlives_what_happens_to_its_record() {
     push(&tablet, vec![tablet.put(id, 1, "the tablet's").unwrap()]).await;
     let kept = conflicts(&phone, Some(id)).await;
     assert_eq!(kept.len(), 1);
-    // Whoever changes the record has settled nothing by it: not even with the content that lost.
+    // A later change of the record settles no conflict, even if it has the content that lost.
     let results = push(&tablet, vec![tablet.put(id, 2, "the tablet's").unwrap()]).await;
     assert_eq!(told(&results), [(ChangeOutcome::Applied, 3)]);
     assert_eq!(
@@ -29,7 +29,7 @@ async fn a_conflict_outlives_what_happens_to_its_record() {
 }
 
 #[tokio::test]
-async fn an_update_that_loses_is_refused_and_not_kept() {
+async fn an_update_over_a_stale_version_is_refused_and_makes_no_conflict() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let id = two_versions(&phone).await;
@@ -45,7 +45,7 @@ async fn an_update_that_loses_is_refused_and_not_kept() {
 }
 
 #[tokio::test]
-async fn a_deletion_that_loses_comes_again_and_is_kept_once() {
+async fn a_deletion_that_lost_and_is_repeated_is_kept_once() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
@@ -56,7 +56,7 @@ async fn a_deletion_that_loses_comes_again_and_is_kept_once() {
         let again = push(&tablet, vec![tablet.delete(id, 1)]).await;
         assert_eq!(again, first);
     }
-    // Another device's is another change.
+    // The same deletion by another device is a conflict of its own.
     let other = push(&phone, vec![phone.delete(id, 1)]).await;
     assert_ne!(other[0].conflict_id, first[0].conflict_id);
     let kept = conflicts(&phone, Some(id)).await;
@@ -69,7 +69,7 @@ async fn a_deletion_that_loses_comes_again_and_is_kept_once() {
 }
 
 #[tokio::test]
-async fn a_deletion_that_lost_and_was_settled_comes_again_and_opens_nothing() {
+async fn a_deletion_that_was_settled_and_is_repeated_opens_no_conflict() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
@@ -90,12 +90,12 @@ async fn a_deletion_that_lost_and_was_settled_comes_again_and_opens_nothing() {
 }
 
 #[tokio::test]
-async fn a_deletion_that_was_held_back_comes_again_alone_and_stays_lost() {
+async fn a_deletion_that_lost_with_its_base_stays_lost_when_repeated_alone() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
     let id = two_versions(&phone).await;
-    // What the tablet means to delete is its own, and not what the phone wrote.
+    // The tablet means to delete its own version 2, not the phone's.
     let changes = vec![tablet.put(id, 1, "the tablet's").unwrap(), tablet.delete(id, 2)];
     let first = push(&tablet, changes).await;
     assert_eq!(told(&first), [(ChangeOutcome::Conflict, 2); 2]);
@@ -103,7 +103,7 @@ async fn a_deletion_that_was_held_back_comes_again_alone_and_stays_lost() {
     assert_eq!(again, first[1..]);
     assert_eq!(record(&phone, id).await.unwrap().version, 2);
     assert_eq!(conflicts(&phone, Some(id)).await.len(), 2);
-    // When that is settled, and the record is still the same, it is the old one all the same.
+    // Once both are settled, the deletion is still recognized as the old one although the record has the same version.
     let both: Vec<_> = first.iter().map(|one| one.conflict_id.as_str()).collect();
     let request = settling(&phone, id, 2, &both, ConflictResolution::Keep);
     resolve(&phone, request).await.unwrap();
@@ -113,7 +113,7 @@ async fn a_deletion_that_was_held_back_comes_again_alone_and_stays_lost() {
 }
 
 #[tokio::test]
-async fn nobody_sees_or_makes_a_conflict_of_somebody_else() {
+async fn conflicts_of_another_person_cannot_be_seen_or_made() {
     let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (
         Device::invent(stack).await.unwrap(),
@@ -121,13 +121,13 @@ async fn nobody_sees_or_makes_a_conflict_of_somebody_else() {
     );
     let id = two_versions(&ada).await;
     push(&ada, vec![ada.put(id, 1, "late").unwrap()]).await;
-    // The same id is another record of somebody else.
+    // The same id is another record for another person.
     let results = push(&bob, vec![bob.put(id, 0, "bob's").unwrap()]).await;
     assert_eq!(told(&results), [(ChangeOutcome::Applied, 1)]);
     assert_eq!(conflicts(&bob, None).await, []);
     assert_eq!(conflicts(&bob, Some(id)).await, []);
     assert_eq!(conflicts(&ada, Some(id)).await.len(), 1);
-    // Nor is a device of somebody else one of the caller's.
+    // A device of another person is not accepted either.
     let request = super::pushing(&bob, vec![ada.put(id, 2, "three").unwrap()]);
     let mut cycle = ada.client.cycle();
     let foreign = haven_proto::data::v1::PushChangesRequest {

@@ -1,4 +1,5 @@
-//! What is no push and no resolution is refused with every violation, named by its path.
+//! Invalid requests to PushChanges, ResolveConflict and ListConflicts are refused with every violation, named by its
+//! path.
 
 use haven_proto::data::v1::{
     Change, ConflictResolution, ListConflictsRequest, PushChangesRequest, ResolveConflictRequest,
@@ -12,7 +13,7 @@ use crate::{
     test_device::Device,
 };
 
-/// The reason, and every violation.
+/// Returns the reason and every violation as "field name".
 fn named(status: &Status) -> (String, Vec<String>) {
     let found = violations(status).into_iter();
     let named = found.map(|(field, name)| format!("{field} {name}"));
@@ -20,7 +21,7 @@ fn named(status: &Status) -> (String, Vec<String>) {
 }
 
 #[tokio::test]
-async fn everything_wrong_is_reported_at_once() {
+async fn every_violation_is_reported_at_once() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let status = send(&phone, PushChangesRequest::default()).await.unwrap_err();
@@ -54,7 +55,7 @@ async fn everything_wrong_is_reported_at_once() {
         named(&status),
         ("ENVELOPE_INVALID".into(), expected.map(str::to_owned).to_vec())
     );
-    // Nothing of it was applied, whatever the mode.
+    // No change of an invalid push is applied, in either mode.
     assert_eq!(reason(&record(&phone, id).await.unwrap_err()), "NOT_FOUND");
     let status = resolve(&phone, ResolveConflictRequest::default())
         .await
@@ -93,7 +94,7 @@ async fn everything_wrong_is_reported_at_once() {
 }
 
 #[tokio::test]
-async fn a_push_of_which_everything_is_wrong_is_answered_all_the_same() {
+async fn a_push_with_very_many_violations_gets_the_first_fifty() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let id = random::uuid();
@@ -109,7 +110,7 @@ async fn a_push_of_which_everything_is_wrong_is_answered_all_the_same() {
     let status = send(&phone, pushing(&phone, vec![wrong; 100])).await.unwrap_err();
     let (reason, violations) = named(&status);
     assert_eq!(reason, "ENVELOPE_INVALID");
-    // As many as fit into the header that they travel in.
+    // The response header has room for 50 violations.
     assert_eq!(violations.len(), 50);
     assert_eq!(violations[0], "changes[0].record_id NOT_A_UUID");
 }

@@ -1,4 +1,4 @@
-//! Pages of conflicts.
+//! ListConflicts: order, pages and page tokens.
 
 use haven_proto::data::v1::{ConflictResolution, ListConflictsRequest, ListConflictsResponse};
 use haven_testkit::{Stack, random};
@@ -13,11 +13,12 @@ async fn page(device: &Device, request: ListConflictsRequest) -> Result<ListConf
 }
 
 #[tokio::test]
-async fn conflicts_come_in_the_order_in_which_they_came() {
+async fn conflicts_are_listed_in_the_order_in_which_they_were_made() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let (a, b) = (two_versions(&phone).await, two_versions(&phone).await);
-    // Many in one push: the ids that they get in one millisecond are in no order.
+    // One push makes many conflicts: ids generated within one millisecond are in no order, so the order is that of the
+    // changes.
     let late = (0..60).map(|i| {
         phone
             .put(if i % 3 == 0 { b } else { a }, 1, &i.to_string())
@@ -37,7 +38,7 @@ async fn conflicts_come_in_the_order_in_which_they_came() {
     assert_eq!(found(Some(a)).await, of(false));
     assert_eq!(found(Some(b)).await, of(true));
     assert_eq!(found(Some(random::uuid())).await, [""; 0]);
-    // A page has 50 at most, and as many as are asked for otherwise. One token leads on in its own list alone.
+    // A page has 50 conflicts at most, or as many as `page_size` says. A page token is valid for its own list only.
     let all = ListConflictsRequest::default();
     let of_a = ListConflictsRequest {
         record_id: a.to_string(),
@@ -73,7 +74,7 @@ async fn conflicts_come_in_the_order_in_which_they_came() {
     ] {
         assert_eq!(reason(&status), "PAGE_TOKEN_INVALID");
     }
-    // What is settled meanwhile does not come any more, and moves nothing else.
+    // Conflicts settled between two pages are left out, and the rest of the list does not shift.
     let settled: Vec<_> = of(false)[5..9].to_vec();
     let settled: Vec<_> = settled.iter().map(String::as_str).collect();
     let request = settling(&phone, a, 2, &settled, ConflictResolution::Keep);
@@ -84,7 +85,7 @@ async fn conflicts_come_in_the_order_in_which_they_came() {
 }
 
 #[tokio::test]
-async fn the_largest_conflicts_fit_into_an_answer() {
+async fn fifty_of_the_largest_conflicts_fit_on_a_page() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let id = two_versions(&phone).await;
@@ -105,7 +106,7 @@ async fn the_largest_conflicts_fit_into_an_answer() {
 }
 
 #[tokio::test]
-async fn a_device_that_says_who_it_is_is_looked_at() {
+async fn a_device_that_is_named_must_be_active_and_the_callers() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let asking = |device: String| ListConflictsRequest {

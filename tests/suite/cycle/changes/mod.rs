@@ -1,4 +1,4 @@
-//! What devices did while they were offline: pushed, kept where it lost, and settled.
+//! Offline changes: PushChanges, the conflicts that it keeps, and ResolveConflict.
 
 mod calling_device;
 mod concurrent_devices;
@@ -27,7 +27,7 @@ use crate::{
     test_device::{Device, now},
 };
 
-/// A request to push `changes`, each on its own.
+/// Returns a request to push `changes` in the mode INDEPENDENT.
 fn pushing(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
     PushChangesRequest {
         device_id: device.id.to_string(),
@@ -37,7 +37,7 @@ fn pushing(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
     }
 }
 
-/// The same for all or none.
+/// Returns a request to push `changes` in the mode ATOMIC.
 fn pushing_all(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
     PushChangesRequest {
         mode: PushMode::Atomic.into(),
@@ -51,7 +51,7 @@ async fn send(device: &Device, request: PushChangesRequest) -> Result<Vec<Change
     Ok(answer.results)
 }
 
-/// What becomes of `changes`, each on its own.
+/// Pushes `changes` in the mode INDEPENDENT, and returns their results.
 async fn push(device: &Device, changes: Vec<Change>) -> Vec<ChangeResult> {
     send(device, pushing(device, changes)).await.unwrap()
 }
@@ -67,7 +67,7 @@ async fn two_versions(device: &Device) -> Uuid {
     id
 }
 
-/// What became of changes, and the versions that were told.
+/// Returns the outcome and the version of each result.
 fn told(results: &[ChangeResult]) -> Vec<(ChangeOutcome, i64)> {
     results
         .iter()
@@ -85,7 +85,7 @@ async fn record(device: &Device, id: Uuid) -> Result<Record, Status> {
     Ok(answer.record.unwrap())
 }
 
-/// Everything that is to be settled, of `record` or of every record.
+/// Returns every open conflict of `record`, or of all records, from all pages.
 async fn conflicts(device: &Device, record: Option<Uuid>) -> Vec<Conflict> {
     let mut request = ListConflictsRequest {
         record_id: record.map(|id| id.to_string()).unwrap_or_default(),
@@ -106,7 +106,7 @@ async fn conflicts(device: &Device, record: Option<Uuid>) -> Vec<Conflict> {
     panic!("the pages do not end");
 }
 
-/// What a conflict says; nothing where it is a deletion.
+/// Decrypts the content of a conflict; `None` when it is a deletion.
 fn opened(device: &Device, conflict: &Conflict) -> Option<String> {
     let envelope = conflict.crypto_envelope.as_ref()?;
     let place = device.place(conflict.record_id.parse().unwrap(), conflict.base_version + 1);
@@ -114,7 +114,7 @@ fn opened(device: &Device, conflict: &Conflict) -> Option<String> {
     Some(String::from_utf8(content.unwrap()).unwrap())
 }
 
-/// A request to settle `conflicts` by leaving the record, or by deleting it.
+/// Returns a request to settle `conflicts` without new content: with KEEP or DELETE.
 fn settling(
     device: &Device,
     record: Uuid,
@@ -133,7 +133,7 @@ fn settling(
     }
 }
 
-/// A request to settle `conflicts` by another content.
+/// Returns a request to settle `conflicts` by storing `content` as the next version.
 fn replacing(
     device: &Device,
     record: Uuid,

@@ -1,4 +1,5 @@
-//! How long a change is known that comes again: for 180 days at least, however often the key is rotated.
+//! Nonces are stored for at least 180 days, however often the key is rotated: a repeated change is recognized that
+//! long.
 
 use haven_proto::data::v1::{ChangeOutcome, RotateDeviceKeyRequest};
 use haven_proto::errors::v1::Reason;
@@ -25,8 +26,8 @@ async fn rotate(device: &mut Device) {
     device.key_version = answer.await.unwrap().device.unwrap().key_version;
 }
 
-/// Returns the stored nonces of a person's devices: each key version with the number of its nonces. A deletion is stored
-/// under version 0.
+/// Returns the stored nonces of the person of `device`: each key version with its number of nonces. Deletions have
+/// version 0.
 async fn stored_nonces(stack: &Stack, device: &Device) -> String {
     let sql = "SELECT coalesce(string_agg(key_version || ': ' || known, ', ' ORDER BY key_version), '')
         FROM (SELECT key_version, count(*) AS known FROM data.envelope_nonces WHERE user_id = $1
@@ -34,13 +35,13 @@ async fn stored_nonces(stack: &Stack, device: &Device) -> String {
     scalar_by_id(&stack.database, device.person.id, sql).await
 }
 
-/// Makes what is known of a device older.
+/// Returns SQL that makes the nonces of a device older.
 fn age(device: Uuid, by: &str) -> String {
     format!("UPDATE data.envelope_nonces SET used_at = used_at - interval '{by}' WHERE key_id = '{device}'")
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_is_known_after_two_rotations() {
+async fn an_acknowledged_change_is_still_recognized_after_rotations() {
     let stack = Stack::shared().await.unwrap();
     let mut phone = Device::invent(stack).await.unwrap();
     let (a, b) = (random::uuid(), random::uuid());
@@ -67,7 +68,7 @@ async fn what_was_acknowledged_is_known_after_two_rotations() {
 }
 
 #[tokio::test]
-async fn what_is_older_than_180_days_is_forgotten_with_the_next_rotation() {
+async fn a_rotation_deletes_nonces_older_than_180_days() {
     let stack = Stack::shared().await.unwrap();
     let mut phone = Device::invent(stack).await.unwrap();
     let mut tablet = phone.another().await.unwrap();
@@ -92,7 +93,7 @@ async fn what_is_older_than_180_days_is_forgotten_with_the_next_rotation() {
     assert_eq!(stored_nonces(stack, &phone).await, "0: 3, 1: 2, 2: 1, 3: 1");
     push(&phone, vec![phone.put(random::uuid(), 0, "young").unwrap()]).await;
     execute(&stack.database, &age(phone.id, "2 hours")).await;
-    // From the fifth version to the sixth: what is left is of the last one, and of another device.
+    // The rotation from version 5 to 6 keeps the nonces of version 5, and those of the other device.
     push(&phone, vec![phone.put(random::uuid(), 0, "old").unwrap()]).await;
     execute(&stack.database, &age(phone.id, "181 days")).await;
     rotate(&mut phone).await;
@@ -103,7 +104,7 @@ async fn what_is_older_than_180_days_is_forgotten_with_the_next_rotation() {
         (ChangeOutcome::Refused, Reason::KeyVersionStale)
     );
     assert_eq!(told(&results[1..]), [(ChangeOutcome::Deleted, 2)]);
-    // The other's go with its own, but for those of the version that it has had last.
+    // The tablet's old nonces are deleted by its own rotations, except those of its last key version.
     execute(&stack.database, &age(tablet.id, "1 day")).await;
     rotate(&mut tablet).await;
     assert_eq!(stored_nonces(stack, &phone).await, "0: 1, 1: 1, 5: 2");
@@ -112,7 +113,7 @@ async fn what_is_older_than_180_days_is_forgotten_with_the_next_rotation() {
 }
 
 #[tokio::test]
-async fn a_rotation_forgets_at_most_ten_thousand() {
+async fn a_rotation_deletes_at_most_ten_thousand_nonces() {
     let stack = Stack::shared().await.unwrap();
     let mut phone = Device::invent(stack).await.unwrap();
     let many = format!(

@@ -1,4 +1,5 @@
-//! Pushing, each change on its own: in their order, each once, and answered one by one.
+//! PushChanges in the mode INDEPENDENT: changes are applied in order and once each, and every one has a result of its
+//! own.
 
 use haven_proto::{
     data::v1::{ChangeOutcome, ChangeResult, SyncStatus},
@@ -10,7 +11,7 @@ use super::{conflicts, opened, push, record, told};
 use crate::{cycle::last_change_number, status::reason, superuser_sql::scalar_by_id, test_device::Device};
 
 #[tokio::test]
-async fn changes_of_one_record_follow_each_other() {
+async fn changes_of_one_record_build_on_each_other() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let (a, b) = (random::uuid(), random::uuid());
@@ -40,7 +41,7 @@ async fn changes_of_one_record_follow_each_other() {
 }
 
 #[tokio::test]
-async fn a_change_that_comes_again_is_not_applied_again() {
+async fn a_repeated_change_is_not_applied_again() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let (a, b) = (random::uuid(), random::uuid());
@@ -51,7 +52,7 @@ async fn a_change_that_comes_again_is_not_applied_again() {
         phone.delete(b, 1),
     ];
     let first = push(&phone, changes.clone()).await;
-    // Under another request id, and with something new behind it; and the same twice in one push.
+    // Under another request id, with a new change at the end; and all of it twice in one push.
     let more = [changes.clone(), vec![phone.put(a, 2, "three").unwrap()]].concat();
     let more = [more.clone(), more].concat();
     let again = push(&phone, more).await;
@@ -74,7 +75,7 @@ async fn a_change_that_comes_again_is_not_applied_again() {
 }
 
 #[tokio::test]
-async fn a_change_over_another_version_is_kept_beside_the_record() {
+async fn a_change_over_a_stale_version_is_kept_as_a_conflict() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
@@ -84,7 +85,7 @@ async fn a_change_over_another_version_is_kept_beside_the_record() {
     let changes = vec![
         phone.put(a, 1, "the phone's").unwrap(),
         phone.put(b, 0, "something else").unwrap(),
-        // What it is based on was not applied: that there is a version 2 is a coincidence.
+        // Its base was not applied: that a version 2 exists is a coincidence.
         phone.put(a, 2, "the phone's next").unwrap(),
     ];
     let results = push(&phone, changes.clone()).await;
@@ -93,7 +94,7 @@ async fn a_change_over_another_version_is_kept_beside_the_record() {
         told(&results),
         [conflict(2), (ChangeOutcome::Applied, 1), conflict(2)]
     );
-    // Each has a number of its own, and one for the record behind it.
+    // A conflict takes a change number of its own, and its record the next one.
     let numbers: Vec<_> = results.iter().map(|result| result.change_number).collect();
     assert_eq!(numbers, [4, 5, 7]);
     let held = record(&phone, a).await.unwrap();
@@ -119,7 +120,7 @@ async fn a_change_over_another_version_is_kept_beside_the_record() {
         assert_eq!(one.crypto_envelope, change.crypto_envelope);
         assert_eq!(one.settle_time, None);
     }
-    // Again, under another request id: the same answers, and nothing is kept twice.
+    // Repeated under another request id: the answers are the same, and no conflict is kept twice.
     let again = push(&phone, changes).await;
     assert_eq!([&again[0], &again[2]], [&results[0], &results[2]]);
     assert_eq!(again[1].outcome(), ChangeOutcome::AlreadyApplied);
@@ -127,7 +128,7 @@ async fn a_change_over_another_version_is_kept_beside_the_record() {
 }
 
 #[tokio::test]
-async fn a_record_that_two_devices_invent_is_one() {
+async fn the_second_creation_of_a_record_is_a_conflict() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
@@ -141,14 +142,14 @@ async fn a_record_that_two_devices_invent_is_one() {
 }
 
 #[tokio::test]
-async fn of_a_change_and_a_deletion_the_first_holds_and_the_second_is_kept() {
+async fn of_a_change_and_a_deletion_the_first_wins_and_the_second_is_a_conflict() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
     let (a, b) = (random::uuid(), random::uuid());
     let both = |device: &Device| vec![device.put(a, 0, "a").unwrap(), device.put(b, 0, "b").unwrap()];
     push(&phone, both(&phone)).await;
-    // The tablet deletes one and changes the other; the phone the other way round, later.
+    // The tablet deletes `a` and changes `b`. Later the phone changes `a` and deletes `b`.
     push(
         &tablet,
         vec![tablet.delete(a, 1), tablet.put(b, 1, "b2").unwrap()],
@@ -165,7 +166,7 @@ async fn of_a_change_and_a_deletion_the_first_holds_and_the_second_is_kept() {
     let held = record(&phone, b).await.unwrap();
     assert_eq!(held.sync_status(), SyncStatus::Conflict);
     assert_eq!(phone.open(&held).unwrap(), "b2");
-    // Both come again. A deletion has no nonce, and is known all the same.
+    // Both are repeated. A deletion has no nonce, and is recognized nevertheless.
     let again = push(&phone, changes).await;
     assert_eq!(told(&again), expected);
     let ids = |results: &[ChangeResult]| {
@@ -176,7 +177,7 @@ async fn of_a_change_and_a_deletion_the_first_holds_and_the_second_is_kept() {
     };
     assert_eq!(ids(&again), ids(&results));
     assert_eq!(conflicts(&phone, None).await, kept);
-    // Who deletes what is deleted wanted nothing else.
+    // Deleting a deleted record makes no conflict.
     let results = push(&phone, vec![phone.delete(a, 1)]).await;
     assert_eq!(told(&results), [(ChangeOutcome::Deleted, 2)]);
     assert_eq!(
@@ -186,7 +187,7 @@ async fn of_a_change_and_a_deletion_the_first_holds_and_the_second_is_kept() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_applied_is_refused_and_the_others_are_not() {
+async fn an_invalid_change_is_refused_and_the_others_are_applied() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let (a, b, unknown) = (random::uuid(), random::uuid(), random::uuid());
@@ -203,7 +204,7 @@ async fn what_cannot_be_applied_is_refused_and_the_others_are_not() {
         phone.delete(unknown, 1),
         phone.put(unknown, 3, "something").unwrap(),
         newer.put(unknown, 0, "under a key that there is not").unwrap(),
-        // Based on the one before, which is refused.
+        // Based on the change before, which is refused.
         phone.put(unknown, 1, "more").unwrap(),
         phone.put(a, 1, "two").unwrap(),
     ];
@@ -242,7 +243,7 @@ async fn what_cannot_be_applied_is_refused_and_the_others_are_not() {
 }
 
 #[tokio::test]
-async fn a_tombstone_keeps_nothing_of_the_content_and_when_it_was() {
+async fn a_tombstone_keeps_the_local_time_and_no_content() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let id = random::uuid();

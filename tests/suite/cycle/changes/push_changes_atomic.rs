@@ -1,4 +1,4 @@
-//! Pushing all or none.
+//! PushChanges in the mode ATOMIC: all changes are applied, or none.
 
 use haven_proto::{data::v1::ChangeOutcome, errors::v1::Reason};
 use haven_testkit::{Stack, random};
@@ -7,7 +7,7 @@ use super::{conflicts, push, pushing, pushing_all, record, send, told};
 use crate::{cycle::last_change_number, status::reason, test_device::Device};
 
 #[tokio::test]
-async fn changes_that_can_be_applied_are() {
+async fn changes_are_all_applied_when_each_can_be() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let (a, b) = (random::uuid(), random::uuid());
@@ -22,7 +22,7 @@ async fn changes_that_can_be_applied_are() {
     let applied = |version| (ChangeOutcome::Applied, version);
     assert_eq!(told(&results), [applied(1), applied(1), applied(2), applied(2)]);
     assert_eq!(send(&phone, request).await.unwrap(), results);
-    // Under another request id: all was applied before, so all stands.
+    // Under another request id: all changes were applied before.
     let again = send(&phone, pushing_all(&phone, changes)).await.unwrap();
     assert!(
         again
@@ -33,7 +33,7 @@ async fn changes_that_can_be_applied_are() {
 }
 
 #[tokio::test]
-async fn if_one_is_not_applied_nothing_is() {
+async fn no_change_is_applied_when_one_cannot_be() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
@@ -55,11 +55,11 @@ async fn if_one_is_not_applied_nothing_is() {
         phone.put(a, 2, "three").unwrap(),
         phone.put(b, 1, "the phone's").unwrap(),
         new.clone(),
-        // The same once more.
+        // The same change twice.
         new,
         before,
         phone.delete(random::uuid(), 1),
-        // Stands against nothing that is kept.
+        // A conflict although no conflict is stored.
         phone.put(a, 1, "another two").unwrap(),
     ];
     let results = send(&phone, pushing_all(&phone, changes.clone())).await.unwrap();
@@ -84,13 +84,13 @@ async fn if_one_is_not_applied_nothing_is() {
             "{place}"
         );
     }
-    // Nothing is kept of it, and no number is missing.
+    // No conflict is stored, and no change number is used.
     assert_eq!(conflicts(&phone, None).await, []);
     assert_eq!(last_change_number(stack, &phone).await, 4);
     let held = record(&phone, a).await.unwrap();
     assert_eq!((held.version, phone.open(&held).unwrap().as_str()), (1, "one"));
     assert_eq!(reason(&record(&phone, c).await.unwrap_err()), "NOT_FOUND");
-    // No nonce is used up by what did not happen: what can be applied is, each on its own.
+    // No nonce is used by a push that was rolled back: in the mode INDEPENDENT every valid change is applied.
     let results = push(&phone, changes).await;
     let applied = |version| (ChangeOutcome::Applied, version);
     let expected = [
@@ -107,7 +107,7 @@ async fn if_one_is_not_applied_nothing_is() {
 }
 
 #[tokio::test]
-async fn one_that_did_not_stand_is_looked_at_again() {
+async fn a_push_that_was_rolled_back_is_decided_again() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
@@ -117,7 +117,7 @@ async fn one_that_did_not_stand_is_looked_at_again() {
     let results = send(&phone, request.clone()).await.unwrap();
     let expected = [(ChangeOutcome::HeldBack, 0), (ChangeOutcome::Refused, 0)];
     assert_eq!(told(&results), expected);
-    // Nothing was changed, so its id may be that of another request yet.
+    // The push changed nothing, so its request id is free, and the push is decided again.
     push(&tablet, vec![tablet.put(b, 0, "one").unwrap()]).await;
     let results = send(&phone, request.clone()).await.unwrap();
     let expected = [(ChangeOutcome::Applied, 1), (ChangeOutcome::Applied, 2)];

@@ -1,5 +1,5 @@
-//! A deletion encrypts nothing, and is known all the same when it comes again, under whatever request id: it is the same
-//! device's, of the same record, over the same version, and made at the same time, if that is said.
+//! Repeated deletions. A deletion has no nonce, so it is recognized under any request id by its device, record, base
+//! version and, where given, local time.
 
 use haven_proto::data::v1::{Change, ChangeOutcome, ConflictResolution, DeleteRecordRequest, RecordVersion};
 use haven_testkit::{Stack, random};
@@ -15,7 +15,7 @@ use crate::{
     test_device::Device,
 };
 
-/// Two devices of somebody, and a record of version 2.
+/// Returns two devices of a person, and a record of version 2.
 async fn begin(stack: &Stack) -> (Device, Device, Uuid) {
     let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
@@ -23,7 +23,7 @@ async fn begin(stack: &Stack) -> (Device, Device, Uuid) {
     (phone, tablet, id)
 }
 
-/// Deletes over a version with DeleteRecord, under a request id of its own.
+/// Calls DeleteRecord over the version `seen`, under a new request id.
 async fn delete(device: &Device, record: Uuid, seen: i64) -> Result<RecordVersion, Status> {
     let request = DeleteRecordRequest {
         device_id: device.id.to_string(),
@@ -36,7 +36,8 @@ async fn delete(device: &Device, record: Uuid, seen: i64) -> Result<RecordVersio
     Ok(answer.record.unwrap())
 }
 
-/// Brings a tombstone back: by a change of `device` over `seen` that lost against it.
+/// Brings a deleted record back: `device` pushes a change over `seen`, which loses against the tombstone, and settles
+/// it.
 async fn bring_back(device: &Device, record: Uuid, seen: i64, tombstone: i64) {
     let late = push(device, vec![device.put(record, seen, "dear to me").unwrap()]).await;
     assert_eq!(told(&late), [(ChangeOutcome::Deleted, tombstone)]);
@@ -45,7 +46,7 @@ async fn bring_back(device: &Device, record: Uuid, seen: i64, tombstone: i64) {
 }
 
 #[tokio::test]
-async fn a_deletion_that_was_applied_comes_again_and_is_not_applied_again() {
+async fn a_repeated_deletion_is_not_applied_again() {
     let stack = Stack::shared().await.unwrap();
     let (phone, tablet, id) = begin(stack).await;
     let first = push(&tablet, vec![tablet.delete(id, 2)]).await;
@@ -70,10 +71,10 @@ async fn a_deletion_that_was_applied_comes_again_and_is_not_applied_again() {
         assert_eq!(conflicts(&phone, None).await, []);
     };
     again().await;
-    // Another device's is another one.
+    // The same deletion by another device is another one.
     let other = push(&phone, vec![phone.delete(id, 2)]).await;
     assert_eq!(told(&other), [(ChangeOutcome::Deleted, 3)]);
-    // Somebody brings the record back: what is there then was not seen by whoever deleted it.
+    // The record is brought back. The device that deleted it has not seen the new version.
     bring_back(&phone, id, 2, 3).await;
     again().await;
     assert_eq!(record(&phone, id).await.unwrap().version, 4);
@@ -83,7 +84,7 @@ async fn a_deletion_that_was_applied_comes_again_and_is_not_applied_again() {
 }
 
 #[tokio::test]
-async fn one_that_was_made_by_itself_comes_again_in_a_push() {
+async fn a_deletion_by_delete_record_is_recognized_in_a_push() {
     let stack = Stack::shared().await.unwrap();
     let (phone, _, id) = begin(stack).await;
     let first = delete(&phone, id, 2).await.unwrap();
@@ -99,7 +100,7 @@ async fn one_that_was_made_by_itself_comes_again_in_a_push() {
 }
 
 #[tokio::test]
-async fn one_that_lost_is_kept_once_and_stays_lost_when_the_record_is_brought_back() {
+async fn a_deletion_that_lost_is_kept_once_and_stays_lost_after_the_record_is_brought_back() {
     let stack = Stack::shared().await.unwrap();
     let (phone, tablet, id) = begin(stack).await;
     let first = push(&tablet, vec![tablet.delete(id, 1)]).await;
@@ -110,7 +111,7 @@ async fn one_that_lost_is_kept_once_and_stays_lost_when_the_record_is_brought_ba
         }
     };
     again().await;
-    // By itself it would not be kept: so it is looked at each time.
+    // DeleteRecord keeps no conflict, so it is decided each time.
     let status = delete(&tablet, id, 1).await.unwrap_err();
     assert_eq!(reason(&status), "VERSION_CONFLICT");
     assert_eq!(metadata(&status, "current_version"), "2");
@@ -127,7 +128,7 @@ async fn one_that_lost_is_kept_once_and_stays_lost_when_the_record_is_brought_ba
 }
 
 #[tokio::test]
-async fn one_that_found_a_tombstone_does_not_delete_what_is_brought_back() {
+async fn a_deletion_of_a_tombstone_does_not_delete_a_record_brought_back() {
     let stack = Stack::shared().await.unwrap();
     let (phone, tablet, id) = begin(stack).await;
     push(&phone, vec![phone.delete(id, 2)]).await;
@@ -143,28 +144,28 @@ async fn one_that_found_a_tombstone_does_not_delete_what_is_brought_back() {
 }
 
 #[tokio::test]
-async fn one_that_was_held_back_stays_lost_once_its_conflict_is_settled_and_another_is_not() {
+async fn a_settled_deletion_stays_lost_and_a_new_one_is_applied() {
     let stack = Stack::shared().await.unwrap();
     for settled_by_deleting in [false, true] {
         let (phone, tablet, id) = begin(stack).await;
-        // What the tablet means to delete is its own, and not what the phone wrote.
+        // The tablet means to delete its own version 2, not the phone's.
         let changes = vec![tablet.put(id, 1, "the tablet's").unwrap(), tablet.delete(id, 2)];
         let first = push(&tablet, changes.clone()).await;
         assert_eq!(told(&first), [(ChangeOutcome::Conflict, 2); 2]);
         assert_eq!(push(&tablet, changes.clone()).await, first);
         let both: Vec<_> = first.iter().map(|one| one.conflict_id.as_str()).collect();
         if settled_by_deleting {
-            // The tablet itself deletes what it could not delete before.
+            // The tablet itself deletes the record by its resolution.
             let request = settling(&tablet, id, 2, &both, ConflictResolution::Delete);
             let answer = resolve(&tablet, request).await.unwrap();
             assert_eq!((answer.record.unwrap().version, answer.open_conflicts), (3, 0));
         } else {
             let request = settling(&phone, id, 2, &both, ConflictResolution::Keep);
             resolve(&phone, request).await.unwrap();
-            // With what it is based on before it, it is the one of before.
+            // Together with its base it is recognized as the first one.
             assert_eq!(push(&tablet, changes).await, first);
             assert_eq!(record(&phone, id).await.unwrap().version, 2);
-            // By itself it is that one too: it was settled that the record stays. One that was made after is another.
+            // Alone as well: the resolution kept the record. A deletion with a local time is another one.
             let alone = push(&tablet, vec![tablet.delete(id, 2)]).await;
             assert_eq!(alone[0], first[1]);
             let anew = vec![Change {
@@ -182,7 +183,7 @@ async fn one_that_was_held_back_stays_lost_once_its_conflict_is_settled_and_anot
         }
         assert_eq!(reason(&record(&phone, id).await.unwrap_err()), "NOT_FOUND");
         bring_back(&phone, id, 2, 3).await;
-        // Where the tablet itself settled it by deleting, that is what it is known as.
+        // A device that deleted the record by its resolution gets that as the answer.
         let again = push(&tablet, vec![tablet.delete(id, 2)]).await;
         match settled_by_deleting {
             true => assert_eq!(told(&again), [(ChangeOutcome::AlreadyApplied, 3)]),

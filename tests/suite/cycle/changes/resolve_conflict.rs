@@ -1,4 +1,4 @@
-//! Settling conflicts: the record stays, gets another content, is deleted, or is brought back.
+//! ResolveConflict: KEEP, REPLACE and DELETE, and records brought back.
 
 use haven_proto::data::v1::{ChangeOutcome, ConflictResolution, ResolveConflictRequest, SyncStatus};
 use haven_testkit::{Stack, random};
@@ -11,7 +11,7 @@ use crate::{
     test_device::Device,
 };
 
-/// A record of version 2, and so many conflicts of it.
+/// Returns a record of version 2 with `count` conflicts.
 async fn contended(phone: &Device, many: usize) -> (Uuid, Vec<String>) {
     let id = two_versions(phone).await;
     let late = (0..many).map(|i| phone.put(id, 1, &format!("late {i}")).unwrap());
@@ -24,12 +24,12 @@ fn ids(conflicts: &[String]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn what_is_kept_stays_as_it_is() {
+async fn keep_leaves_the_record_unchanged() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let (id, late) = contended(&phone, 3).await;
     let before = record(&phone, id).await.unwrap();
-    // Some of them first: what nobody has settled stays open.
+    // Settles two of three: the third stays open.
     let request = settling(&phone, id, 2, &ids(&late[..2]), ConflictResolution::Keep);
     let answer = resolve(&phone, request).await.unwrap();
     let told = answer.record.unwrap();
@@ -56,7 +56,7 @@ async fn what_is_kept_stays_as_it_is() {
         (2, &before.encrypted_payload)
     );
     assert_eq!(after.update_time, before.update_time);
-    // Each conflict that is settled has a number, and the record behind them: so devices are told of both.
+    // Each settled conflict takes a change number, and the record takes the next one, so the feed delivers both.
     assert_eq!(after.change_number, before.change_number + 5);
     assert_eq!(conflicts(&phone, Some(id)).await, []);
     let numbers = "SELECT count(DISTINCT change_number) FROM data.cycle_data_conflicts
@@ -68,7 +68,7 @@ async fn what_is_kept_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_is_replaced_has_a_version_more() {
+async fn replace_makes_the_next_version() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
@@ -85,7 +85,7 @@ async fn what_is_replaced_has_a_version_more() {
         (request.local_time, version.change_time)
     );
     assert_eq!(phone.open(&held).unwrap(), "both in one");
-    // It is a change like others: the next is based on it, and what is based on less loses.
+    // The resolution makes a version like any other: changes over it are applied, and changes over an older one lose.
     let results = push(&phone, vec![phone.put(id, 2, "late again").unwrap()]).await;
     assert_eq!(told(&results), [(ChangeOutcome::Conflict, 3)]);
     let results = push(&phone, vec![phone.put(id, 3, "next").unwrap()]).await;
@@ -93,7 +93,7 @@ async fn what_is_replaced_has_a_version_more() {
 }
 
 #[tokio::test]
-async fn a_record_is_deleted_with_what_it_settles_and_brought_back() {
+async fn delete_deletes_the_record_and_replace_brings_it_back() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
@@ -102,11 +102,11 @@ async fn a_record_is_deleted_with_what_it_settles_and_brought_back() {
     let answer = resolve(&phone, request).await.unwrap();
     assert_eq!((answer.record.unwrap().version, answer.open_conflicts), (3, 0));
     assert_eq!(reason(&record(&phone, id).await.unwrap_err()), "NOT_FOUND");
-    // The tablet changed it meanwhile: what it wants is kept, though the record is deleted.
+    // The tablet changed the record meanwhile: its change becomes a conflict although the record is deleted.
     let results = push(&tablet, vec![tablet.put(id, 2, "dear to me").unwrap()]).await;
     assert_eq!(told(&results), [(ChangeOutcome::Deleted, 3)]);
     let kept = results[0].conflict_id.as_str();
-    // To delete what is deleted changes nothing but that it is settled.
+    // DELETE on a deleted record settles the conflict and changes nothing else.
     let other = push(&tablet, vec![tablet.put(id, 3, "once more").unwrap()]).await;
     assert_eq!(told(&other), [(ChangeOutcome::Deleted, 3)]);
     let request = settling(
@@ -119,7 +119,7 @@ async fn a_record_is_deleted_with_what_it_settles_and_brought_back() {
     let answer = resolve(&phone, request).await.unwrap();
     assert_eq!((answer.record.unwrap().version, answer.open_conflicts), (3, 1));
     assert_eq!(reason(&record(&phone, id).await.unwrap_err()), "NOT_FOUND");
-    // And it is brought back.
+    // REPLACE brings the record back.
     let answer = resolve(&phone, replacing(&phone, id, 3, &[kept], "dear to me"))
         .await
         .unwrap();
@@ -131,7 +131,7 @@ async fn a_record_is_deleted_with_what_it_settles_and_brought_back() {
 }
 
 #[tokio::test]
-async fn what_is_settled_was_seen() {
+async fn a_resolution_names_the_current_version_and_open_conflicts() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let (id, late) = contended(&phone, 2).await;
@@ -149,14 +149,14 @@ async fn what_is_settled_was_seen() {
     let not_found = ("NOT_FOUND".to_owned(), String::new());
     assert_eq!(refused(keep(2, &[&unknown])).await, not_found);
     assert_eq!(refused(keep(2, &[&late[0], &unknown])).await, not_found);
-    // Of another record.
+    // A conflict of another record.
     assert_eq!(refused(keep(2, &[&late[0], &others[0]])).await, not_found);
     let no_record = settling(&phone, random::uuid(), 2, &ids(&late), ConflictResolution::Keep);
     assert_eq!(refused(no_record).await, not_found);
-    // Nothing of it was settled.
+    // The refused resolutions settled no conflict.
     assert_eq!(conflicts(&phone, Some(id)).await.len(), 2);
     assert_eq!(conflicts(&phone, Some(other)).await.len(), 1);
-    // What came meanwhile stays open, and what is settled is not settled again.
+    // A conflict made in between stays open, and a settled conflict is not settled again.
     let meanwhile = push(&phone, vec![phone.put(id, 1, "meanwhile").unwrap()]).await;
     let answer = resolve(&phone, keep(2, &ids(&late))).await.unwrap();
     assert_eq!(answer.open_conflicts, 1);
@@ -166,18 +166,18 @@ async fn what_is_settled_was_seen() {
 }
 
 #[tokio::test]
-async fn a_new_content_is_encrypted_anew() {
+async fn a_replacement_needs_a_new_nonce_and_the_newest_key() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let id = two_versions(&phone).await;
-    // A change that lost although it is based on the version that there is: what it follows lost, too.
+    // The second change lost although a version 2 exists: its base lost.
     let chain = vec![
         phone.put(id, 1, "late").unwrap(),
         phone.put(id, 2, "later").unwrap(),
     ];
     let results = push(&phone, chain.clone()).await;
     let both: Vec<_> = results.iter().map(|result| result.conflict_id.as_str()).collect();
-    // Its ciphertext is for the version that the resolution makes, and its nonce is used all the same.
+    // Its ciphertext was encrypted for the version that the resolution makes, but its nonce is used already.
     let same = ResolveConflictRequest {
         encrypted_payload: chain[1].encrypted_payload.clone(),
         crypto_envelope: chain[1].crypto_envelope.clone(),
@@ -192,7 +192,7 @@ async fn a_new_content_is_encrypted_anew() {
     };
     assert_eq!(reason(&resolve(&phone, other).await.unwrap_err()), "NONCE_REUSED");
     assert_eq!(conflicts(&phone, Some(id)).await.len(), 2);
-    // Under the key that the device has.
+    // The content must be encrypted under the newest key of the device.
     let newer = Device {
         key_version: 2,
         ..phone.clone()

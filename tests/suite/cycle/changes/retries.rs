@@ -1,4 +1,4 @@
-//! What is sent again, because nobody heard the answer: under the same request id, and at the same time.
+//! Retries of PushChanges and ResolveConflict under the same request id, one after the other and concurrently.
 
 use futures_util::future::join_all;
 use haven_proto::data::v1::{ChangeOutcome, ConflictResolution, PushChangesRequest, ResolveConflictRequest};
@@ -9,11 +9,11 @@ use super::{
 };
 use crate::{cycle::last_change_number, status::reason, superuser_sql::scalar_by_id, test_device::Device};
 
-/// How many times at once.
+/// Number of concurrent calls.
 const CROWD: usize = 10;
 
 #[tokio::test]
-async fn a_push_that_comes_again_is_answered_as_it_was() {
+async fn a_retried_push_gets_the_first_answer() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let (a, b) = (two_versions(&phone).await, random::uuid());
@@ -33,19 +33,19 @@ async fn a_push_that_comes_again_is_answered_as_it_was() {
     ];
     assert_eq!(told(&first), expected);
     let numbers = last_change_number(stack, &phone).await;
-    // Also when its record is another by now, and the conflict is settled.
+    // Even when the record has changed, and the conflict is settled.
     let settled = settling(&phone, a, 2, &[&first[0].conflict_id], ConflictResolution::Delete);
     resolve(&phone, settled).await.unwrap();
     assert_eq!(send(&phone, request.clone()).await.unwrap(), first);
     assert_eq!(last_change_number(stack, &phone).await, numbers + 2);
     assert_eq!(conflicts(&phone, None).await, []);
-    // What is kept of a request are outcomes, ids and numbers.
+    // Only outcomes, ids and numbers are stored of a request.
     let largest = "SELECT max(octet_length(answer::text)) FROM data.requests WHERE user_id = $1";
     assert!(scalar_by_id::<i32>(&stack.database, phone.person.id, largest).await < 1000);
 }
 
 #[tokio::test]
-async fn a_request_id_is_for_one_push() {
+async fn a_request_id_cannot_be_reused_for_another_push() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
@@ -68,7 +68,7 @@ async fn a_request_id_is_for_one_push() {
             changes: vec![tablet.put(id, 0, "one").unwrap()],
             ..request.clone()
         },
-        // Of another RPC.
+        // Used by another RPC.
         PushChangesRequest {
             request_id: created.request_id.clone(),
             ..pushing(&phone, vec![phone.put(id, 1, "two").unwrap()])
@@ -91,7 +91,7 @@ async fn a_request_id_is_for_one_push() {
 }
 
 #[tokio::test]
-async fn one_push_many_times_at_once_is_one() {
+async fn concurrent_retries_of_a_push_are_applied_once() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     for all in [false, true] {
@@ -117,7 +117,7 @@ async fn one_push_many_times_at_once_is_one() {
         for answer in &answers {
             assert_eq!(answer.as_ref().unwrap(), first);
         }
-        // Three changes, and then either a deletion, or two conflicts: the deletion follows one that lost.
+        // Three changes, and then either a deletion, or two conflicts: the deletion is based on a change that lost.
         let numbers = last_change_number(stack, &phone).await;
         assert_eq!(numbers - before, if all { 4 } else { 7 });
     }
@@ -125,7 +125,7 @@ async fn one_push_many_times_at_once_is_one() {
 }
 
 #[tokio::test]
-async fn one_resolution_many_times_at_once_is_one() {
+async fn concurrent_retries_of_a_resolution_are_applied_once() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let id = two_versions(&phone).await;
@@ -155,7 +155,7 @@ async fn one_resolution_many_times_at_once_is_one() {
         for answer in &answers {
             assert_eq!(answer.as_ref().unwrap(), first);
         }
-        // And later, whatever the record is by then.
+        // A later retry gets the same answer, whatever the record is by then.
         assert_eq!(resolve(&phone, request.clone()).await.as_ref().unwrap(), first);
         let other = ResolveConflictRequest {
             conflict_ids: vec![random::uuid().to_string()],

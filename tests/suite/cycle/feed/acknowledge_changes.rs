@@ -1,4 +1,4 @@
-//! Acknowledging: from pending to synced, and never back.
+//! AcknowledgeChanges, and the sync status of records that depends on it.
 
 use futures_util::future::join_all;
 use haven_proto::data::v1::{GetRecordRequest, RevokeDeviceRequest, SuspendDeviceRequest, SyncStatus};
@@ -36,7 +36,7 @@ async fn a_record_is_pending_until_every_active_device_has_acknowledged_it() {
         (2, 2)
     );
     assert_eq!(status(&phone, a).await, SyncStatus::Synced);
-    // The feed says so as well, to whoever reads it.
+    // The feed shows the sync status as well.
     let (entries, _) = pull(&phone, BEGINNING).await.unwrap();
     let statuses = entries
         .iter()
@@ -46,7 +46,7 @@ async fn a_record_is_pending_until_every_active_device_has_acknowledged_it() {
     update(&laptop, a, 1, "a, again").await;
     assert_eq!(status(&phone, a).await, SyncStatus::Pending);
     assert_eq!(status(&phone, b).await, SyncStatus::Synced);
-    // A device that is new has seen nothing yet.
+    // A new device has acknowledged nothing yet.
     let tablet = phone.another().await.unwrap();
     assert_eq!(status(&phone, b).await, SyncStatus::Pending);
     for device in [&phone, &laptop, &tablet] {
@@ -57,7 +57,7 @@ async fn a_record_is_pending_until_every_active_device_has_acknowledged_it() {
 }
 
 #[tokio::test]
-async fn a_device_that_is_suspended_or_revoked_is_not_waited_for() {
+async fn a_suspended_or_revoked_device_is_not_waited_for() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let (lost, stolen) = (phone.another().await.unwrap(), phone.another().await.unwrap());
@@ -83,7 +83,7 @@ async fn a_device_that_is_suspended_or_revoked_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn to_acknowledge_less_changes_nothing() {
+async fn an_older_cursor_does_not_lower_the_acknowledged_number() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let mut cursors = vec![pull(&phone, BEGINNING).await.unwrap().1];
@@ -103,7 +103,7 @@ async fn to_acknowledge_less_changes_nothing() {
 }
 
 #[tokio::test]
-async fn of_many_acknowledgements_at_once_the_greatest_counts() {
+async fn the_greatest_of_concurrent_acknowledgements_is_kept() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let mut cursors = Vec::new();

@@ -1,4 +1,4 @@
-//! Many write and one reads: what is read has no gap, and comes once.
+//! Eight concurrent writers and one reader: the feed has no gap and no repetition.
 
 use std::{
     collections::BTreeMap,
@@ -19,10 +19,11 @@ use crate::test_device::Device;
 const WRITERS: usize = 8;
 const FOR: Duration = Duration::from_secs(20);
 
-/// A number that a writer was given, and of what.
+/// A change number that a writer was given, and its record.
 type Given = (i64, Uuid);
 
-/// Stores records, changes them, and pushes several at once, until it is told to stop. Answers every number that it was given.
+/// Creates records, updates them and pushes several at once until `over` is set. Returns every change number that it
+/// was given.
 async fn write(device: &Device, over: &AtomicBool) -> Vec<Given> {
     let mut given = Vec::new();
     for turn in 0.. {
@@ -64,7 +65,7 @@ async fn write(device: &Device, over: &AtomicBool) -> Vec<Given> {
     given
 }
 
-/// Reads on, now with a pull and now with a watch of a few answers, until it is told to stop.
+/// Reads the feed until `over` is set: alternately with PullChanges, and with a few answers of WatchChanges.
 async fn read(device: &Device, over: &AtomicBool) -> Vec<FeedEntry> {
     let (mut seen, mut cursor) = (Vec::new(), BEGINNING.to_owned());
     for turn in 0.. {
@@ -80,13 +81,13 @@ async fn read(device: &Device, over: &AtomicBool) -> Vec<FeedEntry> {
         let watcher = retry(async || Watcher::start(device, &cursor).await).await;
         let mut watcher = watcher.unwrap();
         for _ in 0..turn % 20 {
-            // Nothing comes any more when nobody writes.
+            // No answer arrives once the writers have stopped.
             let Ok(next) = timeout(Duration::from_secs(2), watcher.next()).await else {
                 break;
             };
             let (entries, next) = match next {
                 Ok(next) => next,
-                // Who is turned away comes again.
+                // A reader that is turned away retries.
                 Err(status) if status.code() == Code::Unavailable => break,
                 Err(status) => panic!("{status}"),
             };
@@ -99,7 +100,7 @@ async fn read(device: &Device, over: &AtomicBool) -> Vec<FeedEntry> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_misses_nothing_that_eight_writers_do_and_sees_nothing_twice() {
+async fn a_reader_sees_the_changes_of_eight_writers_without_gap_or_repetition() {
     let stack = Stack::start().await.unwrap();
     let reader = Device::invent(&stack).await.unwrap();
     let mut writers = Vec::new();
@@ -122,7 +123,7 @@ async fn a_reader_misses_nothing_that_eight_writers_do_and_sees_nothing_twice() 
     let (mut given, seen) = timeout(FOR + 2 * LIMIT, both).await.expect("it ends");
     eprintln!("{} changes in {:?}", given.len(), began.elapsed());
 
-    // Every number was given out, and once.
+    // Every number was given out exactly once.
     given.sort();
     assert!(given.iter().map(|(number, _)| *number).eq(1..=given.len() as i64));
     let order = numbers(&seen);
@@ -130,7 +131,7 @@ async fn a_reader_misses_nothing_that_eight_writers_do_and_sees_nothing_twice() 
         order.windows(2).all(|pair| pair[0] < pair[1]),
         "nothing twice, and in order"
     );
-    // Whatever was not seen, its record changed again, and that was.
+    // A number that the feed did not show belongs to a record that changed again, and the later change was shown.
     let seen: BTreeMap<i64, String> = seen
         .into_iter()
         .map(|entry| (entry.change_number, entry.record.unwrap().record_id))

@@ -1,4 +1,4 @@
-//! Pulling: what changed since a cursor, and each thing as it is now.
+//! PullChanges: the entries after a cursor, each record in its last state.
 
 use haven_proto::data::v1::{AcknowledgeChangesRequest, PullChangesRequest, SyncStatus, WatchChangesRequest};
 use haven_testkit::Stack;
@@ -7,7 +7,7 @@ use super::{BEGINNING, answers, contents, create, delete, numbers, pull, push, u
 use crate::test_device::Device;
 
 #[tokio::test]
-async fn a_pull_brings_what_changed_since_its_cursor_and_of_each_record_the_last_state() {
+async fn a_pull_returns_the_last_state_of_each_record_changed_after_the_cursor() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
@@ -21,7 +21,7 @@ async fn a_pull_brings_what_changed_since_its_cursor_and_of_each_record_the_last
     assert_eq!(numbers(&entries), [2, 3]);
     let expected = [(b, 1, Some("b".to_owned())), (a, 2, Some("a, again".to_owned()))];
     assert_eq!(contents(&phone, &entries), expected);
-    // From the beginning there is the same.
+    // A pull from the beginning returns the same.
     assert_eq!(pull(&phone, BEGINNING).await.unwrap().0, entries);
 
     assert!(pull(&laptop, &cursor).await.unwrap().0.is_empty());
@@ -36,7 +36,7 @@ async fn a_pull_brings_what_changed_since_its_cursor_and_of_each_record_the_last
 }
 
 #[tokio::test]
-async fn what_lost_a_race_comes_before_the_record_that_is_in_conflict() {
+async fn a_conflict_is_delivered_before_its_record() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
@@ -54,7 +54,7 @@ async fn what_lost_a_race_comes_before_the_record_that_is_in_conflict() {
         (3, 1, &record.to_string())
     );
     assert_eq!(conflict.settle_time, None);
-    // It is as the device sent it: of the version that it was to be.
+    // The conflict has the content as the device sent it, encrypted for the version that it was to be.
     let mut lost = entries[1].record.clone().unwrap();
     assert_eq!((lost.version, lost.sync_status()), (2, SyncStatus::Conflict));
     assert_eq!(laptop.open(&lost).unwrap(), "second");
@@ -64,7 +64,7 @@ async fn what_lost_a_race_comes_before_the_record_that_is_in_conflict() {
 }
 
 #[tokio::test]
-async fn a_device_is_told_that_its_key_is_overdue() {
+async fn every_answer_to_a_device_with_an_overdue_rotation_has_the_due_time() {
     const DUE: &str = "2026-02-03T04:05:06Z";
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();

@@ -1,4 +1,4 @@
-//! Pulling much: in parts, each bounded by what is in it, and none read before it is wanted.
+//! PullChanges with many changes: several answers, each of bounded size, which are read when the client takes them.
 
 use haven_proto::data::v1::PullChangesRequest;
 use haven_testkit::Stack;
@@ -8,7 +8,7 @@ use super::{BEGINNING, LIMIT, answers, numbers, pull, store_many};
 use crate::{eventually::eventually, metrics::Metrics, test_device::Device};
 
 #[tokio::test]
-async fn each_cursor_leads_to_what_comes_after_it() {
+async fn the_cursor_of_each_answer_leads_to_the_entries_after_it() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     store_many(stack, &phone, 350, 1).await;
@@ -24,7 +24,7 @@ async fn each_cursor_leads_to_what_comes_after_it() {
 }
 
 #[tokio::test]
-async fn a_part_has_a_mebibyte_of_payloads_and_one_more_at_most() {
+async fn an_answer_has_at_most_a_mebibyte_of_payloads_and_one_more() {
     const LARGEST: usize = 65_536;
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
@@ -32,7 +32,7 @@ async fn a_part_has_a_mebibyte_of_payloads_and_one_more_at_most() {
     store_many(stack, &phone, 40, 1).await;
     let all = answers(&phone, BEGINNING).await.unwrap();
     let sizes: Vec<_> = all.iter().map(|answer| answer.entries.len()).collect();
-    // 16 of the largest are a mebibyte; the small ones all fit beside the last of those.
+    // 16 of the largest payloads are a mebibyte; all small ones fit beside the last of the large ones.
     assert_eq!(sizes, [16, 16, 48]);
     let entries: Vec<_> = all.into_iter().flat_map(|answer| answer.entries).collect();
     assert_eq!(numbers(&entries), (1..=80).collect::<Vec<_>>());
@@ -41,7 +41,7 @@ async fn a_part_has_a_mebibyte_of_payloads_and_one_more_at_most() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_not_read_for() {
+async fn the_service_stops_reading_for_a_client_that_does_not_read() {
     const RECORDS: usize = 3000;
     let stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
@@ -60,7 +60,7 @@ async fn a_client_that_does_not_read_is_not_read_for() {
     let answer = phone.client.cycle().pull_changes(request).await.unwrap();
     let mut stream = answer.into_inner();
     let first = timeout(LIMIT, stream.message()).await.unwrap().unwrap().unwrap();
-    // What is under way to the client is bounded by HTTP/2, and nothing is kept behind that.
+    // HTTP/2 flow control bounds the data that is under way, and the service buffers nothing behind it.
     let mut seen = -1.0;
     eventually("it has stopped to read", async || {
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
@@ -69,7 +69,7 @@ async fn a_client_that_does_not_read_is_not_read_for() {
     })
     .await;
     assert!(seen < (RECORDS / 100) as f64 * 0.75, "{seen}");
-    // It goes on where it stopped.
+    // The stream goes on where it stopped.
     let mut entries = first.entries;
     while entries.len() < RECORDS {
         let next = timeout(LIMIT, stream.message()).await.unwrap().unwrap();
@@ -77,12 +77,12 @@ async fn a_client_that_does_not_read_is_not_read_for() {
     }
     assert!(timeout(LIMIT, stream.message()).await.unwrap().unwrap().is_none());
     assert!(numbers(&entries) == (1..=RECORDS as i64).collect::<Vec<_>>());
-    // One look for each part.
+    // One read for each answer.
     assert_eq!(looks().await, (RECORDS / 100) as f64);
 }
 
 #[tokio::test]
-async fn what_changes_while_a_device_pulls_is_neither_missed_nor_waited_for() {
+async fn changes_made_during_a_pull_are_delivered_by_the_next_one() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     store_many(stack, &phone, 3000, 256).await;
@@ -92,7 +92,7 @@ async fn what_changes_while_a_device_pulls_is_neither_missed_nor_waited_for() {
     };
     let answer = phone.client.cycle().pull_changes(request).await.unwrap();
     let mut stream = answer.into_inner();
-    // More than 30 parts, of which the first is on its way.
+    // More than 30 answers, of which the first is on its way.
     store_many(stack, &phone, 5000, 1).await;
     let (mut entries, mut cursor) = (Vec::new(), String::new());
     while let Some(answer) = timeout(LIMIT, stream.message()).await.unwrap().unwrap() {

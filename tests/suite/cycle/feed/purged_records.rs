@@ -1,4 +1,4 @@
-//! A record of which nothing is kept but that it was deleted: its id is never a record's again.
+//! Purged records: only the id is kept, and no other record can have it.
 
 use haven_proto::data::v1::{
     ChangeOutcome, ChangeResult, ConflictResolution, DeleteRecordRequest, ResolveConflictRequest,
@@ -13,7 +13,7 @@ use crate::{
     test_device::Device,
 };
 
-/// What a change is answered with that comes too late: nothing is kept of it.
+/// Fails unless each change is answered as one of a purged record, without a version or a conflict.
 fn assert_gone(results: &[ChangeResult]) {
     for result in results {
         assert_eq!(result.outcome(), ChangeOutcome::Deleted);
@@ -23,7 +23,7 @@ fn assert_gone(results: &[ChangeResult]) {
 }
 
 #[tokio::test]
-async fn what_was_forgotten_does_not_come_back() {
+async fn a_purged_record_cannot_come_back() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let mut laptop = phone.another().await.unwrap();
@@ -57,7 +57,7 @@ async fn what_was_forgotten_does_not_come_back() {
     };
     let status = cycle.delete_record(deleted.clone()).await.unwrap_err();
     assert_eq!(reason(&status), "NOT_FOUND");
-    // The deletion itself, sent again, is answered as it was.
+    // The deletion itself gets the first answer when retried.
     let again = DeleteRecordRequest {
         expected_version: 1,
         ..deleted
@@ -93,8 +93,8 @@ async fn what_was_forgotten_does_not_come_back() {
     laptop.key_version = 2;
     let status = pull(&laptop, &early).await.unwrap_err();
     assert_eq!(metadata(&status, "cause"), "PURGED");
-    // It knows versions of this history all the same, and may change what it likes: but for what is gone, for ever. It finds
-    // out by that, if it has not by its cursor.
+    // The laptop knows versions of this history, so it may write: but not to the purged record. It learns of the purge
+    // by the answer to its change, if not by its cursor.
     let other = laptop.put(random::uuid(), 0, "b").unwrap();
     let edits = || {
         vec![

@@ -1,4 +1,4 @@
-//! The database is restored: it tells another history from then on, and whoever knows the old one starts over.
+//! A restored database has another history: cursors of the old history expire, and devices start over.
 
 use std::{
     collections::BTreeMap,
@@ -19,10 +19,10 @@ use crate::{
     test_device::Device,
 };
 
-/// What a device has: the content of each record, and the version.
+/// The records of a device: version and content.
 type Held = BTreeMap<Uuid, (i64, String)>;
 
-/// What an operator does after a restore.
+/// The SQL that an operator runs after a restore.
 pub(super) const EPOCH: &str = "SET ROLE data_owner; SELECT data.begin_sync_epoch()";
 
 async fn held(device: &Device, cursor: &str) -> (Held, String) {
@@ -44,7 +44,8 @@ async fn assert_expired(device: &Device, cursor: &str, cause: &str) {
     }
 }
 
-/// Starts over: takes what there is, and brings back what there is not. Nothing was deleted, so what is not there is lost.
+/// Starts over: pulls every record, and stores those again that the database lost. No test deletes a record, so a
+/// record that is missing was lost.
 async fn start_over(device: &Device, mine: &Held) {
     let (theirs, cursor) = held(device, BEGINNING).await;
     acknowledge(device, &cursor).await.unwrap();
@@ -67,19 +68,19 @@ fn copy(from: &Path, to: &Path) {
     assert!(status.success());
 }
 
-/// Makes the cluster in `data` begin a new timeline at its next start, as whoever restores from an archive does.
+/// Makes the cluster in `data` begin a new timeline at its next start, as after a restore from an archive.
 fn recover(data: &Path) {
     let settings = data.join("postgresql.auto.conf");
     let text = fs::read_to_string(&settings).unwrap();
     fs::write(&settings, text + "restore_command = 'false'\n").unwrap();
     let signal = data.join("recovery.signal");
     fs::write(&signal, "").unwrap();
-    // Postgres removes it in the end, and may not run as who runs this.
+    // Postgres removes the file, and may run as another user than this process.
     let owner = fs::metadata(data).unwrap();
     chown(signal, Some(owner.uid()), Some(owner.gid())).unwrap();
 }
 
-/// Has the cluster of `stack` begin a new timeline, and waits until the service serves again.
+/// Makes the cluster of `stack` begin a new timeline, and waits until it has recovered.
 pub(super) async fn begin_timeline(stack: &mut Stack) {
     let cluster = stack.cluster().unwrap();
     cluster.stop();
@@ -92,7 +93,7 @@ pub(super) async fn begin_timeline(stack: &mut Stack) {
 }
 
 #[tokio::test]
-async fn after_a_restore_devices_start_over_and_nothing_is_lost() {
+async fn after_a_restore_devices_start_over_and_no_record_is_lost() {
     let mut stack = Stack::builder().own_cluster().start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
@@ -106,7 +107,7 @@ async fn after_a_restore_devices_start_over_and_nothing_is_lost() {
     stack.cluster().unwrap().resume().await.unwrap();
     eventually("it serves again", async || pull(&phone, BEGINNING).await.is_ok()).await;
 
-    // What the backup does not have; both devices do.
+    // Changes that the backup lacks, and that both devices have.
     update(&phone, a, 1, "a, again").await;
     let c = create(&phone, "c").await;
     catch_up(&phone, BEGINNING).await;
@@ -125,7 +126,7 @@ async fn after_a_restore_devices_start_over_and_nothing_is_lost() {
     .await;
     eventually("it serves again", async || pull(&phone, BEGINNING).await.is_ok()).await;
 
-    // The numbers that were lost are given out again. A cursor of the old history would lead past these.
+    // The lost change numbers are given out again. A cursor of the old history would skip them.
     catch_up(&phone, BEGINNING).await;
     let (d, e) = (create(&phone, "d").await, create(&phone, "e").await);
     let last: i64 = scalar(&stack.database, "SELECT last_number FROM data.change_counters").await;
@@ -143,7 +144,7 @@ async fn after_a_restore_devices_start_over_and_nothing_is_lost() {
     let expected = [(a, "a, again"), (b, "b"), (c, "c"), (d, "d"), (e, "e")];
     assert_eq!(contents, expected.into());
     assert_eq!(held(&phone, BEGINNING).await, (held_by_laptop, cursor.clone()));
-    // The new history's cursors are as good as ever.
+    // Cursors of the new history are valid.
     let f = create(&phone, "f").await;
     assert!(
         pull(&laptop, &cursor).await.unwrap().0[0]
@@ -155,9 +156,9 @@ async fn after_a_restore_devices_start_over_and_nothing_is_lost() {
     );
 }
 
-/// A snapshot of a disk comes back without anything that Postgres could notice, so somebody has to say so.
+/// Postgres cannot notice that a snapshot of a disk was restored, so an operator begins a new epoch.
 #[tokio::test]
-async fn an_operator_says_that_the_database_was_restored() {
+async fn cursors_expire_when_an_operator_begins_an_epoch() {
     let stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
     create(&phone, "a").await;
@@ -173,19 +174,19 @@ async fn an_operator_says_that_the_database_was_restored() {
         assert_expired(&phone, &cursor, "RESTORED").await;
     }
     assert_eq!(reason(&watcher.end().await), "CURSOR_EXPIRED");
-    // What was pushed before is answered as it was.
+    // A push of before is answered from the stored request.
     let again = cycle.push_changes(request).await.unwrap().into_inner();
     assert_eq!(again, pushed);
-    // And nothing else was pushed.
+    // The retry pushed nothing more.
     let (entries, cursor) = pull(&phone, BEGINNING).await.unwrap();
     assert_eq!(entries.len(), 2);
     acknowledge(&phone, &cursor).await.unwrap();
     assert!(pull(&phone, &cursor).await.unwrap().0.is_empty());
 }
 
-/// What does not come may be lost then, or deleted.
+/// A record that is not delivered to this device may be lost or deleted.
 #[tokio::test]
-async fn who_is_behind_a_restore_and_behind_what_is_gone_is_told_both() {
+async fn a_cursor_before_a_restore_and_a_purge_is_refused_with_both_causes() {
     let stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
     let record = create(&phone, "a").await;
@@ -197,16 +198,16 @@ async fn who_is_behind_a_restore_and_behind_what_is_gone_is_told_both() {
     assert_expired(&phone, &late, "RESTORED").await;
 }
 
-/// Where nobody said so, the numbers themselves may tell.
+/// Without a new epoch, a change number that was never given out shows that a cursor is of another history.
 #[tokio::test]
-async fn a_number_that_was_never_given_out_leads_nowhere() {
+async fn a_cursor_with_a_number_never_given_out_is_expired() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     for content in ["a", "b"] {
         create(&phone, content).await;
     }
     let (_, cursor) = pull(&phone, BEGINNING).await.unwrap();
-    // What a snapshot of before the second does.
+    // The effect of a snapshot of before the second change.
     let restore = format!(
         "DELETE FROM data.encrypted_cycle_data WHERE user_id = '{0}' AND change_number = 2;
          UPDATE data.change_counters SET last_number = 1 WHERE user_id = '{0}'",
@@ -216,9 +217,9 @@ async fn a_number_that_was_never_given_out_leads_nowhere() {
     assert_expired(&phone, &cursor, "RESTORED").await;
 }
 
-/// Whoever restores the same snapshot twice begins another epoch each time.
+/// Two restores of one snapshot must begin two epochs.
 #[tokio::test]
-async fn no_epoch_is_begun_twice() {
+async fn every_epoch_has_an_id_of_its_own() {
     let stack = Stack::start().await.unwrap();
     let mut epochs = Vec::new();
     for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! What is older than 180 days, and is forgotten by the sweeper.
+//! The sweeper purges tombstones and settled conflicts after 180 days.
 
 use haven_testkit::Stack;
 
@@ -16,7 +16,7 @@ const AGE: &str = "UPDATE data.encrypted_cycle_data SET deleted_at = now() - int
     WHERE deleted_at IS NOT NULL";
 
 #[tokio::test]
-async fn what_is_settled_late_is_kept_until_the_others_were_told() {
+async fn a_conflict_settled_late_keeps_its_tombstone_until_every_device_has_pulled_it() {
     let stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
@@ -27,7 +27,7 @@ async fn what_is_settled_late_is_kept_until_the_others_were_told() {
     execute(&stack.database, AGE).await;
     keep(&phone, record, 2, conflict).await;
     catch_up(&phone, BEGINNING).await;
-    // What the sweeper does.
+    // The sweeper's statement.
     let sweep = format!(
         "SET ROLE data_service;
          SELECT set_config('request.jwt.claims', '{{\"sub\":\"{}\"}}', false);
@@ -43,7 +43,7 @@ async fn what_is_settled_late_is_kept_until_the_others_were_told() {
     assert_eq!(scalar::<i64>(&stack.database, TOMBSTONES).await, 1);
     acknowledge(&laptop, &cursor).await.unwrap();
     assert_eq!(scalar::<i64>(&stack.database, TOMBSTONES).await, 0);
-    // Of its own age it goes as ever.
+    // A tombstone without a recently settled conflict is purged by its own age.
     let record = create(&phone, "b").await;
     delete(&phone, record, 1).await;
     execute(&stack.database, &format!("{AGE}; {sweep}")).await;
@@ -51,14 +51,14 @@ async fn what_is_settled_late_is_kept_until_the_others_were_told() {
 }
 
 #[tokio::test]
-async fn one_person_whose_sweep_fails_is_no_reason_to_keep_the_others() {
+async fn a_failed_purge_of_one_person_does_not_stop_the_sweep() {
     let mut stack = Stack::start().await.unwrap();
     for _ in 0..2 {
         let phone = Device::invent(&stack).await.unwrap();
         let record = create(&phone, "a").await;
         delete(&phone, record, 1).await;
     }
-    // The first fails, whoever it is. A sequence is not taken back.
+    // The first purge fails, of either person. A sequence is not rolled back.
     execute(
         &stack.database,
         "CREATE SEQUENCE public.sweeps;
@@ -68,7 +68,7 @@ async fn one_person_whose_sweep_fails_is_no_reason_to_keep_the_others() {
     )
     .await;
     execute(&stack.database, AGE).await;
-    // A sweep comes soon after the start, and the next a minute later.
+    // A sweep runs soon after the start, and the next one a minute later.
     stack.data.kill();
     stack.data.start().await.unwrap();
     eventually("the other is swept", async || {
@@ -77,9 +77,9 @@ async fn one_person_whose_sweep_fails_is_no_reason_to_keep_the_others() {
     .await;
 }
 
-/// More than what people are looked for by at once, and older.
+/// The stuck person has more and older tombstones than one batch in which the sweeper looks for people.
 #[tokio::test]
-async fn one_person_whose_sweep_fails_keeps_nobody_waiting_however_much_they_have() {
+async fn a_failing_purge_of_many_tombstones_does_not_delay_other_people() {
     let mut stack = Stack::start().await.unwrap();
     let stuck = Device::invent(&stack).await.unwrap();
     store_many(&stack, &stuck, 150, 1).await;
@@ -100,7 +100,7 @@ async fn one_person_whose_sweep_fails_keeps_nobody_waiting_however_much_they_hav
         stuck.person.id
     );
     execute(&stack.database, &fail).await;
-    // A sweep comes soon after the start, and the next a minute later: nobody waits for that one.
+    // A sweep runs soon after the start. This test does not wait for the next one, a minute later.
     stack.data.kill();
     stack.data.start().await.unwrap();
     eventually("the others are swept", async || {

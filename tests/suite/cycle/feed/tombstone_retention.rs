@@ -1,4 +1,4 @@
-//! What is kept of what was deleted and settled, for how long, and what that means for a device that comes too late.
+//! How long tombstones and settled conflicts are kept, and how a device is answered whose cursor is older.
 
 use haven_proto::data::v1::{ConflictResolution, PullChangesRequest, ResolveConflictRequest};
 use haven_testkit::{Stack, random};
@@ -18,7 +18,7 @@ use crate::{
 
 pub(super) const TOMBSTONES: &str =
     "SELECT count(*) FROM data.encrypted_cycle_data WHERE deleted_at IS NOT NULL";
-/// Makes a tombstone of every record.
+/// SQL that makes every record a tombstone.
 pub(super) const DELETE_ALL: &str = "
     UPDATE data.encrypted_cycle_data SET deleted_at = now(), encrypted_payload = NULL, envelope_version = NULL,
         algorithm = NULL, key_id = NULL, key_version = NULL, nonce = NULL, salt = NULL, kdf_memory_kib = NULL,
@@ -36,7 +36,7 @@ async fn count_kept(stack: &Stack, device: &Device) -> (i64, i64) {
     )
 }
 
-/// Pushes a change of `record` that loses, over a version that is not the newest. Answers the conflict's id.
+/// Pushes a change of `record` over the stale version `seen`, and returns the id of the conflict.
 pub(super) async fn lose(device: &Device, record: Uuid, seen: i64) -> String {
     let change = device.put(record, seen, "lost").unwrap();
     let results = push(device, vec![change]).await.unwrap();
@@ -56,7 +56,7 @@ pub(super) async fn keep(device: &Device, record: Uuid, version: i64, conflict: 
     device.client.cycle().resolve_conflict(request).await.unwrap();
 }
 
-/// How a cursor is refused that something came after which is not kept any more.
+/// Fails unless `cursor` is refused because changes after it were purged.
 async fn assert_expired(device: &Device, cursor: &str) {
     let pulled = pull(device, cursor).await.map(drop).unwrap_err();
     let watched = Watcher::start(device, cursor).await.map(drop).unwrap_err();
@@ -64,18 +64,18 @@ async fn assert_expired(device: &Device, cursor: &str) {
         assert_eq!(reason(&status), "CURSOR_EXPIRED");
         assert_eq!(metadata(&status, "cause"), "PURGED");
     }
-    // What it has dealt with, it has dealt with.
+    // The device may still acknowledge what it has pulled.
     acknowledge(device, cursor).await.unwrap();
 }
 
-/// Returns the number of the newest change of the person of `device` that is not kept any more.
+/// Returns the number of the newest purged change of the person of `device`.
 async fn purged_number(stack: &Stack, device: &Device) -> i64 {
     let sql = "SELECT purged_number FROM data.change_counters WHERE user_id = $1";
     scalar_by_id(&stack.database, device.person.id, sql).await
 }
 
 #[tokio::test]
-async fn what_every_device_was_told_is_forgotten_and_not_before() {
+async fn tombstones_are_purged_once_every_device_has_acknowledged_them() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
@@ -98,13 +98,13 @@ async fn what_every_device_was_told_is_forgotten_and_not_before() {
     acknowledge(&laptop, &late).await.unwrap();
     let kept = count_kept(stack, &phone).await;
     assert_eq!(kept, (0, 0));
-    // Who stands where everybody has been misses nothing; who comes from before that would.
+    // The cursor at the last purge misses no change; an older one would.
     assert!(pull(&laptop, &late).await.unwrap().0.is_empty());
     assert_expired(&laptop, &early).await;
     let (entries, _) = pull(&laptop, BEGINNING).await.unwrap();
     let expected = [(b, 2, Some("b, again".to_owned()))];
     assert_eq!(contents(&phone, &entries), expected);
-    // The number of what is gone is given to nothing else.
+    // The change numbers of purged entries are not given out again.
     let c = create(&phone, "c").await;
     let (entries, _) = pull(&laptop, &late).await.unwrap();
     assert_eq!(contents(&phone, &entries), [(c, 1, Some("c".to_owned()))]);
@@ -112,7 +112,7 @@ async fn what_every_device_was_told_is_forgotten_and_not_before() {
 }
 
 #[tokio::test]
-async fn who_starts_over_can_go_on_from_where_they_were_cut_off() {
+async fn a_device_that_starts_over_can_resume_an_interrupted_pull() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     store_many(stack, &phone, 250, 1).await;
@@ -131,9 +131,9 @@ async fn who_starts_over_can_go_on_from_where_they_were_cut_off() {
     catch_up(&phone, BEGINNING).await;
     let purged = purged_number(stack, &phone).await;
     assert_eq!(purged, 252);
-    // Who began before may have been told of the record that is gone.
+    // A device that began before the purge may have pulled the record.
     assert_expired(&phone, &before.cursor).await;
-    // Who began after was not: it need not begin again, however often it is cut off.
+    // A device that began after the purge has not: it can go on from any of its cursors.
     let mut cursor = first(&phone).await.cursor;
     for rest in [150, 50] {
         let (entries, _) = pull(&phone, &cursor).await.unwrap();
@@ -146,7 +146,7 @@ async fn who_starts_over_can_go_on_from_where_they_were_cut_off() {
         let next = timeout(LIMIT, answer.into_inner().message()).await.unwrap();
         cursor = next.unwrap().expect("an answer").cursor;
     }
-    // But for what goes after that.
+    // A later purge makes the cursor of an unfinished pull expire.
     let cut_off = first(&phone).await.cursor;
     let record = create(&phone, "b").await;
     delete(&phone, record, 1).await;
@@ -155,7 +155,7 @@ async fn who_starts_over_can_go_on_from_where_they_were_cut_off() {
 }
 
 #[tokio::test]
-async fn what_is_too_much_for_one_acknowledgement_goes_with_the_next() {
+async fn an_acknowledgement_purges_at_most_five_hundred_tombstones() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     store_many(stack, &phone, 1200, 1).await;
@@ -170,7 +170,7 @@ async fn what_is_too_much_for_one_acknowledgement_goes_with_the_next() {
     assert!(pull(&phone, &cursor).await.unwrap().0.is_empty());
 }
 
-/// After that a device that never came back is not waited for.
+/// A device that does not come back is not waited for after that.
 #[tokio::test]
 async fn nothing_is_kept_for_longer_than_180_days() {
     let mut stack = Stack::start().await.unwrap();
@@ -204,10 +204,10 @@ async fn nothing_is_kept_for_longer_than_180_days() {
     };
     execute(&stack.database, &age(181, &[old, disputed, settled])).await;
     execute(&stack.database, &age(180, &[young])).await;
-    // A sweep comes soon after the start.
+    // A sweep runs soon after the start.
     stack.data.kill();
     stack.data.start().await.unwrap();
-    // The one that is young, and the one that nobody has settled, with what lost against it.
+    // The young tombstone stays, and so does the one with an open conflict.
     eventually("it is swept", async || count_kept(&stack, &phone).await == (2, 1)).await;
     assert_expired(&forgotten, &early).await;
     let (entries, _) = pull(&forgotten, BEGINNING).await.unwrap();
@@ -217,7 +217,7 @@ async fn nothing_is_kept_for_longer_than_180_days() {
     let mut expected = vec![(young, 2, None), (disputed, 2, None), (settled, 2, again)];
     expected.sort();
     assert_eq!(states, expected);
-    // The deletion of the old one is the newest that is gone.
+    // The deletion of `old` is the newest purged change.
     let gone = purged_number(&stack, &phone).await;
     assert_eq!(gone, 12);
     assert_expired(&phone, &late).await;

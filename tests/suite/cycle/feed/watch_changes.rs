@@ -1,4 +1,4 @@
-//! Watching: what changes, as it changes.
+//! WatchChanges: earlier changes, then new ones as they are made.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use super::{BEGINNING, Watcher, contents, create, delete, numbers, pull, store_m
 use crate::{replica::replica, test_device::Device};
 
 #[tokio::test]
-async fn old_changes_come_first_and_new_ones_as_they_happen_to_every_device() {
+async fn a_watch_delivers_old_changes_and_then_new_ones_to_every_device() {
     let stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
@@ -29,13 +29,13 @@ async fn old_changes_come_first_and_new_ones_as_they_happen_to_every_device() {
         assert_eq!(contents(&phone, &entries), [(a, version + 1, again)]);
         assert!(pull(&laptop, &cursor).await.unwrap().0.is_empty());
     }
-    // Told, and not found out by looking once a second.
+    // The watch is notified: a poll once a second would take longer.
     took.sort();
     assert!(took[5] < Duration::from_millis(700), "{took:?}");
     delete(&laptop, a, 11).await;
     let (entries, _) = first.next().await.unwrap();
     assert_eq!(contents(&phone, &entries), [(a, 12, None)]);
-    // Whoever did not read meanwhile sees the same, and may be spared what is in between.
+    // A client that did not read meanwhile gets the same, and may be spared intermediate versions.
     let mut last = 1;
     while last < 12 {
         let (entries, _) = second.next().await.unwrap();
@@ -45,7 +45,7 @@ async fn old_changes_come_first_and_new_ones_as_they_happen_to_every_device() {
 }
 
 #[tokio::test]
-async fn a_watch_begins_with_a_cursor_though_nothing_has_changed() {
+async fn a_watch_begins_with_a_cursor_when_nothing_has_changed() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let mut watcher = Watcher::start(&phone, BEGINNING).await.unwrap();
@@ -61,14 +61,14 @@ async fn a_watch_begins_with_a_cursor_though_nothing_has_changed() {
 }
 
 #[tokio::test]
-async fn much_comes_in_parts_and_what_changed_meanwhile_after_it() {
+async fn many_changes_come_in_several_answers_and_later_ones_after_them() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     store_many(stack, &phone, 250, 256).await;
     let mut watcher = Watcher::start(&phone, BEGINNING).await.unwrap();
     let (mut seen, cursor) = watcher.next().await.unwrap();
     assert_eq!(seen.len(), 100);
-    // By another replica, which this one is not told by.
+    // As if by another replica, of which this one is not notified.
     store_many(stack, &phone, 50, 1).await;
     while seen.len() < 300 {
         let (entries, _) = watcher.next().await.unwrap();
@@ -81,7 +81,7 @@ async fn much_comes_in_parts_and_what_changed_meanwhile_after_it() {
 }
 
 #[tokio::test]
-async fn a_device_at_another_replica_is_told_within_moments() {
+async fn a_watch_delivers_changes_made_at_another_replica() {
     let mut stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
@@ -89,7 +89,7 @@ async fn a_device_at_another_replica_is_told_within_moments() {
     let (_, _) = watcher.next().await.unwrap();
     let ports = [(); 3].map(|()| Port::reserve().unwrap());
     let second = replica(&stack.data, &ports).await;
-    // Who calls from now on comes to the other one.
+    // New connections go to the second replica.
     stack.data.listeners = second.listeners;
     let client = stack.user(&phone.person).unwrap();
     let elsewhere = Device { client, ..phone };
@@ -99,7 +99,7 @@ async fn a_device_at_another_replica_is_told_within_moments() {
         let (entries, cursor) = watcher.next().await.unwrap();
         expected += 1;
         assert_eq!(numbers(&entries), [expected]);
-        // Its cursor is as good there as here.
+        // A cursor of one replica is valid at the other.
         assert!(pull(&elsewhere, &cursor).await.unwrap().0.is_empty());
     }
 }

@@ -1,4 +1,5 @@
-//! How a watch ends: with its deadline, with the server, with the device, or with the person.
+//! How a watch ends: by its deadline, the server's shutdown, the device's status, the person's erasure, or a failure of
+//! the database.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::{BEGINNING, LIMIT, Watcher, create, numbers, pull};
 use crate::{eventually::eventually, metrics::Metrics, status::reason, test_device::Device};
 
 #[tokio::test]
-async fn a_watch_ends_with_its_clients_deadline() {
+async fn a_watch_ends_at_the_clients_deadline() {
     let stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
     let mut request = Request::new(WatchChangesRequest {
@@ -31,7 +32,7 @@ async fn a_watch_ends_with_its_clients_deadline() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_ends_watches_at_once_and_nothing_is_lost() {
+async fn a_server_that_stops_ends_watches_at_once_and_no_change_is_lost() {
     let mut stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
     let mut watcher = Watcher::start(&phone, BEGINNING).await.unwrap();
@@ -46,7 +47,7 @@ async fn a_server_that_stops_ends_watches_at_once_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn a_device_that_is_suspended_or_revoked_is_told_nothing_more() {
+async fn the_watch_of_a_suspended_or_revoked_device_ends() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let (lost, stolen) = (phone.another().await.unwrap(), phone.another().await.unwrap());
@@ -105,7 +106,7 @@ async fn an_erasure_ends_a_watch() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_leaves_nothing_behind() {
+async fn a_watch_stops_polling_when_its_client_disconnects() {
     let stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
     let in_flight = async || {
@@ -127,14 +128,14 @@ async fn a_client_that_goes_away_leaves_nothing_behind() {
     assert!(in_flight().await >= 5.0);
     drop(watchers);
     eventually("they are gone", async || in_flight().await < 1.0).await;
-    // What looks once a second would be seen within two.
+    // A poll once a second would show within two seconds.
     let before = looks().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(looks().await, before);
 }
 
 #[tokio::test]
-async fn a_database_that_goes_away_ends_a_watch_with_a_reason_to_come_again() {
+async fn a_database_failure_ends_a_watch_with_a_reason_to_retry() {
     let mut stack = Stack::builder().own_cluster().start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
     let mut watcher = Watcher::start(&phone, BEGINNING).await.unwrap();
@@ -148,7 +149,7 @@ async fn a_database_that_goes_away_ends_a_watch_with_a_reason_to_come_again() {
         cycle.create_record(request.clone()).await.is_ok()
     })
     .await;
-    // A crash begins no other history: the cursor leads on.
+    // A crash begins no new history: the cursor stays valid.
     let watching = timeout(LIMIT, Watcher::start(&phone, &cursor)).await.unwrap();
     assert_eq!(numbers(&watching.unwrap().next().await.unwrap().0), [1]);
 }

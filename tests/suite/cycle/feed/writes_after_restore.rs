@@ -1,5 +1,5 @@
-//! A device that knows another history of changes than the database tells: what it has seen of a version may be another
-//! content than there is, so it changes nothing until it has read everything anew and has acknowledged it.
+//! Writes after a restore. A device that has acknowledged another history than the database's may have seen another
+//! content of a version, so it cannot write until it has pulled everything and acknowledged it.
 
 use std::collections::BTreeSet;
 
@@ -26,8 +26,8 @@ use crate::{
     test_device::Device,
 };
 
-/// What changes a device, and nothing that depends on what has been seen of a history: a key has versions of its own, and
-/// who revokes a device that was lost waits for nothing.
+/// RPCs that change a device. They do not depend on the history of changes: a key has versions of its own, and a lost
+/// device must be revocable at once.
 const OF_DEVICES: [&str; 4] = [
     "RegisterDevice",
     "RotateDeviceKey",
@@ -35,7 +35,7 @@ const OF_DEVICES: [&str; 4] = [
     "RevokeDevice",
 ];
 
-/// Everything that such calls change.
+/// A digest of all rows that writes change.
 const STATE: &str = "
     SELECT md5(string_agg(line, '|' ORDER BY line)) FROM (
         SELECT t::text FROM data.encrypted_cycle_data AS t
@@ -45,10 +45,10 @@ const STATE: &str = "
         UNION ALL SELECT t::text FROM data.change_counters AS t
         UNION ALL SELECT t::text FROM data.requests AS t) AS lines (line)";
 
-/// A request, and the path that it goes to.
+/// The path of an RPC, and the encoded request.
 type Call = (String, Vec<u8>);
 
-/// The RPCs by which a device changes what a person has, as the descriptors have them: so a later one is not forgotten.
+/// Returns the RPCs by which a device changes data of its person, from the descriptors, so that a new RPC is included.
 fn changing() -> BTreeSet<String> {
     let pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET).unwrap();
     let services: Vec<_> = pool.services().collect();
@@ -62,7 +62,7 @@ fn changing() -> BTreeSet<String> {
         .collect()
 }
 
-/// How each of them is called well, by the device of `fixture`, once: which settles its conflict in this way.
+/// Returns a valid call of each of these RPCs by the device of `fixture`. ResolveConflict uses `resolution`.
 fn calls(fixture: &EncryptedFixture, resolution: ConflictResolution) -> Vec<Call> {
     let say = |_: &str| format!("something, {}", random::uuid());
     let mut calls = Vec::new();
@@ -114,7 +114,7 @@ async fn fixture(stack: &Stack) -> EncryptedFixture {
     EncryptedFixture::of(stack, person, &say).await
 }
 
-/// Restores with `restore`, and tries every change before it, after it, and after having read anew.
+/// Runs `restore`, and makes every write before it, after it, and after a new pull and acknowledgement.
 async fn try_everything(stack: &mut Stack, restore: impl AsyncFnOnce(&mut Stack)) {
     let before = fixture(stack).await;
     let mut answered = Vec::new();
@@ -140,16 +140,16 @@ async fn try_everything(stack: &mut Stack, restore: impl AsyncFnOnce(&mut Stack)
             assert_behind(&send(&fixture.device, call).await.unwrap_err(), &call.0);
         }
     }
-    // What was answered before is answered again: it is told, and not done.
+    // Retries of calls of before get their first answers: nothing is applied again.
     for (call, answer) in &answered {
         assert_eq!(&send(&before.device, call).await.unwrap(), answer, "{}", call.0);
     }
     assert_eq!(scalar::<String>(&stack.database, STATE).await, state);
-    // Who was not there before has seen nothing of before.
+    // A new device has seen nothing of the old history.
     let new = before.device.another().await.unwrap();
     create(&new, "by a new device").await;
     for (fixture, calls) in &late {
-        // To read is not enough: nobody knows that it was read.
+        // A pull is not enough: the service does not know that it was received.
         let (_, cursor) = pull(&fixture.device, BEGINNING).await.unwrap();
         assert_behind(&send(&fixture.device, &calls[0]).await.unwrap_err(), "pulled");
         acknowledge(&fixture.device, &cursor).await.unwrap();
@@ -165,7 +165,7 @@ async fn try_everything(stack: &mut Stack, restore: impl AsyncFnOnce(&mut Stack)
 }
 
 #[test]
-fn there_are_rpcs_by_which_devices_change_something() {
+fn the_rpcs_by_which_devices_change_data_are_known() {
     let names = changing();
     let names: Vec<_> = names.iter().filter_map(|rpc| rpc.rsplit('/').next()).collect();
     let expected = [
@@ -180,18 +180,18 @@ fn there_are_rpcs_by_which_devices_change_something() {
 }
 
 #[tokio::test]
-async fn whoever_knows_what_was_before_an_epoch_changes_nothing() {
+async fn a_device_from_before_an_epoch_cannot_write() {
     let mut stack = Stack::start().await.unwrap();
     try_everything(&mut stack, async |stack| execute(&stack.database, EPOCH).await).await;
 }
 
 #[tokio::test]
-async fn whoever_knows_what_was_before_a_timeline_changes_nothing() {
+async fn a_device_from_before_a_timeline_cannot_write() {
     let mut stack = Stack::builder().own_cluster().start().await.unwrap();
     try_everything(&mut stack, begin_timeline).await;
 }
 
-/// What a restore takes back: everything since it was kept.
+/// SQL that keeps the state to which `RESTORE` goes back.
 const KEEP: &str = "
     CREATE TABLE public.records AS SELECT * FROM data.encrypted_cycle_data;
     CREATE TABLE public.prefs AS SELECT * FROM data.encrypted_user_prefs;
@@ -207,7 +207,7 @@ const RESTORE: &str = "
     UPDATE data.device_key AS d SET acknowledged_number = least(d.acknowledged_number, c.last_number)
         FROM data.change_counters AS c WHERE c.user_id = d.user_id";
 
-/// The record, as whoever has the person's master key reads it.
+/// Returns the version and the content of a record from the feed.
 async fn read(device: &Device, record: Uuid) -> (i64, String) {
     let (entries, _) = pull(device, BEGINNING).await.unwrap();
     let states = contents(device, &entries);
@@ -215,9 +215,10 @@ async fn read(device: &Device, record: Uuid) -> (i64, String) {
     (version, content.unwrap())
 }
 
-/// A version is another one after a restore: whoever knows the first overwrites nothing of the second.
+/// After a restore the same version number stands for another content, which a device of the old history must not
+/// overwrite.
 #[tokio::test]
-async fn a_version_that_was_given_out_again_is_not_overwritten_unseen() {
+async fn a_version_number_given_out_again_is_not_overwritten_unseen() {
     let stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
@@ -250,7 +251,7 @@ async fn a_version_that_was_given_out_again_is_not_overwritten_unseen() {
         assert_behind(&push(&phone, vec![change]).await.unwrap_err(), "PushChanges");
     }
     assert_eq!(read(&laptop, record).await, (2, "another two".to_owned()));
-    // What the phone made over what is lost loses against what there is, once the phone has seen that.
+    // The phone's change over the lost version becomes a conflict, once the phone has pulled the new history.
     catch_up(&phone, BEGINNING).await;
     let request = pushing(&phone, vec![phone.put(record, 1, "two").unwrap()]);
     let pushed = cycle().push_changes(request).await.unwrap().into_inner();

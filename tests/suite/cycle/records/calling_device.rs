@@ -1,4 +1,4 @@
-//! The device that calls: one that may, and that is told when its key is due for rotation.
+//! The device that calls: it must be active and the caller's, and it is told when its key is due for rotation.
 
 use haven_proto::data::v1::{GetRecordRequest, ListRecordsRequest};
 use haven_testkit::{Stack, random};
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{create, delete, deletion, get, store, update};
 use crate::{cycle::last_change_number, status::reason, superuser_sql::execute, test_device::Device};
 
-/// What the metadata of an answer say of the next rotation.
+/// Returns the metadata of an answer that says when the next rotation is due.
 fn rotation_due<T>(answer: Result<Response<T>, Status>) -> Option<String> {
     let answer = answer.unwrap();
     let value = answer.metadata().get("haven-key-rotation-due-time")?;
@@ -29,7 +29,7 @@ fn all(device: &str) -> ListRecordsRequest {
     }
 }
 
-/// What each call says of the next rotation of the device's key.
+/// Returns the due time of the next rotation from the answer of each RPC.
 async fn every_answer(device: &Device) -> Vec<Option<String>> {
     let mut cycle = device.client.cycle();
     let id = random::uuid();
@@ -39,7 +39,7 @@ async fn every_answer(device: &Device) -> Vec<Option<String>> {
     let caller = device.id.to_string();
     vec![
         rotation_due(cycle.create_record(created.clone()).await),
-        // The answer of a retry is one as well.
+        // A retry has the metadata as well.
         rotation_due(cycle.create_record(created).await),
         rotation_due(cycle.update_record(updated).await),
         rotation_due(cycle.get_record(one(id, &caller)).await),
@@ -49,7 +49,7 @@ async fn every_answer(device: &Device) -> Vec<Option<String>> {
 }
 
 #[tokio::test]
-async fn a_device_whose_rotation_is_due_is_told_so_with_every_answer() {
+async fn every_answer_to_a_device_with_an_overdue_rotation_has_the_due_time() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let other = device.another().await.unwrap();
@@ -62,14 +62,14 @@ async fn a_device_whose_rotation_is_due_is_told_so_with_every_answer() {
     let due = Some("2026-01-02T03:04:05Z".to_owned());
     assert_eq!(every_answer(&device).await, vec![due; 6]);
     assert_eq!(every_answer(&other).await, vec![None; 6]);
-    // Who does not say which device asks is not told.
+    // A call that names no device has no such metadata.
     let id = store(&device, "hello").await;
     let mut cycle = device.client.cycle();
     assert_eq!(rotation_due(cycle.get_record(one(id, "")).await), None);
     assert_eq!(rotation_due(cycle.list_records(all("")).await), None);
 }
 
-/// The reasons for which each call of `device` is refused, with its record `id`.
+/// Returns the reason for which each RPC refuses a call of `device` about its record `id`.
 async fn every_refusal(device: &Device, id: Uuid) -> Vec<String> {
     let mut cycle = device.client.cycle();
     let caller = device.id.to_string();
@@ -106,20 +106,20 @@ async fn a_device_that_is_not_active_is_refused() {
             vec!["DEVICE_INACTIVE"; 5],
             "{change}"
         );
-        // What was answered is answered so again.
+        // A retry gets the first answer.
         assert_eq!(create(&other.client, created.clone()).await.unwrap(), answer);
     }
     let after = get(&device.client, id).await.unwrap();
     assert_eq!(after.version, record.version);
     assert_eq!(last_change_number(stack, &device).await, 1);
-    // The person's other device goes on.
+    // The person's other device can go on.
     update(&device.client, device.update(id, 1, "goodbye").unwrap())
         .await
         .unwrap();
 }
 
 #[tokio::test]
-async fn nobody_calls_with_a_device_that_is_not_theirs() {
+async fn a_device_of_another_person_is_refused() {
     let stack = Stack::shared().await.unwrap();
     let ada = Device::invent(stack).await.unwrap();
     let bob = Device::invent(stack).await.unwrap();
@@ -131,7 +131,7 @@ async fn nobody_calls_with_a_device_that_is_not_theirs() {
         };
         assert_eq!(every_refusal(&stranger, id).await, vec!["NOT_FOUND"; 5]);
     }
-    // Nor does somebody who has no device at all.
+    // A person without any device is refused as well.
     let person = stack.person().await.unwrap();
     let stranger = Device {
         client: stack.user(&person).unwrap(),

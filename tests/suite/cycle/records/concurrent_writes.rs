@@ -1,4 +1,4 @@
-//! Many at once: each version is made once, and whoever lost is told.
+//! Concurrent writes: each version is made once, and every writer that lost is told.
 
 use std::fmt::Debug;
 
@@ -17,13 +17,13 @@ use crate::{
 
 const CROWD: usize = 20;
 
-/// How many write one record.
+/// Number of writers of one record.
 const WRITERS: usize = 100;
 
-/// How many of those who lost try again at once.
+/// Number of writers that retry at once after they lost.
 const AT_ONCE: usize = 8;
 
-/// What succeeded, and the reasons of the rest.
+/// Returns the successful answers, and the reasons of the others.
 fn sorted<T: Debug>(answers: Vec<Result<T, Status>>) -> (Vec<T>, Vec<String>) {
     let (mut made, mut refused) = (Vec::new(), Vec::new());
     for answer in answers {
@@ -36,13 +36,13 @@ fn sorted<T: Debug>(answers: Vec<Result<T, Status>>) -> (Vec<T>, Vec<String>) {
 }
 
 #[tokio::test]
-async fn a_hundred_writers_make_a_hundred_versions() {
+async fn a_hundred_concurrent_writers_make_a_hundred_versions() {
     let stack = Stack::start().await.unwrap();
     let device = Device::invent(&stack).await.unwrap();
     let other = device.another().await.unwrap();
     let id = store(&device, "0").await;
     let turns = Semaphore::new(AT_ONCE);
-    // All of them over the first version, and who loses over the one that they are told of.
+    // Every writer starts with version 1, and retries with the version that it is told.
     let write = async |writer: usize| {
         let device = if writer.is_multiple_of(2) { &device } else { &other };
         let (mut seen, mut turn) = (1, None);
@@ -89,7 +89,7 @@ async fn a_hundred_writers_make_a_hundred_versions() {
 }
 
 #[tokio::test]
-async fn one_request_many_times_at_once_is_one_change() {
+async fn concurrent_retries_make_one_change() {
     let stack = Stack::start().await.unwrap();
     let device = Device::invent(&stack).await.unwrap();
     let id = random::uuid();
@@ -119,7 +119,7 @@ async fn one_request_many_times_at_once_is_one_change() {
 }
 
 #[tokio::test]
-async fn of_many_contents_for_one_new_record_one_is_stored() {
+async fn one_of_many_concurrent_creations_of_a_record_succeeds() {
     let stack = Stack::start().await.unwrap();
     let device = Device::invent(&stack).await.unwrap();
     let id = random::uuid();
@@ -127,7 +127,7 @@ async fn of_many_contents_for_one_new_record_one_is_stored() {
     let (made, refused) = sorted(join_all(attempts).await);
     assert_eq!(made.len(), 1);
     assert_eq!(refused, vec!["RECORD_EXISTS"; CROWD - 1]);
-    // To delete the same is the same, under whatever request id; but for another device.
+    // Equal deletions get equal answers under any request id, but not from another device.
     let other = device.another().await.unwrap();
     let attempts = (0..CROWD).map(async |place| {
         let device = [&device, &other][place % 2];
@@ -140,7 +140,7 @@ async fn of_many_contents_for_one_new_record_one_is_stored() {
 }
 
 #[tokio::test]
-async fn one_request_id_for_many_records_at_once_changes_one() {
+async fn a_request_id_used_concurrently_for_many_records_creates_one() {
     let stack = Stack::start().await.unwrap();
     let device = Device::invent(&stack).await.unwrap();
     let request_id = random::uuid().to_string();
@@ -163,7 +163,7 @@ async fn one_request_id_for_many_records_at_once_changes_one() {
 }
 
 #[tokio::test]
-async fn of_a_change_and_a_deletion_of_one_version_one_is_made() {
+async fn one_of_a_concurrent_update_and_deletion_succeeds() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let other = device.another().await.unwrap();

@@ -1,4 +1,4 @@
-//! Storing a record: once, whoever sends it how often, and so that it opens again.
+//! CreateRecord.
 
 use haven_proto::data::v1::{CreateRecordRequest, CryptoEnvelope, EncryptionAlgorithm, SyncStatus};
 use haven_testkit::{Stack, random};
@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn what_a_device_stores_it_opens_again() {
+async fn a_stored_record_can_be_decrypted_again() {
     let stack = Stack::shared().await.unwrap();
     let mut device = Device::invent(stack).await.unwrap();
     let other = device.another().await.unwrap();
@@ -48,7 +48,7 @@ async fn what_a_device_stores_it_opens_again() {
 }
 
 #[tokio::test]
-async fn a_record_without_an_id_has_its_requests() {
+async fn a_record_without_an_id_gets_the_request_id() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let id = random::uuid();
@@ -65,7 +65,7 @@ async fn a_record_without_an_id_has_its_requests() {
 }
 
 #[tokio::test]
-async fn the_same_again_is_the_same_answer() {
+async fn a_retry_gets_the_first_answer() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let id = random::uuid();
@@ -73,20 +73,20 @@ async fn the_same_again_is_the_same_answer() {
     let first = create(&device.client, request.clone()).await.unwrap();
     store(&device, "another").await;
     assert_eq!(create(&device.client, request.clone()).await.unwrap(), first);
-    // A client that has forgotten its request id, but not what it encrypted.
+    // A client that lost its request id and kept the ciphertext.
     let again = CreateRecordRequest {
         request_id: random::uuid().to_string(),
         ..request.clone()
     };
     assert_eq!(create(&device.client, again.clone()).await.unwrap(), first);
-    // It was remembered as well.
+    // The second request id is stored as well.
     let reused = CreateRecordRequest {
         request_id: again.request_id.clone(),
         ..device.create(random::uuid(), "something else").unwrap()
     };
     let status = create(&device.client, reused).await.unwrap_err();
     assert_eq!(reason(&status), "REQUEST_ID_REUSED");
-    // Whatever becomes of the record.
+    // Whatever happens to the record later.
     let changed = device.update(id, 1, "goodbye").unwrap();
     update(&device.client, changed).await.unwrap();
     delete(&device.client, deletion(&device, id, 2)).await.unwrap();
@@ -99,27 +99,27 @@ async fn the_same_again_is_the_same_answer() {
 }
 
 #[tokio::test]
-async fn an_id_is_for_one_content() {
+async fn a_record_id_cannot_be_reused() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let id = random::uuid();
     let request = device.create(id, "hello").unwrap();
     create(&device.client, request.clone()).await.unwrap();
     let record = get(&device.client, id).await.unwrap();
-    // The same text is another content: nobody here can see that it is the same.
+    // The same text has another ciphertext: the service cannot know that it is the same.
     for content in ["hello", "goodbye"] {
         let status = create(&device.client, device.create(id, content).unwrap()).await;
         assert_eq!(reason(&status.unwrap_err()), "RECORD_EXISTS");
     }
     assert_eq!(get(&device.client, id).await.unwrap(), record);
-    // Nor is the id of a deleted record free.
+    // The id of a deleted record cannot be used again.
     delete(&device.client, deletion(&device, id, 1)).await.unwrap();
     let status = create(&device.client, device.create(id, "again").unwrap()).await;
     assert_eq!(reason(&status.unwrap_err()), "RECORD_EXISTS");
 }
 
 #[tokio::test]
-async fn a_request_id_is_for_one_record() {
+async fn a_request_id_cannot_be_reused() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let id = random::uuid();
@@ -153,14 +153,14 @@ async fn a_request_id_is_for_one_record() {
         reason(&get(&device.client, other).await.unwrap_err()),
         "NOT_FOUND"
     );
-    // Nor is it free for another RPC.
+    // It cannot be used for another RPC either.
     deleted.request_id = request.request_id;
     let status = delete(&device.client, deleted).await.unwrap_err();
     assert_eq!(reason(&status), "REQUEST_ID_REUSED");
 }
 
 #[tokio::test]
-async fn a_nonce_is_for_one_content() {
+async fn a_nonce_cannot_be_reused() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let id = random::uuid();
@@ -177,7 +177,7 @@ async fn a_nonce_is_for_one_content() {
     };
     let status = create(&device.client, reused).await.unwrap_err();
     assert_eq!(reason(&status), "NONCE_REUSED");
-    // What the record was called is a part of what was said.
+    // The record id is a part of the stored content.
     let moved = CreateRecordRequest {
         record_id: random::uuid().to_string(),
         request_id: random::uuid().to_string(),
@@ -196,7 +196,7 @@ async fn a_nonce_is_for_one_content() {
 }
 
 #[tokio::test]
-async fn a_record_is_under_the_key_that_its_device_has_now() {
+async fn a_record_must_be_encrypted_under_the_newest_key() {
     let stack = Stack::shared().await.unwrap();
     let mut device = Device::invent(stack).await.unwrap();
     let request = device.create(random::uuid(), "hello").unwrap();
@@ -222,7 +222,7 @@ async fn a_record_is_under_the_key_that_its_device_has_now() {
     device.key_version = 2;
     let now = device.create(random::uuid(), "hello").unwrap();
     assert_eq!(create(&device.client, now).await.unwrap().change_number, 2);
-    // What was answered is answered so again, under another request id too.
+    // A retry gets the first answer, also under another request id.
     let again = CreateRecordRequest {
         request_id: random::uuid().to_string(),
         ..request.clone()
@@ -233,7 +233,7 @@ async fn a_record_is_under_the_key_that_its_device_has_now() {
 }
 
 #[tokio::test]
-async fn what_is_no_record_is_refused_with_every_violation() {
+async fn every_violation_is_reported() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let named = |status| {

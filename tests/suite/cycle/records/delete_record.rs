@@ -1,4 +1,4 @@
-//! Deleting a record: its content is gone at once, and that it is deleted is not.
+//! DeleteRecord: the content is deleted at once, and a tombstone stays.
 
 use haven_proto::data::v1::{DeleteRecordRequest, ListRecordsRequest};
 use haven_testkit::{Stack, random};
@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_deleted_record_leaves_a_tombstone_without_its_content() {
+async fn a_deleted_record_leaves_a_tombstone_without_content() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let other = device.another().await.unwrap();
@@ -37,7 +37,7 @@ async fn a_deleted_record_leaves_a_tombstone_without_its_content() {
 }
 
 #[tokio::test]
-async fn what_is_deleted_is_neither_changed_nor_deleted_again() {
+async fn a_deleted_record_cannot_be_updated_or_deleted() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let id = store(&device, "one").await;
@@ -46,7 +46,7 @@ async fn what_is_deleted_is_neither_changed_nor_deleted_again() {
     for version in [1, 2, 3] {
         let status = update(&device.client, device.update(id, version, "two").unwrap()).await;
         assert_eq!(reason(&status.unwrap_err()), "NOT_FOUND", "{version}");
-        // The first is one by another device: its own would be a retry.
+        // The first deletion is by the other device: one by the same device would be a retry.
         let device = if version == 1 { &other } else { &device };
         let status = delete(&device.client, deletion(device, id, version)).await;
         assert_eq!(reason(&status.unwrap_err()), "NOT_FOUND", "{version}");
@@ -67,7 +67,7 @@ async fn what_is_deleted_is_neither_changed_nor_deleted_again() {
 }
 
 #[tokio::test]
-async fn a_repeated_deletion_is_answered_as_it_was() {
+async fn a_retry_gets_the_first_answer() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let (id, other) = (store(&device, "one").await, store(&device, "another").await);
@@ -75,7 +75,7 @@ async fn a_repeated_deletion_is_answered_as_it_was() {
     let deleted = delete(&device.client, request.clone()).await.unwrap();
     for _ in 0..2 {
         assert_eq!(delete(&device.client, request.clone()).await.unwrap(), deleted);
-        // Under another id as well: it is the same device that deletes the same version.
+        // Under another request id as well: the same device deletes the same version.
         let again = deletion(&device, id, 1);
         assert_eq!(delete(&device.client, again.clone()).await.unwrap(), deleted);
         assert_eq!(delete(&device.client, again).await.unwrap(), deleted);
@@ -93,7 +93,7 @@ async fn a_repeated_deletion_is_answered_as_it_was() {
         let status = delete(&device.client, reused).await.unwrap_err();
         assert_eq!(reason(&status), "REQUEST_ID_REUSED");
     }
-    // Nor is it free for another RPC.
+    // It cannot be used for another RPC either.
     let mut changed = device.update(other, 1, "two").unwrap();
     changed.request_id = request.request_id;
     let status = update(&device.client, changed).await.unwrap_err();
@@ -102,7 +102,7 @@ async fn a_repeated_deletion_is_answered_as_it_was() {
 }
 
 #[tokio::test]
-async fn what_is_no_deletion_is_refused_with_every_violation() {
+async fn every_violation_is_reported() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let status = delete(&device.client, DeleteRecordRequest::default())

@@ -1,4 +1,4 @@
-//! People who are erased: nothing of theirs is left, and nobody waits for ever.
+//! Erasure of a person: no row is left, and no concurrent write deadlocks.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn count_rows(stack: &Stack, person: &Person) -> i64 {
 }
 
 #[tokio::test]
-async fn who_is_erased_has_no_records() {
+async fn an_erased_person_has_no_records() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let id = store(&device, "hello").await;
@@ -60,7 +60,7 @@ async fn who_is_erased_has_no_records() {
     for status in changes {
         assert_eq!(reason(&status.unwrap_err()), "ACCOUNT_ERASED");
     }
-    // Who names no device is not looked for.
+    // GetRecord and ListRecords without a device do not look for the person.
     let status = get(&device.client, id).await.unwrap_err();
     assert_eq!(reason(&status), "NOT_FOUND");
     let (seen, _) = walk(&device.client, ListRecordsRequest::default()).await;
@@ -69,7 +69,7 @@ async fn who_is_erased_has_no_records() {
 }
 
 #[tokio::test]
-async fn who_is_erased_while_they_write_leaves_nothing() {
+async fn an_erasure_concurrent_with_writes_leaves_no_rows() {
     let stack = Stack::shared().await.unwrap();
     let mut erased = Vec::new();
     for _ in 0..5 {
@@ -95,8 +95,8 @@ async fn who_is_erased_while_they_write_leaves_nothing() {
     }
 }
 
-/// Has `call` begin while somebody holds the lock that an erasure takes first, and go on once the rest of an erasure's locks
-/// could be taken: the person, and then their records.
+/// Starts `call` while a transaction holds the lock that an erasure takes first. Fails unless the erasure's other locks
+/// can be taken then: the person's, the records' and the devices'.
 async fn takes_its_turn<T>(stack: &Stack, call: impl Future<Output = Result<T, Status>>) {
     let mut superuser = stack.database.connect("postgres").await.unwrap();
     let mut erasing = superuser.begin().await.unwrap();
@@ -125,7 +125,7 @@ async fn takes_its_turn<T>(stack: &Stack, call: impl Future<Output = Result<T, S
 }
 
 #[tokio::test]
-async fn a_change_takes_its_turn_before_anything_else() {
+async fn a_write_takes_the_persons_lock_before_any_other() {
     let stack = Stack::start().await.unwrap();
     let device = Device::invent(&stack).await.unwrap();
     let id = store(&device, "one").await;

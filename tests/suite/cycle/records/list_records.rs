@@ -1,4 +1,4 @@
-//! Lists: each record once, in every order, between all bounds, whatever happens between pages.
+//! ListRecords: orders, bounds, pages and page tokens.
 
 use chrono::{DateTime, Utc};
 use haven_proto::data::v1::{
@@ -34,7 +34,7 @@ async fn page(client: &Client, request: ListRecordsRequest) -> ListRecordsRespon
     page.unwrap().into_inner()
 }
 
-/// So many days after the first of January 1970.
+/// Returns the time `number` days after 1 January 1970.
 fn day(number: i64) -> Timestamp {
     Timestamp {
         seconds: number * 86_400,
@@ -42,7 +42,7 @@ fn day(number: i64) -> Timestamp {
     }
 }
 
-/// Stores a record of that day.
+/// Stores a record with the local time of `number` days after 1 January 1970.
 async fn store_on(device: &Device, number: i64) -> Uuid {
     let id = random::uuid();
     let request = CreateRecordRequest {
@@ -59,10 +59,10 @@ fn key(record: &Record) -> (i64, Uuid) {
 }
 
 #[tokio::test]
-async fn every_page_size_shows_each_record_between_the_bounds_once() {
+async fn every_page_size_lists_each_record_between_the_bounds_once() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
-    // Before 1970, too; in no order; and some at the same time.
+    // Days before 1970 too, in no order, and some equal.
     for number in [3, -2, 5, 1, 3, 8, 3, 0, -1, 7] {
         store_on(&device, number).await;
     }
@@ -112,7 +112,7 @@ async fn every_page_size_shows_each_record_between_the_bounds_once() {
 }
 
 #[tokio::test]
-async fn a_bound_is_exact_to_the_microsecond() {
+async fn bounds_are_exact_to_the_microsecond() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let time = DateTime::<Utc>::from_timestamp(1_000, 5_000).unwrap();
@@ -151,18 +151,18 @@ async fn a_bound_is_exact_to_the_microsecond() {
 }
 
 #[tokio::test]
-async fn fifty_of_the_largest_fit_on_a_page() {
+async fn fifty_of_the_largest_records_fit_on_a_page() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let largest = "x".repeat(65_536 - 16);
     for _ in 0..51 {
         store(&device, &largest).await;
     }
-    // A page is as large in every order.
+    // The page size is the same in every order.
     for (order, size) in ORDERS.into_iter().zip([0, 51, i32::MAX]) {
         let first = page(&device.client, list(order, size)).await;
         assert_eq!(first.records.len(), 50, "{order:?}, {size}");
-        // What a gRPC client takes unless told otherwise.
+        // The default limit of a gRPC client.
         assert!(first.encoded_len() < 4 * 1024 * 1024, "{}", first.encoded_len());
     }
     let (seen, pages) = walk(&device.client, list(RecordOrder::ByChange, 50)).await;
@@ -171,7 +171,7 @@ async fn fifty_of_the_largest_fit_on_a_page() {
 }
 
 #[tokio::test]
-async fn what_changes_between_pages_neither_repeats_nor_hides_anything() {
+async fn changes_between_pages_repeat_and_hide_no_record() {
     let stack = Stack::shared().await.unwrap();
     for order in ORDERS {
         let device = Device::invent(stack).await.unwrap();
@@ -188,7 +188,8 @@ async fn what_changes_between_pages_neither_repeats_nor_hides_anything() {
                 break;
             }
             request.page_token = shown.next_page_token;
-            // The last one that was shown, which the token names, is deleted; and the next one, which was not shown yet.
+            // Deletes the last record that was listed, which the token names, and the next one, which was not listed
+            // yet.
             let last = shown.records.last().unwrap();
             let next = there
                 .iter()
@@ -201,7 +202,7 @@ async fn what_changes_between_pages_neither_repeats_nor_hides_anything() {
                     .unwrap();
             }
             gone.extend(next.map(|next| next.record_id.clone()));
-            // And the first of all, if it is still there, is changed: to the same time, but with another number.
+            // Updates the first record of all, if it still exists: with the same local time and a new change number.
             let first: Uuid = there[0].record_id.parse().unwrap();
             if gone.len() == 1 {
                 update(&device.client, {
@@ -216,7 +217,7 @@ async fn what_changes_between_pages_neither_repeats_nor_hides_anything() {
         let expected = there.iter().map(|one| one.record_id.clone());
         let mut expected: Vec<_> = expected.filter(|id| !gone.contains(id)).collect();
         if order == RecordOrder::ByChange {
-            // Who follows changes is shown the new version as well.
+            // The order BY_CHANGE lists the new version as well.
             expected.push(there[0].record_id.clone());
         }
         let ids: Vec<_> = seen.iter().map(|one| one.record_id.clone()).collect();
@@ -225,7 +226,7 @@ async fn what_changes_between_pages_neither_repeats_nor_hides_anything() {
 }
 
 #[tokio::test]
-async fn a_page_token_is_for_its_list() {
+async fn a_page_token_is_valid_for_its_list_only() {
     let stack = Stack::shared().await.unwrap();
     let ada = Device::invent(stack).await.unwrap();
     let bob = Device::invent(stack).await.unwrap();
@@ -243,7 +244,7 @@ async fn a_page_token_is_for_its_list() {
         page_token,
         ..request
     };
-    // Another size is no other list, nor is another device.
+    // A token is valid with another page size, and from another device.
     let resized = ListRecordsRequest {
         page_size: 1,
         device_id: ada.id.to_string(),
@@ -292,7 +293,7 @@ async fn a_page_token_is_for_its_list() {
 }
 
 #[tokio::test]
-async fn what_is_no_list_is_refused_with_every_violation() {
+async fn every_violation_is_reported() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let request = ListRecordsRequest {

@@ -1,4 +1,4 @@
-//! Cycle records, one at a time: stored, read, listed, changed and deleted.
+//! Cycle records: CreateRecord, GetRecord, ListRecords, UpdateRecord and DeleteRecord.
 
 mod calling_device;
 mod concurrent_writes;
@@ -51,7 +51,7 @@ async fn get(client: &Client, id: Uuid) -> Result<Record, Status> {
     Ok(answer.record.unwrap())
 }
 
-/// Stores a record that says `content`, and answers its id.
+/// Stores a record with `content`, and returns its id.
 async fn store(device: &Device, content: &str) -> Uuid {
     let id = random::uuid();
     let request = device.create(id, content).unwrap();
@@ -59,7 +59,7 @@ async fn store(device: &Device, content: &str) -> Uuid {
     id
 }
 
-/// A request to delete a record over a version.
+/// Returns a request to delete a record over the version `seen`.
 fn deletion(device: &Device, record: Uuid, seen: i64) -> DeleteRecordRequest {
     DeleteRecordRequest {
         device_id: device.id.to_string(),
@@ -69,7 +69,7 @@ fn deletion(device: &Device, record: Uuid, seen: i64) -> DeleteRecordRequest {
     }
 }
 
-/// Everything that `request` lists, from page to page, and how many pages that was.
+/// Returns every record that `request` lists, from all pages, and the number of pages.
 async fn walk(client: &Client, mut request: ListRecordsRequest) -> (Vec<Record>, usize) {
     let (mut seen, mut pages) = (Vec::new(), 0);
     loop {

@@ -1,4 +1,4 @@
-//! Everybody has their own records, and somebody else's are not there.
+//! Records of another person are not found.
 
 use haven_proto::data::v1::{CreateRecordRequest, ListRecordsRequest};
 use haven_testkit::Stack;
@@ -7,7 +7,7 @@ use super::{create, delete, deletion, get, store, update, walk};
 use crate::{status::reason, test_device::Device};
 
 #[tokio::test]
-async fn somebody_elses_record_is_not_there() {
+async fn a_record_of_another_person_is_not_found() {
     let stack = Stack::shared().await.unwrap();
     let ada = Device::invent(stack).await.unwrap();
     let bob = Device::invent(stack).await.unwrap();
@@ -30,12 +30,12 @@ async fn somebody_elses_record_is_not_there() {
 }
 
 #[tokio::test]
-async fn an_id_is_its_persons_own() {
+async fn two_people_can_use_the_same_ids_and_nonces() {
     let stack = Stack::shared().await.unwrap();
     let ada = Device::invent(stack).await.unwrap();
     let bob = Device::invent(stack).await.unwrap();
     let id = store(&ada, "Ada's").await;
-    // The same id, the same request id and the same nonce.
+    // The same record id, request id and nonce as Ada's.
     let hers = ada.create(id, "Ada's").unwrap();
     let his = bob.create(id, "Bob's").unwrap();
     let mut envelope = his.crypto_envelope.clone().unwrap();
@@ -50,6 +50,6 @@ async fn an_id_is_its_persons_own() {
     delete(&bob.client, deletion(&bob, id, 1)).await.unwrap();
     let record = get(&ada.client, id).await.unwrap();
     assert_eq!(ada.open(&record).unwrap(), "Ada's");
-    // Somebody who has the ciphertext, but neither the key nor the place.
+    // Bob's key does not decrypt Ada's record.
     assert!(bob.open(&record).is_err());
 }

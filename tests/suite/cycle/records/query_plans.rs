@@ -1,11 +1,11 @@
-//! What a list costs: what is on the page, wherever among the records it is, and nothing of what others have.
+//! Query plans of ListRecords: a page reads the rows on it, and no rows of other people.
 
 use haven_testkit::{Stack, workspace};
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use crate::superuser_sql::execute;
 
-/// Somebody with many records, and others with as many: a minute apart, the last of them now.
+/// Three people with 10,000 records each: 2,500 per device, a minute apart, the last one now.
 const MANY: &str = r"
     INSERT INTO data.users (id, created_at)
         SELECT ('00000000-0000-4000-8000-00000000000' || person)::uuid, now() FROM generate_series(1, 3) AS person;
@@ -25,7 +25,7 @@ const MANY: &str = r"
 
 const PERSON: &str = "00000000-0000-4000-8000-000000000002";
 
-/// The service's own statements, as they are kept for checking them.
+/// Returns the service's statement with this name, from sqlx's offline data.
 fn statement(named: &str) -> String {
     let folder = workspace::root().join("services/data/.sqlx");
     let files = std::fs::read_dir(folder).unwrap();
@@ -40,7 +40,7 @@ fn statement(named: &str) -> String {
         .unwrap_or_else(|| panic!("no {named}"))
 }
 
-/// The plan that is kept of a statement for every caller, and what it came to.
+/// Returns the generic plan of a statement with the row counts of one execution.
 async fn plan(connection: &mut PgConnection, named: &str, types: &str, values: &str) -> String {
     let statement = statement(named);
     let plan = format!(
@@ -61,12 +61,12 @@ async fn plan(connection: &mut PgConnection, named: &str, types: &str, values: &
 }
 
 #[tokio::test]
-async fn a_page_costs_what_is_on_it() {
+async fn a_page_reads_only_its_own_rows() {
     let stack = Stack::start().await.unwrap();
     execute(&stack.database, MANY).await;
     let mut connection = stack.database.connect("postgres").await.unwrap();
     let times = "uuid, timestamptz, uuid, timestamptz, uuid, bool, bigint";
-    // Deep among the records, from either end.
+    // In the middle of the records, from either end.
     let none = "'00000000-0000-0000-0000-000000000000'";
     let there = "now() - interval '1000 minutes'";
     for (named, index, types, values) in [
@@ -99,7 +99,7 @@ async fn a_page_costs_what_is_on_it() {
         ] {
             assert!(!plan.contains(costly), "{named}, {costly}: {plan}");
         }
-        // Not one record that is not on the page, but perhaps the next.
+        // At most a few rows are read that are not on the page.
         for line in plan
             .lines()
             .filter(|line| line.contains("Rows Removed by Filter"))
@@ -111,7 +111,7 @@ async fn a_page_costs_what_is_on_it() {
 }
 
 #[tokio::test]
-async fn that_nothing_is_due_costs_a_look_at_each_device() {
+async fn the_check_for_due_reencryption_reads_one_index_entry_per_device() {
     let stack = Stack::start().await.unwrap();
     execute(&stack.database, MANY).await;
     let mut connection = stack.database.connect("postgres").await.unwrap();

@@ -1,4 +1,4 @@
-//! What is known of a record beside its content: whether it is to be encrypted anew, and how far it is known.
+//! `reencryption_due` and `sync_status` of a record.
 
 use haven_proto::data::v1::{ListRecordsRequest, RecordOrder, SyncStatus};
 use haven_testkit::Stack;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{delete, deletion, get, store, update, walk};
 use crate::{superuser_sql::execute, test_device::Device};
 
-/// The records that are to be encrypted anew, in every order.
+/// Returns the ids of the records whose re-encryption is due, after listing them in every order.
 async fn due(device: &Device) -> Vec<Uuid> {
     let mut lists = Vec::new();
     for (order, page_size) in [
@@ -33,7 +33,7 @@ async fn due(device: &Device) -> Vec<Uuid> {
 }
 
 #[tokio::test]
-async fn what_is_under_an_old_key_is_due_until_it_is_encrypted_anew() {
+async fn a_record_under_an_old_key_version_is_due_until_it_is_encrypted_again() {
     let stack = Stack::shared().await.unwrap();
     let mut device = Device::invent(stack).await.unwrap();
     let other = device.another().await.unwrap();
@@ -54,10 +54,10 @@ async fn what_is_under_an_old_key_is_due_until_it_is_encrypted_anew() {
     for (id, expected) in [(old[0], true), (new, false)] {
         assert_eq!(get(&device.client, id).await.unwrap().reencryption_due, expected);
     }
-    // It stays readable.
+    // The record can still be decrypted.
     let record = get(&device.client, old[0]).await.unwrap();
     assert_eq!(other.open(&record).unwrap(), "old");
-    // Whoever encrypts it anew; and what is deleted is not.
+    // Any device can encrypt it again; a deleted record is not due.
     update(&device.client, device.update(old[0], 1, "anew").unwrap())
         .await
         .unwrap();
@@ -71,7 +71,7 @@ async fn what_is_under_an_old_key_is_due_until_it_is_encrypted_anew() {
 }
 
 #[tokio::test]
-async fn what_is_under_the_key_of_a_revoked_device_is_due() {
+async fn a_record_under_the_key_of_a_revoked_device_is_due() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let lost = device.another().await.unwrap();
@@ -85,7 +85,7 @@ async fn what_is_under_the_key_of_a_revoked_device_is_due() {
         );
         execute(&stack.database, &sql).await;
     };
-    // A device that is suspended may come back.
+    // A suspended device may become active again.
     set("suspended").await;
     assert!(due(&device).await.is_empty());
     set("revoked").await;
@@ -119,10 +119,10 @@ async fn a_record_is_pending_until_every_active_device_has_acknowledged_it() {
     assert_eq!(status().await, (SyncStatus::Pending, SyncStatus::Pending));
     set(&other, "acknowledged_number = 1").await;
     assert_eq!(status().await, (SyncStatus::Synced, SyncStatus::Pending));
-    // Nobody waits for a device that may not call.
+    // A suspended device is not waited for.
     set(&other, "status = 'suspended'").await;
     assert_eq!(status().await, (SyncStatus::Synced, SyncStatus::Synced));
-    // A change is to be acknowledged again; and a conflict comes before all of it.
+    // A change has to be acknowledged again; a conflict takes precedence.
     update(&device.client, device.update(first, 1, "again").unwrap())
         .await
         .unwrap();

@@ -1,4 +1,4 @@
-//! `kill -9` in the middle of many writes: what was answered is kept, and what was sent again is made once.
+//! `kill -9` in the middle of writes: answered writes are kept, and retried writes are made once.
 
 use std::{cell::Cell, collections::BTreeMap};
 
@@ -9,14 +9,14 @@ use haven_testkit::{Stack, random};
 use super::{create, delete, deletion, update, walk};
 use crate::{eventually::eventually, superuser_sql::scalar, test_device::Device};
 
-/// How many write at once, each with a connection of its own.
+/// Number of concurrent writers, each with a connection of its own.
 const WRITERS: usize = 6;
 
-/// How many records each of them stores, and changes; and every third is deleted.
+/// Number of records that each writer creates and updates. It deletes every third.
 const RECORDS: usize = 12;
 
 #[tokio::test]
-async fn what_is_sent_again_after_a_kill_is_made_once() {
+async fn a_write_retried_after_a_kill_is_made_once() {
     let mut stack = Stack::start().await.unwrap();
     let device = Device::invent(&stack).await.unwrap();
     let answers = Cell::new(0);

@@ -1,4 +1,4 @@
-//! The functions behind it, as a person with psql and the role `data_user` uses them.
+//! The SQL functions, as an operator calls them in psql with the role `data_user`.
 
 use haven_proto::data::v1::CreateRecordRequest;
 use haven_testkit::{Stack, random};
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::get;
 use crate::test_device::Device;
 
-/// A transaction of `person`.
+/// Begins a transaction of `person`.
 async fn begin<'c>(connection: &'c mut PgConnection, person: Uuid) -> sqlx::Transaction<'c, sqlx::Postgres> {
     let mut tx = connection.begin().await.unwrap();
     let claims = format!(r#"SELECT set_config('request.jwt.claims', '{{"sub": "{person}"}}', true)"#);
@@ -20,7 +20,7 @@ async fn begin<'c>(connection: &'c mut PgConnection, person: Uuid) -> sqlx::Tran
     tx
 }
 
-/// What the optimistic update answers to `person` for what `request` has, over a version.
+/// Returns the outcome and the version of `data.update_cycle_data_optimistic` for the content of `request` over `seen`.
 async fn update(
     stack: &Stack,
     person: Uuid,
@@ -49,7 +49,7 @@ async fn update(
 }
 
 #[tokio::test]
-async fn an_update_by_psql_is_an_update() {
+async fn update_cycle_data_optimistic_updates_a_record() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let other = Device::invent(stack).await.unwrap();
@@ -68,7 +68,7 @@ async fn an_update_by_psql_is_an_update() {
     let again = ("already_applied".to_owned(), Some(1));
     assert_eq!(update(stack, ada, first, 0).await, again);
     assert_eq!(update(stack, ada, sealed("the second", 2), 1).await, applied(2));
-    // A stale one is told the version that there is, and changes nothing.
+    // A stale update gets the current version, and changes nothing.
     let stale = ("conflict".to_owned(), Some(2));
     assert_eq!(update(stack, ada, sealed("the third", 2), 1).await, stale);
     let found = get(&phone.client, record).await.unwrap();
@@ -76,7 +76,7 @@ async fn an_update_by_psql_is_an_update() {
         (found.version, phone.open(&found).unwrap()),
         (2, "the second".to_owned())
     );
-    // What is somebody else's is not there: neither the device nor the record.
+    // The device and the record of another person are not found.
     let nothing = ("no_device".to_owned(), None);
     let outcome = update(stack, other.person.id, sealed("theirs", 3), 2).await;
     assert_eq!(outcome, nothing);
@@ -86,7 +86,7 @@ async fn an_update_by_psql_is_an_update() {
 }
 
 #[tokio::test]
-async fn a_rotation_by_psql_is_a_rotation() {
+async fn rotate_device_key_rotates_a_key() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let other = Device::invent(stack).await.unwrap();
@@ -115,7 +115,7 @@ async fn a_rotation_by_psql_is_a_rotation() {
     assert_eq!((stale.0.as_str(), stale.1), ("stale", Some(2)));
     let nothing = ("not_found".to_owned(), None, None);
     assert_eq!(rotate(other.person.id, 2).await, nothing);
-    // What is encrypted under the old version is refused from now on.
+    // Content encrypted under the old key version is refused from now on.
     let request = phone.create(random::uuid(), "late").unwrap();
     let status = phone.client.cycle().create_record(request).await.unwrap_err();
     assert_eq!(crate::status::reason(&status), "KEY_VERSION_STALE");

@@ -1,4 +1,4 @@
-//! Changing a record: over the version that was seen, or not at all.
+//! UpdateRecord: an update names the version that it is based on.
 
 use haven_proto::data::v1::{CryptoEnvelope, UpdateRecordRequest};
 use haven_testkit::{Stack, random};
@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_change_replaces_the_content() {
+async fn an_update_replaces_the_content() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let other = device.another().await.unwrap();
@@ -34,7 +34,7 @@ async fn a_change_replaces_the_content() {
         (after.create_time, after.update_time),
         (before.create_time, changed.change_time)
     );
-    // The version is a part of what is sealed: an old content does not pass for a new one.
+    // The version is a part of the associated data: old content cannot be passed off as new.
     let passed_off = haven_proto::data::v1::Record {
         encrypted_payload: before.encrypted_payload,
         crypto_envelope: before.crypto_envelope,
@@ -44,7 +44,7 @@ async fn a_change_replaces_the_content() {
 }
 
 #[tokio::test]
-async fn a_change_is_based_on_the_version_that_there_is() {
+async fn an_update_or_deletion_over_a_stale_version_is_refused() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let id = store(&device, "one").await;
@@ -75,7 +75,7 @@ async fn a_change_is_based_on_the_version_that_there_is() {
 }
 
 #[tokio::test]
-async fn a_repeated_change_is_answered_as_it_was() {
+async fn a_retry_gets_the_first_answer() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let id = store(&device, "one").await;
@@ -85,7 +85,7 @@ async fn a_repeated_change_is_answered_as_it_was() {
     let third = device.update(id, 2, "three").unwrap();
     let third = update(&device.client, third).await.unwrap();
     assert_eq!(third.version, 3);
-    // Under another id as well: its nonce tells that it is the same.
+    // Under another request id as well: the nonce identifies the change.
     let again = UpdateRecordRequest {
         request_id: random::uuid().to_string(),
         ..request.clone()
@@ -94,7 +94,7 @@ async fn a_repeated_change_is_answered_as_it_was() {
         assert_eq!(update(&device.client, request).await.unwrap(), second);
     }
     delete(&device.client, deletion(&device, id, 3)).await.unwrap();
-    // Whether or not the nonce is still remembered, for a request that is: nothing is done again.
+    // A stored request id is enough to recognize a retry, also when the nonce is deleted.
     let forget = format!(
         "DELETE FROM data.envelope_nonces WHERE user_id = '{}'",
         device.person.id
@@ -114,7 +114,7 @@ async fn a_repeated_change_is_answered_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_request_id_is_for_one_change() {
+async fn a_request_id_cannot_be_reused() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let id = random::uuid();
@@ -137,7 +137,7 @@ async fn a_request_id_is_for_one_change() {
             request_id: request.request_id.clone(),
             ..device.update(id, 1, "two").unwrap()
         },
-        // Of another RPC.
+        // Used by another RPC.
         UpdateRecordRequest {
             request_id: created.request_id.clone(),
             ..device.update(id, 2, "three").unwrap()
@@ -151,7 +151,7 @@ async fn a_request_id_is_for_one_change() {
 }
 
 #[tokio::test]
-async fn a_nonce_is_for_one_version() {
+async fn a_nonce_cannot_be_reused() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let id = random::uuid();
@@ -167,7 +167,7 @@ async fn a_nonce_is_for_one_version() {
     };
     let status = update(&device.client, reused).await.unwrap_err();
     assert_eq!(reason(&status), "NONCE_REUSED");
-    // The content of a version, once more over the next.
+    // The content of a version, again over the next version.
     update(&device.client, request.clone()).await.unwrap();
     let again = UpdateRecordRequest {
         expected_version: 2,
@@ -181,7 +181,7 @@ async fn a_nonce_is_for_one_version() {
 }
 
 #[tokio::test]
-async fn what_is_no_change_is_refused_with_every_violation() {
+async fn every_violation_is_reported() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let status = update(&device.client, UpdateRecordRequest::default())

@@ -1,7 +1,7 @@
-//! What has to be true of everything that was answered: the model.
+//! The model: what must hold for all answers of the service.
 //!
-//! It does nothing by itself. It keeps what became of each change that a device made, and plays it again in the order of
-//! the change numbers, on records that are a version, a content and some conflicts.
+//! The ledger makes no calls. It records the fate of each change that a device made, and replays the changes in the
+//! order of their change numbers on records that have a version, a content and some conflicts.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -13,54 +13,54 @@ use uuid::Uuid;
 
 use super::simulated_device::Pending;
 
-/// A record: what there is of it.
+/// The expected state of a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Held {
-    /// Its version.
+    /// The record's version.
     pub(super) version: i64,
-    /// What it says. None: it is deleted.
+    /// The record's content, or `None` when it is deleted.
     pub(super) content: Option<String>,
-    /// What lost and is open, by its id: the version that it is based on, and what it says.
+    /// The open conflicts by id: the base version and the content, or `None` for a deletion.
     pub(super) conflicts: BTreeMap<String, (i64, Option<String>)>,
 }
 
-/// Every change that was made, and what became of it.
+/// Every change that was made, and its fate.
 #[derive(Default)]
 pub(super) struct Ledger {
     made: usize,
     fates: HashMap<usize, Fate>,
-    /// The deletions that lost, by the ids of their conflicts.
+    /// Conflict ids of the deletions that lost.
     deletions: HashSet<String>,
-    /// The deletions that say what one says that lost before, and were answered as that one was.
+    /// Deletions that repeat a deletion that lost before, and got the same answer.
     repeated: HashSet<usize>,
-    /// The records of which nothing is kept any more but that they were deleted.
+    /// Records of which the service keeps no more than that they were deleted.
     gone: HashSet<Uuid>,
-    /// By the last of the numbers that each took.
+    /// Events by the last of the change numbers that each took.
     events: BTreeMap<i64, Event>,
-    /// By request id.
+    /// Results by request id.
     pushes: HashMap<String, Vec<ChangeResult>>,
-    /// By request id.
+    /// Answers by request id.
     settlements: HashMap<String, ResolveConflictResponse>,
 }
 
-/// What became of a change, for ever.
+/// The final fate of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Fate {
     /// It made this version.
     Applied(i64),
     /// It is kept as this conflict.
     Lost(String),
-    /// It was to delete what was deleted, or what lost.
+    /// It was to delete a record that is deleted already, or a change that lost.
     Agreed,
-    /// It came after everything about its record was forgotten, and whoever made it was told.
+    /// It arrived after the record was purged, and the device was told.
     Gone,
 }
 
-/// What happened to a record.
+/// An event in the history of a record.
 #[derive(Debug)]
 struct Event {
     record: Uuid,
-    /// How many numbers it took.
+    /// Number of change numbers that the event took.
     numbers: i64,
     kind: EventKind,
 }
@@ -88,19 +88,20 @@ enum EventKind {
 }
 
 impl Ledger {
-    /// A change is made. Answers what it is known by.
+    /// Adds a change, and returns its id in the model.
     pub(super) fn make(&mut self) -> usize {
         self.made += 1;
         self.made
     }
 
-    /// A change is not sent at all: it was to delete what lost.
+    /// Records that a change is not sent: it was to delete a change that lost.
     pub(super) fn withdraw(&mut self, change: &Pending) {
         let before = self.fates.insert(change.made, Fate::Agreed);
         assert_eq!(before, None, "{change:?}");
     }
 
-    /// What became of a push of the first of `changes`. A retry is answered as the first, unless nothing came of that.
+    /// Records the results of a push of the first of `changes`. A retry must have the first answer, unless that was not
+    /// final.
     pub(super) fn push(
         &mut self,
         changes: &[Pending],
@@ -125,20 +126,20 @@ impl Ledger {
         }
     }
 
-    /// What became of a change, as far as it was decided: what was answered once is so for ever.
+    /// Records the result of a change if it is final. A final result must never change.
     fn answer(&mut self, change: &Pending, result: &ChangeResult, mode: PushMode) {
         let conflict = Some(&result.conflict_id).filter(|id| !id.is_empty());
         let before = self.fates.get(&change.made);
         let is_deletion = change.content.is_none();
         let fate = match (result.outcome(), conflict) {
             (ChangeOutcome::Applied, _) => {
-                // It was answered as one that says the same and had lost. That is settled, or it does not matter where all
-                // is to stand together: so this one is looked at for itself.
+                // An equal deletion lost before, and this one got its answer. That conflict is settled now, or the push
+                // is ATOMIC: so this deletion is decided by itself.
                 let anew = self.repeated.remove(&change.made);
                 assert!(before.is_none() || anew, "applied twice: {change:?} {result:?}");
                 Fate::Applied(result.version)
             }
-            // It is deleted by another change of the same device.
+            // Another change of the same device has deleted the record.
             (ChangeOutcome::AlreadyApplied, _) if is_deletion && before.is_none() => Fate::Agreed,
             (ChangeOutcome::AlreadyApplied, _) if before == Some(&Fate::Agreed) => return,
             (ChangeOutcome::AlreadyApplied, _) => {
@@ -150,11 +151,12 @@ impl Ledger {
                 return;
             }
             (ChangeOutcome::Conflict | ChangeOutcome::Deleted, Some(id)) => Fate::Lost(id.clone()),
-            // Of a push that is taken back nothing is kept.
+            // A push that was rolled back leaves no conflict.
             (ChangeOutcome::Conflict | ChangeOutcome::Deleted, None) if mode == PushMode::Atomic => return,
             (ChangeOutcome::Deleted, None) if is_deletion => Fate::Agreed,
             (ChangeOutcome::Deleted, None) if result.version == 0 => Fate::Gone,
-            // Nothing became of it yet; or it is gone, of which nothing is kept, and has to be under the key of today.
+            // The change has no fate yet; or its record is purged, and the change has to be encrypted under the newest
+            // key.
             _ => {
                 let nothing = matches!(before, None | Some(Fate::Gone));
                 return assert!(nothing, "{before:?} {change:?} {result:?}");
@@ -182,7 +184,7 @@ impl Ledger {
                 None
             }
         };
-        // A device that deletes what it deleted before, over the same version, is answered as it was then.
+        // A device that repeats a deletion over the same version gets the first answer.
         let known = match &fate {
             Fate::Lost(conflict) if is_deletion => !self.deletions.insert(conflict.clone()),
             _ => false,
@@ -197,7 +199,8 @@ impl Ledger {
         self.fates.insert(change.made, fate);
     }
 
-    /// Conflicts are settled by `request`; `content` is what the record became by it, if it became anything else.
+    /// Records that `request` settled conflicts. `content` is the record's new content, or `None` when it was not
+    /// changed.
     pub(super) fn settle(
         &mut self,
         request: &ResolveConflictRequest,
@@ -225,12 +228,12 @@ impl Ledger {
         );
     }
 
-    /// Whether a record was answered to be gone.
+    /// Returns whether a record was answered to be purged.
     pub(super) fn is_gone(&self, record: Uuid) -> bool {
         self.gone.contains(&record)
     }
 
-    /// Every record that something ever became of.
+    /// Returns every record that has an event.
     pub(super) fn records(&self) -> HashSet<Uuid> {
         self.events.values().map(|event| event.record).collect()
     }
@@ -246,7 +249,8 @@ impl Ledger {
         assert!(taken.is_none(), "{number} is the number of two: {taken:?}");
     }
 
-    /// What there has to be of each record. Everything that was made is in it, or was once, or is a conflict.
+    /// Replays all events, and returns the expected state of each record. Every change must be in it, or in its
+    /// history, or a conflict.
     pub(super) fn replayed(&self) -> HashMap<Uuid, Held> {
         for made in 1..=self.made {
             assert!(self.fates.contains_key(&made), "change {made} is lost");
@@ -265,7 +269,8 @@ impl Ledger {
                     content,
                 } => {
                     assert_eq!((held.version, base + 1), (*base, *version), "{event:?}");
-                    // Whoever made it saw what it replaces. What is deleted is not brought back by it.
+                    // A device that writes over a version has seen its content. A write over a tombstone does not bring
+                    // the record back.
                     assert_eq!(held.content, *over, "{event:?}");
                     assert!(
                         held.content.is_some() || *base == 0,

@@ -1,5 +1,5 @@
-//! Devices that are offline now and then, and do as they like: whatever they do in whatever order, nothing is lost, nothing
-//! is applied twice, everything that lost is kept, and when all of it is settled every device has the same.
+//! Property test: devices that go offline and act in any order. No change is lost or applied twice, every change that
+//! lost is kept as a conflict, and once all conflicts are settled every device has the same records.
 
 mod ledger;
 mod pulling;
@@ -22,60 +22,60 @@ use self::{
 };
 use crate::{superuser_sql::execute, test_device::Device};
 
-/// How many records there are to quarrel about.
+/// Number of records that the devices share.
 const RECORDS: usize = 2;
 
-/// More rounds than it takes to send and settle everything.
+/// Number of pushes, more than it takes to send and settle everything.
 const ROUNDS: usize = 10;
 
-/// What somebody does, if they can.
+/// A step of a device, which does nothing where it is not possible.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A device writes a record, offline.
+    /// The device writes a record, offline.
     Put(usize, usize),
-    /// A device deletes a record, offline.
+    /// The device deletes a record, offline.
     Delete(usize, usize),
-    /// A device pushes what it did.
+    /// The device pushes its changes.
     Push(usize, Push),
     /// Two devices push at the same time.
     Race([(usize, Push); 2]),
-    /// A device pulls what others did.
+    /// The device pulls the changes of others.
     Pull(usize),
-    /// A device acknowledges what it pulled.
+    /// The device acknowledges what it pulled.
     Acknowledge(usize),
-    /// A device settles some of the conflicts of a record that it knows.
+    /// The device settles some of the conflicts of a record that it knows.
     Settle(usize, usize, Settle),
-    /// A device gets a new key.
+    /// The device's key is rotated.
     Rotate(usize),
-    /// A device is suspended, until it gets a new key.
+    /// The device is suspended, until its key is rotated.
     Suspend(usize),
-    /// Half a year goes by, and what was deleted and settled is forgotten, whoever was told.
+    /// 180 days pass, and old tombstones and settled conflicts are purged, whether or not every device pulled them.
     Sweep,
 }
 
-/// How a device pushes.
+/// Options of a push.
 #[derive(Clone, Copy, Debug)]
 struct Push {
-    /// All or none.
+    /// Pushes in the mode ATOMIC.
     atomic: bool,
-    /// What was not answered, as it was. Otherwise everything that there is, under a new request id.
+    /// Repeats the unanswered request. Otherwise pushes all changes under a new request id.
     again: bool,
-    /// Whether the answer comes through.
+    /// The answer reaches the device.
     heard: bool,
 }
 
-/// How a device settles conflicts.
+/// Options of a resolution.
 #[derive(Clone, Copy, Debug)]
 struct Settle {
-    /// Which ones: a bit for each.
+    /// The conflicts to settle, as a bit mask.
     which: u8,
-    /// What becomes of the record.
+    /// The resolution.
     how: How,
-    /// Whether the answer comes through.
+    /// The answer reaches the device.
     heard: bool,
 }
 
-/// What becomes of a record that is in conflict.
+/// The resolution of conflicts.
 #[derive(Clone, Copy, Debug)]
 enum How {
     Keep,
@@ -112,12 +112,12 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 #[test]
-fn whatever_devices_do_nothing_is_lost_and_in_the_end_all_have_the_same() {
+fn no_change_is_lost_and_all_devices_converge() {
     let runtime = Runtime::new().unwrap();
     let stack = runtime.block_on(Stack::start()).unwrap();
     let mut runner = TestRunner::new(Config {
         cases: 24,
-        // Each of them is a person with devices: enough to see what it takes.
+        // Each case is a person with devices, which takes time: 40 are enough to see the failing steps.
         max_shrink_iters: 40,
         failure_persistence: None,
         ..Config::default()
@@ -129,11 +129,11 @@ fn whatever_devices_do_nothing_is_lost_and_in_the_end_all_have_the_same() {
             Ok(())
         },
     );
-    // What is told is what was done, so that it can be done again.
+    // The error shows the steps, so that they can be repeated.
     played.unwrap_or_else(|error| panic!("{error:#?}"));
 }
 
-/// What becomes of one person's devices.
+/// Runs `steps` on the devices of one person, and checks the results.
 async fn play(stack: &Stack, many: usize, steps: &[Step]) {
     let first = Device::invent(stack).await.unwrap();
     let mut devices = Vec::new();
@@ -148,12 +148,12 @@ async fn play(stack: &Stack, many: usize, steps: &[Step]) {
         if let Step::Sweep = step {
             sweep(stack, first.person.id).await;
         }
-        // Whoever is told that a record is gone begins another one.
+        // A device that is told that a record is purged uses a new record instead.
         for record in records.iter_mut().filter(|record| ledger.is_gone(**record)) {
             *record = random::uuid();
         }
     }
-    // Everybody comes online and sends everything.
+    // All devices come online and send everything.
     for device in &mut devices {
         device.flush(&mut ledger).await;
     }
@@ -164,7 +164,7 @@ async fn play(stack: &Stack, many: usize, steps: &[Step]) {
     for device in &devices {
         assert_knows(device, &held, "a device knows what there is");
     }
-    // And one of them settles what is left.
+    // One device settles the conflicts that are left.
     for record in ledger.records() {
         devices[0].settle_all(record, &mut ledger).await;
     }
@@ -179,13 +179,13 @@ async fn play(stack: &Stack, many: usize, steps: &[Step]) {
     for device in &devices {
         assert_knows(device, &held, "every device has the same");
     }
-    // As has one that was never there before.
+    // A new device gets the same.
     let mut new = Simulated::new(first.another().await.unwrap());
     new.pull().await;
     assert_knows(&new, &held, "a new device has the same");
 }
 
-/// Forgets what a person has deleted and settled.
+/// Makes tombstones and settled conflicts of a person older than 180 days, and purges them.
 async fn sweep(stack: &Stack, person: Uuid) {
     let sql = format!(
         "UPDATE data.encrypted_cycle_data SET deleted_at = now() - interval '181 days'
@@ -199,8 +199,8 @@ async fn sweep(stack: &Stack, person: Uuid) {
     execute(&stack.database, &sql).await;
 }
 
-/// A device knows what there is of every record; but for what is deleted with nothing to be settled, which it may have been
-/// told, or may have forgotten.
+/// Fails unless `device` has the expected state of every record. It may lack deleted records without open conflicts,
+/// because they may be purged.
 fn assert_knows(device: &Simulated, held: &HashMap<Uuid, Held>, what: &str) {
     let known = device.known();
     for (record, held) in held {

@@ -1,4 +1,4 @@
-//! How a device learns what others did, and says so.
+//! How a simulated device pulls and acknowledges.
 
 use haven_proto::data::v1::{AcknowledgeChangesRequest, PullChangesRequest, PullChangesResponse};
 use tonic::{Status, Streaming};
@@ -10,8 +10,8 @@ use crate::{
 };
 
 impl Simulated {
-    /// Learns what others did. Where something is gone that it was not told, it starts over: what does not come is deleted,
-    /// and it forgets that.
+    /// Pulls the changes of others. Where its cursor expired, it starts over: a record that is not delivered then is
+    /// deleted.
     pub(super) async fn pull(&mut self) {
         if self.suspended {
             return;
@@ -25,7 +25,8 @@ impl Simulated {
             }
             begun => begun.unwrap(),
         };
-        // Also the first time: what it pushed before may be deleted since, and forgotten.
+        // Records are cleared on the first pull too: a record that the device pushed before may be deleted and purged
+        // since.
         if self.cursor.is_empty() {
             self.records.clear();
         }
@@ -62,7 +63,7 @@ impl Simulated {
         retry_call(request, async |request| cycle.pull_changes(request).await).await
     }
 
-    /// Says that it has dealt with what it pulled: what every device has dealt with is forgotten.
+    /// Acknowledges what it pulled. The service purges what every device has acknowledged.
     pub(super) async fn acknowledge(&self) {
         if self.suspended || self.cursor.is_empty() {
             return;

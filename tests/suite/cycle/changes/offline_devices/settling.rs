@@ -1,4 +1,4 @@
-//! How a device settles conflicts.
+//! How a simulated device settles conflicts.
 
 use haven_proto::data::v1::{ConflictResolution, ResolveConflictRequest};
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Simulated {
-    /// Settles some of the conflicts that it knows of a record; or tries again what it has heard nothing of.
+    /// Settles some of the conflicts that it knows of a record, or repeats a resolution that had no answer.
     pub(super) async fn settle(&mut self, record: Uuid, settle: Settle, ledger: &mut Ledger) {
         if self.suspended {
             return;
@@ -26,7 +26,7 @@ impl Simulated {
         let known = held.conflicts.keys().enumerate();
         let chosen = known.filter(|(place, _)| settle.which >> (place % 8) & 1 == 1);
         let chosen: Vec<_> = chosen.map(|(_, id)| id.as_str()).collect();
-        // Who has changes of their own under way waits for what becomes of them.
+        // A device with own changes of the record waits for their results first.
         if chosen.is_empty() || self.outbox.iter().any(|pending| pending.record == record) {
             return;
         }
@@ -59,7 +59,7 @@ impl Simulated {
                 };
                 ledger.settle(&request, &answer, content);
             }
-            // Somebody else was faster.
+            // Another device was faster.
             Err(status) => {
                 let reason = reason(&status);
                 let stale = reason == "KEY_VERSION_STALE" && self.rotated;
@@ -76,7 +76,7 @@ impl Simulated {
         }
     }
 
-    /// Settles everything that there is to settle of a record.
+    /// Settles all conflicts that the device knows of a record.
     pub(super) async fn settle_all(&mut self, record: Uuid, ledger: &mut Ledger) {
         let all = Settle {
             which: u8::MAX,

@@ -1,4 +1,4 @@
-//! A device that is offline now and then, as a client is to be written: what it does waits until it is answered.
+//! A simulated device, written as a client should be: it keeps a change until the change is answered.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,42 +21,42 @@ use crate::{
     test_device::Device,
 };
 
-/// A device, and what it knows.
+/// A device and its local state.
 pub(super) struct Simulated {
     pub(super) device: Device,
-    /// What it was told.
+    /// The records as the service delivered them.
     pub(super) records: HashMap<Uuid, Held>,
-    /// Where it goes on to pull.
+    /// The cursor of the last pull.
     pub(super) cursor: String,
-    /// What it did, and does not know to be answered.
+    /// The changes that have no answer yet.
     pub(super) outbox: Vec<Pending>,
-    /// What it pushed, and has heard nothing of.
+    /// The last push, if its answer did not arrive.
     unheard: Option<PushChangesRequest>,
-    /// How it settled conflicts, and has heard nothing of it.
+    /// The last resolution, if its answer did not arrive.
     pub(super) unheard_settlement: Option<(ResolveConflictRequest, How, String)>,
-    /// Whether it has another key than in the beginning.
+    /// Set once the key was rotated.
     pub(super) rotated: bool,
-    /// Whether it is suspended, which it does not know: until it gets a new key it reaches nobody.
+    /// Set while the device is suspended: until its key is rotated it makes no calls.
     pub(super) suspended: bool,
 }
 
-/// A change that is not answered.
+/// A change without an answer.
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
-    /// Which one.
+    /// The change's id in the ledger.
     pub(super) made: usize,
     /// The record.
     pub(super) record: Uuid,
-    /// The version that it is based on.
+    /// The base version.
     pub(super) base: i64,
-    /// What the record said to whoever made it.
+    /// The record's content before the change, as the device saw it.
     pub(super) over: Option<String>,
-    /// What the record is to say. None: it is deleted.
+    /// The record's content after the change, or `None` when the change deletes it.
     pub(super) content: Option<String>,
     sealed: Change,
 }
 
-/// A push that was answered, and maybe not heard.
+/// A push with its results, which may not reach the device.
 pub(super) struct Sent {
     request: PushChangesRequest,
     results: Vec<ChangeResult>,
@@ -76,12 +76,12 @@ impl Simulated {
         }
     }
 
-    /// What it knows of each record.
+    /// Returns what the device knows of each record.
     pub(super) fn known(&self) -> HashMap<Uuid, Held> {
         self.records.clone()
     }
 
-    /// The record as the person sees it on this device: its version, and what it says.
+    /// Returns the record as the person sees it on this device: its version and its content.
     fn shown(&self, record: Uuid) -> (i64, Option<&str>) {
         if let Some(last) = self.outbox.iter().rfind(|pending| pending.record == record) {
             return (last.base + 1, last.content.as_deref());
@@ -122,13 +122,13 @@ impl Simulated {
         }
     }
 
-    /// Pushes, and hears what becomes of it.
+    /// Pushes, and handles the results.
     pub(super) async fn push(&mut self, push: Push, ledger: &mut Ledger) {
         let sent = self.send(push).await;
         self.hear(sent, push, ledger).await;
     }
 
-    /// Pushes. None: there is nothing to push.
+    /// Pushes. Returns `None` when there is nothing to push.
     pub(super) async fn send(&self, push: Push) -> Option<Sent> {
         let changes = || self.outbox.iter().map(|pending| pending.sealed.clone()).collect();
         let request = match &self.unheard {
@@ -143,7 +143,7 @@ impl Simulated {
         Some(Sent { request, results })
     }
 
-    /// Hears the answer, if it comes through. What it pushed is at the head of what is not answered.
+    /// Handles the results if they arrive. The pushed changes are the first ones of the outbox.
     pub(super) async fn hear(&mut self, sent: Option<Sent>, push: Push, ledger: &mut Ledger) {
         let Some(Sent { request, results }) = sent else {
             return;
@@ -156,7 +156,7 @@ impl Simulated {
         self.unheard = None;
         let waiting = self.outbox.split_off(results.len());
         let answered = std::mem::take(&mut self.outbox);
-        // What is based on a change that lost is based on nothing that there is, whatever version it has counted up to.
+        // A change based on one that lost has no valid base, even if a version of that number exists.
         let mut lost = HashSet::new();
         let waiting = waiting.into_iter().map(|pending| (pending, None));
         let answered = answered.into_iter().zip(results.into_iter().map(Some));
@@ -181,7 +181,7 @@ impl Simulated {
                 outcome => {
                     let refused = result.map_or(Reason::Unspecified, |result| result.reason());
                     let stale = refused == Reason::KeyVersionStale;
-                    // What is refused because what it is based on is refused comes again after that.
+                    // A change that is refused because its base was refused is sent again after it.
                     let fits = outcome != ChangeOutcome::Refused || stale || refused == Reason::NotFound;
                     assert!(fits, "{pending:?} {refused:?}");
                     if follows && pending.content.is_none() {
@@ -204,7 +204,7 @@ impl Simulated {
         }
     }
 
-    /// Pushes until there is nothing left.
+    /// Pushes until the outbox is empty.
     pub(super) async fn flush(&mut self, ledger: &mut Ledger) {
         if self.suspended {
             self.rotate().await;
@@ -223,7 +223,7 @@ impl Simulated {
         }
     }
 
-    /// The person suspends it: nobody waits for it any more.
+    /// Suspends the device.
     pub(super) async fn suspend(&mut self) {
         let request = SuspendDeviceRequest {
             device_id: self.device.id.to_string(),
@@ -235,7 +235,7 @@ impl Simulated {
         self.suspended = true;
     }
 
-    /// It gets a new key, and is active again if it was not.
+    /// Rotates the key, which makes a suspended device active.
     pub(super) async fn rotate(&mut self) {
         let request = RotateDeviceKeyRequest {
             device_id: self.device.id.to_string(),
