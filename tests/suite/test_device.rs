@@ -61,7 +61,7 @@ impl Device {
                 .await
         });
         let device = answer.await?.into_inner().device;
-        let device = device.context("an answer without a device")?;
+        let device = device.context("the answer has no device")?;
         Ok(Self {
             person,
             client,
@@ -73,7 +73,7 @@ impl Device {
     }
 
     /// Returns the binding of a record's content that is to have `version`.
-    pub(crate) fn place(&self, record: Uuid, version: i64) -> ContentBinding {
+    pub(crate) fn binding(&self, record: Uuid, version: i64) -> ContentBinding {
         ContentBinding {
             kind: Kind::Record,
             user_id: self.person.id,
@@ -91,7 +91,7 @@ impl Device {
     ) -> Result<(Vec<u8>, CryptoEnvelope)> {
         self.secret.seal(
             content.as_bytes(),
-            self.place(record, version),
+            self.binding(record, version),
             self.algorithm,
             self.id,
             self.key_version,
@@ -100,12 +100,12 @@ impl Device {
 
     /// Decrypts a record, which any device of the person may have encrypted.
     pub(crate) fn open(&self, record: &Record) -> Result<String> {
-        let envelope = record.crypto_envelope.as_ref().context("a deleted record")?;
-        let place = self.place(record.record_id.parse()?, record.version);
+        let envelope = record.crypto_envelope.as_ref().context("the record is deleted")?;
+        let binding = self.binding(record.record_id.parse()?, record.version);
         Ok(String::from_utf8(self.secret.open(
             &record.encrypted_payload,
             envelope,
-            place,
+            binding,
         )?)?)
     }
 

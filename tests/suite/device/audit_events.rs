@@ -4,7 +4,10 @@ use haven_proto::data::v1::{AuditEvent, AuditEventType, ListAuditEventsRequest};
 use haven_testkit::{Client, Stack};
 use tonic::Status;
 
-use super::{new, register, revocation, revoke, rotate, rotation, somebody, suspend, suspension};
+use super::{
+    new_person, new_registration, register, revoke, revoke_request, rotate, rotate_request, suspend,
+    suspend_request,
+};
 use crate::{status::reason, superuser_sql::execute};
 
 /// Returns the events on a page, and the token of the next one.
@@ -24,21 +27,21 @@ async fn page(
 #[tokio::test]
 async fn every_change_of_a_device_is_audited() {
     let stack = Stack::shared().await.unwrap();
-    let (ada, bob) = (somebody(stack).await, somebody(stack).await);
+    let (ada, bob) = (new_person(stack).await, new_person(stack).await);
     assert!(page(&ada, 0, "").await.unwrap().0.is_empty());
-    let device = register(&ada, new()).await.unwrap();
-    suspend(&ada, suspension(&device)).await.unwrap();
-    let rotated = rotate(&ada, rotation(&device)).await.unwrap();
+    let device = register(&ada, new_registration()).await.unwrap();
+    suspend(&ada, suspend_request(&device)).await.unwrap();
+    let rotated = rotate(&ada, rotate_request(&device)).await.unwrap();
     // Refused calls make no events.
     assert_eq!(
-        reason(&rotate(&ada, rotation(&device)).await.unwrap_err()),
+        reason(&rotate(&ada, rotate_request(&device)).await.unwrap_err()),
         "VERSION_CONFLICT"
     );
     assert_eq!(
-        reason(&revoke(&bob, revocation(&device)).await.unwrap_err()),
+        reason(&revoke(&bob, revoke_request(&device)).await.unwrap_err()),
         "NOT_FOUND"
     );
-    revoke(&ada, revocation(&rotated)).await.unwrap();
+    revoke(&ada, revoke_request(&rotated)).await.unwrap();
     let (events, next) = page(&ada, 0, "").await.unwrap();
     assert_eq!(next, "");
     let types: Vec<_> = events.iter().map(AuditEvent::event_type).collect();
@@ -54,17 +57,17 @@ async fn every_change_of_a_device_is_audited() {
     assert_eq!(events[1].event_time, rotated.last_active_time);
     assert!(
         page(&bob, 0, "").await.unwrap().0.is_empty(),
-        "it is nobody else's to read"
+        "another person must not see the events"
     );
 }
 
 #[tokio::test]
 async fn pages_have_no_gap_and_no_repetition() {
     let stack = Stack::shared().await.unwrap();
-    let (ada, bob) = (somebody(stack).await, somebody(stack).await);
+    let (ada, bob) = (new_person(stack).await, new_person(stack).await);
     let mut devices = Vec::new();
     for _ in 0..5 {
-        devices.push(register(&ada, new()).await.unwrap().device_id);
+        devices.push(register(&ada, new_registration()).await.unwrap().device_id);
     }
     // Events of the same time are in the order of their ids.
     let same_time = format!(

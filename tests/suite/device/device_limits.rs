@@ -6,7 +6,8 @@ use tonic::Status;
 use tonic_types::StatusExt;
 
 use super::{
-    counts, list, new, register, revocation, revoke, rotate, rotation, somebody, suspend, suspension,
+    counts, list_all, new_person, new_registration, register, revoke, revoke_request, rotate, rotate_request,
+    suspend, suspend_request,
 };
 use crate::{
     status::{metadata, reason},
@@ -14,9 +15,9 @@ use crate::{
 };
 
 /// Maximum number of devices of a person that are not revoked.
-const MOST: usize = 10;
+const MAX_DEVICES: usize = 10;
 
-fn is_over(status: &Status, limit: &str, expected: &str) {
+fn assert_quota(status: &Status, limit: &str, expected: &str) {
     assert_eq!(reason(status), "QUOTA_EXCEEDED");
     assert_eq!(metadata(status, "limit"), limit);
     let details = status.get_error_details();
@@ -29,62 +30,64 @@ fn is_over(status: &Status, limit: &str, expected: &str) {
     );
 }
 
-fn has_ten(status: &Status) {
-    is_over(status, "10", "At most 10 that are not revoked");
+fn assert_ten_devices(status: &Status) {
+    assert_quota(status, "10", "At most 10 that are not revoked");
 }
 
-fn had_a_hundred(status: &Status) {
-    is_over(status, "100", "At most 100 in all, with those that are revoked");
+fn assert_hundred_devices(status: &Status) {
+    assert_quota(status, "100", "At most 100 in all, with those that are revoked");
 }
 
 #[tokio::test]
 async fn a_person_has_at_most_ten_devices_that_are_not_revoked() {
     let stack = Stack::shared().await.unwrap();
-    let ada = somebody(stack).await;
-    let mut last = register(&ada, new()).await.unwrap();
-    let (ninth, mut requests) = (MOST - 1, Vec::new());
+    let ada = new_person(stack).await;
+    let mut last = register(&ada, new_registration()).await.unwrap();
+    let (ninth, mut requests) = (MAX_DEVICES - 1, Vec::new());
     for _ in 0..ninth {
-        requests.push(new());
+        requests.push(new_registration());
         last = register(&ada, requests.last().unwrap().clone()).await.unwrap();
     }
-    let request = new();
-    has_ten(&register(&ada, request.clone()).await.unwrap_err());
+    let request = new_registration();
+    assert_ten_devices(&register(&ada, request.clone()).await.unwrap_err());
     // A suspended device counts.
-    suspend(&ada, suspension(&last)).await.unwrap();
-    has_ten(&register(&ada, request.clone()).await.unwrap_err());
-    rotate(&ada, rotation(&last)).await.unwrap();
-    has_ten(&register(&ada, request.clone()).await.unwrap_err());
+    suspend(&ada, suspend_request(&last)).await.unwrap();
+    assert_ten_devices(&register(&ada, request.clone()).await.unwrap_err());
+    rotate(&ada, rotate_request(&last)).await.unwrap();
+    assert_ten_devices(&register(&ada, request.clone()).await.unwrap_err());
     // A retry registers no other device, and another person has a limit of their own.
     for repeated in requests {
         register(&ada, repeated).await.unwrap();
     }
-    register(&somebody(stack).await, new()).await.unwrap();
-    assert_eq!(list(&ada).await.len(), MOST);
+    register(&new_person(stack).await, new_registration())
+        .await
+        .unwrap();
+    assert_eq!(list_all(&ada).await.len(), MAX_DEVICES);
     // A refused request may be sent again.
-    let revoking = revocation(&last);
+    let revoking = revoke_request(&last);
     for _ in 0..2 {
         revoke(&ada, revoking.clone()).await.unwrap();
-        revoke(&ada, revocation(&last)).await.unwrap();
+        revoke(&ada, revoke_request(&last)).await.unwrap();
     }
     register(&ada, request).await.unwrap();
-    has_ten(&register(&ada, new()).await.unwrap_err());
+    assert_ten_devices(&register(&ada, new_registration()).await.unwrap_err());
 }
 
 #[tokio::test]
 async fn a_person_has_at_most_a_hundred_devices_including_revoked_ones() {
     let stack = Stack::shared().await.unwrap();
-    let ada = somebody(stack).await;
-    let first = register(&ada, new()).await.unwrap();
+    let ada = new_person(stack).await;
+    let first = register(&ada, new_registration()).await.unwrap();
     let full = format!(
         "UPDATE data.change_counters SET devices = 99
          WHERE user_id = (SELECT user_id FROM data.device_key WHERE id = '{}')",
         first.device_id
     );
     execute(&stack.database, &full).await;
-    let hundredth = register(&ada, new()).await.unwrap();
+    let hundredth = register(&ada, new_registration()).await.unwrap();
     for device in [&first, &hundredth] {
-        revoke(&ada, revocation(device)).await.unwrap();
-        had_a_hundred(&register(&ada, new()).await.unwrap_err());
+        revoke(&ada, revoke_request(device)).await.unwrap();
+        assert_hundred_devices(&register(&ada, new_registration()).await.unwrap_err());
     }
     assert_eq!(counts(stack, &first).await, "0 100 4");
 }
@@ -92,27 +95,27 @@ async fn a_person_has_at_most_a_hundred_devices_including_revoked_ones() {
 #[tokio::test]
 async fn concurrent_registrations_stay_within_the_limit() {
     let stack = Stack::shared().await.unwrap();
-    let ada = somebody(stack).await;
-    for _ in 0..MOST - 3 {
-        register(&ada, new()).await.unwrap();
+    let ada = new_person(stack).await;
+    for _ in 0..MAX_DEVICES - 3 {
+        register(&ada, new_registration()).await.unwrap();
     }
-    let attempts = join_all((0..9).map(|_| register(&ada, new()))).await;
+    let attempts = join_all((0..9).map(|_| register(&ada, new_registration()))).await;
     let refused: Vec<_> = attempts.into_iter().filter_map(Result::err).collect();
     assert_eq!(refused.len(), 6);
-    refused.iter().for_each(has_ten);
-    let listed = list(&ada).await;
-    assert_eq!(listed.len(), MOST);
+    refused.iter().for_each(assert_ten_devices);
+    let listed = list_all(&ada).await;
+    assert_eq!(listed.len(), MAX_DEVICES);
     assert_eq!(counts(stack, &listed[0]).await, "10 10 10");
 }
 
 #[tokio::test]
 async fn concurrent_retries_of_the_last_registration_register_one_device() {
     let stack = Stack::shared().await.unwrap();
-    let ada = somebody(stack).await;
-    for _ in 0..MOST - 1 {
-        register(&ada, new()).await.unwrap();
+    let ada = new_person(stack).await;
+    for _ in 0..MAX_DEVICES - 1 {
+        register(&ada, new_registration()).await.unwrap();
     }
-    let request = new();
+    let request = new_registration();
     let answers = join_all((0..9).map(|_| register(&ada, request.clone()))).await;
     let mut answers = answers.into_iter().map(Result::unwrap);
     let first = answers.next().unwrap();

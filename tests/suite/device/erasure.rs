@@ -10,7 +10,7 @@ use haven_testkit::{Client, Stack, random};
 use sqlx::Connection;
 use tonic::Status;
 
-use super::{new, register, revocation, rotation, suspension};
+use super::{new_registration, register, revoke_request, rotate_request, suspend_request};
 use crate::{
     eventually::eventually,
     preferences::put_request,
@@ -138,9 +138,9 @@ async fn every_call(device: &Device, cursor: &str) -> Vec<(&'static str, Result<
             put_request(device, 0, "dark").unwrap()
         ),
         call!(client, device, list_devices, devices),
-        call!(client, device, rotate_device_key, rotation(&known)),
-        call!(client, device, suspend_device, suspension(&known)),
-        call!(client, device, revoke_device, revocation(&known)),
+        call!(client, device, rotate_device_key, rotate_request(&known)),
+        call!(client, device, suspend_device, suspend_request(&known)),
+        call!(client, device, revoke_device, revoke_request(&known)),
     ]
 }
 
@@ -184,8 +184,8 @@ async fn a_registration_concurrent_with_an_erasure_is_refused() {
         let person = stack.person().await.unwrap();
         let client = stack.user(&person).unwrap();
         // One request four times, so that some attempts run twice, and more other requests than there is room for.
-        let mut requests = vec![new(); 4];
-        requests.extend((0..11).map(|_| new()));
+        let mut requests = vec![new_registration(); 4];
+        requests.extend((0..11).map(|_| new_registration()));
         let registering = join_all(requests.into_iter().map(|request| register(&client, request)));
         let (answers, ()) = join(registering, erase(&stack, person.id.to_string())).await;
         for status in answers.into_iter().filter_map(Result::err) {
@@ -207,7 +207,7 @@ async fn a_registration_is_refused_when_the_erasure_comes_before_its_second_atte
     let stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();
     let client = stack.user(&person).unwrap();
-    register(&client, new()).await.unwrap();
+    register(&client, new_registration()).await.unwrap();
     let full = "UPDATE data.change_counters SET live_devices = 10, devices = 10";
     execute(&stack.database, full).await;
     let lock = "SELECT FROM data.change_counters FOR UPDATE";
@@ -243,7 +243,7 @@ async fn a_registration_is_refused_when_the_erasure_comes_before_its_second_atte
         }
         erasing.commit().await.unwrap();
     };
-    let (answer, ()) = join(register(&client, new()), erasing).await;
+    let (answer, ()) = join(register(&client, new_registration()), erasing).await;
     assert_eq!(reason(&answer.unwrap_err()), "ACCOUNT_ERASED");
 }
 

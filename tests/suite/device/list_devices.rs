@@ -4,7 +4,7 @@ use haven_proto::data::v1::ListDevicesRequest;
 use haven_testkit::{Client, Stack, random};
 use tonic::Status;
 
-use super::{list, new, register, revocation, revoke, somebody};
+use super::{list_all, new_person, new_registration, register, revoke, revoke_request};
 use crate::{
     status::{reason, violations},
     superuser_sql::execute,
@@ -25,10 +25,10 @@ async fn page(client: &Client, page_size: i32, page_token: &str) -> Result<(Vec<
 #[tokio::test]
 async fn pages_have_no_gap_and_no_repetition() {
     let stack = Stack::shared().await.unwrap();
-    let ada = somebody(stack).await;
+    let ada = new_person(stack).await;
     let mut ids = Vec::new();
     for _ in 0..5 {
-        ids.push(register(&ada, new()).await.unwrap().device_id);
+        ids.push(register(&ada, new_registration()).await.unwrap().device_id);
     }
     // Devices of the same time are in the order of their ids.
     let same_time = format!(
@@ -36,7 +36,7 @@ async fn pages_have_no_gap_and_no_repetition() {
         ids[..3].join("', '")
     );
     execute(&stack.database, &same_time).await;
-    let all: Vec<_> = list(&ada)
+    let all: Vec<_> = list_all(&ada)
         .await
         .into_iter()
         .map(|device| device.device_id)
@@ -49,7 +49,7 @@ async fn pages_have_no_gap_and_no_repetition() {
             assert!(ids.len() <= size as usize);
             seen.extend(ids);
             pages += 1;
-            assert!(pages <= 5, "the pages do not end");
+            assert!(pages <= 5, "there are too many pages");
             if next.is_empty() {
                 break;
             }
@@ -63,19 +63,19 @@ async fn pages_have_no_gap_and_no_repetition() {
 #[tokio::test]
 async fn a_revoked_device_keeps_its_position() {
     let stack = Stack::shared().await.unwrap();
-    let ada = somebody(stack).await;
-    let first = register(&ada, new()).await.unwrap();
-    let second = register(&ada, new()).await.unwrap();
-    let first = revoke(&ada, revocation(&first)).await.unwrap();
-    assert_eq!(list(&ada).await, [first, second]);
+    let ada = new_person(stack).await;
+    let first = register(&ada, new_registration()).await.unwrap();
+    let second = register(&ada, new_registration()).await.unwrap();
+    let first = revoke(&ada, revoke_request(&first)).await.unwrap();
+    assert_eq!(list_all(&ada).await, [first, second]);
 }
 
 #[tokio::test]
 async fn a_page_token_is_valid_for_its_person_only() {
     let stack = Stack::shared().await.unwrap();
-    let (ada, bob) = (somebody(stack).await, somebody(stack).await);
+    let (ada, bob) = (new_person(stack).await, new_person(stack).await);
     for client in [&ada, &ada, &bob, &bob] {
-        register(client, new()).await.unwrap();
+        register(client, new_registration()).await.unwrap();
     }
     let (_, token) = page(&ada, 1, "").await.unwrap();
     assert_eq!(page(&ada, 2, &token).await.unwrap().0.len(), 1);
@@ -88,7 +88,7 @@ async fn a_page_token_is_valid_for_its_person_only() {
 #[tokio::test]
 async fn every_violation_is_reported() {
     let stack = Stack::shared().await.unwrap();
-    let ada = somebody(stack).await;
+    let ada = new_person(stack).await;
     let request = ListDevicesRequest {
         page_size: -1,
         device_id: "x".into(),

@@ -24,12 +24,12 @@ use crate::{retry::retry_call, superuser_sql::scalar_by_id, test_device::registr
 const CROWD: usize = 15;
 
 /// Returns a client of a new person, who has no device yet.
-async fn somebody(stack: &Stack) -> Client {
+async fn new_person(stack: &Stack) -> Client {
     stack.user(&stack.person().await.unwrap()).unwrap()
 }
 
 /// Returns a request to register a device with ids of its own.
-fn new() -> RegisterDeviceRequest {
+fn new_registration() -> RegisterDeviceRequest {
     registration(&Secret::generate()).unwrap()
 }
 
@@ -40,7 +40,7 @@ async fn register(client: &Client, request: RegisterDeviceRequest) -> Result<Dev
 }
 
 /// Returns a request to rotate the key of a device over its current version.
-fn rotation(device: &Device) -> RotateDeviceKeyRequest {
+fn rotate_request(device: &Device) -> RotateDeviceKeyRequest {
     RotateDeviceKeyRequest {
         device_id: device.device_id.clone(),
         expected_key_version: device.key_version,
@@ -56,7 +56,7 @@ async fn rotate(client: &Client, request: RotateDeviceKeyRequest) -> Result<Devi
     Ok(answer.device.unwrap())
 }
 
-fn suspension(device: &Device) -> SuspendDeviceRequest {
+fn suspend_request(device: &Device) -> SuspendDeviceRequest {
     SuspendDeviceRequest {
         device_id: device.device_id.clone(),
         request_id: random::uuid().to_string(),
@@ -69,7 +69,7 @@ async fn suspend(client: &Client, request: SuspendDeviceRequest) -> Result<Devic
     Ok(answer.device.unwrap())
 }
 
-fn revocation(device: &Device) -> RevokeDeviceRequest {
+fn revoke_request(device: &Device) -> RevokeDeviceRequest {
     RevokeDeviceRequest {
         device_id: device.device_id.clone(),
         request_id: random::uuid().to_string(),
@@ -83,7 +83,7 @@ async fn revoke(client: &Client, request: RevokeDeviceRequest) -> Result<Device,
 }
 
 /// Returns all devices of the caller. They always fit on one page.
-async fn list(client: &Client) -> Vec<Device> {
+async fn list_all(client: &Client) -> Vec<Device> {
     let request = ListDevicesRequest {
         page_size: 200,
         ..ListDevicesRequest::default()

@@ -1,4 +1,4 @@
-//! Answers to a device whose key rotation is due have metadata with the due time.
+//! Answers to a device with an overdue key rotation have metadata with the due time.
 
 use haven_proto::data::v1::{
     DeleteRecordRequest, GetPreferencesRequest, GetRecordRequest, ListDevicesRequest, ListRecordsRequest,
@@ -6,14 +6,14 @@ use haven_proto::data::v1::{
 use haven_testkit::{Stack, random};
 use tonic::Response;
 
-use super::{list, rotate, rotation, suspend, suspension};
+use super::{list_all, rotate, rotate_request, suspend, suspend_request};
 use crate::{preferences::put_request, superuser_sql::execute, test_device::Device};
 
 /// The due time that the tests set.
 const DUE: &str = "2026-02-03T04:05:06Z";
 
 /// Returns the due time in the metadata of an answer, or `None` when there is none.
-fn due<T>(response: &Response<T>) -> Option<String> {
+fn due_time<T>(response: &Response<T>) -> Option<String> {
     let value = response.metadata().get("haven-key-rotation-due-time")?;
     Some(value.to_str().unwrap().to_owned())
 }
@@ -26,14 +26,14 @@ async fn answers(device: &Device, seen: i64) -> Vec<(&'static str, Option<String
     let mut said = Vec::new();
     let request = device.create(record, "one").unwrap();
     let answer = client.cycle().create_record(request).await.unwrap();
-    said.push(("CreateRecord", due(&answer)));
+    said.push(("CreateRecord", due_time(&answer)));
     let request = GetRecordRequest {
         record_id: record.to_string(),
         device_id: device_id.clone(),
     };
     said.push((
         "GetRecord",
-        due(&client.cycle().get_record(request).await.unwrap()),
+        due_time(&client.cycle().get_record(request).await.unwrap()),
     ));
     let request = ListRecordsRequest {
         device_id: device_id.clone(),
@@ -41,11 +41,11 @@ async fn answers(device: &Device, seen: i64) -> Vec<(&'static str, Option<String
     };
     said.push((
         "ListRecords",
-        due(&client.cycle().list_records(request).await.unwrap()),
+        due_time(&client.cycle().list_records(request).await.unwrap()),
     ));
     let request = device.update(record, 1, "two").unwrap();
     let answer = client.cycle().update_record(request).await.unwrap();
-    said.push(("UpdateRecord", due(&answer)));
+    said.push(("UpdateRecord", due_time(&answer)));
     let request = DeleteRecordRequest {
         device_id: device_id.clone(),
         record_id: record.to_string(),
@@ -53,7 +53,7 @@ async fn answers(device: &Device, seen: i64) -> Vec<(&'static str, Option<String
         request_id: random::uuid().to_string(),
     };
     let answer = client.cycle().delete_record(request).await.unwrap();
-    said.push(("DeleteRecord", due(&answer)));
+    said.push(("DeleteRecord", due_time(&answer)));
     // A retry has the metadata as well.
     let request = put_request(device, seen, "dark").unwrap();
     for _ in 0..2 {
@@ -62,20 +62,20 @@ async fn answers(device: &Device, seen: i64) -> Vec<(&'static str, Option<String
             .put_preferences(request.clone())
             .await
             .unwrap();
-        said.push(("PutPreferences", due(&answer)));
+        said.push(("PutPreferences", due_time(&answer)));
     }
     let request = GetPreferencesRequest {
         device_id: device_id.clone(),
     };
     let answer = client.preferences().get_preferences(request).await.unwrap();
-    said.push(("GetPreferences", due(&answer)));
+    said.push(("GetPreferences", due_time(&answer)));
     let request = ListDevicesRequest {
         device_id,
         ..ListDevicesRequest::default()
     };
     said.push((
         "ListDevices",
-        due(&client.device().list_devices(request).await.unwrap()),
+        due_time(&client.device().list_devices(request).await.unwrap()),
     ));
     said
 }
@@ -100,9 +100,9 @@ async fn answers_have_the_due_time_from_the_moment_that_a_rotation_is_due() {
     for (rpc, said) in answers(&other, 2).await {
         assert_eq!(said, None, "{rpc}");
     }
-    let [listed, another] = list(&device.client).await.try_into().unwrap();
+    let [listed, another] = list_all(&device.client).await.try_into().unwrap();
     assert!(listed.rotation_overdue && !another.rotation_overdue);
-    let rotated = rotate(&device.client, rotation(&listed)).await.unwrap();
+    let rotated = rotate(&device.client, rotate_request(&listed)).await.unwrap();
     assert!(!rotated.rotation_overdue);
     device.key_version = rotated.key_version;
     for (rpc, said) in answers(&device, 3).await {
@@ -119,15 +119,15 @@ async fn answers_to_no_device_or_an_inactive_one_have_no_due_time() {
         device.id
     );
     execute(&stack.database, &overdue).await;
-    let [itself] = list(&device.client).await.try_into().unwrap();
-    suspend(&device.client, suspension(&itself)).await.unwrap();
+    let [itself] = list_all(&device.client).await.try_into().unwrap();
+    suspend(&device.client, suspend_request(&itself)).await.unwrap();
     for device_id in [String::new(), random::uuid().to_string(), itself.device_id] {
         let request = ListDevicesRequest {
             device_id,
             ..ListDevicesRequest::default()
         };
         let answer = device.client.device().list_devices(request).await.unwrap();
-        assert_eq!(due(&answer), None);
+        assert_eq!(due_time(&answer), None);
         assert_eq!(answer.get_ref().devices.len(), 1);
     }
 }

@@ -7,7 +7,9 @@ use haven_proto::data::v1::{DevicePlatform, DeviceStatus, EraseUserRequest, Regi
 use haven_testkit::{Stack, port::Port, random};
 use prost_types::Timestamp;
 
-use super::{list, new, register, revocation, revoke, rotate, rotation, somebody};
+use super::{
+    list_all, new_person, new_registration, register, revoke, revoke_request, rotate, rotate_request,
+};
 use crate::{
     retry::with_long_timeout,
     status::{reason, violations},
@@ -22,14 +24,14 @@ fn time(timestamp: Option<Timestamp>) -> DateTime<Utc> {
 #[tokio::test]
 async fn a_device_is_listed_as_it_was_registered() {
     let stack = Stack::shared().await.unwrap();
-    let ada = somebody(stack).await;
+    let ada = new_person(stack).await;
     let before = Utc::now();
     let mut registered = Vec::new();
     for platform in [DevicePlatform::Ios, DevicePlatform::Android, DevicePlatform::Web] {
         let request = RegisterDeviceRequest {
             platform: platform.into(),
             app_version: format!("2.1 ({})", platform.as_str_name()),
-            ..new()
+            ..new_registration()
         };
         let device = register(&ada, request.clone()).await.unwrap();
         assert_eq!(device.platform(), platform);
@@ -48,18 +50,18 @@ async fn a_device_is_listed_as_it_was_registered() {
         assert_eq!(time(device.next_rotation_time), created + TimeDelta::days(90));
         registered.push(device);
     }
-    assert_eq!(list(&ada).await, registered);
-    assert!(list(&somebody(stack).await).await.is_empty());
+    assert_eq!(list_all(&ada).await, registered);
+    assert!(list_all(&new_person(stack).await).await.is_empty());
 }
 
 #[tokio::test]
 async fn an_installation_id_is_stored_only_as_a_hash() {
     let stack = Stack::start().await.unwrap();
-    let (ada, bob) = (somebody(&stack).await, somebody(&stack).await);
+    let (ada, bob) = (new_person(&stack).await, new_person(&stack).await);
     let request = RegisterDeviceRequest {
         device_id: random::uuid().to_string(),
         installation_id: "installation-of-ada".into(),
-        ..new()
+        ..new_registration()
     };
     // Two people may share a device, and may choose the same ids.
     for client in [&ada, &bob] {
@@ -71,7 +73,7 @@ async fn an_installation_id_is_stored_only_as_a_hash() {
         "SELECT count(DISTINCT device_id_hash) FROM data.device_key WHERE octet_length(device_id_hash) = 32",
     )
     .await;
-    assert_eq!(hashes, 2, "nobody sees that they use one device");
+    assert_eq!(hashes, 2, "equal ids of two people have different hashes");
     let kept: i64 = scalar(
         &stack.database,
         "SELECT count(*) FROM (
@@ -89,63 +91,63 @@ async fn an_installation_id_is_stored_only_as_a_hash() {
             OR r.answer::text LIKE '%' || left(encode(d.encrypted_master_key, 'base64'), 40) || '%'",
     )
     .await;
-    assert_eq!(answers, 0, "nor is the key, but where it belongs");
+    assert_eq!(answers, 0, "stored answers contain no master key");
 }
 
 #[tokio::test]
 async fn an_installation_is_registered_once_until_it_is_revoked() {
     let stack = Stack::shared().await.unwrap();
-    let ada = somebody(stack).await;
+    let ada = new_person(stack).await;
     let first = RegisterDeviceRequest {
         device_id: random::uuid().to_string(),
-        ..new()
+        ..new_registration()
     };
     let device = register(&ada, first.clone()).await.unwrap();
     let same_installation = RegisterDeviceRequest {
         installation_id: first.installation_id.clone(),
-        ..new()
+        ..new_registration()
     };
     let same_id = RegisterDeviceRequest {
         device_id: first.device_id.clone(),
-        ..new()
+        ..new_registration()
     };
     for taken in [&same_installation, &same_id] {
         let status = register(&ada, taken.clone()).await.unwrap_err();
         assert_eq!(reason(&status), "DEVICE_EXISTS");
     }
-    assert_eq!(list(&ada).await, from_ref(&device));
-    let revoked = revoke(&ada, revocation(&device)).await.unwrap();
+    assert_eq!(list_all(&ada).await, from_ref(&device));
+    let revoked = revoke(&ada, revoke_request(&device)).await.unwrap();
     // The id stays the device's: content that it encrypted refers to it.
     let status = register(&ada, same_id).await.unwrap_err();
     assert_eq!(reason(&status), "DEVICE_EXISTS");
     let again = register(&ada, same_installation).await.unwrap();
     assert_ne!(again.device_id, device.device_id);
-    assert_eq!(list(&ada).await, [revoked, again]);
+    assert_eq!(list_all(&ada).await, [revoked, again]);
 }
 
 #[tokio::test]
 async fn a_retry_gets_the_first_answer() {
     let stack = Stack::shared().await.unwrap();
-    let ada = somebody(stack).await;
-    let request = new();
+    let ada = new_person(stack).await;
+    let request = new_registration();
     let device = register(&ada, request.clone()).await.unwrap();
     assert_eq!(register(&ada, request.clone()).await.unwrap(), device);
-    let rotated = rotate(&ada, rotation(&device)).await.unwrap();
+    let rotated = rotate(&ada, rotate_request(&device)).await.unwrap();
     assert_eq!(register(&ada, request.clone()).await.unwrap(), device);
-    revoke(&ada, revocation(&rotated)).await.unwrap();
+    revoke(&ada, revoke_request(&rotated)).await.unwrap();
     assert_eq!(register(&ada, request).await.unwrap(), device);
-    assert_eq!(list(&ada).await.len(), 1);
+    assert_eq!(list_all(&ada).await.len(), 1);
 }
 
 #[tokio::test]
 async fn a_request_id_cannot_be_reused() {
     let stack = Stack::shared().await.unwrap();
-    let ada = somebody(stack).await;
-    let request = new();
+    let ada = new_person(stack).await;
+    let request = new_registration();
     let device = register(&ada, request.clone()).await.unwrap();
-    let revoking = revocation(&register(&ada, new()).await.unwrap());
+    let revoking = revoke_request(&register(&ada, new_registration()).await.unwrap());
     revoke(&ada, revoking.clone()).await.unwrap();
-    let before = list(&ada).await;
+    let before = list_all(&ada).await;
     for reused in [
         RegisterDeviceRequest {
             app_version: "1.0.1".into(),
@@ -166,19 +168,19 @@ async fn a_request_id_cannot_be_reused() {
         // Used by another RPC.
         RegisterDeviceRequest {
             request_id: revoking.request_id,
-            ..new()
+            ..new_registration()
         },
     ] {
         let status = register(&ada, reused).await.unwrap_err();
         assert_eq!(reason(&status), "REQUEST_ID_REUSED");
     }
-    assert_eq!(list(&ada).await, before);
+    assert_eq!(list_all(&ada).await, before);
 }
 
 #[tokio::test]
 async fn every_violation_is_reported() {
     let stack = Stack::shared().await.unwrap();
-    let ada = somebody(stack).await;
+    let ada = new_person(stack).await;
     let named = |status| {
         assert_eq!(reason(&status), "INVALID_FIELD");
         let found = violations(&status).into_iter();
@@ -232,10 +234,10 @@ async fn every_violation_is_reported() {
             encrypted_master_key: vec![7; bytes],
             key_derivation_path: path,
             app_version: version,
-            ..new()
+            ..new_registration()
         };
         let device = register(&ada, request).await.unwrap();
-        revoke(&ada, revocation(&device)).await.unwrap();
+        revoke(&ada, revoke_request(&device)).await.unwrap();
     }
 }
 
@@ -250,7 +252,7 @@ async fn an_unknown_person_is_refused_as_not_ready_or_erased() {
         .unwrap();
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
-    let status = register(&ada, new()).await.unwrap_err();
+    let status = register(&ada, new_registration()).await.unwrap_err();
     assert_eq!(reason(&status), "ACCOUNT_NOT_READY");
     let request = EraseUserRequest {
         user_id: person.id.to_string(),
@@ -262,6 +264,6 @@ async fn an_unknown_person_is_refused_as_not_ready_or_erased() {
         .erase_user(with_long_timeout(request))
         .await
         .unwrap();
-    let status = register(&ada, new()).await.unwrap_err();
+    let status = register(&ada, new_registration()).await.unwrap_err();
     assert_eq!(reason(&status), "ACCOUNT_ERASED");
 }

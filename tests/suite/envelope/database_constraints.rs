@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::test_device::Device;
 
 /// A valid envelope: each column with its value in SQL.
-const GOOD: [(&str, &str); 11] = [
+const VALID_ENVELOPE: [(&str, &str); 11] = [
     ("encrypted_payload", "decode(repeat('a5', 16), 'hex')"),
     ("envelope_version", "1"),
     ("algorithm", "'xchacha20_poly1305'"),
@@ -129,9 +129,9 @@ impl Session {
     async fn insert(
         &mut self,
         (table, columns, values, _): (&str, &str, &str, usize),
-        spoilt: Option<(&str, &str)>,
+        replaced: Option<(&str, &str)>,
     ) -> Result<Option<String>> {
-        let envelope = GOOD.map(|(column, value)| match spoilt {
+        let envelope = VALID_ENVELOPE.map(|(column, value)| match replaced {
             Some((other, value)) if other == column => (column, value),
             // A share has a key of its own.
             _ if table == "healthcare_share" && column == "key_id" => (column, "gen_random_uuid()"),
@@ -185,7 +185,7 @@ async fn every_table_refuses_an_invalid_envelope() -> Result<()> {
     let device = Device::invent(stack).await?;
     let mut session = Session::of(stack, &device).await?;
     for table in TABLES {
-        let (name, .., most) = table;
+        let (name, .., max_size) = table;
         assert_eq!(session.insert(table, None).await?, None, "{name}");
         for (column, value, constraint) in cases() {
             let refused = session.insert(table, Some((column, &value))).await?;
@@ -193,9 +193,9 @@ async fn every_table_refuses_an_invalid_envelope() -> Result<()> {
         }
         let bytes = |count: usize| format!("decode(repeat('ff', {count}), 'hex')");
         let size = format!("{name}_payload_size_check");
-        for (value, refused) in [(bytes(most), None), (bytes(most + 1), Some(size))] {
-            let spoilt = Some(("encrypted_payload", value.as_str()));
-            assert_eq!(session.insert(table, spoilt).await?, refused, "{name}");
+        for (value, refused) in [(bytes(max_size), None), (bytes(max_size + 1), Some(size))] {
+            let replaced = Some(("encrypted_payload", value.as_str()));
+            assert_eq!(session.insert(table, replaced).await?, refused, "{name}");
         }
         let (another, expected) = match name {
             "healthcare_share" => (":device", "policy".to_owned()),
@@ -226,7 +226,7 @@ async fn the_sql_functions_refuse_an_invalid_envelope() -> Result<()> {
                 continue;
             }
             let mut sql = call.to_owned();
-            for (name, good) in GOOD {
+            for (name, good) in VALID_ENVELOPE {
                 let value = if name == column { &value } else { good };
                 sql = sql.replace(&format!(":{name}"), value);
             }

@@ -9,7 +9,7 @@ use std::{
 use haven_testkit::workspace;
 
 /// Words that a source about encrypted data must not name: types with a key, and functions that decrypt with one.
-const OPENERS: [&str; 21] = [
+const DECRYPTION_WORDS: [&str; 21] = [
     "key_ring",
     "KeyRing",
     "KeyRingError",
@@ -62,7 +62,7 @@ const AEADS: [&str; 24] = [
 ];
 
 /// Words that show that a source handles client-encrypted data or passcodes, in any folder.
-const ENCRYPTED: [&str; 9] = [
+const ENCRYPTED_DATA_WORDS: [&str; 9] = [
     "Encrypted",
     "EncryptedColumns",
     "EncryptedParts",
@@ -83,31 +83,45 @@ fn encrypted_sources() -> Vec<PathBuf> {
         name.iter().any(|part| part == "encrypted")
             || words(path)
                 .iter()
-                .any(|(_, word)| ENCRYPTED.contains(&word.as_str()))
+                .any(|(_, word)| ENCRYPTED_DATA_WORDS.contains(&word.as_str()))
     };
     let found: Vec<_> = workspace::files(&sources)
         .unwrap()
         .into_iter()
         .filter(is_one)
         .collect();
-    for room in [
-        "domain/encrypted",
-        "store/encrypted",
-        "rpc/encrypted",
-        "passcodes.rs",
-        "rpc/export.rs",
-        "rpc/export/encrypted.rs",
-        "store/export/encrypted.rs",
-        "store/export/shared.rs",
+    // The search must find every kind of these sources, wherever a file is moved to inside its layer.
+    for (layer, folder, name) in [
+        ("domain", "encrypted", ""),
+        ("store", "encrypted", ""),
+        ("rpc", "encrypted", ""),
+        ("", "", "passcodes"),
+        ("rpc", "export", ""),
+        ("rpc", "export", "encrypted"),
+        ("store", "export", "encrypted"),
+        ("store", "export", "shared"),
     ] {
-        let room = sources.join(room);
         assert!(
-            found.iter().any(|path| path.starts_with(&room)),
-            "{} is not among them",
-            room.display()
+            found.iter().any(|path| is_in(path, layer, folder, name)),
+            "no source named {name:?} in a folder {folder:?} of {layer:?} is found"
         );
     }
+    let rpc_folder = sources.join("rpc/encrypted");
+    let rpcs = found.iter().filter(|path| path.starts_with(&rpc_folder)).count();
+    assert_eq!(rpcs, workspace::files(&rpc_folder).unwrap().len());
     found
+}
+
+/// Returns whether a source of the data service is in `layer`, below a folder or in a file of which the name begins with
+/// `folder`, and is called `name`. An empty string stands for any.
+fn is_in(path: &Path, layer: &str, folder: &str, name: &str) -> bool {
+    let sources = workspace::root().join("services/data/src");
+    let path = path.strip_prefix(sources).unwrap().with_extension("");
+    let mut parts = path.iter().map(|part| part.to_str().unwrap());
+    let in_layer = layer.is_empty() || parts.next() == Some(layer);
+    in_layer
+        && (folder.is_empty() || parts.any(|part| part.starts_with(folder)))
+        && (name.is_empty() || path.file_name().is_some_and(|last| last == name))
 }
 
 /// Returns the words of the code in `path` with their line numbers, without comments.
@@ -127,19 +141,23 @@ fn sources_about_encrypted_data_name_no_decryption_code() {
     let mut found = Vec::new();
     for path in encrypted_sources() {
         for (number, word) in words(&path) {
-            if OPENERS.contains(&&*word) {
+            if DECRYPTION_WORDS.contains(&&*word) {
                 found.push(format!("{}:{number}: {word}", path.display()));
             }
         }
     }
     assert!(found.is_empty(), "{found:#?}");
     // The same search finds the sealing of messages, and the opening of messages for an export.
-    for (room, opener) in [
-        ("domain/sealing.rs", "Sealed"),
-        ("rpc/export/sealed.rs", "KeyRing"),
+    let sources = workspace::files(&workspace::root().join("services/data/src")).unwrap();
+    for (layer, folder, name, expected) in [
+        ("domain", "", "sealing", "Sealed"),
+        ("rpc", "export", "sealed", "KeyRing"),
     ] {
-        let room = workspace::root().join("services/data/src").join(room);
-        assert!(words(&room).iter().any(|(_, word)| word == opener));
+        let mut controls = sources.iter().filter(|path| is_in(path, layer, folder, name));
+        assert!(
+            controls.any(|path| words(path).iter().any(|(_, word)| word == expected)),
+            "{expected} is not found in {name}.rs"
+        );
     }
 }
 
@@ -161,7 +179,10 @@ fn no_source_uses_the_encryption_of_ring() {
         }
     }
     assert!(named.is_empty(), "{named:#?}");
-    assert!(signatures, "what ring is there for is not found either");
+    assert!(
+        signatures,
+        "the search does not find the use of ring for signatures"
+    );
 }
 
 /// Returns each crate in the normal dependencies of `package`, with the crates that depend on it.

@@ -6,7 +6,7 @@ use anyhow::Result;
 use haven_proto::data::v1::{CryptoEnvelope, EncryptionAlgorithm, KeyDerivation};
 use haven_testkit::{Stack, random, workspace};
 
-use super::payload_calls::{Sealed, Taker, get, push};
+use super::payload_calls::{PayloadRpc, Sealed, get, push};
 use crate::{
     status::{reason, violations},
     test_device::Device,
@@ -112,52 +112,44 @@ fn cases() -> Vec<Case> {
 }
 
 /// Fails unless `sealed` is refused because of one field.
-pub(super) async fn refused(
+pub(super) async fn assert_refused(
     device: &Device,
-    taker: Taker,
+    rpc: PayloadRpc,
     sealed: Sealed,
     what: &str,
     path: String,
     name: &str,
 ) {
-    let Err(status) = taker.call(device, sealed).await else {
-        panic!("{taker:?} took {what}")
+    let Err(status) = rpc.call(device, sealed).await else {
+        panic!("{rpc:?} took {what}")
     };
-    assert_eq!(
-        reason(&status),
-        "ENVELOPE_INVALID",
-        "{taker:?}, {what}: {status:?}"
-    );
-    assert_eq!(
-        violations(&status),
-        [(path, name.to_owned())],
-        "{taker:?}, {what}"
-    );
+    assert_eq!(reason(&status), "ENVELOPE_INVALID", "{rpc:?}, {what}: {status:?}");
+    assert_eq!(violations(&status), [(path, name.to_owned())], "{rpc:?}, {what}");
 }
 
 #[tokio::test]
 async fn every_rpc_refuses_an_invalid_envelope() -> Result<()> {
     let stack = Stack::shared().await?;
     let device = Device::invent(stack).await?;
-    for taker in Taker::ALL {
-        let path = |field: &str| format!("{}crypto_envelope{field}", taker.within());
+    for rpc in PayloadRpc::ALL {
+        let path = |field: &str| format!("{}crypto_envelope{field}", rpc.path_prefix());
         for case in cases() {
             let mut sealed = Sealed::by(&device)?;
             (case.spoil)(sealed.envelope());
             let path = path(&format!(".{}", case.field));
-            refused(&device, taker, sealed, case.what, path, case.name).await;
+            assert_refused(&device, rpc, sealed, case.what, path, case.name).await;
         }
         let mut sealed = Sealed::by(&device)?;
         sealed.envelope = None;
-        refused(&device, taker, sealed, "no envelope", path(""), "REQUIRED").await;
+        assert_refused(&device, rpc, sealed, "no envelope", path(""), "REQUIRED").await;
         // A share's key belongs to no device.
-        if taker != Taker::CreateShare {
+        if rpc != PayloadRpc::CreateShare {
             let mut sealed = Sealed::by(&device)?;
             sealed.envelope().key_id = random::uuid().to_string();
             let path = path(".key_id");
-            refused(
+            assert_refused(
                 &device,
-                taker,
+                rpc,
                 sealed,
                 "another's key",
                 path,
@@ -212,8 +204,8 @@ async fn envelopes_and_payloads_at_each_limit_are_stored_unchanged() -> Result<(
         }
     }
     let mut sealed = Sealed::by(&device)?;
-    sealed.payload = vec![0xff; Taker::CreateShare.most()];
-    Taker::CreateShare.call(&device, sealed).await?;
+    sealed.payload = vec![0xff; PayloadRpc::CreateShare.max_payload_size()];
+    PayloadRpc::CreateShare.call(&device, sealed).await?;
     Ok(())
 }
 

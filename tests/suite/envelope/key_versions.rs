@@ -37,7 +37,7 @@ pub(super) async fn rotate(device: &mut Device) -> Result<()> {
 
 /// Returns how each RPC refuses content that `device` encrypted, and the reason and key version in the result of a
 /// pushed change.
-async fn refused(device: &Device) -> Result<(Vec<Status>, Reason, i32)> {
+async fn refusals(device: &Device) -> Result<(Vec<Status>, Reason, i32)> {
     let mut cycle = device.client.cycle();
     let record = random::uuid();
     let created = cycle.create_record(device.create(record, "created")?).await;
@@ -69,7 +69,7 @@ async fn an_older_key_version_is_stale() -> Result<()> {
     let old = device.clone();
     rotate(&mut device).await?;
 
-    let (statuses, reason_of_change, current) = refused(&old).await?;
+    let (statuses, reason_of_change, current) = refusals(&old).await?;
     for status in statuses {
         assert_eq!(reason(&status), "KEY_VERSION_STALE");
         assert_eq!(metadata(&status, "current_key_version"), "2");
@@ -92,7 +92,7 @@ async fn a_later_key_version_is_unknown() -> Result<()> {
     let device = Device::invent(stack).await?;
     let mut ahead = device.clone();
     ahead.key_version = 2;
-    let (statuses, reason_of_change, current) = refused(&ahead).await?;
+    let (statuses, reason_of_change, current) = refusals(&ahead).await?;
     for status in statuses {
         assert_eq!(reason(&status), "ENVELOPE_INVALID");
         let expected = (

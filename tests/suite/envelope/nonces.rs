@@ -63,7 +63,7 @@ async fn a_nonce_is_used_once_under_a_devices_key() -> Result<()> {
     let status = cycle.create_record(another).await.unwrap_err();
     assert_eq!(reason(&status), "NONCE_REUSED");
 
-    // The same content under the same nonce is a retry, whatever happened to the record.
+    // The same content under the same nonce is a retry, even when the record has changed.
     first.request_id = random::uuid().to_string();
     let again = cycle.create_record(first).await?.into_inner();
     assert_eq!(again.record.context("no record")?.version, 1);

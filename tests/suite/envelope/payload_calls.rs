@@ -18,7 +18,7 @@ use crate::test_device::{Device, now};
 
 /// An RPC that takes a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taker {
+pub(super) enum PayloadRpc {
     CreateRecord,
     UpdateRecord,
     /// The payload is in `changes[3]`.
@@ -51,7 +51,7 @@ impl Sealed {
     }
 }
 
-impl Taker {
+impl PayloadRpc {
     pub(super) const ALL: [Self; 6] = [
         Self::CreateRecord,
         Self::UpdateRecord,
@@ -62,7 +62,7 @@ impl Taker {
     ];
 
     /// Returns the path before the envelope's field.
-    pub(super) fn within(self) -> &'static str {
+    pub(super) fn path_prefix(self) -> &'static str {
         match self {
             Self::PushChanges => "changes[3].",
             _ => "",
@@ -70,16 +70,16 @@ impl Taker {
     }
 
     /// Returns the path of the payload's field.
-    pub(super) fn payload(self) -> String {
+    pub(super) fn payload_path(self) -> String {
         let field = match self {
             Self::CreateShare => "encrypted_share_data",
             _ => "encrypted_payload",
         };
-        format!("{}{field}", self.within())
+        format!("{}{field}", self.path_prefix())
     }
 
     /// Returns the maximum size of the payload in bytes.
-    pub(super) fn most(self) -> usize {
+    pub(super) fn max_payload_size(self) -> usize {
         match self {
             Self::CreateShare => 256 * 1024,
             _ => 64 * 1024,
@@ -204,7 +204,7 @@ pub(super) async fn put_preferences(
 
 /// Encrypts preferences for a version.
 pub(super) fn seal_preferences(device: &Device, content: &str, version: u64) -> Result<Sealed> {
-    let place = ContentBinding {
+    let binding = ContentBinding {
         kind: Kind::Preferences,
         user_id: device.person.id,
         record_id: device.person.id,
@@ -212,7 +212,7 @@ pub(super) fn seal_preferences(device: &Device, content: &str, version: u64) -> 
     };
     let (payload, envelope) = device.secret.seal(
         content.as_bytes(),
-        place,
+        binding,
         device.algorithm,
         device.id,
         device.key_version,
@@ -225,14 +225,14 @@ pub(super) fn seal_preferences(device: &Device, content: &str, version: u64) -> 
 
 /// Encrypts a share under a new key.
 pub(super) fn seal_share(device: &Device, content: &str, share: Uuid) -> Result<Sealed> {
-    let place = ContentBinding {
+    let binding = ContentBinding {
         kind: Kind::Share,
         user_id: device.person.id,
         record_id: share,
         version: 1,
     };
     let (payload, envelope) =
-        Secret::generate().seal(content.as_bytes(), place, device.algorithm, random::uuid(), 1)?;
+        Secret::generate().seal(content.as_bytes(), binding, device.algorithm, random::uuid(), 1)?;
     Ok(Sealed {
         payload,
         envelope: Some(envelope),
@@ -255,5 +255,5 @@ pub(super) async fn get(device: &Device, record: Uuid) -> Result<Record> {
         device_id: String::new(),
     };
     let answer = device.client.cycle().get_record(request).await?.into_inner();
-    answer.record.context("an answer without a record")
+    answer.record.context("the answer has no record")
 }

@@ -4,8 +4,8 @@ use anyhow::Result;
 use haven_testkit::Stack;
 
 use super::{
-    envelope_rules::refused,
-    payload_calls::{Sealed, Taker},
+    envelope_rules::assert_refused,
+    payload_calls::{PayloadRpc, Sealed},
 };
 use crate::test_device::Device;
 
@@ -13,14 +13,18 @@ use crate::test_device::Device;
 async fn every_rpc_refuses_a_payload_that_is_no_ciphertext() -> Result<()> {
     let stack = Stack::shared().await?;
     let device = Device::invent(stack).await?;
-    for taker in Taker::ALL {
+    for rpc in PayloadRpc::ALL {
         let tag = [0xff; 16];
         let mut ascii = vec![b'\x01'; 300];
         ascii[256..].fill(0xff);
         for (what, payload, name) in [
             ("nothing", Vec::new(), "REQUIRED"),
             ("15 bytes", vec![0xff; 15], "PAYLOAD_TOO_SHORT"),
-            ("too much", vec![0xff; taker.most() + 1], "PAYLOAD_TOO_LARGE"),
+            (
+                "too much",
+                vec![0xff; rpc.max_payload_size() + 1],
+                "PAYLOAD_TOO_LARGE",
+            ),
             ("a text", b"Day 1: cramps.  ".to_vec(), "PAYLOAD_NOT_ENCRYPTED"),
             (
                 "base64",
@@ -42,7 +46,7 @@ async fn every_rpc_refuses_a_payload_that_is_no_ciphertext() -> Result<()> {
         ] {
             let mut sealed = Sealed::by(&device)?;
             sealed.payload = payload;
-            refused(&device, taker, sealed, what, taker.payload(), name).await;
+            assert_refused(&device, rpc, sealed, what, rpc.payload_path(), name).await;
         }
     }
     Ok(())

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// A device, its stored data, and the text that is in all of it.
-struct World {
+struct StoredCanary {
     device: Device,
     canary: String,
     record: Uuid,
@@ -41,7 +41,7 @@ struct World {
     share_token: String,
 }
 
-impl World {
+impl StoredCanary {
     /// Stores the canary in a record, in a conflict, in preferences and in a share.
     async fn store(stack: &Stack) -> Result<Self> {
         let device = Device::invent(stack).await?;
@@ -62,7 +62,7 @@ impl World {
         let share_secret = Secret::generate();
         let (encrypted_share_data, envelope) = share_secret.seal(
             format!("{canary}, shared").as_bytes(),
-            shared(&device, share),
+            share_binding(&device, share),
             device.algorithm,
             random::uuid(),
             1,
@@ -129,13 +129,18 @@ impl World {
             .await?
             .into_inner();
         let got = got.preferences.context("no preferences")?;
-        let place = ContentBinding {
+        let binding = ContentBinding {
             kind: Kind::Preferences,
             user_id: device.person.id,
             record_id: device.person.id,
             version: 1,
         };
-        let opened = self.open(&device.secret, &got.encrypted_payload, got.crypto_envelope, place)?;
+        let opened = self.open(
+            &device.secret,
+            &got.encrypted_payload,
+            got.crypto_envelope,
+            binding,
+        )?;
         assert_eq!(opened, format!("{canary}, preferred"));
         let request = OpenShareRequest {
             token: self.share_token.clone(),
@@ -143,12 +148,12 @@ impl World {
             device_type: DeviceType::Desktop.into(),
         };
         let opened = stack.anonymous()?.share().open_share(request).await?.into_inner();
-        let place = shared(device, self.share);
+        let binding = share_binding(device, self.share);
         let opened = self.open(
             &self.share_secret,
             &opened.encrypted_share_data,
             opened.crypto_envelope,
-            place,
+            binding,
         )?;
         assert_eq!(opened, format!("{canary}, shared"));
         let mut export = device
@@ -166,14 +171,14 @@ impl World {
     }
 
     fn open_conflict(&self, conflict: &Conflict) -> Result<String> {
-        let place = self
+        let binding = self
             .device
-            .place(conflict.record_id.parse()?, conflict.base_version + 1);
+            .binding(conflict.record_id.parse()?, conflict.base_version + 1);
         self.open(
             &self.device.secret,
             &conflict.encrypted_payload,
             conflict.crypto_envelope.clone(),
-            place,
+            binding,
         )
     }
 
@@ -182,15 +187,15 @@ impl World {
         secret: &Secret,
         payload: &[u8],
         envelope: Option<CryptoEnvelope>,
-        place: ContentBinding,
+        binding: ContentBinding,
     ) -> Result<String> {
         let envelope = envelope.context("no envelope")?;
-        Ok(String::from_utf8(secret.open(payload, &envelope, place)?)?)
+        Ok(String::from_utf8(secret.open(payload, &envelope, binding)?)?)
     }
 }
 
 /// Returns the binding of a share.
-fn shared(device: &Device, share: Uuid) -> ContentBinding {
+fn share_binding(device: &Device, share: Uuid) -> ContentBinding {
     ContentBinding {
         kind: Kind::Share,
         user_id: device.person.id,
@@ -218,7 +223,7 @@ fn search_memory(stack: &mut Stack, canary: &Needle) -> Result<()> {
     for service in [&mut stack.data, &mut stack.identity] {
         let pid = service.pid().context("not started")?;
         service.pause();
-        let (found, control) = (canary.found_in_memory(pid), name.found_in_memory(pid));
+        let (found, control) = (canary.find_in_memory(pid), name.find_in_memory(pid));
         service.resume();
         assert_eq!(found?, None, "the canary is in {}'s memory", service.name);
         assert!(
@@ -238,7 +243,7 @@ async fn no_plaintext_of_client_encrypted_content_is_found_anywhere() -> Result<
         .variable("data", "LOG_FILTER", "trace")
         .start()
         .await?;
-    let world = World::store(&stack).await?;
+    let world = StoredCanary::store(&stack).await?;
     let canary = Needle::new(world.canary.as_bytes());
     let ciphertext = Needle::new(&world.payload);
     search_memory(&mut stack, &canary)?;
@@ -247,28 +252,28 @@ async fn no_plaintext_of_client_encrypted_content_is_found_anywhere() -> Result<
 
     execute(&stack.database, "CHECKPOINT").await;
     let dumped = dump(&stack.database)?;
-    assert_eq!(canary.found(&dumped), None, "the canary is in a dump");
+    assert_eq!(canary.find(&dumped), None, "the canary is in a dump");
     assert!(
-        ciphertext.found(&dumped).is_some(),
-        "the ciphertext is in no dump"
+        ciphertext.find(&dumped).is_some(),
+        "the dump lacks the ciphertext"
     );
     let files: String = scalar(&stack.database, "SELECT current_setting('data_directory')").await;
     for directory in [
         PathBuf::from(&files).join("base"),
         PathBuf::from(&files).join("pg_wal"),
     ] {
-        let found = ciphertext.found_in_files(&directory)?;
+        let found = ciphertext.find_in_files(&directory)?;
         assert!(
             found.is_some(),
             "the ciphertext is not in {}",
             directory.display()
         );
     }
-    assert_eq!(canary.found_in_files(&PathBuf::from(files))?, None);
+    assert_eq!(canary.find_in_files(&PathBuf::from(files))?, None);
 
     let log = stack.cluster().context("no cluster of its own")?.log();
     let metrics = Metrics::read(stack.data.listeners.metrics).await.page;
-    for (place, content, control) in [
+    for (source, content, control) in [
         (
             "data's log",
             fs::read(stack.data.log())?,
@@ -286,11 +291,11 @@ async fn no_plaintext_of_client_encrypted_content_is_found_anywhere() -> Result<
             "CycleService/CreateRecord",
         ),
     ] {
-        assert_eq!(canary.found(&content), None, "the canary is in {place}");
+        assert_eq!(canary.find(&content), None, "the canary is in {source}");
         let control = Needle::new(control.as_bytes());
         assert!(
-            control.found(&content).is_some(),
-            "the search of {place} finds nothing"
+            control.find(&content).is_some(),
+            "the search of {source} finds nothing"
         );
     }
     Ok(())

@@ -48,8 +48,12 @@ impl Vectors {
     /// Reads the vectors from the document's only TOML block.
     fn read() -> Result<Self> {
         let document = fs::read_to_string(workspace::root().join("proto/ENVELOPE.md"))?;
-        let (_, block) = document.split_once("```toml\n").context("no vectors")?;
-        let (block, rest) = block.split_once("```").context("vectors without an end")?;
+        let (_, block) = document
+            .split_once("```toml\n")
+            .context("the document has no vectors")?;
+        let (block, rest) = block
+            .split_once("```")
+            .context("the block of vectors does not end")?;
         ensure!(!rest.contains("```toml"), "more than one block of vectors");
         Ok(toml::from_str(block)?)
     }
@@ -61,16 +65,16 @@ impl Vector {
             "record" => Ok(Kind::Record),
             "preferences" => Ok(Kind::Preferences),
             "share" => Ok(Kind::Share),
-            kind => Err(anyhow!("a vector of {kind}")),
+            kind => Err(anyhow!("unknown kind {kind}")),
         }
     }
 
     fn algorithm(&self) -> Result<EncryptionAlgorithm> {
         let name = format!("ENCRYPTION_ALGORITHM_{}", self.algorithm);
-        EncryptionAlgorithm::from_str_name(&name).with_context(|| format!("a vector of {name}"))
+        EncryptionAlgorithm::from_str_name(&name).with_context(|| format!("unknown algorithm {name}"))
     }
 
-    fn place(&self) -> Result<ContentBinding> {
+    fn binding(&self) -> Result<ContentBinding> {
         Ok(ContentBinding {
             kind: self.kind()?,
             user_id: self.user_id,
@@ -99,13 +103,13 @@ impl Vector {
     fn secret(&self) -> Result<Secret> {
         let secret: [u8; 32] = bytes(&self.secret)?
             .try_into()
-            .map_err(|_| anyhow!("a secret of another length"))?;
+            .map_err(|_| anyhow!("the secret must have 32 bytes"))?;
         Ok(Secret::new(secret))
     }
 }
 
 fn bytes(hex: &str) -> Result<Vec<u8>> {
-    ensure!(hex.len().is_multiple_of(2), "half an byte");
+    ensure!(hex.len().is_multiple_of(2), "half a byte");
     let byte = |at| Ok(u8::from_str_radix(&hex[at..at + 2], 16)?);
     (0..hex.len()).step_by(2).map(byte).collect()
 }
@@ -131,7 +135,7 @@ fn there_is_a_vector_for_each_kind_and_algorithm() -> Result<()> {
 fn the_reference_client_makes_the_associated_data_of_the_vectors() -> Result<()> {
     for vector in Vectors::read()?.vector {
         let data = associated_data(
-            vector.place()?,
+            vector.binding()?,
             vector.algorithm()?,
             vector.key_id,
             vector.key_version,
@@ -145,7 +149,7 @@ fn the_reference_client_makes_the_associated_data_of_the_vectors() -> Result<()>
 fn the_reference_client_decrypts_the_vectors() -> Result<()> {
     for vector in Vectors::read()?.vector {
         let (secret, envelope) = (vector.secret()?, vector.envelope()?);
-        let opened = secret.open(&bytes(&vector.payload)?, &envelope, vector.place()?)?;
+        let opened = secret.open(&bytes(&vector.payload)?, &envelope, vector.binding()?)?;
         assert_eq!(String::from_utf8(opened)?, vector.content);
     }
     Ok(())
@@ -170,7 +174,7 @@ fn the_key_and_the_associated_data_of_a_vector_make_its_payload() -> Result<()> 
             _ => XChaCha20Poly1305::new_from_slice(&key)?.encrypt(nonce.as_slice().try_into()?, content),
         };
         assert_eq!(
-            made.map_err(|_| anyhow!("nothing is made"))?,
+            made.map_err(|_| anyhow!("the cipher failed"))?,
             bytes(&vector.payload)?
         );
     }
@@ -181,34 +185,34 @@ fn the_key_and_the_associated_data_of_a_vector_make_its_payload() -> Result<()> 
 fn a_payload_decrypts_under_its_own_binding_only() -> Result<()> {
     for vector in Vectors::read()?.vector {
         let (secret, payload, envelope) = (vector.secret()?, bytes(&vector.payload)?, vector.envelope()?);
-        let place = vector.place()?;
+        let binding = vector.binding()?;
         let another = Uuid::from_u128(1);
-        let kind = match place.kind {
+        let kind = match binding.kind {
             Kind::Share => Kind::Record,
             Kind::Record | Kind::Preferences => Kind::Share,
         };
-        let places = [
-            ContentBinding { kind, ..place },
+        let bindings = [
+            ContentBinding { kind, ..binding },
             ContentBinding {
                 user_id: another,
-                ..place
+                ..binding
             },
             ContentBinding {
                 record_id: another,
-                ..place
+                ..binding
             },
             ContentBinding {
-                version: place.version + 1,
-                ..place
+                version: binding.version + 1,
+                ..binding
             },
         ];
-        for place in places {
-            assert!(secret.open(&payload, &envelope, place).is_err(), "{place:?}");
+        for binding in bindings {
+            assert!(secret.open(&payload, &envelope, binding).is_err(), "{binding:?}");
         }
         let mut spoilt = payload.clone();
         spoilt[0] ^= 1;
-        assert!(secret.open(&spoilt, &envelope, place).is_err());
-        assert!(secret.open(&payload, &envelope, place).is_ok());
+        assert!(secret.open(&spoilt, &envelope, binding).is_err());
+        assert!(secret.open(&payload, &envelope, binding).is_ok());
     }
     Ok(())
 }

@@ -19,9 +19,9 @@ async fn one_of_many_concurrent_puts_over_a_version_succeeds() {
     let first = Device::invent(&stack).await.unwrap();
     let second = first.another().await.unwrap();
     for seen in 0..4 {
-        let attempts = (0..CROWD).map(async |place| {
-            let device = [&first, &second][place % 2];
-            let content = format!("{seen} {place}");
+        let attempts = (0..CROWD).map(async |index| {
+            let device = [&first, &second][index % 2];
+            let content = format!("{seen} {index}");
             let request = put_request(device, seen, &content).unwrap();
             (content, put(&device.client, request).await)
         });

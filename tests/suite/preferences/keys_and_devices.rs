@@ -157,7 +157,7 @@ async fn only_the_callers_active_devices_are_accepted() {
 }
 
 /// Returns whether re-encryption of the preferences is due, according to GetPreferences and ExportData alike.
-async fn due(client: &Client) -> bool {
+async fn reencryption_due(client: &Client) -> bool {
     let read = get(client).await.unwrap();
     let export = client.person().export_data(ExportDataRequest {}).await.unwrap();
     let mut export = export.into_inner();
@@ -176,15 +176,15 @@ async fn preferences_under_an_old_or_revoked_key_are_due_until_they_are_stored_a
     let lost = phone.another().await.unwrap();
     let ada = phone.client.clone();
     put(&ada, put_request(&phone, 0, "dark").unwrap()).await.unwrap();
-    assert!(!due(&ada).await);
+    assert!(!reencryption_due(&ada).await);
     // The rotation of another device's key does not matter.
     rotate(&ada, &lost).await;
-    assert!(!due(&ada).await);
+    assert!(!reencryption_due(&ada).await);
     rotate(&ada, &phone).await;
-    assert!(due(&ada).await);
+    assert!(reencryption_due(&ada).await);
     phone.key_version = 2;
     put(&ada, put_request(&phone, 1, "dark").unwrap()).await.unwrap();
-    assert!(!due(&ada).await);
+    assert!(!reencryption_due(&ada).await);
 
     let lost = Device {
         key_version: 2,
@@ -197,14 +197,14 @@ async fn preferences_under_an_old_or_revoked_key_are_due_until_they_are_stored_a
         request_id: random::uuid().to_string(),
     };
     ada.device().suspend_device(request).await.unwrap();
-    assert!(!due(&ada).await);
+    assert!(!reencryption_due(&ada).await);
     let request = RevokeDeviceRequest {
         device_id: lost.id.to_string(),
         request_id: random::uuid().to_string(),
     };
     ada.device().revoke_device(request).await.unwrap();
-    assert!(due(&ada).await);
+    assert!(reencryption_due(&ada).await);
     assert_eq!(open(&phone, &get(&ada).await.unwrap()).unwrap(), "light");
     put(&ada, put_request(&phone, 3, "light").unwrap()).await.unwrap();
-    assert!(!due(&ada).await);
+    assert!(!reencryption_due(&ada).await);
 }

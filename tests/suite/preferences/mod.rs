@@ -18,7 +18,7 @@ use tonic::Status;
 use crate::{retry::retry_call, test_device::Device};
 
 /// Returns the binding of preferences that are to have `version`.
-fn place(device: &Device, version: i64) -> ContentBinding {
+fn binding(device: &Device, version: i64) -> ContentBinding {
     ContentBinding {
         kind: Kind::Preferences,
         user_id: device.person.id,
@@ -31,7 +31,7 @@ fn place(device: &Device, version: i64) -> ContentBinding {
 pub(crate) fn put_request(device: &Device, seen: i64, content: &str) -> Result<PutPreferencesRequest> {
     let (encrypted_payload, envelope) = device.secret.seal(
         content.as_bytes(),
-        place(device, seen + 1),
+        binding(device, seen + 1),
         device.algorithm,
         device.id,
         device.key_version,
@@ -62,9 +62,9 @@ async fn get(client: &Client) -> Result<Preferences, Status> {
 /// Decrypts preferences with the person's master key.
 fn open(device: &Device, preferences: &Preferences) -> Result<String> {
     let envelope = preferences.crypto_envelope.as_ref().unwrap();
-    let place = place(device, preferences.version);
+    let binding = binding(device, preferences.version);
     let opened = device
         .secret
-        .open(&preferences.encrypted_payload, envelope, place)?;
+        .open(&preferences.encrypted_payload, envelope, binding)?;
     Ok(String::from_utf8(opened)?)
 }

@@ -80,7 +80,7 @@ async fn a_put_over_a_stale_version_is_refused() {
             (SELECT last_number FROM data.change_counters WHERE user_id = $1))",
     )
     .await;
-    assert_eq!(kept, "1 2 0", "preferences, nonces, changes of records");
+    assert_eq!(kept, "1 2 0", "preferences, nonces, the last change number");
 }
 
 #[tokio::test]

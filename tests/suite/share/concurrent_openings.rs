@@ -29,7 +29,7 @@ const CROWD: usize = 1_000;
 const CLIENTS: usize = 20;
 
 /// Returns a stack that does not shed load, which is not tested here.
-async fn spacious() -> Stack {
+async fn start_without_load_shedding() -> Stack {
     let room = (CROWD * 2).to_string();
     let builder = Stack::builder().variable("data", "MAX_IN_FLIGHT", room);
     builder.start().await.unwrap()
@@ -66,12 +66,12 @@ async fn open_in(
 
 #[tokio::test]
 async fn one_of_a_thousand_concurrent_openings_opens_a_share_for_one_access() {
-    let stack = spacious().await;
+    let stack = start_without_load_shedding().await;
     let ada = Sharer::invent(&stack).await;
-    let made = ada.make(ada.sharing(1)).await;
+    let made = ada.make(ada.share_request(1)).await;
     let clients: Vec<_> = (0..CLIENTS).map(|_| stack.anonymous().unwrap()).collect();
-    let everybody = (0..CROWD).map(|number| open(&clients[number % CLIENTS], &made.token, ""));
-    let answers = join_all(everybody).await;
+    let openings = (0..CROWD).map(|number| open(&clients[number % CLIENTS], &made.token, ""));
+    let answers = join_all(openings).await;
     let (opened, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     assert_eq!(opened.len(), 1);
     assert_eq!(ada.read(opened[0].as_ref().unwrap()), CONTENT);
@@ -100,9 +100,9 @@ async fn one_of_a_thousand_concurrent_openings_opens_a_share_for_one_access() {
 
 #[tokio::test]
 async fn fifty_concurrent_guesses_count_five_wrong_passcodes() {
-    let stack = spacious().await;
+    let stack = start_without_load_shedding().await;
     let ada = Sharer::invent(&stack).await;
-    let made = ada.make(ada.sharing_under("1234", 1_000)).await;
+    let made = ada.make(ada.share_request_with_passcode("1234", 1_000)).await;
     let clients: Vec<_> = (0..CLIENTS).map(|_| stack.service("backend").unwrap()).collect();
     // From several networks, so that every passcode is hashed and no call is turned away.
     let tries = (0..50).map(async |number| {
@@ -125,14 +125,14 @@ async fn fifty_concurrent_guesses_count_five_wrong_passcodes() {
 
 /// Repeats `act` until it fails neither with DEADLINE nor DEPENDENCY_UNAVAILABLE, which a busy machine causes.
 /// OVERLOADED fails the test.
-async fn served<T>(act: impl AsyncFn() -> Result<T, Status>) -> T {
+async fn retry_unless_overloaded<T>(act: impl AsyncFn() -> Result<T, Status>) -> T {
     for _ in 0..50 {
         match act().await {
             Err(status) if ["DEADLINE", "DEPENDENCY_UNAVAILABLE"].contains(&reason(&status).as_str()) => {}
             answer => return answer.unwrap(),
         }
     }
-    panic!("nobody is served");
+    panic!("no call is served");
 }
 
 /// Number of concurrent guesses from one address: more than may wait for hashing, and no more than the service takes at
@@ -143,7 +143,7 @@ const GUESSERS: usize = 180;
 async fn guesses_from_one_address_do_not_block_hashing_for_others() {
     let stack = Stack::start().await.unwrap();
     let ada = Sharer::invent(&stack).await;
-    let made = ada.make(ada.sharing_under("1234", 1_000)).await;
+    let made = ada.make(ada.share_request_with_passcode("1234", 1_000)).await;
     let (token, overloaded) = (unknown_token(), Arc::new(AtomicUsize::new(0)));
     let mut guessers = JoinSet::new();
     let clients: Vec<_> = (0..CLIENTS).map(|_| stack.anonymous().unwrap()).collect();
@@ -161,34 +161,35 @@ async fn guesses_from_one_address_do_not_block_hashing_for_others() {
             }
         });
     }
-    eventually("there are more than may wait", async || {
+    eventually("more calls wait for hashing than may", async || {
         overloaded.load(Relaxed) > GUESSERS
     })
     .await;
     let backend = stack.service("backend").unwrap();
     for network in 1..=20 {
-        let opened = served(async || open_in(&backend, network, &made.token, "1234").await).await;
+        let opened =
+            retry_unless_overloaded(async || open_in(&backend, network, &made.token, "1234").await).await;
         assert_eq!(ada.read(&opened), CONTENT);
-        let request = ada.sharing_under("1234", 1);
-        served(async || ada.create(request.clone()).await).await;
+        let request = ada.share_request_with_passcode("1234", 1);
+        retry_unless_overloaded(async || ada.create(request.clone()).await).await;
     }
-    let nobody = stack.anonymous().unwrap();
-    let opened = open(&nobody, &ada.make(ada.sharing(1)).await.token, "").await;
-    opened.expect("where no passcode is said, nobody waits");
+    let anonymous = stack.anonymous().unwrap();
+    let opened = open(&anonymous, &ada.make(ada.share_request(1)).await.token, "").await;
+    opened.expect("an opening without a passcode waits for hashing");
     guessers.shutdown().await;
 }
 
 /// Every opening before the revocation counts, and there is none after it.
 #[tokio::test]
 async fn no_share_is_opened_after_its_revocation() {
-    let stack = spacious().await;
+    let stack = start_without_load_shedding().await;
     let ada = Sharer::invent(&stack).await;
-    let made = ada.make(ada.sharing(1_000)).await;
-    let nobody = stack.anonymous().unwrap();
-    let opening = join_all((0..100).map(|_| open(&nobody, &made.token, "")));
+    let made = ada.make(ada.share_request(1_000)).await;
+    let anonymous = stack.anonymous().unwrap();
+    let opening = join_all((0..100).map(|_| open(&anonymous, &made.token, "")));
     let revoking = async {
         // Revokes after one opening, and not before all of them.
-        open(&nobody, &made.token, "").await.unwrap();
+        open(&anonymous, &made.token, "").await.unwrap();
         retry_call(async || ada.revoke(&made.id).await).await.unwrap()
     };
     let (answers, revoked) = tokio::join!(opening, revoking);
@@ -196,9 +197,12 @@ async fn no_share_is_opened_after_its_revocation() {
     let opened = answers.iter().filter(|answer| answer.is_ok()).count() as i32 + 1;
     let share = ada.share(&made.id).await;
     assert_eq!(share.access_count, opened);
-    assert_eq!(revoked.access_count, opened, "it was the last word");
+    assert_eq!(
+        revoked.access_count, opened,
+        "the answer of the revocation has the final count"
+    );
     assert_eq!(share.refusal_count, 101 - i64::from(opened));
-    open(&nobody, &made.token, "").await.unwrap_err();
+    open(&anonymous, &made.token, "").await.unwrap_err();
 }
 
 /// The first thousand refusals are stored, and all are counted.
@@ -206,16 +210,16 @@ async fn no_share_is_opened_after_its_revocation() {
 async fn only_the_first_thousand_refusals_of_a_share_are_stored() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let made = ada.make(ada.sharing(1)).await;
-    let nobody = stack.anonymous().unwrap();
-    open(&nobody, &made.token, "").await.unwrap();
+    let made = ada.make(ada.share_request(1)).await;
+    let anonymous = stack.anonymous().unwrap();
+    open(&anonymous, &made.token, "").await.unwrap();
     let refused = format!(
         "UPDATE data.healthcare_share SET refusal_count = 999 WHERE id = '{}'",
         made.id
     );
     execute(&stack.database, &refused).await;
     for _ in 0..3 {
-        open(&nobody, &made.token, "").await.unwrap_err();
+        open(&anonymous, &made.token, "").await.unwrap_err();
     }
     assert_eq!(ada.outcomes(&made.id).await, [Outcome::UsedUp, Outcome::Opened]);
     assert_eq!(ada.share(&made.id).await.refusal_count, 1_002);
@@ -226,16 +230,16 @@ async fn only_the_first_thousand_refusals_of_a_share_are_stored() {
 async fn wrong_passcodes_are_stored_after_a_thousand_refusals_too() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let made = ada.make(ada.sharing_under("1234", 1)).await;
-    let nobody = stack.anonymous().unwrap();
+    let made = ada.make(ada.share_request_with_passcode("1234", 1)).await;
+    let anonymous = stack.anonymous().unwrap();
     let refused = format!(
         "UPDATE data.healthcare_share SET refusal_count = 1000 WHERE id = '{}'",
         made.id
     );
     execute(&stack.database, &refused).await;
-    open(&nobody, &made.token, "").await.unwrap_err();
+    open(&anonymous, &made.token, "").await.unwrap_err();
     for _ in 0..6 {
-        open(&nobody, &made.token, "1235").await.unwrap_err();
+        open(&anonymous, &made.token, "1235").await.unwrap_err();
     }
     assert_eq!(ada.outcomes(&made.id).await, [Outcome::PasscodeWrong; 5]);
     let share = ada.share(&made.id).await;

@@ -20,7 +20,7 @@ use crate::{
 async fn a_retry_gets_the_same_token_and_another_request_another_one() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let request = ada.sharing_under("correct horse", 3);
+    let request = ada.share_request_with_passcode("correct horse", 3);
     let first = ada.create(request.clone()).await.unwrap();
     assert_eq!(first.token.len(), 43);
     let share = first.share.clone().unwrap();
@@ -36,7 +36,7 @@ async fn a_retry_gets_the_same_token_and_another_request_another_one() {
     for again in again {
         assert_eq!(again.unwrap(), first);
     }
-    let other = ada.make(ada.sharing(3)).await;
+    let other = ada.make(ada.share_request(3)).await;
     assert_ne!(other.token, first.token);
     let shares = "SELECT count(*) FROM data.healthcare_share WHERE user_id = $1";
     let count: i64 = scalar_by_id(&stack.database, ada.person.id, shares).await;
@@ -48,7 +48,7 @@ async fn concurrent_retries_make_one_share() {
     let stack = Stack::start().await.unwrap();
     let ada = Sharer::invent(&stack).await;
     for passcode in ["", "1234"] {
-        let request = ada.sharing_under(passcode, 1);
+        let request = ada.share_request_with_passcode(passcode, 1);
         let made = join_all((0..16).map(|_| retry_call(async || ada.create(request.clone()).await))).await;
         let made: Vec<_> = made.into_iter().map(Result::unwrap).collect();
         assert!(made.iter().all(|one| one == &made[0]));
@@ -66,9 +66,9 @@ async fn concurrent_retries_make_one_share() {
 async fn a_request_id_cannot_be_reused() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let request = ada.sharing_under("1234", 1);
+    let request = ada.share_request_with_passcode("1234", 1);
     ada.create(request.clone()).await.unwrap();
-    let fresh = ada.sharing(1);
+    let fresh = ada.share_request(1);
     for other in [
         CreateShareRequest {
             passcode: "1235".into(),
@@ -102,11 +102,11 @@ async fn a_request_id_cannot_be_reused() {
 async fn a_share_id_and_a_nonce_cannot_be_reused() {
     let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (Sharer::invent(stack).await, Sharer::invent(stack).await);
-    let first = ada.sharing(1);
+    let first = ada.share_request(1);
     ada.create(first.clone()).await.unwrap();
     let id_taken = CreateShareRequest {
         share_id: first.request_id.clone(),
-        ..ada.sharing(1)
+        ..ada.share_request(1)
     };
     assert_eq!(
         reason(&ada.create(id_taken.clone()).await.unwrap_err()),
@@ -121,7 +121,7 @@ async fn a_share_id_and_a_nonce_cannot_be_reused() {
     assert_eq!(reason(&ada.create(same).await.unwrap_err()), "RECORD_EXISTS");
     let nonce_taken = CreateShareRequest {
         crypto_envelope: first.crypto_envelope.clone(),
-        ..ada.sharing(1)
+        ..ada.share_request(1)
     };
     let refused = ada.create(nonce_taken.clone()).await.unwrap_err();
     assert_eq!(reason(&refused), "NONCE_REUSED");
@@ -146,7 +146,7 @@ async fn expire_time_is_bounded_and_a_retry_after_it_gets_the_first_answer() {
     ] {
         let request = CreateShareRequest {
             expire_time: Some(at(Utc::now() + expires_in)),
-            ..ada.sharing(1)
+            ..ada.share_request(1)
         };
         let refused = ada.create(request).await.unwrap_err();
         assert_eq!(reason(&refused), "INVALID_FIELD");
@@ -155,14 +155,14 @@ async fn expire_time_is_bounded_and_a_retry_after_it_gets_the_first_answer() {
     let expire_time = Utc::now() + TimeDelta::seconds(2);
     let request = CreateShareRequest {
         expire_time: Some(at(expire_time)),
-        ..ada.sharing(1)
+        ..ada.share_request(1)
     };
     let first = ada.create(request.clone()).await.unwrap();
-    eventually("its time is over", async || Utc::now() > expire_time).await;
+    eventually("the share has expired", async || Utc::now() > expire_time).await;
     assert_eq!(ada.create(request).await.unwrap(), first);
     let longest = CreateShareRequest {
         expire_time: Some(at(Utc::now() + TimeDelta::days(90))),
-        ..ada.sharing(1_000)
+        ..ada.share_request(1_000)
     };
     ada.create(longest).await.unwrap();
 }
@@ -171,7 +171,7 @@ async fn expire_time_is_bounded_and_a_retry_after_it_gets_the_first_answer() {
 async fn every_violation_is_reported_at_once() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let valid = ada.sharing(1);
+    let valid = ada.share_request(1);
     let mut envelope = valid.crypto_envelope.clone().unwrap();
     envelope.nonce.pop();
     let request = CreateShareRequest {
@@ -213,14 +213,17 @@ async fn an_unknown_or_erased_person_is_refused() {
     let ada = Sharer::invent(stack).await;
     let delete = format!("DELETE FROM data.users WHERE id = '{}'", ada.person.id);
     execute(&stack.database, &delete).await;
-    let refused = ada.create(ada.sharing(1)).await.unwrap_err();
+    let refused = ada.create(ada.share_request(1)).await.unwrap_err();
     assert_eq!(reason(&refused), "ACCOUNT_NOT_READY");
     let tombstone = format!(
         "INSERT INTO data.tombstones (user_id, erased_at, erased) VALUES ('{}', now(), '{{}}')",
         ada.person.id
     );
     execute(&stack.database, &tombstone).await;
-    let refused = ada.create(ada.sharing_under("1234", 1)).await.unwrap_err();
+    let refused = ada
+        .create(ada.share_request_with_passcode("1234", 1))
+        .await
+        .unwrap_err();
     assert_eq!(reason(&refused), "ACCOUNT_ERASED");
 }
 
@@ -230,7 +233,7 @@ async fn tokens_and_passcodes_are_not_stored_or_logged() {
     let stack = Stack::start().await.unwrap();
     let ada = Sharer::invent(&stack).await;
     let [passcode, wrong] = [(); 2].map(|()| format!("passcode-{}", random::uuid().simple()));
-    let made = ada.make(ada.sharing_under(&passcode, 2)).await;
+    let made = ada.make(ada.share_request_with_passcode(&passcode, 2)).await;
     open(&stack, &made.token, &passcode).await.unwrap();
     open(&stack, &made.token, &wrong).await.unwrap_err();
     let tables: String = scalar(
@@ -239,9 +242,9 @@ async fn tokens_and_passcodes_are_not_stored_or_logged() {
          FROM pg_tables WHERE schemaname = 'data'",
     )
     .await;
-    assert!(tables.contains(&made.id), "the share is there");
+    assert!(tables.contains(&made.id), "the dump contains the share");
     let log = stack.data.output().unwrap();
-    assert!(log.contains("OpenShare"), "the call is there");
+    assert!(log.contains("OpenShare"), "the log contains the call");
     let bytes = URL_SAFE_NO_PAD.decode(&made.token).unwrap();
     let bytes: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let flock = Flock::default();
@@ -264,7 +267,7 @@ async fn the_key_of_a_device_is_refused() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let device = Device::first_of(stack, ada.person.clone()).await.unwrap();
-    let mut request = ada.sharing(1);
+    let mut request = ada.share_request(1);
     request.crypto_envelope.as_mut().unwrap().key_id = device.id.to_string();
     let status = ada.create(request).await.unwrap_err();
     assert_eq!(reason(&status), "ENVELOPE_INVALID");
@@ -276,7 +279,7 @@ async fn the_key_of_a_device_is_refused() {
 async fn creating_and_revoking_a_share_are_audited_once() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let request = ada.sharing(1);
+    let request = ada.share_request(1);
     let made = ada.make(request.clone()).await;
     ada.create(request).await.unwrap();
     ada.revoke(&made.id).await.unwrap();

@@ -32,7 +32,7 @@ use crate::{
 async fn a_retry_succeeds_after_a_device_was_registered_with_the_key_id() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let request = ada.sharing_under("1234", 1);
+    let request = ada.share_request_with_passcode("1234", 1);
     let first = ada.create(request.clone()).await.unwrap();
     let device = RegisterDeviceRequest {
         device_id: request.crypto_envelope.as_ref().unwrap().key_id.clone(),
@@ -40,7 +40,7 @@ async fn a_retry_succeeds_after_a_device_was_registered_with_the_key_id() {
     };
     ada.client.device().register_device(device).await.unwrap();
     assert_eq!(ada.create(request.clone()).await.unwrap(), first);
-    let mut another = ada.sharing(1);
+    let mut another = ada.share_request(1);
     another.crypto_envelope.as_mut().unwrap().key_id = request.crypto_envelope.unwrap().key_id;
     let refused = ada.create(another).await.unwrap_err();
     let expected = [("crypto_envelope.key_id".to_owned(), "KEY_OF_A_DEVICE".to_owned())];
@@ -53,7 +53,7 @@ async fn creations_concurrent_with_an_erasure_are_refused() {
     for _ in 0..8 {
         let ada = Sharer::invent(&stack).await;
         // Each request twice, so that some are retried while the person is erased.
-        let requests: Vec<_> = (0..12).map(|_| ada.sharing(1)).collect();
+        let requests: Vec<_> = (0..12).map(|_| ada.share_request(1)).collect();
         let making = join_all((0..24).map(async |number: u64| {
             sleep(Duration::from_millis(number)).await;
             ada.create(requests[number as usize / 2].clone()).await
@@ -71,7 +71,7 @@ async fn creations_concurrent_with_an_erasure_are_refused() {
             let expected = ["ACCOUNT_ERASED", "DEPENDENCY_UNAVAILABLE"];
             assert!(expected.contains(&reason.as_str()), "{refused:?}");
         }
-        let refused = ada.create(ada.sharing(1)).await.unwrap_err();
+        let refused = ada.create(ada.share_request(1)).await.unwrap_err();
         assert_eq!(reason(&refused), "ACCOUNT_ERASED");
     }
     let left: i64 = scalar(

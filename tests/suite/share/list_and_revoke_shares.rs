@@ -13,7 +13,11 @@ use crate::{
     superuser_sql::execute,
 };
 
-async fn shares(client: &Client, page_size: i32, page_token: &str) -> Result<ListSharesResponse, Status> {
+async fn list_shares(
+    client: &Client,
+    page_size: i32,
+    page_token: &str,
+) -> Result<ListSharesResponse, Status> {
     let request = ListSharesRequest {
         page_size,
         page_token: page_token.to_owned(),
@@ -21,7 +25,7 @@ async fn shares(client: &Client, page_size: i32, page_token: &str) -> Result<Lis
     Ok(client.share().list_shares(request).await?.into_inner())
 }
 
-async fn accesses(
+async fn list_share_access(
     client: &Client,
     share_id: &str,
     page_size: i32,
@@ -39,12 +43,12 @@ async fn accesses(
 async fn every_page_size_lists_each_share_once_while_new_ones_are_created() {
     let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (Sharer::invent(stack).await, Sharer::invent(stack).await);
-    let empty = shares(&ada.client, 0, "").await.unwrap();
+    let empty = list_shares(&ada.client, 0, "").await.unwrap();
     assert!(empty.shares.is_empty() && empty.next_page_token.is_empty());
     let mut expected = Vec::new();
     for _ in 0..7 {
-        expected.push(ada.make(ada.sharing(1)).await.id);
-        bob.make(bob.sharing(1)).await;
+        expected.push(ada.make(ada.share_request(1)).await.id);
+        bob.make(bob.share_request(1)).await;
     }
     // Of two shares of the same time, the one with the greater id is newer.
     let same = format!(
@@ -59,17 +63,17 @@ async fn every_page_size_lists_each_share_once_while_new_ones_are_created() {
         let (mut seen, mut token, mut pages) = (Vec::new(), String::new(), 0);
         let before = expected.clone();
         loop {
-            let page = shares(&ada.client, size, &token).await.unwrap();
+            let page = list_shares(&ada.client, size, &token).await.unwrap();
             assert!(page.shares.len() <= size as usize);
             seen.extend(page.shares.into_iter().map(|share| share.share_id));
             pages += 1;
-            assert!(pages <= before.len(), "the pages do not end");
+            assert!(pages <= before.len(), "there are too many pages");
             token = page.next_page_token;
             if token.is_empty() {
                 break;
             }
             // A share newer than the first page is on none of the following pages.
-            expected.insert(0, ada.make(ada.sharing(1)).await.id);
+            expected.insert(0, ada.make(ada.share_request(1)).await.id);
         }
         assert_eq!(
             (seen, pages),
@@ -83,22 +87,24 @@ async fn every_page_size_lists_each_share_once_while_new_ones_are_created() {
 async fn every_page_size_lists_each_access_once() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let made = ada.make(ada.sharing(3)).await;
-    let other = ada.make(ada.sharing(3)).await;
+    let made = ada.make(ada.share_request(3)).await;
+    let other = ada.make(ada.share_request(3)).await;
     for _ in 0..5 {
         open(stack, &made.token, "").await.ok();
         open(stack, &other.token, "").await.ok();
     }
-    let all = accesses(&ada.client, &made.id, 0, "").await.unwrap();
+    let all = list_share_access(&ada.client, &made.id, 0, "").await.unwrap();
     assert!(all.next_page_token.is_empty());
     assert_eq!(all.accesses.len(), 5);
     for size in 1..=6 {
         let (mut seen, mut token, mut pages) = (Vec::new(), String::new(), 0);
         loop {
-            let page = accesses(&ada.client, &made.id, size, &token).await.unwrap();
+            let page = list_share_access(&ada.client, &made.id, size, &token)
+                .await
+                .unwrap();
             seen.extend(page.accesses);
             pages += 1;
-            assert!(pages <= 5, "the pages do not end");
+            assert!(pages <= 5, "there are too many pages");
             token = page.next_page_token;
             if token.is_empty() {
                 break;
@@ -106,8 +112,10 @@ async fn every_page_size_lists_each_access_once() {
             if size == 1 && pages == 1 {
                 // A page token is valid for its own list only.
                 for refused in [
-                    accesses(&ada.client, &other.id, size, &token).await.unwrap_err(),
-                    shares(&ada.client, size, &token).await.unwrap_err(),
+                    list_share_access(&ada.client, &other.id, size, &token)
+                        .await
+                        .unwrap_err(),
+                    list_shares(&ada.client, size, &token).await.unwrap_err(),
                 ] {
                     assert_eq!(reason(&refused), "PAGE_TOKEN_INVALID");
                 }
@@ -125,26 +133,26 @@ async fn every_page_size_lists_each_access_once() {
 async fn a_share_of_another_person_is_not_found() {
     let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (Sharer::invent(stack).await, Sharer::invent(stack).await);
-    let made = ada.make(ada.sharing(1)).await;
-    let second = ada.make(ada.sharing(1)).await;
+    let made = ada.make(ada.share_request(1)).await;
+    let second = ada.make(ada.share_request(1)).await;
     open(stack, &made.token, "").await.unwrap();
     for id in [made.id.clone(), random::uuid().to_string()] {
-        let refused = accesses(&bob.client, &id, 0, "").await.unwrap_err();
+        let refused = list_share_access(&bob.client, &id, 0, "").await.unwrap_err();
         assert_eq!(reason(&refused), "NOT_FOUND");
         assert_eq!(reason(&bob.revoke(&id).await.unwrap_err()), "NOT_FOUND");
     }
-    assert!(shares(&bob.client, 0, "").await.unwrap().shares.is_empty());
-    let token = shares(&ada.client, 1, "").await.unwrap().next_page_token;
-    let refused = shares(&bob.client, 1, &token).await.unwrap_err();
+    assert!(list_shares(&bob.client, 0, "").await.unwrap().shares.is_empty());
+    let token = list_shares(&ada.client, 1, "").await.unwrap().next_page_token;
+    let refused = list_shares(&bob.client, 1, &token).await.unwrap_err();
     assert_eq!(reason(&refused), "PAGE_TOKEN_INVALID");
     // Bob's share with the same id does not reach Ada's.
-    let mut same_id = bob.sharing(1);
+    let mut same_id = bob.share_request(1);
     same_id.share_id.clone_from(&made.id);
     let theirs = bob.make(same_id).await;
     assert_eq!(bob.revoke(&theirs.id).await.unwrap().state(), ShareState::Revoked);
     assert_eq!(ada.share(&made.id).await.state(), ShareState::UsedUp);
     assert!(
-        accesses(&bob.client, &theirs.id, 0, "")
+        list_share_access(&bob.client, &theirs.id, 0, "")
             .await
             .unwrap()
             .accesses
@@ -157,7 +165,7 @@ async fn a_share_of_another_person_is_not_found() {
 async fn concurrent_revocations_revoke_a_share_once() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let made = ada.make(ada.sharing(2)).await;
+    let made = ada.make(ada.share_request(2)).await;
     open(stack, &made.token, "").await.unwrap();
     let revoking = join_all((0..16).map(|_| retry_call(async || ada.revoke(&made.id).await))).await;
     let first = ada.share(&made.id).await;
@@ -177,12 +185,12 @@ async fn concurrent_revocations_revoke_a_share_once() {
 async fn every_violation_is_reported() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let refused = accesses(&ada.client, "x", -1, "").await.unwrap_err();
+    let refused = list_share_access(&ada.client, "x", -1, "").await.unwrap_err();
     assert_eq!(reason(&refused), "INVALID_FIELD");
     let expected = [("share_id", "NOT_A_UUID"), ("page_size", "NEGATIVE")];
     let expected = expected.map(|(field, name)| (field.to_owned(), name.to_owned()));
     assert_eq!(violations(&refused), expected);
-    let refused = shares(&ada.client, -1, "").await.unwrap_err();
+    let refused = list_shares(&ada.client, -1, "").await.unwrap_err();
     assert_eq!(violations(&refused), expected[1..]);
     let refused = ada.revoke("").await.unwrap_err();
     assert_eq!(violations(&refused), [("share_id".into(), "REQUIRED".into())]);

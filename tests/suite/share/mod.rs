@@ -30,7 +30,7 @@ use crate::{retry::retry_for, test_device::at};
 const LIMIT: Duration = Duration::from_secs(200);
 
 /// The plaintext of a share.
-const CONTENT: &str = "What the doctor is to know, and nobody else";
+const CONTENT: &str = "A message for the doctor only";
 
 /// A person who makes shares.
 #[derive(Clone)]
@@ -42,7 +42,7 @@ struct Sharer {
 }
 
 /// A share that was created.
-struct Made {
+struct CreatedShare {
     id: String,
     token: String,
 }
@@ -58,12 +58,12 @@ impl Sharer {
     }
 
     /// Returns a request to share [`CONTENT`] for an hour and `times` openings.
-    fn sharing(&self, times: i32) -> CreateShareRequest {
+    fn share_request(&self, times: i32) -> CreateShareRequest {
         let id = random::uuid();
         let algorithm = EncryptionAlgorithm::Xchacha20Poly1305;
         let (encrypted_share_data, envelope) = self
             .secret
-            .seal(CONTENT.as_bytes(), self.place(id), algorithm, random::uuid(), 1)
+            .seal(CONTENT.as_bytes(), self.binding(id), algorithm, random::uuid(), 1)
             .unwrap();
         CreateShareRequest {
             share_id: String::new(),
@@ -77,14 +77,14 @@ impl Sharer {
     }
 
     /// Returns such a request with a passcode.
-    fn sharing_under(&self, passcode: &str, times: i32) -> CreateShareRequest {
+    fn share_request_with_passcode(&self, passcode: &str, times: i32) -> CreateShareRequest {
         CreateShareRequest {
             passcode: passcode.to_owned(),
-            ..self.sharing(times)
+            ..self.share_request(times)
         }
     }
 
-    fn place(&self, share: Uuid) -> ContentBinding {
+    fn binding(&self, share: Uuid) -> ContentBinding {
         ContentBinding {
             kind: Kind::Share,
             user_id: self.person.id,
@@ -97,9 +97,9 @@ impl Sharer {
         Ok(self.client.share().create_share(request).await?.into_inner())
     }
 
-    async fn make(&self, request: CreateShareRequest) -> Made {
+    async fn make(&self, request: CreateShareRequest) -> CreatedShare {
         let answer = self.create(request).await.unwrap();
-        Made {
+        CreatedShare {
             id: answer.share.unwrap().share_id,
             token: answer.token,
         }
@@ -108,9 +108,9 @@ impl Sharer {
     /// Decrypts the content of an opened share.
     fn read(&self, opened: &OpenShareResponse) -> String {
         assert_eq!(opened.user_id, self.person.id.to_string());
-        let place = self.place(opened.share_id.parse().unwrap());
+        let binding = self.binding(opened.share_id.parse().unwrap());
         let envelope = opened.crypto_envelope.as_ref().unwrap();
-        let content = self.secret.open(&opened.encrypted_share_data, envelope, place);
+        let content = self.secret.open(&opened.encrypted_share_data, envelope, binding);
         String::from_utf8(content.unwrap()).unwrap()
     }
 

@@ -7,7 +7,7 @@ use haven_proto::data::v1::{
 use haven_testkit::Stack;
 use tonic::Status;
 
-use super::{CONTENT, Made, Sharer, open, open_from, unknown_token};
+use super::{CONTENT, CreatedShare, Sharer, open, open_from, unknown_token};
 use crate::{
     status::{reason, violations},
     superuser_sql::execute,
@@ -24,7 +24,7 @@ fn refusal(status: &Status) -> (tonic::Code, String, usize) {
 }
 
 /// Moves the times of a share in the database, as if it had been created earlier.
-async fn end(stack: &Stack, made: &Made, remaining: &str) {
+async fn set_remaining_time(stack: &Stack, made: &CreatedShare, remaining: &str) {
     let sql = format!(
         "UPDATE data.healthcare_share SET created_at = now() - interval '1 day', expires_at = now() + interval '{remaining}'
          WHERE id = '{}'",
@@ -37,18 +37,18 @@ async fn end(stack: &Stack, made: &Made, remaining: &str) {
 async fn a_token_opens_a_share_as_often_as_it_may_be_accessed() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let request = ada.sharing(2);
+    let request = ada.share_request(2);
     let made = ada.make(request.clone()).await;
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     let before = Utc::now() - TimeDelta::seconds(1);
     for device_type in [DeviceType::Mobile, DeviceType::Desktop] {
-        let opened = open_from(&nobody, &made.token, "", device_type).await.unwrap();
+        let opened = open_from(&anonymous, &made.token, "", device_type).await.unwrap();
         assert_eq!(ada.read(&opened), CONTENT);
         assert_eq!(opened.crypto_envelope, request.crypto_envelope);
         assert_eq!(opened.expire_time, request.expire_time);
         assert!(opened.create_time.is_some());
     }
-    let refused = open_from(&nobody, &made.token, "", DeviceType::Unspecified).await;
+    let refused = open_from(&anonymous, &made.token, "", DeviceType::Unspecified).await;
     refusal(&refused.unwrap_err());
     let share = ada.share(&made.id).await;
     assert_eq!(share.state(), ShareState::UsedUp);
@@ -80,11 +80,11 @@ async fn only_the_owner_learns_the_reason_of_a_refusal() {
     let unknown = refused(&unknown_token(), "").await;
     assert_eq!(refused(&unknown_token(), "1234").await, unknown);
 
-    let expired = ada.make(ada.sharing(1)).await;
-    end(stack, &expired, "-1 second").await;
-    let revoked = ada.make(ada.sharing(1)).await;
+    let expired = ada.make(ada.share_request(1)).await;
+    set_remaining_time(stack, &expired, "-1 second").await;
+    let revoked = ada.make(ada.share_request(1)).await;
     ada.revoke(&revoked.id).await.unwrap();
-    let used_up = ada.make(ada.sharing(1)).await;
+    let used_up = ada.make(ada.share_request(1)).await;
     open(&used_up.token, "").await.unwrap();
     for (made, state, outcome) in [
         (&expired, ShareState::Expired, Outcome::Expired),
@@ -98,7 +98,7 @@ async fn only_the_owner_learns_the_reason_of_a_refusal() {
         assert_eq!(ada.outcomes(&made.id).await[..2], [outcome; 2]);
     }
 
-    let locked = ada.make(ada.sharing_under("1234", 9)).await;
+    let locked = ada.make(ada.share_request_with_passcode("1234", 9)).await;
     assert_eq!(refused(&locked.token, "").await, unknown);
     open(&locked.token, "1234").await.unwrap();
     for _ in 0..5 {
@@ -131,7 +131,7 @@ async fn a_passcode_must_match_exactly() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     for passcode in ["1234", " é🎉 ", &"x".repeat(128)] {
-        let made = ada.make(ada.sharing_under(passcode, 2)).await;
+        let made = ada.make(ada.share_request_with_passcode(passcode, 2)).await;
         let opened = open(stack, &made.token, passcode).await.unwrap();
         assert_eq!(ada.read(&opened), CONTENT);
         let other = format!("{}1", &passcode[..passcode.len() - 1]);
@@ -139,7 +139,7 @@ async fn a_passcode_must_match_exactly() {
         assert_eq!(ada.share(&made.id).await.wrong_passcode_count, 1);
     }
     // A share without a passcode opens with any.
-    let made = ada.make(ada.sharing(1)).await;
+    let made = ada.make(ada.share_request(1)).await;
     open(stack, &made.token, "1234").await.unwrap();
 }
 
@@ -148,7 +148,7 @@ async fn a_passcode_must_match_exactly() {
 async fn a_share_expires_exactly_at_its_expire_time() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let made = ada.make(ada.sharing(9)).await;
+    let made = ada.make(ada.share_request(9)).await;
     let mut database = stack.database.connect("postgres").await.unwrap();
     let mut opens = async |offset: &str| {
         sqlx::query_scalar::<_, i64>(
@@ -166,9 +166,9 @@ async fn a_share_expires_exactly_at_its_expire_time() {
         assert_eq!(opens(offset).await, expected, "{offset}");
     }
     // Over gRPC the share opens until it expires.
-    end(stack, &made, "1 hour").await;
+    set_remaining_time(stack, &made, "1 hour").await;
     open(stack, &made.token, "").await.unwrap();
-    end(stack, &made, "0 seconds").await;
+    set_remaining_time(stack, &made, "0 seconds").await;
     refusal(&open(stack, &made.token, "").await.unwrap_err());
     assert_eq!(ada.share(&made.id).await.state(), ShareState::Expired);
 }
@@ -177,7 +177,7 @@ async fn a_share_expires_exactly_at_its_expire_time() {
 async fn a_share_of_a_deleted_person_is_unavailable() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let made = ada.make(ada.sharing(2)).await;
+    let made = ada.make(ada.share_request(2)).await;
     open(stack, &made.token, "").await.unwrap();
     let delete = format!("DELETE FROM data.users WHERE id = '{}'", ada.person.id);
     execute(&stack.database, &delete).await;
@@ -188,8 +188,8 @@ async fn a_share_of_a_deleted_person_is_unavailable() {
 async fn an_invalid_request_is_refused_with_its_violation() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let made = ada.make(ada.sharing_under("1234", 1)).await;
-    let nobody = stack.anonymous().unwrap();
+    let made = ada.make(ada.share_request_with_passcode("1234", 1)).await;
+    let anonymous = stack.anonymous().unwrap();
     let valid = OpenShareRequest {
         token: made.token.clone(),
         passcode: "1234".into(),
@@ -229,11 +229,11 @@ async fn an_invalid_request_is_refused_with_its_violation() {
             "UNKNOWN_VALUE",
         ),
     ] {
-        let refused = nobody.share().open_share(request).await.unwrap_err();
+        let refused = anonymous.share().open_share(request).await.unwrap_err();
         assert_eq!(reason(&refused), "INVALID_FIELD");
         assert_eq!(violations(&refused), [(field.into(), name.into())]);
     }
     // Invalid requests do not count as attempts.
     assert!(ada.outcomes(&made.id).await.is_empty());
-    nobody.share().open_share(valid).await.unwrap();
+    anonymous.share().open_share(valid).await.unwrap();
 }

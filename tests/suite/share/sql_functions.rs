@@ -61,7 +61,7 @@ async fn as_role(database: &Database, role: &str, claims: &str, sql: &str) -> Re
 async fn a_share_opens_with_the_hashes_that_the_command_prints() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let request = ada.sharing_under("1234", 2);
+    let request = ada.share_request_with_passcode("1234", 2);
     let made = ada.make(request.clone()).await;
     let database: &Database = &stack.database;
     let [hash] = hashes(stack, &format!("{}\n", made.token))
@@ -69,8 +69,8 @@ async fn a_share_opens_with_the_hashes_that_the_command_prints() {
         .try_into()
         .unwrap();
 
-    let nobody = async |sql: String| as_role(database, "data_anon", "{}", &sql).await;
-    let recipe = nobody(format!("SELECT data.share_passcode_recipe({hash})"))
+    let as_anonymous = async |sql: String| as_role(database, "data_anon", "{}", &sql).await;
+    let recipe = as_anonymous(format!("SELECT data.share_passcode_recipe({hash})"))
         .await
         .unwrap();
     let recipe: String = recipe[0].get(0);
@@ -81,15 +81,15 @@ async fn a_share_opens_with_the_hashes_that_the_command_prints() {
         .unwrap();
     assert_eq!(same, hash);
     let (begin, _) = passcode.rsplit_once('$').unwrap();
-    assert_eq!(begin, format!("'{recipe}"), "all but the hash");
-    let unknown = nobody("SELECT data.share_passcode_recipe('\\x00')".into())
+    assert_eq!(begin, format!("'{recipe}"), "the same parameters and salt");
+    let unknown = as_anonymous("SELECT data.share_passcode_recipe('\\x00')".into())
         .await
         .unwrap();
     assert_eq!(unknown[0].get::<Option<String>, _>(0), None);
 
     let validate = async |passcode: &str, device: &str| {
         let sql = format!("SELECT * FROM data.validate_share_token({hash}, {passcode}, '{device}', now())");
-        nobody(sql).await.unwrap()
+        as_anonymous(sql).await.unwrap()
     };
     assert!(validate("NULL", "mobile").await.is_empty());
     assert!(validate(&format!("'{recipe}$wrong'"), "mobile").await.is_empty());
@@ -105,10 +105,12 @@ async fn a_share_opens_with_the_hashes_that_the_command_prints() {
         "SELECT (SELECT count(*) FROM data.validate_share_token({hash}, NULL, 'mobile', now())),
              current_setting('request.jwt.claims')"
     );
-    let after = nobody(sql).await.unwrap();
+    let after = as_anonymous(sql).await.unwrap();
     assert_eq!(after[0].get::<String, _>(1), "{}");
     for table in ["healthcare_share", "share_token", "healthcare_share_audit"] {
-        let refused = nobody(format!("SELECT FROM data.{table}")).await.unwrap_err();
+        let refused = as_anonymous(format!("SELECT FROM data.{table}"))
+            .await
+            .unwrap_err();
         assert!(refused.contains("permission denied"), "{refused}");
     }
 
@@ -126,13 +128,13 @@ async fn a_share_opens_with_the_hashes_that_the_command_prints() {
     open(stack, &made.token, "1234").await.unwrap_err();
 
     // A share without a passcode has no recipe, and needs none.
-    let made = ada.make(ada.sharing(1)).await;
+    let made = ada.make(ada.share_request(1)).await;
     let [hash] = hashes(stack, &made.token).await.try_into().unwrap();
-    let recipe = nobody(format!("SELECT data.share_passcode_recipe({hash})")).await;
+    let recipe = as_anonymous(format!("SELECT data.share_passcode_recipe({hash})")).await;
     assert_eq!(recipe.unwrap()[0].get::<Option<String>, _>(0), None);
     let sql = format!("SELECT * FROM data.validate_share_token({hash}, NULL, 'mobile', now())");
-    assert_eq!(nobody(sql.clone()).await.unwrap().len(), 1);
-    assert_eq!(nobody(sql).await.unwrap().len(), 0);
+    assert_eq!(as_anonymous(sql.clone()).await.unwrap().len(), 1);
+    assert_eq!(as_anonymous(sql).await.unwrap().len(), 0);
 }
 
 #[tokio::test]
@@ -161,14 +163,17 @@ async fn the_command_documents_its_input_and_never_prints_it() {
     assert!(text.contains("the first line has to be a token"), "{text}");
     assert!(!text.contains("canary") && !text.contains(key), "{text}");
     let (code, _) = said(&run("", &[("SECRET_KEY", key)], &["canary"]).await);
-    assert_eq!(code, Some(64), "nothing is an argument");
+    assert_eq!(code, Some(64), "the command takes no arguments");
 }
 
 #[tokio::test]
 async fn the_audit_shows_a_person_their_own_shares_and_a_reader_all() {
     let stack = Stack::start().await.unwrap();
     let (ada, bob) = (Sharer::invent(&stack).await, Sharer::invent(&stack).await);
-    let (of_ada, of_bob) = (ada.make(ada.sharing(2)).await, bob.make(bob.sharing(2)).await);
+    let (of_ada, of_bob) = (
+        ada.make(ada.share_request(2)).await,
+        bob.make(bob.share_request(2)).await,
+    );
     for _ in 0..3 {
         open(&stack, &of_ada.token, "").await.ok();
     }
@@ -194,15 +199,15 @@ async fn the_audit_shows_a_person_their_own_shares_and_a_reader_all() {
     assert!(rows.unwrap().is_empty());
     // Pages of one row each.
     let mut seen = Vec::new();
-    let mut place = "NULL, NULL".to_owned();
+    let mut cursor = "NULL, NULL".to_owned();
     for _ in 0..3 {
         let sql = format!(
-            "SELECT *, accessed_at::text AS at FROM data.healthcare_access_audit('{}', {place}, 1)",
+            "SELECT *, accessed_at::text AS at FROM data.healthcare_access_audit('{}', {cursor}, 1)",
             of_ada.id
         );
         let rows = person(sql).await.unwrap();
         seen.extend(outcomes(&rows));
-        place = format!(
+        cursor = format!(
             "'{}', '{}'",
             rows[0].get::<String, _>("at"),
             rows[0].get::<uuid::Uuid, _>("id")
@@ -242,7 +247,7 @@ async fn the_audit_shows_a_person_their_own_shares_and_a_reader_all() {
 async fn an_expired_share_does_not_open_with_an_earlier_time() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let made = ada.make(ada.sharing(2)).await;
+    let made = ada.make(ada.share_request(2)).await;
     let database: &Database = &stack.database;
     let expired = format!(
         "UPDATE data.healthcare_share

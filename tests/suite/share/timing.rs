@@ -7,7 +7,7 @@ use haven_proto::data::v1::{DeviceType, ShareAccessOutcome as Outcome};
 use haven_testkit::{Client, Stack};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{Made, Sharer, open, open_from, unknown_token};
+use super::{CreatedShare, Sharer, open, open_from, unknown_token};
 use crate::{metrics::Metrics, status::reason, superuser_sql::execute};
 
 /// Refusals are answered at multiples of this time after the call.
@@ -18,7 +18,7 @@ const STEP_WITH_PASSCODE: Duration = Duration::from_millis(250);
 const TOLERANCE: Duration = Duration::from_millis(25);
 
 /// Maximum number of rounds: a machine that is busy with other tests gets another chance, and the measurements add up.
-const ROUNDS: usize = 4;
+const MAX_ROUNDS: usize = 4;
 
 /// Number of measurements of each refusal in a round.
 const TRIES: usize = 11;
@@ -50,17 +50,17 @@ async fn refuse(client: &Client, case: &Case) -> Duration {
 }
 
 /// Returns how many hashes the data service has computed.
-async fn hashed(stack: &Stack) -> f64 {
+async fn hash_count(stack: &Stack) -> f64 {
     let metrics = Metrics::read(stack.data.listeners.metrics).await;
     metrics.sum("haven_hash_seconds_count", &[]).unwrap_or_default()
 }
 
 /// Creates an expired, a revoked and a used up share.
-async fn over(stack: &Stack, ada: &Sharer) -> [(&'static str, Made); 3] {
+async fn unavailable_shares(stack: &Stack, ada: &Sharer) -> [(&'static str, CreatedShare); 3] {
     let [expired, revoked, used_up] = [
-        ada.make(ada.sharing(1)).await,
-        ada.make(ada.sharing(1)).await,
-        ada.make(ada.sharing(1)).await,
+        ada.make(ada.share_request(1)).await,
+        ada.make(ada.share_request(1)).await,
+        ada.make(ada.share_request(1)).await,
     ];
     let sql = format!(
         "UPDATE data.healthcare_share SET created_at = now() - interval '1 day', expires_at = now() WHERE id = '{}'",
@@ -73,16 +73,20 @@ async fn over(stack: &Stack, ada: &Sharer) -> [(&'static str, Made); 3] {
 }
 
 /// Returns all cases, and the share with guessed passcodes.
-async fn cases(stack: &Stack, ada: &Sharer) -> (Vec<Case>, Made) {
-    let guessed = ada.make(ada.sharing_under("1234", 1)).await;
-    let locked = ada.make(ada.sharing_under("1234", 1)).await;
-    let wrong_passcodes = |made: &Made, count: i32| {
+async fn cases(stack: &Stack, ada: &Sharer) -> (Vec<Case>, CreatedShare) {
+    let guessed = ada.make(ada.share_request_with_passcode("1234", 1)).await;
+    let locked = ada.make(ada.share_request_with_passcode("1234", 1)).await;
+    let wrong_passcodes = |made: &CreatedShare, count: i32| {
         let id = &made.id;
         format!("UPDATE data.healthcare_share SET wrong_passcodes = {count} WHERE id = '{id}'")
     };
     execute(&stack.database, &wrong_passcodes(&locked, 5)).await;
     let mut tokens = vec![("unknown", unknown_token()), ("locked", locked.token)];
-    tokens.extend(over(stack, ada).await.map(|(what, made)| (what, made.token)));
+    tokens.extend(
+        unavailable_shares(stack, ada)
+            .await
+            .map(|(what, made)| (what, made.token)),
+    );
     let mut cases = vec![
         Case {
             what: "passcode missing",
@@ -127,19 +131,19 @@ fn median(times: &mut [Duration]) -> (Duration, Duration) {
 async fn every_refusal_takes_the_same_time() {
     let stack = Stack::start().await.unwrap();
     let ada = Sharer::invent(&stack).await;
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     let mut database = stack.database.connect("postgres").await.unwrap();
     let (cases, guessed) = cases(&stack, &ada).await;
     let mut times = vec![Vec::new(); cases.len()];
-    for round in 1..=ROUNDS {
+    for round in 1..=MAX_ROUNDS {
         // One case after the other, so that load on the machine slows all of them down.
         for _ in 0..TRIES {
             for (case, times) in cases.iter().zip(&mut times) {
                 prepare(&mut database, case).await;
-                times.push(refuse(&nobody, case).await);
+                times.push(refuse(&anonymous, case).await);
             }
         }
-        let mut alike = true;
+        let mut equal = true;
         for (with_passcode, step) in [(false, STEP), (true, STEP_WITH_PASSCODE)] {
             let mut medians = Vec::new();
             for (case, times) in cases.iter().zip(&mut times) {
@@ -151,11 +155,11 @@ async fn every_refusal_takes_the_same_time() {
                     "round {round}: {} {:?}: {least:?} at least, {median:?} in the median",
                     case.what, case.passcode
                 );
-                assert!(least >= step, "{}: answered before its moment", case.what);
+                assert!(least >= step, "{}: answered too early", case.what);
                 medians.push(median);
             }
             let (least, most) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
-            alike &= *most - *least < TOLERANCE;
+            equal &= *most - *least < TOLERANCE;
         }
         // Each refusal had the outcome of its case.
         let outcomes = ada.outcomes(&guessed.id).await;
@@ -163,11 +167,11 @@ async fn every_refusal_takes_the_same_time() {
             let found = outcomes.iter().filter(|outcome| **outcome == wanted).count();
             assert_eq!(found, TRIES * round, "{wanted:?}");
         }
-        if alike {
+        if equal {
             return;
         }
     }
-    panic!("the time tells why");
+    panic!("the time of a refusal tells its reason");
 }
 
 /// Concurrent calls wait for each other, whether or not the share exists.
@@ -177,7 +181,11 @@ async fn concurrent_refusals_take_the_same_time_for_every_reason() {
     let ada = Sharer::invent(&stack).await;
     let clients: Vec<_> = (0..10).map(|_| stack.anonymous().unwrap()).collect();
     let mut cases = vec![("unknown", unknown_token())];
-    cases.extend(over(&stack, &ada).await.map(|(what, made)| (what, made.token)));
+    cases.extend(
+        unavailable_shares(&stack, &ada)
+            .await
+            .map(|(what, made)| (what, made.token)),
+    );
     let cases = cases.into_iter().map(|(what, token)| Case {
         what,
         token,
@@ -186,7 +194,7 @@ async fn concurrent_refusals_take_the_same_time_for_every_reason() {
     });
     let cases: Vec<_> = cases.collect();
     let mut times = vec![Vec::new(); cases.len()];
-    for round in 1..=ROUNDS {
+    for round in 1..=MAX_ROUNDS {
         // One crowd after the other, so that load on the machine slows all of them down.
         for _ in 0..CROWDS {
             for (case, times) in cases.iter().zip(&mut times) {
@@ -210,7 +218,7 @@ async fn concurrent_refusals_take_the_same_time_for_every_reason() {
             return;
         }
     }
-    panic!("the time tells why");
+    panic!("the time of a refusal tells its reason");
 }
 
 /// A given passcode costs one hash, whether or not there is a hash to compare it with. No passcode costs none.
@@ -218,24 +226,24 @@ async fn concurrent_refusals_take_the_same_time_for_every_reason() {
 async fn a_passcode_costs_one_hash_and_no_passcode_costs_none() {
     let stack = Stack::start().await.unwrap();
     let ada = Sharer::invent(&stack).await;
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     let (cases, _) = cases(&stack, &ada).await;
     for case in &cases {
-        let before = hashed(&stack).await;
-        refuse(&nobody, case).await;
+        let before = hash_count(&stack).await;
+        refuse(&anonymous, case).await;
         let expected = if case.passcode.is_empty() { 0.0 } else { 1.0 };
         assert_eq!(
-            hashed(&stack).await - before,
+            hash_count(&stack).await - before,
             expected,
             "{} {:?}",
             case.what,
             case.passcode
         );
     }
-    let before = hashed(&stack).await;
-    let made = ada.make(ada.sharing(2)).await;
+    let before = hash_count(&stack).await;
+    let made = ada.make(ada.share_request(2)).await;
     open(&stack, &made.token, "").await.unwrap();
-    assert_eq!(hashed(&stack).await, before);
+    assert_eq!(hash_count(&stack).await, before);
     open(&stack, &made.token, "1234").await.unwrap();
-    assert_eq!(hashed(&stack).await, before + 1.0);
+    assert_eq!(hash_count(&stack).await, before + 1.0);
 }

@@ -10,7 +10,9 @@ use haven_proto::{
 };
 use haven_testkit::{Stack, random};
 
-use super::{conflicts, push, pushing, record, resolve, send, settling, told, two_versions};
+use super::{
+    get_record, open_conflicts, outcomes, push, push_request, resolve, send, settle_request, two_versions,
+};
 use crate::{status::reason, superuser_sql::execute, test_device::Device};
 
 async fn revoke(device: &Device) {
@@ -40,7 +42,7 @@ async fn a_suspended_or_revoked_device_cannot_push_or_resolve() {
     let phone = Device::invent(stack).await.unwrap();
     let (lost, stolen) = (phone.another().await.unwrap(), phone.another().await.unwrap());
     let id = two_versions(&phone).await;
-    let before = pushing(&lost, vec![lost.put(id, 1, "late").unwrap()]);
+    let before = push_request(&lost, vec![lost.put(id, 1, "late").unwrap()]);
     let results = send(&lost, before.clone()).await.unwrap();
     let conflict = results[0].conflict_id.as_str();
     let request = SuspendDeviceRequest {
@@ -51,27 +53,29 @@ async fn a_suspended_or_revoked_device_cannot_push_or_resolve() {
     revoke(&stolen).await;
     for device in [&lost, &stolen] {
         for change in [device.put(id, 2, "three").unwrap(), device.delete(id, 2)] {
-            let status = send(device, pushing(device, vec![change])).await.unwrap_err();
+            let status = send(device, push_request(device, vec![change]))
+                .await
+                .unwrap_err();
             assert_eq!(reason(&status), "DEVICE_INACTIVE");
         }
-        let request = settling(device, id, 2, &[conflict], ConflictResolution::Delete);
+        let request = settle_request(device, id, 2, &[conflict], ConflictResolution::Delete);
         let status = resolve(device, request).await.unwrap_err();
         assert_eq!(reason(&status), "DEVICE_INACTIVE");
     }
     // A retry is answered from the stored request: nothing is applied again.
     assert_eq!(send(&lost, before).await.unwrap(), results);
     // The conflict of the suspended device is kept, and the person's other devices see it.
-    assert_eq!(record(&phone, id).await.unwrap().version, 2);
-    assert_eq!(conflicts(&phone, Some(id)).await.len(), 1);
+    assert_eq!(get_record(&phone, id).await.unwrap().version, 2);
+    assert_eq!(open_conflicts(&phone, Some(id)).await.len(), 1);
     let unknown = Device {
         id: random::uuid(),
         ..phone.clone()
     };
-    let status = send(&unknown, pushing(&unknown, vec![unknown.delete(id, 2)]))
+    let status = send(&unknown, push_request(&unknown, vec![unknown.delete(id, 2)]))
         .await
         .unwrap_err();
     assert_eq!(reason(&status), "NOT_FOUND");
-    let request = settling(&unknown, id, 2, &[conflict], ConflictResolution::Keep);
+    let request = settle_request(&unknown, id, 2, &[conflict], ConflictResolution::Keep);
     assert_eq!(
         reason(&resolve(&unknown, request).await.unwrap_err()),
         "NOT_FOUND"
@@ -83,13 +87,19 @@ async fn a_person_without_a_device_cannot_push() {
     let stack = Stack::shared().await.unwrap();
     let ada = Device::invent(stack).await.unwrap();
     let bob = stack.person().await.unwrap();
-    let nobodys = Device {
+    let without_device = Device {
         client: stack.user(&bob).unwrap(),
         person: bob,
         ..ada
     };
-    let request = pushing(&nobodys, vec![nobodys.put(random::uuid(), 0, "one").unwrap()]);
-    assert_eq!(reason(&send(&nobodys, request).await.unwrap_err()), "NOT_FOUND");
+    let request = push_request(
+        &without_device,
+        vec![without_device.put(random::uuid(), 0, "one").unwrap()],
+    );
+    assert_eq!(
+        reason(&send(&without_device, request).await.unwrap_err()),
+        "NOT_FOUND"
+    );
 }
 
 #[tokio::test]
@@ -107,14 +117,14 @@ async fn after_a_rotation_only_changes_stored_before_are_accepted_under_the_old_
         (ChangeOutcome::Refused, 0),
         (ChangeOutcome::Applied, 2),
     ];
-    assert_eq!(told(&results), expected);
+    assert_eq!(outcomes(&results), expected);
     assert_eq!(results[1].reason(), Reason::KeyVersionStale);
     assert_eq!(results[1].current_key_version, 2);
     let results = push(&phone, vec![phone.put(b, 0, "other").unwrap()]).await;
-    assert_eq!(told(&results), [(ChangeOutcome::Applied, 1)]);
+    assert_eq!(outcomes(&results), [(ChangeOutcome::Applied, 1)]);
     // A deletion has no ciphertext, so it needs no key version.
     let results = push(&phone, vec![phone.delete(b, 1)]).await;
-    assert_eq!(told(&results), [(ChangeOutcome::Applied, 2)]);
+    assert_eq!(outcomes(&results), [(ChangeOutcome::Applied, 2)]);
 }
 
 #[tokio::test]
@@ -127,23 +137,23 @@ async fn a_push_concurrent_with_a_revocation_is_applied_whole_or_refused() {
         let pushes = ids.iter().map(|id| {
             send(
                 &stolen,
-                pushing(&stolen, vec![stolen.put(*id, 0, "one").unwrap()]),
+                push_request(&stolen, vec![stolen.put(*id, 0, "one").unwrap()]),
             )
         });
         let (answers, ()) = tokio::join!(join_all(pushes), revoke(&stolen));
         for (id, answer) in ids.iter().zip(answers) {
             match answer {
                 Ok(results) => {
-                    assert_eq!(told(&results), [(ChangeOutcome::Applied, 1)]);
-                    assert_eq!(record(&phone, *id).await.unwrap().version, 1);
+                    assert_eq!(outcomes(&results), [(ChangeOutcome::Applied, 1)]);
+                    assert_eq!(get_record(&phone, *id).await.unwrap().version, 1);
                 }
                 Err(status) => {
                     assert_eq!(reason(&status), "DEVICE_INACTIVE");
-                    assert_eq!(reason(&record(&phone, *id).await.unwrap_err()), "NOT_FOUND");
+                    assert_eq!(reason(&get_record(&phone, *id).await.unwrap_err()), "NOT_FOUND");
                 }
             }
         }
-        let request = pushing(&stolen, vec![stolen.put(random::uuid(), 0, "one").unwrap()]);
+        let request = push_request(&stolen, vec![stolen.put(random::uuid(), 0, "one").unwrap()]);
         assert_eq!(
             reason(&send(&stolen, request).await.unwrap_err()),
             "DEVICE_INACTIVE"
@@ -156,7 +166,7 @@ async fn every_answer_to_a_device_with_an_overdue_rotation_has_the_due_time() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let id = two_versions(&phone).await;
-    let late = pushing(&phone, vec![phone.put(id, 1, "late").unwrap()]);
+    let late = push_request(&phone, vec![phone.put(id, 1, "late").unwrap()]);
     let mut cycle = phone.client.cycle();
     let due = |metadata: &tonic::metadata::MetadataMap| {
         let due = metadata.get("haven-key-rotation-due-time")?;
@@ -183,12 +193,12 @@ async fn every_answer_to_a_device_with_an_overdue_rotation_has_the_due_time() {
     let answer = cycle.list_conflicts(listing(String::new())).await.unwrap();
     assert_eq!(due(answer.metadata()), None);
     let conflict = results[0].conflict_id.as_str();
-    let request = settling(&phone, id, 2, &[conflict], ConflictResolution::Keep);
+    let request = settle_request(&phone, id, 2, &[conflict], ConflictResolution::Keep);
     for _ in 0..2 {
         let answer = cycle.resolve_conflict(request.clone()).await.unwrap();
         assert_eq!(due(answer.metadata()), expected);
     }
-    let together = super::pushing_all(&phone, vec![phone.delete(id, 1)]);
+    let together = super::atomic_push_request(&phone, vec![phone.delete(id, 1)]);
     let answer = cycle.push_changes(together).await.unwrap();
     assert_eq!(due(answer.metadata()), expected);
 }

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use haven_proto::data::v1::{ChangeOutcome, ConflictResolution};
 use haven_testkit::{Stack, random};
 
-use super::{conflicts, opened, push, record, resolve, settling, two_versions};
+use super::{decrypt_conflict, get_record, open_conflicts, push, resolve, settle_request, two_versions};
 use crate::{cycle::last_change_number, status::reason, test_device::Device};
 
 /// Number of concurrent calls.
@@ -33,12 +33,15 @@ async fn one_of_many_concurrent_pushes_is_applied_and_the_others_become_conflict
         .filter(|i| results[*i].outcome() == ChangeOutcome::Applied)
         .collect();
     let [first] = applied.as_slice() else {
-        panic!("not one is applied: {applied:?}");
+        panic!("exactly one push has to be applied: {applied:?}");
     };
-    let held = record(&phone, id).await.unwrap();
+    let held = get_record(&phone, id).await.unwrap();
     assert_eq!((held.version, phone.open(&held).unwrap()), (2, first.to_string()));
-    let kept = conflicts(&phone, Some(id)).await;
-    let said: BTreeSet<_> = kept.iter().map(|one| opened(&phone, one).unwrap()).collect();
+    let kept = open_conflicts(&phone, Some(id)).await;
+    let said: BTreeSet<_> = kept
+        .iter()
+        .map(|one| decrypt_conflict(&phone, one).unwrap())
+        .collect();
     let expected = (0..CROWD).filter(|i| i != first).map(|i| i.to_string());
     assert_eq!(said, expected.collect());
     assert_eq!(kept.len(), CROWD - 1);
@@ -59,8 +62,8 @@ async fn one_of_many_concurrent_resolutions_settles_a_conflict() {
     let kept = [results[0].conflict_id.as_str()];
     let attempts = (0..CROWD).map(|i| {
         let request = match i % 2 {
-            0 => settling(&phone, id, 2, &kept, ConflictResolution::Keep),
-            _ => super::replacing(&phone, id, 2, &kept, "three"),
+            0 => settle_request(&phone, id, 2, &kept, ConflictResolution::Keep),
+            _ => super::replace_request(&phone, id, 2, &kept, "three"),
         };
         resolve(&phone, request)
     });
@@ -82,5 +85,5 @@ async fn one_of_many_concurrent_resolutions_settles_a_conflict() {
         "NOT_FOUND"
     };
     assert_eq!(refused, BTreeSet::from([expected.to_owned()]));
-    assert_eq!(record(&phone, id).await.unwrap().version, made[0].version);
+    assert_eq!(get_record(&phone, id).await.unwrap().version, made[0].version);
 }

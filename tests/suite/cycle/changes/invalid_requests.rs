@@ -7,7 +7,7 @@ use haven_proto::data::v1::{
 use haven_testkit::{Stack, random};
 use tonic::Status;
 
-use super::{conflicts, pushing, pushing_all, record, resolve, send, settling};
+use super::{atomic_push_request, get_record, open_conflicts, push_request, resolve, send, settle_request};
 use crate::{
     status::{reason, violations},
     test_device::Device,
@@ -43,7 +43,7 @@ async fn every_violation_is_reported_at_once() {
         local_time: None,
         ..good.clone()
     };
-    let request = pushing(&phone, vec![good, of_another, without_time, Change::default()]);
+    let request = push_request(&phone, vec![good, of_another, without_time, Change::default()]);
     let status = send(&phone, request).await.unwrap_err();
     let expected = [
         "changes[1].crypto_envelope.key_id KEY_OF_ANOTHER_DEVICE",
@@ -56,7 +56,7 @@ async fn every_violation_is_reported_at_once() {
         ("ENVELOPE_INVALID".into(), expected.map(str::to_owned).to_vec())
     );
     // No change of an invalid push is applied, in either mode.
-    assert_eq!(reason(&record(&phone, id).await.unwrap_err()), "NOT_FOUND");
+    assert_eq!(reason(&get_record(&phone, id).await.unwrap_err()), "NOT_FOUND");
     let status = resolve(&phone, ResolveConflictRequest::default())
         .await
         .unwrap_err();
@@ -72,7 +72,7 @@ async fn every_violation_is_reported_at_once() {
         named(&status),
         ("INVALID_FIELD".into(), expected.map(str::to_owned).to_vec())
     );
-    let incomplete = settling(&phone, id, 1, &["x"], ConflictResolution::Replace);
+    let incomplete = settle_request(&phone, id, 1, &["x"], ConflictResolution::Replace);
     let (reason, _) = named(&resolve(&phone, incomplete).await.unwrap_err());
     assert_eq!(reason, "ENVELOPE_INVALID");
     let listing = ListConflictsRequest {
@@ -107,7 +107,9 @@ async fn a_push_with_very_many_violations_gets_the_first_fifty() {
         key_id: "x".into(),
         ..Default::default()
     };
-    let status = send(&phone, pushing(&phone, vec![wrong; 100])).await.unwrap_err();
+    let status = send(&phone, push_request(&phone, vec![wrong; 100]))
+        .await
+        .unwrap_err();
     let (reason, violations) = named(&status);
     assert_eq!(reason, "ENVELOPE_INVALID");
     // The response header has room for 50 violations.
@@ -123,13 +125,15 @@ async fn a_push_has_at_most_100_changes_and_a_mebibyte() {
         let new = |_| phone.put(random::uuid(), 0, "one").unwrap();
         (0..many).map(new).collect::<Vec<_>>()
     };
-    let status = send(&phone, pushing_all(&phone, changes(101))).await.unwrap_err();
+    let status = send(&phone, atomic_push_request(&phone, changes(101)))
+        .await
+        .unwrap_err();
     assert_eq!(
         named(&status),
         ("INVALID_FIELD".into(), vec!["changes TOO_MANY".to_owned()])
     );
     assert_eq!(
-        send(&phone, pushing_all(&phone, changes(100)))
+        send(&phone, atomic_push_request(&phone, changes(100)))
             .await
             .unwrap()
             .len(),
@@ -137,7 +141,9 @@ async fn a_push_has_at_most_100_changes_and_a_mebibyte() {
     );
     let largest = "x".repeat(65_536 - 16);
     let large = (0..16).map(|_| phone.put(random::uuid(), 0, &largest).unwrap());
-    let status = send(&phone, pushing(&phone, large.collect())).await.unwrap_err();
+    let status = send(&phone, push_request(&phone, large.collect()))
+        .await
+        .unwrap_err();
     assert_eq!(reason(&status), "MESSAGE_TOO_LARGE");
-    assert_eq!(conflicts(&phone, None).await, []);
+    assert_eq!(open_conflicts(&phone, None).await, []);
 }

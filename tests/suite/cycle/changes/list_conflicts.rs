@@ -4,7 +4,7 @@ use haven_proto::data::v1::{ConflictResolution, ListConflictsRequest, ListConfli
 use haven_testkit::{Stack, random};
 use tonic::Status;
 
-use super::{conflicts, push, resolve, retry_call, settling, two_versions};
+use super::{open_conflicts, push, resolve, retry_call, settle_request, two_versions};
 use crate::{status::reason, superuser_sql::execute, test_device::Device};
 
 async fn page(device: &Device, request: ListConflictsRequest) -> Result<ListConflictsResponse, Status> {
@@ -27,7 +27,7 @@ async fn conflicts_are_listed_in_the_order_in_which_they_were_made() {
     let results = push(&phone, late.collect()).await;
     let ids: Vec<_> = results.iter().map(|result| result.conflict_id.clone()).collect();
     let found = async |record| -> Vec<String> {
-        let kept = conflicts(&phone, record).await;
+        let kept = open_conflicts(&phone, record).await;
         kept.into_iter().map(|one| one.conflict_id).collect()
     };
     assert_eq!(found(None).await, ids);
@@ -77,7 +77,7 @@ async fn conflicts_are_listed_in_the_order_in_which_they_were_made() {
     // Conflicts settled between two pages are left out, and the rest of the list does not shift.
     let settled: Vec<_> = of(false)[5..9].to_vec();
     let settled: Vec<_> = settled.iter().map(String::as_str).collect();
-    let request = settling(&phone, a, 2, &settled, ConflictResolution::Keep);
+    let request = settle_request(&phone, a, 2, &settled, ConflictResolution::Keep);
     assert_eq!(resolve(&phone, request).await.unwrap().open_conflicts, 36);
     let third = page(&phone, next(&of_a)).await.unwrap();
     let found: Vec<_> = third.conflicts.iter().map(|one| &one.conflict_id).collect();
@@ -102,7 +102,7 @@ async fn fifty_of_the_largest_conflicts_fit_on_a_page() {
             .iter()
             .all(|one| one.encrypted_payload.len() == 65_536)
     );
-    assert_eq!(conflicts(&phone, None).await.len(), 60);
+    assert_eq!(open_conflicts(&phone, None).await.len(), 60);
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Returns a request to push `changes` in the mode INDEPENDENT.
-fn pushing(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
+fn push_request(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
     PushChangesRequest {
         device_id: device.id.to_string(),
         changes,
@@ -38,10 +38,10 @@ fn pushing(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
 }
 
 /// Returns a request to push `changes` in the mode ATOMIC.
-fn pushing_all(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
+fn atomic_push_request(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
     PushChangesRequest {
         mode: PushMode::Atomic.into(),
-        ..pushing(device, changes)
+        ..push_request(device, changes)
     }
 }
 
@@ -53,7 +53,7 @@ async fn send(device: &Device, request: PushChangesRequest) -> Result<Vec<Change
 
 /// Pushes `changes` in the mode INDEPENDENT, and returns their results.
 async fn push(device: &Device, changes: Vec<Change>) -> Vec<ChangeResult> {
-    send(device, pushing(device, changes)).await.unwrap()
+    send(device, push_request(device, changes)).await.unwrap()
 }
 
 /// Creates a record with the content "one", updates it to "two", and returns its id. The record then has version 2.
@@ -68,14 +68,14 @@ async fn two_versions(device: &Device) -> Uuid {
 }
 
 /// Returns the outcome and the version of each result.
-fn told(results: &[ChangeResult]) -> Vec<(ChangeOutcome, i64)> {
+fn outcomes(results: &[ChangeResult]) -> Vec<(ChangeOutcome, i64)> {
     results
         .iter()
         .map(|result| (result.outcome(), result.version))
         .collect()
 }
 
-async fn record(device: &Device, id: Uuid) -> Result<Record, Status> {
+async fn get_record(device: &Device, id: Uuid) -> Result<Record, Status> {
     let request = GetRecordRequest {
         record_id: id.to_string(),
         device_id: String::new(),
@@ -86,7 +86,7 @@ async fn record(device: &Device, id: Uuid) -> Result<Record, Status> {
 }
 
 /// Returns every open conflict of `record`, or of all records, from all pages.
-async fn conflicts(device: &Device, record: Option<Uuid>) -> Vec<Conflict> {
+async fn open_conflicts(device: &Device, record: Option<Uuid>) -> Vec<Conflict> {
     let mut request = ListConflictsRequest {
         record_id: record.map(|id| id.to_string()).unwrap_or_default(),
         ..ListConflictsRequest::default()
@@ -103,19 +103,19 @@ async fn conflicts(device: &Device, record: Option<Uuid>) -> Vec<Conflict> {
         }
         request.page_token = page.next_page_token;
     }
-    panic!("the pages do not end");
+    panic!("there are too many pages");
 }
 
 /// Decrypts the content of a conflict; `None` when it is a deletion.
-fn opened(device: &Device, conflict: &Conflict) -> Option<String> {
+fn decrypt_conflict(device: &Device, conflict: &Conflict) -> Option<String> {
     let envelope = conflict.crypto_envelope.as_ref()?;
-    let place = device.place(conflict.record_id.parse().unwrap(), conflict.base_version + 1);
-    let content = device.secret.open(&conflict.encrypted_payload, envelope, place);
+    let binding = device.binding(conflict.record_id.parse().unwrap(), conflict.base_version + 1);
+    let content = device.secret.open(&conflict.encrypted_payload, envelope, binding);
     Some(String::from_utf8(content.unwrap()).unwrap())
 }
 
 /// Returns a request to settle `conflicts` without new content: with KEEP or DELETE.
-fn settling(
+fn settle_request(
     device: &Device,
     record: Uuid,
     seen: i64,
@@ -134,7 +134,7 @@ fn settling(
 }
 
 /// Returns a request to settle `conflicts` by storing `content` as the next version.
-fn replacing(
+fn replace_request(
     device: &Device,
     record: Uuid,
     seen: i64,
@@ -146,7 +146,7 @@ fn replacing(
         encrypted_payload,
         crypto_envelope: Some(envelope),
         local_time: Some(now()),
-        ..settling(device, record, seen, conflicts, ConflictResolution::Replace)
+        ..settle_request(device, record, seen, conflicts, ConflictResolution::Replace)
     }
 }
 

@@ -6,7 +6,7 @@ use haven_proto::errors::v1::Reason;
 use haven_testkit::{Stack, random};
 use uuid::Uuid;
 
-use super::{push, retry_call, told};
+use super::{outcomes, push, retry_call};
 use crate::{
     cycle::feed::catch_up,
     superuser_sql::{execute, scalar_by_id},
@@ -103,7 +103,7 @@ async fn a_rotation_deletes_nonces_older_than_180_days() {
         (results[0].outcome(), results[0].reason()),
         (ChangeOutcome::Refused, Reason::KeyVersionStale)
     );
-    assert_eq!(told(&results[1..]), [(ChangeOutcome::Deleted, 2)]);
+    assert_eq!(outcomes(&results[1..]), [(ChangeOutcome::Deleted, 2)]);
     // The tablet's old nonces are deleted by its own rotations, except those of its last key version.
     execute(&stack.database, &age(tablet.id, "1 day")).await;
     rotate(&mut tablet).await;

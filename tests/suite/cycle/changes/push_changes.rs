@@ -7,7 +7,7 @@ use haven_proto::{
 };
 use haven_testkit::{Stack, random};
 
-use super::{conflicts, opened, push, record, told};
+use super::{decrypt_conflict, get_record, open_conflicts, outcomes, push};
 use crate::{cycle::last_change_number, status::reason, superuser_sql::scalar_by_id, test_device::Device};
 
 #[tokio::test]
@@ -25,7 +25,7 @@ async fn changes_of_one_record_build_on_each_other() {
     let results = push(&phone, changes).await;
     let applied = |version| (ChangeOutcome::Applied, version);
     let expected = [applied(1), applied(1), applied(2), applied(3), applied(2)];
-    assert_eq!(told(&results), expected);
+    assert_eq!(outcomes(&results), expected);
     let numbers: Vec<_> = results.iter().map(|result| result.change_number).collect();
     assert_eq!(numbers, [1, 2, 3, 4, 5]);
     for result in &results {
@@ -34,10 +34,10 @@ async fn changes_of_one_record_build_on_each_other() {
             ("", Reason::Unspecified)
         );
     }
-    let held = record(&phone, a).await.unwrap();
+    let held = get_record(&phone, a).await.unwrap();
     assert_eq!((held.version, held.change_number), (3, 4));
     assert_eq!(phone.open(&held).unwrap(), "three");
-    assert_eq!(reason(&record(&phone, b).await.unwrap_err()), "NOT_FOUND");
+    assert_eq!(reason(&get_record(&phone, b).await.unwrap_err()), "NOT_FOUND");
 }
 
 #[tokio::test]
@@ -56,12 +56,12 @@ async fn a_repeated_change_is_not_applied_again() {
     let more = [changes.clone(), vec![phone.put(a, 2, "three").unwrap()]].concat();
     let more = [more.clone(), more].concat();
     let again = push(&phone, more).await;
-    for (place, result) in again.iter().enumerate() {
-        match first.get(place % 5) {
+    for (index, result) in again.iter().enumerate() {
+        match first.get(index % 5) {
             Some(earlier) => {
-                assert_eq!(result.outcome(), ChangeOutcome::AlreadyApplied, "{place}");
+                assert_eq!(result.outcome(), ChangeOutcome::AlreadyApplied, "{index}");
                 let numbers = (earlier.version, earlier.change_number);
-                assert_eq!((result.version, result.change_number), numbers, "{place}");
+                assert_eq!((result.version, result.change_number), numbers, "{index}");
             }
             None => assert_eq!(result.version, 3),
         }
@@ -69,9 +69,12 @@ async fn a_repeated_change_is_not_applied_again() {
     assert_eq!(again[4].outcome(), ChangeOutcome::Applied);
     assert_eq!(again[9].outcome(), ChangeOutcome::AlreadyApplied);
     assert_eq!((again[4].change_number, again[9].change_number), (5, 5));
-    assert_eq!(phone.open(&record(&phone, a).await.unwrap()).unwrap(), "three");
+    assert_eq!(
+        phone.open(&get_record(&phone, a).await.unwrap()).unwrap(),
+        "three"
+    );
     assert_eq!(last_change_number(stack, &phone).await, 5);
-    assert_eq!(conflicts(&phone, None).await, []);
+    assert_eq!(open_conflicts(&phone, None).await, []);
 }
 
 #[tokio::test]
@@ -91,20 +94,20 @@ async fn a_change_over_a_stale_version_is_kept_as_a_conflict() {
     let results = push(&phone, changes.clone()).await;
     let conflict = |version| (ChangeOutcome::Conflict, version);
     assert_eq!(
-        told(&results),
+        outcomes(&results),
         [conflict(2), (ChangeOutcome::Applied, 1), conflict(2)]
     );
     // A conflict takes a change number of its own, and its record the next one.
     let numbers: Vec<_> = results.iter().map(|result| result.change_number).collect();
     assert_eq!(numbers, [4, 5, 7]);
-    let held = record(&phone, a).await.unwrap();
+    let held = get_record(&phone, a).await.unwrap();
     assert_eq!((held.version, held.change_number), (2, 7));
     assert_eq!(held.sync_status(), SyncStatus::Conflict);
     assert_eq!(phone.open(&held).unwrap(), "the tablet's");
-    let kept = conflicts(&tablet, None).await;
+    let kept = open_conflicts(&tablet, None).await;
     let found: Vec<_> = kept
         .iter()
-        .map(|one| (one.base_version, opened(&tablet, one)))
+        .map(|one| (one.base_version, decrypt_conflict(&tablet, one)))
         .collect();
     let expected = [
         (1, Some("the phone's".to_owned())),
@@ -124,7 +127,7 @@ async fn a_change_over_a_stale_version_is_kept_as_a_conflict() {
     let again = push(&phone, changes).await;
     assert_eq!([&again[0], &again[2]], [&results[0], &results[2]]);
     assert_eq!(again[1].outcome(), ChangeOutcome::AlreadyApplied);
-    assert_eq!(conflicts(&tablet, None).await, kept);
+    assert_eq!(open_conflicts(&tablet, None).await, kept);
 }
 
 #[tokio::test]
@@ -135,10 +138,10 @@ async fn the_second_creation_of_a_record_is_a_conflict() {
     let id = random::uuid();
     push(&phone, vec![phone.put(id, 0, "the phone's").unwrap()]).await;
     let results = push(&tablet, vec![tablet.put(id, 0, "the tablet's").unwrap()]).await;
-    assert_eq!(told(&results), [(ChangeOutcome::Conflict, 1)]);
-    let kept = conflicts(&phone, Some(id)).await;
+    assert_eq!(outcomes(&results), [(ChangeOutcome::Conflict, 1)]);
+    let kept = open_conflicts(&phone, Some(id)).await;
     assert_eq!(kept[0].base_version, 0);
-    assert_eq!(opened(&phone, &kept[0]).unwrap(), "the tablet's");
+    assert_eq!(decrypt_conflict(&phone, &kept[0]).unwrap(), "the tablet's");
 }
 
 #[tokio::test]
@@ -158,17 +161,17 @@ async fn of_a_change_and_a_deletion_the_first_wins_and_the_second_is_a_conflict(
     let changes = vec![phone.put(a, 1, "a2").unwrap(), phone.delete(b, 1)];
     let results = push(&phone, changes.clone()).await;
     let expected = [(ChangeOutcome::Deleted, 2), (ChangeOutcome::Conflict, 2)];
-    assert_eq!(told(&results), expected);
-    let kept = conflicts(&phone, None).await;
-    let found: Vec<_> = kept.iter().map(|one| opened(&phone, one)).collect();
+    assert_eq!(outcomes(&results), expected);
+    let kept = open_conflicts(&phone, None).await;
+    let found: Vec<_> = kept.iter().map(|one| decrypt_conflict(&phone, one)).collect();
     assert_eq!(found, [Some("a2".to_owned()), None]);
-    assert_eq!(reason(&record(&phone, a).await.unwrap_err()), "NOT_FOUND");
-    let held = record(&phone, b).await.unwrap();
+    assert_eq!(reason(&get_record(&phone, a).await.unwrap_err()), "NOT_FOUND");
+    let held = get_record(&phone, b).await.unwrap();
     assert_eq!(held.sync_status(), SyncStatus::Conflict);
     assert_eq!(phone.open(&held).unwrap(), "b2");
     // Both are repeated. A deletion has no nonce, and is recognized nevertheless.
     let again = push(&phone, changes).await;
-    assert_eq!(told(&again), expected);
+    assert_eq!(outcomes(&again), expected);
     let ids = |results: &[ChangeResult]| {
         results
             .iter()
@@ -176,12 +179,15 @@ async fn of_a_change_and_a_deletion_the_first_wins_and_the_second_is_a_conflict(
             .collect::<Vec<_>>()
     };
     assert_eq!(ids(&again), ids(&results));
-    assert_eq!(conflicts(&phone, None).await, kept);
+    assert_eq!(open_conflicts(&phone, None).await, kept);
     // Deleting a deleted record makes no conflict.
     let results = push(&phone, vec![phone.delete(a, 1)]).await;
-    assert_eq!(told(&results), [(ChangeOutcome::Deleted, 2)]);
+    assert_eq!(outcomes(&results), [(ChangeOutcome::Deleted, 2)]);
     assert_eq!(
-        (results[0].conflict_id.as_str(), conflicts(&phone, None).await),
+        (
+            results[0].conflict_id.as_str(),
+            open_conflicts(&phone, None).await
+        ),
         ("", kept)
     );
 }
@@ -236,9 +242,9 @@ async fn an_invalid_change_is_refused_and_the_others_are_applied() {
             .all(|it| it.change_number == 0 && it.conflict_id.is_empty())
     );
     assert_eq!(results[5].change_number, 2);
-    assert_eq!(conflicts(&phone, None).await, []);
+    assert_eq!(open_conflicts(&phone, None).await, []);
     for id in [b, unknown] {
-        assert_eq!(reason(&record(&phone, id).await.unwrap_err()), "NOT_FOUND");
+        assert_eq!(reason(&get_record(&phone, id).await.unwrap_err()), "NOT_FOUND");
     }
 }
 
@@ -251,7 +257,7 @@ async fn a_tombstone_keeps_the_local_time_and_no_content() {
     let kept_time = put.local_time.unwrap().seconds;
     push(&phone, vec![put]).await;
     let results = push(&phone, vec![phone.delete(id, 1)]).await;
-    assert_eq!(told(&results), [(ChangeOutcome::Applied, 2)]);
+    assert_eq!(outcomes(&results), [(ChangeOutcome::Applied, 2)]);
     let nothing = "SELECT num_nonnulls(encrypted_payload, nonce, salt, key_id)
         FROM data.encrypted_cycle_data WHERE user_id = $1";
     let (database, person) = (&stack.database, phone.person.id);

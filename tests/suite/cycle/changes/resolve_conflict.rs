@@ -4,7 +4,9 @@ use haven_proto::data::v1::{ChangeOutcome, ConflictResolution, ResolveConflictRe
 use haven_testkit::{Stack, random};
 use uuid::Uuid;
 
-use super::{conflicts, push, record, replacing, resolve, settling, told, two_versions};
+use super::{
+    get_record, open_conflicts, outcomes, push, replace_request, resolve, settle_request, two_versions,
+};
 use crate::{
     status::{metadata, reason, violations},
     superuser_sql::{execute, scalar_by_id},
@@ -12,9 +14,9 @@ use crate::{
 };
 
 /// Returns a record of version 2 with `count` conflicts.
-async fn contended(phone: &Device, many: usize) -> (Uuid, Vec<String>) {
+async fn record_with_conflicts(phone: &Device, count: usize) -> (Uuid, Vec<String>) {
     let id = two_versions(phone).await;
-    let late = (0..many).map(|i| phone.put(id, 1, &format!("late {i}")).unwrap());
+    let late = (0..count).map(|i| phone.put(id, 1, &format!("late {i}")).unwrap());
     let results = push(phone, late.collect()).await;
     (id, results.into_iter().map(|result| result.conflict_id).collect())
 }
@@ -27,10 +29,10 @@ fn ids(conflicts: &[String]) -> Vec<&str> {
 async fn keep_leaves_the_record_unchanged() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
-    let (id, late) = contended(&phone, 3).await;
-    let before = record(&phone, id).await.unwrap();
+    let (id, late) = record_with_conflicts(&phone, 3).await;
+    let before = get_record(&phone, id).await.unwrap();
     // Settles two of three: the third stays open.
-    let request = settling(&phone, id, 2, &ids(&late[..2]), ConflictResolution::Keep);
+    let request = settle_request(&phone, id, 2, &ids(&late[..2]), ConflictResolution::Keep);
     let answer = resolve(&phone, request).await.unwrap();
     let told = answer.record.unwrap();
     assert_eq!(
@@ -38,18 +40,18 @@ async fn keep_leaves_the_record_unchanged() {
         (id.to_string(), 2, 1)
     );
     assert_eq!(
-        record(&phone, id).await.unwrap().sync_status(),
+        get_record(&phone, id).await.unwrap().sync_status(),
         SyncStatus::Conflict
     );
-    let left: Vec<_> = conflicts(&phone, Some(id)).await;
+    let left: Vec<_> = open_conflicts(&phone, Some(id)).await;
     assert_eq!(
         left.iter().map(|one| &one.conflict_id).collect::<Vec<_>>(),
         [&late[2]]
     );
-    let request = settling(&phone, id, 2, &ids(&late[2..]), ConflictResolution::Keep);
+    let request = settle_request(&phone, id, 2, &ids(&late[2..]), ConflictResolution::Keep);
     let answer = resolve(&phone, request).await.unwrap();
     assert_eq!((answer.record.unwrap().version, answer.open_conflicts), (2, 0));
-    let after = record(&phone, id).await.unwrap();
+    let after = get_record(&phone, id).await.unwrap();
     assert_eq!(after.sync_status(), SyncStatus::Pending);
     assert_eq!(
         (after.version, &after.encrypted_payload),
@@ -58,7 +60,7 @@ async fn keep_leaves_the_record_unchanged() {
     assert_eq!(after.update_time, before.update_time);
     // Each settled conflict takes a change number, and the record takes the next one, so the feed delivers both.
     assert_eq!(after.change_number, before.change_number + 5);
-    assert_eq!(conflicts(&phone, Some(id)).await, []);
+    assert_eq!(open_conflicts(&phone, Some(id)).await, []);
     let numbers = "SELECT count(DISTINCT change_number) FROM data.cycle_data_conflicts
         WHERE user_id = $1 AND settled_at IS NOT NULL";
     assert_eq!(
@@ -72,12 +74,12 @@ async fn replace_makes_the_next_version() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
-    let (id, late) = contended(&phone, 2).await;
-    let request = replacing(&tablet, id, 2, &ids(&late), "both in one");
+    let (id, late) = record_with_conflicts(&phone, 2).await;
+    let request = replace_request(&tablet, id, 2, &ids(&late), "both in one");
     let answer = resolve(&tablet, request.clone()).await.unwrap();
     let version = answer.record.clone().unwrap();
     assert_eq!((version.version, answer.open_conflicts), (3, 0));
-    let held = record(&phone, id).await.unwrap();
+    let held = get_record(&phone, id).await.unwrap();
     assert_eq!((held.version, held.change_number), (3, version.change_number));
     assert_eq!(held.device_id, tablet.id.to_string());
     assert_eq!(
@@ -87,9 +89,9 @@ async fn replace_makes_the_next_version() {
     assert_eq!(phone.open(&held).unwrap(), "both in one");
     // The resolution makes a version like any other: changes over it are applied, and changes over an older one lose.
     let results = push(&phone, vec![phone.put(id, 2, "late again").unwrap()]).await;
-    assert_eq!(told(&results), [(ChangeOutcome::Conflict, 3)]);
+    assert_eq!(outcomes(&results), [(ChangeOutcome::Conflict, 3)]);
     let results = push(&phone, vec![phone.put(id, 3, "next").unwrap()]).await;
-    assert_eq!(told(&results), [(ChangeOutcome::Applied, 4)]);
+    assert_eq!(outcomes(&results), [(ChangeOutcome::Applied, 4)]);
 }
 
 #[tokio::test]
@@ -97,19 +99,19 @@ async fn delete_deletes_the_record_and_replace_brings_it_back() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
-    let (id, late) = contended(&phone, 1).await;
-    let request = settling(&phone, id, 2, &ids(&late), ConflictResolution::Delete);
+    let (id, late) = record_with_conflicts(&phone, 1).await;
+    let request = settle_request(&phone, id, 2, &ids(&late), ConflictResolution::Delete);
     let answer = resolve(&phone, request).await.unwrap();
     assert_eq!((answer.record.unwrap().version, answer.open_conflicts), (3, 0));
-    assert_eq!(reason(&record(&phone, id).await.unwrap_err()), "NOT_FOUND");
+    assert_eq!(reason(&get_record(&phone, id).await.unwrap_err()), "NOT_FOUND");
     // The tablet changed the record meanwhile: its change becomes a conflict although the record is deleted.
     let results = push(&tablet, vec![tablet.put(id, 2, "dear to me").unwrap()]).await;
-    assert_eq!(told(&results), [(ChangeOutcome::Deleted, 3)]);
+    assert_eq!(outcomes(&results), [(ChangeOutcome::Deleted, 3)]);
     let kept = results[0].conflict_id.as_str();
     // DELETE on a deleted record settles the conflict and changes nothing else.
     let other = push(&tablet, vec![tablet.put(id, 3, "once more").unwrap()]).await;
-    assert_eq!(told(&other), [(ChangeOutcome::Deleted, 3)]);
-    let request = settling(
+    assert_eq!(outcomes(&other), [(ChangeOutcome::Deleted, 3)]);
+    let request = settle_request(
         &phone,
         id,
         3,
@@ -118,13 +120,13 @@ async fn delete_deletes_the_record_and_replace_brings_it_back() {
     );
     let answer = resolve(&phone, request).await.unwrap();
     assert_eq!((answer.record.unwrap().version, answer.open_conflicts), (3, 1));
-    assert_eq!(reason(&record(&phone, id).await.unwrap_err()), "NOT_FOUND");
+    assert_eq!(reason(&get_record(&phone, id).await.unwrap_err()), "NOT_FOUND");
     // REPLACE brings the record back.
-    let answer = resolve(&phone, replacing(&phone, id, 3, &[kept], "dear to me"))
+    let answer = resolve(&phone, replace_request(&phone, id, 3, &[kept], "dear to me"))
         .await
         .unwrap();
     assert_eq!((answer.record.unwrap().version, answer.open_conflicts), (4, 0));
-    let held = record(&tablet, id).await.unwrap();
+    let held = get_record(&tablet, id).await.unwrap();
     assert_eq!((held.version, held.delete_time), (4, None));
     assert_eq!(tablet.open(&held).unwrap(), "dear to me");
     assert_eq!(held.sync_status(), SyncStatus::Pending);
@@ -134,9 +136,10 @@ async fn delete_deletes_the_record_and_replace_brings_it_back() {
 async fn a_resolution_names_the_current_version_and_open_conflicts() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
-    let (id, late) = contended(&phone, 2).await;
-    let (other, others) = contended(&phone, 1).await;
-    let keep = |seen, conflicts: &[&str]| settling(&phone, id, seen, conflicts, ConflictResolution::Keep);
+    let (id, late) = record_with_conflicts(&phone, 2).await;
+    let (other, others) = record_with_conflicts(&phone, 1).await;
+    let keep =
+        |seen, conflicts: &[&str]| settle_request(&phone, id, seen, conflicts, ConflictResolution::Keep);
     let refused = async |request| {
         let status = resolve(&phone, request).await.unwrap_err();
         (reason(&status), metadata(&status, "current_version"))
@@ -144,24 +147,27 @@ async fn a_resolution_names_the_current_version_and_open_conflicts() {
     let stale = ("VERSION_CONFLICT".to_owned(), "2".to_owned());
     assert_eq!(refused(keep(1, &ids(&late))).await, stale);
     assert_eq!(refused(keep(3, &ids(&late))).await, stale);
-    assert_eq!(refused(replacing(&phone, id, 1, &ids(&late), "new")).await, stale);
+    assert_eq!(
+        refused(replace_request(&phone, id, 1, &ids(&late), "new")).await,
+        stale
+    );
     let unknown = random::uuid().to_string();
     let not_found = ("NOT_FOUND".to_owned(), String::new());
     assert_eq!(refused(keep(2, &[&unknown])).await, not_found);
     assert_eq!(refused(keep(2, &[&late[0], &unknown])).await, not_found);
     // A conflict of another record.
     assert_eq!(refused(keep(2, &[&late[0], &others[0]])).await, not_found);
-    let no_record = settling(&phone, random::uuid(), 2, &ids(&late), ConflictResolution::Keep);
+    let no_record = settle_request(&phone, random::uuid(), 2, &ids(&late), ConflictResolution::Keep);
     assert_eq!(refused(no_record).await, not_found);
     // The refused resolutions settled no conflict.
-    assert_eq!(conflicts(&phone, Some(id)).await.len(), 2);
-    assert_eq!(conflicts(&phone, Some(other)).await.len(), 1);
+    assert_eq!(open_conflicts(&phone, Some(id)).await.len(), 2);
+    assert_eq!(open_conflicts(&phone, Some(other)).await.len(), 1);
     // A conflict made in between stays open, and a settled conflict is not settled again.
     let meanwhile = push(&phone, vec![phone.put(id, 1, "meanwhile").unwrap()]).await;
     let answer = resolve(&phone, keep(2, &ids(&late))).await.unwrap();
     assert_eq!(answer.open_conflicts, 1);
     assert_eq!(refused(keep(2, &ids(&late[..1]))).await, not_found);
-    let left = conflicts(&phone, Some(id)).await;
+    let left = open_conflicts(&phone, Some(id)).await;
     assert_eq!(left[0].conflict_id, meanwhile[0].conflict_id);
 }
 
@@ -182,7 +188,7 @@ async fn a_replacement_needs_a_new_nonce_and_the_newest_key() {
         encrypted_payload: chain[1].encrypted_payload.clone(),
         crypto_envelope: chain[1].crypto_envelope.clone(),
         local_time: chain[1].local_time,
-        ..replacing(&phone, id, 2, &both, "later")
+        ..replace_request(&phone, id, 2, &both, "later")
     };
     let status = resolve(&phone, same.clone()).await.unwrap_err();
     assert_eq!(reason(&status), "NONCE_REUSED");
@@ -191,13 +197,13 @@ async fn a_replacement_needs_a_new_nonce_and_the_newest_key() {
         ..same
     };
     assert_eq!(reason(&resolve(&phone, other).await.unwrap_err()), "NONCE_REUSED");
-    assert_eq!(conflicts(&phone, Some(id)).await.len(), 2);
+    assert_eq!(open_conflicts(&phone, Some(id)).await.len(), 2);
     // The content must be encrypted under the newest key of the device.
     let newer = Device {
         key_version: 2,
         ..phone.clone()
     };
-    let request = replacing(&newer, id, 2, &both, "later");
+    let request = replace_request(&newer, id, 2, &both, "later");
     let status = resolve(&phone, request).await.unwrap_err();
     assert_eq!(reason(&status), "ENVELOPE_INVALID");
     let expected = [(
@@ -210,14 +216,17 @@ async fn a_replacement_needs_a_new_nonce_and_the_newest_key() {
         phone.id
     );
     execute(&stack.database, &rotate).await;
-    let request = replacing(&phone, id, 2, &both, "later");
+    let request = replace_request(&phone, id, 2, &both, "later");
     let status = resolve(&phone, request).await.unwrap_err();
     assert_eq!(reason(&status), "KEY_VERSION_STALE");
     assert_eq!(metadata(&status, "current_key_version"), "2");
-    assert_eq!(conflicts(&phone, Some(id)).await.len(), 2);
-    let answer = resolve(&newer, replacing(&newer, id, 2, &both, "later"))
+    assert_eq!(open_conflicts(&phone, Some(id)).await.len(), 2);
+    let answer = resolve(&newer, replace_request(&newer, id, 2, &both, "later"))
         .await
         .unwrap();
     assert_eq!(answer.open_conflicts, 0);
-    assert_eq!(newer.open(&record(&newer, id).await.unwrap()).unwrap(), "later");
+    assert_eq!(
+        newer.open(&get_record(&newer, id).await.unwrap()).unwrap(),
+        "later"
+    );
 }

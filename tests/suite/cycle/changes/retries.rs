@@ -5,7 +5,8 @@ use haven_proto::data::v1::{ChangeOutcome, ConflictResolution, PushChangesReques
 use haven_testkit::{Stack, random};
 
 use super::{
-    conflicts, push, pushing, pushing_all, record, replacing, resolve, send, settling, told, two_versions,
+    atomic_push_request, get_record, open_conflicts, outcomes, push, push_request, replace_request, resolve,
+    send, settle_request, two_versions,
 };
 use crate::{cycle::last_change_number, status::reason, superuser_sql::scalar_by_id, test_device::Device};
 
@@ -23,7 +24,7 @@ async fn a_retried_push_gets_the_first_answer() {
         phone.delete(random::uuid(), 1),
         phone.delete(b, 1),
     ];
-    let request = pushing(&phone, changes);
+    let request = push_request(&phone, changes);
     let first = send(&phone, request.clone()).await.unwrap();
     let expected = [
         (ChangeOutcome::Conflict, 2),
@@ -31,14 +32,14 @@ async fn a_retried_push_gets_the_first_answer() {
         (ChangeOutcome::Refused, 0),
         (ChangeOutcome::Applied, 2),
     ];
-    assert_eq!(told(&first), expected);
+    assert_eq!(outcomes(&first), expected);
     let numbers = last_change_number(stack, &phone).await;
     // Even when the record has changed, and the conflict is settled.
-    let settled = settling(&phone, a, 2, &[&first[0].conflict_id], ConflictResolution::Delete);
+    let settled = settle_request(&phone, a, 2, &[&first[0].conflict_id], ConflictResolution::Delete);
     resolve(&phone, settled).await.unwrap();
     assert_eq!(send(&phone, request.clone()).await.unwrap(), first);
     assert_eq!(last_change_number(stack, &phone).await, numbers + 2);
-    assert_eq!(conflicts(&phone, None).await, []);
+    assert_eq!(open_conflicts(&phone, None).await, []);
     // Only outcomes, ids and numbers are stored of a request.
     let largest = "SELECT max(octet_length(answer::text)) FROM data.requests WHERE user_id = $1";
     assert!(scalar_by_id::<i32>(&stack.database, phone.person.id, largest).await < 1000);
@@ -52,7 +53,7 @@ async fn a_request_id_cannot_be_reused_for_another_push() {
     let id = random::uuid();
     let created = phone.create(random::uuid(), "created").unwrap();
     phone.client.cycle().create_record(created.clone()).await.unwrap();
-    let request = pushing(&phone, vec![phone.put(id, 0, "one").unwrap()]);
+    let request = push_request(&phone, vec![phone.put(id, 0, "one").unwrap()]);
     send(&phone, request.clone()).await.unwrap();
     for reused in [
         PushChangesRequest {
@@ -60,7 +61,7 @@ async fn a_request_id_cannot_be_reused_for_another_push() {
             ..request.clone()
         },
         PushChangesRequest {
-            mode: pushing_all(&phone, vec![]).mode,
+            mode: atomic_push_request(&phone, vec![]).mode,
             ..request.clone()
         },
         PushChangesRequest {
@@ -71,7 +72,7 @@ async fn a_request_id_cannot_be_reused_for_another_push() {
         // Used by another RPC.
         PushChangesRequest {
             request_id: created.request_id.clone(),
-            ..pushing(&phone, vec![phone.put(id, 1, "two").unwrap()])
+            ..push_request(&phone, vec![phone.put(id, 1, "two").unwrap()])
         },
     ] {
         let status = send(&phone, reused).await.unwrap_err();
@@ -82,12 +83,12 @@ async fn a_request_id_cannot_be_reused_for_another_push() {
     let request_id = request.request_id;
     let resolution = ResolveConflictRequest {
         request_id,
-        ..settling(&phone, id, 1, &[kept], ConflictResolution::Keep)
+        ..settle_request(&phone, id, 1, &[kept], ConflictResolution::Keep)
     };
     let status = resolve(&phone, resolution).await.unwrap_err();
     assert_eq!(reason(&status), "REQUEST_ID_REUSED");
-    assert_eq!(record(&phone, id).await.unwrap().version, 1);
-    assert_eq!(conflicts(&phone, None).await.len(), 1);
+    assert_eq!(get_record(&phone, id).await.unwrap().version, 1);
+    assert_eq!(open_conflicts(&phone, None).await.len(), 1);
 }
 
 #[tokio::test]
@@ -106,8 +107,8 @@ async fn concurrent_retries_of_a_push_are_applied_once() {
         }
         changes.push(phone.delete(id, 2));
         let request = match all {
-            true => pushing_all(&phone, changes),
-            false => pushing(&phone, changes),
+            true => atomic_push_request(&phone, changes),
+            false => push_request(&phone, changes),
         };
         let before = last_change_number(stack, &phone).await;
         let answers = join_all((0..CROWD).map(|_| send(&phone, request.clone()))).await;
@@ -121,7 +122,7 @@ async fn concurrent_retries_of_a_push_are_applied_once() {
         let numbers = last_change_number(stack, &phone).await;
         assert_eq!(numbers - before, if all { 4 } else { 7 });
     }
-    assert_eq!(conflicts(&phone, None).await.len(), 2);
+    assert_eq!(open_conflicts(&phone, None).await.len(), 2);
 }
 
 #[tokio::test]
@@ -137,15 +138,15 @@ async fn concurrent_retries_of_a_resolution_are_applied_once() {
         (
             2,
             2,
-            settling(&phone, id, 2, &[&late(1).await], ConflictResolution::Keep),
+            settle_request(&phone, id, 2, &[&late(1).await], ConflictResolution::Keep),
         ),
-        (2, 3, replacing(&phone, id, 2, &[&late(1).await], "three")),
+        (2, 3, replace_request(&phone, id, 2, &[&late(1).await], "three")),
         (
             3,
             4,
-            settling(&phone, id, 3, &[&late(1).await], ConflictResolution::Delete),
+            settle_request(&phone, id, 3, &[&late(1).await], ConflictResolution::Delete),
         ),
-        (4, 5, replacing(&phone, id, 4, &[&late(1).await], "back")),
+        (4, 5, replace_request(&phone, id, 4, &[&late(1).await], "back")),
     ];
     for (before, after, request) in rounds {
         assert_eq!(request.expected_version, before);
@@ -155,7 +156,7 @@ async fn concurrent_retries_of_a_resolution_are_applied_once() {
         for answer in &answers {
             assert_eq!(answer.as_ref().unwrap(), first);
         }
-        // A later retry gets the same answer, whatever the record is by then.
+        // A later retry gets the same answer, even when the record has changed.
         assert_eq!(resolve(&phone, request.clone()).await.as_ref().unwrap(), first);
         let other = ResolveConflictRequest {
             conflict_ids: vec![random::uuid().to_string()],
@@ -164,6 +165,9 @@ async fn concurrent_retries_of_a_resolution_are_applied_once() {
         let status = resolve(&phone, other).await.unwrap_err();
         assert_eq!(reason(&status), "REQUEST_ID_REUSED");
     }
-    assert_eq!(conflicts(&phone, None).await, []);
-    assert_eq!(phone.open(&record(&phone, id).await.unwrap()).unwrap(), "back");
+    assert_eq!(open_conflicts(&phone, None).await, []);
+    assert_eq!(
+        phone.open(&get_record(&phone, id).await.unwrap()).unwrap(),
+        "back"
+    );
 }

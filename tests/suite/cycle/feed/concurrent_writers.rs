@@ -17,7 +17,7 @@ use super::{BEGINNING, LIMIT, Watcher, numbers, pull, retry};
 use crate::test_device::Device;
 
 const WRITERS: usize = 8;
-const FOR: Duration = Duration::from_secs(20);
+const WRITE_TIME: Duration = Duration::from_secs(20);
 
 /// A change number that a writer was given, and its record.
 type Given = (i64, Uuid);
@@ -111,7 +111,7 @@ async fn a_reader_sees_the_changes_of_eight_writers_without_gap_or_repetition() 
     let writing = async {
         let all = join_all(writers.iter().map(|device| write(device, &written)));
         let stopping = async {
-            tokio::time::sleep(FOR).await;
+            tokio::time::sleep(WRITE_TIME).await;
             written.store(true, Ordering::Relaxed);
         };
         let (all, ()) = tokio::join!(all, stopping);
@@ -120,7 +120,9 @@ async fn a_reader_sees_the_changes_of_eight_writers_without_gap_or_repetition() 
     };
     let began = Instant::now();
     let both = async { tokio::join!(writing, read(&reader, &read_all)) };
-    let (mut given, seen) = timeout(FOR + 2 * LIMIT, both).await.expect("it ends");
+    let (mut given, seen) = timeout(WRITE_TIME + 2 * LIMIT, both)
+        .await
+        .expect("writers and reader do not end in time");
     eprintln!("{} changes in {:?}", given.len(), began.elapsed());
 
     // Every number was given out exactly once.
@@ -129,7 +131,7 @@ async fn a_reader_sees_the_changes_of_eight_writers_without_gap_or_repetition() 
     let order = numbers(&seen);
     assert!(
         order.windows(2).all(|pair| pair[0] < pair[1]),
-        "nothing twice, and in order"
+        "numbers must increase"
     );
     // A number that the feed did not show belongs to a record that changed again, and the later change was shown.
     let seen: BTreeMap<i64, String> = seen
@@ -142,7 +144,7 @@ async fn a_reader_sees_the_changes_of_eight_writers_without_gap_or_repetition() 
             Some(found) => assert_eq!(*found, record.to_string()),
             None => assert!(
                 last[&record] > number && seen.contains_key(&last[&record]),
-                "{number} is missed"
+                "change {number} is missing"
             ),
         }
     }

@@ -105,10 +105,13 @@ async fn a_device_of_another_person_is_not_found() {
     // A person without any device gets the same reason.
     let person = stack.person().await.unwrap();
     let client = stack.user(&person).unwrap();
-    let nobody = Device {
+    let without_device = Device {
         person,
         client,
         ..phone.clone()
     };
-    assert_eq!(reason(&pull(&nobody, BEGINNING).await.unwrap_err()), "NOT_FOUND");
+    assert_eq!(
+        reason(&pull(&without_device, BEGINNING).await.unwrap_err()),
+        "NOT_FOUND"
+    );
 }

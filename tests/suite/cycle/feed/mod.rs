@@ -31,7 +31,7 @@ use crate::{retry::retry, superuser_sql::execute, test_device::Device};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Maximum number of answers of a pull in these tests.
-const MOST_ANSWERS: usize = 1000;
+const MAX_ANSWERS: usize = 1000;
 
 /// The empty cursor, which stands for the beginning of the feed.
 const BEGINNING: &str = "";
@@ -48,11 +48,14 @@ async fn try_answers(device: &Device, cursor: &str) -> Result<Vec<PullChangesRes
     };
     let mut cycle = device.client.cycle();
     let answer = timeout(LIMIT, cycle.pull_changes(request)).await;
-    let mut stream = answer.expect("it begins")?.into_inner();
+    let mut stream = answer.expect("the stream does not begin")?.into_inner();
     let mut answers = Vec::new();
-    while let Some(answer) = timeout(LIMIT, stream.message()).await.expect("it goes on")? {
+    while let Some(answer) = timeout(LIMIT, stream.message())
+        .await
+        .expect("no answer in time")?
+    {
         answers.push(answer);
-        assert!(answers.len() < MOST_ANSWERS, "it goes on and on");
+        assert!(answers.len() < MAX_ANSWERS, "there are too many answers");
     }
     Ok(answers)
 }
@@ -60,7 +63,7 @@ async fn try_answers(device: &Device, cursor: &str) -> Result<Vec<PullChangesRes
 /// Pulls after `cursor`, and returns the entries of all answers and the last cursor.
 async fn pull(device: &Device, cursor: &str) -> Result<(Vec<FeedEntry>, String), Status> {
     let answers = answers(device, cursor).await?;
-    let cursor = answers.last().expect("an answer").cursor.clone();
+    let cursor = answers.last().expect("no answer").cursor.clone();
     let entries = answers.into_iter().flat_map(|answer| answer.entries);
     Ok((entries.collect(), cursor))
 }
@@ -74,7 +77,7 @@ async fn acknowledge(device: &Device, cursor: &str) -> Result<AcknowledgeChanges
     let answer = retry(async || {
         let mut cycle = device.client.cycle();
         let answer = timeout(LIMIT, cycle.acknowledge_changes(request.clone())).await;
-        answer.expect("an answer")
+        answer.expect("no answer in time")
     });
     Ok(answer.await?.into_inner())
 }
@@ -87,7 +90,7 @@ pub(crate) async fn catch_up(device: &Device, cursor: &str) -> String {
 }
 
 /// Returns a request to push `changes` in the mode INDEPENDENT.
-fn pushing(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
+fn push_request(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
     PushChangesRequest {
         device_id: device.id.to_string(),
         changes,
@@ -98,7 +101,7 @@ fn pushing(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
 
 /// Pushes `changes` in the mode INDEPENDENT, and returns their results.
 async fn push(device: &Device, changes: Vec<Change>) -> Result<Vec<ChangeResult>, Status> {
-    let request = pushing(device, changes);
+    let request = push_request(device, changes);
     let answer = retry(async || device.client.cycle().push_changes(request.clone()).await);
     Ok(answer.await?.into_inner().results)
 }
@@ -177,19 +180,19 @@ impl Watcher {
         };
         let mut cycle = device.client.cycle();
         let answer = timeout(LIMIT, cycle.watch_changes(request)).await;
-        Ok(Self(answer.expect("it begins")?.into_inner()))
+        Ok(Self(answer.expect("the stream does not begin")?.into_inner()))
     }
 
     /// Returns the next answer, or the status with which the stream ends.
     async fn next(&mut self) -> Result<(Vec<FeedEntry>, String), Status> {
         let next = timeout(LIMIT, self.0.message()).await;
-        let next = next.expect("an answer or an end")?;
-        let WatchChangesResponse { entries, cursor } = next.expect("it ends with a status");
+        let next = next.expect("no answer in time")?;
+        let WatchChangesResponse { entries, cursor } = next.expect("the stream ends without a status");
         Ok((entries, cursor))
     }
 
     /// Returns the status with which the stream ends. Fails when there is another answer before.
     async fn end(&mut self) -> Status {
-        self.next().await.map(drop).expect_err("it ends")
+        self.next().await.map(drop).expect_err("the stream goes on")
     }
 }

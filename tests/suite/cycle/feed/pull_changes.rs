@@ -12,7 +12,7 @@ async fn a_pull_returns_the_last_state_of_each_record_changed_after_the_cursor()
     let phone = Device::invent(stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
     let nothing = answers(&laptop, BEGINNING).await.unwrap();
-    assert_eq!(nothing.len(), 1, "there is always an answer");
+    assert_eq!(nothing.len(), 1, "a pull has at least one answer");
     assert!(nothing[0].entries.is_empty());
 
     let (a, b) = (create(&phone, "a").await, create(&phone, "b").await);

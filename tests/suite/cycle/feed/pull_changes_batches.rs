@@ -17,9 +17,9 @@ async fn the_cursor_of_each_answer_leads_to_the_entries_after_it() {
     assert_eq!(sizes, [100, 100, 100, 50]);
     let entries: Vec<_> = all.iter().flat_map(|answer| answer.entries.clone()).collect();
     assert_eq!(numbers(&entries), (1..=350).collect::<Vec<_>>());
-    for (place, answer) in all.iter().enumerate() {
+    for (index, answer) in all.iter().enumerate() {
         let (rest, _) = pull(&phone, &answer.cursor).await.unwrap();
-        assert_eq!(rest, entries[((place + 1) * 100).min(350)..], "{place}");
+        assert_eq!(rest, entries[((index + 1) * 100).min(350)..], "{index}");
     }
 }
 
@@ -62,7 +62,7 @@ async fn the_service_stops_reading_for_a_client_that_does_not_read() {
     let first = timeout(LIMIT, stream.message()).await.unwrap().unwrap().unwrap();
     // HTTP/2 flow control bounds the data that is under way, and the service buffers nothing behind it.
     let mut seen = -1.0;
-    eventually("it has stopped to read", async || {
+    eventually("the service has stopped reading", async || {
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         let now = looks().await;
         std::mem::replace(&mut seen, now) == now
@@ -73,7 +73,7 @@ async fn the_service_stops_reading_for_a_client_that_does_not_read() {
     let mut entries = first.entries;
     while entries.len() < RECORDS {
         let next = timeout(LIMIT, stream.message()).await.unwrap().unwrap();
-        entries.extend(next.expect("it has not ended").entries);
+        entries.extend(next.expect("the stream ended early").entries);
     }
     assert!(timeout(LIMIT, stream.message()).await.unwrap().unwrap().is_none());
     assert!(numbers(&entries) == (1..=RECORDS as i64).collect::<Vec<_>>());

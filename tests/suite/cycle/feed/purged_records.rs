@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Fails unless each change is answered as one of a purged record, without a version or a conflict.
-fn assert_gone(results: &[ChangeResult]) {
+fn assert_purged(results: &[ChangeResult]) {
     for result in results {
         assert_eq!(result.outcome(), ChangeOutcome::Deleted);
         let told = (result.version, result.change_number, result.conflict_id.as_str());
@@ -43,7 +43,7 @@ async fn a_purged_record_cannot_come_back() {
     assert_eq!(kept().await, 0);
 
     let mut cycle = phone.client.cycle();
-    let created = phone.create(record, "a, anew").unwrap();
+    let created = phone.create(record, "a, new").unwrap();
     let status = cycle.create_record(created).await.unwrap_err();
     assert_eq!(reason(&status), "RECORD_EXISTS");
     let updated = phone.update(record, 1, "a, again").unwrap();
@@ -76,11 +76,11 @@ async fn a_purged_record_cannot_come_back() {
     let status = cycle.resolve_conflict(settled).await.unwrap_err();
     assert_eq!(reason(&status), "NOT_FOUND");
     let changes = vec![
-        phone.put(record, 0, "a, anew").unwrap(),
+        phone.put(record, 0, "a, new").unwrap(),
         phone.put(record, 1, "a, again").unwrap(),
         phone.delete(record, 2),
     ];
-    assert_gone(&push(&phone, changes).await.unwrap());
+    assert_purged(&push(&phone, changes).await.unwrap());
 
     let request = RotateDeviceKeyRequest {
         device_id: laptop.id.to_string(),
@@ -103,10 +103,10 @@ async fn a_purged_record_cannot_come_back() {
         ]
     };
     for edits in [edits(), edits()] {
-        assert_gone(&push(&laptop, edits).await.unwrap());
+        assert_purged(&push(&laptop, edits).await.unwrap());
     }
     let results = push(&laptop, [edits(), vec![other]].concat()).await.unwrap();
-    assert_gone(&results[..2]);
+    assert_purged(&results[..2]);
     assert_eq!(
         (results[2].outcome(), results[2].version),
         (ChangeOutcome::Applied, 1)
@@ -115,5 +115,5 @@ async fn a_purged_record_cannot_come_back() {
     let (entries, late) = pull(&laptop, BEGINNING).await.unwrap();
     assert_eq!(entries.len(), 1);
     acknowledge(&laptop, &late).await.unwrap();
-    assert_gone(&push(&laptop, edits()).await.unwrap());
+    assert_purged(&push(&laptop, edits()).await.unwrap());
 }

@@ -11,7 +11,9 @@ use std::{
 use haven_testkit::{Stack, random};
 use uuid::Uuid;
 
-use super::{BEGINNING, Watcher, acknowledge, catch_up, contents, create, delete, pull, pushing, update};
+use super::{
+    BEGINNING, Watcher, acknowledge, catch_up, contents, create, delete, pull, push_request, update,
+};
 use crate::{
     eventually::eventually,
     status::{metadata, reason},
@@ -20,12 +22,12 @@ use crate::{
 };
 
 /// The records of a device: version and content.
-type Held = BTreeMap<Uuid, (i64, String)>;
+type Records = BTreeMap<Uuid, (i64, String)>;
 
 /// The SQL that an operator runs after a restore.
-pub(super) const EPOCH: &str = "SET ROLE data_owner; SELECT data.begin_sync_epoch()";
+pub(super) const BEGIN_EPOCH: &str = "SET ROLE data_owner; SELECT data.begin_sync_epoch()";
 
-async fn held(device: &Device, cursor: &str) -> (Held, String) {
+async fn pull_records(device: &Device, cursor: &str) -> (Records, String) {
     let (entries, cursor) = pull(device, cursor).await.unwrap();
     let states = contents(device, &entries).into_iter();
     let held = states.map(|(record, version, content)| (record, (version, content.unwrap())));
@@ -46,8 +48,8 @@ async fn assert_expired(device: &Device, cursor: &str, cause: &str) {
 
 /// Starts over: pulls every record, and stores those again that the database lost. No test deletes a record, so a
 /// record that is missing was lost.
-async fn start_over(device: &Device, mine: &Held) {
-    let (theirs, cursor) = held(device, BEGINNING).await;
+async fn start_over(device: &Device, mine: &Records) {
+    let (theirs, cursor) = pull_records(device, BEGINNING).await;
     acknowledge(device, &cursor).await.unwrap();
     for (record, (version, content)) in mine {
         let there = theirs.get(record).map_or(0, |(version, _)| *version);
@@ -69,7 +71,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Makes the cluster in `data` begin a new timeline at its next start, as after a restore from an archive.
-fn recover(data: &Path) {
+fn request_recovery(data: &Path) {
     let settings = data.join("postgresql.auto.conf");
     let text = fs::read_to_string(&settings).unwrap();
     fs::write(&settings, text + "restore_command = 'false'\n").unwrap();
@@ -84,9 +86,9 @@ fn recover(data: &Path) {
 pub(super) async fn begin_timeline(stack: &mut Stack) {
     let cluster = stack.cluster().unwrap();
     cluster.stop();
-    recover(&cluster.log().with_file_name("postgres"));
+    request_recovery(&cluster.log().with_file_name("postgres"));
     cluster.resume().await.unwrap();
-    eventually("it has recovered", async || {
+    eventually("Postgres has recovered", async || {
         !scalar::<bool>(&stack.database, "SELECT pg_is_in_recovery()").await
     })
     .await;
@@ -98,33 +100,39 @@ async fn after_a_restore_devices_start_over_and_no_record_is_lost() {
     let phone = Device::invent(&stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
     let (a, b) = (create(&phone, "a").await, create(&laptop, "b").await);
-    let (_, before) = held(&laptop, BEGINNING).await;
+    let (_, before) = pull_records(&laptop, BEGINNING).await;
 
     let data = stack.cluster().unwrap().log().with_file_name("postgres");
     let backup = data.with_file_name("backup");
     stack.cluster().unwrap().stop();
     copy(&data, &backup);
     stack.cluster().unwrap().resume().await.unwrap();
-    eventually("it serves again", async || pull(&phone, BEGINNING).await.is_ok()).await;
+    eventually("the service answers again", async || {
+        pull(&phone, BEGINNING).await.is_ok()
+    })
+    .await;
 
     // Changes that the backup lacks, and that both devices have.
     update(&phone, a, 1, "a, again").await;
     let c = create(&phone, "c").await;
     catch_up(&phone, BEGINNING).await;
-    let (mine, after) = held(&laptop, BEGINNING).await;
+    let (mine, after) = pull_records(&laptop, BEGINNING).await;
     acknowledge(&laptop, &after).await.unwrap();
     assert_eq!(mine.len(), 3);
 
     stack.cluster().unwrap().stop();
     fs::remove_dir_all(&data).unwrap();
     fs::rename(&backup, &data).unwrap();
-    recover(&data);
+    request_recovery(&data);
     stack.cluster().unwrap().resume().await.unwrap();
-    eventually("it has recovered", async || {
+    eventually("Postgres has recovered", async || {
         !scalar::<bool>(&stack.database, "SELECT pg_is_in_recovery()").await
     })
     .await;
-    eventually("it serves again", async || pull(&phone, BEGINNING).await.is_ok()).await;
+    eventually("the service answers again", async || {
+        pull(&phone, BEGINNING).await.is_ok()
+    })
+    .await;
 
     // The lost change numbers are given out again. A cursor of the old history would skip them.
     catch_up(&phone, BEGINNING).await;
@@ -136,14 +144,17 @@ async fn after_a_restore_devices_start_over_and_no_record_is_lost() {
     }
     start_over(&laptop, &mine).await;
     start_over(&phone, &mine).await;
-    let (held_by_laptop, cursor) = held(&laptop, BEGINNING).await;
+    let (held_by_laptop, cursor) = pull_records(&laptop, BEGINNING).await;
     let contents: BTreeMap<_, _> = held_by_laptop
         .iter()
         .map(|(record, (_, content))| (*record, content.as_str()))
         .collect();
     let expected = [(a, "a, again"), (b, "b"), (c, "c"), (d, "d"), (e, "e")];
     assert_eq!(contents, expected.into());
-    assert_eq!(held(&phone, BEGINNING).await, (held_by_laptop, cursor.clone()));
+    assert_eq!(
+        pull_records(&phone, BEGINNING).await,
+        (held_by_laptop, cursor.clone())
+    );
     // Cursors of the new history are valid.
     let f = create(&phone, "f").await;
     assert!(
@@ -163,14 +174,14 @@ async fn cursors_expire_when_an_operator_begins_an_epoch() {
     let phone = Device::invent(&stack).await.unwrap();
     create(&phone, "a").await;
     let change = phone.put(random::uuid(), 0, "b").unwrap();
-    let request = pushing(&phone, vec![change]);
+    let request = push_request(&phone, vec![change]);
     let mut cycle = phone.client.cycle();
     let pushed = cycle.push_changes(request.clone()).await.unwrap().into_inner();
     let (_, cursor) = pull(&phone, BEGINNING).await.unwrap();
     let mut watcher = Watcher::start(&phone, &cursor).await.unwrap();
     watcher.next().await.unwrap();
     for _ in 0..2 {
-        execute(&stack.database, EPOCH).await;
+        execute(&stack.database, BEGIN_EPOCH).await;
         assert_expired(&phone, &cursor, "RESTORED").await;
     }
     assert_eq!(reason(&watcher.end().await), "CURSOR_EXPIRED");
@@ -193,7 +204,7 @@ async fn a_cursor_before_a_restore_and_a_purge_is_refused_with_both_causes() {
     let (_, early) = pull(&phone, BEGINNING).await.unwrap();
     delete(&phone, record, 1).await;
     let late = catch_up(&phone, BEGINNING).await;
-    execute(&stack.database, EPOCH).await;
+    execute(&stack.database, BEGIN_EPOCH).await;
     assert_expired(&phone, &early, "RESTORED_AND_PURGED").await;
     assert_expired(&phone, &late, "RESTORED").await;
 }
@@ -223,7 +234,7 @@ async fn every_epoch_has_an_id_of_its_own() {
     let stack = Stack::start().await.unwrap();
     let mut epochs = Vec::new();
     for _ in 0..2 {
-        execute(&stack.database, EPOCH).await;
+        execute(&stack.database, BEGIN_EPOCH).await;
         let epoch: Uuid = scalar(&stack.database, "SELECT data.sync_epoch()").await;
         epochs.push(epoch);
         execute(&stack.database, "DELETE FROM data.sync_epochs").await;

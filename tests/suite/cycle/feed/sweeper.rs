@@ -4,7 +4,7 @@ use haven_testkit::Stack;
 
 use super::{
     BEGINNING, acknowledge, catch_up, create, delete, pull, store_many,
-    tombstone_retention::{DELETE_ALL, TOMBSTONES, keep, lose},
+    tombstone_retention::{COUNT_TOMBSTONES, DELETE_ALL, make_conflict, settle_conflict},
 };
 use crate::{
     eventually::eventually,
@@ -12,7 +12,7 @@ use crate::{
     test_device::Device,
 };
 
-const AGE: &str = "UPDATE data.encrypted_cycle_data SET deleted_at = now() - interval '181 days'
+const AGE_TOMBSTONES: &str = "UPDATE data.encrypted_cycle_data SET deleted_at = now() - interval '181 days'
     WHERE deleted_at IS NOT NULL";
 
 #[tokio::test]
@@ -21,11 +21,11 @@ async fn a_conflict_settled_late_keeps_its_tombstone_until_every_device_has_pull
     let phone = Device::invent(&stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
     let record = create(&phone, "a").await;
-    let conflict = lose(&laptop, record, 0).await;
+    let conflict = make_conflict(&laptop, record, 0).await;
     delete(&phone, record, 1).await;
     let cursor = catch_up(&laptop, BEGINNING).await;
-    execute(&stack.database, AGE).await;
-    keep(&phone, record, 2, conflict).await;
+    execute(&stack.database, AGE_TOMBSTONES).await;
+    settle_conflict(&phone, record, 2, conflict).await;
     catch_up(&phone, BEGINNING).await;
     // The sweeper's statement.
     let sweep = format!(
@@ -40,14 +40,14 @@ async fn a_conflict_settled_late_keeps_its_tombstone_until_every_device_has_pull
     assert!(settled.unwrap().settle_time.is_some());
     let tombstone = entries.iter().find_map(|entry| entry.record.as_ref());
     assert!(tombstone.unwrap().delete_time.is_some());
-    assert_eq!(scalar::<i64>(&stack.database, TOMBSTONES).await, 1);
+    assert_eq!(scalar::<i64>(&stack.database, COUNT_TOMBSTONES).await, 1);
     acknowledge(&laptop, &cursor).await.unwrap();
-    assert_eq!(scalar::<i64>(&stack.database, TOMBSTONES).await, 0);
+    assert_eq!(scalar::<i64>(&stack.database, COUNT_TOMBSTONES).await, 0);
     // A tombstone without a recently settled conflict is purged by its own age.
     let record = create(&phone, "b").await;
     delete(&phone, record, 1).await;
-    execute(&stack.database, &format!("{AGE}; {sweep}")).await;
-    assert_eq!(scalar::<i64>(&stack.database, TOMBSTONES).await, 0);
+    execute(&stack.database, &format!("{AGE_TOMBSTONES}; {sweep}")).await;
+    assert_eq!(scalar::<i64>(&stack.database, COUNT_TOMBSTONES).await, 0);
 }
 
 #[tokio::test]
@@ -67,12 +67,12 @@ async fn a_failed_purge_of_one_person_does_not_stop_the_sweep() {
          CREATE TRIGGER fail BEFORE DELETE ON data.encrypted_cycle_data FOR EACH ROW EXECUTE FUNCTION public.fail();",
     )
     .await;
-    execute(&stack.database, AGE).await;
+    execute(&stack.database, AGE_TOMBSTONES).await;
     // A sweep runs soon after the start, and the next one a minute later.
     stack.data.kill();
     stack.data.start().await.unwrap();
-    eventually("the other is swept", async || {
-        scalar::<i64>(&stack.database, TOMBSTONES).await == 1
+    eventually("the other person's tombstone is purged", async || {
+        scalar::<i64>(&stack.database, COUNT_TOMBSTONES).await == 1
     })
     .await;
 }
@@ -92,7 +92,7 @@ async fn a_failing_purge_of_many_tombstones_does_not_delay_other_people() {
         others.push(phone);
     }
     let fail = format!(
-        "{AGE};
+        "{AGE_TOMBSTONES};
          UPDATE data.encrypted_cycle_data SET deleted_at = deleted_at - interval '1 day' WHERE user_id = '{0}';
          CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;
          CREATE TRIGGER fail BEFORE DELETE ON data.encrypted_cycle_data FOR EACH ROW WHEN (OLD.user_id = '{0}')
@@ -103,11 +103,11 @@ async fn a_failing_purge_of_many_tombstones_does_not_delay_other_people() {
     // A sweep runs soon after the start. This test does not wait for the next one, a minute later.
     stack.data.kill();
     stack.data.start().await.unwrap();
-    eventually("the others are swept", async || {
-        scalar::<i64>(&stack.database, TOMBSTONES).await <= 150
+    eventually("the other people's tombstones are purged", async || {
+        scalar::<i64>(&stack.database, COUNT_TOMBSTONES).await <= 150
     })
     .await;
-    assert_eq!(scalar::<i64>(&stack.database, TOMBSTONES).await, 150);
+    assert_eq!(scalar::<i64>(&stack.database, COUNT_TOMBSTONES).await, 150);
     let theirs = "SELECT count(DISTINCT user_id) FROM data.encrypted_cycle_data";
     assert_eq!(scalar::<i64>(&stack.database, theirs).await, 1);
 }

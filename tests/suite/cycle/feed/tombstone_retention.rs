@@ -1,4 +1,4 @@
-//! How long tombstones and settled conflicts are kept, and how a device is answered whose cursor is older.
+//! How long tombstones and settled conflicts are kept, and the answer to a device with an older cursor.
 
 use haven_proto::data::v1::{ConflictResolution, PullChangesRequest, ResolveConflictRequest};
 use haven_testkit::{Stack, random};
@@ -16,7 +16,7 @@ use crate::{
     test_device::Device,
 };
 
-pub(super) const TOMBSTONES: &str =
+pub(super) const COUNT_TOMBSTONES: &str =
     "SELECT count(*) FROM data.encrypted_cycle_data WHERE deleted_at IS NOT NULL";
 /// SQL that makes every record a tombstone.
 pub(super) const DELETE_ALL: &str = "
@@ -37,13 +37,13 @@ async fn count_kept(stack: &Stack, device: &Device) -> (i64, i64) {
 }
 
 /// Pushes a change of `record` over the stale version `seen`, and returns the id of the conflict.
-pub(super) async fn lose(device: &Device, record: Uuid, seen: i64) -> String {
+pub(super) async fn make_conflict(device: &Device, record: Uuid, seen: i64) -> String {
     let change = device.put(record, seen, "lost").unwrap();
     let results = push(device, vec![change]).await.unwrap();
     results[0].conflict_id.clone()
 }
 
-pub(super) async fn keep(device: &Device, record: Uuid, version: i64, conflict: String) {
+pub(super) async fn settle_conflict(device: &Device, record: Uuid, version: i64, conflict: String) {
     let request = ResolveConflictRequest {
         device_id: device.id.to_string(),
         record_id: record.to_string(),
@@ -84,11 +84,11 @@ async fn tombstones_are_purged_once_every_device_has_acknowledged_them() {
     catch_up(&phone, BEGINNING).await;
     delete(&phone, a, 1).await;
     update(&phone, b, 1, "b, again").await;
-    let conflict = lose(&laptop, b, 1).await;
-    keep(&phone, b, 2, conflict).await;
+    let conflict = make_conflict(&laptop, b, 1).await;
+    settle_conflict(&phone, b, 2, conflict).await;
     catch_up(&phone, BEGINNING).await;
     let kept = count_kept(stack, &phone).await;
-    assert_eq!(kept, (1, 1), "the laptop was not told yet");
+    assert_eq!(kept, (1, 1), "the laptop has not acknowledged yet");
     let (entries, late) = pull(&laptop, &early).await.unwrap();
     let expected = [(a, 2, None), (b, 2, Some("b, again".to_owned()))];
     assert_eq!(contents(&phone, &entries), expected);
@@ -123,7 +123,7 @@ async fn a_device_that_starts_over_can_resume_an_interrupted_pull() {
         };
         let answer = device.client.cycle().pull_changes(request).await.unwrap();
         let next = timeout(LIMIT, answer.into_inner().message()).await.unwrap();
-        next.unwrap().expect("an answer")
+        next.unwrap().expect("no answer")
     };
     let before = first(&phone).await;
     let record = create(&phone, "a").await;
@@ -144,7 +144,7 @@ async fn a_device_that_starts_over_can_resume_an_interrupted_pull() {
         };
         let answer = phone.client.cycle().pull_changes(request).await.unwrap();
         let next = timeout(LIMIT, answer.into_inner().message()).await.unwrap();
-        cursor = next.unwrap().expect("an answer").cursor;
+        cursor = next.unwrap().expect("no answer").cursor;
     }
     // A later purge makes the cursor of an unfinished pull expire.
     let cut_off = first(&phone).await.cursor;
@@ -185,9 +185,9 @@ async fn nothing_is_kept_for_longer_than_180_days() {
     let early = catch_up(&forgotten, BEGINNING).await;
     let [old, young, disputed, settled] = records;
     update(&phone, settled, 1, "d, again").await;
-    let conflict = lose(&forgotten, settled, 1).await;
-    keep(&phone, settled, 2, conflict).await;
-    lose(&forgotten, disputed, 0).await;
+    let conflict = make_conflict(&forgotten, settled, 1).await;
+    settle_conflict(&phone, settled, 2, conflict).await;
+    make_conflict(&forgotten, disputed, 0).await;
     let (_, late) = pull(&phone, BEGINNING).await.unwrap();
     for (record, version) in [(old, 1), (young, 1), (disputed, 1)] {
         delete(&phone, record, version).await;
@@ -208,7 +208,10 @@ async fn nothing_is_kept_for_longer_than_180_days() {
     stack.data.kill();
     stack.data.start().await.unwrap();
     // The young tombstone stays, and so does the one with an open conflict.
-    eventually("it is swept", async || count_kept(&stack, &phone).await == (2, 1)).await;
+    eventually("old tombstones and conflicts are purged", async || {
+        count_kept(&stack, &phone).await == (2, 1)
+    })
+    .await;
     assert_expired(&forgotten, &early).await;
     let (entries, _) = pull(&forgotten, BEGINNING).await.unwrap();
     let mut states = contents(&phone, &entries);

@@ -72,7 +72,7 @@ async fn many_changes_come_in_several_answers_and_later_ones_after_them() {
     store_many(stack, &phone, 50, 1).await;
     while seen.len() < 300 {
         let (entries, _) = watcher.next().await.unwrap();
-        assert!(!entries.is_empty(), "only the first may have none");
+        assert!(!entries.is_empty(), "only the first answer may have no entries");
         seen.extend(entries);
     }
     assert!(numbers(&seen) == (1..=300).collect::<Vec<_>>());

@@ -39,7 +39,7 @@ async fn a_server_that_stops_ends_watches_at_once_and_no_change_is_lost() {
     let (_, cursor) = watcher.next().await.unwrap();
     stack.data.signal(Signal::TERM);
     assert_eq!(reason(&watcher.end().await), "DRAINING");
-    eventually("it ends", async || stack.data.ended().is_some()).await;
+    eventually("the service ends", async || stack.data.ended().is_some()).await;
     stack.data.start().await.unwrap();
     create(&phone, "a").await;
     let mut watcher = Watcher::start(&phone, &cursor).await.unwrap();
@@ -124,10 +124,10 @@ async fn a_watch_stops_polling_when_its_client_disconnects() {
     for _ in 0..5 {
         watchers.push(Watcher::start(&phone, BEGINNING).await.unwrap());
     }
-    eventually("they look", async || looks().await >= 15.0).await;
+    eventually("the watches poll", async || looks().await >= 15.0).await;
     assert!(in_flight().await >= 5.0);
     drop(watchers);
-    eventually("they are gone", async || in_flight().await < 1.0).await;
+    eventually("the calls have ended", async || in_flight().await < 1.0).await;
     // A poll once a second would show within two seconds.
     let before = looks().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -144,7 +144,7 @@ async fn a_database_failure_ends_a_watch_with_a_reason_to_retry() {
     assert_eq!(reason(&watcher.end().await), "DEPENDENCY_UNAVAILABLE");
     stack.cluster().unwrap().resume().await.unwrap();
     let request = phone.create(random::uuid(), "a").unwrap();
-    eventually("it is stored", async || {
+    eventually("the record is stored", async || {
         let mut cycle = phone.client.cycle();
         cycle.create_record(request.clone()).await.is_ok()
     })

@@ -13,8 +13,8 @@ use tonic::{Status, metadata::MetadataMap};
 use uuid::Uuid;
 
 use super::{
-    BEGINNING, acknowledge, catch_up, contents, create, pull, push, pushing,
-    restore::{EPOCH, begin_timeline},
+    BEGINNING, acknowledge, catch_up, contents, create, pull, push, push_request,
+    restore::{BEGIN_EPOCH, begin_timeline},
     retry, update,
 };
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
 
 /// RPCs that change a device. They do not depend on the history of changes: a key has versions of its own, and a lost
 /// device must be revocable at once.
-const OF_DEVICES: [&str; 4] = [
+const DEVICE_RPCS: [&str; 4] = [
     "RegisterDevice",
     "RotateDeviceKey",
     "SuspendDevice",
@@ -36,7 +36,7 @@ const OF_DEVICES: [&str; 4] = [
 ];
 
 /// A digest of all rows that writes change.
-const STATE: &str = "
+const STATE_DIGEST: &str = "
     SELECT md5(string_agg(line, '|' ORDER BY line)) FROM (
         SELECT t::text FROM data.encrypted_cycle_data AS t
         UNION ALL SELECT t::text FROM data.cycle_data_conflicts AS t
@@ -49,26 +49,26 @@ const STATE: &str = "
 type Call = (String, Vec<u8>);
 
 /// Returns the RPCs by which a device changes data of its person, from the descriptors, so that a new RPC is included.
-fn changing() -> BTreeSet<String> {
+fn write_rpcs() -> BTreeSet<String> {
     let pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET).unwrap();
     let services: Vec<_> = pool.services().collect();
     let rpcs = services.iter().flat_map(|service| service.methods());
     let rpcs = rpcs.filter(|rpc| {
         let input = rpc.input();
         let has = |field| input.get_field_by_name(field).is_some();
-        has("device_id") && has("request_id") && !OF_DEVICES.contains(&rpc.name())
+        has("device_id") && has("request_id") && !DEVICE_RPCS.contains(&rpc.name())
     });
     rpcs.map(|rpc| format!("{}/{}", rpc.parent_service().full_name(), rpc.name()))
         .collect()
 }
 
 /// Returns a valid call of each of these RPCs by the device of `fixture`. ResolveConflict uses `resolution`.
-fn calls(fixture: &EncryptedFixture, resolution: ConflictResolution) -> Vec<Call> {
-    let say = |_: &str| format!("something, {}", random::uuid());
+fn valid_calls(fixture: &EncryptedFixture, resolution: ConflictResolution) -> Vec<Call> {
+    let plaintext = |_: &str| format!("something, {}", random::uuid());
     let mut calls = Vec::new();
-    for rpc in changing() {
-        let body = fixture.request(&rpc, &say);
-        let mut body = body.unwrap_or_else(|| panic!("say in `EncryptedFixture` how {rpc} is called"));
+    for rpc in write_rpcs() {
+        let body = fixture.request(&rpc, &plaintext);
+        let mut body = body.unwrap_or_else(|| panic!("add a request of {rpc} to `EncryptedFixture`"));
         if rpc.ends_with("/ResolveConflict") && resolution != ConflictResolution::Replace {
             let request = ResolveConflictRequest::decode(&body[..]).unwrap();
             let request = ResolveConflictRequest {
@@ -103,22 +103,22 @@ async fn send(device: &Device, (rpc, body): &Call) -> Result<Vec<u8>, Status> {
     Ok(answer.await?.into_inner())
 }
 
-fn assert_behind(status: &Status, what: &str) {
+fn assert_restored(status: &Status, what: &str) {
     assert_eq!(reason(status), "CURSOR_EXPIRED", "{what}");
     assert_eq!(metadata(status, "cause"), "RESTORED", "{what}");
 }
 
 async fn fixture(stack: &Stack) -> EncryptedFixture {
     let person = stack.anonymous().unwrap().invent().await.unwrap();
-    let say = |_: &str| format!("something, {}", random::uuid());
-    EncryptedFixture::of(stack, person, &say).await
+    let plaintext = |_: &str| format!("something, {}", random::uuid());
+    EncryptedFixture::of(stack, person, &plaintext).await
 }
 
 /// Runs `restore`, and makes every write before it, after it, and after a new pull and acknowledgement.
-async fn try_everything(stack: &mut Stack, restore: impl AsyncFnOnce(&mut Stack)) {
+async fn try_every_write(stack: &mut Stack, restore: impl AsyncFnOnce(&mut Stack)) {
     let before = fixture(stack).await;
     let mut answered = Vec::new();
-    for call in calls(&before, ConflictResolution::Replace) {
+    for call in valid_calls(&before, ConflictResolution::Replace) {
         let answer = send(&before.device, &call).await.unwrap();
         answered.push((call, answer));
     }
@@ -129,29 +129,29 @@ async fn try_everything(stack: &mut Stack, restore: impl AsyncFnOnce(&mut Stack)
         ConflictResolution::Delete,
     ] {
         let fixture = fixture(stack).await;
-        let calls = calls(&fixture, resolution);
+        let calls = valid_calls(&fixture, resolution);
         late.push((fixture, calls));
     }
     restore(stack).await;
 
-    let state: String = scalar(&stack.database, STATE).await;
+    let state: String = scalar(&stack.database, STATE_DIGEST).await;
     for (fixture, calls) in &late {
         for call in calls {
-            assert_behind(&send(&fixture.device, call).await.unwrap_err(), &call.0);
+            assert_restored(&send(&fixture.device, call).await.unwrap_err(), &call.0);
         }
     }
     // Retries of calls of before get their first answers: nothing is applied again.
     for (call, answer) in &answered {
         assert_eq!(&send(&before.device, call).await.unwrap(), answer, "{}", call.0);
     }
-    assert_eq!(scalar::<String>(&stack.database, STATE).await, state);
+    assert_eq!(scalar::<String>(&stack.database, STATE_DIGEST).await, state);
     // A new device has seen nothing of the old history.
     let new = before.device.another().await.unwrap();
     create(&new, "by a new device").await;
     for (fixture, calls) in &late {
         // A pull is not enough: the service does not know that it was received.
         let (_, cursor) = pull(&fixture.device, BEGINNING).await.unwrap();
-        assert_behind(&send(&fixture.device, &calls[0]).await.unwrap_err(), "pulled");
+        assert_restored(&send(&fixture.device, &calls[0]).await.unwrap_err(), "pulled");
         acknowledge(&fixture.device, &cursor).await.unwrap();
         for call in calls {
             let answer = send(&fixture.device, call).await;
@@ -166,7 +166,7 @@ async fn try_everything(stack: &mut Stack, restore: impl AsyncFnOnce(&mut Stack)
 
 #[test]
 fn the_rpcs_by_which_devices_change_data_are_known() {
-    let names = changing();
+    let names = write_rpcs();
     let names: Vec<_> = names.iter().filter_map(|rpc| rpc.rsplit('/').next()).collect();
     let expected = [
         "CreateRecord",
@@ -182,23 +182,26 @@ fn the_rpcs_by_which_devices_change_data_are_known() {
 #[tokio::test]
 async fn a_device_from_before_an_epoch_cannot_write() {
     let mut stack = Stack::start().await.unwrap();
-    try_everything(&mut stack, async |stack| execute(&stack.database, EPOCH).await).await;
+    try_every_write(&mut stack, async |stack| {
+        execute(&stack.database, BEGIN_EPOCH).await
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_device_from_before_a_timeline_cannot_write() {
     let mut stack = Stack::builder().own_cluster().start().await.unwrap();
-    try_everything(&mut stack, begin_timeline).await;
+    try_every_write(&mut stack, begin_timeline).await;
 }
 
 /// SQL that keeps the state to which `RESTORE` goes back.
-const KEEP: &str = "
+const SAVE_STATE: &str = "
     CREATE TABLE public.records AS SELECT * FROM data.encrypted_cycle_data;
     CREATE TABLE public.prefs AS SELECT * FROM data.encrypted_user_prefs;
     CREATE TABLE public.nonces AS SELECT * FROM data.envelope_nonces;
     CREATE TABLE public.requests AS SELECT * FROM data.requests;
     CREATE TABLE public.counters AS SELECT * FROM data.change_counters";
-const RESTORE: &str = "
+const RESTORE_STATE: &str = "
     DELETE FROM data.encrypted_cycle_data; INSERT INTO data.encrypted_cycle_data SELECT * FROM public.records;
     DELETE FROM data.encrypted_user_prefs; INSERT INTO data.encrypted_user_prefs SELECT * FROM public.prefs;
     DELETE FROM data.envelope_nonces; INSERT INTO data.envelope_nonces SELECT * FROM public.nonces;
@@ -208,7 +211,7 @@ const RESTORE: &str = "
         FROM data.change_counters AS c WHERE c.user_id = d.user_id";
 
 /// Returns the version and the content of a record from the feed.
-async fn read(device: &Device, record: Uuid) -> (i64, String) {
+async fn read_record(device: &Device, record: Uuid) -> (i64, String) {
     let (entries, _) = pull(device, BEGINNING).await.unwrap();
     let states = contents(device, &entries);
     let (_, version, content) = states.into_iter().find(|(id, ..)| *id == record).unwrap();
@@ -232,12 +235,12 @@ async fn a_version_number_given_out_again_is_not_overwritten_unseen() {
     for device in [&phone, &laptop] {
         catch_up(device, BEGINNING).await;
     }
-    execute(&stack.database, KEEP).await;
+    execute(&stack.database, SAVE_STATE).await;
     update(&phone, record, 1, "two").await;
     put(&phone, 1, "two").await.unwrap();
     catch_up(&phone, BEGINNING).await;
-    execute(&stack.database, RESTORE).await;
-    execute(&stack.database, EPOCH).await;
+    execute(&stack.database, RESTORE_STATE).await;
+    execute(&stack.database, BEGIN_EPOCH).await;
 
     catch_up(&laptop, BEGINNING).await;
     update(&laptop, record, 1, "another two").await;
@@ -245,18 +248,18 @@ async fn a_version_number_given_out_again_is_not_overwritten_unseen() {
     let cycle = || phone.client.cycle();
     let over_two = || phone.update(record, 2, "three").unwrap();
     let status = cycle().update_record(over_two()).await.unwrap_err();
-    assert_behind(&status, "UpdateRecord");
-    assert_behind(&put(&phone, 2, "three").await.unwrap_err(), "PutPreferences");
+    assert_restored(&status, "UpdateRecord");
+    assert_restored(&put(&phone, 2, "three").await.unwrap_err(), "PutPreferences");
     for change in [phone.put(record, 2, "three").unwrap(), phone.delete(record, 2)] {
-        assert_behind(&push(&phone, vec![change]).await.unwrap_err(), "PushChanges");
+        assert_restored(&push(&phone, vec![change]).await.unwrap_err(), "PushChanges");
     }
-    assert_eq!(read(&laptop, record).await, (2, "another two".to_owned()));
+    assert_eq!(read_record(&laptop, record).await, (2, "another two".to_owned()));
     // The phone's change over the lost version becomes a conflict, once the phone has pulled the new history.
     catch_up(&phone, BEGINNING).await;
-    let request = pushing(&phone, vec![phone.put(record, 1, "two").unwrap()]);
+    let request = push_request(&phone, vec![phone.put(record, 1, "two").unwrap()]);
     let pushed = cycle().push_changes(request).await.unwrap().into_inner();
     assert!(!pushed.results[0].conflict_id.is_empty());
     cycle().update_record(over_two()).await.unwrap();
     assert_eq!(put(&phone, 2, "three").await.unwrap(), 3);
-    assert_eq!(read(&laptop, record).await, (3, "three".to_owned()));
+    assert_eq!(read_record(&laptop, record).await, (3, "three".to_owned()));
 }

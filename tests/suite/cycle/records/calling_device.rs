@@ -5,24 +5,24 @@ use haven_testkit::{Stack, random};
 use tonic::{Response, Status};
 use uuid::Uuid;
 
-use super::{create, delete, deletion, get, store, update};
+use super::{create, delete, delete_request, get, store, update};
 use crate::{cycle::last_change_number, status::reason, superuser_sql::execute, test_device::Device};
 
 /// Returns the metadata of an answer that says when the next rotation is due.
-fn rotation_due<T>(answer: Result<Response<T>, Status>) -> Option<String> {
+fn due_time<T>(answer: Result<Response<T>, Status>) -> Option<String> {
     let answer = answer.unwrap();
     let value = answer.metadata().get("haven-key-rotation-due-time")?;
     Some(value.to_str().unwrap().to_owned())
 }
 
-fn one(record: Uuid, device: &str) -> GetRecordRequest {
+fn get_request(record: Uuid, device: &str) -> GetRecordRequest {
     GetRecordRequest {
         record_id: record.to_string(),
         device_id: device.to_owned(),
     }
 }
 
-fn all(device: &str) -> ListRecordsRequest {
+fn list_request(device: &str) -> ListRecordsRequest {
     ListRecordsRequest {
         device_id: device.to_owned(),
         ..ListRecordsRequest::default()
@@ -35,16 +35,16 @@ async fn every_answer(device: &Device) -> Vec<Option<String>> {
     let id = random::uuid();
     let created = device.create(id, "one").unwrap();
     let updated = device.update(id, 1, "two").unwrap();
-    let deleted = deletion(device, id, 2);
+    let deleted = delete_request(device, id, 2);
     let caller = device.id.to_string();
     vec![
-        rotation_due(cycle.create_record(created.clone()).await),
+        due_time(cycle.create_record(created.clone()).await),
         // A retry has the metadata as well.
-        rotation_due(cycle.create_record(created).await),
-        rotation_due(cycle.update_record(updated).await),
-        rotation_due(cycle.get_record(one(id, &caller)).await),
-        rotation_due(cycle.list_records(all(&caller)).await),
-        rotation_due(cycle.delete_record(deleted).await),
+        due_time(cycle.create_record(created).await),
+        due_time(cycle.update_record(updated).await),
+        due_time(cycle.get_record(get_request(id, &caller)).await),
+        due_time(cycle.list_records(list_request(&caller)).await),
+        due_time(cycle.delete_record(deleted).await),
     ]
 }
 
@@ -65,8 +65,8 @@ async fn every_answer_to_a_device_with_an_overdue_rotation_has_the_due_time() {
     // A call that names no device has no such metadata.
     let id = store(&device, "hello").await;
     let mut cycle = device.client.cycle();
-    assert_eq!(rotation_due(cycle.get_record(one(id, "")).await), None);
-    assert_eq!(rotation_due(cycle.list_records(all("")).await), None);
+    assert_eq!(due_time(cycle.get_record(get_request(id, "")).await), None);
+    assert_eq!(due_time(cycle.list_records(list_request("")).await), None);
 }
 
 /// Returns the reason for which each RPC refuses a call of `device` about its record `id`.
@@ -79,9 +79,11 @@ async fn every_refusal(device: &Device, id: Uuid) -> Vec<String> {
         update(&device.client, device.update(id, 1, "goodbye").unwrap())
             .await
             .unwrap_err(),
-        delete(&device.client, deletion(device, id, 1)).await.unwrap_err(),
-        cycle.get_record(one(id, &caller)).await.unwrap_err(),
-        cycle.list_records(all(&caller)).await.unwrap_err(),
+        delete(&device.client, delete_request(device, id, 1))
+            .await
+            .unwrap_err(),
+        cycle.get_record(get_request(id, &caller)).await.unwrap_err(),
+        cycle.list_records(list_request(&caller)).await.unwrap_err(),
     ];
     refused.iter().map(reason).collect()
 }

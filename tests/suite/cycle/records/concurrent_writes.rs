@@ -8,7 +8,7 @@ use haven_testkit::{Stack, random};
 use tokio::sync::Semaphore;
 use tonic::Status;
 
-use super::{create, delete, deletion, get, store, update};
+use super::{create, delete, delete_request, get, store, update};
 use crate::{
     status::{metadata, reason},
     superuser_sql::scalar,
@@ -21,10 +21,10 @@ const CROWD: usize = 20;
 const WRITERS: usize = 100;
 
 /// Number of writers that retry at once after they lost.
-const AT_ONCE: usize = 8;
+const RETRY_CONCURRENCY: usize = 8;
 
 /// Returns the successful answers, and the reasons of the others.
-fn sorted<T: Debug>(answers: Vec<Result<T, Status>>) -> (Vec<T>, Vec<String>) {
+fn split_answers<T: Debug>(answers: Vec<Result<T, Status>>) -> (Vec<T>, Vec<String>) {
     let (mut made, mut refused) = (Vec::new(), Vec::new());
     for answer in answers {
         match answer {
@@ -41,7 +41,7 @@ async fn a_hundred_concurrent_writers_make_a_hundred_versions() {
     let device = Device::invent(&stack).await.unwrap();
     let other = device.another().await.unwrap();
     let id = store(&device, "0").await;
-    let turns = Semaphore::new(AT_ONCE);
+    let turns = Semaphore::new(RETRY_CONCURRENCY);
     // Every writer starts with version 1, and retries with the version that it is told.
     let write = async |writer: usize| {
         let device = if writer.is_multiple_of(2) { &device } else { &other };
@@ -61,7 +61,7 @@ async fn a_hundred_concurrent_writers_make_a_hundred_versions() {
                 turn = Some(turns.acquire().await.unwrap());
             }
         }
-        panic!("{writer} never wins");
+        panic!("writer {writer} never succeeds");
     };
     let mut made = join_all((1..=WRITERS).map(write)).await;
     made.sort_by_key(|(_, version)| version.version);
@@ -85,7 +85,7 @@ async fn a_hundred_concurrent_writers_make_a_hundred_versions() {
              (SELECT count(*) FROM data.envelope_nonces), (SELECT count(*) FROM data.cycle_data_conflicts))",
     )
     .await;
-    assert_eq!(left, "101 101 0", "the last change, nonces, conflicts");
+    assert_eq!(left, "101 101 0", "the last change number, nonces, conflicts");
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn concurrent_retries_make_one_change() {
     let device = Device::invent(&stack).await.unwrap();
     let id = random::uuid();
     let same = |answers: Vec<Result<RecordVersion, Status>>, version: i64| {
-        let (made, refused) = sorted(answers);
+        let (made, refused) = split_answers(answers);
         assert_eq!(refused, [""; 0]);
         assert_eq!((made[0].version, made[0].change_number), (version, version));
         assert_eq!(made, vec![made[0].clone(); CROWD]);
@@ -113,7 +113,7 @@ async fn concurrent_retries_make_one_change() {
     });
     let answers = join_all(requests.map(|request| update(&device.client, request))).await;
     same(answers, 3);
-    let request = deletion(&device, id, 3);
+    let request = delete_request(&device, id, 3);
     let answers = join_all((0..CROWD).map(|_| delete(&device.client, request.clone()))).await;
     same(answers, 4);
 }
@@ -124,16 +124,16 @@ async fn one_of_many_concurrent_creations_of_a_record_succeeds() {
     let device = Device::invent(&stack).await.unwrap();
     let id = random::uuid();
     let attempts = (0..CROWD).map(|i| create(&device.client, device.create(id, &i.to_string()).unwrap()));
-    let (made, refused) = sorted(join_all(attempts).await);
+    let (made, refused) = split_answers(join_all(attempts).await);
     assert_eq!(made.len(), 1);
     assert_eq!(refused, vec!["RECORD_EXISTS"; CROWD - 1]);
     // Equal deletions get equal answers under any request id, but not from another device.
     let other = device.another().await.unwrap();
-    let attempts = (0..CROWD).map(async |place| {
-        let device = [&device, &other][place % 2];
-        delete(&device.client, deletion(device, id, 1)).await
+    let attempts = (0..CROWD).map(async |index| {
+        let device = [&device, &other][index % 2];
+        delete(&device.client, delete_request(device, id, 1)).await
     });
-    let (made, refused) = sorted(join_all(attempts).await);
+    let (made, refused) = split_answers(join_all(attempts).await);
     assert_eq!(made, vec![made[0].clone(); CROWD / 2]);
     assert_eq!(refused, vec!["NOT_FOUND"; CROWD / 2]);
     assert_eq!((made[0].version, made[0].change_number), (2, 2));
@@ -150,7 +150,7 @@ async fn a_request_id_used_concurrently_for_many_records_creates_one() {
         request.request_id = request_id.clone();
         create(&device.client, request)
     });
-    let (made, refused) = sorted(join_all(attempts).await);
+    let (made, refused) = split_answers(join_all(attempts).await);
     assert_eq!(made.len(), 1);
     assert_eq!(refused, vec!["REQUEST_ID_REUSED"; CROWD - 1]);
     let left: String = scalar(
@@ -159,7 +159,7 @@ async fn a_request_id_used_concurrently_for_many_records_creates_one() {
              (SELECT count(*) FROM data.encrypted_cycle_data), (SELECT count(*) FROM data.envelope_nonces))",
     )
     .await;
-    assert_eq!(left, "1 1 1", "the last change, records, nonces");
+    assert_eq!(left, "1 1 1", "the last change number, records, nonces");
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn one_of_a_concurrent_update_and_deletion_succeeds() {
         let id = store(&device, "one").await;
         let (changed, deleted) = tokio::join!(
             update(&device.client, device.update(id, 1, "two").unwrap()),
-            delete(&other.client, deletion(&other, id, 1))
+            delete(&other.client, delete_request(&other, id, 1))
         );
         match (changed, deleted) {
             (Ok(changed), Err(status)) => {

@@ -4,7 +4,7 @@ use haven_proto::data::v1::{CreateRecordRequest, CryptoEnvelope, EncryptionAlgor
 use haven_testkit::{Stack, random};
 use prost_types::Timestamp;
 
-use super::{create, delete, deletion, get, store, update};
+use super::{create, delete, delete_request, get, store, update};
 use crate::{
     cycle::last_change_number,
     status::{metadata, reason, violations},
@@ -86,16 +86,18 @@ async fn a_retry_gets_the_first_answer() {
     };
     let status = create(&device.client, reused).await.unwrap_err();
     assert_eq!(reason(&status), "REQUEST_ID_REUSED");
-    // Whatever happens to the record later.
+    // The answer stays the same when the record changes.
     let changed = device.update(id, 1, "goodbye").unwrap();
     update(&device.client, changed).await.unwrap();
-    delete(&device.client, deletion(&device, id, 2)).await.unwrap();
+    delete(&device.client, delete_request(&device, id, 2))
+        .await
+        .unwrap();
     for request in [request, again] {
         assert_eq!(create(&device.client, request).await.unwrap(), first);
     }
     assert_eq!(reason(&get(&device.client, id).await.unwrap_err()), "NOT_FOUND");
     let changes = last_change_number(stack, &device).await;
-    assert_eq!(changes, 4, "what changes nothing takes no number");
+    assert_eq!(changes, 4, "a call without effect takes no change number");
 }
 
 #[tokio::test]
@@ -113,7 +115,9 @@ async fn a_record_id_cannot_be_reused() {
     }
     assert_eq!(get(&device.client, id).await.unwrap(), record);
     // The id of a deleted record cannot be used again.
-    delete(&device.client, deletion(&device, id, 1)).await.unwrap();
+    delete(&device.client, delete_request(&device, id, 1))
+        .await
+        .unwrap();
     let status = create(&device.client, device.create(id, "again").unwrap()).await;
     assert_eq!(reason(&status.unwrap_err()), "RECORD_EXISTS");
 }
@@ -125,7 +129,7 @@ async fn a_request_id_cannot_be_reused() {
     let id = random::uuid();
     let request = device.create(id, "hello").unwrap();
     create(&device.client, request.clone()).await.unwrap();
-    let mut deleted = deletion(&device, id, 1);
+    let mut deleted = delete_request(&device, id, 1);
     delete(&device.client, deleted.clone()).await.unwrap();
     let other = random::uuid();
     let reused = [

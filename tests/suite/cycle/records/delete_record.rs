@@ -3,7 +3,7 @@
 use haven_proto::data::v1::{DeleteRecordRequest, ListRecordsRequest};
 use haven_testkit::{Stack, random};
 
-use super::{delete, deletion, get, store, update, walk};
+use super::{delete, delete_request, get, list_all, store, update};
 use crate::{
     status::{reason, violations},
     superuser_sql::scalar_by_id,
@@ -17,12 +17,14 @@ async fn a_deleted_record_leaves_a_tombstone_without_content() {
     let other = device.another().await.unwrap();
     let id = store(&device, "one").await;
     let kept = store(&device, "another").await;
-    let deleted = delete(&other.client, deletion(&other, id, 1)).await.unwrap();
+    let deleted = delete(&other.client, delete_request(&other, id, 1))
+        .await
+        .unwrap();
     assert_eq!(deleted.record_id, id.to_string());
     assert_eq!((deleted.version, deleted.change_number), (2, 3));
     assert!(deleted.change_time.is_some());
     assert_eq!(reason(&get(&device.client, id).await.unwrap_err()), "NOT_FOUND");
-    let (seen, _) = walk(&device.client, ListRecordsRequest::default()).await;
+    let (seen, _) = list_all(&device.client, ListRecordsRequest::default()).await;
     assert_eq!(seen, [get(&device.client, kept).await.unwrap()]);
     let tombstone: String = scalar_by_id(
         &stack.database,
@@ -42,16 +44,18 @@ async fn a_deleted_record_cannot_be_updated_or_deleted() {
     let device = Device::invent(stack).await.unwrap();
     let id = store(&device, "one").await;
     let other = device.another().await.unwrap();
-    delete(&device.client, deletion(&device, id, 1)).await.unwrap();
+    delete(&device.client, delete_request(&device, id, 1))
+        .await
+        .unwrap();
     for version in [1, 2, 3] {
         let status = update(&device.client, device.update(id, version, "two").unwrap()).await;
         assert_eq!(reason(&status.unwrap_err()), "NOT_FOUND", "{version}");
         // The first deletion is by the other device: one by the same device would be a retry.
         let device = if version == 1 { &other } else { &device };
-        let status = delete(&device.client, deletion(device, id, version)).await;
+        let status = delete(&device.client, delete_request(device, id, version)).await;
         assert_eq!(reason(&status.unwrap_err()), "NOT_FOUND", "{version}");
     }
-    let status = delete(&device.client, deletion(&device, id, i64::MAX)).await;
+    let status = delete(&device.client, delete_request(&device, id, i64::MAX)).await;
     assert_eq!(reason(&status.unwrap_err()), "NOT_FOUND");
     let last: String = scalar_by_id(
         &stack.database,
@@ -62,7 +66,7 @@ async fn a_deleted_record_cannot_be_updated_or_deleted() {
     .await;
     assert_eq!(
         last, "2 4",
-        "the last change; two devices, a record and a deletion"
+        "the last change number; the requests of two devices, a record and a deletion"
     );
 }
 
@@ -71,12 +75,12 @@ async fn a_retry_gets_the_first_answer() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let (id, other) = (store(&device, "one").await, store(&device, "another").await);
-    let request = deletion(&device, id, 1);
+    let request = delete_request(&device, id, 1);
     let deleted = delete(&device.client, request.clone()).await.unwrap();
     for _ in 0..2 {
         assert_eq!(delete(&device.client, request.clone()).await.unwrap(), deleted);
         // Under another request id as well: the same device deletes the same version.
-        let again = deletion(&device, id, 1);
+        let again = delete_request(&device, id, 1);
         assert_eq!(delete(&device.client, again.clone()).await.unwrap(), deleted);
         assert_eq!(delete(&device.client, again).await.unwrap(), deleted);
     }
@@ -118,7 +122,7 @@ async fn every_violation_is_reported() {
         "expected_version REQUIRED",
     ];
     assert_eq!(found, expected);
-    let unknown = deletion(&device, random::uuid(), 1);
+    let unknown = delete_request(&device, random::uuid(), 1);
     let status = delete(&device.client, unknown).await.unwrap_err();
     assert_eq!(reason(&status), "NOT_FOUND");
 }

@@ -8,7 +8,7 @@ use haven_testkit::{Person, Stack, random};
 use sqlx::Connection;
 use tonic::Status;
 
-use super::{create, delete, deletion, get, store, update, walk};
+use super::{create, delete, delete_request, get, list_all, store, update};
 use crate::{
     eventually::eventually,
     retry::retry_call,
@@ -55,7 +55,9 @@ async fn an_erased_person_has_no_records() {
         update(&device.client, device.update(id, 1, "goodbye").unwrap())
             .await
             .map(drop),
-        delete(&device.client, deletion(&device, id, 1)).await.map(drop),
+        delete(&device.client, delete_request(&device, id, 1))
+            .await
+            .map(drop),
     ];
     for status in changes {
         assert_eq!(reason(&status.unwrap_err()), "ACCOUNT_ERASED");
@@ -63,7 +65,7 @@ async fn an_erased_person_has_no_records() {
     // GetRecord and ListRecords without a device do not look for the person.
     let status = get(&device.client, id).await.unwrap_err();
     assert_eq!(reason(&status), "NOT_FOUND");
-    let (seen, _) = walk(&device.client, ListRecordsRequest::default()).await;
+    let (seen, _) = list_all(&device.client, ListRecordsRequest::default()).await;
     assert_eq!(seen, []);
     assert_eq!(count_rows(stack, &device.person).await, 0);
 }
@@ -78,7 +80,7 @@ async fn an_erasure_concurrent_with_writes_leaves_no_rows() {
         let writes = join_all((0..12).map(async |writer| match writer % 3 {
             0 => create(&device.client, device.create(random::uuid(), "hello").unwrap()).await,
             1 => update(&device.client, device.update(id, 1, "two").unwrap()).await,
-            _ => delete(&device.client, deletion(&device, id, 1)).await,
+            _ => delete(&device.client, delete_request(&device, id, 1)).await,
         }));
         let (written, ()) = join(writes, erase(stack, &device.person)).await;
         for status in written.into_iter().filter_map(Result::err) {
@@ -97,7 +99,7 @@ async fn an_erasure_concurrent_with_writes_leaves_no_rows() {
 
 /// Starts `call` while a transaction holds the lock that an erasure takes first. Fails unless the erasure's other locks
 /// can be taken then: the person's, the records' and the devices'.
-async fn takes_its_turn<T>(stack: &Stack, call: impl Future<Output = Result<T, Status>>) {
+async fn assert_locks_person_first<T>(stack: &Stack, call: impl Future<Output = Result<T, Status>>) {
     let mut superuser = stack.database.connect("postgres").await.unwrap();
     let mut erasing = superuser.begin().await.unwrap();
     sqlx::query("SELECT FROM data.change_counters FOR UPDATE")
@@ -114,13 +116,13 @@ async fn takes_its_turn<T>(stack: &Stack, call: impl Future<Output = Result<T, S
             "SELECT FROM data.device_key FOR UPDATE NOWAIT",
         ] {
             let locked = sqlx::query(lock).execute(&mut *erasing).await;
-            locked.expect("the call holds nothing yet");
+            locked.expect("the call holds a lock already");
         }
         erasing.commit().await.unwrap();
     };
     let (answer, ()) = tokio::time::timeout(Duration::from_secs(60), join(call, erases))
         .await
-        .expect("it waits for ever");
+        .expect("the call and the erasure wait for each other");
     answer.map(drop).unwrap();
 }
 
@@ -130,8 +132,8 @@ async fn a_write_takes_the_persons_lock_before_any_other() {
     let device = Device::invent(&stack).await.unwrap();
     let id = store(&device, "one").await;
     let request = device.create(random::uuid(), "hello").unwrap();
-    takes_its_turn(&stack, create(&device.client, request)).await;
+    assert_locks_person_first(&stack, create(&device.client, request)).await;
     let request = device.update(id, 1, "two").unwrap();
-    takes_its_turn(&stack, update(&device.client, request)).await;
-    takes_its_turn(&stack, delete(&device.client, deletion(&device, id, 2))).await;
+    assert_locks_person_first(&stack, update(&device.client, request)).await;
+    assert_locks_person_first(&stack, delete(&device.client, delete_request(&device, id, 2))).await;
 }

@@ -9,7 +9,7 @@ use prost::Message as _;
 use prost_types::Timestamp;
 use uuid::Uuid;
 
-use super::{create, delete, deletion, store, update, walk};
+use super::{create, delete, delete_request, list_all, store, update};
 use crate::{
     status::{reason, violations},
     test_device::{Device, at},
@@ -66,7 +66,7 @@ async fn every_page_size_lists_each_record_between_the_bounds_once() {
     for number in [3, -2, 5, 1, 3, 8, 3, 0, -1, 7] {
         store_on(&device, number).await;
     }
-    let (all, _) = walk(&device.client, list(RecordOrder::ByChange, 0)).await;
+    let (all, _) = list_all(&device.client, list(RecordOrder::ByChange, 0)).await;
     let numbers: Vec<_> = all.iter().map(|record| record.change_number).collect();
     assert_eq!(numbers, (1..=10).collect::<Vec<_>>());
     for (from, until) in [
@@ -99,7 +99,7 @@ async fn every_page_size_lists_each_record_between_the_bounds_once() {
                 until_local_time: until.map(day),
                 ..list(order, size)
             };
-            let (seen, pages) = walk(&device.client, request).await;
+            let (seen, pages) = list_all(&device.client, request).await;
             let expected_pages = expected.len().div_ceil(size as usize).max(1);
             let what = format!("{order:?}, {size} from {from:?} to {until:?}");
             assert!(seen == expected, "{what}");
@@ -165,7 +165,7 @@ async fn fifty_of_the_largest_records_fit_on_a_page() {
         // The default limit of a gRPC client.
         assert!(first.encoded_len() < 4 * 1024 * 1024, "{}", first.encoded_len());
     }
-    let (seen, pages) = walk(&device.client, list(RecordOrder::ByChange, 50)).await;
+    let (seen, pages) = list_all(&device.client, list(RecordOrder::ByChange, 50)).await;
     assert_eq!((seen.len(), pages), (51, 2));
     assert_eq!(device.open(&seen[50]).unwrap(), largest);
 }
@@ -178,7 +178,7 @@ async fn changes_between_pages_repeat_and_hide_no_record() {
         for number in 1..=12 {
             store_on(&device, number).await;
         }
-        let (there, _) = walk(&device.client, list(order, 50)).await;
+        let (there, _) = list_all(&device.client, list(order, 50)).await;
         let mut request = list(order, 3);
         let (mut seen, mut gone) = (Vec::new(), Vec::new());
         for _ in 0..20 {
@@ -197,7 +197,7 @@ async fn changes_between_pages_repeat_and_hide_no_record() {
                 .nth(1);
             for one in [Some(last), next].into_iter().flatten() {
                 let id = one.record_id.parse().unwrap();
-                delete(&device.client, deletion(&device, id, one.version))
+                delete(&device.client, delete_request(&device, id, one.version))
                     .await
                     .unwrap();
             }

@@ -11,6 +11,7 @@ mod query_plans;
 mod reencryption_due;
 mod service_kills;
 mod sql_functions;
+mod sync_status;
 mod update_record;
 
 use haven_proto::data::v1::{
@@ -60,7 +61,7 @@ async fn store(device: &Device, content: &str) -> Uuid {
 }
 
 /// Returns a request to delete a record over the version `seen`.
-fn deletion(device: &Device, record: Uuid, seen: i64) -> DeleteRecordRequest {
+fn delete_request(device: &Device, record: Uuid, seen: i64) -> DeleteRecordRequest {
     DeleteRecordRequest {
         device_id: device.id.to_string(),
         record_id: record.to_string(),
@@ -70,7 +71,7 @@ fn deletion(device: &Device, record: Uuid, seen: i64) -> DeleteRecordRequest {
 }
 
 /// Returns every record that `request` lists, from all pages, and the number of pages.
-async fn walk(client: &Client, mut request: ListRecordsRequest) -> (Vec<Record>, usize) {
+async fn list_all(client: &Client, mut request: ListRecordsRequest) -> (Vec<Record>, usize) {
     let (mut seen, mut pages) = (Vec::new(), 0);
     loop {
         let page = client.cycle().list_records(request.clone()).await;
@@ -80,7 +81,7 @@ async fn walk(client: &Client, mut request: ListRecordsRequest) -> (Vec<Record>,
         if page.next_page_token.is_empty() {
             return (seen, pages);
         }
-        assert!(pages < 1_000, "the pages do not end");
+        assert!(pages < 1_000, "there are too many pages");
         request.page_token = page.next_page_token;
     }
 }

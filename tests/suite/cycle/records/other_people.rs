@@ -3,7 +3,7 @@
 use haven_proto::data::v1::{CreateRecordRequest, ListRecordsRequest};
 use haven_testkit::Stack;
 
-use super::{create, delete, deletion, get, store, update, walk};
+use super::{create, delete, delete_request, get, list_all, store, update};
 use crate::{status::reason, test_device::Device};
 
 #[tokio::test]
@@ -18,14 +18,14 @@ async fn a_record_of_another_person_is_not_found() {
         update(&bob.client, bob.update(id, 1, "goodbye").unwrap())
             .await
             .map(drop),
-        delete(&bob.client, deletion(&bob, id, 1)).await.map(drop),
+        delete(&bob.client, delete_request(&bob, id, 1)).await.map(drop),
     ];
     for status in refused {
         assert_eq!(reason(&status.unwrap_err()), "NOT_FOUND");
     }
-    let (his, _) = walk(&bob.client, ListRecordsRequest::default()).await;
+    let (his, _) = list_all(&bob.client, ListRecordsRequest::default()).await;
     assert_eq!(his, []);
-    let (hers, _) = walk(&ada.client, ListRecordsRequest::default()).await;
+    let (hers, _) = list_all(&ada.client, ListRecordsRequest::default()).await;
     assert_eq!(hers, [record]);
 }
 
@@ -47,7 +47,7 @@ async fn two_people_can_use_the_same_ids_and_nonces() {
     };
     let stored = create(&bob.client, same).await.unwrap();
     assert_eq!((stored.version, stored.change_number), (1, 1));
-    delete(&bob.client, deletion(&bob, id, 1)).await.unwrap();
+    delete(&bob.client, delete_request(&bob, id, 1)).await.unwrap();
     let record = get(&ada.client, id).await.unwrap();
     assert_eq!(ada.open(&record).unwrap(), "Ada's");
     // Bob's key does not decrypt Ada's record.

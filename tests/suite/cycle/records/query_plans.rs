@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 use crate::superuser_sql::execute;
 
 /// Three people with 10,000 records each: 2,500 per device, a minute apart, the last one now.
-const MANY: &str = r"
+const INSERT_RECORDS: &str = r"
     INSERT INTO data.users (id, created_at)
         SELECT ('00000000-0000-4000-8000-00000000000' || person)::uuid, now() FROM generate_series(1, 3) AS person;
     INSERT INTO data.device_key (user_id, id, device_id_hash, encrypted_master_key, key_derivation_path, next_rotation_at,
@@ -18,15 +18,15 @@ const MANY: &str = r"
             device_id, local_timestamp, change_number, created_at, updated_at)
         SELECT d.user_id, gen_random_uuid(), sha256(uuid_send(d.id)), 1, 'aes_256_gcm', d.id, 1,
             substr(sha256('n'), 1, 12), sha256('s'), 19456, 2, 1, 1, 1, d.id, now() - interval '1 minute' * n,
-            d.place * 2500 - n, now(), now()
-        FROM (SELECT user_id, id, row_number() OVER (PARTITION BY user_id ORDER BY id) AS place FROM data.device_key) AS d,
+            d.number * 2500 - n, now(), now()
+        FROM (SELECT user_id, id, row_number() OVER (PARTITION BY user_id ORDER BY id) AS number FROM data.device_key) AS d,
             generate_series(0, 2499) AS n;
     ANALYZE data.device_key, data.encrypted_cycle_data";
 
 const PERSON: &str = "00000000-0000-4000-8000-000000000002";
 
 /// Returns the service's statement with this name, from sqlx's offline data.
-fn statement(named: &str) -> String {
+fn statement(name: &str) -> String {
     let folder = workspace::root().join("services/data/.sqlx");
     let files = std::fs::read_dir(folder).unwrap();
     let mut queries = files.map(|file| {
@@ -34,15 +34,15 @@ fn statement(named: &str) -> String {
         let kept: serde_json::Value = serde_json::from_str(&text).unwrap();
         kept["query"].as_str().unwrap().to_owned()
     });
-    let begins = format!("/* {named} */");
+    let begins = format!("/* {name} */");
     queries
         .find(|query| query.starts_with(&begins))
-        .unwrap_or_else(|| panic!("no {named}"))
+        .unwrap_or_else(|| panic!("no statement is named {name}"))
 }
 
 /// Returns the generic plan of a statement with the row counts of one execution.
-async fn plan(connection: &mut PgConnection, named: &str, types: &str, values: &str) -> String {
-    let statement = statement(named);
+async fn plan(connection: &mut PgConnection, name: &str, types: &str, values: &str) -> String {
+    let statement = statement(name);
     let plan = format!(
         "BEGIN; SET LOCAL plan_cache_mode = 'force_generic_plan'; SET LOCAL ROLE data_user;
         SELECT set_config('request.jwt.claims', '{{\"sub\":\"{PERSON}\"}}', true);
@@ -63,13 +63,13 @@ async fn plan(connection: &mut PgConnection, named: &str, types: &str, values: &
 #[tokio::test]
 async fn a_page_reads_only_its_own_rows() {
     let stack = Stack::start().await.unwrap();
-    execute(&stack.database, MANY).await;
+    execute(&stack.database, INSERT_RECORDS).await;
     let mut connection = stack.database.connect("postgres").await.unwrap();
     let times = "uuid, timestamptz, uuid, timestamptz, uuid, bool, bigint";
     // In the middle of the records, from either end.
     let none = "'00000000-0000-0000-0000-000000000000'";
     let there = "now() - interval '1000 minutes'";
-    for (named, index, types, values) in [
+    for (name, index, types, values) in [
         (
             "ListRecords, oldest first",
             "encrypted_cycle_data_local_timestamp_idx",
@@ -89,15 +89,15 @@ async fn a_page_reads_only_its_own_rows() {
             ", 5000, NULL, NULL, false, 51".to_owned(),
         ),
     ] {
-        let plan = plan(&mut connection, named, types, &values).await;
-        assert!(plan.contains(&format!("using {index} on")), "{named}: {plan}");
-        assert!(plan.contains("rows=51"), "{named}: {plan}");
-        for costly in [
+        let plan = plan(&mut connection, name, types, &values).await;
+        assert!(plan.contains(&format!("using {index} on")), "{name}: {plan}");
+        assert!(plan.contains("rows=51"), "{name}: {plan}");
+        for scan in [
             "Sort",
             "Seq Scan on encrypted_cycle_data",
             "Bitmap Heap Scan on encrypted_cycle_data",
         ] {
-            assert!(!plan.contains(costly), "{named}, {costly}: {plan}");
+            assert!(!plan.contains(scan), "{name}, {scan}: {plan}");
         }
         // At most a few rows are read that are not on the page.
         for line in plan
@@ -105,7 +105,7 @@ async fn a_page_reads_only_its_own_rows() {
             .filter(|line| line.contains("Rows Removed by Filter"))
         {
             let removed: u32 = line.rsplit(' ').next().unwrap().parse().unwrap();
-            assert!(removed <= 12, "{named}: {plan}");
+            assert!(removed <= 12, "{name}: {plan}");
         }
     }
 }
@@ -113,7 +113,7 @@ async fn a_page_reads_only_its_own_rows() {
 #[tokio::test]
 async fn the_check_for_due_reencryption_reads_one_index_entry_per_device() {
     let stack = Stack::start().await.unwrap();
-    execute(&stack.database, MANY).await;
+    execute(&stack.database, INSERT_RECORDS).await;
     let mut connection = stack.database.connect("postgres").await.unwrap();
     let plan = plan(&mut connection, "ListRecords, whether any is due", "uuid", "").await;
     assert!(plan.contains("using encrypted_cycle_data_key_idx on"), "{plan}");

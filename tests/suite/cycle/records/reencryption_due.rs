@@ -1,14 +1,14 @@
-//! `reencryption_due` and `sync_status` of a record.
+//! `reencryption_due` of a record.
 
-use haven_proto::data::v1::{ListRecordsRequest, RecordOrder, SyncStatus};
+use haven_proto::data::v1::{ListRecordsRequest, RecordOrder};
 use haven_testkit::Stack;
 use uuid::Uuid;
 
-use super::{delete, deletion, get, store, update, walk};
+use super::{delete, delete_request, get, list_all, store, update};
 use crate::{superuser_sql::execute, test_device::Device};
 
-/// Returns the ids of the records whose re-encryption is due, after listing them in every order.
-async fn due(device: &Device) -> Vec<Uuid> {
+/// Returns the ids of the records that are due for re-encryption, after listing them in every order.
+async fn due_records(device: &Device) -> Vec<Uuid> {
     let mut lists = Vec::new();
     for (order, page_size) in [
         (RecordOrder::NewestFirst, 1),
@@ -21,7 +21,7 @@ async fn due(device: &Device) -> Vec<Uuid> {
             reencryption_due: true,
             ..ListRecordsRequest::default()
         };
-        let (records, _) = walk(&device.client, request).await;
+        let (records, _) = list_all(&device.client, request).await;
         assert!(records.iter().all(|record| record.reencryption_due));
         let ids = records.iter().map(|record| record.record_id.parse().unwrap());
         lists.push(ids.collect::<Vec<Uuid>>());
@@ -42,7 +42,7 @@ async fn a_record_under_an_old_key_version_is_due_until_it_is_encrypted_again() 
         old.push(store(&device, "old").await);
         store(&other, "of the other device").await;
     }
-    assert!(due(&device).await.is_empty());
+    assert!(due_records(&device).await.is_empty());
     let rotate = format!(
         "UPDATE data.device_key SET key_version = 2 WHERE id = '{}'",
         device.id
@@ -50,7 +50,7 @@ async fn a_record_under_an_old_key_version_is_due_until_it_is_encrypted_again() 
     execute(&stack.database, &rotate).await;
     device.key_version = 2;
     let new = store(&device, "new").await;
-    assert_eq!(due(&device).await, old);
+    assert_eq!(due_records(&device).await, old);
     for (id, expected) in [(old[0], true), (new, false)] {
         assert_eq!(get(&device.client, id).await.unwrap().reencryption_due, expected);
     }
@@ -58,16 +58,16 @@ async fn a_record_under_an_old_key_version_is_due_until_it_is_encrypted_again() 
     let record = get(&device.client, old[0]).await.unwrap();
     assert_eq!(other.open(&record).unwrap(), "old");
     // Any device can encrypt it again; a deleted record is not due.
-    update(&device.client, device.update(old[0], 1, "anew").unwrap())
+    update(&device.client, device.update(old[0], 1, "again").unwrap())
         .await
         .unwrap();
-    update(&other.client, other.update(old[1], 1, "anew").unwrap())
+    update(&other.client, other.update(old[1], 1, "again").unwrap())
         .await
         .unwrap();
-    delete(&device.client, deletion(&device, old[2], 1))
+    delete(&device.client, delete_request(&device, old[2], 1))
         .await
         .unwrap();
-    assert_eq!(due(&device).await, [old[3]]);
+    assert_eq!(due_records(&device).await, [old[3]]);
 }
 
 #[tokio::test]
@@ -87,59 +87,15 @@ async fn a_record_under_the_key_of_a_revoked_device_is_due() {
     };
     // A suspended device may become active again.
     set("suspended").await;
-    assert!(due(&device).await.is_empty());
+    assert!(due_records(&device).await.is_empty());
     set("revoked").await;
-    assert_eq!(due(&device).await, [hers]);
+    assert_eq!(due_records(&device).await, [hers]);
     let record = get(&device.client, hers).await.unwrap();
     assert!(record.reencryption_due);
     assert_eq!(device.open(&record).unwrap(), "lost");
     update(&device.client, device.update(hers, 1, "found").unwrap())
         .await
         .unwrap();
-    assert!(due(&device).await.is_empty());
+    assert!(due_records(&device).await.is_empty());
     assert!(!get(&device.client, theirs).await.unwrap().reencryption_due);
-}
-
-#[tokio::test]
-async fn a_record_is_pending_until_every_active_device_has_acknowledged_it() {
-    let stack = Stack::shared().await.unwrap();
-    let device = Device::invent(stack).await.unwrap();
-    let other = device.another().await.unwrap();
-    let (first, second) = (store(&device, "first").await, store(&device, "second").await);
-    let status = async || {
-        let first = get(&device.client, first).await.unwrap().sync_status();
-        (first, get(&device.client, second).await.unwrap().sync_status())
-    };
-    let set = async |device: &Device, what: &str| {
-        let sql = format!("UPDATE data.device_key SET {what} WHERE id = '{}'", device.id);
-        execute(&stack.database, &sql).await;
-    };
-    assert_eq!(status().await, (SyncStatus::Pending, SyncStatus::Pending));
-    set(&device, "acknowledged_number = 2").await;
-    assert_eq!(status().await, (SyncStatus::Pending, SyncStatus::Pending));
-    set(&other, "acknowledged_number = 1").await;
-    assert_eq!(status().await, (SyncStatus::Synced, SyncStatus::Pending));
-    // A suspended device is not waited for.
-    set(&other, "status = 'suspended'").await;
-    assert_eq!(status().await, (SyncStatus::Synced, SyncStatus::Synced));
-    // A change has to be acknowledged again; a conflict takes precedence.
-    update(&device.client, device.update(first, 1, "again").unwrap())
-        .await
-        .unwrap();
-    let conflict = format!(
-        "UPDATE data.encrypted_cycle_data SET open_conflicts = 1 WHERE user_id = '{}' AND change_number = 2",
-        device.person.id
-    );
-    execute(&stack.database, &conflict).await;
-    assert_eq!(status().await, (SyncStatus::Pending, SyncStatus::Conflict));
-    let (listed, _) = walk(
-        &device.client,
-        ListRecordsRequest {
-            order: RecordOrder::ByChange.into(),
-            ..ListRecordsRequest::default()
-        },
-    )
-    .await;
-    let listed: Vec<_> = listed.iter().map(|record| record.sync_status()).collect();
-    assert_eq!(listed, [SyncStatus::Conflict, SyncStatus::Pending]);
 }

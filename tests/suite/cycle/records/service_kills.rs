@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use haven_proto::data::v1::{ListRecordsRequest, RecordOrder};
 use haven_testkit::{Stack, random};
 
-use super::{create, delete, deletion, update, walk};
+use super::{create, delete, delete_request, list_all, update};
 use crate::{eventually::eventually, superuser_sql::scalar, test_device::Device};
 
 /// Number of concurrent writers, each with a connection of its own.
@@ -35,7 +35,7 @@ async fn a_write_retried_after_a_kill_is_made_once() {
             assert_eq!(last.version, 2);
             answers.set(answers.get() + 1);
             if round % 3 == 0 {
-                last = delete(client, deletion(&device, id, 2)).await.unwrap();
+                last = delete(client, delete_request(&device, id, 2)).await.unwrap();
                 assert_eq!(last.version, 3);
                 answers.set(answers.get() + 1);
             }
@@ -57,7 +57,7 @@ async fn a_write_retried_after_a_kill_is_made_once() {
         order: RecordOrder::ByChange.into(),
         ..ListRecordsRequest::default()
     };
-    let (records, _) = walk(&device.client, request).await;
+    let (records, _) = list_all(&device.client, request).await;
     for record in &records {
         let last = &written[&record.record_id];
         assert_eq!((record.version, record.change_number), (2, last.change_number));
@@ -75,5 +75,8 @@ async fn a_write_retried_after_a_kill_is_made_once() {
     )
     .await;
     let expected = format!("{changes} {} {changes} {changes}", written.len());
-    assert_eq!(left, expected, "the last change, records, nonces, requests");
+    assert_eq!(
+        left, expected,
+        "the last change number, records, nonces, requests"
+    );
 }

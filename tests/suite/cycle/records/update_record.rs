@@ -3,7 +3,7 @@
 use haven_proto::data::v1::{CryptoEnvelope, UpdateRecordRequest};
 use haven_testkit::{Stack, random};
 
-use super::{create, delete, deletion, get, store, update};
+use super::{create, delete, delete_request, get, store, update};
 use crate::{
     status::{metadata, reason, violations},
     superuser_sql::{execute, scalar_by_id},
@@ -57,7 +57,7 @@ async fn an_update_or_deletion_over_a_stale_version_is_refused() {
         let status = status.unwrap_err();
         assert_eq!(reason(&status), "VERSION_CONFLICT", "{version}");
         assert_eq!(metadata(&status, "current_version"), "2", "{version}");
-        let status = delete(&device.client, deletion(&device, id, version)).await;
+        let status = delete(&device.client, delete_request(&device, id, version)).await;
         let status = status.unwrap_err();
         assert_eq!(reason(&status), "VERSION_CONFLICT", "{version}");
         assert_eq!(metadata(&status, "current_version"), "2", "{version}");
@@ -71,7 +71,7 @@ async fn an_update_or_deletion_over_a_stale_version_is_refused() {
              (SELECT count(*) FROM data.envelope_nonces WHERE user_id = $1))",
     )
     .await;
-    assert_eq!(left, "2 0 2", "the last change, conflicts, nonces");
+    assert_eq!(left, "2 0 2", "the last change number, conflicts, nonces");
 }
 
 #[tokio::test]
@@ -93,7 +93,9 @@ async fn a_retry_gets_the_first_answer() {
     for request in [request.clone(), again.clone()] {
         assert_eq!(update(&device.client, request).await.unwrap(), second);
     }
-    delete(&device.client, deletion(&device, id, 3)).await.unwrap();
+    delete(&device.client, delete_request(&device, id, 3))
+        .await
+        .unwrap();
     // A stored request id is enough to recognize a retry, also when the nonce is deleted.
     let forget = format!(
         "DELETE FROM data.envelope_nonces WHERE user_id = '{}'",

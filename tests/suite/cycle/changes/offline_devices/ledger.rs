@@ -11,11 +11,11 @@ use haven_proto::data::v1::{
 };
 use uuid::Uuid;
 
-use super::simulated_device::Pending;
+use super::simulated_device::PendingChange;
 
 /// The expected state of a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Held {
+pub(super) struct RecordState {
     /// The record's version.
     pub(super) version: i64,
     /// The record's content, or `None` when it is deleted.
@@ -34,7 +34,7 @@ pub(super) struct Ledger {
     /// Deletions that repeat a deletion that lost before, and got the same answer.
     repeated: HashSet<usize>,
     /// Records of which the service keeps no more than that they were deleted.
-    gone: HashSet<Uuid>,
+    purged: HashSet<Uuid>,
     /// Events by the last of the change numbers that each took.
     events: BTreeMap<i64, Event>,
     /// Results by request id.
@@ -53,7 +53,7 @@ enum Fate {
     /// It was to delete a record that is deleted already, or a change that lost.
     Agreed,
     /// It arrived after the record was purged, and the device was told.
-    Gone,
+    Purged,
 }
 
 /// An event in the history of a record.
@@ -69,7 +69,7 @@ struct Event {
 enum EventKind {
     Applied {
         base: i64,
-        over: Option<String>,
+        content_before: Option<String>,
         version: i64,
         content: Option<String>,
     },
@@ -95,7 +95,7 @@ impl Ledger {
     }
 
     /// Records that a change is not sent: it was to delete a change that lost.
-    pub(super) fn withdraw(&mut self, change: &Pending) {
+    pub(super) fn withdraw(&mut self, change: &PendingChange) {
         let before = self.fates.insert(change.made, Fate::Agreed);
         assert_eq!(before, None, "{change:?}");
     }
@@ -104,7 +104,7 @@ impl Ledger {
     /// final.
     pub(super) fn push(
         &mut self,
-        changes: &[Pending],
+        changes: &[PendingChange],
         request: &PushChangesRequest,
         results: &[ChangeResult],
     ) {
@@ -127,7 +127,7 @@ impl Ledger {
     }
 
     /// Records the result of a change if it is final. A final result must never change.
-    fn answer(&mut self, change: &Pending, result: &ChangeResult, mode: PushMode) {
+    fn answer(&mut self, change: &PendingChange, result: &ChangeResult, mode: PushMode) {
         let conflict = Some(&result.conflict_id).filter(|id| !id.is_empty());
         let before = self.fates.get(&change.made);
         let is_deletion = change.content.is_none();
@@ -135,8 +135,11 @@ impl Ledger {
             (ChangeOutcome::Applied, _) => {
                 // An equal deletion lost before, and this one got its answer. That conflict is settled now, or the push
                 // is ATOMIC: so this deletion is decided by itself.
-                let anew = self.repeated.remove(&change.made);
-                assert!(before.is_none() || anew, "applied twice: {change:?} {result:?}");
+                let was_repeated = self.repeated.remove(&change.made);
+                assert!(
+                    before.is_none() || was_repeated,
+                    "applied twice: {change:?} {result:?}"
+                );
                 Fate::Applied(result.version)
             }
             // Another change of the same device has deleted the record.
@@ -154,11 +157,11 @@ impl Ledger {
             // A push that was rolled back leaves no conflict.
             (ChangeOutcome::Conflict | ChangeOutcome::Deleted, None) if mode == PushMode::Atomic => return,
             (ChangeOutcome::Deleted, None) if is_deletion => Fate::Agreed,
-            (ChangeOutcome::Deleted, None) if result.version == 0 => Fate::Gone,
+            (ChangeOutcome::Deleted, None) if result.version == 0 => Fate::Purged,
             // The change has no fate yet; or its record is purged, and the change has to be encrypted under the newest
             // key.
             _ => {
-                let nothing = matches!(before, None | Some(Fate::Gone));
+                let nothing = matches!(before, None | Some(Fate::Purged));
                 return assert!(nothing, "{before:?} {change:?} {result:?}");
             }
         };
@@ -168,7 +171,7 @@ impl Ledger {
         let kind = match &fate {
             Fate::Applied(version) => Some(EventKind::Applied {
                 base: change.base,
-                over: change.over.clone(),
+                content_before: change.content_before.clone(),
                 version: *version,
                 content: change.content.clone(),
             }),
@@ -179,22 +182,22 @@ impl Ledger {
                 content: change.content.clone(),
             }),
             Fate::Agreed => None,
-            Fate::Gone => {
-                self.gone.insert(change.record);
+            Fate::Purged => {
+                self.purged.insert(change.record);
                 None
             }
         };
         // A device that repeats a deletion over the same version gets the first answer.
-        let known = match &fate {
+        let is_repeated = match &fate {
             Fate::Lost(conflict) if is_deletion => !self.deletions.insert(conflict.clone()),
             _ => false,
         };
-        if known {
+        if is_repeated {
             self.repeated.insert(change.made);
         }
-        if let Some(kind) = kind.filter(|_| !known) {
+        if let Some(kind) = kind.filter(|_| !is_repeated) {
             let numbers = if matches!(fate, Fate::Applied(_)) { 1 } else { 2 };
-            self.happen(result.change_number, change.record, numbers, kind);
+            self.add_event(result.change_number, change.record, numbers, kind);
         }
         self.fates.insert(change.made, fate);
     }
@@ -220,7 +223,7 @@ impl Ledger {
             content,
         };
         let numbers = request.conflict_ids.len() as i64 + 1;
-        self.happen(
+        self.add_event(
             record.change_number,
             record.record_id.parse().unwrap(),
             numbers,
@@ -229,8 +232,8 @@ impl Ledger {
     }
 
     /// Returns whether a record was answered to be purged.
-    pub(super) fn is_gone(&self, record: Uuid) -> bool {
-        self.gone.contains(&record)
+    pub(super) fn is_purged(&self, record: Uuid) -> bool {
+        self.purged.contains(&record)
     }
 
     /// Returns every record that has an event.
@@ -238,8 +241,8 @@ impl Ledger {
         self.events.values().map(|event| event.record).collect()
     }
 
-    fn happen(&mut self, number: i64, record: Uuid, numbers: i64, kind: EventKind) {
-        assert!(!self.is_gone(record), "it is gone, and comes back: {kind:?}");
+    fn add_event(&mut self, number: i64, record: Uuid, numbers: i64, kind: EventKind) {
+        assert!(!self.is_purged(record), "a change of a purged record: {kind:?}");
         let event = Event {
             record,
             numbers,
@@ -251,11 +254,11 @@ impl Ledger {
 
     /// Replays all events, and returns the expected state of each record. Every change must be in it, or in its
     /// history, or a conflict.
-    pub(super) fn replayed(&self) -> HashMap<Uuid, Held> {
+    pub(super) fn replayed(&self) -> HashMap<Uuid, RecordState> {
         for made in 1..=self.made {
             assert!(self.fates.contains_key(&made), "change {made} is lost");
         }
-        let mut records = HashMap::<Uuid, Held>::new();
+        let mut records = HashMap::<Uuid, RecordState>::new();
         let mut last = 0;
         for (number, event) in &self.events {
             assert_eq!(last + event.numbers, *number, "a gap before {event:?}");
@@ -264,14 +267,14 @@ impl Ledger {
             match &event.kind {
                 EventKind::Applied {
                     base,
-                    over,
+                    content_before,
                     version,
                     content,
                 } => {
                     assert_eq!((held.version, base + 1), (*base, *version), "{event:?}");
                     // A device that writes over a version has seen its content. A write over a tombstone does not bring
                     // the record back.
-                    assert_eq!(held.content, *over, "{event:?}");
+                    assert_eq!(held.content, *content_before, "{event:?}");
                     assert!(
                         held.content.is_some() || *base == 0,
                         "over a tombstone: {event:?}"
@@ -309,12 +312,12 @@ impl Ledger {
                 }
             }
         }
-        for record in &self.gone {
+        for record in &self.purged {
             let held = &records[record];
             assert_eq!(
                 (&held.content, held.conflicts.len()),
                 (&None, 0),
-                "it is gone: {held:?}"
+                "the record is purged: {held:?}"
             );
         }
         records

@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 use self::{
-    ledger::{Held, Ledger},
+    ledger::{Ledger, RecordState},
     simulated_device::Simulated,
 };
 use crate::{superuser_sql::execute, test_device::Device};
@@ -59,39 +59,51 @@ struct Push {
     /// Pushes in the mode ATOMIC.
     atomic: bool,
     /// Repeats the unanswered request. Otherwise pushes all changes under a new request id.
-    again: bool,
+    repeat: bool,
     /// The answer reaches the device.
-    heard: bool,
+    answered: bool,
 }
 
 /// Options of a resolution.
 #[derive(Clone, Copy, Debug)]
 struct Settle {
     /// The conflicts to settle, as a bit mask.
-    which: u8,
+    mask: u8,
     /// The resolution.
-    how: How,
+    resolution: Resolution,
     /// The answer reaches the device.
-    heard: bool,
+    answered: bool,
 }
 
 /// The resolution of conflicts.
 #[derive(Clone, Copy, Debug)]
-enum How {
+enum Resolution {
     Keep,
     Replace,
     Delete,
 }
 
 fn push() -> impl Strategy<Value = Push> {
-    let (atomic, heard) = (prop::bool::weighted(0.2), prop::bool::weighted(0.7));
-    (atomic, any::<bool>(), heard).prop_map(|(atomic, again, heard)| Push { atomic, again, heard })
+    let (atomic, answered) = (prop::bool::weighted(0.2), prop::bool::weighted(0.7));
+    (atomic, any::<bool>(), answered).prop_map(|(atomic, repeat, answered)| Push {
+        atomic,
+        repeat,
+        answered,
+    })
 }
 
 fn settle() -> impl Strategy<Value = Settle> {
-    let how = prop_oneof![Just(How::Keep), Just(How::Replace), Just(How::Delete)];
-    let heard = prop::bool::weighted(0.7);
-    (any::<u8>(), how, heard).prop_map(|(which, how, heard)| Settle { which, how, heard })
+    let resolution = prop_oneof![
+        Just(Resolution::Keep),
+        Just(Resolution::Replace),
+        Just(Resolution::Delete)
+    ];
+    let answered = prop::bool::weighted(0.7);
+    (any::<u8>(), resolution, answered).prop_map(|(mask, resolution, answered)| Settle {
+        mask,
+        resolution,
+        answered,
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -124,8 +136,8 @@ fn no_change_is_lost_and_all_devices_converge() {
     });
     let played = runner.run(
         &(2..=3_usize, prop::collection::vec(step(), 30..80)),
-        |(many, steps)| {
-            runtime.block_on(play(&stack, many, &steps));
+        |(device_count, steps)| {
+            runtime.block_on(run_case(&stack, device_count, &steps));
             Ok(())
         },
     );
@@ -134,22 +146,22 @@ fn no_change_is_lost_and_all_devices_converge() {
 }
 
 /// Runs `steps` on the devices of one person, and checks the results.
-async fn play(stack: &Stack, many: usize, steps: &[Step]) {
+async fn run_case(stack: &Stack, device_count: usize, steps: &[Step]) {
     let first = Device::invent(stack).await.unwrap();
     let mut devices = Vec::new();
-    for _ in 1..many {
+    for _ in 1..device_count {
         devices.push(Simulated::new(first.another().await.unwrap()));
     }
     devices.push(Simulated::new(first.clone()));
     let mut records: Vec<_> = (0..RECORDS).map(|_| random::uuid()).collect();
     let mut ledger = Ledger::default();
     for step in steps {
-        take(step, &mut devices, &records, &mut ledger).await;
+        run_step(step, &mut devices, &records, &mut ledger).await;
         if let Step::Sweep = step {
             sweep(stack, first.person.id).await;
         }
         // A device that is told that a record is purged uses a new record instead.
-        for record in records.iter_mut().filter(|record| ledger.is_gone(**record)) {
+        for record in records.iter_mut().filter(|record| ledger.is_purged(**record)) {
             *record = random::uuid();
         }
     }
@@ -201,7 +213,7 @@ async fn sweep(stack: &Stack, person: Uuid) {
 
 /// Fails unless `device` has the expected state of every record. It may lack deleted records without open conflicts,
 /// because they may be purged.
-fn assert_knows(device: &Simulated, held: &HashMap<Uuid, Held>, what: &str) {
+fn assert_knows(device: &Simulated, held: &HashMap<Uuid, RecordState>, what: &str) {
     let known = device.known();
     for (record, held) in held {
         match known.get(record) {
@@ -213,30 +225,30 @@ fn assert_knows(device: &Simulated, held: &HashMap<Uuid, Held>, what: &str) {
     assert_eq!(made_up, None, "{what}");
 }
 
-async fn take(step: &Step, devices: &mut [Simulated], records: &[Uuid], ledger: &mut Ledger) {
-    let many = devices.len();
+async fn run_step(step: &Step, devices: &mut [Simulated], records: &[Uuid], ledger: &mut Ledger) {
+    let device_count = devices.len();
     match step {
-        Step::Put(device, record) => devices[device % many].put(records[*record], ledger),
-        Step::Delete(device, record) => devices[device % many].delete(records[*record], ledger),
-        Step::Push(device, push) => devices[device % many].push(*push, ledger).await,
+        Step::Put(device, record) => devices[device % device_count].put(records[*record], ledger),
+        Step::Delete(device, record) => devices[device % device_count].delete(records[*record], ledger),
+        Step::Push(device, push) => devices[device % device_count].push(*push, ledger).await,
         Step::Race([(first, push), (second, other_push)]) => {
-            let (first, second) = (first % many, second % many);
+            let (first, second) = (first % device_count, second % device_count);
             let Ok([one, other]) = devices.get_disjoint_mut([first, second]) else {
                 return devices[first].push(*push, ledger).await;
             };
             let (sent, other_sent) = tokio::join!(one.send(*push), other.send(*other_push));
-            one.hear(sent, *push, ledger).await;
-            other.hear(other_sent, *other_push, ledger).await;
+            one.handle_results(sent, *push, ledger).await;
+            other.handle_results(other_sent, *other_push, ledger).await;
         }
-        Step::Pull(device) => devices[device % many].pull().await,
-        Step::Acknowledge(device) => devices[device % many].acknowledge().await,
+        Step::Pull(device) => devices[device % device_count].pull().await,
+        Step::Acknowledge(device) => devices[device % device_count].acknowledge().await,
         Step::Settle(device, record, settle) => {
-            devices[device % many]
+            devices[device % device_count]
                 .settle(records[*record], *settle, ledger)
                 .await;
         }
-        Step::Rotate(device) => devices[device % many].rotate().await,
-        Step::Suspend(device) => devices[device % many].suspend().await,
+        Step::Rotate(device) => devices[device % device_count].rotate().await,
+        Step::Suspend(device) => devices[device % device_count].suspend().await,
         Step::Sweep => {}
     }
 }

@@ -5,7 +5,7 @@ use tonic::{Status, Streaming};
 
 use super::simulated_device::Simulated;
 use crate::{
-    cycle::changes::{opened, retry_call},
+    cycle::changes::{decrypt_conflict, retry_call},
     status::{metadata, reason},
 };
 
@@ -43,7 +43,7 @@ impl Simulated {
                         .records
                         .entry(conflict.record_id.parse().unwrap())
                         .or_default();
-                    let said = (conflict.base_version, opened(&self.device, &conflict));
+                    let said = (conflict.base_version, decrypt_conflict(&self.device, &conflict));
                     match conflict.settle_time {
                         None => held.conflicts.insert(conflict.conflict_id, said),
                         Some(_) => held.conflicts.remove(&conflict.conflict_id),

@@ -3,9 +3,9 @@
 use haven_proto::data::v1::{ConflictResolution, ResolveConflictRequest};
 use uuid::Uuid;
 
-use super::{How, Settle, ledger::Ledger, simulated_device::Simulated};
+use super::{Resolution, Settle, ledger::Ledger, simulated_device::Simulated};
 use crate::{
-    cycle::changes::{replacing, resolve, settling},
+    cycle::changes::{replace_request, resolve, settle_request},
     status::reason,
 };
 
@@ -15,16 +15,16 @@ impl Simulated {
         if self.suspended {
             return;
         }
-        if let Some((request, how, content)) = self.unheard_settlement.take() {
+        if let Some((request, resolution, content)) = self.unanswered_settlement.take() {
             return self
-                .settle_with(request, how, content, settle.heard, ledger)
+                .settle_with(request, resolution, content, settle.answered, ledger)
                 .await;
         }
         let Some(held) = self.records.get(&record) else {
             return;
         };
         let known = held.conflicts.keys().enumerate();
-        let chosen = known.filter(|(place, _)| settle.which >> (place % 8) & 1 == 1);
+        let chosen = known.filter(|(index, _)| settle.mask >> (index % 8) & 1 == 1);
         let chosen: Vec<_> = chosen.map(|(_, id)| id.as_str()).collect();
         // A device with own changes of the record waits for their results first.
         if chosen.is_empty() || self.outbox.iter().any(|pending| pending.record == record) {
@@ -32,30 +32,30 @@ impl Simulated {
         }
         let content = format!("{} in one, by device {}", chosen.len() + 1, self.device.id);
         let (device, seen) = (&self.device, held.version);
-        let request = match settle.how {
-            How::Keep => settling(device, record, seen, &chosen, ConflictResolution::Keep),
-            How::Delete => settling(device, record, seen, &chosen, ConflictResolution::Delete),
-            How::Replace => replacing(device, record, seen, &chosen, &content),
+        let request = match settle.resolution {
+            Resolution::Keep => settle_request(device, record, seen, &chosen, ConflictResolution::Keep),
+            Resolution::Delete => settle_request(device, record, seen, &chosen, ConflictResolution::Delete),
+            Resolution::Replace => replace_request(device, record, seen, &chosen, &content),
         };
-        self.settle_with(request, settle.how, content, settle.heard, ledger)
+        self.settle_with(request, settle.resolution, content, settle.answered, ledger)
             .await;
     }
 
     pub(super) async fn settle_with(
         &mut self,
         request: ResolveConflictRequest,
-        how: How,
+        resolution: Resolution,
         content: String,
-        heard: bool,
+        answered: bool,
         ledger: &mut Ledger,
     ) {
         match resolve(&self.device, request.clone()).await {
             Ok(answer) => {
                 let changed = answer.record.as_ref().unwrap().version > request.expected_version;
-                let content = match how {
-                    How::Replace => Some(Some(content.clone())),
-                    How::Delete if changed => Some(None),
-                    How::Delete | How::Keep => None,
+                let content = match resolution {
+                    Resolution::Replace => Some(Some(content.clone())),
+                    Resolution::Delete if changed => Some(None),
+                    Resolution::Delete | Resolution::Keep => None,
                 };
                 ledger.settle(&request, &answer, content);
             }
@@ -69,19 +69,19 @@ impl Simulated {
                 );
             }
         }
-        if heard {
+        if answered {
             self.pull().await;
         } else {
-            self.unheard_settlement = Some((request, how, content));
+            self.unanswered_settlement = Some((request, resolution, content));
         }
     }
 
     /// Settles all conflicts that the device knows of a record.
     pub(super) async fn settle_all(&mut self, record: Uuid, ledger: &mut Ledger) {
         let all = Settle {
-            which: u8::MAX,
-            how: How::Replace,
-            heard: true,
+            mask: u8::MAX,
+            resolution: Resolution::Replace,
+            answered: true,
         };
         self.settle(record, all, ledger).await;
     }

@@ -13,11 +13,11 @@ use haven_testkit::random;
 use uuid::Uuid;
 
 use super::{
-    How, Push, ROUNDS,
-    ledger::{Held, Ledger},
+    Push, ROUNDS, Resolution,
+    ledger::{Ledger, RecordState},
 };
 use crate::{
-    cycle::changes::{pushing, pushing_all, retry_call, send},
+    cycle::changes::{atomic_push_request, push_request, retry_call, send},
     test_device::Device,
 };
 
@@ -25,15 +25,15 @@ use crate::{
 pub(super) struct Simulated {
     pub(super) device: Device,
     /// The records as the service delivered them.
-    pub(super) records: HashMap<Uuid, Held>,
+    pub(super) records: HashMap<Uuid, RecordState>,
     /// The cursor of the last pull.
     pub(super) cursor: String,
     /// The changes that have no answer yet.
-    pub(super) outbox: Vec<Pending>,
+    pub(super) outbox: Vec<PendingChange>,
     /// The last push, if its answer did not arrive.
-    unheard: Option<PushChangesRequest>,
+    unanswered_push: Option<PushChangesRequest>,
     /// The last resolution, if its answer did not arrive.
-    pub(super) unheard_settlement: Option<(ResolveConflictRequest, How, String)>,
+    pub(super) unanswered_settlement: Option<(ResolveConflictRequest, Resolution, String)>,
     /// Set once the key was rotated.
     pub(super) rotated: bool,
     /// Set while the device is suspended: until its key is rotated it makes no calls.
@@ -42,7 +42,7 @@ pub(super) struct Simulated {
 
 /// A change without an answer.
 #[derive(Clone, Debug)]
-pub(super) struct Pending {
+pub(super) struct PendingChange {
     /// The change's id in the ledger.
     pub(super) made: usize,
     /// The record.
@@ -50,14 +50,14 @@ pub(super) struct Pending {
     /// The base version.
     pub(super) base: i64,
     /// The record's content before the change, as the device saw it.
-    pub(super) over: Option<String>,
+    pub(super) content_before: Option<String>,
     /// The record's content after the change, or `None` when the change deletes it.
     pub(super) content: Option<String>,
     sealed: Change,
 }
 
 /// A push with its results, which may not reach the device.
-pub(super) struct Sent {
+pub(super) struct PushOutcome {
     request: PushChangesRequest,
     results: Vec<ChangeResult>,
 }
@@ -69,20 +69,20 @@ impl Simulated {
             records: HashMap::new(),
             cursor: String::new(),
             outbox: Vec::new(),
-            unheard: None,
-            unheard_settlement: None,
+            unanswered_push: None,
+            unanswered_settlement: None,
             rotated: false,
             suspended: false,
         }
     }
 
     /// Returns what the device knows of each record.
-    pub(super) fn known(&self) -> HashMap<Uuid, Held> {
+    pub(super) fn known(&self) -> HashMap<Uuid, RecordState> {
         self.records.clone()
     }
 
     /// Returns the record as the person sees it on this device: its version and its content.
-    fn shown(&self, record: Uuid) -> (i64, Option<&str>) {
+    fn local_state(&self, record: Uuid) -> (i64, Option<&str>) {
         if let Some(last) = self.outbox.iter().rfind(|pending| pending.record == record) {
             return (last.base + 1, last.content.as_deref());
         }
@@ -97,19 +97,19 @@ impl Simulated {
     }
 
     pub(super) fn delete(&mut self, record: Uuid, ledger: &mut Ledger) {
-        if self.shown(record).1.is_some() {
+        if self.local_state(record).1.is_some() {
             self.make(ledger.make(), record, None);
         }
     }
 
     fn make(&mut self, made: usize, record: Uuid, content: Option<String>) {
-        let (base, over) = self.shown(record);
-        let over = over.map(str::to_owned);
-        self.outbox.push(Pending {
+        let (base, content_before) = self.local_state(record);
+        let content_before = content_before.map(str::to_owned);
+        self.outbox.push(PendingChange {
             made,
             record,
             base,
-            over,
+            content_before,
             sealed: self.sealed(record, base, content.as_deref()),
             content,
         });
@@ -125,35 +125,40 @@ impl Simulated {
     /// Pushes, and handles the results.
     pub(super) async fn push(&mut self, push: Push, ledger: &mut Ledger) {
         let sent = self.send(push).await;
-        self.hear(sent, push, ledger).await;
+        self.handle_results(sent, push, ledger).await;
     }
 
     /// Pushes. Returns `None` when there is nothing to push.
-    pub(super) async fn send(&self, push: Push) -> Option<Sent> {
+    pub(super) async fn send(&self, push: Push) -> Option<PushOutcome> {
         let changes = || self.outbox.iter().map(|pending| pending.sealed.clone()).collect();
-        let request = match &self.unheard {
+        let request = match &self.unanswered_push {
             _ if self.suspended => return None,
-            Some(request) if push.again => request.clone(),
+            Some(request) if push.repeat => request.clone(),
             _ if self.outbox.is_empty() => return None,
-            _ if push.atomic => pushing_all(&self.device, changes()),
-            _ => pushing(&self.device, changes()),
+            _ if push.atomic => atomic_push_request(&self.device, changes()),
+            _ => push_request(&self.device, changes()),
         };
         let results = send(&self.device, request.clone()).await.unwrap();
         assert_eq!(results.len(), request.changes.len());
-        Some(Sent { request, results })
+        Some(PushOutcome { request, results })
     }
 
     /// Handles the results if they arrive. The pushed changes are the first ones of the outbox.
-    pub(super) async fn hear(&mut self, sent: Option<Sent>, push: Push, ledger: &mut Ledger) {
-        let Some(Sent { request, results }) = sent else {
+    pub(super) async fn handle_results(
+        &mut self,
+        sent: Option<PushOutcome>,
+        push: Push,
+        ledger: &mut Ledger,
+    ) {
+        let Some(PushOutcome { request, results }) = sent else {
             return;
         };
         ledger.push(&self.outbox, &request, &results);
-        if !push.heard {
-            self.unheard = Some(request);
+        if !push.answered {
+            self.unanswered_push = Some(request);
             return;
         }
-        self.unheard = None;
+        self.unanswered_push = None;
         let waiting = self.outbox.split_off(results.len());
         let answered = std::mem::take(&mut self.outbox);
         // A change based on one that lost has no valid base, even if a version of that number exists.
@@ -182,8 +187,8 @@ impl Simulated {
                     let refused = result.map_or(Reason::Unspecified, |result| result.reason());
                     let stale = refused == Reason::KeyVersionStale;
                     // A change that is refused because its base was refused is sent again after it.
-                    let fits = outcome != ChangeOutcome::Refused || stale || refused == Reason::NotFound;
-                    assert!(fits, "{pending:?} {refused:?}");
+                    let expected = outcome != ChangeOutcome::Refused || stale || refused == Reason::NotFound;
+                    assert!(expected, "{pending:?} {refused:?}");
                     if follows && pending.content.is_none() {
                         ledger.withdraw(&pending);
                         continue;
@@ -212,14 +217,14 @@ impl Simulated {
         for _ in 0..ROUNDS {
             let push = Push {
                 atomic: false,
-                again: false,
-                heard: true,
+                repeat: false,
+                answered: true,
             };
             self.push(push, ledger).await;
         }
         assert!(self.outbox.is_empty(), "it does not get rid of {:?}", self.outbox);
-        if let Some((request, how, content)) = self.unheard_settlement.take() {
-            self.settle_with(request, how, content, true, ledger).await;
+        if let Some((request, resolution, content)) = self.unanswered_settlement.take() {
+            self.settle_with(request, resolution, content, true, ledger).await;
         }
     }
 
