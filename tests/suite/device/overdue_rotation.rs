@@ -20,18 +20,18 @@ fn due_time<T>(response: &Response<T>) -> Option<String> {
 
 /// Calls several RPCs as `device`, and returns the due time in each answer. It stores a record, and preferences over
 /// the version `seen`.
-async fn answers(device: &Device, seen: i64) -> Vec<(&'static str, Option<String>)> {
+async fn due_times_of_answers(device: &Device, seen: i64) -> Vec<(&'static str, Option<String>)> {
     let (client, device_id) = (&device.client, device.id.to_string());
     let record = random::uuid();
-    let mut said = Vec::new();
+    let mut due_times = Vec::new();
     let request = device.create(record, "one").unwrap();
     let answer = client.cycle().create_record(request).await.unwrap();
-    said.push(("CreateRecord", due_time(&answer)));
+    due_times.push(("CreateRecord", due_time(&answer)));
     let request = GetRecordRequest {
         record_id: record.to_string(),
         device_id: device_id.clone(),
     };
-    said.push((
+    due_times.push((
         "GetRecord",
         due_time(&client.cycle().get_record(request).await.unwrap()),
     ));
@@ -39,13 +39,13 @@ async fn answers(device: &Device, seen: i64) -> Vec<(&'static str, Option<String
         device_id: device_id.clone(),
         ..ListRecordsRequest::default()
     };
-    said.push((
+    due_times.push((
         "ListRecords",
         due_time(&client.cycle().list_records(request).await.unwrap()),
     ));
     let request = device.update(record, 1, "two").unwrap();
     let answer = client.cycle().update_record(request).await.unwrap();
-    said.push(("UpdateRecord", due_time(&answer)));
+    due_times.push(("UpdateRecord", due_time(&answer)));
     let request = DeleteRecordRequest {
         device_id: device_id.clone(),
         record_id: record.to_string(),
@@ -53,7 +53,7 @@ async fn answers(device: &Device, seen: i64) -> Vec<(&'static str, Option<String
         request_id: random::uuid().to_string(),
     };
     let answer = client.cycle().delete_record(request).await.unwrap();
-    said.push(("DeleteRecord", due_time(&answer)));
+    due_times.push(("DeleteRecord", due_time(&answer)));
     // A retry has the metadata as well.
     let request = put_request(device, seen, "dark").unwrap();
     for _ in 0..2 {
@@ -62,22 +62,22 @@ async fn answers(device: &Device, seen: i64) -> Vec<(&'static str, Option<String
             .put_preferences(request.clone())
             .await
             .unwrap();
-        said.push(("PutPreferences", due_time(&answer)));
+        due_times.push(("PutPreferences", due_time(&answer)));
     }
     let request = GetPreferencesRequest {
         device_id: device_id.clone(),
     };
     let answer = client.preferences().get_preferences(request).await.unwrap();
-    said.push(("GetPreferences", due_time(&answer)));
+    due_times.push(("GetPreferences", due_time(&answer)));
     let request = ListDevicesRequest {
         device_id,
         ..ListDevicesRequest::default()
     };
-    said.push((
+    due_times.push((
         "ListDevices",
         due_time(&client.device().list_devices(request).await.unwrap()),
     ));
-    said
+    due_times
 }
 
 #[tokio::test]
@@ -85,28 +85,28 @@ async fn answers_have_the_due_time_from_the_moment_that_a_rotation_is_due() {
     let stack = Stack::shared().await.unwrap();
     let mut device = Device::invent(stack).await.unwrap();
     let other = device.another().await.unwrap();
-    for (rpc, said) in answers(&device, 0).await {
-        assert_eq!(said, None, "{rpc}");
+    for (rpc, time) in due_times_of_answers(&device, 0).await {
+        assert_eq!(time, None, "{rpc}");
     }
     let overdue = format!(
         "UPDATE data.device_key SET next_rotation_at = '{DUE}' WHERE id = '{}'",
         device.id
     );
     execute(&stack.database, &overdue).await;
-    for (rpc, said) in answers(&device, 1).await {
-        assert_eq!(said.as_deref(), Some(DUE), "{rpc}");
+    for (rpc, time) in due_times_of_answers(&device, 1).await {
+        assert_eq!(time.as_deref(), Some(DUE), "{rpc}");
     }
     // The other device gets no metadata, but sees `rotation_overdue` in the list.
-    for (rpc, said) in answers(&other, 2).await {
-        assert_eq!(said, None, "{rpc}");
+    for (rpc, time) in due_times_of_answers(&other, 2).await {
+        assert_eq!(time, None, "{rpc}");
     }
     let [listed, another] = list_all(&device.client).await.try_into().unwrap();
     assert!(listed.rotation_overdue && !another.rotation_overdue);
     let rotated = rotate(&device.client, rotate_request(&listed)).await.unwrap();
     assert!(!rotated.rotation_overdue);
     device.key_version = rotated.key_version;
-    for (rpc, said) in answers(&device, 3).await {
-        assert_eq!(said, None, "{rpc}");
+    for (rpc, time) in due_times_of_answers(&device, 3).await {
+        assert_eq!(time, None, "{rpc}");
     }
 }
 

@@ -183,8 +183,8 @@ async fn every_violation_is_reported() {
     let ada = new_person(stack).await;
     let named = |status| {
         assert_eq!(reason(&status), "INVALID_FIELD");
-        let found = violations(&status).into_iter();
-        found
+        let reported = violations(&status).into_iter();
+        reported
             .map(|(field, name)| format!("{field} {name}"))
             .collect::<Vec<_>>()
     };

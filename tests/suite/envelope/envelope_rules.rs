@@ -224,8 +224,8 @@ async fn every_violation_of_a_push_is_reported_at_once() -> Result<()> {
     envelope.salt.clear();
     let status = push(&device, changes).await.unwrap_err();
     assert_eq!(reason(&status), "ENVELOPE_INVALID");
-    let mut found = violations(&status);
-    found.sort();
+    let mut reported = violations(&status);
+    reported.sort();
     let expected = [
         ("changes[0].crypto_envelope", "REQUIRED"),
         ("changes[1].encrypted_payload", "PAYLOAD_NOT_ENCRYPTED"),
@@ -233,7 +233,7 @@ async fn every_violation_of_a_push_is_reported_at_once() -> Result<()> {
         ("changes[3].crypto_envelope.salt", "SALT_LENGTH"),
     ];
     assert_eq!(
-        found,
+        reported,
         expected.map(|(path, name)| (path.to_owned(), name.to_owned()))
     );
     Ok(())

@@ -209,9 +209,9 @@ fn a_payload_decrypts_under_its_own_binding_only() -> Result<()> {
         for binding in bindings {
             assert!(secret.open(&payload, &envelope, binding).is_err(), "{binding:?}");
         }
-        let mut spoilt = payload.clone();
-        spoilt[0] ^= 1;
-        assert!(secret.open(&spoilt, &envelope, binding).is_err());
+        let mut altered = payload.clone();
+        altered[0] ^= 1;
+        assert!(secret.open(&altered, &envelope, binding).is_err());
         assert!(secret.open(&payload, &envelope, binding).is_ok());
     }
     Ok(())

@@ -68,9 +68,9 @@ async fn open_in(
 async fn one_of_a_thousand_concurrent_openings_opens_a_share_for_one_access() {
     let stack = start_without_load_shedding().await;
     let ada = Sharer::invent(&stack).await;
-    let made = ada.make(ada.share_request(1)).await;
+    let created = ada.create_share(ada.share_request(1)).await;
     let clients: Vec<_> = (0..CLIENTS).map(|_| stack.anonymous().unwrap()).collect();
-    let openings = (0..CROWD).map(|number| open(&clients[number % CLIENTS], &made.token, ""));
+    let openings = (0..CROWD).map(|number| open(&clients[number % CLIENTS], &created.token, ""));
     let answers = join_all(openings).await;
     let (opened, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     assert_eq!(opened.len(), 1);
@@ -85,7 +85,7 @@ async fn one_of_a_thousand_concurrent_openings_opens_a_share_for_one_access() {
         let seen = (refused.code(), refused.message(), refused.details().len());
         assert_eq!(seen, (unknown.code(), unknown.message(), unknown.details().len()));
     }
-    let share = ada.share(&made.id).await;
+    let share = ada.share(&created.id).await;
     assert_eq!(share.state(), ShareState::UsedUp);
     assert_eq!((share.access_count, share.refusal_count), (1, CROWD as i64 - 1));
     let counts: Vec<i64> = scalar(
@@ -102,24 +102,26 @@ async fn one_of_a_thousand_concurrent_openings_opens_a_share_for_one_access() {
 async fn fifty_concurrent_guesses_count_five_wrong_passcodes() {
     let stack = start_without_load_shedding().await;
     let ada = Sharer::invent(&stack).await;
-    let made = ada.make(ada.share_request_with_passcode("1234", 1_000)).await;
+    let created = ada
+        .create_share(ada.share_request_with_passcode("1234", 1_000))
+        .await;
     let clients: Vec<_> = (0..CLIENTS).map(|_| stack.service("backend").unwrap()).collect();
     // From several networks, so that every passcode is hashed and no call is turned away.
     let tries = (0..50).map(async |number| {
         let (client, passcode) = (&clients[number % CLIENTS], format!("wrong-{number}"));
-        let tried = retry_call(async || open_in(client, number % 5, &made.token, &passcode).await);
+        let tried = retry_call(async || open_in(client, number % 5, &created.token, &passcode).await);
         tried.await.unwrap_err()
     });
     let refused = join_all(tries).await;
     let refused = refused.iter().map(reason);
     assert!(refused.into_iter().all(|reason| reason == "SHARE_UNAVAILABLE"));
-    let share = ada.share(&made.id).await;
+    let share = ada.share(&created.id).await;
     assert_eq!(share.state(), ShareState::Locked);
     assert_eq!((share.wrong_passcode_count, share.refusal_count), (5, 50));
-    let outcomes = ada.outcomes(&made.id).await;
+    let outcomes = ada.outcomes(&created.id).await;
     let count = |wanted: Outcome| outcomes.iter().filter(|outcome| **outcome == wanted).count();
     assert_eq!((count(Outcome::PasscodeWrong), count(Outcome::Locked)), (5, 45));
-    let refused = open(&clients[0], &made.token, "1234").await.unwrap_err();
+    let refused = open(&clients[0], &created.token, "1234").await.unwrap_err();
     assert_eq!(reason(&refused), "SHARE_UNAVAILABLE");
 }
 
@@ -143,7 +145,9 @@ const GUESSERS: usize = 180;
 async fn guesses_from_one_address_do_not_block_hashing_for_others() {
     let stack = Stack::start().await.unwrap();
     let ada = Sharer::invent(&stack).await;
-    let made = ada.make(ada.share_request_with_passcode("1234", 1_000)).await;
+    let created = ada
+        .create_share(ada.share_request_with_passcode("1234", 1_000))
+        .await;
     let (token, overloaded) = (unknown_token(), Arc::new(AtomicUsize::new(0)));
     let mut guessers = JoinSet::new();
     let clients: Vec<_> = (0..CLIENTS).map(|_| stack.anonymous().unwrap()).collect();
@@ -168,13 +172,18 @@ async fn guesses_from_one_address_do_not_block_hashing_for_others() {
     let backend = stack.service("backend").unwrap();
     for network in 1..=20 {
         let opened =
-            retry_unless_overloaded(async || open_in(&backend, network, &made.token, "1234").await).await;
+            retry_unless_overloaded(async || open_in(&backend, network, &created.token, "1234").await).await;
         assert_eq!(ada.read(&opened), CONTENT);
         let request = ada.share_request_with_passcode("1234", 1);
         retry_unless_overloaded(async || ada.create(request.clone()).await).await;
     }
     let anonymous = stack.anonymous().unwrap();
-    let opened = open(&anonymous, &ada.make(ada.share_request(1)).await.token, "").await;
+    let opened = open(
+        &anonymous,
+        &ada.create_share(ada.share_request(1)).await.token,
+        "",
+    )
+    .await;
     opened.expect("an opening without a passcode waits for hashing");
     guessers.shutdown().await;
 }
@@ -184,25 +193,25 @@ async fn guesses_from_one_address_do_not_block_hashing_for_others() {
 async fn no_share_is_opened_after_its_revocation() {
     let stack = start_without_load_shedding().await;
     let ada = Sharer::invent(&stack).await;
-    let made = ada.make(ada.share_request(1_000)).await;
+    let created = ada.create_share(ada.share_request(1_000)).await;
     let anonymous = stack.anonymous().unwrap();
-    let opening = join_all((0..100).map(|_| open(&anonymous, &made.token, "")));
+    let opening = join_all((0..100).map(|_| open(&anonymous, &created.token, "")));
     let revoking = async {
         // Revokes after one opening, and not before all of them.
-        open(&anonymous, &made.token, "").await.unwrap();
-        retry_call(async || ada.revoke(&made.id).await).await.unwrap()
+        open(&anonymous, &created.token, "").await.unwrap();
+        retry_call(async || ada.revoke(&created.id).await).await.unwrap()
     };
     let (answers, revoked) = tokio::join!(opening, revoking);
     assert_eq!(revoked.state(), ShareState::Revoked);
     let opened = answers.iter().filter(|answer| answer.is_ok()).count() as i32 + 1;
-    let share = ada.share(&made.id).await;
+    let share = ada.share(&created.id).await;
     assert_eq!(share.access_count, opened);
     assert_eq!(
         revoked.access_count, opened,
         "the answer of the revocation has the final count"
     );
     assert_eq!(share.refusal_count, 101 - i64::from(opened));
-    open(&anonymous, &made.token, "").await.unwrap_err();
+    open(&anonymous, &created.token, "").await.unwrap_err();
 }
 
 /// The first thousand refusals are stored, and all are counted.
@@ -210,19 +219,22 @@ async fn no_share_is_opened_after_its_revocation() {
 async fn only_the_first_thousand_refusals_of_a_share_are_stored() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let made = ada.make(ada.share_request(1)).await;
+    let created = ada.create_share(ada.share_request(1)).await;
     let anonymous = stack.anonymous().unwrap();
-    open(&anonymous, &made.token, "").await.unwrap();
+    open(&anonymous, &created.token, "").await.unwrap();
     let refused = format!(
         "UPDATE data.healthcare_share SET refusal_count = 999 WHERE id = '{}'",
-        made.id
+        created.id
     );
     execute(&stack.database, &refused).await;
     for _ in 0..3 {
-        open(&anonymous, &made.token, "").await.unwrap_err();
+        open(&anonymous, &created.token, "").await.unwrap_err();
     }
-    assert_eq!(ada.outcomes(&made.id).await, [Outcome::UsedUp, Outcome::Opened]);
-    assert_eq!(ada.share(&made.id).await.refusal_count, 1_002);
+    assert_eq!(
+        ada.outcomes(&created.id).await,
+        [Outcome::UsedUp, Outcome::Opened]
+    );
+    assert_eq!(ada.share(&created.id).await.refusal_count, 1_002);
 }
 
 /// Guesses cannot be hidden behind refusals that cost nothing.
@@ -230,18 +242,18 @@ async fn only_the_first_thousand_refusals_of_a_share_are_stored() {
 async fn wrong_passcodes_are_stored_after_a_thousand_refusals_too() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let made = ada.make(ada.share_request_with_passcode("1234", 1)).await;
+    let created = ada.create_share(ada.share_request_with_passcode("1234", 1)).await;
     let anonymous = stack.anonymous().unwrap();
     let refused = format!(
         "UPDATE data.healthcare_share SET refusal_count = 1000 WHERE id = '{}'",
-        made.id
+        created.id
     );
     execute(&stack.database, &refused).await;
-    open(&anonymous, &made.token, "").await.unwrap_err();
+    open(&anonymous, &created.token, "").await.unwrap_err();
     for _ in 0..6 {
-        open(&anonymous, &made.token, "1235").await.unwrap_err();
+        open(&anonymous, &created.token, "1235").await.unwrap_err();
     }
-    assert_eq!(ada.outcomes(&made.id).await, [Outcome::PasscodeWrong; 5]);
-    let share = ada.share(&made.id).await;
+    assert_eq!(ada.outcomes(&created.id).await, [Outcome::PasscodeWrong; 5]);
+    let share = ada.share(&created.id).await;
     assert_eq!((share.wrong_passcode_count, share.refusal_count), (5, 1_007));
 }

@@ -36,7 +36,7 @@ async fn a_retry_gets_the_same_token_and_another_request_another_one() {
     for again in again {
         assert_eq!(again.unwrap(), first);
     }
-    let other = ada.make(ada.share_request(3)).await;
+    let other = ada.create_share(ada.share_request(3)).await;
     assert_ne!(other.token, first.token);
     let shares = "SELECT count(*) FROM data.healthcare_share WHERE user_id = $1";
     let count: i64 = scalar_by_id(&stack.database, ada.person.id, shares).await;
@@ -49,9 +49,9 @@ async fn concurrent_retries_make_one_share() {
     let ada = Sharer::invent(&stack).await;
     for passcode in ["", "1234"] {
         let request = ada.share_request_with_passcode(passcode, 1);
-        let made = join_all((0..16).map(|_| retry_call(async || ada.create(request.clone()).await))).await;
-        let made: Vec<_> = made.into_iter().map(Result::unwrap).collect();
-        assert!(made.iter().all(|one| one == &made[0]));
+        let created = join_all((0..16).map(|_| retry_call(async || ada.create(request.clone()).await))).await;
+        let created: Vec<_> = created.into_iter().map(Result::unwrap).collect();
+        assert!(created.iter().all(|one| one == &created[0]));
     }
     let counts: Vec<i64> = scalar(
         &stack.database,
@@ -233,23 +233,25 @@ async fn tokens_and_passcodes_are_not_stored_or_logged() {
     let stack = Stack::start().await.unwrap();
     let ada = Sharer::invent(&stack).await;
     let [passcode, wrong] = [(); 2].map(|()| format!("passcode-{}", random::uuid().simple()));
-    let made = ada.make(ada.share_request_with_passcode(&passcode, 2)).await;
-    open(&stack, &made.token, &passcode).await.unwrap();
-    open(&stack, &made.token, &wrong).await.unwrap_err();
+    let created = ada
+        .create_share(ada.share_request_with_passcode(&passcode, 2))
+        .await;
+    open(&stack, &created.token, &passcode).await.unwrap();
+    open(&stack, &created.token, &wrong).await.unwrap_err();
     let tables: String = scalar(
         &stack.database,
         "SELECT string_agg(query_to_xml(format('SELECT t::text FROM data.%I AS t', tablename), true, false, '')::text, '')
          FROM pg_tables WHERE schemaname = 'data'",
     )
     .await;
-    assert!(tables.contains(&made.id), "the dump contains the share");
+    assert!(tables.contains(&created.id), "the dump contains the share");
     let log = stack.data.output().unwrap();
     assert!(log.contains("OpenShare"), "the log contains the call");
-    let bytes = URL_SAFE_NO_PAD.decode(&made.token).unwrap();
+    let bytes = URL_SAFE_NO_PAD.decode(&created.token).unwrap();
     let bytes: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let flock = Flock::default();
     for (what, text) in [
-        ("the token", &made.token),
+        ("the token", &created.token),
         ("the token's bytes", &bytes),
         ("the passcode", &passcode),
         ("the wrong passcode", &wrong),
@@ -280,10 +282,10 @@ async fn creating_and_revoking_a_share_are_audited_once() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let request = ada.share_request(1);
-    let made = ada.make(request.clone()).await;
+    let created = ada.create_share(request.clone()).await;
     ada.create(request).await.unwrap();
-    ada.revoke(&made.id).await.unwrap();
-    ada.revoke(&made.id).await.unwrap();
+    ada.revoke(&created.id).await.unwrap();
+    ada.revoke(&created.id).await.unwrap();
     let mut person = ada.client.person();
     let events = person
         .list_audit_events(ListAuditEventsRequest::default())
@@ -296,5 +298,5 @@ async fn creating_and_revoking_a_share_are_audited_once() {
         .map(|event| (event.event_type(), event.subject_id))
         .collect();
     let expected = [AuditEventType::ShareRevoked, AuditEventType::ShareCreated];
-    assert_eq!(events, expected.map(|event| (event, made.id.clone())));
+    assert_eq!(events, expected.map(|event| (event, created.id.clone())));
 }

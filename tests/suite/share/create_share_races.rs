@@ -64,9 +64,9 @@ async fn creations_concurrent_with_an_erasure_are_refused() {
         };
         let mut people = stack.service("identity").unwrap().person();
         let erasing = retry_call(erase, async |request| people.erase_user(request).await);
-        let (made, erased) = join(making, erasing).await;
+        let (created, erased) = join(making, erasing).await;
         erased.unwrap();
-        for refused in made.into_iter().filter_map(Result::err) {
+        for refused in created.into_iter().filter_map(Result::err) {
             let reason = reason(&refused);
             let expected = ["ACCOUNT_ERASED", "DEPENDENCY_UNAVAILABLE"];
             assert!(expected.contains(&reason.as_str()), "{refused:?}");
@@ -98,7 +98,7 @@ fn shares(stack: &Stack) -> Shares {
 }
 
 /// Creates a share for 90 days at the time `now` of the caller's clock.
-async fn make(
+async fn create_at(
     shares: &Shares,
     caller: UserId,
     request: RequestKey,
@@ -143,16 +143,19 @@ async fn a_clock_that_is_ahead_creates_a_share_at_the_databases_time() {
             id: random::uuid(),
             payload_mac: [1; 32],
         };
-        let made = make(&shares, caller, request, begin + ahead).await.unwrap();
+        let created = create_at(&shares, caller, request, begin + ahead).await.unwrap();
         let end: DateTime<Utc> = scalar(&stack.database, "SELECT now()").await;
-        assert!(begin <= made.created_at && made.created_at <= end, "{made:?}");
-        assert_eq!(made.expires_at, made.created_at + TimeDelta::days(90));
+        assert!(
+            begin <= created.created_at && created.created_at <= end,
+            "{created:?}"
+        );
+        assert_eq!(created.expires_at, created.created_at + TimeDelta::days(90));
         let seen = ada.share(&request.id.to_string()).await;
-        assert_eq!(seen.create_time, Some(crate::test_device::at(made.created_at)));
-        assert_eq!(seen.expire_time, Some(crate::test_device::at(made.expires_at)));
+        assert_eq!(seen.create_time, Some(crate::test_device::at(created.created_at)));
+        assert_eq!(seen.expire_time, Some(crate::test_device::at(created.expires_at)));
         // A retry gets the same times, with any clock.
-        let again = make(&shares, caller, request, begin).await.unwrap();
-        assert_eq!(again, made);
+        let again = create_at(&shares, caller, request, begin).await.unwrap();
+        assert_eq!(again, created);
     }
     // A clock that is behind is used as it is.
     let request = RequestKey {
@@ -160,9 +163,9 @@ async fn a_clock_that_is_ahead_creates_a_share_at_the_databases_time() {
         payload_mac: [1; 32],
     };
     let now = begin - TimeDelta::minutes(10);
-    let made = make(&shares, caller, request, now).await.unwrap();
+    let created = create_at(&shares, caller, request, now).await.unwrap();
     assert_eq!(
-        (made.created_at, made.expires_at),
+        (created.created_at, created.expires_at),
         (now, now + TimeDelta::days(90))
     );
 }

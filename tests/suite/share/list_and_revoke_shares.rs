@@ -47,8 +47,8 @@ async fn every_page_size_lists_each_share_once_while_new_ones_are_created() {
     assert!(empty.shares.is_empty() && empty.next_page_token.is_empty());
     let mut expected = Vec::new();
     for _ in 0..7 {
-        expected.push(ada.make(ada.share_request(1)).await.id);
-        bob.make(bob.share_request(1)).await;
+        expected.push(ada.create_share(ada.share_request(1)).await.id);
+        bob.create_share(bob.share_request(1)).await;
     }
     // Of two shares of the same time, the one with the greater id is newer.
     let same = format!(
@@ -73,7 +73,7 @@ async fn every_page_size_lists_each_share_once_while_new_ones_are_created() {
                 break;
             }
             // A share newer than the first page is on none of the following pages.
-            expected.insert(0, ada.make(ada.share_request(1)).await.id);
+            expected.insert(0, ada.create_share(ada.share_request(1)).await.id);
         }
         assert_eq!(
             (seen, pages),
@@ -87,19 +87,19 @@ async fn every_page_size_lists_each_share_once_while_new_ones_are_created() {
 async fn every_page_size_lists_each_access_once() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let made = ada.make(ada.share_request(3)).await;
-    let other = ada.make(ada.share_request(3)).await;
+    let created = ada.create_share(ada.share_request(3)).await;
+    let other = ada.create_share(ada.share_request(3)).await;
     for _ in 0..5 {
-        open(stack, &made.token, "").await.ok();
+        open(stack, &created.token, "").await.ok();
         open(stack, &other.token, "").await.ok();
     }
-    let all = list_share_access(&ada.client, &made.id, 0, "").await.unwrap();
+    let all = list_share_access(&ada.client, &created.id, 0, "").await.unwrap();
     assert!(all.next_page_token.is_empty());
     assert_eq!(all.accesses.len(), 5);
     for size in 1..=6 {
         let (mut seen, mut token, mut pages) = (Vec::new(), String::new(), 0);
         loop {
-            let page = list_share_access(&ada.client, &made.id, size, &token)
+            let page = list_share_access(&ada.client, &created.id, size, &token)
                 .await
                 .unwrap();
             seen.extend(page.accesses);
@@ -133,10 +133,10 @@ async fn every_page_size_lists_each_access_once() {
 async fn a_share_of_another_person_is_not_found() {
     let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (Sharer::invent(stack).await, Sharer::invent(stack).await);
-    let made = ada.make(ada.share_request(1)).await;
-    let second = ada.make(ada.share_request(1)).await;
-    open(stack, &made.token, "").await.unwrap();
-    for id in [made.id.clone(), random::uuid().to_string()] {
+    let created = ada.create_share(ada.share_request(1)).await;
+    let second = ada.create_share(ada.share_request(1)).await;
+    open(stack, &created.token, "").await.unwrap();
+    for id in [created.id.clone(), random::uuid().to_string()] {
         let refused = list_share_access(&bob.client, &id, 0, "").await.unwrap_err();
         assert_eq!(reason(&refused), "NOT_FOUND");
         assert_eq!(reason(&bob.revoke(&id).await.unwrap_err()), "NOT_FOUND");
@@ -147,10 +147,10 @@ async fn a_share_of_another_person_is_not_found() {
     assert_eq!(reason(&refused), "PAGE_TOKEN_INVALID");
     // Bob's share with the same id does not reach Ada's.
     let mut same_id = bob.share_request(1);
-    same_id.share_id.clone_from(&made.id);
-    let theirs = bob.make(same_id).await;
+    same_id.share_id.clone_from(&created.id);
+    let theirs = bob.create_share(same_id).await;
     assert_eq!(bob.revoke(&theirs.id).await.unwrap().state(), ShareState::Revoked);
-    assert_eq!(ada.share(&made.id).await.state(), ShareState::UsedUp);
+    assert_eq!(ada.share(&created.id).await.state(), ShareState::UsedUp);
     assert!(
         list_share_access(&bob.client, &theirs.id, 0, "")
             .await
@@ -165,18 +165,18 @@ async fn a_share_of_another_person_is_not_found() {
 async fn concurrent_revocations_revoke_a_share_once() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let made = ada.make(ada.share_request(2)).await;
-    open(stack, &made.token, "").await.unwrap();
-    let revoking = join_all((0..16).map(|_| retry_call(async || ada.revoke(&made.id).await))).await;
-    let first = ada.share(&made.id).await;
+    let created = ada.create_share(ada.share_request(2)).await;
+    open(stack, &created.token, "").await.unwrap();
+    let revoking = join_all((0..16).map(|_| retry_call(async || ada.revoke(&created.id).await))).await;
+    let first = ada.share(&created.id).await;
     assert_eq!(first.state(), ShareState::Revoked);
     assert!(first.revoke_time.is_some() && first.access_count == 1);
     for revoked in revoking {
         assert_eq!(revoked.unwrap(), first);
     }
-    assert_eq!(ada.revoke(&made.id).await.unwrap(), first);
+    assert_eq!(ada.revoke(&created.id).await.unwrap(), first);
     assert_eq!(
-        reason(&open(stack, &made.token, "").await.unwrap_err()),
+        reason(&open(stack, &created.token, "").await.unwrap_err()),
         "SHARE_UNAVAILABLE"
     );
 }

@@ -97,7 +97,7 @@ impl Sharer {
         Ok(self.client.share().create_share(request).await?.into_inner())
     }
 
-    async fn make(&self, request: CreateShareRequest) -> CreatedShare {
+    async fn create_share(&self, request: CreateShareRequest) -> CreatedShare {
         let answer = self.create(request).await.unwrap();
         CreatedShare {
             id: answer.share.unwrap().share_id,

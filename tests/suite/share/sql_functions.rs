@@ -30,8 +30,8 @@ async fn hashes(stack: &Stack, lines: &str) -> Vec<String> {
     let secret = ("SECRET_KEY", stack.data.variables["SECRET_KEY"].as_str());
     let output = run(lines, &[secret], &[]).await;
     assert!(output.status.success(), "{output:?}");
-    let said = String::from_utf8(output.stdout).unwrap();
-    let lines = said.lines().zip(["token_hash    ", "passcode_hash "]);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let lines = printed.lines().zip(["token_hash    ", "passcode_hash "]);
     lines
         .map(|(line, name)| line.strip_prefix(name).unwrap().to_owned())
         .collect()
@@ -62,9 +62,9 @@ async fn a_share_opens_with_the_hashes_that_the_command_prints() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
     let request = ada.share_request_with_passcode("1234", 2);
-    let made = ada.make(request.clone()).await;
+    let created = ada.create_share(request.clone()).await;
     let database: &Database = &stack.database;
-    let [hash] = hashes(stack, &format!("{}\n", made.token))
+    let [hash] = hashes(stack, &format!("{}\n", created.token))
         .await
         .try_into()
         .unwrap();
@@ -75,7 +75,7 @@ async fn a_share_opens_with_the_hashes_that_the_command_prints() {
         .unwrap();
     let recipe: String = recipe[0].get(0);
     assert!(recipe.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{recipe}");
-    let [same, passcode] = hashes(stack, &format!("{}\n1234\n{recipe}\n", made.token))
+    let [same, passcode] = hashes(stack, &format!("{}\n1234\n{recipe}\n", created.token))
         .await
         .try_into()
         .unwrap();
@@ -114,7 +114,7 @@ async fn a_share_opens_with_the_hashes_that_the_command_prints() {
         assert!(refused.contains("permission denied"), "{refused}");
     }
 
-    let share = ada.share(&made.id).await;
+    let share = ada.share(&created.id).await;
     assert_eq!(
         (
             share.access_count,
@@ -124,12 +124,12 @@ async fn a_share_opens_with_the_hashes_that_the_command_prints() {
         (1, 1, 3)
     );
     // The service and the function count openings of the same share.
-    open(stack, &made.token, "1234").await.unwrap();
-    open(stack, &made.token, "1234").await.unwrap_err();
+    open(stack, &created.token, "1234").await.unwrap();
+    open(stack, &created.token, "1234").await.unwrap_err();
 
     // A share without a passcode has no recipe, and needs none.
-    let made = ada.make(ada.share_request(1)).await;
-    let [hash] = hashes(stack, &made.token).await.try_into().unwrap();
+    let created = ada.create_share(ada.share_request(1)).await;
+    let [hash] = hashes(stack, &created.token).await.try_into().unwrap();
     let recipe = as_anonymous(format!("SELECT data.share_passcode_recipe({hash})")).await;
     assert_eq!(recipe.unwrap()[0].get::<Option<String>, _>(0), None);
     let sql = format!("SELECT * FROM data.validate_share_token({hash}, NULL, 'mobile', now())");
@@ -140,11 +140,11 @@ async fn a_share_opens_with_the_hashes_that_the_command_prints() {
 #[tokio::test]
 async fn the_command_documents_its_input_and_never_prints_it() {
     let key = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
-    let said = |output: &Output| {
+    let code_and_text = |output: &Output| {
         let text = [output.stdout.as_slice(), &output.stderr].concat();
         (output.status.code(), String::from_utf8(text).unwrap())
     };
-    let (code, help) = said(&run("", &[], &["--help"]).await);
+    let (code, help) = code_and_text(&run("", &[], &["--help"]).await);
     assert_eq!(code, Some(0));
     for part in [
         "SECRET_KEY_FILE",
@@ -155,14 +155,14 @@ async fn the_command_documents_its_input_and_never_prints_it() {
         assert!(help.contains(part), "{part}: {help}");
     }
     assert!(!help.contains("DATABASE_URL"), "{help}");
-    let (code, text) = said(&run("", &[], &[]).await);
+    let (code, text) = code_and_text(&run("", &[], &[]).await);
     assert_eq!(code, Some(64));
     assert!(text.contains("\n  SECRET_KEY: is missing"), "{text}");
-    let (code, text) = said(&run("canary\n", &[("SECRET_KEY", key)], &[]).await);
+    let (code, text) = code_and_text(&run("canary\n", &[("SECRET_KEY", key)], &[]).await);
     assert_eq!(code, Some(1));
     assert!(text.contains("the first line has to be a token"), "{text}");
     assert!(!text.contains("canary") && !text.contains(key), "{text}");
-    let (code, _) = said(&run("", &[("SECRET_KEY", key)], &["canary"]).await);
+    let (code, _) = code_and_text(&run("", &[("SECRET_KEY", key)], &["canary"]).await);
     assert_eq!(code, Some(64), "the command takes no arguments");
 }
 
@@ -171,8 +171,8 @@ async fn the_audit_shows_a_person_their_own_shares_and_a_reader_all() {
     let stack = Stack::start().await.unwrap();
     let (ada, bob) = (Sharer::invent(&stack).await, Sharer::invent(&stack).await);
     let (of_ada, of_bob) = (
-        ada.make(ada.share_request(2)).await,
-        bob.make(bob.share_request(2)).await,
+        ada.create_share(ada.share_request(2)).await,
+        bob.create_share(bob.share_request(2)).await,
     );
     for _ in 0..3 {
         open(&stack, &of_ada.token, "").await.ok();
@@ -247,15 +247,15 @@ async fn the_audit_shows_a_person_their_own_shares_and_a_reader_all() {
 async fn an_expired_share_does_not_open_with_an_earlier_time() {
     let stack = Stack::shared().await.unwrap();
     let ada = Sharer::invent(stack).await;
-    let made = ada.make(ada.share_request(2)).await;
+    let created = ada.create_share(ada.share_request(2)).await;
     let database: &Database = &stack.database;
     let expired = format!(
         "UPDATE data.healthcare_share
          SET created_at = now() - interval '2 days', expires_at = now() - interval '1 day' WHERE id = '{}'",
-        made.id
+        created.id
     );
     execute(database, &expired).await;
-    let [hash] = hashes(stack, &made.token).await.try_into().unwrap();
+    let [hash] = hashes(stack, &created.token).await.try_into().unwrap();
     for at in ["now()", "now() - interval '36 hours'", "'-infinity'"] {
         let sql = format!("SELECT * FROM data.validate_share_token({hash}, NULL, 'mobile', {at})");
         let opened = as_role(database, "data_anon", "{}", &sql).await.unwrap();
@@ -264,7 +264,7 @@ async fn an_expired_share_does_not_open_with_an_earlier_time() {
     let sql = format!(
         "SELECT bool_and(outcome = 'expired' AND accessed_at > now() - interval '2 minutes')
          FROM data.healthcare_access_audit('{}')",
-        made.id
+        created.id
     );
     let audited = as_role(database, "haven_readonly", "{}", &sql).await.unwrap();
     assert!(audited[0].get::<bool, _>(0));

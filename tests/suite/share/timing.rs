@@ -58,9 +58,9 @@ async fn hash_count(stack: &Stack) -> f64 {
 /// Creates an expired, a revoked and a used up share.
 async fn unavailable_shares(stack: &Stack, ada: &Sharer) -> [(&'static str, CreatedShare); 3] {
     let [expired, revoked, used_up] = [
-        ada.make(ada.share_request(1)).await,
-        ada.make(ada.share_request(1)).await,
-        ada.make(ada.share_request(1)).await,
+        ada.create_share(ada.share_request(1)).await,
+        ada.create_share(ada.share_request(1)).await,
+        ada.create_share(ada.share_request(1)).await,
     ];
     let sql = format!(
         "UPDATE data.healthcare_share SET created_at = now() - interval '1 day', expires_at = now() WHERE id = '{}'",
@@ -74,10 +74,10 @@ async fn unavailable_shares(stack: &Stack, ada: &Sharer) -> [(&'static str, Crea
 
 /// Returns all cases, and the share with guessed passcodes.
 async fn cases(stack: &Stack, ada: &Sharer) -> (Vec<Case>, CreatedShare) {
-    let guessed = ada.make(ada.share_request_with_passcode("1234", 1)).await;
-    let locked = ada.make(ada.share_request_with_passcode("1234", 1)).await;
-    let wrong_passcodes = |made: &CreatedShare, count: i32| {
-        let id = &made.id;
+    let guessed = ada.create_share(ada.share_request_with_passcode("1234", 1)).await;
+    let locked = ada.create_share(ada.share_request_with_passcode("1234", 1)).await;
+    let wrong_passcodes = |created: &CreatedShare, count: i32| {
+        let id = &created.id;
         format!("UPDATE data.healthcare_share SET wrong_passcodes = {count} WHERE id = '{id}'")
     };
     execute(&stack.database, &wrong_passcodes(&locked, 5)).await;
@@ -85,7 +85,7 @@ async fn cases(stack: &Stack, ada: &Sharer) -> (Vec<Case>, CreatedShare) {
     tokens.extend(
         unavailable_shares(stack, ada)
             .await
-            .map(|(what, made)| (what, made.token)),
+            .map(|(what, created)| (what, created.token)),
     );
     let mut cases = vec![
         Case {
@@ -150,16 +150,16 @@ async fn every_refusal_takes_the_same_time() {
                 if case.passcode.is_empty() == with_passcode {
                     continue;
                 }
-                let (median, least) = median(times);
+                let (median, shortest) = median(times);
                 println!(
-                    "round {round}: {} {:?}: {least:?} at least, {median:?} in the median",
+                    "round {round}: {} {:?}: {shortest:?} at least, {median:?} in the median",
                     case.what, case.passcode
                 );
-                assert!(least >= step, "{}: answered too early", case.what);
+                assert!(shortest >= step, "{}: answered too early", case.what);
                 medians.push(median);
             }
-            let (least, most) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
-            equal &= *most - *least < TOLERANCE;
+            let (shortest, longest) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
+            equal &= *longest - *shortest < TOLERANCE;
         }
         // Each refusal had the outcome of its case.
         let outcomes = ada.outcomes(&guessed.id).await;
@@ -184,7 +184,7 @@ async fn concurrent_refusals_take_the_same_time_for_every_reason() {
     cases.extend(
         unavailable_shares(&stack, &ada)
             .await
-            .map(|(what, made)| (what, made.token)),
+            .map(|(what, created)| (what, created.token)),
     );
     let cases = cases.into_iter().map(|(what, token)| Case {
         what,
@@ -204,17 +204,17 @@ async fn concurrent_refusals_take_the_same_time_for_every_reason() {
         }
         let mut medians = Vec::new();
         for (case, times) in cases.iter().zip(&mut times) {
-            let (median, least) = median(times);
+            let (median, shortest) = median(times);
             println!(
-                "round {round}: {}: {least:?} at least, {median:?} in the median",
+                "round {round}: {}: {shortest:?} at least, {median:?} in the median",
                 case.what
             );
             medians.push(median);
         }
-        let (least, most) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
+        let (shortest, longest) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
         // Calls that did not wait for the others would be many times as fast. The median of one crowd may come before a
         // step, and that of another after it.
-        if *most < *least * 2 {
+        if *longest < *shortest * 2 {
             return;
         }
     }
@@ -241,9 +241,9 @@ async fn a_passcode_costs_one_hash_and_no_passcode_costs_none() {
         );
     }
     let before = hash_count(&stack).await;
-    let made = ada.make(ada.share_request(2)).await;
-    open(&stack, &made.token, "").await.unwrap();
+    let created = ada.create_share(ada.share_request(2)).await;
+    open(&stack, &created.token, "").await.unwrap();
     assert_eq!(hash_count(&stack).await, before);
-    open(&stack, &made.token, "1234").await.unwrap();
+    open(&stack, &created.token, "1234").await.unwrap();
     assert_eq!(hash_count(&stack).await, before + 1.0);
 }

@@ -38,12 +38,12 @@ async fn one_of_many_concurrent_pushes_is_applied_and_the_others_become_conflict
     let held = get_record(&phone, id).await.unwrap();
     assert_eq!((held.version, phone.open(&held).unwrap()), (2, first.to_string()));
     let kept = open_conflicts(&phone, Some(id)).await;
-    let said: BTreeSet<_> = kept
+    let contents: BTreeSet<_> = kept
         .iter()
         .map(|one| decrypt_conflict(&phone, one).unwrap())
         .collect();
     let expected = (0..CROWD).filter(|i| i != first).map(|i| i.to_string());
-    assert_eq!(said, expected.collect());
+    assert_eq!(contents, expected.collect());
     assert_eq!(kept.len(), CROWD - 1);
     // The applied change takes one change number, each conflict takes two, and no number is given out twice.
     let numbers: BTreeSet<_> = results.iter().map(|result| result.change_number).collect();

@@ -15,8 +15,8 @@ use crate::{
 
 /// Returns the reason and every violation as "field name".
 fn named(status: &Status) -> (String, Vec<String>) {
-    let found = violations(status).into_iter();
-    let named = found.map(|(field, name)| format!("{field} {name}"));
+    let reported = violations(status).into_iter();
+    let named = reported.map(|(field, name)| format!("{field} {name}"));
     (reason(status), named.collect())
 }
 

@@ -26,18 +26,18 @@ async fn conflicts_are_listed_in_the_order_in_which_they_were_made() {
     });
     let results = push(&phone, late.collect()).await;
     let ids: Vec<_> = results.iter().map(|result| result.conflict_id.clone()).collect();
-    let found = async |record| -> Vec<String> {
+    let listed = async |record| -> Vec<String> {
         let kept = open_conflicts(&phone, record).await;
         kept.into_iter().map(|one| one.conflict_id).collect()
     };
-    assert_eq!(found(None).await, ids);
+    assert_eq!(listed(None).await, ids);
     let of = |rest: bool| {
         let of = ids.iter().enumerate().filter(move |(i, _)| (i % 3 == 0) == rest);
         of.map(|(_, id)| id.clone()).collect::<Vec<_>>()
     };
-    assert_eq!(found(Some(a)).await, of(false));
-    assert_eq!(found(Some(b)).await, of(true));
-    assert_eq!(found(Some(random::uuid())).await, [""; 0]);
+    assert_eq!(listed(Some(a)).await, of(false));
+    assert_eq!(listed(Some(b)).await, of(true));
+    assert_eq!(listed(Some(random::uuid())).await, [""; 0]);
     // A page has 50 conflicts at most, or as many as `page_size` says. A page token is valid for its own list only.
     let all = ListConflictsRequest::default();
     let of_a = ListConflictsRequest {
@@ -60,8 +60,8 @@ async fn conflicts_are_listed_in_the_order_in_which_they_were_made() {
         ..request.clone()
     };
     let second = page(&phone, next(&of_a)).await.unwrap();
-    let found: Vec<_> = second.conflicts.iter().map(|one| &one.conflict_id).collect();
-    assert_eq!(found, of(false)[7..14].iter().collect::<Vec<_>>());
+    let listed: Vec<_> = second.conflicts.iter().map(|one| &one.conflict_id).collect();
+    assert_eq!(listed, of(false)[7..14].iter().collect::<Vec<_>>());
     let of_b = ListConflictsRequest {
         record_id: b.to_string(),
         ..all.clone()
@@ -80,8 +80,8 @@ async fn conflicts_are_listed_in_the_order_in_which_they_were_made() {
     let request = settle_request(&phone, a, 2, &settled, ConflictResolution::Keep);
     assert_eq!(resolve(&phone, request).await.unwrap().open_conflicts, 36);
     let third = page(&phone, next(&of_a)).await.unwrap();
-    let found: Vec<_> = third.conflicts.iter().map(|one| &one.conflict_id).collect();
-    assert_eq!(found, of(false)[9..16].iter().collect::<Vec<_>>());
+    let listed: Vec<_> = third.conflicts.iter().map(|one| &one.conflict_id).collect();
+    assert_eq!(listed, of(false)[9..16].iter().collect::<Vec<_>>());
 }
 
 #[tokio::test]

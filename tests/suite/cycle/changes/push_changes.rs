@@ -105,7 +105,7 @@ async fn a_change_over_a_stale_version_is_kept_as_a_conflict() {
     assert_eq!(held.sync_status(), SyncStatus::Conflict);
     assert_eq!(phone.open(&held).unwrap(), "the tablet's");
     let kept = open_conflicts(&tablet, None).await;
-    let found: Vec<_> = kept
+    let actual: Vec<_> = kept
         .iter()
         .map(|one| (one.base_version, decrypt_conflict(&tablet, one)))
         .collect();
@@ -113,7 +113,7 @@ async fn a_change_over_a_stale_version_is_kept_as_a_conflict() {
         (1, Some("the phone's".to_owned())),
         (2, Some("the phone's next".to_owned())),
     ];
-    assert_eq!(found, expected);
+    assert_eq!(actual, expected);
     let ids: Vec<_> = kept.iter().map(|one| one.conflict_id.as_str()).collect();
     assert_eq!(ids, [&results[0].conflict_id, &results[2].conflict_id]);
     for (one, change) in kept.iter().zip([&changes[0], &changes[2]]) {
@@ -163,8 +163,8 @@ async fn of_a_change_and_a_deletion_the_first_wins_and_the_second_is_a_conflict(
     let expected = [(ChangeOutcome::Deleted, 2), (ChangeOutcome::Conflict, 2)];
     assert_eq!(outcomes(&results), expected);
     let kept = open_conflicts(&phone, None).await;
-    let found: Vec<_> = kept.iter().map(|one| decrypt_conflict(&phone, one)).collect();
-    assert_eq!(found, [Some("a2".to_owned()), None]);
+    let actual: Vec<_> = kept.iter().map(|one| decrypt_conflict(&phone, one)).collect();
+    assert_eq!(actual, [Some("a2".to_owned()), None]);
     assert_eq!(reason(&get_record(&phone, a).await.unwrap_err()), "NOT_FOUND");
     let held = get_record(&phone, b).await.unwrap();
     assert_eq!(held.sync_status(), SyncStatus::Conflict);
@@ -215,7 +215,7 @@ async fn an_invalid_change_is_refused_and_the_others_are_applied() {
         phone.put(a, 1, "two").unwrap(),
     ];
     let results = push(&phone, changes).await;
-    let found: Vec<_> = results
+    let actual: Vec<_> = results
         .iter()
         .map(|result| {
             (
@@ -235,7 +235,7 @@ async fn an_invalid_change_is_refused_and_the_others_are_applied() {
         refused(Reason::NotFound, 0),
         (ChangeOutcome::Applied, Reason::Unspecified, 2, 0),
     ];
-    assert_eq!(found, expected);
+    assert_eq!(actual, expected);
     assert!(
         results[..5]
             .iter()

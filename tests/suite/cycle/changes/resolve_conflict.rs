@@ -34,9 +34,13 @@ async fn keep_leaves_the_record_unchanged() {
     // Settles two of three: the third stays open.
     let request = settle_request(&phone, id, 2, &ids(&late[..2]), ConflictResolution::Keep);
     let answer = resolve(&phone, request).await.unwrap();
-    let told = answer.record.unwrap();
+    let record_version = answer.record.unwrap();
     assert_eq!(
-        (told.record_id, told.version, answer.open_conflicts),
+        (
+            record_version.record_id,
+            record_version.version,
+            answer.open_conflicts
+        ),
         (id.to_string(), 2, 1)
     );
     assert_eq!(

@@ -91,13 +91,13 @@ async fn an_older_cursor_does_not_lower_the_acknowledged_number() {
         create(&phone, content).await;
         cursors.push(pull(&phone, BEGINNING).await.unwrap().1);
     }
-    let mut most = 0;
+    let mut greatest = 0;
     for number in [0, 2, 1, 0, 2, 3, 0] {
         let answer = acknowledge(&phone, &cursors[number as usize]).await.unwrap();
-        most = most.max(number);
+        greatest = greatest.max(number);
         assert_eq!(
             (answer.acknowledged_change_number, answer.synced_change_number),
-            (most, most)
+            (greatest, greatest)
         );
     }
 }

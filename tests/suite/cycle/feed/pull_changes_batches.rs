@@ -46,11 +46,11 @@ async fn the_service_stops_reading_for_a_client_that_does_not_read() {
     let stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
     store_many(&stack, &phone, RECORDS, 256).await;
-    let looks = async || {
+    let reads = async || {
         let metrics = Metrics::read(stack.data.listeners.metrics).await;
-        let looks = [("transaction", "ReadChanges")];
+        let reads = [("transaction", "ReadChanges")];
         metrics
-            .sum("haven_db_transaction_seconds_count", &looks)
+            .sum("haven_db_transaction_seconds_count", &reads)
             .unwrap_or_default()
     };
     let request = PullChangesRequest {
@@ -64,7 +64,7 @@ async fn the_service_stops_reading_for_a_client_that_does_not_read() {
     let mut seen = -1.0;
     eventually("the service has stopped reading", async || {
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        let now = looks().await;
+        let now = reads().await;
         std::mem::replace(&mut seen, now) == now
     })
     .await;
@@ -78,7 +78,7 @@ async fn the_service_stops_reading_for_a_client_that_does_not_read() {
     assert!(timeout(LIMIT, stream.message()).await.unwrap().unwrap().is_none());
     assert!(numbers(&entries) == (1..=RECORDS as i64).collect::<Vec<_>>());
     // One read for each answer.
-    assert_eq!(looks().await, (RECORDS / 100) as f64);
+    assert_eq!(reads().await, (RECORDS / 100) as f64);
 }
 
 #[tokio::test]

@@ -17,8 +17,8 @@ use crate::{
 fn assert_purged(results: &[ChangeResult]) {
     for result in results {
         assert_eq!(result.outcome(), ChangeOutcome::Deleted);
-        let told = (result.version, result.change_number, result.conflict_id.as_str());
-        assert_eq!(told, (0, 0, ""));
+        let actual = (result.version, result.change_number, result.conflict_id.as_str());
+        assert_eq!(actual, (0, 0, ""));
     }
 }
 

@@ -221,7 +221,7 @@ async fn nothing_is_kept_for_longer_than_180_days() {
     expected.sort();
     assert_eq!(states, expected);
     // The deletion of `old` is the newest purged change.
-    let gone = purged_number(&stack, &phone).await;
-    assert_eq!(gone, 12);
+    let purged = purged_number(&stack, &phone).await;
+    assert_eq!(purged, 12);
     assert_expired(&phone, &late).await;
 }

@@ -113,25 +113,25 @@ async fn a_watch_stops_polling_when_its_client_disconnects() {
         let metrics = Metrics::read(stack.data.listeners.metrics).await;
         metrics.sum("haven_rpc_in_flight", &[]).unwrap()
     };
-    let looks = async || {
+    let reads = async || {
         let metrics = Metrics::read(stack.data.listeners.metrics).await;
-        let looks = [("transaction", "ReadChanges")];
+        let reads = [("transaction", "ReadChanges")];
         metrics
-            .sum("haven_db_transaction_seconds_count", &looks)
+            .sum("haven_db_transaction_seconds_count", &reads)
             .unwrap_or_default()
     };
     let mut watchers = Vec::new();
     for _ in 0..5 {
         watchers.push(Watcher::start(&phone, BEGINNING).await.unwrap());
     }
-    eventually("the watches poll", async || looks().await >= 15.0).await;
+    eventually("the watches poll", async || reads().await >= 15.0).await;
     assert!(in_flight().await >= 5.0);
     drop(watchers);
     eventually("the calls have ended", async || in_flight().await < 1.0).await;
     // A poll once a second would show within two seconds.
-    let before = looks().await;
+    let before = reads().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(looks().await, before);
+    assert_eq!(reads().await, before);
 }
 
 #[tokio::test]

@@ -241,8 +241,8 @@ async fn every_violation_is_reported() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let named = |status| {
-        let found = violations(&status).into_iter();
-        found
+        let reported = violations(&status).into_iter();
+        reported
             .map(|(field, name)| format!("{field} {name}"))
             .collect::<Vec<_>>()
     };

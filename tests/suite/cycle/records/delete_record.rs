@@ -113,15 +113,15 @@ async fn every_violation_is_reported() {
         .await
         .unwrap_err();
     assert_eq!(reason(&status), "INVALID_FIELD");
-    let found = violations(&status).into_iter();
-    let found: Vec<_> = found.map(|(field, name)| format!("{field} {name}")).collect();
+    let reported = violations(&status).into_iter();
+    let reported: Vec<_> = reported.map(|(field, name)| format!("{field} {name}")).collect();
     let expected = [
         "request_id REQUIRED",
         "device_id REQUIRED",
         "record_id REQUIRED",
         "expected_version REQUIRED",
     ];
-    assert_eq!(found, expected);
+    assert_eq!(reported, expected);
     let unknown = delete_request(&device, random::uuid(), 1);
     let status = delete(&device.client, unknown).await.unwrap_err();
     assert_eq!(reason(&status), "NOT_FOUND");

@@ -307,13 +307,13 @@ async fn every_violation_is_reported() {
     };
     let status = device.client.cycle().list_records(request).await.unwrap_err();
     assert_eq!(reason(&status), "INVALID_FIELD");
-    let found = violations(&status).into_iter();
-    let found: Vec<_> = found.map(|(field, name)| format!("{field} {name}")).collect();
+    let reported = violations(&status).into_iter();
+    let reported: Vec<_> = reported.map(|(field, name)| format!("{field} {name}")).collect();
     let expected = [
         "page_size NEGATIVE",
         "order UNKNOWN_VALUE",
         "until_local_time NOT_LATER",
         "device_id NOT_A_UUID",
     ];
-    assert_eq!(found, expected);
+    assert_eq!(reported, expected);
 }

@@ -71,9 +71,9 @@ async fn update_cycle_data_optimistic_updates_a_record() {
     // A stale update gets the current version, and changes nothing.
     let stale = ("conflict".to_owned(), Some(2));
     assert_eq!(update(stack, ada, sealed("the third", 2), 1).await, stale);
-    let found = get(&phone.client, record).await.unwrap();
+    let stored = get(&phone.client, record).await.unwrap();
     assert_eq!(
-        (found.version, phone.open(&found).unwrap()),
+        (stored.version, phone.open(&stored).unwrap()),
         (2, "the second".to_owned())
     );
     // The device and the record of another person are not found.

@@ -190,8 +190,8 @@ async fn every_violation_is_reported() {
         .await
         .unwrap_err();
     assert_eq!(reason(&status), "ENVELOPE_INVALID");
-    let found = violations(&status).into_iter();
-    let found: Vec<_> = found.map(|(field, name)| format!("{field} {name}")).collect();
+    let reported = violations(&status).into_iter();
+    let reported: Vec<_> = reported.map(|(field, name)| format!("{field} {name}")).collect();
     let expected = [
         "request_id REQUIRED",
         "device_id REQUIRED",
@@ -201,7 +201,7 @@ async fn every_violation_is_reported() {
         "crypto_envelope REQUIRED",
         "local_time REQUIRED",
     ];
-    assert_eq!(found, expected);
+    assert_eq!(reported, expected);
     let unknown = device.update(random::uuid(), 1, "hello").unwrap();
     let status = update(&device.client, unknown).await.unwrap_err();
     assert_eq!(reason(&status), "NOT_FOUND");

@@ -89,14 +89,14 @@ enum EventKind {
 
 impl Ledger {
     /// Adds a change, and returns its id in the model.
-    pub(super) fn make(&mut self) -> usize {
+    pub(super) fn add_change(&mut self) -> usize {
         self.made += 1;
         self.made
     }
 
     /// Records that a change is not sent: it was to delete a change that lost.
     pub(super) fn withdraw(&mut self, change: &PendingChange) {
-        let before = self.fates.insert(change.made, Fate::Agreed);
+        let before = self.fates.insert(change.id, Fate::Agreed);
         assert_eq!(before, None, "{change:?}");
     }
 
@@ -129,13 +129,13 @@ impl Ledger {
     /// Records the result of a change if it is final. A final result must never change.
     fn answer(&mut self, change: &PendingChange, result: &ChangeResult, mode: PushMode) {
         let conflict = Some(&result.conflict_id).filter(|id| !id.is_empty());
-        let before = self.fates.get(&change.made);
+        let before = self.fates.get(&change.id);
         let is_deletion = change.content.is_none();
         let fate = match (result.outcome(), conflict) {
             (ChangeOutcome::Applied, _) => {
                 // An equal deletion lost before, and this one got its answer. That conflict is settled now, or the push
                 // is ATOMIC: so this deletion is decided by itself.
-                let was_repeated = self.repeated.remove(&change.made);
+                let was_repeated = self.repeated.remove(&change.id);
                 assert!(
                     before.is_none() || was_repeated,
                     "applied twice: {change:?} {result:?}"
@@ -193,13 +193,13 @@ impl Ledger {
             _ => false,
         };
         if is_repeated {
-            self.repeated.insert(change.made);
+            self.repeated.insert(change.id);
         }
         if let Some(kind) = kind.filter(|_| !is_repeated) {
             let numbers = if matches!(fate, Fate::Applied(_)) { 1 } else { 2 };
             self.add_event(result.change_number, change.record, numbers, kind);
         }
-        self.fates.insert(change.made, fate);
+        self.fates.insert(change.id, fate);
     }
 
     /// Records that `request` settled conflicts. `content` is the record's new content, or `None` when it was not
@@ -248,8 +248,8 @@ impl Ledger {
             numbers,
             kind,
         };
-        let taken = self.events.insert(number, event);
-        assert!(taken.is_none(), "{number} is the number of two: {taken:?}");
+        let previous = self.events.insert(number, event);
+        assert!(previous.is_none(), "{number} is the number of two: {previous:?}");
     }
 
     /// Replays all events, and returns the expected state of each record. Every change must be in it, or in its

@@ -26,7 +26,7 @@ use crate::{superuser_sql::execute, test_device::Device};
 const RECORDS: usize = 2;
 
 /// Number of pushes, more than it takes to send and settle everything.
-const ROUNDS: usize = 10;
+const MAX_PUSHES: usize = 10;
 
 /// A step of a device, which does nothing where it is not possible.
 #[derive(Clone, Debug)]

@@ -43,9 +43,9 @@ impl Simulated {
                         .records
                         .entry(conflict.record_id.parse().unwrap())
                         .or_default();
-                    let said = (conflict.base_version, decrypt_conflict(&self.device, &conflict));
+                    let state = (conflict.base_version, decrypt_conflict(&self.device, &conflict));
                     match conflict.settle_time {
-                        None => held.conflicts.insert(conflict.conflict_id, said),
+                        None => held.conflicts.insert(conflict.conflict_id, state),
                         Some(_) => held.conflicts.remove(&conflict.conflict_id),
                     };
                 }

@@ -13,7 +13,7 @@ use haven_testkit::random;
 use uuid::Uuid;
 
 use super::{
-    Push, ROUNDS, Resolution,
+    MAX_PUSHES, Push, Resolution,
     ledger::{Ledger, RecordState},
 };
 use crate::{
@@ -44,7 +44,7 @@ pub(super) struct Simulated {
 #[derive(Clone, Debug)]
 pub(super) struct PendingChange {
     /// The change's id in the ledger.
-    pub(super) made: usize,
+    pub(super) id: usize,
     /// The record.
     pub(super) record: Uuid,
     /// The base version.
@@ -91,22 +91,22 @@ impl Simulated {
     }
 
     pub(super) fn put(&mut self, record: Uuid, ledger: &mut Ledger) {
-        let made = ledger.make();
-        let content = format!("change {made} of device {}", self.device.id);
-        self.make(made, record, Some(content));
+        let id = ledger.add_change();
+        let content = format!("change {id} of device {}", self.device.id);
+        self.add_pending(id, record, Some(content));
     }
 
     pub(super) fn delete(&mut self, record: Uuid, ledger: &mut Ledger) {
         if self.local_state(record).1.is_some() {
-            self.make(ledger.make(), record, None);
+            self.add_pending(ledger.add_change(), record, None);
         }
     }
 
-    fn make(&mut self, made: usize, record: Uuid, content: Option<String>) {
+    fn add_pending(&mut self, id: usize, record: Uuid, content: Option<String>) {
         let (base, content_before) = self.local_state(record);
         let content_before = content_before.map(str::to_owned);
         self.outbox.push(PendingChange {
-            made,
+            id,
             record,
             base,
             content_before,
@@ -214,7 +214,7 @@ impl Simulated {
         if self.suspended {
             self.rotate().await;
         }
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_PUSHES {
             let push = Push {
                 atomic: false,
                 repeat: false,
