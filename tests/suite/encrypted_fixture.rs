@@ -83,6 +83,7 @@ impl EncryptedFixture {
         fixture
     }
 
+    /// Returns a request to push `changes` in the mode INDEPENDENT.
     fn push(&self, changes: Vec<haven_proto::data::v1::Change>) -> PushChangesRequest {
         PushChangesRequest {
             device_id: self.device.id.to_string(),
@@ -92,6 +93,7 @@ impl EncryptedFixture {
         }
     }
 
+    /// Returns a request to create a share for two openings.
     fn share(&self, plaintext: &dyn Fn(&str) -> String) -> CreateShareRequest {
         let share = random::uuid();
         let binding = ContentBinding {

@@ -51,6 +51,7 @@ impl Device {
         Self::register(self.client.clone(), self.person.clone(), self.secret.clone()).await
     }
 
+    /// Registers a device, and retries until the service `data` knows of the person.
     async fn register(client: Client, person: Person, secret: Secret) -> Result<Self> {
         let request = registration(&secret)?;
         // On a busy machine the service `data` may not know yet of a person who has just signed up.

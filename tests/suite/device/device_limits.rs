@@ -17,6 +17,7 @@ use crate::{
 /// Maximum number of devices of a person that are not revoked.
 const MAX_DEVICES: usize = 10;
 
+/// Fails unless `status` is a violated quota of devices with this limit and description.
 fn assert_quota(status: &Status, limit: &str, expected: &str) {
     assert_eq!(reason(status), "QUOTA_EXCEEDED");
     assert_eq!(metadata(status, "limit"), limit);
@@ -30,10 +31,12 @@ fn assert_quota(status: &Status, limit: &str, expected: &str) {
     );
 }
 
+/// Fails unless `status` is the quota of devices that are not revoked.
 fn assert_ten_devices(status: &Status) {
     assert_quota(status, "10", "At most 10 that are not revoked");
 }
 
+/// Fails unless `status` is the quota of all devices.
 fn assert_hundred_devices(status: &Status) {
     assert_quota(status, "100", "At most 100 in all, with those that are revoked");
 }

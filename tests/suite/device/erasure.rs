@@ -23,6 +23,7 @@ use crate::{
 /// Number of people who are erased while their devices are registered.
 const ROUNDS: usize = 12;
 
+/// Erases the person with the id `person`.
 async fn erase(stack: &Stack, person: String) {
     let request = EraseUserRequest {
         user_id: person,
@@ -214,7 +215,7 @@ async fn a_registration_is_refused_when_the_erasure_comes_before_its_second_atte
     let waiting = "SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let wait = async |count: i64| {
-        eventually("they wait", async || {
+        eventually("sessions wait for the lock", async || {
             scalar::<i64>(&stack.database, waiting).await == count
         })
         .await;

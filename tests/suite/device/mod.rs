@@ -33,6 +33,7 @@ fn new_registration() -> RegisterDeviceRequest {
     registration(&Secret::generate()).unwrap()
 }
 
+/// Calls RegisterDevice, and retries the call where the answer says so.
 async fn register(client: &Client, request: RegisterDeviceRequest) -> Result<Device, Status> {
     let mut devices = client.device();
     let answer = retry_call(request, async |request| devices.register_device(request).await).await?;
@@ -50,12 +51,14 @@ fn rotate_request(device: &Device) -> RotateDeviceKeyRequest {
     }
 }
 
+/// Calls RotateDeviceKey, and retries the call where the answer says so.
 async fn rotate(client: &Client, request: RotateDeviceKeyRequest) -> Result<Device, Status> {
     let mut devices = client.device();
     let answer = retry_call(request, async |request| devices.rotate_device_key(request).await).await?;
     Ok(answer.device.unwrap())
 }
 
+/// Returns a request to suspend a device.
 fn suspend_request(device: &Device) -> SuspendDeviceRequest {
     SuspendDeviceRequest {
         device_id: device.device_id.clone(),
@@ -63,12 +66,14 @@ fn suspend_request(device: &Device) -> SuspendDeviceRequest {
     }
 }
 
+/// Calls SuspendDevice, and retries the call where the answer says so.
 async fn suspend(client: &Client, request: SuspendDeviceRequest) -> Result<Device, Status> {
     let mut devices = client.device();
     let answer = retry_call(request, async |request| devices.suspend_device(request).await).await?;
     Ok(answer.device.unwrap())
 }
 
+/// Returns a request to revoke a device.
 fn revoke_request(device: &Device) -> RevokeDeviceRequest {
     RevokeDeviceRequest {
         device_id: device.device_id.clone(),
@@ -76,6 +81,7 @@ fn revoke_request(device: &Device) -> RevokeDeviceRequest {
     }
 }
 
+/// Calls RevokeDevice, and retries the call where the answer says so.
 async fn revoke(client: &Client, request: RevokeDeviceRequest) -> Result<Device, Status> {
     let mut devices = client.device();
     let answer = retry_call(request, async |request| devices.revoke_device(request).await).await?;
@@ -93,7 +99,8 @@ async fn list_all(client: &Client) -> Vec<Device> {
     page.devices
 }
 
-/// Returns three numbers about the person of `device`: the devices that are not revoked, all devices, and the audit events.
+/// Returns three numbers about the person of `device`: the devices that are not revoked, all devices, and the audit
+/// events.
 async fn counts(stack: &Stack, device: &Device) -> String {
     let sql = "SELECT concat_ws(' ', c.live_devices, c.devices,
             (SELECT count(*) FROM data.security_audit_log AS l WHERE l.user_id = c.user_id))

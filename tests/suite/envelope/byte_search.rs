@@ -19,6 +19,7 @@ const CHUNK_SIZE: usize = 4 * 1024 * 1024;
 /// A value to search for, in several encodings.
 pub(super) struct Needle(Vec<Encoding>);
 
+/// A value in one encoding, with the table of the search for it.
 struct Encoding {
     name: &'static str,
     bytes: Vec<u8>,

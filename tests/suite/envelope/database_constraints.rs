@@ -112,6 +112,7 @@ struct Session {
 }
 
 impl Session {
+    /// Opens a session of the person of `device`, who gets a record.
     async fn of(stack: &Stack, device: &Device) -> Result<Self> {
         let record = random::uuid();
         let request = device.create(record, "a record")?;

@@ -40,6 +40,7 @@ fn derivation(envelope: &mut CryptoEnvelope) -> &mut KeyDerivation {
     envelope.key_derivation.get_or_insert_default()
 }
 
+/// Returns a case for each limit of each rule.
 fn cases() -> Vec<Case> {
     let (version, layout) = ("envelope_version", "associated_data_version");
     let (memory, iterations, parallelism) = (

@@ -31,7 +31,9 @@ pub(super) enum PayloadRpc {
 /// A payload with its envelope.
 #[derive(Clone)]
 pub(super) struct Sealed {
+    /// The ciphertext.
     pub(super) payload: Vec<u8>,
+    /// The envelope; a test may leave it out.
     pub(super) envelope: Option<CryptoEnvelope>,
 }
 
@@ -52,6 +54,7 @@ impl Sealed {
 }
 
 impl PayloadRpc {
+    /// Every one of these RPCs.
     pub(super) const ALL: [Self; 6] = [
         Self::CreateRecord,
         Self::UpdateRecord,

@@ -170,6 +170,7 @@ impl StoredCanary {
         Ok(())
     }
 
+    /// Decrypts the content of a conflict.
     fn open_conflict(&self, conflict: &Conflict) -> Result<String> {
         let binding = self
             .device
@@ -182,6 +183,7 @@ impl StoredCanary {
         )
     }
 
+    /// Decrypts a payload.
     fn open(
         &self,
         secret: &Secret,

@@ -17,11 +17,13 @@ use haven_testkit::{
 use serde::Deserialize;
 use uuid::Uuid;
 
+/// The block of vectors in the document.
 #[derive(Deserialize)]
 struct Vectors {
     vector: Vec<Vector>,
 }
 
+/// A vector. Its bytes are in hexadecimal.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Vector {
@@ -108,6 +110,7 @@ impl Vector {
     }
 }
 
+/// Decodes hexadecimal digits.
 fn bytes(hex: &str) -> Result<Vec<u8>> {
     ensure!(hex.len().is_multiple_of(2), "half a byte");
     let byte = |at| Ok(u8::from_str_radix(&hex[at..at + 2], 16)?);

@@ -14,6 +14,7 @@ use crate::{
     test_device::Device,
 };
 
+/// Calls GetPreferences as `device`.
 async fn get_as(client: &Client, device: Uuid) -> Result<(), Status> {
     let request = GetPreferencesRequest {
         device_id: device.to_string(),

@@ -45,6 +45,7 @@ pub(crate) fn put_request(device: &Device, seen: i64, content: &str) -> Result<P
     })
 }
 
+/// Calls PutPreferences, and retries the call where the answer says so.
 async fn put(client: &Client, request: PutPreferencesRequest) -> Result<PutPreferencesResponse, Status> {
     let mut preferences = client.preferences();
     retry_call(request, async |request| {
@@ -53,6 +54,7 @@ async fn put(client: &Client, request: PutPreferencesRequest) -> Result<PutPrefe
     .await
 }
 
+/// Calls GetPreferences without a device.
 async fn get(client: &Client) -> Result<Preferences, Status> {
     let request = GetPreferencesRequest::default();
     let answer = client.preferences().get_preferences(request).await?;

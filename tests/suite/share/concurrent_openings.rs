@@ -23,6 +23,7 @@ use crate::{
     superuser_sql::{execute, scalar},
 };
 
+/// Number of concurrent calls.
 const CROWD: usize = 1_000;
 
 /// Number of connections that the calls use.
@@ -46,6 +47,7 @@ fn opening(token: &str, passcode: &str) -> Request<OpenShareRequest> {
     request
 }
 
+/// Opens a share, and retries the call where the answer says so.
 async fn open(client: &Client, token: &str, passcode: &str) -> Result<OpenShareResponse, Status> {
     let open = async || client.share().open_share(opening(token, passcode)).await;
     Ok(retry_call(open).await?.into_inner())

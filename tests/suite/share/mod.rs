@@ -48,6 +48,7 @@ struct CreatedShare {
 }
 
 impl Sharer {
+    /// Signs a new person up.
     async fn invent(stack: &Stack) -> Self {
         let person = stack.person().await.unwrap();
         Self {
@@ -84,6 +85,7 @@ impl Sharer {
         }
     }
 
+    /// Returns the binding of a share.
     fn binding(&self, share: Uuid) -> ContentBinding {
         ContentBinding {
             kind: Kind::Share,
@@ -93,10 +95,12 @@ impl Sharer {
         }
     }
 
+    /// Calls CreateShare.
     async fn create(&self, request: CreateShareRequest) -> Result<CreateShareResponse, Status> {
         Ok(self.client.share().create_share(request).await?.into_inner())
     }
 
+    /// Creates a share. Fails when the call is refused.
     async fn create_share(&self, request: CreateShareRequest) -> CreatedShare {
         let answer = self.create(request).await.unwrap();
         CreatedShare {
@@ -114,6 +118,7 @@ impl Sharer {
         String::from_utf8(content.unwrap()).unwrap()
     }
 
+    /// Calls RevokeShare.
     async fn revoke(&self, id: &str) -> Result<Share, Status> {
         let request = RevokeShareRequest {
             share_id: id.to_owned(),
@@ -139,6 +144,7 @@ impl Sharer {
         accesses.iter().map(ShareAccess::outcome).collect()
     }
 
+    /// Returns the newest 200 attempts to open a share, the newest first.
     async fn accesses(&self, id: &str) -> Vec<ShareAccess> {
         let request = ListShareAccessRequest {
             share_id: id.to_owned(),
@@ -156,6 +162,7 @@ async fn open(stack: &Stack, token: &str, passcode: &str) -> Result<OpenShareRes
     open_from(&client, token, passcode, DeviceType::Unknown).await
 }
 
+/// Opens a share once, as `client` on a device of `device_type`.
 async fn open_from(
     client: &Client,
     token: &str,

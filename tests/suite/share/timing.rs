@@ -36,6 +36,7 @@ struct Case {
     before: Option<String>,
 }
 
+/// Makes the call of a case, which must be refused, and returns how long it took.
 async fn refuse(client: &Client, case: &Case) -> Duration {
     let begin = Instant::now();
     let refused = open_from(client, &case.token, case.passcode, DeviceType::Unknown).await;
@@ -114,6 +115,7 @@ async fn cases(stack: &Stack, ada: &Sharer) -> (Vec<Case>, CreatedShare) {
     (cases, guessed)
 }
 
+/// Resets the share of a case.
 async fn prepare(database: &mut PgConnection, case: &Case) {
     if let Some(sql) = &case.before {
         let sql = AssertSqlSafe(sql.as_str());

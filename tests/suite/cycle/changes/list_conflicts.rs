@@ -7,6 +7,7 @@ use tonic::Status;
 use super::{open_conflicts, push, resolve, retry_call, settle_request, two_versions};
 use crate::{status::reason, superuser_sql::execute, test_device::Device};
 
+/// Calls ListConflicts, and retries the call where the answer says so.
 async fn page(device: &Device, request: ListConflictsRequest) -> Result<ListConflictsResponse, Status> {
     let mut cycle = device.client.cycle();
     retry_call(request, async |request| cycle.list_conflicts(request).await).await

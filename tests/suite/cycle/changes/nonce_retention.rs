@@ -13,6 +13,7 @@ use crate::{
     test_device::Device,
 };
 
+/// Rotates the key of `device`.
 async fn rotate(device: &mut Device) {
     let request = RotateDeviceKeyRequest {
         device_id: device.id.to_string(),

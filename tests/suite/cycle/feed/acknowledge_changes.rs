@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{BEGINNING, acknowledge, catch_up, create, pull, update};
 use crate::{status::reason, superuser_sql::scalar_by_id, test_device::Device};
 
+/// Returns the sync status of a record.
 async fn status(device: &Device, record: Uuid) -> SyncStatus {
     let request = GetRecordRequest {
         record_id: record.to_string(),

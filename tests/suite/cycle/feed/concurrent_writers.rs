@@ -16,7 +16,9 @@ use uuid::Uuid;
 use super::{BEGINNING, LIMIT, Watcher, numbers, pull, retry};
 use crate::test_device::Device;
 
+/// Number of concurrent writers.
 const WRITERS: usize = 8;
+/// Time after which the writers stop.
 const WRITE_TIME: Duration = Duration::from_secs(20);
 
 /// A change number that a writer was given, and its record.

@@ -41,6 +41,7 @@ async fn answers(device: &Device, cursor: &str) -> Result<Vec<PullChangesRespons
     retry(async || try_answers(device, cursor).await).await
 }
 
+/// Pulls once, without retries.
 async fn try_answers(device: &Device, cursor: &str) -> Result<Vec<PullChangesResponse>, Status> {
     let request = PullChangesRequest {
         device_id: device.id.to_string(),

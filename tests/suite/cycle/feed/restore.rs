@@ -27,6 +27,7 @@ type Records = BTreeMap<Uuid, (i64, String)>;
 /// The SQL that an operator runs after a restore.
 pub(super) const BEGIN_EPOCH: &str = "SET ROLE data_owner; SELECT data.begin_sync_epoch()";
 
+/// Pulls after `cursor`, and returns the records and the last cursor.
 async fn pull_records(device: &Device, cursor: &str) -> (Records, String) {
     let (entries, cursor) = pull(device, cursor).await.unwrap();
     let states = contents(device, &entries).into_iter();
@@ -34,6 +35,7 @@ async fn pull_records(device: &Device, cursor: &str) -> (Records, String) {
     (held.collect(), cursor)
 }
 
+/// Fails unless every RPC of the feed refuses `cursor` for `cause`.
 async fn assert_expired(device: &Device, cursor: &str, cause: &str) {
     let refused = [
         pull(device, cursor).await.map(drop).unwrap_err(),
@@ -46,8 +48,8 @@ async fn assert_expired(device: &Device, cursor: &str, cause: &str) {
     }
 }
 
-/// Starts over: pulls every record, and stores those again that the database lost. No test deletes a record, so a
-/// record that is missing was lost.
+/// Starts over: pulls every record, and stores those again that the database lost. The test deletes no record,
+/// so a missing record was lost.
 async fn start_over(device: &Device, mine: &Records) {
     let (theirs, cursor) = pull_records(device, BEGINNING).await;
     acknowledge(device, &cursor).await.unwrap();
@@ -65,6 +67,7 @@ async fn start_over(device: &Device, mine: &Records) {
     }
 }
 
+/// Copies a folder with its owners and permissions.
 fn copy(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
     assert!(status.success());

@@ -12,6 +12,7 @@ use crate::{
     test_device::Device,
 };
 
+/// SQL that makes every tombstone older than 180 days.
 const AGE_TOMBSTONES: &str = "UPDATE data.encrypted_cycle_data SET deleted_at = now() - interval '181 days'
     WHERE deleted_at IS NOT NULL";
 

@@ -16,6 +16,7 @@ use crate::{
     test_device::Device,
 };
 
+/// SQL that counts the tombstones of all people.
 pub(super) const COUNT_TOMBSTONES: &str =
     "SELECT count(*) FROM data.encrypted_cycle_data WHERE deleted_at IS NOT NULL";
 /// SQL that makes every record a tombstone.
@@ -43,6 +44,7 @@ pub(super) async fn make_conflict(device: &Device, record: Uuid, seen: i64) -> S
     results[0].conflict_id.clone()
 }
 
+/// Settles a conflict with KEEP.
 pub(super) async fn settle_conflict(device: &Device, record: Uuid, version: i64, conflict: String) {
     let request = ResolveConflictRequest {
         device_id: device.id.to_string(),

@@ -68,7 +68,7 @@ async fn many_changes_come_in_several_answers_and_later_ones_after_them() {
     let mut watcher = Watcher::start(&phone, BEGINNING).await.unwrap();
     let (mut seen, cursor) = watcher.next().await.unwrap();
     assert_eq!(seen.len(), 100);
-    // As if by another replica, of which this one is not notified.
+    // Stored by SQL, so the service gets no notification, as with a change at another replica.
     store_many(stack, &phone, 50, 1).await;
     while seen.len() < 300 {
         let (entries, _) = watcher.next().await.unwrap();

@@ -94,6 +94,7 @@ fn valid_calls(fixture: &EncryptedFixture, resolution: ConflictResolution) -> Ve
     calls
 }
 
+/// Sends a call as `device`, and returns the encoded answer.
 async fn send(device: &Device, (rpc, body): &Call) -> Result<Vec<u8>, Status> {
     let path = format!("/{rpc}");
     let answer = retry(async || {
@@ -103,11 +104,13 @@ async fn send(device: &Device, (rpc, body): &Call) -> Result<Vec<u8>, Status> {
     Ok(answer.await?.into_inner())
 }
 
+/// Fails unless a call was refused because the database was restored.
 fn assert_restored(status: &Status, what: &str) {
     assert_eq!(reason(status), "CURSOR_EXPIRED", "{what}");
     assert_eq!(metadata(status, "cause"), "RESTORED", "{what}");
 }
 
+/// Returns a new person with client-encrypted data.
 async fn fixture(stack: &Stack) -> EncryptedFixture {
     let person = stack.anonymous().unwrap().invent().await.unwrap();
     let plaintext = |_: &str| format!("something, {}", random::uuid());
@@ -140,7 +143,7 @@ async fn try_every_write(stack: &mut Stack, restore: impl AsyncFnOnce(&mut Stack
             assert_restored(&send(&fixture.device, call).await.unwrap_err(), &call.0);
         }
     }
-    // Retries of calls of before get their first answers: nothing is applied again.
+    // Retries of earlier calls get their first answers: nothing is applied again.
     for (call, answer) in &answered {
         assert_eq!(&send(&before.device, call).await.unwrap(), answer, "{}", call.0);
     }
@@ -194,13 +197,14 @@ async fn a_device_from_before_a_timeline_cannot_write() {
     try_every_write(&mut stack, begin_timeline).await;
 }
 
-/// SQL that keeps the state to which `RESTORE` goes back.
+/// SQL that keeps the state to which `RESTORE_STATE` goes back.
 const SAVE_STATE: &str = "
     CREATE TABLE public.records AS SELECT * FROM data.encrypted_cycle_data;
     CREATE TABLE public.prefs AS SELECT * FROM data.encrypted_user_prefs;
     CREATE TABLE public.nonces AS SELECT * FROM data.envelope_nonces;
     CREATE TABLE public.requests AS SELECT * FROM data.requests;
     CREATE TABLE public.counters AS SELECT * FROM data.change_counters";
+/// SQL that restores the state kept by `SAVE_STATE`.
 const RESTORE_STATE: &str = "
     DELETE FROM data.encrypted_cycle_data; INSERT INTO data.encrypted_cycle_data SELECT * FROM public.records;
     DELETE FROM data.encrypted_user_prefs; INSERT INTO data.encrypted_user_prefs SELECT * FROM public.prefs;

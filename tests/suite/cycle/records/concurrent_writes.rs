@@ -15,6 +15,7 @@ use crate::{
     test_device::Device,
 };
 
+/// Number of concurrent calls.
 const CROWD: usize = 20;
 
 /// Number of writers of one record.

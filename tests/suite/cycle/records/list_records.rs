@@ -15,12 +15,14 @@ use crate::{
     test_device::{Device, at},
 };
 
+/// Every order of a list.
 const ORDERS: [RecordOrder; 3] = [
     RecordOrder::NewestFirst,
     RecordOrder::OldestFirst,
     RecordOrder::ByChange,
 ];
 
+/// Returns a request to list records.
 fn list(order: RecordOrder, page_size: i32) -> ListRecordsRequest {
     ListRecordsRequest {
         order: order.into(),
@@ -29,6 +31,7 @@ fn list(order: RecordOrder, page_size: i32) -> ListRecordsRequest {
     }
 }
 
+/// Returns one page.
 async fn page(client: &Client, request: ListRecordsRequest) -> ListRecordsResponse {
     let page = client.cycle().list_records(request).await;
     page.unwrap().into_inner()
@@ -53,6 +56,7 @@ async fn store_on(device: &Device, number: i64) -> Uuid {
     id
 }
 
+/// Returns the sort key of the orders by time: local time, then id.
 fn key(record: &Record) -> (i64, Uuid) {
     let time = record.local_time.unwrap();
     (time.seconds, record.record_id.parse().unwrap())

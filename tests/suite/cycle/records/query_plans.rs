@@ -23,6 +23,7 @@ const INSERT_RECORDS: &str = r"
             generate_series(0, 2499) AS n;
     ANALYZE data.device_key, data.encrypted_cycle_data";
 
+/// The second of the three people.
 const PERSON: &str = "00000000-0000-4000-8000-000000000002";
 
 /// Returns the service's statement with this name, from sqlx's offline data.

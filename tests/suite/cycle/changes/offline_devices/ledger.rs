@@ -65,6 +65,7 @@ struct Event {
     kind: EventKind,
 }
 
+/// The kind of an event, with what the replay needs.
 #[derive(Debug)]
 enum EventKind {
     Applied {
@@ -109,7 +110,7 @@ impl Ledger {
         results: &[ChangeResult],
     ) {
         if let Some(before) = self.pushes.get(&request.request_id) {
-            return assert_eq!(before, results, "a retry is answered as the first");
+            return assert_eq!(before, results, "a retry must get the first answer");
         }
         for (change, result) in changes.iter().zip(results) {
             assert_eq!(change.record.to_string(), result.record_id);
@@ -211,7 +212,7 @@ impl Ledger {
         content: Option<Option<String>>,
     ) {
         if let Some(before) = self.settlements.get(&request.request_id) {
-            return assert_eq!(before, answer, "a retry is answered as the first");
+            return assert_eq!(before, answer, "a retry must get the first answer");
         }
         self.settlements
             .insert(request.request_id.clone(), answer.clone());
@@ -241,6 +242,7 @@ impl Ledger {
         self.events.values().map(|event| event.record).collect()
     }
 
+    /// Adds an event under the last of the change numbers that it took.
     fn add_event(&mut self, number: i64, record: Uuid, numbers: i64, kind: EventKind) {
         assert!(!self.is_purged(record), "a change of a purged record: {kind:?}");
         let event = Event {
@@ -249,7 +251,7 @@ impl Ledger {
             kind,
         };
         let previous = self.events.insert(number, event);
-        assert!(previous.is_none(), "{number} is the number of two: {previous:?}");
+        assert!(previous.is_none(), "{number} was given out twice: {previous:?}");
     }
 
     /// Replays all events, and returns the expected state of each record. Every change must be in it, or in its

@@ -83,6 +83,7 @@ enum Resolution {
     Delete,
 }
 
+/// Generates options of a push.
 fn push() -> impl Strategy<Value = Push> {
     let (atomic, answered) = (prop::bool::weighted(0.2), prop::bool::weighted(0.7));
     (atomic, any::<bool>(), answered).prop_map(|(atomic, repeat, answered)| Push {
@@ -92,6 +93,7 @@ fn push() -> impl Strategy<Value = Push> {
     })
 }
 
+/// Generates options of a resolution.
 fn settle() -> impl Strategy<Value = Settle> {
     let resolution = prop_oneof![
         Just(Resolution::Keep),
@@ -106,6 +108,7 @@ fn settle() -> impl Strategy<Value = Settle> {
     })
 }
 
+/// Generates a step. Steps that make conflicts are more frequent than rotations, suspensions and sweeps.
 fn step() -> impl Strategy<Value = Step> {
     let (device, record) = (0..3_usize, 0..RECORDS);
     prop_oneof![
@@ -174,7 +177,7 @@ async fn run_case(stack: &Stack, device_count: usize, steps: &[Step]) {
     }
     let held = ledger.replayed();
     for device in &devices {
-        assert_knows(device, &held, "a device knows what there is");
+        assert_knows(device, &held, "a device differs from the model");
     }
     // One device settles the conflicts that are left.
     for record in ledger.records() {
@@ -186,15 +189,15 @@ async fn run_case(stack: &Stack, device_count: usize, steps: &[Step]) {
     let held = ledger.replayed();
     assert!(
         held.values().all(|record| record.conflicts.is_empty()),
-        "everything is settled"
+        "a conflict is open"
     );
     for device in &devices {
-        assert_knows(device, &held, "every device has the same");
+        assert_knows(device, &held, "a device differs from the model after settling");
     }
     // A new device gets the same.
     let mut new = Simulated::new(first.another().await.unwrap());
     new.pull().await;
-    assert_knows(&new, &held, "a new device has the same");
+    assert_knows(&new, &held, "a new device differs from the model");
 }
 
 /// Makes tombstones and settled conflicts of a person older than 180 days, and purges them.
@@ -225,6 +228,7 @@ fn assert_knows(device: &Simulated, held: &HashMap<Uuid, RecordState>, what: &st
     assert_eq!(made_up, None, "{what}");
 }
 
+/// Runs one step.
 async fn run_step(step: &Step, devices: &mut [Simulated], records: &[Uuid], ledger: &mut Ledger) {
     let device_count = devices.len();
     match step {

@@ -54,6 +54,7 @@ impl Simulated {
         }
     }
 
+    /// Calls PullChanges from the stored cursor.
     async fn begin_to_pull(&self) -> Result<Streaming<PullChangesResponse>, Status> {
         let request = PullChangesRequest {
             device_id: self.device.id.to_string(),

@@ -41,6 +41,7 @@ impl Simulated {
             .await;
     }
 
+    /// Sends a resolution. `answered` says whether the answer reaches the device.
     pub(super) async fn settle_with(
         &mut self,
         request: ResolveConflictRequest,

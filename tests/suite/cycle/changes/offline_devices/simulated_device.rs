@@ -23,6 +23,7 @@ use crate::{
 
 /// A device and its local state.
 pub(super) struct Simulated {
+    /// The device that makes the calls.
     pub(super) device: Device,
     /// The records as the service delivered them.
     pub(super) records: HashMap<Uuid, RecordState>,
@@ -63,6 +64,7 @@ pub(super) struct PushOutcome {
 }
 
 impl Simulated {
+    /// Returns a device that knows no records yet.
     pub(super) fn new(device: Device) -> Self {
         Self {
             device,
@@ -90,18 +92,21 @@ impl Simulated {
         held.map_or((0, None), |held| (held.version, held.content.as_deref()))
     }
 
+    /// Writes a record, offline.
     pub(super) fn put(&mut self, record: Uuid, ledger: &mut Ledger) {
         let id = ledger.add_change();
         let content = format!("change {id} of device {}", self.device.id);
         self.add_pending(id, record, Some(content));
     }
 
+    /// Deletes a record, offline, if the device has it.
     pub(super) fn delete(&mut self, record: Uuid, ledger: &mut Ledger) {
         if self.local_state(record).1.is_some() {
             self.add_pending(ledger.add_change(), record, None);
         }
     }
 
+    /// Adds a change to the outbox.
     fn add_pending(&mut self, id: usize, record: Uuid, content: Option<String>) {
         let (base, content_before) = self.local_state(record);
         let content_before = content_before.map(str::to_owned);
@@ -115,6 +120,7 @@ impl Simulated {
         });
     }
 
+    /// Returns the change to send, with encrypted content.
     fn sealed(&self, record: Uuid, base: i64, content: Option<&str>) -> Change {
         match content {
             Some(content) => self.device.put(record, base, content).unwrap(),
@@ -222,7 +228,11 @@ impl Simulated {
             };
             self.push(push, ledger).await;
         }
-        assert!(self.outbox.is_empty(), "it does not get rid of {:?}", self.outbox);
+        assert!(
+            self.outbox.is_empty(),
+            "changes without an answer: {:?}",
+            self.outbox
+        );
         if let Some((request, resolution, content)) = self.unanswered_settlement.take() {
             self.settle_with(request, resolution, content, true, ledger).await;
         }
