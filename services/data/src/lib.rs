@@ -64,7 +64,10 @@ use crate::{
         conversation::Conversations,
         crisis::CrisisEvents,
         encrypted::{
-            changes::Changes, device::Devices, preferences::Preferences, record::Records, share::Shares,
+            cycle::{Changes, get_record::Records},
+            device::Devices,
+            preferences::Preferences,
+            share::Shares,
         },
         export::Exports,
         person::People,

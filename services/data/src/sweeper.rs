@@ -6,7 +6,7 @@ use std::{collections::HashSet, time::Duration};
 use haven_platform::{database::DbError, deadline::Deadline, entropy::Entropy, periodic::PeriodicTask};
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{encrypted::changes::Changes, request::Requests};
+use crate::store::{encrypted::cycle::Changes, request::Requests};
 
 /// How often expired rows are looked for, which takes milliseconds.
 const ROUNDS: PeriodicTask = PeriodicTask {

@@ -4,7 +4,7 @@ use std::{borrow::Cow, ops::RangeInclusive};
 
 use uuid::Uuid;
 
-use super::payload::{TAG_BYTES, is_readable};
+use super::plaintext::{TAG_BYTES, is_readable};
 
 /// A payload, and how it was encrypted.
 #[derive(Clone, PartialEq, Eq)]

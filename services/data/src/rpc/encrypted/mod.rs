@@ -1,32 +1,13 @@
 //! What people's devices encrypt: the RPCs. Nothing here has a key, or may name what has one: a test checks that.
 
-mod acknowledge;
-mod conflicts;
-mod conflicts_resolve;
-mod cycle;
-mod device_change;
-mod device_parsing;
-mod device_register;
-pub(in crate::rpc) mod devices;
+pub(in crate::rpc) mod cycle;
+pub(in crate::rpc) mod device;
 mod envelope;
-mod feed;
+mod failure;
 mod local_time;
-pub(in crate::rpc) mod message;
-mod notice;
 pub(in crate::rpc) mod preferences;
-mod pull;
-mod push;
-mod push_parsing;
-mod record_change;
-mod record_create;
-mod record_list;
-mod record_read;
-mod refusal;
-mod share_create;
-pub(in crate::rpc) mod share_message;
-mod share_open;
-mod share_read;
-mod shares;
+mod rotation_notice;
+pub(in crate::rpc) mod share;
 
 use haven_platform::{
     entropy::Entropy, failure::Failure, mac::MacKey, page::PageTokens, reason::Reason, time::Clock,
@@ -39,7 +20,10 @@ use crate::{
     notify::PersonNotify,
     passcodes::Passcodes,
     store::encrypted::{
-        caller::CallerError, changes::Changes, device::Devices, preferences::Preferences, record::Records,
+        calling_device::CallerError,
+        cycle::{Changes, get_record::Records},
+        device::Devices,
+        preferences::Preferences,
         share::Shares,
     },
 };

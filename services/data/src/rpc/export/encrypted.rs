@@ -11,10 +11,10 @@ use crate::{
     rpc::{
         audit::audit_event_message,
         encrypted::{
-            devices::device_message,
-            message::{conflict_message, content_message, record_message},
+            cycle::record::{conflict_message, content_message, record_message},
+            device::device_message,
             preferences::preferences_message,
-            share_message,
+            share::message as share_message,
         },
     },
     store::export::{Exports, shared::WholeShare},

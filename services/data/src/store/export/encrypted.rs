@@ -12,9 +12,9 @@ use crate::{
         record::{Conflict, Record},
     },
     store::encrypted::{
+        cycle::row::{ConflictRow, RecordRow},
         device::DeviceRow,
-        preferences::PreferencesRow,
-        row::{ConflictRow, RecordRow},
+        preferences::put_preferences::PreferencesRow,
     },
 };
 

@@ -15,7 +15,7 @@ use crate::{
     },
     store::{
         audit::AuditRow,
-        encrypted::{row::EncryptedColumns, share_list::AccessRow},
+        encrypted::{cycle::row::EncryptedColumns, share::list_share_access::AccessRow},
     },
 };
 

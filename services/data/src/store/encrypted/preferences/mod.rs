@@ -1,0 +1,5 @@
+//! People's preferences: one document a person.
+
+pub mod put_preferences;
+
+pub use put_preferences::Preferences;
