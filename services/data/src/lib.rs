@@ -56,7 +56,11 @@ use crate::{
     keys_command::KeysArgs,
     notify::{Notify, PersonNotify},
     passcodes::Passcodes,
-    rpc::{DataRpc, encrypted::EncryptedRpc, person::PersonRpc},
+    rpc::{
+        DataRpc,
+        encrypted::{cycle::CycleRpc, device::DeviceRpc, preferences::PreferencesRpc, share::ShareRpc},
+        person::PersonRpc,
+    },
     share_hashes_command::ShareHashesArgs,
     store::{
         analysis::Analyses,
@@ -64,7 +68,7 @@ use crate::{
         conversation::Conversations,
         crisis::CrisisEvents,
         encrypted::{
-            cycle::{Changes, get_record::Records},
+            cycle::{Changes, Records},
             device::Devices,
             preferences::Preferences,
             share::Shares,
@@ -86,7 +90,7 @@ pub struct Data;
 pub enum DataCommand {
     /// Look after the keys that what people write is sealed under
     Keys(KeysArgs),
-    /// Compute what the SQL functions that open shares take, of a token and a passcode
+    /// Compute the arguments of the SQL functions that open shares from a token and a passcode
     ShareHashes(ShareHashesArgs),
 }
 
@@ -172,24 +176,41 @@ impl Application for Data {
             secret,
         );
         let passcodes = passcodes.map_err(|error| error.to_string())?;
-        let encrypted = Arc::new(EncryptedRpc {
+        let changed = PersonNotify::default();
+        let cycle = CycleRpc {
             records: Records::new(Arc::clone(&parts.database)),
             changes: Changes::new(Arc::clone(&parts.database)),
-            preferences: Preferences::new(Arc::clone(&parts.database)),
-            devices: Devices::new(Arc::clone(&parts.database)),
-            shares: Shares::new(Arc::clone(&parts.database)),
-            openings: KeyedMutex::default(),
-            passcodes,
-            changed: PersonNotify::default(),
-            requests,
-            installations: MacKey::derive(secret, "data installations"),
-            share_tokens: MacKey::derive(secret, "data share tokens"),
-            share_token_hashes: TokenHashes::new(secret),
+            changed: changed.clone(),
+            requests: requests.clone(),
             pages: pages.clone(),
             clock: parts.clock.clone(),
             entropy: parts.entropy.clone(),
             stop: parts.stop.clone(),
-        });
+        };
+        let preferences = PreferencesRpc {
+            preferences: Preferences::new(Arc::clone(&parts.database)),
+            requests: requests.clone(),
+            clock: parts.clock.clone(),
+        };
+        let devices = DeviceRpc {
+            devices: Devices::new(Arc::clone(&parts.database)),
+            changed,
+            requests: requests.clone(),
+            installations: MacKey::derive(secret, "data installations"),
+            pages: pages.clone(),
+            clock: parts.clock.clone(),
+            entropy: parts.entropy.clone(),
+        };
+        let shares = ShareRpc {
+            shares: Shares::new(Arc::clone(&parts.database)),
+            openings: KeyedMutex::default(),
+            passcodes,
+            requests,
+            share_tokens: MacKey::derive(secret, "data share tokens"),
+            share_token_hashes: TokenHashes::new(secret),
+            pages: pages.clone(),
+            clock: parts.clock.clone(),
+        };
         let people = PersonRpc {
             people: People::new(Arc::clone(&parts.database)),
             exports: Exports::new(Arc::clone(&parts.database)),
@@ -220,22 +241,22 @@ impl Application for Data {
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                CycleServiceServer::from_arc(Arc::clone(&encrypted))
+                CycleServiceServer::new(cycle)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                PreferencesServiceServer::from_arc(Arc::clone(&encrypted))
+                PreferencesServiceServer::new(preferences)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                DeviceServiceServer::from_arc(Arc::clone(&encrypted))
+                DeviceServiceServer::new(devices)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                ShareServiceServer::from_arc(Arc::clone(&encrypted))
+                ShareServiceServer::new(shares)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })

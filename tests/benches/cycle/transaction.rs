@@ -155,7 +155,17 @@ fn bytes(byte: &str, count: usize) -> String {
     format!("'\\x{}'", byte.repeat(count))
 }
 
-/// What UpdateRecord gives its statement.
+/// A value of `data.cycle_change`: the record `record` gets new content. The conflict's id is `conflict`.
+fn change(record: &str, conflict: &str) -> String {
+    format!(
+        "ROW('{record}', :version, false, {}, 1, 'xchacha20_poly1305', 1, {NONCE}, {}, 19456, 2, 1, 1, now(), {conflict})\
+         ::data.cycle_change",
+        bytes("a5", BYTES),
+        bytes("5a", 16),
+    )
+}
+
+/// The arguments of UpdateRecord's statement.
 fn update(person_id: &str) -> Vec<String> {
     let text = |text: &str| text.to_owned();
     vec![
@@ -164,30 +174,18 @@ fn update(person_id: &str) -> Vec<String> {
         text("'UpdateRecord'"),
         bytes("5a", 32),
         quoted(&format!("{DEVICE}:person")),
-        quoted(&format!("{RECORD}:place:person:block")),
-        text(":version"),
-        text("false"),
-        bytes("a5", BYTES),
-        text("1::smallint"),
-        text("'xchacha20_poly1305'"),
-        text("1"),
-        text(NONCE),
-        bytes("5a", 16),
-        text("19456"),
-        text("2"),
-        text("1"),
-        text("1::smallint"),
-        text("now()"),
+        change(&format!("{RECORD}:place:person:block"), "NULL"),
         text("now()"),
     ]
 }
 
-/// What PushChanges gives its statement.
+/// The arguments of PushChanges' statement.
 fn push(person_id: &str) -> Vec<String> {
     let text = |text: &str| text.to_owned();
-    let all = |value: &str| format!("array_fill({value}, ARRAY[{BLOCK}])");
-    let records = (0..BLOCK).map(|place| format!("{RECORD}{}:person:block", FIRST_PLACE + place));
-    let nonces = vec![NONCE; BLOCK as usize];
+    let changes = (0..BLOCK).map(|place| {
+        let record = format!("{RECORD}{}:person:block", FIRST_PLACE + place);
+        change(&record, "gen_random_uuid()")
+    });
     vec![
         quoted(person_id),
         text("gen_random_uuid()"),
@@ -195,19 +193,6 @@ fn push(person_id: &str) -> Vec<String> {
         quoted(&format!("{DEVICE}:person")),
         text("true"),
         text("now()"),
-        format!("'{{{}}}'", records.collect::<Vec<_>>().join(",")),
-        all(":version::bigint"),
-        all(&format!("{}::bytea", bytes("a5", BYTES))),
-        all("'xchacha20_poly1305'::text"),
-        all("1"),
-        format!("ARRAY[{}]", nonces.join(",")),
-        all(&format!("{}::bytea", bytes("5a", 16))),
-        all("19456"),
-        all("2"),
-        all("1"),
-        all("now()"),
-        all("gen_random_uuid()"),
-        text("1::smallint"),
-        text("1::smallint"),
+        format!("ARRAY[{}]", changes.collect::<Vec<_>>().join(", ")),
     ]
 }

@@ -30,11 +30,15 @@ fn is_over(status: &Status, limit: &str, expected: &str) {
 }
 
 fn has_ten(status: &Status) {
-    is_over(status, "10", "At most 10 that are not revoked");
+    is_over(status, "10", "At most 10 devices that are not revoked");
 }
 
 fn had_a_hundred(status: &Status) {
-    is_over(status, "100", "At most 100 in all, with those that are revoked");
+    is_over(
+        status,
+        "100",
+        "At most 100 devices in total, including revoked ones",
+    );
 }
 
 #[tokio::test]

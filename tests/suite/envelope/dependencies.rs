@@ -64,7 +64,7 @@ const AEADS: [&str; 24] = [
 /// What a module names that has to do with what devices encrypt, or with passcodes, wherever it lies.
 const ENCRYPTED: [&str; 9] = [
     "Encrypted",
-    "EncryptedColumns",
+    "EnvelopeColumns",
     "EncryptedParts",
     "CryptoEnvelope",
     "encrypted_payload",

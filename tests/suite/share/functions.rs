@@ -158,7 +158,7 @@ async fn the_command_says_what_it_needs_and_shows_nothing_of_it() {
     assert!(text.contains("\n  SECRET_KEY: is missing"), "{text}");
     let (code, text) = said(&run("canary\n", &[("SECRET_KEY", key)], &[]).await);
     assert_eq!(code, Some(1));
-    assert!(text.contains("the first line has to be a token"), "{text}");
+    assert!(text.contains("the first line must be a token"), "{text}");
     assert!(!text.contains("canary") && !text.contains(key), "{text}");
     let (code, _) = said(&run("", &[("SECRET_KEY", key)], &["canary"]).await);
     assert_eq!(code, Some(64), "nothing is an argument");

@@ -1,28 +1,29 @@
-//! Whether bytes can be what an encryption makes. Without a key nobody can tell that they are; but some cannot be.
+//! Detection of payloads that are not encrypted. Without a key it is not possible to prove that bytes are a ciphertext, but
+//! some bytes cannot be one.
 
-/// The tag that both algorithms put behind what they encrypt.
+/// The size in bytes of the authentication tag that both algorithms append to the ciphertext.
 pub(super) const TAG_BYTES: usize = 16;
 
-/// From this length on, bytes that are all ASCII are no ciphertext: of so many random ones that happens to one in a
-/// trillion. Below it, it is enough that they are no text.
+/// The minimum size in bytes at which a payload of ASCII only is rejected: one in a trillion random payloads of this size
+/// is all ASCII. A shorter payload is rejected only when it is text.
 const ASCII_BYTES: usize = 40;
 
-/// How far the database looks: what it refuses is refused here, by name.
-const ASCII_SEEN: usize = 256;
+/// The number of leading bytes that are checked for ASCII: as many as the constraint in the database checks, so that what
+/// it would reject is rejected here, with a violation.
+const ASCII_CHECKED_BYTES: usize = 256;
 
-/// Whether anybody can read it: it is a text, or a text with something behind it that passes for a tag, or nothing but
-/// ASCII.
+/// Returns whether `payload` is readable: text, text followed by 16 bytes that could be a tag, or ASCII only.
 ///
-/// Of what really is encrypted, four in a million of the shortest are taken for a text, and of those with a content of
-/// 16 bytes or more one in a hundred billion: their device encrypts them again, with another nonce.
+/// False positives: four in a million of the shortest real ciphertexts, and one in a hundred billion of those with 16
+/// bytes of content or more. The device then encrypts again, with another nonce.
 pub(super) fn is_readable(payload: &[u8]) -> bool {
     let content = payload.len().checked_sub(TAG_BYTES).map(|end| &payload[..end]);
     let content = content.filter(|content| content.len() >= TAG_BYTES);
-    let seen = &payload[..payload.len().min(ASCII_SEEN)];
-    is_text(payload) || content.is_some_and(is_text) || (payload.len() >= ASCII_BYTES && seen.is_ascii())
+    let start = &payload[..payload.len().min(ASCII_CHECKED_BYTES)];
+    is_text(payload) || content.is_some_and(is_text) || (payload.len() >= ASCII_BYTES && start.is_ascii())
 }
 
-/// UTF-8 without a control character, but for those that stand between words and lines.
+/// Returns whether `bytes` are UTF-8 without control characters other than tab, line feed and carriage return.
 fn is_text(bytes: &[u8]) -> bool {
     let readable = |character: char| !character.is_control() || matches!(character, '\t' | '\n' | '\r');
     str::from_utf8(bytes).is_ok_and(|text| text.chars().all(readable))
@@ -32,7 +33,7 @@ fn is_text(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// What no text has.
+    /// A byte that is in no UTF-8 text.
     const BINARY: u8 = 0xff;
 
     fn tagged(content: &[u8]) -> Vec<u8> {
@@ -40,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_readable() {
+    fn text_is_readable() {
         for text in [
             "sixteen letters!",
             "Day 1 of my cycle,\nwith\ttabs and\r\nlines.",
@@ -53,16 +54,16 @@ mod tests {
     }
 
     #[test]
-    fn a_text_with_a_tag_behind_it_is_readable() {
+    fn text_followed_by_a_tag_is_readable() {
         assert!(is_readable(&tagged("müde \u{1f634}, am 1. Tag".as_bytes())));
         assert!(is_readable(&tagged(b"sixteen letters!")));
-        // That short, a text would be found in too much that is none.
+        // Shorter than 16 bytes, text would be found in too many ciphertexts.
         assert!(!is_readable(&tagged(b"fifteen letters")));
         assert!(!is_readable(&tagged(b"")));
     }
 
     #[test]
-    fn one_octet_that_no_text_has_makes_it_unreadable() {
+    fn one_byte_that_is_in_no_text_makes_a_payload_unreadable() {
         for byte in [0x00, 0x1b, 0x7f, 0x80, BINARY] {
             let mut payload = b"sixteen letters!".to_vec();
             payload[7] = byte;
@@ -75,20 +76,20 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_ascii_is_no_ciphertext() {
+    fn a_longer_payload_of_ascii_only_is_readable() {
         let zeros = |bytes: usize| vec![0; bytes];
         assert!(!is_readable(&zeros(ASCII_BYTES - 1)));
         assert!(is_readable(&zeros(ASCII_BYTES)));
-        let mut late = zeros(ASCII_SEEN + 1);
-        late[ASCII_SEEN] = BINARY;
+        let mut late = zeros(ASCII_CHECKED_BYTES + 1);
+        late[ASCII_CHECKED_BYTES] = BINARY;
         assert!(is_readable(&late));
-        late[ASCII_SEEN - 1] = BINARY;
+        late[ASCII_CHECKED_BYTES - 1] = BINARY;
         assert!(!is_readable(&late));
     }
 
     #[test]
     fn random_bytes_are_not_readable() {
-        // By a fixed seed: of payloads with a content, so few are taken for a text that no test meets one.
+        // The seed is fixed. False positives are so rare that none occurs.
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         for length in 32..2_032 {
             let payload: Vec<u8> = (0..length)

@@ -1,47 +1,47 @@
-//! Which records a list shows, and in which order.
+//! The filter, the order and the cursor of ListRecords.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::record::Record;
 
-/// In which order records come.
+/// The order of listed records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordOrder {
-    /// By when they happened, downwards.
+    /// By local time, descending.
     NewestFirst,
-    /// By when they happened, upwards.
+    /// By local time, ascending.
     OldestFirst,
-    /// By the number of their last change, upwards.
+    /// By the number of the last change, ascending.
     ByChange,
 }
 
-/// The records that a list shows. None of them is deleted.
+/// The filter and the order of a list of records. Deleted records are never listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordListing {
-    /// In which order.
+    /// The order.
     pub order: RecordOrder,
-    /// Only those that happened at this time or later.
+    /// Includes only records with this local time or a later one. `None` when there is no lower bound.
     pub from: Option<DateTime<Utc>>,
-    /// Only those that happened before this time.
+    /// Includes only records with an earlier local time. `None` when there is no upper bound.
     pub until: Option<DateTime<Utc>>,
-    /// Only those that are under a key that is nobody's any more.
+    /// Includes only records that a device has to encrypt again.
     pub reencryption_due: bool,
 }
 
-/// The place of a record among its person's, in every order.
+/// The keyset cursor of a list of records. It holds the sort keys of every [`RecordOrder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordCursor {
-    /// When it happened.
+    /// The record's local time, to the microsecond.
     pub local_time: DateTime<Utc>,
-    /// The number of its last change.
+    /// The number of the record's last change.
     pub change_number: i64,
-    /// Its id.
+    /// The record's id.
     pub id: Uuid,
 }
 
 impl RecordCursor {
-    /// The place of `record`.
+    /// Returns the cursor of `record`.
     #[must_use]
     pub fn of(record: &Record) -> Self {
         Self {

@@ -11,10 +11,11 @@ use crate::{
     rpc::{
         audit::audit_event_message,
         encrypted::{
-            cycle::record::{conflict_message, content_message, record_message},
+            content_message,
+            cycle::{conflict_message, record_message},
             device::device_message,
             preferences::preferences_message,
-            share::message as share_message,
+            share::{access_message, share_message},
         },
     },
     store::export::{Exports, shared::WholeShare},
@@ -109,7 +110,7 @@ impl EncryptedParts {
             Part::ShareAccesses(last.share_id, place)
         });
         let mut read = Read::of(page.len(), last);
-        read.answer.share_accesses = page.iter().map(share_message::access).collect();
+        read.answer.share_accesses = page.iter().map(access_message).collect();
         Ok(read)
     }
 
@@ -132,7 +133,7 @@ impl EncryptedParts {
 fn exported_share(whole: WholeShare, now: DateTime<Utc>) -> ExportedShare {
     let (encrypted_share_data, crypto_envelope) = content_message(whole.content);
     ExportedShare {
-        share: Some(share_message::share(&whole.share, now)),
+        share: Some(share_message(&whole.share, now)),
         encrypted_share_data,
         crypto_envelope,
     }

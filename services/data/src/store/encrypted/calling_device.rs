@@ -1,4 +1,4 @@
-//! The device that calls.
+//! The device that makes a call: its status, and when the next rotation of its key is due.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -13,16 +13,16 @@ use crate::{
     store::person_status::{Unknown, why_caller_unknown},
 };
 
-/// Why a device may not call, or that nobody knows: the database failed.
+/// The reason why a device may not call, or a failure of the database.
 #[derive(Debug, Error)]
 pub enum CallerError {
-    /// The person has no such device.
-    #[error("there is no such device")]
+    /// The person has no device with this id.
+    #[error("the device does not exist")]
     NoDevice,
-    /// The person was erased, and their devices with them.
+    /// The person was erased, with all devices.
     #[error("the person was erased")]
     AccountErased,
-    /// It is suspended or revoked.
+    /// The device is suspended or revoked.
     #[error("the device is not active")]
     DeviceInactive,
     /// The database failed.
@@ -30,9 +30,13 @@ pub enum CallerError {
     Database(#[from] DbError),
 }
 
-/// When the next rotation of the key of `device` is due, of the caller of `tx`. None: the call names no device.
+/// Returns when the next rotation of the key of `device` is due. `None` when the call names no device.
 ///
-/// Whoever changes something learns it from the function that does so; this is for those who read.
+/// This is for calls that read. The SQL functions that change something return the time themselves.
+///
+/// # Errors
+///
+/// See [`CallerError`].
 pub(super) async fn next_rotation(
     tx: &mut TenantTx,
     caller: UserId,
@@ -53,12 +57,12 @@ pub(super) async fn next_rotation(
     let Some(row) = row else {
         return Err(no_device(tx, caller).await);
     };
-    active(&row.status)?;
+    check_active(&row.status)?;
     Ok(Some(row.next_rotation_at))
 }
 
-/// Fails where `status` is that of a device that may not call.
-pub(super) fn active(status: &str) -> Result<(), CallerError> {
+/// Checks that `status` is that of a device that may call.
+pub(super) fn check_active(status: &str) -> Result<(), CallerError> {
     match DeviceStatus::from_name(status) {
         Some(DeviceStatus::Active) => Ok(()),
         Some(DeviceStatus::Suspended | DeviceStatus::Revoked) => Err(CallerError::DeviceInactive),
@@ -66,8 +70,12 @@ pub(super) fn active(status: &str) -> Result<(), CallerError> {
     }
 }
 
-/// Fails where the `outcome` of a function that changes something in `tx` is that its device may not call.
-pub(super) async fn may_call(tx: &mut TenantTx, caller: UserId, outcome: &str) -> Result<(), CallerError> {
+/// Checks that the `outcome` of an SQL function that changes something in `tx` is not that the device may not call.
+pub(super) async fn check_outcome(
+    tx: &mut TenantTx,
+    caller: UserId,
+    outcome: &str,
+) -> Result<(), CallerError> {
     match outcome {
         "no_device" => Err(no_device(tx, caller).await),
         "device_inactive" => Err(CallerError::DeviceInactive),
@@ -75,7 +83,7 @@ pub(super) async fn may_call(tx: &mut TenantTx, caller: UserId, outcome: &str) -
     }
 }
 
-/// Why the caller of `tx` has no such device: one that was there goes only with its person.
+/// Returns why the caller of `tx` does not have a device: a registered device disappears only with its person.
 pub(super) async fn no_device(tx: &mut TenantTx, caller: UserId) -> CallerError {
     match why_caller_unknown(tx, caller).await {
         Ok(Unknown::AccountErased) => CallerError::AccountErased,

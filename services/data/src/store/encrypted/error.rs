@@ -1,4 +1,4 @@
-//! Why what is encrypted is not read, or not changed, as the functions in SQL say it.
+//! The errors of reading and of changing encrypted content, as the SQL functions name them.
 
 use haven_platform::database::DbError;
 use thiserror::Error;
@@ -6,62 +6,63 @@ use thiserror::Error;
 use super::calling_device::CallerError;
 use crate::{domain::encrypted::feed::Expiry, store::request::id_taken};
 
-/// Why something is not read.
+/// The reason why something was not read.
 #[derive(Debug, Error)]
 pub enum ReadError {
     /// The device may not call, or the database failed.
     #[error(transparent)]
     Caller(#[from] CallerError),
-    /// The person has no such thing, or it is deleted.
-    #[error("there is no such thing")]
+    /// The item does not exist, is deleted, or is not owned by the caller.
+    #[error("not found")]
     NotFound,
 }
 
-/// Why something is not changed.
+/// The reason why something was not changed.
 #[derive(Debug, Error)]
-pub enum Refusal {
+pub enum ChangeError {
     /// The device may not call, or the database failed.
     #[error(transparent)]
     Caller(#[from] CallerError),
-    /// The person has no such thing, or it is deleted.
-    #[error("there is no such thing")]
+    /// The item does not exist, is deleted, or is not owned by the caller.
+    #[error("not found")]
     NotFound,
-    /// The id of a new record belongs to one with another content.
-    #[error("there is a record with this id")]
+    /// The id of a new record belongs to a record with other content.
+    #[error("a record with this id exists")]
     RecordExists,
-    /// There is another version than the change is based on.
+    /// The item has another version than the change is based on.
     #[error("the version is {current}")]
     VersionConflict {
-        /// The version that there is. 0: there is nothing.
+        /// The current version. 0 when the item does not exist.
         current: i64,
     },
-    /// The nonce was used under the same key for something else.
+    /// The nonce was used under the same key for other content.
     #[error("the nonce was used before")]
     NonceReused,
-    /// The device's key was rotated.
+    /// The content is encrypted under a key version that was rotated away.
     #[error("the device's key has version {current}")]
     KeyVersionStale {
-        /// The version that it has.
+        /// The current version of the device's key.
         current: i32,
     },
-    /// The device's key has had no such version.
-    #[error("the device's key has version {current}, and has had no such version")]
+    /// The content is encrypted under a key version that the device's key has not reached.
+    #[error("the device's key has version {current}, and has never had the given version")]
     KeyVersionUnknown {
-        /// The version that it has.
+        /// The current version of the device's key.
         current: i32,
     },
-    /// What the device knows is of another history than the database's.
-    #[error("what the device has seen has expired: {0:?}")]
+    /// The device's cursor belongs to another history than the database's.
+    #[error("the cursor has expired: {0:?}")]
     CursorExpired(Expiry),
     /// The request id belongs to a request with other content.
     #[error("the request id belongs to another request")]
     RequestIdReused,
 }
 
-impl Refusal {
-    /// What an `outcome` of a change says that is no success, with the versions of what was to be changed and of the
-    /// key that came with it. Whether the device may call was looked at before.
-    pub(super) fn of(outcome: &str, version: Option<i64>, key_version: Option<i32>) -> Self {
+impl ChangeError {
+    /// Converts an `outcome` that is not a success, with the current version of the item and of the device's key.
+    ///
+    /// Outcomes about the calling device are checked before, by [`super::calling_device::check_outcome`].
+    pub(super) fn from_outcome(outcome: &str, version: Option<i64>, key_version: Option<i32>) -> Self {
         match (outcome, version, key_version) {
             ("behind", ..) => Self::CursorExpired(Expiry::Restored),
             ("not_found" | "deleted", ..) => Self::NotFound,
@@ -74,8 +75,8 @@ impl Refusal {
         }
     }
 
-    /// Whether the id of the request is taken: by the same request, or by another one.
-    pub(super) fn id_taken(&self) -> bool {
+    /// Returns whether the error is that the request id is taken, by the same request or by another one.
+    pub(super) fn is_id_taken(&self) -> bool {
         matches!(self, Self::Caller(CallerError::Database(error)) if id_taken(error))
     }
 }
@@ -86,7 +87,7 @@ impl From<DbError> for ReadError {
     }
 }
 
-impl From<DbError> for Refusal {
+impl From<DbError> for ChangeError {
     fn from(error: DbError) -> Self {
         Self::Caller(error.into())
     }

@@ -12,9 +12,9 @@ use crate::{
         record::{Conflict, Record},
     },
     store::encrypted::{
-        cycle::row::{ConflictRow, RecordRow},
+        cycle::{ConflictRow, RecordRow},
         device::DeviceRow,
-        preferences::put_preferences::PreferencesRow,
+        preferences::PreferencesRow,
     },
 };
 

@@ -15,7 +15,7 @@ use crate::{
     },
     store::{
         audit::AuditRow,
-        encrypted::{cycle::row::EncryptedColumns, share::list_share_access::AccessRow},
+        encrypted::{EnvelopeColumns, share::AccessRow},
     },
 };
 
@@ -69,7 +69,7 @@ impl Exports {
         .await?;
         tx.commit().await?;
         let shares = rows.into_iter().map(|row| {
-            let content = EncryptedColumns {
+            let content = EnvelopeColumns {
                 encrypted_payload: row.encrypted_payload,
                 algorithm: row.algorithm,
                 key_id: row.key_id,

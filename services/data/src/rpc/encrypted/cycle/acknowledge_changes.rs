@@ -1,39 +1,34 @@
-//! AcknowledgeChanges: what a device has dealt with.
+//! AcknowledgeChanges: notes up to which change a device has read the feed.
 
-use haven_platform::{
-    call::Call,
-    failure::{Failure, Violation},
-    violations::Violations,
-};
+use haven_platform::{call::Call, failure::Failure, handler::Handler, violations::Violations};
 use haven_proto::data::v1::{AcknowledgeChangesRequest, AcknowledgeChangesResponse};
 
-use super::{EncryptedRpc, feed, notice::Noticed};
+use super::{super::rotation_notice::WithRotationNotice, CycleRpc, sync_cursor};
 
-impl EncryptedRpc {
-    pub(super) async fn acknowledge_changes_of(
-        &self,
-        call: &Call,
-        request: AcknowledgeChangesRequest,
-    ) -> Result<Noticed<AcknowledgeChangesResponse>, Failure> {
+impl Handler<AcknowledgeChangesRequest> for CycleRpc {
+    type Answer = WithRotationNotice<AcknowledgeChangesResponse>;
+
+    async fn handle(&self, call: &Call, request: AcknowledgeChangesRequest) -> Result<Self::Answer, Failure> {
         let caller = call.user()?;
         let mut violations = Violations::new();
         let device = violations.uuid("device_id", &request.device_id);
-        let place = feed::open(&self.pages, caller, &request.cursor, &mut violations);
+        let cursor = sync_cursor::open(&self.pages, caller, &request.cursor, &mut violations);
         if request.cursor.is_empty() {
-            violations.add(Violation::new("cursor", "REQUIRED", "A cursor is required here"));
+            violations.required("cursor");
         }
-        violations.check()?;
-        let place = place.ok_or_else(|| Failure::internal("a cursor without a place"))?;
+        let cursor = violations.finish(cursor)?;
+        let now = self.clock.now();
         let acknowledged = self
             .changes
-            .acknowledge(caller, call.deadline, device, place, self.clock.now())
+            .acknowledge(caller, device, cursor, now, call.deadline)
             .await?;
-        Ok(Noticed {
-            answer: AcknowledgeChangesResponse {
+        Ok(WithRotationNotice::new(
+            AcknowledgeChangesResponse {
                 acknowledged_change_number: acknowledged.number,
                 synced_change_number: acknowledged.synced_number,
             },
-            next_rotation_at: Some(acknowledged.next_rotation_at),
-        })
+            Some(acknowledged.next_rotation_at),
+            self.clock.now(),
+        ))
     }
 }

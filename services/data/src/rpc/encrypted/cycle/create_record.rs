@@ -1,86 +1,78 @@
-//! Storing a new record: what somebody sends for it, parsed, and what is answered.
+//! CreateRecord: stores a new record.
 
 use chrono::{DateTime, Utc};
-use haven_platform::{call::Call, failure::Failure, mac::MacKey, violations::Violations};
+use haven_platform::{
+    call::Call, failure::Failure, handler::Handler, mac::MacKey, request_key::RequestKey,
+    violations::Violations,
+};
 use haven_proto::data::v1::{CreateRecordRequest, CreateRecordResponse};
 
 use super::{
-    EncryptedRpc,
-    envelope::{self, MOST_BYTES, PayloadPath},
-    local_time,
-    message::version_message,
-    notice::Noticed,
+    super::{
+        envelope::{self, PayloadPath},
+        local_time,
+        rotation_notice::WithRotationNotice,
+    },
+    CycleRpc,
+    record::version_message,
 };
-use crate::store::{
-    encrypted::cycle::change_record::{RecordChange, RecordContent},
-    request::RequestKey,
-};
+use crate::domain::encrypted::change::{Change, SingleChange};
 
-impl EncryptedRpc {
-    pub(super) async fn create_record_of(
-        &self,
-        call: &Call,
-        request: CreateRecordRequest,
-    ) -> Result<Noticed<CreateRecordResponse>, Failure> {
-        let owner = call.user()?;
-        let (change, request) = parse(request, &self.requests, self.clock.now())?;
-        let created = self
-            .records
-            .create(owner, call.deadline, &change, request)
-            .await?;
+impl Handler<CreateRecordRequest> for CycleRpc {
+    type Answer = WithRotationNotice<CreateRecordResponse>;
+
+    async fn handle(&self, call: &Call, request: CreateRecordRequest) -> Result<Self::Answer, Failure> {
+        let caller = call.user()?;
+        let (change, key) = parse(request, &self.requests, self.clock.now())?;
+        let created = self.records.create(caller, &change, key, call.deadline).await?;
         if created.now {
-            self.changed.of(owner).notify();
+            self.changed.of(caller).notify();
         }
-        Ok(Noticed {
-            answer: CreateRecordResponse {
+        Ok(WithRotationNotice::new(
+            CreateRecordResponse {
                 record: Some(version_message(created.version)),
             },
-            next_rotation_at: created.next_rotation_at,
-        })
+            created.next_rotation_at,
+            self.clock.now(),
+        ))
     }
 }
 
 fn parse(
-    mut sent: CreateRecordRequest,
+    mut request: CreateRecordRequest,
     requests: &MacKey,
     now: DateTime<Utc>,
-) -> Result<(RecordChange, RequestKey), Failure> {
+) -> Result<(SingleChange, RequestKey), Failure> {
     let mut violations = Violations::new();
-    let request = RequestKey::take(
+    let key = RequestKey::take(
         "CreateRecord",
-        &mut sent,
-        |sent| &mut sent.request_id,
+        &mut request,
+        |request| &mut request.request_id,
         requests,
         &mut violations,
     );
-    let device = violations.uuid("device_id", &sent.device_id);
-    let record = violations.optional_uuid("record_id", &sent.record_id);
-    let place = PayloadPath {
-        within: "",
-        payload: "encrypted_payload",
-        most: MOST_BYTES,
-        device: Some(device),
-    };
-    let encrypted = envelope::encrypted(
-        sent.encrypted_payload,
-        sent.crypto_envelope,
-        &place,
+    let device = violations.uuid("device_id", &request.device_id);
+    let record_id = violations.optional_uuid("record_id", &request.record_id);
+    let content = envelope::parse(
+        request.encrypted_payload,
+        request.crypto_envelope,
+        &PayloadPath::of_device(device),
         &mut violations,
     );
-    let local_time = local_time::required("local_time", sent.local_time.as_ref(), &mut violations);
-    let content = encrypted.zip(local_time);
-    let (encrypted, local_time) = envelope::finish(violations, content)?;
-    let change = RecordChange {
+    let local_time = local_time::required("local_time", request.local_time.as_ref(), &mut violations);
+    let (content, local_time) = envelope::finish(violations, content.zip(local_time))?;
+    let change = SingleChange {
         device,
-        record: record.unwrap_or(request.id),
-        expected_version: 0,
-        content: Some(RecordContent {
-            encrypted,
-            local_time,
-        }),
+        change: Change {
+            record_id: record_id.unwrap_or(key.id),
+            expected_version: 0,
+            content: Some(content),
+            local_time: Some(local_time),
+            conflict_id: None,
+        },
         at: now,
     };
-    Ok((change, request))
+    Ok((change, key))
 }
 
 #[cfg(test)]
@@ -94,7 +86,7 @@ mod tests {
     const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
     const OTHER_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
 
-    fn sent() -> CreateRecordRequest {
+    fn request() -> CreateRecordRequest {
         CreateRecordRequest {
             device_id: ID.into(),
             record_id: String::new(),
@@ -118,30 +110,33 @@ mod tests {
         }
     }
 
-    fn parsed(sent: CreateRecordRequest) -> Result<(RecordChange, RequestKey), Failure> {
+    fn parsed(request: CreateRecordRequest) -> Result<(SingleChange, RequestKey), Failure> {
         let key = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests");
-        parse(sent, &key, DateTime::UNIX_EPOCH)
+        parse(request, &key, DateTime::UNIX_EPOCH)
     }
 
     #[test]
-    fn a_record_has_the_id_that_it_brings_or_that_of_its_request() {
-        let (change, request) = parsed(sent()).ok().unwrap();
-        assert_eq!(change.record.to_string(), OTHER_ID);
-        assert_eq!((request.id, change.expected_version), (change.record, 0));
+    fn a_record_has_the_given_id_or_the_request_id() {
+        let (first, key) = parsed(request()).ok().unwrap();
+        assert_eq!(first.change.record_id.to_string(), OTHER_ID);
+        assert_eq!(
+            (key.id, first.change.expected_version),
+            (first.change.record_id, 0)
+        );
         let named = CreateRecordRequest {
             record_id: ID.into(),
-            ..sent()
+            ..request()
         };
-        let (change, named) = parsed(named).ok().unwrap();
-        assert_eq!(change.record.to_string(), ID);
-        assert_ne!(named.payload_mac, request.payload_mac);
-        let again = CreateRecordRequest {
+        let (with_id, other_key) = parsed(named).ok().unwrap();
+        assert_eq!(with_id.change.record_id.to_string(), ID);
+        assert_ne!(other_key.payload_mac, key.payload_mac);
+        let other_request = CreateRecordRequest {
             request_id: ID.into(),
-            ..sent()
+            ..request()
         };
-        let (change, again) = parsed(again).ok().unwrap();
-        assert_eq!(change.record.to_string(), ID);
-        assert_eq!(again.payload_mac, request.payload_mac);
+        let (other, other_key) = parsed(other_request).ok().unwrap();
+        assert_eq!(other.change.record_id.to_string(), ID);
+        assert_eq!(other_key.payload_mac, key.payload_mac);
     }
 
     #[test]
@@ -153,7 +148,7 @@ mod tests {
         let failure = parsed(wrong).err().unwrap();
         assert_eq!(failure.reason(), Reason::EnvelopeInvalid);
         let violations = failure.all_violations().iter();
-        let found: Vec<_> = violations.map(|one| (one.field.as_str(), one.name)).collect();
+        let violations: Vec<_> = violations.map(|one| (one.field.as_str(), one.name)).collect();
         let expected = [
             ("request_id", "REQUIRED"),
             ("device_id", "REQUIRED"),
@@ -162,12 +157,12 @@ mod tests {
             ("crypto_envelope", "REQUIRED"),
             ("local_time", "REQUIRED"),
         ];
-        assert_eq!(found, expected);
-        let timeless = CreateRecordRequest {
+        assert_eq!(violations, expected);
+        let without_time = CreateRecordRequest {
             local_time: None,
-            ..sent()
+            ..request()
         };
-        let failure = parsed(timeless).err().unwrap();
+        let failure = parsed(without_time).err().unwrap();
         assert_eq!(failure.reason(), Reason::InvalidField);
     }
 }

@@ -1,9 +1,10 @@
-//! Listing records: which ones, in which order, a page at a time.
+//! ListRecords: lists records that are not deleted, in a choice of orders, filtered by local time.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
+    handler::Handler,
     page::PageSize,
     reason::Reason,
     violations::Violations,
@@ -12,13 +13,17 @@ use haven_proto::data::v1::{self as proto, ListRecordsRequest, ListRecordsRespon
 use prost_types::Timestamp;
 use uuid::Uuid;
 
-use super::{EncryptedRpc, local_time, message::record_message, notice::Noticed};
+use super::{
+    super::{local_time, rotation_notice::WithRotationNotice},
+    CycleRpc,
+    record::record_message,
+};
 use crate::domain::encrypted::record_list::{RecordCursor, RecordListing, RecordOrder};
 
-/// How many records a page has at most: of the largest, they fit into an answer.
-const MOST: u8 = 50;
+/// The maximum number of records on a page: as many of the largest ones as fit into a response.
+const MAX_PAGE_SIZE: u8 = 50;
 
-/// A page that somebody wants to see. Its token is not opened yet.
+/// A parsed request. The page token is not opened yet.
 #[derive(Debug, PartialEq, Eq)]
 struct List {
     listing: RecordListing,
@@ -27,43 +32,43 @@ struct List {
     device: Option<Uuid>,
 }
 
-impl EncryptedRpc {
-    pub(super) async fn list_records_of(
-        &self,
-        call: &Call,
-        request: ListRecordsRequest,
-    ) -> Result<Noticed<ListRecordsResponse>, Failure> {
-        let owner = call.user()?;
+impl Handler<ListRecordsRequest> for CycleRpc {
+    type Answer = WithRotationNotice<ListRecordsResponse>;
+
+    async fn handle(&self, call: &Call, request: ListRecordsRequest) -> Result<Self::Answer, Failure> {
+        let caller = call.user()?;
         let List {
             listing,
             size,
             token,
             device,
-        } = List::parse(&request)?;
-        let list = same_on_each_page(listing);
-        let after = self.pages.cursor(owner, &list, &token)?;
-        let after = after.map(place).transpose()?;
-        let page = self
+        } = List::parse(request)?;
+        let list = list_key(listing);
+        let after = self.pages.cursor(caller, &list, &token)?;
+        let after = after.map(from_bytes).transpose()?;
+        let listed = self
             .records
-            .list(owner, call.deadline, listing, after, size, device)
+            .list(caller, device, listing, after, size, call.deadline)
             .await?;
-        let last = page.records.last().filter(|_| page.more);
-        let next_page_token = last.map(|last| self.pages.seal(owner, &list, &cursor(RecordCursor::of(last))));
-        Ok(Noticed {
-            answer: ListRecordsResponse {
-                next_page_token: next_page_token.unwrap_or_default(),
-                records: page.records.into_iter().map(record_message).collect(),
+        let next_page_token = self.pages.next(caller, &list, &listed.page, |last| {
+            to_bytes(RecordCursor::of(last))
+        });
+        Ok(WithRotationNotice::new(
+            ListRecordsResponse {
+                next_page_token,
+                records: listed.page.items.into_iter().map(record_message).collect(),
             },
-            next_rotation_at: page.next_rotation_at,
-        })
+            listed.next_rotation_at,
+            self.clock.now(),
+        ))
     }
 }
 
 impl List {
-    fn parse(request: &ListRecordsRequest) -> Result<Self, Failure> {
+    fn parse(request: ListRecordsRequest) -> Result<Self, Failure> {
         let mut violations = Violations::new();
         let size = PageSize::parse(request.page_size, &mut violations);
-        let order = order(request).map_err(|violation| violations.add(violation)).ok();
+        let order = order(request.order, &mut violations);
         let from = bound(
             "from_local_time",
             request.from_local_time.as_ref(),
@@ -75,7 +80,7 @@ impl List {
             &mut violations,
         );
         if from.zip(until).is_some_and(|(from, until)| from >= until) {
-            let description = "This has to be later than `from_local_time`";
+            let description = "until_local_time must be later than from_local_time";
             violations.add(Violation::new("until_local_time", "NOT_LATER", description));
         }
         let device = violations.optional_uuid("device_id", &request.device_id);
@@ -87,36 +92,44 @@ impl List {
                 until,
                 reencryption_due: request.reencryption_due,
             },
-            size: size.at_most(MOST),
-            token: request.page_token.clone(),
+            size: size.at_most(MAX_PAGE_SIZE),
+            token: request.page_token,
             device,
         })
     }
 }
 
-fn order(request: &ListRecordsRequest) -> Result<RecordOrder, Violation> {
-    match proto::RecordOrder::try_from(request.order) {
-        Ok(proto::RecordOrder::Unspecified | proto::RecordOrder::NewestFirst) => Ok(RecordOrder::NewestFirst),
-        Ok(proto::RecordOrder::OldestFirst) => Ok(RecordOrder::OldestFirst),
-        Ok(proto::RecordOrder::ByChange) => Ok(RecordOrder::ByChange),
-        Err(_) => Err(Violation::unknown_value("order")),
+/// Parses the order. `None` when it is unknown; `violations` has that.
+fn order(order: i32, violations: &mut Violations) -> Option<RecordOrder> {
+    match proto::RecordOrder::try_from(order) {
+        Ok(proto::RecordOrder::Unspecified | proto::RecordOrder::NewestFirst) => {
+            Some(RecordOrder::NewestFirst)
+        }
+        Ok(proto::RecordOrder::OldestFirst) => Some(RecordOrder::OldestFirst),
+        Ok(proto::RecordOrder::ByChange) => Some(RecordOrder::ByChange),
+        Err(_) => {
+            violations.unknown_value("order");
+            None
+        }
     }
 }
 
-/// A bound of a list, if one is sent. Records have their times in whole microseconds. Rounded up to one, it changes
-/// neither what happened then or later nor what happened before.
+/// Parses a bound of the list. `None` when it is missing, or is invalid; `violations` has the latter.
+///
+/// The bound is rounded up to a whole microsecond. Records have whole microseconds, so this includes and excludes the same
+/// records.
 fn bound(
     field: &'static str,
-    sent: Option<&Timestamp>,
+    time: Option<&Timestamp>,
     violations: &mut Violations,
 ) -> Option<DateTime<Utc>> {
-    let whole = sent.is_none_or(|sent| sent.nanos % 1_000 == 0);
-    let up = TimeDelta::microseconds(if whole { 0 } else { 1 });
-    local_time::optional(field, sent, violations).map(|time| time + up)
+    let is_whole = time.is_none_or(|time| time.nanos % 1_000 == 0);
+    let rounding = TimeDelta::microseconds(if is_whole { 0 } else { 1 });
+    local_time::optional(field, time, violations).map(|time| time + rounding)
 }
 
-/// What has to be the same from page to page.
-fn same_on_each_page(listing: RecordListing) -> Vec<u8> {
+/// Returns the fields that must stay the same from page to page.
+fn list_key(listing: RecordListing) -> Vec<u8> {
     let order: &[u8] = match listing.order {
         RecordOrder::NewestFirst => b"ListRecords, newest first",
         RecordOrder::OldestFirst => b"ListRecords, oldest first",
@@ -132,17 +145,18 @@ fn same_on_each_page(listing: RecordListing) -> Vec<u8> {
     list
 }
 
-fn cursor(place: RecordCursor) -> [u8; 32] {
-    let mut cursor = [0; 32];
-    cursor[..8].copy_from_slice(&place.local_time.timestamp_micros().to_be_bytes());
-    cursor[8..16].copy_from_slice(&place.change_number.to_be_bytes());
-    cursor[16..].copy_from_slice(place.id.as_bytes());
-    cursor
+/// Converts a cursor into the bytes of a page token: microseconds since 1970, change number, id.
+fn to_bytes(cursor: RecordCursor) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&cursor.local_time.timestamp_micros().to_be_bytes());
+    bytes[8..16].copy_from_slice(&cursor.change_number.to_be_bytes());
+    bytes[16..].copy_from_slice(cursor.id.as_bytes());
+    bytes
 }
 
-/// The place that a page token holds.
-fn place(cursor: [u8; 32]) -> Result<RecordCursor, Failure> {
-    let place = cursor.split_first_chunk().and_then(|(micros, rest)| {
+/// Parses the bytes of a page token.
+fn from_bytes(bytes: [u8; 32]) -> Result<RecordCursor, Failure> {
+    let cursor = bytes.split_first_chunk().and_then(|(micros, rest)| {
         let (number, id) = rest.split_first_chunk()?;
         Some(RecordCursor {
             local_time: DateTime::from_timestamp_micros(i64::from_be_bytes(*micros))?,
@@ -150,7 +164,7 @@ fn place(cursor: [u8; 32]) -> Result<RecordCursor, Failure> {
             id: Uuid::from_slice(id).ok()?,
         })
     });
-    place.ok_or_else(|| Failure::new(Reason::PageTokenInvalid))
+    cursor.ok_or_else(|| Failure::new(Reason::PageTokenInvalid))
 }
 
 #[cfg(test)]

@@ -1,19 +1,22 @@
-//! `haven.data.v1.CycleService`: cycle records, and how devices keep in step.
+//! `haven.data.v1.CycleService`: cycle records, and their synchronization across a person's devices.
 
 mod acknowledge_changes;
 mod create_record;
+mod delete_record;
+mod expected_version;
 mod feed;
 mod get_record;
 mod list_conflicts;
 mod list_records;
 mod pull_changes;
 mod push_changes;
-pub(in crate::rpc) mod record;
+mod record;
 mod resolve_conflict;
+mod sync_cursor;
 mod update_record;
+mod watch_changes;
 
-use futures_util::stream::BoxStream;
-use haven_platform::call::Call;
+use haven_platform::{entropy::Entropy, mac::MacKey, page::PageTokens, time::Clock};
 use haven_proto::data::v1::{
     AcknowledgeChangesRequest, AcknowledgeChangesResponse, CreateRecordRequest, CreateRecordResponse,
     DeleteRecordRequest, DeleteRecordResponse, GetRecordRequest, GetRecordResponse, ListConflictsRequest,
@@ -22,112 +25,47 @@ use haven_proto::data::v1::{
     UpdateRecordRequest, UpdateRecordResponse, WatchChangesRequest, WatchChangesResponse,
     cycle_service_server::CycleService,
 };
-use tonic::{Request, Response, Status};
+use tokio_util::sync::CancellationToken;
 
-use self::record as message;
-use super::{EncryptedRpc, envelope, local_time, rotation_notice as notice};
+pub(in crate::rpc) use self::record::{conflict_message, record_message};
+use crate::{
+    notify::PersonNotify,
+    store::encrypted::cycle::{Changes, Records},
+};
 
-#[tonic::async_trait]
-impl CycleService for EncryptedRpc {
-    type PullChangesStream = BoxStream<'static, Result<PullChangesResponse, Status>>;
-    type WatchChangesStream = BoxStream<'static, Result<WatchChangesResponse, Status>>;
+/// The CycleService.
+#[derive(Debug)]
+pub struct CycleRpc {
+    /// Cycle records.
+    pub records: Records,
+    /// The change feeds of records.
+    pub changes: Changes,
+    /// Notifies a person's devices of new changes.
+    pub changed: PersonNotify,
+    /// The key of the keyed hashes of requests.
+    pub requests: MacKey,
+    /// Page tokens and sync cursors.
+    pub pages: PageTokens,
+    /// The time of day.
+    pub clock: Clock,
+    /// The source of new ids.
+    pub entropy: Entropy,
+    /// Cancelled when the service shuts down. Watches end then.
+    pub stop: CancellationToken,
+}
 
-    async fn create_record(
-        &self,
-        request: Request<CreateRecordRequest>,
-    ) -> Result<Response<CreateRecordResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.create_record_of(&call, request.into_inner()).await?;
-        Ok(answer.response(self.clock.now()))
-    }
-
-    async fn get_record(
-        &self,
-        request: Request<GetRecordRequest>,
-    ) -> Result<Response<GetRecordResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.get_record_of(&call, request.into_inner()).await?;
-        Ok(answer.response(self.clock.now()))
-    }
-
-    async fn list_records(
-        &self,
-        request: Request<ListRecordsRequest>,
-    ) -> Result<Response<ListRecordsResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.list_records_of(&call, request.into_inner()).await?;
-        Ok(answer.response(self.clock.now()))
-    }
-
-    async fn update_record(
-        &self,
-        request: Request<UpdateRecordRequest>,
-    ) -> Result<Response<UpdateRecordResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.update_record_of(&call, request.into_inner()).await?;
-        Ok(answer.response(self.clock.now()))
-    }
-
-    async fn delete_record(
-        &self,
-        request: Request<DeleteRecordRequest>,
-    ) -> Result<Response<DeleteRecordResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.delete_record_of(&call, request.into_inner()).await?;
-        Ok(answer.response(self.clock.now()))
-    }
-
-    async fn push_changes(
-        &self,
-        request: Request<PushChangesRequest>,
-    ) -> Result<Response<PushChangesResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.push_changes_of(&call, request.into_inner()).await?;
-        Ok(answer.response(self.clock.now()))
-    }
-
-    async fn pull_changes(
-        &self,
-        request: Request<PullChangesRequest>,
-    ) -> Result<Response<Self::PullChangesStream>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.pull_changes_of(&call, request.into_inner()).await?;
-        Ok(answer.response(self.clock.now()))
-    }
-
-    async fn watch_changes(
-        &self,
-        request: Request<WatchChangesRequest>,
-    ) -> Result<Response<Self::WatchChangesStream>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.watch_changes_of(&call, request.into_inner()).await?;
-        Ok(answer.response(self.clock.now()))
-    }
-
-    async fn acknowledge_changes(
-        &self,
-        request: Request<AcknowledgeChangesRequest>,
-    ) -> Result<Response<AcknowledgeChangesResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.acknowledge_changes_of(&call, request.into_inner()).await?;
-        Ok(answer.response(self.clock.now()))
-    }
-
-    async fn list_conflicts(
-        &self,
-        request: Request<ListConflictsRequest>,
-    ) -> Result<Response<ListConflictsResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.list_conflicts_of(&call, request.into_inner()).await?;
-        Ok(answer.response(self.clock.now()))
-    }
-
-    async fn resolve_conflict(
-        &self,
-        request: Request<ResolveConflictRequest>,
-    ) -> Result<Response<ResolveConflictResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.resolve_conflict_of(&call, request.into_inner()).await?;
-        Ok(answer.response(self.clock.now()))
+haven_platform::grpc_service! {
+    impl CycleService for CycleRpc {
+        rpc create_record(CreateRecordRequest) -> CreateRecordResponse;
+        rpc get_record(GetRecordRequest) -> GetRecordResponse;
+        rpc list_records(ListRecordsRequest) -> ListRecordsResponse;
+        rpc update_record(UpdateRecordRequest) -> UpdateRecordResponse;
+        rpc delete_record(DeleteRecordRequest) -> DeleteRecordResponse;
+        rpc push_changes(PushChangesRequest) -> PushChangesResponse;
+        rpc acknowledge_changes(AcknowledgeChangesRequest) -> AcknowledgeChangesResponse;
+        rpc list_conflicts(ListConflictsRequest) -> ListConflictsResponse;
+        rpc resolve_conflict(ResolveConflictRequest) -> ResolveConflictResponse;
+        stream pull_changes(PullChangesRequest) -> PullChangesStream of PullChangesResponse;
+        stream watch_changes(WatchChangesRequest) -> WatchChangesStream of WatchChangesResponse;
     }
 }

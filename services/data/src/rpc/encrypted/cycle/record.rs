@@ -1,14 +1,12 @@
-//! Records, conflicts and envelopes, as they are sent.
+//! Proto messages of records, conflicts and record versions.
 
 use haven_platform::time::timestamp;
-use haven_proto::data::v1::{self as proto, CryptoEnvelope, EncryptionAlgorithm};
+use haven_proto::data::v1 as proto;
 
-use crate::domain::encrypted::{
-    envelope::{ASSOCIATED_DATA_VERSION, Algorithm, ENVELOPE_VERSION, Encrypted, Envelope},
-    record::{Conflict, Record, RecordVersion, SyncStatus},
-};
+use super::super::envelope::content_message;
+use crate::domain::encrypted::record::{Conflict, Record, RecordVersion, SyncStatus};
 
-/// A record, as it is sent.
+/// Converts a record.
 pub(in crate::rpc) fn record_message(record: Record) -> proto::Record {
     let (encrypted_payload, crypto_envelope) = content_message(record.content);
     let sync_status = match record.sync_status {
@@ -32,7 +30,7 @@ pub(in crate::rpc) fn record_message(record: Record) -> proto::Record {
     }
 }
 
-/// A conflict, as it is sent.
+/// Converts a conflict.
 pub(in crate::rpc) fn conflict_message(conflict: Conflict) -> proto::Conflict {
     let (encrypted_payload, crypto_envelope) = content_message(conflict.content);
     proto::Conflict {
@@ -49,41 +47,12 @@ pub(in crate::rpc) fn conflict_message(conflict: Conflict) -> proto::Conflict {
     }
 }
 
-/// What a change made of a record, as it is sent.
+/// Converts the version of a record.
 pub(super) fn version_message(version: RecordVersion) -> proto::RecordVersion {
     proto::RecordVersion {
         record_id: version.record_id.to_string(),
         version: version.version,
         change_number: version.change_number,
         change_time: Some(timestamp(version.changed_at)),
-    }
-}
-
-/// A payload and its envelope, as they are sent: of nothing, nothing.
-pub(in crate::rpc) fn content_message(content: Option<Encrypted>) -> (Vec<u8>, Option<CryptoEnvelope>) {
-    match content {
-        Some(content) => (content.payload, Some(envelope_message(content.envelope))),
-        None => (Vec::new(), None),
-    }
-}
-
-fn envelope_message(envelope: Envelope) -> CryptoEnvelope {
-    let algorithm = match envelope.algorithm {
-        Algorithm::XChaCha20Poly1305 => EncryptionAlgorithm::Xchacha20Poly1305,
-        Algorithm::Aes256Gcm => EncryptionAlgorithm::Aes256Gcm,
-    };
-    CryptoEnvelope {
-        envelope_version: ENVELOPE_VERSION.into(),
-        algorithm: algorithm.into(),
-        key_id: envelope.key_id.to_string(),
-        key_version: envelope.key_version,
-        nonce: envelope.nonce,
-        salt: envelope.salt,
-        key_derivation: Some(proto::KeyDerivation {
-            memory_kib: envelope.key_derivation.memory_kib,
-            iterations: envelope.key_derivation.iterations,
-            parallelism: envelope.key_derivation.parallelism,
-        }),
-        associated_data_version: ASSOCIATED_DATA_VERSION.into(),
     }
 }

@@ -1,4 +1,4 @@
-//! Settling conflicts: what a device sends for it, parsed, and what is answered.
+//! ResolveConflict: settles conflicts of a record, and keeps, replaces or deletes the record.
 
 use std::collections::HashSet;
 
@@ -6,74 +6,74 @@ use chrono::{DateTime, Utc};
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
+    handler::Handler,
     mac::MacKey,
+    request_key::RequestKey,
     violations::Violations,
 };
 use haven_proto::data::v1::{ConflictResolution, ResolveConflictRequest, ResolveConflictResponse};
 use uuid::Uuid;
 
 use super::{
-    EncryptedRpc,
-    envelope::{self, MOST_BYTES, PayloadPath},
-    local_time,
-    message::version_message,
-    notice::Noticed,
+    super::{
+        envelope::{self, PayloadPath},
+        local_time,
+        rotation_notice::WithRotationNotice,
+    },
+    CycleRpc, expected_version,
+    record::version_message,
 };
-use crate::{
-    domain::encrypted::change::Resolution,
-    store::{encrypted::cycle::resolve_conflict::Settlement, request::RequestKey},
+use crate::domain::encrypted::{
+    change::Change,
+    resolution::{Resolution, Settlement},
 };
 
-/// The most conflicts that are settled at once.
-const MOST_CONFLICTS: usize = 100;
+/// The maximum number of conflicts that one request settles.
+const MAX_CONFLICTS: usize = 100;
 
-impl EncryptedRpc {
-    pub(super) async fn resolve_conflict_of(
-        &self,
-        call: &Call,
-        request: ResolveConflictRequest,
-    ) -> Result<Noticed<ResolveConflictResponse>, Failure> {
+impl Handler<ResolveConflictRequest> for CycleRpc {
+    type Answer = WithRotationNotice<ResolveConflictResponse>;
+
+    async fn handle(&self, call: &Call, request: ResolveConflictRequest) -> Result<Self::Answer, Failure> {
         let caller = call.user()?;
-        let (settlement, request) = parse(request, &self.requests, self.clock.now())?;
+        let (settlement, key) = parse(request, &self.requests, self.clock.now())?;
         let settled = self
             .changes
-            .settle(caller, call.deadline, &settlement, request)
+            .settle(caller, &settlement, key, call.deadline)
             .await?;
         if settled.now {
             self.changed.of(caller).notify();
         }
-        Ok(Noticed {
-            answer: ResolveConflictResponse {
+        Ok(WithRotationNotice::new(
+            ResolveConflictResponse {
                 record: Some(version_message(settled.record)),
                 open_conflicts: settled.open_conflicts,
             },
-            next_rotation_at: settled.next_rotation_at,
-        })
+            settled.next_rotation_at,
+            self.clock.now(),
+        ))
     }
 }
 
 fn parse(
-    mut sent: ResolveConflictRequest,
+    mut request: ResolveConflictRequest,
     requests: &MacKey,
     now: DateTime<Utc>,
 ) -> Result<(Settlement, RequestKey), Failure> {
     let mut violations = Violations::new();
-    let request = RequestKey::take(
+    let key = RequestKey::take(
         "ResolveConflict",
-        &mut sent,
-        |sent| &mut sent.request_id,
+        &mut request,
+        |request| &mut request.request_id,
         requests,
         &mut violations,
     );
-    let device = violations.uuid("device_id", &sent.device_id);
-    let record_id = violations.uuid("record_id", &sent.record_id);
-    if sent.expected_version < 1 {
-        let description = "The version that the resolution is based on is required, 1 or more";
-        violations.add(Violation::new("expected_version", "REQUIRED", description));
-    }
-    let expected_version = sent.expected_version;
-    let conflicts = conflicts(&sent.conflict_ids, &mut violations);
-    let resolution = resolution(sent, device, &mut violations);
+    let device = violations.uuid("device_id", &request.device_id);
+    let record_id = violations.uuid("record_id", &request.record_id);
+    let expected_version = request.expected_version;
+    expected_version::check(expected_version, &mut violations);
+    let conflicts = conflicts(&request.conflict_ids, &mut violations);
+    let resolution = resolution(request, device, record_id, &mut violations);
     let settlement = Settlement {
         device,
         record_id,
@@ -82,30 +82,27 @@ fn parse(
         resolution: envelope::finish(violations, resolution)?,
         at: now,
     };
-    Ok((settlement, request))
+    Ok((settlement, key))
 }
 
-/// The conflicts that are settled. Where something is wrong with them, it is among `violations`.
-fn conflicts(sent: &[String], violations: &mut Violations) -> Vec<Uuid> {
-    match sent.len() {
-        0 => {
-            let description = "A conflict is required here";
-            violations.add(Violation::new("conflict_ids", "REQUIRED", description));
-        }
-        1..=MOST_CONFLICTS => {}
+/// Parses the ids of the conflicts. Where some are invalid, `violations` has that.
+fn conflicts(ids: &[String], violations: &mut Violations) -> Vec<Uuid> {
+    match ids.len() {
+        0 => violations.required("conflict_ids"),
+        1..=MAX_CONFLICTS => {}
         _ => {
-            let description = "At most 100 conflicts are settled at once";
+            let description = "conflict_ids must have at most 100 items";
             violations.add(Violation::new("conflict_ids", "TOO_MANY", description));
             return Vec::new();
         }
     }
     let mut seen = HashSet::new();
-    let mut conflicts = Vec::with_capacity(sent.len());
-    for (place, id) in sent.iter().enumerate() {
-        let field = format!("conflict_ids[{place}]");
+    let mut conflicts = Vec::with_capacity(ids.len());
+    for (index, id) in ids.iter().enumerate() {
+        let field = format!("conflict_ids[{index}]");
         let id = violations.uuid(field.as_str(), id);
         if !id.is_nil() && !seen.insert(id) {
-            let description = "A conflict is settled once";
+            let description = "conflict_ids must not have duplicates";
             violations.add(Violation::new(field, "DUPLICATE", description));
         }
         conflicts.push(id);
@@ -113,29 +110,39 @@ fn conflicts(sent: &[String], violations: &mut Violations) -> Vec<Uuid> {
     conflicts
 }
 
-/// What becomes of the record. None: what is wrong with it is among `violations`.
-fn resolution(sent: ResolveConflictRequest, device: Uuid, violations: &mut Violations) -> Option<Resolution> {
-    let resolution = match ConflictResolution::try_from(sent.resolution) {
+/// Parses the effect on the record. `None` when it is invalid; `violations` has that.
+fn resolution(
+    request: ResolveConflictRequest,
+    device: Uuid,
+    record_id: Uuid,
+    violations: &mut Violations,
+) -> Option<Resolution> {
+    let deletion = Change {
+        record_id,
+        expected_version: request.expected_version,
+        content: None,
+        local_time: None,
+        conflict_id: None,
+    };
+    let resolution = match ConflictResolution::try_from(request.resolution) {
         Ok(ConflictResolution::Replace) => {
-            let place = PayloadPath {
-                within: "",
-                payload: "encrypted_payload",
-                most: MOST_BYTES,
-                device: Some(device),
-            };
-            let content =
-                envelope::encrypted(sent.encrypted_payload, sent.crypto_envelope, &place, violations);
-            let local_time = local_time::required("local_time", sent.local_time.as_ref(), violations);
-            return Some(Resolution::Replace {
-                content: content?,
-                local_time: local_time?,
-            });
+            let content = envelope::parse(
+                request.encrypted_payload,
+                request.crypto_envelope,
+                &PayloadPath::of_device(device),
+                violations,
+            );
+            let local_time = local_time::required("local_time", request.local_time.as_ref(), violations);
+            return Some(Resolution::Apply(Change {
+                content: Some(content?),
+                local_time: Some(local_time?),
+                ..deletion
+            }));
         }
         Ok(ConflictResolution::Keep) => Resolution::Keep,
-        Ok(ConflictResolution::Delete) => Resolution::Delete,
+        Ok(ConflictResolution::Delete) => Resolution::Apply(deletion),
         Ok(ConflictResolution::Unspecified) => {
-            let description = "What becomes of the record is required here";
-            violations.add(Violation::new("resolution", "REQUIRED", description));
+            violations.required("resolution");
             return None;
         }
         Err(_) => {
@@ -143,14 +150,14 @@ fn resolution(sent: ResolveConflictRequest, device: Uuid, violations: &mut Viola
             return None;
         }
     };
-    // A content that would be dropped in silence.
-    let given = [
-        ("encrypted_payload", !sent.encrypted_payload.is_empty()),
-        ("crypto_envelope", sent.crypto_envelope.is_some()),
-        ("local_time", sent.local_time.is_some()),
+    // Content is rejected where it would be dropped.
+    let fields = [
+        ("encrypted_payload", !request.encrypted_payload.is_empty()),
+        ("crypto_envelope", request.crypto_envelope.is_some()),
+        ("local_time", request.local_time.is_some()),
     ];
-    for (field, _) in given.into_iter().filter(|(_, given)| *given) {
-        let description = "This has to be empty unless the record is replaced";
+    for (field, _) in fields.into_iter().filter(|(_, is_set)| *is_set) {
+        let description = format!("{field} must be empty unless the record is replaced");
         violations.add(Violation::new(field, "NOT_EMPTY", description));
     }
     Some(resolution)

@@ -1,16 +1,16 @@
-//! What devices say of themselves, parsed. Everything that is wrong is reported at once.
+//! Parsing of the fields that a device states about itself and its key.
 
 use haven_platform::{failure::Violation, violations::Violations};
 use haven_proto::data::v1 as proto;
 
 use crate::domain::encrypted::device::{AppVersion, DevicePlatform, DeviceProblem, KeyPath, WrappedKey};
 
-/// How many characters of an installation's id there are, at least and at most.
-const INSTALLATION_ID: [usize; 2] = [16, 128];
+/// The minimum and the maximum length of an installation id, in characters.
+const INSTALLATION_ID_CHARACTERS: [usize; 2] = [16, 128];
 
-/// A wrapped master key. None: it is among what is wrong.
+/// Parses a wrapped master key. `None` when it is invalid; `violations` has that.
 pub(super) fn wrapped_key(bytes: Vec<u8>, violations: &mut Violations) -> Option<WrappedKey> {
-    or_violate(
+    or_violation(
         WrappedKey::parse(bytes),
         "encrypted_master_key",
         WrappedKey::RULE,
@@ -18,9 +18,9 @@ pub(super) fn wrapped_key(bytes: Vec<u8>, violations: &mut Violations) -> Option
     )
 }
 
-/// A path of derivation. None: it is among what is wrong.
+/// Parses a derivation path. `None` when it is invalid; `violations` has that.
 pub(super) fn key_path(path: String, violations: &mut Violations) -> Option<KeyPath> {
-    or_violate(
+    or_violation(
         KeyPath::parse(path),
         "key_derivation_path",
         KeyPath::RULE,
@@ -28,9 +28,9 @@ pub(super) fn key_path(path: String, violations: &mut Violations) -> Option<KeyP
     )
 }
 
-/// The version of an app. None: it is among what is wrong.
+/// Parses the version of an app. `None` when it is invalid; `violations` has that.
 pub(super) fn app_version(version: String, violations: &mut Violations) -> Option<AppVersion> {
-    or_violate(
+    or_violation(
         AppVersion::parse(version),
         "app_version",
         AppVersion::RULE,
@@ -38,46 +38,40 @@ pub(super) fn app_version(version: String, violations: &mut Violations) -> Optio
     )
 }
 
-/// What a device runs. None: it is among what is wrong.
+/// Parses a platform. `None` when it is invalid; `violations` has that.
 pub(super) fn platform(platform: i32, violations: &mut Violations) -> Option<DevicePlatform> {
     match proto::DevicePlatform::try_from(platform) {
         Ok(proto::DevicePlatform::Ios) => return Some(DevicePlatform::Ios),
         Ok(proto::DevicePlatform::Android) => return Some(DevicePlatform::Android),
         Ok(proto::DevicePlatform::Web) => return Some(DevicePlatform::Web),
-        Ok(proto::DevicePlatform::Unspecified) => {
-            violations.add(Violation::new(
-                "platform",
-                "REQUIRED",
-                "A platform is required here",
-            ));
-        }
+        Ok(proto::DevicePlatform::Unspecified) => violations.required("platform"),
         Err(_) => violations.unknown_value("platform"),
     }
     None
 }
 
-/// Looks at what a device calls itself, of which nothing is kept but a hash.
-pub(super) fn installation_id(id: &str, violations: &mut Violations) {
-    let [fewest, most] = INSTALLATION_ID;
+/// Checks the length of an installation id. Only a keyed hash of the id is stored.
+pub(super) fn check_installation_id(id: &str, violations: &mut Violations) {
+    let [min, max] = INSTALLATION_ID_CHARACTERS;
     let checked = match id.chars().count() {
         0 => Err(DeviceProblem::Missing),
-        count if count < fewest => Err(DeviceProblem::TooShort),
-        count if count > most => Err(DeviceProblem::TooLong),
+        count if count < min => Err(DeviceProblem::TooShort),
+        count if count > max => Err(DeviceProblem::TooLong),
         _ => Ok(()),
     };
-    let rule = "An installation's id has 16 to 128 characters";
-    or_violate(checked, "installation_id", rule, violations);
+    let rule = "installation_id must have 16 to 128 characters";
+    or_violation(checked, "installation_id", rule, violations);
 }
 
-/// The version of a key that a rotation is based on.
-pub(super) fn expected_key_version(version: i32, violations: &mut Violations) {
+/// Checks the key version that a rotation is based on.
+pub(super) fn check_expected_key_version(version: i32, violations: &mut Violations) {
     if version < 1 {
-        let description = "The key version that the rotation is based on is required, 1 or more";
+        let description = "expected_key_version is required, and must be 1 or more";
         violations.add(Violation::new("expected_key_version", "REQUIRED", description));
     }
 }
 
-fn or_violate<T>(
+fn or_violation<T>(
     parsed: Result<T, DeviceProblem>,
     field: &'static str,
     rule: &'static str,

@@ -1,152 +1,49 @@
-//! `haven.data.v1.DeviceService`: people's devices.
+//! `haven.data.v1.DeviceService`: a person's devices and their keys.
 
 mod fields;
+mod list_devices;
+mod message;
 mod register_device;
+mod revoke_device;
 mod rotate_device_key;
+mod stop;
+mod suspend_device;
 
-use chrono::{DateTime, Utc};
-use haven_platform::{call::Call, time::timestamp};
+use haven_platform::{entropy::Entropy, mac::MacKey, page::PageTokens, time::Clock};
 use haven_proto::data::v1::{
-    self as proto, ListDevicesRequest, ListDevicesResponse, RegisterDeviceRequest, RegisterDeviceResponse,
+    ListDevicesRequest, ListDevicesResponse, RegisterDeviceRequest, RegisterDeviceResponse,
     RevokeDeviceRequest, RevokeDeviceResponse, RotateDeviceKeyRequest, RotateDeviceKeyResponse,
     SuspendDeviceRequest, SuspendDeviceResponse, device_service_server::DeviceService,
 };
-use tonic::{Request, Response, Status};
 
-use self::fields as device_parsing;
-use super::{EncryptedRpc, rotation_notice as notice};
-use crate::domain::encrypted::device::{Device, DevicePlatform, DeviceStatus};
+pub(in crate::rpc) use self::message::device_message;
+use crate::{notify::PersonNotify, store::encrypted::device::Devices};
 
-#[tonic::async_trait]
-impl DeviceService for EncryptedRpc {
-    async fn register_device(
-        &self,
-        request: Request<RegisterDeviceRequest>,
-    ) -> Result<Response<RegisterDeviceResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.register_device_of(&call, request.into_inner()).await?;
-        Ok(answer.response(self.clock.now()))
-    }
-
-    async fn list_devices(
-        &self,
-        request: Request<ListDevicesRequest>,
-    ) -> Result<Response<ListDevicesResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.list_devices_of(&call, request.into_inner()).await?;
-        Ok(answer.response(self.clock.now()))
-    }
-
-    async fn rotate_device_key(
-        &self,
-        request: Request<RotateDeviceKeyRequest>,
-    ) -> Result<Response<RotateDeviceKeyResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.rotate_device_key_of(&call, request.into_inner()).await?;
-        Ok(answer.response(self.clock.now()))
-    }
-
-    async fn suspend_device(
-        &self,
-        request: Request<SuspendDeviceRequest>,
-    ) -> Result<Response<SuspendDeviceResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.suspend_device_of(&call, request.into_inner()).await?;
-        Ok(answer.response(self.clock.now()))
-    }
-
-    async fn revoke_device(
-        &self,
-        request: Request<RevokeDeviceRequest>,
-    ) -> Result<Response<RevokeDeviceResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.revoke_device_of(&call, request.into_inner()).await?;
-        Ok(answer.response(self.clock.now()))
-    }
+/// The DeviceService.
+#[derive(Debug)]
+pub struct DeviceRpc {
+    /// Devices.
+    pub devices: Devices,
+    /// Notifies a person's devices of new changes. A watch of a stopped device ends by it.
+    pub changed: PersonNotify,
+    /// The key of the keyed hashes of requests.
+    pub requests: MacKey,
+    /// The key of the keyed hashes of installation ids.
+    pub installations: MacKey,
+    /// Page tokens.
+    pub pages: PageTokens,
+    /// The time of day.
+    pub clock: Clock,
+    /// The source of new ids.
+    pub entropy: Entropy,
 }
 
-/// A device as it goes over the wire at `now`.
-pub(in crate::rpc) fn device_message(device: Device, now: DateTime<Utc>) -> proto::Device {
-    let rotation_overdue = device.rotation_overdue(now);
-    proto::Device {
-        device_id: device.id.to_string(),
-        platform: platform(device.platform).into(),
-        app_version: device.app_version,
-        encrypted_master_key: device.wrapped_key.unwrap_or_default(),
-        key_derivation_path: device.key_derivation_path,
-        key_version: device.key_version,
-        next_rotation_time: Some(timestamp(device.next_rotation_at)),
-        rotation_overdue,
-        status: status(device.status).into(),
-        last_active_time: Some(timestamp(device.last_active_at)),
-        acknowledged_change_number: device.acknowledged_number,
-        create_time: Some(timestamp(device.created_at)),
-    }
-}
-
-/// What a device runs, as it goes over the wire.
-fn platform(platform: DevicePlatform) -> proto::DevicePlatform {
-    match platform {
-        DevicePlatform::Ios => proto::DevicePlatform::Ios,
-        DevicePlatform::Android => proto::DevicePlatform::Android,
-        DevicePlatform::Web => proto::DevicePlatform::Web,
-    }
-}
-
-/// Whether a device may do anything, as it goes over the wire.
-fn status(status: DeviceStatus) -> proto::DeviceStatus {
-    match status {
-        DeviceStatus::Active => proto::DeviceStatus::Active,
-        DeviceStatus::Suspended => proto::DeviceStatus::Suspended,
-        DeviceStatus::Revoked => proto::DeviceStatus::Revoked,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use chrono::TimeDelta;
-    use uuid::Uuid;
-
-    use super::*;
-
-    #[test]
-    fn each_value_goes_out_under_its_own_name() {
-        for (value, name) in [
-            (DevicePlatform::Ios, "IOS"),
-            (DevicePlatform::Android, "ANDROID"),
-            (DevicePlatform::Web, "WEB"),
-        ] {
-            assert_eq!(platform(value).as_str_name(), format!("DEVICE_PLATFORM_{name}"));
-        }
-        for (value, name) in [
-            (DeviceStatus::Active, "ACTIVE"),
-            (DeviceStatus::Suspended, "SUSPENDED"),
-            (DeviceStatus::Revoked, "REVOKED"),
-        ] {
-            assert_eq!(status(value).as_str_name(), format!("DEVICE_STATUS_{name}"));
-        }
-    }
-
-    #[test]
-    fn a_rotation_is_overdue_from_the_moment_that_it_is_due() {
-        let due = DateTime::UNIX_EPOCH + TimeDelta::days(Device::ROTATION_DAYS);
-        let overdue = |now| {
-            let device = Device {
-                id: Uuid::nil(),
-                platform: DevicePlatform::Web,
-                app_version: "1".into(),
-                wrapped_key: None,
-                key_derivation_path: "m".into(),
-                key_version: 1,
-                next_rotation_at: due,
-                status: DeviceStatus::Active,
-                last_active_at: due,
-                acknowledged_number: 0,
-                created_at: due,
-            };
-            device_message(device, now).rotation_overdue
-        };
-        assert!(!overdue(due - TimeDelta::microseconds(1)));
-        assert!(overdue(due));
+haven_platform::grpc_service! {
+    impl DeviceService for DeviceRpc {
+        rpc register_device(RegisterDeviceRequest) -> RegisterDeviceResponse;
+        rpc list_devices(ListDevicesRequest) -> ListDevicesResponse;
+        rpc rotate_device_key(RotateDeviceKeyRequest) -> RotateDeviceKeyResponse;
+        rpc suspend_device(SuspendDeviceRequest) -> SuspendDeviceResponse;
+        rpc revoke_device(RevokeDeviceRequest) -> RevokeDeviceResponse;
     }
 }

@@ -1,62 +1,62 @@
-//! Registering a device: what it says of itself, parsed, and what is answered.
+//! RegisterDevice: registers a device with its wrapped key.
 
 use chrono::TimeDelta;
 use haven_platform::{
     call::{Call, UserId},
     failure::Failure,
+    handler::Handler,
     mac::MacKey,
     reason::Reason,
+    request_key::RequestKey,
     violations::{NO_VALUE, Violations},
 };
 use haven_proto::data::v1::{RegisterDeviceRequest, RegisterDeviceResponse};
 use secrecy::zeroize::Zeroizing;
 use uuid::Uuid;
 
-use super::{EncryptedRpc, device_message, device_parsing as parsing, notice::Noticed};
+use super::{super::rotation_notice::WithRotationNotice, DeviceRpc, device_message, fields};
 use crate::{
-    domain::encrypted::device::{AppVersion, Device, DevicePlatform, DeviceStatus, KeyPath, WrappedKey},
-    store::{
-        encrypted::device::register_device::{NewDevice, Quota, RegisterError},
-        request::RequestKey,
+    domain::encrypted::{
+        device::{AppVersion, Device, DevicePlatform, DeviceStatus, KeyPath, WrappedKey},
+        device_change::NewDevice,
     },
+    store::encrypted::device::{Quota, RegisterError},
 };
 
-/// A device that somebody wants to register.
+/// A parsed request.
 struct Register {
-    /// None: the server makes one up.
+    /// The requested id. `None` when the server generates one.
     id: Option<Uuid>,
     installation_hash: [u8; 32],
     wrapped_key: WrappedKey,
     key_path: KeyPath,
     platform: DevicePlatform,
     app_version: AppVersion,
-    request: RequestKey,
+    key: RequestKey,
 }
 
-impl EncryptedRpc {
-    pub(super) async fn register_device_of(
-        &self,
-        call: &Call,
-        request: RegisterDeviceRequest,
-    ) -> Result<Noticed<RegisterDeviceResponse>, Failure> {
+impl Handler<RegisterDeviceRequest> for DeviceRpc {
+    type Answer = WithRotationNotice<RegisterDeviceResponse>;
+
+    async fn handle(&self, call: &Call, request: RegisterDeviceRequest) -> Result<Self::Answer, Failure> {
         let caller = call.user()?;
-        let wanted = Register::parse(request, caller, &self.installations, &self.requests)?;
+        let register = Register::parse(request, caller, &self.installations, &self.requests)?;
         let now = self.clock.now();
         let new = NewDevice {
-            id: wanted.id.unwrap_or_else(|| self.entropy.uuid_v7(&self.clock)),
-            installation_hash: wanted.installation_hash,
-            wrapped_key: wanted.wrapped_key,
-            key_path: wanted.key_path,
-            platform: wanted.platform,
-            app_version: wanted.app_version,
+            id: register.id.unwrap_or_else(|| self.entropy.uuid_v7(&self.clock)),
+            installation_hash: register.installation_hash,
+            wrapped_key: register.wrapped_key,
+            key_path: register.key_path,
+            platform: register.platform,
+            app_version: register.app_version,
             next_rotation_at: now + TimeDelta::days(Device::ROTATION_DAYS),
             created_at: now,
         };
         let registered = self
             .devices
-            .register(caller, call.deadline, &new, wanted.request)
+            .register(caller, &new, register.key, call.deadline)
             .await?;
-        // What a retry says of itself is what the first request said, or its keyed hash would be another.
+        // A retry has the same fields as the first request, because the keyed hash covers them.
         let device = Device {
             id: registered.id,
             platform: new.platform,
@@ -70,48 +70,49 @@ impl EncryptedRpc {
             acknowledged_number: 0,
             created_at: registered.created_at,
         };
-        Ok(Noticed {
-            next_rotation_at: Some(device.next_rotation_at),
-            answer: RegisterDeviceResponse {
+        Ok(WithRotationNotice::new(
+            RegisterDeviceResponse {
                 device: Some(device_message(device, now)),
             },
-        })
+            Some(registered.next_rotation_at),
+            self.clock.now(),
+        ))
     }
 }
 
 impl Register {
     fn parse(
-        mut sent: RegisterDeviceRequest,
+        mut request: RegisterDeviceRequest,
         caller: UserId,
         installations: &MacKey,
         requests: &MacKey,
     ) -> Result<Self, Failure> {
         let mut violations = Violations::new();
-        let request = RequestKey::take(
+        let key = RequestKey::take(
             "RegisterDevice",
-            &mut sent,
-            |sent| &mut sent.request_id,
+            &mut request,
+            |request| &mut request.request_id,
             requests,
             &mut violations,
         );
-        let id = violations.optional_uuid("device_id", &sent.device_id);
-        let installation_id = Zeroizing::new(sent.installation_id);
-        parsing::installation_id(&installation_id, &mut violations);
-        let wrapped_key = parsing::wrapped_key(sent.encrypted_master_key, &mut violations);
-        let key_path = parsing::key_path(sent.key_derivation_path, &mut violations);
-        let platform = parsing::platform(sent.platform, &mut violations);
-        let app_version = parsing::app_version(sent.app_version, &mut violations);
+        let id = violations.optional_uuid("device_id", &request.device_id);
+        let installation_id = Zeroizing::new(request.installation_id);
+        fields::check_installation_id(&installation_id, &mut violations);
+        let wrapped_key = fields::wrapped_key(request.encrypted_master_key, &mut violations);
+        let key_path = fields::key_path(request.key_derivation_path, &mut violations);
+        let platform = fields::platform(request.platform, &mut violations);
+        let app_version = fields::app_version(request.app_version, &mut violations);
         violations.check()?;
-        let unsaid = || Failure::internal(NO_VALUE);
+        let no_value = || Failure::internal(NO_VALUE);
         Ok(Self {
             id,
-            // With the person's id, so that nobody can see that two people use one device.
+            // With the person's id in it, the hash does not show that two people use one device.
             installation_hash: installations.mac(&[caller.as_uuid().as_bytes(), installation_id.as_bytes()]),
-            wrapped_key: wrapped_key.ok_or_else(unsaid)?,
-            key_path: key_path.ok_or_else(unsaid)?,
-            platform: platform.ok_or_else(unsaid)?,
-            app_version: app_version.ok_or_else(unsaid)?,
-            request,
+            wrapped_key: wrapped_key.ok_or_else(no_value)?,
+            key_path: key_path.ok_or_else(no_value)?,
+            platform: platform.ok_or_else(no_value)?,
+            app_version: app_version.ok_or_else(no_value)?,
+            key,
         })
     }
 }
@@ -123,8 +124,8 @@ impl From<RegisterError> for Failure {
             RegisterError::DeviceExists => Self::new(Reason::DeviceExists),
             RegisterError::QuotaExceeded(quota) => {
                 let (limit, description) = match quota {
-                    Quota::Live => ("10", "At most 10 that are not revoked"),
-                    Quota::InAll => ("100", "At most 100 in all, with those that are revoked"),
+                    Quota::Live => ("10", "At most 10 devices that are not revoked"),
+                    Quota::Total => ("100", "At most 100 devices in total, including revoked ones"),
                 };
                 Self::new(Reason::QuotaExceeded)
                     .metadata("limit", limit)
@@ -149,12 +150,12 @@ mod tests {
         MacKey::derive(&SecretKey::new(Box::new([7; 32])), purpose)
     }
 
-    fn parse_as(caller: u128, sent: RegisterDeviceRequest) -> Result<Register, Failure> {
+    fn parsed_for(caller: u128, request: RegisterDeviceRequest) -> Result<Register, Failure> {
         let caller = UserId::new(Uuid::from_u128(caller));
-        Register::parse(sent, caller, &key("installations"), &key("requests"))
+        Register::parse(request, caller, &key("installations"), &key("requests"))
     }
 
-    fn registration() -> RegisterDeviceRequest {
+    fn request() -> RegisterDeviceRequest {
         RegisterDeviceRequest {
             device_id: ID.into(),
             installation_id: "x".repeat(16),
@@ -166,8 +167,8 @@ mod tests {
         }
     }
 
-    fn violations(sent: RegisterDeviceRequest) -> Vec<(String, &'static str)> {
-        let failure = parse_as(1, sent).err().unwrap();
+    fn violations(request: RegisterDeviceRequest) -> Vec<(String, &'static str)> {
+        let failure = parsed_for(1, request).err().unwrap();
         assert_eq!(failure.reason(), Reason::InvalidField);
         let violations = failure.all_violations().iter();
         violations.map(|one| (one.field.clone(), one.name)).collect()
@@ -215,7 +216,7 @@ mod tests {
         let wrong = RegisterDeviceRequest {
             device_id: "x".into(),
             installation_id: "é".repeat(129),
-            ..registration()
+            ..request()
         };
         let expected = [("device_id", "NOT_A_UUID"), ("installation_id", "TOO_LONG")];
         assert_eq!(
@@ -225,40 +226,40 @@ mod tests {
     }
 
     #[test]
-    fn an_installation_may_have_128_characters_of_any_script() {
-        let sent = RegisterDeviceRequest {
+    fn an_installation_id_may_have_128_characters_of_any_script() {
+        let longest = RegisterDeviceRequest {
             installation_id: "é".repeat(128),
-            ..registration()
+            ..request()
         };
-        assert!(parse_as(1, sent).is_ok());
+        assert!(parsed_for(1, longest).is_ok());
     }
 
     #[test]
-    fn two_people_on_one_device_have_nothing_in_common() {
-        let hash = |caller| parse_as(caller, registration()).ok().unwrap().installation_hash;
+    fn one_device_has_another_installation_hash_for_each_person() {
+        let hash = |caller| parsed_for(caller, request()).ok().unwrap().installation_hash;
         assert_eq!(hash(1), hash(1));
         assert_ne!(hash(1), hash(2));
     }
 
     #[test]
-    fn a_request_is_known_by_all_of_its_content_but_its_id() {
-        let mac = |sent| parse_as(1, sent).ok().unwrap().request.payload_mac;
-        let first = mac(registration());
-        let same = RegisterDeviceRequest {
+    fn the_payload_hash_covers_every_field_but_the_request_id() {
+        let mac = |request| parsed_for(1, request).ok().unwrap().key.payload_mac;
+        let first = mac(request());
+        let other_request_id = RegisterDeviceRequest {
             request_id: OTHER_ID.into(),
-            ..registration()
+            ..request()
         };
-        assert_eq!(first, mac(same));
-        let others: [fn(&mut RegisterDeviceRequest); 6] = [
-            |sent| sent.device_id = OTHER_ID.into(),
-            |sent| sent.installation_id.push('y'),
-            |sent| sent.encrypted_master_key.push(7),
-            |sent| sent.key_derivation_path.push_str("/1"),
-            |sent| sent.platform = 2,
-            |sent| sent.app_version.push('1'),
+        assert_eq!(first, mac(other_request_id));
+        let changes: [fn(&mut RegisterDeviceRequest); 6] = [
+            |request| request.device_id = OTHER_ID.into(),
+            |request| request.installation_id.push('y'),
+            |request| request.encrypted_master_key.push(7),
+            |request| request.key_derivation_path.push_str("/1"),
+            |request| request.platform = 2,
+            |request| request.app_version.push('1'),
         ];
-        for change in others {
-            let mut other = registration();
+        for change in changes {
+            let mut other = request();
             change(&mut other);
             assert_ne!(first, mac(other));
         }

@@ -1,140 +1,75 @@
-//! `haven.data.v1.PreferencesService`: people's preferences.
+//! PutPreferences: stores the document over the version that the device last saw.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
+    handler::Handler,
     mac::MacKey,
+    request_key::RequestKey,
     time::timestamp,
-    violations::{NO_VALUE, Violations},
+    violations::Violations,
 };
-use haven_proto::data::v1::{
-    self as proto, GetPreferencesRequest, GetPreferencesResponse, PutPreferencesRequest,
-    PutPreferencesResponse, preferences_service_server::PreferencesService,
-};
-use tonic::{Request, Response, Status};
+use haven_proto::data::v1::{PutPreferencesRequest, PutPreferencesResponse};
 
 use super::{
-    EncryptedRpc,
-    envelope::{self, MOST_BYTES, PayloadPath},
-    message::content_message,
-    notice::Noticed,
+    super::{
+        envelope::{self, PayloadPath},
+        rotation_notice::WithRotationNotice,
+    },
+    PreferencesRpc,
 };
-use crate::{
-    domain::encrypted::preferences::Preferences,
-    store::{encrypted::preferences::put_preferences::NewPreferences, request::RequestKey},
-};
+use crate::domain::encrypted::preferences::NewPreferences;
 
-#[tonic::async_trait]
-impl PreferencesService for EncryptedRpc {
-    async fn get_preferences(
-        &self,
-        request: Request<GetPreferencesRequest>,
-    ) -> Result<Response<GetPreferencesResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.get_preferences_of(&call, request.get_ref()).await?;
-        Ok(answer.response(self.clock.now()))
-    }
+impl Handler<PutPreferencesRequest> for PreferencesRpc {
+    type Answer = WithRotationNotice<PutPreferencesResponse>;
 
-    async fn put_preferences(
-        &self,
-        request: Request<PutPreferencesRequest>,
-    ) -> Result<Response<PutPreferencesResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.put_preferences_of(&call, request.into_inner()).await?;
-        Ok(answer.response(self.clock.now()))
-    }
-}
-
-impl EncryptedRpc {
-    async fn get_preferences_of(
-        &self,
-        call: &Call,
-        request: &GetPreferencesRequest,
-    ) -> Result<Noticed<GetPreferencesResponse>, Failure> {
+    async fn handle(&self, call: &Call, request: PutPreferencesRequest) -> Result<Self::Answer, Failure> {
         let caller = call.user()?;
-        let mut violations = Violations::new();
-        let device = violations.optional_uuid("device_id", &request.device_id);
-        violations.check()?;
-        let found = self.preferences.get(caller, call.deadline, device).await?;
-        Ok(Noticed {
-            answer: GetPreferencesResponse {
-                preferences: Some(preferences_message(found.preferences)),
-            },
-            next_rotation_at: found.next_rotation_at,
-        })
-    }
-
-    async fn put_preferences_of(
-        &self,
-        call: &Call,
-        request: PutPreferencesRequest,
-    ) -> Result<Noticed<PutPreferencesResponse>, Failure> {
-        let caller = call.user()?;
-        let (new, request) = parse(request, &self.requests, self.clock.now())?;
-        let stored = self.preferences.put(caller, call.deadline, &new, request).await?;
-        Ok(Noticed {
-            answer: PutPreferencesResponse {
+        let (new, key) = parse(request, &self.requests, self.clock.now())?;
+        let stored = self.preferences.put(caller, &new, key, call.deadline).await?;
+        Ok(WithRotationNotice::new(
+            PutPreferencesResponse {
                 version: stored.version,
                 update_time: Some(timestamp(stored.updated_at)),
             },
-            next_rotation_at: stored.next_rotation_at,
-        })
+            stored.next_rotation_at,
+            self.clock.now(),
+        ))
     }
 }
 
 fn parse(
-    mut sent: PutPreferencesRequest,
+    mut request: PutPreferencesRequest,
     requests: &MacKey,
     now: DateTime<Utc>,
 ) -> Result<(NewPreferences, RequestKey), Failure> {
     let mut violations = Violations::new();
-    let request = RequestKey::take(
+    let key = RequestKey::take(
         "PutPreferences",
-        &mut sent,
-        |sent| &mut sent.request_id,
+        &mut request,
+        |request| &mut request.request_id,
         requests,
         &mut violations,
     );
-    let device = violations.uuid("device_id", &sent.device_id);
-    if sent.expected_version < 0 {
-        let description = "A version is 1 or more, or 0 where there are no preferences yet";
+    let device = violations.uuid("device_id", &request.device_id);
+    if request.expected_version < 0 {
+        let description = "expected_version must not be negative; it is 0 when there are no preferences yet";
         violations.add(Violation::new("expected_version", "NEGATIVE", description));
     }
-    let place = PayloadPath {
-        within: "",
-        payload: "encrypted_payload",
-        most: MOST_BYTES,
-        device: Some(device),
-    };
-    let content = envelope::encrypted(
-        sent.encrypted_payload,
-        sent.crypto_envelope,
-        &place,
+    let content = envelope::parse(
+        request.encrypted_payload,
+        request.crypto_envelope,
+        &PayloadPath::of_device(device),
         &mut violations,
     );
-    envelope::check(violations)?;
     let new = NewPreferences {
         device,
-        expected_version: sent.expected_version,
-        content: content.ok_or_else(|| Failure::internal(NO_VALUE))?,
+        expected_version: request.expected_version,
+        content: envelope::finish(violations, content)?,
         at: now,
     };
-    Ok((new, request))
-}
-
-/// Preferences as they go over the wire.
-pub(in crate::rpc) fn preferences_message(preferences: Preferences) -> proto::Preferences {
-    let (encrypted_payload, crypto_envelope) = content_message(Some(preferences.content));
-    proto::Preferences {
-        encrypted_payload,
-        crypto_envelope,
-        version: preferences.version,
-        device_id: preferences.device_id.to_string(),
-        create_time: Some(timestamp(preferences.created_at)),
-        update_time: Some(timestamp(preferences.updated_at)),
-        reencryption_due: preferences.reencryption_due,
-    }
+    Ok((new, key))
 }
 
 #[cfg(test)]
@@ -147,12 +82,12 @@ mod tests {
     const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
     const OTHER_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
 
-    fn parse_at_all(sent: PutPreferencesRequest) -> Result<(NewPreferences, RequestKey), Failure> {
+    fn parsed(request: PutPreferencesRequest) -> Result<(NewPreferences, RequestKey), Failure> {
         let key = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests");
-        parse(sent, &key, DateTime::UNIX_EPOCH)
+        parse(request, &key, DateTime::UNIX_EPOCH)
     }
 
-    fn preferences() -> PutPreferencesRequest {
+    fn request() -> PutPreferencesRequest {
         PutPreferencesRequest {
             device_id: ID.into(),
             expected_version: 0,
@@ -181,10 +116,10 @@ mod tests {
             expected_version: -1,
             ..PutPreferencesRequest::default()
         };
-        let failure = parse_at_all(wrong).err().unwrap();
+        let failure = parsed(wrong).err().unwrap();
         assert_eq!(failure.reason(), Reason::EnvelopeInvalid);
         let violations = failure.all_violations().iter();
-        let found: Vec<_> = violations.map(|one| (one.field.as_str(), one.name)).collect();
+        let violations: Vec<_> = violations.map(|one| (one.field.as_str(), one.name)).collect();
         let expected = [
             ("request_id", "REQUIRED"),
             ("device_id", "REQUIRED"),
@@ -192,38 +127,38 @@ mod tests {
             ("encrypted_payload", "REQUIRED"),
             ("crypto_envelope", "REQUIRED"),
         ];
-        assert_eq!(found, expected);
+        assert_eq!(violations, expected);
     }
 
     #[test]
-    fn what_is_wrong_beside_the_envelope_is_an_invalid_field() {
+    fn a_violation_outside_the_envelope_is_an_invalid_field() {
         let wrong = PutPreferencesRequest {
             expected_version: -1,
-            ..preferences()
+            ..request()
         };
-        let failure = parse_at_all(wrong).err().unwrap();
+        let failure = parsed(wrong).err().unwrap();
         assert_eq!(failure.reason(), Reason::InvalidField);
     }
 
     #[test]
-    fn a_request_is_known_by_all_of_its_content_but_its_id() {
-        let mac = |sent| parse_at_all(sent).ok().unwrap().1.payload_mac;
-        let first = mac(preferences());
-        let same = PutPreferencesRequest {
+    fn the_payload_hash_covers_every_field_but_the_request_id() {
+        let mac = |request| parsed(request).ok().unwrap().1.payload_mac;
+        let first = mac(request());
+        let other_request_id = PutPreferencesRequest {
             request_id: OTHER_ID.into(),
-            ..preferences()
+            ..request()
         };
-        assert_eq!(first, mac(same));
-        let others: [fn(&mut PutPreferencesRequest); 3] = [
-            |sent| sent.expected_version = 1,
-            |sent| sent.encrypted_payload.push(7),
-            |sent| {
-                let envelope = sent.crypto_envelope.as_mut().unwrap();
+        assert_eq!(first, mac(other_request_id));
+        let changes: [fn(&mut PutPreferencesRequest); 3] = [
+            |request| request.expected_version = 1,
+            |request| request.encrypted_payload.push(7),
+            |request| {
+                let envelope = request.crypto_envelope.as_mut().unwrap();
                 envelope.key_version = 2;
             },
         ];
-        for change in others {
-            let mut other = preferences();
+        for change in changes {
+            let mut other = request();
             change(&mut other);
             assert_ne!(first, mac(other));
         }

@@ -1,4 +1,4 @@
-//! Sharing something: what somebody sends for it, parsed, and the token that is answered.
+//! CreateShare: makes a share, and returns the token that opens it.
 
 use std::mem;
 
@@ -6,7 +6,9 @@ use chrono::{DateTime, Utc};
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
+    handler::Handler,
     reason::Reason,
+    request_key::RequestKey,
     violations::{NO_VALUE, Violations},
 };
 use haven_proto::data::v1::{CreateShareRequest, CreateShareResponse};
@@ -15,26 +17,23 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::{
-    EncryptedRpc,
-    envelope::{self, MOST_SHARED_BYTES, PayloadPath},
-    local_time, share_message,
-    share_message::passcode,
+    super::{
+        envelope::{self, MAX_SHARED_BYTES, PayloadPath},
+        local_time,
+    },
+    ShareRpc, passcode, share_message,
 };
 use crate::{
     domain::encrypted::{
         envelope::Encrypted,
         passcode::{Passcode, PasscodeHash},
-        share::{LONGEST, MOST_ACCESSES, Share},
+        share::{MAX_ACCESSES, MAX_LIFETIME, NewShare, Share},
         share_token::ShareToken,
     },
-    passcodes::PasscodeError,
-    store::{
-        encrypted::share::create_share::{CreateShareError, NewShare},
-        request::RequestKey,
-    },
+    store::encrypted::share::CreateShareError,
 };
 
-/// Something that somebody wants to share.
+/// A parsed request.
 struct Create {
     share_id: Uuid,
     content: Encrypted,
@@ -42,16 +41,14 @@ struct Create {
     max_access_count: i32,
     passcode: Option<Passcode>,
     request_id: Uuid,
-    /// The rest of the request, as it was sent, but for the passcode.
-    sent: Vec<u8>,
+    /// The request as it was sent, without its id and its passcode.
+    encoded: Vec<u8>,
 }
 
-impl EncryptedRpc {
-    pub(super) async fn create_share_of(
-        &self,
-        call: &Call,
-        request: CreateShareRequest,
-    ) -> Result<CreateShareResponse, Failure> {
+impl Handler<CreateShareRequest> for ShareRpc {
+    type Answer = CreateShareResponse;
+
+    async fn handle(&self, call: &Call, request: CreateShareRequest) -> Result<Self::Answer, Failure> {
         let caller = call.user()?;
         let created_at = self.clock.now();
         let create = Create::parse(request, created_at)?;
@@ -61,14 +58,14 @@ impl EncryptedRpc {
             Some(passcode) => Some(self.passcodes.hash(passcode, &ids, call.deadline).await?),
             None => None,
         };
-        // The same passcode for the same share and request has the same hash. To guess it against this keyed hash takes as
-        // long as against that.
+        // The request's keyed hash covers the passcode by its hash, which is the same for the same share and request. So
+        // guessing the passcode against the keyed hash is as slow as against the stored hash.
         let passcode = passcode_hash.as_ref().map_or("", PasscodeHash::expose);
-        let request = RequestKey {
+        let key = RequestKey {
             id: create.request_id,
             payload_mac: self
                 .requests
-                .mac(&[b"CreateShare", &create.sent, passcode.as_bytes()]),
+                .mac(&[b"CreateShare", &create.encoded, passcode.as_bytes()]),
         };
         let new = NewShare {
             id: create.share_id,
@@ -79,8 +76,8 @@ impl EncryptedRpc {
             max_access_count: create.max_access_count,
             created_at,
         };
-        let times = self.shares.create(caller, call.deadline, &new, request).await?;
-        // As it was made, also for a retry.
+        let times = self.shares.create(caller, &new, key, call.deadline).await?;
+        // The share as it was made, also for a retry.
         let share = Share {
             id: new.id,
             expires_at: times.expires_at,
@@ -93,46 +90,48 @@ impl EncryptedRpc {
             revoked_at: None,
         };
         Ok(CreateShareResponse {
-            share: Some(share_message::share(&share, times.created_at)),
+            share: Some(share_message(&share, times.created_at)),
             token: token.write(),
         })
     }
 }
 
 impl Create {
-    /// Parses what was sent at `now`. That its time is over already is no reason to refuse it here, unless something else
-    /// is wrong: it may be the retry of a request that was in time.
-    fn parse(mut sent: CreateShareRequest, now: DateTime<Utc>) -> Result<Self, Failure> {
+    /// Parses a request at `now`.
+    ///
+    /// An expiry time in the past is a violation only beside another one. On its own it may be that of a retry of a request
+    /// that was in time, which only the database knows.
+    fn parse(mut request: CreateShareRequest, now: DateTime<Utc>) -> Result<Self, Failure> {
         let mut violations = Violations::new();
-        let passcode_sent = SecretString::from(mem::take(&mut sent.passcode));
-        let request_id = violations.uuid("request_id", &mem::take(&mut sent.request_id));
-        let encoded = sent.encode_to_vec();
-        let share_id = violations.optional_uuid("share_id", &sent.share_id);
-        let place = PayloadPath {
-            within: "",
+        let passcode = SecretString::from(mem::take(&mut request.passcode));
+        let request_id = violations.uuid("request_id", &mem::take(&mut request.request_id));
+        let encoded = request.encode_to_vec();
+        let share_id = violations.optional_uuid("share_id", &request.share_id);
+        let path = PayloadPath {
+            parent: "",
             payload: "encrypted_share_data",
-            most: MOST_SHARED_BYTES,
+            max_bytes: MAX_SHARED_BYTES,
             device: None,
         };
-        let content = envelope::encrypted(
-            mem::take(&mut sent.encrypted_share_data),
-            sent.crypto_envelope.take(),
-            &place,
+        let content = envelope::parse(
+            mem::take(&mut request.encrypted_share_data),
+            request.crypto_envelope.take(),
+            &path,
             &mut violations,
         );
-        let expires_at = local_time::required("expire_time", sent.expire_time.as_ref(), &mut violations);
-        if expires_at.is_some_and(|time| time > now + LONGEST) {
-            let description = "What is shared is shared for at most 90 days";
+        let expires_at = local_time::required("expire_time", request.expire_time.as_ref(), &mut violations);
+        if expires_at.is_some_and(|time| time > now + MAX_LIFETIME) {
+            let description = "expire_time must be at most 90 days from now";
             violations.add(Violation::new("expire_time", "TOO_LATE", description));
         }
-        if !(1..=MOST_ACCESSES).contains(&sent.max_access_count) {
-            let description = "What is shared may be opened once to 1000 times";
+        if !(1..=MAX_ACCESSES).contains(&request.max_access_count) {
+            let description = "max_access_count must be 1 to 1,000";
             violations.add(Violation::new("max_access_count", "OUT_OF_RANGE", description));
         }
-        let passcode = passcode(passcode_sent, &mut violations);
+        let passcode = passcode::parse(passcode, &mut violations);
         let mut checked = envelope::check(violations);
         if let (Err(failure), Some(true)) = (&checked, expires_at.map(|time| time <= now)) {
-            let violations = [failure.all_violations(), &[too_soon()]].concat();
+            let violations = [failure.all_violations(), &[not_in_the_future()]].concat();
             checked = Err(Failure::violations(failure.reason(), violations));
         }
         checked?;
@@ -143,21 +142,21 @@ impl Create {
             share_id: share_id.unwrap_or(request_id),
             content,
             expires_at,
-            max_access_count: sent.max_access_count,
+            max_access_count: request.max_access_count,
             passcode,
             request_id,
-            sent: encoded,
+            encoded,
         })
     }
 }
 
-fn of_a_device() -> Violation {
-    let description = "A share is encrypted under a key of its own, and not under a device's";
+fn key_of_a_device() -> Violation {
+    let description = "key_id must not be a device's: a share is encrypted under a key of its own";
     Violation::new("crypto_envelope.key_id", "KEY_OF_A_DEVICE", description)
 }
 
-fn too_soon() -> Violation {
-    let description = "This has to be later than now";
+fn not_in_the_future() -> Violation {
+    let description = "expire_time must be later than now";
     Violation::new("expire_time", "NOT_IN_THE_FUTURE", description)
 }
 
@@ -165,23 +164,14 @@ impl From<CreateShareError> for Failure {
     fn from(error: CreateShareError) -> Self {
         match error {
             CreateShareError::Unknown(unknown) => unknown.into(),
-            CreateShareError::KeyOfADevice => Self::violations(Reason::EnvelopeInvalid, vec![of_a_device()]),
-            CreateShareError::Expired => Self::violations(Reason::InvalidField, vec![too_soon()]),
+            CreateShareError::KeyOfADevice => {
+                Self::violations(Reason::EnvelopeInvalid, vec![key_of_a_device()])
+            }
+            CreateShareError::Expired => Self::violations(Reason::InvalidField, vec![not_in_the_future()]),
             CreateShareError::ShareExists => Self::new(Reason::RecordExists),
             CreateShareError::NonceReused => Self::new(Reason::NonceReused),
             CreateShareError::RequestIdReused => Self::new(Reason::RequestIdReused),
             CreateShareError::Database(error) => error.into(),
-        }
-    }
-}
-
-impl From<PasscodeError> for Failure {
-    fn from(error: PasscodeError) -> Self {
-        match error {
-            PasscodeError::Overloaded(overloaded) => overloaded.into(),
-            PasscodeError::Interrupted(_) | PasscodeError::Recipe | PasscodeError::Internal(_) => {
-                Self::internal(error)
-            }
         }
     }
 }

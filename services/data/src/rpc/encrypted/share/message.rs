@@ -1,17 +1,13 @@
-//! Shares, as they are sent, and what is sent to make and to open them.
+//! Proto messages of shares and of attempts to open them.
 
 use chrono::{DateTime, Utc};
-use haven_platform::{failure::Violation, time::timestamp, violations::Violations};
+use haven_platform::time::timestamp;
 use haven_proto::data::v1 as proto;
-use secrecy::SecretString;
 
-use crate::domain::encrypted::{
-    passcode::Passcode,
-    share::{AccessOutcome, DeviceType, Share, ShareAccess, ShareState},
-};
+use crate::domain::encrypted::share::{AccessOutcome, DeviceType, Share, ShareAccess, ShareState};
 
-/// A share, as it is sent at `now`.
-pub(in crate::rpc) fn share(share: &Share, now: DateTime<Utc>) -> proto::Share {
+/// Converts a share at `now`.
+pub(in crate::rpc) fn share_message(share: &Share, now: DateTime<Utc>) -> proto::Share {
     let state = match share.state(now) {
         ShareState::Active => proto::ShareState::Active,
         ShareState::Expired => proto::ShareState::Expired,
@@ -33,8 +29,8 @@ pub(in crate::rpc) fn share(share: &Share, now: DateTime<Utc>) -> proto::Share {
     }
 }
 
-/// An attempt to open a share, as it is sent.
-pub(in crate::rpc) fn access(access: &ShareAccess) -> proto::ShareAccess {
+/// Converts an attempt to open a share.
+pub(in crate::rpc) fn access_message(access: &ShareAccess) -> proto::ShareAccess {
     let device_type = match access.device_type {
         DeviceType::Mobile => proto::DeviceType::Mobile,
         DeviceType::Desktop => proto::DeviceType::Desktop,
@@ -55,12 +51,4 @@ pub(in crate::rpc) fn access(access: &ShareAccess) -> proto::ShareAccess {
         outcome: outcome.into(),
         share_id: access.share_id.to_string(),
     }
-}
-
-/// A passcode, if one was sent. None: none was, or what is wrong with it is among `violations`.
-pub(super) fn passcode(sent: SecretString, violations: &mut Violations) -> Option<Passcode> {
-    Passcode::parse(sent).unwrap_or_else(|problem| {
-        violations.add(Violation::new("passcode", problem.name(), problem.description()));
-        None
-    })
 }

@@ -1,65 +1,53 @@
-//! `haven.data.v1.ShareService`: what people share.
+//! `haven.data.v1.ShareService`: encrypted content that a person gives to a recipient without an account.
 
 mod create_share;
 mod list_share_access;
-pub(in crate::rpc) mod message;
+mod list_shares;
+mod message;
 mod open_share;
+mod passcode;
+mod revoke_share;
 
-use haven_platform::call::Call;
+use haven_platform::{mac::MacKey, page::PageTokens, time::Clock};
 use haven_proto::data::v1::{
     CreateShareRequest, CreateShareResponse, ListShareAccessRequest, ListShareAccessResponse,
     ListSharesRequest, ListSharesResponse, OpenShareRequest, OpenShareResponse, RevokeShareRequest,
     RevokeShareResponse, share_service_server::ShareService,
 };
-use tonic::{Request, Response, Status};
 
-use self::message as share_message;
-use super::{EncryptedRpc, cycle::record as message_of_content, envelope, local_time};
+pub(in crate::rpc) use self::message::{access_message, share_message};
+use crate::{
+    domain::encrypted::share_token::TokenHashes, keyed_mutex::KeyedMutex, passcodes::Passcodes,
+    store::encrypted::share::Shares,
+};
 
-#[tonic::async_trait]
-impl ShareService for EncryptedRpc {
-    async fn create_share(
-        &self,
-        request: Request<CreateShareRequest>,
-    ) -> Result<Response<CreateShareResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.create_share_of(&call, request.into_inner()).await?;
-        Ok(Response::new(answer))
-    }
+/// The ShareService.
+#[derive(Debug)]
+pub struct ShareRpc {
+    /// Shares.
+    pub shares: Shares,
+    /// The queues of concurrent attempts to open the same share, by token hash.
+    pub openings: KeyedMutex,
+    /// Hashes passcodes.
+    pub passcodes: Passcodes,
+    /// The key of the keyed hashes of requests.
+    pub requests: MacKey,
+    /// The key from which share tokens are derived, each from the request that makes the share.
+    pub share_tokens: MacKey,
+    /// The keyed hashes of share tokens, which are stored.
+    pub share_token_hashes: TokenHashes,
+    /// Page tokens.
+    pub pages: PageTokens,
+    /// The time of day.
+    pub clock: Clock,
+}
 
-    async fn list_shares(
-        &self,
-        request: Request<ListSharesRequest>,
-    ) -> Result<Response<ListSharesResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.list_shares_of(&call, request.into_inner()).await?;
-        Ok(Response::new(answer))
-    }
-
-    async fn revoke_share(
-        &self,
-        request: Request<RevokeShareRequest>,
-    ) -> Result<Response<RevokeShareResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.revoke_share_of(&call, request.into_inner()).await?;
-        Ok(Response::new(answer))
-    }
-
-    async fn list_share_access(
-        &self,
-        request: Request<ListShareAccessRequest>,
-    ) -> Result<Response<ListShareAccessResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.list_share_access_of(&call, request.into_inner()).await?;
-        Ok(Response::new(answer))
-    }
-
-    async fn open_share(
-        &self,
-        request: Request<OpenShareRequest>,
-    ) -> Result<Response<OpenShareResponse>, Status> {
-        let call = Call::of(&request)?;
-        let answer = self.open_share_of(&call, request.into_inner()).await?;
-        Ok(Response::new(answer))
+haven_platform::grpc_service! {
+    impl ShareService for ShareRpc {
+        rpc create_share(CreateShareRequest) -> CreateShareResponse;
+        rpc list_shares(ListSharesRequest) -> ListSharesResponse;
+        rpc revoke_share(RevokeShareRequest) -> RevokeShareResponse;
+        rpc list_share_access(ListShareAccessRequest) -> ListShareAccessResponse;
+        rpc open_share(OpenShareRequest) -> OpenShareResponse;
     }
 }

@@ -1,11 +1,14 @@
-//! Opening a share, as whoever has its token. Of a refusal nobody learns the reason: not from what it says, and not from
-//! how long it takes.
+//! OpenShare: returns the content of a share to a recipient that has its token.
+//!
+//! The recipient has no account. A refusal has one reason for all causes, and its latency is quantized, so that neither
+//! shows whether the token exists or why the share was not opened.
 
 use std::{mem, time::Duration};
 
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
+    handler::Handler,
     reason::Reason,
     time::timestamp,
     violations::Violations,
@@ -14,68 +17,69 @@ use haven_proto::data::v1::{self as proto, OpenShareRequest, OpenShareResponse};
 use secrecy::SecretString;
 use tokio::time::{Instant, sleep_until};
 
-use super::{EncryptedRpc, message_of_content::content_message, share_message::passcode};
+use super::{super::content_message, ShareRpc, passcode};
 use crate::domain::encrypted::{
     passcode::Passcode,
     share::{DeviceType, OpenedShare},
     share_token::ShareToken,
 };
 
-/// A refusal is answered at a multiple of this after the call, and not before: many times what it takes to look for a share,
-/// and to write down that it was refused.
+/// The step of a refusal's latency: a refusal is sent at a multiple of it after the start of the call. It is many times
+/// the time that it takes to look up a share and to log the refusal.
 const STEP: Duration = Duration::from_millis(50);
 
-/// The same where a passcode is hashed, whose turn may have to be waited for.
+/// The step of a refusal's latency when a passcode is hashed, which may have to queue.
 const STEP_WITH_PASSCODE: Duration = Duration::from_millis(250);
 
-/// A turn that ends in a refusal lasts a multiple of this. Those behind wait for all before them, and to find that there
-/// is no share takes less than to write down that one was refused, which has to reach the disk.
-const TURN: Duration = Duration::from_millis(5);
+/// The step of the time for which a refused attempt holds the mutex of its token. Attempts behind it wait for it, and would
+/// otherwise show the difference between an unknown token, which is only looked up, and a refusal, which is logged to disk.
+const LOCKED_STEP: Duration = Duration::from_millis(5);
 
-/// A share that somebody wants to open.
+/// A parsed request.
 struct Open {
     token: ShareToken,
     passcode: Option<Passcode>,
     device_type: DeviceType,
 }
 
-impl EncryptedRpc {
-    pub(super) async fn open_share_of(
-        &self,
-        call: &Call,
-        request: OpenShareRequest,
-    ) -> Result<OpenShareResponse, Failure> {
-        let began = Instant::now();
+impl Handler<OpenShareRequest> for ShareRpc {
+    type Answer = OpenShareResponse;
+
+    async fn handle(&self, call: &Call, request: OpenShareRequest) -> Result<Self::Answer, Failure> {
+        let start = Instant::now();
         let open = Open::parse(request)?;
         let step = match open.passcode {
             Some(_) => STEP_WITH_PASSCODE,
             None => STEP,
         };
-        match self.opened(call, open).await? {
+        match self.open(call, open).await? {
             Some(opened) => Ok(response(opened)),
             None => {
-                sleep_until(next_step(began, Instant::now(), step)).await;
+                sleep_until(next_step(start, Instant::now(), step)).await;
                 Err(Failure::new(Reason::ShareUnavailable))
             }
         }
     }
+}
 
-    async fn opened(&self, call: &Call, open: Open) -> Result<Option<OpenedShare>, Failure> {
+impl ShareRpc {
+    /// Opens the share. `None` when the attempt is refused, for any reason.
+    async fn open(&self, call: &Call, open: Open) -> Result<Option<OpenedShare>, Failure> {
         let token_hash = self.share_token_hashes.of(&open.token);
         let passcode = match open.passcode {
-            // Hashed also where there is nothing to compare with.
+            // The passcode is hashed even when there is no hash to compare with.
             Some(passcode) => {
-                let stranger = self.passcodes.stranger(call.network)?;
+                let permit = self.passcodes.anonymous_permit(call.network)?;
                 let recipe = self.shares.passcode_recipe(token_hash, call.deadline).await?;
                 let hash = self
                     .passcodes
-                    .try_by(stranger, passcode, recipe.as_deref(), call.deadline);
+                    .hash_attempt(permit, passcode, recipe.as_deref(), call.deadline);
                 Some(hash.await?)
             }
             None => None,
         };
-        let turn = self.openings.turn(&token_hash).await;
-        let began = Instant::now();
+        let guard = self.openings.lock(&token_hash).await;
+        let locked_at = Instant::now();
         let opened = self.shares.open(
             token_hash,
             passcode.as_ref(),
@@ -85,24 +89,24 @@ impl EncryptedRpc {
         );
         let opened = opened.await?;
         if opened.is_none() {
-            sleep_until(next_step(began, Instant::now(), TURN)).await;
+            sleep_until(next_step(locked_at, Instant::now(), LOCKED_STEP)).await;
         }
-        drop(turn);
+        drop(guard);
         Ok(opened)
     }
 }
 
 impl Open {
-    fn parse(mut sent: OpenShareRequest) -> Result<Self, Failure> {
+    fn parse(mut request: OpenShareRequest) -> Result<Self, Failure> {
         let mut violations = Violations::new();
-        let token = SecretString::from(mem::take(&mut sent.token));
+        let token = SecretString::from(mem::take(&mut request.token));
         let token = ShareToken::parse(&token);
         if token.is_none() {
-            let description = "This has to be a token, as CreateShare answers one";
+            let description = "token must be one that CreateShare returned";
             violations.add(Violation::new("token", "NOT_A_TOKEN", description));
         }
-        let passcode = passcode(mem::take(&mut sent.passcode).into(), &mut violations);
-        let device_type = match proto::DeviceType::try_from(sent.device_type) {
+        let passcode = passcode::parse(mem::take(&mut request.passcode).into(), &mut violations);
+        let device_type = match proto::DeviceType::try_from(request.device_type) {
             Ok(proto::DeviceType::Mobile) => DeviceType::Mobile,
             Ok(proto::DeviceType::Desktop) => DeviceType::Desktop,
             Ok(proto::DeviceType::Unspecified | proto::DeviceType::Unknown) => DeviceType::Unknown,
@@ -119,11 +123,11 @@ impl Open {
     }
 }
 
-/// The first multiple of `step` after `began` that is not before `now`, and not `began` itself.
-fn next_step(began: Instant, now: Instant, step: Duration) -> Instant {
-    let elapsed = now.saturating_duration_since(began);
+/// Returns the first multiple of `step` after `start`, at least one step, that is not before `now`.
+fn next_step(start: Instant, now: Instant, step: Duration) -> Instant {
+    let elapsed = now.saturating_duration_since(start);
     let steps = elapsed.as_nanos().div_ceil(step.as_nanos()).max(1);
-    began + step * u32::try_from(steps).unwrap_or(u32::MAX)
+    start + step * u32::try_from(steps).unwrap_or(u32::MAX)
 }
 
 fn response(opened: OpenedShare) -> OpenShareResponse {
@@ -165,12 +169,12 @@ mod tests {
             violations(request),
             expected.map(|(field, name)| (field.into(), name))
         );
-        let nothing = violations(OpenShareRequest::default());
-        assert_eq!(nothing, [("token".into(), "NOT_A_TOKEN")]);
+        let empty = violations(OpenShareRequest::default());
+        assert_eq!(empty, [("token".into(), "NOT_A_TOKEN")]);
     }
 
     #[test]
-    fn a_device_need_not_say_what_it_is() {
+    fn the_device_type_is_optional() {
         let device_type = |device_type: proto::DeviceType| {
             let request = OpenShareRequest {
                 token: ShareToken::new([1; 32]).write(),
@@ -187,10 +191,10 @@ mod tests {
 
     #[test]
     fn a_refusal_waits_for_the_next_step() {
-        let began = Instant::now();
+        let start = Instant::now();
         let waits_for = |millis: u64| {
-            let now = began + Duration::from_millis(millis);
-            next_step(began, now, STEP).duration_since(began).as_millis()
+            let now = start + Duration::from_millis(millis);
+            next_step(start, now, STEP).duration_since(start).as_millis()
         };
         assert_eq!([0, 1, 49, 50, 51, 100].map(waits_for), [50, 50, 50, 50, 100, 100]);
     }

@@ -1,6 +1,4 @@
-//! What devices have dealt with, and forgetting what nobody has to be told any more.
-
-use std::collections::HashSet;
+//! AcknowledgeChanges: notes what a device has read, and purges what no device has to read any more.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -11,33 +9,31 @@ use haven_platform::{
 use uuid::Uuid;
 
 use super::{
-    super::calling_device::{active, no_device},
-    Changes,
-    read_changes::FeedError,
+    super::calling_device::{check_active, no_device},
+    Changes, FeedError,
 };
 use crate::domain::encrypted::feed::{History, SyncCursor};
 
-/// How many tombstones, and how many settled conflicts, go with one acknowledgement: it holds the person's lock
-/// meanwhile, for milliseconds. What is more goes with the next.
-const PURGED_AT_ONCE: i32 = 500;
+/// The maximum number of tombstones, and of settled conflicts, that one acknowledgement purges. It holds the person's lock
+/// meanwhile, for milliseconds. The next acknowledgement purges the rest.
+const PURGE_BATCH_SIZE: i32 = 500;
 
-/// Up to where a person's devices have acknowledged.
+/// The acknowledged changes of a person's devices.
 #[derive(Clone, Copy, Debug)]
 pub struct Acknowledged {
-    /// Up to which number of a change the device has.
+    /// The number of the last change that the calling device has acknowledged.
     pub number: i64,
-    /// Up to which every active device has.
+    /// The number of the last change that every active device has acknowledged.
     pub synced_number: i64,
-    /// When the next rotation of the device's key is due.
+    /// The time at which the next rotation of the calling device's key is due.
     pub next_rotation_at: DateTime<Utc>,
 }
 
 impl Changes {
-    /// Notes at `now` that a device has dealt with everything up to `place`, unless it had with more before, and
-    /// deletes what no device has to be told any more.
+    /// Notes at `now` that a device has read everything up to `cursor`, unless it has acknowledged more before, and purges
+    /// tombstones and settled conflicts that every device has acknowledged.
     ///
-    /// A place before something that is gone is as good as any other: that the device has dealt with what came before
-    /// it is true all the same.
+    /// A cursor before a purged change is accepted: the device has read what came before the cursor in any case.
     ///
     /// # Errors
     ///
@@ -45,10 +41,10 @@ impl Changes {
     pub async fn acknowledge(
         &self,
         caller: UserId,
-        deadline: Deadline,
         device: Uuid,
-        place: SyncCursor,
+        cursor: SyncCursor,
         now: DateTime<Utc>,
+        deadline: Deadline,
     ) -> Result<Acknowledged, FeedError> {
         let mut tx = self
             .database
@@ -74,16 +70,16 @@ impl Changes {
         ) else {
             return Err(no_device(&mut tx, caller).await.into());
         };
-        // Also one that is behind: this is how it comes to be so no more.
+        // A device that is behind after a restore is accepted: this call ends that state.
         if status != "behind" {
-            active(&status)?;
+            check_active(&status)?;
         }
         let history = History {
             epoch: state.epoch,
             last_number,
             purged_number,
         };
-        history.has(place).map_err(FeedError::CursorExpired)?;
+        history.check_contains(cursor).map_err(FeedError::CursorExpired)?;
         let number = sqlx::query_scalar!(
             "/* AcknowledgeChanges */
             UPDATE data.device_key SET acknowledged_number = greatest(acknowledged_number, $3), epoch = $4
@@ -91,8 +87,8 @@ impl Changes {
             RETURNING acknowledged_number",
             caller.as_uuid(),
             device,
-            place.number,
-            place.epoch,
+            cursor.number,
+            cursor.epoch,
         )
         .fetch_one(&mut tx)
         .await
@@ -100,7 +96,7 @@ impl Changes {
         let synced_number = sqlx::query_scalar!(
             r#"/* AcknowledgeChanges, purge */
             SELECT data.synced_number() AS "synced_number!" FROM data.purge_changes($1, false)"#,
-            PURGED_AT_ONCE,
+            PURGE_BATCH_SIZE,
         )
         .fetch_one(&mut tx)
         .await
@@ -111,54 +107,5 @@ impl Changes {
             synced_number,
             next_rotation_at,
         })
-    }
-
-    /// People, but for `others`, of whom something is kept that is too old to be told to anybody: those of the oldest,
-    /// `batch` of them or twice as many.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails.
-    pub async fn people_to_purge(
-        &self,
-        batch: i32,
-        others: &HashSet<UserId>,
-        deadline: Deadline,
-    ) -> Result<Vec<UserId>, DbError> {
-        let others: Vec<_> = others.iter().map(|other| *other.as_uuid()).collect();
-        let mut tx = self
-            .database
-            .begin("PurgeChanges", Context::Service, deadline)
-            .await?;
-        let people = sqlx::query_scalar!(
-            r#"/* PurgeChanges, people */ SELECT DISTINCT p AS "person!" FROM data.people_to_purge($1, $2) AS p"#,
-            batch,
-            &others,
-        )
-        .fetch_all(&mut tx)
-        .await?;
-        tx.commit().await?;
-        Ok(people.into_iter().map(UserId::new).collect())
-    }
-
-    /// Deletes up to `batch` tombstones and as many settled conflicts of `person`: those that are too old to be told to
-    /// anybody. Answers how many.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails. Nothing was deleted then, unless it was the answer that got lost.
-    pub async fn purge(&self, person: UserId, batch: u32, deadline: Deadline) -> Result<u64, DbError> {
-        let mut tx = self
-            .database
-            .begin("PurgeChanges", Context::ServiceFor(person), deadline)
-            .await?;
-        let purged = sqlx::query_scalar!(
-            r#"/* PurgeChanges */ SELECT data.purge_changes($1, true) AS "purged!""#,
-            i32::try_from(batch).unwrap_or(i32::MAX),
-        )
-        .fetch_one(&mut tx)
-        .await?;
-        tx.commit().await?;
-        Ok(purged.unsigned_abs())
     }
 }

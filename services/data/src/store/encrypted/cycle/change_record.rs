@@ -1,135 +1,53 @@
-//! Changing one record over the version that was seen: its first content, another one, or that it is deleted.
+//! The statement of CreateRecord, UpdateRecord and DeleteRecord: one change over the version that the device last saw.
 //!
-//! It is what `data.update_cycle_data_optimistic` does, for whoever has psql: a push of one change, of which nothing is
-//! kept if it loses. That function knows no deletion, so the one statement here, which serves all three, pushes without
-//! it.
+//! The statement pushes one change that is not kept when it loses. `data.update_cycle_data_optimistic` does so for callers
+//! with psql, but cannot delete, so it is not used here.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
     database::{Context, DbError},
     deadline::Deadline,
+    request_key::RequestKey,
 };
-use uuid::Uuid;
 
 use super::{
-    super::{calling_device::may_call, error::Refusal},
-    get_record::Records,
+    super::{calling_device::check_outcome, error::ChangeError},
+    Records,
+    cycle_change::CycleChange,
 };
 use crate::{
     domain::encrypted::{
-        envelope::{ASSOCIATED_DATA_VERSION, ENVELOPE_VERSION, Encrypted},
+        change::{Change, SingleChange},
         record::RecordVersion,
     },
-    store::request::{RequestKey, retry_once},
+    store::request::retry_once,
 };
 
-/// A change of a record.
-pub struct RecordChange {
-    /// The device that makes it.
-    pub device: Uuid,
-    /// The record's id.
-    pub record: Uuid,
-    /// The version that it is based on. 0: the record is new.
-    pub expected_version: i64,
-    /// What the record becomes. None: it is deleted.
-    pub content: Option<RecordContent>,
-    /// When it is made.
-    pub at: DateTime<Utc>,
-}
-
-/// What a record says.
-pub struct RecordContent {
-    /// The content, under the device's key.
-    pub encrypted: Encrypted,
-    /// When what it records happened, by the person's own clock.
-    pub local_time: DateTime<Utc>,
-}
-
-/// What a change came to.
+/// The result of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChangedRecord {
-    /// The version that it made of the record.
+    /// The version of the record that the change made.
     pub version: RecordVersion,
-    /// When the next rotation of the device's key is due. None: the device is gone since the request was answered.
+    /// The time at which the next rotation of the device's key is due. `None` for a retry when the device no longer exists.
     pub next_rotation_at: Option<DateTime<Utc>>,
-    /// Whether it is just now, and the person's other devices have something new to look at.
+    /// `true` when this call made the change, so that the person's other devices have something new to read. `false` for a
+    /// retry.
     pub now: bool,
 }
 
-// === impl Records ===
-
 impl Records {
-    /// Stores a new record of the caller; or, when `request` did so before, or another one with the same content,
-    /// changes nothing and answers as it was answered then.
-    ///
-    /// # Errors
-    ///
-    /// Caller, RecordExists, NonceReused, KeyVersionStale, KeyVersionUnknown, CursorExpired and RequestIdReused of
-    /// [`Refusal`]. Nothing was changed then, unless it was the database that failed: a retry finds out.
-    pub async fn create(
-        &self,
-        caller: UserId,
-        deadline: Deadline,
-        change: &RecordChange,
-        request: RequestKey,
-    ) -> Result<ChangedRecord, Refusal> {
-        match self
-            .change("CreateRecord", caller, deadline, change, request)
-            .await
-        {
-            // Whatever version there is, or was until it was deleted: it is none of this content.
-            Err(Refusal::VersionConflict { .. } | Refusal::NotFound) => Err(Refusal::RecordExists),
-            outcome => outcome,
-        }
-    }
-
-    /// Replaces the content of a record of the caller; or, when `request` did so before, or another one with the same
-    /// content, changes nothing and answers as it was answered then.
-    ///
-    /// # Errors
-    ///
-    /// Every one of [`Refusal`] but RecordExists. Nothing was changed then, unless it was the database that failed: a
-    /// retry finds out.
-    pub async fn update(
-        &self,
-        caller: UserId,
-        deadline: Deadline,
-        change: &RecordChange,
-        request: RequestKey,
-    ) -> Result<ChangedRecord, Refusal> {
-        self.change("UpdateRecord", caller, deadline, change, request)
-            .await
-    }
-
-    /// Deletes a record of the caller; or, when `request` did so before, or another one of the same device over the
-    /// same version, changes nothing and answers as it was answered then.
-    ///
-    /// # Errors
-    ///
-    /// Caller, NotFound, VersionConflict, CursorExpired and RequestIdReused of [`Refusal`]. Nothing was changed then,
-    /// unless it was the database that failed: a retry finds out.
-    pub async fn delete(
-        &self,
-        caller: UserId,
-        deadline: Deadline,
-        change: &RecordChange,
-        request: RequestKey,
-    ) -> Result<ChangedRecord, Refusal> {
-        self.change("DeleteRecord", caller, deadline, change, request)
-            .await
-    }
-
-    async fn change(
+    /// Makes `change` for the RPC `method`.
+    pub(super) async fn change(
         &self,
         method: &'static str,
         caller: UserId,
-        deadline: Deadline,
-        change: &RecordChange,
+        change: &SingleChange,
         request: RequestKey,
-    ) -> Result<ChangedRecord, Refusal> {
-        retry_once(Refusal::id_taken, || {
-            self.try_change(method, caller, deadline, change, request)
+        deadline: Deadline,
+    ) -> Result<ChangedRecord, ChangeError> {
+        retry_once(ChangeError::is_id_taken, || {
+            self.try_change(method, caller, change, request, deadline)
         })
         .await
     }
@@ -138,14 +56,10 @@ impl Records {
         &self,
         method: &'static str,
         caller: UserId,
-        deadline: Deadline,
-        change: &RecordChange,
+        single: &SingleChange,
         request: RequestKey,
-    ) -> Result<ChangedRecord, Refusal> {
-        let content = change.content.as_ref();
-        let payload = content.map(|content| content.encrypted.payload.as_slice());
-        let envelope = content.map(|content| &content.encrypted.envelope);
-        let derivation = envelope.map(|envelope| envelope.key_derivation);
+        deadline: Deadline,
+    ) -> Result<ChangedRecord, ChangeError> {
         let mut tx = self
             .database
             .begin(method, Context::User(caller), deadline)
@@ -158,16 +72,14 @@ impl Records {
             ), done AS MATERIALIZED (
                 SELECT (pushed.result).outcome, (pushed.result).version, (pushed.result).change_number,
                     (pushed.result).changed_at, (pushed.result).key_version, pushed.next_rotation_at
-                FROM data.push_cycle_changes(
-                    $5, ARRAY[ROW($6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, NULL)::data.cycle_change],
-                    false, $20) AS pushed
+                FROM data.push_cycle_changes($5, ARRAY[$6::data.cycle_change], false, $7) AS pushed
                 WHERE NOT EXISTS (SELECT FROM prior)
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
                 SELECT $1, $2, $3, $4,
-                    jsonb_build_object('record_id', $6::uuid, 'version', version, 'change_number', change_number,
-                        'changed_at', changed_at),
-                    $20
+                    jsonb_build_object('record_id', ($6::data.cycle_change).record_id, 'version', version,
+                        'change_number', change_number, 'changed_at', changed_at),
+                    $7
                 FROM done
                 WHERE outcome IN ('applied', 'already_applied')
             )
@@ -182,34 +94,21 @@ impl Records {
             request.id,
             method,
             &request.payload_mac,
-            change.device,
-            change.record,
-            change.expected_version,
-            content.is_none(),
-            payload,
-            content.map(|_| ENVELOPE_VERSION),
-            envelope.map(|envelope| envelope.algorithm.name()),
-            envelope.map(|envelope| envelope.key_version),
-            envelope.map(|envelope| envelope.nonce.as_slice()),
-            envelope.map(|envelope| envelope.salt.as_slice()),
-            derivation.map(|derivation| derivation.memory_kib),
-            derivation.map(|derivation| derivation.iterations),
-            derivation.map(|derivation| derivation.parallelism),
-            content.map(|_| ASSOCIATED_DATA_VERSION),
-            content.map(|content| content.local_time),
-            change.at,
+            single.device,
+            CycleChange::from(&single.change) as CycleChange<'_>,
+            single.at,
         )
         .fetch_one(&mut tx)
         .await
         .map_err(DbError::from)?;
-        may_call(&mut tx, caller, row.outcome.as_deref().unwrap_or_default()).await?;
-        let changed = row.changed(change)?;
+        check_outcome(&mut tx, caller, row.outcome.as_deref().unwrap_or_default()).await?;
+        let changed = row.changed(&single.change)?;
         tx.commit().await?;
         Ok(changed)
     }
 }
 
-/// What the functions in SQL, or the request's first time, say.
+/// The outcome of the SQL function, or the first answer to the request.
 struct ChangeRow {
     outcome: Option<String>,
     version: Option<i64>,
@@ -220,18 +119,21 @@ struct ChangeRow {
 }
 
 impl ChangeRow {
-    fn changed(self, change: &RecordChange) -> Result<ChangedRecord, Refusal> {
+    fn changed(self, change: &Change) -> Result<ChangedRecord, ChangeError> {
         let outcome = self.outcome.as_deref().unwrap_or_default();
         match outcome {
             "applied" | "already_applied" | "answered" => {}
-            // The version is as expected: it is what lost before, and was not applied, and has to be encrypted anew.
-            "conflict" if self.version == Some(change.expected_version) => return Err(Refusal::NonceReused),
-            _ => return Err(Refusal::of(outcome, self.version, self.key_version)),
+            // The version is the expected one, so the nonce is that of a change that lost before and was not applied. The
+            // device has to encrypt the content again.
+            "conflict" if self.version == Some(change.expected_version) => {
+                return Err(ChangeError::NonceReused);
+            }
+            _ => return Err(ChangeError::from_outcome(outcome, self.version, self.key_version)),
         }
         match (self.version, self.change_number, self.changed_at) {
             (Some(version), Some(change_number), Some(changed_at)) => Ok(ChangedRecord {
                 version: RecordVersion {
-                    record_id: change.record,
+                    record_id: change.record_id,
                     version,
                     change_number,
                     changed_at,

@@ -1,16 +1,19 @@
-//! Rows of the feed, which are of records or of conflicts.
+//! Rows of the feed: each has a record or a conflict.
 
 use chrono::{DateTime, Utc};
 use haven_platform::database::DbError;
 use uuid::Uuid;
 
-use super::row::{ConflictRow, RecordRow};
-use crate::domain::encrypted::{
-    feed::{Entry, History},
-    record::{Conflict, Record},
+use super::row::sync_status;
+use crate::{
+    domain::encrypted::{
+        feed::{Entry, History},
+        record::{Conflict, Record},
+    },
+    store::encrypted::envelope_columns,
 };
 
-/// The state of a person's changes, and beside it an entry, or nothing.
+/// The state of a person's feed, and one entry. The only row of an empty feed has no entry.
 pub(super) struct FeedRow {
     pub(super) epoch: Uuid,
     pub(super) synced_number: i64,
@@ -20,7 +23,7 @@ pub(super) struct FeedRow {
     pub(super) next_rotation_at: DateTime<Utc>,
     pub(super) change_number: Option<i64>,
     pub(super) id: Option<Uuid>,
-    /// Of a conflict.
+    /// Not null in a row of a conflict only.
     pub(super) record_id: Option<Uuid>,
     pub(super) version: Option<i64>,
     pub(super) encrypted_payload: Option<Vec<u8>>,
@@ -34,18 +37,18 @@ pub(super) struct FeedRow {
     pub(super) kdf_parallelism: Option<i32>,
     pub(super) device_id: Option<Uuid>,
     pub(super) local_timestamp: Option<DateTime<Utc>>,
-    /// Of a record.
+    /// Not null in a row of a record only.
     pub(super) open_conflicts: Option<i32>,
-    /// Of a conflict: when it was settled.
+    /// In a row of a conflict, the time at which it was settled.
     pub(super) deleted_at: Option<DateTime<Utc>>,
     pub(super) created_at: Option<DateTime<Utc>>,
-    /// Of a record.
+    /// Not null in a row of a record only.
     pub(super) updated_at: Option<DateTime<Utc>>,
     pub(super) reencryption_due: Option<bool>,
 }
 
 impl FeedRow {
-    /// What there is of the person's changes.
+    /// Returns the extent of the feed.
     pub(super) fn history(&self) -> History {
         History {
             epoch: self.epoch,
@@ -54,69 +57,47 @@ impl FeedRow {
         }
     }
 
-    /// The entry, if there is one beside the state.
+    /// Returns the entry. `None` when the row has none.
+    ///
+    /// # Errors
+    ///
+    /// When a column is null that no entry may lack.
     pub(super) fn entry(self) -> Result<Option<Entry>, DbError> {
         if self.id.is_none() {
             return Ok(None);
         }
-        let entry = match self.record_id {
-            None => self.record().map(|row| Record::try_from(row).map(Entry::Record)),
-            Some(record) => self
-                .conflict(record)
-                .map(|row| Conflict::try_from(row).map(Entry::Conflict)),
+        let row = self;
+        let content = envelope_columns!(row).content()?;
+        let entry = || {
+            Some(match row.record_id {
+                None => Entry::Record(Record {
+                    id: row.id?,
+                    content,
+                    version: row.version?,
+                    device_id: row.device_id?,
+                    local_time: row.local_timestamp?,
+                    sync_status: sync_status(row.open_conflicts?, row.change_number?, row.synced_number),
+                    change_number: row.change_number?,
+                    created_at: row.created_at?,
+                    updated_at: row.updated_at?,
+                    deleted_at: row.deleted_at,
+                    // Null for a tombstone, which has no key.
+                    reencryption_due: row.reencryption_due.unwrap_or_default(),
+                }),
+                Some(record_id) => Entry::Conflict(Conflict {
+                    id: row.id?,
+                    record_id,
+                    base_version: row.version?,
+                    content,
+                    device_id: row.device_id?,
+                    local_time: row.local_timestamp?,
+                    created_at: row.created_at?,
+                    settled_at: row.deleted_at,
+                    change_number: row.change_number?,
+                }),
+            })
         };
-        entry
-            .ok_or_else(|| DbError::unexpected("an entry of the feed"))?
-            .map(Some)
-    }
-
-    /// None: something is missing that every record has.
-    fn record(self) -> Option<RecordRow> {
-        Some(RecordRow {
-            id: self.id?,
-            encrypted_payload: self.encrypted_payload,
-            algorithm: self.algorithm,
-            key_id: self.key_id,
-            key_version: self.key_version,
-            nonce: self.nonce,
-            salt: self.salt,
-            kdf_memory_kib: self.kdf_memory_kib,
-            kdf_iterations: self.kdf_iterations,
-            kdf_parallelism: self.kdf_parallelism,
-            version: self.version?,
-            device_id: self.device_id?,
-            local_timestamp: self.local_timestamp?,
-            change_number: self.change_number?,
-            open_conflicts: self.open_conflicts?,
-            deleted_at: self.deleted_at,
-            created_at: self.created_at?,
-            updated_at: self.updated_at?,
-            // Of a tombstone, which is under no key, nothing is known.
-            reencryption_due: self.reencryption_due.unwrap_or_default(),
-            synced_number: self.synced_number,
-        })
-    }
-
-    /// None: something is missing that every conflict has.
-    fn conflict(self, record: Uuid) -> Option<ConflictRow> {
-        Some(ConflictRow {
-            id: self.id?,
-            record_id: record,
-            base_version: self.version?,
-            encrypted_payload: self.encrypted_payload,
-            algorithm: self.algorithm,
-            key_id: self.key_id,
-            key_version: self.key_version,
-            nonce: self.nonce,
-            salt: self.salt,
-            kdf_memory_kib: self.kdf_memory_kib,
-            kdf_iterations: self.kdf_iterations,
-            kdf_parallelism: self.kdf_parallelism,
-            device_id: self.device_id?,
-            local_timestamp: self.local_timestamp?,
-            change_number: self.change_number?,
-            created_at: self.created_at?,
-            settled_at: self.deleted_at,
-        })
+        let entry = entry().ok_or_else(|| DbError::unexpected("an entry of the feed"))?;
+        Ok(Some(entry))
     }
 }

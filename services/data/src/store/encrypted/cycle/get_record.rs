@@ -1,43 +1,30 @@
-//! Cycle records, one at a time.
-
-use std::sync::Arc;
+//! GetRecord.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
-    database::{Context, Database, DbError},
+    database::{Context, DbError},
     deadline::Deadline,
 };
 use uuid::Uuid;
 
 use super::{
     super::{calling_device::next_rotation, error::ReadError},
-    row::RecordRow,
+    RecordRow, Records,
 };
 use crate::domain::encrypted::record::Record;
-
-/// Cycle records, one at a time, or listed.
-#[derive(Clone, Debug)]
-pub struct Records {
-    pub(super) database: Arc<Database>,
-}
 
 /// A record that was read.
 pub struct FoundRecord {
     /// The record.
     pub record: Record,
-    /// When the next rotation of the calling device's key is due. None: the call names no device.
+    /// The time at which the next rotation of the calling device's key is due. `None` when the call names no device.
     pub next_rotation_at: Option<DateTime<Utc>>,
 }
 
 impl Records {
-    /// Those in `database`.
-    #[must_use]
-    pub fn new(database: Arc<Database>) -> Self {
-        Self { database }
-    }
-
-    /// The caller's record `id`, which is not deleted, for `device`, if the call names one.
+    /// Returns the caller's record with the id `id`, unless it is deleted. `device` is the calling device, if the call names
+    /// one.
     ///
     /// # Errors
     ///
@@ -45,9 +32,9 @@ impl Records {
     pub async fn get(
         &self,
         caller: UserId,
-        deadline: Deadline,
         id: Uuid,
         device: Option<Uuid>,
+        deadline: Deadline,
     ) -> Result<FoundRecord, ReadError> {
         let mut tx = self
             .database

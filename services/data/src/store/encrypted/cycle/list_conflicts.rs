@@ -1,56 +1,50 @@
-//! Pages of the conflicts that are to be settled, in the order in which they came, by keyset.
+//! ListConflicts: pages of a person's open conflicts in the order of arrival, by keyset.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
     database::{Context, DbError},
     deadline::Deadline,
-    page::PageSize,
+    page::{Page, PageSize},
 };
 use uuid::Uuid;
 
 use super::{
     super::calling_device::{CallerError, next_rotation},
-    Changes,
-    row::ConflictRow,
+    Changes, ConflictRow,
 };
 use crate::domain::encrypted::record::Conflict;
 
-/// Some of a person's conflicts.
-pub struct Conflicts {
-    /// In the order in which they came.
-    pub conflicts: Vec<Conflict>,
-    /// Whether there are more after them.
-    pub more: bool,
-    /// When the next rotation of the calling device's key is due.
+/// A page of a person's open conflicts, in the order of arrival.
+pub struct ListedConflicts {
+    /// The page.
+    pub page: Page<Conflict>,
+    /// The time at which the next rotation of the calling device's key is due. `None` when the call names no device.
     pub next_rotation_at: Option<DateTime<Utc>>,
 }
 
 impl Changes {
-    /// The caller's open conflicts, of `record` or of every record, after the one whose change has the number `after`:
-    /// at most `size` of them. Until it is settled, a conflict keeps its number.
+    /// Returns a page of the caller's open conflicts, of `record` or of every record, after the one with the change
+    /// number `after`. An open conflict keeps its number. `device` is the calling device, if the call names one.
     ///
     /// # Errors
     ///
     /// See [`CallerError`].
-    pub async fn conflicts(
+    pub async fn list_conflicts(
         &self,
         caller: UserId,
-        deadline: Deadline,
+        device: Option<Uuid>,
         record: Option<Uuid>,
         after: i64,
         size: PageSize,
-        device: Option<Uuid>,
-    ) -> Result<Conflicts, CallerError> {
-        let size = usize::from(size.get());
-        // One more than asked for shows whether there is a next page.
-        let limit = size as i64 + 1;
+        deadline: Deadline,
+    ) -> Result<ListedConflicts, CallerError> {
         let mut tx = self
             .database
             .begin("ListConflicts", Context::User(caller), deadline)
             .await?;
         let next_rotation_at = next_rotation(&mut tx, caller, device).await?;
-        // Two statements, so that each finds its index: a record has few conflicts, whatever others have.
+        // Two statements, so that each uses its index: a record has few conflicts, however many other records have.
         let rows = match record {
             None => {
                 sqlx::query_as!(
@@ -65,7 +59,7 @@ impl Changes {
                     LIMIT $3",
                     caller.as_uuid(),
                     after,
-                    limit,
+                    size.limit(),
                 )
                 .fetch_all(&mut tx)
                 .await
@@ -83,21 +77,17 @@ impl Changes {
                     LIMIT $3",
                     caller.as_uuid(),
                     after,
-                    limit,
+                    size.limit(),
                     record,
                 )
                 .fetch_all(&mut tx)
                 .await
             }
         };
-        let mut rows = rows.map_err(DbError::from)?;
+        let rows = rows.map_err(DbError::from)?;
         tx.commit().await?;
-        let more = rows.len() > size;
-        rows.truncate(size);
-        let conflicts = rows.into_iter().map(Conflict::try_from);
-        Ok(Conflicts {
-            conflicts: conflicts.collect::<Result<_, _>>()?,
-            more,
+        Ok(ListedConflicts {
+            page: Page::try_from_rows(rows, size)?,
             next_rotation_at,
         })
     }

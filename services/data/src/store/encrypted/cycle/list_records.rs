@@ -1,37 +1,34 @@
-//! Pages of records, by keyset: a page costs what is on it, wherever among the records it is.
+//! ListRecords: pages of a person's records, by keyset, so that every page costs only what is on it.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
     database::{Context, DbError, TenantTx},
     deadline::Deadline,
-    page::PageSize,
+    page::{Page, PageSize},
 };
 use uuid::Uuid;
 
 use super::{
     super::calling_device::{CallerError, next_rotation},
-    get_record::Records,
-    row::RecordRow,
+    RecordRow, Records,
 };
 use crate::domain::encrypted::{
     record::Record,
     record_list::{RecordCursor, RecordListing, RecordOrder},
 };
 
-/// Some of a person's records.
-pub struct RecordPage {
-    /// In the order that was asked for.
-    pub records: Vec<Record>,
-    /// Whether there are more after them.
-    pub more: bool,
-    /// When the next rotation of the calling device's key is due. None: the call names no device.
+/// A page of a person's records, in the requested order.
+pub struct ListedRecords {
+    /// The page.
+    pub page: Page<Record>,
+    /// The time at which the next rotation of the calling device's key is due. `None` when the call names no device.
     pub next_rotation_at: Option<DateTime<Utc>>,
 }
 
 impl Records {
-    /// The caller's records that `listing` shows: at most `size`, from the one after `after`, or from the first. For
-    /// `device`, if the call names one.
+    /// Returns a page of the caller's records that `listing` includes, after the one at `after`, or from the first. `device`
+    /// is the calling device, if the call names one.
     ///
     /// # Errors
     ///
@@ -39,13 +36,12 @@ impl Records {
     pub async fn list(
         &self,
         caller: UserId,
-        deadline: Deadline,
+        device: Option<Uuid>,
         listing: RecordListing,
         after: Option<RecordCursor>,
         size: PageSize,
-        device: Option<Uuid>,
-    ) -> Result<RecordPage, CallerError> {
-        let size = usize::from(size.get());
+        deadline: Deadline,
+    ) -> Result<ListedRecords, CallerError> {
         let mut tx = self
             .database
             .begin("ListRecords", Context::User(caller), deadline)
@@ -53,23 +49,18 @@ impl Records {
         let next_rotation_at = next_rotation(&mut tx, caller, device).await?;
         let mut rows = Vec::new();
         if !listing.reencryption_due || any_due(&mut tx, caller).await? {
-            // One more than asked for shows whether there is a next page.
-            rows = page(&mut tx, caller, listing, after, size as i64 + 1).await?;
+            rows = select(&mut tx, caller, listing, after, size.limit()).await?;
         }
         tx.commit().await?;
-        let more = rows.len() > size;
-        rows.truncate(size);
-        let records = rows.into_iter().map(Record::try_from);
-        Ok(RecordPage {
-            records: records.collect::<Result<_, _>>()?,
-            more,
+        Ok(ListedRecords {
+            page: Page::try_from_rows(rows, size)?,
             next_rotation_at,
         })
     }
 }
 
-/// Whether any of the caller's records is to be encrypted anew. Mostly none is, and an index says so at once; a page
-/// would look at all records in vain.
+/// Returns whether any of the caller's records has to be encrypted again. Usually none has, which an index shows at once;
+/// the query for a page would read all records in vain.
 async fn any_due(tx: &mut TenantTx, caller: UserId) -> Result<bool, DbError> {
     let due = sqlx::query_scalar!(
         r#"/* ListRecords, whether any is due */
@@ -86,22 +77,22 @@ async fn any_due(tx: &mut TenantTx, caller: UserId) -> Result<bool, DbError> {
     Ok(due)
 }
 
-/// The records themselves. A bound that is not there is one without end; it is a subquery of its own, because a
-/// policy's index may be searched only by what cannot leak, and Postgres does not know that `coalesce` cannot.
-async fn page(
+/// Reads up to `limit` rows. A missing bound is an infinite one. It is in a subquery of its own, because an index of a table
+/// with a policy may be searched only by leakproof expressions, and Postgres does not know that `coalesce` is one.
+async fn select(
     tx: &mut TenantTx,
     caller: UserId,
     listing: RecordListing,
     after: Option<RecordCursor>,
     limit: i64,
 ) -> Result<Vec<RecordRow>, DbError> {
-    let place = after.map(|place| (place.local_time, place.id));
-    // No id is less than the nil UUID: with it a time is a place before everything that happened then.
-    let at = |time: Option<DateTime<Utc>>| time.map(|time| (time, Uuid::nil()));
+    let cursor = after.map(|cursor| (cursor.local_time, cursor.id));
+    // No id is less than the nil UUID, so a time with it comes before every record of that time.
+    let start_of = |time: Option<DateTime<Utc>>| time.map(|time| (time, Uuid::nil()));
     let (lower, upper) = match listing.order {
-        RecordOrder::OldestFirst => (place.or(at(listing.from)), at(listing.until)),
-        RecordOrder::NewestFirst => (at(listing.from), place.or(at(listing.until))),
-        RecordOrder::ByChange => (at(listing.from), at(listing.until)),
+        RecordOrder::OldestFirst => (cursor.or(start_of(listing.from)), start_of(listing.until)),
+        RecordOrder::NewestFirst => (start_of(listing.from), cursor.or(start_of(listing.until))),
+        RecordOrder::ByChange => (start_of(listing.from), start_of(listing.until)),
     };
     let ((lower_time, lower_id), (upper_time, upper_id)) = (lower.unzip(), upper.unzip());
     let rows = match listing.order {
@@ -179,7 +170,7 @@ async fn page(
                 ORDER BY r.change_number
                 LIMIT $6"#,
                 caller.as_uuid(),
-                after.map_or(0, |place| place.change_number),
+                after.map_or(0, |cursor| cursor.change_number),
                 listing.from,
                 listing.until,
                 listing.reencryption_due,

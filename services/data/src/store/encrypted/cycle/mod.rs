@@ -1,29 +1,63 @@
-//! How devices keep in step: what they push, what they pull, and what they have acknowledged. For pushing see
-//! [`push_changes`], for conflicts [`list_conflicts`] and [`resolve_conflict`].
+//! Cycle records and their change feed.
 
-pub mod acknowledge_changes;
-pub mod change_record;
+mod acknowledge_changes;
+mod change_record;
+mod create_record;
+mod cycle_change;
+mod delete_record;
 mod feed_row;
-pub mod get_record;
-pub mod list_conflicts;
-pub mod list_records;
-pub mod push_changes;
-pub mod read_changes;
-pub mod resolve_conflict;
-pub mod row;
+mod get_record;
+mod list_conflicts;
+mod list_records;
+mod purge_changes;
+mod push_changes;
+mod read_changes;
+mod resolve_conflict;
+mod row;
+mod update_record;
 
 use std::sync::Arc;
 
 use haven_platform::database::Database;
 
-/// How devices keep in step: what they push, what they pull, and what they have acknowledged.
+pub(in crate::store) use self::row::{ConflictRow, RecordRow};
+pub use self::{
+    acknowledge_changes::Acknowledged,
+    change_record::ChangedRecord,
+    get_record::FoundRecord,
+    list_conflicts::ListedConflicts,
+    list_records::ListedRecords,
+    push_changes::Pushed,
+    read_changes::{FeedError, FeedPart},
+    resolve_conflict::Settled,
+};
+
+/// The cycle records of all people, in the database: one at a time, or listed.
 #[derive(Clone, Debug)]
-pub struct Changes {
-    pub(super) database: Arc<Database>,
+pub struct Records {
+    database: Arc<Database>,
 }
 
+/// The change feeds of all people, in the database: pushed, read and acknowledged changes, and conflicts.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    database: Arc<Database>,
+}
+
+// === impl Records ===
+
+impl Records {
+    /// Creates a store that uses `database`.
+    #[must_use]
+    pub fn new(database: Arc<Database>) -> Self {
+        Self { database }
+    }
+}
+
+// === impl Changes ===
+
 impl Changes {
-    /// Those in `database`.
+    /// Creates a store that uses `database`.
     #[must_use]
     pub fn new(database: Arc<Database>) -> Self {
         Self { database }

@@ -1,51 +1,38 @@
-//! Pushing changes: each once, in their order, in one transaction.
+//! PushChanges: applies the changes of one device in their order, in one transaction.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
     database::{Context, DbError},
     deadline::Deadline,
+    request_key::RequestKey,
 };
 use serde::Deserialize;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{
-    super::{calling_device::may_call, error::Refusal},
+    super::{calling_device::check_outcome, error::ChangeError},
     Changes,
+    cycle_change::CycleChange,
 };
 use crate::{
-    domain::encrypted::{
-        change::{Change, ChangeRefusal, ChangeResult, Outcome, PushMode, held_back},
-        envelope::{ASSOCIATED_DATA_VERSION, ENVELOPE_VERSION},
-    },
-    store::request::{RequestKey, retry_once},
+    domain::encrypted::push::{ChangeRefusal, ChangeResult, Outcome, Push, PushMode, held_back},
+    store::request::retry_once,
 };
 
-/// What a device pushes.
-pub struct Push {
-    /// The device.
-    pub device: Uuid,
-    /// What it did, in its order.
-    pub changes: Vec<Change>,
-    /// Whether that stands together.
-    pub mode: PushMode,
-    /// When it comes.
-    pub at: DateTime<Utc>,
-}
-
-/// What a push comes to.
+/// The result of a push.
 #[derive(Debug)]
 pub struct Pushed {
-    /// What became of each change.
+    /// The result of each change, in the order of the push.
     pub results: Vec<ChangeResult>,
-    /// When the next rotation of the device's key is due.
+    /// The time at which the next rotation of the device's key is due. `None` for a retry when the device no longer exists.
     pub next_rotation_at: Option<DateTime<Utc>>,
-    /// Whether anything is different than before, for the person's other devices.
+    /// `true` when this call changed anything, so that the person's other devices have something new to read.
     pub changed: bool,
 }
 
-/// What became of a change, as the answer of a request keeps it.
+/// The result of a change, as the stored answer of a request has it.
 #[derive(Debug, Deserialize)]
 struct ResultRow {
     outcome: String,
@@ -58,23 +45,24 @@ struct ResultRow {
 // === impl Changes ===
 
 impl Changes {
-    /// Applies what a device of the caller did; or, when `request` did so before, changes nothing and answers as it was
-    /// answered then. An atomic push that does not stand is not remembered: whoever sends it again has it looked at
-    /// again.
+    /// Applies the changes of a device of the caller. Changes nothing, and returns the first answer again, when `request`
+    /// did so before.
+    ///
+    /// An atomic push with a change that cannot be applied is rolled back and not remembered: a retry is evaluated again.
     ///
     /// # Errors
     ///
-    /// Caller, CursorExpired and RequestIdReused of [`Refusal`]. Nothing was changed then, unless it was the database
-    /// that failed: a retry finds out.
+    /// Caller, CursorExpired and RequestIdReused of [`ChangeError`]. Nothing was changed, except possibly when the database
+    /// failed: a retry finds out.
     pub async fn push(
         &self,
         caller: UserId,
-        deadline: Deadline,
         push: &Push,
         request: RequestKey,
-    ) -> Result<Pushed, Refusal> {
-        retry_once(Refusal::id_taken, || {
-            self.try_push(caller, deadline, push, request)
+        deadline: Deadline,
+    ) -> Result<Pushed, ChangeError> {
+        retry_once(ChangeError::is_id_taken, || {
+            self.try_push(caller, push, request, deadline)
         })
         .await
     }
@@ -82,15 +70,15 @@ impl Changes {
     async fn try_push(
         &self,
         caller: UserId,
-        deadline: Deadline,
         push: &Push,
         request: RequestKey,
-    ) -> Result<Pushed, Refusal> {
+        deadline: Deadline,
+    ) -> Result<Pushed, ChangeError> {
         let mut tx = self
             .database
             .begin("PushChanges", Context::User(caller), deadline)
             .await?;
-        let columns = Columns::of(&push.changes);
+        let changes: Vec<_> = push.changes.iter().map(CycleChange::from).collect();
         let row = sqlx::query!(
             r#"/* PushChanges */
             WITH prior AS (
@@ -98,18 +86,7 @@ impl Changes {
             ), done AS MATERIALIZED (
                 SELECT p.ordinality, (p.result).outcome, (p.result).version, (p.result).change_number,
                     (p.result).conflict_id, (p.result).key_version, p.next_rotation_at
-                FROM (
-                    SELECT array_agg(ROW(c.record_id, c.expected_version, c.payload IS NULL, c.payload,
-                        CASE WHEN c.payload IS NOT NULL THEN $19::smallint END, c.algorithm, c.key_version, c.nonce, c.salt,
-                        c.memory_kib, c.iterations, c.parallelism,
-                        CASE WHEN c.payload IS NOT NULL THEN $20::smallint END, c.local_time, c.conflict_id
-                    )::data.cycle_change ORDER BY c.place) AS changes
-                    FROM unnest($7::uuid[], $8::bigint[], $9::bytea[], $10::text[], $11::integer[], $12::bytea[],
-                        $13::bytea[], $14::integer[], $15::integer[], $16::integer[], $17::timestamptz[], $18::uuid[])
-                        WITH ORDINALITY AS c (record_id, expected_version, payload, algorithm, key_version, nonce, salt,
-                            memory_kib, iterations, parallelism, local_time, conflict_id, place)
-                ) AS sent
-                CROSS JOIN LATERAL data.push_cycle_changes($4, sent.changes, $5, $6) AS p
+                FROM data.push_cycle_changes($4, $7, $5, $6) AS p
                 WHERE NOT EXISTS (SELECT FROM prior)
             ), told AS (
                 SELECT max(next_rotation_at) AS next_rotation_at,
@@ -134,39 +111,26 @@ impl Changes {
             push.device,
             push.mode == PushMode::Independent,
             push.at,
-            &columns.record_id,
-            &columns.expected_version,
-            &columns.payload as &[Option<&[u8]>],
-            &columns.algorithm as &[Option<&str>],
-            &columns.key_version as &[Option<i32>],
-            &columns.nonce as &[Option<&[u8]>],
-            &columns.salt as &[Option<&[u8]>],
-            &columns.memory_kib as &[Option<i32>],
-            &columns.iterations as &[Option<i32>],
-            &columns.parallelism as &[Option<i32>],
-            &columns.local_time as &[Option<DateTime<Utc>>],
-            &columns.conflict_id,
-            ENVELOPE_VERSION,
-            ASSOCIATED_DATA_VERSION,
+            &changes as &[CycleChange<'_>],
         )
         .fetch_one(&mut tx)
         .await
         .map_err(DbError::from)?;
         if !row.same {
-            return Err(Refusal::RequestIdReused);
+            return Err(ChangeError::RequestIdReused);
         }
-        // Of a device that may not push there is one row, and nothing of any change.
+        // The answer for a device that may not push has one row, which is about no change.
         if let Some(first) = row.answer.first() {
-            may_call(&mut tx, caller, &first.outcome).await?;
+            check_outcome(&mut tx, caller, &first.outcome).await?;
             if first.outcome == "behind" {
-                return Err(Refusal::of("behind", None, None));
+                return Err(ChangeError::from_outcome("behind", None, None));
             }
         }
         let results = row.answer.0.into_iter().map(ChangeResult::try_from);
         let results = results.collect::<Result<Vec<_>, _>>()?;
         let next_rotation_at = row.next_rotation_at;
-        if row.now && !push.mode.stands(&results) {
-            // Not committed: it is taken back.
+        if row.now && !push.mode.commits(&results) {
+            // The transaction is not committed, which rolls it back.
             return Ok(Pushed {
                 results: held_back(&push.changes, results),
                 next_rotation_at,
@@ -201,7 +165,7 @@ impl TryFrom<ResultRow> for ChangeResult {
             "key_version_unknown" => {
                 Outcome::Refused(ChangeRefusal::KeyVersionUnknown { current: current()? })
             }
-            _ => return Err(DbError::unexpected("what became of a change")),
+            _ => return Err(DbError::unexpected("the outcome of a change")),
         };
         Ok(Self {
             outcome,
@@ -209,53 +173,5 @@ impl TryFrom<ResultRow> for ChangeResult {
             change_number: row.change_number,
             conflict_id: row.conflict_id,
         })
-    }
-}
-
-/// Changes, a column at a time, as a statement takes them.
-#[derive(Default)]
-struct Columns<'a> {
-    record_id: Vec<Uuid>,
-    expected_version: Vec<i64>,
-    payload: Vec<Option<&'a [u8]>>,
-    algorithm: Vec<Option<&'a str>>,
-    key_version: Vec<Option<i32>>,
-    nonce: Vec<Option<&'a [u8]>>,
-    salt: Vec<Option<&'a [u8]>>,
-    memory_kib: Vec<Option<i32>>,
-    iterations: Vec<Option<i32>>,
-    parallelism: Vec<Option<i32>>,
-    local_time: Vec<Option<DateTime<Utc>>>,
-    conflict_id: Vec<Uuid>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(changes: &'a [Change]) -> Self {
-        let mut columns = Self::default();
-        for change in changes {
-            let content = change.content.as_ref();
-            let envelope = content.map(|content| &content.envelope);
-            columns.record_id.push(change.record_id);
-            columns.expected_version.push(change.expected_version);
-            columns
-                .payload
-                .push(content.map(|content| content.payload.as_slice()));
-            columns.algorithm.push(envelope.map(|it| it.algorithm.name()));
-            columns.key_version.push(envelope.map(|it| it.key_version));
-            columns.nonce.push(envelope.map(|it| it.nonce.as_slice()));
-            columns.salt.push(envelope.map(|it| it.salt.as_slice()));
-            columns
-                .memory_kib
-                .push(envelope.map(|it| it.key_derivation.memory_kib));
-            columns
-                .iterations
-                .push(envelope.map(|it| it.key_derivation.iterations));
-            columns
-                .parallelism
-                .push(envelope.map(|it| it.key_derivation.parallelism));
-            columns.local_time.push(change.local_time);
-            columns.conflict_id.push(change.conflict_id);
-        }
-        columns
     }
 }

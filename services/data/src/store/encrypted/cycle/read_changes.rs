@@ -1,8 +1,8 @@
-//! The feed of a person's changes, as their devices read it: a part at a time.
+//! PullChanges and WatchChanges: reads the feed of a person's changes, one part at a time.
 //!
-//! A part is read by one statement, so by one snapshot: what is gone, what is the newest and what is in between belong
-//! together. Numbers become visible in order, because whoever gives one out holds the person's counter until they
-//! commit.
+//! A part is read by one statement, so by one snapshot: the purged number, the last number and the entries between them
+//! are consistent. Numbers become visible in order, because a transaction that assigns one holds the lock on the person's
+//! counter until it commits.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -14,35 +14,35 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::{
-    super::calling_device::{CallerError, active, no_device},
+    super::calling_device::{CallerError, check_active, no_device},
     Changes,
     feed_row::FeedRow,
 };
 use crate::domain::encrypted::feed::{Entry, Expiry, SyncCursor};
 
-/// How many bytes of payloads a part has before its last entry, at most. It is what one watch costs in memory, and
-/// with the envelopes and the last payload it is well within an answer.
-const BYTES_AT_ONCE: i64 = 1024 * 1024;
+/// The maximum size in bytes of the payloads of a part, without its last entry. It bounds the memory of one watch; with the
+/// envelopes and the last payload, a part is well below the limit of a response.
+const PART_BYTES: i64 = 1024 * 1024;
 
 /// A part of the feed.
 pub struct FeedPart {
-    /// What changed, by number, upwards.
+    /// The entries, by ascending change number.
     pub entries: Vec<Entry>,
-    /// Where to go on.
-    pub place: SyncCursor,
-    /// The number of the newest change of all.
+    /// The cursor after the last entry.
+    pub cursor: SyncCursor,
+    /// The number of the person's newest change.
     pub last_number: i64,
-    /// When the next rotation of the key of the device that reads is due.
+    /// The time at which the next rotation of the calling device's key is due.
     pub next_rotation_at: DateTime<Utc>,
 }
 
-/// Why a device is not told what changed.
+/// The reason why a device cannot read or acknowledge the feed.
 #[derive(Debug, Error)]
 pub enum FeedError {
-    /// It may not call, or the database failed.
+    /// The device may not call, or the database failed.
     #[error(transparent)]
     Caller(#[from] CallerError),
-    /// It cannot go on from where it was.
+    /// The device has to read the feed from the start.
     #[error("the cursor has expired: {0:?}")]
     CursorExpired(Expiry),
 }
@@ -56,8 +56,7 @@ impl From<DbError> for FeedError {
 // === impl Changes ===
 
 impl Changes {
-    /// What changed after `after`, or everything that is kept, as far as it fits into a part. `device` is the one that
-    /// reads.
+    /// Returns the next part of the feed: the changes after `after`, or from the start. `device` is the calling device.
     ///
     /// # Errors
     ///
@@ -65,16 +64,15 @@ impl Changes {
     pub async fn read(
         &self,
         caller: UserId,
-        deadline: Deadline,
         device: Uuid,
         after: Option<SyncCursor>,
+        deadline: Deadline,
     ) -> Result<FeedPart, FeedError> {
         let mut tx = self
             .database
             .begin("ReadChanges", Context::User(caller), deadline)
             .await?;
-        // The limits are written out: for a number that it does not know, Postgres reads and sorts all that a person
-        // has.
+        // The limits are literals: with a parameter, Postgres would read and sort all of a person's changes.
         let rows = sqlx::query_as!(
             FeedRow,
             r#"/* ReadChanges */
@@ -119,7 +117,7 @@ impl Changes {
             caller.as_uuid(),
             device,
             after.map_or(0, |after| after.number),
-            BYTES_AT_ONCE,
+            PART_BYTES,
         )
         .fetch_all(&mut tx)
         .await
@@ -127,19 +125,21 @@ impl Changes {
         let Some(first) = rows.first() else {
             return Err(no_device(&mut tx, caller).await.into());
         };
-        active(&first.status)?;
+        check_active(&first.status)?;
         tx.commit().await?;
         let history = first.history();
         let after = after.unwrap_or_else(|| history.start());
-        history.continues(after).map_err(FeedError::CursorExpired)?;
+        history
+            .check_complete_after(after)
+            .map_err(FeedError::CursorExpired)?;
         let next_rotation_at = first.next_rotation_at;
         let entries = rows.into_iter().map(FeedRow::entry);
         let entries: Vec<_> = entries.filter_map(Result::transpose).collect::<Result<_, _>>()?;
-        // Where there is nothing more, there is nothing up to the newest.
+        // Without entries, there is nothing between the cursor and the newest change.
         let number = entries.last().map_or(history.last_number, Entry::change_number);
         Ok(FeedPart {
             entries,
-            place: SyncCursor { number, ..after },
+            cursor: SyncCursor { number, ..after },
             last_number: history.last_number,
             next_rotation_at,
         })

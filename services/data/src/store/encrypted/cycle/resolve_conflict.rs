@@ -1,89 +1,77 @@
-//! Settling the conflicts of a record: once, and over the version that was seen.
+//! ResolveConflict: settles conflicts of a record over the version that the device last saw.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
     database::{Context, DbError},
     deadline::Deadline,
+    request_key::RequestKey,
 };
-use uuid::Uuid;
 
 use super::{
-    super::{calling_device::may_call, error::Refusal},
+    super::{calling_device::check_outcome, error::ChangeError},
     Changes,
+    cycle_change::CycleChange,
 };
 use crate::{
     domain::encrypted::{
-        change::Resolution,
-        envelope::{ASSOCIATED_DATA_VERSION, ENVELOPE_VERSION},
         record::RecordVersion,
+        resolution::{Resolution, Settlement},
     },
-    store::request::{RequestKey, retry_once},
+    store::request::retry_once,
 };
 
-/// What settles conflicts.
-pub struct Settlement {
-    /// The device that settles them.
-    pub device: Uuid,
-    /// The record.
-    pub record_id: Uuid,
-    /// The record's version that was seen.
-    pub expected_version: i64,
-    /// The conflicts that were seen, each once.
-    pub conflicts: Vec<Uuid>,
-    /// What becomes of the record.
-    pub resolution: Resolution,
-    /// When it comes.
-    pub at: DateTime<Utc>,
-}
-
-/// What is settled.
+/// The result of a settlement.
 #[derive(Debug)]
 pub struct Settled {
-    /// The record's version.
+    /// The version that the record has now.
     pub record: RecordVersion,
-    /// How many of the record's conflicts are still open.
+    /// The number of the record's conflicts that are still open.
     pub open_conflicts: i32,
-    /// When the next rotation of the device's key is due.
+    /// The time at which the next rotation of the device's key is due. `None` for a retry when the device no longer exists.
     pub next_rotation_at: Option<DateTime<Utc>>,
-    /// Whether it is just now, and the person's other devices have something new to look at.
+    /// `true` when this call settled the conflicts, so that the person's other devices have something new to read. `false` for a
+    /// retry.
     pub now: bool,
 }
 
 impl Changes {
-    /// Settles conflicts of the caller's record; or, when `request` did so before, changes nothing and answers as it
-    /// was answered then.
+    /// Settles conflicts of the caller's record. Changes nothing, and returns the first answer again, when `request` did so
+    /// before.
     ///
     /// # Errors
     ///
-    /// Every one of [`Refusal`] but RecordExists. Nothing was settled then, unless it was the database that failed: a
-    /// retry finds out.
+    /// All of [`ChangeError`] but RecordExists. Nothing was settled, except possibly when the database failed: a retry finds
+    /// out.
     pub async fn settle(
         &self,
         caller: UserId,
-        deadline: Deadline,
         settlement: &Settlement,
         request: RequestKey,
-    ) -> Result<Settled, Refusal> {
-        // Of another version than expected, or of what is settled, it may be the same request that made it so.
-        let again = |refusal: &Refusal| {
-            matches!(refusal, Refusal::VersionConflict { .. } | Refusal::NotFound) || refusal.id_taken()
+        deadline: Deadline,
+    ) -> Result<Settled, ChangeError> {
+        // The record may have another version, or the conflict be settled, because the same request was handled concurrently.
+        let may_be_retry = |error: &ChangeError| {
+            matches!(error, ChangeError::VersionConflict { .. } | ChangeError::NotFound)
+                || error.is_id_taken()
         };
-        retry_once(again, || self.try_settle(caller, deadline, settlement, request)).await
+        retry_once(may_be_retry, || {
+            self.try_settle(caller, settlement, request, deadline)
+        })
+        .await
     }
 
     async fn try_settle(
         &self,
         caller: UserId,
-        deadline: Deadline,
         settlement: &Settlement,
         request: RequestKey,
-    ) -> Result<Settled, Refusal> {
-        let (content, local_time) = match &settlement.resolution {
-            Resolution::Replace { content, local_time } => (Some(content), Some(*local_time)),
-            Resolution::Keep | Resolution::Delete => (None, None),
+        deadline: Deadline,
+    ) -> Result<Settled, ChangeError> {
+        let change = match &settlement.resolution {
+            Resolution::Keep => None,
+            Resolution::Apply(change) => Some(CycleChange::from(change)),
         };
-        let envelope = content.map(|content| &content.envelope);
         let mut tx = self
             .database
             .begin("ResolveConflict", Context::User(caller), deadline)
@@ -97,15 +85,11 @@ impl Changes {
                 SELECT (r.result).outcome, (r.result).version, (r.result).change_number, (r.result).changed_at,
                     (r.result).key_version, r.open_conflicts, r.next_rotation_at
                 FROM (SELECT WHERE NOT EXISTS (SELECT FROM prior)) AS go
-                CROSS JOIN LATERAL data.resolve_cycle_conflict($4, $5, $6, $7,
-                    CASE WHEN NOT $8 THEN ROW($5, $6, $9::bytea IS NULL, $9, CASE WHEN $9 IS NOT NULL THEN $19::smallint END,
-                        $10::text, $11::integer, $12::bytea, $13::bytea, $14::integer, $15::integer, $16::integer,
-                        CASE WHEN $9 IS NOT NULL THEN $20::smallint END, $17::timestamptz, NULL)::data.cycle_change END,
-                    $18) AS r
+                CROSS JOIN LATERAL data.resolve_cycle_conflict($4, $5, $6, $7, $8, $9) AS r
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
                 SELECT $1, $2, 'ResolveConflict', $3, jsonb_build_object('version', version, 'change_number', change_number,
-                    'changed_at', changed_at, 'open_conflicts', open_conflicts), $18
+                    'changed_at', changed_at, 'open_conflicts', open_conflicts), $9
                 FROM done WHERE outcome IN ('applied', 'kept')
             )
             SELECT true AS "same!", true AS "now!", outcome, version, change_number, changed_at, key_version,
@@ -124,30 +108,19 @@ impl Changes {
             settlement.record_id,
             settlement.expected_version,
             &settlement.conflicts,
-            matches!(settlement.resolution, Resolution::Keep),
-            content.map(|content| content.payload.as_slice()),
-            envelope.map(|envelope| envelope.algorithm.name()),
-            envelope.map(|envelope| envelope.key_version),
-            envelope.map(|envelope| envelope.nonce.as_slice()),
-            envelope.map(|envelope| envelope.salt.as_slice()),
-            envelope.map(|envelope| envelope.key_derivation.memory_kib),
-            envelope.map(|envelope| envelope.key_derivation.iterations),
-            envelope.map(|envelope| envelope.key_derivation.parallelism),
-            local_time,
+            change as Option<CycleChange<'_>>,
             settlement.at,
-            ENVELOPE_VERSION,
-            ASSOCIATED_DATA_VERSION,
         )
         .fetch_one(&mut tx)
         .await
         .map_err(DbError::from)?;
-        may_call(&mut tx, caller, row.outcome.as_deref().unwrap_or_default()).await?;
+        check_outcome(&mut tx, caller, row.outcome.as_deref().unwrap_or_default()).await?;
         tx.commit().await?;
         row.settled(settlement)
     }
 }
 
-/// What became of it, now or before, or why nothing did.
+/// The outcome of the SQL function, or the first answer to the request.
 struct SettledRow {
     same: bool,
     now: bool,
@@ -161,25 +134,22 @@ struct SettledRow {
 }
 
 impl SettledRow {
-    fn settled(self, settlement: &Settlement) -> Result<Settled, Refusal> {
+    fn settled(self, settlement: &Settlement) -> Result<Settled, ChangeError> {
         if !self.same {
-            return Err(Refusal::RequestIdReused);
+            return Err(ChangeError::RequestIdReused);
         }
         match self.outcome.as_deref() {
             Some("applied" | "kept") => {}
-            Some("no_conflict") => return Err(Refusal::NotFound),
-            // The version is as expected, and what becomes of the change is known by its nonce: it is that of a
-            // conflict, and has to be encrypted anew.
-            Some("deleted" | "already_applied") => return Err(Refusal::NonceReused),
+            Some("no_conflict") => return Err(ChangeError::NotFound),
+            // The version is the expected one, and the nonce is that of a known change: a conflict's. The device has to
+            // encrypt the content again.
+            Some("deleted" | "already_applied") => return Err(ChangeError::NonceReused),
             Some("conflict") if self.version == Some(settlement.expected_version) => {
-                return Err(Refusal::NonceReused);
+                return Err(ChangeError::NonceReused);
             }
             other => {
-                return Err(Refusal::of(
-                    other.unwrap_or_default(),
-                    self.version,
-                    self.key_version,
-                ));
+                let outcome = other.unwrap_or_default();
+                return Err(ChangeError::from_outcome(outcome, self.version, self.key_version));
             }
         }
         match (

@@ -1,28 +1,15 @@
-//! Rows of records and of conflicts, as several statements read them.
+//! Rows of records and of conflicts.
 
 use chrono::{DateTime, Utc};
 use haven_platform::database::DbError;
 use uuid::Uuid;
 
-use crate::domain::encrypted::{
-    envelope::{Algorithm, Encrypted, Envelope, KeyDerivation},
-    record::{Conflict, Record, SyncStatus},
+use crate::{
+    domain::encrypted::record::{Conflict, Record, SyncStatus},
+    store::encrypted::envelope_columns,
 };
 
-/// The columns of what is encrypted: all there, or none.
-pub(in crate::store) struct EncryptedColumns {
-    pub(in crate::store) encrypted_payload: Option<Vec<u8>>,
-    pub(in crate::store) algorithm: Option<String>,
-    pub(in crate::store) key_id: Option<Uuid>,
-    pub(in crate::store) key_version: Option<i32>,
-    pub(in crate::store) nonce: Option<Vec<u8>>,
-    pub(in crate::store) salt: Option<Vec<u8>>,
-    pub(in crate::store) kdf_memory_kib: Option<i32>,
-    pub(in crate::store) kdf_iterations: Option<i32>,
-    pub(in crate::store) kdf_parallelism: Option<i32>,
-}
-
-/// A record's row.
+/// A record as a row.
 pub(in crate::store) struct RecordRow {
     pub(in crate::store) id: Uuid,
     pub(in crate::store) encrypted_payload: Option<Vec<u8>>,
@@ -42,13 +29,13 @@ pub(in crate::store) struct RecordRow {
     pub(in crate::store) deleted_at: Option<DateTime<Utc>>,
     pub(in crate::store) created_at: DateTime<Utc>,
     pub(in crate::store) updated_at: DateTime<Utc>,
-    /// Whether its key was rotated away, or is that of a device that was revoked.
+    /// `true` when the record's key was rotated, or is that of a revoked device.
     pub(in crate::store) reencryption_due: bool,
-    /// Up to which number every active device has acknowledged.
+    /// The number of the last change that every active device has acknowledged.
     pub(in crate::store) synced_number: i64,
 }
 
-/// A conflict's row.
+/// A conflict as a row.
 pub(in crate::store) struct ConflictRow {
     pub(in crate::store) id: Uuid,
     pub(in crate::store) record_id: Uuid,
@@ -69,28 +56,14 @@ pub(in crate::store) struct ConflictRow {
     pub(in crate::store) settled_at: Option<DateTime<Utc>>,
 }
 
-impl EncryptedColumns {
-    /// What is encrypted. None: there is nothing.
-    pub(in crate::store) fn content(self) -> Result<Option<Encrypted>, DbError> {
-        let Some(payload) = self.encrypted_payload else {
-            return Ok(None);
-        };
-        let envelope = || {
-            Some(Envelope {
-                algorithm: Algorithm::from_name(&self.algorithm?)?,
-                key_id: self.key_id?,
-                key_version: self.key_version?,
-                nonce: self.nonce?,
-                salt: self.salt?,
-                key_derivation: KeyDerivation {
-                    memory_kib: self.kdf_memory_kib?,
-                    iterations: self.kdf_iterations?,
-                    parallelism: self.kdf_parallelism?,
-                },
-            })
-        };
-        let envelope = envelope().ok_or_else(|| DbError::unexpected("an envelope"))?;
-        Ok(Some(Encrypted { payload, envelope }))
+/// Returns the sync status of a record. `change_number` is that of its last change.
+pub(super) fn sync_status(open_conflicts: i32, change_number: i64, synced_number: i64) -> SyncStatus {
+    if open_conflicts > 0 {
+        SyncStatus::Conflict
+    } else if change_number > synced_number {
+        SyncStatus::Pending
+    } else {
+        SyncStatus::Synced
     }
 }
 
@@ -98,36 +71,18 @@ impl TryFrom<RecordRow> for Record {
     type Error = DbError;
 
     fn try_from(row: RecordRow) -> Result<Self, DbError> {
-        let sync_status = if row.open_conflicts > 0 {
-            SyncStatus::Conflict
-        } else if row.change_number > row.synced_number {
-            SyncStatus::Pending
-        } else {
-            SyncStatus::Synced
-        };
-        let content = EncryptedColumns {
-            encrypted_payload: row.encrypted_payload,
-            algorithm: row.algorithm,
-            key_id: row.key_id,
-            key_version: row.key_version,
-            nonce: row.nonce,
-            salt: row.salt,
-            kdf_memory_kib: row.kdf_memory_kib,
-            kdf_iterations: row.kdf_iterations,
-            kdf_parallelism: row.kdf_parallelism,
-        };
         Ok(Self {
             id: row.id,
-            content: content.content()?,
+            sync_status: sync_status(row.open_conflicts, row.change_number, row.synced_number),
             version: row.version,
             device_id: row.device_id,
             local_time: row.local_timestamp,
-            sync_status,
             change_number: row.change_number,
             created_at: row.created_at,
             updated_at: row.updated_at,
             deleted_at: row.deleted_at,
             reencryption_due: row.reencryption_due,
+            content: envelope_columns!(row).content()?,
         })
     }
 }
@@ -136,27 +91,16 @@ impl TryFrom<ConflictRow> for Conflict {
     type Error = DbError;
 
     fn try_from(row: ConflictRow) -> Result<Self, DbError> {
-        let content = EncryptedColumns {
-            encrypted_payload: row.encrypted_payload,
-            algorithm: row.algorithm,
-            key_id: row.key_id,
-            key_version: row.key_version,
-            nonce: row.nonce,
-            salt: row.salt,
-            kdf_memory_kib: row.kdf_memory_kib,
-            kdf_iterations: row.kdf_iterations,
-            kdf_parallelism: row.kdf_parallelism,
-        };
         Ok(Self {
             id: row.id,
             record_id: row.record_id,
             base_version: row.base_version,
-            content: content.content()?,
             device_id: row.device_id,
             local_time: row.local_timestamp,
             created_at: row.created_at,
             settled_at: row.settled_at,
             change_number: row.change_number,
+            content: envelope_columns!(row).content()?,
         })
     }
 }

@@ -1,76 +1,58 @@
-//! Registering a device of a person, once.
+//! RegisterDevice.
 //!
-//! The person's counter is what they all wait for: it counts the devices, and is locked until the transaction ends.
+//! Registrations of one person are serialized by the person's counter: it counts the devices, and stays locked until the
+//! transaction ends.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
     database::{Context, DbError, TenantTx},
     deadline::Deadline,
+    request_key::RequestKey,
 };
 use thiserror::Error;
 use uuid::Uuid;
 
 use super::Devices;
 use crate::{
-    domain::encrypted::device::{AppVersion, DevicePlatform, KeyPath, WrappedKey},
+    domain::encrypted::device_change::NewDevice,
     store::{
         person_status::{self, Unknown},
-        request::{RequestKey, breaks, retry_once},
+        request::{breaks, retry_once},
     },
 };
 
-/// A device that is to be registered.
-pub struct NewDevice {
-    /// Its id.
-    pub id: Uuid,
-    /// A keyed hash of what it calls itself.
-    pub installation_hash: [u8; 32],
-    /// The person's master key, as it wrapped it.
-    pub wrapped_key: WrappedKey,
-    /// How its key is derived from that one.
-    pub key_path: KeyPath,
-    /// What it runs.
-    pub platform: DevicePlatform,
-    /// The version of the app on it.
-    pub app_version: AppVersion,
-    /// When its key is to be rotated.
-    pub next_rotation_at: DateTime<Utc>,
-    /// When it is registered.
-    pub created_at: DateTime<Utc>,
-}
-
-/// What is decided when a device is registered, and what a retry is told again. The rest of the answer is in the
-/// request.
+/// The part of the answer that is decided when a device is registered; a retry of the request gets it again. The rest of
+/// the answer is in the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registered {
-    /// Its id.
+    /// The device's id.
     pub id: Uuid,
-    /// When its key is to be rotated.
+    /// The time at which the first rotation of the device's key is due.
     pub next_rotation_at: DateTime<Utc>,
-    /// When it was registered.
+    /// The time of registration.
     pub created_at: DateTime<Utc>,
 }
 
-/// A limit on how many devices a person has.
+/// A limit on the number of a person's devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quota {
-    /// 10 that are not revoked.
+    /// 10 devices that are not revoked.
     Live,
-    /// 100 in all. Revoking one makes no room.
-    InAll,
+    /// 100 devices in total, including revoked ones.
+    Total,
 }
 
-/// Why a device was not registered.
+/// The reason why a device was not registered.
 #[derive(Debug, Error)]
 pub enum RegisterError {
-    /// The person is not known here.
+    /// The person is not provisioned, or was erased.
     #[error(transparent)]
     Unknown(#[from] Unknown),
-    /// The person has such a device that is not revoked, or one with this id.
-    #[error("there is such a device")]
+    /// The person has a device with this id, or one with this installation id that is not revoked.
+    #[error("the device exists")]
     DeviceExists,
-    /// The person has as many devices as they may have.
+    /// The person has reached a limit.
     #[error("the person has too many devices: {0:?}")]
     QuotaExceeded(Quota),
     /// The request id belongs to a request with other content.
@@ -81,35 +63,34 @@ pub enum RegisterError {
     Database(#[from] DbError),
 }
 
-/// What there is once, of all devices of a person.
+/// The constraints that make the devices of a person unique.
 const DEVICE_KEYS: [&str; 2] = ["device_key_pkey", "device_key_device_id_hash_key"];
 
 // === impl Devices ===
 
 impl Devices {
-    /// Registers a device of `caller`; or, when `request` did so before, changes nothing and answers as it was answered
-    /// then.
+    /// Registers a device of the caller. Changes nothing, and returns the first answer again, when `request` did so before.
     ///
     /// # Errors
     ///
-    /// See [`RegisterError`]. Nothing was stored then, unless it was the database that failed: a retry finds out.
+    /// See [`RegisterError`]. Nothing was stored, except possibly when the database failed: a retry finds out.
     pub async fn register(
         &self,
         caller: UserId,
-        deadline: Deadline,
         device: &NewDevice,
         request: RequestKey,
+        deadline: Deadline,
     ) -> Result<Registered, RegisterError> {
-        // Of a device that is there, or that there is no room for, it may be the same request that made it so.
-        let again = |error: &RegisterError| match error {
+        // The device may exist, or the quota be used up, because the same request was handled concurrently.
+        let may_be_retry = |error: &RegisterError| match error {
             RegisterError::QuotaExceeded(_) => true,
             RegisterError::Database(error) => {
                 breaks(error, &["requests_pkey"]) || breaks(error, &DEVICE_KEYS)
             }
             _ => false,
         };
-        let registered = retry_once(again, || self.try_register(caller, deadline, device, request)).await;
-        match registered {
+        let attempt = || self.try_register(caller, device, request, deadline);
+        match retry_once(may_be_retry, attempt).await {
             Err(RegisterError::Database(error)) if breaks(&error, &DEVICE_KEYS) => {
                 Err(RegisterError::DeviceExists)
             }
@@ -123,9 +104,9 @@ impl Devices {
     async fn try_register(
         &self,
         caller: UserId,
-        deadline: Deadline,
         device: &NewDevice,
         request: RequestKey,
+        deadline: Deadline,
     ) -> Result<Registered, RegisterError> {
         let mut tx = self
             .database
@@ -191,7 +172,7 @@ impl Devices {
     }
 }
 
-/// Which limit the caller of `tx` has reached.
+/// Returns the limit that the caller of `tx` has reached.
 async fn quota(tx: &mut TenantTx, caller: UserId) -> Result<Quota, DbError> {
     let in_all = sqlx::query_scalar!(
         r#"/* RegisterDevice, quota */
@@ -200,10 +181,10 @@ async fn quota(tx: &mut TenantTx, caller: UserId) -> Result<Quota, DbError> {
     )
     .fetch_one(tx)
     .await?;
-    Ok(if in_all { Quota::InAll } else { Quota::Live })
+    Ok(if in_all { Quota::Total } else { Quota::Live })
 }
 
-/// What a registration comes to: its own answer, or that of the request that has its id.
+/// The answer to this request, or the stored answer of the request that has its id.
 struct RegisteredRow {
     same: bool,
     id: Option<Uuid>,

@@ -1,76 +1,53 @@
-//! What people share: making a share, once.
-
-use std::sync::Arc;
+//! CreateShare.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
-    database::{Context, Database, DbError},
+    database::{Context, DbError},
     deadline::Deadline,
+    request_key::RequestKey,
 };
 use thiserror::Error;
-use uuid::Uuid;
 
+use super::Shares;
 use crate::{
     domain::encrypted::{
-        envelope::{ASSOCIATED_DATA_VERSION, ENVELOPE_VERSION, Encrypted},
+        envelope::{ASSOCIATED_DATA_VERSION, ENVELOPE_VERSION},
         passcode::PasscodeHash,
+        share::NewShare,
     },
     store::{
         person_status::{Unknown, explained},
-        request::{RequestKey, breaks, id_taken, retry_once},
+        request::{breaks, id_taken, retry_once},
     },
 };
 
-/// What people share.
-#[derive(Clone, Debug)]
-pub struct Shares {
-    pub(super) database: Arc<Database>,
-}
-
-/// A share that is to be made.
-pub struct NewShare {
-    /// Its id.
-    pub id: Uuid,
-    /// What is shared.
-    pub content: Encrypted,
-    /// The keyed hash of its token.
-    pub token_hash: [u8; 32],
-    /// The hash of its passcode, if it has one.
-    pub passcode_hash: Option<PasscodeHash>,
-    /// When its time is over: within 90 days.
-    pub expires_at: DateTime<Utc>,
-    /// How often it may be opened: 1 to 1,000.
-    pub max_access_count: i32,
-    /// When it is made, by the service's clock. If that is ahead of the database's, it is made at the database's time.
-    pub created_at: DateTime<Utc>,
-}
-
-/// The times of a share that was made.
+/// The part of the answer that is decided when a share is made; a retry of the request gets it again. The rest of the answer
+/// is in the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShareTimes {
-    /// When it was made.
+    /// The creation time.
     pub created_at: DateTime<Utc>,
-    /// When its time is over.
+    /// The expiry time.
     pub expires_at: DateTime<Utc>,
 }
 
-/// Why a share was not made.
+/// The reason why a share was not made.
 #[derive(Debug, Error)]
 pub enum CreateShareError {
-    /// The person is not known here.
+    /// The person is not provisioned, or was erased.
     #[error(transparent)]
     Unknown(#[from] Unknown),
-    /// Its time was over before it was made.
-    #[error("the share's time is over already")]
+    /// The requested expiry time is not in the future.
+    #[error("the share has expired already")]
     Expired,
-    /// Its key is a device's.
+    /// The share is encrypted under a device's key.
     #[error("the share's key is a device's")]
     KeyOfADevice,
     /// The person has a share with this id, made by another request.
-    #[error("there is a share with this id")]
+    #[error("a share with this id exists")]
     ShareExists,
-    /// The nonce was used under this key before.
+    /// The nonce was used under the same key before.
     #[error("the nonce was used before")]
     NonceReused,
     /// The request id belongs to a request with other content.
@@ -84,34 +61,28 @@ pub enum CreateShareError {
 // === impl Shares ===
 
 impl Shares {
-    /// Those in `database`.
-    #[must_use]
-    pub fn new(database: Arc<Database>) -> Self {
-        Self { database }
-    }
-
-    /// Makes a share of `caller`; or, when `request` did so before, changes nothing. Answers its times. The rest of the
-    /// answer is in the request.
+    /// Makes a share of the caller. Changes nothing, and returns the first answer again, when `request` did so before.
     ///
     /// # Errors
     ///
-    /// See [`CreateShareError`]. Nothing was made then, unless it was the database that failed: a retry finds out.
+    /// See [`CreateShareError`]. Nothing was stored, except possibly when the database failed: a retry finds out.
     pub async fn create(
         &self,
         caller: UserId,
-        deadline: Deadline,
         share: &NewShare,
         request: RequestKey,
+        deadline: Deadline,
     ) -> Result<ShareTimes, CreateShareError> {
-        // By another request, or by this one while its statement waited: one that begins now sees which.
-        let again = |error: &CreateShareError| match error {
+        // The id or the nonce may be taken by the same request, committed while the statement waited. The second attempt
+        // sees whether it is.
+        let may_be_retry = |error: &CreateShareError| match error {
             CreateShareError::Database(error) => {
                 id_taken(error) || breaks(error, &["healthcare_share_pkey", "envelope_nonces_pkey"])
             }
             _ => false,
         };
-        let attempt = || self.try_create(caller, deadline, share, request);
-        match retry_once(again, attempt).await {
+        let attempt = || self.try_create(caller, share, request, deadline);
+        match retry_once(may_be_retry, attempt).await {
             Err(CreateShareError::Database(error)) => Err(match error.constraint() {
                 Some("healthcare_share_pkey") => CreateShareError::ShareExists,
                 Some("envelope_nonces_pkey") => CreateShareError::NonceReused,
@@ -124,17 +95,17 @@ impl Shares {
     async fn try_create(
         &self,
         caller: UserId,
-        deadline: Deadline,
         share: &NewShare,
         request: RequestKey,
+        deadline: Deadline,
     ) -> Result<ShareTimes, CreateShareError> {
         let envelope = &share.content.envelope;
         let mut tx = self
             .database
             .begin("CreateShare", Context::User(caller), deadline)
             .await?;
-        // The nonces of a device's key are forgotten with its rotations, and a share outlives some. A retry gets the first
-        // answer, whatever was registered since.
+        // A device's key would not do: its nonces are forgotten when it is rotated, and a share may live longer. A retry gets
+        // the first answer, even when a device with this id was registered since.
         let of_a_device = sqlx::query_scalar!(
             r#"/* CreateShare, key */
             SELECT EXISTS (SELECT FROM data.device_key WHERE user_id = $1 AND id = $2)
@@ -149,7 +120,7 @@ impl Shares {
         if of_a_device {
             return Err(CreateShareError::KeyOfADevice);
         }
-        // The counter is there for whoever revokes the share: to lock, before the person.
+        // The statement creates the person's counter, because RevokeShare locks it before the person.
         let row = sqlx::query!(
             r#"/* CreateShare */
             WITH prior AS (

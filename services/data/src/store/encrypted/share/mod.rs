@@ -1,7 +1,28 @@
-//! What people share.
+//! Shares.
 
-pub mod create_share;
-pub mod list_share_access;
-pub mod open_share;
+mod create_share;
+mod list_share_access;
+mod list_shares;
+mod open_share;
+mod revoke_share;
 
-pub use create_share::Shares;
+use std::sync::Arc;
+
+use haven_platform::database::Database;
+
+pub use self::create_share::{CreateShareError, ShareTimes};
+pub(in crate::store) use self::list_share_access::AccessRow;
+
+/// The shares of all people, in the database.
+#[derive(Clone, Debug)]
+pub struct Shares {
+    database: Arc<Database>,
+}
+
+impl Shares {
+    /// Creates a store that uses `database`.
+    #[must_use]
+    pub fn new(database: Arc<Database>) -> Self {
+        Self { database }
+    }
+}

@@ -1,4 +1,5 @@
-//! Opening a share, as nobody: by functions that look it up by its token's hash, and answer what was shared or nothing.
+//! OpenShare: runs without a person's context. SQL functions look up the share by the hash of its token, and return the
+//! content or nothing.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -7,15 +8,15 @@ use haven_platform::{
     deadline::Deadline,
 };
 
-use super::{super::cycle::row::EncryptedColumns, create_share::Shares};
+use super::{super::EnvelopeColumns, Shares};
 use crate::domain::encrypted::{
     passcode::PasscodeHash,
     share::{DeviceType, OpenedShare},
 };
 
 impl Shares {
-    /// How a passcode for the share of a token is to be hashed: its stored hash, without the output. None: there is no such
-    /// share, or it has no passcode.
+    /// Returns the recipe by which a passcode for the share with this token has to be hashed: the stored hash without its
+    /// output. `None` when no share has the token, or the share has no passcode.
     ///
     /// # Errors
     ///
@@ -39,12 +40,12 @@ impl Shares {
         Ok(recipe)
     }
 
-    /// Opens the share of a token at `now`, and counts it, and writes it down; or answers none, whatever the reason is, and
-    /// writes that down. `passcode` is the hash of what was said.
+    /// Opens the share with this token at `now`: counts and logs the attempt, and returns the content. `None`, for any
+    /// reason, when the attempt is refused. `passcode` is the hash of the passcode in the request.
     ///
     /// # Errors
     ///
-    /// When the database fails. Where it was the answer that got lost, the opening is counted.
+    /// When the database fails. The attempt is counted, when only the response was lost.
     pub async fn open(
         &self,
         token_hash: [u8; 32],
@@ -74,7 +75,7 @@ impl Shares {
         let Some(row) = row else {
             return Ok(None);
         };
-        let content = EncryptedColumns {
+        let content = EnvelopeColumns {
             encrypted_payload: row.encrypted_share_data,
             algorithm: row.algorithm,
             key_id: row.key_id,
@@ -90,7 +91,7 @@ impl Shares {
             share_id: row.share_id,
             content: content
                 .content()?
-                .ok_or_else(|| DbError::unexpected("what was shared"))?,
+                .ok_or_else(|| DbError::unexpected("the content of a share"))?,
             created_at: row.created_at,
             expires_at: row.expires_at,
         }))

@@ -1,7 +1,7 @@
 use super::*;
 
 fn violations(request: &ListRecordsRequest) -> Vec<String> {
-    let failure = List::parse(request).unwrap_err();
+    let failure = List::parse(request.clone()).unwrap_err();
     assert_eq!(failure.reason(), Reason::InvalidField);
     let violations = failure.all_violations().iter();
     violations
@@ -46,8 +46,8 @@ fn everything_wrong_with_a_list_is_reported_at_once() {
 }
 
 #[test]
-fn a_list_begins_with_the_newest_unless_said() {
-    let plain = List::parse(&ListRecordsRequest::default()).unwrap();
+fn a_list_is_newest_first_by_default() {
+    let plain = List::parse(ListRecordsRequest::default()).unwrap();
     let everything = RecordListing {
         order: RecordOrder::NewestFirst,
         from: None,
@@ -58,7 +58,7 @@ fn a_list_begins_with_the_newest_unless_said() {
         (plain.listing, plain.size.get(), plain.device),
         (everything, 50, None)
     );
-    for (sent, order) in [
+    for (proto_order, order) in [
         (proto::RecordOrder::NewestFirst, RecordOrder::NewestFirst),
         (proto::RecordOrder::OldestFirst, RecordOrder::OldestFirst),
         (proto::RecordOrder::ByChange, RecordOrder::ByChange),
@@ -66,13 +66,13 @@ fn a_list_begins_with_the_newest_unless_said() {
         let request = ListRecordsRequest {
             page_size: 51,
             page_token: "t".into(),
-            order: sent.into(),
+            order: proto_order.into(),
             from_local_time: at(-1, 0),
             until_local_time: at(1, 0),
             reencryption_due: true,
             device_id: "01890a5d-ac96-774b-bcce-b302099a8057".into(),
         };
-        let list = List::parse(&request).unwrap();
+        let list = List::parse(request).unwrap();
         let listing = RecordListing {
             order,
             from: micros(-1_000_000),
@@ -85,7 +85,7 @@ fn a_list_begins_with_the_newest_unless_said() {
 }
 
 #[test]
-fn a_bound_is_rounded_up_to_what_is_kept() {
+fn a_bound_is_rounded_up_to_the_microsecond() {
     let bound = |nanos| {
         let mut violations = Violations::new();
         bound("from_local_time", at(-1, nanos).as_ref(), &mut violations)
@@ -136,21 +136,21 @@ fn a_page_token_is_for_one_list() {
             ..plain
         },
     ];
-    let bound_to = lists.map(same_on_each_page);
-    for (position, one) in bound_to.iter().enumerate() {
-        assert!(!bound_to[..position].contains(one), "{:?}", lists[position]);
+    let keys = lists.map(list_key);
+    for (position, key) in keys.iter().enumerate() {
+        assert!(!keys[..position].contains(key), "{:?}", lists[position]);
     }
 }
 
 #[test]
-fn a_place_comes_back_out_of_its_token() {
-    let here = RecordCursor {
+fn a_cursor_survives_a_page_token() {
+    let cursor = RecordCursor {
         local_time: DateTime::from_timestamp_micros(-1).unwrap(),
         change_number: 2,
         id: Uuid::from_u128(3),
     };
-    assert_eq!(place(cursor(here)).unwrap(), here);
-    let mut never = cursor(here);
-    never[..8].copy_from_slice(&i64::MAX.to_be_bytes());
-    assert!(place(never).is_err());
+    assert_eq!(from_bytes(to_bytes(cursor)).unwrap(), cursor);
+    let mut bytes = to_bytes(cursor);
+    bytes[..8].copy_from_slice(&i64::MAX.to_be_bytes());
+    assert!(from_bytes(bytes).is_err());
 }

@@ -1,39 +1,42 @@
-//! PushChanges: what a device did while it was offline.
-
-use haven_platform::{call::Call, failure::Failure, reason::Reason};
-use haven_proto::data::v1::{self as proto, PushChangesRequest, PushChangesResponse};
+//! PushChanges: applies the changes that a device made while it was offline.
 
 mod parse;
 
-use self::parse::parse;
-use super::{EncryptedRpc, notice::Noticed};
-use crate::domain::encrypted::change::{Change, ChangeRefusal, ChangeResult, Outcome};
+use haven_platform::{call::Call, failure::Failure, handler::Handler, reason::Reason};
+use haven_proto::data::v1::{self as proto, PushChangesRequest, PushChangesResponse};
 
-impl EncryptedRpc {
-    pub(super) async fn push_changes_of(
-        &self,
-        call: &Call,
-        request: PushChangesRequest,
-    ) -> Result<Noticed<PushChangesResponse>, Failure> {
+use super::{super::rotation_notice::WithRotationNotice, CycleRpc};
+use crate::domain::encrypted::{
+    change::Change,
+    push::{ChangeRefusal, ChangeResult, Outcome},
+};
+
+impl Handler<PushChangesRequest> for CycleRpc {
+    type Answer = WithRotationNotice<PushChangesResponse>;
+
+    async fn handle(&self, call: &Call, request: PushChangesRequest) -> Result<Self::Answer, Failure> {
         let caller = call.user()?;
         let conflict_id = || self.entropy.uuid_v7(&self.clock);
-        let (push, request) = parse(request, &self.requests, self.clock.now(), conflict_id)?;
-        let pushed = self.changes.push(caller, call.deadline, &push, request).await?;
+        let (push, key) = parse::parse(request, &self.requests, self.clock.now(), conflict_id)?;
+        let pushed = self.changes.push(caller, &push, key, call.deadline).await?;
         if pushed.changed {
             self.changed.of(caller).notify();
         }
         let results = push.changes.iter().zip(&pushed.results);
-        Ok(Noticed {
-            answer: PushChangesResponse {
-                results: results.map(|(change, result)| message(change, result)).collect(),
+        Ok(WithRotationNotice::new(
+            PushChangesResponse {
+                results: results
+                    .map(|(change, result)| result_message(change, result))
+                    .collect(),
             },
-            next_rotation_at: pushed.next_rotation_at,
-        })
+            pushed.next_rotation_at,
+            self.clock.now(),
+        ))
     }
 }
 
-/// What became of a change, as it is sent.
-fn message(change: &Change, result: &ChangeResult) -> proto::ChangeResult {
+/// Converts the result of a change.
+fn result_message(change: &Change, result: &ChangeResult) -> proto::ChangeResult {
     let (outcome, reason, current_key_version) = match result.outcome {
         Outcome::Applied => (proto::ChangeOutcome::Applied, Reason::Unspecified, 0),
         Outcome::AlreadyApplied => (proto::ChangeOutcome::AlreadyApplied, Reason::Unspecified, 0),
@@ -68,13 +71,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_outcome_goes_out_under_its_own_name() {
+    fn each_outcome_has_its_own_proto_value() {
         let change = Change {
             record_id: Uuid::from_u128(1),
             expected_version: 0,
             content: None,
             local_time: None,
-            conflict_id: Uuid::nil(),
+            conflict_id: None,
         };
         let refused = Outcome::Refused;
         for (outcome, name, reason, current) in [
@@ -109,11 +112,11 @@ mod tests {
                 change_number: None,
                 conflict_id: None,
             };
-            let sent = message(&change, &result);
-            assert_eq!(sent.outcome().as_str_name(), format!("CHANGE_OUTCOME_{name}"));
-            assert_eq!((sent.reason(), sent.current_key_version), (reason, current));
-            assert_eq!((sent.version, sent.change_number), (5, 0));
-            assert_eq!(sent.record_id, change.record_id.to_string());
+            let message = result_message(&change, &result);
+            assert_eq!(message.outcome().as_str_name(), format!("CHANGE_OUTCOME_{name}"));
+            assert_eq!((message.reason(), message.current_key_version), (reason, current));
+            assert_eq!((message.version, message.change_number), (5, 0));
+            assert_eq!(message.record_id, change.record_id.to_string());
         }
     }
 }

@@ -1,74 +1,67 @@
-//! From a request to push changes to domain types. Everything that is wrong with it is reported at once.
+//! Parsing of PushChanges requests.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     failure::{Failure, Violation},
     mac::MacKey,
+    request_key::RequestKey,
     violations::Violations,
 };
 use haven_proto::data::v1::{self as proto, ChangeKind, PushChangesRequest};
 use uuid::Uuid;
 
-use super::super::{
-    envelope::{self, MOST_BYTES, PayloadPath},
+use super::super::super::{
+    envelope::{self, PayloadPath},
     local_time,
 };
-use crate::{
-    domain::encrypted::change::{Change, PushMode},
-    store::{encrypted::cycle::push_changes::Push, request::RequestKey},
+use crate::domain::encrypted::{
+    change::Change,
+    push::{Push, PushMode},
 };
 
-/// The most changes that are pushed at once.
-const MOST_CHANGES: usize = 100;
+/// The maximum number of changes in a push.
+const MAX_CHANGES: usize = 100;
 
-/// The most versions that a record can have had: there is one after each that a change is based on.
-const MOST_VERSIONS: i64 = i64::MAX - 1;
+/// The greatest version that a change may be based on: the change makes the next one.
+const MAX_EXPECTED_VERSION: i64 = i64::MAX - 1;
 
-/// What a device pushes at `now`. `conflict_id` makes up what each change is kept as if it loses.
+/// Parses a request at `now`. `conflict_id` generates the id of the conflict that a change is kept as when it loses.
+///
+/// # Errors
+///
+/// ENVELOPE_INVALID or INVALID_FIELD, with all violations.
 pub(super) fn parse(
-    mut sent: PushChangesRequest,
+    mut request: PushChangesRequest,
     requests: &MacKey,
     now: DateTime<Utc>,
     conflict_id: impl Fn() -> Uuid,
 ) -> Result<(Push, RequestKey), Failure> {
     let mut violations = Violations::new();
-    let request = RequestKey::take(
+    let key = RequestKey::take(
         "PushChanges",
-        &mut sent,
-        |sent| &mut sent.request_id,
+        &mut request,
+        |request| &mut request.request_id,
         requests,
         &mut violations,
     );
-    let device = violations.uuid("device_id", &sent.device_id);
-    let mode = match proto::PushMode::try_from(sent.mode) {
-        Ok(proto::PushMode::Independent) => Some(PushMode::Independent),
-        Ok(proto::PushMode::Atomic) => Some(PushMode::Atomic),
-        Ok(proto::PushMode::Unspecified) => {
-            let description = "Whether the changes stand together is required here";
-            violations.add(Violation::new("mode", "REQUIRED", description));
-            None
-        }
-        Err(_) => {
-            violations.unknown_value("mode");
-            None
-        }
-    };
-    match sent.changes.len() {
-        0 => violations.add(Violation::new("changes", "REQUIRED", "A change is required here")),
-        1..=MOST_CHANGES => {}
+    let device = violations.uuid("device_id", &request.device_id);
+    let mode = mode(request.mode, &mut violations);
+    match request.changes.len() {
+        0 => violations.required("changes"),
+        1..=MAX_CHANGES => {}
         _ => {
-            let description = "At most 100 changes are pushed at once";
+            let description = "changes must have at most 100 items";
             violations.add(Violation::new("changes", "TOO_MANY", description));
-            // Nobody needs to be told a million times what else is wrong.
-            sent.changes.clear();
+            // The number of violations in a response stays bounded.
+            request.changes.clear();
         }
     }
-    let mut changes = Vec::with_capacity(sent.changes.len());
-    for (place, change) in sent.changes.into_iter().enumerate() {
-        let within = format!("changes[{place}].");
+    let mut changes = Vec::with_capacity(request.changes.len());
+    for (index, change) in request.changes.into_iter().enumerate() {
+        let parent = format!("changes[{index}].");
         changes.push(parse_change(
             change,
-            &within,
+            &parent,
             device,
             conflict_id(),
             &mut violations,
@@ -82,66 +75,67 @@ pub(super) fn parse(
         mode,
         at: now,
     };
-    Ok((push, request))
+    Ok((push, key))
 }
 
-/// One of the changes. None: what is wrong with it is among `violations`.
+/// Parses the mode. `None` when it is invalid; `violations` has that.
+fn mode(mode: i32, violations: &mut Violations) -> Option<PushMode> {
+    match proto::PushMode::try_from(mode) {
+        Ok(proto::PushMode::Independent) => return Some(PushMode::Independent),
+        Ok(proto::PushMode::Atomic) => return Some(PushMode::Atomic),
+        Ok(proto::PushMode::Unspecified) => violations.required("mode"),
+        Err(_) => violations.unknown_value("mode"),
+    }
+    None
+}
+
+/// Parses a change. The paths of its fields begin with `parent`. `None` when it is invalid; `violations` has that.
 fn parse_change(
-    sent: proto::Change,
-    within: &str,
+    change: proto::Change,
+    parent: &str,
     device: Uuid,
     conflict_id: Uuid,
     violations: &mut Violations,
 ) -> Option<Change> {
-    let path = |field: &str| format!("{within}{field}");
-    let kind = ChangeKind::try_from(sent.kind);
-    let record_id = violations.uuid(path("record_id"), &sent.record_id);
-    let least = i64::from(kind == Ok(ChangeKind::Delete));
-    if !(least..=MOST_VERSIONS).contains(&sent.expected_version) {
-        let (name, description) = match (kind, sent.expected_version) {
-            (Ok(ChangeKind::Delete), 0) => (
-                "REQUIRED",
-                "The version that is to be deleted is required, 1 or more",
-            ),
-            (_, ..0) => ("NEGATIVE", "No record has a negative version"),
-            _ => ("OUT_OF_RANGE", "No record has had so many versions"),
-        };
-        violations.add(Violation::new(path("expected_version"), name, description));
-    }
-    let local_time = sent.local_time.as_ref();
+    let path = |field: &str| format!("{parent}{field}");
+    let kind = ChangeKind::try_from(change.kind);
+    let record_id = violations.uuid(path("record_id"), &change.record_id);
+    check_expected_version(
+        path("expected_version"),
+        kind == Ok(ChangeKind::Delete),
+        change.expected_version,
+        violations,
+    );
+    let local_time = change.local_time.as_ref();
     let (content, local_time) = match kind {
         Ok(ChangeKind::Put) => {
-            let place = PayloadPath {
-                within,
-                payload: "encrypted_payload",
-                most: MOST_BYTES,
-                device: Some(device),
+            let payload = PayloadPath {
+                parent,
+                ..PayloadPath::of_device(device)
             };
-            let content =
-                envelope::encrypted(sent.encrypted_payload, sent.crypto_envelope, &place, violations);
+            let content = envelope::parse(
+                change.encrypted_payload,
+                change.crypto_envelope,
+                &payload,
+                violations,
+            );
             let time = local_time::required(path("local_time"), local_time, violations);
             (Some(content?), Some(time?))
         }
         Ok(ChangeKind::Delete) => {
-            let description = "Nothing is encrypted to delete a record";
-            if !sent.encrypted_payload.is_empty() {
-                violations.add(Violation::new(
-                    path("encrypted_payload"),
-                    "NOT_EMPTY",
-                    description,
-                ));
+            let fields = [
+                ("encrypted_payload", !change.encrypted_payload.is_empty()),
+                ("crypto_envelope", change.crypto_envelope.is_some()),
+            ];
+            for (field, _) in fields.into_iter().filter(|(_, is_set)| *is_set) {
+                let description = format!("{field} must be empty in a deletion");
+                violations.add(Violation::new(path(field), "NOT_EMPTY", description));
             }
-            if sent.crypto_envelope.is_some() {
-                violations.add(Violation::new(path("crypto_envelope"), "NOT_EMPTY", description));
-            }
-            (
-                None,
-                local_time::optional(path("local_time"), local_time, violations),
-            )
+            let time = local_time::optional(path("local_time"), local_time, violations);
+            (None, time)
         }
         Ok(ChangeKind::Unspecified) => {
-            let description = "The kind of change is required here";
-            violations.add(Violation::new(path("kind"), "REQUIRED", description));
+            violations.required(path("kind"));
             return None;
         }
         Err(_) => {
@@ -151,11 +145,27 @@ fn parse_change(
     };
     Some(Change {
         record_id,
-        expected_version: sent.expected_version,
+        expected_version: change.expected_version,
         content,
         local_time,
-        conflict_id,
+        conflict_id: Some(conflict_id),
     })
+}
+
+/// Checks the version that a change is based on: 0 or more, or for a deletion 1 or more.
+fn check_expected_version(path: String, is_deletion: bool, version: i64, violations: &mut Violations) {
+    if (i64::from(is_deletion)..=MAX_EXPECTED_VERSION).contains(&version) {
+        return;
+    }
+    let (name, description) = match version {
+        0 => (
+            "REQUIRED",
+            "expected_version is required in a deletion, and must be 1 or more",
+        ),
+        ..0 => ("NEGATIVE", "expected_version must not be negative"),
+        _ => ("OUT_OF_RANGE", "expected_version is too large"),
+    };
+    violations.add(Violation::new(path, name, description));
 }
 
 #[cfg(test)]

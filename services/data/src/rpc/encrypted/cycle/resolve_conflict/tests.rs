@@ -1,4 +1,3 @@
-use haven_platform::request_key::RequestKey;
 use haven_platform::{mac::SecretKey, reason::Reason};
 use haven_proto::data::v1::{CryptoEnvelope, EncryptionAlgorithm, KeyDerivation};
 use prost_types::Timestamp;
@@ -46,13 +45,13 @@ fn replace() -> ResolveConflictRequest {
     }
 }
 
-fn parsed(sent: ResolveConflictRequest) -> Result<(Settlement, RequestKey), Failure> {
-    parse(sent, &key(), DateTime::UNIX_EPOCH)
+fn parsed(request: ResolveConflictRequest) -> Result<(Settlement, RequestKey), Failure> {
+    parse(request, &key(), DateTime::UNIX_EPOCH)
 }
 
-/// Why a resolution is refused, and every violation.
-fn refused(sent: ResolveConflictRequest) -> (Reason, Vec<String>) {
-    let failure = parsed(sent).err().expect("one that is refused");
+/// The reason and the violations of a request that is rejected.
+fn rejected(request: ResolveConflictRequest) -> (Reason, Vec<String>) {
+    let failure = parsed(request).err().expect("a request that is rejected");
     let violations = failure.all_violations().iter();
     let named = violations.map(|one| format!("{} {}", one.field, one.name));
     (failure.reason(), named.collect())
@@ -60,7 +59,7 @@ fn refused(sent: ResolveConflictRequest) -> (Reason, Vec<String>) {
 
 #[test]
 fn everything_wrong_is_reported_at_once() {
-    let (reason, violations) = refused(ResolveConflictRequest::default());
+    let (reason, violations) = rejected(ResolveConflictRequest::default());
     assert_eq!(reason, Reason::InvalidField);
     let expected = [
         "request_id REQUIRED",
@@ -81,22 +80,22 @@ fn everything_wrong_is_reported_at_once() {
         "conflict_ids[2] DUPLICATE",
         "resolution UNKNOWN_VALUE",
     ];
-    assert_eq!(refused(wrong).1, expected);
+    assert_eq!(rejected(wrong).1, expected);
     let many = ResolveConflictRequest {
         conflict_ids: vec!["x".into(); 101],
         ..resolve(ConflictResolution::Keep)
     };
-    assert_eq!(refused(many).1, ["conflict_ids TOO_MANY"]);
+    assert_eq!(rejected(many).1, ["conflict_ids TOO_MANY"]);
 }
 
 #[test]
-fn a_record_is_replaced_by_what_is_sent_and_by_nothing_else() {
+fn content_is_required_to_replace_a_record_and_forbidden_otherwise() {
     let (settlement, _) = parsed(replace()).unwrap();
     assert!(
-        matches!(settlement.resolution, Resolution::Replace { content, .. } if content.payload == vec![0x93; 32])
+        matches!(settlement.resolution, Resolution::Apply(change) if change.content.as_ref().unwrap().payload == vec![0x93; 32])
     );
     let nothing = resolve(ConflictResolution::Replace);
-    let (reason, violations) = refused(nothing);
+    let (reason, violations) = rejected(nothing);
     assert_eq!(reason, Reason::EnvelopeInvalid);
     let expected = [
         "encrypted_payload REQUIRED",
@@ -110,7 +109,7 @@ fn a_record_is_replaced_by_what_is_sent_and_by_nothing_else() {
             resolution: other.into(),
             ..replace()
         };
-        let (reason, violations) = refused(with_content);
+        let (reason, violations) = rejected(with_content);
         assert_eq!(reason, Reason::EnvelopeInvalid);
         let expected = [
             "encrypted_payload NOT_EMPTY",
@@ -122,7 +121,7 @@ fn a_record_is_replaced_by_what_is_sent_and_by_nothing_else() {
 }
 
 #[test]
-fn a_request_is_known_by_all_of_its_content_but_its_id() {
+fn the_payload_hash_covers_every_field_but_the_request_id() {
     let mac = |request| parsed(request).unwrap().1.payload_mac;
     let first = mac(resolve(ConflictResolution::Keep));
     let another_id = ResolveConflictRequest {

@@ -34,7 +34,7 @@ fn request() -> CreateShareRequest {
             }),
             associated_data_version: 1,
         }),
-        expire_time: at(NOW + LONGEST),
+        expire_time: at(NOW + MAX_LIFETIME),
         max_access_count: 1,
         passcode: String::new(),
         request_id: ID.into(),
@@ -61,8 +61,8 @@ fn everything_wrong_is_reported_at_once() {
         ("expire_time", "REQUIRED"),
         ("max_access_count", "OUT_OF_RANGE"),
     ]);
-    let nothing = CreateShareRequest::default();
-    assert_eq!(violations(nothing, Reason::EnvelopeInvalid), expected);
+    let empty = CreateShareRequest::default();
+    assert_eq!(violations(empty, Reason::EnvelopeInvalid), expected);
     let wrong = CreateShareRequest {
         share_id: "x".into(),
         max_access_count: 1_001,
@@ -80,29 +80,29 @@ fn everything_wrong_is_reported_at_once() {
 }
 
 #[test]
-fn it_is_shared_for_90_days_at_most() {
+fn a_share_expires_after_90_days_at_most() {
     let create = Create::parse(request(), NOW).ok().unwrap();
-    assert_eq!(create.expires_at, NOW + LONGEST);
+    assert_eq!(create.expires_at, NOW + MAX_LIFETIME);
     let later = CreateShareRequest {
-        expire_time: at(NOW + LONGEST + TimeDelta::microseconds(1)),
+        expire_time: at(NOW + MAX_LIFETIME + TimeDelta::microseconds(1)),
         ..request()
     };
     let expected = owned([("expire_time", "TOO_LATE")]);
     assert_eq!(violations(later, Reason::InvalidField), expected);
 }
 
-/// The database says so, to whoever did not ask for it in time.
+/// It may be a retry. The database rejects a first request.
 #[test]
-fn what_is_over_already_may_be_a_retry() {
-    let over = CreateShareRequest {
+fn an_expiry_time_in_the_past_alone_is_no_violation() {
+    let expired = CreateShareRequest {
         expire_time: at(NOW - TimeDelta::days(1)),
         ..request()
     };
-    assert!(Create::parse(over, NOW).is_ok());
+    assert!(Create::parse(expired, NOW).is_ok());
 }
 
 #[test]
-fn a_share_has_the_id_of_its_request_unless_it_says_another() {
+fn a_share_has_the_given_id_or_the_request_id() {
     let id = |share_id: &str| {
         let request = CreateShareRequest {
             share_id: share_id.into(),
@@ -115,15 +115,15 @@ fn a_share_has_the_id_of_its_request_unless_it_says_another() {
 }
 
 #[test]
-fn a_request_is_known_by_all_of_its_content_but_its_id_and_its_passcode() {
-    let sent = |request| Create::parse(request, NOW).ok().unwrap().sent;
-    let first = sent(request());
+fn the_encoded_request_has_every_field_but_the_request_id_and_the_passcode() {
+    let encoded = |request| Create::parse(request, NOW).ok().unwrap().encoded;
+    let first = encoded(request());
     let same = CreateShareRequest {
         request_id: OTHER_ID.into(),
         passcode: "1234".into(),
         ..request()
     };
-    assert_eq!(sent(same), first);
+    assert_eq!(encoded(same), first);
     for other in [
         CreateShareRequest {
             share_id: OTHER_ID.into(),
@@ -142,6 +142,6 @@ fn a_request_is_known_by_all_of_its_content_but_its_id_and_its_passcode() {
             ..request()
         },
     ] {
-        assert_ne!(sent(other), first);
+        assert_ne!(encoded(other), first);
     }
 }

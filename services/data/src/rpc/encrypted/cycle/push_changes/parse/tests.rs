@@ -1,4 +1,3 @@
-use haven_platform::request_key::RequestKey;
 use haven_platform::{mac::SecretKey, reason::Reason};
 use haven_proto::data::v1::{CryptoEnvelope, EncryptionAlgorithm, KeyDerivation};
 use prost_types::Timestamp;
@@ -58,20 +57,20 @@ fn push(changes: Vec<proto::Change>) -> PushChangesRequest {
     }
 }
 
-fn parsed(sent: PushChangesRequest) -> Result<(Push, RequestKey), Failure> {
-    parse(sent, &key(), DateTime::UNIX_EPOCH, || Uuid::from_u128(3))
+fn parsed(request: PushChangesRequest) -> Result<(Push, RequestKey), Failure> {
+    parse(request, &key(), DateTime::UNIX_EPOCH, || Uuid::from_u128(3))
 }
 
-/// Why a push is refused, and every violation.
-fn refused(sent: PushChangesRequest) -> (Reason, Vec<String>) {
-    let failure = parsed(sent).err().expect("a push that is refused");
+/// The reason and the violations of a push that is rejected.
+fn rejected(request: PushChangesRequest) -> (Reason, Vec<String>) {
+    let failure = parsed(request).err().expect("a push that is rejected");
     let violations = failure.all_violations().iter();
     let named = violations.map(|one| format!("{} {}", one.field, one.name));
     (failure.reason(), named.collect())
 }
 
 #[test]
-fn changes_come_in_their_order() {
+fn changes_keep_their_order() {
     let (made, _) = parsed(push(vec![put(), delete()])).unwrap();
     assert_eq!(made.device.to_string(), ID);
     assert_eq!(made.mode, PushMode::Independent);
@@ -84,7 +83,7 @@ fn changes_come_in_their_order() {
     assert!(first.local_time.is_some());
     assert!(second.content.is_none() && second.local_time.is_none());
     assert_eq!(first.record_id.to_string(), OTHER_ID);
-    assert_eq!(first.conflict_id, Uuid::from_u128(3));
+    assert_eq!(first.conflict_id, Some(Uuid::from_u128(3)));
     let atomic = PushChangesRequest {
         mode: proto::PushMode::Atomic.into(),
         ..push(vec![put()])
@@ -94,7 +93,7 @@ fn changes_come_in_their_order() {
 
 #[test]
 fn everything_wrong_is_reported_at_once() {
-    let (reason, violations) = refused(PushChangesRequest::default());
+    let (reason, violations) = rejected(PushChangesRequest::default());
     assert_eq!(reason, Reason::InvalidField);
     let expected = [
         "request_id REQUIRED",
@@ -109,7 +108,7 @@ fn everything_wrong_is_reported_at_once() {
         mode: 9,
         ..push(vec![put(), nothing, unknown])
     };
-    let (reason, violations) = refused(wrong);
+    let (reason, violations) = rejected(wrong);
     assert_eq!(reason, Reason::InvalidField);
     let expected = [
         "mode UNKNOWN_VALUE",
@@ -123,20 +122,20 @@ fn everything_wrong_is_reported_at_once() {
 #[test]
 fn a_push_has_1_to_100_changes() {
     assert!(parsed(push(vec![put(); 100])).is_ok());
-    let (reason, violations) = refused(push(vec![proto::Change::default(); 101]));
+    let (reason, violations) = rejected(push(vec![proto::Change::default(); 101]));
     assert_eq!(reason, Reason::InvalidField);
     assert_eq!(violations, ["changes TOO_MANY"]);
 }
 
 #[test]
-fn what_is_wrong_with_an_envelope_is_named_by_its_place() {
+fn a_violation_in_an_envelope_has_the_path_of_its_field() {
     let mut wrong = put();
     wrong.encrypted_payload.truncate(15);
     wrong.crypto_envelope = Some(CryptoEnvelope {
         key_version: 0,
         ..envelope()
     });
-    let (reason, violations) = refused(push(vec![put(), wrong]));
+    let (reason, violations) = rejected(push(vec![put(), wrong]));
     assert_eq!(reason, Reason::EnvelopeInvalid);
     let fields: Vec<_> = violations
         .iter()
@@ -167,32 +166,32 @@ fn a_change_is_based_on_a_version_that_there_can_be() {
             expected_version: version,
             ..kind
         };
-        let sent = push(vec![change]);
+        let request = push(vec![change]);
         match expected {
-            None => assert!(parsed(sent).is_ok(), "{version}"),
+            None => assert!(parsed(request).is_ok(), "{version}"),
             Some(name) => {
                 let expected = [format!("changes[0].expected_version {name}")];
-                assert_eq!(refused(sent), (Reason::InvalidField, expected.to_vec()));
+                assert_eq!(rejected(request), (Reason::InvalidField, expected.to_vec()));
             }
         }
     }
 }
 
 #[test]
-fn nothing_is_encrypted_to_delete() {
+fn a_deletion_has_no_content() {
     let with_content = proto::Change {
         expected_version: 1,
         kind: ChangeKind::Delete.into(),
         ..put()
     };
-    let (reason, violations) = refused(push(vec![with_content]));
+    let (reason, violations) = rejected(push(vec![with_content]));
     assert_eq!(reason, Reason::EnvelopeInvalid);
     let expected = [
         "changes[0].encrypted_payload NOT_EMPTY",
         "changes[0].crypto_envelope NOT_EMPTY",
     ];
     assert_eq!(violations, expected);
-    // It may say when it was, and has to be right about it.
+    // A deletion may have a time, which must be valid.
     let local_time = Some(Timestamp { seconds: 1, nanos: 0 });
     let timed = proto::Change {
         local_time,
@@ -204,7 +203,7 @@ fn nothing_is_encrypted_to_delete() {
         seconds: 1,
         nanos: -1,
     });
-    let (_, violations) = refused(push(vec![proto::Change {
+    let (_, violations) = rejected(push(vec![proto::Change {
         local_time,
         ..delete()
     }]));
@@ -213,12 +212,12 @@ fn nothing_is_encrypted_to_delete() {
         local_time: None,
         ..put()
     };
-    let (_, violations) = refused(push(vec![untimed]));
+    let (_, violations) = rejected(push(vec![untimed]));
     assert_eq!(violations, ["changes[0].local_time REQUIRED"]);
 }
 
 #[test]
-fn a_request_is_known_by_all_of_its_content_but_its_id() {
+fn the_payload_hash_covers_every_field_but_the_request_id() {
     let mac = |request| parsed(request).unwrap().1.payload_mac;
     let first = mac(push(vec![put(), delete()]));
     let another_id = PushChangesRequest {
