@@ -1,8 +1,8 @@
 //! Per-key mutex: callers of the same row queue in process instead of each holding a connection.
 //!
-//! A caller that waits for a row's lock in Postgres holds a connection meanwhile, so many callers of one row would use up
-//! the pool. Here they wait before they take a connection, and take one at a time. Each replica has queues of its own; the
-//! row's lock still decides between them.
+//! A caller that waits for a row's lock in Postgres holds a connection meanwhile, so many callers of one row would use
+//! up the pool. Here they wait before they take a connection, and take one at a time. Each replica has queues of its
+//! own; the row's lock still decides between them.
 
 use std::{
     collections::HashMap,

@@ -1,7 +1,7 @@
 //! Hashing of share passcodes with argon2id (RFC 9106), at the same cost as passwords.
 //!
-//! The input is a keyed hash of the passcode, under a key derived from the service's secret. So a copy of the database alone
-//! does not allow guessing passcodes, however few there are.
+//! The input is a keyed hash of the passcode, under a key derived from the service's secret. So a copy of the database
+//! alone does not allow guessing passcodes, however few there are.
 
 mod anonymous_permits;
 
@@ -26,7 +26,8 @@ pub use self::anonymous_permits::AnonymousPermit;
 use self::anonymous_permits::AnonymousPermits;
 use crate::domain::encrypted::passcode::{Passcode, PasscodeHash};
 
-/// The retry delay for an anonymous caller without a permit: longer than it takes to hash for all permits of one network.
+/// The retry delay for an anonymous caller without a permit: longer than it takes to hash for all permits of one
+/// network.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Hashes passcodes. Clones share the queue.
@@ -79,9 +80,9 @@ impl Passcodes {
         })
     }
 
-    /// Returns the hash of a passcode. The salt is derived from `of`, which is unique to the use, and from the key. So the
-    /// same passcode for the same use has the same hash, by which a retry is recognized without a faster hash to guess
-    /// against.
+    /// Returns the hash of a passcode. The salt is derived from `of`, which is unique to the use, and from the key. So
+    /// the same passcode for the same use has the same hash, by which a retry is recognized without a faster hash to
+    /// guess against.
     ///
     /// # Errors
     ///
@@ -97,8 +98,8 @@ impl Passcodes {
         self.compute(slot, passcode, self.recipe.clone(), salt).await
     }
 
-    /// Returns a permit for an anonymous caller from `network` to try a passcode. Acquire it before any other work for the
-    /// caller.
+    /// Returns a permit for an anonymous caller from `network` to try a passcode. Acquire it before any other work for
+    /// the caller.
     ///
     /// # Errors
     ///
@@ -109,8 +110,8 @@ impl Passcodes {
         })
     }
 
-    /// Returns the hash of a passcode that an anonymous caller tries, by `recipe`, a stored hash without its output. Without
-    /// a recipe, a decoy of the same cost is used, so that the time does not show whether there is one.
+    /// Returns the hash of a passcode that an anonymous caller tries, by `recipe`, a stored hash without its output.
+    /// Without a recipe, a decoy of the same cost is used, so that the time does not show whether there is one.
     ///
     /// # Errors
     ///
@@ -160,8 +161,8 @@ impl Passcodes {
     }
 }
 
-/// Parses a stored hash without its output into the recipe and the salt. `None` when it is invalid, or costs more than new
-/// hashes do.
+/// Parses a stored hash without its output into the recipe and the salt. `None` when it is invalid, or costs more than
+/// new hashes do.
 fn read(stored: &str) -> Option<(Recipe, Salt)> {
     let stored = PasswordHash::new(stored).ok()?;
     let params = Params::try_from(&stored).ok()?;

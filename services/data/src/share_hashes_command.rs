@@ -1,4 +1,5 @@
-//! `data share-hashes`: computes the arguments of the SQL functions that open shares, for operators who call them by hand.
+//! `data share-hashes`: computes the arguments of the SQL functions that open shares, for operators who call them by
+//! hand.
 
 use std::{
     io::{self, Read, Write},

@@ -34,8 +34,8 @@ pub struct AnonymousPermit {
 // === impl AnonymousPermits ===
 
 impl AnonymousPermits {
-    /// Returns a permit for a caller from `network`. `None` when no permit is left. Callers without a known network count
-    /// only towards the total.
+    /// Returns a permit for a caller from `network`. `None` when no permit is left. Callers without a known network
+    /// count only towards the total.
     pub(super) fn acquire(&self, network: Option<Network>) -> Option<AnonymousPermit> {
         let mut waiting = self.waiting();
         if waiting.total >= MAX_TOTAL {

@@ -15,10 +15,11 @@ pub struct Change {
     pub expected_version: i64,
     /// The new content. `None` deletes the record.
     pub content: Option<Encrypted>,
-    /// The time that the record is about, by the person's own clock. `None` only for a deletion that does not state one.
+    /// The time that the record is about, by the person's own clock. `None` only for a deletion that does not state
+    /// one.
     pub local_time: Option<DateTime<Utc>>,
-    /// The id of the conflict that the change is kept as when it loses against another change. `None` when a change that
-    /// loses is rejected and not kept.
+    /// The id of the conflict that the change is kept as when it loses against another change. `None` when a change
+    /// that loses is rejected and not kept.
     pub conflict_id: Option<Uuid>,
 }
 

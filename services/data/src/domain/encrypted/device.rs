@@ -12,8 +12,8 @@ pub struct Device {
     pub platform: DevicePlatform,
     /// The version of the app on the device.
     pub app_version: String,
-    /// The person's master key, wrapped by the device. `None` when the device is revoked, or its key was rotated since the
-    /// request that is answered.
+    /// The person's master key, wrapped by the device. `None` when the device is revoked, or its key was rotated since
+    /// the request that is answered.
     pub wrapped_key: Option<Vec<u8>>,
     /// The derivation path of the device's key from the master key.
     pub key_derivation_path: String,
@@ -34,7 +34,7 @@ pub struct Device {
 /// The operating platform of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DevicePlatform {
-    /// Apple iOS or iPadOS.
+    /// Apple iOS.
     Ios,
     /// Google Android.
     Android,
@@ -59,8 +59,8 @@ pub enum DeviceStatus {
 #[derive(Clone)]
 pub struct WrappedKey(Vec<u8>);
 
-/// The derivation path of a device's key from the master key (after BIP 32): `m` and up to [`KeyPath::MAX_STEPS`] steps,
-/// each a number below 2^31 with or without an apostrophe.
+/// The derivation path of a device's key from the master key (after BIP 32): `m` and up to [`KeyPath::MAX_STEPS`]
+/// steps, each a number below 2^31 with or without an apostrophe.
 ///
 /// ```
 /// use haven_data::domain::encrypted::device::KeyPath;

@@ -1,5 +1,5 @@
-//! Crypto envelopes: the parameters with which a device encrypted a payload, as far as the server can check them without
-//! a key.
+//! Crypto envelopes: the parameters with which a device encrypted a payload, as far as the server can check them
+//! without a key.
 
 use std::{borrow::Cow, ops::RangeInclusive};
 
@@ -62,8 +62,8 @@ pub const ASSOCIATED_DATA_VERSION: i16 = 1;
 /// The size of a salt in bytes.
 const SALT_BYTES: RangeInclusive<usize> = 16..=64;
 
-/// The memory of a key derivation in KiB. The minimum, like that of the passes, is the OWASP recommendation for argon2id;
-/// the maximum is what a small device can still compute.
+/// The memory of a key derivation in KiB. The minimum, like that of the passes, is the OWASP recommendation for
+/// argon2id; the maximum is what a small device can still compute.
 const MEMORY_KIB: RangeInclusive<i32> = 19_456..=1_048_576;
 
 /// The number of passes of a key derivation.

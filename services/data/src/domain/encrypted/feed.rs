@@ -41,8 +41,8 @@ pub struct History {
 pub enum Expiry {
     /// The database was restored, or another one took over, so the cursor belongs to another history.
     Restored,
-    /// As [`Expiry::Restored`], and changes after the cursor were purged in the new history: a missing record may be lost
-    /// or deleted.
+    /// As [`Expiry::Restored`], and changes after the cursor were purged in the new history: a missing record may be
+    /// lost or deleted.
     RestoredAndPurged,
     /// Changes after the cursor were purged.
     Purged,
@@ -78,8 +78,8 @@ impl History {
     ///
     /// # Errors
     ///
-    /// [`Expiry::Restored`] or [`Expiry::RestoredAndPurged`] when it does not, or when its number was never assigned here,
-    /// as after a restore without a new history id.
+    /// [`Expiry::Restored`] or [`Expiry::RestoredAndPurged`] when it does not, or when its number was never assigned
+    /// here, as after a restore without a new history id.
     pub fn check_contains(&self, cursor: SyncCursor) -> Result<(), Expiry> {
         if cursor.epoch == self.epoch && cursor.number <= self.last_number {
             Ok(())

@@ -1,15 +1,15 @@
-//! Detection of payloads that are not encrypted. Without a key it is not possible to prove that bytes are a ciphertext, but
-//! some bytes cannot be one.
+//! Detection of payloads that are not encrypted. Without a key it is not possible to prove that bytes are a ciphertext,
+//! but some bytes cannot be one.
 
 /// The size in bytes of the authentication tag that both algorithms append to the ciphertext.
 pub(super) const TAG_BYTES: usize = 16;
 
-/// The minimum size in bytes at which a payload of ASCII only is rejected: one in a trillion random payloads of this size
-/// is all ASCII. A shorter payload is rejected only when it is text.
+/// The minimum size in bytes at which a payload of ASCII only is rejected: one in a trillion random payloads of this
+/// size is all ASCII. A shorter payload is rejected only when it is text.
 const ASCII_BYTES: usize = 40;
 
-/// The number of leading bytes that are checked for ASCII: as many as the constraint in the database checks, so that what
-/// it would reject is rejected here, with a violation.
+/// The number of leading bytes that are checked for ASCII: as many as the constraint in the database checks, so that
+/// what it would reject is rejected here, with a violation.
 const ASCII_CHECKED_BYTES: usize = 256;
 
 /// Returns whether `payload` is readable: text, text followed by 16 bytes that could be a tag, or ASCII only.

@@ -33,8 +33,8 @@ pub enum PushMode {
 pub struct ChangeResult {
     /// The outcome.
     pub outcome: Outcome,
-    /// The record's version: the one that the change made, or the current one that the change lost against. 0 when there
-    /// is none.
+    /// The record's version: the one that the change made, or the current one that the change lost against. 0 when
+    /// there is none.
     pub version: i64,
     /// The change's number in the person's feed. `None` when nothing was changed.
     pub change_number: Option<i64>,

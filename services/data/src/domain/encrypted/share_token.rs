@@ -31,8 +31,8 @@ impl ShareToken {
         (written == bytes.len()).then(|| Self(SecretBox::new(bytes)))
     }
 
-    /// Returns the token as 43 characters of base64url (RFC 4648, section 5), for the response to the person that made the
-    /// share.
+    /// Returns the token as 43 characters of base64url (RFC 4648, section 5), for the response to the person that made
+    /// the share.
     #[must_use]
     pub fn write(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0.expose_secret())

@@ -1,5 +1,5 @@
-//! Conversion of encrypted payloads and their envelopes from and to proto messages. Each rule that a request breaks is a
-//! violation with the path of its field.
+//! Conversion of encrypted payloads and their envelopes from and to proto messages. Each rule that a request breaks is
+//! a violation with the path of its field.
 
 use std::borrow::Cow;
 

@@ -39,8 +39,8 @@ pub(super) struct FeedReader {
 }
 
 impl CycleRpc {
-    /// Creates a reader for the device with the id `device` that continues at `cursor`, or begins at the start when that is
-    /// empty.
+    /// Creates a reader for the device with the id `device` that continues at `cursor`, or begins at the start when
+    /// that is empty.
     ///
     /// # Errors
     ///

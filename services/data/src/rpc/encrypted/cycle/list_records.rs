@@ -116,8 +116,8 @@ fn order(order: i32, violations: &mut Violations) -> Option<RecordOrder> {
 
 /// Parses a bound of the list. `None` when it is missing, or is invalid; `violations` has the latter.
 ///
-/// The bound is rounded up to a whole microsecond. Records have whole microseconds, so this includes and excludes the same
-/// records.
+/// The bound is rounded up to a whole microsecond. Records have whole microseconds, so this includes and excludes the
+/// same records.
 fn bound(
     field: &'static str,
     time: Option<&Timestamp>,

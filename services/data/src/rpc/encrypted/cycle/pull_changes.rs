@@ -1,7 +1,7 @@
 //! PullChanges: streams what changed since a cursor, up to the newest change at the time of the call.
 //!
-//! The next part is read when the client has taken the one before, each in a transaction of its own. When the client goes
-//! away, nothing remains.
+//! The next part is read when the client has taken the one before, each in a transaction of its own. When the client
+//! goes away, nothing remains.
 
 use std::future::ready;
 
@@ -18,7 +18,8 @@ impl Handler<PullChangesRequest> for CycleRpc {
 
     async fn handle(&self, call: &Call, request: PullChangesRequest) -> Result<Self::Answer, Failure> {
         let mut reader = self.feed_reader(call, &request.device_id, &request.cursor)?;
-        // The first part is read before the response begins, so that an expired cursor or a database failure fails the call.
+        // The first part is read before the response begins, so that an expired cursor or a database failure fails the
+        // call.
         let first = reader.read().await?;
         let next_rotation_at = Some(first.next_rotation_at);
         // Later changes are left to the next pull: a person that writes all the time would make this one endless.

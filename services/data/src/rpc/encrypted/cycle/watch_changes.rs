@@ -1,7 +1,7 @@
 //! WatchChanges: streams what changed since a cursor, and waits for more until the call's deadline.
 //!
-//! The next part is read when the client has taken the one before, each in a transaction of its own. When the client goes
-//! away, nothing remains.
+//! The next part is read when the client has taken the one before, each in a transaction of its own. When the client
+//! goes away, nothing remains.
 
 use std::future::ready;
 
@@ -24,7 +24,8 @@ impl Handler<WatchChangesRequest> for CycleRpc {
         let first = reader.read().await?;
         let next_rotation_at = Some(first.next_rotation_at);
         let (entries, cursor) = reader.message(first);
-        // The first message is sent even without entries: it gives the client a cursor, and shows that the watch has begun.
+        // The first message is sent even without entries: it gives the client a cursor, and shows that the watch has
+        // begun.
         let first = WatchChangesResponse { entries, cursor };
         let watch = Watch {
             reader,

@@ -58,8 +58,8 @@ impl Handler<CreateShareRequest> for ShareRpc {
             Some(passcode) => Some(self.passcodes.hash(passcode, &ids, call.deadline).await?),
             None => None,
         };
-        // The request's keyed hash covers the passcode by its hash, which is the same for the same share and request. So
-        // guessing the passcode against the keyed hash is as slow as against the stored hash.
+        // The request's keyed hash covers the passcode by its hash, which is the same for the same share and request.
+        // So guessing the passcode against the keyed hash is as slow as against the stored hash.
         let passcode = passcode_hash.as_ref().map_or("", PasscodeHash::expose);
         let key = RequestKey {
             id: create.request_id,
@@ -99,8 +99,8 @@ impl Handler<CreateShareRequest> for ShareRpc {
 impl Create {
     /// Parses a request at `now`.
     ///
-    /// An expiry time in the past is a violation only beside another one. On its own it may be that of a retry of a request
-    /// that was in time, which only the database knows.
+    /// An expiry time in the past is a violation only beside another one. On its own it may be that of a retry of a
+    /// request that was in time, which only the database knows.
     fn parse(mut request: CreateShareRequest, now: DateTime<Utc>) -> Result<Self, Failure> {
         let mut violations = Violations::new();
         let passcode = SecretString::from(mem::take(&mut request.passcode));

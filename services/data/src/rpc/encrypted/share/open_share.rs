@@ -31,8 +31,9 @@ const STEP: Duration = Duration::from_millis(50);
 /// The step of a refusal's latency when a passcode is hashed, which may have to queue.
 const STEP_WITH_PASSCODE: Duration = Duration::from_millis(250);
 
-/// The step of the time for which a refused attempt holds the mutex of its token. Attempts behind it wait for it, and would
-/// otherwise show the difference between an unknown token, which is only looked up, and a refusal, which is logged to disk.
+/// The step of the time for which a refused attempt holds the mutex of its token. Attempts behind it wait for it, and
+/// would otherwise show the difference between an unknown token, which is only looked up, and a refusal, which is
+/// logged to disk.
 const LOCKED_STEP: Duration = Duration::from_millis(5);
 
 /// A parsed request.

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::domain::encrypted::feed::{History, SyncCursor};
 
-/// The maximum number of tombstones, and of settled conflicts, that one acknowledgement purges. It holds the person's lock
-/// meanwhile, for milliseconds. The next acknowledgement purges the rest.
+/// The maximum number of tombstones, and of settled conflicts, that one acknowledgement purges. It holds the person's
+/// lock meanwhile, for milliseconds. The next acknowledgement purges the rest.
 const PURGE_BATCH_SIZE: i32 = 500;
 
 /// The acknowledged changes of a person's devices.
@@ -30,8 +30,8 @@ pub struct Acknowledged {
 }
 
 impl Changes {
-    /// Notes at `now` that a device has read everything up to `cursor`, unless it has acknowledged more before, and purges
-    /// tombstones and settled conflicts that every device has acknowledged.
+    /// Notes at `now` that a device has read everything up to `cursor`, unless it has acknowledged more before, and
+    /// purges tombstones and settled conflicts that every device has acknowledged.
     ///
     /// A cursor before a purged change is accepted: the device has read what came before the cursor in any case.
     ///

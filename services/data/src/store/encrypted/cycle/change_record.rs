@@ -1,7 +1,7 @@
 //! The statement of CreateRecord, UpdateRecord and DeleteRecord: one change over the version that the device last saw.
 //!
-//! The statement pushes one change that is not kept when it loses. `data.update_cycle_data_optimistic` does so for callers
-//! with psql, but cannot delete, so it is not used here.
+//! The statement pushes one change that is not kept when it loses. `data.update_cycle_data_optimistic` does so for
+//! callers with psql, but cannot delete, so it is not used here.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -29,10 +29,11 @@ use crate::{
 pub struct ChangedRecord {
     /// The version of the record that the change made.
     pub version: RecordVersion,
-    /// The time at which the next rotation of the device's key is due. `None` for a retry when the device no longer exists.
+    /// The time at which the next rotation of the device's key is due. `None` for a retry when the device no longer
+    /// exists.
     pub next_rotation_at: Option<DateTime<Utc>>,
-    /// `true` when this call made the change, so that the person's other devices have something new to read. `false` for a
-    /// retry.
+    /// `true` when this call made the change, so that the person's other devices have something new to read. `false`
+    /// for a retry.
     pub now: bool,
 }
 
@@ -123,8 +124,8 @@ impl ChangeRow {
         let outcome = self.outcome.as_deref().unwrap_or_default();
         match outcome {
             "applied" | "already_applied" | "answered" => {}
-            // The version is the expected one, so the nonce is that of a change that lost before and was not applied. The
-            // device has to encrypt the content again.
+            // The version is the expected one, so the nonce is that of a change that lost before and was not applied.
+            // The device has to encrypt the content again.
             "conflict" if self.version == Some(change.expected_version) => {
                 return Err(ChangeError::NonceReused);
             }

@@ -6,13 +6,13 @@ use super::{super::error::ChangeError, ChangedRecord, Records};
 use crate::domain::encrypted::change::SingleChange;
 
 impl Records {
-    /// Deletes a record of the caller. Changes nothing, and returns the first answer again, when `request` did so before,
-    /// or another request of the same device over the same version.
+    /// Deletes a record of the caller. Changes nothing, and returns the first answer again, when `request` did so
+    /// before, or another request of the same device over the same version.
     ///
     /// # Errors
     ///
-    /// Caller, NotFound, VersionConflict, CursorExpired and RequestIdReused of [`ChangeError`]. Nothing was changed, except
-    /// possibly when the database failed: a retry finds out.
+    /// Caller, NotFound, VersionConflict, CursorExpired and RequestIdReused of [`ChangeError`]. Nothing was changed,
+    /// except possibly when the database failed: a retry finds out.
     pub async fn delete(
         &self,
         caller: UserId,

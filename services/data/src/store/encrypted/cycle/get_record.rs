@@ -23,8 +23,8 @@ pub struct FoundRecord {
 }
 
 impl Records {
-    /// Returns the caller's record with the id `id`, unless it is deleted. `device` is the calling device, if the call names
-    /// one.
+    /// Returns the caller's record with the id `id`, unless it is deleted. `device` is the calling device, if the call
+    /// names one.
     ///
     /// # Errors
     ///

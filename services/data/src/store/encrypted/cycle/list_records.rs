@@ -27,8 +27,8 @@ pub struct ListedRecords {
 }
 
 impl Records {
-    /// Returns a page of the caller's records that `listing` includes, after the one at `after`, or from the first. `device`
-    /// is the calling device, if the call names one.
+    /// Returns a page of the caller's records that `listing` includes, after the one at `after`, or from the first.
+    /// `device` is the calling device, if the call names one.
     ///
     /// # Errors
     ///
@@ -59,8 +59,8 @@ impl Records {
     }
 }
 
-/// Returns whether any of the caller's records has to be encrypted again. Usually none has, which an index shows at once;
-/// the query for a page would read all records in vain.
+/// Returns whether any of the caller's records has to be encrypted again. Usually none has, which an index shows at
+/// once; the query for a page would read all records in vain.
 async fn any_due(tx: &mut TenantTx, caller: UserId) -> Result<bool, DbError> {
     let due = sqlx::query_scalar!(
         r#"/* ListRecords, whether any is due */
@@ -77,8 +77,9 @@ async fn any_due(tx: &mut TenantTx, caller: UserId) -> Result<bool, DbError> {
     Ok(due)
 }
 
-/// Reads up to `limit` rows. A missing bound is an infinite one. It is in a subquery of its own, because an index of a table
-/// with a policy may be searched only by leakproof expressions, and Postgres does not know that `coalesce` is one.
+/// Reads up to `limit` rows. A missing bound is an infinite one. It is in a subquery of its own, because an index of a
+/// table with a policy may be searched only by leakproof expressions, and Postgres does not know that `coalesce` is
+/// one.
 async fn select(
     tx: &mut TenantTx,
     caller: UserId,

@@ -39,8 +39,8 @@ impl Changes {
         Ok(people.into_iter().map(UserId::new).collect())
     }
 
-    /// Deletes up to `batch` tombstones and as many settled conflicts of `person` that are old enough to be purged. Returns
-    /// the number of deleted rows.
+    /// Deletes up to `batch` tombstones and as many settled conflicts of `person` that are old enough to be purged.
+    /// Returns the number of deleted rows.
     ///
     /// # Errors
     ///

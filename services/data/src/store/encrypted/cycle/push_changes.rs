@@ -26,7 +26,8 @@ use crate::{
 pub struct Pushed {
     /// The result of each change, in the order of the push.
     pub results: Vec<ChangeResult>,
-    /// The time at which the next rotation of the device's key is due. `None` for a retry when the device no longer exists.
+    /// The time at which the next rotation of the device's key is due. `None` for a retry when the device no longer
+    /// exists.
     pub next_rotation_at: Option<DateTime<Utc>>,
     /// `true` when this call changed anything, so that the person's other devices have something new to read.
     pub changed: bool,
@@ -45,15 +46,16 @@ struct ResultRow {
 // === impl Changes ===
 
 impl Changes {
-    /// Applies the changes of a device of the caller. Changes nothing, and returns the first answer again, when `request`
-    /// did so before.
+    /// Applies the changes of a device of the caller. Changes nothing, and returns the first answer again, when
+    /// `request` did so before.
     ///
-    /// An atomic push with a change that cannot be applied is rolled back and not remembered: a retry is evaluated again.
+    /// An atomic push with a change that cannot be applied is rolled back and not remembered: a retry is evaluated
+    /// again.
     ///
     /// # Errors
     ///
-    /// Caller, CursorExpired and RequestIdReused of [`ChangeError`]. Nothing was changed, except possibly when the database
-    /// failed: a retry finds out.
+    /// Caller, CursorExpired and RequestIdReused of [`ChangeError`]. Nothing was changed, except possibly when the
+    /// database failed: a retry finds out.
     pub async fn push(
         &self,
         caller: UserId,

@@ -1,8 +1,8 @@
 //! PullChanges and WatchChanges: reads the feed of a person's changes, one part at a time.
 //!
 //! A part is read by one statement, so by one snapshot: the purged number, the last number and the entries between them
-//! are consistent. Numbers become visible in order, because a transaction that assigns one holds the lock on the person's
-//! counter until it commits.
+//! are consistent. Numbers become visible in order, because a transaction that assigns one holds the lock on the
+//! person's counter until it commits.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -20,8 +20,8 @@ use super::{
 };
 use crate::domain::encrypted::feed::{Entry, Expiry, SyncCursor};
 
-/// The maximum size in bytes of the payloads of a part, without its last entry. It bounds the memory of one watch; with the
-/// envelopes and the last payload, a part is well below the limit of a response.
+/// The maximum size in bytes of the payloads of a part, without its last entry. It bounds the memory of one watch; with
+/// the envelopes and the last payload, a part is well below the limit of a response.
 const PART_BYTES: i64 = 1024 * 1024;
 
 /// A part of the feed.

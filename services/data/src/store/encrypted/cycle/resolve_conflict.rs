@@ -28,21 +28,22 @@ pub struct Settled {
     pub record: RecordVersion,
     /// The number of the record's conflicts that are still open.
     pub open_conflicts: i32,
-    /// The time at which the next rotation of the device's key is due. `None` for a retry when the device no longer exists.
+    /// The time at which the next rotation of the device's key is due. `None` for a retry when the device no longer
+    /// exists.
     pub next_rotation_at: Option<DateTime<Utc>>,
-    /// `true` when this call settled the conflicts, so that the person's other devices have something new to read. `false` for a
-    /// retry.
+    /// `true` when this call settled the conflicts, so that the person's other devices have something new to read.
+    /// `false` for a retry.
     pub now: bool,
 }
 
 impl Changes {
-    /// Settles conflicts of the caller's record. Changes nothing, and returns the first answer again, when `request` did so
-    /// before.
+    /// Settles conflicts of the caller's record. Changes nothing, and returns the first answer again, when `request`
+    /// did so before.
     ///
     /// # Errors
     ///
-    /// All of [`ChangeError`] but RecordExists. Nothing was settled, except possibly when the database failed: a retry finds
-    /// out.
+    /// All of [`ChangeError`] but RecordExists. Nothing was settled, except possibly when the database failed: a retry
+    /// finds out.
     pub async fn settle(
         &self,
         caller: UserId,
@@ -50,7 +51,8 @@ impl Changes {
         request: RequestKey,
         deadline: Deadline,
     ) -> Result<Settled, ChangeError> {
-        // The record may have another version, or the conflict be settled, because the same request was handled concurrently.
+        // The record may have another version, or the conflict be settled, because the same request was handled
+        // concurrently.
         let may_be_retry = |error: &ChangeError| {
             matches!(error, ChangeError::VersionConflict { .. } | ChangeError::NotFound)
                 || error.is_id_taken()

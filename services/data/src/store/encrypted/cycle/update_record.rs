@@ -6,8 +6,8 @@ use super::{super::error::ChangeError, ChangedRecord, Records};
 use crate::domain::encrypted::change::SingleChange;
 
 impl Records {
-    /// Replaces the content of a record of the caller. Changes nothing, and returns the first answer again, when `request`
-    /// or a request with the same content did so before.
+    /// Replaces the content of a record of the caller. Changes nothing, and returns the first answer again, when
+    /// `request` or a request with the same content did so before.
     ///
     /// # Errors
     ///

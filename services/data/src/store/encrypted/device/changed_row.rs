@@ -39,8 +39,8 @@ pub enum DeviceChangeError {
 }
 
 impl Devices {
-    /// Begins a transaction of `caller`, and waits for the lock on the caller's counter. A caller without a counter has no
-    /// device.
+    /// Begins a transaction of `caller`, and waits for the lock on the caller's counter. A caller without a counter has
+    /// no device.
     pub(super) async fn begin_change(
         &self,
         method: &'static str,

@@ -20,14 +20,14 @@ use crate::domain::encrypted::device::Device;
 pub struct ListedDevices {
     /// The page.
     pub page: Page<Device>,
-    /// The time at which the next rotation of the calling device's key is due. `None` when the call names no device, or one
-    /// that is not active.
+    /// The time at which the next rotation of the calling device's key is due. `None` when the call names no device, or
+    /// one that is not active.
     pub next_rotation_at: Option<DateTime<Utc>>,
 }
 
 impl Devices {
-    /// Returns a page of the caller's devices in the order of registration, after the one at `after`, or from the first.
-    /// `device` is the calling device, if the call names one.
+    /// Returns a page of the caller's devices in the order of registration, after the one at `after`, or from the
+    /// first. `device` is the calling device, if the call names one.
     ///
     /// # Errors
     ///

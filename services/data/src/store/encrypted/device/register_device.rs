@@ -1,7 +1,7 @@
 //! RegisterDevice.
 //!
-//! Registrations of one person are serialized by the person's counter: it counts the devices, and stays locked until the
-//! transaction ends.
+//! Registrations of one person are serialized by the person's counter: it counts the devices, and stays locked until
+//! the transaction ends.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// The part of the answer that is decided when a device is registered; a retry of the request gets it again. The rest of
-/// the answer is in the request.
+/// The part of the answer that is decided when a device is registered; a retry of the request gets it again. The rest
+/// of the answer is in the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registered {
     /// The device's id.
@@ -69,7 +69,8 @@ const DEVICE_KEYS: [&str; 2] = ["device_key_pkey", "device_key_device_id_hash_ke
 // === impl Devices ===
 
 impl Devices {
-    /// Registers a device of the caller. Changes nothing, and returns the first answer again, when `request` did so before.
+    /// Registers a device of the caller. Changes nothing, and returns the first answer again, when `request` did so
+    /// before.
     ///
     /// # Errors
     ///

@@ -9,8 +9,8 @@ use super::{
 use crate::domain::encrypted::{device::Device, device_change::KeyRotation};
 
 impl Devices {
-    /// Rotates the key of a device of the caller. Changes nothing, and returns the first answer again, when `request` did
-    /// so before.
+    /// Rotates the key of a device of the caller. Changes nothing, and returns the first answer again, when `request`
+    /// did so before.
     ///
     /// # Errors
     ///

@@ -27,13 +27,14 @@ pub struct StoredPreferences {
     pub version: i64,
     /// The time at which they were stored.
     pub updated_at: DateTime<Utc>,
-    /// The time at which the next rotation of the device's key is due. `None` for a retry when the device no longer exists.
+    /// The time at which the next rotation of the device's key is due. `None` for a retry when the device no longer
+    /// exists.
     pub next_rotation_at: Option<DateTime<Utc>>,
 }
 
 impl Preferences {
-    /// Stores the caller's preferences. Changes nothing, and returns the first answer again, when `request` or a request
-    /// with the same content did so before.
+    /// Stores the caller's preferences. Changes nothing, and returns the first answer again, when `request` or a
+    /// request with the same content did so before.
     ///
     /// # Errors
     ///

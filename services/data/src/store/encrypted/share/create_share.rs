@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// The part of the answer that is decided when a share is made; a retry of the request gets it again. The rest of the answer
-/// is in the request.
+/// The part of the answer that is decided when a share is made; a retry of the request gets it again. The rest of the
+/// answer is in the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShareTimes {
     /// The creation time.
@@ -73,8 +73,8 @@ impl Shares {
         request: RequestKey,
         deadline: Deadline,
     ) -> Result<ShareTimes, CreateShareError> {
-        // The id or the nonce may be taken by the same request, committed while the statement waited. The second attempt
-        // sees whether it is.
+        // The id or the nonce may be taken by the same request, committed while the statement waited. The second
+        // attempt sees whether it is.
         let may_be_retry = |error: &CreateShareError| match error {
             CreateShareError::Database(error) => {
                 id_taken(error) || breaks(error, &["healthcare_share_pkey", "envelope_nonces_pkey"])
@@ -104,8 +104,8 @@ impl Shares {
             .database
             .begin("CreateShare", Context::User(caller), deadline)
             .await?;
-        // A device's key would not do: its nonces are forgotten when it is rotated, and a share may live longer. A retry gets
-        // the first answer, even when a device with this id was registered since.
+        // A device's key would not do: its nonces are forgotten when it is rotated, and a share may live longer. A
+        // retry gets the first answer, even when a device with this id was registered since.
         let of_a_device = sqlx::query_scalar!(
             r#"/* CreateShare, key */
             SELECT EXISTS (SELECT FROM data.device_key WHERE user_id = $1 AND id = $2)

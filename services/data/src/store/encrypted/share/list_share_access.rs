@@ -14,8 +14,8 @@ use super::Shares;
 use crate::domain::encrypted::share::{AccessOutcome, DeviceType, ShareAccess};
 
 impl Shares {
-    /// Returns a page of the attempts to open the caller's share, the newest first, after the one at `after`, or from the
-    /// first. `None` when the caller has no share with this id.
+    /// Returns a page of the attempts to open the caller's share, the newest first, after the one at `after`, or from
+    /// the first. `None` when the caller has no share with this id.
     ///
     /// # Errors
     ///

@@ -15,8 +15,8 @@ use crate::domain::encrypted::{
 };
 
 impl Shares {
-    /// Returns the recipe by which a passcode for the share with this token has to be hashed: the stored hash without its
-    /// output. `None` when no share has the token, or the share has no passcode.
+    /// Returns the recipe by which a passcode for the share with this token has to be hashed: the stored hash without
+    /// its output. `None` when no share has the token, or the share has no passcode.
     ///
     /// # Errors
     ///

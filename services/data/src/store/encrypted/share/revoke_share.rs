@@ -12,8 +12,8 @@ use super::Shares;
 use crate::domain::encrypted::share::Share;
 
 impl Shares {
-    /// Revokes the caller's share at `now`, unless it is revoked, and returns it. `None` when the caller has no share with
-    /// this id.
+    /// Revokes the caller's share at `now`, unless it is revoked, and returns it. `None` when the caller has no share
+    /// with this id.
     ///
     /// # Errors
     ///
@@ -29,8 +29,8 @@ impl Shares {
             .database
             .begin("RevokeShare", Context::User(caller), deadline)
             .await?;
-        // The audit event locks the person, by a foreign key, after the share is locked. An erasure locks the counter before
-        // the person, so taking the counter first here prevents a deadlock of the two.
+        // The audit event locks the person, by a foreign key, after the share is locked. An erasure locks the counter
+        // before the person, so taking the counter first here prevents a deadlock of the two.
         sqlx::query!(
             "/* RevokeShare, turn */ SELECT FROM data.change_counters WHERE user_id = $1 FOR NO KEY UPDATE",
             caller.as_uuid(),
