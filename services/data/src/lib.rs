@@ -66,8 +66,12 @@ use crate::{
     notify::{Notify, PersonNotify},
     passcodes::Passcodes,
     rpc::{
-        analysis::AnalysisRpc, analysis_queue::AnalysisQueueRpc, conversation::ConversationRpc,
-        crisis::CrisisRpc, encrypted::EncryptedRpc, person::PersonRpc,
+        analysis::AnalysisRpc,
+        analysis_queue::AnalysisQueueRpc,
+        conversation::ConversationRpc,
+        crisis::CrisisRpc,
+        encrypted::{cycle::CycleRpc, device::DeviceRpc, preferences::PreferencesRpc, share::ShareRpc},
+        person::PersonRpc,
     },
     share_hashes_command::ShareHashesArgs,
     store::{
@@ -76,7 +80,10 @@ use crate::{
         conversation::Conversations,
         crisis::CrisisEvents,
         encrypted::{
-            changes::Changes, device::Devices, preferences::Preferences, record::Records, share::Shares,
+            cycle::{Changes, Records},
+            device::Devices,
+            preferences::Preferences,
+            share::Shares,
         },
         person::{People, export_data::Exports, list_audit_events::AuditLog},
         request::Requests,
@@ -93,7 +100,7 @@ pub struct Data;
 pub enum DataCommand {
     /// Manage the keys that messages and analyses are sealed under
     Keys(KeysArgs),
-    /// Compute what the SQL functions that open shares take, of a token and a passcode
+    /// Compute the arguments of the SQL functions that open shares from a token and a passcode
     ShareHashes(ShareHashesArgs),
 }
 
@@ -205,24 +212,41 @@ impl Application for Data {
             secret,
         );
         let passcodes = passcodes.map_err(|error| error.to_string())?;
-        let encrypted = Arc::new(EncryptedRpc {
+        let changed = PersonNotify::default();
+        let cycle = CycleRpc {
             records: Records::new(Arc::clone(&parts.database)),
             changes: Changes::new(Arc::clone(&parts.database)),
-            preferences: Preferences::new(Arc::clone(&parts.database)),
-            devices: Devices::new(Arc::clone(&parts.database)),
-            shares: Shares::new(Arc::clone(&parts.database)),
-            openings: KeyedMutex::default(),
-            passcodes,
-            changed: PersonNotify::default(),
-            requests,
-            installations: MacKey::derive(secret, "data installations"),
-            share_tokens: MacKey::derive(secret, "data share tokens"),
-            share_token_hashes: TokenHashes::new(secret),
+            changed: changed.clone(),
+            requests: requests.clone(),
             pages: pages.clone(),
             clock: parts.clock.clone(),
             entropy: parts.entropy.clone(),
             stop: parts.stop.clone(),
-        });
+        };
+        let preferences = PreferencesRpc {
+            preferences: Preferences::new(Arc::clone(&parts.database)),
+            requests: requests.clone(),
+            clock: parts.clock.clone(),
+        };
+        let devices = DeviceRpc {
+            devices: Devices::new(Arc::clone(&parts.database)),
+            changed,
+            requests: requests.clone(),
+            installations: MacKey::derive(secret, "data installations"),
+            pages: pages.clone(),
+            clock: parts.clock.clone(),
+            entropy: parts.entropy.clone(),
+        };
+        let shares = ShareRpc {
+            shares: Shares::new(Arc::clone(&parts.database)),
+            openings: KeyedMutex::default(),
+            passcodes,
+            requests,
+            share_tokens: MacKey::derive(secret, "data share tokens"),
+            share_token_hashes: TokenHashes::new(secret),
+            pages: pages.clone(),
+            clock: parts.clock.clone(),
+        };
         let person = PersonRpc {
             people: People::new(Arc::clone(&parts.database)),
             exports: Exports::new(Arc::clone(&parts.database)),
@@ -253,22 +277,22 @@ impl Application for Data {
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                CycleServiceServer::from_arc(Arc::clone(&encrypted))
+                CycleServiceServer::new(cycle)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                PreferencesServiceServer::from_arc(Arc::clone(&encrypted))
+                PreferencesServiceServer::new(preferences)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                DeviceServiceServer::from_arc(Arc::clone(&encrypted))
+                DeviceServiceServer::new(devices)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                ShareServiceServer::from_arc(Arc::clone(&encrypted))
+                ShareServiceServer::new(shares)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })

@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use haven_platform::{database::DbError, deadline::Deadline, entropy::Entropy, periodic::PeriodicTask};
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{encrypted::changes::Changes, request::Requests};
+use crate::store::{encrypted::cycle::Changes, request::Requests};
 
 /// The period of the sweeper. A search for expired rows takes milliseconds.
 const TASK: PeriodicTask = PeriodicTask {

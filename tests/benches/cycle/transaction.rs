@@ -161,6 +161,16 @@ fn bytes(byte: &str, count: usize) -> String {
     format!("'\\x{}'", byte.repeat(count))
 }
 
+/// Returns a value of `data.cycle_change` that puts new content into `record`; a conflict would get the id `conflict`.
+fn change(record: &str, conflict: &str) -> String {
+    format!(
+        "ROW('{record}', :version, false, {}, 1, 'xchacha20_poly1305', 1, {NONCE}, {}, 19456, 2, 1, 1, now(), {conflict})\
+         ::data.cycle_change",
+        bytes("a5", PAYLOAD_BYTES),
+        bytes("5a", 16),
+    )
+}
+
 /// Returns the arguments of the statement of UpdateRecord.
 fn update(person_id: &str) -> Vec<String> {
     let text = |text: &str| text.to_owned();
@@ -170,20 +180,7 @@ fn update(person_id: &str) -> Vec<String> {
         text("'UpdateRecord'"),
         bytes("5a", 32),
         quoted(&format!("{DEVICE_PREFIX}:person")),
-        quoted(&format!("{RECORD_PREFIX}:index:person:block")),
-        text(":version"),
-        text("false"),
-        bytes("a5", PAYLOAD_BYTES),
-        text("1::smallint"),
-        text("'xchacha20_poly1305'"),
-        text("1"),
-        text(NONCE),
-        bytes("5a", 16),
-        text("19456"),
-        text("2"),
-        text("1"),
-        text("1::smallint"),
-        text("now()"),
+        change(&format!("{RECORD_PREFIX}:index:person:block"), "NULL"),
         text("now()"),
     ]
 }
@@ -191,9 +188,10 @@ fn update(person_id: &str) -> Vec<String> {
 /// Returns the arguments of the statement of PushChanges.
 fn push(person_id: &str) -> Vec<String> {
     let text = |text: &str| text.to_owned();
-    let all = |value: &str| format!("array_fill({value}, ARRAY[{BLOCK}])");
-    let records = (0..BLOCK).map(|index| format!("{RECORD_PREFIX}{}:person:block", FIRST_INDEX + index));
-    let nonces = vec![NONCE; BLOCK as usize];
+    let changes = (0..BLOCK).map(|index| {
+        let record = format!("{RECORD_PREFIX}{}:person:block", FIRST_INDEX + index);
+        change(&record, "gen_random_uuid()")
+    });
     vec![
         quoted(person_id),
         text("gen_random_uuid()"),
@@ -201,19 +199,6 @@ fn push(person_id: &str) -> Vec<String> {
         quoted(&format!("{DEVICE_PREFIX}:person")),
         text("true"),
         text("now()"),
-        format!("'{{{}}}'", records.collect::<Vec<_>>().join(",")),
-        all(":version::bigint"),
-        all(&format!("{}::bytea", bytes("a5", PAYLOAD_BYTES))),
-        all("'xchacha20_poly1305'::text"),
-        all("1"),
-        format!("ARRAY[{}]", nonces.join(",")),
-        all(&format!("{}::bytea", bytes("5a", 16))),
-        all("19456"),
-        all("2"),
-        all("1"),
-        all("now()"),
-        all("gen_random_uuid()"),
-        text("1::smallint"),
-        text("1::smallint"),
+        format!("ARRAY[{}]", changes.collect::<Vec<_>>().join(", ")),
     ]
 }

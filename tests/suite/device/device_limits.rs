@@ -33,12 +33,12 @@ fn assert_quota(status: &Status, limit: &str, expected: &str) {
 
 /// Fails unless `status` is the quota of devices that are not revoked.
 fn assert_ten_devices(status: &Status) {
-    assert_quota(status, "10", "At most 10 that are not revoked");
+    assert_quota(status, "10", "At most 10 devices that are not revoked");
 }
 
 /// Fails unless `status` is the quota of all devices.
 fn assert_hundred_devices(status: &Status) {
-    assert_quota(status, "100", "At most 100 in all, with those that are revoked");
+    assert_quota(status, "100", "At most 100 devices in total, including revoked ones");
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ const AEADS: [&str; 24] = [
 /// Words that show that a source handles client-encrypted data or passcodes, in any folder.
 const ENCRYPTED_DATA_WORDS: [&str; 9] = [
     "Encrypted",
-    "EncryptedColumns",
+    "EnvelopeColumns",
     "EncryptedParts",
     "CryptoEnvelope",
     "encrypted_payload",

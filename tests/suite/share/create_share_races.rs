@@ -5,16 +5,17 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::{join, join_all};
 use haven_data::{
-    domain::encrypted::envelope::{Algorithm, Encrypted, Envelope, KeyDerivation},
-    store::{
-        encrypted::share::{CreateShareError, NewShare, ShareTimes, Shares},
-        request::RequestKey,
+    domain::encrypted::{
+        envelope::{Algorithm, Encrypted, Envelope, KeyDerivation},
+        share::NewShare,
     },
+    store::encrypted::share::{CreateShareError, ShareTimes, Shares},
 };
 use haven_platform::{
     call::UserId,
     database::{Database, DatabaseConfig, Pooler},
     deadline::Deadline,
+    request_key::RequestKey,
 };
 use haven_proto::data::v1::{EraseUserRequest, RegisterDeviceRequest};
 use haven_testkit::{Stack, encryption::Secret, random};
@@ -129,7 +130,7 @@ async fn create_at(
         created_at: now,
     };
     let deadline = Deadline::after(Duration::from_secs(30));
-    shares.create(caller, deadline, &share, request).await
+    shares.create(caller, &share, request, deadline).await
 }
 
 #[tokio::test]

@@ -160,7 +160,7 @@ async fn the_command_documents_its_input_and_never_prints_it() {
     assert!(text.contains("\n  SECRET_KEY: is missing"), "{text}");
     let (code, text) = code_and_text(&run("canary\n", &[("SECRET_KEY", key)], &[]).await);
     assert_eq!(code, Some(1));
-    assert!(text.contains("the first line has to be a token"), "{text}");
+    assert!(text.contains("the first line must be a token"), "{text}");
     assert!(!text.contains("canary") && !text.contains(key), "{text}");
     let (code, _) = code_and_text(&run("", &[("SECRET_KEY", key)], &["canary"]).await);
     assert_eq!(code, Some(64), "the command takes no arguments");

@@ -9,10 +9,11 @@ use super::part::{Part, PartPage};
 use crate::{
     rpc::{
         encrypted::{
-            devices::device_message,
-            message::{conflict_message, content_message, record_message},
+            content_message,
+            cycle::{conflict_message, record_message},
+            device::device_message,
             preferences::preferences_message,
-            share_message,
+            share::{access_message, share_message},
         },
         person::list_audit_events::audit_event_to_proto,
     },
@@ -108,7 +109,7 @@ impl EncryptedParts {
             Part::ShareAccesses(last.share_id, cursor)
         });
         let mut part_page = PartPage::new(page.len(), last);
-        part_page.answer.share_accesses = page.iter().map(share_message::access).collect();
+        part_page.answer.share_accesses = page.iter().map(access_message).collect();
         Ok(part_page)
     }
 
@@ -131,7 +132,7 @@ impl EncryptedParts {
 fn exported_share(whole: WholeShare, now: DateTime<Utc>) -> ExportedShare {
     let (encrypted_share_data, crypto_envelope) = content_message(whole.content);
     ExportedShare {
-        share: Some(share_message::share(&whole.share, now)),
+        share: Some(share_message(&whole.share, now)),
         encrypted_share_data,
         crypto_envelope,
     }

@@ -12,9 +12,9 @@ use crate::{
         record::{Conflict, Record},
     },
     store::encrypted::{
+        cycle::{ConflictRow, RecordRow},
         device::DeviceRow,
         preferences::PreferencesRow,
-        row::{ConflictRow, RecordRow},
     },
 };
 

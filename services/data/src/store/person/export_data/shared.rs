@@ -13,7 +13,7 @@ use crate::{
         },
     },
     store::{
-        encrypted::{row::EncryptedColumns, share_list::AccessRow},
+        encrypted::{EnvelopeColumns, share::AccessRow},
         person::list_audit_events::AuditRow,
     },
 };
@@ -68,7 +68,7 @@ impl Exports {
         .await?;
         tx.commit().await?;
         let shares = rows.into_iter().map(|row| {
-            let content = EncryptedColumns {
+            let content = EnvelopeColumns {
                 encrypted_payload: row.encrypted_payload,
                 algorithm: row.algorithm,
                 key_id: row.key_id,
