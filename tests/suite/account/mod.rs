@@ -1,17 +1,19 @@
 //! Accounts: made once for each address, within limits, by whom they have to be; read, changed and listed.
 
 mod audit;
+mod change_password;
 mod consents;
 pub(crate) mod deletion;
-pub(crate) mod external;
-mod goals;
-mod limits;
-mod list;
-mod passwords;
-mod profile;
-mod progress;
-mod replicas;
+mod expired_rows;
+pub(crate) mod external_provider;
+mod get_account;
+mod list_accounts;
+mod password_policy;
+mod rate_limits_across_replicas;
 mod sign_up;
+mod sign_up_limits;
+mod update_account_by_person;
+mod update_account_by_service;
 
 use haven_proto::identity::v1::{Account, GetAccountRequest, UpdateAccountRequest};
 use haven_testkit::{Client, random};

@@ -1,11 +1,11 @@
 //! What must not be: in fields, in tokens, in bytes and on sockets. Each is answered as clearly as it can be, and the
 //! service goes on.
 
+mod access_tokens;
 mod fields;
-mod messages;
-mod pages;
+mod malformed_messages;
+mod page_tokens;
 mod sockets;
-mod tokens;
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use haven_testkit::Stack;
 
-use super::crowd::{Crowd, SIGN_UPS};
+use super::sign_up_crowd::{Crowd, SIGN_UPS};
 use crate::superuser_sql::scalar;
 
 /// After how many answers something is killed.

@@ -1,13 +1,13 @@
 //! What happens while a part of Haven is down, and what is left behind when it comes back.
 
-mod cancelled;
-mod crowd;
-mod data;
+mod cancelled_calls;
+mod data_down;
 mod drain;
-mod identity;
+mod identity_down;
 mod kill;
-mod poison;
-mod postgres;
+mod postgres_down;
+mod sign_up_crowd;
+mod undeliverable_message;
 
 use haven_proto::data::v1::{AppendMessageRequest, AppendMessageResponse, SenderType};
 use haven_testkit::{Client, random};

@@ -1,7 +1,7 @@
 //! A change is made once, however often its request arrives: one after the other, or all at the same time.
 
-mod message;
-mod person;
+mod append_message;
+mod provision_user;
 mod sign_in;
 mod sign_up;
 

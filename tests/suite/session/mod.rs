@@ -1,15 +1,15 @@
 //! Sessions: beginning, refreshing, listing and ending them, and the keys that sign their tokens.
 
-mod ended;
-mod ending;
-mod external;
-mod guessing;
-mod listing;
-mod refreshing;
-mod reuse;
-mod rotation;
-mod timing;
+mod ended_sessions;
+mod external_provider;
+mod list_sessions;
+mod refresh_session;
+mod refresh_token_reuse;
+mod revoke_session;
+mod sign_in_timing;
+mod signing_key_rotation;
 mod transactions;
+mod wrong_passwords;
 
 use haven_proto::{
     data::v1::ListMessagesRequest,

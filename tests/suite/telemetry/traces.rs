@@ -6,7 +6,7 @@ use tonic::Request;
 
 use super::{
     collector::Collector,
-    lines::{calls, calls_of},
+    log_lines::{calls, calls_of},
 };
 use crate::{
     eventually::eventually,

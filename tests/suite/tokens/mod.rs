@@ -1,10 +1,10 @@
 //! Access tokens in data: those of other issuers, those of ended sessions, and those of people who were erased.
 
-mod ended;
-mod erased;
+mod ended_sessions;
+mod erased_people;
 mod issuers;
-mod others;
-mod refused;
+mod other_issuers;
+mod refused_tokens;
 
 use haven_proto::data::v1::{AppendMessageRequest, Message, ProvisionUserRequest, SenderType};
 use haven_testkit::{Client, Stack, random};

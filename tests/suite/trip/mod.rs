@@ -1,5 +1,5 @@
 //! The whole way: from signing up to reading what was written, through both services and Postgres.
 
-mod conversation;
 mod round_trips;
-mod sign_up;
+mod sealed_messages;
+mod sign_up_and_in;

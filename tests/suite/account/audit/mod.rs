@@ -3,7 +3,6 @@
 mod append_only;
 mod events;
 mod retention;
-mod sweep;
 mod verify;
 
 use std::process::Command;

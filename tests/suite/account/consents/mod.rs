@@ -1,6 +1,6 @@
 //! Consent: a ledger, in which nothing is overwritten.
 
-mod external;
+mod external_provider;
 mod ledger;
 mod retries;
 

@@ -1,12 +1,12 @@
 //! Deleting an account: everything of its person goes in both services, and a receipt stays.
 
-mod external;
+mod batches;
+mod by_person;
+mod by_service;
+mod external_provider;
 mod outages;
-mod parts;
-mod person;
 mod races;
 pub(crate) mod rows;
-mod service;
 
 use haven_proto::identity::v1::{DeleteAccountRequest, Deletion, DeletionState, GetDeletionRequest};
 use haven_testkit::{Client, Person, Stack, random};

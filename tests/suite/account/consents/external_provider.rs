@@ -6,7 +6,7 @@ use haven_testkit::random;
 
 use super::{grant, grant_of, ledger, page, withdraw, withdrawal_of};
 use crate::{
-    account::external::{foreigner, stack},
+    account::external_provider::{foreigner, stack},
     status::reason,
 };
 

@@ -7,7 +7,7 @@ use haven_testkit::random;
 
 use super::delete;
 use crate::{
-    account::external::{foreigner, stack},
+    account::external_provider::{foreigner, stack},
     status::reason,
     superuser_sql::scalar,
 };

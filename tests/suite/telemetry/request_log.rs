@@ -6,7 +6,7 @@ use prost::Message;
 use tonic::metadata::MetadataMap;
 use tonic_types::StatusExt;
 
-use super::lines::{belongs, calls, lines};
+use super::log_lines::{belongs, calls, lines};
 use crate::{
     raw_call::{self, headers},
     superuser_sql::execute,
