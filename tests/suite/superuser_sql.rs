@@ -1,9 +1,9 @@
-//! What is really in the tables, seen as a superuser, whom no policy holds.
+//! SQL as the superuser, who bypasses Row Level Security.
 
 use haven_testkit::database::Database;
-use sqlx::{Decode, Postgres, Type};
+use sqlx::{Decode, Encode, Postgres, Type};
 
-/// The one value that `sql` selects.
+/// Returns the single value that `sql` selects.
 pub(crate) async fn scalar<T>(database: &Database, sql: &'static str) -> T
 where
     T: for<'r> Decode<'r, Postgres> + Type<Postgres> + Send + Unpin,
@@ -12,7 +12,21 @@ where
     sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
 }
 
-/// Runs `sql`.
+/// Returns the single value that `sql` selects with `argument` as `$1`. A test on the shared stack passes its own people here.
+pub(crate) async fn scalar_with<T, A>(database: &Database, sql: &'static str, argument: A) -> T
+where
+    T: for<'r> Decode<'r, Postgres> + Type<Postgres> + Send + Unpin,
+    A: for<'q> Encode<'q, Postgres> + Type<Postgres> + Send + 'static,
+{
+    let mut connection = database.connect(SUPERUSER).await.unwrap();
+    sqlx::query_scalar(sql)
+        .bind(argument)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+}
+
+/// Runs one or more statements.
 pub(crate) async fn execute(database: &Database, sql: &str) {
     database.run(SUPERUSER, sql).await.unwrap();
 }

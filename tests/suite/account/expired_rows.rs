@@ -1,4 +1,4 @@
-//! What has expired goes, by itself; what has not stays.
+//! Expired rows are deleted periodically, in both services. Other rows stay.
 
 use haven_testkit::Stack;
 
@@ -8,8 +8,7 @@ use crate::{
     superuser_sql::{execute, scalar},
 };
 
-/// For each table: rows that have expired, and rows that have not. Those that have are named `old`, where they can be, and
-/// otherwise the key says so.
+/// Expired and current rows of each table. Expired ones have keys made from `old` where the table allows it.
 const ROWS: &str = "
     INSERT INTO identity.users (id, goals, created_at, updated_at)
         VALUES ('018f0000-0000-7000-8000-00000000000a', '{}', now(), now());
@@ -22,7 +21,7 @@ const ROWS: &str = "
     INSERT INTO identity.ended_sessions (id, expires_at)
         SELECT gen_random_uuid(), now() - interval '11 minutes' FROM generate_series(1, 2500)
         UNION ALL SELECT gen_random_uuid(), now() + interval '15 minutes';
-    -- Over for a month: ended, or not refreshed. Not yet: ended later, though begun long ago.
+    -- Expired: over for more than a month, either ended or not refreshed. Current: ended later, though begun long ago.
     INSERT INTO identity.sessions (user_id, id, issued_at, expires_at, refresh_expires_at, ended_at, end_reason)
         SELECT '018f0000-0000-7000-8000-00000000000a', ('018f0000-0000-7000-8000-00000000000' || n)::uuid,
             now() - interval '90 days', now() - interval '89 days', now() + refresh, now() + ended,
@@ -40,7 +39,7 @@ const ROWS: &str = "
         SELECT '018f0000-0000-7000-8000-00000000000a', gen_random_uuid(), 'SignIn', sha256(''), '{}',
             now() - days * interval '1 day' FROM unnest(ARRAY[9, 8, 6, 0]) AS days";
 
-/// How many of each table's rows have expired, and how many have not.
+/// Table, number of expired rows, number of current rows.
 const EXPECTED: [(&str, f64, i64); 6] = [
     ("rate_limits", 2.0, 1),
     ("failures", 3.0, 1),
@@ -51,7 +50,7 @@ const EXPECTED: [(&str, f64, i64); 6] = [
 ];
 
 #[tokio::test]
-async fn rows_that_have_expired_go_and_the_others_stay() {
+async fn identity_deletes_expired_rows_and_keeps_the_others() {
     let mut stack = Stack::builder().without("identity").start().await.unwrap();
     execute(&stack.database, ROWS).await;
     stack.identity.start().await.unwrap();
@@ -74,7 +73,7 @@ async fn rows_that_have_expired_go_and_the_others_stay() {
 }
 
 #[tokio::test]
-async fn requests_that_nobody_retries_go_and_the_others_stay() {
+async fn data_deletes_requests_too_old_for_a_retry_and_keeps_the_others() {
     let mut stack = Stack::builder().without("data").start().await.unwrap();
     let rows = "
         INSERT INTO data.users (id, created_at) VALUES ('018f0000-0000-7000-8000-00000000000a', now());

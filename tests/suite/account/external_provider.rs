@@ -1,4 +1,4 @@
-//! AUTH_PROVIDER=external: another provider signs people in, and whoever brings its token has an account.
+//! `AUTH_PROVIDER=external`: people sign in with another provider, and its token creates their account on first use.
 
 use std::fs;
 
@@ -18,10 +18,12 @@ use crate::{
     superuser_sql::{execute, scalar},
 };
 
+/// Issuer of the external provider.
 const ISSUER: &str = "https://elsewhere.example/auth/v1";
+/// Secret that signs the issuer's tokens.
 const SECRET: &str = "a secret of at least thirty-two bytes";
 
-/// A stack that accepts the tokens of [`ISSUER`], and in which `provider` signs people in.
+/// Starts a stack with `AUTH_PROVIDER=provider` that trusts [`ISSUER`].
 pub(crate) async fn stack(provider: &str) -> (Stack, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let secret = directory.path().join("secret");
@@ -35,8 +37,8 @@ pub(crate) async fn stack(provider: &str) -> (Stack, tempfile::TempDir) {
     (stack.await.unwrap(), directory)
 }
 
-/// `person`, with a token of [`ISSUER`].
-pub(crate) fn foreigner(stack: &Stack, person: Uuid) -> Client {
+/// Returns a client of `person` with a token of [`ISSUER`].
+pub(crate) fn external_person(stack: &Stack, person: Uuid) -> Client {
     let now = chrono::Utc::now().timestamp();
     let claims = Claims {
         iss: ISSUER.to_owned(),
@@ -52,33 +54,34 @@ pub(crate) fn foreigner(stack: &Stack, person: Uuid) -> Client {
     stack.anonymous().unwrap().with_token(&token).unwrap()
 }
 
-async fn knows(client: &Client) -> bool {
+/// Returns whether data has provisioned the person.
+async fn is_provisioned(client: &Client) -> bool {
     let list = ListMessagesRequest::default();
     client.conversation().list_messages(list).await.is_ok()
 }
 
 #[tokio::test]
-async fn signing_up_and_in_is_refused_with_the_reason() {
+async fn sign_up_sign_in_and_refresh_are_refused() {
     let (stack, _directory) = stack("external").await;
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     let sign_in = SignInRequest {
         email: "ada@example.org".into(),
         password: PASSWORD.into(),
         request_id: random::uuid().to_string(),
     };
     let refused = [
-        nobody
+        anonymous
             .account()
             .sign_up(sign_up_request("ada@example.org", PASSWORD))
             .await
             .unwrap_err(),
-        nobody
+        anonymous
             .account()
             .sign_up(haven_proto::identity::v1::SignUpRequest::default())
             .await
             .unwrap_err(),
-        nobody.session().sign_in(sign_in).await.unwrap_err(),
-        nobody
+        anonymous.session().sign_in(sign_in).await.unwrap_err(),
+        anonymous
             .session()
             .refresh_session(RefreshSessionRequest::default())
             .await
@@ -92,13 +95,13 @@ async fn signing_up_and_in_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_person_whom_another_provider_signed_in_gets_an_account_on_first_use() {
+async fn an_external_token_creates_one_account_on_first_use() {
     let (stack, _directory) = stack("external").await;
     let person = random::uuid();
-    let client = foreigner(&stack, person);
+    let client = external_person(&stack, person);
     let backend = stack.service("backend").unwrap();
     let status = get(&backend, &person.to_string()).await.unwrap_err();
-    assert_eq!(reason(&status), "NOT_FOUND", "a service makes nobody");
+    assert_eq!(reason(&status), "NOT_FOUND", "a service creates no account");
 
     let answers = join_all((0..20).map(|_| get(&client, ""))).await;
     let account = answers[0].as_ref().unwrap();
@@ -108,7 +111,10 @@ async fn a_person_whom_another_provider_signed_in_gets_an_account_on_first_use()
     assert_eq!(account.id, person.to_string());
     assert!(account.email.is_empty() && account.goals.is_empty() && account.last_active_time.is_none());
     assert_eq!((account.stage, account.version), (1, 1));
-    assert!(knows(&client).await, "data was told before the answer");
+    assert!(
+        is_provisioned(&client).await,
+        "data provisions the person before the response"
+    );
     let rows: String = scalar(
         &stack.database,
         "SELECT (SELECT count(*) FROM identity.users) || ' ' || (SELECT count(*) FROM data.users) || ' '
@@ -130,23 +136,23 @@ async fn a_person_whom_another_provider_signed_in_gets_an_account_on_first_use()
 }
 
 #[tokio::test]
-async fn the_first_use_may_be_an_update() {
+async fn an_update_creates_the_account_as_well() {
     let (stack, _directory) = stack("external").await;
-    let client = foreigner(&stack, random::uuid());
+    let client = external_person(&stack, random::uuid());
     let goals = Account {
         goals: vec![Goal::DatingSkills.into()],
         ..Account::default()
     };
     let updated = update(&client, update_of(goals, &["goals"], 1)).await.unwrap();
     assert_eq!(updated.version, 2);
-    assert!(knows(&client).await);
+    assert!(is_provisioned(&client).await);
 }
 
 #[tokio::test]
-async fn whoever_was_erased_gets_no_account_again() {
+async fn an_erased_person_gets_no_new_account() {
     let (stack, _directory) = stack("external").await;
     let person = random::uuid();
-    let client = foreigner(&stack, person);
+    let client = external_person(&stack, person);
     execute(
         &stack.database,
         &format!(
@@ -174,18 +180,18 @@ async fn whoever_was_erased_gets_no_account_again() {
 }
 
 #[tokio::test]
-async fn where_haven_signs_people_in_a_foreign_token_makes_no_account() {
+async fn an_external_token_creates_no_account_where_haven_is_the_provider() {
     let (stack, _directory) = stack("haven").await;
     let person = random::uuid();
-    let client = foreigner(&stack, person);
+    let client = external_person(&stack, person);
     for user_id in [String::new(), person.to_string()] {
         let status = get(&client, &user_id).await.unwrap_err();
         assert_eq!(reason(&status), "NOT_FOUND");
     }
-    // Their own account is theirs, whoever says who they are.
+    // A trusted issuer's token gives access to an account that Haven created for the same person.
     let ada = stack.person().await.unwrap();
     assert_eq!(
-        get(&foreigner(&stack, ada.id), "").await.unwrap().email,
+        get(&external_person(&stack, ada.id), "").await.unwrap().email,
         ada.email
     );
 }

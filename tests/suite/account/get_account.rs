@@ -1,4 +1,4 @@
-//! GetAccount: one's own, and, to a service, any.
+//! GetAccount: people read their own account, services any account.
 
 use haven_proto::identity::v1::Goal;
 use haven_testkit::{Stack, random};
@@ -10,8 +10,8 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_person_reads_their_own_account_and_nobody_elses() {
-    let stack = Stack::start().await.unwrap();
+async fn a_person_reads_only_their_own_account() {
+    let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let client = stack.user(&ada).unwrap();
     let own = get(&client, "").await.unwrap();
@@ -22,15 +22,15 @@ async fn a_person_reads_their_own_account_and_nobody_elses() {
     assert_eq!(own.goals, [Goal::BuildConfidence as i32]);
     assert_eq!((own.stage, own.version, own.graduated), (1, 1, false));
     assert!(own.graduate_time.is_none());
-    assert!(own.last_active_time.is_some(), "they have signed in");
+    assert!(own.last_active_time.is_some(), "set by the sign-in");
     assert_eq!(
         get(&client, &ada.id.to_string().to_uppercase()).await.unwrap(),
         own
     );
 
-    // Somebody else's looks like nobody's.
-    let nobody = random::uuid().to_string();
-    for other in [bob.id.to_string(), nobody] {
+    // An account of another person looks like one that does not exist.
+    let unknown = random::uuid().to_string();
+    for other in [bob.id.to_string(), unknown] {
         let status = get(&client, &other).await.unwrap_err();
         assert_eq!(reason(&status), "NOT_FOUND");
     }
@@ -39,7 +39,7 @@ async fn a_person_reads_their_own_account_and_nobody_elses() {
         violations(&status),
         [("user_id".to_owned(), "NOT_A_UUID".to_owned())]
     );
-    // With a token, a service calls for its person.
+    // A service that sends a person's token acts as that person.
     let for_ada = stack.service("backend").unwrap().with_token(&ada.token).unwrap();
     assert_eq!(get(&for_ada, "").await.unwrap(), own);
     let status = get(&for_ada, &bob.id.to_string()).await.unwrap_err();
@@ -48,7 +48,7 @@ async fn a_person_reads_their_own_account_and_nobody_elses() {
 
 #[tokio::test]
 async fn a_service_reads_any_account() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let backend = stack.service("backend").unwrap();
     let own = get(&stack.user(&ada).unwrap(), "").await.unwrap();
@@ -67,15 +67,15 @@ async fn a_service_reads_any_account() {
 }
 
 #[tokio::test]
-async fn an_account_that_was_erased_says_so() {
-    let stack = Stack::start().await.unwrap();
+async fn an_erased_account_is_reported_as_erased() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     execute(
         &stack.database,
         &format!(
-            "WITH gone AS (DELETE FROM identity.users WHERE id = '{id}' RETURNING id)
+            "WITH deleted AS (DELETE FROM identity.users WHERE id = '{id}' RETURNING id)
             INSERT INTO identity.erasures (user_id, request_id, requested_at, erased, audit_digest)
-            SELECT id, id, now(), '{{}}', sha256('') FROM gone",
+            SELECT id, id, now(), '{{}}', sha256('') FROM deleted",
             id = ada.id
         ),
     )

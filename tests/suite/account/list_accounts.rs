@@ -1,4 +1,4 @@
-//! ListAccounts: every account once, page by page, for services.
+//! ListAccounts: services list every account once, page by page.
 
 use haven_proto::identity::v1::{Account, ListAccountsRequest, ListAccountsResponse};
 use haven_testkit::{Client, Stack};
@@ -10,12 +10,12 @@ use crate::{
     superuser_sql::execute,
 };
 
-/// When the first of the accounts was made; each further one a second later.
+/// Creation time of the first account, in seconds since 1970. Each further account is a second younger.
 const BEGIN: i64 = 1_767_225_600;
 
-/// Makes the accounts `first` to `last`: those with an even number at stage 1, the others at 3. The third and the fourth of
-/// every five were made at the same moment.
-async fn make(stack: &Stack, first: i64, last: i64) {
+/// Inserts the accounts `first` to `last`: even numbers at stage 1, odd numbers at stage 3. Numbers 3 and 4 of every five have
+/// the same creation time.
+async fn insert_accounts(stack: &Stack, first: i64, last: i64) {
     execute(
         &stack.database,
         &format!(
@@ -23,12 +23,13 @@ async fn make(stack: &Stack, first: i64, last: i64) {
             SELECT gen_random_uuid(), 'person-' || n || '@example.org', 'person-' || n || '@example.org', '$argon2id$',
                 '{{make_friends}}', CASE WHEN n % 2 = 0 THEN 1 ELSE 3 END, at, at
             FROM generate_series({first}, {last}) AS n,
-                LATERAL (SELECT to_timestamp({BEGIN} + CASE WHEN n % 5 = 4 THEN n - 1 ELSE n END) AS at) AS made"
+                LATERAL (SELECT to_timestamp({BEGIN} + CASE WHEN n % 5 = 4 THEN n - 1 ELSE n END) AS at) AS created"
         ),
     )
     .await;
 }
 
+/// Returns the creation time of account `second`.
 fn at(second: i64) -> Option<Timestamp> {
     let seconds = BEGIN + second;
     Some(Timestamp { seconds, nanos: 0 })
@@ -38,7 +39,7 @@ async fn list(client: &Client, request: ListAccountsRequest) -> Result<ListAccou
     Ok(client.account().list_accounts(request).await?.into_inner())
 }
 
-/// All accounts of `request`, page by page, and how many each page had.
+/// Lists all pages of `request`. Returns the accounts, and the size of each page.
 async fn all(client: &Client, mut request: ListAccountsRequest) -> (Vec<Account>, Vec<usize>) {
     let (mut accounts, mut sizes) = (Vec::new(), Vec::new());
     loop {
@@ -52,14 +53,14 @@ async fn all(client: &Client, mut request: ListAccountsRequest) -> (Vec<Account>
     }
 }
 
-fn made_at(account: &Account) -> (i64, &str) {
+fn seconds_and_id(account: &Account) -> (i64, &str) {
     (account.create_time.unwrap().seconds - BEGIN, &account.id)
 }
 
 #[tokio::test]
 async fn pages_of_every_size_have_every_account_once_and_in_order() {
     let stack = Stack::start().await.unwrap();
-    make(&stack, 0, 22).await;
+    insert_accounts(&stack, 0, 22).await;
     let backend = stack.service("backend").unwrap();
     let sized = |page_size| ListAccountsRequest {
         page_size,
@@ -68,7 +69,7 @@ async fn pages_of_every_size_have_every_account_once_and_in_order() {
     let (whole, sizes) = all(&backend, sized(0)).await;
     assert_eq!(sizes, [23]);
     assert!(whole.is_sorted_by_key(|account| {
-        let (second, id) = made_at(account);
+        let (second, id) = seconds_and_id(account);
         (second, id.to_owned())
     }));
     for page_size in 1..=24 {
@@ -89,9 +90,9 @@ async fn pages_of_every_size_have_every_account_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn accounts_that_are_made_between_pages_change_no_page_before() {
+async fn accounts_created_between_pages_appear_once_on_later_pages() {
     let stack = Stack::start().await.unwrap();
-    make(&stack, 0, 9).await;
+    insert_accounts(&stack, 0, 9).await;
     let backend = stack.service("backend").unwrap();
     let mut request = ListAccountsRequest {
         page_size: 3,
@@ -106,11 +107,11 @@ async fn accounts_that_are_made_between_pages_change_no_page_before() {
         }
         request.page_token = page.next_page_token;
         if round < 4 {
-            make(&stack, 10 + 2 * round, 11 + 2 * round).await;
+            insert_accounts(&stack, 10 + 2 * round, 11 + 2 * round).await;
         }
     }
     assert_eq!(accounts.len(), 18);
-    assert!(accounts.is_sorted_by_key(|account| made_at(account).0));
+    assert!(accounts.is_sorted_by_key(|account| seconds_and_id(account).0));
     let mut ids: Vec<_> = accounts.iter().map(|account| &account.id).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -118,11 +119,11 @@ async fn accounts_that_are_made_between_pages_change_no_page_before() {
 }
 
 #[tokio::test]
-async fn a_list_can_be_of_a_stage_and_of_a_time_and_has_no_addresses_unless_asked() {
+async fn filters_by_stage_and_creation_time_and_email_addresses_on_request_only() {
     let stack = Stack::start().await.unwrap();
-    make(&stack, 0, 19).await;
+    insert_accounts(&stack, 0, 19).await;
     let backend = stack.service("backend").unwrap();
-    let two_at_a_time = ListAccountsRequest {
+    let pages_of_two = ListAccountsRequest {
         page_size: 2,
         ..Default::default()
     };
@@ -131,7 +132,7 @@ async fn a_list_can_be_of_a_stage_and_of_a_time_and_has_no_addresses_unless_aske
             &backend,
             ListAccountsRequest {
                 stage,
-                ..two_at_a_time.clone()
+                ..pages_of_two.clone()
             },
         )
         .await;
@@ -144,7 +145,7 @@ async fn a_list_can_be_of_a_stage_and_of_a_time_and_has_no_addresses_unless_aske
         );
         assert!(accounts.iter().all(|account| account.email.is_empty()));
     }
-    // From a time on, that included; up to a time, that excluded. The fourth was made when the third was.
+    // created_from is inclusive, created_before exclusive. Accounts 3 and 4 have the same creation time.
     for (from, before, expected) in [
         (None, at(3), 3),
         (None, at(4), 5),
@@ -158,7 +159,7 @@ async fn a_list_can_be_of_a_stage_and_of_a_time_and_has_no_addresses_unless_aske
                 stage,
                 created_from: from,
                 created_before: before,
-                ..two_at_a_time.clone()
+                ..pages_of_two.clone()
             };
             let (accounts, _) = all(&backend, filtered).await;
             if stage == 0 {
@@ -173,7 +174,7 @@ async fn a_list_can_be_of_a_stage_and_of_a_time_and_has_no_addresses_unless_aske
     }
     let with_email = ListAccountsRequest {
         include_email: true,
-        ..two_at_a_time
+        ..pages_of_two
     };
     let (accounts, _) = all(&backend, with_email).await;
     assert!(
@@ -184,9 +185,9 @@ async fn a_list_can_be_of_a_stage_and_of_a_time_and_has_no_addresses_unless_aske
 }
 
 #[tokio::test]
-async fn a_page_token_is_for_its_service_and_its_filter() {
+async fn a_page_token_is_valid_for_its_service_and_its_filter() {
     let stack = Stack::start().await.unwrap();
-    make(&stack, 0, 9).await;
+    insert_accounts(&stack, 0, 9).await;
     let backend = stack.service("backend").unwrap();
     let request = ListAccountsRequest {
         page_size: 1,
@@ -199,7 +200,7 @@ async fn a_page_token_is_for_its_service_and_its_filter() {
         page_token,
         ..request
     };
-    // How much of it is shown may change from page to page.
+    // page_size and include_email may change from page to page.
     for (page_size, include_email) in [(1, false), (3, true)] {
         let page = list(
             &backend,
@@ -215,7 +216,11 @@ async fn a_page_token_is_for_its_service_and_its_filter() {
     let status = list(&stack.service("data").unwrap(), request.clone())
         .await
         .unwrap_err();
-    assert_eq!(reason(&status), "PAGE_TOKEN_INVALID", "another service's");
+    assert_eq!(
+        reason(&status),
+        "PAGE_TOKEN_INVALID",
+        "a page token of another service"
+    );
     let cut = request.page_token[1..].to_owned();
     for other in [
         ListAccountsRequest {

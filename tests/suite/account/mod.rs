@@ -1,4 +1,5 @@
-//! Accounts: made once for each address, within limits, by whom they have to be; read, changed and listed.
+//! AccountService: sign-up and its rate limits, reading, updating, listing and deleting accounts, passwords, consents and the
+//! security audit log.
 
 mod audit;
 mod change_password;
@@ -24,7 +25,7 @@ use crate::retry::retry_call;
 
 const PASSWORD: &str = "Correct-Horse-7-Battery";
 
-/// The account of `user_id`; empty: the caller's own.
+/// Calls GetAccount. An empty `user_id` means the caller's own account.
 async fn get(client: &Client, user_id: &str) -> Result<Account, Status> {
     let request = GetAccountRequest {
         user_id: user_id.to_owned(),
@@ -34,7 +35,7 @@ async fn get(client: &Client, user_id: &str) -> Result<Account, Status> {
     Ok(answer.await?.account.unwrap())
 }
 
-/// An update of the fields in `paths`, under a new request id.
+/// Returns an update of the fields in `paths`, under a new request id.
 fn update_of(account: Account, paths: &[&str], expected_version: i64) -> UpdateAccountRequest {
     UpdateAccountRequest {
         account: Some(account),
@@ -52,8 +53,8 @@ async fn update(client: &Client, request: UpdateAccountRequest) -> Result<Accoun
     Ok(answer.await?.account.unwrap())
 }
 
-/// The request of somebody at `address`, by the word of whoever sends it.
-fn from<T>(address: &str, message: T) -> Request<T> {
+/// Returns a request with `address` as `x-forwarded-for`.
+fn forwarded_for<T>(address: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     let address = address.parse().unwrap();
     request.metadata_mut().insert("x-forwarded-for", address);

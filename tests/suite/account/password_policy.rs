@@ -1,4 +1,4 @@
-//! GetPasswordPolicy and CheckPassword: what a form shows is what SignUp does.
+//! GetPasswordPolicy and CheckPassword: they agree with each other and with SignUp.
 
 use haven_proto::identity::v1::{
     CheckPasswordRequest, CheckPasswordResponse, GetPasswordPolicyRequest, PasswordRule,
@@ -12,6 +12,7 @@ use proptest::{
 
 use crate::status::{reason, violations};
 
+/// Calls CheckPassword.
 async fn check(client: &Client, password: &str, email: &str) -> CheckPasswordResponse {
     let request = CheckPasswordRequest {
         password: password.into(),
@@ -25,7 +26,7 @@ async fn check(client: &Client, password: &str, email: &str) -> CheckPasswordRes
         .into_inner()
 }
 
-/// The names of the rules that are not met. All rules are there, in the order of the policy.
+/// Returns the names of the rules that the password violates. The response must list all rules, in the order of the policy.
 async fn unmet(client: &Client, policy: &[PasswordRule], password: &str, email: &str) -> Vec<String> {
     let answer = check(client, password, email).await;
     let rules: Vec<_> = answer
@@ -45,6 +46,7 @@ async fn unmet(client: &Client, policy: &[PasswordRule], password: &str, email: 
     unmet
 }
 
+/// Returns the rules of the policy.
 async fn policy(client: &Client) -> Vec<PasswordRule> {
     let answer = client
         .account()
@@ -56,10 +58,10 @@ async fn policy(client: &Client) -> Vec<PasswordRule> {
 }
 
 #[tokio::test]
-async fn each_rule_is_told_at_its_edge() {
-    let stack = Stack::builder().without("data").start().await.unwrap();
-    let nobody = stack.anonymous().unwrap();
-    let rules = policy(&nobody).await;
+async fn each_rule_is_checked_at_its_boundary() {
+    let stack = Stack::shared().await.unwrap();
+    let anonymous = stack.anonymous().unwrap();
+    let rules = policy(&anonymous).await;
     let names: Vec<_> = rules.iter().map(|rule| rule.name.as_str()).collect();
     assert_eq!(
         names,
@@ -93,7 +95,7 @@ async fn each_rule_is_told_at_its_edge() {
             "GRACE-H.1906@xq.org",
             &["IS_EMAIL", "GUESSABLE"],
         ),
-        // While the address is still being typed.
+        // The email address may be incomplete while it is being typed.
         ("kX9vQ2wZ@", "kX9vQ2wZ@", &["IS_EMAIL"]),
         ("kX9vQ2wZ", "kX9", &[]),
         (
@@ -108,25 +110,25 @@ async fn each_rule_is_told_at_its_edge() {
             ],
         ),
     ] {
-        let found = unmet(&nobody, &rules, password, email).await;
+        let found = unmet(&anonymous, &rules, password, email).await;
         assert_eq!(found, expected, "{password} of {email}");
     }
 }
 
 #[tokio::test]
-async fn it_is_there_whoever_signs_people_up() {
+async fn the_policy_is_served_with_an_external_provider() {
     let stack = Stack::builder()
         .variable("identity", "AUTH_PROVIDER", "external")
         .without("data")
         .start()
         .await
         .unwrap();
-    let nobody = stack.anonymous().unwrap();
-    let rules = policy(&nobody).await;
-    assert!(unmet(&nobody, &rules, "kX9vQ2wZ", "").await.is_empty());
+    let anonymous = stack.anonymous().unwrap();
+    let rules = policy(&anonymous).await;
+    assert!(unmet(&anonymous, &rules, "kX9vQ2wZ", "").await.is_empty());
 }
 
-/// Passwords as people and machines make them up, about half of which are acceptable.
+/// Generates passwords as people and programs make them up. About half are acceptable.
 fn passwords() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-zA-Z0-9]{6,12}",
@@ -139,10 +141,10 @@ fn passwords() -> impl Strategy<Value = String> {
 }
 
 #[tokio::test]
-async fn sign_up_agrees() {
+async fn sign_up_accepts_exactly_the_acceptable_passwords() {
     let stack = Stack::builder().without("data").start().await.unwrap();
-    let nobody = stack.anonymous().unwrap();
-    let rules = policy(&nobody).await;
+    let anonymous = stack.anonymous().unwrap();
+    let rules = policy(&anonymous).await;
     let mut runner = TestRunner::new_with_rng(
         Config::default(),
         TestRng::deterministic_rng(RngAlgorithm::ChaCha),
@@ -151,8 +153,11 @@ async fn sign_up_agrees() {
     for number in 0..120 {
         let password = passwords().new_tree(&mut runner).unwrap().current();
         let email = format!("grace.hopper{number}@example.org");
-        let unmet = unmet(&nobody, &rules, &password, &email).await;
-        let outcome = nobody.account().sign_up(sign_up_request(&email, &password)).await;
+        let unmet = unmet(&anonymous, &rules, &password, &email).await;
+        let outcome = anonymous
+            .account()
+            .sign_up(sign_up_request(&email, &password))
+            .await;
         match outcome {
             Ok(_) => {
                 assert_eq!(unmet, [""; 0], "{password:?}");
@@ -161,7 +166,7 @@ async fn sign_up_agrees() {
             Err(status) => {
                 assert_eq!(reason(&status), "PASSWORD_POLICY");
                 let broken: Vec<_> = violations(&status).into_iter().map(|(_, name)| name).collect();
-                // Of one that is too long nothing else is looked at.
+                // SignUp checks no other rule of a password that is too long.
                 match broken.first().is_some_and(|name| name == "TOO_LONG") {
                     true => assert!(unmet.contains(&broken[0]), "{password:?}"),
                     false => assert_eq!(broken, unmet, "{password:?}"),

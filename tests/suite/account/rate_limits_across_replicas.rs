@@ -1,4 +1,4 @@
-//! Two replicas of identity have one limit between them.
+//! Replicas of identity share their rate limits.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering::Relaxed},
@@ -11,15 +11,15 @@ use haven_testkit::{Client, Stack, port::Port, random};
 
 use crate::{replica::replica, retry::retry_call, status::reason};
 
-/// Forty at once, and then two a second: less than are let through on a machine that is busy with other tests.
+/// A burst of 40 and then two each second: fewer than a machine that is busy with other tests can serve.
 const LIMITS: &str = "network=40/20s,email=off,service=off";
 const BURST: f64 = 40.0;
 const PER_SECOND: f64 = 2.0;
 
-/// How long calls are counted: more than the limit's own time, after which all of it could have been let through again.
+/// Time for which calls are counted: longer than the period of the limit.
 const WINDOW: Duration = Duration::from_secs(22);
 
-/// Whether a sign-in was let through, only to find that nobody has that address.
+/// Signs in with an address that has no account. Returns whether the limit admitted the call.
 async fn admitted(client: &Client) -> bool {
     let request = SignInRequest {
         email: format!("person-{}@example.org", random::uuid()),
@@ -37,7 +37,7 @@ async fn admitted(client: &Client) -> bool {
 }
 
 #[tokio::test]
-async fn two_replicas_let_through_what_one_would() {
+async fn two_replicas_admit_as_many_sign_ins_as_one() {
     let limited = Stack::builder().variable("identity", "SIGN_IN_LIMITS", LIMITS);
     let stack = limited.start().await.unwrap();
     let ports = [(); 3].map(|()| Port::reserve().unwrap());
@@ -47,8 +47,7 @@ async fn two_replicas_let_through_what_one_would() {
 
     let count = [AtomicU32::new(0), AtomicU32::new(0)];
     let begin = Instant::now();
-    // Each goes on until there is nothing left of the limit, whenever it gets to that on a busy machine. When that was is
-    // answered.
+    // Each caller continues until a call after WINDOW is refused, and returns when that was: on a busy machine it may be later.
     let callers = (0..8).map(|i| {
         let (client, count) = ([&one, &other][i % 2], &count[i % 2]);
         async move {
@@ -77,6 +76,6 @@ async fn two_replicas_let_through_what_one_would() {
     );
     assert!(
         counts.iter().all(|count| *count > 0.0),
-        "both were asked: {counts:?}"
+        "one replica admitted no call: {counts:?}"
     );
 }

@@ -1,4 +1,4 @@
-//! Limits of SignUp, and what they are counted by. Those of SignIn are counted in the same way.
+//! Rate limits of SignUp: by network, by email address and by service. Those of SignIn are counted in the same way.
 
 use std::time::Duration;
 
@@ -7,33 +7,34 @@ use haven_testkit::{Client, Stack, client::sign_up_request, random};
 use tonic::Status;
 use tonic_types::StatusExt;
 
-use super::{PASSWORD, from};
+use super::{PASSWORD, forwarded_for};
 use crate::{
     status::reason,
     superuser_sql::{execute, scalar},
 };
 
+/// Starts a stack with these `SIGN_UP_LIMITS`.
 async fn stack(sign_up_limits: &str) -> Stack {
     let limited = Stack::builder().variable("identity", "SIGN_UP_LIMITS", sign_up_limits);
     limited.start().await.unwrap()
 }
 
-/// Tries to sign up as somebody at `address`, by the word of `client`. `None`: without a word.
+/// Calls SignUp, with `address` as `x-forwarded-for` if given.
 async fn attempt(client: &Client, address: Option<&str>, request: SignUpRequest) -> Result<(), Status> {
     let request = match address {
-        Some(address) => from(address, request),
+        Some(address) => forwarded_for(address, request),
         None => tonic::Request::new(request),
     };
     client.account().sign_up(request).await.map(drop)
 }
 
-/// A sign-up of somebody new.
-fn somebody() -> SignUpRequest {
+/// Returns a SignUp request of a new person.
+fn new_person() -> SignUpRequest {
     sign_up_request(&format!("person-{}@example.org", random::uuid()), PASSWORD)
 }
 
-/// The limits that a call was over. It says until when.
-fn over(outcome: Result<(), Status>, longest: Duration) -> Vec<String> {
+/// Returns the subjects of the limits that a call exceeded. Its RetryInfo must be at most `longest`.
+fn exceeded_limits(outcome: Result<(), Status>, longest: Duration) -> Vec<String> {
     let status = outcome.unwrap_err();
     assert_eq!(reason(&status), "RATE_LIMITED");
     let details = status.get_error_details();
@@ -50,30 +51,33 @@ fn over(outcome: Result<(), Status>, longest: Duration) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn sign_ups_of_one_network_are_limited_whatever_is_wrong_with_them() {
+async fn sign_ups_of_one_network_are_limited_valid_or_not() {
     let stack = stack("network=3/1h,email=off,service=off").await;
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     let third = Duration::from_secs(20 * 60);
-    attempt(&nobody, None, somebody()).await.unwrap();
-    let status = attempt(&nobody, None, SignUpRequest::default())
+    attempt(&anonymous, None, new_person()).await.unwrap();
+    let status = attempt(&anonymous, None, SignUpRequest::default())
         .await
         .unwrap_err();
     assert_eq!(reason(&status), "INVALID_FIELD");
-    attempt(&nobody, None, somebody()).await.unwrap();
-    for request in [somebody(), SignUpRequest::default()] {
-        assert_eq!(over(attempt(&nobody, None, request).await, third), ["network"]);
-    }
-    // Nobody's own word counts, nor that of a service that is not listed.
-    let stranger = stack.service("stranger").unwrap();
-    for liar in [&nobody, &stranger] {
+    attempt(&anonymous, None, new_person()).await.unwrap();
+    for request in [new_person(), SignUpRequest::default()] {
         assert_eq!(
-            over(attempt(liar, Some("192.0.2.1"), somebody()).await, third),
+            exceeded_limits(attempt(&anonymous, None, request).await, third),
+            ["network"]
+        );
+    }
+    // x-forwarded-for counts neither from people nor from a service outside ALLOWED_SERVICES.
+    let stranger = stack.service("stranger").unwrap();
+    for client in [&anonymous, &stranger] {
+        assert_eq!(
+            exceeded_limits(attempt(client, Some("192.0.2.1"), new_person()).await, third),
             ["network"]
         );
     }
     let accounts: i64 = scalar(&stack.database, "SELECT count(*) FROM identity.users").await;
     assert_eq!(accounts, 2);
-    // A listed service's does. Everybody in one /64 is one network.
+    // It counts from an allowed service. An IPv6 /64 is one network.
     let backend = stack.service("backend").unwrap();
     for addresses in [
         ["192.0.2.1", "192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1"],
@@ -85,20 +89,20 @@ async fn sign_ups_of_one_network_are_limited_whatever_is_wrong_with_them() {
         ],
     ] {
         for address in &addresses[..3] {
-            attempt(&backend, Some(address), somebody()).await.unwrap();
+            attempt(&backend, Some(address), new_person()).await.unwrap();
         }
         assert_eq!(
-            over(attempt(&backend, Some(addresses[3]), somebody()).await, third),
+            exceeded_limits(attempt(&backend, Some(addresses[3]), new_person()).await, third),
             ["network"]
         );
     }
     for other in ["192.0.2.2", "2001:db8:0:2::1", "203.0.113.7, 192.0.2.3"] {
-        attempt(&backend, Some(other), somebody()).await.unwrap();
+        attempt(&backend, Some(other), new_person()).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_refusal_uses_up_nothing_of_other_limits() {
+async fn a_refused_sign_up_does_not_count_against_other_limits() {
     let stack = stack("network=2/1h,email=3/1h,service=off").await;
     let backend = stack.service("backend").unwrap();
     let hour = Duration::from_secs(3600);
@@ -109,28 +113,28 @@ async fn a_refusal_uses_up_nothing_of_other_limits() {
     assert_eq!(reason(&status), "EMAIL_TAKEN");
     for _ in 0..5 {
         assert_eq!(
-            over(attempt(&backend, one, ada("ADA@example.org")).await, hour),
+            exceeded_limits(attempt(&backend, one, ada("ADA@example.org")).await, hour),
             ["network"]
         );
     }
-    // Of the three of this address, two are used up.
+    // Two of the three sign-ups of this email address are used up.
     let status = attempt(&backend, other, ada("\u{ff41}da@example.org"))
         .await
         .unwrap_err();
     assert_eq!(reason(&status), "EMAIL_TAKEN");
     for _ in 0..5 {
         assert_eq!(
-            over(attempt(&backend, other, ada("ada@EXAMPLE.org")).await, hour),
+            exceeded_limits(attempt(&backend, other, ada("ada@EXAMPLE.org")).await, hour),
             ["email"]
         );
     }
-    // Of the two of the other network, one is.
-    attempt(&backend, other, somebody()).await.unwrap();
+    // One of the two sign-ups of the other network is used up.
+    attempt(&backend, other, new_person()).await.unwrap();
     assert_eq!(
-        over(attempt(&backend, other, somebody()).await, hour),
+        exceeded_limits(attempt(&backend, other, new_person()).await, hour),
         ["network"]
     );
-    let mut both = over(attempt(&backend, other, ada("ada@example.org")).await, hour);
+    let mut both = exceeded_limits(attempt(&backend, other, ada("ada@example.org")).await, hour);
     both.sort_unstable();
     assert_eq!(both, ["email", "network"]);
 }
@@ -141,26 +145,26 @@ async fn sign_ups_through_one_service_are_limited() {
     let (backend, data) = (stack.service("backend").unwrap(), stack.service("data").unwrap());
     let half = Duration::from_secs(30 * 60);
     for address in ["192.0.2.1", "192.0.2.2"] {
-        attempt(&backend, Some(address), somebody()).await.unwrap();
+        attempt(&backend, Some(address), new_person()).await.unwrap();
     }
     assert_eq!(
-        over(attempt(&backend, Some("192.0.2.3"), somebody()).await, half),
+        exceeded_limits(attempt(&backend, Some("192.0.2.3"), new_person()).await, half),
         ["service"]
     );
-    attempt(&data, Some("192.0.2.3"), somebody()).await.unwrap();
-    attempt(&stack.anonymous().unwrap(), None, somebody())
+    attempt(&data, Some("192.0.2.3"), new_person()).await.unwrap();
+    attempt(&stack.anonymous().unwrap(), None, new_person())
         .await
         .unwrap();
 }
 
 #[tokio::test]
-async fn what_is_allowed_again_is_let_through() {
+async fn a_retry_after_the_announced_delay_is_admitted() {
     let stack = stack("network=2/2s,email=off,service=off").await;
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     let begin = std::time::Instant::now();
     let mut admitted = 0;
     while begin.elapsed() < Duration::from_secs(4) {
-        match attempt(&nobody, None, SignUpRequest::default()).await {
+        match attempt(&anonymous, None, SignUpRequest::default()).await {
             Err(status) if reason(&status) == "RATE_LIMITED" => {
                 let delay = status
                     .get_error_details()
@@ -172,18 +176,18 @@ async fn what_is_allowed_again_is_let_through() {
                 assert_eq!(reason(&status), "INVALID_FIELD");
                 admitted += 1;
             }
-            Ok(()) => panic!("nothing was wrong"),
+            Ok(()) => panic!("an invalid sign-up succeeded"),
         }
     }
-    // Two at once, and then one a second: whoever waits for as long as they are told waits no longer than that.
+    // A burst of two, and then one each second: the announced delays are long enough and not longer.
     assert!((5..=7).contains(&admitted), "{admitted} in {:?}", begin.elapsed());
 }
 
 #[tokio::test]
-async fn without_the_table_of_limits_nobody_is_let_through() {
+async fn no_sign_up_or_sign_in_is_admitted_when_limits_cannot_be_checked() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     let rows = "SELECT (SELECT count(*) FROM identity.users) + (SELECT count(*) FROM identity.sessions)
         + (SELECT count(*) FROM identity.requests) + (SELECT count(*) FROM identity.security_audit_log)";
     let before: i64 = scalar(&stack.database, rows).await;
@@ -192,14 +196,14 @@ async fn without_the_table_of_limits_nobody_is_let_through() {
         "ALTER TABLE identity.rate_limits RENAME TO elsewhere",
     )
     .await;
-    let status = attempt(&nobody, None, somebody()).await.unwrap_err();
+    let status = attempt(&anonymous, None, new_person()).await.unwrap_err();
     assert_eq!(reason(&status), "INTERNAL");
     let sign_in = SignInRequest {
         email: ada.email.clone(),
         password: ada.password.clone(),
         request_id: random::uuid().to_string(),
     };
-    let status = nobody.session().sign_in(sign_in).await.unwrap_err();
+    let status = anonymous.session().sign_in(sign_in).await.unwrap_err();
     assert_eq!(reason(&status), "INTERNAL");
     assert_eq!(scalar::<i64>(&stack.database, rows).await, before);
     execute(
@@ -207,6 +211,6 @@ async fn without_the_table_of_limits_nobody_is_let_through() {
         "ALTER TABLE identity.elsewhere RENAME TO rate_limits",
     )
     .await;
-    attempt(&nobody, None, somebody()).await.unwrap();
-    nobody.sign_in(&ada.email, &ada.password).await.unwrap();
+    attempt(&anonymous, None, new_person()).await.unwrap();
+    anonymous.sign_in(&ada.email, &ada.password).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! UpdateAccount by a person: their goals, based on the version that they saw, once.
+//! UpdateAccount by a person: it changes their goals, once for each request, and only at the expected version.
 
 use futures_util::future::join_all;
 use haven_proto::identity::v1::{Account, Goal, UpdateAccountRequest};
@@ -7,9 +7,10 @@ use haven_testkit::{Client, Stack};
 use super::{get, update, update_of};
 use crate::{
     status::{metadata, reason, violations},
-    superuser_sql::scalar,
+    superuser_sql::scalar_with,
 };
 
+/// Returns an update of the goals, under a new request id.
 fn goals(goals: &[Goal], expected_version: i64) -> UpdateAccountRequest {
     let account = Account {
         goals: goals.iter().map(|goal| i32::from(*goal)).collect(),
@@ -18,22 +19,23 @@ fn goals(goals: &[Goal], expected_version: i64) -> UpdateAccountRequest {
     update_of(account, &["goals"], expected_version)
 }
 
+/// Returns the reason for which the update fails.
 async fn refused(client: &Client, request: UpdateAccountRequest) -> String {
     reason(&update(client, request).await.unwrap_err())
 }
 
 #[tokio::test]
 async fn a_person_sets_their_goals() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let client = stack.user(&ada).unwrap();
     let before = get(&client, "").await.unwrap();
-    let sent = [
+    let new_goals = [
         Goal::RoommateRelations,
         Goal::MakeFriends,
         Goal::RoommateRelations,
     ];
-    let changed = update(&client, goals(&sent, 1)).await.unwrap();
+    let changed = update(&client, goals(&new_goals, 1)).await.unwrap();
     let expected = Account {
         goals: vec![Goal::MakeFriends.into(), Goal::RoommateRelations.into()],
         version: 2,
@@ -47,8 +49,8 @@ async fn a_person_sets_their_goals() {
 }
 
 #[tokio::test]
-async fn an_update_names_what_changes_and_what_it_saw() {
-    let stack = Stack::start().await.unwrap();
+async fn an_update_needs_a_mask_of_mutable_fields_and_the_current_version() {
+    let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let client = stack.user(&ada).unwrap();
     let good = goals(&[Goal::MakeFriends], 1);
@@ -104,14 +106,14 @@ async fn an_update_names_what_changes_and_what_it_saw() {
         ),
         ("VERSION_CONFLICT", "1")
     );
-    // Fields that the mask does not name are not looked at.
-    let crowded = Account {
+    // Fields outside the mask are ignored.
+    let with_other_fields = Account {
         email: "other@example.org".into(),
         stage: 99,
         graduated: true,
         ..account
     };
-    let changed = update(&client, update_of(crowded, &["goals", "goals"], 1))
+    let changed = update(&client, update_of(with_other_fields, &["goals", "goals"], 1))
         .await
         .unwrap();
     assert_eq!(
@@ -126,8 +128,8 @@ async fn an_update_names_what_changes_and_what_it_saw() {
 }
 
 #[tokio::test]
-async fn of_twenty_updates_of_one_version_at_once_one_is_made() {
-    let stack = Stack::start().await.unwrap();
+async fn one_of_several_concurrent_updates_of_one_version_succeeds() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let client = stack.user(&ada).unwrap();
     for version in 1..=3 {
@@ -153,8 +155,8 @@ async fn of_twenty_updates_of_one_version_at_once_one_is_made() {
 }
 
 #[tokio::test]
-async fn a_repeated_update_is_made_once_and_has_the_first_answer() {
-    let stack = Stack::start().await.unwrap();
+async fn a_retried_update_takes_effect_once_and_gets_the_first_response() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let client = stack.user(&ada).unwrap();
     let request = goals(&[Goal::JoinActivities], 1);
@@ -167,7 +169,7 @@ async fn a_repeated_update_is_made_once_and_has_the_first_answer() {
     for answer in &answers {
         assert_eq!(answer.as_ref().unwrap(), first);
     }
-    // The answer is of the account right after the change, whatever became of it since.
+    // The response is the account right after the change, also when it has changed since.
     let second = update(&client, goals(&[Goal::DatingSkills], 2)).await.unwrap();
     assert_eq!(second.version, 3);
     assert_eq!(&update(&client, request.clone()).await.unwrap(), first);
@@ -177,13 +179,14 @@ async fn a_repeated_update_is_made_once_and_has_the_first_answer() {
         ..request.clone()
     };
     assert_eq!(refused(&client, other_content).await, "REQUEST_ID_REUSED");
-    let rows: i64 = scalar(
+    let rows: i64 = scalar_with(
         &stack.database,
-        "SELECT count(*) FROM identity.requests WHERE method = 'UpdateAccount'",
+        "SELECT count(*) FROM identity.requests WHERE user_id = $1 AND method = 'UpdateAccount'",
+        ada.id,
     )
     .await;
     assert_eq!(rows, 2);
-    // The id is Ada's own: Bob's request with the same one has nothing to do with hers.
+    // Request ids belong to a person: Bob may use the same id.
     let bob = stack.person().await.unwrap();
     let bobs = update(&stack.user(&bob).unwrap(), request).await.unwrap();
     assert_eq!((bobs.id, bobs.version), (bob.id.to_string(), 2));

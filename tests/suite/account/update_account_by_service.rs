@@ -1,4 +1,4 @@
-//! UpdateAccount by a service: one stage after the other, and then graduation.
+//! UpdateAccount by a service: it moves a person one stage at a time, and then graduates them.
 
 use futures_util::future::join_all;
 use haven_proto::identity::v1::{Account, UpdateAccountRequest};
@@ -8,9 +8,10 @@ use uuid::Uuid;
 use super::{get, update, update_of};
 use crate::{
     status::{metadata, reason, violations},
-    superuser_sql::scalar,
+    superuser_sql::scalar_with,
 };
 
+/// Returns an update of the stage, under a new request id.
 fn stage(person: Uuid, stage: i32, expected_version: i64) -> UpdateAccountRequest {
     let account = Account {
         id: person.to_string(),
@@ -20,6 +21,7 @@ fn stage(person: Uuid, stage: i32, expected_version: i64) -> UpdateAccountReques
     update_of(account, &["stage"], expected_version)
 }
 
+/// Returns an update that graduates the person, under a new request id.
 fn graduation(person: Uuid, expected_version: i64) -> UpdateAccountRequest {
     let account = Account {
         id: person.to_string(),
@@ -29,7 +31,7 @@ fn graduation(person: Uuid, expected_version: i64) -> UpdateAccountRequest {
     update_of(account, &["graduated"], expected_version)
 }
 
-/// The one violation that `request` has.
+/// Returns the field and the reason of the only violation in `request`.
 async fn violation(client: &Client, request: UpdateAccountRequest) -> (String, String) {
     let status = update(client, request).await.unwrap_err();
     assert_eq!(reason(&status), "INVALID_FIELD");
@@ -39,7 +41,7 @@ async fn violation(client: &Client, request: UpdateAccountRequest) -> (String, S
 
 #[tokio::test]
 async fn a_service_moves_a_person_on_one_stage_at_a_time() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let backend = stack.service("backend").unwrap();
     let not_next = ("account.stage".to_owned(), "STAGE_NOT_NEXT".to_owned());
@@ -75,18 +77,19 @@ async fn a_service_moves_a_person_on_one_stage_at_a_time() {
     assert_eq!(violation(&backend, stage(ada.id, 3, 4)).await, not_next);
     assert_eq!(get(&stack.user(&ada).unwrap(), "").await.unwrap(), graduated);
 
-    let logged: String = scalar(
+    let logged: String = scalar_with(
         &stack.database,
         "SELECT string_agg(event || ' ' || service, ', ' ORDER BY number) FROM identity.security_audit_log
-        WHERE event = 'stage'",
+        WHERE user_id = $1 AND event = 'stage'",
+        ada.id,
     )
     .await;
     assert_eq!(logged, "stage backend, stage backend, stage backend");
 }
 
 #[tokio::test]
-async fn what_a_service_may_not_change_it_does_not() {
-    let stack = Stack::start().await.unwrap();
+async fn invalid_updates_by_a_service_are_refused() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let backend = stack.service("backend").unwrap();
     let good = stage(ada.id, 2, 1);
@@ -97,7 +100,7 @@ async fn what_a_service_may_not_change_it_does_not() {
             .unwrap_err();
         assert_eq!(reason(&status), "ACCESS_DENIED");
     }
-    // Through a service, a person is still a person.
+    // A service that sends a person's token acts as that person.
     let for_ada = backend.with_token(&ada.token).unwrap();
     let status = update(&for_ada, good.clone()).await.unwrap_err();
     assert_eq!(reason(&status), "ACCESS_DENIED");
@@ -125,8 +128,8 @@ async fn what_a_service_may_not_change_it_does_not() {
 }
 
 #[tokio::test]
-async fn a_step_is_taken_once() {
-    let stack = Stack::start().await.unwrap();
+async fn concurrent_updates_move_a_person_one_stage() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let backend = stack.service("backend").unwrap();
     let request = stage(ada.id, 2, 1);
@@ -135,7 +138,7 @@ async fn a_step_is_taken_once() {
     for answer in &answers {
         assert_eq!(answer.as_ref().unwrap(), first);
     }
-    // Twenty others, of which one goes on.
+    // One of twenty other requests succeeds.
     let others = join_all((0..20).map(|_| update(&backend, stage(ada.id, 3, 2)))).await;
     assert_eq!(others.iter().filter(|outcome| outcome.is_ok()).count(), 1);
     for status in others.into_iter().filter_map(Result::err) {
@@ -148,9 +151,10 @@ async fn a_step_is_taken_once() {
     };
     let status = update(&backend, other_content).await.unwrap_err();
     assert_eq!(reason(&status), "REQUEST_ID_REUSED");
-    let logged: i64 = scalar(
+    let logged: i64 = scalar_with(
         &stack.database,
-        "SELECT count(*) FROM identity.security_audit_log WHERE event = 'stage'",
+        "SELECT count(*) FROM identity.security_audit_log WHERE user_id = $1 AND event = 'stage'",
+        ada.id,
     )
     .await;
     assert_eq!(logged, 2);

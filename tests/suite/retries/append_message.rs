@@ -1,12 +1,13 @@
-//! AppendMessage: one message for one request, and no gap in the numbers.
+//! Retries of AppendMessage: one message for each request, and numbers without gaps.
 
 use haven_proto::data::v1::{AppendMessageRequest, ListMessagesRequest, Message, SenderType};
 use haven_testkit::{Client, Stack, random};
 use tonic::Status;
 
-use super::{CROWD, at_once};
+use super::{CALLS, concurrently};
 use crate::{retry::retry_call, status::reason};
 
+/// Returns a request to append `text`, under a new request id.
 fn message(text: &str) -> AppendMessageRequest {
     AppendMessageRequest {
         sender_type: SenderType::User.into(),
@@ -16,6 +17,7 @@ fn message(text: &str) -> AppendMessageRequest {
     }
 }
 
+/// Calls AppendMessage with retries.
 async fn append(client: &Client, request: AppendMessageRequest) -> Result<Message, Status> {
     let mut conversation = client.conversation();
     let answer = retry_call(request, async |request| {
@@ -24,6 +26,7 @@ async fn append(client: &Client, request: AppendMessageRequest) -> Result<Messag
     Ok(answer.await?.message.unwrap())
 }
 
+/// Returns all messages of the client.
 async fn all(client: &Client) -> Vec<Message> {
     let page = client
         .conversation()
@@ -33,8 +36,8 @@ async fn all(client: &Client) -> Vec<Message> {
 }
 
 #[tokio::test]
-async fn a_repeated_message_is_stored_once() {
-    let stack = Stack::start().await.unwrap();
+async fn a_retried_message_is_stored_once() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let request = message("once");
     let first = append(&ada, request.clone()).await.unwrap();
@@ -45,8 +48,8 @@ async fn a_repeated_message_is_stored_once() {
 }
 
 #[tokio::test]
-async fn fifty_times_at_once_store_one_message() {
-    let stack = Stack::start().await.unwrap();
+async fn concurrent_retries_store_one_message() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let with_an_id = AppendMessageRequest {
         message_id: random::uuid().to_string(),
@@ -54,7 +57,7 @@ async fn fifty_times_at_once_store_one_message() {
     };
     let mut stored = Vec::new();
     for request in [message("the very first"), message("the second"), with_an_id] {
-        let answer = at_once(CROWD, || async { append(&ada, request.clone()).await.unwrap() }).await;
+        let answer = concurrently(CALLS, || async { append(&ada, request.clone()).await.unwrap() }).await;
         assert_eq!(answer.text, request.text);
         stored.push(answer);
     }
@@ -64,8 +67,8 @@ async fn fifty_times_at_once_store_one_message() {
 }
 
 #[tokio::test]
-async fn a_request_id_is_for_one_content() {
-    let stack = Stack::start().await.unwrap();
+async fn a_request_id_belongs_to_one_content() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let request = message("as it was");
     let first = append(&ada, request.clone()).await.unwrap();
@@ -78,7 +81,7 @@ async fn a_request_id_is_for_one_content() {
             message_id: random::uuid().to_string(),
             ..request.clone()
         },
-        // Even the id that the message has: the request did not name it.
+        // Also the message's own id, because the first request did not name it.
         AppendMessageRequest {
             message_id: first.id.clone(),
             ..request.clone()
@@ -91,23 +94,23 @@ async fn a_request_id_is_for_one_content() {
     assert_eq!(append(&ada, request).await.unwrap(), first);
     assert_eq!(all(&ada).await, [first]);
     let next = append(&ada, message("next")).await.unwrap();
-    assert_eq!(next.number, 2, "what was refused took no number");
+    assert_eq!(next.number, 2, "a refused request takes no number");
 }
 
 #[tokio::test]
-async fn a_request_id_is_its_persons_own() {
-    let stack = Stack::start().await.unwrap();
+async fn a_request_id_belongs_to_one_person() {
+    let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let (ada, bob) = (stack.user(&ada).unwrap(), stack.user(&bob).unwrap());
-    let hers = message("Ada's");
-    let his = AppendMessageRequest {
+    let of_ada = message("Ada's");
+    let of_bob = AppendMessageRequest {
         text: "Bob's".into(),
-        ..hers.clone()
+        ..of_ada.clone()
     };
-    let both = tokio::join!(append(&ada, hers.clone()), append(&bob, his.clone()));
+    let both = tokio::join!(append(&ada, of_ada.clone()), append(&bob, of_bob.clone()));
     let (first, second) = (both.0.unwrap(), both.1.unwrap());
     assert_eq!((first.text.as_str(), first.number), ("Ada's", 1));
     assert_eq!((second.text.as_str(), second.number), ("Bob's", 1));
-    assert_eq!(append(&ada, hers).await.unwrap(), first);
-    assert_eq!(append(&bob, his).await.unwrap(), second);
+    assert_eq!(append(&ada, of_ada).await.unwrap(), first);
+    assert_eq!(append(&bob, of_bob).await.unwrap(), second);
 }

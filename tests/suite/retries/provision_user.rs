@@ -1,19 +1,21 @@
-//! ProvisionUser: a person becomes known once.
+//! Retries of ProvisionUser: a person is provisioned once.
 
 use haven_proto::data::v1::ProvisionUserRequest;
 use haven_testkit::{Client, Stack, random};
 use prost_types::Timestamp;
 
-use super::at_once;
-use crate::{retry::retry_call, superuser_sql::scalar};
+use super::concurrently;
+use crate::{retry::retry_call, superuser_sql::scalar_with};
 
-fn someone() -> ProvisionUserRequest {
+/// Returns a request to provision a new person.
+fn new_person() -> ProvisionUserRequest {
     ProvisionUserRequest {
         user_id: random::uuid().to_string(),
         request_id: random::uuid().to_string(),
     }
 }
 
+/// Calls ProvisionUser with retries, and returns the creation time.
 async fn provision(client: &Client, request: &ProvisionUserRequest) -> Timestamp {
     let mut people = client.person();
     let answer = retry_call(request.clone(), async |request| {
@@ -22,33 +24,37 @@ async fn provision(client: &Client, request: &ProvisionUserRequest) -> Timestamp
     answer.await.unwrap().create_time.unwrap()
 }
 
-async fn people(stack: &Stack) -> i64 {
-    scalar(&stack.database, "SELECT count(*) FROM data.users").await
+/// Counts those of `people` that data has provisioned.
+async fn provisioned(stack: &Stack, people: &[String]) -> i64 {
+    let sql = "SELECT count(*) FROM data.users WHERE id::text = ANY ($1)";
+    scalar_with(&stack.database, sql, people.to_vec()).await
 }
 
 #[tokio::test]
-async fn somebody_who_is_known_stays_known_since_the_same_time() {
-    let stack = Stack::builder().without("identity").start().await.unwrap();
+async fn a_provisioned_person_keeps_their_creation_time() {
+    let stack = Stack::shared().await.unwrap();
     let identity = stack.service("identity").unwrap();
-    let request = someone();
+    let request = new_person();
     let since = provision(&identity, &request).await;
     assert_eq!(provision(&identity, &request).await, since);
-    // The outbox forgets what it delivered: a message about the same person under another id changes nothing either.
+    // The outbox deletes delivered messages, so the person may be provisioned again under another request id.
     let another = ProvisionUserRequest {
         request_id: random::uuid().to_string(),
-        ..request
+        ..request.clone()
     };
     assert_eq!(provision(&identity, &another).await, since);
-    assert_eq!(people(&stack).await, 1);
+    assert_eq!(provisioned(stack, &[request.user_id]).await, 1);
 }
 
 #[tokio::test]
-async fn twenty_times_at_once_make_one_person_known() {
-    let stack = Stack::builder().without("identity").start().await.unwrap();
+async fn concurrent_retries_provision_one_person() {
+    let stack = Stack::shared().await.unwrap();
     let identity = stack.service("identity").unwrap();
+    let mut people = Vec::new();
     for expected in 1..=5 {
-        let request = someone();
-        at_once(20, || provision(&identity, &request)).await;
-        assert_eq!(people(&stack).await, expected);
+        let request = new_person();
+        concurrently(20, || provision(&identity, &request)).await;
+        people.push(request.user_id);
+        assert_eq!(provisioned(stack, &people).await, expected);
     }
 }

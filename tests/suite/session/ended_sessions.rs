@@ -1,4 +1,4 @@
-//! What another replica ended is refused here as well, and what was ended before a start after it.
+//! Tokens of ended sessions are refused by every replica of identity, and after a restart.
 
 use haven_proto::identity::v1::SignOutRequest;
 use haven_testkit::Stack;
@@ -7,27 +7,27 @@ use super::{another, refused, sessions};
 use crate::{eventually::eventually, superuser_sql::execute};
 
 #[tokio::test]
-async fn what_another_replica_ended_is_refused_within_seconds() {
-    let stack = Stack::start().await.unwrap();
+async fn a_session_ended_by_another_replica_is_refused_within_seconds() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
-    let other = another(&stack, &ada).await;
-    // As the other replica does: by the database alone.
+    let other = another(stack, &ada).await;
+    // Another replica ends the session in the database alone.
     let sql = format!(
         "BEGIN; SELECT set_config('request.jwt.claims', '{{\"sub\":\"{}\"}}', true);
         SELECT identity.end_sessions('{}', NULL, 'signed_out', now()); COMMIT",
         ada.id, ada.session_id
     );
     execute(&stack.database, &sql).await;
-    eventually("it is refused here", async || {
-        let answer = sessions(&stack, &ada.token).await;
+    eventually("the token is refused", async || {
+        let answer = sessions(stack, &ada.token).await;
         answer.is_err_and(|status| crate::status::reason(&status) == "SESSION_REVOKED")
     })
     .await;
-    assert_eq!(sessions(&stack, &other.token).await.unwrap().len(), 1);
+    assert_eq!(sessions(stack, &other.token).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn what_was_ended_stays_so_over_a_restart() {
+async fn an_ended_session_stays_ended_after_a_restart() {
     let mut stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let other = another(&stack, &ada).await;
@@ -38,7 +38,7 @@ async fn what_was_ended_stays_so_over_a_restart() {
     assert_eq!(
         refused(sessions(&stack, &ada.token).await),
         "SESSION_REVOKED",
-        "from the first call on"
+        "already at the first call"
     );
     assert_eq!(sessions(&stack, &other.token).await.unwrap().len(), 1);
 }

@@ -1,4 +1,4 @@
-//! Where another provider signs people in, sessions are that provider's.
+//! Sessions with `AUTH_PROVIDER=external`: Haven neither begins nor ends them.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ const ISSUER: &str = "https://abc.example/auth/v1";
 const SECRET: &str = "super-secret-jwt-token-with-at-least-32-characters";
 
 #[tokio::test]
-async fn sessions_of_another_provider_are_neither_begun_nor_ended_here() {
+async fn sessions_of_an_external_provider_are_neither_begun_nor_ended() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("secret");
     fs::write(&file, SECRET).unwrap();
@@ -28,11 +28,14 @@ async fn sessions_of_another_provider_are_neither_begun_nor_ended_here() {
         .start()
         .await
         .unwrap();
-    let nobody = stack.anonymous().unwrap();
-    let attempt = sign_in(&nobody, credentials("ada@example.org", "x")).await;
+    let anonymous = stack.anonymous().unwrap();
+    let attempt = sign_in(&anonymous, credentials("ada@example.org", "x")).await;
     assert_eq!(refused(attempt), "AUTH_PROVIDER_EXTERNAL");
     let token = format!("hrt_{}", "A".repeat(43));
-    assert_eq!(refused(refresh(&nobody, &token).await), "AUTH_PROVIDER_EXTERNAL");
+    assert_eq!(
+        refused(refresh(&anonymous, &token).await),
+        "AUTH_PROVIDER_EXTERNAL"
+    );
 
     let now = chrono::Utc::now().timestamp();
     for session_id in [json!(random::uuid()), json!(null)] {
@@ -42,7 +45,7 @@ async fn sessions_of_another_provider_are_neither_begun_nor_ended_here() {
         });
         let key = EncodingKey::from_secret(SECRET.as_bytes());
         let token = encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
-        let client = nobody.with_token(&token).unwrap();
+        let client = anonymous.with_token(&token).unwrap();
         assert_eq!(
             refused(client.session().sign_out(SignOutRequest {}).await),
             "AUTH_PROVIDER_EXTERNAL"

@@ -1,4 +1,4 @@
-//! Nobody learns from the time of a refusal who has an account.
+//! SignIn takes as long for an unknown address as for a wrong password, so its time does not reveal accounts.
 
 use std::time::{Duration, Instant};
 
@@ -8,20 +8,22 @@ use tonic::Status;
 use super::{credentials, guess, sign_in};
 use crate::{metrics::Metrics, status::reason, superuser_sql::execute};
 
-/// How many accounts are guessed at, and how often each: fewer times than those after which one waits.
+/// Number of accounts.
 const ACCOUNTS: usize = 60;
+
+/// Wrong passwords for each account: fewer than those after which an attempt has to wait.
 const GUESSES: usize = 4;
 
-/// By which part of a hash the medians may differ. With 240 pairs that is many times what chance makes of it, and a hash
-/// that is left out makes the whole of it.
+/// Allowed difference of the medians, as a fraction of the time of one hash. With 240 pairs, chance makes a small part of it. A
+/// missing hash makes a difference of 1.
 const TOLERANCE: f64 = 0.2;
 
-/// How often all of it is done at most: a machine that is busy with other tests gets another chance, and pairs add up.
+/// Maximum number of rounds. On a machine that is busy with other tests, further rounds add pairs.
 const ROUNDS: usize = 3;
 
 const PASSWORD: &str = "Correct-Horse-7-Battery";
 
-/// Times of one kind of call.
+/// Durations of one kind of call.
 #[derive(Default)]
 struct Times(Vec<Duration>);
 
@@ -39,30 +41,30 @@ impl Times {
     }
 }
 
-/// Whether nobody can tell one from the other.
+/// Returns whether two medians are too close to tell apart.
 fn alike(a: Duration, b: Duration, hash: Duration) -> bool {
     a.abs_diff(b) < hash.mul_f64(TOLERANCE)
 }
 
-/// How long identity has hashed so far, and how often.
+/// Returns for how many seconds identity has hashed so far, and how often.
 async fn hashed(stack: &Stack) -> [f64; 2] {
     let metrics = Metrics::read(stack.identity.listeners.metrics).await;
     ["haven_hash_seconds_sum", "haven_hash_seconds_count"].map(|name| metrics.sum(name, &[]).unwrap())
 }
 
-/// A password that is refused before it is hashed: what is left of a sign-in when the hash is taken away.
+/// Signs in with a password that is refused before it is hashed: the rest of a sign-in without the hash.
 async fn unhashed(client: &Client, email: &str) -> Status {
     let request = credentials(email, &"x".repeat(129));
     sign_in(client, request).await.unwrap_err()
 }
 
 #[tokio::test]
-async fn an_unknown_address_costs_what_a_wrong_password_costs() {
+async fn an_unknown_address_takes_as_long_as_a_wrong_password() {
     let stack = Stack::start().await.unwrap();
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     for i in 0..ACCOUNTS {
         let request = sign_up_request(&format!("person-{i}@example.org"), PASSWORD);
-        nobody.account().sign_up(request).await.unwrap();
+        anonymous.account().sign_up(request).await.unwrap();
     }
     let before = hashed(&stack).await;
     let (mut wrong, mut unknown, mut control) = (Times::default(), Times::default(), Times::default());
@@ -72,18 +74,20 @@ async fn an_unknown_address_costs_what_a_wrong_password_costs() {
             let i = call % ACCOUNTS;
             let (known_email, unknown_email) = (
                 format!("person-{i}@example.org"),
-                format!("nobody-{i}@example.org"),
+                format!("unknown-{i}@example.org"),
             );
-            // One after the other, and by turns the one and the other first: what slows the machine down slows both.
+            // One call at a time, in alternating order: a slow moment of the machine affects both kinds.
             for known in [call % 2 == 0, call % 2 == 1] {
                 let (times, email) = match known {
                     true => (&mut wrong, &known_email),
                     false => (&mut unknown, &unknown_email),
                 };
-                times.measure(guess(&nobody, email), "CREDENTIALS_INVALID").await;
+                times
+                    .measure(guess(&anonymous, email), "CREDENTIALS_INVALID")
+                    .await;
             }
             control
-                .measure(unhashed(&nobody, &unknown_email), "INVALID_FIELD")
+                .measure(unhashed(&anonymous, &unknown_email), "INVALID_FIELD")
                 .await;
         }
         let [seconds, count] = hashed(&stack).await;
@@ -102,14 +106,17 @@ async fn an_unknown_address_costs_what_a_wrong_password_costs() {
         round += 1;
         execute(&stack.database, "DELETE FROM identity.failures").await;
     };
-    assert!(alike(wrong, unknown, hash), "the time tells who has an account");
-    // The test would notice: without its hash, an unknown address would take no longer than this.
+    assert!(
+        alike(wrong, unknown, hash),
+        "the time reveals which addresses have an account"
+    );
+    // The control shows that a missing hash would be detected.
     assert!(
         !alike(wrong, control, hash) && control < wrong,
-        "no hash is in it"
+        "the time does not include a hash"
     );
     assert!(
         !alike(unknown, control, hash) && control < unknown,
-        "no hash is in it"
+        "the time does not include a hash"
     );
 }

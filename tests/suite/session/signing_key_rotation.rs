@@ -1,4 +1,4 @@
-//! The keys that sign access tokens are changed while everybody goes on.
+//! Rotation of the keys that sign access tokens, without a failing call.
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,31 +19,38 @@ use crate::{
     status::{metadata, reason},
 };
 
+/// Generates a signing key, and writes it to a file.
 fn new_key(directory: &Path, name: &str) -> PathBuf {
     let path = directory.join(name);
     fs::write(&path, KeyPair::generate().unwrap().serialize_pem()).unwrap();
     path
 }
 
-/// Starts identity again with these keys. Data goes on running.
+/// Restarts identity with these keys. data keeps running.
 async fn restart(stack: &mut Stack, keys: &[&Path]) {
     let files: Vec<_> = keys.iter().map(|path| path.display().to_string()).collect();
     let variables = &mut stack.identity.variables;
     variables.insert("SIGNING_KEY_FILES".to_owned(), files.join(","));
-    assert!(stack.identity.stop(), "it drained");
+    assert!(stack.identity.stop(), "identity did not drain in time");
     stack.identity.start().await.unwrap();
 }
 
+/// Returns the id of the key that signed the person's token.
 fn key_of(person: &Person) -> String {
     decode_header(&person.token).unwrap().kid.unwrap()
 }
 
-/// Reads from data again and again with the tokens in `alive`, none of which may ever be refused, until `done`.
-async fn keep_reading(nobody: Client, alive: &RefCell<Vec<String>>, rounds: &Cell<usize>, done: &Cell<bool>) {
+/// Calls data in rounds with each token in `alive` until `done`. Panics when a token is refused.
+async fn keep_reading(
+    anonymous: Client,
+    alive: &RefCell<Vec<String>>,
+    rounds: &Cell<usize>,
+    done: &Cell<bool>,
+) {
     while !done.get() {
         let tokens = alive.borrow().clone();
         for token in tokens {
-            let client = nobody.with_token(&token).unwrap();
+            let client = anonymous.with_token(&token).unwrap();
             let list = ListMessagesRequest::default();
             client.conversation().list_messages(list).await.unwrap();
         }
@@ -53,7 +60,7 @@ async fn keep_reading(nobody: Client, alive: &RefCell<Vec<String>>, rounds: &Cel
 }
 
 #[tokio::test]
-async fn a_signing_key_is_replaced_and_no_call_fails() {
+async fn no_call_fails_while_a_signing_key_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let (old, new) = (
         new_key(directory.path(), "old.pem"),
@@ -71,14 +78,14 @@ async fn a_signing_key_is_replaced_and_no_call_fails() {
     let reader = stack.anonymous().unwrap();
 
     let rotate = async {
-        // The new key is published, and does not sign yet.
+        // Step 1: the new key is published and does not sign yet.
         restart(&mut stack, &[&old, &new]).await;
         let second = another(&stack, &first).await;
         assert_eq!(key_of(&second), key_of(&first));
         sessions(&stack, &first.token).await.unwrap();
         alive.borrow_mut().push(second.token.clone());
 
-        // It signs, and what the old one signed still counts.
+        // Step 2: the new key signs, and tokens of the old key are still valid.
         restart(&mut stack, &[&new, &old]).await;
         let third = another(&stack, &first).await;
         assert_ne!(key_of(&third), key_of(&first));
@@ -87,11 +94,10 @@ async fn a_signing_key_is_replaced_and_no_call_fails() {
         }
         alive.borrow_mut().push(third.token.clone());
 
-        // Time enough passes for the old key's tokens to expire: nobody uses one any more, and the round that the reader
-        // is in ends.
+        // Step 3: the old key is removed, once its tokens have expired. Here the reader stops using them, and ends its round.
         alive.borrow_mut().retain(|token| *token == third.token);
         let round = rounds.get();
-        eventually("the reader has begun another round", async || {
+        eventually("the reader starts another round", async || {
             rounds.get() > round + 1
         })
         .await;
@@ -100,15 +106,15 @@ async fn a_signing_key_is_replaced_and_no_call_fails() {
         let status = sessions(&stack, &first.token).await.unwrap_err();
         assert_eq!(metadata(&status, "problem"), "KEY_UNKNOWN");
         // A session outlives the key that signed its first token.
-        let nobody = stack.anonymous().unwrap();
-        let refreshed = refresh(&nobody, &first.refresh_token).await.unwrap();
+        let anonymous = stack.anonymous().unwrap();
+        let refreshed = refresh(&anonymous, &first.refresh_token).await.unwrap();
         read(&stack, &refreshed.access_token).await.unwrap();
 
-        // Data asks again when a token names a key that it does not know, and after five minutes at the latest; then it
-        // knows that the old one is gone.
-        let stranger = unknown_key(&third.token);
+        // data fetches the keys again when a token names an unknown key, at the latest after five minutes. Then it drops the
+        // old key.
+        let unknown = unknown_key(&third.token);
         eventually("data has dropped the old key", async || {
-            let _ = read(&stack, &stranger).await;
+            let _ = read(&stack, &unknown).await;
             match read(&stack, &first.token).await {
                 Ok(()) => false,
                 Err(status) => {
@@ -132,7 +138,7 @@ async fn a_signing_key_is_replaced_and_no_call_fails() {
     assert!(rounds.get() > 50, "{}", rounds.get());
 }
 
-/// The token as one whose key nobody has.
+/// Returns the token with the id of a key that does not exist.
 fn unknown_key(token: &str) -> String {
     let header = URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"ES256","kid":"k9"}"#);
     let (_, rest) = token.split_once('.').unwrap();

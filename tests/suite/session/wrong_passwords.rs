@@ -1,4 +1,4 @@
-//! Wrong passwords slow an account down, lock nobody out for ever, and are nobody else's business.
+//! SignIn with wrong passwords: attempts on the same email address have to wait, and the right password ends the wait.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use crate::{
     superuser_sql::{execute, scalar},
 };
 
-/// Guesses until an attempt is not let through: how many guesses were, and what the next one was answered.
+/// Sends wrong passwords until an attempt is refused with RATE_LIMITED. Returns the number of attempts before that, and the
+/// refusal.
 async fn until_limited(client: &Client, email: &str) -> (usize, Status) {
     for count in 0..10 {
         let status = guess(client, email).await;
@@ -22,10 +23,10 @@ async fn until_limited(client: &Client, email: &str) -> (usize, Status) {
         }
         assert_eq!(reason(&status), "CREDENTIALS_INVALID");
     }
-    panic!("nothing slows it down");
+    panic!("ten wrong passwords were checked without a wait");
 }
 
-/// For how long to wait, by the word of the refusal.
+/// Returns the delay that the refusal announces.
 fn delay(status: &Status) -> Duration {
     let details = status.get_error_details();
     let subjects: Vec<_> = details
@@ -40,77 +41,80 @@ fn delay(status: &Status) -> Duration {
 }
 
 #[tokio::test]
-async fn from_the_fifth_wrong_password_on_one_waits() {
+async fn after_five_wrong_passwords_the_next_attempt_has_to_wait() {
     let stack = Stack::start().await.unwrap();
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
-    let (count, status) = until_limited(&nobody, &ada.email).await;
-    // Five at a machine's own pace. A machine that takes a second for one has let the first wait pass.
+    let (count, status) = until_limited(&anonymous, &ada.email).await;
+    // Exactly five, unless the machine takes a second for one attempt: then the first wait has passed already.
     assert!((5..=8).contains(&count), "{count}");
     let wait = delay(&status);
     let longest = Duration::from_secs(1 << (count - 5));
     assert!(wait <= longest && !wait.is_zero(), "{wait:?}");
 
-    // Whose password it is waits as well, and nobody else does.
-    let right = sign_in(&nobody, credentials(&ada.email, &ada.password)).await;
+    // The right password has to wait as well. Other people do not.
+    let right = sign_in(&anonymous, credentials(&ada.email, &ada.password)).await;
     let status = right.unwrap_err();
     assert_eq!(reason(&status), "RATE_LIMITED");
     another(&stack, &bob).await;
     tokio::time::sleep(delay(&status) + Duration::from_millis(10)).await;
     another(&stack, &ada).await;
     let left: i64 = scalar(&stack.database, "SELECT count(*) FROM identity.failures").await;
-    assert_eq!(left, 0, "the right password makes the wrong ones forgotten");
+    assert_eq!(left, 0, "the right password resets the count");
     for _ in 0..4 {
-        assert_eq!(reason(&guess(&nobody, &ada.email).await), "CREDENTIALS_INVALID");
+        assert_eq!(
+            reason(&guess(&anonymous, &ada.email).await),
+            "CREDENTIALS_INVALID"
+        );
     }
     another(&stack, &ada).await;
 
-    let log = audit_log(&stack).await;
+    let log = audit_log(&stack, ada.id).await;
     assert_eq!(
         log.matches("sign_in refused").count(),
         count + 4,
-        "{log}: those that were let through"
+        "{log}: one event for each attempt that was checked"
     );
 }
 
 #[tokio::test]
-async fn an_address_without_an_account_is_slowed_down_alike() {
+async fn an_address_without_an_account_is_limited_in_the_same_way() {
     let stack = Stack::start().await.unwrap();
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     let ada = stack.person().await.unwrap();
-    let (known, of_known) = until_limited(&nobody, &ada.email).await;
-    let (unknown, of_unknown) = until_limited(&nobody, "nobody@example.org").await;
+    let (guesses_at_known, of_known) = until_limited(&anonymous, &ada.email).await;
+    let (guesses_at_unknown, of_unknown) = until_limited(&anonymous, "unknown@example.org").await;
     assert!(
-        (5..=8).contains(&known) && (5..=8).contains(&unknown),
-        "{known}, {unknown}"
+        (5..=8).contains(&guesses_at_known) && (5..=8).contains(&guesses_at_unknown),
+        "{guesses_at_known}, {guesses_at_unknown}"
     );
     assert_eq!(of_known.message(), of_unknown.message());
     assert_eq!(of_known.code(), of_unknown.code());
     delay(&of_unknown);
-    // Another spelling of it is the same address.
-    let status = guess(&nobody, "NOBODY@Example.ORG").await;
+    // Another spelling of the same address counts as the same.
+    let status = guess(&anonymous, "UNKNOWN@Example.ORG").await;
     assert_eq!(reason(&status), "RATE_LIMITED");
     let log: i64 = scalar(
         &stack.database,
         "SELECT count(DISTINCT user_id) FROM identity.security_audit_log",
     )
     .await;
-    assert_eq!(log, 1, "there is no log of nobody");
+    assert_eq!(log, 1, "an unknown address has no audit log");
 }
 
 #[tokio::test]
-async fn a_guess_is_counted_also_when_its_caller_hangs_up() {
+async fn a_wrong_password_is_counted_also_when_its_caller_disconnects() {
     let stack = Stack::start().await.unwrap();
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     let ada = stack.person().await.unwrap();
-    // Where wrong passwords are counted is held, so each guess has been judged when its caller goes.
+    // The table of failures is locked, so each password has been checked when its caller disconnects.
     let mut holder = stack.database.connect("postgres").await.unwrap();
     sqlx::raw_sql("BEGIN; LOCK TABLE identity.failures IN SHARE MODE")
         .execute(&mut holder)
         .await
         .unwrap();
     for guesses in 1..=3 {
-        let counting = eventually("it is about to be counted", async || {
+        let counting = eventually("the failure waits to be counted", async || {
             let waiting: i64 = scalar(
                 &stack.database,
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
@@ -120,7 +124,7 @@ async fn a_guess_is_counted_also_when_its_caller_hangs_up() {
             waiting == guesses
         });
         tokio::select! {
-            status = guess(&nobody, &ada.email) => panic!("answered before it was counted: {status:?}"),
+            status = guess(&anonymous, &ada.email) => panic!("answered before it was counted: {status:?}"),
             () = counting => {}
         }
     }
@@ -137,18 +141,18 @@ async fn a_guess_is_counted_also_when_its_caller_hangs_up() {
 }
 
 #[tokio::test]
-async fn a_hash_that_cannot_be_checked_is_a_wrong_password_that_is_counted() {
+async fn an_unusable_stored_hash_counts_as_a_wrong_password() {
     let stack = Stack::start().await.unwrap();
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     let ada = stack.person().await.unwrap();
-    // 4 GiB: whoever put it there wants the server to choke on it.
+    // Parameters that ask for 4 GiB of memory.
     execute(
         &stack.database,
         "UPDATE identity.users SET password_hash =
             '$argon2id$v=19$m=4194304,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI'",
     )
     .await;
-    let attempt = sign_in(&nobody, credentials(&ada.email, &ada.password)).await;
+    let attempt = sign_in(&anonymous, credentials(&ada.email, &ada.password)).await;
     assert_eq!(reason(&attempt.unwrap_err()), "CREDENTIALS_INVALID");
     let counted: i64 = scalar(
         &stack.database,
@@ -156,8 +160,8 @@ async fn a_hash_that_cannot_be_checked_is_a_wrong_password_that_is_counted() {
     )
     .await;
     assert_eq!(counted, 1);
-    assert!(audit_log(&stack).await.ends_with("sign_in refused"));
-    // The operator learns why.
+    assert!(audit_log(&stack, ada.id).await.ends_with("sign_in refused"));
+    // The log shows the operator the cause.
     let log = stack.identity.output().unwrap();
     assert!(log.contains("CREDENTIALS_INVALID") && !log.contains("c29tZXNhbHRzb21lc2FsdA"));
 }

@@ -1,4 +1,4 @@
-//! Ended sessions: their tokens are refused before they expire.
+//! data refuses the tokens of an ended session before they expire.
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,10 @@ use super::{
 };
 use crate::{eventually::eventually, status::reason};
 
-/// By when data has to refuse them.
-const LATEST: Duration = Duration::from_secs(60);
+/// Time within which data has to refuse the tokens of a session that ended.
+const MAX_DELAY: Duration = Duration::from_secs(60);
 
+/// Returns whether data refuses `token` with SESSION_REVOKED.
 async fn is_refused(stack: &Stack, token: &str) -> bool {
     match append(stack, token).await {
         Ok(_) => false,
@@ -25,7 +26,7 @@ async fn is_refused(stack: &Stack, token: &str) -> bool {
 }
 
 #[tokio::test]
-async fn data_refuses_the_tokens_of_a_session_that_ended() {
+async fn tokens_of_an_ended_session_are_refused_also_while_identity_is_down() {
     let issuers = Issuers::new();
     let stack = Stack::builder().variable("data", "TRUSTED_ISSUERS", issuers.setting());
     let mut stack = stack.start().await.unwrap();
@@ -41,19 +42,19 @@ async fn data_refuses_the_tokens_of_a_session_that_ended() {
         is_refused(&stack, &ada.token).await
     })
     .await;
-    assert!(began.elapsed() < LATEST, "{:?}", began.elapsed());
+    assert!(began.elapsed() < MAX_DELAY, "{:?}", began.elapsed());
     append(&stack, &other.token).await.unwrap();
-    // A session of somebody else's may have the same id.
-    let theirs = with(
+    // A session of another issuer may have the same id.
+    let other_issuer = with(
         claims(SHARED, ada.id),
         "session_id",
         serde_json::json!(ada.session_id),
     );
-    append(&stack, &hs256(None, SECRET.as_bytes(), &theirs))
+    append(&stack, &hs256(None, SECRET.as_bytes(), &other_issuer))
         .await
         .unwrap();
 
-    // What data knows, it keeps while identity is down; and what it does not know yet, it does not guess.
+    // While identity is down, data keeps its list of ended sessions. Without a list it accepts no token of identity.
     stack.identity.kill();
     assert!(is_refused(&stack, &ada.token).await);
     append(&stack, &other.token).await.unwrap();
@@ -67,7 +68,7 @@ async fn data_refuses_the_tokens_of_a_session_that_ended() {
         .await
         .unwrap();
     stack.identity.start().await.unwrap();
-    eventually("data knows again", async || {
+    eventually("data has the list again", async || {
         append(&stack, &other.token).await.is_ok()
     })
     .await;

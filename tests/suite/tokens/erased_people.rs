@@ -1,4 +1,4 @@
-//! Who was erased stays so, whatever token they bring.
+//! Tokens of erased people: data refuses them, and does not provision the person again.
 
 use haven_proto::data::v1::{EraseUserRequest, EraseUserResponse, ListMessagesRequest};
 use haven_testkit::{Stack, random};
@@ -12,6 +12,7 @@ use super::{
 };
 use crate::status::reason;
 
+/// Calls EraseUser as the service `backend`.
 async fn erase(stack: &Stack, person: Uuid) -> Result<EraseUserResponse, Status> {
     let request = EraseUserRequest {
         user_id: person.to_string(),
@@ -21,6 +22,7 @@ async fn erase(stack: &Stack, person: Uuid) -> Result<EraseUserResponse, Status>
     Ok(backend.person().erase_user(request).await?.into_inner())
 }
 
+/// Returns the number of erased rows of `table` in the receipt.
 fn rows(receipt: &EraseUserResponse, table: &str) -> Option<i64> {
     let mut erased = receipt.erased.iter();
     erased
@@ -29,7 +31,7 @@ fn rows(receipt: &EraseUserResponse, table: &str) -> Option<i64> {
 }
 
 #[tokio::test]
-async fn a_person_who_was_erased_is_told_so_and_is_never_known_again() {
+async fn an_erased_person_is_refused_and_never_provisioned_again() {
     let issuers = Issuers::new();
     let stack = issuers.stack().await;
     let (ada, bob) = (random::uuid(), random::uuid());
@@ -58,7 +60,7 @@ async fn a_person_who_was_erased_is_told_so_and_is_never_known_again() {
     assert_eq!(
         erase(&stack, ada).await.unwrap(),
         receipt,
-        "the same receipt again"
+        "a retry gets the same receipt"
     );
 
     let refused = [
@@ -68,8 +70,8 @@ async fn a_person_who_was_erased_is_told_so_and_is_never_known_again() {
     for status in refused {
         assert_eq!(reason(&status), "ACCOUNT_ERASED");
     }
-    let gone = stack.anonymous().unwrap().with_token(&token(ada)).unwrap();
-    let page = gone
+    let erased_client = stack.anonymous().unwrap().with_token(&token(ada)).unwrap();
+    let page = erased_client
         .conversation()
         .list_messages(ListMessagesRequest::default())
         .await;
@@ -78,19 +80,19 @@ async fn a_person_who_was_erased_is_told_so_and_is_never_known_again() {
 }
 
 #[tokio::test]
-async fn somebody_who_was_never_known_can_be_erased_too() {
+async fn a_person_never_provisioned_can_be_erased() {
     let issuers = Issuers::new();
     let stack = issuers.stack().await;
-    let nobody = random::uuid();
-    let receipt = erase(&stack, nobody).await.unwrap();
+    let unknown = random::uuid();
+    let receipt = erase(&stack, unknown).await.unwrap();
     assert!(
         receipt.erased.iter().all(|erased| erased.rows == 0),
         "{receipt:?}"
     );
-    // The message that makes them known comes late.
+    // A ProvisionUser that arrives late is refused.
     assert_eq!(
-        reason(&provision(&stack, nobody).await.unwrap_err()),
+        reason(&provision(&stack, unknown).await.unwrap_err()),
         "ACCOUNT_ERASED"
     );
-    assert_eq!(erase(&stack, nobody).await.unwrap(), receipt);
+    assert_eq!(erase(&stack, unknown).await.unwrap(), receipt);
 }

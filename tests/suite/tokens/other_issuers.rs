@@ -1,4 +1,4 @@
-//! Tokens of other issuers are accepted, and their people are kept apart like all others.
+//! Tokens of trusted issuers beside identity.
 
 use haven_proto::data::v1::ListMessagesRequest;
 use haven_testkit::{Stack, random};
@@ -11,6 +11,7 @@ use super::{
 };
 use crate::status::reason;
 
+/// Returns the number of messages that ListMessages returns for `token`.
 async fn messages(stack: &Stack, token: &str) -> usize {
     let client = stack.anonymous().unwrap().with_token(token).unwrap();
     let list = ListMessagesRequest::default();
@@ -19,7 +20,7 @@ async fn messages(stack: &Stack, token: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_person_of_each_issuer_is_made_known_and_then_writes() {
+async fn a_person_of_each_issuer_is_provisioned_and_then_writes() {
     let issuers = Issuers::new();
     let stack = issuers.stack().await;
     let (shared, public) = (random::uuid(), random::uuid());
@@ -35,25 +36,29 @@ async fn a_person_of_each_issuer_is_made_known_and_then_writes() {
         assert_eq!(append(&stack, token).await.unwrap().number, 1);
     }
     for (_, token) in &people {
-        assert_eq!(messages(&stack, token).await, 1, "each their own");
+        assert_eq!(
+            messages(&stack, token).await,
+            1,
+            "each person sees only their own messages"
+        );
     }
-    // A person is who `sub` says, whoever of those who are trusted says so; and a token may be for several.
+    // `sub` identifies the person, for every trusted issuer. `aud` may list several audiences.
     let also = with(claims(SHARED, public), "aud", json!(["authenticated", "other"]));
     let also = hs256(Some("k1"), SECRET.as_bytes(), &also);
     assert_eq!(append(&stack, &also).await.unwrap().number, 2);
 }
 
 #[tokio::test]
-async fn our_own_tokens_are_accepted_beside_them() {
+async fn tokens_of_identity_are_accepted_beside_those_of_trusted_issuers() {
     let issuers = Issuers::new();
     let stack = Stack::builder().variable("data", "TRUSTED_ISSUERS", issuers.setting());
     let stack = stack.start().await.unwrap();
     let ada = stack.person().await.unwrap();
     assert_eq!(append(&stack, &ada.token).await.unwrap().number, 1);
-    // The same person, by the word of somebody else.
+    // A token of another issuer for the same person.
     let token = hs256(None, SECRET.as_bytes(), &claims(SHARED, ada.id));
     assert_eq!(append(&stack, &token).await.unwrap().number, 2);
-    // Nobody else may speak for our own issuer.
+    // Another issuer's key cannot sign for identity's issuer.
     for token in [
         hs256(Some("k1"), SECRET.as_bytes(), &claims("haven", ada.id)),
         issuers.es256(Some("k1"), &claims("haven", ada.id)),
@@ -66,15 +71,15 @@ async fn our_own_tokens_are_accepted_beside_them() {
 }
 
 #[tokio::test]
-async fn nobody_is_trusted_unless_said() {
+async fn no_other_issuer_is_trusted_by_default() {
     let issuers = Issuers::new();
-    let stack = Stack::builder().without("identity").start().await.unwrap();
+    let stack = Stack::shared().await.unwrap();
     for token in [
         hs256(None, SECRET.as_bytes(), &claims(SHARED, random::uuid())),
         issuers.es256(Some("k1"), &claims(PUBLIC, random::uuid())),
         rsa_token().to_owned(),
     ] {
-        let status = append(&stack, &token).await.unwrap_err();
+        let status = append(stack, &token).await.unwrap_err();
         assert_eq!(crate::status::metadata(&status, "problem"), "ISSUER");
     }
 }

@@ -1,4 +1,4 @@
-//! Every way in which a token of another issuer is refused, over the wire, with its reason.
+//! Invalid tokens of other issuers, and the problem that each refusal names.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use haven_testkit::random;
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::status::{metadata, reason};
 
-/// The token with other claims, under the signature that it has.
+/// Replaces the claims of a token and keeps its signature.
 fn with_claims(token: &str, claims: &Value) -> String {
     let (message, signature) = token.rsplit_once('.').unwrap();
     let (header, _) = message.split_once('.').unwrap();
@@ -22,6 +22,7 @@ fn with_claims(token: &str, claims: &Value) -> String {
     )
 }
 
+/// Returns a token without a signature.
 fn unsigned(alg: &str, claims: &Value) -> String {
     let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let header = part(json!({"alg": alg, "typ": "JWT", "kid": "k1"}));
@@ -29,7 +30,7 @@ fn unsigned(alg: &str, claims: &Value) -> String {
 }
 
 #[tokio::test]
-async fn a_token_that_is_not_as_it_has_to_be_says_what_is_wrong_with_it() {
+async fn an_invalid_token_is_refused_with_its_problem() {
     let issuers = Issuers::new();
     let stack = issuers.stack().await;
     let sub = random::uuid();
@@ -37,14 +38,14 @@ async fn a_token_that_is_not_as_it_has_to_be_says_what_is_wrong_with_it() {
     let public = |claims: &Value| issuers.es256(Some("k1"), claims);
     let now = chrono::Utc::now().timestamp();
 
-    // (the token, its problem)
+    // Token, expected problem.
     let mut cases: Vec<(String, &str)> = Vec::new();
     for issuer in [SHARED, PUBLIC, RSA] {
         cases.push((unsigned("none", &claims(issuer, sub)), "ALGORITHM"));
         cases.push((unsigned("ES512", &claims(issuer, sub)), "ALGORITHM"));
     }
     cases.extend([
-        // The algorithm of one issuer under the name of another.
+        // Algorithm of one issuer with the name of another.
         (shared(&claims(PUBLIC, sub)), "KEY_UNKNOWN"),
         (
             hs256(Some("k1"), SECRET.as_bytes(), &claims(PUBLIC, sub)),
@@ -57,7 +58,7 @@ async fn a_token_that_is_not_as_it_has_to_be_says_what_is_wrong_with_it() {
         (public(&claims(SHARED, sub)), "ALGORITHM"),
         (issuers.es256(Some("r1"), &claims(RSA, sub)), "ALGORITHM"),
         (with_claims(rsa_token(), &claims(SHARED, sub)), "ALGORITHM"),
-        // A public key for a secret.
+        // Public key used as a shared secret.
         (
             hs256(Some("k1"), issuers.point(), &claims(PUBLIC, sub)),
             "ALGORITHM",
@@ -70,12 +71,12 @@ async fn a_token_that_is_not_as_it_has_to_be_says_what_is_wrong_with_it() {
             hs256(Some("r1"), RSA_JWKS.as_bytes(), &claims(RSA, sub)),
             "ALGORITHM",
         ),
-        // Keys that nobody has.
+        // Keys that do not exist.
         (issuers.es256(Some("k9"), &claims(PUBLIC, sub)), "KEY_UNKNOWN"),
         (issuers.es256(Some("k2"), &claims(PUBLIC, sub)), "KEY_UNKNOWN"),
         (issuers.es256(None, &claims(PUBLIC, sub)), "KEY_UNKNOWN"),
         (public(&claims(RSA, sub)), "KEY_UNKNOWN"),
-        // Somebody else's signature.
+        // Signatures by other keys.
         (
             hs256(None, b"another secret of 32 bytes .....", &claims(SHARED, sub)),
             "SIGNATURE",
@@ -89,7 +90,7 @@ async fn a_token_that_is_not_as_it_has_to_be_says_what_is_wrong_with_it() {
             "SIGNATURE",
         ),
         (with_claims(rsa_token(), &claims(RSA, sub)), "SIGNATURE"),
-        // Issuers that nobody trusts.
+        // Issuers that are not trusted.
         (public(&claims("https://abc.example", sub)), "ISSUER"),
         (shared(&claims("", sub)), "ISSUER"),
         (shared(&with(claims(SHARED, sub), "iss", json!(null))), "ISSUER"),
@@ -139,9 +140,9 @@ async fn a_token_that_is_not_as_it_has_to_be_says_what_is_wrong_with_it() {
         let late = with(claims(issuer, sub), "exp", json!(now - 1));
         let status = append(&stack, &sign(&late)).await.unwrap_err();
         assert_eq!(reason(&status), "TOKEN_EXPIRED");
-        // Two providers' clocks differ.
+        // Clocks of two providers may differ.
         let early = with(claims(issuer, sub), "nbf", json!(now + 30));
         let status = append(&stack, &sign(&early)).await.unwrap_err();
-        assert_eq!(reason(&status), "ACCOUNT_NOT_READY", "it was let in");
+        assert_eq!(reason(&status), "ACCOUNT_NOT_READY", "the token is valid");
     }
 }

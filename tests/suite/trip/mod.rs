@@ -1,4 +1,4 @@
-//! The whole way: from signing up to reading what was written, through both services and Postgres.
+//! Signing up, signing in and writing a message, through both services and Postgres, and the round trips that calls take.
 
 mod round_trips;
 mod sealed_messages;

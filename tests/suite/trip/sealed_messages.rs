@@ -1,4 +1,4 @@
-//! What somebody says, on its way into the table and back: sealed there, and opened for nobody else.
+//! Messages are encrypted at rest, and decrypted only for their person.
 
 use haven_proto::data::v1::{
     AppendMessageRequest, GetMessageRequest, ListMessagesRequest, Message, SenderType,
@@ -7,9 +7,10 @@ use haven_testkit::{Client, Stack, random};
 
 use crate::{
     status::reason,
-    superuser_sql::{execute, scalar},
+    superuser_sql::{execute, scalar_with},
 };
 
+/// Appends a message, and returns it.
 async fn append(client: &Client, text: &str) -> Message {
     let request = AppendMessageRequest {
         sender_type: SenderType::User.into(),
@@ -28,16 +29,19 @@ async fn append(client: &Client, text: &str) -> Message {
 }
 
 #[tokio::test]
-async fn a_message_is_sealed_at_rest_and_opened_for_its_person_alone() {
-    let stack = Stack::start().await.unwrap();
-    let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
-    let (ada, bob) = (stack.user(&ada).unwrap(), stack.user(&bob).unwrap());
+async fn a_message_is_encrypted_at_rest_and_decrypted_for_its_person_only() {
+    let stack = Stack::shared().await.unwrap();
+    let (person, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
+    let (ada, bob) = (stack.user(&person).unwrap(), stack.user(&bob).unwrap());
     let text = "I was afraid of the party — и всё же пошла 🎉";
-    let sent = append(&ada, text).await;
-    assert_eq!((sent.number, sent.version, sent.text.as_str()), (1, 1, text));
+    let appended = append(&ada, text).await;
+    assert_eq!(
+        (appended.number, appended.version, appended.text.as_str()),
+        (1, 1, text)
+    );
 
     let get = GetMessageRequest {
-        message_id: sent.id.clone(),
+        message_id: appended.id.clone(),
     };
     let read = ada
         .conversation()
@@ -47,7 +51,7 @@ async fn a_message_is_sealed_at_rest_and_opened_for_its_person_alone() {
         .into_inner()
         .message
         .unwrap();
-    assert_eq!(read, sent);
+    assert_eq!(read, appended);
     let status = bob.conversation().get_message(get).await.unwrap_err();
     assert_eq!(reason(&status), "NOT_FOUND");
     let page = bob
@@ -58,7 +62,8 @@ async fn a_message_is_sealed_at_rest_and_opened_for_its_person_alone() {
         .into_inner();
     assert!(page.messages.is_empty());
 
-    let stored: String = scalar(&stack.database, "SELECT message_text FROM data.conversations").await;
+    let sql = "SELECT message_text FROM data.conversations WHERE user_id = $1";
+    let stored: String = scalar_with(&stack.database, sql, person.id).await;
     assert!(
         stored.starts_with("gAAAA") && !stored.contains("party"),
         "{stored}"
@@ -66,16 +71,19 @@ async fn a_message_is_sealed_at_rest_and_opened_for_its_person_alone() {
 }
 
 #[tokio::test]
-async fn a_sealed_text_that_is_moved_does_not_open() {
-    let stack = Stack::start().await.unwrap();
-    let ada = stack.person().await.unwrap();
-    let ada = stack.user(&ada).unwrap();
+async fn a_ciphertext_moved_to_another_message_cannot_be_decrypted() {
+    let stack = Stack::shared().await.unwrap();
+    let person = stack.person().await.unwrap();
+    let ada = stack.user(&person).unwrap();
     let (first, second) = (append(&ada, "the first").await, append(&ada, "the second").await);
-    // What somebody with the owner's rights could do to the table.
+    // A role with the owner's rights could do this.
     execute(
         &stack.database,
-        "UPDATE data.conversations AS c SET message_text = o.message_text FROM data.conversations AS o
-         WHERE c.number = 2 AND o.number = 1",
+        &format!(
+            "UPDATE data.conversations AS c SET message_text = o.message_text FROM data.conversations AS o
+             WHERE c.user_id = '{id}' AND o.user_id = '{id}' AND c.number = 2 AND o.number = 1",
+            id = person.id
+        ),
     )
     .await;
     let get = |id: &str| GetMessageRequest {

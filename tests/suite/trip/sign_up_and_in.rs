@@ -1,4 +1,4 @@
-//! Signing up and in, and what the two services know afterwards.
+//! SignUp and SignIn, and the person in both services afterwards.
 
 use haven_proto::{
     data::v1::ListMessagesRequest,
@@ -9,20 +9,22 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 
 use crate::{
     status::{metadata, reason, violations},
-    superuser_sql::scalar,
+    superuser_sql::{scalar, scalar_with},
 };
 
 #[tokio::test]
-async fn a_person_signs_up_signs_in_and_is_known_to_both_services() {
-    let stack = Stack::start().await.unwrap();
-    let nobody = stack.anonymous().unwrap();
-    let mut request = sign_up_request("Ada@Example.org", "Correct-Horse-7-Battery");
+async fn a_person_signs_up_signs_in_and_is_provisioned_in_data() {
+    let stack = Stack::shared().await.unwrap();
+    let anonymous = stack.anonymous().unwrap();
+    let name = random::uuid().simple();
+    let email = format!("Ada-{name}@Example.org");
+    let mut request = sign_up_request(&email, "Correct-Horse-7-Battery");
     request.goals = vec![
         Goal::DatingSkills.into(),
         Goal::MakeFriends.into(),
         Goal::DatingSkills.into(),
     ];
-    let account = nobody
+    let account = anonymous
         .account()
         .sign_up(request)
         .await
@@ -30,7 +32,7 @@ async fn a_person_signs_up_signs_in_and_is_known_to_both_services() {
         .into_inner()
         .account
         .unwrap();
-    assert_eq!(account.email, "Ada@Example.org");
+    assert_eq!(account.email, email);
     assert_eq!(
         account.goals,
         [Goal::MakeFriends as i32, Goal::DatingSkills as i32]
@@ -39,12 +41,12 @@ async fn a_person_signs_up_signs_in_and_is_known_to_both_services() {
     assert!(account.create_time.is_some() && account.create_time == account.update_time);
 
     // Another spelling of the same address is the same person.
-    let ada = nobody
-        .sign_in("ada@EXAMPLE.org", "Correct-Horse-7-Battery")
+    let ada = anonymous
+        .sign_in(&format!("ada-{name}@EXAMPLE.org"), "Correct-Horse-7-Battery")
         .await
         .unwrap();
     assert_eq!(ada.id.to_string(), account.id);
-    // Known to data by the time that SignUp answered.
+    // data has provisioned the person before SignUp responds.
     let list = ListMessagesRequest::default();
     let page = stack
         .user(&ada)
@@ -55,13 +57,18 @@ async fn a_person_signs_up_signs_in_and_is_known_to_both_services() {
         .unwrap()
         .into_inner();
     assert!(page.messages.is_empty() && page.next_page_token.is_empty());
-    let known: i64 = scalar(&stack.database, "SELECT count(*) FROM data.users").await;
-    assert_eq!(known, 1);
+    let provisioned: i64 = scalar_with(
+        &stack.database,
+        "SELECT count(*) FROM data.users WHERE id = $1",
+        ada.id,
+    )
+    .await;
+    assert_eq!(provisioned, 1);
 }
 
 #[tokio::test]
-async fn an_access_token_is_what_supabase_and_postgrest_accept() {
-    let stack = Stack::start().await.unwrap();
+async fn an_access_token_has_the_format_of_supabase_and_postgrest() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let mut session = stack.anonymous().unwrap().session();
     let published = session
@@ -96,7 +103,7 @@ async fn an_access_token_is_what_supabase_and_postgrest_accept() {
 }
 
 #[tokio::test]
-async fn everything_that_is_wrong_with_a_sign_up_is_said_at_once() {
+async fn every_missing_field_of_a_sign_up_is_reported_at_once() {
     let stack = Stack::start().await.unwrap();
     let mut account = stack.anonymous().unwrap().account();
     let status = account.sign_up(SignUpRequest::default()).await.unwrap_err();
@@ -114,19 +121,25 @@ async fn everything_that_is_wrong_with_a_sign_up_is_said_at_once() {
     let status = account.sign_up(short.clone()).await.unwrap_err();
     assert_eq!(reason(&status), "CONSENT_REQUIRED");
     assert!(!metadata(&status, "required_consents").is_empty());
-    let nobody: i64 = scalar(&stack.database, "SELECT count(*) FROM identity.users").await;
-    assert_eq!(nobody, 0, "nothing is stored");
+    let accounts: i64 = scalar(&stack.database, "SELECT count(*) FROM identity.users").await;
+    assert_eq!(accounts, 0, "no account is stored");
 }
 
 #[tokio::test]
-async fn an_address_is_taken_in_every_spelling() {
-    let stack = Stack::start().await.unwrap();
+async fn an_email_address_is_taken_in_every_spelling() {
+    let stack = Stack::shared().await.unwrap();
     let mut account = stack.anonymous().unwrap().account();
+    let name = random::uuid().simple();
+    let spellings = [
+        format!("ada-{name}@example.org"),
+        format!("ADA-{name}@Example.ORG"),
+        format!("\u{ff41}da-{name}@example.org"),
+    ];
     account
-        .sign_up(sign_up_request("ada@example.org", "Correct-Horse-7-Battery"))
+        .sign_up(sign_up_request(&spellings[0], "Correct-Horse-7-Battery"))
         .await
         .unwrap();
-    for spelling in ["ada@example.org", "ADA@Example.ORG", "\u{ff41}da@example.org"] {
+    for spelling in &spellings {
         let status = account
             .sign_up(sign_up_request(spelling, "Correct-Horse-7-Battery"))
             .await
@@ -136,14 +149,15 @@ async fn an_address_is_taken_in_every_spelling() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_an_unknown_address_look_alike() {
-    let stack = Stack::start().await.unwrap();
+async fn a_wrong_password_and_an_unknown_address_get_the_same_status() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let mut session = stack.anonymous().unwrap().session();
-    let mut seen = Vec::new();
+    let unknown = format!("unknown-{}@example.org", random::uuid().simple());
+    let mut statuses = Vec::new();
     for (email, password) in [
         (ada.email.as_str(), "Wrong-Horse-7-Battery"),
-        ("nobody@example.org", &ada.password),
+        (&unknown, &ada.password),
     ] {
         let request = SignInRequest {
             email: email.into(),
@@ -151,13 +165,13 @@ async fn a_wrong_password_and_an_unknown_address_look_alike() {
             request_id: random::uuid().to_string(),
         };
         let status = session.sign_in(request).await.unwrap_err();
-        seen.push((
+        statuses.push((
             status.code(),
             reason(&status),
             status.message().to_owned(),
             violations(&status),
         ));
     }
-    assert_eq!(seen[0], seen[1]);
-    assert_eq!(seen[0].1, "CREDENTIALS_INVALID");
+    assert_eq!(statuses[0], statuses[1]);
+    assert_eq!(statuses[0].1, "CREDENTIALS_INVALID");
 }

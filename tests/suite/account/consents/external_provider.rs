@@ -1,4 +1,4 @@
-//! Of a person whom another provider signs in.
+//! Consents of a person who signs in with an external provider.
 
 use std::slice::from_ref;
 
@@ -6,17 +6,17 @@ use haven_testkit::random;
 
 use super::{grant, grant_of, ledger, page, withdraw, withdrawal_of};
 use crate::{
-    account::external_provider::{foreigner, stack},
+    account::external_provider::{external_person, stack},
     status::reason,
 };
 
 #[tokio::test]
-async fn granting_makes_their_account() {
+async fn granting_a_consent_creates_the_account() {
     let (stack, _directory) = stack("external").await;
-    let ada = foreigner(&stack, random::uuid());
+    let ada = external_person(&stack, random::uuid());
     let before = page(&ada, 0, "").await.unwrap();
     assert!(before.consents.is_empty());
-    assert_eq!(before.required.len(), 2, "what a form has to ask for");
+    assert_eq!(before.required.len(), 2, "the required consents are listed");
     let granted = grant(&ada, &grant_of("news", "1")).await.unwrap();
     assert_eq!(ledger(&ada).await, from_ref(&granted));
     let withdrawn = withdraw(&ada, &withdrawal_of(&granted)).await.unwrap();
@@ -24,9 +24,9 @@ async fn granting_makes_their_account() {
 }
 
 #[tokio::test]
-async fn where_haven_signs_people_up_a_token_alone_is_no_account() {
+async fn an_external_token_creates_no_account_where_haven_is_the_provider() {
     let (stack, _directory) = stack("haven").await;
-    let ada = foreigner(&stack, random::uuid());
+    let ada = external_person(&stack, random::uuid());
     let status = grant(&ada, &grant_of("news", "1")).await.unwrap_err();
     assert_eq!(reason(&status), "NOT_FOUND");
     assert!(page(&ada, 0, "").await.unwrap().consents.is_empty());

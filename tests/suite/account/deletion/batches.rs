@@ -1,4 +1,4 @@
-//! Somebody who has much is erased in parts: whatever stops it, it goes on where it stopped, and the receipt has it all.
+//! A person with many rows is erased in batches: an interrupted erasure continues, and the receipt counts all rows.
 
 use haven_testkit::Stack;
 use sqlx::Connection;
@@ -14,19 +14,19 @@ use crate::{
     test_device::Device,
 };
 
-/// Two parts whole, and some of the third.
+/// Two full batches and a part of the third.
 const MESSAGES: i64 = 8_000;
 const RECORDS: i64 = 6_000;
 
 #[tokio::test]
-async fn data_is_killed_between_two_parts() {
+async fn an_erasure_continues_after_data_is_killed_between_two_batches() {
     let mut stack = Stack::start().await.unwrap();
     let ada = Device::invent(&stack).await.unwrap();
     messages(&stack, &ada.person, MESSAGES).await;
     records(&stack, &ada, RECORDS).await;
     let mut expected = owned(&stack, &ada.person).await;
 
-    // Devices come after what refers to them, and after messages.
+    // Devices are erased after messages and after the rows that refer to devices.
     let mut holder = stack.database.connect("postgres").await.unwrap();
     let lock = "BEGIN; SELECT FROM data.device_key FOR KEY SHARE";
     sqlx::raw_sql(lock).execute(&mut holder).await.unwrap();
@@ -37,19 +37,19 @@ async fn data_is_killed_between_two_parts() {
                 AND (erased ->> 'data.conversations')::bigint = 4000)
         AND EXISTS (SELECT FROM pg_stat_activity
             WHERE datname = current_database() AND usename = 'data_worker' AND wait_event_type = 'Lock')";
-    eventually("two parts are gone, and the third waits", async || {
+    eventually("two batches are erased, and the third waits", async || {
         scalar(&stack.database, stopped).await
     })
     .await;
     stack.data.kill();
     call.await.unwrap().unwrap();
     holder.close().await.unwrap();
-    // What somebody said in between goes as well, and is counted.
-    let said = "INSERT INTO data.conversations
+    // A message written in between is erased and counted as well.
+    let insert = "INSERT INTO data.conversations
             (user_id, id, number, sender_type, message_text, key_id, created_at, updated_at)
         SELECT user_id, gen_random_uuid(), number + 1, 'user', message_text, key_id, now(), now()
         FROM data.conversations ORDER BY number DESC LIMIT 1";
-    execute(&stack.database, said).await;
+    execute(&stack.database, insert).await;
     *expected.get_mut("data.conversations").unwrap() += 1;
 
     stack.data.start().await.unwrap();

@@ -1,4 +1,4 @@
-//! By the person, who proves with their password that it is they.
+//! DeleteAccount by the person, who proves their identity with the password.
 
 use haven_proto::{
     data::v1::{AppendMessageRequest, SenderType},
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     status::{reason, violations},
-    superuser_sql::scalar,
+    superuser_sql::scalar_with,
 };
 
 async fn append(client: &Client) -> Result<(), Status> {
@@ -27,23 +27,24 @@ async fn append(client: &Client) -> Result<(), Status> {
     client.conversation().append_message(message).await.map(drop)
 }
 
+/// Returns the reason for which GetAccount fails.
 async fn account_refused(client: &Client) -> String {
     let answer = client.account().get_account(GetAccountRequest::default()).await;
     reason(&answer.unwrap_err())
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_them_but_the_receipt_and_the_tombstone() {
-    let stack = Stack::start().await.unwrap();
-    let (nobody, bob) = (stack.anonymous().unwrap(), stack.person().await.unwrap());
+async fn only_the_receipt_and_the_tombstone_are_left() {
+    let stack = Stack::shared().await.unwrap();
+    let (anonymous, bob) = (stack.anonymous().unwrap(), stack.person().await.unwrap());
     let ada = stack.person().await.unwrap();
-    let elsewhere = nobody.sign_in(&ada.email, &ada.password).await.unwrap();
+    let other_session = anonymous.sign_in(&ada.email, &ada.password).await.unwrap();
     let client = stack.user(&ada).unwrap();
     append(&stack.user(&bob).unwrap()).await.unwrap();
     for _ in 0..3 {
         append(&client).await.unwrap();
     }
-    let (before, of_bob) = (owned(&stack, &ada).await, owned(&stack, &bob).await);
+    let (before, of_bob) = (owned(stack, &ada).await, owned(stack, &bob).await);
     assert_eq!(
         (before["data.conversations"], before["identity.sessions"]),
         (3, 2)
@@ -53,7 +54,7 @@ async fn nothing_is_left_of_them_but_the_receipt_and_the_tombstone() {
     assert_eq!(deleted.state(), DeletionState::Done, "{deleted:?}");
     assert!(deleted.complete_time.is_some());
     let mut expected = before;
-    // The deletion is the last event of their log. Neither what stays is counted, nor what is made for it.
+    // The deletion is the last event of the log. The receipt counts neither itself nor the tombstone.
     *expected.get_mut("identity.security_audit_log").unwrap() += 1;
     for table in ["identity.erasures", "data.erasures", "data.tombstones"] {
         expected.remove(table);
@@ -68,34 +69,34 @@ async fn nothing_is_left_of_them_but_the_receipt_and_the_tombstone() {
         tables[..data].is_sorted() && tables[data..].is_sorted(),
         "{tables:?}"
     );
-    assert_eq!(deletion(&stack, &ada).await.unwrap(), deleted);
+    assert_eq!(deletion(stack, &ada).await.unwrap(), deleted);
 
     assert_eq!(
-        traces(&stack, &ada).await,
+        traces(stack, &ada).await,
         ["data.tombstones", "identity.erasures"]
     );
-    assert_eq!(owned(&stack, &bob).await, of_bob, "of nobody else");
+    assert_eq!(owned(stack, &bob).await, of_bob, "rows of others stay");
 
-    // The session that asked goes on, to nothing; the other one has ended.
+    // The session that deleted the account keeps its token; the other session has ended.
     assert_eq!(account_refused(&client).await, "ACCOUNT_ERASED");
     assert_eq!(
-        account_refused(&stack.user(&elsewhere).unwrap()).await,
+        account_refused(&stack.user(&other_session).unwrap()).await,
         "SESSION_REVOKED"
     );
     assert_eq!(reason(&append(&client).await.unwrap_err()), "ACCOUNT_ERASED");
-    let sign_in = nobody.sign_in(&ada.email, &ada.password).await;
+    let sign_in = anonymous.sign_in(&ada.email, &ada.password).await;
     let status: Status = sign_in.err().unwrap().downcast().unwrap();
     assert_eq!(reason(&status), "CREDENTIALS_INVALID");
 
-    // The address is free, and whoever takes it is somebody else.
-    let again = nobody.sign_up_and_in(&ada.email, &ada.password).await.unwrap();
-    assert_ne!(again.id, ada.id);
-    append(&stack.user(&again).unwrap()).await.unwrap();
+    // The address is free new_person, and the new account is another person.
+    let new_person = anonymous.sign_up_and_in(&ada.email, &ada.password).await.unwrap();
+    assert_ne!(new_person.id, ada.id);
+    append(&stack.user(&new_person).unwrap()).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_retry_gets_the_same_deletion_and_another_request_does_not() {
-    let stack = Stack::start().await.unwrap();
+async fn a_retry_gets_the_same_deletion_and_a_new_request_is_refused() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let client = stack.user(&ada).unwrap();
     let request = deletion_by(&ada);
@@ -113,8 +114,8 @@ async fn a_retry_gets_the_same_deletion_and_another_request_does_not() {
 }
 
 #[tokio::test]
-async fn who_does_not_prove_it_deletes_nothing() {
-    let stack = Stack::start().await.unwrap();
+async fn nothing_is_deleted_without_the_right_password() {
+    let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let client = stack.user(&ada).unwrap();
     let of = |user_id: String, password: &str| DeleteAccountRequest {
@@ -137,31 +138,40 @@ async fn who_does_not_prove_it_deletes_nothing() {
         let status = delete(&client, &wrong).await.unwrap_err();
         assert_eq!(reason(&status), "CREDENTIALS_INVALID");
     }
-    // Guessing slows down, also for the right one.
+    // After five wrong passwords the right one has to wait as well.
     let status = delete(&client, &deletion_by(&ada)).await.unwrap_err();
     assert_eq!(reason(&status), "RATE_LIMITED");
     assert!(status.get_details_retry_info().is_some());
     assert_eq!(
-        reason(&super::deletion(&stack, &ada).await.unwrap_err()),
+        reason(&super::deletion(stack, &ada).await.unwrap_err()),
         "NOT_FOUND"
     );
-    let logged: i64 = scalar(
+    let people = vec![ada.id, bob.id];
+    let logged: i64 = scalar_with(
         &stack.database,
-        "SELECT count(*) FROM identity.security_audit_log WHERE event = 'deletion' AND refused",
+        "SELECT count(*) FROM identity.security_audit_log
+         WHERE user_id = ANY ($1) AND event = 'deletion' AND refused",
+        people.clone(),
     )
     .await;
     assert_eq!(logged, 5);
-    let people: i64 = scalar(&stack.database, "SELECT count(*) FROM identity.users").await;
-    assert_eq!(people, 2);
+    let accounts: i64 = scalar_with(
+        &stack.database,
+        "SELECT count(*) FROM identity.users WHERE id = ANY ($1)",
+        people,
+    )
+    .await;
+    assert_eq!(accounts, 2);
 }
 
 #[tokio::test]
-async fn a_request_id_that_did_something_else_deletes_nothing() {
-    let stack = Stack::start().await.unwrap();
+async fn a_request_id_of_another_method_deletes_nothing() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
-    let used: uuid::Uuid = scalar(
+    let used: uuid::Uuid = scalar_with(
         &stack.database,
-        "SELECT id FROM identity.requests WHERE method = 'SignIn'",
+        "SELECT id FROM identity.requests WHERE user_id = $1 AND method = 'SignIn'",
+        ada.id,
     )
     .await;
     let reused = DeleteAccountRequest {

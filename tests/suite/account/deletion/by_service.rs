@@ -1,4 +1,4 @@
-//! By a service, for which there is nothing to prove.
+//! DeleteAccount by a service, which needs no password.
 
 use haven_proto::identity::v1::{DeleteAccountRequest, DeletionState, GetAccountRequest};
 use haven_testkit::{Stack, random};
@@ -6,12 +6,12 @@ use haven_testkit::{Stack, random};
 use super::{delete, deletion, deletion_by, deletion_of, rows::traces};
 use crate::{
     status::{reason, violations},
-    superuser_sql::scalar,
+    superuser_sql::scalar_with,
 };
 
 #[tokio::test]
-async fn a_service_deletes_whom_it_names() {
-    let stack = Stack::start().await.unwrap();
+async fn a_service_deletes_the_person_it_names() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let backend = stack.service("backend").unwrap();
     let request = deletion_of(&ada);
@@ -23,24 +23,25 @@ async fn a_service_deletes_whom_it_names() {
     assert_eq!(delete(&backend, &request).await.unwrap(), deleted);
     let status = delete(&backend, &deletion_of(&ada)).await.unwrap_err();
     assert_eq!(reason(&status), "ACCOUNT_ERASED");
-    assert_eq!(deletion(&stack, &ada).await.unwrap(), deleted);
+    assert_eq!(deletion(stack, &ada).await.unwrap(), deleted);
     assert_eq!(
-        traces(&stack, &ada).await,
+        traces(stack, &ada).await,
         ["data.tombstones", "identity.erasures"]
     );
-    let service: String = scalar(&stack.database, "SELECT service FROM identity.erasures").await;
+    let sql = "SELECT service FROM identity.erasures WHERE user_id = $1";
+    let service: String = scalar_with(&stack.database, sql, ada.id).await;
     assert_eq!(service, "backend");
 
-    // It spares no session, not even the only one.
+    // Every session ends.
     let client = stack.user(&ada).unwrap();
     let account = client.account().get_account(GetAccountRequest::default()).await;
     assert_eq!(reason(&account.unwrap_err()), "SESSION_REVOKED");
 }
 
-/// What a service does by mistake here can never be undone.
+/// An erasure by mistake could not be undone.
 #[tokio::test]
 async fn one_request_id_erases_one_person() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let backend = stack.service("backend").unwrap();
     let request = deletion_of(&ada);
@@ -58,8 +59,8 @@ async fn one_request_id_erases_one_person() {
 }
 
 #[tokio::test]
-async fn a_service_says_whom_and_sends_no_password() {
-    let stack = Stack::start().await.unwrap();
+async fn a_service_names_the_person_and_sends_no_password() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let backend = stack.service("backend").unwrap();
     let wrong = DeleteAccountRequest {
@@ -77,13 +78,16 @@ async fn a_service_says_whom_and_sends_no_password() {
         violations(&status),
         expected.map(|(field, name)| (field.to_owned(), name.to_owned()))
     );
-    let nobody = DeleteAccountRequest {
+    let unknown = DeleteAccountRequest {
         user_id: random::uuid().to_string(),
         password: String::new(),
         request_id: random::uuid().to_string(),
     };
-    assert_eq!(reason(&delete(&backend, &nobody).await.unwrap_err()), "NOT_FOUND");
-    // Whoever calls for a person, with their token, acts as that person.
+    assert_eq!(
+        reason(&delete(&backend, &unknown).await.unwrap_err()),
+        "NOT_FOUND"
+    );
+    // A service that sends a person's token acts as that person.
     let for_ada = backend.with_token(&ada.token).unwrap();
     let status = delete(&for_ada, &deletion_of(&ada)).await.unwrap_err();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! By a person whom another provider signs in: their token is all the proof that there is.
+//! DeleteAccount by a person who signs in with an external provider: the token is the only proof.
 
 use haven_proto::identity::v1::{
     ChangePasswordRequest, DeleteAccountRequest, DeletionState, GetAccountRequest,
@@ -7,27 +7,27 @@ use haven_testkit::random;
 
 use super::delete;
 use crate::{
-    account::external_provider::{foreigner, stack},
+    account::external_provider::{external_person, stack},
     status::reason,
     superuser_sql::scalar,
 };
 
 #[tokio::test]
-async fn their_token_is_enough() {
-    // Also where Haven itself keeps the passwords of others.
+async fn an_external_token_is_enough_to_delete_the_account() {
+    // Also where Haven is the provider of other people.
     for provider in ["external", "haven"] {
         let (stack, _directory) = stack(provider).await;
         let person = random::uuid();
-        let client = foreigner(&stack, person);
+        let client = external_person(&stack, person);
         let request = DeleteAccountRequest {
             request_id: random::uuid().to_string(),
             ..DeleteAccountRequest::default()
         };
         let status = delete(&client, &request).await.unwrap_err();
-        assert_eq!(reason(&status), "NOT_FOUND", "deleting makes nobody");
+        assert_eq!(reason(&status), "NOT_FOUND", "a deletion creates no account");
         let account = client.account().get_account(GetAccountRequest::default()).await;
         if provider == "haven" {
-            // Nobody gets an account by a token alone here, and who has none has nothing to delete.
+            // An external token creates no account here, so there is no account to delete.
             assert_eq!(reason(&account.unwrap_err()), "NOT_FOUND");
             continue;
         }
