@@ -1,4 +1,4 @@
-//! Access tokens that are none, or not ours.
+//! Malformed access tokens, and tokens that identity did not sign.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use haven_proto::data::v1::ListMessagesRequest;
@@ -16,29 +16,31 @@ use crate::{
 
 const LIST: &str = "/haven.data.v1.ConversationService/ListMessages";
 
+/// Calls ListMessages with these headers.
 async fn list(served: &Served, headers: MetadataMap) -> Result<(), Status> {
     let connection = served.stack.anonymous().unwrap().connection("data");
     let body = ListMessagesRequest::default().encode_to_vec();
     raw_call::call(connection, LIST, headers, body).await.map(drop)
 }
 
-/// A part of a token, read.
+/// Decodes the header (0) or the claims (1) of a token.
 fn part(token: &str, position: usize) -> Value {
     let part = token.split('.').nth(position).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }
 
+/// Encodes the header and the claims of a token, without a signature.
 fn unsigned(header: &Value, claims: &Value) -> String {
     let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     format!("{}.{}", encode(header), encode(claims))
 }
 
 #[tokio::test]
-async fn a_token_that_is_not_ours_says_what_is_wrong_with_it() {
-    let served = Served::start().await;
-    let good = served.person.token.clone();
-    let (header, claims) = (part(&good, 0), part(&good, 1));
-    let (body, signature) = good.rsplit_once('.').unwrap();
+async fn a_token_that_identity_did_not_sign_is_refused_with_its_problem() {
+    let served = Served::shared().await;
+    let valid = served.person.token.clone();
+    let (header, claims) = (part(&valid, 0), part(&valid, 1));
+    let (body, signature) = valid.rsplit_once('.').unwrap();
     let other = served.stack.person().await.unwrap().token;
     let (_, others_signature) = other.rsplit_once('.').unwrap();
     let with = |key: &str, value: Value| {
@@ -46,17 +48,17 @@ async fn a_token_that_is_not_ours_says_what_is_wrong_with_it() {
         changed[key] = value;
         changed
     };
-    // A key of our own, under the name of identity's; and a shared secret, where a public key is expected.
-    let ours = KeyPair::generate().unwrap().serialize_pem();
-    let ours = EncodingKey::from_ec_pem(ours.as_bytes()).unwrap();
+    // A key of the test with the id of identity's key, and a shared secret in place of a public key.
+    let test_key = KeyPair::generate().unwrap().serialize_pem();
+    let test_key = EncodingKey::from_ec_pem(test_key.as_bytes()).unwrap();
     let named = |algorithm, kid: &Value| Header {
         kid: kid.as_str().map(str::to_owned),
         ..Header::new(algorithm)
     };
     let kid = &header["kid"];
-    let forged = encode(&named(Algorithm::ES256, kid), &claims, &ours).unwrap();
-    let unknown = encode(&named(Algorithm::ES256, &json!("k9")), &claims, &ours).unwrap();
-    let nameless = encode(&Header::new(Algorithm::ES256), &claims, &ours).unwrap();
+    let forged = encode(&named(Algorithm::ES256, kid), &claims, &test_key).unwrap();
+    let unknown = encode(&named(Algorithm::ES256, &json!("k9")), &claims, &test_key).unwrap();
+    let nameless = encode(&Header::new(Algorithm::ES256), &claims, &test_key).unwrap();
     let shared = encode(
         &named(Algorithm::HS256, kid),
         &claims,
@@ -70,9 +72,9 @@ async fn a_token_that_is_not_ours_says_what_is_wrong_with_it() {
         ("..".to_owned(), "MALFORMED"),
         ("a.b.c".to_owned(), "MALFORMED"),
         (body.to_owned(), "MALFORMED"),
-        (format!("{good}.x"), "MALFORMED"),
+        (format!("{valid}.x"), "MALFORMED"),
         (format!("{body}."), "SIGNATURE"),
-        (good[..good.len() - 2].to_owned(), "SIGNATURE"),
+        (valid[..valid.len() - 2].to_owned(), "SIGNATURE"),
         (format!("{body}.{others_signature}"), "SIGNATURE"),
         (
             format!("{}.{signature}", unsigned(&header, &json!({"sub": "x"}))),
@@ -110,13 +112,13 @@ async fn a_token_that_is_not_ours_says_what_is_wrong_with_it() {
         assert_eq!(reason(&status), "TOKEN_INVALID", "{shown}");
         assert_eq!(metadata(&status, "problem"), problem, "{shown}");
     }
-    served.go_on("tokens that are not ours").await;
+    served.still_serves("forged tokens").await;
 }
 
 #[tokio::test]
-async fn a_header_that_holds_no_token_says_so() {
-    let served = Served::start().await;
-    let good = format!("Bearer {}", served.person.token);
+async fn a_header_without_a_token_is_refused_with_its_problem() {
+    let served = Served::shared().await;
+    let valid = format!("Bearer {}", served.person.token);
     for (pairs, problem) in [
         (vec![], "MISSING"),
         (vec![("authorization", "")], "MALFORMED"),
@@ -124,7 +126,7 @@ async fn a_header_that_holds_no_token_says_so() {
         (vec![("authorization", "Basic YTpi")], "MALFORMED"),
         (vec![("authorization", &*served.person.token)], "MALFORMED"),
         (
-            vec![("authorization", &*good), ("authorization", &*good)],
+            vec![("authorization", &*valid), ("authorization", &*valid)],
             "MALFORMED",
         ),
         (
@@ -143,12 +145,14 @@ async fn a_header_that_holds_no_token_says_so() {
         .await
         .unwrap_err();
     assert_eq!(metadata(&status, "problem"), "MALFORMED");
-    list(&served, headers(&[("authorization", &good)])).await.unwrap();
+    list(&served, headers(&[("authorization", &valid)]))
+        .await
+        .unwrap();
     list(
         &served,
-        headers(&[("authorization", &good.replace("Bearer", "bearer"))]),
+        headers(&[("authorization", &valid.replace("Bearer", "bearer"))]),
     )
     .await
     .unwrap();
-    served.go_on("headers without a token").await;
+    served.still_serves("headers without a token").await;
 }

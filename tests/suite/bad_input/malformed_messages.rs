@@ -1,4 +1,4 @@
-//! Bytes that are no message of the RPC that they are sent to, or not in the way that gRPC sends them.
+//! Bytes that are not a message of the RPC, and requests that are not gRPC.
 
 use http::{Method, header};
 use prost_reflect::{DescriptorPool, Kind};
@@ -9,7 +9,7 @@ use crate::{
     status::{reason, violations},
 };
 
-/// The path of every RPC, and the service that has it.
+/// Returns the service and the path of every RPC.
 fn paths() -> Vec<(&'static str, String)> {
     let service = |rpc: &str| {
         if rpc.starts_with("haven.data.") {
@@ -22,8 +22,9 @@ fn paths() -> Vec<(&'static str, String)> {
     rpcs.map(|rpc| (service(&rpc), format!("/{rpc}"))).collect()
 }
 
+/// Asserts that a call with `body` as its message fails with MALFORMED.
 async fn is_malformed(served: &Served, service: &str, path: &str, body: Vec<u8>) {
-    let connection = served.everybody.connection(service);
+    let connection = served.client.connection(service);
     let status = raw_call::call(connection, path, headers(&[]), body)
         .await
         .unwrap_err();
@@ -36,10 +37,10 @@ async fn is_malformed(served: &Served, service: &str, path: &str, body: Vec<u8>)
 }
 
 #[tokio::test]
-async fn what_is_no_message_is_malformed_for_every_rpc() {
-    let served = Served::start().await;
+async fn bytes_that_are_no_message_are_malformed_for_every_rpc() {
+    let served = Served::shared().await;
     for (service, path) in paths() {
-        // A varint without end; a length beyond the end; a group without end; one that is too deep; a field number 0.
+        // An unterminated varint; a length beyond the end; an unterminated group; groups nested too deeply; field number 0.
         for bytes in [
             vec![0xff; 12],
             vec![0x7a, 0x7f, 0x00],
@@ -50,12 +51,12 @@ async fn what_is_no_message_is_malformed_for_every_rpc() {
             is_malformed(&served, service, &path, bytes).await;
         }
     }
-    served.go_on("bytes that are no message").await;
+    served.still_serves("malformed messages").await;
 }
 
 #[tokio::test]
-async fn a_text_that_is_no_utf8_is_malformed_in_every_field() {
-    let served = Served::start().await;
+async fn a_string_that_is_not_utf8_is_malformed_in_every_field() {
+    let served = Served::shared().await;
     let pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET).unwrap();
     let mut tried = 0;
     for (service, path) in paths() {
@@ -63,7 +64,7 @@ async fn a_text_that_is_no_utf8_is_malformed_in_every_field() {
         let rpcs = pool.get_service_by_name(name).unwrap();
         let input = rpcs.methods().find(|found| found.name() == rpc).unwrap().input();
         for text in input.fields().filter(|field| field.kind() == Kind::String) {
-            // A stray byte, one that is cut off, a surrogate, and NUL written in two bytes.
+            // An invalid byte, a truncated sequence, a surrogate, and NUL encoded in two bytes.
             for bytes in [
                 &[0xff][..],
                 &[b'a', 0xe2, 0x82],
@@ -76,26 +77,26 @@ async fn a_text_that_is_no_utf8_is_malformed_in_every_field() {
         }
     }
     assert!(tried > 40, "{tried}");
-    served.go_on("texts that are no UTF-8").await;
+    served.still_serves("strings that are not UTF-8").await;
 }
 
 #[tokio::test]
-async fn ten_megabytes_are_too_large_for_every_rpc() {
-    let served = Served::start().await;
+async fn a_message_of_ten_megabytes_is_too_large_for_every_rpc() {
+    let served = Served::shared().await;
     let large = field(15, &vec![b'x'; 10 * 1024 * 1024]);
     for (service, path) in paths() {
-        let connection = served.everybody.connection(service);
+        let connection = served.client.connection(service);
         let status = raw_call::call(connection, &path, headers(&[]), large.clone())
             .await
             .unwrap_err();
         assert_eq!(reason(&status), "MESSAGE_TOO_LARGE", "{path}");
     }
-    served.go_on("ten megabytes").await;
+    served.still_serves("ten megabytes").await;
 }
 
 #[tokio::test]
-async fn what_is_no_grpc_is_answered_all_the_same() {
-    let served = Served::start().await;
+async fn a_request_that_is_not_grpc_gets_a_grpc_status() {
+    let served = Served::shared().await;
     for (service, path) in paths() {
         let post = || http::Request::post(format!("https://localhost{path}")).header(header::TE, "trailers");
         let grpc = || post().header(header::CONTENT_TYPE, "application/grpc");
@@ -130,11 +131,11 @@ async fn what_is_no_grpc_is_answered_all_the_same() {
             ),
         ];
         for (what, request, expected) in refused {
-            let connection = served.everybody.connection(service);
+            let connection = served.client.connection(service);
             let (_, status, _) = raw_call::request(connection, request.unwrap()).await;
             assert_eq!(reason(&status.expect(what)), expected, "{path}, {what}");
         }
-        // tonic looks at neither; a link that a browser follows would be a call to it.
+        // tonic checks neither the method nor the content type, so a link in a browser would be a call.
         for (what, method, content_type) in [
             ("GET", Method::GET, "application/grpc"),
             ("OPTIONS", Method::OPTIONS, "application/grpc"),
@@ -146,10 +147,10 @@ async fn what_is_no_grpc_is_answered_all_the_same() {
                 .body(empty.clone())
                 .unwrap();
             *request.method_mut() = method;
-            let (_, status, _) = raw_call::request(served.everybody.connection(service), request).await;
+            let (_, status, _) = raw_call::request(served.client.connection(service), request).await;
             let status = status.unwrap_or_else(|| panic!("{path}, {what}: no status"));
             assert_eq!(reason(&status), "INVALID_FIELD", "{path}, {what}");
         }
     }
-    served.go_on("what is no gRPC").await;
+    served.still_serves("requests that are not gRPC").await;
 }

@@ -1,4 +1,4 @@
-//! Page tokens that are not the caller's, not this request's, or no tokens at all.
+//! Page tokens of another caller or another request, and malformed ones.
 
 use haven_proto::data::v1::{AppendMessageRequest, ListMessagesRequest, MessageOrder, SenderType};
 use haven_testkit::{Client, random};
@@ -6,6 +6,7 @@ use haven_testkit::{Client, random};
 use super::Served;
 use crate::status::reason;
 
+/// Returns a request for a page of one message.
 fn list(order: MessageOrder, page_token: &str) -> ListMessagesRequest {
     ListMessagesRequest {
         page_size: 1,
@@ -15,6 +16,7 @@ fn list(order: MessageOrder, page_token: &str) -> ListMessagesRequest {
     }
 }
 
+/// Lists the first page, and returns the next page token.
 async fn next_page(client: &Client, order: MessageOrder) -> String {
     let page = client
         .conversation()
@@ -27,9 +29,9 @@ async fn next_page(client: &Client, order: MessageOrder) -> String {
 }
 
 #[tokio::test]
-async fn a_page_token_is_good_for_its_caller_and_its_order_alone() {
-    let served = Served::start().await;
-    let (ada, bob) = (&served.everybody, served.stack.person().await.unwrap());
+async fn a_page_token_is_valid_for_its_caller_and_its_order_only() {
+    let served = Served::shared().await;
+    let (ada, bob) = (&served.client, served.stack.person().await.unwrap());
     let bob = served.stack.user(&bob).unwrap();
     for client in [ada, &bob] {
         for _ in 0..3 {
@@ -52,7 +54,7 @@ async fn a_page_token_is_good_for_its_caller_and_its_order_alone() {
         (NewestFirst, oldest.clone()),
         (Unspecified, newest.clone()),
     ];
-    // Cut off anywhere, one character changed anywhere, and what never was a token.
+    // Truncated at every length, changed at every position, and other strings.
     for length in 1..oldest.len() {
         wrong.push((OldestFirst, oldest[..length].to_owned()));
     }
@@ -106,5 +108,5 @@ async fn a_page_token_is_good_for_its_caller_and_its_order_alone() {
             .into_inner();
         assert_eq!(page.messages[0].number, number);
     }
-    served.go_on("page tokens").await;
+    served.still_serves("page tokens").await;
 }

@@ -1,4 +1,4 @@
-//! Callers who go away while their calls wait for a lock, and come again.
+//! Callers that disconnect while their calls wait for a lock, and call again.
 
 use std::time::Duration;
 
@@ -10,29 +10,29 @@ use tokio::time::{Instant, timeout};
 use super::append;
 use crate::{eventually::eventually, superuser_sql::scalar};
 
-/// How many connections data may have for people's requests.
-const PLACES: i64 = 4;
+/// Size of data's request pool.
+const POOL_SIZE: i64 = 4;
 
-/// How many call at once.
+/// Number of concurrent callers.
 const CALLERS: usize = 16;
 
-/// How long each of them waits before they call again.
+/// Time after which a caller disconnects and calls again.
 const LONG_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// How long they do so: longer than Postgres lets anybody wait, for their turn at a row and for the row.
+/// Duration of the calls: longer than twice `lock_timeout`, for which a call may wait.
 const CALLING: Duration = Duration::from_secs(14);
 
-/// The connections of the login for people's requests that wait for the lock. Others may be about to begin or to end.
+/// Counts the connections of the app login that wait for the lock. Other connections may be about to open or close.
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND usename = 'data_app' AND wait_event_type = 'Lock'";
 
 #[tokio::test]
-async fn callers_who_go_away_never_have_more_connections_than_there_are_places() {
-    let stack = Stack::builder().variable("data", "DATABASE_POOL_SIZE", PLACES.to_string());
+async fn disconnected_callers_never_hold_more_connections_than_the_pool_has() {
+    let stack = Stack::builder().variable("data", "DATABASE_POOL_SIZE", POOL_SIZE.to_string());
     let stack = stack.start().await.unwrap();
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
-    // Each has a connection before it matters how long a call takes.
+    // Opens each client's connection before the calls that are cancelled.
     let clients: Vec<_> = (0..CALLERS).map(|_| stack.user(&person).unwrap()).collect();
     for client in &clients {
         append(client).await.unwrap();
@@ -49,16 +49,19 @@ async fn callers_who_go_away_never_have_more_connections_than_there_are_places()
         }
     }));
     let counting = async {
-        let mut most = 0;
+        let mut max_waiting = 0;
         while Instant::now() < until {
-            most = most.max(scalar::<i64>(&stack.database, WAITING).await);
+            max_waiting = max_waiting.max(scalar::<i64>(&stack.database, WAITING).await);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        most
+        max_waiting
     };
-    let (_, most) = tokio::join!(calling, counting);
-    assert!((1..=PLACES).contains(&most), "{most} connections");
+    let (_, max_waiting) = tokio::join!(calling, counting);
+    assert!(
+        (1..=POOL_SIZE).contains(&max_waiting),
+        "{max_waiting} connections"
+    );
 
     held.rollback().await.unwrap();
-    eventually("who calls is answered again", async || append(&ada).await.is_ok()).await;
+    eventually("calls succeed again", async || append(&ada).await.is_ok()).await;
 }

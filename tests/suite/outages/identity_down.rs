@@ -1,4 +1,4 @@
-//! identity is down: whoever has a token goes on, because data keeps the keys that it has.
+//! identity is down: data accepts tokens with the signing keys that it has.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::{
     status::{metadata, reason},
 };
 
-/// The same token, as if it were signed with a key that nobody knows.
+/// Returns the token with the id of a key that does not exist.
 fn with_unknown_key(token: &str) -> String {
     let (header, rest) = token.split_once('.').unwrap();
     let header = BASE64_URL_SAFE_NO_PAD.decode(header).unwrap();
@@ -22,7 +22,7 @@ fn with_unknown_key(token: &str) -> String {
 }
 
 #[tokio::test]
-async fn data_serves_with_the_keys_that_it_has_and_waits_for_those_that_it_lacks() {
+async fn data_serves_with_its_keys_and_fails_retryably_without_keys() {
     let mut stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
@@ -30,9 +30,9 @@ async fn data_serves_with_the_keys_that_it_has_and_waits_for_those_that_it_lacks
 
     stack.identity.kill();
     append(&ada).await.unwrap();
-    // Somebody makes data ask identity for keys. That there is no answer is no reason to give up those that it has.
-    let stranger = ada.with_token(&with_unknown_key(&person.token)).unwrap();
-    let status = append(&stranger).await.unwrap_err();
+    // A token with an unknown key makes data fetch the keys. The failed fetch does not discard the keys that data has.
+    let unknown = ada.with_token(&with_unknown_key(&person.token)).unwrap();
+    let status = append(&unknown).await.unwrap_err();
     assert_eq!(
         (reason(&status).as_str(), metadata(&status, "problem").as_str()),
         ("TOKEN_INVALID", "KEY_UNKNOWN")
@@ -41,7 +41,7 @@ async fn data_serves_with_the_keys_that_it_has_and_waits_for_those_that_it_lacks
     let page = ada.conversation().list_messages(list).await.unwrap();
     assert_eq!(page.into_inner().messages.len(), 2);
 
-    // A data that was started after that has no keys, and nobody to ask for them.
+    // After a restart data has no keys and cannot fetch them.
     stack.data.kill();
     stack.data.start().await.unwrap();
     let began = Instant::now();

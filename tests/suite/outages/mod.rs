@@ -1,4 +1,4 @@
-//! What happens while a part of Haven is down, and what is left behind when it comes back.
+//! Outages: calls while a service or Postgres is down, and consistency after it is back.
 
 mod cancelled_calls;
 mod data_down;
@@ -27,7 +27,7 @@ async fn append(client: &Client) -> Result<Response<AppendMessageResponse>, Stat
     client.conversation().append_message(message).await
 }
 
-/// The reason of a failure that tells its caller to try again; panics when it does not.
+/// Returns the reason of a retryable failure. Panics without RetryInfo.
 fn retryable(status: &Status) -> String {
     let delay = status
         .get_details_retry_info()

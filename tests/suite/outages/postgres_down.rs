@@ -1,4 +1,4 @@
-//! Postgres is down: both services say so, live on, and need no restart when it comes back.
+//! Postgres is down: both services report NOT_SERVING, keep running, and recover without a restart.
 
 use std::time::{Duration, Instant};
 
@@ -18,10 +18,10 @@ use tonic_health::pb::{
 use super::{append, retryable};
 use crate::eventually::eventually;
 
-/// Calls at once, for which data makes more than one connection.
-const CROWD: usize = 8;
+/// Number of concurrent calls, for which data opens more than one connection.
+const CALLS: usize = 8;
 
-/// What probes are told about `name`, on the health port.
+/// Returns the status of the gRPC service `name` on the health port.
 async fn health(service: &Service, name: &str) -> Result<ServingStatus, Status> {
     let request = HealthCheckRequest {
         service: name.to_owned(),
@@ -30,7 +30,8 @@ async fn health(service: &Service, name: &str) -> Result<ServingStatus, Status> 
     Ok(client.check(request).await?.into_inner().status())
 }
 
-/// Waits until every service in both processes is `expected`. The processes themselves are alive all the time.
+/// Waits until every gRPC service of both processes has the status `expected`. The liveness of the processes, the status of the
+/// empty name, must be SERVING all the time.
 async fn all_become(stack: &Stack, expected: ServingStatus) {
     for process in [&stack.identity, &stack.data] {
         for service in grpc_services(process.name).unwrap() {
@@ -45,9 +46,9 @@ async fn all_become(stack: &Stack, expected: ServingStatus) {
 }
 
 #[tokio::test]
-async fn both_services_say_so_and_recover_by_themselves() {
+async fn both_services_report_not_serving_and_recover_without_a_restart() {
     let mut stack = Stack::builder().own_cluster().start().await.unwrap();
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
     append(&ada).await.unwrap();
@@ -62,7 +63,7 @@ async fn both_services_say_so_and_recover_by_themselves() {
     stack.cluster().unwrap().stop();
     all_become(&stack, ServingStatus::NotServing).await;
     let began = Instant::now();
-    let (mut account, mut session) = (nobody.account(), nobody.session());
+    let (mut account, mut session) = (anonymous.account(), anonymous.session());
     let failed = tokio::join!(
         async { account.sign_up(sign_up.clone()).await.unwrap_err() },
         async { session.sign_in(sign_in()).await.unwrap_err() },
@@ -76,24 +77,24 @@ async fn both_services_say_so_and_recover_by_themselves() {
     stack.cluster().unwrap().resume().await.unwrap();
     all_become(&stack, ServingStatus::Serving).await;
     append(&ada).await.unwrap();
-    nobody.session().sign_in(sign_in()).await.unwrap();
-    nobody.account().sign_up(sign_up).await.unwrap();
+    anonymous.session().sign_in(sign_in()).await.unwrap();
+    anonymous.account().sign_up(sign_up).await.unwrap();
 
-    // A restart that is over before anybody asks is noticed by nobody, though every connection was cut.
-    join_all((0..CROWD).map(|_| append(&ada))).await;
+    // A restart between two calls fails no call, though it closes every connection.
+    join_all((0..CALLS).map(|_| append(&ada))).await;
     stack.cluster().unwrap().stop();
     stack.cluster().unwrap().resume().await.unwrap();
-    for outcome in join_all((0..CROWD).map(|_| append(&ada))).await {
+    for outcome in join_all((0..CALLS).map(|_| append(&ada))).await {
         outcome.unwrap();
     }
     assert_eq!((stack.identity.pid(), stack.data.pid()), processes);
     assert!(stack.identity.runs() && stack.data.runs());
 
-    // A service that starts meanwhile waits for it, too.
+    // A service that starts while Postgres is down waits for it.
     stack.cluster().unwrap().stop();
     stack.data.kill();
     stack.data.launch().unwrap();
-    eventually("data lives", async || {
+    eventually("data is alive", async || {
         health(&stack.data, "")
             .await
             .is_ok_and(|status| status == ServingStatus::Serving)

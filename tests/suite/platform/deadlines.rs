@@ -1,4 +1,4 @@
-//! Deadlines: the caller's, ours, and what goes on to the handler.
+//! Deadlines: of the caller, the default, and what remains for the handler.
 
 use std::time::Duration;
 
@@ -8,12 +8,13 @@ use tonic::{Code, Request};
 use super::probe::{Probe, proto, requests};
 use crate::status::{reason, violations};
 
+/// Returns a request that the handler answers after `millis` milliseconds.
 fn wait(millis: i64) -> proto::WaitRequest {
     proto::WaitRequest { millis, bytes: 0 }
 }
 
 #[tokio::test]
-async fn a_unary_call_past_its_deadline_says_so() {
+async fn a_unary_call_past_its_deadline_fails_with_deadline() {
     let probe = Probe::start().await;
     let mut client = probe.client();
     let mut answered = None;
@@ -21,14 +22,14 @@ async fn a_unary_call_past_its_deadline_says_so() {
         let mut request = Request::new(wait(5_000));
         request.set_timeout(Duration::from_millis(300));
         let status = client.wait(request).await.unwrap_err();
-        // What is kept for the answer is a few milliseconds, which on a busy machine are not always enough; then the
-        // client's own clock answers, which has no details.
+        // A few milliseconds are reserved for the response, which is not always enough on a busy machine. Then the client
+        // itself ends the call, with a status without details.
         if !status.details().is_empty() {
             answered = Some(status);
             break;
         }
     }
-    let status = answered.expect("never answered in time");
+    let status = answered.expect("no response came in time");
     assert_eq!(
         (status.code(), reason(&status)),
         (Code::DeadlineExceeded, "DEADLINE".to_owned())
@@ -36,7 +37,7 @@ async fn a_unary_call_past_its_deadline_says_so() {
 }
 
 #[tokio::test]
-async fn a_stream_past_its_deadline_says_so() {
+async fn a_stream_past_its_deadline_fails_with_deadline() {
     let probe = Probe::start().await;
     let mut request = Request::new(proto::StreamRequest {
         count: 1_000,
@@ -51,7 +52,7 @@ async fn a_stream_past_its_deadline_says_so() {
     let status = loop {
         match stream.message().await {
             Ok(Some(_)) => seen += 1,
-            Ok(None) => panic!("it ended well"),
+            Ok(None) => panic!("the stream ended without a failure"),
             Err(status) => break status,
         }
     };
@@ -59,9 +60,9 @@ async fn a_stream_past_its_deadline_says_so() {
     assert!((1..20).contains(&seen), "{seen}");
 }
 
-/// It goes on for as long as there is something to say; ours is for answers.
+/// The default deadline is for unary calls only.
 #[tokio::test]
-async fn a_stream_without_a_deadline_goes_on() {
+async fn a_stream_without_a_deadline_has_no_default_deadline() {
     let probe = Probe::start_with(Requests {
         default_deadline: Duration::from_millis(200),
         ..requests()
@@ -81,7 +82,7 @@ async fn a_stream_without_a_deadline_goes_on() {
 }
 
 #[tokio::test]
-async fn a_call_without_a_deadline_gets_ours() {
+async fn a_call_without_a_deadline_gets_the_default_deadline() {
     let probe = Probe::start_with(Requests {
         default_deadline: Duration::from_millis(200),
         ..requests()
@@ -89,33 +90,36 @@ async fn a_call_without_a_deadline_gets_ours() {
     .await;
     let status = probe.client().wait(wait(5_000)).await.unwrap_err();
     assert_eq!(reason(&status), "DEADLINE");
-    let left = probe
+    let remaining = probe
         .client()
         .wait(wait(0))
         .await
         .unwrap()
         .into_inner()
         .remaining_millis;
-    assert!((1..=200).contains(&left), "{left}");
+    assert!((1..=200).contains(&remaining), "{remaining}");
 }
 
 #[tokio::test]
-async fn the_handler_knows_what_is_left() {
+async fn the_handler_knows_the_remaining_time() {
     let probe = Probe::start().await;
     let mut request = Request::new(wait(0));
     request.set_timeout(Duration::from_secs(3));
-    let left = probe
+    let remaining = probe
         .client()
         .wait(request)
         .await
         .unwrap()
         .into_inner()
         .remaining_millis;
-    assert!((2_000..3_000).contains(&left), "a little is kept back: {left}");
+    assert!(
+        (2_000..3_000).contains(&remaining),
+        "not a little less than three seconds: {remaining}"
+    );
 }
 
 #[tokio::test]
-async fn a_deadline_that_is_none_is_refused() {
+async fn a_malformed_deadline_is_refused() {
     let probe = Probe::start().await;
     let mut request = Request::new(wait(0));
     request

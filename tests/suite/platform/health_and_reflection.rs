@@ -1,4 +1,4 @@
-//! The standard services: health and reflection.
+//! Standard services: health and reflection.
 
 use tokio_stream::StreamExt;
 use tonic_health::pb::{
@@ -66,14 +66,14 @@ async fn reflection_lists_every_service_in_both_versions() {
         }};
     }
     for (version, names) in [("v1", listed!(v1)), ("v1alpha", listed!(v1alpha))] {
-        // The undeclared service is described in the same file, and not served.
+        // UndeclaredService is defined in the same file but not served.
         assert_eq!(names, expected, "{version}");
     }
 }
 
-/// A failure's details are messages too: a tool that cannot describe them shows an operator base64.
+/// Status details are messages as well. A tool without their descriptors would show them in Base64.
 #[tokio::test]
-async fn reflection_describes_the_details_of_a_failure() {
+async fn reflection_describes_status_details() {
     use tonic_reflection::pb::v1::{
         ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
         server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,

@@ -1,4 +1,4 @@
-//! The platform's layers, each made to do its work: a real server over real TLS, with a service that misbehaves.
+//! Layers of the platform crate: a server over TLS as the services build it, with a gRPC service made for these tests.
 
 mod access;
 mod certificates;

@@ -1,14 +1,14 @@
-//! The log of a service, as a machine reads it.
+//! Log lines of a service, parsed as JSON.
 
 use haven_testkit::service::Service;
 use serde_json::Value;
 
 use crate::eventually::eventually;
 
-/// Every line that the service has written. Panics when one is not JSON.
+/// Returns all log lines of the service. Panics when one is not JSON.
 pub(super) fn lines(service: &Service) -> Vec<Value> {
     let output = service.output().unwrap();
-    // The last line may be half written.
+    // The last line may be incomplete.
     let (whole, _) = output.rsplit_once('\n').unwrap_or_default();
     let parse = |line: &str| {
         serde_json::from_str(line).unwrap_or_else(|error| panic!("no JSON: {error} in {line:?}"))
@@ -16,7 +16,7 @@ pub(super) fn lines(service: &Service) -> Vec<Value> {
     whole.lines().map(parse).collect()
 }
 
-/// The canonical lines about calls with this id, once there is one: it is written when the answer is out.
+/// Waits for the canonical lines of the call with this request id, and returns them. They are written after the response.
 pub(super) async fn calls(service: &Service, request_id: &str) -> Vec<Value> {
     let find = || -> Vec<Value> {
         let calls = lines(service).into_iter();
@@ -28,7 +28,7 @@ pub(super) async fn calls(service: &Service, request_id: &str) -> Vec<Value> {
     find()
 }
 
-/// The canonical lines about one RPC.
+/// Returns the canonical lines of all calls of one RPC.
 pub(super) fn calls_of(service: &Service, rpc: &str) -> Vec<Value> {
     let calls = lines(service).into_iter();
     calls
@@ -36,11 +36,12 @@ pub(super) fn calls_of(service: &Service, rpc: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Is it said about the call with this id?
+/// Returns whether a line belongs to the call with this request id.
 pub(super) fn belongs(line: &Value, request_id: &str) -> bool {
     line["spans"][0]["request_id"] == request_id
 }
 
+/// Returns whether a line is the canonical line of a call.
 fn is_call(line: &Value) -> bool {
     line["message"] == "call"
 }

@@ -1,4 +1,4 @@
-//! The metrics pages: rate, errors and duration by RPC, pools, the queue for hashing, and the outbox.
+//! Metrics pages: rate, errors and duration by RPC, connection pools, the hash queue, and the outbox.
 
 use haven_proto::{
     data::v1::{GetMessageRequest, ListMessagesRequest},
@@ -9,6 +9,7 @@ use sqlx::Connection;
 
 use crate::{eventually::eventually, metrics::Metrics};
 
+/// Scrapes the service's metrics page.
 async fn page(service: &Service) -> Metrics {
     Metrics::read(service.listeners.metrics).await
 }
@@ -42,8 +43,8 @@ async fn rate_errors_and_duration_are_counted_by_rpc() {
             .get_message(GetMessageRequest::default())
             .await
             .unwrap_err();
-        let nobody = stack.anonymous().unwrap();
-        nobody
+        let anonymous = stack.anonymous().unwrap();
+        anonymous
             .conversation()
             .list_messages(ListMessagesRequest::default())
             .await
@@ -57,8 +58,8 @@ async fn rate_errors_and_duration_are_counted_by_rpc() {
     ] {
         let labels = [("rpc", rpc), ("code", code), ("reason", reason)];
         let count = |page: &Metrics| page.sum("haven_rpc_total", &labels).unwrap_or(0.0);
-        // Data asks for the keys by itself, so there can be one more.
-        eventually("they are counted", async || {
+        // data fetches the keys by itself, so the count can be one higher.
+        eventually("the calls are counted", async || {
             count(&page(service).await) - count(before) >= calls
         })
         .await;
@@ -85,8 +86,8 @@ async fn rate_errors_and_duration_are_counted_by_rpc() {
     let taken = |page: &Metrics| page.sum("haven_db_transaction_seconds_count", &[("transaction", "SignUp")]);
     assert_eq!(taken(&page(&stack.identity).await), Some(1.0));
     for service in [&stack.identity, &stack.data] {
-        // The metrics port is no call. Data asks identity by itself.
-        eventually("no call is under way", async || {
+        // Scrapes are not calls. data calls identity by itself.
+        eventually("no call is in flight", async || {
             page(service).await.sum("haven_rpc_in_flight", &[]) == Some(0.0)
         })
         .await;
@@ -94,7 +95,7 @@ async fn rate_errors_and_duration_are_counted_by_rpc() {
 }
 
 #[tokio::test]
-async fn pool_use_is_seen_while_connections_are_held() {
+async fn used_connections_are_counted_while_calls_hold_them() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let used = async || {
@@ -136,11 +137,14 @@ async fn pool_use_is_seen_while_connections_are_held() {
     for call in waiting {
         call.await.unwrap().unwrap();
     }
-    eventually("they are idle again", async || used().await == Some(0.0)).await;
+    eventually("the connections are idle again", async || {
+        used().await == Some(0.0)
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn the_queue_for_hashing_is_seen_while_many_sign_up() {
+async fn the_hash_queue_is_measured_during_many_sign_ups() {
     let stack = Stack::start().await.unwrap();
     let hashed = async || {
         page(&stack.identity)
@@ -157,20 +161,23 @@ async fn the_queue_for_hashing_is_seen_while_many_sign_up() {
         })
         .collect();
     let (mut waited, mut ran) = (false, false);
-    eventually("some wait, and some run", async || {
+    eventually("some hashes wait, and some run", async || {
         let page = page(&stack.identity).await;
         waited |= page.sum("haven_hash_queue_waiting", &[]) > Some(0.0);
         ran |= page.sum("haven_hash_running", &[]) > Some(0.0);
         waited && ran
     })
     .await;
-    let mut made = 0.0;
+    let mut succeeded = 0.0;
     for sign_up in sign_ups {
-        made += f64::from(sign_up.await.unwrap().is_ok());
+        succeeded += f64::from(sign_up.await.unwrap().is_ok());
     }
-    assert!(hashed().await - before >= made && made > 0.0, "{made}");
+    assert!(
+        hashed().await - before >= succeeded && succeeded > 0.0,
+        "{succeeded}"
+    );
     for gauge in ["haven_hash_queue_waiting", "haven_hash_running"] {
-        // Whose caller went away is still hashed for.
+        // A hash is still computed when its caller has disconnected.
         eventually(gauge, async || {
             page(&stack.identity).await.sum(gauge, &[]) == Some(0.0)
         })
@@ -179,7 +186,7 @@ async fn the_queue_for_hashing_is_seen_while_many_sign_up() {
 }
 
 #[tokio::test]
-async fn the_outbox_lags_while_data_does_not_answer() {
+async fn the_outbox_lag_grows_while_data_is_down() {
     let mut stack = Stack::start().await.unwrap();
     let port = stack.identity.listeners.metrics;
     let lag = async || {
@@ -199,7 +206,7 @@ async fn the_outbox_lags_while_data_does_not_answer() {
         .unwrap();
     eventually("the lag grows", async || lag().await > Some(1.0)).await;
     stack.data.start().await.unwrap();
-    eventually("it is gone", async || lag().await == Some(0.0)).await;
+    eventually("the lag is zero", async || lag().await == Some(0.0)).await;
     let delivered = [("outcome", "OK")];
     let page = Metrics::read(port).await;
     assert!(page.sum("haven_outbox_deliveries_total", &delivered) >= Some(1.0));

@@ -1,4 +1,4 @@
-//! What operators see: metrics, one line for each call, and traces across both services.
+//! Telemetry: metrics, one log line for each call, and traces across both services.
 
 mod collector;
 mod log_lines;

@@ -1,4 +1,4 @@
-//! One canonical line for each call, under the id that its caller knows.
+//! Request log: one canonical line for each call, with the request id that the caller gets.
 
 use haven_proto::{data::v1::ListMessagesRequest, identity::v1::GetSigningKeysRequest};
 use haven_testkit::{Stack, client::Connection, random};
@@ -15,31 +15,31 @@ use crate::{
 const KEYS: &str = "/haven.identity.v1.SessionService/GetSigningKeys";
 const LIST: &str = "/haven.data.v1.ConversationService/ListMessages";
 
-/// Calls with these headers; returns the answer's `x-request-id`, which is the one of the status as well.
-async fn call(connection: Connection, path: &str, sent: MetadataMap) -> String {
+/// Makes a call with these headers. Returns the `x-request-id` of the response, which must equal the one in the status details.
+async fn call(connection: Connection, path: &str, request_headers: MetadataMap) -> String {
     let id = |headers: &MetadataMap| headers.get("x-request-id").unwrap().to_str().unwrap().to_owned();
     let body = ListMessagesRequest::default().encode_to_vec();
-    match raw_call::call(connection, path, sent, body).await {
+    match raw_call::call(connection, path, request_headers, body).await {
         Ok(answer) => id(answer.metadata()),
         Err(status) => {
             let details = status.get_error_details();
-            let told = details.request_info().unwrap().request_id.clone();
-            assert_eq!(told, id(status.metadata()), "{status:?}");
-            told
+            let in_details = details.request_info().unwrap().request_id.clone();
+            assert_eq!(in_details, id(status.metadata()), "{status:?}");
+            in_details
         }
     }
 }
 
 #[tokio::test]
-async fn every_call_is_one_line_under_its_id() {
+async fn every_call_is_logged_as_one_line_with_its_request_id() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
-    let nobody = || stack.anonymous().unwrap();
+    let anonymous = || stack.anonymous().unwrap();
     let backend = || stack.service("backend").unwrap();
     let person = || stack.user(&ada).unwrap();
     let both = backend().with_token(&ada.token).unwrap();
     for (client, service, path, code, reason, kind, name) in [
-        (nobody(), &stack.identity, KEYS, "Ok", "", "anonymous", None),
+        (anonymous(), &stack.identity, KEYS, "Ok", "", "anonymous", None),
         (
             backend(),
             &stack.identity,
@@ -52,7 +52,7 @@ async fn every_call_is_one_line_under_its_id() {
         (person(), &stack.data, LIST, "Ok", "", "user", None),
         (both, &stack.data, LIST, "Ok", "", "user", Some("backend")),
         (
-            nobody(),
+            anonymous(),
             &stack.data,
             LIST,
             "Unauthenticated",
@@ -62,9 +62,9 @@ async fn every_call_is_one_line_under_its_id() {
         ),
     ] {
         let id = call(client.connection(service.name), path, headers(&[])).await;
-        let found = calls(service, &id).await;
-        assert_eq!(found.len(), 1, "{found:?}");
-        let line = &found[0];
+        let logged = calls(service, &id).await;
+        assert_eq!(logged.len(), 1, "{logged:?}");
+        let line = &logged[0];
         assert_eq!(line["spans"][0]["rpc"], &path[1..], "{line}");
         assert_eq!(
             (line["level"].as_str(), line["code"].as_str()),
@@ -85,27 +85,27 @@ async fn every_call_is_one_line_under_its_id() {
             line["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')),
             "{line}"
         );
-        let said = lines(service);
+        let all_lines = lines(service);
         assert_eq!(
-            said.iter().filter(|line| belongs(line, &id)).count(),
+            all_lines.iter().filter(|line| belongs(line, &id)).count(),
             1,
-            "more is said of {id}"
+            "not exactly one line of {id}"
         );
     }
     let unknown = call(
-        nobody().connection("identity"),
+        anonymous().connection("identity"),
         "/no.such.Service/Nothing",
         headers(&[]),
     )
     .await;
-    let found = calls(&stack.identity, &unknown).await;
-    assert_eq!(found[0]["spans"][0]["rpc"], "unknown");
-    assert_eq!(found[0]["code"], "Unimplemented");
+    let logged = calls(&stack.identity, &unknown).await;
+    assert_eq!(logged[0]["spans"][0]["rpc"], "unknown");
+    assert_eq!(logged[0]["code"], "Unimplemented");
 }
 
 #[tokio::test]
-async fn a_callers_id_is_kept_if_it_is_a_uuid_and_nothing_else() {
-    let stack = Stack::start().await.unwrap();
+async fn a_request_id_of_the_caller_is_kept_if_it_is_a_uuid() {
+    let stack = Stack::shared().await.unwrap();
     let connection = || stack.anonymous().unwrap().connection("identity");
     for path in [KEYS, "/no.such.Service/Nothing"] {
         let own = random::uuid().to_string();
@@ -123,9 +123,9 @@ async fn a_callers_id_is_kept_if_it_is_a_uuid_and_nothing_else() {
     }
 }
 
-/// Whoever logs little needs the little that is logged to be found.
+/// With a filter that logs little, the cause of a failure must still be found by its request id.
 #[tokio::test]
-async fn the_cause_of_a_failure_is_found_under_its_id_at_every_level() {
+async fn the_cause_of_a_failure_is_logged_with_its_request_id_at_every_level() {
     let stack = Stack::builder()
         .variable("data", "LOG_FILTER", "error")
         .start()
@@ -138,9 +138,9 @@ async fn the_cause_of_a_failure_is_found_under_its_id_at_every_level() {
     )
     .await;
     let id = call(stack.user(&ada).unwrap().connection("data"), LIST, headers(&[])).await;
-    let said = lines(&stack.data);
-    let causes: Vec<_> = said.iter().filter(|line| line["level"] == "ERROR").collect();
-    assert_eq!(causes.len(), 1, "{said:?}");
+    let all_lines = lines(&stack.data);
+    let causes: Vec<_> = all_lines.iter().filter(|line| line["level"] == "ERROR").collect();
+    assert_eq!(causes.len(), 1, "{all_lines:?}");
     assert!(belongs(causes[0], &id), "{id} is not in {}", causes[0]);
     assert_eq!(causes[0]["reason"], "INTERNAL");
     assert!(
@@ -153,7 +153,7 @@ async fn the_cause_of_a_failure_is_found_under_its_id_at_every_level() {
 }
 
 #[tokio::test]
-async fn for_people_the_same_is_said_in_words() {
+async fn the_pretty_format_has_the_same_line_as_text() {
     let stack = Stack::builder()
         .variable("identity", "LOG_FORMAT", "pretty")
         .start()
