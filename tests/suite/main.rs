@@ -2,8 +2,10 @@
 //!
 //! | Folder | Tests of |
 //! | --- | --- |
-//! | `account`, `session` | the gRPC services of identity |
-//! | `conversation`, `analysis`, `analysis_queue`, `crisis`, `cycle`, `device`, `preferences`, `share`, `person` | the gRPC services of data |
+//! | `account`, `session` | gRPC services of identity |
+//! | `conversation`, `analysis`, `analysis_queue`, `crisis` | gRPC services of data with content that it can decrypt |
+//! | `cycle`, `preferences`, `device`, `share` | gRPC services of data with content that clients encrypt |
+//! | `person` | provisioning, export and erasure of a person in data |
 //! | `trip` | signing up, signing in and writing a message through both services; round trips to Postgres |
 //! | `tokens` | access tokens in data: other issuers, ended sessions, erased people |
 //! | `retries` | requests that arrive more than once |

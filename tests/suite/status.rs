@@ -3,8 +3,8 @@
 use tonic::Status;
 use tonic_types::StatusExt;
 
-/// Returns the reason. Panics when the status breaks the error contract: no ErrorInfo or RequestInfo, an unpublished reason, or
-/// a code or message that does not belong to the reason.
+/// Returns the reason. Panics when the status breaks the error contract: no ErrorInfo or RequestInfo, an unpublished reason,
+/// or a code or message that does not belong to the reason.
 pub(crate) fn reason(status: &Status) -> String {
     let details = status.get_error_details();
     let info = details

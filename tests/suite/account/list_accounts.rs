@@ -13,8 +13,8 @@ use crate::{
 /// Creation time of the first account, in seconds since 1970. Each further account is a second younger.
 const BEGIN: i64 = 1_767_225_600;
 
-/// Inserts the accounts `first` to `last`: even numbers at stage 1, odd numbers at stage 3. Numbers 3 and 4 of every five have
-/// the same creation time.
+/// Inserts the accounts `first` to `last`: even numbers at stage 1, odd numbers at stage 3. Numbers 3 and 4 of every five
+/// have the same creation time.
 async fn insert_accounts(stack: &Stack, first: i64, last: i64) {
     execute(
         &stack.database,

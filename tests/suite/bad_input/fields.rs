@@ -41,7 +41,7 @@ fn message() -> AppendMessageRequest {
     }
 }
 
-/// Returns a request that is valid but for its email address, perhaps.
+/// Returns a request that is valid if `email` is.
 fn sign_up(email: &str) -> SignUpRequest {
     sign_up_request(email, PASSWORD)
 }

@@ -30,8 +30,8 @@ async fn health(service: &Service, name: &str) -> Result<ServingStatus, Status> 
     Ok(client.check(request).await?.into_inner().status())
 }
 
-/// Waits until every gRPC service of both processes has the status `expected`. The liveness of the processes, the status of the
-/// empty name, must be SERVING all the time.
+/// Waits until every gRPC service of both processes has the status `expected`. The status of the empty name, which is the
+/// liveness of the process, must be SERVING all the time.
 async fn all_become(stack: &Stack, expected: ServingStatus) {
     for process in [&stack.identity, &stack.data] {
         for service in grpc_services(process.name).unwrap() {

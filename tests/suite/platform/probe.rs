@@ -60,7 +60,7 @@ pub(crate) struct Probe {
     pub(crate) certificates: Certificates,
     pub(crate) stop: CancellationToken,
     pub(crate) served: JoinHandle<()>,
-    /// Ended sessions, whose tokens the server refuses.
+    /// Ended sessions: the server refuses their tokens.
     pub(crate) ended: Arc<EndedSessions>,
     /// Number of calls of Wait that have started.
     pub(crate) waits: Arc<AtomicUsize>,
@@ -139,7 +139,7 @@ impl Probe {
         }
     }
 
-    /// Builds a server with an RPC whose access is not declared.
+    /// Builds a server with an RPC without declared access.
     pub(crate) fn undeclared() -> Result<(), BuildError> {
         let directory = tempfile::tempdir().unwrap();
         let tls = tls(&Certificates::keep(directory.path()).unwrap());

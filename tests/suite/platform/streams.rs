@@ -84,7 +84,7 @@ async fn watches_of_one_person_leave_permits_for_others() {
     // The other permits are for other people.
     let watches_of_bob = watches(&probe, &bob, MAX_STREAMS - MAX_OF_PERSON).await;
     let status = watch(&probe, &eve).await.unwrap_err();
-    assert_eq!(reason(&status), "OVERLOADED", "open permits of streams are taken");
+    assert_eq!(reason(&status), "OVERLOADED", "all permits of streams are taken");
     // Finite streams have permits of their own, also for a person at the limit of watches.
     for token in [&ada, &bob, &eve] {
         assert_eq!(read(&probe, token).await.unwrap(), 3);
@@ -92,7 +92,7 @@ async fn watches_of_one_person_leave_permits_for_others() {
 
     // A stream releases its permit when its client disconnects, and when its session ends.
     drop(watches_of_ada);
-    eventually("a permit is free new_session", async || {
+    eventually("a permit is free again", async || {
         watch(&probe, &ada).await.is_ok()
     })
     .await;
@@ -107,7 +107,7 @@ async fn watches_of_one_person_leave_permits_for_others() {
     };
     let bob = probe.token(&new_session);
     let mut open = Vec::new();
-    eventually("permits are free for open streams of a person", async || {
+    eventually("permits are free for all streams of a person", async || {
         open.extend(watch(&probe, &bob).await);
         open.len() == MAX_OF_PERSON
     })
@@ -199,7 +199,7 @@ async fn a_stream_ends_when_its_token_expires() {
     assert_eq!(reason(&watch(&probe, &token).await.unwrap_err()), "TOKEN_EXPIRED");
 }
 
-/// For example after a phone was stolen.
+/// Covers a stolen phone: its person signs it out from elsewhere.
 #[tokio::test]
 async fn a_watch_of_a_signed_out_device_ends() {
     let stack = Stack::shared().await.unwrap();

@@ -1,4 +1,4 @@
-//! ListEndedSessions: services list the sessions whose tokens they have to refuse.
+//! ListEndedSessions: services list ended sessions, and refuse their tokens.
 
 use haven_proto::identity::v1::{ListEndedSessionsRequest, RevokeSessionRequest};
 use haven_testkit::{Client, Stack};

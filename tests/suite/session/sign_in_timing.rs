@@ -14,8 +14,8 @@ const ACCOUNTS: usize = 60;
 /// Wrong passwords for each account: fewer than those after which an attempt has to wait.
 const GUESSES: usize = 4;
 
-/// Allowed difference of the medians, as a fraction of the time of one hash. With 240 pairs, chance makes a small part of it. A
-/// missing hash makes a difference of 1.
+/// Allowed difference of the medians, as a fraction of the time of one hash. With 240 pairs, chance makes a small part of it.
+/// A missing hash makes a difference of 1.
 const TOLERANCE: f64 = 0.2;
 
 /// Maximum number of rounds. On a machine that is busy with other tests, further rounds add pairs.

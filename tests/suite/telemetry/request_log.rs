@@ -15,7 +15,8 @@ use crate::{
 const KEYS: &str = "/haven.identity.v1.SessionService/GetSigningKeys";
 const LIST: &str = "/haven.data.v1.ConversationService/ListMessages";
 
-/// Makes a call with these headers. Returns the `x-request-id` of the response, which must equal the one in the status details.
+/// Makes a call with these headers. Returns the `x-request-id` of the response, which must equal the one in the status
+/// details.
 async fn call(connection: Connection, path: &str, request_headers: MetadataMap) -> String {
     let id = |headers: &MetadataMap| headers.get("x-request-id").unwrap().to_str().unwrap().to_owned();
     let body = ListMessagesRequest::default().encode_to_vec();

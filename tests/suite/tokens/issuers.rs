@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 /// Issuer that signs with a shared secret (HS256).
 pub(super) const SHARED: &str = "https://old.example/auth/v1";
-/// Issuer that signs with a P-256 key (ES256), whose id is `k1`.
+/// Issuer that signs with a P-256 key (ES256) with the id `k1`.
 pub(super) const PUBLIC: &str = "https://abc.example/auth/v1";
 /// Issuer that signed one token with RSA.
 pub(super) const RSA: &str = "https://rsa.example/auth/v1";

@@ -19,7 +19,8 @@ const GROUPS: [&str; 6] = [
 async fn no_role_but_the_owner_may_write_the_tables_of_the_log() {
     let stack = Stack::shared().await.unwrap();
     let mut superuser = stack.database.connect(SUPERUSER).await.unwrap();
-    // The owners own the tables. Row Level Security is forced on them as well, and lets only their functions append and trim.
+    // The owners run the migrations and own the tables. Row Level Security is forced on them as well, and lets only their
+    // functions append and trim.
     let owners = ["identity_owner", "data_owner"];
     let roles: Vec<_> = LOGINS
         .iter()

@@ -82,7 +82,7 @@ async fn make_event(client: &Client) {
     granted.await.unwrap();
 }
 
-/// Signs up a person whose log has five events.
+/// Signs up a person with five events in the log.
 async fn person_with_events(stack: &Stack) -> Person {
     let person = stack.person().await.unwrap();
     let client = stack.user(&person).unwrap();

@@ -42,7 +42,7 @@ async fn a_retry_gets_the_first_response() {
     assert_eq!(ledger(&ada).await, from_ref(&withdrawn));
     assert_eq!(logged_events(&ada).await, (1, 1));
 
-    // A request that changes no_change logs no event, and its request id is stored all the same.
+    // A request that changes nothing logs no event, and its request id is stored all the same.
     let no_change = withdrawal_of(&granted);
     assert_eq!(withdraw(&ada, &no_change).await.unwrap(), withdrawn);
     assert_eq!(withdraw(&ada, &no_change).await.unwrap(), withdrawn);

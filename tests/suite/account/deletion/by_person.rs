@@ -88,7 +88,7 @@ async fn only_the_receipt_and_the_tombstone_are_left() {
     let status: Status = sign_in.err().unwrap().downcast().unwrap();
     assert_eq!(reason(&status), "CREDENTIALS_INVALID");
 
-    // The address is free new_person, and the new account is another person.
+    // The address is free again, and the new account is another person.
     let new_person = anonymous.sign_up_and_in(&ada.email, &ada.password).await.unwrap();
     assert_ne!(new_person.id, ada.id);
     append(&stack.user(&new_person).unwrap()).await.unwrap();

@@ -6,7 +6,7 @@ use haven_proto::identity::v1::Deletion;
 use haven_testkit::{Person, Stack};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-/// Numbers of rows by table.
+/// Numbers of rows, by qualified table name.
 pub(crate) type Rows = BTreeMap<String, i64>;
 
 /// Counts the rows of each table that belong to the person: the counts that a receipt has to report.
