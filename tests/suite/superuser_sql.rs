@@ -31,4 +31,5 @@ pub(crate) async fn execute(database: &Database, sql: &str) {
     database.run(SUPERUSER, sql).await.unwrap();
 }
 
+/// Login of the superuser.
 const SUPERUSER: &str = "postgres";

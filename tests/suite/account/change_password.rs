@@ -18,6 +18,7 @@ use crate::{
 /// Selects the version of a person's password.
 const PASSWORD_VERSION: &str = "SELECT password_version FROM identity.users WHERE id = $1";
 
+/// New password that meets the policy.
 const NEW_PASSWORD: &str = "Another-Horse-8-Battery";
 
 /// Returns a change from the person's password to `new`, under a new request id.

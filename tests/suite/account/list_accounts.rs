@@ -35,6 +35,7 @@ fn at(second: i64) -> Option<Timestamp> {
     Some(Timestamp { seconds, nanos: 0 })
 }
 
+/// Calls ListAccounts.
 async fn list(client: &Client, request: ListAccountsRequest) -> Result<ListAccountsResponse, Status> {
     Ok(client.account().list_accounts(request).await?.into_inner())
 }
@@ -53,6 +54,7 @@ async fn all(client: &Client, mut request: ListAccountsRequest) -> (Vec<Account>
     }
 }
 
+/// Returns the seconds from [`BEGIN`] to the account's creation, and its id: the order of the list.
 fn seconds_and_id(account: &Account) -> (i64, &str) {
     (account.create_time.unwrap().seconds - BEGIN, &account.id)
 }

@@ -23,6 +23,7 @@ use tonic::{Request, Status};
 
 use crate::retry::retry_call;
 
+/// Password that meets the policy.
 const PASSWORD: &str = "Correct-Horse-7-Battery";
 
 /// Calls GetAccount. An empty `user_id` means the caller's own account.
@@ -47,6 +48,7 @@ fn update_of(account: Account, paths: &[&str], expected_version: i64) -> UpdateA
     }
 }
 
+/// Calls UpdateAccount with retries.
 async fn update(client: &Client, request: UpdateAccountRequest) -> Result<Account, Status> {
     let mut accounts = client.account();
     let answer = retry_call(request, async |request| accounts.update_account(request).await);

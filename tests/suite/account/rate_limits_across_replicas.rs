@@ -13,7 +13,10 @@ use crate::{replica::replica, retry::retry_call, status::reason};
 
 /// A burst of 40 and then two each second: fewer than a machine that is busy with other tests can serve.
 const LIMITS: &str = "network=40/20s,email=off,service=off";
+/// Burst that [`LIMITS`] allows.
 const BURST: f64 = 40.0;
+
+/// Rate that [`LIMITS`] allows after the burst, in calls each second.
 const PER_SECOND: f64 = 2.0;
 
 /// Time for which calls are counted: longer than the period of the limit.

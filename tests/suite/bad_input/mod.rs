@@ -65,6 +65,7 @@ impl Served {
             .unwrap_or_else(|_| panic!("valid calls are not served in time after {after}"));
     }
 
+    /// Makes valid calls of both services, and asks both health services.
     async fn serve(&self, after: &str) {
         for client in [&self.client, &self.stack.user(&self.person).unwrap()] {
             let listed = client

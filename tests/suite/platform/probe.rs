@@ -222,6 +222,7 @@ pub(crate) fn with_token<T>(message: T, token: &str) -> Request<T> {
     request
 }
 
+/// Loads the server's certificate, and allows the service `backend`.
 fn tls(certificates: &Certificates) -> Arc<Tls> {
     let leaf = certificates.leaf("data");
     let files = TlsFiles {
@@ -233,6 +234,7 @@ fn tls(certificates: &Certificates) -> Arc<Tls> {
     Arc::new(Tls::load(files).unwrap())
 }
 
+/// Returns the configuration of a probe.
 fn config(requests: Requests, tls: &Arc<Tls>, verifier: TokenVerifier) -> ServerConfig {
     ServerConfig {
         requests,

@@ -8,6 +8,7 @@ use tonic::Status;
 use super::{CALLS, concurrently};
 use crate::{eventually::eventually, retry::retry_call, status::reason, superuser_sql::scalar};
 
+/// Password that meets the policy.
 const PASSWORD: &str = "Correct-Horse-7-Battery";
 
 /// Calls SignUp with retries.

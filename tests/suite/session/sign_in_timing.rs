@@ -28,6 +28,7 @@ const PASSWORD: &str = "Correct-Horse-7-Battery";
 struct Times(Vec<Duration>);
 
 impl Times {
+    /// Measures a call, which must fail with the reason `expected`.
     async fn measure(&mut self, call: impl Future<Output = Status>, expected: &str) {
         let begin = Instant::now();
         let status = call.await;

@@ -12,7 +12,9 @@ use crate::{
     superuser_sql::execute,
 };
 
+/// RPC of identity that any caller may call.
 const KEYS: &str = "/haven.identity.v1.SessionService/GetSigningKeys";
+/// RPC of data that needs a token.
 const LIST: &str = "/haven.data.v1.ConversationService/ListMessages";
 
 /// Makes a call with these headers. Returns the `x-request-id` of the response, which must equal the one in the status

@@ -20,8 +20,9 @@ pub(super) const RSA: &str = "https://rsa.example/auth/v1";
 /// Secret of [`SHARED`], as the dashboard shows it: the bytes of the text, not Base64.
 pub(super) const SECRET: &str = "super-secret-jwt-token-with-at-least-32-characters";
 
-/// Public key made with OpenSSL, and a token valid until 2100. The private key was deleted.
+/// Public key of [`RSA`], made with OpenSSL. The private key was deleted.
 pub(super) const RSA_JWKS: &str = include_str!("rsa.jwks.json");
+/// Token of [`RSA`], valid until 2100.
 const RSA_TOKEN: &str = include_str!("rsa.token");
 
 /// Person of the RSA token.
@@ -34,6 +35,7 @@ pub(super) struct Issuers {
 }
 
 impl Issuers {
+    /// Generates the keys and writes their files.
     pub(super) fn new() -> Self {
         let issuers = Self {
             public: KeyPair::generate().unwrap(),
@@ -68,10 +70,12 @@ impl Issuers {
         self.public.der_bytes()
     }
 
+    /// Returns the public key of [`PUBLIC`] as PEM.
     pub(super) fn public_pem(&self) -> String {
         self.public.public_key_pem()
     }
 
+    /// Returns the key set of [`PUBLIC`]: the public key and a symmetric key, which data must ignore.
     fn public_jwks(&self) -> String {
         let [x, y] = [1..33, 33..65].map(|range| URL_SAFE_NO_PAD.encode(&self.point()[range]));
         let signs = json!({
@@ -99,6 +103,7 @@ pub(super) fn hs256(kid: Option<&str>, secret: &[u8], claims: &Value) -> String 
     .unwrap()
 }
 
+/// Returns the token of [`RSA`].
 pub(super) fn rsa_token() -> &'static str {
     RSA_TOKEN.trim()
 }

@@ -32,6 +32,7 @@ fn sign_in(email: &str, password: &str) -> SignInRequest {
     }
 }
 
+/// Returns the type and the outcome of the newest event.
 fn newest(events: &[AuditEvent]) -> (E, O) {
     (events[0].event_type(), events[0].outcome())
 }

@@ -32,6 +32,7 @@ fn withdrawal_of(consent: &Consent) -> WithdrawConsentRequest {
     }
 }
 
+/// Calls GrantConsent with retries.
 async fn grant(client: &Client, request: &GrantConsentRequest) -> Result<Consent, Status> {
     let mut accounts = client.account();
     let answer = retry_call(request.clone(), async |request| {
@@ -40,6 +41,7 @@ async fn grant(client: &Client, request: &GrantConsentRequest) -> Result<Consent
     Ok(answer.await?.consent.unwrap())
 }
 
+/// Calls WithdrawConsent with retries.
 async fn withdraw(client: &Client, request: &WithdrawConsentRequest) -> Result<Consent, Status> {
     let mut accounts = client.account();
     let answer = retry_call(request.clone(), async |request| {
@@ -48,6 +50,7 @@ async fn withdraw(client: &Client, request: &WithdrawConsentRequest) -> Result<C
     Ok(answer.await?.consent.unwrap())
 }
 
+/// Calls ListConsents.
 async fn page(client: &Client, size: i32, token: &str) -> Result<ListConsentsResponse, Status> {
     let request = ListConsentsRequest {
         page_size: size,

@@ -14,8 +14,10 @@ use crate::{
     test_device::Device,
 };
 
-/// Two full batches and a part of the third.
+/// Number of messages: two full batches and a part of the third.
 const MESSAGES: i64 = 8_000;
+
+/// Number of records, which are erased in the same batches.
 const RECORDS: i64 = 6_000;
 
 #[tokio::test]
