@@ -1,19 +1,19 @@
-//! Waiting for what happens soon, and not a moment longer than it takes.
+//! Polling until a condition holds.
 
 use std::time::{Duration, Instant};
 
-/// Longer than anything takes that is waited for, also on a machine that is busy with other tests.
+/// Timeout of [`eventually`]: longer than any condition takes, also on a machine that is busy with other tests.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// How often to look.
+/// Pause between two polls.
 const POLL: Duration = Duration::from_millis(25);
 
-/// Looks until it is so; panics when that takes too long, and says `what` did not happen.
+/// Polls `look` until it returns true. Panics with `what` after 30 seconds.
 pub(crate) async fn eventually(what: &str, look: impl AsyncFnMut() -> bool) {
     within(LIMIT, what, look).await;
 }
 
-/// The same, where it may take another time.
+/// Polls `look` until it returns true. Panics with `what` after `time`.
 pub(crate) async fn within(time: Duration, what: &str, mut look: impl AsyncFnMut() -> bool) {
     let limit = Instant::now() + time;
     while !look().await {

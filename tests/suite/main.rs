@@ -1,4 +1,24 @@
-//! Haven's end-to-end suite: one binary, real Postgres, both real services, real TLS sockets.
+//! End-to-end suite of Haven: one binary, a real Postgres, both services as real processes, real TLS sockets.
+//!
+//! | Folder | Tests of |
+//! | --- | --- |
+//! | `account`, `session` | gRPC services of identity |
+//! | `conversation`, `analysis`, `analysis_queue`, `crisis` | gRPC services of data with content that it can decrypt |
+//! | `cycle`, `preferences`, `device`, `share` | gRPC services of data with content that clients encrypt |
+//! | `person` | provisioning, export and erasure of a person in data |
+//! | `trip` | signing up, signing in and writing a message through both services; round trips to Postgres |
+//! | `tokens` | access tokens in data: other issuers, ended sessions, erased people |
+//! | `retries` | requests that arrive more than once |
+//! | `bad_input` | malformed fields, tokens, messages and sockets |
+//! | `outages` | services and Postgres that are down or killed |
+//! | `start`, `telemetry` | configuration and startup; logs, metrics and traces |
+//! | `envelope`, `sealing` | client-side encryption; encryption at rest |
+//! | `permissions`, `rls`, `leaks`, `schema`, `architecture` | checks across all RPCs, tables and crates |
+//! | `platform` | the layers of the platform crate, behind a server made for these tests |
+//! | `testkit` | the testkit itself |
+//!
+//! The other files are fixtures. A test starts a stack of its own with `Stack::start` or `Stack::builder`, or shares one with
+//! `Stack::shared`; the docs of `Stack::shared` say when it may.
 
 mod account;
 mod analysis;

@@ -1,19 +1,20 @@
-//! The metrics page of a service, as Prometheus sees it.
+//! Metrics page of a service, as Prometheus scrapes it.
 
 use std::collections::BTreeMap;
 
 use crate::raw_socket::{exchange, tcp};
 
-/// A page: samples by their name and labels, as they are written there.
+/// Scraped page.
 pub(crate) struct Metrics {
     pub(crate) page: String,
+    /// Values by name and labels, as written on the page.
     samples: BTreeMap<String, f64>,
 }
 
 impl Metrics {
-    /// Asks the metrics port for its page.
+    /// Scrapes the page from the metrics port.
     pub(crate) async fn read(port: u16) -> Self {
-        // HTTP/1.0: an answer in one piece.
+        // HTTP/1.0: the response is not chunked.
         let request = b"GET /metrics HTTP/1.0\r\nhost: localhost\r\n\r\n";
         let answer = exchange(tcp(port).await, request).await;
         let answer = String::from_utf8(answer).unwrap();
@@ -33,7 +34,7 @@ impl Metrics {
         }
     }
 
-    /// The sum of the samples of `name` that have all of `labels`; `None`: there is none.
+    /// Returns the sum of the samples of `name` that have all of `labels`, or `None` when there is no such sample.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let wanted = |sample: &str| {
             let (found, labelled) = sample.split_once('{').unwrap_or((sample, ""));

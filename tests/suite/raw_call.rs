@@ -1,4 +1,4 @@
-//! Calls with bytes that no stub would send.
+//! gRPC calls with bytes that no generated stub would send.
 
 use std::{error::Error, future::poll_fn, time::Duration};
 
@@ -14,7 +14,7 @@ use tonic::{
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A unary call of `path` with `body` as its message, whatever it is.
+/// Makes a unary call of `path` with the bytes `body` as its message.
 pub(crate) async fn call<C>(
     connection: C,
     path: &str,
@@ -37,7 +37,7 @@ where
     grpc.unary(request, path.parse().unwrap(), Bytes).await
 }
 
-/// The same for an RPC that answers a stream: its first message, which has to come within five seconds.
+/// Makes a call of an RPC that streams its response, and returns the first message. Panics after five seconds without one.
 pub(crate) async fn first<C>(
     connection: C,
     path: &str,
@@ -62,7 +62,7 @@ where
         .await?
         .into_parts();
     let message = tokio::time::timeout(Duration::from_secs(5), stream.message()).await;
-    let message = message.expect("a stream says something within five seconds")?;
+    let message = message.expect("the stream sent no message within five seconds")?;
     Ok(Response::from_parts(
         metadata,
         message.unwrap_or_default(),
@@ -70,7 +70,7 @@ where
     ))
 }
 
-/// Sends an HTTP request, whatever it is. Returns its status, the gRPC status in its headers or trailers, and its body.
+/// Sends any HTTP request. Returns the HTTP status, the gRPC status from the headers or trailers, and the body.
 pub(crate) async fn request(
     mut connection: Connection,
     request: http::Request<Vec<u8>>,
@@ -84,13 +84,13 @@ pub(crate) async fn request(
     (head.status, status, body.to_bytes().to_vec())
 }
 
-/// `message` with the prefix that gRPC puts before it: a flag for compression, and the length.
+/// Returns `message` with gRPC's length prefix: the compression flag and the length.
 pub(crate) fn prefixed(flag: u8, length: usize, message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(length).unwrap().to_be_bytes();
     [&[flag], &length[..], message].concat()
 }
 
-/// Headers with these names and values.
+/// Builds metadata from pairs of name and value.
 pub(crate) fn headers(pairs: &[(&str, &str)]) -> MetadataMap {
     let mut map = MetadataMap::new();
     for (name, value) in pairs {
@@ -100,7 +100,7 @@ pub(crate) fn headers(pairs: &[(&str, &str)]) -> MetadataMap {
     map
 }
 
-/// A field of a protobuf message that holds `content`: its number and wire type 2, its length, and the bytes.
+/// Encodes a length-delimited (wire type 2) protobuf field.
 pub(crate) fn field(number: u32, content: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     prost::encoding::encode_key(number, prost::encoding::WireType::LengthDelimited, &mut bytes);
@@ -109,6 +109,7 @@ pub(crate) fn field(number: u32, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// Codec that passes messages through as bytes.
 struct Bytes;
 
 impl Codec for Bytes {

@@ -1,4 +1,4 @@
-//! Connections that no client would make: bytes on a socket, under TLS or without it, and HTTP/2 by hand.
+//! Connections that no gRPC client would make: bytes on a socket, with or without TLS, and hand-made HTTP/2 frames.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -15,10 +15,10 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// What a client of HTTP/2 says first (RFC 9113, section 3.4).
+/// Connection preface of an HTTP/2 client (RFC 9113, section 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long the other side may take to close: less than it may take to shake hands.
+/// Limit for the server to close the connection: shorter than its handshake timeout.
 const LONG_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Frame types (RFC 9113, section 6).
@@ -33,15 +33,15 @@ pub(crate) mod kind {
     pub(crate) const CONTINUATION: u8 = 9;
 }
 
-/// `END_STREAM | END_HEADERS`: a request that has nothing but headers.
+/// `END_STREAM | END_HEADERS`: flags of a request without a body.
 pub(crate) const WHOLE: u8 = 0x5;
 
-/// A plain connection to a port on this machine.
+/// Opens a plain TCP connection to a port on loopback.
 pub(crate) async fn tcp(port: u16) -> TcpStream {
     TcpStream::connect(("127.0.0.1", port)).await.unwrap()
 }
 
-/// A connection under TLS to the server `name`, that offers these protocols (ALPN) and shows no certificate.
+/// Opens a TLS connection to the server `name`, offering `protocols` (ALPN) and no client certificate.
 pub(crate) async fn tls(
     certificates: &Certificates,
     port: u16,
@@ -66,16 +66,16 @@ pub(crate) async fn tls(
         .await
 }
 
-/// Sends `bytes`, and reads all that comes until the other side closes. Panics when it leaves the connection open.
+/// Sends `bytes`, and reads until the server closes the connection. Panics after eight seconds.
 pub(crate) async fn exchange(stream: impl AsyncRead + AsyncWrite, bytes: &[u8]) -> Vec<u8> {
     let (mut incoming, mut outgoing) = split(stream);
     let mut answer = Vec::new();
     let send = async {
-        // The other side may close in the middle of it.
+        // The server may close before everything is written.
         let _ = outgoing.write_all(bytes).await;
         let _ = outgoing.flush().await;
     };
-    // A reset is an end too.
+    // A reset closes the connection as well.
     let receive = async { drop(incoming.read_to_end(&mut answer).await) };
     let both = async { tokio::join!(send, receive) };
     timeout(LONG_TIMEOUT, both)
@@ -84,7 +84,7 @@ pub(crate) async fn exchange(stream: impl AsyncRead + AsyncWrite, bytes: &[u8]) 
     answer
 }
 
-/// One frame of HTTP/2 (RFC 9113, section 4.1).
+/// Encodes an HTTP/2 frame (RFC 9113, section 4.1).
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut frame = length[1..].to_vec();
@@ -94,7 +94,7 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     frame
 }
 
-/// The frames of HTTP/2 in `bytes`: each one's type and payload.
+/// Decodes the HTTP/2 frames in `bytes` into pairs of type and payload. Ignores an incomplete last frame.
 pub(crate) fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let mut frames = Vec::new();
     while let Some((head, rest)) = bytes.split_at_checked(9) {
@@ -108,12 +108,12 @@ pub(crate) fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     frames
 }
 
-/// A client's first words and one frame: enough to begin a connection.
+/// Returns the connection preface and an empty SETTINGS frame: enough to open a connection.
 pub(crate) fn opening() -> Vec<u8> {
     [PREFACE, &frame(kind::SETTINGS, 0, 0, &[])].concat()
 }
 
-/// Header fields, each written out as it is: without index and without Huffman's code (RFC 7541, section 6.2.2).
+/// Encodes header fields as literals without indexing and without Huffman coding (RFC 7541, section 6.2.2).
 pub(crate) fn header_block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
@@ -126,7 +126,7 @@ pub(crate) fn header_block(fields: &[(&str, &str)]) -> Vec<u8> {
     block
 }
 
-/// An integer with a prefix of seven bits (RFC 7541, section 5.1).
+/// Encodes an integer with a prefix of seven bits (RFC 7541, section 5.1).
 fn length(length: usize) -> Vec<u8> {
     if length < 127 {
         return vec![length as u8];

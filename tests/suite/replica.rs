@@ -1,8 +1,8 @@
-//! A second process of a service, beside the stack's own.
+//! Second replica of a service, beside the stack's own.
 
 use haven_testkit::{binaries::Binaries, environment::Listeners, port::Port, service::Service};
 
-/// Another `original`, on other ports.
+/// Starts another process like `original`, on `ports`: the API, health and metrics port.
 pub(crate) async fn replica(original: &Service, ports: &[Port; 3]) -> Service {
     let [api, health, metrics] = [0, 1, 2].map(|i| ports[i].number());
     let mut variables = original.variables.clone();

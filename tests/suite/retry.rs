@@ -1,4 +1,4 @@
-//! Calling again, as clients do.
+//! Retries, as clients make them.
 
 use std::time::{Duration, Instant};
 
@@ -6,23 +6,25 @@ use haven_platform::{failure::Failure, reason::Reason};
 use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt;
 
-/// How long a call may take, and for how long it is made again: longer than any crowd takes, also on a machine that is busy
-/// with other tests.
+/// Deadline of each call, and time for which a call is retried: longer than any number of concurrent calls takes, also on a
+/// machine that is busy with other tests.
 pub(crate) const LONG_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long before a call is made again that had no answer.
+/// Pause before a retry of a call that got no response from the service.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A request with a deadline that a crowd does not reach.
+/// Returns a request with the deadline [`LONG_TIMEOUT`].
 pub(crate) fn with_long_timeout<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(LONG_TIMEOUT);
     request
 }
 
-/// Sends a request until it is answered: in a crowd, on a busy machine, not everybody gets one of the service's connections
-/// or a turn to hash in time, and a service that is killed answers nobody. Everybody waits as long as they are told: a crowd
-/// that tries again at once keeps the service too busy to serve it.
+/// Sends a request, and retries it under the same request id while the status allows a retry.
+///
+/// Among many concurrent calls on a busy machine some get no database connection and no turn to hash in time, and a service
+/// that was killed answers no call. Each retry waits for as long as `RetryInfo` says: retries without a pause would keep the
+/// service too busy to answer.
 pub(crate) async fn retry_call<T: Clone, A>(
     request: T,
     mut call: impl AsyncFnMut(Request<T>) -> Result<Response<A>, Status>,
@@ -37,12 +39,12 @@ pub(crate) async fn retry_call<T: Clone, A>(
     }
 }
 
-/// The same for whatever else may have to be done again: a stream, for one.
+/// Retries any other operation, such as opening a stream, as [`retry_call`] does.
 pub(crate) async fn retry<A>(call: impl AsyncFnMut() -> Result<A, Status>) -> Result<A, Status> {
     retry_for(LONG_TIMEOUT, None, call).await
 }
 
-/// The same for `time`, and also where the answer is the reason `not_yet`.
+/// Retries an operation for `time`, also when it fails for the reason `not_yet`.
 pub(crate) async fn retry_for<A>(
     time: Duration,
     not_yet: Option<&str>,
@@ -59,28 +61,28 @@ pub(crate) async fn retry_for<A>(
     }
 }
 
-/// How long before the call is made again; `None`: it is not.
+/// Returns the pause before a retry, or `None` when the status does not allow one.
 fn pause(status: &Status, not_yet: Option<&str>) -> Option<Duration> {
     if status.details().is_empty() {
-        // Not an answer: nobody listens, or the connection broke in the middle of the call.
+        // Not a status of the service: no process listens, or the connection broke during the call.
         let broken = matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled);
         return broken.then_some(PAUSE);
     }
     let details = status.get_error_details();
     let reason = details.error_info().map(|info| info.reason.as_str());
-    // Who is limited is told to try again, too, and that is what tests of limits look at.
-    let again = status.code() == Code::Unavailable
+    // RATE_LIMITED carries RetryInfo as well, but is not retried: tests of rate limits look at it.
+    let retryable = status.code() == Code::Unavailable
         || reason.is_some_and(|reason| reason == "OVERLOADED" || not_yet == Some(reason));
-    let told = details.retry_info().and_then(|retry| retry.retry_delay);
-    again.then(|| told.unwrap_or_else(|| panic!("it does not say when to try again: {status:?}")))
+    let delay = details.retry_info().and_then(|retry| retry.retry_delay);
+    retryable.then(|| delay.unwrap_or_else(|| panic!("no RetryInfo in {status:?}")))
 }
 
 #[tokio::test]
-async fn only_what_is_told_to_come_again_does() {
+async fn only_retryable_failures_are_retried() {
     for (status, not_yet, expected) in [
         (Failure::new(Reason::DependencyUnavailable).into(), None, 2),
         (Failure::new(Reason::Overloaded).into(), None, 2),
-        (Status::unavailable("nobody listens"), None, 2),
+        (Status::unavailable("no process listens"), None, 2),
         (
             Failure::new(Reason::AccountNotReady).into(),
             Some("ACCOUNT_NOT_READY"),

@@ -1,9 +1,10 @@
-//! What a failed call carries.
+//! Details of a failed call.
 
 use tonic::Status;
 use tonic_types::StatusExt;
 
-/// The published reason; panics when there is not exactly one, or the contract is broken in another way.
+/// Returns the reason. Panics when the status breaks the error contract: no ErrorInfo or RequestInfo, an unpublished reason,
+/// or a code or message that does not belong to the reason.
 pub(crate) fn reason(status: &Status) -> String {
     let details = status.get_error_details();
     let info = details
@@ -14,18 +15,22 @@ pub(crate) fn reason(status: &Status) -> String {
         .request_info()
         .unwrap_or_else(|| panic!("no RequestInfo in {status:?}"));
     assert!(uuid::Uuid::try_parse(&request.request_id).is_ok(), "{status:?}");
-    let known =
-        haven_platform::reason::from_name(&info.reason).unwrap_or_else(|| panic!("unpublished: {status:?}"));
-    assert_eq!(haven_platform::reason::code(known), status.code(), "{status:?}");
+    let published = haven_platform::reason::from_name(&info.reason)
+        .unwrap_or_else(|| panic!("unpublished reason: {status:?}"));
     assert_eq!(
-        haven_platform::reason::message(known),
+        haven_platform::reason::code(published),
+        status.code(),
+        "{status:?}"
+    );
+    assert_eq!(
+        haven_platform::reason::message(published),
         status.message(),
         "{status:?}"
     );
     info.reason.clone()
 }
 
-/// A value out of `ErrorInfo.metadata`.
+/// Returns a value of `ErrorInfo.metadata`, or an empty string when the key is absent.
 pub(crate) fn metadata(status: &Status, key: &str) -> String {
     let details = status.get_error_details();
     details
@@ -34,7 +39,7 @@ pub(crate) fn metadata(status: &Status, key: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Every violation: the field and the name of what is wrong with it.
+/// Returns every field violation: the path of the field, and the violation's reason.
 pub(crate) fn violations(status: &Status) -> Vec<(String, String)> {
     let details = status.get_error_details();
     let Some(bad) = details.bad_request() else {

@@ -1,10 +1,9 @@
-//! What is really in the tables, seen as a superuser, whom no policy holds.
+//! SQL as the superuser, who bypasses Row Level Security.
 
 use haven_testkit::database::Database;
-use sqlx::{Decode, Postgres, Type};
-use uuid::Uuid;
+use sqlx::{Decode, Encode, Postgres, Type};
 
-/// The one value that `sql` selects.
+/// Returns the single value that `sql` selects.
 pub(crate) async fn scalar<T>(database: &Database, sql: &'static str) -> T
 where
     T: for<'r> Decode<'r, Postgres> + Type<Postgres> + Send + Unpin,
@@ -13,20 +12,24 @@ where
     sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
 }
 
-/// Runs `sql`.
+/// Returns the single value that `sql` selects with `argument` as `$1`. A test on the shared stack passes its own people here.
+pub(crate) async fn scalar_with<T, A>(database: &Database, sql: &'static str, argument: A) -> T
+where
+    T: for<'r> Decode<'r, Postgres> + Type<Postgres> + Send + Unpin,
+    A: for<'q> Encode<'q, Postgres> + Type<Postgres> + Send + 'static,
+{
+    let mut connection = database.connect(SUPERUSER).await.unwrap();
+    sqlx::query_scalar(sql)
+        .bind(argument)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+}
+
+/// Runs one or more statements.
 pub(crate) async fn execute(database: &Database, sql: &str) {
     database.run(SUPERUSER, sql).await.unwrap();
 }
 
-/// Returns the one value that `sql` selects. `$1` in it is `id`, the id of a person or of a device: on a shared stack other
-/// people have rows too.
-pub(crate) async fn scalar_by_id<T>(database: &Database, id: Uuid, sql: &'static str) -> T
-where
-    T: for<'r> Decode<'r, Postgres> + Type<Postgres> + Send + Unpin,
-{
-    let mut connection = database.connect(SUPERUSER).await.unwrap();
-    let value = sqlx::query_scalar(sql).bind(id).fetch_one(&mut connection);
-    value.await.unwrap()
-}
-
+/// Login of the superuser.
 const SUPERUSER: &str = "postgres";

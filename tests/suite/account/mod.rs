@@ -1,17 +1,20 @@
-//! Accounts: made once for each address, within limits, by whom they have to be; read, changed and listed.
+//! AccountService: sign-up and its rate limits, reading, updating, listing and deleting accounts, passwords, consents and the
+//! security audit log.
 
 mod audit;
+mod change_password;
 mod consents;
 pub(crate) mod deletion;
-pub(crate) mod external;
-mod goals;
-mod limits;
-mod list;
-mod passwords;
-mod profile;
-mod progress;
-mod replicas;
+mod expired_rows;
+pub(crate) mod external_provider;
+mod get_account;
+mod list_accounts;
+mod password_policy;
+mod rate_limits_across_replicas;
 mod sign_up;
+mod sign_up_limits;
+mod update_account_by_person;
+mod update_account_by_service;
 
 use haven_proto::identity::v1::{Account, GetAccountRequest, UpdateAccountRequest};
 use haven_testkit::{Client, random};
@@ -20,9 +23,10 @@ use tonic::{Request, Status};
 
 use crate::retry::retry_call;
 
+/// Password that meets the policy.
 const PASSWORD: &str = "Correct-Horse-7-Battery";
 
-/// The account of `user_id`; empty: the caller's own.
+/// Calls GetAccount. An empty `user_id` means the caller's own account.
 async fn get(client: &Client, user_id: &str) -> Result<Account, Status> {
     let request = GetAccountRequest {
         user_id: user_id.to_owned(),
@@ -32,7 +36,7 @@ async fn get(client: &Client, user_id: &str) -> Result<Account, Status> {
     Ok(answer.await?.account.unwrap())
 }
 
-/// An update of the fields in `paths`, under a new request id.
+/// Returns an update of the fields in `paths`, under a new request id.
 fn update_of(account: Account, paths: &[&str], expected_version: i64) -> UpdateAccountRequest {
     UpdateAccountRequest {
         account: Some(account),
@@ -44,14 +48,15 @@ fn update_of(account: Account, paths: &[&str], expected_version: i64) -> UpdateA
     }
 }
 
+/// Calls UpdateAccount with retries.
 async fn update(client: &Client, request: UpdateAccountRequest) -> Result<Account, Status> {
     let mut accounts = client.account();
     let answer = retry_call(request, async |request| accounts.update_account(request).await);
     Ok(answer.await?.account.unwrap())
 }
 
-/// The request of somebody at `address`, by the word of whoever sends it.
-fn from<T>(address: &str, message: T) -> Request<T> {
+/// Returns a request with `address` as `x-forwarded-for`.
+fn forwarded_for<T>(address: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     let address = address.parse().unwrap();
     request.metadata_mut().insert("x-forwarded-for", address);

@@ -1,4 +1,4 @@
-//! Fields that hold what they cannot hold.
+//! Invalid values of fields.
 
 use std::time::{Duration, Instant};
 
@@ -16,21 +16,22 @@ use crate::status::{reason, violations};
 
 const PASSWORD: &str = "Correct-Horse-7-Battery";
 
-/// Asserts that a call was refused for `expected` reason, because of `field`, which is `wrong` in one of these ways.
+/// Asserts that a call failed with the reason `expected`, and that `field` has one of the violations `wrong`.
 fn refused<T>(outcome: Result<Response<T>, Status>, expected: &str, field: &str, wrong: &[&str]) {
     let Err(status) = outcome else {
-        panic!("{field} was taken")
+        panic!("{field} was accepted")
     };
     assert_eq!(reason(&status), expected, "{field}");
-    let found = violations(&status);
+    let reported = violations(&status);
     assert!(
-        found
+        reported
             .iter()
             .any(|(at, name)| at == field && wrong.contains(&&**name)),
-        "{field}: {found:?}"
+        "{field}: {reported:?}"
     );
 }
 
+/// Returns a valid request under a new request id.
 fn message() -> AppendMessageRequest {
     AppendMessageRequest {
         sender_type: SenderType::User.into(),
@@ -40,24 +41,25 @@ fn message() -> AppendMessageRequest {
     }
 }
 
+/// Returns a request that is valid if `email` is.
 fn sign_up(email: &str) -> SignUpRequest {
     sign_up_request(email, PASSWORD)
 }
 
 #[tokio::test]
-async fn an_id_that_is_no_uuid_is_named() {
-    let served = Served::start().await;
-    let (client, good) = (&served.everybody, random::uuid().to_string());
+async fn a_malformed_uuid_is_reported_with_its_field() {
+    let served = Served::shared().await;
+    let (client, valid) = (&served.client, random::uuid().to_string());
     let wrong = [
         String::new(),
         "x".into(),
         "\0".into(),
-        format!("{good}\0"),
-        format!(" {good}"),
-        format!("{{{good}}}"),
-        format!("urn:uuid:{good}"),
-        good.replace('-', ""),
-        good.replace('-', "–"),
+        format!("{valid}\0"),
+        format!(" {valid}"),
+        format!("{{{valid}}}"),
+        format!("urn:uuid:{valid}"),
+        valid.replace('-', ""),
+        valid.replace('-', "–"),
         "00000000-0000-0000-0000-000000000000".into(),
         "x".repeat(500_000),
     ];
@@ -86,7 +88,7 @@ async fn an_id_that_is_no_uuid_is_named() {
         };
         let appended = client.conversation().append_message(append).await;
         refused(appended, "INVALID_FIELD", "request_id", &names);
-        for (user_id, request_id, field) in [(&id, &good, "user_id"), (&good, &id, "request_id")] {
+        for (user_id, request_id, field) in [(&id, &valid, "user_id"), (&valid, &id, "request_id")] {
             let (user_id, request_id) = (user_id.clone(), request_id.clone());
             let provision = ProvisionUserRequest { user_id, request_id };
             let provisioned = client.person().provision_user(provision).await;
@@ -114,13 +116,13 @@ async fn an_id_that_is_no_uuid_is_named() {
             &names,
         );
     }
-    served.go_on("ids that are none").await;
+    served.still_serves("malformed ids").await;
 }
 
 #[tokio::test]
-async fn a_number_that_cannot_be_is_named() {
-    let served = Served::start().await;
-    let client = &served.everybody;
+async fn an_invalid_number_is_reported_with_its_field() {
+    let served = Served::shared().await;
+    let client = &served.client;
     for page_size in [-1, i32::MIN] {
         let list = ListMessagesRequest {
             page_size,
@@ -165,14 +167,14 @@ async fn a_number_that_cannot_be_is_named() {
             &["UNKNOWN_VALUE"],
         );
     }
-    served.go_on("numbers that cannot be").await;
+    served.still_serves("invalid numbers").await;
 }
 
-/// Postgres's text cannot hold a NUL: what may hold one must not be stored as it is, and what may not is refused here.
+/// The type text of Postgres cannot hold a NUL. Fields that may contain one are encrypted; in others it is a violation.
 #[tokio::test]
-async fn a_nul_is_refused_or_kept() {
-    let served = Served::start().await;
-    let client = &served.everybody;
+async fn a_nul_is_refused_or_stored() {
+    let served = Served::shared().await;
+    let client = &served.client;
     for text in ["\0", "a\0b", "\u{1}\u{7f}\u{85}\u{fffe}\u{10ffff}\r\n"] {
         let append = AppendMessageRequest {
             text: text.into(),
@@ -227,18 +229,19 @@ async fn a_nul_is_refused_or_kept() {
         "consents[2].document",
         &["DOCUMENT_INVALID"],
     );
-    // Nobody types one, but a password is taken exactly as it is sent.
+    // A password is used exactly as sent.
     let password = format!("{PASSWORD}\0{PASSWORD}");
-    client.sign_up_and_in("ada@example.org", &password).await.unwrap();
-    let cut = client.sign_in("ada@example.org", PASSWORD).await;
-    assert!(cut.is_err(), "the password ends at its NUL");
-    served.go_on("NULs").await;
+    let email = format!("ada-{}@example.org", random::uuid().simple());
+    client.sign_up_and_in(&email, &password).await.unwrap();
+    let truncated = client.sign_in(&email, PASSWORD).await;
+    assert!(truncated.is_err(), "the password ends at its NUL");
+    served.still_serves("NUL bytes").await;
 }
 
 #[tokio::test]
-async fn what_is_too_long_costs_nothing() {
+async fn a_value_that_is_too_long_is_refused_quickly() {
     let served = Served::start().await;
-    let client = &served.everybody;
+    let client = &served.client;
     let domain = "x".repeat(60) + ".org";
     let began = Instant::now();
     for (email, wrong) in [
@@ -251,7 +254,7 @@ async fn what_is_too_long_costs_nothing() {
         (format!("{}@example.org", "x".repeat(65)), "LOCAL_PART_TOO_LONG"),
         (format!("ada@{}.org", "x".repeat(64)), "DOMAIN_INVALID"),
         ("@".repeat(254), "LOCAL_PART_CHARACTER"),
-        // One letter to whoever types it, eighteen to whoever compares it.
+        // One character that normalizes to eighteen.
         (
             format!("{}@example.org", "\u{fdfa}".repeat(20)),
             "LOCAL_PART_CHARACTER",
@@ -318,7 +321,7 @@ async fn what_is_too_long_costs_nothing() {
     };
     let appended = client.conversation().append_message(append).await;
     refused(appended, "INVALID_FIELD", "text", &["MESSAGE_TOO_LONG"]);
-    // Twenty calls with a megabyte each, unoptimised. What takes time by the square of its length takes minutes here.
+    // Twenty calls with a megabyte each, in a debug build. Work that is quadratic in the length would take minutes.
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-    served.go_on("what is too long").await;
+    served.still_serves("values that are too long").await;
 }

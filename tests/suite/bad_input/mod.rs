@@ -1,13 +1,12 @@
-//! What must not be: in fields, in tokens, in bytes and on sockets. Each is answered as clearly as it can be, and the
-//! service goes on.
+//! Invalid input in fields, tokens, messages and on sockets: it gets a precise failure, and the services keep serving.
 
+mod access_tokens;
 mod fields;
-mod messages;
-mod pages;
+mod malformed_messages;
+mod page_tokens;
 mod sockets;
-mod tokens;
 
-use std::time::Duration;
+use std::{ops::Deref, time::Duration};
 
 use haven_proto::{data::v1::ListMessagesRequest, identity::v1::GetSigningKeysRequest};
 use haven_testkit::{Client, Person, Stack, service::health_channel};
@@ -15,22 +14,38 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-/// How long good calls may take: less than a client may take to shake hands, so that nobody waits for that.
+/// Limit for valid calls: shorter than the handshake timeout, so that they cannot have waited for one.
 const LONG_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Both services, and a person whose calls go well.
+/// Both services, and a person with valid calls.
 struct Served {
-    stack: Stack,
+    stack: TestStack,
     person: Person,
-    /// The person, through a service on the list: admitted to every RPC.
-    everybody: Client,
+    /// Client of an allowed service with the person's token: it may call every RPC.
+    client: Client,
+}
+
+/// Stack of a test alone, or the stack that tests share.
+enum TestStack {
+    Own(Box<Stack>),
+    Shared(&'static Stack),
 }
 
 impl Served {
+    /// Starts a stack of its own.
     async fn start() -> Self {
         let stack = Stack::start().await.unwrap();
+        Self::new(TestStack::Own(Box::new(stack))).await
+    }
+
+    /// Uses the shared stack.
+    async fn shared() -> Self {
+        Self::new(TestStack::Shared(Stack::shared().await.unwrap())).await
+    }
+
+    async fn new(stack: TestStack) -> Self {
         let person = stack.person().await.unwrap();
-        let everybody = stack
+        let client = stack
             .service("backend")
             .unwrap()
             .with_token(&person.token)
@@ -38,34 +53,35 @@ impl Served {
         Self {
             stack,
             person,
-            everybody,
+            client,
         }
     }
 
-    /// Panics unless both services serve as if nothing had happened, to those who were connected and to those who come.
-    async fn go_on(&self, after: &str) {
+    /// Panics unless both services serve valid calls in time, on open and on new connections.
+    async fn still_serves(&self, after: &str) {
         let serve = tokio::time::timeout(LONG_TIMEOUT, self.serve(after));
         serve
             .await
-            .unwrap_or_else(|_| panic!("nobody is served after {after}"));
+            .unwrap_or_else(|_| panic!("valid calls are not served in time after {after}"));
     }
 
+    /// Makes valid calls of both services, and asks both health services.
     async fn serve(&self, after: &str) {
-        for client in [&self.everybody, &self.stack.user(&self.person).unwrap()] {
+        for client in [&self.client, &self.stack.user(&self.person).unwrap()] {
             let listed = client
                 .conversation()
                 .list_messages(ListMessagesRequest::default())
                 .await;
             listed.unwrap_or_else(|status| panic!("data, after {after}: {status:?}"));
-            let asked = client.session().get_signing_keys(GetSigningKeysRequest {}).await;
-            asked.unwrap_or_else(|status| panic!("identity, after {after}: {status:?}"));
+            let keys = client.session().get_signing_keys(GetSigningKeysRequest {}).await;
+            keys.unwrap_or_else(|status| panic!("identity, after {after}: {status:?}"));
         }
         for (service, name) in [
             (&self.stack.identity, "haven.identity.v1.AccountService"),
             (&self.stack.data, "haven.data.v1.ConversationService"),
         ] {
             let check = || HealthCheckRequest { service: name.into() };
-            let on_api_port = self.everybody.health(service.name).check(check()).await.unwrap();
+            let on_api_port = self.client.health(service.name).check(check()).await.unwrap();
             let health_port = health_channel(service.listeners.health).unwrap();
             let on_health_port = HealthClient::new(health_port).check(check()).await.unwrap();
             for answer in [on_api_port, on_health_port] {
@@ -75,6 +91,17 @@ impl Served {
                     "{name}, after {after}"
                 );
             }
+        }
+    }
+}
+
+impl Deref for TestStack {
+    type Target = Stack;
+
+    fn deref(&self) -> &Stack {
+        match self {
+            Self::Own(stack) => stack,
+            Self::Shared(stack) => stack,
         }
     }
 }

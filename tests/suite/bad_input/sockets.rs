@@ -1,4 +1,4 @@
-//! Garbage on the socket: as bytes, as a handshake, as HTTP/1.1 and as HTTP/2.
+//! Invalid input on the socket: bytes, TLS handshakes, HTTP/1.1 and HTTP/2 frames.
 
 use haven_testkit::service::Service;
 use tokio::io::AsyncWriteExt;
@@ -6,15 +6,16 @@ use tokio::io::AsyncWriteExt;
 use super::Served;
 use crate::raw_socket::{WHOLE, exchange, frame, frames, header_block, kind, opening, tcp, tls};
 
+/// Returns both services.
 fn both(served: &Served) -> [&Service; 2] {
     [&served.stack.identity, &served.stack.data]
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_handshake_are_turned_away() {
+async fn bytes_that_are_no_handshake_are_refused() {
     let served = Served::start().await;
     let mut random: Vec<u8> = (0..4096).map(|_| rand::random()).collect();
-    // Nothing of TLS begins with it: by chance they could be the beginning of a record, and more of it be waited for.
+    // No TLS record starts with this byte. Random bytes could be the start of a record, and the server would wait for the rest.
     random[0] = 0xff;
     let hello = client_hello();
     for service in both(&served) {
@@ -32,25 +33,25 @@ async fn bytes_that_are_no_handshake_are_turned_away() {
             ("data before a handshake", &[23, 3, 3, 0, 1, 0]),
             ("a hello in SSL 2", &[0x80, 0x2e, 1, 0, 2, 0, 0x15, 0, 0, 0, 0x10]),
             (
-                "a hello, spoilt",
+                "a corrupted hello",
                 &[&hello[..50], &[0xff; 100], &hello[150..]].concat(),
             ),
             ("two hellos", &[&hello[..], &hello].concat()),
         ] {
             let answer = exchange(tcp(service.listeners.api).await, bytes).await;
-            // Where there is an answer, it is an alert of TLS; after a good hello there is more of a handshake before it.
+            // The response, if any, is a TLS alert, preceded by handshake records after a valid hello.
             assert!(
                 answer.is_empty() || [21, 22].contains(&answer[0]),
                 "{}, {what}: {answer:?}",
                 service.name
             );
-            served.go_on(what).await;
+            served.still_serves(what).await;
         }
     }
 }
 
 #[tokio::test]
-async fn half_a_handshake_holds_up_nobody() {
+async fn incomplete_handshakes_do_not_delay_other_connections() {
     let served = Served::start().await;
     let hello = client_hello();
     let mut open = Vec::new();
@@ -63,13 +64,13 @@ async fn half_a_handshake_holds_up_nobody() {
             }
         }
     }
-    served.go_on("half a handshake, still open").await;
+    served.still_serves("incomplete handshakes, still open").await;
     drop(open);
-    served.go_on("half a handshake, given up").await;
+    served.still_serves("incomplete handshakes, closed").await;
 }
 
 #[tokio::test]
-async fn what_is_no_http2_is_turned_away_after_the_handshake() {
+async fn a_connection_that_is_not_http2_is_closed_after_the_handshake() {
     let served = Served::start().await;
     let certificates = &served.stack.certificates;
     for service in both(&served) {
@@ -92,12 +93,12 @@ async fn what_is_no_http2_is_turned_away_after_the_handshake() {
                 assert!(!answer.starts_with(b"HTTP/1.1 2"), "{}: {answer:?}", service.name);
             }
         }
-        served.go_on("HTTP/1.1").await;
+        served.still_serves("HTTP/1.1").await;
     }
 }
 
 #[tokio::test]
-async fn a_bad_frame_ends_its_connection_and_no_other() {
+async fn an_invalid_frame_closes_its_connection_and_no_other() {
     let served = Served::start().await;
     let request = header_block(&[
         (":method", "POST"),
@@ -108,33 +109,33 @@ async fn a_bad_frame_ends_its_connection_and_no_other() {
         ("te", "trailers"),
     ]);
     let huge = header_block(&[("x-large", &"x".repeat(60_000))]);
-    // A stream that is begun and taken back, hundreds of times (CVE-2023-44487).
+    // Rapid reset: streams that are opened and reset, a thousand times (CVE-2023-44487).
     let reset = (0..1_000u32).flat_map(|number| {
         let stream = 2 * number + 1;
         let cancel = frame(kind::RST_STREAM, 0, stream, &8u32.to_be_bytes());
         [frame(kind::HEADERS, 0x4, stream, &request), cancel].concat()
     });
-    // A header that never ends (CVE-2024-27316).
+    // CONTINUATION flood: a header block that never ends (CVE-2024-27316).
     let continued = (0..600).flat_map(|_| frame(kind::CONTINUATION, 0, 1, &[0; 100]));
     let cases = [
-        ("data of no stream", frame(kind::DATA, 0, 0, b"x")),
+        ("DATA on stream 0", frame(kind::DATA, 0, 0, b"x")),
+        ("DATA on an idle stream", frame(kind::DATA, 0, 9, b"x")),
         (
-            "data of a stream that was never begun",
-            frame(kind::DATA, 0, 9, b"x"),
-        ),
-        (
-            "a stream of the server's",
+            "a stream id of the server",
             frame(kind::HEADERS, WHOLE, 2, &request),
         ),
         (
-            "headers that cannot be read",
+            "a malformed header block",
             frame(kind::HEADERS, WHOLE, 1, &[0xff; 64]),
         ),
         ("a ping of 3 bytes", frame(kind::PING, 0, 0, b"abc")),
         ("settings of 7 bytes", frame(kind::SETTINGS, 0, 0, &[0; 7])),
-        ("a window of nothing", frame(kind::WINDOW_UPDATE, 0, 0, &[0; 4])),
         (
-            "a window without end",
+            "a window update of zero",
+            frame(kind::WINDOW_UPDATE, 0, 0, &[0; 4]),
+        ),
+        (
+            "a window that overflows",
             frame(kind::WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]),
         ),
         (
@@ -142,16 +143,16 @@ async fn a_bad_frame_ends_its_connection_and_no_other() {
             frame(kind::DATA, 0, 1, &vec![0; 1 << 20]),
         ),
         (
-            "headers, continued by data",
+            "a header block interrupted by DATA",
             [
                 frame(kind::HEADERS, 0, 1, &request),
                 frame(kind::DATA, 0, 1, b"x"),
             ]
             .concat(),
         ),
-        ("resets without end", reset.collect()),
+        ("rapid resets", reset.collect()),
         (
-            "a header without end",
+            "an endless header block",
             [frame(kind::HEADERS, 0, 1, &huge[..16_000]), continued.collect()].concat(),
         ),
     ];
@@ -169,18 +170,18 @@ async fn a_bad_frame_ends_its_connection_and_no_other() {
                 .into_iter()
                 .rfind(|(kind, _)| *kind == kind::GOAWAY);
             let code = goaway.map(|(_, payload)| u32::from_be_bytes(payload[4..8].try_into().unwrap()));
-            // Which error it is called is h2's choice; that it is one, ours to insist on.
+            // h2 chooses the error code. It must be an error.
             assert!(
                 code.is_some_and(|code| code != 0),
                 "{}, {what}: {code:?}",
                 service.name
             );
-            served.go_on(what).await;
+            served.still_serves(what).await;
         }
     }
 }
 
-/// What a client says first in a handshake.
+/// Returns a valid TLS ClientHello.
 fn client_hello() -> Vec<u8> {
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)

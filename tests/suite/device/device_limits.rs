@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     status::{metadata, reason},
-    superuser_sql::{execute, scalar_by_id},
+    superuser_sql::{execute, scalar_with},
 };
 
 /// Maximum number of devices of a person that are not revoked.
@@ -38,7 +38,11 @@ fn assert_ten_devices(status: &Status) {
 
 /// Fails unless `status` is the quota of all devices.
 fn assert_hundred_devices(status: &Status) {
-    assert_quota(status, "100", "At most 100 devices in total, including revoked ones");
+    assert_quota(
+        status,
+        "100",
+        "At most 100 devices in total, including revoked ones",
+    );
 }
 
 #[tokio::test]
@@ -126,6 +130,6 @@ async fn concurrent_retries_of_the_last_registration_register_one_device() {
     assert_eq!(counts(stack, &first).await, "10 10 10");
     let sql = "SELECT count(*) FROM data.requests
         WHERE user_id = (SELECT user_id FROM data.device_key WHERE id = $1)";
-    let id = first.device_id.parse().unwrap();
-    assert_eq!(scalar_by_id::<i64>(&stack.database, id, sql).await, 10);
+    let id: uuid::Uuid = first.device_id.parse().unwrap();
+    assert_eq!(scalar_with::<i64, _>(&stack.database, sql, id).await, 10);
 }

@@ -18,7 +18,7 @@ use haven_proto::data::v1::{
 use haven_testkit::{Client, Stack, encryption::Secret, random};
 use tonic::Status;
 
-use crate::{retry::retry_call, superuser_sql::scalar_by_id, test_device::registration};
+use crate::{retry::retry_call, superuser_sql::scalar_with, test_device::registration};
 
 /// Number of concurrent calls.
 const CROWD: usize = 15;
@@ -105,5 +105,10 @@ async fn counts(stack: &Stack, device: &Device) -> String {
     let sql = "SELECT concat_ws(' ', c.live_devices, c.devices,
             (SELECT count(*) FROM data.security_audit_log AS l WHERE l.user_id = c.user_id))
         FROM data.change_counters AS c JOIN data.device_key AS d ON d.user_id = c.user_id WHERE d.id = $1";
-    scalar_by_id(&stack.database, device.device_id.parse().unwrap(), sql).await
+    scalar_with(
+        &stack.database,
+        sql,
+        device.device_id.parse::<uuid::Uuid>().unwrap(),
+    )
+    .await
 }

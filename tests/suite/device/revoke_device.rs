@@ -17,7 +17,7 @@ use super::{
 use crate::{
     retry::retry_call,
     status::{reason, violations},
-    superuser_sql::scalar_by_id,
+    superuser_sql::scalar_with,
     test_device::Device,
 };
 
@@ -34,10 +34,10 @@ async fn a_revoked_device_cannot_be_used_again() {
     assert_eq!(revoked.status(), DeviceStatus::Revoked);
     assert_eq!(revoked.encrypted_master_key, b"");
     assert_eq!(list_all(&ada).await, from_ref(&revoked));
-    let kept: bool = scalar_by_id(
+    let kept: bool = scalar_with(
         &stack.database,
-        device.id,
         "SELECT encrypted_master_key IS NOT NULL FROM data.device_key WHERE id = $1",
+        device.id,
     )
     .await;
     assert!(!kept, "the wrapped master key must be deleted");
@@ -133,7 +133,7 @@ async fn a_device_that_is_revoked_while_it_writes_keeps_what_it_wrote_before() {
     let stop = async {
         let written = "SELECT count(*) FROM data.encrypted_cycle_data WHERE user_id = $1";
         crate::eventually::eventually("ten records are written", async || {
-            scalar_by_id::<i64>(&stack.database, device.person.id, written).await >= 10
+            scalar_with::<i64, _>(&stack.database, written, device.person.id).await >= 10
         })
         .await;
         revoke(&ada, revoke_request(&itself)).await.unwrap();
@@ -144,11 +144,7 @@ async fn a_device_that_is_revoked_while_it_writes_keeps_what_it_wrote_before() {
         .await
         .expect("the revoked device still writes");
     let written = [a, b, c].concat().len();
-    let stored: String = scalar_by_id(
-        &stack.database,
-        device.person.id,
-        "SELECT concat_ws(' ', count(*), max(change_number)) FROM data.encrypted_cycle_data WHERE user_id = $1",
-    )
+    let stored: String = scalar_with(&stack.database, "SELECT concat_ws(' ', count(*), max(change_number)) FROM data.encrypted_cycle_data WHERE user_id = $1", device.person.id)
     .await;
     assert_eq!(
         stored,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     status::{metadata, reason, violations},
-    superuser_sql::scalar_by_id,
+    superuser_sql::scalar_with,
     test_device::Device,
 };
 
@@ -50,10 +50,10 @@ async fn a_suspended_device_does_not_hold_back_the_synced_number() {
         LATERAL (SELECT set_config('request.jwt.claims', jsonb_build_object('sub', u.id)::text, true)) AS claims,
         LATERAL (SELECT data.synced_number() AS number WHERE claims IS NOT NULL) AS synced
         WHERE u.id = (SELECT user_id FROM data.device_key WHERE id = $1)";
-    let id = device.device_id.parse().unwrap();
-    assert!(scalar_by_id::<bool>(&stack.database, id, synced).await);
+    let id: uuid::Uuid = device.device_id.parse().unwrap();
+    assert!(scalar_with::<bool, _>(&stack.database, synced, id).await);
     suspend(&ada, suspend_request(&device)).await.unwrap();
-    assert!(!scalar_by_id::<bool>(&stack.database, id, synced).await);
+    assert!(!scalar_with::<bool, _>(&stack.database, synced, id).await);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! SIGTERM: what is under way finishes, and then the process ends as it should.
+//! SIGTERM: calls in flight finish, and then the process exits with code 0.
 
 use haven_proto::{data::v1::ListMessagesRequest, identity::v1::SignUpResponse};
 use haven_testkit::{
@@ -15,22 +15,22 @@ use tonic_health::pb::{
 use super::append;
 use crate::{eventually::eventually, superuser_sql::scalar};
 
-/// How many calls are under way.
+/// Number of calls in flight.
 const CALLS: usize = 4;
 
-/// Enough connections for them and for readiness, which asks over the same ones.
+/// Size of the pools: enough for these calls and the readiness check.
 const CONNECTIONS: &str = "8";
 
-/// Holds a table until it is dropped, so that whoever writes to it is under way for as long.
+/// Runs `sql`, which locks a table until the connection is closed. Calls that write to the table wait for as long.
 async fn hold(stack: &Stack, sql: &'static str) -> PgConnection {
     let mut holder = stack.database.connect("postgres").await.unwrap();
     sqlx::raw_sql(sql).execute(&mut holder).await.unwrap();
     holder
 }
 
-/// Waits until as many statements wait for a lock as there are calls.
+/// Waits until all calls wait for the lock.
 async fn all_wait(stack: &Stack) {
-    eventually("all calls are under way", async || {
+    eventually("all calls wait for the lock", async || {
         let waiting: i64 = scalar(
             &stack.database,
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
@@ -41,11 +41,11 @@ async fn all_wait(stack: &Stack) {
     .await;
 }
 
-/// Sends SIGTERM, and waits until the process has begun to stop.
+/// Sends SIGTERM, and waits until the health service reports NOT_SERVING.
 async fn terminate(service: &mut Service, name: &str) {
     service.signal(Signal::TERM);
     let mut health = HealthClient::new(health_channel(service.listeners.health).unwrap());
-    eventually("it stops", async || {
+    eventually("the service starts to drain", async || {
         let request = HealthCheckRequest {
             service: name.to_owned(),
         };
@@ -53,13 +53,13 @@ async fn terminate(service: &mut Service, name: &str) {
         answer.into_inner().status() == ServingStatus::NotServing
     })
     .await;
-    assert!(service.runs(), "it did not wait for what is under way");
+    assert!(service.runs(), "the process exited before its calls finished");
 }
 
-/// Waits for the process to end by itself.
-async fn ends_well(service: &mut Service) {
+/// Waits until the process exits, with code 0.
+async fn exits_with_zero(service: &mut Service) {
     let mut status = None;
-    eventually("it ends", async || {
+    eventually("the process exits", async || {
         status = service.ended();
         status.is_some()
     })
@@ -68,7 +68,7 @@ async fn ends_well(service: &mut Service) {
 }
 
 #[tokio::test]
-async fn both_services_finish_what_is_under_way() {
+async fn both_services_finish_calls_in_flight() {
     let mut stack = Stack::builder()
         .variable("identity", "DATABASE_POOL_SIZE", CONNECTIONS)
         .variable("data", "DATABASE_POOL_SIZE", CONNECTIONS)
@@ -76,7 +76,7 @@ async fn both_services_finish_what_is_under_way() {
         .await
         .unwrap();
     let person = stack.person().await.unwrap();
-    // data asks for the keys of tokens when it first needs one, at the latest; soon there is nobody to ask.
+    // data fetches the signing keys at the first call at the latest. Later identity is down.
     let list = ListMessagesRequest::default();
     let mut conversation = stack.user(&person).unwrap().conversation();
     conversation.list_messages(list).await.unwrap();
@@ -94,18 +94,18 @@ async fn both_services_finish_what_is_under_way() {
     terminate(&mut stack.identity, "haven.identity.v1.AccountService").await;
     let late = sign_up_request("late@example.org", "Correct-Horse-7-Battery");
     let late = stack.anonymous().unwrap().account().sign_up(late).await;
-    assert!(late.is_err(), "nothing new is begun");
+    assert!(late.is_err(), "a new call is refused");
     holder.close().await.unwrap();
     for sign_up in sign_ups {
         let SignUpResponse { account } = sign_up.await.unwrap().unwrap().into_inner();
         assert!(account.is_some());
     }
-    ends_well(&mut stack.identity).await;
-    // What was begun to be told was told to the end.
-    let known: i64 = scalar(&stack.database, "SELECT count(*) FROM data.users").await;
-    assert_eq!(known, CALLS as i64 + 1);
-    let untold: i64 = scalar(&stack.database, "SELECT count(*) FROM identity.outbox").await;
-    assert_eq!(untold, 0);
+    exits_with_zero(&mut stack.identity).await;
+    // Every person was provisioned before identity exited.
+    let provisioned: i64 = scalar(&stack.database, "SELECT count(*) FROM data.users").await;
+    assert_eq!(provisioned, CALLS as i64 + 1);
+    let undelivered: i64 = scalar(&stack.database, "SELECT count(*) FROM identity.outbox").await;
+    assert_eq!(undelivered, 0);
 
     let holder = hold(
         &stack,
@@ -123,7 +123,7 @@ async fn both_services_finish_what_is_under_way() {
     for message in messages {
         message.await.unwrap().unwrap();
     }
-    ends_well(&mut stack.data).await;
+    exits_with_zero(&mut stack.data).await;
     let stored: i64 = scalar(&stack.database, "SELECT count(*) FROM data.conversations").await;
     assert_eq!(stored, CALLS as i64);
 }

@@ -1,13 +1,13 @@
-//! What happens while a part of Haven is down, and what is left behind when it comes back.
+//! Outages: calls while a service or Postgres is down, and consistency after it is back.
 
-mod cancelled;
-mod crowd;
-mod data;
+mod cancelled_calls;
+mod data_down;
 mod drain;
-mod identity;
+mod identity_down;
 mod kill;
-mod poison;
-mod postgres;
+mod postgres_down;
+mod sign_up_crowd;
+mod undeliverable_message;
 
 use haven_proto::data::v1::{AppendMessageRequest, AppendMessageResponse, SenderType};
 use haven_testkit::{Client, random};
@@ -27,7 +27,7 @@ async fn append(client: &Client) -> Result<Response<AppendMessageResponse>, Stat
     client.conversation().append_message(message).await
 }
 
-/// The reason of a failure that tells its caller to try again; panics when it does not.
+/// Returns the reason of a retryable failure. Panics without RetryInfo.
 fn retryable(status: &Status) -> String {
     let delay = status
         .get_details_retry_info()

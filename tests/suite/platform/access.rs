@@ -1,4 +1,4 @@
-//! Who may call: the declared access, tokens and certificates.
+//! Authorization: the declared access of each RPC, access tokens and client certificates.
 
 use haven_platform::{
     access::{AccessError, AccessTable, ResponseKind},
@@ -13,7 +13,7 @@ use crate::status::{metadata, reason, violations};
 
 type Client = proto::probe_service_client::ProbeServiceClient<Channel>;
 
-/// Who the server says calls, or why it does not, for each access.
+/// Calls one RPC of each declared access. Returns the caller that the handler saw, or the reason of the refusal.
 async fn ask(client: &mut Client, token: Option<&str>) -> [String; 4] {
     fn request<T: Default>(token: Option<&str>) -> tonic::Request<T> {
         token.map_or_else(
@@ -21,27 +21,27 @@ async fn ask(client: &mut Client, token: Option<&str>) -> [String; 4] {
             |token| with_token(T::default(), token),
         )
     }
-    let said = |answer: Result<String, Status>| answer.unwrap_or_else(|status| reason(&status));
+    let caller_or_reason = |answer: Result<String, Status>| answer.unwrap_or_else(|status| reason(&status));
     [
-        said(
+        caller_or_reason(
             client
                 .ask_as_anyone(request(token))
                 .await
                 .map(|answer| answer.into_inner().caller),
         ),
-        said(
+        caller_or_reason(
             client
                 .ask_as_user(request(token))
                 .await
                 .map(|answer| answer.into_inner().caller),
         ),
-        said(
+        caller_or_reason(
             client
                 .ask_as_service(request(token))
                 .await
                 .map(|answer| answer.into_inner().caller),
         ),
-        said(
+        caller_or_reason(
             client
                 .ask_as_user_or_service(request(token))
                 .await
@@ -51,18 +51,18 @@ async fn ask(client: &mut Client, token: Option<&str>) -> [String; 4] {
 }
 
 #[tokio::test]
-async fn the_declared_access_decides() {
+async fn callers_are_admitted_by_the_declared_access() {
     let probe = Probe::start().await;
     let token = probe.token(&Probe::claims());
-    let mut nobody = probe.client();
+    let mut anonymous = probe.client();
     let mut backend = Client::new(probe.channel(Some("backend")));
     let mut stranger = Client::new(probe.channel(Some("stranger")));
     let person = "01890a5d-ac96-774b-bcce-b302099a8057";
 
     assert_eq!(
-        ask(&mut nobody, None).await,
+        ask(&mut anonymous, None).await,
         [
-            "nobody, no service",
+            "no user, no service",
             "TOKEN_INVALID",
             "ACCESS_DENIED",
             "TOKEN_INVALID"
@@ -70,46 +70,46 @@ async fn the_declared_access_decides() {
     );
     let as_user = format!("{person}, no service");
     assert_eq!(
-        ask(&mut nobody, Some(&token)).await,
-        ["nobody, no service", &as_user, "ACCESS_DENIED", &as_user]
+        ask(&mut anonymous, Some(&token)).await,
+        ["no user, no service", &as_user, "ACCESS_DENIED", &as_user]
     );
     assert_eq!(
         ask(&mut backend, None).await,
         [
-            "nobody, backend",
+            "no user, backend",
             "TOKEN_INVALID",
-            "nobody, backend",
-            "nobody, backend"
+            "no user, backend",
+            "no user, backend"
         ]
     );
     let both = format!("{person}, backend");
     assert_eq!(
         ask(&mut backend, Some(&token)).await,
-        ["nobody, backend", &both, "nobody, backend", &both]
+        ["no user, backend", &both, "no user, backend", &both]
     );
     assert_eq!(
         ask(&mut stranger, None).await,
         [
-            "nobody, no service",
+            "no user, no service",
             "TOKEN_INVALID",
             "ACCESS_DENIED",
             "TOKEN_INVALID"
         ]
     );
-    // A bad token is no way in beside a good certificate.
+    // An invalid token is refused beside a valid certificate as well, where a token is read.
     assert_eq!(
         ask(&mut backend, Some("nonsense")).await,
         [
-            "nobody, backend",
+            "no user, backend",
             "TOKEN_INVALID",
-            "nobody, backend",
+            "no user, backend",
             "TOKEN_INVALID"
         ]
     );
 }
 
 #[tokio::test]
-async fn a_token_that_is_not_as_it_has_to_be_is_refused_with_its_problem() {
+async fn an_invalid_token_is_refused_with_its_problem() {
     let probe = Probe::start().await;
     let good = Probe::claims();
     let header = |kid: Option<&str>, alg| Header {
@@ -193,12 +193,12 @@ async fn a_token_that_is_not_as_it_has_to_be_is_refused_with_its_problem() {
     assert_eq!(reason(&status), "TOKEN_EXPIRED");
 }
 
-/// Where the client of a service is decides limits: what cannot be read must not be passed over. The rest of the rules are
-/// beside the code.
+/// The address decides rate limits, so a malformed one must be refused and not ignored. Unit tests beside the code cover the
+/// other rules.
 #[tokio::test]
-async fn a_service_says_where_its_client_is_and_nobody_else() {
+async fn x_forwarded_for_is_read_from_services_only() {
     let probe = Probe::start().await;
-    let mut nobody = probe.client();
+    let mut anonymous = probe.client();
     let mut backend = Client::new(probe.channel(Some("backend")));
     let from = |address: &str| {
         let mut request = tonic::Request::new(proto::AskAsAnyoneRequest::default());
@@ -211,7 +211,7 @@ async fn a_service_says_where_its_client_is_and_nobody_else() {
         backend.ask_as_anyone(from(address)).await.unwrap();
     }
     for address in ["made up", "192.0.2.1, made up"] {
-        nobody.ask_as_anyone(from(address)).await.unwrap();
+        anonymous.ask_as_anyone(from(address)).await.unwrap();
         let status = backend.ask_as_anyone(from(address)).await.unwrap_err();
         assert_eq!(reason(&status), "INVALID_FIELD");
         assert_eq!(
@@ -223,9 +223,9 @@ async fn a_service_says_where_its_client_is_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_server_with_an_undeclared_rpc_does_not_start() {
+async fn a_server_with_an_rpc_without_declared_access_is_not_built() {
     let Err(error) = Probe::undeclared() else {
-        panic!("it was put together")
+        panic!("the server was built")
     };
     let BuildError::Access(AccessError::Undeclared(rpcs)) = error else {
         panic!("{error}")

@@ -1,4 +1,4 @@
-//! Certificates are read again when they change.
+//! Reload of changed certificates.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use tokio_rustls::TlsConnector;
 
 use super::probe::{Probe, proto};
 
-/// What the server shows to a new connection.
-async fn shown(probe: &Probe) -> Vec<u8> {
+/// Returns the certificate that the server presents to a new connection.
+async fn presented(probe: &Probe) -> Vec<u8> {
     let mut roots = rustls::RootCertStore::empty();
     let pem = std::fs::read(probe.certificates.authority()).unwrap();
     for authority in rustls::pki_types::pem::PemObject::pem_slice_iter(&pem) {
@@ -32,35 +32,35 @@ async fn shown(probe: &Probe) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_shown_without_a_restart_and_a_bad_one_never() {
+async fn a_new_certificate_is_loaded_without_a_restart_and_an_invalid_one_is_not() {
     let probe = Probe::start().await;
     let mut old_connection = probe.client();
     old_connection
         .ask_as_anyone(proto::AskAsAnyoneRequest {})
         .await
         .unwrap();
-    let first = shown(&probe).await;
+    let first = presented(&probe).await;
 
-    // Half a renewal: the key does not fit. What was there before stays.
+    // During a renewal the key does not belong to the certificate yet. The previous pair stays in use.
     let leaf = probe.certificates.leaf("data");
     let key = std::fs::read(&leaf.key).unwrap();
     std::fs::write(&leaf.key, "not a key").unwrap();
     tokio::time::sleep(Duration::from_secs(6)).await;
-    assert_eq!(shown(&probe).await, first);
+    assert_eq!(presented(&probe).await, first);
     std::fs::write(&leaf.key, key).unwrap();
 
     probe.certificates.issue("data").unwrap();
     let mut second = first.clone();
     for _ in 0..40 {
         tokio::time::sleep(Duration::from_millis(250)).await;
-        second = shown(&probe).await;
+        second = presented(&probe).await;
         if second != first {
             break;
         }
     }
-    assert_ne!(second, first, "the new certificate is not shown");
+    assert_ne!(second, first, "the new certificate is not in use");
     old_connection
         .ask_as_anyone(proto::AskAsAnyoneRequest {})
         .await
-        .expect("old connections go on");
+        .expect("an open connection failed");
 }

@@ -1,4 +1,4 @@
-//! Stopping: what is under way finishes, and nothing can hold it longer than the limit.
+//! Graceful shutdown: calls in flight finish, within a limit.
 
 use std::{
     sync::atomic::Ordering,
@@ -11,6 +11,7 @@ use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 use super::probe::{Probe, proto, requests};
 use crate::{eventually::eventually, status::reason};
 
+/// Returns the limits of a server that drains for 1.5 seconds at most.
 fn quick() -> Requests {
     Requests {
         drain_timeout: Duration::from_millis(1_500),
@@ -19,7 +20,7 @@ fn quick() -> Requests {
 }
 
 #[tokio::test]
-async fn a_call_under_way_finishes_and_a_new_one_is_sent_elsewhere() {
+async fn a_call_in_flight_finishes_and_a_new_call_is_refused() {
     let probe = Probe::start().await;
     let mut client = probe.client();
     client.ask_as_anyone(proto::AskAsAnyoneRequest {}).await.unwrap();
@@ -31,14 +32,14 @@ async fn a_call_under_way_finishes_and_a_new_one_is_sent_elsewhere() {
         })
         .await
     });
-    eventually("it is under way", async || {
+    eventually("the call is in flight", async || {
         probe.waits.load(Ordering::Relaxed) == 1
     })
     .await;
     let began = Instant::now();
     probe.stop.cancel();
-    // The server says DRAINING on a connection that is still open; on one that is closed nobody is left to say it.
-    eventually("a new one is turned away", async || {
+    // The server answers DRAINING on an open connection. On a closed connection the call fails without details.
+    eventually("a new call is refused", async || {
         let answer = client.ask_as_anyone(proto::AskAsAnyoneRequest {}).await;
         let refused = answer.err();
         if let Some(status) = refused.as_ref().filter(|status| !status.details().is_empty()) {
@@ -51,15 +52,15 @@ async fn a_call_under_way_finishes_and_a_new_one_is_sent_elsewhere() {
     let limit = requests().drain_timeout;
     timeout(limit, probe.served)
         .await
-        .expect("stopped with its last call")
+        .expect("the server did not stop after its last call")
         .unwrap();
     assert!(began.elapsed() < limit, "{:?}", began.elapsed());
 }
 
 #[tokio::test]
-async fn a_silent_client_and_an_open_stream_cannot_hold_it() {
+async fn a_silent_client_and_an_open_stream_do_not_delay_the_shutdown() {
     let probe = Probe::start_with(quick()).await;
-    // One never begins to shake hands; one reads a stream that would go on for an hour.
+    // One client never starts a handshake. One reads a stream that would take an hour.
     let mut silent = TcpStream::connect(probe.addr).await.unwrap();
     let mut stream = probe
         .service()
@@ -76,7 +77,7 @@ async fn a_silent_client_and_an_open_stream_cannot_hold_it() {
     probe.stop.cancel();
     timeout(Duration::from_secs(10), probe.served)
         .await
-        .expect("held beyond its limit")
+        .expect("the server did not stop within its limit")
         .unwrap();
     let took = began.elapsed();
     assert!(
@@ -85,6 +86,6 @@ async fn a_silent_client_and_an_open_stream_cannot_hold_it() {
     );
     let read = timeout(Duration::from_secs(10), silent.read(&mut [0; 1]))
         .await
-        .expect("still open");
+        .expect("the connection is still open");
     assert!(matches!(read, Ok(0) | Err(_)));
 }

@@ -1,4 +1,4 @@
-//! The error contract, on every way that a call can fail.
+//! Error contract: every failure of a call carries the published details.
 
 use std::{
     sync::atomic::Ordering,
@@ -31,7 +31,7 @@ async fn every_reason_leaves_as_it_is_published() {
         assert_eq!(format!("REASON_{name}"), value.name());
         assert!(
             !format!("{status:?}").contains("really happened"),
-            "the cause left the server"
+            "the internal cause is in the status"
         );
         let retry = status
             .get_error_details()
@@ -47,7 +47,7 @@ async fn every_reason_leaves_as_it_is_published() {
 }
 
 #[tokio::test]
-async fn a_panic_is_an_answer_and_the_server_goes_on() {
+async fn a_panic_fails_its_call_and_the_server_keeps_serving() {
     let probe = Probe::start().await;
     let status = probe
         .client()
@@ -81,9 +81,9 @@ async fn a_panic_is_an_answer_and_the_server_goes_on() {
 }
 
 #[tokio::test]
-async fn what_is_no_message_of_ours_is_an_invalid_field() {
+async fn a_malformed_message_is_an_invalid_field() {
     let probe = Probe::start().await;
-    // A varint that never ends; a field of another type; a string that is no UTF-8; a length beyond the end.
+    // An unterminated varint; a field of another type; a string that is not UTF-8; a length beyond the end.
     for bytes in [&[0xff; 12][..], &[0x0a, 0x01, 0x61], &[0x08], &[0x12, 0x7f, 0x00]] {
         let status = raw(&probe, "/haven.testing.v1.ProbeService/Fail", bytes.to_vec())
             .await
@@ -94,7 +94,7 @@ async fn what_is_no_message_of_ours_is_an_invalid_field() {
 }
 
 #[tokio::test]
-async fn what_does_not_exist_is_unimplemented() {
+async fn an_unknown_path_is_unimplemented() {
     let probe = Probe::start().await;
     for path in [
         "/haven.testing.v1.ProbeService/Nothing",
@@ -111,14 +111,14 @@ async fn what_does_not_exist_is_unimplemented() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_says_so_in_both_directions() {
+async fn a_message_that_is_too_large_is_refused_in_both_directions() {
     let probe = Probe::start().await;
     let mut large = vec![0x0a, 0xff, 0xff, 0x7f];
     large.resize(2 * 1024 * 1024, 0);
     let status = raw(&probe, "/haven.testing.v1.ProbeService/Wait", large)
         .await
         .unwrap_err();
-    let told = |status: &Status| {
+    let details = |status: &Status| {
         (
             reason(status),
             metadata(status, "message"),
@@ -127,56 +127,59 @@ async fn what_is_too_large_says_so_in_both_directions() {
     };
     let too_large =
         |which: &str, limit: &str| ("MESSAGE_TOO_LARGE".to_owned(), which.to_owned(), limit.to_owned());
-    assert_eq!(told(&status), too_large("REQUEST", "65536"));
+    assert_eq!(details(&status), too_large("REQUEST", "65536"));
 
     let answer = proto::WaitRequest {
         millis: 0,
         bytes: 5 * 1024 * 1024,
     };
     let status = probe.client().wait(answer).await.unwrap_err();
-    assert_eq!(told(&status), too_large("ANSWER", "4194304"));
+    assert_eq!(details(&status), too_large("ANSWER", "4194304"));
 }
 
 #[tokio::test]
-async fn more_than_can_be_done_is_turned_away_at_once() {
+async fn calls_beyond_the_limit_are_refused_at_once() {
     let probe = Probe::start_with(Requests {
         max_in_flight: 2,
         ..requests()
     })
     .await;
     let wait = |millis| proto::WaitRequest { millis, bytes: 0 };
-    // Connected before, so that it is about the call alone.
-    let mut turned_away = probe.client();
-    turned_away.wait(wait(0)).await.unwrap();
+    // Connects first, so that only the call is measured.
+    let mut refused = probe.client();
+    refused.wait(wait(0)).await.unwrap();
     let busy: Vec<_> = (0..2)
         .map(|_| {
             let mut client = probe.client();
             tokio::spawn(async move { client.wait(wait(3_000)).await })
         })
         .collect();
-    eventually("both are in", async || probe.waits.load(Ordering::Relaxed) == 3).await;
-    // The shortest of several: what else the machine does makes one longer, and none shorter.
-    let mut least = Duration::MAX;
+    eventually("both calls are in flight", async || {
+        probe.waits.load(Ordering::Relaxed) == 3
+    })
+    .await;
+    // The shortest of several: other load makes a call slower, never faster.
+    let mut shortest = Duration::MAX;
     for _ in 0..3 {
         let began = Instant::now();
-        let status = turned_away.wait(wait(0)).await.unwrap_err();
-        least = least.min(began.elapsed());
+        let status = refused.wait(wait(0)).await.unwrap_err();
+        shortest = shortest.min(began.elapsed());
         assert_eq!(reason(&status), "OVERLOADED");
         assert!(status.get_error_details().retry_info().is_some());
     }
-    assert!(least < Duration::from_millis(500), "{least:?}");
+    assert!(shortest < Duration::from_millis(500), "{shortest:?}");
     for call in busy {
         call.await.unwrap().unwrap();
     }
     assert!(
         probe.client().wait(wait(0)).await.is_ok(),
-        "the places are free again"
+        "the permits were not released"
     );
 }
 
-/// Who watches leaves room for who calls.
+/// Streams leave permits for unary calls.
 #[tokio::test]
-async fn streams_have_a_quarter_of_the_places() {
+async fn streams_get_a_quarter_of_the_permits() {
     let probe = Probe::start_with(Requests {
         max_in_flight: 8,
         ..requests()
@@ -198,7 +201,7 @@ async fn streams_have_a_quarter_of_the_places() {
     let wait = proto::WaitRequest { millis: 0, bytes: 0 };
     assert!(
         probe.client().wait(wait).await.is_ok(),
-        "there is room for others"
+        "no permit is left for a unary call"
     );
     drop(streams);
     for _ in 0..100 {
@@ -207,10 +210,10 @@ async fn streams_have_a_quarter_of_the_places() {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("the places of streams are not given back");
+    panic!("the permits of streams were not released");
 }
 
-/// A unary call with bytes that no stub would send.
+/// Makes a unary call with any bytes as its message.
 async fn raw(probe: &Probe, path: &str, bytes: Vec<u8>) -> Result<(), Status> {
     raw_call::call(probe.channel(None), path, MetadataMap::new(), bytes)
         .await

@@ -1,10 +1,10 @@
-//! The platform's layers, each made to do its work: a real server over real TLS, with a service that misbehaves.
+//! Layers of the platform crate: a server over TLS as the services build it, with a gRPC service made for these tests.
 
 mod access;
-mod bounds;
 mod certificates;
+mod deadlines;
 mod drain;
 mod failures;
+mod health_and_reflection;
 mod probe;
-mod standard;
 mod streams;

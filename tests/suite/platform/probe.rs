@@ -1,4 +1,4 @@
-//! A server as every service has it, with [`ProbeService`] behind it.
+//! Fixture: a server as every service builds it, with [`ProbeService`] behind it.
 
 use std::{
     net::SocketAddr,
@@ -40,7 +40,7 @@ use self::proto::{
     undeclared_service_server::{UndeclaredService, UndeclaredServiceServer},
 };
 
-/// The generated stubs.
+/// Generated stubs of the package `haven.testing.v1`.
 #[allow(
     clippy::disallowed_methods,
     unreachable_pub,
@@ -51,7 +51,7 @@ pub(crate) mod proto {
     tonic::include_proto!("haven.testing.v1");
 }
 
-/// The probe's descriptors.
+/// Encoded descriptors of the package `haven.testing.v1`.
 pub(crate) const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/testing.binpb"));
 
 /// The maximum number of streams of a kind that one person may have open at once, as both services configure it.
@@ -63,15 +63,15 @@ pub(crate) struct Probe {
     pub(crate) certificates: Certificates,
     pub(crate) stop: CancellationToken,
     pub(crate) served: JoinHandle<()>,
-    /// The sessions that have ended.
+    /// Ended sessions: the server refuses their tokens.
     pub(crate) ended: Arc<EndedSessions>,
-    /// How many calls of Wait have begun.
+    /// Number of calls of Wait that have started.
     pub(crate) waits: Arc<AtomicUsize>,
     signing_key: EncodingKey,
     _directory: TempDir,
 }
 
-/// How a server takes on work, if nothing is said.
+/// Returns the default limits of a probe.
 pub(crate) fn requests() -> Requests {
     Requests {
         default_deadline: Duration::from_secs(10),
@@ -82,17 +82,19 @@ pub(crate) fn requests() -> Requests {
 }
 
 impl Probe {
+    /// Starts a server with the default limits.
     pub(crate) async fn start() -> Self {
         Self::start_with(requests()).await
     }
 
+    /// Starts a server with other limits.
     pub(crate) async fn start_with(requests: Requests) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let certificates = Certificates::keep(directory.path()).unwrap();
         let tls = tls(&certificates);
         let key = KeyPair::generate().unwrap();
         let keys = KeySet::empty();
-        // An uncompressed point: 4, then two coordinates.
+        // An uncompressed point: the byte 4, then two coordinates.
         let point = key.der_bytes().to_vec();
         let coordinate = |range: std::ops::Range<usize>| {
             base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, &point[range])
@@ -140,7 +142,7 @@ impl Probe {
         }
     }
 
-    /// Tries to put a server together whose service does not say who may call it.
+    /// Builds a server with an RPC without declared access.
     pub(crate) fn undeclared() -> Result<(), BuildError> {
         let directory = tempfile::tempdir().unwrap();
         let tls = tls(&Certificates::keep(directory.path()).unwrap());
@@ -158,7 +160,7 @@ impl Probe {
             .map(drop)
     }
 
-    /// A channel with the client certificate of `service`, if any.
+    /// Connects, with the client certificate of `service` if given.
     pub(crate) fn channel(&self, service: Option<&str>) -> Channel {
         let read = |path: PathBuf| std::fs::read(path).unwrap();
         let mut tls = ClientTlsConfig::new()
@@ -175,16 +177,17 @@ impl Probe {
             .connect_lazy()
     }
 
+    /// Returns a client without a certificate.
     pub(crate) fn client(&self) -> proto::probe_service_client::ProbeServiceClient<Channel> {
         proto::probe_service_client::ProbeServiceClient::new(self.channel(None))
     }
 
-    /// A service that may call.
+    /// Returns a client with the certificate of an allowed service.
     pub(crate) fn service(&self) -> proto::probe_service_client::ProbeServiceClient<Channel> {
         proto::probe_service_client::ProbeServiceClient::new(self.channel(Some("backend")))
     }
 
-    /// Claims of a token that is as it has to be.
+    /// Returns the claims of a valid token.
     pub(crate) fn claims() -> Claims {
         let now = chrono::Utc::now().timestamp();
         Claims {
@@ -198,6 +201,7 @@ impl Probe {
         }
     }
 
+    /// Signs `claims` as identity does.
     pub(crate) fn token(&self, claims: &impl serde::Serialize) -> String {
         let header = Header {
             kid: Some("k1".into()),
@@ -206,12 +210,13 @@ impl Probe {
         self.sign(&header, claims)
     }
 
+    /// Signs `claims` with any header.
     pub(crate) fn sign(&self, header: &Header, claims: &impl serde::Serialize) -> String {
         encode(header, claims, &self.signing_key).unwrap()
     }
 }
 
-/// `message` under a bearer token.
+/// Returns a request with a bearer token.
 pub(crate) fn with_token<T>(message: T, token: &str) -> Request<T> {
     let mut request = Request::new(message);
     request
@@ -220,6 +225,7 @@ pub(crate) fn with_token<T>(message: T, token: &str) -> Request<T> {
     request
 }
 
+/// Loads the server's certificate, and allows the service `backend`.
 fn tls(certificates: &Certificates) -> Arc<Tls> {
     let leaf = certificates.leaf("data");
     let files = TlsFiles {
@@ -231,6 +237,7 @@ fn tls(certificates: &Certificates) -> Arc<Tls> {
     Arc::new(Tls::load(files).unwrap())
 }
 
+/// Returns the configuration of a probe.
 fn config(requests: Requests, tls: &Arc<Tls>, verifier: TokenVerifier) -> ServerConfig {
     ServerConfig {
         requests,
@@ -243,6 +250,7 @@ fn config(requests: Requests, tls: &Arc<Tls>, verifier: TokenVerifier) -> Server
     }
 }
 
+/// Handlers of both testing services.
 #[derive(Default)]
 struct Answers {
     waits: Arc<AtomicUsize>,
@@ -255,11 +263,12 @@ impl UndeclaredService for Answers {
     }
 }
 
+/// Describes the caller: user id and service name.
 fn caller<T>(request: &Request<T>) -> Result<String, Status> {
     let caller = Call::of(request)?.caller;
     let user = caller
         .user
-        .map_or_else(|| "nobody".into(), |user| user.id.to_string());
+        .map_or_else(|| "no user".into(), |user| user.id.to_string());
     let service = caller
         .service
         .map_or_else(|| "no service".into(), |name| name.as_str().to_owned());

@@ -1,4 +1,4 @@
-//! The streams of people: how many there can be at once, and when they end though there is more to say.
+//! Server streams: their limits, and their end with the session or the token.
 
 use std::time::Duration;
 
@@ -15,15 +15,16 @@ use uuid::Uuid;
 use super::probe::{Probe, proto, with_token};
 use crate::{eventually::eventually, status::reason, test_device::Device};
 
-/// How many streams of a kind one person may have at once.
-const MOST: usize = 12;
+/// Maximum number of concurrent streams of one kind for one person.
+const MAX_OF_PERSON: usize = 12;
 
-/// A quarter of the calls that the probe takes at once.
-const QUARTER: usize = 16;
+/// Maximum number of concurrent streams of one kind: a quarter of the probe's permits.
+const MAX_STREAMS: usize = 16;
 
+/// Open stream of WatchNothing, which never ends by itself.
 type Watch = Streaming<proto::WatchNothingResponse>;
 
-/// Claims of a person of this number, in a session of the same number.
+/// Returns claims with this number as the user id and the session id.
 fn claims(person: u128) -> Claims {
     Claims {
         sub: Uuid::from_u128(person),
@@ -32,7 +33,7 @@ fn claims(person: u128) -> Claims {
     }
 }
 
-/// Watches on a connection of its own, and has the first answer.
+/// Opens a stream of WatchNothing on a new connection, and reads the first message.
 async fn watch(probe: &Probe, token: &str) -> Result<Watch, Status> {
     let request = with_token(proto::WatchNothingRequest {}, token);
     let mut watch = probe.client().watch_nothing(request).await?.into_inner();
@@ -40,6 +41,7 @@ async fn watch(probe: &Probe, token: &str) -> Result<Watch, Status> {
     Ok(watch)
 }
 
+/// Opens `count` streams of WatchNothing.
 async fn watches(probe: &Probe, token: &str, count: usize) -> Vec<Watch> {
     let mut watches = Vec::new();
     for _ in 0..count {
@@ -48,7 +50,7 @@ async fn watches(probe: &Probe, token: &str, count: usize) -> Vec<Watch> {
     watches
 }
 
-/// All of a stream that ends.
+/// Reads a finite stream to its end, and returns the number of messages.
 async fn read(probe: &Probe, token: &str) -> Result<usize, Status> {
     let request = proto::StreamRequest {
         count: 3,
@@ -68,50 +70,53 @@ async fn read(probe: &Probe, token: &str) -> Result<usize, Status> {
 }
 
 #[tokio::test]
-async fn one_person_who_watches_without_end_is_in_nobodys_way() {
+async fn watches_of_one_person_leave_permits_for_others() {
     let probe = Probe::start().await;
     let [ada, bob, eve] = [1, 2, 3].map(|person| probe.token(&claims(person)));
-    let hers = watches(&probe, &ada, MOST).await;
-    for _ in 0..QUARTER {
+    let watches_of_ada = watches(&probe, &ada, MAX_OF_PERSON).await;
+    for _ in 0..MAX_STREAMS {
         let status = watch(&probe, &ada).await.unwrap_err();
         assert_eq!(
             (status.code(), reason(&status)),
             (Code::ResourceExhausted, "OVERLOADED".into())
         );
     }
-    // The places that are left are for others.
-    let his = watches(&probe, &bob, QUARTER - MOST).await;
+    // The other permits are for other people.
+    let watches_of_bob = watches(&probe, &bob, MAX_STREAMS - MAX_OF_PERSON).await;
     let status = watch(&probe, &eve).await.unwrap_err();
-    assert_eq!(reason(&status), "OVERLOADED", "a quarter is all that there is");
-    // What ends has places of its own, also for whoever watches as much as they may.
+    assert_eq!(reason(&status), "OVERLOADED", "all permits of streams are taken");
+    // Finite streams have permits of their own, also for a person at the limit of watches.
     for token in [&ada, &bob, &eve] {
         assert_eq!(read(&probe, token).await.unwrap(), 3);
     }
 
-    // Those that ended make room, however they ended: their client went away, or they were ended.
-    drop(hers);
-    eventually("there is room again", async || watch(&probe, &ada).await.is_ok()).await;
+    // A stream releases its permit when its client disconnects, and when its session ends.
+    drop(watches_of_ada);
+    eventually("a permit is free again", async || {
+        watch(&probe, &ada).await.is_ok()
+    })
+    .await;
     probe.ended.add(Uuid::from_u128(2));
-    for mut watch in his {
+    for mut watch in watches_of_bob {
         let status = watch.message().await.unwrap_err();
         assert_eq!(reason(&status), "SESSION_REVOKED");
     }
-    let again = Claims {
+    let new_session = Claims {
         session_id: Some(Uuid::from_u128(22)),
         ..claims(2)
     };
-    let bob = probe.token(&again);
-    let mut all = Vec::new();
-    eventually("there is room for all of them", async || {
-        all.extend(watch(&probe, &bob).await);
-        all.len() == MOST
+    let bob = probe.token(&new_session);
+    let mut open = Vec::new();
+    eventually("permits are free for all streams of a person", async || {
+        open.extend(watch(&probe, &bob).await);
+        open.len() == MAX_OF_PERSON
     })
     .await;
     assert_eq!(reason(&watch(&probe, &bob).await.unwrap_err()), "OVERLOADED");
 }
 
 #[tokio::test]
-async fn one_person_who_reads_nothing_is_in_nobodys_way() {
+async fn unread_streams_of_one_person_leave_permits_for_others() {
     let probe = Probe::start().await;
     let [ada, bob] = [1, 2].map(|person| probe.token(&claims(person)));
     let endless = || proto::StreamRequest {
@@ -120,7 +125,7 @@ async fn one_person_who_reads_nothing_is_in_nobodys_way() {
         panic: false,
     };
     let mut open = Vec::new();
-    for _ in 0..MOST {
+    for _ in 0..MAX_OF_PERSON {
         let stream = probe.client().stream(with_token(endless(), &ada)).await;
         open.push(stream.unwrap());
     }
@@ -131,9 +136,9 @@ async fn one_person_who_reads_nothing_is_in_nobodys_way() {
 #[tokio::test]
 async fn a_stream_ends_when_its_session_does() {
     let probe = Probe::start().await;
-    let mut hers = watch(&probe, &probe.token(&claims(1))).await.unwrap();
+    let mut watches_of_ada = watch(&probe, &probe.token(&claims(1))).await.unwrap();
     let mut others = watch(&probe, &probe.token(&claims(2))).await.unwrap();
-    // One that always has something to say ends as well.
+    // A stream that sends messages all the time ends as well.
     let request = proto::StreamRequest {
         count: i64::MAX - 1,
         millis: 1,
@@ -146,22 +151,25 @@ async fn a_stream_ends_when_its_session_does() {
     let mut busy = busy.unwrap().into_inner();
     busy.message().await.unwrap().unwrap();
     probe.ended.replace([Uuid::from_u128(1)]);
-    let told = timeout(Duration::from_secs(30), hers.message())
+    let end = timeout(Duration::from_secs(30), watches_of_ada.message())
         .await
-        .expect("it goes on");
-    let status = told.unwrap_err();
+        .expect("the stream did not end");
+    let status = end.unwrap_err();
     assert_eq!(
         (status.code(), reason(&status)),
         (Code::Unauthenticated, "SESSION_REVOKED".into())
     );
-    let told = timeout(Duration::from_secs(30), async {
+    let end = timeout(Duration::from_secs(30), async {
         loop {
             if let Err(status) = busy.message().await {
                 return status;
             }
         }
     });
-    assert_eq!(reason(&told.await.expect("it goes on")), "SESSION_REVOKED");
+    assert_eq!(
+        reason(&end.await.expect("the stream did not end")),
+        "SESSION_REVOKED"
+    );
     let nothing = timeout(Duration::from_millis(300), others.message()).await;
     assert!(nothing.is_err(), "{nothing:?}");
 }
@@ -174,25 +182,28 @@ async fn a_stream_ends_when_its_token_expires() {
         ..claims(1)
     };
     let token = probe.token(&soon);
-    let mut hers = watch(&probe, &token).await.unwrap();
-    let told = timeout(Duration::from_secs(30), hers.message())
+    let mut watches_of_ada = watch(&probe, &token).await.unwrap();
+    let end = timeout(Duration::from_secs(30), watches_of_ada.message())
         .await
-        .expect("it goes on");
-    let status = told.unwrap_err();
+        .expect("the stream did not end");
+    let status = end.unwrap_err();
     assert_eq!(
         (status.code(), reason(&status)),
         (Code::Unauthenticated, "TOKEN_EXPIRED".into())
     );
-    assert!(chrono::Utc::now().timestamp() >= soon.exp, "not before its time");
-    // As a call is told.
+    assert!(
+        chrono::Utc::now().timestamp() >= soon.exp,
+        "the stream ended before the token expired"
+    );
+    // A new call fails for the same reason.
     assert_eq!(reason(&watch(&probe, &token).await.unwrap_err()), "TOKEN_EXPIRED");
 }
 
-/// A phone was stolen, and its person ends its session from elsewhere.
+/// Covers a stolen phone: its person signs it out from elsewhere.
 #[tokio::test]
-async fn a_device_that_was_signed_out_watches_no_longer() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+async fn a_watch_of_a_signed_out_device_ends() {
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let request = WatchChangesRequest {
         device_id: phone.id.to_string(),
         cursor: String::new(),
@@ -202,9 +213,9 @@ async fn a_device_that_was_signed_out_watches_no_longer() {
     watching.message().await.unwrap().unwrap();
     phone.client.session().sign_out(SignOutRequest {}).await.unwrap();
     let began = Instant::now();
-    let told = timeout(Duration::from_secs(60), watching.message())
+    let end = timeout(Duration::from_secs(60), watching.message())
         .await
-        .expect("it goes on");
-    assert_eq!(reason(&told.unwrap_err()), "SESSION_REVOKED");
-    eprintln!("it ended after {:?}", began.elapsed());
+        .expect("the stream did not end");
+    assert_eq!(reason(&end.unwrap_err()), "SESSION_REVOKED");
+    eprintln!("the stream ended after {:?}", began.elapsed());
 }

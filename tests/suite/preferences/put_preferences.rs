@@ -6,7 +6,7 @@ use haven_testkit::{Stack, random};
 use super::{get, open, put, put_request};
 use crate::{
     status::{metadata, reason, violations},
-    superuser_sql::scalar_by_id,
+    superuser_sql::scalar_with,
     test_device::Device,
 };
 
@@ -72,12 +72,12 @@ async fn a_put_over_a_stale_version_is_refused() {
         assert_eq!(metadata(&status, "current_version"), "2", "{version}");
     }
     assert_eq!(get(ada).await.unwrap(), before);
-    let kept: String = scalar_by_id(
+    let kept: String = scalar_with(
         &stack.database,
-        device.person.id,
         "SELECT concat_ws(' ', (SELECT count(*) FROM data.encrypted_user_prefs WHERE user_id = $1),
             (SELECT count(*) FROM data.envelope_nonces WHERE user_id = $1),
             (SELECT last_number FROM data.change_counters WHERE user_id = $1))",
+        device.person.id,
     )
     .await;
     assert_eq!(kept, "1 2 0", "preferences, nonces, the last change number");

@@ -1,7 +1,7 @@
-//! A change is made once, however often its request arrives: one after the other, or all at the same time.
+//! Idempotency: a request that arrives several times, in sequence or concurrently, takes effect once.
 
-mod message;
-mod person;
+mod append_message;
+mod provision_user;
 mod sign_in;
 mod sign_up;
 
@@ -9,11 +9,11 @@ use std::fmt::Debug;
 
 use futures_util::future::join_all;
 
-/// How many times at once.
-const CROWD: usize = 50;
+/// Number of concurrent calls.
+const CALLS: usize = 50;
 
-/// Makes a call `times` at once. Every answer is the same, and is returned.
-async fn at_once<A, F>(times: usize, call: impl Fn() -> F) -> A
+/// Makes a call `times` concurrently, asserts that all responses are equal, and returns the response.
+async fn concurrently<A, F>(times: usize, call: impl Fn() -> F) -> A
 where
     A: PartialEq + Debug,
     F: Future<Output = A>,

@@ -1,28 +1,33 @@
-//! Sessions: beginning, refreshing, listing and ending them, and the keys that sign their tokens.
+//! SessionService: signing in and out, refreshing, listing and ending sessions, and the keys that sign access tokens.
 
-mod ended;
-mod ending;
-mod external;
-mod guessing;
-mod listing;
-mod refreshing;
-mod reuse;
-mod rotation;
-mod timing;
+mod ended_sessions;
+mod external_provider;
+mod list_ended_sessions;
+mod list_sessions;
+mod refresh_session;
+mod refresh_token_reuse;
+mod revoke_session;
+mod sign_in;
+mod sign_in_timing;
+mod sign_out;
+mod signing_key_rotation;
 mod transactions;
+mod wrong_passwords;
 
 use haven_proto::{
     data::v1::ListMessagesRequest,
     identity::v1::{
-        ListSessionsRequest, RefreshSessionRequest, RefreshSessionResponse, Session, SignInRequest,
-        SignInResponse,
+        ListSessionsRequest, RefreshSessionRequest, RefreshSessionResponse, RevokeSessionRequest, Session,
+        SignInRequest, SignInResponse,
     },
 };
 use haven_testkit::{Client, Person, Stack, random};
 use tonic::Status;
+use uuid::Uuid;
 
-use crate::{retry::retry_call, status::reason, superuser_sql::scalar};
+use crate::{retry::retry_call, status::reason, superuser_sql::scalar_with};
 
+/// Returns a SignIn request under a new request id.
 fn credentials(email: &str, password: &str) -> SignInRequest {
     SignInRequest {
         email: email.to_owned(),
@@ -31,16 +36,18 @@ fn credentials(email: &str, password: &str) -> SignInRequest {
     }
 }
 
+/// Calls SignIn.
 async fn sign_in(client: &Client, request: SignInRequest) -> Result<SignInResponse, Status> {
     Ok(client.session().sign_in(request).await?.into_inner())
 }
 
-/// A try with a wrong password: what it is answered.
+/// Signs in with a wrong password, and returns the status.
 async fn guess(client: &Client, email: &str) -> Status {
     let request = credentials(email, "Another-Horse-8-Battery");
     sign_in(client, request).await.unwrap_err()
 }
 
+/// Calls RefreshSession.
 async fn refresh(client: &Client, token: &str) -> Result<RefreshSessionResponse, Status> {
     let request = RefreshSessionRequest {
         refresh_token: token.to_owned(),
@@ -49,40 +56,54 @@ async fn refresh(client: &Client, token: &str) -> Result<RefreshSessionResponse,
     retry_call(request, async |request| sessions.refresh_session(request).await).await
 }
 
-/// A page of the sessions of whoever has `token`.
+/// Calls RevokeSession.
+async fn revoke(client: &Client, session_id: &str) -> Result<(), Status> {
+    let request = RevokeSessionRequest {
+        session_id: session_id.to_owned(),
+    };
+    let mut sessions = client.session();
+    let answer = retry_call(request, async |request| sessions.revoke_session(request).await);
+    answer.await.map(drop)
+}
+
+/// Calls ListSessions with an access token.
 async fn sessions(stack: &Stack, token: &str) -> Result<Vec<Session>, Status> {
     let client = stack.anonymous().unwrap().with_token(token).unwrap();
     let list = ListSessionsRequest::default();
     Ok(client.session().list_sessions(list).await?.into_inner().sessions)
 }
 
-/// What data says to `token`.
+/// Calls an RPC of data with an access token.
 async fn read(stack: &Stack, token: &str) -> Result<(), Status> {
     let client = stack.anonymous().unwrap().with_token(token).unwrap();
     let list = ListMessagesRequest::default();
     client.conversation().list_messages(list).await.map(drop)
 }
 
-/// Another session of the same person.
+/// Signs the person in again.
 async fn another(stack: &Stack, person: &Person) -> Person {
-    let nobody = stack.anonymous().unwrap();
-    nobody.sign_in(&person.email, &person.password).await.unwrap()
+    let anonymous = stack.anonymous().unwrap();
+    anonymous.sign_in(&person.email, &person.password).await.unwrap()
 }
 
-/// The audit log without sign-ups, each event with its session: `1` for the first one that there was, and so on.
-async fn audit_log(stack: &Stack) -> String {
-    scalar(
+/// Returns the person's audit log without the sign-up: each event with the number of its session, from `1` for the person's
+/// first session on.
+async fn audit_log(stack: &Stack, person: Uuid) -> String {
+    scalar_with(
         &stack.database,
         "SELECT coalesce(string_agg(concat_ws(' ', event, CASE WHEN refused THEN 'refused' END, place), ', '
-            ORDER BY user_id, number), '')
+            ORDER BY number), '')
         FROM identity.security_audit_log
-            LEFT JOIN (SELECT id, row_number() OVER (ORDER BY id) AS place FROM identity.sessions) AS session
-                ON session_id = id
-        WHERE event <> 'sign_up'",
+            LEFT JOIN (
+                SELECT id, row_number() OVER (ORDER BY id) AS place FROM identity.sessions WHERE user_id = $1
+            ) AS session ON session_id = id
+        WHERE user_id = $1 AND event <> 'sign_up'",
+        person,
     )
     .await
 }
 
+/// Returns the reason of a call that has to fail.
 fn refused<T: std::fmt::Debug>(answer: Result<T, Status>) -> String {
     reason(&answer.unwrap_err())
 }

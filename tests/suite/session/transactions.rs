@@ -1,4 +1,4 @@
-//! What a sign-in and a refresh cost in Postgres.
+//! Transactions and round trips to Postgres of SignIn and RefreshSession.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,10 @@ use haven_testkit::Stack;
 use super::{another, guess, refresh};
 use crate::metrics::Metrics;
 
-/// Every connection of the pool prepares a statement the first time that it sees it, which is one round trip more.
+/// Calls before the measurement. A connection prepares each statement at its first use, which takes one more round trip.
 const WARM: usize = 8;
 
+/// Names of the transactions counted here.
 const NAMES: [&str; 5] = [
     "SignIn.find",
     "SignIn",
@@ -18,7 +19,7 @@ const NAMES: [&str; 5] = [
     "RefreshSession",
 ];
 
-/// How many transactions of each name there have been.
+/// Returns the number of transactions so far, by name.
 async fn transactions(stack: &Stack) -> BTreeMap<&'static str, f64> {
     let metrics = Metrics::read(stack.identity.listeners.metrics).await;
     let count = |name| metrics.sum("haven_db_transaction_seconds_count", &[("transaction", name)]);
@@ -28,7 +29,7 @@ async fn transactions(stack: &Stack) -> BTreeMap<&'static str, f64> {
         .collect()
 }
 
-/// Those that there were since `before`.
+/// Returns the number of transactions since `before`, by name, without zeros.
 async fn since(stack: &Stack, before: &BTreeMap<&'static str, f64>) -> Vec<(&'static str, f64)> {
     let now = transactions(stack).await;
     now.into_iter()
@@ -38,18 +39,21 @@ async fn since(stack: &Stack, before: &BTreeMap<&'static str, f64>) -> Vec<(&'st
 }
 
 #[tokio::test]
-async fn a_sign_in_takes_two_transactions() {
+async fn sign_in_and_refresh_take_two_transactions_and_seven_round_trips() {
     let stack = Stack::builder()
         .counted()
         .variable("identity", "DATABASE_POOL_SIZE", "1")
         .start()
         .await
         .unwrap();
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     let mut ada = stack.person().await.unwrap();
     for _ in 0..WARM {
         ada = another(&stack, &ada).await;
-        ada.refresh_token = refresh(&nobody, &ada.refresh_token).await.unwrap().refresh_token;
+        ada.refresh_token = refresh(&anonymous, &ada.refresh_token)
+            .await
+            .unwrap()
+            .refresh_token;
     }
 
     let before = transactions(&stack).await;
@@ -58,28 +62,34 @@ async fn a_sign_in_takes_two_transactions() {
         since(&stack, &before).await,
         [("SignIn", 1.0), ("SignIn.find", 1.0)]
     );
-    for email in [ada.email.as_str(), "nobody@example.org"] {
+    for email in [ada.email.as_str(), "unknown@example.org"] {
         let before = transactions(&stack).await;
-        guess(&nobody, email).await;
+        guess(&anonymous, email).await;
         let taken = since(&stack, &before).await;
         assert_eq!(taken, [("SignIn.failed", 1.0), ("SignIn.find", 1.0)], "{email}");
     }
     let before = transactions(&stack).await;
-    ada.refresh_token = refresh(&nobody, &ada.refresh_token).await.unwrap().refresh_token;
+    ada.refresh_token = refresh(&anonymous, &ada.refresh_token)
+        .await
+        .unwrap()
+        .refresh_token;
     assert_eq!(
         since(&stack, &before).await,
         [("RefreshSession", 1.0), ("RefreshSession.find", 1.0)]
     );
 
-    // Begin, decide about the limits, find the account, commit; begin, write, commit. And begin, find, commit; begin, lock,
-    // write, commit. Readiness asks the same pool once a second, so now and then there is one more.
+    // SignIn: begin, check the limits, find the account, commit; begin, write, commit. RefreshSession: begin, find, commit;
+    // begin, lock, write, commit. The readiness check uses the same pool once a second, so some counts are one higher.
     let (mut sign_ins, mut refreshes) = (Vec::new(), Vec::new());
     for _ in 0..5 {
         let before = stack.round_trips("identity");
         another(&stack, &ada).await;
         sign_ins.push(stack.round_trips("identity") - before);
         let before = stack.round_trips("identity");
-        ada.refresh_token = refresh(&nobody, &ada.refresh_token).await.unwrap().refresh_token;
+        ada.refresh_token = refresh(&anonymous, &ada.refresh_token)
+            .await
+            .unwrap()
+            .refresh_token;
         refreshes.push(stack.round_trips("identity") - before);
     }
     assert_eq!(sign_ins.iter().min(), Some(&7), "{sign_ins:?}");

@@ -12,7 +12,7 @@ use crate::{
     eventually::eventually,
     leaks::canary::{Allowed, Flock, Haystack},
     status::{reason, violations},
-    superuser_sql::{execute, scalar, scalar_by_id},
+    superuser_sql::{execute, scalar, scalar_with},
     test_device::{Device, at},
 };
 
@@ -39,7 +39,7 @@ async fn a_retry_gets_the_same_token_and_another_request_another_one() {
     let other = ada.create_share(ada.share_request(3)).await;
     assert_ne!(other.token, first.token);
     let shares = "SELECT count(*) FROM data.healthcare_share WHERE user_id = $1";
-    let count: i64 = scalar_by_id(&stack.database, ada.person.id, shares).await;
+    let count: i64 = scalar_with(&stack.database, shares, ada.person.id).await;
     assert_eq!(count, 2);
 }
 
@@ -131,7 +131,7 @@ async fn a_share_id_and_a_nonce_cannot_be_reused() {
     // A refused request stores nothing: its request id is free.
     let requests = async |of: &Sharer| {
         let sql = "SELECT count(*) FROM data.requests WHERE user_id = $1";
-        scalar_by_id::<i64>(&stack.database, of.person.id, sql).await
+        scalar_with::<i64, _>(&stack.database, sql, of.person.id).await
     };
     assert_eq!(requests(&ada).await + requests(&bob).await, 3);
 }

@@ -1,4 +1,4 @@
-//! The command line and the environment of both programs.
+//! Command line and environment of both programs.
 
 use std::{
     collections::BTreeSet,
@@ -8,7 +8,7 @@ use std::{
 
 use haven_testkit::{binaries::Binaries, workspace};
 
-/// Runs `service` with nothing in its environment but `variables`.
+/// Runs `service` with only `variables` in its environment.
 fn run(service: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let binaries = Binaries::build().unwrap();
     Command::new(binaries.of(service))
@@ -19,12 +19,13 @@ fn run(service: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output 
         .unwrap()
 }
 
+/// Returns the standard error.
 fn error(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 #[test]
-fn everything_that_is_missing_is_reported_at_once() {
+fn all_missing_variables_are_reported_at_once() {
     for (service, own) in [
         ("identity", ["PEPPERS", "SIGNING_KEY_FILES"]),
         ("data", ["MESSAGE_KEYS", "SECRET_KEY"]),
@@ -32,7 +33,7 @@ fn everything_that_is_missing_is_reported_at_once() {
         for command in ["check-config", "serve"] {
             let output = run(service, &[command], &[]);
             assert_eq!(output.status.code(), Some(64), "{service} {command}");
-            let said = error(&output);
+            let stderr = error(&output);
             let common = [
                 "TLS_CERT_FILE",
                 "TLS_KEY_FILE",
@@ -43,8 +44,8 @@ fn everything_that_is_missing_is_reported_at_once() {
             ];
             for name in common.iter().chain(&own) {
                 assert!(
-                    said.contains(&format!("\n  {name}: ")),
-                    "{service} {command}: {name} is not in {said}"
+                    stderr.contains(&format!("\n  {name}: ")),
+                    "{service} {command}: {name} is not in {stderr}"
                 );
             }
         }
@@ -52,7 +53,7 @@ fn everything_that_is_missing_is_reported_at_once() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_reported_at_once_and_no_secret_is_shown() {
+fn all_invalid_variables_are_reported_at_once_without_secrets() {
     let variables = [
         ("ENVIRONMENT", "canary-environment"),
         ("API_ADDR", "nowhere"),
@@ -78,25 +79,28 @@ fn everything_that_is_wrong_is_reported_at_once_and_no_secret_is_shown() {
     ];
     let output = run("data", &["check-config"], &variables);
     assert_eq!(output.status.code(), Some(64));
-    let said = error(&output);
+    let stderr = error(&output);
     for (name, _) in variables {
-        assert!(said.contains(&format!("\n  {name}: ")), "{name} is not in {said}");
+        assert!(
+            stderr.contains(&format!("\n  {name}: ")),
+            "{name} is not in {stderr}"
+        );
     }
-    assert!(!said.contains("canary-secret"), "{said}");
+    assert!(!stderr.contains("canary-secret"), "{stderr}");
 }
 
 #[test]
-fn a_secret_is_set_once() {
+fn a_secret_set_twice_is_refused() {
     let variables = [("SECRET_KEY", "a"), ("SECRET_KEY_FILE", "b")];
-    let said = error(&run("identity", &["check-config"], &variables));
+    let stderr = error(&run("identity", &["check-config"], &variables));
     assert!(
-        said.contains("SECRET_KEY: is set, and so is SECRET_KEY_FILE"),
-        "{said}"
+        stderr.contains("SECRET_KEY: is set, and so is SECRET_KEY_FILE"),
+        "{stderr}"
     );
 }
 
 #[test]
-fn an_unknown_flag_is_a_wrong_configuration() {
+fn an_unknown_flag_exits_with_64() {
     assert_eq!(
         run("identity", &["serve", "--no-such-flag"], &[]).status.code(),
         Some(64)
@@ -108,7 +112,7 @@ fn an_unknown_flag_is_a_wrong_configuration() {
 #[test]
 fn the_readme_documents_every_variable() {
     let readme = fs::read_to_string(workspace::root().join("README.md")).unwrap();
-    let mut helped = BTreeSet::new();
+    let mut in_help = BTreeSet::new();
     for service in ["identity", "data"] {
         for command in ["serve", "migrate"] {
             let output = run(
@@ -116,23 +120,23 @@ fn the_readme_documents_every_variable() {
                 &[command, "--help"],
                 &[("SECRET_KEY", "canary"), ("PEPPERS", "canary")],
             );
-            // Wrapped to the width of a terminal.
+            // The help is wrapped to the width of a terminal.
             let help = String::from_utf8(output.stdout)
                 .unwrap()
                 .split_whitespace()
                 .collect::<Vec<_>>()
                 .join(" ");
             assert!(!help.contains("canary"), "{help}");
-            let named = help
+            let names = help
                 .split("[env: ")
                 .skip(1)
                 .filter_map(|rest| rest.split(['=', ']']).next());
-            helped.extend(named.map(ToOwned::to_owned));
+            in_help.extend(names.map(ToOwned::to_owned));
         }
     }
-    assert!(helped.len() > 20, "{helped:?}");
+    assert!(in_help.len() > 20, "{in_help:?}");
     let row = |name: &str| readme.contains(&format!("| `{name}`"));
-    let missing: Vec<_> = helped
+    let missing: Vec<_> = in_help
         .iter()
         .filter(|name| !row(name) && !row(name.trim_end_matches("_FILE")))
         .collect();
@@ -140,8 +144,11 @@ fn the_readme_documents_every_variable() {
     let documented = readme
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    let gone: Vec<_> = documented
-        .filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_') && !helped.contains(*name))
+    let unknown: Vec<_> = documented
+        .filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_') && !in_help.contains(*name))
         .collect();
-    assert!(gone.is_empty(), "in the README, but no variable: {gone:?}");
+    assert!(
+        unknown.is_empty(),
+        "in the README, but not in the help: {unknown:?}"
+    );
 }

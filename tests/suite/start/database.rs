@@ -1,44 +1,47 @@
-//! A database, or a login, whose walls do not hold is refused.
+//! data does not start with a login that bypasses Row Level Security, or on a database with another schema.
 
 use haven_testkit::Stack;
 
 use crate::superuser_sql::execute;
 
-/// Why `data` does not start with `variables`.
+/// Returns the error with which data fails to start with `variables`.
 async fn refusal(variables: &[(&str, &str)]) -> String {
     let mut builder = Stack::builder().without("identity");
     for (name, value) in variables {
         builder = builder.variable("data", name, *value);
     }
     match builder.start().await {
-        Ok(_) => panic!("it serves"),
+        Ok(_) => panic!("data started"),
         Err(error) => format!("{error:#}"),
     }
 }
 
 #[tokio::test]
-async fn a_superuser_is_refused_everywhere() {
-    let stack = Stack::builder().without("data").start().await.unwrap();
+async fn a_superuser_is_refused_as_either_login() {
+    let stack = Stack::shared().await.unwrap();
     let url = stack.database.url("postgres");
     for name in ["DATABASE_URL", "WORKER_DATABASE_URL"] {
-        let said = refusal(&[(name, &url)]).await;
-        assert!(said.contains("is a superuser or has BYPASSRLS"), "{name}: {said}");
-        assert!(!said.contains(&url), "the URL is in the error");
+        let error = refusal(&[(name, &url)]).await;
+        assert!(
+            error.contains("is a superuser or has BYPASSRLS"),
+            "{name}: {error}"
+        );
+        assert!(!error.contains(&url), "the URL is in the error");
     }
 }
 
 #[tokio::test]
-async fn the_logins_cannot_be_swapped() {
-    let stack = Stack::builder().without("data").start().await.unwrap();
-    let said = refusal(&[("DATABASE_URL", &stack.database.url("data_worker"))]).await;
+async fn the_worker_login_is_refused_as_the_app_login() {
+    let stack = Stack::shared().await.unwrap();
+    let error = refusal(&[("DATABASE_URL", &stack.database.url("data_worker"))]).await;
     assert!(
-        said.contains("the app login is data_worker; it must be data_app"),
-        "{said}"
+        error.contains("the app login is data_worker; it must be data_app"),
+        "{error}"
     );
 }
 
 #[tokio::test]
-async fn a_schema_of_another_version_and_a_table_without_its_wall_are_refused() {
+async fn a_table_without_row_security_and_an_older_schema_are_refused() {
     let mut stack = Stack::start().await.unwrap();
     for (sql, expected) in [
         (
@@ -52,9 +55,9 @@ async fn a_schema_of_another_version_and_a_table_without_its_wall_are_refused() 
     ] {
         stack.data.kill();
         execute(&stack.database, sql).await;
-        let error = stack.data.start().await.expect_err("it serves");
-        let said = format!("{error:#}");
-        assert!(said.contains(expected), "{said}");
+        let error = stack.data.start().await.expect_err("data started");
+        let error = format!("{error:#}");
+        assert!(error.contains(expected), "{error}");
         execute(
             &stack.database,
             "ALTER TABLE data.conversations FORCE ROW LEVEL SECURITY",

@@ -1,4 +1,4 @@
-//! `AUTH_MODE=local`: anybody's word is taken for who they are, on loopback.
+//! `AUTH_MODE=local`: on loopback, the header `x-user-id` takes the place of a token.
 
 use haven_proto::data::v1::ListMessagesRequest;
 use haven_testkit::Stack;
@@ -7,7 +7,7 @@ use tonic::{Request, Status};
 use crate::status::{reason, violations};
 
 #[tokio::test]
-async fn a_header_takes_the_place_of_a_token() {
+async fn the_header_identifies_the_caller_in_local_mode() {
     let stack = Stack::builder()
         .variable("data", "AUTH_MODE", "local")
         .start()
@@ -24,13 +24,14 @@ async fn a_header_takes_the_place_of_a_token() {
 }
 
 #[tokio::test]
-async fn elsewhere_the_header_is_nothing() {
-    let stack = Stack::start().await.unwrap();
+async fn the_header_is_ignored_otherwise() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
-    let status = list(&stack, Some(&ada.id.to_string())).await.unwrap_err();
+    let status = list(stack, Some(&ada.id.to_string())).await.unwrap_err();
     assert_eq!(reason(&status), "TOKEN_INVALID");
 }
 
+/// Calls ListMessages, with `user` as `x-user-id`.
 async fn list(stack: &Stack, user: Option<&str>) -> Result<(), Status> {
     let mut request = Request::new(ListMessagesRequest::default());
     if let Some(user) = user {

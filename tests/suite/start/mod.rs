@@ -1,4 +1,4 @@
-//! Starting: the configuration is checked as a whole, and a database that must not be served from is refused.
+//! Startup: checks of the configuration, and of the database and its logins.
 
 mod configuration;
 mod database;

@@ -1,4 +1,4 @@
-//! A collector of traces, as OpenTelemetry's is: it keeps what it is sent.
+//! Fixture: an OTLP collector that keeps the spans it receives.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,27 +14,29 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use tonic::{Request, Response, Status, transport::Server};
 
-/// A collector that runs for as long as its test.
+/// Collector that runs until the end of the test.
 pub(super) struct Collector {
     received: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
     port: Port,
 }
 
 impl Collector {
+    /// Starts a collector on a free port.
     pub(super) fn start() -> Self {
         let port = Port::reserve().unwrap();
         let received = Arc::default();
-        let service = TraceServiceServer::new(Keeper(Arc::clone(&received)));
+        let service = TraceServiceServer::new(Recorder(Arc::clone(&received)));
         let address = ([127, 0, 0, 1], port.number()).into();
         tokio::spawn(Server::builder().add_service(service).serve(address));
         Self { received, port }
     }
 
+    /// Returns the value of `OTLP_ENDPOINT`.
     pub(super) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port.number())
     }
 
-    /// Every span that was sent so far, with the name of the service that sent it.
+    /// Returns the spans received so far, each with the name of the service that sent it.
     pub(super) fn spans(&self) -> Vec<(String, Span)> {
         let received = self.received.lock().unwrap();
         let mut spans = Vec::new();
@@ -45,15 +47,15 @@ impl Collector {
                 .find(|attribute| attribute.key == "service.name");
             let value = name.and_then(|attribute| attribute.value.clone()?.value);
             let Some(Value::StringValue(service)) = value else {
-                panic!("spans of nobody: {attributes:?}")
+                panic!("no service.name in {attributes:?}")
             };
-            let sent = resource.scope_spans.iter().flat_map(|scope| &scope.spans);
-            spans.extend(sent.map(|span| (service.clone(), span.clone())));
+            let received = resource.scope_spans.iter().flat_map(|scope| &scope.spans);
+            spans.extend(received.map(|span| (service.clone(), span.clone())));
         }
         spans
     }
 
-    /// All that was sent, as it was written.
+    /// Returns all received requests as text: their encoded bytes and their debug format.
     pub(super) fn content(&self) -> String {
         let received = self.received.lock().unwrap();
         let bytes: Vec<u8> = received.iter().flat_map(Message::encode_to_vec).collect();
@@ -61,10 +63,11 @@ impl Collector {
     }
 }
 
-struct Keeper(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
+/// Handler that stores the requests.
+struct Recorder(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
 
 #[tonic::async_trait]
-impl TraceService for Keeper {
+impl TraceService for Recorder {
     async fn export(
         &self,
         request: Request<ExportTraceServiceRequest>,

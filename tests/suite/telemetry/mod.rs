@@ -1,8 +1,8 @@
-//! What operators see: metrics, one line for each call, and traces across both services.
+//! Telemetry: metrics, one log line for each call, and traces across both services.
 
 mod collector;
-mod lines;
-mod logs;
-mod pages;
+mod log_lines;
+mod metrics_page;
 mod panics;
+mod request_log;
 mod traces;

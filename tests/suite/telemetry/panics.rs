@@ -1,4 +1,4 @@
-//! A panic is a line that says where, and never what: the message can hold what a person wrote.
+//! Panics are logged with their location and without their message, which may contain personal data.
 
 use std::{env, process::Command, thread};
 
@@ -9,15 +9,15 @@ use haven_platform::{
 
 use crate::leaks::canary::{Allowed, Flock, Haystack};
 
-/// Set for a child process of the test below, to what it is to panic with.
+/// Environment variable with the panic message for the child process.
 const MESSAGE: &str = "HAVEN_TEST_PANIC";
 
 #[test]
 fn a_panic_is_logged_without_its_message() {
     let flock = Flock::default();
     let canary = flock.canary("a panic's message");
-    // A process of its own, because telemetry and the panic hook are the whole process's. Not by the name of its file,
-    // which the next build may already have replaced.
+    // Runs in a child process, because telemetry and the panic hook are global to a process. /proc/self/exe is this binary
+    // also when the next build has already replaced its file.
     let child = Command::new("/proc/self/exe")
         .args([
             "--exact",
@@ -47,17 +47,21 @@ fn a_panic_is_logged_without_its_message() {
     assert!(
         line["place"]
             .as_str()
-            .is_some_and(|place| place.contains("panics.rs:")),
+            .is_some_and(|location| location.contains("panics.rs:")),
         "{line}"
     );
-    let place = flock.given("the place", Allowed::Nowhere, line["place"].as_str().unwrap());
+    let location = flock.given(
+        "the location of the panic",
+        Allowed::Nowhere,
+        line["place"].as_str().unwrap(),
+    );
     let output = Haystack::new(output);
-    assert!(place.found(&output).is_some());
+    assert!(location.found(&output).is_some());
     assert_eq!(canary.found(&output), None);
 }
 
 #[test]
-#[ignore = "panics; for the test above, which starts it in a process of its own"]
+#[ignore = "panics; started by the test above in a child process"]
 fn panicking() {
     let Ok(message) = env::var(MESSAGE) else {
         return;

@@ -1,4 +1,4 @@
-//! W3C trace context, in and out, and the export of spans.
+//! Traces: W3C Trace Context across both services, and the export of spans.
 
 use haven_proto::identity::v1::GetSigningKeysRequest;
 use haven_testkit::{Client, Stack, client::sign_up_request};
@@ -6,7 +6,7 @@ use tonic::Request;
 
 use super::{
     collector::Collector,
-    lines::{calls, calls_of},
+    log_lines::{calls, calls_of},
 };
 use crate::{
     eventually::eventually,
@@ -17,14 +17,14 @@ use crate::{
 const PROVISION: &str = "haven.data.v1.PersonService/ProvisionUser";
 const KEYS: &str = "/haven.identity.v1.SessionService/GetSigningKeys";
 
-/// `traceparent` (W3C Trace Context, level 1) of a new trace, and the ids in it.
+/// Returns the header `traceparent` (W3C Trace Context, level 1) of a new trace, its trace id and its span id.
 fn traceparent(flags: &str) -> (String, String, String) {
     let trace = format!("{:032x}", rand::random::<u128>().max(1));
     let span = format!("{:016x}", rand::random::<u64>().max(1));
     (format!("00-{trace}-{span}-{flags}"), trace, span)
 }
 
-/// Signs an invented person up under this trace; returns the id of the call.
+/// Calls SignUp with `traceparent`, and returns the request id.
 async fn sign_up(client: &Client, traceparent: &str, email: &str, password: &str) -> String {
     let mut request = Request::new(sign_up_request(email, password));
     let headers = headers(&[("traceparent", traceparent)]);
@@ -42,27 +42,27 @@ async fn sign_up(client: &Client, traceparent: &str, email: &str, password: &str
 }
 
 #[tokio::test]
-async fn a_trace_goes_through_both_services() {
+async fn a_trace_id_is_propagated_to_both_services() {
     let stack = Stack::start().await.unwrap();
-    let nobody = stack.anonymous().unwrap();
-    // Whether its caller records the trace (01) or not (00).
+    let anonymous = stack.anonymous().unwrap();
+    // Flags of a trace that the caller records (01) or does not record (00).
     for (count, flags) in ["01", "00"].into_iter().enumerate() {
         let (header, trace, _) = traceparent(flags);
         let email = format!("ada-{flags}@example.org");
-        let id = sign_up(&nobody, &header, &email, "Correct-Horse-7-Battery").await;
+        let id = sign_up(&anonymous, &header, &email, "Correct-Horse-7-Battery").await;
         assert_eq!(calls(&stack.identity, &id).await[0]["trace_id"], trace);
         let provisioned = || calls_of(&stack.data, PROVISION);
-        eventually("data's line", async || provisioned().len() > count).await;
+        eventually("data's log line", async || provisioned().len() > count).await;
         assert_eq!(provisioned()[count]["trace_id"], trace, "sampled: {flags}");
     }
-    // One that is none is no trace of ours, and no failure.
+    // A malformed traceparent is ignored.
     let (_, trace, span) = traceparent("01");
     for broken in [
         format!("00-{trace}-{span}"),
         format!("ff-{trace}-{span}-01"),
         "x".to_owned(),
     ] {
-        let connection = nobody.connection("identity");
+        let connection = anonymous.connection("identity");
         let called = raw_call::call(connection, KEYS, headers(&[("traceparent", &broken)]), Vec::new()).await;
         let answer = called.unwrap();
         let id = answer.metadata().get("x-request-id").unwrap().to_str().unwrap();
@@ -70,7 +70,7 @@ async fn a_trace_goes_through_both_services() {
     }
 }
 
-// Stopping a service blocks; the collector, and the clients that are told to go, go on.
+// Stopping a service blocks its thread. The collector and the clients need another one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spans_of_both_services_are_exported_under_the_callers_trace() {
     let collector = Collector::start();
@@ -80,14 +80,14 @@ async fn spans_of_both_services_are_exported_under_the_callers_trace() {
         .start()
         .await
         .unwrap();
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     let flock = Flock::default();
     let (email, password) = (flock.canary("an email address"), flock.canary("a password"));
     let (header, trace, parent) = traceparent("01");
-    sign_up(&nobody, &header, &email.email(), &password.password()).await;
-    // Some that fail, each with a canary; and one without a trace of its own.
+    sign_up(&anonymous, &header, &email.email(), &password.password()).await;
+    // Failing calls, each with a canary, and one call without a trace.
     let refused = sign_up_request(&email.email(), flock.canary("a weak password").word());
-    assert!(nobody.account().sign_up(refused).await.is_err());
+    assert!(anonymous.account().sign_up(refused).await.is_err());
     let garbage = raw_call::field(1, &[flock.canary("garbage").text().as_bytes(), &[0xff]].concat());
     for path in ["/haven.identity.v1.SessionService/SignIn", KEYS] {
         let token = format!("Bearer {}", flock.canary("a token").word());
@@ -95,18 +95,18 @@ async fn spans_of_both_services_are_exported_under_the_callers_trace() {
             ("authorization", &token),
             ("user-agent", flock.canary("a header").word()),
         ]);
-        let _ = raw_call::call(nobody.connection("identity"), path, headers, garbage.clone()).await;
+        let _ = raw_call::call(anonymous.connection("identity"), path, headers, garbage.clone()).await;
     }
     let path = format!(
         "/haven.identity.v1.SessionService/{}",
         flock.canary("a path").word()
     );
     assert!(
-        raw_call::call(nobody.connection("identity"), &path, headers(&[]), Vec::new())
+        raw_call::call(anonymous.connection("identity"), &path, headers(&[]), Vec::new())
             .await
             .is_err()
     );
-    let answer = nobody
+    let answer = anonymous
         .session()
         .get_signing_keys(GetSigningKeysRequest {})
         .await
@@ -123,7 +123,7 @@ async fn spans_of_both_services_are_exported_under_the_callers_trace() {
         .unwrap()
         .to_owned();
 
-    // What is left is sent on the way out.
+    // The services export their remaining spans when they stop.
     assert!(stack.identity.stop() && stack.data.stop());
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let spans = collector.spans();
@@ -139,7 +139,7 @@ async fn spans_of_both_services_are_exported_under_the_callers_trace() {
     assert_eq!(provisioned.parent_span_id, signed_up.span_id);
     assert!(
         of("identity", &untraced).is_some(),
-        "a call without a trace begins one"
+        "a call without a trace starts one"
     );
     for (span, rpc) in [
         (&signed_up, "haven.identity.v1.AccountService/SignUp"),
@@ -156,17 +156,20 @@ async fn spans_of_both_services_are_exported_under_the_callers_trace() {
     assert!(control.found(&content).is_some());
 }
 
-/// A collector that is not there costs nobody a call.
+/// A missing collector fails no call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_collector_the_services_go_on() {
+async fn the_services_run_and_stop_without_a_collector() {
     let port = haven_testkit::port::Port::reserve().unwrap();
-    let nowhere = format!("http://127.0.0.1:{}", port.number());
+    let no_collector = format!("http://127.0.0.1:{}", port.number());
     let mut stack = Stack::builder()
-        .variable("identity", "OTLP_ENDPOINT", &nowhere)
-        .variable("data", "OTLP_ENDPOINT", &nowhere)
+        .variable("identity", "OTLP_ENDPOINT", &no_collector)
+        .variable("data", "OTLP_ENDPOINT", &no_collector)
         .start()
         .await
         .unwrap();
     stack.person().await.unwrap();
-    assert!(stack.identity.stop() && stack.data.stop(), "they stop in time");
+    assert!(
+        stack.identity.stop() && stack.data.stop(),
+        "a service did not stop in time"
+    );
 }

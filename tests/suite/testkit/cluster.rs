@@ -1,3 +1,5 @@
+//! Clusters and their databases.
+
 use anyhow::Result;
 use haven_testkit::{
     secrets::{ADMIN, LOGINS, SUPERUSER},
@@ -5,6 +7,7 @@ use haven_testkit::{
 };
 use sqlx::{AssertSqlSafe, PgConnection};
 
+/// Returns the single text that `sql` selects.
 async fn value(connection: &mut PgConnection, sql: &'static str) -> Result<String> {
     Ok(sqlx::query_scalar(AssertSqlSafe(sql))
         .fetch_one(connection)
@@ -12,7 +15,7 @@ async fn value(connection: &mut PgConnection, sql: &'static str) -> Result<Strin
 }
 
 #[tokio::test]
-async fn copies_of_the_template_are_separate_and_go_away() -> Result<()> {
+async fn copies_of_the_template_are_separate_and_are_dropped() -> Result<()> {
     let cluster = TestCluster::shared().await?;
     let (one, two) = (cluster.database().await?, cluster.database().await?);
     one.run(ADMIN, "CREATE SCHEMA only_here").await?;
@@ -42,7 +45,7 @@ async fn every_connection_is_encrypted_and_needs_a_password() -> Result<()> {
 }
 
 #[tokio::test]
-async fn passwords_leave_no_statistics() -> Result<()> {
+async fn no_password_is_kept_in_query_statistics() -> Result<()> {
     let cluster = TestCluster::shared().await?;
     let mut superuser = cluster.maintenance().connect(SUPERUSER).await?;
     for login in LOGINS {
@@ -57,13 +60,13 @@ async fn passwords_leave_no_statistics() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_killed_server_comes_back_with_its_data() -> Result<()> {
+async fn a_killed_server_recovers_its_data() -> Result<()> {
     let mut own = TestCluster::own(false).await?;
     let database = own.database().await?;
     database
         .run(ADMIN, "CREATE TABLE public.kept AS SELECT 'kept' AS what")
         .await?;
-    // Busy sessions hold the dead server's memory for a moment.
+    // Open sessions keep the killed server's shared memory for a moment.
     let _sessions = (
         database.connect("data_app").await?,
         database.connect("data_worker").await?,

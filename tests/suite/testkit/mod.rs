@@ -1,4 +1,4 @@
-//! The testkit itself: what every other test relies on.
+//! Tests of the testkit, on which every other test relies.
 
 mod cluster;
 mod orphans;

@@ -1,4 +1,4 @@
-//! Nothing survives the process that started it, however that ends.
+//! Child processes end with the process that started them, also when it is killed.
 
 use std::{
     env,
@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use haven_testkit::{Stack, process::runs};
 
-/// Not a test, but the parent in one: starts everything, says which processes that is, and waits for its end.
+/// Parent process of the test below, not a test: starts a stack, prints the process ids, and sleeps until it is killed.
 #[tokio::test]
 #[ignore = "run by the tests in this file"]
 async fn parent() -> Result<()> {

@@ -1,9 +1,11 @@
+//! Reserved ports.
+
 use std::{collections::HashSet, thread};
 
 use haven_testkit::port::{self, Port};
 
 #[test]
-fn nobody_is_given_a_port_that_somebody_has() {
+fn no_port_is_reserved_twice() {
     let threads: Vec<_> = (0..8)
         .map(|_| thread::spawn(|| (0..50).map(|_| Port::reserve().unwrap()).collect::<Vec<_>>()))
         .collect();
@@ -17,7 +19,7 @@ fn nobody_is_given_a_port_that_somebody_has() {
 }
 
 #[test]
-fn a_port_on_which_somebody_listens_is_taken() {
+fn a_port_with_a_listener_is_not_free() {
     let port = Port::reserve().unwrap();
     assert!(port::free(port.number()));
     let _listener = std::net::TcpListener::bind(("127.0.0.1", port.number())).unwrap();

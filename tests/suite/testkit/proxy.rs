@@ -1,3 +1,5 @@
+//! The proxy that counts round trips.
+
 use anyhow::Result;
 use haven_testkit::{proxy::Proxy, template::TestCluster};
 use sqlx::{Connection, PgConnection};
@@ -11,7 +13,7 @@ async fn a_proxy_counts_round_trips_through_tls() -> Result<()> {
     let mut before = proxy.round_trips();
     assert!(
         before > 2,
-        "the handshakes of TLS and SCRAM take more than two, and {before} were counted"
+        "TLS and SCRAM take more than two round trips, but {before} were counted"
     );
     let mut trips = || {
         let trips = proxy.round_trips() - before;
@@ -19,12 +21,12 @@ async fn a_proxy_counts_round_trips_through_tls() -> Result<()> {
         trips
     };
 
-    // One trip prepares the statement, one runs it; then it is prepared.
+    // The first execution prepares the statement in a round trip of its own.
     sqlx::query("SELECT 1").execute(&mut connection).await?;
     assert_eq!(trips(), 2);
     sqlx::query("SELECT 1").execute(&mut connection).await?;
     assert_eq!(trips(), 1);
-    // However many statements, and however long their answers, if they are sent together.
+    // Statements that are sent together take one round trip, for results of any length.
     sqlx::raw_sql("SELECT 1; SELECT repeat('x', 1000000); SELECT 2")
         .execute(&mut connection)
         .await?;

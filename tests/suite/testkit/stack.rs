@@ -1,8 +1,11 @@
+//! Stacks: isolation from each other, and control of their processes.
+
 use anyhow::Result;
 use haven_proto::data::v1::{AppendMessageRequest, ListMessagesRequest, SenderType};
 use haven_testkit::{Client, Stack, random};
 
-async fn say(client: &Client, text: &str) -> Result<()> {
+/// Appends a message.
+async fn append(client: &Client, text: &str) -> Result<()> {
     let request = AppendMessageRequest {
         sender_type: SenderType::User.into(),
         text: text.to_owned(),
@@ -13,6 +16,7 @@ async fn say(client: &Client, text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Returns the texts of all messages.
 async fn texts(client: &Client) -> Result<Vec<String>> {
     let answer = client
         .conversation()
@@ -27,10 +31,10 @@ async fn texts(client: &Client) -> Result<Vec<String>> {
 }
 
 #[tokio::test]
-async fn two_stacks_know_nothing_of_each_other() -> Result<()> {
+async fn two_stacks_share_no_data() -> Result<()> {
     let (one, two) = tokio::try_join!(Stack::start(), Stack::start())?;
     let ada = one.person().await?;
-    say(&one.user(&ada)?, "hello").await?;
+    append(&one.user(&ada)?, "hello").await?;
     assert_eq!(texts(&one.user(&ada)?).await?, ["hello"]);
     assert!(two.anonymous()?.sign_in(&ada.email, &ada.password).await.is_err());
     Ok(())
@@ -41,16 +45,16 @@ async fn services_are_killed_paused_and_started_again() -> Result<()> {
     let mut stack = Stack::start().await?;
     let ada = stack.person().await?;
     let user = stack.user(&ada)?;
-    say(&user, "before").await?;
+    append(&user, "before").await?;
 
     stack.data.kill();
     let answer = user
         .conversation()
         .list_messages(ListMessagesRequest::default())
         .await;
-    assert!(answer.is_err(), "nobody is there to answer");
+    assert!(answer.is_err(), "data answered although it was killed");
     stack.data.start().await?;
-    say(&user, "after").await?;
+    append(&user, "after").await?;
     assert_eq!(texts(&user).await?, ["before", "after"]);
 
     stack.data.pause();
@@ -60,20 +64,23 @@ async fn services_are_killed_paused_and_started_again() -> Result<()> {
     stack.data.resume();
     assert_eq!(texts(&user).await?.len(), 2);
 
-    assert!(stack.identity.stop() && stack.data.stop(), "both drain in time");
+    assert!(
+        stack.identity.stop() && stack.data.stop(),
+        "a service did not drain in time"
+    );
     assert!(stack.data.output()?.contains("AppendMessage"));
     Ok(())
 }
 
 #[tokio::test]
-async fn a_stack_with_its_own_cluster_outlives_the_death_of_postgres() -> Result<()> {
+async fn a_stack_with_its_own_cluster_recovers_after_postgres_is_killed() -> Result<()> {
     let mut stack = Stack::builder().own_cluster().counted().start().await?;
     let ada = stack.person().await?;
     let before = stack.round_trips("data");
-    say(&stack.user(&ada)?, "before").await?;
+    append(&stack.user(&ada)?, "before").await?;
     assert!(stack.round_trips("data") > before);
 
-    let cluster = stack.cluster().expect("its own");
+    let cluster = stack.cluster().expect("a cluster of its own");
     cluster.kill();
     cluster.resume().await?;
     stack.data.ready().await?;
@@ -82,12 +89,12 @@ async fn a_stack_with_its_own_cluster_outlives_the_death_of_postgres() -> Result
 }
 
 #[tokio::test]
-async fn a_service_that_cannot_start_says_why() -> Result<()> {
+async fn a_service_that_cannot_start_reports_the_cause() -> Result<()> {
     let stack = Stack::builder()
         .variable("data", "MESSAGE_KEYS", "nonsense")
         .start()
         .await;
-    let problem = format!("{:#}", stack.err().expect("it cannot start"));
+    let problem = format!("{:#}", stack.err().expect("data started"));
     assert!(
         problem.contains("data ended: exit status: 64") && problem.contains("MESSAGE_KEYS"),
         "{problem}"

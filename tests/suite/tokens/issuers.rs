@@ -1,4 +1,4 @@
-//! Three issuers that are not ours, as projects on Supabase have them: one with a shared secret, two with public keys.
+//! Fixture: three issuers beside identity, as projects on Supabase have them. One has a shared secret, two have public keys.
 
 use std::fs;
 
@@ -10,30 +10,32 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// Signs with a secret.
+/// Issuer that signs with a shared secret (HS256).
 pub(super) const SHARED: &str = "https://old.example/auth/v1";
-/// Signs with a key on P-256, called `k1`.
+/// Issuer that signs with a P-256 key (ES256) with the id `k1`.
 pub(super) const PUBLIC: &str = "https://abc.example/auth/v1";
-/// Signed once, with RSA.
+/// Issuer that signed one token with RSA.
 pub(super) const RSA: &str = "https://rsa.example/auth/v1";
 
-/// As the dashboard shows it: text, of which every byte counts.
+/// Secret of [`SHARED`], as the dashboard shows it: the bytes of the text, not Base64.
 pub(super) const SECRET: &str = "super-secret-jwt-token-with-at-least-32-characters";
 
-/// A public key, made with OpenSSL, and a token that its private half, which is gone, signed: valid until 2100.
+/// Public key of [`RSA`], made with OpenSSL. The private key was deleted.
 pub(super) const RSA_JWKS: &str = include_str!("rsa.jwks.json");
+/// Token of [`RSA`], valid until 2100.
 const RSA_TOKEN: &str = include_str!("rsa.token");
 
-/// Whose the token is.
+/// Person of the RSA token.
 pub(super) const RSA_SUB: Uuid = Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8057);
 
-/// The issuers, and the files that data reads their keys from.
+/// The issuers, and the files from which data reads their keys.
 pub(super) struct Issuers {
     public: KeyPair,
     directory: TempDir,
 }
 
 impl Issuers {
+    /// Generates the keys and writes their files.
     pub(super) fn new() -> Self {
         let issuers = Self {
             public: KeyPair::generate().unwrap(),
@@ -50,27 +52,30 @@ impl Issuers {
         issuers
     }
 
-    /// A data that trusts them, and no identity: nobody has to ask it about their tokens.
+    /// Starts data, which trusts the issuers, without identity: these tokens do not need it.
     pub(super) async fn stack(&self) -> Stack {
         let stack = Stack::builder().variable("data", "TRUSTED_ISSUERS", self.setting());
         stack.without("identity").start().await.unwrap()
     }
 
+    /// Returns the value of `TRUSTED_ISSUERS`.
     pub(super) fn setting(&self) -> String {
         let file = |name| self.directory.path().join(name).display().to_string();
         let (secret, public, rsa) = (file("secret"), file("public.json"), file("rsa.json"));
         format!("{SHARED}=hs256:{secret},{PUBLIC}=jwks:{public},{RSA}=jwks:{rsa}")
     }
 
-    /// An uncompressed point: 4, then two coordinates.
+    /// Returns the public key as an uncompressed point: the byte 4, then two coordinates.
     pub(super) fn point(&self) -> &[u8] {
         self.public.der_bytes()
     }
 
+    /// Returns the public key of [`PUBLIC`] as PEM.
     pub(super) fn public_pem(&self) -> String {
         self.public.public_key_pem()
     }
 
+    /// Returns the key set of [`PUBLIC`]: the public key and a symmetric key, which data must ignore.
     fn public_jwks(&self) -> String {
         let [x, y] = [1..33, 33..65].map(|range| URL_SAFE_NO_PAD.encode(&self.point()[range]));
         let signs = json!({
@@ -81,12 +86,14 @@ impl Issuers {
         json!({"keys": [other, signs]}).to_string()
     }
 
+    /// Signs `claims` with the key of [`PUBLIC`].
     pub(super) fn es256(&self, kid: Option<&str>, claims: &Value) -> String {
         let key = EncodingKey::from_ec_pem(self.public.serialize_pem().as_bytes()).unwrap();
         encode(&header(Algorithm::ES256, kid), claims, &key).unwrap()
     }
 }
 
+/// Signs `claims` with a shared secret.
 pub(super) fn hs256(kid: Option<&str>, secret: &[u8], claims: &Value) -> String {
     encode(
         &header(Algorithm::HS256, kid),
@@ -96,11 +103,12 @@ pub(super) fn hs256(kid: Option<&str>, secret: &[u8], claims: &Value) -> String 
     .unwrap()
 }
 
+/// Returns the token of [`RSA`].
 pub(super) fn rsa_token() -> &'static str {
     RSA_TOKEN.trim()
 }
 
-/// What Supabase says of a person.
+/// Returns the claims of a token as Supabase issues it.
 pub(super) fn claims(issuer: &str, sub: Uuid) -> Value {
     let now = chrono::Utc::now().timestamp();
     json!({
@@ -112,6 +120,7 @@ pub(super) fn claims(issuer: &str, sub: Uuid) -> Value {
     })
 }
 
+/// Returns `claims` with one claim replaced.
 pub(super) fn with(mut claims: Value, name: &str, value: Value) -> Value {
     claims[name] = value;
     claims

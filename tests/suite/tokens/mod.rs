@@ -1,22 +1,23 @@
-//! Access tokens in data: those of other issuers, those of ended sessions, and those of people who were erased.
+//! Access tokens in data: tokens of other issuers, of ended sessions and of erased people.
 
-mod ended;
-mod erased;
+mod ended_sessions;
+mod erased_people;
 mod issuers;
-mod others;
-mod refused;
+mod other_issuers;
+mod refused_tokens;
 
 use haven_proto::data::v1::{AppendMessageRequest, Message, ProvisionUserRequest, SenderType};
 use haven_testkit::{Client, Stack, random};
 use tonic::Status;
 use uuid::Uuid;
 
-/// Appends a message with `token`.
+/// Calls AppendMessage with an access token.
 async fn append(stack: &Stack, token: &str) -> Result<Message, Status> {
     let client = stack.anonymous().unwrap().with_token(token).unwrap();
     append_as(&client).await
 }
 
+/// Calls AppendMessage as `client`.
 async fn append_as(client: &Client) -> Result<Message, Status> {
     let request = AppendMessageRequest {
         sender_type: SenderType::User.into(),
@@ -28,7 +29,7 @@ async fn append_as(client: &Client) -> Result<Message, Status> {
     Ok(answer.into_inner().message.unwrap())
 }
 
-/// Makes `person` known to data, as the service `backend`.
+/// Calls ProvisionUser as the service `backend`.
 async fn provision(stack: &Stack, person: Uuid) -> Result<(), Status> {
     let request = ProvisionUserRequest {
         user_id: person.to_string(),

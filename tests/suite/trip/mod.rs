@@ -1,5 +1,5 @@
-//! The whole way: from signing up to reading what was written, through both services and Postgres.
+//! Signing up, signing in and writing a message, through both services and Postgres, and the round trips that calls take.
 
-mod conversation;
 mod round_trips;
-mod sign_up;
+mod sealed_messages;
+mod sign_up_and_in;

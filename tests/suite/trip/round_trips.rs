@@ -1,4 +1,4 @@
-//! A user's call takes at most three round trips to Postgres: begin with its context, one statement, commit.
+//! Round trips to Postgres: a call of a user takes three, for BEGIN with the caller's context, one statement, and COMMIT.
 
 use haven_proto::data::v1::{
     AppendMessageRequest, DeleteMessageRequest, GetMessageRequest, ListMessagesRequest, Message, SenderType,
@@ -8,11 +8,11 @@ use haven_testkit::{Stack, client::sign_up_request, random};
 
 use crate::{eventually::eventually, status::reason, superuser_sql::scalar};
 
-/// Every connection of the pool prepares a statement the first time that it sees it, which is one round trip more.
+/// Rounds before the measurement. A connection prepares each statement at its first use, which takes one more round trip.
 const WARM: usize = 24;
 
 #[tokio::test]
-async fn a_users_call_takes_three_round_trips() {
+async fn a_call_of_a_user_takes_three_round_trips() {
     let stack = Stack::builder()
         .counted()
         .variable("data", "DATABASE_POOL_SIZE", "1")
@@ -67,7 +67,7 @@ async fn a_users_call_takes_three_round_trips() {
         so_far.push(stack.round_trips("data"));
         trips.push([0, 1, 2, 3, 4].map(|i| so_far[i + 1] - so_far[i]));
     }
-    // Readiness asks the same pool once a second, so now and then there is one more; most often there is none.
+    // The readiness check uses the same pool once a second, so some counts are one higher.
     let least = trips
         .iter()
         .skip(WARM)
@@ -76,20 +76,20 @@ async fn a_users_call_takes_three_round_trips() {
         .unwrap();
     assert_eq!(least, [3; 5], "append, get, list, update, delete: {trips:?}");
 
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     let mut sign_ups = Vec::new();
     for i in 0..4 {
         let before = stack.round_trips("identity");
         let request = sign_up_request(&format!("person-{i}@example.org"), "Correct-Horse-7-Battery");
-        nobody.account().sign_up(request).await.unwrap();
+        anonymous.account().sign_up(request).await.unwrap();
         sign_ups.push(stack.round_trips("identity") - before);
     }
-    // A transaction of one statement before the hash, for the limits, and one after it: the account, and its log.
+    // One transaction of one statement before the hash, for the limits, and one after it, for the account and its audit log.
     assert_eq!(sign_ups.iter().min(), Some(&6), "{sign_ups:?}");
 }
 
 #[tokio::test]
-async fn a_decision_about_all_limits_takes_one_round_trip() {
+async fn checking_all_rate_limits_takes_one_round_trip() {
     let stack = Stack::builder()
         .counted()
         .variable("identity", "DATABASE_POOL_SIZE", "1")
@@ -111,7 +111,7 @@ async fn a_decision_about_all_limits_takes_one_round_trip() {
     for _ in 0..4 {
         let before = stack.round_trips("identity");
         assert_eq!(reason(&sign_up().await.unwrap_err()), "RATE_LIMITED");
-        // What is rolled back is rolled back after the answer; a connection of its own shows that it was.
+        // The rollback happens after the response. pg_stat_activity shows when it is done.
         let idle = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'identity_app' AND state <> 'idle'
                     AND datname = current_database()";
         eventually("the transaction is over", async || {
@@ -120,14 +120,14 @@ async fn a_decision_about_all_limits_takes_one_round_trip() {
         .await;
         refusals.push(stack.round_trips("identity") - before);
     }
-    // Begin, the decision about network, email address and service, and the end of the transaction.
+    // BEGIN, the check of all limits, and ROLLBACK.
     assert_eq!(refusals.iter().min(), Some(&3), "{refusals:?}");
 }
 
-/// Behind a pooler in transaction mode the next transaction may be on another connection, so no statement may be kept
-/// under a name: each is parsed anew, which is the one round trip more, however often it was seen.
+/// Behind a pooler in transaction mode the next transaction may use another connection, so statements must not be prepared
+/// under a name. Each is parsed every time, which takes one more round trip.
 #[tokio::test]
-async fn behind_a_transaction_pooler_nothing_is_prepared() {
+async fn no_statement_is_prepared_behind_a_transaction_pooler() {
     let stack = Stack::builder()
         .counted()
         .variable("data", "DATABASE_POOL_SIZE", "1")

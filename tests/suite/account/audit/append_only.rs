@@ -1,11 +1,11 @@
-//! Nobody who runs Haven can take back what is in the log.
+//! The audit log is append-only for every role of the services.
 
 use haven_testkit::{Stack, secrets::LOGINS, secrets::SUPERUSER};
 use sqlx::AssertSqlSafe;
 
 use super::person_with_events;
 
-/// The roles that are no logins, beside the owner's, who migrates.
+/// Group roles of the services. The owners, which run the migrations, are not among them.
 const GROUPS: [&str; 6] = [
     "identity_anon",
     "identity_user",
@@ -16,15 +16,16 @@ const GROUPS: [&str; 6] = [
 ];
 
 #[tokio::test]
-async fn no_role_may_write_the_tables() {
-    let stack = Stack::start().await.unwrap();
+async fn no_role_but_the_owner_may_write_the_tables_of_the_log() {
+    let stack = Stack::shared().await.unwrap();
     let mut superuser = stack.database.connect(SUPERUSER).await.unwrap();
-    // Who migrates owns the tables. Row Level Security is forced on them, and lets their functions append and trim.
-    let migrates = ["identity_owner", "data_owner"];
+    // The owners run the migrations and own the tables. Row Level Security is forced on them as well, and lets only their
+    // functions append and trim.
+    let owners = ["identity_owner", "data_owner"];
     let roles: Vec<_> = LOGINS
         .iter()
         .chain(&GROUPS)
-        .filter(|role| !migrates.contains(role))
+        .filter(|role| !owners.contains(role))
         .map(|role| (*role).to_owned())
         .collect();
     let allowed: Vec<(String, String, String)> = sqlx::query_as(
@@ -44,9 +45,9 @@ async fn no_role_may_write_the_tables() {
 }
 
 #[tokio::test]
-async fn whoever_tries_is_refused() {
-    let stack = Stack::start().await.unwrap();
-    let person = person_with_events(&stack).await;
+async fn writing_to_the_log_past_its_functions_is_refused() {
+    let stack = Stack::shared().await.unwrap();
+    let person = person_with_events(stack).await;
     for (login, role) in [
         ("identity_app", "identity_anon"),
         ("identity_app", "identity_user"),
@@ -62,7 +63,7 @@ async fn whoever_tries_is_refused() {
             "UPDATE identity.audit_chains SET last_number = 0",
             "DELETE FROM identity.audit_chains",
         ] {
-            // Saying that one trims opens nothing to anybody but the owner's function.
+            // The setting that allows trimming has an effect in the owner's function only.
             let sql = format!(
                 "BEGIN; SELECT set_config('request.jwt.claims', '{claims}', true),
                      set_config('identity.trimming', 'on', true); SET LOCAL ROLE {role}; {statement}"

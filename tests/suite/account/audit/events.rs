@@ -1,4 +1,4 @@
-//! What is written into the log, and who reads it.
+//! Events of the audit log, and ListAuditEvents.
 
 use futures_util::future::join_all;
 use haven_proto::identity::v1::{
@@ -32,14 +32,15 @@ fn sign_in(email: &str, password: &str) -> SignInRequest {
     }
 }
 
+/// Returns the type and the outcome of the newest event.
 fn newest(events: &[AuditEvent]) -> (E, O) {
     (events[0].event_type(), events[0].outcome())
 }
 
 #[tokio::test]
-async fn everything_that_happens_is_written_down() {
+async fn every_event_is_written_to_the_log() {
     let stack = Stack::start().await.unwrap();
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
     let log = events(&ada).await;
@@ -47,20 +48,20 @@ async fn everything_that_happens_is_written_down() {
     assert_eq!(log[0].session_id, person.session_id.to_string());
     assert_eq!((log[1].event_type(), log[1].outcome()), (E::SignUp, O::Success));
     assert_eq!(log.len(), 2);
-    let is = async |client: &Client, event, outcome| {
+    let assert_newest = async |client: &Client, event, outcome| {
         let log = events(client).await;
         assert_eq!(newest(&log), (event, outcome));
         log[0].clone()
     };
 
     let wrong = sign_in(&person.email, "Not-the-password-1");
-    let refused = nobody.session().sign_in(wrong).await.unwrap_err();
+    let refused = anonymous.session().sign_in(wrong).await.unwrap_err();
     assert_eq!(reason(&refused), "CREDENTIALS_INVALID");
-    let event = is(&ada, E::SignIn, O::Refused).await;
+    let event = assert_newest(&ada, E::SignIn, O::Refused).await;
     assert_eq!((event.session_id.as_str(), event.service.as_str()), ("", ""));
 
     make_event(&ada).await;
-    is(&ada, E::ConsentGrant, O::Success).await;
+    assert_newest(&ada, E::ConsentGrant, O::Success).await;
     let consents = ada
         .account()
         .list_consents(ListConsentsRequest::default())
@@ -71,7 +72,7 @@ async fn everything_that_happens_is_written_down() {
         request_id: id(),
     };
     ada.account().withdraw_consent(withdraw).await.unwrap();
-    let event = is(&ada, E::ConsentWithdraw, O::Success).await;
+    let event = assert_newest(&ada, E::ConsentWithdraw, O::Success).await;
     assert_eq!(event.session_id, person.session_id.to_string());
 
     let stage = UpdateAccountRequest {
@@ -88,44 +89,48 @@ async fn everything_that_happens_is_written_down() {
     };
     let backend = stack.service("backend").unwrap();
     backend.account().update_account(stage).await.unwrap();
-    let event = is(&ada, E::Stage, O::Success).await;
+    let event = assert_newest(&ada, E::Stage, O::Success).await;
     assert_eq!(
         (event.service.as_str(), event.session_id.as_str()),
         ("backend", "")
     );
 
-    let other = format!("Bb2-{:x}", rand::random::<u128>());
+    let new_password = format!("Bb2-{:x}", rand::random::<u128>());
     let refused = ada
         .account()
-        .change_password(change("Not-the-password-1", &other))
+        .change_password(change("Not-the-password-1", &new_password))
         .await;
     assert_eq!(reason(&refused.unwrap_err()), "CREDENTIALS_INVALID");
-    is(&ada, E::PasswordChange, O::Refused).await;
+    assert_newest(&ada, E::PasswordChange, O::Refused).await;
     let done = ada
         .account()
-        .change_password(change(&person.password, &other))
+        .change_password(change(&person.password, &new_password))
         .await;
     done.unwrap();
-    is(&ada, E::PasswordChange, O::Success).await;
+    assert_newest(&ada, E::PasswordChange, O::Success).await;
 
-    let again = nobody.sign_in(&person.email, &other).await.unwrap();
+    let second = anonymous.sign_in(&person.email, &new_password).await.unwrap();
     let refresh = RefreshSessionRequest {
-        refresh_token: again.refresh_token.clone(),
+        refresh_token: second.refresh_token.clone(),
     };
-    nobody.session().refresh_session(refresh.clone()).await.unwrap();
-    // The grace for a client that lost the answer is over.
-    let past = "UPDATE identity.refresh_tokens SET issued_at = issued_at - interval '1 minute',
+    anonymous
+        .session()
+        .refresh_session(refresh.clone())
+        .await
+        .unwrap();
+    // Lets the grace period for a client that lost the response expire.
+    let age_tokens = "UPDATE identity.refresh_tokens SET issued_at = issued_at - interval '1 minute',
         used_at = used_at - interval '1 minute' WHERE used_at IS NOT NULL";
-    execute(&stack.database, past).await;
-    let copied = nobody.session().refresh_session(refresh).await.unwrap_err();
-    assert_eq!(reason(&copied), "SESSION_REVOKED");
-    let event = is(&ada, E::TokenReuse, O::Refused).await;
-    assert_eq!(event.session_id, again.session_id.to_string());
+    execute(&stack.database, age_tokens).await;
+    let reused = anonymous.session().refresh_session(refresh).await.unwrap_err();
+    assert_eq!(reason(&reused), "SESSION_REVOKED");
+    let event = assert_newest(&ada, E::TokenReuse, O::Refused).await;
+    assert_eq!(event.session_id, second.session_id.to_string());
 
-    let third = nobody.sign_in(&person.email, &other).await.unwrap();
+    let third = anonymous.sign_in(&person.email, &new_password).await.unwrap();
     let third_session = stack.user(&third).unwrap();
     third_session.session().sign_out(SignOutRequest {}).await.unwrap();
-    let event = is(&ada, E::SignOut, O::Success).await;
+    let event = assert_newest(&ada, E::SignOut, O::Success).await;
     assert_eq!(event.session_id, third.session_id.to_string());
 
     let delete = DeleteAccountRequest {
@@ -135,7 +140,7 @@ async fn everything_that_happens_is_written_down() {
     };
     let refused = ada.account().delete_account(delete).await.unwrap_err();
     assert_eq!(reason(&refused), "CREDENTIALS_INVALID");
-    is(&ada, E::Deletion, O::Refused).await;
+    assert_newest(&ada, E::Deletion, O::Refused).await;
 
     let log = events(&ada).await;
     let numbers: Vec<_> = log.iter().rev().map(|event| event.number).collect();
@@ -150,7 +155,7 @@ async fn everything_that_happens_is_written_down() {
 }
 
 #[tokio::test]
-async fn a_receipt_of_deletion_holds_the_last_digest_of_the_log() {
+async fn the_receipt_of_a_deletion_holds_the_last_digest_of_the_log() {
     let stack = Stack::start().await.unwrap();
     let person = person_with_events(&stack).await;
     let mut superuser = stack.database.connect("postgres").await.unwrap();
@@ -169,8 +174,8 @@ async fn a_receipt_of_deletion_holds_the_last_digest_of_the_log() {
     };
     let ada = stack.user(&person).unwrap();
     ada.account().delete_account(delete).await.unwrap();
-    // Whoever kept the log can compute what the receipt has to say.
-    let fits: bool = sqlx::query_scalar(
+    // The digest in the receipt follows from the log as it was before the deletion.
+    let digest_matches: bool = sqlx::query_scalar(
         "SELECT audit_digest = identity.audit_digest($2, user_id, $3, 'deletion', false, NULL, $4, $5, requested_at)
          FROM identity.erasures WHERE user_id = $1",
     )
@@ -182,13 +187,13 @@ async fn a_receipt_of_deletion_holds_the_last_digest_of_the_log() {
     .fetch_one(&mut superuser)
     .await
     .unwrap();
-    assert!(fits);
+    assert!(digest_matches);
     let verdict = verify(&stack);
     assert_eq!((verdict.code, verdict.broken.len()), (0, 0));
 }
 
 #[tokio::test]
-async fn fifty_events_at_once_get_numbers_without_gaps() {
+async fn concurrent_events_are_numbered_without_gaps() {
     let stack = Stack::start().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let (ada, bob) = (stack.user(&ada).unwrap(), stack.user(&bob).unwrap());
@@ -201,9 +206,9 @@ async fn fifty_events_at_once_get_numbers_without_gaps() {
 }
 
 #[tokio::test]
-async fn a_log_is_read_by_its_person_page_by_page() {
-    let stack = Stack::start().await.unwrap();
-    let ada = stack.user(&person_with_events(&stack).await).unwrap();
+async fn a_person_lists_their_own_events_page_by_page() {
+    let stack = Stack::shared().await.unwrap();
+    let ada = stack.user(&person_with_events(stack).await).unwrap();
     let bob = stack.user(&stack.person().await.unwrap()).unwrap();
     let all = events(&ada).await;
     assert_eq!(all.len(), 5);
@@ -213,11 +218,11 @@ async fn a_log_is_read_by_its_person_page_by_page() {
         assert_eq!(page.events.len(), expected);
         paged.extend(page.events);
         token = page.next_page_token;
-        // What comes meanwhile is newer than what was asked for.
+        // An event appended meanwhile is newer than all pages, so it appears on none of them.
         make_event(&ada).await;
     }
     assert_eq!((paged, token.as_str()), (all, ""));
-    assert_eq!(events(&bob).await.len(), 2, "Bob's are his");
+    assert_eq!(events(&bob).await.len(), 2, "Bob sees his own events only");
 
     let token = page(&ada, 2, "").await.next_page_token;
     for (client, size, token, expected) in [

@@ -1,9 +1,8 @@
-//! The security audit log: everything is in it, nobody can change it, and what is changed all the same is found.
+//! Security audit log: its events, that it is append-only, its retention, and `identity audit verify`, which detects changes.
 
 mod append_only;
 mod events;
 mod retention;
-mod sweep;
 mod verify;
 
 use std::process::Command;
@@ -15,18 +14,19 @@ use haven_testkit::{Client, Person, Stack, binaries::Binaries, database::Databas
 
 use crate::retry::retry_call;
 
-/// What `identity audit verify` said.
+/// Output of `identity audit verify`.
 struct Verdict {
+    /// Exit code.
     code: i32,
-    /// A line for each broken chain.
+    /// One line for each broken chain.
     broken: Vec<String>,
-    /// How much was looked at.
+    /// Line with the numbers of chains and events checked.
     summary: String,
-    /// The digest over the ends of all chains.
+    /// Digest over the ends of all chains, in hexadecimal.
     heads: String,
 }
 
-/// Runs `identity audit verify` on the stack's database, with nothing in its environment but what the service has.
+/// Runs `identity audit verify` on the stack's database, with the environment of the service.
 fn verify(stack: &Stack) -> Verdict {
     let output = Command::new(Binaries::build().unwrap().of("identity"))
         .args(["audit", "verify"])
@@ -34,15 +34,15 @@ fn verify(stack: &Stack) -> Verdict {
         .envs(&stack.identity.variables)
         .output()
         .unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    let mut lines: Vec<_> = said.lines().map(str::to_owned).collect();
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(lines.len() >= 2, "{said}{complaint}");
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let mut lines: Vec<_> = stdout.lines().map(str::to_owned).collect();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(lines.len() >= 2, "{stdout}{stderr}");
     let heads = lines.pop().unwrap();
     let summary = lines.pop().unwrap();
     let heads = heads.strip_prefix("digest of all ends: ").unwrap().to_owned();
-    assert_eq!(heads.len(), 64, "{said}");
-    assert_eq!(complaint.is_empty(), lines.is_empty(), "{complaint}");
+    assert_eq!(heads.len(), 64, "{stdout}");
+    assert_eq!(stderr.is_empty(), lines.is_empty(), "{stderr}");
     Verdict {
         code: output.status.code().unwrap(),
         broken: lines,
@@ -51,6 +51,7 @@ fn verify(stack: &Stack) -> Verdict {
     }
 }
 
+/// Calls ListAuditEvents.
 async fn page(client: &Client, size: i32, token: &str) -> ListAuditEventsResponse {
     let request = ListAuditEventsRequest {
         page_size: size,
@@ -60,17 +61,14 @@ async fn page(client: &Client, size: i32, token: &str) -> ListAuditEventsRespons
     answer.unwrap().into_inner()
 }
 
-/// All of the client's events, the newest first.
+/// Returns all events of the client, newest first.
 async fn events(client: &Client) -> Vec<AuditEvent> {
     let first = page(client, 200, "").await;
-    assert_eq!(
-        first.next_page_token, "",
-        "a test with more than a page of events"
-    );
+    assert_eq!(first.next_page_token, "", "the events do not fit on one page");
     first.events
 }
 
-/// Makes an event: consent to some document.
+/// Appends an event to the client's log, by granting a consent.
 async fn make_event(client: &Client) {
     let request = GrantConsentRequest {
         consent: Some(ConsentGrant {
@@ -84,7 +82,7 @@ async fn make_event(client: &Client) {
     granted.await.unwrap();
 }
 
-/// A person with five events.
+/// Signs up a person with five events in the log.
 async fn person_with_events(stack: &Stack) -> Person {
     let person = stack.person().await.unwrap();
     let client = stack.user(&person).unwrap();
@@ -94,7 +92,7 @@ async fn person_with_events(stack: &Stack) -> Person {
     person
 }
 
-/// Calls the database's functions as the service does: `calls` is what is selected.
+/// Selects `calls` as the role of the service, which may call the functions of the log.
 async fn as_service(database: &Database, calls: &str) {
     let sql = format!("SET ROLE identity_service; SELECT {calls}");
     database.run("identity_worker", &sql).await.unwrap();

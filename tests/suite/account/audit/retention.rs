@@ -1,4 +1,4 @@
-//! The old end of the log goes after the retention time, and what is left still verifies.
+//! Events older than the retention time are trimmed, and the rest of the chain still verifies.
 
 use haven_testkit::{Person, Stack};
 
@@ -14,8 +14,8 @@ async fn a_trimmed_chain_still_verifies() {
         let events = events(&client).await;
         events.iter().map(|event| event.number).collect::<Vec<_>>()
     };
-    grow_old(&stack, &ada, "(50 - n * 10) * interval '1 day'", 5).await;
-    // Nothing is older than the oldest event.
+    replace_log(&stack, &ada, "(50 - n * 10) * interval '1 day'", 5).await;
+    // No event is older than 1,000 days.
     as_service(&stack.database, "identity.trim_audit_log('1000 days', 100)").await;
     assert_eq!(numbers().await, [5, 4, 3, 2, 1]);
     as_service(&stack.database, "identity.trim_audit_log('25 days', 100)").await;
@@ -24,12 +24,12 @@ async fn a_trimmed_chain_still_verifies() {
     assert_eq!(verdict.code, 0, "{:?}", verdict.broken);
     assert_eq!(verdict.summary, "2 chains, 8 whole events, 0 broken chains");
 
-    // The last day stays, whatever is asked for.
+    // The last day is never trimmed.
     as_service(&stack.database, "identity.trim_audit_log('-100 years', 100)").await;
     assert_eq!(numbers().await, [5]);
     assert_eq!(verify(&stack).code, 0);
     make_event(&client).await;
-    assert_eq!(numbers().await, [6, 5], "the numbers go on");
+    assert_eq!(numbers().await, [6, 5], "the numbering continues");
     assert_eq!(verify(&stack).code, 0);
 
     let attack = format!(
@@ -43,8 +43,8 @@ async fn a_trimmed_chain_still_verifies() {
     drop(bob);
 }
 
-/// Takes the place of somebody's log: `count` events, number n of which is `age` old.
-async fn grow_old(stack: &Stack, person: &Person, age: &str, count: u32) {
+/// Replaces the person's log by `count` events. `age` is an SQL expression of the age of event `n`.
+async fn replace_log(stack: &Stack, person: &Person, age: &str, count: u32) {
     let begin = format!(
         "BEGIN; DELETE FROM identity.security_audit_log WHERE user_id = '{id}';
          DELETE FROM identity.audit_chains WHERE user_id = '{id}';
@@ -59,7 +59,7 @@ async fn grow_old(stack: &Stack, person: &Person, age: &str, count: u32) {
 }
 
 #[tokio::test]
-async fn the_service_trims_by_itself() {
+async fn the_service_trims_events_older_than_its_retention_time() {
     let mut stack = Stack::builder()
         .variable("identity", "AUDIT_RETENTION_DAYS", "30")
         .start()
@@ -67,11 +67,11 @@ async fn the_service_trims_by_itself() {
         .unwrap();
     let person = stack.person().await.unwrap();
     stack.identity.stop();
-    grow_old(&stack, &person, "(35 - n) * interval '1 day'", 10).await;
+    replace_log(&stack, &person, "(35 - n) * interval '1 day'", 10).await;
     stack.identity.start().await.unwrap();
     let client = stack.user(&person).unwrap();
-    // Those of 34, 33, 32, 31 and 30 days ago.
-    eventually("the old events are gone", async || {
+    // The five events of 30 to 34 days ago.
+    eventually("the old events are trimmed", async || {
         events(&client).await.last().map(|event| event.number) == Some(6)
     })
     .await;

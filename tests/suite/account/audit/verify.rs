@@ -1,4 +1,4 @@
-//! `identity audit verify`.
+//! Command `identity audit verify`: it reports every broken chain with its first broken event.
 
 use std::{cell::Cell, process::Command};
 
@@ -8,7 +8,7 @@ use super::{as_service, make_event, person_with_events, verify};
 use crate::superuser_sql::execute;
 
 #[tokio::test]
-async fn whole_chains_hold_and_their_ends_have_a_digest() {
+async fn intact_chains_verify_and_their_ends_have_a_digest() {
     let stack = Stack::start().await.unwrap();
     let empty = verify(&stack);
     assert_eq!(empty.code, 0);
@@ -18,11 +18,11 @@ async fn whole_chains_hold_and_their_ends_have_a_digest() {
     let before = verify(&stack);
     assert_eq!((before.code, before.broken.len()), (0, 0));
     assert_eq!(before.summary, "2 chains, 10 whole events, 0 broken chains");
-    assert_eq!(verify(&stack).heads, before.heads, "nothing happened");
+    assert_eq!(verify(&stack).heads, before.heads, "no event was appended");
     make_event(&stack.user(&person).unwrap()).await;
     assert_ne!(verify(&stack).heads, before.heads);
 
-    // Whoever may write everything can make a chain shorter so that it fits. Only the digest tells.
+    // A superuser can shorten a chain so that it verifies. Only the digest of all ends shows it.
     let before = verify(&stack);
     let shorten = format!(
         "DELETE FROM identity.security_audit_log WHERE user_id = '{0}' AND number = 6;
@@ -38,9 +38,9 @@ async fn whole_chains_hold_and_their_ends_have_a_digest() {
 }
 
 #[tokio::test]
-async fn the_first_broken_link_is_named() {
+async fn the_first_broken_event_of_each_chain_is_reported() {
     let stack = Stack::start().await.unwrap();
-    // Each has events 1 to 5. Of `$` and `#`, the one is the table and the other the condition of the person's rows.
+    // Each person has events 1 to 5. `$` stands for the table, `#` for the condition that selects the person's rows.
     let attacks = [
         (
             "UPDATE $ SET refused = true WHERE # AND number = 2",
@@ -106,19 +106,19 @@ async fn the_first_broken_link_is_named() {
         ),
     ];
     let mut expected = Vec::new();
-    for (attack, found) in attacks {
+    for (attack, report) in attacks {
         let person = person_with_events(&stack).await;
         let attack = attack
             .replace('$', "identity.security_audit_log")
             .replace('#', &format!("user_id = '{}'", person.id));
         execute(&stack.database, &attack).await;
-        expected.push((person.id, found));
+        expected.push((person.id, report));
     }
     person_with_events(&stack).await;
     let verdict = verify(&stack);
     assert_eq!(verdict.code, 1);
-    for (person, found) in &expected {
-        let line = format!("{person}: {found}");
+    for (person, report) in &expected {
+        let line = format!("{person}: {report}");
         assert!(
             verdict.broken.iter().any(|broken| broken.starts_with(&line)),
             "{line} is not in {:#?}",
@@ -135,13 +135,13 @@ async fn the_first_broken_link_is_named() {
     );
 }
 
-/// Times that two clocks may have given: also before 1970, and with microseconds.
+/// SQL expression of times as several clocks may give them: some before 1970, with microseconds, not in order.
 const ANY_TIMES: &str =
     "CASE n % 7 WHEN 0 THEN '1969-12-31 23:59:59.999999+00'::timestamptz - n * interval '1 day'
     ELSE clock_timestamp() END";
 
-/// Appends `count` events to the person's log, as a person's request does, each at the time `at`. Their services' names try
-/// to look like more fields.
+/// Returns SQL that appends `count` events to the person's log, as a request of theirs does, each at the time `at`. Some
+/// service names contain the digest's field separator.
 fn appending(person: &Person, count: i64, at: &str) -> String {
     format!(
         "BEGIN; SET LOCAL ROLE identity_user;
@@ -156,7 +156,7 @@ fn appending(person: &Person, count: i64, at: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_chain_of_many_pages_is_one_chain() {
+async fn chains_longer_than_a_page_verify_and_break_at_the_first_changed_event() {
     let stack = Stack::start().await.unwrap();
     let mut people = Vec::new();
     for count in [998, 2500, 999] {
@@ -186,7 +186,7 @@ async fn a_chain_of_many_pages_is_one_chain() {
 }
 
 #[tokio::test]
-async fn it_holds_while_the_service_goes_on() {
+async fn verification_succeeds_while_events_are_appended_and_trimmed() {
     let stack = Stack::start().await.unwrap();
     let mut people = Vec::new();
     for _ in 0..3 {
@@ -210,7 +210,7 @@ async fn it_holds_while_the_service_goes_on() {
             for client in &clients {
                 make_event(client).await;
             }
-            // The old end moves at the same time: event by event.
+            // Trims the oldest event at the same time.
             let oldest = "identity.trim_audit_log(now() - min(occurred_at) - interval '2 seconds', 1)
                 FROM identity.security_audit_log";
             as_service(&database, oldest).await;
@@ -229,8 +229,8 @@ async fn it_holds_while_the_service_goes_on() {
                     .output()
             };
             let output = tokio::task::spawn_blocking(run).await.unwrap().unwrap();
-            let said = String::from_utf8_lossy(&output.stdout);
-            assert_eq!(output.status.code(), Some(0), "{said}");
+            let stdout = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(output.status.code(), Some(0), "{stdout}");
             if times >= 5 && rounds.get() >= 5 {
                 break;
             }
@@ -244,7 +244,7 @@ async fn it_holds_while_the_service_goes_on() {
 }
 
 #[tokio::test]
-async fn it_says_what_it_needs() {
+async fn missing_variables_and_a_wrong_login_are_reported() {
     let identity = Binaries::build().unwrap();
     let run = |arguments: &[&str], variables: &[(&str, &str)]| {
         let mut command = Command::new(identity.of("identity"));
@@ -257,13 +257,13 @@ async fn it_says_what_it_needs() {
     for name in ["WORKER_DATABASE_URL", "WORKER_DATABASE_URL_FILE", "Exit codes"] {
         assert!(help.contains(name), "{name}: {help}");
     }
-    let nothing = run(&["audit", "verify"], &[]);
-    assert_eq!(nothing.status.code(), Some(64));
-    let said = String::from_utf8(nothing.stderr).unwrap();
-    assert!(said.contains("\n  WORKER_DATABASE_URL: "), "{said}");
+    let unset = run(&["audit", "verify"], &[]);
+    assert_eq!(unset.status.code(), Some(64));
+    let stderr = String::from_utf8(unset.stderr).unwrap();
+    assert!(stderr.contains("\n  WORKER_DATABASE_URL: "), "{stderr}");
 
-    let stack = Stack::start().await.unwrap();
-    // A person's login cannot read everybody's log.
+    let stack = Stack::shared().await.unwrap();
+    // The app login cannot read the logs of all people.
     let app = stack.database.url("identity_app");
     let wrong = [
         ("ENVIRONMENT", "development"),
@@ -271,7 +271,7 @@ async fn it_says_what_it_needs() {
     ];
     let refused = run(&["audit", "verify"], &wrong);
     assert_eq!(refused.status.code(), Some(1));
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(!said.contains(&app), "{said}");
+    let stderr = String::from_utf8(refused.stderr).unwrap();
+    assert!(!stderr.contains(&app), "{stderr}");
     assert!(refused.stdout.is_empty());
 }

@@ -1,4 +1,4 @@
-//! What the ledger keeps.
+//! GrantConsent, WithdrawConsent and ListConsents: entries of the ledger are never changed, but for their withdrawal.
 
 use std::slice::from_ref;
 
@@ -10,23 +10,23 @@ use super::{grant, grant_of, ledger, page, withdraw, withdrawal_of};
 use crate::status::{reason, violations};
 
 #[tokio::test]
-async fn a_sign_up_begins_it() {
+async fn a_sign_up_writes_the_first_entries_of_the_ledger() {
     let stack = Stack::builder()
         .variable("identity", "REQUIRED_CONSENTS", "terms=2026-01,news=7")
         .without("data")
         .start()
         .await
         .unwrap();
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     let mut request = haven_testkit::client::sign_up_request("ada@example.org", "Correct-Horse-7-Battery");
     request.consents.push(ConsentGrant {
         document: "news".into(),
         document_version: "7".into(),
     });
     let (email, password) = (request.email.clone(), request.password.clone());
-    nobody.account().sign_up(request).await.unwrap();
+    anonymous.account().sign_up(request).await.unwrap();
     let ada = stack
-        .user(&nobody.sign_in(&email, &password).await.unwrap())
+        .user(&anonymous.sign_in(&email, &password).await.unwrap())
         .unwrap();
     let answer = page(&ada, 0, "").await.unwrap();
     let mut found: Vec<_> = answer
@@ -54,8 +54,8 @@ async fn a_sign_up_begins_it() {
 }
 
 #[tokio::test]
-async fn agreeing_again_is_another_entry() {
-    let stack = Stack::start().await.unwrap();
+async fn granting_again_after_a_withdrawal_is_another_entry() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let first = grant(&ada, &grant_of("news", "1")).await.unwrap();
     assert_eq!(
@@ -64,7 +64,7 @@ async fn agreeing_again_is_another_entry() {
     );
     assert_eq!(first.withdraw_time, None);
     let standing = grant(&ada, &grant_of("news", "1")).await.unwrap();
-    assert_eq!(standing, first, "it stands already");
+    assert_eq!(standing, first, "the consent is already granted");
     let other = grant(&ada, &grant_of("news", "2")).await.unwrap();
     assert_ne!(other.id, first.id, "another version is another consent");
 
@@ -77,15 +77,15 @@ async fn agreeing_again_is_another_entry() {
         [again.clone(), other.clone(), withdrawn.clone()]
     );
 
-    // A withdrawal is written once.
+    // A second withdrawal changes nothing.
     let unchanged = withdraw(&ada, &withdrawal_of(&first)).await.unwrap();
     assert_eq!(unchanged, withdrawn);
     assert_eq!(ledger(&ada).await, [again, other, withdrawn]);
 }
 
 #[tokio::test]
-async fn no_caller_can_change_an_entry() {
-    let stack = Stack::start().await.unwrap();
+async fn no_role_can_change_or_delete_an_entry() {
+    let stack = Stack::shared().await.unwrap();
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
     let entry = grant(&ada, &grant_of("news", "1")).await.unwrap();
@@ -115,7 +115,7 @@ async fn no_caller_can_change_an_entry() {
             assert_eq!(code.as_deref(), Some("42501"), "{role}: {statement}: {error}");
         }
     }
-    // The one function that changes entries finds only what stands.
+    // The only function that changes entries ignores those withdrawn before.
     let again = format!(
         r#"BEGIN; SELECT set_config('request.jwt.claims', '{{"sub":"{}"}}', true); SET LOCAL ROLE identity_user;
            SELECT identity.withdraw_consent('{}', now() + interval '1 day'); COMMIT"#,
@@ -126,8 +126,8 @@ async fn no_caller_can_change_an_entry() {
 }
 
 #[tokio::test]
-async fn it_is_read_page_by_page() {
-    let stack = Stack::start().await.unwrap();
+async fn a_person_lists_their_own_consents_page_by_page() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     for number in 1..=5 {
         grant(&ada, &grant_of("news", &number.to_string())).await.unwrap();
@@ -148,7 +148,7 @@ async fn it_is_read_page_by_page() {
     assert_eq!(
         page(&bob, 0, "").await.unwrap().consents.len(),
         2,
-        "Bob's are his"
+        "Bob sees his own consents only"
     );
     let token = page(&ada, 3, "").await.unwrap().next_page_token;
     for (client, size, token, expected) in [
@@ -174,32 +174,37 @@ async fn it_is_read_page_by_page() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_and_what_is_not_ones_own_is_not_found() {
-    let stack = Stack::start().await.unwrap();
+async fn invalid_requests_and_consents_of_others_are_refused() {
+    let stack = Stack::shared().await.unwrap();
     let (person, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let (ada, bob) = (stack.user(&person).unwrap(), stack.user(&bob).unwrap());
     let status = grant(&ada, &GrantConsentRequest::default()).await.unwrap_err();
-    let found: Vec<_> = violations(&status);
-    let of = |field: &str, name: &str| (field.to_owned(), name.to_owned());
-    assert_eq!(found, [of("request_id", "REQUIRED"), of("consent", "REQUIRED")]);
+    let violation = |field: &str, name: &str| (field.to_owned(), name.to_owned());
+    assert_eq!(
+        violations(&status),
+        [
+            violation("request_id", "REQUIRED"),
+            violation("consent", "REQUIRED")
+        ]
+    );
     let status = grant(&ada, &grant_of("News!", "")).await.unwrap_err();
     assert_eq!(
         violations(&status),
         [
-            of("consent.document", "DOCUMENT_INVALID"),
-            of("consent.document_version", "VERSION_INVALID")
+            violation("consent.document", "DOCUMENT_INVALID"),
+            violation("consent.document_version", "VERSION_INVALID")
         ]
     );
 
-    let hers = grant(&ada, &grant_of("news", "1")).await.unwrap();
-    let status = withdraw(&bob, &withdrawal_of(&hers)).await.unwrap_err();
+    let her_consent = grant(&ada, &grant_of("news", "1")).await.unwrap();
+    let status = withdraw(&bob, &withdrawal_of(&her_consent)).await.unwrap_err();
     assert_eq!(reason(&status), "NOT_FOUND");
-    assert_eq!(ledger(&ada).await, from_ref(&hers));
-    let mut unknown = withdrawal_of(&hers);
+    assert_eq!(ledger(&ada).await, from_ref(&her_consent));
+    let mut unknown = withdrawal_of(&her_consent);
     unknown.consent_id = random::uuid().to_string();
     assert_eq!(reason(&withdraw(&ada, &unknown).await.unwrap_err()), "NOT_FOUND");
 
-    // The token of the session that asked lives on after the account.
+    // The access token of the session that deleted the account is still valid.
     let delete = DeleteAccountRequest {
         password: person.password.clone(),
         request_id: random::uuid().to_string(),
@@ -208,7 +213,7 @@ async fn what_is_wrong_is_said_and_what_is_not_ones_own_is_not_found() {
     ada.account().delete_account(delete).await.unwrap();
     let status = grant(&ada, &grant_of("news", "2")).await.unwrap_err();
     assert_eq!(reason(&status), "ACCOUNT_ERASED");
-    let status = withdraw(&ada, &withdrawal_of(&hers)).await.unwrap_err();
+    let status = withdraw(&ada, &withdrawal_of(&her_consent)).await.unwrap_err();
     assert_eq!(reason(&status), "ACCOUNT_ERASED");
     assert!(page(&ada, 0, "").await.unwrap().consents.is_empty());
 }

@@ -1,6 +1,6 @@
-//! Consent: a ledger, in which nothing is overwritten.
+//! Consents: an append-only ledger.
 
-mod external;
+mod external_provider;
 mod ledger;
 mod retries;
 
@@ -13,6 +13,7 @@ use tonic::Status;
 
 use crate::retry::retry_call;
 
+/// Returns a GrantConsent request under a new request id.
 fn grant_of(document: &str, version: &str) -> GrantConsentRequest {
     GrantConsentRequest {
         consent: Some(ConsentGrant {
@@ -23,6 +24,7 @@ fn grant_of(document: &str, version: &str) -> GrantConsentRequest {
     }
 }
 
+/// Returns a WithdrawConsent request under a new request id.
 fn withdrawal_of(consent: &Consent) -> WithdrawConsentRequest {
     WithdrawConsentRequest {
         consent_id: consent.id.clone(),
@@ -30,6 +32,7 @@ fn withdrawal_of(consent: &Consent) -> WithdrawConsentRequest {
     }
 }
 
+/// Calls GrantConsent with retries.
 async fn grant(client: &Client, request: &GrantConsentRequest) -> Result<Consent, Status> {
     let mut accounts = client.account();
     let answer = retry_call(request.clone(), async |request| {
@@ -38,6 +41,7 @@ async fn grant(client: &Client, request: &GrantConsentRequest) -> Result<Consent
     Ok(answer.await?.consent.unwrap())
 }
 
+/// Calls WithdrawConsent with retries.
 async fn withdraw(client: &Client, request: &WithdrawConsentRequest) -> Result<Consent, Status> {
     let mut accounts = client.account();
     let answer = retry_call(request.clone(), async |request| {
@@ -46,6 +50,7 @@ async fn withdraw(client: &Client, request: &WithdrawConsentRequest) -> Result<C
     Ok(answer.await?.consent.unwrap())
 }
 
+/// Calls ListConsents.
 async fn page(client: &Client, size: i32, token: &str) -> Result<ListConsentsResponse, Status> {
     let request = ListConsentsRequest {
         page_size: size,
@@ -54,7 +59,7 @@ async fn page(client: &Client, size: i32, token: &str) -> Result<ListConsentsRes
     Ok(client.account().list_consents(request).await?.into_inner())
 }
 
-/// All of the client's entries but those of the sign-up, the newest first.
+/// Returns all entries of the client but those of the sign-up, newest first.
 async fn ledger(client: &Client) -> Vec<Consent> {
     let page = page(client, 200, "").await.unwrap();
     let of_sign_up = |consent: &Consent| ["terms", "privacy"].contains(&consent.document.as_str());

@@ -1,4 +1,4 @@
-//! A consent is granted and withdrawn once, however often its request arrives.
+//! Retries of GrantConsent and WithdrawConsent take effect once.
 
 use std::slice::from_ref;
 
@@ -9,8 +9,8 @@ use haven_testkit::{Client, Stack, random};
 use super::{grant, grant_of, ledger, withdraw, withdrawal_of};
 use crate::{retry::retry_call, status::reason};
 
-/// How many events of consent the client's log has.
-async fn logged(client: &Client) -> (usize, usize) {
+/// Returns the numbers of grants and withdrawals in the client's audit log.
+async fn logged_events(client: &Client) -> (usize, usize) {
     let request = ListAuditEventsRequest {
         page_size: 200,
         ..Default::default()
@@ -25,8 +25,8 @@ async fn logged(client: &Client) -> (usize, usize) {
 }
 
 #[tokio::test]
-async fn a_retry_is_answered_as_the_first_time() {
-    let stack = Stack::start().await.unwrap();
+async fn a_retry_gets_the_first_response() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let granting = grant_of("news", "1");
     let granted = grant(&ada, &granting).await.unwrap();
@@ -34,22 +34,26 @@ async fn a_retry_is_answered_as_the_first_time() {
     let withdrawing = withdrawal_of(&granted);
     let withdrawn = withdraw(&ada, &withdrawing).await.unwrap();
     assert_eq!(withdraw(&ada, &withdrawing).await.unwrap(), withdrawn);
-    assert_eq!(grant(&ada, &granting).await.unwrap(), granted, "as it was then");
+    assert_eq!(
+        grant(&ada, &granting).await.unwrap(),
+        granted,
+        "the entry before its withdrawal"
+    );
     assert_eq!(ledger(&ada).await, from_ref(&withdrawn));
-    assert_eq!(logged(&ada).await, (1, 1));
+    assert_eq!(logged_events(&ada).await, (1, 1));
 
-    // What needed no change is no event, and is remembered all the same.
-    let nothing = withdrawal_of(&granted);
-    assert_eq!(withdraw(&ada, &nothing).await.unwrap(), withdrawn);
-    assert_eq!(withdraw(&ada, &nothing).await.unwrap(), withdrawn);
+    // A request that changes nothing logs no event, and its request id is stored all the same.
+    let no_change = withdrawal_of(&granted);
+    assert_eq!(withdraw(&ada, &no_change).await.unwrap(), withdrawn);
+    assert_eq!(withdraw(&ada, &no_change).await.unwrap(), withdrawn);
     let again = grant(&ada, &grant_of("news", "1")).await.unwrap();
     assert_eq!(grant(&ada, &grant_of("news", "1")).await.unwrap(), again);
-    assert_eq!(logged(&ada).await, (2, 1));
+    assert_eq!(logged_events(&ada).await, (2, 1));
 }
 
 #[tokio::test]
-async fn a_request_id_is_for_one_content_of_one_person() {
-    let stack = Stack::start().await.unwrap();
+async fn a_request_id_belongs_to_one_content_of_one_person() {
+    let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let (ada, bob) = (stack.user(&ada).unwrap(), stack.user(&bob).unwrap());
     let granting = grant_of("news", "1");
@@ -86,10 +90,10 @@ async fn a_request_id_is_for_one_content_of_one_person() {
 }
 
 #[tokio::test]
-async fn twenty_at_once_make_one_entry() {
-    let stack = Stack::start().await.unwrap();
+async fn concurrent_requests_make_one_entry() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
-    // The same request, and different ones for the same consent.
+    // Half are the same request, half are other requests for the same consent.
     let same = grant_of("news", "1");
     let requests: Vec<_> = (0..20)
         .map(|number| match number % 2 {
@@ -103,7 +107,7 @@ async fn twenty_at_once_make_one_entry() {
     for answer in answers {
         assert_eq!(answer.unwrap(), entries[0]);
     }
-    assert_eq!(logged(&ada).await, (1, 0));
+    assert_eq!(logged_events(&ada).await, (1, 0));
 
     let same = withdrawal_of(&entries[0]);
     let requests: Vec<_> = (0..20)
@@ -117,12 +121,12 @@ async fn twenty_at_once_make_one_entry() {
     for answer in answers {
         assert_eq!(answer.unwrap(), entries[0]);
     }
-    assert_eq!(logged(&ada).await, (1, 1));
+    assert_eq!(logged_events(&ada).await, (1, 1));
 }
 
 #[tokio::test]
-async fn granting_and_withdrawing_at_once_leave_a_ledger_that_makes_sense() {
-    let stack = Stack::start().await.unwrap();
+async fn concurrent_grants_and_withdrawals_leave_a_consistent_ledger() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let turns = (0..20).map(|_| async {
         let consent = grant(&ada, &grant_of("news", "1")).await.unwrap();
@@ -133,12 +137,12 @@ async fn granting_and_withdrawing_at_once_leave_a_ledger_that_makes_sense() {
     }
     let entries = ledger(&ada).await;
     assert!(entries.iter().all(|entry| entry.withdraw_time.is_some()));
-    assert_eq!(logged(&ada).await, (entries.len(), entries.len()));
+    assert_eq!(logged_events(&ada).await, (entries.len(), entries.len()));
 }
 
 #[tokio::test]
-async fn whoever_is_erased_meanwhile_is_told_so() {
-    let stack = Stack::start().await.unwrap();
+async fn requests_during_a_deletion_succeed_or_report_the_deletion() {
+    let stack = Stack::shared().await.unwrap();
     for _ in 0..5 {
         let person = stack.person().await.unwrap();
         let ada = stack.user(&person).unwrap();

@@ -1,12 +1,12 @@
-//! Deleting an account: everything of its person goes in both services, and a receipt stays.
+//! DeleteAccount and GetDeletion: both services erase the person, and a receipt stays.
 
-mod external;
+mod batches;
+mod by_person;
+mod by_service;
+mod external_provider;
 mod outages;
-mod parts;
-mod person;
 mod races;
 pub(crate) mod rows;
-mod service;
 
 use haven_proto::identity::v1::{DeleteAccountRequest, Deletion, DeletionState, GetDeletionRequest};
 use haven_testkit::{Client, Person, Stack, random};
@@ -17,7 +17,7 @@ use crate::{
     retry::{retry_call, with_long_timeout},
 };
 
-/// What a person sends to have their own account deleted, under a new request id.
+/// Returns a person's request to delete their own account, under a new request id.
 pub(crate) fn deletion_by(person: &Person) -> DeleteAccountRequest {
     DeleteAccountRequest {
         user_id: String::new(),
@@ -26,7 +26,7 @@ pub(crate) fn deletion_by(person: &Person) -> DeleteAccountRequest {
     }
 }
 
-/// What a service sends to have somebody's account deleted, under a new request id.
+/// Returns a service's request to delete the person's account, under a new request id.
 fn deletion_of(person: &Person) -> DeleteAccountRequest {
     DeleteAccountRequest {
         user_id: person.id.to_string(),
@@ -35,7 +35,7 @@ fn deletion_of(person: &Person) -> DeleteAccountRequest {
     }
 }
 
-/// Deletes, and does not try again, whatever comes of it.
+/// Calls DeleteAccount without retries.
 async fn delete_once(client: Client, request: DeleteAccountRequest) -> Result<Deletion, Status> {
     let answer = client
         .account()
@@ -44,6 +44,7 @@ async fn delete_once(client: Client, request: DeleteAccountRequest) -> Result<De
     Ok(answer.into_inner().deletion.unwrap())
 }
 
+/// Calls DeleteAccount with retries.
 pub(crate) async fn delete(client: &Client, request: &DeleteAccountRequest) -> Result<Deletion, Status> {
     let mut accounts = client.account();
     let answer = retry_call(request.clone(), async |request| {
@@ -52,7 +53,7 @@ pub(crate) async fn delete(client: &Client, request: &DeleteAccountRequest) -> R
     Ok(answer.await?.deletion.unwrap())
 }
 
-/// What a service is told about the deletion of somebody's account.
+/// Calls GetDeletion as a service.
 async fn deletion(stack: &Stack, person: &Person) -> Result<Deletion, Status> {
     let request = GetDeletionRequest {
         user_id: person.id.to_string(),
@@ -62,7 +63,7 @@ async fn deletion(stack: &Stack, person: &Person) -> Result<Deletion, Status> {
     Ok(answer.into_inner().deletion.unwrap())
 }
 
-/// Waits until the deletion of somebody's account is done, and answers it.
+/// Waits until the deletion is done, and returns it.
 pub(crate) async fn done(stack: &Stack, person: &Person) -> Deletion {
     let mut last = None;
     eventually("the deletion is done", async || {

@@ -1,4 +1,4 @@
-//! A service is down, or dies in the middle: the account goes all the same, and data is told until it confirms.
+//! DeleteAccount while a service is down or is killed: the account is deleted, and identity retries until data confirms.
 
 use haven_proto::identity::v1::DeletionState;
 use haven_testkit::Stack;
@@ -11,10 +11,10 @@ use super::{
 use crate::{eventually::eventually, superuser_sql::scalar};
 
 #[tokio::test]
-async fn while_data_is_down_a_deletion_is_pending() {
+async fn a_deletion_is_pending_while_data_is_down() {
     let mut stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
-    let known = owned(&stack, &ada).await;
+    let expected = owned(&stack, &ada).await;
     stack.data.kill();
     let client = stack.user(&ada).unwrap();
     let request = deletion_by(&ada);
@@ -39,7 +39,7 @@ async fn while_data_is_down_a_deletion_is_pending() {
     stack.data.start().await.unwrap();
     let last = done(&stack, &ada).await;
     assert_eq!(last.request_time, pending.request_time);
-    assert_eq!(receipt(&last)["data.users"], known["data.users"]);
+    assert_eq!(receipt(&last)["data.users"], expected["data.users"]);
     assert_eq!(delete(&client, &request).await.unwrap(), last);
     assert_eq!(
         traces(&stack, &ada).await,
@@ -48,14 +48,14 @@ async fn while_data_is_down_a_deletion_is_pending() {
 }
 
 #[tokio::test]
-async fn who_was_never_made_known_there_is_erased_all_the_same() {
+async fn a_person_never_provisioned_in_data_is_erased() {
     let mut stack = Stack::builder().without("data").start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let pending = delete(&stack.user(&ada).unwrap(), &deletion_by(&ada))
         .await
         .unwrap();
     assert_eq!(pending.state(), DeletionState::Pending);
-    // What was to make them known is gone with them.
+    // The outbox message that would have provisioned the person was deleted with them.
     assert_eq!(receipt(&pending)["identity.outbox"], 1);
     stack.data.start().await.unwrap();
     let last = done(&stack, &ada).await;
@@ -67,7 +67,7 @@ async fn who_was_never_made_known_there_is_erased_all_the_same() {
 }
 
 #[tokio::test]
-async fn data_is_killed_while_it_erases() {
+async fn a_deletion_completes_after_data_is_killed_while_it_erases() {
     let mut stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let mut holder = stack.database.connect("postgres").await.unwrap();
@@ -91,7 +91,7 @@ async fn data_is_killed_while_it_erases() {
     holder.close().await.unwrap();
     stack.data.start().await.unwrap();
     let last = done(&stack, &ada).await;
-    assert_eq!(receipt(&last)["data.users"], 1, "counted once, when it happened");
+    assert_eq!(receipt(&last)["data.users"], 1, "counted once");
     assert_eq!(
         traces(&stack, &ada).await,
         ["data.tombstones", "identity.erasures"]
@@ -99,10 +99,10 @@ async fn data_is_killed_while_it_erases() {
 }
 
 #[tokio::test]
-async fn identity_is_killed_before_it_has_told_data() {
+async fn a_deletion_completes_after_identity_is_killed_before_data_erased() {
     let mut stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
-    // What it sends is not answered, so that it is killed between its commit and the receipt.
+    // data does not answer, so identity is killed between its commit and data's receipt.
     stack.data.pause();
     let (client, request) = (stack.user(&ada).unwrap(), deletion_by(&ada));
     let call = tokio::spawn(delete_once(client.clone(), request.clone()));
@@ -114,13 +114,13 @@ async fn identity_is_killed_before_it_has_told_data() {
     assert!(call.await.unwrap().is_err());
     stack.data.resume();
     stack.identity.start().await.unwrap();
-    let again = delete(&client, &request).await.unwrap();
+    let retried = delete(&client, &request).await.unwrap();
     let last = done(&stack, &ada).await;
-    assert_eq!(again.request_time, last.request_time);
+    assert_eq!(retried.request_time, last.request_time);
     assert_eq!(
         receipt(&last)["data.users"],
         1,
-        "the first receipt, whichever attempt made it"
+        "the receipt of the attempt that erased the rows"
     );
     assert_eq!(
         traces(&stack, &ada).await,

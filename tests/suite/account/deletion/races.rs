@@ -1,4 +1,4 @@
-//! Twenty at once: the account goes once. And who writes meanwhile neither waits for ever nor makes it wait.
+//! Concurrent deletions take effect once, and a deletion and concurrent writes do not deadlock.
 
 use std::time::Duration;
 
@@ -6,48 +6,56 @@ use futures_util::future::{join, join_all};
 use haven_proto::data::v1::{
     DeleteAnalysisRequest, DeleteMessageRequest, EraseUserRequest, UpdateMessageRequest,
 };
-use haven_testkit::{Stack, random};
+use haven_testkit::{Person, Stack, random};
 use sqlx::{AssertSqlSafe, Connection};
 use tonic::Status;
 
 use super::{delete, deletion_by, deletion_of, done};
 use crate::{
-    analysis_jobs, crisis_message::saying, eventually::eventually, retry::with_long_timeout, status::reason,
-    superuser_sql::scalar,
+    analysis_jobs,
+    crisis_message::saying,
+    eventually::eventually,
+    retry::with_long_timeout,
+    status::reason,
+    superuser_sql::{scalar, scalar_with},
 };
 
-const CROWD: usize = 20;
+/// Number of concurrent calls.
+const CALLS: usize = 20;
 
-async fn everything_was_told_once(stack: &Stack) {
-    eventually("data was told", async || {
-        scalar::<i64>(&stack.database, "SELECT count(*) FROM identity.outbox").await == 0
+/// Waits until data was notified, and checks that the person was erased once in each service.
+async fn is_erased_once(stack: &Stack, person: &Person) {
+    eventually("the outbox is empty", async || {
+        let outbox = "SELECT count(*) FROM identity.outbox WHERE user_id = $1";
+        scalar_with::<i64, _>(&stack.database, outbox, person.id).await == 0
     })
     .await;
-    let once: String = scalar(
+    let counts: String = scalar_with(
         &stack.database,
-        "SELECT concat_ws(' ', (SELECT count(*) FROM identity.erasures), (SELECT count(*) FROM data.tombstones),
-             (SELECT count(*) FROM identity.users), (SELECT count(*) FROM data.users))",
+        "SELECT concat_ws(' ', (SELECT count(*) FROM identity.erasures WHERE user_id = $1),
+             (SELECT count(*) FROM data.tombstones WHERE user_id = $1),
+             (SELECT count(*) FROM identity.users WHERE id = $1), (SELECT count(*) FROM data.users WHERE id = $1))",
+        person.id,
     )
     .await;
-    assert_eq!(once, "1 1 0 0", "erasures, tombstones, accounts, people");
+    assert_eq!(counts, "1 1 0 0", "erasures, tombstones, accounts, people");
 }
 
 #[tokio::test]
-async fn twenty_of_one_request_are_one_deletion() {
-    let stack = Stack::start().await.unwrap();
+async fn concurrent_retries_of_one_request_are_one_deletion() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let client = stack.user(&ada).unwrap();
     let request = deletion_by(&ada);
-    let answers = join_all((0..CROWD).map(|_| delete(&client, &request))).await;
-    let last = done(&stack, &ada).await;
+    let answers = join_all((0..CALLS).map(|_| delete(&client, &request))).await;
+    let last = done(stack, &ada).await;
     for answer in answers {
         assert_eq!(answer.unwrap().request_time, last.request_time);
     }
-    everything_was_told_once(&stack).await;
+    is_erased_once(stack, &ada).await;
 }
 
-/// A message locks its counter and then its person. Whoever erases the person waits for the message, and not the two for
-/// each other.
+/// AppendMessage locks the counter and then the person. The erasure waits for it, and they do not deadlock.
 #[tokio::test]
 async fn an_erasure_waits_for_a_message_that_is_being_written() {
     let stack = Stack::start().await.unwrap();
@@ -76,14 +84,14 @@ async fn an_erasure_waits_for_a_message_that_is_being_written() {
     sqlx::query("SELECT FROM data.users FOR KEY SHARE")
         .execute(&mut *writing)
         .await
-        .expect("nobody has locked the person");
+        .expect("the person is not locked");
     writing.commit().await.unwrap();
     erasing.await.unwrap().unwrap();
 }
 
-/// Has `call` begin while somebody holds the lock that an erasure takes first, and go on once the rest of an erasure's locks
-/// could be taken: the person, and then their rows in `table`.
-async fn takes_its_turn(stack: &Stack, table: &str, call: impl Future<Output = Result<(), Status>>) {
+/// Starts `call` while the first lock of an erasure is held, and checks that the other locks of an erasure can be taken
+/// meanwhile: the person, and then the rows in `table`.
+async fn waits_before_locking(stack: &Stack, table: &str, call: impl Future<Output = Result<(), Status>>) {
     let mut superuser = stack.database.connect("postgres").await.unwrap();
     let mut erasing = superuser.begin().await.unwrap();
     sqlx::query("SELECT FROM data.conversation_counters FOR UPDATE")
@@ -97,20 +105,20 @@ async fn takes_its_turn(stack: &Stack, table: &str, call: impl Future<Output = R
         for locked in ["data.users", table] {
             let lock = format!("SELECT FROM {locked} FOR UPDATE NOWAIT");
             let locked = sqlx::query(AssertSqlSafe(lock)).execute(&mut *erasing).await;
-            locked.expect("the call holds nothing yet");
+            locked.expect("the call holds no lock yet");
         }
         erasing.commit().await.unwrap();
     };
     let (answer, ()) = tokio::time::timeout(Duration::from_secs(60), join(call, erases))
         .await
-        .expect("it waits for ever");
+        .expect("the call and the erasure deadlocked");
     answer.unwrap();
 }
 
-/// A change locks its row and then, to remember its request, the person; an erasure the other way round. So both lock the
-/// counter before.
+/// A change locks its row and then the person, to store its request; an erasure locks them in the opposite order. Both
+/// therefore lock the counter first.
 #[tokio::test]
-async fn a_change_takes_its_turn_before_it_takes_its_row() {
+async fn a_change_waits_for_an_erasure_before_it_locks_its_row() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let client = stack.user(&ada).unwrap();
@@ -132,7 +140,7 @@ async fn a_change_takes_its_turn_before_it_takes_its_row() {
             .await
             .map(drop)
     };
-    takes_its_turn(&stack, "data.conversations", updated).await;
+    waits_before_locking(&stack, "data.conversations", updated).await;
     let delete = DeleteMessageRequest {
         message_id,
         request_id: request_id(),
@@ -143,7 +151,7 @@ async fn a_change_takes_its_turn_before_it_takes_its_row() {
             .await
             .map(drop)
     };
-    takes_its_turn(&stack, "data.conversations", deleted).await;
+    waits_before_locking(&stack, "data.conversations", deleted).await;
     let delete = DeleteAnalysisRequest {
         analysis_id,
         request_id: request_id(),
@@ -155,15 +163,15 @@ async fn a_change_takes_its_turn_before_it_takes_its_row() {
             .await
             .map(drop)
     };
-    takes_its_turn(&stack, "data.analysis_results", deleted).await;
+    waits_before_locking(&stack, "data.analysis_results", deleted).await;
 }
 
 #[tokio::test]
-async fn of_twenty_requests_one_deletes() {
-    let stack = Stack::start().await.unwrap();
+async fn one_of_several_concurrent_requests_deletes() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let (client, backend) = (stack.user(&ada).unwrap(), stack.service("backend").unwrap());
-    let calls = (0..CROWD).map(async |number| match number % 2 {
+    let calls = (0..CALLS).map(async |number| match number % 2 {
         0 => delete(&client, &deletion_by(&ada)).await,
         _ => delete(&backend, &deletion_of(&ada)).await,
     });
@@ -171,7 +179,7 @@ async fn of_twenty_requests_one_deletes() {
     for answer in join_all(calls).await {
         match answer {
             Ok(_) => deleted += 1,
-            // Where a service was first, it has ended the person's session.
+            // When the service's request was first, it has ended the person's session.
             Err(status) => assert!(
                 ["ACCOUNT_ERASED", "SESSION_REVOKED"].contains(&reason(&status).as_str()),
                 "{status:?}"
@@ -179,5 +187,5 @@ async fn of_twenty_requests_one_deletes() {
         }
     }
     assert_eq!(deleted, 1);
-    everything_was_told_once(&stack).await;
+    is_erased_once(stack, &ada).await;
 }

@@ -1,4 +1,4 @@
-//! What there is of somebody, in whichever table and column: the catalog says where to look.
+//! Rows that belong to a person, or mention them, in all tables of both schemas. The catalog lists the tables.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use haven_proto::identity::v1::Deletion;
 use haven_testkit::{Person, Stack};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-/// Numbers of rows by table.
+/// Numbers of rows, by qualified table name.
 pub(crate) type Rows = BTreeMap<String, i64>;
 
-/// How many rows of each table are somebody's, by its key: what a receipt has to say.
+/// Counts the rows of each table that belong to the person: the counts that a receipt has to report.
 pub(crate) async fn owned(stack: &Stack, person: &Person) -> Rows {
     let mut database = stack.database.connect("postgres").await.unwrap();
     let mut rows = Rows::new();
@@ -26,13 +26,13 @@ pub(crate) async fn owned(stack: &Stack, person: &Person) -> Rows {
     rows
 }
 
-/// What the receipt of a deletion says.
+/// Returns the counts that the receipt of a deletion reports.
 pub(crate) fn receipt(deletion: &Deletion) -> Rows {
     let rows = deletion.erased.iter();
     rows.map(|erased| (erased.table.clone(), erased.rows)).collect()
 }
 
-/// The tables with a row in which somebody's id or email address is, in whatever column, as text or as bytes.
+/// Returns the tables with a row that contains the person's id or email address, in any column, as text or as bytes.
 pub(crate) async fn traces(stack: &Stack, person: &Person) -> Vec<String> {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let needles = [
@@ -58,7 +58,7 @@ pub(crate) async fn traces(stack: &Stack, person: &Person) -> Vec<String> {
     found
 }
 
-/// Every table of both schemas, and the column that says whose a row is, where there is one.
+/// Returns every table of both schemas, and its column that holds the person's id, if any.
 async fn tables(database: &mut PgConnection) -> Vec<(String, Option<String>)> {
     sqlx::query_as(
         "SELECT format('%I.%I', n.nspname, c.relname),

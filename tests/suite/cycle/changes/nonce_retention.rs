@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{outcomes, push, retry_call};
 use crate::{
     cycle::feed::catch_up,
-    superuser_sql::{execute, scalar_by_id},
+    superuser_sql::{execute, scalar_with},
     test_device::Device,
 };
 
@@ -33,7 +33,7 @@ async fn stored_nonces(stack: &Stack, device: &Device) -> String {
     let sql = "SELECT coalesce(string_agg(key_version || ': ' || known, ', ' ORDER BY key_version), '')
         FROM (SELECT key_version, count(*) AS known FROM data.envelope_nonces WHERE user_id = $1
             GROUP BY key_version) AS counts";
-    scalar_by_id(&stack.database, device.person.id, sql).await
+    scalar_with(&stack.database, sql, device.person.id).await
 }
 
 /// Returns SQL that makes the nonces of a device older.
@@ -126,7 +126,7 @@ async fn a_rotation_deletes_at_most_ten_thousand_nonces() {
     execute(&stack.database, &many).await;
     let count = async |device: &Device| {
         let sql = "SELECT count(*) FROM data.envelope_nonces WHERE user_id = $1";
-        scalar_by_id::<i64>(&stack.database, device.person.id, sql).await
+        scalar_with::<i64, _>(&stack.database, sql, device.person.id).await
     };
     for left in [5250, 0] {
         rotate(&mut phone).await;

@@ -8,7 +8,7 @@ use haven_proto::{
 use haven_testkit::{Stack, random};
 
 use super::{decrypt_conflict, get_record, open_conflicts, outcomes, push};
-use crate::{cycle::last_change_number, status::reason, superuser_sql::scalar_by_id, test_device::Device};
+use crate::{cycle::last_change_number, status::reason, superuser_sql::scalar_with, test_device::Device};
 
 #[tokio::test]
 async fn changes_of_one_record_build_on_each_other() {
@@ -261,8 +261,8 @@ async fn a_tombstone_keeps_the_local_time_and_no_content() {
     let nothing = "SELECT num_nonnulls(encrypted_payload, nonce, salt, key_id)
         FROM data.encrypted_cycle_data WHERE user_id = $1";
     let (database, person) = (&stack.database, phone.person.id);
-    assert_eq!(scalar_by_id::<i32>(database, person, nothing).await, 0);
+    assert_eq!(scalar_with::<i32, _>(database, nothing, person).await, 0);
     let seconds = "SELECT extract(epoch FROM date_trunc('second', local_timestamp))::bigint
         FROM data.encrypted_cycle_data WHERE user_id = $1";
-    assert_eq!(scalar_by_id::<i64>(database, person, seconds).await, kept_time);
+    assert_eq!(scalar_with::<i64, _>(database, seconds, person).await, kept_time);
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     status::{metadata, reason, violations},
-    superuser_sql::{execute, scalar_by_id},
+    superuser_sql::{execute, scalar_with},
     test_device::Device,
 };
 
@@ -68,7 +68,7 @@ async fn keep_leaves_the_record_unchanged() {
     let numbers = "SELECT count(DISTINCT change_number) FROM data.cycle_data_conflicts
         WHERE user_id = $1 AND settled_at IS NOT NULL";
     assert_eq!(
-        scalar_by_id::<i64>(&stack.database, phone.person.id, numbers).await,
+        scalar_with::<i64, _>(&stack.database, numbers, phone.person.id).await,
         3
     );
 }

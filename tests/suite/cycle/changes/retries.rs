@@ -8,7 +8,7 @@ use super::{
     atomic_push_request, get_record, open_conflicts, outcomes, push, push_request, replace_request, resolve,
     send, settle_request, two_versions,
 };
-use crate::{cycle::last_change_number, status::reason, superuser_sql::scalar_by_id, test_device::Device};
+use crate::{cycle::last_change_number, status::reason, superuser_sql::scalar_with, test_device::Device};
 
 /// Number of concurrent calls.
 const CROWD: usize = 10;
@@ -42,7 +42,7 @@ async fn a_retried_push_gets_the_first_answer() {
     assert_eq!(open_conflicts(&phone, None).await, []);
     // Only outcomes, ids and numbers are stored of a request.
     let largest = "SELECT max(octet_length(answer::text)) FROM data.requests WHERE user_id = $1";
-    assert!(scalar_by_id::<i32>(&stack.database, phone.person.id, largest).await < 1000);
+    assert!(scalar_with::<i32, _>(&stack.database, largest, phone.person.id).await < 1000);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use haven_testkit::{Stack, random};
 use uuid::Uuid;
 
 use super::{BEGINNING, acknowledge, catch_up, create, pull, update};
-use crate::{status::reason, superuser_sql::scalar_by_id, test_device::Device};
+use crate::{status::reason, superuser_sql::scalar_with, test_device::Device};
 
 /// Returns the sync status of a record.
 async fn status(device: &Device, record: Uuid) -> SyncStatus {
@@ -117,6 +117,6 @@ async fn the_greatest_of_concurrent_acknowledgements_is_kept() {
         assert!(answer.unwrap().acknowledged_change_number >= number);
     }
     let sql = "SELECT acknowledged_number FROM data.device_key WHERE id = $1";
-    let kept: i64 = scalar_by_id(&stack.database, phone.id, sql).await;
+    let kept: i64 = scalar_with(&stack.database, sql, phone.id).await;
     assert_eq!(kept, 10);
 }

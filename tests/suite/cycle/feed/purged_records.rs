@@ -9,7 +9,7 @@ use haven_testkit::{Stack, random};
 use super::{BEGINNING, acknowledge, catch_up, create, delete, pull, push};
 use crate::{
     status::{metadata, reason},
-    superuser_sql::scalar_by_id,
+    superuser_sql::scalar_with,
     test_device::Device,
 };
 
@@ -38,7 +38,7 @@ async fn a_purged_record_cannot_come_back() {
     catch_up(&phone, BEGINNING).await;
     let kept = async || {
         let sql = "SELECT count(*) FROM data.encrypted_cycle_data WHERE user_id = $1";
-        scalar_by_id::<i64>(&stack.database, phone.person.id, sql).await
+        scalar_with::<i64, _>(&stack.database, sql, phone.person.id).await
     };
     assert_eq!(kept().await, 0);
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     eventually::eventually,
     status::{metadata, reason},
-    superuser_sql::{execute, scalar_by_id},
+    superuser_sql::{execute, scalar_with},
     test_device::Device,
 };
 
@@ -32,8 +32,8 @@ async fn count_kept(stack: &Stack, device: &Device) -> (i64, i64) {
     let conflicts = "SELECT count(*) FROM data.cycle_data_conflicts WHERE user_id = $1";
     let (database, person) = (&stack.database, device.person.id);
     (
-        scalar_by_id(database, person, tombstones).await,
-        scalar_by_id(database, person, conflicts).await,
+        scalar_with(database, tombstones, person).await,
+        scalar_with(database, conflicts, person).await,
     )
 }
 
@@ -73,7 +73,7 @@ async fn assert_expired(device: &Device, cursor: &str) {
 /// Returns the number of the newest purged change of the person of `device`.
 async fn purged_number(stack: &Stack, device: &Device) -> i64 {
     let sql = "SELECT purged_number FROM data.change_counters WHERE user_id = $1";
-    scalar_by_id(&stack.database, device.person.id, sql).await
+    scalar_with(&stack.database, sql, device.person.id).await
 }
 
 #[tokio::test]

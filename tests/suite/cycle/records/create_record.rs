@@ -8,7 +8,7 @@ use super::{create, delete, delete_request, get, store, update};
 use crate::{
     cycle::last_change_number,
     status::{metadata, reason, violations},
-    superuser_sql::{execute, scalar_by_id},
+    superuser_sql::{execute, scalar_with},
     test_device::Device,
 };
 
@@ -190,10 +190,10 @@ async fn a_nonce_cannot_be_reused() {
     let status = create(&device.client, moved).await.unwrap_err();
     assert_eq!(reason(&status), "NONCE_REUSED");
     create(&device.client, other).await.unwrap();
-    let kept: i64 = scalar_by_id(
+    let kept: i64 = scalar_with(
         &stack.database,
-        device.person.id,
         "SELECT count(*) FROM data.encrypted_cycle_data WHERE user_id = $1",
+        device.person.id,
     )
     .await;
     assert_eq!(kept, 2);

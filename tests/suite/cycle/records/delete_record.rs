@@ -6,7 +6,7 @@ use haven_testkit::{Stack, random};
 use super::{delete, delete_request, get, list_all, store, update};
 use crate::{
     status::{reason, violations},
-    superuser_sql::scalar_by_id,
+    superuser_sql::scalar_with,
     test_device::Device,
 };
 
@@ -26,14 +26,10 @@ async fn a_deleted_record_leaves_a_tombstone_without_content() {
     assert_eq!(reason(&get(&device.client, id).await.unwrap_err()), "NOT_FOUND");
     let (seen, _) = list_all(&device.client, ListRecordsRequest::default()).await;
     assert_eq!(seen, [get(&device.client, kept).await.unwrap()]);
-    let tombstone: String = scalar_by_id(
-        &stack.database,
-        device.person.id,
-        "SELECT concat_ws(' ', version, change_number, device_id = (SELECT max(id::text)::uuid FROM data.device_key
+    let tombstone: String = scalar_with(&stack.database, "SELECT concat_ws(' ', version, change_number, device_id = (SELECT max(id::text)::uuid FROM data.device_key
                  WHERE id = r.device_id), num_nonnulls(encrypted_payload, algorithm, key_id, nonce, salt),
                  deleted_at = updated_at)
-         FROM data.encrypted_cycle_data AS r WHERE user_id = $1 AND deleted_at IS NOT NULL",
-    )
+         FROM data.encrypted_cycle_data AS r WHERE user_id = $1 AND deleted_at IS NOT NULL", device.person.id)
     .await;
     assert_eq!(tombstone, "2 3 t 0 t");
 }
@@ -57,11 +53,11 @@ async fn a_deleted_record_cannot_be_updated_or_deleted() {
     }
     let status = delete(&device.client, delete_request(&device, id, i64::MAX)).await;
     assert_eq!(reason(&status.unwrap_err()), "NOT_FOUND");
-    let last: String = scalar_by_id(
+    let last: String = scalar_with(
         &stack.database,
-        device.person.id,
         "SELECT concat_ws(' ', (SELECT last_number FROM data.change_counters WHERE user_id = $1),
              (SELECT count(*) FROM data.requests WHERE user_id = $1))",
+        device.person.id,
     )
     .await;
     assert_eq!(

@@ -13,7 +13,7 @@ use crate::{
     eventually::eventually,
     retry::retry_call,
     status::reason,
-    superuser_sql::{scalar, scalar_by_id},
+    superuser_sql::{scalar, scalar_with},
     test_device::Device,
 };
 
@@ -31,14 +31,14 @@ async fn erase(stack: &Stack, person: &Person) {
 
 /// Returns the number of rows that a person has of what devices encrypt, and of devices.
 async fn count_rows(stack: &Stack, person: &Person) -> i64 {
-    scalar_by_id(
+    scalar_with(
         &stack.database,
-        person.id,
         "SELECT (SELECT count(*) FROM data.encrypted_cycle_data WHERE user_id = $1)
              + (SELECT count(*) FROM data.envelope_nonces WHERE user_id = $1)
              + (SELECT count(*) FROM data.device_key WHERE user_id = $1)
              + (SELECT count(*) FROM data.change_counters WHERE user_id = $1)
              + (SELECT count(*) FROM data.requests WHERE user_id = $1)",
+        person.id,
     )
     .await
 }

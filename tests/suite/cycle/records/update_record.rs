@@ -6,7 +6,7 @@ use haven_testkit::{Stack, random};
 use super::{create, delete, delete_request, get, store, update};
 use crate::{
     status::{metadata, reason, violations},
-    superuser_sql::{execute, scalar_by_id},
+    superuser_sql::{execute, scalar_with},
     test_device::{Device, at},
 };
 
@@ -63,12 +63,12 @@ async fn an_update_or_deletion_over_a_stale_version_is_refused() {
         assert_eq!(metadata(&status, "current_version"), "2", "{version}");
     }
     assert_eq!(get(&device.client, id).await.unwrap(), record);
-    let left: String = scalar_by_id(
+    let left: String = scalar_with(
         &stack.database,
-        device.person.id,
         "SELECT concat_ws(' ', (SELECT last_number FROM data.change_counters WHERE user_id = $1),
              (SELECT count(*) FROM data.cycle_data_conflicts WHERE user_id = $1),
              (SELECT count(*) FROM data.envelope_nonces WHERE user_id = $1))",
+        device.person.id,
     )
     .await;
     assert_eq!(left, "2 0 2", "the last change number, conflicts, nonces");
@@ -105,11 +105,11 @@ async fn a_retry_gets_the_first_answer() {
     for request in [request, again] {
         assert_eq!(update(&device.client, request).await.unwrap(), second);
     }
-    let record: String = scalar_by_id(
+    let record: String = scalar_with(
         &stack.database,
-        device.person.id,
         "SELECT concat_ws(' ', version, change_number, encrypted_payload IS NULL)
          FROM data.encrypted_cycle_data WHERE user_id = $1",
+        device.person.id,
     )
     .await;
     assert_eq!(record, "4 4 t");

@@ -1,4 +1,0 @@
-//! Passwords: their policy, and changing one.
-
-mod change;
-mod policy;

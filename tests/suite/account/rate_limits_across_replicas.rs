@@ -1,0 +1,84 @@
+//! Replicas of identity share their rate limits.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use haven_proto::identity::v1::SignInRequest;
+use haven_testkit::{Client, Stack, port::Port, random};
+
+use crate::{replica::replica, retry::retry_call, status::reason};
+
+/// A burst of 40 and then two each second: fewer than a machine that is busy with other tests can serve.
+const LIMITS: &str = "network=40/20s,email=off,service=off";
+/// Burst that [`LIMITS`] allows.
+const BURST: f64 = 40.0;
+
+/// Rate that [`LIMITS`] allows after the burst, in calls each second.
+const PER_SECOND: f64 = 2.0;
+
+/// Time for which calls are counted: longer than the period of the limit.
+const WINDOW: Duration = Duration::from_secs(22);
+
+/// Signs in with an address that has no account. Returns whether the limit admitted the call.
+async fn admitted(client: &Client) -> bool {
+    let request = SignInRequest {
+        email: format!("person-{}@example.org", random::uuid()),
+        password: "Correct-Horse-7-Battery".to_owned(),
+        request_id: random::uuid().to_string(),
+    };
+    let mut sessions = client.session();
+    let answer = retry_call(request, async |request| sessions.sign_in(request).await);
+    let status = answer.await.unwrap_err();
+    match reason(&status).as_str() {
+        "CREDENTIALS_INVALID" => true,
+        "RATE_LIMITED" => false,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn two_replicas_admit_as_many_sign_ins_as_one() {
+    let limited = Stack::builder().variable("identity", "SIGN_IN_LIMITS", LIMITS);
+    let stack = limited.start().await.unwrap();
+    let ports = [(); 3].map(|()| Port::reserve().unwrap());
+    let replica = replica(&stack.identity, &ports).await;
+    let one = stack.anonymous().unwrap();
+    let other = Client::new(&stack.certificates, None, replica.listeners, stack.data.listeners).unwrap();
+
+    let count = [AtomicU32::new(0), AtomicU32::new(0)];
+    let begin = Instant::now();
+    // Each caller continues until a call after WINDOW is refused, and returns when that was: on a busy machine it may be later.
+    let callers = (0..8).map(|i| {
+        let (client, count) = ([&one, &other][i % 2], &count[i % 2]);
+        async move {
+            loop {
+                if admitted(client).await {
+                    count.fetch_add(1, Relaxed);
+                } else if begin.elapsed() >= WINDOW {
+                    return begin.elapsed();
+                } else {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    });
+    let last = join_all(callers).await.into_iter().max().unwrap();
+    let expected = BURST + PER_SECOND * last.as_secs_f64();
+    let counts = count.map(|count| f64::from(count.into_inner()));
+    let admitted: f64 = counts.iter().sum();
+    eprintln!(
+        "{counts:?} admitted of {expected:.1} configured: {:.3}",
+        admitted / expected
+    );
+    assert!(
+        (admitted / expected - 1.0).abs() <= 0.05,
+        "{counts:?} of {expected}"
+    );
+    assert!(
+        counts.iter().all(|count| *count > 0.0),
+        "one replica admitted no call: {counts:?}"
+    );
+}

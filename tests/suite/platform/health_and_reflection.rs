@@ -1,0 +1,109 @@
+//! Standard services: health and reflection.
+
+use tokio_stream::StreamExt;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use super::probe::Probe;
+
+#[tokio::test]
+async fn health_answers_on_the_api_port_by_name() {
+    let probe = Probe::start().await;
+    let mut health = HealthClient::new(probe.channel(None));
+    for service in ["", "haven.testing.v1.ProbeService"] {
+        let answer = health
+            .check(HealthCheckRequest {
+                service: service.into(),
+            })
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving, "{service:?}");
+    }
+    let status = health
+        .check(HealthCheckRequest {
+            service: "no.such".into(),
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(crate::status::reason(&status), "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn reflection_lists_every_service_in_both_versions() {
+    let probe = Probe::start().await;
+    let expected = [
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+        "haven.testing.v1.ProbeService",
+    ];
+    macro_rules! listed {
+        ($version:ident) => {{
+            use tonic_reflection::pb::$version::{
+                ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+                server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+            };
+            let request = ServerReflectionRequest {
+                host: String::new(),
+                message_request: Some(MessageRequest::ListServices(String::new())),
+            };
+            let mut client = ServerReflectionClient::new(probe.channel(None));
+            let mut answers = client
+                .server_reflection_info(tokio_stream::iter([request]))
+                .await
+                .unwrap()
+                .into_inner();
+            let Some(MessageResponse::ListServicesResponse(list)) =
+                answers.next().await.unwrap().unwrap().message_response
+            else {
+                panic!("no list")
+            };
+            let mut names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
+            names.sort();
+            names
+        }};
+    }
+    for (version, names) in [("v1", listed!(v1)), ("v1alpha", listed!(v1alpha))] {
+        // UndeclaredService is defined in the same file but not served.
+        assert_eq!(names, expected, "{version}");
+    }
+}
+
+/// Status details are messages as well. A tool without their descriptors would show them in Base64.
+#[tokio::test]
+async fn reflection_describes_status_details() {
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let probe = Probe::start().await;
+    for symbol in [
+        "google.rpc.ErrorInfo",
+        "google.rpc.BadRequest",
+        "google.rpc.RetryInfo",
+        "google.rpc.RequestInfo",
+    ] {
+        let request = ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(MessageRequest::FileContainingSymbol(symbol.into())),
+        };
+        let mut client = ServerReflectionClient::new(probe.channel(None));
+        let answers = client
+            .server_reflection_info(tokio_stream::iter([request]))
+            .await
+            .unwrap();
+        let answer = answers
+            .into_inner()
+            .next()
+            .await
+            .unwrap()
+            .unwrap()
+            .message_response;
+        assert!(
+            matches!(answer, Some(MessageResponse::FileDescriptorResponse(_))),
+            "{symbol}: {answer:?}"
+        );
+    }
+}
