@@ -21,15 +21,16 @@ fn variables(program: &str) -> BTreeMap<String, Option<String>> {
         assert!(output.status.success(), "{program} {command} --help");
         let help = String::from_utf8(output.stdout).unwrap();
         let mut last = None;
-        // clap may break the line between the two brackets.
-        for part in help.split('[').map(|part| part.split(']').next().unwrap()) {
-            let part = part.split_whitespace().collect::<Vec<_>>().join(" ");
-            if let Some(name) = part.strip_prefix("env: ") {
+        // clap may break a line between the two brackets. A default in the text before them is not clap's.
+        for part in help.split('[').skip(1) {
+            let (inside, after) = part.split_once(']').unwrap_or((part, ""));
+            let inside = inside.split_whitespace().collect::<Vec<_>>().join(" ");
+            if let Some(name) = inside.strip_prefix("env: ") {
                 let name = name.trim_end_matches('=').to_owned();
                 variables.insert(name.clone(), None);
-                last = Some(name);
-            } else if let (Some(value), Some(name)) = (part.strip_prefix("default: "), &last) {
-                variables.insert(name.clone(), Some(value.to_owned()));
+                last = Some(name).filter(|_| after.trim().is_empty());
+            } else if let (Some(value), Some(name)) = (inside.strip_prefix("default: "), last.take()) {
+                variables.insert(name, Some(value.to_owned()));
             }
         }
     }
