@@ -7,8 +7,6 @@ use haven_platform::{
     deadline::Deadline,
 };
 
-pub use haven_platform::request_key::RequestKey;
-
 /// Runs `attempt`, and runs it a second time when it fails with an error for which `is_retryable` returns true.
 ///
 /// A statement sees the rows that were committed when it began. A mutation looks up its request id in that snapshot,
