@@ -1,11 +1,11 @@
 //! Analyses, as the person sees them whose messages they are about.
 
-mod asking;
-mod deleting;
-mod erased;
-mod found;
-mod racing;
-mod reading;
+mod concurrent_requests;
+mod delete_analysis;
+mod erased_people;
+mod get_analysis;
+mod request_analysis;
+mod stored_result;
 
 use haven_proto::data::v1::{
     Analysis, AnalysisJob, AnalysisJobState, AppendMessageRequest, GetAnalysisRequest, ListAnalysesRequest,

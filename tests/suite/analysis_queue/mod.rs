@@ -1,18 +1,18 @@
 //! The queue of analyses, as workers see it.
 
-mod dead;
-mod erased;
-mod fencing;
-mod fields;
-mod leasing;
-mod line;
-mod many;
-mod messages;
-mod requeued;
-mod rests;
-mod retries;
-mod unreadable;
-mod waiting;
+mod coach_message_limit;
+mod erased_people;
+mod invalid_requests;
+mod lease_fencing;
+mod lease_jobs;
+mod list_dead_jobs;
+mod many_waiting_workers;
+mod request_retries;
+mod requeue_job;
+mod retry_delays;
+mod ten_thousand_jobs;
+mod unreadable_messages;
+mod waiting_workers;
 
 use haven_proto::data::v1::{
     AppendMessageRequest, CompleteJobResponse, ExtendLeaseRequest, ExtendLeaseResponse, FailJobRequest,

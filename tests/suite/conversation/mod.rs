@@ -1,14 +1,14 @@
 //! What people and their coach say: stored, listed, changed and deleted.
 
-mod append;
-mod batches;
-mod changes;
-mod crises;
-mod deletions;
-mod lists;
-mod numbers;
-mod races;
-mod senders;
+mod append_message;
+mod automatic_analysis_jobs;
+mod concurrent_changes;
+mod crisis_detection;
+mod delete_message;
+mod list_messages;
+mod message_numbers;
+mod sender_types;
+mod update_message;
 
 use haven_proto::data::v1::{
     AppendMessageRequest, DeleteMessageRequest, GetMessageRequest, ListMessagesRequest, Message, SenderType,

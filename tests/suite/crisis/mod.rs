@@ -1,12 +1,12 @@
 //! Crises: what is found in messages, who sees it, and the feed that services watch.
 
+mod detected_in_message;
 mod events;
-mod feed;
-mod found;
-mod restarts;
-mod unreliable;
-mod waking;
-mod watch;
+mod failing_detectors;
+mod feed_order;
+mod watch_crisis_events;
+mod watch_restarts;
+mod watch_wakeup;
 
 use std::time::Duration;
 

@@ -22,7 +22,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor, Ref
 
 use super::{
     canary::Allowed,
-    world::{ACCOUNTS, Guest, Who, World, message},
+    fixture::{ACCOUNTS, Guest, Who, World, message},
 };
 use crate::analysis_jobs;
 

@@ -5,7 +5,7 @@ use std::fs;
 use haven_testkit::{Stack, template::TestCluster};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use super::{canary::Haystack, world::World};
+use super::{canary::Haystack, fixture::World};
 use crate::metrics::Metrics;
 
 /// What was answered: statuses, details and headers.

@@ -3,19 +3,19 @@
 
 mod calls;
 pub(crate) mod canary;
-mod failures;
+mod failed_calls;
+mod fixture;
 mod locations;
-mod postgres;
-mod sockets;
-mod world;
+mod malformed_connections;
+mod postgres_errors;
 
 use haven_proto::identity::v1::SignUpRequest;
 use haven_testkit::{client::sign_up_request, random};
 
 use self::{
     canary::{Allowed, Canary, Flock},
+    fixture::{ACCOUNTS, Who, World},
     locations::{ANSWERS, LOGS, METRICS, STATEMENTS},
-    world::{ACCOUNTS, Who, World},
 };
 use crate::{eventually::eventually, metrics::Metrics, raw_call::headers};
 
@@ -33,15 +33,15 @@ async fn nothing_private_leaks() {
         called
             .await
             .unwrap_or_else(|status| panic!("{}: {status:?}", case.path));
-        failures::requests(&world, &case).await;
-        failures::envelope(&world, &case).await;
+        failed_calls::requests(&world, &case).await;
+        failed_calls::envelope(&world, &case).await;
     }
-    failures::accounts(&world).await;
-    failures::messages(&world).await;
-    failures::spoilt_token(&world).await;
-    failures::standard_services(&world).await;
-    sockets::garbage(&world).await;
-    postgres::refuses(&world).await;
+    failed_calls::accounts(&world).await;
+    failed_calls::messages(&world).await;
+    failed_calls::spoilt_token(&world).await;
+    failed_calls::standard_services(&world).await;
+    malformed_connections::garbage(&world).await;
+    postgres_errors::refuses(&world).await;
     data_is_down(&mut world).await;
 
     let controls = controls(&world).await;

@@ -21,7 +21,7 @@ mod functions;
 mod intent;
 mod leases;
 mod matrix;
-mod others;
+mod messages_of_others;
 mod relation;
 mod session;
 

@@ -4,9 +4,9 @@
 //! Who reaches which rows is tried in [`crate::rls`]; here is what makes that hold for tables that nobody has
 //! tried yet.
 
-mod cluster;
+mod catalog_rules;
+mod cluster_scripts;
 mod migrations;
-mod ratchets;
 
 use anyhow::Result;
 use haven_testkit::template::{TestCluster, TestDatabase};

@@ -1,11 +1,11 @@
 //! Sealing: `data keys`, a key that is changed while everybody goes on, and tokens that somebody moved.
 
-mod appearing;
-mod interrupted;
-mod moved;
-mod races;
-mod rotation;
-mod status;
+mod keys_status;
+mod killed_rotation;
+mod moved_tokens;
+mod replacement_races;
+mod rotation_under_load;
+mod rotation_with_locked_rows;
 
 use std::process::Command;
 

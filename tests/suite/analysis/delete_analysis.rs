@@ -5,7 +5,7 @@ use haven_proto::data::v1::{DeleteAnalysisRequest, ListMessagesRequest};
 use haven_testkit::{Client, Stack, random};
 use tonic::Status;
 
-use super::{ask, found::found, get, page, say};
+use super::{ask, get, page, say, stored_result::found};
 use crate::{
     retry::retry_call,
     status::{reason, violations},

@@ -3,7 +3,7 @@
 use haven_proto::data::v1::{Analysis, AnalysisType, CompleteJobRequest, ListMessagesRequest};
 use haven_testkit::{Client, Person, Stack, random};
 
-use super::{ask, found::found, get, page, say};
+use super::{ask, get, page, say, stored_result::found};
 use crate::{
     analysis_jobs::{completion, leased},
     status::{reason, violations},

@@ -9,7 +9,7 @@ use tonic_health::pb::HealthCheckRequest;
 use super::{
     calls::Case,
     canary::Allowed,
-    world::{ACCOUNTS, Guest, Who, World, message},
+    fixture::{ACCOUNTS, Guest, Who, World, message},
 };
 use crate::{
     raw_call::{field, headers},

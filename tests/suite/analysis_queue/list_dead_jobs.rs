@@ -7,7 +7,7 @@ use haven_testkit::{Client, Stack};
 
 use super::{
     complete, dead, end_leases, end_rests, fail, lease, lease_one, put_job, requeue, requeueing,
-    rests::rests, take_back, wish,
+    retry_delays::rests, take_back, wish,
 };
 use crate::{
     analysis_jobs,

@@ -4,7 +4,7 @@ use futures_util::future::{join, join_all};
 use haven_proto::data::v1::EraseUserRequest;
 use haven_testkit::{Person, Stack, port::Port, random};
 
-use super::{ask, found::found, get, say};
+use super::{ask, get, say, stored_result::found};
 use crate::{retry::retry_call, status::reason, superuser_sql::scalar};
 
 async fn erase(stack: &Stack, person: &Person) {

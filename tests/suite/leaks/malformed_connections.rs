@@ -4,7 +4,7 @@ use haven_testkit::{Stack, service::Service};
 use rcgen::{CertificateParams, KeyPair};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
-use super::world::World;
+use super::fixture::World;
 use crate::raw_socket::{WHOLE, exchange, frame, header_block, kind, opening, tcp, tls};
 
 pub(super) async fn garbage(world: &World) {

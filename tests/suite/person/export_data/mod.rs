@@ -1,12 +1,12 @@
 //! ExportData: everything that there is of a person comes, whatever there is, and however much.
 
-mod catalog;
-mod large;
-pub(crate) mod much;
-mod refused;
-mod slow;
-mod unreadable;
-mod whole;
+mod complete_export;
+pub(crate) mod hundred_thousand_rows;
+mod size_limits;
+mod slow_readers;
+mod table_catalog;
+mod unknown_people;
+mod unreadable_rows;
 
 use std::{collections::BTreeMap, time::Duration};
 

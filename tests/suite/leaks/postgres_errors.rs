@@ -15,8 +15,8 @@ use tonic::{
 
 use super::{
     canary::Allowed,
+    fixture::{Who, World, message},
     locations::POSTGRES_LOG,
-    world::{Who, World, message},
 };
 use crate::status::reason;
 

@@ -69,7 +69,7 @@ async fn messages_go_on_without_a_detector_that_panics_or_hangs() {
     child
         .args([
             "--exact",
-            "crisis::unreliable::appending",
+            "crisis::failing_detectors::appending",
             "--ignored",
             "--nocapture",
         ])
@@ -102,7 +102,7 @@ async fn messages_go_on_without_a_detector_that_panics_or_hangs() {
     assert!(warned.iter().all(|line| line["level"] == "WARN"), "{output}");
     let panicked = lines.iter().filter(|line| line["message"] == "panicked");
     assert!(panicked.count() >= 1, "{output}");
-    let place = flock.given("the place", Allowed::Nowhere, "unreliable.rs:");
+    let place = flock.given("the place", Allowed::Nowhere, "failing_detectors.rs:");
     let (output, person) = (
         Haystack::new(output),
         flock.given("the person", Allowed::Nowhere, &person.to_string()),

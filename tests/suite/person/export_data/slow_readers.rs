@@ -4,7 +4,7 @@ use haven_testkit::Stack;
 
 use super::{
     begin,
-    much::{high_water, high_water_mark, messages, text},
+    hundred_thousand_rows::{high_water, high_water_mark, messages, text},
     rest,
 };
 use crate::{crisis_message::saying, eventually::eventually, superuser_sql::scalar};

@@ -41,7 +41,7 @@ async fn who_is_erased_while_they_are_read_gets_no_manifest() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let client = stack.user(&ada).unwrap();
-    super::much::messages(&stack, &ada, 10_000).await;
+    super::hundred_thousand_rows::messages(&stack, &ada, 10_000).await;
     let mut answers = begin(&client).await.unwrap();
     let first = answers.message().await.unwrap().unwrap();
     assert!(!first.messages.is_empty());
