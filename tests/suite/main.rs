@@ -14,6 +14,7 @@ mod device;
 mod encrypted_fixture;
 mod envelope;
 mod eventually;
+mod every_rpc;
 mod leaks;
 mod metrics;
 mod outages;

@@ -1,4 +1,4 @@
-//! Calls that fail, in every way that a caller can bring about, with canaries in all that they carry.
+//! Calls that fail in the ways that a caller can cause, with canaries in everything that they carry.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use haven_proto::{data::v1::ListMessagesRequest, identity::v1::SignInRequest};
@@ -9,40 +9,40 @@ use tonic_health::pb::HealthCheckRequest;
 use super::{
     calls::Case,
     canary::Allowed,
-    fixture::{ACCOUNTS, Guest, Who, World, message},
+    fixture::{ACCOUNTS, Caller, Disposable, Fixture, message},
 };
 use crate::{
     raw_call::{field, headers},
     status::reason,
 };
 
-/// Each field of the call wrong, bytes that are no such message, too many of them, too little time.
-pub(super) async fn requests(world: &World, case: &Case) {
-    let send = |headers, body| world.send(case.service, case.who, &case.path, headers, body);
-    let canary = |what: &str| world.flock.canary(&format!("{}: {what}", case.path));
+/// Sends the call with each text replaced, with malformed bytes, with a message that is too large, and with short timeouts.
+pub(super) async fn requests(fixture: &Fixture, case: &Case) {
+    let send = |headers, body| fixture.send(case.server, case.caller, &case.path, headers, body);
+    let canary = |what: &str| fixture.flock.canary(&format!("{}: {what}", case.path));
     for body in case.with_each_text(|name| canary(name).text()) {
         let _ = send(headers(&[]), body).await;
     }
-    let text = canary("no UTF-8").text();
-    let cut = field(1, &[text.as_bytes(), &[0xff]].concat());
-    let _ = send(headers(&[]), cut).await;
-    let mut longer = field(1, canary("longer than it is").text().as_bytes());
-    longer[1] = 0x7f;
-    // Whoever signed out is not listened to any more.
-    let (wrong, large_is) = match case.who {
-        Who::Guest(Guest::SignsOut) => ("SESSION_REVOKED", "SESSION_REVOKED"),
+    let text = canary("invalid UTF-8").text();
+    let not_utf8 = field(1, &[text.as_bytes(), &[0xff]].concat());
+    let _ = send(headers(&[]), not_utf8).await;
+    let mut truncated = field(1, canary("shorter than its length says").text().as_bytes());
+    truncated[1] = 0x7f;
+    // The session of the caller that signed out is checked before the message.
+    let (malformed, too_large) = match case.caller {
+        Caller::Disposable(Disposable::SignsOut) => ("SESSION_REVOKED", "SESSION_REVOKED"),
         _ => ("INVALID_FIELD", "MESSAGE_TOO_LARGE"),
     };
-    let status = send(headers(&[]), longer).await.unwrap_err();
-    assert_eq!(reason(&status), wrong, "{}", case.path);
+    let status = send(headers(&[]), truncated).await.unwrap_err();
+    assert_eq!(reason(&status), malformed, "{}", case.path);
     let large = field(15, canary("too large").text().repeat(40_000).as_bytes());
     let status = send(headers(&[]), large).await.unwrap_err();
-    assert_eq!(reason(&status), large_is, "{}", case.path);
+    assert_eq!(reason(&status), too_large, "{}", case.path);
 
-    // The account may have been made by the time that nobody waits for it any more.
+    // The account may be created although the caller no longer waits.
     let email = |_: &str| {
         let what = format!("{}: no time", case.path);
-        world.flock.allowed(&what, Allowed::At(&[ACCOUNTS])).email()
+        fixture.flock.allowed(&what, Allowed::At(&[ACCOUNTS])).email()
     };
     for body in case.with_each_text(email) {
         for timeout in ["1n", "2m", "40m"] {
@@ -51,10 +51,10 @@ pub(super) async fn requests(world: &World, case: &Case) {
     }
 }
 
-/// A canary in each header that something is done with, in the path and in the query, and as a token.
-pub(super) async fn envelope(world: &World, case: &Case) {
+/// Sends the call with a canary in each header that is processed, in the path, in the query and in the token.
+pub(super) async fn envelope(fixture: &Fixture, case: &Case) {
     let canary = |what: &str| {
-        world
+        fixture
             .flock
             .canary(&format!("{}: {what}", case.path))
             .word()
@@ -75,8 +75,8 @@ pub(super) async fn envelope(world: &World, case: &Case) {
         "x-something",
     ] {
         let headers = headers(&[(name, &canary(name))]);
-        let _ = world
-            .send(case.service, case.who, &case.path, headers, case.body.clone())
+        let _ = fixture
+            .send(case.server, case.caller, &case.path, headers, case.body.clone())
             .await;
     }
     let path = &case.path;
@@ -86,8 +86,8 @@ pub(super) async fn envelope(world: &World, case: &Case) {
         format!("{path}?password={}", canary("query")),
         format!("/{}", canary("path")),
     ] {
-        let called = world
-            .send(case.service, case.who, &path, headers(&[]), case.body.clone())
+        let called = fixture
+            .send(case.server, case.caller, &path, headers(&[]), case.body.clone())
             .await;
         if !path.contains('?') {
             assert_eq!(called.unwrap_err().code(), Code::Unimplemented);
@@ -95,16 +95,16 @@ pub(super) async fn envelope(world: &World, case: &Case) {
     }
     for token in tokens(&|what| canary(what)) {
         let headers = headers(&[("authorization", &token)]);
-        let called = world
-            .send(case.service, Who::Nobody, path, headers, case.body.clone())
+        let called = fixture
+            .send(case.server, Caller::Anonymous, path, headers, case.body.clone())
             .await;
-        if matches!(case.who, Who::Person | Who::Guest(_)) {
+        if matches!(case.caller, Caller::Person | Caller::Disposable(_)) {
             assert_eq!(reason(&called.unwrap_err()), "TOKEN_INVALID");
         }
     }
 }
 
-/// What is no access token, in every way.
+/// Returns `authorization` values that are not valid access tokens.
 fn tokens(canary: &dyn Fn(&str) -> String) -> Vec<String> {
     let encode = |json: String| URL_SAFE_NO_PAD.encode(json);
     let signed = |header: String, claims: String| {
@@ -133,71 +133,73 @@ fn tokens(canary: &dyn Fn(&str) -> String) -> Vec<String> {
     tokens
 }
 
-/// The person's own token, spoilt: what is left of it is as private as the whole.
-pub(super) async fn spoilt_token(world: &World) {
-    let token = &world.person.token;
+/// Sends the person's own token with a changed signature, without one, and with a suffix: its parts are as private as the whole.
+pub(super) async fn changed_token(fixture: &Fixture) {
+    let token = &fixture.person.token;
     let (rest, signature) = token.rsplit_once('.').unwrap();
-    let swapped: String = signature.chars().rev().collect();
-    world
+    let reversed: String = signature.chars().rev().collect();
+    fixture
         .flock
-        .given("a spoilt signature", Allowed::Nowhere, &swapped);
-    for token in [format!("{rest}.{swapped}"), rest.to_owned(), format!("{token}x")] {
-        let client = world.stack.anonymous().unwrap().with_token(&token).unwrap();
+        .given("a changed signature", Allowed::Nowhere, &reversed);
+    for token in [format!("{rest}.{reversed}"), rest.to_owned(), format!("{token}x")] {
+        let client = fixture.stack.anonymous().unwrap().with_token(&token).unwrap();
         let listed = client
             .conversation()
             .list_messages(ListMessagesRequest::default())
             .await;
-        assert_eq!(reason(&world.keep(listed).unwrap_err()), "TOKEN_INVALID");
+        assert_eq!(reason(&fixture.keep(listed).unwrap_err()), "TOKEN_INVALID");
     }
 }
 
-/// What is refused of a sign-up and of a sign-in that can be read.
-pub(super) async fn accounts(world: &World) {
-    let (nobody, flock) = (world.client(Who::Nobody), &world.flock);
+/// Sends well-formed sign-ups and sign-ins that are refused.
+pub(super) async fn accounts(fixture: &Fixture) {
+    let (anonymous, flock) = (fixture.client(Caller::Anonymous), &fixture.flock);
     let email = || flock.canary("a refused email address").email();
     let password = |what: &str| flock.canary(what);
     let mut refused = Vec::new();
-    // The policy: the address as the password, one that is too long, one that lacks nearly everything.
+    // The password policy: the address as the password, a password that is too long, and a weak one.
     let own = email();
     refused.push((sign_up_request(&own, &own), "PASSWORD_POLICY"));
     let long = password("a long password").password().repeat(10);
     refused.push((sign_up_request(&email(), &long), "PASSWORD_POLICY"));
     let weak = password("a weak password").word().to_owned();
     refused.push((sign_up_request(&email(), &weak), "PASSWORD_POLICY"));
-    let good = || password("the password of a refused sign-up").password();
-    for spoilt in ["_ ", "_@", "_\0", "\u{202e}_", "<_>"] {
-        let address = spoilt.replace('_', &email());
-        refused.push((sign_up_request(&address, &good()), "EMAIL_INVALID"));
+    let valid = || password("the password of a refused sign-up").password();
+    for invalid in ["_ ", "_@", "_\0", "\u{202e}_", "<_>"] {
+        let address = invalid.replace('_', &email());
+        refused.push((sign_up_request(&address, &valid()), "EMAIL_INVALID"));
     }
-    let mut unwilling = sign_up_request(&email(), &good());
-    unwilling.consents.clear();
-    refused.push((unwilling, "CONSENT_REQUIRED"));
-    refused.push((sign_up_request(&world.person.email, &good()), "EMAIL_TAKEN"));
-    let capitals = world.person.email.to_uppercase();
-    refused.push((sign_up_request(&capitals, &good()), "EMAIL_TAKEN"));
+    let mut without_consents = sign_up_request(&email(), &valid());
+    without_consents.consents.clear();
+    refused.push((without_consents, "CONSENT_REQUIRED"));
+    refused.push((sign_up_request(&fixture.person.email, &valid()), "EMAIL_TAKEN"));
+    let capitals = fixture.person.email.to_uppercase();
+    refused.push((sign_up_request(&capitals, &valid()), "EMAIL_TAKEN"));
     for (request, expected) in refused {
-        let signed_up = nobody.account().sign_up(request).await;
-        assert_eq!(reason(&world.keep(signed_up).unwrap_err()), expected);
+        let signed_up = anonymous.account().sign_up(request).await;
+        assert_eq!(reason(&fixture.keep(signed_up).unwrap_err()), expected);
     }
 
-    let kept = flock.allowed("the email of a request id", Allowed::Surely(&[ACCOUNTS]));
-    let first = sign_up_request(&kept.email(), &good());
-    world.keep(nobody.account().sign_up(first.clone()).await).unwrap();
+    let stored = flock.allowed("the email of a request id", Allowed::Surely(&[ACCOUNTS]));
+    let first = sign_up_request(&stored.email(), &valid());
+    fixture
+        .keep(anonymous.account().sign_up(first.clone()).await)
+        .unwrap();
     let mut other = first.clone();
-    other.password = good();
-    let signed_up = nobody.account().sign_up(other).await;
-    assert_eq!(reason(&world.keep(signed_up).unwrap_err()), "REQUEST_ID_REUSED");
-    let other = sign_up_request(&email(), &good());
+    other.password = valid();
+    let signed_up = anonymous.account().sign_up(other).await;
+    assert_eq!(reason(&fixture.keep(signed_up).unwrap_err()), "REQUEST_ID_REUSED");
+    let other = sign_up_request(&email(), &valid());
     let other = haven_proto::identity::v1::SignUpRequest {
         request_id: first.request_id,
         ..other
     };
-    let signed_up = nobody.account().sign_up(other).await;
-    assert_eq!(reason(&world.keep(signed_up).unwrap_err()), "REQUEST_ID_REUSED");
+    let signed_up = anonymous.account().sign_up(other).await;
+    assert_eq!(reason(&fixture.keep(signed_up).unwrap_err()), "REQUEST_ID_REUSED");
 
     for (email, password) in [
-        (world.person.email.clone(), good()),
-        (email(), world.person.password.clone()),
+        (fixture.person.email.clone(), valid()),
+        (email(), fixture.person.password.clone()),
     ] {
         let request_id = random::uuid().to_string();
         let request = SignInRequest {
@@ -205,74 +207,77 @@ pub(super) async fn accounts(world: &World) {
             password,
             request_id,
         };
-        let signed_in = nobody.session().sign_in(request).await;
-        assert_eq!(reason(&world.keep(signed_in).unwrap_err()), "CREDENTIALS_INVALID");
+        let signed_in = anonymous.session().sign_in(request).await;
+        assert_eq!(
+            reason(&fixture.keep(signed_in).unwrap_err()),
+            "CREDENTIALS_INVALID"
+        );
     }
 }
 
-/// What is refused of a message that can be read.
-pub(super) async fn messages(world: &World) {
-    let flock = &world.flock;
-    let mut conversation = world.client(Who::Person).conversation();
+/// Sends well-formed messages that are refused.
+pub(super) async fn messages(fixture: &Fixture) {
+    let flock = &fixture.flock;
+    let mut conversation = fixture.client(Caller::Person).conversation();
     let first = message(&flock.canary("a message"));
-    world
+    fixture
         .keep(conversation.append_message(first.clone()).await)
         .unwrap();
     let mut other = message(&flock.canary("another message under its request id"));
     other.request_id = first.request_id;
     let appended = conversation.append_message(other).await;
-    assert_eq!(reason(&world.keep(appended).unwrap_err()), "REQUEST_ID_REUSED");
+    assert_eq!(reason(&fixture.keep(appended).unwrap_err()), "REQUEST_ID_REUSED");
     let mut other = message(&flock.canary("another message under its id"));
-    other.message_id = world.message_id.clone();
+    other.message_id = fixture.message_id.clone();
     let appended = conversation.append_message(other).await;
-    assert_eq!(reason(&world.keep(appended).unwrap_err()), "RECORD_EXISTS");
+    assert_eq!(reason(&fixture.keep(appended).unwrap_err()), "RECORD_EXISTS");
     let mut long = message(&flock.canary("a long message"));
     long.text = long.text.repeat(2_000);
     let appended = conversation.append_message(long).await;
-    assert_eq!(reason(&world.keep(appended).unwrap_err()), "INVALID_FIELD");
-    // Somebody else's, and nobody's.
-    for client in [world.client(Who::Nobody), world.client(Who::Service)] {
-        let refused = message(&flock.canary("a message of nobody"));
+    assert_eq!(reason(&fixture.keep(appended).unwrap_err()), "INVALID_FIELD");
+    // Without a person's token.
+    for client in [fixture.client(Caller::Anonymous), fixture.client(Caller::Service)] {
+        let refused = message(&flock.canary("a message without a person"));
         let appended = client.conversation().append_message(refused).await;
-        assert_eq!(reason(&world.keep(appended).unwrap_err()), "TOKEN_INVALID");
+        assert_eq!(reason(&fixture.keep(appended).unwrap_err()), "TOKEN_INVALID");
     }
 }
 
-/// The standard services: they repeat names to whoever asks for them, but must not do so to anybody else.
-pub(super) async fn standard_services(world: &World) {
+/// Calls the health and reflection services, which may repeat a requested name to its caller and nowhere else.
+pub(super) async fn standard_services(fixture: &Fixture) {
     use tonic_reflection::pb::v1::{
         ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
         server_reflection_request::MessageRequest,
     };
-    for service in [&world.stack.identity, &world.stack.data] {
-        let name = || world.flock.canary("the name of a service").word().to_owned();
-        let client = world.client(Who::Nobody);
+    for service in [&fixture.stack.identity, &fixture.stack.data] {
+        let name = || fixture.flock.canary("the name of a service").word().to_owned();
+        let client = fixture.client(Caller::Anonymous);
         let check = Request::new(HealthCheckRequest { service: name() });
         assert!(
-            world
+            fixture
                 .keep(client.health(service.name).check(check).await)
                 .is_err()
         );
-        let asked = ServerReflectionRequest {
+        let request = ServerReflectionRequest {
             host: name(),
             message_request: Some(MessageRequest::FileContainingSymbol(name())),
         };
         let mut reflection = ServerReflectionClient::new(client.connection(service.name));
         let answers = reflection
-            .server_reflection_info(tokio_stream::iter([asked]))
+            .server_reflection_info(tokio_stream::iter([request]))
             .await;
         match answers {
             Ok(answers) => {
                 let mut answers = answers.into_inner();
                 while let Some(answer) = answers.message().await.transpose() {
                     let failed = answer.is_err();
-                    let _ = world.keep(answer.map(|_| tonic::Response::new(())));
+                    let _ = fixture.keep(answer.map(|_| tonic::Response::new(())));
                     if failed {
                         break;
                     }
                 }
             }
-            Err(status) => drop(world.keep::<()>(Err(status))),
+            Err(status) => drop(fixture.keep::<()>(Err(status))),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A Haven that says as much as it can, and somebody who keeps what it answers.
+//! A stack that logs as much as it can, people whose private values are canaries, and every answer that was received.
 
 use std::{fs, path::PathBuf, sync::Mutex};
 
@@ -14,66 +14,66 @@ use crate::{
     analysis_jobs,
     crisis_message::{ALARMING, say_until_heard},
     encrypted_fixture::EncryptedFixture,
-    permissions::streams,
-    raw_call,
+    every_rpc,
 };
 
-/// Where email addresses are kept, and nowhere else.
+/// The only table that stores email addresses.
 pub(super) const ACCOUNTS: &str = "identity.users";
 
-/// Both services at their most talkative, one person with canaries for all that is private, and what was answered.
-pub(super) struct World {
+/// Both services at their most verbose log filter, one person with a canary for each private value, and the answers so far.
+pub(super) struct Fixture {
     pub(super) stack: Stack,
     pub(super) flock: Flock,
     pub(super) person: Person,
     pub(super) message_id: String,
     pub(super) consent_id: String,
-    /// A message in which somebody is in danger, and the event of it.
+    /// The ids of a message in which the person says that they are in danger, and of its crisis event.
     pub(super) crisis: (String, String),
-    /// The leases of two jobs: one is completed, one is failed.
+    /// The leases of two jobs: the first is completed, the second is failed.
     pub(super) leases: [JobLease; 2],
-    /// A job that was given up.
+    /// The id of a dead job.
     pub(super) dead_job: String,
-    /// Two analyses: one is read, one is deleted.
+    /// The ids of two analyses: the first is read, the second is deleted.
     pub(super) analyses: [String; 2],
-    /// What only the person's devices can decrypt.
-    pub(super) fixture: EncryptedFixture,
-    guests: Vec<Person>,
-    /// Postgres's own log, and how long it was before.
+    /// Data that only the person's devices can decrypt.
+    pub(super) encrypted: EncryptedFixture,
+    disposable: Vec<Person>,
+    /// Postgres's own log, and its length in bytes before the test.
     pub(super) postgres_log: (PathBuf, usize),
     pub(super) answers: Mutex<String>,
-    /// The metrics of processes that have ended since.
+    /// The metrics pages of processes that have ended since.
     pub(super) metrics: String,
 }
 
-/// Who calls.
+/// The caller of an RPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Who {
-    Nobody,
+pub(super) enum Caller {
+    Anonymous,
     Person,
     Service,
-    /// Somebody whom the call leaves in another state.
-    Guest(Guest),
+    /// A person that the call leaves in another state.
+    Disposable(Disposable),
 }
 
-/// What is done to whom, once.
+/// A person of their own for each call that changes its caller, by that call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Guest {
+pub(super) enum Disposable {
     ChangesPassword,
-    Leaves,
-    Refreshes,
-    Revokes,
+    DeletesAccount,
+    RefreshesSession,
+    RevokesSession,
     SignsOut,
 }
 
-impl World {
+impl Fixture {
+    /// Starts the stack, and creates the people and everything that requests refer to.
     pub(super) async fn start() -> Self {
         let cluster = TestCluster::shared().await.unwrap();
         let postgres_log = cluster.cluster.log();
         let before = fs::metadata(&postgres_log).unwrap().len() as usize;
-        // Statistics have 5,000 places, and those of many earlier tests would take them.
-        let forget = "SELECT pg_stat_statements_reset()";
-        cluster.maintenance().run("postgres", forget).await.unwrap();
+        // pg_stat_statements keeps 5,000 entries, and those of earlier tests would take them.
+        let reset = "SELECT pg_stat_statements_reset()";
+        cluster.maintenance().run("postgres", reset).await.unwrap();
         let stack = Stack::builder()
             .variable("identity", "LOG_FILTER", "trace")
             .variable("data", "LOG_FILTER", "trace")
@@ -84,12 +84,14 @@ impl World {
             .unwrap();
         let flock = Flock::default();
         for service in [&stack.identity, &stack.data] {
-            keep_secrets(service.name, &service.variables, &flock);
+            add_secrets(service.name, &service.variables, &flock);
         }
         let email = flock.allowed("the person's email address", Allowed::Surely(&[ACCOUNTS]));
         let password = flock.canary("the person's password");
-        let nobody = stack.anonymous().unwrap();
-        let signed_in = nobody.sign_up_and_in(&email.email(), &password.password()).await;
+        let anonymous = stack.anonymous().unwrap();
+        let signed_in = anonymous
+            .sign_up_and_in(&email.email(), &password.password())
+            .await;
         let person = signed_in.unwrap();
         for part in person.token.split('.').skip(1) {
             flock.given("a part of the person's token", Allowed::Nowhere, part);
@@ -105,63 +107,69 @@ impl World {
             .await;
         let ada = stack.user(&person).unwrap();
         let danger = flock.canary("the person's message in danger").text();
-        let (_, danger, found) = say_until_heard(&ada, &format!("{danger}. {ALARMING}.")).await;
+        let (_, danger, finding) = say_until_heard(&ada, &format!("{danger}. {ALARMING}.")).await;
         let analyses = [
             analysis_jobs::done(&stack, &ada).await,
             analysis_jobs::done(&stack, &ada).await,
         ];
         let dead_job = analysis_jobs::dead(&stack, &ada).await;
         let failed = analysis_jobs::leased(&stack, &ada).await;
-        // One that somebody asked for is open: another person's is the second.
+        // A person has at most one open requested job, so the second lease is on another person's.
         let other = stack.person().await.unwrap();
         let completed = analysis_jobs::leased(&stack, &stack.user(&other).unwrap()).await;
         for lease in [&completed, &failed] {
-            let kept = Allowed::At(&["data.analysis_jobs"]);
-            flock.given("a lease token", kept, &lease.lease_token);
+            let stored = Allowed::At(&["data.analysis_jobs"]);
+            flock.given("a lease token", stored, &lease.lease_token);
         }
-        let say = |what: &str| flock.canary(what).text();
-        let fixture = EncryptedFixture::of(&stack, person.clone(), &say).await;
-        for token in fixture.tokens() {
+        let text = |what: &str| flock.canary(what).text();
+        let encrypted = EncryptedFixture::of(&stack, person.clone(), &text).await;
+        for token in encrypted.tokens() {
             flock.given("a share's token", Allowed::Nowhere, token);
         }
-        let mut guests = Vec::new();
-        for guest in [
-            Guest::ChangesPassword,
-            Guest::Leaves,
-            Guest::Refreshes,
-            Guest::Revokes,
-            Guest::SignsOut,
+        let mut disposable = Vec::new();
+        for purpose in [
+            Disposable::ChangesPassword,
+            Disposable::DeletesAccount,
+            Disposable::RefreshesSession,
+            Disposable::RevokesSession,
+            Disposable::SignsOut,
         ] {
-            // Of whoever leaves, nothing stays anywhere.
-            let allowed = match guest {
-                Guest::Leaves => Allowed::Nowhere,
+            // Nothing remains of a deleted account.
+            let allowed = match purpose {
+                Disposable::DeletesAccount => Allowed::Nowhere,
                 _ => Allowed::Surely(&[ACCOUNTS]),
             };
-            let email = flock.allowed(&format!("{guest:?}: email"), allowed);
-            let password = flock.canary(&format!("{guest:?}: password"));
-            let person = nobody.sign_up_and_in(&email.email(), &password.password()).await;
+            let email = flock.allowed(&format!("{purpose:?}: email"), allowed);
+            let password = flock.canary(&format!("{purpose:?}: password"));
+            let person = anonymous
+                .sign_up_and_in(&email.email(), &password.password())
+                .await;
             let mut person = person.unwrap();
-            if guest == Guest::Revokes {
-                // One session ends another, and goes on.
-                let ends = person.session_id;
-                person = nobody.sign_in(&person.email, &person.password).await.unwrap();
-                person.session_id = ends;
+            if purpose == Disposable::RevokesSession {
+                // The caller's session revokes another one, and continues.
+                let revoked = person.session_id;
+                person = anonymous.sign_in(&person.email, &person.password).await.unwrap();
+                person.session_id = revoked;
             }
             for part in person.token.split('.').skip(1) {
-                flock.given(&format!("{guest:?}: a part of the token"), Allowed::Nowhere, part);
+                flock.given(
+                    &format!("{purpose:?}: a part of the token"),
+                    Allowed::Nowhere,
+                    part,
+                );
             }
             let token = &person.refresh_token;
-            flock.given(&format!("{guest:?}: refresh token"), Allowed::Nowhere, token);
-            guests.push(person);
+            flock.given(&format!("{purpose:?}: refresh token"), Allowed::Nowhere, token);
+            disposable.push(person);
         }
         Self {
             consent_id: consents.unwrap().into_inner().consents[0].id.clone(),
-            crisis: (danger.id, found.event_id),
+            crisis: (danger.id, finding.event_id),
             leases: [completed, failed],
             dead_job,
             analyses,
-            fixture,
-            guests,
+            encrypted,
+            disposable,
             message_id: stored.into_inner().message.unwrap().id,
             stack,
             flock,
@@ -172,51 +180,50 @@ impl World {
         }
     }
 
-    pub(super) fn guest(&self, guest: Guest) -> &Person {
-        &self.guests[guest as usize]
+    /// Returns the person that exists for one call.
+    pub(super) fn disposable(&self, purpose: Disposable) -> &Person {
+        &self.disposable[purpose as usize]
     }
 
-    pub(super) fn client(&self, who: Who) -> Client {
-        match who {
-            Who::Nobody => self.stack.anonymous(),
-            Who::Person => self.stack.user(&self.person),
-            Who::Service => self.stack.service("backend"),
-            Who::Guest(guest) => self.stack.user(self.guest(guest)),
+    /// Returns a client of `caller`.
+    pub(super) fn client(&self, caller: Caller) -> Client {
+        match caller {
+            Caller::Anonymous => self.stack.anonymous(),
+            Caller::Person => self.stack.user(&self.person),
+            Caller::Service => self.stack.service("backend"),
+            Caller::Disposable(purpose) => self.stack.user(self.disposable(purpose)),
         }
         .unwrap()
     }
 
-    /// Calls `path` of `service` with `body`, whatever they are, and keeps what came back.
+    /// Calls `path` of `server` with `body`; neither has to be valid. Keeps the answer for the search.
     pub(super) async fn send(
         &self,
-        service: &str,
-        who: Who,
+        server: &str,
+        caller: Caller,
         path: &str,
         headers: MetadataMap,
         body: Vec<u8>,
     ) -> Result<(), Status> {
-        let connection = self.client(who).connection(service);
-        self.keep(match streams(path) {
-            true => raw_call::first(connection, path, headers, body).await,
-            false => raw_call::call(connection, path, headers, body).await,
-        })
+        let client = self.client(caller);
+        self.keep(every_rpc::call(&client, server, path, headers, body).await)
     }
 
-    /// Keeps what came back for the search: all of a status, and the headers of an answer.
+    /// Keeps an outcome for the search: all of a status, and the headers of an answer.
     pub(super) fn keep<T>(&self, outcome: Result<Response<T>, Status>) -> Result<(), Status> {
-        let (said, outcome) = match outcome {
+        let (text, outcome) = match outcome {
             Ok(answer) => (format!("{:?}", answer.metadata()), Ok(())),
             Err(status) => {
                 let details = String::from_utf8_lossy(status.details()).into_owned();
                 (format!("{status:?} {} {details}", status.message()), Err(status))
             }
         };
-        *self.answers.lock().unwrap() += &format!("{said}\n");
+        *self.answers.lock().unwrap() += &format!("{text}\n");
         outcome
     }
 }
 
-/// A message whose text is a canary.
+/// Returns a request whose text is a canary.
 pub(super) fn message(text: &Canary) -> AppendMessageRequest {
     AppendMessageRequest {
         sender_type: SenderType::User.into(),
@@ -226,27 +233,27 @@ pub(super) fn message(text: &Canary) -> AppendMessageRequest {
     }
 }
 
-/// The keys and passwords that a service was given.
-fn keep_secrets(service: &str, variables: &Variables, flock: &Flock) {
-    let keep = |name: &str, secret: &str| {
+/// Adds the keys and passwords in a service's configuration to the values that must be found nowhere.
+fn add_secrets(service: &str, variables: &Variables, flock: &Flock) {
+    let add = |name: &str, secret: &str| {
         flock.given(&format!("{service}'s {name}"), Allowed::Nowhere, secret);
     };
-    keep("SECRET_KEY", &variables["SECRET_KEY"]);
+    add("SECRET_KEY", &variables["SECRET_KEY"]);
     for name in ["DATABASE_URL", "WORKER_DATABASE_URL"] {
         let (_, rest) = variables[name].split_once("://").unwrap();
         let (_, password) = rest.split_once('@').unwrap().0.split_once(':').unwrap();
-        keep(name, password);
+        add(name, password);
     }
     for name in ["PEPPERS", "MESSAGE_KEYS"] {
         for key in variables.get(name).iter().flat_map(|keys| keys.split(',')) {
-            keep(name, key.split_once(':').unwrap().1);
+            add(name, key.split_once(':').unwrap().1);
         }
     }
     for name in ["TLS_KEY_FILE", "SIGNING_KEY_FILES"] {
         if let Some(file) = variables.get(name) {
             let pem = fs::read_to_string(file).unwrap();
-            // The first line of its base64 begins as every key of its kind does; the second is the key's own.
-            keep(name, pem.lines().nth(2).unwrap());
+            // The first line of the base64 is the same for every key of its kind; the second belongs to the key.
+            add(name, pem.lines().nth(2).unwrap());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Calls that fail in Postgres, which quotes rows in what it says.
+//! Calls that fail in Postgres, whose error messages quote rows.
 
 use std::time::Duration;
 
@@ -15,69 +15,70 @@ use tonic::{
 
 use super::{
     canary::Allowed,
-    fixture::{Who, World, message},
+    fixture::{Caller, Fixture, message},
     locations::POSTGRES_LOG,
 };
 use crate::status::reason;
 
-/// A table's constraint, an exception that names the row, a missing grant, a lock, a server that takes no connection.
-pub(super) async fn refuses(world: &World) {
-    constraint(world).await;
-    exception(world).await;
-    grant(world).await;
-    lock(world).await;
-    connection(world).await;
+/// Makes calls fail by a constraint, by an exception that quotes the row, by a missing grant, by a lock, and by a server that
+/// takes no connection.
+pub(super) async fn all(fixture: &Fixture) {
+    constraint(fixture).await;
+    exception(fixture).await;
+    grant(fixture).await;
+    lock(fixture).await;
+    connection(fixture).await;
 }
 
-async fn run(world: &World, sql: &str) {
-    world.stack.database.run("postgres", sql).await.unwrap();
+async fn run(fixture: &Fixture, sql: &str) {
+    fixture.stack.database.run("postgres", sql).await.unwrap();
 }
 
-/// A sign-up that a table or a trigger can be told to refuse by its goal.
-fn sign_up(world: &World, email: &Allowed, goal: Goal) -> SignUpRequest {
-    let email = world
+/// Returns a sign-up that a constraint or a trigger can refuse by its goal.
+fn sign_up(fixture: &Fixture, email: &Allowed, goal: Goal) -> SignUpRequest {
+    let email = fixture
         .flock
         .allowed("the email of a row that is refused", email.clone());
-    let password = world.flock.canary("the password of a row that is refused");
+    let password = fixture.flock.canary("the password of a row that is refused");
     SignUpRequest {
         goals: vec![goal.into()],
         ..sign_up_request(&email.email(), &password.password())
     }
 }
 
-async fn signs_up(world: &World, request: SignUpRequest, expected: &str) {
-    let signed_up = world.client(Who::Nobody).account().sign_up(request).await;
-    assert_eq!(reason(&world.keep(signed_up).unwrap_err()), expected);
+async fn sign_up_fails(fixture: &Fixture, request: SignUpRequest, expected: &str) {
+    let signed_up = fixture.client(Caller::Anonymous).account().sign_up(request).await;
+    assert_eq!(reason(&fixture.keep(signed_up).unwrap_err()), expected);
 }
 
-async fn appends(world: &World, what: &str, expected: &str) {
-    let request = message(&world.flock.canary(what));
-    let appended = world
-        .client(Who::Person)
+async fn append_fails(fixture: &Fixture, what: &str, expected: &str) {
+    let request = message(&fixture.flock.canary(what));
+    let appended = fixture
+        .client(Caller::Person)
         .conversation()
         .append_message(request)
         .await;
-    assert_eq!(reason(&world.keep(appended).unwrap_err()), expected, "{what}");
+    assert_eq!(reason(&fixture.keep(appended).unwrap_err()), expected, "{what}");
 }
 
-async fn constraint(world: &World) {
+async fn constraint(fixture: &Fixture) {
     run(
-        world,
+        fixture,
         "ALTER TABLE identity.users ADD CONSTRAINT no_roommates
              CHECK (NOT goals @> '{roommate_relations}') NOT VALID;
          ALTER TABLE data.conversations ADD CONSTRAINT no_more CHECK (false) NOT VALID",
     )
     .await;
-    let request = sign_up(world, &Allowed::Nowhere, Goal::RoommateRelations);
-    signs_up(world, request, "INTERNAL").await;
-    appends(world, "a row that breaks a constraint", "INTERNAL").await;
-    run(world, "ALTER TABLE data.conversations DROP CONSTRAINT no_more").await;
+    let request = sign_up(fixture, &Allowed::Nowhere, Goal::RoommateRelations);
+    sign_up_fails(fixture, request, "INTERNAL").await;
+    append_fails(fixture, "a row that breaks a constraint", "INTERNAL").await;
+    run(fixture, "ALTER TABLE data.conversations DROP CONSTRAINT no_more").await;
 }
 
-/// What a trigger says, Postgres logs: which shows that the search of its log would find something.
-async fn exception(world: &World) {
+/// Postgres logs the trigger's warning, which shows that a search of its log finds values.
+async fn exception(fixture: &Fixture) {
     run(
-        world,
+        fixture,
         "CREATE FUNCTION public.tell() RETURNS trigger LANGUAGE plpgsql AS $$
          BEGIN
              RAISE WARNING 'a row: %', NEW;
@@ -87,30 +88,30 @@ async fn exception(world: &World) {
              WHEN (NEW.goals @> '{dating_skills}') EXECUTE FUNCTION public.tell()",
     )
     .await;
-    let request = sign_up(world, &Allowed::Surely(&[POSTGRES_LOG]), Goal::DatingSkills);
-    signs_up(world, request, "INTERNAL").await;
+    let request = sign_up(fixture, &Allowed::Surely(&[POSTGRES_LOG]), Goal::DatingSkills);
+    sign_up_fails(fixture, request, "INTERNAL").await;
 }
 
-async fn grant(world: &World) {
+async fn grant(fixture: &Fixture) {
     run(
-        world,
+        fixture,
         "REVOKE INSERT ON data.conversations FROM data_user;
          REVOKE INSERT ON identity.users FROM identity_anon;
          REVOKE EXECUTE ON FUNCTION identity.find_credential(text) FROM identity_anon",
     )
     .await;
-    appends(world, "a row without a grant", "INTERNAL").await;
-    let request = sign_up(world, &Allowed::Nowhere, Goal::MakeFriends);
-    signs_up(world, request, "INTERNAL").await;
+    append_fails(fixture, "a row without a grant", "INTERNAL").await;
+    let request = sign_up(fixture, &Allowed::Nowhere, Goal::MakeFriends);
+    sign_up_fails(fixture, request, "INTERNAL").await;
     let request = SignInRequest {
-        email: world.flock.canary("an email without a grant").email(),
-        password: world.flock.canary("a password without a grant").password(),
+        email: fixture.flock.canary("an email without a grant").email(),
+        password: fixture.flock.canary("a password without a grant").password(),
         request_id: random::uuid().to_string(),
     };
-    let signed_in = world.client(Who::Nobody).session().sign_in(request).await;
-    assert_eq!(reason(&world.keep(signed_in).unwrap_err()), "INTERNAL");
+    let signed_in = fixture.client(Caller::Anonymous).session().sign_in(request).await;
+    assert_eq!(reason(&fixture.keep(signed_in).unwrap_err()), "INTERNAL");
     run(
-        world,
+        fixture,
         "GRANT INSERT ON data.conversations TO data_user;
          GRANT INSERT ON identity.users TO identity_anon;
          GRANT EXECUTE ON FUNCTION identity.find_credential(text) TO identity_anon",
@@ -118,26 +119,26 @@ async fn grant(world: &World) {
     .await;
 }
 
-async fn lock(world: &World) {
-    let mut superuser = world.stack.database.connect("postgres").await.unwrap();
+async fn lock(fixture: &Fixture) {
+    let mut superuser = fixture.stack.database.connect("postgres").await.unwrap();
     let mut locked = superuser.begin().await.unwrap();
     sqlx::query("LOCK TABLE data.conversations, identity.users IN ACCESS EXCLUSIVE MODE")
         .execute(&mut *locked)
         .await
         .unwrap();
     let deadline: MetadataValue<Ascii> = "700m".parse().unwrap();
-    let mut append = Request::new(message(&world.flock.canary("a row that waits")));
+    let mut append = Request::new(message(&fixture.flock.canary("a row that waits")));
     append.metadata_mut().insert("grpc-timeout", deadline.clone());
-    let mut sign_up = Request::new(sign_up(world, &Allowed::Nowhere, Goal::MakeFriends));
+    let mut sign_up = Request::new(sign_up(fixture, &Allowed::Nowhere, Goal::MakeFriends));
     sign_up.metadata_mut().insert("grpc-timeout", deadline);
     let (mut conversation, mut account) = (
-        world.client(Who::Person).conversation(),
-        world.client(Who::Nobody).account(),
+        fixture.client(Caller::Person).conversation(),
+        fixture.client(Caller::Anonymous).account(),
     );
     let (appended, signed_up) = tokio::join!(conversation.append_message(append), account.sign_up(sign_up));
-    for outcome in [world.keep(appended), world.keep(signed_up)] {
+    for outcome in [fixture.keep(appended), fixture.keep(signed_up)] {
         let status = outcome.unwrap_err();
-        // On a busy machine the client's own clock can be first: then the status is not the service's.
+        // On a busy machine the client's own timer can fire first: then the status is not the service's.
         assert!(
             status.details().is_empty() || reason(&status) == "DEADLINE",
             "{status:?}"
@@ -146,25 +147,25 @@ async fn lock(world: &World) {
     locked.rollback().await.unwrap();
 }
 
-async fn connection(world: &World) {
-    let name = &world.stack.database.name;
+async fn connection(fixture: &Fixture) {
+    let name = &fixture.stack.database.name;
     let cut = format!(
         "ALTER DATABASE {name} CONNECTION LIMIT 0;
          SELECT pg_terminate_backend(pid) FROM pg_stat_activity
          WHERE datname = '{name}' AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
     );
-    run(world, &cut).await;
-    appends(world, "no connection", "DEPENDENCY_UNAVAILABLE").await;
-    let request = sign_up(world, &Allowed::Nowhere, Goal::MakeFriends);
-    signs_up(world, request, "DEPENDENCY_UNAVAILABLE").await;
-    run(world, &format!("ALTER DATABASE {name} CONNECTION LIMIT -1")).await;
+    run(fixture, &cut).await;
+    append_fails(fixture, "no connection", "DEPENDENCY_UNAVAILABLE").await;
+    let request = sign_up(fixture, &Allowed::Nowhere, Goal::MakeFriends);
+    sign_up_fails(fixture, request, "DEPENDENCY_UNAVAILABLE").await;
+    run(fixture, &format!("ALTER DATABASE {name} CONNECTION LIMIT -1")).await;
     for _ in 0..100 {
-        let mut conversation = world.client(Who::Person).conversation();
+        let mut conversation = fixture.client(Caller::Person).conversation();
         let listed = conversation.list_messages(ListMessagesRequest::default()).await;
-        if world.keep(listed).is_ok() {
+        if fixture.keep(listed).is_ok() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("the services do not find back to their database");
+    panic!("the services do not reconnect to their database");
 }
