@@ -73,8 +73,9 @@ async fn outcome(
         };
         let _ = client.account().delete_account(request).await;
     }
-    let answer = call(client, server_of(rpc), &format!("/{rpc}"), headers(&[]), body);
-    Some(answer.await.map(drop))
+    let path = format!("/{rpc}");
+    let answer = call(client, server_of(rpc), &path, headers(&[]), body).await;
+    Some(answer.map(drop))
 }
 
 /// Each reason in the `Errors:` part of an RPC's comment is a value of the published enum.
