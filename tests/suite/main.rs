@@ -20,6 +20,7 @@ mod metrics;
 mod outages;
 mod permissions;
 mod person;
+mod person_sql;
 mod platform;
 mod preferences;
 mod raw_call;

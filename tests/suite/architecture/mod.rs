@@ -15,8 +15,9 @@ use haven_testkit::workspace;
 const SERVICES: [&str; 2] = ["identity", "data"];
 
 /// Words of the product that the platform must not use, in the singular. Words with a neutral meaning are left out: message
-/// (of a protocol), lease (of a connection), password (of a hash), person and user (of a call), record (of a log).
-const BUSINESS_NOUNS: [&str; 32] = [
+/// (of a protocol), lease (of a connection), password and pepper (of a hash), person and user (of a call), record (of a log),
+/// finding (of a check of the database), export (of metrics).
+const BUSINESS_NOUNS: [&str; 29] = [
     "account",
     "analysis",
     "audit",
@@ -31,8 +32,6 @@ const BUSINESS_NOUNS: [&str; 32] = [
     "email",
     "envelope",
     "erasure",
-    "export",
-    "finding",
     "goal",
     "graduation",
     "healthcare",
@@ -43,7 +42,6 @@ const BUSINESS_NOUNS: [&str; 32] = [
     "newcomer",
     "outbox",
     "passcode",
-    "pepper",
     "preference",
     "provision",
     "share",

@@ -1,4 +1,4 @@
-//! Changes and deletions at the same time: each is made once, and of those that exclude each other, one.
+//! Concurrent changes and deletions: each request is applied once, and only one of those that exclude each other.
 
 use futures_util::future::join_all;
 use haven_proto::data::v1::{Message, UpdateMessageRequest};
@@ -8,23 +8,24 @@ use tonic::Status;
 use super::{change, delete, deletion, get, say, update};
 use crate::status::{metadata, reason};
 
-/// How many times at once.
+/// The number of concurrent calls.
 const CROWD: usize = 20;
 
+/// Splits answers into those that succeeded and the reasons of those that failed.
 fn reasons<T>(answers: Vec<Result<T, Status>>) -> (Vec<T>, Vec<String>) {
-    let (mut made, mut refused) = (Vec::new(), Vec::new());
+    let (mut succeeded, mut refused) = (Vec::new(), Vec::new());
     for answer in answers {
         match answer {
-            Ok(answer) => made.push(answer),
+            Ok(answer) => succeeded.push(answer),
             Err(status) => refused.push(reason(&status)),
         }
     }
-    (made, refused)
+    (succeeded, refused)
 }
 
 #[tokio::test]
-async fn one_request_many_times_at_once_is_one_change() {
-    let stack = Stack::start().await.unwrap();
+async fn concurrent_repeats_of_one_request_make_one_change() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let mut said = say(&ada, "0").await;
     for round in 1..=3 {
@@ -42,16 +43,16 @@ async fn one_request_many_times_at_once_is_one_change() {
 }
 
 #[tokio::test]
-async fn of_many_changes_of_one_version_one_is_made() {
-    let stack = Stack::start().await.unwrap();
+async fn one_of_many_concurrent_changes_of_a_version_is_made() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let mut said = say(&ada, "hello").await;
     for round in 1..=3 {
         let attempts = (0..CROWD).map(|i| update(&ada, change(&said, &i.to_string())));
-        let mut made = Vec::<Message>::new();
+        let mut succeeded = Vec::<Message>::new();
         for answer in join_all(attempts).await {
             match answer {
-                Ok(changed) => made.push(changed),
+                Ok(changed) => succeeded.push(changed),
                 Err(status) => {
                     assert_eq!(reason(&status), "VERSION_CONFLICT");
                     assert_eq!(metadata(&status, "current_version"), (round + 1).to_string());
@@ -59,18 +60,18 @@ async fn of_many_changes_of_one_version_one_is_made() {
             }
         }
         said = get(&ada, &said.id).await.unwrap();
-        assert_eq!(made, [said.clone()]);
+        assert_eq!(succeeded, [said.clone()]);
         assert_eq!(said.version, round + 1);
     }
     let attempts = (0..CROWD).map(|_| delete(&ada, deletion(&said)));
-    let (made, refused) = reasons(join_all(attempts).await);
-    assert_eq!(made.len(), 1);
+    let (succeeded, refused) = reasons(join_all(attempts).await);
+    assert_eq!(succeeded.len(), 1);
     assert_eq!(refused, vec!["NOT_FOUND"; CROWD - 1]);
 }
 
 #[tokio::test]
-async fn one_request_id_for_many_messages_at_once_changes_one() {
-    let stack = Stack::start().await.unwrap();
+async fn one_request_id_for_many_messages_changes_one_of_them() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let said = join_all((0..CROWD).map(|_| say(&ada, "hello"))).await;
     let first = change(&said[0], "goodbye");
@@ -81,8 +82,8 @@ async fn one_request_id_for_many_messages_at_once_changes_one() {
         };
         update(&ada, request)
     });
-    let (made, refused) = reasons(join_all(attempts).await);
-    assert_eq!(made.len(), 1);
+    let (succeeded, refused) = reasons(join_all(attempts).await);
+    assert_eq!(succeeded.len(), 1);
     assert_eq!(refused, vec!["REQUEST_ID_REUSED"; CROWD - 1]);
     let first = deletion(&said[0]);
     let attempts = said.iter().map(|message| {
@@ -90,8 +91,8 @@ async fn one_request_id_for_many_messages_at_once_changes_one() {
         request.message_id = message.id.clone();
         delete(&ada, request)
     });
-    let (gone, refused) = reasons(join_all(attempts).await);
-    assert_eq!(gone.len(), 1);
+    let (deleted, refused) = reasons(join_all(attempts).await);
+    assert_eq!(deleted.len(), 1);
     assert_eq!(refused, vec!["REQUEST_ID_REUSED"; CROWD - 1]);
     let left = join_all(said.iter().map(|message| get(&ada, &message.id))).await;
     let (left, _) = reasons(left);
@@ -100,8 +101,8 @@ async fn one_request_id_for_many_messages_at_once_changes_one() {
 }
 
 #[tokio::test]
-async fn who_changes_what_is_deleted_meanwhile_finds_it_or_does_not() {
-    let stack = Stack::start().await.unwrap();
+async fn a_change_during_a_deletion_is_made_before_it_or_not_at_all() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     for _ in 0..CROWD {
         let said = say(&ada, "hello").await;

@@ -1,43 +1,45 @@
-//! Taking back what was said.
+//! DeleteMessage: the message is deleted, and its number is not used again.
 
 use haven_proto::data::v1::{DeleteMessageRequest, SenderType};
 use haven_testkit::{Stack, random};
 
 use super::{delete, deletion, get, message, numbers, say, try_append, update};
 use crate::{
+    person_sql::scalar_of,
     status::{reason, violations},
-    superuser_sql::scalar,
 };
 
 #[tokio::test]
-async fn a_deleted_message_is_gone_and_its_number_stays_used() {
-    let stack = Stack::start().await.unwrap();
-    let ada = stack.user(&stack.person().await.unwrap()).unwrap();
+async fn the_number_of_a_deleted_message_is_not_used_again() {
+    let stack = Stack::shared().await.unwrap();
+    let person = stack.person().await.unwrap();
+    let ada = stack.user(&person).unwrap();
     let mut said = Vec::new();
     for _ in 1..=4 {
         said.push(say(&ada, "hello").await);
     }
-    // From the middle, and the newest.
-    for gone in [&said[1], &said[3]] {
-        delete(&ada, deletion(gone)).await.unwrap();
-        assert_eq!(reason(&get(&ada, &gone.id).await.unwrap_err()), "NOT_FOUND");
-        let status = delete(&ada, deletion(gone)).await.unwrap_err();
+    // One from the middle, and the newest.
+    for deleted in [&said[1], &said[3]] {
+        delete(&ada, deletion(deleted)).await.unwrap();
+        assert_eq!(reason(&get(&ada, &deleted.id).await.unwrap_err()), "NOT_FOUND");
+        let status = delete(&ada, deletion(deleted)).await.unwrap_err();
         assert_eq!(reason(&status), "NOT_FOUND");
     }
     assert_eq!(numbers(&ada).await, [1, 3]);
     assert_eq!(say(&ada, "and more").await.number, 5);
-    for gone in [&said[0], &said[2]] {
-        delete(&ada, deletion(gone)).await.unwrap();
+    for deleted in [&said[0], &said[2]] {
+        delete(&ada, deletion(deleted)).await.unwrap();
     }
     assert_eq!(numbers(&ada).await, [5]);
     assert_eq!(say(&ada, "and more").await.number, 6);
-    let kept: i64 = scalar(&stack.database, "SELECT count(*) FROM data.conversations").await;
+    let kept = "SELECT count(*) FROM data.conversations WHERE user_id = $1";
+    let kept: i64 = scalar_of(stack, person.id, kept).await;
     assert_eq!(kept, 2);
 }
 
 #[tokio::test]
-async fn everybody_deletes_out_of_their_own_conversation_whoever_said_it() {
-    let stack = Stack::start().await.unwrap();
+async fn people_delete_messages_of_every_sender_from_their_own_conversation_only() {
+    let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let backend = stack.service("backend").unwrap();
     let through = backend.with_token(&ada.token).unwrap();
@@ -53,8 +55,8 @@ async fn everybody_deletes_out_of_their_own_conversation_whoever_said_it() {
 }
 
 #[tokio::test]
-async fn a_repeated_deletion_is_answered_as_it_was() {
-    let stack = Stack::start().await.unwrap();
+async fn a_repeated_deletion_gets_the_original_answer() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let appended = message(SenderType::User, "hello");
     let said = try_append(&ada, appended.clone()).await.unwrap();
@@ -62,7 +64,7 @@ async fn a_repeated_deletion_is_answered_as_it_was() {
     let request = deletion(&said);
     delete(&ada, request.clone()).await.unwrap();
     delete(&ada, request.clone()).await.unwrap();
-    // The append was answered, and is answered so again.
+    // A retry of the append still gets its original answer.
     assert_eq!(try_append(&ada, appended.clone()).await.unwrap(), said);
     assert_eq!(numbers(&ada).await, [2]);
     for reused in [
@@ -78,7 +80,7 @@ async fn a_repeated_deletion_is_answered_as_it_was() {
         let status = delete(&ada, reused.clone()).await.unwrap_err();
         assert_eq!(reason(&status), "REQUEST_ID_REUSED", "{reused:?}");
     }
-    // Nor is it free for another RPC.
+    // The request id is not free for another RPC either.
     let mut changed = super::change(&other, "changed");
     changed.request_id = request.request_id;
     let status = update(&ada, changed).await.unwrap_err();
@@ -87,21 +89,21 @@ async fn a_repeated_deletion_is_answered_as_it_was() {
 }
 
 #[tokio::test]
-async fn the_id_of_a_deleted_message_is_free() {
-    let stack = Stack::start().await.unwrap();
+async fn the_id_of_a_deleted_message_may_be_used_again() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let said = say(&ada, "hello").await;
     delete(&ada, deletion(&said)).await.unwrap();
     let mut request = message(SenderType::User, "hello again");
     request.message_id = said.id.clone();
-    let again = try_append(&ada, request).await.unwrap();
-    assert_eq!((&again.id, again.number), (&said.id, 2));
-    assert_eq!(get(&ada, &said.id).await.unwrap(), again);
+    let second = try_append(&ada, request).await.unwrap();
+    assert_eq!((&second.id, second.number), (&said.id, 2));
+    assert_eq!(get(&ada, &said.id).await.unwrap(), second);
 }
 
 #[tokio::test]
-async fn what_is_no_deletion_is_refused_with_every_violation() {
-    let stack = Stack::start().await.unwrap();
+async fn an_invalid_deletion_is_refused_with_every_violation() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let status = delete(&ada, DeleteMessageRequest::default()).await.unwrap_err();
     assert_eq!(reason(&status), "INVALID_FIELD");

@@ -1,4 +1,4 @@
-//! Lists: each message once, in both directions, between all bounds, whatever happens between pages.
+//! ListMessages: each message once, in both orders, between all bounds, with changes between pages.
 
 use futures_util::future::join_all;
 use haven_proto::data::v1::{ListMessagesRequest, ListMessagesResponse, MessageOrder, SenderType};
@@ -28,8 +28,8 @@ async fn page(client: &Client, request: ListMessagesRequest) -> ListMessagesResp
 }
 
 #[tokio::test]
-async fn every_page_size_shows_each_message_between_the_bounds_once() {
-    let stack = Stack::start().await.unwrap();
+async fn every_page_size_lists_each_message_between_the_bounds_once() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     for _ in 1..=13 {
         say(&ada, "hello").await;
@@ -47,8 +47,8 @@ async fn every_page_size_shows_each_message_between_the_bounds_once() {
         (12, i64::MAX),
         (i64::MAX, i64::MAX),
     ] {
-        let shown = (1..=13).filter(|n| *n > after && (before == 0 || *n < before));
-        let upwards: Vec<i64> = shown.collect();
+        let listed = (1..=13).filter(|n| *n > after && (before == 0 || *n < before));
+        let upwards: Vec<i64> = listed.collect();
         for (order, size) in ORDERS
             .into_iter()
             .flat_map(|order| (1..=14).map(move |size| (order, size)))
@@ -71,7 +71,7 @@ async fn every_page_size_shows_each_message_between_the_bounds_once() {
 }
 
 #[tokio::test]
-async fn two_hundred_of_the_largest_fit_on_a_page() {
+async fn two_hundred_of_the_largest_messages_fit_on_a_page() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let largest = "🎉".repeat(2_000);
@@ -84,7 +84,7 @@ async fn two_hundred_of_the_largest_fit_on_a_page() {
     {
         let first = page(&ada, list(order, size)).await;
         assert_eq!(first.messages.len(), 200);
-        // What a gRPC client takes unless told otherwise.
+        // The default message limit of gRPC clients.
         assert!(first.encoded_len() < 4 * 1024 * 1024, "{}", first.encoded_len());
         let (seen, pages) = walk(&ada, list(order, size)).await;
         assert_eq!((seen.len(), pages), (201, 2), "{order:?}, {size}");
@@ -94,14 +94,14 @@ async fn two_hundred_of_the_largest_fit_on_a_page() {
 }
 
 #[tokio::test]
-async fn what_comes_and_goes_between_pages_neither_repeats_nor_hides_anything() {
-    let stack = Stack::start().await.unwrap();
+async fn messages_created_and_deleted_between_pages_cause_no_repeats_and_no_gaps() {
+    let stack = Stack::shared().await.unwrap();
     for order in ORDERS {
         let ada = stack.user(&stack.person().await.unwrap()).unwrap();
         for _ in 1..=20 {
             say(&ada, "from the beginning").await;
         }
-        let (mut there, _) = walk(&ada, list(order, 200)).await;
+        let (mut existing, _) = walk(&ada, list(order, 200)).await;
         let mut request = list(order, 4);
         let mut seen = Vec::new();
         loop {
@@ -112,24 +112,28 @@ async fn what_comes_and_goes_between_pages_neither_repeats_nor_hides_anything() 
                 break;
             }
             request.page_token = shown.next_page_token;
-            // Gone: the last one that was shown, which the token names; another one; and the next but one.
+            // Delete the last message of the page, which the token names; the first one; and one that is not listed yet.
             let [first, .., last] = &shown.messages[..] else {
                 panic!("a page of one")
             };
-            let next = there.iter().skip_while(|one| one.id != last.id).nth(2).cloned();
-            for gone in [Some(first.clone()), Some(last.clone()), next.clone()]
+            let next = existing
+                .iter()
+                .skip_while(|one| one.id != last.id)
+                .nth(2)
+                .cloned();
+            for deleted in [Some(first.clone()), Some(last.clone()), next.clone()]
                 .into_iter()
                 .flatten()
             {
-                delete(&ada, deletion(&gone)).await.unwrap();
+                delete(&ada, deletion(&deleted)).await.unwrap();
             }
-            there.retain(|one| next.as_ref().is_none_or(|next| one.id != next.id));
+            existing.retain(|one| next.as_ref().is_none_or(|next| one.id != next.id));
             say(&ada, "and another").await;
         }
-        // Those that were new are at the end of the one list, and before the beginning of the other.
+        // New messages are listed at the end of the ascending list, and never in the descending one.
         let old = seen.iter().filter(|one| one.text == "from the beginning");
         let old: Vec<_> = old.map(|one| one.number).collect();
-        let expected: Vec<_> = there.iter().map(|one| one.number).collect();
+        let expected: Vec<_> = existing.iter().map(|one| one.number).collect();
         assert_eq!(old, expected, "{order:?}");
         let new = seen.len() - old.len();
         assert_eq!(new > 0, order == MessageOrder::OldestFirst, "{new}, {order:?}");
@@ -137,8 +141,8 @@ async fn what_comes_and_goes_between_pages_neither_repeats_nor_hides_anything() 
 }
 
 #[tokio::test]
-async fn a_page_token_is_for_its_order_and_bounds() {
-    let stack = Stack::start().await.unwrap();
+async fn a_page_token_is_bound_to_its_caller_order_and_bounds() {
+    let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let (ada, bob) = (stack.user(&ada).unwrap(), stack.user(&bob).unwrap());
     for _ in 1..=9 {
@@ -155,7 +159,7 @@ async fn a_page_token_is_for_its_order_and_bounds() {
         page_token,
         ..request
     };
-    // Another size is no other list.
+    // The page size may change between pages.
     let resized = ListMessagesRequest {
         page_size: 1,
         ..again.clone()
@@ -194,8 +198,8 @@ async fn a_page_token_is_for_its_order_and_bounds() {
 }
 
 #[tokio::test]
-async fn what_is_no_list_is_refused_with_every_violation() {
-    let stack = Stack::start().await.unwrap();
+async fn an_invalid_request_is_refused_with_every_violation() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let request = ListMessagesRequest {
         page_size: -1,
@@ -218,8 +222,8 @@ async fn what_is_no_list_is_refused_with_every_violation() {
 }
 
 #[tokio::test]
-async fn everybody_lists_their_own() {
-    let stack = Stack::start().await.unwrap();
+async fn people_list_only_their_own_messages() {
+    let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let through = stack.service("backend").unwrap().with_token(&ada.token).unwrap();
     let (ada, bob) = (stack.user(&ada).unwrap(), stack.user(&bob).unwrap());
@@ -233,14 +237,14 @@ async fn everybody_lists_their_own() {
     assert_eq!(walk(&bob, ListMessagesRequest::default()).await.0, []);
 }
 
-/// The service's own statements, as they are kept for checking them.
+/// Returns the service's own statements, from sqlx's offline data.
 fn statements() -> Vec<String> {
     let folder = workspace::root().join("services/data/.sqlx");
     let files = std::fs::read_dir(folder).unwrap();
     let queries = files.map(|file| {
         let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
-        let kept: serde_json::Value = serde_json::from_str(&text).unwrap();
-        kept["query"].as_str().unwrap().to_owned()
+        let data: serde_json::Value = serde_json::from_str(&text).unwrap();
+        data["query"].as_str().unwrap().to_owned()
     });
     queries
         .filter(|query| query.contains("/* ListMessages"))
@@ -248,9 +252,9 @@ fn statements() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_page_costs_what_is_on_it() {
+async fn a_page_reads_only_the_rows_on_it() {
     let stack = Stack::start().await.unwrap();
-    // Ada has written for years, and so have others.
+    // Three people with 10,000 messages each.
     execute(
         &stack.database,
         "INSERT INTO data.users (id, created_at)
@@ -266,11 +270,11 @@ async fn a_page_costs_what_is_on_it() {
     assert_eq!(statements.len(), 2, "{statements:?}");
     let mut connection = stack.database.connect("postgres").await.unwrap();
     for statement in statements {
-        // Deep in the conversation, with the plan that is kept for every caller.
-        let ask = "BEGIN; SET LOCAL plan_cache_mode = 'force_generic_plan'; SET LOCAL ROLE data_user;
+        // In the middle of the conversation, with the generic plan that all callers share.
+        let begin = "BEGIN; SET LOCAL plan_cache_mode = 'force_generic_plan'; SET LOCAL ROLE data_user;
             SELECT set_config('request.jwt.claims', '{\"sub\":\"00000000-0000-4000-8000-000000000002\"}', true);";
         let plan = format!(
-            "{ask} PREPARE page (uuid, bigint, bigint, bigint) AS {statement};
+            "{begin} PREPARE page (uuid, bigint, bigint, bigint) AS {statement};
             EXPLAIN (ANALYZE, FORMAT TEXT)
                 EXECUTE page ('00000000-0000-4000-8000-000000000002', 5000, 9000, 51);
             DEALLOCATE page; ROLLBACK"

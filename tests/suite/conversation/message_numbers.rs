@@ -1,4 +1,4 @@
-//! Numbers: 1, 2, 3 and so on, whoever writes at the same time, and whatever fails in between.
+//! Message numbers: consecutive from 1, with concurrent writers and with requests that fail.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{message, numbers, say, try_append};
 use crate::{status::reason, superuser_sql::scalar};
 
 #[tokio::test]
-async fn a_hundred_at_once_take_a_hundred_numbers() {
+async fn a_hundred_concurrent_messages_take_a_hundred_consecutive_numbers() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let appended = join_all((0..100).map(|_| say(&ada, "all at once"))).await;
@@ -22,18 +22,18 @@ async fn a_hundred_at_once_take_a_hundred_numbers() {
 }
 
 #[tokio::test]
-async fn what_fails_in_between_takes_no_number() {
+async fn failed_requests_take_no_number() {
     let stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
-    // On a connection of their own: a server ends one on which too much is taken back.
-    let hasty = stack.user(&person).unwrap();
+    // On a connection of its own, because a server ends a connection with too many cancelled calls.
+    let impatient = stack.user(&person).unwrap();
     let first = message(SenderType::User, "the first");
     let stored = try_append(&ada, first.clone()).await.unwrap();
     let attempts = (0..100_u64).map(async |i| {
         let fresh = message(SenderType::User, "one of many");
         let (request, refusal) = match i % 4 {
-            // Under an id that a message has.
+            // With the id of an existing message.
             0 => {
                 let message_id = stored.id.clone();
                 (
@@ -41,7 +41,7 @@ async fn what_fails_in_between_takes_no_number() {
                     Some("RECORD_EXISTS"),
                 )
             }
-            // Under a request's id.
+            // With the id of an earlier request.
             1 => {
                 let request_id = first.request_id.clone();
                 (
@@ -49,11 +49,11 @@ async fn what_fails_in_between_takes_no_number() {
                     Some("REQUEST_ID_REUSED"),
                 )
             }
-            // By somebody who soon has enough of waiting, whatever becomes of it.
+            // With a short deadline; the outcome does not matter.
             2 => {
                 let mut request = Request::new(fresh);
                 request.set_timeout(Duration::from_millis(i));
-                let _ = hasty.conversation().append_message(request).await;
+                let _ = impatient.conversation().append_message(request).await;
                 return;
             }
             _ => (fresh, None),

@@ -1,4 +1,4 @@
-//! Who may say what: a person what is theirs to say, a service that acts for them everything.
+//! Senders: a person writes as themselves only; a service that acts for the person writes as every sender.
 
 use haven_proto::data::v1::SenderType::{Coach, System, User};
 use haven_testkit::Stack;
@@ -10,12 +10,12 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_person_speaks_for_themselves_and_a_service_for_others() {
-    let stack = Stack::start().await.unwrap();
+async fn a_person_writes_as_themselves_and_a_service_as_every_sender() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let backend = stack.service("backend").unwrap();
     let (alone, through) = (stack.user(&ada).unwrap(), backend.with_token(&ada.token).unwrap());
-    // The very first thing in a conversation may be the coach's.
+    // The first message of a conversation may be the coach's.
     let mut said = Vec::new();
     for (caller, sender) in [
         (&through, Coach),
@@ -35,7 +35,7 @@ async fn a_person_speaks_for_themselves_and_a_service_for_others() {
         let status = try_append(&alone, message(sender, "hello")).await.unwrap_err();
         assert_eq!(reason(&status), "ACCESS_DENIED", "{sender:?}");
     }
-    // Without the person there is nobody whose conversation it could be; and not every service is on the list.
+    // Without a person's token there is no conversation to write to; and the service has to be on the list.
     for sender in [User, Coach, System] {
         let status = try_append(&backend, message(sender, "hello")).await.unwrap_err();
         assert_eq!(reason(&status), "TOKEN_INVALID", "{sender:?}");
@@ -48,8 +48,8 @@ async fn a_person_speaks_for_themselves_and_a_service_for_others() {
 }
 
 #[tokio::test]
-async fn what_a_service_appends_is_appended_once() {
-    let stack = Stack::start().await.unwrap();
+async fn a_repeated_message_of_a_service_is_stored_once() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let backend = stack.service("backend").unwrap().with_token(&ada.token).unwrap();
     let request = message(Coach, "How was the party?");
@@ -58,7 +58,7 @@ async fn what_a_service_appends_is_appended_once() {
     for answer in futures_util::future::join_all(crowd).await {
         assert_eq!(answer.unwrap(), first);
     }
-    // One id is for one content, whoever says it.
+    // A request id is bound to its content, which includes the sender.
     for sender in [User, System] {
         let mut other = request.clone();
         other.sender_type = sender.into();
@@ -73,7 +73,7 @@ async fn what_a_service_appends_is_appended_once() {
 }
 
 #[tokio::test]
-async fn a_service_cannot_speak_for_who_is_not_known() {
+async fn a_service_cannot_write_for_a_person_without_an_account() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let backend = stack.service("backend").unwrap().with_token(&ada.token).unwrap();

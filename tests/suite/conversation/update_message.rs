@@ -1,21 +1,22 @@
-//! Saying otherwise what was said: once, and based on a version that was seen.
+//! UpdateMessage: a change is made once, and is based on the version that the client has seen.
 
 use haven_proto::data::v1::{SenderType, UpdateMessageRequest};
 use haven_testkit::{Stack, random};
 
 use super::{change, delete, deletion, get, message, say, try_append, update};
 use crate::{
+    person_sql::scalar_of,
     status::{metadata, reason, violations},
-    superuser_sql::scalar,
 };
 
 #[tokio::test]
-async fn a_changed_message_keeps_its_place() {
-    let stack = Stack::start().await.unwrap();
-    let ada = stack.user(&stack.person().await.unwrap()).unwrap();
+async fn a_changed_message_keeps_its_id_number_and_create_time() {
+    let stack = Stack::shared().await.unwrap();
+    let person = stack.person().await.unwrap();
+    let ada = stack.user(&person).unwrap();
     let (first, second) = (say(&ada, "I did not go").await, say(&ada, "And then").await);
-    let sealed = "SELECT message_text FROM data.conversations WHERE number = 1";
-    let before: String = scalar(&stack.database, sealed).await;
+    let sealed = "SELECT message_text FROM data.conversations WHERE user_id = $1 AND number = 1";
+    let before: String = scalar_of(stack, person.id, sealed).await;
     let changed = update(&ada, change(&first, "I went — 🎉")).await.unwrap();
     assert_eq!((changed.text.as_str(), changed.version), ("I went — 🎉", 2));
     assert_eq!(
@@ -26,16 +27,16 @@ async fn a_changed_message_keeps_its_place() {
     assert_ne!(changed.update_time, first.update_time);
     assert_eq!(get(&ada, &first.id).await.unwrap(), changed);
     assert_eq!(get(&ada, &second.id).await.unwrap(), second);
-    let after: String = scalar(&stack.database, sealed).await;
+    let after: String = scalar_of(stack, person.id, sealed).await;
     assert!(after.starts_with("gAAAA") && after != before, "{after}");
-    // To the same text is a change, too: who sends it says so.
-    let again = update(&ada, change(&changed, "I went — 🎉")).await.unwrap();
-    assert_eq!(again.version, 3);
+    // An update to the same text is a change, too.
+    let third = update(&ada, change(&changed, "I went — 🎉")).await.unwrap();
+    assert_eq!(third.version, 3);
 }
 
 #[tokio::test]
-async fn a_change_is_based_on_the_version_that_there_is() {
-    let stack = Stack::start().await.unwrap();
+async fn a_change_has_to_expect_the_current_version() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let said = say(&ada, "one").await;
     let changed = update(&ada, change(&said, "two")).await.unwrap();
@@ -52,8 +53,8 @@ async fn a_change_is_based_on_the_version_that_there_is() {
 }
 
 #[tokio::test]
-async fn nobody_changes_what_somebody_else_said() {
-    let stack = Stack::start().await.unwrap();
+async fn messages_of_other_people_and_other_senders_cannot_be_changed() {
+    let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let backend = stack.service("backend").unwrap();
     let through = backend.with_token(&ada.token).unwrap();
@@ -64,7 +65,7 @@ async fn nobody_changes_what_somebody_else_said() {
     for sender in [SenderType::Coach, SenderType::System] {
         let theirs = try_append(&through, message(sender, "hello")).await.unwrap();
         for caller in [&ada, &through] {
-            // Whatever version is expected of it.
+            // With the current version, and with another one.
             for version in [1, 2] {
                 let request = UpdateMessageRequest {
                     expected_version: version,
@@ -77,14 +78,14 @@ async fn nobody_changes_what_somebody_else_said() {
         assert_eq!(get(&ada, &theirs.id).await.unwrap(), theirs);
     }
     assert_eq!(get(&ada, &said.id).await.unwrap(), said);
-    // A service that acts for the person changes what they said, as they do.
+    // A service that acts for the person may change the person's messages.
     let changed = update(&through, change(&said, "goodbye")).await.unwrap();
     assert_eq!(get(&ada, &said.id).await.unwrap(), changed);
 }
 
 #[tokio::test]
-async fn a_repeated_change_is_answered_as_it_was() {
-    let stack = Stack::start().await.unwrap();
+async fn a_repeated_change_gets_the_original_answer() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let said = say(&ada, "one").await;
     let request = change(&said, "two");
@@ -100,8 +101,8 @@ async fn a_repeated_change_is_answered_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_request_id_is_for_one_change() {
-    let stack = Stack::start().await.unwrap();
+async fn a_request_id_is_bound_to_one_change() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let appended = message(SenderType::User, "one");
     let said = try_append(&ada, appended.clone()).await.unwrap();
@@ -121,7 +122,7 @@ async fn a_request_id_is_for_one_change() {
             message_id: other.id.clone(),
             ..request.clone()
         },
-        // Of another RPC.
+        // The request id of another RPC.
         UpdateMessageRequest {
             request_id: appended.request_id.clone(),
             ..change(&changed, "three")
@@ -135,13 +136,13 @@ async fn a_request_id_is_for_one_change() {
 }
 
 #[tokio::test]
-async fn what_is_no_change_is_refused_with_every_violation() {
-    let stack = Stack::start().await.unwrap();
+async fn an_invalid_change_is_refused_with_every_violation() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let named = |status| {
         assert_eq!(reason(&status), "INVALID_FIELD");
-        let found = violations(&status).into_iter();
-        found
+        let violations = violations(&status).into_iter();
+        violations
             .map(|(field, name)| format!("{field} {name}"))
             .collect::<Vec<_>>()
     };
