@@ -1,4 +1,4 @@
-//! Those who ask, those who write and those who work, at once: every message is in one job.
+//! Concurrent requests, messages and workers: every message is in one job.
 
 use futures_util::future::{join, join_all};
 use haven_proto::data::v1::{AnalysisJobState, SenderType};
@@ -10,10 +10,10 @@ use crate::{
     superuser_sql::{execute, scalar},
 };
 
-/// How often, over all people, what must never be is: a message of a person in two jobs; one that is neither in a job nor
-/// counted; a job that nobody asked for over anything but 25, or one over none; one that is not covered although a newer
-/// one is.
-const BROKEN: &str = "
+/// Counts broken invariants over all people: a person's message in two jobs; a message that is neither in a job nor counted
+/// as pending; an automatic job that does not cover 25 messages, or a job that covers none; a message in no job although a
+/// newer one is in one.
+const BROKEN_INVARIANTS: &str = "
     WITH said AS (
         SELECT c.user_id, c.number,
             (SELECT count(*) FROM data.analysis_jobs AS j
@@ -54,7 +54,7 @@ async fn every_message_is_in_one_job() {
         (0..3).map(|_| async {
             for _ in 0..20 {
                 match ask(person).await {
-                    // What was asked for is done at once, so that the next one finds none open.
+                    // The job is done at once, so that the next request finds no open one.
                     Ok(job) => put(&stack, &job, AnalysisJobState::Done).await,
                     Err(status) => assert_eq!(reason(&status), "NOTHING_TO_ANALYZE"),
                 }
@@ -62,21 +62,21 @@ async fn every_message_is_in_one_job() {
         })
     });
     join(join_all(writers), join_all(askers)).await;
-    assert_eq!(scalar::<i64>(&stack.database, BROKEN).await, 0);
+    assert_eq!(scalar::<i64>(&stack.database, BROKEN_INVARIANTS).await, 0);
     let said: i64 = scalar(
         &stack.database,
         "SELECT count(*) FROM data.conversations WHERE sender_type = 'user'",
     )
     .await;
     assert_eq!(said, 2 * 4 * 15);
-    let asked: i64 = scalar(
+    let requested: i64 = scalar(
         &stack.database,
         "SELECT count(*) FROM data.analysis_jobs WHERE requested",
     )
     .await;
-    assert!(asked > 2, "they hardly met: {asked}");
+    assert!(requested > 2, "too few requests between messages: {requested}");
 
-    // What is left goes into one more job each, and then nothing is.
+    // The remaining messages go into one more job for each person.
     for (person, _) in &people {
         while let Ok(job) = ask(person).await {
             put(&stack, &job, AnalysisJobState::Done).await;
@@ -90,26 +90,26 @@ async fn every_message_is_in_one_job() {
     )
     .await;
     assert_eq!(covered, said);
-    assert_eq!(scalar::<i64>(&stack.database, BROKEN).await, 0);
+    assert_eq!(scalar::<i64>(&stack.database, BROKEN_INVARIANTS).await, 0);
 }
 
 #[tokio::test]
-async fn who_asks_while_the_25th_is_said_gets_a_job_with_it_or_before_it() {
+async fn a_request_during_the_25th_message_covers_24_or_25_messages() {
     let stack = Stack::start().await.unwrap();
     for _ in 0..5 {
         let ada = stack.user(&stack.person().await.unwrap()).unwrap();
         say(&ada, 24).await;
-        let (said, asked) = join(say(&ada, 1), ask(&ada)).await;
+        let (said, requested) = join(say(&ada, 1), ask(&ada)).await;
         assert_eq!(said.unwrap().number, 25);
-        let asked = range(&asked.unwrap());
-        assert!(asked == (1, 24) || asked == (1, 25), "{asked:?}");
+        let requested = range(&requested.unwrap());
+        assert!(requested == (1, 24) || requested == (1, 25), "{requested:?}");
     }
-    assert_eq!(scalar::<i64>(&stack.database, BROKEN).await, 0);
+    assert_eq!(scalar::<i64>(&stack.database, BROKEN_INVARIANTS).await, 0);
 }
 
-/// Nobody makes a job while somebody else holds the counter: who waits for it reads again what there is.
+/// A request locks the person's counter before it creates a job. After waiting for the lock it reads the jobs again.
 #[tokio::test]
-async fn who_waited_for_another_gets_the_others_job() {
+async fn a_request_that_waited_for_another_gets_its_job() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     say(&ada, 5).await;
@@ -122,9 +122,9 @@ async fn who_waited_for_another_gets_the_others_job() {
         "BEGIN; SELECT FROM data.conversation_counters FOR UPDATE",
     )
     .await;
-    let asks = join_all((0..10).map(|_| ask(&ada)));
-    let makes = async {
-        crate::eventually::eventually("they wait for the counter", async || {
+    let requests = join_all((0..10).map(|_| ask(&ada)));
+    let insert_job = async {
+        crate::eventually::eventually("two requests wait for the counter", async || {
             let waiting = "SELECT count(*) FROM pg_stat_activity
                            WHERE wait_event_type = 'Lock' AND datname = current_database()";
             scalar::<i64>(&stack.database, waiting).await >= 2
@@ -142,15 +142,17 @@ async fn who_waited_for_another_gets_the_others_job() {
         .await;
     };
     let limit = std::time::Duration::from_secs(60);
-    let (answers, ()) = tokio::time::timeout(limit, join(asks, makes)).await.unwrap();
+    let (answers, ()) = tokio::time::timeout(limit, join(requests, insert_job))
+        .await
+        .unwrap();
     for answer in answers {
         assert_eq!(answer.unwrap().id, "01890a5d-ac96-774b-bcce-b302099a8057");
     }
 }
 
-/// A worker's operator requeues a dead job that was asked for, without the lock on the counter.
+/// RequeueJob puts a dead requested job back into the queue without the lock on the counter.
 #[tokio::test]
-async fn who_asks_while_a_dead_job_is_requeued_gets_one_of_the_two() {
+async fn a_request_during_a_requeue_returns_the_requeued_job() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     say(&ada, 2).await;
@@ -161,8 +163,8 @@ async fn who_asks_while_a_dead_job_is_requeued_gets_one_of_the_two() {
     let requeue =
         "BEGIN; UPDATE data.analysis_jobs SET state = 'queued', finished_at = NULL, start_after = now()";
     sqlx::raw_sql(requeue).execute(&mut other).await.unwrap();
-    let commits = async {
-        crate::eventually::eventually("it waits for the requeued one", async || {
+    let commit = async {
+        crate::eventually::eventually("the request waits for the requeued job", async || {
             let waiting = "SELECT count(*) FROM pg_stat_activity
                            WHERE wait_event_type = 'Lock' AND datname = current_database()";
             scalar::<i64>(&stack.database, waiting).await >= 1
@@ -171,11 +173,11 @@ async fn who_asks_while_a_dead_job_is_requeued_gets_one_of_the_two() {
         sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
     };
     let limit = std::time::Duration::from_secs(60);
-    let (asked, ()) = tokio::time::timeout(limit, join(ask(&ada), commits))
+    let (requested, ()) = tokio::time::timeout(limit, join(ask(&ada), commit))
         .await
         .unwrap();
-    assert_eq!(asked.unwrap().id, dead.id);
-    // What is pending stays so, until that one is over.
+    assert_eq!(requested.unwrap().id, dead.id);
+    // Pending messages stay pending until that job is finished.
     execute(
         &stack.database,
         "UPDATE data.analysis_jobs SET state = 'done', finished_at = now()",

@@ -1,12 +1,13 @@
-//! People who are not known to data, not yet or not any more, or are about not to be.
+//! Analyses of people whom the data service does not know yet, has erased, or is erasing.
 
 use futures_util::future::{join, join_all};
 use haven_proto::data::v1::EraseUserRequest;
 use haven_testkit::{Person, Stack, port::Port, random};
 
-use super::{ask, get, say, stored_result::found};
-use crate::{retry::retry_call, status::reason, superuser_sql::scalar};
+use super::{ask, get, say, stored_result::store_result};
+use crate::{person_sql::scalar_of, retry::retry_call, status::reason, superuser_sql::scalar};
 
+/// Erases a person, with retries.
 async fn erase(stack: &Stack, person: &Person) {
     let request = EraseUserRequest {
         user_id: person.id.to_string(),
@@ -14,15 +15,15 @@ async fn erase(stack: &Stack, person: &Person) {
     };
     let identity = stack.service("identity").unwrap();
     let mut people = identity.person();
-    // Of two who wait for each other Postgres picks one, who has to try again.
+    // Postgres ends one of two transactions in a deadlock, and its caller has to retry.
     let erased = retry_call(request, async |request| people.erase_user(request).await);
     erased.await.unwrap();
 }
 
 #[tokio::test]
-async fn whom_data_does_not_know_it_says_why() {
-    let nowhere = Port::reserve().unwrap();
-    let wrong = format!("https://localhost:{}", nowhere.number());
+async fn requests_of_unknown_people_are_refused_with_the_reason() {
+    let unused = Port::reserve().unwrap();
+    let wrong = format!("https://localhost:{}", unused.number());
     let stack = Stack::builder()
         .variable("identity", "DATA_URL", wrong)
         .start()
@@ -36,34 +37,36 @@ async fn whom_data_does_not_know_it_says_why() {
 }
 
 #[tokio::test]
-async fn who_is_erased_has_no_analyses() {
-    let stack = Stack::start().await.unwrap();
+async fn an_erased_person_has_no_analyses() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let client = stack.user(&ada).unwrap();
     say(&client, 3).await;
     ask(&client).await.unwrap();
-    let id = found(&stack, &ada, (10, 20), &["x"]).await.to_string();
-    erase(&stack, &ada).await;
+    let id = store_result(stack, &ada, (10, 20), &["x"]).await.to_string();
+    erase(stack, &ada).await;
     assert_eq!(reason(&ask(&client).await.unwrap_err()), "ACCOUNT_ERASED");
     assert_eq!(reason(&get(&client, &id).await.unwrap_err()), "NOT_FOUND");
-    let left: i64 = scalar(
-        &stack.database,
-        "SELECT (SELECT count(*) FROM data.analysis_jobs) + (SELECT count(*) FROM data.analysis_results)",
+    let left: i64 = scalar_of(
+        stack,
+        ada.id,
+        "SELECT (SELECT count(*) FROM data.analysis_jobs WHERE user_id = $1)
+             + (SELECT count(*) FROM data.analysis_results WHERE user_id = $1)",
     )
     .await;
     assert_eq!(left, 0);
 }
 
 #[tokio::test]
-async fn who_is_erased_while_they_ask_leaves_nothing() {
+async fn a_person_erased_during_requests_leaves_no_rows() {
     let stack = Stack::start().await.unwrap();
     for _ in 0..5 {
         let ada = stack.person().await.unwrap();
         let client = stack.user(&ada).unwrap();
         say(&client, 3).await;
         let asks = join_all((0..10).map(|_| ask(&client)));
-        let (asked, ()) = join(asks, erase(&stack, &ada)).await;
-        for status in asked.into_iter().filter_map(Result::err) {
+        let (answers, ()) = join(asks, erase(&stack, &ada)).await;
+        for status in answers.into_iter().filter_map(Result::err) {
             let reason = reason(&status);
             assert!(
                 ["ACCOUNT_ERASED", "DEPENDENCY_UNAVAILABLE"].contains(&reason.as_str()),

@@ -1,28 +1,30 @@
-//! GetAnalysis and ListAnalyses: what was found, for its person alone.
+//! GetAnalysis: the result of a job, for the person that it is about.
 
-use haven_proto::data::v1::{Analysis, AnalysisType, CompleteJobRequest, ListMessagesRequest};
+use haven_proto::data::v1::{Analysis, AnalysisType, CompleteJobRequest};
 use haven_testkit::{Client, Person, Stack, random};
 
-use super::{ask, get, page, say, stored_result::found};
+use super::{ask, get, page, say, stored_result::store_result};
 use crate::{
     analysis_jobs::{completion, leased},
+    person_sql::{execute_of, scalar_of},
     status::{reason, violations},
-    superuser_sql::{execute, scalar},
+    superuser_sql::execute,
 };
 
-async fn start() -> (Stack, Person, Client) {
-    let stack = Stack::start().await.unwrap();
+/// Signs a person up on the shared stack.
+pub(super) async fn start() -> (&'static Stack, Person, Client) {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let client = stack.user(&ada).unwrap();
     (stack, ada, client)
 }
 
 #[tokio::test]
-async fn an_analysis_is_sealed_at_rest_and_opened_for_its_person_alone() {
+async fn an_analysis_is_sealed_at_rest_and_opened_only_for_its_person() {
     let (stack, ada, client) = start().await;
     let bob = stack.user(&stack.person().await.unwrap()).unwrap();
     let words = ["asked a stranger for the way — и «спасибо» 🎉", "\u{1}\"\\\n"];
-    let id = found(&stack, &ada, (3, 27), &words).await.to_string();
+    let id = store_result(stack, &ada, (3, 27), &words).await.to_string();
     let analysis = get(&client, &id).await.unwrap();
     let expected = Analysis {
         id: id.clone(),
@@ -41,7 +43,8 @@ async fn an_analysis_is_sealed_at_rest_and_opened_for_its_person_alone() {
     assert_eq!(page(&client, 0, "").await.unwrap().analyses, [expected]);
     assert_eq!(reason(&get(&bob, &id).await.unwrap_err()), "NOT_FOUND");
     assert!(page(&bob, 0, "").await.unwrap().analyses.is_empty());
-    let stored: String = scalar(&stack.database, "SELECT details FROM data.analysis_results").await;
+    let details = "SELECT details FROM data.analysis_results WHERE user_id = $1";
+    let stored: String = scalar_of(stack, ada.id, details).await;
     assert!(
         stored.starts_with("gAAAA") && !stored.contains("stranger"),
         "{stored}"
@@ -49,8 +52,9 @@ async fn an_analysis_is_sealed_at_rest_and_opened_for_its_person_alone() {
 }
 
 #[tokio::test]
-async fn what_a_worker_says_is_what_its_person_reads() {
-    let (stack, _, client) = start().await;
+async fn a_person_reads_the_result_that_the_worker_sent() {
+    let stack = Stack::start().await.unwrap();
+    let client = stack.user(&stack.person().await.unwrap()).unwrap();
     let lease = leased(&stack, &client).await;
     let completion = CompleteJobRequest {
         insights: vec!["was curious".into(), "é".repeat(500)],
@@ -79,13 +83,13 @@ async fn what_a_worker_says_is_what_its_person_reads() {
 }
 
 #[tokio::test]
-async fn one_that_is_not_there_yet_is_not_found() {
-    let (_stack, _, client) = start().await;
+async fn an_analysis_that_is_not_done_is_not_found() {
+    let (_, _, client) = start().await;
     say(&client, 1).await;
     let job = ask(&client).await.unwrap();
     assert_eq!(reason(&get(&client, &job.id).await.unwrap_err()), "NOT_FOUND");
-    let nobodys = random::uuid().to_string();
-    assert_eq!(reason(&get(&client, &nobodys).await.unwrap_err()), "NOT_FOUND");
+    let unknown = random::uuid().to_string();
+    assert_eq!(reason(&get(&client, &unknown).await.unwrap_err()), "NOT_FOUND");
     for (id, name) in [("", "REQUIRED"), ("x", "NOT_A_UUID")] {
         let status = get(&client, id).await.unwrap_err();
         assert_eq!(reason(&status), "INVALID_FIELD");
@@ -94,10 +98,10 @@ async fn one_that_is_not_there_yet_is_not_found() {
 }
 
 #[tokio::test]
-async fn details_of_another_analysis_do_not_open() {
+async fn details_moved_from_another_analysis_do_not_open() {
     let (stack, ada, client) = start().await;
-    let one = found(&stack, &ada, (1, 25), &["one"]).await.to_string();
-    let other = found(&stack, &ada, (26, 50), &["other"]).await.to_string();
+    let one = store_result(stack, &ada, (1, 25), &["one"]).await.to_string();
+    let other = store_result(stack, &ada, (26, 50), &["other"]).await.to_string();
     let moved = format!(
         "UPDATE data.analysis_results SET details = (SELECT details FROM data.analysis_results WHERE id = '{one}')
          WHERE id = '{other}'"
@@ -106,109 +110,8 @@ async fn details_of_another_analysis_do_not_open() {
     assert!(get(&client, &one).await.is_ok());
     assert_eq!(reason(&get(&client, &other).await.unwrap_err()), "INTERNAL");
     assert_eq!(reason(&page(&client, 0, "").await.unwrap_err()), "INTERNAL");
-    // A key that is not in the ring.
-    execute(
-        &stack.database,
-        "UPDATE data.analysis_results SET key_id = 'lost'",
-    )
-    .await;
+    // A key that is not in the key ring.
+    let lose_key = "UPDATE data.analysis_results SET key_id = 'lost' WHERE user_id = $1";
+    execute_of(stack, ada.id, lose_key).await;
     assert_eq!(reason(&get(&client, &one).await.unwrap_err()), "INTERNAL");
-}
-
-#[tokio::test]
-async fn pages_of_every_size_show_each_once_while_others_come() {
-    const BEFORE: i64 = 8;
-    let (stack, ada, client) = start().await;
-    for number in 1..=BEFORE {
-        found(&stack, &ada, (number * 100, number * 100), &["before"]).await;
-    }
-    let expected: Vec<i64> = (1..=BEFORE).rev().map(|number| number * 100).collect();
-    let mut newest = BEFORE * 100;
-    for size in 1..=BEFORE as i32 + 1 {
-        let (mut seen, mut token, mut pages) = (Vec::new(), String::new(), 0);
-        loop {
-            let page = page(&client, size, &token).await.unwrap();
-            assert!(page.analyses.len() <= size as usize);
-            let before = page.analyses.iter().filter(|one| one.insights == ["before"]);
-            seen.extend(before.map(|one| one.last_number));
-            pages += 1;
-            assert!(pages <= BEFORE, "the pages do not end");
-            if page.next_page_token.is_empty() {
-                break;
-            }
-            assert_eq!(page.analyses.len(), size as usize);
-            token = page.next_page_token;
-            // A newer one comes: it is before what is left, and pushes nothing over to the next page.
-            newest += 1;
-            found(&stack, &ada, (newest, newest), &["meanwhile"]).await;
-        }
-        assert_eq!(seen, expected, "{size}");
-        assert_eq!(pages, (BEFORE + size as i64 - 1) / size as i64, "{size}");
-        execute(
-            &stack.database,
-            "DELETE FROM data.analysis_jobs WHERE last_number > 800",
-        )
-        .await;
-    }
-    // One of older messages that was found late comes where it belongs.
-    let first = page(&client, 4, "").await.unwrap();
-    found(&stack, &ada, (150, 150), &["late"]).await;
-    let rest = page(&client, 0, &first.next_page_token).await.unwrap();
-    let rest: Vec<_> = rest.analyses.iter().map(|one| one.last_number).collect();
-    assert_eq!(rest, [400, 300, 200, 150, 100]);
-}
-
-#[tokio::test]
-async fn a_page_of_the_largest_analyses_stays_below_the_size_of_an_answer() {
-    let (stack, ada, client) = start().await;
-    let largest = "🎉".repeat(500);
-    for number in 1..=51 {
-        found(&stack, &ada, (number, number), &[largest.as_str(); 10]).await;
-    }
-    for size in [0, 50, 51, 1000] {
-        let first = page(&client, size, "").await.unwrap();
-        assert_eq!(first.analyses.len(), 50, "{size}");
-        let rest = page(&client, size, &first.next_page_token).await.unwrap();
-        assert_eq!(
-            (rest.analyses.len(), rest.next_page_token.as_str()),
-            (1, ""),
-            "{size}"
-        );
-        assert_eq!(rest.analyses[0].insights, vec![largest.clone(); 10]);
-    }
-}
-
-#[tokio::test]
-async fn a_page_token_is_its_callers_for_this_list_alone() {
-    let (stack, ada, client) = start().await;
-    let bob = stack.person().await.unwrap();
-    let bobs = stack.user(&bob).unwrap();
-    for person in [&ada, &bob] {
-        for number in 1..=2 {
-            found(&stack, person, (number, number), &[]).await;
-        }
-    }
-    let token = page(&client, 1, "").await.unwrap().next_page_token;
-    assert_eq!(page(&client, 1, &token).await.unwrap().analyses.len(), 1);
-    say(&client, 2).await;
-    let messages = ListMessagesRequest {
-        page_size: 1,
-        ..ListMessagesRequest::default()
-    };
-    let messages = client.conversation().list_messages(messages).await.unwrap();
-    for (client, token) in [
-        (&bobs, token.as_str()),
-        (&client, &token[1..]),
-        (&client, "x"),
-        (&client, &messages.into_inner().next_page_token),
-    ] {
-        let status = page(client, 1, token).await.unwrap_err();
-        assert_eq!(reason(&status), "PAGE_TOKEN_INVALID");
-    }
-    let status = page(&client, -1, "").await.unwrap_err();
-    assert_eq!(reason(&status), "INVALID_FIELD");
-    assert_eq!(
-        violations(&status),
-        [("page_size".to_owned(), "NEGATIVE".to_owned())]
-    );
 }

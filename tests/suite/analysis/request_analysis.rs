@@ -1,107 +1,115 @@
-//! RequestAnalysis: one open job at most that somebody asked for, and every message in one job.
+//! RequestAnalysis: a person has at most one open requested job, and every message is in one job.
 
 use futures_util::future::join_all;
 use haven_proto::data::v1::{
     AnalysisJobState, AppendMessageRequest, DeleteAnalysisRequest, DeleteMessageRequest,
     RequestAnalysisRequest, SenderType,
 };
-use haven_testkit::{Client, Stack, random};
+use haven_testkit::{Client, Person, Stack, random};
 
-use super::{ask, ask_with, put, range, say, say_as, wish};
+use super::{ask, ask_with, new_request, put, range, say, say_as};
 use crate::{
+    person_sql::scalar_of,
     status::{reason, violations},
-    superuser_sql::scalar,
 };
 
-async fn jobs(stack: &Stack) -> i64 {
-    scalar(&stack.database, "SELECT count(*) FROM data.analysis_jobs").await
+/// Returns the number of the person's jobs.
+async fn jobs(stack: &Stack, person: &Person) -> i64 {
+    let count = "SELECT count(*) FROM data.analysis_jobs WHERE user_id = $1";
+    scalar_of(stack, person.id, count).await
 }
 
-async fn start() -> (Stack, Client) {
-    let stack = Stack::start().await.unwrap();
-    let ada = stack.user(&stack.person().await.unwrap()).unwrap();
-    (stack, ada)
+/// Signs a person up on the shared stack.
+async fn start() -> (&'static Stack, Person, Client) {
+    let stack = Stack::shared().await.unwrap();
+    let person = stack.person().await.unwrap();
+    let client = stack.user(&person).unwrap();
+    (stack, person, client)
 }
 
 #[tokio::test]
-async fn who_said_nothing_has_nothing_to_analyse() {
-    let (stack, ada) = start().await;
+async fn a_person_without_messages_has_nothing_to_analyze() {
+    let (stack, person, ada) = start().await;
     assert_eq!(reason(&ask(&ada).await.unwrap_err()), "NOTHING_TO_ANALYZE");
-    assert_eq!(jobs(&stack).await, 0);
+    assert_eq!(jobs(stack, &person).await, 0);
 }
 
 #[tokio::test]
-async fn what_others_said_alone_is_nothing_to_analyse() {
-    let stack = Stack::start().await.unwrap();
+async fn messages_of_other_senders_alone_are_nothing_to_analyze() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let backend = stack.service("backend").unwrap().with_token(&ada.token).unwrap();
     say_as(&backend, SenderType::Coach).await.unwrap();
     let ada = stack.user(&ada).unwrap();
     assert_eq!(reason(&ask(&ada).await.unwrap_err()), "NOTHING_TO_ANALYZE");
-    // It belongs to the job when it is said after what the person says.
+    // Messages of other senders belong to the job when they follow a message of the person.
     say(&ada, 1).await;
     say_as(&backend, SenderType::System).await.unwrap();
     assert_eq!(range(&ask(&ada).await.unwrap()), (2, 3));
 }
 
 #[tokio::test]
-async fn what_is_pending_makes_a_job_and_those_after_it_count_anew() {
-    let (stack, ada) = start().await;
+async fn pending_messages_make_a_job_and_later_ones_are_counted_from_zero() {
+    let (stack, person, ada) = start().await;
     say(&ada, 10).await;
     let job = ask(&ada).await.unwrap();
     assert_eq!((range(&job), job.state()), ((1, 10), AnalysisJobState::Queued));
     assert!(job.create_time.is_some());
-    let urgent: bool = scalar(
-        &stack.database,
-        "SELECT requested AND priority = 1 AND start_after <= now() AND attempts = 0 FROM data.analysis_jobs",
+    let urgent: bool = scalar_of(
+        stack,
+        person.id,
+        "SELECT requested AND priority = 1 AND start_after <= now() AND attempts = 0
+         FROM data.analysis_jobs WHERE user_id = $1",
     )
     .await;
     assert!(urgent);
 
     say(&ada, 24).await;
-    assert_eq!(jobs(&stack).await, 1);
-    // The same again, while it is open: what was said meanwhile waits.
+    assert_eq!(jobs(stack, &person).await, 1);
+    // While the job is open it is the answer again, and later messages wait.
     assert_eq!(ask(&ada).await.unwrap(), job);
     say(&ada, 1).await;
-    let automatic: String = scalar(
-        &stack.database,
-        "SELECT concat_ws(' ', first_number, last_number, priority) FROM data.analysis_jobs WHERE NOT requested",
+    let automatic: String = scalar_of(
+        stack,
+        person.id,
+        "SELECT concat_ws(' ', first_number, last_number, priority)
+         FROM data.analysis_jobs WHERE user_id = $1 AND NOT requested",
     )
     .await;
     assert_eq!(automatic, "11 35 0");
-    // The one that was asked for comes first, although another covers newer messages.
+    // A requested job is preferred, although another one covers newer messages.
     assert_eq!(ask(&ada).await.unwrap(), job);
-    assert_eq!(jobs(&stack).await, 2);
+    assert_eq!(jobs(stack, &person).await, 2);
 }
 
 #[tokio::test]
-async fn when_everything_is_covered_the_newest_open_job_is_the_answer() {
-    let (stack, ada) = start().await;
+async fn with_nothing_pending_the_answer_is_the_newest_open_job() {
+    let (stack, person, ada) = start().await;
     say(&ada, 50).await;
     let newest = ask(&ada).await.unwrap();
     assert_eq!(range(&newest), (26, 50));
-    put(&stack, &newest, AnalysisJobState::Leased).await;
+    put(stack, &newest, AnalysisJobState::Leased).await;
     let leased = ask(&ada).await.unwrap();
     assert_eq!(
         (&leased.id, leased.state()),
         (&newest.id, AnalysisJobState::Leased)
     );
-    put(&stack, &newest, AnalysisJobState::Done).await;
+    put(stack, &newest, AnalysisJobState::Done).await;
     let older = ask(&ada).await.unwrap();
     assert_eq!(
         (range(&older), older.state()),
         ((1, 25), AnalysisJobState::Queued)
     );
-    put(&stack, &older, AnalysisJobState::Dead).await;
+    put(stack, &older, AnalysisJobState::Dead).await;
     assert_eq!(reason(&ask(&ada).await.unwrap_err()), "NOTHING_TO_ANALYZE");
-    assert_eq!(jobs(&stack).await, 2);
+    assert_eq!(jobs(stack, &person).await, 2);
 }
 
 #[tokio::test]
-async fn one_that_was_asked_for_makes_room_for_the_next_when_it_is_over() {
-    let (stack, ada) = start().await;
+async fn a_finished_requested_job_makes_room_for_the_next() {
+    let (stack, _, ada) = start().await;
     let mut expected = Vec::new();
-    for (round, over) in [
+    for (round, last_state) in [
         AnalysisJobState::Done,
         AnalysisJobState::Dead,
         AnalysisJobState::Done,
@@ -113,12 +121,12 @@ async fn one_that_was_asked_for_makes_room_for_the_next_when_it_is_over() {
         say(&ada, 1).await;
         let job = ask(&ada).await.unwrap();
         say(&ada, 1).await;
-        put(&stack, &job, AnalysisJobState::Leased).await;
+        put(stack, &job, AnalysisJobState::Leased).await;
         let leased = ask(&ada).await.unwrap();
         assert_eq!((&leased.id, leased.state()), (&job.id, AnalysisJobState::Leased));
-        put(&stack, &job, over).await;
+        put(stack, &job, last_state).await;
         let next = ask(&ada).await.unwrap();
-        put(&stack, &next, over).await;
+        put(stack, &next, last_state).await;
         assert_eq!(reason(&ask(&ada).await.unwrap_err()), "NOTHING_TO_ANALYZE");
         expected.extend([(first, first), (first + 1, first + 1)]);
         assert_eq!([range(&job), range(&next)], expected[round * 2..]);
@@ -126,8 +134,8 @@ async fn one_that_was_asked_for_makes_room_for_the_next_when_it_is_over() {
 }
 
 #[tokio::test]
-async fn fifty_who_ask_at_once_get_one_job() {
-    let (stack, ada) = start().await;
+async fn fifty_concurrent_requests_get_one_job() {
+    let (stack, person, ada) = start().await;
     say(&ada, 7).await;
     let answers = join_all((0..50).map(|_| ask(&ada))).await;
     let job = answers[0].as_ref().unwrap();
@@ -135,47 +143,47 @@ async fn fifty_who_ask_at_once_get_one_job() {
     for answer in &answers {
         assert_eq!(answer.as_ref().unwrap(), job);
     }
-    // Of one request, too.
-    put(&stack, job, AnalysisJobState::Done).await;
+    // The same for concurrent repeats of one request.
+    put(stack, job, AnalysisJobState::Done).await;
     say(&ada, 3).await;
-    let wish = wish();
-    let answers = join_all((0..50).map(|_| ask_with(&ada, &wish))).await;
+    let request = new_request();
+    let answers = join_all((0..50).map(|_| ask_with(&ada, &request))).await;
     for answer in &answers {
         assert_eq!(answer.as_ref().unwrap(), answers[0].as_ref().unwrap());
         assert_eq!(range(answer.as_ref().unwrap()), (8, 10));
     }
-    assert_eq!(jobs(&stack).await, 2);
+    assert_eq!(jobs(stack, &person).await, 2);
 }
 
 #[tokio::test]
-async fn a_retry_answers_its_job_as_it_is_now() {
-    let (stack, ada) = start().await;
+async fn a_retry_returns_its_job_in_its_current_state() {
+    let (stack, person, ada) = start().await;
     say(&ada, 1).await;
-    let first = wish();
+    let first = new_request();
     let job = ask_with(&ada, &first).await.unwrap();
-    put(&stack, &job, AnalysisJobState::Leased).await;
+    put(stack, &job, AnalysisJobState::Leased).await;
     let retried = ask_with(&ada, &first).await.unwrap();
     assert_eq!(
         (&retried.id, retried.state()),
         (&job.id, AnalysisJobState::Leased)
     );
-    put(&stack, &job, AnalysisJobState::Done).await;
+    put(stack, &job, AnalysisJobState::Done).await;
     say(&ada, 1).await;
-    let second = wish();
+    let second = new_request();
     let next = ask_with(&ada, &second).await.unwrap();
     assert_eq!(range(&next), (2, 2));
-    // The first one stays the first one's, whatever there is by now.
+    // The first request keeps its job, although there is a newer one.
     let retried = ask_with(&ada, &first).await.unwrap();
     assert_eq!((&retried.id, retried.state()), (&job.id, AnalysisJobState::Done));
     assert_eq!(ask_with(&ada, &second).await.unwrap(), next);
-    assert_eq!(jobs(&stack).await, 2);
+    assert_eq!(jobs(stack, &person).await, 2);
 }
 
 #[tokio::test]
-async fn a_request_id_is_for_one_method_of_one_person() {
-    let stack = Stack::start().await.unwrap();
-    let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
-    let (ada, bob) = (stack.user(&ada).unwrap(), stack.user(&bob).unwrap());
+async fn a_request_id_is_bound_to_one_method_and_one_person() {
+    let stack = Stack::shared().await.unwrap();
+    let (person, other) = (stack.person().await.unwrap(), stack.person().await.unwrap());
+    let (ada, bob) = (stack.user(&person).unwrap(), stack.user(&other).unwrap());
     let said = AppendMessageRequest {
         sender_type: SenderType::User.into(),
         text: "something".into(),
@@ -189,42 +197,42 @@ async fn a_request_id_is_for_one_method_of_one_person() {
     };
     let status = ask_with(&ada, &of_a_message).await.unwrap_err();
     assert_eq!(reason(&status), "REQUEST_ID_REUSED");
-    assert_eq!(jobs(&stack).await, 0);
+    assert_eq!(jobs(stack, &person).await, 0);
     ask_with(&bob, &of_a_message).await.unwrap();
 
-    let wish = wish();
-    let job = ask_with(&ada, &wish).await.unwrap();
+    let request = new_request();
+    let job = ask_with(&ada, &request).await.unwrap();
     let deletion = DeleteAnalysisRequest {
         analysis_id: job.id.clone(),
-        request_id: wish.request_id.clone(),
+        request_id: request.request_id.clone(),
     };
     let status = ada.analysis().delete_analysis(deletion).await.unwrap_err();
     assert_eq!(reason(&status), "REQUEST_ID_REUSED");
     let message = message.unwrap().into_inner().message.unwrap();
     let deletion = DeleteMessageRequest {
         message_id: message.id,
-        request_id: wish.request_id.clone(),
+        request_id: request.request_id.clone(),
     };
     let status = ada.conversation().delete_message(deletion).await.unwrap_err();
     assert_eq!(reason(&status), "REQUEST_ID_REUSED");
-    assert_eq!(ask_with(&ada, &wish).await.unwrap(), job);
+    assert_eq!(ask_with(&ada, &request).await.unwrap(), job);
 }
 
 #[tokio::test]
-async fn what_was_refused_can_be_asked_again() {
-    let (_stack, ada) = start().await;
-    let wish = wish();
+async fn a_refused_request_may_be_repeated_with_its_request_id() {
+    let (_, _, ada) = start().await;
+    let request = new_request();
     assert_eq!(
-        reason(&ask_with(&ada, &wish).await.unwrap_err()),
+        reason(&ask_with(&ada, &request).await.unwrap_err()),
         "NOTHING_TO_ANALYZE"
     );
     say(&ada, 1).await;
-    assert_eq!(range(&ask_with(&ada, &wish).await.unwrap()), (1, 1));
+    assert_eq!(range(&ask_with(&ada, &request).await.unwrap()), (1, 1));
 }
 
 #[tokio::test]
-async fn a_message_that_is_deleted_changes_no_range() {
-    let (stack, ada) = start().await;
+async fn a_deleted_message_changes_no_range() {
+    let (stack, person, ada) = start().await;
     let first = say_as(&ada, SenderType::User).await.unwrap();
     say(&ada, 1).await;
     let last = say_as(&ada, SenderType::User).await.unwrap();
@@ -237,17 +245,17 @@ async fn a_message_that_is_deleted_changes_no_range() {
     }
     let job = ask(&ada).await.unwrap();
     assert_eq!(range(&job), (1, 3));
-    // And they count: 22 more make no 25.
-    put(&stack, &job, AnalysisJobState::Done).await;
+    // Deleted messages count: the next job needs 25 more messages.
+    put(stack, &job, AnalysisJobState::Done).await;
     say(&ada, 24).await;
-    assert_eq!(jobs(&stack).await, 1);
+    assert_eq!(jobs(stack, &person).await, 1);
     say(&ada, 1).await;
-    assert_eq!(jobs(&stack).await, 2);
+    assert_eq!(jobs(stack, &person).await, 2);
 }
 
 #[tokio::test]
-async fn a_request_id_has_to_be_a_uuid() {
-    let (_stack, ada) = start().await;
+async fn the_request_id_has_to_be_a_uuid() {
+    let (_, _, ada) = start().await;
     for (request_id, name) in [("", "REQUIRED"), ("x", "NOT_A_UUID")] {
         let request = RequestAnalysisRequest {
             request_id: request_id.into(),

@@ -1,4 +1,4 @@
-//! Results, put into the tables as a worker's answer is: for tests that need more of them than there are messages.
+//! Analyses that are inserted into the tables as a worker's answer is: for tests that need more of them than messages.
 
 use haven_data::domain::{analysis_details::AnalysisDetails, key_ring::KeyRing};
 use haven_platform::call::UserId;
@@ -7,16 +7,21 @@ use uuid::Uuid;
 
 use crate::superuser_sql::execute;
 
-/// The keys that the data service of `stack` seals under.
+/// Returns the message keys of the data service of `stack`.
 fn keys(stack: &Stack) -> KeyRing {
     let keys = &stack.data.variables["MESSAGE_KEYS"];
     let (id, key) = keys.split_once(':').unwrap();
     KeyRing::new(&[(id.to_owned(), key.to_owned().into())]).unwrap()
 }
 
-/// A done job with its result over `first` to `last`, which says `words` in each list. Answers its id. Who has said nothing
-/// gets a counter, as everybody has of whom there is an analysis.
-pub(super) async fn found(stack: &Stack, person: &Person, (first, last): (i64, i64), words: &[&str]) -> Uuid {
+/// Inserts a done job over the messages `first` to `last` with its result, which has `words` in each list. Returns its id. A
+/// person without messages also gets a counter, which every person with an analysis has.
+pub(super) async fn store_result(
+    stack: &Stack,
+    person: &Person,
+    (first, last): (i64, i64),
+    words: &[&str],
+) -> Uuid {
     let id = random::uuid();
     let list = || words.iter().map(|word| (*word).to_owned()).collect();
     let details = AnalysisDetails::parse(list(), list(), list()).unwrap();
