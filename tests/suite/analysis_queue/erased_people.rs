@@ -1,4 +1,4 @@
-//! A person who is erased while a worker has their messages.
+//! People who are erased while a worker holds a lease on their jobs.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,9 @@ use haven_proto::data::v1::{EraseUserRequest, EraseUserResponse, JobLease, Sende
 use haven_testkit::{Client, Person, Stack, random};
 use sqlx::AssertSqlSafe;
 
-use super::{complete, extend, fail, lease, lease_one, put_job, requeue, requeueing, say, wish};
+use super::{
+    complete, extend, fail, insert_job, lease, lease_one, lease_request, requeue, requeue_request, say,
+};
 use crate::{
     eventually::eventually,
     retry::retry_call,
@@ -14,9 +16,10 @@ use crate::{
     superuser_sql::{execute, scalar},
 };
 
-/// How often a completion and an erasure are begun together.
+/// The number of races between an erasure and a completion or a failure.
 const RACES: usize = 25;
 
+/// Erases a person, with retries.
 async fn erase(service: &Client, person: &str) -> EraseUserResponse {
     let request = EraseUserRequest {
         user_id: person.to_owned(),
@@ -27,12 +30,13 @@ async fn erase(service: &Client, person: &str) -> EraseUserResponse {
     erased.await.unwrap()
 }
 
+/// Returns the number of erased rows of each table.
 fn receipt(erased: &EraseUserResponse) -> BTreeMap<&str, i64> {
     let rows = erased.erased.iter();
     rows.map(|row| (row.table.as_str(), row.rows)).collect()
 }
 
-/// How many rows of anybody are left in the tables of the queue.
+/// Returns the number of rows, of all people, in the tables of the queue.
 async fn left(stack: &Stack) -> String {
     scalar(
         &stack.database,
@@ -44,15 +48,15 @@ async fn left(stack: &Stack) -> String {
 }
 
 #[tokio::test]
-async fn the_lease_of_somebody_who_was_erased_is_lost() {
+async fn leases_on_jobs_of_an_erased_person_are_lost() {
     let stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
     say(&ada, SenderType::User, "something").await;
-    let job = put_job(&stack, &person, 1).await;
-    put_job(&stack, &person, 2).await;
+    let job = insert_job(&stack, &person, 1).await;
+    insert_job(&stack, &person, 2).await;
     let worker = stack.service("backend").unwrap();
-    let jobs = lease(&worker, &wish()).await.unwrap();
+    let jobs = lease(&worker, &lease_request()).await.unwrap();
     let [done, held] = [0, 1].map(|one| jobs[one].lease.clone().unwrap());
     complete(&worker, &done).await.unwrap();
 
@@ -75,14 +79,16 @@ async fn the_lease_of_somebody_who_was_erased_is_lost() {
     for outcome in outcomes {
         assert_eq!(reason(&outcome.unwrap_err()), "LEASE_LOST");
     }
-    let status = requeue(&worker, &requeueing(&person, job)).await.unwrap_err();
+    let status = requeue(&worker, &requeue_request(&person, job))
+        .await
+        .unwrap_err();
     assert_eq!(reason(&status), "NOT_FOUND");
-    assert_eq!(lease(&worker, &wish()).await.unwrap(), []);
+    assert_eq!(lease(&worker, &lease_request()).await.unwrap(), []);
     assert_eq!(left(&stack).await, "0 0 0 0 0");
 }
 
-/// Somebody with a job that is leased.
-async fn somebody(stack: &Stack, worker: &Client) -> (Person, JobLease) {
+/// Inserts a person with a leased job.
+async fn person_with_lease(stack: &Stack, worker: &Client) -> (Person, JobLease) {
     let person = Person {
         id: random::uuid(),
         email: String::new(),
@@ -91,25 +97,25 @@ async fn somebody(stack: &Stack, worker: &Client) -> (Person, JobLease) {
         session_id: random::uuid(),
         refresh_token: String::new(),
     };
-    let known = format!(
+    let insert = format!(
         "INSERT INTO data.users (id, created_at) VALUES ('{}', now())",
         person.id
     );
-    execute(&stack.database, &known).await;
-    put_job(stack, &person, 1).await;
-    let held = lease_one(worker, &wish()).await;
+    execute(&stack.database, &insert).await;
+    insert_job(stack, &person, 1).await;
+    let held = lease_one(worker, &lease_request()).await;
     (person, held)
 }
 
 #[tokio::test]
-async fn of_an_erasure_and_an_end_at_once_both_are_whole() {
+async fn a_concurrent_erasure_and_end_of_a_job_are_both_atomic() {
     let stack = Stack::start().await.unwrap();
     let worker = stack.service("backend").unwrap();
     let (mut completed, mut lost) = (0, 0);
     for race in 0..RACES {
-        let (person, held) = somebody(&stack, &worker).await;
+        let (person, held) = person_with_lease(&stack, &worker).await;
         let id = person.id.to_string();
-        // Workers who look for more take and give back jobs meanwhile.
+        // Another lease request and an extension run at the same time.
         let (erased, outcome, _, _) = tokio::join!(
             erase(&worker, &id),
             async {
@@ -118,7 +124,7 @@ async fn of_an_erasure_and_an_end_at_once_both_are_whole() {
                     _ => fail(&worker, &held).await.map(drop),
                 }
             },
-            async { lease(&worker, &wish()).await.unwrap() },
+            async { lease(&worker, &lease_request()).await.unwrap() },
             async { extend(&worker, &held).await.map(drop) },
         );
         let receipt = receipt(&erased);
@@ -134,17 +140,20 @@ async fn of_an_erasure_and_an_end_at_once_both_are_whole() {
                 0
             }
         };
-        assert_eq!(receipt["data.requests"], stored, "what was answered was stored");
+        assert_eq!(
+            receipt["data.requests"], stored,
+            "an answered call has stored its answer"
+        );
         let results = if race % 2 == 0 { stored } else { 0 };
         assert_eq!(receipt["data.analysis_results"], results);
         assert_eq!(left(&stack).await, "0 0 0 0 0");
     }
-    eprintln!("{completed} were there before the erasure, {lost} were not");
+    eprintln!("{completed} calls were made before the erasure, {lost} lost their lease");
     let log = stack.data.output().unwrap();
     assert!(!log.contains("40P01"), "a deadlock");
 }
 
-/// What an erasure does, held up in the middle: it has the person, and not yet what belongs to them.
+/// Erases `person` around `during`: locks the person's row first, and deletes it when `during` waits for it.
 async fn erase_around(stack: &Stack, person: &Person, during: impl Future<Output = String>) -> String {
     let mut eraser = stack.database.connect("postgres").await.unwrap();
     let begin = format!(
@@ -155,7 +164,7 @@ async fn erase_around(stack: &Stack, person: &Person, during: impl Future<Output
         .execute(&mut eraser)
         .await
         .unwrap();
-    let goes_on = async {
+    let delete = async {
         eventually("the call waits for the person", async || {
             let waiting: i64 = scalar(
                 &stack.database,
@@ -172,26 +181,26 @@ async fn erase_around(stack: &Stack, person: &Person, during: impl Future<Output
             .await
             .unwrap();
     };
-    tokio::join!(during, goes_on).0
+    tokio::join!(during, delete).0
 }
 
 #[tokio::test]
-async fn an_erasure_that_has_begun_waits_for_no_worker() {
+async fn an_erasure_does_not_wait_for_workers() {
     let stack = Stack::start().await.unwrap();
     let worker = stack.service("backend").unwrap();
-    let (person, held) = somebody(&stack, &worker).await;
+    let (person, held) = person_with_lease(&stack, &worker).await;
     let completes = async { reason(&complete(&worker, &held).await.unwrap_err()) };
     assert_eq!(erase_around(&stack, &person, completes).await, "LEASE_LOST");
 
-    let (person, held) = somebody(&stack, &worker).await;
+    let (person, held) = person_with_lease(&stack, &worker).await;
     let fails = async { reason(&fail(&worker, &held).await.unwrap_err()) };
     assert_eq!(erase_around(&stack, &person, fails).await, "LEASE_LOST");
 
-    let (person, held) = somebody(&stack, &worker).await;
-    let die = "UPDATE data.analysis_jobs SET state = 'dead', lease_token = NULL, lease_holder = NULL,
+    let (person, held) = person_with_lease(&stack, &worker).await;
+    let kill = "UPDATE data.analysis_jobs SET state = 'dead', lease_token = NULL, lease_holder = NULL,
          lease_expires_at = NULL, finished_at = now()";
-    execute(&stack.database, die).await;
-    let request = requeueing(&person, held.job_id.parse().unwrap());
+    execute(&stack.database, kill).await;
+    let request = requeue_request(&person, held.job_id.parse().unwrap());
     let requeues = async { reason(&requeue(&worker, &request).await.unwrap_err()) };
     assert_eq!(erase_around(&stack, &person, requeues).await, "NOT_FOUND");
     assert_eq!(left(&stack).await, "0 0 0 0 0");

@@ -1,4 +1,4 @@
-//! What is wrong with a request is reported at once, and nothing happens.
+//! Invalid requests: every violation is reported at once, and nothing changes.
 
 use haven_proto::data::v1::{
     AnalysisType, CompleteJobRequest, ExtendLeaseRequest, FailJobRequest, LeaseJobsRequest, RequeueJobRequest,
@@ -6,13 +6,13 @@ use haven_proto::data::v1::{
 use haven_testkit::Stack;
 use tonic::Status;
 
-use super::{complete, lease_one, put_job, seconds, wish};
+use super::{complete, insert_job, lease_one, lease_request, seconds};
 use crate::{
     analysis_jobs,
     status::{reason, violations},
 };
 
-/// The fields that a call is refused for.
+/// Returns the fields that a call was refused for.
 fn fields<T: std::fmt::Debug>(outcome: Result<T, Status>) -> Vec<String> {
     let status = outcome.unwrap_err();
     assert_eq!(reason(&status), "INVALID_FIELD");
@@ -20,8 +20,8 @@ fn fields<T: std::fmt::Debug>(outcome: Result<T, Status>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn everything_wrong_with_a_request_is_reported_at_once() {
-    let stack = Stack::start().await.unwrap();
+async fn every_violation_of_a_request_is_reported() {
+    let stack = Stack::shared().await.unwrap();
     let worker = stack.service("backend").unwrap();
     let mut queue = worker.queue();
     let request = LeaseJobsRequest {
@@ -49,12 +49,12 @@ async fn everything_wrong_with_a_request_is_reported_at_once() {
 }
 
 #[tokio::test]
-async fn a_result_that_is_refused_leaves_the_job_to_its_worker() {
+async fn a_refused_result_leaves_the_lease_valid() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
-    put_job(&stack, &ada, 1).await;
+    insert_job(&stack, &ada, 1).await;
     let worker = stack.service("backend").unwrap();
-    let held = lease_one(&worker, &wish()).await;
+    let held = lease_one(&worker, &lease_request()).await;
     let wrong = CompleteJobRequest {
         analysis_type: AnalysisType::Unspecified.into(),
         chat_score_tenths: 141,

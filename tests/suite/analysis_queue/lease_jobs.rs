@@ -1,4 +1,4 @@
-//! LeaseJobs: which jobs a worker gets, and which messages; ExtendLease: for how long.
+//! LeaseJobs: the jobs and the messages that a worker gets. ExtendLease: the time that it has for them.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,17 +9,19 @@ use haven_proto::data::v1::{
 use haven_testkit::{Stack, random};
 use prost_types::Timestamp;
 
-use super::{coach_of, complete, end_rests, extend, lease, lease_one, put_job, say, seconds, wish};
+use super::{
+    coach_of, complete, end_retry_delays, extend, insert_job, lease, lease_one, lease_request, say, seconds,
+};
 use crate::{analysis_jobs, superuser_sql::execute};
 
-/// How long it is until `time`.
+/// Returns the time until `time`.
 fn until(time: Option<Timestamp>) -> Duration {
     let time = SystemTime::try_from(time.unwrap()).unwrap();
     time.duration_since(SystemTime::now()).unwrap_or_default()
 }
 
 #[tokio::test]
-async fn a_worker_gets_the_messages_of_the_range_and_no_others() {
+async fn a_worker_gets_exactly_the_messages_in_the_range_of_the_job() {
     let stack = Stack::start().await.unwrap();
     let (person, other) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let (ada, coach) = (stack.user(&person).unwrap(), coach_of(&stack, &person));
@@ -32,7 +34,7 @@ async fn a_worker_gets_the_messages_of_the_range_and_no_others() {
             say(
                 &coach,
                 SenderType::System,
-                &format!("the product's after {number}"),
+                &format!("the system's after {number}"),
             )
             .await;
         }
@@ -46,16 +48,16 @@ async fn a_worker_gets_the_messages_of_the_range_and_no_others() {
         .await;
     let mut expected = page.unwrap().into_inner().messages;
     expected.retain(|message| message.number <= 31);
-    let taken_back = expected.remove(3);
+    let deleted = expected.remove(3);
     let delete = DeleteMessageRequest {
-        message_id: taken_back.id,
+        message_id: deleted.id,
         request_id: random::uuid().to_string(),
     };
     ada.conversation().delete_message(delete).await.unwrap();
 
     let worker = stack.service("backend").unwrap();
-    let jobs = lease(&worker, &wish()).await.unwrap();
-    assert_eq!(jobs.len(), 2, "one of each");
+    let jobs = lease(&worker, &lease_request()).await.unwrap();
+    assert_eq!(jobs.len(), 2, "one job of each person");
     for job in jobs {
         let lease = job.lease.unwrap();
         assert_eq!(lease.attempt, 1);
@@ -73,86 +75,86 @@ async fn a_worker_gets_the_messages_of_the_range_and_no_others() {
         }
         complete(&worker, &lease).await.unwrap();
     }
-    assert_eq!(lease(&worker, &wish()).await.unwrap(), []);
+    assert_eq!(lease(&worker, &lease_request()).await.unwrap(), []);
 }
 
 #[tokio::test]
-async fn the_most_urgent_comes_first_and_then_what_has_waited_longest() {
+async fn jobs_are_leased_by_priority_and_then_by_waiting_time() {
     let stack = Stack::start().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let mut expected = vec![analysis_jobs::requested(&stack.user(&bob).unwrap()).await];
     for number in 2..=5 {
-        let job = put_job(&stack, &ada, number).await;
+        let job = insert_job(&stack, &ada, number).await;
         expected.push(job.to_string());
-        // The last that was put is the oldest.
+        // The last inserted job has been due longest.
         let age = format!(
             "UPDATE data.analysis_jobs SET start_after = now() - interval '{number} minutes' WHERE id = '{job}'"
         );
         execute(&stack.database, &age).await;
     }
-    let later = put_job(&stack, &ada, 6).await;
-    let rest =
+    let later = insert_job(&stack, &ada, 6).await;
+    let delay =
         format!("UPDATE data.analysis_jobs SET start_after = now() + interval '1 hour' WHERE id = '{later}'");
-    execute(&stack.database, &rest).await;
+    execute(&stack.database, &delay).await;
     expected[1..].reverse();
     let worker = stack.service("backend").unwrap();
     let three = LeaseJobsRequest {
         max_jobs: 3,
-        ..wish()
+        ..lease_request()
     };
-    let mut found = Vec::new();
+    let mut leased = Vec::new();
     for size in [3, 2, 0] {
-        let wish = LeaseJobsRequest {
+        let request = LeaseJobsRequest {
             request_id: random::uuid().to_string(),
             ..three.clone()
         };
-        let jobs = lease(&worker, &wish).await.unwrap();
+        let jobs = lease(&worker, &request).await.unwrap();
         assert_eq!(jobs.len(), size);
-        found.extend(jobs.into_iter().map(|job| job.lease.unwrap().job_id));
+        leased.extend(jobs.into_iter().map(|job| job.lease.unwrap().job_id));
     }
-    assert_eq!(found, expected);
-    end_rests(&stack).await;
-    assert_eq!(lease_one(&worker, &wish()).await.job_id, later.to_string());
+    assert_eq!(leased, expected);
+    end_retry_delays(&stack).await;
+    assert_eq!(
+        lease_one(&worker, &lease_request()).await.job_id,
+        later.to_string()
+    );
 }
 
 #[tokio::test]
-async fn of_many_workers_at_once_each_gets_jobs_of_its_own() {
+async fn concurrent_workers_get_different_jobs() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     for number in 1..=40 {
-        put_job(&stack, &ada, number).await;
+        insert_job(&stack, &ada, number).await;
     }
     let worker = stack.service("backend").unwrap();
-    let wishes = (0..20).map(|_| {
+    let calls = (0..20).map(|_| {
         let worker = &worker;
-        let wish = LeaseJobsRequest {
+        let request = LeaseJobsRequest {
             max_jobs: 3,
-            ..wish()
+            ..lease_request()
         };
-        async move { lease(worker, &wish).await.unwrap() }
+        async move { lease(worker, &request).await.unwrap() }
     });
-    let leased: Vec<_> = join_all(wishes).await;
-    assert!(
-        leased.iter().all(|jobs| jobs.len() <= 3),
-        "no more than it asked for"
-    );
+    let leased: Vec<_> = join_all(calls).await;
+    assert!(leased.iter().all(|jobs| jobs.len() <= 3), "at most max_jobs");
     let mut ids: Vec<_> = leased
         .into_iter()
         .flatten()
         .map(|job| job.lease.unwrap().job_id)
         .collect();
-    assert_eq!(ids.len(), 40, "all of them");
+    assert_eq!(ids.len(), 40, "every job is leased");
     ids.sort_unstable();
     ids.dedup();
-    assert_eq!(ids.len(), 40, "none twice");
+    assert_eq!(ids.len(), 40, "no job is leased twice");
 }
 
 #[tokio::test]
-async fn what_a_coach_said_is_left_out_before_an_answer_is_too_large() {
+async fn the_oldest_coach_messages_are_omitted_when_an_answer_would_be_too_large() {
     let stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();
     let (ada, coach) = (stack.user(&person).unwrap(), coach_of(&stack, &person));
-    // 8,000 bytes each, and nearly 11,000 when they are sealed: as much as a message can be.
+    // 8,000 bytes each, and nearly 11,000 when sealed: the largest message.
     let longest = "🎉".repeat(2_000);
     for _ in 0..24 {
         say(&ada, SenderType::User, &longest).await;
@@ -160,7 +162,7 @@ async fn what_a_coach_said_is_left_out_before_an_answer_is_too_large() {
     }
     say(&ada, SenderType::User, &longest).await;
     let worker = stack.service("backend").unwrap();
-    let jobs = lease(&worker, &wish()).await.unwrap();
+    let jobs = lease(&worker, &lease_request()).await.unwrap();
     let [job] = jobs.as_slice() else {
         panic!("{} jobs", jobs.len())
     };
@@ -172,14 +174,18 @@ async fn what_a_coach_said_is_left_out_before_an_answer_is_too_large() {
         messages.map(|message| message.number).collect::<Vec<_>>()
     };
     let own: Vec<_> = (0..25).map(|message| 2 * message + 1).collect();
-    assert_eq!(of(SenderType::User), own, "never left out");
+    assert_eq!(
+        of(SenderType::User),
+        own,
+        "the person's messages are never omitted"
+    );
     let coached = of(SenderType::Coach);
     assert!((1..24).contains(&coached.len()), "{coached:?}");
     let newest: Vec<_> = (0..24)
         .map(|message| 2 * message + 2)
         .skip(24 - coached.len())
         .collect();
-    assert_eq!(coached, newest, "the oldest are left out");
+    assert_eq!(coached, newest, "the oldest are omitted");
     assert_eq!(job.omitted_messages as usize, 24 - coached.len());
     assert!(job.messages.is_sorted_by_key(|message| message.number));
     let bytes: usize = job.messages.iter().map(|message| message.text.len()).sum();
@@ -187,26 +193,26 @@ async fn what_a_coach_said_is_left_out_before_an_answer_is_too_large() {
 }
 
 #[tokio::test]
-async fn a_lease_is_made_to_end_later_as_often_as_its_holder_likes() {
+async fn a_lease_may_be_extended_any_number_of_times() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
-    put_job(&stack, &ada, 1).await;
+    insert_job(&stack, &ada, 1).await;
     let worker = stack.service("backend").unwrap();
     let short = LeaseJobsRequest {
         lease_duration: seconds(5),
-        ..wish()
+        ..lease_request()
     };
     let held = lease_one(&worker, &short).await;
-    for (asked, expected) in [(None, 60), (seconds(600), 600), (seconds(20), 20)] {
+    for (duration, expected) in [(None, 60), (seconds(600), 600), (seconds(20), 20)] {
         let request = ExtendLeaseRequest {
             lease: Some(held.clone()),
-            lease_duration: asked,
+            lease_duration: duration,
         };
         let answer = worker.queue().extend_lease(request).await.unwrap();
         let left = until(answer.into_inner().lease_expire_time).as_secs();
         assert!((expected - 10..=expected).contains(&left), "{left} of {expected}");
     }
-    // Another service that knows the token is its holder, too: it may be another program of the same worker.
+    // Another service that has the token holds the lease, too: it may be another process of the same worker.
     let other = stack.service("identity").unwrap();
     extend(&other, &held).await.unwrap();
     complete(&worker, &held).await.unwrap();

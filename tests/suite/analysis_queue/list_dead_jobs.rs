@@ -1,4 +1,4 @@
-//! Jobs that fail: they rest longer and longer, and after three attempts they are dead until somebody looks after them.
+//! ListDeadJobs: a job whose attempts are used up is dead until it is requeued.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,8 +6,8 @@ use haven_proto::data::v1::AnalysisJobState;
 use haven_testkit::{Client, Stack};
 
 use super::{
-    complete, dead, end_leases, end_rests, fail, lease, lease_one, put_job, requeue, requeueing,
-    retry_delays::rests, take_back, wish,
+    complete, dead, end_retry_delays, expire_leases, fail, insert_job, lease, lease_one, lease_request,
+    reclaim_leases, requeue, requeue_request, retry_delays::retry_delays,
 };
 use crate::{
     analysis_jobs,
@@ -23,35 +23,43 @@ async fn after_three_failures_a_job_is_dead_until_it_is_requeued() {
     let id = analysis_jobs::requested(&ada).await;
     let worker = stack.service("backend").unwrap();
     for (attempt, shortest, longest) in [(1, 15, 45), (2, 60, 180)] {
-        let held = lease_one(&worker, &wish()).await;
+        let held = lease_one(&worker, &lease_request()).await;
         assert_eq!(held.attempt, attempt);
         let answer = fail(&worker, &held).await.unwrap();
         assert_eq!(answer.state(), AnalysisJobState::Queued);
-        let [rest] = rests(&stack).await[..] else {
+        let [delay] = retry_delays(&stack).await[..] else {
             panic!("not one job")
         };
-        let rest = Duration::from_secs_f64(rest);
-        // The test itself took some of it.
+        let delay = Duration::from_secs_f64(delay);
+        // Some of the delay has passed during the test.
         let bounds = Duration::from_secs(shortest - 10)..=Duration::from_secs(longest);
-        assert!(bounds.contains(&rest), "{rest:?}");
+        assert!(bounds.contains(&delay), "{delay:?}");
         let retry = SystemTime::try_from(answer.retry_time.unwrap()).unwrap();
         let retry = retry.duration_since(SystemTime::now()).unwrap();
         assert!(
-            retry.abs_diff(rest) < Duration::from_secs(5),
-            "{retry:?} and {rest:?}"
+            retry.abs_diff(delay) < Duration::from_secs(5),
+            "{retry:?} and {delay:?}"
         );
-        assert_eq!(lease(&worker, &wish()).await.unwrap(), [], "it rests");
+        assert_eq!(
+            lease(&worker, &lease_request()).await.unwrap(),
+            [],
+            "the job is not due"
+        );
         assert_eq!(dead(&worker, 0, "").await.unwrap().jobs, []);
-        end_rests(&stack).await;
+        end_retry_delays(&stack).await;
     }
-    let held = lease_one(&worker, &wish()).await;
+    let held = lease_one(&worker, &lease_request()).await;
     let answer = fail(&worker, &held).await.unwrap();
     assert_eq!(
         (answer.state(), answer.retry_time),
         (AnalysisJobState::Dead, None)
     );
-    end_rests(&stack).await;
-    assert_eq!(lease(&worker, &wish()).await.unwrap(), [], "it is dead");
+    end_retry_delays(&stack).await;
+    assert_eq!(
+        lease(&worker, &lease_request()).await.unwrap(),
+        [],
+        "the job is dead"
+    );
 
     let listed = dead(&worker, 0, "").await.unwrap().jobs;
     let [job] = listed.as_slice() else {
@@ -62,11 +70,11 @@ async fn after_three_failures_a_job_is_dead_until_it_is_requeued() {
     assert_eq!(job.error_code, "MODEL_DOWN");
     assert!(job.dead_time.as_ref().unwrap().seconds >= job.create_time.as_ref().unwrap().seconds);
 
-    requeue(&worker, &requeueing(&person, id.parse().unwrap()))
+    requeue(&worker, &requeue_request(&person, id.parse().unwrap()))
         .await
         .unwrap();
     assert_eq!(dead(&worker, 0, "").await.unwrap().jobs, []);
-    let held = lease_one(&worker, &wish()).await;
+    let held = lease_one(&worker, &lease_request()).await;
     assert_eq!((&held.job_id, held.attempt), (&id, 4));
     complete(&worker, &held).await.unwrap();
     let row: String = scalar(
@@ -81,18 +89,18 @@ async fn after_three_failures_a_job_is_dead_until_it_is_requeued() {
 async fn a_job_whose_workers_died_three_times_is_dead() {
     let stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();
-    let id = put_job(&stack, &person, 1).await;
+    let id = insert_job(&stack, &person, 1).await;
     let worker = stack.service("backend").unwrap();
     for attempt in 1..=3 {
-        let held = lease_one(&worker, &wish()).await;
+        let held = lease_one(&worker, &lease_request()).await;
         assert_eq!(held.attempt, attempt);
         if attempt < 3 {
-            take_back(&stack, &worker).await;
-            end_rests(&stack).await;
+            reclaim_leases(&stack, &worker).await;
+            end_retry_delays(&stack).await;
         }
     }
-    end_leases(&stack).await;
-    // Seen by whoever lists them, before anybody asks for work.
+    expire_leases(&stack).await;
+    // ListDeadJobs shows it before any worker calls LeaseJobs.
     let listed = dead(&worker, 0, "").await.unwrap().jobs;
     assert_eq!(listed.len(), 1);
     assert_eq!(
@@ -100,10 +108,10 @@ async fn a_job_whose_workers_died_three_times_is_dead() {
         ("LEASE_EXPIRED", 3)
     );
     assert_eq!(listed[0].job_id, id.to_string());
-    assert_eq!(lease(&worker, &wish()).await.unwrap(), []);
+    assert_eq!(lease(&worker, &lease_request()).await.unwrap(), []);
 }
 
-/// Every dead job's range, page by page.
+/// Returns the last message number of every dead job, page by page, and the number of pages.
 async fn all(worker: &Client, size: i32) -> (Vec<i64>, usize) {
     let (mut numbers, mut pages, mut token) = (Vec::new(), 0, String::new());
     loop {
@@ -120,16 +128,16 @@ async fn all(worker: &Client, size: i32) -> (Vec<i64>, usize) {
 }
 
 #[tokio::test]
-async fn pages_show_each_dead_job_once_the_longest_dead_first() {
+async fn pages_list_each_dead_job_once_the_longest_dead_first() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     for number in 1..=11 {
-        put_job(&stack, &ada, number).await;
+        insert_job(&stack, &ada, number).await;
     }
-    // Two at a time in the same moment.
-    let die = "UPDATE data.analysis_jobs SET state = 'dead', attempts = 3, last_error = 'X',
+    // Two jobs each have the same time.
+    let kill = "UPDATE data.analysis_jobs SET state = 'dead', attempts = 3, last_error = 'X',
          finished_at = now() - last_number / 2 * interval '1 minute'";
-    execute(&stack.database, die).await;
+    execute(&stack.database, kill).await;
     let worker = stack.service("backend").unwrap();
     let (whole, pages) = all(&worker, 200).await;
     assert_eq!((whole.len(), pages), (11, 1));
@@ -152,17 +160,17 @@ async fn pages_show_each_dead_job_once_the_longest_dead_first() {
 }
 
 #[tokio::test]
-async fn a_dead_job_is_requeued_beside_the_one_that_was_asked_for_since() {
+async fn a_dead_job_may_be_requeued_beside_a_later_requested_one() {
     let stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
     let worker = stack.service("backend").unwrap();
     let first = analysis_jobs::dead(&stack, &ada).await;
     let second = analysis_jobs::requested(&ada).await;
-    requeue(&worker, &requeueing(&person, first.parse().unwrap()))
+    requeue(&worker, &requeue_request(&person, first.parse().unwrap()))
         .await
         .unwrap();
-    let leased = lease(&worker, &wish()).await.unwrap();
+    let leased = lease(&worker, &lease_request()).await.unwrap();
     let mut leased: Vec<_> = leased.into_iter().map(|job| job.lease.unwrap().job_id).collect();
     let mut expected = [first, second];
     leased.sort();

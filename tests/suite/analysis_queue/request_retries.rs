@@ -1,4 +1,4 @@
-//! Every call again, with the same request id: the same answer, and nothing done twice.
+//! Calls that are repeated with their request id: the answer is the same, and nothing is done twice.
 
 use futures_util::future::join_all;
 use haven_proto::data::v1::{
@@ -7,8 +7,8 @@ use haven_proto::data::v1::{
 use haven_testkit::{Stack, random};
 
 use super::{
-    complete, dead, end_rests, fail, failure, lease, lease_one, put_job, requeue, requeueing, seconds,
-    take_back, wish,
+    complete, dead, end_retry_delays, fail, failure, insert_job, lease, lease_one, lease_request,
+    reclaim_leases, requeue, requeue_request, seconds,
 };
 use crate::{
     analysis_jobs,
@@ -17,56 +17,57 @@ use crate::{
     superuser_sql::{execute, scalar},
 };
 
+/// The number of concurrent repeats.
 const CROWD: usize = 20;
 
 #[tokio::test]
-async fn a_worker_that_asks_again_gets_what_it_holds() {
+async fn a_repeated_lease_request_returns_the_jobs_still_held() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     for number in 1..=12 {
-        put_job(&stack, &ada, number).await;
+        insert_job(&stack, &ada, number).await;
     }
     let worker = stack.service("backend").unwrap();
-    let wish = wish();
-    let crowd = (0..CROWD).map(|_| lease(&worker, &wish));
+    let request = lease_request();
+    let crowd = (0..CROWD).map(|_| lease(&worker, &request));
     let answers: Vec<_> = join_all(crowd).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(answers[0].len(), 10);
     assert!(answers.iter().all(|answer| *answer == answers[0]));
     let attempts: i64 = scalar(&stack.database, "SELECT sum(attempts) FROM data.analysis_jobs").await;
     assert_eq!(attempts, 10);
 
-    // Another service's request is another one, although it has the same id.
+    // The same request id of another service is another request.
     let other = stack.service("identity").unwrap();
-    let others = lease(&other, &wish).await.unwrap();
+    let others = lease(&other, &request).await.unwrap();
     assert_eq!(others.len(), 2);
     assert_ne!(
         others[0].lease.as_ref().unwrap().lease_token,
         answers[0][0].lease.as_ref().unwrap().lease_token
     );
 
-    // What was completed is not held any more.
+    // A completed job is not held any more.
     let first = answers[0][0].lease.clone().unwrap();
     complete(&worker, &first).await.unwrap();
-    assert_eq!(lease(&worker, &wish).await.unwrap(), answers[0][1..]);
-    // And when nothing is held, there is nothing to be answered again.
-    take_back(&stack, &worker).await;
-    end_rests(&stack).await;
-    let again = lease(&worker, &wish).await.unwrap();
+    assert_eq!(lease(&worker, &request).await.unwrap(), answers[0][1..]);
+    // When no job is held, the repeated request leases new ones.
+    reclaim_leases(&stack, &worker).await;
+    end_retry_delays(&stack).await;
+    let again = lease(&worker, &request).await.unwrap();
     assert_eq!(again.len(), 10);
     assert!(again.iter().all(|job| job.lease.as_ref().unwrap().attempt == 2));
 }
 
 #[tokio::test]
-async fn a_wish_for_something_else_is_another_one_although_its_id_is_the_same() {
+async fn a_different_lease_request_with_the_same_id_is_another_request() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     for number in 1..=4 {
-        put_job(&stack, &ada, number).await;
+        insert_job(&stack, &ada, number).await;
     }
     let worker = stack.service("backend").unwrap();
     let first = LeaseJobsRequest {
         max_jobs: 2,
-        ..wish()
+        ..lease_request()
     };
     let fewer = LeaseJobsRequest {
         max_jobs: 1,
@@ -78,21 +79,21 @@ async fn a_wish_for_something_else_is_another_one_although_its_id_is_the_same() 
     };
     let mut tokens = Vec::new();
     let mut ids = Vec::new();
-    for (wish, expected) in [(&first, 2), (&fewer, 1), (&longer, 1)] {
-        let jobs = lease(&worker, wish).await.unwrap();
+    for (request, expected) in [(&first, 2), (&fewer, 1), (&longer, 1)] {
+        let jobs = lease(&worker, request).await.unwrap();
         assert_eq!(jobs.len(), expected);
-        assert_eq!(lease(&worker, wish).await.unwrap(), jobs, "a retry");
+        assert_eq!(lease(&worker, request).await.unwrap(), jobs, "a retry");
         let leases = jobs.into_iter().map(|job| job.lease.unwrap());
         let (these, jobs): (Vec<_>, Vec<_>) = leases.map(|lease| (lease.lease_token, lease.job_id)).unzip();
         tokens.extend(these);
         ids.extend(jobs);
     }
     tokens.dedup();
-    assert_eq!(tokens.len(), 3, "each has a token of its own");
+    assert_eq!(tokens.len(), 3, "each request has a lease token of its own");
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 4, "no job twice");
-    // For how long it waits is no part of what it is for.
+    // The wait is not part of the request's identity.
     let waiting = LeaseJobsRequest {
         wait: seconds(1),
         ..first.clone()
@@ -129,7 +130,7 @@ async fn a_job_is_completed_once() {
          FROM data.analysis_jobs",
     )
     .await;
-    assert_eq!(rows, "done 1 {}", "an answer holds no token and no words");
+    assert_eq!(rows, "done 1 {}", "the stored answer has no token and no text");
 
     let others = [
         CompleteJobRequest {
@@ -157,9 +158,9 @@ async fn a_job_is_completed_once() {
 async fn a_job_is_failed_once() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
-    put_job(&stack, &ada, 1).await;
+    insert_job(&stack, &ada, 1).await;
     let worker = stack.service("backend").unwrap();
-    let request = failure(&lease_one(&worker, &wish()).await);
+    let request = failure(&lease_one(&worker, &lease_request()).await);
     let answers = join_all((0..CROWD).map(|_| async {
         let mut queue = worker.queue();
         let answer = retry_call(request.clone(), async |request| queue.fail_job(request).await);
@@ -175,11 +176,13 @@ async fn a_job_is_failed_once() {
     let status = worker.queue().fail_job(other).await.unwrap_err();
     assert_eq!(reason(&status), "REQUEST_ID_REUSED");
 
-    // The answer stays the first one, whatever became of the job since; also that it is dead.
-    end_rests(&stack).await;
-    fail(&worker, &lease_one(&worker, &wish()).await).await.unwrap();
-    end_rests(&stack).await;
-    let last = failure(&lease_one(&worker, &wish()).await);
+    // A repeated call gets its original answer, also after the job died.
+    end_retry_delays(&stack).await;
+    fail(&worker, &lease_one(&worker, &lease_request()).await)
+        .await
+        .unwrap();
+    end_retry_delays(&stack).await;
+    let last = failure(&lease_one(&worker, &lease_request()).await);
     for _ in 0..2 {
         let answer = worker.queue().fail_job(last.clone()).await.unwrap().into_inner();
         assert_eq!(
@@ -195,15 +198,15 @@ async fn a_job_is_failed_once() {
 async fn a_job_is_requeued_once() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
-    let job = put_job(&stack, &ada, 1).await;
+    let job = insert_job(&stack, &ada, 1).await;
     let worker = stack.service("backend").unwrap();
-    let request = requeueing(&ada, job);
+    let request = requeue_request(&ada, job);
     let status = requeue(&worker, &request).await.unwrap_err();
-    assert_eq!(reason(&status), "NOT_FOUND", "it is not dead");
+    assert_eq!(reason(&status), "NOT_FOUND", "the job is not dead");
 
-    let die =
+    let kill =
         "UPDATE data.analysis_jobs SET state = 'dead', attempts = 3, finished_at = now(), last_error = 'X'";
-    execute(&stack.database, die).await;
+    execute(&stack.database, kill).await;
     let answers = join_all((0..CROWD).map(|_| async { requeue(&worker, &request).await.unwrap() })).await;
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
     let answered = answers[0].job.as_ref().unwrap();
@@ -214,17 +217,17 @@ async fn a_job_is_requeued_once() {
     assert_eq!((answered.first_number, answered.last_number), (1, 1));
     assert_eq!(dead(&worker, 0, "").await.unwrap().jobs, []);
 
-    let held = lease_one(&worker, &wish()).await;
+    let held = lease_one(&worker, &lease_request()).await;
     assert_eq!(held.attempt, 4);
     assert_eq!(requeue(&worker, &request).await.unwrap(), answers[0]);
     complete(&worker, &held).await.unwrap();
     assert_eq!(requeue(&worker, &request).await.unwrap(), answers[0]);
-    let status = requeue(&worker, &requeueing(&ada, job)).await.unwrap_err();
-    assert_eq!(reason(&status), "NOT_FOUND", "it is done");
-    let status = requeue(&worker, &requeueing(&ada, random::uuid()))
+    let status = requeue(&worker, &requeue_request(&ada, job)).await.unwrap_err();
+    assert_eq!(reason(&status), "NOT_FOUND", "the job is done");
+    let status = requeue(&worker, &requeue_request(&ada, random::uuid()))
         .await
         .unwrap_err();
-    assert_eq!(reason(&status), "NOT_FOUND", "it is not there");
+    assert_eq!(reason(&status), "NOT_FOUND", "there is no such job");
     let other = RequeueJobRequest {
         job_id: random::uuid().to_string(),
         ..request

@@ -1,4 +1,4 @@
-//! Ten thousand jobs through four workers, at two replicas: each is done exactly once.
+//! Ten thousand jobs, four workers and two replicas: each job is done exactly once.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
@@ -13,7 +13,7 @@ use haven_testkit::{Client, Stack, port::Port, random};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{complete, lease, wish};
+use super::{complete, lease, lease_request};
 use crate::{replica::replica, superuser_sql::scalar};
 
 const PEOPLE: usize = 250;
@@ -21,16 +21,15 @@ const JOBS_OF_EACH: usize = 40;
 const JOBS: usize = PEOPLE * JOBS_OF_EACH;
 const WORKERS: usize = 4;
 
-/// Longer than they take on a machine that is busy with other tests.
+/// A time limit that they do not reach on a machine that is busy with other tests.
 const LIMIT: Duration = Duration::from_secs(400);
 
 fn text_of(person: Uuid, number: usize) -> String {
     format!("{person} says {number}")
 }
 
-/// Puts people into the database who have one message for each job, and the jobs. It would take identity a minute, and data
-/// another.
-async fn put(stack: &Stack) {
+/// Inserts people with one message for each job, and the jobs. Through the services it would take two minutes.
+async fn insert_people_and_jobs(stack: &Stack) {
     let keys = stack.data.variables["MESSAGE_KEYS"].clone().into();
     let keys = KeyRing::new(&keyed_secrets(&keys).unwrap()).unwrap();
     let (mut people, mut ids, mut numbers, mut texts, mut key_ids) = (vec![], vec![], vec![], vec![], vec![]);
@@ -38,8 +37,8 @@ async fn put(stack: &Stack) {
         let person = random::uuid();
         for number in 1..=JOBS_OF_EACH {
             let id = random::uuid();
-            let place = cell(UserId::new(person), id);
-            let sealed = keys.seal(place, &text_of(person, number), DateTime::UNIX_EPOCH);
+            let cell = cell(UserId::new(person), id);
+            let sealed = keys.seal(cell, &text_of(person, number), DateTime::UNIX_EPOCH);
             people.push(person);
             ids.push(id);
             numbers.push(number as i64);
@@ -75,10 +74,10 @@ async fn put(stack: &Stack) {
     }
 }
 
-/// Takes jobs and does them until there are none.
+/// Leases and completes jobs until there are none.
 async fn work(worker: &Client, done: &AtomicUsize) {
     loop {
-        let jobs = lease(worker, &wish()).await.unwrap();
+        let jobs = lease(worker, &lease_request()).await.unwrap();
         if jobs.is_empty() {
             return;
         }
@@ -100,7 +99,7 @@ async fn ten_thousand_jobs_are_each_done_once() {
     let stack = Stack::start().await.unwrap();
     let ports = [(); 3].map(|()| Port::reserve().unwrap());
     let replica = replica(&stack.data, &ports).await;
-    put(&stack).await;
+    insert_people_and_jobs(&stack).await;
     let own = stack.service("backend").unwrap();
     let other = Client::new(
         &stack.certificates,
@@ -117,7 +116,7 @@ async fn ten_thousand_jobs_are_each_done_once() {
     });
     timeout(LIMIT, join_all(workers))
         .await
-        .expect("they are done in time");
+        .expect("the jobs are done in time");
     let counts = counts.map(AtomicUsize::into_inner);
     let seconds = began.elapsed().as_secs_f64();
     eprintln!(

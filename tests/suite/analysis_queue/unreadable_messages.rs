@@ -1,9 +1,9 @@
-//! A message that does not open: its job fails, and holds up no other.
+//! Messages that do not open: their job fails, and other jobs are leased.
 
 use haven_proto::data::v1::{LeaseJobsRequest, SenderType};
 use haven_testkit::Stack;
 
-use super::{dead, end_rests, lease, put_job, say, wish};
+use super::{dead, end_retry_delays, insert_job, lease, lease_request, say};
 use crate::superuser_sql::{execute, scalar};
 
 #[tokio::test]
@@ -13,9 +13,9 @@ async fn a_job_with_a_message_that_does_not_open_fails_alone() {
     let (ada, bob) = (stack.user(&person).unwrap(), stack.user(&other).unwrap());
     let hers = say(&ada, SenderType::User, "Ada's").await;
     let his = say(&bob, SenderType::User, "Bob's").await;
-    put_job(&stack, &person, 1).await;
-    put_job(&stack, &other, 1).await;
-    // What somebody with the owner's rights could do to the table.
+    insert_job(&stack, &person, 1).await;
+    insert_job(&stack, &other, 1).await;
+    // Copy a token into another row, as a user with the owner's rights could.
     let moved = format!(
         "UPDATE data.conversations AS c SET message_text = o.message_text FROM data.conversations AS o
          WHERE c.id = '{}' AND o.id = '{}'",
@@ -23,7 +23,7 @@ async fn a_job_with_a_message_that_does_not_open_fails_alone() {
     );
     execute(&stack.database, &moved).await;
     let worker = stack.service("backend").unwrap();
-    let jobs = lease(&worker, &wish()).await.unwrap();
+    let jobs = lease(&worker, &lease_request()).await.unwrap();
     assert_eq!(jobs.len(), 1);
     assert_eq!(jobs[0].messages, [his]);
     for _ in 2..=3 {
@@ -33,8 +33,8 @@ async fn a_job_with_a_message_that_does_not_open_fails_alone() {
         )
         .await;
         assert_eq!(row, "queued MESSAGES_UNREADABLE t");
-        end_rests(&stack).await;
-        assert_eq!(lease(&worker, &wish()).await.unwrap(), []);
+        end_retry_delays(&stack).await;
+        assert_eq!(lease(&worker, &lease_request()).await.unwrap(), []);
     }
     let listed = dead(&worker, 0, "").await.unwrap().jobs;
     assert_eq!(listed.len(), 1);
@@ -58,7 +58,7 @@ async fn a_job_with_a_message_that_does_not_open_fails_alone() {
 }
 
 #[tokio::test]
-async fn who_would_have_got_nothing_but_such_a_job_gets_the_next_one() {
+async fn a_worker_gets_the_next_job_after_jobs_that_do_not_open() {
     let stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
@@ -67,7 +67,7 @@ async fn who_would_have_got_nothing_but_such_a_job_gets_the_next_one() {
     }
     let mut ids = Vec::new();
     for number in 1..=4 {
-        ids.push(put_job(&stack, &person, number).await.to_string());
+        ids.push(insert_job(&stack, &person, number).await.to_string());
     }
     // The first three, which come first, do not open.
     let moved =
@@ -78,7 +78,7 @@ async fn who_would_have_got_nothing_but_such_a_job_gets_the_next_one() {
     let worker = stack.service("backend").unwrap();
     let two = LeaseJobsRequest {
         max_jobs: 2,
-        ..wish()
+        ..lease_request()
     };
     let jobs = lease(&worker, &two).await.unwrap();
     assert_eq!(jobs.len(), 1);
