@@ -14,21 +14,21 @@ use crate::{
 /// as pending; an automatic job that does not cover 25 messages, or a job that covers none; a message in no job although a
 /// newer one is in one.
 const BROKEN_INVARIANTS: &str = "
-    WITH said AS (
+    WITH written AS (
         SELECT c.user_id, c.number,
             (SELECT count(*) FROM data.analysis_jobs AS j
                 WHERE j.user_id = c.user_id AND c.number BETWEEN j.first_number AND j.last_number) AS jobs
         FROM data.conversations AS c WHERE c.sender_type = 'user'
     ), held AS (
-        SELECT j.requested, (SELECT count(*) FROM said AS s
+        SELECT j.requested, (SELECT count(*) FROM written AS s
             WHERE s.user_id = j.user_id AND s.number BETWEEN j.first_number AND j.last_number) AS messages
         FROM data.analysis_jobs AS j
     )
-    SELECT (SELECT count(*) FROM said WHERE jobs > 1)
+    SELECT (SELECT count(*) FROM written WHERE jobs > 1)
         + (SELECT count(*) FROM data.conversation_counters AS c WHERE c.pending_messages
-            <> (SELECT count(*) FROM said AS s WHERE s.user_id = c.user_id AND s.jobs = 0))
+            <> (SELECT count(*) FROM written AS s WHERE s.user_id = c.user_id AND s.jobs = 0))
         + (SELECT count(*) FROM held WHERE messages NOT BETWEEN 1 AND 25 OR (NOT requested AND messages <> 25))
-        + (SELECT count(*) FROM said AS s WHERE s.jobs = 0
+        + (SELECT count(*) FROM written AS s WHERE s.jobs = 0
             AND EXISTS (SELECT FROM data.analysis_jobs AS j WHERE j.user_id = s.user_id AND j.last_number > s.number))";
 
 #[tokio::test]
@@ -63,12 +63,12 @@ async fn every_message_is_in_one_job() {
     });
     join(join_all(writers), join_all(askers)).await;
     assert_eq!(scalar::<i64>(&stack.database, BROKEN_INVARIANTS).await, 0);
-    let said: i64 = scalar(
+    let written: i64 = scalar(
         &stack.database,
         "SELECT count(*) FROM data.conversations WHERE sender_type = 'user'",
     )
     .await;
-    assert_eq!(said, 2 * 4 * 15);
+    assert_eq!(written, 2 * 4 * 15);
     let requested: i64 = scalar(
         &stack.database,
         "SELECT count(*) FROM data.analysis_jobs WHERE requested",
@@ -89,7 +89,7 @@ async fn every_message_is_in_one_job() {
          WHERE c.sender_type = 'user'",
     )
     .await;
-    assert_eq!(covered, said);
+    assert_eq!(covered, written);
     assert_eq!(scalar::<i64>(&stack.database, BROKEN_INVARIANTS).await, 0);
 }
 
@@ -99,8 +99,8 @@ async fn a_request_during_the_25th_message_covers_24_or_25_messages() {
     for _ in 0..5 {
         let ada = stack.user(&stack.person().await.unwrap()).unwrap();
         say(&ada, 24).await;
-        let (said, requested) = join(say(&ada, 1), ask(&ada)).await;
-        assert_eq!(said.unwrap().number, 25);
+        let (written, requested) = join(say(&ada, 1), ask(&ada)).await;
+        assert_eq!(written.unwrap().number, 25);
         let requested = range(&requested.unwrap());
         assert!(requested == (1, 24) || requested == (1, 25), "{requested:?}");
     }

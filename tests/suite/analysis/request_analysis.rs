@@ -184,16 +184,16 @@ async fn a_request_id_is_bound_to_one_method_and_one_person() {
     let stack = Stack::shared().await.unwrap();
     let (person, other) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let (ada, bob) = (stack.user(&person).unwrap(), stack.user(&other).unwrap());
-    let said = AppendMessageRequest {
+    let written = AppendMessageRequest {
         sender_type: SenderType::User.into(),
         text: "something".into(),
         message_id: String::new(),
         request_id: random::uuid().to_string(),
     };
-    let message = ada.conversation().append_message(said.clone()).await;
+    let message = ada.conversation().append_message(written.clone()).await;
     say(&bob, 1).await;
     let of_a_message = RequestAnalysisRequest {
-        request_id: said.request_id,
+        request_id: written.request_id,
     };
     let status = ask_with(&ada, &of_a_message).await.unwrap_err();
     assert_eq!(reason(&status), "REQUEST_ID_REUSED");

@@ -27,17 +27,20 @@ fn reasons<T>(answers: Vec<Result<T, Status>>) -> (Vec<T>, Vec<String>) {
 async fn concurrent_repeats_of_one_request_make_one_change() {
     let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
-    let mut said = say(&ada, "0").await;
+    let mut written = say(&ada, "0").await;
     for round in 1..=3 {
-        let request = change(&said, &round.to_string());
+        let request = change(&written, &round.to_string());
         let answers = join_all((0..CROWD).map(|_| update(&ada, request.clone()))).await;
         let (answers, refused) = reasons(answers);
         assert_eq!(refused, [""; 0]);
-        said = get(&ada, &said.id).await.unwrap();
-        assert_eq!((said.version, said.text.clone()), (round + 1, round.to_string()));
-        assert_eq!(answers, vec![said.clone(); CROWD]);
+        written = get(&ada, &written.id).await.unwrap();
+        assert_eq!(
+            (written.version, written.text.clone()),
+            (round + 1, round.to_string())
+        );
+        assert_eq!(answers, vec![written.clone(); CROWD]);
     }
-    let request = deletion(&said);
+    let request = deletion(&written);
     let answers = join_all((0..CROWD).map(|_| delete(&ada, request.clone()))).await;
     assert_eq!(reasons(answers), (vec![(); CROWD], vec![]));
 }
@@ -46,9 +49,9 @@ async fn concurrent_repeats_of_one_request_make_one_change() {
 async fn one_of_many_concurrent_changes_of_a_version_is_made() {
     let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
-    let mut said = say(&ada, "hello").await;
+    let mut written = say(&ada, "hello").await;
     for round in 1..=3 {
-        let attempts = (0..CROWD).map(|i| update(&ada, change(&said, &i.to_string())));
+        let attempts = (0..CROWD).map(|i| update(&ada, change(&written, &i.to_string())));
         let mut succeeded = Vec::<Message>::new();
         for answer in join_all(attempts).await {
             match answer {
@@ -59,11 +62,11 @@ async fn one_of_many_concurrent_changes_of_a_version_is_made() {
                 }
             }
         }
-        said = get(&ada, &said.id).await.unwrap();
-        assert_eq!(succeeded, [said.clone()]);
-        assert_eq!(said.version, round + 1);
+        written = get(&ada, &written.id).await.unwrap();
+        assert_eq!(succeeded, [written.clone()]);
+        assert_eq!(written.version, round + 1);
     }
-    let attempts = (0..CROWD).map(|_| delete(&ada, deletion(&said)));
+    let attempts = (0..CROWD).map(|_| delete(&ada, deletion(&written)));
     let (succeeded, refused) = reasons(join_all(attempts).await);
     assert_eq!(succeeded.len(), 1);
     assert_eq!(refused, vec!["NOT_FOUND"; CROWD - 1]);
@@ -73,9 +76,9 @@ async fn one_of_many_concurrent_changes_of_a_version_is_made() {
 async fn one_request_id_for_many_messages_changes_one_of_them() {
     let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
-    let said = join_all((0..CROWD).map(|_| say(&ada, "hello"))).await;
-    let first = change(&said[0], "goodbye");
-    let attempts = said.iter().map(|message| {
+    let written = join_all((0..CROWD).map(|_| say(&ada, "hello"))).await;
+    let first = change(&written[0], "goodbye");
+    let attempts = written.iter().map(|message| {
         let request = UpdateMessageRequest {
             message_id: message.id.clone(),
             ..first.clone()
@@ -85,8 +88,8 @@ async fn one_request_id_for_many_messages_changes_one_of_them() {
     let (succeeded, refused) = reasons(join_all(attempts).await);
     assert_eq!(succeeded.len(), 1);
     assert_eq!(refused, vec!["REQUEST_ID_REUSED"; CROWD - 1]);
-    let first = deletion(&said[0]);
-    let attempts = said.iter().map(|message| {
+    let first = deletion(&written[0]);
+    let attempts = written.iter().map(|message| {
         let mut request = first.clone();
         request.message_id = message.id.clone();
         delete(&ada, request)
@@ -94,7 +97,7 @@ async fn one_request_id_for_many_messages_changes_one_of_them() {
     let (deleted, refused) = reasons(join_all(attempts).await);
     assert_eq!(deleted.len(), 1);
     assert_eq!(refused, vec!["REQUEST_ID_REUSED"; CROWD - 1]);
-    let left = join_all(said.iter().map(|message| get(&ada, &message.id))).await;
+    let left = join_all(written.iter().map(|message| get(&ada, &message.id))).await;
     let (left, _) = reasons(left);
     assert_eq!(left.len(), CROWD - 1);
     assert!(left.iter().filter(|message| message.version == 2).count() <= 1);
@@ -105,16 +108,16 @@ async fn a_change_during_a_deletion_is_made_before_it_or_not_at_all() {
     let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     for _ in 0..CROWD {
-        let said = say(&ada, "hello").await;
+        let written = say(&ada, "hello").await;
         let (changed, deleted) = tokio::join!(
-            update(&ada, change(&said, "goodbye")),
-            delete(&ada, deletion(&said))
+            update(&ada, change(&written, "goodbye")),
+            delete(&ada, deletion(&written))
         );
         deleted.unwrap();
         match changed {
             Ok(changed) => assert_eq!(changed.version, 2),
             Err(status) => assert_eq!(reason(&status), "NOT_FOUND"),
         }
-        assert_eq!(reason(&get(&ada, &said.id).await.unwrap_err()), "NOT_FOUND");
+        assert_eq!(reason(&get(&ada, &written.id).await.unwrap_err()), "NOT_FOUND");
     }
 }

@@ -124,12 +124,12 @@ async fn a_changed_message_is_examined_again() {
     let stack = Stack::shared().await.unwrap();
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
-    let mut said = say(&ada, "I want to go home").await;
+    let mut written = say(&ada, "I want to go home").await;
     let mut found = None;
     for _ in 0..100 {
-        let request = change(&said, ALARMING);
+        let request = change(&written, ALARMING);
         let answer = update(&ada, &request).await;
-        said = answer.message.clone().unwrap();
+        written = answer.message.clone().unwrap();
         if answer.crisis.is_some() {
             assert_eq!(update(&ada, &request).await, answer);
             found = answer.crisis;
@@ -146,9 +146,9 @@ async fn a_changed_message_is_examined_again() {
             WHERE user_id = $1 AND answer ? 'finding')";
     assert_eq!(scalar_of::<i64>(stack, person.id, as_changed).await, 1);
     // The event stays when the text becomes harmless, and a refused change creates none.
-    let harmless = update(&ada, &change(&said, "I want to go home")).await;
+    let harmless = update(&ada, &change(&written, "I want to go home")).await;
     assert_eq!(harmless.crisis, None);
-    let stale = change(&said, ALARMING);
+    let stale = change(&written, ALARMING);
     assert!(ada.conversation().update_message(stale).await.is_err());
     assert_eq!(events(stack, &person).await, (1, 0));
 }

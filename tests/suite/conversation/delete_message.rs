@@ -14,12 +14,12 @@ async fn the_number_of_a_deleted_message_is_not_used_again() {
     let stack = Stack::shared().await.unwrap();
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
-    let mut said = Vec::new();
+    let mut written = Vec::new();
     for _ in 1..=4 {
-        said.push(say(&ada, "hello").await);
+        written.push(say(&ada, "hello").await);
     }
     // One from the middle, and the newest.
-    for deleted in [&said[1], &said[3]] {
+    for deleted in [&written[1], &written[3]] {
         delete(&ada, deletion(deleted)).await.unwrap();
         assert_eq!(reason(&get(&ada, &deleted.id).await.unwrap_err()), "NOT_FOUND");
         let status = delete(&ada, deletion(deleted)).await.unwrap_err();
@@ -27,7 +27,7 @@ async fn the_number_of_a_deleted_message_is_not_used_again() {
     }
     assert_eq!(numbers(&ada).await, [1, 3]);
     assert_eq!(say(&ada, "and more").await.number, 5);
-    for deleted in [&said[0], &said[2]] {
+    for deleted in [&written[0], &written[2]] {
         delete(&ada, deletion(deleted)).await.unwrap();
     }
     assert_eq!(numbers(&ada).await, [5]);
@@ -45,12 +45,12 @@ async fn people_delete_messages_of_every_sender_from_their_own_conversation_only
     let through = backend.with_token(&ada.token).unwrap();
     let (ada, bob) = (stack.user(&ada).unwrap(), stack.user(&bob).unwrap());
     for sender in [SenderType::User, SenderType::Coach, SenderType::System] {
-        let said = try_append(&through, message(sender, "hello")).await.unwrap();
-        let status = delete(&bob, deletion(&said)).await.unwrap_err();
+        let written = try_append(&through, message(sender, "hello")).await.unwrap();
+        let status = delete(&bob, deletion(&written)).await.unwrap_err();
         assert_eq!(reason(&status), "NOT_FOUND", "{sender:?}");
-        assert_eq!(get(&ada, &said.id).await.unwrap(), said);
-        delete(&ada, deletion(&said)).await.unwrap();
-        assert_eq!(reason(&get(&ada, &said.id).await.unwrap_err()), "NOT_FOUND");
+        assert_eq!(get(&ada, &written.id).await.unwrap(), written);
+        delete(&ada, deletion(&written)).await.unwrap();
+        assert_eq!(reason(&get(&ada, &written.id).await.unwrap_err()), "NOT_FOUND");
     }
 }
 
@@ -59,13 +59,13 @@ async fn a_repeated_deletion_gets_the_original_answer() {
     let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let appended = message(SenderType::User, "hello");
-    let said = try_append(&ada, appended.clone()).await.unwrap();
+    let written = try_append(&ada, appended.clone()).await.unwrap();
     let other = say(&ada, "another").await;
-    let request = deletion(&said);
+    let request = deletion(&written);
     delete(&ada, request.clone()).await.unwrap();
     delete(&ada, request.clone()).await.unwrap();
     // A retry of the append still gets its original answer.
-    assert_eq!(try_append(&ada, appended.clone()).await.unwrap(), said);
+    assert_eq!(try_append(&ada, appended.clone()).await.unwrap(), written);
     assert_eq!(numbers(&ada).await, [2]);
     for reused in [
         DeleteMessageRequest {
@@ -92,13 +92,13 @@ async fn a_repeated_deletion_gets_the_original_answer() {
 async fn the_id_of_a_deleted_message_may_be_used_again() {
     let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
-    let said = say(&ada, "hello").await;
-    delete(&ada, deletion(&said)).await.unwrap();
+    let written = say(&ada, "hello").await;
+    delete(&ada, deletion(&written)).await.unwrap();
     let mut request = message(SenderType::User, "hello again");
-    request.message_id = said.id.clone();
+    request.message_id = written.id.clone();
     let second = try_append(&ada, request).await.unwrap();
-    assert_eq!((&second.id, second.number), (&said.id, 2));
-    assert_eq!(get(&ada, &said.id).await.unwrap(), second);
+    assert_eq!((&second.id, second.number), (&written.id, 2));
+    assert_eq!(get(&ada, &written.id).await.unwrap(), second);
 }
 
 #[tokio::test]

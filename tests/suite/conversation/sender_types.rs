@@ -16,7 +16,7 @@ async fn a_person_writes_as_themselves_and_a_service_as_every_sender() {
     let backend = stack.service("backend").unwrap();
     let (alone, through) = (stack.user(&ada).unwrap(), backend.with_token(&ada.token).unwrap());
     // The first message of a conversation may be the coach's.
-    let mut said = Vec::new();
+    let mut written = Vec::new();
     for (caller, sender) in [
         (&through, Coach),
         (&alone, User),
@@ -27,9 +27,9 @@ async fn a_person_writes_as_themselves_and_a_service_as_every_sender() {
         let stored = try_append(caller, message(sender, "hello")).await.unwrap();
         assert_eq!(stored.sender_type(), sender);
         assert_eq!(get(&alone, &stored.id).await.unwrap(), stored, "{sender:?}");
-        said.push(stored.number);
+        written.push(stored.number);
     }
-    assert_eq!(said, [1, 2, 3, 4, 5]);
+    assert_eq!(written, [1, 2, 3, 4, 5]);
 
     for sender in [Coach, System] {
         let status = try_append(&alone, message(sender, "hello")).await.unwrap_err();

@@ -38,18 +38,18 @@ async fn a_changed_message_keeps_its_id_number_and_create_time() {
 async fn a_change_has_to_expect_the_current_version() {
     let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
-    let said = say(&ada, "one").await;
-    let changed = update(&ada, change(&said, "two")).await.unwrap();
+    let written = say(&ada, "one").await;
+    let changed = update(&ada, change(&written, "two")).await.unwrap();
     for (version, text) in [(1, "three"), (3, "four"), (i64::MAX, "five")] {
         let request = UpdateMessageRequest {
             expected_version: version,
-            ..change(&said, text)
+            ..change(&written, text)
         };
         let status = update(&ada, request).await.unwrap_err();
         assert_eq!(reason(&status), "VERSION_CONFLICT", "{version}");
         assert_eq!(metadata(&status, "current_version"), "2", "{version}");
     }
-    assert_eq!(get(&ada, &said.id).await.unwrap(), changed);
+    assert_eq!(get(&ada, &written.id).await.unwrap(), changed);
 }
 
 #[tokio::test]
@@ -59,8 +59,8 @@ async fn messages_of_other_people_and_other_senders_cannot_be_changed() {
     let backend = stack.service("backend").unwrap();
     let through = backend.with_token(&ada.token).unwrap();
     let (ada, bob) = (stack.user(&ada).unwrap(), stack.user(&bob).unwrap());
-    let said = say(&ada, "hello").await;
-    let status = update(&bob, change(&said, "goodbye")).await.unwrap_err();
+    let written = say(&ada, "hello").await;
+    let status = update(&bob, change(&written, "goodbye")).await.unwrap_err();
     assert_eq!(reason(&status), "NOT_FOUND");
     for sender in [SenderType::Coach, SenderType::System] {
         let theirs = try_append(&through, message(sender, "hello")).await.unwrap();
@@ -77,24 +77,24 @@ async fn messages_of_other_people_and_other_senders_cannot_be_changed() {
         }
         assert_eq!(get(&ada, &theirs.id).await.unwrap(), theirs);
     }
-    assert_eq!(get(&ada, &said.id).await.unwrap(), said);
+    assert_eq!(get(&ada, &written.id).await.unwrap(), written);
     // A service that acts for the person may change the person's messages.
-    let changed = update(&through, change(&said, "goodbye")).await.unwrap();
-    assert_eq!(get(&ada, &said.id).await.unwrap(), changed);
+    let changed = update(&through, change(&written, "goodbye")).await.unwrap();
+    assert_eq!(get(&ada, &written.id).await.unwrap(), changed);
 }
 
 #[tokio::test]
 async fn a_repeated_change_gets_the_original_answer() {
     let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
-    let said = say(&ada, "one").await;
-    let request = change(&said, "two");
+    let written = say(&ada, "one").await;
+    let request = change(&written, "two");
     let second = update(&ada, request.clone()).await.unwrap();
     assert_eq!(update(&ada, request.clone()).await.unwrap(), second);
     let third = update(&ada, change(&second, "three")).await.unwrap();
     assert_eq!(update(&ada, request.clone()).await.unwrap(), second);
-    assert_eq!(get(&ada, &said.id).await.unwrap(), third);
-    delete(&ada, deletion(&said)).await.unwrap();
+    assert_eq!(get(&ada, &written.id).await.unwrap(), third);
+    delete(&ada, deletion(&written)).await.unwrap();
     assert_eq!(update(&ada, request).await.unwrap(), second);
     let status = update(&ada, change(&third, "four")).await.unwrap_err();
     assert_eq!(reason(&status), "NOT_FOUND");
@@ -105,9 +105,9 @@ async fn a_request_id_is_bound_to_one_change() {
     let stack = Stack::shared().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let appended = message(SenderType::User, "one");
-    let said = try_append(&ada, appended.clone()).await.unwrap();
+    let written = try_append(&ada, appended.clone()).await.unwrap();
     let other = say(&ada, "another").await;
-    let request = change(&said, "two");
+    let request = change(&written, "two");
     let changed = update(&ada, request.clone()).await.unwrap();
     for reused in [
         UpdateMessageRequest {
@@ -131,7 +131,7 @@ async fn a_request_id_is_bound_to_one_change() {
         let status = update(&ada, reused.clone()).await.unwrap_err();
         assert_eq!(reason(&status), "REQUEST_ID_REUSED", "{reused:?}");
     }
-    assert_eq!(get(&ada, &said.id).await.unwrap(), changed);
+    assert_eq!(get(&ada, &written.id).await.unwrap(), changed);
     assert_eq!(get(&ada, &other.id).await.unwrap(), other);
 }
 

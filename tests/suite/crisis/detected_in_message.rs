@@ -1,4 +1,4 @@
-//! From a message to everybody who has to know of it.
+//! A finding in a message: in the answer to the person, in their list of events, and in the feed that services watch.
 
 use haven_proto::data::v1::{
     AppendMessageResponse, CrisisEvent, CrisisSeverityLevel, CrisisTriggerType, DeleteMessageRequest,
@@ -19,7 +19,7 @@ async fn say(client: &Client, text: &str) -> AppendMessageResponse {
 }
 
 #[tokio::test]
-async fn what_is_found_is_told_to_the_person_and_to_whoever_watches() {
+async fn a_finding_reaches_the_person_and_the_watchers() {
     let stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
@@ -58,7 +58,7 @@ async fn what_is_found_is_told_to_the_person_and_to_whoever_watches() {
         .into_inner();
     assert_eq!(listed.events, std::slice::from_ref(&event));
 
-    // Somebody may still have to follow it up.
+    // The event stays, because it may still need a follow-up.
     let delete = DeleteMessageRequest {
         message_id: message.id,
         request_id: random::uuid().to_string(),
@@ -86,16 +86,16 @@ async fn what_is_found_is_told_to_the_person_and_to_whoever_watches() {
     let metrics = Metrics::read(stack.data.listeners.metrics).await;
     let count = |outcome| metrics.sum("haven_crisis_detections_total", &[("outcome", outcome)]);
     assert_eq!(count("found"), Some(2.0));
-    let said: i64 = scalar(
+    let written: i64 = scalar(
         &stack.database,
         "SELECT sum(last_number)::bigint FROM data.conversation_counters",
     )
     .await;
     assert_eq!(
         metrics.sum("haven_crisis_detections_total", &[]),
-        Some(said as f64)
+        Some(written as f64)
     );
-    // They are there before the first one.
+    // These series exist before their first event.
     for outcome in ["clear", "slow", "panicked", "busy"] {
         assert!(count(outcome).is_some(), "{outcome}");
     }

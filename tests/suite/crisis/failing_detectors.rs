@@ -1,4 +1,5 @@
-//! Detectors that panic or hang: the message is stored without them, soon, and they are counted and logged without it.
+//! Detectors that panic or hang: the message is stored in time without a finding, and the failure is counted and logged
+//! without the message's text.
 
 use std::{
     env,
@@ -44,27 +45,27 @@ use crate::{
     superuser_sql::{execute, scalar},
 };
 
-/// Set for a child process of the test below: the text, the person, and the database as its logins reach it.
+/// Variables of the child process of the test below: the text, the person, and the database URLs of both logins.
 const TEXT: &str = "HAVEN_TEST_TEXT";
 const PERSON: &str = "HAVEN_TEST_PERSON";
 const URLS: [&str; 2] = ["HAVEN_TEST_APP_URL", "HAVEN_TEST_WORKER_URL"];
 
-/// How many messages each kind of detector gets: more than it may look at at once.
+/// The number of messages for each kind of detector: more than may be examined at once.
 const MESSAGES: usize = 8;
 
-/// How many texts are looked at at once.
-const TURNS: f64 = 4.0;
+/// The number of texts that are examined at once.
+const SLOTS: f64 = 4.0;
 
 #[tokio::test]
-async fn messages_go_on_without_a_detector_that_panics_or_hangs() {
+async fn messages_are_stored_when_the_detector_panics_or_hangs() {
     let database = TestCluster::shared().await.unwrap().database().await.unwrap();
     let person = random::uuid();
-    let known =
+    let insert =
         format!("INSERT INTO data.users (id, created_at, last_active_at) VALUES ('{person}', now(), now())");
-    execute(&database, &known).await;
+    execute(&database, &insert).await;
     let flock = Flock::default();
-    let canary = flock.canary("what a detector panics with");
-    // A process of its own, because metrics, telemetry and the panic hook are the whole process's.
+    let canary = flock.canary("the text of a detector's panic");
+    // In a process of its own, because metrics, telemetry and the panic hook are global.
     let mut child = Command::new("/proc/self/exe");
     child
         .args([
@@ -96,18 +97,18 @@ async fn messages_go_on_without_a_detector_that_panics_or_hangs() {
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect();
-    // Once for each of the two, and not for each message.
+    // One warning for each of the two detectors, not for each message.
     let warned: Vec<_> = lines.iter().filter(|line| line["outcome"].is_string()).collect();
     assert_eq!(warned.len(), 2, "{output}");
     assert!(warned.iter().all(|line| line["level"] == "WARN"), "{output}");
     let panicked = lines.iter().filter(|line| line["message"] == "panicked");
     assert!(panicked.count() >= 1, "{output}");
-    let place = flock.given("the place", Allowed::Nowhere, "failing_detectors.rs:");
+    let location = flock.given("the panic's location", Allowed::Nowhere, "failing_detectors.rs:");
     let (output, person) = (
         Haystack::new(output),
         flock.given("the person", Allowed::Nowhere, &person.to_string()),
     );
-    assert!(place.found(&output).is_some());
+    assert!(location.found(&output).is_some());
     assert_eq!((canary.found(&output), person.found(&output)), (None, None));
 }
 
@@ -119,7 +120,7 @@ impl CrisisDetector for Panics {
     }
 }
 
-/// Until the channel is closed.
+/// Hangs until the channel is closed.
 struct Hangs(Mutex<mpsc::Receiver<()>>);
 
 impl CrisisDetector for Hangs {
@@ -129,7 +130,7 @@ impl CrisisDetector for Hangs {
     }
 }
 
-/// The data service without a server around it.
+/// Returns the handlers of the data service, without a server.
 fn data(detector: Arc<dyn CrisisDetector>) -> DataRpc {
     let secret = SecretKey::new(Box::new([7; 32]));
     let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned();
@@ -162,7 +163,7 @@ fn data(detector: Arc<dyn CrisisDetector>) -> DataRpc {
     }
 }
 
-/// Appends messages that `detector` is to look at. Answers how long each took.
+/// Appends [`MESSAGES`] messages that `detector` examines. Returns the time that each took.
 async fn append_all(detector: Arc<dyn CrisisDetector>) -> Vec<Duration> {
     let data = data(detector);
     let mut took = Vec::new();
@@ -170,7 +171,7 @@ async fn append_all(detector: Arc<dyn CrisisDetector>) -> Vec<Duration> {
         let began = Instant::now();
         let appended = append(&data).await;
         took.push(began.elapsed());
-        // The first one connects to the database.
+        // The first call connects to the database.
         let limit = Duration::from_millis(if number == 1 { 5_000 } else { 900 });
         assert!(began.elapsed() < limit, "{took:?}");
         assert!(appended.message.is_some() && appended.crisis.is_none());
@@ -178,7 +179,7 @@ async fn append_all(detector: Arc<dyn CrisisDetector>) -> Vec<Duration> {
     took
 }
 
-/// How many turns are taken, as the metrics have it.
+/// Returns the number of texts that are being examined, from the metrics page.
 async fn running(port: u16) -> Option<f64> {
     let metrics = Metrics::read(port).await;
     metrics.sum("haven_crisis_detections_running", &[])
@@ -209,7 +210,7 @@ async fn append(data: &DataRpc) -> AppendMessageResponse {
 }
 
 #[tokio::test]
-#[ignore = "for the test above, which starts it in a process of its own"]
+#[ignore = "started by the test above, in a process of its own"]
 async fn appending() {
     let port = Port::reserve().unwrap().number();
     let _telemetry = telemetry::start(
@@ -225,12 +226,12 @@ async fn appending() {
     append_all(Arc::new(Panics)).await;
     let (release, released) = mpsc::channel();
     let took = append_all(Arc::new(Hangs(Mutex::new(released)))).await;
-    // Each of them waits for the whole of the 50 ms, and so the shortest shows that it is them, and storing the message.
-    let (least, limit) = (took.iter().min().unwrap(), Duration::from_millis(50));
-    assert!((limit..limit * 3).contains(least), "{took:?}");
-    assert_eq!(running(port).await, Some(TURNS));
+    // Each call waits the full 50 ms for the detector, so the shortest took that time and the time to store the message.
+    let (shortest, limit) = (took.iter().min().unwrap(), Duration::from_millis(50));
+    assert!((limit..limit * 3).contains(shortest), "{took:?}");
+    assert_eq!(running(port).await, Some(SLOTS));
     drop(release);
-    eventually("their turns are given back", async || {
+    eventually("no text is being examined", async || {
         running(port).await == Some(0.0)
     })
     .await;
@@ -238,8 +239,7 @@ async fn appending() {
     let metrics = Metrics::read(port).await;
     let count = |outcome| metrics.sum("haven_crisis_detections_total", &[("outcome", outcome)]);
     assert_eq!((count("found"), count("clear")), (None, None));
-    // Where the machine is busy with other tests, a panic may come too late. As many hang as may be looked at at once, and
-    // the others do not begin.
+    // On a busy machine a panic may come too late. Texts hang until all slots are taken, and the others are not examined.
     let [panicked, slow, busy] =
         ["panicked", "slow", "busy"].map(|outcome| count(outcome).unwrap_or_default());
     assert!(

@@ -1,17 +1,18 @@
-//! The order of the feed: it is total, nothing comes into it behind a watcher's back, and the erased leave it.
+//! The order of the feed: it is total, no event is inserted before one that a watcher has seen, and events of erased people
+//! are left out.
 
 use haven_proto::data::v1::{EraseUserRequest, ResolveCrisisEventRequest};
 use haven_testkit::{Stack, random};
 use sqlx::{Connection, PgConnection, raw_sql};
 
-use super::{Watcher, happen, insertion};
+use super::{Watcher, insertion, store_event};
 use crate::status::reason;
 
-/// A transaction that has done this and is not over.
-async fn begun(stack: &Stack, sql: &str) -> PgConnection {
+/// Begins a transaction and executes `sql` in it.
+async fn begin(stack: &Stack, sql: &str) -> PgConnection {
     let mut connection = stack.database.connect("postgres").await.unwrap();
-    let begun = sqlx::AssertSqlSafe(format!("BEGIN; {sql}"));
-    raw_sql(begun).execute(&mut connection).await.unwrap();
+    let batch = sqlx::AssertSqlSafe(format!("BEGIN; {sql}"));
+    raw_sql(batch).execute(&mut connection).await.unwrap();
     connection
 }
 
@@ -20,23 +21,23 @@ async fn commit(mut connection: PgConnection) {
     connection.close().await.unwrap();
 }
 
-/// With numbers that come from a sequence as events are stored, the first one's would be the smaller, and the watcher
-/// would have gone past it when it becomes visible.
+/// If events took their numbers from a sequence when they are stored, the first one would have the smaller number, and the
+/// watcher would be past it when it becomes visible.
 #[tokio::test]
-async fn what_is_stored_first_and_committed_last_is_not_missed() {
+async fn an_event_stored_first_and_committed_last_is_not_missed() {
     let stack = Stack::start().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let backend = stack.service("backend").unwrap();
     let mut watcher = Watcher::start(&backend, "").await.unwrap();
     let early = random::uuid().to_string();
     let insert = insertion(&ada, &early, "now() - interval '1 min'");
-    let transaction = begun(&stack, &insert).await;
-    let late = happen(&stack, &bob).await;
+    let transaction = begin(&stack, &insert).await;
+    let late = store_event(&stack, &bob).await;
     let (first, cursor) = watcher.next().await.unwrap();
     assert_eq!(first.id, late);
     commit(transaction).await;
     assert_eq!(watcher.id().await, early);
-    // Nor by who comes again, nor in another order by who comes anew.
+    // A watcher that continues from its cursor sees it, and a new watcher sees the same order.
     assert_eq!(Watcher::start(&backend, &cursor).await.unwrap().id().await, early);
     assert_eq!(
         Watcher::start(&backend, "").await.unwrap().ids(2).await,
@@ -45,7 +46,7 @@ async fn what_is_stored_first_and_committed_last_is_not_missed() {
 }
 
 #[tokio::test]
-async fn many_who_store_and_many_who_watch_agree_on_one_order() {
+async fn all_watchers_see_one_order_with_concurrent_writers() {
     const WRITERS: usize = 8;
     const EACH: usize = 25;
     let stack = Stack::start().await.unwrap();
@@ -62,7 +63,7 @@ async fn many_who_store_and_many_who_watch_agree_on_one_order() {
         }
         stored
     };
-    // Each comes again after every few events, so that the numbers are given while others read.
+    // Each watcher starts again after every few events, so that events are numbered while others read.
     let watch = async |each: usize| {
         let (mut seen, mut cursor) = (Vec::new(), String::new());
         while seen.len() < WRITERS * EACH {
@@ -84,20 +85,20 @@ async fn many_who_store_and_many_who_watch_agree_on_one_order() {
         assert_eq!(one, &seen[0]);
         let mut sorted = one.clone();
         sorted.sort_unstable();
-        assert_eq!(sorted, stored, "each once");
+        assert_eq!(sorted, stored, "each event once");
     }
 }
 
 #[tokio::test]
-async fn events_of_somebody_who_was_erased_are_gone_and_the_others_come() {
+async fn events_of_an_erased_person_are_left_out_and_the_others_follow() {
     let stack = Stack::start().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let backend = stack.service("backend").unwrap();
     let mut watcher = Watcher::start(&backend, "").await.unwrap();
     for _ in 0..2 {
-        happen(&stack, &ada).await;
+        store_event(&stack, &ada).await;
     }
-    let other = happen(&stack, &bob).await;
+    let other = store_event(&stack, &bob).await;
     let taken = watcher.take(3).await;
     assert_eq!(taken[2].0, other);
     let erase = EraseUserRequest {
@@ -106,46 +107,46 @@ async fn events_of_somebody_who_was_erased_are_gone_and_the_others_come() {
     };
     let mut person = stack.service("identity").unwrap().person();
     person.erase_user(erase).await.unwrap();
-    // From the beginning, and from the cursor of an event that is no more.
+    // From the beginning, and from the cursor of an erased event.
     assert_eq!(Watcher::start(&backend, "").await.unwrap().id().await, other);
     assert_eq!(
         Watcher::start(&backend, &taken[0].1).await.unwrap().id().await,
         other.clone()
     );
-    let next = happen(&stack, &bob).await;
+    let next = store_event(&stack, &bob).await;
     assert_eq!(watcher.id().await, next);
-    let mut fresh = Watcher::start(&backend, &taken[1].1).await.unwrap();
-    assert_eq!(fresh.ids(2).await, [other, next]);
-    let gone = ResolveCrisisEventRequest {
+    let mut continued = Watcher::start(&backend, &taken[1].1).await.unwrap();
+    assert_eq!(continued.ids(2).await, [other, next]);
+    let erased = ResolveCrisisEventRequest {
         user_id: ada.id.to_string(),
         event_id: taken[0].0.clone(),
     };
-    let status = backend.crisis().resolve_crisis_event(gone).await.unwrap_err();
+    let status = backend.crisis().resolve_crisis_event(erased).await.unwrap_err();
     assert_eq!(reason(&status), "NOT_FOUND");
 }
 
-/// An event that goes while numbers are given must not take one with it, or the last one would be given out twice, and
-/// from then on nothing could be numbered any more.
+/// An event that is deleted while events are numbered must not take a number: the last number would be given out twice, and
+/// no event could be numbered from then on.
 #[tokio::test]
-async fn nobody_who_watches_waits_for_somebody_who_is_being_erased() {
+async fn watchers_do_not_wait_for_an_erasure() {
     let stack = Stack::start().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let backend = stack.service("backend").unwrap();
-    let first = happen(&stack, &bob).await;
-    let hidden = happen(&stack, &ada).await;
-    let last = happen(&stack, &bob).await;
+    let first = store_event(&stack, &bob).await;
+    let hidden = store_event(&stack, &ada).await;
+    let last = store_event(&stack, &bob).await;
     let erase = format!("DELETE FROM data.users WHERE id = '{}'", ada.id);
-    let mut transaction = begun(&stack, &erase).await;
+    let mut transaction = begin(&stack, &erase).await;
     let mut watcher = Watcher::start(&backend, "").await.unwrap();
     assert_eq!(watcher.ids(2).await, [first.clone(), last.clone()]);
-    // It was not to be: what was passed over comes after all.
+    // The erasure is rolled back: the event that was passed over follows.
     raw_sql("ROLLBACK").execute(&mut transaction).await.unwrap();
     assert_eq!(watcher.id().await, hidden);
 
-    happen(&stack, &ada).await;
-    let third = happen(&stack, &bob).await;
-    let transaction = begun(&stack, &erase).await;
-    // From the beginning: how far the other watcher has come does not matter.
+    store_event(&stack, &ada).await;
+    let third = store_event(&stack, &bob).await;
+    let transaction = begin(&stack, &erase).await;
+    // From the beginning, independent of the other watcher.
     let mut another = Watcher::start(&backend, "").await.unwrap();
     let seen = loop {
         let (event, _) = another.next().await.unwrap();
@@ -155,7 +156,7 @@ async fn nobody_who_watches_waits_for_somebody_who_is_being_erased() {
     };
     assert_eq!(seen, third);
     commit(transaction).await;
-    let fourth = happen(&stack, &bob).await;
+    let fourth = store_event(&stack, &bob).await;
     assert_eq!(another.id().await, fourth);
     let all = Watcher::start(&backend, "").await.unwrap().ids(4).await;
     assert_eq!(all, [first, last, third, fourth]);

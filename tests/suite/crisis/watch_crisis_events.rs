@@ -1,4 +1,4 @@
-//! Watching: everybody's events, from a cursor on, as they happen.
+//! WatchCrisisEvents: all people's events after a cursor, as they are stored.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use haven_proto::data::v1::{AcknowledgeCrisisEventRequest, WatchCrisisEventsRequ
 use haven_testkit::{Person, Stack};
 use tonic::Request;
 
-use super::{Watcher, happen};
+use super::{Watcher, store_event};
 use crate::{
     eventually::eventually,
     metrics::Metrics,
@@ -14,8 +14,8 @@ use crate::{
     superuser_sql::{execute, scalar},
 };
 
-/// Stores so many events of `person`, a second apart.
-fn many(person: &Person, count: usize) -> String {
+/// Returns the SQL that inserts `count` events of `person`, a second apart.
+fn insert_many(person: &Person, count: usize) -> String {
     format!(
         "INSERT INTO data.crisis_events
              (user_id, id, trigger_type, severity_level, resources_shown, followup_required, created_at)
@@ -26,13 +26,13 @@ fn many(person: &Person, count: usize) -> String {
 }
 
 #[tokio::test]
-async fn old_events_come_first_and_new_ones_as_they_happen_to_everybody_who_watches() {
+async fn every_watcher_gets_old_events_first_and_new_ones_as_they_are_stored() {
     let stack = Stack::start().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let mut expected = vec![
-        happen(&stack, &ada).await,
-        happen(&stack, &bob).await,
-        happen(&stack, &ada).await,
+        store_event(&stack, &ada).await,
+        store_event(&stack, &bob).await,
+        store_event(&stack, &ada).await,
     ];
     let backend = stack.service("backend").unwrap();
     let mut first = Watcher::start(&backend, "").await.unwrap();
@@ -44,7 +44,7 @@ async fn old_events_come_first_and_new_ones_as_they_happen_to_everybody_who_watc
     let mut took = Vec::new();
     for person in [&ada, &bob, &bob] {
         let began = Instant::now();
-        expected.push(happen(&stack, person).await);
+        expected.push(store_event(&stack, person).await);
         let (event, _) = first.next().await.unwrap();
         took.push(began.elapsed());
         assert_eq!(event.user_id, person.id.to_string());
@@ -52,53 +52,57 @@ async fn old_events_come_first_and_new_ones_as_they_happen_to_everybody_who_watc
     }
     assert_eq!(seen, expected);
     assert_eq!(second.ids(3).await, expected[3..]);
-    // Nobody told this server: the insertion came from elsewhere, as from another replica.
+    // Without a notification, as for events that another replica stores.
     let soon = Duration::from_millis(1_500);
     assert!(took.iter().min() < Some(&soon), "{took:?}");
 }
 
 #[tokio::test]
-async fn each_cursor_leads_to_what_came_after_it() {
+async fn each_cursor_continues_after_its_event() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
-    // More than are read at once, and more than are numbered at once.
-    execute(&stack.database, &many(&ada, 1100)).await;
+    // More than one batch of reading, and of numbering.
+    execute(&stack.database, &insert_many(&ada, 1100)).await;
     let backend = stack.service("backend").unwrap();
     let all = Watcher::start(&backend, "").await.unwrap().take(1100).await;
     let times = "SELECT array_agg(id::text ORDER BY created_at) FROM data.crisis_events";
     let expected: Vec<String> = scalar(&stack.database, times).await;
     let ids: Vec<_> = all.iter().map(|(id, _)| id.clone()).collect();
     assert_eq!(ids, expected);
-    for place in [0, 1, 98, 99, 100, 101, 498, 499, 500, 1098] {
-        let mut watcher = Watcher::start(&backend, &all[place].1).await.unwrap();
-        let rest = (all.len() - place - 1).min(150);
-        assert_eq!(watcher.take(rest).await, all[place + 1..][..rest], "{place}");
+    for position in [0, 1, 98, 99, 100, 101, 498, 499, 500, 1098] {
+        let mut watcher = Watcher::start(&backend, &all[position].1).await.unwrap();
+        let rest = (all.len() - position - 1).min(150);
+        assert_eq!(
+            watcher.take(rest).await,
+            all[position + 1..][..rest],
+            "{position}"
+        );
     }
     let mut last = Watcher::start(&backend, &all[1099].1).await.unwrap();
-    let next = happen(&stack, &ada).await;
+    let next = store_event(&stack, &ada).await;
     assert_eq!(last.id().await, next);
 }
 
 #[tokio::test]
-async fn a_cursor_is_its_services_and_cannot_be_made_up() {
+async fn a_cursor_is_bound_to_its_service_and_cannot_be_forged() {
     let stack = Stack::builder()
         .variable("data", "ALLOWED_SERVICES", "identity,backend")
         .start()
         .await
         .unwrap();
     let ada = stack.person().await.unwrap();
-    happen(&stack, &ada).await;
+    store_event(&stack, &ada).await;
     let backend = stack.service("backend").unwrap();
     let (_, cursor) = Watcher::start(&backend, "").await.unwrap().next().await.unwrap();
-    // As a page token is. Another service has its own from the beginning on.
+    // Another service may watch from the beginning, with cursors of its own.
     let other = stack.service("identity").unwrap();
     assert!(Watcher::start(&other, "").await.is_ok());
-    let page_token = format!("{cursor}A");
+    let longer = format!("{cursor}A");
     for (client, cursor) in [
         (&other, cursor.as_str()),
         (&backend, "x"),
         (&backend, &cursor[1..]),
-        (&backend, &page_token),
+        (&backend, &longer),
     ] {
         let status = Watcher::start(client, cursor).await.map(drop).unwrap_err();
         assert_eq!(reason(&status), "INVALID_FIELD");
@@ -115,16 +119,16 @@ async fn a_cursor_is_its_services_and_cannot_be_made_up() {
 }
 
 #[tokio::test]
-async fn a_cursor_that_this_database_never_gave_out_has_expired() {
+async fn a_cursor_from_after_the_restored_backup_has_expired() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     for _ in 0..3 {
-        happen(&stack, &ada).await;
+        store_event(&stack, &ada).await;
     }
     let backend = stack.service("backend").unwrap();
     let mut watcher = Watcher::start(&backend, "").await.unwrap();
     let taken = watcher.take(3).await;
-    // What a restore of an older backup does.
+    // As after a restore of an older backup.
     execute(
         &stack.database,
         "DELETE FROM data.crisis_events WHERE number = 3; UPDATE data.crisis_feed SET last_number = 2",
@@ -134,117 +138,117 @@ async fn a_cursor_that_this_database_never_gave_out_has_expired() {
     assert_eq!(reason(&status), "CURSOR_EXPIRED");
     assert_eq!(reason(&watcher.end().await), "CURSOR_EXPIRED");
     let mut watcher = Watcher::start(&backend, &taken[1].1).await.unwrap();
-    let next = happen(&stack, &ada).await;
+    let next = store_event(&stack, &ada).await;
     assert_eq!(watcher.id().await, next);
 }
 
-/// The number of a lost event is given out again. Whoever went on from it would miss the event that has it now, and those
-/// before.
+/// After a restore, the number of a lost event is given to another event. A watcher that continued from the lost one would miss
+/// the new event, and those before it.
 #[tokio::test]
-async fn a_cursor_whose_number_was_lost_and_given_to_another_event_has_expired() {
+async fn a_cursor_of_a_lost_event_has_expired_although_its_number_is_used_again() {
     let stack = Stack::start().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     for _ in 0..4 {
-        happen(&stack, &ada).await;
+        store_event(&stack, &ada).await;
     }
     let backend = stack.service("backend").unwrap();
     let taken = Watcher::start(&backend, "").await.unwrap().take(4).await;
-    // What a restore of an older backup does.
+    // As after a restore of an older backup.
     execute(
         &stack.database,
         "DELETE FROM data.crisis_events WHERE number > 2; UPDATE data.crisis_feed SET last_number = 2",
     )
     .await;
-    // The first who comes again is the one who has the numbers given out, as far as their own and not further.
-    let mut new = vec![happen(&stack, &bob).await, happen(&stack, &bob).await];
+    // The first watcher that comes back causes the new events to be numbered.
+    let mut new = vec![store_event(&stack, &bob).await, store_event(&stack, &bob).await];
     for past in 0..2 {
         for (_, cursor) in &taken[2..] {
             let status = Watcher::start(&backend, cursor).await.map(drop);
             let status =
-                status.expect_err("it begins, and says nothing of what took the place of what was lost");
+                status.expect_err("the stream begins, and would miss the events that replaced the lost ones");
             assert_eq!(reason(&status), "CURSOR_EXPIRED", "{past} past the last");
         }
-        for (place, (_, cursor)) in taken[..2].iter().enumerate() {
+        for (position, (_, cursor)) in taken[..2].iter().enumerate() {
             let mut watcher = Watcher::start(&backend, cursor).await.unwrap();
-            let mut expected = vec![taken[1].0.clone(); 1 - place];
+            let mut expected = vec![taken[1].0.clone(); 1 - position];
             expected.extend(new.clone());
-            assert_eq!(watcher.ids(expected.len()).await, expected, "{place}");
+            assert_eq!(watcher.ids(expected.len()).await, expected, "{position}");
         }
-        new.push(happen(&stack, &bob).await);
+        new.push(store_event(&stack, &bob).await);
     }
 }
 
 #[tokio::test]
-async fn an_event_is_shown_as_it_is_then() {
+async fn an_event_is_sent_in_its_current_state() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
-    let id = happen(&stack, &ada).await;
+    let id = store_event(&stack, &ada).await;
     let backend = stack.service("backend").unwrap();
     let (event, _) = Watcher::start(&backend, "").await.unwrap().next().await.unwrap();
     assert_eq!(event.acknowledge_time, None);
     let request = AcknowledgeCrisisEventRequest { event_id: id };
     let mut crisis = stack.user(&ada).unwrap().crisis();
     let acknowledged = crisis.acknowledge_crisis_event(request).await.unwrap();
-    // It is not sent again for that; who comes anew sees it.
+    // An acknowledgement sends no event; a new watcher sees it.
     let (event, _) = Watcher::start(&backend, "").await.unwrap().next().await.unwrap();
     assert_eq!(Some(event), acknowledged.into_inner().event);
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_leaves_nothing_behind() {
+async fn a_disconnected_client_leaves_no_stream_behind() {
     let stack = Stack::start().await.unwrap();
     let backend = stack.service("backend").unwrap();
     let in_flight = async || {
         let metrics = Metrics::read(stack.data.listeners.metrics).await;
         metrics.sum("haven_rpc_in_flight", &[]).unwrap()
     };
-    let looks = async || {
+    let polls = async || {
         let metrics = Metrics::read(stack.data.listeners.metrics).await;
-        let looks = [("transaction", "WatchCrisisEvents")];
+        let labels = [("transaction", "WatchCrisisEvents")];
         metrics
-            .sum("haven_db_transaction_seconds_count", &looks)
+            .sum("haven_db_transaction_seconds_count", &labels)
             .unwrap_or_default()
     };
     let mut watchers = Vec::new();
     for _ in 0..20 {
         watchers.push(Watcher::start(&backend, "").await.unwrap());
     }
-    eventually("they look", async || looks().await >= 60.0).await;
+    eventually("all watchers poll", async || polls().await >= 60.0).await;
     assert!(in_flight().await >= 20.0);
     drop(watchers);
-    eventually("they are gone", async || in_flight().await < 1.0).await;
-    // What looks once a second would be seen within two.
-    let before = looks().await;
+    eventually("the streams have ended", async || in_flight().await < 1.0).await;
+    // A stream that polls once a second would be seen within two.
+    let before = polls().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(looks().await, before);
+    assert_eq!(polls().await, before);
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_not_read_for() {
+async fn the_service_does_not_read_ahead_for_a_client_that_does_not_read() {
     const EVENTS: usize = 20_000;
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
-    execute(&stack.database, &many(&ada, EVENTS)).await;
+    execute(&stack.database, &insert_many(&ada, EVENTS)).await;
     let backend = stack.service("backend").unwrap();
-    let looks = async || {
+    let polls = async || {
         let metrics = Metrics::read(stack.data.listeners.metrics).await;
-        let looks = [("transaction", "WatchCrisisEvents")];
+        let labels = [("transaction", "WatchCrisisEvents")];
         metrics
-            .sum("haven_db_transaction_seconds_count", &looks)
+            .sum("haven_db_transaction_seconds_count", &labels)
             .unwrap_or_default()
     };
     let mut watcher = Watcher::start(&backend, "").await.unwrap();
     let (first, _) = watcher.next().await.unwrap();
-    // What is under way to the client is bounded by HTTP/2, and nothing is kept behind that.
+    // HTTP/2 flow control bounds the bytes on the way to the client, and the service buffers none beyond it.
     let mut seen = -1.0;
-    eventually("it has stopped to look", async || {
+    eventually("the service has stopped polling", async || {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
-        let now = looks().await;
+        let now = polls().await;
         std::mem::replace(&mut seen, now) == now
     })
     .await;
     assert!(seen < (EVENTS / 100) as f64 * 0.75, "{seen}");
-    // It goes on where it stopped.
+    // The stream continues where it stopped.
     let mut ids = vec![first.id];
     ids.extend(watcher.ids(EVENTS - 1).await);
     let order = "SELECT array_agg(id::text ORDER BY created_at) FROM data.crisis_events";
@@ -263,6 +267,6 @@ async fn a_stream_ends_with_its_clients_deadline() {
     let mut stream = crisis.watch_crisis_events(request).await.unwrap().into_inner();
     let end = tokio::time::timeout(super::LIMIT, stream.message())
         .await
-        .expect("it ends");
+        .expect("the stream ends");
     assert_eq!(reason(&end.unwrap_err()), "DEADLINE");
 }

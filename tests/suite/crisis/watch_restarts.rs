@@ -1,4 +1,4 @@
-//! The service goes away in the middle of a stream, and who comes again with their cursor sees each event once.
+//! Restarts during WatchCrisisEvents: a watcher that continues from its cursor sees each event once.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -10,23 +10,23 @@ use rustix::process::Signal;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::{LIMIT, Watcher, happen};
+use super::{LIMIT, Watcher, store_event};
 use crate::{eventually::eventually, status::reason, superuser_sql::scalar};
 
-/// How many events a test sees before the service goes, each time that it goes.
+/// The number of events that the watcher sees before each restart.
 const BETWEEN: usize = 5;
 
-/// Stores events until it is told to stop. Answers their ids.
-async fn keep_happening(stack: &Stack, person: &Person, over: &AtomicBool) -> Vec<String> {
+/// Stores events until `stop`. Returns their ids.
+async fn keep_storing(stack: &Stack, person: &Person, stop: &AtomicBool) -> Vec<String> {
     let mut stored = Vec::new();
-    while !over.load(Ordering::Relaxed) {
-        stored.push(happen(stack, person).await);
+    while !stop.load(Ordering::Relaxed) {
+        stored.push(store_event(stack, person).await);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     stored
 }
 
-/// Takes `count` events after `cursor`, coming again whenever the stream ends. Answers how the streams ended.
+/// Takes `count` events after `cursor`, opening a new stream when one ends. Returns the statuses that the streams ended with.
 async fn follow(client: &Client, cursor: &mut String, seen: &mut Vec<String>, count: usize) -> Vec<Status> {
     let (limit, mut ends, until) = (Instant::now() + LIMIT * 2, Vec::new(), seen.len() + count);
     while seen.len() < until {
@@ -52,25 +52,25 @@ async fn follow(client: &Client, cursor: &mut String, seen: &mut Vec<String>, co
     ends
 }
 
-/// Lets events happen to somebody, restarts data three times by `restart`, and sees each event once and in order. Answers
-/// how the streams ended.
+/// Stores events while `restart` restarts the data service three times, and asserts that the watcher sees each event once and
+/// in order. Returns the statuses that the streams ended with.
 async fn through_restarts(mut restart: impl AsyncFnMut(&mut Stack)) -> Vec<Status> {
     let mut stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();
     let client = stack.service("backend").unwrap();
     let (mut cursor, mut seen, mut ends) = (String::new(), Vec::new(), Vec::new());
     for _ in 0..3 {
-        let over = AtomicBool::new(false);
-        let (.., ended) = tokio::join!(keep_happening(&stack, &person, &over), async {
+        let stop = AtomicBool::new(false);
+        let (.., ended) = tokio::join!(keep_storing(&stack, &person, &stop), async {
             let ended = follow(&client, &mut cursor, &mut seen, BETWEEN).await;
-            over.store(true, Ordering::Relaxed);
+            stop.store(true, Ordering::Relaxed);
             ended
         });
         ends.extend(ended);
-        // A stream that is open while the service goes, and one that comes again while it is away.
+        // This stream is open when the service stops; the next one is opened while it may be down.
         let mut open = Watcher::start(&client, &cursor).await.unwrap();
         for _ in 0..BETWEEN {
-            happen(&stack, &person).await;
+            store_event(&stack, &person).await;
         }
         let (event, at) = open.next().await.unwrap();
         seen.push(event.id);
@@ -85,7 +85,7 @@ async fn through_restarts(mut restart: impl AsyncFnMut(&mut Stack)) -> Vec<Statu
                 Err(status) => break ends.push(status),
             }
         }
-        happen(&stack, &person).await;
+        store_event(&stack, &person).await;
     }
     let all: i64 = scalar(&stack.database, "SELECT count(*) FROM data.crisis_events").await;
     let rest = usize::try_from(all).unwrap() - seen.len();
@@ -97,23 +97,23 @@ async fn through_restarts(mut restart: impl AsyncFnMut(&mut Stack)) -> Vec<Statu
 }
 
 #[tokio::test]
-async fn a_rolling_restart_ends_streams_at_once_and_loses_nothing() {
+async fn a_rolling_restart_ends_streams_at_once_and_loses_no_event() {
     let ends = through_restarts(async |stack| {
         let began = Instant::now();
         stack.data.signal(Signal::TERM);
         let mut ended = None;
-        eventually("it ends", async || {
+        eventually("the process ends", async || {
             ended = stack.data.ended();
             ended.is_some()
         })
         .await;
         assert_eq!(ended.unwrap().code(), Some(0));
-        // Of twenty seconds that the drain may take.
+        // The drain may take twenty seconds.
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
         stack.data.start().await.unwrap();
     })
     .await;
-    // Beside those that found nobody there.
+    // Other streams could not connect.
     let reasons: Vec<_> = ends
         .iter()
         .filter_map(|end| Some(end.get_details_error_info()?.reason))
@@ -122,7 +122,7 @@ async fn a_rolling_restart_ends_streams_at_once_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_killed_loses_nothing() {
+async fn a_killed_service_loses_no_event() {
     let ends = through_restarts(async |stack| {
         stack.data.kill();
         stack.data.start().await.unwrap();
@@ -132,12 +132,12 @@ async fn a_service_that_is_killed_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_database_that_goes_away_ends_streams_with_a_reason_to_come_again() {
+async fn streams_end_with_a_retryable_reason_when_the_database_stops() {
     let mut stack = Stack::builder().own_cluster().start().await.unwrap();
     let person = stack.person().await.unwrap();
     let client = stack.service("backend").unwrap();
     let mut watcher = Watcher::start(&client, "").await.unwrap();
-    let first = happen(&stack, &person).await;
+    let first = store_event(&stack, &person).await;
     let (event, cursor) = watcher.next().await.unwrap();
     assert_eq!(event.id, first);
     stack.cluster().unwrap().kill();
@@ -147,7 +147,7 @@ async fn a_database_that_goes_away_ends_streams_with_a_reason_to_come_again() {
         (Code::Unavailable, "DEPENDENCY_UNAVAILABLE")
     );
     stack.cluster().unwrap().resume().await.unwrap();
-    let second = happen(&stack, &person).await;
+    let second = store_event(&stack, &person).await;
     let (mut cursor, mut seen) = (cursor, Vec::new());
     follow(&client, &mut cursor, &mut seen, 1).await;
     assert_eq!(seen, [second]);

@@ -1,4 +1,4 @@
-//! Whoever watches is woken by this process' own messages, and does not have to come upon them.
+//! Watchers are notified of findings in messages to the same process, and do not wait for the next poll.
 
 use std::time::{Duration, Instant};
 
@@ -8,35 +8,35 @@ use tokio::time::timeout;
 use super::{LIMIT, Watcher};
 use crate::crisis_message::{ALARMING, say_until_heard};
 
-/// How often something happens.
+/// The number of events.
 const ROUNDS: usize = 7;
 
-/// A watcher looks when it has sent an event, and then, without a signal, a second later. As the next message is said at once,
-/// an untold watcher comes upon it after most of that second, in every round.
+/// The time within which a notified watcher has the event. A watcher polls when it has sent an event and then once a second, and
+/// the next message follows at once: without a notification it would find the event after most of that second, in each round.
 const SOON: Duration = Duration::from_millis(300);
 
 #[tokio::test]
-async fn who_watches_is_woken_by_what_is_found_in_a_message() {
+async fn a_watcher_is_woken_by_a_finding_in_a_message() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let backend = stack.service("backend").unwrap();
     let mut watcher = Watcher::start(&backend, "").await.unwrap();
     let mut waits = Vec::new();
     for _ in 0..ROUNDS {
-        let says = async {
-            let (.., found) = say_until_heard(&ada, ALARMING).await;
-            (found, Instant::now())
+        let write = async {
+            let (.., finding) = say_until_heard(&ada, ALARMING).await;
+            (finding, Instant::now())
         };
-        let watches = async {
+        let watch = async {
             let (event, _) = watcher.next().await.unwrap();
             (event, Instant::now())
         };
-        let round = timeout(LIMIT, async { tokio::join!(says, watches) });
-        let ((found, answered), (event, seen)) = round.await.expect("it is heard and seen");
-        assert_eq!(event.id, found.event_id);
+        let round = timeout(LIMIT, async { tokio::join!(write, watch) });
+        let ((finding, answered), (event, seen)) = round.await.expect("the finding is detected and seen");
+        assert_eq!(event.id, finding.event_id);
         waits.push(seen.saturating_duration_since(answered));
     }
-    // One round in which the machine was busy with other tests proves nothing, and neither does one that was lucky.
+    // The median: a single round may be late on a busy machine, or early by chance.
     waits.sort_unstable();
     assert!(waits[ROUNDS / 2] < SOON, "{waits:?}");
 }

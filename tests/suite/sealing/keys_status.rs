@@ -1,4 +1,4 @@
-//! `data keys status`, and a key that is missing.
+//! `data keys status`, and missing keys.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use haven_testkit::{Stack, binaries::Binaries};
 use super::{OLD, keys, new_key, own_keys, restart, seed, seed_analysis};
 
 #[tokio::test]
-async fn it_counts_what_is_sealed_under_each_key() {
+async fn status_counts_the_rows_sealed_under_each_key() {
     let stack = Stack::start().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let old = own_keys(&stack);
@@ -18,7 +18,7 @@ async fn it_counts_what_is_sealed_under_each_key() {
     let status = keys(&stack, &both, "status").await;
     assert_eq!(status.code, Some(0), "{status:?}");
     assert_eq!(
-        status.said,
+        status.stdout,
         format!(
             "conversations.message_text new                 2 seals\n\
              conversations.message_text {OLD}               3 opens\n\
@@ -29,7 +29,7 @@ async fn it_counts_what_is_sealed_under_each_key() {
 }
 
 #[tokio::test]
-async fn a_missing_key_is_found_by_whoever_starts() {
+async fn a_missing_key_stops_the_commands_and_the_service() {
     let mut stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let (old, new) = (own_keys(&stack), new_key());
@@ -38,30 +38,36 @@ async fn a_missing_key_is_found_by_whoever_starts() {
 
     let status = keys(&stack, &new, "status").await;
     assert_eq!(status.code, Some(1));
-    assert!(status.complaint.contains(&missing), "{status:?}");
+    assert!(status.stderr.contains(&missing), "{status:?}");
     let line = format!("conversations.message_text {OLD}               3 missing\n");
-    assert!(status.said.contains(&line), "{status:?}");
+    assert!(status.stdout.contains(&line), "{status:?}");
 
     let rotation = keys(&stack, &new, "rotate").await;
-    assert_eq!((rotation.code, rotation.said.as_str()), (Some(1), ""));
-    assert!(rotation.complaint.contains(&missing), "{rotation:?}");
+    assert_eq!((rotation.code, rotation.stdout.as_str()), (Some(1), ""));
+    assert!(rotation.stderr.contains(&missing), "{rotation:?}");
 
-    let refused = format!("{:#}", restart(&mut stack, &new).await.expect_err("it serves"));
+    let refused = format!(
+        "{:#}",
+        restart(&mut stack, &new).await.expect_err("the service starts")
+    );
     assert!(refused.contains("ended: exit status: 1"), "{refused}");
     assert!(refused.contains(&missing), "{refused}");
     restart(&mut stack, &old).await.unwrap();
 
-    // Of analyses, too.
+    // The same for the details of analyses.
     let both = format!("{new},{old}");
     assert_eq!(keys(&stack, &both, "rotate").await.code, Some(0));
     restart(&mut stack, &new).await.unwrap();
     seed_analysis(&stack, &ada, &old, "{}").await;
-    let refused = format!("{:#}", restart(&mut stack, &new).await.expect_err("it serves"));
+    let refused = format!(
+        "{:#}",
+        restart(&mut stack, &new).await.expect_err("the service starts")
+    );
     assert!(refused.contains(&missing), "{refused}");
 }
 
 #[tokio::test]
-async fn it_says_what_it_needs() {
+async fn the_commands_name_their_missing_configuration() {
     let binaries = Binaries::build().unwrap();
     let run = |arguments: &[&str]| {
         let mut command = Command::new(binaries.of("data"));
@@ -74,11 +80,11 @@ async fn it_says_what_it_needs() {
         for name in ["MESSAGE_KEYS_FILE", "WORKER_DATABASE_URL", "Exit codes"] {
             assert!(help.contains(name), "{name}: {help}");
         }
-        let nothing = run(&["keys", what]);
-        assert_eq!(nothing.status.code(), Some(64));
-        let said = String::from_utf8(nothing.stderr).unwrap();
+        let without = run(&["keys", what]);
+        assert_eq!(without.status.code(), Some(64));
+        let stderr = String::from_utf8(without.stderr).unwrap();
         for name in ["DATABASE_URL", "WORKER_DATABASE_URL", "MESSAGE_KEYS"] {
-            assert!(said.contains(&format!("\n  {name}: ")), "{name}: {said}");
+            assert!(stderr.contains(&format!("\n  {name}: ")), "{name}: {stderr}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `kill -9` in the middle of a rotation, and a second one at the same time.
+//! A rotation that is killed, and two that run at the same time.
 
 use haven_data::domain::{message, sealing::Sealed};
 use haven_platform::call::UserId;
@@ -17,13 +17,13 @@ use crate::eventually::eventually;
 const ROWS: i64 = 3000;
 
 #[tokio::test]
-async fn a_rotation_that_was_killed_goes_on_where_it_was() {
+async fn a_killed_rotation_continues_where_it_stopped() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let old = own_keys(&stack);
     let both = format!("{},{old}", new_key());
     let ids = seed(&stack, &ada, &old, ROWS).await;
-    // It cannot come to its end before it is killed.
+    // The lock keeps the rotation from finishing before it is killed.
     let mut superuser = superuser(&stack).await;
     let mut holding = superuser.begin().await.unwrap();
     sqlx::query("SELECT FROM data.conversations WHERE id = $1 FOR UPDATE")
@@ -38,19 +38,25 @@ async fn a_rotation_that_was_killed_goes_on_where_it_was() {
     rotate.envs(&stack.data.variables).env("MESSAGE_KEYS", &both);
     rotate.env("PATH", std::env::var_os("PATH").unwrap());
     let mut rotation = Process::start("rotate", rotate, &directory.path().join("log")).unwrap();
-    eventually("it has begun", async || rows_under(&stack, "new").await > 0).await;
+    eventually("the rotation has begun", async || {
+        rows_under(&stack, "new").await > 0
+    })
+    .await;
     rotation.kill();
     holding.rollback().await.unwrap();
     let left = rows_under(&stack, OLD).await;
-    assert!(left > 0, "it was done already");
+    assert!(left > 0, "the rotation was finished before it was killed");
 
-    // Two at once: each row is sealed anew by one of them, and neither waits for the other.
+    // Two at once: each row is sealed again by one of them, and neither waits for the other.
     let (one, other) = tokio::join!(keys(&stack, &both, "rotate"), keys(&stack, &both, "rotate"));
     assert_eq!((one.code, other.code), (Some(0), Some(0)), "{one:?} {other:?}");
-    assert!(one.said.contains(&format!("`{OLD}` has no rows left")), "{one:?}");
+    assert!(
+        one.stdout.contains(&format!("`{OLD}` has no rows left")),
+        "{one:?}"
+    );
     assert_eq!(rows_under(&stack, OLD).await, 0);
 
-    // Each row says what it said, under the new key alone.
+    // Each row has its text, sealed under the new key.
     let new = ring(both.split(',').next().unwrap());
     let rows = sqlx::query_as("SELECT id, number, message_text, key_id, version FROM data.conversations");
     let rows: Vec<(Uuid, i64, String, String, i64)> = rows.fetch_all(&mut superuser).await.unwrap();

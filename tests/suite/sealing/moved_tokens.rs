@@ -1,4 +1,4 @@
-//! Tokens that somebody with the owner's rights moved: they do not open, and say nothing.
+//! Tokens that a user with the owner's rights moved to another row: they do not open, and errors do not show their content.
 
 use haven_data::domain::{
     analysis, message,
@@ -25,8 +25,8 @@ async fn swap(stack: &Stack, one: (&Person, Uuid), other: (&Person, Uuid)) {
     assert_eq!(swapped.rows_affected(), 2);
 }
 
-/// Puts another token into a row.
-async fn put(stack: &Stack, person: &Person, row: Uuid, sealed: &Sealed) {
+/// Replaces the token of a row.
+async fn replace(stack: &Stack, person: &Person, row: Uuid, sealed: &Sealed) {
     let putting =
         "UPDATE data.conversations SET message_text = $3, key_id = $4 WHERE user_id = $1 AND id = $2";
     let putting = sqlx::query(putting).bind(person.id).bind(row);
@@ -35,7 +35,8 @@ async fn put(stack: &Stack, person: &Person, row: Uuid, sealed: &Sealed) {
     assert_eq!(put.rows_affected(), 1);
 }
 
-async fn does_not_open(stack: &Stack, person: &Person, row: Uuid, cause: &str) {
+/// Asserts that GetMessage of the row fails with INTERNAL, that the answer has no details, and that `cause` is logged once.
+async fn assert_does_not_open(stack: &Stack, person: &Person, row: Uuid, cause: &str) {
     let logged = |log: String| log.matches(cause).count();
     let before = logged(stack.data.output().unwrap());
     let request = GetMessageRequest {
@@ -47,14 +48,14 @@ async fn does_not_open(stack: &Stack, person: &Person, row: Uuid, cause: &str) {
         (reason(&status).as_str(), status.code()),
         ("INTERNAL", Code::Internal)
     );
-    let told = format!("{status:?}");
+    let answer = format!("{status:?}");
     for private in [cause, "gAAAA", "message_text", "the message with number"] {
-        assert!(!told.contains(private), "{private} is in {told}");
+        assert!(!answer.contains(private), "{private} is in {answer}");
     }
     assert_eq!(
         logged(stack.data.output().unwrap()),
         before + 1,
-        "in the log, once"
+        "the cause is logged once"
     );
 }
 
@@ -67,13 +68,13 @@ async fn a_moved_token_does_not_open() {
     let of_ada = seed(&stack, &ada, &old, 4).await;
     let of_bob = seed(&stack, &bob, &old, 1).await;
 
-    // To another row, to another person, and both back again.
+    // To another row, to another person, and back again.
     swap(&stack, (&ada, of_ada[0]), (&ada, of_ada[1])).await;
     swap(&stack, (&ada, of_ada[2]), (&bob, of_bob[0])).await;
     for row in &of_ada[..3] {
-        does_not_open(&stack, &ada, *row, MISPLACED).await;
+        assert_does_not_open(&stack, &ada, *row, MISPLACED).await;
     }
-    does_not_open(&stack, &bob, of_bob[0], MISPLACED).await;
+    assert_does_not_open(&stack, &bob, of_bob[0], MISPLACED).await;
     swap(&stack, (&ada, of_ada[0]), (&ada, of_ada[1])).await;
     let request = GetMessageRequest {
         message_id: of_ada[0].to_string(),
@@ -90,27 +91,27 @@ async fn a_moved_token_does_not_open() {
     // From another field of the same row of the same person.
     let owner = UserId::new(ada.id);
     let details = seal(&ring(&old), analysis::cell(owner, of_ada[3]), "{}");
-    put(&stack, &ada, of_ada[3], &details).await;
-    does_not_open(&stack, &ada, of_ada[3], MISPLACED).await;
+    replace(&stack, &ada, of_ada[3], &details).await;
+    assert_does_not_open(&stack, &ada, of_ada[3], MISPLACED).await;
 
     // From a row with the same id of another person.
     let of_another = Cell {
         owner: UserId::new(bob.id),
         ..message::cell(owner, of_ada[0])
     };
-    put(
+    replace(
         &stack,
         &ada,
         of_ada[0],
         &seal(&ring(&old), of_another, "the message with number 1"),
     )
     .await;
-    does_not_open(&stack, &ada, of_ada[0], MISPLACED).await;
+    assert_does_not_open(&stack, &ada, of_ada[0], MISPLACED).await;
 }
 
-/// What does not open is named and left alone, and everything else is sealed anew.
+/// A rotation names the rows that do not open and leaves them unchanged; all other rows are sealed again.
 #[tokio::test]
-async fn rotation_names_what_does_not_open_and_goes_on() {
+async fn a_rotation_names_the_rows_that_do_not_open_and_continues() {
     let stack = Stack::start().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let old = own_keys(&stack);
@@ -123,14 +124,14 @@ async fn rotation_names_what_does_not_open_and_goes_on() {
         "the message with number 2",
     );
     damaged.token.replace_range(40..44, "AAAA");
-    put(&stack, &bob, of_bob[1], &damaged).await;
+    replace(&stack, &bob, of_bob[1], &damaged).await;
 
     let both = format!("{},{old}", new_key());
-    // A second time nothing else comes of it.
+    // A second rotation names the same rows, and seals none.
     for sealed in [249, 0] {
         let rotation = keys(&stack, &both, "rotate").await;
         assert_eq!(rotation.code, Some(1), "{rotation:?}");
-        assert!(rotation.complaint.contains("3 rows do not open"), "{rotation:?}");
+        assert!(rotation.stderr.contains("3 rows do not open"), "{rotation:?}");
         let misplaced = "the sealed text belongs to another place";
         let expected = [
             (&ada, of_ada[0], misplaced),
@@ -147,14 +148,14 @@ async fn rotation_names_what_does_not_open_and_goes_on() {
                 person.id
             );
             assert_eq!(
-                rotation.said.matches(&line).count(),
+                rotation.stdout.matches(&line).count(),
                 1,
                 "{line} is not in {rotation:?}"
             );
         }
         let last = format!("{sealed} of {} rows sealed anew under `new`\n", sealed + 3);
-        assert!(rotation.said.ends_with(&last), "{rotation:?}");
-        assert!(!rotation.said.contains("gAAAA") && !rotation.said.contains("with number"));
+        assert!(rotation.stdout.ends_with(&last), "{rotation:?}");
+        assert!(!rotation.stdout.contains("gAAAA") && !rotation.stdout.contains("with number"));
         assert_eq!(
             (rows_under(&stack, OLD).await, rows_under(&stack, "new").await),
             (3, 249)

@@ -1,4 +1,4 @@
-//! Between reading a token and replacing it: whoever changed the row meanwhile wins.
+//! Replacing a token: a change of the row since it was read wins.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use haven_testkit::{Stack, random};
 
 use super::{OLD, new_key, own_keys, ring, rows_under, seal, seed, seed_analysis, superuser};
 
-/// The seals of the stack, as `data keys` reaches them.
+/// Returns the store of sealed columns, connected as `data keys` is.
 fn seals(stack: &Stack) -> Seals {
     let url = |name: &str| stack.data.variables[name].as_str().into();
     let config = DatabaseConfig {
@@ -30,7 +30,7 @@ fn seals(stack: &Stack) -> Seals {
 }
 
 #[tokio::test]
-async fn what_was_changed_or_deleted_meanwhile_stays_so() {
+async fn a_row_changed_or_deleted_since_it_was_read_is_not_replaced() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let (owner, old) = (UserId::new(ada.id), own_keys(&stack));
@@ -46,7 +46,7 @@ async fn what_was_changed_or_deleted_meanwhile_stays_so() {
     let mut conversation = stack.user(&ada).unwrap().conversation();
     let update = UpdateMessageRequest {
         message_id: ids[0].to_string(),
-        text: "said otherwise".into(),
+        text: "the changed text".into(),
         expected_version: 1,
         request_id: random::uuid().to_string(),
     };
@@ -57,14 +57,26 @@ async fn what_was_changed_or_deleted_meanwhile_stays_so() {
     };
     conversation.delete_message(delete).await.unwrap();
 
-    let mut anew = Replacements::default();
+    let mut replacements = Replacements::default();
     for row in rows {
-        let sealed = seal(&new, message::cell(owner, row.id), "what it said before");
-        anew.add(row, sealed);
+        let sealed = seal(&new, message::cell(owner, row.id), "the text before");
+        replacements.add(row, sealed);
     }
-    assert_eq!(seals.replace(owner, Field::MessageText, &anew).await.unwrap(), 1);
-    // A second time there is nothing to replace any more.
-    assert_eq!(seals.replace(owner, Field::MessageText, &anew).await.unwrap(), 0);
+    assert_eq!(
+        seals
+            .replace(owner, Field::MessageText, &replacements)
+            .await
+            .unwrap(),
+        1
+    );
+    // A second time there is no row left to replace.
+    assert_eq!(
+        seals
+            .replace(owner, Field::MessageText, &replacements)
+            .await
+            .unwrap(),
+        0
+    );
     assert_eq!(
         (rows_under(&stack, OLD).await, rows_under(&stack, "new").await),
         (1, 1)
@@ -79,11 +91,11 @@ async fn what_was_changed_or_deleted_meanwhile_stays_so() {
         .into_inner()
         .message
         .unwrap();
-    assert_eq!((read.text.as_str(), read.version), ("said otherwise", 2));
+    assert_eq!((read.text.as_str(), read.version), ("the changed text", 2));
 }
 
 #[tokio::test]
-async fn an_analysis_is_replaced_when_it_is_what_was_read() {
+async fn an_analysis_is_replaced_only_if_its_token_is_the_one_read() {
     let stack = Stack::start().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let (owner, old) = (UserId::new(ada.id), own_keys(&stack));
@@ -113,7 +125,7 @@ async fn an_analysis_is_replaced_when_it_is_what_was_read() {
 
     let mut current = Replacements::default();
     current.add(read().await.remove(0), sealed("{}"));
-    // Nobody else can.
+    // Another person's row is not replaced.
     let other = UserId::new(bob.id);
     assert_eq!(
         seals

@@ -1,4 +1,4 @@
-//! The key is changed while people write and read: nobody notices, and nothing is lost.
+//! A key rotation while people write and read: no call fails, and no message is lost.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,44 +21,44 @@ use super::{
     OLD, keys, new_key, own_keys, restart, ring, rows_under, seed, seed_analysis, seeded_text, superuser,
 };
 
-/// How many messages each person begins with.
+/// The number of messages that each person starts with.
 const SEEDED: i64 = 800;
 
 const DETAILS: &str = r#"{"insights":["goes on"],"strengths":[],"improvement_areas":[]}"#;
 
-/// Somebody who writes.
+/// A person who writes.
 struct Writer {
     client: Client,
-    /// What each of their messages says, and its version: as the service acknowledged it last.
-    said: BTreeMap<Uuid, (String, i64)>,
-    /// The ids of the messages that were there, in the order of their numbers: every third one is theirs.
+    /// The text and the version of each of their messages, as the service last acknowledged them.
+    texts: BTreeMap<Uuid, (String, i64)>,
+    /// The ids of the seeded messages, in the order of their numbers: every third one is the person's.
     seeded: Vec<Uuid>,
-    /// Which of these they changed.
+    /// The seeded messages that the person changed.
     changed: BTreeSet<Uuid>,
 }
 
 impl Writer {
     async fn new(stack: &Stack, person: &Person, message_keys: &str) -> Self {
         let seeded = seed(stack, person, message_keys, SEEDED).await;
-        let said = seeded
+        let texts = seeded
             .iter()
             .zip(1..)
             .map(|(id, number)| (*id, (seeded_text(number), 1)));
         Self {
             client: stack.user(person).unwrap(),
-            said: said.collect(),
+            texts: texts.collect(),
             seeded,
             changed: BTreeSet::new(),
         }
     }
 
-    /// Changes messages of theirs, old and new, and says new ones, until `stop`.
+    /// Changes the person's seeded messages, and appends new ones, until `stop`.
     async fn write(&mut self, stop: &AtomicBool, written: &AtomicUsize) {
         for round in 0.. {
             if stop.load(Relaxed) {
                 break;
             }
-            let text = format!("said in round {round}");
+            let text = format!("written in round {round}");
             if round % 4 == 0 {
                 let request = AppendMessageRequest {
                     sender_type: SenderType::User.into(),
@@ -69,43 +69,43 @@ impl Writer {
                 let mut conversation = self.client.conversation();
                 let appended = answered(async || conversation.append_message(request.clone()).await).await;
                 let id = appended.message.unwrap().id;
-                self.said.insert(id.parse().unwrap(), (text, 1));
+                self.texts.insert(id.parse().unwrap(), (text, 1));
             } else {
                 let id = self.seeded[3 * rand::random_range(0..self.seeded.len() / 3)];
-                let said = self.said.get_mut(&id).unwrap();
+                let entry = self.texts.get_mut(&id).unwrap();
                 let request = UpdateMessageRequest {
                     message_id: id.to_string(),
                     text: text.clone(),
-                    expected_version: said.1,
+                    expected_version: entry.1,
                     request_id: random::uuid().to_string(),
                 };
                 let mut conversation = self.client.conversation();
                 let updated = answered(async || conversation.update_message(request.clone()).await).await;
                 let updated = updated.message.unwrap();
-                assert_eq!(updated.version, said.1 + 1);
-                *said = (text, updated.version);
+                assert_eq!(updated.version, entry.1 + 1);
+                *entry = (text, updated.version);
                 self.changed.insert(id);
                 let read = get(&self.client, id).await;
-                assert_eq!((read.text, read.version), *said);
+                assert_eq!((read.text, read.version), *entry);
             }
             written.fetch_add(1, Relaxed);
         }
     }
 
-    /// Every message is there, and reads as it was acknowledged last.
-    async fn finds_everything(&self) {
+    /// Asserts that the conversation has every message as it was last acknowledged.
+    async fn assert_complete(&self) {
         let mut found = BTreeMap::new();
         let mut page_token = String::new();
         loop {
             let page = page(&self.client, page_token).await;
             let read = page.messages.into_iter();
-            found.extend(read.map(|said| (said.id.parse().unwrap(), (said.text, said.version))));
+            found.extend(read.map(|message| (message.id.parse().unwrap(), (message.text, message.version))));
             if page.next_page_token.is_empty() {
                 break;
             }
             page_token = page.next_page_token;
         }
-        assert_eq!(found, self.said);
+        assert_eq!(found, self.texts);
     }
 }
 
@@ -128,7 +128,7 @@ async fn page(client: &Client, page_token: String) -> ListMessagesResponse {
     answered(async || conversation.list_messages(request.clone()).await).await
 }
 
-/// Calls again, with the same request id, where the answer says that this helps: the machine has much to do.
+/// Repeats a call, with the same request id, while it is answered with UNAVAILABLE: the machine may be busy.
 async fn answered<T>(mut call: impl AsyncFnMut() -> Result<Response<T>, Status>) -> T {
     for _ in 0..30 {
         match call().await {
@@ -137,10 +137,10 @@ async fn answered<T>(mut call: impl AsyncFnMut() -> Result<Response<T>, Status>)
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    panic!("the service does not come back")
+    panic!("the service stays unavailable")
 }
 
-/// Reads page after page until `stop`: everything opens.
+/// Reads page after page until `stop`. Every page has to open.
 async fn read(client: &Client, stop: &AtomicBool) {
     let mut page_token = String::new();
     while !stop.load(Relaxed) {
@@ -148,8 +148,8 @@ async fn read(client: &Client, stop: &AtomicBool) {
     }
 }
 
-/// When each message last changed, and its version.
-async fn ages(stack: &Stack) -> BTreeMap<Uuid, (String, i64)> {
+/// Returns the update time and the version of each message.
+async fn versions(stack: &Stack) -> BTreeMap<Uuid, (String, i64)> {
     let ages = sqlx::query_as("SELECT id, updated_at::text, version FROM data.conversations");
     let ages: Vec<(Uuid, String, i64)> = ages.fetch_all(&mut superuser(stack).await).await.unwrap();
     ages.into_iter()
@@ -158,7 +158,7 @@ async fn ages(stack: &Stack) -> BTreeMap<Uuid, (String, i64)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_while_people_write() {
+async fn no_message_is_lost_in_a_rotation_while_people_write() {
     let mut stack = Stack::start().await.unwrap();
     let (old, new) = (own_keys(&stack), new_key());
     let mut people = Vec::new();
@@ -169,9 +169,9 @@ async fn nothing_is_lost_while_people_write() {
         people.push(person);
     }
     let analysis = seed_analysis(&stack, &people[0], &old, DETAILS).await;
-    let before = ages(&stack).await;
+    let before = versions(&stack).await;
 
-    // As the README says: the new key is added, and then comes first.
+    // As documented: the new key is added at the end, and then moved to the front.
     restart(&mut stack, &format!("{old},{new}")).await.unwrap();
     let both = format!("{new},{old}");
     restart(&mut stack, &both).await.unwrap();
@@ -195,16 +195,16 @@ async fn nothing_is_lost_while_people_write() {
     );
     let (rotation, written) = rotation;
     assert_eq!(rotation.code, Some(0), "{rotation:?}");
-    assert!(written > 20, "only {written} changes came in between");
+    assert!(written > 20, "only {written} writes during the rotation");
     let done = format!("everything is sealed under `new`: `{OLD}` has no rows left, and can be removed");
-    assert!(rotation.said.contains(&done), "{rotation:?}");
+    assert!(rotation.stdout.contains(&done), "{rotation:?}");
     assert_eq!(rows_under(&stack, OLD).await, 0);
 
     for writer in &writers {
-        writer.finds_everything().await;
+        writer.assert_complete().await;
     }
-    // To be sealed anew is no change.
-    let after = ages(&stack).await;
+    // Sealing a message again changes neither its version nor its update time.
+    let after = versions(&stack).await;
     for writer in &writers {
         let untouched = writer.seeded.iter().filter(|id| !writer.changed.contains(*id));
         for id in untouched {
@@ -212,16 +212,16 @@ async fn nothing_is_lost_while_people_write() {
         }
     }
 
-    // The old key can go, and everything still reads.
+    // The old key is removed, and every message still opens.
     restart(&mut stack, &new).await.unwrap();
     for (writer, person) in writers.iter_mut().zip(&people) {
         writer.client = stack.user(person).unwrap();
-        writer.finds_everything().await;
+        writer.assert_complete().await;
     }
     let row = "SELECT details, key_id FROM data.analysis_results WHERE id = $1";
     let row = sqlx::query_as(row).bind(analysis);
     let (token, key_id): (String, String) = row.fetch_one(&mut superuser(&stack).await).await.unwrap();
-    let place = analysis::cell(UserId::new(people[0].id), analysis);
-    let details = ring(&new).open(place, &Sealed { token, key_id }).unwrap();
+    let cell = analysis::cell(UserId::new(people[0].id), analysis);
+    let details = ring(&new).open(cell, &Sealed { token, key_id }).unwrap();
     assert_eq!(details.expose_secret(), DETAILS);
 }

@@ -1,4 +1,4 @@
-//! Rotation while somebody holds rows, and while a service still seals with the old key.
+//! Key rotation while rows are locked, and while a service still seals with the old key.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{OLD, keys, new_key, own_keys, rows_under, seed, superuser};
 use crate::eventually::eventually;
 
 #[tokio::test]
-async fn a_service_that_still_seals_with_the_old_key_is_noticed() {
+async fn a_service_that_still_seals_with_the_old_key_is_reported() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let mut conversation = stack.user(&ada).unwrap().conversation();
@@ -22,7 +22,7 @@ async fn a_service_that_still_seals_with_the_old_key_is_noticed() {
                 message_id: String::new(),
                 request_id: random::uuid().to_string(),
             };
-            // A machine that has much to do may refuse one; the next one comes.
+            // A busy service may refuse a message; the next one follows.
             let _ = conversation.append_message(request).await;
         }
     };
@@ -33,12 +33,12 @@ async fn a_service_that_still_seals_with_the_old_key_is_noticed() {
     };
     assert_eq!(rotation.code, Some(1), "{rotation:?}");
     let expected = format!("new rows keep appearing under `{OLD}`: put `new` first");
-    assert!(rotation.complaint.contains(&expected), "{rotation:?}");
+    assert!(rotation.stderr.contains(&expected), "{rotation:?}");
     assert!(rows_under(&stack, "new").await > 0);
 }
 
 #[tokio::test]
-async fn a_row_that_somebody_holds_is_not_waited_for_and_comes_later() {
+async fn a_locked_row_is_skipped_and_sealed_later() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let old = own_keys(&stack);
@@ -53,7 +53,7 @@ async fn a_row_that_somebody_holds_is_not_waited_for_and_comes_later() {
     let both = format!("{},{old}", new_key());
     let (rotation, ()) = tokio::time::timeout(Duration::from_secs(60), async {
         tokio::join!(keys(&stack, &both, "rotate"), async {
-            eventually("all the others are done", async || {
+            eventually("all other rows are sealed with the new key", async || {
                 rows_under(&stack, OLD).await == 1
             })
             .await;
@@ -61,24 +61,25 @@ async fn a_row_that_somebody_holds_is_not_waited_for_and_comes_later() {
         })
     })
     .await
-    .expect("it waits");
+    .expect("the rotation does not wait for a lock");
     assert_eq!(rotation.code, Some(0), "{rotation:?}");
     assert!(
-        rotation.said.contains("150 of 150 rows sealed anew"),
+        rotation.stdout.contains("150 of 150 rows sealed anew"),
         "{rotation:?}"
     );
     assert_eq!(rows_under(&stack, OLD).await, 0);
 }
 
-/// One row that does not open was deleted, and one that does was held: as many are left as did not open.
+/// A row that does not open is deleted while another one is locked: the number of remaining rows equals the number of those
+/// that did not open.
 #[tokio::test]
-async fn a_row_that_somebody_holds_is_not_taken_for_one_that_does_not_open() {
+async fn a_locked_row_is_not_counted_as_one_that_does_not_open() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let old = own_keys(&stack);
     let ids = seed(&stack, &ada, &old, 150).await;
     let mut superuser = superuser(&stack).await;
-    // It is another row's.
+    // The token of another row.
     sqlx::query(
         "UPDATE data.conversations SET message_text = (SELECT message_text FROM data.conversations WHERE id = $1)
         WHERE id = $2",
@@ -97,7 +98,7 @@ async fn a_row_that_somebody_holds_is_not_taken_for_one_that_does_not_open() {
     let both = format!("{},{old}", new_key());
     let (rotation, ()) = tokio::time::timeout(Duration::from_secs(60), async {
         tokio::join!(keys(&stack, &both, "rotate"), async {
-            eventually("all the others are done", async || {
+            eventually("all other rows are sealed with the new key", async || {
                 rows_under(&stack, OLD).await == 2
             })
             .await;
@@ -110,7 +111,7 @@ async fn a_row_that_somebody_holds_is_not_taken_for_one_that_does_not_open() {
         })
     })
     .await
-    .expect("it waits");
+    .expect("the rotation does not wait for a lock");
     assert_eq!(rotation.code, Some(0), "{rotation:?}");
     assert_eq!(rows_under(&stack, OLD).await, 0);
 }
