@@ -1,5 +1,4 @@
-//! Rules that hold for everything in the catalog. Each is a query for what breaks it, and has to find
-//! nothing.
+//! Rules for everything in the catalog. Each is a query for the objects that break it, and has to return no row.
 
 use anyhow::Result;
 use haven_testkit::secrets::SUPERUSER;
@@ -7,25 +6,25 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::empty;
 
-/// The schemas that are ours, and `public`, which has to stay empty of what is not an extension's.
+/// Haven's schemas, and `public`, which may have objects of extensions only.
 const OURS: &str = "nspname IN ('identity', 'data', 'auth', 'public')";
 
-/// The rules: what must be true, and a query that names what makes it false.
+/// The rules, each with a query for the names of the objects that break it.
 const RULES: [(&str, &str); 20] = [
     (
         "Row Level Security is enabled and forced on every table",
         "SELECT name FROM relations WHERE kind IN ('r', 'p', 'f', 'm') AND NOT (enabled AND forced)",
     ),
     (
-        "every table lies in a schema of a service",
+        "every table is in the schema of a service",
         "SELECT name FROM relations WHERE schema NOT IN ('identity', 'data')",
     ),
     (
-        "there are tables and views, and nothing else that holds rows",
+        "every relation with rows is a table or a view",
         "SELECT name FROM relations WHERE kind NOT IN ('r', 'p', 'v')",
     ),
     (
-        "every tenant table's key begins with the person",
+        "the primary key of every tenant table begins with the person",
         "SELECT name FROM tenant_tables WHERE person IS NULL OR key[1] IS DISTINCT FROM person",
     ),
     (
@@ -44,23 +43,23 @@ const RULES: [(&str, &str); 20] = [
           WHERE a.attname <> t.person AND i.indexrelid::regclass::text NOT IN (
                 'identity.users_email_canonical_key', 'identity.requests_sign_up_key',
                 'identity.outbox_next_attempt_at_idx', 'identity.outbox_created_at_idx',
-                -- Lists of services, and what belongs to nobody until it is found.
+                -- Lists for services, and rows whose person is not known before they are found.
                 'identity.users_created_at_idx', 'identity.users_stage_idx', 'identity.refresh_tokens_token_hash_key',
                 'identity.erasures_service_request_key',
-                -- What is old, for whoever sweeps it.
+                -- Old rows, for the sweepers.
                 'identity.sessions_issued_at_idx', 'identity.refresh_tokens_expires_at_idx',
                 'identity.requests_created_at_idx', 'identity.security_audit_log_occurred_at_idx',
-                -- The queue that workers take from, the feed that services watch, and what is sealed under which key.
+                -- The queue of the workers, the feed that services watch, and the rows sealed under a key.
                 'data.analysis_jobs_due_idx', 'data.analysis_jobs_lease_token_idx',
                 'data.analysis_jobs_lease_expires_at_idx', 'data.analysis_jobs_dead_idx',
                 'data.crisis_events_number_key', 'data.crisis_events_fresh_idx',
                 'data.conversations_key_id_idx', 'data.analysis_results_key_id_idx', 'data.requests_created_at_idx',
-                -- What opens a share, and what no device has to be told any more.
+                -- Tokens of shares, and changes that no device needs any more.
                 'data.share_token_token_hash_key', 'data.encrypted_cycle_data_deleted_at_idx',
                 'data.cycle_data_conflicts_settled_at_idx')",
     ),
     (
-        "views run with their reader's rights",
+        "views run with the rights of the reader",
         "SELECT name FROM relations WHERE kind = 'v' AND NOT 'security_invoker=true' = ANY (coalesce(options, '{}'))",
     ),
     (
@@ -72,16 +71,16 @@ const RULES: [(&str, &str); 20] = [
         "SELECT policy FROM policies WHERE polcmd = '*'",
     ),
     (
-        "every policy on a write checks what is written",
+        "every policy on a write has WITH CHECK",
         "SELECT policy FROM policies WHERE polcmd IN ('a', 'w') AND polwithcheck IS NULL",
     ),
     (
-        "every policy asks for the caller once, and not for each row",
+        "every policy evaluates the caller once per statement, not per row",
         "SELECT policy FROM policies
           WHERE replace(condition, '( SELECT auth.uid() AS uid)', '') ~ 'auth\\.uid|current_setting\\(''request'",
     ),
     (
-        "only the history's owner, what is nobody's, a service's queue and metadata have a policy without a condition",
+        "policies without a condition are only on migration histories, tables without a person, queues of services and metadata",
         "SELECT policy FROM policies
           WHERE condition = 'true' AND policy NOT LIKE '%\\_sqlx\\_migrations to %\\_owner'
             AND polrelid NOT IN ('identity.rate_limits'::regclass, 'identity.failures'::regclass,
@@ -89,16 +88,16 @@ const RULES: [(&str, &str); 20] = [
             AND policy NOT LIKE '%\\_service' AND policy NOT LIKE '%haven\\_readonly'",
     ),
     (
-        "no function is PUBLIC's",
+        "PUBLIC may execute no function",
         "SELECT signature FROM functions, aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0",
     ),
     (
-        "whoever calls a function with its owner's rights cannot choose what its names mean",
+        "every SECURITY DEFINER function has an empty search_path",
         "SELECT signature FROM functions
           WHERE prosecdef AND NOT 'search_path=\"\"' = ANY (coalesce(proconfig, '{}'))",
     ),
     (
-        "nothing else is PUBLIC's",
+        "PUBLIC has no privilege on any other object",
         "SELECT name FROM relations, aclexplode(acl) WHERE grantee = 0
          UNION SELECT nspname FROM pg_namespace, aclexplode(nspacl) WHERE OURS AND grantee = 0
          UNION SELECT datname FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
@@ -107,18 +106,18 @@ const RULES: [(&str, &str); 20] = [
                 aclexplode(attacl) WHERE grantee = 0",
     ),
     (
-        "nobody may hand on what was granted to them",
+        "no privilege has a grant option",
         "SELECT name FROM relations, aclexplode(acl) WHERE is_grantable AND grantee <> owner",
     ),
     (
-        "who serves requests owns nothing",
+        "roles that serve requests own no object",
         "SELECT r.rolname || ' owns ' || pg_describe_object(d.classid, d.objid, d.objsubid)
            FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid
           WHERE d.refclassid = 'pg_authid'::regclass AND d.deptype = 'o'
             AND r.rolname ~ '^(identity|data|haven)_' AND r.rolname NOT IN ('identity_owner', 'data_owner', 'haven_admin')",
     ),
     (
-        "no role of ours has a power over all rows, roles or databases",
+        "no role of Haven has powers over all rows, roles or databases",
         "SELECT rolname FROM pg_roles
           WHERE rolname ~ '^(identity|data|haven)_'
             AND (rolsuper OR rolbypassrls
@@ -126,14 +125,14 @@ const RULES: [(&str, &str); 20] = [
                  OR (rolreplication AND rolname <> 'haven_backup'))",
     ),
     (
-        "a membership gives nothing until the role is set",
+        "a membership gives no privilege before SET ROLE",
         "SELECT m.rolname || ' has what ' || g.rolname || ' has' FROM pg_roles m, pg_roles g
           WHERE m.oid <> g.oid AND NOT m.rolsuper AND m.rolname !~ '^pg_' AND pg_has_role(m.oid, g.oid, 'USAGE')
             AND (m.rolname, g.rolname) NOT IN (('haven_admin', 'pg_database_owner'), ('haven_monitor', 'pg_monitor'))
             AND NOT (m.rolname = 'haven_monitor' AND pg_has_role('pg_monitor', g.oid, 'USAGE'))",
     ),
     (
-        "nobody selects a hash",
+        "no role may select a hash",
         "SELECT r.rolname || ' selects ' || t.name || '.' || a.attname
            FROM relations t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname ~ 'hash', pg_roles r
           WHERE NOT r.rolsuper AND r.rolname !~ '^pg_' AND r.oid <> t.owner
@@ -141,7 +140,7 @@ const RULES: [(&str, &str); 20] = [
     ),
 ];
 
-/// What the rules are about. An extension's objects are its own business.
+/// Creates views of the objects that the rules are about. Objects of extensions are left out.
 const SUBJECTS: &str = "
     CREATE TEMPORARY VIEW relations AS
         SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name, n.nspname AS schema, c.relkind AS kind,
@@ -153,14 +152,14 @@ const SUBJECTS: &str = "
                             WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e');
     CREATE TEMPORARY VIEW tenant_tables AS
         SELECT oid, name,
-               -- A row is the person's whose id its user_id is; in users, a row is the person.
+               -- The column with the id of the row's person: id in users, and user_id elsewhere.
                (SELECT attname FROM pg_attribute WHERE attrelid = relations.oid AND NOT attisdropped
                    AND attname = CASE WHEN name LIKE '%.users' THEN 'id' ELSE 'user_id' END) AS person,
                (SELECT array_agg(attname ORDER BY array_position(conkey, attnum))
                   FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid AND attnum = ANY (conkey)
                  WHERE conrelid = relations.oid AND contype = 'p') AS key
           FROM relations WHERE kind IN ('r', 'p') AND name NOT LIKE '%._sqlx_migrations'
-           -- Keyed hashes, sessions that do not say whose they were, the end of a feed, and restores of the database.
+           -- Keyed hashes, sessions without their person, the last number of a feed, and restores of the database.
            AND name NOT IN ('identity.rate_limits', 'identity.failures', 'identity.ended_sessions', 'data.crisis_feed',
                             'data.sync_epochs');
     CREATE TEMPORARY VIEW functions AS
@@ -191,7 +190,11 @@ async fn the_rules_hold() -> Result<()> {
         let found: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql))
             .fetch_all(&mut superuser)
             .await?;
-        broken.extend(found.into_iter().map(|found| format!("{rule}: not {found}")));
+        broken.extend(
+            found
+                .into_iter()
+                .map(|found| format!("{rule}; broken by {found}")),
+        );
     }
     assert!(
         broken.is_empty(),
@@ -202,9 +205,9 @@ async fn the_rules_hold() -> Result<()> {
     Ok(())
 }
 
-/// A rule over nothing holds always: these are what the rules are about, and there have to be some.
+/// A rule always holds when there is no object that it is about.
 #[tokio::test]
-async fn there_is_something_that_the_rules_are_about() -> Result<()> {
+async fn the_rules_are_about_existing_objects() -> Result<()> {
     let database = empty().await?;
     let mut superuser = database.connect(SUPERUSER).await?;
     sqlx::raw_sql(SUBJECTS).execute(&mut superuser).await?;
@@ -216,9 +219,9 @@ async fn there_is_something_that_the_rules_are_about() -> Result<()> {
     Ok(())
 }
 
-/// What an owner makes tomorrow is as closed as what it made today.
+/// Default privileges close functions that an owner creates later.
 #[tokio::test]
-async fn a_new_function_is_nobody_s() -> Result<()> {
+async fn public_may_not_execute_a_new_function() -> Result<()> {
     let database = empty().await?;
     for schema in ["identity", "data"] {
         let mut owner = database.connect(&format!("{schema}_owner")).await?;
@@ -231,12 +234,13 @@ async fn a_new_function_is_nobody_s() -> Result<()> {
     Ok(())
 }
 
+/// Creates a function in a transaction that is rolled back. Returns `true` when PUBLIC may execute it.
 async fn public_may_execute(owner: &mut PgConnection, create: &str, function: &str) -> Result<bool> {
     let mut transaction = owner.begin().await?;
     sqlx::raw_sql(AssertSqlSafe(create))
         .execute(&mut *transaction)
         .await?;
-    // haven_backup was granted nothing: what it may do, PUBLIC may do.
+    // haven_backup has no grants, so it may do only what PUBLIC may do.
     let may = "SELECT has_function_privilege('haven_backup', $1, 'EXECUTE')";
     Ok(sqlx::query_scalar(may)
         .bind(function)

@@ -1,4 +1,4 @@
-//! The cluster's scripts: made for an admin who is no superuser, and for being run again.
+//! The cluster's scripts: run by an admin without superuser rights, and repeatable.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use sqlx::AssertSqlSafe;
 
 use super::empty;
 
-/// Everything that the scripts make or change, as text.
+/// Selects everything that the scripts create or change, as text.
 const STATE: &str = "
     SELECT 'role ' || r::text FROM (SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin,
             rolreplication, rolbypassrls, rolconnlimit, rolvaliduntil, rolpassword FROM pg_authid) AS r
@@ -27,7 +27,7 @@ const STATE: &str = "
     ORDER BY 1";
 
 #[tokio::test]
-async fn an_admin_who_is_no_superuser_makes_everything() -> Result<()> {
+async fn an_admin_without_superuser_rights_can_run_the_scripts() -> Result<()> {
     let database = empty().await?;
     let mut superuser = database.connect(SUPERUSER).await?;
     let plain = "SELECT rolcreaterole AND rolcreatedb AND NOT (rolsuper OR rolbypassrls OR rolreplication)
@@ -36,21 +36,18 @@ async fn an_admin_who_is_no_superuser_makes_everything() -> Result<()> {
         .bind(ADMIN)
         .fetch_one(&mut superuser)
         .await?;
-    assert!(
-        plain,
-        "{ADMIN} is an admin with CREATEROLE and CREATEDB, and nothing else"
-    );
+    assert!(plain, "{ADMIN} has CREATEROLE and CREATEDB, and no other power");
     let owner = "SELECT datdba::regrole::text FROM pg_database WHERE datname = current_database()";
     let owner: String = sqlx::query_scalar(owner).fetch_one(&mut superuser).await?;
     assert_eq!(owner, ADMIN, "the database's owner");
-    // What the admin had to be for a moment, to hand the schemas over, it is no longer.
+    // The memberships that the admin needed to hand the schemas over are gone.
     let standing = "SELECT rolname::text FROM pg_roles WHERE rolname ~ '^(identity|data)_'
                        AND pg_has_role($1, oid, 'USAGE')";
     let standing: Vec<String> = sqlx::query_scalar(standing)
         .bind(ADMIN)
         .fetch_all(&mut superuser)
         .await?;
-    assert!(standing.is_empty(), "{ADMIN} has what {standing:?} have");
+    assert!(standing.is_empty(), "{ADMIN} has the privileges of {standing:?}");
     Ok(())
 }
 
@@ -65,12 +62,12 @@ async fn running_the_scripts_again_changes_nothing() -> Result<()> {
     Ok(())
 }
 
-/// A script that repaired what it finds would hide who broke it; one that went on would build on it.
+/// A script that repaired such roles would hide that they were changed; a script that ignored them would build on them.
 #[tokio::test]
-async fn the_scripts_refuse_roles_that_were_given_more() -> Result<()> {
+async fn the_scripts_refuse_roles_with_more_rights() -> Result<()> {
     let database = empty().await?;
     let roles = &scripts()?[0];
-    for (given, refused) in [
+    for (change, refusal) in [
         (
             "ALTER ROLE identity_app BYPASSRLS",
             "role identity_app exists with other attributes",
@@ -92,19 +89,23 @@ async fn the_scripts_refuse_roles_that_were_given_more() -> Result<()> {
             "role haven_readonly is a member of pg_read_all_data",
         ),
     ] {
-        // Roles belong to the whole cluster, and other tests use them: what is given here is never committed.
-        let attempt = database.run(SUPERUSER, &format!("BEGIN; {given}; {roles}")).await;
-        let message = format!("{:#}", attempt.expect_err(given));
-        assert!(message.contains(refused), "{given}: {message}");
+        // Roles belong to the whole cluster, and other tests use them, so the change is not committed.
+        let attempt = database
+            .run(SUPERUSER, &format!("BEGIN; {change}; {roles}"))
+            .await;
+        let message = format!("{:#}", attempt.expect_err(change));
+        assert!(message.contains(refusal), "{change}: {message}");
     }
     Ok(())
 }
 
+/// Returns the texts of the scripts, in their order.
 fn scripts() -> Result<Vec<String>> {
     let files = workspace::files(&workspace::migrations().join("cluster"))?;
     files.iter().map(|file| Ok(fs::read_to_string(file)?)).collect()
 }
 
+/// Reads [`STATE`].
 async fn state(database: &Database) -> Result<Vec<String>> {
     let mut superuser = database.connect(SUPERUSER).await?;
     Ok(sqlx::query_scalar(AssertSqlSafe(STATE))

@@ -1,4 +1,4 @@
-//! What a person has is what comes: opened where the service sealed it, and as it is where their devices did.
+//! An export has all of the person's data: opened where the service sealed it, and unchanged where devices encrypted it.
 
 use haven_proto::data::v1::{
     AuditEventType, CompleteJobRequest, CreateShareRequest, DeleteRecordRequest, DeviceType,
@@ -20,7 +20,7 @@ use crate::{
     test_device::{Device, at},
 };
 
-/// What is in a share, and the key to it.
+/// A share, and the key to its content.
 struct Shared {
     id: Uuid,
     key_id: Uuid,
@@ -28,13 +28,13 @@ struct Shared {
 }
 
 #[tokio::test]
-async fn everything_comes_and_opens() {
+async fn everything_is_exported_and_opens() {
     let stack = Stack::start().await.unwrap();
-    // Of somebody else, who has as much, nothing comes.
+    // Another person with as much data, of which nothing is exported.
     let bob = Device::invent(&stack).await.unwrap();
-    everything(&stack, &bob).await;
+    create_everything(&stack, &bob).await;
     let ada = Device::invent(&stack).await.unwrap();
-    let shared = everything(&stack, &ada).await;
+    let shared = create_everything(&stack, &ada).await;
     let export = export(&ada.client).await.unwrap();
 
     let manifest = export.manifest.as_ref().unwrap();
@@ -49,7 +49,7 @@ async fn everything_comes_and_opens() {
     assert_eq!(exported(manifest), counted);
     let owned = owned(&stack, &ada.person).await;
     for (table, rows) in &counted {
-        assert!(*rows > 0, "{table}: nothing is shown of it");
+        assert!(*rows > 0, "{table} has no rows");
         assert_eq!(owned[table], *rows, "{table}");
     }
 
@@ -60,8 +60,8 @@ async fn everything_comes_and_opens() {
     log(&export, &ada, &shared);
 }
 
-/// Does everything that leaves something behind.
-async fn everything(stack: &Stack, device: &Device) -> Shared {
+/// Creates rows in every exported table.
+async fn create_everything(stack: &Stack, device: &Device) -> Shared {
     let client = &device.client;
     let mut conversation = client.conversation();
     conversation.append_message(saying("hello")).await.unwrap();
@@ -86,7 +86,7 @@ async fn everything(stack: &Stack, device: &Device) -> Shared {
         request_id: random::uuid().to_string(),
     };
     client.cycle().delete_record(delete).await.unwrap();
-    // What a second device did meanwhile, which loses: a change, and a deletion.
+    // Two changes of a second device that end in conflicts: a put, and a deletion.
     let mut other = device.another().await.unwrap();
     other.algorithm = EncryptionAlgorithm::Aes256Gcm;
     let push = PushChangesRequest {
@@ -97,7 +97,7 @@ async fn everything(stack: &Stack, device: &Device) -> Shared {
     };
     client.cycle().push_changes(push).await.unwrap();
 
-    let place = ContentBinding {
+    let binding = ContentBinding {
         kind: Kind::Preferences,
         user_id: device.person.id,
         record_id: device.person.id,
@@ -105,7 +105,7 @@ async fn everything(stack: &Stack, device: &Device) -> Shared {
     };
     let sealed = device
         .secret
-        .seal(b"dark", place, device.algorithm, device.id, device.key_version);
+        .seal(b"dark", binding, device.algorithm, device.id, device.key_version);
     let (encrypted_payload, envelope) = sealed.unwrap();
     let put = PutPreferencesRequest {
         device_id: device.id.to_string(),
@@ -118,7 +118,7 @@ async fn everything(stack: &Stack, device: &Device) -> Shared {
     share(stack, device).await
 }
 
-/// Shares something, which is opened once, and then cannot be opened.
+/// Creates a share, opens it, and has a second opening refused.
 async fn share(stack: &Stack, device: &Device) -> Shared {
     let shared = Shared {
         id: random::uuid(),
@@ -127,7 +127,7 @@ async fn share(stack: &Stack, device: &Device) -> Shared {
     };
     let sealed = shared.secret.seal(
         b"for my doctor",
-        place(device, &shared),
+        binding(device, &shared),
         device.algorithm,
         shared.key_id,
         1,
@@ -148,13 +148,14 @@ async fn share(stack: &Stack, device: &Device) -> Shared {
         passcode: String::new(),
         device_type: DeviceType::Desktop.into(),
     };
-    let nobody = stack.anonymous().unwrap();
-    nobody.share().open_share(open.clone()).await.unwrap();
-    nobody.share().open_share(open).await.unwrap_err();
+    let anonymous = stack.anonymous().unwrap();
+    anonymous.share().open_share(open.clone()).await.unwrap();
+    anonymous.share().open_share(open).await.unwrap_err();
     shared
 }
 
-fn place(device: &Device, shared: &Shared) -> ContentBinding {
+/// Returns the binding of the share's content.
+fn binding(device: &Device, shared: &Shared) -> ContentBinding {
     ContentBinding {
         kind: Kind::Share,
         user_id: device.person.id,
@@ -163,7 +164,7 @@ fn place(device: &Device, shared: &Shared) -> ContentBinding {
     }
 }
 
-/// What was sealed is opened.
+/// Asserts that rows that the service sealed are opened.
 fn conversation(export: &ExportDataResponse) {
     assert_eq!(export.messages[0].text, "hello");
     assert!(export.messages.is_sorted_by_key(|message| message.number));
@@ -178,7 +179,7 @@ fn conversation(export: &ExportDataResponse) {
     assert_eq!(export.analyses[0].id, export.analysis_jobs[0].id);
 }
 
-/// What devices encrypted opens on a device, of whichever of them it is: records, tombstones and what lost a race.
+/// Asserts that encrypted rows of all devices open with the person's secret: records, tombstones and conflicts.
 fn devices(export: &ExportDataResponse, device: &Device) {
     let ids: Vec<_> = export
         .devices
@@ -188,7 +189,7 @@ fn devices(export: &ExportDataResponse, device: &Device) {
     assert_eq!(
         (ids.len(), &ids[0]),
         (2, &device.id.to_string()),
-        "in the order in which they came"
+        "in the order of registration"
     );
     assert!(
         export
@@ -227,9 +228,10 @@ fn devices(export: &ExportDataResponse, device: &Device) {
     assert_eq!(lost, b"lost");
 }
 
+/// Asserts that the exported preferences open.
 fn preferences(export: &ExportDataResponse, device: &Device) {
     let preferences = export.preferences.as_ref().unwrap();
-    let place = ContentBinding {
+    let binding = ContentBinding {
         kind: Kind::Preferences,
         user_id: device.person.id,
         record_id: device.person.id,
@@ -238,12 +240,12 @@ fn preferences(export: &ExportDataResponse, device: &Device) {
     let envelope = preferences.crypto_envelope.as_ref().unwrap();
     let opened = device
         .secret
-        .open(&preferences.encrypted_payload, envelope, place)
+        .open(&preferences.encrypted_payload, envelope, binding)
         .unwrap();
     assert_eq!(opened, b"dark");
 }
 
-/// What was shared opens with the key that was handed over, and who tried to open it is there.
+/// Asserts that the share opens with its key, and that its accesses are exported.
 fn shares(export: &ExportDataResponse, device: &Device, shared: &Shared) {
     let whole = &export.shares[0];
     let share = whole.share.as_ref().unwrap();
@@ -252,7 +254,7 @@ fn shares(export: &ExportDataResponse, device: &Device, shared: &Shared) {
     let envelope = whole.crypto_envelope.as_ref().unwrap();
     let opened = shared
         .secret
-        .open(&whole.encrypted_share_data, envelope, place(device, shared))
+        .open(&whole.encrypted_share_data, envelope, binding(device, shared))
         .unwrap();
     assert_eq!(opened, b"for my doctor");
     let outcomes: Vec<_> = export
@@ -269,7 +271,7 @@ fn shares(export: &ExportDataResponse, device: &Device, shared: &Shared) {
     }
 }
 
-/// What the person did is in the log, and that they export it is the last of it.
+/// Asserts that the audit log has the person's actions, and the export as the last one.
 fn log(export: &ExportDataResponse, device: &Device, shared: &Shared) {
     let events: Vec<_> = export
         .audit_events

@@ -1,4 +1,4 @@
-//! Somebody of whom a hundred thousand rows are exported, and more are erased: what it costs the service does not grow with them.
+//! A person with more than a hundred thousand rows: the memory for exporting and erasing them does not grow with their number.
 
 use std::{fs, time::Instant};
 
@@ -22,13 +22,13 @@ use crate::{
     test_device::Device,
 };
 
-/// How many messages there are.
+/// The number of messages.
 const MESSAGES: i64 = 60_000;
 
-/// How many records there are, each with the nonce that it used up.
+/// The number of records, each with a used nonce.
 const RECORDS: i64 = 40_000;
 
-/// By how much the service's memory may grow: by less than half of what is exported.
+/// The permitted growth of the service's memory: less than half of the size of the export.
 const GROWTH_KIB: u64 = 16 * 1024;
 
 #[tokio::test]
@@ -37,39 +37,39 @@ async fn a_hundred_thousand_rows_are_exported_and_erased_in_little_memory() {
     let ada = Device::invent(&stack).await.unwrap();
     messages(&stack, &ada.person, MESSAGES).await;
     records(&stack, &ada, RECORDS).await;
-    // Some as everybody has them, behind all of those.
-    let said = saying("the last one");
-    let said = ada.client.conversation().append_message(said).await;
-    let last = said.unwrap().into_inner().message.unwrap();
+    // One message and one record that the service itself creates, after the inserted ones.
+    let request = saying("the last one");
+    let appended = ada.client.conversation().append_message(request).await;
+    let last = appended.unwrap().into_inner().message.unwrap();
     assert_eq!(last.number, MESSAGES + 1);
     let create = ada.create(random::uuid(), "the last record").unwrap();
     ada.client.cycle().create_record(create).await.unwrap();
 
-    let before = high_water(&stack.data);
+    let before = reset_peak(&stack.data);
     let began = Instant::now();
     let export = export(&ada.client).await.unwrap();
     let took = began.elapsed();
-    let grown = high_water_mark(&stack.data).saturating_sub(before);
+    let grown = peak(&stack.data).saturating_sub(before);
     eprintln!("exported in {took:?}: {grown} KiB more");
-    assert!(grown < GROWTH_KIB, "{grown} KiB more while it exports");
-    is_whole(&stack, &ada, &export).await;
+    assert!(grown < GROWTH_KIB, "{grown} KiB more during the export");
+    assert_complete(&stack, &ada, &export).await;
     let rows: i64 = counted(&export).values().sum();
     assert!(rows >= 100_000, "{rows} rows");
     drop(export);
 
     let mut expected = owned(&stack, &ada.person).await;
-    // The nonces that the records used up, too.
+    // Including the used nonces of the records.
     let rows: i64 = expected.values().sum();
     assert!(rows >= 140_000, "{rows} rows");
-    let before = high_water(&stack.data);
+    let before = reset_peak(&stack.data);
     let began = Instant::now();
     let client = stack.user(&ada.person).unwrap();
     delete(&client, &deletion_by(&ada.person)).await.unwrap();
     let deletion = done(&stack, &ada.person).await;
     let took = began.elapsed();
-    let grown = high_water_mark(&stack.data).saturating_sub(before);
+    let grown = peak(&stack.data).saturating_sub(before);
     eprintln!("erased in {took:?}: {grown} KiB more");
-    assert!(grown < GROWTH_KIB, "{grown} KiB more while it erases");
+    assert!(grown < GROWTH_KIB, "{grown} KiB more during the erasure");
     assert_eq!(deletion.state(), DeletionState::Done);
     expected.retain(|table, _| {
         table.starts_with("data.") && !["data.erasures", "data.tombstones"].contains(&table.as_str())
@@ -81,8 +81,8 @@ async fn a_hundred_thousand_rows_are_exported_and_erased_in_little_memory() {
     assert_eq!(left, ["data.tombstones", "identity.erasures"]);
 }
 
-/// Everything is there, in its order, and opens.
-async fn is_whole(stack: &Stack, device: &Device, export: &ExportDataResponse) {
+/// Asserts that the export has every row, in order, and that every row opens.
+async fn assert_complete(stack: &Stack, device: &Device, export: &ExportDataResponse) {
     let manifest = export.manifest.as_ref().unwrap();
     assert_eq!(exported(manifest), counted(export));
     for (table, rows) in owned(stack, &device.person).await {
@@ -107,12 +107,12 @@ async fn is_whole(stack: &Stack, device: &Device, export: &ExportDataResponse) {
     }
 }
 
-/// What the message, or the record, of that number says: about half a kilobyte.
+/// Returns the text of the message or the record with this number: about half a kilobyte.
 pub(super) fn text(number: i64) -> String {
-    format!("what is said as number {number}, ").repeat(16)
+    format!("this is text number {number}, ").repeat(16)
 }
 
-/// Puts messages into a new conversation of `person`, sealed as the service seals them.
+/// Inserts messages into a new conversation of `person`, sealed as the service seals them.
 pub(crate) async fn messages(stack: &Stack, person: &Person, count: i64) {
     let keys = stack.data.variables["MESSAGE_KEYS"].clone();
     let ring = KeyRing::new(&keyed_secrets(&keys.into()).unwrap()).unwrap();
@@ -139,7 +139,7 @@ pub(crate) async fn messages(stack: &Stack, person: &Person, count: i64) {
     }
 }
 
-/// Gives the person of `device` records, encrypted as devices encrypt them, and the nonces that were used up by it.
+/// Inserts records of the person of `device`, encrypted as devices encrypt them, and their nonces.
 pub(crate) async fn records(stack: &Stack, device: &Device, count: i64) {
     let mut superuser = superuser(stack).await;
     let numbers: Vec<_> = (1..=count).collect();
@@ -170,6 +170,7 @@ pub(crate) async fn records(stack: &Stack, device: &Device, count: i64) {
 /// The columns of some records: ids, change numbers, payloads and nonces.
 type Columns<'a> = (&'a [Uuid], &'a [i64], &'a [Vec<u8>], &'a [Vec<u8>]);
 
+/// Inserts one batch of records and their nonces.
 async fn store(
     superuser: &mut PgConnection,
     device: &Device,
@@ -211,16 +212,16 @@ async fn superuser(stack: &Stack) -> PgConnection {
     stack.database.connect("postgres").await.unwrap()
 }
 
-/// Begins to watch how much memory a service takes at most. Answers what it takes now, in KiB.
-pub(super) fn high_water(service: &Service) -> u64 {
-    // "5" sets the peak back to what there is now: see proc_pid_clear_refs(5).
+/// Resets the peak of the service's memory. Returns its current size in KiB.
+pub(super) fn reset_peak(service: &Service) -> u64 {
+    // "5" resets the peak to the current size: see proc_pid_clear_refs(5).
     let pid = service.pid().unwrap();
     fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
-    high_water_mark(service)
+    peak(service)
 }
 
-/// How much memory the service took at most since then, in KiB.
-pub(super) fn high_water_mark(service: &Service) -> u64 {
+/// Returns the peak of the service's memory since it was reset, in KiB.
+pub(super) fn peak(service: &Service) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", service.pid().unwrap())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.unwrap().trim().trim_end_matches(" kB");

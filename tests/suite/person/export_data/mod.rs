@@ -1,4 +1,4 @@
-//! ExportData: everything that there is of a person comes, whatever there is, and however much.
+//! ExportData: the export has every row of the person, of every kind and in any number.
 
 mod complete_export;
 pub(crate) mod hundred_thousand_rows;
@@ -16,31 +16,35 @@ use prost::Message;
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
-/// No export here takes as long as this, also on a machine that is busy with other tests.
+/// A time limit that no export here reaches, also on a machine that is busy with other tests.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// The largest answer that an export may send: a page of a mebibyte, and what its last row is over that.
-const LARGEST: usize = 3 << 19;
+/// The size limit of an answer in bytes: a page of one mebibyte, and its last row, which may exceed that.
+const MAX_ANSWER_BYTES: usize = 3 << 19;
 
-/// Begins an export.
+/// Starts an export.
 async fn begin(client: &Client) -> Result<Streaming<ExportDataResponse>, Status> {
     let stream = client.person().export_data(ExportDataRequest {}).await?;
     Ok(stream.into_inner())
 }
 
-/// All of an export.
+/// Reads a whole export, as one answer.
 async fn export(client: &Client) -> Result<ExportDataResponse, Status> {
     rest(begin(client).await?).await
 }
 
-/// What is still to come of an export, as one answer. The manifest has to be in the last one, and alone.
+/// Reads the rest of an export, as one answer. The manifest has to be the only content of the last answer.
 async fn rest(mut answers: Streaming<ExportDataResponse>) -> Result<ExportDataResponse, Status> {
     let reading = async {
         let mut whole = ExportDataResponse::default();
         while let Some(answer) = answers.message().await? {
-            assert!(whole.manifest.is_none(), "something comes after the manifest");
-            assert!(answer.encoded_len() <= LARGEST, "{} bytes", answer.encoded_len());
-            assert!(answer.encoded_len() > 0, "an answer with nothing in it");
+            assert!(whole.manifest.is_none(), "an answer follows the manifest");
+            assert!(
+                answer.encoded_len() <= MAX_ANSWER_BYTES,
+                "{} bytes",
+                answer.encoded_len()
+            );
+            assert!(answer.encoded_len() > 0, "an empty answer");
             whole.messages.extend(answer.messages);
             whole.analyses.extend(answer.analyses);
             whole.analysis_jobs.extend(answer.analysis_jobs);
@@ -53,24 +57,24 @@ async fn rest(mut answers: Streaming<ExportDataResponse>) -> Result<ExportDataRe
             whole.audit_events.extend(answer.audit_events);
             whole.unreadable.extend(answer.unreadable);
             if answer.preferences.is_some() {
-                assert!(whole.preferences.is_none(), "there is one document of them");
+                assert!(whole.preferences.is_none(), "preferences are exported once");
                 whole.preferences = answer.preferences;
             }
             whole.manifest = answer.manifest;
         }
         Ok(whole)
     };
-    timeout(LIMIT, reading).await.expect("the export does not end")
+    timeout(LIMIT, reading).await.expect("the export ends in time")
 }
 
-/// How many rows of each table came out, by the manifest.
+/// Returns the number of exported rows of each table, from the manifest.
 fn exported(manifest: &ExportManifest) -> BTreeMap<String, i64> {
     let rows = manifest.exported.iter();
     rows.map(|exported| (exported.table.clone(), exported.rows))
         .collect()
 }
 
-/// How many rows of each table came out, as they came, or were named because they do not open.
+/// Returns the number of rows of each table in the export, including those that are named as unreadable.
 fn counted(export: &ExportDataResponse) -> BTreeMap<String, i64> {
     let unreadable = |table: &str| export.unreadable.iter().filter(|row| row.table == table).count();
     [

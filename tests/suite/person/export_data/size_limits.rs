@@ -1,4 +1,4 @@
-//! The largest things that there are: each answer stays below its bound, which every export here is held to.
+//! The largest rows of each kind: no answer exceeds its size limit, which `rest` checks in every export.
 
 use chrono::{TimeDelta, Utc};
 use haven_proto::data::v1::{CreateShareRequest, PushChangesRequest, PushMode};
@@ -14,18 +14,18 @@ use crate::{
     test_device::{Device, at},
 };
 
-/// How many bytes encryption adds.
+/// The number of bytes that encryption adds.
 const TAG: usize = 16;
 
 #[tokio::test]
-async fn no_answer_is_larger_than_its_bound() {
+async fn no_answer_exceeds_its_size_limit() {
     let stack = Stack::start().await.unwrap();
     let ada = Device::invent(&stack).await.unwrap();
-    // Of each twice as much as an answer may have.
+    // At least twice the size limit of each kind.
     let text = "🌒".repeat(2_000);
     for _ in 0..300 {
-        let said = ada.client.conversation().append_message(saying(&text)).await;
-        said.unwrap();
+        let appended = ada.client.conversation().append_message(saying(&text)).await;
+        appended.unwrap();
     }
     let content = "r".repeat(65_536 - TAG);
     for _ in 0..4 {
@@ -59,15 +59,16 @@ async fn no_answer_is_larger_than_its_bound() {
     );
 }
 
+/// Creates a share with `content`.
 async fn share(device: &Device, content: &[u8]) {
     let (share_id, key_id) = (random::uuid(), random::uuid());
-    let place = ContentBinding {
+    let binding = ContentBinding {
         kind: Kind::Share,
         user_id: device.person.id,
         record_id: share_id,
         version: 1,
     };
-    let sealed = Secret::generate().seal(content, place, device.algorithm, key_id, 1);
+    let sealed = Secret::generate().seal(content, binding, device.algorithm, key_id, 1);
     let (encrypted_share_data, envelope) = sealed.unwrap();
     let create = CreateShareRequest {
         share_id: share_id.to_string(),

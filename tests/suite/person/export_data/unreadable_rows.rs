@@ -1,4 +1,4 @@
-//! What does not open: it is named, and the rest comes.
+//! Rows that do not open: the export names them, and has all others.
 
 use haven_proto::data::v1::{CompleteJobRequest, UnreadableRow};
 use haven_testkit::Stack;
@@ -11,7 +11,7 @@ use crate::{
     superuser_sql::{execute, scalar},
 };
 
-/// A row of `table`.
+/// Returns the entry of an unreadable row of `table`.
 fn row(table: &str, id: &str) -> UnreadableRow {
     UnreadableRow {
         table: table.to_owned(),
@@ -20,14 +20,14 @@ fn row(table: &str, id: &str) -> UnreadableRow {
 }
 
 #[tokio::test]
-async fn what_does_not_open_is_named_and_everything_else_comes() {
+async fn rows_that_do_not_open_are_named_and_all_others_are_exported() {
     let stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
     let mut messages = Vec::new();
     for text in ["whole", "damaged", "moved", "without a key"] {
-        let said = ada.conversation().append_message(saying(text)).await.unwrap();
-        messages.push(said.into_inner().message.unwrap().id);
+        let appended = ada.conversation().append_message(saying(text)).await.unwrap();
+        messages.push(appended.into_inner().message.unwrap().id);
     }
     let lease = analysis_jobs::leased(&stack, &ada).await;
     let completion = CompleteJobRequest {
@@ -37,7 +37,7 @@ async fn what_does_not_open_is_named_and_everything_else_comes() {
     let worker = stack.service("backend").unwrap();
     worker.queue().complete_job(completion).await.unwrap();
     let whole = export(&ada).await.unwrap();
-    // With the one that the job is about.
+    // Including the message that the job is about.
     assert_eq!((whole.messages.len(), whole.unreadable.len()), (5, 0));
 
     let [_, damaged, moved, keyless] = &messages[..] else {
@@ -62,7 +62,7 @@ async fn what_does_not_open_is_named_and_everything_else_comes() {
     let unreadable = [damaged, moved, keyless].map(|id| row("data.conversations", id));
     assert_eq!(export.unreadable[..3], unreadable);
     assert_eq!(export.unreadable[3..], [row("data.analysis_results", &analysis)]);
-    // They are among what there is.
+    // The manifest counts them.
     let manifest = exported(export.manifest.as_ref().unwrap());
     assert_eq!(manifest, counted(&export));
     assert_eq!(manifest["data.conversations"], 5);
@@ -71,7 +71,7 @@ async fn what_does_not_open_is_named_and_everything_else_comes() {
             assert_eq!(*exported, rows, "{table}");
         }
     }
-    // Operators are told which, and nothing of what is in them.
+    // The log names the rows, without their content.
     let log = stack.data.output().unwrap();
     let lines: Vec<_> = log
         .lines()
