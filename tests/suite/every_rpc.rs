@@ -28,7 +28,7 @@ use crate::{analysis_jobs, encrypted_fixture::EncryptedFixture, raw_call};
 
 /// The rows that requests refer to, and the source of the private values in them.
 pub(crate) struct Subject<'a> {
-    /// The person whose data it is: the caller, or the person that a service calls about.
+    /// The person that the data belongs to: the caller, or the person that a service calls about.
     pub(crate) person: &'a Person,
     /// `true` when a service calls for itself: some RPCs take another request from a service than from the person.
     pub(crate) as_service: bool,

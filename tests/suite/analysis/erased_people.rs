@@ -1,4 +1,4 @@
-//! Analyses of people whom the data service does not know yet, has erased, or is erasing.
+//! Analyses of people that the data service does not know yet, has erased, or is erasing.
 
 use futures_util::future::{join, join_all};
 use haven_proto::data::v1::EraseUserRequest;

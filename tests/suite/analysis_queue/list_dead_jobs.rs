@@ -1,4 +1,4 @@
-//! ListDeadJobs: a job whose attempts are used up is dead until it is requeued.
+//! ListDeadJobs: a job without attempts left is dead until it is requeued.
 
 use std::time::{Duration, SystemTime};
 
@@ -86,7 +86,7 @@ async fn after_three_failures_a_job_is_dead_until_it_is_requeued() {
 }
 
 #[tokio::test]
-async fn a_job_whose_workers_died_three_times_is_dead() {
+async fn a_job_is_dead_after_three_workers_died() {
     let stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();
     let id = insert_job(&stack, &person, 1).await;

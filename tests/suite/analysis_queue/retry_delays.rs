@@ -1,4 +1,4 @@
-//! The delay before the next attempt of a job that failed or whose lease expired.
+//! The delay before the next attempt, after a failure or an expired lease.
 
 use haven_testkit::{Client, Stack};
 
@@ -61,7 +61,7 @@ async fn retry_delays_grow_and_start_over_after_a_requeue() {
 }
 
 #[tokio::test]
-async fn jobs_whose_leases_expired_together_get_different_delays() {
+async fn jobs_with_leases_that_expired_together_get_different_delays() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     for number in 1..=10 {

@@ -24,7 +24,7 @@ struct Crate {
     reexports: BTreeMap<Module, BTreeMap<String, Module>>,
 }
 
-/// Returns a circle of imports in the crate whose root file is `root`, as the names of its modules; the first one is
+/// Returns a circle of imports in the crate with the root file `root`, as the names of its modules; the first one is
 /// repeated at the end. `None` when there is no circle.
 pub(super) fn circle(root: &Path) -> Option<Vec<String>> {
     let mut krate = Crate {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use haven_testkit::workspace;
 use prost_reflect::{DescriptorPool, ServiceDescriptor};
 
-/// The folder, under `rpc` and `store`, of the gRPC services whose content only the people's devices can decrypt.
+/// The folder, under `rpc` and `store`, of the gRPC services with content that only the people's devices can decrypt.
 const ENCRYPTED: &str = "encrypted";
 
 /// Returns a name in camel case as snake case.

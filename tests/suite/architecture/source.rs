@@ -52,7 +52,7 @@ fn strip(text: &str) -> String {
     code
 }
 
-/// Returns the length of the literal at the start of `text`, whose first character is its quote.
+/// Returns the length of the literal at the start of `text`. The first character is its quote.
 fn quoted(text: &str) -> usize {
     let quote = text.as_bytes()[0];
     let mut escaped = false;

@@ -1,4 +1,4 @@
-//! A stack that logs as much as it can, people whose private values are canaries, and every answer that was received.
+//! A stack that logs as much as it can, people with canaries for their private values, and every answer that was received.
 
 use std::{fs, path::PathBuf, sync::Mutex};
 
@@ -223,7 +223,7 @@ impl Fixture {
     }
 }
 
-/// Returns a request whose text is a canary.
+/// Returns a request with a canary as its text.
 pub(super) fn message(text: &Canary) -> AppendMessageRequest {
     AppendMessageRequest {
         sender_type: SenderType::User.into(),

@@ -1,4 +1,4 @@
-//! Calls that fail in Postgres, whose error messages quote rows.
+//! Calls that fail in Postgres. Its error messages quote rows.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What the coach said is not a person's to say otherwise, and is theirs to delete. The matrix has people's own messages
-//! alone; here are the others'.
+//! Messages of the coach and the system: a person may delete them from the conversation, and may not change them. The matrix
+//! only has messages of the person.
 
 use anyhow::Result;
 use haven_testkit::{database::Database, secrets::SUPERUSER};
@@ -12,10 +12,10 @@ use super::{
     session::Session,
 };
 
-/// What a transaction says that seals anew.
+/// The setting of a transaction that seals rows again under another key.
 const CHANGES_SEALS: &str = "SELECT set_config('data.changes_seals', 'yes', true)";
 
-/// What comes of each statement on its own, as A, after `setup`.
+/// Returns the outcome of each statement by itself, as A, after `setup`.
 async fn outcomes(database: &Database, setup: &str, statements: &[String]) -> Result<Vec<Outcome>> {
     let mut session = Session::open(database, &Intent::read(), "data_app").await?;
     session.begin(Some("data_user"), Caller::PersonA).await?;
@@ -25,9 +25,9 @@ async fn outcomes(database: &Database, setup: &str, statements: &[String]) -> Re
 }
 
 #[tokio::test]
-async fn what_others_said_is_deleted_and_sealed_anew_and_not_changed() -> Result<()> {
+async fn messages_of_other_senders_may_be_deleted_and_resealed_but_not_changed() -> Result<()> {
     let database = seeded().await?;
-    // A and B have said something already.
+    // A and B already have messages of their own.
     let others = format!(
         "INSERT INTO data.conversations
              (user_id, id, number, sender_type, message_text, key_id, created_at, updated_at)
@@ -38,10 +38,10 @@ async fn what_others_said_is_deleted_and_sealed_anew_and_not_changed() -> Result
     database.run(SUPERUSER, &others).await?;
     let mut failures = Vec::new();
     for (what, setup, updated, deleted) in [
-        ("as people do", "", [1, 0, 0], [1, 1, 1]),
-        ("as whoever seals anew", CHANGES_SEALS, [1, 1, 1], [1, 1, 1]),
+        ("without the setting", "", [1, 0, 0], [1, 1, 1]),
+        ("with the setting", CHANGES_SEALS, [1, 1, 1], [1, 1, 1]),
         (
-            "with another word",
+            "with another value of the setting",
             "SELECT set_config('data.changes_seals', 'no', true)",
             [1, 0, 0],
             [1, 1, 1],

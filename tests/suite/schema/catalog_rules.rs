@@ -43,7 +43,7 @@ const RULES: [(&str, &str); 20] = [
           WHERE a.attname <> t.person AND i.indexrelid::regclass::text NOT IN (
                 'identity.users_email_canonical_key', 'identity.requests_sign_up_key',
                 'identity.outbox_next_attempt_at_idx', 'identity.outbox_created_at_idx',
-                -- Lists for services, and rows whose person is not known before they are found.
+                -- Lists for services, and rows that are found before their person is known.
                 'identity.users_created_at_idx', 'identity.users_stage_idx', 'identity.refresh_tokens_token_hash_key',
                 'identity.erasures_service_request_key',
                 -- Old rows, for the sweepers.

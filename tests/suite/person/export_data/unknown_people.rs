@@ -1,4 +1,4 @@
-//! People whom the data service does not know yet, has erased, or is erasing: their export is refused.
+//! Exports of people that the data service does not know yet, has erased, or is erasing: they are refused.
 
 use haven_proto::data::v1::EraseUserRequest;
 use haven_testkit::{Person, Stack, random};
