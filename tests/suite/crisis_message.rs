@@ -18,8 +18,8 @@ pub(crate) fn saying(text: &str) -> AppendMessageRequest {
     }
 }
 
-/// Appends the alarming `text` until an answer has a finding: detection does not wait long for a core, and other tests may be
-/// using it. Returns the request, its message and the finding.
+/// Appends the alarming `text` until an answer has a finding: detection does not wait long for a core, and other tests
+/// may be using it. Returns the request, its message and the finding.
 pub(crate) async fn say_until_heard(
     client: &Client,
     text: &str,

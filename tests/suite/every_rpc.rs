@@ -1,5 +1,5 @@
-//! A valid request for every RPC of the contract. Suites that call each RPC share it, so that a new RPC is described once:
-//! [`request`] returns `None` for an RPC that it does not know, and those suites fail.
+//! A valid request for every RPC of the contract. Suites that call each RPC share it, so that a new RPC is described
+//! once: [`request`] returns `None` for an RPC that it does not know, and those suites fail.
 
 use haven_proto::{
     data::v1::{

@@ -1,4 +1,5 @@
-//! SQL on the rows of one person, as a superuser: what tests on the shared stack use, where tables hold other tests' rows.
+//! SQL on the rows of one person, as a superuser: what tests on the shared stack use, where tables hold other tests'
+//! rows.
 
 use haven_testkit::{Stack, secrets::SUPERUSER};
 use sqlx::{Decode, Postgres, Type};

@@ -10,9 +10,9 @@ use crate::{
     superuser_sql::{execute, scalar},
 };
 
-/// Counts broken invariants over all people: a person's message in two jobs; a message that is neither in a job nor counted
-/// as pending; an automatic job that does not cover 25 messages, or a job that covers none; a message in no job although a
-/// newer one is in one.
+/// Counts broken invariants over all people: a person's message in two jobs; a message that is neither in a job nor
+/// counted as pending; an automatic job that does not cover 25 messages, or a job that covers none; a message in no job
+/// although a newer one is in one.
 const BROKEN_INVARIANTS: &str = "
     WITH written AS (
         SELECT c.user_id, c.number,

@@ -64,8 +64,8 @@ async fn a_person_erased_during_requests_leaves_no_rows() {
         let ada = stack.person().await.unwrap();
         let client = stack.user(&ada).unwrap();
         say(&client, 3).await;
-        let asks = join_all((0..10).map(|_| ask(&client)));
-        let (answers, ()) = join(asks, erase(&stack, &ada)).await;
+        let requests = join_all((0..10).map(|_| ask(&client)));
+        let (answers, ()) = join(requests, erase(&stack, &ada)).await;
         for status in answers.into_iter().filter_map(Result::err) {
             let reason = reason(&status);
             assert!(

@@ -14,8 +14,8 @@ fn keys(stack: &Stack) -> KeyRing {
     KeyRing::new(&[(id.to_owned(), key.to_owned().into())]).unwrap()
 }
 
-/// Inserts a done job over the messages `first` to `last` with its result, which has `words` in each list. Returns its id. A
-/// person without messages also gets a counter, which every person with an analysis has.
+/// Inserts a done job over the messages `first` to `last` with its result, which has `words` in each list. Returns its
+/// id. A person without messages also gets a counter, which every person with an analysis has.
 pub(super) async fn store_result(
     stack: &Stack,
     person: &Person,

@@ -54,7 +54,8 @@ async fn all_wait(stack: &Stack) {
     .await;
 }
 
-/// Makes `jobs` jobs due at once while [`WORKERS`] wait. Returns, for each worker that got one, how long after that it did.
+/// Makes `jobs` jobs due at once while [`WORKERS`] wait. Returns, for each worker that got one, how long after that it
+/// did.
 async fn woken(jobs: i64) -> Vec<Duration> {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
@@ -85,15 +86,15 @@ async fn woken(jobs: i64) -> Vec<Duration> {
     let woken: Vec<_> = woken.into_iter().map(after).collect();
     let polls = polls(&stack).await;
     eprintln!("{jobs} jobs: after {woken:?}, {polls} polls");
-    // Each call polls once when it arrives; the first in the queue polls once a second and when it is notified. Leased jobs
-    // are read, too.
+    // Each call polls once when it arrives; the first in the queue polls once a second and when it is notified. Leased
+    // jobs are read, too.
     let bound = WORKERS as f64 + 2.0 * WAIT as f64 + 6.0 * jobs as f64;
     assert!(polls <= bound, "{polls} polls, more than {bound}");
     woken
 }
 
-/// Asserts that `jobs` new jobs wake as many workers within [`SOON`]; without a notification the first in the queue finds them
-/// within a second. On a busy machine some rounds are late, so one of three has to be in time.
+/// Asserts that `jobs` new jobs wake as many workers within [`SOON`]; without a notification the first in the queue
+/// finds them within a second. On a busy machine some rounds are late, so one of three has to be in time.
 async fn wake_as_many(jobs: i64) {
     let mut rounds = Vec::new();
     for _ in 0..3 {

@@ -1,4 +1,5 @@
-//! `haven.data.v1.AnalysisQueueService`: workers lease, extend, complete and fail jobs; operators list and requeue dead ones.
+//! `haven.data.v1.AnalysisQueueService`: workers lease, extend, complete and fail jobs; operators list and requeue dead
+//! ones.
 
 mod coach_message_limit;
 mod erased_people;

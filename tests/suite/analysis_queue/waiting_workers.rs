@@ -12,8 +12,8 @@ use crate::{
     analysis_jobs, eventually::eventually, metrics::Metrics, retry::with_long_timeout, superuser_sql::execute,
 };
 
-/// The time within which a notified worker has a job. Without a notification it polls once a second, and finds a job after half
-/// a second on average.
+/// The time within which a notified worker has a job. Without a notification it polls once a second, and finds a job
+/// after half a second on average.
 const SOON: Duration = Duration::from_millis(250);
 
 /// The number of tries of each kind. A busy machine makes some of them late, but not most.
@@ -132,8 +132,8 @@ async fn without_jobs_the_answer_is_empty_when_the_wait_is_over() {
     let waited = began.elapsed();
     assert!((2.0..10.0).contains(&waited.as_secs_f64()), "{waited:?}");
 
-    // A caller whose deadline is earlier than its wait is answered before the deadline. The service keeps a fifth of a second
-    // for the answer, which on a busy machine is not always enough: then the client's own timer ends the call.
+    // A caller whose deadline is earlier than its wait is answered before the deadline. The service keeps a fifth of a
+    // second for the answer, which on a busy machine is not always enough: then the client's own timer ends the call.
     let mut in_time = false;
     for _ in 0..5 {
         let mut request = Request::new(waiting_request());

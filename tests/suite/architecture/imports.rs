@@ -1,10 +1,10 @@
 //! The imports between the modules of a crate, which must not form a circle.
 //!
 //! A module is a file. It imports another one when its code, without comments, literals and tests, contains a path into
-//! that module: in a `use`, or written out. A parent that declares a child (`mod child;`) or re-exports from it (`pub use`)
-//! does not import it, so a child may use what its parent defines. Items that a module re-exports count as items of the
-//! module that defines them. The crate root is left out: it puts the modules together, and they use what it defines. Paths
-//! that macros build are not seen.
+//! that module: in a `use`, or written out. A parent that declares a child (`mod child;`) or re-exports from it (`pub
+//! use`) does not import it, so a child may use what its parent defines. Items that a module re-exports count as items
+//! of the module that defines them. The crate root is left out: it puts the modules together, and they use what it
+//! defines. Paths that macros build are not seen.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,5 +1,5 @@
-//! The architecture of the workspace, checked in its sources: which crates and modules may name which, that imports form no
-//! circle, and that the folders follow the contract.
+//! The architecture of the workspace, checked in its sources: which crates and modules may name which, that imports
+//! form no circle, and that the folders follow the contract.
 
 mod imports;
 mod layout;
@@ -14,9 +14,9 @@ use haven_testkit::workspace;
 
 const SERVICES: [&str; 2] = ["identity", "data"];
 
-/// Words of the product that the platform must not use, in the singular. Words with a neutral meaning are left out: message
-/// (of a protocol), lease (of a connection), password and pepper (of a hash), person and user (of a call), record (of a log),
-/// finding (of a check of the database), export (of metrics).
+/// Words of the product that the platform must not use, in the singular. Words with a neutral meaning are left out:
+/// message (of a protocol), lease (of a connection), password and pepper (of a hash), person and user (of a call),
+/// record (of a log), finding (of a check of the database), export (of metrics).
 const BUSINESS_NOUNS: [&str; 29] = [
     "account",
     "analysis",
@@ -190,7 +190,8 @@ fn no_identifier_of_the_platform_is_a_business_noun() {
     let folder = workspace::root().join("services/platform/src");
     let mut found = Vec::new();
     for path in source::files(&folder) {
-        // It gives each published reason its code and its text, and every reason belongs to the platform's error contract.
+        // It gives each published reason its code and its text, and every reason belongs to the platform's error
+        // contract.
         if path.ends_with("src/reason.rs") {
             continue;
         }

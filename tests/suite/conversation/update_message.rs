@@ -146,14 +146,14 @@ async fn an_invalid_change_is_refused_with_every_violation() {
             .map(|(field, name)| format!("{field} {name}"))
             .collect::<Vec<_>>()
     };
-    let nothing = update(&ada, UpdateMessageRequest::default()).await.unwrap_err();
+    let empty = update(&ada, UpdateMessageRequest::default()).await.unwrap_err();
     let expected = [
         "request_id REQUIRED",
         "message_id REQUIRED",
         "text MESSAGE_EMPTY",
         "expected_version REQUIRED",
     ];
-    assert_eq!(named(nothing), expected);
+    assert_eq!(named(empty), expected);
     let wrong = UpdateMessageRequest {
         message_id: "x".into(),
         text: "🎉".repeat(2_001),

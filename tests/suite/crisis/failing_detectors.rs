@@ -239,7 +239,8 @@ async fn appending() {
     let metrics = Metrics::read(port).await;
     let count = |outcome| metrics.sum("haven_crisis_detections_total", &[("outcome", outcome)]);
     assert_eq!((count("found"), count("clear")), (None, None));
-    // On a busy machine a panic may come too late. Texts hang until all slots are taken, and the others are not examined.
+    // On a busy machine a panic may come too late. Texts hang until all slots are taken, and the others are not
+    // examined.
     let [panicked, slow, busy] =
         ["panicked", "slow", "busy"].map(|outcome| count(outcome).unwrap_or_default());
     assert!(

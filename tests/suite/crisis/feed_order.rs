@@ -1,5 +1,5 @@
-//! The order of the feed: it is total, no event is inserted before one that a watcher has seen, and events of erased people
-//! are left out.
+//! The order of the feed: it is total, no event is inserted before one that a watcher has seen, and events of erased
+//! people are left out.
 
 use haven_proto::data::v1::{EraseUserRequest, ResolveCrisisEventRequest};
 use haven_testkit::{Stack, random};
@@ -21,8 +21,8 @@ async fn commit(mut connection: PgConnection) {
     connection.close().await.unwrap();
 }
 
-/// If events took their numbers from a sequence when they are stored, the first one would have the smaller number, and the
-/// watcher would be past it when it becomes visible.
+/// If events took their numbers from a sequence when they are stored, the first one would have the smaller number, and
+/// the watcher would be past it when it becomes visible.
 #[tokio::test]
 async fn an_event_stored_first_and_committed_last_is_not_missed() {
     let stack = Stack::start().await.unwrap();
@@ -125,8 +125,8 @@ async fn events_of_an_erased_person_are_left_out_and_the_others_follow() {
     assert_eq!(reason(&status), "NOT_FOUND");
 }
 
-/// An event that is deleted while events are numbered must not take a number: the last number would be given out twice, and
-/// no event could be numbered from then on.
+/// An event that is deleted while events are numbered must not take a number: the last number would be given out twice,
+/// and no event could be numbered from then on.
 #[tokio::test]
 async fn watchers_do_not_wait_for_an_erasure() {
     let stack = Stack::start().await.unwrap();

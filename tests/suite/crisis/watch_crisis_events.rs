@@ -142,8 +142,8 @@ async fn a_cursor_from_after_the_restored_backup_has_expired() {
     assert_eq!(watcher.id().await, next);
 }
 
-/// After a restore, the number of a lost event is given to another event. A watcher that continued from the lost one would miss
-/// the new event, and those before it.
+/// After a restore, the number of a lost event is given to another event. A watcher that continued from the lost one
+/// would miss the new event, and those before it.
 #[tokio::test]
 async fn a_cursor_of_a_lost_event_has_expired_although_its_number_is_used_again() {
     let stack = Stack::start().await.unwrap();

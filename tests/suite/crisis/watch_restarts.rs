@@ -26,7 +26,8 @@ async fn keep_storing(stack: &Stack, person: &Person, stop: &AtomicBool) -> Vec<
     stored
 }
 
-/// Takes `count` events after `cursor`, opening a new stream when one ends. Returns the statuses that the streams ended with.
+/// Takes `count` events after `cursor`, opening a new stream when one ends. Returns the statuses that the streams ended
+/// with.
 async fn follow(client: &Client, cursor: &mut String, seen: &mut Vec<String>, count: usize) -> Vec<Status> {
     let (limit, mut ends, until) = (Instant::now() + LIMIT * 2, Vec::new(), seen.len() + count);
     while seen.len() < until {
@@ -52,8 +53,8 @@ async fn follow(client: &Client, cursor: &mut String, seen: &mut Vec<String>, co
     ends
 }
 
-/// Stores events while `restart` restarts the data service three times, and asserts that the watcher sees each event once and
-/// in order. Returns the statuses that the streams ended with.
+/// Stores events while `restart` restarts the data service three times, and asserts that the watcher sees each event
+/// once and in order. Returns the statuses that the streams ended with.
 async fn through_restarts(mut restart: impl AsyncFnMut(&mut Stack)) -> Vec<Status> {
     let mut stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();

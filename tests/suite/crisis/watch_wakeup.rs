@@ -11,8 +11,9 @@ use crate::crisis_message::{ALARMING, say_until_heard};
 /// The number of events.
 const ROUNDS: usize = 7;
 
-/// The time within which a notified watcher has the event. A watcher polls when it has sent an event and then once a second, and
-/// the next message follows at once: without a notification it would find the event after most of that second, in each round.
+/// The time within which a notified watcher has the event. A watcher polls when it has sent an event and then once a
+/// second, and the next message follows at once: without a notification it would find the event after most of that
+/// second, in each round.
 const SOON: Duration = Duration::from_millis(300);
 
 #[tokio::test]

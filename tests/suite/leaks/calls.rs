@@ -1,4 +1,5 @@
-//! One valid call of every RPC of the descriptors, with canaries in it, and copies of its request with one text replaced.
+//! One valid call of every RPC of the descriptors, with canaries in it, and copies of its request with one text
+//! replaced.
 
 use haven_proto::data::v1::JobLease;
 use haven_testkit::random;
@@ -128,7 +129,8 @@ pub(super) fn cases(fixture: &Fixture) -> Vec<Case> {
 }
 
 impl Case {
-    /// Returns one copy of the request for each text in it, at any depth, with that text replaced by `replace(field name)`.
+    /// Returns one copy of the request for each text in it, at any depth, with that text replaced by `replace(field
+    /// name)`.
     pub(super) fn with_each_text(&self, replace: impl Fn(&str) -> String) -> Vec<Vec<u8>> {
         let message = DynamicMessage::decode(self.input.clone(), self.body.as_slice()).unwrap();
         let changed = each_text(&message, &replace);

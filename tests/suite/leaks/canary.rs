@@ -171,7 +171,8 @@ fn forms(value: &str) -> Vec<Form> {
     forms
 }
 
-/// Returns the base64 digits of `value` that do not depend on the bytes around it, when `offset` bytes (modulo 3) precede it.
+/// Returns the base64 digits of `value` that do not depend on the bytes around it, when `offset` bytes (modulo 3)
+/// precede it.
 fn base64_core(engine: &impl Engine, offset: usize, value: &str) -> String {
     let mut bytes = vec![0; offset];
     bytes.extend(value.bytes());

@@ -16,7 +16,8 @@ use crate::{
     status::reason,
 };
 
-/// Sends the call with each text replaced, with malformed bytes, with a message that is too large, and with short timeouts.
+/// Sends the call with each text replaced, with malformed bytes, with a message that is too large, and with short
+/// timeouts.
 pub(super) async fn requests(fixture: &Fixture, case: &Case) {
     let send = |headers, body| fixture.send(case.server, case.caller, &case.path, headers, body);
     let canary = |what: &str| fixture.flock.canary(&format!("{}: {what}", case.path));
@@ -133,7 +134,8 @@ fn tokens(canary: &dyn Fn(&str) -> String) -> Vec<String> {
     tokens
 }
 
-/// Sends the person's own token with a changed signature, without one, and with a suffix: its parts are as private as the whole.
+/// Sends the person's own token with a changed signature, without one, and with a suffix: its parts are as private as
+/// the whole.
 pub(super) async fn changed_token(fixture: &Fixture) {
     let token = &fixture.person.token;
     let (rest, signature) = token.rsplit_once('.').unwrap();

@@ -1,4 +1,5 @@
-//! A stack that logs as much as it can, people with canaries for their private values, and every answer that was received.
+//! A stack that logs as much as it can, people with canaries for their private values, and every answer that was
+//! received.
 
 use std::{fs, path::PathBuf, sync::Mutex};
 
@@ -20,7 +21,8 @@ use crate::{
 /// The only table that stores email addresses.
 pub(super) const ACCOUNTS: &str = "identity.users";
 
-/// Both services at their most verbose log filter, one person with a canary for each private value, and the answers so far.
+/// Both services at their most verbose log filter, one person with a canary for each private value, and the answers so
+/// far.
 pub(super) struct Fixture {
     pub(super) stack: Stack,
     pub(super) flock: Flock,

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::status::reason;
 
-/// Makes calls fail by a constraint, by an exception that quotes the row, by a missing grant, by a lock, and by a server that
-/// takes no connection.
+/// Makes calls fail by a constraint, by an exception that quotes the row, by a missing grant, by a lock, and by a
+/// server that takes no connection.
 pub(super) async fn all(fixture: &Fixture) {
     constraint(fixture).await;
     exception(fixture).await;

@@ -1,4 +1,5 @@
-//! The permission ratchet: each RPC of the descriptors is called by each kind of caller, and the outcomes are a snapshot.
+//! The permission ratchet: each RPC of the descriptors is called by each kind of caller, and the outcomes are a
+//! snapshot.
 //!
 //! A new RPC fails this test until [`every_rpc`] has a request for it, and its outcomes are in the snapshot.
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{caller::Caller, intent::Rights, relation::Relation};
 
-/// One statement to try. Statements on the caller's own rows are the positive controls: where the role has the right, they have
-/// to reach rows.
+/// One statement to try. Statements on the caller's own rows are the positive controls: where the role has the right,
+/// they have to reach rows.
 #[derive(Clone, Debug)]
 pub(crate) enum Attack {
     Select,
@@ -81,8 +81,8 @@ impl Attack {
         let mut attacks = Self::on_rows();
         attacks.push(Self::Lock);
         attacks.extend(FORBIDDEN.map(Self::Forbidden));
-        // Column privileges do not depend on the caller, so one caller is enough. Person A has one row in every table, so that
-        // an update of a unique column keeps it unique.
+        // Column privileges do not depend on the caller, so one caller is enough. Person A has one row in every table,
+        // so that an update of a unique column keeps it unique.
         if caller == Caller::PersonA {
             attacks.extend(relation.columns.iter().cloned().map(Self::SelectColumn));
             attacks.extend(relation.columns.iter().cloned().map(Self::UpdateColumn));

@@ -62,24 +62,24 @@ async fn a_login_becomes_its_own_roles_only() -> Result<()> {
     for_each_role(&database, &intent, async |session, login, role| {
         let mut attempts = Vec::new();
         for target in &all_roles {
-            let meant = target == login || intent.logins[login].contains(target);
-            attempts.push((format!("SET ROLE {target}"), meant));
-            attempts.push((format!("SELECT set_config('role', '{target}', true)"), meant));
+            let permitted = target == login || intent.logins[login].contains(target);
+            attempts.push((format!("SET ROLE {target}"), permitted));
+            attempts.push((format!("SELECT set_config('role', '{target}', true)"), permitted));
             // A login that cannot connect is tried in a session of the superuser, which may set any authorization.
             if !intent.roles.disconnected.contains(login) {
-                let meant = target == login;
-                attempts.push((format!("SET SESSION AUTHORIZATION {target}"), meant));
+                let permitted = target == login;
+                attempts.push((format!("SET SESSION AUTHORIZATION {target}"), permitted));
                 attempts.push((
                     format!("SELECT set_config('session_authorization', '{target}', true)"),
-                    meant,
+                    permitted,
                 ));
             }
         }
         let statements: Vec<String> = attempts.iter().map(|(sql, _)| sql.clone()).collect();
         let outcomes = session.attempt_all("", &statements).await?;
-        for ((sql, meant), found) in attempts.into_iter().zip(outcomes) {
-            if meant == (found == Outcome::Refused) || matches!(found, Outcome::Failed(_)) {
-                let verb = if meant { "may" } else { "may not" };
+        for ((sql, permitted), found) in attempts.into_iter().zip(outcomes) {
+            if permitted == (found == Outcome::Refused) || matches!(found, Outcome::Failed(_)) {
+                let verb = if permitted { "may" } else { "may not" };
                 failures.push(format!("{login} as {role} {verb} run {sql}: {found}"));
             }
         }

@@ -43,8 +43,8 @@ impl Outcome {
             (Self::Nothing, Self::Seen(seen)) => seen.is_empty(),
             (Self::Nothing, Self::Failed(code)) => code == "22P02",
             (Self::Collides, Self::Failed(code)) => code == "23505",
-            // Some statements do not exist for views; Postgres reports that before it checks privileges (wrong_object_type,
-            // feature_not_supported, invalid_column_reference).
+            // Some statements do not exist for views; Postgres reports that before it checks privileges
+            // (wrong_object_type, feature_not_supported, invalid_column_reference).
             (Self::Refused, Self::Failed(code)) => {
                 relation.is_view && ["42809", "0A000", "42P10"].contains(&code.as_str())
             }
@@ -134,7 +134,8 @@ pub(crate) fn expected(attack: &Attack, relation: &Relation, rights: &Rights, ca
             reach.written(&[insert, reads(person), updates(plain)], Outcome::Refused)
         }
 
-        // Postgres lets a role lock a table if it may delete rows or update every column, which is a reason to grant columns.
+        // Postgres lets a role lock a table if it may delete rows or update every column, which is a reason to grant
+        // columns.
         Attack::Lock if delete.is_some() || (update.is_some() && rights.update_columns.is_none()) => {
             Outcome::Rows(0)
         }
@@ -195,8 +196,8 @@ impl Reach<'_> {
         }
     }
 
-    /// Returns the outcome of changing the person of a row: the caller's own row is found and its new value refused; when no row is
-    /// found, nothing is refused.
+    /// Returns the outcome of changing the person of a row: the caller's own row is found and its new value refused;
+    /// when no row is found, nothing is refused.
     fn given_away(&self, rights: &[Option<Rows>], people: &[&str]) -> Outcome {
         match narrowest(rights) {
             Some(Rows::Own) if self.caller.person().is_some() => Outcome::Refused,

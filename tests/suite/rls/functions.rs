@@ -1,4 +1,5 @@
-//! Functions: the roles that may execute each, and that SECURITY DEFINER functions return only what their arguments select.
+//! Functions: the roles that may execute each, and that SECURITY DEFINER functions return only what their arguments
+//! select.
 
 use std::collections::BTreeSet;
 
@@ -56,14 +57,14 @@ async fn each_function_is_executable_by_its_declared_roles_only() -> Result<()> 
                     .map(|kind| argument(kind))
                     .collect::<Result<Vec<_>>>()?;
                 let call = format!("SELECT count(*)::text FROM {name}({})", arguments.join(", "));
-                let answered = session.attempt(&call).await?;
-                let meant = intent.functions[&signature].contains(role);
+                let outcome = session.attempt(&call).await?;
+                let permitted = intent.functions[&signature].contains(role);
                 // A constraint violation shows that the function was executed.
-                let called = answered.reaches()
-                    || matches!(&answered, Outcome::Failed(code) if code.starts_with("23"));
-                if meant != called || (!meant && answered != Outcome::Refused) {
-                    let verb = if meant { "may" } else { "may not" };
-                    failures.push(format!("{role} {verb} call {signature}: {answered}"));
+                let called = outcome.reaches()
+                    || matches!(&outcome, Outcome::Failed(code) if code.starts_with("23"));
+                if permitted != called || (!permitted && outcome != Outcome::Refused) {
+                    let verb = if permitted { "may" } else { "may not" };
+                    failures.push(format!("{role} {verb} call {signature}: {outcome}"));
                 }
             }
             session.rollback().await?;
@@ -72,8 +73,8 @@ async fn each_function_is_executable_by_its_declared_roles_only() -> Result<()> 
     report(&failures)
 }
 
-/// Returns an argument of the type. It is not NULL, because the planner removes a call of a strict function with NULL before it
-/// checks the privilege.
+/// Returns an argument of the type. It is not NULL, because the planner removes a call of a strict function with NULL
+/// before it checks the privilege.
 fn argument(kind: &str) -> Result<String> {
     let value = match kind {
         "uuid" => "00000000-0000-0000-0000-000000000000",
@@ -163,7 +164,8 @@ async fn an_owner_sees_no_rows_of_people() -> Result<()> {
     report(&failures)
 }
 
-/// The request ids of sign-ups are unique among all people, so a person who could insert one could probe for those of others.
+/// The request ids of sign-ups are unique among all people, so a person who could insert one could probe for those of
+/// others.
 #[tokio::test]
 async fn only_a_sign_up_may_record_a_sign_up() -> Result<()> {
     let (database, intent) = (seeded().await?, Intent::read());

@@ -1,5 +1,5 @@
-//! A worker reads exactly the messages in the range of its valid lease. The matrix tries one lease with every role; this test
-//! follows one lease through its states.
+//! A worker reads exactly the messages in the range of its valid lease. The matrix tries one lease with every role;
+//! this test follows one lease through its states.
 
 use anyhow::Result;
 use haven_testkit::{database::Database, secrets::SUPERUSER};

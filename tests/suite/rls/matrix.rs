@@ -77,8 +77,8 @@ impl Matrix {
         Ok(())
     }
 
-    /// Returns `true` when a row that the policies admit violates a unique index or a foreign key, which can happen when every
-    /// privilege is granted.
+    /// Returns `true` when a row that the policies admit violates a unique index or a foreign key, which can happen
+    /// when every privilege is granted.
     fn met_a_constraint(&self, found: &Outcome, expected: &Outcome) -> bool {
         self.protection == Protection::PoliciesOnly
             && expected.reaches()

@@ -1,5 +1,5 @@
-//! Messages of the coach and the system: a person may delete them from the conversation, and may not change them. The matrix
-//! only has messages of the person.
+//! Messages of the coach and the system: a person may delete them from the conversation, and may not change them. The
+//! matrix only has messages of the person.
 
 use anyhow::Result;
 use haven_testkit::{database::Database, secrets::SUPERUSER};

@@ -102,8 +102,8 @@ impl Relation {
         self.rows[person].clone()
     }
 
-    /// Returns a new row of `person`: columns of unique indexes, except the person, have new values. When the key references
-    /// another row, it is the existing row.
+    /// Returns a new row of `person`: columns of unique indexes, except the person, have new values. When the key
+    /// references another row, it is the existing row.
     pub(crate) fn fresh_row(&self, person: &str) -> BTreeMap<String, String> {
         let mut row = self.row(person);
         if self.key_refers {
@@ -126,7 +126,8 @@ impl Relation {
         row
     }
 
-    /// Returns `true` when a further row violates the key: a person can have only one row, or one for each row of another table.
+    /// Returns `true` when a further row violates the key: a person can have only one row, or one for each row of
+    /// another table.
     pub(crate) fn is_single(&self) -> bool {
         self.key.len() == 1 || self.key_refers
     }

@@ -11,9 +11,9 @@ use sqlx::{AssertSqlSafe, Error, PgConnection, Row};
 
 use super::{caller::Caller, expectation::Outcome, intent::Intent};
 
-/// Runs statements in the server: there are tens of thousands, and a round trip for each would take minutes on a busy machine.
-/// A DO block runs with the rights of its caller, and the block around each statement is a savepoint; the error that ends it,
-/// either the statement's or the one that carries the outcome, undoes the statement.
+/// Runs statements in the server: there are tens of thousands, and a round trip for each would take minutes on a busy
+/// machine. A DO block runs with the rights of its caller, and the block around each statement is a savepoint; the
+/// error that ends it, either the statement's or the one that carries the outcome, undoes the statement.
 const ATTEMPTS: &str = r#"DO $do$
     DECLARE
         statement text;
@@ -102,8 +102,8 @@ impl Session {
         outcomes.into_iter().next().context("an outcome")
     }
 
-    /// Returns the outcome of each of `statements`, after `setup` (statements, or an empty string). Each is run by itself, and
-    /// undone.
+    /// Returns the outcome of each of `statements`, after `setup` (statements, or an empty string). Each is run by
+    /// itself, and undone.
     pub(crate) async fn attempt_all(&mut self, setup: &str, statements: &[String]) -> Result<Vec<Outcome>> {
         let statements: Vec<String> = statements.iter().map(|sql| format!("$sql${sql}$sql$")).collect();
         let attempts = ATTEMPTS.replace("{statements}", &statements.join(", "));
@@ -118,13 +118,13 @@ impl Session {
         outcomes.into_iter().map(outcome).collect()
     }
 
-    /// Returns the outcome of a `COPY … TO STDOUT`. `allowed` says whether it is expected to return rows; after another outcome
-    /// the connection cannot be used any more.
+    /// Returns the outcome of a `COPY … TO STDOUT`. `allowed` says whether it is expected to return rows; after another
+    /// outcome the connection cannot be used any more.
     pub(crate) async fn attempt_copy(&mut self, sql: &str, allowed: bool) -> Result<Outcome> {
         self.execute("ROLLBACK TO SAVEPOINT cell").await?;
         if !allowed {
-            // sqlx 0.9 loses track of the server's messages when a COPY TO is refused, but not when a COPY FROM is, so this
-            // pretends to run a COPY FROM. Any outcome but a refusal is then a protocol error.
+            // sqlx 0.9 loses track of the server's messages when a COPY TO is refused, but not when a COPY FROM is, so
+            // this pretends to run a COPY FROM. Any outcome but a refusal is then a protocol error.
             let copied = self.connection.copy_in_raw(sql).await;
             return Ok(copied.map_or_else(refusal, |_| Outcome::Rows(0)));
         }

@@ -52,8 +52,8 @@ fn every_migration_is_a_pair_under_row_security_off() -> Result<()> {
     Ok(())
 }
 
-/// Checks the first and the last statement. The first makes a row that a policy hides an error; the last lets sqlx write its
-/// history, which has policies like every table.
+/// Checks the first and the last statement. The first makes a row that a policy hides an error; the last lets sqlx
+/// write its history, which has policies like every table.
 fn check_frame(file: &Path) -> Result<()> {
     let sql = fs::read_to_string(file)?;
     let lines = || {
@@ -116,9 +116,9 @@ async fn every_migration_can_be_reverted_with_rows_in_its_tables() -> Result<()>
         .await
 }
 
-/// A conversation from before there were analyses: the number of the person's messages, which have the odd numbers because the
-/// coach answered each; the ranges of the jobs that the migration creates; and the count of pending messages with the number
-/// of the first.
+/// A conversation from before there were analyses: the number of the person's messages, which have the odd numbers
+/// because the coach answered each; the ranges of the jobs that the migration creates; and the count of pending
+/// messages with the number of the first.
 struct Earlier(i64, &'static [(i64, i64)], (i16, Option<i64>));
 
 const EARLIER: [Earlier; 4] = [

@@ -1,5 +1,5 @@
-//! The structure of the database: rules for every table, policy, function and role, and reversible migrations. The rules read
-//! the catalog, so they hold for later additions too.
+//! The structure of the database: rules for every table, policy, function and role, and reversible migrations. The
+//! rules read the catalog, so they hold for later additions too.
 //!
 //! [`crate::rls`] tests which rows each role reaches; the rules here cover tables that it has no test for yet.
 

@@ -91,8 +91,8 @@ fn seeded_text(number: i64) -> String {
     format!("the message with number {number}")
 }
 
-/// Inserts messages of a day ago into a new conversation of `person`, sealed under the first of `message_keys`. Their senders
-/// are, in turn, the person, the coach and the system. Returns their ids in the order of their numbers.
+/// Inserts messages of a day ago into a new conversation of `person`, sealed under the first of `message_keys`. Their
+/// senders are, in turn, the person, the coach and the system. Returns their ids in the order of their numbers.
 async fn seed(stack: &Stack, person: &Person, message_keys: &str, count: i64) -> Vec<Uuid> {
     let (ring, owner) = (ring(message_keys), UserId::new(person.id));
     let ids: Vec<_> = (0..count).map(|_| random::uuid()).collect();

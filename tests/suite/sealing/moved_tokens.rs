@@ -1,4 +1,5 @@
-//! Tokens that a user with the owner's rights moved to another row: they do not open, and errors do not show their content.
+//! Tokens that a user with the owner's rights moved to another row: they do not open, and errors do not show their
+//! content.
 
 use haven_data::domain::{
     analysis, message,
@@ -35,7 +36,8 @@ async fn replace(stack: &Stack, person: &Person, row: Uuid, sealed: &Sealed) {
     assert_eq!(put.rows_affected(), 1);
 }
 
-/// Asserts that GetMessage of the row fails with INTERNAL, that the answer has no details, and that `cause` is logged once.
+/// Asserts that GetMessage of the row fails with INTERNAL, that the answer has no details, and that `cause` is logged
+/// once.
 async fn assert_does_not_open(stack: &Stack, person: &Person, row: Uuid, cause: &str) {
     let logged = |log: String| log.matches(cause).count();
     let before = logged(stack.data.output().unwrap());

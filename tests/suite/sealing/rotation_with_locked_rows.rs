@@ -70,8 +70,8 @@ async fn a_locked_row_is_skipped_and_sealed_later() {
     assert_eq!(rows_under(&stack, OLD).await, 0);
 }
 
-/// A row that does not open is deleted while another one is locked: the number of remaining rows equals the number of those
-/// that did not open.
+/// A row that does not open is deleted while another one is locked: the number of remaining rows equals the number of
+/// those that did not open.
 #[tokio::test]
 async fn a_locked_row_is_not_counted_as_one_that_does_not_open() {
     let stack = Stack::start().await.unwrap();

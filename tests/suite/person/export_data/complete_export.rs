@@ -74,14 +74,14 @@ async fn create_everything(stack: &Stack, device: &Device) -> Shared {
     let worker = stack.service("backend").unwrap();
     worker.queue().complete_job(completion).await.unwrap();
 
-    let (kept, lost, gone) = (random::uuid(), random::uuid(), random::uuid());
-    for (record, content) in [(kept, "kept"), (lost, "won"), (gone, "gone")] {
+    let (kept, lost, deleted) = (random::uuid(), random::uuid(), random::uuid());
+    for (record, content) in [(kept, "kept"), (lost, "won"), (deleted, "deleted")] {
         let create = device.create(record, content).unwrap();
         client.cycle().create_record(create).await.unwrap();
     }
     let delete = DeleteRecordRequest {
         device_id: device.id.to_string(),
-        record_id: gone.to_string(),
+        record_id: deleted.to_string(),
         expected_version: 1,
         request_id: random::uuid().to_string(),
     };

@@ -1,4 +1,5 @@
-//! A person with more than a hundred thousand rows: the memory for exporting and erasing them does not grow with their number.
+//! A person with more than a hundred thousand rows: the memory for exporting and erasing them does not grow with their
+//! number.
 
 use std::{fs, time::Instant};
 
