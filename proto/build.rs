@@ -1,4 +1,4 @@
-//! Compiles every proto of this crate, without `protoc` on the machine.
+//! Compiles the protos of this crate. It does not need `protoc`.
 
 use std::{
     env,
@@ -12,7 +12,7 @@ use prost_reflect::DescriptorPool;
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "cargo tells a build script where to write in no other way"
+    reason = "cargo passes the output directory to a build script in a variable"
 )]
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=haven");
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler.include_source_info(true).include_imports(true);
     compiler.open_files(protos(Path::new("haven"))?)?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    // Encoded by protox, because prost's types would drop the access option.
+    // Encoded by protox, because the types of prost would drop the access option.
     fs::write(out.join("haven.binpb"), compiler.encode_file_descriptor_set())?;
     let pool = compiler.descriptor_pool();
     fs::write(out.join("debug.rs"), debug_impls(&pool)?)?;
@@ -33,22 +33,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Returns the paths of all protos below `folder`, sorted.
 fn protos(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
-    let mut found = Vec::new();
+    let mut paths = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
-            found.extend(protos(&path)?);
+            paths.extend(protos(&path)?);
         } else if path.extension().is_some_and(|extension| extension == "proto") {
-            found.push(path);
+            paths.push(path);
         }
     }
-    found.sort();
-    Ok(found)
+    paths.sort();
+    Ok(paths)
 }
 
-/// `Debug` for every message, with the fields that the protos mark `debug_redact` left out: a request that reaches
-/// a log by accident shows no password and no message text.
+/// Generates an implementation of `Debug` for every message, which prints `[redacted]` for the fields that the protos mark
+/// `debug_redact`. A request that is logged by accident shows no password and no message text.
 fn debug_impls(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
     let mut code = String::new();
     for message in pool.all_messages() {
@@ -57,7 +58,7 @@ fn debug_impls(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
         };
         let (module, name) = (package.replace('.', "::"), message.name());
         if message.parent_message().is_some() || message.oneofs().len() > 0 {
-            return Err(format!("{name}: teach debug_impls about nested messages and oneofs").into());
+            return Err(format!("{name}: debug_impls does not support nested messages and oneofs").into());
         }
         writeln!(code, "impl ::core::fmt::Debug for crate::{module}::{name} {{")?;
         writeln!(

@@ -1,10 +1,10 @@
-//! Compiles the protos that only tests have.
+//! Compiles the protos that only tests use.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "cargo tells a build script where to write in no other way"
+    reason = "cargo passes the output directory to a build script in a variable"
 )]
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

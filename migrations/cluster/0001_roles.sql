@@ -1,16 +1,17 @@
--- The roles of the whole cluster. Run by an admin with CREATEROLE, who need not be a superuser; running it
--- again changes nothing. Plain SQL in one transaction: psql, sqlx and `cargo dev` all run the same file.
+-- Creates the roles of the cluster. Run it as an admin with CREATEROLE, who does not have to be a superuser.
+-- Running it again has no effect. It is plain SQL for one transaction: psql, sqlx and `cargo dev` run the same
+-- file.
 --
--- No password is set here: files are read by more people than passwords may be. Whoever installs Haven gives
--- each login its password (or certificate map) beside this script.
+-- It sets no passwords, because more people read this file than may know them. The operator sets the password
+-- (or certificate map) of each login separately.
 
--- A role that is there already is not repaired in silence: if it has a power or a membership that it must not
--- have, somebody gave it that, and has to say why before Haven stands on it.
+-- An existing role with other attributes or memberships than Haven declares is an error. It is not changed
+-- silently, because another administrator gave it these rights and has to decide about them.
 DO $$
 DECLARE
-    -- Members of a role have its rights only once they SET ROLE, so that no statement runs with rights it did
-    -- not ask for. haven_monitor is the exception: pg_monitor's rights are to statistics, and no monitoring
-    -- agent says SET ROLE.
+    -- NOINHERIT: a member gets the rights of a role by SET ROLE only, so that no statement runs with more
+    -- rights than it selected. haven_monitor is the exception: pg_monitor has rights to statistics only, and
+    -- monitoring agents do not use SET ROLE.
     roles CONSTANT text[] := ARRAY[
         ['identity_owner',   'LOGIN',   'NOINHERIT'],
         ['identity_app',     'LOGIN',   'NOINHERIT'],
@@ -28,8 +29,8 @@ DECLARE
         ['haven_backup',     'LOGIN',   'NOINHERIT'],
         ['haven_monitor',    'LOGIN',   'INHERIT']
     ];
-    -- A request's connection can reach anon and user, a worker's can reach service: a person's session cannot
-    -- become a service, because that is another login.
+    -- The connections for requests can become anon and user, those of workers can become service. A user's
+    -- request cannot become a service, because that needs another login.
     memberships CONSTANT text[] := ARRAY[
         ['identity_app',    'identity_anon'],
         ['identity_app',    'identity_user'],
@@ -38,8 +39,7 @@ DECLARE
         ['data_app',        'data_user'],
         ['data_worker',     'data_service']
     ];
-    -- From Postgres 16 on, inheritance is a property of the grant. Before, the member's NOINHERIT decides
-    -- alone.
+    -- Since Postgres 16, inheritance is a property of the grant. Before, it is NOINHERIT of the member.
     options CONSTANT text := CASE WHEN current_setting('server_version_num')::int >= 160000
         THEN ' WITH INHERIT FALSE, SET TRUE' ELSE '' END;
     declared text[];
@@ -86,9 +86,9 @@ BEGIN
 END
 $$;
 
--- What an admin may hand out depends on the server: up to Postgres 15 only a superuser gives REPLICATION, and
--- from 16 on one needs ADMIN OPTION on pg_monitor. Neither is worth refusing to install for, so it is said
--- and skipped.
+-- The rights of an admin depend on the server: up to Postgres 15 only a superuser can grant REPLICATION, and
+-- since 16 granting pg_monitor needs ADMIN OPTION on it. The installation can continue without either, so a
+-- missing right is only a warning.
 DO $$
 BEGIN
     IF NOT (SELECT rolreplication FROM pg_catalog.pg_roles WHERE rolname = 'haven_backup') THEN
@@ -109,9 +109,8 @@ EXCEPTION WHEN insufficient_privilege THEN
 END
 $$;
 
--- The empty search_path makes every statement name its schema, so that no object can be slipped in front of
--- another. The time limits are the backstop under the services' own: each transaction sets a shorter
--- statement_timeout.
+-- The empty search_path requires every statement to name its schemas, so that no object can shadow another.
+-- The time limits are a fallback: each transaction of the services sets a shorter statement_timeout.
 ALTER ROLE identity_app    SET search_path = '';
 ALTER ROLE identity_app    SET statement_timeout = '30s';
 ALTER ROLE identity_app    SET lock_timeout = '5s';
@@ -129,8 +128,8 @@ ALTER ROLE data_worker     SET statement_timeout = '30s';
 ALTER ROLE data_worker     SET lock_timeout = '5s';
 ALTER ROLE data_worker     SET idle_in_transaction_session_timeout = '15s';
 
--- A migration that waits for a lock blocks everybody who comes after it: better that it fails and is run
--- again.
+-- A migration that waits for a lock blocks all later statements on that table. With lock_timeout it fails
+-- instead, and can be run again.
 ALTER ROLE identity_owner  SET search_path = '';
 ALTER ROLE identity_owner  SET lock_timeout = '10s';
 ALTER ROLE identity_owner  SET idle_in_transaction_session_timeout = '60s';
@@ -138,7 +137,7 @@ ALTER ROLE data_owner      SET search_path = '';
 ALTER ROLE data_owner      SET lock_timeout = '10s';
 ALTER ROLE data_owner      SET idle_in_transaction_session_timeout = '60s';
 
--- haven_monitor keeps its search_path: agents look for pg_stat_statements wherever the host has put it.
+-- haven_monitor keeps its search_path, because monitoring agents find pg_stat_statements by it.
 ALTER ROLE haven_readonly  SET search_path = '';
 ALTER ROLE haven_readonly  SET default_transaction_read_only = on;
 ALTER ROLE haven_readonly  SET statement_timeout = '30s';

@@ -1,9 +1,9 @@
--- What one database needs before the services' own migrations run: who may connect, the two schemas, and
--- auth.uid(). Run by the database's owner, after 0001_roles.sql; running it again changes nothing. What the
--- schemas hold, and who may use them, is said by their owners in migrations/identity and migrations/data.
+-- Prepares a database for the migrations of the services: the right to connect, the two schemas, and
+-- auth.uid(). Run it as the owner of the database, after 0001_roles.sql. Running it again has no effect. The
+-- objects of the schemas and the rights to them are in migrations/identity and migrations/data.
 
--- By default everybody may connect, and may make temporary tables (which come first in name look-up).
--- haven_backup is not on the list: a physical backup uses the replication protocol, which asks for no
+-- By default all roles may connect and create temporary tables (which come first in name resolution).
+-- haven_backup is not in the list, because a physical backup uses the replication protocol, which needs no
 -- database.
 DO $$
 BEGIN
@@ -13,19 +13,18 @@ BEGIN
 END
 $$;
 
--- Extensions usually land in public: agents look for pg_stat_statements there, and Haven for nothing.
+-- Extensions are usually in the schema public. Agents use pg_stat_statements there. Haven uses nothing in it.
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO haven_monitor;
 
--- A schema is handed to its owner as it is made. For that the admin has to be a member of the owner's role,
--- for these two statements and no longer: a standing membership would be a second, unwatched door to every
--- table.
+-- Each schema is created with its owner. For this the admin must be a member of the owner role. The membership
+-- is granted for these statements only, because a permanent one would give the admin access to every table.
 DO $$
 DECLARE
     service text;
     owning text;
     joins boolean;
-    -- From Postgres 16 on, holding ADMIN OPTION counts as MEMBER, but only SET lets one hand something over.
+    -- Since Postgres 16, ADMIN OPTION counts as MEMBER, but only SET allows to give an object to the role.
     membership CONSTANT text := CASE WHEN current_setting('server_version_num')::int >= 160000
         THEN 'SET' ELSE 'MEMBER' END;
 BEGIN
@@ -47,14 +46,13 @@ BEGIN
 END
 $$;
 
--- auth.uid(): who the caller is, out of the claims that the transaction carries. A host such as Supabase
--- brings its own. After a transaction the setting is '' and not NULL; both, and claims without a sub, mean
--- nobody. Claims that are no JSON, or a sub that is no UUID, are an error: nothing that has a caller may go
--- on as if it had none.
+-- auth.uid() returns the user id of the caller, from the claims that the transaction has set. A host such as
+-- Supabase has its own. After a transaction the setting is '' and not NULL. Both, and claims without a sub,
+-- mean that there is no caller. Claims that are not JSON, or a sub that is not a UUID, are an error, so that a
+-- call with a malformed identity does not continue without one.
 --
--- The body is parsed here and now, so no search_path can change its meaning, and without a SET clause
--- Postgres can still inline it. It is SECURITY INVOKER: it reads a setting, and needs nobody's rights for
--- that.
+-- The body is parsed when the function is created, so that no search_path can change its meaning. Without a
+-- SET clause Postgres can still inline it. It is SECURITY INVOKER, because it only reads a setting.
 DO $$
 BEGIN
     IF to_regprocedure('auth.uid()') IS NULL THEN
@@ -69,9 +67,9 @@ BEGIN
 END
 $$;
 
--- The owners name auth.uid() in policies; the roles that those policies bind execute it. Granted only where
--- it is missing, because on a host that brings the function it is often open to everybody and not ours to
--- grant.
+-- The owners use auth.uid() in policies, and the roles that these policies apply to execute it. The rights are
+-- granted only where they are missing: on a host that has its own function, all roles often have them, and
+-- the admin may not be allowed to grant them.
 DO $$
 DECLARE
     bound text;

@@ -1,40 +1,51 @@
-//! Haven's contracts: the types and stubs generated from the protos of this crate, and their descriptors.
+//! The API of Haven: messages, clients and servers generated from the protos of this crate, and their descriptors.
 //!
-//! Servers and clients, in this repository and elsewhere, depend on this crate alone to speak to Haven. `Debug`
-//! leaves out every field that its proto marks `debug_redact`.
+//! Servers and clients, in this repository and elsewhere, need only this crate to call Haven. `README.md` of this crate
+//! describes the API. `Debug` prints `[redacted]` for every field that its proto marks `debug_redact`.
+//!
+//! ```
+//! use haven_proto::{data::v1::AppendMessageRequest, errors::v1::Reason};
+//!
+//! let request = AppendMessageRequest {
+//!     text: "I said hello first today.".into(),
+//!     ..Default::default()
+//! };
+//! assert!(!format!("{request:?}").contains("hello"));
+//! assert_eq!(Reason::NotFound.as_str_name(), "REASON_NOT_FOUND");
+//! ```
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "generated stubs make statuses of their own"
+    reason = "generated stubs create statuses themselves"
 )]
 
-/// Who may call an RPC.
+/// The option that declares which callers an RPC admits.
 pub mod access {
-    /// Version 1.
+    /// Version 1 of this package.
     pub mod v1 {
         tonic::include_proto!("haven.access.v1");
     }
 }
 
-/// Why a call failed.
+/// The reasons of failed calls.
 pub mod errors {
-    /// Version 1.
+    /// Version 1 of this package.
     pub mod v1 {
         tonic::include_proto!("haven.errors.v1");
     }
 }
 
-/// Accounts and sessions.
+/// The identity service: accounts and sessions.
 pub mod identity {
-    /// Version 1.
+    /// Version 1 of this package.
     pub mod v1 {
         tonic::include_proto!("haven.identity.v1");
     }
 }
 
-/// What people write.
+/// The data service: conversations, analyses, crisis events, and content that devices encrypt.
 pub mod data {
-    /// Version 1.
+    /// Version 1 of this package.
     pub mod v1 {
         tonic::include_proto!("haven.data.v1");
     }
@@ -44,6 +55,12 @@ mod debug {
     include!(concat!(env!("OUT_DIR"), "/debug.rs"));
 }
 
-/// The descriptors of every proto of this crate and of what they import: an encoded `google.protobuf.FileDescriptorSet`,
-/// with comments, and with the access options that `prost` does not keep.
+/// An encoded `google.protobuf.FileDescriptorSet` with the protos of this crate and their imports.
+///
+/// It includes the comments, and the access options, which the types of `prost` would drop.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/haven.binpb"));
+
+/// Compiles the examples of `README.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

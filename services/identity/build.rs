@@ -1,4 +1,4 @@
-//! `sqlx::migrate!` reads the migrations while compiling; without this, a new one would not be noticed.
+//! Rebuilds the crate when a migration is added: `sqlx::migrate!` embeds the migrations at compile time.
 
 fn main() {
     println!("cargo:rerun-if-changed=../../migrations/identity");

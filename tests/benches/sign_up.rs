@@ -1,12 +1,12 @@
-//! SignUp through the whole service, against bare argon2id hashes on the same cores, in turns of one run.
+//! Benchmark of SignUp: compares the service with bare argon2id hashes on the same cores, in alternating turns.
 //!
 //! ```sh
 //! cargo bench -p haven-testkit --bench sign_up
 //! ```
 //!
-//! Both services run as released, on a Postgres of their own that writes to disk before it answers. The clients are
-//! here, so they, TLS on both sides, both services and Postgres share the cores with the hashing: the ratio says what
-//! all of that costs beside it.
+//! Both services are release builds, on a separate durable Postgres. The clients are in this process. So the clients,
+//! TLS on both sides, both services and Postgres share the cores with the hashing, and the ratio shows the cost of all
+//! of that.
 
 use std::{
     sync::{
@@ -21,15 +21,16 @@ use anyhow::{Context, Result, ensure};
 use argon2::{Algorithm, Argon2, Block, ParamsBuilder, Version};
 use haven_testkit::{Stack, client::sign_up_request, random};
 
+/// The parameters of the service's password hashes.
 const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 const SECRET: &[u8] = &[7; 32];
 
-/// How many turns each takes.
+/// The number of turns of each side.
 const ROUNDS: usize = 5;
-/// How long a turn is.
+/// The duration of a turn.
 const TURN: Duration = Duration::from_secs(8);
-/// How many sign-ups are under way at once, on how many connections.
+/// The number of concurrent sign-ups, and of the connections that they share.
 const CLIENTS: usize = 16;
 const CONNECTIONS: usize = 4;
 
@@ -38,19 +39,19 @@ async fn main() -> Result<()> {
     let cores = available_parallelism()?.get();
     println!("{cores} cores, {ROUNDS} rounds of {} s each", TURN.as_secs());
     let stack = Stack::builder().durable_cluster().start().await?;
-    // Connections, prepared statements and the hash memory are made before anything is measured.
+    // Opens connections, prepares statements and allocates the hash memory before the measurement.
     sign_ups(&stack, Duration::from_secs(2)).await?;
     let mut ratios = Vec::new();
     for round in 1..=ROUNDS {
         let fast = hashes(cores, argon2_rust)?;
         let slow = hashes(cores, argon2)?;
-        let through = sign_ups(&stack, TURN).await?;
+        let service = sign_ups(&stack, TURN).await?;
         let fastest = fast.max(slow);
-        ratios.push(through / fastest);
+        ratios.push(service / fastest);
         println!(
-            "round {round}: bare argon2-rust {fast:.1}/s, bare argon2 {slow:.1}/s, SignUp {through:.1}/s, \
-             SignUp to the faster kernel {:.3}",
-            through / fastest
+            "round {round}: bare argon2-rust {fast:.1}/s, bare argon2 {slow:.1}/s, SignUp {service:.1}/s, \
+             ratio of SignUp to the faster kernel {:.3}",
+            service / fastest
         );
     }
     ratios.sort_by(f64::total_cmp);
@@ -63,7 +64,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Hashes a second on all cores, each with memory of its own that it uses again.
+/// Returns the hashes per second on all cores. Each thread reuses its own memory.
 fn hashes(cores: usize, kernel: fn(&AtomicU64, Instant)) -> Result<f64> {
     let (count, begin) = (Arc::new(AtomicU64::new(0)), Instant::now());
     let threads: Vec<_> = (0..cores)
@@ -78,6 +79,7 @@ fn hashes(cores: usize, kernel: fn(&AtomicU64, Instant)) -> Result<f64> {
     Ok(count.load(Relaxed) as f64 / begin.elapsed().as_secs_f64())
 }
 
+/// Hashes with the crate `argon2-rust`, which the service uses, until `end`.
 fn argon2_rust(count: &AtomicU64, end: Instant) {
     use argon2_rust::params::{Memory, TagLen};
     let params = argon2_rust::Params::builder()
@@ -104,6 +106,7 @@ fn argon2_rust(count: &AtomicU64, end: Instant) {
     }
 }
 
+/// Hashes with the crate `argon2` until `end`.
 fn argon2(count: &AtomicU64, end: Instant) {
     let params = ParamsBuilder::new()
         .m_cost(MEMORY_KIB)
@@ -128,7 +131,7 @@ fn argon2(count: &AtomicU64, end: Instant) {
     }
 }
 
-/// Sign-ups a second, each of somebody else.
+/// Returns the sign-ups per second, each with a new email address.
 async fn sign_ups(stack: &Stack, turn: Duration) -> Result<f64> {
     let connections: Vec<_> = (0..CONNECTIONS)
         .map(|_| stack.anonymous())
@@ -153,6 +156,6 @@ async fn sign_ups(stack: &Stack, turn: Duration) -> Result<f64> {
     for client in clients {
         done += client.await?.context("SignUp")?;
     }
-    ensure!(done > 0, "nobody signed up");
+    ensure!(done > 0, "no sign-up succeeded");
     Ok(done as f64 / begin.elapsed().as_secs_f64())
 }

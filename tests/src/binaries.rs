@@ -1,4 +1,4 @@
-//! The services' programs, built from this checkout.
+//! Builds the programs of the services.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,34 +11,35 @@ use serde::Deserialize;
 
 use crate::workspace;
 
-/// As this program was built, so that what was built with it is used.
+/// The profile of this program, so that programs that were built together with it are reused.
 const PROFILE: &str = if cfg!(debug_assertions) { "dev" } else { "release" };
 
-/// Where the programs are.
+/// The paths of the programs.
 #[derive(Clone, Debug)]
 pub struct Binaries {
-    /// The program `identity`.
+    /// The path of the program `identity`.
     pub identity: PathBuf,
-    /// The program `data`.
+    /// The path of the program `data`.
     pub data: PathBuf,
 }
 
-/// The part of a line of `cargo build --message-format=json` that names a program.
+/// The relevant part of a message of `cargo build --message-format=json`.
 #[derive(Deserialize)]
 struct Message {
+    /// The path of a built program.
     executable: Option<PathBuf>,
 }
 
 impl Binaries {
-    /// Builds both programs as this one was built: nothing to do where `cargo build` or an earlier test did it. Once
-    /// in a process; cargo's own lines go to the terminal.
+    /// Builds both programs with the profile of this program, once per process. It is fast if `cargo build` or an
+    /// earlier test has built them. The output of cargo goes to the terminal.
     pub fn build() -> Result<Self> {
         static BUILT: OnceLock<Result<Binaries, String>> = OnceLock::new();
-        let built = BUILT.get_or_init(|| Self::build_anew().map_err(|problem| format!("{problem:#}")));
+        let built = BUILT.get_or_init(|| Self::run_cargo().map_err(|error| format!("{error:#}")));
         built.clone().map_err(anyhow::Error::msg)
     }
 
-    /// The program of the service called `name`.
+    /// Returns the program of the service `name`.
     pub fn of(&self, name: &str) -> &Path {
         if name == "identity" {
             &self.identity
@@ -47,7 +48,8 @@ impl Binaries {
         }
     }
 
-    fn build_anew() -> Result<Self> {
+    /// Runs `cargo build`, and finds the programs in its messages.
+    fn run_cargo() -> Result<Self> {
         let mut cargo = workspace::cargo();
         cargo.args([
             "build",
@@ -57,7 +59,7 @@ impl Binaries {
         ]);
         cargo.args(["--profile", PROFILE]).stderr(Stdio::inherit());
         let output = cargo.output().context("starting cargo")?;
-        ensure!(output.status.success(), "the services do not build");
+        ensure!(output.status.success(), "cargo build failed");
         let lines = String::from_utf8_lossy(&output.stdout);
         let messages = lines
             .lines()

@@ -1,7 +1,7 @@
-//! From an empty cluster to Haven's database: roles, schemas, migrations, passwords.
+//! Sets up the database of Haven in an empty cluster: roles, schemas, migrations, passwords.
 //!
-//! Everything can be done again, and then changes nothing. The admin, who is no superuser, does what an admin of a hosted
-//! Postgres could do; the superuser makes the admin, and the two grants that Postgres 15 leaves to a superuser.
+//! Every step is idempotent. The admin, which is not a superuser, does everything that an admin of a hosted Postgres
+//! can do. The superuser creates the admin, and does the two grants that Postgres 15 reserves to superusers.
 
 use std::{fs, path::Path, process::Stdio};
 
@@ -17,19 +17,23 @@ use crate::{
     workspace,
 };
 
-/// This file, so that a template is made anew when the way of making it changes.
+/// The source of this file. A template is recreated when it changes.
 pub(crate) const SOURCE: &str = include_str!("bootstrap.rs");
 
-/// Who runs the migrations of the services.
+/// The way to run the migrations of the services.
 #[derive(Clone, Copy)]
 pub enum Migrations<'a> {
-    /// The services' own programs, as in production.
+    /// With the `migrate` command of the services, as in production.
     Programs(&'a Binaries),
-    /// This process, from the files: for making the very data that the programs need to compile.
+    /// In this process, from the files. It creates the offline data that the services need to compile.
     Files,
 }
 
-/// Brings the database called `name` up to date, and makes it first when there is none.
+/// Creates the database `name` if it does not exist, and migrates it.
+///
+/// # Errors
+///
+/// If a step fails, or if the applied migrations are not those of this checkout.
 pub async fn bootstrap(cluster: &Cluster, name: &str, migrations: Migrations<'_>) -> Result<Database> {
     let database = cluster.database(name);
     create(cluster, &database).await?;
@@ -46,11 +50,13 @@ pub async fn bootstrap(cluster: &Cluster, name: &str, migrations: Migrations<'_>
     Ok(database)
 }
 
-/// What of the cluster's files belongs to each single database, and is therefore not in the copy of one.
+/// Returns the scripts of `migrations/cluster` that set up a single database. A copy of a database does not include
+/// their effects.
 pub(crate) fn database_files() -> Result<Vec<String>> {
     cluster_files("_database.sql")
 }
 
+/// Returns the scripts of `migrations/cluster` with names that end in `ending`, in order.
 fn cluster_files(ending: &str) -> Result<Vec<String>> {
     let paths = workspace::files(&workspace::migrations().join("cluster"))?;
     let chosen = paths
@@ -61,10 +67,11 @@ fn cluster_files(ending: &str) -> Result<Vec<String>> {
         .collect()
 }
 
+/// Creates the admin role and the database if they do not exist.
 async fn create(cluster: &Cluster, database: &Database) -> Result<()> {
     let maintenance = cluster.database(SUPERUSER);
     let mut superuser = maintenance.connect(SUPERUSER).await?;
-    // Otherwise the passwords below would be kept among the statements.
+    // Keeps the passwords below out of the statement statistics.
     sqlx::query("SET pg_stat_statements.track_utility = off")
         .execute(&mut superuser)
         .await?;
@@ -96,7 +103,7 @@ async fn create(cluster: &Cluster, database: &Database) -> Result<()> {
     Ok(superuser.close().await?)
 }
 
-/// What only a superuser may do, and the passwords of the logins that have none yet.
+/// Does the grants that need a superuser, and sets the passwords of logins that have none.
 async fn finish_roles(database: &Database) -> Result<()> {
     let mut superuser = database.connect(SUPERUSER).await?;
     let statements = "SET pg_stat_statements.track_utility = off; SET client_min_messages = warning; \
@@ -105,8 +112,9 @@ async fn finish_roles(database: &Database) -> Result<()> {
         .execute(&mut superuser)
         .await
         .context("finishing the roles")?;
-    let without = "SELECT rolname::text FROM pg_authid WHERE rolcanlogin AND rolpassword IS NULL";
-    for login in sqlx::query_scalar::<_, String>(without)
+    let logins_without_password =
+        "SELECT rolname::text FROM pg_authid WHERE rolcanlogin AND rolpassword IS NULL";
+    for login in sqlx::query_scalar::<_, String>(logins_without_password)
         .fetch_all(&mut superuser)
         .await?
     {
@@ -117,6 +125,7 @@ async fn finish_roles(database: &Database) -> Result<()> {
     Ok(superuser.close().await?)
 }
 
+/// Runs the migrations of `service`, and checks that all of them are applied.
 async fn migrate(database: &Database, service: &str, migrations: Migrations<'_>) -> Result<()> {
     let (owner, files) = (format!("{service}_owner"), workspace::migrations().join(service));
     match migrations {
@@ -129,7 +138,7 @@ async fn migrate(database: &Database, service: &str, migrations: Migrations<'_>)
                 .await?;
         }
     }
-    // A program holds the migrations that were there when it was compiled.
+    // A program contains the migrations of the time at which it was compiled.
     let table = format!("SELECT count(*) FROM {service}._sqlx_migrations WHERE success");
     let mut superuser = database.connect(SUPERUSER).await?;
     let applied: i64 = sqlx::query_scalar(AssertSqlSafe(table))
@@ -141,12 +150,13 @@ async fn migrate(database: &Database, service: &str, migrations: Migrations<'_>)
         .count();
     ensure!(
         applied == present as i64,
-        "{present} migrations in {}, and {applied} applied",
+        "{} has {present} migrations, but {applied} are applied",
         files.display()
     );
     Ok(superuser.close().await?)
 }
 
+/// Runs `program migrate` with the database `url`.
 async fn run_program(program: &Path, url: String) -> Result<()> {
     let mut command = Command::new(program);
     command
@@ -159,12 +169,12 @@ async fn run_program(program: &Path, url: String) -> Result<()> {
         .output()
         .await
         .context("starting the migration")?;
-    let said = || [output.stdout.as_slice(), b"\n", &output.stderr].concat();
+    let output_text = || [output.stdout.as_slice(), b"\n", &output.stderr].concat();
     ensure!(
         output.status.success(),
         "{}: {}",
         output.status,
-        String::from_utf8_lossy(&said())
+        String::from_utf8_lossy(&output_text())
     );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Clients of both services, typed by who calls.
+//! Clients of both services.
 
 use std::fs;
 
@@ -28,13 +28,13 @@ use uuid::Uuid;
 
 use crate::{certificates::Certificates, environment::Listeners, random};
 
-/// The documents that a person has to agree to.
+/// The consents that a sign-up requires: document and version.
 const DOCUMENTS: [(&str, &str); 2] = [("terms", "2026-01"), ("privacy", "2026-01")];
 
-/// A connection that says on each call who calls.
+/// A connection that adds the caller's access token to each call.
 pub type Connection = InterceptedService<Channel, Credential>;
 
-/// Both services, as one caller sees them: over TLS, with the caller's certificate and token, if any.
+/// Connections of one caller to both services, over TLS, with the caller's client certificate and access token, if any.
 #[derive(Clone)]
 pub struct Client {
     identity: Channel,
@@ -42,32 +42,32 @@ pub struct Client {
     credential: Credential,
 }
 
-/// The token that goes along with each call.
+/// The access token that is sent with each call, if any.
 #[derive(Clone, Default)]
 pub struct Credential(Option<MetadataValue<Ascii>>);
 
-/// Somebody with an account. There is no `Debug`: it would show a password and a token.
+/// A user with an account and a session. It does not implement `Debug`, which would print the password and the tokens.
 #[derive(Clone)]
 pub struct Person {
-    /// The person's id.
+    /// The user id, which is the `sub` of the access token.
     pub id: Uuid,
-    /// The email address, as signed up with.
+    /// The email address, as in the sign-up.
     pub email: String,
-    /// The password.
+    /// The password of the account.
     pub password: String,
-    /// An access token.
+    /// An access token of the session.
     pub token: String,
-    /// The id of the token's session.
+    /// The id of the session.
     pub session_id: Uuid,
-    /// The session's first refresh token.
+    /// The first refresh token of the session.
     pub refresh_token: String,
 }
 
 // === impl Client ===
 
 impl Client {
-    /// A caller without a token. `service` names the client certificate that it shows; `None`: it shows none. Connects
-    /// when first used.
+    /// Creates a client without an access token, with the client certificate of `service`, if any. It connects on the
+    /// first call.
     pub fn new(
         certificates: &Certificates,
         service: Option<&str>,
@@ -81,78 +81,78 @@ impl Client {
         })
     }
 
-    /// The same caller with an access token, whatever it is: a test may send nonsense.
+    /// Returns a client with the access token `token`. The token is not validated, because tests send invalid ones.
     pub fn with_token(&self, token: &str) -> Result<Self> {
         let value = format!("Bearer {token}")
             .parse()
-            .context("a token that cannot be sent")?;
+            .context("the token is not valid metadata")?;
         Ok(Self {
             credential: Credential(Some(value)),
             ..self.clone()
         })
     }
 
-    /// `haven.identity.v1.AccountService`.
+    /// Returns a client of `haven.identity.v1.AccountService`.
     pub fn account(&self) -> AccountServiceClient<Connection> {
         AccountServiceClient::new(self.connection("identity"))
     }
 
-    /// `haven.identity.v1.SessionService`.
+    /// Returns a client of `haven.identity.v1.SessionService`.
     pub fn session(&self) -> SessionServiceClient<Connection> {
         SessionServiceClient::new(self.connection("identity"))
     }
 
-    /// `haven.data.v1.ConversationService`.
+    /// Returns a client of `haven.data.v1.ConversationService`.
     pub fn conversation(&self) -> ConversationServiceClient<Connection> {
         ConversationServiceClient::new(self.connection("data"))
     }
 
-    /// `haven.data.v1.AnalysisService`.
+    /// Returns a client of `haven.data.v1.AnalysisService`.
     pub fn analysis(&self) -> AnalysisServiceClient<Connection> {
         AnalysisServiceClient::new(self.connection("data"))
     }
 
-    /// `haven.data.v1.AnalysisQueueService`.
+    /// Returns a client of `haven.data.v1.AnalysisQueueService`.
     pub fn queue(&self) -> AnalysisQueueServiceClient<Connection> {
         AnalysisQueueServiceClient::new(self.connection("data"))
     }
 
-    /// `haven.data.v1.CrisisService`.
+    /// Returns a client of `haven.data.v1.CrisisService`.
     pub fn crisis(&self) -> CrisisServiceClient<Connection> {
         CrisisServiceClient::new(self.connection("data"))
     }
 
-    /// `haven.data.v1.CycleService`.
+    /// Returns a client of `haven.data.v1.CycleService`.
     pub fn cycle(&self) -> CycleServiceClient<Connection> {
         CycleServiceClient::new(self.connection("data"))
     }
 
-    /// `haven.data.v1.PreferencesService`.
+    /// Returns a client of `haven.data.v1.PreferencesService`.
     pub fn preferences(&self) -> PreferencesServiceClient<Connection> {
         PreferencesServiceClient::new(self.connection("data"))
     }
 
-    /// `haven.data.v1.DeviceService`.
+    /// Returns a client of `haven.data.v1.DeviceService`.
     pub fn device(&self) -> DeviceServiceClient<Connection> {
         DeviceServiceClient::new(self.connection("data"))
     }
 
-    /// `haven.data.v1.ShareService`.
+    /// Returns a client of `haven.data.v1.ShareService`.
     pub fn share(&self) -> ShareServiceClient<Connection> {
         ShareServiceClient::new(self.connection("data"))
     }
 
-    /// `haven.data.v1.PersonService`.
+    /// Returns a client of `haven.data.v1.PersonService`.
     pub fn person(&self) -> PersonServiceClient<Connection> {
         PersonServiceClient::new(self.connection("data"))
     }
 
-    /// `grpc.health.v1.Health` on the API port of `identity` or `data`.
+    /// Returns a client of `grpc.health.v1.Health` on the API port of `identity` or `data`.
     pub fn health(&self, service: &str) -> HealthClient<Connection> {
         HealthClient::new(self.connection(service))
     }
 
-    /// The connection to `identity` or `data`, for any other client.
+    /// Returns the connection to `identity` or `data`, for any other client.
     pub fn connection(&self, service: &str) -> Connection {
         let channel = if service == "identity" {
             &self.identity
@@ -162,16 +162,16 @@ impl Client {
         InterceptedService::new(channel.clone(), self.credential.clone())
     }
 
-    /// Signs an invented person up, and in.
+    /// Signs up a user with a random email address and password, and signs in.
     pub async fn invent(&self) -> Result<Person> {
         let name = format!("{:x}", rand::random::<u64>());
-        // Random, and therefore nothing that the password policy could object to.
+        // A random password meets the policy.
         let password = format!("Aa1-{:x}", rand::random::<u128>());
         self.sign_up_and_in(&format!("person-{name}@example.org"), &password)
             .await
     }
 
-    /// Signs a person up, with every consent that is asked for and one goal, and in.
+    /// Signs up a user with all required consents and one goal, and signs in.
     pub async fn sign_up_and_in(&self, email: &str, password: &str) -> Result<Person> {
         self.account()
             .sign_up(sign_up_request(email, password))
@@ -188,24 +188,24 @@ impl Client {
             password: password.clone(),
             request_id: random::uuid().to_string(),
         };
-        let answer = self
+        let response = self
             .session()
             .sign_in(request)
             .await
             .context("SignIn")?
             .into_inner();
         Ok(Person {
-            id: answer.user_id.parse()?,
+            id: response.user_id.parse()?,
             email,
             password,
-            token: answer.access_token,
-            session_id: answer.session_id.parse()?,
-            refresh_token: answer.refresh_token,
+            token: response.access_token,
+            session_id: response.session_id.parse()?,
+            refresh_token: response.refresh_token,
         })
     }
 }
 
-/// A sign-up that nothing is wrong with, under a new request id.
+/// Returns a valid sign-up with a new request id.
 pub fn sign_up_request(email: &str, password: &str) -> SignUpRequest {
     let grant = |(document, version): (&str, &str)| ConsentGrant {
         document: document.to_owned(),
@@ -231,6 +231,7 @@ impl Interceptor for Credential {
     }
 }
 
+/// Returns a channel to `port` of loopback, which connects on the first call.
 fn channel(certificates: &Certificates, service: Option<&str>, port: u16) -> Result<Channel> {
     let authority = Certificate::from_pem(fs::read(certificates.authority())?);
     let mut tls = ClientTlsConfig::new()

@@ -1,5 +1,5 @@
-//! A private Postgres cluster: never the system's, never run as root, reached over TLS on loopback alone, and gone
-//! when the process that started it is gone.
+//! A private Postgres cluster. It never runs as root, listens on loopback with TLS only, and ends with the process that
+//! started it.
 
 use std::{
     fs,
@@ -24,25 +24,26 @@ use crate::{
     user::User,
 };
 
-/// How long Postgres may take to start: much, because after a crash it first recovers.
+/// The time that Postgres gets to start. It is long, because a server recovers first after a crash.
 const START: Duration = Duration::from_secs(60);
-/// How long it may take to stop.
+/// The time that Postgres gets to stop.
 const STOP: Duration = Duration::from_secs(15);
 
-/// What differs from cluster to cluster.
+/// The settings of a cluster.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// The port to listen on.
     pub port: u16,
-    /// Does an acknowledged commit survive a power cut? Nobody needs that of a test. It survives `kill -9` either way.
+    /// True if an acknowledged commit survives a power failure, which tests do not need. It survives `kill -9` in any
+    /// case.
     pub durable: bool,
-    /// How many may be connected at once.
+    /// The maximum number of connections.
     pub connections: u32,
 }
 
 /// A running cluster. Dropping it stops it cleanly.
 ///
-/// Whoever starts one holds the [`State`] it lies in, so that no two processes start the same.
+/// The caller holds the [`State`] with its directory, so that no two processes start the same cluster.
 pub struct Cluster {
     installation: Installation,
     directory: PathBuf,
@@ -54,7 +55,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts the cluster that lies in `directory`; makes it first when there is none.
+    /// Starts the cluster in `directory`, and creates it if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not start within a minute, or if the cluster was created by another major version.
     pub async fn start(
         installation: &Installation,
         directory: &Path,
@@ -75,52 +80,52 @@ impl Cluster {
             cluster.initialise()?;
         }
         cluster.check_version()?;
-        cluster.place_files()?;
+        cluster.write_files()?;
         cluster.resume().await?;
         Ok(cluster)
     }
 
-    /// Starts the server again, after [`kill`](Self::kill) or [`stop`](Self::stop).
+    /// Starts the server after [`kill`](Self::kill) or [`stop`](Self::stop).
     pub async fn resume(&mut self) -> Result<()> {
         end_orphan(&self.directory)?;
         let limit = Instant::now() + START;
         self.launch()?;
         let database = self.database(SUPERUSER);
-        while let Err(problem) = database.connect(SUPERUSER).await {
+        while let Err(error) = database.connect(SUPERUSER).await {
             let Some(server) = &mut self.server else {
                 bail!("Postgres was not started")
             };
             if server.ended().is_some() {
-                // The processes of a server that was killed notice it within moments, and hold its memory until then.
+                // The child processes of a killed server hold its shared memory for a moment, until they notice.
                 let leftover = server.last_lines(5).contains("shared memory block");
                 if !leftover || Instant::now() > limit {
                     return Err(server.failure());
                 }
                 self.launch()?;
             } else if Instant::now() > limit {
-                return Err(problem.context(server.failure()));
+                return Err(error.context(server.failure()));
             }
             tokio::time::sleep(Duration::from_millis(15)).await;
         }
         Ok(())
     }
 
-    /// Stops the server cleanly, whoever is connected.
+    /// Stops the server cleanly, even if clients are connected.
     pub fn stop(&mut self) {
         if let Some(mut server) = self.server.take() {
-            // A fast shutdown: it ends all sessions, and writes a checkpoint.
+            // A fast shutdown: ends all sessions and writes a checkpoint.
             server.stop(Signal::INT, STOP);
         }
     }
 
-    /// Ends the server as `kill -9` does: what it did not write to disk by then is lost.
+    /// Ends the server like `kill -9`. Data that is not written to disk is lost.
     pub fn kill(&mut self) {
         if let Some(mut server) = self.server.take() {
             server.kill();
         }
     }
 
-    /// The database called `name` in this cluster, whether it is there or not.
+    /// Returns the database `name` of this cluster. It does not have to exist.
     pub fn database(&self, name: &str) -> Database {
         Database::new(
             name,
@@ -130,17 +135,17 @@ impl Cluster {
         )
     }
 
-    /// The file that the server writes its log to.
+    /// Returns the path of the server's log.
     pub fn log(&self) -> PathBuf {
         self.directory.join("postgres.log")
     }
 
-    /// The number of the server's first process; `None` while it is stopped.
+    /// Returns the process id of the server, or `None` while it is stopped.
     pub fn pid(&self) -> Option<u32> {
         self.server.as_ref().map(Process::pid)
     }
 
-    /// How the server ended, when it did so by itself.
+    /// Returns an error with the server's last log lines if the server has ended by itself.
     pub fn failure(&mut self) -> Option<anyhow::Error> {
         let server = self.server.as_mut()?;
         server.ended().is_some().then(|| server.failure())
@@ -150,15 +155,16 @@ impl Cluster {
         data(&self.directory)
     }
 
+    /// Runs `initdb`, and moves the result to the data directory when it is complete.
     fn initialise(&self) -> Result<()> {
-        // Under its final name only when it is complete: this may be interrupted, and have been interrupted before.
+        // The directory gets its final name when it is complete, because this step may be interrupted.
         let draft = self.directory.join("postgres.draft");
         let _ = fs::remove_dir_all(&draft);
         fs::create_dir(&draft).with_context(|| format!("creating {}", draft.display()))?;
-        self.give(&draft, 0o700)?;
+        self.set_access(&draft, 0o700)?;
         let password = self.directory.join("superuser-password");
         fs::write(&password, "")?;
-        self.give(&password, 0o600)?;
+        self.set_access(&password, 0o600)?;
         fs::write(&password, self.secrets.password(SUPERUSER))?;
         let mut initdb = command(
             self.installation.bin.join("initdb"),
@@ -186,26 +192,28 @@ impl Cluster {
         Ok(fs::rename(draft, self.data())?)
     }
 
+    /// Checks that the installed Postgres can run the cluster.
     fn check_version(&self) -> Result<()> {
-        let made_by = fs::read_to_string(self.data().join("PG_VERSION"))?;
+        let created_by = fs::read_to_string(self.data().join("PG_VERSION"))?;
         let installed = self.installation.version.major;
-        if made_by.trim() != installed.to_string() {
+        if created_by.trim() != installed.to_string() {
             bail!(
-                "the cluster in {} was made by Postgres {}, and {installed} is installed. `cargo dev reset` makes a new \
-                 one, and loses what is in it",
+                "the cluster in {} was created by Postgres {}, but {installed} is installed. `cargo dev reset` creates a \
+                 new one, and deletes all data",
                 self.directory.display(),
-                made_by.trim(),
+                created_by.trim(),
             );
         }
         Ok(())
     }
 
-    /// The server reads its key only from a file that it or root owns.
-    fn place_files(&self) -> Result<()> {
+    /// Writes the server's certificate, its key and `pg_hba.conf`. The server reads a key only from a file that it or
+    /// root owns.
+    fn write_files(&self) -> Result<()> {
         let (data, leaf) = (self.data(), self.certificates.leaf("postgres"));
         for (from, to) in [(&leaf.certificate, "server.crt"), (&leaf.key, "server.key")] {
             fs::copy(from, data.join(to))?;
-            self.give(&data.join(to), 0o600)?;
+            self.set_access(&data.join(to), 0o600)?;
         }
         let access = "hostssl all         all 127.0.0.1/32 scram-sha-256\n\
                       hostssl replication all 127.0.0.1/32 scram-sha-256\n";
@@ -213,7 +221,8 @@ impl Cluster {
         Ok(())
     }
 
-    fn give(&self, path: &Path, mode: u32) -> Result<()> {
+    /// Sets the mode of `path`, and makes the server's user its owner.
+    fn set_access(&self, path: &Path, mode: u32) -> Result<()> {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         if let Some(user) = &self.user {
             chown(path, Some(user.uid), Some(user.gid))?;
@@ -221,6 +230,7 @@ impl Cluster {
         Ok(())
     }
 
+    /// Starts the server, and does not wait until it accepts connections.
     fn launch(&mut self) -> Result<()> {
         let Settings {
             port,
@@ -228,7 +238,7 @@ impl Cluster {
             connections,
         } = self.settings;
         if !port::free(port) {
-            bail!("port {port} is taken, and Postgres is to listen there");
+            bail!("port {port}, on which Postgres should listen, is in use");
         }
         let on = |condition| if condition { "on" } else { "off" };
         let mut settings = vec![
@@ -238,13 +248,13 @@ impl Cluster {
             format!("max_connections={connections}"),
             "ssl=on".to_owned(),
             "password_encryption=scram-sha-256".to_owned(),
-            // Times are written the same everywhere, wherever the machine is.
+            // Independent of the time zone of the machine.
             "timezone=UTC".to_owned(),
             format!("fsync={}", on(durable)),
             format!("full_page_writes={}", on(durable)),
-            // After a crash: one call for the whole file system, instead of one for each of thousands of files.
+            // Recovery after a crash syncs the file system with one call, instead of thousands of files one by one.
             "recovery_init_sync_method=syncfs".to_owned(),
-            // The details of a violated constraint quote the row: an email address, for one.
+            // The details of a constraint violation would quote the row, for example an email address.
             "log_error_verbosity=terse".to_owned(),
             "log_line_prefix=%m [%p] %q%u@%d ".to_owned(),
         ];
@@ -275,19 +285,20 @@ impl Drop for Cluster {
     }
 }
 
-/// Deletes the cluster in a directory, and everything beside it.
+/// Ends a leftover server, and deletes the cluster and everything else in the directory of `state`.
 pub fn discard(state: &State) -> Result<()> {
     end_orphan(state.path())?;
     state.clear()
 }
 
+/// Returns the data directory of the cluster in `directory`.
 fn data(directory: &Path) -> PathBuf {
     directory.join("postgres")
 }
 
-/// Ends a server that an earlier process left behind in `directory`, and clears the file that says so.
+/// Ends a server that an earlier process left behind in `directory`, and removes its `postmaster.pid`.
 ///
-/// One may be there for a moment after its parent was killed. Only for whoever holds the directory.
+/// A server can outlive its killed parent for a moment. The caller must hold the [`State`] with the directory.
 pub fn end_orphan(directory: &Path) -> Result<()> {
     let data = data(directory);
     let file = data.join("postmaster.pid");
@@ -299,7 +310,7 @@ pub fn end_orphan(directory: &Path) -> Result<()> {
         .next()
         .and_then(|line| line.trim().parse().ok())
         .unwrap_or(0);
-    // The number may be somebody else's by now: a server's working directory is its data directory.
+    // The id may belong to another process by now. The working directory of a server is its data directory.
     let data = data.canonicalize()?;
     let runs = || fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|directory| directory == data);
     let limit = Instant::now() + STOP;
@@ -315,7 +326,7 @@ pub fn end_orphan(directory: &Path) -> Result<()> {
         thread::sleep(Duration::from_millis(20));
     }
     match fs::remove_file(&file) {
-        Err(problem) if file.exists() => Err(problem).context("removing a stale postmaster.pid"),
+        Err(error) if file.exists() => Err(error).context("removing a stale postmaster.pid"),
         _ => Ok(()),
     }
 }

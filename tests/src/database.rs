@@ -1,4 +1,4 @@
-//! One database in a cluster, and how each login reaches it.
+//! A database of a cluster, and the connection parameters of each login.
 
 use std::{os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc};
 
@@ -10,20 +10,20 @@ use sqlx::{
 
 use crate::{certificates::Certificates, secrets::Secrets};
 
-/// A database, as its clients see it: over TLS, on loopback, with a password.
+/// A database, which clients connect to over TLS, on loopback, with a password.
 #[derive(Clone)]
 pub struct Database {
-    /// Its name.
+    /// The name of the database.
     pub name: String,
     /// The port of its server, or of a [`Proxy`](crate::proxy::Proxy) in front of it.
     pub port: u16,
-    /// The certificate authority of its server, PEM.
+    /// The path of the certificate authority of its server, in PEM.
     pub authority: PathBuf,
     pub(crate) secrets: Arc<Secrets>,
 }
 
 impl Database {
-    /// The database called `name` on the server that listens on `port`, whether it is there or not.
+    /// Returns the database `name` on the server that listens on `port`. It does not have to exist.
     pub fn new(name: &str, port: u16, certificates: &Certificates, secrets: Arc<Secrets>) -> Self {
         Self {
             name: name.to_owned(),
@@ -33,7 +33,7 @@ impl Database {
         }
     }
 
-    /// How `login` connects.
+    /// Returns the connection options of `login`.
     pub fn options(&self, login: &str) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass()
             .host("127.0.0.1")
@@ -46,13 +46,13 @@ impl Database {
             .application_name("haven-testkit")
     }
 
-    /// The same as a URL, password included.
+    /// Returns the connection options of `login` as a URL, including the password.
     pub fn url(&self, login: &str) -> String {
-        // sqlx's own `to_url_lossy` writes the file as something that it does not read back.
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+        // `to_url_lossy` of sqlx writes the path of the file in a form that sqlx does not parse.
+        let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
         let authority: String = (self.authority.as_os_str().as_bytes().iter())
             .map(|&byte| {
-                if plain(byte) {
+                if unreserved(byte) {
                     char::from(byte).to_string()
                 } else {
                     format!("%{byte:02X}")
@@ -67,7 +67,7 @@ impl Database {
         )
     }
 
-    /// What `psql` and other programs on libpq read from their environment to connect as `login`.
+    /// Returns the environment variables with which `psql` and other libpq programs connect as `login`.
     pub fn libpq(&self, login: &str) -> Vec<(&'static str, String)> {
         vec![
             ("PGHOST", "127.0.0.1".to_owned()),
@@ -80,19 +80,19 @@ impl Database {
         ]
     }
 
-    /// Connects as `login`.
+    /// Opens a connection as `login`.
     pub async fn connect(&self, login: &str) -> Result<PgConnection> {
         let connection = PgConnection::connect_with(&self.options(login)).await;
         connection.with_context(|| format!("connecting to the database {} as {login}", self.name))
     }
 
-    /// Runs plain SQL, many statements if need be, as `login`.
+    /// Runs one or more SQL statements as `login`.
     pub async fn run(&self, login: &str, sql: &str) -> Result<()> {
         let mut connection = self.connect(login).await?;
-        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+        let result = sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
             .execute(&mut connection)
             .await;
-        done.with_context(|| format!("as {login} in the database {}", self.name))?;
+        result.with_context(|| format!("as {login} in the database {}", self.name))?;
         Ok(connection.close().await?)
     }
 }

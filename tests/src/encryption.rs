@@ -1,6 +1,6 @@
-//! The reference client for what people's devices encrypt: `proto/ENVELOPE.md`, as a program.
+//! The reference client for client-side encryption: it implements `proto/ENVELOPE.md`.
 //!
-//! It is small, and it is real: what the tests store is ciphertext, and what comes back is opened.
+//! The tests store real ciphertext, and decrypt what they get back.
 
 use std::{
     collections::HashMap,
@@ -17,65 +17,70 @@ use chacha20poly1305::XChaCha20Poly1305;
 use haven_proto::data::v1::{CryptoEnvelope, EncryptionAlgorithm, KeyDerivation};
 use uuid::Uuid;
 
-/// The cheapest key derivation that the server lets pass.
+/// The key derivation with the lowest cost that the server accepts.
 pub const KEY_DERIVATION: KeyDerivation = KeyDerivation {
     memory_kib: 19_456,
     iterations: 2,
     parallelism: 1,
 };
 
-/// What something is, in its associated data.
+/// The kind of a content, in its associated data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// A cycle record.
+    /// A cycle record, whose record id is its own id.
     Record = 1,
-    /// A person's preferences. Their record id is the person's.
+    /// The preferences of a user. Their record id is the user id.
     Preferences = 2,
     /// A share. Its version is 1.
     Share = 3,
 }
 
-/// Where a content belongs: what its associated data says beside how it is encrypted.
+/// The record and version that a content is bound to by its associated data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentBinding {
-    /// What it is.
+    /// The kind of the content.
     pub kind: Kind,
-    /// Whose it is.
+    /// The user who owns the content.
     pub user_id: Uuid,
-    /// The id of the record, or of what else it is.
+    /// The id of the record or share; for preferences, the user id.
     pub record_id: Uuid,
-    /// The version that it makes: one more than the one that it is based on.
+    /// The version of the record that the content becomes: one more than the version that it is based on.
     pub version: u64,
 }
 
-/// A secret that only people's devices have: a person's master key, or the key of a share. Every key comes of it.
+/// A secret that only devices have: the master key of a user, or the secret of a share. Keys are derived from it.
 ///
-/// There is no `Debug`: it would show the secret.
+/// It does not implement `Debug`, which would print the secret.
 #[derive(Clone)]
 pub struct Secret {
     secret: [u8; 32],
-    /// Keys, which take a while to derive, by their id, version and salt.
+    /// The derived keys. Derivation is slow.
     keys: Arc<Mutex<Keys>>,
 }
 
+/// Derived keys by key id, key version and salt.
 type Keys = HashMap<(Uuid, i32, Vec<u8>), [u8; 32]>;
 
-/// The associated data of a content: 68 bytes, version 1 of their layout.
+/// Returns the associated data of a content: 68 bytes in version 1 of the layout.
+///
+/// # Errors
+///
+/// If `key_version` is negative.
 pub fn associated_data(
-    place: ContentBinding,
+    binding: ContentBinding,
     algorithm: EncryptionAlgorithm,
     key_id: Uuid,
     key_version: i32,
 ) -> Result<[u8; 68]> {
     let mut data = [0; 68];
     data[..6].copy_from_slice(b"HAVEN\x01");
-    data[6] = place.kind as u8;
+    data[6] = binding.kind as u8;
     data[7] = u8::try_from(algorithm as i32)?;
-    data[8..24].copy_from_slice(place.user_id.as_bytes());
-    data[24..40].copy_from_slice(place.record_id.as_bytes());
+    data[8..24].copy_from_slice(binding.user_id.as_bytes());
+    data[24..40].copy_from_slice(binding.record_id.as_bytes());
     data[40..56].copy_from_slice(key_id.as_bytes());
-    data[56..64].copy_from_slice(&place.version.to_be_bytes());
+    data[56..64].copy_from_slice(&binding.version.to_be_bytes());
     data[64..].copy_from_slice(&u32::try_from(key_version)?.to_be_bytes());
     Ok(data)
 }
@@ -83,12 +88,12 @@ pub fn associated_data(
 // === impl Secret ===
 
 impl Secret {
-    /// A new one.
+    /// Generates a random secret.
     pub fn generate() -> Self {
         Self::new(rand::random())
     }
 
-    /// A known one.
+    /// Creates a secret from its bytes.
     pub fn new(secret: [u8; 32]) -> Self {
         Self {
             secret,
@@ -96,21 +101,21 @@ impl Secret {
         }
     }
 
-    /// The secret, wrapped under another that never leaves the device: what the server keeps as a master key.
+    /// Returns the secret, wrapped with a random key that is then dropped: the `encrypted_master_key` of a device.
     pub fn wrapped(&self) -> Result<Vec<u8>> {
         let nonce: [u8; 24] = rand::random();
         let device: [u8; 32] = rand::random();
-        let sealed = XChaCha20Poly1305::new(&device.into())
+        let wrapped = XChaCha20Poly1305::new(&device.into())
             .encrypt(&nonce.into(), self.secret.as_slice())
-            .map_err(|_| anyhow!("nothing can be wrapped"))?;
-        Ok([nonce.as_slice(), &sealed].concat())
+            .map_err(|_| anyhow!("the secret cannot be wrapped"))?;
+        Ok([nonce.as_slice(), &wrapped].concat())
     }
 
-    /// Encrypts `content` under a key of this secret, with a fresh nonce.
+    /// Encrypts `content` with a key of this secret and a random nonce. Returns the payload and its envelope.
     pub fn seal(
         &self,
         content: &[u8],
-        place: ContentBinding,
+        binding: ContentBinding,
         algorithm: EncryptionAlgorithm,
         key_id: Uuid,
         key_version: i32,
@@ -120,7 +125,7 @@ impl Secret {
             EncryptionAlgorithm::Aes256Gcm => nonce[..12].to_vec(),
             _ => nonce.to_vec(),
         };
-        // One salt for each key, so that a device derives it once.
+        // Each key has one salt, so that a device derives it once.
         let salt = [key_id.as_bytes().as_slice(), &key_version.to_be_bytes()].concat();
         let envelope = CryptoEnvelope {
             envelope_version: 1,
@@ -132,7 +137,7 @@ impl Secret {
             key_derivation: Some(KEY_DERIVATION),
             associated_data_version: 1,
         };
-        let data = associated_data(place, algorithm, key_id, key_version)?;
+        let data = associated_data(binding, algorithm, key_id, key_version)?;
         let payload = Payload {
             msg: content,
             aad: &data,
@@ -147,19 +152,22 @@ impl Secret {
             }
             EncryptionAlgorithm::Unspecified => bail!("no algorithm"),
         };
-        Ok((sealed.map_err(|_| anyhow!("too much to encrypt"))?, envelope))
+        Ok((
+            sealed.map_err(|_| anyhow!("the content is too long to encrypt"))?,
+            envelope,
+        ))
     }
 
-    /// Decrypts what was sealed for `place`: not what belongs anywhere else.
-    pub fn open(&self, sealed: &[u8], envelope: &CryptoEnvelope, place: ContentBinding) -> Result<Vec<u8>> {
-        ensure!(envelope.envelope_version == 1, "an envelope of another version");
+    /// Decrypts the payload `sealed`. Fails if it was changed, or was encrypted for another binding or key.
+    pub fn open(&self, sealed: &[u8], envelope: &CryptoEnvelope, binding: ContentBinding) -> Result<Vec<u8>> {
+        ensure!(envelope.envelope_version == 1, "unknown envelope version");
         ensure!(
             envelope.associated_data_version == 1,
-            "associated data of another version"
+            "unknown associated data version"
         );
         let algorithm = EncryptionAlgorithm::try_from(envelope.algorithm)?;
         let data = associated_data(
-            place,
+            binding,
             algorithm,
             Uuid::parse_str(&envelope.key_id)?,
             envelope.key_version,
@@ -178,11 +186,13 @@ impl Secret {
             }
             EncryptionAlgorithm::Unspecified => bail!("no algorithm"),
         };
-        opened.map_err(|_| anyhow!("this does not open: it was changed, or belongs elsewhere"))
+        opened.map_err(|_| {
+            anyhow!("decryption failed: the payload was changed, or is bound to another content or key")
+        })
     }
 
-    /// The key that an envelope names: argon2id of this secret, the key's id and its version, with the envelope's salt and
-    /// parameters.
+    /// Returns the key that `envelope` names: argon2id of this secret, the key id and the key version, with the salt
+    /// and the parameters of the envelope.
     fn key(&self, envelope: &CryptoEnvelope) -> Result<[u8; 32]> {
         let id = Uuid::parse_str(&envelope.key_id)?;
         let version = envelope.key_version;
@@ -197,12 +207,12 @@ impl Secret {
             derivation.parallelism.try_into()?,
             Some(32),
         )
-        .map_err(|error| anyhow!("a key derivation that cannot be: {error}"))?;
+        .map_err(|error| anyhow!("invalid key derivation parameters: {error}"))?;
         let secret = [self.secret.as_slice(), id.as_bytes(), &version.to_be_bytes()].concat();
         let mut key = [0; 32];
         Argon2::new(argon2::Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into(&secret, &envelope.salt, &mut key)
-            .map_err(|error| anyhow!("a key cannot be derived: {error}"))?;
+            .map_err(|error| anyhow!("the key derivation failed: {error}"))?;
         keys.insert((id, version, envelope.salt.clone()), key);
         Ok(key)
     }

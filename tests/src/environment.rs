@@ -1,11 +1,11 @@
-//! What each service is told: the one place where a development or test installation is configured.
+//! The environment variables of both services in a development or test installation.
 
 use std::{collections::BTreeMap, path::Path};
 
 use crate::{certificates::Certificates, database::Database, secrets::Secrets};
 
-/// Limits that nobody meets on their own machine.
-const WIDE: &str = "network=100000/1m,email=100000/1m,service=100000/1m";
+/// Rate limits that a local installation does not reach.
+const HIGH_LIMITS: &str = "network=100000/1m,email=100000/1m,service=100000/1m";
 
 /// Environment variables by name.
 pub type Variables = BTreeMap<String, String>;
@@ -13,32 +13,32 @@ pub type Variables = BTreeMap<String, String>;
 /// The ports of one service, all on loopback.
 #[derive(Clone, Copy, Debug)]
 pub struct Listeners {
-    /// gRPC over TLS.
+    /// The port of the API: gRPC over TLS.
     pub api: u16,
-    /// `grpc.health.v1`, plaintext.
+    /// The port of `grpc.health.v1` without TLS.
     pub health: u16,
-    /// Prometheus metrics over HTTP.
+    /// The port of the Prometheus metrics: HTTP without TLS.
     pub metrics: u16,
 }
 
-/// Everything that the configuration of both services is made of.
+/// The parts of the configuration of both services.
 pub struct Environment<'a> {
-    /// The database of both.
+    /// The database of both services.
     pub database: &'a Database,
-    /// The certificates of both.
+    /// The certificates of both services.
     pub certificates: &'a Certificates,
-    /// The keys of both.
+    /// The secrets of both services.
     pub secrets: &'a Secrets,
     /// The file of the key that signs tokens.
     pub signing_key: &'a Path,
-    /// Where identity listens.
+    /// The ports of identity.
     pub identity: Listeners,
-    /// Where data listens.
+    /// The ports of data.
     pub data: Listeners,
 }
 
 impl Environment<'_> {
-    /// The variables of the service called `name`, `identity` or `data`.
+    /// Returns the variables of the service `name`, which is `identity` or `data`.
     pub fn of(&self, name: &str) -> Variables {
         if name == "identity" {
             self.identity()
@@ -54,9 +54,9 @@ impl Environment<'_> {
             ("DATA_URL", format!("https://localhost:{}", self.data.api)),
             ("PEPPERS", self.secrets.peppers.clone()),
             ("SIGNING_KEY_FILES", self.signing_key.display().to_string()),
-            // Everybody here comes from one network: with the defaults, ten could sign up in a minute.
-            ("SIGN_UP_LIMITS", WIDE.to_owned()),
-            ("SIGN_IN_LIMITS", WIDE.to_owned()),
+            // All callers are in one network. With the default limits, ten of them could sign up in a minute.
+            ("SIGN_UP_LIMITS", HIGH_LIMITS.to_owned()),
+            ("SIGN_IN_LIMITS", HIGH_LIMITS.to_owned()),
         ];
         self.service("identity", self.identity, own)
     }

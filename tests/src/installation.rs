@@ -1,4 +1,4 @@
-//! Postgres on this machine: found, or installed where it may be.
+//! Finds the Postgres server on this machine, or installs it.
 
 use std::{
     env, fmt, fs,
@@ -12,63 +12,67 @@ use rustix::process::geteuid;
 /// The oldest major version that Haven runs on.
 const OLDEST: u32 = 15;
 
-/// Where systems get one whose own packages are too old.
+/// The source of newer packages for systems with old ones.
 const ELSEWHERE: &str = "https://apt.postgresql.org has newer ones.";
 
-/// Keeps Debian's package from making and starting a cluster of its own when it is installed.
+/// A setting that keeps Debian's package from creating and starting a cluster when it is installed.
 const NO_MAIN_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/haven-no-main-cluster.conf";
 
-/// A Postgres server that is installed on this machine.
+/// A Postgres server on this machine.
 #[derive(Clone, Debug)]
 pub struct Installation {
     /// The directory of `postgres`, `initdb` and `psql`.
     pub bin: PathBuf,
-    /// Its version.
+    /// The version of the server.
     pub version: Version,
 }
 
 /// A version of Postgres.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// Changes once a year.
+    /// The major version, which changes once a year.
     pub major: u32,
-    /// Corrections to it.
+    /// The minor version, which only has corrections.
     pub minor: u32,
 }
 
 impl Installation {
-    /// Finds the newest Postgres on this machine. When there is none that is new enough, installs the system's
-    /// package, as root or with a `sudo` that asks for no password; fails, naming the package, where that cannot be.
-    /// `say` is told what takes a while.
+    /// Finds the newest Postgres on this machine. If there is none of version 15 or newer, installs the package of the
+    /// system, as root or with a `sudo` that needs no password. `say` is called with a message before a slow step.
+    ///
+    /// # Errors
+    ///
+    /// If Postgres cannot be installed. The error names the package.
     pub fn require(say: impl Fn(&str)) -> Result<Self> {
-        if let Some(found) = Self::find() {
-            return Ok(found);
+        if let Some(installation) = Self::find() {
+            return Ok(installation);
         }
         install(say)?;
         Self::find().with_context(|| format!("no Postgres {OLDEST} or newer was found after installing one"))
     }
 
-    /// The newest Postgres on this machine that is new enough.
+    /// Returns the newest Postgres on this machine, or `None` if there is none of version 15 or newer.
     pub fn find() -> Option<Self> {
-        let mut places: Vec<PathBuf> = Vec::new();
-        // Where Debian and Ubuntu, and the packages of postgresql.org for Red Hat, keep them side by side.
+        let mut directories: Vec<PathBuf> = Vec::new();
+        // The directories of Debian and Ubuntu, and of the packages of postgresql.org for Red Hat.
         for (parent, prefix) in [("/usr/lib/postgresql", ""), ("/usr", "pgsql-")] {
             let entries = fs::read_dir(parent).into_iter().flatten().flatten();
             let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
-            places.extend(named.map(|entry| entry.path().join("bin")));
+            directories.extend(named.map(|entry| entry.path().join("bin")));
         }
         if let Some(directory) = output("pg_config", &["--bindir"]) {
-            places.push(directory.trim().into());
+            directories.push(directory.trim().into());
         }
-        places.extend(env::var_os("PATH").iter().flat_map(env::split_paths));
-        places
+        directories.extend(env::var_os("PATH").iter().flat_map(env::split_paths));
+        directories
             .iter()
             .filter_map(|bin| Self::at(bin))
-            .max_by_key(|found| found.version)
+            .max_by_key(|installation| installation.version)
     }
 
+    /// Returns the installation with the programs in `bin`, or `None` if there is none or it is too old.
     fn at(bin: &Path) -> Option<Self> {
-        // A link in `PATH` leads to where the programs and their modules really are.
+        // Follows links in `PATH`, because the modules are next to the programs themselves.
         let initdb = bin.join("initdb").canonicalize().ok()?;
         let bin = initdb.parent()?;
         let version = Version::parse(&output(bin.join("postgres"), &["--version"])?)?;
@@ -78,8 +82,8 @@ impl Installation {
         })
     }
 
-    /// What to say when the system's package sources, as far as they are known without asking the network, have a
-    /// newer minor version than the one that is installed.
+    /// Returns advice if the package sources of the system have a newer minor version than the installed one. It reads
+    /// the local package index, and does not use the network.
     pub fn outdated(&self) -> Option<String> {
         let package = format!("postgresql-{}", self.version.major);
         let candidate = candidate(&package)?;
@@ -93,25 +97,26 @@ impl Installation {
         })
     }
 
-    /// Is the module `pg_stat_statements` there?
+    /// Returns true if the module `pg_stat_statements` is installed.
     pub fn has_statement_statistics(&self) -> bool {
         let directory = output(self.bin.join("pg_config"), &["--pkglibdir"]).map(PathBuf::from);
-        // Debian's servers come without `pg_config`; their modules lie beside their programs.
-        let beside = self.bin.parent().map(|parent| parent.join("lib"));
-        let mut directories = directory.into_iter().chain(beside);
+        // Debian's servers have no `pg_config`. Their modules are next to their programs.
+        let sibling = self.bin.parent().map(|parent| parent.join("lib"));
+        let mut directories = directory.into_iter().chain(sibling);
         directories.any(|directory| directory.join("pg_stat_statements.so").exists())
     }
 }
 
 impl Version {
-    /// Finds a version in text such as `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`, or `15.18-0+deb12u1`.
+    /// Parses the version in a text such as `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`, or
+    /// `15.18-0+deb12u1`.
     fn parse(text: &str) -> Option<Self> {
         let word = text
             .split_whitespace()
             .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
         let mut numbers = word.split(|c: char| !c.is_ascii_digit());
         let major = numbers.next()?.parse().ok()?;
-        // A version in development, such as `19devel`, has no minor.
+        // A development version such as `19devel` has no minor version.
         let minor = numbers.next().and_then(|minor| minor.parse().ok()).unwrap_or(0);
         Some(Self { major, minor })
     }
@@ -123,9 +128,10 @@ impl fmt::Display for Version {
     }
 }
 
+/// Installs the Postgres package of the system.
 fn install(say: impl Fn(&str)) -> Result<()> {
-    let needed = format!("Haven needs the Postgres server, version {OLDEST} or newer, and found none.");
-    let by_hand = "Please install it: on Debian and Ubuntu, the package is `postgresql`";
+    let needed = format!("Haven needs the Postgres server, version {OLDEST} or newer, but none was found.");
+    let by_hand = "Please install it. On Debian and Ubuntu, the package is `postgresql`";
     ensure!(output("apt-get", &["--version"]).is_some(), "{needed} {by_hand}.");
     let sudo: &[&str] = if geteuid().is_root() { &[] } else { &["sudo", "-n"] };
     if let [sudo, option] = sudo {
@@ -141,15 +147,15 @@ fn install(say: impl Fn(&str)) -> Result<()> {
         );
         Ok(())
     };
-    say("No Postgres here: installing the package `postgresql`, without a cluster of its own");
+    say("Postgres is not installed. Installing the package `postgresql`, without its default cluster");
     run("apt-get update -qq")?;
     match candidate("postgresql") {
         Some(version) if version.major >= OLDEST => {}
         Some(old) => bail!(
-            "{needed} This system's package is version {}: {ELSEWHERE}",
+            "{needed} The package of this system has version {}: {ELSEWHERE}",
             old.major
         ),
-        None => bail!("{needed} This system's package sources have none: {ELSEWHERE}"),
+        None => bail!("{needed} The package sources of this system have none: {ELSEWHERE}"),
     }
     run(&format!(
         "trap 'rm -f {NO_MAIN_CLUSTER}' EXIT; mkdir -p $(dirname {NO_MAIN_CLUSTER}) && \
@@ -159,7 +165,7 @@ fn install(say: impl Fn(&str)) -> Result<()> {
     ))
 }
 
-/// The version that the system's package sources have to offer.
+/// Returns the version of `package` in the package sources of the system.
 fn candidate(package: &str) -> Option<Version> {
     let policy = output("apt-cache", &["policy", package])?;
     Version::parse(
@@ -169,7 +175,7 @@ fn candidate(package: &str) -> Option<Version> {
     )
 }
 
-/// What a program that succeeds prints, in English.
+/// Runs a program with the locale `C`, and returns its trimmed standard output, or `None` if it fails.
 fn output(program: impl AsRef<Path>, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program.as_ref())
         .args(arguments)

@@ -1,20 +1,20 @@
-//! What development and tests run Haven on: a private Postgres, certificates, both services as real processes, and
-//! clients that speak to them over TLS.
+//! The installation of Haven for development and tests: a private Postgres, certificates, both services as processes,
+//! and clients that call them over TLS.
 //!
-//! `cargo dev` and the end-to-end suite stand on the same code, so that what a developer sees is what is tested:
+//! `cargo dev` and the end-to-end suite use the same code, so that a developer runs what is tested:
 //!
 //! | | |
 //! | --- | --- |
-//! | [`installation`] | finds Postgres on the machine, or installs it |
-//! | [`state`], [`secrets`], [`certificates`] | what is kept between runs |
-//! | [`workspace`], [`random`] | this checkout, and what is made up |
-//! | [`process`], [`user`], [`port`] | children that never outlive their parent, as whom, and ports that nobody else has |
-//! | [`cluster`], [`database`], [`bootstrap`] | a Postgres of our own, and Haven's databases in it |
-//! | [`binaries`], [`environment`], [`service`] | both services: built, configured, started, ready |
-//! | [`encryption`] | what a person's device does, and no service can: encrypting, and decrypting |
-//! | [`template`], [`proxy`], [`stack`], [`client`] | a fresh Haven for each test, and how to call it |
+//! | [`installation`] | finds or installs Postgres |
+//! | [`state`], [`secrets`], [`certificates`] | the state that is kept between runs |
+//! | [`workspace`], [`random`] | this checkout; random values |
+//! | [`process`], [`user`], [`port`] | child processes, their system user, reserved ports |
+//! | [`cluster`], [`database`], [`bootstrap`] | a private Postgres, and the databases of Haven in it |
+//! | [`binaries`], [`environment`], [`service`] | both services: build, configuration, start, readiness |
+//! | [`encryption`] | the client-side encryption of a user's device |
+//! | [`template`], [`proxy`], [`stack`], [`client`] | an installation for each test, and its clients |
 //!
-//! A test begins with [`stack::Stack::start`].
+//! A test starts with [`stack::Stack::start`] or [`stack::Stack::shared`].
 
 pub mod binaries;
 pub mod bootstrap;

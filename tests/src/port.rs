@@ -1,4 +1,4 @@
-//! Ports that nobody else on the machine has.
+//! Reserves TCP ports for tests.
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -11,18 +11,18 @@ use std::{
 
 use anyhow::{Result, bail};
 
-/// Below the range that Linux takes the ports of outgoing connections from, which could otherwise be ours.
+/// The ports to choose from. They are below the range from which Linux takes the ports of outgoing connections.
 const RANGE: Range<u16> = 20_000..32_000;
 
-/// A TCP port on loopback that no other test, in this process or another, is given while this value lives.
+/// A TCP port on loopback. No other test, in this or another process, gets it while this value lives.
 pub struct Port {
     number: u16,
-    // An abstract socket named after the port: bound by one process at a time, and gone with it.
+    // An abstract socket named after the port. It can be bound once, and is closed with its process.
     _lock: UnixListener,
 }
 
 impl Port {
-    /// Finds a free port and keeps it.
+    /// Finds and reserves a free port.
     pub fn reserve() -> Result<Self> {
         let start = rand::random_range(RANGE);
         for number in (start..RANGE.end).chain(RANGE.start..start) {
@@ -37,13 +37,13 @@ impl Port {
         bail!("no port from {} to {} is free", RANGE.start, RANGE.end)
     }
 
-    /// The port's number.
+    /// Returns the port number.
     pub fn number(&self) -> u16 {
         self.number
     }
 }
 
-/// Can somebody listen on this port of loopback now?
+/// Returns true if the port is free on loopback.
 pub fn free(number: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok()
 }

@@ -1,9 +1,9 @@
-//! Child processes that never outlive this one.
+//! Child processes that do not outlive this process.
 //!
-//! However this process ends, `kill -9` included, the kernel then sends each child the signal that was chosen for
-//! it. Linux ties that promise to the *thread* that started the child, so every child is started by one thread that
-//! lives as long as the process. Children lead process groups of their own: Ctrl-C in a terminal reaches only this
-//! process, which stops them in order.
+//! When this process ends, even by `kill -9`, the kernel sends each child the signal that was chosen for it
+//! (`PR_SET_PDEATHSIG`). Linux binds this to the *thread* that started the child, so one thread that lives as long as
+//! the process starts all children. Each child leads its own process group: Ctrl-C in a terminal reaches only this
+//! process, which stops the children in order.
 
 use std::{
     ffi::OsStr,
@@ -23,29 +23,29 @@ use rustix::process::{Pid, kill_process};
 
 use crate::user::User;
 
-/// How often a child is asked whether it still runs.
+/// The interval at which a stopping child is checked.
 const POLL: Duration = Duration::from_millis(5);
 
-/// A running, or ended, child process. Dropping it kills it.
+/// A child process, running or ended. Dropping it kills the process.
 pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
 }
 
-/// What a child gets when this process ends.
+/// The signal that a child receives when this process ends.
 #[derive(Clone, Copy, Debug)]
 pub enum OnDeath {
-    /// SIGKILL: a paused process cannot miss it.
+    /// SIGKILL, which also ends a paused process.
     Kill,
-    /// SIGINT: time to put things in order.
+    /// SIGINT, which lets the process shut down cleanly.
     Interrupt,
 }
 
 // === impl Process ===
 
 impl Process {
-    /// Starts what [`command`] made, with standard output and error appended to the file `log`.
+    /// Starts a command from [`command`], and appends its standard output and standard error to the file `log`.
     pub fn start(name: &str, mut command: Command, log: &Path) -> Result<Self> {
         let output = OpenOptions::new().create(true).append(true).open(log);
         let output = output.with_context(|| format!("opening {}", log.display()))?;
@@ -62,28 +62,29 @@ impl Process {
         })
     }
 
-    /// The process's number.
+    /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// How the process ended; `None` while it runs.
+    /// Returns the exit status of the process, or `None` while it runs.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Sends a signal. Does nothing when the process has ended.
+    /// Sends a signal. Has no effect if the process has ended.
     pub fn signal(&mut self, signal: Signal) {
-        // A process that has ended keeps its number until `ended` reaps it, so the signal cannot hit a stranger.
+        // The id of an ended process is not reused until `ended` reaps it, so no other process gets the signal.
         if self.ended().is_none() {
             let _ = kill_process(Pid::from_child(&self.child), signal);
         }
     }
 
-    /// Sends `signal`, waits for the process to end, and kills it when `patience` runs out. True when it ended by itself.
-    pub fn stop(&mut self, signal: Signal, patience: Duration) -> bool {
+    /// Sends `signal`, waits up to `limit` for the process to end, and then kills it. Returns true if it ended by
+    /// itself.
+    pub fn stop(&mut self, signal: Signal, limit: Duration) -> bool {
         self.signal(signal);
-        let limit = Instant::now() + patience;
+        let limit = Instant::now() + limit;
         while self.ended().is_none() {
             if Instant::now() > limit {
                 self.kill();
@@ -94,21 +95,21 @@ impl Process {
         true
     }
 
-    /// Ends the process at once, as `kill -9` does.
+    /// Ends the process with SIGKILL, and waits for its end.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// An error that says how the process ended, with the last lines that it wrote.
+    /// Returns an error with the exit status of the process and the last lines of its log.
     pub fn failure(&mut self) -> anyhow::Error {
-        let how = self
+        let status = self
             .ended()
             .map_or("does not answer".to_owned(), |status| format!("ended: {status}"));
-        anyhow!("{} {how}\n{}", self.name, self.last_lines(20))
+        anyhow!("{} {status}\n{}", self.name, self.last_lines(20))
     }
 
-    /// The last lines that the process wrote, indented, and where the rest of them is.
+    /// Returns the last `count` lines of the log, indented, and the path of the log.
     pub fn last_lines(&self, count: usize) -> String {
         let text = fs::read(&self.log)
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
@@ -125,7 +126,8 @@ impl Drop for Process {
     }
 }
 
-/// A command that runs `program` as `user` (`None`: as oneself), and gets `on_death` when this process ends.
+/// Returns a command that runs `program` as `user`, or as the current user if `None`. It receives the signal `on_death`
+/// when this process ends.
 pub fn command(program: impl AsRef<OsStr>, user: Option<&User>, on_death: OnDeath) -> Command {
     let mut command = Command::new("setpriv");
     let signal = match on_death {
@@ -144,14 +146,14 @@ pub fn command(program: impl AsRef<OsStr>, user: Option<&User>, on_death: OnDeat
     command
 }
 
-/// Does a process with this number run? One that has ended and that nobody has asked about does not.
+/// Returns true if a process with this id is running. A zombie process is not.
 pub fn runs(pid: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let state = status.lines().find_map(|line| line.strip_prefix("State:"));
     state.is_some_and(|state| !state.trim_start().starts_with(['Z', 'X']))
 }
 
-/// The command line of a process, when it runs.
+/// Returns the command line of a process, or `None` if it does not exist.
 pub fn command_line(pid: u32) -> Option<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let words: Vec<_> = line
@@ -161,16 +163,17 @@ pub fn command_line(pid: u32) -> Option<String> {
     Some(words.join(" ").trim().to_owned())
 }
 
+/// Starts `command` from the thread that starts all children.
 fn spawn(command: Command) -> io::Result<Child> {
-    type Order = (Command, mpsc::Sender<io::Result<Child>>);
-    static PARENT: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
-        let (orders, inbox) = mpsc::channel::<Order>();
+    type Request = (Command, mpsc::Sender<io::Result<Child>>);
+    static PARENT: LazyLock<mpsc::Sender<Request>> = LazyLock::new(|| {
+        let (requests, inbox) = mpsc::channel::<Request>();
         thread::spawn(move || {
             for (mut command, answer) in inbox {
                 let _ = answer.send(command.spawn());
             }
         });
-        orders
+        requests
     });
     let (answer, child) = mpsc::channel();
     PARENT.send((command, answer)).map_err(io::Error::other)?;

@@ -1,7 +1,7 @@
 //! A TCP proxy in front of Postgres that counts round trips.
 //!
-//! It looks at no content, and therefore works through TLS: a round trip is anything that the client sends, followed by
-//! anything that the server answers.
+//! It does not read the content, so it works with TLS. A round trip is data from the client, followed by data from the
+//! server.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -21,7 +21,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// A running proxy. Dropping it takes no more connections; those which are open end with the runtime.
+/// A running proxy. After it is dropped it accepts no more connections. Open connections end with the runtime.
 pub struct Proxy {
     port: u16,
     round_trips: Arc<AtomicU64>,
@@ -29,9 +29,9 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy for the server that listens on `upstream` of loopback.
+    /// Starts a proxy for the server on port `upstream` of loopback.
     pub async fn start(upstream: u16) -> Result<Self> {
-        // Nobody else has to know the port beforehand, so the kernel may choose it.
+        // The kernel chooses the port, because it does not have to be known before.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let round_trips = Arc::new(AtomicU64::new(0));
@@ -52,12 +52,12 @@ impl Proxy {
         })
     }
 
-    /// The port that the proxy listens on.
+    /// Returns the port that the proxy listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// How many round trips there were so far, over all connections.
+    /// Returns the number of round trips since the start, over all connections.
     pub fn round_trips(&self) -> u64 {
         self.round_trips.load(SeqCst)
     }
@@ -69,6 +69,7 @@ impl Drop for Proxy {
     }
 }
 
+/// Connects a client to the server, and forwards data in both directions.
 async fn connect(client: TcpStream, upstream: SocketAddr, round_trips: Arc<AtomicU64>) {
     let Ok(server) = TcpStream::connect(upstream).await else {
         return;
@@ -76,23 +77,24 @@ async fn connect(client: TcpStream, upstream: SocketAddr, round_trips: Arc<Atomi
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let asked = Arc::new(AtomicBool::new(false));
-    let question = Arc::clone(&asked);
+    let pending = Arc::new(AtomicBool::new(false));
+    let set_pending = Arc::clone(&pending);
     tokio::join!(
-        forward(from_client, to_server, move || question.store(true, SeqCst)),
+        forward(from_client, to_server, move || set_pending.store(true, SeqCst)),
         forward(from_server, to_client, move || {
-            if asked.swap(false, SeqCst) {
+            if pending.swap(false, SeqCst) {
                 round_trips.fetch_add(1, SeqCst);
             }
         }),
     );
 }
 
-async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, seen: impl Fn()) {
+/// Forwards data until the end of `from`. Calls `on_data` before each write.
+async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, on_data: impl Fn()) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        // Before it is passed on: whoever has received an answer finds it counted.
-        seen();
+        // Before the write, so that a client that has received a response finds it counted.
+        on_data();
         if to.write_all(&buffer[..length]).await.is_err() {
             return;
         }

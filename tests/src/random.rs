@@ -1,8 +1,8 @@
-//! What a test or a development installation makes up.
+//! Random values for tests and development installations.
 
 use uuid::{Builder, Uuid};
 
-/// A UUID that nobody has: version 4.
+/// Returns a random UUID (version 4).
 pub fn uuid() -> Uuid {
     Builder::from_random_bytes(rand::random()).into_uuid()
 }

@@ -1,5 +1,5 @@
-//! The secrets of a development or test installation: made once, at random, and kept in a file that only its owner
-//! can read. They have no `Debug`.
+//! The secrets of a development or test installation. They are generated once, and stored in a file that only its owner
+//! can read. They do not implement `Debug`.
 
 use std::{collections::BTreeMap, fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE, Engine};
 use serde::{Deserialize, Serialize};
 
-/// The logins of Haven, beside the superuser `postgres`.
+/// The logins of Haven, without the superuser `postgres`.
 pub const LOGINS: [&str; 10] = [
     ADMIN,
     "identity_owner",
@@ -21,29 +21,29 @@ pub const LOGINS: [&str; 10] = [
     "haven_monitor",
 ];
 
-/// The cluster's superuser.
+/// The superuser of the cluster.
 pub const SUPERUSER: &str = "postgres";
 
-/// Who makes the roles and owns the databases: CREATEROLE and CREATEDB, and no superuser.
+/// The login that creates the roles and owns the databases. It has CREATEROLE and CREATEDB, and is not a superuser.
 pub const ADMIN: &str = "haven_admin";
 
-/// Every secret of one installation.
+/// The secrets of one installation.
 #[derive(Serialize, Deserialize)]
 pub struct Secrets {
-    /// Passwords by login, the superuser's among them.
+    /// The passwords by login, including the superuser.
     passwords: BTreeMap<String, String>,
-    /// identity's `SECRET_KEY`.
+    /// The `SECRET_KEY` of identity.
     pub identity_secret_key: String,
-    /// data's `SECRET_KEY`.
+    /// The `SECRET_KEY` of data.
     pub data_secret_key: String,
-    /// identity's `PEPPERS`.
+    /// The `PEPPERS` of identity.
     pub peppers: String,
-    /// data's `MESSAGE_KEYS`.
+    /// The `MESSAGE_KEYS` of data.
     pub message_keys: String,
 }
 
 impl Secrets {
-    /// Reads the secrets that `directory` keeps, or makes them.
+    /// Reads the secrets in `directory`, or generates them if there are none.
     pub fn keep(directory: &Path) -> Result<Self> {
         let path = directory.join("secrets.json");
         if let Ok(text) = fs::read(&path) {
@@ -56,7 +56,7 @@ impl Secrets {
 
     fn random() -> Self {
         let key = || BASE64_STANDARD.encode(rand::random::<[u8; 32]>());
-        // Hexadecimal, so that they stand in a URL and in SQL as they are.
+        // Hexadecimal, so that URLs and SQL need no escaping.
         let password = || format!("{:032x}", rand::random::<u128>());
         Self {
             passwords: LOGINS
@@ -71,19 +71,19 @@ impl Secrets {
         }
     }
 
-    /// The password of a login.
+    /// Returns the password of a login.
     ///
     /// # Panics
     ///
-    /// When Haven has no such login.
+    /// If Haven has no such login.
     pub fn password(&self, login: &str) -> &str {
         self.passwords
             .get(login)
-            .unwrap_or_else(|| panic!("{login} is not among the logins"))
+            .unwrap_or_else(|| panic!("{login} is not a login of Haven"))
     }
 }
 
-/// Writes a file that only its owner can read, whole or not at all.
+/// Writes a file that only its owner can read, atomically.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<()> {
     let draft = path.with_extension("draft");
     let _ = fs::remove_file(&draft);

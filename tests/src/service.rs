@@ -1,4 +1,4 @@
-//! A service as a process: started, ready, paused, killed, started again.
+//! The process of a service: starts, pauses, stops and kills it.
 
 use std::{
     env, fs,
@@ -20,18 +20,18 @@ use crate::{
     process::{OnDeath, Process, command},
 };
 
-/// How long a service may take until it serves: on a machine that is busy with other tests.
+/// The time that a service gets to become ready, on a machine that is busy with other tests.
 const START: Duration = Duration::from_secs(60);
-/// How long it may take to stop: a little longer than its own limit for draining.
+/// The time that a service gets to stop. It is a little longer than its `DRAIN_TIMEOUT`.
 const STOP: Duration = Duration::from_secs(25);
 
-/// One of the two services, running or not. Dropping it kills it.
+/// One of the two services, running or not. Dropping it kills the process.
 pub struct Service {
-    /// `identity` or `data`.
+    /// The name of the service: `identity` or `data`.
     pub name: &'static str,
-    /// Its ports.
+    /// The ports of the service.
     pub listeners: Listeners,
-    /// Its configuration. A change counts from the next start.
+    /// The environment variables. A change takes effect at the next start.
     pub variables: Variables,
     binary: PathBuf,
     log: PathBuf,
@@ -39,7 +39,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service that is not started yet, and will write its output to `log`.
+    /// Creates a service that is not started. Its output will be appended to `log`.
     pub fn new(
         name: &'static str,
         binary: &Path,
@@ -58,16 +58,16 @@ impl Service {
         }
     }
 
-    /// Starts the process and waits until every service in it serves.
+    /// Starts the process, and waits until all its gRPC services are ready.
     pub async fn start(&mut self) -> Result<()> {
         self.launch()?;
         self.ready().await
     }
 
-    /// Starts the process, and does not wait.
+    /// Starts the process without waiting.
     pub fn launch(&mut self) -> Result<()> {
         let mut serve = command(&self.binary, None, OnDeath::Kill);
-        // Nothing of the developer's own environment, so that a test does the same everywhere.
+        // Does not inherit the environment, so that tests do the same on every machine.
         serve
             .arg("serve")
             .env_clear()
@@ -78,7 +78,8 @@ impl Service {
         Ok(())
     }
 
-    /// Waits until every service in the process serves, by the word of its health port. Fails when the process ends first.
+    /// Waits until the health port reports all gRPC services of the process as serving. Fails if the process ends
+    /// first.
     pub async fn ready(&mut self) -> Result<()> {
         let limit = Instant::now() + START;
         let mut client = HealthClient::new(health_channel(self.listeners.health)?);
@@ -87,8 +88,8 @@ impl Service {
                 let request = HealthCheckRequest {
                     service: service.clone(),
                 };
-                let answer = client.check(request).await;
-                if answer.is_ok_and(|answer| answer.get_ref().status() == ServingStatus::Serving) {
+                let response = client.check(request).await;
+                if response.is_ok_and(|response| response.get_ref().status() == ServingStatus::Serving) {
                     break;
                 }
                 let Some(process) = &mut self.process else {
@@ -103,77 +104,77 @@ impl Service {
         Ok(())
     }
 
-    /// Asks the process to stop, and waits for it to drain. True when it ended by itself in time.
+    /// Sends SIGTERM, and waits for the end of the process. Returns true if it ended by itself in time.
     pub fn stop(&mut self) -> bool {
         self.process
             .take()
             .is_none_or(|mut process| process.stop(Signal::TERM, STOP))
     }
 
-    /// Sends the process a signal.
+    /// Sends a signal to the process, if it runs.
     pub fn signal(&mut self, signal: Signal) {
         if let Some(process) = &mut self.process {
             process.signal(signal);
         }
     }
 
-    /// Ends the process as `kill -9` does.
+    /// Ends the process with SIGKILL.
     pub fn kill(&mut self) {
         self.process = None;
     }
 
-    /// Stops the process in its tracks: it keeps its sockets, and answers nobody.
+    /// Pauses the process with SIGSTOP: its sockets stay open, but it does not respond.
     pub fn pause(&mut self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets a paused process go on.
+    /// Resumes a paused process.
     pub fn resume(&mut self) {
         self.signal(Signal::CONT);
     }
 
-    /// Does the process run?
+    /// Returns true if the process is running.
     pub fn runs(&mut self) -> bool {
         self.process
             .as_mut()
             .is_some_and(|process| process.ended().is_none())
     }
 
-    /// How the process ended; `None` while it runs, and when it was not started.
+    /// Returns the exit status of the process, or `None` if it is running or was not started.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.process.as_mut()?.ended()
     }
 
-    /// Why the process is no longer there, when it ended by itself.
+    /// Returns an error with the last log lines if the process has ended by itself.
     pub fn failure(&mut self) -> Option<anyhow::Error> {
         let process = self.process.as_mut()?;
         process.ended().is_some().then(|| process.failure())
     }
 
-    /// The process's number; `None` when it was not started.
+    /// Returns the process id, or `None` if the process was not started.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Process::pid)
     }
 
-    /// Everything that the process has written so far, in all its runs.
+    /// Returns the whole log of the process, of all its runs.
     pub fn output(&self) -> Result<String> {
         let bytes = fs::read(&self.log).with_context(|| format!("reading {}", self.log.display()))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The file that it writes to.
+    /// Returns the path of the log.
     pub fn log(&self) -> &Path {
         &self.log
     }
 }
 
-/// A connection to a health port, made when it is first used.
+/// Returns a channel to a health port. It connects on the first call.
 pub fn health_channel(port: u16) -> Result<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}"))?;
     Ok(endpoint.timeout(Duration::from_secs(2)).connect_lazy())
 }
 
-/// The full names of the gRPC services in the process called `name`, from the protos: what its health port knows.
+/// Returns the full names of the gRPC services of the process `name`, which its health port reports.
 pub fn grpc_services(name: &str) -> Result<Vec<String>> {
     let pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET)?;
     let package = format!("haven.{name}.");

@@ -1,4 +1,4 @@
-//! A whole Haven for one test: a database of its own, and both services as real processes over TLS.
+//! An installation of Haven for tests: a database, and both services as processes with TLS.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -27,15 +27,15 @@ use crate::{
     template::{TestCluster, TestDatabase},
 };
 
-/// Both services, running. Dropping it kills them and drops their database.
+/// Both services and their database. Dropping it kills the services and drops the database.
 pub struct Stack {
-    /// The service identity.
+    /// The process of identity.
     pub identity: Service,
-    /// The service data.
+    /// The process of data.
     pub data: Service,
-    /// The certificates of this stack alone: a test may replace them.
+    /// The certificates of this stack. A test may replace them.
     pub certificates: Certificates,
-    /// The database of this stack alone.
+    /// The database of this stack.
     pub database: TestDatabase,
     identity_proxy: Option<Proxy>,
     data_proxy: Option<Proxy>,
@@ -43,7 +43,7 @@ pub struct Stack {
     _ports: Vec<Port>,
 }
 
-/// What is to be different about a stack.
+/// The options of a stack.
 #[derive(Default)]
 pub struct Builder {
     variables: Vec<(&'static str, String, String)>,
@@ -56,53 +56,53 @@ pub struct Builder {
 // === impl Stack ===
 
 impl Stack {
-    /// Starts both services on a fresh database, and waits until they serve.
+    /// Starts both services on a new database, and waits until they are ready.
     pub async fn start() -> Result<Self> {
         Self::builder().start().await
     }
 
-    /// The stack that tests without needs of their own share: they are different people on one database, as callers of a
-    /// real installation are. It runs until the process ends.
+    /// Returns the stack that tests share. Each test signs up its own users on it. It runs until the process ends.
     ///
-    /// A test takes [`Stack::start`] instead when it looks at more than the people it signed up itself: the queue of
-    /// analyses, ListAccounts, the watch of crisis events, rate limits, logs, metrics, or a table as a whole; and when it
-    /// stops, pauses or configures a service, or changes what is stored beside the API.
+    /// A test uses [`Stack::start`] instead if it depends on more than its own users: the queue of analyses,
+    /// ListAccounts, the watch of crisis events, rate limits, logs, metrics, or a whole table; and if it stops, pauses
+    /// or configures a service, or changes rows without the API.
     pub async fn shared() -> Result<&'static Self> {
         static SHARED: OnceCell<Stack> = OnceCell::const_new();
         SHARED.get_or_try_init(Self::start).await
     }
 
-    /// For a stack that is different.
+    /// Returns a builder for a stack with options.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// A caller whom nobody knows.
+    /// Returns a client without an identity.
     pub fn anonymous(&self) -> Result<Client> {
         self.client(None)
     }
 
-    /// A person, with the token that they signed in for.
+    /// Returns a client with the access token of `person`.
     pub fn user(&self, person: &Person) -> Result<Client> {
         self.client(None)?.with_token(&person.token)
     }
 
-    /// A service, with the client certificate issued to it: `backend`, `identity`, `data` or `stranger`.
+    /// Returns a client with the certificate of a service: `backend`, `identity`, `data` or `stranger`.
     pub fn service(&self, name: &str) -> Result<Client> {
         self.client(Some(name))
     }
 
-    /// Signs an invented person up, and in.
+    /// Signs up a user with a random email address, and signs in.
     pub async fn person(&self) -> Result<Person> {
         self.anonymous()?.invent().await
     }
 
-    /// The Postgres cluster, where it is this stack's own.
+    /// Returns the Postgres cluster if this stack has its own, and otherwise `None`.
     pub fn cluster(&mut self) -> Option<&mut Cluster> {
         self.own_cluster.as_mut().map(|own| &mut own.cluster)
     }
 
-    /// Round trips of the request pool of `identity` or `data` to Postgres so far. Zero unless the stack counts them.
+    /// Returns the number of round trips of the request pool of `identity` or `data` to Postgres since the start. 0
+    /// unless the stack was built with [`Builder::counted`].
     pub fn round_trips(&self, service: &str) -> u64 {
         let proxy = if service == "identity" {
             &self.identity_proxy
@@ -125,13 +125,13 @@ impl Stack {
 // === impl Builder ===
 
 impl Builder {
-    /// Sets a variable of `identity` or `data`, over what it would be.
+    /// Sets an environment variable of `identity` or `data`.
     pub fn variable(mut self, service: &'static str, name: &str, value: impl Into<String>) -> Self {
         self.variables.push((service, name.to_owned(), value.into()));
         self
     }
 
-    /// Leaves `identity` or `data` unstarted.
+    /// Does not start `identity` or `data`.
     pub fn without(mut self, service: &'static str) -> Self {
         self.absent.push(service);
         self
@@ -143,19 +143,19 @@ impl Builder {
         self
     }
 
-    /// Takes a Postgres cluster of its own, so that the test can kill it.
+    /// Uses a separate Postgres cluster, which the test may kill.
     pub fn own_cluster(mut self) -> Self {
         self.own_cluster = true;
         self
     }
 
-    /// Takes a Postgres cluster of its own that writes as durably as a real one.
+    /// Uses a separate Postgres cluster with `fsync`, as in production.
     pub fn durable_cluster(mut self) -> Self {
         self.durable = true;
         self.own_cluster()
     }
 
-    /// Starts the services that are not to be absent, and waits until they serve.
+    /// Starts the services, and waits until they are ready.
     pub async fn start(self) -> Result<Stack> {
         let binaries = Binaries::build()?;
         let own_cluster = if self.own_cluster {
@@ -198,7 +198,7 @@ impl Builder {
         let identity_proxy = self.proxy(&database, &mut identity).await?;
         let data_proxy = self.proxy(&database, &mut data).await?;
         for service in [&mut identity, &mut data] {
-            for (_, name, value) in self.variables.iter().filter(|(of, ..)| *of == service.name) {
+            for (_, name, value) in self.variables.iter().filter(|(owner, ..)| *owner == service.name) {
                 service.variables.insert(name.clone(), value.clone());
             }
             if !self.absent.contains(&service.name) {
@@ -222,7 +222,8 @@ impl Builder {
         })
     }
 
-    /// Puts a proxy before the request pool of `service`: its worker pool's rhythm would disturb the count.
+    /// Puts a proxy in front of the request pool of `service`. The worker pool bypasses it, because its periodic work
+    /// would change the count.
     async fn proxy(&self, database: &TestDatabase, service: &mut Service) -> Result<Option<Proxy>> {
         if !self.counted {
             return Ok(None);
@@ -238,6 +239,7 @@ impl Builder {
     }
 }
 
+/// Copies the certificates of the cluster, so that a test can replace those of its stack.
 fn copy_certificates(cluster: &TestCluster, directory: &Path) -> Result<Certificates> {
     let copy = directory.join("certificates");
     fs::create_dir_all(&copy)?;

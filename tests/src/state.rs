@@ -1,4 +1,4 @@
-//! The directories in which things are kept between runs, each used by one process at a time.
+//! Directories with state that is kept between runs. Each is used by one process at a time.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -13,17 +13,18 @@ use rustix::process::geteuid;
 
 use crate::{process::command_line, workspace};
 
-/// How many runs of one kind may happen at once.
+/// The maximum number of directories with the same base name, and so of concurrent runs.
 const SLOTS: usize = 64;
 
-/// A directory of ours, held by this process until the value is dropped.
+/// A state directory. This process holds its lock until the value is dropped.
 pub struct State {
     path: PathBuf,
     _lock: File,
 }
 
 impl State {
-    /// Takes the directory called `name`. Fails, naming the holder, when another process has it.
+    /// Locks the directory `name`, and creates it if needed. Fails with the name of the holder if another process holds
+    /// it.
     pub fn take(name: &str) -> Result<Self> {
         match Self::try_take(name)? {
             Some(state) => Ok(state),
@@ -35,7 +36,7 @@ impl State {
         }
     }
 
-    /// Takes the first directory of `name`, `name-2`, `name-3` … that no other process has.
+    /// Locks the first directory of `name`, `name-2`, `name-3` … that no other process holds.
     pub fn take_any(name: &str) -> Result<Self> {
         for slot in 1..=SLOTS {
             let name = if slot == 1 {
@@ -47,13 +48,14 @@ impl State {
                 return Ok(state);
             }
         }
-        bail!("{SLOTS} processes use {} already", directory(name).display())
+        bail!("{SLOTS} processes already use {}", directory(name).display())
     }
 
+    /// Locks the directory `name`. Returns `None` if another process holds it.
     fn try_take(name: &str) -> Result<Option<Self>> {
         let (path, lock_path) = (directory(name), lock_file(name));
         fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
-        // The server's own user passes through to its data, and sees nothing else on the way.
+        // The server's user can reach its data below, but cannot list the directory.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o711))?;
         let mut lock = OpenOptions::new()
             .create(true)
@@ -70,7 +72,7 @@ impl State {
         Ok(Some(Self { path, _lock: lock }))
     }
 
-    /// Where the directory is.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -86,15 +88,15 @@ impl State {
     }
 }
 
-/// The directory called `name`, whoever holds it.
+/// Returns the path of the directory `name`, without locking it.
 pub fn directory(name: &str) -> PathBuf {
     root().join(name)
 }
 
-/// Who holds the directory called `name`: process number and command. `None` when nobody does.
+/// Returns the process id and the command that hold the directory `name`, or `None` if it is not locked.
 pub fn holder(name: &str) -> Option<String> {
     let mut lock = File::open(lock_file(name)).ok()?;
-    // Shared: two that only ask do not take each other for the holder.
+    // A shared lock, so that two concurrent calls of this function do not see each other as the holder.
     match lock.try_lock_shared() {
         Err(TryLockError::WouldBlock) => {}
         _ => return None,
@@ -105,12 +107,14 @@ pub fn holder(name: &str) -> Option<String> {
     Some(format!("process {pid} ({command})"))
 }
 
+/// Returns the path of the lock of the directory `name`.
 fn lock_file(name: &str) -> PathBuf {
     root().join(format!("{name}.lock"))
 }
 
-/// Root's Postgres runs as another user, who may not be able to reach the workspace (`/root` is closed to others);
-/// everybody else keeps everything with the rest of what cargo makes.
+/// Returns the parent of all state directories: below `target` of the workspace, or below `/var/lib/haven` for root.
+///
+/// Postgres of root runs as another user, which may not be able to reach the workspace (`/root` is closed to others).
 fn root() -> PathBuf {
     match geteuid().is_root() {
         true => Path::new("/var/lib/haven").join(workspace::fingerprint()),

@@ -1,7 +1,7 @@
-//! A cluster for tests, with a migrated database that each test gets a copy of.
+//! A cluster for tests, with a migrated template database that is copied for each test.
 //!
-//! All tests of a process share a cluster, apart from the one of `cargo dev`. A second `cargo test` at the same time
-//! takes a second directory, with a cluster of its own. The template is made anew when a migration changes.
+//! All tests of a process share a cluster, which is not the one of `cargo dev`. A concurrent `cargo test` uses another
+//! directory with its own cluster. The template is recreated when a migration changes.
 
 use std::{fs, sync::Arc, thread};
 
@@ -23,25 +23,25 @@ use crate::{
     workspace,
 };
 
-/// The database that tests get copies of.
+/// The name of the template database.
 const TEMPLATE: &str = "haven_template";
 
-/// Enough for as many stacks as there are test threads on a large machine.
+/// The maximum number of connections: enough for one stack per test thread on a large machine.
 const CONNECTIONS: u32 = 500;
 
-/// A cluster for tests, and what belongs to it.
+/// A cluster for tests, with its certificates and secrets.
 pub struct TestCluster {
-    // Dropped first: it stops before somebody else may take the directory.
-    /// The server.
+    // Dropped first, so that it stops before another process can take the directory.
+    /// The Postgres cluster, which is running.
     pub cluster: Cluster,
     pub(crate) certificates: Certificates,
-    /// The passwords of its logins, and the keys of the services on it.
+    /// The passwords of its logins, and the keys of its services.
     pub secrets: Arc<Secrets>,
     pub(crate) state: State,
     _port: Port,
 }
 
-/// A copy of the template. Dropping it drops the database.
+/// A copy of the template database. Dropping it drops the database.
 pub struct TestDatabase {
     database: Database,
     maintenance: Database,
@@ -50,7 +50,7 @@ pub struct TestDatabase {
 // === impl TestCluster ===
 
 impl TestCluster {
-    /// The cluster that the tests of this process share. It runs until the process ends.
+    /// Returns the cluster that the tests of this process share. It runs until the process ends.
     pub async fn shared() -> Result<&'static Self> {
         static SHARED: OnceCell<TestCluster> = OnceCell::const_new();
         SHARED
@@ -64,30 +64,30 @@ impl TestCluster {
             .await
     }
 
-    /// A new cluster, for a test that does to it what the others would not survive. Takes a second or two; longer when it
-    /// is to be `durable`, as a real one is.
+    /// Creates a new cluster for a test that would disturb others. It takes a second or two, and longer if it is
+    /// `durable`, with `fsync` as in production.
     pub async fn own(durable: bool) -> Result<Self> {
         let state = State::take_any("own")?;
         cluster::discard(&state)?;
         Self::start_as(state, Migrations::Programs(&Binaries::build()?), durable).await
     }
 
-    /// The cluster in `state`, with a template that is up to date.
+    /// Starts the cluster in `state`, and creates it if its template is missing or outdated.
     pub async fn start(state: State, migrations: Migrations<'_>) -> Result<Self> {
         Self::start_as(state, migrations, false).await
     }
 
     async fn start_as(state: State, migrations: Migrations<'_>, durable: bool) -> Result<Self> {
         let installation = Installation::require(|line| eprintln!("{line}"))?;
-        let content = workspace::content(&workspace::migrations())?;
+        let content = workspace::content_hash(&workspace::migrations())?;
         let stamp = format!("{} {content}\n{}", installation.version.major, bootstrap::SOURCE);
         let stamp_file = state.path().join("template");
-        let current = fs::read_to_string(&stamp_file).is_ok_and(|found| found == stamp);
+        let current = fs::read_to_string(&stamp_file).is_ok_and(|stored| stored == stamp);
         if !current {
-            // Roles outlive databases: only a new cluster has none of an older migration.
+            // Roles belong to the cluster: only a new cluster is free of roles of older migrations.
             cluster::discard(&state)?;
         }
-        // Logs of an earlier run, kept so far because somebody may have wanted to read them.
+        // Removes the logs of an earlier run, which were kept for the developer.
         let _ = fs::remove_dir_all(state.path().join("stacks"));
         let secrets = Arc::new(Secrets::keep(state.path())?);
         let certificates = Certificates::keep(&state.path().join("certificates"))?;
@@ -124,12 +124,12 @@ impl TestCluster {
         })
     }
 
-    /// The database `postgres`, from which the cluster as a whole is looked at.
+    /// Returns the database `postgres`, for statements about the whole cluster.
     pub fn maintenance(&self) -> Database {
         self.cluster.database(SUPERUSER)
     }
 
-    /// A migrated database for one test.
+    /// Creates a migrated database for one test.
     pub async fn database(&self) -> Result<TestDatabase> {
         let maintenance = self.maintenance();
         let database = self
@@ -147,7 +147,7 @@ impl TestCluster {
             database,
             maintenance,
         };
-        // A copy does not inherit what was granted on the database itself.
+        // A copy does not inherit the grants on the database itself.
         for file in bootstrap::database_files()? {
             test.run(ADMIN, &file).await?;
         }
@@ -168,7 +168,7 @@ impl std::ops::Deref for TestDatabase {
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         let (maintenance, name) = (self.maintenance.clone(), self.name.clone());
-        // The test's own runtime is busy with this very drop. A database that remains is dropped by the next run.
+        // The runtime of the test is blocked by this drop. The next run drops databases that remain.
         let dropping = thread::spawn(move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build();
             let sql = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
@@ -178,7 +178,7 @@ impl Drop for TestDatabase {
     }
 }
 
-/// Drops what tests left behind that were killed.
+/// Drops the databases of killed tests.
 async fn drop_leftovers(cluster: &Cluster) -> Result<()> {
     let mut superuser = cluster.database(SUPERUSER).connect(SUPERUSER).await?;
     let names = "SELECT datname::text FROM pg_database WHERE datname LIKE 'test\\_%'";

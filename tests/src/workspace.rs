@@ -1,4 +1,4 @@
-//! This workspace: where it lies, what of it has changed, and how to build it.
+//! This workspace: its paths, hashes of its files, and cargo commands.
 
 use std::{
     env, fs,
@@ -11,28 +11,28 @@ use anyhow::{Context, Result};
 
 use crate::process::{self, OnDeath};
 
-/// The workspace's directory.
+/// Returns the root directory of the workspace.
 pub fn root() -> &'static Path {
-    // This crate lies one below.
+    // The directory of this crate is one level below.
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .unwrap_or(Path::new("/"))
 }
 
-/// The directory of the migrations: `cluster/`, `identity/` and `data/` lie in it.
+/// Returns the directory of the migrations, with `cluster/`, `identity/` and `data/`.
 pub fn migrations() -> PathBuf {
     root().join("migrations")
 }
 
-/// A name for this checkout that no other checkout on the machine has.
+/// Returns a name that is unique to this checkout on the machine: a hash of its path.
 pub fn fingerprint() -> String {
     let mut hasher = DefaultHasher::new();
     root().hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 
-/// A value that changes when a file in `directory` is added, removed, renamed or edited.
-pub fn content(directory: &Path) -> Result<String> {
+/// Returns a hash that changes when a file in `directory` is added, removed, renamed or edited.
+pub fn content_hash(directory: &Path) -> Result<String> {
     let mut hasher = DefaultHasher::new();
     for path in files(directory)? {
         path.hash(&mut hasher);
@@ -43,27 +43,27 @@ pub fn content(directory: &Path) -> Result<String> {
     Ok(format!("{:016x}", hasher.finish()))
 }
 
-/// Every file in `directory` and below, in the order of their paths.
+/// Returns all files below `directory`, sorted by path.
 pub fn files(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
+    let mut paths = Vec::new();
     for entry in fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))? {
         let path = entry?.path();
         match path.is_dir() {
-            true => found.extend(files(&path)?),
-            false => found.push(path),
+            true => paths.extend(files(&path)?),
+            false => paths.push(path),
         }
     }
-    found.sort();
-    Ok(found)
+    paths.sort();
+    Ok(paths)
 }
 
-/// A cargo that works on this workspace, and is interrupted when this process ends.
+/// Returns a cargo command in this workspace. It is interrupted when this process ends.
 pub fn cargo() -> Command {
-    // The one that started this program. A debugger that started it leaves the choice to rustup.
+    // The cargo that started this program. Without one, for example in a debugger, rustup chooses.
     let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
     let mut command = process::command(cargo, None, OnDeath::Interrupt);
-    // What it said about *this* program, build scripts would take for theirs, and believe that it has changed.
-    let about_a_crate = [
+    // Variables that cargo set for *this* program would make build scripts believe that their input has changed.
+    let crate_variables = [
         "CARGO_PKG_",
         "CARGO_MANIFEST_",
         "CARGO_BIN_",
@@ -73,7 +73,7 @@ pub fn cargo() -> Command {
     for (name, _) in env::vars_os() {
         if name
             .to_str()
-            .is_some_and(|name| about_a_crate.iter().any(|start| name.starts_with(start)))
+            .is_some_and(|name| crate_variables.iter().any(|prefix| name.starts_with(prefix)))
         {
             command.env_remove(name);
         }

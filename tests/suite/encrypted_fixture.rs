@@ -1,4 +1,4 @@
-//! What somebody has that only their devices can decrypt, some of everything, and how each RPC on it is called well.
+//! A person with client-encrypted data of every kind, and a valid request for each RPC on it.
 
 use haven_proto::data::v1::{
     AcknowledgeChangesRequest, ConflictResolution, CreateShareRequest, DeleteRecordRequest, DeviceType,
@@ -18,34 +18,34 @@ use uuid::Uuid;
 
 use crate::test_device::{Device, at, registration};
 
-/// Some of everything.
+/// A person's client-encrypted data.
 pub(crate) struct EncryptedFixture {
-    /// The device that calls.
+    /// The device that makes the calls.
     pub(crate) device: Device,
-    /// Another one, whose key is rotated, and which is suspended.
+    /// A second device, to be rotated and suspended.
     rotated: Device,
-    /// A third, which is revoked.
+    /// A third device, to be revoked.
     revoked: Device,
-    /// A record to be read and changed, and one to be deleted: each of version 1.
+    /// Two records of version 1: one to read and update, one to delete.
     records: [Uuid; 2],
-    /// A record in conflict, of version 1.
+    /// A record of version 1 with an open conflict.
     disputed: Uuid,
     conflict: String,
     cursor: String,
-    /// A share to be opened twice, and one to be revoked, and their tokens.
+    /// Ids and tokens of two shares: one to open twice, one to revoke.
     shares: [(Uuid, String); 2],
 }
 
 impl EncryptedFixture {
-    /// That of `person`, who has none yet. What they say comes from `say`.
-    pub(crate) async fn of(stack: &Stack, person: Person, say: &dyn Fn(&str) -> String) -> Self {
+    /// Stores data of every kind for `person`, who has none yet. `say` returns the plaintexts.
+    pub(crate) async fn of(stack: &Stack, person: Person, plaintext: &dyn Fn(&str) -> String) -> Self {
         let device = Device::first_of(stack, person).await.unwrap();
         let (rotated, revoked) = (device.another().await.unwrap(), device.another().await.unwrap());
         let records = [random::uuid(), random::uuid()];
         let disputed = random::uuid();
         let mut cycle = device.client.cycle();
         for record in records.into_iter().chain([disputed]) {
-            let request = device.create(record, &say("a record's content")).unwrap();
+            let request = device.create(record, &plaintext("a record's content")).unwrap();
             cycle.create_record(request).await.unwrap();
         }
         let mut fixture = Self {
@@ -58,13 +58,13 @@ impl EncryptedFixture {
             cursor: String::new(),
             shares: [(Uuid::nil(), String::new()), (Uuid::nil(), String::new())],
         };
-        let preferences = fixture.preferences(&say("the first preferences"), 0);
+        let preferences = fixture.preferences(&plaintext("the first preferences"), 0);
         let mut service = fixture.device.client.preferences();
         service.put_preferences(preferences).await.unwrap();
-        // It does not know that there is one.
+        // This change is based on no version, so it is a conflict.
         let change = fixture
             .device
-            .put(disputed, 0, &say("a conflict's content"))
+            .put(disputed, 0, &plaintext("a conflict's content"))
             .unwrap();
         let pushed = cycle.push_changes(fixture.push(vec![change])).await.unwrap();
         fixture.conflict = pushed.into_inner().results[0].conflict_id.clone();
@@ -74,15 +74,16 @@ impl EncryptedFixture {
         };
         let mut pulled = cycle.pull_changes(pull).await.unwrap().into_inner();
         fixture.cursor = pulled.message().await.unwrap().unwrap().cursor;
-        for place in 0..2 {
-            let request = fixture.share(say);
+        for index in 0..2 {
+            let request = fixture.share(plaintext);
             let id = request.share_id.parse().unwrap();
             let created = fixture.device.client.share().create_share(request).await.unwrap();
-            fixture.shares[place] = (id, created.into_inner().token);
+            fixture.shares[index] = (id, created.into_inner().token);
         }
         fixture
     }
 
+    /// Returns a request to push `changes` in the mode INDEPENDENT.
     fn push(&self, changes: Vec<haven_proto::data::v1::Change>) -> PushChangesRequest {
         PushChangesRequest {
             device_id: self.device.id.to_string(),
@@ -92,9 +93,10 @@ impl EncryptedFixture {
         }
     }
 
-    fn share(&self, say: &dyn Fn(&str) -> String) -> CreateShareRequest {
+    /// Returns a request to create a share for two openings.
+    fn share(&self, plaintext: &dyn Fn(&str) -> String) -> CreateShareRequest {
         let share = random::uuid();
-        let place = ContentBinding {
+        let binding = ContentBinding {
             kind: Kind::Share,
             user_id: self.device.person.id,
             record_id: share,
@@ -102,8 +104,8 @@ impl EncryptedFixture {
         };
         let algorithm = EncryptionAlgorithm::Aes256Gcm;
         let sealed = Secret::generate().seal(
-            say("a share's content").as_bytes(),
-            place,
+            plaintext("a share's content").as_bytes(),
+            binding,
             algorithm,
             random::uuid(),
             1,
@@ -120,13 +122,13 @@ impl EncryptedFixture {
         }
     }
 
-    /// The tokens of the shares.
+    /// Returns the tokens of the shares.
     pub(crate) fn tokens(&self) -> impl Iterator<Item = &str> {
         self.shares.iter().map(|(_, token)| token.as_str())
     }
 
-    /// How `rpc` is called well, once. None: it is about nothing in here.
-    pub(crate) fn request(&self, rpc: &str, say: &dyn Fn(&str) -> String) -> Option<Vec<u8>> {
+    /// Returns a valid request for `rpc`, which can be sent once. `None` when the RPC needs nothing of this fixture.
+    pub(crate) fn request(&self, rpc: &str, plaintext: &dyn Fn(&str) -> String) -> Option<Vec<u8>> {
         let request_id = random::uuid().to_string();
         let device_id = self.device.id.to_string();
         let [read, deleted] = self.records;
@@ -134,7 +136,7 @@ impl EncryptedFixture {
         let rpc = rpc.strip_prefix("haven.data.v1.")?;
         Some(match rpc {
             "CycleService/CreateRecord" => {
-                let content = say("CreateRecord's content");
+                let content = plaintext("CreateRecord's content");
                 self.device
                     .create(random::uuid(), &content)
                     .unwrap()
@@ -151,7 +153,7 @@ impl EncryptedFixture {
             }
             .encode_to_vec(),
             "CycleService/UpdateRecord" => {
-                let content = say("UpdateRecord's content");
+                let content = plaintext("UpdateRecord's content");
                 self.device.update(read, 1, &content).unwrap().encode_to_vec()
             }
             "CycleService/DeleteRecord" => DeleteRecordRequest {
@@ -162,7 +164,7 @@ impl EncryptedFixture {
             }
             .encode_to_vec(),
             "CycleService/PushChanges" => {
-                let content = say("PushChanges' content");
+                let content = plaintext("PushChanges' content");
                 let change = self.device.put(random::uuid(), 0, &content).unwrap();
                 self.push(vec![change]).encode_to_vec()
             }
@@ -188,7 +190,7 @@ impl EncryptedFixture {
             }
             .encode_to_vec(),
             "CycleService/ResolveConflict" => {
-                let content = say("ResolveConflict's content");
+                let content = plaintext("ResolveConflict's content");
                 let (encrypted_payload, envelope) = self.device.seal(&content, self.disputed, 2).unwrap();
                 ResolveConflictRequest {
                     device_id,
@@ -205,11 +207,11 @@ impl EncryptedFixture {
             }
             "PreferencesService/GetPreferences" => GetPreferencesRequest { device_id }.encode_to_vec(),
             "PreferencesService/PutPreferences" => self
-                .preferences(&say("PutPreferences' content"), 1)
+                .preferences(&plaintext("PutPreferences' content"), 1)
                 .encode_to_vec(),
             "DeviceService/RegisterDevice" => {
                 let mut request = registration(&self.device.secret).unwrap();
-                request.installation_id = say("RegisterDevice's installation id");
+                request.installation_id = plaintext("RegisterDevice's installation id");
                 request.encode_to_vec()
             }
             "DeviceService/ListDevices" => ListDevicesRequest::default().encode_to_vec(),
@@ -232,8 +234,8 @@ impl EncryptedFixture {
             }
             .encode_to_vec(),
             "ShareService/CreateShare" => CreateShareRequest {
-                passcode: say("CreateShare's passcode"),
-                ..self.share(say)
+                passcode: plaintext("CreateShare's passcode"),
+                ..self.share(plaintext)
             }
             .encode_to_vec(),
             "ShareService/ListShares" => ListSharesRequest::default().encode_to_vec(),
@@ -248,8 +250,8 @@ impl EncryptedFixture {
             .encode_to_vec(),
             "ShareService/OpenShare" => OpenShareRequest {
                 token: opened.1.clone(),
-                // It needs none, and what is said all the same is nobody else's to know.
-                passcode: say("OpenShare's passcode"),
+                // The share has no passcode. A passcode sent nevertheless must stay secret.
+                passcode: plaintext("OpenShare's passcode"),
                 device_type: DeviceType::Mobile.into(),
             }
             .encode_to_vec(),
@@ -259,20 +261,23 @@ impl EncryptedFixture {
         })
     }
 
-    /// Preferences over a version.
+    /// Returns a request to store preferences over the version `seen`.
     fn preferences(&self, content: &str, seen: i64) -> PutPreferencesRequest {
         let Device { id, person, .. } = &self.device;
-        let place = ContentBinding {
+        let binding = ContentBinding {
             kind: Kind::Preferences,
             user_id: person.id,
             record_id: person.id,
             version: seen as u64 + 1,
         };
         let algorithm = self.device.algorithm;
-        let sealed =
-            self.device
-                .secret
-                .seal(content.as_bytes(), place, algorithm, *id, self.device.key_version);
+        let sealed = self.device.secret.seal(
+            content.as_bytes(),
+            binding,
+            algorithm,
+            *id,
+            self.device.key_version,
+        );
         let (encrypted_payload, envelope) = sealed.unwrap();
         PutPreferencesRequest {
             device_id: id.to_string(),

@@ -11,6 +11,7 @@ mod crisis;
 mod crisis_message;
 mod cycle;
 mod device;
+mod docs;
 mod encrypted_fixture;
 mod envelope;
 mod eventually;

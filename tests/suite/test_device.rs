@@ -1,4 +1,4 @@
-//! A person's device, as a test has one: registered, with the person's master key, and encrypting for real.
+//! A registered device with the person's master key, which really encrypts.
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
@@ -16,44 +16,45 @@ use uuid::Uuid;
 
 use crate::retry::{LONG_TIMEOUT, retry_for, with_long_timeout};
 
-/// A device of somebody.
+/// A device of a person.
 #[derive(Clone)]
 pub(crate) struct Device {
-    /// Whose.
+    /// The person that the device belongs to.
     pub(crate) person: Person,
-    /// The person's calls.
+    /// A client with the person's access token.
     pub(crate) client: Client,
-    /// Its id, and that of its key.
+    /// The id of the device and of its key.
     pub(crate) id: Uuid,
-    /// The version of its key.
+    /// The version of the device's key.
     pub(crate) key_version: i32,
     /// The person's master key.
     pub(crate) secret: Secret,
-    /// What it encrypts with.
+    /// The algorithm that the device encrypts with.
     pub(crate) algorithm: EncryptionAlgorithm,
 }
 
 impl Device {
-    /// The first device of an invented person.
+    /// Signs a new person up, and registers their first device.
     pub(crate) async fn invent(stack: &Stack) -> Result<Self> {
         let person = stack.anonymous()?.invent().await?;
         Self::first_of(stack, person).await
     }
 
-    /// The first device of `person`.
+    /// Registers the first device of `person`.
     pub(crate) async fn first_of(stack: &Stack, person: Person) -> Result<Self> {
         let client = stack.user(&person)?;
         Self::register(client, person, Secret::generate()).await
     }
 
-    /// Another device of the same person, which has got the master key from this one.
+    /// Registers another device of the same person, with the same master key.
     pub(crate) async fn another(&self) -> Result<Self> {
         Self::register(self.client.clone(), self.person.clone(), self.secret.clone()).await
     }
 
+    /// Registers a device, and retries until the service `data` knows of the person.
     async fn register(client: Client, person: Person, secret: Secret) -> Result<Self> {
         let request = registration(&secret)?;
-        // On a busy machine somebody who has just signed up may not be known here yet.
+        // On a busy machine the service `data` may not know yet of a person who has just signed up.
         let answer = retry_for(LONG_TIMEOUT, Some("ACCOUNT_NOT_READY"), async || {
             client
                 .device()
@@ -61,7 +62,7 @@ impl Device {
                 .await
         });
         let device = answer.await?.into_inner().device;
-        let device = device.context("an answer without a device")?;
+        let device = device.context("the answer has no device")?;
         Ok(Self {
             person,
             client,
@@ -72,8 +73,8 @@ impl Device {
         })
     }
 
-    /// Where the content of a record belongs that is to have `version`.
-    pub(crate) fn place(&self, record: Uuid, version: i64) -> ContentBinding {
+    /// Returns the binding of a record's content that is to have `version`.
+    pub(crate) fn binding(&self, record: Uuid, version: i64) -> ContentBinding {
         ContentBinding {
             kind: Kind::Record,
             user_id: self.person.id,
@@ -91,25 +92,25 @@ impl Device {
     ) -> Result<(Vec<u8>, CryptoEnvelope)> {
         self.secret.seal(
             content.as_bytes(),
-            self.place(record, version),
+            self.binding(record, version),
             self.algorithm,
             self.id,
             self.key_version,
         )
     }
 
-    /// Opens a record that came back, whichever of the person's devices encrypted it.
+    /// Decrypts a record, which any device of the person may have encrypted.
     pub(crate) fn open(&self, record: &Record) -> Result<String> {
-        let envelope = record.crypto_envelope.as_ref().context("a deleted record")?;
-        let place = self.place(record.record_id.parse()?, record.version);
+        let envelope = record.crypto_envelope.as_ref().context("the record is deleted")?;
+        let binding = self.binding(record.record_id.parse()?, record.version);
         Ok(String::from_utf8(self.secret.open(
             &record.encrypted_payload,
             envelope,
-            place,
+            binding,
         )?)?)
     }
 
-    /// A request to store `content` as a new record.
+    /// Returns a request to store `content` as a new record.
     pub(crate) fn create(&self, record: Uuid, content: &str) -> Result<CreateRecordRequest> {
         let (encrypted_payload, envelope) = self.seal(content, record, 1)?;
         Ok(CreateRecordRequest {
@@ -122,7 +123,7 @@ impl Device {
         })
     }
 
-    /// A request to store `content` over a version of a record.
+    /// Returns a request to store `content` over the version `seen` of a record.
     pub(crate) fn update(&self, record: Uuid, seen: i64, content: &str) -> Result<UpdateRecordRequest> {
         let (encrypted_payload, envelope) = self.seal(content, record, seen + 1)?;
         Ok(UpdateRecordRequest {
@@ -136,7 +137,7 @@ impl Device {
         })
     }
 
-    /// A change, made offline, that stores `content` over a version of a record: 0 for a new one.
+    /// Returns an offline change that stores `content` over the version `seen` of a record, which is 0 for a new one.
     pub(crate) fn put(&self, record: Uuid, seen: i64, content: &str) -> Result<Change> {
         let (encrypted_payload, envelope) = self.seal(content, record, seen + 1)?;
         Ok(Change {
@@ -149,7 +150,7 @@ impl Device {
         })
     }
 
-    /// A change, made offline, that deletes a record over a version.
+    /// Returns an offline change that deletes a record over the version `seen`.
     pub(crate) fn delete(&self, record: Uuid, seen: i64) -> Change {
         Change {
             kind: ChangeKind::Delete.into(),
@@ -160,7 +161,7 @@ impl Device {
     }
 }
 
-/// A request to register a device that has `secret`, and that nobody has registered yet.
+/// Returns a request to register a device with the master key `secret` and ids of its own.
 pub(crate) fn registration(secret: &Secret) -> Result<RegisterDeviceRequest> {
     Ok(RegisterDeviceRequest {
         device_id: String::new(),
@@ -173,12 +174,12 @@ pub(crate) fn registration(secret: &Secret) -> Result<RegisterDeviceRequest> {
     })
 }
 
-/// The time of day, as it is sent.
+/// Returns the current time as a protobuf timestamp.
 pub(crate) fn now() -> Timestamp {
     at(Utc::now())
 }
 
-/// A time, as it is sent: to the microsecond, which is what is kept.
+/// Returns `time` as a protobuf timestamp, cut to the microseconds that Postgres stores.
 pub(crate) fn at(time: DateTime<Utc>) -> Timestamp {
     Timestamp {
         seconds: time.timestamp(),

@@ -1,13 +1,13 @@
-//! What to paste into a terminal to call what is running.
+//! Example calls of the running installation, to be pasted into a terminal.
 
 use haven_testkit::{database::Database, environment::Environment, random};
 
-/// Where everything listens, and calls that work as they are.
+/// Returns the addresses of all listeners, and example calls that work as they are.
 pub(crate) fn examples(environment: &Environment<'_>, database: &Database) -> String {
     let (identity, data) = (environment.identity, environment.data);
     let authority = environment.certificates.authority().display().to_string();
     let backend = environment.certificates.leaf("backend");
-    // A new person and new request ids each time, so that every line does something.
+    // A new user and new request ids on each start, so that no example is a retry of an earlier one.
     let email = format!("ada-{:x}@example.org", rand::random::<u32>());
     let password = format!("Haven-{:x}", rand::random::<u64>());
     let id = random::uuid;
@@ -49,7 +49,7 @@ pub(crate) fn examples(environment: &Environment<'_>, database: &Database) -> St
                 call(identity.api, "", &sign_up, &format!("{account}/SignUp")),
             ),
             (
-                "Sign in, and keep the token",
+                "Sign in, and store the token in TOKEN",
                 format!(
                     "TOKEN=$({} {token})",
                     call(identity.api, "", &sign_in, &format!("{session}/SignIn"))
@@ -74,7 +74,7 @@ pub(crate) fn examples(environment: &Environment<'_>, database: &Database) -> St
             ),
             ("Reflection", reflection),
         ]
-        .map(|(what, line)| format!("  # {what}\n  {line}\n"))
+        .map(|(title, line)| format!("  # {title}\n  {line}\n"))
         .concat()
     };
     let with_grpcurl = calls(
@@ -102,8 +102,8 @@ pub(crate) fn examples(environment: &Environment<'_>, database: &Database) -> St
   With buf curl:
 
 {with_buf}
-  A call as the service `backend` also has: -cert {} -key {}
-  The same request_id again gets the first answer again. Invented people: `cargo dev seed`. Stop with Ctrl-C.
+  To call as the service `backend`, add: -cert {} -key {}
+  A retry with the same request_id returns the first response. Test users: `cargo dev seed`. Stop with Ctrl-C.
 ",
         identity.api,
         identity.health,

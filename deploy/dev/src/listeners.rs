@@ -1,4 +1,4 @@
-//! Where everything listens, always on loopback.
+//! The ports of all listeners. They always listen on loopback.
 
 use std::{fs, path::Path};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::STATE;
 
-/// A port for each listener.
+/// The port of each listener.
 #[derive(Args, Clone, Serialize, Deserialize)]
 #[command(next_help_heading = "Ports, all on 127.0.0.1")]
 pub(crate) struct Ports {
@@ -37,7 +37,7 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// identity's.
+    /// Returns the ports of identity.
     pub(crate) fn identity(&self) -> Listeners {
         Listeners {
             api: self.identity_port,
@@ -46,7 +46,7 @@ impl Ports {
         }
     }
 
-    /// data's.
+    /// Returns the ports of data.
     pub(crate) fn data(&self) -> Listeners {
         Listeners {
             api: self.data_port,
@@ -55,7 +55,7 @@ impl Ports {
         }
     }
 
-    /// Fails when one of them is taken, and names the flag that chooses another.
+    /// Checks that all ports are free and different. The error names the flag of each conflicting port.
     pub(crate) fn check(&self) -> Result<()> {
         let flags = [
             ("--identity-port", self.identity_port),
@@ -67,18 +67,18 @@ impl Ports {
             ("--postgres-port", self.postgres_port),
         ];
         let taken: Vec<String> = (flags.iter().filter(|(_, number)| !port::free(*number)))
-            .map(|(flag, number)| format!("port {number} is taken; choose another with {flag}"))
+            .map(|(flag, number)| format!("port {number} is in use; choose another one with {flag}"))
             .collect();
         ensure!(taken.is_empty(), "{}", taken.join("\n       "));
         for (position, (flag, number)) in flags.iter().enumerate() {
             if let Some((other, _)) = flags[..position].iter().find(|(_, earlier)| earlier == number) {
-                anyhow::bail!("{other} and {flag} are both {number}");
+                anyhow::bail!("{other} and {flag} must differ, but both are {number}");
             }
         }
         Ok(())
     }
 
-    /// Leaves them where the other commands find them.
+    /// Writes the ports to a file in `state`, which [`Ports::running`] reads.
     pub(crate) fn publish(&self, state: &Path) -> Result<()> {
         Ok(fs::write(
             state.join("ports.json"),
@@ -86,13 +86,13 @@ impl Ports {
         )?)
     }
 
-    /// Those of what is running now.
+    /// Reads the ports of the running installation. Fails if none is running.
     pub(crate) fn running() -> Result<Self> {
         ensure!(
             state::holder(STATE).is_some(),
-            "nothing is running here: start it with `cargo dev`"
+            "Haven is not running: start it with `cargo dev`"
         );
-        let text = fs::read(state::directory(STATE).join("ports.json")).context("it is still starting")?;
+        let text = fs::read(state::directory(STATE).join("ports.json")).context("Haven is still starting")?;
         Ok(serde_json::from_slice(&text)?)
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo dev`: the whole of Haven on one machine.
+//! `cargo dev`: runs all of Haven on one machine.
 
 mod example_calls;
 mod listeners;
@@ -15,10 +15,10 @@ use clap::{Parser, Subcommand};
 
 use self::{seed::Seed, shell::Shell, sqlx_offline::SqlxOffline, up::Up};
 
-/// The whole of Haven on this machine: a private Postgres, and both services over TLS.
+/// Runs all of Haven on this machine: a private Postgres, and both services over TLS.
 ///
-/// Without a command it is `up`: it builds, starts everything, says how to call it, and shows the logs until Ctrl-C. What
-/// is stored stays until `reset`. Nothing that runs on this machine otherwise is touched.
+/// Without a command it does `up`: it builds and starts everything, prints example calls, and shows the logs until
+/// Ctrl-C. Stored data is kept until `reset`. Other programs and databases on this machine are not touched.
 #[derive(Parser)]
 #[command(
     name = "cargo dev",
@@ -34,24 +34,24 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start everything, and stop it with Ctrl-C (this is what happens without a command)
+    /// Start everything, and stop it on Ctrl-C (the default command)
     Up(Up),
-    /// Delete everything that was stored, keys and certificates too, and then do as `up` does
+    /// Delete all stored data, including keys and certificates, and then do `up`
     Reset(Up),
-    /// Fill what is running with invented people and their messages
+    /// Create test users with messages in the running installation
     Seed(Seed),
-    /// Open a shell on the database of what is running
+    /// Open psql on the database of the running installation
     Psql(Shell),
-    /// Write the data that SQL is checked against when there is no database at hand
+    /// Write the offline data that SQL is checked against at compile time
     ///
-    /// To be run after a change to a query or a migration. Needs nothing running.
+    /// Run it after a change to a query or a migration. It starts its own database.
     Sql(SqlxOffline),
 }
 
-/// The directory of everything that is kept between runs.
+/// The name of the directory with the state that is kept between runs.
 const STATE: &str = "dev";
 
-/// The one database.
+/// The name of the database.
 const DATABASE: &str = "haven";
 
 fn main() -> ExitCode {
@@ -71,14 +71,14 @@ fn run(cli: Cli) -> Result<()> {
         Command::Reset(up) => runtime.block_on(up.run(true)),
         Command::Seed(seed) => runtime.block_on(seed.run()),
         Command::Psql(shell) => shell.run(),
-        Command::Sql(queries) => runtime.block_on(queries.run()),
+        Command::Sql(sqlx_offline) => runtime.block_on(sqlx_offline.run()),
     };
-    // A build that is still going on is not waited for: it ends with this process.
+    // Does not wait for a running build: it ends with this process.
     runtime.shutdown_background();
     result
 }
 
-/// Says what is being done.
+/// Prints a line about the progress.
 fn say(line: impl AsRef<str>) {
     println!("  {}", line.as_ref());
 }

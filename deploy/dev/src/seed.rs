@@ -1,4 +1,4 @@
-//! Invented people and their messages, through the real API.
+//! Creates test users and their messages through the API.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,11 +20,11 @@ use tonic_types::StatusExt;
 
 use crate::{STATE, listeners::Ports};
 
-/// How many people are made at once: hashing their passwords is the work, and every core does it.
-const AT_ONCE: usize = 8;
+/// The number of users that are created concurrently. Most of the work is password hashing, which uses every core.
+const CONCURRENCY: usize = 8;
 
-/// For how long a call is made again that says when to try again.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time for which a call that fails with a retry delay is retried.
+const RETRY_LIMIT: Duration = Duration::from_secs(60);
 
 const NAMES: [&str; 12] = [
     "ada", "bela", "chidi", "dana", "emre", "freya", "goran", "hana", "ines", "jonas", "kofi", "lena",
@@ -54,34 +54,35 @@ const ANSWERS: [&str; 4] = [
     "What helped you then?",
 ];
 
-/// Fill what is running with invented people and their messages.
+/// Create test users with messages in the running installation.
 #[derive(Args)]
 pub(crate) struct Seed {
-    /// How many people
+    /// The number of users
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     people: u32,
-    /// How many messages each of them writes and is written
+    /// The number of messages in each conversation, from the user and the coach in turn
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     messages: u32,
 }
 
 impl Seed {
+    /// Creates the users and prints the credentials of one of them.
     pub(crate) async fn run(self) -> Result<()> {
         let ports = Ports::running()?;
         let certificates = Certificates::keep(&state::directory(STATE).join("certificates"))?;
         let client = |service| Client::new(&certificates, service, ports.identity(), ports.data());
-        // What the coach says comes from a backend.
+        // The coach's messages are appended by a backend.
         let (client, backend) = (client(None)?, client(Some("backend"))?);
         let style = "  {bar:40} {pos}/{len} {msg}, {eta} left";
         let total = u64::from(self.people) * (1 + u64::from(self.messages));
         let bar = ProgressBar::new(total).with_style(ProgressStyle::with_template(style)?);
-        bar.set_message("people and messages");
+        bar.set_message("users and messages");
 
         let password = format!("Haven-{:x}", rand::random::<u64>());
-        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let permits = Arc::new(Semaphore::new(CONCURRENCY));
         let mut people = JoinSet::new();
         for number in 0..self.people as usize {
-            let place = Arc::clone(&places).acquire_owned().await?;
+            let permit = Arc::clone(&permits).acquire_owned().await?;
             let email = format!(
                 "{}-{:08x}@example.org",
                 NAMES[number % NAMES.len()],
@@ -90,13 +91,13 @@ impl Seed {
             let (client, backend) = (client.clone(), backend.clone());
             let (bar, password) = (bar.clone(), password.clone());
             people.spawn(async move {
-                let _place = place;
-                let token = join(&client, &email, &password).await?;
+                let _permit = permit;
+                let token = sign_up_and_in(&client, &email, &password).await?;
                 bar.inc(1);
-                let speakers = [&client, &backend].map(|client| client.with_token(&token));
-                converse(speakers, self.messages, &bar).await.map(|()| email)
+                let clients = [&client, &backend].map(|client| client.with_token(&token));
+                converse(clients, self.messages, &bar).await.map(|()| email)
             });
-            // The first failure ends it all.
+            // The first failure ends the command.
             while let Some(done) = people.try_join_next() {
                 done??;
             }
@@ -108,15 +109,15 @@ impl Seed {
         bar.finish_and_clear();
         let Self { people, messages } = self;
         println!(
-            "  {people} people, with {messages} messages each. One of them: {last}, password {password}"
+            "  Created {people} users with {messages} messages each. One of them: {last}, password {password}"
         );
         Ok(())
     }
 }
 
-/// Signs a person up, and in. Answers the token.
-async fn join(client: &Client, email: &str, password: &str) -> Result<String> {
-    persist("SignUp", sign_up_request(email, password), |request| {
+/// Signs a user up and in, and returns the access token.
+async fn sign_up_and_in(client: &Client, email: &str, password: &str) -> Result<String> {
+    retry("SignUp", sign_up_request(email, password), |request| {
         let mut accounts = client.account();
         async move { accounts.sign_up(request).await }
     })
@@ -126,16 +127,16 @@ async fn join(client: &Client, email: &str, password: &str) -> Result<String> {
         password: password.to_owned(),
         request_id: random::uuid().to_string(),
     };
-    let session = persist("SignIn", sign_in, |request| {
+    let session = retry("SignIn", sign_in, |request| {
         let mut sessions = client.session();
         async move { sessions.sign_in(request).await }
     });
     Ok(session.await?.access_token)
 }
 
-/// The person says something, and the coach, in turn.
-async fn converse(speakers: [Result<Client>; 2], messages: u32, bar: &ProgressBar) -> Result<()> {
-    let [person, coach] = speakers;
+/// Appends `messages` messages, from the user and the coach in turn.
+async fn converse(clients: [Result<Client>; 2], messages: u32, bar: &ProgressBar) -> Result<()> {
+    let [person, coach] = clients;
     let (person, coach) = (person?.conversation(), coach?.conversation());
     for number in 0..messages {
         let pick = |texts: &[&'static str]| texts[rand::random_range(0..texts.len())];
@@ -153,7 +154,7 @@ async fn converse(speakers: [Result<Client>; 2], messages: u32, bar: &ProgressBa
             message_id: String::new(),
             request_id: random::uuid().to_string(),
         };
-        persist("AppendMessage", request, |request| {
+        retry("AppendMessage", request, |request| {
             let mut conversation = conversation.clone();
             async move { conversation.append_message(request).await }
         })
@@ -163,26 +164,27 @@ async fn converse(speakers: [Result<Client>; 2], messages: u32, bar: &ProgressBa
     Ok(())
 }
 
-/// Sends a request, under the same request id, until it is answered or the answer does not invite to try again.
-async fn persist<T: Clone, A, F>(name: &str, request: T, call: impl Fn(T) -> F) -> Result<A>
+/// Sends `request` with the same request id until it succeeds, or fails without a retry delay, or [`RETRY_LIMIT`] is
+/// reached.
+async fn retry<T: Clone, A, F>(name: &str, request: T, call: impl Fn(T) -> F) -> Result<A>
 where
     F: Future<Output = Result<Response<A>, Status>>,
 {
-    let limit = Instant::now() + PATIENCE;
+    let limit = Instant::now() + RETRY_LIMIT;
     loop {
         let status = match call(request.clone()).await {
             Ok(answer) => return Ok(answer.into_inner()),
             Err(status) => status,
         };
-        let retry = status.get_details_retry_info();
-        match retry.and_then(|retry| retry.retry_delay) {
+        let retry_info = status.get_details_retry_info();
+        match retry_info.and_then(|info| info.retry_delay) {
             Some(delay) if Instant::now() + delay < limit => sleep(delay).await,
             _ => return Err(failure(name, &status)),
         }
     }
 }
 
-/// What somebody who seeds has to know of a call that failed.
+/// Returns an error with the reason and the request id of a failed call.
 fn failure(name: &str, status: &Status) -> anyhow::Error {
     let details = status.get_error_details();
     let reason = details
@@ -192,7 +194,8 @@ fn failure(name: &str, status: &Status) -> anyhow::Error {
         .request_info()
         .map(|info| format!(", request id {}", info.request_id));
     anyhow!(
-        "{name} failed: {reason}{}: {}\nWhat was stored stays. It is safe to run this again: it invents other people.",
+        "{name} failed: {reason}{}: {}\nThe users and messages that were created are kept. \
+         It is safe to run this command again: it creates other users.",
         request.unwrap_or_default(),
         status.message()
     )
@@ -216,9 +219,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_says_when_to_try_again_is_tried_again_as_it_was() {
+    async fn a_failure_with_a_retry_delay_is_retried_with_the_same_request() {
         let sent = RefCell::new(Vec::new());
-        let answer = persist("Call", "an id", |request| {
+        let answer = retry("Call", "an id", |request| {
             sent.borrow_mut().push(request);
             let done = sent.borrow().len() == 3;
             let refused = refused("OVERLOADED", Some(Duration::from_millis(1)));
@@ -229,10 +232,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_is_told_with_its_reason_and_its_request() {
-        for delay in [None, Some(PATIENCE)] {
+    async fn a_failure_that_is_not_retried_is_reported_with_its_reason_and_request_id() {
+        for delay in [None, Some(RETRY_LIMIT)] {
             let call = |()| async move { Err::<Response<()>, _>(refused("RATE_LIMITED", delay)) };
-            let error = persist("SignUp", (), call).await.unwrap_err().to_string();
+            let error = retry("SignUp", (), call).await.unwrap_err().to_string();
             assert!(
                 error.starts_with("SignUp failed: RATE_LIMITED, request id a-request: not now\n"),
                 "{error}"

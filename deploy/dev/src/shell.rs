@@ -1,4 +1,4 @@
-//! A shell on the database.
+//! Opens psql on the database.
 
 use std::{os::unix::process::CommandExt, process::Command};
 
@@ -14,18 +14,19 @@ use haven_testkit::{
 
 use crate::{DATABASE, STATE, listeners::Ports};
 
-/// Open a shell on the database of what is running.
+/// Open psql on the database of the running installation.
 #[derive(Args)]
 pub(crate) struct Shell {
-    /// As whom; the superuser, unlike everybody else, sees every row
+    /// The login; only the superuser sees every row
     #[arg(long, default_value = SUPERUSER, value_parser = logins())]
     login: String,
-    /// What to pass on to psql, such as -c 'SELECT 1'
+    /// Arguments for psql, for example -c 'SELECT 1'
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
     arguments: Vec<String>,
 }
 
 impl Shell {
+    /// Replaces this process with psql. Returns only if psql cannot be started.
     pub(crate) fn run(self) -> Result<()> {
         let ports = Ports::running()?;
         let directory = state::directory(STATE);
@@ -35,13 +36,14 @@ impl Shell {
             &Certificates::keep(&directory.join("certificates"))?,
             Secrets::keep(&directory)?.into(),
         );
-        let installation = Installation::find().context("Postgres is gone")?;
+        let installation = Installation::find().context("Postgres is no longer installed")?;
         let mut psql = Command::new(installation.bin.join("psql"));
-        let problem = psql.envs(database.libpq(&self.login)).args(self.arguments).exec();
-        Err(Error::from(problem).context("starting psql"))
+        let error = psql.envs(database.libpq(&self.login)).args(self.arguments).exec();
+        Err(Error::from(error).context("starting psql"))
     }
 }
 
+/// Returns the logins that a developer can choose.
 fn logins() -> Vec<&'static str> {
     LOGINS.into_iter().chain([SUPERUSER]).collect()
 }

@@ -1,4 +1,4 @@
-//! The data that SQL is checked against when there is no database at hand: what `cargo build` uses.
+//! Writes the offline data of sqlx (`.sqlx`), against which `cargo build` checks SQL without a database.
 
 use std::{
     collections::BTreeMap,
@@ -15,20 +15,21 @@ use haven_testkit::{
 
 use crate::say;
 
-/// Write the data that SQL is checked against when there is no database at hand.
+/// Write the offline data that SQL is checked against at compile time.
 #[derive(Args)]
 pub(crate) struct SqlxOffline {
-    /// Change nothing, and fail when what is there is stale
+    /// Change nothing, and fail if the offline data is stale
     #[arg(long)]
     check: bool,
 }
 
-/// What sqlx says about each query, by the name of its file.
-type Answers = BTreeMap<String, Vec<u8>>;
+/// The descriptions of queries by sqlx, by file name.
+type Descriptions = BTreeMap<String, Vec<u8>>;
 
 impl SqlxOffline {
+    /// Describes the queries of both services, and writes or checks their `.sqlx` directories.
     pub(crate) async fn run(self) -> Result<()> {
-        // From the files: the services' own programs may not compile before this is done.
+        // Applies the files, because the services' programs may not compile before the offline data is written.
         let cluster = TestCluster::start(State::take_any("sql")?, Migrations::Files).await?;
         let database = cluster.database().await?;
         let mut stale = Vec::new();
@@ -46,58 +47,60 @@ impl SqlxOffline {
                 stale.push(name);
             } else {
                 write(&committed, &old, &new)?;
-                say(format!("{name}: {} queries, brought up to date", new.len()));
+                say(format!("{name}: {} queries, updated", new.len()));
             }
         }
         ensure!(
             stale.is_empty(),
-            "{} is stale: run `cargo dev sql`, and commit it",
+            "{} is stale: run `cargo dev sql`, and commit the result",
             stale.join(" and ")
         );
         Ok(())
     }
 }
 
-/// Compiles a service against a real database, and returns what sqlx found out on the way.
-fn describe(service: &str, directory: &Path, url: &str) -> Result<Answers> {
-    let answers = tempfile::tempdir()?;
+/// Compiles a service against the database at `url`, and returns the descriptions that sqlx writes meanwhile.
+fn describe(service: &str, directory: &Path, url: &str) -> Result<Descriptions> {
+    let output = tempfile::tempdir()?;
     let source = File::options().append(true).open(directory.join("src/lib.rs"))?;
     let modified = source.metadata()?.modified()?;
-    // Otherwise cargo would have nothing to do.
+    // Makes cargo compile the crate again.
     source.set_modified(SystemTime::now())?;
     let mut cargo = workspace::cargo();
     cargo.args(["check", "--quiet", "--package", &format!("haven-{service}")]);
     cargo
         .env("DATABASE_URL", url)
         .env("SQLX_OFFLINE", "false")
-        .env("SQLX_OFFLINE_DIR", answers.path());
+        .env("SQLX_OFFLINE_DIR", output.path());
     let status = cargo.status();
     source.set_modified(modified)?;
     match status.context("starting cargo")?.success() {
-        true => read(answers.path()),
+        true => read(output.path()),
         false => bail!("haven-{service} does not compile against the migrated database"),
     }
 }
 
-fn read(directory: &Path) -> Result<Answers> {
+/// Reads the descriptions in `directory`. There are none if it does not exist.
+fn read(directory: &Path) -> Result<Descriptions> {
     let Ok(entries) = fs::read_dir(directory) else {
-        return Ok(Answers::new());
+        return Ok(Descriptions::new());
     };
-    let mut answers = Answers::new();
+    let mut descriptions = Descriptions::new();
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with("query-") && name.ends_with(".json") {
-            answers.insert(name, fs::read(entry.path())?);
+            descriptions.insert(name, fs::read(entry.path())?);
         }
     }
-    Ok(answers)
+    Ok(descriptions)
 }
 
-fn write(directory: &Path, old: &Answers, new: &Answers) -> Result<()> {
+/// Writes the descriptions `new` to `directory`, and removes files of `old` that are not among them.
+fn write(directory: &Path, old: &Descriptions, new: &Descriptions) -> Result<()> {
     fs::create_dir_all(directory)?;
-    for (name, answer) in new {
-        fs::write(directory.join(name), answer)?;
+    for (name, description) in new {
+        fs::write(directory.join(name), description)?;
     }
     for name in old.keys().filter(|name| !new.contains_key(*name)) {
         fs::remove_file(directory.join(name))?;

@@ -1,4 +1,4 @@
-//! Shows what a service writes to its log.
+//! Prints new lines of a log file, like `tail -f`.
 
 use std::{
     fs::File,
@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Follows one log, from where it ends now.
+/// A log file and the position up to which it was printed.
 pub(crate) struct LogTail {
     name: &'static str,
     path: PathBuf,
@@ -14,7 +14,7 @@ pub(crate) struct LogTail {
 }
 
 impl LogTail {
-    /// Follows the log at `path`.
+    /// Starts at the current end of the log at `path`. Lines are printed with the prefix `name`.
     pub(crate) fn new(name: &'static str, path: &Path) -> Self {
         let position = path.metadata().map_or(0, |metadata| metadata.len());
         Self {
@@ -24,15 +24,15 @@ impl LogTail {
         }
     }
 
-    /// Prints the whole lines that were written since it was last asked.
-    pub(crate) fn show(&mut self) {
+    /// Prints the complete lines that were written since the last call.
+    pub(crate) fn print_new_lines(&mut self) {
         let mut text = Vec::new();
         let mut read = || -> std::io::Result<usize> {
             let mut file = File::open(&self.path)?;
             file.seek(SeekFrom::Start(self.position))?;
             file.read_to_end(&mut text)
         };
-        // A log that cannot be read now is read the next time.
+        // An unreadable log is tried again at the next call.
         if read().is_err() {
             return;
         }

@@ -1,4 +1,4 @@
-//! Starts everything, follows it, and stops it.
+//! Starts all processes, prints their logs, and stops them.
 
 use std::{
     fs,
@@ -31,15 +31,15 @@ use tokio::{
 
 use crate::{DATABASE, STATE, example_calls, listeners::Ports, say, tail::LogTail};
 
-/// A little longer than the services' own limit for letting calls finish.
+/// The time that services get to stop. It is a little longer than their `DRAIN_TIMEOUT`.
 const DRAIN: Duration = Duration::from_secs(25);
 
-/// Start everything, and stop it with Ctrl-C.
+/// Start everything, and stop it on Ctrl-C.
 #[derive(Args)]
 pub(crate) struct Up {
     #[command(flatten)]
     ports: Ports,
-    /// What the services log: a level, or `target=level,…`
+    /// The log filter of the services: a level, or `target=level,…`
     #[arg(
         long,
         env = "LOG_FILTER",
@@ -47,7 +47,7 @@ pub(crate) struct Up {
         help_heading = "Logs and traces"
     )]
     log_filter: String,
-    /// Where the services send traces (OTLP over gRPC), such as http://127.0.0.1:4317 [default: nowhere]
+    /// The endpoint for traces (OTLP over gRPC), for example http://127.0.0.1:4317 [default: none]
     #[arg(
         long,
         env = "OTLP_ENDPOINT",
@@ -57,7 +57,7 @@ pub(crate) struct Up {
     otlp_endpoint: Option<String>,
 }
 
-/// What was started; dropped in this order when something fails on the way.
+/// The running processes. They are dropped in this order when a step of the start fails.
 struct Running {
     services: [Service; 2],
     cluster: Cluster,
@@ -65,12 +65,12 @@ struct Running {
 }
 
 impl Up {
-    /// Runs until a signal, or until something ends by itself.
-    pub(crate) async fn run(self, afresh: bool) -> Result<()> {
+    /// Runs until a signal arrives or a process ends.
+    pub(crate) async fn run(self, reset: bool) -> Result<()> {
         let mut signals = signals()?;
         let mut running = tokio::select! {
-            running = self.start(afresh) => running?,
-            // What was started until now stops as it is dropped.
+            running = self.start(reset) => running?,
+            // The processes that were started are stopped when they are dropped.
             _ = signals.recv() => return Ok(()),
         };
         let problem = tokio::select! {
@@ -78,7 +78,7 @@ impl Up {
             _ = signals.recv() => None,
         };
         println!();
-        say("Stopping (once more Ctrl-C: at once)");
+        say("Stopping (press Ctrl-C again to stop immediately)");
         running.stop(&mut signals).await;
         match problem {
             Some(problem) => Err(problem),
@@ -89,27 +89,27 @@ impl Up {
         }
     }
 
-    async fn start(&self, afresh: bool) -> Result<Running> {
-        let begun = Instant::now();
+    async fn start(&self, reset: bool) -> Result<Running> {
+        let start = Instant::now();
         let installation = spawn_blocking(|| Installation::require(|line| say(line))).await??;
         let state = State::take(STATE)?;
         let outdated = spawn_blocking({
             let installation = installation.clone();
             move || installation.outdated()
         });
-        match afresh {
+        match reset {
             true => {
                 cluster::discard(&state)?;
-                say(format!("Deleted everything in {}", state.path().display()));
+                say(format!("Deleted all data in {}", state.path().display()));
             }
-            // One that outlived its parent by a moment would hold the port.
+            // A server that is still ending after its parent would hold the port.
             false => cluster::end_orphan(state.path())?,
         }
         self.ports.check()?;
         self.ports.publish(state.path())?;
 
         say("Building identity and data");
-        let building = spawn_blocking(Binaries::build);
+        let build = spawn_blocking(Binaries::build);
         let secrets = Arc::new(Secrets::keep(state.path())?);
         let certificates = Certificates::keep(&state.path().join("certificates"))?;
         let signing_key = state.path().join("signing-key.pem");
@@ -128,18 +128,18 @@ impl Up {
         )
         .await?;
         say(format!(
-            "Postgres {} runs in {}",
+            "Postgres {} is running in {}",
             installation.version,
             state.path().display()
         ));
         if let Some(advice) = outdated.await? {
             say(advice);
         }
-        let binaries = building.await??;
+        let binaries = build.await??;
         let database = bootstrap(&cluster, DATABASE, Migrations::Programs(&binaries)).await;
-        // The usual reason, while a migration is being written, is that it has been edited since.
+        // The usual cause is a new migration that was edited after it was applied.
         let database =
-            database.context("the database cannot be migrated (`cargo dev reset` makes a new one)")?;
+            database.context("the database cannot be migrated (`cargo dev reset` creates a new one)")?;
         say("Roles, schemas and migrations are up to date");
 
         let environment = Environment {
@@ -159,8 +159,8 @@ impl Up {
             service.ready().await?;
         }
         say(format!(
-            "Both services are ready, after {:.1} s",
-            begun.elapsed().as_secs_f32()
+            "Both services are ready after {:.1} s",
+            start.elapsed().as_secs_f32()
         ));
         println!("{}", example_calls::examples(&environment, &database));
         Ok(Running {
@@ -194,22 +194,22 @@ impl Up {
             environment.data
         };
         let log = state.join(name).with_extension("log");
-        // Each run has its own.
+        // Each run starts with an empty log.
         let _ = fs::remove_file(&log);
         Service::new(name, binaries.of(name), listeners, variables, &log)
     }
 }
 
 impl Running {
-    /// Shows the services' logs until something ends by itself, and says how.
+    /// Prints the services' logs until a process ends, and returns how it ended.
     async fn watch(&mut self) -> anyhow::Error {
-        let mut followers = self
+        let mut tails = self
             .services
             .each_ref()
             .map(|service| LogTail::new(service.name, service.log()));
         loop {
-            for follower in &mut followers {
-                follower.show();
+            for tail in &mut tails {
+                tail.print_new_lines();
             }
             if let Some(problem) = self.cluster.failure() {
                 return problem;
@@ -223,7 +223,7 @@ impl Running {
         }
     }
 
-    /// Stops the services together, letting calls finish, and then Postgres. A second signal cuts the calls off.
+    /// Stops both services gracefully, and then Postgres. A second signal ends running calls.
     async fn stop(mut self, signals: &mut mpsc::Receiver<()>) {
         let limit = Instant::now() + DRAIN;
         for service in &mut self.services {
@@ -242,7 +242,7 @@ impl Running {
     }
 }
 
-/// Ctrl-C, SIGTERM, and the end of the terminal.
+/// Returns a channel that receives a message on SIGINT (Ctrl-C), SIGTERM and SIGHUP (end of the terminal).
 fn signals() -> Result<mpsc::Receiver<()>> {
     let (sender, receiver) = mpsc::channel(1);
     for kind in [
@@ -250,7 +250,7 @@ fn signals() -> Result<mpsc::Receiver<()>> {
         SignalKind::terminate(),
         SignalKind::hangup(),
     ] {
-        let mut arrivals = signal(kind).context("listening for signals")?;
+        let mut arrivals = signal(kind).context("installing signal handlers")?;
         let sender = sender.clone();
         tokio::spawn(async move {
             while arrivals.recv().await.is_some() {

@@ -1,18 +1,18 @@
-//! What the data service needs beside what every service needs.
+//! The data service's own configuration, beside that of every service.
 
 use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
-use haven_platform::config::{Problems, keyed_secrets};
+use haven_platform::config::{ConfigProblems, keyed_secrets};
 use secrecy::SecretString;
 use tonic::transport::Uri;
 
 use crate::domain::key_ring::KeyRing;
 
-/// The flags.
+/// The flags of the data service.
 #[derive(Args, Clone, Debug)]
 pub struct DataArgs {
-    /// Where identity is: it says which keys verify access tokens
+    /// The URL of identity, which publishes the keys that verify access tokens
     #[arg(
         long,
         env = "IDENTITY_URL",
@@ -24,13 +24,13 @@ pub struct DataArgs {
     message_keys: MessageKeysArgs,
 }
 
-/// The flags of the keys.
+/// The flags of the sealing keys.
 #[derive(Args, Clone, Debug)]
 pub struct MessageKeysArgs {
-    /// The keys for what people write: `id:fernet-key,…`. The first seals; all open, so keep the old ones
+    /// The keys for messages and analyses: `id:fernet-key,…`. The first seals; all open, so keep the old ones
     #[arg(long, env = "MESSAGE_KEYS", value_name = "ID:KEY,…", hide_env_values = true)]
     pub message_keys: Option<SecretString>,
-    /// A file that holds MESSAGE_KEYS
+    /// A file with the value of MESSAGE_KEYS
     #[arg(long, env = "MESSAGE_KEYS_FILE", value_name = "FILE")]
     pub message_keys_file: Option<PathBuf>,
 }
@@ -38,15 +38,15 @@ pub struct MessageKeysArgs {
 /// The data service's own configuration, checked.
 #[derive(Debug)]
 pub struct DataConfig {
-    /// Where identity is.
+    /// The URL of identity.
     pub identity_url: Uri,
-    /// The keys for what people write.
+    /// The keys that seal and open messages and analyses.
     pub message_keys: Arc<KeyRing>,
 }
 
 impl DataArgs {
-    /// Checks the flags.
-    pub fn check(&self, problems: &mut Problems) -> Option<DataConfig> {
+    /// Checks the flags. `None` when any is invalid; `problems` has that.
+    pub fn check(&self, problems: &mut ConfigProblems) -> Option<DataConfig> {
         let identity_url = problems.service_url("IDENTITY_URL", &self.identity_url);
         let message_keys = self.message_keys.check(problems);
         Some(DataConfig {
@@ -57,8 +57,8 @@ impl DataArgs {
 }
 
 impl MessageKeysArgs {
-    /// Checks the flags.
-    pub fn check(&self, problems: &mut Problems) -> Option<KeyRing> {
+    /// Reads and checks the keys. `None` when they are missing or invalid; `problems` has that.
+    pub fn check(&self, problems: &mut ConfigProblems) -> Option<KeyRing> {
         const NAME: &str = "MESSAGE_KEYS";
         let keys = problems.secret(NAME, self.message_keys.as_ref(), self.message_keys_file.as_ref())?;
         let keys = problems.take(NAME, keyed_secrets(&keys))?;
@@ -78,13 +78,13 @@ mod tests {
                 message_keys_file: None,
             },
         };
-        let mut problems = Problems::new();
+        let mut problems = ConfigProblems::new();
         let config = args.check(&mut problems);
         problems.finish(config).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn everything_wrong_is_reported_at_once_and_no_key_is_shown() {
+    fn all_problems_are_reported_at_once_without_keys() {
         let problems = check("no url", Some("k1:canary")).unwrap_err();
         assert!(problems.contains("IDENTITY_URL"), "{problems}");
         assert!(problems.contains("MESSAGE_KEYS"), "{problems}");
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_have_to_be_there() {
+    fn keys_are_required() {
         assert!(
             check("https://localhost:1", None)
                 .unwrap_err()

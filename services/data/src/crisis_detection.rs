@@ -1,4 +1,4 @@
-//! Runs a crisis detector so that it can neither fail a message nor hold it up.
+//! Runs a crisis detector with a time limit, so that it can neither fail nor delay a message.
 
 use std::{
     fmt,
@@ -18,56 +18,60 @@ use crate::domain::{
     message::MessageText,
 };
 
-/// How long a message waits for what is found in it, with the wait for a turn: as long as was asked for.
-const LIMIT: Duration = Duration::from_millis(50);
+/// The time that a message waits for its finding, including the wait for a thread.
+const TIMEOUT: Duration = Duration::from_millis(50);
 
-/// How many texts are looked at at once. A detector that hangs keeps its thread, and this many at most.
-const TURNS: usize = 4;
+/// The most texts that are searched at the same time, and so the most threads that a hanging detector can take.
+const MAX_RUNNING: usize = 4;
 
-/// How often a detector's failures are logged at most: one that fails, fails for every message. The metric counts all.
-const WARN_EVERY: Duration = Duration::from_secs(60);
+/// The shortest time between two log lines about failures: a failing detector fails for every message. The metric
+/// counts all.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Runs a detector on threads of its own, within bounds. Cloning shares them.
+/// Runs a detector on a limited number of blocking threads. Clones share the limit.
 #[derive(Clone)]
 pub struct Detection {
     detector: Arc<dyn CrisisDetector>,
-    turns: Arc<Semaphore>,
-    warned: Arc<Mutex<Option<Instant>>>,
+    permits: Arc<Semaphore>,
+    warned_at: Arc<Mutex<Option<Instant>>>,
 }
 
-/// A turn to look at a text. It is given back when it is dropped.
+/// A permit to search one text, which is counted in the metrics and returned when dropped.
 #[derive(Debug)]
-struct Turn {
+struct Running {
     _permit: OwnedSemaphorePermit,
 }
 
-/// How looking at a text ended.
+/// The outcome of one search; the label `outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
+    /// The detector returned a finding.
     Found(Finding),
+    /// The detector returned no finding.
     Clear,
-    /// The detector did not answer in time.
+    /// The detector did not return in time.
     Slow,
+    /// The detector panicked, which counts as no finding.
     Panicked,
-    /// The detector was at so many other texts that it did not begin in time.
+    /// No thread became free in time.
     Busy,
 }
 
 // === impl Detection ===
 
 impl Detection {
-    /// Detection by `detector`.
+    /// Creates a detection with `detector`.
     pub fn new(detector: Arc<dyn CrisisDetector>) -> Self {
         Self {
             detector,
-            turns: Arc::new(Semaphore::new(TURNS)),
-            warned: Arc::default(),
+            permits: Arc::new(Semaphore::new(MAX_RUNNING)),
+            warned_at: Arc::default(),
         }
     }
 
-    /// What is found in `text`, if anything is, within the 50 ms that a message waits for it. A detector that takes longer
-    /// or panics has found nothing.
-    pub async fn look_at(&self, text: &MessageText) -> Option<Finding> {
+    /// Returns the finding in `text`. `None` when there is none, or when the detector panics or does not return within
+    /// 50 ms.
+    pub async fn detect(&self, text: &MessageText) -> Option<Finding> {
         let outcome = self.run(text).await;
         metrics::counter!("haven_crisis_detections_total", "outcome" => outcome.name()).increment(1);
         match outcome {
@@ -80,44 +84,46 @@ impl Detection {
         }
     }
 
+    /// Runs the detector with the time limit.
     async fn run(&self, text: &MessageText) -> Outcome {
-        let limit = Instant::now() + LIMIT;
-        // The semaphore is never closed; a turn that cannot come is none.
-        let Ok(Ok(turn)) = timeout_at(limit, Arc::clone(&self.turns).acquire_owned()).await else {
+        let limit = Instant::now() + TIMEOUT;
+        // The semaphore is never closed.
+        let Ok(Ok(permit)) = timeout_at(limit, Arc::clone(&self.permits).acquire_owned()).await else {
             return Outcome::Busy;
         };
-        let turn = Turn::new(turn);
+        let running = Running::new(permit);
         let detector = Arc::clone(&self.detector);
         let text = SecretString::from(text.expose());
-        let mut looking = spawn_blocking(move || {
-            // Until the detector is done, whoever still waits for it: it is the threads that are counted.
-            let _turn = turn;
+        let mut search = spawn_blocking(move || {
+            // Held until the detector returns, even when the message no longer waits: the limit counts threads.
+            let _running = running;
             let began = Instant::now();
             let found = detector.detect(text.expose_secret());
             metrics::histogram!("haven_crisis_detection_seconds").record(began.elapsed());
             found
         });
-        match timeout_at(limit, &mut looking).await {
+        match timeout_at(limit, &mut search).await {
             Ok(Ok(Some(finding))) => Outcome::Found(finding),
             Ok(Ok(None)) => Outcome::Clear,
-            // What it panicked with can hold the text, and is looked at by nobody.
+            // The panic's payload may contain the text, and is dropped unread.
             Ok(Err(_)) => Outcome::Panicked,
             Err(_) => {
-                // If it waits for a thread, it need not begin any more.
-                looking.abort();
+                // Cancels the search if it has not begun.
+                search.abort();
                 Outcome::Slow
             }
         }
     }
 
+    /// Logs a failure, at most once per [`WARN_INTERVAL`].
     fn warn(&self, outcome: Outcome) {
         let now = Instant::now();
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        if warned.is_none_or(|at| now.duration_since(at) >= WARN_EVERY) {
-            *warned = Some(now);
+        let mut warned_at = self.warned_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned_at.is_none_or(|at| now.duration_since(at) >= WARN_INTERVAL) {
+            *warned_at = Some(now);
             tracing::warn!(
                 outcome = outcome.name(),
-                "a message went on without the crisis detector; more of this kind are counted, and logged once a minute"
+                "a message was stored without crisis detection; failures are counted, and logged at most once a minute"
             );
         }
     }
@@ -129,16 +135,16 @@ impl fmt::Debug for Detection {
     }
 }
 
-// === impl Turn ===
+// === impl Running ===
 
-impl Turn {
+impl Running {
     fn new(permit: OwnedSemaphorePermit) -> Self {
         metrics::gauge!("haven_crisis_detections_running").increment(1.0);
         Self { _permit: permit }
     }
 }
 
-impl Drop for Turn {
+impl Drop for Running {
     fn drop(&mut self) {
         metrics::gauge!("haven_crisis_detections_running").decrement(1.0);
     }
@@ -147,6 +153,7 @@ impl Drop for Turn {
 // === impl Outcome ===
 
 impl Outcome {
+    /// The value of the label.
     fn name(self) -> &'static str {
         match self {
             Self::Found(_) => "found",
@@ -158,30 +165,29 @@ impl Outcome {
     }
 }
 
-/// Says what the metrics of this file mean, for whoever scrapes them.
+/// Describes the metrics of this module.
 pub fn describe_metrics() {
     use metrics::Unit;
     metrics::describe_counter!(
         "haven_crisis_detections_total",
         Unit::Count,
-        "Messages that the crisis detector was to look at, by outcome: found, clear, or, without an answer, slow, \
-         panicked, busy"
+        "Messages for the crisis detector by outcome: found, clear, or, without a result, slow, panicked, busy"
     );
     metrics::describe_histogram!(
         "haven_crisis_detection_seconds",
         Unit::Seconds,
-        "How long the crisis detector took for a text, also when nobody waited for it any more"
+        "The time that the crisis detector took for a text, even when the message no longer waited"
     );
     metrics::describe_gauge!(
         "haven_crisis_detections_running",
         Unit::Count,
         format!(
-            "Texts that the crisis detector is looking at, also when nobody waits for it any more; while there are {TURNS}, \
-             other messages go on without it"
+            "Texts that the crisis detector is searching, even when their messages no longer wait; while there are \
+             {MAX_RUNNING}, other messages are stored without detection"
         )
     );
     metrics::gauge!("haven_crisis_detections_running").set(0.0);
-    // Alerts look for a change of these: they have to be there before the first one.
+    // Set to zero, because alerts on changes of a series need its value before the first change.
     for outcome in ["found", "clear", "slow", "panicked", "busy"] {
         metrics::counter!("haven_crisis_detections_total", "outcome" => outcome).absolute(0);
     }
@@ -207,17 +213,17 @@ mod tests {
         severity: SeverityLevel::Critical,
     };
 
-    /// Does what the text says. "hang": until the channel is closed.
-    struct Obedient {
+    /// A detector that does what the text says. "hang" blocks until the channel is closed.
+    struct ScriptedDetector {
         released: Mutex<mpsc::Receiver<()>>,
-        /// How many texts have hung it.
+        /// The number of texts that it has hung on.
         hung: Arc<AtomicUsize>,
     }
 
-    impl CrisisDetector for Obedient {
+    impl CrisisDetector for ScriptedDetector {
         fn detect(&self, text: &str) -> Option<Finding> {
             match text {
-                // Past the hook of panics, which would print a backtrace for longer than the limit.
+                // Skips the panic hook: printing a backtrace would exceed the time limit.
                 "panic" => std::panic::resume_unwind(Box::new("a test's panic")),
                 "hang" => {
                     self.hung.fetch_add(1, Ordering::Relaxed);
@@ -234,10 +240,10 @@ mod tests {
         }
     }
 
-    fn obedient() -> (Detection, mpsc::Sender<()>, Arc<AtomicUsize>) {
+    fn scripted() -> (Detection, mpsc::Sender<()>, Arc<AtomicUsize>) {
         let (release, released) = mpsc::channel();
         let hung = Arc::default();
-        let detector = Obedient {
+        let detector = ScriptedDetector {
             released: Mutex::new(released),
             hung: Arc::clone(&hung),
         };
@@ -248,60 +254,61 @@ mod tests {
         MessageText::parse(text).unwrap()
     }
 
-    /// What comes of `content`: asked again while there is no answer in time, as on a machine that is busy with other tests.
-    async fn answer(detection: &Detection, content: &str) -> Outcome {
+    /// Returns the outcome for `content`. Retries while the outcome is slow or busy, as on a machine that runs other
+    /// tests.
+    async fn outcome_of(detection: &Detection, content: &str) -> Outcome {
         for _ in 0..100 {
             let outcome = detection.run(&text(content)).await;
             if !matches!(outcome, Outcome::Slow | Outcome::Busy) {
                 return outcome;
             }
         }
-        panic!("never an answer in time");
+        panic!("no result in time");
     }
 
-    /// Sees that what is found in `content` is what a message is stored with.
+    /// Asserts that a message with `content` gets the finding.
     async fn assert_finds(detection: &Detection, content: &str) {
         for _ in 0..100 {
-            if let Some(found) = detection.look_at(&text(content)).await {
+            if let Some(found) = detection.detect(&text(content)).await {
                 return assert_eq!(found, FINDING, "{content}");
             }
         }
-        panic!("nothing was found in time: {content}");
+        panic!("no finding in time: {content}");
     }
 
     #[tokio::test]
-    async fn what_the_detector_says_is_answered() {
-        let (detection, _release, _) = obedient();
-        assert_eq!(answer(&detection, "find").await, Outcome::Found(FINDING));
-        assert_eq!(answer(&detection, "nothing").await, Outcome::Clear);
+    async fn the_detectors_result_is_returned() {
+        let (detection, _release, _) = scripted();
+        assert_eq!(outcome_of(&detection, "find").await, Outcome::Found(FINDING));
+        assert_eq!(outcome_of(&detection, "nothing").await, Outcome::Clear);
         assert_finds(&detection, "find").await;
         assert_finds(&Detection::new(Arc::new(PhraseList)), "I want to kill myself").await;
     }
 
     #[tokio::test]
-    async fn a_detector_that_panics_has_found_nothing_and_is_asked_again() {
-        let (detection, _release, _) = obedient();
-        for _ in 0..TURNS + 1 {
-            assert_eq!(answer(&detection, "panic").await, Outcome::Panicked);
+    async fn a_panic_counts_as_no_finding_and_the_detector_is_called_again() {
+        let (detection, _release, _) = scripted();
+        for _ in 0..MAX_RUNNING + 1 {
+            assert_eq!(outcome_of(&detection, "panic").await, Outcome::Panicked);
         }
         assert_finds(&detection, "find").await;
     }
 
     #[tokio::test]
-    async fn a_detector_that_hangs_holds_up_nobody_and_takes_no_more_threads_than_it_may() {
-        let (detection, release, hung) = obedient();
-        // What was asked for: a message waits 50 ms at most. The rest is for a machine that is busy with other tests.
-        assert_eq!(LIMIT, Duration::from_millis(50));
+    async fn a_hanging_detector_delays_no_message_and_takes_a_limited_number_of_threads() {
+        let (detection, release, hung) = scripted();
+        // The requirement: a message waits at most 50 ms. The larger bounds allow for a machine that runs other tests.
+        assert_eq!(TIMEOUT, Duration::from_millis(50));
         let run = async |content| {
             let began = Instant::now();
-            let outcome = timeout(LIMIT * 10, detection.run(&text(content))).await;
+            let outcome = timeout(TIMEOUT * 10, detection.run(&text(content))).await;
             let took = began.elapsed();
-            assert!(took >= LIMIT, "it has the whole time: {took:?}");
+            assert!(took >= TIMEOUT, "the wait was cut short: {took:?}");
             (outcome, took)
         };
         let mut waits = Vec::new();
-        // What did not get a thread in time is not begun any more: then one more.
-        while hung.load(Ordering::Relaxed) < TURNS {
+        // A search that did not get a thread in time was cancelled; then another one is needed.
+        while hung.load(Ordering::Relaxed) < MAX_RUNNING {
             let (slow, took) = run("hang").await;
             assert_eq!(slow, Ok(Outcome::Slow));
             waits.push(took);
@@ -311,47 +318,47 @@ mod tests {
             assert_eq!(busy, Ok(Outcome::Busy));
             waits.push(took);
         }
-        // Each of them waits for the whole of the limit, and so the shortest shows it.
-        assert!(waits.iter().min() < Some(&(LIMIT * 2)), "{waits:?}");
+        // The shortest wait counts: all calls wait for the whole time limit.
+        assert!(waits.iter().min() < Some(&(TIMEOUT * 2)), "{waits:?}");
         assert_eq!(
-            detection.turns.available_permits(),
+            detection.permits.available_permits(),
             0,
-            "the threads are still taken"
+            "the threads are still busy"
         );
         drop(release);
-        let turns = detection.turns.acquire_many(TURNS as u32);
-        let turns = timeout(Duration::from_secs(10), turns).await;
-        drop(turns.expect("they are given back"));
-        assert_eq!(answer(&detection, "find").await, Outcome::Found(FINDING));
+        let permits = detection.permits.acquire_many(MAX_RUNNING as u32);
+        let permits = timeout(Duration::from_secs(10), permits).await;
+        drop(permits.expect("the permits are returned"));
+        assert_eq!(outcome_of(&detection, "find").await, Outcome::Found(FINDING));
     }
 
     #[tokio::test]
-    async fn a_caller_who_goes_away_frees_no_thread() {
-        let (detection, release, _) = obedient();
+    async fn a_cancelled_call_frees_no_thread() {
+        let (detection, release, _) = scripted();
         let caller = {
             let detection = detection.clone();
             tokio::spawn(async move { detection.run(&text("hang")).await })
         };
         timeout(Duration::from_secs(10), async {
-            while detection.turns.available_permits() == TURNS {
+            while detection.permits.available_permits() == MAX_RUNNING {
                 tokio::task::yield_now().await;
             }
         })
         .await
-        .expect("it begins");
+        .expect("the search begins");
         caller.abort();
         let _ = caller.await;
-        assert_eq!(detection.turns.available_permits(), TURNS - 1);
+        assert_eq!(detection.permits.available_permits(), MAX_RUNNING - 1);
         drop(release);
     }
 
     #[tokio::test]
-    async fn failures_are_logged_once_in_a_while() {
-        let (detection, _release, _) = obedient();
+    async fn failures_are_logged_at_most_once_a_minute() {
+        let (detection, _release, _) = scripted();
         detection.warn(Outcome::Slow);
-        let first = *detection.warned.lock().unwrap();
+        let first = *detection.warned_at.lock().unwrap();
         detection.warn(Outcome::Panicked);
-        assert_eq!(*detection.warned.lock().unwrap(), first);
+        assert_eq!(*detection.warned_at.lock().unwrap(), first);
         assert!(first.is_some());
     }
 }

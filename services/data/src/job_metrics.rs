@@ -1,25 +1,26 @@
-//! What becomes of jobs, for whoever watches the service: counted, and by nothing that says whose they are.
+//! Metrics of analysis jobs. No label identifies a person.
 
-/// What became of a job.
+/// The outcome of a step in a job's life; the label `outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A worker took it.
+    /// A worker leased the job.
     Leased,
-    /// A worker did it.
+    /// A worker completed the job.
     Completed,
-    /// An attempt failed, and there will be another.
+    /// An attempt failed, and the job has attempts left.
     Failed,
-    /// A lease ran out, and there will be another attempt.
+    /// A lease expired, and the job has attempts left.
     Expired,
-    /// It was given up.
+    /// The job has no attempts left.
     Dead,
-    /// Somebody gave it three more attempts.
+    /// An operator gave the job three more attempts.
     Requeued,
-    /// A worker came with a lease that is not its own any more.
+    /// A worker sent a lease that it no longer holds.
     LeaseLost,
 }
 
 impl Outcome {
+    /// The value of the label.
     fn name(self) -> &'static str {
         match self {
             Self::Leased => "leased",
@@ -33,29 +34,29 @@ impl Outcome {
     }
 }
 
-/// Counts that `outcome` became of so many jobs.
+/// Counts `jobs` jobs with `outcome`.
 pub fn count(outcome: Outcome, jobs: u64) {
     metrics::counter!("haven_analysis_jobs_total", "outcome" => outcome.name()).increment(jobs);
 }
 
-/// Says for how many seconds the oldest job that is due has been waiting.
+/// Sets the number of seconds that the oldest due job has been waiting.
 pub fn record_oldest_due(seconds: f64) {
     metrics::gauge!("haven_analysis_oldest_due_seconds").set(seconds);
 }
 
-/// Says what the metrics of this file mean, for whoever scrapes them.
+/// Describes the metrics of this module.
 pub fn describe_metrics() {
     use metrics::Unit;
     metrics::describe_counter!(
         "haven_analysis_jobs_total",
         Unit::Count,
-        "Jobs of the analysis queue, by what became of them: leased, completed, failed (an attempt of it), expired (a lease \
-         of it), dead, requeued; lease_lost when a worker came too late"
+        "Jobs of the analysis queue by outcome: leased, completed, failed (an attempt), expired (a lease), dead, requeued; \
+         lease_lost when a worker sent a lease that it no longer holds"
     );
     metrics::describe_gauge!(
         "haven_analysis_oldest_due_seconds",
         Unit::Seconds,
-        "How long the oldest job that is due has been waiting for a worker; 0 when there is none"
+        "The time that the oldest due job has been waiting for a worker; 0 when no job is due"
     );
     record_oldest_due(0.0);
 }

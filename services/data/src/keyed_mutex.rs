@@ -1,8 +1,8 @@
-//! KeyedMutex for what Postgres does one at a time.
+//! Per-key mutex: callers of the same row queue in process instead of each holding a connection.
 //!
-//! Whoever waits for a row's lock in Postgres keeps a connection for as long, and a crowd that wants one row would keep all of
-//! them. Here they wait first, for nothing but their turn, and take one connection between them. Other replicas have lines of
-//! their own: the lock is still what decides.
+//! A caller that waits for a row's lock in Postgres holds a connection meanwhile, so many callers of one row would use
+//! up the pool. Here they wait before they take a connection, and take one at a time. Each replica has queues of its
+//! own; the row's lock still decides between them.
 
 use std::{
     collections::HashMap,
@@ -11,57 +11,57 @@ use std::{
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// KeyedMutex. Cloning shares them.
+/// A set of mutexes by key, where a key is a keyed hash. Clones share the mutexes.
 #[derive(Clone, Debug, Default)]
-pub struct KeyedMutex(Arc<std::sync::Mutex<HashMap<[u8; 32], Line>>>);
+pub struct KeyedMutex(Arc<std::sync::Mutex<HashMap<[u8; 32], Entry>>>);
 
-/// A line that somebody is in: where nobody is, there is none.
+/// The mutex of one key. It exists only while a caller holds it or waits for it.
 #[derive(Debug, Default)]
-struct Line {
-    /// How many have a place in it, with whoever's turn it is.
-    places: usize,
-    turn: Arc<Mutex<()>>,
+struct Entry {
+    /// The number of callers that hold the mutex or wait for it.
+    callers: usize,
+    mutex: Arc<Mutex<()>>,
 }
 
-/// A turn. It ends when it is dropped.
+/// The lock on one key. It is released when this is dropped.
 #[derive(Debug)]
-pub struct Turn {
-    _turn: OwnedMutexGuard<()>,
-    /// Given up after the turn.
-    _place: QueueSlot,
+pub struct KeyedGuard {
+    _guard: OwnedMutexGuard<()>,
+    // Dropped after the guard: fields are dropped in the order of declaration.
+    _slot: QueueSlot,
 }
 
-/// A place in a line, given up when it is dropped: also when its caller goes away.
+/// A caller's place in the queue of one key. It is given up when this is dropped, also when the caller stops waiting.
 #[derive(Debug)]
 struct QueueSlot {
-    lines: KeyedMutex,
-    hash: [u8; 32],
+    mutexes: KeyedMutex,
+    key: [u8; 32],
 }
 
 // === impl KeyedMutex ===
 
 impl KeyedMutex {
-    /// Waits for a turn at what this keyed hash names, in the order of arrival.
-    pub async fn turn(&self, hash: &[u8; 32]) -> Turn {
-        let (place, turn) = self.enter(*hash);
-        Turn {
-            _turn: turn.lock_owned().await,
-            _place: place,
+    /// Waits for the lock on `key`, in the order of arrival.
+    pub async fn lock(&self, key: &[u8; 32]) -> KeyedGuard {
+        let (slot, mutex) = self.enter(*key);
+        KeyedGuard {
+            _guard: mutex.lock_owned().await,
+            _slot: slot,
         }
     }
 
-    fn enter(&self, hash: [u8; 32]) -> (QueueSlot, Arc<Mutex<()>>) {
-        let mut lines = self.lines();
-        let line = lines.entry(hash).or_default();
-        line.places += 1;
-        let place = QueueSlot {
-            lines: self.clone(),
-            hash,
+    fn enter(&self, key: [u8; 32]) -> (QueueSlot, Arc<Mutex<()>>) {
+        let mut entries = self.entries();
+        let entry = entries.entry(key).or_default();
+        entry.callers += 1;
+        let slot = QueueSlot {
+            mutexes: self.clone(),
+            key,
         };
-        (place, Arc::clone(&line.turn))
+        (slot, Arc::clone(&entry.mutex))
     }
 
-    fn lines(&self) -> MutexGuard<'_, HashMap<[u8; 32], Line>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<[u8; 32], Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -70,11 +70,11 @@ impl KeyedMutex {
 
 impl Drop for QueueSlot {
     fn drop(&mut self) {
-        let mut lines = self.lines.lines();
-        if let Some(line) = lines.get_mut(&self.hash) {
-            line.places -= 1;
-            if line.places == 0 {
-                lines.remove(&self.hash);
+        let mut entries = self.mutexes.entries();
+        if let Some(entry) = entries.get_mut(&self.key) {
+            entry.callers -= 1;
+            if entry.callers == 0 {
+                entries.remove(&self.key);
             }
         }
     }
@@ -91,33 +91,33 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(20);
 
     #[tokio::test]
-    async fn what_is_the_same_waits_and_what_is_not_does_not() {
-        let lines = KeyedMutex::default();
+    async fn callers_of_the_same_key_wait_and_of_another_key_do_not() {
+        let mutexes = KeyedMutex::default();
         let mut other = [1; 32];
         other[31] = 2;
-        let turn = lines.turn(&[1; 32]).await;
-        assert!(timeout(SHORT, lines.clone().turn(&[1; 32])).await.is_err());
-        assert!(timeout(SHORT, lines.turn(&other)).await.is_ok());
-        drop(turn);
-        assert!(timeout(SHORT, lines.turn(&[1; 32])).await.is_ok());
+        let guard = mutexes.lock(&[1; 32]).await;
+        assert!(timeout(SHORT, mutexes.clone().lock(&[1; 32])).await.is_err());
+        assert!(timeout(SHORT, mutexes.lock(&other)).await.is_ok());
+        drop(guard);
+        assert!(timeout(SHORT, mutexes.lock(&[1; 32])).await.is_ok());
     }
 
     #[tokio::test]
-    async fn a_line_is_forgotten_when_nobody_is_in_it() {
-        let lines = KeyedMutex::default();
-        let turn = lines.turn(&[1; 32]).await;
-        // Who goes away while they wait leaves the line to the others.
-        assert!(timeout(SHORT, lines.turn(&[1; 32])).await.is_err());
-        assert_eq!(lines.lines()[&[1; 32]].places, 1);
+    async fn a_mutex_is_removed_when_no_caller_uses_it() {
+        let mutexes = KeyedMutex::default();
+        let guard = mutexes.lock(&[1; 32]).await;
+        // A caller that stops waiting leaves the queue to the others.
+        assert!(timeout(SHORT, mutexes.lock(&[1; 32])).await.is_err());
+        assert_eq!(mutexes.entries()[&[1; 32]].callers, 1);
         let waiting = tokio::spawn({
-            let lines = lines.clone();
-            async move { lines.turn(&[1; 32]).await }
+            let mutexes = mutexes.clone();
+            async move { mutexes.lock(&[1; 32]).await }
         });
         tokio::task::yield_now().await;
-        drop(turn);
-        let turn = waiting.await.unwrap();
-        assert!(timeout(SHORT, lines.turn(&[1; 32])).await.is_err());
-        drop(turn);
-        assert!(lines.lines().is_empty());
+        drop(guard);
+        let guard = waiting.await.unwrap();
+        assert!(timeout(SHORT, mutexes.lock(&[1; 32])).await.is_err());
+        drop(guard);
+        assert!(mutexes.entries().is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! `data keys`: what is sealed under which key, and changing the key that seals.
+//! The `data keys` subcommand: counts sealed rows by key, and rotates the sealing key.
 
 mod report;
 
@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, Subcommand};
 use haven_platform::{
     application::{Application, CommandError},
-    config::{Environment, PostgresArgs, Problems},
+    config::{ConfigProblems, Environment, PostgresArgs},
     database::{Database, DatabaseConfig},
     time::Clock,
 };
@@ -25,7 +25,7 @@ use crate::{
     store::seal::Seals,
 };
 
-/// What can be done with the keys.
+/// The arguments of `data keys`.
 #[derive(Args, Debug)]
 pub struct KeysArgs {
     #[command(subcommand)]
@@ -34,18 +34,18 @@ pub struct KeysArgs {
 
 #[derive(Debug, Subcommand)]
 enum KeysCommand {
-    /// Count what is sealed under which key
+    /// Count the sealed rows by key
     #[command(after_help = AFTER_STATUS)]
     Status(AccessArgs),
-    /// Seal everything under the first key that is sealed under another
+    /// Reseal under the first key every row that is sealed under another
     #[command(after_help = AFTER_ROTATE)]
     Rotate(AccessArgs),
 }
 
-/// How to reach what is sealed: the variables of `serve`.
+/// The configuration of the database and the keys: the same variables as for `serve`.
 #[derive(Args, Debug)]
 struct AccessArgs {
-    /// What the installation is for: `development` only reports what `production` refuses
+    /// The kind of installation: `development` only reports problems that `production` refuses
     #[arg(
         long,
         env = "ENVIRONMENT",
@@ -59,52 +59,54 @@ struct AccessArgs {
     keys: MessageKeysArgs,
 }
 
-/// The same, checked.
+/// The checked configuration.
 struct Access {
     environment: Environment,
     postgres: DatabaseConfig,
     keys: KeyRing,
 }
 
+/// The end of the help of `data keys status`.
 const AFTER_STATUS: &str = "\
-Reads the ids of keys alone, while the service may go on running, and changes nothing. Each line has a field, a key, how many \
-rows have the field sealed under the key, and what the key is to MESSAGE_KEYS: it `seals`, it `opens`, or it is `missing`. An \
-old key can be removed from MESSAGE_KEYS when it has 0 rows in each field, and no service seals with it any more.
+Reads only the ids of keys, changes nothing, and may run beside the service. Each line has a field, a key, the number of rows \
+with the field sealed under the key, and the key's role in MESSAGE_KEYS: it `seals`, it `opens`, or it is `missing`. An old key \
+can be removed from MESSAGE_KEYS when it has 0 rows in each field, and no service seals under it any more.
 
-Exit codes: 0 every key that is needed is there, 1 one is missing, or the database cannot be read, 64 the configuration is \
-wrong.";
+Exit codes: 0 every needed key is configured, 1 a key is missing or the database cannot be read, 64 the configuration is \
+invalid.";
 
+/// The end of the help of `data keys rotate`.
 const AFTER_ROTATE: &str = "\
-To change the key: add the new one last in MESSAGE_KEYS, everywhere, and restart; then put it first, everywhere, and restart; \
-then run this; then remove the old one.
+To change the key: add the new key last in MESSAGE_KEYS of every service, and restart them; then put it first, and restart them; \
+then run this command; then remove the old key.
 
-Works while the service goes on, a hundred rows at a time, and each as the person whose it is. What is changed meanwhile stays as \
-it was changed. It can be stopped at any time (Ctrl-C, kill), and goes on with what is left when it is started again. A row that \
-does not open is named, never shown, and stays as it is.
+Works beside the running service, a hundred rows at a time, with each person's own database context. Concurrent changes of rows \
+are kept. The command can be stopped at any time (Ctrl-C, kill), and continues with the remaining rows when it is started again. \
+A row that cannot be opened is named, never shown, and stays unchanged.
 
-Exit codes: 0 nothing is sealed under another key than the first, 1 something still is, or the database cannot be used, 64 the \
-configuration is wrong.";
+Exit codes: 0 every row is sealed under the first key, 1 some rows are not, or the database cannot be used, 64 the \
+configuration is invalid.";
 
-/// Does what `args` say.
+/// Runs the subcommand.
 ///
 /// # Errors
 ///
-/// When the configuration is wrong, the database cannot be used, a key is missing, or something stays under an old key.
+/// When the configuration is invalid, the database cannot be used, a key is missing, or rows remain under an old key.
 pub(crate) async fn run(args: KeysArgs) -> Result<(), CommandError> {
     match args.command {
         KeysCommand::Status(args) => {
-            let (seals, keys) = args.open().await?;
+            let (seals, keys) = args.connect().await?;
             status(&seals, &keys, &mut io::stdout()).await
         }
         KeysCommand::Rotate(args) => {
-            let (seals, keys) = args.open().await?;
+            let (seals, keys) = args.connect().await?;
             rotate(seals, keys, &mut io::stdout()).await
         }
     }
 }
 
 impl AccessArgs {
-    fn check(&self, problems: &mut Problems) -> Option<Access> {
+    fn check(&self, problems: &mut ConfigProblems) -> Option<Access> {
         let environment = problems.one_of("ENVIRONMENT", &self.environment);
         let postgres = self.postgres.check(problems, Data::NAME);
         let keys = self.keys.check(problems);
@@ -115,20 +117,21 @@ impl AccessArgs {
         })
     }
 
-    /// The seals in a database that was looked at as the service does, and the keys.
-    async fn open(&self) -> Result<(Seals, KeyRing), CommandError> {
-        let mut problems = Problems::new();
+    /// Connects to the database, inspects it as the service does at start, and returns the seals and the keys.
+    async fn connect(&self) -> Result<(Seals, KeyRing), CommandError> {
+        let mut problems = ConfigProblems::new();
         let access = self.check(&mut problems);
         let access = problems.finish(access)?;
         let database = Database::new(&access.postgres).map_err(CommandError::failed)?;
         database
-            .admit(Data::migrations().newest(), access.environment)
+            .inspect(Data::migrations().newest(), access.environment)
             .await
             .map_err(CommandError::failed)?;
         Ok((Seals::new(Arc::new(database)), access.keys))
     }
 }
 
+/// Prints the counts of sealed rows by field and key.
 async fn status(seals: &Seals, keys: &KeyRing, output: &mut impl Write) -> Result<(), CommandError> {
     let counts = seals.count().await.map_err(CommandError::failed)?;
     print_status(&counts, keys, output).map_err(CommandError::failed)?;
@@ -136,34 +139,35 @@ async fn status(seals: &Seals, keys: &KeyRing, output: &mut impl Write) -> Resul
         .map_err(CommandError::failed)
 }
 
+/// Reseals every row under the first key, and prints the progress.
 async fn rotate(seals: Seals, keys: KeyRing, output: &mut impl Write) -> Result<(), CommandError> {
     let keys = Arc::new(keys);
     let mut progress = Progress::new(keys.sealing_id(), output);
     let outcome = Rotation::new(seals, Arc::clone(&keys), Clock::system())
-        .run(&mut |event| progress.tell(event, Instant::now()))
+        .run(&mut |event| progress.report(event, Instant::now()))
         .await
         .map_err(CommandError::failed)?;
-    progress.end().map_err(CommandError::failed)?;
+    progress.write().map_err(CommandError::failed)?;
     let sealing = keys.sealing_id();
     match outcome {
         Outcome::Done => {
             let others = list(keys.ids().filter(|id| *id != sealing));
             match others.is_empty() {
-                true => writeln!(output, "everything is sealed under `{sealing}`, the only key"),
+                true => writeln!(output, "every row is sealed under `{sealing}`, the only key"),
                 false => writeln!(
                     output,
-                    "everything is sealed under `{sealing}`: {others} has no rows left, and can be removed from MESSAGE_KEYS"
+                    "every row is sealed under `{sealing}`: {others} can be removed from MESSAGE_KEYS"
                 ),
             }
             .map_err(CommandError::failed)
         }
-        Outcome::DoNotOpen(rows) => Err(CommandError::failed(format!(
-            "{rows} rows do not open, and stay under their keys, which have to stay in MESSAGE_KEYS"
+        Outcome::Unreadable(rows) => Err(CommandError::failed(format!(
+            "{rows} rows cannot be opened and stay under their keys, which must stay in MESSAGE_KEYS"
         ))),
-        Outcome::KeepAppearing(left) => Err(CommandError::failed(format!(
+        Outcome::KeepAppearing(keys_in_use) => Err(CommandError::failed(format!(
             "new rows keep appearing under {}: put `{sealing}` first in the MESSAGE_KEYS of every service, restart them, and \
-             start this again",
-            list(left.iter().map(String::as_str))
+             run this command again",
+            list(keys_in_use.iter().map(String::as_str))
         ))),
     }
 }

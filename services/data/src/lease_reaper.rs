@@ -1,28 +1,29 @@
-//! Keeps the queue: takes jobs back whose workers were not heard of again, also when nobody asks for work, and says how
-//! long jobs wait.
+//! The lease reaper: returns jobs with expired leases to the queue, even when no worker calls, and measures how long
+//! jobs wait.
 
 use std::time::Duration;
 
 use haven_platform::{database::DbError, deadline::Deadline, entropy::Entropy, periodic::PeriodicTask};
 use tokio_util::sync::CancellationToken;
 
-use crate::{job_metrics, store::queue::Queue};
+use crate::{job_metrics, store::analysis_queue::Queue};
 
-/// How often to look.
-const ROUNDS: PeriodicTask = PeriodicTask {
-    name: "queue keeper",
+/// The period of the lease reaper.
+const TASK: PeriodicTask = PeriodicTask {
+    name: "lease reaper",
     period: Duration::from_secs(15),
 };
 
-/// How long one look may take.
+/// The time limit of one round.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Keeps `queue` until `stop` says so.
-pub async fn keep(queue: Queue, entropy: Entropy, stop: CancellationToken) {
-    ROUNDS.run(entropy, stop, |_| look(&queue)).await;
+/// Reaps expired leases of `queue` until `stop` is cancelled.
+pub async fn run(queue: Queue, entropy: Entropy, stop: CancellationToken) {
+    TASK.run(entropy, stop, |_| reap(&queue)).await;
 }
 
-async fn look(queue: &Queue) -> Result<(), DbError> {
+/// Runs one round.
+async fn reap(queue: &Queue) -> Result<(), DbError> {
     let deadline = Deadline::after(TIMEOUT);
     loop {
         let expired = queue.expire(deadline).await?;

@@ -1,11 +1,20 @@
-//! Haven's data service: what people write, sealed at rest, and reachable by nobody but them.
+//! Haven's data service: stores people's messages and analyses sealed at rest, and content that their devices encrypt.
+//! Only the person can reach it.
 //!
-//! Three rooms: [`domain`] is what is true, [`store`] is SQL, [`rpc`] speaks gRPC. [`identity_client`] keeps what tells whose
-//! an access token is; [`config`] is what the service needs to know; [`detection`] looks at messages for signs of a
-//! crisis; [`passcodes`] hashes those of shares; [`line`](mod@line) is where a crowd waits that wants one row;
-//! [`signal`] wakes whoever waits for work; [`queue_keeper`] takes jobs back from workers that were not heard of again,
-//! and [`job_metrics`] counts what becomes of jobs; [`rotation`] changes the key that seals; [`sweeper`] deletes what
-//! has expired. What it stands on is in [`haven_platform`].
+//! Three layers: [`domain`] has the types and rules, [`store`] the SQL, [`rpc`] the gRPC handlers. Beside them:
+//!
+//! - [`config`]: the service's own variables;
+//! - [`crisis_detection`]: runs the crisis detector on messages;
+//! - [`identity_client`]: caches the signing keys and ended sessions of identity;
+//! - [`job_metrics`]: metrics of analysis jobs;
+//! - [`keyed_mutex`]: a mutex for each key;
+//! - [`lease_reaper`]: returns jobs with expired leases to the queue;
+//! - [`notify`]: wakes calls that wait for new rows;
+//! - [`passcodes`]: hashes the passcodes of shares;
+//! - [`seal_rotation`]: reseals texts under a new key;
+//! - [`sweeper`]: deletes expired rows.
+//!
+//! The server, authentication and database access are in [`haven_platform`].
 
 pub mod config;
 pub mod crisis_detection;
@@ -27,10 +36,10 @@ use std::{error::Error, num::NonZeroUsize, sync::Arc, thread::available_parallel
 
 use clap::Subcommand;
 use haven_platform::{
-    application::{Application, CommandError, Inspection, Parts},
+    application::{Application, CommandError, Inspection, Resources},
     client,
-    config::{AuthMode, Problems},
-    database::{Database, Migrations, Unfit},
+    config::{AuthMode, ConfigProblems},
+    database::{Database, InspectionError, Migrations},
     hashing::{self, HashQueue},
     mac::MacKey,
     page::PageTokens,
@@ -56,19 +65,27 @@ use crate::{
     keys_command::KeysArgs,
     notify::{Notify, PersonNotify},
     passcodes::Passcodes,
-    rpc::{DataRpc, encrypted::EncryptedRpc, person::PersonRpc},
+    rpc::{
+        analysis::AnalysisRpc,
+        analysis_queue::AnalysisQueueRpc,
+        conversation::ConversationRpc,
+        crisis::CrisisRpc,
+        encrypted::{cycle::CycleRpc, device::DeviceRpc, preferences::PreferencesRpc, share::ShareRpc},
+        person::PersonRpc,
+    },
     share_hashes_command::ShareHashesArgs,
     store::{
         analysis::Analyses,
-        audit::AuditLog,
+        analysis_queue::Queue,
         conversation::Conversations,
         crisis::CrisisEvents,
         encrypted::{
-            changes::Changes, device::Devices, preferences::Preferences, record::Records, share::Shares,
+            cycle::{Changes, Records},
+            device::Devices,
+            preferences::Preferences,
+            share::Shares,
         },
-        export::Exports,
-        person::People,
-        queue::Queue,
+        person::{People, export_data::Exports, list_audit_events::AuditLog},
         request::Requests,
         seal::Seals,
     },
@@ -78,25 +95,28 @@ use crate::{
 #[derive(Debug)]
 pub struct Data;
 
-/// What the program can do beside serving.
+/// The subcommands beside those of every service.
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
-    /// Look after the keys that what people write is sealed under
+    /// Manage the keys that messages and analyses are sealed under
     Keys(KeysArgs),
-    /// Compute what the SQL functions that open shares take, of a token and a passcode
+    /// Compute the arguments of the SQL functions that open shares from a token and a passcode
     ShareHashes(ShareHashesArgs),
 }
 
 impl Application for Data {
     const NAME: &'static str = "data";
-    const ABOUT: &'static str = "What people write, sealed at rest, and reachable by nobody but them";
+    const ABOUT: &'static str =
+        "Stores people's messages, analyses and encrypted content, for each person alone";
     const PORTS: [u16; 3] = [50052, 50062, 9102];
+    /// A person may have ten devices, each of which may hold a stream open; the rest is for reconnects.
+    const STREAMS_PER_USER: usize = 12;
     const DESCRIPTORS: &'static [u8] = haven_proto::FILE_DESCRIPTOR_SET;
     type Args = DataArgs;
     type Config = DataConfig;
     type Command = DataCommand;
 
-    fn check(args: &DataArgs, problems: &mut Problems) -> Option<DataConfig> {
+    fn check(args: &DataArgs, problems: &mut ConfigProblems) -> Option<DataConfig> {
         args.check(problems)
     }
 
@@ -108,17 +128,17 @@ impl Application for Data {
 
     fn assemble(
         config: DataConfig,
-        parts: &Parts,
+        parts: &Resources,
         server: ServerBuilder,
     ) -> Result<ServerBuilder, Box<dyn Error + Send + Sync>> {
         crisis_detection::describe_metrics();
-        // Where nobody looks at tokens, identity need not be there.
+        // Without token authentication the service does not need identity.
         if parts.auth_mode == AuthMode::Token {
             let sessions =
                 SessionServiceClient::new(client::channel(&config.identity_url, Arc::clone(&parts.tls))?);
             let (keys, issuer) = (Arc::clone(&parts.keys), parts.tokens.issuer.clone());
-            let keys = identity_client::signing_keys::keep(keys, sessions.clone(), issuer);
-            let ended = identity_client::ended_sessions::keep(Arc::clone(&parts.ended), sessions);
+            let keys = identity_client::signing_keys::run(keys, sessions.clone(), issuer);
+            let ended = identity_client::ended_sessions::run(Arc::clone(&parts.ended), sessions);
             parts
                 .tasks
                 .spawn(parts.stop.clone().run_until_cancelled_owned(keys));
@@ -129,13 +149,13 @@ impl Application for Data {
 
         job_metrics::describe_metrics();
         let queue = Queue::new(Arc::clone(&parts.database));
-        parts.tasks.spawn(lease_reaper::keep(
+        parts.tasks.spawn(lease_reaper::run(
             queue.clone(),
             parts.entropy.clone(),
             parts.stop.clone(),
         ));
         sweeper::describe_metrics();
-        parts.tasks.spawn(sweeper::sweep(
+        parts.tasks.spawn(sweeper::run(
             Requests::new(Arc::clone(&parts.database)),
             Changes::new(Arc::clone(&parts.database)),
             parts.entropy.clone(),
@@ -145,49 +165,89 @@ impl Application for Data {
         let secret = &parts.tokens.secret_key;
         let requests = MacKey::derive(secret, "data requests");
         let pages = PageTokens::new(MacKey::derive(secret, "data page tokens"));
-        let message_keys = Arc::clone(&config.message_keys);
-        let rpc = Arc::new(DataRpc {
+        let message_keys = config.message_keys;
+        let (new_jobs, new_crisis_events) = (Notify::default(), Notify::default());
+        let conversation = ConversationRpc {
             conversations: Conversations::new(Arc::clone(&parts.database)),
-            analyses: Analyses::new(Arc::clone(&parts.database)),
-            queue,
-            crisis_events: CrisisEvents::new(Arc::clone(&parts.database)),
             detection: Detection::new(Arc::new(PhraseList)),
-            keys: config.message_keys,
-            new_jobs: Notify::default(),
-            line: tokio::sync::Mutex::default(),
-            new_crisis_events: Notify::default(),
+            keys: Arc::clone(&message_keys),
+            new_jobs: new_jobs.clone(),
+            new_crisis_events: new_crisis_events.clone(),
+            requests: requests.clone(),
+            pages: pages.clone(),
+            clock: parts.clock.clone(),
+            entropy: parts.entropy.clone(),
+        };
+        let analysis = AnalysisRpc {
+            analyses: Analyses::new(Arc::clone(&parts.database)),
+            keys: Arc::clone(&message_keys),
+            new_jobs: new_jobs.clone(),
+            requests: requests.clone(),
+            pages: pages.clone(),
+            clock: parts.clock.clone(),
+            entropy: parts.entropy.clone(),
+        };
+        let analysis_queue = AnalysisQueueRpc {
+            queue,
+            keys: Arc::clone(&message_keys),
+            new_jobs,
+            polling: tokio::sync::Mutex::default(),
             requests: requests.clone(),
             leases: MacKey::derive(secret, "data leases"),
             pages: pages.clone(),
             clock: parts.clock.clone(),
             entropy: parts.entropy.clone(),
             stop: parts.stop.clone(),
-        });
+        };
+        let crisis = CrisisRpc {
+            crisis_events: CrisisEvents::new(Arc::clone(&parts.database)),
+            new_crisis_events,
+            pages: pages.clone(),
+            clock: parts.clock.clone(),
+            stop: parts.stop.clone(),
+        };
         hashing::describe_metrics();
         let passcodes = Passcodes::new(
             HashQueue::new(available_parallelism().unwrap_or(NonZeroUsize::MIN)),
             secret,
         );
         let passcodes = passcodes.map_err(|error| error.to_string())?;
-        let encrypted = Arc::new(EncryptedRpc {
+        let changed = PersonNotify::default();
+        let cycle = CycleRpc {
             records: Records::new(Arc::clone(&parts.database)),
             changes: Changes::new(Arc::clone(&parts.database)),
-            preferences: Preferences::new(Arc::clone(&parts.database)),
-            devices: Devices::new(Arc::clone(&parts.database)),
-            shares: Shares::new(Arc::clone(&parts.database)),
-            openings: KeyedMutex::default(),
-            passcodes,
-            changed: PersonNotify::default(),
-            requests,
-            installations: MacKey::derive(secret, "data installations"),
-            share_tokens: MacKey::derive(secret, "data share tokens"),
-            share_token_hashes: TokenHashes::new(secret),
+            changed: changed.clone(),
+            requests: requests.clone(),
             pages: pages.clone(),
             clock: parts.clock.clone(),
             entropy: parts.entropy.clone(),
             stop: parts.stop.clone(),
-        });
-        let people = PersonRpc {
+        };
+        let preferences = PreferencesRpc {
+            preferences: Preferences::new(Arc::clone(&parts.database)),
+            requests: requests.clone(),
+            clock: parts.clock.clone(),
+        };
+        let devices = DeviceRpc {
+            devices: Devices::new(Arc::clone(&parts.database)),
+            changed,
+            requests: requests.clone(),
+            installations: MacKey::derive(secret, "data installations"),
+            pages: pages.clone(),
+            clock: parts.clock.clone(),
+            entropy: parts.entropy.clone(),
+        };
+        let shares = ShareRpc {
+            shares: Shares::new(Arc::clone(&parts.database)),
+            openings: KeyedMutex::default(),
+            passcodes,
+            requests,
+            share_tokens: MacKey::derive(secret, "data share tokens"),
+            share_token_hashes: TokenHashes::new(secret),
+            pages: pages.clone(),
+            clock: parts.clock.clone(),
+        };
+        let person = PersonRpc {
             people: People::new(Arc::clone(&parts.database)),
             exports: Exports::new(Arc::clone(&parts.database)),
             audit_log: AuditLog::new(Arc::clone(&parts.database)),
@@ -197,53 +257,54 @@ impl Application for Data {
         };
         Ok(server
             .service(|limits| {
-                ConversationServiceServer::from_arc(Arc::clone(&rpc))
+                ConversationServiceServer::new(conversation)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                AnalysisServiceServer::from_arc(Arc::clone(&rpc))
+                AnalysisServiceServer::new(analysis)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                AnalysisQueueServiceServer::from_arc(Arc::clone(&rpc))
+                AnalysisQueueServiceServer::new(analysis_queue)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                CrisisServiceServer::from_arc(Arc::clone(&rpc))
+                CrisisServiceServer::new(crisis)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                CycleServiceServer::from_arc(Arc::clone(&encrypted))
+                CycleServiceServer::new(cycle)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                PreferencesServiceServer::from_arc(Arc::clone(&encrypted))
+                PreferencesServiceServer::new(preferences)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                DeviceServiceServer::from_arc(Arc::clone(&encrypted))
+                DeviceServiceServer::new(devices)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                ShareServiceServer::from_arc(Arc::clone(&encrypted))
+                ShareServiceServer::new(shares)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                PersonServiceServer::new(people)
+                PersonServiceServer::new(person)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             }))
     }
 
-    /// A text whose key is missing is found at the start, and not when somebody wants to read it.
+    /// Checks at start that the keys of all stored texts are configured, so that a missing key is not found only when a
+    /// text is read.
     fn inspection(config: &DataConfig, database: &Arc<Database>) -> Inspection {
         let (keys, seals) = (Arc::clone(&config.message_keys), Seals::new(Arc::clone(database)));
         Box::new(move || {
@@ -251,7 +312,7 @@ impl Application for Data {
             Box::pin(async move {
                 let needed = seals.keys().await?;
                 keys.has_all(needed.iter().map(String::as_str))
-                    .map_err(|missing| Unfit::Refused(missing.to_string()))
+                    .map_err(|missing| InspectionError::Refused(missing.to_string()))
             })
         })
     }

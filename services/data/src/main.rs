@@ -1,4 +1,4 @@
-//! The binary `data`.
+//! The `data` binary: runs the data service.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Signals inside one process: that there is something new to look for.
+//! Notifications inside one process: wakes calls that wait for new rows.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,27 +8,29 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// How often to look without having been told: another replica's news comes without a signal.
-const UNTOLD: Duration = Duration::from_secs(1);
+/// The polling interval of a waiting call without a notification: rows that another replica stored come without one.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Says that there is something new, to everybody who waits.
+/// Wakes all waiting calls of this process when there are new rows.
 ///
-/// A channel of Postgres (LISTEN) would tell other replicas too, and does not work behind a pooler in transaction mode;
-/// NOTIFY also makes commits wait for each other. Looking once a second does for those.
+/// Postgres' LISTEN would reach other replicas too, but it does not work behind a pooler in transaction mode, and
+/// NOTIFY serialises commits. For rows of other replicas, waiting calls poll once a second instead.
 #[derive(Clone, Debug, Default)]
 pub struct Notify(watch::Sender<()>);
 
-/// Somebody who waits. What was said since they began, or since they last waited, is not missed.
+/// The subscription of a waiting call. It does not miss a notification that was sent after its creation or after the
+/// last [`Waiting::next`].
 #[derive(Debug)]
 pub struct Waiting(watch::Receiver<()>);
 
 impl Notify {
-    /// Says that there is something new.
+    /// Notifies waiting calls of new rows.
     pub fn notify(&self) {
         self.0.send_replace(());
     }
 
-    /// Begins to wait. To be called before looking, so that nothing comes in between.
+    /// Subscribes to notifications. To be called before the first query, so that no notification is missed between the
+    /// two.
     #[must_use]
     pub fn wait(&self) -> Waiting {
         Waiting(self.0.subscribe())
@@ -36,36 +38,38 @@ impl Notify {
 }
 
 impl Waiting {
-    /// Returns when it is time to look again: when there is something new, or a second has passed, or `until` has come.
+    /// Returns when it is time to query again: after a notification, after a second, or at `until`.
     pub async fn next(&mut self, until: Instant) {
-        let untold = Instant::now() + UNTOLD;
-        // The sender lives as long as the service; if it were gone, looking once a second would still do.
-        if let Ok(Err(_)) = timeout_at(untold.min(until), self.0.changed()).await {
-            tokio::time::sleep_until(untold.min(until)).await;
+        let next_poll = Instant::now() + POLL_INTERVAL;
+        // An error means that the sender was dropped, which happens only at shutdown; then the call polls once a
+        // second.
+        if let Ok(Err(_)) = timeout_at(next_poll.min(until), self.0.changed()).await {
+            tokio::time::sleep_until(next_poll.min(until)).await;
         }
     }
 }
 
-/// Signals to people's devices. Several people share one, so some look in vain, and nothing has to be kept of anybody.
+/// Notifications for the calls of one person. People share a fixed number of them, so that no state is kept per person;
+/// a call may be woken for another person, and then finds no new rows.
 #[derive(Clone, Debug)]
 pub struct PersonNotify(Arc<[Notify]>);
 
-/// How many signals people share.
-const SHARED: usize = 256;
+/// The number of notifications that people share.
+const SHARDS: usize = 256;
 
 impl Default for PersonNotify {
     fn default() -> Self {
-        Self((0..SHARED).map(|_| Notify::default()).collect())
+        Self((0..SHARDS).map(|_| Notify::default()).collect())
     }
 }
 
 impl PersonNotify {
-    /// The signal of `person`.
+    /// Returns the notification that `person` shares.
     #[must_use]
     pub fn of(&self, person: UserId) -> &Notify {
-        // The last byte of a UUID is random in every version that people have.
+        // The last byte of a UUID is random in every version that is used for people.
         let [.., last] = person.as_uuid().as_bytes();
-        &self.0[usize::from(*last) % SHARED]
+        &self.0[usize::from(*last) % SHARDS]
     }
 }
 
@@ -74,17 +78,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_signal_between_looking_and_waiting_is_not_missed() {
-        let signal = Notify::default();
-        let mut waiting = signal.wait();
+    async fn a_notification_between_query_and_wait_is_not_missed() {
+        let notify = Notify::default();
+        let mut waiting = notify.wait();
         let began = Instant::now();
         let later = began + Duration::from_secs(60);
-        signal.notify();
+        notify.notify();
         waiting.next(later).await;
-        assert!(began.elapsed() < UNTOLD / 2, "{:?}", began.elapsed());
+        assert!(began.elapsed() < POLL_INTERVAL / 2, "{:?}", began.elapsed());
         waiting.next(later).await;
-        assert!(began.elapsed() >= UNTOLD, "{:?}", began.elapsed());
+        assert!(began.elapsed() >= POLL_INTERVAL, "{:?}", began.elapsed());
         waiting.next(Instant::now() + Duration::from_millis(10)).await;
-        assert!(began.elapsed() < UNTOLD * 2, "{:?}", began.elapsed());
+        assert!(began.elapsed() < POLL_INTERVAL * 2, "{:?}", began.elapsed());
     }
 }

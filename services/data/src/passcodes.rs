@@ -1,7 +1,7 @@
-//! Passcodes of shares, hashed in turn: argon2id (RFC 9106), at the costs that passwords have.
+//! Hashing of share passcodes with argon2id (RFC 9106), at the same cost as passwords.
 //!
-//! What is hashed is a keyed hash of the passcode, under a key that comes of the service's secret: who has the database
-//! alone has nothing to try passcodes against, however few there are.
+//! The input is a keyed hash of the passcode, under a key derived from the service's secret. So a copy of the database
+//! alone does not allow guessing passcodes, however few there are.
 
 mod anonymous_permits;
 
@@ -14,7 +14,8 @@ use argon2::{
 use haven_platform::{
     deadline::Deadline,
     hashing::{
-        HashQueue, Interrupted, LANES, MEMORY_KIB, OUTPUT_BYTES, Overloaded, PASSES, Recipe, SALT_BYTES, Slot,
+        HashPermit, HashQueue, Interrupted, LANES, MEMORY_KIB, OUTPUT_BYTES, Overloaded, PASSES, Recipe,
+        SALT_BYTES,
     },
     mac::{MacKey, SecretKey},
     network::Network,
@@ -22,36 +23,37 @@ use haven_platform::{
 use secrecy::zeroize::Zeroizing;
 use thiserror::Error;
 
-pub use self::anonymous_permits::Stranger;
-use self::anonymous_permits::Strangers;
+pub use self::anonymous_permits::AnonymousPermit;
+use self::anonymous_permits::AnonymousPermits;
 use crate::domain::encrypted::passcode::{Passcode, PasscodeHash};
 
-/// After which a stranger may try again who found no place: longer than it takes to hash for all of one network.
-const PLACES_AGAIN: Duration = Duration::from_secs(1);
+/// The retry delay for an anonymous caller without a permit: longer than it takes to hash for all permits of one
+/// network.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What hashes passcodes. Cloning shares the queue.
+/// Hashes passcodes. Clones share the queue.
 #[derive(Clone, Debug)]
 pub struct Passcodes {
-    admission: HashQueue,
-    strangers: Strangers,
+    queue: HashQueue,
+    permits: AnonymousPermits,
     key: MacKey,
-    /// How today's hashes are computed.
+    /// The recipe of new hashes.
     recipe: Recipe,
 }
 
-/// Why a passcode was not hashed.
+/// The reason why a passcode was not hashed.
 #[derive(Debug, Error)]
 pub enum PasscodeError {
-    /// There is no turn before the deadline, or no place to wait for one.
+    /// The hash queue is full, or too long for the deadline.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
-    /// The turn did not come to its end.
+    /// The computation did not finish.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
-    /// What is stored is no recipe, or one that asks for more than today's costs.
-    #[error("the stored recipe of a passcode is not one to hash by")]
+    /// The stored recipe is invalid, or costs more than new hashes do.
+    #[error("the stored recipe of a passcode is invalid or too expensive")]
     Recipe,
-    /// A defect, or no memory left. The text says which and holds nothing private.
+    /// A defect, or a lack of memory. The text says which, and has no private data.
     #[error("{0}")]
     Internal(String),
 }
@@ -59,12 +61,12 @@ pub enum PasscodeError {
 // === impl Passcodes ===
 
 impl Passcodes {
-    /// Hashes under a key that comes of `secret`, whenever `admission` lets it.
+    /// Creates a hasher that computes in `queue`, under a key derived from `secret`.
     ///
     /// # Errors
     ///
-    /// None that these parameters can have.
-    pub fn new(admission: HashQueue, secret: &SecretKey) -> Result<Self, PasscodeError> {
+    /// Internal when argon2 rejects the parameters, which are constants.
+    pub fn new(queue: HashQueue, secret: &SecretKey) -> Result<Self, PasscodeError> {
         let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(OUTPUT_BYTES)).map_err(internal)?;
         let recipe = Recipe {
             algorithm: Algorithm::Argon2id,
@@ -72,19 +74,20 @@ impl Passcodes {
             params,
         };
         Ok(Self {
-            admission,
-            strangers: Strangers::default(),
+            queue,
+            permits: AnonymousPermits::default(),
             key: MacKey::derive(secret, "data share passcodes"),
             recipe,
         })
     }
 
-    /// The hash of the passcode for what `of` names, and names once: its salt comes of it, and of the key. So the same
-    /// passcode for the same has the same hash, which is how a retry is known without anything that is tried faster.
+    /// Returns the hash of a passcode. The salt is derived from `of`, which is unique to the use, and from the key. So
+    /// the same passcode for the same use has the same hash, by which a retry is recognized without a faster hash to
+    /// guess against.
     ///
     /// # Errors
     ///
-    /// [`PasscodeError`].
+    /// See [`PasscodeError`].
     pub async fn hash(
         &self,
         passcode: Passcode,
@@ -92,31 +95,31 @@ impl Passcodes {
         deadline: Deadline,
     ) -> Result<PasscodeHash, PasscodeError> {
         let salt = self.salt(of);
-        let slot = self.admission.admit(deadline).await?;
+        let slot = self.queue.acquire(deadline).await?;
         self.compute(slot, passcode, self.recipe.clone(), salt).await
     }
 
-    /// Lets somebody from `network` try a passcode whom nobody knows: to be asked before anything else is done for them.
+    /// Returns a permit for an anonymous caller from `network` to try a passcode. Acquire it before any other work for
+    /// the caller.
     ///
     /// # Errors
     ///
-    /// At once, when as many of them wait as may.
-    pub fn stranger(&self, network: Option<Network>) -> Result<Stranger, Overloaded> {
-        self.strangers.enter(network).ok_or(Overloaded {
-            retry_after: PLACES_AGAIN,
+    /// Immediately, when no permit is left.
+    pub fn anonymous_permit(&self, network: Option<Network>) -> Result<AnonymousPermit, Overloaded> {
+        self.permits.acquire(network).ok_or(Overloaded {
+            retry_after: RETRY_AFTER,
         })
     }
 
-    /// The hash of a passcode that `stranger` tries: by `recipe`, which is a stored hash without its output, or, where
-    /// there is nothing stored, by one of the same cost that nobody's hash was made by. So the time tells nobody which it
-    /// was.
+    /// Returns the hash of a passcode that an anonymous caller tries, by `recipe`, a stored hash without its output.
+    /// Without a recipe, a decoy of the same cost is used, so that the time does not show whether there is one.
     ///
     /// # Errors
     ///
-    /// [`PasscodeError`].
-    pub async fn try_by(
+    /// See [`PasscodeError`].
+    pub async fn hash_attempt(
         &self,
-        stranger: Stranger,
+        permit: AnonymousPermit,
         passcode: Passcode,
         recipe: Option<&str>,
         deadline: Deadline,
@@ -128,8 +131,8 @@ impl Passcodes {
             }
             None => (self.recipe.clone(), self.salt(&[b"decoy"])),
         };
-        let slot = self.admission.admit(deadline).await?;
-        drop(stranger);
+        let slot = self.queue.acquire(deadline).await?;
+        drop(permit);
         self.compute(slot, passcode, recipe, salt).await
     }
 
@@ -140,7 +143,7 @@ impl Passcodes {
 
     async fn compute(
         &self,
-        slot: Slot,
+        slot: HashPermit,
         passcode: Passcode,
         recipe: Recipe,
         salt: Vec<u8>,
@@ -159,8 +162,8 @@ impl Passcodes {
     }
 }
 
-/// A recipe out of a stored hash without its output, and the salt; none when it is not one, or would cost more than today's
-/// hashes do.
+/// Parses a stored hash without its output into the recipe and the salt. `None` when it is invalid, or costs more than
+/// new hashes do.
 fn read(stored: &str) -> Option<(Recipe, Salt)> {
     let stored = PasswordHash::new(stored).ok()?;
     let params = Params::try_from(&stored).ok()?;
@@ -202,15 +205,15 @@ mod tests {
         Passcode::parse(text.into()).unwrap().unwrap()
     }
 
-    fn nobody(passcodes: &Passcodes) -> Stranger {
-        passcodes.stranger(None).unwrap()
+    fn permit(passcodes: &Passcodes) -> AnonymousPermit {
+        passcodes.anonymous_permit(None).unwrap()
     }
 
     fn soon() -> Deadline {
         Deadline::after(Duration::from_secs(30))
     }
 
-    /// What the database answers of a stored hash.
+    /// The part of a stored hash that the database returns.
     fn recipe(hash: &PasscodeHash) -> String {
         hash.expose().rsplit_once('$').unwrap().0.to_owned()
     }
@@ -221,15 +224,15 @@ mod tests {
         let hash = mine.hash(passcode("1234"), &[b"a"], soon()).await.unwrap();
         let phc = hash.expose();
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
-        let again = mine.hash(passcode("1234"), &[b"a"], soon()).await.unwrap();
-        assert_eq!(again.expose(), phc);
+        let same = mine.hash(passcode("1234"), &[b"a"], soon()).await.unwrap();
+        assert_eq!(same.expose(), phc);
         let other = mine.hash(passcode("1234"), &[b"b"], soon()).await.unwrap();
         assert_ne!(recipe(&other), recipe(&hash), "another salt");
 
         let stored = recipe(&hash);
         let tried = async |by: &Passcodes, text, recipe| {
             let tried = by
-                .try_by(nobody(by), passcode(text), recipe, soon())
+                .hash_attempt(permit(by), passcode(text), recipe, soon())
                 .await
                 .unwrap();
             tried.expose().to_owned()
@@ -249,12 +252,12 @@ mod tests {
             .await
             .unwrap();
         let guessed = Argon2::default().verify_password(b"1234", hash.expose());
-        assert!(guessed.is_err(), "it takes the key");
+        assert!(guessed.is_err(), "guessing needs the key");
         assert!(!format!("{hash:?}").contains("argon2id"));
     }
 
     #[tokio::test]
-    async fn a_stored_recipe_is_believed_within_bounds() {
+    async fn a_stored_recipe_is_accepted_within_bounds() {
         let mine = passcodes(1);
         for stored in [
             "",
@@ -269,45 +272,47 @@ mod tests {
             "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA",
         ] {
             let tried = mine
-                .try_by(nobody(&mine), passcode("1234"), Some(stored), soon())
+                .hash_attempt(permit(&mine), passcode("1234"), Some(stored), soon())
                 .await;
             assert!(matches!(tried, Err(PasscodeError::Recipe)), "{stored}");
         }
         let cheaper = "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0";
         let tried = mine
-            .try_by(nobody(&mine), passcode("1234"), Some(cheaper), soon())
+            .hash_attempt(permit(&mine), passcode("1234"), Some(cheaper), soon())
             .await;
         assert!(tried.unwrap().expose().starts_with(cheaper));
     }
 
     #[tokio::test]
-    async fn whoever_has_no_time_is_turned_away() {
+    async fn a_call_without_time_left_is_rejected() {
         let late = Deadline::after(Duration::ZERO);
         let mine = passcodes(1);
-        let refused = mine.try_by(nobody(&mine), passcode("1234"), None, late).await;
+        let refused = mine
+            .hash_attempt(permit(&mine), passcode("1234"), None, late)
+            .await;
         assert!(matches!(refused, Err(PasscodeError::Overloaded(_))));
     }
 
     #[tokio::test]
-    async fn a_crowd_of_strangers_is_turned_away_and_neither_others_nor_people_are() {
+    async fn a_crowd_from_one_network_is_limited_and_does_not_block_others() {
         let mine = passcodes(1);
-        let turn = mine.admission.admit(soon()).await.unwrap();
+        let slot = mine.queue.acquire(soon()).await.unwrap();
         let of = |last: u8| Some(Network::of([192, 0, 2, last].into()));
-        let stranger = |network| {
-            let (mine, stranger) = (mine.clone(), mine.stranger(network).unwrap());
+        let attempt = |network| {
+            let (mine, permit) = (mine.clone(), mine.anonymous_permit(network).unwrap());
             tokio::spawn(async move {
-                let tried = mine.try_by(stranger, passcode("1234"), None, soon());
+                let tried = mine.hash_attempt(permit, passcode("1234"), None, soon());
                 tried.await.map(drop)
             })
         };
-        let crowd: Vec<_> = (0..32).map(|_| stranger(of(1))).collect();
-        assert!(mine.stranger(of(1)).is_err());
-        let (other, person) = (stranger(of(2)), mine.hash(passcode("1234"), &[b"a"], soon()));
-        drop(turn);
+        let crowd: Vec<_> = (0..32).map(|_| attempt(of(1))).collect();
+        assert!(mine.anonymous_permit(of(1)).is_err());
+        let (other, person) = (attempt(of(2)), mine.hash(passcode("1234"), &[b"a"], soon()));
+        drop(slot);
         person.await.unwrap();
         for waiting in crowd.into_iter().chain([other]) {
             waiting.await.unwrap().unwrap();
         }
-        assert!(mine.stranger(of(1)).is_ok());
+        assert!(mine.anonymous_permit(of(1)).is_ok());
     }
 }

@@ -1,8 +1,8 @@
-//! Changing the key that seals: everything that is sealed under another key is sealed anew under the first one.
+//! Key rotation: reseals under the first key every text that is sealed under another key.
 //!
-//! The service goes on meanwhile. A row is read, opened and sealed without any lock, and written only if it still holds
-//! the token that was read, so whoever changes a message at the same time wins, and nothing that they wrote is lost. What
-//! was done is done: stopped at any moment and started again, it goes on with what is left.
+//! The service may run meanwhile. A row is read, opened and sealed without a lock, and written only if it still holds
+//! the token that was read. A concurrent change of the row therefore wins, and no change is lost. A rotation that is
+//! stopped at any moment continues with the remaining rows when it is started again.
 
 use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
@@ -16,135 +16,135 @@ use crate::{
         key_ring::{KeyRing, MissingKeys},
         sealing::{Cell, Field, OpenError},
     },
-    store::seal::{BATCH, Replacements, SealCount, SealedRow, Seals},
+    store::seal::{BATCH_SIZE, Replacements, SealCount, SealedRow, Seals},
 };
 
-/// How many times to go through everything until nothing is left. What is left after one time was being changed just
-/// then, or is new: sealed under another key by a service that still does so.
-const PASSES: usize = 5;
+/// The most passes over all rows. Rows that remain after a pass were being changed, or are new and were sealed by a
+/// service that still seals under another key.
+const MAX_PASSES: usize = 5;
 
-/// How long to wait before it is counted what is left: what was being changed is done with by then, and a service that
-/// still seals with another key has most likely done so.
+/// The pause between a pass and the next count. By then concurrent changes are committed, and a service that still
+/// seals under another key has most likely sealed a new row.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Everything that is sealed, and the keys.
+/// A rotation to the first key of a ring.
 #[derive(Debug)]
 pub struct Rotation {
     seals: Seals,
     keys: Arc<KeyRing>,
     clock: Clock,
-    /// What does not open, of which each was told once.
-    told: BTreeSet<SealedCell>,
+    /// The unreadable cells that were reported, so that each is reported once.
+    reported: BTreeSet<SealedCell>,
 }
 
-/// The field of a person's row.
+/// A sealed field of a person's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SealedCell {
-    /// The field.
+    /// The field of the row that is sealed.
     pub field: Field,
-    /// The person's id.
+    /// The id of the person that the row belongs to.
     pub person: Uuid,
-    /// The row's id.
+    /// The id of the row, unique among its person's rows.
     pub row: Uuid,
 }
 
-/// What happens on the way.
+/// A progress event of a rotation.
 #[derive(Debug)]
 pub enum Event {
-    /// So many rows are sealed under other keys than the first, now.
-    Left(u64),
-    /// So many rows were sealed anew.
-    Sealed(u64),
-    /// One does not open, and stays as it is.
-    DoesNotOpen(SealedCell, OpenError),
+    /// This many rows are sealed under other keys now.
+    Remaining(u64),
+    /// This many rows were resealed.
+    Resealed(u64),
+    /// A cell cannot be opened, and stays unchanged.
+    Unreadable(SealedCell, OpenError),
 }
 
-/// How it ended.
+/// The outcome of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everything is sealed under the first key.
+    /// Every text is sealed under the first key.
     Done,
-    /// All but so many rows, which do not open.
-    DoNotOpen(u64),
-    /// There are always new rows under these keys: some service still seals with them.
+    /// This many rows cannot be opened; all others are sealed under the first key.
+    Unreadable(u64),
+    /// New rows keep appearing under these keys: a service still seals under them.
     KeepAppearing(BTreeSet<String>),
 }
 
-/// What was found in going through everything once.
+/// The counts of one pass over all rows.
 #[derive(Debug, Default)]
 struct Pass {
-    /// So many rows were sealed anew.
-    sealed: u64,
-    /// So many were left for another time: they were being changed just then, or have been.
+    /// The number of resealed rows.
+    resealed: u64,
+    /// The number of rows that were skipped because they were being changed, or had been changed.
     skipped: u64,
-    /// So many do not open.
-    closed: u64,
+    /// The number of rows that cannot be opened.
+    unreadable: u64,
 }
 
 impl Pass {
-    /// Whether the `left` rows are the ones that it could not open. It has to have tried every row that it met: a row that
-    /// does not open may have been deleted since, and one that was skipped is not to be taken for it.
-    fn shows_closed(&self, left: u64) -> bool {
-        self.sealed == 0 && self.skipped == 0 && left <= self.closed
+    /// Returns whether the `remaining` rows are those that this pass could not open. That is certain only when the pass
+    /// tried every row: an unreadable row may have been deleted since, and a skipped row must not count in its place.
+    fn only_unreadable_rows_remain(&self, remaining: u64) -> bool {
+        self.resealed == 0 && self.skipped == 0 && remaining <= self.unreadable
     }
 }
 
-/// Why it ended early. What was sealed anew is.
+/// The error of a rotation. Rows that were resealed stay resealed.
 #[derive(Debug, Error)]
 pub enum RotationError {
-    /// Something cannot be opened because its key is missing.
+    /// A key is missing from the ring.
     #[error(transparent)]
     Missing(#[from] MissingKeys),
-    /// The database failed.
-    #[error("{0}; what was sealed anew stays so: start again, to go on with what is left")]
+    /// The database failed, or did not answer before the deadline.
+    #[error("{0}; resealed rows stay resealed: start again to continue with the remaining rows")]
     Database(#[from] DbError),
-    /// Nobody could be told what happens.
-    #[error("the progress cannot be written: {0}")]
+    /// The progress cannot be written.
+    #[error("cannot write the progress: {0}")]
     Output(#[from] io::Error),
 }
 
 impl Rotation {
-    /// The rotation of everything in `seals` to the first of `keys`.
+    /// Creates a rotation of the texts in `seals` to the first of `keys`.
     #[must_use]
     pub fn new(seals: Seals, keys: Arc<KeyRing>, clock: Clock) -> Self {
         Self {
             seals,
             keys,
             clock,
-            told: BTreeSet::new(),
+            reported: BTreeSet::new(),
         }
     }
 
-    /// Seals anew what has to be, and tells `tell` what happens.
+    /// Reseals every text that is sealed under another key, and reports the progress to `report`.
     ///
     /// # Errors
     ///
     /// See [`RotationError`].
     pub async fn run(
         mut self,
-        tell: &mut impl FnMut(Event) -> io::Result<()>,
+        report: &mut impl FnMut(Event) -> io::Result<()>,
     ) -> Result<Outcome, RotationError> {
-        let mut left = self.left().await?;
-        for _ in 0..PASSES {
-            tell(Event::Left(rows(&left)))?;
+        let mut remaining = self.remaining().await?;
+        for _ in 0..MAX_PASSES {
+            report(Event::Remaining(rows(&remaining)))?;
             let mut pass = Pass::default();
-            for (field, key_id) in left.iter().map(|count| (count.field, &count.key_id)) {
-                self.field(field, key_id, &mut pass, tell).await?;
+            for (field, key_id) in remaining.iter().map(|count| (count.field, &count.key_id)) {
+                self.reseal_field(field, key_id, &mut pass, report).await?;
             }
             tokio::time::sleep(PAUSE).await;
-            left = self.left().await?;
-            match rows(&left) {
+            remaining = self.remaining().await?;
+            match rows(&remaining) {
                 0 => return Ok(Outcome::Done),
-                rows if pass.shows_closed(rows) => return Ok(Outcome::DoNotOpen(rows)),
+                rows if pass.only_unreadable_rows_remain(rows) => return Ok(Outcome::Unreadable(rows)),
                 _ => {}
             }
         }
-        let keys = left.into_iter().map(|count| count.key_id);
+        let keys = remaining.into_iter().map(|count| count.key_id);
         Ok(Outcome::KeepAppearing(keys.collect()))
     }
 
-    /// What is sealed under other keys than the first.
-    async fn left(&self) -> Result<Vec<SealCount>, RotationError> {
+    /// Counts the rows that are sealed under other keys than the first.
+    async fn remaining(&self) -> Result<Vec<SealCount>, RotationError> {
         let mut counts = self.seals.count().await?;
         self.keys
             .has_all(counts.iter().map(|count| count.key_id.as_str()))?;
@@ -152,59 +152,60 @@ impl Rotation {
         Ok(counts)
     }
 
-    /// Goes through everybody's `field` where it is sealed under the key.
-    async fn field(
+    /// Reseals `field` of all people where it is sealed under the key.
+    async fn reseal_field(
         &mut self,
         field: Field,
         key_id: &str,
         pass: &mut Pass,
-        tell: &mut impl FnMut(Event) -> io::Result<()>,
+        report: &mut impl FnMut(Event) -> io::Result<()>,
     ) -> Result<(), RotationError> {
         let mut after = None;
         loop {
-            // Some of them have another field alone under this key, and no row of this one.
+            // Some of these people have only another field under this key.
             let people = self.seals.people_under(key_id, after).await?;
             let Some(last) = people.last() else {
                 return Ok(());
             };
             after = Some(*last);
             for person in people {
-                self.person(person, field, key_id, pass, tell).await?;
+                self.reseal_person(person, field, key_id, pass, report).await?;
             }
         }
     }
 
-    /// The same for one person, batch by batch.
-    async fn person(
+    /// Reseals `field` of one person where it is sealed under the key, by batches.
+    async fn reseal_person(
         &mut self,
         person: UserId,
         field: Field,
         key_id: &str,
         pass: &mut Pass,
-        tell: &mut impl FnMut(Event) -> io::Result<()>,
+        report: &mut impl FnMut(Event) -> io::Result<()>,
     ) -> Result<(), RotationError> {
         let mut after = None;
         loop {
             let rows = self.seals.rows_under(person, field, key_id, after).await?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = Some(last.id);
-            let is_last = (rows.len() as i64) < BATCH;
-            self.batch(person, field, rows, pass, tell).await?;
+            let is_last = (rows.len() as i64) < BATCH_SIZE;
+            self.reseal_batch(person, field, rows, pass, report).await?;
             if is_last {
                 return Ok(());
             }
         }
     }
 
-    async fn batch(
+    /// Reseals one batch of rows.
+    async fn reseal_batch(
         &mut self,
         person: UserId,
         field: Field,
         rows: Vec<SealedRow>,
         pass: &mut Pass,
-        tell: &mut impl FnMut(Event) -> io::Result<()>,
+        report: &mut impl FnMut(Event) -> io::Result<()>,
     ) -> Result<(), RotationError> {
-        let mut anew = Replacements::default();
+        let mut replacements = Replacements::default();
         for row in rows {
             let cell = Cell {
                 owner: person,
@@ -214,31 +215,32 @@ impl Rotation {
             match self.keys.open(cell, &row.sealed) {
                 Ok(text) => {
                     let sealed = self.keys.seal(cell, text.expose_secret(), self.clock.now());
-                    anew.add(row, sealed);
+                    replacements.add(row, sealed);
                 }
                 Err(error) => {
-                    pass.closed += 1;
-                    let place = SealedCell {
+                    pass.unreadable += 1;
+                    let sealed_cell = SealedCell {
                         field,
                         person: *person.as_uuid(),
                         row: row.id,
                     };
-                    if self.told.insert(place) {
-                        tell(Event::DoesNotOpen(place, error))?;
+                    if self.reported.insert(sealed_cell) {
+                        report(Event::Unreadable(sealed_cell, error))?;
                     }
                 }
             }
         }
-        if !anew.is_empty() {
-            let sealed = self.seals.replace(person, field, &anew).await?;
-            pass.sealed += sealed;
-            pass.skipped += anew.len().saturating_sub(sealed);
-            tell(Event::Sealed(sealed))?;
+        if !replacements.is_empty() {
+            let resealed = self.seals.replace(person, field, &replacements).await?;
+            pass.resealed += resealed;
+            pass.skipped += replacements.len().saturating_sub(resealed);
+            report(Event::Resealed(resealed))?;
         }
         Ok(())
     }
 }
 
+/// Returns the sum of the counted rows.
 fn rows(counts: &[SealCount]) -> u64 {
     counts.iter().map(|count| count.rows).sum()
 }

@@ -1,4 +1,5 @@
-//! `data share-hashes`: what the SQL functions that open shares take, for whoever has a token and calls them by hand.
+//! `data share-hashes`: computes the arguments of the SQL functions that open shares, for operators who call them by
+//! hand.
 
 use std::{
     io::{self, Read, Write},
@@ -10,7 +11,7 @@ use std::{
 use clap::Args;
 use haven_platform::{
     application::CommandError,
-    config::{Problems, secret_key},
+    config::{ConfigProblems, secret_key},
     deadline::Deadline,
     hashing::HashQueue,
     mac::SecretKey,
@@ -26,7 +27,7 @@ use crate::{
     passcodes::{PasscodeError, Passcodes},
 };
 
-/// The flags.
+/// The flags of `data share-hashes`.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER)]
 pub struct ShareHashesArgs {
@@ -39,51 +40,50 @@ pub struct ShareHashesArgs {
 }
 
 const AFTER: &str = "\
-Reads lines from standard input, and not from arguments, which everybody on the machine can see: first the share's \
-token. If the share has a passcode, then that, exactly as it is, and then the recipe that data.share_passcode_recipe \
-answers for the token's hash.
+Reads lines from standard input, because all users of the machine can see arguments: first the share's token. If the \
+share has a passcode, the second line is the passcode, unchanged, and the third line is the recipe that \
+data.share_passcode_recipe returns for the token's hash.
 
-Prints the token's hash, and with three lines the passcode's, each as an SQL literal: the first two arguments of \
-data.validate_share_token. Reaches no database, and does not know whether there is such a share.
+Prints the token's hash and, with three lines, the passcode's hash. Each is an SQL literal: they are the first two \
+arguments of data.validate_share_token. Does not connect to a database, and does not check that the share exists.
 
-Exit codes: 0 printed, 1 the lines are not what they have to be, 64 the configuration is wrong.";
+Exit codes: 0 printed, 1 invalid input, 64 invalid configuration.";
 
-/// More bytes than three lines can have.
-const MOST_READ: u64 = 4096;
+/// The number of bytes that are read: more than three valid lines can have.
+const MAX_INPUT_BYTES: u64 = 4096;
 
-/// For one hash, on a machine that is busy with others.
-const LONGEST: Duration = Duration::from_secs(60);
+/// The time limit for one hash, on a machine that is busy with others.
+const HASH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Why there is nothing to print. Nothing of what was read is in it.
+/// The reason why the input is invalid. The text contains none of the input.
 #[derive(Debug, Error)]
 enum InputError {
-    #[error("standard input cannot be read: {0}")]
+    #[error("cannot read standard input: {0}")]
     Unreadable(io::Error),
-    #[error("the first line has to be a token, as CreateShare answers one")]
+    #[error("the first line must be a token that CreateShare returned")]
     NotAToken,
-    #[error("the second line has to be a passcode: {0}")]
+    #[error("the second line must be a passcode: {0}")]
     NotAPasscode(&'static str),
-    #[error(
-        "a passcode needs a third line: the recipe that data.share_passcode_recipe answers for the token's hash"
-    )]
+    #[error("the third line must be the recipe that data.share_passcode_recipe returns for the token's hash")]
     NoRecipe,
-    #[error("there are more lines than a token, a passcode and a recipe")]
+    #[error("the input must not have more lines than a token, a passcode and a recipe")]
     TooMany,
 }
 
-/// What was read.
+/// The parsed input.
 struct Input {
     token: ShareToken,
-    guarded: Option<(Passcode, String)>,
+    /// The passcode and its recipe. `None` for a share without a passcode.
+    passcode: Option<(Passcode, String)>,
 }
 
-/// Does what `args` say.
+/// Runs the command.
 ///
 /// # Errors
 ///
-/// When the configuration is wrong, or what is read is not what it has to be.
+/// When the configuration or the input is invalid.
 pub(crate) async fn run(args: ShareHashesArgs) -> Result<(), CommandError> {
-    let mut problems = Problems::new();
+    let mut problems = ConfigProblems::new();
     let secret = args.check(&mut problems);
     let secret = problems.finish(secret)?;
     let input = Input::read(io::stdin()).map_err(CommandError::failed)?;
@@ -91,7 +91,7 @@ pub(crate) async fn run(args: ShareHashesArgs) -> Result<(), CommandError> {
 }
 
 impl ShareHashesArgs {
-    fn check(&self, problems: &mut Problems) -> Option<SecretKey> {
+    fn check(&self, problems: &mut ConfigProblems) -> Option<SecretKey> {
         const NAME: &str = "SECRET_KEY";
         let text = problems.secret(NAME, self.secret_key.as_ref(), self.secret_key_file.as_ref())?;
         problems.take(NAME, secret_key(&text))
@@ -101,30 +101,30 @@ impl ShareHashesArgs {
 impl Input {
     fn read(input: impl Read) -> Result<Self, InputError> {
         let mut text = Zeroizing::new(String::new());
-        let mut input = input.take(MOST_READ);
+        let mut input = input.take(MAX_INPUT_BYTES);
         input.read_to_string(&mut text).map_err(InputError::Unreadable)?;
         let mut lines = text.lines();
         let token = SecretString::from(lines.next().unwrap_or_default());
         let token = ShareToken::parse(&token).ok_or(InputError::NotAToken)?;
-        // An empty line says no passcode, as an empty field does.
-        let passcode = Passcode::parse(lines.next().unwrap_or_default().into());
-        let passcode = passcode.map_err(|problem| InputError::NotAPasscode(problem.description()))?;
+        // An empty line means no passcode, as an empty field of a request does.
+        let parsed = Passcode::parse(lines.next().unwrap_or_default().into());
+        let parsed = parsed.map_err(|problem| InputError::NotAPasscode(problem.description()))?;
         let recipe = lines.next().unwrap_or_default();
-        let guarded = match passcode {
+        let passcode = match parsed {
             Some(_) if recipe.is_empty() => return Err(InputError::NoRecipe),
             Some(passcode) => Some((passcode, recipe.to_owned())),
             None => None,
         };
         match lines.next() {
             Some(_) => Err(InputError::TooMany),
-            None => Ok(Self { token, guarded }),
+            None => Ok(Self { token, passcode }),
         }
     }
 }
 
 async fn print(secret: &SecretKey, input: Input, output: &mut impl Write) -> Result<(), CommandError> {
     let token_hash = TokenHashes::new(secret).of(&input.token);
-    let passcode_hash = match input.guarded {
+    let passcode_hash = match input.passcode {
         Some((passcode, recipe)) => Some(
             hash(secret, passcode, &recipe)
                 .await
@@ -142,9 +142,11 @@ async fn print(secret: &SecretKey, input: Input, output: &mut impl Write) -> Res
 
 async fn hash(secret: &SecretKey, passcode: Passcode, recipe: &str) -> Result<PasscodeHash, PasscodeError> {
     let passcodes = Passcodes::new(HashQueue::new(NonZeroUsize::MIN), secret)?;
-    let stranger = passcodes.stranger(None)?;
-    let deadline = Deadline::after(LONGEST);
-    passcodes.try_by(stranger, passcode, Some(recipe), deadline).await
+    let permit = passcodes.anonymous_permit(None)?;
+    let deadline = Deadline::after(HASH_TIMEOUT);
+    passcodes
+        .hash_attempt(permit, passcode, Some(recipe), deadline)
+        .await
 }
 
 #[cfg(test)]
@@ -160,33 +162,33 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_taken_as_they_are() {
+    fn lines_are_parsed_unchanged() {
         for text in [token(), format!("{}\n", token()), format!("{}\r\n\n", token())] {
             let input = read(&text).unwrap();
             assert_eq!(input.token.expose(), [7; 32]);
-            assert!(input.guarded.is_none());
+            assert!(input.passcode.is_none());
         }
         let input = read(&format!("{}\n  é 4 \n$argon2id\n", token())).unwrap();
-        let (passcode, recipe) = input.guarded.unwrap();
+        let (passcode, recipe) = input.passcode.unwrap();
         assert_eq!(passcode.expose(), "  é 4 ".as_bytes());
         assert_eq!(recipe, "$argon2id");
     }
 
     #[test]
-    fn what_is_wrong_is_said_and_not_shown() {
+    fn an_error_names_the_rule_and_does_not_show_the_input() {
         let token = token();
-        for (text, complaint) in [
+        for (text, expected) in [
             (String::new(), "the first line"),
             ("canary".into(), "the first line"),
-            (format!("{token}\ncan\n"), "needs at least 4"),
+            (format!("{token}\ncan\n"), "at least 4"),
             (format!("{token}\n{}\n", "canary".repeat(30)), "at most 128"),
             (format!("{token}\ncanary\n"), "data.share_passcode_recipe"),
             (format!("{token}\ncanary\n$\ncanary"), "more lines"),
             (format!("{token}\n\n\ncanary"), "more lines"),
         ] {
-            let said = read(&text).err().unwrap();
-            assert!(said.contains(complaint), "{said}");
-            assert!(!said.contains("can") && !said.contains(&token), "{said}");
+            let error = read(&text).err().unwrap();
+            assert!(error.contains(expected), "{error}");
+            assert!(!error.contains("can") && !error.contains(&token), "{error}");
         }
     }
 }

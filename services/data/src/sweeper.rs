@@ -1,59 +1,61 @@
-//! Deletes what has expired, again and again: requests that nobody retries any more, and what is kept too long of what
-//! people deleted and settled in their records.
+//! The sweeper: deletes expired rows periodically: old request ids, and tombstones and settled conflicts of records.
 
 use std::{collections::HashSet, time::Duration};
 
 use haven_platform::{database::DbError, deadline::Deadline, entropy::Entropy, periodic::PeriodicTask};
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{encrypted::changes::Changes, request::Requests};
+use crate::store::{encrypted::cycle::Changes, request::Requests};
 
-/// How often expired rows are looked for, which takes milliseconds.
-const ROUNDS: PeriodicTask = PeriodicTask {
+/// The period of the sweeper. A search for expired rows takes milliseconds.
+const TASK: PeriodicTask = PeriodicTask {
     name: "sweeper",
     period: Duration::from_secs(60),
 };
 
-/// How long one batch may take.
+/// The time limit of one batch.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How many rows go in one transaction: locks are held for milliseconds.
-const BATCH: u32 = 1000;
+/// The number of rows that one transaction deletes; it holds its locks for milliseconds.
+const BATCH_SIZE: u32 = 1000;
 
-/// How many people are purged before the next are looked for.
-const PEOPLE: i32 = 100;
+/// The number of people that are purged before the next ones are listed.
+const PEOPLE_BATCH_SIZE: i32 = 100;
 
-/// Sweeps `requests` and `changes` until `stop` says so.
-pub async fn sweep(requests: Requests, changes: Changes, entropy: Entropy, stop: CancellationToken) {
-    ROUNDS.run(entropy, stop, |_| round(&requests, &changes)).await;
+/// Sweeps `requests` and `changes` until `stop` is cancelled.
+pub async fn run(requests: Requests, changes: Changes, entropy: Entropy, stop: CancellationToken) {
+    TASK.run(entropy, stop, |_| round(&requests, &changes)).await;
 }
 
+/// Runs one round.
 async fn round(requests: &Requests, changes: &Changes) -> Result<(), DbError> {
     sweep_requests(requests).await?;
     purge_changes(changes).await
 }
 
+/// Deletes old request ids.
 async fn sweep_requests(requests: &Requests) -> Result<(), DbError> {
     loop {
-        let swept = requests.sweep(BATCH, Deadline::after(TIMEOUT)).await?;
+        let swept = requests.sweep(BATCH_SIZE, Deadline::after(TIMEOUT)).await?;
         metrics::counter!("haven_swept_rows_total", "table" => "requests").increment(swept);
-        if swept < u64::from(BATCH) {
+        if swept < u64::from(BATCH_SIZE) {
             return Ok(());
         }
     }
 }
 
-/// What every device has acknowledged goes with the acknowledgement. Here goes what some device never will: after 180
-/// days it has to start over. What fails of one person is left for the next round, and the others' goes all the same.
+/// Deletes changes that some device has not acknowledged for 180 days; that device must then sync from the start.
+/// Changes that every device has acknowledged are deleted by the acknowledgement. A failure for one person is left for
+/// the next round, and the other people are purged all the same.
 async fn purge_changes(changes: &Changes) -> Result<(), DbError> {
     let (mut failed, mut failure) = (HashSet::new(), Ok(()));
     loop {
-        let (mut purged, known) = (0, failed.len());
+        let (mut purged, failed_before) = (0, failed.len());
         for person in changes
-            .people_to_purge(PEOPLE, &failed, Deadline::after(TIMEOUT))
+            .people_to_purge(PEOPLE_BATCH_SIZE, &failed, Deadline::after(TIMEOUT))
             .await?
         {
-            match changes.purge(person, BATCH, Deadline::after(TIMEOUT)).await {
+            match changes.purge(person, BATCH_SIZE, Deadline::after(TIMEOUT)).await {
                 Ok(count) => purged += count,
                 Err(error) => {
                     failed.insert(person);
@@ -62,19 +64,19 @@ async fn purge_changes(changes: &Changes) -> Result<(), DbError> {
             }
         }
         metrics::counter!("haven_swept_rows_total", "table" => "cycle_changes").increment(purged);
-        // Not when nobody was found: whoever was may have been purged, or erased, by somebody else meanwhile. And
-        // behind those who failed there may be others.
-        if purged == 0 && failed.len() == known {
+        // The loop ends when a round purges nothing, not when no person is listed: another replica may have purged, or
+        // an erasure deleted, the listed people. After a new failure it goes on, because other people may follow.
+        if purged == 0 && failed.len() == failed_before {
             return failure;
         }
     }
 }
 
-/// Says what the metrics of this file mean, for whoever scrapes them.
+/// Describes the metrics of this module.
 pub fn describe_metrics() {
     metrics::describe_counter!(
         "haven_swept_rows_total",
         metrics::Unit::Count,
-        "Rows that were deleted because they had expired, by table; cycle_changes are tombstones and settled conflicts"
+        "Expired rows that were deleted, by table; cycle_changes are tombstones and settled conflicts"
     );
 }

@@ -1,4 +1,4 @@
-//! `identity audit verify`: whether every person's audit log is whole.
+//! The subcommand `identity audit verify`, which verifies every person's audit log.
 
 use std::{
     io::{self, Write},
@@ -8,7 +8,7 @@ use std::{
 use clap::{Args, Subcommand};
 use haven_platform::{
     application::{Application, CommandError},
-    config::{Problems, WorkerArgs},
+    config::{ConfigProblems, WorkerArgs},
     database::{Database, DbError},
 };
 use thiserror::Error;
@@ -20,7 +20,7 @@ use crate::{
     store::audit_chain::{AuditChains, ChainRow},
 };
 
-/// What can be done with the audit log.
+/// The arguments of `identity audit`.
 #[derive(Args, Debug)]
 pub struct AuditArgs {
     #[command(subcommand)]
@@ -29,33 +29,33 @@ pub struct AuditArgs {
 
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
-    /// Check every person's chain of events, and name the first broken link of each that does not hold
+    /// Verify every person's chain of events, and report the first broken link of each broken chain
     #[command(after_help = AFTER_HELP)]
     Verify(WorkerArgs),
 }
 
 const AFTER_HELP: &str = "\
-Reads all of the security audit log as the service, page by page, while the service may go on running, and changes \
-nothing. Each event's SHA-256 digest is computed again, from the event and the digest of the one before: from where \
-retention has trimmed the chain, to its newest event. For each chain that does not hold, a line on standard output has \
-the person's id, the number of the first event that was changed, taken out or put in, and what is wrong with it.
+Reads the whole security audit log as the service, page by page, and changes nothing. The service may keep running. Each \
+event's SHA-256 digest is computed again, from the event and the digest of the event before it: from the event up to which \
+retention has trimmed the chain, to the newest event. For each broken chain, a line on standard output has the person's id, \
+the number of the first event that was changed, removed or inserted, and the flaw.
 
-The last line is one digest over the ends of all chains. Whoever may write everything in the database can compute a whole \
-chain anew: keep this line elsewhere, beside a backup for instance. The same log gives the same line, on a restored copy \
-too; any other log gives another, also one that has only grown.
+The last line is a digest of the ends of all chains. An attacker with write access to the whole database can recompute a \
+chain, so store this line elsewhere, for example with a backup. The same log gives the same line, also in a restored copy; \
+any other log gives a different line, also a log that has only grown.
 
-Exit codes: 0 every chain holds, 1 one does not, or the log cannot be read, 64 the configuration is wrong.";
+Exit codes: 0 all chains are intact, 1 a chain is broken or the log cannot be read, 64 the configuration is invalid.";
 
-/// Why nothing can be said about all chains.
+/// The error when the verification was not completed.
 #[derive(Debug, Error)]
 enum VerifyError {
-    #[error("the audit log cannot be read: {0}")]
+    #[error("cannot read the audit log: {0}")]
     Database(#[from] DbError),
-    #[error("the report cannot be written: {0}")]
+    #[error("cannot write the report: {0}")]
     Output(#[from] io::Error),
 }
 
-/// What was found so far, and the chain that is being looked at.
+/// The counts so far, and the chain that is being verified.
 #[derive(Debug, Default)]
 struct Verification {
     walk: Option<ChainWalk>,
@@ -65,14 +65,14 @@ struct Verification {
     heads: HeadsDigest,
 }
 
-/// Does what `args` say.
+/// Runs the subcommand.
 ///
 /// # Errors
 ///
-/// When the configuration is wrong, the database cannot be read, or a chain does not hold.
+/// When the configuration is invalid, the database cannot be read, or a chain is broken.
 pub(crate) async fn run(args: AuditArgs) -> Result<(), CommandError> {
     let AuditCommand::Verify(args) = args.command;
-    let mut problems = Problems::new();
+    let mut problems = ConfigProblems::new();
     let config = args.check(&mut problems, Identity::NAME);
     let config = problems.finish(config)?;
     let newest = Identity::migrations().newest();
@@ -89,19 +89,19 @@ pub(crate) async fn run(args: AuditArgs) -> Result<(), CommandError> {
     }
 }
 
-/// Goes along every chain, in memory that does not grow with them. Answers how many do not hold.
+/// Verifies every chain, with memory that does not grow with their number or length. Returns the number of broken chains.
 async fn verify(chains: &AuditChains, output: &mut impl Write) -> Result<u64, VerifyError> {
-    let mut found = Verification::default();
+    let mut verification = Verification::default();
     let (mut person, mut after) = (Uuid::nil(), 0);
     loop {
         let page = chains.page(person, after).await?;
         let mut rows = page.rows.iter().peekable();
         while let Some(row) = rows.next() {
-            let seen = found.take(row);
+            let seen = verification.take(row);
             (person, after) = (row.person, seen);
             let is_last = rows.peek().map_or(!page.more, |next| next.person != row.person);
             if is_last {
-                found.end(&row.ends, output)?;
+                verification.end(&row.ends, output)?;
             }
         }
         if !page.more {
@@ -115,7 +115,7 @@ async fn verify(chains: &AuditChains, output: &mut impl Write) -> Result<u64, Ve
         person = last.0;
         for (person, number) in strays {
             let flaw = Flaw::NoEnds;
-            found.report(person, Break { number, flaw }, output)?;
+            verification.report(person, Break { number, flaw }, output)?;
         }
     }
     let Verification {
@@ -124,7 +124,7 @@ async fn verify(chains: &AuditChains, output: &mut impl Write) -> Result<u64, Ve
         broken,
         heads,
         ..
-    } = found;
+    } = verification;
     writeln!(
         output,
         "{chains} chains, {events} whole events, {broken} broken chains"
@@ -136,11 +136,11 @@ async fn verify(chains: &AuditChains, output: &mut impl Write) -> Result<u64, Ve
 // === impl Verification ===
 
 impl Verification {
-    /// Takes the next row. Answers up to which number its person's events were seen.
+    /// Processes the next row. Returns the number of the last event of its person that was processed.
     fn take(&mut self, row: &ChainRow) -> i64 {
         let mut walk = match self.walk.take() {
             Some(walk) if walk.person() == row.person => walk,
-            // When the page before left off in the middle of a chain which is gone now, its person was erased meanwhile.
+            // When the page before ended within a chain that has no more rows now, its person was erased in the meantime.
             _ => ChainWalk::begin(row.person, &row.ends),
         };
         walk.resume(&row.ends);
@@ -152,7 +152,7 @@ impl Verification {
         seen
     }
 
-    /// The chain that was looked at has no more rows.
+    /// Ends the current chain, which has no more rows.
     fn end(&mut self, ends: &ChainEnds, output: &mut impl Write) -> io::Result<()> {
         let Some(walk) = self.walk.take() else {
             return Ok(());
@@ -162,13 +162,13 @@ impl Verification {
         self.heads.take(walk.person(), ends);
         match walk.end(ends) {
             None => Ok(()),
-            Some(found) => self.report(walk.person(), found, output),
+            Some(broken) => self.report(walk.person(), broken, output),
         }
     }
 
-    fn report(&mut self, person: Uuid, found: Break, output: &mut impl Write) -> io::Result<()> {
+    fn report(&mut self, person: Uuid, link: Break, output: &mut impl Write) -> io::Result<()> {
         self.broken += 1;
-        writeln!(output, "{person}: event {}: {}", found.number, found.flaw)
+        writeln!(output, "{person}: event {}: {}", link.number, link.flaw)
     }
 }
 
@@ -191,28 +191,28 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_that_was_erased_between_two_pages_is_left_out() {
-        let (mut found, mut said) = (Verification::default(), Vec::new());
-        assert_eq!(found.take(&row(1, 5)), 5);
-        // The page ended here; on the next one there is only somebody else.
+    fn a_chain_that_was_erased_between_two_pages_is_skipped() {
+        let (mut verification, mut output) = (Verification::default(), Vec::new());
+        assert_eq!(verification.take(&row(1, 5)), 5);
+        // The page ended here, and the next one has only rows of another person.
         let next = row(2, 7);
-        assert_eq!(found.take(&next), 7);
-        found.end(&next.ends, &mut said).unwrap();
-        assert_eq!((found.chains, found.broken), (1, 0));
-        assert!(said.is_empty());
+        assert_eq!(verification.take(&next), 7);
+        verification.end(&next.ends, &mut output).unwrap();
+        assert_eq!((verification.chains, verification.broken), (1, 0));
+        assert!(output.is_empty());
     }
 
     #[test]
-    fn what_is_broken_is_named() {
-        let (mut found, mut said) = (Verification::default(), Vec::new());
+    fn a_broken_chain_is_reported() {
+        let (mut verification, mut output) = (Verification::default(), Vec::new());
         let mut tampered = row(1, 5);
         tampered.ends.last_digest = vec![2; 32];
-        found.take(&tampered);
-        found.end(&tampered.ends, &mut said).unwrap();
-        assert_eq!((found.chains, found.broken), (1, 1));
+        verification.take(&tampered);
+        verification.end(&tampered.ends, &mut output).unwrap();
+        assert_eq!((verification.chains, verification.broken), (1, 1));
         assert_eq!(
-            String::from_utf8(said).unwrap(),
-            "00000000-0000-0000-0000-000000000001: event 5: it is not the end that is kept beside the chain\n"
+            String::from_utf8(output).unwrap(),
+            "00000000-0000-0000-0000-000000000001: event 5: it is not the stored end of the chain\n"
         );
     }
 }

@@ -1,23 +1,23 @@
-//! The configuration that identity has beside what every service has.
+//! The configuration of identity, besides that of every service.
 
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
 use clap::Args;
-use haven_platform::config::Problems;
+use haven_platform::config::ConfigProblems;
 use http::Uri;
 use secrecy::SecretString;
 
 use crate::{
+    access_token::{SigningKeys, SigningKeysError},
     domain::{consent::RequiredConsents, provider::AuthProvider, rate_limit::RateLimits},
     hashing::Peppers,
-    tokens::{SigningKeys, SigningKeysError},
 };
 
-/// The flags.
+/// The command-line flags and variables of identity.
 #[derive(Args, Debug)]
 pub struct IdentityArgs {
-    /// Where the data service is
+    /// URL of the data service
     #[arg(
         long,
         env = "DATA_URL",
@@ -25,15 +25,15 @@ pub struct IdentityArgs {
         default_value = "https://localhost:50052"
     )]
     pub data_url: String,
-    /// The secrets that are hashed with every password: `id:base64,id:base64`, each of at least 32 bytes; the first one
-    /// hashes, and those that stored hashes name must stay
+    /// Secrets that are hashed with every password: `id:base64,id:base64`, each of at least 32 bytes; new hashes use
+    /// the first one, and peppers of stored hashes must stay in the list
     #[arg(long, env = "PEPPERS", value_name = "LIST", hide_env_values = true)]
     pub peppers: Option<SecretString>,
-    /// A file that holds PEPPERS
+    /// File with the value of PEPPERS
     #[arg(long, env = "PEPPERS_FILE", value_name = "FILE")]
     pub peppers_file: Option<PathBuf>,
-    /// Files with the private keys that sign access tokens (P-256, PKCS#8, PEM), separated by commas; the first one signs,
-    /// and all are published
+    /// Files with private keys that sign access tokens (P-256, PKCS#8, PEM), separated by commas; the first key signs,
+    /// and the public halves of all are published
     #[arg(
         long,
         env = "SIGNING_KEY_FILES",
@@ -42,7 +42,7 @@ pub struct IdentityArgs {
         hide_default_value = true
     )]
     pub signing_key_files: String,
-    /// The documents that a sign-up has to agree to, each in its version, separated by commas; empty: none
+    /// Documents that a sign-up must consent to, each as `document=version`, separated by commas; empty for none
     #[arg(
         long,
         env = "REQUIRED_CONSENTS",
@@ -50,11 +50,11 @@ pub struct IdentityArgs {
         default_value = "terms=2026-01,privacy=2026-01"
     )]
     pub required_consents: String,
-    /// Who signs people up and in: this service, or another provider whose tokens TRUSTED_ISSUERS accepts
+    /// Provider that signs people up and in: this service, or another provider, configured by TRUSTED_ISSUERS
     #[arg(long, env = "AUTH_PROVIDER", value_enum, default_value_t = AuthProvider::Haven)]
     pub auth_provider: AuthProvider,
-    /// How often somebody may try to sign up, from one network, with one email address, and through one calling service: `10/1m`
-    /// lets ten through at once and then one every six seconds
+    /// Rate limits of sign-ups per network, per email address and per calling service: `10/1m` admits ten at once and
+    /// then one every six seconds; `off` disables a limit
     #[arg(
         long,
         env = "SIGN_UP_LIMITS",
@@ -62,7 +62,7 @@ pub struct IdentityArgs {
         default_value = "network=10/1m,email=5/1h,service=600/1m"
     )]
     pub sign_up_limits: String,
-    /// How often somebody may try to sign in, as SIGN_UP_LIMITS
+    /// Rate limits of sign-ins, in the format of SIGN_UP_LIMITS
     #[arg(
         long,
         env = "SIGN_IN_LIMITS",
@@ -70,35 +70,35 @@ pub struct IdentityArgs {
         default_value = "network=30/1m,email=10/1m,service=3000/1m"
     )]
     pub sign_in_limits: String,
-    /// For how many days the security audit log is kept
+    /// Days for which the security audit log is kept
     #[arg(long, env = "AUDIT_RETENTION_DAYS", value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
     pub audit_retention_days: u32,
 }
 
-/// The configuration, checked.
+/// The configuration, checked and parsed.
 #[derive(Debug)]
 pub struct IdentityConfig {
-    /// Where the data service is.
+    /// The URL of the data service.
     pub data_url: Uri,
-    /// What is hashed with every password.
+    /// The secrets that are hashed with every password.
     pub peppers: Peppers,
-    /// What signs access tokens.
+    /// The keys that sign access tokens.
     pub signing_keys: SigningKeys,
-    /// What a sign-up has to agree to.
+    /// The consents that a sign-up requires.
     pub required_consents: RequiredConsents,
-    /// Who signs people up and in.
+    /// The provider that signs people up and in.
     pub provider: AuthProvider,
-    /// How often somebody may sign up.
+    /// The rate limits of sign-ups.
     pub sign_up_limits: RateLimits,
-    /// How often somebody may sign in.
+    /// The rate limits of sign-ins.
     pub sign_in_limits: RateLimits,
-    /// For how long the security audit log is kept.
+    /// The time for which audit events are kept.
     pub audit_retention: TimeDelta,
 }
 
 impl IdentityArgs {
-    /// Checks the flags.
-    pub fn check(&self, problems: &mut Problems) -> Option<IdentityConfig> {
+    /// Checks the flags. Returns `None` when one is invalid; `problems` has every problem.
+    pub fn check(&self, problems: &mut ConfigProblems) -> Option<IdentityConfig> {
         let data_url = problems.service_url("DATA_URL", &self.data_url);
         let peppers = problems
             .secret("PEPPERS", self.peppers.as_ref(), self.peppers_file.as_ref())
@@ -120,7 +120,8 @@ impl IdentityArgs {
     }
 }
 
-fn signing_keys(files: &str, problems: &mut Problems) -> Option<SigningKeys> {
+/// Reads and parses the files of SIGNING_KEY_FILES.
+fn signing_keys(files: &str, problems: &mut ConfigProblems) -> Option<SigningKeys> {
     const NAME: &str = "SIGNING_KEY_FILES";
     let paths: Vec<PathBuf> = files
         .split(',')
@@ -169,7 +170,7 @@ mod tests {
             "--sign-up-limits=network=5",
             "--sign-in-limits=network=5/1m",
         ];
-        let mut problems = Problems::new();
+        let mut problems = ConfigProblems::new();
         let config = Cli::parse_from(flags).args.check(&mut problems);
         let report = problems.finish(config).unwrap_err().to_string();
         for expected in [
@@ -179,11 +180,11 @@ mod tests {
             "/nowhere/b.pem",
             "REQUIRED_CONSENTS: each",
             "SIGN_UP_LIMITS: each",
-            "SIGN_IN_LIMITS: has to say all three",
+            "SIGN_IN_LIMITS: must list all three",
         ] {
             assert!(report.contains(expected), "{expected}: {report}");
         }
-        let mut problems = Problems::new();
+        let mut problems = ConfigProblems::new();
         let config = Cli::parse_from(["identity"]).args.check(&mut problems);
         let report = problems.finish(config).unwrap_err().to_string();
         assert!(

@@ -1,5 +1,5 @@
-//! The sessions that have ended, kept as the database has them: those that another replica ended are refused here within
-//! seconds, too.
+//! A background task that reloads the ended sessions from the database, so that this replica refuses the access tokens of
+//! sessions that another replica ended within seconds.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,12 +10,12 @@ use uuid::Uuid;
 
 use crate::store::session::Sessions;
 
-/// How often they are loaded.
+/// The interval at which the ended sessions are loaded.
 const TICK: Duration = Duration::from_secs(2);
 
-/// Keeps `ended` as `sessions` has them, from now on and until `stop` says so. What it holds stays while the database
-/// cannot be reached.
-pub async fn keep(ended: Arc<EndedSessions>, sessions: Sessions, clock: Clock, stop: CancellationToken) {
+/// Replaces `ended` with the ended sessions of the database at each tick, until `stop` is cancelled. While the database
+/// cannot be reached, `ended` does not change.
+pub async fn reload(ended: Arc<EndedSessions>, sessions: Sessions, clock: Clock, stop: CancellationToken) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut outage = false;
@@ -33,13 +33,13 @@ pub async fn keep(ended: Arc<EndedSessions>, sessions: Sessions, clock: Clock, s
     }
 }
 
-/// Says an outage once when it begins, and once when it ends. Answers whether there is one now.
+/// Logs an outage once when it begins, and once when it ends. Returns whether there is one now.
 fn report(outage: bool, loaded: &Result<Vec<Uuid>, DbError>) -> bool {
     match loaded {
         Err(error) if !outage => {
-            tracing::warn!(%error, "ended sessions cannot be loaded: those that are known stay");
+            tracing::warn!(%error, "cannot load the ended sessions: those loaded before stay in effect");
         }
-        Ok(_) if outage => tracing::info!("ended sessions are loaded again"),
+        Ok(_) if outage => tracing::info!("loading the ended sessions again"),
         Ok(_) | Err(_) => {}
     }
     loaded.is_err()
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_lasts_until_something_is_loaded() {
+    fn an_outage_lasts_until_the_sessions_are_loaded() {
         let failed = || Err(DbError::unexpected("x"));
         assert!(!report(false, &Ok(vec![])));
         assert!(report(false, &failed()));

@@ -1,8 +1,10 @@
 //! Haven's identity service: accounts, sign-in and tokens.
 //!
-//! Three rooms: `domain` is what is true, `store` is SQL, `rpc` speaks gRPC. Beside them: [`hashing`] of passwords,
-//! [`tokens`], and the [`dispatcher`] that tells data who came and went. What they stand on is in [`haven_platform`].
+//! The crate has three layers: [`domain`] has the rules, [`store`] has the SQL, and [`rpc`] has the gRPC services.
+//! Besides them, there are [`hashing`] of passwords, signing of access tokens, and the [`dispatcher`], which delivers
+//! messages about new and erased accounts to data. The services share [`haven_platform`].
 
+pub mod access_token;
 mod audit_command;
 pub mod config;
 pub mod dispatcher;
@@ -12,15 +14,14 @@ pub mod hashing;
 pub mod rpc;
 pub mod store;
 pub mod sweeper;
-pub mod tokens;
 
 use std::{error::Error, num::NonZeroUsize, sync::Arc, thread::available_parallelism};
 
 use clap::Subcommand;
 use haven_platform::{
-    application::{Application, CommandError, Parts},
+    application::{Application, CommandError, Resources},
     client::channel,
-    config::Problems,
+    config::ConfigProblems,
     database::Migrations,
     hashing::HashQueue,
     mac::MacKey,
@@ -35,27 +36,30 @@ use haven_proto::{
 };
 
 use crate::{
+    access_token::TokenSigner,
     audit_command::AuditArgs,
     config::{IdentityArgs, IdentityConfig},
     dispatcher::Dispatcher,
     hashing::{Hasher, Passwords},
-    rpc::{IdentityRpc, origin::LimitKeys},
+    rpc::{AccountRpc, AuditOrigins, RateLimitKeys, SessionRpc},
     store::{
-        account::Accounts, audit::AuditLog, consent::Consents, erasure::Erasures, outbox::Outbox,
-        password::OwnPasswords, retention::Retention, session::Sessions,
+        account::{Accounts, Consents, Erasures, OwnPasswords},
+        audit_log::AuditLog,
+        outbox::Outbox,
+        retention::Retention,
+        session::Sessions,
     },
     sweeper::Sweeper,
-    tokens::TokenSigner,
 };
 
-/// The service.
+/// The identity service, as an application of the platform.
 #[derive(Debug)]
 pub struct Identity;
 
-/// What the program can do beside serving.
+/// The subcommands of `identity`, besides those that every service has.
 #[derive(Debug, Subcommand)]
 pub enum IdentityCommand {
-    /// Look after the security audit log
+    /// Verify the security audit log
     Audit(AuditArgs),
 }
 
@@ -63,12 +67,14 @@ impl Application for Identity {
     const NAME: &'static str = "identity";
     const ABOUT: &'static str = "Haven's identity service: accounts, sign-in and tokens";
     const PORTS: [u16; 3] = [50051, 50061, 9101];
+    /// A person may have ten devices, each of which may hold a stream open; the rest is for reconnects.
+    const STREAMS_PER_USER: usize = 12;
     const DESCRIPTORS: &'static [u8] = haven_proto::FILE_DESCRIPTOR_SET;
     type Args = IdentityArgs;
     type Config = IdentityConfig;
     type Command = IdentityCommand;
 
-    fn check(args: &IdentityArgs, problems: &mut Problems) -> Option<IdentityConfig> {
+    fn check(args: &IdentityArgs, problems: &mut ConfigProblems) -> Option<IdentityConfig> {
         args.check(problems)
     }
 
@@ -80,7 +86,7 @@ impl Application for Identity {
 
     fn assemble(
         config: IdentityConfig,
-        parts: &Parts,
+        parts: &Resources,
         server: ServerBuilder,
     ) -> Result<ServerBuilder, Box<dyn Error + Send + Sync>> {
         haven_platform::hashing::describe_metrics();
@@ -88,13 +94,13 @@ impl Application for Identity {
         dispatcher::describe_metrics();
         sweeper::describe_metrics();
         let keys: Result<Vec<_>, _> = config.signing_keys.public().map(|key| key.verifying()).collect();
-        parts.keys.settle(keys?);
+        parts.keys.set_permanently(keys?);
         let signer = TokenSigner::new(
             config.signing_keys,
             parts.tokens.issuer.clone(),
             parts.tokens.audience.clone(),
         );
-        let admission = HashQueue::new(available_parallelism().unwrap_or(NonZeroUsize::MIN));
+        let queue = HashQueue::new(available_parallelism().unwrap_or(NonZeroUsize::MIN));
         let hasher = Hasher::new(config.peppers, parts.entropy.clone()).map_err(|error| error.to_string())?;
         let data = channel(&config.data_url, Arc::clone(&parts.tls))
             .map_err(|error| format!("DATA_URL: {error}"))?;
@@ -107,7 +113,7 @@ impl Application for Identity {
             parts.stop.clone(),
         );
         let sessions = Sessions::new(Arc::clone(&parts.database));
-        parts.tasks.spawn(ended_sessions::keep(
+        parts.tasks.spawn(ended_sessions::reload(
             Arc::clone(&parts.ended),
             sessions.clone(),
             parts.clock.clone(),
@@ -120,38 +126,55 @@ impl Application for Identity {
         );
         parts.tasks.spawn(sweeper.run(parts.stop.clone()));
         let secret = &parts.tokens.secret_key;
-        let rpc = Arc::new(IdentityRpc {
+        let passwords = Passwords::new(queue, Arc::new(hasher));
+        let rate_limit_keys = RateLimitKeys::new(MacKey::derive(secret, "identity.rate_limits"));
+        let audit_origins = AuditOrigins::new(MacKey::derive(secret, "identity.networks"));
+        let request_mac = MacKey::derive(secret, "identity.requests");
+        let page_tokens = PageTokens::new(MacKey::derive(secret, "identity.pages"));
+        let account = AccountRpc {
             accounts: Accounts::new(Arc::clone(&parts.database)),
-            sessions,
             own_passwords: OwnPasswords::new(Arc::clone(&parts.database)),
             erasures: Erasures::new(Arc::clone(&parts.database)),
             consents: Consents::new(Arc::clone(&parts.database)),
-            audit: AuditLog::new(Arc::clone(&parts.database)),
+            audit_log: AuditLog::new(Arc::clone(&parts.database)),
             dispatcher,
-            passwords: Passwords::new(admission, Arc::new(hasher)),
+            passwords: passwords.clone(),
             provider: config.provider,
             sign_up_limits: config.sign_up_limits,
+            reauthentication_limit: config.sign_in_limits.email,
+            rate_limit_keys: rate_limit_keys.clone(),
+            required_consents: config.required_consents,
+            ended_sessions: Arc::clone(&parts.ended),
+            request_mac: request_mac.clone(),
+            audit_origins: audit_origins.clone(),
+            page_tokens: page_tokens.clone(),
+            clock: parts.clock.clone(),
+            entropy: parts.entropy.clone(),
+        };
+        let session = SessionRpc {
+            sessions,
+            passwords,
+            provider: config.provider,
             sign_in_limits: config.sign_in_limits,
-            limit_keys: LimitKeys::new(MacKey::derive(secret, "identity.rate_limits")),
-            required: config.required_consents,
+            rate_limit_keys,
             signer: Arc::new(signer),
-            ended: Arc::clone(&parts.ended),
-            requests: MacKey::derive(secret, "identity.requests"),
-            networks: MacKey::derive(secret, "identity.networks"),
-            refresh: MacKey::derive(secret, "identity.refresh_tokens"),
-            pages: PageTokens::new(MacKey::derive(secret, "identity.pages")),
+            ended_sessions: Arc::clone(&parts.ended),
+            request_mac,
+            audit_origins,
+            refresh_key: MacKey::derive(secret, "identity.refresh_tokens"),
+            page_tokens,
             tasks: parts.tasks.clone(),
             clock: parts.clock.clone(),
             entropy: parts.entropy.clone(),
-        });
+        };
         Ok(server
             .service(|limits| {
-                AccountServiceServer::from_arc(Arc::clone(&rpc))
+                AccountServiceServer::new(account)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })
             .service(|limits| {
-                SessionServiceServer::from_arc(Arc::clone(&rpc))
+                SessionServiceServer::new(session)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             }))

@@ -1,5 +1,5 @@
-//! Deletes what has expired, again and again: limits whose time has come, dead sessions and their tokens, requests that
-//! nobody retries any more, and the audit log's old end.
+//! A background task that deletes expired rows: counts of rate limits, ended sessions and their tokens, requests too
+//! old to be retried, and the oldest events of the audit log.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,25 +9,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::retention::Retention;
 
-/// How often expired rows are looked for, which takes milliseconds.
-const ROUNDS: PeriodicTask = PeriodicTask {
+/// The task. A round without expired rows takes milliseconds.
+const TASK: PeriodicTask = PeriodicTask {
     name: "sweeper",
     period: Duration::from_secs(60),
 };
 
-/// The audit log is trimmed at each of so many rounds: once an hour.
+/// The number of rounds per trimming of the audit log, which is therefore trimmed once an hour.
 const TRIM_ROUNDS: u64 = 60;
 
-/// How many rows of a table go in one transaction: locks are held for milliseconds.
-const BATCH: i32 = 1000;
+/// The maximum number of rows of a table that one transaction deletes, so that locks are held for milliseconds.
+const BATCH_SIZE: i32 = 1000;
 
-/// How many people's logs are trimmed in one transaction.
-const PEOPLE: i32 = 100;
+/// The maximum number of people per transaction that trims audit logs.
+const TRIM_BATCH_SIZE: i32 = 100;
 
-/// The audit log's name, among the other tables.
+/// The table of the audit log, as a label of the metric.
 const AUDIT_LOG: &str = "security_audit_log";
 
-/// Deletes what has expired.
+/// The background task's state.
 #[derive(Debug)]
 pub struct Sweeper {
     retention: Retention,
@@ -36,7 +36,7 @@ pub struct Sweeper {
 }
 
 impl Sweeper {
-    /// Sweeps by `retention`, and keeps audit events for `audit_retention`.
+    /// A sweeper that deletes with `retention`, and keeps audit events for `audit_retention`.
     #[must_use]
     pub fn new(retention: Retention, audit_retention: TimeDelta, entropy: Entropy) -> Self {
         Self {
@@ -46,16 +46,17 @@ impl Sweeper {
         }
     }
 
-    /// Sweeps until `stop` says so.
+    /// Deletes expired rows periodically until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) {
         let (entropy, sweeper) = (self.entropy.clone(), Arc::new(self));
         let round = |number: u64| {
             let sweeper = Arc::clone(&sweeper);
             async move { sweeper.round(number.is_multiple_of(TRIM_ROUNDS)).await }
         };
-        ROUNDS.run(entropy, stop, round).await;
+        TASK.run(entropy, stop, round).await;
     }
 
+    /// Deletes all expired rows, and trims the audit log when `trims` is set.
     async fn round(&self, trims: bool) -> Result<(), DbError> {
         while self.sweep().await? {}
         if trims {
@@ -64,23 +65,23 @@ impl Sweeper {
         Ok(())
     }
 
-    /// Deletes a batch of each table. Answers whether there may be more.
+    /// Deletes a batch of each table. Returns whether there may be more expired rows.
     async fn sweep(&self) -> Result<bool, DbError> {
-        let swept = self.retention.sweep(BATCH).await?;
+        let swept = self.retention.sweep(BATCH_SIZE).await?;
         let has_more = swept
             .iter()
-            .any(|one| one.rows >= u64::from(BATCH.unsigned_abs()));
+            .any(|one| one.rows >= u64::from(BATCH_SIZE.unsigned_abs()));
         for one in swept {
             count(one.table, one.rows);
         }
         Ok(has_more)
     }
 
-    /// Trims the logs of some people. Answers whether there may be more.
+    /// Trims the logs of a batch of people. Returns whether there may be more to trim.
     async fn trim(&self) -> Result<bool, DbError> {
         let deleted = self
             .retention
-            .trim_audit_log(self.audit_retention, PEOPLE)
+            .trim_audit_log(self.audit_retention, TRIM_BATCH_SIZE)
             .await?;
         count(AUDIT_LOG.to_owned(), deleted);
         Ok(deleted > 0)
@@ -91,7 +92,7 @@ fn count(table: String, rows: u64) {
     metrics::counter!("haven_swept_rows_total", "table" => table).increment(rows);
 }
 
-/// Says what the metrics of this file mean, for whoever scrapes them.
+/// Describes the metrics of this file for scrapers.
 pub fn describe_metrics() {
     metrics::describe_counter!(
         "haven_swept_rows_total",

@@ -1,66 +1,68 @@
-//! Who may call which RPC, as the protos declare it.
+//! The access table: the RPCs of a server, with the callers that each admits and the kind of its response, read from
+//! the access options in the protos.
 
 use std::{collections::HashMap, sync::Arc};
 
 pub use haven_proto::access::v1::Access;
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 
-/// Protocols that others define, and whose RPCs can carry no option of ours. Everybody may call them: they show
-/// nothing but whether a service is well, and what its published contract is.
+/// Standard protocols. Their RPCs cannot carry our access option. Every caller may use them: they expose only whether a
+/// service is healthy, and its published contract.
 const STANDARD: [&str; 3] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
 ];
 
-/// With what an RPC answers.
+/// The kind of response that an RPC sends. It decides the time limit of a call and the limits that count it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Answer {
-    /// With one message. A stream that anybody may call, such as reflection's, answers what it was asked and is taken as
-    /// that: nobody unknown keeps a place for long.
+pub enum ResponseKind {
+    /// One message. A stream that needs no credentials, such as that of reflection, also counts as this: it answers
+    /// what was asked, and an unauthenticated caller must not hold a permit for long.
     Message,
-    /// With a stream that ends when everything was said.
+    /// A stream that ends when all data was sent.
     Stream,
-    /// With a stream that goes on for as long as there is something to say. The names of such RPCs, and of no others,
-    /// begin with the verb Watch.
+    /// A stream that stays open for later updates. Only the names of these RPCs begin with `Watch`.
     Watch,
 }
 
-/// One RPC of a server.
+/// The access rule and response kind of one RPC.
 #[derive(Clone, Debug)]
 pub struct Rpc {
-    /// Its name in logs and metrics, such as `haven.data.v1.PersonService/ProvisionUser`.
+    /// The RPC's name in logs and metrics, such as `haven.data.v1.PersonService/ProvisionUser`.
     pub name: Arc<str>,
-    /// Who may call it.
+    /// The callers that the RPC admits.
     pub access: Access,
-    /// With what it answers.
-    pub answer: Answer,
+    /// The kind of response that the RPC sends.
+    pub response: ResponseKind,
 }
 
-/// The RPCs of a server, by the path that they are called under.
+/// The RPCs of a server, keyed by their HTTP/2 path, such as `/haven.data.v1.PersonService/ProvisionUser`. Cloning
+/// shares the table.
 #[derive(Clone, Debug)]
 pub struct AccessTable(Arc<HashMap<String, Rpc>>);
 
-/// The protos do not say who may call something that is served.
+/// The reason why the access table cannot be read. A server does not start then.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// The descriptors cannot be read.
-    #[error("the descriptors cannot be read: {0}")]
+    /// The descriptors cannot be decoded.
+    #[error("the descriptors cannot be decoded: {0}")]
     Descriptors(#[from] prost_reflect::DescriptorError),
-    /// A service is served that no descriptor describes.
-    #[error("service {0} is in no descriptor")]
+    /// A served service is not described by any descriptor.
+    #[error("no descriptor describes service {0}")]
     UnknownService(String),
-    /// RPCs without the option.
-    #[error("no (haven.access.v1.access) on: {}", .0.join(", "))]
+    /// These RPCs do not declare the access option.
+    #[error("the option (haven.access.v1.access) is missing on: {}", .0.join(", "))]
     Undeclared(Vec<String>),
 }
 
 impl AccessTable {
-    /// Reads who may call each RPC of `services` out of encoded `descriptors`.
+    /// Reads the access rules of all RPCs of `services` from encoded `FileDescriptorSet`s.
     ///
     /// # Errors
     ///
-    /// When a service is in no descriptor, or one of its RPCs has no access option: the server must not start then.
+    /// [`AccessError`] when a descriptor cannot be decoded, a service has no descriptor, or an RPC has no access
+    /// option.
     pub fn read<'a>(
         descriptors: impl IntoIterator<Item = &'a [u8]>,
         services: &[&str],
@@ -89,7 +91,7 @@ impl AccessTable {
                         Rpc {
                             name: name.into(),
                             access,
-                            answer: answer(&method, access),
+                            response: response_kind(&method, access),
                         },
                     );
                 }
@@ -102,7 +104,21 @@ impl AccessTable {
         }
     }
 
-    /// The RPC at `path`, if there is one.
+    /// Returns a table with the given paths. Every RPC in it requires a user.
+    #[cfg(test)]
+    pub(crate) fn for_tests<const N: usize>(rpcs: [(&str, ResponseKind); N]) -> Self {
+        let rpcs = rpcs.map(|(path, response)| {
+            let rpc = Rpc {
+                name: path.trim_start_matches('/').into(),
+                access: Access::User,
+                response,
+            };
+            (path.to_owned(), rpc)
+        });
+        Self(Arc::new(rpcs.into()))
+    }
+
+    /// Returns the RPC at `path`; `None` when the server has no such RPC.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<&Rpc> {
         self.0.get(path)
@@ -116,11 +132,11 @@ fn declared(pool: &DescriptorPool, method: &MethodDescriptor) -> Access {
         .unwrap_or(Access::Unspecified)
 }
 
-fn answer(method: &MethodDescriptor, access: Access) -> Answer {
+fn response_kind(method: &MethodDescriptor, access: Access) -> ResponseKind {
     match method.is_server_streaming() && access != Access::Anyone {
-        true if method.name().starts_with("Watch") => Answer::Watch,
-        true => Answer::Stream,
-        false => Answer::Message,
+        true if method.name().starts_with("Watch") => ResponseKind::Watch,
+        true => ResponseKind::Stream,
+        false => ResponseKind::Message,
     }
 }
 
@@ -129,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_protos_say_who_may_call() {
+    fn access_rules_are_read_from_the_protos() {
         let table = AccessTable::read(
             [haven_proto::FILE_DESCRIPTOR_SET],
             &["haven.data.v1.PersonService"],
@@ -139,47 +155,27 @@ mod tests {
         assert_eq!(rpc.access, Access::Service);
         assert!(table.find("/haven.data.v1.PersonService/Nothing").is_none());
         assert!(
-            table
-                .find("/haven.data.v1.ConversationService/GetMessage")
-                .is_none(),
+            table.find("/haven.identity.v1.AccountService/SignUp").is_none(),
             "not served"
         );
     }
 
-    /// A stream that goes on must not have the places of those that end. Whoever adds one that ends adds it here.
+    /// A stream that needs no credentials, such as that of reflection, has the time limits of a single response.
     #[test]
-    fn every_stream_watches_or_is_known_to_end() {
-        let ending = [
-            "haven.data.v1.CycleService.PullChanges",
-            "haven.data.v1.PersonService.ExportData",
-        ];
-        let pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET).unwrap();
-        let (mut watching, mut others) = (Vec::new(), Vec::new());
-        for method in pool
-            .services()
-            .flat_map(|service| service.methods().collect::<Vec<_>>())
-        {
-            match answer(&method, declared(&pool, &method)) {
-                Answer::Watch => watching.push(method.full_name().to_owned()),
-                Answer::Stream => others.push(method.full_name().to_owned()),
-                Answer::Message => assert!(!method.is_server_streaming(), "{}", method.full_name()),
-            }
-        }
-        others.sort();
-        assert_eq!(others, ending);
-        assert!(
-            watching.contains(&"haven.data.v1.CycleService.WatchChanges".to_owned()),
-            "{watching:?}"
-        );
+    fn a_public_stream_counts_as_a_single_message() {
+        let service = "grpc.reflection.v1.ServerReflection";
+        let table = AccessTable::read([tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET], &[service]).unwrap();
+        let rpc = table.find(&format!("/{service}/ServerReflectionInfo")).unwrap();
+        assert_eq!(rpc.response, ResponseKind::Message);
     }
 
     #[test]
-    fn an_rpc_without_the_option_is_refused() {
+    fn an_rpc_without_the_access_option_is_an_error() {
         let error =
             AccessTable::read([haven_proto::FILE_DESCRIPTOR_SET], &["haven.data.v1.NoService"]).unwrap_err();
         assert!(matches!(error, AccessError::UnknownService(_)), "{error}");
 
-        // The health protocol's RPCs carry no option of ours: under any other name they would be refused.
+        // The RPCs of the health protocol carry no access option; under another name that is an error.
         use prost::Message as _;
         let mut set = prost_types_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
         set.file[0].package = Some("haven.test.v1".into());

@@ -1,4 +1,4 @@
-//! What a service is, to the platform that runs it.
+//! The interface between a service and the platform that runs it: the trait [`Application`].
 
 use std::{error::Error, fmt, sync::Arc};
 
@@ -9,116 +9,122 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     auth::{EndedSessions, KeySet},
     config::{
-        AuthMode, ConfigError, ListenerArgs, Listeners, PostgresArgs, Problems, RequestArgs, Requests,
+        AuthMode, ConfigError, ConfigProblems, ListenerArgs, Listeners, PostgresArgs, RequestArgs, Requests,
         Telemetry, TelemetryArgs, TlsArgs, TlsFiles, TokenArgs, Tokens,
     },
-    database::{Database, DatabaseConfig, Migrations, Unfit},
+    database::{Database, DatabaseConfig, InspectionError, Migrations},
     entropy::Entropy,
     server::ServerBuilder,
     time::Clock,
     tls::Tls,
 };
 
-/// A service: its name, its own configuration, and how its parts are put together.
+/// A service: its name, its configuration, and how its RPC handlers and background tasks are created.
 ///
-/// Everything that services have in common, from the command line to the graceful stop, is in [`crate::run`].
+/// [`crate::run`] has everything that services have in common, from the command line to the graceful stop.
 pub trait Application: 'static {
-    /// Its name, which is also its schema's and the prefix of its roles.
+    /// The service's name, which is also the name of its schema and the prefix of its database roles. Its crate is
+    /// `haven-<name>`.
     const NAME: &'static str;
-    /// One line about it, for `--help`.
+    /// The one-line description of the service in `--help`.
     const ABOUT: &'static str;
-    /// The ports that it listens on by default: API, health, metrics.
+    /// The default ports of the API, health and metrics listeners, in this order.
     const PORTS: [u16; 3];
-    /// The descriptors of its services: an encoded `FileDescriptorSet`.
+    /// The maximum number of streams that one user may have open at once on a replica, of each kind: those that end by
+    /// themselves, and those that stay open.
+    const STREAMS_PER_USER: usize;
+    /// An encoded `FileDescriptorSet` that describes the service's gRPC services.
     const DESCRIPTORS: &'static [u8];
-    /// Its own flags.
+    /// The command-line flags that only this service has.
     type Args: Args + fmt::Debug;
-    /// Its own configuration, checked.
+    /// The checked configuration that results from [`Application::Args`].
     type Config;
-    /// What it can do beside serving, migrating and checking its configuration, each as a subcommand of the program. A
-    /// service that can do nothing else says [`std::convert::Infallible`].
+    /// The program's subcommands beside `serve`, `migrate` and `check-config`. A service without any uses
+    /// [`std::convert::Infallible`].
     type Command: Subcommand + fmt::Debug;
 
-    /// Checks its own flags; everything that is wrong goes to `problems`.
-    fn check(args: &Self::Args, problems: &mut Problems) -> Option<Self::Config>;
+    /// Checks the service's own flags. Adds everything that is wrong to `problems`; returns `None` when the
+    /// configuration is incomplete.
+    fn check(args: &Self::Args, problems: &mut ConfigProblems) -> Option<Self::Config>;
 
-    /// Its schema's migrations.
+    /// Returns the migrations of the service's schema.
     fn migrations() -> Migrations;
 
-    /// Puts its services together and starts its background tasks, which end when `parts.stop` says so.
+    /// Adds the service's gRPC services to `server` and starts its background tasks, which end when `resources.stop` is
+    /// cancelled.
     ///
     /// # Errors
     ///
-    /// When a part cannot be made. Nothing was served yet.
+    /// Any error in creating a handler or task. No request was served by then.
     fn assemble(
         config: Self::Config,
-        parts: &Parts,
+        resources: &Resources,
         server: ServerBuilder,
     ) -> Result<ServerBuilder, Box<dyn Error + Send + Sync>>;
 
-    /// What has to be looked at beside the database itself before anything is served from it: whether what is stored can be
-    /// served with this configuration.
+    /// Returns a check that must succeed before the service reports itself ready, beside the inspection of the database
+    /// itself: whether the stored data can be served with this configuration. By default there is none.
     fn inspection(_config: &Self::Config, _database: &Arc<Database>) -> Inspection {
         Box::new(|| Box::pin(async { Ok(()) }))
     }
 
-    /// Does what `command` says, and ends. It brings its own flags; Postgres is reached by
-    /// [`WorkerArgs`](crate::config::WorkerArgs) and [`Database::worker_only`], or as people too by
-    /// [`PostgresArgs`], [`Database::new`] and [`Database::admit`].
+    /// Runs `command` and returns. The command has its own flags. It connects to Postgres with
+    /// [`WorkerArgs`](crate::config::WorkerArgs) and [`Database::worker_only`], or, when it also acts as users, with
+    /// [`PostgresArgs`], [`Database::new`] and [`Database::inspect`].
     ///
     /// # Errors
     ///
-    /// What the program says as its last word, with the exit code that belongs to it.
+    /// [`CommandError`], which is printed, and which decides the exit code.
     fn command(command: Self::Command) -> impl Future<Output = Result<(), CommandError>>;
 }
 
-/// Asks whether what is stored can be served: as often as the database does not answer.
-pub type Inspection = Box<dyn Fn() -> BoxFuture<'static, Result<(), Unfit>> + Send + Sync>;
+/// A check of the stored data. It is repeated every second until the database answers.
+pub type Inspection = Box<dyn Fn() -> BoxFuture<'static, Result<(), InspectionError>> + Send + Sync>;
 
-/// Why a command did not do what it was for.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// Its flags are incomplete or wrong: exit code 64.
+    /// A flag is missing or wrong. The exit code is 64.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// It failed, or found what it looked for: exit code 1.
+    /// The command failed, or found what it searches for. The exit code is 1.
     #[error(transparent)]
     Failed(Box<dyn Error + Send + Sync>),
 }
 
 impl CommandError {
-    /// It failed because of `error`, which is shown to whoever ran it.
+    /// Returns [`CommandError::Failed`] with `error`, which is printed.
     pub fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Failed(error.into())
     }
 }
 
-/// What a service is made of.
+/// The resources that the platform creates for a service.
 #[derive(Debug)]
-pub struct Parts {
-    /// Its schema.
+pub struct Resources {
+    /// The connections to the service's schema.
     pub database: Arc<Database>,
-    /// The keys that verify access tokens: for the service to fill, and to go on filling.
+    /// The public keys that verify access tokens. The service fills the set and keeps it up to date.
     pub keys: Arc<KeySet>,
-    /// The sessions whose access tokens are refused: for the service to fill, and to go on filling.
+    /// The ended sessions, with access tokens that are refused. The service fills the set and keeps it up to date.
     pub ended: Arc<EndedSessions>,
-    /// How people prove who they are. Where nobody looks at tokens, keys and ended sessions need not be filled.
+    /// The way users authenticate. In local mode no token is verified, so `keys` and `ended` need not be filled.
     pub auth_mode: AuthMode,
-    /// Its certificate, and whom it trusts.
+    /// The service's certificate and the authorities that it trusts.
     pub tls: Arc<Tls>,
-    /// Whose tokens are accepted, and the secret for keyed hashes.
+    /// The accepted token issuers, and the secret for keyed hashes.
     pub tokens: Tokens,
-    /// The time of day.
+    /// The source of the time of day.
     pub clock: Clock,
-    /// Randomness.
+    /// The source of random bytes.
     pub entropy: Entropy,
-    /// Where background tasks are spawned.
+    /// The tracker on which background tasks are spawned.
     pub tasks: TaskTracker,
-    /// Says that it is time to stop.
+    /// The token that is cancelled when the service stops.
     pub stop: CancellationToken,
 }
 
-/// The flags that every service has, and its own.
+/// The flags of `serve`: those that every service has, and the service's own.
 #[derive(Args, Debug)]
 pub struct ServeArgs<A: Args> {
     #[command(flatten, next_help_heading = "Listeners")]
@@ -137,7 +143,7 @@ pub struct ServeArgs<A: Args> {
     own: A,
 }
 
-/// A service's configuration, complete and checked.
+/// A service's complete, checked configuration.
 #[derive(Debug)]
 pub struct ServeConfig<C> {
     pub(crate) listeners: Listeners,
@@ -150,13 +156,13 @@ pub struct ServeConfig<C> {
 }
 
 impl<A: Args> ServeArgs<A> {
-    /// Checks everything, and reports all that is wrong at once.
+    /// Checks all flags.
     ///
     /// # Errors
     ///
-    /// Every problem.
+    /// [`ConfigError`] with every problem found.
     pub fn check<S: Application<Args = A>>(&self) -> Result<ServeConfig<S::Config>, ConfigError> {
-        let mut problems = Problems::new();
+        let mut problems = ConfigProblems::new();
         let listeners = self.listeners.check(&mut problems, S::PORTS);
         let tls_files = self.tls.check(&mut problems);
         let tokens = self.tokens.check(&mut problems);

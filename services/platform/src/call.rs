@@ -1,4 +1,4 @@
-//! A call, as the server's layers know it by the time that a handler sees it.
+//! The call that a handler answers: its caller, deadline and client network, as determined by the server's layers.
 
 use std::{fmt, sync::Arc};
 
@@ -7,53 +7,53 @@ use uuid::Uuid;
 
 use crate::{deadline::Deadline, failure::Failure, network::Network, reason::Reason};
 
-/// A person's id, the same in every Haven service.
+/// A user's id: a UUID, the same in every Haven service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(Uuid);
 
-/// A service's name: the SAN of its client certificate that the configuration lists.
+/// A calling service's name: the subject alternative name of its client certificate that the configuration lists.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceName(Arc<str>);
 
-/// A person with a valid token.
+/// A user with a valid access token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User {
-    /// Who.
+    /// The user's id, from the token's `sub`.
     pub id: UserId,
-    /// In which session. None: the token names none, as one from elsewhere may.
+    /// The session that the token names. `None` when it names none, which tokens of other issuers may do.
     pub session_id: Option<Uuid>,
-    /// Whether somebody else than our own identity says so: a trusted issuer.
+    /// True if the token is from a trusted issuer other than Haven's identity service.
     pub foreign: bool,
-    /// When the token expires, or in a day if that is sooner. None: there is no token, in local mode.
+    /// The time when the token expires, or a day from now if that is sooner. `None` in local mode, where there is no
+    /// token.
     pub valid_until: Option<Instant>,
 }
 
-/// Who calls. A call can carry both identities.
+/// The identities of a caller. A call can carry both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
-    /// The person, from the access token.
+    /// The user, from the access token; `None` without one.
     pub user: Option<User>,
-    /// The service, from the client certificate.
+    /// The service, from the client certificate; `None` without a listed one.
     pub service: Option<ServiceName>,
 }
 
-/// What a handler knows about the call beside its request.
+/// The properties of a call beside its request message.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Who calls.
+    /// The authenticated caller.
     pub caller: Caller,
-    /// By when to answer.
+    /// The deadline of the call.
     pub deadline: Deadline,
-    /// Where the client is: by its socket, or, when a service calls for somebody, by the word of that service. None: the
-    /// server does not see its sockets.
+    /// The client's network: that of the socket, or, when a service calls for a client, the one that the service
+    /// states. `None` when the socket's address is unknown.
     pub network: Option<Network>,
 }
 
 // === impl User ===
 
 impl User {
-    /// The session that the token names, if it is one of our own: what another issuer calls a session is none that could be
-    /// ended here.
+    /// Returns the session if the token is Haven's own. A session of another issuer cannot be ended here.
     #[must_use]
     pub fn own_session(&self) -> Option<Uuid> {
         self.session_id.filter(|_| !self.foreign)
@@ -63,13 +63,13 @@ impl User {
 // === impl UserId ===
 
 impl UserId {
-    /// The id.
+    /// Wraps a UUID as a user id.
     #[must_use]
     pub const fn new(id: Uuid) -> Self {
         Self(id)
     }
 
-    /// The UUID.
+    /// Returns the id as a UUID.
     #[must_use]
     pub const fn as_uuid(&self) -> &Uuid {
         &self.0
@@ -85,13 +85,13 @@ impl fmt::Display for UserId {
 // === impl ServiceName ===
 
 impl ServiceName {
-    /// The name.
+    /// Wraps a name from a certificate.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self(name.into())
     }
 
-    /// The name.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -101,24 +101,24 @@ impl ServiceName {
 // === impl Call ===
 
 impl Call {
-    /// What the layers put beside `request`.
+    /// Returns the call that the server's layers attached to `request`.
     ///
     /// # Errors
     ///
-    /// INTERNAL when it did not come through the layers, which the server builder makes impossible.
+    /// INTERNAL when the request did not pass the layers, which the server builder prevents.
     pub fn of<T>(request: &tonic::Request<T>) -> Result<Self, Failure> {
         request
             .extensions()
             .get::<Self>()
             .cloned()
-            .ok_or_else(|| Failure::internal("a request came past the server's layers"))
+            .ok_or_else(|| Failure::internal("the request did not pass the server's layers"))
     }
 
-    /// The person who calls.
+    /// Returns the calling user's id.
     ///
     /// # Errors
     ///
-    /// ACCESS_DENIED when it is none.
+    /// ACCESS_DENIED when the call carries no user.
     pub fn user(&self) -> Result<UserId, Failure> {
         self.caller
             .user
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_foreign_session_is_none_of_ours() {
+    fn the_session_of_another_issuer_is_not_our_own() {
         let user = User {
             id: UserId::new(Uuid::from_u128(1)),
             session_id: Some(Uuid::from_u128(2)),

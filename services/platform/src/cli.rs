@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line of a service.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use crate::application::ServeArgs;
 
-/// The command line of a service: what all of them can do, and what one alone can.
+/// The command line of a service: the subcommands that every service has, and the service's own.
 #[derive(Parser)]
 #[command(version, propagate_version = true, after_help = AFTER_HELP)]
 pub(crate) struct Cli<A: Args, C: Subcommand> {
@@ -16,17 +16,17 @@ pub(crate) struct Cli<A: Args, C: Subcommand> {
 }
 
 const AFTER_HELP: &str = "\
-Every flag is an environment variable too. A secret can also come from a file, named by <NAME>_FILE.
-Exit codes: 0 done, or stopped when asked to, 64 the configuration is wrong, 1 everything else.";
+Every flag can also be set by an environment variable. A secret can also be read from a file, named by <NAME>_FILE.
+Exit codes: 0 success, or stopped by a signal; 64 the configuration is wrong; 1 any other error.";
 
-/// What to do.
+/// The subcommands of a service.
 #[derive(Subcommand)]
 pub(crate) enum Command<A: Args, C: Subcommand> {
-    /// Serve until SIGTERM or SIGINT, then let calls finish
+    /// Serve until SIGTERM or SIGINT, then let calls in flight finish
     Serve(Box<ServeArgs<A>>),
-    /// Bring the schema to the version that this program needs, as its owner
+    /// Migrate the schema to the version that this program needs, as the schema's owner
     Migrate(MigrateArgs),
-    /// Check the configuration, report all that is missing or wrong, and do nothing else
+    /// Check the configuration and report everything that is missing or wrong
     CheckConfig(Box<ServeArgs<A>>),
     #[command(flatten)]
     Own(C),
@@ -35,7 +35,7 @@ pub(crate) enum Command<A: Args, C: Subcommand> {
 /// The flags of `migrate`.
 #[derive(Args)]
 pub(crate) struct MigrateArgs {
-    /// The login of the schema's owner: postgres://SCHEMA_owner:…@host/db
+    /// The URL of the schema owner's login: postgres://SCHEMA_owner:…@host/db
     #[arg(
         long,
         env = "MIGRATION_DATABASE_URL",
@@ -43,10 +43,10 @@ pub(crate) struct MigrateArgs {
         hide_env_values = true
     )]
     pub(crate) migration_database_url: Option<SecretString>,
-    /// A file that holds MIGRATION_DATABASE_URL
+    /// A file that contains MIGRATION_DATABASE_URL
     #[arg(long, env = "MIGRATION_DATABASE_URL_FILE", value_name = "FILE")]
     pub(crate) migration_database_url_file: Option<PathBuf>,
-    /// Take back every migration newer than this version, instead; what those tables hold is lost
+    /// Instead of migrating, revert all migrations newer than this version; the data in their tables is lost
     #[arg(long, value_name = "VERSION")]
     pub(crate) undo_to: Option<i64>,
 }
@@ -62,14 +62,14 @@ mod tests {
 
     #[derive(Subcommand, Debug)]
     enum Own {
-        /// Keys
+        /// Manages keys
         #[command(subcommand)]
         Keys(Keys),
     }
 
     #[derive(Subcommand, Debug)]
     enum Keys {
-        /// Rotate
+        /// Rotates a key
         Rotate {
             #[arg(long)]
             to: String,
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_services_own_commands_stand_beside_those_of_all() {
+    fn a_service_has_its_own_commands_beside_the_common_ones() {
         let command = parse::<Own>("data keys rotate --to k2").unwrap();
         assert!(matches!(command, Command::Own(Own::Keys(Keys::Rotate { to })) if to == "k2"));
         assert!(matches!(

@@ -1,4 +1,4 @@
-//! Calls to other services.
+//! gRPC clients for other services.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -17,17 +17,19 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::{deadline::Deadline, tls::Tls};
 
-/// A channel to the service at `url` (`https://host:port`), under our certificate. It connects when it is first used,
-/// and again whenever the connection is lost, with the certificate that is current then.
+/// Returns a channel to the service at `url` (`https://host:port`), authenticated by our client certificate.
+///
+/// The channel connects on first use, and reconnects whenever the connection is lost, with the certificate that is
+/// current then.
 ///
 /// # Errors
 ///
-/// When the URL has no host or is not `https`.
+/// [`ChannelError`] when the URL has no host or is not `https`.
 pub fn channel(url: &Uri, tls: Arc<Tls>) -> Result<Channel, ChannelError> {
     let name = check(url)?;
     let host = url.host().ok_or(ChannelError)?;
     let address = format!("{host}:{}", url.port_u16().unwrap_or(443));
-    // tonic takes `https` for its own TLS, which cannot change certificates; ours is in the connector.
+    // An `https` URL would enable tonic's own TLS, which cannot change certificates; our connector does TLS instead.
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| ChannelError)?;
     let endpoint = endpoint
         .origin(url.clone())
@@ -51,7 +53,7 @@ pub fn channel(url: &Uri, tls: Arc<Tls>) -> Result<Channel, ChannelError> {
     Ok(endpoint.connect_with_connector_lazy(connector))
 }
 
-/// The name that the certificate of the service at `url` has to hold.
+/// Checks `url` and returns the name that the server's certificate must have.
 pub(crate) fn check(url: &Uri) -> Result<ServerName<'static>, ChannelError> {
     let host = url
         .host()
@@ -62,25 +64,26 @@ pub(crate) fn check(url: &Uri) -> Result<ServerName<'static>, ChannelError> {
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The URL of a service cannot be used.
+/// The URL of a service is not of the required form.
 #[derive(Debug, thiserror::Error)]
-#[error("has to be https://host:port")]
+#[error("must be https://host:port")]
 pub struct ChannelError;
 
-/// `message`, with what is left of the caller's time and the trace that the call belongs to.
+/// Returns a request with `message`, the remaining time until `deadline` as its timeout, and the current trace context
+/// (W3C Trace Context).
 pub fn outgoing<T>(message: T, deadline: Deadline) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(deadline.remaining());
     let context = tracing::Span::current().context();
     opentelemetry::global::get_text_map_propagator(|propagator| {
-        propagator.inject_context(&context, &mut Outgoing(request.metadata_mut()));
+        propagator.inject_context(&context, &mut OutgoingMetadata(request.metadata_mut()));
     });
     request
 }
 
-struct Outgoing<'a>(&'a mut MetadataMap);
+struct OutgoingMetadata<'a>(&'a mut MetadataMap);
 
-impl Injector for Outgoing<'_> {
+impl Injector for OutgoingMetadata<'_> {
     fn set(&mut self, key: &str, value: String) {
         if let (Ok(key), Ok(value)) = (
             MetadataKey::from_bytes(key.as_bytes()),

@@ -5,12 +5,12 @@ use uuid::Uuid;
 
 /// A row's position in a list that is ordered by time and then by id.
 ///
-/// As bytes: microseconds since 1970 (8 bytes, big-endian), then the id (16 bytes).
+/// The bytes of a cursor are microseconds since 1970 (8 bytes, big-endian), then the id (16 bytes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// The row's time, such as its creation time, to the microsecond.
     pub at: DateTime<Utc>,
-    /// The row's id.
+    /// The row's id, which orders rows of the same time.
     pub id: Uuid,
 }
 
@@ -18,7 +18,7 @@ impl Cursor {
     /// The cursor's size in bytes.
     pub const BYTES: usize = 24;
 
-    /// The cursor as bytes, for a page token.
+    /// Returns the cursor as bytes, for a page token.
     #[must_use]
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
@@ -27,7 +27,8 @@ impl Cursor {
         bytes
     }
 
-    /// The cursor that [`Cursor::to_bytes`] wrote. `None` when the first eight bytes are no time that chrono can represent.
+    /// Returns the cursor that [`Cursor::to_bytes`] wrote. `None` when the first eight bytes are not a time that chrono
+    /// can represent.
     #[must_use]
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Option<Self> {
         let (micros, id) = bytes.split_first_chunk()?;

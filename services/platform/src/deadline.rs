@@ -1,4 +1,4 @@
-//! When a call has to be answered.
+//! Deadlines: the time by which a call must be answered.
 
 use std::time::Duration;
 
@@ -6,58 +6,64 @@ use tokio::time::Instant;
 
 use crate::{failure::Failure, reason::Reason};
 
-/// The moment by which a call has to be answered, and with it everything that is done for it.
+/// The time by which a call, and all work done for it, must be finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// `duration` from now.
+    /// Returns the deadline `duration` from now.
     #[must_use]
     pub fn after(duration: Duration) -> Self {
         Self(Instant::now() + duration)
     }
 
-    /// What is left; zero when it has passed.
+    /// Returns the remaining time; zero when the deadline has passed.
     #[must_use]
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// The moment itself.
+    /// Returns the deadline as an [`Instant`].
     #[must_use]
     pub fn instant(self) -> Instant {
         self.0
     }
 
-    /// The sooner of this one and `duration` from now: for a part of a call that must not take all of its time.
+    /// Returns the sooner of this deadline and `duration` from now: for a step that must not use all of the call's
+    /// time.
     #[must_use]
     pub fn at_most(self, duration: Duration) -> Self {
         self.min(Self::after(duration))
     }
 
-    /// Why a part of a call failed, which had a time of its own within this one ([`Deadline::at_most`]).
+    /// Converts the failure of a step that had a sooner deadline of its own ([`Deadline::at_most`]).
+    ///
+    /// DEADLINE becomes DEPENDENCY_UNAVAILABLE while the call itself still has time. Every other failure is returned as
+    /// is.
     #[must_use]
-    pub fn of_part(self, failure: Failure) -> Failure {
+    pub fn attribute_timeout(self, failure: Failure) -> Failure {
         if failure.reason() == Reason::Deadline && !self.remaining().is_zero() {
-            // The part's own time was over, and not the call's: what it waited for does not answer.
+            // Only the step's own deadline has passed: the dependency that it waited for does not answer.
             return Failure::new(Reason::DependencyUnavailable).because(failure);
         }
         failure
     }
 }
 
-/// A caller may wait for longer, and is answered by then: a place among the calls under way is not for anybody to keep.
-pub(crate) const LONGEST: Duration = Duration::from_secs(60);
+/// The longest time for a call with a single response. A longer deadline of the caller is shortened to this, so that no
+/// call holds a permit for too long.
+pub(crate) const MAX_CALL: Duration = Duration::from_secs(60);
 
-/// A stream that goes on ends after this long, so that its caller shows anew who they are. One without a deadline of its own
-/// has this one.
-pub(crate) const LONGEST_WATCH: Duration = Duration::from_secs(60 * 60);
+/// The longest time for a stream that stays open, and the time for one without a deadline. The caller then opens a new
+/// one, with a current token.
+pub(crate) const MAX_WATCH: Duration = Duration::from_secs(60 * 60);
 
-/// A stream that ends by itself ends by then, and one without a deadline of its own has this one: a hundred thousand rows
-/// take seconds, minutes over a slow line, and who has not read them by then keeps a place from others.
-pub(crate) const LONGEST_STREAM: Duration = Duration::from_secs(10 * 60);
+/// The longest time for a stream that ends by itself, and the time for one without a deadline. 100,000 rows take
+/// seconds, or minutes over a slow line; a client that has not read them by then holds a permit that others need.
+pub(crate) const MAX_STREAM: Duration = Duration::from_secs(10 * 60);
 
-/// Parses the header `grpc-timeout`: up to eight digits and a unit (gRPC over HTTP/2, section "Requests").
+/// Parses the header `grpc-timeout`: up to eight digits and a unit (gRPC over HTTP/2, section "Requests"). `None` when
+/// it is malformed.
 pub(crate) fn parse_grpc_timeout(value: &str) -> Option<Duration> {
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
@@ -76,11 +82,11 @@ pub(crate) fn parse_grpc_timeout(value: &str) -> Option<Duration> {
     Some(timeout)
 }
 
-/// `timeout` less what this hop keeps for itself: a twentieth, at least 2 and at most 20 milliseconds.
+/// Returns `timeout` minus a reserve of a twentieth of it, at least 2 and at most 20 milliseconds.
 ///
-/// Our own answer, with its details, has to be out before the caller's clock runs down (and before tonic's own timer,
-/// which would answer CANCELLED).
-pub(crate) fn shave(timeout: Duration) -> Duration {
+/// The reserve lets our own response, with its details, reach the caller before the caller's timer fires, and before
+/// tonic's own, which would answer CANCELLED.
+pub(crate) fn minus_reserve(timeout: Duration) -> Duration {
     let kept = (timeout / 20).clamp(Duration::from_millis(2), Duration::from_millis(20));
     timeout.saturating_sub(kept)
 }
@@ -117,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_part_that_took_too_long_is_not_the_calls_fault() {
+    async fn a_step_that_exceeds_its_own_deadline_is_an_unavailable_dependency() {
         let (call, over) = (
             Deadline::after(Duration::from_secs(60)),
             Deadline::after(Duration::ZERO),
@@ -127,15 +133,24 @@ mod tests {
             (over, Reason::Deadline, Reason::Deadline),
             (call, Reason::NotFound, Reason::NotFound),
         ] {
-            assert_eq!(deadline.of_part(Failure::new(failed)).reason(), expected);
+            assert_eq!(
+                deadline.attribute_timeout(Failure::new(failed)).reason(),
+                expected
+            );
         }
     }
 
     #[test]
-    fn a_hop_keeps_a_little_time_for_itself() {
-        assert_eq!(shave(Duration::from_secs(10)), Duration::from_millis(9_980));
-        assert_eq!(shave(Duration::from_millis(100)), Duration::from_millis(95));
-        assert_eq!(shave(Duration::from_millis(10)), Duration::from_millis(8));
-        assert_eq!(shave(Duration::from_millis(1)), Duration::ZERO);
+    fn a_twentieth_of_the_timeout_is_kept_as_reserve() {
+        assert_eq!(
+            minus_reserve(Duration::from_secs(10)),
+            Duration::from_millis(9_980)
+        );
+        assert_eq!(
+            minus_reserve(Duration::from_millis(100)),
+            Duration::from_millis(95)
+        );
+        assert_eq!(minus_reserve(Duration::from_millis(10)), Duration::from_millis(8));
+        assert_eq!(minus_reserve(Duration::from_millis(1)), Duration::ZERO);
     }
 }

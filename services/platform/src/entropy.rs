@@ -1,4 +1,5 @@
-//! Randomness is a parameter: ids, salts and nonces come out of an [`Entropy`].
+//! Randomness as a parameter: all ids, salts and nonces are made from an [`Entropy`], so that tests can use a fixed
+//! seed.
 
 use std::{
     fmt,
@@ -10,7 +11,7 @@ use uuid::Uuid;
 
 use crate::time::Clock;
 
-/// A source of random bytes, safe for keys.
+/// A source of random bytes that are suitable for keys.
 #[derive(Clone)]
 pub struct Entropy(Source);
 
@@ -21,29 +22,29 @@ enum Source {
 }
 
 impl Entropy {
-    /// The operating system's generator.
+    /// Returns the operating system's generator.
     #[must_use]
     pub fn system() -> Self {
         Self(Source::System)
     }
 
-    /// The same bytes for the same seed: for tests alone.
+    /// Returns a generator that yields the same bytes for the same seed. For tests only.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
         Self(Source::Seeded(Arc::new(Mutex::new(StdRng::seed_from_u64(seed)))))
     }
 
-    /// Fills `bytes`.
+    /// Fills `bytes` with random bytes.
     ///
     /// # Panics
     ///
-    /// When the operating system has no randomness to give: nothing secret can be made then.
-    #[expect(clippy::expect_used, reason = "there is no safe way on without randomness")]
+    /// Panics when the operating system provides no randomness: no secret can be created then.
+    #[expect(clippy::expect_used, reason = "without randomness no secret can be created")]
     pub fn fill(&self, bytes: &mut [u8]) {
         match &self.0 {
             Source::System => SysRng
                 .try_fill_bytes(bytes)
-                .expect("the operating system gives random bytes"),
+                .expect("the operating system provides random bytes"),
             Source::Seeded(rng) => rng
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -51,7 +52,7 @@ impl Entropy {
         }
     }
 
-    /// A new UUID of version 7 (RFC 9562): `clock`'s milliseconds, then 74 random bits.
+    /// Returns a new version 7 UUID (RFC 9562): the milliseconds of `clock`, then 74 random bits.
     #[must_use]
     pub fn uuid_v7(&self, clock: &Clock) -> Uuid {
         let now = clock.now();

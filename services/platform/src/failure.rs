@@ -1,4 +1,4 @@
-//! The one type that every failed call ends in, and the status that it becomes.
+//! The error type of every failed call, and its conversion into a gRPC status with details.
 
 use std::{borrow::Cow, collections::HashMap, error::Error, fmt, time::Duration};
 
@@ -7,8 +7,15 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use crate::reason::{self, Reason};
 
-/// Why a call failed: a published reason, what a program needs to know about it, and the cause, which is logged and
-/// never sent.
+/// The failure of a call: a published reason, details for programs, and a cause, which is logged and never sent.
+///
+/// ```
+/// use haven_platform::{failure::Failure, reason::Reason};
+///
+/// let failure = Failure::new(Reason::QuotaExceeded).quota("widgets", "at most 5 widgets");
+/// let status = tonic::Status::from(failure);
+/// assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+/// ```
 #[derive(Debug)]
 pub struct Failure(Box<Inner>);
 
@@ -22,25 +29,25 @@ struct Inner {
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// One thing that is wrong with one field of a request.
+/// The violation of one rule by one field of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The path to the field, such as `consents[1].document`.
+    /// The path to the field, such as `items[1].name`. Empty when the request as a whole is wrong.
     pub field: String,
-    /// A stable name in SCREAMING_SNAKE_CASE, for programs and forms.
+    /// The stable name of the violated rule in SCREAMING_SNAKE_CASE, for programs and forms.
     pub name: &'static str,
-    /// The same for a person, in constant English: never the value that was sent.
+    /// The rule in constant English, for a person. It never contains the value that was sent.
     pub description: Cow<'static, str>,
 }
 
-/// At most how many violations a status tells. It travels in a header, and a client that gets one of more than 16 KiB
-/// closes the connection, with every other call on it.
-const MOST_VIOLATIONS: usize = 50;
+/// The maximum number of violations in one status. A status is sent in a header, and a client closes the connection,
+/// with every other call on it, when a header has more than 16 KiB.
+const MAX_VIOLATIONS: usize = 50;
 
 // === impl Violation ===
 
 impl Violation {
-    /// One thing that is wrong.
+    /// Creates a violation of the rule `name` by `field`.
     pub fn new(
         field: impl Into<String>,
         name: &'static str,
@@ -53,14 +60,14 @@ impl Violation {
         }
     }
 
-    /// REQUIRED: `field` has no value, or its enum's unspecified one.
+    /// Returns REQUIRED: `field` has no value, or the unspecified value of its enum.
     pub fn required(field: impl Into<String>) -> Self {
         let field = field.into();
         let description = format!("{field} is required");
         Self::new(field, "REQUIRED", description)
     }
 
-    /// UNKNOWN_VALUE: `field` holds a number that is no value of its enum.
+    /// Returns UNKNOWN_VALUE: `field` holds a number that is not a value of its enum.
     pub fn unknown_value(field: impl Into<String>) -> Self {
         let field = field.into();
         let description = format!("{field} must be one of the enum's values");
@@ -71,7 +78,7 @@ impl Violation {
 // === impl Failure ===
 
 impl Failure {
-    /// A failure for `reason`.
+    /// Creates a failure with `reason` and the reason's default retry delay.
     #[must_use]
     pub fn new(reason: Reason) -> Self {
         Self(Box::new(Inner {
@@ -84,7 +91,7 @@ impl Failure {
         }))
     }
 
-    /// INVALID_FIELD for one field.
+    /// Returns INVALID_FIELD with one violation.
     pub fn field(field: impl Into<String>, name: &'static str, description: &'static str) -> Self {
         Self::violations(
             Reason::InvalidField,
@@ -92,7 +99,7 @@ impl Failure {
         )
     }
 
-    /// A failure for `reason` with everything that is wrong.
+    /// Returns a failure with `reason` and all violations of the request.
     #[must_use]
     pub fn violations(reason: Reason, violations: Vec<Violation>) -> Self {
         let mut failure = Self::new(reason);
@@ -100,46 +107,47 @@ impl Failure {
         failure
     }
 
-    /// INTERNAL, because of `cause`.
+    /// Returns INTERNAL, caused by `cause`.
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Reason::Internal).because(cause)
     }
 
-    /// Adds a value for programs, in `ErrorInfo.metadata`. Never anything private.
+    /// Adds a value for programs to `ErrorInfo.metadata`. It must not be private.
     #[must_use]
     pub fn metadata(mut self, key: &'static str, value: impl Into<String>) -> Self {
         self.0.metadata.insert(key.to_owned(), value.into());
         self
     }
 
-    /// Adds a limit that was reached, in `QuotaFailure`.
+    /// Adds the limit that was reached to `QuotaFailure`.
     #[must_use]
     pub fn quota(mut self, subject: impl Into<String>, description: impl Into<String>) -> Self {
         self.0.quotas.push((subject.into(), description.into()));
         self
     }
 
-    /// Says when to try again.
+    /// Sets the delay after which a retry may succeed (`RetryInfo`).
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
         self.0.retry_after = Some(delay);
         self
     }
 
-    /// Adds the cause, which is logged when the failure becomes a status. Its text must hold nothing private.
+    /// Adds the cause, which is logged when the failure is converted into a status. Its text must not contain private
+    /// data.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.0.cause = Some(cause.into());
         self
     }
 
-    /// The reason.
+    /// Returns the published reason.
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.0.reason
     }
 
-    /// Everything that is wrong with the request, where it is about that.
+    /// Returns the field violations; empty when the failure is not about the request's fields.
     #[must_use]
     pub fn all_violations(&self) -> &[Violation] {
         &self.0.violations
@@ -159,7 +167,7 @@ impl Error for Failure {
 }
 
 impl From<Failure> for Status {
-    /// Logs the cause, once, inside the request's span, and leaves it out of the status.
+    /// Logs the cause once, inside the request's span, and converts the rest into a status.
     fn from(failure: Failure) -> Self {
         let Inner {
             reason,
@@ -181,7 +189,7 @@ impl From<Failure> for Status {
             details.set_bad_request(
                 violations
                     .into_iter()
-                    .take(MOST_VIOLATIONS)
+                    .take(MAX_VIOLATIONS)
                     .map(FieldViolation::from)
                     .collect::<Vec<_>>(),
             );

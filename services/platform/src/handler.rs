@@ -1,13 +1,14 @@
 //! RPC handlers: one [`Handler`] implementation per RPC, so that each RPC has a file of its own.
 //!
-//! tonic generates one trait per gRPC service, and a trait is implemented in one place. [`grpc_service!`](crate::grpc_service)
-//! writes that implementation: a list of the service's RPCs, each forwarded to the handler of its request message.
+//! tonic generates one trait per gRPC service, and a trait is implemented in one place.
+//! [`grpc_service!`](crate::grpc_service) writes that implementation: a list of the service's RPCs, each forwarded to
+//! the handler of its request message.
 
 use tonic::{Request, Response, Status};
 
 use crate::{call::Call, failure::Failure};
 
-/// Handles one RPC of a gRPC service: the RPC whose request message is `Q`.
+/// The handler of one RPC of a gRPC service: the RPC with the request message `Q`.
 ///
 /// ```
 /// use haven_platform::{call::Call, failure::Failure, handler::Handler};
@@ -30,11 +31,11 @@ pub trait Handler<Q> {
     /// The response message; a stream of messages; or a type that converts into a [`Response`] with metadata.
     type Answer;
 
-    /// Parses, performs and answers `request`.
+    /// Parses and performs `request`, and returns the response.
     ///
     /// # Errors
     ///
-    /// The failure that the caller is sent.
+    /// The failure that is sent to the caller.
     fn handle(&self, call: &Call, request: Q) -> impl Future<Output = Result<Self::Answer, Failure>> + Send;
 }
 
@@ -42,7 +43,7 @@ pub trait Handler<Q> {
 ///
 /// # Errors
 ///
-/// The handler's failure, as a status; INTERNAL when the request did not pass the server's layers.
+/// The handler's failure as a status; INTERNAL when the request did not pass the server's layers.
 pub async fn handle<S, Q, R>(service: &S, request: Request<Q>) -> Result<Response<R>, Status>
 where
     S: Handler<Q, Answer: Into<Response<R>>>,
@@ -53,14 +54,14 @@ where
 
 /// Implements a gRPC service's generated trait: each RPC is forwarded to the [`Handler`] of its request message.
 ///
-/// RPCs that answer with one message come first, as `rpc`; RPCs that answer with a stream follow, as `stream`, each with the
-/// name of the trait's associated type.
+/// RPCs that answer with one message come first, as `rpc`; RPCs that answer with a stream follow, as `stream`, each
+/// with the name of the trait's associated type.
 ///
 /// ```ignore
 /// haven_platform::grpc_service! {
-///     impl CrisisService for CrisisRpc {
-///         rpc list_crisis_events(ListCrisisEventsRequest) -> ListCrisisEventsResponse;
-///         stream watch_crisis_events(WatchCrisisEventsRequest) -> WatchCrisisEventsStream of WatchCrisisEventsResponse;
+///     impl WidgetService for WidgetRpc {
+///         rpc list_widgets(ListWidgetsRequest) -> ListWidgetsResponse;
+///         stream watch_widgets(WatchWidgetsRequest) -> WatchWidgetsStream of WatchWidgetsResponse;
 ///     }
 /// }
 /// ```

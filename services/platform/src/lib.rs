@@ -1,16 +1,29 @@
-//! What both of Haven's services stand on. It knows no business noun.
+//! The platform that Haven's services are built on: everything about a gRPC service on Postgres that is independent of
+//! what the service does. No module names a noun of a service's business; only the published failure reasons
+//! ([`reason`]) are those of all services.
 //!
-//! - [`application`] and [`run`]: a service's interface to the platform, and its life from the command line to the graceful
-//!   stop
-//! - [`server`]: the API server with every layer that a request passes; [`access`]: who may call which RPC;
-//!   [`handler`]: one RPC's implementation
-//! - [`auth`], [`call`], [`network`]: callers; [`failure`], [`reason`], [`violations`]: the error contract
-//! - [`database`]: the tenant transaction, the only way to reach a row
-//! - [`tls`], [`client`]: connections; [`telemetry`]: logs, traces, metrics; [`config`]: every setting;
-//!   [`periodic`]: background tasks
-//! - [`hashing`]: argon2id for passwords and passcodes, behind a bounded queue
-//! - [`request_key`]: idempotency; [`page`], [`cursor`]: pagination
-//! - [`time`], [`entropy`], [`deadline`], [`mac`]: clock, randomness, deadlines, keyed hashes
+//! A service implements [`application::Application`], and its `main` calls [`run::main`]. The platform then parses the
+//! command line, checks the configuration, starts the server with all safety layers, and stops it gracefully. An RPC is a
+//! [`handler::Handler`], which gets a [`call::Call`] and its request, and returns a response or a [`failure::Failure`].
+//!
+//! | Modules | Content |
+//! | --- | --- |
+//! | [`application`], [`run`], [`config`], [`environment`] | the life of a service, from the command line to the stop; all settings |
+//! | [`server`], [`access`], [`handler`], [`call`], [`deadline`] | the gRPC server and its layers; access rules; RPC handlers |
+//! | [`auth`], [`network`] | authentication of users and services; the client's network |
+//! | [`failure`], [`reason`], [`violations`] | the error contract: published reasons and field violations |
+//! | [`request_key`], [`page`], [`cursor`] | idempotent requests (AIP-155); pagination (AIP-158) |
+//! | [`database`] | transactions under the caller's identity, the only way to reach a row; migrations |
+//! | [`hashing`], [`mac`] | argon2 in a bounded queue; keyed hashes |
+//! | [`tls`], [`client`], [`telemetry`], [`periodic`] | certificates; clients of other services; logs, traces, metrics; background tasks |
+//! | [`time`], [`entropy`] | the clock and the random generator, as parameters |
+//!
+//! Rules that hold in every module:
+//!
+//! - The time of day, random bytes and deadlines are parameters; no code asks the operating system for them directly.
+//! - Logs and errors contain no private data: no contents of requests or rows, no user ids, no addresses. Secrets do not
+//!   show in `Debug` output either.
+//! - Modules do not import each other in a circle.
 
 pub mod access;
 pub mod application;
@@ -23,6 +36,7 @@ pub mod cursor;
 pub mod database;
 pub mod deadline;
 pub mod entropy;
+pub mod environment;
 pub mod failure;
 pub mod handler;
 pub mod hashing;

@@ -1,13 +1,13 @@
-//! Keyed hashes: HMAC-SHA256 (RFC 2104) under one secret, a key derived for each purpose.
+//! Keyed hashes: HMAC-SHA256 (RFC 2104) with keys that are derived from one secret, one for each purpose.
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretBox};
 use sha2::Sha256;
 
-/// The service's one secret for keyed hashes: 32 bytes.
+/// The service's secret for keyed hashes: 32 bytes.
 pub type SecretKey = SecretBox<[u8; 32]>;
 
-/// A key for one purpose. What one makes is worth nothing to another.
+/// A key for one purpose. A hash made with the key of one purpose does not verify with that of another.
 #[derive(Clone)]
 pub struct MacKey(Hmac<Sha256>);
 
@@ -20,13 +20,14 @@ impl MacKey {
         Self(keyed(&derived))
     }
 
-    /// The keyed hash of `parts`. Each is preceded by its length, so that no two lists of parts run into one.
+    /// Returns the keyed hash of `parts`. Each part is preceded by its length, so that different splits of the same
+    /// bytes have different hashes.
     #[must_use]
     pub fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
         self.feed(parts).finalize().into_bytes().into()
     }
 
-    /// Whether `tag` is the keyed hash of `parts`, in constant time.
+    /// Returns whether `tag` is the keyed hash of `parts`. Takes constant time.
     #[must_use]
     pub fn verify(&self, parts: &[&[u8]], tag: &[u8]) -> bool {
         self.feed(parts).verify_slice(tag).is_ok()
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn purposes_and_boundaries_matter() {
+    fn a_hash_depends_on_the_purpose_and_on_how_the_parts_are_split() {
         let secret = SecretKey::new(Box::new([7; 32]));
         let (a, b) = (MacKey::derive(&secret, "a"), MacKey::derive(&secret, "b"));
         let tag = a.mac(&[b"one", b"two"]);

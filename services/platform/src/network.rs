@@ -1,15 +1,16 @@
-//! Where a call comes from, as coarsely as limits need it.
+//! The client's network, which is as precise as rate limits need the client's address to be.
 
 use std::{fmt, net::IpAddr};
 
-/// A client's network: the /32 of an IPv4 address, or the /64 of an IPv6 one, which is what a single customer gets.
+/// A client's network: the /32 of an IPv4 address, or the /64 of an IPv6 address, which is what a single customer gets.
 ///
-/// It is private: `Debug` shows nothing of it, nothing logs it, and where it is kept, it is kept as a keyed hash.
+/// A network is private: `Debug` does not show it, it is never logged, and it is stored only as a keyed hash.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network([u8; 9]);
 
 impl Network {
-    /// The network of `address`. An IPv4 address in IPv6 clothes (RFC 4291, section 2.5.5.2) is an IPv4 address.
+    /// Returns the network of `address`. An IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) counts as an IPv4
+    /// address.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
         let mut bytes = [0; 9];
@@ -26,7 +27,7 @@ impl Network {
         Self(bytes)
     }
 
-    /// The family, 4 or 6, and the network's bytes, with zeros after those of an IPv4 address: for a keyed hash.
+    /// Returns the address family (4 or 6) and the network's bytes, zero-padded for IPv4: the input for a keyed hash.
     #[must_use]
     pub const fn as_bytes(&self) -> [u8; 9] {
         self.0
@@ -55,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_address_belongs_to_its_64() {
+    fn an_ipv6_address_belongs_to_its_64_prefix() {
         let bytes = network("2001:db8:0:1::9").as_bytes();
         assert_eq!(bytes, [6, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 1]);
         assert_eq!(network("2001:db8:0:1::9"), network("2001:db8:0:1:ffff::"));
@@ -63,8 +64,8 @@ mod tests {
     }
 
     #[test]
-    fn families_do_not_meet_and_nothing_is_shown() {
-        // The bytes of one, as an address of the other.
+    fn networks_of_two_families_differ_and_debug_shows_neither() {
+        // An IPv4 address and an IPv6 network with the same leading bytes.
         assert_ne!(network("32.1.13.184"), network("2001:db8::"));
         assert_eq!(format!("{:?}", network("192.0.2.1")), "Network");
     }

@@ -1,5 +1,5 @@
-//! Pagination (AIP-158): page sizes, pages, and page tokens, which are opaque, authenticated, and bound to the caller and the
-//! request.
+//! Pagination (AIP-158): page sizes, pages, and page tokens. A token is opaque, authenticated, and bound to its caller
+//! and request.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -13,39 +13,40 @@ use crate::{
 };
 
 /// The length of a token's keyed hash, in bytes.
-const TAG: usize = 32;
+const TAG_BYTES: usize = 32;
 
-/// The most items that a page may have: 1 to [`PageSize::MAX`].
+/// The maximum number of items in a page: 1 to [`PageSize::MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageSize(u8);
 
-/// One page of a list.
+/// A page of a list.
 #[derive(Debug)]
 pub struct Page<T> {
-    /// The items, in the list's order.
+    /// The items, in the order of the list.
     pub items: Vec<T>,
-    /// Whether the list goes on after them.
+    /// True if the list has more items after these.
     pub more: bool,
 }
 
-/// Makes page tokens, and accepts only its own.
+/// Creates page tokens, and accepts only tokens that it created.
 ///
-/// A token is the cursor and a keyed hash over it, its owner and the request that it belongs to. It is not encrypted:
-/// a cursor may hold only what its owner was shown.
+/// A token consists of a cursor and a keyed hash over the cursor, its owner and the request. It is not encrypted: a
+/// cursor may hold only data that its owner was shown.
 #[derive(Clone, Debug)]
 pub struct PageTokens(MacKey);
 
 // === impl PageSize ===
 
 impl PageSize {
-    /// The size for a caller that asks for none.
+    /// The page size when a request does not state one.
     pub const DEFAULT: u8 = 50;
-    /// The largest size; a larger request is cut down to it (AIP-158).
+    /// The maximum page size; a larger request is reduced to it (AIP-158).
     pub const MAX: u8 = 200;
 
-    /// Parses a request's `page_size`: 0 is [`PageSize::DEFAULT`], and more than [`PageSize::MAX`] is cut down to that.
+    /// Parses the `page_size` of a request: 0 means [`PageSize::DEFAULT`], and more than [`PageSize::MAX`] is reduced
+    /// to that.
     ///
-    /// `None` when it is negative; `violations` has that.
+    /// `None` when it is negative; NEGATIVE is added to `violations` then.
     pub fn parse(page_size: i32, violations: &mut Violations) -> Option<Self> {
         match page_size {
             ..0 => {
@@ -74,19 +75,21 @@ impl PageSize {
         violations.finish(size)
     }
 
-    /// This size, or `most` where that is less: for items so large that fewer of them fit into an answer.
+    /// Returns the smaller of this size and `max`. Lists of large items use it, because fewer of them fit into a
+    /// response.
     #[must_use]
-    pub fn at_most(self, most: u8) -> Self {
-        Self(self.0.min(most))
+    pub fn at_most(self, max: u8) -> Self {
+        Self(self.0.min(max))
     }
 
-    /// The size as a number.
+    /// Returns the size as a number.
     #[must_use]
     pub fn get(self) -> u8 {
         self.0
     }
 
-    /// The `LIMIT` of the query for a page: one row more than the page has, which shows whether the list goes on.
+    /// Returns the `LIMIT` of the query for a page: one row more than the page has, which shows whether there is a next
+    /// page.
     #[must_use]
     pub fn limit(self) -> i64 {
         i64::from(self.0) + 1
@@ -96,7 +99,7 @@ impl PageSize {
 // === impl Page ===
 
 impl<T> Page<T> {
-    /// The page of up to `size` items, from up to [`PageSize::limit`] rows.
+    /// Returns the page of up to `size` items, from up to [`PageSize::limit`] rows.
     #[must_use]
     pub fn from_rows(mut rows: Vec<T>, size: PageSize) -> Self {
         let size = usize::from(size.get());
@@ -105,11 +108,11 @@ impl<T> Page<T> {
         Self { items: rows, more }
     }
 
-    /// As [`Page::from_rows`], with each row converted.
+    /// Returns the page of up to `size` items, each converted from its row. See [`Page::from_rows`].
     ///
     /// # Errors
     ///
-    /// The first row's that does not convert.
+    /// The error of the first row that does not convert.
     pub fn try_from_rows<R>(rows: Vec<R>, size: PageSize) -> Result<Self, T::Error>
     where
         T: TryFrom<R>,
@@ -119,7 +122,7 @@ impl<T> Page<T> {
         Ok(Self { items, more })
     }
 
-    /// The item after which the next page begins; `None` on the last page.
+    /// Returns the item after which the next page begins; `None` on the last page.
     #[must_use]
     pub fn last_before_next(&self) -> Option<&T> {
         self.items.last().filter(|_| self.more)
@@ -129,14 +132,14 @@ impl<T> Page<T> {
 // === impl PageTokens ===
 
 impl PageTokens {
-    /// Page tokens under `key`.
+    /// Creates page tokens with `key` as the key of their hashes.
     #[must_use]
     pub fn new(key: MacKey) -> Self {
         Self(key)
     }
 
-    /// The token of the page after `page`; empty when `page` is the last one. `cursor` gives the position of the page's last
-    /// item. `request` holds every field that must stay the same from page to page.
+    /// Returns the token of the page after `page`; empty when `page` is the last one. `cursor` gives the position of
+    /// the page's last item. `request` contains every field that must stay the same from page to page.
     pub fn next<T, const N: usize>(
         &self,
         owner: UserId,
@@ -149,7 +152,8 @@ impl PageTokens {
             .unwrap_or_default()
     }
 
-    /// The token that leads `owner` to `cursor`. `request` holds every field that must stay the same from page to page.
+    /// Returns the token that leads `owner` to `cursor`. `request` contains every field that must stay the same from
+    /// page to page.
     #[must_use]
     pub fn seal(&self, owner: UserId, request: &[u8], cursor: &[u8]) -> String {
         let mut token = self
@@ -160,8 +164,8 @@ impl PageTokens {
         URL_SAFE_NO_PAD.encode(token)
     }
 
-    /// The cursor of `N` bytes in `token`, which was sealed for the same owner and request; `None` for the empty token of a
-    /// first page.
+    /// Returns the cursor of `N` bytes in `token`, which was sealed for the same owner and request; `None` for the
+    /// empty token of a first page.
     ///
     /// # Errors
     ///
@@ -181,11 +185,11 @@ impl PageTokens {
             .map_err(|_| Failure::new(Reason::PageTokenInvalid))
     }
 
-    /// As [`PageTokens::cursor`], for a list in order of time.
+    /// Returns the cursor in the `token` of a list that is ordered by time. See [`PageTokens::cursor`].
     ///
     /// # Errors
     ///
-    /// PAGE_TOKEN_INVALID.
+    /// PAGE_TOKEN_INVALID for a token that was not sealed for the same owner and request.
     pub fn time_cursor(&self, owner: UserId, request: &[u8], token: &str) -> Result<Option<Cursor>, Failure> {
         let invalid = || Failure::new(Reason::PageTokenInvalid);
         self.cursor(owner, request, token)?
@@ -195,7 +199,7 @@ impl PageTokens {
 
     fn open(&self, owner: UserId, request: &[u8], token: &str) -> Result<Vec<u8>, Failure> {
         let bytes = URL_SAFE_NO_PAD.decode(token).unwrap_or_default();
-        match bytes.split_at_checked(TAG) {
+        match bytes.split_at_checked(TAG_BYTES) {
             Some((tag, cursor)) if self.0.verify(&[owner.as_uuid().as_bytes(), request, cursor], tag) => {
                 Ok(cursor.to_vec())
             }
@@ -236,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn one_row_more_shows_that_the_list_goes_on() {
+    fn one_row_more_than_the_page_shows_that_there_is_a_next_page() {
         let two = size(2).unwrap();
         let last = Page::from_rows(vec![1_i64, 2], two);
         assert_eq!((last.last_before_next(), last.more), (None, false));
@@ -258,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_its_owners_for_its_request() {
+    fn a_token_is_valid_only_for_its_owner_and_its_request() {
         let tokens = tokens();
         let (a, b) = (UserId::new(Uuid::from_u128(1)), UserId::new(Uuid::from_u128(2)));
         let token = tokens.seal(a, b"newest first", b"42");

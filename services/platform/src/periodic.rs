@@ -1,4 +1,4 @@
-//! Background work that is done again and again, for as long as the service runs.
+//! Background tasks that run at a fixed interval for as long as the service runs.
 
 use std::time::Duration;
 
@@ -7,22 +7,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{database::DbError, entropy::Entropy};
 
-/// Within which time after the start the first round is, at random: replicas start together.
-const SPREAD: Duration = Duration::from_secs(5);
+/// The maximum of the random delay before the first round, so that replicas that start together do not work together.
+const MAX_FIRST_DELAY: Duration = Duration::from_secs(5);
 
-/// Something that is done again and again.
+/// A task that runs at a fixed interval.
 #[derive(Clone, Copy, Debug)]
 pub struct PeriodicTask {
-    /// What it is, for the log.
+    /// The task's name in the log.
     pub name: &'static str,
-    /// How often.
+    /// The interval between the starts of two rounds.
     pub period: Duration,
 }
 
 impl PeriodicTask {
-    /// Does `round`, with its number from 0 on, until `stop` says so. A round that fails is logged when failing begins and
-    /// when it ends, and not each time; the next one is tried as if nothing had been. None begins after `stop`, and one
-    /// that is cut short by it is taken back by the database.
+    /// Runs `round` at every interval until `stop` is cancelled. `round` receives its number, from 0 on.
+    ///
+    /// A failure is logged when rounds begin to fail and when they succeed again, not for each round; the next round
+    /// runs as usual. No round begins after `stop` is cancelled. A round that is interrupted by it is rolled back by
+    /// the database.
     pub async fn run<F: Future<Output = Result<(), DbError>>>(
         self,
         entropy: Entropy,
@@ -39,7 +41,7 @@ impl PeriodicTask {
                 ticks.tick().await;
                 round(number).await
             };
-            // In this order: no round begins once it is to stop.
+            // Biased: no round begins after `stop` is cancelled.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -48,20 +50,20 @@ impl PeriodicTask {
         }
     }
 
-    /// Says an outage once when it begins, and once when it ends.
+    /// Logs the first failure of a series, and the success that ends it.
     fn report(self, is_out: &mut bool, outcome: Result<(), DbError>) {
         let was_out = std::mem::replace(is_out, outcome.is_err());
         match outcome {
-            Err(error) if !was_out => tracing::warn!(%error, task = self.name, "a background task fails"),
-            Ok(()) if was_out => tracing::info!(task = self.name, "a background task works again"),
+            Err(error) if !was_out => tracing::warn!(%error, task = self.name, "background task fails"),
+            Ok(()) if was_out => tracing::info!(task = self.name, "background task works again"),
             _ => {}
         }
     }
 }
 
-/// `random` as a part of [`SPREAD`].
+/// Returns the fraction `random` / 256 of [`MAX_FIRST_DELAY`].
 fn first_delay(random: u8) -> Duration {
-    SPREAD * u32::from(random) / 256
+    MAX_FIRST_DELAY * u32::from(random) / 256
 }
 
 #[cfg(test)]
@@ -78,14 +80,14 @@ mod tests {
     };
 
     #[test]
-    fn replicas_begin_at_different_times_and_soon() {
+    fn replicas_begin_at_different_times_within_the_maximum_delay() {
         assert_eq!(first_delay(0), Duration::ZERO);
         assert_ne!(first_delay(1), first_delay(2));
-        assert!(first_delay(255) < SPREAD);
+        assert!(first_delay(255) < MAX_FIRST_DELAY);
     }
 
     #[test]
-    fn an_outage_lasts_until_a_round_is_done() {
+    fn an_outage_lasts_until_a_round_succeeds() {
         let mut is_out = false;
         for (outcome, expected) in [
             (Err(DbError::unexpected("x")), true),
@@ -98,14 +100,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rounds_go_on_after_one_failed_until_they_are_to_stop() {
-        // Several, because what would be done in any order is done in this one every other time.
+    async fn rounds_continue_after_a_failure_and_end_on_stop() {
+        // Several runs: without `biased`, about half of them would begin one more round.
         let tries = (0..20).map(|_| async {
             let (stop, seen) = (CancellationToken::new(), Mutex::new(Vec::new()));
             let round = async |number| {
                 seen.lock().unwrap().push(number);
                 if number == 2 {
-                    // The next one is due before this one ends.
+                    // The next round is due before this one ends.
                     tokio::time::sleep(ROUNDS.period * 10).await;
                     stop.cancel();
                 }
@@ -114,7 +116,9 @@ mod tests {
             ROUNDS.run(Entropy::seeded(1), stop.clone(), round).await;
             seen.into_inner().unwrap()
         });
-        let tries = tokio::time::timeout(SPREAD * 4, join_all(tries)).await.unwrap();
+        let tries = tokio::time::timeout(MAX_FIRST_DELAY * 4, join_all(tries))
+            .await
+            .unwrap();
         assert!(tries.iter().all(|seen| seen == &[0, 1, 2]), "{tries:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a service can serve: what its readiness probe is told.
+//! Readiness: the status that the readiness probe reports, from the inspection of the database and a ping every second.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,17 +8,17 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     application::Inspection,
     config::Environment,
-    database::{Database, Unfit},
+    database::{Database, InspectionError},
     server::Health,
 };
 
-/// How often it is looked at.
+/// The interval between two checks.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the database may take to say that it is there.
-const PING: Duration = Duration::from_secs(2);
+/// The maximum time for the database to answer a check.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Whether the service can serve: its database was inspected, and answers.
+/// Checks whether the service can serve: the database passed its inspection, and answers.
 pub(crate) struct Readiness {
     pub(crate) database: Arc<Database>,
     pub(crate) newest: i64,
@@ -28,30 +28,30 @@ pub(crate) struct Readiness {
 }
 
 impl Readiness {
-    /// Keeps health up to date. Returns only when the database is one that must not be served from, and says why.
-    pub(crate) async fn follow(self, stop: CancellationToken) -> String {
+    /// Keeps the health status up to date. Returns only when the database must not be served from, with the reasons.
+    pub(crate) async fn monitor(self, stop: CancellationToken) -> String {
         self.health.alive().await;
         let mut waiting = false;
         loop {
-            match timeout(PING, self.inspect()).await {
+            match timeout(PING_TIMEOUT, self.inspect()).await {
                 Ok(Ok(())) => break,
-                Ok(Err(Unfit::Refused(problems))) => return problems,
-                Ok(Err(Unfit::Unavailable(error))) if !waiting => {
+                Ok(Err(InspectionError::Refused(problems))) => return problems,
+                Ok(Err(InspectionError::Unavailable(error))) if !waiting => {
                     waiting = true;
                     tracing::warn!(%error, "waiting for the database");
                 }
-                Ok(Err(Unfit::Unavailable(_))) | Err(_) => {}
+                Ok(Err(InspectionError::Unavailable(_))) | Err(_) => {}
             }
             sleep(INTERVAL).await;
         }
         let mut ready = None;
         loop {
             if stop.is_cancelled() {
-                // The server tells health that it is stopping; it must not be told otherwise.
+                // The server reports NOT_SERVING from here on; this task must not override it.
                 std::future::pending::<()>().await;
             }
             self.database.record_pool_use();
-            let answers = matches!(timeout(PING, self.database.ping()).await, Ok(Ok(())));
+            let answers = matches!(timeout(PING_TIMEOUT, self.database.ping()).await, Ok(Ok(())));
             if ready != Some(answers) && !stop.is_cancelled() {
                 ready = Some(answers);
                 self.health.ready(answers).await;
@@ -65,9 +65,9 @@ impl Readiness {
         }
     }
 
-    /// Whether the database may be served from, and what is stored in it can be.
-    async fn inspect(&self) -> Result<(), Unfit> {
-        self.database.admit(self.newest, self.environment).await?;
+    /// Inspects the database, and then the stored data.
+    async fn inspect(&self) -> Result<(), InspectionError> {
+        self.database.inspect(self.newest, self.environment).await?;
         (self.inspection)().await
     }
 }

@@ -1,27 +1,30 @@
-//! What belongs to each published reason: its gRPC code, its message, and whether trying again helps.
+//! The published failure reasons, each with its gRPC code, its message and its default retry delay.
+//!
+//! The reasons themselves are declared in `haven/errors/v1` in the protos, those of the services included: this table
+//! is part of that contract.
 
 use std::time::Duration;
 
 pub use haven_proto::errors::v1::Reason;
 use tonic::Code;
 
-/// The domain of every reason, in `google.rpc.ErrorInfo`.
+/// The value of `google.rpc.ErrorInfo.domain` of every failure.
 pub const DOMAIN: &str = "haven";
 
-/// The name that goes over the wire: the enum's, without its prefix.
+/// Returns the reason's name in responses: that of the enum value, without its prefix.
 #[must_use]
 pub fn name(reason: Reason) -> &'static str {
     let name = reason.as_str_name();
     name.strip_prefix("REASON_").unwrap_or(name)
 }
 
-/// The reason of that name.
+/// Returns the reason with this name; `None` when there is none.
 #[must_use]
 pub fn from_name(name: &str) -> Option<Reason> {
     Reason::from_str_name(&format!("REASON_{name}"))
 }
 
-/// The gRPC status code that `reason` belongs to, for ever.
+/// Returns the gRPC status code of `reason`. It never changes.
 #[must_use]
 pub fn code(reason: Reason) -> Code {
     use Reason as R;
@@ -56,58 +59,58 @@ pub fn code(reason: Reason) -> Code {
     }
 }
 
-/// The sentence for a person who reads the error. Constant: values belong in the details.
+/// Returns the message for a person who reads the error. It is constant: values are in the details.
 #[must_use]
 pub fn message(reason: Reason) -> &'static str {
     use Reason as R;
     match reason {
-        R::InvalidField => "One or more fields are wrong; the details name each",
-        R::PasswordPolicy => "The password breaks the policy; the details name each rule that it breaks",
-        R::EmailInvalid => "This cannot be an email address; the details say why",
-        R::ConsentRequired => "Consent to a required document is missing; the details name each",
-        R::EnvelopeInvalid => "The crypto envelope cannot be right; the details say why",
+        R::InvalidField => "One or more fields are invalid; the details list them",
+        R::PasswordPolicy => "The password violates the policy; the details list the violated rules",
+        R::EmailInvalid => "The email address is invalid; the details say why",
+        R::ConsentRequired => "Consent to a required document is missing; the details list the documents",
+        R::EnvelopeInvalid => "The encryption envelope is invalid; the details say why",
         R::PageTokenInvalid => "The page token was not issued to this caller for this request",
-        R::RequestIdReused => "This request id was used before with other content",
-        R::EmailTaken => "An account has this email address",
-        R::RecordExists => "There is something with this id",
-        R::NonceReused => "This nonce was used before under this key",
-        R::DeviceExists => "This device is registered",
+        R::RequestIdReused => "The request id was already used with a different request",
+        R::EmailTaken => "An account with this email address already exists",
+        R::RecordExists => "A record with this id already exists",
+        R::NonceReused => "The nonce was already used with this key",
+        R::DeviceExists => "The device is already registered",
         R::CredentialsInvalid => "The email address or the password is wrong",
-        R::TokenInvalid => "A valid access token is needed; the details say what is wrong with this one",
+        R::TokenInvalid => "A valid access token is required; the details say what is wrong",
         R::TokenExpired => "The access token has expired",
-        R::SessionRevoked => "The session was ended",
-        R::AccessDenied => "The caller may not call this",
-        R::NotFound => "There is no such thing, or it is not the caller's",
+        R::SessionRevoked => "The session has ended",
+        R::AccessDenied => "The caller is not allowed to call this RPC",
+        R::NotFound => "Not found, or not owned by the caller",
         R::ShareUnavailable => "The share cannot be opened",
-        R::VersionConflict => "It was changed since that version; read it again",
+        R::VersionConflict => "The resource was changed since that version; read it again",
         R::LeaseLost => "The lease has passed to another worker",
-        R::AccountNotReady => "The account is still being set up here; try again shortly",
+        R::AccountNotReady => "The account is still being set up; try again shortly",
         R::AccountErased => "The account was erased",
         R::KeyVersionStale => "The key version is older than the device's",
-        R::AuthProviderExternal => "Another provider signs people up and in here; bring its token",
-        R::NothingToAnalyze => "Every message was analysed",
+        R::AuthProviderExternal => {
+            "Accounts are managed by an external provider; sign in there and send its token"
+        }
+        R::NothingToAnalyze => "There are no new messages to analyze",
         R::DeviceInactive => "The device is suspended or revoked",
         R::CursorExpired => {
-            "What the caller has seen is of another history, or from before what is kept; begin again without a cursor"
+            "The cursor has expired, or belongs to another history; start again without a cursor"
         }
         R::RateLimited => "Too many calls of this kind; try again later",
-        R::Overloaded => "The server has as much work as it can do; try again shortly",
-        R::QuotaExceeded => "There are as many of these as a person may have; the details say how many",
+        R::Overloaded => "The server is overloaded; try again shortly",
+        R::QuotaExceeded => "The quota is used up; the details state the limit",
         R::MessageTooLarge => {
-            "The request or the answer is larger than it may be; the details say which, and how large it may be"
+            "The request or the response is too large; the details state which one, and the limit"
         }
-        R::Deadline => "The deadline passed before the call was done",
-        R::DependencyUnavailable => "Something that this call depends on does not answer; try again shortly",
-        R::Draining => "This server is stopping; try again with another one",
-        R::Unspecified | R::Internal => {
-            "Something went wrong here; the request id finds the cause in the log"
-        }
-        R::Unimplemented => "There is no such RPC here",
+        R::Deadline => "The deadline passed before the call was finished",
+        R::DependencyUnavailable => "A dependency of this call does not answer; try again shortly",
+        R::Draining => "The server is stopping; try another one",
+        R::Unspecified | R::Internal => "Internal error; the server's log has the cause under the request id",
+        R::Unimplemented => "The server does not have this RPC",
         R::Cancelled => "The call was cancelled",
     }
 }
 
-/// How long to wait before trying again, when nothing better is known. None: trying again does not help.
+/// Returns the default delay before a retry. `None` when a retry does not help.
 #[must_use]
 pub fn retry_after(reason: Reason) -> Option<Duration> {
     use Reason as R;
@@ -123,9 +126,9 @@ pub fn retry_after(reason: Reason) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    /// The protos say each reason's code in the first word of its comment; this holds the two against each other.
+    /// The first word of each reason's proto comment is its code; this test compares it with [`code`].
     #[test]
-    fn codes_are_those_that_the_protos_publish() {
+    fn codes_are_those_in_the_proto_comments() {
         let pool = prost_reflect::DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET).unwrap();
         let reasons = pool.get_enum_by_name("haven.errors.v1.Reason").unwrap();
         let file = reasons.parent_file();

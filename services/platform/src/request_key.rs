@@ -18,9 +18,10 @@ pub struct RequestKey {
 }
 
 impl RequestKey {
-    /// Takes the request id out of `request` and hashes the rest with `key`. Call it before any other field is taken out.
+    /// Takes the request id out of `request` and hashes the rest with `key`. Call it before any other field is taken
+    /// out.
     ///
-    /// Where the id is missing or is not a UUID, `violations` has that, and the key's id is the nil UUID.
+    /// Adds a violation when the id is missing or is not a UUID; the key's id is the nil UUID then.
     ///
     /// `id` selects the field, such as `|request| &mut request.request_id`.
     pub fn take<T: Message>(
@@ -68,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_of_the_method_and_of_everything_but_the_id() {
+    fn the_payload_hash_covers_the_method_and_all_fields_but_the_id() {
         let first = key("A", ID, b"x").unwrap();
         assert_eq!(first.id.to_string(), ID);
         let other_id = key("A", "01890a5d-ac96-774b-bcce-b302099a8058", b"x").unwrap();

@@ -1,4 +1,4 @@
-//! Runs a service: the command line, the start, serving, and the stop.
+//! The life of a service: command line, start, serving, stop.
 
 use std::{error::Error, io, process::ExitCode, sync::Arc, time::Duration};
 
@@ -11,10 +11,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    application::{Application, CommandError, Parts, ServeConfig},
+    application::{Application, CommandError, Resources, ServeConfig},
     auth::{EndedSessions, KeySet, TokenVerifier},
     cli::{Cli, Command, MigrateArgs},
-    config::{ConfigError, Problems},
+    config::{ConfigError, ConfigProblems},
     database::{Database, MigrationError},
     entropy::Entropy,
     readiness::Readiness,
@@ -24,10 +24,10 @@ use crate::{
     tls::{Tls, TlsError},
 };
 
-/// `EX_USAGE` of sysexits.h: the configuration is wrong, and starting again will not help.
+/// `EX_USAGE` of sysexits.h: the configuration is wrong, and a restart does not help.
 const EXIT_CONFIG: u8 = 64;
 
-/// Why a service did not start, or stopped.
+/// The reason why a service did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 enum RunError {
     #[error(transparent)]
@@ -46,7 +46,7 @@ enum RunError {
         addr: std::net::SocketAddr,
         error: io::Error,
     },
-    #[error("the database cannot be served from: {0}")]
+    #[error("the database must not be served from: {0}")]
     Database(String),
     #[error(transparent)]
     Migration(#[from] MigrationError),
@@ -58,7 +58,7 @@ enum RunError {
     Runtime(io::Error),
 }
 
-/// The whole of a service's `main`: reads the command line and the environment, and does what they say.
+/// The `main` of a service: parses the command line and the environment, and runs the subcommand.
 #[must_use]
 pub fn main<S: Application>() -> ExitCode {
     let command = Cli::<S::Args, S::Command>::command()
@@ -70,9 +70,9 @@ pub fn main<S: Application>() -> ExitCode {
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
-            // Where nothing can be printed, nobody is told.
+            // The exit code remains when nothing can be printed.
             let _ = error.print();
-            // `--help` and `--version` end here too, and are no error.
+            // `--help` and `--version` also end here, and are not errors.
             return if error.use_stderr() {
                 ExitCode::from(EXIT_CONFIG)
             } else {
@@ -83,7 +83,7 @@ pub fn main<S: Application>() -> ExitCode {
     match execute::<S>(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(S::NAME, &error);
+            print_error(S::NAME, &error);
             match error {
                 RunError::Config(_) | RunError::Tls(_) => ExitCode::from(EXIT_CONFIG),
                 _ => ExitCode::FAILURE,
@@ -92,11 +92,8 @@ pub fn main<S: Application>() -> ExitCode {
     }
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the last word of a program that cannot start is for whoever started it"
-)]
-fn report(name: &str, error: &RunError) {
+#[expect(clippy::print_stderr, reason = "a program that cannot start prints its error")]
+fn print_error(name: &str, error: &RunError) {
     eprintln!("{name}: {error}");
 }
 
@@ -118,7 +115,7 @@ fn execute<S: Application>(command: Command<S::Args, S::Command>) -> Result<(), 
             let config = args.check::<S>()?;
             let runtime = runtime()?;
             let served = runtime.block_on(serve::<S>(config));
-            // A hash that is being computed must not hold the process.
+            // Do not wait for a hash that is still being computed.
             runtime.shutdown_timeout(Duration::from_millis(500));
             served
         }
@@ -134,10 +131,10 @@ fn runtime() -> Result<tokio::runtime::Runtime, RunError> {
 
 #[expect(
     clippy::print_stdout,
-    reason = "`migrate` is run by a person or a job, and says what it did"
+    reason = "`migrate` is run by a person or a job and prints its result"
 )]
 async fn migrate<S: Application>(args: MigrateArgs) -> Result<(), RunError> {
-    let mut problems = Problems::new();
+    let mut problems = ConfigProblems::new();
     let url = problems.secret(
         "MIGRATION_DATABASE_URL",
         args.migration_database_url.as_ref(),
@@ -163,7 +160,7 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
     let tls = Arc::new(Tls::load(config.tls_files)?);
     let database = Database::new(&config.database).map_err(|error| RunError::Database(error.to_string()))?;
     let stop = CancellationToken::new();
-    let parts = Parts {
+    let resources = Resources {
         database: Arc::new(database),
         keys: Arc::new(KeySet::empty()),
         ended: Arc::new(EndedSessions::new()),
@@ -176,40 +173,41 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
         stop: stop.clone(),
     };
     let verifier = TokenVerifier::new(
-        parts.tokens.issuer.clone(),
-        parts.tokens.audience.clone(),
-        Arc::clone(&parts.keys),
-        Arc::clone(&parts.ended),
-        parts.clock.clone(),
+        resources.tokens.issuer.clone(),
+        resources.tokens.audience.clone(),
+        Arc::clone(&resources.keys),
+        Arc::clone(&resources.ended),
+        resources.clock.clone(),
     )
-    .trusting(parts.tokens.trusted.clone());
+    .trusting(resources.tokens.trusted.clone());
     let server_config = ServerConfig {
         requests: config.requests,
         tls: Arc::clone(&tls),
         verifier,
         auth_mode: config.listeners.auth_mode,
-        clock: parts.clock.clone(),
-        entropy: parts.entropy.clone(),
+        streams_per_user: S::STREAMS_PER_USER,
+        clock: resources.clock.clone(),
+        entropy: resources.entropy.clone(),
     };
-    // Every socket is open before anything is served, so that a taken port is found at once.
+    // All sockets are opened before serving begins, so that a taken port is reported at once.
     let listeners = config.listeners;
     let api = bind("API_ADDR", listeners.api).await?;
     let health_port = bind("HEALTH_ADDR", listeners.health).await?;
     telemetry::serve_metrics(listeners.metrics)?;
 
-    let inspection = S::inspection(&config.own, &parts.database);
+    let inspection = S::inspection(&config.own, &resources.database);
     let builder = ServerBuilder::new(server_config, S::DESCRIPTORS);
-    let server = S::assemble(config.own, &parts, builder)
+    let server = S::assemble(config.own, &resources, builder)
         .map_err(RunError::Assemble)?
         .build()?;
     let health = server.health().clone();
     health.begin().await;
-    parts.tasks.spawn(tls.follow(stop.clone()));
-    parts.tasks.spawn(stop_when_told(stop.clone()));
+    resources.tasks.spawn(tls.reload_on_change(stop.clone()));
+    resources.tasks.spawn(stop_on_signal(stop.clone()));
     tracing::info!(api = %listeners.api, health = %listeners.health, metrics = %listeners.metrics, "listening");
 
     let readiness = Readiness {
-        database: Arc::clone(&parts.database),
+        database: Arc::clone(&resources.database),
         newest: S::migrations().newest(),
         environment: listeners.environment,
         inspection,
@@ -218,14 +216,17 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
     let outcome = tokio::select! {
         served = server.serve(api, stop.clone()) => served.map_err(RunError::from),
         failed = health.serve(health_port) => failed.map_err(RunError::from),
-        refused = readiness.follow(stop.clone()) => Err(RunError::Database(refused)),
+        refused = readiness.monitor(stop.clone()) => Err(RunError::Database(refused)),
     };
     stop.cancel();
-    parts.tasks.close();
-    if timeout(Duration::from_secs(2), parts.tasks.wait()).await.is_err() {
+    resources.tasks.close();
+    if timeout(Duration::from_secs(2), resources.tasks.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!("background tasks did not stop in time");
     }
-    parts.database.close();
+    resources.database.close();
     tracing::info!("stopped");
     outcome
 }
@@ -236,16 +237,16 @@ async fn bind(name: &'static str, addr: std::net::SocketAddr) -> Result<TcpListe
         .map_err(|error| RunError::Listen { name, addr, error })
 }
 
-async fn stop_when_told(stop: CancellationToken) {
+async fn stop_on_signal(stop: CancellationToken) {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
-        tracing::error!("signals cannot be received: only SIGKILL will stop this process");
+        tracing::error!("cannot receive signals: only SIGKILL will stop this process");
         return;
     };
     tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: letting calls finish"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: letting calls finish"),
+        _ = terminate.recv() => tracing::info!("SIGTERM: waiting for calls in flight"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: waiting for calls in flight"),
         () = stop.cancelled() => {}
     }
     stop.cancel();

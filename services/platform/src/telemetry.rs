@@ -1,4 +1,4 @@
-//! Logs, traces and metrics.
+//! Logs, traces and metrics of the process.
 
 use std::{panic, time::Duration};
 
@@ -20,33 +20,33 @@ use tracing_subscriber::{
 
 use crate::config::{LogFormat, Telemetry};
 
-/// Upper bounds in seconds: from a cached read to the longest deadline that anybody waits for.
+/// The histogram buckets' upper bounds in seconds, from a cached read to the longest useful deadline.
 const SECONDS: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
-/// Keeps telemetry going; flushes what is left when the program ends.
+/// Exports the remaining spans when it is dropped.
 #[derive(Debug)]
 pub struct TelemetryGuard(SdkTracerProvider);
 
-/// Telemetry cannot start.
+/// The reason why telemetry cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The collector's address cannot be used.
+    /// The address of the trace collector cannot be used.
     #[error("OTLP_ENDPOINT: {0}")]
     Exporter(#[from] ExporterBuildError),
-    /// The address for metrics is taken, or there is a recorder already.
+    /// The address for metrics is in use, or the process has a recorder already.
     #[error("METRICS_ADDR {0}: {1}")]
     Metrics(std::net::SocketAddr, BuildError),
 }
 
-/// Starts logs and traces for the whole process, and makes a panic a log line without its message.
+/// Starts logs and traces for the process, and logs panics without their messages.
 ///
-/// Trace context comes in and goes out (W3C Trace Context) whether traces are exported or not.
+/// Trace context is received and sent (W3C Trace Context) whether traces are exported or not.
 ///
 /// # Errors
 ///
-/// When the collector's address cannot be used.
+/// [`TelemetryError::Exporter`] when the collector's address cannot be used.
 pub fn start(telemetry: &Telemetry, service: &'static str) -> Result<TelemetryGuard, TelemetryError> {
     let resource = Resource::builder().with_service_name(service).build();
     let provider = SdkTracerProvider::builder().with_resource(resource);
@@ -59,7 +59,7 @@ pub fn start(telemetry: &Telemetry, service: &'static str) -> Result<TelemetryGu
                 .build()?;
             provider.with_batch_exporter(exporter)
         }
-        // Nobody reads them: record only what a caller already traces, so that its context goes on.
+        // Without an exporter, keep only spans that a caller traces, so that the context is passed on.
         None => provider.with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff))),
     };
     let provider = provider.build();
@@ -73,45 +73,48 @@ pub fn start(telemetry: &Telemetry, service: &'static str) -> Result<TelemetryGu
     let traces = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer(service))
         .with_location(false);
-    // Another subscriber can be there already in a test; it stays.
+    // In a test another subscriber may be installed already; it stays.
     let _ = tracing_subscriber::registry()
-        .with(traces.with_filter(traced()))
-        .with(format.with_filter(logged(&telemetry.filter)))
+        .with(traces.with_filter(span_filter(service)))
+        .with(format.with_filter(log_filter(&telemetry.filter)))
         .try_init();
     panic::set_hook(Box::new(log_panic));
     Ok(TelemetryGuard(provider))
 }
 
-/// What `filter` asks for, of what may be logged at all.
-fn logged<S: Subscriber>(filter: &str) -> impl Filter<S> + use<S> {
+/// Returns the filter for log lines: `filter`, restricted to what is safe to log.
+fn log_filter<S: Subscriber>(filter: &str) -> impl Filter<S> + use<S> {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    filter.and(filter_fn(is_discreet))
+    filter.and(filter_fn(is_safe_to_log))
 }
 
-/// Below INFO, libraries quote what passes through them: h2 quotes a path or an authority that is malformed, tonic a
-/// timeout. sqlx does at every level: a notice of Postgres holds what a function puts into it. Only our own crates are
-/// known to leave out what is private, whatever LOG_FILTER says.
-fn is_discreet(metadata: &Metadata<'_>) -> bool {
+/// Returns whether an event contains no private data. This is independent of LOG_FILTER.
+///
+/// Below INFO, libraries quote their input: h2 a malformed path or authority, tonic a timeout. sqlx does so at every
+/// level: a Postgres notice contains what a function puts into it. Only our own crates are known to leave out private
+/// data.
+fn is_safe_to_log(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     target.starts_with("haven_") || (*metadata.level() <= Level::INFO && !target.starts_with("sqlx"))
 }
 
-/// Spans of our own alone: those of hyper and h2 say nothing to whoever reads a trace.
-fn traced() -> EnvFilter {
-    EnvFilter::new("off,haven_platform=info,haven_identity=info,haven_data=info")
+/// Returns the filter for spans: only those of the platform and of the crate `haven_<service>`, because the spans of
+/// hyper and h2 do not help a reader of traces.
+fn span_filter(service: &str) -> EnvFilter {
+    EnvFilter::new(format!("off,haven_platform=info,haven_{service}=info"))
 }
 
-/// The message of a panic can hold what a person wrote, so only its place is logged.
+/// Logs a panic with its location only: its message can contain a person's text.
 fn log_panic(panic: &panic::PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     tracing::error!(place, "panicked");
 }
 
-/// Serves the metrics of the whole process at `addr` over HTTP, in Prometheus's text format.
+/// Serves the metrics of the process at `addr` over HTTP, in the text format of Prometheus.
 ///
 /// # Errors
 ///
-/// When the address is taken.
+/// [`TelemetryError::Metrics`] when the address is in use.
 pub fn serve_metrics(addr: std::net::SocketAddr) -> Result<(), TelemetryError> {
     let failed = |error| TelemetryError::Metrics(addr, error);
     PrometheusBuilder::new()
@@ -124,7 +127,7 @@ pub fn serve_metrics(addr: std::net::SocketAddr) -> Result<(), TelemetryError> {
 
 impl Drop for TelemetryGuard {
     fn drop(&mut self) {
-        // Nobody is left to tell.
+        // The error cannot be reported: the log has ended too.
         let _ = self.0.shutdown_with_timeout(Duration::from_secs(2));
     }
 }

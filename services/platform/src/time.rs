@@ -1,44 +1,45 @@
-//! The clock is a parameter: nothing asks the operating system for the time of day but [`Clock::system`].
+//! Time of day as a parameter: only [`Clock::system`] reads the operating system's clock, so that tests can use their
+//! own.
 
 use std::{fmt, sync::Arc};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use prost_types::Timestamp;
 
-/// Tells the time of day.
+/// A source of the time of day.
 ///
-/// Tests pass one that they move. Durations are measured with [`std::time::Instant`], which no clock change disturbs.
+/// Tests use one that they move. Durations are measured with [`std::time::Instant`], which clock changes do not affect.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
 
 impl Clock {
-    /// The operating system's clock.
+    /// Returns the operating system's clock.
     #[must_use]
     pub fn system() -> Self {
         #[expect(
             clippy::disallowed_methods,
-            reason = "the one place where the time of day comes from"
+            reason = "the only place that reads the time of day"
         )]
         Self::from_fn(Utc::now)
     }
 
-    /// A clock that shows what `now` returns.
+    /// Returns a clock that shows the results of `now`.
     pub fn from_fn(now: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// The time of day, in whole microseconds: as finely as Postgres keeps it, so that a time reads back as it was
-    /// written.
+    /// Returns the time of day in whole microseconds, the precision of Postgres, so that a stored time equals the time
+    /// that was written.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         (self.0)().trunc_subsecs(6)
     }
 }
 
-/// `time` as it goes over the wire.
+/// Converts `time` into the protobuf type.
 #[must_use]
 pub fn timestamp(time: DateTime<Utc>) -> Timestamp {
-    // Below 1,000,000,000 but in a leap second, which Postgres does not know.
+    // At least 1,000,000,000 only in a leap second, which Postgres does not represent.
     let nanos = time.timestamp_subsec_nanos().min(999_999_999);
     Timestamp {
         seconds: time.timestamp(),

@@ -1,9 +1,9 @@
-//! TLS, as a server and as a client, with certificates that are read again when they change on disk.
+//! TLS for servers and clients, with certificates that are reloaded when their files change.
 //!
-//! tonic's TLS configuration is fixed when a server starts. Here each new connection, in or out, takes the
-//! configuration that is current, so that cert-manager can replace a certificate without a restart.
+//! tonic's own TLS configuration is fixed when a server starts. Here each new connection, in either direction, uses the
+//! current configuration, so that cert-manager can replace a certificate without a restart.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use rustls::{
@@ -14,41 +14,52 @@ use rustls::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::config::TlsFiles;
-
-/// How often the files are looked at.
+/// The interval between two checks of the files.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// A service's certificate, and whom it trusts.
-pub struct Tls {
-    files: TlsFiles,
-    current: ArcSwap<Current>,
+/// The paths of the certificate files, and the services that may call.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The path of the certificate and its chain, PEM.
+    pub cert: PathBuf,
+    /// The path of the private key, PEM.
+    pub key: PathBuf,
+    /// The path of the trusted authorities' certificates, PEM.
+    pub ca: PathBuf,
+    /// The subject alternative names of the client certificates that may call as a service.
+    pub allowed_services: HashSet<String>,
 }
 
-struct Current {
-    contents: Contents,
+/// A service's certificate and trusted authorities, kept up to date with their files.
+pub struct Tls {
+    files: TlsFiles,
+    current: ArcSwap<Loaded>,
+}
+
+struct Loaded {
+    contents: FileContents,
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
 }
 
 #[derive(PartialEq)]
-struct Contents {
+struct FileContents {
     cert: Vec<u8>,
     key: zeroize::Zeroizing<Vec<u8>>,
     ca: Vec<u8>,
 }
 
-/// Why the files cannot be used.
+/// The reason why the files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
     #[error("cannot read {0}: {1}")]
     Read(String, io::Error),
-    /// A file does not hold what it has to.
+    /// A file does not contain the expected PEM section.
     #[error("{0}: {1}")]
     Pem(String, rustls::pki_types::pem::Error),
-    /// They do not fit together.
-    #[error("the certificate, its key and the authorities cannot be used: {0}")]
+    /// The contents of the files do not match, or are not accepted by rustls.
+    #[error("the certificate, its key and the authorities cannot be used together: {0}")]
     Unusable(String),
 }
 
@@ -57,32 +68,33 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// When one is missing or wrong, or they do not fit together.
+    /// [`TlsError`] when a file is missing or invalid, or the files do not match.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
-        let contents = Contents::read(&files)?;
+        let contents = FileContents::read(&files)?;
         let current = ArcSwap::from_pointee(contents.build(&files)?);
         Ok(Self { files, current })
     }
 
-    /// What a new connection from a client uses.
+    /// Returns the configuration for a new connection from a client.
     #[must_use]
     pub fn server(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.load().server)
     }
 
-    /// What a new connection to a server uses.
+    /// Returns the configuration for a new connection to a server.
     #[must_use]
     pub fn client(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.current.load().client)
     }
 
-    /// Whether a client certificate's name is one of a service that may call.
+    /// Returns whether a client certificate with this name belongs to a service that may call.
     pub(crate) fn allows(&self, name: &str) -> bool {
         self.files.allowed_services.contains(name)
     }
 
-    /// Reads the files again whenever they change, until `stop`. While they cannot be used, what was read before stays.
-    pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
+    /// Reloads the files whenever they change, until `stop` is cancelled. While they cannot be used, the previous
+    /// certificates stay in use.
+    pub async fn reload_on_change(self: Arc<Self>, stop: CancellationToken) {
         let mut complained = false;
         while stop
             .run_until_cancelled(tokio::time::sleep(INTERVAL))
@@ -90,11 +102,11 @@ impl Tls {
             .is_some()
         {
             match self.reload() {
-                Ok(true) => tracing::info!("certificates were replaced"),
+                Ok(true) => tracing::info!("certificates replaced"),
                 Ok(false) => complained = false,
                 Err(error) if !complained => {
                     complained = true;
-                    tracing::error!(%error, "new certificates cannot be used; the old ones stay");
+                    tracing::error!(%error, "the new certificates cannot be used; the old ones stay in use");
                 }
                 Err(_) => {}
             }
@@ -102,7 +114,7 @@ impl Tls {
     }
 
     fn reload(&self) -> Result<bool, TlsError> {
-        let contents = Contents::read(&self.files)?;
+        let contents = FileContents::read(&self.files)?;
         if contents == self.current.load().contents {
             return Ok(false);
         }
@@ -111,7 +123,7 @@ impl Tls {
     }
 }
 
-impl Contents {
+impl FileContents {
     fn read(files: &TlsFiles) -> Result<Self, TlsError> {
         let read = |path: &std::path::Path| {
             std::fs::read(path).map_err(|error| TlsError::Read(path.display().to_string(), error))
@@ -123,7 +135,7 @@ impl Contents {
         })
     }
 
-    fn build(self, files: &TlsFiles) -> Result<Current, TlsError> {
+    fn build(self, files: &TlsFiles) -> Result<Loaded, TlsError> {
         let pem = |path: &std::path::Path| {
             let path = path.display().to_string();
             move |error| TlsError::Pem(path, error)
@@ -138,7 +150,7 @@ impl Contents {
         }
         let (roots, provider) = (Arc::new(roots), provider());
 
-        // A certificate is optional: people come with a token alone. One that is shown has to be good.
+        // Client certificates are optional, because users send a token alone. One that is sent must be valid.
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
             .allow_unauthenticated()
             .build()
@@ -159,7 +171,7 @@ impl Contents {
             .map_err(unusable)?;
         client.alpn_protocols = vec![b"h2".to_vec()];
 
-        Ok(Current {
+        Ok(Loaded {
             contents: self,
             server: Arc::new(server),
             client: Arc::new(client),

@@ -16,26 +16,26 @@ pub const NO_VALUE: &str = "a field has neither a value nor a violation";
 /// use haven_platform::violations::Violations;
 ///
 /// let mut violations = Violations::new();
-/// violations.uuid("record_id", "");
-/// violations.uuid("device_id", "7");
+/// violations.uuid("list_id", "");
+/// violations.uuid("item_id", "7");
 /// assert_eq!(violations.check().unwrap_err().all_violations().len(), 2);
 /// ```
 #[derive(Debug, Default)]
 pub struct Violations(Vec<Violation>);
 
 impl Violations {
-    /// An empty collector.
+    /// Creates an empty collector.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds one violation.
+    /// Adds one violation to the collector.
     pub fn add(&mut self, violation: Violation) {
         self.0.push(violation);
     }
 
-    /// Adds several violations.
+    /// Adds several violations to the collector.
     pub fn extend(&mut self, violations: impl IntoIterator<Item = Violation>) {
         self.0.extend(violations);
     }
@@ -50,8 +50,8 @@ impl Violations {
         self.add(Violation::unknown_value(field));
     }
 
-    /// Parses a field that must hold a UUID in its canonical form (RFC 9562): 36 characters, of either case, and not nil.
-    /// Otherwise the violation is added (REQUIRED or NOT_A_UUID), and the nil UUID is returned.
+    /// Parses a field that must hold a UUID in its canonical form (RFC 9562): 36 characters, of either case, and not
+    /// nil. Otherwise adds the violation (REQUIRED or NOT_A_UUID) and returns the nil UUID.
     pub fn uuid(&mut self, field: impl Into<String>, value: &str) -> Uuid {
         let field = field.into();
         if value.is_empty() {
@@ -82,7 +82,7 @@ impl Violations {
         self.check_as(|_| Reason::InvalidField)
     }
 
-    /// As [`Violations::check`], with the reason that `reason` derives from the violations.
+    /// Fails like [`Violations::check`], with the reason that `reason` derives from the violations.
     ///
     /// # Errors
     ///
@@ -98,13 +98,13 @@ impl Violations {
     ///
     /// # Errors
     ///
-    /// INVALID_FIELD, with all violations; INTERNAL when there is neither a violation nor a value, which is a fault in the
-    /// parser.
+    /// INVALID_FIELD, with all violations; INTERNAL when there is neither a violation nor a value, which is a fault in
+    /// the parser.
     pub fn finish<T>(self, value: Option<T>) -> Result<T, Failure> {
         self.finish_as(|_| Reason::InvalidField, value)
     }
 
-    /// As [`Violations::finish`], with the reason that `reason` derives from the violations.
+    /// Fails like [`Violations::finish`], with the reason that `reason` derives from the violations.
     ///
     /// # Errors
     ///
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_wrong_is_reported_at_once() {
+    fn all_violations_are_reported_at_once() {
         let mut violations = Violations::new();
         violations.uuid("a", "");
         violations.uuid("b", "00000000-0000-0000-0000-000000000000");
@@ -133,19 +133,19 @@ mod tests {
         let good = violations.uuid("e", "01890A5D-ac96-774b-bcce-b302099a8057");
         assert_eq!(good.to_string(), "01890a5d-ac96-774b-bcce-b302099a8057");
         let failure = violations.check().unwrap_err();
-        let found: Vec<_> = failure
+        let violations: Vec<_> = failure
             .all_violations()
             .iter()
             .map(|v| (v.field.as_str(), v.name))
             .collect();
         assert_eq!(
-            found,
+            violations,
             [("a", "REQUIRED"), ("b", "NOT_A_UUID"), ("c", "NOT_A_UUID")]
         );
     }
 
     #[test]
-    fn a_request_is_parsed_when_nothing_is_wrong() {
+    fn a_value_is_returned_only_without_violations() {
         assert_eq!(Violations::new().finish(Some(7)).unwrap(), 7);
         assert_eq!(
             Violations::new().finish(None::<u8>).unwrap_err().reason(),
@@ -155,13 +155,13 @@ mod tests {
         violations.required("mode");
         violations.unknown_value("order");
         let failure = violations.finish(Some(7)).unwrap_err();
-        let told: Vec<_> = failure
+        let descriptions: Vec<_> = failure
             .all_violations()
             .iter()
             .map(|one| &*one.description)
             .collect();
         assert_eq!(
-            told,
+            descriptions,
             ["mode is required", "order must be one of the enum's values"]
         );
     }

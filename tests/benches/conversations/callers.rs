@@ -1,4 +1,4 @@
-//! Those who call the service.
+//! Concurrent callers of the service.
 
 use std::time::{Duration, Instant};
 
@@ -14,93 +14,96 @@ use haven_testkit::{
 use tonic::Status;
 
 use super::{
+    loaded_stack::{LoadedStack, MESSAGES, TYPICAL_LENGTH, message_id, words},
     operation::{Operation, PAGE},
-    world::{MESSAGES, TYPICAL, World, message_id, words},
 };
 
-/// How many calls are under way at once, on how many connections: enough for the service to be at work all the time.
+/// The number of concurrent callers. It is high enough to keep the service busy.
 const CALLERS: usize = 32;
+/// The number of connections that the callers share.
 const CHANNELS: usize = 4;
 
-/// Callers of one world.
+/// The connections of the callers of one installation.
 pub(crate) struct Callers<'a> {
-    world: &'a World,
+    loaded: &'a LoadedStack,
     channels: Vec<Client>,
 }
 
-/// What a turn came to.
+/// The result of a turn.
 pub(crate) struct Turn {
-    /// Calls a second.
+    /// The calls per second.
     pub(crate) rate: f64,
-    /// How long each took, from the shortest on.
-    took: Vec<Duration>,
+    /// The duration of each call, in ascending order.
+    durations: Vec<Duration>,
 }
 
 impl<'a> Callers<'a> {
-    pub(crate) fn new(world: &'a World) -> Result<Self> {
-        let channels = (0..CHANNELS).map(|_| world.stack.anonymous());
+    /// Creates [`CHANNELS`] connections, which connect on the first call.
+    pub(crate) fn new(loaded: &'a LoadedStack) -> Result<Self> {
+        let channels = (0..CHANNELS).map(|_| loaded.stack.anonymous());
         Ok(Self {
-            world,
+            loaded,
             channels: channels.collect::<Result<_>>()?,
         })
     }
 
-    /// As many calls as can be made in a `turn`, each for any one of the others.
+    /// Makes as many calls as possible within `turn`, each for a random person other than the measured one.
     pub(crate) async fn run(&self, operation: Operation, turn: Duration) -> Result<Turn> {
         let begin = Instant::now();
         let callers: Vec<_> = (0..CALLERS)
             .map(|number| {
                 let channel = self.channels[number % CHANNELS].clone();
-                let (others, tokens) = (self.world.others(), self.world.tokens());
+                let (others, tokens) = (self.loaded.others(), self.loaded.tokens());
                 tokio::spawn(async move {
-                    let mut took = Vec::new();
+                    let mut durations = Vec::new();
                     while begin.elapsed() < turn {
                         let person = rand::random_range(others.clone());
                         let client = channel.with_token(&tokens[&person])?.conversation();
                         let start = Instant::now();
                         call(client, operation, person).await?;
-                        took.push(start.elapsed());
+                        durations.push(start.elapsed());
                     }
-                    anyhow::Ok(took)
+                    anyhow::Ok(durations)
                 })
             })
             .collect();
-        let mut took = Vec::new();
+        let mut durations = Vec::new();
         for caller in callers {
-            took.extend(caller.await?.with_context(|| operation.to_string())?);
+            durations.extend(caller.await?.with_context(|| operation.to_string())?);
         }
         let elapsed = begin.elapsed().as_secs_f64();
-        ensure!(!took.is_empty(), "nobody got an answer");
-        took.sort();
+        ensure!(!durations.is_empty(), "no call succeeded");
+        durations.sort();
         Ok(Turn {
-            rate: took.len() as f64 / elapsed,
-            took,
+            rate: durations.len() as f64 / elapsed,
+            durations,
         })
     }
 
-    /// One caller reads the newest page of the one person who is in every world, so many times: the median.
+    /// Reads the newest page of the measured person `times` times with one caller, and returns the median duration.
     pub(crate) async fn pages(&self, times: usize) -> Result<Duration> {
-        let person = self.world.measured();
-        let client = self.channels[0].with_token(&self.world.tokens()[&person])?;
-        let mut took = Vec::with_capacity(times);
+        let person = self.loaded.measured();
+        let client = self.channels[0].with_token(&self.loaded.tokens()[&person])?;
+        let mut durations = Vec::with_capacity(times);
         for _ in 0..times {
             let start = Instant::now();
             call(client.conversation(), Operation::List, person).await?;
-            took.push(start.elapsed());
+            durations.push(start.elapsed());
         }
-        took.sort();
-        Ok(took[times / 2])
+        durations.sort();
+        Ok(durations[times / 2])
     }
 }
 
 impl Turn {
-    /// In milliseconds, what so many in a hundred calls took at most.
+    /// Returns the given percentile of the durations, in milliseconds.
     pub(crate) fn percentile(&self, percent: usize) -> f64 {
-        let place = (self.took.len() * percent / 100).min(self.took.len() - 1);
-        self.took[place].as_secs_f64() * 1000.0
+        let index = (self.durations.len() * percent / 100).min(self.durations.len() - 1);
+        self.durations[index].as_secs_f64() * 1000.0
     }
 }
 
+/// Makes one call, and fails if the response is incomplete.
 async fn call(
     mut client: ConversationServiceClient<Connection>,
     operation: Operation,
@@ -110,18 +113,18 @@ async fn call(
         Operation::Append => {
             let request = AppendMessageRequest {
                 sender_type: SenderType::User.into(),
-                text: words(TYPICAL).to_owned(),
+                text: words(TYPICAL_LENGTH).to_owned(),
                 message_id: String::new(),
                 request_id: random::uuid().to_string(),
             };
-            let answer = client.append_message(request).await?.into_inner();
-            // pgbench's transaction stores no finding either.
-            answer.message.is_some() && answer.crisis.is_none()
+            let response = client.append_message(request).await?.into_inner();
+            // The transaction of pgbench stores no crisis event either.
+            response.message.is_some() && response.crisis.is_none()
         }
         Operation::Get => {
             let message_id = message_id(person, rand::random_range(1..=MESSAGES)).to_string();
-            let answer = client.get_message(GetMessageRequest { message_id }).await?;
-            answer.get_ref().message.is_some()
+            let response = client.get_message(GetMessageRequest { message_id }).await?;
+            response.get_ref().message.is_some()
         }
         Operation::List => {
             let request = ListMessagesRequest {
@@ -134,6 +137,6 @@ async fn call(
     };
     match complete {
         true => Ok(()),
-        false => Err(Status::data_loss("not all of the answer")),
+        false => Err(Status::data_loss("the response is incomplete")),
     }
 }

@@ -1,25 +1,25 @@
-//! Messages through the whole service, against `pgbench` running the same transactions in turns of one run; and what a
-//! page costs among few and among many rows of other people.
+//! Benchmark of ConversationService: compares the service with `pgbench`, which runs the same transactions, in
+//! alternating turns; and compares the time of a page among few and among many rows of other people.
 //!
 //! ```sh
 //! cargo bench -p haven-testkit --bench conversations
 //! cargo bench -p haven-testkit --bench conversations -- --quick
 //! ```
 //!
-//! Both services run as released, on a Postgres of their own that writes to disk before it answers, with 1,000
-//! messages of each of 1,000 people in it. `pgbench` has as many connections as the service, to the same database, as
-//! the same login, over TLS too, and sends the same statements in the same three round trips. Whoever calls the
-//! service is in this process: so the callers, TLS on both sides, and the verification of every token share the cores
-//! with Postgres, and the ratio says what all of that costs beside it.
+//! Both services are release builds, on a separate durable Postgres with 1,000 messages of each of 1,000 people.
+//! `pgbench` has as many connections as the service, to the same database, with the same login and TLS, and sends the
+//! same statements in the same three round trips. The callers of the service are in this process. So the callers, TLS
+//! on both sides, and the verification of every token share the cores with Postgres, and the ratio shows the cost of
+//! all of that.
 //!
-//! With `--quick` there are few people and one short round: that tells whether it works, and nothing else.
+//! `--quick` uses few people and one short round. It only checks that the benchmark works.
 
 mod callers;
+mod loaded_stack;
 #[path = "../measure/mod.rs"]
 mod measure;
 mod operation;
 mod transaction;
-mod world;
 
 use std::{env, time::Duration};
 
@@ -27,30 +27,31 @@ use anyhow::Result;
 
 use self::{
     callers::{Callers, Turn},
+    loaded_stack::LoadedStack,
     measure::{Pgbench, Spread},
     operation::Operation,
     transaction::Transaction,
-    world::World,
 };
 
-/// How much is measured.
+/// The size of the benchmark.
 struct Plan {
-    /// How many others there are in the large world, each with 1,000 messages.
+    /// The number of other people in the large installation, each with 1,000 messages.
     others: u32,
-    /// How many turns each side takes at each operation.
+    /// The number of turns of each side, for each operation.
     rounds: usize,
-    /// How long a turn is.
+    /// The duration of a turn.
     turn: Duration,
-    /// How many pages are read at a time in each of the two worlds.
+    /// The number of pages that are read per turn in each of the two installations.
     pages: usize,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let plan = Plan::chosen();
-    let large = World::start(plan.others).await?;
+    let plan = Plan::from_arguments();
+    let large = LoadedStack::start(plan.others).await?;
     let mut transactions = Vec::new();
-    // What pgbench appends is sealed for one place alone, and the service would not open it elsewhere: append comes last.
+    // Append is last, because the messages that pgbench appends are all sealed for the same row, and the service could
+    // not read them.
     for operation in [Operation::Get, Operation::List, Operation::Append] {
         let transaction = Transaction::of(operation, &large)?;
         transaction.check(&large).await?;
@@ -63,12 +64,12 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// One caller reads the newest page of one person again and again, in two worlds in turns.
-async fn page_time(plan: &Plan, large: &World) -> Result<()> {
-    let small = World::start(1).await?;
+/// Measures the newest page of one person with one caller, in a small and a large installation in alternating turns.
+async fn page_time(plan: &Plan, large: &LoadedStack) -> Result<()> {
+    let small = LoadedStack::start(1).await?;
     let (few, many) = (Callers::new(&small)?, Callers::new(large)?);
     let (mut among_few, mut among_many, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    // The first turn makes connections and statements, and is not counted.
+    // The first turn opens connections and prepares statements, and is not counted.
     for turn in 0..=4 * plan.rounds {
         let (a, b) = (few.pages(plan.pages).await?, many.pages(plan.pages).await?);
         if turn > 0 {
@@ -92,19 +93,19 @@ async fn page_time(plan: &Plan, large: &World) -> Result<()> {
     Ok(())
 }
 
-/// The service and pgbench, in turns.
-async fn compare(plan: &Plan, world: &World, transaction: &Transaction) -> Result<()> {
+/// Measures the service and pgbench in alternating turns.
+async fn compare(plan: &Plan, loaded: &LoadedStack, transaction: &Transaction) -> Result<()> {
     let operation = transaction.operation;
     let (callers, pgbench) = (
-        Callers::new(world)?,
-        Pgbench::new(&world.stack.database, &transaction.script(world))?,
+        Callers::new(loaded)?,
+        Pgbench::new(&loaded.stack.database, &transaction.script(loaded))?,
     );
-    // Connections, prepared statements and what is cached are made before anything is measured.
+    // Opens connections, prepares statements and fills caches before the measurement.
     callers.run(operation, plan.turn / 2).await?;
     pgbench.run(plan.turn / 2, &[])?;
     let mut rounds = Vec::new();
     for round in 1..=plan.rounds {
-        // Each goes first now and then, since what goes second finds more to be written to disk.
+        // The order alternates, because the second side has more data to write to disk.
         let (service, transactions) = if round % 2 == 1 {
             let service = callers.run(operation, plan.turn).await?;
             (service, pgbench.run(plan.turn, &[])?.rate)
@@ -132,8 +133,9 @@ async fn compare(plan: &Plan, world: &World, transaction: &Transaction) -> Resul
 }
 
 impl Plan {
-    fn chosen() -> Self {
-        // cargo passes arguments of its own, too.
+    /// Returns the plan for the arguments of this program.
+    fn from_arguments() -> Self {
+        // Other arguments are from cargo.
         let quick = env::args().any(|argument| argument == "--quick");
         let seconds = Duration::from_secs;
         let (others, rounds, turn, pages) = match quick {

@@ -1,19 +1,19 @@
-//! What is measured.
+//! The measured operations.
 
 use std::fmt;
 
-/// A call, and the transaction that it makes.
+/// An RPC, and the transaction that it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// Somebody says something.
+    /// AppendMessage of a message of typical length.
     Append,
-    /// Any one message is read.
+    /// GetMessage of a random message.
     Get,
-    /// The newest page is read.
+    /// ListMessages of the newest page.
     List,
 }
 
-/// How many messages are on a page.
+/// The number of messages on a page.
 pub(crate) const PAGE: usize = 20;
 
 impl fmt::Display for Operation {

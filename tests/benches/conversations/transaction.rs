@@ -3,13 +3,14 @@
 use anyhow::{Context, Result, ensure};
 
 use super::{
+    loaded_stack::{LoadedStack, MESSAGE_PREFIX, PERSON_PREFIX, messages},
     measure::{BEGIN, LOGIN, statement},
     operation::{Operation, PAGE},
-    world::{MESSAGE, PERSON, World, messages},
 };
 
-/// A transaction of one person. Where `:person` and `:message` stand, pgbench puts numbers.
+/// A transaction of one person. pgbench replaces `:person` and `:message` with numbers.
 pub(crate) struct Transaction {
+    /// The operation that the transaction belongs to.
     pub(crate) operation: Operation,
     begin: Vec<String>,
     prepare: String,
@@ -17,14 +18,14 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
-    /// The one that serves `operation` in `world`. Fails when the service has no such statement any more, or one that
-    /// takes something else.
-    pub(crate) fn of(operation: Operation, world: &World) -> Result<Self> {
-        let person_id = format!("{PERSON}:person");
+    /// Returns the transaction of `operation`. Fails if the service no longer has this statement, or if its number of
+    /// parameters has changed.
+    pub(crate) fn of(operation: Operation, loaded: &LoadedStack) -> Result<Self> {
+        let person_id = format!("{PERSON_PREFIX}:person");
         let quoted = |text: &str| format!("'{text}'");
         let (name, arguments) = match operation {
             Operation::Append => {
-                let sealed = world.sealed();
+                let sealed = loaded.sealed();
                 let payload_mac = format!("\\x{}", "5a".repeat(32));
                 let id = || "gen_random_uuid()".to_owned();
                 let arguments = vec![
@@ -36,7 +37,7 @@ impl Transaction {
                     quoted(&sealed.token),
                     quoted(&sealed.key_id),
                     "now()".to_owned(),
-                    // Nothing is found in it; a job after 25 messages, under this id and of the usual priority.
+                    // No crisis event; a job after 25 messages, with this id and the default priority.
                     "NULL".to_owned(),
                     id(),
                     "25".to_owned(),
@@ -45,7 +46,7 @@ impl Transaction {
                 ("AppendMessage", arguments)
             }
             Operation::Get => {
-                let message_id = format!("{MESSAGE}:person:message");
+                let message_id = format!("{MESSAGE_PREFIX}:person:message");
                 ("GetMessage", vec![quoted(&person_id), quoted(&message_id)])
             }
             Operation::List => {
@@ -63,12 +64,12 @@ impl Transaction {
         })
     }
 
-    /// As pgbench reads it, for any one of the others. Each connection prepares once, and `:prepared` tells it whether it
-    /// did.
-    pub(crate) fn script(&self, world: &World) -> String {
+    /// Returns the script for pgbench, for a random person. Each connection prepares the statement once, and
+    /// `:prepared` stores that it did.
+    pub(crate) fn script(&self, loaded: &LoadedStack) -> String {
         let Self { prepare, execute, .. } = self;
         let begin = self.begin.join(" \\; ");
-        let (people, messages) = (world.others(), messages());
+        let (people, messages) = (loaded.others(), messages());
         format!(
             "\\set person random({}, {})\n\\set message random({}, {})\n\
              {begin};\n\\if :prepared = 0\n{prepare};\n\\set prepared 1\n\\endif\n{execute};\nCOMMIT;\n",
@@ -79,26 +80,26 @@ impl Transaction {
         )
     }
 
-    /// Fails unless the transaction finds in `world` what the service would find; and leaves nothing behind.
-    pub(crate) async fn check(&self, world: &World) -> Result<()> {
+    /// Checks that the transaction returns the rows that the service would get. It rolls back.
+    pub(crate) async fn check(&self, loaded: &LoadedStack) -> Result<()> {
         let Self { prepare, execute, .. } = self;
         let begin = self.begin.join("; ");
         let sql = format!("{begin}; {prepare}; {execute}; ROLLBACK")
-            .replace(":person", &world.others().start().to_string())
+            .replace(":person", &loaded.others().start().to_string())
             .replace(":message", &messages().start().to_string());
-        let mut connection = world.stack.database.connect(LOGIN).await?;
+        let mut connection = loaded.stack.database.connect(LOGIN).await?;
         let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
             .fetch_all(&mut connection)
             .await;
-        // One of them is that of the settings.
-        let found = rows.with_context(|| self.operation.to_string())?.len() - 1;
+        // One row is from `set_config`.
+        let row_count = rows.with_context(|| self.operation.to_string())?.len() - 1;
         let expected = match self.operation {
             Operation::Append | Operation::Get => 1,
             Operation::List => PAGE + 1,
         };
         ensure!(
-            found == expected,
-            "{}: {found} rows instead of {expected}",
+            row_count == expected,
+            "{}: {row_count} rows instead of {expected}",
             self.operation
         );
         Ok(())

@@ -1,4 +1,4 @@
-//! Those who call the service.
+//! Concurrent callers of the service.
 
 use std::{
     sync::{
@@ -19,32 +19,33 @@ use prost_types::Timestamp;
 use tokio_stream::StreamExt;
 
 use super::{
+    loaded_stack::{BLOCK, LoadedStack, PULLED_RECORDS, RECORDS, device_id, record_id, sealed},
     operation::Operation,
     shares::Tokens,
-    world::{BLOCK, MANY, RECORDS, World, device_id, record_id, sealed},
 };
 
-/// How many calls are under way at once, on how many connections: enough for the service to be at work all the time.
+/// The number of concurrent callers. It is high enough to keep the service busy.
 const CALLERS: u32 = 32;
+/// The number of connections that the callers share.
 const CHANNELS: u32 = 4;
 
-/// Callers of one world. Each has people of its own, so that none of them is ever too late.
+/// The callers of one installation. Each has its own people, so that no two change the same record.
 pub(crate) struct Callers<'a> {
-    world: &'a World,
+    loaded: &'a LoadedStack,
     channels: Vec<Client>,
-    /// The version of each record of those that the service changes, person by person.
+    /// The current version of each record that the service changes, person by person.
     versions: Arc<Vec<AtomicI64>>,
 }
 
-/// What a turn came to.
+/// The result of a turn.
 pub(crate) struct Turn {
-    /// Calls a second.
+    /// The calls per second.
     pub(crate) rate: f64,
-    /// How long each took, from the shortest on.
-    took: Vec<Duration>,
+    /// The duration of each call, in ascending order.
+    durations: Vec<Duration>,
 }
 
-/// One caller's people, and how to call for each.
+/// The people of one caller, with a client for each.
 struct Caller {
     people: Vec<(u32, Client)>,
     first: u32,
@@ -52,11 +53,12 @@ struct Caller {
 }
 
 impl<'a> Callers<'a> {
-    pub(crate) fn new(world: &'a World) -> Result<Self> {
-        let channels = (0..CHANNELS).map(|_| world.stack.anonymous());
-        let records = world.served().len() * RECORDS as usize;
+    /// Creates [`CHANNELS`] connections, which connect on the first call.
+    pub(crate) fn new(loaded: &'a LoadedStack) -> Result<Self> {
+        let channels = (0..CHANNELS).map(|_| loaded.stack.anonymous());
+        let records = loaded.served().len() * RECORDS as usize;
         Ok(Self {
-            world,
+            loaded,
             channels: channels.collect::<Result<_>>()?,
             versions: Arc::new((0..records).map(|_| AtomicI64::new(1)).collect()),
         })
@@ -66,16 +68,21 @@ impl<'a> Callers<'a> {
         &self.channels[(number % CHANNELS) as usize]
     }
 
-    /// As many calls as can be made in a `turn`.
+    /// Makes as many calls as possible within `turn`.
     pub(crate) async fn run(&self, operation: Operation, turn: Duration) -> Result<Turn> {
-        let served = self.world.served();
+        let served = self.loaded.served();
         let mut callers = Vec::new();
         for number in 0..CALLERS {
             let people = served.clone().skip(number as usize).step_by(CALLERS as usize);
             let people = people
-                .map(|person| Ok((person, self.channel(number).with_token(self.world.token(person))?)))
+                .map(|person| {
+                    Ok((
+                        person,
+                        self.channel(number).with_token(self.loaded.token(person))?,
+                    ))
+                })
                 .collect::<Result<Vec<_>>>()?;
-            ensure!(!people.is_empty(), "a caller without people");
+            ensure!(!people.is_empty(), "there are more callers than people");
             callers.push(Caller {
                 people,
                 first: served.start,
@@ -85,28 +92,28 @@ impl<'a> Callers<'a> {
         let begin = Instant::now();
         let callers = callers.into_iter().map(|caller| {
             tokio::spawn(async move {
-                let mut took = Vec::new();
+                let mut durations = Vec::new();
                 while begin.elapsed() < turn {
                     let start = Instant::now();
                     caller.call(operation).await?;
-                    took.push(start.elapsed());
+                    durations.push(start.elapsed());
                 }
-                anyhow::Ok(took)
+                anyhow::Ok(durations)
             })
         });
         let callers = callers.collect::<Vec<_>>();
-        finished(begin, callers)
+        collect(begin, callers)
             .await
             .with_context(|| operation.to_string())
     }
 
-    /// As many openings of shares as can be made in a `turn`, by people who are nobody here.
+    /// Opens as many shares as possible within `turn`, without an identity.
     pub(crate) async fn open(&self, tokens: &Tokens, turn: Duration) -> Result<Turn> {
         let begin = Instant::now();
         let callers = (0..CALLERS).map(|number| {
             let (client, tokens) = (self.channel(number).clone(), tokens.clone());
             tokio::spawn(async move {
-                let mut took = Vec::new();
+                let mut durations = Vec::new();
                 while begin.elapsed() < turn {
                     let start = Instant::now();
                     let request = OpenShareRequest {
@@ -117,61 +124,66 @@ impl<'a> Callers<'a> {
                     let opened = client.share().open_share(request).await?;
                     ensure!(
                         !opened.get_ref().encrypted_share_data.is_empty(),
-                        "nothing was shared"
+                        "the share is empty"
                     );
-                    took.push(start.elapsed());
+                    durations.push(start.elapsed());
                 }
-                anyhow::Ok(took)
+                anyhow::Ok(durations)
             })
         });
-        finished(begin, callers.collect()).await.context("OpenShare")
+        collect(begin, callers.collect()).await.context("OpenShare")
     }
 
-    /// Records a second of one pull of everything that one person has.
+    /// Pulls all records of one person, and returns the records per second.
     pub(crate) async fn pull(&self) -> Result<f64> {
-        let person = self.world.collector();
-        let client = self.channel(0).with_token(self.world.token(person))?;
+        let person = self.loaded.pulled_person();
+        let client = self.channel(0).with_token(self.loaded.token(person))?;
         let request = PullChangesRequest {
             device_id: device_id(person).to_string(),
             cursor: String::new(),
         };
         let begin = Instant::now();
-        let mut answers = client.cycle().pull_changes(request).await?.into_inner();
+        let mut responses = client.cycle().pull_changes(request).await?.into_inner();
         let mut records = 0;
-        while let Some(answer) = answers.next().await {
-            records += answer?.entries.len();
+        while let Some(response) = responses.next().await {
+            records += response?.entries.len();
         }
-        ensure!(records == MANY as usize, "{records} records were pulled");
+        ensure!(
+            records == PULLED_RECORDS as usize,
+            "{records} records were pulled"
+        );
         Ok(records as f64 / begin.elapsed().as_secs_f64())
     }
 }
 
-async fn finished(
+/// Waits for all callers, and collects the durations of their calls.
+async fn collect(
     begin: Instant,
     callers: Vec<tokio::task::JoinHandle<Result<Vec<Duration>>>>,
 ) -> Result<Turn> {
-    let mut took = Vec::new();
+    let mut durations = Vec::new();
     for caller in callers {
-        took.extend(caller.await??);
+        durations.extend(caller.await??);
     }
     let elapsed = begin.elapsed().as_secs_f64();
-    ensure!(!took.is_empty(), "nobody got an answer");
-    took.sort();
+    ensure!(!durations.is_empty(), "no call succeeded");
+    durations.sort();
     Ok(Turn {
-        rate: took.len() as f64 / elapsed,
-        took,
+        rate: durations.len() as f64 / elapsed,
+        durations,
     })
 }
 
 impl Turn {
-    /// In milliseconds, what so many in a hundred calls took at most.
+    /// Returns the given percentile of the durations, in milliseconds.
     pub(crate) fn percentile(&self, percent: usize) -> f64 {
-        let place = (self.took.len() * percent / 100).min(self.took.len() - 1);
-        self.took[place].as_secs_f64() * 1000.0
+        let index = (self.durations.len() * percent / 100).min(self.durations.len() - 1);
+        self.durations[index].as_secs_f64() * 1000.0
     }
 }
 
 impl Caller {
+    /// Makes one call for a random person.
     async fn call(&self, operation: Operation) -> Result<()> {
         let (person, client) = &self.people[rand::random_range(0..self.people.len())];
         match operation {
@@ -197,9 +209,9 @@ impl Caller {
             local_time: Some(now()),
             request_id: random::uuid().to_string(),
         };
-        let answer = client.cycle().update_record(request).await?.into_inner();
-        let made = answer.record.context("an answer without a record")?.version;
-        version.store(made, Ordering::Relaxed);
+        let response = client.cycle().update_record(request).await?.into_inner();
+        let new_version = response.record.context("the response has no record")?.version;
+        version.store(new_version, Ordering::Relaxed);
         Ok(())
     }
 
@@ -222,10 +234,10 @@ impl Caller {
             mode: PushMode::Independent.into(),
             request_id: random::uuid().to_string(),
         };
-        let answer = client.cycle().push_changes(request).await?.into_inner();
-        for (record, result) in (first..).zip(answer.results) {
+        let response = client.cycle().push_changes(request).await?.into_inner();
+        for (record, result) in (first..).zip(response.results) {
             if result.outcome() != ChangeOutcome::Applied {
-                bail!("a change that is not applied: {:?}", result.outcome());
+                bail!("a change was not applied: {:?}", result.outcome());
             }
             self.version(person, record)
                 .store(result.version, Ordering::Relaxed);

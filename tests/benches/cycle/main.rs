@@ -1,27 +1,27 @@
-//! Cycle records through the whole service, against `pgbench` running the same transactions in turns of one run; pulling
-//! 10,000 records, against `COPY` of the same rows; and opening shares.
+//! Benchmark of CycleService and ShareService: compares the service with `pgbench`, which runs the same transactions,
+//! in alternating turns; compares a pull of 10,000 records with `COPY` of the same rows; and measures OpenShare.
 //!
 //! ```sh
 //! cargo bench -p haven-testkit --bench cycle
 //! cargo bench -p haven-testkit --bench cycle -- --quick
 //! ```
 //!
-//! Both services run as released, on a Postgres of their own that writes to disk before it answers, with 200 records of
-//! each of 1,000 people in it, and 10,000 of one more. `pgbench` has as many connections as the service, to the same
-//! database, as the same login, over TLS too, and sends the same statements in the same three round trips. Whoever calls
-//! the service is in this process: so the callers, TLS on both sides, and the verification of every token share the cores
-//! with Postgres, and the ratio says what all of that costs beside it.
+//! Both services are release builds, on a separate durable Postgres with 200 records of each of 1,000 people, and
+//! 10,000 records of one more. `pgbench` has as many connections as the service, to the same database, with the same
+//! login and TLS, and sends the same statements in the same three round trips. The callers of the service are in this
+//! process. So the callers, TLS on both sides, and the verification of every token share the cores with Postgres, and
+//! the ratio shows the cost of all of that.
 //!
-//! With `--quick` there are few people and one short round: that tells whether it works, and nothing else.
+//! `--quick` uses few people and one short round. It only checks that the benchmark works.
 
 mod callers;
+mod loaded_stack;
 #[path = "../measure/mod.rs"]
 mod measure;
 mod operation;
 mod rows;
 mod shares;
 mod transaction;
-mod world;
 
 use std::{env, time::Duration};
 
@@ -29,52 +29,52 @@ use anyhow::Result;
 
 use self::{
     callers::{Callers, Turn},
+    loaded_stack::{LoadedStack, PULLED_RECORDS},
     measure::{Pgbench, Spread},
     operation::Operation,
     shares::Tokens,
     transaction::Transaction,
-    world::{MANY, World},
 };
 
-/// How much is measured.
+/// The size of the benchmark.
 struct Plan {
-    /// How many people there are beside the one who has 10,000 records.
+    /// The number of people besides the one with 10,000 records.
     others: u32,
-    /// How many turns each side takes at each operation.
+    /// The number of turns of each side, for each operation.
     rounds: usize,
-    /// How long a turn is.
+    /// The duration of a turn.
     turn: Duration,
-    /// How many shares there are to be opened.
+    /// The number of shares.
     shares: usize,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let plan = Plan::chosen();
-    let world = World::start(plan.others).await?;
+    let plan = Plan::from_arguments();
+    let loaded = LoadedStack::start(plan.others).await?;
     let mut transactions = Vec::new();
     for operation in [Operation::Update, Operation::Push] {
-        let transaction = Transaction::of(operation, &world)?;
-        transaction.check(&world).await?;
+        let transaction = Transaction::of(operation, &loaded)?;
+        transaction.check(&loaded).await?;
         transactions.push(transaction);
     }
-    let callers = Callers::new(&world)?;
-    pull(&plan, &world, &callers).await?;
-    for (what, passcode) in [("OpenShare", ""), ("OpenShare with a passcode", "2580-1470")] {
-        open(&plan, &world, &callers, what, passcode).await?;
+    let callers = Callers::new(&loaded)?;
+    pull(&plan, &loaded, &callers).await?;
+    for (name, passcode) in [("OpenShare", ""), ("OpenShare with a passcode", "2580-1470")] {
+        open(&plan, &loaded, &callers, name, passcode).await?;
     }
     for transaction in &transactions {
-        compare(&plan, &world, &callers, transaction).await?;
+        compare(&plan, &loaded, &callers, transaction).await?;
     }
     Ok(())
 }
 
-/// One device pulls everything, and one COPY gives the same rows, in turns.
-async fn pull(plan: &Plan, world: &World, callers: &Callers<'_>) -> Result<()> {
+/// Measures a pull of all records of one person, and a COPY of the same rows, in alternating turns.
+async fn pull(plan: &Plan, loaded: &LoadedStack, callers: &Callers<'_>) -> Result<()> {
     let (mut pulled, mut copied, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    // The first turn makes connections and statements, and is not counted.
+    // The first turn opens connections and prepares statements, and is not counted.
     for turn in 0..=4 * plan.rounds {
-        let (a, b) = (callers.pull().await?, rows::copied(world).await?);
+        let (a, b) = (callers.pull().await?, rows::copy_rate(loaded).await?);
         if turn > 0 {
             ratios.push(a / b);
             pulled.push(a);
@@ -82,7 +82,7 @@ async fn pull(plan: &Plan, world: &World, callers: &Callers<'_>) -> Result<()> {
         }
     }
     println!(
-        "PullChanges ({MANY}): {:.0} records/s, COPY {:.0} records/s; ratio {:.3}",
+        "PullChanges ({PULLED_RECORDS}): {:.0} records/s, COPY {:.0} records/s; ratio {:.3}",
         Spread(pulled),
         Spread(copied),
         Spread(ratios),
@@ -90,9 +90,15 @@ async fn pull(plan: &Plan, world: &World, callers: &Callers<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Shares are opened, as many as can be.
-async fn open(plan: &Plan, world: &World, callers: &Callers<'_>, what: &str, passcode: &str) -> Result<()> {
-    let tokens = Tokens::make(world, plan.shares, passcode).await?;
+/// Measures OpenShare with shares that have the passcode `passcode`, or none if it is empty.
+async fn open(
+    plan: &Plan,
+    loaded: &LoadedStack,
+    callers: &Callers<'_>,
+    name: &str,
+    passcode: &str,
+) -> Result<()> {
+    let tokens = Tokens::create(loaded, plan.shares, passcode).await?;
     callers.open(&tokens, plan.turn / 2).await?;
     let mut turns = Vec::new();
     for _ in 0..plan.rounds {
@@ -100,7 +106,7 @@ async fn open(plan: &Plan, world: &World, callers: &Callers<'_>, what: &str, pas
     }
     let all = |value: fn(&Turn) -> f64| Spread(turns.iter().map(value).collect());
     println!(
-        "{what}: {:.0}/s, {:.1} ms, 99th percentile {:.1} ms",
+        "{name}: {:.0}/s, {:.1} ms, 99th percentile {:.1} ms",
         all(|turn| turn.rate),
         all(|turn| turn.percentile(50)),
         all(|turn| turn.percentile(99)),
@@ -108,28 +114,33 @@ async fn open(plan: &Plan, world: &World, callers: &Callers<'_>, what: &str, pas
     Ok(())
 }
 
-/// The service and pgbench, in turns.
-async fn compare(plan: &Plan, world: &World, callers: &Callers<'_>, transaction: &Transaction) -> Result<()> {
+/// Measures the service and pgbench in alternating turns.
+async fn compare(
+    plan: &Plan,
+    loaded: &LoadedStack,
+    callers: &Callers<'_>,
+    transaction: &Transaction,
+) -> Result<()> {
     let operation = transaction.operation;
-    let pgbench = Pgbench::new(&world.stack.database, &transaction.script())?;
-    // Connections, prepared statements and what is cached are made before anything is measured.
+    let pgbench = Pgbench::new(&loaded.stack.database, &transaction.script())?;
+    // Opens connections, prepares statements and fills caches before the measurement.
     callers.run(operation, plan.turn / 2).await?;
     let mut done = pgbench
-        .run(plan.turn / 2, &transaction.turns(world).await?)?
+        .run(plan.turn / 2, &transaction.turns(loaded).await?)?
         .transactions;
     let mut rounds = Vec::new();
     for round in 1..=plan.rounds {
-        let turns = transaction.turns(world).await?;
-        // Each goes first now and then, since what goes second finds more to be written to disk.
-        let (service, ran) = if round % 2 == 1 {
+        let turns = transaction.turns(loaded).await?;
+        // The order alternates, because the second side has more data to write to disk.
+        let (service, run) = if round % 2 == 1 {
             let service = callers.run(operation, plan.turn).await?;
             (service, pgbench.run(plan.turn, &turns)?)
         } else {
-            let ran = pgbench.run(plan.turn, &turns)?;
-            (callers.run(operation, plan.turn).await?, ran)
+            let run = pgbench.run(plan.turn, &turns)?;
+            (callers.run(operation, plan.turn).await?, run)
         };
-        let rate = ran.rate;
-        done += ran.transactions;
+        let rate = run.rate;
+        done += run.transactions;
         println!(
             "{operation}, round {round}: service {:.0}/s, pgbench {rate:.0}/s, ratio {:.3}",
             service.rate,
@@ -137,7 +148,7 @@ async fn compare(plan: &Plan, world: &World, callers: &Callers<'_>, transaction:
         );
         rounds.push((service, rate));
     }
-    transaction.check_done(world, done).await?;
+    transaction.check_done(loaded, done).await?;
     let all = |value: fn(&(Turn, f64)) -> f64| Spread(rounds.iter().map(value).collect());
     println!(
         "{operation}: service {:.0}/s, {:.1} ms, 99th percentile {:.1} ms; pgbench {:.0}/s; ratio {:.3}",
@@ -151,8 +162,9 @@ async fn compare(plan: &Plan, world: &World, callers: &Callers<'_>, transaction:
 }
 
 impl Plan {
-    fn chosen() -> Self {
-        // cargo passes arguments of its own, too.
+    /// Returns the plan for the arguments of this program.
+    fn from_arguments() -> Self {
+        // Other arguments are from cargo.
         let quick = env::args().any(|argument| argument == "--quick");
         let seconds = Duration::from_secs;
         let (others, rounds, turn, shares) = match quick {

@@ -1,20 +1,20 @@
-//! What is measured against pgbench.
+//! The operations that are compared with pgbench.
 
 use std::fmt;
 
-use super::world::BLOCK;
+use super::loaded_stack::BLOCK;
 
-/// A call, and the transaction that it makes.
+/// An RPC, and the transaction that it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// One record gets another content.
+    /// UpdateRecord of a random record.
     Update,
-    /// A hundred records of one person do.
+    /// PushChanges with an update of each of 100 records of one person.
     Push,
 }
 
 impl Operation {
-    /// How many records it changes.
+    /// Returns the number of records that one call changes.
     pub(crate) fn changes(self) -> u32 {
         match self {
             Self::Update => 1,

@@ -1,4 +1,4 @@
-//! The rows of a pull, as Postgres gives them by itself.
+//! Reads the rows of a pull directly from Postgres.
 
 use std::time::Instant;
 
@@ -7,25 +7,25 @@ use futures_util::TryStreamExt;
 use sqlx::AssertSqlSafe;
 
 use super::{
+    loaded_stack::{LoadedStack, PULLED_RECORDS, person_id},
     measure::{BEGIN, LOGIN},
-    world::{MANY, World, person_id},
 };
 
-/// What is sent of each record, in the order in which it is pulled.
+/// A COPY of the columns that a pull sends, in the order of a pull.
 const ROWS: &str = "COPY (SELECT id, encrypted_payload, envelope_version, algorithm, key_id, key_version, nonce, salt, \
     kdf_memory_kib, kdf_iterations, kdf_parallelism, associated_data_version, version, device_id, local_timestamp, \
     change_number, open_conflicts, deleted_at, created_at, updated_at \
     FROM data.encrypted_cycle_data WHERE user_id = auth.uid() ORDER BY change_number) TO STDOUT (FORMAT binary)";
 
-/// What a row has at least: its payload.
-const LEAST: usize = super::world::BYTES * MANY as usize;
+/// The minimum size of all rows in bytes: their payloads.
+const MIN_BYTES: usize = super::loaded_stack::PAYLOAD_BYTES * PULLED_RECORDS as usize;
 
-/// Records a second of one COPY, as the same person by the same login.
-pub(crate) async fn copied(world: &World) -> Result<f64> {
-    let mut connection = world.stack.database.connect(LOGIN).await?;
-    let person = person_id(world.collector()).to_string();
+/// Returns the records per second of one COPY, with the same login and claims as the pull.
+pub(crate) async fn copy_rate(loaded: &LoadedStack) -> Result<f64> {
+    let mut connection = loaded.stack.database.connect(LOGIN).await?;
+    let person = person_id(loaded.pulled_person()).to_string();
     let begin = BEGIN.map(|part| part.replace(":person_id", &person)).join("; ");
-    let started = Instant::now();
+    let start = Instant::now();
     sqlx::raw_sql(AssertSqlSafe(begin))
         .execute(&mut connection)
         .await?;
@@ -36,7 +36,7 @@ pub(crate) async fn copied(world: &World) -> Result<f64> {
     }
     drop(copy);
     sqlx::raw_sql("COMMIT").execute(&mut connection).await?;
-    let took = started.elapsed().as_secs_f64();
-    ensure!(bytes > LEAST, "{bytes} bytes are not all of it");
-    Ok(f64::from(MANY) / took)
+    let seconds = start.elapsed().as_secs_f64();
+    ensure!(bytes > MIN_BYTES, "COPY returned only {bytes} bytes");
+    Ok(f64::from(PULLED_RECORDS) / seconds)
 }

@@ -1,4 +1,4 @@
-//! Shares, to be opened.
+//! Creates the shares that are opened.
 
 use std::sync::{
     Arc,
@@ -11,28 +11,28 @@ use haven_proto::data::v1::CreateShareRequest;
 use haven_testkit::random;
 use prost_types::Timestamp;
 
-use super::world::{World, sealed};
+use super::loaded_stack::{LoadedStack, sealed};
 
-/// How often a share may be opened, at most.
+/// The `max_access_count` of each share.
 const OPENINGS: usize = 1000;
 
-/// The tokens of shares, in turns: each share is opened as often as every other, and by nobody twice at once.
+/// The tokens of shares, in round-robin order, so that all shares are opened equally often, and not concurrently.
 #[derive(Clone)]
 pub(crate) struct Tokens {
-    /// What opens them, beside the token. Empty: nothing.
+    /// The passcode of the shares, or empty.
     pub(crate) passcode: String,
     tokens: Arc<Vec<String>>,
     next: Arc<AtomicUsize>,
 }
 
 impl Tokens {
-    /// So many shares of different people, as long as there are so many, with a passcode or without.
-    pub(crate) async fn make(world: &World, shares: usize, passcode: &str) -> Result<Self> {
-        let client = world.stack.anonymous()?;
+    /// Creates `shares` shares, of different people if there are enough of them.
+    pub(crate) async fn create(loaded: &LoadedStack, shares: usize, passcode: &str) -> Result<Self> {
+        let client = loaded.stack.anonymous()?;
         let mut tokens = Vec::with_capacity(shares);
-        for person in world.served().cycle().take(shares) {
+        for person in loaded.served().cycle().take(shares) {
             let (encrypted_share_data, mut envelope) = sealed(person);
-            // A share has a key of its own.
+            // A share has its own key.
             envelope.key_id = random::uuid().to_string();
             let request = CreateShareRequest {
                 share_id: String::new(),
@@ -46,9 +46,9 @@ impl Tokens {
                 passcode: passcode.to_owned(),
                 request_id: random::uuid().to_string(),
             };
-            let client = client.with_token(world.token(person))?;
-            let answer = client.share().create_share(request).await?;
-            tokens.push(answer.into_inner().token);
+            let client = client.with_token(loaded.token(person))?;
+            let response = client.share().create_share(request).await?;
+            tokens.push(response.into_inner().token);
         }
         ensure!(!tokens.is_empty(), "no shares");
         Ok(Self {
@@ -58,7 +58,7 @@ impl Tokens {
         })
     }
 
-    /// The next token.
+    /// Returns the next token.
     pub(crate) fn next(&self) -> String {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
         self.tokens[next % self.tokens.len()].clone()

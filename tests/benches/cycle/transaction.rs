@@ -1,7 +1,7 @@
 //! The service's transactions, as pgbench runs them.
 //!
-//! Each of pgbench's connections has people of its own, and goes from one to the next, and then from one record, or block
-//! of records, to the next: so it knows without asking which version each has.
+//! Each connection of pgbench has its own people. It goes from one person to the next, and then from one record, or
+//! block of records, to the next. So it knows the version of each record without a query.
 
 use std::ops::Range;
 
@@ -10,16 +10,20 @@ use haven_testkit::secrets::SUPERUSER;
 use sqlx::AssertSqlSafe;
 
 use super::{
+    loaded_stack::{
+        BLOCK, DEVICE_PREFIX, FIRST_INDEX, FIRST_NUMBER, LoadedStack, PAYLOAD_BYTES, PERSON_PREFIX,
+        RECORD_PREFIX, RECORDS,
+    },
     measure::{BEGIN, CONNECTIONS, LOGIN, statement},
     operation::Operation,
-    world::{BLOCK, BYTES, DEVICE, FIRST, FIRST_PLACE, PERSON, RECORD, RECORDS, World},
 };
 
-/// A nonce that nobody has used.
+/// An SQL expression for a new nonce.
 const NONCE: &str = "substr(sha256(uuid_send(gen_random_uuid())), 1, 24)";
 
-/// A transaction of one person. Where `:person`, `:place`, `:block` and `:version` stand, pgbench puts numbers.
+/// A transaction of one person. pgbench replaces `:person`, `:index`, `:block` and `:version` with numbers.
 pub(crate) struct Transaction {
+    /// The operation that the transaction belongs to.
     pub(crate) operation: Operation,
     people: Range<u32>,
     begin: Vec<String>,
@@ -28,17 +32,17 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
-    /// The one that serves `operation` in `world`. Fails when the service has no such statement any more, or one that
-    /// takes something else.
-    pub(crate) fn of(operation: Operation, world: &World) -> Result<Self> {
-        let person_id = format!("{PERSON}:person");
+    /// Returns the transaction of `operation`. Fails if the service no longer has this statement, or if its number of
+    /// parameters has changed.
+    pub(crate) fn of(operation: Operation, loaded: &LoadedStack) -> Result<Self> {
+        let person_id = format!("{PERSON_PREFIX}:person");
         let (name, arguments, people) = match operation {
             Operation::Update => (
                 "UpdateRecord, and CreateRecord and DeleteRecord",
                 update(&person_id),
-                world.updated(),
+                loaded.updated(),
             ),
-            Operation::Push => ("PushChanges", push(&person_id), world.pushed()),
+            Operation::Push => ("PushChanges", push(&person_id), loaded.pushed()),
         };
         let statement = statement(name, arguments.len())?;
         Ok(Self {
@@ -50,12 +54,12 @@ impl Transaction {
         })
     }
 
-    /// As pgbench reads it. Each connection prepares once, and `:prepared` tells it whether it did. `:turn` counts what it
-    /// has done, in this run and in those before.
+    /// Returns the script for pgbench. Each connection prepares the statement once, and `:prepared` stores that it did.
+    /// `:turn` counts the transactions of the connection, in this run and in earlier ones.
     pub(crate) fn script(&self) -> String {
         let Self { prepare, execute, .. } = self;
         let begin = self.begin.join(" \\; ");
-        let (first, each) = (self.people.start, self.people_each());
+        let (first, each) = (self.people.start, self.people_per_connection());
         let before: String = (0..CONNECTIONS)
             .map(|client| format!(" when :client_id = {client} then :turn{client}"))
             .collect();
@@ -63,42 +67,44 @@ impl Transaction {
             Operation::Update => RECORDS,
             Operation::Push => RECORDS / BLOCK,
         };
-        let (place, block) = match self.operation {
+        let (index, block) = match self.operation {
             Operation::Update => (
-                format!("{FIRST_PLACE} + (:turn / {each}) % {BLOCK}"),
-                format!("{FIRST} + (:turn / {each}) % {round} / {BLOCK}"),
+                format!("{FIRST_INDEX} + (:turn / {each}) % {BLOCK}"),
+                format!("{FIRST_NUMBER} + (:turn / {each}) % {round} / {BLOCK}"),
             ),
             Operation::Push => (
-                FIRST_PLACE.to_string(),
-                format!("{FIRST} + (:turn / {each}) % {round}"),
+                FIRST_INDEX.to_string(),
+                format!("{FIRST_NUMBER} + (:turn / {each}) % {round}"),
             ),
         };
         format!(
             "\\if :prepared = 0\n\\set turn case{before} else 0 end\n\\endif\n\
              \\set person {first} + :client_id + {CONNECTIONS} * (:turn % {each})\n\
-             \\set place {place}\n\\set block {block}\n\
+             \\set index {index}\n\\set block {block}\n\
              \\set version 1 + :turn / ({each} * {round})\n\
              {begin};\n\\if :prepared = 0\n{prepare};\n\\set prepared 1\n\\endif\n{execute};\nCOMMIT;\n\
              \\set turn :turn + 1\n"
         )
     }
 
-    /// How many people each connection has.
-    fn people_each(&self) -> u32 {
+    /// Returns the number of people of each connection.
+    fn people_per_connection(&self) -> u32 {
         (self.people.end - self.people.start) / CONNECTIONS
     }
 
-    /// What each connection has done so far in `world`, as variables of the script: by the versions that it made.
-    pub(crate) async fn turns(&self, world: &World) -> Result<Vec<String>> {
-        let done = self.done(world).await?.into_iter();
+    /// Returns the number of transactions that each connection has done, as variables of the script. It is computed
+    /// from the versions of the records.
+    pub(crate) async fn turns(&self, loaded: &LoadedStack) -> Result<Vec<String>> {
+        let done = self.done(loaded).await?.into_iter();
         Ok(done
             .map(|(client, turn)| format!("turn{client}={turn}"))
             .collect())
     }
 
-    /// Fails unless pgbench's connections have really done so much in all: what they find would not be what they believe.
-    pub(crate) async fn check_done(&self, world: &World, transactions: u64) -> Result<()> {
-        let done: i64 = self.done(world).await?.into_iter().map(|(_, turn)| turn).sum();
+    /// Checks that the connections of pgbench have applied `transactions` transactions in total. Otherwise their
+    /// assumption about the versions is wrong.
+    pub(crate) async fn check_done(&self, loaded: &LoadedStack, transactions: u64) -> Result<()> {
+        let done: i64 = self.done(loaded).await?.into_iter().map(|(_, turn)| turn).sum();
         ensure!(
             u64::try_from(done)? == transactions,
             "{}: {done} of pgbench's {transactions} transactions were applied",
@@ -107,8 +113,8 @@ impl Transaction {
         Ok(())
     }
 
-    /// How many transactions each connection has done.
-    async fn done(&self, world: &World) -> Result<Vec<(i32, i64)>> {
+    /// Returns the number of transactions that each connection has done.
+    async fn done(&self, loaded: &LoadedStack) -> Result<Vec<(i32, i64)>> {
         let Range { start, end } = self.people;
         let sql = format!(
             "SELECT (number - {start}) % {CONNECTIONS}, (sum(version - 1) / {})::bigint
@@ -117,7 +123,7 @@ impl Transaction {
              GROUP BY 1",
             self.operation.changes()
         );
-        let mut superuser = world.stack.database.connect(SUPERUSER).await?;
+        let mut superuser = loaded.stack.database.connect(SUPERUSER).await?;
         let done = sqlx::query_as(AssertSqlSafe(sql))
             .fetch_all(&mut superuser)
             .await?;
@@ -125,24 +131,24 @@ impl Transaction {
         Ok(done)
     }
 
-    /// Fails unless the transaction does in `world` what the service would do; and leaves nothing behind.
-    pub(crate) async fn check(&self, world: &World) -> Result<()> {
+    /// Checks that the transaction makes the changes that the service would make. It rolls back.
+    pub(crate) async fn check(&self, loaded: &LoadedStack) -> Result<()> {
         let Self { prepare, execute, .. } = self;
         let begin = self.begin.join("; ");
         let count = "SELECT sum(version) FROM data.encrypted_cycle_data WHERE user_id = auth.uid()";
-        let counted = |wanted: u32| format!("DO $$ BEGIN ASSERT ({count}) = {wanted}; END $$");
+        let assert_sum = |expected: u32| format!("DO $$ BEGIN ASSERT ({count}) = {expected}; END $$");
         let sql = format!(
             "{begin}; {}; {prepare}; {execute}; {}; ROLLBACK",
-            counted(RECORDS),
-            counted(RECORDS + self.operation.changes())
+            assert_sum(RECORDS),
+            assert_sum(RECORDS + self.operation.changes())
         )
         .replace(":person", &self.people.start.to_string())
-        .replace(":place", &FIRST_PLACE.to_string())
-        .replace(":block", &FIRST.to_string())
+        .replace(":index", &FIRST_INDEX.to_string())
+        .replace(":block", &FIRST_NUMBER.to_string())
         .replace(":version", "1");
-        let mut connection = world.stack.database.connect(LOGIN).await?;
-        let ran = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await;
-        ran.with_context(|| self.operation.to_string())?;
+        let mut connection = loaded.stack.database.connect(LOGIN).await?;
+        let result = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await;
+        result.with_context(|| self.operation.to_string())?;
         Ok(())
     }
 }
@@ -155,7 +161,17 @@ fn bytes(byte: &str, count: usize) -> String {
     format!("'\\x{}'", byte.repeat(count))
 }
 
-/// What UpdateRecord gives its statement.
+/// Returns a value of `data.cycle_change` that puts new content into `record`; a conflict would get the id `conflict`.
+fn change(record: &str, conflict: &str) -> String {
+    format!(
+        "ROW('{record}', :version, false, {}, 1, 'xchacha20_poly1305', 1, {NONCE}, {}, 19456, 2, 1, 1, now(), {conflict})\
+         ::data.cycle_change",
+        bytes("a5", PAYLOAD_BYTES),
+        bytes("5a", 16),
+    )
+}
+
+/// Returns the arguments of the statement of UpdateRecord.
 fn update(person_id: &str) -> Vec<String> {
     let text = |text: &str| text.to_owned();
     vec![
@@ -163,51 +179,26 @@ fn update(person_id: &str) -> Vec<String> {
         text("gen_random_uuid()"),
         text("'UpdateRecord'"),
         bytes("5a", 32),
-        quoted(&format!("{DEVICE}:person")),
-        quoted(&format!("{RECORD}:place:person:block")),
-        text(":version"),
-        text("false"),
-        bytes("a5", BYTES),
-        text("1::smallint"),
-        text("'xchacha20_poly1305'"),
-        text("1"),
-        text(NONCE),
-        bytes("5a", 16),
-        text("19456"),
-        text("2"),
-        text("1"),
-        text("1::smallint"),
-        text("now()"),
+        quoted(&format!("{DEVICE_PREFIX}:person")),
+        change(&format!("{RECORD_PREFIX}:index:person:block"), "NULL"),
         text("now()"),
     ]
 }
 
-/// What PushChanges gives its statement.
+/// Returns the arguments of the statement of PushChanges.
 fn push(person_id: &str) -> Vec<String> {
     let text = |text: &str| text.to_owned();
-    let all = |value: &str| format!("array_fill({value}, ARRAY[{BLOCK}])");
-    let records = (0..BLOCK).map(|place| format!("{RECORD}{}:person:block", FIRST_PLACE + place));
-    let nonces = vec![NONCE; BLOCK as usize];
+    let changes = (0..BLOCK).map(|index| {
+        let record = format!("{RECORD_PREFIX}{}:person:block", FIRST_INDEX + index);
+        change(&record, "gen_random_uuid()")
+    });
     vec![
         quoted(person_id),
         text("gen_random_uuid()"),
         bytes("5a", 32),
-        quoted(&format!("{DEVICE}:person")),
+        quoted(&format!("{DEVICE_PREFIX}:person")),
         text("true"),
         text("now()"),
-        format!("'{{{}}}'", records.collect::<Vec<_>>().join(",")),
-        all(":version::bigint"),
-        all(&format!("{}::bytea", bytes("a5", BYTES))),
-        all("'xchacha20_poly1305'::text"),
-        all("1"),
-        format!("ARRAY[{}]", nonces.join(",")),
-        all(&format!("{}::bytea", bytes("5a", 16))),
-        all("19456"),
-        all("2"),
-        all("1"),
-        all("now()"),
-        all("gen_random_uuid()"),
-        text("1::smallint"),
-        text("1::smallint"),
+        format!("ARRAY[{}]", changes.collect::<Vec<_>>().join(", ")),
     ]
 }

@@ -1,4 +1,4 @@
-//! Putting people into a database, many at a time, and tokens into their hands.
+//! Loads rows with COPY, and issues access tokens.
 
 use std::fs;
 
@@ -11,14 +11,15 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// For as long as a run can take, in seconds.
+/// The validity of the tokens in seconds: longer than a benchmark.
 const TOKEN_LIFETIME: i64 = 6 * 3600;
 
-/// Access tokens as identity makes them: like the one that it makes for somebody who signs in, signed with its own key.
+/// Returns an access token for each of `people`: a copy of a token that identity issued, with another user and session,
+/// signed with the key of identity.
 pub(crate) async fn tokens(stack: &Stack, people: impl Iterator<Item = Uuid>) -> Result<Vec<String>> {
-    let model = stack.person().await?.token;
-    let header = decode_header(&model)?;
-    let claims = model.split('.').nth(1).context("a token has claims")?;
+    let template = stack.person().await?.token;
+    let header = decode_header(&template)?;
+    let claims = template.split('.').nth(1).context("the token has no claims")?;
     let mut claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims)?)?;
     let key = EncodingKey::from_ec_pem(&fs::read(&stack.identity.variables["SIGNING_KEY_FILES"])?)?;
     claims["exp"] = json!(Utc::now().timestamp() + TOKEN_LIFETIME);
@@ -31,7 +32,7 @@ pub(crate) async fn tokens(stack: &Stack, people: impl Iterator<Item = Uuid>) ->
         .collect()
 }
 
-/// Sends `chunks` to a COPY.
+/// Runs the COPY `statement` with the input `chunks`.
 pub(crate) async fn copy(
     connection: &mut PgConnection,
     statement: &str,

@@ -1,5 +1,5 @@
-//! What the benchmarks of the data service have in common: how pgbench runs the service's own statements, and how much came
-//! of it in several turns.
+//! Shared code of the benchmarks of the data service: loads rows, runs the service's statements with pgbench, and
+//! summarizes the results of several turns.
 
 mod load;
 mod pgbench;
@@ -13,5 +13,5 @@ pub(crate) use self::{
     statement::{BEGIN, LOGIN, statement},
 };
 
-/// Connections to Postgres: the service's for requests, and pgbench's.
+/// The number of connections to Postgres: of the service's request pool, and of pgbench.
 pub(crate) const CONNECTIONS: u32 = 8;

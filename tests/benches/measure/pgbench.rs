@@ -1,4 +1,4 @@
-//! pgbench, which comes with the server.
+//! Runs pgbench, which is part of the server package.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -12,18 +12,18 @@ use tempfile::TempDir;
 
 use super::{CONNECTIONS, LOGIN};
 
-/// Threads of pgbench's own.
+/// The number of threads of pgbench.
 const THREADS: u32 = 2;
 
-/// What a run came to.
-pub(crate) struct Ran {
-    /// Transactions a second.
+/// The result of a run.
+pub(crate) struct Run {
+    /// The transactions per second.
     pub(crate) rate: f64,
-    /// Transactions in all.
+    /// The total number of transactions.
     pub(crate) transactions: u64,
 }
 
-/// Runs one script on one database, as the login of the service's requests.
+/// A pgbench script for one database, with the login of the service's requests.
 pub(crate) struct Pgbench {
     program: PathBuf,
     environment: Vec<(&'static str, String)>,
@@ -31,9 +31,9 @@ pub(crate) struct Pgbench {
 }
 
 impl Pgbench {
-    /// Runs `script` on `database`. The variable `prepared` is 0 when a connection begins.
+    /// Stores `script` for `database`. The variable `prepared` is 0 at the start of a connection.
     pub(crate) fn new(database: &Database, script: &str) -> Result<Self> {
-        let installation = Installation::find().context("the server is installed: it runs")?;
+        let installation = Installation::find().context("Postgres was not found")?;
         let directory = tempfile::tempdir()?;
         fs::write(directory.path().join("script.sql"), script)?;
         Ok(Self {
@@ -43,10 +43,10 @@ impl Pgbench {
         })
     }
 
-    /// Runs it for as long as a `turn`, with more variables that begin so.
-    pub(crate) fn run(&self, turn: Duration, variables: &[String]) -> Result<Ran> {
-        // Simple, since no other protocol sends several statements at once, as the service does to begin. What EXECUTE
-        // runs is prepared all the same.
+    /// Runs the script for the duration `turn`, with additional variables in the form `name=value`.
+    pub(crate) fn run(&self, turn: Duration, variables: &[String]) -> Result<Run> {
+        // Only the simple protocol sends several statements at once, as the service does to begin a transaction. The
+        // statement of EXECUTE is prepared nevertheless.
         let mut pgbench = command(&self.program, None, OnDeath::Kill);
         pgbench
             .args([
@@ -65,23 +65,26 @@ impl Pgbench {
             .envs(self.environment.iter().cloned())
             .env("LC_ALL", "C");
         let output = pgbench.output().context("starting pgbench")?;
-        let (said, errors) = (
+        let (stdout, stderr) = (
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr),
         );
-        ensure!(output.status.success(), "pgbench: {}\n{errors}", output.status);
-        let number = |start: &str| {
-            let line = said.lines().find_map(|line| line.strip_prefix(start));
+        ensure!(output.status.success(), "pgbench: {}\n{stderr}", output.status);
+        let number = |prefix: &str| {
+            let line = stdout.lines().find_map(|line| line.strip_prefix(prefix));
             let number = line.and_then(|rest| rest.split_whitespace().next());
-            number.with_context(|| format!("pgbench does not say {start}:\n{said}\n{errors}"))
+            number.with_context(|| format!("pgbench did not print {prefix}:\n{stdout}\n{stderr}"))
         };
-        let ran = Ran {
-            rate: number("tps = ")?.parse().context("pgbench's rate")?,
+        let run = Run {
+            rate: number("tps = ")?.parse().context("the rate of pgbench")?,
             transactions: number("number of transactions actually processed: ")?
                 .parse()
-                .context("pgbench's transactions")?,
+                .context("the number of transactions of pgbench")?,
         };
-        ensure!(ran.transactions > 0, "pgbench did nothing:\n{said}\n{errors}");
-        Ok(ran)
+        ensure!(
+            run.transactions > 0,
+            "pgbench ran no transactions:\n{stdout}\n{stderr}"
+        );
+        Ok(run)
     }
 }

@@ -1,4 +1,4 @@
-//! The service's statements, as it was built with them: they are read from where sqlx keeps them for the compiler.
+//! Reads the service's SQL statements from the offline data of sqlx (`.sqlx`).
 
 use std::fs;
 
@@ -9,8 +9,8 @@ use serde_json::Value;
 /// The login of the service's requests.
 pub(crate) const LOGIN: &str = "data_app";
 
-/// How the service begins, in one round trip; the time that is left differs with each call, and costs the same. Where
-/// `:person_id` stands, goes whose transaction it is.
+/// The statements with which the service begins a transaction, in one round trip. `:person_id` stands for the caller.
+/// The service sets another statement timeout for each call, at the same cost.
 pub(crate) const BEGIN: [&str; 3] = [
     "BEGIN",
     "SELECT set_config('request.jwt.claims', '{\"sub\":\":person_id\"}', true), \
@@ -18,29 +18,32 @@ pub(crate) const BEGIN: [&str; 3] = [
     "SET LOCAL ROLE data_user",
 ];
 
-/// The data service's statement that begins with this name in a comment, and takes so many parameters.
+/// Returns the statement of the data service that starts with the comment `/* name */`. Fails if there is not exactly
+/// one, or if its number of parameters is not `arguments`.
 pub(crate) fn statement(name: &str, arguments: usize) -> Result<String> {
-    let kept = workspace::root().join("services/data/.sqlx");
+    let directory = workspace::root().join("services/data/.sqlx");
     let comment = format!("/* {name} */");
-    let mut found = Vec::new();
-    for path in workspace::files(&kept)? {
+    let mut matches = Vec::new();
+    for path in workspace::files(&directory)? {
         let description: Value = serde_json::from_slice(&fs::read(&path)?)?;
-        let query = description["query"].as_str().context("a query has a text")?;
+        let query = description["query"]
+            .as_str()
+            .context("a description without a query")?;
         if query.starts_with(&comment) {
             let parameters = description["describe"]["parameters"]["Left"].as_array();
-            found.push((query.to_owned(), parameters.map_or(0, Vec::len)));
+            matches.push((query.to_owned(), parameters.map_or(0, Vec::len)));
         }
     }
     ensure!(
-        found.len() == 1,
+        matches.len() == 1,
         "{} statements in {} begin with {comment}",
-        found.len(),
-        kept.display()
+        matches.len(),
+        directory.display()
     );
-    let (query, parameters) = found.remove(0);
+    let (query, parameters) = matches.remove(0);
     ensure!(
         parameters == arguments,
-        "the statement {name} takes {parameters} parameters, and this benchmark gives it {arguments}"
+        "the statement {name} has {parameters} parameters, but this benchmark has {arguments} arguments"
     );
     Ok(query)
 }

@@ -1,6 +1,6 @@
 //! Analyses that are inserted into the tables as a worker's answer is: for tests that need more of them than messages.
 
-use haven_data::domain::{analysis_details::AnalysisDetails, key_ring::KeyRing};
+use haven_data::domain::{analysis::cell, analysis_details::AnalysisDetails, key_ring::KeyRing};
 use haven_platform::call::UserId;
 use haven_testkit::{Person, Stack, random};
 use uuid::Uuid;
@@ -26,7 +26,7 @@ pub(super) async fn store_result(
     let list = || words.iter().map(|word| (*word).to_owned()).collect();
     let details = AnalysisDetails::parse(list(), list(), list()).unwrap();
     let sealed = details
-        .seal(&keys(stack), UserId::new(person.id), id, chrono::Utc::now())
+        .seal(&keys(stack), cell(UserId::new(person.id), id), chrono::Utc::now())
         .unwrap();
     let (owner, token, key_id) = (person.id, sealed.token, sealed.key_id);
     execute(

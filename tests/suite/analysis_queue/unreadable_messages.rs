@@ -47,11 +47,11 @@ async fn a_job_with_a_message_that_does_not_open_fails_alone() {
     let log = stack.data.output().unwrap();
     let lines: Vec<_> = log
         .lines()
-        .filter(|line| line.contains("does not open"))
+        .filter(|line| line.contains("cannot be opened"))
         .collect();
     assert_eq!(lines.len(), 3);
     assert!(
-        lines[0].contains(&hers.id) && lines[0].contains("belongs to another place"),
+        lines[0].contains(&hers.id) && lines[0].contains("belongs to another person, row or field"),
         "{}",
         lines[0]
     );

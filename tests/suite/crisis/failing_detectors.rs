@@ -16,8 +16,8 @@ use haven_data::{
         key_ring::KeyRing,
     },
     notify::Notify,
-    rpc::DataRpc,
-    store::{analysis::Analyses, conversation::Conversations, crisis::CrisisEvents, queue::Queue},
+    rpc::conversation::ConversationRpc,
+    store::conversation::Conversations,
 };
 use haven_platform::{
     call::{Call, Caller, User, UserId},
@@ -34,7 +34,6 @@ use haven_proto::data::v1::{
     AppendMessageRequest, AppendMessageResponse, SenderType, conversation_service_server::ConversationService,
 };
 use haven_testkit::{port::Port, random, template::TestCluster};
-use tokio_util::sync::CancellationToken;
 use tonic::Request;
 use uuid::Uuid;
 
@@ -130,8 +129,8 @@ impl CrisisDetector for Hangs {
     }
 }
 
-/// Returns the handlers of the data service, without a server.
-fn data(detector: Arc<dyn CrisisDetector>) -> DataRpc {
+/// Returns the handlers of ConversationService, without a server.
+fn data(detector: Arc<dyn CrisisDetector>) -> ConversationRpc {
     let secret = SecretKey::new(Box::new([7; 32]));
     let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned();
     let [app_url, worker_url] = URLS.map(|name| env::var(name).unwrap().into());
@@ -144,22 +143,16 @@ fn data(detector: Arc<dyn CrisisDetector>) -> DataRpc {
         pooler: Pooler::Session,
     });
     let database = Arc::new(database.unwrap());
-    DataRpc {
-        conversations: Conversations::new(Arc::clone(&database)),
-        analyses: Analyses::new(Arc::clone(&database)),
-        queue: Queue::new(Arc::clone(&database)),
-        crisis_events: CrisisEvents::new(Arc::clone(&database)),
+    ConversationRpc {
+        conversations: Conversations::new(database),
         detection: Detection::new(detector),
         keys: Arc::new(KeyRing::new(&[("k1".to_owned(), key.into())]).unwrap()),
         new_jobs: Notify::default(),
-        line: tokio::sync::Mutex::default(),
         new_crisis_events: Notify::default(),
         requests: MacKey::derive(&secret, "data requests"),
-        leases: MacKey::derive(&secret, "data leases"),
         pages: PageTokens::new(MacKey::derive(&secret, "data page tokens")),
         clock: Clock::system(),
         entropy: Entropy::system(),
-        stop: CancellationToken::new(),
     }
 }
 
@@ -185,7 +178,7 @@ async fn running(port: u16) -> Option<f64> {
     metrics.sum("haven_crisis_detections_running", &[])
 }
 
-async fn append(data: &DataRpc) -> AppendMessageResponse {
+async fn append(data: &ConversationRpc) -> AppendMessageResponse {
     let mut request = Request::new(AppendMessageRequest {
         sender_type: SenderType::User.into(),
         text: format!("I want to kill myself, {}", env::var(TEXT).unwrap()),

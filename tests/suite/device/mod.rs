@@ -1,15 +1,15 @@
-//! People's devices: registered, listed, their keys rotated, suspended and revoked; and what is written down of that.
+//! `haven.data.v1.DeviceService`, and the audit events of changes to devices.
 
-mod audited;
-mod erased;
-mod limits;
-mod lists;
-mod overdue;
-mod races;
-mod registered;
-mod revoked;
-mod rotated;
-mod suspended;
+mod audit_events;
+mod concurrent_changes;
+mod device_limits;
+mod erasure;
+mod list_devices;
+mod overdue_rotation;
+mod register_device;
+mod revoke_device;
+mod rotate_device_key;
+mod suspend_device;
 
 use haven_proto::data::v1::{
     Device, ListDevicesRequest, RegisterDeviceRequest, RevokeDeviceRequest, RotateDeviceKeyRequest,
@@ -18,29 +18,30 @@ use haven_proto::data::v1::{
 use haven_testkit::{Client, Stack, encryption::Secret, random};
 use tonic::Status;
 
-use crate::{retry::retry_call, superuser_sql::scalar, test_device::registration};
+use crate::{retry::retry_call, superuser_sql::scalar_by_id, test_device::registration};
 
-/// How many times a thing is done at once.
+/// Number of concurrent calls.
 const CROWD: usize = 15;
 
-/// Somebody's calls, who has no device yet.
-async fn somebody(stack: &Stack) -> Client {
+/// Returns a client of a new person, who has no device yet.
+async fn new_person(stack: &Stack) -> Client {
     stack.user(&stack.person().await.unwrap()).unwrap()
 }
 
-/// A request to register a device that nobody has registered yet.
-fn new() -> RegisterDeviceRequest {
+/// Returns a request to register a device with ids of its own.
+fn new_registration() -> RegisterDeviceRequest {
     registration(&Secret::generate()).unwrap()
 }
 
+/// Calls RegisterDevice, and retries the call where the answer says so.
 async fn register(client: &Client, request: RegisterDeviceRequest) -> Result<Device, Status> {
     let mut devices = client.device();
     let answer = retry_call(request, async |request| devices.register_device(request).await).await?;
     Ok(answer.device.unwrap())
 }
 
-/// A request to rotate the key of a device as it is.
-fn rotation(device: &Device) -> RotateDeviceKeyRequest {
+/// Returns a request to rotate the key of a device over its current version.
+fn rotate_request(device: &Device) -> RotateDeviceKeyRequest {
     RotateDeviceKeyRequest {
         device_id: device.device_id.clone(),
         expected_key_version: device.key_version,
@@ -50,40 +51,45 @@ fn rotation(device: &Device) -> RotateDeviceKeyRequest {
     }
 }
 
+/// Calls RotateDeviceKey, and retries the call where the answer says so.
 async fn rotate(client: &Client, request: RotateDeviceKeyRequest) -> Result<Device, Status> {
     let mut devices = client.device();
     let answer = retry_call(request, async |request| devices.rotate_device_key(request).await).await?;
     Ok(answer.device.unwrap())
 }
 
-fn suspension(device: &Device) -> SuspendDeviceRequest {
+/// Returns a request to suspend a device.
+fn suspend_request(device: &Device) -> SuspendDeviceRequest {
     SuspendDeviceRequest {
         device_id: device.device_id.clone(),
         request_id: random::uuid().to_string(),
     }
 }
 
+/// Calls SuspendDevice, and retries the call where the answer says so.
 async fn suspend(client: &Client, request: SuspendDeviceRequest) -> Result<Device, Status> {
     let mut devices = client.device();
     let answer = retry_call(request, async |request| devices.suspend_device(request).await).await?;
     Ok(answer.device.unwrap())
 }
 
-fn revocation(device: &Device) -> RevokeDeviceRequest {
+/// Returns a request to revoke a device.
+fn revoke_request(device: &Device) -> RevokeDeviceRequest {
     RevokeDeviceRequest {
         device_id: device.device_id.clone(),
         request_id: random::uuid().to_string(),
     }
 }
 
+/// Calls RevokeDevice, and retries the call where the answer says so.
 async fn revoke(client: &Client, request: RevokeDeviceRequest) -> Result<Device, Status> {
     let mut devices = client.device();
     let answer = retry_call(request, async |request| devices.revoke_device(request).await).await?;
     Ok(answer.device.unwrap())
 }
 
-/// All devices of `client`'s person: they are never more than a page can have.
-async fn list(client: &Client) -> Vec<Device> {
+/// Returns all devices of the caller. They always fit on one page.
+async fn list_all(client: &Client) -> Vec<Device> {
     let request = ListDevicesRequest {
         page_size: 200,
         ..ListDevicesRequest::default()
@@ -93,10 +99,11 @@ async fn list(client: &Client) -> Vec<Device> {
     page.devices
 }
 
-/// What is counted of the one person of `stack` who has devices, and what was written down: devices that are not revoked,
-/// devices, events.
-async fn counts(stack: &Stack) -> String {
-    let sql = "SELECT concat_ws(' ', live_devices, devices, (SELECT count(*) FROM data.security_audit_log))
-        FROM data.change_counters";
-    scalar(&stack.database, sql).await
+/// Returns three numbers about the person of `device`: the devices that are not revoked, all devices, and the audit
+/// events.
+async fn counts(stack: &Stack, device: &Device) -> String {
+    let sql = "SELECT concat_ws(' ', c.live_devices, c.devices,
+            (SELECT count(*) FROM data.security_audit_log AS l WHERE l.user_id = c.user_id))
+        FROM data.change_counters AS c JOIN data.device_key AS d ON d.user_id = c.user_id WHERE d.id = $1";
+    scalar_by_id(&stack.database, device.device_id.parse().unwrap(), sql).await
 }

@@ -1,4 +1,4 @@
-//! That there is no code which could open what devices encrypt, seen in the sources and in what they depend on.
+//! The data service has no code that could decrypt client-encrypted content, in its sources or its dependencies.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,8 +8,8 @@ use std::{
 
 use haven_testkit::workspace;
 
-/// What a module about encrypted data may not name: what has a key, and what could open something with one.
-const OPENERS: [&str; 21] = [
+/// Words that a source about encrypted data must not name: types with a key, and functions that decrypt with one.
+const DECRYPTION_WORDS: [&str; 21] = [
     "key_ring",
     "KeyRing",
     "KeyRingError",
@@ -33,7 +33,7 @@ const OPENERS: [&str; 21] = [
     "open_in_place",
 ];
 
-/// Crates that encrypt and authenticate, by whoever made them. rustls has ring, and is no way to it.
+/// Crates with authenticated encryption. rustls depends on ring, and does not give access to it.
 const AEADS: [&str; 24] = [
     "aead",
     "aegis",
@@ -61,10 +61,10 @@ const AEADS: [&str; 24] = [
     "xsalsa20poly1305",
 ];
 
-/// What a module names that has to do with what devices encrypt, or with passcodes, wherever it lies.
-const ENCRYPTED: [&str; 9] = [
+/// Words that show that a source handles client-encrypted data or passcodes, in any folder.
+const ENCRYPTED_DATA_WORDS: [&str; 9] = [
     "Encrypted",
-    "EncryptedColumns",
+    "EnvelopeColumns",
     "EncryptedParts",
     "CryptoEnvelope",
     "encrypted_payload",
@@ -74,8 +74,8 @@ const ENCRYPTED: [&str; 9] = [
     "PasscodeHash",
 ];
 
-/// The data service's sources about encrypted data: those that are called so, or lie in a folder that is, and those that
-/// use such data.
+/// Returns the sources of the data service about encrypted data: those in a folder or a file named `encrypted`, and
+/// those that name such data.
 fn encrypted_sources() -> Vec<PathBuf> {
     let sources = workspace::root().join("services/data/src");
     let is_one = |path: &PathBuf| {
@@ -83,34 +83,41 @@ fn encrypted_sources() -> Vec<PathBuf> {
         name.iter().any(|part| part == "encrypted")
             || words(path)
                 .iter()
-                .any(|(_, word)| ENCRYPTED.contains(&word.as_str()))
+                .any(|(_, word)| ENCRYPTED_DATA_WORDS.contains(&word.as_str()))
     };
     let found: Vec<_> = workspace::files(&sources)
         .unwrap()
         .into_iter()
         .filter(is_one)
         .collect();
-    for room in [
-        "domain/encrypted",
-        "store/encrypted",
-        "rpc/encrypted",
-        "passcodes.rs",
-        "rpc/export.rs",
-        "rpc/export/encrypted.rs",
-        "store/export/encrypted.rs",
-        "store/export/shared.rs",
-    ] {
-        let room = sources.join(room);
+    // The search must find every kind of these sources, wherever a file is moved to within its layer.
+    for folder in ["domain/encrypted", "store/encrypted", "rpc/encrypted"] {
+        let folder = sources.join(folder);
         assert!(
-            found.iter().any(|path| path.starts_with(&room)),
-            "{} is not among them",
-            room.display()
+            found.iter().any(|path| path.starts_with(&folder)),
+            "no source in {} is found",
+            folder.display()
+        );
+    }
+    for (layer, folder, count) in [("", "passcodes", 1), ("rpc", "export", 2), ("store", "export", 2)] {
+        let sources = found.iter().filter(|path| is_in(path, layer, folder));
+        assert!(
+            sources.count() >= count,
+            "less than {count} sources of {layer:?} about {folder} are found"
         );
     }
     found
 }
 
-/// The words of the code in `path`, with the numbers of their lines: without comments.
+/// Returns whether a source of the data service is in `layer`, or in any where that is empty, and in a folder or a file
+/// with a name that begins with `name`.
+fn is_in(path: &Path, layer: &str, name: &str) -> bool {
+    let sources = workspace::root().join("services/data/src");
+    let path = path.strip_prefix(sources).unwrap().with_extension("");
+    path.starts_with(layer) && path.iter().any(|part| part.to_str().unwrap().starts_with(name))
+}
+
+/// Returns the words of the code in `path` with their line numbers, without comments.
 fn words(path: &Path) -> Vec<(usize, String)> {
     let text = fs::read_to_string(path).unwrap();
     let mut words = Vec::new();
@@ -123,29 +130,31 @@ fn words(path: &Path) -> Vec<(usize, String)> {
 }
 
 #[test]
-fn modules_about_encrypted_data_name_nothing_that_opens_it() {
+fn sources_about_encrypted_data_name_no_decryption_code() {
     let mut found = Vec::new();
     for path in encrypted_sources() {
         for (number, word) in words(&path) {
-            if OPENERS.contains(&&*word) {
+            if DECRYPTION_WORDS.contains(&&*word) {
                 found.push(format!("{}:{number}: {word}", path.display()));
             }
         }
     }
     assert!(found.is_empty(), "{found:#?}");
-    // The same search finds what seals messages, and what opens them for an export, which are other rooms.
-    for (room, opener) in [
-        ("domain/sealing.rs", "Sealed"),
-        ("rpc/export/sealed.rs", "KeyRing"),
-    ] {
-        let room = workspace::root().join("services/data/src").join(room);
-        assert!(words(&room).iter().any(|(_, word)| word == opener));
+    // The same search finds the sealing of messages, and the opening of messages for an export.
+    let sources = workspace::files(&workspace::root().join("services/data/src")).unwrap();
+    for (layer, name, expected) in [("domain", "sealing", "Sealed"), ("rpc", "export", "KeyRing")] {
+        let mut controls = sources.iter().filter(|path| is_in(path, layer, name));
+        assert!(
+            controls.any(|path| words(path).iter().any(|(_, word)| word == expected)),
+            "{expected} is not found in {name}"
+        );
     }
 }
 
 #[test]
-fn nothing_encrypts_with_what_tls_has() {
-    // The platform has ring for TLS and for the signatures of tokens. What else ring can do is in a module of its own.
+fn no_source_uses_the_encryption_of_ring() {
+    // The platform depends on ring for TLS and for the signatures of tokens. ring's encryption is in a module of its
+    // own.
     let mut named = Vec::new();
     let mut signatures = false;
     for service in ["platform", "data"] {
@@ -160,10 +169,13 @@ fn nothing_encrypts_with_what_tls_has() {
         }
     }
     assert!(named.is_empty(), "{named:#?}");
-    assert!(signatures, "what ring is there for is not found either");
+    assert!(
+        signatures,
+        "the search does not find the use of ring for signatures"
+    );
 }
 
-/// Who depends on whom in the normal dependencies of `package`: each crate with those that depend on it.
+/// Returns each crate in the normal dependencies of `package`, with the crates that depend on it.
 fn dependents(package: &str) -> BTreeMap<String, BTreeSet<String>> {
     let output = workspace::cargo()
         .args(["tree", "--offline", "--edges=normal", "--prefix=depth"])
@@ -190,11 +202,11 @@ fn dependents(package: &str) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn the_data_service_has_no_authenticated_encryption_but_that_of_tls() {
+fn the_data_service_depends_on_no_authenticated_encryption_except_for_tls() {
     let data = dependents("haven-data");
     let found: Vec<_> = AEADS.iter().filter(|aead| data.contains_key(**aead)).collect();
     assert!(found.is_empty(), "{found:?}");
-    // What is left of such, and who has it: none of them can open what a device encrypted, or is asked to.
+    // These ciphers are left. None of their users can or does decrypt client-encrypted content.
     let by = |name: &str| data[name].iter().map(String::as_str).collect::<Vec<_>>();
     assert_eq!(by("aes"), ["fernet"]);
     assert_eq!(by("fernet"), ["haven-data"]);
@@ -203,10 +215,10 @@ fn the_data_service_has_no_authenticated_encryption_but_that_of_tls() {
         .into_iter()
         .filter(|name| name.starts_with("haven-"))
         .collect();
-    // It checks the signatures of tokens with it, and does nothing else: see above.
+    // The platform checks the signatures of tokens with ring, and nothing else, as the test above shows.
     assert_eq!(ours, ["haven-platform"]);
 
-    // The same search finds the reference client's.
+    // The same search finds the ciphers of the reference client.
     let testkit = dependents("haven-testkit");
     for aead in ["aead", "aes-gcm", "chacha20poly1305", "poly1305"] {
         assert!(testkit.contains_key(aead), "{aead}");

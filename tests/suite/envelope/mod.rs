@@ -1,12 +1,12 @@
-//! Envelopes, and that nothing here can open one.
+//! Envelopes of client-encrypted content: their rules, and that the services cannot decrypt it.
 
-mod calls;
-mod canary;
-mod constraints;
+mod byte_search;
+mod database_constraints;
 mod dependencies;
-mod keys;
+mod envelope_rules;
+mod key_versions;
 mod nonces;
+mod payload_calls;
 mod payloads;
-mod rules;
-mod search;
-mod vectors;
+mod plaintext_search;
+mod test_vectors;

@@ -1,4 +1,4 @@
-//! A nonce is used once under a key, whatever it is used for.
+//! A nonce is used once per key, for content of any kind.
 
 use anyhow::{Context, Result};
 use haven_proto::{
@@ -8,27 +8,28 @@ use haven_proto::{
 use haven_testkit::{Stack, random};
 
 use super::{
-    calls::{in_an_hour, push, put_preferences, seal_preferences, seal_share},
-    keys::rotate,
+    key_versions::rotate,
+    payload_calls::{in_an_hour, push, put_preferences, seal_preferences, seal_share},
 };
 use crate::{status::reason, test_device::Device};
 
-/// The nonce of an envelope that is there.
+/// Returns the nonce of an envelope, to be replaced.
 fn nonce(envelope: &mut Option<CryptoEnvelope>) -> &mut Vec<u8> {
     &mut envelope.get_or_insert_default().nonce
 }
 
 #[tokio::test]
-async fn a_nonce_comes_once_under_one_key() -> Result<()> {
-    let stack = Stack::start().await?;
-    let device = Device::invent(&stack).await?;
+async fn a_nonce_is_used_once_under_a_devices_key() -> Result<()> {
+    let stack = Stack::shared().await?;
+    let device = Device::invent(stack).await?;
     let mut cycle = device.client.cycle();
     let record = random::uuid();
     let mut first = device.create(record, "first")?;
     let used = nonce(&mut first.crypto_envelope).clone();
     cycle.create_record(first.clone()).await?;
 
-    // In another record, in the next version of the same, in preferences: with another content each.
+    // In another record, in the next version of the same record, in preferences, and in a pushed change, each with
+    // another content.
     let mut another = device.create(random::uuid(), "another")?;
     *nonce(&mut another.crypto_envelope) = used.clone();
     let status = cycle.create_record(another.clone()).await.unwrap_err();
@@ -54,15 +55,15 @@ async fn a_nonce_comes_once_under_one_key() -> Result<()> {
     assert_eq!(result.outcome(), ChangeOutcome::Refused);
     assert_eq!(result.reason(), Reason::NonceReused);
 
-    // Nothing was stored, and the request is still to be made: with another nonce it is.
+    // The refused update stored nothing, so its request is accepted with another nonce.
     *nonce(&mut next.crypto_envelope) = fresh;
     let updated = cycle.update_record(next).await?.into_inner();
     assert_eq!(updated.record.context("no record")?.version, 2);
-    // That its content is gone makes a nonce no newer.
+    // The nonce stays used although its content was replaced.
     let status = cycle.create_record(another).await.unwrap_err();
     assert_eq!(reason(&status), "NONCE_REUSED");
 
-    // The same content under the same nonce is the same, whatever has become of it.
+    // The same content under the same nonce is a retry, even when the record has changed.
     first.request_id = random::uuid().to_string();
     let again = cycle.create_record(first).await?.into_inner();
     assert_eq!(again.record.context("no record")?.version, 1);
@@ -70,9 +71,9 @@ async fn a_nonce_comes_once_under_one_key() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_nonce_of_one_key_is_none_of_another() -> Result<()> {
-    let stack = Stack::start().await?;
-    let mut device = Device::invent(&stack).await?;
+async fn a_nonce_can_be_used_under_another_key() -> Result<()> {
+    let stack = Stack::shared().await?;
+    let mut device = Device::invent(stack).await?;
     let mut first = device.create(random::uuid(), "first")?;
     let used = nonce(&mut first.crypto_envelope).clone();
     device.client.cycle().create_record(first).await?;
@@ -88,9 +89,9 @@ async fn the_nonce_of_one_key_is_none_of_another() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_nonce_in_preferences_is_used_for_records_too() -> Result<()> {
-    let stack = Stack::start().await?;
-    let device = Device::invent(&stack).await?;
+async fn a_nonce_of_preferences_cannot_be_used_for_a_record() -> Result<()> {
+    let stack = Stack::shared().await?;
+    let device = Device::invent(stack).await?;
     let mut preferences = seal_preferences(&device, "preferences", 1)?;
     let used = nonce(&mut preferences.envelope).clone();
     assert_eq!(
@@ -105,9 +106,9 @@ async fn a_nonce_in_preferences_is_used_for_records_too() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_nonce_comes_once_under_the_key_of_a_share() -> Result<()> {
-    let stack = Stack::start().await?;
-    let device = Device::invent(&stack).await?;
+async fn a_nonce_is_used_once_under_a_shares_key() -> Result<()> {
+    let stack = Stack::shared().await?;
+    let device = Device::invent(stack).await?;
     let share = |content: &str| {
         let id = random::uuid();
         let sealed = seal_share(&device, content, id)?;
@@ -132,7 +133,7 @@ async fn a_nonce_comes_once_under_the_key_of_a_share() -> Result<()> {
         .await
         .unwrap_err();
     assert_eq!(reason(&status), "NONCE_REUSED");
-    // Under another key it is another's.
+    // The same nonce under another key is accepted.
     let envelope = second.crypto_envelope.get_or_insert_default();
     envelope.key_id = random::uuid().to_string();
     device.client.share().create_share(second).await?;

@@ -1,6 +1,10 @@
 //! Who may call: the declared access, tokens and certificates.
 
-use haven_platform::{access::AccessError, auth::Claims, server::BuildError};
+use haven_platform::{
+    access::{AccessError, AccessTable, ResponseKind},
+    auth::Claims,
+    server::BuildError,
+};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use tonic::{Code, Status, transport::Channel};
 
@@ -227,4 +231,32 @@ async fn a_server_with_an_undeclared_rpc_does_not_start() {
         panic!("{error}")
     };
     assert_eq!(rpcs, ["haven.testing.v1.UndeclaredService/Ask"]);
+}
+
+/// Streams that end by themselves and streams that go on have separate limits. A new stream that ends is added here.
+#[test]
+fn every_stream_is_a_watch_or_is_known_to_end() {
+    let ending = [
+        "haven.data.v1.CycleService/PullChanges",
+        "haven.data.v1.PersonService/ExportData",
+    ];
+    let pool = prost_reflect::DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET).unwrap();
+    let (mut watching, mut others) = (Vec::new(), Vec::new());
+    for service in pool.services() {
+        let table = AccessTable::read([haven_proto::FILE_DESCRIPTOR_SET], &[service.full_name()]).unwrap();
+        for method in service.methods() {
+            let name = format!("{}/{}", service.full_name(), method.name());
+            match table.find(&format!("/{name}")).unwrap().response {
+                ResponseKind::Watch => watching.push(name),
+                ResponseKind::Stream => others.push(name),
+                ResponseKind::Message => assert!(!method.is_server_streaming(), "{name}"),
+            }
+        }
+    }
+    others.sort();
+    assert_eq!(others, ending);
+    assert!(
+        watching.contains(&"haven.data.v1.CycleService/WatchChanges".to_owned()),
+        "{watching:?}"
+    );
 }

@@ -54,6 +54,9 @@ pub(crate) mod proto {
 /// The probe's descriptors.
 pub(crate) const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/testing.binpb"));
 
+/// The maximum number of streams of a kind that one person may have open at once, as both services configure it.
+pub(crate) const STREAMS_PER_USER: usize = 12;
+
 /// A running server.
 pub(crate) struct Probe {
     pub(crate) addr: SocketAddr,
@@ -122,7 +125,7 @@ impl Probe {
         server.health().begin().await;
         server.health().alive().await;
         server.health().ready(true).await;
-        tokio::spawn(tls.follow(stop.clone()));
+        tokio::spawn(tls.reload_on_change(stop.clone()));
         let serving = server.serve(listener, stop.clone());
         let served = tokio::spawn(async move { serving.await.unwrap() });
         Self {
@@ -234,6 +237,7 @@ fn config(requests: Requests, tls: &Arc<Tls>, verifier: TokenVerifier) -> Server
         tls: Arc::clone(tls),
         verifier,
         auth_mode: AuthMode::Token,
+        streams_per_user: STREAMS_PER_USER,
         clock: Clock::system(),
         entropy: Entropy::system(),
     }

@@ -1,8 +1,8 @@
-//! People's preferences: one document, stored over the version that was seen.
+//! `haven.data.v1.PreferencesService`: one document per person, stored over the version that a device has seen.
 
-mod keys;
-mod races;
-mod stored;
+mod concurrent_puts;
+mod keys_and_devices;
+mod put_preferences;
 
 use anyhow::Result;
 use haven_proto::data::v1::{
@@ -17,8 +17,8 @@ use tonic::Status;
 
 use crate::{retry::retry_call, test_device::Device};
 
-/// Where the content of preferences belongs that are to have `version`.
-fn place(device: &Device, version: i64) -> ContentBinding {
+/// Returns the binding of preferences that are to have `version`.
+fn binding(device: &Device, version: i64) -> ContentBinding {
     ContentBinding {
         kind: Kind::Preferences,
         user_id: device.person.id,
@@ -27,11 +27,11 @@ fn place(device: &Device, version: i64) -> ContentBinding {
     }
 }
 
-/// A request to store `content` over a version of the preferences: 0 where there are none.
+/// Returns a request to store `content` over the version `seen` of the preferences, which is 0 when there are none.
 pub(crate) fn put_request(device: &Device, seen: i64, content: &str) -> Result<PutPreferencesRequest> {
     let (encrypted_payload, envelope) = device.secret.seal(
         content.as_bytes(),
-        place(device, seen + 1),
+        binding(device, seen + 1),
         device.algorithm,
         device.id,
         device.key_version,
@@ -45,6 +45,7 @@ pub(crate) fn put_request(device: &Device, seen: i64, content: &str) -> Result<P
     })
 }
 
+/// Calls PutPreferences, and retries the call where the answer says so.
 async fn put(client: &Client, request: PutPreferencesRequest) -> Result<PutPreferencesResponse, Status> {
     let mut preferences = client.preferences();
     retry_call(request, async |request| {
@@ -53,18 +54,19 @@ async fn put(client: &Client, request: PutPreferencesRequest) -> Result<PutPrefe
     .await
 }
 
+/// Calls GetPreferences without a device.
 async fn get(client: &Client) -> Result<Preferences, Status> {
     let request = GetPreferencesRequest::default();
     let answer = client.preferences().get_preferences(request).await?;
     Ok(answer.into_inner().preferences.unwrap())
 }
 
-/// What preferences say, to a device that has the person's master key.
+/// Decrypts preferences with the person's master key.
 fn open(device: &Device, preferences: &Preferences) -> Result<String> {
     let envelope = preferences.crypto_envelope.as_ref().unwrap();
-    let place = place(device, preferences.version);
+    let binding = binding(device, preferences.version);
     let opened = device
         .secret
-        .open(&preferences.encrypted_payload, envelope, place)?;
+        .open(&preferences.encrypted_payload, envelope, binding)?;
     Ok(String::from_utf8(opened)?)
 }

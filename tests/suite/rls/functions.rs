@@ -60,8 +60,8 @@ async fn each_function_is_executable_by_its_declared_roles_only() -> Result<()> 
                 let outcome = session.attempt(&call).await?;
                 let permitted = intent.functions[&signature].contains(role);
                 // A constraint violation shows that the function was executed.
-                let called = outcome.reaches()
-                    || matches!(&outcome, Outcome::Failed(code) if code.starts_with("23"));
+                let called =
+                    outcome.reaches() || matches!(&outcome, Outcome::Failed(code) if code.starts_with("23"));
                 if permitted != called || (!permitted && outcome != Outcome::Refused) {
                     let verb = if permitted { "may" } else { "may not" };
                     failures.push(format!("{role} {verb} call {signature}: {outcome}"));

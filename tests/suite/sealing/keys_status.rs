@@ -34,7 +34,7 @@ async fn a_missing_key_stops_the_commands_and_the_service() {
     let ada = stack.person().await.unwrap();
     let (old, new) = (own_keys(&stack), new_key());
     seed(&stack, &ada, &old, 3).await;
-    let missing = format!("something is sealed under `{OLD}`, which MESSAGE_KEYS does not have");
+    let missing = format!("stored texts are sealed under `{OLD}`, missing from MESSAGE_KEYS");
 
     let status = keys(&stack, &new, "status").await;
     assert_eq!(status.code, Some(1));

@@ -63,7 +63,7 @@ async fn assert_does_not_open(stack: &Stack, person: &Person, row: Uuid, cause: 
 
 #[tokio::test]
 async fn a_moved_token_does_not_open() {
-    const MISPLACED: &str = "the sealed text belongs to another place";
+    const MISPLACED: &str = "the sealed text belongs to another person, row or field";
     let stack = Stack::start().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let old = own_keys(&stack);
@@ -133,8 +133,11 @@ async fn a_rotation_names_the_rows_that_do_not_open_and_continues() {
     for sealed in [249, 0] {
         let rotation = keys(&stack, &both, "rotate").await;
         assert_eq!(rotation.code, Some(1), "{rotation:?}");
-        assert!(rotation.stderr.contains("3 rows do not open"), "{rotation:?}");
-        let misplaced = "the sealed text belongs to another place";
+        assert!(
+            rotation.stderr.contains("3 rows cannot be opened"),
+            "{rotation:?}"
+        );
+        let misplaced = "the sealed text belongs to another person, row or field";
         let expected = [
             (&ada, of_ada[0], misplaced),
             (&ada, of_ada[249], misplaced),
@@ -155,7 +158,7 @@ async fn a_rotation_names_the_rows_that_do_not_open_and_continues() {
                 "{line} is not in {rotation:?}"
             );
         }
-        let last = format!("{sealed} of {} rows sealed anew under `new`\n", sealed + 3);
+        let last = format!("{sealed} of {} rows resealed under `new`\n", sealed + 3);
         assert!(rotation.stdout.ends_with(&last), "{rotation:?}");
         assert!(!rotation.stdout.contains("gAAAA") && !rotation.stdout.contains("with number"));
         assert_eq!(

@@ -64,7 +64,7 @@ async fn a_locked_row_is_skipped_and_sealed_later() {
     .expect("the rotation does not wait for a lock");
     assert_eq!(rotation.code, Some(0), "{rotation:?}");
     assert!(
-        rotation.stdout.contains("150 of 150 rows sealed anew"),
+        rotation.stdout.contains("150 of 150 rows resealed"),
         "{rotation:?}"
     );
     assert_eq!(rows_under(&stack, OLD).await, 0);

@@ -1,11 +1,11 @@
-//! What people share: making a share, opening it, and who is told what of that.
+//! `haven.data.v1.ShareService`.
 
-mod crowd;
-mod functions;
-mod making;
-mod meanwhile;
-mod opening;
-mod reading;
+mod concurrent_openings;
+mod create_share;
+mod create_share_races;
+mod list_and_revoke_shares;
+mod open_share;
+mod sql_functions;
 mod timing;
 
 use std::time::Duration;
@@ -26,28 +26,29 @@ use uuid::Uuid;
 
 use crate::{retry::retry_for, test_device::at};
 
-/// Longer than anything takes that is waited for, also on a machine that is busy with other tests.
+/// Time limit of one wait, also on a machine that is busy with other tests.
 const LIMIT: Duration = Duration::from_secs(200);
 
-/// What is shared.
-const CONTENT: &str = "What the doctor is to know, and nobody else";
+/// The plaintext of a share.
+const CONTENT: &str = "A message for the doctor only";
 
-/// Somebody who shares something with whoever gets a token and a key.
+/// A person who makes shares.
 #[derive(Clone)]
 struct Sharer {
     person: Person,
     client: Client,
-    /// The key of what is shared, which goes to whoever opens it, past the server.
+    /// The key of the shares, which goes to their recipients, but not to the server.
     secret: Secret,
 }
 
-/// A share that was made.
-struct Made {
+/// A share that was created.
+struct CreatedShare {
     id: String,
     token: String,
 }
 
 impl Sharer {
+    /// Signs a new person up.
     async fn invent(stack: &Stack) -> Self {
         let person = stack.person().await.unwrap();
         Self {
@@ -57,13 +58,13 @@ impl Sharer {
         }
     }
 
-    /// A request to share [`CONTENT`] for an hour, so many times.
-    fn sharing(&self, times: i32) -> CreateShareRequest {
+    /// Returns a request to share [`CONTENT`] for an hour and `times` openings.
+    fn share_request(&self, times: i32) -> CreateShareRequest {
         let id = random::uuid();
         let algorithm = EncryptionAlgorithm::Xchacha20Poly1305;
         let (encrypted_share_data, envelope) = self
             .secret
-            .seal(CONTENT.as_bytes(), self.place(id), algorithm, random::uuid(), 1)
+            .seal(CONTENT.as_bytes(), self.binding(id), algorithm, random::uuid(), 1)
             .unwrap();
         CreateShareRequest {
             share_id: String::new(),
@@ -76,15 +77,16 @@ impl Sharer {
         }
     }
 
-    /// The same, for whoever says `passcode`.
-    fn sharing_under(&self, passcode: &str, times: i32) -> CreateShareRequest {
+    /// Returns such a request with a passcode.
+    fn share_request_with_passcode(&self, passcode: &str, times: i32) -> CreateShareRequest {
         CreateShareRequest {
             passcode: passcode.to_owned(),
-            ..self.sharing(times)
+            ..self.share_request(times)
         }
     }
 
-    fn place(&self, share: Uuid) -> ContentBinding {
+    /// Returns the binding of a share.
+    fn binding(&self, share: Uuid) -> ContentBinding {
         ContentBinding {
             kind: Kind::Share,
             user_id: self.person.id,
@@ -93,27 +95,30 @@ impl Sharer {
         }
     }
 
+    /// Calls CreateShare.
     async fn create(&self, request: CreateShareRequest) -> Result<CreateShareResponse, Status> {
         Ok(self.client.share().create_share(request).await?.into_inner())
     }
 
-    async fn make(&self, request: CreateShareRequest) -> Made {
+    /// Creates a share. Fails when the call is refused.
+    async fn create_share(&self, request: CreateShareRequest) -> CreatedShare {
         let answer = self.create(request).await.unwrap();
-        Made {
+        CreatedShare {
             id: answer.share.unwrap().share_id,
             token: answer.token,
         }
     }
 
-    /// What was opened, in plain.
+    /// Decrypts the content of an opened share.
     fn read(&self, opened: &OpenShareResponse) -> String {
         assert_eq!(opened.user_id, self.person.id.to_string());
-        let place = self.place(opened.share_id.parse().unwrap());
+        let binding = self.binding(opened.share_id.parse().unwrap());
         let envelope = opened.crypto_envelope.as_ref().unwrap();
-        let content = self.secret.open(&opened.encrypted_share_data, envelope, place);
+        let content = self.secret.open(&opened.encrypted_share_data, envelope, binding);
         String::from_utf8(content.unwrap()).unwrap()
     }
 
+    /// Calls RevokeShare.
     async fn revoke(&self, id: &str) -> Result<Share, Status> {
         let request = RevokeShareRequest {
             share_id: id.to_owned(),
@@ -122,7 +127,7 @@ impl Sharer {
         Ok(answer.share.unwrap())
     }
 
-    /// The share, as its person sees it: one of the newest 200.
+    /// Returns a share as its person sees it. It must be one of the newest 200.
     async fn share(&self, id: &str) -> Share {
         let request = ListSharesRequest {
             page_size: 200,
@@ -133,12 +138,13 @@ impl Sharer {
         shares.find(|share| share.share_id == id).unwrap()
     }
 
-    /// What came of the newest 200 attempts, the newest first.
+    /// Returns the outcomes of the newest 200 attempts, the newest first.
     async fn outcomes(&self, id: &str) -> Vec<ShareAccessOutcome> {
         let accesses = self.accesses(id).await;
         accesses.iter().map(ShareAccess::outcome).collect()
     }
 
+    /// Returns the newest 200 attempts to open a share, the newest first.
     async fn accesses(&self, id: &str) -> Vec<ShareAccess> {
         let request = ListShareAccessRequest {
             share_id: id.to_owned(),
@@ -150,12 +156,13 @@ impl Sharer {
     }
 }
 
-/// Opens what `token` opens, as somebody whom nobody knows.
+/// Opens a share as an anonymous caller.
 async fn open(stack: &Stack, token: &str, passcode: &str) -> Result<OpenShareResponse, Status> {
     let client = stack.anonymous().unwrap();
     open_from(&client, token, passcode, DeviceType::Unknown).await
 }
 
+/// Opens a share once, as `client` on a device of `device_type`.
 async fn open_from(
     client: &Client,
     token: &str,
@@ -170,13 +177,13 @@ async fn open_from(
     Ok(client.share().open_share(request).await?.into_inner())
 }
 
-/// Does it, and again whatever is told to try again, as a machine that is busy with other tests may have to: among many at
-/// once somebody waits for a connection in vain, and nothing was done for them.
+/// Repeats `act` while its answer says to retry: among many concurrent calls on a busy machine, some get no connection
+/// in time.
 async fn retry_call<T>(act: impl AsyncFn() -> Result<T, Status>) -> Result<T, Status> {
     retry_for(LIMIT, None, act).await
 }
 
-/// A token that nobody was given.
+/// Returns a token of no share.
 fn unknown_token() -> String {
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     let (a, b) = (random::uuid(), random::uuid());

@@ -1,4 +1,4 @@
-//! Nobody learns from the time of a refusal why it is one.
+//! The time of a refusal does not tell its reason.
 
 use std::time::{Duration, Instant};
 
@@ -7,35 +7,36 @@ use haven_proto::data::v1::{DeviceType, ShareAccessOutcome as Outcome};
 use haven_testkit::{Client, Stack};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{Made, Sharer, open, open_from, unknown_token};
+use super::{CreatedShare, Sharer, open, open_from, unknown_token};
 use crate::{metrics::Metrics, status::reason, superuser_sql::execute};
 
-/// When refusals are answered: multiples of this after the call.
+/// Refusals are answered at multiples of this time after the call.
 const STEP: Duration = Duration::from_millis(50);
 const STEP_WITH_PASSCODE: Duration = Duration::from_millis(250);
 
-/// By how much the medians may differ. A refusal at another step than the others differs by twice that.
+/// Maximum difference of the medians. A refusal that is answered one step later than the others differs by twice that.
 const TOLERANCE: Duration = Duration::from_millis(25);
 
-/// How often all of it is done at most: a machine that is busy with other tests gets another chance, and tries add up.
-const ROUNDS: usize = 4;
+/// Maximum number of rounds: a machine that is busy with other tests gets another chance, and the measurements add up.
+const MAX_ROUNDS: usize = 4;
 
-/// How often each refusal is asked for in a round.
+/// Number of measurements of each refusal in a round.
 const TRIES: usize = 11;
 
-/// How many ask for the same refusal at once, and how often they do so in a round.
+/// Number of concurrent calls for the same refusal, and number of such crowds in a round.
 const CROWD: usize = 40;
 const CROWDS: usize = 5;
 
-/// One way to be refused.
+/// A way to be refused.
 struct Case {
     what: &'static str,
     token: String,
     passcode: &'static str,
-    /// What makes the next try the same as the last one.
+    /// SQL that resets the share before each try.
     before: Option<String>,
 }
 
+/// Makes the call of a case, which must be refused, and returns how long it took.
 async fn refuse(client: &Client, case: &Case) -> Duration {
     let begin = Instant::now();
     let refused = open_from(client, &case.token, case.passcode, DeviceType::Unknown).await;
@@ -49,18 +50,18 @@ async fn refuse(client: &Client, case: &Case) -> Duration {
     took
 }
 
-/// How often data has hashed.
-async fn hashed(stack: &Stack) -> f64 {
+/// Returns how many hashes the data service has computed.
+async fn hash_count(stack: &Stack) -> f64 {
     let metrics = Metrics::read(stack.data.listeners.metrics).await;
     metrics.sum("haven_hash_seconds_count", &[]).unwrap_or_default()
 }
 
-/// What is refused because it is expired, revoked and used up.
-async fn over(stack: &Stack, ada: &Sharer) -> [(&'static str, Made); 3] {
+/// Creates an expired, a revoked and a used up share.
+async fn unavailable_shares(stack: &Stack, ada: &Sharer) -> [(&'static str, CreatedShare); 3] {
     let [expired, revoked, used_up] = [
-        ada.make(ada.sharing(1)).await,
-        ada.make(ada.sharing(1)).await,
-        ada.make(ada.sharing(1)).await,
+        ada.create_share(ada.share_request(1)).await,
+        ada.create_share(ada.share_request(1)).await,
+        ada.create_share(ada.share_request(1)).await,
     ];
     let sql = format!(
         "UPDATE data.healthcare_share SET created_at = now() - interval '1 day', expires_at = now() WHERE id = '{}'",
@@ -72,17 +73,21 @@ async fn over(stack: &Stack, ada: &Sharer) -> [(&'static str, Made); 3] {
     [("expired", expired), ("revoked", revoked), ("used up", used_up)]
 }
 
-/// All cases, and the share whose passcode is guessed wrong again and again.
-async fn cases(stack: &Stack, ada: &Sharer) -> (Vec<Case>, Made) {
-    let guessed = ada.make(ada.sharing_under("1234", 1)).await;
-    let locked = ada.make(ada.sharing_under("1234", 1)).await;
-    let wrong_passcodes = |made: &Made, count: i32| {
-        let id = &made.id;
+/// Returns all cases, and the share with guessed passcodes.
+async fn cases(stack: &Stack, ada: &Sharer) -> (Vec<Case>, CreatedShare) {
+    let guessed = ada.create_share(ada.share_request_with_passcode("1234", 1)).await;
+    let locked = ada.create_share(ada.share_request_with_passcode("1234", 1)).await;
+    let wrong_passcodes = |created: &CreatedShare, count: i32| {
+        let id = &created.id;
         format!("UPDATE data.healthcare_share SET wrong_passcodes = {count} WHERE id = '{id}'")
     };
     execute(&stack.database, &wrong_passcodes(&locked, 5)).await;
     let mut tokens = vec![("unknown", unknown_token()), ("locked", locked.token)];
-    tokens.extend(over(stack, ada).await.map(|(what, made)| (what, made.token)));
+    tokens.extend(
+        unavailable_shares(stack, ada)
+            .await
+            .map(|(what, created)| (what, created.token)),
+    );
     let mut cases = vec![
         Case {
             what: "passcode missing",
@@ -110,6 +115,7 @@ async fn cases(stack: &Stack, ada: &Sharer) -> (Vec<Case>, Made) {
     (cases, guessed)
 }
 
+/// Resets the share of a case.
 async fn prepare(database: &mut PgConnection, case: &Case) {
     if let Some(sql) = &case.before {
         let sql = AssertSqlSafe(sql.as_str());
@@ -117,67 +123,71 @@ async fn prepare(database: &mut PgConnection, case: &Case) {
     }
 }
 
-/// The middle one of what was measured, and the least.
+/// Returns the median and the minimum.
 fn median(times: &mut [Duration]) -> (Duration, Duration) {
     times.sort_unstable();
     (times[times.len() / 2], times[0])
 }
 
 #[tokio::test]
-async fn every_refusal_is_answered_at_the_same_moment() {
+async fn every_refusal_takes_the_same_time() {
     let stack = Stack::start().await.unwrap();
     let ada = Sharer::invent(&stack).await;
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     let mut database = stack.database.connect("postgres").await.unwrap();
     let (cases, guessed) = cases(&stack, &ada).await;
     let mut times = vec![Vec::new(); cases.len()];
-    for round in 1..=ROUNDS {
-        // One after the other, so that what slows the machine down slows all of them.
+    for round in 1..=MAX_ROUNDS {
+        // One case after the other, so that load on the machine slows all of them down.
         for _ in 0..TRIES {
             for (case, times) in cases.iter().zip(&mut times) {
                 prepare(&mut database, case).await;
-                times.push(refuse(&nobody, case).await);
+                times.push(refuse(&anonymous, case).await);
             }
         }
-        let mut alike = true;
+        let mut equal = true;
         for (with_passcode, step) in [(false, STEP), (true, STEP_WITH_PASSCODE)] {
             let mut medians = Vec::new();
             for (case, times) in cases.iter().zip(&mut times) {
                 if case.passcode.is_empty() == with_passcode {
                     continue;
                 }
-                let (median, least) = median(times);
+                let (median, shortest) = median(times);
                 println!(
-                    "round {round}: {} {:?}: {least:?} at least, {median:?} in the median",
+                    "round {round}: {} {:?}: {shortest:?} at least, {median:?} in the median",
                     case.what, case.passcode
                 );
-                assert!(least >= step, "{}: answered before its moment", case.what);
+                assert!(shortest >= step, "{}: answered too early", case.what);
                 medians.push(median);
             }
-            let (least, most) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
-            alike &= *most - *least < TOLERANCE;
+            let (shortest, longest) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
+            equal &= *longest - *shortest < TOLERANCE;
         }
-        // Each was what it is called.
+        // Each refusal had the outcome of its case.
         let outcomes = ada.outcomes(&guessed.id).await;
         for wanted in [Outcome::PasscodeWrong, Outcome::PasscodeMissing] {
             let found = outcomes.iter().filter(|outcome| **outcome == wanted).count();
             assert_eq!(found, TRIES * round, "{wanted:?}");
         }
-        if alike {
+        if equal {
             return;
         }
     }
-    panic!("the time tells why");
+    panic!("the time of a refusal tells its reason");
 }
 
-/// They wait for each other, whether or not there is something to open.
+/// Concurrent calls wait for each other, whether or not the share exists.
 #[tokio::test]
-async fn a_crowd_is_refused_in_the_same_time_for_whatever_reason() {
+async fn concurrent_refusals_take_the_same_time_for_every_reason() {
     let stack = Stack::start().await.unwrap();
     let ada = Sharer::invent(&stack).await;
     let clients: Vec<_> = (0..10).map(|_| stack.anonymous().unwrap()).collect();
     let mut cases = vec![("unknown", unknown_token())];
-    cases.extend(over(&stack, &ada).await.map(|(what, made)| (what, made.token)));
+    cases.extend(
+        unavailable_shares(&stack, &ada)
+            .await
+            .map(|(what, created)| (what, created.token)),
+    );
     let cases = cases.into_iter().map(|(what, token)| Case {
         what,
         token,
@@ -186,8 +196,8 @@ async fn a_crowd_is_refused_in_the_same_time_for_whatever_reason() {
     });
     let cases: Vec<_> = cases.collect();
     let mut times = vec![Vec::new(); cases.len()];
-    for round in 1..=ROUNDS {
-        // One crowd after the other, so that what slows the machine down slows all of them.
+    for round in 1..=MAX_ROUNDS {
+        // One crowd after the other, so that load on the machine slows all of them down.
         for _ in 0..CROWDS {
             for (case, times) in cases.iter().zip(&mut times) {
                 let crowd = (0..CROWD).map(|number| refuse(&clients[number % clients.len()], case));
@@ -196,46 +206,46 @@ async fn a_crowd_is_refused_in_the_same_time_for_whatever_reason() {
         }
         let mut medians = Vec::new();
         for (case, times) in cases.iter().zip(&mut times) {
-            let (median, least) = median(times);
+            let (median, shortest) = median(times);
             println!(
-                "round {round}: {}: {least:?} at least, {median:?} in the median",
+                "round {round}: {}: {shortest:?} at least, {median:?} in the median",
                 case.what
             );
             medians.push(median);
         }
-        let (least, most) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
-        // Whoever would not wait for the others would be many times as fast. The middle one of a crowd may come before a step
-        // in one of them, and after it in another.
-        if *most < *least * 2 {
+        let (shortest, longest) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
+        // Calls that did not wait for the others would be many times as fast. The median of one crowd may come before a
+        // step, and that of another after it.
+        if *longest < *shortest * 2 {
             return;
         }
     }
-    panic!("the time tells why");
+    panic!("the time of a refusal tells its reason");
 }
 
-/// What is said costs a hash, whatever there is to compare it with; and what is not said costs none.
+/// A given passcode costs one hash, whether or not there is a hash to compare it with. No passcode costs none.
 #[tokio::test]
-async fn a_passcode_costs_one_hash_and_none_costs_none() {
+async fn a_passcode_costs_one_hash_and_no_passcode_costs_none() {
     let stack = Stack::start().await.unwrap();
     let ada = Sharer::invent(&stack).await;
-    let nobody = stack.anonymous().unwrap();
+    let anonymous = stack.anonymous().unwrap();
     let (cases, _) = cases(&stack, &ada).await;
     for case in &cases {
-        let before = hashed(&stack).await;
-        refuse(&nobody, case).await;
+        let before = hash_count(&stack).await;
+        refuse(&anonymous, case).await;
         let expected = if case.passcode.is_empty() { 0.0 } else { 1.0 };
         assert_eq!(
-            hashed(&stack).await - before,
+            hash_count(&stack).await - before,
             expected,
             "{} {:?}",
             case.what,
             case.passcode
         );
     }
-    let before = hashed(&stack).await;
-    let made = ada.make(ada.sharing(2)).await;
-    open(&stack, &made.token, "").await.unwrap();
-    assert_eq!(hashed(&stack).await, before);
-    open(&stack, &made.token, "1234").await.unwrap();
-    assert_eq!(hashed(&stack).await, before + 1.0);
+    let before = hash_count(&stack).await;
+    let created = ada.create_share(ada.share_request(2)).await;
+    open(&stack, &created.token, "").await.unwrap();
+    assert_eq!(hash_count(&stack).await, before);
+    open(&stack, &created.token, "1234").await.unwrap();
+    assert_eq!(hash_count(&stack).await, before + 1.0);
 }

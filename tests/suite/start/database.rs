@@ -32,7 +32,7 @@ async fn the_logins_cannot_be_swapped() {
     let stack = Stack::builder().without("data").start().await.unwrap();
     let said = refusal(&[("DATABASE_URL", &stack.database.url("data_worker"))]).await;
     assert!(
-        said.contains("the app login is data_worker; it has to be data_app"),
+        said.contains("the app login is data_worker; it must be data_app"),
         "{said}"
     );
 }

@@ -1,4 +1,4 @@
-//! Analyses: what workers find in ranges of messages, and the jobs that it comes of.
+//! Analyses: the results of analysis jobs.
 
 use chrono::{DateTime, Utc};
 use haven_platform::call::UserId;
@@ -7,64 +7,21 @@ use uuid::Uuid;
 use super::{
     analysis_details::AnalysisDetails,
     key_ring::KeyRing,
-    message::MessageNumber,
+    message::MessageRange,
     milestone::Milestone,
     sealing::{Cell, Field, OpenError, Sealed},
 };
 
-/// After how many messages of a person a job covers them. The schema knows it too: its counter goes up to one less.
-pub const BATCH: i16 = 25;
-
-/// How urgent a job is, the more the greater: somebody who asked waits for it.
-pub const PRIORITY_REQUESTED: i16 = 1;
-/// How urgent a job is that nobody asked for.
-pub const PRIORITY_AUTOMATIC: i16 = 0;
-
-/// A range of messages, both ends in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MessageRange {
-    /// The first message.
-    pub first: MessageNumber,
-    /// The last message.
-    pub last: MessageNumber,
-}
-
-/// How far a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JobState {
-    /// Waiting for a worker.
-    Queued,
-    /// A worker has it.
-    Leased,
-    /// Done.
-    Done,
-    /// Given up.
-    Dead,
-}
-
-/// Messages that are to be analysed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Job {
-    /// Its id, unique among its person's jobs. The analysis that comes of it has the same.
-    pub id: Uuid,
-    /// The messages that it covers.
-    pub range: MessageRange,
-    /// How far it is.
-    pub state: JobState,
-    /// When it was made.
-    pub created_at: DateTime<Utc>,
-}
-
-/// What an analysis was for.
+/// The purpose of an analysis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnalysisType {
-    /// How well the conversation goes.
+    /// Scores the quality of the conversation.
     ChatScoring,
-    /// Whether a milestone was reached.
+    /// Checks whether the person has reached a milestone.
     MilestoneCheck,
-    /// Whether the person is ready to go on without a coach.
+    /// Assesses whether the person is ready to go on without a coach.
     GraduationAssessment,
-    /// Whether somebody is in danger.
+    /// Reviews whether a person is in danger.
     CrisisReview,
 }
 
@@ -72,49 +29,64 @@ pub enum AnalysisType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChatScore(i16);
 
-/// An analysis as its person sees it.
+/// An analysis, opened for its person.
 #[derive(Debug)]
 pub struct Analysis {
-    /// As [`SealedAnalysis::id`].
+    /// The id of the job that it results from.
     pub id: Uuid,
-    /// As [`SealedAnalysis::analysis_type`].
+    /// The purpose of the analysis.
     pub analysis_type: AnalysisType,
-    /// As [`SealedAnalysis::chat_score`].
+    /// The score of the conversation, in tenths.
     pub chat_score: ChatScore,
-    /// As [`SealedAnalysis::range`].
+    /// The messages that the analysis covers.
     pub range: MessageRange,
-    /// What it says.
+    /// The details in words, opened.
     pub details: AnalysisDetails,
-    /// As [`SealedAnalysis::triggered_milestone`].
+    /// The milestone that was reached, if any.
     pub triggered_milestone: Option<Milestone>,
-    /// As [`SealedAnalysis::created_at`].
+    /// The time at which the analysis was stored.
     pub created_at: DateTime<Utc>,
-    /// As [`SealedAnalysis::version`].
+    /// 1 at first; each change adds 1.
     pub version: i64,
 }
 
-/// An analysis as it is stored: what it says is sealed.
+/// An analysis as it is stored: the details are sealed.
 #[derive(Debug)]
 pub struct SealedAnalysis {
-    /// Its job's id.
+    /// The id of the job that it results from.
     pub id: Uuid,
-    /// What it was for.
+    /// The purpose of the analysis.
     pub analysis_type: AnalysisType,
-    /// The score.
+    /// The score of the conversation, in tenths.
     pub chat_score: ChatScore,
-    /// The messages that it covers.
+    /// The messages that the analysis covers.
     pub range: MessageRange,
-    /// What it says, sealed.
+    /// The details, sealed for the [`cell`] of the analysis.
     pub details: Sealed,
-    /// A milestone that was reached.
+    /// The milestone that was reached, if any.
     pub triggered_milestone: Option<Milestone>,
-    /// When it was stored.
+    /// The time at which the analysis was stored.
     pub created_at: DateTime<Utc>,
-    /// 1, and one more with each change.
+    /// 1 at first; each change adds 1.
     pub version: i64,
 }
 
-/// Where the details of an analysis are kept: what their seal is bound to.
+/// An analysis to store (CompleteJob).
+#[derive(Debug)]
+pub struct NewAnalysis {
+    /// The purpose of the analysis.
+    pub analysis_type: AnalysisType,
+    /// The score of the conversation, in tenths.
+    pub chat_score: ChatScore,
+    /// The details, sealed for the [`cell`] of the analysis.
+    pub details: Sealed,
+    /// The milestone that was reached, if any.
+    pub triggered_milestone: Option<Milestone>,
+    /// The time at which the analysis is stored.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Returns the cell of an analysis's details, which their seal is bound to.
 pub fn cell(owner: UserId, id: Uuid) -> Cell {
     Cell {
         owner,
@@ -130,9 +102,9 @@ impl SealedAnalysis {
     ///
     /// # Errors
     ///
-    /// When its details were not sealed for this person's analysis of this id, or under no key of the ring.
+    /// When the details were sealed for another person or analysis, or under a key that is not in the ring.
     pub fn open(self, keys: &KeyRing, owner: UserId) -> Result<Analysis, OpenError> {
-        let details = AnalysisDetails::open(keys, owner, self.id, &self.details)?;
+        let details = AnalysisDetails::open(keys, cell(owner, self.id), &self.details)?;
         Ok(Analysis {
             id: self.id,
             analysis_type: self.analysis_type,
@@ -146,31 +118,10 @@ impl SealedAnalysis {
     }
 }
 
-// === impl JobState ===
-
-impl JobState {
-    /// The name under which it is stored.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Leased => "leased",
-            Self::Done => "done",
-            Self::Dead => "dead",
-        }
-    }
-
-    /// The one that is stored under `name`, if there is one.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Queued, Self::Leased, Self::Done, Self::Dead]
-            .into_iter()
-            .find(|state| state.as_str() == name)
-    }
-}
-
 // === impl AnalysisType ===
 
 impl AnalysisType {
-    /// The name under which it is stored.
+    /// The name under which the type is stored.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ChatScoring => "chat_scoring",
@@ -180,7 +131,7 @@ impl AnalysisType {
         }
     }
 
-    /// The one that is stored under `name`, if there is one.
+    /// Returns the type that is stored under `name`; `None` when no type has this name.
     pub fn from_name(name: &str) -> Option<Self> {
         [
             Self::ChatScoring,
@@ -199,12 +150,12 @@ impl ChatScore {
     /// The greatest score, in tenths.
     pub const MAX: i16 = 140;
 
-    /// The score of so many tenths, if there is such a score.
+    /// Returns the score of `tenths` tenths; `None` when that is not 0 to [`ChatScore::MAX`].
     pub fn new(tenths: i16) -> Option<Self> {
         (0..=Self::MAX).contains(&tenths).then_some(Self(tenths))
     }
 
-    /// The score in tenths.
+    /// Returns the score in tenths.
     pub fn tenths(self) -> i16 {
         self.0
     }
@@ -215,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_score_is_between_0_and_14() {
+    fn a_score_is_0_to_14() {
         assert_eq!(ChatScore::new(-1), None);
         assert_eq!(ChatScore::new(0).map(ChatScore::tenths), Some(0));
         assert_eq!(ChatScore::new(140).map(ChatScore::tenths), Some(140));
@@ -223,10 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_again() {
-        for name in ["queued", "leased", "done", "dead"] {
-            assert_eq!(JobState::from_name(name).map(JobState::as_str), Some(name));
-        }
+    fn an_analysis_type_is_parsed_from_its_stored_name() {
         for name in [
             "chat_scoring",
             "milestone_check",

@@ -1,26 +1,23 @@
-//! The details of an analysis: what it says about a person, in words. They are as private as the messages that they
-//! come of, and are kept like them: sealed.
+//! The details of an analysis: statements about a person, in words. They are as private as the messages that they are
+//! about, and are sealed like them.
 
 use chrono::{DateTime, Utc};
-use haven_platform::call::UserId;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use serde::{Deserialize, Serialize, ser::Error as _};
-use uuid::Uuid;
 
 use super::{
-    analysis::cell,
     key_ring::KeyRing,
-    sealing::{OpenError, Sealed},
+    sealing::{Cell, OpenError, Sealed},
 };
 
-/// What an analysis says: three lists of at most [`AnalysisDetails::MAX_ITEMS`] items, each of 1 to
-/// [`AnalysisDetails::MAX_ITEM_CHARACTERS`] code points, exactly as they were sent.
+/// The details of an analysis: three lists of at most [`AnalysisDetails::MAX_ITEMS`] items, each of 1 to
+/// [`AnalysisDetails::MAX_ITEM_CHARACTERS`] code points, exactly as the worker sent them.
 ///
 /// They are wiped from memory when dropped, and `Debug` does not show them.
 #[derive(Debug)]
 pub struct AnalysisDetails(Lists<SecretString>);
 
-/// The layout of what is sealed, in JSON. It must never change: what is sealed already has it.
+/// The layout of the sealed text, in JSON. It must never change: stored details have it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Lists<T> {
     insights: Vec<T>,
@@ -28,21 +25,21 @@ struct Lists<T> {
     improvement_areas: Vec<T>,
 }
 
-/// One thing that is wrong with what somebody sent as details.
+/// A violation in the details of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DetailsViolation {
-    /// Where: the name of a list, or of an item in it, such as `insights[3]`.
+    /// The name of a list, or of an item in a list, such as `insights[3]`.
     pub field: String,
-    /// What.
+    /// The rule that the field breaks.
     pub problem: DetailsProblem,
 }
 
-/// What can be wrong with details.
+/// A rule that details can break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DetailsProblem {
     /// A list has more than [`AnalysisDetails::MAX_ITEMS`] items.
     TooMany,
-    /// There is nothing in an item.
+    /// An item is empty.
     ItemEmpty,
     /// An item has more than [`AnalysisDetails::MAX_ITEM_CHARACTERS`] code points.
     ItemTooLong,
@@ -53,22 +50,22 @@ pub enum DetailsProblem {
 impl AnalysisDetails {
     /// The most items that a list may have.
     pub const MAX_ITEMS: usize = 10;
-    /// The most code points that an item may have. A page of analyses stays below the size of an answer: see there
-    /// before this grows.
+    /// The most code points that an item may have. The page size of ListAnalyses is chosen so that a page of the
+    /// longest analyses fits into a response: adapt it before this limit grows.
     pub const MAX_ITEM_CHARACTERS: usize = 500;
 
-    /// Takes the three lists as they are: nothing is trimmed or normalised.
+    /// Checks the lengths of three lists. The items are neither trimmed nor normalised.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with them. What stands behind the last item that a list may have is not looked at.
+    /// All violations. Items after the last one that a list may have are not checked.
     pub fn parse(
         insights: Vec<String>,
         strengths: Vec<String>,
         improvement_areas: Vec<String>,
     ) -> Result<Self, Vec<DetailsViolation>> {
         let mut violations = Vec::new();
-        let mut list = |name, items| check(name, items, &mut violations);
+        let mut list = |name, items| parse_list(name, items, &mut violations);
         let lists = Lists {
             insights: list("insights", insights),
             strengths: list("strengths", strengths),
@@ -80,53 +77,47 @@ impl AnalysisDetails {
         }
     }
 
-    /// What was noticed.
+    /// Returns the observations about the conversation.
     pub fn insights(&self) -> impl Iterator<Item = &str> {
         self.0.insights.iter().map(ExposeSecret::expose_secret)
     }
 
-    /// What the person does well.
+    /// Returns the person's strengths.
     pub fn strengths(&self) -> impl Iterator<Item = &str> {
         self.0.strengths.iter().map(ExposeSecret::expose_secret)
     }
 
-    /// What the person could do better.
+    /// Returns the areas in which the person could improve.
     pub fn improvement_areas(&self) -> impl Iterator<Item = &str> {
         self.0.improvement_areas.iter().map(ExposeSecret::expose_secret)
     }
 
-    /// Seals them as the details of the analysis `id` of `owner`. The time `at` stands in the token, readable by
-    /// everybody.
+    /// Seals the details for `cell`, the analysis that they belong to. The token contains the time `at`, readable
+    /// without a key.
     ///
     /// # Errors
     ///
-    /// When they cannot be written as JSON, which no text prevents.
-    pub fn seal(
-        &self,
-        keys: &KeyRing,
-        owner: UserId,
-        id: Uuid,
-        at: DateTime<Utc>,
-    ) -> Result<Sealed, serde_json::Error> {
+    /// When the details cannot be written as JSON, which does not happen for any text.
+    pub fn seal(&self, keys: &KeyRing, cell: Cell, at: DateTime<Utc>) -> Result<Sealed, serde_json::Error> {
         let lists = Lists {
             insights: self.insights().collect(),
             strengths: self.strengths().collect(),
             improvement_areas: self.improvement_areas().collect(),
         };
-        let mut bytes = Zeroizing::new(Vec::with_capacity(lists.most_bytes()));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(lists.max_bytes()));
         serde_json::to_writer(&mut *bytes, &lists)?;
         let text = std::str::from_utf8(&bytes).map_err(serde_json::Error::custom)?;
-        Ok(keys.seal(cell(owner, id), text, at))
+        Ok(keys.seal(cell, text, at))
     }
 
-    /// Opens those of the analysis `id` of `owner`.
+    /// Opens the details that were sealed for `cell`.
     ///
     /// # Errors
     ///
-    /// When they were not sealed for this analysis, or under no key of the ring.
-    pub fn open(keys: &KeyRing, owner: UserId, id: Uuid, sealed: &Sealed) -> Result<Self, OpenError> {
-        let text = keys.open(cell(owner, id), sealed)?;
-        // The error is left out: it may quote what it could not read.
+    /// When they were sealed for another analysis, or under a key that is not in the ring.
+    pub fn open(keys: &KeyRing, cell: Cell, sealed: &Sealed) -> Result<Self, OpenError> {
+        let text = keys.open(cell, sealed)?;
+        // serde's error is dropped: it may quote the text.
         let lists: Lists<String> =
             serde_json::from_str(text.expose_secret()).map_err(|_| OpenError::Broken)?;
         let secret = |items: Vec<String>| items.into_iter().map(SecretString::from).collect();
@@ -138,22 +129,24 @@ impl AnalysisDetails {
     }
 }
 
+// === impl Lists ===
+
 impl Lists<&str> {
-    /// More bytes than this has in JSON, so that what is written into has its final size at once: growing would leave
-    /// copies behind that nobody wipes.
-    fn most_bytes(&self) -> usize {
+    /// An upper bound of the size in JSON, so that the buffer is allocated once: a buffer that grows leaves copies in
+    /// memory that are not wiped.
+    fn max_bytes(&self) -> usize {
         let items = self
             .insights
             .iter()
             .chain(&self.strengths)
             .chain(&self.improvement_areas);
-        // Every byte escaped (as \u001f), with quotes and a comma; and the names with what is around them.
+        // Every byte escaped (as \u001f), two quotes and a comma for each item; 64 bytes for the names and brackets.
         items.map(|item| 6 * item.len() + 3).sum::<usize>() + 64
     }
 }
 
-/// The items of a list, with what is wrong with them.
-fn check(
+/// Parses the items of the list `name`, and adds their violations.
+fn parse_list(
     name: &'static str,
     items: Vec<String>,
     violations: &mut Vec<DetailsViolation>,
@@ -181,7 +174,7 @@ fn check(
 // === impl DetailsProblem ===
 
 impl DetailsProblem {
-    /// The stable name of the violation.
+    /// The violation's stable name.
     pub fn name(self) -> &'static str {
         match self {
             Self::TooMany => "TOO_MANY",
@@ -190,12 +183,12 @@ impl DetailsProblem {
         }
     }
 
-    /// The violation, for a developer to read.
+    /// The violation's description, for developers.
     pub fn description(self) -> &'static str {
         match self {
-            Self::TooMany => "There may be at most 10 of these.",
-            Self::ItemEmpty => "This needs at least one character.",
-            Self::ItemTooLong => "This may have at most 500 characters.",
+            Self::TooMany => "a list must have at most 10 items",
+            Self::ItemEmpty => "an item must have at least 1 character",
+            Self::ItemTooLong => "an item must have at most 500 characters",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a person did to their devices, their shares and their data.
+//! Audit events: a person's security-relevant actions on their devices, shares and data.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -6,17 +6,17 @@ use uuid::Uuid;
 /// An entry of a person's security audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditEvent {
-    /// Its id.
+    /// The event's id, unique among its person's events.
     pub id: Uuid,
-    /// What happened.
+    /// The type of the action that the person took.
     pub event: AuditEventType,
-    /// The device or the share that it was about, where there is one.
+    /// The id of the device or share that was acted on. `None` for actions on all data.
     pub subject_id: Option<Uuid>,
-    /// When.
+    /// The time of the action.
     pub occurred_at: DateTime<Utc>,
 }
 
-/// What happened.
+/// The type of an audit event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditEventType {
     /// A device was registered.
@@ -27,16 +27,16 @@ pub enum AuditEventType {
     DeviceSuspended,
     /// A device was revoked.
     DeviceRevoked,
-    /// Something was shared.
+    /// A share was created.
     ShareCreated,
     /// A share was revoked.
     ShareRevoked,
-    /// An export was begun.
+    /// A data export was started.
     DataExported,
 }
 
 impl AuditEventType {
-    /// Each of them.
+    /// All types of audit events, in the order of their definition.
     pub const ALL: [Self; 7] = [
         Self::DeviceRegistered,
         Self::DeviceKeyRotated,
@@ -47,7 +47,7 @@ impl AuditEventType {
         Self::DataExported,
     ];
 
-    /// The name that it is stored under.
+    /// The name under which the type is stored.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -61,7 +61,7 @@ impl AuditEventType {
         }
     }
 
-    /// The event of that name.
+    /// Returns the type that is stored under `name`; `None` when no type has this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|event| event.name() == name)

@@ -1,97 +1,123 @@
-//! Crisis events: messages in which somebody may be in danger.
+//! Crisis events: messages that indicate that a person may be in danger.
 
 use chrono::{DateTime, Utc};
 use haven_platform::call::UserId;
 use uuid::Uuid;
 
-/// Looks at what somebody wrote for signs that they may be in danger.
+/// Searches a text for signs that its author may be in danger.
 ///
-/// It may be slow, and it may be wrong: whoever calls it neither waits for it for long nor lets it fail a message. What
-/// it is given must not be kept, logged or sent anywhere.
+/// A detector may be slow, and it may be wrong: its caller neither waits long for it nor lets its failure fail a
+/// message. A detector must not store, log or send the text.
 ///
-/// It has to return: a few texts are looked at at once, and nobody can end a thread. One that never returns takes one of
-/// these turns for ever, and when all are taken, nothing is found in any message until the service is started again.
-/// The metric `haven_crisis_detections_running` shows how many are taken.
+/// `detect` must return. A few texts are searched at the same time, each on a thread, and a thread cannot be stopped
+/// from outside. A call that never returns keeps its thread for ever, and when all threads are taken, no message is
+/// searched until the service is restarted. The metric `haven_crisis_detections_running` shows how many are taken.
 pub trait CrisisDetector: Send + Sync + 'static {
-    /// What is found in `text`: the most severe thing, if there is one.
+    /// Returns the most severe finding in `text`; `None` when there is none.
     fn detect(&self, text: &str) -> Option<Finding>;
 }
 
-/// What was found in a message.
+/// A finding of a crisis detector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What somebody may be in danger of.
+    /// The kind of danger that the text indicates.
     pub trigger: TriggerType,
-    /// How severe it seems.
+    /// The estimated severity of the danger.
     pub severity: SeverityLevel,
 }
 
-/// What somebody may be in danger of.
+/// A finding in a message, and the crisis event that it creates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageFinding {
+    /// The id of the crisis event, unique among its person's events.
+    pub event_id: Uuid,
+    /// The finding of the detector in the message.
+    pub finding: Finding,
+    /// The ids of the resources that the person is shown.
+    pub resources: Vec<String>,
+}
+
+/// A kind of danger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TriggerType {
-    /// Taking their life.
+    /// The person may attempt suicide.
     Suicide,
-    /// Hurting themselves.
+    /// The person may hurt themselves.
     SelfHarm,
-    /// Being hurt by somebody else.
+    /// Another person may hurt the person.
     Abuse,
-    /// Hurting somebody else.
+    /// The person may hurt another person.
     Violence,
 }
 
-/// How severe it seems, from the least on.
+/// An estimated severity, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SeverityLevel {
-    /// Something to keep in mind.
+    /// A sign that needs no action, only attention.
     Low,
-    /// Something to come back to.
+    /// A sign to address later in the conversation.
     Moderate,
-    /// Somebody should follow it up.
+    /// The event needs a follow-up.
     High,
-    /// Somebody should follow it up now.
+    /// The event needs an immediate follow-up.
     Critical,
 }
 
-/// Where help is to be had.
+/// A place to get help.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Resource {
-    /// Its stable name, under which it is stored.
+    /// The stable id, under which the resource is stored.
     pub id: &'static str,
-    /// What it is called.
+    /// The name that is displayed to people.
     pub name: &'static str,
-    /// How to reach it, and where it answers.
+    /// The contact, and the countries that it serves.
     pub contact: &'static str,
 }
 
-/// An event as it is stored.
+/// A crisis event as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CrisisEvent {
-    /// Whose message it is.
+    /// The person that the message belongs to.
     pub person: UserId,
-    /// Its id, unique among its person's events.
+    /// The event's id, unique among its person's events.
     pub id: Uuid,
-    /// The message. None: it was deleted.
+    /// The message's id. `None` when the message was deleted.
     pub message_id: Option<Uuid>,
-    /// What was found.
+    /// The finding of the detector in the message.
     pub finding: Finding,
-    /// The ids of what the person was shown.
+    /// The ids of the resources that the person was shown.
     pub resources: Vec<String>,
-    /// Whether somebody should follow it up.
+    /// True when the event needs a follow-up.
     pub followup_required: bool,
-    /// When the message was stored, or changed to say this.
+    /// The time at which the message was stored, or changed to the text with the finding.
     pub created_at: DateTime<Utc>,
-    /// When the person noted that they have seen it.
+    /// The time at which the person acknowledged the event.
     pub acknowledged_at: Option<DateTime<Utc>>,
-    /// When somebody noted that it was followed up.
+    /// The time at which a service marked the event as followed up.
     pub resolved_at: Option<DateTime<Utc>>,
 }
 
 // === impl Finding ===
 
 impl Finding {
-    /// Whether somebody should follow it up.
+    /// Returns whether an event with this finding needs a follow-up: from HIGH on.
     pub fn followup_required(self) -> bool {
         self.severity >= SeverityLevel::High
+    }
+}
+
+// === impl MessageFinding ===
+
+impl MessageFinding {
+    /// Creates the event `event_id` for `finding`, with the resources for its trigger.
+    #[must_use]
+    pub fn new(event_id: Uuid, finding: Finding) -> Self {
+        let resources = finding.trigger.resources().iter();
+        Self {
+            event_id,
+            finding,
+            resources: resources.map(|resource| resource.id.to_owned()).collect(),
+        }
     }
 }
 
@@ -100,7 +126,7 @@ impl Finding {
 impl TriggerType {
     const ALL: [Self; 4] = [Self::Suicide, Self::SelfHarm, Self::Abuse, Self::Violence];
 
-    /// The name under which it is stored.
+    /// The name under which the trigger is stored.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Suicide => "suicide",
@@ -110,12 +136,12 @@ impl TriggerType {
         }
     }
 
-    /// The one that is stored under `name`, if there is one.
+    /// Returns the trigger that is stored under `name`; `None` when no trigger has this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|trigger| trigger.as_str() == name)
     }
 
-    /// What is shown to somebody in this danger.
+    /// Returns the resources to show to a person in this danger.
     pub fn resources(self) -> &'static [Resource] {
         match self {
             Self::Suicide | Self::SelfHarm | Self::Violence => &RESOURCES[..4],
@@ -129,7 +155,7 @@ impl TriggerType {
 impl SeverityLevel {
     const ALL: [Self; 4] = [Self::Low, Self::Moderate, Self::High, Self::Critical];
 
-    /// The name under which it is stored.
+    /// The name under which the severity is stored.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Low => "low",
@@ -139,7 +165,7 @@ impl SeverityLevel {
         }
     }
 
-    /// The one that is stored under `name`, if there is one.
+    /// Returns the severity that is stored under `name`; `None` when no severity has this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|severity| severity.as_str() == name)
     }
@@ -148,13 +174,13 @@ impl SeverityLevel {
 // === impl Resource ===
 
 impl Resource {
-    /// The resource that is stored under `id`, if it is still known.
+    /// Returns the resource that is stored under `id`; `None` when it was removed from the list.
     pub fn from_id(id: &str) -> Option<&'static Self> {
         RESOURCES.iter().find(|resource| resource.id == id)
     }
 }
 
-/// As they were in November 2026. One that is left out later is no longer shown, even for events that name it.
+/// The resources, as of November 2026. A resource that is removed is no longer shown, even for events that name it.
 static RESOURCES: [Resource; 5] = [
     Resource {
         id: "988_lifeline",

@@ -1,20 +1,20 @@
-//! What went wrong with a job, as a name for operators.
+//! Error codes of failed jobs, for operators.
 
 use std::{borrow::Cow, fmt};
 
-/// A name out of a program, and nothing that anybody wrote: an upper-case letter, then up to 62 upper-case letters, digits
-/// and underscores.
+/// An error code that a program chose, never a text that a person wrote: an upper-case letter, then up to 62 upper-case
+/// letters, digits and underscores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorCode(Cow<'static, str>);
 
 impl ErrorCode {
-    /// A message of the job does not open.
+    /// The code for a job with a message that cannot be opened.
     pub const MESSAGES_UNREADABLE: Self = Self(Cow::Borrowed("MESSAGES_UNREADABLE"));
 
-    /// The most characters that a name may have.
+    /// The most characters that a code may have.
     pub const MAX_LENGTH: usize = 63;
 
-    /// The error of this name, if it is a name.
+    /// Returns the error code `name`; `None` when it has another form.
     pub fn parse(name: impl Into<String>) -> Option<Self> {
         let name = name.into();
         let first = name.as_bytes().first().is_some_and(u8::is_ascii_uppercase);
@@ -24,7 +24,7 @@ impl ErrorCode {
         (first && rest && name.len() <= Self::MAX_LENGTH).then_some(Self(Cow::Owned(name)))
     }
 
-    /// The name.
+    /// Returns the code as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_a_letter_and_then_letters_digits_and_underscores() {
+    fn a_code_is_a_letter_followed_by_letters_digits_and_underscores() {
         let longest = format!("A{}", "_".repeat(62));
         for name in ["A", "MODEL_DOWN", "X9_", &longest] {
             assert_eq!(ErrorCode::parse(name).unwrap().as_str(), name);

@@ -1,7 +1,7 @@
 //! The key ring: the keys that seal and open texts.
 //!
-//! The first key seals, and all of them open, so a key is replaced by putting a new one in front of it. The old one
-//! stays for as long as a row names it.
+//! The first key seals, and all keys open. A key is replaced by putting a new one before it; the old one stays in the
+//! ring for as long as a row is sealed under it.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -12,11 +12,11 @@ use thiserror::Error;
 
 use super::sealing::{Cell, OpenError, Sealed};
 
-/// The latest time that does not make fernet's check for clocks that run ahead (60 s) overflow. Opening at this time
-/// passes that check for every token: what is kept must open whatever the clocks of two replicas say.
+/// The latest time at which fernet's check for clock skew (60 s) does not overflow. Opening at this time passes the
+/// check for every token: stored texts must open however the clocks of two replicas differ.
 const END_OF_TIME: u64 = u64::MAX - 60;
 
-/// The keys, in the order of the configuration. There is at least one. `Debug` shows their ids alone.
+/// The keys, in the order of the configuration; at least one. `Debug` shows only their ids.
 pub struct KeyRing {
     sealing: Key,
     older: Vec<Key>,
@@ -28,12 +28,11 @@ struct Key {
 }
 
 impl KeyRing {
-    /// The ring of these keys, each behind its id. A key is 32 bytes in base64url, as every implementation of Fernet
-    /// makes them.
+    /// Creates a ring of `keys`, which are pairs of an id and a Fernet key (32 bytes in base64url).
     ///
     /// # Errors
     ///
-    /// When there is none, or one is no such key.
+    /// When there is no key, or one is not a Fernet key.
     pub fn new(keys: &[(String, SecretString)]) -> Result<Self, KeyRingError> {
         let mut keys = keys.iter().map(|(id, key)| Key::new(id, key));
         let sealing = keys.next().ok_or(KeyRingError::Empty)??;
@@ -43,21 +42,21 @@ impl KeyRing {
         })
     }
 
-    /// The ids of the keys, that of the one that seals first.
+    /// Returns the ids of the keys; the first is that of the sealing key.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.keys().map(|key| key.id.as_str())
     }
 
-    /// The id of the key that seals.
+    /// Returns the id of the sealing key.
     pub fn sealing_id(&self) -> &str {
         &self.sealing.id
     }
 
-    /// Whether what is sealed under keys with these ids can be opened.
+    /// Checks that the ring has the keys `ids`.
     ///
     /// # Errors
     ///
-    /// Those that are not in the ring.
+    /// The ids that are not in the ring.
     pub fn has_all<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Result<(), MissingKeys> {
         let missing: BTreeSet<_> = ids
             .into_iter()
@@ -70,7 +69,7 @@ impl KeyRing {
         }
     }
 
-    /// Seals `text` for `cell`, under the first key. The time `at` stands in the token, readable by everybody.
+    /// Seals `text` for `cell` under the first key. The token contains the time `at`, readable without a key.
     pub fn seal(&self, cell: Cell, text: &str, at: DateTime<Utc>) -> Sealed {
         let seconds = u64::try_from(at.timestamp()).unwrap_or_default();
         Sealed {
@@ -79,11 +78,12 @@ impl KeyRing {
         }
     }
 
-    /// Opens what was sealed for `cell`, under the key that it names.
+    /// Opens a text that was sealed for `cell`, with the key that `sealed` names.
     ///
     /// # Errors
     ///
-    /// When that key is not in the ring, or did not seal this, or sealed it for another place.
+    /// When the key is not in the ring, the token was changed or sealed under another key, or it was sealed for another
+    /// cell.
     pub fn open(&self, cell: Cell, sealed: &Sealed) -> Result<SecretString, OpenError> {
         let key = self
             .keys()
@@ -112,29 +112,29 @@ impl Key {
         })
     }
 
-    /// The bytes that were encrypted. How old the token is, and whether it is of the future, does not matter.
+    /// Decrypts `token`, however old its time is, or however far in the future.
     fn decrypt(&self, token: &str) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let bytes = self.fernet.decrypt_at_time(token, None, END_OF_TIME);
         bytes.map(Zeroizing::new).map_err(|_| OpenError::Broken)
     }
 }
 
-/// What is wrong with the keys of a ring.
+/// The reason why a list of keys is not a ring.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum KeyRingError {
-    /// There are none.
+    /// The list is empty.
     #[error("there is no key")]
     Empty,
-    /// The key behind this id is not a Fernet key.
-    #[error("what stands behind `{0}` is not a Fernet key (32 bytes in base64url)")]
+    /// The key with this id is not a Fernet key.
+    #[error("the key `{0}` is not a Fernet key (32 bytes in base64url)")]
     NotAKey(String),
 }
 
-/// Keys that something is sealed under and that the ring does not have: without them it can never be read again.
+/// Keys that stored texts are sealed under and that the ring lacks. Without them these texts cannot be read.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error(
-    "something is sealed under {}, which MESSAGE_KEYS does not have: put back what is missing, behind the key that is \
-     to seal",
+    "stored texts are sealed under {}, missing from MESSAGE_KEYS: add the missing keys back, after the key that is to \
+     seal",
     quoted(.0)
 )]
 pub struct MissingKeys(BTreeSet<String>);

@@ -1,4 +1,4 @@
-//! A message: one thing that was said in a person's conversation with their coach.
+//! A message: one entry in a person's conversation with their coach.
 
 use std::fmt;
 
@@ -8,25 +8,141 @@ use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
 use super::{
+    crisis::MessageFinding,
     key_ring::KeyRing,
     sealing::{Cell, Field, OpenError, Sealed},
 };
 
-/// What was said: 1 to [`MessageText::MAX_CHARACTERS`] Unicode code points, exactly as it was sent.
+/// The text of a message: 1 to [`MessageText::MAX_CHARACTERS`] Unicode code points, exactly as the client sent it.
 ///
-/// It is wiped from memory when dropped, and `Debug` does not show it.
+/// The text is wiped from memory when it is dropped, and `Debug` does not show it.
 #[derive(Debug)]
 pub struct MessageText(SecretString);
 
+/// The reason why a string cannot be the text of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextProblem {
+    /// The text is empty.
+    Empty,
+    /// The text has more than [`MessageText::MAX_CHARACTERS`] code points.
+    TooLong,
+}
+
+/// The author of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SenderType {
+    /// The person whom the conversation belongs to.
+    User,
+    /// The person's coach, for whom a service appends messages.
+    Coach,
+    /// The product itself, such as a notice that a service appends.
+    System,
+}
+
+/// A message's number in its person's conversation: 1, 2, 3 and so on. Deleted messages leave gaps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MessageNumber(i64);
+
+/// A range of messages; both ends are included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageRange {
+    /// The number of the first message.
+    pub first: MessageNumber,
+    /// The number of the last message.
+    pub last: MessageNumber,
+}
+
+/// A message, opened for its person.
+#[derive(Debug)]
+pub struct Message {
+    /// The message's id, unique among its person's messages.
+    pub id: Uuid,
+    /// The message's number in the conversation.
+    pub number: MessageNumber,
+    /// The author of the message.
+    pub sender: SenderType,
+    /// The text, opened.
+    pub text: MessageText,
+    /// The time at which the message was stored.
+    pub created_at: DateTime<Utc>,
+    /// The time of the last change.
+    pub updated_at: DateTime<Utc>,
+    /// 1 at first; each change adds 1.
+    pub version: i64,
+}
+
+/// A message as it is stored: the text is sealed.
+#[derive(Debug)]
+pub struct SealedMessage {
+    /// The message's id, unique among its person's messages.
+    pub id: Uuid,
+    /// The message's number in the conversation.
+    pub number: MessageNumber,
+    /// The author of the message.
+    pub sender: SenderType,
+    /// The text, sealed for the message's [`cell`].
+    pub text: Sealed,
+    /// The time at which the message was stored.
+    pub created_at: DateTime<Utc>,
+    /// The time of the last change.
+    pub updated_at: DateTime<Utc>,
+    /// 1 at first; each change adds 1.
+    pub version: i64,
+}
+
+/// A message to append (AppendMessage).
+#[derive(Debug)]
+pub struct NewMessage {
+    /// The message's id, unique among its person's messages.
+    pub id: Uuid,
+    /// The author: the person, or the coach or the product, for which a service speaks.
+    pub sender: SenderType,
+    /// The text, sealed for the message's [`cell`].
+    pub text: Sealed,
+    /// The time at which the message is stored.
+    pub created_at: DateTime<Utc>,
+    /// The finding of the crisis detector in a message of the person.
+    pub finding: Option<MessageFinding>,
+    /// The id of the analysis job, if this message creates one.
+    pub job_id: Uuid,
+}
+
+/// A new text for a message (UpdateMessage).
+#[derive(Debug)]
+pub struct NewText {
+    /// The message's id, unique among its person's messages.
+    pub id: Uuid,
+    /// The version that the change is based on.
+    pub expected_version: i64,
+    /// The new text, sealed for the message's [`cell`].
+    pub text: Sealed,
+    /// The time of the change.
+    pub updated_at: DateTime<Utc>,
+    /// The finding of the crisis detector in the new text.
+    pub finding: Option<MessageFinding>,
+}
+
+/// Returns the cell of a message's text, which its seal is bound to.
+pub fn cell(owner: UserId, id: Uuid) -> Cell {
+    Cell {
+        owner,
+        row: id,
+        field: Field::MessageText,
+    }
+}
+
+// === impl MessageText ===
+
 impl MessageText {
-    /// The most Unicode code points that a message may have. 200 such messages, of four bytes each, fit into an answer.
+    /// The most Unicode code points that a message may have. 200 such messages, of four bytes each, fit into a
+    /// response.
     pub const MAX_CHARACTERS: usize = 2_000;
 
-    /// Takes a text as it is: nothing is trimmed or normalised, because the words are the person's.
+    /// Checks the length of `text`. The text is neither trimmed nor normalised: the words are the person's.
     ///
     /// # Errors
     ///
-    /// When it is empty or too long.
+    /// When the text is empty or too long.
     pub fn parse(text: impl Into<SecretString>) -> Result<Self, TextProblem> {
         let text = text.into();
         match text.expose_secret().chars().count() {
@@ -36,23 +152,16 @@ impl MessageText {
         }
     }
 
-    /// The text itself, for sealing and for the answer to the person whose it is.
+    /// Returns the text itself, for sealing, for the crisis detector and for the response to its person.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 }
 
-/// Why something cannot be the text of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TextProblem {
-    /// There is nothing in it.
-    Empty,
-    /// It has more than [`MessageText::MAX_CHARACTERS`] code points.
-    TooLong,
-}
+// === impl TextProblem ===
 
 impl TextProblem {
-    /// The stable name of the violation.
+    /// The violation's stable name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Empty => "MESSAGE_EMPTY",
@@ -60,28 +169,19 @@ impl TextProblem {
         }
     }
 
-    /// The violation, for a developer to read.
+    /// The violation's description, for developers.
     pub fn description(self) -> &'static str {
         match self {
-            Self::Empty => "A message needs at least one character.",
-            Self::TooLong => "A message may have at most 2000 characters, counted in Unicode code points.",
+            Self::Empty => "text must have at least 1 character",
+            Self::TooLong => "text must have at most 2,000 characters, counted in Unicode code points",
         }
     }
 }
 
-/// Who said something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SenderType {
-    /// The person.
-    User,
-    /// The coach.
-    Coach,
-    /// The product itself.
-    System,
-}
+// === impl SenderType ===
 
 impl SenderType {
-    /// The name under which it is stored.
+    /// The name under which the sender type is stored.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -90,7 +190,7 @@ impl SenderType {
         }
     }
 
-    /// The sender that is stored under `name`, if there is one.
+    /// Returns the sender type that is stored under `name`; `None` when no sender type has this name.
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::User, Self::Coach, Self::System]
             .into_iter()
@@ -98,17 +198,15 @@ impl SenderType {
     }
 }
 
-/// A message's place in its person's conversation: 1, 2, 3 and so on, without gaps but for what was deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MessageNumber(i64);
+// === impl MessageNumber ===
 
 impl MessageNumber {
-    /// The place `number`, if there is such a place: they begin at 1.
+    /// Returns the message number `number`; `None` when it is less than 1.
     pub fn new(number: i64) -> Option<Self> {
         (number >= 1).then_some(Self(number))
     }
 
-    /// The number.
+    /// Returns the number as an integer, 1 or more.
     pub fn get(self) -> i64 {
         self.0
     }
@@ -120,50 +218,14 @@ impl fmt::Display for MessageNumber {
     }
 }
 
-/// A message as its person sees it.
-#[derive(Debug)]
-pub struct Message {
-    /// Its id, unique among its person's messages.
-    pub id: Uuid,
-    /// Its place in the conversation.
-    pub number: MessageNumber,
-    /// Who said it.
-    pub sender: SenderType,
-    /// What was said.
-    pub text: MessageText,
-    /// When it was stored.
-    pub created_at: DateTime<Utc>,
-    /// When it last changed.
-    pub updated_at: DateTime<Utc>,
-    /// 1, and one more with each change.
-    pub version: i64,
-}
-
-/// A message as it is stored: the text is sealed.
-#[derive(Debug)]
-pub struct SealedMessage {
-    /// As [`Message::id`].
-    pub id: Uuid,
-    /// As [`Message::number`].
-    pub number: MessageNumber,
-    /// As [`Message::sender`].
-    pub sender: SenderType,
-    /// The sealed text.
-    pub text: Sealed,
-    /// As [`Message::created_at`].
-    pub created_at: DateTime<Utc>,
-    /// As [`Message::updated_at`].
-    pub updated_at: DateTime<Utc>,
-    /// As [`Message::version`].
-    pub version: i64,
-}
+// === impl SealedMessage ===
 
 impl SealedMessage {
     /// Opens the message of `owner`.
     ///
     /// # Errors
     ///
-    /// When the text was not sealed for this person's message of this id, or under no key of the ring.
+    /// When the text was sealed for another person or message, or under a key that is not in the ring.
     pub fn open(self, keys: &KeyRing, owner: UserId) -> Result<Message, OpenError> {
         let text = keys.open(cell(owner, self.id), &self.text)?;
         Ok(Message {
@@ -175,15 +237,6 @@ impl SealedMessage {
             updated_at: self.updated_at,
             version: self.version,
         })
-    }
-}
-
-/// Where the text of a message is kept: what its seal is bound to.
-pub fn cell(owner: UserId, id: Uuid) -> Cell {
-    Cell {
-        owner,
-        row: id,
-        field: Field::MessageText,
     }
 }
 
@@ -203,8 +256,8 @@ mod tests {
     }
 
     #[test]
-    fn code_points_are_counted_and_not_what_they_look_like() {
-        // One family on the screen, of seven code points.
+    fn length_is_counted_in_code_points_and_not_in_visible_characters() {
+        // One visible character, which has seven code points.
         let family = "👨‍👩‍👧‍👦";
         assert!(MessageText::parse(family.repeat(285)).is_ok());
         assert_eq!(
@@ -220,15 +273,15 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_is_found_under_its_name() {
+    fn a_sender_type_is_parsed_from_its_stored_name() {
         for sender in [SenderType::User, SenderType::Coach, SenderType::System] {
             assert_eq!(SenderType::from_name(sender.as_str()), Some(sender));
         }
-        assert_eq!(SenderType::from_name("nobody"), None);
+        assert_eq!(SenderType::from_name("nurse"), None);
     }
 
     #[test]
-    fn numbers_begin_at_1() {
+    fn message_numbers_start_at_1() {
         assert_eq!(MessageNumber::new(0), None);
         assert_eq!(MessageNumber::new(1).map(MessageNumber::get), Some(1));
     }

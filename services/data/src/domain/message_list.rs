@@ -1,29 +1,29 @@
-//! Which messages a list shows, and in which order.
+//! The parameters of a list of messages: bounds and order.
 
 use super::message::MessageNumber;
 
-/// In which order messages come.
+/// The order of a list of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageOrder {
-    /// By number, upwards.
+    /// Ascending by message number.
     OldestFirst,
-    /// By number, downwards.
+    /// Descending by message number.
     NewestFirst,
 }
 
-/// The messages of a conversation that a list shows: those between two numbers, neither of which is among them.
+/// A list of messages (ListMessages): those between two numbers, exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listing {
-    /// In which order.
+    /// The order in which the messages are returned.
     pub order: MessageOrder,
-    /// Only greater numbers. None: from the first.
+    /// The exclusive lower bound. `None` when the list starts at the first message.
     pub after: Option<MessageNumber>,
-    /// Only lesser numbers. None: to the newest.
+    /// The exclusive upper bound. `None` when the list ends at the newest message.
     pub before: Option<MessageNumber>,
 }
 
 impl Listing {
-    /// What of this list comes behind its message `last`.
+    /// Returns the part of this list that follows the message `last`.
     #[must_use]
     pub fn behind(self, last: MessageNumber) -> Self {
         match self.order {
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_behind_a_message_is_up_or_down_to_the_other_bound() {
+    fn the_rest_of_a_list_extends_to_the_bound_in_its_order() {
         let [after, last, before] = [1, 5, 9].map(MessageNumber::new);
         let listing = |order, after, before| Listing { order, after, before };
         for (order, expected) in [

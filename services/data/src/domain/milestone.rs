@@ -1,9 +1,9 @@
-//! Milestones: the names of what a person can reach, as workers know them.
+//! Milestones that a person can reach. Workers define them; this service checks only the form of their names.
 
 use std::fmt;
 
-/// The name of a milestone: a lower-case letter, then up to 62 lower-case letters, digits and underscores. It is a name
-/// out of a program, and nothing that anybody wrote.
+/// The name of a milestone: a lower-case letter, then up to 62 lower-case letters, digits and underscores. A program
+/// chose it; it is never a text that a person wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Milestone(String);
 
@@ -11,7 +11,7 @@ impl Milestone {
     /// The most characters that a name may have.
     pub const MAX_LENGTH: usize = 63;
 
-    /// The milestone of this name, if it is a name.
+    /// Returns the milestone `name`; `None` when the name has another form.
     pub fn parse(name: impl Into<String>) -> Option<Self> {
         let name = name.into();
         let first = name.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
@@ -21,7 +21,7 @@ impl Milestone {
         (first && rest && name.len() <= Self::MAX_LENGTH).then_some(Self(name))
     }
 
-    /// The name.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_a_letter_and_then_letters_digits_and_underscores() {
+    fn a_name_is_a_letter_followed_by_letters_digits_and_underscores() {
         let longest = format!("a{}", "_".repeat(62));
         for name in ["a", "first_party", "x9_", &longest] {
             assert_eq!(Milestone::parse(name).unwrap().as_str(), name);

@@ -1,14 +1,14 @@
-//! The default detector: a short list of phrases.
+//! The default crisis detector: a short list of phrases.
 //!
-//! # What it cannot do
+//! # Limits
 //!
-//! It compares words, and understands nothing. It knows English alone. It knows neither context nor negation, irony,
-//! quotation, song or film ("I would never kill myself" is found, as is "she sings: I want to die"), and no
-//! misspelling or slang. It misses most of what people in danger say, and it finds people in danger who are in none.
-//! It is no medical device, it was tried on no patients, and how often it is right is not known.
+//! The detector compares words and understands nothing. It knows only English. It does not recognise context, negation,
+//! irony, quotation, song or film ("I would never kill myself" is found, as is "she sings: I want to die"), nor
+//! misspellings or slang. It misses most of what people in danger say, and it finds danger where there is none. It is
+//! not a medical device, it was not tested with patients, and its accuracy is unknown.
 //!
-//! So what it finds is a reason to show somebody where help is, and perhaps to look after them. What it does not find is
-//! a reason for nothing: never to think that all is well, and never to do less than one would without it.
+//! A finding is a reason to show a person where to get help, and perhaps to follow up. The absence of a finding means
+//! nothing: it is no reason to believe that a person is safe, and no reason to do less than without the detector.
 
 mod list;
 
@@ -18,14 +18,14 @@ use zeroize::Zeroizing;
 use self::list::LIST;
 use super::crisis::{CrisisDetector, Finding};
 
-/// The default detector: a short list of phrases. What it cannot do is said in its [module](self).
+/// The default crisis detector: a short list of phrases. See its limits in the [module](self).
 ///
-/// Letters count as in Unicode's form NFKC and without case, words count as a whole, and what is between two words does
-/// not count. So `Kill MYSELF`, `kill -- myself` and `ｋｉｌｌ ｍｙｓｅｌｆ` are one phrase, and `skill myself` is none. Apostrophes
-/// are left out, whichever of their forms was typed, and so is what cannot be seen, such as a zero-width space.
+/// Text is compared in Unicode's form NFKC, without case, in whole words, and without the characters between words. So
+/// `Kill MYSELF`, `kill -- myself` and `ｋｉｌｌ ｍｙｓｅｌｆ` are the same phrase, and `skill myself` is not. Apostrophes of
+/// every form and invisible characters, such as a zero-width space, are ignored.
 ///
-/// Of several phrases the most severe counts, then the first of suicide, self-harm, abuse and violence. It takes time in
-/// proportion to the text.
+/// Of several phrases the most severe counts, then the first of suicide, self-harm, abuse and violence. The time is
+/// proportional to the length of the text.
 #[derive(Debug, Default)]
 pub struct PhraseList;
 
@@ -38,14 +38,14 @@ impl CrisisDetector for PhraseList {
     }
 }
 
-/// The words of `text` as they are compared, with one space before, between and after them.
+/// Returns the words of `text` as they are compared, with one space before, between and after them.
 ///
-/// It is as private as the text is, and wiped like it.
+/// The result is as private as the text, and is wiped too.
 fn words_of(text: &str) -> Zeroizing<String> {
-    // Enough for most texts: growing would leave a copy behind that nobody wipes.
+    // Enough for most texts: a buffer that grows leaves a copy in memory that is not wiped.
     let mut words = Zeroizing::new(String::with_capacity(text.len() + 2));
     words.push(' ');
-    let letters = text.chars().filter(|letter| !is_left_out(*letter)).nfkc();
+    let letters = text.chars().filter(|letter| !is_ignored(*letter)).nfkc();
     for letter in letters.flat_map(char::to_lowercase) {
         if letter.is_alphanumeric() {
             words.push(letter);
@@ -59,9 +59,9 @@ fn words_of(text: &str) -> Zeroizing<String> {
     words
 }
 
-/// Apostrophes and what is typed for them, and what cannot be seen: those of the characters that Unicode calls default
-/// ignorable that are used inside of words.
-fn is_left_out(letter: char) -> bool {
+/// Returns whether `letter` is ignored: apostrophes and the characters typed in their place, and those of Unicode's
+/// default ignorable characters that occur inside words.
+fn is_ignored(letter: char) -> bool {
     matches!(
         letter,
         '\'' | '`' | '\u{b4}' | '\u{2bc}' | '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2032}' | '\u{ff07}'
@@ -88,13 +88,13 @@ mod tests {
     const CRITICAL_SUICIDE: Option<(SeverityLevel, TriggerType)> =
         Some((SeverityLevel::Critical, TriggerType::Suicide));
 
-    /// Its place in the list, which is its weight.
-    fn place(finding: Finding) -> usize {
+    /// Returns the position of `finding` in the list; earlier ones take precedence.
+    fn position(finding: Finding) -> usize {
         LIST.iter().position(|group| group.finding == finding).unwrap()
     }
 
     #[test]
-    fn what_is_said_in_so_many_words_is_found() {
+    fn a_listed_phrase_is_found() {
         assert_eq!(found("I want to kill myself"), CRITICAL_SUICIDE);
         assert_eq!(
             found("He hits me."),
@@ -114,7 +114,7 @@ mod tests {
         );
     }
 
-    /// What it cannot do, as it is written above.
+    /// Checks the limits that the module documents.
     #[test]
     fn neither_negation_nor_quotation_is_understood() {
         for text in ["I would never kill myself", "she sings: I want to die"] {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_everybody_says_is_not() {
+    fn common_expressions_are_not_found() {
         for text in [
             "",
             " ",
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_matter_how_it_is_typed() {
+    fn spelling_variants_are_found() {
         for text in [
             "kill myself",
             "KILL MYSELF",
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_phrase_is_written_as_it_is_compared_and_stands_once() {
+    fn a_listed_phrase_is_normalised_and_unique() {
         let phrases: Vec<_> = LIST.iter().flat_map(|group| group.phrases).collect();
         for (i, phrase) in phrases.iter().enumerate() {
             assert_eq!(*words_of(phrase), format!(" {phrase} "));
@@ -203,15 +203,15 @@ mod tests {
         }
     }
 
-    /// Not a measurement, which depends on the machine: that ten times the text takes no hundred times as long.
+    /// Checks that ten times the text does not take a hundred times as long. Absolute times depend on the machine.
     #[test]
-    fn it_takes_time_in_proportion_to_the_text() {
+    fn the_time_is_proportional_to_the_text() {
         let takes = |text: &str| {
             let began = Instant::now();
             found(text);
             began.elapsed()
         };
-        // Of the first, 18 letters come of each letter: the longest texts that there can be.
+        // NFKC expands each letter of the first to 18: the longest texts that are possible.
         for (part, longest, expected) in [
             ("\u{fdfa}", 2_000, None),
             ("kill ", 6_500, None),
@@ -223,13 +223,13 @@ mod tests {
             };
             let (short, long) = (text(longest / 10), text(longest));
             assert_eq!((found(&short), found(&long)), (expected, expected));
-            // The shortest of several, by turns: another test's work makes one longer, and none shorter.
-            let (mut least_short, mut least_long) = (Duration::MAX, Duration::MAX);
+            // The minimum of several, taken in turns: other tests' work only makes a measurement longer.
+            let (mut min_short, mut min_long) = (Duration::MAX, Duration::MAX);
             for _ in 0..5 {
-                least_short = least_short.min(takes(&short));
-                least_long = least_long.min(takes(&long));
+                min_short = min_short.min(takes(&short));
+                min_long = min_long.min(takes(&long));
             }
-            assert!(least_long < least_short * 40, "{least_short:?}, {least_long:?}");
+            assert!(min_long < min_short * 40, "{min_short:?}, {min_long:?}");
         }
     }
 
@@ -243,10 +243,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_is_too_much(text in any::<String>()) {
+        fn every_text_can_be_searched(text in any::<String>()) {
             let words = words_of(&text);
             prop_assert!(words.starts_with(' ') && words.ends_with(' ') && !words.contains("  "));
-            // What was made comparable once stays as it is, so that nothing is found in it that was not there before.
+            // Normalisation is idempotent, so that searching normalised text gives the same finding.
             prop_assert_eq!(PhraseList.detect(&text), PhraseList.detect(&words));
         }
 
@@ -257,7 +257,7 @@ mod tests {
             after in "([ ,.!?\n]{1,3}[a-zA-Z0-9é]{1,9}){0,20}",
         ) {
             let found = PhraseList.detect(&format!("{before}{phrase}{after}"));
-            prop_assert!(found.is_some_and(|found| place(found) <= place(finding)));
+            prop_assert!(found.is_some_and(|found| position(found) <= position(finding)));
         }
 
         #[test]

@@ -1,10 +1,10 @@
-//! Sealing: how a text is kept so that only this service can read it, and only as the text of what it belongs to.
+//! Sealing: encrypts a text so that only this service can read it, and only in the cell that it belongs to.
 //!
-//! A sealed text is a Fernet token. Fernet authenticates what it encrypts, and nothing around it, so a token that
-//! somebody with access to the table moves to another row would open there. What is encrypted is therefore not the
-//! text alone, but this:
+//! A sealed text is a Fernet token. Fernet authenticates the encrypted bytes but no context, so a token that is moved
+//! to another row by an attacker with access to the table would open there. The encrypted bytes therefore start with a
+//! header that names the cell:
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! | --- | --- |
 //! | 1 | the version of this layout, 1 |
 //! | 16 | the owner's id |
@@ -17,23 +17,23 @@ use secrecy::{SecretString, zeroize::Zeroizing};
 use thiserror::Error;
 use uuid::Uuid;
 
+/// The version of the layout of the encrypted bytes.
 const LAYOUT_VERSION: u8 = 1;
 
-/// A field that is kept sealed.
+/// A column that is sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Field {
-    /// What was said in a message.
+    /// The text of a message.
     MessageText,
-    /// What an analysis says.
+    /// The details of an analysis.
     AnalysisDetails,
 }
 
 impl Field {
-    /// Every field that is kept sealed.
+    /// All sealed fields, in the order of their definition.
     pub const ALL: [Self; 2] = [Self::MessageText, Self::AnalysisDetails];
 
-    /// Its table and column, which is its name inside the sealed bytes too, at most 255 bytes. It must never change:
-    /// what is sealed already holds it.
+    /// The field's table and column, at most 255 bytes. The encrypted bytes contain this name, so it must never change.
     pub const fn name(self) -> &'static str {
         match self {
             Self::MessageText => "conversations.message_text",
@@ -41,25 +41,25 @@ impl Field {
         }
     }
 
-    /// The one with this name, if there is one.
+    /// Returns the field `name`; `None` when no field has this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|field| field.name() == name)
     }
 }
 
-/// The one place in which a sealed text is valid: a field of a row of a person.
+/// A field of a person's row: the only place in which a sealed text is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
-    /// Whose row it is.
+    /// The person that the row belongs to.
     pub owner: UserId,
-    /// The row's id.
+    /// The id of the row, unique among its person's rows.
     pub row: Uuid,
     /// The field of the row.
     pub field: Field,
 }
 
 impl Cell {
-    /// What stands before the text inside the sealed bytes.
+    /// Returns the bytes that precede the text in the encrypted bytes.
     fn header(&self) -> Vec<u8> {
         let name = self.field.name();
         let mut header = Vec::with_capacity(1 + 16 + 16 + 1 + name.len());
@@ -71,21 +71,21 @@ impl Cell {
         header
     }
 
-    /// The bytes to encrypt for `text` here.
+    /// Returns the bytes to encrypt for `text` in this cell.
     pub(super) fn bind(&self, text: &str) -> Zeroizing<Vec<u8>> {
         let header = self.header();
-        // Of the final size at once: growing would leave copies behind that nobody wipes.
+        // Allocated at the final size: a buffer that grows leaves copies in memory that are not wiped.
         let mut bytes = Zeroizing::new(Vec::with_capacity(header.len() + text.len()));
         bytes.extend_from_slice(&header);
         bytes.extend_from_slice(text.as_bytes());
         bytes
     }
 
-    /// The text in decrypted bytes.
+    /// Returns the text in decrypted bytes.
     ///
     /// # Errors
     ///
-    /// When they were sealed for another place.
+    /// When the bytes were sealed for another cell, or are not UTF-8.
     pub(super) fn unbind(&self, bytes: &[u8]) -> Result<SecretString, OpenError> {
         let text = bytes
             .strip_prefix(self.header().as_slice())
@@ -95,25 +95,25 @@ impl Cell {
     }
 }
 
-/// A text that is sealed.
+/// A sealed text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed {
-    /// The Fernet token.
+    /// The Fernet token, in base64url.
     pub token: String,
-    /// The id of the key that it was sealed under.
+    /// The id of the key that the text is sealed under.
     pub key_id: String,
 }
 
-/// Why a sealed text does not open. No variant holds anything of what is sealed.
+/// The reason why a sealed text does not open. No variant contains any part of the text.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum OpenError {
-    /// The key that it names is not in the ring.
-    #[error("sealed under the key `{0}`, which is not among MESSAGE_KEYS")]
+    /// The key is not in the ring.
+    #[error("sealed under the key `{0}`, which is not in MESSAGE_KEYS")]
     UnknownKey(String),
-    /// It is not what was sealed, or the key has another value now.
+    /// The token was changed, or the key has another value now.
     #[error("the sealed text is damaged, or its key has changed")]
     Broken,
-    /// It is whole, and was sealed for another person, row or field.
-    #[error("the sealed text belongs to another place")]
+    /// The token is intact, and was sealed for another person, row or field.
+    #[error("the sealed text belongs to another person, row or field")]
     Misplaced,
 }

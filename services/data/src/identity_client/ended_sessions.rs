@@ -1,8 +1,8 @@
-//! The sessions that were ended, kept as identity lists them: their tokens are refused though they have not expired.
+//! The cache of identity's list of ended sessions. Their tokens are rejected before they expire.
 //!
-//! They are asked for every ten seconds, so a token is mostly refused within ten seconds after its session was ended, and
-//! within a minute when identity is slow, or does not answer twice in a row. While data cannot reach identity at all, and
-//! people can, it goes on with what it knows: then a token is good until it expires.
+//! The list is fetched every ten seconds. A token is therefore usually rejected within ten seconds after its session
+//! has ended, and within a minute when identity is slow or fails twice in a row. While this service cannot reach
+//! identity at all, the cached list stays in use, and a token of a session that ends then is accepted until it expires.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -14,20 +14,21 @@ use thiserror::Error;
 use tonic::{Status, transport::Channel};
 use uuid::Uuid;
 
-use super::{Pace, follow};
+use super::{RefreshIntervals, refresh_periodically};
 
-const PACE: Pace = Pace {
-    fresh: Duration::from_secs(10),
-    again: Duration::from_secs(5),
-    first: Duration::from_millis(200),
-    seldom: Duration::from_secs(1),
+/// The intervals between requests for the list.
+const INTERVALS: RefreshIntervals = RefreshIntervals {
+    after_success: Duration::from_secs(10),
+    after_failure: Duration::from_secs(5),
+    before_first_answer: Duration::from_millis(200),
+    min: Duration::from_secs(1),
 };
 
-/// How long identity may take to answer, over all pages.
+/// The time limit for all pages of the list.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Keeps `ended` as identity lists them. Ends only by being dropped.
-pub async fn keep(ended: Arc<EndedSessions>, identity: SessionServiceClient<Channel>) {
+/// Refreshes `ended` from identity periodically. Never returns.
+pub async fn run(ended: Arc<EndedSessions>, identity: SessionServiceClient<Channel>) {
     let refresh = async || {
         let deadline = Deadline::after(TIMEOUT);
         let page = |request| {
@@ -37,23 +38,23 @@ pub async fn keep(ended: Arc<EndedSessions>, identity: SessionServiceClient<Chan
                 Ok(page.await?.into_inner())
             }
         };
-        ended.replace(all(page).await?);
-        Ok::<_, AskError>(None)
+        ended.replace(fetch_all(page).await?);
+        Ok::<_, RefreshError>(None)
     };
-    follow("ended sessions", PACE, refresh, pending).await;
+    refresh_periodically("ended sessions", INTERVALS, refresh, pending).await;
 }
 
-/// Why there is no new list.
+/// The reason why a refresh failed.
 #[derive(Debug, Error)]
-enum AskError {
+enum RefreshError {
     #[error("identity answered {:?}", .0.code())]
     Refused(#[from] Status),
-    #[error("identity listed a session whose id is no UUID")]
+    #[error("identity listed a session with an id that is not a UUID")]
     NotAnId(#[from] uuid::Error),
 }
 
-/// All pages, or nothing: a list with a hole in it would let somebody back in.
-async fn all<P>(page: impl Fn(ListEndedSessionsRequest) -> P) -> Result<Vec<Uuid>, AskError>
+/// Fetches all pages of the list. Fails when any page fails: an incomplete list would accept tokens of ended sessions.
+async fn fetch_all<P>(page: impl Fn(ListEndedSessionsRequest) -> P) -> Result<Vec<Uuid>, RefreshError>
 where
     P: Future<Output = Result<ListEndedSessionsResponse, Status>>,
 {
@@ -74,15 +75,15 @@ where
 mod tests {
     use super::*;
 
-    /// Pages called ``, `1` and `2`, of which the third may be one that does not come.
-    async fn list(third: Result<&str, Status>) -> Result<Vec<u128>, AskError> {
+    /// Fetches a list of three pages with the tokens ``, `1` and `2`; the third page is `third`.
+    async fn list(third: Result<&str, Status>) -> Result<Vec<u128>, RefreshError> {
         let page = |request: ListEndedSessionsRequest| {
             let third = third.clone();
             async move {
                 let id = |id: u128| Uuid::from_u128(id).to_string();
                 let (session_ids, next) = match request.page_token.as_str() {
                     "" => (vec![id(1), id(2)], "1"),
-                    // A page can be empty and not be the last.
+                    // A page that is not the last may be empty.
                     "1" => (vec![], "2"),
                     _ => (vec![third?.to_owned()], ""),
                 };
@@ -92,16 +93,16 @@ mod tests {
                 })
             }
         };
-        let ids = all(page).await?;
+        let ids = fetch_all(page).await?;
         Ok(ids.iter().map(Uuid::as_u128).collect())
     }
 
     #[tokio::test]
-    async fn every_page_is_fetched_or_nothing_counts() {
+    async fn the_list_has_every_page_or_the_refresh_fails() {
         let three = Uuid::from_u128(3).to_string();
         assert_eq!(list(Ok(&three)).await.unwrap(), [1, 2, 3]);
-        assert!(matches!(list(Ok("3")).await, Err(AskError::NotAnId(_))));
+        assert!(matches!(list(Ok("3")).await, Err(RefreshError::NotAnId(_))));
         let down = Status::from_error("down".into());
-        assert!(matches!(list(Err(down)).await, Err(AskError::Refused(_))));
+        assert!(matches!(list(Err(down)).await, Err(RefreshError::Refused(_))));
     }
 }

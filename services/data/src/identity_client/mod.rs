@@ -1,7 +1,7 @@
-//! What this service keeps of identity, so that it can tell whose a token is without asking: [`keys`] that verify access
-//! tokens, and sessions that have [`ended`].
+//! Caches of data from identity, so that access tokens are verified without a call: the [`signing_keys`], and the
+//! [`ended_sessions`].
 //!
-//! What is there stays until something better comes, so an outage of identity stops nobody who has a token.
+//! A cached answer stays until a newer one arrives, so callers with a token are served during an outage of identity.
 
 pub mod ended_sessions;
 pub mod signing_keys;
@@ -10,51 +10,61 @@ use std::{fmt, future::Future, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
-/// How often identity is asked.
+/// The intervals between requests to identity.
 #[derive(Clone, Copy)]
-struct Pace {
-    /// After an answer, unless it says sooner itself.
-    fresh: Duration,
-    /// When identity did not answer.
-    again: Duration,
-    /// When it did not answer, and never did: nobody can be served before it does.
-    first: Duration,
-    /// However many calls want it, identity is not asked more often than this.
-    seldom: Duration,
+struct RefreshIntervals {
+    /// After an answer, unless the answer has a shorter `max_age`.
+    after_success: Duration,
+    /// After a failure of identity, once there was an answer.
+    after_failure: Duration,
+    /// After a failure before the first answer: no caller can be served until then.
+    before_first_answer: Duration,
+    /// The shortest interval, however many calls want a refresh.
+    min: Duration,
 }
 
-/// Asks identity for `what` again and again, and at once when it is `wanted`. An answer may say how long it stays fresh.
-/// Ends only by being dropped.
-async fn follow<A, W, E>(what: &'static str, pace: Pace, ask: impl Fn() -> A, wanted: impl Fn() -> W)
-where
+/// Refreshes `what` from identity periodically, and early when `wanted` resolves. `refresh` returns the answer's
+/// maximum age, if it has one. Never returns.
+async fn refresh_periodically<A, W, E>(
+    what: &'static str,
+    intervals: RefreshIntervals,
+    refresh: impl Fn() -> A,
+    wanted: impl Fn() -> W,
+) where
     A: Future<Output = Result<Option<Duration>, E>>,
     W: Future<Output = ()>,
     E: fmt::Display,
 {
-    let (mut known, mut complained) = (false, false);
+    let (mut has_answer, mut is_out) = (false, false);
     loop {
-        let asked = Instant::now();
-        let next = match ask().await {
+        let began = Instant::now();
+        let next = match refresh().await {
             Ok(max_age) => {
-                if complained {
-                    tracing::info!("identity's {what} are there again");
+                if is_out {
+                    tracing::info!("fetching identity's {what} works again");
                 }
-                (known, complained) = (true, false);
-                max_age.unwrap_or(pace.fresh).clamp(pace.seldom, pace.fresh)
+                (has_answer, is_out) = (true, false);
+                max_age
+                    .unwrap_or(intervals.after_success)
+                    .clamp(intervals.min, intervals.after_success)
             }
             Err(error) => {
-                // Once an outage: every few seconds would bury what else is in the log.
-                if !complained {
-                    tracing::warn!(%error, "identity's {what} cannot be fetched; those that are known stay");
+                // Logged once per outage, not every few seconds.
+                if !is_out {
+                    tracing::warn!(%error, "identity's {what} cannot be fetched; the cached ones stay in use");
                 }
-                complained = true;
-                if known { pace.again } else { pace.first }
+                is_out = true;
+                if has_answer {
+                    intervals.after_failure
+                } else {
+                    intervals.before_first_answer
+                }
             }
         };
-        // While nothing is known nobody can be served, and it is asked as often as that is worth.
-        sleep_until(asked + pace.seldom.min(next)).await;
+        // `next` is shorter than `min` before the first answer, when no caller can be served.
+        sleep_until(began + intervals.min.min(next)).await;
         tokio::select! {
-            () = sleep_until(asked + next) => {}
+            () = sleep_until(began + next) => {}
             () = wanted() => {}
         }
     }
@@ -74,19 +84,19 @@ mod tests {
 
     use super::*;
 
-    const FAST: Pace = Pace {
-        fresh: Duration::from_millis(300),
-        again: Duration::from_millis(100),
-        first: Duration::from_millis(50),
-        seldom: Duration::from_millis(10),
+    const FAST: RefreshIntervals = RefreshIntervals {
+        after_success: Duration::from_millis(300),
+        after_failure: Duration::from_millis(100),
+        before_first_answer: Duration::from_millis(50),
+        min: Duration::from_millis(10),
     };
 
-    /// Longer than anything here takes on a machine that is busy with other tests.
+    /// A time limit for a machine that runs other tests.
     const LIMIT: Duration = Duration::from_secs(30);
 
-    /// How long after the beginning identity is asked, for the first `times`, when it answers as often as `answers` says and
-    /// not any more after that, and a call wants something every `wanted`.
-    async fn asked(
+    /// Returns the times of the first `times` requests since the start. Identity answers the first `answers` requests,
+    /// and fails after that; a call wants a refresh every `wanted`.
+    async fn request_times(
         times: usize,
         answers: usize,
         max_age: Option<Duration>,
@@ -95,14 +105,14 @@ mod tests {
         let (moments, mut seen) = mpsc::unbounded_channel();
         let count = AtomicUsize::new(0);
         let began = Instant::now();
-        let ask = || async {
+        let refresh = || async {
             moments.send(began.elapsed()).unwrap();
             match count.fetch_add(1, Ordering::Relaxed) < answers {
                 true => Ok(max_age),
                 false => Err("an outage"),
             }
         };
-        let followed = follow("keys", FAST, ask, || sleep(wanted));
+        let refreshing = refresh_periodically("keys", FAST, refresh, || sleep(wanted));
         let enough = async {
             let mut found = Vec::new();
             while found.len() < times {
@@ -112,56 +122,59 @@ mod tests {
         };
         let found = async {
             tokio::select! {
-                () = followed => pending().await,
+                () = refreshing => pending().await,
                 found = enough => found,
             }
         };
         timeout(LIMIT, found).await.unwrap()
     }
 
-    /// Sees that of `moments` none comes sooner than `pace` after another, and one sooner than `bound`. A busy machine makes
-    /// each of them late, and none of them early: counted from the first, and not from one that may have been late.
-    fn assert_pace(moments: &[Duration], pace: Duration, bound: Duration) {
-        for (place, moment) in (0..).zip(moments) {
-            assert!(*moment >= pace * place, "{moments:?} at {pace:?}");
+    /// Asserts that no request comes sooner than `interval` after another, and at least one sooner than `bound`.
+    /// Counted from the first request, because a busy machine makes any later one late, and none early.
+    fn assert_interval(moments: &[Duration], interval: Duration, bound: Duration) {
+        for (position, moment) in (0..).zip(moments) {
+            assert!(*moment >= interval * position, "{moments:?} at {interval:?}");
         }
-        let least = moments.windows(2).map(|two| two[1] - two[0]).min();
-        assert!(least < Some(bound), "{moments:?} at {pace:?}");
+        let min = moments.windows(2).map(|two| two[1] - two[0]).min();
+        assert!(min < Some(bound), "{moments:?} at {interval:?}");
     }
 
     #[tokio::test]
-    async fn identity_is_asked_at_start_and_when_its_answer_is_old() {
-        let moments = asked(4, usize::MAX, None, Duration::MAX).await;
-        assert_pace(&moments, FAST.fresh, FAST.fresh * 2);
+    async fn identity_is_requested_at_start_and_when_the_answer_is_old() {
+        let moments = request_times(4, usize::MAX, None, Duration::MAX).await;
+        assert_interval(&moments, FAST.after_success, FAST.after_success * 2);
     }
 
     #[tokio::test]
-    async fn an_outage_is_tried_again_soon_and_sooner_when_nothing_is_known() {
-        let moments = asked(6, 0, None, Duration::MAX).await;
-        assert_pace(&moments, FAST.first, FAST.again);
-        // The first answer, and after it those that do not come.
-        let mut moments = asked(6, 1, None, Duration::MAX).await;
+    async fn an_outage_shortens_the_interval_more_so_before_the_first_answer() {
+        let moments = request_times(6, 0, None, Duration::MAX).await;
+        assert_interval(&moments, FAST.before_first_answer, FAST.after_failure);
+        // One answer, and then failures.
+        let mut moments = request_times(6, 1, None, Duration::MAX).await;
         moments.remove(0);
-        let since_an_answer: Vec<_> = moments.iter().map(|moment| *moment - FAST.fresh).collect();
-        assert_pace(&since_an_answer, FAST.again, FAST.fresh);
+        let since_an_answer: Vec<_> = moments
+            .iter()
+            .map(|moment| *moment - FAST.after_success)
+            .collect();
+        assert_interval(&since_an_answer, FAST.after_failure, FAST.after_success);
     }
 
     #[tokio::test]
-    async fn however_many_calls_want_something_identity_is_asked_seldom() {
+    async fn the_interval_has_a_minimum_however_many_calls_want_a_refresh() {
         for answers in [usize::MAX, 0] {
-            let moments = asked(20, answers, None, Duration::from_millis(1)).await;
-            assert_pace(&moments, FAST.seldom, FAST.first);
+            let moments = request_times(20, answers, None, Duration::from_millis(1)).await;
+            assert_interval(&moments, FAST.min, FAST.before_first_answer);
         }
     }
 
     #[tokio::test]
-    async fn an_answer_may_say_when_it_is_old() {
-        for (max_age, pace, bound) in [
-            (FAST.again, FAST.again, FAST.fresh),
-            (Duration::ZERO, FAST.seldom, FAST.again),
+    async fn an_answer_may_shorten_the_interval() {
+        for (max_age, interval, bound) in [
+            (FAST.after_failure, FAST.after_failure, FAST.after_success),
+            (Duration::ZERO, FAST.min, FAST.after_failure),
         ] {
-            let moments = asked(6, usize::MAX, Some(max_age), Duration::MAX).await;
-            assert_pace(&moments, pace, bound);
+            let moments = request_times(6, usize::MAX, Some(max_age), Duration::MAX).await;
+            assert_interval(&moments, interval, bound);
         }
     }
 }

@@ -1,6 +1,7 @@
-//! The keys that verify access tokens, kept as identity publishes them.
+//! The cache of the keys that identity signs access tokens with.
 //!
-//! They are asked for at start, again before they grow old, and at once when a token names one that is not known.
+//! The keys are fetched at start, before they are older than their `max_age`, and at once when a token names an unknown
+//! key.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,78 +16,78 @@ use haven_proto::identity::v1::{
 use thiserror::Error;
 use tonic::{Status, transport::Channel};
 
-use super::{Pace, follow};
+use super::{RefreshIntervals, refresh_periodically};
 
-/// Keys are asked for again after their own `max_age`, and after this at the latest.
-const PACE: Pace = Pace {
-    fresh: Duration::from_secs(5 * 60),
-    again: Duration::from_secs(5),
-    first: Duration::from_millis(200),
-    seldom: Duration::from_secs(1),
+/// The intervals between requests for the keys. The keys' own `max_age` applies when it is shorter.
+const INTERVALS: RefreshIntervals = RefreshIntervals {
+    after_success: Duration::from_secs(5 * 60),
+    after_failure: Duration::from_secs(5),
+    before_first_answer: Duration::from_millis(200),
+    min: Duration::from_secs(1),
 };
 
-/// How long identity may take to answer.
+/// The time limit of one request.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Keeps `keys` as identity publishes them. Ends only by being dropped.
+/// Refreshes `keys` from identity periodically. Never returns.
 ///
-/// `issuer` is whose tokens are accepted: it is said in the log when identity's tokens will not be.
-pub async fn keep(keys: Arc<KeySet>, identity: SessionServiceClient<Channel>, issuer: String) {
+/// Only tokens of `issuer` are accepted. When identity signs for another issuer, its tokens will be rejected, which is
+/// logged.
+pub async fn run(keys: Arc<KeySet>, identity: SessionServiceClient<Channel>, issuer: String) {
     let refresh = async || {
-        let published = ask(identity.clone(), &issuer).await?;
+        let published = fetch(identity.clone(), &issuer).await?;
         keys.replace(published.keys);
-        Ok::<_, AskError>(published.max_age)
+        Ok::<_, RefreshError>(published.max_age)
     };
-    follow("signing keys", PACE, refresh, || keys.wanted()).await;
+    refresh_periodically("signing keys", INTERVALS, refresh, || keys.next_request()).await;
 }
 
-/// What identity publishes.
+/// An answer of identity.
 #[derive(Debug)]
 struct Published {
     keys: Vec<VerifyingKey>,
     max_age: Option<Duration>,
 }
 
-/// Why there are no new keys.
+/// The reason why a refresh failed.
 #[derive(Debug, Error)]
-enum AskError {
+enum RefreshError {
     #[error("identity answered {:?}", .0.code())]
     Refused(Status),
-    #[error("identity published no key that can be used")]
+    #[error("identity published no usable key")]
     NoKeys,
 }
 
-async fn ask(mut identity: SessionServiceClient<Channel>, issuer: &str) -> Result<Published, AskError> {
+/// Requests the keys.
+async fn fetch(mut identity: SessionServiceClient<Channel>, issuer: &str) -> Result<Published, RefreshError> {
     let request = outgoing(GetSigningKeysRequest {}, Deadline::after(TIMEOUT));
     let answer = identity
         .get_signing_keys(request)
         .await
-        .map_err(AskError::Refused)?
+        .map_err(RefreshError::Refused)?
         .into_inner();
     if answer.issuer != issuer {
         tracing::warn!(
             theirs = answer.issuer,
             ours = issuer,
-            "identity signs for another issuer than TOKEN_ISSUER: its tokens are refused"
+            "identity signs for another issuer than TOKEN_ISSUER: its tokens are rejected"
         );
     }
     published(answer)
 }
 
-fn published(answer: GetSigningKeysResponse) -> Result<Published, AskError> {
+/// Converts an answer. Keys that cannot be used are skipped and logged.
+fn published(answer: GetSigningKeysResponse) -> Result<Published, RefreshError> {
     let max_age = answer.max_age.and_then(|age| Duration::try_from(age).ok());
     let mut keys = Vec::new();
     for key in answer.keys.iter().filter(|key| key.algorithm == "ES256") {
         match VerifyingKey::from_coordinates(&key.key_id, &key.x, &key.y) {
             Ok(key) => keys.push(key),
-            Err(_) => tracing::warn!(
-                key_id = key.key_id,
-                "identity published a key that cannot be used"
-            ),
+            Err(_) => tracing::warn!(key_id = key.key_id, "identity published an unusable key"),
         }
     }
     match keys.is_empty() {
-        true => Err(AskError::NoKeys),
+        true => Err(RefreshError::NoKeys),
         false => Ok(Published { keys, max_age }),
     }
 }
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_left_out() {
+    fn unusable_keys_are_skipped() {
         let all = vec![
             key("k1", "ES256", X),
             key("k2", "RS256", X),
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_keys_replaces_nothing() {
-        assert!(matches!(published(answer(vec![])), Err(AskError::NoKeys)));
+    fn an_answer_without_usable_keys_is_an_error() {
+        assert!(matches!(published(answer(vec![])), Err(RefreshError::NoKeys)));
     }
 }

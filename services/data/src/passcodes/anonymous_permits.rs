@@ -1,56 +1,56 @@
-//! How many of those may wait for a turn to hash whom nobody knows: whoever opens a share.
+//! Limits on how many anonymous callers, who open shares, may wait for a passcode to be hashed.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use haven_platform::{hashing::MOST_WAITING, network::Network};
+use haven_platform::{hashing::MAX_WAITING, network::Network};
 
-/// Places in the queue for all of them: the others are for people who make a share.
-const MOST: usize = MOST_WAITING / 4 * 3;
+/// The number of places in the hash queue for all anonymous callers. The rest is for people who make a share.
+const MAX_TOTAL: usize = MAX_WAITING / 4 * 3;
 
-/// Places for those of one network. A crowd from one place leaves the others' to them.
-const MOST_OF_A_NETWORK: usize = MOST_WAITING / 4;
+/// The number of places for anonymous callers of one network, so that a crowd in one network leaves places for others.
+const MAX_PER_NETWORK: usize = MAX_WAITING / 4;
 
-/// Those who wait, in this process. Cloning shares them.
+/// The permits of this process. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Strangers(Arc<Mutex<Waiting>>);
+pub(super) struct AnonymousPermits(Arc<Mutex<Waiting>>);
 
 #[derive(Debug, Default)]
 struct Waiting {
     total: usize,
-    /// Has the networks that somebody waits from, and no others.
+    /// The number of waiting callers per network. A network without any has no entry.
     by_network: HashMap<Network, usize>,
 }
 
-/// One of them, with a place, which is given up when this is dropped: also when the caller goes away.
+/// A permit to wait for a place in the hash queue. It is returned when this is dropped, also when the caller goes away.
 #[derive(Debug)]
-pub struct Stranger {
-    strangers: Strangers,
+pub struct AnonymousPermit {
+    permits: AnonymousPermits,
     network: Option<Network>,
 }
 
-// === impl Strangers ===
+// === impl AnonymousPermits ===
 
-impl Strangers {
-    /// Lets somebody from `network` in; none when there is no place left. Where the server does not see networks, they
-    /// count together alone.
-    pub(super) fn enter(&self, network: Option<Network>) -> Option<Stranger> {
+impl AnonymousPermits {
+    /// Returns a permit for a caller from `network`. `None` when no permit is left. Callers without a known network
+    /// count only towards the total.
+    pub(super) fn acquire(&self, network: Option<Network>) -> Option<AnonymousPermit> {
         let mut waiting = self.waiting();
-        if waiting.total >= MOST {
+        if waiting.total >= MAX_TOTAL {
             return None;
         }
         if let Some(network) = network {
             let of_network = waiting.by_network.entry(network).or_default();
-            if *of_network >= MOST_OF_A_NETWORK {
+            if *of_network >= MAX_PER_NETWORK {
                 return None;
             }
             *of_network += 1;
         }
         waiting.total += 1;
-        Some(Stranger {
-            strangers: self.clone(),
+        Some(AnonymousPermit {
+            permits: self.clone(),
             network,
         })
     }
@@ -60,11 +60,11 @@ impl Strangers {
     }
 }
 
-// === impl Stranger ===
+// === impl AnonymousPermit ===
 
-impl Drop for Stranger {
+impl Drop for AnonymousPermit {
     fn drop(&mut self) {
-        let mut waiting = self.strangers.waiting();
+        let mut waiting = self.permits.waiting();
         waiting.total = waiting.total.saturating_sub(1);
         let Some(network) = self.network else {
             return;
@@ -86,30 +86,30 @@ mod tests {
         Some(Network::of([192, 0, 2, last].into()))
     }
 
-    fn crowd(strangers: &Strangers, network: Option<Network>) -> Vec<Stranger> {
-        (0..1_000).map_while(|_| strangers.enter(network)).collect()
+    fn acquire_all(permits: &AnonymousPermits, network: Option<Network>) -> Vec<AnonymousPermit> {
+        (0..1_000).map_while(|_| permits.acquire(network)).collect()
     }
 
     #[test]
-    fn one_network_has_a_quarter_and_all_have_three() {
-        let strangers = Strangers::default();
-        let mut crowds: Vec<_> = (1..=2).map(|last| crowd(&strangers, network(last))).collect();
+    fn one_network_has_a_quarter_of_the_queue_and_all_together_three_quarters() {
+        let permits = AnonymousPermits::default();
+        let mut crowds: Vec<_> = (1..=2).map(|last| acquire_all(&permits, network(last))).collect();
         assert_eq!(crowds.iter().map(Vec::len).collect::<Vec<_>>(), [32, 32]);
-        let last = crowd(&strangers, None);
-        assert_eq!(last.len(), 32, "whoever is from nowhere counts too");
-        assert!(strangers.enter(network(3)).is_none());
+        let without_network = acquire_all(&permits, None);
+        assert_eq!(without_network.len(), 32, "they count towards the total");
+        assert!(permits.acquire(network(3)).is_none());
         drop(crowds.pop());
-        assert!(strangers.enter(network(1)).is_none());
-        assert_eq!(crowd(&strangers, network(3)).len(), 32);
+        assert!(permits.acquire(network(1)).is_none());
+        assert_eq!(acquire_all(&permits, network(3)).len(), 32);
     }
 
     #[test]
-    fn whoever_is_gone_is_forgotten() {
-        let strangers = Strangers::default();
+    fn returned_permits_leave_no_entry() {
+        let permits = AnonymousPermits::default();
         for last in 0..=255 {
-            assert_eq!(crowd(&strangers, network(last)).len(), 32);
+            assert_eq!(acquire_all(&permits, network(last)).len(), 32);
         }
-        let waiting = strangers.waiting();
+        let waiting = permits.waiting();
         assert_eq!((waiting.total, waiting.by_network.len()), (0, 0));
     }
 }

@@ -1,23 +1,15 @@
-//! SQL, and nothing but SQL: each function is one transaction as its caller. Knows the domain, and no tonic: a test
-//! checks this wall.
+//! SQL. Each function runs one transaction with the caller's database context, and converts between rows and domain
+//! types.
+//!
+//! Folders correspond to gRPC services, files to RPCs. Functions take the caller first and the deadline last. Nothing
+//! here names tonic: an architecture test checks it.
 
 pub mod analysis;
-pub mod analysis_request;
-pub mod append;
-pub mod audit;
+pub mod analysis_queue;
 pub mod conversation;
 pub mod crisis;
-pub mod dead_jobs;
 pub mod encrypted;
-pub mod export;
-pub mod finding;
-pub mod job_end;
-pub mod job_failure;
-pub mod lease;
-pub mod listing;
-pub mod message_change;
 pub mod person;
 pub mod person_status;
-pub mod queue;
 pub mod request;
 pub mod seal;

@@ -1,4 +1,4 @@
-//! People who are not known here: not yet, or not any more.
+//! The reason why a person has no row in `data.users`: not provisioned yet, or erased.
 
 use haven_platform::{
     call::UserId,
@@ -7,19 +7,19 @@ use haven_platform::{
 };
 use thiserror::Error;
 
-/// Why nothing can be stored for a person.
+/// The reason why nothing can be stored for a person.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Unknown {
-    /// They are not known here yet.
+    /// The person is not provisioned yet.
     #[error("the person is not provisioned")]
     AccountNotReady,
-    /// They were erased, or are being erased, and that is for ever.
+    /// The person was erased or is being erased, which is final.
     #[error("the person was erased")]
     AccountErased,
 }
 
-/// Why `person` is not known here. Asked only of who is not, so that nobody else pays for it. `method` is what was
-/// called.
+/// Reads the reason why `person` is unknown, in a transaction of its own. Called only after a mutation failed, so that
+/// other calls do not pay for it. `method` is the name of the called RPC.
 pub(super) async fn why_unknown(
     database: &Database,
     method: &'static str,
@@ -32,7 +32,7 @@ pub(super) async fn why_unknown(
     Ok(why)
 }
 
-/// The same of the caller of `tx`, in which nothing has failed.
+/// Reads the reason why the caller of `tx` is unknown. No statement of `tx` may have failed.
 pub(super) async fn why_caller_unknown(tx: &mut TenantTx, caller: UserId) -> Result<Unknown, DbError> {
     let erased = sqlx::query_scalar!(
         r#"/* why a person is not known */
@@ -49,11 +49,12 @@ pub(super) async fn why_caller_unknown(tx: &mut TenantTx, caller: UserId) -> Res
     })
 }
 
-/// What `error` comes to, with which something of `person` was not stored: why they are not known here, if it is that,
-/// or what it is.
+/// Converts the error of a mutation for `person`: to [`Unknown`] when the person's row is missing, and otherwise
+/// unchanged.
 ///
-/// Whatever is theirs refers to them, so it is whichever such reference is checked first. Whoever erases somebody may
-/// come between any two of our transactions: this is for the last error, and not only for that of a first attempt.
+/// Every table of a person has a foreign key to the person's row; the error names the one that was checked first. An
+/// erasure may be committed between any two transactions, so this is called with the error of the last attempt, not
+/// only of the first.
 pub(super) async fn explained<E: From<Unknown> + From<DbError>>(
     error: DbError,
     database: &Database,
@@ -61,7 +62,7 @@ pub(super) async fn explained<E: From<Unknown> + From<DbError>>(
     person: UserId,
     deadline: Deadline,
 ) -> E {
-    if !is_of_nobody(error.constraint()) {
+    if !is_person_reference(error.constraint()) {
         return error.into();
     }
     match why_unknown(database, method, person, deadline).await {
@@ -70,8 +71,7 @@ pub(super) async fn explained<E: From<Unknown> + From<DbError>>(
     }
 }
 
-/// Whether a constraint is a reference from something to the person whose it is: a test checks that they are all called
-/// so.
-fn is_of_nobody(constraint: Option<&str>) -> bool {
+/// Returns whether `constraint` is a foreign key to a person's row. A test checks that all of them have this suffix.
+fn is_person_reference(constraint: Option<&str>) -> bool {
     constraint.is_some_and(|name| name.ends_with("_user_id_fkey"))
 }

@@ -1,4 +1,4 @@
-//! Requests: what is kept of a change so that its retry is known as one.
+//! Request ids: retries of mutations that were committed (AIP-155).
 
 use std::sync::Arc;
 
@@ -9,55 +9,55 @@ use haven_platform::{
 
 pub use haven_platform::request_key::RequestKey;
 
-/// Makes `attempt`, and makes it once more where it fails in a way that `again` knows.
+/// Runs `attempt`, and runs it a second time when it fails with an error for which `is_retryable` returns true.
 ///
-/// A statement sees what was there when it began. Whoever changes something looks for their request in that, and waits
-/// only then: for the person's counter, or for a row. What was committed meanwhile they do not see, the same request's
-/// answer among it: they find its id taken, or nothing left to do. A statement that begins now sees it all, and tells a
-/// retry from somebody who is too late.
-pub(super) async fn retry_once<T, E, F>(
-    again: impl FnOnce(&E) -> bool,
+/// A statement sees the rows that were committed when it began. A mutation looks up its request id in that snapshot,
+/// and only then waits for a lock on the person's counter or on a row. It does not see rows that were committed during
+/// the wait, such as the answer to the same request: it finds the request id taken, or its row deleted. The second
+/// attempt has a new snapshot, and so tells a retry from another request.
+pub(in crate::store) async fn retry_once<T, E, F>(
+    is_retryable: impl FnOnce(&E) -> bool,
     attempt: impl Fn() -> F,
 ) -> Result<T, E>
 where
     F: Future<Output = Result<T, E>>,
 {
     match attempt().await {
-        Err(error) if again(&error) => attempt().await,
+        Err(error) if is_retryable(&error) => attempt().await,
         outcome => outcome,
     }
 }
 
-/// Whether `error` is that the id of a request is taken: by the same request, or by another one.
-pub(super) fn id_taken(error: &DbError) -> bool {
+/// Returns whether `error` says that the request id is taken, by the same request or by another one.
+pub(in crate::store) fn id_taken(error: &DbError) -> bool {
     breaks(error, &["requests_pkey"])
 }
 
-/// Whether `error` is that a row breaks one of `constraints`.
-pub(super) fn breaks(error: &DbError, constraints: &[&str]) -> bool {
+/// Returns whether `error` says that a row violates one of `constraints`.
+pub(in crate::store) fn breaks(error: &DbError, constraints: &[&str]) -> bool {
     error
         .constraint()
         .is_some_and(|broken| constraints.contains(&broken))
 }
 
-/// The requests of everybody, for whoever deletes those that nobody retries any more.
+/// The table of request ids, for the sweeper.
 #[derive(Clone, Debug)]
 pub struct Requests {
     database: Arc<Database>,
 }
 
 impl Requests {
-    /// Those in `database`.
+    /// The request ids in `database`.
     #[must_use]
     pub fn new(database: Arc<Database>) -> Self {
         Self { database }
     }
 
-    /// Deletes up to `batch` requests that are older than a week. Answers how many.
+    /// Deletes up to `batch` request ids that are older than a week, and returns the number of deleted rows.
     ///
     /// # Errors
     ///
-    /// When the database fails. Nothing was deleted then, unless it was the answer that got lost.
+    /// When the database fails.
     pub async fn sweep(&self, batch: u32, deadline: Deadline) -> Result<u64, DbError> {
         let mut tx = self
             .database
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_worth_it_is_tried_twice_and_no_more() {
+    async fn a_retryable_error_is_retried_once() {
         let tried = Cell::new(0);
         let attempt = || async {
             tried.set(tried.get() + 1);

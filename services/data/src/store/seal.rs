@@ -1,4 +1,4 @@
-//! Seals: under which keys everything is sealed, and one person's rows sealed anew.
+//! Seals: counts sealed rows by key, and replaces one person's sealed texts (key rotation).
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,42 +11,44 @@ use uuid::Uuid;
 
 use crate::domain::sealing::{Field, Sealed};
 
-/// How many rows, or people, are looked at together.
-pub const BATCH: i64 = 100;
+/// The number of rows, or of people, that are read together.
+pub const BATCH_SIZE: i64 = 100;
 
-/// How long one step may take: counting looks at every row there is, on a slow disk perhaps.
+/// The time limit of one transaction. Counting reads every row, perhaps from a slow disk.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How long it may take to find out which keys are needed: as long as there are keys, however many rows.
-const GLANCE: Duration = Duration::from_secs(2);
+/// The time limit for reading the ids of the keys in use. Its duration depends on the number of keys, not of rows.
+const KEYS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The seals of everybody. Whose they are is asked as the service, and what they hold as the person whose it is.
+/// The sealed texts of all people. Their owners are listed with the service's context; the texts are read and written
+/// with the context of their person.
 #[derive(Clone, Debug)]
 pub struct Seals {
     database: Arc<Database>,
 }
 
-/// How many rows have a field sealed under a key.
+/// The number of rows with a field that is sealed under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealCount {
-    /// The field.
+    /// The field of the rows that is sealed.
     pub field: Field,
-    /// The key's id.
+    /// The id of the key in MESSAGE_KEYS.
     pub key_id: String,
-    /// The rows. At least one.
+    /// The number of rows, at least one.
     pub rows: u64,
 }
 
 /// A sealed field of a row.
 #[derive(Debug)]
 pub struct SealedRow {
-    /// The row's id.
+    /// The id of the row, unique among its person's rows.
     pub id: Uuid,
-    /// What is sealed.
+    /// The sealed text of the field.
     pub sealed: Sealed,
 }
 
-/// Rows of one field whose tokens are to be replaced. Lists of the same length, as the statement takes them.
+/// New tokens for one field of several rows, as lists of the same length, which is the form of the statement's
+/// parameters.
 #[derive(Debug, Default)]
 pub struct Replacements {
     ids: Vec<Uuid>,
@@ -56,17 +58,17 @@ pub struct Replacements {
 }
 
 impl Replacements {
-    /// Whether there are none.
+    /// Returns whether there are no replacements.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 
-    /// How many there are.
+    /// Returns the number of replacements.
     pub fn len(&self) -> u64 {
         self.ids.len() as u64
     }
 
-    /// Adds `row`, which is to have `sealed` instead.
+    /// Adds the replacement of `row`'s token by `sealed`.
     pub fn add(&mut self, row: SealedRow, sealed: Sealed) {
         self.ids.push(row.id);
         self.before.push(row.sealed.token);
@@ -82,7 +84,7 @@ impl Seals {
         Self { database }
     }
 
-    /// The ids of the keys that something is sealed under.
+    /// Returns the ids of the keys that stored texts are sealed under.
     ///
     /// # Errors
     ///
@@ -90,7 +92,7 @@ impl Seals {
     pub async fn keys(&self) -> Result<Vec<String>, DbError> {
         let mut tx = self
             .database
-            .begin("Seals.keys", Context::Service, Deadline::after(GLANCE))
+            .begin("Seals.keys", Context::Service, Deadline::after(KEYS_TIMEOUT))
             .await?;
         let keys = sqlx::query_scalar!(
             r#"/* Seals.keys */ SELECT key_id AS "key_id!" FROM data.sealing_keys() AS key_id"#
@@ -101,7 +103,7 @@ impl Seals {
         Ok(keys)
     }
 
-    /// How much is sealed under which key, in the order of fields and keys. Looks at everything.
+    /// Counts the rows by field and key, in this order. Reads every row.
     ///
     /// # Errors
     ///
@@ -123,7 +125,7 @@ impl Seals {
             .map(|row| {
                 Ok(SealCount {
                     field: Field::from_name(&row.field)
-                        .ok_or_else(|| DbError::unexpected("a sealed field that is not known"))?,
+                        .ok_or_else(|| DbError::unexpected("the name of a sealed field"))?,
                     key_id: row.key_id,
                     rows: row.count.unsigned_abs(),
                 })
@@ -133,13 +135,14 @@ impl Seals {
         Ok(counts)
     }
 
-    /// People after `after` who have something that is sealed under the key, in the order of their ids: [`BATCH`] at most.
+    /// Returns the ids of up to [`BATCH_SIZE`] people with a text that is sealed under the key, by id, after the id
+    /// `after`.
     ///
     /// # Errors
     ///
     /// When the database fails.
     pub async fn people_under(&self, key_id: &str, after: Option<UserId>) -> Result<Vec<UserId>, DbError> {
-        // Nobody's id is nil.
+        // No person has the nil id.
         let after = after.map_or(Uuid::nil(), |after| *after.as_uuid());
         let mut tx = self
             .database
@@ -150,7 +153,7 @@ impl Seals {
             SELECT user_id AS "user_id!" FROM data.people_under($1, $2, $3) AS user_id"#,
             key_id,
             after,
-            BATCH as i32,
+            BATCH_SIZE as i32,
         )
         .fetch_all(&mut tx)
         .await?;
@@ -158,8 +161,8 @@ impl Seals {
         Ok(people.into_iter().map(UserId::new).collect())
     }
 
-    /// Rows of `owner` after the row `after` whose `field` is sealed under the key, in the order of their ids: [`BATCH`]
-    /// at most. No row is locked.
+    /// Returns up to [`BATCH_SIZE`] rows of `owner` with `field` sealed under the key, by id, after the id `after`. No
+    /// row is locked.
     ///
     /// # Errors
     ///
@@ -171,7 +174,7 @@ impl Seals {
         key_id: &str,
         after: Option<Uuid>,
     ) -> Result<Vec<SealedRow>, DbError> {
-        // No row's id is nil.
+        // No row has the nil id.
         let after = after.unwrap_or_default();
         let mut tx = self
             .database
@@ -187,7 +190,7 @@ impl Seals {
                     owner.as_uuid(),
                     key_id,
                     after,
-                    BATCH,
+                    BATCH_SIZE,
                 )
                 .fetch_all(&mut tx)
                 .await?
@@ -201,7 +204,7 @@ impl Seals {
                     owner.as_uuid(),
                     key_id,
                     after,
-                    BATCH,
+                    BATCH_SIZE,
                 )
                 .fetch_all(&mut tx)
                 .await?
@@ -211,9 +214,9 @@ impl Seals {
         Ok(rows.into_iter().map(SealedRow::from).collect())
     }
 
-    /// Replaces tokens of `owner`'s rows; answers of how many. A row whose token is no longer the one that was read stays as it
-    /// is, and so does one that somebody else is changing: it is not waited for, so that nobody can wait for us in a circle.
-    /// Neither the version nor the time of the last change become others: what is said is the same.
+    /// Replaces tokens of `owner`'s rows, and returns the number of replaced tokens. A row with another token than the
+    /// one that was read is skipped. So is a row that another transaction has locked: waiting for it could deadlock.
+    /// The version and the time of the last change stay, because the text stays the same.
     ///
     /// # Errors
     ///
@@ -225,7 +228,7 @@ impl Seals {
             .await?;
         let replaced = match field {
             Field::MessageText => {
-                // What others said is not a person's to say otherwise, and is sealed anew all the same.
+                // The update policy excludes messages of other senders unless this setting says that only seals change.
                 sqlx::query!(
                     "/* Seals.replace, others' messages too */
                     SELECT set_config('data.changes_seals', 'yes', true)"
@@ -279,7 +282,7 @@ impl Seals {
     }
 }
 
-/// A sealed field as its table has it.
+/// A sealed field of a row.
 struct TokenRow {
     id: Uuid,
     token: String,

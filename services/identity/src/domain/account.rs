@@ -1,70 +1,106 @@
-//! A person's account.
+//! A person's account, and the requests that create, change and list accounts.
 
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use haven_platform::call::UserId;
+use haven_platform::{call::UserId, request_key::RequestKey};
 use secrecy::{ExposeSecret, SecretString};
-use uuid::Uuid;
 
-use super::{consent::Consent, email::EmailAddress, goals::Goals, progress::Progress};
+use super::{
+    consent::NewConsent,
+    email::EmailAddress,
+    goals::Goals,
+    progress::{Progress, Stage, Step},
+};
 
-/// The version of what has never changed.
+/// The version of an account that has not changed since it was created.
 pub const FIRST_VERSION: i64 = 1;
 
 /// A password's hash, as a PHC string. `Debug` does not show it.
 #[derive(Clone)]
 pub struct PasswordHash(SecretString);
 
-/// A person's account, as it is kept. `Debug` does not show the email address.
+/// A person's account. `Debug` does not show the email address.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// The person's id.
+    /// The id of the account's person.
     pub id: UserId,
-    /// The email address as its person typed it. None: another provider signed them in, or it was not asked for.
+    /// The email address as the person typed it. `None` when another provider signed the person in, or when the caller
+    /// did not ask for it.
     pub email: Option<SecretString>,
-    /// What the person wants to work on. None: another provider signed them in, and they have not said yet.
+    /// The person's goals. `None` when another provider signed the person in and they have not set any yet.
     pub goals: Option<Goals>,
-    /// How far the person has come.
+    /// The person's stage, and the time of their graduation.
     pub progress: Progress,
-    /// When the person last signed in, or refreshed a session.
+    /// The time of the person's last sign-in or session refresh.
     pub last_active_at: Option<DateTime<Utc>>,
-    /// When the account was made.
+    /// The time at which the account was created.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// The time of the last change.
     pub updated_at: DateTime<Utc>,
-    /// Grows by one with each change.
+    /// The account's version, which grows by one with each change.
     pub version: i64,
 }
 
-/// What a sign-up makes.
+/// An account to create (SignUp).
 #[derive(Debug)]
 pub struct NewAccount {
-    /// The person's id, made for this sign-up.
+    /// The person's id, generated for this sign-up.
     pub id: UserId,
-    /// The email address.
+    /// The email address, as entered and in canonical form.
     pub email: EmailAddress,
-    /// The password's hash.
+    /// The hash of the chosen password.
     pub password_hash: PasswordHash,
-    /// What the person wants to work on.
+    /// The goals that the person chose.
     pub goals: Goals,
-    /// What the person agrees to.
+    /// The consents that the person grants.
     pub consents: Vec<NewConsent>,
-    /// When the account is made.
+    /// The time at which the account is created.
     pub created_at: DateTime<Utc>,
 }
 
-/// An agreement to write into the ledger.
-#[derive(Debug)]
-pub struct NewConsent {
-    /// The agreement's id.
-    pub id: Uuid,
-    /// To what.
-    pub consent: Consent,
+/// The new values of an UpdateAccount request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountChange {
+    /// Replaces the goals. Only the person may do this.
+    Goals(Goals),
+    /// Moves the stage on, or graduates. Only a service may do this.
+    Step(Step),
+}
+
+/// The conditions and the time of an UpdateAccount request.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountEdit {
+    /// The version that the change is based on. Any other current version is a conflict.
+    pub expected_version: i64,
+    /// The time of the change.
+    pub at: DateTime<Utc>,
+    /// The request's key, by which a retry is recognized.
+    pub request: RequestKey,
+}
+
+/// The filter of a ListAccounts request. A field that is `None` does not filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountFilter {
+    /// Lists only accounts at this stage.
+    pub stage: Option<Stage>,
+    /// Lists only accounts that were created at this time or later.
+    pub created_from: Option<DateTime<Utc>>,
+    /// Lists only accounts that were created before this time.
+    pub created_before: Option<DateTime<Utc>>,
+}
+
+/// The role in which a caller reads an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActingAs {
+    /// The account's person, calling directly or through a service.
+    Person,
+    /// A service that calls on its own behalf.
+    Service,
 }
 
 impl PasswordHash {
-    /// The hash that `phc` is.
+    /// Wraps the PHC string `phc`.
     #[must_use]
     pub fn new(phc: String) -> Self {
         Self(phc.into())

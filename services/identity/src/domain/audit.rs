@@ -1,20 +1,20 @@
-//! The security audit log: who did what, how it ended, and no personal text.
+//! The events of the security audit log, which hold no personal text.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// What happened.
+/// The type of an audit event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditEventType {
-    /// The account was made.
+    /// The account was created.
     SignUp,
-    /// Somebody tried to begin a session.
+    /// A sign-in was attempted.
     SignIn,
     /// The person ended a session.
     SignOut,
-    /// Somebody tried to change the password.
+    /// A change of the password was attempted.
     PasswordChange,
-    /// A used refresh token came back.
+    /// A used refresh token was sent again.
     TokenReuse,
     /// A consent was granted.
     ConsentGrant,
@@ -22,53 +22,53 @@ pub enum AuditEventType {
     ConsentWithdraw,
     /// The stage moved on, or the person graduated.
     Stage,
-    /// Somebody tried to delete the account.
+    /// The deletion of the account was attempted.
     Deletion,
 }
 
-/// Where a call came from, as far as it is kept.
+/// The origin of a call, as far as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// The service that called, where one did.
+    /// The name of the calling service. `None` when a client called directly.
     pub service: Option<String>,
-    /// A keyed hash of the client's network, where it is known.
+    /// A keyed hash of the client's network. `None` when the network is unknown.
     pub network_mac: Option<[u8; 32]>,
 }
 
 /// An event to append.
 #[derive(Clone, Debug)]
 pub struct NewAuditEvent<'a> {
-    /// What happened.
+    /// The type of the event.
     pub event: AuditEventType,
-    /// Whether it was refused.
+    /// `true` when the call was refused.
     pub refused: bool,
-    /// Where the call came from.
+    /// The origin of the call.
     pub origin: &'a Origin,
-    /// The session that it was about, where there is one.
+    /// The session that the event concerns, if any.
     pub session_id: Option<Uuid>,
-    /// When.
+    /// The time of the event.
     pub at: DateTime<Utc>,
 }
 
-/// An event of a person's log, as its person sees it.
+/// An event as ListAuditEvents shows it to its person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEvent {
-    /// Its place in the log: 1, 2, 3 and so on.
+    /// The event's number in the person's log: 1, 2, 3 and so on.
     pub number: i64,
-    /// What happened.
+    /// The type of the event.
     pub event: AuditEventType,
-    /// Whether it was refused.
+    /// `true` when the call was refused.
     pub refused: bool,
-    /// The service that called, where one did.
+    /// The name of the calling service. `None` when a client called directly.
     pub service: Option<String>,
-    /// The session that it was about, where there is one.
+    /// The session that the event concerns, if any.
     pub session_id: Option<Uuid>,
-    /// When.
+    /// The time of the event.
     pub at: DateTime<Utc>,
 }
 
 impl AuditEventType {
-    /// Everything that can happen.
+    /// All types of events.
     pub const ALL: [Self; 9] = [
         Self::SignUp,
         Self::SignIn,
@@ -81,7 +81,7 @@ impl AuditEventType {
         Self::Deletion,
     ];
 
-    /// The name that it is stored under.
+    /// The name under which the type is stored.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -97,7 +97,7 @@ impl AuditEventType {
         }
     }
 
-    /// What is stored under that name.
+    /// The type that is stored under `name`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|event| event.name() == name)
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_event_is_known_by_its_name() {
+    fn every_event_type_is_found_by_its_name() {
         for event in AuditEventType::ALL {
             assert_eq!(AuditEventType::from_name(event.name()), Some(event));
         }

@@ -1,14 +1,14 @@
-//! Consent: which documents a person has to agree to, and which they did.
+//! Consents: the documents that sign-up requires, and the ledger of the consents that a person granted.
 
 use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// The most documents that one sign-up may agree to.
+/// The maximum number of consents in one sign-up.
 pub const MAX_CONSENTS: usize = 20;
 
-/// The longest name of a document or of a version, in bytes.
+/// The maximum length of the name of a document or a version, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
 
 /// A version of a document, such as `terms=2026-01`.
@@ -18,41 +18,60 @@ pub struct Consent {
     version: String,
 }
 
-/// An entry of a person's ledger: written once, and withdrawn once. Agreeing again is another entry.
+/// A consent to write into a person's ledger.
+#[derive(Debug)]
+pub struct NewConsent {
+    /// The entry's id, a UUID of version 7.
+    pub id: Uuid,
+    /// The version of the document that the person consents to.
+    pub consent: Consent,
+}
+
+/// An entry of a person's ledger. It is written once and withdrawn at most once; granting the consent again adds another
+/// entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsentEntry {
-    /// Its id.
+    /// The id of the entry, a UUID of version 7.
     pub id: Uuid,
-    /// What the person agreed to.
+    /// The version of the document that the person consented to.
     pub consent: Consent,
-    /// When.
+    /// The time of the grant.
     pub granted_at: DateTime<Utc>,
-    /// Since when they no longer do. None: it stands.
+    /// The time of the withdrawal. `None` when the consent is in effect.
     pub withdrawn_at: Option<DateTime<Utc>>,
 }
 
-/// Why a text names no version of a document.
+/// A rule that the names of a consent break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsentViolation {
-    /// The document's name is none.
+    /// The document's name is malformed.
     DocumentInvalid,
-    /// The version's name is none.
+    /// The version's name is malformed.
     VersionInvalid,
 }
 
-/// The documents that sign-up requires.
+/// The documents that sign-up requires, each in one version.
+///
+/// ```
+/// use haven_identity::domain::consent::{Consent, RequiredConsents};
+///
+/// let required: RequiredConsents = "terms=2026-01,privacy=2026-01".parse().unwrap();
+/// let granted = [Consent::parse("terms", "2026-01").unwrap()];
+/// let missing: Vec<_> = required.missing_in(&granted).map(Consent::document).collect();
+/// assert_eq!(missing, ["privacy"]);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequiredConsents(Vec<Consent>);
 
-/// Why a list of required documents cannot be read.
+/// The error when a list of required documents cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequiredConsentsError {
-    /// An item is not `document=version`.
+    /// An item has another form than `document=version`.
     #[error(
-        "each item has to be `document=version`, of lower-case letters, digits, `.`, `_` and `-`, such as `terms=2026-01`"
+        "each item must be `document=version`, of lower-case letters, digits, `.`, `_` and `-`, such as `terms=2026-01`"
     )]
     Item,
-    /// A document is there twice.
+    /// A document is listed twice.
     #[error("a document can be required in one version only")]
     Twice,
 }
@@ -60,11 +79,11 @@ pub enum RequiredConsentsError {
 // === impl Consent ===
 
 impl Consent {
-    /// Takes a document's name and a version's: lower-case letters, digits, `.`, `_` and `-`.
+    /// Parses the names of a document and of its version: each 1 to 64 lower-case letters, digits, `.`, `_` and `-`.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with them.
+    /// Every rule that the names break.
     pub fn parse(document: &str, version: &str) -> Result<Self, Vec<ConsentViolation>> {
         let mut violations = Vec::new();
         if !is_name(document) {
@@ -82,13 +101,13 @@ impl Consent {
         }
     }
 
-    /// The document's name.
+    /// Returns the name of the document.
     #[must_use]
     pub fn document(&self) -> &str {
         &self.document
     }
 
-    /// The version's name.
+    /// Returns the name of the version.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
@@ -111,7 +130,7 @@ fn is_name(name: &str) -> bool {
 // === impl ConsentViolation ===
 
 impl ConsentViolation {
-    /// What it is about, as the API names it.
+    /// The field of `ConsentGrant` that is malformed.
     #[must_use]
     pub fn field(self) -> &'static str {
         match self {
@@ -120,7 +139,7 @@ impl ConsentViolation {
         }
     }
 
-    /// The stable name.
+    /// The violation's stable name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -129,15 +148,15 @@ impl ConsentViolation {
         }
     }
 
-    /// The same for a person.
+    /// The rule, for a person to read.
     #[must_use]
     pub fn description(self) -> &'static str {
         match self {
             Self::DocumentInvalid => {
-                "A document's name has 1 to 64 lower-case letters, digits, `.`, `_` and `-`"
+                "document must have 1 to 64 lower-case letters, digits, `.`, `_` and `-`"
             }
             Self::VersionInvalid => {
-                "A version's name has 1 to 64 lower-case letters, digits, `.`, `_` and `-`"
+                "document_version must have 1 to 64 lower-case letters, digits, `.`, `_` and `-`"
             }
         }
     }
@@ -151,7 +170,7 @@ impl RequiredConsents {
         self.0.iter()
     }
 
-    /// The required documents that `granted` lacks.
+    /// The required consents that `granted` lacks.
     pub fn missing_in<'a>(&'a self, granted: &'a [Consent]) -> impl Iterator<Item = &'a Consent> {
         self.0.iter().filter(|required| !granted.contains(required))
     }
@@ -160,7 +179,7 @@ impl RequiredConsents {
 impl FromStr for RequiredConsents {
     type Err = RequiredConsentsError;
 
-    /// Reads `terms=2026-01,privacy=2026-01`. Empty: nothing is required.
+    /// Parses a list such as `terms=2026-01,privacy=2026-01`. An empty list requires nothing.
     fn from_str(list: &str) -> Result<Self, Self::Err> {
         let mut required: Vec<Consent> = Vec::new();
         for item in list.split(',').map(str::trim).filter(|item| !item.is_empty()) {
@@ -191,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_required_version_is_what_counts() {
+    fn a_consent_to_another_version_does_not_count() {
         let required: RequiredConsents = "terms=2026-01, privacy=2026-01".parse().unwrap();
         assert_eq!(required.to_string(), "terms=2026-01,privacy=2026-01");
         let missing = |granted: &[Consent]| {
@@ -214,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_names_are_refused() {
+    fn malformed_names_are_refused() {
         let both = vec![
             ConsentViolation::DocumentInvalid,
             ConsentViolation::VersionInvalid,

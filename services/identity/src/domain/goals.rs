@@ -1,30 +1,30 @@
-//! What a person wants to work on.
+//! The goals that a person works on.
 
-/// One goal. The order is the order in which goals are shown.
+/// A goal. The variants are in the order in which clients show them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Goal {
-    /// To feel surer of themselves.
+    /// Building confidence in oneself.
     BuildConfidence,
-    /// To find friends.
+    /// Finding and making friends.
     MakeFriends,
-    /// To talk more easily with others.
+    /// Talking more easily with others.
     ImproveConversations,
-    /// To be less afraid among people.
+    /// Overcoming anxiety among people.
     OvercomeAnxiety,
-    /// To take part in things.
+    /// Taking part in activities.
     JoinActivities,
-    /// To date.
+    /// Learning how to date.
     DatingSkills,
-    /// To live well with others under one roof.
+    /// Living well with the people of a shared home.
     RoommateRelations,
 }
 
-/// A set of goals, with at least one in it.
+/// A set of at least one goal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Goals(Vec<Goal>);
 
 impl Goal {
-    /// Every goal.
+    /// All goals, in order.
     pub const ALL: [Self; 7] = [
         Self::BuildConfidence,
         Self::MakeFriends,
@@ -35,7 +35,7 @@ impl Goal {
         Self::RoommateRelations,
     ];
 
-    /// The name that it is stored under.
+    /// The name under which the goal is stored.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -49,7 +49,7 @@ impl Goal {
         }
     }
 
-    /// What is stored under that name.
+    /// The goal that is stored under `name`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|goal| goal.name() == name)
@@ -57,7 +57,7 @@ impl Goal {
 }
 
 impl Goals {
-    /// The set of `goals`: sorted, without duplicates. None when there is none.
+    /// The set of `goals`, sorted and without duplicates. `None` when `goals` is empty.
     #[must_use]
     pub fn new(mut goals: Vec<Goal>) -> Option<Self> {
         goals.sort_unstable();
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn goals_are_a_set_in_order() {
+    fn goals_are_sorted_and_without_duplicates() {
         let goals = Goals::new(vec![Goal::DatingSkills, Goal::MakeFriends, Goal::DatingSkills]).unwrap();
         assert_eq!(
             goals.iter().collect::<Vec<_>>(),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn every_goal_is_known_by_its_name() {
+    fn every_goal_is_found_by_its_name() {
         assert!(Goal::ALL.is_sorted(), "in the order in which goals are shown");
         for goal in Goal::ALL {
             assert_eq!(Goal::from_name(goal.name()), Some(goal));

@@ -1,5 +1,28 @@
-//! What is true about accounts, whoever asks and wherever they are kept. Knows no tonic and no sqlx: a test checks this
-//! wall.
+//! The rules about accounts, sessions, passwords and consents, independent of gRPC and of SQL.
+//!
+//! Requests are parsed into the types of this module before the store is called. The module names neither tonic nor sqlx
+//! nor the generated messages, which a test checks, and imports nothing from [`crate::store`] or [`crate::rpc`].
+//!
+//! Some decisions depend on rows that other transactions change at the same time. A decision about a row that was read
+//! earlier could be outdated when it is written, so these are made in SQL, in the statement or the transaction that also
+//! writes the result:
+//!
+//! - **Version conflicts.** UpdateAccount compares the expected version in the `UPDATE` that changes the row. Of several
+//!   updates based on one version, one is made. Whether a [step](progress::Step) is the next one is decided here, for the
+//!   version that was read, and is written to that version only.
+//! - **Rate limits.** `identity.admit` checks and counts all limits of a call in one statement, so that simultaneous
+//!   calls cannot all pass on the same remaining quota. A call that is over one limit uses up nothing of the others.
+//!   The [limits](rate_limit) themselves are defined here.
+//! - **Refresh-token rotation.** RefreshSession locks account, session and token, and then applies
+//!   [`StoredToken::state`](refresh_token::StoredToken::state) to the locked row. Of several calls with one token, one
+//!   rotates it, and the others get the same successor.
+//! - **Erasure.** `identity.erase_account` deletes the account's rows, writes the erasure and queues the message to
+//!   data in one transaction: all of it or nothing.
+//! - **Request ids and email addresses.** Unique constraints decide which of several simultaneous requests comes first.
+//! - **Password changes.** SignIn, ChangePassword and DeleteAccount compare the password's version in the statement or
+//!   under the lock that writes: hashing takes too long to hold a row lock during it.
+//! - **Audit log.** `identity.append_audit_event` numbers events and computes their digests under a lock per person;
+//!   [`audit_chain`] computes the same digests to verify them.
 
 pub mod account;
 pub mod audit;

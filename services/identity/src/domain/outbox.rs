@@ -1,56 +1,60 @@
-//! What the data service must be told, and when to try again.
+//! Messages to the data service, and the times of their retries.
 
 use std::time::Duration;
 
 use haven_platform::{call::UserId, reason::Reason};
 use uuid::Uuid;
 
-/// How long one attempt may take.
+/// The timeout of a delivery attempt.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a message belongs to whoever took it: until then nobody else takes it. Longer than an attempt, so that two
-/// do not send at once; short, because it is how long a message waits when its sender dies.
+/// The lease of a message: for so long, no other replica takes it. Longer than an attempt, so that two replicas do not
+/// send one message at the same time; short, because it is also how long a message waits when its sender crashes.
 pub const LEASE: Duration = Duration::from_secs(5);
 
-/// How long each further attempt to erase somebody may take, whom the first one found no time for. Data erases in parts
-/// whoever has much, and each attempt goes on where the one before it stopped: what this one saves them is attempts.
+/// The timeout of the second and each further attempt to erase a person. Data erases a person with much data in parts,
+/// and each attempt continues where the one before it stopped: a longer timeout needs fewer attempts.
 const ERASE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The lease of each further attempt to erase somebody.
+/// The lease of the second and each further attempt to erase a person.
 pub const ERASE_LEASE: Duration = Duration::from_secs(18);
 
+/// The delay after the first failed attempt. It doubles with each further one.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
-const LONGEST_DELAY: Duration = Duration::from_secs(5 * 60);
-/// While data does not answer at all, no message is to blame: each is tried often enough to be delivered within seconds
-/// of its return. What this costs is bounded by the dispatcher, which sends one batch a tick while that lasts.
-const LONGEST_DELAY_WHILE_DOWN: Duration = Duration::from_secs(5);
+/// The maximum delay between two attempts.
+const MAX_DELAY: Duration = Duration::from_secs(5 * 60);
+/// The maximum delay while data does not answer at all, which is not the fault of a message: each is retried often
+/// enough to be delivered within seconds of data's return. The dispatcher bounds the cost, as it then sends one batch
+/// per tick.
+const MAX_DELAY_WHILE_DOWN: Duration = Duration::from_secs(5);
 
-/// Something that data must be told.
+/// A message to data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message {
     /// The message's id, and the request id of every attempt to deliver it.
     pub id: Uuid,
-    /// Of whom.
+    /// The id of the person whom the message concerns.
     pub user_id: UserId,
-    /// What.
+    /// The kind of message.
     pub kind: MessageKind,
-    /// How often delivery was begun, this time included.
+    /// The number of delivery attempts, the current one included.
     pub attempts: i32,
 }
 
-/// What there is to tell.
+/// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageKind {
-    /// To make a person known.
+    /// Creates the person in data.
     ProvisionUser,
-    /// To erase a person. There is none to provision the same person beside it: erasing an account drops that.
+    /// Erases the person in data. There is no [`MessageKind::ProvisionUser`] for the same person at the same time:
+    /// erasing an account deletes that message.
     EraseUser,
 }
 
 // === impl Message ===
 
 impl Message {
-    /// To make a person known: a message that its sender begins to deliver at once.
+    /// A message that creates a person in data. Its sender starts the first attempt immediately.
     #[must_use]
     pub fn provision_user(id: Uuid, user_id: UserId) -> Self {
         Self {
@@ -61,7 +65,7 @@ impl Message {
         }
     }
 
-    /// To erase a person: a message that its sender begins to deliver at once.
+    /// A message that erases a person in data. Its sender starts the first attempt immediately.
     #[must_use]
     pub fn erase_user(id: Uuid, user_id: UserId) -> Self {
         Self {
@@ -70,7 +74,7 @@ impl Message {
         }
     }
 
-    /// How long this attempt may take.
+    /// The timeout of the current attempt.
     #[must_use]
     pub fn timeout(&self) -> Duration {
         match self.kind {
@@ -83,7 +87,7 @@ impl Message {
 // === impl MessageKind ===
 
 impl MessageKind {
-    /// What is stored under that name.
+    /// The kind that is stored under `name`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
@@ -94,23 +98,24 @@ impl MessageKind {
     }
 }
 
-/// How long to wait after attempt number `attempts` failed for `reason`: doubling, and between half and all of it, by
-/// `jitter` (0 to 255), so that what failed together does not come back together.
+/// The delay after attempt number `attempts` failed for `reason`. The delay doubles with each attempt; `jitter` (0 to
+/// 255) selects a value between half of it and all of it, so that messages that failed together are not retried
+/// together.
 #[must_use]
 pub fn retry_delay(attempts: i32, reason: Reason, jitter: u8) -> Duration {
-    let longest = if means_down(reason) {
-        LONGEST_DELAY_WHILE_DOWN
+    let max_delay = if means_down(reason) {
+        MAX_DELAY_WHILE_DOWN
     } else {
-        LONGEST_DELAY
+        MAX_DELAY
     };
     let doublings = u32::try_from(attempts.saturating_sub(1))
         .unwrap_or_default()
         .min(16);
-    let delay = FIRST_DELAY.saturating_mul(1 << doublings).min(longest);
+    let delay = FIRST_DELAY.saturating_mul(1 << doublings).min(max_delay);
     delay / 2 + (delay / 2).mul_f64(f64::from(jitter) / 255.0)
 }
 
-/// Whether `reason` is about the service that does not answer, rather than about one message.
+/// Returns whether `reason` means that data does not answer, rather than that it refused one message.
 #[must_use]
 pub fn means_down(reason: Reason) -> bool {
     matches!(
@@ -126,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_double_up_to_a_cap() {
+    fn delays_double_up_to_a_maximum() {
         let after = |attempts, reason| retry_delay(attempts, reason, 255).as_secs();
         assert_eq!([1, 2, 3, 4].map(|n| after(n, Reason::Internal)), [1, 2, 4, 8]);
         assert_eq!(after(i32::MAX, Reason::Internal), 300);
@@ -137,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_takes_a_message_while_an_attempt_lasts() {
+    fn a_lease_is_longer_than_an_attempt() {
         let (id, user_id) = (Uuid::from_u128(1), UserId::new(Uuid::from_u128(2)));
         let first = Message::erase_user(id, user_id);
         let later = Message { attempts: 2, ..first };
@@ -158,7 +163,7 @@ mod tests {
         #[test]
         fn a_delay_is_between_half_a_second_and_five_minutes(attempts: i32, jitter: u8) {
             let delay = retry_delay(attempts, Reason::Internal, jitter);
-            prop_assert!((Duration::from_millis(500)..=LONGEST_DELAY).contains(&delay));
+            prop_assert!((Duration::from_millis(500)..=MAX_DELAY).contains(&delay));
         }
     }
 }

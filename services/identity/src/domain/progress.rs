@@ -1,65 +1,79 @@
-//! How far a person has come: through three stages, one after the other, and then they graduate. Nobody goes back.
+//! A person's progress: three stages, one after the other, and then graduation. No step is ever taken back.
 
 use chrono::{DateTime, Utc};
 
-/// One of the three stages.
+/// A stage, 1 to 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stage(u8);
 
-/// How far somebody has come.
+/// A person's stage and graduation.
+///
+/// ```
+/// use chrono::DateTime;
+/// use haven_identity::domain::progress::{Progress, Stage, Step, StepError};
+///
+/// let beginner = Progress {
+///     stage: Stage::FIRST,
+///     graduated_at: None,
+/// };
+/// let now = DateTime::UNIX_EPOCH;
+/// let second = Stage::FIRST.next().unwrap();
+/// assert_eq!(beginner.after(Step::To(second), now).unwrap().stage, second);
+/// assert_eq!(beginner.after(Step::Graduate, now), Err(StepError::NotAtLastStage));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// The stage that they are at.
+    /// The stage at which the person is.
     pub stage: Stage,
-    /// Since when they have come through the last one.
+    /// The time of the graduation. `None` before it.
     pub graduated_at: Option<DateTime<Utc>>,
 }
 
-/// What can happen next.
+/// A step that a person can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// To a stage.
+    /// Moves on to a stage.
     To(Stage),
-    /// Out of the last stage.
+    /// Graduates, which is possible at the last stage.
     Graduate,
 }
 
-/// Why a step cannot be taken.
+/// The error when a step cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StepError {
-    /// The stage is not the one after the present one.
-    #[error("a stage follows the one before it")]
+    /// The stage is not the one after the current stage.
+    #[error("the stage must be the one after the current stage")]
     StageNotNext,
-    /// The person has not come to the last stage.
-    #[error("whoever graduates is at the last stage")]
+    /// The person is not at the last stage.
+    #[error("a person graduates at the last stage")]
     NotAtLastStage,
-    /// The person has graduated.
-    #[error("nobody graduates twice")]
+    /// The person has graduated already.
+    #[error("the person has graduated already")]
     GraduatedAlready,
 }
 
 // === impl Stage ===
 
 impl Stage {
-    /// Where everybody begins.
+    /// The stage of a new account.
     pub const FIRST: Self = Self(1);
-    /// Where people graduate.
+    /// The stage at which people graduate.
     pub const LAST: Self = Self(3);
 
-    /// The stage with this number, 1 to 3.
+    /// The stage with this number. `None` when it is not 1 to 3.
     #[must_use]
     pub fn new(number: i32) -> Option<Self> {
         let stage = Self(u8::try_from(number).ok()?);
         (Self::FIRST..=Self::LAST).contains(&stage).then_some(stage)
     }
 
-    /// Its number.
+    /// The stage's number, 1 to 3.
     #[must_use]
     pub fn get(self) -> u8 {
         self.0
     }
 
-    /// The one after it. None: it is the last.
+    /// The stage after this one. `None` for the last one.
     #[must_use]
     pub fn next(self) -> Option<Self> {
         Self::new(i32::from(self.0) + 1)
@@ -69,11 +83,11 @@ impl Stage {
 // === impl Progress ===
 
 impl Progress {
-    /// How far somebody is who takes `step` at the time `at`.
+    /// The progress after `step`, taken at the time `at`.
     ///
     /// # Errors
     ///
-    /// When it is not the next one.
+    /// When `step` is not the next one.
     pub fn after(self, step: Step, at: DateTime<Utc>) -> Result<Self, StepError> {
         match step {
             Step::To(stage) if self.stage.next() == Some(stage) => Ok(Self { stage, ..self }),
@@ -105,8 +119,8 @@ mod tests {
 
     #[test]
     fn there_are_three_stages() {
-        let known: Vec<_> = (-1..=257).filter_map(Stage::new).map(Stage::get).collect();
-        assert_eq!(known, [1, 2, 3]);
+        let stages: Vec<_> = (-1..=257).filter_map(Stage::new).map(Stage::get).collect();
+        assert_eq!(stages, [1, 2, 3]);
         assert_eq!(Stage::new(i32::MAX), None);
         assert_eq!(
             [1, 2, 3].map(|number| stage(number).next()),
@@ -115,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_is_reached_from_the_one_before_it_alone() {
+    fn a_stage_is_reached_only_from_the_one_before_it() {
         let now = DateTime::UNIX_EPOCH;
         for from in 1..=3 {
             for to in 1..=3 {

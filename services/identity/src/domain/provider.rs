@@ -1,10 +1,10 @@
-//! Who keeps passwords and sessions.
+//! The provider that keeps passwords and sessions.
 
-/// Who signs people up and in.
+/// The provider that signs people up and in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum AuthProvider {
-    /// This service.
+    /// This service keeps passwords and sessions.
     Haven,
-    /// Somebody else, whose tokens are accepted: `TRUSTED_ISSUERS` says who.
+    /// Another provider, configured by `TRUSTED_ISSUERS`. Its access tokens are accepted.
     External,
 }

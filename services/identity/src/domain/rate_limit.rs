@@ -1,76 +1,89 @@
-//! How often somebody may try, and from where.
+//! Rate limits: their configuration, and the limits that apply to one call.
 
 use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
-/// So many calls in so much time, by the generic cell rate algorithm (GCRA, ITU-T I.371): `10/1m` lets ten through at
-/// once, and then one every six seconds. Whoever waits a whole minute may have ten at once again.
+/// A number of calls per period, enforced by the generic cell rate algorithm (GCRA, ITU-T I.371).
+///
+/// `10/1m` admits ten calls at once, and then one every six seconds. After a minute without calls, ten are admitted at
+/// once again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     count: NonZeroU32,
     period: Duration,
 }
 
-/// What a limit is about.
+/// The subject that a limit applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitKind {
-    /// The client's network.
+    /// The network of the client.
     Network,
     /// The email address, whether it has an account or not.
     Email,
-    /// The service that calls for somebody.
+    /// The service that calls on behalf of a person.
     Service,
-    /// The account's wrong passwords in a row.
+    /// The account's consecutive wrong passwords.
     Failures,
 }
 
-/// The limits of one RPC. None: that one is off.
+/// The limits of one RPC. A limit that is `None` is off.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use haven_identity::domain::rate_limit::RateLimits;
+///
+/// let limits: RateLimits = "network=10/1m,email=5/1h,service=off".parse().unwrap();
+/// assert_eq!(limits.network.unwrap().emission(), Duration::from_secs(6));
+/// assert_eq!(limits.service, None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimits {
-    /// For each network.
+    /// The limit per network.
     pub network: Option<RateLimit>,
-    /// For each email address.
+    /// The limit per email address.
     pub email: Option<RateLimit>,
-    /// For each calling service.
+    /// The limit per calling service.
     pub service: Option<RateLimit>,
 }
 
-/// One limit that a call falls under.
+/// A limit that applies to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// What the limit is about.
+    /// The kind of subject.
     pub kind: LimitKind,
-    /// Which one of them: a keyed hash.
+    /// The subject, as a keyed hash.
     pub key: [u8; 32],
-    /// How often.
+    /// The limit that applies to the subject.
     pub limit: RateLimit,
 }
 
-/// Why a text says no limits.
+/// The error when the configuration of limits cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RateLimitsError {
-    /// An item is not a limit.
+    /// An item is malformed.
     #[error(
-        "each item has to be `network`, `email` or `service` with a limit such as `10/1m` (s, m or h), or `off`"
+        "each item must be `network`, `email` or `service` with a limit such as `10/1m` (s, m or h), or `off`"
     )]
     Item,
-    /// A limit is there twice.
-    #[error("has a limit twice")]
+    /// A limit is listed twice.
+    #[error("a limit is listed twice")]
     Twice,
-    /// A limit is not there at all.
-    #[error("has to say all three: network, email and service; `off` switches one off")]
+    /// A limit is missing.
+    #[error("must list all three limits: network, email and service; `off` switches one off")]
     Missing,
 }
 
 // === impl RateLimit ===
 
 impl RateLimit {
-    /// The time between two calls when they come evenly: 3 microseconds to a day.
+    /// The emission interval: the time between two calls at the sustained rate. 3 microseconds to a day.
     #[must_use]
     pub fn emission(self) -> Duration {
         self.period / self.count.get()
     }
 
-    /// How far ahead of its time a call may come: all but one of the calls.
+    /// The tolerance: how far ahead of the sustained rate a call may be, which is one emission interval for all calls
+    /// but one.
     #[must_use]
     pub fn tolerance(self) -> Duration {
         self.emission() * (self.count.get() - 1)
@@ -107,7 +120,7 @@ impl fmt::Display for RateLimit {
 // === impl LimitKind ===
 
 impl LimitKind {
-    /// What an answer calls it.
+    /// The subject's name in `QuotaFailure`, and part of the key under which it is counted.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -132,13 +145,13 @@ impl FromStr for RateLimits {
                 "off" => None,
                 limit => Some(RateLimit::parse(limit).ok_or(RateLimitsError::Item)?),
             };
-            let place = match name {
+            let slot = match name {
                 "network" => &mut network,
                 "email" => &mut email,
                 "service" => &mut service,
                 _ => return Err(RateLimitsError::Item),
             };
-            if place.replace(limit).is_some() {
+            if slot.replace(limit).is_some() {
                 return Err(RateLimitsError::Twice);
             }
         }
@@ -158,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_so_many_in_so_much_time() {
+    fn a_limit_is_a_number_of_calls_per_period() {
         let limits: RateLimits = "network=10/1m, email=5/1h,service=off".parse().unwrap();
         let network = limits.network.unwrap();
         assert_eq!(network.emission(), Duration::from_secs(6));
@@ -170,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_limit_is_refused() {
+    fn malformed_limits_are_refused() {
         for item in [
             "",
             "5",

@@ -1,9 +1,9 @@
-//! Refresh tokens: what a session lives on, each used once (RFC 6749, section 6; RFC 9700, section 4.14).
+//! Refresh tokens: each is used once, for the next one (RFC 6749, section 6; RFC 9700, section 4.14).
 //!
-//! A token is a keyed hash under the service's own secret: the first of a session over the session, each further one over
-//! the one before it. Without the secret it is 256 bits that nobody can guess or compute; with it, whoever retries gets
-//! the same token again, though nothing is stored but another keyed hash of it. Fifty who present one token at once get
-//! one successor.
+//! A token is a keyed hash under the service's own secret: the first token of a session is a hash of the session's id,
+//! each further one a hash of the token before it. Without the secret, a token is 256 bits that cannot be guessed or
+//! computed. With it, the service answers a retry with the same token, although only another keyed hash of the token is
+//! stored: fifty simultaneous refreshes with one token all get the same successor.
 
 use std::fmt;
 
@@ -14,79 +14,100 @@ use secrecy::{ExposeSecret, SecretBox, SecretString};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-/// How long a refresh token can be used. Each use makes one that can be used for as long again.
+/// The lifetime of a refresh token. Its successor has the same lifetime, from the time of the refresh.
 pub const REFRESH_TOKEN_LIFETIME: TimeDelta = TimeDelta::days(30);
 
-/// How long after its use a token still gets its successor again: for a client that lost the answer.
+/// The time after its use during which a token still gets its successor, for a client that lost the answer.
 pub const GRACE: TimeDelta = TimeDelta::seconds(10);
 
-/// What every token begins with, so that a scanner for secrets knows one that leaked.
+/// The prefix of every token, by which secret scanners recognize a leaked one.
 const PREFIX: &str = "hrt_";
 
-/// How many characters come after that: 32 bytes in base64url.
+/// The number of characters after the prefix: 32 bytes in base64url.
 const LENGTH: usize = 43;
 
 /// A refresh token. `Debug` does not show it.
 pub struct RefreshToken(SecretBox<[u8; 32]>);
 
-/// A text that is no refresh token.
+/// The error when a text is not a refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is no refresh token")]
+#[error("not a refresh token")]
 pub struct Malformed;
 
-/// What is kept of a token, beside its keyed hash.
+/// A token to store.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRefreshToken {
+    /// The id of the stored row.
+    pub id: Uuid,
+    /// The token's keyed hash, as [`RefreshToken::hash`] computes it.
+    pub hash: [u8; 32],
+}
+
+/// The key of a stored token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeptToken {
-    /// When it was made.
+pub struct TokenKey {
+    /// The id of the token's person.
+    pub user_id: UserId,
+    /// The id of the token's session.
+    pub session_id: Uuid,
+    /// The id of the stored row.
+    pub token_id: Uuid,
+}
+
+/// The times of a stored token, which decide whether it is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredToken {
+    /// The time at which the token was issued.
     pub issued_at: DateTime<Utc>,
-    /// When it stops being accepted.
+    /// The time from which the token is no longer accepted.
     pub expires_at: DateTime<Utc>,
-    /// When it was used.
+    /// The time at which the token was used. `None` when it was not used yet.
     pub used_at: Option<DateTime<Utc>>,
 }
 
-/// What a token is worth when somebody presents it.
+/// The state of a stored token at the time of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Worth {
-    /// It is used now.
-    Use {
-        /// When, to be kept. Never before it was made, whatever two clocks say.
+pub enum TokenState {
+    /// The token was not used before: this refresh uses it.
+    Unused {
+        /// The time of use to store. Never before the token was issued, even when the clock of another replica is ahead.
         used_at: DateTime<Utc>,
     },
-    /// It was used a moment ago: its successor, once more.
-    Again,
-    /// It was used before that, so two have it: the client, and whoever copied it.
-    Copied,
-    /// It has expired.
+    /// The token was used within the last [`GRACE`]: the answer is its successor again.
+    UsedRecently,
+    /// The token was used before that, so two parties have it: the client, and one that copied the token.
+    Reused,
+    /// The token has expired.
     Expired,
 }
 
 // === impl RefreshToken ===
 
 impl RefreshToken {
-    /// The first token of a session. It comes out of what is stored anyway, so that a retry of the sign-in answers it again.
+    /// The first token of a session. It is derived from the ids of the person and the session, so that the answer to a
+    /// retry of SignIn has the same token.
     #[must_use]
     pub fn first(key: &MacKey, user_id: UserId, session_id: Uuid) -> Self {
         Self::new(key.mac(&[b"first", user_id.as_uuid().as_bytes(), session_id.as_bytes()]))
     }
 
-    /// The token that follows this one.
+    /// The successor of this token.
     #[must_use]
     pub fn next(&self, key: &MacKey) -> Self {
         Self::new(key.mac(&[b"next", self.0.expose_secret()]))
     }
 
-    /// What is kept of it. Nobody gets from here to the token, nor to the next one.
+    /// The keyed hash to store. Neither the token nor its successor can be computed from it.
     #[must_use]
     pub fn hash(&self, key: &MacKey) -> [u8; 32] {
         key.mac(&[b"hash", self.0.expose_secret()])
     }
 
-    /// The token that a client sends.
+    /// Parses a token as [`RefreshToken::text`] formats it.
     ///
     /// # Errors
     ///
-    /// [`Malformed`] when it cannot be one of ours.
+    /// [`Malformed`] when `sent` has another form.
     pub fn parse(sent: &str) -> Result<Self, Malformed> {
         let text = sent
             .strip_prefix(PREFIX)
@@ -96,7 +117,7 @@ impl RefreshToken {
         Ok(Self::new(token.as_slice().try_into().map_err(|_| Malformed)?))
     }
 
-    /// The token as it is sent: a prefix, and base64url without padding (RFC 4648, section 5).
+    /// The token as text for the client: a prefix, then base64url without padding (RFC 4648, section 5).
     #[must_use]
     pub fn text(&self) -> SecretString {
         let token = Zeroizing::new(URL_SAFE_NO_PAD.encode(self.0.expose_secret()));
@@ -114,19 +135,19 @@ impl fmt::Debug for RefreshToken {
     }
 }
 
-// === impl KeptToken ===
+// === impl StoredToken ===
 
-impl KeptToken {
-    /// What the token is worth at `now`.
+impl StoredToken {
+    /// The token's state at `now`.
     #[must_use]
-    pub fn worth(&self, now: DateTime<Utc>) -> Worth {
+    pub fn state(&self, now: DateTime<Utc>) -> TokenState {
         match self.used_at {
-            _ if self.expires_at <= now => Worth::Expired,
-            None => Worth::Use {
+            _ if self.expires_at <= now => TokenState::Expired,
+            None => TokenState::Unused {
                 used_at: now.max(self.issued_at),
             },
-            Some(used_at) if now - used_at <= GRACE => Worth::Again,
-            Some(_) => Worth::Copied,
+            Some(used_at) if now - used_at <= GRACE => TokenState::UsedRecently,
+            Some(_) => TokenState::Reused,
         }
     }
 }
@@ -156,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_gets_the_same_token_and_nobody_else_does() {
+    fn the_first_token_depends_on_key_person_and_session_alone() {
         let first = RefreshToken::first(&key(1), person(1), SESSION);
         assert_eq!(
             text(&first),
@@ -172,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_family_is_one_line_in_which_no_token_comes_twice() {
+    fn the_tokens_of_a_session_are_one_sequence_without_repetition() {
         let key = key(1);
         let mut token = RefreshToken::first(&key, person(1), SESSION);
         let mut seen = Vec::new();
@@ -182,7 +203,7 @@ mod tests {
             assert_eq!(text(&sent.next(&key)), text(&token.next(&key)));
             assert!(
                 !seen.contains(&token.hash(&key)) && !seen.contains(token.0.expose_secret()),
-                "neither a token nor a hash comes twice, nor one as the other"
+                "tokens and hashes are all distinct"
             );
             seen.extend([token.hash(&key), *token.0.expose_secret()]);
             token = token.next(&key);
@@ -190,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_we_make_is_a_token() {
+    fn only_well_formed_tokens_are_accepted() {
         let good = text(&RefreshToken::first(&key(1), person(1), SESSION));
         assert!(good.starts_with("hrt_") && good.len() == 47, "{good}");
         let (body, but_the_last) = (&good[4..], &good[..good.len() - 1]);
@@ -203,7 +224,7 @@ mod tests {
             &format!("{good}A"),
             &format!(" {good}"),
             but_the_last,
-            // The last character has two bits to spare, and a token is written in one way: they are zero.
+            // The last character has two unused bits, which must be zero: a token has only one encoding.
             &format!("{but_the_last}9"),
             &"hrt_".repeat(1_000_000),
         ] {
@@ -214,22 +235,29 @@ mod tests {
     }
 
     #[test]
-    fn a_used_token_is_worth_its_successor_for_ten_seconds() {
-        let fresh = KeptToken {
+    fn a_used_token_gets_its_successor_for_ten_seconds() {
+        let fresh = StoredToken {
             issued_at: at(0),
             expires_at: at(60_000),
             used_at: None,
         };
-        assert_eq!(fresh.worth(at(59_999)), Worth::Use { used_at: at(59_999) });
-        assert_eq!(fresh.worth(at(-5)), Worth::Use { used_at: at(0) });
-        assert_eq!(fresh.worth(at(60_000)), Worth::Expired);
-        let used = KeptToken {
+        assert_eq!(
+            fresh.state(at(59_999)),
+            TokenState::Unused { used_at: at(59_999) }
+        );
+        assert_eq!(fresh.state(at(-5)), TokenState::Unused { used_at: at(0) });
+        assert_eq!(fresh.state(at(60_000)), TokenState::Expired);
+        let used = StoredToken {
             used_at: Some(at(20_000)),
             ..fresh
         };
-        assert_eq!(used.worth(at(19_000)), Worth::Again, "by another clock");
-        assert_eq!(used.worth(at(30_000)), Worth::Again);
-        assert_eq!(used.worth(at(30_001)), Worth::Copied);
-        assert_eq!(used.worth(at(60_000)), Worth::Expired);
+        assert_eq!(
+            used.state(at(19_000)),
+            TokenState::UsedRecently,
+            "by the clock of another replica"
+        );
+        assert_eq!(used.state(at(30_000)), TokenState::UsedRecently);
+        assert_eq!(used.state(at(30_001)), TokenState::Reused);
+        assert_eq!(used.state(at(60_000)), TokenState::Expired);
     }
 }

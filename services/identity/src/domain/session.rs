@@ -1,57 +1,96 @@
-//! A person's session.
+//! Sessions, and the requests that begin and end them.
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use haven_platform::call::UserId;
+use haven_platform::{call::UserId, request_key::RequestKey};
 use uuid::Uuid;
 
-use super::refresh_token::REFRESH_TOKEN_LIFETIME;
+use super::{
+    account::PasswordHash,
+    audit::Origin,
+    refresh_token::{NewRefreshToken, REFRESH_TOKEN_LIFETIME},
+};
 
-/// How long an access token is accepted.
+/// The lifetime of an access token.
 pub const ACCESS_TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(15);
 
-/// A session, and with it all that its newest tokens say.
+/// A session, with the claims of its newest tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// The session's id.
+    /// The id of the session.
     pub id: Uuid,
-    /// Whose it is.
+    /// The id of the session's person.
     pub user_id: UserId,
-    /// When its newest tokens were issued, in whole seconds, as a token says it (RFC 7519, section 2, "NumericDate").
+    /// The time at which the newest tokens were issued, in whole seconds, as in a token (RFC 7519, section 2,
+    /// "NumericDate").
     pub issued_at: DateTime<Utc>,
-    /// When its newest access token expires, in whole seconds.
+    /// The time at which the newest access token expires, in whole seconds.
     pub expires_at: DateTime<Utc>,
-    /// When its newest refresh token expires, and the session with it.
+    /// The time at which the newest refresh token expires, and the session with it.
     pub refresh_expires_at: DateTime<Utc>,
 }
 
-/// A session as its person sees it in a list.
+/// A session to begin (SignIn).
+#[derive(Debug)]
+pub struct NewSession<'a> {
+    /// The session that begins.
+    pub session: Session,
+    /// The session's first refresh token.
+    pub token: NewRefreshToken,
+    /// The request's key, by which a retry is recognized.
+    pub request: &'a RequestKey,
+    /// The version of the password that was checked.
+    pub password_version: i64,
+    /// The password's hash with current parameters, when the stored hash is outdated.
+    pub upgraded: Option<PasswordHash>,
+    /// The key under which the account's wrong passwords are counted. The count is reset.
+    pub failures: [u8; 32],
+    /// The origin of the call, for the audit log.
+    pub origin: &'a Origin,
+    /// The time of the sign-in.
+    pub at: DateTime<Utc>,
+}
+
+/// A session to end (SignOut, RevokeSession).
+#[derive(Clone, Copy, Debug)]
+pub struct SessionEnd<'a> {
+    /// The id of the session.
+    pub session_id: Uuid,
+    /// The reason for the end.
+    pub reason: EndReason,
+    /// The origin of the call, for the audit log.
+    pub origin: &'a Origin,
+    /// The time of the end.
+    pub at: DateTime<Utc>,
+}
+
+/// A session as ListSessions shows it to its person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListedSession {
-    /// The session's id.
+    /// The id of the session.
     pub id: Uuid,
-    /// When it began.
+    /// The time at which the session began.
     pub began_at: DateTime<Utc>,
-    /// When it was last refreshed; when it began, if it never was.
+    /// The time of the last refresh, or of the beginning when the session was never refreshed.
     pub refreshed_at: DateTime<Utc>,
-    /// When it ends unless it is refreshed.
+    /// The time at which the session ends unless it is refreshed.
     pub expires_at: DateTime<Utc>,
 }
 
-/// Why a session ended before its time. What ends all of a person's is said where that happens.
+/// The reason for which one session ended early. The SQL that ends all sessions of a person has its own reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
-    /// Its person signed out of it.
+    /// The person signed out.
     SignedOut,
-    /// Its person ended it from another one.
+    /// The person ended the session from another one.
     Revoked,
-    /// A used refresh token of it came back.
+    /// A used refresh token of the session was sent again.
     TokenReused,
 }
 
 // === impl Session ===
 
 impl Session {
-    /// A session that begins at `now`.
+    /// A new session that begins at `now`.
     #[must_use]
     pub fn begin(id: Uuid, user_id: UserId, now: DateTime<Utc>) -> Self {
         let issued_at = now.trunc_subsecs(0);
@@ -64,7 +103,8 @@ impl Session {
         }
     }
 
-    /// The same session with tokens of `now`. Never older ones than it has, whatever two clocks say.
+    /// This session with tokens issued at `now`. When the clock of another replica was ahead, the tokens are never older
+    /// than the current ones.
     #[must_use]
     pub fn refreshed(self, now: DateTime<Utc>) -> Self {
         Self::begin(self.id, self.user_id, now.max(self.issued_at))
@@ -74,7 +114,7 @@ impl Session {
 // === impl EndReason ===
 
 impl EndReason {
-    /// The name that it is stored under.
+    /// The name under which the reason is stored.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -90,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refreshed_session_lasts_longer_and_never_less_long() {
+    fn a_refresh_extends_a_session_and_never_shortens_it() {
         let at = |seconds: i64| DateTime::from_timestamp(1_800_000_000 + seconds, 987_654_000).unwrap();
         let begun = Session::begin(Uuid::from_u128(2), UserId::new(Uuid::from_u128(1)), at(0));
         assert_eq!(begun.issued_at, at(0).trunc_subsecs(0));
@@ -103,6 +143,10 @@ mod tests {
             refreshed.refresh_expires_at - begun.refresh_expires_at,
             TimeDelta::minutes(1)
         );
-        assert_eq!(refreshed.refreshed(at(30)), refreshed, "by a slow clock");
+        assert_eq!(
+            refreshed.refreshed(at(30)),
+            refreshed,
+            "by a clock that is behind"
+        );
     }
 }

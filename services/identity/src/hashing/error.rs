@@ -1,19 +1,19 @@
-//! What can go wrong beside a wrong password.
+//! The errors of hashing and checking a password.
 
 use haven_platform::hashing::Overloaded;
 
-use super::stored::Unusable;
+use super::stored_hash::Unusable;
 
-/// Why a password was neither hashed nor checked.
+/// The error when a password was neither hashed nor checked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashingError {
-    /// There is no turn before the deadline.
+    /// The queue has no turn before the deadline.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
-    /// The stored hash is not one to check.
+    /// The stored hash must not be checked.
     #[error(transparent)]
     Unusable(#[from] Unusable),
-    /// A defect, or no memory left. The text says which and holds nothing private.
+    /// A bug, or lack of memory. The text says which, and holds nothing private.
     #[error("{0}")]
     Internal(String),
 }

@@ -1,4 +1,4 @@
-//! Computes and checks password hashes.
+//! The computation and the checks of password hashes.
 
 use argon2::{Algorithm, ParamsBuilder, Version};
 use haven_platform::{
@@ -8,9 +8,9 @@ use haven_platform::{
 
 use super::{
     error::HashingError,
-    foreign::{self, BCRYPT_BYTES},
+    imported::{self, BCRYPT_BYTES},
     pepper::Peppers,
-    stored::{StoredHash, Unusable},
+    stored_hash::{StoredHash, Unusable},
 };
 use crate::domain::{account::PasswordHash, password::Password};
 
@@ -18,35 +18,35 @@ use crate::domain::{account::PasswordHash, password::Password};
 #[derive(Debug)]
 pub struct Hasher {
     peppers: Peppers,
-    /// How today's hashes are computed.
+    /// The parameters of current hashes.
     recipe: Recipe,
     entropy: Entropy,
-    /// No password's hash: what is checked when there is no account, at the same cost.
+    /// A hash that no password matches. It is checked when there is no account, at the same cost.
     decoy: PasswordHash,
 }
 
-/// What a check found.
+/// The result of checking a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is not the password, or there is none.
+    /// The password is wrong, or there is no account.
     Wrong,
-    /// It is the password, and its hash is as good as can be made of what was sent.
+    /// The password is right, and its hash is not to be replaced.
     ///
-    /// So is a bcrypt hash when more than its 72 bytes were sent: it has proved no more than those, and what nobody has
-    /// proved is not made anybody's password. Changing the password replaces it.
+    /// A bcrypt hash is not replaced when more than its 72 bytes were sent: it confirms only those, and a new hash
+    /// would make the unconfirmed rest part of the password. Changing the password replaces it.
     Right,
-    /// It is the password, hashed with an algorithm, parameters or a pepper that are not today's.
+    /// The password is right, but its hash has an outdated algorithm, outdated parameters or an outdated pepper.
     RightButOutdated,
 }
 
 // === impl Hasher ===
 
 impl Hasher {
-    /// Hashes under the first of `peppers`, with salts out of `entropy`.
+    /// A hasher that uses the first of `peppers`, and salts from `entropy`.
     ///
     /// # Errors
     ///
-    /// None that these parameters can have.
+    /// [`HashingError::Internal`] when argon2 refuses the parameters, which are constant and valid.
     pub fn new(peppers: Peppers, entropy: Entropy) -> Result<Self, HashingError> {
         let params = ParamsBuilder::new()
             .m_cost(MEMORY_KIB)
@@ -73,11 +73,11 @@ impl Hasher {
         })
     }
 
-    /// The hash of `password`, with a fresh salt.
+    /// Hashes `password` with a new salt.
     ///
     /// # Errors
     ///
-    /// [`HashingError::Internal`] when there is no memory.
+    /// [`HashingError::Internal`] when memory cannot be allocated.
     pub fn hash(&self, password: &Password, memory: &mut Memory) -> Result<PasswordHash, HashingError> {
         let (mut salt, mut output) = ([0; SALT_BYTES], [0; OUTPUT_BYTES]);
         self.entropy.fill(&mut salt);
@@ -88,12 +88,13 @@ impl Hasher {
         phc_string(&self.recipe, &salt, &output)
     }
 
-    /// Checks `password` against `stored`. Without one it does the same work as for one of today's hashes, and the answer
-    /// is [`Verdict::Wrong`].
+    /// Checks `password` against `stored`. When `stored` is `None`, does the same work as for a current hash and returns
+    /// [`Verdict::Wrong`].
     ///
     /// # Errors
     ///
-    /// [`HashingError::Unusable`] when `stored` is not to be checked, [`HashingError::Internal`] when there is no memory.
+    /// [`HashingError::Unusable`] when `stored` must not be checked, [`HashingError::Internal`] when memory cannot be
+    /// allocated.
     pub fn verify(
         &self,
         password: &Password,
@@ -103,18 +104,18 @@ impl Hasher {
         let hash = StoredHash::parse(stored.unwrap_or(&self.decoy).expose())?;
         let right = match &hash {
             StoredHash::Argon2(hash) => match hash.recipe.params.keyid() {
-                [] => foreign::argon2(hash, password, memory)?,
+                [] => imported::argon2(hash, password, memory)?,
                 id => {
                     let pepper = self.peppers.get(id).ok_or(Unusable::Pepper)?.expose();
-                    foreign::same(&hash.output, |output| {
+                    imported::output_is(&hash.output, |output| {
                         hash.recipe
                             .compute(pepper, password.expose(), &hash.salt, output, memory)
                             .map_err(HashingError::internal)
                     })?
                 }
             },
-            StoredHash::Scrypt(hash) => foreign::scrypt(hash, password, memory)?,
-            StoredHash::Bcrypt(hash) => foreign::bcrypt(hash, password)?,
+            StoredHash::Scrypt(hash) => imported::scrypt(hash, password, memory)?,
+            StoredHash::Bcrypt(hash) => imported::bcrypt(hash, password)?,
         };
         let current = match &hash {
             StoredHash::Argon2(hash) => hash.recipe == self.recipe,
@@ -172,12 +173,12 @@ mod tests {
             assert_eq!(verdict(wrong), Verdict::Wrong);
         }
         let other = hasher.hash(&password("pass word"), memory).unwrap();
-        assert_ne!(phc, other.expose(), "the salt is fresh");
+        assert_ne!(phc, other.expose(), "each hash has its own salt");
         assert_eq!(format!("{hash:?}"), "PasswordHash([redacted])");
     }
 
     #[test]
-    fn the_hash_is_what_the_argon2_crate_says_it_is() {
+    fn the_argon2_crate_verifies_our_hashes() {
         let (hasher, memory) = (hasher(&[("k1", 1)]), &mut Memory::default());
         let hash = hasher.hash(&password("x"), memory).unwrap();
         let theirs =

@@ -1,22 +1,23 @@
-//! Password hashing: argon2id (RFC 9106) under a secret pepper, as much at once as the machine can do and no more.
+//! Password hashing: argon2id (RFC 9106) with a secret pepper, with as many concurrent computations as the machine has
+//! cores.
 //!
-//! [`Passwords`] is what a call uses: it waits for a turn, and computes in it. Who has one, and in which memory, is the
-//! business of [`haven_platform::hashing`]; [`Hasher`] computes. Checking a chosen password against the policy costs more
-//! than hashing it when somebody makes it so, and takes its turn in the same queue.
+//! Calls use [`Passwords`], which waits for a turn in the queue of [`haven_platform::hashing`] and then computes with
+//! [`Hasher`]. A password can be chosen so that checking it against the policy costs more than hashing it, so that
+//! check uses the same queue.
 //!
-//! Hashes from elsewhere are checked by the crates of their own algorithms.
+//! Imported hashes are checked by the crates of their own algorithms.
 
 mod error;
-mod foreign;
 mod hasher;
+mod imported;
 mod passwords;
 mod pepper;
-mod stored;
+mod stored_hash;
 
 pub use self::{
     error::HashingError,
     hasher::{Hasher, Verdict},
     passwords::{Checked, Passwords, describe_metrics},
     pepper::{Pepper, Peppers, PeppersError},
-    stored::Unusable,
+    stored_hash::Unusable,
 };

@@ -1,4 +1,4 @@
-//! Passwords, hashed and checked in turn.
+//! Hashing and checking passwords in the hashing queue.
 
 use std::sync::Arc;
 
@@ -13,21 +13,22 @@ use super::{
 };
 use crate::domain::{account::PasswordHash, password::Password};
 
-/// What every call that has to do with a password uses. Cloning shares the queue.
+/// Hashes and checks passwords. Clones share the queue.
 #[derive(Clone, Debug)]
 pub struct Passwords {
-    admission: HashQueue,
+    queue: HashQueue,
     hasher: Arc<Hasher>,
 }
 
-/// What a check found that replaces an outdated hash.
+/// The result of a check that also replaces an outdated hash.
 #[derive(Clone, Debug)]
 pub enum Checked {
-    /// It is not the password, or there is none.
+    /// The password is wrong, or there is no account.
     Wrong,
-    /// It is the password.
+    /// The password is right.
     Right {
-        /// Its hash as it is made today, to be stored in the place of the one that was checked; none when that is as good.
+        /// The password's hash with current parameters, to store instead of the checked one. `None` when that one is
+        /// current.
         upgraded: Option<PasswordHash>,
     },
 }
@@ -35,14 +36,14 @@ pub enum Checked {
 // === impl Passwords ===
 
 impl Passwords {
-    /// Computes by `hasher`, whenever `admission` lets it.
+    /// Computes with `hasher`, in turns of `queue`.
     #[must_use]
-    pub fn new(admission: HashQueue, hasher: Arc<Hasher>) -> Self {
-        Self { admission, hasher }
+    pub fn new(queue: HashQueue, hasher: Arc<Hasher>) -> Self {
+        Self { queue, hasher }
     }
 
-    /// Checks `password` against `stored`. Without one it does the same work and the answer is [`Verdict::Wrong`], so that
-    /// the time tells nobody who has an account.
+    /// Checks `password` against `stored`. When `stored` is `None`, does the same work and returns [`Verdict::Wrong`],
+    /// so that the time does not reveal which addresses have accounts.
     ///
     /// # Errors
     ///
@@ -59,8 +60,8 @@ impl Passwords {
         .await?
     }
 
-    /// Checks like [`verify`](Self::verify), and in the same turn hashes the password again when it is right and its hash
-    /// is outdated.
+    /// Checks like [`verify`](Self::verify), and in the same turn hashes the password again when it is right but its
+    /// hash is outdated.
     ///
     /// # Errors
     ///
@@ -74,7 +75,7 @@ impl Passwords {
         self.run(deadline, move |hasher, memory| {
             let checked = hasher.verify(&password, stored.as_ref(), memory);
             if checked.is_err() {
-                // What cannot be checked takes as long as what is wrong.
+                // A hash that cannot be checked takes as long as a wrong password.
                 hasher.verify(&password, None, memory)?;
             }
             let upgraded = match checked? {
@@ -90,32 +91,33 @@ impl Passwords {
         .await?
     }
 
-    /// Computes whatever else needs a turn, on a thread for that: a sign-up has its password checked against the policy and
-    /// hashed in one.
+    /// Runs `compute` in one turn of the queue, on a thread for blocking work. SignUp checks its password against the
+    /// policy and hashes it in one turn.
     ///
     /// # Errors
     ///
-    /// [`HashingError::Overloaded`] when there is no turn before `deadline`; [`HashingError::Internal`] when `compute`
-    /// panics or the runtime is shutting down.
+    /// [`HashingError::Overloaded`] when the queue has no turn before `deadline`; [`HashingError::Internal`] when
+    /// `compute` panics or the runtime is shutting down.
     pub async fn run<T: Send + 'static>(
         &self,
         deadline: Deadline,
         compute: impl FnOnce(&Hasher, &mut Memory) -> T + Send + 'static,
     ) -> Result<T, HashingError> {
         let hasher = Arc::clone(&self.hasher);
-        let slot = self.admission.admit(deadline).await?;
-        slot.run(move |memory| compute(&hasher, memory))
+        let permit = self.queue.acquire(deadline).await?;
+        permit
+            .run(move |memory| compute(&hasher, memory))
             .await
             .map_err(HashingError::internal)
     }
 }
 
-/// Says what the metrics of this file mean, for whoever scrapes them.
+/// Describes the metrics of this file for scrapers.
 pub fn describe_metrics() {
     metrics::describe_counter!(
         "haven_hash_outdated_total",
         metrics::Unit::Count,
-        "Sign-ins with a hash whose parameters or pepper are not today's"
+        "Sign-ins with a stored hash that has outdated parameters or an outdated pepper"
     );
 }
 
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_outdated_hash_is_replaced_when_it_proves_right_and_only_then() {
+    async fn an_outdated_hash_is_replaced_only_when_the_password_is_right() {
         let hash = |passwords: Passwords| async move {
             let hashed = passwords.run(soon(), |hasher, memory| hasher.hash(&password("x"), memory));
             hashed.await.unwrap().unwrap()
@@ -168,7 +170,7 @@ mod tests {
                 upgraded: Some(upgraded),
             } = check(text, stored).await.unwrap()
             else {
-                panic!("is outdated");
+                panic!("the hash is outdated");
             };
             assert!(upgraded.expose().contains("keyid=azI"), "k2, in base64");
             let again = check(text, upgraded).await.unwrap();
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_checked_takes_as_long_as_what_is_wrong() {
+    async fn an_unusable_hash_takes_as_long_as_a_wrong_password() {
         let (mine, theirs) = (passwords(&[("k1", 1)]), passwords(&[("k2", 2)]));
         let stored = theirs.run(soon(), |hasher, memory| hasher.hash(&password("x"), memory));
         let stored = stored.await.unwrap().unwrap();
@@ -193,13 +195,13 @@ mod tests {
             }
             took
         };
-        // The shortest of several, by turns: another test's work makes one longer, and none shorter, whichever it meets.
+        // The minimum of several alternating measurements: other tests only make a measurement longer.
         let (mut wrong, mut unusable) = (Duration::MAX, Duration::MAX);
         for _ in 0..20 {
             wrong = wrong.min(takes(None).await);
             unusable = unusable.min(takes(Some(stored.clone())).await);
         }
-        // Without the hash it would be a thousandth, and no machine is busy enough for that.
+        // Without hashing it would take a thousandth of the time, a difference that no load hides.
         assert!(
             unusable > wrong / 10,
             "{unusable:?}, and {wrong:?} without an account"
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_goes_wrong_has_its_name() {
+    async fn errors_are_distinguished() {
         let passwords = passwords(&[("k1", 1)]);
         let none = passwords.verify_and_upgrade(password("x"), None, soon());
         assert!(matches!(none.await.unwrap(), Checked::Wrong));

@@ -1,5 +1,6 @@
-//! The pepper: a secret that is hashed with every password and kept apart from the database, so that the hashes alone are
-//! worth nothing. A ring of them, so that it can be changed: the first one hashes, all verify.
+//! Peppers: secrets that are hashed with every password and stored outside the database, so that the hashes alone are
+//! useless. Several peppers can be configured, so that the pepper can be changed: new hashes use the first one, checks
+//! use all.
 
 use std::fmt;
 
@@ -8,28 +9,28 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use haven_platform::config::keyed_secrets;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
-/// The fewest bytes that a pepper has.
+/// The minimum length of a pepper, in bytes.
 const MIN_BYTES: usize = 32;
 
-/// A pepper and its id, which each hash names.
+/// A pepper and its id, which hashes refer to.
 pub struct Pepper {
     id: KeyId,
     secret: SecretSlice<u8>,
 }
 
-/// All peppers that a stored hash may name.
+/// All peppers that stored hashes may refer to.
 pub struct Peppers {
     current: Pepper,
     earlier: Vec<Pepper>,
 }
 
-/// Why a list of peppers cannot be used.
+/// The error when a list of peppers cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeppersError {
-    /// It is no list of secrets with their ids.
+    /// The list is not of the form `id:secret,id:secret`.
     #[error("{0}")]
     Form(&'static str),
-    /// A secret is not in base64, or too short.
+    /// A secret is not base64, or is too short.
     #[error("has a secret that is not at least 32 bytes in base64")]
     Secret,
 }
@@ -37,11 +38,11 @@ pub enum PeppersError {
 // === impl Peppers ===
 
 impl Peppers {
-    /// Reads `id:base64,id:base64`.
+    /// Parses a list of the form `id:base64,id:base64`.
     ///
     /// # Errors
     ///
-    /// What is wrong, without the values.
+    /// [`PeppersError`], which does not contain the values.
     pub fn parse(list: &SecretString) -> Result<Self, PeppersError> {
         let secrets = keyed_secrets(list).map_err(PeppersError::Form)?;
         let mut all = secrets.iter().map(|(id, encoded)| Pepper::parse(id, encoded));
@@ -52,12 +53,12 @@ impl Peppers {
         })
     }
 
-    /// The one that hashes.
+    /// The pepper of new hashes.
     pub(super) fn current(&self) -> &Pepper {
         &self.current
     }
 
-    /// The one with that id.
+    /// The pepper with the id.
     pub(super) fn get(&self, id: &[u8]) -> Option<&Pepper> {
         std::iter::once(&self.current)
             .chain(&self.earlier)
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_hashes_and_all_verify() {
+    fn the_first_pepper_is_current_and_all_are_found() {
         let secret = |byte: u8| STANDARD.encode([byte; 32]);
         let peppers = parse(&format!("b:{}, a:{}", secret(2), secret(1))).unwrap();
         assert_eq!(peppers.current().id().as_bytes(), b"b");
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused() {
+    fn malformed_peppers_are_refused() {
         assert!(matches!(parse("").err(), Some(PeppersError::Form(_))));
         assert_eq!(parse("a:?").err(), Some(PeppersError::Secret));
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Everybody's audit chains, page by page, for whoever verifies them.
+//! The audit chains of all people, page by page, for verification.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,35 +10,35 @@ use uuid::Uuid;
 
 use crate::domain::audit_chain::{ChainEnds, ChainedEvent};
 
-/// How many rows one page has at most.
-const PAGE: i64 = 1000;
+/// The maximum number of rows of a page.
+const PAGE_SIZE: i64 = 1000;
 
-/// How long one page may take, on a slow disk.
+/// The timeout of one page, long enough for a slow disk.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// The chains of everybody, read as the service.
+/// The chains of all people, read as the service.
 #[derive(Debug)]
 pub struct AuditChains {
     database: Arc<Database>,
 }
 
-/// A chain's ends, and one of its events: both as they were at one moment.
+/// A chain's ends and one of its events, from the same snapshot of the database.
 #[derive(Debug)]
 pub struct ChainRow {
-    /// Whose chain it is.
+    /// The id of the chain's person.
     pub person: Uuid,
-    /// Its ends.
+    /// The two ends of the chain.
     pub ends: ChainEnds,
-    /// The next of its events. None: there are no more.
+    /// The chain's next event. `None` when there are no more.
     pub event: Option<ChainedEvent>,
 }
 
-/// Some rows, in the order of persons and of their events.
+/// A page of rows, in the order of the persons' ids and the events' numbers.
 #[derive(Debug)]
 pub struct ChainPage {
-    /// The rows.
+    /// The rows of the page, up to 1,000.
     pub rows: Vec<ChainRow>,
-    /// Whether there may be more after them: of the last row's person, too.
+    /// `true` when there may be more rows, also of the last row's person.
     pub more: bool,
 }
 
@@ -49,10 +49,10 @@ impl AuditChains {
         Self { database }
     }
 
-    /// The rows after event number `after` of the chain of `person`, and those of everybody whose id is greater. A chain
-    /// without further events has one row.
+    /// Reads the rows after event number `after` of the chain of `person`, then the rows of the persons with greater
+    /// ids. A chain without further events has one row.
     ///
-    /// One statement: ends and events are of one moment.
+    /// Uses one statement, so that ends and events are from the same snapshot.
     ///
     /// # Errors
     ///
@@ -78,12 +78,12 @@ impl AuditChains {
             WHERE c.user_id >= $1 ORDER BY c.user_id, e.number LIMIT $3"#,
             person,
             after,
-            PAGE,
+            PAGE_SIZE,
         )
         .fetch_all(&mut tx)
         .await?;
         tx.commit().await?;
-        let more = rows.len() as i64 == PAGE;
+        let more = rows.len() as i64 == PAGE_SIZE;
         let rows = rows.into_iter().map(|row| ChainRow {
             person: row.user_id,
             ends: ChainEnds {
@@ -109,7 +109,8 @@ impl AuditChains {
         })
     }
 
-    /// People after `person` who have events and no chain, each with their first event's number: as many as a page has.
+    /// Reads a page of the persons after `person` who have events but no chain, each with the number of their first
+    /// event.
     ///
     /// # Errors
     ///
@@ -125,7 +126,7 @@ impl AuditChains {
             WHERE user_id > $1 AND NOT EXISTS (SELECT FROM identity.audit_chains AS c WHERE c.user_id = l.user_id)
             GROUP BY user_id ORDER BY user_id LIMIT $2"#,
             person,
-            PAGE,
+            PAGE_SIZE,
         )
         .fetch_all(&mut tx)
         .await?;

@@ -1,21 +1,12 @@
-//! SQL, and nothing but SQL: each function is one transaction as its caller. Knows the domain, and no tonic: a test
-//! checks this wall.
+//! SQL: each function is one transaction, in the context of its caller.
+//!
+//! Functions take the caller or the person first and the deadline last. The module names neither tonic nor the generated
+//! messages, which a test checks. [`crate::domain`] says which decisions are made in SQL, and why.
 
 pub mod account;
-pub mod account_list;
-pub mod account_update;
-pub mod audit;
 pub mod audit_chain;
-pub mod consent;
-pub mod consent_list;
-pub mod erasure;
-pub mod limit;
+pub mod audit_log;
 pub mod outbox;
-pub mod password;
-pub mod password_change;
-pub mod profile;
-pub mod refresh;
-pub mod request;
+pub mod rate_limit;
 pub mod retention;
 pub mod session;
-pub mod sign_in;

@@ -1,4 +1,4 @@
-//! The outbox: what data has yet to be told, written in the transaction of the change that it tells of.
+//! The outbox: messages to data, written in the transaction of the change that they announce.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,6 @@ use haven_platform::{
     reason::{self, Reason},
 };
 use sqlx::types::Json;
-
 use uuid::Uuid;
 
 use crate::domain::{
@@ -18,21 +17,21 @@ use crate::domain::{
     outbox::{ERASE_LEASE, LEASE, Message, MessageKind},
 };
 
-/// How long the outbox's own work may take.
+/// The timeout of a transaction on the outbox.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The messages that have not been delivered yet.
+/// The messages that were not delivered yet.
 #[derive(Clone, Debug)]
 pub struct Outbox {
     database: Arc<Database>,
 }
 
-/// What one look into the outbox found.
+/// The result of [`Outbox::claim`].
 #[derive(Debug)]
 pub struct Due {
-    /// Messages that are ours to deliver until their lease ends.
+    /// The claimed messages, which the caller delivers until their lease ends.
     pub messages: Vec<Message>,
-    /// When the oldest message of all was written. None: there is none.
+    /// The time at which the oldest of all messages was written. `None` when there are no messages.
     pub oldest: Option<DateTime<Utc>>,
 }
 
@@ -43,8 +42,8 @@ impl Outbox {
         Self { database }
     }
 
-    /// Takes up to `limit` messages that are due at `now`, those first that have been for longest. Others who look at the
-    /// same time take others.
+    /// Claims up to `limit` messages that are due at `now`, the longest overdue first. Simultaneous calls claim different
+    /// messages.
     ///
     /// # Errors
     ///
@@ -87,15 +86,15 @@ impl Outbox {
                 })
             })
             .collect();
-        let messages = messages.ok_or_else(|| DbError::unexpected("the kind of a message"))?;
+        let messages = messages.ok_or_else(|| DbError::unexpected("the stored kind of a message"))?;
         Ok(Due { messages, oldest })
     }
 
-    /// Drops messages that were delivered and have no receipt.
+    /// Deletes delivered messages that have no receipt.
     ///
     /// # Errors
     ///
-    /// When the database fails. The messages are delivered once more then, which changes nothing.
+    /// When the database fails. The messages are delivered again then, which changes nothing.
     pub async fn delivered(&self, messages: &[Message]) -> Result<(), DbError> {
         let people: Vec<Uuid> = messages
             .iter()
@@ -118,11 +117,12 @@ impl Outbox {
         tx.commit().await
     }
 
-    /// Drops the message that data was to erase somebody, and keeps its receipt: both or neither. The first receipt stays.
+    /// Deletes a delivered message to erase a person, and stores its receipt, both or neither. An existing receipt is
+    /// kept.
     ///
     /// # Errors
     ///
-    /// When the database fails. The message is delivered once more then, and data answers with the same receipt.
+    /// When the database fails. The message is delivered again then, and data answers with the same receipt.
     pub async fn erased(&self, message: &Message, receipt: &Receipt) -> Result<(), DbError> {
         let mut tx = self
             .database
@@ -149,11 +149,11 @@ impl Outbox {
         tx.commit().await
     }
 
-    /// Notes that an attempt failed for `error`, and when the next one is due.
+    /// Stores that an attempt failed for `error`, and the time of the next one.
     ///
     /// # Errors
     ///
-    /// When the database fails. The message is due when its lease ends then.
+    /// When the database fails. The message is due again when its lease ends.
     pub async fn failed(
         &self,
         message: &Message,

@@ -1,4 +1,4 @@
-//! What is kept for a time only: deleting what nobody needs any more. What that is, the database's functions say.
+//! The deletion of expired rows. SQL functions decide which rows have expired.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,26 +9,26 @@ use haven_platform::{
 };
 use sqlx::postgres::types::PgInterval;
 
-/// How long one round may take.
+/// The timeout of one batch.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Deletes what has expired, as the service.
+/// Deletes expired rows, as the service.
 #[derive(Clone, Debug)]
 pub struct Retention {
     database: Arc<Database>,
 }
 
-/// What one round deleted of one table.
+/// The number of rows that one batch deleted from a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Swept {
-    /// The table, without its schema.
+    /// The table's name, without the schema.
     pub table: String,
-    /// How many rows.
+    /// The number of deleted rows.
     pub rows: u64,
 }
 
 impl Retention {
-    /// What expires in `database`.
+    /// Deletes expired rows of `database`.
     #[must_use]
     pub fn new(database: Arc<Database>) -> Self {
         Self { database }
@@ -38,7 +38,7 @@ impl Retention {
     ///
     /// # Errors
     ///
-    /// When the database fails. Nothing was deleted then, unless it was the answer that got lost.
+    /// When the database fails. Nothing was deleted, unless only the answer was lost.
     pub async fn sweep(&self, batch: i32) -> Result<Vec<Swept>, DbError> {
         let mut tx = self
             .database
@@ -59,12 +59,12 @@ impl Retention {
         Ok(swept.collect())
     }
 
-    /// Deletes the audit events that are older than `retention`, of up to `people` people. Answers how many; 0: there are no
-    /// more.
+    /// Deletes the audit events of up to `people` people that are older than `retention`. Returns the number of deleted
+    /// events; 0 when there are no more.
     ///
     /// # Errors
     ///
-    /// When the database fails. Nothing was deleted then, unless it was the answer that got lost.
+    /// When the database fails. Nothing was deleted, unless only the answer was lost.
     pub async fn trim_audit_log(&self, retention: TimeDelta, people: i32) -> Result<u64, DbError> {
         let mut tx = self
             .database

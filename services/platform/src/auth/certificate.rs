@@ -1,14 +1,15 @@
-//! Which service a client certificate names.
+//! The calling service's name in its client certificate.
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::{call::ServiceName, tls::Tls};
 
-/// The first subject alternative name (a DNS name or a URI, RFC 5280 section 4.2.1.6) that the configuration lists.
+/// Returns the first subject alternative name (a DNS name or a URI, RFC 5280 section 4.2.1.6) that the configuration
+/// lists; `None` without one.
 ///
-/// TLS has checked the chain and that the peer holds the key; what the certificate says can be believed.
-pub(crate) fn service_of(certificates: &[CertificateDer<'_>], tls: &Tls) -> Option<ServiceName> {
+/// TLS has already verified the chain and that the peer holds the key, so the certificate's content can be trusted.
+pub(crate) fn service_name(certificates: &[CertificateDer<'_>], tls: &Tls) -> Option<ServiceName> {
     let (_, certificate) = X509Certificate::from_der(certificates.first()?).ok()?;
     let names = certificate.subject_alternative_name().ok()??;
     names.value.general_names.iter().find_map(|name| match name {

@@ -1,4 +1,4 @@
-//! What access tokens say.
+//! The claims of access tokens.
 
 use std::time::Duration;
 
@@ -7,40 +7,40 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::problem::Problem;
+use super::token_problem::TokenProblem;
 use crate::{failure::Failure, reason::Reason};
 
-/// The role that a person's token names, as Supabase and PostgREST have it.
+/// The role in a user's token, as Supabase and PostgREST use it.
 pub const ROLE: &str = "authenticated";
 
-/// How far ahead of ours, in seconds, the clock of whoever made a token may be.
-const LEEWAY: f64 = 60.0;
+/// The seconds by which the issuer's clock may be ahead of ours.
+const CLOCK_SKEW: f64 = 60.0;
 
-/// The longest that a token is taken to be worth something, in seconds: whoever asks has ended long before.
-const LONGEST: f64 = 24.0 * 60.0 * 60.0;
+/// The longest time, in seconds, for which a verified token counts as valid. Every call has ended long before that.
+const MAX_VALIDITY: f64 = 24.0 * 60.0 * 60.0;
 
-/// What our own tokens say, in the shape that Supabase and PostgREST accept.
+/// The claims of Haven's own tokens, in the shape that Supabase and PostgREST accept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// Who made it.
+    /// The name of the token issuer.
     pub iss: String,
-    /// Whom it is for.
+    /// The audience that the token is for.
     pub aud: String,
-    /// The person.
+    /// The user's id, a UUID.
     pub sub: Uuid,
-    /// [`ROLE`].
+    /// The role, which is [`ROLE`].
     pub role: String,
-    /// When it was made, in seconds since 1970.
+    /// The time of issue, in seconds since 1970.
     pub iat: i64,
-    /// From when on it is worth nothing, in seconds since 1970.
+    /// The time from which on the token is invalid, in seconds since 1970.
     pub exp: i64,
-    /// The session that it belongs to.
+    /// The session that the token belongs to.
     pub session_id: Option<Uuid>,
 }
 
-/// What is read of a token that anybody may have made: times can have fractions (RFC 7519, section 2).
+/// The claims that are read from a token of any issuer. Times can have fractions (RFC 7519, section 2).
 #[derive(Deserialize)]
-pub(super) struct Presented {
+pub(super) struct PresentedClaims {
     pub(super) sub: Uuid,
     role: String,
     exp: f64,
@@ -49,8 +49,8 @@ pub(super) struct Presented {
     pub(super) session_id: Option<Uuid>,
 }
 
-impl Presented {
-    /// The claims of a token that is for `audience` and valid at `now`.
+impl PresentedClaims {
+    /// Reads the claims of a token that is for `audience` and valid at `now`.
     ///
     /// # Errors
     ///
@@ -66,27 +66,28 @@ impl Presented {
             _ => false,
         };
         if !is_for_us {
-            return Err(Problem::Audience.into());
+            return Err(TokenProblem::Audience.into());
         }
-        let claims: Self = serde_json::from_value(Value::Object(claims)).map_err(|_| Problem::Claims)?;
+        let claims: Self = serde_json::from_value(Value::Object(claims)).map_err(|_| TokenProblem::Claims)?;
         let now = now.timestamp() as f64;
         if claims.exp <= now {
             return Err(Failure::new(Reason::TokenExpired));
         }
-        let is_early = |time: Option<f64>| time.is_some_and(|time| time > now + LEEWAY);
+        let is_early = |time: Option<f64>| time.is_some_and(|time| time > now + CLOCK_SKEW);
         if is_early(claims.nbf) || is_early(claims.iat) {
-            return Err(Problem::NotYetValid.into());
+            return Err(TokenProblem::NotYetValid.into());
         }
         if claims.role != ROLE || claims.sub.is_nil() {
-            return Err(Problem::Claims.into());
+            return Err(TokenProblem::Claims.into());
         }
         Ok(claims)
     }
 
-    /// How long it is from `now` until [`Presented::read`] says that they have expired, and [`LONGEST`] at most.
+    /// Returns the time from `now` until [`PresentedClaims::read`] refuses the claims as expired, at most
+    /// [`MAX_VALIDITY`].
     pub(super) fn valid_for(&self, now: DateTime<Utc>) -> Duration {
         let now = now.timestamp_micros() as f64 / 1e6;
-        Duration::from_secs_f64((self.exp.ceil() - now).clamp(0.0, LONGEST))
+        Duration::from_secs_f64((self.exp.ceil() - now).clamp(0.0, MAX_VALIDITY))
     }
 }
 
@@ -97,13 +98,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn claims_are_valid_until_the_moment_at_which_they_would_be_refused() {
+    fn claims_count_as_valid_until_they_are_refused_as_expired() {
         let now = DateTime::from_timestamp(1_800_000_000, 250_000_000).unwrap();
         let valid_for = |exp: f64| {
             let claims = serde_json::json!({
                 "aud": "us", "sub": Uuid::from_u128(1), "role": ROLE, "exp": exp,
             });
-            let read = |now| Presented::read(claims.as_object().unwrap().clone(), "us", now);
+            let read = |now| PresentedClaims::read(claims.as_object().unwrap().clone(), "us", now);
             let valid_for = read(now).unwrap().valid_for(now);
             let end = now + TimeDelta::from_std(valid_for).unwrap();
             let moment = TimeDelta::milliseconds(1);

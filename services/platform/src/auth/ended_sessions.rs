@@ -1,4 +1,4 @@
-//! The sessions whose tokens are refused though they have not expired.
+//! The ended sessions. Their tokens are refused although they have not expired.
 
 use std::{
     collections::HashSet,
@@ -16,31 +16,31 @@ use uuid::Uuid;
 
 use crate::{deadline::Deadline, failure::Failure, reason::Reason};
 
-/// How long a call waits for the first list.
+/// The maximum time for which a call waits for the first list.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// The sessions of our own issuer that were ended.
+/// The ended sessions of Haven's own issuer.
 ///
-/// Whoever fills it calls [`EndedSessions::replace`] again and again; what it holds stays, however long nobody does.
-/// Until the first time nothing is known, and no token is believed.
+/// The service that uses the set calls [`EndedSessions::replace`] at an interval; between calls the contents stay,
+/// however long that takes. Before the first call no session is known, and no token is accepted.
 #[derive(Debug)]
 pub struct EndedSessions {
     sessions: RwLock<Sessions>,
     loaded: watch::Sender<bool>,
 }
 
-/// A session is in one of them or in several.
+/// The ended sessions by the way in which they became known. A session can be in several sets.
 #[derive(Debug, Default)]
 struct Sessions {
     listed: HashSet<Uuid>,
-    /// Added since the last list came.
+    /// Sessions added since the last list arrived.
     added: HashSet<Uuid>,
-    /// Added before that, and after the list before it: the last list may have been read before they were ended.
+    /// Sessions added between the last list and the one before it. The last list may have been read before they ended.
     added_before: HashSet<Uuid>,
 }
 
 impl EndedSessions {
-    /// Nothing is known yet.
+    /// Creates a set that has not received its first list.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -49,7 +49,7 @@ impl EndedSessions {
         }
     }
 
-    /// These sessions and no others; but what was added while the list was on its way stays until the next one.
+    /// Replaces the list. Sessions added while the list was being read stay until the next list.
     pub fn replace(&self, ids: impl IntoIterator<Item = Uuid>) {
         let listed = ids.into_iter().collect();
         let mut sessions = self.sessions.write().unwrap_or_else(PoisonError::into_inner);
@@ -59,20 +59,20 @@ impl EndedSessions {
         self.loaded.send_replace(true);
     }
 
-    /// This one, too: whoever ends a session need not wait for the next list.
+    /// Adds one session, which is then refused without waiting for the next list.
     pub fn add(&self, id: Uuid) {
         let mut sessions = self.sessions.write().unwrap_or_else(PoisonError::into_inner);
         sessions.added.insert(id);
         drop(sessions);
-        // Who waits for the end of a session looks again.
+        // Wakes the streams that wait for the end of a session.
         self.loaded.send_modify(|_| {});
     }
 
-    /// Whether `id` was ended.
+    /// Checks that `id` has not ended. Waits for the first list if necessary.
     ///
     /// # Errors
     ///
-    /// SESSION_REVOKED when it was; DEPENDENCY_UNAVAILABLE when it is not known, because there was no list yet.
+    /// SESSION_REVOKED when it has ended; DEPENDENCY_UNAVAILABLE when no list arrived in time.
     pub(super) async fn check(&self, id: Uuid, deadline: Deadline) -> Result<(), Failure> {
         let loaded = *self.loaded.borrow();
         if !loaded && !self.read().contains(id) {
@@ -89,9 +89,9 @@ impl EndedSessions {
         }
     }
 
-    /// Waits until `id` is known to have been ended, however long that takes.
+    /// Waits until `id` is known to have ended, for an unlimited time.
     pub(super) async fn ended(&self, id: Uuid) {
-        // From here on it is told of every change, so none falls between the look and the wait.
+        // Subscribed before the check, so that a change between check and wait is not missed.
         let mut changes = self.loaded.subscribe();
         while !self.read().contains(id) {
             if changes.changed().await.is_err() {
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_takes_the_place_of_the_one_before() {
+    async fn a_list_replaces_the_one_before() {
         let ended = EndedSessions::new();
         ended.replace([A]);
         assert_eq!(refused(&ended, A).await, Some(Reason::SessionRevoked));
@@ -145,11 +145,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_added_while_a_list_was_on_its_way_is_not_forgotten() {
+    async fn a_session_added_while_a_list_is_being_read_stays() {
         let ended = EndedSessions::new();
         ended.replace([]);
         ended.add(A);
-        // This list was read before A was ended; the next one was not.
+        // This list was read before A ended; the next one was not.
         ended.replace([]);
         assert_eq!(refused(&ended, A).await, Some(Reason::SessionRevoked));
         ended.replace([]);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_for_an_end_is_told_of_it_by_either_way() {
+    async fn a_waiter_is_notified_by_a_list_and_by_an_addition() {
         let ended = Arc::new(EndedSessions::new());
         ended.replace([]);
         for by_list in [true, false] {
@@ -174,13 +174,13 @@ mod tests {
                 true => ended.replace([id]),
                 false => ended.add(id),
             }
-            let told = tokio::time::timeout(Duration::from_secs(30), waiting).await;
-            told.expect("told").unwrap();
+            let notified = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+            notified.expect("notified in time").unwrap();
         }
     }
 
     #[tokio::test]
-    async fn without_any_list_nobody_is_believed() {
+    async fn without_a_list_no_session_is_accepted() {
         let ended = Arc::new(EndedSessions::new());
         assert_eq!(refused(&ended, A).await, Some(Reason::DependencyUnavailable));
         ended.add(A);

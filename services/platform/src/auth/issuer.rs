@@ -1,15 +1,15 @@
-//! Others whose tokens are accepted beside our own.
+//! The trusted token issuers beside Haven's own.
 
 use std::{collections::HashMap, sync::Arc};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{jwks, problem::Problem, verifying_key::VerifyingKey};
+use super::{jwks, token_problem::TokenProblem, verifying_key::VerifyingKey};
 
-/// The shortest secret for HS256: as long as the hash (RFC 7518, section 3.2).
-const SHORTEST_SECRET: usize = 32;
+/// The minimum length of an HS256 secret: that of the hash (RFC 7518, section 3.2).
+const MIN_SECRET_BYTES: usize = 32;
 
-/// Somebody who makes tokens that are accepted here. Their keys are for their own tokens and for nobody else's.
+/// A trusted issuer. Its keys verify its own tokens only.
 #[derive(Clone, Debug)]
 pub struct TrustedIssuer {
     name: String,
@@ -18,18 +18,18 @@ pub struct TrustedIssuer {
 
 #[derive(Clone, Debug)]
 enum Keys {
-    /// Public keys, each with its own algorithm.
+    /// The public keys by key id, each for one algorithm.
     Public(Arc<HashMap<String, VerifyingKey>>),
-    /// One secret for HS256.
+    /// The secret for HS256.
     Secret(VerifyingKey),
 }
 
 impl TrustedIssuer {
-    /// The issuer that is called `name` in its tokens, with the public keys of a JSON Web Key Set (RFC 7517).
+    /// Creates an issuer with `name` as the `iss` of its tokens, with the public keys of a JSON Web Key Set (RFC 7517).
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the set. Nothing of it repeats what is in it but the names of keys.
+    /// All problems of the set. Their texts contain no part of it except key ids.
     pub fn with_jwks(name: &str, json: &str) -> Result<Self, Vec<String>> {
         let keys = jwks::parse(json)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
@@ -39,15 +39,16 @@ impl TrustedIssuer {
         })
     }
 
-    /// The issuer that is called `name` in its tokens, with a secret for HS256, of which every byte counts as it is.
+    /// Creates an issuer with `name` as the `iss` of its tokens, with a secret for HS256. Its bytes are used as they
+    /// are.
     ///
     /// # Errors
     ///
-    /// When the secret is too short.
+    /// A description when the secret is too short.
     pub fn with_secret(name: &str, secret: &SecretString) -> Result<Self, &'static str> {
         let secret = secret.expose_secret().as_bytes();
-        if secret.len() < SHORTEST_SECRET {
-            return Err("the secret has to have at least 32 bytes");
+        if secret.len() < MIN_SECRET_BYTES {
+            return Err("the secret must have at least 32 bytes");
         }
         Ok(Self {
             name: name.to_owned(),
@@ -55,15 +56,15 @@ impl TrustedIssuer {
         })
     }
 
-    /// What its tokens carry as `iss`.
+    /// Returns the `iss` of the issuer's tokens.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The key that a token with this `kid` has to be signed with.
-    pub(super) fn key(&self, id: Option<&str>) -> Result<&VerifyingKey, Problem> {
+    /// Returns the key that must have signed a token with the key id `id`.
+    pub(super) fn key(&self, id: Option<&str>) -> Result<&VerifyingKey, TokenProblem> {
         match &self.keys {
-            Keys::Public(keys) => id.and_then(|id| keys.get(id)).ok_or(Problem::KeyUnknown),
+            Keys::Public(keys) => id.and_then(|id| keys.get(id)).ok_or(TokenProblem::KeyUnknown),
             Keys::Secret(key) => Ok(key),
         }
     }

@@ -1,4 +1,4 @@
-//! A JSON Web Key Set (RFC 7517) out of a file: the public keys of another issuer.
+//! The parser of JSON Web Key Sets (RFC 7517): the public keys of a trusted issuer.
 
 use std::collections::HashMap;
 
@@ -13,26 +13,26 @@ use jsonwebtoken::{
 
 use super::verifying_key::VerifyingKey;
 
-/// What is wrong with a set. None of it repeats what the file holds but the name of a key: the file may be another one,
-/// with a secret in it.
+/// A problem of a key set. Its text contains no part of the file except key ids: the file may be another one, with a
+/// secret in it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum JwksProblem {
-    #[error("it is no JSON Web Key Set (line {line}, column {column})")]
+    #[error("the file is not a JSON Web Key Set (line {line}, column {column})")]
     NotASet { line: usize, column: usize },
     #[error("key {0} has no `kid`")]
-    Nameless(usize),
+    MissingKid(usize),
     #[error("two keys have the `kid` {0:?}")]
-    Twice(String),
-    #[error("the `alg` of key {0:?} does not fit its `kty`")]
-    Misfit(String),
+    DuplicateKid(String),
+    #[error("the `alg` of key {0:?} does not match its `kty`")]
+    AlgorithmMismatch(String),
     #[error("key {0:?} cannot be used: {1}")]
     Unusable(String, String),
-    #[error("it has no key for ES256 (P-256) or RS256")]
-    Empty,
+    #[error("the set has no key for ES256 (P-256) or RS256")]
+    NoUsableKey,
 }
 
-/// Every key of the set that verifies ES256 or RS256, by its `kid`. Keys for anything else are passed over, as RFC 7517
-/// has it; those that are for it and cannot be used are problems.
+/// Parses a set and returns its keys for ES256 and RS256 by their `kid`. Keys for other purposes are skipped, as RFC
+/// 7517 requires; keys for these algorithms that cannot be used are problems.
 pub(super) fn parse(json: &str) -> Result<HashMap<String, VerifyingKey>, Vec<JwksProblem>> {
     let set: JwkSet = serde_json::from_str(json).map_err(|error| {
         vec![JwksProblem::NotASet {
@@ -42,18 +42,18 @@ pub(super) fn parse(json: &str) -> Result<HashMap<String, VerifyingKey>, Vec<Jwk
     })?;
     let (mut keys, mut problems) = (HashMap::new(), Vec::new());
     for (position, jwk) in set.keys.iter().enumerate() {
-        match verifying(jwk, position + 1) {
+        match verifying_key(jwk, position + 1) {
             Ok(None) => {}
             Ok(Some(key)) => {
                 if let Some(other) = keys.insert(key.id().to_owned(), key) {
-                    problems.push(JwksProblem::Twice(other.id().to_owned()));
+                    problems.push(JwksProblem::DuplicateKid(other.id().to_owned()));
                 }
             }
             Err(problem) => problems.push(problem),
         }
     }
     if keys.is_empty() && problems.is_empty() {
-        problems.push(JwksProblem::Empty);
+        problems.push(JwksProblem::NoUsableKey);
     }
     match problems.is_empty() {
         true => Ok(keys),
@@ -61,14 +61,15 @@ pub(super) fn parse(json: &str) -> Result<HashMap<String, VerifyingKey>, Vec<Jwk
     }
 }
 
-/// The key, if it is one that verifies ES256 or RS256; `position` names it where it has no name.
-fn verifying(jwk: &Jwk, position: usize) -> Result<Option<VerifyingKey>, JwksProblem> {
+/// Converts a key; `None` when it is not for ES256 or RS256. `position` identifies a key without a `kid` in the
+/// problem's text.
+fn verifying_key(jwk: &Jwk, position: usize) -> Result<Option<VerifyingKey>, JwksProblem> {
     let (ours, others): (_, &[_]) = match &jwk.algorithm {
         AlgorithmParameters::EllipticCurve(_) => (
             KeyAlgorithm::ES256,
             &[KeyAlgorithm::ES384, KeyAlgorithm::UNKNOWN_ALGORITHM],
         ),
-        AlgorithmParameters::RSA(_) => (KeyAlgorithm::RS256, &OTHER_RSA),
+        AlgorithmParameters::RSA(_) => (KeyAlgorithm::RS256, &OTHER_RSA_ALGORITHMS),
         _ => return Ok(None),
     };
     if !is_for_verifying(&jwk.common) {
@@ -79,13 +80,13 @@ fn verifying(jwk: &Jwk, position: usize) -> Result<Option<VerifyingKey>, JwksPro
         None => {}
         Some(algorithm) if algorithm == ours => {}
         Some(algorithm) if others.contains(&algorithm) => return Ok(None),
-        Some(_) => return Err(JwksProblem::Misfit(id.unwrap_or_default())),
+        Some(_) => return Err(JwksProblem::AlgorithmMismatch(id.unwrap_or_default())),
     }
-    let id = id.ok_or(JwksProblem::Nameless(position))?;
+    let id = id.ok_or(JwksProblem::MissingKid(position))?;
     let key = match &jwk.algorithm {
         AlgorithmParameters::EllipticCurve(point) if point.curve == EllipticCurve::P256 => {
             VerifyingKey::from_coordinates(&id, &point.x, &point.y)
-                .map_err(|_| "it is no point on P-256".to_owned())
+                .map_err(|_| "it is not a point on P-256".to_owned())
         }
         AlgorithmParameters::RSA(numbers) => rsa(&id, numbers),
         _ => return Ok(None),
@@ -93,8 +94,8 @@ fn verifying(jwk: &Jwk, position: usize) -> Result<Option<VerifyingKey>, JwksPro
     key.map(Some).map_err(|why| JwksProblem::Unusable(id, why))
 }
 
-/// What else an RSA key may be for.
-const OTHER_RSA: [KeyAlgorithm; 9] = [
+/// The algorithms of other RSA keys, which are skipped.
+const OTHER_RSA_ALGORITHMS: [KeyAlgorithm; 9] = [
     KeyAlgorithm::RS384,
     KeyAlgorithm::RS512,
     KeyAlgorithm::PS256,
@@ -121,7 +122,7 @@ fn rsa(id: &str, numbers: &RSAKeyParameters) -> Result<VerifyingKey, String> {
     VerifyingKey::from_rsa(id, &bytes(&numbers.n)?, &bytes(&numbers.e)?).map_err(|error| {
         match error.into_kind() {
             ErrorKind::InvalidRsaKey(why) => why,
-            _ => "it is no RSA key".to_owned(),
+            _ => "it is not an RSA key".to_owned(),
         }
     })
 }
@@ -155,9 +156,9 @@ mod tests {
     }
 
     fn read(keys: &[Value]) -> Result<Vec<String>, Vec<String>> {
-        let said = |problems: Vec<JwksProblem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let texts = |problems: Vec<JwksProblem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
         let mut ids: Vec<_> = parse(&json!({"keys": keys}).to_string())
-            .map_err(said)?
+            .map_err(texts)?
             .into_keys()
             .collect();
         ids.sort();
@@ -165,13 +166,13 @@ mod tests {
     }
 
     #[test]
-    fn keys_for_es256_and_rs256_are_taken_and_others_passed_over() {
+    fn keys_for_es256_and_rs256_are_read_and_others_skipped() {
         let keys = [
             ec("a"),
             without(without(ec("b"), "alg"), "use"),
             rsa("c", 256),
             with(rsa("d", 256), "alg", json!("RS256")),
-            // For something else.
+            // Keys for other purposes.
             with(ec("e"), "use", json!("enc")),
             with(ec("f"), "key_ops", json!(["deriveKey"])),
             with(ec("g"), "alg", json!("ECDH-ES")),
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_is_reported_at_once() {
+    fn all_problems_are_reported_at_once() {
         let keys = [
             ec("a"),
             rsa("a", 256),
@@ -201,22 +202,22 @@ mod tests {
             [
                 r#"two keys have the `kid` "a""#,
                 "key 3 has no `kid`",
-                r#"the `alg` of key "c" does not fit its `kty`"#,
-                r#"the `alg` of key "d" does not fit its `kty`"#,
-                r#"key "e" cannot be used: it is no point on P-256"#,
-                r#"key "f" cannot be used: its modulus has to have 2048 to 4096 bits"#,
+                r#"the `alg` of key "c" does not match its `kty`"#,
+                r#"the `alg` of key "d" does not match its `kty`"#,
+                r#"key "e" cannot be used: it is not a point on P-256"#,
+                r#"key "f" cannot be used: its modulus must have 2048 to 4096 bits"#,
                 r#"key "g" cannot be used: its numbers are not base64url"#,
             ]
         );
     }
 
     #[test]
-    fn a_set_without_a_usable_key_is_none() {
-        assert_eq!(parse(r#"{"keys": []}"#).unwrap_err(), [JwksProblem::Empty]);
+    fn a_set_without_a_usable_key_is_a_problem() {
+        assert_eq!(parse(r#"{"keys": []}"#).unwrap_err(), [JwksProblem::NoUsableKey]);
         let other = with(ec("a"), "use", json!("enc"));
         assert_eq!(
             read(&[other]).unwrap_err(),
-            ["it has no key for ES256 (P-256) or RS256"]
+            ["the set has no key for ES256 (P-256) or RS256"]
         );
         for wrong in [
             "",

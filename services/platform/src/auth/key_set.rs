@@ -1,4 +1,4 @@
-//! The public keys of our own issuer.
+//! The public keys of Haven's own issuer.
 
 use std::{
     collections::HashMap,
@@ -15,106 +15,107 @@ use tokio::{
 use super::verifying_key::VerifyingKey;
 use crate::deadline::Deadline;
 
-/// An unknown key id is a reason to ask for the keys again, but not more often than this.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The minimum time between two requests for new keys, which unknown key ids cause.
+const REQUEST_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long a call waits for keys that were asked for because of it.
+/// The maximum time for which a call waits for the keys that it requested.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// The keys of our own issuer that are known now, and the way to more.
+/// The known public keys of Haven's own issuer, and a way to request new ones.
 ///
-/// Whoever fills it calls [`KeySet::replace`]; what it holds stays, however long nobody does: data keeps serving
-/// through an outage of identity.
+/// The service that uses the set calls [`KeySet::replace`]; between calls the keys stay, however long that takes, so
+/// that tokens are still verified while the issuer is down.
 #[derive(Debug)]
 pub struct KeySet {
     keys: ArcSwap<HashMap<String, VerifyingKey>>,
     replaced: watch::Sender<()>,
-    asked: Mutex<Option<Instant>>,
-    wanted: Notify,
-    /// Places for those who wait for a key that is not there.
-    places: Semaphore,
+    requested_at: Mutex<Option<Instant>>,
+    requested: Notify,
+    /// The permits of calls that wait for an unknown key.
+    wait_permits: Semaphore,
 }
 
-/// How many calls wait for keys at once: a token with an unknown key costs nothing to make, and whoever waits has a place
-/// among the calls under way.
-const MOST_WAITING: usize = 16;
+/// The maximum number of calls that wait for keys at once: a token with an unknown key id costs nothing to make, and
+/// each waiting call also counts as a call in flight.
+const MAX_WAITING: usize = 16;
 
-/// What looking for a key came to.
+/// The result of a key lookup.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum KeyLookup {
     Key(VerifyingKey),
-    /// There are keys, and this is none of them.
+    /// There are keys, but none with this id.
     Unknown,
-    /// There were no keys yet.
+    /// There are no keys yet.
     NoKeys,
 }
 
 impl KeySet {
-    /// No keys yet.
+    /// Creates an empty set.
     #[must_use]
     pub fn empty() -> Self {
         Self {
             keys: ArcSwap::default(),
             replaced: watch::Sender::new(()),
-            asked: Mutex::new(None),
-            wanted: Notify::new(),
-            places: Semaphore::new(MOST_WAITING),
+            requested_at: Mutex::new(None),
+            requested: Notify::new(),
+            wait_permits: Semaphore::new(MAX_WAITING),
         }
     }
 
-    /// These keys for ever: nobody waits for another one.
-    pub fn settle(&self, keys: impl IntoIterator<Item = VerifyingKey>) {
+    /// Replaces the keys for good: lookups of an unknown key no longer wait.
+    pub fn set_permanently(&self, keys: impl IntoIterator<Item = VerifyingKey>) {
         self.replace(keys);
-        self.places.close();
+        self.wait_permits.close();
     }
 
-    /// These keys and no others.
+    /// Replaces all keys, and wakes the lookups that wait.
     pub fn replace(&self, keys: impl IntoIterator<Item = VerifyingKey>) {
         let keys: HashMap<_, _> = keys.into_iter().map(|key| (key.id().to_owned(), key)).collect();
         self.keys.store(Arc::new(keys));
         self.replaced.send_replace(());
     }
 
-    /// Returns when a call needs a key that is not there: for whoever fills the set.
-    pub async fn wanted(&self) {
-        self.wanted.notified().await;
+    /// Waits until a lookup requests keys that are not in the set: for the task that fills it.
+    pub async fn next_request(&self) {
+        self.requested.notified().await;
     }
 
-    pub(super) async fn find(&self, id: &str, deadline: Deadline) -> Found {
+    pub(super) async fn find(&self, id: &str, deadline: Deadline) -> KeyLookup {
         if let Some(key) = self.keys.load().get(id) {
-            return Found::Key(key.clone());
+            return KeyLookup::Key(key.clone());
         }
         let mut replaced = self.replaced.subscribe();
-        // Whoever finds too many waiting is answered by what is there; where nothing is, nobody can be served, and everybody
-        // waits. Another call may have got it between the look and the subscription.
-        let place = self.places.try_acquire();
+        // When too many calls wait already, the keys at hand decide. Before the first keys arrive every call waits,
+        // because none can be served. The check is repeated because another call may have received the key before the
+        // subscription.
+        let permit = self.wait_permits.try_acquire();
         let waits = {
             let known = self.keys.load();
-            (place.is_ok() || known.is_empty()) && !known.contains_key(id)
+            (permit.is_ok() || known.is_empty()) && !known.contains_key(id)
         };
         if waits {
-            let until = (self.ask() + WAIT).min(deadline.instant());
-            // Whether keys came or the wait is over, what counts is what is there now.
+            let until = (self.request() + WAIT).min(deadline.instant());
+            // The keys at hand decide, with or without new ones.
             let _ = timeout_at(until, replaced.changed()).await;
         }
         let keys = self.keys.load();
         match keys.get(id) {
-            Some(key) => Found::Key(key.clone()),
-            None if keys.is_empty() => Found::NoKeys,
-            None => Found::Unknown,
+            Some(key) => KeyLookup::Key(key.clone()),
+            None if keys.is_empty() => KeyLookup::NoKeys,
+            None => KeyLookup::Unknown,
         }
     }
 
-    /// When the keys were last asked for: now, unless that was a moment ago. While identity is down, calls with unknown
-    /// keys wait together, and then no more of them for a while.
-    fn ask(&self) -> Instant {
+    /// Requests new keys, unless that happened less than [`REQUEST_INTERVAL`] ago. Returns the time of the last
+    /// request: while the issuer is down, calls with unknown keys wait for the same request, and later ones not at all.
+    fn request(&self) -> Instant {
         let now = Instant::now();
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        match *asked {
-            Some(before) if now.duration_since(before) < PATIENCE => before,
+        let mut requested_at = self.requested_at.lock().unwrap_or_else(PoisonError::into_inner);
+        match *requested_at {
+            Some(before) if now.duration_since(before) < REQUEST_INTERVAL => before,
             _ => {
-                *asked = Some(now);
-                self.wanted.notify_one();
+                *requested_at = Some(now);
+                self.requested.notify_one();
                 now
             }
         }
@@ -133,61 +134,61 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unknown_key_is_asked_for_and_then_not_for_a_while() {
+    async fn an_unknown_key_is_requested_once_per_interval() {
         let keys = Arc::new(KeySet::empty());
         let filler = Arc::clone(&keys);
         tokio::spawn(async move {
-            filler.wanted().await;
+            filler.next_request().await;
             filler.replace([VerifyingKey::from_coordinates("k1", X, Y).unwrap()]);
         });
-        assert!(matches!(keys.find("k1", soon()).await, Found::Key(_)));
+        assert!(matches!(keys.find("k1", soon()).await, KeyLookup::Key(_)));
 
-        // Nobody fills it any more: calls wait together for what was asked for, and then not at all.
+        // No more keys arrive: calls wait together for the request, and later calls do not wait.
         let before = Instant::now();
-        assert!(matches!(keys.find("k2", soon()).await, Found::Unknown));
+        assert!(matches!(keys.find("k2", soon()).await, KeyLookup::Unknown));
         assert!(before.elapsed() <= WAIT + WAIT / 4);
         let before = Instant::now();
-        assert!(matches!(keys.find("k2", soon()).await, Found::Unknown));
+        assert!(matches!(keys.find("k2", soon()).await, KeyLookup::Unknown));
         assert!(before.elapsed() < WAIT / 4, "{:?}", before.elapsed());
     }
 
     #[tokio::test]
-    async fn nobody_waits_where_no_other_key_will_come_or_too_many_wait() {
+    async fn a_lookup_does_not_wait_when_keys_are_permanent_or_too_many_calls_wait() {
         let key = || VerifyingKey::from_coordinates("k1", X, Y).unwrap();
         let settled = KeySet::empty();
-        settled.settle([key()]);
+        settled.set_permanently([key()]);
         let before = Instant::now();
-        assert!(matches!(settled.find("k1", soon()).await, Found::Key(_)));
-        assert!(matches!(settled.find("k2", soon()).await, Found::Unknown));
+        assert!(matches!(settled.find("k1", soon()).await, KeyLookup::Key(_)));
+        assert!(matches!(settled.find("k2", soon()).await, KeyLookup::Unknown));
         assert!(before.elapsed() < WAIT / 4, "{:?}", before.elapsed());
 
         let keys = Arc::new(KeySet::empty());
         keys.replace([key()]);
-        let waiting: Vec<_> = (0..MOST_WAITING)
+        let waiting: Vec<_> = (0..MAX_WAITING)
             .map(|_| {
                 let keys = Arc::clone(&keys);
-                tokio::spawn(async move { matches!(keys.find("k2", soon()).await, Found::Unknown) })
+                tokio::spawn(async move { matches!(keys.find("k2", soon()).await, KeyLookup::Unknown) })
             })
             .collect();
-        while keys.places.available_permits() > 0 {
+        while keys.wait_permits.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
         let before = Instant::now();
-        assert!(matches!(keys.find("k2", soon()).await, Found::Unknown));
+        assert!(matches!(keys.find("k2", soon()).await, KeyLookup::Unknown));
         assert!(before.elapsed() < WAIT / 4, "{:?}", before.elapsed());
         for waiter in waiting {
             assert!(waiter.await.unwrap());
         }
     }
 
-    /// A service that has just started, and is asked by a crowd before it has its first keys.
+    /// A service that has just started receives many calls before its first keys.
     #[tokio::test]
-    async fn everybody_waits_for_the_first_keys() {
+    async fn every_call_waits_for_the_first_keys() {
         let keys = Arc::new(KeySet::empty());
-        let waiting: Vec<_> = (0..MOST_WAITING * 3)
+        let waiting: Vec<_> = (0..MAX_WAITING * 3)
             .map(|_| {
                 let keys = Arc::clone(&keys);
-                tokio::spawn(async move { matches!(keys.find("k1", soon()).await, Found::Key(_)) })
+                tokio::spawn(async move { matches!(keys.find("k1", soon()).await, KeyLookup::Key(_)) })
             })
             .collect();
         while keys.replaced.receiver_count() < waiting.len() {
@@ -200,10 +201,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_any_keys_that_is_what_it_says() {
+    async fn a_lookup_in_an_empty_set_reports_that_there_are_no_keys() {
         let nobody_fills = KeySet::empty()
             .find("k1", Deadline::after(Duration::from_millis(20)))
             .await;
-        assert!(matches!(nobody_fills, Found::NoKeys));
+        assert!(matches!(nobody_fills, KeyLookup::NoKeys));
     }
 }

@@ -1,4 +1,4 @@
-//! Who calls: people by their access tokens, services by their client certificates.
+//! Authentication: users by their access tokens, services by their client certificates.
 
 mod certificate;
 mod claims;
@@ -6,12 +6,12 @@ mod ended_sessions;
 mod issuer;
 mod jwks;
 mod key_set;
-mod problem;
 mod token;
+mod token_problem;
 mod verifier;
 mod verifying_key;
 
-pub(crate) use self::{certificate::service_of, problem::Problem};
+pub(crate) use self::{certificate::service_name, token_problem::TokenProblem};
 pub use self::{
     claims::{Claims, ROLE},
     ended_sessions::EndedSessions,

@@ -1,47 +1,47 @@
-//! Access tokens: JSON Web Tokens (RFC 7519) in their compact form (RFC 7515, section 7.1).
+//! The parser of access tokens: JSON Web Tokens (RFC 7519) in compact form (RFC 7515, section 7.1).
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
-use super::{problem::Problem, verifying_key::VerifyingKey};
+use super::{token_problem::TokenProblem, verifying_key::VerifyingKey};
 
-/// Longer than any token that identity makes by a factor of ten.
-const LONGEST: usize = 8192;
+/// The maximum length of a token: ten times that of Haven's own.
+const MAX_BYTES: usize = 8192;
 
-/// A token, taken apart. Nothing of it can be believed before [`Token::check`].
+/// A parsed token. Its claims must not be trusted before [`Token::check`].
 pub(super) struct Token<'a> {
     pub(super) algorithm: Algorithm,
     pub(super) key_id: Option<String>,
     pub(super) claims: Map<String, Value>,
-    /// What was signed: header and claims, as they came.
+    /// The signed text: header and claims in their original form.
     message: &'a str,
     signature: &'a str,
 }
 
 impl<'a> Token<'a> {
-    pub(super) fn parse(text: &'a str) -> Result<Self, Problem> {
-        if text.len() > LONGEST {
-            return Err(Problem::TooLong);
+    pub(super) fn parse(text: &'a str) -> Result<Self, TokenProblem> {
+        if text.len() > MAX_BYTES {
+            return Err(TokenProblem::TooLong);
         }
-        let (message, signature) = text.rsplit_once('.').ok_or(Problem::Malformed)?;
-        let (header, claims) = message.split_once('.').ok_or(Problem::Malformed)?;
+        let (message, signature) = text.rsplit_once('.').ok_or(TokenProblem::Malformed)?;
+        let (header, claims) = message.split_once('.').ok_or(TokenProblem::Malformed)?;
         let (header, claims) = (object(header)?, object(claims)?);
-        // What a token declares critical has to be understood (RFC 7515, section 4.1.11); no extension is.
+        // Extensions that a token declares critical must be understood (RFC 7515, section 4.1.11); none is supported.
         if header.contains_key("crit") {
-            return Err(Problem::Malformed);
+            return Err(TokenProblem::Malformed);
         }
         let key_id = match header.get("kid") {
             None => None,
             Some(Value::String(id)) => Some(id.clone()),
-            Some(_) => return Err(Problem::Malformed),
+            Some(_) => return Err(TokenProblem::Malformed),
         };
         let algorithm = match header.get("alg").and_then(Value::as_str) {
             Some("ES256") => Algorithm::ES256,
             Some("RS256") => Algorithm::RS256,
             Some("HS256") => Algorithm::HS256,
-            // `none` among them.
-            _ => return Err(Problem::Algorithm),
+            // This includes `none`.
+            _ => return Err(TokenProblem::Algorithm),
         };
         Ok(Self {
             algorithm,
@@ -52,29 +52,32 @@ impl<'a> Token<'a> {
         })
     }
 
-    /// Who says that they made it.
+    /// Returns the unverified issuer.
     pub(super) fn issuer(&self) -> Option<&str> {
         self.claims.get("iss").and_then(Value::as_str)
     }
 
-    /// Whether `key` signed it, with its own algorithm: the token does not choose.
-    pub(super) fn check(&self, key: &VerifyingKey) -> Result<(), Problem> {
+    /// Checks that `key` signed the token with the key's algorithm. A token with another algorithm in its header is
+    /// refused.
+    pub(super) fn check(&self, key: &VerifyingKey) -> Result<(), TokenProblem> {
         if self.algorithm != key.algorithm() {
-            return Err(Problem::Algorithm);
+            return Err(TokenProblem::Algorithm);
         }
         if URL_SAFE_NO_PAD.decode(self.signature).is_err() {
-            return Err(Problem::Malformed);
+            return Err(TokenProblem::Malformed);
         }
         match key.verifies(self.message, self.signature) {
             true => Ok(()),
-            false => Err(Problem::Signature),
+            false => Err(TokenProblem::Signature),
         }
     }
 }
 
-fn object(part: &str) -> Result<Map<String, Value>, Problem> {
-    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| Problem::Malformed)?;
-    serde_json::from_slice(&bytes).map_err(|_| Problem::Malformed)
+fn object(part: &str) -> Result<Map<String, Value>, TokenProblem> {
+    let bytes = URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| TokenProblem::Malformed)?;
+    serde_json::from_slice(&bytes).map_err(|_| TokenProblem::Malformed)
 }
 
 #[cfg(test)]
@@ -88,12 +91,12 @@ mod tests {
         format!("{}.{}.c2ln", part(header), part(claims))
     }
 
-    fn problem(text: &str) -> Option<Problem> {
+    fn problem(text: &str) -> Option<TokenProblem> {
         Token::parse(text).err()
     }
 
     #[test]
-    fn a_token_is_two_objects_and_a_signature() {
+    fn a_token_consists_of_two_objects_and_a_signature() {
         let good = token(&json!({"alg": "ES256", "kid": "k1"}), &json!({"iss": "haven"}));
         let parsed = Token::parse(&good).unwrap();
         assert_eq!(
@@ -117,13 +120,17 @@ mod tests {
                 &json!({}),
             ),
         ] {
-            assert_eq!(problem(&malformed), Some(Problem::Malformed), "{malformed:?}");
+            assert_eq!(
+                problem(&malformed),
+                Some(TokenProblem::Malformed),
+                "{malformed:?}"
+            );
         }
-        assert_eq!(problem(&"x".repeat(LONGEST + 1)), Some(Problem::TooLong));
+        assert_eq!(problem(&"x".repeat(MAX_BYTES + 1)), Some(TokenProblem::TooLong));
     }
 
     #[test]
-    fn what_is_not_one_of_three_algorithms_is_none() {
+    fn every_algorithm_but_three_is_refused() {
         for alg in [
             json!("none"),
             json!("NONE"),
@@ -134,8 +141,11 @@ mod tests {
             json!(null),
         ] {
             let text = token(&json!({"alg": alg}), &json!({}));
-            assert_eq!(problem(&text), Some(Problem::Algorithm), "{alg}");
+            assert_eq!(problem(&text), Some(TokenProblem::Algorithm), "{alg}");
         }
-        assert_eq!(problem(&token(&json!({}), &json!({}))), Some(Problem::Algorithm));
+        assert_eq!(
+            problem(&token(&json!({}), &json!({}))),
+            Some(TokenProblem::Algorithm)
+        );
     }
 }

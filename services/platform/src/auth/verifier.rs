@@ -1,4 +1,4 @@
-//! Whose token it is.
+//! The verification of access tokens.
 
 use std::{collections::HashMap, future::pending, sync::Arc};
 
@@ -6,12 +6,12 @@ use jsonwebtoken::Algorithm;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    claims::Presented,
+    claims::PresentedClaims,
     ended_sessions::EndedSessions,
     issuer::TrustedIssuer,
-    key_set::{Found, KeySet},
-    problem::Problem,
+    key_set::{KeyLookup, KeySet},
     token::Token,
+    token_problem::TokenProblem,
     verifying_key::VerifyingKey,
 };
 use crate::{
@@ -22,10 +22,9 @@ use crate::{
     time::Clock,
 };
 
-/// Says whose token it is, and refuses every token that is not as it has to be.
+/// Verifies access tokens and returns their users.
 ///
-/// A token says who made it, and that decides which keys may have signed it; the key, and never the token, decides by which
-/// algorithm.
+/// The token's issuer decides which keys may have signed it. The key, and never the token, decides the algorithm.
 #[derive(Clone, Debug)]
 pub struct TokenVerifier {
     issuer: String,
@@ -37,8 +36,8 @@ pub struct TokenVerifier {
 }
 
 impl TokenVerifier {
-    /// Accepts the tokens that `issuer`, which is our own, made for `audience` with one of `keys`, but for those of
-    /// sessions that are among `ended`.
+    /// Creates a verifier that accepts the tokens of Haven's own `issuer` for `audience` that are signed with one of
+    /// `keys`, except those of sessions in `ended`.
     #[must_use]
     pub fn new(
         issuer: String,
@@ -57,7 +56,8 @@ impl TokenVerifier {
         }
     }
 
-    /// Accepts, too, what these others made for the same audience. Our own issuer's name stays our own.
+    /// Also accepts the tokens of these issuers for the same audience. An entry with the name of Haven's own issuer is
+    /// never used.
     #[must_use]
     pub fn trusting(mut self, issuers: Vec<TrustedIssuer>) -> Self {
         let named = issuers
@@ -67,27 +67,27 @@ impl TokenVerifier {
         self
     }
 
-    /// Whose token it is.
+    /// Verifies `token` and returns its user.
     ///
     /// # Errors
     ///
-    /// TOKEN_EXPIRED; SESSION_REVOKED; TOKEN_INVALID, whose metadata say under `problem` what is wrong;
-    /// DEPENDENCY_UNAVAILABLE when the keys, or the sessions that were ended, are not known yet.
+    /// TOKEN_EXPIRED; SESSION_REVOKED; TOKEN_INVALID with a `problem` in its metadata; DEPENDENCY_UNAVAILABLE when the
+    /// keys or the ended sessions are not known yet.
     pub async fn verify(&self, token: &str, deadline: Deadline) -> Result<User, Failure> {
         let token = Token::parse(token)?;
-        let issuer = token.issuer().ok_or(Problem::Issuer)?;
+        let issuer = token.issuer().ok_or(TokenProblem::Issuer)?;
         let foreign = issuer != self.issuer;
         if foreign {
-            let issuer = self.trusted.get(issuer).ok_or(Problem::Issuer)?;
+            let issuer = self.trusted.get(issuer).ok_or(TokenProblem::Issuer)?;
             token.check(issuer.key(token.key_id.as_deref())?)?;
         } else {
             token.check(&self.own_key(&token, deadline).await?)?;
         }
         let now = self.clock.now();
-        let claims = Presented::read(token.claims, &self.audience, now)?;
+        let claims = PresentedClaims::read(token.claims, &self.audience, now)?;
         if !foreign {
-            // Every token of ours belongs to a session; one that does not could never be taken back.
-            let session = claims.session_id.ok_or(Problem::Claims)?;
+            // Every token of Haven's own belongs to a session; one without a session could not be revoked.
+            let session = claims.session_id.ok_or(TokenProblem::Claims)?;
             self.ended.check(session, deadline).await?;
         }
         Ok(User {
@@ -98,7 +98,8 @@ impl TokenVerifier {
         })
     }
 
-    /// Waits until a call of `user` with the same token would be refused. Answers why: TOKEN_EXPIRED or SESSION_REVOKED.
+    /// Waits until a call of `user` with the same token would be refused. Returns the failure: TOKEN_EXPIRED or
+    /// SESSION_REVOKED.
     pub(crate) async fn refusal(&self, user: User) -> Failure {
         let ended = async {
             match user.own_session() {
@@ -119,15 +120,15 @@ impl TokenVerifier {
     }
 
     async fn own_key(&self, token: &Token<'_>, deadline: Deadline) -> Result<VerifyingKey, Failure> {
-        // We sign with nothing else, so nobody is asked for the key of such a token.
+        // Haven signs with ES256 only, so no key is requested for another algorithm.
         if token.algorithm != Algorithm::ES256 {
-            return Err(Problem::Algorithm.into());
+            return Err(TokenProblem::Algorithm.into());
         }
-        let id = token.key_id.as_deref().ok_or(Problem::KeyUnknown)?;
+        let id = token.key_id.as_deref().ok_or(TokenProblem::KeyUnknown)?;
         match self.keys.find(id, deadline).await {
-            Found::Key(key) => Ok(key),
-            Found::Unknown => Err(Problem::KeyUnknown.into()),
-            Found::NoKeys => Err(Failure::new(Reason::DependencyUnavailable)),
+            KeyLookup::Key(key) => Ok(key),
+            KeyLookup::Unknown => Err(TokenProblem::KeyUnknown.into()),
+            KeyLookup::NoKeys => Err(Failure::new(Reason::DependencyUnavailable)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A key that verifies access tokens, and the one algorithm that it is for.
+//! A key that verifies access tokens with one algorithm.
 
 use std::{fmt, sync::Arc};
 
@@ -10,7 +10,7 @@ use jsonwebtoken::{
 };
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 
-/// A key, its name, and its algorithm. `Debug` shows the name alone.
+/// A public key or shared secret with its id and its algorithm. `Debug` shows the id alone.
 #[derive(Clone)]
 pub struct VerifyingKey {
     id: String,
@@ -18,52 +18,52 @@ pub struct VerifyingKey {
     key: Arc<Key>,
 }
 
-/// What a key is, to whom it is that verifies with it.
+/// The key in the form that its library uses.
 enum Key {
-    /// A point on P-256, uncompressed. Our own tokens are verified with one on every call, and ring takes a third of the time
-    /// that the library of the others takes.
+    /// An uncompressed point on P-256. Haven's own tokens are verified with one on every call, and `ring` takes a third
+    /// of the time of the library used for the others.
     P256(UnparsedPublicKey<Vec<u8>>),
     Other(DecodingKey),
 }
 
 impl VerifyingKey {
-    /// The key `id` with the coordinates of a point on P-256 (base64url without padding), which verifies ES256 (RFC
-    /// 7518, section 3.4).
+    /// Creates the key `id` for ES256 (RFC 7518, section 3.4) from the coordinates of a point on P-256 (base64url
+    /// without padding).
     ///
     /// # Errors
     ///
-    /// When there is no such point.
+    /// An error when the coordinates are not a point on the curve.
     pub fn from_coordinates(id: &str, x: &str, y: &str) -> Result<Self, Error> {
         let looked_at = DecodingKey::from_ec_components(x, y)?;
-        // The coordinates are put together unseen; here the point is looked at.
+        // `from_ec_components` does not check the point; `verify` does.
         verify("", b"", &looked_at, Algorithm::ES256)?;
-        // SEC 1, section 2.3.3: 4, and the coordinates.
+        // SEC 1, section 2.3.3: the byte 4, then both coordinates.
         let point = [vec![4], URL_SAFE_NO_PAD.decode(x)?, URL_SAFE_NO_PAD.decode(y)?].concat();
         let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
         Ok(Self::new(id, Algorithm::ES256, Key::P256(key)))
     }
 
-    /// The key `id` with an RSA modulus and exponent (unsigned, most significant byte first), which verifies RS256 (RFC
-    /// 7518, section 3.3).
+    /// Creates the key `id` for RS256 (RFC 7518, section 3.3) from an RSA modulus and exponent (unsigned, big-endian).
     ///
     /// # Errors
     ///
-    /// When the modulus has less than 2048 bits, which that section forbids, or more than 4096, which can be used to keep
-    /// a server busy, or the exponent is none.
+    /// An error when the modulus has fewer than 2048 bits, which that section forbids, or more than 4096, which could
+    /// be used to keep a server busy; or when the exponent is invalid.
     pub(super) fn from_rsa(id: &str, modulus: &[u8], exponent: &[u8]) -> Result<Self, Error> {
         let unusable = |problem: &str| Err(ErrorKind::InvalidRsaKey(problem.to_owned()).into());
         if !(2048..=4096).contains(&bits(modulus)) {
-            return unusable("its modulus has to have 2048 to 4096 bits");
+            return unusable("its modulus must have 2048 to 4096 bits");
         }
-        // Odd, above 1, and as large as implementations take.
+        // An odd number above 1, with as many bits as implementations accept.
         if !(2..=33).contains(&bits(exponent)) || exponent.last().is_none_or(|last| last % 2 == 0) {
-            return unusable("its exponent cannot be used");
+            return unusable("its exponent is invalid");
         }
         let key = DecodingKey::from_rsa_raw_components(modulus, exponent);
         Ok(Self::new(id, Algorithm::RS256, Key::Other(key)))
     }
 
-    /// A shared secret, which verifies HS256 (RFC 7518, section 3.2). It has no name: whoever makes tokens with one has one.
+    /// Creates a key for HS256 (RFC 7518, section 3.2) from a shared secret. It has no id: an issuer with a secret has
+    /// only one.
     pub(super) fn from_secret(secret: &[u8]) -> Self {
         Self::new("", Algorithm::HS256, Key::Other(DecodingKey::from_secret(secret)))
     }
@@ -76,17 +76,17 @@ impl VerifyingKey {
         }
     }
 
-    /// What a token's `kid` says to name it.
+    /// Returns the key's id, which tokens have as `kid`.
     pub(super) fn id(&self) -> &str {
         &self.id
     }
 
-    /// The one algorithm that it is for.
+    /// Returns the algorithm that the key is for.
     pub(super) fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// Whether it made `signature` (base64url without padding) over `message`.
+    /// Returns whether this key made `signature` (base64url without padding) over `message`.
     pub(super) fn verifies(&self, message: &str, signature: &str) -> bool {
         match &*self.key {
             Key::P256(key) => URL_SAFE_NO_PAD
@@ -103,7 +103,7 @@ impl fmt::Debug for VerifyingKey {
     }
 }
 
-/// How many bits `number` has, without zeros in front.
+/// Returns the number of bits of `number`, without leading zeros.
 fn bits(number: &[u8]) -> usize {
     let first = number.iter().position(|byte| *byte != 0);
     first.map_or(0, |first| {
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_point_has_to_be_on_the_curve() {
+    fn a_point_must_be_on_the_curve() {
         const X: &str = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
         const Y: &str = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
         assert!(VerifyingKey::from_coordinates("k", X, Y).is_ok());
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn an_rsa_key_has_2048_to_4096_bits() {
+    fn an_rsa_key_must_have_2048_to_4096_bits_and_a_valid_exponent() {
         let usable = |bytes: usize, exponent: &[u8]| {
             let mut modulus = vec![0xff; bytes];
             modulus.insert(0, 0);

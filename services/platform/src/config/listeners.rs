@@ -1,15 +1,15 @@
-//! Where a service listens.
+//! The addresses that a service listens on.
 
 use std::net::SocketAddr;
 
 use clap::Args;
 
-use super::{AuthMode, Environment, Problems};
+use super::{AuthMode, ConfigProblems, Environment};
 
-/// The flags.
+/// The flags of the listeners.
 #[derive(Args, Clone, Debug)]
 pub struct ListenerArgs {
-    /// What the installation is for: `development` only reports what `production` refuses
+    /// The kind of installation: `development` only logs a warning where `production` refuses to start
     #[arg(
         long,
         env = "ENVIRONMENT",
@@ -17,7 +17,7 @@ pub struct ListenerArgs {
         default_value = "production"
     )]
     pub environment: String,
-    /// Where the API listens, with TLS [default: 127.0.0.1 and the service's port]
+    /// The address of the API listener, TLS [default: 127.0.0.1 and the service's port]
     #[arg(
         long,
         env = "API_ADDR",
@@ -26,7 +26,7 @@ pub struct ListenerArgs {
         hide_default_value = true
     )]
     pub api_addr: String,
-    /// Where grpc.health.v1 alone listens, in plain text, for the kubelet's probes [default: as above]
+    /// The address of the listener for grpc.health.v1, plain text, for the kubelet's probes [default: as above]
     #[arg(
         long,
         env = "HEALTH_ADDR",
@@ -35,7 +35,7 @@ pub struct ListenerArgs {
         hide_default_value = true
     )]
     pub health_addr: String,
-    /// Where Prometheus reads the metrics, over HTTP [default: as above]
+    /// The address of the Prometheus metrics listener, HTTP [default: as above]
     #[arg(
         long,
         env = "METRICS_ADDR",
@@ -44,29 +44,29 @@ pub struct ListenerArgs {
         hide_default_value = true
     )]
     pub metrics_addr: String,
-    /// How people prove who they are: `local` takes anybody's word, and needs every listener on loopback
+    /// The way users authenticate: `local` trusts the header x-user-id and requires every listener on loopback
     #[arg(long, env = "AUTH_MODE", value_name = "token|local", default_value = "token")]
     pub auth_mode: String,
 }
 
-/// Where a service listens, and whom it believes.
+/// The addresses that a service listens on, and the way users authenticate.
 #[derive(Clone, Copy, Debug)]
 pub struct Listeners {
-    /// What the installation is for.
+    /// The kind of installation.
     pub environment: Environment,
-    /// The API, TLS.
+    /// The address of the API listener, TLS.
     pub api: SocketAddr,
-    /// Health, plain text.
+    /// The address of the health listener, plain text.
     pub health: SocketAddr,
-    /// Metrics, HTTP.
+    /// The address of the metrics listener, HTTP.
     pub metrics: SocketAddr,
-    /// How people prove who they are.
+    /// The way users authenticate.
     pub auth_mode: AuthMode,
 }
 
 impl ListenerArgs {
-    /// Checks the flags; `ports` are the service's own for API, health and metrics.
-    pub fn check(&self, problems: &mut Problems, ports: [u16; 3]) -> Option<Listeners> {
+    /// Checks the flags. `ports` are the service's default ports for API, health and metrics.
+    pub fn check(&self, problems: &mut ConfigProblems, ports: [u16; 3]) -> Option<Listeners> {
         let mut addr = |name, value: &str, port| {
             if value.is_empty() {
                 return Some(SocketAddr::from(([127, 0, 0, 1], port)));
@@ -88,7 +88,7 @@ impl ListenerArgs {
         if listeners.auth_mode == AuthMode::Local && !listeners.are_loopback() {
             problems.add(
                 "AUTH_MODE",
-                "may be `local` only while every listener is on a loopback address",
+                "can be `local` only when every listener is on a loopback address",
             );
         }
         Some(listeners)
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn anybodys_word_is_taken_on_loopback_alone() {
+    fn local_mode_requires_loopback_listeners() {
         for (mode, addr, fine) in [
             ("local", "127.0.0.1:1", true),
             ("local", "[::1]:1", true),
@@ -127,7 +127,7 @@ mod tests {
             ("token", "0.0.0.0:1", true),
             ("trust", "127.0.0.1:1", false),
         ] {
-            let mut problems = Problems::new();
+            let mut problems = ConfigProblems::new();
             let listeners = args(mode, addr).check(&mut problems, [1, 2, 3]);
             assert_eq!(problems.finish(listeners).is_ok(), fine, "{mode} on {addr}");
         }

@@ -1,45 +1,38 @@
 //! Configuration: environment variables, each with a command-line flag of the same name.
 //!
-//! Everything is read and checked before a socket opens, and all that is missing or wrong is reported at once. One
-//! file per concern.
+//! All values are read and checked before a socket opens, and everything that is missing or wrong is reported at once.
+//! Each concern has its own file.
 
 mod listeners;
 mod postgres;
 mod problems;
 mod requests;
-mod secret;
+mod secret_format;
 mod telemetry;
 mod tls;
 mod tokens;
-mod trusted;
+mod trusted_issuers;
 mod worker;
 
 pub use self::{
     listeners::{ListenerArgs, Listeners},
     postgres::PostgresArgs,
-    problems::{ConfigError, Problems},
+    problems::{ConfigError, ConfigProblems},
     requests::{RequestArgs, Requests},
-    secret::{keyed_secrets, secret_key},
+    secret_format::{keyed_secrets, secret_key},
     telemetry::{LogFormat, Telemetry, TelemetryArgs},
-    tls::{TlsArgs, TlsFiles},
+    tls::TlsArgs,
     tokens::{TokenArgs, Tokens},
     worker::WorkerArgs,
 };
+pub use crate::{environment::Environment, tls::TlsFiles};
 
-/// What the installation is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Environment {
-    /// Somebody's own machine: what is doubtful is reported.
-    Development,
-    /// People's data: what is doubtful is refused.
-    Production,
-}
-
-/// How people prove who they are.
+/// The way users authenticate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum AuthMode {
-    /// By an access token.
+    /// With an access token.
     Token,
-    /// By the header `x-user-id`, which anybody can send: for local work, and only while every listener is on loopback.
+    /// With the header `x-user-id`, which every caller can set: for local work, and only while all listeners are on
+    /// loopback.
     Local,
 }

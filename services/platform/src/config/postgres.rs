@@ -1,29 +1,29 @@
-//! How to reach Postgres.
+//! The connection to Postgres.
 
 use std::{path::PathBuf, thread::available_parallelism};
 
 use clap::Args;
 use secrecy::SecretString;
 
-use super::Problems;
+use super::ConfigProblems;
 use crate::database::{DatabaseConfig, Pooler};
 
-/// The flags.
+/// The flags of the connection to Postgres.
 #[derive(Args, Clone, Debug)]
 pub struct PostgresArgs {
-    /// The login for people's requests: postgres://SCHEMA_app:…@host/db?sslmode=verify-full&sslrootcert=…
+    /// The URL of the login for users' requests: postgres://SCHEMA_app:…@host/db?sslmode=verify-full&sslrootcert=…
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<SecretString>,
-    /// A file that holds DATABASE_URL
+    /// A file that contains DATABASE_URL
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE")]
     pub database_url_file: Option<PathBuf>,
-    /// The login for the service's own work: postgres://SCHEMA_worker:…
+    /// The URL of the login for the service's own work: postgres://SCHEMA_worker:…
     #[arg(long, env = "WORKER_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub worker_database_url: Option<SecretString>,
-    /// A file that holds WORKER_DATABASE_URL
+    /// A file that contains WORKER_DATABASE_URL
     #[arg(long, env = "WORKER_DATABASE_URL_FILE", value_name = "FILE")]
     pub worker_database_url_file: Option<PathBuf>,
-    /// At most how many connections for people's requests [default: four a core]
+    /// The maximum number of connections for users' requests [default: four per core]
     #[arg(
         long,
         env = "DATABASE_POOL_SIZE",
@@ -32,10 +32,10 @@ pub struct PostgresArgs {
         hide_default_value = true
     )]
     pub database_pool_size: String,
-    /// At most how many connections for the service's own work
+    /// The maximum number of connections for the service's own work
     #[arg(long, env = "WORKER_POOL_SIZE", value_name = "N", default_value = "4")]
     pub worker_pool_size: String,
-    /// What stands between the service and Postgres: `transaction` for a pooler in transaction mode
+    /// The mode of the connection pooler between the service and Postgres; `session` without a pooler
     #[arg(
         long,
         env = "DATABASE_POOLER",
@@ -46,8 +46,8 @@ pub struct PostgresArgs {
 }
 
 impl PostgresArgs {
-    /// Checks the flags.
-    pub fn check(&self, problems: &mut Problems, schema: &'static str) -> Option<DatabaseConfig> {
+    /// Checks the flags. `schema` is the service's own.
+    pub fn check(&self, problems: &mut ConfigProblems, schema: &'static str) -> Option<DatabaseConfig> {
         let mut url = |name, value: &Option<SecretString>, file: &Option<PathBuf>| {
             let url = problems.secret(name, value.as_ref(), file.as_ref())?;
             if crate::database::is_url(&url) {
@@ -79,7 +79,7 @@ impl PostgresArgs {
     }
 }
 
-/// Small, and by cores: more connections than that read slower, not faster.
+/// Returns four connections per core: with more, reads get slower, not faster.
 fn default_connections() -> u32 {
     available_parallelism().map_or(8, |cores| u32::try_from(cores.get() * 4).unwrap_or(8))
 }

@@ -1,4 +1,4 @@
-//! Collects everything that is wrong with the configuration.
+//! The collector of configuration problems, so that everything missing or wrong is reported at once.
 
 use std::{fmt, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
@@ -8,27 +8,27 @@ use secrecy::SecretString;
 
 use crate::client;
 
-/// What is missing or wrong so far.
+/// The configuration problems found so far.
 #[derive(Debug, Default)]
-pub struct Problems(Vec<String>);
+pub struct ConfigProblems(Vec<String>);
 
-/// The configuration is incomplete or wrong: every problem, one a line.
+/// The error of an incomplete or wrong configuration: all problems, one per line.
 #[derive(Debug, thiserror::Error)]
 pub struct ConfigError(Vec<String>);
 
-impl Problems {
-    /// None so far.
+impl ConfigProblems {
+    /// Creates an empty collector.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds one: the variable's name, and what is wrong. Never the value of a secret.
+    /// Adds a problem with the variable `name`. The text must not contain the value of a secret.
     pub fn add(&mut self, name: &str, problem: impl fmt::Display) {
         self.0.push(format!("{name}: {problem}"));
     }
 
-    /// `value` as a `T`; missing or wrong is a problem.
+    /// Parses `value`. Adds a problem when it is missing or wrong.
     pub fn parse<T>(&mut self, name: &str, value: &str) -> Option<T>
     where
         T: FromStr<Err: fmt::Display>,
@@ -39,14 +39,14 @@ impl Problems {
         }
         value
             .parse()
-            .map_err(|error| self.add(name, format!("cannot be {value:?}: {error}")))
+            .map_err(|error| self.add(name, format!("is {value:?}, which is not valid: {error}")))
             .ok()
     }
 
-    /// `value` as one of an enum's names.
+    /// Parses `value` as one of an enum's names. Adds a problem when it is none of them.
     pub fn one_of<T: ValueEnum>(&mut self, name: &str, value: &str) -> Option<T> {
-        let found = T::from_str(value, false).ok();
-        if found.is_none() {
+        let parsed = T::from_str(value, false).ok();
+        if parsed.is_none() {
             let names: Vec<_> = T::value_variants()
                 .iter()
                 .filter_map(ValueEnum::to_possible_value)
@@ -54,38 +54,38 @@ impl Problems {
             let names: Vec<_> = names.iter().map(PossibleValue::get_name).collect();
             self.add(
                 name,
-                format_args!("cannot be {value:?}: it is one of {}", names.join(", ")),
+                format_args!("is {value:?}, but must be one of {}", names.join(", ")),
             );
         }
-        found
+        parsed
     }
 
-    /// `value` as a whole number within `range`.
+    /// Parses `value` as a whole number within `range`. Adds a problem when it is not one.
     pub fn number(&mut self, name: &str, value: &str, range: RangeInclusive<u32>) -> Option<u32> {
-        let found = value.parse().ok().filter(|number| range.contains(number));
-        if found.is_none() {
+        let parsed = value.parse().ok().filter(|number| range.contains(number));
+        if parsed.is_none() {
             let (from, to) = (range.start(), range.end());
             self.add(
                 name,
-                format_args!("cannot be {value:?}: it is a whole number from {from} to {to}"),
+                format_args!("is {value:?}, but must be a whole number from {from} to {to}"),
             );
         }
-        found
+        parsed
     }
 
-    /// `value` as the URL of another service: `https://host:port`.
+    /// Parses `value` as the URL of another service, `https://host:port`. Adds a problem when it is not one.
     pub fn service_url(&mut self, name: &str, value: &str) -> Option<Uri> {
         let url: Uri = self.parse(name, value)?;
         self.take(name, client::check(&url).map(|_| url.clone()))
     }
 
-    /// `value`, when `result` has one; its error is a problem.
+    /// Returns the value of `result`. Adds its error as a problem when there is none.
     pub fn take<T, E: fmt::Display>(&mut self, name: &str, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.add(name, error)).ok()
     }
 
-    /// A secret, out of the variable itself or out of the file that `<name>_FILE` names; without the line break that
-    /// editors put at the end of a file.
+    /// Returns a secret from the variable itself or from the file that `<name>_FILE` names, without the line break that
+    /// editors put at the end of a file. Adds a problem when both or neither are set, or the file cannot be read.
     pub fn secret(
         &mut self,
         name: &str,
@@ -96,7 +96,7 @@ impl Problems {
             (Some(_), Some(_)) => {
                 self.add(
                     name,
-                    format_args!("is set, and so is {name}_FILE: leave one of them out"),
+                    format_args!("is set, and so is {name}_FILE: set only one of them"),
                 );
                 None
             }
@@ -121,18 +121,18 @@ impl Problems {
             (None, None) => {
                 self.add(
                     name,
-                    format_args!("is missing; set it, or {name}_FILE to a file that holds it"),
+                    format_args!("is missing; set it, or set {name}_FILE to a file that contains it"),
                 );
                 None
             }
         }
     }
 
-    /// The finished configuration, if it is complete and nothing is wrong.
+    /// Returns `config` when it is complete and there is no problem.
     ///
     /// # Errors
     ///
-    /// Everything that was added.
+    /// [`ConfigError`] with all problems.
     pub fn finish<T>(mut self, config: Option<T>) -> Result<T, ConfigError> {
         match config {
             Some(config) if self.0.is_empty() => Ok(config),
@@ -148,7 +148,7 @@ impl Problems {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the configuration is not complete, or wrong:")?;
+        f.write_str("the configuration is incomplete or wrong:")?;
         self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
     }
 }

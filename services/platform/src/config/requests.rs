@@ -1,15 +1,15 @@
-//! How much a service takes on, and for how long.
+//! The limits of requests: deadline, number, size.
 
 use std::time::Duration;
 
 use clap::Args;
 
-use super::Problems;
+use super::ConfigProblems;
 
-/// The flags.
+/// The flags of the request limits.
 #[derive(Args, Clone, Debug)]
 pub struct RequestArgs {
-    /// The deadline of a call that names none, such as `10s` or `500ms`
+    /// The deadline of a call that has none, such as `10s` or `500ms`
     #[arg(
         long,
         env = "DEFAULT_DEADLINE",
@@ -17,11 +17,11 @@ pub struct RequestArgs {
         default_value = "10s"
     )]
     pub default_deadline: String,
-    /// At most how many calls are worked on at once, of which those that need no token can take three quarters; more are
-    /// turned away with OVERLOADED
+    /// The maximum number of calls in flight, of which those without a token can use three quarters; further calls fail
+    /// with OVERLOADED
     #[arg(long, env = "MAX_IN_FLIGHT", value_name = "N", default_value = "256")]
     pub max_in_flight: String,
-    /// The largest request in bytes; a larger one is refused with MESSAGE_TOO_LARGE
+    /// The maximum size of a request in bytes; a larger one fails with MESSAGE_TOO_LARGE
     #[arg(
         long,
         env = "MAX_REQUEST_BYTES",
@@ -29,27 +29,27 @@ pub struct RequestArgs {
         default_value = "1048576"
     )]
     pub max_request_bytes: String,
-    /// How long calls may go on after a signal to stop, before they are cut off
+    /// The time for calls in flight to finish after a stop signal
     #[arg(long, env = "DRAIN_TIMEOUT", value_name = "DURATION", default_value = "20s")]
     pub drain_timeout: String,
 }
 
-/// How much a service takes on.
+/// The limits of requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Requests {
-    /// The deadline of a call that names none.
+    /// The deadline of a call that has none.
     pub default_deadline: Duration,
-    /// At most how many calls at once.
+    /// The maximum number of calls in flight.
     pub max_in_flight: usize,
-    /// The largest request, in bytes.
+    /// The maximum size of a request, in bytes.
     pub max_request_bytes: usize,
-    /// How long calls may go on after a signal to stop.
+    /// The time for calls in flight to finish after a stop signal.
     pub drain_timeout: Duration,
 }
 
 impl RequestArgs {
-    /// Checks the flags.
-    pub fn check(&self, problems: &mut Problems) -> Option<Requests> {
+    /// Checks the flags, and adds what is wrong to `problems`.
+    pub fn check(&self, problems: &mut ConfigProblems) -> Option<Requests> {
         let default_deadline = problems.take("DEFAULT_DEADLINE", duration(&self.default_deadline));
         let max_in_flight = problems.number("MAX_IN_FLIGHT", &self.max_in_flight, 1..=1_000_000);
         let max_request_bytes = problems.number("MAX_REQUEST_BYTES", &self.max_request_bytes, 1024..=1 << 30);
@@ -63,20 +63,20 @@ impl RequestArgs {
     }
 }
 
-/// `500ms`, `10s` or `5m`.
+/// Parses a duration such as `500ms`, `10s` or `5m`: longer than zero, and at most a day.
 fn duration(text: &str) -> Result<Duration, &'static str> {
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let amount: u64 = digits
         .parse()
-        .map_err(|_| "has to be a whole number and a unit, such as 10s, 500ms or 5m")?;
+        .map_err(|_| "must be a whole number and a unit, such as 10s, 500ms or 5m")?;
     let duration = match unit {
         "ms" => Duration::from_millis(amount),
         "s" => Duration::from_secs(amount),
         "m" => Duration::from_secs(amount.saturating_mul(60)),
-        _ => return Err("has to have the unit ms, s or m"),
+        _ => return Err("must have the unit ms, s or m"),
     };
     if duration.is_zero() || duration > Duration::from_secs(24 * 3600) {
-        return Err("has to be longer than nothing, and at most a day");
+        return Err("must be longer than zero, and at most a day");
     }
     Ok(duration)
 }
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_a_unit() {
+    fn a_duration_requires_a_unit_and_has_bounds() {
         assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));

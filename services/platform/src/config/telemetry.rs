@@ -1,20 +1,20 @@
-//! What operators see.
+//! The settings of logs and traces.
 
 use clap::Args;
 
-use super::Problems;
+use super::ConfigProblems;
 
-/// The flags.
+/// The flags of logs and traces.
 #[derive(Args, Clone, Debug)]
 pub struct TelemetryArgs {
-    /// How log lines look
+    /// The format of log lines
     #[arg(long, env = "LOG_FORMAT", value_name = "json|pretty", default_value = "json")]
     pub log_format: String,
-    /// Which log lines there are: a level, or directives such as `info,haven_platform=debug`. Below `info`, libraries are
-    /// never heard: they quote what passes through them
+    /// The filter of log lines: a level, or directives such as `info,haven_platform=debug`. Libraries never log below
+    /// `info`, because they would quote private data
     #[arg(long, env = "LOG_FILTER", value_name = "FILTER", default_value = "info")]
     pub log_filter: String,
-    /// Where traces go: the gRPC endpoint of an OpenTelemetry collector [default: nowhere]
+    /// The gRPC endpoint of an OpenTelemetry collector for traces [default: none]
     #[arg(
         long,
         env = "OTLP_ENDPOINT",
@@ -25,29 +25,29 @@ pub struct TelemetryArgs {
     pub otlp_endpoint: String,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For machines.
+    /// JSON objects, for machines.
     Json,
-    /// For people.
+    /// Compact text, for people.
     Pretty,
 }
 
-/// What operators see.
+/// The settings of logs and traces.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
-    /// How log lines look.
+    /// The format of log lines.
     pub format: LogFormat,
-    /// Which there are.
+    /// The filter of log lines, as in `tracing_subscriber::EnvFilter`.
     pub filter: String,
-    /// Where traces go.
+    /// The gRPC endpoint of the trace collector; `None` to export no traces.
     pub otlp_endpoint: Option<http::Uri>,
 }
 
 impl TelemetryArgs {
-    /// Checks the flags.
-    pub fn check(&self, problems: &mut Problems) -> Option<Telemetry> {
+    /// Checks the flags, and adds what is wrong to `problems`.
+    pub fn check(&self, problems: &mut ConfigProblems) -> Option<Telemetry> {
         if let Err(error) = self.log_filter.parse::<tracing_subscriber::EnvFilter>() {
             problems.add("LOG_FILTER", error);
         }

@@ -1,21 +1,22 @@
-//! The service's certificate, and whom it trusts.
+//! The settings of TLS: certificate files, trusted authorities and services.
 
-use std::{collections::HashSet, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Problems;
+use super::ConfigProblems;
+use crate::tls::TlsFiles;
 
-/// The flags.
+/// The flags of TLS.
 #[derive(Args, Clone, Debug)]
 pub struct TlsArgs {
-    /// The service's certificate and its chain, PEM. Used as a server and as a client; read again when it changes
+    /// The file of the service's certificate and chain, PEM, used as server and as client; reloaded when it changes
     #[arg(long, env = "TLS_CERT_FILE", value_name = "FILE")]
     pub tls_cert_file: Option<PathBuf>,
-    /// The certificate's private key, PEM
+    /// The file of the certificate's private key, PEM
     #[arg(long, env = "TLS_KEY_FILE", value_name = "FILE")]
     pub tls_key_file: Option<PathBuf>,
-    /// The authorities whose certificates are trusted, of servers and of clients, PEM
+    /// The file of the certificate authorities that are trusted for servers and clients, PEM
     #[arg(long, env = "TLS_CA_FILE", value_name = "FILE")]
     pub tls_ca_file: Option<PathBuf>,
     /// The services that may call: subject alternative names of client certificates (DNS names or URIs)
@@ -23,22 +24,9 @@ pub struct TlsArgs {
     pub allowed_services: Vec<String>,
 }
 
-/// Where the certificates are, and which services may call.
-#[derive(Clone, Debug)]
-pub struct TlsFiles {
-    /// Certificate and chain.
-    pub cert: PathBuf,
-    /// Private key.
-    pub key: PathBuf,
-    /// Trusted authorities.
-    pub ca: PathBuf,
-    /// Subject alternative names that may call as a service.
-    pub allowed_services: HashSet<String>,
-}
-
 impl TlsArgs {
-    /// Checks the flags; whether the files hold what they should is seen when they are loaded.
-    pub fn check(&self, problems: &mut Problems) -> Option<TlsFiles> {
+    /// Checks the flags. The contents of the files are checked when they are loaded.
+    pub fn check(&self, problems: &mut ConfigProblems) -> Option<TlsFiles> {
         let mut file = |name, path: &Option<PathBuf>| {
             let Some(path) = path else {
                 problems.add(name, "is missing");

@@ -1,20 +1,20 @@
-//! Whose tokens are accepted, and the secret for keyed hashes.
+//! The accepted token issuers, and the secret for keyed hashes.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use secrecy::SecretString;
 
-use super::{Problems, secret_key, trusted};
+use super::{ConfigProblems, secret_key, trusted_issuers};
 use crate::{auth::TrustedIssuer, mac::SecretKey};
 
-/// The flags.
+/// The flags of token issuers and keyed hashes.
 #[derive(Args, Clone, Debug)]
 pub struct TokenArgs {
-    /// Who makes the access tokens: their `iss`
+    /// The issuer of the access tokens: their `iss`
     #[arg(long, env = "TOKEN_ISSUER", value_name = "NAME", default_value = "haven")]
     pub token_issuer: String,
-    /// Whom the access tokens are for: their `aud`
+    /// The audience of the access tokens: their `aud`
     #[arg(
         long,
         env = "TOKEN_AUDIENCE",
@@ -22,8 +22,8 @@ pub struct TokenArgs {
         default_value = "authenticated"
     )]
     pub token_audience: String,
-    /// Others whose tokens are accepted, each with the file of its keys: `jwks` for a JSON Web Key Set with keys for ES256
-    /// or RS256, `hs256` for a shared secret
+    /// Further trusted token issuers, each with its key file: `jwks` for a JSON Web Key Set with keys for
+    /// ES256 or RS256, `hs256` for a shared secret
     #[arg(
         long,
         env = "TRUSTED_ISSUERS",
@@ -35,27 +35,27 @@ pub struct TokenArgs {
     /// The secret for page tokens and keyed hashes: 32 bytes in base64, the same for every replica of a service
     #[arg(long, env = "SECRET_KEY", value_name = "BASE64", hide_env_values = true)]
     pub secret_key: Option<SecretString>,
-    /// A file that holds SECRET_KEY
+    /// A file that contains SECRET_KEY
     #[arg(long, env = "SECRET_KEY_FILE", value_name = "FILE")]
     pub secret_key_file: Option<PathBuf>,
 }
 
-/// Whose tokens are accepted, and the secret for keyed hashes.
+/// The accepted token issuers, and the secret for keyed hashes.
 #[derive(Debug)]
 pub struct Tokens {
-    /// `iss`.
+    /// The issuer of Haven's own access tokens (`iss`).
     pub issuer: String,
-    /// `aud`.
+    /// The audience of access tokens (`aud`).
     pub audience: String,
-    /// Others whose tokens are accepted, for the same audience.
+    /// The further trusted issuers of tokens for the same audience.
     pub trusted: Vec<TrustedIssuer>,
     /// The secret for page tokens and keyed hashes.
     pub secret_key: SecretKey,
 }
 
 impl TokenArgs {
-    /// Checks the flags.
-    pub fn check(&self, problems: &mut Problems) -> Option<Tokens> {
+    /// Checks the flags and reads the key files.
+    pub fn check(&self, problems: &mut ConfigProblems) -> Option<Tokens> {
         for (name, value) in [
             ("TOKEN_ISSUER", &self.token_issuer),
             ("TOKEN_AUDIENCE", &self.token_audience),
@@ -64,7 +64,7 @@ impl TokenArgs {
                 problems.add(name, "is empty");
             }
         }
-        let trusted = trusted::issuers(&self.trusted_issuers, &self.token_issuer, problems);
+        let trusted = trusted_issuers::issuers(&self.trusted_issuers, &self.token_issuer, problems);
         let text = problems.secret(
             "SECRET_KEY",
             self.secret_key.as_ref(),

@@ -1,17 +1,17 @@
-//! How a command reaches Postgres: a program that serves nobody, and does the service's own work once.
+//! The connection of a command to Postgres: as the service's own login, without users' requests.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use secrecy::SecretString;
 
-use super::{Environment, Problems};
+use super::{ConfigProblems, Environment};
 use crate::database::{Pooler, WorkerConfig, is_url};
 
-/// The flags, named as those of `serve`, so that one environment does for both.
+/// The flags of a command, named as those of `serve`, so that both can use the same environment.
 #[derive(Args, Clone, Debug)]
 pub struct WorkerArgs {
-    /// What the installation is for: `development` only reports what `production` refuses
+    /// The kind of installation: `development` only logs a warning where `production` refuses to start
     #[arg(
         long,
         env = "ENVIRONMENT",
@@ -19,13 +19,14 @@ pub struct WorkerArgs {
         default_value = "production"
     )]
     pub environment: String,
-    /// The login for the service's own work: postgres://SCHEMA_worker:…@host/db?sslmode=verify-full&sslrootcert=…
+    /// The URL of the login for the service's own work:
+    /// postgres://SCHEMA_worker:…@host/db?sslmode=verify-full&sslrootcert=…
     #[arg(long, env = "WORKER_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub worker_database_url: Option<SecretString>,
-    /// A file that holds WORKER_DATABASE_URL
+    /// A file that contains WORKER_DATABASE_URL
     #[arg(long, env = "WORKER_DATABASE_URL_FILE", value_name = "FILE")]
     pub worker_database_url_file: Option<PathBuf>,
-    /// What stands between the program and Postgres: `transaction` for a pooler in transaction mode
+    /// The mode of the connection pooler between the program and Postgres; `session` without a pooler
     #[arg(
         long,
         env = "DATABASE_POOLER",
@@ -36,8 +37,8 @@ pub struct WorkerArgs {
 }
 
 impl WorkerArgs {
-    /// Checks the flags.
-    pub fn check(&self, problems: &mut Problems, schema: &'static str) -> Option<WorkerConfig> {
+    /// Checks the flags. `schema` is the service's own.
+    pub fn check(&self, problems: &mut ConfigProblems, schema: &'static str) -> Option<WorkerConfig> {
         const URL: &str = "WORKER_DATABASE_URL";
         let environment: Option<Environment> = problems.one_of("ENVIRONMENT", &self.environment);
         let (value, file) = (&self.worker_database_url, &self.worker_database_url_file);
@@ -67,18 +68,18 @@ mod tests {
             worker_database_url_file: None,
             database_pooler: pooler.into(),
         };
-        let mut problems = Problems::new();
+        let mut problems = ConfigProblems::new();
         let config = args.check(&mut problems, "data");
         problems.finish(config).map_err(|error| error.to_string())
     }
 
     #[test]
     fn everything_wrong_is_reported_at_once_and_no_secret_is_shown() {
-        let said = check("x", Some("mysql://canary"), "x").unwrap_err();
+        let error = check("x", Some("mysql://canary"), "x").unwrap_err();
         for name in ["ENVIRONMENT", "WORKER_DATABASE_URL", "DATABASE_POOLER"] {
-            assert!(said.contains(&format!("\n  {name}: ")), "{name}: {said}");
+            assert!(error.contains(&format!("\n  {name}: ")), "{name}: {error}");
         }
-        assert!(!said.contains("canary"), "{said}");
+        assert!(!error.contains("canary"), "{error}");
         assert!(
             check("production", None, "session")
                 .unwrap_err()

@@ -1,4 +1,4 @@
-//! What can go wrong in the database, with nothing in it that a row holds.
+//! Database errors without row contents.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use sqlx::Error;
 
 use crate::{failure::Failure, reason::Reason};
 
-/// A database error, as far as it may be known outside of the store.
+/// An error of the database, in the form that may leave the store.
 ///
-/// Postgres puts values into its messages ("Key (email)=(…) already exists"), so no message is kept: only the
-/// SQLSTATE, and the names of the constraint and the table. What the network and TLS say is kept: it knows no rows.
+/// Postgres puts values into its messages ("Key (email)=(…) already exists"), so only the SQLSTATE and the names of the
+/// constraint and the table are kept. Messages of the network and of TLS are kept, because they contain no row.
 #[derive(Debug, thiserror::Error)]
 pub struct DbError {
-    kind: Kind,
-    facts: Facts,
+    kind: ErrorKind,
+    details: Details,
 }
 
 #[derive(Debug, Default)]
-struct Facts {
+struct Details {
     detail: Option<String>,
     sqlstate: Option<String>,
     constraint: Option<String>,
@@ -25,86 +25,87 @@ struct Facts {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum ErrorKind {
     /// The connection broke, or the server is starting or stopping.
     Unavailable,
-    /// No connection was to be had in time: the server cannot be reached, or every connection is in use.
+    /// No connection was available in time: the server cannot be reached, or all connections are in use.
     NoConnection,
-    /// The statement or the wait for a connection took longer than the call has.
+    /// The call's deadline passed during a statement or the wait for a connection.
     Deadline,
-    /// A row breaks a constraint.
+    /// A row violates a constraint.
     Constraint,
-    /// Row Level Security, or a missing grant, refused it.
+    /// Row Level Security or a missing grant denied the statement.
     Refused,
-    /// A defect.
+    /// A defect in this program or its schema.
     Other(&'static str),
 }
 
 impl DbError {
-    /// The wait for a connection, or for an answer, was longer than the call has.
+    /// Creates the error of a wait for a connection or a result that exceeded the call's deadline.
     pub(crate) fn deadline() -> Self {
-        Self::of(Kind::Deadline)
+        Self::of(ErrorKind::Deadline)
     }
 
-    /// A row that has to be there is not, or is not what it has to be.
+    /// Creates the error of a row that is missing or has unexpected contents, which is a defect. `what` describes it in
+    /// the log.
     #[must_use]
     pub fn unexpected(what: &'static str) -> Self {
-        Self::of(Kind::Other(what))
+        Self::of(ErrorKind::Other(what))
     }
 
-    /// The constraint that a row breaks.
+    /// Returns the name of the violated constraint; `None` for other errors.
     #[must_use]
     pub fn constraint(&self) -> Option<&str> {
-        self.facts.constraint.as_deref()
+        self.details.constraint.as_deref()
     }
 
-    /// No connection was to be had in time.
+    /// Creates the error of a wait in which no connection became available.
     pub(super) fn no_connection() -> Self {
-        Self::of(Kind::NoConnection)
+        Self::of(ErrorKind::NoConnection)
     }
 
-    /// The same, while connecting: there was no connection to begin with.
+    /// Converts an error of connecting into the kind for a missing connection.
     pub(super) fn without_connection(self) -> Self {
         Self {
-            kind: Kind::NoConnection,
+            kind: ErrorKind::NoConnection,
             ..self
         }
     }
 
-    fn of(kind: Kind) -> Self {
+    fn of(kind: ErrorKind) -> Self {
         Self {
             kind,
-            facts: Facts::default(),
+            details: Details::default(),
         }
     }
 
-    /// Whether the connection, rather than the statement, is what failed: another one may work.
+    /// Returns whether the connection failed, rather than the statement. A retry on another connection may succeed.
     pub(crate) fn is_unavailable(&self) -> bool {
-        self.kind == Kind::Unavailable
+        self.kind == ErrorKind::Unavailable
     }
 }
 
 impl fmt::Display for DbError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            Kind::Unavailable => f.write_str("database unavailable")?,
-            Kind::NoConnection => {
+            ErrorKind::Unavailable => f.write_str("database unavailable")?,
+            ErrorKind::NoConnection => {
                 f.write_str(
-                    "no connection to the database in time: it cannot be reached, or all are in use",
+                    "no database connection in time: the server cannot be reached, or all connections are in use",
                 )?;
             }
-            Kind::Deadline => f.write_str("database slower than the call's deadline")?,
-            Kind::Constraint => f.write_str("constraint violated")?,
-            Kind::Refused => f.write_str("refused by the database's permissions")?,
-            Kind::Other(what) => write!(f, "database error ({what})")?,
+            ErrorKind::Deadline => f.write_str("the call's deadline passed before the database answered")?,
+            ErrorKind::Constraint => f.write_str("constraint violated")?,
+            ErrorKind::Refused => f.write_str("denied by the database's permissions")?,
+            ErrorKind::Other(what) => write!(f, "database error ({what})")?,
         }
-        let facts = [
-            ("detail", &self.facts.detail),
-            ("sqlstate", &self.facts.sqlstate),
-            ("constraint", &self.facts.constraint),
-            ("table", &self.facts.table),
+        let details = [
+            ("detail", &self.details.detail),
+            ("sqlstate", &self.details.sqlstate),
+            ("constraint", &self.details.constraint),
+            ("table", &self.details.table),
         ];
-        for (name, value) in facts {
+        for (name, value) in details {
             if let Some(value) = value {
                 write!(f, " {name}={value}")?;
             }
@@ -117,7 +118,7 @@ impl From<Error> for DbError {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Database(error) => {
-                let facts = Facts {
+                let details = Details {
                     detail: None,
                     sqlstate: error.code().map(Into::into),
                     constraint: error.constraint().map(Into::into),
@@ -125,19 +126,23 @@ impl From<Error> for DbError {
                 };
                 return Self {
                     kind: kind_of_sqlstate(error.code().as_deref().unwrap_or_default()),
-                    facts,
+                    details,
                 };
             }
-            // A server that is killed in the middle of an answer leaves half of it behind.
-            Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => Kind::Unavailable,
-            Error::BeginFailed => Kind::Other("transaction did not begin"),
-            Error::RowNotFound => Kind::Other("row not found"),
-            Error::ColumnDecode { .. } | Error::Decode(_) => Kind::Other("a column has an unexpected value"),
-            Error::Encode(_) | Error::InvalidArgument(_) => Kind::Other("an argument cannot be encoded"),
-            Error::ColumnNotFound(_) | Error::ColumnIndexOutOfBounds { .. } | Error::TypeNotFound { .. } => {
-                Kind::Other("the schema is not the one that this program was built for")
+            // A server that is killed while it answers leaves an incomplete message.
+            Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => {
+                ErrorKind::Unavailable
             }
-            _ => Kind::Other("unexpected"),
+            Error::BeginFailed => ErrorKind::Other("transaction did not begin"),
+            Error::RowNotFound => ErrorKind::Other("row not found"),
+            Error::ColumnDecode { .. } | Error::Decode(_) => {
+                ErrorKind::Other("a column has an unexpected value")
+            }
+            Error::Encode(_) | Error::InvalidArgument(_) => ErrorKind::Other("an argument cannot be encoded"),
+            Error::ColumnNotFound(_) | Error::ColumnIndexOutOfBounds { .. } | Error::TypeNotFound { .. } => {
+                ErrorKind::Other("the schema is not the one that this program was built for")
+            }
+            _ => ErrorKind::Other("unexpected"),
         };
         let detail = match &error {
             Error::Io(error) => Some(error.to_string()),
@@ -146,37 +151,37 @@ impl From<Error> for DbError {
         };
         Self {
             kind,
-            facts: Facts {
+            details: Details {
                 detail,
-                ..Facts::default()
+                ..Details::default()
             },
         }
     }
 }
 
-/// PostgreSQL documentation, appendix A: error codes.
-fn kind_of_sqlstate(code: &str) -> Kind {
+/// Maps a SQLSTATE to its kind (PostgreSQL documentation, appendix A: error codes).
+fn kind_of_sqlstate(code: &str) -> ErrorKind {
     match code {
-        // A statement, or its wait for a lock, was cancelled.
-        "57014" | "55P03" => Kind::Deadline,
-        // Serialization failure and deadlock: the same again, from the beginning, works.
-        "57P01" | "57P02" | "57P03" | "25006" | "40001" | "40P01" => Kind::Unavailable,
-        "53300" => Kind::NoConnection,
-        "42501" => Kind::Refused,
-        _ if code.starts_with("08") => Kind::Unavailable,
-        // The login was refused.
-        _ if code.starts_with("28") => Kind::NoConnection,
-        _ if code.starts_with("23") => Kind::Constraint,
-        _ => Kind::Other("statement failed"),
+        // The statement, or its wait for a lock, was cancelled.
+        "57014" | "55P03" => ErrorKind::Deadline,
+        // Includes serialization failures and deadlocks: a retry of the whole transaction works.
+        "57P01" | "57P02" | "57P03" | "25006" | "40001" | "40P01" => ErrorKind::Unavailable,
+        "53300" => ErrorKind::NoConnection,
+        "42501" => ErrorKind::Refused,
+        _ if code.starts_with("08") => ErrorKind::Unavailable,
+        // The login was denied.
+        _ if code.starts_with("28") => ErrorKind::NoConnection,
+        _ if code.starts_with("23") => ErrorKind::Constraint,
+        _ => ErrorKind::Other("statement failed"),
     }
 }
 
 impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
         let reason = match error.kind {
-            Kind::Unavailable | Kind::NoConnection => Reason::DependencyUnavailable,
-            Kind::Deadline => Reason::Deadline,
-            Kind::Constraint | Kind::Refused | Kind::Other(_) => Reason::Internal,
+            ErrorKind::Unavailable | ErrorKind::NoConnection => Reason::DependencyUnavailable,
+            ErrorKind::Deadline => Reason::Deadline,
+            ErrorKind::Constraint | ErrorKind::Refused | ErrorKind::Other(_) => Reason::Internal,
         };
         Self::new(reason).because(error)
     }

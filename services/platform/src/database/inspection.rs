@@ -1,47 +1,54 @@
-//! What a service looks at before it serves: is this the database, and the login, that its walls were built for?
+//! The inspection before serving: whether the database and the logins have the properties that data isolation depends
+//! on.
 
 use std::fmt;
 
 use deadpool::managed::Object;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{Database, DbError, pool::Pool};
-use crate::config::Environment;
+use super::{
+    Database, WorkerConfig,
+    error::DbError,
+    pool::{Pool, pool},
+};
+use crate::environment::Environment;
 
-/// Something about the database that an operator has to know.
+/// A fault of the database that an operator must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// What it means for serving.
-    pub severity: Severity,
-    /// What was found, and what to do about it.
-    pub text: String,
+struct DatabaseFault {
+    /// The consequence for serving.
+    severity: Severity,
+    /// A description of the fault and its fix.
+    text: String,
 }
 
-/// What a [`Finding`] means for serving.
+/// The consequence of a [`DatabaseFault`] for serving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
-    /// Serving would be wrong anywhere.
+enum Severity {
+    /// The database must not be used in any environment.
     Refused,
-    /// Reported in development, refused in production.
+    /// The database is used in development, with a warning, and refused in production.
     RefusedInProduction,
 }
 
-/// Why a database is not used.
+/// The reason why a database is not used.
 #[derive(Debug, thiserror::Error)]
-pub enum Unfit {
-    /// It must not be: everything that speaks against it.
+pub enum InspectionError {
+    /// The database must not be used. The text has all faults.
     #[error("{0}")]
     Refused(String),
-    /// It cannot be asked, at the moment at least.
+    /// The database does not answer at present.
     #[error(transparent)]
     Unavailable(#[from] DbError),
 }
 
-/// The minor of each major that was current when this was written (November 2026: 15.20 and those released with it).
-/// Several below have holes in Row Level Security, CVE-2025-8713 for one. Majors that are not listed are newer.
-const MINORS: [(i64, i64); 4] = [(15, 20), (16, 16), (17, 12), (18, 6)];
+/// The minor version of each major that was current when this was written (November 2026: 15.20 and its sister releases).
+/// Several older ones have vulnerabilities in Row Level Security, such as CVE-2025-8713. Majors that are not listed are
+/// newer.
+const PATCHED_MINORS: [(i64, i64); 4] = [(15, 20), (16, 16), (17, 12), (18, 6)];
 
-const FACTS: &str = "
+/// The properties of the login and of the schema `$1` that isolation depends on.
+const LOGIN_AND_SCHEMA: &str = "
     SELECT current_user::text AS login,
            current_setting('server_version_num')::int8 AS version,
            r.rolsuper OR r.rolbypassrls AS all_powerful,
@@ -53,78 +60,98 @@ const FACTS: &str = "
       FROM pg_catalog.pg_roles r WHERE r.rolname = current_user";
 
 impl Database {
-    /// Refuses the database when something about it must not be in `environment`; what is only doubtful is logged.
+    /// Connects a command to its schema: one connection for the service's own work, after [`Database::inspect`]. Only
+    /// the service's own identities can be used.
     ///
     /// # Errors
     ///
-    /// Everything that speaks against it, or that it cannot be asked.
-    pub async fn admit(&self, newest: i64, environment: Environment) -> Result<(), Unfit> {
+    /// [`InspectionError`] when the database cannot be reached or must not be used.
+    pub async fn worker_only(config: &WorkerConfig, newest: i64) -> Result<Self, InspectionError> {
+        let database = Self {
+            schema: config.schema,
+            app: None,
+            worker: pool(&config.url, 1)?,
+            pooler: config.pooler,
+        };
+        database.inspect(newest, config.environment).await?;
+        Ok(database)
+    }
+
+    /// Checks that the database can be used in `environment`; `newest` is the schema version that this program was
+    /// built for. Logs a warning for each fault that only production refuses.
+    ///
+    /// # Errors
+    ///
+    /// [`InspectionError`] with all faults, or when the database does not answer.
+    pub async fn inspect(&self, newest: i64, environment: Environment) -> Result<(), InspectionError> {
         let mut refused = Vec::new();
-        for finding in self.inspect(newest).await? {
-            match (finding.severity, environment) {
+        for fault in self.faults(newest).await? {
+            match (fault.severity, environment) {
                 (Severity::RefusedInProduction, Environment::Development) => {
-                    tracing::warn!(%finding, "production would refuse this database");
+                    tracing::warn!(finding = %fault, "production would refuse this database");
                 }
-                _ => refused.push(finding.to_string()),
+                _ => refused.push(fault.to_string()),
             }
         }
         match refused.is_empty() {
             true => Ok(()),
-            false => Err(Unfit::Refused(refused.join("; "))),
+            false => Err(InspectionError::Refused(refused.join("; "))),
         }
     }
 
-    /// Everything that is wrong with the database and with its logins; `newest` is the schema version that this
-    /// program was built for.
+    /// Returns all faults of the database and its logins; `newest` is the schema version that this program was built
+    /// for.
     ///
     /// # Errors
     ///
-    /// When the database cannot be asked.
-    pub async fn inspect(&self, newest: i64) -> Result<Vec<Finding>, DbError> {
-        let mut findings = Vec::new();
+    /// [`DbError`] when the database does not answer.
+    async fn faults(&self, newest: i64) -> Result<Vec<DatabaseFault>, DbError> {
+        let mut faults = Vec::new();
         for (kind, pool) in self.pools() {
-            self.inspect_login(pool, kind, &mut findings).await?;
+            self.inspect_login(pool, kind, &mut faults).await?;
         }
         let sql = AssertSqlSafe(format!("SELECT {}.schema_version() AS version", self.schema));
-        let found: Option<i64> = sqlx::query(sql)
+        let version: Option<i64> = sqlx::query(sql)
             .fetch_one(&mut *self.worker.get().await?)
             .await?
             .try_get("version")?;
-        if found != Some(newest) {
-            let found = found.map_or_else(|| "none".to_owned(), |version| version.to_string());
-            findings.push(Finding::refused(format!(
-                "schema {} has version {found}, and this program was built for {newest}: run its `migrate`",
+        if version != Some(newest) {
+            let version = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
+            faults.push(DatabaseFault::refused(format!(
+                "schema {} has version {version}, but this program was built for {newest}: run its `migrate`",
                 self.schema
             )));
         }
-        findings.dedup();
-        Ok(findings)
+        faults.dedup();
+        Ok(faults)
     }
 
-    /// Whether its logins answer, as themselves: what readiness means.
+    /// Checks that both logins get an answer under their own names: the condition for readiness.
     ///
-    /// A pool whose connections are all in use is one that answers: a busy service must not look like a dead one.
+    /// A pool with all connections in use counts as answering: a busy service must not look like a dead one.
     ///
     /// # Errors
     ///
-    /// When one of them does not.
+    /// [`DbError`] when one of the logins gets no answer.
     pub async fn ping(&self) -> Result<(), DbError> {
         for (kind, pool) in self.pools() {
             let status = pool.status();
             if status.available == 0 && status.size >= status.max_size {
                 continue;
             }
-            let mut lease = pool.get().await?;
+            let mut connection = pool.get().await?;
             let query = sqlx::query_scalar("SELECT current_user::text").persistent(false);
-            let login: String = match query.fetch_one(&mut *lease).await {
+            let login: String = match query.fetch_one(&mut *connection).await {
                 Ok(login) => login,
                 Err(error) => {
-                    drop(Object::take(lease));
+                    drop(Object::take(connection));
                     return Err(error.into());
                 }
             };
             if login != format!("{}_{kind}", self.schema) {
-                return Err(DbError::unexpected("the login is not the one that it has to be"));
+                return Err(DbError::unexpected(
+                    "the connection has another login than configured",
+                ));
             }
         }
         Ok(())
@@ -134,43 +161,43 @@ impl Database {
         &self,
         pool: &Pool,
         kind: &'static str,
-        findings: &mut Vec<Finding>,
+        faults: &mut Vec<DatabaseFault>,
     ) -> Result<(), DbError> {
-        let facts = sqlx::query(FACTS)
+        let row = sqlx::query(LOGIN_AND_SCHEMA)
             .bind(self.schema)
             .persistent(false)
             .fetch_one(&mut *pool.get().await?)
             .await?;
-        let login: String = facts.try_get("login")?;
+        let login: String = row.try_get("login")?;
         let expected = format!("{}_{kind}", self.schema);
         if login != expected {
-            findings.push(Finding::refused(format!(
-                "the {kind} login is {login}; it has to be {expected}"
+            faults.push(DatabaseFault::refused(format!(
+                "the {kind} login is {login}; it must be {expected}"
             )));
         }
-        if facts.try_get("all_powerful")? {
-            findings.push(Finding::refused(format!(
-                "login {login} is a superuser or has BYPASSRLS: no policy holds for it"
+        if row.try_get("all_powerful")? {
+            faults.push(DatabaseFault::refused(format!(
+                "login {login} is a superuser or has BYPASSRLS, so no policy applies to it"
             )));
         }
-        let unforced: String = facts.try_get("unforced")?;
+        let unforced: String = row.try_get("unforced")?;
         if !unforced.is_empty() {
-            findings.push(Finding::refused(format!(
+            faults.push(DatabaseFault::refused(format!(
                 "Row Level Security is not enabled and forced on {}: {unforced}",
                 self.schema
             )));
         }
-        if !facts.try_get::<bool, _>("tls")? {
-            findings.push(Finding::refused_in_production(format!(
+        if !row.try_get::<bool, _>("tls")? {
+            faults.push(DatabaseFault::refused_in_production(format!(
                 "login {login} connects without TLS: set sslmode=verify-full in its URL"
             )));
         }
-        findings.extend(old_minor(facts.try_get("version")?));
+        faults.extend(old_minor(row.try_get("version")?));
         Ok(())
     }
 }
 
-impl Finding {
+impl DatabaseFault {
     fn refused(text: String) -> Self {
         Self {
             severity: Severity::Refused,
@@ -186,23 +213,24 @@ impl Finding {
     }
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for DatabaseFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-/// `server_version_num` is the major times 10,000 plus the minor, since Postgres 10.
-fn old_minor(version: i64) -> Option<Finding> {
+/// Returns a fault when the server's minor version is outdated. Since Postgres 10, `server_version_num` is the major
+/// version times 10,000 plus the minor.
+fn old_minor(version: i64) -> Option<DatabaseFault> {
     let (major, minor) = (version / 10_000, version % 10_000);
-    if major < MINORS[0].0 {
-        return Some(Finding::refused(format!(
-            "Postgres {major} is too old: 15 is the oldest that works"
+    if major < PATCHED_MINORS[0].0 {
+        return Some(DatabaseFault::refused(format!(
+            "Postgres {major} is too old: version 15 or newer is required"
         )));
     }
-    let (_, oldest) = MINORS.iter().find(|(known, _)| *known == major)?;
+    let (_, oldest) = PATCHED_MINORS.iter().find(|(known, _)| *known == major)?;
     (minor < *oldest).then(|| {
-        Finding::refused_in_production(format!(
+        DatabaseFault::refused_in_production(format!(
             "Postgres {major}.{minor} lacks security fixes: upgrade to {major}.{oldest} or newer"
         ))
     })
@@ -213,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn old_servers_are_found() {
+    fn outdated_servers_are_faults() {
         assert_eq!(old_minor(140_022).unwrap().severity, Severity::Refused);
         assert_eq!(
             old_minor(150_001).unwrap().severity,

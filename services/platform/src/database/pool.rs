@@ -1,7 +1,7 @@
-//! Connections that are kept.
+//! Connection pools.
 //!
-//! deadpool rather than sqlx's own pool, which asks Postgres whether the connection is alive whenever one is given back:
-//! one round trip more for each call. Here nothing is asked; who finds a kept connection dead takes another.
+//! They use deadpool, because the pool of sqlx pings Postgres whenever a connection is returned: one more round trip
+//! per call. Here a dead connection is discovered when it is next used, and replaced then.
 
 use std::time::Duration;
 
@@ -12,33 +12,34 @@ use deadpool::{
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{ConnectOptions, Connection, Error, PgConnection, postgres::PgConnectOptions};
 
-use super::DbError;
+use super::error::DbError;
 
-/// How long a call waits for a connection: longer than a burst, and shorter than anybody's patience with a database that
-/// is down.
-const WAIT: Duration = Duration::from_secs(5);
+/// The maximum time for which a call waits for a connection: longer than a burst of calls, and shorter than callers
+/// wait for a database that is down.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection is replaced after this, so that load follows a failover, and what a session of Postgres collects is freed.
-const LIFETIME: Duration = Duration::from_secs(30 * 60);
+/// The maximum age of a connection, so that connections follow a failover, and the memory of the Postgres backend is
+/// freed.
+const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 
 pub(super) type Pool = managed::Pool<Connector>;
 
-/// A connection on loan: it goes back when it is dropped.
-pub(super) type Lease = Object<Connector>;
+/// A connection from a pool, returned to it on drop.
+pub(super) type PooledConnection = Object<Connector>;
 
-/// Makes connections of one login.
+/// Opens connections for one login.
 #[derive(Debug)]
 pub(super) struct Connector(PgConnectOptions);
 
-/// A pool of at most `size` connections. None is made yet.
+/// Creates a pool of at most `size` connections without opening any.
 pub(super) fn pool(url: &SecretString, size: u32) -> Result<Pool, DbError> {
     let options: PgConnectOptions = url.expose_secret().parse()?;
-    // Statements are the store's business; what is logged about a call is in its one line.
+    // The request log has one line per call; statements are not logged.
     let connector = Connector(options.disable_statement_logging());
     let timeouts = Timeouts {
-        wait: Some(WAIT),
-        create: Some(WAIT),
-        recycle: Some(WAIT),
+        wait: Some(WAIT_TIMEOUT),
+        create: Some(WAIT_TIMEOUT),
+        recycle: Some(WAIT_TIMEOUT),
     };
     let built = Pool::builder(connector)
         .max_size(size as usize)
@@ -54,14 +55,14 @@ impl managed::Manager for Connector {
 
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place where connections come from"
+        reason = "the only place that opens connections of a pool"
     )]
     async fn create(&self) -> Result<PgConnection, Error> {
         PgConnection::connect_with(&self.0).await
     }
 
     async fn recycle(&self, _: &mut PgConnection, metrics: &Metrics) -> RecycleResult<Error> {
-        if metrics.age() > LIFETIME {
+        if metrics.age() > MAX_AGE {
             return Err(RecycleError::message("old"));
         }
         Ok(())

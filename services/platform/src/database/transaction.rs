@@ -1,4 +1,4 @@
-//! The tenant transaction: the only door to a row.
+//! The tenant transaction, through which every row is reached.
 
 use std::{fmt, time::Duration};
 
@@ -14,49 +14,57 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{DbError, Pooler, pool::Lease};
+use super::{error::DbError, pool::PooledConnection, settings::Pooler};
 
-/// How long taking back an unfinished transaction may take, before its connection is given up: longer than twice the logins'
-/// `lock_timeout`, which is five seconds. Whoever comes to a row that others wait for waits for two locks, one after the
-/// other: for their turn, and for the row.
+/// The maximum time for the rollback of an unfinished transaction, after which its connection is closed. It is more
+/// than twice the `lock_timeout` of the logins (five seconds), because a statement on a contended row waits for two
+/// locks, one after the other: that for its place in the queue, and that of the row.
 ///
-/// Postgres hears of the rollback when the statement before it ends, and one that waits for a lock does not notice that its
-/// connection was closed. Given up sooner, its place in the pool would be another's while it waits, and callers who go away
-/// and come again would have many times the connections that the pool has.
-const ROLLBACK: Duration = Duration::from_secs(12);
+/// Postgres receives the rollback only when the statement before it ends, and a statement that waits for a lock does
+/// not notice that its connection was closed. With a shorter limit the pool would open a replacement while the old
+/// statement still waits, and clients that cancel and retry would use many times the pool's connections.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// A transaction that carries its caller. Made by [`super::Database::begin`] alone; rolled back unless committed.
+/// A transaction under its caller's identity. Created by [`super::Database::begin`]; rolled back on drop unless
+/// committed.
 ///
-/// `&mut TenantTx` runs sqlx's queries, and decides for all of them whether they are prepared under a name: behind a
-/// transaction pooler they must not be, and a query that forgot it would now and then get another one's answer.
+/// `&mut TenantTx` executes sqlx's queries. It decides for all of them whether statements are prepared under a name:
+/// behind a pooler in transaction mode they must not be, or a query could now and then run the statement of another
+/// one.
 pub struct TenantTx {
-    /// None once it is committed.
-    lease: Option<Lease>,
+    /// `None` after the commit.
+    connection: Option<PooledConnection>,
     name: &'static str,
     pooler: Pooler,
     began: Instant,
 }
 
 impl TenantTx {
-    /// The transaction that is about to begin on `lease`.
-    pub(super) fn new(lease: Lease, name: &'static str, pooler: Pooler, began: Instant) -> Self {
+    /// Wraps `connection`, on which a transaction is about to begin.
+    pub(super) fn new(
+        connection: PooledConnection,
+        name: &'static str,
+        pooler: Pooler,
+        began: Instant,
+    ) -> Self {
         Self {
-            lease: Some(lease),
+            connection: Some(connection),
             name,
             pooler,
             began,
         }
     }
 
-    /// Makes what was done last.
+    /// Commits the transaction.
     ///
     /// # Errors
     ///
-    /// When Postgres does not confirm it. It may have happened all the same: a retry with the same request id finds out.
+    /// [`DbError`] when Postgres does not confirm the commit. It may have happened nevertheless: a retry with the same
+    /// request id finds out.
     pub async fn commit(mut self) -> Result<(), DbError> {
         raw_sql("COMMIT").execute(self.connection()).await?;
-        // It goes back as it is; only what was not committed has to be taken back first.
-        self.lease = None;
+        // The connection is returned to the pool as it is; only an uncommitted one needs a rollback.
+        self.connection = None;
         metrics::histogram!("haven_db_transaction_seconds", "transaction" => self.name)
             .record(self.began.elapsed().as_secs_f64());
         Ok(())
@@ -64,17 +72,17 @@ impl TenantTx {
 
     #[expect(
         clippy::expect_used,
-        reason = "`commit` takes the lease away and consumes the transaction"
+        reason = "`commit` takes the connection away and consumes the transaction"
     )]
     pub(super) fn connection(&mut self) -> &mut PgConnection {
-        self.lease
+        self.connection
             .as_deref_mut()
-            .expect("a transaction has its connection until it is committed")
+            .expect("a transaction has a connection until it is committed")
     }
 
-    /// Closes the connection.
+    /// Closes the connection instead of returning it to the pool.
     pub(super) fn discard(mut self) {
-        drop(self.lease.take().map(Object::take));
+        drop(self.connection.take().map(Object::take));
     }
 
     fn execution<E>(&self, query: E) -> Execution<E> {
@@ -85,21 +93,21 @@ impl TenantTx {
     }
 }
 
-/// What was not committed is taken back before anybody else gets the connection, and before it can hold a lock for long.
+/// Rolls back an uncommitted transaction before its connection is reused, and before it holds locks for long.
 impl Drop for TenantTx {
     fn drop(&mut self) {
-        let Some(mut lease) = self.lease.take() else {
+        let Some(mut connection) = self.connection.take() else {
             return;
         };
         let Ok(runtime) = Handle::try_current() else {
-            // Nothing can be sent any more; closing the connection takes it back as well.
-            drop(Object::take(lease));
+            // Outside of a runtime no rollback can be sent; closing the connection also rolls back.
+            drop(Object::take(connection));
             return;
         };
         runtime.spawn(async move {
-            let rolled_back = timeout(ROLLBACK, raw_sql("ROLLBACK").execute(&mut *lease)).await;
+            let rolled_back = timeout(ROLLBACK_TIMEOUT, raw_sql("ROLLBACK").execute(&mut *connection)).await;
             if !matches!(rolled_back, Ok(Ok(_))) {
-                drop(Object::take(lease));
+                drop(Object::take(connection));
             }
         });
     }
@@ -153,7 +161,7 @@ impl<'c> Executor<'c> for &'c mut TenantTx {
     }
 }
 
-/// A query, and whether its statement may be kept on the connection.
+/// A query with the decision whether its statement may be cached on the connection.
 struct Execution<E> {
     query: E,
     cached: bool,

@@ -1,18 +1,18 @@
-//! Hashing of what people choose as a secret, with argon2 (RFC 9106): as much at once as the machine can do, and no more.
+//! Hashing of passwords and passcodes with argon2 (RFC 9106), limited to one computation per core.
 //!
-//! [`HashQueue`] says who may compute, and hands out the memory to do it in; a [`Recipe`] computes. Which recipe, under
-//! which pepper, and what is believed of a stored hash is a service's own business.
+//! [`HashQueue`] admits computations and provides their memory; a [`Recipe`] performs one. The services decide which
+//! recipe and which pepper are used, and which parameters of stored hashes are accepted.
 //!
-//! The kernel is the crate `argon2-rust`, which takes 0.4 of the time that the crate `argon2` takes for the same hash in
-//! the same memory; a test holds each against the other. Parameters and PHC strings are the latter's business.
+//! The computation is that of the crate `argon2-rust`, which takes 0.4 of the time of the crate `argon2` for the same
+//! hash in the same memory; a test compares their results. Parameters and PHC strings are those of the crate `argon2`.
 
 mod memory;
 mod queue;
 mod recipe;
-mod turn_time;
+mod throughput;
 
 pub use self::{
     memory::Memory,
-    queue::{HashQueue, Interrupted, MOST_WAITING, Overloaded, Slot, describe_metrics},
+    queue::{HashPermit, HashQueue, Interrupted, MAX_WAITING, Overloaded, describe_metrics},
     recipe::{LANES, MEMORY_KIB, OUTPUT_BYTES, PASSES, Recipe, SALT_BYTES},
 };

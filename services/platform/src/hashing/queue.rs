@@ -1,8 +1,8 @@
-//! Who may hash, when, and in which memory.
+//! The queue for hash computations.
 //!
-//! A hash keeps one core busy and fills 19 MiB. More at once than there are cores would finish none of them sooner and take
-//! memory without a bound, so whoever is one too many waits; and whoever would wait for longer than its caller does is
-//! turned away before it costs anything.
+//! A hash occupies one core and 19 MiB. More computations than cores would finish none of them sooner and use unlimited
+//! memory, so further calls wait in a queue. A call that would not finish before its deadline is refused at once,
+//! before it costs anything.
 
 use std::{
     num::NonZeroUsize,
@@ -19,55 +19,56 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::{memory::Memory, turn_time::TurnTime};
+use super::{memory::Memory, throughput::Throughput};
 use crate::{deadline::Deadline, failure::Failure, reason::Reason};
 
-/// What a caller still has to do after hashing is a transaction, and the answer, on cores that are busy with the others'
-/// hashes: a quarter of its time is kept for that, within these bounds.
-const LEAST_RESERVE: Duration = Duration::from_millis(50);
-const MOST_RESERVE: Duration = Duration::from_millis(500);
+/// The bounds of the time that is reserved for the rest of the call after the hash: a transaction and the response, on
+/// cores that are busy with other hashes. The reserve is a quarter of the remaining time.
+const MIN_RESERVE: Duration = Duration::from_millis(50);
+const MAX_RESERVE: Duration = Duration::from_millis(500);
 
-/// How many may wait. The others are turned away even if their deadline is far: a place in the queue is a place among the
-/// calls under way, which those need as well that hash nothing.
-pub const MOST_WAITING: usize = 128;
+/// The maximum number of waiting calls. Further calls are refused even when their deadline is far: a waiting call also
+/// counts as a call in flight, and calls that hash nothing need permits too.
+pub const MAX_WAITING: usize = 128;
 
-/// The queue for the machine's cores. Cloning shares it.
+/// The queue for hash computations on the machine's cores. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct HashQueue(Arc<Queue>);
 
 #[derive(Debug)]
 struct Queue {
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     waiting: AtomicUsize,
-    pace: TurnTime,
-    /// Memory of turns that ended. A fresh 19 MiB would cost a page fault for every 4 KiB of it.
+    throughput: Throughput,
+    /// Memory of finished computations. New memory of 19 MiB would cost a page fault for every 4 KiB.
     spare: Mutex<Vec<Memory>>,
 }
 
-/// A turn to compute. It ends when it is dropped.
+/// The permission to compute one hash. Dropping it lets the next call compute.
 #[derive(Debug)]
-pub struct Slot {
+pub struct HashPermit {
     queue: Arc<Queue>,
     began: Instant,
     memory: Memory,
     _permit: OwnedSemaphorePermit,
 }
 
-/// There is no turn before the deadline.
+/// The error of a call that cannot compute before its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no turn to hash before the deadline")]
+#[error("the hash queue is too long for the deadline")]
 pub struct Overloaded {
-    /// How long the queue is now.
+    /// The current waiting time of the queue.
     pub retry_after: Duration,
 }
 
-/// A turn did not come to its end.
+/// The reason why a computation did not finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Interrupted {
-    /// A defect. Not in the words of the panic, which can repeat a piece of a password.
-    #[error("a turn to hash panicked")]
+    /// The computation panicked, which is a defect. The panic's message is left out: it could contain part of a
+    /// password.
+    #[error("a hash computation panicked")]
     Panicked,
-    /// Nothing is computed any more.
+    /// The runtime is shutting down, and runs no computation.
     #[error("the runtime is shutting down")]
     ShuttingDown,
 }
@@ -75,72 +76,71 @@ pub enum Interrupted {
 // === impl HashQueue ===
 
 impl HashQueue {
-    /// A queue for `cores` at once.
+    /// Creates a queue that runs up to `cores` computations at once.
     #[must_use]
     pub fn new(cores: NonZeroUsize) -> Self {
         let cores = cores.get();
         Self(Arc::new(Queue {
-            turns: Arc::new(Semaphore::new(cores)),
+            permits: Arc::new(Semaphore::new(cores)),
             waiting: AtomicUsize::new(0),
-            pace: TurnTime::new(cores),
+            throughput: Throughput::new(cores),
             spare: Mutex::default(),
         }))
     }
 
-    /// Waits for a turn, in the order of arrival.
+    /// Waits for a permit, in order of arrival.
     ///
     /// # Errors
     ///
-    /// [`Overloaded`], at once, when the queue is too long to compute and to answer before `deadline`; or later, when it
-    /// proves to be.
-    pub async fn admit(&self, deadline: Deadline) -> Result<Slot, Overloaded> {
+    /// [`Overloaded`]: at once when the queue is too long to compute and answer before `deadline`, or later when it
+    /// takes longer than estimated.
+    pub async fn acquire(&self, deadline: Deadline) -> Result<HashPermit, Overloaded> {
         let queue = &self.0;
-        let place = QueueSlot::take(queue);
-        let turn = queue.pace.turn();
-        let wait = queue.wait(place.ahead);
+        let position = QueuePosition::take(queue);
+        let hash_time = queue.throughput.hash_time();
+        let wait = queue.wait(position.ahead);
         let overloaded = Overloaded {
-            retry_after: wait.max(turn),
+            retry_after: wait.max(hash_time),
         };
         let remaining = deadline.remaining();
-        let reserve = (remaining / 4).clamp(LEAST_RESERVE, MOST_RESERVE);
-        let latest_start = deadline.instant().checked_sub(turn + reserve).ok_or(overloaded)?;
-        if place.ahead >= MOST_WAITING || remaining < wait + turn + reserve {
+        let reserve = (remaining / 4).clamp(MIN_RESERVE, MAX_RESERVE);
+        let latest_start = deadline
+            .instant()
+            .checked_sub(hash_time + reserve)
+            .ok_or(overloaded)?;
+        if position.ahead >= MAX_WAITING || remaining < wait + hash_time + reserve {
             return Err(overloaded);
         }
-        match timeout_at(latest_start, queue.turns.clone().acquire_owned()).await {
+        match timeout_at(latest_start, queue.permits.clone().acquire_owned()).await {
             Ok(Ok(permit)) => {
                 let memory = queue.spare().pop().unwrap_or_default();
                 metrics::gauge!("haven_hash_running").increment(1.0);
-                Ok(Slot {
+                Ok(HashPermit {
                     queue: queue.clone(),
                     began: Instant::now(),
                     memory,
                     _permit: permit,
                 })
             }
-            // The semaphore is never closed; a turn that cannot come is none.
+            // The semaphore is never closed.
             Ok(Err(_)) | Err(_) => Err(overloaded),
         }
     }
 }
 
-/// Says what the metrics of this file mean, for whoever scrapes them.
+/// Describes the metrics of the queue, and sets its gauges to zero.
 pub fn describe_metrics() {
     use metrics::Unit;
     metrics::describe_gauge!(
         "haven_hash_queue_waiting",
         Unit::Count,
-        "Calls that wait for a turn to hash"
+        "Calls that wait for a hash computation"
     );
-    metrics::describe_gauge!(
-        "haven_hash_running",
-        Unit::Count,
-        "Turns to hash that are running"
-    );
+    metrics::describe_gauge!("haven_hash_running", Unit::Count, "Hash computations in progress");
     metrics::describe_histogram!(
         "haven_hash_seconds",
         Unit::Seconds,
-        "How long a turn to hash took"
+        "Duration of a hash computation"
     );
     metrics::gauge!("haven_hash_queue_waiting").set(0.0);
     metrics::gauge!("haven_hash_running").set(0.0);
@@ -149,10 +149,10 @@ pub fn describe_metrics() {
 // === impl Queue ===
 
 impl Queue {
-    /// How long somebody waits with `ahead` others before them.
+    /// Returns the expected wait of a call with `ahead` calls before it.
     fn wait(&self, ahead: usize) -> Duration {
-        self.pace
-            .time_for((ahead + 1).saturating_sub(self.turns.available_permits()))
+        self.throughput
+            .time_for((ahead + 1).saturating_sub(self.permits.available_permits()))
     }
 
     fn spare(&self) -> std::sync::MutexGuard<'_, Vec<Memory>> {
@@ -160,13 +160,13 @@ impl Queue {
     }
 }
 
-/// A place in the queue, given up when it is dropped: also when its caller goes away.
-struct QueueSlot<'a> {
+/// The position of a waiting call. Dropping it removes the call from the queue, also when the call is cancelled.
+struct QueuePosition<'a> {
     queue: &'a Queue,
     ahead: usize,
 }
 
-impl<'a> QueueSlot<'a> {
+impl<'a> QueuePosition<'a> {
     fn take(queue: &'a Queue) -> Self {
         metrics::gauge!("haven_hash_queue_waiting").increment(1.0);
         Self {
@@ -176,44 +176,46 @@ impl<'a> QueueSlot<'a> {
     }
 }
 
-impl Drop for QueueSlot<'_> {
+impl Drop for QueuePosition<'_> {
     fn drop(&mut self) {
         self.queue.waiting.fetch_sub(1, Relaxed);
         metrics::gauge!("haven_hash_queue_waiting").decrement(1.0);
     }
 }
 
-// === impl Slot ===
+// === impl HashPermit ===
 
-impl Slot {
-    /// Computes on a thread for that. The turn goes with it: a caller that goes away frees neither core nor memory before
-    /// the computing has ended.
+impl HashPermit {
+    /// Runs `compute` on a thread for blocking work. The permit moves there: a cancelled call frees neither core nor
+    /// memory before the computation has ended.
     ///
     /// # Errors
     ///
-    /// When `compute` panics, or the runtime is shutting down.
+    /// [`Interrupted`] when `compute` panics, or the runtime is shutting down.
     pub async fn run<T: Send + 'static>(
         mut self,
         compute: impl FnOnce(&mut Memory) -> T + Send + 'static,
     ) -> Result<T, Interrupted> {
-        let turn = spawn_blocking(move || {
+        let computation = spawn_blocking(move || {
             let begin = Instant::now();
             let result = compute(&mut self.memory);
             metrics::histogram!("haven_hash_seconds").record(begin.elapsed());
             result
         });
-        turn.await.map_err(|error| match error.is_panic() {
+        computation.await.map_err(|error| match error.is_panic() {
             true => Interrupted::Panicked,
             false => Interrupted::ShuttingDown,
         })
     }
 }
 
-impl Drop for Slot {
+impl Drop for HashPermit {
     fn drop(&mut self) {
         self.queue.spare().push(std::mem::take(&mut self.memory));
         let waited_for = self.queue.waiting.load(Relaxed) > 0;
-        self.queue.pace.ended(self.began, Instant::now(), waited_for);
+        self.queue
+            .throughput
+            .ended(self.began, Instant::now(), waited_for);
         metrics::gauge!("haven_hash_running").decrement(1.0);
     }
 }
@@ -234,7 +236,7 @@ mod tests {
 
     use super::*;
 
-    fn admission(cores: usize) -> HashQueue {
+    fn queue(cores: usize) -> HashQueue {
         HashQueue::new(NonZeroUsize::new(cores).unwrap())
     }
 
@@ -248,12 +250,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_outlives_its_caller_and_its_memory_is_used_again() {
-        let admission = admission(1);
+    async fn a_computation_outlives_its_cancelled_call_and_its_memory_is_reused() {
+        let queue = queue(1);
         let (started, has_started) = mpsc::channel();
         let (finish, may_finish) = mpsc::channel::<()>();
-        let slot = admission.admit(soon()).await.unwrap();
-        let caller = tokio::spawn(slot.run(move |memory| {
+        let permit = queue.acquire(soon()).await.unwrap();
+        let caller = tokio::spawn(permit.run(move |memory| {
             memory.kernel(kernel()).reserve().unwrap();
             started.send(()).unwrap();
             may_finish.recv().unwrap();
@@ -264,39 +266,37 @@ mod tests {
         caller.abort();
         assert!(caller.await.unwrap_err().is_cancelled());
         assert_eq!(
-            admission.0.turns.available_permits(),
+            queue.0.permits.available_permits(),
             0,
-            "the turn is still taken"
+            "the permit is still taken"
         );
         finish.send(()).unwrap();
-        let next = admission.admit(soon()).await.unwrap();
+        let next = queue.acquire(soon()).await.unwrap();
         assert_eq!(next.memory.kib(), 19_456);
-        assert!(admission.0.spare().is_empty());
+        assert!(queue.0.spare().is_empty());
     }
 
     #[tokio::test]
-    async fn whoever_cannot_be_done_in_time_is_turned_away_at_once() {
-        let admission = admission(2);
+    async fn a_call_that_cannot_finish_in_time_is_refused_at_once() {
+        let queue = queue(2);
         let short = || Deadline::after(Duration::from_millis(200));
         let running = (
-            admission.admit(short()).await.unwrap(),
-            admission.admit(short()).await.unwrap(),
+            queue.acquire(short()).await.unwrap(),
+            queue.acquire(short()).await.unwrap(),
         );
-        let too_short = admission.admit(Deadline::after(Duration::from_millis(5))).await;
+        let too_short = queue.acquire(Deadline::after(Duration::from_millis(5))).await;
         assert!(too_short.is_err());
         let mut waiting = Vec::new();
         for _ in 0..100 {
-            let admission = admission.clone();
-            waiting.push(tokio::spawn(
-                async move { admission.admit(soon()).await.map(drop) },
-            ));
+            let queue = queue.clone();
+            waiting.push(tokio::spawn(async move { queue.acquire(soon()).await.map(drop) }));
         }
-        while admission.0.waiting.load(Relaxed) < 100 {
+        while queue.0.waiting.load(Relaxed) < 100 {
             tokio::task::yield_now().await;
         }
         let begin = Instant::now();
-        let refused = admission
-            .admit(Deadline::after(Duration::from_secs(1)))
+        let refused = queue
+            .acquire(Deadline::after(Duration::from_secs(1)))
             .await
             .unwrap_err();
         assert!(begin.elapsed() < Duration::from_millis(100), "at once");
@@ -305,25 +305,25 @@ mod tests {
         for waiter in waiting {
             waiter.await.unwrap().unwrap();
         }
-        assert_eq!(admission.0.waiting.load(Relaxed), 0);
-        assert_eq!(admission.0.turns.available_permits(), 2);
+        assert_eq!(queue.0.waiting.load(Relaxed), 0);
+        assert_eq!(queue.0.permits.available_permits(), 2);
     }
 
     #[tokio::test]
-    async fn the_queue_has_an_end_however_patient_they_are() {
-        let admission = admission(1);
+    async fn the_number_of_waiting_calls_is_limited_for_any_deadline() {
+        let queue = queue(1);
         let patient = || Deadline::after(Duration::from_secs(3600));
-        let running = admission.admit(patient()).await.unwrap();
-        let waiting: Vec<_> = (0..MOST_WAITING)
+        let running = queue.acquire(patient()).await.unwrap();
+        let waiting: Vec<_> = (0..MAX_WAITING)
             .map(|_| {
-                let admission = admission.clone();
-                tokio::spawn(async move { admission.admit(patient()).await.map(drop) })
+                let queue = queue.clone();
+                tokio::spawn(async move { queue.acquire(patient()).await.map(drop) })
             })
             .collect();
-        while admission.0.waiting.load(Relaxed) < MOST_WAITING {
+        while queue.0.waiting.load(Relaxed) < MAX_WAITING {
             tokio::task::yield_now().await;
         }
-        let one_more = timeout(Duration::from_secs(1), admission.admit(patient())).await;
+        let one_more = timeout(Duration::from_secs(1), queue.acquire(patient())).await;
         assert!(one_more.expect("at once").is_err());
         drop(running);
         for waiter in waiting {
@@ -332,21 +332,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_waits_in_vain_is_turned_away_before_hashing() {
-        let admission = admission(1);
-        let running = admission.admit(soon()).await.unwrap();
+    async fn a_call_whose_wait_takes_too_long_is_refused_before_hashing() {
+        let queue = queue(1);
+        let running = queue.acquire(soon()).await.unwrap();
         let deadline = Deadline::after(Duration::from_millis(100));
-        assert!(admission.admit(deadline).await.is_err());
+        assert!(queue.acquire(deadline).await.is_err());
         assert!(deadline.remaining() > Duration::ZERO);
         drop(running);
-        assert!(admission.admit(soon()).await.is_ok());
+        assert!(queue.acquire(soon()).await.is_ok());
     }
 
     #[tokio::test]
-    async fn a_panic_ends_its_turn() {
-        let admission = admission(1);
-        let failed = admission.admit(soon()).await.unwrap().run(|_| panic!("no")).await;
+    async fn a_panic_frees_its_permit() {
+        let queue = queue(1);
+        let failed = queue.acquire(soon()).await.unwrap().run(|_| panic!("no")).await;
         assert_eq!(failed, Err::<(), _>(Interrupted::Panicked));
-        assert!(admission.admit(soon()).await.is_ok());
+        assert!(queue.acquire(soon()).await.is_ok());
     }
 }

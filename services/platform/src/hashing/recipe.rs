@@ -1,4 +1,4 @@
-//! How one argon2 hash is computed.
+//! The computation of one argon2 hash.
 
 use argon2::{
     Algorithm, Params, Version,
@@ -11,38 +11,39 @@ use argon2_rust::params::{Memory as MemorySize, TagLen};
 
 use super::memory::Memory;
 
-/// The memory of today's hashes, in KiB: 19 MiB, with which OWASP's Password Storage Cheat Sheet asks for two passes.
+/// The memory of a new hash in KiB: 19 MiB, for which OWASP's Password Storage Cheat Sheet recommends two passes.
 pub const MEMORY_KIB: u32 = 19_456;
 
-/// The passes over it.
+/// The number of passes of a new hash.
 pub const PASSES: u32 = 2;
 
-/// The lanes of today's hashes.
+/// The number of lanes of a new hash.
 pub const LANES: u32 = 1;
 
-/// The length of a fresh salt, in bytes.
+/// The length of a new salt, in bytes.
 pub const SALT_BYTES: usize = 16;
 
-/// The length of what today's hashes put out, in bytes.
+/// The length of a new hash's output, in bytes.
 pub const OUTPUT_BYTES: usize = 32;
 
-/// Everything that decides the outcome beside the password, the pepper and the salt.
+/// The parameters of a hash beside the password, the pepper and the salt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
-    /// Which of the three.
+    /// The argon2 variant: Argon2d, Argon2i or Argon2id.
     pub algorithm: Algorithm,
-    /// Which version of it.
+    /// The version of the variant.
     pub version: Version,
-    /// The costs, and a pepper's id.
+    /// The costs, and the id of the pepper.
     pub params: Params,
 }
 
 impl Recipe {
-    /// Computes in `memory`, on this thread alone: lanes are taken one after the other.
+    /// Computes a hash in `memory`, on the current thread only: lanes are computed one after the other.
     ///
     /// # Errors
     ///
-    /// When there is not as much memory, or a parameter, the salt or the output is outside of what RFC 9106 allows.
+    /// An error when the memory cannot be allocated, or when a parameter, the salt or the output is outside of the
+    /// limits of RFC 9106.
     pub fn compute(
         &self,
         pepper: &[u8],
@@ -72,11 +73,11 @@ impl Recipe {
             .hash_into_with_ad(password, salt, pepper, &[], output)
     }
 
-    /// What this recipe made with `salt`, in the PHC format.
+    /// Formats the `output` of this recipe and `salt` as a PHC string.
     ///
     /// # Errors
     ///
-    /// When the salt or the output is outside of what the format allows.
+    /// An error when the salt or the output is outside of the limits of the format.
     pub fn phc_string(&self, salt: &[u8], output: &[u8]) -> Result<String, password_hash::Error> {
         let hash = PasswordHash {
             algorithm: self.algorithm.ident(),
@@ -112,10 +113,10 @@ mod tests {
         })
     }
 
-    /// Two implementations that have nothing in common, over the whole of what is configurable, and one memory for all
-    /// cases: what one leaves behind must not change the next.
+    /// Compares two independent implementations over all configurable parameters. All cases share one memory: the
+    /// contents left by one must not change the next.
     #[test]
-    fn the_kernel_computes_what_the_argon2_crate_computes() {
+    fn both_argon2_crates_compute_the_same_hash() {
         let memory = RefCell::new(Memory::default());
         let bytes = |length| vec(any::<u8>(), length);
         let inputs = (bytes(0..=64), bytes(0..=512), bytes(8..=64), 16_usize..=64);
@@ -143,9 +144,9 @@ mod tests {
         checked.unwrap();
     }
 
-    /// RFC 9106, section 5. They have associated data, which Haven's hashes have not.
+    /// RFC 9106, section 5. These vectors have associated data, which Haven's hashes do not use.
     #[test]
-    fn the_kernel_computes_the_vectors_of_the_rfc() {
+    fn the_test_vectors_of_the_rfc_are_computed() {
         let params = argon2_rust::Params::builder()
             .memory(MemorySize::kib(32))
             .passes(3)

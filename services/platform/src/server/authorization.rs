@@ -1,4 +1,4 @@
-//! Who calls, and whether they may: the RPC's declared access decides.
+//! Authentication and authorization: determines the caller, and admits it if the RPC's access rule does.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -17,22 +17,23 @@ use uuid::Uuid;
 use super::client_address;
 use crate::{
     access::{Access, AccessTable},
-    auth::{Problem, TokenVerifier, service_of},
+    auth::{TokenProblem, TokenVerifier, service_name},
     call::{Call, Caller, ServiceName, User, UserId},
     config::AuthMode,
-    deadline::{Deadline, LONGEST},
+    deadline::{Deadline, MAX_CALL},
     failure::Failure,
     reason::Reason,
     tls::Tls,
 };
 
-/// What the log may say about a caller: which kind, and which service.
+/// The properties of a caller that may be logged: its kind, and its name if it is a service.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CallerKind {
     pub(super) kind: &'static str,
     pub(super) service: Option<ServiceName>,
 }
 
+/// The state of the layer: the access rules, and the means to authenticate callers.
 #[derive(Clone)]
 pub(super) struct Authorization {
     access: AccessTable,
@@ -41,13 +42,14 @@ pub(super) struct Authorization {
     auth_mode: AuthMode,
 }
 
+/// The layer: puts the [`Call`] into the request, or refuses it; puts the [`CallerKind`] into the response.
 pub(super) async fn authorize(
     State(authorization): State<Authorization>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let Some(rpc) = authorization.access.find(request.uri().path()) else {
-        // There is no such RPC, as the router will say.
+        // The router will answer that there is no such RPC.
         return next.run(request).await;
     };
     let service = authorization.service(&request);
@@ -70,7 +72,7 @@ pub(super) async fn authorize(
                 )
                 .await
         }
-        None => Err(Failure::internal("a call without a deadline")),
+        None => Err(Failure::internal("the call has no deadline")),
     };
     let mut response = match authorized {
         Ok(call) => {
@@ -101,7 +103,7 @@ impl Authorization {
         }
     }
 
-    /// What is known about the call, if `access` admits who calls.
+    /// Returns the call's properties if `access` admits its caller.
     async fn call(
         &self,
         access: Access,
@@ -119,7 +121,7 @@ impl Authorization {
         })
     }
 
-    /// Who calls, if `access` admits them.
+    /// Returns the caller if `access` admits it.
     async fn caller(
         &self,
         access: Access,
@@ -128,37 +130,37 @@ impl Authorization {
         deadline: Deadline,
     ) -> Result<Caller, Failure> {
         match access {
-            // A stale token must not keep anybody from signing in, so none is looked at.
+            // Tokens are ignored here, because a stale one must not prevent its owner from signing in.
             Access::Anyone => Ok(Caller { user: None, service }),
             Access::User => match self.user(headers, deadline).await? {
                 Some(user) => Ok(Caller {
                     user: Some(user),
                     service,
                 }),
-                None => Err(Problem::Missing.into()),
+                None => Err(TokenProblem::Missing.into()),
             },
             Access::Service if service.is_some() => Ok(Caller { user: None, service }),
             Access::UserOrService => match (self.user(headers, deadline).await?, service) {
-                (None, None) => Err(Problem::Missing.into()),
+                (None, None) => Err(TokenProblem::Missing.into()),
                 (user, service) => Ok(Caller { user, service }),
             },
             Access::Service | Access::Unspecified => Err(Failure::new(Reason::AccessDenied)),
         }
     }
 
-    /// The service that the client certificate names, if it is one that may call.
+    /// Returns the service that the client certificate names; `None` unless it is listed.
     fn service(&self, request: &Request) -> Option<ServiceName> {
-        service_of(&connection(request)?.peer_certs()?, &self.tls)
+        service_name(&connection(request)?.peer_certs()?, &self.tls)
     }
 
-    /// The person, if the call says that there is one.
+    /// Returns the user that the call's credentials name; `None` when there are none.
     async fn user(&self, headers: &HeaderMap, deadline: Deadline) -> Result<Option<User>, Failure> {
         match self.auth_mode {
             AuthMode::Token => match bearer(headers)? {
-                // A stream's own time is too long to wait for keys.
+                // A stream's whole time would be too long to wait for keys.
                 Some(token) => self
                     .verifier
-                    .verify(token, deadline.at_most(LONGEST))
+                    .verify(token, deadline.at_most(MAX_CALL))
                     .await
                     .map(Some),
                 None => Ok(None),
@@ -166,8 +168,9 @@ impl Authorization {
             AuthMode::Local => match headers.get("x-user-id") {
                 Some(value) => {
                     let id = value.to_str().ok().and_then(|value| Uuid::try_parse(value).ok());
-                    let id =
-                        id.ok_or_else(|| Failure::field("x-user-id", "NOT_A_UUID", "This has to be a UUID"))?;
+                    let id = id.ok_or_else(|| {
+                        Failure::field("x-user-id", "NOT_A_UUID", "x-user-id must be a UUID")
+                    })?;
                     Ok(Some(User {
                         id: UserId::new(id),
                         session_id: None,
@@ -185,24 +188,24 @@ fn connection(request: &Request) -> Option<&TlsConnectInfo<TcpConnectInfo>> {
     request.extensions().get()
 }
 
-/// The token of `authorization: Bearer <token>` (RFC 6750, section 2.1).
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+/// Returns the token in `authorization: Bearer <token>` (RFC 6750, section 2.1); `None` without that header.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, TokenProblem> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(Problem::Malformed);
+        return Err(TokenProblem::Malformed);
     }
     let (scheme, token) = value
         .to_str()
         .ok()
         .and_then(|value| value.split_once(' '))
-        .ok_or(Problem::Malformed)?;
+        .ok_or(TokenProblem::Malformed)?;
     if scheme.eq_ignore_ascii_case("bearer") {
         Ok(Some(token.trim()))
     } else {
-        Err(Problem::Malformed)
+        Err(TokenProblem::Malformed)
     }
 }
 
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bearer_token_or_none() {
+    fn a_call_has_at_most_one_bearer_token() {
         assert_eq!(bearer(&headers(&[])).unwrap(), None);
         assert_eq!(bearer(&headers(&["Bearer abc"])).unwrap(), Some("abc"));
         assert_eq!(bearer(&headers(&["bearer  abc"])).unwrap(), Some("abc"));

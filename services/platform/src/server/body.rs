@@ -1,4 +1,4 @@
-//! What the layers do to an answer's body: something to each of its frames, or an end before its time.
+//! Response bodies that pass each frame through a function, or end early with a status.
 
 use std::{
     pin::Pin,
@@ -10,11 +10,11 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use tonic::Status;
 
-/// What a body yields.
-pub(super) type Yielded = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
+/// The result of polling a response body for its next frame.
+pub(super) type PolledFrame = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
 
-/// The end of a stream that cannot go on: its status, in trailers.
-pub(super) fn end_with(status: &Status) -> Yielded {
+/// Returns the last frame of a stream that must end: trailers with `status`.
+pub(super) fn end_with(status: &Status) -> PolledFrame {
     let mut trailers = HeaderMap::new();
     Poll::Ready(Some(match status.add_header(&mut trailers) {
         Ok(()) => Ok(Frame::trailers(trailers)),
@@ -23,7 +23,7 @@ pub(super) fn end_with(status: &Status) -> Yielded {
 }
 
 pin_project_lite::pin_project! {
-    /// Passes every frame through a function, which lives as long as the body does.
+    /// A body that passes each frame through a function. The function's captures live as long as the body.
     pub(super) struct MappedBody<F> {
         #[pin]
         body: Body,

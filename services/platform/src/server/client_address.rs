@@ -1,4 +1,4 @@
-//! Where a call comes from.
+//! The network address of a call's client.
 
 use std::net::IpAddr;
 
@@ -6,12 +6,14 @@ use http::{HeaderMap, HeaderName};
 
 use crate::{failure::Failure, network::Network};
 
-/// Where a client is, by the word of the service that calls for it.
+/// The header in which a calling service states its client's address.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Where the client is. A listed service says it of whom it calls for: the last address of the last `x-forwarded-for` is
-/// the one that the service itself saw, and all before it anybody can make up. A service that says nothing calls for
-/// itself, and what others say is not looked at.
+/// Returns the client's network.
+///
+/// A listed service states the address of its client in `x-forwarded-for`. Only the last address of the last such
+/// header counts, because that is the one that the service itself saw; clients can forge the others. Without the header
+/// the service is the client. The header of other callers is ignored.
 pub(super) fn network(
     peer: Option<IpAddr>,
     is_service: bool,
@@ -27,7 +29,7 @@ pub(super) fn network(
         .and_then(|list| list.rsplit(',').next())
         .and_then(|last| last.trim().parse().ok());
     let malformed = || {
-        let description = "The last entry has to be an IPv4 or IPv6 address, without a port";
+        let description = "x-forwarded-for must end with an IPv4 or IPv6 address without a port";
         Failure::field(FORWARDED_FOR.as_str(), "NOT_AN_ADDRESS", description)
     };
     address.map(Network::of).map(Some).ok_or_else(malformed)
@@ -51,12 +53,12 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_where_its_socket_is() {
+    fn the_address_of_a_client_is_that_of_its_socket() {
         let peer: IpAddr = "192.0.2.1".parse().unwrap();
         for (values, is_service) in [
             (&[][..], false),
             (&[][..], true),
-            // Anybody can say so; nobody but a service is believed, or refused for it.
+            // A caller that is not a service can send the header, but it is ignored, even when it is malformed.
             (&["198.51.100.7"][..], false),
             (&["nonsense"][..], false),
         ] {
@@ -70,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_says_where_its_client_is() {
+    fn a_service_states_the_address_of_its_client() {
         let peer = Some("192.0.2.1".parse().unwrap());
         for (values, expected) in [
             (&["198.51.100.7"][..], "198.51.100.7"),
@@ -91,12 +93,12 @@ mod tests {
             "198.51.100",
         ] {
             let failure = network(peer, true, &headers(&["198.51.100.7", wrong])).unwrap_err();
-            let found: Vec<_> = failure
+            let violations: Vec<_> = failure
                 .all_violations()
                 .iter()
                 .map(|v| (v.field.as_str(), v.name))
                 .collect();
-            assert_eq!(found, [("x-forwarded-for", "NOT_AN_ADDRESS")], "{wrong:?}");
+            assert_eq!(violations, [("x-forwarded-for", "NOT_AN_ADDRESS")], "{wrong:?}");
         }
     }
 }

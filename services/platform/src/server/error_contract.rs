@@ -1,7 +1,7 @@
-//! The error contract: every failure leaves with exactly one published reason, and with the id that finds its cause.
+//! The error contract: every failure has exactly one published reason, and the id of its request in the log.
 //!
-//! Handlers and layers make complete statuses out of a [`Failure`]. tonic makes some of its own: for an RPC that does
-//! not exist, for bytes that are no message, for a message that is too large. Here they get their reason.
+//! Handlers and layers create complete statuses from a [`Failure`]. tonic creates its own for unknown RPCs, malformed
+//! messages and messages that are too large; this layer adds their reasons.
 
 use axum::{
     body::{Body, Bytes},
@@ -20,7 +20,8 @@ use crate::{
     reason::{self, Reason},
 };
 
-pub(super) async fn complete(request: Request, next: Next) -> Response {
+/// The layer: refuses requests that are not gRPC, and completes failed statuses in headers and trailers.
+pub(super) async fn complete_errors(request: Request, next: Next) -> Response {
     let id = request
         .extensions()
         .get::<RequestId>()
@@ -28,7 +29,7 @@ pub(super) async fn complete(request: Request, next: Next) -> Response {
         .unwrap_or_default();
     let mut response = match is_grpc(&request) {
         true => next.run(request).await,
-        false => no_grpc(),
+        false => not_grpc(),
     };
     complete_headers(response.headers_mut(), &id);
     response.map(|body| {
@@ -44,15 +45,16 @@ pub(super) async fn complete(request: Request, next: Next) -> Response {
     })
 }
 
-/// gRPC over HTTP/2, "Requests". tonic looks at neither, and would take a link that a browser follows for a call.
+/// Returns whether this is a gRPC request (gRPC over HTTP/2, "Requests"). tonic does not check this, and would treat a
+/// link that a browser follows as a call.
 fn is_grpc(request: &Request) -> bool {
     let content_type = request.headers().get(CONTENT_TYPE);
     request.method() == Method::POST
         && content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-fn no_grpc() -> Response {
-    let description = "This is not a gRPC request: it has to be a POST of application/grpc";
+fn not_grpc() -> Response {
+    let description = "The request must be a gRPC request: a POST of application/grpc";
     let violation = Violation::new("", "NOT_GRPC", description);
     let failure = Failure::violations(Reason::InvalidField, vec![violation]);
     let mut response = Status::from(failure).into_http();
@@ -60,54 +62,59 @@ fn no_grpc() -> Response {
     response
 }
 
-/// A status lies in the headers of an answer that has nothing else, and in the trailers of every other.
+/// Completes a failed status. It is in the headers of a response without a body, and in the trailers of every other.
 fn complete_headers(headers: &mut HeaderMap, request_id: &str) {
     let Some(status) = Status::from_header_map(headers).filter(|status| status.code() != Code::Ok) else {
         return;
     };
-    let status = with_request_id(explained(status), request_id);
-    // It takes the place of what is there: code, message and details.
+    let status = with_request_id(with_reason(status), request_id);
+    // Overwrites code, message and details.
     if let Err(error) = status.add_header(headers) {
-        tracing::error!(%error, "a status cannot be sent");
+        tracing::error!(%error, "cannot send a status");
     }
 }
 
-fn explained(status: Status) -> Status {
-    let known = status
+/// Returns the status as it is if it has a published reason; otherwise one with a reason derived from its code.
+fn with_reason(status: Status) -> Status {
+    let has_reason = status
         .get_details_error_info()
         .is_some_and(|info| info.domain == reason::DOMAIN);
-    if known {
+    if has_reason {
         return status;
     }
-    tracing::debug!(code = ?status.code(), "a status without a reason");
-    explain(&status).into()
+    tracing::debug!(code = ?status.code(), "status without a reason");
+    failure_for(&status).into()
 }
 
-fn explain(status: &Status) -> Failure {
-    // tonic's own words, which hold sizes and positions and no content.
+fn failure_for(status: &Status) -> Failure {
+    // The message is tonic's own, which contains sizes and positions, but no content.
     let message = status.message();
     match status.code() {
         Code::Unimplemented => Failure::new(Reason::Unimplemented),
         Code::OutOfRange | Code::ResourceExhausted => too_large(message),
-        Code::Internal if message.starts_with("Error ") => Failure::internal("an answer cannot be encoded"),
-        // All that is left are complaints about the bytes of the request.
+        Code::Internal if message.starts_with("Error ") => Failure::internal("a response cannot be encoded"),
+        // The remaining ones report malformed request bytes.
         Code::Internal | Code::InvalidArgument | Code::DataLoss => Failure::violations(
             Reason::InvalidField,
             vec![Violation::new(
                 "",
                 "MALFORMED",
-                "The request is no message of this RPC's type",
+                "The request must be a message of this RPC's request type",
             )],
         ),
         Code::Cancelled => Failure::new(Reason::Cancelled),
         Code::DeadlineExceeded => Failure::new(Reason::Deadline),
         Code::Unavailable => Failure::new(Reason::DependencyUnavailable),
         Code::NotFound => Failure::new(Reason::NotFound),
-        _ => Failure::internal(format!("an answer with {:?} and without a reason", status.code())),
+        _ => Failure::internal(format!(
+            "a response with {:?} and without a reason",
+            status.code()
+        )),
     }
 }
 
-/// Which of the two is too large, and how large it may be: tonic says both, and nobody else does.
+/// Returns MESSAGE_TOO_LARGE, with the message that is too large and the limit, both from tonic's text: they are not
+/// available otherwise.
 fn too_large(message: &str) -> Failure {
     let which = match message.starts_with("Error, decoded") {
         true => "REQUEST",

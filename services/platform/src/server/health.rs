@@ -1,4 +1,5 @@
-//! `grpc.health.v1`: the empty name says that the process is alive, a service's full name that it can serve.
+//! The health service (`grpc.health.v1`): the empty name stands for the process, which is alive; a service's full name
+//! for the service, which is ready.
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
-/// What probes are told. Everything begins as NOT_SERVING.
+/// The statuses that probes receive. All are NOT_SERVING at first.
 #[derive(Clone)]
 pub struct Health {
     reporter: HealthReporter,
@@ -34,7 +35,7 @@ impl Health {
         HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
     }
 
-    /// Everything is NOT_SERVING: for the start.
+    /// Sets all statuses to NOT_SERVING.
     pub async fn begin(&self) {
         self.reporter
             .set_service_status("", ServingStatus::NotServing)
@@ -42,12 +43,12 @@ impl Health {
         self.ready(false).await;
     }
 
-    /// The process is alive.
+    /// Sets the status of the process to SERVING.
     pub async fn alive(&self) {
         self.reporter.set_service_status("", ServingStatus::Serving).await;
     }
 
-    /// Whether the services can serve.
+    /// Sets the status of all services.
     pub async fn ready(&self, ready: bool) {
         let status = if ready {
             ServingStatus::Serving
@@ -59,16 +60,17 @@ impl Health {
         }
     }
 
-    /// Nothing serves any more, but the process is alive: killing it now would only cut off what is under way.
+    /// Sets the services to NOT_SERVING. The process stays SERVING: killing it now would only cut off calls in flight.
     pub(super) async fn stop(&self) {
         self.ready(false).await;
     }
 
-    /// Serves health alone, in plain text, for as long as it is polled: also while the rest of the server stops.
+    /// Serves the health service alone, in plain text, until the future is dropped: also while the rest of the server
+    /// stops.
     ///
     /// # Errors
     ///
-    /// When serving fails as a whole.
+    /// An error when the listener fails.
     pub async fn serve(self, listener: TcpListener) -> Result<(), tonic::transport::Error> {
         Server::builder()
             .add_service(self.service())

@@ -1,4 +1,4 @@
-//! Accepts connections and makes them TLS.
+//! Accepts TCP connections and performs their TLS handshakes.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::tls::Tls;
 
-/// How long a client may take to shake hands.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// The maximum time of a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connections whose handshake is done, until `stop`. Each takes the certificate that is current; a client that
-/// connects and says nothing holds up nobody.
-pub(super) fn tls(
+/// Returns the connections that completed a handshake, until `stop` is cancelled. Each uses the certificate that is
+/// current. Handshakes run concurrently, so a client that sends nothing delays no other.
+pub(super) fn accept_tls(
     listener: TcpListener,
     tls: Arc<Tls>,
     stop: CancellationToken,
@@ -35,9 +35,9 @@ pub(super) fn tls(
                         stop.clone(),
                     ));
                 }
-                // Out of file descriptors, most likely: some will be free again.
+                // Usually because all file descriptors are in use; some will be free again.
                 Err(error) => {
-                    tracing::warn!(%error, "a connection cannot be accepted");
+                    tracing::warn!(%error, "cannot accept a connection");
                     sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -52,21 +52,21 @@ async fn handshake(
     ready: mpsc::Sender<Result<TlsStream<TcpStream>, io::Error>>,
     stop: CancellationToken,
 ) {
-    // Small answers must not wait for more of them (Nagle's algorithm).
+    // Without Nagle's algorithm, which delays small responses.
     if stream.set_nodelay(true).is_err() {
         return;
     }
     match stop
-        .run_until_cancelled(timeout(HANDSHAKE, acceptor.accept(stream)))
+        .run_until_cancelled(timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)))
         .await
     {
         Some(Ok(Ok(stream))) => {
-            // Nobody receives any more: the server is stopping.
+            // There is no receiver while the server stops.
             let _ = ready.send(Ok(stream)).await;
         }
         Some(Ok(Err(error))) => {
             metrics::counter!("haven_tls_handshakes_failed_total").increment(1);
-            tracing::debug!(%error, "a TLS handshake failed");
+            tracing::debug!(%error, "TLS handshake failed");
         }
         Some(Err(_)) => metrics::counter!("haven_tls_handshakes_failed_total").increment(1),
         None => {}

@@ -1,16 +1,22 @@
-//! The server: every service is put together here, and cannot be put together without its safety layers.
+//! The gRPC server. [`ServerBuilder`] assembles it with all safety layers; a server without them cannot be built.
 //!
-//! The way of a request, from the outside in; each layer is one file:
+//! A request passes the layers from the outside in. Each is one file of this module:
 //!
-//! 1. `record`: a request id, a span, and at the end one canonical log line and the metrics
-//! 2. `contract`: every failure leaves with exactly one published reason and its details
-//! 3. `panics`: a panic is an answer, not a reset stream
-//! 4. `timing`: the caller's deadline, or ours
-//! 5. `shedding`: no more work than can be done, and none while stopping
-//! 6. `admission`: who calls, whether they may, and where from (`origin`)
-//! 7. `streams`: of each person only some at once, and none that outlives their token or their session
+//! 1. `request_log`: assigns a request id, opens a span, and at the end writes one log line and the metrics
+//! 2. `error_contract`: gives every failure exactly one published reason and its details
+//! 3. `panics`: answers INTERNAL when a handler panics, instead of a reset stream
+//! 4. `time_limits`: sets the deadline, which is the caller's or the configured one, and ends the call when it passes
+//! 5. `load_shedding`: refuses calls above the maximum in flight, and all new calls while the server stops
+//! 6. `authorization`: determines the caller, its network (`client_address`), and whether the RPC admits it
+//! 7. `stream_limits`: limits each user's open streams, and ends a stream when its token or session ends
 //!
-//! A new layer is an `async fn(State, Request, Next) -> Response` in a file of its own, added in [`ServerBuilder::build`].
+//! Then tonic routes the request to its service. The handler gets the [`Call`](crate::call::Call).
+//!
+//! The other files: `listener` accepts connections and does TLS; `health` is the health service; `body` has wrappers of
+//! response bodies.
+//!
+//! To add a layer, write an `async fn(State, Request, Next) -> Response` in a file of its own and add it in
+//! [`ServerBuilder::build`].
 
 mod authorization;
 mod body;
@@ -18,9 +24,9 @@ mod client_address;
 mod error_contract;
 mod health;
 mod listener;
+mod load_shedding;
 mod panics;
 mod request_log;
-mod shedding;
 mod stream_limits;
 mod time_limits;
 
@@ -39,7 +45,10 @@ use tonic::{
 use tower::{Service, ServiceBuilder};
 
 pub use self::health::Health;
-use self::{authorization::Authorization, shedding::Shedding, stream_limits::Streams, time_limits::Timing};
+use self::{
+    authorization::Authorization, load_shedding::LoadShedding, stream_limits::StreamLimits,
+    time_limits::TimeLimits,
+};
 use crate::{
     access::{AccessError, AccessTable},
     auth::TokenVerifier,
@@ -49,46 +58,48 @@ use crate::{
     tls::Tls,
 };
 
-/// The largest answer: what clients take by default. Lists have to keep below it.
+/// The maximum size of a response in bytes: the default limit of gRPC clients. Lists must stay below it.
 const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
-/// What describes all of it, itself included.
+/// The reflection services, which describe all services including themselves.
 const REFLECTION: [&str; 2] = [
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
 ];
 
-/// How long a connection lives before its client is asked to make a new one, so that load spreads over new replicas.
+/// The time after which a client is asked to open a new connection, so that load spreads over new replicas.
 const MAX_CONNECTION_AGE: Duration = Duration::from_secs(10 * 60);
 
-/// The largest messages of a service: for its generated server's `max_decoding_message_size` and
-/// `max_encoding_message_size`.
+/// The message size limits of a gRPC service, for `max_decoding_message_size` and `max_encoding_message_size` of its
+/// generated server.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The largest request, in bytes.
+    /// The maximum size of a request, in bytes.
     pub request: usize,
-    /// The largest answer, in bytes.
+    /// The maximum size of a response, in bytes.
     pub response: usize,
 }
 
-/// What a server needs beside its services.
+/// The settings of a server beside its gRPC services.
 #[derive(Debug)]
 pub struct ServerConfig {
-    /// How much it takes on.
+    /// The limits of requests.
     pub requests: Requests,
-    /// Its certificate, and whom it trusts.
+    /// The server's certificate and trusted authorities.
     pub tls: Arc<Tls>,
-    /// Whose tokens it accepts.
+    /// The verifier of access tokens.
     pub verifier: TokenVerifier,
-    /// How people prove who they are.
+    /// The way users authenticate.
     pub auth_mode: AuthMode,
-    /// For request ids.
+    /// The maximum number of streams that one user may have open at once on this replica, of each kind.
+    pub streams_per_user: usize,
+    /// The clock for request ids.
     pub clock: Clock,
-    /// For request ids.
+    /// The random bytes for request ids.
     pub entropy: Entropy,
 }
 
-/// Collects the services of a server.
+/// Assembles a server from its gRPC services.
 pub struct ServerBuilder {
     config: ServerConfig,
     health: Health,
@@ -97,21 +108,21 @@ pub struct ServerBuilder {
     routes: RoutesBuilder,
 }
 
-/// A server that is complete: services, standard services, and every layer.
+/// A complete server: the services, the standard services, and all layers.
 pub struct ApiServer {
     config: ServerConfig,
     health: Health,
-    shedding: Shedding,
+    shedding: LoadShedding,
     routes: Router,
 }
 
-/// Why a server cannot be put together.
+/// The reason why a server cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// An RPC does not say who may call it.
+    /// An RPC does not declare its access rule.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// The descriptors cannot be served by reflection.
+    /// The reflection service cannot use the descriptors.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
 }
@@ -119,7 +130,7 @@ pub enum BuildError {
 // === impl ServerBuilder ===
 
 impl ServerBuilder {
-    /// A server whose services are described by `descriptors` (an encoded `FileDescriptorSet`).
+    /// Creates a builder. `descriptors` is an encoded `FileDescriptorSet` that describes all services to be added.
     #[must_use]
     pub fn new(config: ServerConfig, descriptors: &'static [u8]) -> Self {
         let mut builder = Self {
@@ -130,7 +141,7 @@ impl ServerBuilder {
                 tonic_health::pb::FILE_DESCRIPTOR_SET,
                 tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
                 tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
-                // The details of a failure, so that a tool that asks for descriptors can show them.
+                // The error details, so that tools that use reflection can decode them.
                 tonic_types::pb::FILE_DESCRIPTOR_SET,
             ],
             names: Vec::new(),
@@ -141,7 +152,7 @@ impl ServerBuilder {
         builder
     }
 
-    /// Adds a service, made with the limits that its messages have to keep.
+    /// Adds a gRPC service, which `make` creates with the message size limits.
     #[must_use]
     pub fn service<S>(mut self, make: impl FnOnce(Limits) -> S) -> Self
     where
@@ -162,13 +173,13 @@ impl ServerBuilder {
         self
     }
 
-    /// The finished server.
+    /// Builds the server.
     ///
     /// # Errors
     ///
-    /// When an RPC has no access option, or a service is in no descriptor.
+    /// [`BuildError`] when an RPC has no access option, or a service has no descriptor.
     pub fn build(mut self) -> Result<ApiServer, BuildError> {
-        // Only what is served here: the descriptors hold the other services' contracts, too.
+        // Only the services added here: the descriptors also contain those of other servers.
         let served = [&self.names[..], &REFLECTION].concat();
         let reflection = || {
             let builder = tonic_reflection::server::Builder::configure();
@@ -189,7 +200,7 @@ impl ServerBuilder {
             routes,
             ..
         } = self;
-        let shedding = Shedding::new(config.requests.max_in_flight, access.clone());
+        let shedding = LoadShedding::new(config.requests.max_in_flight, access.clone());
         let verifier = Arc::new(config.verifier.clone());
         let authorization = Authorization::new(
             access.clone(),
@@ -197,18 +208,18 @@ impl ServerBuilder {
             Arc::clone(&verifier),
             config.auth_mode,
         );
-        let streams = Streams::new(access.clone(), verifier);
-        let timing = Timing::new(access.clone(), config.requests.default_deadline);
-        let record = request_log::Record::new(access, config.clock.clone(), config.entropy.clone());
-        // From the outside in, as in the module's documentation.
+        let streams = StreamLimits::new(access.clone(), verifier, config.streams_per_user);
+        let limits = TimeLimits::new(access.clone(), config.requests.default_deadline);
+        let request_log = request_log::RequestLog::new(access, config.clock.clone(), config.entropy.clone());
+        // From the outside in, as in the module documentation.
         let layers = ServiceBuilder::new()
-            .layer(from_fn_with_state(record, request_log::record))
-            .layer(axum::middleware::from_fn(error_contract::complete))
-            .layer(axum::middleware::from_fn(panics::guard))
-            .layer(from_fn_with_state(timing, time_limits::bound))
-            .layer(from_fn_with_state(shedding.clone(), shedding::shed))
+            .layer(from_fn_with_state(request_log, request_log::log_request))
+            .layer(axum::middleware::from_fn(error_contract::complete_errors))
+            .layer(axum::middleware::from_fn(panics::catch_panics))
+            .layer(from_fn_with_state(limits, time_limits::enforce_deadline))
+            .layer(from_fn_with_state(shedding.clone(), load_shedding::shed_load))
             .layer(from_fn_with_state(authorization, authorization::authorize))
-            .layer(from_fn_with_state(streams, stream_limits::hold));
+            .layer(from_fn_with_state(streams, stream_limits::limit_streams));
         let routes = routes.routes().into_axum_router().layer(layers);
         Ok(ApiServer {
             config,
@@ -236,18 +247,18 @@ impl ServerBuilder {
 // === impl ApiServer ===
 
 impl ApiServer {
-    /// What probes are told.
+    /// Returns the health statuses of the server.
     #[must_use]
     pub fn health(&self) -> &Health {
         &self.health
     }
 
-    /// Serves on `listener` until `stop`, then lets the calls that are under way finish, for as long as the drain
-    /// timeout allows: a silent client or an open stream cannot hold it longer.
+    /// Serves on `listener` until `stop` is cancelled, then waits for calls in flight, but no longer than the drain
+    /// timeout: a silent client or an open stream cannot extend it.
     ///
     /// # Errors
     ///
-    /// When serving fails as a whole.
+    /// An error when the listener fails.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -259,7 +270,7 @@ impl ApiServer {
             shedding,
             routes,
         } = self;
-        let incoming = listener::tls(listener, config.tls, stop.clone());
+        let incoming = listener::accept_tls(listener, config.tls, stop.clone());
         let server = Server::builder()
             .max_connection_age(MAX_CONNECTION_AGE)
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
@@ -276,7 +287,7 @@ impl ApiServer {
         tokio::select! {
             served = server => served,
             () = limit => {
-                tracing::warn!(calls = shedding.in_flight(), "drain timeout: what is still open is cut off");
+                tracing::warn!(calls = shedding.in_flight(), "drain timeout: calls in flight are cut off");
                 Ok(())
             }
         }

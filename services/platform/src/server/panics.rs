@@ -1,4 +1,4 @@
-//! A panic is an answer: without this layer it resets the stream, and the caller is told nothing.
+//! Answers INTERNAL when a handler panics. Without this layer the stream is reset, and the caller gets no status.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -15,11 +15,12 @@ use axum::{
 use futures_util::FutureExt;
 use tonic::Status;
 
-use super::body::{Yielded, end_with};
+use super::body::{PolledFrame, end_with};
 use crate::failure::Failure;
 
-pub(super) async fn guard(request: Request, next: Next) -> Response {
-    // A handler's state is its own or is made for sharing (pools, atomics), so nothing half-done is seen afterwards.
+/// The layer: catches panics of the handler and of its response stream.
+pub(super) async fn catch_panics(request: Request, next: Next) -> Response {
+    // A handler's state is its own, or is safe to share (pools, atomics), so no partial change is visible afterwards.
     match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response.map(|body| Body::new(GuardedBody { body: Some(body) })),
         Err(_) => panicked().into_http(),
@@ -28,12 +29,12 @@ pub(super) async fn guard(request: Request, next: Next) -> Response {
 
 fn panicked() -> Status {
     metrics::counter!("haven_panics_total").increment(1);
-    Failure::internal("a panic; the line before says where").into()
+    Failure::internal("a handler panicked; the log line before has the location").into()
 }
 
-/// A stream that panics ends with a status.
+/// A body that ends with a status when its stream panics.
 struct GuardedBody {
-    /// None once it has panicked.
+    /// `None` after a panic.
     body: Option<Body>,
 }
 
@@ -41,7 +42,7 @@ impl http_body::Body for GuardedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Yielded {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };

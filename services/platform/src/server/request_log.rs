@@ -1,7 +1,7 @@
-//! The outermost layer: what is known of a call afterwards.
+//! The request log: one log line per call, and its metrics.
 //!
-//! One canonical line per call, and nothing else when all is well. It holds the request id, the RPC, the outcome, the
-//! time it took and what kind of caller it was; no id of a person, no address, and nothing out of a request or an answer.
+//! The line has the request id, the RPC, the outcome, the duration and the kind of the caller. It has no user id, no
+//! address, and nothing from the request or the response. A successful call logs nothing else.
 
 use std::{
     pin::Pin,
@@ -28,21 +28,22 @@ use uuid::Uuid;
 use super::authorization::CallerKind;
 use crate::{access::AccessTable, entropy::Entropy, time::Clock};
 
-/// The header that carries a request's id, in and out.
+/// The header with a request's id, in requests and responses.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id under which a call is found in the log. Not the `request_id` of a mutation, which is the client's.
+/// The id of a call in the log. It is not the `request_id` of a mutation, which the client chooses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestId(pub(super) Uuid);
 
+/// The state of the layer: the names of the RPCs, and the sources of request ids.
 #[derive(Clone)]
-pub(super) struct Record {
+pub(super) struct RequestLog {
     access: AccessTable,
     clock: Clock,
     entropy: Entropy,
 }
 
-impl Record {
+impl RequestLog {
     pub(super) fn new(access: AccessTable, clock: Clock, entropy: Entropy) -> Self {
         Self {
             access,
@@ -51,7 +52,7 @@ impl Record {
         }
     }
 
-    /// The caller's own id for the request if it is a UUID, so that it can hold nothing else; otherwise a new one.
+    /// Returns the caller's id for the request if it is a UUID, which can contain nothing private; otherwise a new one.
     fn request_id(&self, headers: &HeaderMap) -> Uuid {
         headers
             .get(REQUEST_ID)
@@ -61,23 +62,24 @@ impl Record {
     }
 }
 
-pub(super) async fn record(State(record): State<Record>, mut request: Request, next: Next) -> Response {
-    let id = record.request_id(request.headers());
+/// The layer: assigns the request id, opens the span, and records the outcome.
+pub(super) async fn log_request(State(log): State<RequestLog>, mut request: Request, next: Next) -> Response {
+    let id = log.request_id(request.headers());
     request.extensions_mut().insert(RequestId(id));
-    // A path that is no RPC is the caller's text: it gets no name, and no metric of its own.
-    let rpc = record
+    // The path of an unknown RPC is text of the caller, so it gets neither a name nor a metric of its own.
+    let rpc = log
         .access
         .find(request.uri().path())
         .map_or_else(|| "unknown".into(), |rpc| Arc::clone(&rpc.name));
 
     let parent = opentelemetry::global::get_text_map_propagator(|propagator| {
-        propagator.extract(&Incoming(request.headers()))
+        propagator.extract(&IncomingHeaders(request.headers()))
     });
     let trace_id = parent.span().span_context().trace_id();
-    // Of the highest level, so that whatever is logged of the call stands under its id, however little that is.
+    // An error span is enabled at every log level, so that all lines of a call have its id.
     let span =
         tracing::error_span!("call", rpc = &*rpc, request_id = %id, otel.name = &*rpc, otel.kind = "server");
-    // The span is disabled where the filter drops it; then there is no trace to belong to.
+    // The span is disabled when the filter drops it; then there is no trace to belong to.
     let _ = span.set_parent(parent);
     let trace_id = match span.context().span().span_context() {
         ours if ours.is_valid() => ours.trace_id(),
@@ -91,7 +93,7 @@ pub(super) async fn record(State(record): State<Record>, mut request: Request, n
         began: Instant::now(),
         span: span.clone(),
         caller: CallerKind::default(),
-        // What it is if nobody waits for the end.
+        // The outcome when the caller does not wait for the end.
         outcome: Outcome {
             code: Code::Cancelled,
             reason: "CANCELLED".to_owned(),
@@ -112,6 +114,7 @@ pub(super) async fn record(State(record): State<Record>, mut request: Request, n
     response.map(|body| Body::new(RecordedBody { body, call }))
 }
 
+/// The properties of a call for its log line, which is written on drop.
 struct CallRecord {
     rpc: Arc<str>,
     trace_id: String,
@@ -121,6 +124,7 @@ struct CallRecord {
     outcome: Outcome,
 }
 
+/// The gRPC code and published reason with which a call ended. The reason is empty on success.
 struct Outcome {
     code: Code,
     reason: String,
@@ -139,7 +143,7 @@ impl Outcome {
     }
 }
 
-/// When the body is dropped, the call is over: answered, failed, or abandoned by its caller.
+/// Writes the log line when the body is dropped, because the call is over then: answered, failed, or cancelled.
 impl Drop for CallRecord {
     fn drop(&mut self) {
         let seconds = self.began.elapsed().as_secs_f64();
@@ -168,7 +172,7 @@ impl Drop for CallRecord {
 }
 
 pin_project_lite::pin_project! {
-    /// Sees how a call ends.
+    /// A body that records the status in the trailers.
     struct RecordedBody {
         #[pin]
         body: Body,
@@ -203,9 +207,9 @@ impl http_body::Body for RecordedBody {
     }
 }
 
-struct Incoming<'a>(&'a HeaderMap);
+struct IncomingHeaders<'a>(&'a HeaderMap);
 
-impl Extractor for Incoming<'_> {
+impl Extractor for IncomingHeaders<'_> {
     fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).and_then(|value| value.to_str().ok())
     }

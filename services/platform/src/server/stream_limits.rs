@@ -1,5 +1,5 @@
-//! The streams of people: of each person only some at once, so that nobody takes the places of everybody, and none that
-//! goes on when a call with the same token would be refused.
+//! Stream limits: each user may have a few streams open at once, so that one user cannot take the permits of others,
+//! and a stream ends when a new call with its token would be refused.
 
 use std::{
     collections::HashMap,
@@ -17,32 +17,33 @@ use axum::{
 use futures_util::future::BoxFuture;
 use tonic::Status;
 
-use super::body::{Yielded, end_with};
+use super::body::{PolledFrame, end_with};
 use crate::{
-    access::{AccessTable, Answer},
+    access::{AccessTable, ResponseKind},
     auth::TokenVerifier,
     call::{Call, UserId},
     failure::Failure,
     reason::Reason,
 };
 
-/// How many streams that go on one person may have at once here, and how many that end: a little more than one for each of
-/// the ten devices that they may have.
-const MOST: usize = 12;
-
-/// What people have open.
+/// The state of the layer: the access table, the verifier, and the open streams.
 #[derive(Clone)]
-pub(super) struct Streams {
+pub(super) struct StreamLimits {
     access: AccessTable,
     verifier: Arc<TokenVerifier>,
-    open: Open,
+    open: OpenStreams,
 }
 
-pub(super) async fn hold(State(streams): State<Streams>, request: Request, next: Next) -> Response {
+/// The layer: refuses a stream above the limit with OVERLOADED, and ends a stream when its user would be refused.
+pub(super) async fn limit_streams(
+    State(streams): State<StreamLimits>,
+    request: Request,
+    next: Next,
+) -> Response {
     let rpc = streams.access.find(request.uri().path());
-    let Some(answer) = rpc
-        .map(|rpc| rpc.answer)
-        .filter(|answer| *answer != Answer::Message)
+    let Some(kind) = rpc
+        .map(|rpc| rpc.response)
+        .filter(|kind| *kind != ResponseKind::Message)
     else {
         return next.run(request).await;
     };
@@ -53,91 +54,104 @@ pub(super) async fn hold(State(streams): State<Streams>, request: Request, next:
     let Some(user) = user else {
         return next.run(request).await;
     };
-    let Some(place) = streams.open.take(user.id, answer) else {
+    let Some(permit) = streams.open.acquire(user.id, kind) else {
         metrics::counter!("haven_rpc_shed_total").increment(1);
         return Status::from(Failure::new(Reason::Overloaded)).into_http();
     };
     let verifier = Arc::clone(&streams.verifier);
     let response = next.run(request).await;
     response.map(|body| {
-        Body::new(PersonalBody {
+        Body::new(UserStreamBody {
             body: Some(body),
             refusal: Box::pin(async move { verifier.refusal(user).await }),
-            _place: place,
+            _permit: permit,
         })
     })
 }
 
-impl Streams {
-    pub(super) fn new(access: AccessTable, verifier: Arc<TokenVerifier>) -> Self {
+impl StreamLimits {
+    /// Creates the state. `max_per_user` applies to each kind of stream.
+    pub(super) fn new(access: AccessTable, verifier: Arc<TokenVerifier>, max_per_user: usize) -> Self {
         Self {
             access,
             verifier,
-            open: Open::default(),
+            open: OpenStreams::new(max_per_user),
         }
     }
 }
 
-/// How many streams of each kind somebody has. Whoever has none is not in it.
-#[derive(Clone, Default)]
-struct Open(Arc<Mutex<HashMap<(UserId, Answer), usize>>>);
+/// The open streams of each user, counted by kind. A user without an open stream has no entry.
+#[derive(Clone)]
+struct OpenStreams {
+    max_per_user: usize,
+    counts: Arc<Mutex<StreamCounts>>,
+}
 
-impl Open {
-    /// A place for one more stream, if there is one.
-    fn take(&self, person: UserId, answer: Answer) -> Option<StreamSlot> {
-        let whose = (person, answer);
+type StreamCounts = HashMap<(UserId, ResponseKind), usize>;
+
+impl OpenStreams {
+    fn new(max_per_user: usize) -> Self {
+        Self {
+            max_per_user,
+            counts: Arc::default(),
+        }
+    }
+
+    /// Counts one more stream of `user`; `None` when the user has as many of this kind as allowed.
+    fn acquire(&self, user: UserId, kind: ResponseKind) -> Option<StreamPermit> {
+        let key = (user, kind);
         let mut counts = self.counts();
-        let count = counts.entry(whose).or_default();
-        if *count >= MOST {
+        let count = counts.entry(key).or_default();
+        if *count >= self.max_per_user {
             return None;
         }
         *count += 1;
-        Some(StreamSlot {
+        Some(StreamPermit {
             open: self.clone(),
-            whose,
+            key,
         })
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<(UserId, Answer), usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn counts(&self) -> MutexGuard<'_, StreamCounts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The place of one stream, until it is dropped.
-struct StreamSlot {
-    open: Open,
-    whose: (UserId, Answer),
+/// A user's permission for one stream, until it is dropped.
+struct StreamPermit {
+    open: OpenStreams,
+    key: (UserId, ResponseKind),
 }
 
-impl Drop for StreamSlot {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         let mut counts = self.open.counts();
-        if let Some(count) = counts.get_mut(&self.whose) {
+        if let Some(count) = counts.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.whose);
+                counts.remove(&self.key);
             }
         }
     }
 }
 
-/// A person's stream, which ends with a status when they would be refused.
-struct PersonalBody {
-    /// None once they are.
+/// A user's stream, which ends with a status when a new call of the user would be refused.
+struct UserStreamBody {
+    /// `None` after the final status.
     body: Option<Body>,
     refusal: BoxFuture<'static, Failure>,
-    _place: StreamSlot,
+    _permit: StreamPermit,
 }
 
-impl http_body::Body for PersonalBody {
+impl http_body::Body for UserStreamBody {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Yielded {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         if self.body.is_none() {
             return Poll::Ready(None);
         }
-        // First, and not when there is nothing to send: an export always has something.
+        // Checked first on every poll, because a stream that always has data would otherwise never be ended.
         if let Poll::Ready(failure) = self.refusal.as_mut().poll(cx) {
             self.body = None;
             return end_with(&failure.into());
@@ -167,18 +181,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_person_has_some_streams_of_each_kind_and_whoever_has_none_is_forgotten() {
-        let open = Open::default();
+    fn each_user_has_a_limit_per_kind_and_a_user_without_streams_has_no_entry() {
+        const MAX: usize = 3;
+        let open = OpenStreams::new(MAX);
         let [ada, bob] = [1, 2].map(|id| UserId::new(Uuid::from_u128(id)));
-        let mut places: Vec<_> = (0..MOST).map_while(|_| open.take(ada, Answer::Watch)).collect();
-        assert_eq!(places.len(), MOST);
-        assert!(open.take(ada, Answer::Watch).is_none());
-        let others = [open.take(ada, Answer::Stream), open.take(bob, Answer::Watch)];
+        let mut permits: Vec<_> = (0..MAX)
+            .map_while(|_| open.acquire(ada, ResponseKind::Watch))
+            .collect();
+        assert_eq!(permits.len(), MAX);
+        assert!(open.acquire(ada, ResponseKind::Watch).is_none());
+        let others = [
+            open.acquire(ada, ResponseKind::Stream),
+            open.acquire(bob, ResponseKind::Watch),
+        ];
         assert!(others.iter().all(Option::is_some));
-        places.pop();
-        places.extend(open.take(ada, Answer::Watch));
-        assert_eq!(places.len(), MOST);
-        drop((places, others));
+        permits.pop();
+        permits.extend(open.acquire(ada, ResponseKind::Watch));
+        assert_eq!(permits.len(), MAX);
+        drop((permits, others));
         assert!(open.counts().is_empty());
     }
 }

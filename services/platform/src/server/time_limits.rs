@@ -1,7 +1,7 @@
-//! The deadline of a call: its caller's, or the configured one, and a minute at most. A stream has its caller's too: one
-//! that ends ten minutes at most, and one that goes on an hour.
+//! Time limits: the deadline of a call is its caller's or the configured one, at most a minute. That of a stream is its
+//! caller's, at most ten minutes for one that ends, and an hour for one that stays open.
 //!
-//! tonic answers CANCELLED for a unary call past its deadline, and lets a stream run on; here both end with
+//! tonic answers CANCELLED when a unary call's deadline passes, and lets a stream continue; here both end with
 //! DEADLINE_EXCEEDED.
 
 use std::{
@@ -21,56 +21,62 @@ use tokio::time::{Sleep, sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
-use super::body::{Yielded, end_with};
+use super::body::{PolledFrame, end_with};
 use crate::{
-    access::{AccessTable, Answer},
-    deadline::{Deadline, LONGEST, LONGEST_STREAM, LONGEST_WATCH, parse_grpc_timeout, shave},
+    access::{AccessTable, ResponseKind},
+    deadline::{Deadline, MAX_CALL, MAX_STREAM, MAX_WATCH, minus_reserve, parse_grpc_timeout},
     failure::Failure,
     reason::Reason,
 };
 
-/// How long calls may take.
+/// The time limits of the server's RPCs.
 #[derive(Clone)]
-pub(super) struct Timing {
+pub(super) struct TimeLimits {
     access: AccessTable,
     default: Duration,
 }
 
-impl Timing {
-    /// For the RPCs of `access`: `default` where the caller says nothing.
+impl TimeLimits {
+    /// Creates the limits for the RPCs of `access`. `default` applies to a unary call without a deadline.
     pub(super) fn new(access: AccessTable, default: Duration) -> Self {
         Self { access, default }
     }
 
-    /// Whether a call is answered by a stream; and how long one without a deadline, and any at all, may take.
-    fn of(&self, path: &str) -> (bool, Duration, Duration) {
-        match self.access.find(path).map(|rpc| rpc.answer) {
-            Some(Answer::Watch) => (true, LONGEST_WATCH, LONGEST_WATCH),
-            Some(Answer::Stream) => (true, LONGEST_STREAM, LONGEST_STREAM),
-            Some(Answer::Message) | None => (false, self.default, LONGEST),
+    /// Returns whether the RPC at `path` answers with a stream, the time limit of a call without a deadline, and the
+    /// maximum.
+    fn for_path(&self, path: &str) -> (bool, Duration, Duration) {
+        match self.access.find(path).map(|rpc| rpc.response) {
+            Some(ResponseKind::Watch) => (true, MAX_WATCH, MAX_WATCH),
+            Some(ResponseKind::Stream) => (true, MAX_STREAM, MAX_STREAM),
+            Some(ResponseKind::Message) | None => (false, self.default, MAX_CALL),
         }
     }
 }
 
-pub(super) async fn bound(State(timing): State<Timing>, mut request: Request, next: Next) -> Response {
-    let (streams, default, longest) = timing.of(request.uri().path());
+/// The layer: puts the [`Deadline`] into the request, and ends the call or stream when it passes.
+pub(super) async fn enforce_deadline(
+    State(limits): State<TimeLimits>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let (streams, default, longest) = limits.for_path(request.uri().path());
     let timeout = match request.headers().get("grpc-timeout") {
         None => default,
         Some(value) => match value.to_str().ok().and_then(parse_grpc_timeout) {
-            Some(timeout) => shave(timeout.min(longest)),
+            Some(timeout) => minus_reserve(timeout.min(longest)),
             None => {
                 let failure = Failure::field(
                     "grpc-timeout",
                     "MALFORMED",
-                    "The header is up to eight digits and a unit",
+                    "grpc-timeout must be up to eight digits and a unit",
                 );
                 return Status::from(failure).into_http();
             }
         },
     };
-    // No work for an answer that nobody waits for.
+    // No work is done for a response that the caller no longer waits for.
     if timeout.is_zero() {
-        return passed().into_http();
+        return deadline_passed().into_http();
     }
     let deadline = Deadline::after(timeout);
     request.extensions_mut().insert(deadline);
@@ -88,19 +94,19 @@ pub(super) async fn bound(State(timing): State<Timing>, mut request: Request, ne
                 })
             })
         }
-        Err(_) => passed().into_http(),
+        Err(_) => deadline_passed().into_http(),
     }
 }
 
-fn passed() -> Status {
+fn deadline_passed() -> Status {
     Failure::new(Reason::Deadline).into()
 }
 
-/// For how long after its time a stream is left to end by itself.
+/// The time after its deadline in which a stream can still end by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Lets go of a stream's inside, and of the place that it takes, once its time is long over: while its client does not
-/// read, nobody asks the stream for more, and it would not notice.
+/// Drops a stream's inner body, and with it the permits that it holds, some time after its deadline. While its client
+/// does not read, the stream is not polled, so it cannot notice the deadline itself.
 fn drop_unread(body: Arc<Mutex<Option<Body>>>, deadline: Deadline) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(async move {
         sleep_until(deadline.instant() + GRACE).await;
@@ -108,20 +114,20 @@ fn drop_unread(body: Arc<Mutex<Option<Body>>>, deadline: Deadline) -> AbortOnDro
     }))
 }
 
-/// A stream that ends with a status when its time is over.
+/// A stream that ends with a status when its deadline passes.
 struct TimedBody {
-    /// None once the time is over.
+    /// `None` after the deadline.
     body: Arc<Mutex<Option<Body>>>,
     timer: Pin<Box<Sleep>>,
-    /// Whether it has said why it ended.
+    /// True after the final status was sent.
     ended: bool,
-    /// Ends with the stream.
+    /// The task that drops an unread stream; aborted when the stream is dropped.
     _unread: Option<AbortOnDropHandle<()>>,
 }
 
 impl TimedBody {
     fn body(&self) -> MutexGuard<'_, Option<Body>> {
-        // What panicked while it was asked is asked no more: the guard of panics ends it.
+        // After a panic the body is not polled again: the layer for panics ends the stream.
         self.body.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -130,7 +136,7 @@ impl http_body::Body for TimedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Yielded {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         if self.ended {
             return Poll::Ready(None);
         }
@@ -143,7 +149,7 @@ impl http_body::Body for TimedBody {
         }
         self.ended = true;
         *self.body() = None;
-        end_with(&passed())
+        end_with(&deadline_passed())
     }
 
     fn is_end_stream(&self) -> bool {
@@ -165,42 +171,33 @@ mod tests {
 
     use super::*;
 
-    const WATCH: &str = "/haven.data.v1.CrisisService/WatchCrisisEvents";
-    const EXPORT: &str = "/haven.data.v1.PersonService/ExportData";
+    const WATCH: &str = "/haven.test.v1.TestService/WatchItems";
+    const EXPORT: &str = "/haven.test.v1.TestService/ExportItems";
+    const LIST: &str = "/haven.test.v1.TestService/ListItems";
 
-    fn timing() -> Timing {
-        let services = [
-            "haven.data.v1.CrisisService",
-            "haven.data.v1.PersonService",
-            "grpc.reflection.v1.ServerReflection",
-        ];
-        let descriptors = [
-            haven_proto::FILE_DESCRIPTOR_SET,
-            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
-        ];
-        let access = AccessTable::read(descriptors, &services).unwrap();
-        Timing::new(access, Duration::from_secs(1))
+    fn limits() -> TimeLimits {
+        let access = AccessTable::for_tests([
+            (WATCH, ResponseKind::Watch),
+            (EXPORT, ResponseKind::Stream),
+            (LIST, ResponseKind::Message),
+        ]);
+        TimeLimits::new(access, Duration::from_secs(1))
     }
 
     #[test]
-    fn a_stream_may_take_longer_than_an_answer() {
+    fn a_stream_may_take_longer_than_a_unary_call() {
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
-        assert_eq!(timing().of(WATCH), (true, minutes(60), minutes(60)));
-        assert_eq!(timing().of(EXPORT), (true, minutes(10), minutes(10)));
+        assert_eq!(limits().for_path(WATCH), (true, minutes(60), minutes(60)));
+        assert_eq!(limits().for_path(EXPORT), (true, minutes(10), minutes(10)));
         let answer = (false, Duration::from_secs(1), Duration::from_secs(60));
-        for path in [
-            "/haven.data.v1.CrisisService/ListCrisisEvents",
-            // Anybody may call it, and keeps a place no longer than with any other call.
-            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-            "/nothing",
-        ] {
-            assert_eq!(timing().of(path), answer, "{path}");
+        for path in [LIST, "/nothing"] {
+            assert_eq!(limits().for_path(path), answer, "{path}");
         }
     }
 
-    /// Its client does not read, so nobody asks for its frames.
+    /// The client does not read, so the body is not polled.
     #[tokio::test]
-    async fn a_stream_that_nobody_reads_lets_go_of_its_inside() {
+    async fn an_unread_stream_drops_its_inner_body_after_the_deadline() {
         let inside = Arc::new(());
         let held = Arc::clone(&inside);
         let router = Router::new()
@@ -210,7 +207,7 @@ mod tests {
                     std::future::pending::<Result<Bytes, axum::Error>>().await
                 }))
             })
-            .layer(from_fn_with_state(timing(), bound));
+            .layer(from_fn_with_state(limits(), enforce_deadline));
         let request = Request::builder()
             .uri(WATCH)
             .header("grpc-timeout", "50m")
@@ -224,8 +221,8 @@ mod tests {
             }
         })
         .await
-        .expect("it lets go");
-        // Asked again at last, it says why it ended.
+        .expect("the inner body is dropped");
+        // A client that reads at last gets the status.
         let mut body = response.into_body();
         let last = std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut body), cx)).await;
         let trailers = last.unwrap().unwrap().into_trailers().unwrap();
@@ -233,12 +230,12 @@ mod tests {
         assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
     }
 
-    /// Not through a client: every one has a timer of its own, which would answer first.
+    /// Calls the layer directly, because every client has its own timer, which would fire first.
     #[tokio::test]
-    async fn no_work_is_begun_for_a_deadline_that_has_passed() {
+    async fn no_work_is_done_when_the_deadline_has_passed() {
         let router = Router::new()
             .fallback(|| async { Err::<(), &str>("the handler was called") })
-            .layer(from_fn_with_state(timing(), bound));
+            .layer(from_fn_with_state(limits(), enforce_deadline));
         let request = Request::builder()
             .header("grpc-timeout", "1n")
             .body(Body::empty())

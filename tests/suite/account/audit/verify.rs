@@ -73,7 +73,7 @@ async fn the_first_broken_link_is_named() {
         (
             "INSERT INTO $ (user_id, number, event, refused, occurred_at, digest)
                  SELECT user_id, 6, event, refused, occurred_at, digest FROM $ WHERE # AND number = 5",
-            "event 6: it was put in",
+            "event 6: it was inserted",
         ),
         (
             "UPDATE $ SET number = 12 WHERE # AND number = 2; UPDATE $ SET number = 2 WHERE # AND number = 3;
@@ -82,7 +82,7 @@ async fn the_first_broken_link_is_named() {
         ),
         (
             "UPDATE identity.audit_chains SET last_digest = sha256('x') WHERE #",
-            "event 5: it is not the end",
+            "event 5: it is not the stored end",
         ),
         (
             "UPDATE identity.audit_chains SET trimmed_digest = sha256('x') WHERE #",
@@ -90,17 +90,20 @@ async fn the_first_broken_link_is_named() {
         ),
         (
             "UPDATE identity.audit_chains SET trimmed_number = 2 WHERE #",
-            "event 1: it was put in",
+            "event 1: it was inserted",
         ),
         (
             "UPDATE identity.audit_chains SET last_number = 4 WHERE #",
-            "event 5: it was put in",
+            "event 5: it was inserted",
         ),
         (
             "UPDATE identity.audit_chains SET last_number = 9 WHERE #",
             "event 6: it is missing",
         ),
-        ("DELETE FROM identity.audit_chains WHERE #", "event 1: the ends"),
+        (
+            "DELETE FROM identity.audit_chains WHERE #",
+            "event 1: the stored ends",
+        ),
     ];
     let mut expected = Vec::new();
     for (attack, found) in attacks {

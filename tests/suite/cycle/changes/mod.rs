@@ -1,16 +1,16 @@
-//! What devices did while they were offline: pushed, kept where it lost, and settled.
+//! Offline changes: PushChanges, the conflicts that it keeps, and ResolveConflict.
 
-mod atomic;
+mod calling_device;
+mod concurrent_devices;
 mod conflicts;
-mod crowd;
-mod deletions;
-mod devices;
-mod fields;
-mod forgotten;
-mod lists;
-mod offline;
-mod pushes;
-mod resolutions;
+mod invalid_requests;
+mod list_conflicts;
+mod nonce_retention;
+mod offline_devices;
+mod push_changes;
+mod push_changes_atomic;
+mod repeated_deletions;
+mod resolve_conflict;
 mod retries;
 
 use haven_proto::data::v1::{
@@ -27,8 +27,8 @@ use crate::{
     test_device::{Device, now},
 };
 
-/// A request to push `changes`, each on its own.
-fn pushing(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
+/// Returns a request to push `changes` in the mode INDEPENDENT.
+fn push_request(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
     PushChangesRequest {
         device_id: device.id.to_string(),
         changes,
@@ -37,34 +37,47 @@ fn pushing(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
     }
 }
 
-/// The same for all or none.
-fn pushing_all(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
+/// Returns a request to push `changes` in the mode ATOMIC.
+fn atomic_push_request(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
     PushChangesRequest {
         mode: PushMode::Atomic.into(),
-        ..pushing(device, changes)
+        ..push_request(device, changes)
     }
 }
 
+/// Calls PushChanges, retries the call where the answer says so, and returns the results.
 async fn send(device: &Device, request: PushChangesRequest) -> Result<Vec<ChangeResult>, Status> {
     let mut cycle = device.client.cycle();
     let answer = retry_call(request, async |request| cycle.push_changes(request).await).await?;
     Ok(answer.results)
 }
 
-/// What becomes of `changes`, each on its own.
+/// Pushes `changes` in the mode INDEPENDENT, and returns their results.
 async fn push(device: &Device, changes: Vec<Change>) -> Vec<ChangeResult> {
-    send(device, pushing(device, changes)).await.unwrap()
+    send(device, push_request(device, changes)).await.unwrap()
 }
 
-/// What became of changes, and the versions that were told.
-fn told(results: &[ChangeResult]) -> Vec<(ChangeOutcome, i64)> {
+/// Creates a record with the content "one", updates it to "two", and returns its id. The record then has version 2.
+async fn two_versions(device: &Device) -> Uuid {
+    let id = random::uuid();
+    let changes = vec![
+        device.put(id, 0, "one").unwrap(),
+        device.put(id, 1, "two").unwrap(),
+    ];
+    push(device, changes).await;
+    id
+}
+
+/// Returns the outcome and the version of each result.
+fn outcomes(results: &[ChangeResult]) -> Vec<(ChangeOutcome, i64)> {
     results
         .iter()
         .map(|result| (result.outcome(), result.version))
         .collect()
 }
 
-async fn record(device: &Device, id: Uuid) -> Result<Record, Status> {
+/// Calls GetRecord, and retries the call where the answer says so.
+async fn get_record(device: &Device, id: Uuid) -> Result<Record, Status> {
     let request = GetRecordRequest {
         record_id: id.to_string(),
         device_id: String::new(),
@@ -74,8 +87,8 @@ async fn record(device: &Device, id: Uuid) -> Result<Record, Status> {
     Ok(answer.record.unwrap())
 }
 
-/// Everything that is to be settled, of `record` or of every record.
-async fn conflicts(device: &Device, record: Option<Uuid>) -> Vec<Conflict> {
+/// Returns every open conflict of `record`, or of all records, from all pages.
+async fn open_conflicts(device: &Device, record: Option<Uuid>) -> Vec<Conflict> {
     let mut request = ListConflictsRequest {
         record_id: record.map(|id| id.to_string()).unwrap_or_default(),
         ..ListConflictsRequest::default()
@@ -92,19 +105,19 @@ async fn conflicts(device: &Device, record: Option<Uuid>) -> Vec<Conflict> {
         }
         request.page_token = page.next_page_token;
     }
-    panic!("the pages do not end");
+    panic!("there are too many pages");
 }
 
-/// What a conflict says; nothing where it is a deletion.
-fn opened(device: &Device, conflict: &Conflict) -> Option<String> {
+/// Decrypts the content of a conflict; `None` when it is a deletion.
+fn decrypt_conflict(device: &Device, conflict: &Conflict) -> Option<String> {
     let envelope = conflict.crypto_envelope.as_ref()?;
-    let place = device.place(conflict.record_id.parse().unwrap(), conflict.base_version + 1);
-    let content = device.secret.open(&conflict.encrypted_payload, envelope, place);
+    let binding = device.binding(conflict.record_id.parse().unwrap(), conflict.base_version + 1);
+    let content = device.secret.open(&conflict.encrypted_payload, envelope, binding);
     Some(String::from_utf8(content.unwrap()).unwrap())
 }
 
-/// A request to settle `conflicts` by leaving the record, or by deleting it.
-fn settling(
+/// Returns a request to settle `conflicts` without new content: with KEEP or DELETE.
+fn settle_request(
     device: &Device,
     record: Uuid,
     seen: i64,
@@ -122,8 +135,8 @@ fn settling(
     }
 }
 
-/// A request to settle `conflicts` by another content.
-fn replacing(
+/// Returns a request to settle `conflicts` by storing `content` as the next version.
+fn replace_request(
     device: &Device,
     record: Uuid,
     seen: i64,
@@ -135,10 +148,11 @@ fn replacing(
         encrypted_payload,
         crypto_envelope: Some(envelope),
         local_time: Some(now()),
-        ..settling(device, record, seen, conflicts, ConflictResolution::Replace)
+        ..settle_request(device, record, seen, conflicts, ConflictResolution::Replace)
     }
 }
 
+/// Calls ResolveConflict, and retries the call where the answer says so.
 async fn resolve(
     device: &Device,
     request: ResolveConflictRequest,

@@ -1,34 +1,30 @@
-//! What is sent again, because nobody heard the answer: under the same request id, and at the same time.
+//! Retries of PushChanges and ResolveConflict under the same request id, one after the other and concurrently.
 
 use futures_util::future::join_all;
 use haven_proto::data::v1::{ChangeOutcome, ConflictResolution, PushChangesRequest, ResolveConflictRequest};
 use haven_testkit::{Stack, random};
 
-use super::{conflicts, push, pushing, pushing_all, record, replacing, resolve, send, settling, told};
-use crate::{status::reason, superuser_sql::scalar, test_device::Device};
+use super::{
+    atomic_push_request, get_record, open_conflicts, outcomes, push, push_request, replace_request, resolve,
+    send, settle_request, two_versions,
+};
+use crate::{cycle::last_change_number, status::reason, superuser_sql::scalar_by_id, test_device::Device};
 
-/// How many times at once.
+/// Number of concurrent calls.
 const CROWD: usize = 10;
 
-const NUMBERS: &str = "SELECT last_number FROM data.change_counters";
-
 #[tokio::test]
-async fn a_push_that_comes_again_is_answered_as_it_was() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    let (a, b) = (random::uuid(), random::uuid());
-    push(
-        &phone,
-        vec![phone.put(a, 0, "one").unwrap(), phone.put(a, 1, "two").unwrap()],
-    )
-    .await;
+async fn a_retried_push_gets_the_first_answer() {
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    let (a, b) = (two_versions(&phone).await, random::uuid());
     let changes = vec![
         phone.put(a, 1, "late").unwrap(),
         phone.put(b, 0, "new").unwrap(),
         phone.delete(random::uuid(), 1),
         phone.delete(b, 1),
     ];
-    let request = pushing(&phone, changes);
+    let request = push_request(&phone, changes);
     let first = send(&phone, request.clone()).await.unwrap();
     let expected = [
         (ChangeOutcome::Conflict, 2),
@@ -36,28 +32,28 @@ async fn a_push_that_comes_again_is_answered_as_it_was() {
         (ChangeOutcome::Refused, 0),
         (ChangeOutcome::Applied, 2),
     ];
-    assert_eq!(told(&first), expected);
-    let numbers: i64 = scalar(&stack.database, NUMBERS).await;
-    // Also when its record is another by now, and the conflict is settled.
-    let settled = settling(&phone, a, 2, &[&first[0].conflict_id], ConflictResolution::Delete);
+    assert_eq!(outcomes(&first), expected);
+    let numbers = last_change_number(stack, &phone).await;
+    // Even when the record has changed, and the conflict is settled.
+    let settled = settle_request(&phone, a, 2, &[&first[0].conflict_id], ConflictResolution::Delete);
     resolve(&phone, settled).await.unwrap();
     assert_eq!(send(&phone, request.clone()).await.unwrap(), first);
-    assert_eq!(scalar::<i64>(&stack.database, NUMBERS).await, numbers + 2);
-    assert_eq!(conflicts(&phone, None).await, []);
-    // What is kept of a request are outcomes, ids and numbers.
-    let largest = "SELECT max(octet_length(answer::text)) FROM data.requests";
-    assert!(scalar::<i32>(&stack.database, largest).await < 1000);
+    assert_eq!(last_change_number(stack, &phone).await, numbers + 2);
+    assert_eq!(open_conflicts(&phone, None).await, []);
+    // Only outcomes, ids and numbers are stored of a request.
+    let largest = "SELECT max(octet_length(answer::text)) FROM data.requests WHERE user_id = $1";
+    assert!(scalar_by_id::<i32>(&stack.database, phone.person.id, largest).await < 1000);
 }
 
 #[tokio::test]
-async fn a_request_id_is_for_one_push() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+async fn a_request_id_cannot_be_reused_for_another_push() {
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let tablet = phone.another().await.unwrap();
     let id = random::uuid();
     let created = phone.create(random::uuid(), "created").unwrap();
     phone.client.cycle().create_record(created.clone()).await.unwrap();
-    let request = pushing(&phone, vec![phone.put(id, 0, "one").unwrap()]);
+    let request = push_request(&phone, vec![phone.put(id, 0, "one").unwrap()]);
     send(&phone, request.clone()).await.unwrap();
     for reused in [
         PushChangesRequest {
@@ -65,7 +61,7 @@ async fn a_request_id_is_for_one_push() {
             ..request.clone()
         },
         PushChangesRequest {
-            mode: pushing_all(&phone, vec![]).mode,
+            mode: atomic_push_request(&phone, vec![]).mode,
             ..request.clone()
         },
         PushChangesRequest {
@@ -73,10 +69,10 @@ async fn a_request_id_is_for_one_push() {
             changes: vec![tablet.put(id, 0, "one").unwrap()],
             ..request.clone()
         },
-        // Of another RPC.
+        // Used by another RPC.
         PushChangesRequest {
             request_id: created.request_id.clone(),
-            ..pushing(&phone, vec![phone.put(id, 1, "two").unwrap()])
+            ..push_request(&phone, vec![phone.put(id, 1, "two").unwrap()])
         },
     ] {
         let status = send(&phone, reused).await.unwrap_err();
@@ -87,18 +83,18 @@ async fn a_request_id_is_for_one_push() {
     let request_id = request.request_id;
     let resolution = ResolveConflictRequest {
         request_id,
-        ..settling(&phone, id, 1, &[kept], ConflictResolution::Keep)
+        ..settle_request(&phone, id, 1, &[kept], ConflictResolution::Keep)
     };
     let status = resolve(&phone, resolution).await.unwrap_err();
     assert_eq!(reason(&status), "REQUEST_ID_REUSED");
-    assert_eq!(record(&phone, id).await.unwrap().version, 1);
-    assert_eq!(conflicts(&phone, None).await.len(), 1);
+    assert_eq!(get_record(&phone, id).await.unwrap().version, 1);
+    assert_eq!(open_conflicts(&phone, None).await.len(), 1);
 }
 
 #[tokio::test]
-async fn one_push_many_times_at_once_is_one() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+async fn concurrent_retries_of_a_push_are_applied_once() {
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     for all in [false, true] {
         let id = random::uuid();
         let mut changes = vec![
@@ -111,10 +107,10 @@ async fn one_push_many_times_at_once_is_one() {
         }
         changes.push(phone.delete(id, 2));
         let request = match all {
-            true => pushing_all(&phone, changes),
-            false => pushing(&phone, changes),
+            true => atomic_push_request(&phone, changes),
+            false => push_request(&phone, changes),
         };
-        let before: i64 = scalar(&stack.database, NUMBERS).await;
+        let before = last_change_number(stack, &phone).await;
         let answers = join_all((0..CROWD).map(|_| send(&phone, request.clone()))).await;
         let first = answers[0].as_ref().unwrap();
         let applied = first.iter().filter(|it| it.outcome() == ChangeOutcome::Applied);
@@ -122,23 +118,18 @@ async fn one_push_many_times_at_once_is_one() {
         for answer in &answers {
             assert_eq!(answer.as_ref().unwrap(), first);
         }
-        // Three changes, and then either a deletion, or two conflicts: the deletion follows one that lost.
-        let numbers: i64 = scalar(&stack.database, NUMBERS).await;
+        // Three changes, and then either a deletion, or two conflicts: the deletion is based on a change that lost.
+        let numbers = last_change_number(stack, &phone).await;
         assert_eq!(numbers - before, if all { 4 } else { 7 });
     }
-    assert_eq!(conflicts(&phone, None).await.len(), 2);
+    assert_eq!(open_conflicts(&phone, None).await.len(), 2);
 }
 
 #[tokio::test]
-async fn one_resolution_many_times_at_once_is_one() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    let id = random::uuid();
-    push(
-        &phone,
-        vec![phone.put(id, 0, "one").unwrap(), phone.put(id, 1, "two").unwrap()],
-    )
-    .await;
+async fn concurrent_retries_of_a_resolution_are_applied_once() {
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    let id = two_versions(&phone).await;
     let late = async |seen| {
         let results = push(&phone, vec![phone.put(id, seen, "late").unwrap()]).await;
         results[0].conflict_id.clone()
@@ -147,15 +138,15 @@ async fn one_resolution_many_times_at_once_is_one() {
         (
             2,
             2,
-            settling(&phone, id, 2, &[&late(1).await], ConflictResolution::Keep),
+            settle_request(&phone, id, 2, &[&late(1).await], ConflictResolution::Keep),
         ),
-        (2, 3, replacing(&phone, id, 2, &[&late(1).await], "three")),
+        (2, 3, replace_request(&phone, id, 2, &[&late(1).await], "three")),
         (
             3,
             4,
-            settling(&phone, id, 3, &[&late(1).await], ConflictResolution::Delete),
+            settle_request(&phone, id, 3, &[&late(1).await], ConflictResolution::Delete),
         ),
-        (4, 5, replacing(&phone, id, 4, &[&late(1).await], "back")),
+        (4, 5, replace_request(&phone, id, 4, &[&late(1).await], "back")),
     ];
     for (before, after, request) in rounds {
         assert_eq!(request.expected_version, before);
@@ -165,7 +156,7 @@ async fn one_resolution_many_times_at_once_is_one() {
         for answer in &answers {
             assert_eq!(answer.as_ref().unwrap(), first);
         }
-        // And later, whatever the record is by then.
+        // A later retry gets the same answer, even when the record has changed.
         assert_eq!(resolve(&phone, request.clone()).await.as_ref().unwrap(), first);
         let other = ResolveConflictRequest {
             conflict_ids: vec![random::uuid().to_string()],
@@ -174,6 +165,9 @@ async fn one_resolution_many_times_at_once_is_one() {
         let status = resolve(&phone, other).await.unwrap_err();
         assert_eq!(reason(&status), "REQUEST_ID_REUSED");
     }
-    assert_eq!(conflicts(&phone, None).await, []);
-    assert_eq!(phone.open(&record(&phone, id).await.unwrap()).unwrap(), "back");
+    assert_eq!(open_conflicts(&phone, None).await, []);
+    assert_eq!(
+        phone.open(&get_record(&phone, id).await.unwrap()).unwrap(),
+        "back"
+    );
 }

@@ -1,4 +1,4 @@
-//! Cursors: whose they are, and what is refused.
+//! Cursors of the feed: they belong to one person, and cannot be made up.
 
 use haven_proto::data::v1::{AcknowledgeChangesRequest, PullChangesRequest, WatchChangesRequest};
 use haven_testkit::{Stack, random};
@@ -10,7 +10,7 @@ use crate::{
     test_device::Device,
 };
 
-/// How each RPC that takes a cursor refuses this one.
+/// Returns how each RPC that takes a cursor refuses `cursor`.
 async fn refusals(device: &Device, cursor: &str) -> [Status; 3] {
     [
         pull(device, cursor).await.map(drop).unwrap_err(),
@@ -20,11 +20,11 @@ async fn refusals(device: &Device, cursor: &str) -> [Status; 3] {
 }
 
 #[tokio::test]
-async fn a_cursor_is_its_persons_and_cannot_be_made_up() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+async fn a_cursor_of_another_person_or_made_up_is_refused() {
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
-    let others = Device::invent(&stack).await.unwrap();
+    let others = Device::invent(stack).await.unwrap();
     create(&phone, "a").await;
     let (_, cursor) = pull(&phone, BEGINNING).await.unwrap();
     for wrong in ["x", &cursor[1..], &format!("{cursor}A")] {
@@ -40,7 +40,7 @@ async fn a_cursor_is_its_persons_and_cannot_be_made_up() {
             [("cursor".to_owned(), "NOT_A_CURSOR".to_owned())]
         );
     }
-    // Between a person's own devices, and from one RPC to another, it is the same.
+    // A cursor is valid for all devices of a person, and for every RPC of the feed.
     assert!(pull(&laptop, &cursor).await.unwrap().0.is_empty());
     let (_, watched) = Watcher::start(&laptop, &cursor)
         .await
@@ -55,9 +55,9 @@ async fn a_cursor_is_its_persons_and_cannot_be_made_up() {
 }
 
 #[tokio::test]
-async fn everything_that_is_wrong_is_said_at_once() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+async fn every_violation_is_reported_at_once() {
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     let mut cycle = phone.client.cycle();
     let (device_id, cursor) = (String::from("phone"), String::from("x"));
     let pulled = cycle
@@ -91,10 +91,10 @@ async fn everything_that_is_wrong_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn a_device_that_is_not_the_persons_is_not_there() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
-    let others = Device::invent(&stack).await.unwrap();
+async fn a_device_of_another_person_is_not_found() {
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    let others = Device::invent(stack).await.unwrap();
     let (_, cursor) = pull(&phone, BEGINNING).await.unwrap();
     for id in [others.id, random::uuid()] {
         let unknown = Device { id, ..phone.clone() };
@@ -102,13 +102,16 @@ async fn a_device_that_is_not_the_persons_is_not_there() {
             assert_eq!(reason(&status), "NOT_FOUND");
         }
     }
-    // Who has no device at all is told the same.
+    // A person without any device gets the same reason.
     let person = stack.person().await.unwrap();
     let client = stack.user(&person).unwrap();
-    let nobody = Device {
+    let without_device = Device {
         person,
         client,
         ..phone.clone()
     };
-    assert_eq!(reason(&pull(&nobody, BEGINNING).await.unwrap_err()), "NOT_FOUND");
+    assert_eq!(
+        reason(&pull(&without_device, BEGINNING).await.unwrap_err()),
+        "NOT_FOUND"
+    );
 }

@@ -1,17 +1,17 @@
-//! The feed of a person's changes: what devices pull and watch, what they acknowledge, and what is forgotten then.
+//! The change feed: PullChanges, WatchChanges and AcknowledgeChanges, and what is purged after an acknowledgement.
 
-mod acknowledge;
-mod aged;
-mod behind;
+mod acknowledge_changes;
+mod concurrent_writers;
 mod cursors;
-mod ends;
-mod gapless;
-mod gone;
-mod kept;
-mod parts;
-mod pull;
+mod pull_changes;
+mod pull_changes_batches;
+mod purged_records;
 mod restore;
-mod watch;
+mod sweeper;
+mod tombstone_retention;
+mod watch_changes;
+mod watch_ends;
+mod writes_after_restore;
 
 use std::time::Duration;
 
@@ -27,20 +27,21 @@ use uuid::Uuid;
 
 use crate::{retry::retry, superuser_sql::execute, test_device::Device};
 
-/// Longer than anything takes that is waited for, also on a machine that is busy with other tests.
+/// Time limit of one wait, also on a machine that is busy with other tests.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// More answers than any pull of a test has.
-const MOST_ANSWERS: usize = 1000;
+/// Maximum number of answers of a pull in these tests.
+const MAX_ANSWERS: usize = 1000;
 
-/// Without a cursor there is everything.
+/// The empty cursor, which stands for the beginning of the feed.
 const BEGINNING: &str = "";
 
-/// Everything that a device pulls after `cursor`: the answers, of which there is at least one.
+/// Returns the answers of a pull after `cursor`, of which there is at least one.
 async fn answers(device: &Device, cursor: &str) -> Result<Vec<PullChangesResponse>, Status> {
     retry(async || try_answers(device, cursor).await).await
 }
 
+/// Pulls once, without retries.
 async fn try_answers(device: &Device, cursor: &str) -> Result<Vec<PullChangesResponse>, Status> {
     let request = PullChangesRequest {
         device_id: device.id.to_string(),
@@ -48,24 +49,27 @@ async fn try_answers(device: &Device, cursor: &str) -> Result<Vec<PullChangesRes
     };
     let mut cycle = device.client.cycle();
     let answer = timeout(LIMIT, cycle.pull_changes(request)).await;
-    let mut stream = answer.expect("it begins")?.into_inner();
+    let mut stream = answer.expect("the stream does not begin")?.into_inner();
     let mut answers = Vec::new();
-    while let Some(answer) = timeout(LIMIT, stream.message()).await.expect("it goes on")? {
+    while let Some(answer) = timeout(LIMIT, stream.message())
+        .await
+        .expect("no answer in time")?
+    {
         answers.push(answer);
-        assert!(answers.len() < MOST_ANSWERS, "it goes on and on");
+        assert!(answers.len() < MAX_ANSWERS, "there are too many answers");
     }
     Ok(answers)
 }
 
-/// The same as one: the entries of all answers, and the last one's cursor.
+/// Pulls after `cursor`, and returns the entries of all answers and the last cursor.
 async fn pull(device: &Device, cursor: &str) -> Result<(Vec<FeedEntry>, String), Status> {
     let answers = answers(device, cursor).await?;
-    let cursor = answers.last().expect("an answer").cursor.clone();
+    let cursor = answers.last().expect("no answer").cursor.clone();
     let entries = answers.into_iter().flat_map(|answer| answer.entries);
     Ok((entries.collect(), cursor))
 }
 
-/// Says that a device has dealt with everything up to `cursor`.
+/// Acknowledges every change up to `cursor`.
 async fn acknowledge(device: &Device, cursor: &str) -> Result<AcknowledgeChangesResponse, Status> {
     let request = AcknowledgeChangesRequest {
         device_id: device.id.to_string(),
@@ -74,20 +78,20 @@ async fn acknowledge(device: &Device, cursor: &str) -> Result<AcknowledgeChanges
     let answer = retry(async || {
         let mut cycle = device.client.cycle();
         let answer = timeout(LIMIT, cycle.acknowledge_changes(request.clone())).await;
-        answer.expect("an answer")
+        answer.expect("no answer in time")
     });
     Ok(answer.await?.into_inner())
 }
 
-/// Pulls and acknowledges. Answers the cursor.
+/// Pulls and acknowledges. Returns the last cursor.
 pub(crate) async fn catch_up(device: &Device, cursor: &str) -> String {
     let (_, cursor) = pull(device, cursor).await.unwrap();
     acknowledge(device, &cursor).await.unwrap();
     cursor
 }
 
-/// A request to push `changes`, each on its own, of a device that has pulled up to `cursor`.
-fn pushing(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
+/// Returns a request to push `changes` in the mode INDEPENDENT.
+fn push_request(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
     PushChangesRequest {
         device_id: device.id.to_string(),
         changes,
@@ -96,14 +100,14 @@ fn pushing(device: &Device, changes: Vec<Change>) -> PushChangesRequest {
     }
 }
 
-/// What becomes of `changes`.
+/// Pushes `changes` in the mode INDEPENDENT, and returns their results.
 async fn push(device: &Device, changes: Vec<Change>) -> Result<Vec<ChangeResult>, Status> {
-    let request = pushing(device, changes);
+    let request = push_request(device, changes);
     let answer = retry(async || device.client.cycle().push_changes(request.clone()).await);
     Ok(answer.await?.into_inner().results)
 }
 
-/// Stores `content` as a new record. Answers its id.
+/// Stores `content` as a new record, and returns its id.
 async fn create(device: &Device, content: &str) -> Uuid {
     let record = random::uuid();
     let request = device.create(record, content).unwrap();
@@ -111,13 +115,13 @@ async fn create(device: &Device, content: &str) -> Uuid {
     record
 }
 
-/// Stores `content` over a version of a record.
+/// Stores `content` over the version `seen` of a record.
 async fn update(device: &Device, record: Uuid, seen: i64, content: &str) {
     let request = device.update(record, seen, content).unwrap();
     device.client.cycle().update_record(request).await.unwrap();
 }
 
-/// Deletes a record over a version.
+/// Deletes a record over the version `seen`.
 async fn delete(device: &Device, record: Uuid, seen: i64) {
     let request = haven_proto::data::v1::DeleteRecordRequest {
         device_id: device.id.to_string(),
@@ -128,7 +132,7 @@ async fn delete(device: &Device, record: Uuid, seen: i64) {
     device.client.cycle().delete_record(request).await.unwrap();
 }
 
-/// Stores `count` records of a device at once, each with a payload of so many times 32 bytes.
+/// Stores `count` records of a device by SQL, each with a payload of `size` times 32 bytes.
 async fn store_many(stack: &Stack, device: &Device, count: usize, size: usize) {
     let (person, device) = (device.person.id, device.id);
     let sql = format!(
@@ -148,12 +152,12 @@ async fn store_many(stack: &Stack, device: &Device, count: usize, size: usize) {
     execute(&stack.database, &sql).await;
 }
 
-/// The numbers of changes.
+/// Returns the change numbers of `entries`.
 fn numbers(entries: &[FeedEntry]) -> Vec<i64> {
     entries.iter().map(|entry| entry.change_number).collect()
 }
 
-/// The records among the entries: each with its version, and with what is in it, as a device opens it.
+/// Returns the records among `entries`: id, version, and decrypted content, which is `None` for a tombstone.
 fn contents(device: &Device, entries: &[FeedEntry]) -> Vec<(Uuid, i64, Option<String>)> {
     let records = entries.iter().filter_map(|entry| entry.record.as_ref());
     records
@@ -165,11 +169,11 @@ fn contents(device: &Device, entries: &[FeedEntry]) -> Vec<(Uuid, i64, Option<St
         .collect()
 }
 
-/// A device that watches.
+/// An open stream of WatchChanges.
 struct Watcher(Streaming<WatchChangesResponse>);
 
 impl Watcher {
-    /// Begins to watch after `cursor`.
+    /// Starts to watch after `cursor`.
     async fn start(device: &Device, cursor: &str) -> Result<Self, Status> {
         let request = WatchChangesRequest {
             device_id: device.id.to_string(),
@@ -177,19 +181,19 @@ impl Watcher {
         };
         let mut cycle = device.client.cycle();
         let answer = timeout(LIMIT, cycle.watch_changes(request)).await;
-        Ok(Self(answer.expect("it begins")?.into_inner()))
+        Ok(Self(answer.expect("the stream does not begin")?.into_inner()))
     }
 
-    /// The next answer, or how the stream ends.
+    /// Returns the next answer, or the status with which the stream ends.
     async fn next(&mut self) -> Result<(Vec<FeedEntry>, String), Status> {
         let next = timeout(LIMIT, self.0.message()).await;
-        let next = next.expect("an answer or an end")?;
-        let WatchChangesResponse { entries, cursor } = next.expect("it ends with a status");
+        let next = next.expect("no answer in time")?;
+        let WatchChangesResponse { entries, cursor } = next.expect("the stream ends without a status");
         Ok((entries, cursor))
     }
 
-    /// How the stream ends, with nothing before.
+    /// Returns the status with which the stream ends. Fails when there is another answer before.
     async fn end(&mut self) -> Status {
-        self.next().await.map(drop).expect_err("it ends")
+        self.next().await.map(drop).expect_err("the stream goes on")
     }
 }

@@ -1,4 +1,4 @@
-//! The database is restored: it tells another history from then on, and whoever knows the old one starts over.
+//! A restored database has another history: cursors of the old history expire, and devices start over.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,9 @@ use std::{
 use haven_testkit::{Stack, random};
 use uuid::Uuid;
 
-use super::{BEGINNING, Watcher, acknowledge, catch_up, contents, create, delete, pull, pushing, update};
+use super::{
+    BEGINNING, Watcher, acknowledge, catch_up, contents, create, delete, pull, push_request, update,
+};
 use crate::{
     eventually::eventually,
     status::{metadata, reason},
@@ -19,19 +21,21 @@ use crate::{
     test_device::Device,
 };
 
-/// What a device has: the content of each record, and the version.
-type Held = BTreeMap<Uuid, (i64, String)>;
+/// The records of a device: version and content.
+type Records = BTreeMap<Uuid, (i64, String)>;
 
-/// What an operator does after a restore.
-pub(super) const EPOCH: &str = "SET ROLE data_owner; SELECT data.begin_sync_epoch()";
+/// The SQL that an operator runs after a restore.
+pub(super) const BEGIN_EPOCH: &str = "SET ROLE data_owner; SELECT data.begin_sync_epoch()";
 
-async fn held(device: &Device, cursor: &str) -> (Held, String) {
+/// Pulls after `cursor`, and returns the records and the last cursor.
+async fn pull_records(device: &Device, cursor: &str) -> (Records, String) {
     let (entries, cursor) = pull(device, cursor).await.unwrap();
     let states = contents(device, &entries).into_iter();
     let held = states.map(|(record, version, content)| (record, (version, content.unwrap())));
     (held.collect(), cursor)
 }
 
+/// Fails unless every RPC of the feed refuses `cursor` for `cause`.
 async fn assert_expired(device: &Device, cursor: &str, cause: &str) {
     let refused = [
         pull(device, cursor).await.map(drop).unwrap_err(),
@@ -44,9 +48,10 @@ async fn assert_expired(device: &Device, cursor: &str, cause: &str) {
     }
 }
 
-/// Starts over: takes what there is, and brings back what there is not. Nothing was deleted, so what is not there is lost.
-async fn start_over(device: &Device, mine: &Held) {
-    let (theirs, cursor) = held(device, BEGINNING).await;
+/// Starts over: pulls every record, and stores those again that the database lost. The test deletes no record,
+/// so a missing record was lost.
+async fn start_over(device: &Device, mine: &Records) {
+    let (theirs, cursor) = pull_records(device, BEGINNING).await;
     acknowledge(device, &cursor).await.unwrap();
     for (record, (version, content)) in mine {
         let there = theirs.get(record).map_or(0, |(version, _)| *version);
@@ -62,70 +67,77 @@ async fn start_over(device: &Device, mine: &Held) {
     }
 }
 
+/// Copies a folder with its owners and permissions.
 fn copy(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
     assert!(status.success());
 }
 
-/// Makes the cluster in `data` begin a new timeline at its next start, as whoever restores from an archive does.
-fn recover(data: &Path) {
+/// Makes the cluster in `data` begin a new timeline at its next start, as after a restore from an archive.
+fn request_recovery(data: &Path) {
     let settings = data.join("postgresql.auto.conf");
     let text = fs::read_to_string(&settings).unwrap();
     fs::write(&settings, text + "restore_command = 'false'\n").unwrap();
     let signal = data.join("recovery.signal");
     fs::write(&signal, "").unwrap();
-    // Postgres removes it in the end, and may not run as who runs this.
+    // Postgres removes the file, and may run as another user than this process.
     let owner = fs::metadata(data).unwrap();
     chown(signal, Some(owner.uid()), Some(owner.gid())).unwrap();
 }
 
-/// Has the cluster of `stack` begin a new timeline, and waits until the service serves again.
+/// Makes the cluster of `stack` begin a new timeline, and waits until it has recovered.
 pub(super) async fn begin_timeline(stack: &mut Stack) {
     let cluster = stack.cluster().unwrap();
     cluster.stop();
-    recover(&cluster.log().with_file_name("postgres"));
+    request_recovery(&cluster.log().with_file_name("postgres"));
     cluster.resume().await.unwrap();
-    eventually("it has recovered", async || {
+    eventually("Postgres has recovered", async || {
         !scalar::<bool>(&stack.database, "SELECT pg_is_in_recovery()").await
     })
     .await;
 }
 
 #[tokio::test]
-async fn after_a_restore_devices_start_over_and_nothing_is_lost() {
+async fn after_a_restore_devices_start_over_and_no_record_is_lost() {
     let mut stack = Stack::builder().own_cluster().start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
     let laptop = phone.another().await.unwrap();
     let (a, b) = (create(&phone, "a").await, create(&laptop, "b").await);
-    let (_, before) = held(&laptop, BEGINNING).await;
+    let (_, before) = pull_records(&laptop, BEGINNING).await;
 
     let data = stack.cluster().unwrap().log().with_file_name("postgres");
     let backup = data.with_file_name("backup");
     stack.cluster().unwrap().stop();
     copy(&data, &backup);
     stack.cluster().unwrap().resume().await.unwrap();
-    eventually("it serves again", async || pull(&phone, BEGINNING).await.is_ok()).await;
+    eventually("the service answers again", async || {
+        pull(&phone, BEGINNING).await.is_ok()
+    })
+    .await;
 
-    // What the backup does not have; both devices do.
+    // Changes that the backup lacks, and that both devices have.
     update(&phone, a, 1, "a, again").await;
     let c = create(&phone, "c").await;
     catch_up(&phone, BEGINNING).await;
-    let (mine, after) = held(&laptop, BEGINNING).await;
+    let (mine, after) = pull_records(&laptop, BEGINNING).await;
     acknowledge(&laptop, &after).await.unwrap();
     assert_eq!(mine.len(), 3);
 
     stack.cluster().unwrap().stop();
     fs::remove_dir_all(&data).unwrap();
     fs::rename(&backup, &data).unwrap();
-    recover(&data);
+    request_recovery(&data);
     stack.cluster().unwrap().resume().await.unwrap();
-    eventually("it has recovered", async || {
+    eventually("Postgres has recovered", async || {
         !scalar::<bool>(&stack.database, "SELECT pg_is_in_recovery()").await
     })
     .await;
-    eventually("it serves again", async || pull(&phone, BEGINNING).await.is_ok()).await;
+    eventually("the service answers again", async || {
+        pull(&phone, BEGINNING).await.is_ok()
+    })
+    .await;
 
-    // The numbers that were lost are given out again. A cursor of the old history would lead past these.
+    // The lost change numbers are given out again. A cursor of the old history would skip them.
     catch_up(&phone, BEGINNING).await;
     let (d, e) = (create(&phone, "d").await, create(&phone, "e").await);
     let last: i64 = scalar(&stack.database, "SELECT last_number FROM data.change_counters").await;
@@ -135,15 +147,18 @@ async fn after_a_restore_devices_start_over_and_nothing_is_lost() {
     }
     start_over(&laptop, &mine).await;
     start_over(&phone, &mine).await;
-    let (held_by_laptop, cursor) = held(&laptop, BEGINNING).await;
+    let (held_by_laptop, cursor) = pull_records(&laptop, BEGINNING).await;
     let contents: BTreeMap<_, _> = held_by_laptop
         .iter()
         .map(|(record, (_, content))| (*record, content.as_str()))
         .collect();
     let expected = [(a, "a, again"), (b, "b"), (c, "c"), (d, "d"), (e, "e")];
     assert_eq!(contents, expected.into());
-    assert_eq!(held(&phone, BEGINNING).await, (held_by_laptop, cursor.clone()));
-    // The new history's cursors are as good as ever.
+    assert_eq!(
+        pull_records(&phone, BEGINNING).await,
+        (held_by_laptop, cursor.clone())
+    );
+    // Cursors of the new history are valid.
     let f = create(&phone, "f").await;
     assert!(
         pull(&laptop, &cursor).await.unwrap().0[0]
@@ -155,73 +170,74 @@ async fn after_a_restore_devices_start_over_and_nothing_is_lost() {
     );
 }
 
-/// A snapshot of a disk comes back without anything that Postgres could notice, so somebody has to say so.
+/// Postgres cannot notice that a snapshot of a disk was restored, so an operator begins a new epoch.
 #[tokio::test]
-async fn an_operator_says_that_the_database_was_restored() {
+async fn cursors_expire_when_an_operator_begins_an_epoch() {
     let stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
     create(&phone, "a").await;
     let change = phone.put(random::uuid(), 0, "b").unwrap();
-    let request = pushing(&phone, vec![change]);
+    let request = push_request(&phone, vec![change]);
     let mut cycle = phone.client.cycle();
     let pushed = cycle.push_changes(request.clone()).await.unwrap().into_inner();
     let (_, cursor) = pull(&phone, BEGINNING).await.unwrap();
     let mut watcher = Watcher::start(&phone, &cursor).await.unwrap();
     watcher.next().await.unwrap();
     for _ in 0..2 {
-        execute(&stack.database, EPOCH).await;
+        execute(&stack.database, BEGIN_EPOCH).await;
         assert_expired(&phone, &cursor, "RESTORED").await;
     }
     assert_eq!(reason(&watcher.end().await), "CURSOR_EXPIRED");
-    // What was pushed before is answered as it was.
+    // A push of before is answered from the stored request.
     let again = cycle.push_changes(request).await.unwrap().into_inner();
     assert_eq!(again, pushed);
-    // And nothing else was pushed.
+    // The retry pushed nothing more.
     let (entries, cursor) = pull(&phone, BEGINNING).await.unwrap();
     assert_eq!(entries.len(), 2);
     acknowledge(&phone, &cursor).await.unwrap();
     assert!(pull(&phone, &cursor).await.unwrap().0.is_empty());
 }
 
-/// What does not come may be lost then, or deleted.
+/// A record that is not delivered to this device may be lost or deleted.
 #[tokio::test]
-async fn who_is_behind_a_restore_and_behind_what_is_gone_is_told_both() {
+async fn a_cursor_before_a_restore_and_a_purge_is_refused_with_both_causes() {
     let stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
     let record = create(&phone, "a").await;
     let (_, early) = pull(&phone, BEGINNING).await.unwrap();
     delete(&phone, record, 1).await;
     let late = catch_up(&phone, BEGINNING).await;
-    execute(&stack.database, EPOCH).await;
+    execute(&stack.database, BEGIN_EPOCH).await;
     assert_expired(&phone, &early, "RESTORED_AND_PURGED").await;
     assert_expired(&phone, &late, "RESTORED").await;
 }
 
-/// Where nobody said so, the numbers themselves may tell.
+/// Without a new epoch, a change number that was never given out shows that a cursor is of another history.
 #[tokio::test]
-async fn a_number_that_was_never_given_out_leads_nowhere() {
-    let stack = Stack::start().await.unwrap();
-    let phone = Device::invent(&stack).await.unwrap();
+async fn a_cursor_with_a_number_never_given_out_is_expired() {
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
     for content in ["a", "b"] {
         create(&phone, content).await;
     }
     let (_, cursor) = pull(&phone, BEGINNING).await.unwrap();
-    // What a snapshot of before the second does.
-    execute(
-        &stack.database,
-        "DELETE FROM data.encrypted_cycle_data WHERE change_number = 2; UPDATE data.change_counters SET last_number = 1",
-    )
-    .await;
+    // The effect of a snapshot of before the second change.
+    let restore = format!(
+        "DELETE FROM data.encrypted_cycle_data WHERE user_id = '{0}' AND change_number = 2;
+         UPDATE data.change_counters SET last_number = 1 WHERE user_id = '{0}'",
+        phone.person.id
+    );
+    execute(&stack.database, &restore).await;
     assert_expired(&phone, &cursor, "RESTORED").await;
 }
 
-/// Whoever restores the same snapshot twice begins another epoch each time.
+/// Two restores of one snapshot must begin two epochs.
 #[tokio::test]
-async fn no_epoch_is_begun_twice() {
+async fn every_epoch_has_an_id_of_its_own() {
     let stack = Stack::start().await.unwrap();
     let mut epochs = Vec::new();
     for _ in 0..2 {
-        execute(&stack.database, EPOCH).await;
+        execute(&stack.database, BEGIN_EPOCH).await;
         let epoch: Uuid = scalar(&stack.database, "SELECT data.sync_epoch()").await;
         epochs.push(epoch);
         execute(&stack.database, "DELETE FROM data.sync_epochs").await;

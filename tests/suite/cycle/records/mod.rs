@@ -1,17 +1,18 @@
-//! Cycle records, one at a time: stored, read, listed, changed and deleted.
+//! Cycle records: CreateRecord, GetRecord, ListRecords, UpdateRecord and DeleteRecord.
 
-mod changes;
-mod costs;
-mod create;
-mod deletions;
-mod devices;
-mod due;
-mod erased;
-mod functions;
-mod kills;
-mod lists;
-mod others;
-mod races;
+mod calling_device;
+mod concurrent_writes;
+mod create_record;
+mod delete_record;
+mod erasure;
+mod list_records;
+mod other_people;
+mod query_plans;
+mod reencryption_due;
+mod service_kills;
+mod sql_functions;
+mod sync_status;
+mod update_record;
 
 use haven_proto::data::v1::{
     CreateRecordRequest, DeleteRecordRequest, GetRecordRequest, ListRecordsRequest, Record, RecordVersion,
@@ -23,24 +24,28 @@ use uuid::Uuid;
 
 use crate::{retry::retry_call, test_device::Device};
 
+/// Calls CreateRecord, and retries the call where the answer says so.
 async fn create(client: &Client, request: CreateRecordRequest) -> Result<RecordVersion, Status> {
     let mut cycle = client.cycle();
     let answer = retry_call(request, async |request| cycle.create_record(request).await).await?;
     Ok(answer.record.unwrap())
 }
 
+/// Calls UpdateRecord, and retries the call where the answer says so.
 async fn update(client: &Client, request: UpdateRecordRequest) -> Result<RecordVersion, Status> {
     let mut cycle = client.cycle();
     let answer = retry_call(request, async |request| cycle.update_record(request).await).await?;
     Ok(answer.record.unwrap())
 }
 
+/// Calls DeleteRecord, and retries the call where the answer says so.
 async fn delete(client: &Client, request: DeleteRecordRequest) -> Result<RecordVersion, Status> {
     let mut cycle = client.cycle();
     let answer = retry_call(request, async |request| cycle.delete_record(request).await).await?;
     Ok(answer.record.unwrap())
 }
 
+/// Calls GetRecord, and retries the call where the answer says so.
 async fn get(client: &Client, id: Uuid) -> Result<Record, Status> {
     let request = GetRecordRequest {
         record_id: id.to_string(),
@@ -51,7 +56,7 @@ async fn get(client: &Client, id: Uuid) -> Result<Record, Status> {
     Ok(answer.record.unwrap())
 }
 
-/// Stores a record that says `content`, and answers its id.
+/// Stores a record with `content`, and returns its id.
 async fn store(device: &Device, content: &str) -> Uuid {
     let id = random::uuid();
     let request = device.create(id, content).unwrap();
@@ -59,8 +64,8 @@ async fn store(device: &Device, content: &str) -> Uuid {
     id
 }
 
-/// A request to delete a record over a version.
-fn deletion(device: &Device, record: Uuid, seen: i64) -> DeleteRecordRequest {
+/// Returns a request to delete a record over the version `seen`.
+fn delete_request(device: &Device, record: Uuid, seen: i64) -> DeleteRecordRequest {
     DeleteRecordRequest {
         device_id: device.id.to_string(),
         record_id: record.to_string(),
@@ -69,8 +74,8 @@ fn deletion(device: &Device, record: Uuid, seen: i64) -> DeleteRecordRequest {
     }
 }
 
-/// Everything that `request` lists, from page to page, and how many pages that was.
-async fn walk(client: &Client, mut request: ListRecordsRequest) -> (Vec<Record>, usize) {
+/// Returns every record that `request` lists, from all pages, and the number of pages.
+async fn list_all(client: &Client, mut request: ListRecordsRequest) -> (Vec<Record>, usize) {
     let (mut seen, mut pages) = (Vec::new(), 0);
     loop {
         let page = client.cycle().list_records(request.clone()).await;
@@ -80,7 +85,7 @@ async fn walk(client: &Client, mut request: ListRecordsRequest) -> (Vec<Record>,
         if page.next_page_token.is_empty() {
             return (seen, pages);
         }
-        assert!(pages < 1_000, "the pages do not end");
+        assert!(pages < 1_000, "there are too many pages");
         request.page_token = page.next_page_token;
     }
 }

@@ -219,7 +219,7 @@ fn devices(export: &ExportDataResponse, device: &Device) {
         .partition(|conflict| conflict.crypto_envelope.is_none());
     assert_eq!((deletions.len(), changes.len()), (1, 1));
     assert_eq!((deletions[0].base_version, &deletions[0].device_id), (7, &ids[1]));
-    let place = device.place(changes[0].record_id.parse().unwrap(), changes[0].base_version + 1);
+    let place = device.binding(changes[0].record_id.parse().unwrap(), changes[0].base_version + 1);
     let envelope = changes[0].crypto_envelope.as_ref().unwrap();
     let lost = device
         .secret

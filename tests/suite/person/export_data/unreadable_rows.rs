@@ -75,7 +75,7 @@ async fn rows_that_do_not_open_are_named_and_all_others_are_exported() {
     let log = stack.data.output().unwrap();
     let lines: Vec<_> = log
         .lines()
-        .filter(|line| line.contains("does not open"))
+        .filter(|line| line.contains("cannot be opened"))
         .collect();
     assert_eq!(lines.len(), 4, "{lines:?}");
     for (line, id) in lines.iter().zip([damaged, moved, keyless, &analysis]) {

@@ -1,17 +1,24 @@
+use haven_platform::call::UserId;
 use proptest::prelude::*;
+use uuid::Uuid;
 
 use super::*;
+use crate::domain::sealing::Field;
 
 fn ring() -> KeyRing {
     let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     KeyRing::new(&[("k".to_owned(), SecretString::from(key))]).unwrap()
 }
 
-fn owner() -> UserId {
-    UserId::new(Uuid::from_u128(1))
-}
-
 const ID: Uuid = Uuid::from_u128(2);
+
+fn cell(row: Uuid) -> Cell {
+    Cell {
+        owner: UserId::new(Uuid::from_u128(1)),
+        row,
+        field: Field::AnalysisDetails,
+    }
+}
 
 fn strings(items: &[&str]) -> Vec<String> {
     items.iter().map(|item| (*item).to_owned()).collect()
@@ -42,7 +49,7 @@ fn a_list_has_0_to_10_items() {
     assert_eq!(violations(vec!["a".into(); 10]), []);
     let too_many = [("insights".to_owned(), "TOO_MANY")];
     assert_eq!(violations(vec!["a".into(); 11]), too_many);
-    // What stands behind the tenth makes the answer no longer.
+    // Items after the tenth add no violations, so the response stays short.
     let mut items = vec!["a".to_owned(); 10];
     items.extend(vec![String::new(); 1000]);
     assert_eq!(violations(items), too_many);
@@ -71,7 +78,7 @@ fn everything_wrong_is_reported_at_once() {
         vec![String::new(); 11],
         strings(&[&long]),
     ) else {
-        panic!("it was taken");
+        panic!("the details were accepted");
     };
     let mut expected = vec![
         ("insights[1]".to_owned(), DetailsProblem::ItemEmpty),
@@ -85,38 +92,38 @@ fn everything_wrong_is_reported_at_once() {
 }
 
 #[test]
-fn debug_does_not_show_them() {
+fn debug_does_not_show_details() {
     let details = AnalysisDetails::parse(strings(&["canary"]), vec![], strings(&["canary"])).unwrap();
     assert!(!format!("{details:?}").contains("canary"));
 }
 
-/// What is stored already has this layout.
+/// Stored details have this layout.
 #[test]
-fn the_layout_stays_as_it_is() {
+fn the_layout_never_changes() {
     let text = r#"{"insights":["a \"b\"","\u0001é"],"strengths":[],"improvement_areas":["c"]}"#;
-    let sealed = ring().seal(cell(owner(), ID), text, DateTime::UNIX_EPOCH);
-    let details = AnalysisDetails::open(&ring(), owner(), ID, &sealed).unwrap();
+    let sealed = ring().seal(cell(ID), text, DateTime::UNIX_EPOCH);
+    let details = AnalysisDetails::open(&ring(), cell(ID), &sealed).unwrap();
     let expected = [strings(&["a \"b\"", "\u{1}é"]), vec![], strings(&["c"])];
     assert_eq!(lists(&details), expected);
     let [insights, strengths, improvement_areas] = expected;
     let details = AnalysisDetails::parse(insights, strengths, improvement_areas).unwrap();
-    let sealed = details.seal(&ring(), owner(), ID, DateTime::UNIX_EPOCH).unwrap();
-    let opened = ring().open(cell(owner(), ID), &sealed).unwrap();
+    let sealed = details.seal(&ring(), cell(ID), DateTime::UNIX_EPOCH).unwrap();
+    let opened = ring().open(cell(ID), &sealed).unwrap();
     assert_eq!(opened.expose_secret(), text);
 }
 
 #[test]
-fn what_is_no_layout_does_not_open() {
+fn text_of_another_layout_does_not_open() {
     for text in ["", "null", "[]", "{}", r#"{"insights":[],"strengths":[]}"#] {
-        let sealed = ring().seal(cell(owner(), ID), text, DateTime::UNIX_EPOCH);
-        let error = AnalysisDetails::open(&ring(), owner(), ID, &sealed).unwrap_err();
+        let sealed = ring().seal(cell(ID), text, DateTime::UNIX_EPOCH);
+        let error = AnalysisDetails::open(&ring(), cell(ID), &sealed).unwrap_err();
         assert_eq!(error, OpenError::Broken, "{text}");
     }
 }
 
 proptest! {
     #[test]
-    fn they_open_in_their_place_alone(
+    fn details_open_only_in_their_own_cell(
         insights in proptest::collection::vec("(?s).{1,20}", 0..10),
         strengths in proptest::collection::vec("(?s).{1,20}", 0..10),
         improvement_areas in proptest::collection::vec("(?s).{1,20}", 0..10),
@@ -124,20 +131,20 @@ proptest! {
     ) {
         let sent = [insights.clone(), strengths.clone(), improvement_areas.clone()];
         let details = AnalysisDetails::parse(insights, strengths, improvement_areas).unwrap();
-        let sealed = details.seal(&ring(), owner(), ID, DateTime::UNIX_EPOCH).unwrap();
-        let opened = AnalysisDetails::open(&ring(), owner(), ID, &sealed).unwrap();
+        let sealed = details.seal(&ring(), cell(ID), DateTime::UNIX_EPOCH).unwrap();
+        let opened = AnalysisDetails::open(&ring(), cell(ID), &sealed).unwrap();
         prop_assert_eq!(lists(&opened), sent);
         let other = Uuid::from_u128(other);
         if other != ID {
-            let error = AnalysisDetails::open(&ring(), owner(), other, &sealed).unwrap_err();
+            let error = AnalysisDetails::open(&ring(), cell(other), &sealed).unwrap_err();
             prop_assert_eq!(error, OpenError::Misplaced);
         }
     }
 
     #[test]
-    fn they_are_written_without_growing(items in proptest::collection::vec("(?s).{1,50}", 0..10)) {
+    fn the_buffer_does_not_grow(items in proptest::collection::vec("(?s).{1,50}", 0..10)) {
         let all = || items.iter().map(String::as_str).collect::<Vec<_>>();
         let lists = Lists { insights: all(), strengths: all(), improvement_areas: all() };
-        prop_assert!(serde_json::to_vec(&lists).unwrap().len() <= lists.most_bytes());
+        prop_assert!(serde_json::to_vec(&lists).unwrap().len() <= lists.max_bytes());
     }
 }

@@ -1,94 +1,102 @@
-//! People's devices, and what each says of its key.
+//! A person's devices, and the fields that a device states about itself and its key.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// A person's device, and its key as far as the server knows it.
+/// A person's device, and what the server knows about its key.
 #[derive(Clone)]
 pub struct Device {
-    /// Its id, and that of its key.
+    /// The device's id, which is also the id of its key.
     pub id: Uuid,
-    /// What it runs.
+    /// The operating platform.
     pub platform: DevicePlatform,
-    /// The version of the app on it.
+    /// The version of the app on the device.
     pub app_version: String,
-    /// The person's master key, as the device wrapped it. None: the device is revoked, or has got another key since.
+    /// The person's master key, wrapped by the device. `None` when the device is revoked, or its key was rotated since
+    /// the request that is answered.
     pub wrapped_key: Option<Vec<u8>>,
-    /// How the device's key is derived from the master key.
+    /// The derivation path of the device's key from the master key.
     pub key_derivation_path: String,
-    /// The version of the device's key.
+    /// The version of the device's key: 1, and one more with each rotation.
     pub key_version: i32,
-    /// When its next rotation is due.
+    /// The time at which the next rotation of the key is due.
     pub next_rotation_at: DateTime<Utc>,
-    /// Whether the device may do anything.
+    /// The status.
     pub status: DeviceStatus,
-    /// When it was last heard of.
+    /// The time of the device's last activity.
     pub last_active_at: DateTime<Utc>,
-    /// Up to which change number it has acknowledged.
+    /// The number of the last change that the device has acknowledged.
     pub acknowledged_number: i64,
-    /// When it was registered.
+    /// The time of registration.
     pub created_at: DateTime<Utc>,
 }
 
-/// What a device runs.
+/// The operating platform of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DevicePlatform {
-    /// iOS.
+    /// Apple iOS.
     Ios,
-    /// Android.
+    /// Google Android.
     Android,
-    /// A browser.
+    /// A web browser.
     Web,
 }
 
-/// Whether a device may do anything.
+/// The status of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceStatus {
-    /// It may.
+    /// The device may make calls.
     Active,
-    /// It may not, until its key is rotated.
+    /// The device may make no calls until its key is rotated.
     Suspended,
-    /// It may not, for ever.
+    /// The device may never make calls again.
     Revoked,
 }
 
-/// A master key, as a device wrapped it: [`WrappedKey::FEWEST`] to [`WrappedKey::MOST`] bytes.
+/// A master key wrapped by a device: [`WrappedKey::MIN_BYTES`] to [`WrappedKey::MAX_BYTES`] bytes.
 ///
-/// There is no `Debug`: a person's keys are in no log, wrapped or not.
+/// The type has no `Debug`: a person's keys must not appear in a log, wrapped or not.
 #[derive(Clone)]
 pub struct WrappedKey(Vec<u8>);
 
-/// How a device's key is derived from the master key: `m` and up to [`KeyPath::MOST_STEPS`] steps, each a number below
-/// 2^31 with or without an apostrophe, such as `m/44'/0'/1'` (after BIP 32).
+/// The derivation path of a device's key from the master key (after BIP 32): `m` and up to [`KeyPath::MAX_STEPS`]
+/// steps, each a number below 2^31 with or without an apostrophe.
+///
+/// ```
+/// use haven_data::domain::encrypted::device::KeyPath;
+///
+/// assert!(KeyPath::parse("m/44'/0'/1'".to_owned()).is_ok());
+/// assert!(KeyPath::parse("44'/0'".to_owned()).is_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPath(String);
 
-/// The version of an app: 1 to [`AppVersion::MOST`] characters of printable ASCII.
+/// The version of an app: 1 to [`AppVersion::MAX_CHARACTERS`] characters of printable ASCII.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppVersion(String);
 
-/// What is wrong with what a device says of itself.
+/// The rule that a field of a device breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceProblem {
-    /// Nothing was sent.
+    /// The field is empty.
     Missing,
-    /// It has to be longer.
+    /// The value is too short.
     TooShort,
-    /// It has to be shorter.
+    /// The value is too long.
     TooLong,
-    /// There is more in it than printable ASCII.
+    /// The value has characters outside printable ASCII.
     NotAscii,
-    /// It is not a path of derivation.
+    /// The value is not a derivation path.
     NotAPath,
 }
 
 // === impl Device ===
 
 impl Device {
-    /// How long a key is used until its rotation is due, in days.
+    /// The age at which the rotation of a key is due, in days.
     pub const ROTATION_DAYS: i64 = 90;
 
-    /// Whether the rotation of its key was due before `now`.
+    /// Returns whether the rotation of the device's key is due at `now`.
     #[must_use]
     pub fn rotation_overdue(&self, now: DateTime<Utc>) -> bool {
         self.next_rotation_at <= now
@@ -98,7 +106,7 @@ impl Device {
 // === impl DevicePlatform ===
 
 impl DevicePlatform {
-    /// The name that it is stored under.
+    /// Returns the name under which the value is stored.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -108,7 +116,7 @@ impl DevicePlatform {
         }
     }
 
-    /// The platform of that name.
+    /// Returns the platform with this stored name; `None` when there is none.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Ios, Self::Android, Self::Web]
@@ -120,7 +128,7 @@ impl DevicePlatform {
 // === impl DeviceStatus ===
 
 impl DeviceStatus {
-    /// The name that it is stored under.
+    /// Returns the name under which the value is stored.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -130,7 +138,7 @@ impl DeviceStatus {
         }
     }
 
-    /// The status of that name.
+    /// Returns the status with this stored name; `None` when there is none.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Active, Self::Suspended, Self::Revoked]
@@ -142,34 +150,34 @@ impl DeviceStatus {
 // === impl WrappedKey ===
 
 impl WrappedKey {
-    /// At least how many bytes it has: a key of 256 bits has no fewer.
-    pub const FEWEST: usize = 32;
-    /// At most how many bytes it has.
-    pub const MOST: usize = 1_024;
-    /// The rule, for a developer to read.
-    pub const RULE: &'static str = "A wrapped master key has 32 to 1024 bytes";
+    /// The minimum size in bytes: that of an unwrapped key of 256 bits.
+    pub const MIN_BYTES: usize = 32;
+    /// The maximum size in bytes.
+    pub const MAX_BYTES: usize = 1_024;
+    /// The description of the violation.
+    pub const RULE: &'static str = "encrypted_master_key must have 32 to 1024 bytes";
 
-    /// Takes what a device sent.
+    /// Parses a wrapped key.
     ///
     /// # Errors
     ///
-    /// When there is nothing, too little or too much of it.
+    /// Missing, TooShort or TooLong.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, DeviceProblem> {
         match bytes.len() {
             0 => Err(DeviceProblem::Missing),
-            1..Self::FEWEST => Err(DeviceProblem::TooShort),
-            Self::FEWEST..=Self::MOST => Ok(Self(bytes)),
+            1..Self::MIN_BYTES => Err(DeviceProblem::TooShort),
+            Self::MIN_BYTES..=Self::MAX_BYTES => Ok(Self(bytes)),
             _ => Err(DeviceProblem::TooLong),
         }
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The bytes, to be sent back.
+    /// Converts the key into its bytes.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
@@ -179,46 +187,46 @@ impl WrappedKey {
 // === impl KeyPath ===
 
 impl KeyPath {
-    /// At most how many steps it has.
-    pub const MOST_STEPS: usize = 12;
-    /// At most how many characters it has, whatever its steps are.
-    pub const MOST: usize = 128;
-    /// The rule, for a developer to read.
+    /// The maximum number of steps.
+    pub const MAX_STEPS: usize = 12;
+    /// The maximum length in characters.
+    pub const MAX_CHARACTERS: usize = 128;
+    /// The description of the violation.
     pub const RULE: &'static str =
-        "A path is `m` and up to 12 steps, such as m/44'/0'/1', with at most 128 characters";
+        "key_derivation_path must be m and up to 12 steps, such as m/44'/0'/1', and at most 128 characters";
 
-    /// Takes what a device sent.
+    /// Parses a derivation path.
     ///
     /// # Errors
     ///
-    /// When there is nothing, too much of it, or it is not a path.
+    /// Missing, TooLong or NotAPath.
     pub fn parse(path: String) -> Result<Self, DeviceProblem> {
         if path.is_empty() {
             return Err(DeviceProblem::Missing);
         }
-        if path.len() > Self::MOST {
+        if path.len() > Self::MAX_CHARACTERS {
             return Err(DeviceProblem::TooLong);
         }
         let mut parts = path.split('/');
         let is_path = parts.next() == Some("m") && parts.clone().all(is_step);
         match is_path {
-            true if parts.count() > Self::MOST_STEPS => Err(DeviceProblem::TooLong),
+            true if parts.count() > Self::MAX_STEPS => Err(DeviceProblem::TooLong),
             true => Ok(Self(path)),
             false => Err(DeviceProblem::NotAPath),
         }
     }
 
-    /// The path.
+    /// Returns the path as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A number below 2^31, with or without an apostrophe behind it.
+/// Returns whether `step` is a number below 2^31, with or without an apostrophe behind it.
 fn is_step(step: &str) -> bool {
     let number = step.strip_suffix('\'').unwrap_or(step);
-    // The table takes no more than ten digits, and `parse` would take a sign and any number of zeros.
+    // The table accepts at most ten digits; `parse` alone would accept a sign and any number of zeros.
     let digits = (1..=10).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
     digits && number.parse::<i32>().is_ok()
 }
@@ -226,27 +234,27 @@ fn is_step(step: &str) -> bool {
 // === impl AppVersion ===
 
 impl AppVersion {
-    /// At most how many characters it has.
-    pub const MOST: usize = 64;
-    /// The rule, for a developer to read.
-    pub const RULE: &'static str = "The version of an app is 1 to 64 characters of printable ASCII";
+    /// The maximum length in characters.
+    pub const MAX_CHARACTERS: usize = 64;
+    /// The description of the violation.
+    pub const RULE: &'static str = "app_version must have 1 to 64 characters of printable ASCII";
 
-    /// Takes what a device sent.
+    /// Parses the version of an app.
     ///
     /// # Errors
     ///
-    /// When there is nothing, too much of it, or more in it than printable ASCII.
+    /// Missing, NotAscii or TooLong.
     pub fn parse(version: String) -> Result<Self, DeviceProblem> {
         let printable = |byte| matches!(byte, b' '..=b'~');
         match version.len() {
             0 => Err(DeviceProblem::Missing),
             _ if !version.bytes().all(printable) => Err(DeviceProblem::NotAscii),
-            1..=Self::MOST => Ok(Self(version)),
+            1..=Self::MAX_CHARACTERS => Ok(Self(version)),
             _ => Err(DeviceProblem::TooLong),
         }
     }
 
-    /// The version.
+    /// Returns the version as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -256,7 +264,7 @@ impl AppVersion {
 // === impl DeviceProblem ===
 
 impl DeviceProblem {
-    /// The stable name of the violation.
+    /// Returns the violation's stable name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -1,120 +1,121 @@
-//! How a device encrypted something, as far as the server can check it without a key.
+//! Crypto envelopes: the parameters with which a device encrypted a payload, as far as the server can check them
+//! without a key.
 
 use std::{borrow::Cow, ops::RangeInclusive};
 
 use uuid::Uuid;
 
-use super::payload::{TAG_BYTES, is_readable};
+use super::plaintext::{TAG_BYTES, is_readable};
 
-/// A payload, and how it was encrypted.
+/// A payload and its envelope.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Encrypted {
-    /// What a device made of the content. At least a tag.
+    /// The ciphertext with its authentication tag, at least 16 bytes.
     pub payload: Vec<u8>,
-    /// How.
+    /// The parameters of the encryption.
     pub envelope: Envelope,
 }
 
-/// How a payload was encrypted. What is here has passed every check that there is.
+/// The parameters of an encryption. Every field has passed its check.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Envelope {
-    /// What with.
+    /// The algorithm.
     pub algorithm: Algorithm,
-    /// The key's id: a device's, or one that a client made up for a share.
+    /// The key's id: a device's id, or for a share an id that the client generated.
     pub key_id: Uuid,
     /// The key's version, 1 or more.
     pub key_version: i32,
-    /// Of the algorithm's length.
+    /// The nonce, of the length that the algorithm requires.
     pub nonce: Vec<u8>,
-    /// 16 to 64 bytes.
+    /// The salt of the key derivation, 16 to 64 bytes.
     pub salt: Vec<u8>,
-    /// How the key was derived from what a person knows.
+    /// The parameters of the derivation of the key from the person's secret.
     pub key_derivation: KeyDerivation,
 }
 
-/// An authenticated encryption.
+/// An algorithm for authenticated encryption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03).
+    /// XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03), with nonces of 24 bytes.
     XChaCha20Poly1305,
-    /// AES-256-GCM (NIST SP 800-38D).
+    /// AES-256-GCM (NIST SP 800-38D), with nonces of 12 bytes.
     Aes256Gcm,
 }
 
 /// The parameters of argon2id (RFC 9106).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyDerivation {
-    /// The memory, in KiB.
+    /// The memory in KiB.
     pub memory_kib: i32,
-    /// The passes.
+    /// The number of passes.
     pub iterations: i32,
-    /// The lanes.
+    /// The number of lanes.
     pub parallelism: i32,
 }
 
-/// The one version of envelopes.
+/// The only version of envelopes.
 pub const ENVELOPE_VERSION: i16 = 1;
 
-/// The one layout of associated data.
+/// The only version of the layout of the associated data.
 pub const ASSOCIATED_DATA_VERSION: i16 = 1;
 
-/// How many bytes a salt has.
+/// The size of a salt in bytes.
 const SALT_BYTES: RangeInclusive<usize> = 16..=64;
 
-/// How much memory a key derivation takes, in KiB. The least is what OWASP asks of argon2id, as are the least passes;
-/// the most is what a small device can still do.
+/// The memory of a key derivation in KiB. The minimum, like that of the passes, is the OWASP recommendation for
+/// argon2id; the maximum is what a small device can still compute.
 const MEMORY_KIB: RangeInclusive<i32> = 19_456..=1_048_576;
 
-/// How many passes it makes.
+/// The number of passes of a key derivation.
 const ITERATIONS: RangeInclusive<i32> = 2..=64;
 
-/// How many lanes it has.
+/// The number of lanes of a key derivation.
 const PARALLELISM: RangeInclusive<i32> = 1..=16;
 
-/// What is wrong with an envelope, or with a payload.
+/// The rule that an envelope or a payload breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnvelopeProblem {
-    /// There is no such version of envelopes.
+    /// The version of the envelope is unknown.
     EnvelopeVersion,
-    /// There is no such algorithm, or it is not allowed.
+    /// The algorithm is unknown or not allowed.
     Algorithm,
-    /// A device encrypts under its own key, and this is another.
+    /// The key is not the calling device's own.
     KeyOfAnotherDevice,
-    /// A key's first version is 1.
+    /// The key version is less than 1.
     KeyVersion,
-    /// The nonce is not as long as its algorithm wants it.
+    /// The nonce does not have the length that the algorithm requires.
     NonceLength,
     /// The salt is too short or too long.
     SaltLength,
-    /// The key derivation takes too little memory, or too much.
+    /// The key derivation uses too little or too much memory.
     Memory,
-    /// It makes too few passes, or too many.
+    /// The key derivation makes too few or too many passes.
     Iterations,
-    /// It has too few lanes, or too many.
+    /// The key derivation has too few or too many lanes.
     Parallelism,
-    /// There is no such layout of associated data.
+    /// The version of the layout of the associated data is unknown.
     AssociatedDataVersion,
-    /// The payload is no tag even.
+    /// The payload is shorter than an authentication tag.
     PayloadTooShort,
-    /// The payload has more bytes than are taken here.
+    /// The payload is larger than its field allows.
     PayloadTooLarge {
-        /// How many are.
-        most: usize,
+        /// The maximum size in bytes.
+        max: usize,
     },
-    /// The payload is readable.
+    /// The payload is readable text or ASCII, so it is not encrypted.
     PayloadNotEncrypted,
 }
 
-/// Looks at a payload of at most `most` bytes.
+/// Checks a payload of at most `max` bytes.
 ///
 /// # Errors
 ///
-/// When it cannot be a ciphertext.
-pub fn check_payload(payload: &[u8], most: usize) -> Result<(), EnvelopeProblem> {
+/// When the payload cannot be a ciphertext, or is too large.
+pub fn check_payload(payload: &[u8], max: usize) -> Result<(), EnvelopeProblem> {
     if payload.len() < TAG_BYTES {
         Err(EnvelopeProblem::PayloadTooShort)
-    } else if payload.len() > most {
-        Err(EnvelopeProblem::PayloadTooLarge { most })
+    } else if payload.len() > max {
+        Err(EnvelopeProblem::PayloadTooLarge { max })
     } else if is_readable(payload) {
         Err(EnvelopeProblem::PayloadNotEncrypted)
     } else {
@@ -122,11 +123,11 @@ pub fn check_payload(payload: &[u8], most: usize) -> Result<(), EnvelopeProblem>
     }
 }
 
-/// Looks at the version of an envelope.
+/// Checks the version of an envelope.
 ///
 /// # Errors
 ///
-/// When it is another than [`ENVELOPE_VERSION`].
+/// When it is not [`ENVELOPE_VERSION`].
 pub fn check_envelope_version(version: i32) -> Result<(), EnvelopeProblem> {
     require(
         version == i32::from(ENVELOPE_VERSION),
@@ -134,11 +135,11 @@ pub fn check_envelope_version(version: i32) -> Result<(), EnvelopeProblem> {
     )
 }
 
-/// Looks at the version of a layout of associated data.
+/// Checks the version of the layout of the associated data.
 ///
 /// # Errors
 ///
-/// When it is another than [`ASSOCIATED_DATA_VERSION`].
+/// When it is not [`ASSOCIATED_DATA_VERSION`].
 pub fn check_associated_data_version(version: i32) -> Result<(), EnvelopeProblem> {
     require(
         version == i32::from(ASSOCIATED_DATA_VERSION),
@@ -146,39 +147,39 @@ pub fn check_associated_data_version(version: i32) -> Result<(), EnvelopeProblem
     )
 }
 
-/// Looks at the version of a key.
+/// Checks the version of a key. The database compares it with the current version of the device's key.
 ///
 /// # Errors
 ///
-/// When there is no such version of any key. Which one a device's key has is the database's to say.
+/// When it is less than 1.
 pub fn check_key_version(version: i32) -> Result<(), EnvelopeProblem> {
     require(version >= 1, EnvelopeProblem::KeyVersion)
 }
 
-/// Looks at a nonce. Of an unknown algorithm it has to have the length that some algorithm wants.
+/// Checks the length of a nonce. When the algorithm is unknown, the length must be that of any algorithm.
 ///
 /// # Errors
 ///
-/// When it has another length.
+/// When the nonce has another length.
 pub fn check_nonce(algorithm: Option<Algorithm>, nonce: &[u8]) -> Result<(), EnvelopeProblem> {
     let fits = |algorithm: &Algorithm| algorithm.nonce_bytes() == nonce.len();
-    let fine = algorithm
+    let valid = algorithm
         .as_ref()
         .map_or_else(|| Algorithm::ALL.iter().any(fits), fits);
-    require(fine, EnvelopeProblem::NonceLength)
+    require(valid, EnvelopeProblem::NonceLength)
 }
 
-/// Looks at a salt.
+/// Checks the length of a salt.
 ///
 /// # Errors
 ///
-/// When it is too short or too long.
+/// When it has fewer than 16 or more than 64 bytes.
 pub fn check_salt(salt: &[u8]) -> Result<(), EnvelopeProblem> {
     require(SALT_BYTES.contains(&salt.len()), EnvelopeProblem::SaltLength)
 }
 
-fn require(fine: bool, problem: EnvelopeProblem) -> Result<(), EnvelopeProblem> {
-    match fine {
+fn require(valid: bool, problem: EnvelopeProblem) -> Result<(), EnvelopeProblem> {
+    match valid {
         true => Ok(()),
         false => Err(problem),
     }
@@ -187,7 +188,7 @@ fn require(fine: bool, problem: EnvelopeProblem) -> Result<(), EnvelopeProblem> 
 // === impl EnvelopeProblem ===
 
 impl EnvelopeProblem {
-    /// The stable name of the violation.
+    /// Returns the violation's stable name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -203,25 +204,27 @@ impl EnvelopeProblem {
         }
     }
 
-    /// The violation, for a developer to read.
+    /// Returns the violation's description.
     #[must_use]
     pub fn description(self) -> Cow<'static, str> {
         let description = match self {
-            Self::EnvelopeVersion => "The version of envelopes is 1",
-            Self::Algorithm => "This has to be XCHACHA20_POLY1305 or AES_256_GCM",
-            Self::KeyOfAnotherDevice => "A device encrypts under its own key: this has to be its id",
-            Self::KeyVersion => "A key's first version is 1",
-            Self::NonceLength => "A nonce has 24 bytes with XCHACHA20_POLY1305, and 12 with AES_256_GCM",
-            Self::SaltLength => "A salt has 16 to 64 bytes",
-            Self::Memory => "A key derivation takes 19,456 to 1,048,576 KiB",
-            Self::Iterations => "A key derivation makes 2 to 64 passes",
-            Self::Parallelism => "A key derivation has 1 to 16 lanes",
-            Self::AssociatedDataVersion => "The version of the layout of associated data is 1",
-            Self::PayloadTooShort => "A payload has at least a tag, which is 16 bytes",
-            Self::PayloadTooLarge { most } => {
-                return format!("A payload has at most {most} bytes here").into();
+            Self::EnvelopeVersion => "envelope_version must be 1",
+            Self::Algorithm => "algorithm must be XCHACHA20_POLY1305 or AES_256_GCM",
+            Self::KeyOfAnotherDevice => "key_id must be the device's id: a device encrypts under its own key",
+            Self::KeyVersion => "key_version must be 1 or more",
+            Self::NonceLength => {
+                "nonce must have 24 bytes for XCHACHA20_POLY1305 and 12 bytes for AES_256_GCM"
             }
-            Self::PayloadNotEncrypted => "This is readable: it has to be encrypted",
+            Self::SaltLength => "salt must have 16 to 64 bytes",
+            Self::Memory => "memory_kib must be 19,456 to 1,048,576",
+            Self::Iterations => "iterations must be 2 to 64",
+            Self::Parallelism => "parallelism must be 1 to 16",
+            Self::AssociatedDataVersion => "associated_data_version must be 1",
+            Self::PayloadTooShort => "the payload must have at least 16 bytes, the size of the tag",
+            Self::PayloadTooLarge { max } => {
+                return format!("the payload must have at most {max} bytes").into();
+            }
+            Self::PayloadNotEncrypted => "the payload must be encrypted: it is readable",
         };
         description.into()
     }
@@ -230,10 +233,10 @@ impl EnvelopeProblem {
 // === impl Algorithm ===
 
 impl Algorithm {
-    /// Every one.
+    /// All algorithms.
     const ALL: [Self; 2] = [Self::XChaCha20Poly1305, Self::Aes256Gcm];
 
-    /// The name that it is stored under.
+    /// Returns the name under which the algorithm is stored.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -242,13 +245,13 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of that name.
+    /// Returns the algorithm with this stored name; `None` when there is none.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
-    /// How long its nonces are, in bytes.
+    /// Returns the length of the algorithm's nonces in bytes.
     #[must_use]
     pub fn nonce_bytes(self) -> usize {
         match self {
@@ -261,29 +264,29 @@ impl Algorithm {
 // === impl KeyDerivation ===
 
 impl KeyDerivation {
-    /// Looks at the memory that it takes.
+    /// Checks the memory.
     ///
     /// # Errors
     ///
-    /// When it is too little or too much.
+    /// When it is less than 19,456 or more than 1,048,576 KiB.
     pub fn check_memory(self) -> Result<(), EnvelopeProblem> {
         require(MEMORY_KIB.contains(&self.memory_kib), EnvelopeProblem::Memory)
     }
 
-    /// Looks at the passes that it makes.
+    /// Checks the number of passes.
     ///
     /// # Errors
     ///
-    /// When they are too few or too many.
+    /// When it is less than 2 or more than 64.
     pub fn check_iterations(self) -> Result<(), EnvelopeProblem> {
         require(ITERATIONS.contains(&self.iterations), EnvelopeProblem::Iterations)
     }
 
-    /// Looks at the lanes that it has.
+    /// Checks the number of lanes.
     ///
     /// # Errors
     ///
-    /// When they are too few or too many.
+    /// When it is less than 1 or more than 16.
     pub fn check_parallelism(self) -> Result<(), EnvelopeProblem> {
         require(
             PARALLELISM.contains(&self.parallelism),

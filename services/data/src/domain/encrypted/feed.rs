@@ -1,57 +1,57 @@
-//! The feed of a person's changes: what is in it, and where a device stands in it.
+//! The change feed of a person: its entries, and the cursor of a device that reads it.
 
 use uuid::Uuid;
 
 use super::record::{Conflict, Record};
 
-/// Something that changed, as it is now.
+/// An entry of the feed: a record or a conflict that changed, in its current state.
 #[derive(Clone)]
 pub enum Entry {
-    /// A record, or its tombstone.
+    /// A record, or the tombstone of a deleted one.
     Record(Record),
-    /// A change that lost a race.
+    /// A conflict, open or settled.
     Conflict(Conflict),
 }
 
-/// A place in the feed: everything up to it was read.
+/// A device's position in the feed: the device has read everything up to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncCursor {
-    /// In which history of changes.
+    /// The id of the history that the numbers belong to; a restore of the database begins a new one.
     pub epoch: Uuid,
-    /// Up to which number of a change.
+    /// The number of the last change that was read.
     pub number: i64,
-    /// Up to which number nothing is missed that is gone: it was gone when this device began to read, with nothing of
-    /// its own that it could be told to forget.
+    /// The number up to which purged changes do not matter: they were purged before the device began to read, so the
+    /// device has no copy that it would have to delete.
     pub floor: i64,
 }
 
-/// What there is of a person's changes.
+/// The extent of a person's feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct History {
-    /// Which history of changes it is.
+    /// The id of the history.
     pub epoch: Uuid,
     /// The number of the newest change.
     pub last_number: i64,
-    /// The greatest number of a change that is not kept any more.
+    /// The greatest number of a change that was purged.
     pub purged_number: i64,
 }
 
-/// Why a device cannot go on from a place, and has to start over.
+/// The reason why a cursor has expired, so that the device has to read the feed from the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// The database was restored since, or another one has taken over, and tells another history.
+    /// The database was restored, or another one took over, so the cursor belongs to another history.
     Restored,
-    /// The same, and of what came after it something is not kept any more there: what is missing may be lost, or
-    /// deleted.
+    /// As [`Expiry::Restored`], and changes after the cursor were purged in the new history: a missing record may be
+    /// lost or deleted.
     RestoredAndPurged,
-    /// Something that came after it is not kept any more.
+    /// Changes after the cursor were purged.
     Purged,
 }
 
 // === impl Entry ===
 
 impl Entry {
-    /// The number of the change.
+    /// Returns the number of the entry's last change.
     #[must_use]
     pub fn change_number(&self) -> i64 {
         match self {
@@ -64,7 +64,7 @@ impl Entry {
 // === impl History ===
 
 impl History {
-    /// The place before everything that is kept.
+    /// Returns the cursor before the first change that is kept.
     #[must_use]
     pub fn start(&self) -> SyncCursor {
         SyncCursor {
@@ -74,30 +74,30 @@ impl History {
         }
     }
 
-    /// Whether `place` is in it.
+    /// Checks that `cursor` belongs to this history.
     ///
     /// # Errors
     ///
-    /// [`Expiry::Restored`] or [`Expiry::RestoredAndPurged`] where it is not: also for a number that was never given
-    /// out here, as after a restore that nobody told the database of.
-    pub fn has(&self, place: SyncCursor) -> Result<(), Expiry> {
-        if place.epoch == self.epoch && place.number <= self.last_number {
+    /// [`Expiry::Restored`] or [`Expiry::RestoredAndPurged`] when it does not, or when its number was never assigned
+    /// here, as after a restore without a new history id.
+    pub fn check_contains(&self, cursor: SyncCursor) -> Result<(), Expiry> {
+        if cursor.epoch == self.epoch && cursor.number <= self.last_number {
             Ok(())
-        } else if place.number < self.purged_number {
+        } else if cursor.number < self.purged_number {
             Err(Expiry::RestoredAndPurged)
         } else {
             Err(Expiry::Restored)
         }
     }
 
-    /// Whether everything that came after `place` can still be told.
+    /// Checks that every change after `cursor` is still kept.
     ///
     /// # Errors
     ///
     /// See [`Expiry`].
-    pub fn continues(&self, place: SyncCursor) -> Result<(), Expiry> {
-        self.has(place)?;
-        if self.purged_number <= place.number.max(place.floor) {
+    pub fn check_complete_after(&self, cursor: SyncCursor) -> Result<(), Expiry> {
+        self.check_contains(cursor)?;
+        if self.purged_number <= cursor.number.max(cursor.floor) {
             Ok(())
         } else {
             Err(Expiry::Purged)
@@ -117,7 +117,7 @@ mod tests {
         }
     }
 
-    fn place(number: i64, floor: i64) -> SyncCursor {
+    fn cursor(number: i64, floor: i64) -> SyncCursor {
         SyncCursor {
             epoch: Uuid::from_u128(1),
             number,
@@ -126,24 +126,28 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_good_from_what_is_gone_to_the_newest_change() {
+    fn a_cursor_is_valid_from_the_last_purged_change_to_the_newest_one() {
         let history = history(10, 5);
         for number in 5..=10 {
-            assert_eq!(history.continues(place(number, 0)), Ok(()), "{number}");
+            assert_eq!(
+                history.check_complete_after(cursor(number, 0)),
+                Ok(()),
+                "{number}"
+            );
         }
         for number in 0..5 {
             assert_eq!(
-                history.continues(place(number, 0)),
+                history.check_complete_after(cursor(number, 0)),
                 Err(Expiry::Purged),
                 "{number}"
             );
-            assert_eq!(history.has(place(number, 0)), Ok(()), "{number}");
+            assert_eq!(history.check_contains(cursor(number, 0)), Ok(()), "{number}");
         }
-        assert_eq!(history.continues(place(11, 0)), Err(Expiry::Restored));
+        assert_eq!(history.check_complete_after(cursor(11, 0)), Err(Expiry::Restored));
     }
 
     #[test]
-    fn a_place_of_another_history_is_good_nowhere() {
+    fn a_cursor_of_another_history_is_never_valid() {
         for (number, expiry) in [
             (4, Expiry::RestoredAndPurged),
             (5, Expiry::Restored),
@@ -151,22 +155,26 @@ mod tests {
         ] {
             let elsewhere = SyncCursor {
                 epoch: Uuid::from_u128(2),
-                ..place(number, 0)
+                ..cursor(number, 0)
             };
-            assert_eq!(history(10, 5).continues(elsewhere), Err(expiry), "{number}");
-            assert_eq!(history(10, 5).has(elsewhere), Err(expiry), "{number}");
+            assert_eq!(
+                history(10, 5).check_complete_after(elsewhere),
+                Err(expiry),
+                "{number}"
+            );
+            assert_eq!(history(10, 5).check_contains(elsewhere), Err(expiry), "{number}");
         }
     }
 
     #[test]
-    fn who_starts_misses_nothing_that_was_gone_before_and_everything_that_goes_after() {
+    fn a_cursor_from_the_start_expires_by_later_purges_only() {
         let start = history(10, 5).start();
-        assert_eq!(start, place(0, 5));
-        assert_eq!(history(10, 5).continues(start), Ok(()));
+        assert_eq!(start, cursor(0, 5));
+        assert_eq!(history(10, 5).check_complete_after(start), Ok(()));
         let further = SyncCursor { number: 3, ..start };
-        assert_eq!(history(12, 5).continues(further), Ok(()));
-        assert_eq!(history(12, 6).continues(further), Err(Expiry::Purged));
+        assert_eq!(history(12, 5).check_complete_after(further), Ok(()));
+        assert_eq!(history(12, 6).check_complete_after(further), Err(Expiry::Purged));
         let past = SyncCursor { number: 6, ..start };
-        assert_eq!(history(12, 6).continues(past), Ok(()));
+        assert_eq!(history(12, 6).check_complete_after(past), Ok(()));
     }
 }

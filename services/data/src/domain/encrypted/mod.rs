@@ -1,14 +1,19 @@
-//! What people's devices encrypt. There is no key to any of it here, and nothing in this module, or in the ones of the
-//! same name in `store` and `rpc`, may open anything: a test checks what they name.
+//! Client-encrypted content: cycle records, preferences, devices and shares.
+//!
+//! The service has no key to any of it. Nothing in this module, or in the modules of the same name in `store` and
+//! `rpc`, may decrypt; a test checks which names they use.
 
 pub mod change;
 pub mod device;
+pub mod device_change;
 pub mod envelope;
 pub mod feed;
-pub mod listing;
 pub mod passcode;
-mod payload;
+mod plaintext;
 pub mod preferences;
+pub mod push;
 pub mod record;
+pub mod record_list;
+pub mod resolution;
 pub mod share;
 pub mod share_token;

@@ -1,48 +1,47 @@
-//! What somebody has to say to open a share, beside its token.
+//! Passcodes: the optional second secret of a share, beside its token.
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// What has to be said to open a share, exactly as it was sent: nothing is trimmed or normalised. `Debug` does not show
-/// it.
+/// A passcode, exactly as it was sent: it is neither trimmed nor normalised. `Debug` does not show it.
 #[derive(Debug)]
 pub struct Passcode(SecretString);
 
-/// Why something cannot be a passcode.
+/// The rule that a passcode breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasscodeProblem {
-    /// It has fewer than [`Passcode::MIN_CHARACTERS`] code points.
+    /// The passcode has fewer than [`Passcode::MIN_CHARACTERS`] code points.
     TooShort,
-    /// It has more than [`Passcode::MAX_CHARACTERS`] code points.
+    /// The passcode has more than [`Passcode::MAX_CHARACTERS`] code points.
     TooLong,
 }
 
-/// The hash of a passcode, in the PHC format. `Debug` does not show it.
+/// The hash of a passcode in the PHC string format. `Debug` does not show it.
 #[derive(Clone, Debug)]
 pub struct PasscodeHash(SecretString);
 
 // === impl Passcode ===
 
 impl Passcode {
-    /// The fewest code points.
+    /// The minimum length in Unicode code points.
     pub const MIN_CHARACTERS: usize = 4;
-    /// The most.
+    /// The maximum length in Unicode code points.
     pub const MAX_CHARACTERS: usize = 128;
 
-    /// Takes a passcode as it is; none where nothing was sent.
+    /// Parses a passcode; `None` when `text` is empty.
     ///
     /// # Errors
     ///
-    /// When it is too short or too long.
-    pub fn parse(sent: SecretString) -> Result<Option<Self>, PasscodeProblem> {
-        match sent.expose_secret().chars().count() {
+    /// When the passcode is too short or too long.
+    pub fn parse(text: SecretString) -> Result<Option<Self>, PasscodeProblem> {
+        match text.expose_secret().chars().count() {
             0 => Ok(None),
             1..Self::MIN_CHARACTERS => Err(PasscodeProblem::TooShort),
-            Self::MIN_CHARACTERS..=Self::MAX_CHARACTERS => Ok(Some(Self(sent))),
+            Self::MIN_CHARACTERS..=Self::MAX_CHARACTERS => Ok(Some(Self(text))),
             _ => Err(PasscodeProblem::TooLong),
         }
     }
 
-    /// The bytes to hash.
+    /// Returns the bytes to hash.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         self.0.expose_secret().as_bytes()
@@ -52,7 +51,7 @@ impl Passcode {
 // === impl PasscodeProblem ===
 
 impl PasscodeProblem {
-    /// The stable name of the violation.
+    /// Returns the violation's stable name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -61,12 +60,12 @@ impl PasscodeProblem {
         }
     }
 
-    /// The violation, for a developer to read.
+    /// Returns the violation's description.
     #[must_use]
     pub fn description(self) -> &'static str {
         match self {
-            Self::TooShort => "A passcode needs at least 4 characters, counted in Unicode code points",
-            Self::TooLong => "A passcode may have at most 128 characters, counted in Unicode code points",
+            Self::TooShort => "passcode must have at least 4 characters, counted in Unicode code points",
+            Self::TooLong => "passcode must have at most 128 characters, counted in Unicode code points",
         }
     }
 }
@@ -74,13 +73,13 @@ impl PasscodeProblem {
 // === impl PasscodeHash ===
 
 impl PasscodeHash {
-    /// The hash that is written so.
+    /// Wraps a hash in the PHC string format.
     #[must_use]
     pub fn new(phc: String) -> Self {
         Self(phc.into())
     }
 
-    /// The text, to be stored or compared.
+    /// Returns the PHC string, to be stored or compared.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()

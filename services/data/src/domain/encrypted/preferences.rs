@@ -1,22 +1,34 @@
-//! A person's preferences.
+//! A person's preferences: one encrypted document.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::envelope::Encrypted;
 
-/// The one document of preferences that a person has.
+/// A person's preferences.
 pub struct Preferences {
-    /// Its content.
+    /// The content.
     pub content: Encrypted,
-    /// 1, and one more with each change.
+    /// The version: 1, and one more with each change.
     pub version: i64,
-    /// The device that made this version.
+    /// The id of the device that made this version.
     pub device_id: Uuid,
-    /// When it was first stored.
+    /// The time at which preferences were first stored.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// The time of the last change.
     pub updated_at: DateTime<Utc>,
-    /// Whether it is to be encrypted anew: its key was rotated since, or its device is revoked.
+    /// `true` when a device has to encrypt the content again: its key was rotated, or its device is revoked.
     pub reencryption_due: bool,
+}
+
+/// A request to store preferences.
+pub struct NewPreferences {
+    /// The id of the device that stores them.
+    pub device: Uuid,
+    /// The version that they replace. 0 when there are no preferences yet.
+    pub expected_version: i64,
+    /// The content, encrypted under the device's key.
+    pub content: Encrypted,
+    /// The time of the request, by the service's clock.
+    pub at: DateTime<Utc>,
 }

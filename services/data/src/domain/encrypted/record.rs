@@ -1,80 +1,80 @@
-//! Cycle records, and what their changes come to.
+//! Cycle records and their conflicts.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::envelope::Encrypted;
 
-/// A cycle record, or its tombstone.
+/// A cycle record, or the tombstone of a deleted one.
 #[derive(Clone)]
 pub struct Record {
-    /// Its id.
+    /// The record's id, unique per person.
     pub id: Uuid,
-    /// Its content. None: it is deleted.
+    /// The content. `None` when the record is deleted.
     pub content: Option<Encrypted>,
-    /// The version of its content.
+    /// The version: 1, and one more with each change.
     pub version: i64,
-    /// The device that made this version.
+    /// The id of the device that made this version.
     pub device_id: Uuid,
-    /// When what it records happened, by the person's own clock.
+    /// The time that the record is about, by the person's own clock.
     pub local_time: DateTime<Utc>,
-    /// How far it is known.
+    /// The sync status across the person's devices.
     pub sync_status: SyncStatus,
-    /// The number of its last change.
+    /// The number of the record's last change in the person's feed.
     pub change_number: i64,
-    /// When it was first stored.
+    /// The creation time.
     pub created_at: DateTime<Utc>,
-    /// When its content last changed.
+    /// The time of the last change.
     pub updated_at: DateTime<Utc>,
-    /// When it was deleted.
+    /// The time of the deletion. `None` when the record is not deleted.
     pub deleted_at: Option<DateTime<Utc>>,
-    /// Whether it is under a key that is nobody's any more.
+    /// `true` when a device has to encrypt the content again: its key was rotated, or is that of a revoked device.
     pub reencryption_due: bool,
 }
 
-/// How far a record is known.
+/// The sync status of a record across its person's devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncStatus {
-    /// Not every active device has acknowledged it.
+    /// At least one active device has not acknowledged the record's last change.
     Pending,
-    /// Every active device has.
+    /// Every active device has acknowledged it.
     Synced,
-    /// There are changes of it that lost a race, and that nobody has settled.
+    /// The record has conflicts that are not settled.
     Conflict,
 }
 
-/// A change that lost a race.
+/// A change that lost against a concurrent change of the same record, and is kept until it is settled.
 #[derive(Clone)]
 pub struct Conflict {
-    /// Its id.
+    /// The conflict's id, unique per person.
     pub id: Uuid,
-    /// The record.
+    /// The record's id.
     pub record_id: Uuid,
-    /// The version that the change is based on.
+    /// The record's version that the change is based on.
     pub base_version: i64,
-    /// What the record was to become. None: deleted.
+    /// The content that the change would have given the record. `None` when the change is a deletion.
     pub content: Option<Encrypted>,
-    /// The device that made the change.
+    /// The id of the device that made the change.
     pub device_id: Uuid,
-    /// When what it records happened, by the person's own clock.
+    /// The time that the content is about, by the person's own clock.
     pub local_time: DateTime<Utc>,
-    /// When it came.
+    /// The time at which the change was received.
     pub created_at: DateTime<Utc>,
-    /// When it was settled.
+    /// The time at which the conflict was settled. `None` while it is open.
     pub settled_at: Option<DateTime<Utc>>,
-    /// The number of its last change.
+    /// The number of the conflict's last change in the person's feed.
     pub change_number: i64,
 }
 
-/// What a change made of a record.
+/// The version of a record that a change made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordVersion {
-    /// The record.
+    /// The record's id.
     pub record_id: Uuid,
-    /// The version that it has by it.
+    /// The record's version after the change.
     pub version: i64,
-    /// The number of the change.
+    /// The change's number in the person's feed.
     pub change_number: i64,
-    /// When it was changed.
+    /// The time of the change.
     pub changed_at: DateTime<Utc>,
 }

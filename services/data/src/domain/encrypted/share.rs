@@ -1,83 +1,83 @@
-//! What people share with somebody who has no account, and who tried to open it.
+//! Shares: encrypted content that a person gives to a recipient without an account, and the log of attempts to open it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use haven_platform::call::UserId;
 use uuid::Uuid;
 
-use super::envelope::Encrypted;
+use super::{envelope::Encrypted, passcode::PasscodeHash};
 
-/// For how long something can be shared at most.
-pub const LONGEST: TimeDelta = TimeDelta::days(90);
+/// The longest time from a share's creation to its expiry.
+pub const MAX_LIFETIME: TimeDelta = TimeDelta::days(90);
 
-/// How often something that is shared may be opened at most.
-pub const MOST_ACCESSES: i32 = 1_000;
+/// The greatest `max_access_count` that a share may have.
+pub const MAX_ACCESSES: i32 = 1_000;
 
-/// How many wrong passcodes a share takes in its life. The function that opens shares knows it too.
-const MOST_WRONG_PASSCODES: i32 = 5;
+/// The number of wrong passcodes that locks a share. The SQL function that opens shares has the same number.
+const MAX_WRONG_PASSCODES: i32 = 5;
 
-/// A share, without what is shared.
+/// A share, without its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// Its id, unique among its person's shares.
+    /// The share's id, unique per person.
     pub id: Uuid,
-    /// When its time is over.
+    /// The expiry time.
     pub expires_at: DateTime<Utc>,
-    /// How often it may be opened.
+    /// The number of times that the share may be opened.
     pub max_access_count: i32,
-    /// How often it was.
+    /// The number of times that the share was opened.
     pub access_count: i32,
-    /// How often somebody tried and was refused, whether or not it was noted down.
+    /// The number of refused attempts, including those that are not in the log.
     pub refusal_count: i64,
-    /// How many wrong passcodes were tried.
+    /// The number of attempts with a wrong passcode.
     pub wrong_passcodes: i32,
-    /// When it was last opened.
+    /// The time at which the share was last opened. `None` when it never was.
     pub last_accessed_at: Option<DateTime<Utc>>,
-    /// When it was made.
+    /// The creation time.
     pub created_at: DateTime<Utc>,
-    /// When it was revoked.
+    /// The time of the revocation. `None` when the share is not revoked.
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
-/// Whether a share can be opened.
+/// The state of a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShareState {
-    /// It can.
+    /// The share can be opened.
     Active,
-    /// Its time is over.
+    /// The share has expired.
     Expired,
-    /// The person revoked it.
+    /// The person revoked the share.
     Revoked,
-    /// It was opened as often as it may be.
+    /// The share was opened `max_access_count` times.
     UsedUp,
-    /// As many wrong passcodes were tried as it takes.
+    /// Five wrong passcodes were tried.
     Locked,
 }
 
-/// What somebody opens a share with, by their own word.
+/// The type of device on which a share is opened, as stated by the recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceType {
-    /// A telephone or a tablet.
+    /// A phone or a tablet.
     Mobile,
-    /// A computer.
+    /// A desktop or laptop computer.
     Desktop,
-    /// Not known.
+    /// A type that was not stated.
     Unknown,
 }
 
-/// What came of an attempt to open a share.
+/// The outcome of an attempt to open a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessOutcome {
-    /// It was opened.
+    /// The share was opened.
     Opened,
-    /// Its time was over.
+    /// The share had expired.
     Expired,
-    /// It was revoked.
+    /// The share was revoked.
     Revoked,
-    /// It had been opened as often as it may be.
+    /// The share had been opened `max_access_count` times.
     UsedUp,
-    /// As many wrong passcodes had been tried as it takes.
+    /// Five wrong passcodes had been tried.
     Locked,
-    /// It has a passcode, and none was said.
+    /// The share has a passcode, and the attempt had none.
     PasscodeMissing,
     /// The passcode was wrong.
     PasscodeWrong,
@@ -86,38 +86,55 @@ pub enum AccessOutcome {
 /// An attempt to open a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShareAccess {
-    /// Its id, unique among its person's.
+    /// The attempt's id, unique per person.
     pub id: Uuid,
-    /// The share.
+    /// The share's id.
     pub share_id: Uuid,
-    /// When.
+    /// The time of the attempt.
     pub accessed_at: DateTime<Utc>,
-    /// With what.
+    /// The type of device, as stated by the recipient.
     pub device_type: DeviceType,
-    /// What came of it.
+    /// The outcome.
     pub outcome: AccessOutcome,
 }
 
-/// What was shared, for whoever opened it.
+/// The content of a share, for the recipient that opened it.
 #[derive(Clone)]
 pub struct OpenedShare {
-    /// Whose it is.
+    /// The person that made the share.
     pub person: UserId,
-    /// The share.
+    /// The share's id.
     pub share_id: Uuid,
-    /// What was shared.
+    /// The encrypted content.
     pub content: Encrypted,
-    /// When it was made.
+    /// The creation time.
     pub created_at: DateTime<Utc>,
-    /// When its time is over.
+    /// The expiry time.
     pub expires_at: DateTime<Utc>,
+}
+
+/// A request to make a share.
+pub struct NewShare {
+    /// The share's id.
+    pub id: Uuid,
+    /// The encrypted content.
+    pub content: Encrypted,
+    /// The keyed hash of the share's token.
+    pub token_hash: [u8; 32],
+    /// The hash of the passcode. `None` when the share has no passcode.
+    pub passcode_hash: Option<PasscodeHash>,
+    /// The requested expiry time, at most [`MAX_LIFETIME`] after the creation.
+    pub expires_at: DateTime<Utc>,
+    /// The number of times that the share may be opened, 1 to [`MAX_ACCESSES`].
+    pub max_access_count: i32,
+    /// The creation time by the service's clock. The database uses its own time when that is earlier.
+    pub created_at: DateTime<Utc>,
 }
 
 // === impl Share ===
 
 impl Share {
-    /// Whether it can be opened at `now`. Where there are several reasons why not, it is the one that an attempt would be
-    /// noted down with.
+    /// Returns the state at `now`. When several states apply, it is the one that an attempt would be logged with.
     #[must_use]
     pub fn state(&self, now: DateTime<Utc>) -> ShareState {
         if self.revoked_at.is_some() {
@@ -126,7 +143,7 @@ impl Share {
             ShareState::Expired
         } else if self.access_count >= self.max_access_count {
             ShareState::UsedUp
-        } else if self.wrong_passcodes >= MOST_WRONG_PASSCODES {
+        } else if self.wrong_passcodes >= MAX_WRONG_PASSCODES {
             ShareState::Locked
         } else {
             ShareState::Active
@@ -137,7 +154,7 @@ impl Share {
 // === impl DeviceType ===
 
 impl DeviceType {
-    /// The name that it is stored under.
+    /// Returns the name under which the value is stored.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -147,7 +164,7 @@ impl DeviceType {
         }
     }
 
-    /// The type of that name.
+    /// Returns the type with this stored name; `None` when there is none.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Mobile, Self::Desktop, Self::Unknown]
@@ -159,6 +176,7 @@ impl DeviceType {
 // === impl AccessOutcome ===
 
 impl AccessOutcome {
+    /// All outcomes.
     const ALL: [Self; 7] = [
         Self::Opened,
         Self::Expired,
@@ -169,7 +187,7 @@ impl AccessOutcome {
         Self::PasscodeWrong,
     ];
 
-    /// The name that it is stored under.
+    /// Returns the name under which the value is stored.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -183,7 +201,7 @@ impl AccessOutcome {
         }
     }
 
-    /// The outcome of that name.
+    /// Returns the outcome with this stored name; `None` when there is none.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.name() == name)
@@ -210,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_open_until_something_closes_it() {
+    fn a_share_is_active_until_it_expires_is_used_up_is_locked_or_is_revoked() {
         let now = share().created_at;
         let edge = share().expires_at;
         assert_eq!(share().state(now), ShareState::Active);
@@ -229,7 +247,7 @@ mod tests {
             ..share()
         };
         assert_eq!(locked.state(now), ShareState::Locked);
-        // In the order in which the database decides.
+        // In the order in which the SQL function checks.
         let all = Share {
             access_count: 2,
             revoked_at: Some(now),
@@ -245,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_again() {
+    fn values_are_found_by_their_stored_names() {
         for device_type in [DeviceType::Mobile, DeviceType::Desktop, DeviceType::Unknown] {
             assert_eq!(DeviceType::from_name(device_type.name()), Some(device_type));
         }

@@ -1,43 +1,44 @@
-//! What opens a share: its token.
+//! Share tokens: the secret that opens a share.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use haven_platform::mac::{MacKey, SecretKey};
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 
-/// What opens a share: 256 bits that nobody can guess. `Debug` does not show them.
+/// A share's token: 256 bits that cannot be guessed. `Debug` does not show them.
 #[derive(Debug)]
 pub struct ShareToken(SecretBox<[u8; 32]>);
 
-/// Makes what is kept of tokens: keyed hashes of them, which nobody makes who has the database alone.
+/// Computes the keyed hashes of tokens. Only these are stored, and the database alone does not suffice to compute them.
 #[derive(Clone, Debug)]
 pub struct TokenHashes(MacKey);
 
 // === impl ShareToken ===
 
 impl ShareToken {
-    /// The token of these bytes.
+    /// Creates the token with these bytes.
     #[must_use]
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(SecretBox::new(Box::new(bytes)))
     }
 
-    /// The token that is written as `text`; none when it is not as one is written.
+    /// Parses a token; `None` when `text` is not exactly what [`ShareToken::write`] returns for some token.
     #[must_use]
     pub fn parse(text: &SecretString) -> Option<Self> {
         let mut bytes = Box::new([0; 32]);
-        // So that no longer text is decoded.
+        // Longer text is not decoded.
         let text = Some(text.expose_secret()).filter(|text| text.len() == 43)?;
         let written = URL_SAFE_NO_PAD.decode_slice(text, bytes.as_mut_slice()).ok()?;
         (written == bytes.len()).then(|| Self(SecretBox::new(bytes)))
     }
 
-    /// As it is written: 43 characters of base64url (RFC 4648, section 5), for the answer to the person whose it is.
+    /// Returns the token as 43 characters of base64url (RFC 4648, section 5), for the response to the person that made
+    /// the share.
     #[must_use]
     pub fn write(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0.expose_secret())
     }
 
-    /// The bytes, for the keyed hash of them.
+    /// Returns the bytes, to be hashed.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         self.0.expose_secret()
@@ -47,13 +48,13 @@ impl ShareToken {
 // === impl TokenHashes ===
 
 impl TokenHashes {
-    /// Under a key that comes of `secret`.
+    /// Creates hashes under a key that is derived from `secret`.
     #[must_use]
     pub fn new(secret: &SecretKey) -> Self {
         Self(MacKey::derive(secret, "data share token hashes"))
     }
 
-    /// What is kept of `token`.
+    /// Returns the keyed hash of `token`.
     #[must_use]
     pub fn of(&self, token: &ShareToken) -> [u8; 32] {
         self.0.mac(&[token.expose()])
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_read_as_it_was_written_and_in_no_other_way() {
+    fn a_token_has_exactly_one_written_form() {
         let token = ShareToken::new([0xfb; 32]);
         let written = token.write();
         assert_eq!(written.len(), 43);
@@ -77,9 +78,9 @@ mod tests {
             format!("{written}A"),
             written[1..].to_owned(),
             format!(" {}", &written[1..]),
-            // The letters of plain base64.
+            // The alphabet of standard base64.
             written.replace('-', "+"),
-            // Bits beyond the 256.
+            // Bits beyond the first 256.
             format!("{}t", &written[..42]),
         ] {
             assert!(read(&other).is_none(), "{other}");

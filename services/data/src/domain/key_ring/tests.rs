@@ -35,7 +35,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
 }
 
 #[test]
-fn a_ring_needs_keys() {
+fn a_ring_needs_at_least_one_fernet_key() {
     assert_eq!(try_ring(&[]).unwrap_err(), KeyRingError::Empty);
     assert_eq!(
         try_ring(&[OLD, ("bad", "c2hvcnQ=")]).unwrap_err(),
@@ -44,7 +44,7 @@ fn a_ring_needs_keys() {
 }
 
 #[test]
-fn debug_shows_ids_and_no_keys() {
+fn debug_shows_only_ids() {
     assert_eq!(format!("{:?}", ring(&[NEW, OLD])), r#"["new", "old"]"#);
 }
 
@@ -72,7 +72,7 @@ fn a_token_under_the_wrong_key_id_does_not_open() {
 }
 
 #[test]
-fn a_token_of_the_future_opens() {
+fn a_token_with_a_future_time_opens() {
     let sealed = ring(&[OLD]).seal(cell(1, 1), "a", at(253_402_300_799));
     assert_eq!(
         ring(&[OLD]).open(cell(1, 1), &sealed).unwrap().expose_secret(),
@@ -80,10 +80,10 @@ fn a_token_of_the_future_opens() {
     );
 }
 
-/// A token made by another implementation (Python's `cryptography` reads and writes the same), so that a change
-/// of the crate or of the layout cannot make what is stored unreadable unnoticed.
+/// A token that another implementation made (Python's `cryptography` reads and writes the same). The test fails when a
+/// change of the crate or of the layout would make stored texts unreadable.
 #[test]
-fn what_is_stored_stays_readable() {
+fn a_stored_token_stays_readable() {
     let sealed = Sealed {
         token: STORED.into(),
         key_id: "old".into(),
@@ -98,12 +98,12 @@ const STORED: &str = "gAAAAABlU_EAm3fSn6JLC_ycDNQefsppLcDQYXBMSpQCt1XlBEXmNb5q9r
     -a1ugzWjdRB9wU8rNnuOS7t04p_4oGyjRjuzdRf5Y2_5zhw7d3_32c636YIbZhAU6rn6N5vm95DK-trGTv4r\
     j7MGcM-RlJI9zk8=";
 
-/// Every character of a token, replaced by every other one that could stand in a token, and by some that could not.
+/// Replaces every character of a token by every other character of the alphabet, and by some others.
 #[test]
 fn a_token_with_another_character_does_not_open() {
     const OTHERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=+/ \0\n";
     let ring = ring(&[OLD]);
-    // Of each length that leaves another number of signs at the end.
+    // One text for each number of padding characters.
     for text in ["", "sixteen letters!", "sixteen letters! and sixteen more"] {
         let sealed = ring.seal(cell(1, 1), text, at(1));
         for position in 0..sealed.token.len() {
@@ -127,9 +127,9 @@ fn a_token_with_another_character_does_not_open() {
     }
 }
 
-/// A token that is moved is whole, and says where it belongs.
+/// A moved token is intact, and names the cell that it belongs to.
 #[test]
-fn a_token_opens_in_no_other_place() {
+fn a_token_does_not_open_in_another_cell() {
     let ring = ring(&[OLD]);
     let home = cell(1, 2);
     let sealed = ring.seal(home, "a", at(1));
@@ -159,7 +159,7 @@ fn a_token_opens_in_no_other_place() {
 }
 
 #[test]
-fn keys_that_are_not_there_are_named() {
+fn missing_keys_are_named() {
     let ring = ring(&[NEW, OLD]);
     assert_eq!(
         (ring.sealing_id(), ring.ids().collect::<Vec<_>>()),
@@ -168,14 +168,14 @@ fn keys_that_are_not_there_are_named() {
     assert_eq!(ring.has_all(["old", "new", "old"]), Ok(()));
     assert_eq!(
         ring.has_all(["k3", "old", "k1", "k3"]).unwrap_err().to_string(),
-        "something is sealed under `k1` and `k3`, which MESSAGE_KEYS does not have: put back what is missing, \
-         behind the key that is to seal"
+        "stored texts are sealed under `k1` and `k3`, missing from MESSAGE_KEYS: add the missing keys back, \
+         after the key that is to seal"
     );
 }
 
 proptest! {
     #[test]
-    fn what_is_sealed_opens_in_its_place_alone(
+    fn a_sealed_text_opens_only_in_its_own_cell(
         text in "\\PC{0,200}", owner: u128, row: u128, other: u128,
     ) {
         let ring = ring(&[OLD]);
@@ -195,14 +195,14 @@ proptest! {
     }
 
     #[test]
-    fn garbage_does_not_open(token in "\\PC{0,100}") {
+    fn an_arbitrary_string_does_not_open(token in "\\PC{0,100}") {
         let sealed = Sealed { token, key_id: "old".into() };
         prop_assert_eq!(ring(&[OLD]).open(cell(1, 1), &sealed).unwrap_err(), OpenError::Broken);
     }
 }
 
 proptest! {
-    // Each goes through a whole token.
+    // Each case tries every bit of a token.
     #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
@@ -219,7 +219,7 @@ proptest! {
         }
     }
 
-    /// The signs that fill a token up to a multiple of four are not part of what it says, and may be missing.
+    /// Padding carries no content and may be missing.
     #[test]
     fn a_shorter_token_does_not_open(text in "\\PC{0,50}", end in "[A-Za-z0-9_-]{1,4}") {
         let ring = ring(&[OLD]);

@@ -1,5 +1,5 @@
-//! The vectors that the specification of Fernet publishes (github.com/fernet/spec: generate.json, verify.json and
-//! invalid.json of version 0x80), so that it is Fernet what we store, and anybody's Fernet can read it.
+//! The test vectors of the Fernet specification (github.com/fernet/spec: generate.json, verify.json and invalid.json of
+//! version 0x80). They show that stored tokens are Fernet, readable by any implementation with the key.
 
 use secrecy::SecretString;
 
@@ -15,7 +15,7 @@ const NOW: u64 = 499_162_800;
 const VALID: &str =
     "gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA==";
 
-/// invalid.json, but for what is invalid by the clock alone.
+/// invalid.json, without the tokens that are invalid only because of the clock.
 const INVALID: [(&str, &str); 6] = [
     (
         "incorrect mac",
@@ -43,7 +43,7 @@ const INVALID: [(&str, &str); 6] = [
     ),
 ];
 
-/// invalid.json, what is invalid by the clock alone: each is whole, and says nothing.
+/// The tokens of invalid.json that are invalid only because of the clock. Each is intact and encrypts an empty text.
 const UNTIMELY: [(&str, &str); 2] = [
     (
         "far-future TS (unacceptable clock skew)",
@@ -60,16 +60,16 @@ fn key() -> Key {
 }
 
 #[test]
-fn the_valid_one_opens() {
+fn the_valid_token_opens() {
     assert_eq!(key().decrypt(VALID).unwrap().as_slice(), b"hello");
 }
 
-/// The crate chooses the initialisation vector itself, so what it makes is another token each time: of the same version,
-/// time and length.
+/// The crate chooses a random initialisation vector, so each token is different, with the same version, time and
+/// length.
 #[test]
-fn what_is_sealed_has_the_form_of_the_vector() {
+fn a_sealed_token_has_the_form_of_the_vector() {
     let made = key().fernet.encrypt_at_time(b"hello", NOW);
-    // 12 characters are the version and the time.
+    // The first 12 characters encode the version and the time.
     assert_eq!(made[..12], VALID[..12]);
     assert_eq!(made.len(), VALID.len());
     assert_ne!(made, VALID);
@@ -77,17 +77,16 @@ fn what_is_sealed_has_the_form_of_the_vector() {
 }
 
 #[test]
-fn the_invalid_ones_do_not_open() {
+fn invalid_tokens_do_not_open() {
     for (what, token) in INVALID {
         assert_eq!(key().decrypt(token).unwrap_err(), OpenError::Broken, "{what}");
     }
 }
 
-/// For the specification a token has a time to live, and one of the future is a lie. Ours are what people keep: they
-/// never expire, and a clock that once ran ahead must not lock anybody out of what they wrote. So opening ignores the
-/// clock, and what is invalid by the clock alone opens.
+/// By the specification a token has a time to live, and one from the future is invalid. Stored texts never expire, and
+/// a clock that once ran ahead must not make them unreadable. So opening ignores the clock.
 #[test]
-fn those_that_are_invalid_by_the_clock_alone_open() {
+fn tokens_that_are_invalid_only_by_the_clock_open() {
     for (what, token) in UNTIMELY {
         assert_eq!(key().decrypt(token).unwrap().as_slice(), b"", "{what}");
     }

@@ -1,8 +1,8 @@
-//! The phrases.
+//! The phrases of the default crisis detector.
 
 use crate::domain::crisis::{Finding, SeverityLevel, TriggerType};
 
-/// Phrases that mean the same here: words as they are compared, so without capitals and apostrophes.
+/// Phrases with the same finding. They are written as they are compared: without capitals and apostrophes.
 pub(super) struct Group {
     pub(super) finding: Finding,
     pub(super) phrases: &'static [&'static str],
@@ -15,10 +15,10 @@ const fn group(severity: SeverityLevel, trigger: TriggerType, phrases: &'static 
     }
 }
 
-/// In the order in which they count: the first group that has a phrase of the text is what was found.
+/// The groups in order of precedence: the first group with a phrase in the text is the finding.
 ///
-/// A phrase is here when people who are in danger say it in so many words, and others seldom say it. What everybody says
-/// is not: "this is killing me", "I could kill for a coffee", "it beats me", "my mother is going to kill me", "I shot
+/// A phrase is listed when people in danger use it literally and other people seldom do. Common expressions are not
+/// listed: "this is killing me", "I could kill for a coffee", "it beats me", "my mother is going to kill me", "I shot
 /// myself in the foot", "in the end my life got better".
 pub(super) static LIST: [Group; 15] = [
     group(

@@ -1,4 +1,5 @@
-//! Envelopes, as devices send them: every rule that they break is named, by the field's path.
+//! Conversion of encrypted payloads and their envelopes from and to proto messages. Each rule that a request breaks is
+//! a violation with the path of its field.
 
 use std::borrow::Cow;
 
@@ -11,104 +12,118 @@ use haven_proto::data::v1::{self as proto, CryptoEnvelope, EncryptionAlgorithm};
 use uuid::Uuid;
 
 use crate::domain::encrypted::envelope::{
-    Algorithm, Encrypted, Envelope, EnvelopeProblem, KeyDerivation, check_associated_data_version,
-    check_envelope_version, check_key_version, check_nonce, check_payload, check_salt,
+    ASSOCIATED_DATA_VERSION, Algorithm, ENVELOPE_VERSION, Encrypted, Envelope, EnvelopeProblem,
+    KeyDerivation, check_associated_data_version, check_envelope_version, check_key_version, check_nonce,
+    check_payload, check_salt,
 };
 
-/// The largest payload of a record, a conflict or preferences, in bytes.
-pub(super) const MOST_BYTES: usize = 65_536;
+/// The maximum size of the payload of a record, a conflict or preferences, in bytes.
+pub(super) const MAX_BYTES: usize = 65_536;
 
-/// The largest payload of a share, in bytes.
-pub(super) const MOST_SHARED_BYTES: usize = 262_144;
+/// The maximum size of the payload of a share, in bytes.
+pub(super) const MAX_SHARED_BYTES: usize = 262_144;
 
-/// Which fields a payload and its envelope are in, and how large the payload may be.
+/// The fields of a payload and its envelope in a request, and what they have to satisfy.
 pub(super) struct PayloadPath<'a> {
-    /// What comes before them in a path: nothing, or such as `changes[3].`.
-    pub(super) within: &'a str,
-    /// The payload's field.
+    /// The path of the parent message with a dot behind it, such as `changes[3].`; empty for the request itself.
+    pub(super) parent: &'a str,
+    /// The name of the payload's field.
     pub(super) payload: &'static str,
-    /// At most how many bytes it has.
-    pub(super) most: usize,
-    /// Under whose key it has to be: a device's. None: under one that the client made up.
+    /// The maximum size of the payload in bytes.
+    pub(super) max_bytes: usize,
+    /// The device that has the key of the payload. `None` when the key is one that the client generated.
     pub(super) device: Option<Uuid>,
 }
 
-/// A payload and its envelope. None: what is wrong with them is among `violations`.
-pub(super) fn encrypted(
+impl PayloadPath<'_> {
+    /// Creates the path of the `encrypted_payload` of a request, encrypted under the key of `device`.
+    pub(super) fn of_device(device: Uuid) -> Self {
+        Self {
+            parent: "",
+            payload: "encrypted_payload",
+            max_bytes: MAX_BYTES,
+            device: Some(device),
+        }
+    }
+}
+
+/// Parses a payload and its envelope. `None` when they are invalid; `violations` has that.
+pub(super) fn parse(
     payload: Vec<u8>,
     envelope: Option<CryptoEnvelope>,
-    place: &PayloadPath<'_>,
+    path: &PayloadPath<'_>,
     violations: &mut Violations,
 ) -> Option<Encrypted> {
-    let mut found = Found { place, violations };
+    let mut parser = Parser { path, violations };
     if payload.is_empty() {
-        let description = "What is encrypted is required here";
-        found.add(place.payload, "REQUIRED", description);
+        parser.required(path.payload);
     } else {
-        found.check(place.payload, check_payload(&payload, place.most));
+        parser.check(path.payload, check_payload(&payload, path.max_bytes));
     }
     let Some(envelope) = envelope else {
-        found.add("crypto_envelope", "REQUIRED", "An envelope is required here");
+        parser.required("crypto_envelope");
         return None;
     };
-    let envelope = found.envelope(envelope)?;
+    let envelope = parser.envelope(envelope)?;
     Some(Encrypted { payload, envelope })
 }
 
-/// What is wrong so far, with what is in one place.
-struct Found<'a, 'b> {
-    place: &'a PayloadPath<'b>,
+/// Parses one envelope, and adds what is wrong to the violations.
+struct Parser<'a, 'b> {
+    path: &'a PayloadPath<'b>,
     violations: &'a mut Violations,
 }
 
-impl Found<'_, '_> {
-    /// An envelope of which every field was looked at. None: one of them has no value at all.
-    fn envelope(&mut self, sent: CryptoEnvelope) -> Option<Envelope> {
-        self.check_field("envelope_version", check_envelope_version(sent.envelope_version));
-        let algorithm = match EncryptionAlgorithm::try_from(sent.algorithm) {
+impl Parser<'_, '_> {
+    /// Parses an envelope, checking every field. `None` when a field has no value at all.
+    fn envelope(&mut self, envelope: CryptoEnvelope) -> Option<Envelope> {
+        self.check_field(
+            "envelope_version",
+            check_envelope_version(envelope.envelope_version),
+        );
+        let algorithm = match EncryptionAlgorithm::try_from(envelope.algorithm) {
             Ok(EncryptionAlgorithm::Xchacha20Poly1305) => Some(Algorithm::XChaCha20Poly1305),
             Ok(EncryptionAlgorithm::Aes256Gcm) => Some(Algorithm::Aes256Gcm),
             Ok(EncryptionAlgorithm::Unspecified) | Err(_) => None,
         };
         self.check_field("algorithm", algorithm.map(drop).ok_or(EnvelopeProblem::Algorithm));
-        let key_id = self.key_id(&sent.key_id);
-        self.check_field("key_version", check_key_version(sent.key_version));
-        self.check_field("nonce", check_nonce(algorithm, &sent.nonce));
-        self.check_field("salt", check_salt(&sent.salt));
-        let key_derivation = self.key_derivation(sent.key_derivation);
-        let layout = check_associated_data_version(sent.associated_data_version);
+        let key_id = self.key_id(&envelope.key_id);
+        self.check_field("key_version", check_key_version(envelope.key_version));
+        self.check_field("nonce", check_nonce(algorithm, &envelope.nonce));
+        self.check_field("salt", check_salt(&envelope.salt));
+        let key_derivation = self.key_derivation(envelope.key_derivation);
+        let layout = check_associated_data_version(envelope.associated_data_version);
         self.check_field("associated_data_version", layout);
         Some(Envelope {
             algorithm: algorithm?,
             key_id,
-            key_version: sent.key_version,
-            nonce: sent.nonce,
-            salt: sent.salt,
+            key_version: envelope.key_version,
+            nonce: envelope.nonce,
+            salt: envelope.salt,
             key_derivation: key_derivation?,
         })
     }
 
-    fn key_id(&mut self, sent: &str) -> Uuid {
+    fn key_id(&mut self, key_id: &str) -> Uuid {
         let path = self.path("crypto_envelope.key_id");
-        let key_id = self.violations.uuid(path, sent);
-        // Where one of the two is no id, that is what is wrong.
-        let another = |device: Uuid| !device.is_nil() && !key_id.is_nil() && device != key_id;
-        if self.place.device.is_some_and(another) {
+        let key_id = self.violations.uuid(path, key_id);
+        // When one of the two ids is invalid, that violation suffices.
+        let is_another = |device: Uuid| !device.is_nil() && !key_id.is_nil() && device != key_id;
+        if self.path.device.is_some_and(is_another) {
             self.check_field("key_id", Err(EnvelopeProblem::KeyOfAnotherDevice));
         }
         key_id
     }
 
-    fn key_derivation(&mut self, sent: Option<proto::KeyDerivation>) -> Option<KeyDerivation> {
-        let Some(sent) = sent else {
-            let description = "How the key was derived is required here";
-            self.add("crypto_envelope.key_derivation", "REQUIRED", description);
+    fn key_derivation(&mut self, derivation: Option<proto::KeyDerivation>) -> Option<KeyDerivation> {
+        let Some(derivation) = derivation else {
+            self.required("crypto_envelope.key_derivation");
             return None;
         };
         let derivation = KeyDerivation {
-            memory_kib: sent.memory_kib,
-            iterations: sent.iterations,
-            parallelism: sent.parallelism,
+            memory_kib: derivation.memory_kib,
+            iterations: derivation.iterations,
+            parallelism: derivation.parallelism,
         };
         self.check_field("key_derivation.memory_kib", derivation.check_memory());
         self.check_field("key_derivation.iterations", derivation.check_iterations());
@@ -116,14 +131,19 @@ impl Found<'_, '_> {
         Some(derivation)
     }
 
-    fn check_field(&mut self, field: &str, checked: Result<(), EnvelopeProblem>) {
-        self.check(&format!("crypto_envelope.{field}"), checked);
+    fn check_field(&mut self, field: &str, result: Result<(), EnvelopeProblem>) {
+        self.check(&format!("crypto_envelope.{field}"), result);
     }
 
-    fn check(&mut self, field: &str, checked: Result<(), EnvelopeProblem>) {
-        if let Err(problem) = checked {
+    fn check(&mut self, field: &str, result: Result<(), EnvelopeProblem>) {
+        if let Err(problem) = result {
             self.add(field, problem.name(), problem.description());
         }
+    }
+
+    fn required(&mut self, field: &str) {
+        let path = self.path(field);
+        self.violations.required(path);
     }
 
     fn add(&mut self, field: &str, name: &'static str, description: impl Into<Cow<'static, str>>) {
@@ -132,7 +152,7 @@ impl Found<'_, '_> {
     }
 
     fn path(&self, field: &str) -> String {
-        format!("{}{field}", self.place.within)
+        format!("{}{field}", self.path.parent)
     }
 }
 
@@ -145,21 +165,50 @@ pub(super) fn check(violations: Violations) -> Result<(), Failure> {
     violations.check_as(reason)
 }
 
-/// As [`check`]; otherwise the parsed `value`.
+/// As [`check`]; otherwise returns the parsed `value`.
 pub(super) fn finish<T>(violations: Violations, value: Option<T>) -> Result<T, Failure> {
     violations.finish_as(reason, value)
 }
 
 fn reason(violations: &[Violation]) -> Reason {
-    let of_envelope = |violation: &Violation| {
-        let last = |part: &str| violation.field.rsplit('.').next() == Some(part);
+    let is_of_envelope = |violation: &Violation| {
+        let last_is = |part: &str| violation.field.rsplit('.').next() == Some(part);
         violation.field.contains("crypto_envelope")
-            || last("encrypted_payload")
-            || last("encrypted_share_data")
+            || last_is("encrypted_payload")
+            || last_is("encrypted_share_data")
     };
-    match violations.iter().any(of_envelope) {
+    match violations.iter().any(is_of_envelope) {
         true => Reason::EnvelopeInvalid,
         false => Reason::InvalidField,
+    }
+}
+
+/// Converts a payload and its envelope. Both are empty when there is no content.
+pub(in crate::rpc) fn content_message(content: Option<Encrypted>) -> (Vec<u8>, Option<CryptoEnvelope>) {
+    match content {
+        Some(content) => (content.payload, Some(envelope_message(content.envelope))),
+        None => (Vec::new(), None),
+    }
+}
+
+fn envelope_message(envelope: Envelope) -> CryptoEnvelope {
+    let algorithm = match envelope.algorithm {
+        Algorithm::XChaCha20Poly1305 => EncryptionAlgorithm::Xchacha20Poly1305,
+        Algorithm::Aes256Gcm => EncryptionAlgorithm::Aes256Gcm,
+    };
+    CryptoEnvelope {
+        envelope_version: ENVELOPE_VERSION.into(),
+        algorithm: algorithm.into(),
+        key_id: envelope.key_id.to_string(),
+        key_version: envelope.key_version,
+        nonce: envelope.nonce,
+        salt: envelope.salt,
+        key_derivation: Some(proto::KeyDerivation {
+            memory_kib: envelope.key_derivation.memory_kib,
+            iterations: envelope.key_derivation.iterations,
+            parallelism: envelope.key_derivation.parallelism,
+        }),
+        associated_data_version: ASSOCIATED_DATA_VERSION.into(),
     }
 }
 

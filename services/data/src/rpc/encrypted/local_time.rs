@@ -1,40 +1,43 @@
-//! When something happened by a person's own clock, as devices send it.
+//! Parsing of times that clients send, such as the local time of a record.
 
 use chrono::{DateTime, Datelike, SubsecRound, Utc};
 use haven_platform::{failure::Violation, violations::Violations};
 use prost_types::Timestamp;
 
-/// A time that has to be there. None: it is among what is wrong.
+/// Parses a required time. `None` when it is missing or invalid; `violations` has that.
 pub(super) fn required(
     field: impl Into<String>,
-    sent: Option<&Timestamp>,
+    time: Option<&Timestamp>,
     violations: &mut Violations,
 ) -> Option<DateTime<Utc>> {
-    if sent.is_none() {
-        violations.add(Violation::new(field, "REQUIRED", "A time is required here"));
+    if time.is_none() {
+        violations.required(field);
         return None;
     }
-    optional(field, sent, violations)
+    optional(field, time, violations)
 }
 
-/// A time that may be left out: in whole microseconds, as it is kept. None: it is left out, or among what is wrong.
+/// Parses an optional time, and rounds it down to the microsecond, as it is stored. `None` when it is missing, or is
+/// invalid; `violations` has the latter.
 pub(super) fn optional(
     field: impl Into<String>,
-    sent: Option<&Timestamp>,
+    time: Option<&Timestamp>,
     violations: &mut Violations,
 ) -> Option<DateTime<Utc>> {
-    let sent = sent?;
-    let nanos = u32::try_from(sent.nanos)
+    let time = time?;
+    let nanos = u32::try_from(time.nanos)
         .ok()
         .filter(|nanos| *nanos < 1_000_000_000);
-    let time = nanos
-        .and_then(|nanos| DateTime::from_timestamp(sent.seconds, nanos))
-        // What a `google.protobuf.Timestamp` can be.
+    let parsed = nanos
+        .and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos))
+        // The range of `google.protobuf.Timestamp`.
         .filter(|time| (1..=9999).contains(&time.year()));
-    if time.is_none() {
-        violations.add(Violation::new(field, "NOT_A_TIME", "This has to be a time"));
+    if parsed.is_none() {
+        let field = field.into();
+        let description = format!("{field} must be a time between the years 1 and 9999");
+        violations.add(Violation::new(field, "NOT_A_TIME", description));
     }
-    time.map(|time| time.trunc_subsecs(6))
+    parsed.map(|time| time.trunc_subsecs(6))
 }
 
 #[cfg(test)]
@@ -54,7 +57,7 @@ mod tests {
             parsed(1, 123_456_789),
             expected("1970-01-01T00:00:01.123456+00:00")
         );
-        // Downwards, also before 1970.
+        // Rounded down, also before 1970.
         assert_eq!(
             parsed(-1, 999_999_999),
             expected("1969-12-31T23:59:59.999999+00:00")

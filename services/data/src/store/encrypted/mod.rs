@@ -1,22 +1,12 @@
-//! What people's devices encrypt, in SQL.
+//! SQL for client-encrypted content: cycle records, preferences, devices and shares.
 
-pub mod acknowledge;
-pub mod caller;
-pub mod changes;
-pub mod conflict;
+pub mod calling_device;
+pub mod cycle;
 pub mod device;
-pub mod device_change;
-pub mod device_register;
-pub mod feed;
-mod feed_row;
+mod envelope_columns;
+pub mod error;
 pub mod preferences;
-pub mod push;
-pub mod record;
-pub mod record_change;
-pub mod record_list;
-pub mod refusal;
-pub mod resolution;
-pub mod row;
 pub mod share;
-pub mod share_list;
-pub mod share_open;
+
+pub(in crate::store) use self::envelope_columns::EnvelopeColumns;
+use self::envelope_columns::envelope_columns;

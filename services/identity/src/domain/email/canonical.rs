@@ -1,4 +1,4 @@
-//! The one form that all spellings of an address have.
+//! The canonical form of an email address, which all its spellings share.
 
 use icu_properties::{
     CodePointMapData, CodePointSetData,
@@ -13,14 +13,14 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::{EmailViolation, MAX_LOCAL_BYTES};
 
-/// What an atom may hold beside letters and digits (RFC 5322, section 3.2.3).
+/// The characters that an atom may have besides letters and digits (RFC 5322, section 3.2.3).
 const ATOM_SPECIALS: &str = "!#$%&'*+-/=?^_`{|}~";
 
 const SIGMA: char = '\u{3c3}';
 const FINAL_SIGMA: char = '\u{3c2}';
 
-/// Controls, format characters (zero-width ones and those that change the direction of text among them), separators,
-/// and whatever else Unicode has a renderer leave out.
+/// Returns whether `c` is a control character, a format character (such as a zero-width one or one that changes the
+/// direction of text), a separator, or another character that Unicode says is not displayed.
 pub(super) fn is_invisible(c: char) -> bool {
     use GeneralCategory as G;
     let category = CodePointMapData::<GeneralCategory>::new().get(c);
@@ -30,15 +30,15 @@ pub(super) fn is_invisible(c: char) -> bool {
     ) || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
-/// The canonical form of what is before the @: NFKC, and PRECIS's UsernameCaseMapped (RFC 8265, section 3.3), in which all
-/// sigmas are one.
+/// The canonical form of the part before the @: NFKC, then PRECIS's UsernameCaseMapped (RFC 8265, section 3.3), with
+/// final sigmas replaced by sigmas.
 pub(super) fn local_part(entered: &str, violations: &mut Vec<EmailViolation>) -> Option<String> {
     use EmailViolation as V;
     if entered.is_empty() {
         violations.push(V::LocalPartEmpty);
         return None;
     }
-    // A capital sigma has two small forms, by its place in a word, which case mapping does not look at.
+    // A capital sigma has two lower-case forms, depending on its position in the word, which case mapping ignores.
     let folded: String = entered
         .nfkc()
         .map(|c| if c == FINAL_SIGMA { SIGMA } else { c })
@@ -56,8 +56,8 @@ pub(super) fn local_part(entered: &str, violations: &mut Vec<EmailViolation>) ->
     Some(canonical)
 }
 
-/// Done twice, because PRECIS's tables know fewer letters than case mapping does: an upper-case letter that they allow can
-/// have a lower-case one that they do not.
+/// Applies UsernameCaseMapped twice, because PRECIS's tables have fewer letters than case mapping: the lower-case form
+/// of an allowed upper-case letter may itself not be allowed.
 fn case_mapped(local: &str) -> Option<String> {
     let once = local
         .chars()
@@ -67,7 +67,7 @@ fn case_mapped(local: &str) -> Option<String> {
     (once == twice).then(|| once.into_owned())
 }
 
-/// Beyond ASCII (RFC 6532), PRECIS decides.
+/// Returns whether an atom may have `c`, or a dot. Characters outside ASCII (RFC 6532) are left to PRECIS.
 fn is_atom_character(c: char) -> bool {
     !c.is_ascii() || c == '.' || c.is_ascii_alphanumeric() || ATOM_SPECIALS.contains(c)
 }
@@ -87,7 +87,7 @@ pub(super) fn domain(entered: &str, violations: &mut Vec<EmailViolation>) -> Opt
     };
     match domain.rsplit_once('.') {
         None => violations.push(V::DomainWithoutDot),
-        // No top-level domain is a number: this is an IP address, which would need brackets and is refused as they are.
+        // No top-level domain is a number: this is an IP address, which would need brackets, and those are refused too.
         Some((_, top)) if top.bytes().all(|byte| byte.is_ascii_digit()) => violations.push(V::DomainInvalid),
         Some(_) => {}
     }

@@ -1,7 +1,7 @@
 //! Email addresses.
 //!
-//! Two spellings of one mailbox must not become two accounts, so an address has a canonical form beside the form that
-//! its person typed: mail goes to the latter, comparison uses the former.
+//! Two spellings of one mailbox must not become two accounts, so an address has a canonical form besides the form that
+//! the person typed. Mail is sent to the typed form; addresses are compared by the canonical form.
 
 mod canonical;
 mod violation;
@@ -10,16 +10,26 @@ use std::fmt;
 
 pub use self::violation::EmailViolation;
 
-/// The longest address, in bytes: what fits between the angle brackets of a `RCPT TO` (RFC 5321, section 4.5.3.1.3).
+/// The maximum length of an address, in bytes: what fits between the angle brackets of a `RCPT TO` (RFC 5321, section
+/// 4.5.3.1.3).
 pub const MAX_BYTES: usize = 254;
 
-/// The longest part before the @, in bytes (RFC 5321, section 4.5.3.1.1).
+/// The maximum length of the part before the @, in bytes (RFC 5321, section 4.5.3.1.1).
 pub const MAX_LOCAL_BYTES: usize = 64;
 
-/// What separates the two parts: the commercial at, and the compatibility characters that NFKC makes one.
+/// The separators of the two parts: the commercial at, and the compatibility characters that NFKC maps to it.
 const AT_SIGNS: [char; 3] = ['@', '\u{ff20}', '\u{fe6b}'];
 
-/// An email address that can be one. `Debug` does not show it.
+/// A well-formed email address. `Debug` does not show it.
+///
+/// ```
+/// use haven_identity::domain::email::{EmailAddress, EmailViolation};
+///
+/// let address = EmailAddress::parse("Ada@Example.org").unwrap();
+/// assert_eq!(address.entered(), "Ada@Example.org");
+/// assert_eq!(address.canonical(), "ada@example.org");
+/// assert_eq!(EmailAddress::parse("ada"), Err(vec![EmailViolation::NoAtSign]));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct EmailAddress {
     entered: String,
@@ -29,11 +39,11 @@ pub struct EmailAddress {
 // === impl EmailAddress ===
 
 impl EmailAddress {
-    /// Takes what somebody entered, exactly as it was.
+    /// Parses an address as a person typed it.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it.
+    /// Every rule that it breaks.
     pub fn parse(entered: &str) -> Result<Self, Vec<EmailViolation>> {
         use EmailViolation as V;
         if entered.is_empty() {
@@ -68,19 +78,19 @@ impl EmailAddress {
         }
     }
 
-    /// The address as its person typed it.
+    /// Returns the address as the person typed it.
     #[must_use]
     pub fn entered(&self) -> &str {
         &self.entered
     }
 
-    /// The one form of all its spellings.
+    /// Returns the form that all spellings of the address share.
     #[must_use]
     pub fn canonical(&self) -> &str {
         &self.canonical
     }
 
-    /// What a person could build a guessable password out of.
+    /// Words that would make a password of this person easy to guess.
     pub(crate) fn words(&self) -> Vec<&str> {
         let mut words = vec![self.entered.as_str(), self.canonical.as_str()];
         words.extend(
@@ -99,222 +109,4 @@ impl fmt::Debug for EmailAddress {
 }
 
 #[cfg(test)]
-mod tests {
-    use EmailViolation as V;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn canonical(entered: &str) -> String {
-        EmailAddress::parse(entered).unwrap().canonical
-    }
-
-    fn wrong(entered: &str) -> Vec<EmailViolation> {
-        EmailAddress::parse(entered).unwrap_err()
-    }
-
-    #[test]
-    fn spellings_of_one_address_have_one_canonical_form() {
-        for (one, other) in [
-            ("ada@example.org", "ADA@Example.ORG"),
-            ("ada@example.org", "ａｄａ@ｅｘａｍｐｌｅ．ｏｒｇ"),
-            ("ada@example.org", "ada＠example.org"),
-            ("ada@example.org", "ada@example。org"),
-            ("official@example.org", "oﬃcial@example.org"),
-            ("ada@office.example", "ada@o\u{fb03}ce.example"),
-            (
-                "ada@example.org",
-                "\u{ff21}\u{ff24}\u{ff21}@EXAMPLE.\u{ff2f}\u{ff32}\u{ff27}",
-            ),
-            (
-                "\u{3c3}\u{3af}\u{3c3}\u{3c5}\u{3c6}\u{3bf}\u{3c2}@example.org",
-                "\u{3a3}\u{38a}\u{3a3}\u{3a5}\u{3a6}\u{39f}\u{3a3}@example.org",
-            ),
-            ("jos\u{e9}@example.org", "jose\u{301}@example.org"),
-            ("ada@b\u{fc}cher.example", "ADA@xn--bcher-kva.example"),
-            ("ada@fa\u{df}.example", "ada@xn--fa-hia.example"),
-            ("angstro\u{308}m@example.org", "ANGSTR\u{d6}M@example.org"),
-        ] {
-            assert_eq!(canonical(one), canonical(other), "{one} and {other}");
-        }
-        assert_ne!(
-            canonical("ada@fa\u{df}.example"),
-            canonical("ada@fass.example"),
-            "non-transitional"
-        );
-        assert_ne!(
-            canonical("a.da@example.org"),
-            canonical("ada@example.org"),
-            "dots are the provider's business"
-        );
-        assert_ne!(
-            canonical("p\u{430}ul@example.org"),
-            canonical("paul@example.org"),
-            "Cyrillic is not Latin"
-        );
-    }
-
-    /// Letters that look alike are not the same, and which of them somebody may use is not ours to say: an address is one
-    /// if mail can have it. But no form of it may become another's.
-    #[test]
-    fn scripts_are_not_mixed_up() {
-        for (one, other) in [
-            ("\u{430}da@example.org", "ada@example.org"),
-            ("\u{3bf}tto@example.org", "otto@example.org"),
-            ("ada@ex\u{430}mple.org", "ada@example.org"),
-            ("ada@\u{435}\u{445}ample.org", "ada@example.org"),
-            ("ada@xn--exmple-4nf.org", "ada@example.org"),
-            ("\u{131}da@example.org", "ida@example.org"),
-        ] {
-            assert_ne!(canonical(one), canonical(other), "{one} and {other}");
-        }
-        assert_eq!(
-            canonical("ada@ex\u{430}mple.org"),
-            canonical("ADA@XN--EXMPLE-4NF.ORG"),
-            "one domain, however it is written"
-        );
-        // A label of both directions could be shown as another one (RFC 5893).
-        for bidi in [
-            "ada@\u{5d0}a.example",
-            "ada@a\u{5d0}.example",
-            "ada@1\u{5d0}.example",
-        ] {
-            assert_eq!(wrong(bidi), [V::DomainInvalid], "{bidi}");
-        }
-        assert_eq!(canonical("ada@\u{5d0}\u{5d1}.example"), "ada@xn--4dbc.example");
-        assert_eq!(wrong("a\u{5d0}@example.org"), [V::LocalPartCharacter]);
-    }
-
-    #[test]
-    fn it_is_kept_as_entered() {
-        assert_eq!(
-            EmailAddress::parse("Ada+x@Example.org").unwrap().entered(),
-            "Ada+x@Example.org"
-        );
-        assert_eq!(
-            canonical("!#$%&'*+-/=?^_`{|}~@example.org"),
-            "!#$%&'*+-/=?^_`{|}~@example.org"
-        );
-    }
-
-    #[test]
-    fn each_violation_has_its_name() {
-        assert_eq!(wrong(""), [V::Required]);
-        assert_eq!(wrong("ada.example.org"), [V::NoAtSign]);
-        assert_eq!(wrong("@example.org"), [V::LocalPartEmpty]);
-        assert_eq!(wrong("ada@"), [V::DomainInvalid]);
-        assert_eq!(wrong("ada@localhost"), [V::DomainWithoutDot]);
-        for dots in [".ada@example.org", "ada.@example.org", "a..da@example.org"] {
-            assert_eq!(wrong(dots), [V::LocalPartDots], "{dots}");
-        }
-        for local in [
-            "\"ada\"@example.org",
-            "a@da@example.org",
-            "a,b@example.org",
-            "a(b)@example.org",
-            "😀@example.org",
-        ] {
-            assert_eq!(wrong(local), [V::LocalPartCharacter], "{local}");
-        }
-        for domain in [
-            "ada@-a.example",
-            "ada@a_b.example",
-            "ada@exam ple.org",
-            "ada@[127.0.0.1]",
-            "ada@127.0.0.1",
-            "ada@a.org.",
-        ] {
-            assert!(wrong(domain).contains(&V::DomainInvalid), "{domain}");
-        }
-    }
-
-    #[test]
-    fn invisible_characters_are_refused_wherever_they_are() {
-        for c in [
-            '\0',
-            '\t',
-            '\n',
-            ' ',
-            '\u{7f}',
-            '\u{a0}',
-            '\u{ad}',
-            '\u{34f}',
-            '\u{61c}',
-            '\u{115f}',
-            '\u{180e}',
-            '\u{200b}',
-            '\u{200d}',
-            '\u{200e}',
-            '\u{202e}',
-            '\u{2028}',
-            '\u{2060}',
-            '\u{2066}',
-            '\u{3000}',
-            '\u{3164}',
-            '\u{fe0f}',
-            '\u{feff}',
-            '\u{ffa0}',
-            '\u{e0041}',
-            '\u{e0100}',
-        ] {
-            for address in [
-                format!("a{c}da@example.org"),
-                format!("ada@exa{c}mple.org"),
-                format!("ada@example.org{c}"),
-            ] {
-                assert!(wrong(&address).contains(&V::InvisibleCharacter), "{c:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn lengths_are_exact() {
-        let address = |local: usize, domain: usize| {
-            let mut labels = "b".repeat(63) + ".";
-            labels = labels.repeat(4)[..domain - 3].to_owned();
-            if labels.ends_with('.') {
-                labels.replace_range(labels.len() - 2.., ".c");
-            }
-            format!("{}@{labels}.de", "a".repeat(local))
-        };
-        assert!(EmailAddress::parse(&address(63, 20)).is_ok());
-        assert!(EmailAddress::parse(&address(64, 20)).is_ok());
-        assert_eq!(wrong(&address(65, 20)), [V::LocalPartTooLong]);
-        assert_eq!(
-            wrong(&("\u{e9}".repeat(33) + "@example.org")),
-            [V::LocalPartTooLong]
-        );
-        assert!(EmailAddress::parse(&address(64, 188)).is_ok(), "253 bytes");
-        assert!(EmailAddress::parse(&address(64, 189)).is_ok(), "254 bytes");
-        assert_eq!(wrong(&address(64, 190)), [V::TooLong]);
-        assert!(EmailAddress::parse(&format!("ada@{}.org", "b".repeat(63))).is_ok());
-        assert_eq!(wrong(&format!("ada@{}.org", "b".repeat(64))), [V::DomainInvalid]);
-    }
-
-    #[test]
-    fn every_letter_has_a_canonical_form_that_is_its_own() {
-        for c in ('\0'..='\u{ffff}').filter(|c| c.is_alphabetic()) {
-            if let Ok(address) = EmailAddress::parse(&format!("a{c}b@example.org")) {
-                assert_eq!(canonical(&address.canonical), address.canonical, "{c:?}");
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_canonical_form_is_canonical(local in "\\PC{1,12}", domain in "[\\PC--@]{1,12}") {
-            if let Ok(address) = EmailAddress::parse(&format!("{local}@{domain}.example")) {
-                let again = EmailAddress::parse(&address.canonical);
-                prop_assert_eq!(again.map(|again| again.canonical), Ok(address.canonical.clone()));
-                let shown = format!("{address:?}");
-                prop_assert!(!shown.contains("example"));
-            }
-        }
-
-        #[test]
-        fn letter_case_makes_no_second_account(entered in "[a-z0-9.+_-]{1,20}@[a-z0-9.-]{1,20}\\.[a-z]{2,5}") {
-            let parsed = |text: &str| EmailAddress::parse(text).map(|address| address.canonical);
-            prop_assert_eq!(parsed(&entered), parsed(&entered.to_uppercase()));
-        }
-    }
-}
+mod tests;

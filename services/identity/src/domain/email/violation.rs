@@ -1,32 +1,32 @@
-//! What can be wrong with an email address.
+//! The rules that a text can break as an email address.
 
-/// Why a text cannot be an email address.
+/// A rule that a text breaks as an email address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmailViolation {
-    /// Nothing was entered.
+    /// The text is empty.
     Required,
-    /// It is longer than [`super::MAX_BYTES`].
+    /// The text is longer than [`super::MAX_BYTES`].
     TooLong,
-    /// There is a character in it that cannot be seen, or that changes how others are seen.
+    /// The text has a character that is invisible, or that changes how other characters are displayed.
     InvisibleCharacter,
-    /// There is no @.
+    /// The text has no @.
     NoAtSign,
-    /// There is nothing before the @.
+    /// The part before the @ is empty.
     LocalPartEmpty,
-    /// What is before the @ is longer than [`super::MAX_LOCAL_BYTES`].
+    /// The part before the @ is longer than [`super::MAX_LOCAL_BYTES`].
     LocalPartTooLong,
-    /// There is a character before the @ that an address cannot have there.
+    /// The part before the @ has a character that is not allowed there.
     LocalPartCharacter,
     /// A dot begins or ends the part before the @, or follows another.
     LocalPartDots,
-    /// What is after the @ cannot be the name of a domain.
+    /// The part after the @ is not a domain name.
     DomainInvalid,
-    /// What is after the @ has no dot in it.
+    /// The part after the @ has no dot.
     DomainWithoutDot,
 }
 
 impl EmailViolation {
-    /// The stable name.
+    /// The violation's stable name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -43,20 +43,26 @@ impl EmailViolation {
         }
     }
 
-    /// The same for a person.
+    /// The rule, for a person to read.
     #[must_use]
     pub fn description(self) -> &'static str {
         match self {
-            Self::Required => "An email address is required",
-            Self::TooLong => "An email address has at most 254 bytes",
-            Self::InvisibleCharacter => "An email address has no spaces, controls or invisible characters",
-            Self::NoAtSign => "An email address has an @",
-            Self::LocalPartEmpty => "Something has to stand before the @",
-            Self::LocalPartTooLong => "What stands before the @ has at most 64 bytes",
-            Self::LocalPartCharacter => "There is a character before the @ that cannot stand there",
-            Self::LocalPartDots => "Before the @, a dot stands between other characters",
-            Self::DomainInvalid => "What stands after the @ has to be the name of a domain",
-            Self::DomainWithoutDot => "What stands after the @ has to have a dot in it",
+            Self::Required => "email is required",
+            Self::TooLong => "email must have at most 254 bytes",
+            Self::InvisibleCharacter => {
+                "email must have no spaces, control characters or invisible characters"
+            }
+            Self::NoAtSign => "email must have an @",
+            Self::LocalPartEmpty => "email must have a part before the @",
+            Self::LocalPartTooLong => "The part of email before the @ must have at most 64 bytes",
+            Self::LocalPartCharacter => {
+                "The part of email before the @ has a character that is not allowed there"
+            }
+            Self::LocalPartDots => {
+                "In the part of email before the @, each dot must be between other characters"
+            }
+            Self::DomainInvalid => "The part of email after the @ must be a domain name",
+            Self::DomainWithoutDot => "The part of email after the @ must have a dot",
         }
     }
 }

@@ -1,28 +1,28 @@
 //! The rules of the password policy.
 
-/// A rule of the policy.
+/// A rule of the password policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordRule {
-    /// At least [`MIN_CODE_POINTS`](super::MIN_CODE_POINTS).
+    /// The password has at least [`MIN_CODE_POINTS`](super::MIN_CODE_POINTS) code points.
     TooShort,
-    /// At most [`MAX_CODE_POINTS`](super::MAX_CODE_POINTS).
+    /// The password has at most [`MAX_CODE_POINTS`](super::MAX_CODE_POINTS) code points.
     TooLong,
-    /// A letter of Unicode's category Lu.
+    /// The password has an upper-case letter (Unicode's category Lu).
     NoUppercase,
-    /// A letter of Unicode's category Ll.
+    /// The password has a lower-case letter (Unicode's category Ll).
     NoLowercase,
-    /// A digit of Unicode's category Nd.
+    /// The password has a digit (Unicode's category Nd).
     NoDigit,
-    /// Not the email address, in any spelling.
+    /// The password is not the email address, in any spelling.
     IsEmail,
-    /// A zxcvbn score of at least [`MIN_SCORE`](super::MIN_SCORE).
+    /// The password has a zxcvbn score of at least [`MIN_SCORE`](super::MIN_SCORE).
     Guessable,
 }
 
 // === impl PasswordRule ===
 
 impl PasswordRule {
-    /// All of them, in the order in which a form shows them.
+    /// All rules, in the order in which a form shows them.
     pub const ALL: [Self; 7] = [
         Self::TooShort,
         Self::TooLong,
@@ -33,7 +33,7 @@ impl PasswordRule {
         Self::Guessable,
     ];
 
-    /// The stable name of breaking it.
+    /// The stable name of the violation.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -47,17 +47,17 @@ impl PasswordRule {
         }
     }
 
-    /// The rule, for a person.
+    /// The rule, for a person to read.
     #[must_use]
     pub fn description(self) -> &'static str {
         match self {
-            Self::TooShort => "A password has at least 8 characters",
-            Self::TooLong => "A password has at most 128 characters",
-            Self::NoUppercase => "A password has an upper-case letter",
-            Self::NoLowercase => "A password has a lower-case letter",
-            Self::NoDigit => "A password has a digit",
-            Self::IsEmail => "A password is not the email address",
-            Self::Guessable => "A password is not one that is easily guessed",
+            Self::TooShort => "The password must have at least 8 characters",
+            Self::TooLong => "The password must have at most 128 characters",
+            Self::NoUppercase => "The password must have an upper-case letter",
+            Self::NoLowercase => "The password must have a lower-case letter",
+            Self::NoDigit => "The password must have a digit",
+            Self::IsEmail => "The password must not be the email address",
+            Self::Guessable => "The password must not be easy to guess",
         }
     }
 }
@@ -74,7 +74,7 @@ mod tests {
     };
 
     #[test]
-    fn each_rule_has_its_name_and_its_place() {
+    fn each_rule_has_a_name_and_a_description() {
         let names: HashSet<_> = R::ALL.map(PasswordRule::name).into();
         let descriptions: HashSet<_> = R::ALL.map(PasswordRule::description).into();
         assert_eq!((names.len(), descriptions.len()), (7, 7));

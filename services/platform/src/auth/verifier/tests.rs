@@ -1,4 +1,4 @@
-//! Every way in which a token can be wrong, and those in which it is right.
+//! Tests of every reason to refuse a token, and of every kind of accepted token.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::*;
 
 const OWN: &str = "haven";
-/// An issuer with a secret, and two with public keys.
+/// An issuer with a shared secret, and two with public keys.
 const SHARED: &str = "https://old.example/auth/v1";
 const PUBLIC: &str = "https://abc.example/auth/v1";
 const RSA: &str = "https://rsa.example/auth/v1";
@@ -24,11 +24,11 @@ const NOW: i64 = 1_800_000_000;
 const SUB: Uuid = Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8057);
 const SESSION: Uuid = Uuid::from_u128(7);
 
-/// A public key, and a token that its private half, which is gone, signed: valid until 2100. Made with OpenSSL.
+/// A public key, and a token signed with its private key, which no longer exists. Valid until 2100. Made with OpenSSL.
 const RSA_JWKS: &str = include_str!("rsa.jwks.json");
 const RSA_TOKEN: &str = include_str!("rsa.token");
 
-/// A key for ES256.
+/// A key pair for ES256.
 struct Es256 {
     pair: KeyPair,
     kid: &'static str,
@@ -40,7 +40,7 @@ impl Es256 {
         Self { pair, kid }
     }
 
-    /// An uncompressed point: 4, then two coordinates.
+    /// The coordinates of the public key, which is an uncompressed point: 4, then two coordinates.
     fn point(&self) -> [String; 2] {
         let point = self.pair.der_bytes();
         [&point[1..33], &point[33..65]].map(|coordinate| URL_SAFE_NO_PAD.encode(coordinate))
@@ -95,7 +95,7 @@ fn without(mut claims: Value, name: &str) -> Value {
     claims
 }
 
-/// Our own issuer and three others; our own key and that of one of the others have the same `kid`.
+/// Haven's own issuer and three others. The keys of two of them have the same `kid`.
 struct World {
     own: Es256,
     public: Es256,
@@ -132,7 +132,7 @@ impl World {
             .verifier
             .verify(token, Deadline::after(Duration::from_millis(50)))
             .await?;
-        // By the clock of the machine, which no test knows.
+        // The value depends on the machine's clock, so it is not compared.
         assert!(verified.valid_until.is_some());
         Ok(User {
             valid_until: None,
@@ -140,7 +140,7 @@ impl World {
         })
     }
 
-    /// The reason why a token is refused, and its problem.
+    /// The reason for which a token is refused, and its problem.
     async fn refusal(&self, token: &str) -> (Reason, String) {
         let failure = self.verify(token).await.unwrap_err();
         let reason = failure.reason();
@@ -156,7 +156,7 @@ impl World {
         );
     }
 
-    /// A good token of each issuer that can sign here, by way of its claims.
+    /// A token of each issuer that can sign here, with changed claims.
     fn signed(&self, change: impl Fn(Value) -> Value) -> [String; 3] {
         [
             self.own.signs(&change(claims(OWN))),
@@ -179,12 +179,12 @@ async fn tokens_of_every_issuer_are_accepted() {
     assert_eq!(world.verify(&own).await.unwrap(), user(false));
     assert_eq!(world.verify(&public).await.unwrap(), user(true));
     assert_eq!(world.verify(&shared).await.unwrap(), user(true));
-    // Whoever has one secret may name it, or not.
+    // A token with a shared secret may have a `kid` or not.
     let named = hs256(Some("k9"), SECRET.as_bytes(), &claims(SHARED));
     assert_eq!(world.verify(&named).await.unwrap(), user(true));
     let rsa = world.verify(RSA_TOKEN.trim()).await.unwrap();
     assert_eq!((rsa.id, rsa.foreign), (UserId::new(SUB), true));
-    // Somebody else's token need not belong to a session; ours has to.
+    // A token of another issuer need not belong to a session; one of Haven's own must.
     let [own, public, shared] = world.signed(|claims| without(claims, "session_id"));
     world.is_refused(&own, "CLAIMS").await;
     for token in [public, shared] {
@@ -205,7 +205,7 @@ async fn a_token_does_not_choose_its_algorithm() {
             world.is_refused(&unsigned(issuer, alg), "ALGORITHM").await;
         }
     }
-    // Public keys in every form that somebody may have them in, taken for a secret.
+    // Public keys in every form in which an attacker may have them, used as a secret.
     let forms = |key: &Es256| {
         let point = key.pair.der_bytes().to_vec();
         let pem = key.pair.public_key_pem().into_bytes();
@@ -231,16 +231,16 @@ async fn a_token_does_not_choose_its_algorithm() {
 }
 
 #[tokio::test]
-async fn the_key_of_one_issuer_is_worth_nothing_for_another() {
+async fn the_key_of_one_issuer_verifies_no_token_of_another() {
     let world = World::new();
-    // The same algorithm and the same `kid`.
+    // Keys with the same algorithm and the same `kid`.
     world
         .is_refused(&world.own.signs(&claims(PUBLIC)), "SIGNATURE")
         .await;
     world
         .is_refused(&world.public.signs(&claims(OWN)), "SIGNATURE")
         .await;
-    // Another algorithm.
+    // Keys with another algorithm.
     for issuer in [OWN, PUBLIC] {
         let token = hs256(Some("k1"), SECRET.as_bytes(), &claims(issuer));
         world.is_refused(&token, "ALGORITHM").await;
@@ -260,7 +260,7 @@ async fn the_key_of_one_issuer_is_worth_nothing_for_another() {
 }
 
 #[tokio::test]
-async fn a_token_names_somebody_who_is_known_and_one_of_their_keys() {
+async fn a_token_names_a_trusted_issuer_and_one_of_its_keys() {
     let world = World::new();
     for issuer in ["", "other", "Haven", "https://abc.example/auth/v1/"] {
         world
@@ -284,7 +284,7 @@ async fn a_token_names_somebody_who_is_known_and_one_of_their_keys() {
 }
 
 #[tokio::test]
-async fn what_was_signed_has_to_be_what_came() {
+async fn a_changed_token_is_refused() {
     let world = World::new();
     let forged = hs256(None, b"another secret of 32 bytes .....", &claims(SHARED));
     world.is_refused(&forged, "SIGNATURE").await;
@@ -313,9 +313,9 @@ async fn what_was_signed_has_to_be_what_came() {
     }
 }
 
-/// RFC 7515, appendix A.2: an implementation of RS256 that is not ours, nor OpenSSL's, agrees about a signature.
+/// RFC 7515, appendix A.2: an RS256 signature made by an implementation other than ours and OpenSSL.
 #[tokio::test]
-async fn the_standards_own_example_is_signed_well() {
+async fn the_example_of_the_standard_verifies() {
     let n = "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT\
              -SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS\
              -UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2e\
@@ -331,7 +331,7 @@ async fn the_standards_own_example_is_signed_well() {
 }
 
 #[tokio::test]
-async fn a_token_is_for_us() {
+async fn a_token_must_be_for_this_audience() {
     let world = World::new();
     let [own, public, shared] = world.signed(|claims| with(claims, "aud", json!(["other", "authenticated"])));
     for token in [own, public, shared] {
@@ -355,7 +355,7 @@ async fn a_token_is_for_us() {
 }
 
 #[tokio::test]
-async fn a_token_has_its_time() {
+async fn a_token_is_valid_for_a_limited_time() {
     let world = World::new();
     for exp in [json!(NOW + 1), json!(NOW as f64 + 0.5)] {
         for token in world.signed(|claims| with(claims, "exp", exp.clone())) {
@@ -367,7 +367,7 @@ async fn a_token_has_its_time() {
             assert_eq!(world.refusal(&token).await, (Reason::TokenExpired, String::new()));
         }
     }
-    // Clocks differ by a minute at most.
+    // Clocks may differ by a minute.
     for name in ["nbf", "iat"] {
         for token in world.signed(|claims| with(claims, name, json!(NOW + 60))) {
             world.verify(&token).await.unwrap();
@@ -382,7 +382,7 @@ async fn a_token_has_its_time() {
 }
 
 #[tokio::test]
-async fn a_token_says_what_it_has_to() {
+async fn every_required_claim_is_checked() {
     let world = World::new();
     for (name, value) in [
         ("role", json!("service_role")),
@@ -409,23 +409,23 @@ async fn a_token_says_what_it_has_to() {
 }
 
 #[tokio::test]
-async fn sessions_of_ours_can_be_ended() {
+async fn a_session_of_haven_can_be_ended() {
     let world = World::new();
     let [own, public, shared] = world.signed(|claims| claims);
     world.ended.add(SESSION);
     let revoked = (Reason::SessionRevoked, String::new());
     assert_eq!(world.refusal(&own).await, revoked);
-    // A session of somebody else's may have any name.
+    // A session of another issuer may have the same id.
     for token in [public, shared] {
         world.verify(&token).await.unwrap();
     }
-    // Who has no valid token learns nothing about sessions.
+    // A caller without a valid token learns nothing about sessions.
     let late = world.own.signs(&with(claims(OWN), "exp", json!(NOW)));
     assert_eq!(world.refusal(&late).await.0, Reason::TokenExpired);
 }
 
 #[tokio::test]
-async fn until_it_is_known_what_ended_tokens_of_ours_wait() {
+async fn own_tokens_are_refused_until_the_first_list_of_ended_sessions_arrives() {
     let mut world = World::new();
     world.verifier.ended = Arc::new(EndedSessions::new());
     let [own, public, _] = world.signed(|claims| claims);

@@ -1,4 +1,4 @@
-//! What a device may say of itself, at each edge.
+//! The limits of the fields that a device states about itself.
 
 use super::*;
 
@@ -14,10 +14,10 @@ fn a_wrapped_key_has_32_to_1024_bytes() {
 }
 
 #[test]
-fn a_path_is_m_and_up_to_12_steps() {
+fn a_derivation_path_is_m_and_up_to_12_steps() {
     let twelve = format!("m{}", "/1".repeat(12));
     let longest = format!("m/12345'{}", "/2147483647'".repeat(10));
-    assert_eq!(longest.len(), KeyPath::MOST);
+    assert_eq!(longest.len(), KeyPath::MAX_CHARACTERS);
     for path in ["m", "m/0", "m/44'/0'/1'", "m/2147483647", &twelve, &longest] {
         assert_eq!(KeyPath::parse(path.to_owned()).unwrap().as_str(), path);
     }
@@ -54,7 +54,7 @@ fn a_path_is_m_and_up_to_12_steps() {
 }
 
 #[test]
-fn a_version_is_1_to_64_characters_of_printable_ascii() {
+fn an_app_version_has_1_to_64_characters_of_printable_ascii() {
     let longest = "1".repeat(64);
     for version in ["1", "2.13.0 (build 7)", &longest] {
         assert_eq!(AppVersion::parse(version.to_owned()).unwrap().as_str(), version);
@@ -70,7 +70,7 @@ fn a_version_is_1_to_64_characters_of_printable_ascii() {
 }
 
 #[test]
-fn platforms_and_states_are_stored_under_their_names() {
+fn platforms_and_statuses_are_found_by_their_stored_names() {
     for platform in [DevicePlatform::Ios, DevicePlatform::Android, DevicePlatform::Web] {
         assert_eq!(DevicePlatform::from_name(platform.name()), Some(platform));
     }

@@ -1,4 +1,4 @@
-//! A case for each rule of an envelope at its edge, by the field's path.
+//! Each rule of an envelope at its limit, and the path of the field in the violation.
 
 use super::*;
 use haven_platform::failure::Violation;
@@ -6,12 +6,12 @@ use haven_platform::failure::Violation;
 const DEVICE: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 const OTHER: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
 
-/// Bytes that nobody can read.
-fn sealed(bytes: usize) -> Vec<u8> {
+/// Bytes that are not readable as text.
+fn ciphertext(bytes: usize) -> Vec<u8> {
     vec![0xa5; bytes]
 }
 
-fn good() -> CryptoEnvelope {
+fn valid() -> CryptoEnvelope {
     CryptoEnvelope {
         envelope_version: 1,
         algorithm: EncryptionAlgorithm::Xchacha20Poly1305.into(),
@@ -28,23 +28,21 @@ fn good() -> CryptoEnvelope {
     }
 }
 
-fn record(within: &str) -> PayloadPath<'_> {
+fn record(parent: &str) -> PayloadPath<'_> {
     PayloadPath {
-        within,
-        payload: "encrypted_payload",
-        most: MOST_BYTES,
-        device: Some(DEVICE.parse().unwrap()),
+        parent,
+        ..PayloadPath::of_device(DEVICE.parse().unwrap())
     }
 }
 
-/// What is wrong: paths and names.
-fn wrong(
+/// The paths and the names of the violations.
+fn violations(
     payload: Vec<u8>,
     envelope: Option<CryptoEnvelope>,
-    place: &PayloadPath<'_>,
+    path: &PayloadPath<'_>,
 ) -> Vec<(String, &'static str)> {
     let mut violations = Violations::new();
-    let parsed = encrypted(payload, envelope, place, &mut violations);
+    let parsed = parse(payload, envelope, path, &mut violations);
     let Err(failure) = check(violations) else {
         assert!(parsed.is_some());
         return Vec::new();
@@ -57,11 +55,11 @@ fn wrong(
         .collect()
 }
 
-/// The one thing that is wrong with an envelope after `spoil`; nothing is an empty name.
-fn spoilt(spoil: impl FnOnce(&mut CryptoEnvelope)) -> (String, &'static str) {
-    let mut envelope = good();
-    spoil(&mut envelope);
-    let mut found = wrong(sealed(16), Some(envelope), &record(""));
+/// The only violation of a valid envelope after `change`; empty strings when there is none.
+fn violation(change: impl FnOnce(&mut CryptoEnvelope)) -> (String, &'static str) {
+    let mut envelope = valid();
+    change(&mut envelope);
+    let mut found = violations(ciphertext(16), Some(envelope), &record(""));
     assert!(found.len() <= 1, "{found:?}");
     let (path, name) = found.pop().unwrap_or_default();
     let field = path.strip_prefix("crypto_envelope.").unwrap_or(&path);
@@ -69,7 +67,7 @@ fn spoilt(spoil: impl FnOnce(&mut CryptoEnvelope)) -> (String, &'static str) {
 }
 
 fn derivation(memory_kib: i32, iterations: i32, parallelism: i32) -> (String, &'static str) {
-    spoilt(|envelope| {
+    violation(|envelope| {
         envelope.key_derivation = Some(proto::KeyDerivation {
             memory_kib,
             iterations,
@@ -78,57 +76,60 @@ fn derivation(memory_kib: i32, iterations: i32, parallelism: i32) -> (String, &'
     })
 }
 
-fn said(field: &str, name: &'static str) -> (String, &'static str) {
+fn named(field: &str, name: &'static str) -> (String, &'static str) {
     (field.to_owned(), name)
 }
 
 #[test]
-fn what_keeps_every_rule_is_taken() {
-    let fine = said("", "");
-    assert_eq!(spoilt(|_| ()), fine);
-    assert_eq!(spoilt(|envelope| envelope.key_version = i32::MAX), fine);
-    assert_eq!(spoilt(|envelope| envelope.salt = vec![2; 64]), fine);
+fn an_envelope_that_keeps_every_rule_is_accepted() {
+    let none = named("", "");
+    assert_eq!(violation(|_| ()), none);
+    assert_eq!(violation(|envelope| envelope.key_version = i32::MAX), none);
+    assert_eq!(violation(|envelope| envelope.salt = vec![2; 64]), none);
     let gcm = |envelope: &mut CryptoEnvelope| {
         envelope.algorithm = EncryptionAlgorithm::Aes256Gcm.into();
         envelope.nonce = vec![1; 12];
     };
-    assert_eq!(spoilt(gcm), fine);
-    assert_eq!(spoilt(|envelope| envelope.key_id = DEVICE.to_uppercase()), fine);
-    assert_eq!(derivation(1_048_576, 64, 16), fine);
+    assert_eq!(violation(gcm), none);
+    assert_eq!(
+        violation(|envelope| envelope.key_id = DEVICE.to_uppercase()),
+        none
+    );
+    assert_eq!(derivation(1_048_576, 64, 16), none);
 }
 
 #[test]
-fn versions_that_there_are_not() {
+fn unknown_versions_are_rejected() {
     for version in [i32::MIN, 0, 2] {
         assert_eq!(
-            spoilt(|envelope| envelope.envelope_version = version),
-            said("envelope_version", "UNKNOWN_VERSION")
+            violation(|envelope| envelope.envelope_version = version),
+            named("envelope_version", "UNKNOWN_VERSION")
         );
         assert_eq!(
-            spoilt(|envelope| envelope.associated_data_version = version),
-            said("associated_data_version", "UNKNOWN_VERSION")
+            violation(|envelope| envelope.associated_data_version = version),
+            named("associated_data_version", "UNKNOWN_VERSION")
         );
     }
     for version in [i32::MIN, -1, 0] {
         assert_eq!(
-            spoilt(|envelope| envelope.key_version = version),
-            said("key_version", "OUT_OF_RANGE")
+            violation(|envelope| envelope.key_version = version),
+            named("key_version", "OUT_OF_RANGE")
         );
     }
 }
 
 #[test]
-fn algorithms_and_nonces() {
+fn a_nonce_has_the_length_of_its_algorithm() {
     for algorithm in [-1, 0, 3] {
         assert_eq!(
-            spoilt(|envelope| envelope.algorithm = algorithm),
-            said("algorithm", "UNKNOWN_VALUE")
+            violation(|envelope| envelope.algorithm = algorithm),
+            named("algorithm", "UNKNOWN_VALUE")
         );
-        // A nonce of a length that no algorithm wants is wrong whatever the algorithm is to be.
+        // With an unknown algorithm, only a length that no algorithm has is a violation.
         for (length, expected) in [(0, 2), (11, 2), (12, 1), (16, 2), (24, 1), (25, 2)] {
-            let mut envelope = good();
+            let mut envelope = valid();
             (envelope.algorithm, envelope.nonce) = (algorithm, vec![1; length]);
-            let names: Vec<_> = wrong(sealed(16), Some(envelope), &record(""))
+            let names: Vec<_> = violations(ciphertext(16), Some(envelope), &record(""))
                 .into_iter()
                 .map(|(_, name)| name)
                 .collect();
@@ -140,119 +141,128 @@ fn algorithms_and_nonces() {
         (EncryptionAlgorithm::Aes256Gcm, [0, 11, 13, 24]),
     ] {
         for length in lengths {
-            let found = spoilt(|envelope| {
+            let found = violation(|envelope| {
                 envelope.algorithm = algorithm.into();
                 envelope.nonce = vec![1; length];
             });
-            assert_eq!(found, said("nonce", "NONCE_LENGTH"), "{algorithm:?}, {length}");
+            assert_eq!(found, named("nonce", "NONCE_LENGTH"), "{algorithm:?}, {length}");
         }
     }
 }
 
 #[test]
-fn keys_of_others() {
+fn the_key_is_the_devices_own() {
     assert_eq!(
-        spoilt(|envelope| envelope.key_id = OTHER.to_owned()),
-        said("key_id", "KEY_OF_ANOTHER_DEVICE")
+        violation(|envelope| envelope.key_id = OTHER.to_owned()),
+        named("key_id", "KEY_OF_ANOTHER_DEVICE")
     );
     assert_eq!(
-        spoilt(|envelope| envelope.key_id.clear()),
-        said("key_id", "REQUIRED")
+        violation(|envelope| envelope.key_id.clear()),
+        named("key_id", "REQUIRED")
     );
     assert_eq!(
-        spoilt(|envelope| envelope.key_id = "key".to_owned()),
-        said("key_id", "NOT_A_UUID")
+        violation(|envelope| envelope.key_id = "key".to_owned()),
+        named("key_id", "NOT_A_UUID")
     );
-    // A share's key is nobody's; and where the device itself is no id, that is said elsewhere.
+    // A share's key is no device's. An invalid device id is a violation of its own.
     for device in [None, Some(Uuid::nil())] {
-        let place = PayloadPath { device, ..record("") };
-        assert_eq!(wrong(sealed(16), Some(good()), &place), []);
+        let path = PayloadPath { device, ..record("") };
+        assert_eq!(violations(ciphertext(16), Some(valid()), &path), []);
     }
 }
 
 #[test]
-fn salts() {
+fn a_salt_has_16_to_64_bytes() {
     for length in [0, 15, 65] {
         assert_eq!(
-            spoilt(|envelope| envelope.salt = vec![2; length]),
-            said("salt", "SALT_LENGTH")
+            violation(|envelope| envelope.salt = vec![2; length]),
+            named("salt", "SALT_LENGTH")
         );
     }
 }
 
 #[test]
-fn key_derivations() {
+fn the_parameters_of_a_key_derivation_are_in_their_ranges() {
     for memory in [i32::MIN, 0, 19_455, 1_048_577] {
         assert_eq!(
             derivation(memory, 2, 1),
-            said("key_derivation.memory_kib", "OUT_OF_RANGE")
+            named("key_derivation.memory_kib", "OUT_OF_RANGE")
         );
     }
     for iterations in [0, 1, 65] {
         assert_eq!(
             derivation(19_456, iterations, 1),
-            said("key_derivation.iterations", "OUT_OF_RANGE")
+            named("key_derivation.iterations", "OUT_OF_RANGE")
         );
     }
     for parallelism in [-1, 0, 17] {
         assert_eq!(
             derivation(19_456, 2, parallelism),
-            said("key_derivation.parallelism", "OUT_OF_RANGE")
+            named("key_derivation.parallelism", "OUT_OF_RANGE")
         );
     }
     assert_eq!(
-        spoilt(|envelope| envelope.key_derivation = None),
-        said("key_derivation", "REQUIRED")
+        violation(|envelope| envelope.key_derivation = None),
+        named("key_derivation", "REQUIRED")
     );
 }
 
 #[test]
-fn payloads() {
-    let payload = |payload: Vec<u8>, most: usize| {
-        let place = PayloadPath { most, ..record("") };
-        wrong(payload, Some(good()), &place)
+fn a_payload_is_a_ciphertext_of_limited_size() {
+    let payload = |payload: Vec<u8>, max_bytes: usize| {
+        let path = PayloadPath {
+            max_bytes,
+            ..record("")
+        };
+        violations(payload, Some(valid()), &path)
     };
-    let said = |name| vec![said("encrypted_payload", name)];
-    assert_eq!(payload(sealed(MOST_BYTES), MOST_BYTES), []);
-    assert_eq!(payload(sealed(MOST_SHARED_BYTES), MOST_SHARED_BYTES), []);
-    assert_eq!(payload(Vec::new(), MOST_BYTES), said("REQUIRED"));
-    assert_eq!(payload(sealed(15), MOST_BYTES), said("PAYLOAD_TOO_SHORT"));
-    let more = sealed(MOST_BYTES + 1);
-    assert_eq!(payload(more, MOST_BYTES), said("PAYLOAD_TOO_LARGE"));
-    let more = sealed(MOST_SHARED_BYTES + 1);
-    assert_eq!(payload(more, MOST_SHARED_BYTES), said("PAYLOAD_TOO_LARGE"));
+    let rejected = |name| vec![named("encrypted_payload", name)];
+    assert_eq!(payload(ciphertext(MAX_BYTES), MAX_BYTES), []);
+    assert_eq!(payload(ciphertext(MAX_SHARED_BYTES), MAX_SHARED_BYTES), []);
+    assert_eq!(payload(Vec::new(), MAX_BYTES), rejected("REQUIRED"));
+    assert_eq!(payload(ciphertext(15), MAX_BYTES), rejected("PAYLOAD_TOO_SHORT"));
+    let more = ciphertext(MAX_BYTES + 1);
+    assert_eq!(payload(more, MAX_BYTES), rejected("PAYLOAD_TOO_LARGE"));
+    let more = ciphertext(MAX_SHARED_BYTES + 1);
+    assert_eq!(payload(more, MAX_SHARED_BYTES), rejected("PAYLOAD_TOO_LARGE"));
     let text = b"I write this down in the clear".to_vec();
-    assert_eq!(payload(text, MOST_BYTES), said("PAYLOAD_NOT_ENCRYPTED"));
+    assert_eq!(payload(text, MAX_BYTES), rejected("PAYLOAD_NOT_ENCRYPTED"));
 }
 
 #[test]
-fn whoever_sends_too_much_is_told_how_much_is_taken() {
-    for (most, expected) in [
-        (MOST_BYTES, "A payload has at most 65536 bytes here"),
-        (MOST_SHARED_BYTES, "A payload has at most 262144 bytes here"),
+fn the_violation_of_a_payload_that_is_too_large_has_the_limit() {
+    for (max_bytes, expected) in [
+        (MAX_BYTES, "the payload must have at most 65536 bytes"),
+        (MAX_SHARED_BYTES, "the payload must have at most 262144 bytes"),
     ] {
-        let (place, mut violations) = (PayloadPath { most, ..record("") }, Violations::new());
-        encrypted(sealed(most + 1), Some(good()), &place, &mut violations);
+        let (path, mut violations) = (
+            PayloadPath {
+                max_bytes,
+                ..record("")
+            },
+            Violations::new(),
+        );
+        parse(ciphertext(max_bytes + 1), Some(valid()), &path, &mut violations);
         let failure = check(violations).unwrap_err();
         assert_eq!(failure.all_violations()[0].description, expected);
     }
 }
 
 #[test]
-fn everything_is_said_at_once_and_where_it_is() {
-    let place = PayloadPath {
+fn everything_wrong_is_reported_at_once_with_its_path() {
+    let path = PayloadPath {
         payload: "encrypted_share_data",
         ..record("changes[3].")
     };
     let paths =
         |found: Vec<(String, &'static str)>| found.into_iter().map(|(path, _)| path).collect::<Vec<_>>();
     assert_eq!(
-        paths(wrong(Vec::new(), None, &place)),
+        paths(violations(Vec::new(), None, &path)),
         ["changes[3].encrypted_share_data", "changes[3].crypto_envelope"]
     );
     let mut envelope = CryptoEnvelope::default();
     assert_eq!(
-        paths(wrong(sealed(1), Some(envelope.clone()), &place)),
+        paths(violations(ciphertext(1), Some(envelope.clone()), &path)),
         [
             "changes[3].encrypted_share_data",
             "changes[3].crypto_envelope.envelope_version",
@@ -267,14 +277,14 @@ fn everything_is_said_at_once_and_where_it_is() {
     );
     envelope.algorithm = EncryptionAlgorithm::Aes256Gcm.into();
     envelope.key_derivation = Some(proto::KeyDerivation::default());
-    let found = paths(wrong(sealed(1), Some(envelope), &place));
+    let found = paths(violations(ciphertext(1), Some(envelope), &path));
     assert_eq!(found.len(), 10, "{found:?}");
     assert!(found.contains(&"changes[3].crypto_envelope.nonce".to_owned()));
     assert!(found.contains(&"changes[3].crypto_envelope.key_derivation.parallelism".to_owned()));
 }
 
 #[test]
-fn what_else_is_wrong_is_no_envelope() {
+fn the_reason_depends_on_the_fields_of_the_violations() {
     let reason = |field: &str| {
         let mut violations = Violations::new();
         violations.add(Violation::new(field, "REQUIRED", "This is required"));

@@ -1,0 +1,82 @@
+//! Requests that register or change a device.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::device::{AppVersion, DevicePlatform, DeviceStatus, KeyPath, WrappedKey};
+
+/// A request to register a device.
+pub struct NewDevice {
+    /// The device's id.
+    pub id: Uuid,
+    /// The keyed hash of the device's installation id.
+    pub installation_hash: [u8; 32],
+    /// The person's master key, wrapped by the device.
+    pub wrapped_key: WrappedKey,
+    /// The derivation path of the device's key.
+    pub key_path: KeyPath,
+    /// The operating platform.
+    pub platform: DevicePlatform,
+    /// The version of the app on the device.
+    pub app_version: AppVersion,
+    /// The time at which the first rotation of the device's key is due.
+    pub next_rotation_at: DateTime<Utc>,
+    /// The time of the request, by the service's clock.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A request to rotate a device's key.
+pub struct KeyRotation {
+    /// The device's id.
+    pub id: Uuid,
+    /// The key version that the rotation is based on, 1 or more.
+    pub expected_key_version: i32,
+    /// The person's master key, wrapped again by the device.
+    pub wrapped_key: WrappedKey,
+    /// The derivation path of the device's new key.
+    pub key_path: KeyPath,
+    /// The time of the request, by the service's clock.
+    pub at: DateTime<Utc>,
+}
+
+/// A request to suspend or to revoke a device.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceStop {
+    /// The device's id.
+    pub id: Uuid,
+    /// The kind of stop.
+    pub kind: StopKind,
+    /// The time of the request, by the service's clock.
+    pub at: DateTime<Utc>,
+}
+
+/// The kind of a [`DeviceStop`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopKind {
+    /// Suspends the device until its key is rotated.
+    Suspend,
+    /// Revokes the device permanently.
+    Revoke,
+}
+
+// === impl StopKind ===
+
+impl StopKind {
+    /// Returns the name of the RPC.
+    #[must_use]
+    pub fn method(self) -> &'static str {
+        match self {
+            Self::Suspend => "SuspendDevice",
+            Self::Revoke => "RevokeDevice",
+        }
+    }
+
+    /// Returns the status that the device has afterwards.
+    #[must_use]
+    pub fn status(self) -> DeviceStatus {
+        match self {
+            Self::Suspend => DeviceStatus::Suspended,
+            Self::Revoke => DeviceStatus::Revoked,
+        }
+    }
+}

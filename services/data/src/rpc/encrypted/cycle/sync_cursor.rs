@@ -1,0 +1,99 @@
+//! Sync cursors: a device's position in the feed, sealed as a token for its person.
+
+use haven_platform::{call::UserId, failure::Violation, page::PageTokens, violations::Violations};
+use uuid::Uuid;
+
+use crate::domain::encrypted::feed::SyncCursor;
+
+/// The request that cursors are sealed for. It is the same for every RPC that returns or takes one.
+const FEED: &[u8] = b"changes";
+
+/// Seals `cursor` for `caller`.
+pub(super) fn seal(pages: &PageTokens, caller: UserId, cursor: SyncCursor) -> String {
+    let bytes = [
+        cursor.epoch.as_bytes().as_slice(),
+        &cursor.number.to_be_bytes(),
+        &cursor.floor.to_be_bytes(),
+    ]
+    .concat();
+    pages.seal(caller, FEED, &bytes)
+}
+
+/// Opens a cursor that was sealed for `caller`. `None` when `token` is empty, or is invalid; `violations` has the
+/// latter.
+pub(super) fn open(
+    pages: &PageTokens,
+    caller: UserId,
+    token: &str,
+    violations: &mut Violations,
+) -> Option<SyncCursor> {
+    match pages.cursor(caller, FEED, token) {
+        Ok(bytes) => bytes.and_then(from_bytes),
+        Err(_) => {
+            let description = "cursor must be one that a response to the same person had";
+            violations.add(Violation::new("cursor", "NOT_A_CURSOR", description));
+            None
+        }
+    }
+}
+
+/// Parses the bytes of a cursor. They are always valid: only [`seal`] makes them.
+fn from_bytes(bytes: [u8; 32]) -> Option<SyncCursor> {
+    let (epoch, numbers) = bytes.split_first_chunk()?;
+    let (number, floor) = numbers.split_first_chunk()?;
+    Some(SyncCursor {
+        epoch: Uuid::from_bytes(*epoch),
+        number: i64::from_be_bytes(*number),
+        floor: i64::from_be_bytes(floor.try_into().ok()?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use haven_platform::{
+        mac::{MacKey, SecretKey},
+        reason::Reason,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_its_persons() {
+        let pages = PageTokens::new(MacKey::derive(&SecretKey::new(Box::new([7; 32])), "pages"));
+        let [ada, bob] = [1, 2].map(|id| UserId::new(Uuid::from_u128(id)));
+        let opened = |person, token: &str| {
+            let mut violations = Violations::new();
+            let cursor = open(&pages, person, token, &mut violations);
+            violations.check().map(|()| cursor)
+        };
+        assert_eq!(opened(ada, "").unwrap(), None);
+        for (number, floor) in [(0, 0), (1, 0), (42, 7), (7, 42), (i64::MAX, i64::MAX)] {
+            let cursor = SyncCursor {
+                epoch: Uuid::from_u128(3),
+                number,
+                floor,
+            };
+            assert_eq!(opened(ada, &seal(&pages, ada, cursor)).unwrap(), Some(cursor));
+        }
+        let cursor = SyncCursor {
+            epoch: Uuid::from_u128(3),
+            number: 1,
+            floor: 0,
+        };
+        let token = seal(&pages, ada, cursor);
+        let of_another_list = pages.seal(ada, b"ListRecords", &[1; 32]);
+        let too_short = pages.seal(ada, FEED, &[1; 24]);
+        assert!(opened(bob, &token).is_err());
+        for invalid in [
+            "x",
+            &token[1..],
+            &format!("{token}A"),
+            &of_another_list,
+            &too_short,
+        ] {
+            let failure = opened(ada, invalid).unwrap_err();
+            assert_eq!(failure.reason(), Reason::InvalidField, "{invalid}");
+            assert_eq!(failure.all_violations()[0].field, "cursor");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! WatchChanges: streams what changed since a cursor, and waits for more until the call's deadline.
+//!
+//! The next part is read when the client has taken the one before, each in a transaction of its own. When the client
+//! goes away, nothing remains.
+
+use std::future::ready;
+
+use futures_util::stream::{self, BoxStream, StreamExt};
+use haven_platform::{call::Call, failure::Failure, handler::Handler, reason::Reason};
+use haven_proto::data::v1::{WatchChangesRequest, WatchChangesResponse};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tracing::{Instrument, Span};
+
+use super::{super::rotation_notice::WithRotationNotice, CycleRpc, feed::FeedReader};
+use crate::notify::Waiting;
+
+impl Handler<WatchChangesRequest> for CycleRpc {
+    type Answer = WithRotationNotice<BoxStream<'static, Result<WatchChangesResponse, Status>>>;
+
+    async fn handle(&self, call: &Call, request: WatchChangesRequest) -> Result<Self::Answer, Failure> {
+        let mut reader = self.feed_reader(call, &request.device_id, &request.cursor)?;
+        let waiting = self.changed.of(call.user()?).wait();
+        let first = reader.read().await?;
+        let next_rotation_at = Some(first.next_rotation_at);
+        let (entries, cursor) = reader.message(first);
+        // The first message is sent even without entries: it gives the client a cursor, and shows that the watch has
+        // begun.
+        let first = WatchChangesResponse { entries, cursor };
+        let watch = Watch {
+            reader,
+            waiting,
+            stop: self.stop.clone(),
+        };
+        let span = Span::current();
+        let rest = stream::try_unfold(watch, move |mut watch| {
+            async move {
+                let next = watch.next().await.map_err(Status::from)?;
+                Ok(Some((next, watch)))
+            }
+            .instrument(span.clone())
+        });
+        let answers = stream::once(ready(Ok(first))).chain(rest).boxed();
+        Ok(WithRotationNotice::new(
+            answers,
+            next_rotation_at,
+            self.clock.now(),
+        ))
+    }
+}
+
+/// A device that watches the feed.
+struct Watch {
+    reader: FeedReader,
+    waiting: Waiting,
+    stop: CancellationToken,
+}
+
+impl Watch {
+    /// Waits for the next part with entries.
+    async fn next(&mut self) -> Result<WatchChangesResponse, Failure> {
+        let (reader, waiting) = (&mut self.reader, &mut self.waiting);
+        let next = async {
+            loop {
+                if reader.has_read(reader.last_number()) {
+                    waiting.next(reader.deadline().instant()).await;
+                }
+                // A watch regularly ends at its deadline, so the database is not asked again.
+                if reader.deadline().remaining().is_zero() {
+                    return Err(Failure::new(Reason::Deadline));
+                }
+                let part = reader.read().await?;
+                if !part.entries.is_empty() {
+                    let (entries, cursor) = reader.message(part);
+                    return Ok(WatchChangesResponse { entries, cursor });
+                }
+            }
+        };
+        // A shutdown does not wait for watches: clients continue from their cursor at another replica.
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(Failure::new(Reason::Draining)),
+            next = next => next,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! CreateShare: makes a share, and returns the token that opens it.
+
+use std::mem;
+
+use chrono::{DateTime, Utc};
+use haven_platform::{
+    call::Call,
+    failure::{Failure, Violation},
+    handler::Handler,
+    reason::Reason,
+    request_key::RequestKey,
+    violations::{NO_VALUE, Violations},
+};
+use haven_proto::data::v1::{CreateShareRequest, CreateShareResponse};
+use prost::Message as _;
+use secrecy::SecretString;
+use uuid::Uuid;
+
+use super::{
+    super::{
+        envelope::{self, MAX_SHARED_BYTES, PayloadPath},
+        local_time,
+    },
+    ShareRpc, passcode, share_message,
+};
+use crate::{
+    domain::encrypted::{
+        envelope::Encrypted,
+        passcode::{Passcode, PasscodeHash},
+        share::{MAX_ACCESSES, MAX_LIFETIME, NewShare, Share},
+        share_token::ShareToken,
+    },
+    store::encrypted::share::CreateShareError,
+};
+
+/// A parsed request.
+struct Create {
+    share_id: Uuid,
+    content: Encrypted,
+    expires_at: DateTime<Utc>,
+    max_access_count: i32,
+    passcode: Option<Passcode>,
+    request_id: Uuid,
+    /// The request as it was sent, without its id and its passcode.
+    encoded: Vec<u8>,
+}
+
+impl Handler<CreateShareRequest> for ShareRpc {
+    type Answer = CreateShareResponse;
+
+    async fn handle(&self, call: &Call, request: CreateShareRequest) -> Result<Self::Answer, Failure> {
+        let caller = call.user()?;
+        let created_at = self.clock.now();
+        let create = Create::parse(request, created_at)?;
+        let ids = [caller.as_uuid(), &create.request_id, &create.share_id].map(|id| id.as_bytes().as_slice());
+        let token = ShareToken::new(self.share_tokens.mac(&ids));
+        let passcode_hash = match create.passcode {
+            Some(passcode) => Some(self.passcodes.hash(passcode, &ids, call.deadline).await?),
+            None => None,
+        };
+        // The request's keyed hash covers the passcode by its hash, which is the same for the same share and request.
+        // So guessing the passcode against the keyed hash is as slow as against the stored hash.
+        let passcode = passcode_hash.as_ref().map_or("", PasscodeHash::expose);
+        let key = RequestKey {
+            id: create.request_id,
+            payload_mac: self
+                .requests
+                .mac(&[b"CreateShare", &create.encoded, passcode.as_bytes()]),
+        };
+        let new = NewShare {
+            id: create.share_id,
+            content: create.content,
+            token_hash: self.share_token_hashes.of(&token),
+            passcode_hash,
+            expires_at: create.expires_at,
+            max_access_count: create.max_access_count,
+            created_at,
+        };
+        let times = self.shares.create(caller, &new, key, call.deadline).await?;
+        // The share as it was made, also for a retry.
+        let share = Share {
+            id: new.id,
+            expires_at: times.expires_at,
+            max_access_count: new.max_access_count,
+            access_count: 0,
+            refusal_count: 0,
+            wrong_passcodes: 0,
+            last_accessed_at: None,
+            created_at: times.created_at,
+            revoked_at: None,
+        };
+        Ok(CreateShareResponse {
+            share: Some(share_message(&share, times.created_at)),
+            token: token.write(),
+        })
+    }
+}
+
+impl Create {
+    /// Parses a request at `now`.
+    ///
+    /// An expiry time in the past is a violation only beside another one. On its own it may be that of a retry of a
+    /// request that was in time, which only the database knows.
+    fn parse(mut request: CreateShareRequest, now: DateTime<Utc>) -> Result<Self, Failure> {
+        let mut violations = Violations::new();
+        let passcode = SecretString::from(mem::take(&mut request.passcode));
+        let request_id = violations.uuid("request_id", &mem::take(&mut request.request_id));
+        let encoded = request.encode_to_vec();
+        let share_id = violations.optional_uuid("share_id", &request.share_id);
+        let path = PayloadPath {
+            parent: "",
+            payload: "encrypted_share_data",
+            max_bytes: MAX_SHARED_BYTES,
+            device: None,
+        };
+        let content = envelope::parse(
+            mem::take(&mut request.encrypted_share_data),
+            request.crypto_envelope.take(),
+            &path,
+            &mut violations,
+        );
+        let expires_at = local_time::required("expire_time", request.expire_time.as_ref(), &mut violations);
+        if expires_at.is_some_and(|time| time > now + MAX_LIFETIME) {
+            let description = "expire_time must be at most 90 days from now";
+            violations.add(Violation::new("expire_time", "TOO_LATE", description));
+        }
+        if !(1..=MAX_ACCESSES).contains(&request.max_access_count) {
+            let description = "max_access_count must be 1 to 1,000";
+            violations.add(Violation::new("max_access_count", "OUT_OF_RANGE", description));
+        }
+        let passcode = passcode::parse(passcode, &mut violations);
+        let mut checked = envelope::check(violations);
+        if let (Err(failure), Some(true)) = (&checked, expires_at.map(|time| time <= now)) {
+            let violations = [failure.all_violations(), &[not_in_the_future()]].concat();
+            checked = Err(Failure::violations(failure.reason(), violations));
+        }
+        checked?;
+        let (content, expires_at) = content
+            .zip(expires_at)
+            .ok_or_else(|| Failure::internal(NO_VALUE))?;
+        Ok(Self {
+            share_id: share_id.unwrap_or(request_id),
+            content,
+            expires_at,
+            max_access_count: request.max_access_count,
+            passcode,
+            request_id,
+            encoded,
+        })
+    }
+}
+
+fn key_of_a_device() -> Violation {
+    let description = "key_id must not be a device's: a share is encrypted under a key of its own";
+    Violation::new("crypto_envelope.key_id", "KEY_OF_A_DEVICE", description)
+}
+
+fn not_in_the_future() -> Violation {
+    let description = "expire_time must be later than now";
+    Violation::new("expire_time", "NOT_IN_THE_FUTURE", description)
+}
+
+impl From<CreateShareError> for Failure {
+    fn from(error: CreateShareError) -> Self {
+        match error {
+            CreateShareError::Unknown(unknown) => unknown.into(),
+            CreateShareError::KeyOfADevice => {
+                Self::violations(Reason::EnvelopeInvalid, vec![key_of_a_device()])
+            }
+            CreateShareError::Expired => Self::violations(Reason::InvalidField, vec![not_in_the_future()]),
+            CreateShareError::ShareExists => Self::new(Reason::RecordExists),
+            CreateShareError::NonceReused => Self::new(Reason::NonceReused),
+            CreateShareError::RequestIdReused => Self::new(Reason::RequestIdReused),
+            CreateShareError::Database(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,28 @@
+//! The `passcode` field of requests, and the failures of hashing it.
+
+use haven_platform::{
+    failure::{Failure, Violation},
+    violations::Violations,
+};
+use secrecy::SecretString;
+
+use crate::{domain::encrypted::passcode::Passcode, passcodes::PasscodeError};
+
+/// Parses a passcode. `None` when it is empty, or is invalid; `violations` has the latter.
+pub(super) fn parse(text: SecretString, violations: &mut Violations) -> Option<Passcode> {
+    Passcode::parse(text).unwrap_or_else(|problem| {
+        violations.add(Violation::new("passcode", problem.name(), problem.description()));
+        None
+    })
+}
+
+impl From<PasscodeError> for Failure {
+    fn from(error: PasscodeError) -> Self {
+        match error {
+            PasscodeError::Overloaded(overloaded) => overloaded.into(),
+            PasscodeError::Interrupted(_) | PasscodeError::Recipe | PasscodeError::Internal(_) => {
+                Self::internal(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! `haven.identity.v1.AccountService`.
+
+mod account_access;
+mod account_message;
+mod change_password;
+mod check_password;
+mod consent;
+mod delete_account;
+mod deletion;
+mod external_account;
+mod get_account;
+mod get_deletion;
+mod get_password_policy;
+mod goals;
+mod grant_consent;
+mod list_accounts;
+mod list_audit_events;
+mod list_consents;
+mod password_rule;
+mod reauthentication;
+mod sign_up;
+mod update_account;
+mod withdraw_consent;
+
+use std::sync::Arc;
+
+use haven_platform::{
+    auth::EndedSessions, entropy::Entropy, grpc_service, mac::MacKey, page::PageTokens, time::Clock,
+};
+use haven_proto::identity::v1::{
+    ChangePasswordRequest, ChangePasswordResponse, CheckPasswordRequest, CheckPasswordResponse,
+    DeleteAccountRequest, DeleteAccountResponse, GetAccountRequest, GetAccountResponse, GetDeletionRequest,
+    GetDeletionResponse, GetPasswordPolicyRequest, GetPasswordPolicyResponse, GrantConsentRequest,
+    GrantConsentResponse, ListAccountsRequest, ListAccountsResponse, ListAuditEventsRequest,
+    ListAuditEventsResponse, ListConsentsRequest, ListConsentsResponse, SignUpRequest, SignUpResponse,
+    UpdateAccountRequest, UpdateAccountResponse, WithdrawConsentRequest, WithdrawConsentResponse,
+    account_service_server::AccountService,
+};
+
+use super::{audit_origin::AuditOrigins, rate_limit_keys::RateLimitKeys};
+use crate::{
+    dispatcher::Dispatcher,
+    domain::{
+        consent::RequiredConsents,
+        provider::AuthProvider,
+        rate_limit::{RateLimit, RateLimits},
+    },
+    hashing::Passwords,
+    store::{
+        account::{Accounts, Consents, Erasures, OwnPasswords},
+        audit_log::AuditLog,
+    },
+};
+
+/// The state of `AccountService`.
+#[derive(Debug)]
+pub struct AccountRpc {
+    /// The accounts of all people.
+    pub accounts: Accounts,
+    /// The passwords of signed-in people.
+    pub own_passwords: OwnPasswords,
+    /// The records of erased accounts.
+    pub erasures: Erasures,
+    /// The ledgers of consents.
+    pub consents: Consents,
+    /// The security audit logs.
+    pub audit_log: AuditLog,
+    /// Delivers messages about new and erased accounts to data.
+    pub dispatcher: Dispatcher,
+    /// Hashes and checks passwords.
+    pub passwords: Passwords,
+    /// The provider that signs people up.
+    pub provider: AuthProvider,
+    /// The rate limits of SignUp.
+    pub sign_up_limits: RateLimits,
+    /// The rate limit of the passwords that a signed-in person sends: that of sign-ins per address.
+    pub reauthentication_limit: Option<RateLimit>,
+    /// Derives the keys under which limits are counted.
+    pub rate_limit_keys: RateLimitKeys,
+    /// The consents that SignUp requires.
+    pub required_consents: RequiredConsents,
+    /// The ended sessions. Calls with their access tokens are refused.
+    pub ended_sessions: Arc<EndedSessions>,
+    /// The key of the hashes by which retries are recognized.
+    pub request_mac: MacKey,
+    /// Derives the origins that the audit log stores.
+    pub audit_origins: AuditOrigins,
+    /// Seals and opens page tokens.
+    pub page_tokens: PageTokens,
+    /// The clock of all times that are stored.
+    pub clock: Clock,
+    /// The random source of ids.
+    pub entropy: Entropy,
+}
+
+grpc_service! {
+    impl AccountService for AccountRpc {
+        rpc sign_up(SignUpRequest) -> SignUpResponse;
+        rpc get_password_policy(GetPasswordPolicyRequest) -> GetPasswordPolicyResponse;
+        rpc check_password(CheckPasswordRequest) -> CheckPasswordResponse;
+        rpc get_account(GetAccountRequest) -> GetAccountResponse;
+        rpc update_account(UpdateAccountRequest) -> UpdateAccountResponse;
+        rpc change_password(ChangePasswordRequest) -> ChangePasswordResponse;
+        rpc delete_account(DeleteAccountRequest) -> DeleteAccountResponse;
+        rpc get_deletion(GetDeletionRequest) -> GetDeletionResponse;
+        rpc list_accounts(ListAccountsRequest) -> ListAccountsResponse;
+        rpc list_consents(ListConsentsRequest) -> ListConsentsResponse;
+        rpc grant_consent(GrantConsentRequest) -> GrantConsentResponse;
+        rpc withdraw_consent(WithdrawConsentRequest) -> WithdrawConsentResponse;
+        rpc list_audit_events(ListAuditEventsRequest) -> ListAuditEventsResponse;
+    }
+}

@@ -1,0 +1,153 @@
+//! The keys under which rate limits are counted, and the failure of a call that is over a limit.
+
+use haven_platform::{call::Call, failure::Failure, mac::MacKey, reason::Reason};
+
+use crate::{
+    domain::{
+        email::EmailAddress,
+        rate_limit::{LimitKind, Quota, RateLimit, RateLimits},
+    },
+    store::rate_limit::{LimitError, Limited},
+};
+
+/// Derives the keys under which limits are counted. They are keyed hashes, so that the table reveals no network,
+/// address or service.
+#[derive(Clone, Debug)]
+pub struct RateLimitKeys(MacKey);
+
+impl RateLimitKeys {
+    /// Derives keys with `key`.
+    #[must_use]
+    pub fn new(key: MacKey) -> Self {
+        Self(key)
+    }
+
+    /// The limits that apply to a call of `method`. `email` is `None` when the request's address is malformed: there is
+    /// no limit per address then.
+    pub(super) fn quotas(
+        &self,
+        method: &'static str,
+        limits: &RateLimits,
+        call: &Call,
+        email: Option<&EmailAddress>,
+    ) -> Vec<Quota> {
+        let network = call.network.map(|network| network.as_bytes().to_vec());
+        let email = email.map(|email| email.canonical().as_bytes().to_vec());
+        let service = call
+            .caller
+            .service
+            .as_ref()
+            .map(|service| service.as_str().as_bytes().to_vec());
+        [
+            (LimitKind::Network, limits.network, network),
+            (LimitKind::Email, limits.email, email),
+            (LimitKind::Service, limits.service, service),
+        ]
+        .into_iter()
+        .filter_map(|(kind, limit, subject)| {
+            Some(Quota {
+                kind,
+                key: self
+                    .0
+                    .mac(&[method.as_bytes(), kind.name().as_bytes(), &subject?]),
+                limit: limit?,
+            })
+        })
+        .collect()
+    }
+
+    /// The limit on passwords that signed-in people send to confirm an action, and the key of the account's wrong
+    /// passwords.
+    ///
+    /// `limit` is the limit of sign-ins per address, so that a stolen access token does not allow guessing passwords
+    /// faster.
+    pub(super) fn reauthentication(
+        &self,
+        limit: Option<RateLimit>,
+        email_canonical: &str,
+    ) -> (Vec<Quota>, [u8; 32]) {
+        let kind = LimitKind::Email;
+        let quota = limit.map(|limit| Quota {
+            kind,
+            key: self
+                .0
+                .mac(&[b"OwnPassword", kind.name().as_bytes(), email_canonical.as_bytes()]),
+            limit,
+        });
+        (quota.into_iter().collect(), self.failures(email_canonical))
+    }
+
+    /// The key under which the wrong passwords for an address are counted, whether it has an account or not.
+    pub(super) fn failures(&self, email_canonical: &str) -> [u8; 32] {
+        self.0
+            .mac(&[LimitKind::Failures.name().as_bytes(), email_canonical.as_bytes()])
+    }
+}
+
+impl From<LimitError> for Failure {
+    fn from(error: LimitError) -> Self {
+        match error {
+            LimitError::Limited(limited) => rate_limited(&limited),
+            LimitError::Database(error) => error.into(),
+        }
+    }
+}
+
+/// RATE_LIMITED with every limit that the call is over, and the delay after which it is over none of them.
+fn rate_limited(limited: &[Limited]) -> Failure {
+    let longest = limited
+        .iter()
+        .map(|one| one.retry_after)
+        .max()
+        .unwrap_or_default();
+    let failure = Failure::new(Reason::RateLimited).retry_after(longest);
+    limited.iter().fold(failure, |failure, one| {
+        let description = match one.quota {
+            Some(quota) => format!("At most {}", quota.limit),
+            None => "After several wrong passwords, the delay before each further attempt grows".to_owned(),
+        };
+        failure.quota(one.kind.name(), description)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use haven_platform::{call::Caller, deadline::Deadline, mac::SecretKey, network::Network};
+
+    use super::*;
+
+    #[test]
+    fn each_limit_has_its_own_key() {
+        let keys = RateLimitKeys::new(MacKey::derive(&SecretKey::new(Box::new([7; 32])), "limits"));
+        let limits: RateLimits = "network=10/1m,email=5/1h,service=9/1m".parse().unwrap();
+        let call = Call {
+            caller: Caller::default(),
+            deadline: Deadline::after(Duration::from_secs(1)),
+            network: Some(Network::of("192.0.2.1".parse().unwrap())),
+        };
+        let email = EmailAddress::parse("Ada@Example.org").unwrap();
+        let quotas = keys.quotas("SignIn", &limits, &call, Some(&email));
+        let kinds: Vec<_> = quotas.iter().map(|quota| quota.kind).collect();
+        assert_eq!(
+            kinds,
+            [LimitKind::Network, LimitKind::Email],
+            "the call comes from no service"
+        );
+        let respelled = keys.quotas(
+            "SignIn",
+            &limits,
+            &call,
+            EmailAddress::parse("ada@example.org").ok().as_ref(),
+        );
+        assert_eq!(quotas, respelled, "two spellings of one address");
+        let other = keys.quotas("SignUp", &limits, &call, Some(&email));
+        assert!(
+            other.iter().all(|quota| !quotas.contains(quota)),
+            "sign-up has its own counts"
+        );
+        let without = keys.quotas("SignIn", &limits, &call, None);
+        assert_eq!(without, quotas[..1], "only the limit of the network");
+    }
+}

@@ -1,0 +1,90 @@
+//! `haven.identity.v1.SessionService`.
+
+mod end_session;
+mod get_signing_keys;
+mod list_ended_sessions;
+mod list_sessions;
+mod refresh_session;
+mod revoke_session;
+mod sign_in;
+mod sign_out;
+
+use std::sync::Arc;
+
+use haven_platform::{
+    auth::EndedSessions, entropy::Entropy, grpc_service, mac::MacKey, page::PageTokens, time::Clock,
+};
+use haven_proto::identity::v1::{
+    GetSigningKeysRequest, GetSigningKeysResponse, ListEndedSessionsRequest, ListEndedSessionsResponse,
+    ListSessionsRequest, ListSessionsResponse, RefreshSessionRequest, RefreshSessionResponse,
+    RevokeSessionRequest, RevokeSessionResponse, SignInRequest, SignInResponse, SignOutRequest,
+    SignOutResponse, session_service_server::SessionService,
+};
+use tokio_util::task::TaskTracker;
+
+use super::{audit_origin::AuditOrigins, rate_limit_keys::RateLimitKeys};
+use crate::{
+    access_token::TokenSigner,
+    domain::{
+        provider::AuthProvider,
+        rate_limit::RateLimits,
+        refresh_token::{NewRefreshToken, RefreshToken},
+    },
+    hashing::Passwords,
+    store::session::Sessions,
+};
+
+/// The state of `SessionService`.
+#[derive(Debug)]
+pub struct SessionRpc {
+    /// The sessions of all people.
+    pub sessions: Sessions,
+    /// Checks passwords in the hashing queue.
+    pub passwords: Passwords,
+    /// The provider that signs people in.
+    pub provider: AuthProvider,
+    /// The rate limits of SignIn.
+    pub sign_in_limits: RateLimits,
+    /// Derives the keys under which limits are counted.
+    pub rate_limit_keys: RateLimitKeys,
+    /// Signs the access tokens of sessions.
+    pub signer: Arc<TokenSigner>,
+    /// The ended sessions. Calls with their access tokens are refused.
+    pub ended_sessions: Arc<EndedSessions>,
+    /// The key of the hashes by which retries are recognized.
+    pub request_mac: MacKey,
+    /// Derives the origins that the audit log stores.
+    pub audit_origins: AuditOrigins,
+    /// The key from which refresh tokens and their hashes are derived.
+    pub refresh_key: MacKey,
+    /// Seals and opens page tokens.
+    pub page_tokens: PageTokens,
+    /// The tasks that go on when their caller has disconnected. The server waits for them when it stops.
+    pub tasks: TaskTracker,
+    /// The clock of all times that are stored.
+    pub clock: Clock,
+    /// The random source of ids.
+    pub entropy: Entropy,
+}
+
+impl SessionRpc {
+    /// The row to store for `token`, with a new id.
+    fn new_refresh_token(&self, token: &RefreshToken) -> NewRefreshToken {
+        NewRefreshToken {
+            id: self.entropy.uuid_v7(&self.clock),
+            hash: token.hash(&self.refresh_key),
+        }
+    }
+}
+
+grpc_service! {
+    impl SessionService for SessionRpc {
+        rpc sign_in(SignInRequest) -> SignInResponse;
+        rpc refresh_session(RefreshSessionRequest) -> RefreshSessionResponse;
+        rpc sign_out(SignOutRequest) -> SignOutResponse;
+        rpc list_sessions(ListSessionsRequest) -> ListSessionsResponse;
+        rpc revoke_session(RevokeSessionRequest) -> RevokeSessionResponse;
+        rpc list_ended_sessions(ListEndedSessionsRequest) -> ListEndedSessionsResponse;
+        rpc get_signing_keys(GetSigningKeysRequest) -> GetSigningKeysResponse;
+    }
+}

@@ -1,0 +1,126 @@
+//! The SQL of GrantConsent.
+
+use haven_platform::{
+    call::UserId,
+    database::{Context, DbError, TenantTx},
+    deadline::Deadline,
+    request_key::RequestKey,
+};
+
+use super::consent::{ConsentError, ConsentRow, Consents, answered, entry, remember};
+use crate::{
+    domain::{
+        audit::NewAuditEvent,
+        consent::{Consent, ConsentEntry, NewConsent},
+    },
+    store::audit_log,
+};
+
+/// The name of the method in `identity.requests`.
+const METHOD: &str = "GrantConsent";
+
+/// The maximum number of attempts when other transactions change the same consent at the same time.
+const MAX_ATTEMPTS: usize = 8;
+
+impl Consents {
+    /// Adds `new` to the caller's ledger, unless that consent is in effect already. When the same request did so
+    /// before, changes nothing. Returns the entry as it was at the time of the grant. `event` is appended to the audit
+    /// log when an entry was added.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConsentError`].
+    pub async fn grant(
+        &self,
+        caller: UserId,
+        new: &NewConsent,
+        request: &RequestKey,
+        event: &NewAuditEvent<'_>,
+        deadline: Deadline,
+    ) -> Result<ConsentEntry, ConsentError> {
+        for _ in 0..MAX_ATTEMPTS {
+            match self.try_grant(caller, new, request, event, deadline).await {
+                Ok(None) => {}
+                Ok(Some(entry)) => return Ok(entry),
+                Err(error) => return Err(self.explain(error, caller, deadline).await),
+            }
+        }
+        Err(DbError::unexpected("a consent was changed by other transactions in every attempt").into())
+    }
+
+    /// Makes one attempt of [`Consents::grant`]. `None` when another transaction committed the same request first, or
+    /// withdrew the consent that was in effect.
+    async fn try_grant(
+        &self,
+        caller: UserId,
+        new: &NewConsent,
+        request: &RequestKey,
+        event: &NewAuditEvent<'_>,
+        deadline: Deadline,
+    ) -> Result<Option<ConsentEntry>, ConsentError> {
+        let mut tx = self
+            .database
+            .begin(METHOD, Context::User(caller), deadline)
+            .await?;
+        if let Some(id) = answered(&mut tx, caller, METHOD, request).await? {
+            let entry = entry(&mut tx, caller, id).await?;
+            tx.commit().await?;
+            // The consent was in effect then, even when it was withdrawn later.
+            let granted = entry.map(|entry| ConsentEntry {
+                withdrawn_at: None,
+                ..entry
+            });
+            return granted.map(Some).ok_or(ConsentError::NotFound);
+        }
+        let inserted = sqlx::query_as!(
+            ConsentRow,
+            "/* GrantConsent */
+            INSERT INTO identity.consents (user_id, id, document, document_version, granted_at)
+            VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (user_id, document, document_version) WHERE withdrawn_at IS NULL DO NOTHING
+            RETURNING id, document, document_version, granted_at, withdrawn_at",
+            caller.as_uuid(),
+            new.id,
+            new.consent.document(),
+            new.consent.version(),
+            event.at,
+        )
+        .fetch_optional(&mut tx)
+        .await
+        .map_err(DbError::from)?;
+        let is_new = inserted.is_some();
+        let in_effect = match inserted {
+            Some(row) => Some(row),
+            None => in_effect(&mut tx, caller, &new.consent).await?,
+        };
+        let Some(row) = in_effect else { return Ok(None) };
+        if !remember(&mut tx, caller, METHOD, request, row.id, event.at).await? {
+            return Ok(None);
+        }
+        if is_new {
+            audit_log::append(&mut tx, event).await?;
+        }
+        tx.commit().await?;
+        Ok(Some(row.try_into()?))
+    }
+}
+
+/// Reads the caller's entry for `consent` that is in effect.
+async fn in_effect(
+    tx: &mut TenantTx,
+    caller: UserId,
+    consent: &Consent,
+) -> Result<Option<ConsentRow>, DbError> {
+    let row = sqlx::query_as!(
+        ConsentRow,
+        "/* Consents.standing */
+        SELECT id, document, document_version, granted_at, withdrawn_at FROM identity.consents
+        WHERE user_id = $1 AND document = $2 AND document_version = $3 AND withdrawn_at IS NULL",
+        caller.as_uuid(),
+        consent.document(),
+        consent.version(),
+    )
+    .fetch_optional(tx)
+    .await?;
+    Ok(row)
+}

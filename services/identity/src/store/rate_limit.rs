@@ -1,0 +1,96 @@
+//! Rate limits, and the delay after wrong passwords: one statement decides about a call.
+
+use std::time::Duration;
+
+use haven_platform::database::{DbError, TenantTx};
+use sqlx::postgres::types::PgInterval;
+use thiserror::Error;
+
+use crate::domain::rate_limit::{LimitKind, Quota};
+
+/// The error when a call is not admitted. The transaction must be rolled back, so that the call uses up nothing.
+#[derive(Debug, Error)]
+pub enum LimitError {
+    /// The call is over one or more limits.
+    #[error("over {} limits", .0.len())]
+    Limited(Vec<Limited>),
+    /// The database failed. No call is admitted then.
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+/// A limit that a call is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limited {
+    /// The subject of the limit.
+    pub kind: LimitKind,
+    /// The limit. `None` for wrong passwords, which have a growing delay instead.
+    pub quota: Option<Quota>,
+    /// The delay after which the call would be admitted.
+    pub retry_after: Duration,
+}
+
+/// Admits a call that is within all of `quotas`, and counts it. `account` is the key under which the account's wrong
+/// passwords are counted.
+///
+/// Takes one round trip. Both roles of the request pool may call the SQL function.
+///
+/// # Errors
+///
+/// [`LimitError::Limited`] with every limit that the call is over.
+pub(super) async fn admit(
+    tx: &mut TenantTx,
+    quotas: &[Quota],
+    account: Option<&[u8; 32]>,
+) -> Result<(), LimitError> {
+    let keys: Vec<Vec<u8>> = quotas.iter().map(|quota| quota.key.to_vec()).collect();
+    let emissions: Vec<PgInterval> = quotas
+        .iter()
+        .map(|quota| interval(quota.limit.emission()))
+        .collect();
+    let tolerances: Vec<PgInterval> = quotas
+        .iter()
+        .map(|quota| interval(quota.limit.tolerance()))
+        .collect();
+    let refused = sqlx::query!(
+        r#"/* Limits.admit */
+        SELECT key AS "key!", retry_after AS "retry_after!" FROM identity.admit($1, $2, $3, $4) WHERE NOT admitted"#,
+        &keys as &[Vec<u8>],
+        &emissions as &[PgInterval],
+        &tolerances as &[PgInterval],
+        account.map(|key| key.as_slice()),
+    )
+    .fetch_all(tx)
+    .await
+    .map_err(DbError::from)?;
+    let limited: Vec<Limited> = refused
+        .into_iter()
+        .map(|row| {
+            let quota = quotas.iter().find(|quota| quota.key == *row.key).copied();
+            Limited {
+                kind: quota.map_or(LimitKind::Failures, |quota| quota.kind),
+                quota,
+                retry_after: duration(&row.retry_after),
+            }
+        })
+        .collect();
+    match limited.is_empty() {
+        true => Ok(()),
+        false => Err(LimitError::Limited(limited)),
+    }
+}
+
+fn interval(duration: Duration) -> PgInterval {
+    PgInterval {
+        months: 0,
+        days: 0,
+        microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
+    }
+}
+
+/// Converts the difference of two times. Its days always have 24 hours.
+fn duration(interval: &PgInterval) -> Duration {
+    const DAY: i64 = 24 * 60 * 60 * 1_000_000;
+    let micros = interval.microseconds + i64::from(interval.days) * DAY;
+    Duration::from_micros(u64::try_from(micros).unwrap_or_default())
+}

@@ -1,0 +1,36 @@
+//! Sessions and refresh tokens: the SQL of `SessionService`.
+//!
+//! A transaction that locks several rows of a person locks them in this order, or else two transactions could deadlock:
+//! the account, its sessions, their refresh tokens, wrong passwords, the end of the audit chain.
+
+mod end_session;
+mod list_ended_sessions;
+mod list_sessions;
+mod refresh_session;
+mod sign_in;
+
+use std::sync::Arc;
+
+use haven_platform::database::Database;
+
+pub use self::{
+    end_session::Ended,
+    refresh_session::Refreshed,
+    sign_in::{BeginError, Credential},
+};
+
+/// The sessions of all people.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    database: Arc<Database>,
+}
+
+// === impl Sessions ===
+
+impl Sessions {
+    /// The sessions in `database`.
+    #[must_use]
+    pub fn new(database: Arc<Database>) -> Self {
+        Self { database }
+    }
+}

@@ -1,0 +1,213 @@
+//! RefreshSession: uses a refresh token, and stores its successor.
+
+use chrono::{DateTime, Utc};
+use haven_platform::{
+    call::UserId,
+    database::{Context, DbError, TenantTx},
+    deadline::Deadline,
+};
+
+use super::Sessions;
+use crate::{
+    domain::{
+        audit::{AuditEventType, NewAuditEvent, Origin},
+        refresh_token::{NewRefreshToken, StoredToken, TokenKey, TokenState},
+        session::{EndReason, Session},
+    },
+    store::audit_log,
+};
+
+/// The outcome of a refresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refreshed {
+    /// The token's successor is stored, by this call or by one within the last few seconds.
+    Session(Session),
+    /// The session had ended before.
+    Ended,
+    /// The token was used before, and this call ended its session.
+    Reused,
+    /// The token has expired.
+    Expired,
+    /// The token is no longer stored, and neither is its session.
+    Unknown,
+}
+
+/// A locked session, and one of its tokens, also locked.
+struct Locked {
+    session: Session,
+    ended: bool,
+    token: StoredToken,
+}
+
+// === impl Sessions ===
+
+impl Sessions {
+    /// Finds the token with this keyed hash.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn find_refresh_token(
+        &self,
+        hash: &[u8; 32],
+        deadline: Deadline,
+    ) -> Result<Option<TokenKey>, DbError> {
+        let mut tx = self
+            .database
+            .begin("RefreshSession.find", Context::Anonymous, deadline)
+            .await?;
+        let row = sqlx::query!(
+            r#"/* RefreshSession.find */
+            SELECT user_id AS "user_id!", session_id AS "session_id!", id AS "id!"
+            FROM identity.find_refresh_token($1)"#,
+            hash,
+        )
+        .fetch_optional(&mut tx)
+        .await?;
+        tx.commit().await?;
+        Ok(row.map(|row| TokenKey {
+            user_id: UserId::new(row.user_id),
+            session_id: row.session_id,
+            token_id: row.id,
+        }))
+    }
+
+    /// Uses the token `key`, stores `next` as its successor, and extends the session. Of several simultaneous calls
+    /// with one token, one does that, and the others get the same session. A token that was used more than
+    /// [`GRACE`](crate::domain::refresh_token::GRACE) before ends its session.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails. The refresh may have been committed: a retry within the grace period returns the outcome.
+    pub async fn refresh(
+        &self,
+        key: TokenKey,
+        next: NewRefreshToken,
+        origin: &Origin,
+        now: DateTime<Utc>,
+        deadline: Deadline,
+    ) -> Result<Refreshed, DbError> {
+        let mut tx = self
+            .database
+            .begin("RefreshSession", Context::User(key.user_id), deadline)
+            .await?;
+        let Some(locked) = lock(&mut tx, key).await? else {
+            return Ok(Refreshed::Unknown);
+        };
+        if locked.ended {
+            return Ok(Refreshed::Ended);
+        }
+        let refreshed = match locked.token.state(now) {
+            TokenState::Expired => return Ok(Refreshed::Expired),
+            TokenState::UsedRecently => return Ok(Refreshed::Session(locked.session)),
+            TokenState::Unused { used_at } => {
+                let session = locked.session.refreshed(now);
+                rotate(&mut tx, key, session, next, used_at).await?;
+                Refreshed::Session(session)
+            }
+            TokenState::Reused => {
+                end_session(&mut tx, key, origin, now).await?;
+                Refreshed::Reused
+            }
+        };
+        tx.commit().await?;
+        Ok(refreshed)
+    }
+}
+
+/// Locks the account, the session and the token, and reads them after that.
+async fn lock(tx: &mut TenantTx, key: TokenKey) -> Result<Option<Locked>, DbError> {
+    // Locks the account first, as ChangePassword and DeleteAccount do.
+    let row = sqlx::query!(
+        r#"/* RefreshSession.lock */
+        SELECT coalesce(session.refreshed_at, session.issued_at) AS "issued_at!", session.expires_at,
+            session.refresh_expires_at, session.ended_at IS NOT NULL AS "ended!",
+            token.issued_at AS token_issued_at, token.expires_at AS token_expires_at, token.used_at
+        FROM identity.users AS person
+            JOIN identity.sessions AS session ON session.user_id = person.id
+            JOIN identity.refresh_tokens AS token
+                ON token.user_id = session.user_id AND token.session_id = session.id
+        WHERE person.id = $1 AND session.id = $2 AND token.id = $3
+        FOR NO KEY UPDATE OF person, session, token"#,
+        key.user_id.as_uuid(),
+        key.session_id,
+        key.token_id,
+    )
+    .fetch_optional(tx)
+    .await?;
+    Ok(row.map(|row| Locked {
+        session: Session {
+            id: key.session_id,
+            user_id: key.user_id,
+            issued_at: row.issued_at,
+            expires_at: row.expires_at,
+            refresh_expires_at: row.refresh_expires_at,
+        },
+        ended: row.ended,
+        token: StoredToken {
+            issued_at: row.token_issued_at,
+            expires_at: row.token_expires_at,
+            used_at: row.used_at,
+        },
+    }))
+}
+
+/// Marks the token as used, stores its successor, and extends the session, all in one statement.
+async fn rotate(
+    tx: &mut TenantTx,
+    key: TokenKey,
+    session: Session,
+    next: NewRefreshToken,
+    used_at: DateTime<Utc>,
+) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"/* RefreshSession */
+        WITH used AS (
+            UPDATE identity.refresh_tokens SET used_at = $4 WHERE user_id = $1 AND id = $3
+        ), next AS (
+            INSERT INTO identity.refresh_tokens (user_id, id, session_id, token_hash, issued_at, expires_at)
+            VALUES ($1, $5, $2, $6, $7, $9)
+        ), active AS (
+            UPDATE identity.users SET last_active_at = $4 WHERE id = $1
+        )
+        UPDATE identity.sessions SET refreshed_at = $7, expires_at = $8, refresh_expires_at = $9
+        WHERE user_id = $1 AND id = $2"#,
+        key.user_id.as_uuid(),
+        key.session_id,
+        key.token_id,
+        used_at,
+        next.id,
+        &next.hash,
+        session.issued_at,
+        session.expires_at,
+        session.refresh_expires_at,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Ends the session of a reused token, and appends that to the audit log.
+async fn end_session(
+    tx: &mut TenantTx,
+    key: TokenKey,
+    origin: &Origin,
+    at: DateTime<Utc>,
+) -> Result<(), DbError> {
+    sqlx::query!(
+        "/* RefreshSession.end */ SELECT session_id FROM identity.end_sessions($1, NULL, $2, $3)",
+        key.session_id,
+        EndReason::TokenReused.name(),
+        at,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let event = NewAuditEvent {
+        event: AuditEventType::TokenReuse,
+        refused: true,
+        origin,
+        session_id: Some(key.session_id),
+        at,
+    };
+    audit_log::append(tx, &event).await
+}

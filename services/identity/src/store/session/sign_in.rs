@@ -1,0 +1,290 @@
+//! The SQL of SignIn.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use haven_platform::{
+    call::UserId,
+    database::{Context, DbError, TenantTx},
+    deadline::Deadline,
+};
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::Sessions;
+use crate::{
+    domain::{
+        account::PasswordHash,
+        audit::{AuditEventType, Origin},
+        rate_limit::Quota,
+        session::{NewSession, Session},
+    },
+    store::rate_limit::{self, LimitError},
+};
+
+/// The timeout of counting a wrong password, which continues when the caller disconnects.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The credential of an account.
+#[derive(Debug)]
+pub struct Credential {
+    /// The id of the account's person.
+    pub user_id: UserId,
+    /// The password's hash. `None` when another provider signs this person in.
+    pub password_hash: Option<PasswordHash>,
+    /// The password's version, which grows with each change.
+    pub password_version: i64,
+}
+
+/// The error when a session did not begin.
+#[derive(Debug, Error)]
+pub enum BeginError {
+    /// The password was changed, or the account was deleted, after the password was checked.
+    #[error("the password was changed in the meantime")]
+    PasswordChanged,
+    /// The request id belongs to a request with other content.
+    #[error("the request id belongs to another request")]
+    RequestIdReused,
+    /// The database failed, or cannot be reached.
+    #[error(transparent)]
+    Database(DbError),
+}
+
+/// The stored answer, for retries. The tokens are derived from it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Answer {
+    session_id: Uuid,
+    issued_at: i64,
+    expires_at: i64,
+    refresh_expires_at: i64,
+}
+
+// === impl Sessions ===
+
+impl Sessions {
+    /// Admits a sign-in that is within all of `quotas` and need not wait after wrong passwords, which are counted under
+    /// `failures`; then finds the account by its canonical email address.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitError`]. A call that is over a limit uses up nothing of the others.
+    pub async fn find_credential(
+        &self,
+        email_canonical: &str,
+        quotas: &[Quota],
+        failures: &[u8; 32],
+        deadline: Deadline,
+    ) -> Result<Option<Credential>, LimitError> {
+        let mut tx = self
+            .database
+            .begin("SignIn.find", Context::Anonymous, deadline)
+            .await?;
+        rate_limit::admit(&mut tx, quotas, Some(failures)).await?;
+        let row = sqlx::query!(
+            r#"/* SignIn.find */
+            SELECT user_id AS "user_id!", password_hash, password_version AS "password_version!"
+            FROM identity.find_credential($1)"#,
+            email_canonical,
+        )
+        .fetch_optional(&mut tx)
+        .await
+        .map_err(DbError::from)?;
+        tx.commit().await?;
+        Ok(row.map(|row| Credential {
+            user_id: UserId::new(row.user_id),
+            password_hash: row.password_hash.map(PasswordHash::new),
+            password_version: row.password_version,
+        }))
+    }
+
+    /// Begins a session, resets the count of the account's wrong passwords, and updates the time of the person's last
+    /// activity. When the same request did so before, changes nothing and returns that session, even if it has ended.
+    ///
+    /// # Errors
+    ///
+    /// See [`BeginError`]. Nothing was changed, except that after a database error the session may have begun: a retry
+    /// returns the outcome.
+    pub async fn begin(&self, new: NewSession<'_>, deadline: Deadline) -> Result<Session, BeginError> {
+        let mut tx = self
+            .database
+            .begin("SignIn", Context::User(new.session.user_id), deadline)
+            .await?;
+        let begun = insert(&mut tx, &new).await?;
+        if !begun.by_this_request {
+            let earlier = earlier(&mut tx, &new).await?;
+            tx.commit().await?;
+            return Ok(earlier);
+        }
+        if !begun.with_this_password {
+            return Err(BeginError::PasswordChanged);
+        }
+        if let Some(hash) = &new.upgraded {
+            // A separate statement, because it is rare and because the role may not read the column that it replaces.
+            // The row is locked by the statement before, so the password is still the one that was checked.
+            sqlx::query!(
+                "/* SignIn.upgrade */ UPDATE identity.users SET password_hash = $2 WHERE id = $1",
+                new.session.user_id.as_uuid(),
+                hash.expose(),
+            )
+            .execute(&mut tx)
+            .await
+            .map_err(DbError::from)?;
+        }
+        tx.commit().await?;
+        Ok(new.session)
+    }
+
+    /// Counts a wrong password under `failures`, and appends it to the audit log of `user_id` if the account exists. It
+    /// is one statement in both cases, so that the response time hardly differs.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails. The password is not counted then.
+    pub async fn count_failure(
+        &self,
+        user_id: Option<UserId>,
+        failures: [u8; 32],
+        origin: Origin,
+        at: DateTime<Utc>,
+    ) -> Result<(), DbError> {
+        let context = user_id.map_or(Context::Service, Context::ServiceFor);
+        let mut tx = self
+            .database
+            .begin("SignIn.failed", context, Deadline::after(TIMEOUT))
+            .await?;
+        sqlx::query!(
+            r#"/* SignIn.failed */
+            SELECT identity.note_failed_sign_in($1, $2, $3, $4) AS "noted: ()""#,
+            failures.as_slice(),
+            origin.service.as_deref(),
+            origin.network_mac.as_ref().map(|mac| mac.as_slice()),
+            at,
+        )
+        .execute(&mut tx)
+        .await?;
+        tx.commit().await
+    }
+}
+
+/// The outcome of the statement that begins a session.
+struct Begun {
+    /// `true` when the request is new.
+    by_this_request: bool,
+    /// `true` when the checked password is still the current one.
+    with_this_password: bool,
+}
+
+/// Begins a session in one statement, which also appends the audit event and resets the count of wrong passwords: each
+/// would be another round trip.
+async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginError> {
+    let NewSession { session, origin, .. } = new;
+    let row = sqlx::query!(
+        r#"/* SignIn */
+        WITH request AS (
+            INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
+            VALUES ($1, $2, 'SignIn', $3, $4, $5)
+            ON CONFLICT (user_id, id) DO NOTHING
+            RETURNING user_id
+        ), active AS (
+            UPDATE identity.users SET last_active_at = $5 FROM request
+            WHERE users.id = request.user_id AND password_version = $6
+            RETURNING users.id
+        ), session AS (
+            INSERT INTO identity.sessions (user_id, id, issued_at, expires_at, refresh_expires_at)
+            SELECT id, $7, $8, $9, $10 FROM active
+        ), token AS (
+            INSERT INTO identity.refresh_tokens (user_id, id, session_id, token_hash, issued_at, expires_at)
+            SELECT id, $11, $7, $12, $8, $10 FROM active
+        ), noted AS MATERIALIZED (
+            SELECT identity.forget_failures($13), identity.append_audit_event($14, false, $15, $7, $16, $5) FROM active
+        )
+        SELECT EXISTS (SELECT FROM request) AS "by_this_request!", (SELECT count(*) FROM noted) AS "noted!""#,
+        session.user_id.as_uuid(),
+        new.request.id,
+        &new.request.payload_mac,
+        Json(Answer::from(*session)) as _,
+        new.at,
+        new.password_version,
+        session.id,
+        session.issued_at,
+        session.expires_at,
+        session.refresh_expires_at,
+        new.token.id,
+        &new.token.hash,
+        &new.failures,
+        AuditEventType::SignIn.name(),
+        origin.service.as_deref(),
+        origin.network_mac.as_ref().map(|mac| mac.as_slice()),
+    )
+    .fetch_one(tx)
+    .await
+    .map_err(DbError::from)?;
+    Ok(Begun {
+        by_this_request: row.by_this_request,
+        with_this_password: row.noted > 0,
+    })
+}
+
+/// Returns the answer to the earlier request with the same id.
+async fn earlier(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Session, BeginError> {
+    let earlier = sqlx::query!(
+        r#"/* SignIn.retry */
+        SELECT method, payload_mac, answer AS "answer: Json<serde_json::Value>" FROM identity.requests
+        WHERE user_id = $1 AND id = $2"#,
+        new.session.user_id.as_uuid(),
+        new.request.id,
+    )
+    .fetch_optional(tx)
+    .await
+    .map_err(DbError::from)?
+    .ok_or(BeginError::PasswordChanged)?;
+    if earlier.method != "SignIn" || earlier.payload_mac != new.request.payload_mac {
+        return Err(BeginError::RequestIdReused);
+    }
+    let answer: Option<Answer> = serde_json::from_value(earlier.answer.0).ok();
+    answer
+        .and_then(|answer| answer.session_of(new.session.user_id))
+        .ok_or_else(|| {
+            BeginError::Database(DbError::unexpected(
+                "the stored answer of a sign-in is not a session",
+            ))
+        })
+}
+
+// === impl Answer ===
+
+impl From<Session> for Answer {
+    fn from(session: Session) -> Self {
+        Self {
+            session_id: session.id,
+            issued_at: session.issued_at.timestamp(),
+            expires_at: session.expires_at.timestamp(),
+            refresh_expires_at: session.refresh_expires_at.timestamp(),
+        }
+    }
+}
+
+impl Answer {
+    fn session_of(self, user_id: UserId) -> Option<Session> {
+        Some(Session {
+            id: self.session_id,
+            user_id,
+            issued_at: DateTime::from_timestamp(self.issued_at, 0)?,
+            expires_at: DateTime::from_timestamp(self.expires_at, 0)?,
+            refresh_expires_at: DateTime::from_timestamp(self.refresh_expires_at, 0)?,
+        })
+    }
+}
+
+// === impl BeginError ===
+
+impl From<DbError> for BeginError {
+    fn from(error: DbError) -> Self {
+        match error.constraint() {
+            Some("requests_user_id_fkey") => Self::PasswordChanged,
+            _ => Self::Database(error),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The identity under which a transaction runs, as Row Level Security sees it.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::call::UserId;
+
+/// The identity under which a transaction runs, and with it the rows that it reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Context {
+    /// No caller. Reaches no row; may call the few functions that are granted to the anonymous role.
+    Anonymous,
+    /// No authenticated caller, but a user id in the claims: may insert the first rows of that user.
+    AnonymousFor(UserId),
+    /// A user. Reaches the user's own rows.
+    User(UserId),
+    /// The service itself. Reaches its own tables, such as a queue.
+    Service,
+    /// The service on behalf of a user. Reaches the user's rows.
+    ServiceFor(UserId),
+    /// The service with a claim of its own. Reaches the rows that the policies grant for that claim.
+    ServiceWith(Claim),
+}
+
+/// A claim beside the caller's id, for policies to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The claim's name in `request.jwt.claims`. Lower-case letters only, because it is not escaped.
+    pub name: &'static str,
+    /// The claim's value, a UUID.
+    pub value: Uuid,
+}
+
+// === impl Context ===
+
+impl Context {
+    fn role(self) -> &'static str {
+        match self {
+            Self::Anonymous | Self::AnonymousFor(_) => "anon",
+            Self::User(_) => "user",
+            Self::Service | Self::ServiceFor(_) | Self::ServiceWith(_) => "service",
+        }
+    }
+
+    /// Returns the claims for policies to read, as JSON.
+    fn claims(self) -> String {
+        match self {
+            Self::Anonymous | Self::Service => "{}".to_owned(),
+            Self::AnonymousFor(id) | Self::User(id) | Self::ServiceFor(id) => format!(r#"{{"sub":"{id}"}}"#),
+            Self::ServiceWith(Claim { name, value }) => format!(r#"{{"{name}":"{value}"}}"#),
+        }
+    }
+
+    /// Returns the batch that begins a transaction under this identity. The only part of it that can come from a
+    /// request is a UUID.
+    ///
+    /// The claims are set by `set_config` rather than `SET LOCAL`, because query statistics keep the text of the
+    /// latter. The role is set by its own statement, because a statement that ends under another role than it began is
+    /// also kept with its text.
+    pub(super) fn begin(self, schema: &'static str, timeout: Duration) -> String {
+        let role = self.role();
+        let claims = self.claims();
+        // 0 would mean that there is no limit.
+        let millis = timeout.as_millis().clamp(1, i32::MAX as u128);
+        format!(
+            "BEGIN; SELECT set_config('request.jwt.claims', '{claims}', true), \
+             set_config('statement_timeout', '{millis}', true); \
+             SET LOCAL ROLE {schema}_{role}"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_begins_with_its_identity_in_one_batch() {
+        let id = UserId::new(Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8057));
+        assert_eq!(
+            Context::User(id).begin("data", Duration::from_millis(1500)),
+            "BEGIN; SELECT set_config('request.jwt.claims', '{\"sub\":\"01890a5d-ac96-774b-bcce-b302099a8057\"}', true), \
+             set_config('statement_timeout', '1500', true); \
+             SET LOCAL ROLE data_user"
+        );
+        assert!(
+            Context::Service
+                .begin("data", Duration::ZERO)
+                .ends_with("ROLE data_service")
+        );
+        assert!(
+            Context::ServiceWith(Claim {
+                name: "ticket",
+                value: Uuid::nil()
+            })
+            .begin("data", Duration::ZERO)
+            .contains(r#"'{"ticket":"00000000-0000-0000-0000-000000000000"}'"#)
+        );
+        assert!(Context::Anonymous.begin("data", Duration::ZERO).contains("'{}'"));
+        assert!(
+            Context::Anonymous
+                .begin("data", Duration::ZERO)
+                .contains("'statement_timeout', '1'")
+        );
+    }
+}
