@@ -1,4 +1,4 @@
-//! Jobs of the analysis queue, in whichever state a test needs one.
+//! Jobs of the analysis queue, in the state that a test needs.
 
 use haven_proto::data::v1::{
     AnalysisType, CompleteJobRequest, JobLease, LeaseJobsRequest, RequestAnalysisRequest,
@@ -7,7 +7,7 @@ use haven_testkit::{Client, Stack, random};
 
 use crate::{crisis_message::saying, superuser_sql::execute};
 
-/// A job that `person` asked for, over one new message.
+/// Appends a message of `person` and requests an analysis. Returns the id of the job.
 pub(crate) async fn requested(person: &Client) -> String {
     let message = saying("analyse this");
     person.conversation().append_message(message).await.unwrap();
@@ -18,7 +18,7 @@ pub(crate) async fn requested(person: &Client) -> String {
     answer.into_inner().job.unwrap().id
 }
 
-/// The same, leased by a worker; other jobs that were due may be its as well.
+/// Requests an analysis and leases its job. Other due jobs may be leased as well.
 pub(crate) async fn leased(stack: &Stack, person: &Client) -> JobLease {
     let job_id = requested(person).await;
     let worker = stack.service("backend").unwrap();
@@ -35,7 +35,7 @@ pub(crate) async fn leased(stack: &Stack, person: &Client) -> JobLease {
             .unwrap()
             .into_inner()
             .jobs;
-        assert!(!jobs.is_empty(), "nobody else takes jobs");
+        assert!(!jobs.is_empty(), "no other worker leases jobs");
         let mut leases = jobs.into_iter().filter_map(|job| job.lease);
         if let Some(lease) = leases.find(|lease| lease.job_id == job_id) {
             return lease;
@@ -43,7 +43,7 @@ pub(crate) async fn leased(stack: &Stack, person: &Client) -> JobLease {
     }
 }
 
-/// What completes a job, with nothing to say about it.
+/// Returns a request that completes a job, with an empty result.
 pub(crate) fn completion(lease: JobLease) -> CompleteJobRequest {
     CompleteJobRequest {
         lease: Some(lease),
@@ -54,7 +54,7 @@ pub(crate) fn completion(lease: JobLease) -> CompleteJobRequest {
     }
 }
 
-/// The same, done. Answers the analysis' id.
+/// Requests an analysis and completes its job. Returns the id of the analysis.
 pub(crate) async fn done(stack: &Stack, person: &Client) -> String {
     let lease = leased(stack, person).await;
     let worker = stack.service("backend").unwrap();
@@ -62,13 +62,13 @@ pub(crate) async fn done(stack: &Stack, person: &Client) -> String {
     completed.into_inner().analysis_id
 }
 
-/// The same, given up.
+/// Requests an analysis and makes its job dead, by SQL. Returns the id of the job.
 pub(crate) async fn dead(stack: &Stack, person: &Client) -> String {
     let job_id = requested(person).await;
-    let dead = format!(
+    let kill = format!(
         "UPDATE data.analysis_jobs SET state = 'dead', attempts = 3, finished_at = now(), last_error = 'GIVEN_UP'
          WHERE id = '{job_id}'"
     );
-    execute(&stack.database, &dead).await;
+    execute(&stack.database, &kill).await;
     job_id
 }

@@ -1,14 +1,14 @@
-//! Somebody who says that they are in danger, until they are heard.
+//! Messages in which a person says that they are in danger.
 
 use haven_proto::data::v1::{
     AppendMessageRequest, AppendMessageResponse, CrisisFinding, Message, SenderType,
 };
 use haven_testkit::{Client, random};
 
-/// What the default detector hears.
+/// A text with a finding of the default detector.
 pub(crate) const ALARMING: &str = "I want to kill myself";
 
-/// A person's message under a new request id.
+/// Returns a request to append a message of the person, with a new request id.
 pub(crate) fn saying(text: &str) -> AppendMessageRequest {
     AppendMessageRequest {
         sender_type: SenderType::User.into(),
@@ -18,8 +18,8 @@ pub(crate) fn saying(text: &str) -> AppendMessageRequest {
     }
 }
 
-/// Has `client` say `text`, which is alarming, until that is found: detection does not wait long for a core that other
-/// tests take. Answers the request that was heard, its message, and what was found.
+/// Appends the alarming `text` until an answer has a finding: detection does not wait long for a core, and other tests
+/// may be using it. Returns the request, its message and the finding.
 pub(crate) async fn say_until_heard(
     client: &Client,
     text: &str,
@@ -28,9 +28,9 @@ pub(crate) async fn say_until_heard(
         let request = saying(text);
         let answer = client.conversation().append_message(request.clone()).await;
         let AppendMessageResponse { message, crisis } = answer.unwrap().into_inner();
-        if let Some(found) = crisis {
-            return (request, message.unwrap(), found);
+        if let Some(finding) = crisis {
+            return (request, message.unwrap(), finding);
         }
     }
-    panic!("nothing was found in a hundred messages");
+    panic!("no finding in a hundred messages");
 }

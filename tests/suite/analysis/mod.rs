@@ -1,11 +1,12 @@
-//! Analyses, as the person sees them whose messages they are about.
+//! `haven.data.v1.AnalysisService`: people request, read and delete analyses of their messages.
 
-mod asking;
-mod deleting;
-mod erased;
-mod found;
-mod racing;
-mod reading;
+mod concurrent_requests;
+mod delete_analysis;
+mod erased_people;
+mod get_analysis;
+mod list_analyses;
+mod request_analysis;
+mod stored_result;
 
 use haven_proto::data::v1::{
     Analysis, AnalysisJob, AnalysisJobState, AppendMessageRequest, GetAnalysisRequest, ListAnalysesRequest,
@@ -16,7 +17,7 @@ use tonic::Status;
 
 use crate::{retry::retry_call, superuser_sql::execute};
 
-/// Says something, as `sender`.
+/// Appends a message of `sender`.
 async fn say_as(client: &Client, sender: SenderType) -> Result<Message, Status> {
     let request = AppendMessageRequest {
         sender_type: sender.into(),
@@ -31,7 +32,7 @@ async fn say_as(client: &Client, sender: SenderType) -> Result<Message, Status> 
     Ok(answer.await?.message.unwrap())
 }
 
-/// Says so many things, one after the other. Answers the last.
+/// Appends `times` messages of the person, one after the other. Returns the last.
 async fn say(client: &Client, times: usize) -> Option<Message> {
     let mut last = None;
     for _ in 0..times {
@@ -40,23 +41,28 @@ async fn say(client: &Client, times: usize) -> Option<Message> {
     last
 }
 
-fn wish() -> RequestAnalysisRequest {
+/// Returns a request for an analysis, with a new request id.
+fn new_request() -> RequestAnalysisRequest {
     RequestAnalysisRequest {
         request_id: random::uuid().to_string(),
     }
 }
 
-async fn ask_with(client: &Client, wish: &RequestAnalysisRequest) -> Result<AnalysisJob, Status> {
+/// Sends a request for an analysis, with retries.
+async fn ask_with(client: &Client, request: &RequestAnalysisRequest) -> Result<AnalysisJob, Status> {
     let mut analyses = client.analysis();
-    let answer = retry_call(wish.clone(), async |wish| analyses.request_analysis(wish).await);
+    let answer = retry_call(request.clone(), async |request| {
+        analyses.request_analysis(request).await
+    });
     Ok(answer.await?.job.unwrap())
 }
 
-/// Asks for an analysis, under a new request id.
+/// Requests an analysis with a new request id.
 async fn ask(client: &Client) -> Result<AnalysisJob, Status> {
-    ask_with(client, &wish()).await
+    ask_with(client, &new_request()).await
 }
 
+/// Returns the analysis with `id`.
 async fn get(client: &Client, id: &str) -> Result<Analysis, Status> {
     let request = GetAnalysisRequest {
         analysis_id: id.to_owned(),
@@ -65,6 +71,7 @@ async fn get(client: &Client, id: &str) -> Result<Analysis, Status> {
     Ok(answer.into_inner().analysis.unwrap())
 }
 
+/// Returns a page of the client's analyses.
 async fn page(client: &Client, size: i32, token: &str) -> Result<ListAnalysesResponse, Status> {
     let request = ListAnalysesRequest {
         page_size: size,
@@ -73,11 +80,12 @@ async fn page(client: &Client, size: i32, token: &str) -> Result<ListAnalysesRes
     Ok(client.analysis().list_analyses(request).await?.into_inner())
 }
 
+/// Returns the numbers of the first and the last message that the job covers.
 fn range(job: &AnalysisJob) -> (i64, i64) {
     (job.first_number, job.last_number)
 }
 
-/// Puts a job into a state, as workers do.
+/// Puts a job into the state that a worker would put it into, by SQL.
 async fn put(stack: &Stack, job: &AnalysisJob, state: AnalysisJobState) {
     let change = match state {
         AnalysisJobState::Leased => {
@@ -92,7 +100,7 @@ async fn put(stack: &Stack, job: &AnalysisJob, state: AnalysisJobState) {
             "state = 'dead', finished_at = now(), lease_token = NULL, lease_holder = NULL,
              lease_expires_at = NULL"
         }
-        _ => panic!("{state:?} is not what workers make of a job"),
+        _ => panic!("workers do not put jobs into {state:?}"),
     };
     let update = format!("UPDATE data.analysis_jobs SET {change} WHERE id = '{}'", job.id);
     execute(&stack.database, &update).await;

@@ -1,18 +1,19 @@
-//! The queue of analyses, as workers see it.
+//! `haven.data.v1.AnalysisQueueService`: workers lease, extend, complete and fail jobs; operators list and requeue dead
+//! ones.
 
-mod dead;
-mod erased;
-mod fencing;
-mod fields;
-mod leasing;
-mod line;
-mod many;
-mod messages;
-mod requeued;
-mod rests;
-mod retries;
-mod unreadable;
-mod waiting;
+mod coach_message_limit;
+mod erased_people;
+mod invalid_requests;
+mod lease_fencing;
+mod lease_jobs;
+mod list_dead_jobs;
+mod many_waiting_workers;
+mod request_retries;
+mod requeue_job;
+mod retry_delays;
+mod ten_thousand_jobs;
+mod unreadable_messages;
+mod waiting_workers;
 
 use haven_proto::data::v1::{
     AppendMessageRequest, CompleteJobResponse, ExtendLeaseRequest, ExtendLeaseResponse, FailJobRequest,
@@ -30,8 +31,8 @@ use crate::{
     superuser_sql::{execute, scalar},
 };
 
-/// A wish for as many jobs as a worker can have, at once, under a new request id.
-fn wish() -> LeaseJobsRequest {
+/// Returns a request for the maximum number of jobs, without waiting, with a new request id.
+fn lease_request() -> LeaseJobsRequest {
     LeaseJobsRequest {
         max_jobs: 10,
         request_id: random::uuid().to_string(),
@@ -39,12 +40,12 @@ fn wish() -> LeaseJobsRequest {
     }
 }
 
-/// A wish for one job for a second.
-fn short_wish() -> LeaseJobsRequest {
+/// Returns a request for one job with a lease of one second.
+fn short_lease_request() -> LeaseJobsRequest {
     LeaseJobsRequest {
         max_jobs: 1,
         lease_duration: seconds(1),
-        ..wish()
+        ..lease_request()
     }
 }
 
@@ -52,19 +53,21 @@ fn seconds(seconds: i64) -> Option<prost_types::Duration> {
     Some(prost_types::Duration { seconds, nanos: 0 })
 }
 
-async fn lease(worker: &Client, wish: &LeaseJobsRequest) -> Result<Vec<LeasedJob>, Status> {
+/// Leases jobs, with retries.
+async fn lease(worker: &Client, request: &LeaseJobsRequest) -> Result<Vec<LeasedJob>, Status> {
     let mut queue = worker.queue();
-    let answer = retry_call(wish.clone(), async |wish| queue.lease_jobs(wish).await);
+    let answer = retry_call(request.clone(), async |request| queue.lease_jobs(request).await);
     Ok(answer.await?.jobs)
 }
 
-/// The only job that is due, leased.
-async fn lease_one(worker: &Client, wish: &LeaseJobsRequest) -> JobLease {
-    let mut jobs = lease(worker, wish).await.unwrap();
+/// Leases the only due job.
+async fn lease_one(worker: &Client, request: &LeaseJobsRequest) -> JobLease {
+    let mut jobs = lease(worker, request).await.unwrap();
     assert_eq!(jobs.len(), 1, "{jobs:?}");
     jobs.remove(0).lease.unwrap()
 }
 
+/// Extends a lease by the default duration, with retries.
 async fn extend(worker: &Client, lease: &JobLease) -> Result<ExtendLeaseResponse, Status> {
     let request = ExtendLeaseRequest {
         lease: Some(lease.clone()),
@@ -74,13 +77,14 @@ async fn extend(worker: &Client, lease: &JobLease) -> Result<ExtendLeaseResponse
     retry_call(request, async |request| queue.extend_lease(request).await).await
 }
 
-/// Completes a job under a new request id.
+/// Completes a job with a new request id, with retries.
 async fn complete(worker: &Client, lease: &JobLease) -> Result<CompleteJobResponse, Status> {
     let request = analysis_jobs::completion(lease.clone());
     let mut queue = worker.queue();
     retry_call(request, async |request| queue.complete_job(request).await).await
 }
 
+/// Returns a request to fail a job, with a new request id.
 fn failure(lease: &JobLease) -> FailJobRequest {
     FailJobRequest {
         lease: Some(lease.clone()),
@@ -89,12 +93,13 @@ fn failure(lease: &JobLease) -> FailJobRequest {
     }
 }
 
-/// Fails a job under a new request id.
+/// Fails a job with a new request id, with retries.
 async fn fail(worker: &Client, lease: &JobLease) -> Result<FailJobResponse, Status> {
     let mut queue = worker.queue();
     retry_call(failure(lease), async |request| queue.fail_job(request).await).await
 }
 
+/// Lists dead jobs, with retries.
 async fn dead(worker: &Client, size: i32, token: &str) -> Result<ListDeadJobsResponse, Status> {
     let request = ListDeadJobsRequest {
         page_size: size,
@@ -104,7 +109,8 @@ async fn dead(worker: &Client, size: i32, token: &str) -> Result<ListDeadJobsRes
     retry_call(request, async |request| queue.list_dead_jobs(request).await).await
 }
 
-fn requeueing(person: &Person, job: Uuid) -> RequeueJobRequest {
+/// Returns a request to requeue a job of `person`.
+fn requeue_request(person: &Person, job: Uuid) -> RequeueJobRequest {
     RequeueJobRequest {
         user_id: person.id.to_string(),
         job_id: job.to_string(),
@@ -112,12 +118,13 @@ fn requeueing(person: &Person, job: Uuid) -> RequeueJobRequest {
     }
 }
 
+/// Requeues a dead job, with retries.
 async fn requeue(worker: &Client, request: &RequeueJobRequest) -> Result<RequeueJobResponse, Status> {
     let mut queue = worker.queue();
     retry_call(request.clone(), async |request| queue.requeue_job(request).await).await
 }
 
-/// Says something, as `sender`.
+/// Appends a message of `sender`, with retries.
 async fn say(client: &Client, sender: SenderType, text: &str) -> Message {
     let request = AppendMessageRequest {
         sender_type: sender.into(),
@@ -132,7 +139,7 @@ async fn say(client: &Client, sender: SenderType, text: &str) -> Message {
     answer.await.unwrap().message.unwrap()
 }
 
-/// The service `backend`, which acts for a person.
+/// Returns a client of the service `backend` that acts for `person`.
 fn coach_of(stack: &Stack, person: &Person) -> Client {
     stack
         .service("backend")
@@ -141,8 +148,8 @@ fn coach_of(stack: &Stack, person: &Person) -> Client {
         .unwrap()
 }
 
-/// Puts a job over one message, which need not be there, into the queue.
-async fn put_job(stack: &Stack, person: &Person, number: i64) -> Uuid {
+/// Inserts a job over one message, which does not have to exist. Returns its id.
+async fn insert_job(stack: &Stack, person: &Person, number: i64) -> Uuid {
     let job = random::uuid();
     let put = format!(
         "INSERT INTO data.analysis_jobs
@@ -154,17 +161,17 @@ async fn put_job(stack: &Stack, person: &Person, number: i64) -> Uuid {
     job
 }
 
-/// Lets the time pass until every lease has run out.
-async fn end_leases(stack: &Stack) {
+/// Makes every lease expire now.
+async fn expire_leases(stack: &Stack) {
     let end = "UPDATE data.analysis_jobs SET lease_expires_at = now() WHERE state = 'leased'";
     execute(&stack.database, end).await;
 }
 
-/// Lets the time pass until every lease has run out and been seen to.
-async fn take_back(stack: &Stack, worker: &Client) {
-    end_leases(stack).await;
-    eventually("no lease is left that ran out", async || {
-        // Who lists dead jobs sees to it first.
+/// Makes every lease expire now, and waits until the service has put the jobs back.
+async fn reclaim_leases(stack: &Stack, worker: &Client) {
+    expire_leases(stack).await;
+    eventually("no expired lease is left", async || {
+        // ListDeadJobs puts jobs with expired leases back first.
         dead(worker, 1, "").await.unwrap();
         scalar::<i64>(
             &stack.database,
@@ -176,8 +183,8 @@ async fn take_back(stack: &Stack, worker: &Client) {
     .await;
 }
 
-/// Lets the time pass until every job is due.
-async fn end_rests(stack: &Stack) {
+/// Makes every queued job due now.
+async fn end_retry_delays(stack: &Stack) {
     let end = "UPDATE data.analysis_jobs SET start_after = now() WHERE state = 'queued'";
     execute(&stack.database, end).await;
 }

@@ -18,7 +18,7 @@ fn paths() -> Vec<(&'static str, String)> {
             "identity"
         }
     };
-    let rpcs = crate::permissions::rpcs().into_iter();
+    let rpcs = crate::every_rpc::rpcs().into_iter();
     rpcs.map(|rpc| (service(&rpc), format!("/{rpc}"))).collect()
 }
 

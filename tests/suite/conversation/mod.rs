@@ -1,14 +1,14 @@
-//! What people and their coach say: stored, listed, changed and deleted.
+//! `haven.data.v1.ConversationService`: messages are appended, listed, changed and deleted.
 
-mod append;
-mod batches;
-mod changes;
-mod crises;
-mod deletions;
-mod lists;
-mod numbers;
-mod races;
-mod senders;
+mod append_message;
+mod automatic_analysis_jobs;
+mod concurrent_changes;
+mod crisis_detection;
+mod delete_message;
+mod list_messages;
+mod message_numbers;
+mod sender_types;
+mod update_message;
 
 use haven_proto::data::v1::{
     AppendMessageRequest, DeleteMessageRequest, GetMessageRequest, ListMessagesRequest, Message, SenderType,
@@ -19,6 +19,7 @@ use tonic::Status;
 
 use crate::retry::retry_call;
 
+/// Returns a request to append a message, with a new request id.
 fn message(sender: SenderType, text: &str) -> AppendMessageRequest {
     AppendMessageRequest {
         sender_type: sender.into(),
@@ -28,6 +29,7 @@ fn message(sender: SenderType, text: &str) -> AppendMessageRequest {
     }
 }
 
+/// Appends a message, with retries.
 async fn try_append(client: &Client, request: AppendMessageRequest) -> Result<Message, Status> {
     let mut conversation = client.conversation();
     let answer = retry_call(request, async |request| {
@@ -37,11 +39,12 @@ async fn try_append(client: &Client, request: AppendMessageRequest) -> Result<Me
     Ok(answer.message.unwrap())
 }
 
-/// Appends what the person says.
+/// Appends a message of the person.
 async fn say(client: &Client, text: &str) -> Message {
     try_append(client, message(SenderType::User, text)).await.unwrap()
 }
 
+/// Returns the message with `id`.
 async fn get(client: &Client, id: &str) -> Result<Message, Status> {
     let request = GetMessageRequest {
         message_id: id.to_owned(),
@@ -51,6 +54,7 @@ async fn get(client: &Client, id: &str) -> Result<Message, Status> {
     Ok(answer.message.unwrap())
 }
 
+/// Returns a request to change the text of `message`, based on its version.
 fn change(message: &Message, text: &str) -> UpdateMessageRequest {
     UpdateMessageRequest {
         message_id: message.id.clone(),
@@ -60,6 +64,7 @@ fn change(message: &Message, text: &str) -> UpdateMessageRequest {
     }
 }
 
+/// Changes a message, with retries.
 async fn update(client: &Client, request: UpdateMessageRequest) -> Result<Message, Status> {
     let mut conversation = client.conversation();
     let answer = retry_call(request, async |request| {
@@ -69,6 +74,7 @@ async fn update(client: &Client, request: UpdateMessageRequest) -> Result<Messag
     Ok(answer.message.unwrap())
 }
 
+/// Returns a request to delete `message`.
 fn deletion(message: &Message) -> DeleteMessageRequest {
     DeleteMessageRequest {
         message_id: message.id.clone(),
@@ -76,6 +82,7 @@ fn deletion(message: &Message) -> DeleteMessageRequest {
     }
 }
 
+/// Deletes a message, with retries.
 async fn delete(client: &Client, request: DeleteMessageRequest) -> Result<(), Status> {
     let mut conversation = client.conversation();
     retry_call(request, async |request| {
@@ -85,7 +92,7 @@ async fn delete(client: &Client, request: DeleteMessageRequest) -> Result<(), St
     Ok(())
 }
 
-/// Everything that `request` lists, from page to page, and how many pages that was.
+/// Returns everything that `request` lists, page by page, and the number of pages.
 async fn walk(client: &Client, mut request: ListMessagesRequest) -> (Vec<Message>, usize) {
     let (mut seen, mut pages) = (Vec::new(), 0);
     loop {
@@ -103,6 +110,7 @@ async fn walk(client: &Client, mut request: ListMessagesRequest) -> (Vec<Message
     }
 }
 
+/// Returns the numbers of the client's messages, in ascending order.
 async fn numbers(client: &Client) -> Vec<i64> {
     let (messages, _) = walk(client, ListMessagesRequest::default()).await;
     messages.iter().map(|message| message.number).collect()

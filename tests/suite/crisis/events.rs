@@ -1,4 +1,4 @@
-//! A person's own events: listing and acknowledging them, and resolving them by a service.
+//! Events of one person: ListCrisisEvents, AcknowledgeCrisisEvent and ResolveCrisisEvent.
 
 use haven_proto::data::v1::{
     AcknowledgeCrisisEventRequest, CrisisEvent, CrisisSeverityLevel, CrisisTriggerType,
@@ -7,13 +7,15 @@ use haven_proto::data::v1::{
 use haven_testkit::{Client, Person, Stack, random};
 use tonic::Status;
 
-use super::{happen, happen_at};
+use super::{store_event, store_event_at};
 use crate::{
+    person_sql::execute_of,
     retry::retry,
     status::{reason, violations},
-    superuser_sql::{execute, scalar},
+    superuser_sql::scalar,
 };
 
+/// Returns a page of the client's events.
 async fn page(client: &Client, page_size: i32, page_token: &str) -> Result<ListCrisisEventsResponse, Status> {
     let request = ListCrisisEventsRequest {
         page_size,
@@ -22,13 +24,14 @@ async fn page(client: &Client, page_size: i32, page_token: &str) -> Result<ListC
     Ok(client.crisis().list_crisis_events(request).await?.into_inner())
 }
 
-/// The only event of the caller.
+/// Returns the only event of the client.
 async fn only(client: &Client) -> CrisisEvent {
     let page = page(client, 0, "").await.unwrap();
     assert_eq!(page.events.len(), 1);
     page.events[0].clone()
 }
 
+/// Acknowledges one of the client's events.
 async fn acknowledge(client: &Client, event_id: &str) -> Result<CrisisEvent, Status> {
     let request = AcknowledgeCrisisEventRequest {
         event_id: event_id.to_owned(),
@@ -37,6 +40,7 @@ async fn acknowledge(client: &Client, event_id: &str) -> Result<CrisisEvent, Sta
     Ok(answer.into_inner().event.unwrap())
 }
 
+/// Resolves an event of `person`, as a service.
 async fn resolve(client: &Client, person: &Person, event_id: &str) -> Result<CrisisEvent, Status> {
     let request = ResolveCrisisEventRequest {
         user_id: person.id.to_string(),
@@ -46,7 +50,7 @@ async fn resolve(client: &Client, person: &Person, event_id: &str) -> Result<Cri
     Ok(answer.into_inner().event.unwrap())
 }
 
-/// Does the same 50 times at once. Answers what all of them answered.
+/// Runs `act` 50 times concurrently, with retries. Returns the answer, which has to be the same for all.
 async fn at_once(act: impl AsyncFn() -> Result<CrisisEvent, Status>) -> CrisisEvent {
     let acts = (0..50).map(async |_| retry(&act).await.unwrap());
     let answers = futures_util::future::join_all(acts).await;
@@ -55,20 +59,20 @@ async fn at_once(act: impl AsyncFn() -> Result<CrisisEvent, Status>) -> CrisisEv
 }
 
 #[tokio::test]
-async fn pages_of_every_size_show_each_event_once_while_new_ones_come() {
-    let stack = Stack::start().await.unwrap();
+async fn every_page_size_lists_each_event_once_while_new_ones_are_stored() {
+    let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let client = stack.user(&ada).unwrap();
     let empty = page(&client, 0, "").await.unwrap();
     assert!(empty.events.is_empty() && empty.next_page_token.is_empty());
 
-    // Some at the same time: then the id says which is the newer.
+    // Some have the same time; then the id decides the order.
     let now: String = scalar(&stack.database, "SELECT date_trunc('minute', now())::text").await;
     let mut expected = Vec::new();
     for minutes in [9, 8, 8, 8, 7, 6, 6] {
         let time = format!("timestamptz '{now}' - interval '{minutes} min'");
-        expected.push((-minutes, happen_at(&stack, &ada, &time).await));
-        happen_at(&stack, &bob, &time).await;
+        expected.push((-minutes, store_event_at(stack, &ada, &time).await));
+        store_event_at(stack, &bob, &time).await;
     }
     expected.sort_unstable_by(|a, b| b.cmp(a));
     let mut expected: Vec<_> = expected.into_iter().map(|(_, id)| id).collect();
@@ -85,8 +89,8 @@ async fn pages_of_every_size_show_each_event_once_while_new_ones_come() {
             if token.is_empty() {
                 break;
             }
-            // Newer than the first page is, so it is on none of these.
-            expected.insert(0, happen(&stack, &ada).await);
+            // It is newer than the first page, so no later page lists it.
+            expected.insert(0, store_event(stack, &ada).await);
         }
         assert_eq!(
             (seen, pages),
@@ -103,11 +107,11 @@ async fn pages_of_every_size_show_each_event_once_while_new_ones_come() {
 }
 
 #[tokio::test]
-async fn a_page_token_is_its_persons() {
-    let stack = Stack::start().await.unwrap();
+async fn a_page_token_is_bound_to_its_person() {
+    let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     for _ in 0..2 {
-        happen(&stack, &ada).await;
+        store_event(stack, &ada).await;
     }
     let (ada, bob) = (stack.user(&ada).unwrap(), stack.user(&bob).unwrap());
     let token = page(&ada, 1, "").await.unwrap().next_page_token;
@@ -124,13 +128,13 @@ async fn a_page_token_is_its_persons() {
 }
 
 #[tokio::test]
-async fn an_event_says_what_was_found_and_what_was_shown() {
-    let stack = Stack::start().await.unwrap();
+async fn an_event_has_its_finding_and_the_resources_shown() {
+    let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
-    let id = happen_at(&stack, &ada, "'2026-11-22 06:00:00.123456Z'").await;
-    // One that a later version does not know any more.
-    let forget = "UPDATE data.crisis_events SET resources_shown = resources_shown || 'forgotten'::text";
-    execute(&stack.database, forget).await;
+    let id = store_event_at(stack, &ada, "'2026-11-22 06:00:00.123456Z'").await;
+    // A resource that this version does not have.
+    let add_unknown = "UPDATE data.crisis_events SET resources_shown = resources_shown || 'unknown'::text WHERE user_id = $1";
+    execute_of(stack, ada.id, add_unknown).await;
     let event = only(&stack.user(&ada).unwrap()).await;
     assert_eq!((event.id.as_str(), event.message_id.as_str()), (id.as_str(), ""));
     assert_eq!(event.trigger_type(), CrisisTriggerType::Abuse);
@@ -153,10 +157,10 @@ async fn an_event_says_what_was_found_and_what_was_shown() {
 }
 
 #[tokio::test]
-async fn an_event_is_acknowledged_once_by_its_person_alone() {
-    let stack = Stack::start().await.unwrap();
+async fn only_its_person_acknowledges_an_event_and_only_once() {
+    let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
-    let id = happen(&stack, &ada).await;
+    let id = store_event(stack, &ada).await;
     let (ada, bob) = (stack.user(&ada).unwrap(), stack.user(&bob).unwrap());
     for (client, id) in [(&bob, id.as_str()), (&ada, &random::uuid().to_string())] {
         let status = acknowledge(client, id).await.unwrap_err();
@@ -177,9 +181,9 @@ async fn an_event_is_acknowledged_once_by_its_person_alone() {
 
 #[tokio::test]
 async fn an_event_is_resolved_once_by_a_service() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::shared().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
-    let id = happen(&stack, &ada).await;
+    let id = store_event(stack, &ada).await;
     let backend = stack.service("backend").unwrap();
     let unknown = random::uuid().to_string();
     for (person, id) in [(&bob, &id), (&ada, &unknown)] {
@@ -198,7 +202,7 @@ async fn an_event_is_resolved_once_by_a_service() {
 
     let first = at_once(async || resolve(&backend, &ada, &id).await).await;
     assert!(first.resolve_time.is_some() && first.acknowledge_time.is_none());
-    // The person sees it, and what they do themselves does not change it.
+    // The person sees the resolution, and acknowledging the event does not change it.
     let seen = acknowledge(&stack.user(&ada).unwrap(), &id).await.unwrap();
     assert_eq!(seen.resolve_time, first.resolve_time);
     assert_eq!(resolve(&backend, &ada, &id).await.unwrap(), seen);

@@ -1,12 +1,12 @@
-//! Crises: what is found in messages, who sees it, and the feed that services watch.
+//! `haven.data.v1.CrisisService`: crisis events of people, and the feed that services watch.
 
+mod detected_in_message;
 mod events;
-mod feed;
-mod found;
-mod restarts;
-mod unreliable;
-mod waking;
-mod watch;
+mod failing_detectors;
+mod feed_order;
+mod watch_crisis_events;
+mod watch_restarts;
+mod watch_wakeup;
 
 use std::time::Duration;
 
@@ -17,21 +17,22 @@ use tonic::{Status, Streaming};
 
 use crate::superuser_sql::execute;
 
-/// Longer than anything takes that is waited for, also on a machine that is busy with other tests.
+/// A time limit that no wait here reaches, also on a machine that is busy with other tests.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Stores an event of `person`, as if something had been found in a message. Answers its id.
-async fn happen(stack: &Stack, person: &Person) -> String {
-    happen_at(stack, person, "now()").await
+/// Inserts an event of `person`, as if one had been found in a message. Returns its id.
+async fn store_event(stack: &Stack, person: &Person) -> String {
+    store_event_at(stack, person, "now()").await
 }
 
-/// The same, at the time that an expression of SQL says.
-async fn happen_at(stack: &Stack, person: &Person, time: &str) -> String {
+/// Inserts an event of `person` at the time of the SQL expression `time`. Returns its id.
+async fn store_event_at(stack: &Stack, person: &Person, time: &str) -> String {
     let id = random::uuid().to_string();
     execute(&stack.database, &insertion(person, &id, time)).await;
     id
 }
 
+/// Returns the SQL that inserts an event with `id`.
 fn insertion(person: &Person, id: &str, time: &str) -> String {
     format!(
         "INSERT INTO data.crisis_events
@@ -41,29 +42,29 @@ fn insertion(person: &Person, id: &str, time: &str) -> String {
     )
 }
 
-/// A client that watches.
+/// An open stream of WatchCrisisEvents.
 struct Watcher(Streaming<WatchCrisisEventsResponse>);
 
 impl Watcher {
-    /// Begins to watch after `cursor`.
+    /// Opens a stream that begins after `cursor`; at the first event when it is empty.
     async fn start(client: &Client, cursor: &str) -> Result<Self, Status> {
         let request = WatchCrisisEventsRequest {
             cursor: cursor.to_owned(),
         };
         let answer = timeout(LIMIT, client.crisis().watch_crisis_events(request)).await;
-        Ok(Self(answer.expect("it begins")?.into_inner()))
+        Ok(Self(answer.expect("the stream begins")?.into_inner()))
     }
 
-    /// The next event and its cursor, or how the stream ends.
+    /// Returns the next event and its cursor, or the status that the stream ends with.
     async fn next(&mut self) -> Result<(CrisisEvent, String), Status> {
         let next = timeout(LIMIT, self.0.message())
             .await
             .expect("an event or an end")?;
-        let WatchCrisisEventsResponse { event, cursor } = next.expect("it ends with a status");
+        let WatchCrisisEventsResponse { event, cursor } = next.expect("the stream ends with a status");
         Ok((event.unwrap(), cursor))
     }
 
-    /// The next events, by their ids, with their cursors.
+    /// Returns the ids of the next `count` events, with their cursors.
     async fn take(&mut self, count: usize) -> Vec<(String, String)> {
         let mut taken = Vec::new();
         for _ in 0..count {
@@ -73,19 +74,19 @@ impl Watcher {
         taken
     }
 
-    /// The ids of the next events.
+    /// Returns the ids of the next `count` events.
     async fn ids(&mut self, count: usize) -> Vec<String> {
         self.take(count).await.into_iter().map(|(id, _)| id).collect()
     }
 
-    /// The id of the next event.
+    /// Returns the id of the next event.
     async fn id(&mut self) -> String {
         let (event, _) = self.next().await.unwrap();
         event.id
     }
 
-    /// How the stream ends, with nothing before.
+    /// Returns the status that the stream ends with, before any further event.
     async fn end(&mut self) -> Status {
-        self.next().await.map(drop).expect_err("it ends")
+        self.next().await.map(drop).expect_err("the stream ends")
     }
 }

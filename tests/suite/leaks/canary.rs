@@ -1,4 +1,4 @@
-//! Canaries: private values that nobody has ever used, so that each is recognised wherever it turns up.
+//! Canaries: random private values. Each is used once, so that it is recognised in any location it turns up.
 
 use std::{fmt::Write, sync::Mutex};
 
@@ -7,34 +7,34 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE},
 };
 
-/// The bytes that make a canary unmistakable: 62 bits of chance, written so that no escaping changes them.
+/// The length of a canary in base-36 digits: 62 random bits, in characters that no escaping changes.
 const LENGTH: usize = 12;
 
-/// One private value, and where it may be seen.
+/// One private value, and the locations where it may be found.
 #[derive(Clone)]
 pub(crate) struct Canary {
-    /// What it is, and which call it went through.
+    /// A description for failures: the value's meaning, and the call that carried it.
     pub(crate) what: String,
-    /// Where it may be found.
+    /// The locations where it may be found.
     pub(crate) allowed: Allowed,
     needle: String,
 }
 
-/// Where a canary may be found, by the names of places.
+/// The locations where a canary may be found, by their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Allowed {
     Nowhere,
-    /// In these places, if its call got that far.
+    /// In these locations; the call may fail before the value reaches them.
     At(&'static [&'static str]),
-    /// In each of these places: the search finds nothing at all if it does not find it there.
+    /// In each of these locations: a search that does not find it there finds nothing at all.
     Surely(&'static [&'static str]),
 }
 
-/// Every canary that was let loose.
+/// All canaries of one test.
 #[derive(Default)]
 pub(crate) struct Flock(Mutex<Vec<Canary>>);
 
-/// Text to search, and the same in lower case.
+/// A text to search, and its lower-case copy.
 pub(crate) struct Haystack {
     text: String,
     lower: String,
@@ -43,12 +43,12 @@ pub(crate) struct Haystack {
 // === impl Flock ===
 
 impl Flock {
-    /// A new canary, that may be found nowhere.
+    /// Creates a canary that must not be found anywhere.
     pub(crate) fn canary(&self, what: &str) -> Canary {
         self.allowed(what, Allowed::Nowhere)
     }
 
-    /// A new canary, that may be found where `allowed` says.
+    /// Creates a canary that may be found where `allowed` says.
     pub(crate) fn allowed(&self, what: &str, allowed: Allowed) -> Canary {
         let mut needle = String::new();
         while needle.len() < LENGTH {
@@ -58,12 +58,13 @@ impl Flock {
         self.keep(what, allowed, needle)
     }
 
-    /// A private value that was not made here, such as a token.
+    /// Adds an existing private value, such as a token, of at least [`LENGTH`] bytes.
     pub(crate) fn given(&self, what: &str, allowed: Allowed, value: &str) -> Canary {
         assert!(value.len() >= LENGTH, "{what} is too short to be recognised");
         self.keep(what, allowed, value.to_owned())
     }
 
+    /// Returns every canary so far.
     pub(crate) fn all(&self) -> Vec<Canary> {
         self.0.lock().unwrap().clone()
     }
@@ -83,27 +84,27 @@ impl Flock {
 // === impl Canary ===
 
 impl Canary {
-    /// As a password that keeps the policy.
+    /// Returns a password that contains the canary and satisfies the policy.
     pub(crate) fn password(&self) -> String {
         format!("{0}-Aa1 \"{0}\"", self.needle)
     }
 
-    /// As an email address, recognised by either of its parts.
+    /// Returns an email address that contains the canary in both of its parts.
     pub(crate) fn email(&self) -> String {
         format!("{0}@{0}.example.org", self.needle)
     }
 
-    /// As the text of a message, with what is written differently in JSON, in a URL and in SQL.
+    /// Returns the text of a message, with characters that JSON, URLs and SQL escape.
     pub(crate) fn text(&self) -> String {
         format!("{0} \"'\\ <é> {0}\n{0}", self.needle)
     }
 
-    /// As a word, for a header or a path.
+    /// Returns the bare canary, for a header or a path.
     pub(crate) fn word(&self) -> &str {
         &self.needle
     }
 
-    /// The first form of it that is in `haystack`, with what stands around it.
+    /// Searches `haystack` for the canary in every form. Returns the first form found, with the text around it.
     pub(crate) fn found(&self, haystack: &Haystack) -> Option<String> {
         forms(&self.needle).into_iter().find_map(|form| {
             let text = if form.exact {
@@ -128,15 +129,15 @@ impl Haystack {
     }
 }
 
-/// One way of writing a value.
+/// One encoding of a value.
 struct Form {
     name: &'static str,
     text: String,
-    /// Is upper case another thing than lower case?
+    /// `true` when the case of letters matters.
     exact: bool,
 }
 
-/// Every way in which `value` could be written where it must not be.
+/// Returns the encodings of `value` that a leak could have.
 fn forms(value: &str) -> Vec<Form> {
     let lower = value.to_lowercase();
     let bytes = |separator: &str, write: fn(u8) -> String| {
@@ -170,20 +171,21 @@ fn forms(value: &str) -> Vec<Form> {
     forms
 }
 
-/// What `value` looks like in base64 when `offset` bytes (modulo 3) stand before it, whatever they and those after it are.
+/// Returns the base64 digits of `value` that do not depend on the bytes around it, when `offset` bytes (modulo 3)
+/// precede it.
 fn base64_core(engine: &impl Engine, offset: usize, value: &str) -> String {
     let mut bytes = vec![0; offset];
     bytes.extend(value.bytes());
     let encoded = engine.encode(&bytes);
-    // A digit holds six bits; one that also holds bits of a neighbour does not count.
+    // A digit holds six bits; a digit that also holds bits of a neighbour is left out.
     encoded[(offset * 8).div_ceil(6)..bytes.len() * 8 / 6].to_owned()
 }
 
 #[test]
 fn a_canary_is_found_in_every_form() {
     let flock = Flock::default();
-    let canary = flock.canary("a test's");
-    let other = flock.canary("somebody else's");
+    let canary = flock.canary("a value");
+    let other = flock.canary("another value");
     let text = format!("the password is {}!", canary.password());
     let mut escaped = String::new();
     for unit in text.encode_utf16() {

@@ -1,48 +1,48 @@
-//! Everywhere that a canary could have come to.
+//! The locations that are searched for canaries.
 
 use std::fs;
 
 use haven_testkit::{Stack, template::TestCluster};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use super::{canary::Haystack, world::World};
+use super::{canary::Haystack, fixture::Fixture};
 use crate::metrics::Metrics;
 
-/// What was answered: statuses, details and headers.
+/// The answers to all calls: statuses, details and headers.
 pub(super) const ANSWERS: &str = "the answers";
 /// Postgres's own log.
 pub(super) const POSTGRES_LOG: &str = "Postgres's log";
-/// What Postgres keeps of statements.
+/// The statement texts in `pg_stat_statements`.
 pub(super) const STATEMENTS: &str = "the statements";
 /// The log of each service.
 pub(super) const LOGS: [&str; 2] = ["identity's log", "data's log"];
-/// The metrics of both services.
+/// The metrics pages of both services.
 pub(super) const METRICS: &str = "the metrics";
 
-/// A place, and everything in it.
+/// A location, and its whole content.
 pub(super) struct Location {
     pub(super) name: String,
     pub(super) content: Haystack,
 }
 
-/// All of them. Both services have to run.
-pub(super) async fn all(world: &World) -> Vec<Location> {
-    let mut places = Vec::new();
+/// Reads all locations. Both services have to run.
+pub(super) async fn all(fixture: &Fixture) -> Vec<Location> {
+    let mut locations = Vec::new();
     let mut add = |name: &str, text: String| {
-        places.push(Location {
+        locations.push(Location {
             name: name.to_owned(),
             content: Haystack::new(text),
         });
     };
-    let stack = &world.stack;
-    let mut metrics = world.metrics.clone();
+    let stack = &fixture.stack;
+    let mut metrics = fixture.metrics.clone();
     for (service, log) in [&stack.identity, &stack.data].into_iter().zip(LOGS) {
         add(log, service.output().unwrap());
         metrics += &Metrics::read(service.listeners.metrics).await.page;
     }
     add(METRICS, metrics);
-    add(ANSWERS, world.answers.lock().unwrap().clone());
-    let (log, before) = &world.postgres_log;
+    add(ANSWERS, fixture.answers.lock().unwrap().clone());
+    let (log, before) = &fixture.postgres_log;
     let log = fs::read(log).unwrap();
     add(
         POSTGRES_LOG,
@@ -52,10 +52,10 @@ pub(super) async fn all(world: &World) -> Vec<Location> {
     for (table, rows) in tables(stack).await {
         add(&table, rows);
     }
-    places
+    locations
 }
 
-/// The statistics are the cluster's, whichever database they are read in.
+/// Reads the statement texts. They are the whole cluster's, in every database.
 async fn statements() -> String {
     let maintenance = TestCluster::shared().await.unwrap().maintenance();
     let mut superuser = maintenance.connect("postgres").await.unwrap();
@@ -66,7 +66,7 @@ async fn statements() -> String {
     .await
 }
 
-/// Every table of the database that is not Postgres's own, with all its rows.
+/// Reads all rows of every table that is not Postgres's own.
 async fn tables(stack: &Stack) -> Vec<(String, String)> {
     let mut superuser = stack.database.connect("postgres").await.unwrap();
     let names: Vec<String> = sqlx::query_scalar(

@@ -1,31 +1,31 @@
-//! Nothing private leaks sideways: canaries go through every RPC and every failure, and then everything that a service
-//! leaves behind is searched for them.
+//! Private values do not leak: canaries go through every RPC and every kind of failure, and then logs, metrics, answers,
+//! statements and tables are searched for them.
 
 mod calls;
 pub(crate) mod canary;
-mod failures;
+mod failed_calls;
+mod fixture;
 mod locations;
-mod postgres;
-mod sockets;
-mod world;
+mod malformed_connections;
+mod postgres_errors;
 
 use haven_proto::identity::v1::SignUpRequest;
 use haven_testkit::{client::sign_up_request, random};
 
 use self::{
     canary::{Allowed, Canary, Flock},
+    fixture::{ACCOUNTS, Caller, Fixture},
     locations::{ANSWERS, LOGS, METRICS, STATEMENTS},
-    world::{ACCOUNTS, Who, World},
 };
 use crate::{eventually::eventually, metrics::Metrics, raw_call::headers};
 
 #[tokio::test]
-async fn nothing_private_leaks() {
-    let mut world = World::start().await;
-    for case in calls::cases(&world) {
-        let called = world.send(
-            case.service,
-            case.who,
+async fn private_values_do_not_leak() {
+    let mut fixture = Fixture::start().await;
+    for case in calls::cases(&fixture) {
+        let called = fixture.send(
+            case.server,
+            case.caller,
             &case.path,
             headers(&[]),
             case.body.clone(),
@@ -33,66 +33,74 @@ async fn nothing_private_leaks() {
         called
             .await
             .unwrap_or_else(|status| panic!("{}: {status:?}", case.path));
-        failures::requests(&world, &case).await;
-        failures::envelope(&world, &case).await;
+        failed_calls::requests(&fixture, &case).await;
+        failed_calls::envelope(&fixture, &case).await;
     }
-    failures::accounts(&world).await;
-    failures::messages(&world).await;
-    failures::spoilt_token(&world).await;
-    failures::standard_services(&world).await;
-    sockets::garbage(&world).await;
-    postgres::refuses(&world).await;
-    data_is_down(&mut world).await;
+    failed_calls::accounts(&fixture).await;
+    failed_calls::messages(&fixture).await;
+    failed_calls::changed_token(&fixture).await;
+    failed_calls::standard_services(&fixture).await;
+    malformed_connections::all(&fixture).await;
+    postgres_errors::all(&fixture).await;
+    data_is_down(&mut fixture).await;
 
-    let controls = controls(&world).await;
-    let places = locations::all(&world).await;
+    let controls = controls(&fixture).await;
+    let locations = locations::all(&fixture).await;
     for (name, control) in &controls {
-        let place = places.iter().find(|place| place.name == *name).unwrap();
+        let location = locations.iter().find(|location| location.name == *name).unwrap();
         assert!(
-            control.found(&place.content).is_some(),
-            "{} is not in {name}: nothing else would be found there",
+            control.found(&location.content).is_some(),
+            "{} is not in {name}: a search there proves nothing",
             control.what
         );
     }
-    let mut wrong = Vec::new();
-    for canary in world.flock.all() {
-        for place in &places {
-            let found = canary.found(&place.content);
+    let mut leaks = Vec::new();
+    for canary in fixture.flock.all() {
+        for location in &locations {
+            let found = canary.found(&location.content);
             match (&canary.allowed, found) {
-                (Allowed::At(names) | Allowed::Surely(names), Some(_)) if names.contains(&&*place.name) => {}
-                (Allowed::Surely(names), None) if names.contains(&&*place.name) => {
-                    wrong.push(format!("{} is not in {}", canary.what, place.name));
+                (Allowed::At(names) | Allowed::Surely(names), Some(_))
+                    if names.contains(&&*location.name) => {}
+                (Allowed::Surely(names), None) if names.contains(&&*location.name) => {
+                    leaks.push(format!("{} is not in {}", canary.what, location.name));
                 }
-                (_, Some(found)) => wrong.push(format!("{} is in {}: {found}", canary.what, place.name)),
+                (_, Some(found)) => leaks.push(format!("{} is in {}: {found}", canary.what, location.name)),
                 (_, None) => {}
             }
         }
     }
-    let id = Flock::default().given("the person's id", Allowed::Nowhere, &world.person.id.to_string());
-    let statements = places.iter().find(|place| place.name == STATEMENTS).unwrap();
-    wrong.extend(
+    let id = Flock::default().given(
+        "the person's id",
+        Allowed::Nowhere,
+        &fixture.person.id.to_string(),
+    );
+    let statements = locations
+        .iter()
+        .find(|location| location.name == STATEMENTS)
+        .unwrap();
+    leaks.extend(
         id.found(&statements.content)
             .map(|found| format!("{} is in {STATEMENTS}: {found}", id.what)),
     );
-    assert!(wrong.is_empty(), "{} leaks:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks.join("\n"));
 }
 
-/// Sign-ups while nobody answers, and what is left of them in the outbox.
-async fn data_is_down(world: &mut World) {
-    world.metrics = Metrics::read(world.stack.data.listeners.metrics).await.page;
-    world.stack.data.kill();
-    let email = world
+/// Signs a person up while data is down, so that the outbox keeps an entry.
+async fn data_is_down(fixture: &mut Fixture) {
+    fixture.metrics = Metrics::read(fixture.stack.data.listeners.metrics).await.page;
+    fixture.stack.data.kill();
+    let email = fixture
         .flock
         .allowed("an email while data is down", Allowed::Surely(&[ACCOUNTS]));
-    let password = world.flock.canary("a password while data is down");
+    let password = fixture.flock.canary("a password while data is down");
     let request: SignUpRequest = sign_up_request(&email.email(), &password.password());
-    let signed_up = world.client(Who::Nobody).account().sign_up(request).await;
-    world.keep(signed_up).unwrap();
-    world.stack.data.start().await.unwrap();
+    let signed_up = fixture.client(Caller::Anonymous).account().sign_up(request).await;
+    fixture.keep(signed_up).unwrap();
+    fixture.stack.data.start().await.unwrap();
 }
 
-/// What has to be found in each place, or the search of it proves nothing.
-async fn controls(world: &World) -> Vec<(&'static str, Canary)> {
+/// Returns values that have to be found in each location, or a search of it proves nothing.
+async fn controls(fixture: &Fixture) -> Vec<(&'static str, Canary)> {
     let flock = Flock::default();
     let given = |what: &str, value: &str| flock.given(what, Allowed::Nowhere, value);
     let mut controls = Vec::new();
@@ -105,16 +113,16 @@ async fn controls(world: &World) -> Vec<(&'static str, Canary)> {
     {
         let id = random::uuid().to_string();
         let headers = headers(&[("x-request-id", &id)]);
-        world
-            .send(service, Who::Person, path, headers, Vec::new())
+        fixture
+            .send(service, Caller::Person, path, headers, Vec::new())
             .await
             .unwrap_err();
         let process = if service == "identity" {
-            &world.stack.identity
+            &fixture.stack.identity
         } else {
-            &world.stack.data
+            &fixture.stack.data
         };
-        // It is written when the answer has gone.
+        // The log line is written after the answer is sent.
         eventually("the failed call is logged", async || {
             process.output().unwrap().contains(&id)
         })
@@ -127,11 +135,14 @@ async fn controls(world: &World) -> Vec<(&'static str, Canary)> {
         "haven.data.v1.ConversationService/AppendMessage",
     ];
     controls.extend(rpcs.map(|rpc| (METRICS, given("an RPC's name", rpc))));
-    let planted = flock.canary("a planted name");
-    // Often, because the statistics of what is rare make room for others.
+    let planted = flock.canary("a planted column name");
+    // Repeated, because entries of rare statements are evicted first.
     let statements = format!(r#"SELECT 1 AS "{}";"#, planted.word()).repeat(200);
-    world.stack.database.run("postgres", &statements).await.unwrap();
+    fixture.stack.database.run("postgres", &statements).await.unwrap();
     controls.push((STATEMENTS, planted));
-    controls.push(("data.conversations", given("the message's id", &world.message_id)));
+    controls.push((
+        "data.conversations",
+        given("the message's id", &fixture.message_id),
+    ));
     controls
 }

@@ -1,44 +1,22 @@
-//! The permission ratchet: every RPC of the descriptors, called by everybody; the outcomes are a snapshot.
+//! The permission ratchet: each RPC of the descriptors is called by each kind of caller, and the outcomes are a
+//! snapshot.
 //!
-//! A new RPC fails this test until [`calls`] says how it is called, and its row is in the snapshot.
+//! A new RPC fails this test until [`every_rpc`] has a request for it, and its outcomes are in the snapshot.
 
-mod calls;
+mod fixture;
 
 use haven_platform::reason::Reason;
-use haven_testkit::Stack;
+use haven_proto::identity::v1::DeleteAccountRequest;
+use haven_testkit::{Client, Stack, random};
 use prost_reflect::DescriptorPool;
+use tonic::Status;
 
-use self::calls::{Belongings, call};
-use crate::status::reason;
-
-/// Every RPC of our own services, by its full name.
-pub(crate) fn rpcs() -> Vec<String> {
-    let pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET).unwrap();
-    let mut rpcs: Vec<_> = pool
-        .services()
-        .flat_map(|service| {
-            service
-                .methods()
-                .map(|rpc| (rpc, service.clone()))
-                .collect::<Vec<_>>()
-        })
-        .map(|(rpc, service)| format!("{}/{}", service.full_name(), rpc.name()))
-        .collect();
-    rpcs.sort();
-    assert!(!rpcs.is_empty());
-    rpcs
-}
-
-/// Whether the RPC at `path` answers a stream.
-pub(crate) fn streams(path: &str) -> bool {
-    let pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET).unwrap();
-    // Also with a query, which is none of the path.
-    let path = path.split('?').next().unwrap_or_default();
-    let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or_default();
-    let service = pool.get_service_by_name(service);
-    let mut methods = service.iter().flat_map(|service| service.methods());
-    methods.any(|found| found.name() == method && found.is_server_streaming())
-}
+use self::fixture::Fixture;
+use crate::{
+    every_rpc::{self, call, rpcs, server_of},
+    raw_call::headers,
+    status::reason,
+};
 
 #[tokio::test]
 async fn who_may_call_what() {
@@ -51,34 +29,57 @@ async fn who_may_call_what() {
         "a listed service",
         "an unlisted service",
     ];
-    let (mut matrix, mut unknown) = (String::new(), Vec::new());
+    let (mut matrix, mut undescribed) = (String::new(), Vec::new());
     for rpc in rpcs() {
         matrix += &format!("{rpc}\n");
         for name in callers {
-            let belongings = Belongings::of_somebody(&stack, &rpc).await;
+            // Some calls use up or delete what they are about, so each call has a person of its own.
+            let fixture = Fixture::of_new_person(&stack, &rpc).await;
             let client = match name {
                 "the wrong person" => stack.user(&wrong),
-                "the right person" => stack.user(&belongings.person),
+                "the right person" => stack.user(&fixture.person),
                 "a listed service" => stack.service("backend"),
                 "an unlisted service" => stack.service("stranger"),
                 _ => stack.anonymous(),
             };
-            match call(&rpc, &client.unwrap(), name.ends_with("service"), &belongings).await {
+            match outcome(&rpc, &client.unwrap(), name.ends_with("service"), &fixture).await {
                 Some(Ok(())) => matrix += &format!("  {name:<20} OK\n"),
                 Some(Err(status)) => matrix += &format!("  {name:<20} {}\n", reason(&status)),
-                None => unknown.push(rpc.clone()),
+                None => undescribed.push(rpc.clone()),
             }
         }
     }
-    unknown.dedup();
+    undescribed.dedup();
     assert!(
-        unknown.is_empty(),
-        "say in `call` how these are called: {unknown:?}"
+        undescribed.is_empty(),
+        "add requests to `every_rpc` for: {undescribed:?}"
     );
     insta::assert_snapshot!(matrix);
 }
 
-/// Every reason that an RPC can fail with belongs to the published enum; this is the other direction of the contract.
+/// Calls `rpc` about the person of `fixture`. `None` when `every_rpc` has no request for it.
+async fn outcome(
+    rpc: &str,
+    client: &Client,
+    as_service: bool,
+    fixture: &Fixture,
+) -> Option<Result<(), Status>> {
+    let body = every_rpc::request(rpc, &fixture.subject(as_service))?;
+    if rpc.ends_with("/GetDeletion") {
+        // A caller that may request a deletion finds one.
+        let request = DeleteAccountRequest {
+            user_id: fixture.person.id.to_string(),
+            password: String::new(),
+            request_id: random::uuid().to_string(),
+        };
+        let _ = client.account().delete_account(request).await;
+    }
+    let path = format!("/{rpc}");
+    let answer = call(client, server_of(rpc), &path, headers(&[]), body).await;
+    Some(answer.map(drop))
+}
+
+/// Each reason in the `Errors:` part of an RPC's comment is a value of the published enum.
 #[test]
 fn every_rpc_documents_its_errors_by_published_reasons() {
     let pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET).unwrap();
@@ -94,16 +95,16 @@ fn every_rpc_documents_its_errors_by_published_reasons() {
             let Some((_, errors)) = location.leading_comments().split_once("Errors:") else {
                 continue;
             };
-            let shouted =
+            let in_capitals =
                 |word: &&str| word.len() > 3 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
             for name in errors
                 .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                .filter(shouted)
+                .filter(in_capitals)
             {
-                let known: Option<Reason> = haven_platform::reason::from_name(name);
+                let published: Option<Reason> = haven_platform::reason::from_name(name);
                 assert!(
-                    known.is_some(),
-                    "{}: {name} is no published reason",
+                    published.is_some(),
+                    "{}: {name} is not a published reason",
                     rpc.full_name()
                 );
             }

@@ -1,10 +1,11 @@
-//! What is tried on every relation, and the SQL of it.
+//! The statements that are tried on every relation.
 
 use std::collections::BTreeMap;
 
 use super::{caller::Caller, intent::Rights, relation::Relation};
 
-/// One thing to try. Those on oneself are the positive controls: they have to reach rows where the role may.
+/// One statement to try. Statements on the caller's own rows are the positive controls: where the role has the right,
+/// they have to reach rows.
 #[derive(Clone, Debug)]
 pub(crate) enum Attack {
     Select,
@@ -14,28 +15,28 @@ pub(crate) enum Attack {
     CopyTo,
     UpdateOneself,
     UpdateOther,
-    UpdateEverybody,
+    UpdateAll,
     UpdateColumn(String),
     Steal,
     GiveAway,
-    /// Without WHERE: nothing but the policy's WITH CHECK stands in its way.
-    GiveAwayEverything,
+    /// Without WHERE: only the policy's WITH CHECK prevents it.
+    GiveAwayAll,
     DeleteOneself,
     DeleteOther,
-    DeleteEverybody,
+    DeleteAll,
     MergeDeleteOther,
     InsertAsOneself,
     InsertAsOther,
     InsertAsOtherReturning,
     OnConflictUpdateOneself,
     OnConflictUpdateOther,
-    /// Shuts everybody else out of the table for as long as the transaction lasts.
+    /// Blocks all other access to the table until the end of the transaction.
     Lock,
-    /// A statement that is never anybody's right, so that there is nothing to declare.
+    /// A statement that no role may run, so that there is no right to declare.
     Forbidden(&'static str),
 }
 
-/// What no runtime role may do to any relation.
+/// The statements that no runtime role may run on any relation.
 const FORBIDDEN: [&str; 9] = [
     "TRUNCATE {relation}",
     "CREATE TRIGGER stray BEFORE UPDATE ON {relation} FOR EACH ROW \
@@ -50,7 +51,7 @@ const FORBIDDEN: [&str; 9] = [
 ];
 
 impl Attack {
-    /// What policies decide about: which rows a statement reaches that the role may run.
+    /// Returns the attacks that policies decide about: the rows that a permitted statement reaches.
     pub(crate) fn on_rows() -> Vec<Self> {
         vec![
             Self::Select,
@@ -59,13 +60,13 @@ impl Attack {
             Self::CopyTo,
             Self::UpdateOneself,
             Self::UpdateOther,
-            Self::UpdateEverybody,
+            Self::UpdateAll,
             Self::Steal,
             Self::GiveAway,
-            Self::GiveAwayEverything,
+            Self::GiveAwayAll,
             Self::DeleteOneself,
             Self::DeleteOther,
-            Self::DeleteEverybody,
+            Self::DeleteAll,
             Self::MergeDeleteOther,
             Self::InsertAsOneself,
             Self::InsertAsOther,
@@ -75,13 +76,13 @@ impl Attack {
         ]
     }
 
-    /// Everything to try on `relation` as `caller`.
+    /// Returns everything to try on `relation` as `caller`.
     pub(crate) fn all(relation: &Relation, caller: Caller) -> Vec<Self> {
         let mut attacks = Self::on_rows();
         attacks.push(Self::Lock);
         attacks.extend(FORBIDDEN.map(Self::Forbidden));
-        // Column privileges know no caller: one is enough to try them. Person A has one row everywhere, which
-        // an update of a unique column leaves unique.
+        // Column privileges do not depend on the caller, so one caller is enough. Person A has one row in every table,
+        // so that an update of a unique column keeps it unique.
         if caller == Caller::PersonA {
             attacks.extend(relation.columns.iter().cloned().map(Self::SelectColumn));
             attacks.extend(relation.columns.iter().cloned().map(Self::UpdateColumn));
@@ -89,7 +90,7 @@ impl Attack {
         attacks
     }
 
-    /// The column that a plain update sets: one that the role may set, where there is one.
+    /// Returns the column that a plain update sets: a column that the role may update, if there is one.
     pub(crate) fn updated_column<'a>(relation: &'a Relation, rights: &Rights) -> &'a str {
         let plain = || relation.columns.iter().filter(|column| relation.is_plain(column));
         let chosen = plain()
@@ -98,35 +99,35 @@ impl Attack {
         chosen.map_or(&relation.person, String::as_str)
     }
 
-    /// The statement.
+    /// Returns the statement.
     pub(crate) fn sql(&self, relation: &Relation, rights: &Rights, caller: Caller) -> String {
         let (name, person) = (&relation.name, &relation.person);
         let (oneself, other) = (caller.oneself(), caller.other());
-        let is = |whom: &str| format!("{person} = {}", relation.value(whom, person));
+        let is = |of: &str| format!("{person} = {}", relation.value(of, person));
         let column = Self::updated_column(relation, rights);
-        let set = |column: &str, whom: &str| format!("{column} = {}", relation.value(whom, column));
+        let set = |column: &str, of: &str| format!("{column} = {}", relation.value(of, column));
         match self {
             Self::Select => format!("SELECT {person}::text FROM {name}"),
             Self::SelectWholeRow => format!("SELECT (r.*)::text FROM {name} r"),
             Self::SelectColumn(column) => format!("SELECT {column}::text FROM {name}"),
             Self::SelectForUpdate => format!("SELECT {person}::text FROM {name} FOR UPDATE"),
-            // COPY takes no view; its query form takes everything.
+            // COPY of a view needs its query form.
             Self::CopyTo if relation.is_view => format!("COPY (SELECT {person} FROM {name}) TO STDOUT"),
             Self::CopyTo => format!("COPY {name} ({person}) TO STDOUT"),
             Self::UpdateOneself => {
                 format!("UPDATE {name} SET {} WHERE {}", set(column, oneself), is(oneself))
             }
             Self::UpdateOther => format!("UPDATE {name} SET {} WHERE {}", set(column, other), is(other)),
-            Self::UpdateEverybody => format!("UPDATE {name} SET {}", set(column, oneself)),
+            Self::UpdateAll => format!("UPDATE {name} SET {}", set(column, oneself)),
             Self::UpdateColumn(column) => {
                 format!("UPDATE {name} SET {} WHERE {}", set(column, oneself), is(oneself))
             }
             Self::Steal => format!("UPDATE {name} SET {} WHERE {}", set(person, oneself), is(other)),
             Self::GiveAway => format!("UPDATE {name} SET {} WHERE {}", set(person, other), is(oneself)),
-            Self::GiveAwayEverything => format!("UPDATE {name} SET {}", set(person, other)),
+            Self::GiveAwayAll => format!("UPDATE {name} SET {}", set(person, other)),
             Self::DeleteOneself => format!("DELETE FROM {name} WHERE {}", is(oneself)),
             Self::DeleteOther => format!("DELETE FROM {name} WHERE {}", is(other)),
-            Self::DeleteEverybody => format!("DELETE FROM {name}"),
+            Self::DeleteAll => format!("DELETE FROM {name}"),
             Self::MergeDeleteOther => {
                 format!(
                     "MERGE INTO {name} USING (SELECT) AS one ON {} WHEN MATCHED THEN DELETE",
@@ -149,6 +150,7 @@ impl Attack {
     }
 }
 
+/// Replaces the columns for which the role's rights require a value.
 fn with(mut row: BTreeMap<String, String>, rights: &Rights) -> BTreeMap<String, String> {
     row.extend(
         rights
@@ -169,7 +171,7 @@ fn insert(name: &str, row: BTreeMap<String, String>) -> String {
 }
 
 fn upsert(relation: &Relation, row: BTreeMap<String, String>, column: &str) -> String {
-    // A view has no key of its own; its table's has the same columns first.
+    // A view has no key; the key of its table begins with the person's column.
     let key = if relation.key.is_empty() {
         relation.person.clone()
     } else {

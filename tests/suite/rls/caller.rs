@@ -1,34 +1,34 @@
-//! The callers' contexts that every attack is tried in.
+//! The caller contexts that every attack is tried in.
 
-/// The first person. Has one row in every table.
+/// The first person, with one row in every table.
 pub(crate) const A: &str = "018f0000-0000-7000-8000-00000000000a";
-/// The second person. Has two rows in every table that can hold more than one of a person's.
+/// The second person, with two rows in every table that permits more than one row of a person.
 pub(crate) const B: &str = "018f0000-0000-7000-8000-00000000000b";
 
-/// The lease on B's second job, which covers their second message: see `seed.sql`.
+/// The lease on B's second job, which covers B's second message: see `seed.sql`.
 pub(crate) const LEASE: &str = "018f0000-0000-7000-8000-0000000000ee";
 
-/// What `request.jwt.claims` says about the caller.
+/// A value of `request.jwt.claims`, which carries the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
-    /// The setting has never been touched on this connection.
+    /// The setting was never set on this connection.
     Unset,
     PersonA,
     PersonB,
-    /// What the setting is after a transaction that carried a caller.
+    /// The empty string, as after a transaction that carried a caller.
     Empty,
     NoClaims,
     NullSub,
     MalformedJson,
     MalformedSub,
-    /// A worker's: the lease on one of B's jobs, which covers one of B's two messages.
+    /// A worker with the lease on one of B's jobs, which covers one of B's two messages.
     Leaseholder,
-    /// A lease that nobody gave.
-    StrangeLease,
+    /// A lease token that no job has.
+    UnknownLease,
 }
 
 impl Caller {
-    /// In the order in which they have to be tried: what was set once can never be unset again.
+    /// All callers, in the order in which they have to be tried: a setting cannot be unset on its connection.
     pub(crate) const ALL: [Self; 10] = [
         Self::Unset,
         Self::PersonA,
@@ -39,10 +39,10 @@ impl Caller {
         Self::MalformedJson,
         Self::MalformedSub,
         Self::Leaseholder,
-        Self::StrangeLease,
+        Self::UnknownLease,
     ];
 
-    /// The setting's value; `None` for leaving it alone.
+    /// Returns the setting's value; `None` when it is not set.
     pub(crate) fn claims(self) -> Option<String> {
         match self {
             Self::Unset => None,
@@ -54,17 +54,16 @@ impl Caller {
             Self::MalformedJson => Some(r#"{"sub":"#.to_owned()),
             Self::MalformedSub => Some(r#"{"sub":"' OR true --"}"#.to_owned()),
             Self::Leaseholder => Some(format!(r#"{{"lease":"{LEASE}"}}"#)),
-            Self::StrangeLease => Some(format!(r#"{{"lease":"{A}"}}"#)),
+            Self::UnknownLease => Some(format!(r#"{{"lease":"{A}"}}"#)),
         }
     }
 
-    /// Whether the claims can be read at all. Where they cannot, a policy that asks for the caller is an
-    /// error.
+    /// Returns `true` when the claims cannot be parsed: a policy that reads the caller is an error then.
     pub(crate) fn is_malformed(self) -> bool {
         matches!(self, Self::MalformedJson | Self::MalformedSub)
     }
 
-    /// Whom the caller is.
+    /// Returns the caller's person.
     pub(crate) fn person(self) -> Option<&'static str> {
         match self {
             Self::PersonA => Some(A),
@@ -73,12 +72,12 @@ impl Caller {
         }
     }
 
-    /// The person who plays the caller in an attack: where there is none, one that the caller is not either.
+    /// Returns the owner of the rows that count as the caller's own in an attack; B when the caller is not a person.
     pub(crate) fn oneself(self) -> &'static str {
         self.person().unwrap_or(B)
     }
 
-    /// The person who plays the victim.
+    /// Returns the person that is attacked.
     pub(crate) fn other(self) -> &'static str {
         if self.oneself() == A { B } else { A }
     }

@@ -1,4 +1,4 @@
-//! Ways to become somebody else, or to get around the wall instead of through it.
+//! Attempts to become another role, and to circumvent privileges and policies.
 
 use anyhow::Result;
 use haven_testkit::{database::Database, secrets::SUPERUSER};
@@ -8,7 +8,7 @@ use super::{
     session::Session,
 };
 
-/// What nobody who serves requests may do, as whatever role.
+/// The statements that no runtime login may run, as any of its roles.
 const FORBIDDEN: [&str; 37] = [
     "ALTER ROLE CURRENT_USER SUPERUSER",
     "ALTER ROLE CURRENT_USER BYPASSRLS",
@@ -25,7 +25,7 @@ const FORBIDDEN: [&str; 37] = [
     "CREATE TABLE data.stray ()",
     "CREATE TABLE auth.stray ()",
     "CREATE TABLE public.stray ()",
-    // Temporary tables come first when a name is looked up.
+    // Temporary tables come first in name resolution.
     "CREATE TEMPORARY TABLE stray ()",
     "CREATE FUNCTION public.stray() RETURNS int LANGUAGE sql RETURN 1",
     "CREATE OR REPLACE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql RETURN NULL",
@@ -40,7 +40,7 @@ const FORBIDDEN: [&str; 37] = [
     "CREATE SUBSCRIPTION stray CONNECTION '' PUBLICATION stray WITH (connect = false)",
     "SET log_statement = 'all'",
     "ALTER DATABASE template1 OWNER TO CURRENT_USER",
-    // It switches triggers off, and foreign keys are triggers.
+    // It disables triggers, which enforce foreign keys.
     "SET session_replication_role = replica",
     "COPY (SELECT) TO PROGRAM 'true'",
     "COPY (SELECT) TO '/tmp/stray'",
@@ -53,34 +53,34 @@ const FORBIDDEN: [&str; 37] = [
 ];
 
 #[tokio::test]
-async fn nobody_becomes_anybody_else() -> Result<()> {
+async fn a_login_becomes_its_own_roles_only() -> Result<()> {
     let (database, intent) = (seeded().await?, Intent::read());
-    let everybody: Vec<String> = sqlx::query_scalar("SELECT rolname::text FROM pg_roles ORDER BY 1")
+    let all_roles: Vec<String> = sqlx::query_scalar("SELECT rolname::text FROM pg_roles ORDER BY 1")
         .fetch_all(&mut database.connect(SUPERUSER).await?)
         .await?;
     let mut failures = Vec::new();
     for_each_role(&database, &intent, async |session, login, role| {
-        let mut ways = Vec::new();
-        for target in &everybody {
-            let meant = target == login || intent.logins[login].contains(target);
-            ways.push((format!("SET ROLE {target}"), meant));
-            ways.push((format!("SELECT set_config('role', '{target}', true)"), meant));
-            // A login that cannot connect is tried in a session of the superuser, who may take any name.
+        let mut attempts = Vec::new();
+        for target in &all_roles {
+            let permitted = target == login || intent.logins[login].contains(target);
+            attempts.push((format!("SET ROLE {target}"), permitted));
+            attempts.push((format!("SELECT set_config('role', '{target}', true)"), permitted));
+            // A login that cannot connect is tried in a session of the superuser, which may set any authorization.
             if !intent.roles.disconnected.contains(login) {
-                let meant = target == login;
-                ways.push((format!("SET SESSION AUTHORIZATION {target}"), meant));
-                ways.push((
+                let permitted = target == login;
+                attempts.push((format!("SET SESSION AUTHORIZATION {target}"), permitted));
+                attempts.push((
                     format!("SELECT set_config('session_authorization', '{target}', true)"),
-                    meant,
+                    permitted,
                 ));
             }
         }
-        let statements: Vec<String> = ways.iter().map(|(sql, _)| sql.clone()).collect();
+        let statements: Vec<String> = attempts.iter().map(|(sql, _)| sql.clone()).collect();
         let outcomes = session.attempt_all("", &statements).await?;
-        for ((sql, meant), found) in ways.into_iter().zip(outcomes) {
-            if meant == (found == Outcome::Refused) || matches!(found, Outcome::Failed(_)) {
-                let verb = if meant { "may" } else { "may not" };
-                failures.push(format!("{login} as {role} {verb} say {sql}: {found}"));
+        for ((sql, permitted), found) in attempts.into_iter().zip(outcomes) {
+            if permitted == (found == Outcome::Refused) || matches!(found, Outcome::Failed(_)) {
+                let verb = if permitted { "may" } else { "may not" };
+                failures.push(format!("{login} as {role} {verb} run {sql}: {found}"));
             }
         }
         Ok(())
@@ -90,7 +90,7 @@ async fn nobody_becomes_anybody_else() -> Result<()> {
 }
 
 #[tokio::test]
-async fn nobody_gets_around_the_wall() -> Result<()> {
+async fn privileges_and_policies_cannot_be_circumvented() -> Result<()> {
     let (database, intent) = (seeded().await?, Intent::read());
     let mut superuser = database.connect(SUPERUSER).await?;
     let relations = Relation::read_all(&mut superuser, &intent.relations).await?;
@@ -101,8 +101,7 @@ async fn nobody_gets_around_the_wall() -> Result<()> {
             .iter()
             .map(|relation| format!("SELECT {}::text FROM {}", relation.person, relation.name))
             .collect();
-        // With the policies switched off, a query that they would have filtered is an error: it never runs
-        // unfiltered.
+        // With row_security off, a query that policies would filter is an error; it does not run unfiltered.
         for (setup, attempts) in [
             ("", FORBIDDEN.map(str::to_owned).as_slice()),
             ("SET LOCAL row_security = off", &unfiltered),
@@ -110,7 +109,7 @@ async fn nobody_gets_around_the_wall() -> Result<()> {
             let outcomes = session.attempt_all(setup, attempts).await?;
             for (sql, found) in attempts.iter().zip(outcomes) {
                 if found != Outcome::Refused {
-                    failures.push(format!("{login} as {role} says {sql} ({setup}): {found}"));
+                    failures.push(format!("{login} as {role} runs {sql} ({setup}): {found}"));
                 }
             }
         }
@@ -126,10 +125,10 @@ async fn nobody_gets_around_the_wall() -> Result<()> {
 }
 
 #[tokio::test]
-async fn who_is_only_for_replication_cannot_connect() -> Result<()> {
+async fn a_login_for_replication_cannot_connect() -> Result<()> {
     let (database, intent) = (seeded().await?, Intent::read());
     for login in &intent.roles.disconnected {
-        let refused = database.connect(login).await.expect_err("it connects");
+        let refused = database.connect(login).await.expect_err("the login is refused");
         let code = refused
             .downcast_ref::<sqlx::Error>()
             .and_then(|error| error.as_database_error()?.code());
@@ -138,8 +137,7 @@ async fn who_is_only_for_replication_cannot_connect() -> Result<()> {
     Ok(())
 }
 
-/// Runs `attempts` for each login, as itself and as each role that it may become, with person A as the
-/// caller.
+/// Runs `attempts` for each login, as itself and as each role that it may become, with person A as the caller.
 async fn for_each_role(
     database: &Database,
     intent: &Intent,

@@ -1,4 +1,4 @@
-//! What has to come of an attack, by the intent alone.
+//! The expected outcome of an attack, derived from `intent.toml` only.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -9,25 +9,25 @@ use super::{
     relation::Relation,
 };
 
-/// What an attack has to come to, or came to.
+/// The outcome of an attack: expected, or found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// SQLSTATE 42501: a missing privilege, or a policy's WITH CHECK.
     Refused,
-    /// So many rows were changed, or read where it does not matter whose.
+    /// The number of rows that were changed, or that were read where their person does not matter.
     Rows(u64),
-    /// Rows were read: how many of each person.
+    /// The number of rows that were read, of each person.
     Seen(BTreeMap<String, u64>),
-    /// Another error: its SQLSTATE, or what is wrong where there is none.
+    /// Another error: its SQLSTATE, or its message when it has none.
     Failed(String),
-    /// What is expected of claims that cannot be read: any error, or no row.
+    /// Expected with claims that cannot be parsed: an error, or no row.
     Nothing,
-    /// What is expected of a person's second row where there can be only one: past the wall, and in conflict.
+    /// Expected of a person's second row where only one is possible: a unique violation, after privileges and policies.
     Collides,
 }
 
 impl Outcome {
-    /// Whether rows were read or changed.
+    /// Returns `true` when rows were read or changed.
     pub(crate) fn reaches(&self) -> bool {
         match self {
             Self::Rows(rows) => *rows > 0,
@@ -36,21 +36,21 @@ impl Outcome {
         }
     }
 
-    /// Whether this is what was expected.
+    /// Returns `true` when this outcome matches the expected one.
     pub(crate) fn meets(&self, expected: &Self, relation: &Relation) -> bool {
         match (expected, self) {
             (Self::Nothing, Self::Refused | Self::Rows(0)) => true,
             (Self::Nothing, Self::Seen(seen)) => seen.is_empty(),
             (Self::Nothing, Self::Failed(code)) => code == "22P02",
             (Self::Collides, Self::Failed(code)) => code == "23505",
-            // Some of what can be done to a table is no statement at all for a view; Postgres says so before
-            // it looks at privileges (wrong_object_type, feature_not_supported, invalid_column_reference).
+            // Some statements do not exist for views; Postgres reports that before it checks privileges
+            // (wrong_object_type, feature_not_supported, invalid_column_reference).
             (Self::Refused, Self::Failed(code)) => {
                 relation.is_view && ["42809", "0A000", "42P10"].contains(&code.as_str())
             }
-            // Nobody's rows do not say whose they are.
-            (Self::Seen(meant), Self::Seen(seen)) if !relation.owned => {
-                meant.values().sum::<u64>() == seen.values().sum::<u64>()
+            // Rows of a table without people have no person to compare.
+            (Self::Seen(expected), Self::Seen(seen)) if !relation.owned => {
+                expected.values().sum::<u64>() == seen.values().sum::<u64>()
             }
             (Self::Rows(rows), Self::Seen(seen)) => seen.values().sum::<u64>() == *rows,
             (expected, found) => expected == found,
@@ -80,7 +80,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What `attack` on `relation` has to come to for a role with `rights`, as `caller`.
+/// Returns the expected outcome of `attack` on `relation` for a role with `rights`, as `caller`.
 pub(crate) fn expected(attack: &Attack, relation: &Relation, rights: &Rights, caller: Caller) -> Outcome {
     let reach = Reach { relation, caller };
     let Rights {
@@ -105,20 +105,20 @@ pub(crate) fn expected(attack: &Attack, relation: &Relation, rights: &Rights, ca
         }
         Attack::SelectForUpdate => reach.seen(&[reads(person), update]),
 
-        // A statement with a condition reads what it changes, and is bound by the right to select as well.
+        // A statement with a condition reads the rows that it changes, so it also needs the right to select them.
         Attack::UpdateOneself => reach.rows(&[reads(person), updates(plain)], oneself),
         Attack::UpdateOther => reach.rows(&[reads(person), updates(plain)], other),
-        Attack::UpdateEverybody => reach.rows(&[updates(plain)], both),
+        Attack::UpdateAll => reach.rows(&[updates(plain)], both),
         Attack::UpdateColumn(column) => reach.rows(&[reads(person), updates(column)], oneself),
         Attack::Steal => reach.rows(&[reads(person), updates(person)], other),
         Attack::GiveAway => reach.given_away(&[reads(person), updates(person)], oneself),
-        Attack::GiveAwayEverything => reach.given_away(&[updates(person)], both),
+        Attack::GiveAwayAll => reach.given_away(&[updates(person)], both),
 
         Attack::DeleteOneself => reach.rows(&[reads(person), delete], oneself),
         Attack::DeleteOther => reach.rows(&[reads(person), delete], other),
-        Attack::DeleteEverybody => reach.rows(&[delete], both),
-        // MERGE does not pass over a row that it sees and may not delete, as DELETE does: it fails.
-        Attack::MergeDeleteOther if delete == Some(Rows::Nobody) && select == Some(Rows::All) => {
+        Attack::DeleteAll => reach.rows(&[delete], both),
+        // DELETE skips a row that it sees and may not delete; MERGE fails.
+        Attack::MergeDeleteOther if delete == Some(Rows::NoRows) && select == Some(Rows::All) => {
             Outcome::Refused
         }
         Attack::MergeDeleteOther => reach.rows(&[reads(person), delete], other),
@@ -134,7 +134,7 @@ pub(crate) fn expected(attack: &Attack, relation: &Relation, rights: &Rights, ca
             reach.written(&[insert, reads(person), updates(plain)], Outcome::Refused)
         }
 
-        // Postgres lets whoever may delete, or update every column, lock the table: a reason to grant
+        // Postgres lets a role lock a table if it may delete rows or update every column, which is a reason to grant
         // columns.
         Attack::Lock if delete.is_some() || (update.is_some() && rights.update_columns.is_none()) => {
             Outcome::Rows(0)
@@ -143,53 +143,52 @@ pub(crate) fn expected(attack: &Attack, relation: &Relation, rights: &Rights, ca
     }
 }
 
-/// Which rows a statement reaches that needs several rights: none of them means that it is not allowed at
-/// all.
+/// Returns the rows that a statement reaches that needs all of `rights`; `None` when one of them is missing.
 fn narrowest(rights: &[Option<Rows>]) -> Option<Rows> {
     rights.iter().copied().min().flatten()
 }
 
-/// Which rows rights reach for a caller.
+/// Computes the rows that rights reach for a caller.
 struct Reach<'a> {
     relation: &'a Relation,
     caller: Caller,
 }
 
 impl Reach<'_> {
+    /// Returns the number of the person's rows within `rows`.
     fn count(&self, rows: Rows, person: &str) -> u64 {
         match rows {
             Rows::All => self.relation.count(person),
             Rows::Own if self.caller.person() == Some(person) => self.relation.count(person),
             Rows::Leased => u64::from(self.caller == Caller::Leaseholder && person == B),
-            Rows::Own | Rows::Nobody => 0,
+            Rows::Own | Rows::NoRows => 0,
         }
     }
 
-    /// Claims that cannot be read are an error as soon as a policy asks for the caller, whatever else it
-    /// would have said.
-    fn asks_malformed(&self, rights: &[Option<Rows>]) -> bool {
-        let asks = [Some(Rows::Own), Some(Rows::Leased)];
+    /// Returns `true` when a policy reads claims that cannot be parsed, which is an error in any case.
+    fn reads_malformed_claims(&self, rights: &[Option<Rows>]) -> bool {
+        let reading = [Some(Rows::Own), Some(Rows::Leased)];
         self.caller.is_malformed()
             && narrowest(rights).is_some()
-            && rights.iter().any(|rows| asks.contains(rows))
+            && rights.iter().any(|rows| reading.contains(rows))
     }
 
-    /// The rows of `people` within all of `rights`.
+    /// Returns the number of the rows of `people` within all of `rights`.
     fn rows(&self, rights: &[Option<Rows>], people: &[&str]) -> Outcome {
         match narrowest(rights) {
             None => Outcome::Refused,
-            Some(_) if self.asks_malformed(rights) => Outcome::Nothing,
-            // It plays both people.
+            Some(_) if self.reads_malformed_claims(rights) => Outcome::Nothing,
+            // The one row counts as that of both people.
             Some(rows) if self.relation.is_one_row() => Outcome::Rows(u64::from(rows == Rows::All)),
             Some(rows) => Outcome::Rows(people.iter().map(|person| self.count(rows, person)).sum()),
         }
     }
 
-    /// What is read within all of `rights`, and whose it is.
+    /// Returns the number of rows within all of `rights`, of each person.
     fn seen(&self, rights: &[Option<Rows>]) -> Outcome {
         match narrowest(rights) {
             None => Outcome::Refused,
-            Some(_) if self.asks_malformed(rights) => Outcome::Nothing,
+            Some(_) if self.reads_malformed_claims(rights) => Outcome::Nothing,
             Some(rows) => {
                 let counts = [A, B].map(|person| (person.to_owned(), self.count(rows, person)));
                 Outcome::Seen(counts.into_iter().filter(|(_, count)| *count > 0).collect())
@@ -197,8 +196,8 @@ impl Reach<'_> {
         }
     }
 
-    /// A caller's own row is found, and refused for what it would become; where none is found, none is
-    /// refused.
+    /// Returns the outcome of changing the person of a row: the caller's own row is found and its new value refused;
+    /// when no row is found, nothing is refused.
     fn given_away(&self, rights: &[Option<Rows>], people: &[&str]) -> Outcome {
         match narrowest(rights) {
             Some(Rows::Own) if self.caller.person().is_some() => Outcome::Refused,
@@ -206,11 +205,11 @@ impl Reach<'_> {
         }
     }
 
-    /// `outcome` where the caller may write its own row, and a refusal otherwise.
+    /// Returns `outcome` when the caller may write its own row, and a refusal otherwise.
     fn written(&self, rights: &[Option<Rows>], outcome: Outcome) -> Outcome {
         match narrowest(rights) {
             Some(Rows::Own | Rows::All) if self.caller.person().is_some() => outcome,
-            Some(_) if self.asks_malformed(rights) => Outcome::Nothing,
+            Some(_) if self.reads_malformed_claims(rights) => Outcome::Nothing,
             _ => Outcome::Refused,
         }
     }

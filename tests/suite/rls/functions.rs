@@ -1,5 +1,5 @@
-//! Functions: who may call which, and that those which run with their owner's rights answer one question and
-//! no other.
+//! Functions: the roles that may execute each, and that SECURITY DEFINER functions return only what their arguments
+//! select.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use super::{
     session::Session,
 };
 
-/// Every function of ours: not the server's, and not an extension's.
+/// Selects every function that belongs neither to the server nor to an extension.
 const FUNCTIONS: &str = "
     SELECT p.oid::regprocedure::text AS signature, n.nspname || '.' || p.proname AS name,
            array(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) AS t) AS arguments
@@ -25,10 +25,10 @@ const FUNCTIONS: &str = "
      ORDER BY 1";
 
 #[tokio::test]
-async fn functions_are_called_by_whom_they_are_for() -> Result<()> {
+async fn each_function_is_executable_by_its_declared_roles_only() -> Result<()> {
     let (database, intent) = (seeded().await?, Intent::read());
     let mut superuser = database.connect(SUPERUSER).await?;
-    // Signatures are written out in full only where no search_path shortens them.
+    // An empty search_path makes Postgres qualify all names in signatures.
     sqlx::query("SET search_path = ''")
         .execute(&mut superuser)
         .await?;
@@ -48,7 +48,7 @@ async fn functions_are_called_by_whom_they_are_for() -> Result<()> {
             .chain(roles.iter().map(|role| Some(role.as_str())))
         {
             session.begin(role, Caller::PersonA).await?;
-            let who = role.unwrap_or(login);
+            let role = role.unwrap_or(login);
             for function in &functions {
                 let (name, signature): (String, String) = (function.get("name"), function.get("signature"));
                 let arguments: Vec<String> = function.get("arguments");
@@ -57,14 +57,14 @@ async fn functions_are_called_by_whom_they_are_for() -> Result<()> {
                     .map(|kind| argument(kind))
                     .collect::<Result<Vec<_>>>()?;
                 let call = format!("SELECT count(*)::text FROM {name}({})", arguments.join(", "));
-                let answered = session.attempt(&call).await?;
-                let meant = intent.functions[&signature].contains(who);
-                // A function that refuses these arguments by a constraint was called.
-                let called = answered.reaches()
-                    || matches!(&answered, Outcome::Failed(code) if code.starts_with("23"));
-                if meant != called || (!meant && answered != Outcome::Refused) {
-                    let verb = if meant { "may" } else { "may not" };
-                    failures.push(format!("{who} {verb} call {signature}: {answered}"));
+                let outcome = session.attempt(&call).await?;
+                let permitted = intent.functions[&signature].contains(role);
+                // A constraint violation shows that the function was executed.
+                let called =
+                    outcome.reaches() || matches!(&outcome, Outcome::Failed(code) if code.starts_with("23"));
+                if permitted != called || (!permitted && outcome != Outcome::Refused) {
+                    let verb = if permitted { "may" } else { "may not" };
+                    failures.push(format!("{role} {verb} call {signature}: {outcome}"));
                 }
             }
             session.rollback().await?;
@@ -73,12 +73,12 @@ async fn functions_are_called_by_whom_they_are_for() -> Result<()> {
     report(&failures)
 }
 
-/// An argument of the type. Not NULL: a strict function of NULL is folded away before anybody asks who calls
-/// it.
+/// Returns an argument of the type. It is not NULL, because the planner removes a call of a strict function with NULL
+/// before it checks the privilege.
 fn argument(kind: &str) -> Result<String> {
     let value = match kind {
         "uuid" => "00000000-0000-0000-0000-000000000000",
-        // Also the name of an event, to the functions that take one.
+        // Some functions take the name of an event, which this is.
         "text" => "sign_in",
         "boolean" => "false",
         "smallint" | "integer" | "bigint" => "1",
@@ -89,13 +89,13 @@ fn argument(kind: &str) -> Result<String> {
         "interval" => "1000 days",
         "interval[]" => "{1 s}",
         "timestamp with time zone" => "2026-11-22 12:00:00+00",
-        _ => anyhow::bail!("which {kind} to call a function with?"),
+        _ => anyhow::bail!("add an argument of type {kind} here"),
     };
     Ok(format!("'{value}'::{kind}"))
 }
 
 #[tokio::test]
-async fn a_look_up_finds_what_was_asked_for_and_nothing_else() -> Result<()> {
+async fn a_lookup_function_finds_only_the_row_of_its_argument() -> Result<()> {
     let (database, intent) = (seeded().await?, Intent::read());
     let mut superuser = database.connect(SUPERUSER).await?;
     let requests = "SELECT id::text FROM identity.requests WHERE user_id = $1::uuid AND method = $2";
@@ -104,9 +104,9 @@ async fn a_look_up_finds_what_was_asked_for_and_nothing_else() -> Result<()> {
     let sign_up: String = request(A, "SignUp").fetch_one(&mut superuser).await?;
     let other: String = request(B, "SignIn").fetch_one(&mut superuser).await?;
 
-    let mut anybody = Session::open(&database, &intent, "identity_app").await?;
-    anybody.begin(Some("identity_anon"), Caller::NoClaims).await?;
-    // A caller can say what it wants to find; a function finds what it is asked for all the same.
+    let mut anonymous = Session::open(&database, &intent, "identity_app").await?;
+    anonymous.begin(Some("identity_anon"), Caller::NoClaims).await?;
+    // A caller can set the setting that the functions use internally; they must ignore its value.
     let wanted = format!("SELECT set_config('identity.wanted_user', '{B}', true)");
     let credential = |email: &str| format!("SELECT user_id::text FROM identity.find_credential('{email}')");
     let sign_up_of = |request: &str| format!("SELECT user_id::text FROM identity.find_sign_up('{request}')");
@@ -124,12 +124,12 @@ async fn a_look_up_finds_what_was_asked_for_and_nothing_else() -> Result<()> {
     for (sql, people) in cases {
         for batch in [sql.clone(), format!("{wanted}; {sql}")] {
             sqlx::raw_sql("ROLLBACK TO SAVEPOINT cell")
-                .execute(&mut anybody.connection)
+                .execute(&mut anonymous.connection)
                 .await?;
             let rows = sqlx::raw_sql(AssertSqlSafe(batch.clone()))
-                .fetch_all(&mut anybody.connection)
+                .fetch_all(&mut anonymous.connection)
                 .await?;
-            // The first row is the setting's.
+            // The first row is the result of set_config.
             let found: Vec<String> = rows[usize::from(batch != sql)..]
                 .iter()
                 .map(|row| row.get(0))
@@ -142,9 +142,9 @@ async fn a_look_up_finds_what_was_asked_for_and_nothing_else() -> Result<()> {
     report(&failures)
 }
 
-/// The functions run as the owner: what it sees is what a mistake in one of them could show.
+/// SECURITY DEFINER functions run as the owner, so a mistake in one could show every row that the owner sees.
 #[tokio::test]
-async fn an_owner_sees_nobody() -> Result<()> {
+async fn an_owner_sees_no_rows_of_people() -> Result<()> {
     let (database, intent) = (seeded().await?, Intent::read());
     let mut failures = Vec::new();
     for owner in ["identity_owner", "data_owner"] {
@@ -164,9 +164,10 @@ async fn an_owner_sees_nobody() -> Result<()> {
     report(&failures)
 }
 
-/// The ids of sign-ups are unique among all people: a person who could add one could try out other people's.
+/// The request ids of sign-ups are unique among all people, so a person who could insert one could probe for those of
+/// others.
 #[tokio::test]
-async fn a_sign_up_is_recorded_by_a_sign_up_alone() -> Result<()> {
+async fn only_a_sign_up_may_record_a_sign_up() -> Result<()> {
     let (database, intent) = (seeded().await?, Intent::read());
     let mut session = Session::open(&database, &intent, "identity_app").await?;
     let mut failures = Vec::new();

@@ -1,4 +1,4 @@
-//! What the roles are meant to be able to do: `intent.toml`.
+//! The declared rights of the roles, from `intent.toml`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,10 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Intent {
-    /// Each login, and the roles that it may become.
+    /// The logins, each with the roles that it may become.
     pub(crate) logins: BTreeMap<String, BTreeSet<String>>,
     pub(crate) roles: Roles,
-    /// Functions by signature, and who may call them.
+    /// Functions by signature, each with the roles that may execute it.
     pub(crate) functions: BTreeMap<String, BTreeSet<String>>,
     /// Tables and views by qualified name.
     pub(crate) relations: BTreeMap<String, RelationIntent>,
@@ -22,60 +22,60 @@ pub(crate) struct Intent {
 pub(crate) struct Roles {
     /// Logins that may not connect to the database.
     pub(crate) disconnected: BTreeSet<String>,
-    /// Roles that are not tried, because they own what the others use.
+    /// Roles that are not tried, because they own the objects that the others use.
     pub(crate) outside: BTreeSet<String>,
 }
 
-/// What is meant for one table or view.
+/// The declaration of one table or view.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RelationIntent {
-    /// The column that says whose a row is. `None` for a table that holds nobody's rows.
+    /// The column with the id of a row's person. `None` for a table without people's rows.
     pub(crate) person: Option<String>,
-    /// What each role may do; who is not among them may do nothing.
+    /// The rights of each role; a role that is not listed has none.
     #[serde(default)]
     pub(crate) rights: BTreeMap<String, Rights>,
 }
 
-/// What one role may do to one table or view.
+/// The rights of one role on one table or view.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rights {
     pub(crate) select: Option<Rows>,
-    /// The columns that it may select; `None` for all.
+    /// The columns that the role may select; `None` for all.
     pub(crate) select_columns: Option<BTreeSet<String>>,
     pub(crate) insert: Option<Rows>,
-    /// Columns that have to hold a certain value in what it inserts.
+    /// Columns with a required value in rows that the role inserts.
     #[serde(default)]
     pub(crate) with: BTreeMap<String, String>,
     pub(crate) update: Option<Rows>,
-    /// The columns that it may update; `None` for all.
+    /// The columns that the role may update; `None` for all.
     pub(crate) update_columns: Option<BTreeSet<String>>,
     pub(crate) delete: Option<Rows>,
 }
 
-/// Which rows a right is about. In order: less comes first.
+/// The rows that a right covers, in ascending order of their number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Rows {
-    /// None, though the statement itself is allowed: a privilege without a policy. Not to be declared.
+    /// No row, although the statement is permitted: a privilege without a policy. It cannot be declared.
     #[serde(skip)]
-    Nobody,
-    /// Those that the lease covers which the transaction carries.
+    NoRows,
+    /// The rows that the transaction's lease covers.
     Leased,
-    /// Those of the person whom the transaction carries.
+    /// The rows of the transaction's person.
     Own,
-    /// Everybody's.
+    /// All rows.
     All,
 }
 
 impl Intent {
     /// Reads the declaration.
     pub(crate) fn read() -> Self {
-        toml::from_str(include_str!("intent.toml")).expect("intent.toml is what `Intent` describes")
+        toml::from_str(include_str!("intent.toml")).expect("intent.toml has the fields of `Intent`")
     }
 
-    /// Every runtime role: the logins, and what they may become.
+    /// Returns every runtime role: the logins, and the roles that they may become.
     pub(crate) fn runtime_roles(&self) -> BTreeSet<&str> {
         let logins = self.logins.keys().map(String::as_str);
         logins
@@ -83,7 +83,7 @@ impl Intent {
             .collect()
     }
 
-    /// What `role` may do to `relation`.
+    /// Returns the rights of `role` on `relation`.
     pub(crate) fn rights(&self, relation: &str, role: &str) -> Rights {
         self.relations
             .get(relation)
@@ -94,9 +94,9 @@ impl Intent {
 }
 
 impl Rights {
-    /// What the policies alone leave of these rights, were every privilege granted.
+    /// Returns these rights as the policies alone enforce them, with every privilege granted.
     pub(crate) fn by_policies_alone(self) -> Self {
-        let policy = |rows: Option<Rows>| Some(rows.unwrap_or(Rows::Nobody));
+        let policy = |rows: Option<Rows>| Some(rows.unwrap_or(Rows::NoRows));
         Self {
             select: policy(self.select),
             select_columns: None,
@@ -108,6 +108,7 @@ impl Rights {
         }
     }
 
+    /// Returns `true` when the column may be selected.
     pub(crate) fn may_select(&self, column: &str) -> bool {
         self.select.is_some()
             && self
@@ -116,6 +117,7 @@ impl Rights {
                 .is_none_or(|columns| columns.contains(column))
     }
 
+    /// Returns `true` when the column may be updated.
     pub(crate) fn may_update(&self, column: &str) -> bool {
         self.update.is_some()
             && self

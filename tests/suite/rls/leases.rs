@@ -1,5 +1,5 @@
-//! A worker reads the messages of exactly the range that it holds a live lease on. The matrix tries one lease by every
-//! role; here one lease lives and dies.
+//! A worker reads exactly the messages in the range of its valid lease. The matrix tries one lease with every role;
+//! this test follows one lease through its states.
 
 use anyhow::Result;
 use haven_testkit::{database::Database, secrets::SUPERUSER};
@@ -11,7 +11,7 @@ use super::{
     session::Session,
 };
 
-/// The messages that a worker sees with B's lease: whose, and their numbers.
+/// Returns the messages that `role` sees with B's lease, as the id of their person and their number.
 async fn seen(database: &Database, role: &str, login: &str) -> Result<Vec<(String, i64)>> {
     let mut session = Session::open(database, &Intent::read(), login).await?;
     session.begin(Some(role), Caller::Leaseholder).await?;
@@ -23,9 +23,9 @@ async fn seen(database: &Database, role: &str, login: &str) -> Result<Vec<(Strin
 }
 
 #[tokio::test]
-async fn a_lease_shows_its_range_for_as_long_as_it_lives() -> Result<()> {
+async fn a_lease_gives_access_to_its_range_while_it_is_valid() -> Result<()> {
     let database = seeded().await?;
-    // More messages on both sides of the range, and the same numbers of somebody else.
+    // More messages on both sides of the range, and messages of the other person with the same numbers.
     let more = format!(
         "INSERT INTO data.conversations
              (user_id, id, number, sender_type, message_text, key_id, created_at, updated_at)
@@ -37,24 +37,24 @@ async fn a_lease_shows_its_range_for_as_long_as_it_lives() -> Result<()> {
     let range: Vec<(String, i64)> = (2..=5).map(|number| (B.to_owned(), number)).collect();
     let mut failures = Vec::new();
     for (what, sql, expected) in [
-        ("while it lives", "", &range[..]),
+        ("while it is valid", "", &range[..]),
         (
-            "once it has run out",
+            "after it expired",
             "UPDATE data.analysis_jobs SET lease_expires_at = now() - interval '1 ms' WHERE lease_token IS NOT NULL",
             &[],
         ),
         (
-            "once it was extended",
+            "after it was extended",
             "UPDATE data.analysis_jobs SET lease_expires_at = now() + interval '1 hour' WHERE lease_token IS NOT NULL",
             &range[..],
         ),
         (
-            "for another range",
+            "after its range changed",
             "UPDATE data.analysis_jobs SET first_number = 4, last_number = 4 WHERE lease_token IS NOT NULL",
             &range[2..3],
         ),
         (
-            "once the job is done",
+            "after the job is done",
             "UPDATE data.analysis_jobs SET state = 'done', finished_at = now(), lease_token = NULL,
                  lease_holder = NULL, lease_expires_at = NULL WHERE lease_token IS NOT NULL",
             &[],
@@ -67,7 +67,7 @@ async fn a_lease_shows_its_range_for_as_long_as_it_lives() -> Result<()> {
         if found != expected {
             failures.push(format!("{what}: expected {expected:?}, found {found:?}"));
         }
-        // A person's session gains nothing by it.
+        // In a person's transaction the lease has no effect.
         let found = seen(&database, "data_user", "data_app").await?;
         if !found.is_empty() {
             failures.push(format!("{what}, as data_user: found {found:?}"));

@@ -1,4 +1,4 @@
-//! Every relation, by every role, as every caller, under every attack.
+//! The matrix: every attack on every relation, with every role and every caller.
 
 use anyhow::Result;
 use haven_testkit::database::Database;
@@ -12,38 +12,38 @@ use super::{
     session::Session,
 };
 
-/// What stands between a role and a row.
+/// The mechanisms that are under test.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wall {
-    /// Privileges and policies, as they are.
-    Whole,
-    /// Policies alone, with every privilege on every table granted to everybody: what a mistaken grant would
-    /// leave.
-    Policies,
+pub(crate) enum Protection {
+    /// Privileges and policies, as they are migrated.
+    PrivilegesAndPolicies,
+    /// Policies only: every privilege on every table is granted to every role, as after a mistaken grant.
+    PoliciesOnly,
 }
 
-/// What was tried, and what did not come out as it has to.
+/// The results of the attempts.
 pub(crate) struct Matrix {
-    wall: Wall,
-    /// How many cells were tried.
+    protection: Protection,
+    /// The number of cells that were tried.
     pub(crate) cells: usize,
-    /// The cells in which somebody reached rows, as they have to: the positive controls.
+    /// The number of cells that reached rows, as expected: the positive controls.
     pub(crate) reached: usize,
-    /// A line for each cell that is not as intended.
+    /// A line for each cell with an unexpected outcome.
     pub(crate) failures: Vec<String>,
 }
 
 impl Matrix {
-    pub(crate) fn new(wall: Wall) -> Self {
+    /// Creates an empty matrix.
+    pub(crate) fn new(protection: Protection) -> Self {
         Self {
-            wall,
+            protection,
             cells: 0,
             reached: 0,
             failures: Vec::new(),
         }
     }
 
-    /// Tries everything that `login` can, as itself and as each role that it may become.
+    /// Tries every attack with `login`, as itself and as each role that it may become.
     pub(crate) async fn try_login(
         &mut self,
         database: &Database,
@@ -52,11 +52,12 @@ impl Matrix {
         login: &str,
     ) -> Result<()> {
         let mut session = Session::open(database, intent, login).await?;
-        // The server's own roles have no privilege to grant them, and no view has a policy.
-        let tried = |role: &&String| self.wall == Wall::Whole || !role.starts_with("pg_");
+        // With policies only: the server's own roles are granted no privileges, and views have no policies.
+        let tried =
+            |role: &&String| self.protection == Protection::PrivilegesAndPolicies || !role.starts_with("pg_");
         let relations: Vec<&Relation> = relations
             .iter()
-            .filter(|relation| self.wall == Wall::Whole || !relation.is_view)
+            .filter(|relation| self.protection == Protection::PrivilegesAndPolicies || !relation.is_view)
             .collect();
         let others = intent.logins[login]
             .iter()
@@ -76,14 +77,15 @@ impl Matrix {
         Ok(())
     }
 
-    /// With every privilege granted, what policies let through may still meet a unique index or a foreign key, which is
-    /// no wall of theirs.
+    /// Returns `true` when a row that the policies admit violates a unique index or a foreign key, which can happen
+    /// when every privilege is granted.
     fn met_a_constraint(&self, found: &Outcome, expected: &Outcome) -> bool {
-        self.wall == Wall::Policies
+        self.protection == Protection::PoliciesOnly
             && expected.reaches()
             && matches!(found, Outcome::Failed(code) if code == "23503" || code == "23505")
     }
 
+    /// Tries every attack on `relation` in the open transaction.
     async fn try_relation(
         &mut self,
         session: &mut Session,
@@ -93,9 +95,9 @@ impl Matrix {
         caller: Caller,
     ) -> Result<()> {
         let rights = intent.rights(&relation.name, role.unwrap_or(login));
-        let (rights, attacks) = match self.wall {
-            Wall::Whole => (rights, Attack::all(relation, caller)),
-            Wall::Policies => (rights.by_policies_alone(), Attack::on_rows()),
+        let (rights, attacks) = match self.protection {
+            Protection::PrivilegesAndPolicies => (rights, Attack::all(relation, caller)),
+            Protection::PoliciesOnly => (rights.by_policies_alone(), Attack::on_rows()),
         };
         let cells: Vec<(Attack, String, Outcome)> = attacks
             .into_iter()
@@ -105,7 +107,7 @@ impl Matrix {
                 (attack, sql, expected)
             })
             .collect();
-        // COPY speaks to the client, and cannot be tried in the server.
+        // COPY TO STDOUT needs the client, so it cannot be tried in the server.
         let (copies, others): (Vec<_>, Vec<_>) = cells
             .into_iter()
             .partition(|(attack, ..)| matches!(attack, Attack::CopyTo));

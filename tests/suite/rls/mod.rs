@@ -1,17 +1,16 @@
-//! The wall: what each role can reach, tried through the real logins, against what `intent.toml` says it is
-//! meant to.
+//! Row Level Security and privileges: what each role reaches through the real logins, compared with `intent.toml`.
 //!
 //! | | |
 //! | --- | --- |
-//! | [`intent`] | what is meant, declared by hand; a relation or a role that is not in it fails |
-//! | [`relation`] | what there is, read from the catalog, and the rows of persons A and B in it |
-//! | [`caller`], [`attack`] | as whom, and what is tried |
-//! | [`expectation`], [`session`], [`matrix`] | what has to come of it, what did, and all of it together |
-//! | [`functions`], [`escapes`] | calling what others may call, and becoming somebody else |
-//! | [`leases`] | what a worker sees of the messages that it holds a lease on, and for how long |
-//! | [`others`] | what a person can do with what the coach and the product said |
+//! | [`intent`] | the declared rights; a relation or a role that is not declared fails |
+//! | [`relation`] | the relations in the catalog, and the rows of persons A and B in them |
+//! | [`caller`], [`attack`] | the callers, and the statements that are tried |
+//! | [`expectation`], [`session`], [`matrix`] | the expected outcomes, the outcomes found, and all attempts together |
+//! | [`functions`], [`escapes`] | functions of other roles, and attempts to become another role |
+//! | [`leases`] | the messages that a worker sees through its lease |
+//! | [`messages_of_others`] | a person's rights on messages of the coach and the system |
 //!
-//! A new table needs its rights in `intent.toml` and its rows in `seed.sql`, and nothing else.
+//! A new table needs its rights in `intent.toml` and its rows in `seed.sql`.
 
 mod attack;
 mod caller;
@@ -21,7 +20,7 @@ mod functions;
 mod intent;
 mod leases;
 mod matrix;
-mod others;
+mod messages_of_others;
 mod relation;
 mod session;
 
@@ -37,30 +36,30 @@ use haven_testkit::{
 use self::{
     caller::{A, B},
     intent::Intent,
-    matrix::{Matrix, Wall},
+    matrix::{Matrix, Protection},
     relation::Relation,
 };
 
-/// More than this many failures say nothing that the first ones do not.
+/// The maximum number of failures that are reported.
 const SHOWN: usize = 40;
 
 #[tokio::test]
-async fn every_role_reaches_exactly_the_rows_that_are_meant() -> Result<()> {
-    run_matrix(Wall::Whole).await
+async fn every_role_reaches_exactly_the_declared_rows() -> Result<()> {
+    run_matrix(Protection::PrivilegesAndPolicies).await
 }
 
-/// What a policy refuses is mostly refused by a missing privilege already, so that nobody would notice a
-/// policy that is too wide. Here nothing else is in the way.
+/// A missing privilege refuses most of what a policy refuses, and would hide a policy that is too permissive. Here every
+/// privilege is granted.
 #[tokio::test]
-async fn policies_alone_leave_the_rows_that_are_meant() -> Result<()> {
-    run_matrix(Wall::Policies).await
+async fn policies_alone_protect_the_rows() -> Result<()> {
+    run_matrix(Protection::PoliciesOnly).await
 }
 
-async fn run_matrix(wall: Wall) -> Result<()> {
+async fn run_matrix(protection: Protection) -> Result<()> {
     let database = seeded().await?;
     let intent = Intent::read();
     let relations = Relation::read_all(&mut database.connect(SUPERUSER).await?, &intent.relations).await?;
-    if wall == Wall::Policies {
+    if protection == Protection::PoliciesOnly {
         let roles = intent
             .runtime_roles()
             .into_iter()
@@ -72,14 +71,14 @@ async fn run_matrix(wall: Wall) -> Result<()> {
         );
         database.run(SUPERUSER, &grants).await?;
     }
-    let mut matrix = Matrix::new(wall);
+    let mut matrix = Matrix::new(protection);
     for login in intent.logins.keys() {
         matrix.try_login(&database, &intent, &relations, login).await?;
     }
     eprintln!("{} cells, {} of which reach rows", matrix.cells, matrix.reached);
     ensure!(
         matrix.reached > 0,
-        "nobody reaches anything: the matrix proves nothing"
+        "no attempt reaches a row: the matrix proves nothing"
     );
     report(&matrix.failures)
 }
@@ -98,7 +97,7 @@ async fn every_relation_and_every_role_is_declared() -> Result<()> {
 
     let mut roles: BTreeSet<String> = intent.runtime_roles().into_iter().map(str::to_owned).collect();
     roles.extend(intent.roles.outside.iter().cloned());
-    // The server's own roles count when one of ours can become them.
+    // The server's own roles count when one of Haven's logins can become them.
     let found = "SELECT rolname::text FROM pg_roles r WHERE rolname !~ '^pg_' OR EXISTS (
                      SELECT FROM unnest($1::text[]) AS login WHERE pg_has_role(login::name, r.oid, 'MEMBER'))";
     let logins: Vec<&str> = intent.logins.keys().map(String::as_str).collect();
@@ -114,19 +113,20 @@ async fn every_relation_and_every_role_is_declared() -> Result<()> {
     Ok(())
 }
 
-/// A database with the rows of A and B in every table.
+/// Creates a database with rows of A and B in every table.
 async fn seeded() -> Result<TestDatabase> {
     let database = TestCluster::shared().await?.database().await?;
     seed_people(&database).await?;
     Ok(database)
 }
 
-/// Gives A and B rows in every table.
+/// Inserts rows of A and B into every table.
 pub(crate) async fn seed_people(database: &Database) -> Result<()> {
     seed(database, A, "a", 1).await?;
     seed(database, B, "b", 2).await
 }
 
+/// Inserts the rows of one person.
 async fn seed(database: &Database, person: &str, name: &str, rows: u32) -> Result<()> {
     let sql = include_str!("seed.sql")
         .replace("{person}", person)
@@ -136,6 +136,7 @@ async fn seed(database: &Database, person: &str, name: &str, rows: u32) -> Resul
         .await
 }
 
+/// Fails with the first failures, if there are any.
 fn report(failures: &[String]) -> Result<()> {
     let shown = failures
         .iter()
@@ -145,7 +146,7 @@ fn report(failures: &[String]) -> Result<()> {
         .join("\n");
     ensure!(
         failures.is_empty(),
-        "{} are not as they are meant to be:\n{shown}",
+        "{} outcomes are not as declared:\n{shown}",
         failures.len()
     );
     Ok(())

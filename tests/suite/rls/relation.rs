@@ -1,4 +1,4 @@
-//! The tables and views that there are, as the catalog knows them, and the rows that were seeded into them.
+//! The tables and views in the catalog, and the rows that were seeded into them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::{
     intent::RelationIntent,
 };
 
-/// Every relation of ours: not the server's, and not an extension's.
+/// Selects every relation that belongs neither to the server nor to an extension.
 const RELATIONS: &str = "
     SELECT format('%I.%I', n.nspname, c.relname) AS name, c.relkind = 'v' AS is_view,
            array(SELECT attname::text FROM pg_attribute
@@ -27,35 +27,35 @@ const RELATIONS: &str = "
        AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
      ORDER BY 1";
 
-/// A table or view, with what an attack on it is made of.
+/// A table or view, with everything that statements on it are built from.
 pub(crate) struct Relation {
-    /// Qualified.
+    /// The qualified name.
     pub(crate) name: String,
     pub(crate) is_view: bool,
     pub(crate) columns: Vec<String>,
     pub(crate) key: Vec<String>,
-    /// Columns of a unique index, the key's included.
+    /// The columns of unique indexes, including the primary key.
     unique_columns: BTreeSet<String>,
-    /// The column that says whose a row is; any column where no row is anybody's.
+    /// The column with the id of a row's person; any column in a table without people's rows.
     pub(crate) person: String,
     /// One row of each person, as SQL literals by column.
     rows: BTreeMap<&'static str, BTreeMap<String, String>>,
-    /// Whether the whole key refers to another table's row: there is one for each of those.
+    /// `true` when the whole key references another table, so that there is at most one row for each row of that table.
     key_refers: bool,
-    /// Whether a row is anybody's.
+    /// `true` when rows belong to people.
     pub(crate) owned: bool,
-    /// How many rows each person has. Where no row is anybody's, all are counted as the first person's.
+    /// The number of rows of each person. In a table without people's rows, all are counted as the first person's.
     counts: BTreeMap<&'static str, u64>,
 }
 
 impl Relation {
-    /// Everything in the database that holds rows.
+    /// Returns the names of all relations.
     pub(crate) async fn names(superuser: &mut PgConnection) -> Result<BTreeSet<String>> {
         let rows = sqlx::query(RELATIONS).fetch_all(superuser).await?;
         Ok(rows.iter().map(|row| row.get("name")).collect())
     }
 
-    /// Describes every relation of the catalog.
+    /// Reads every relation, with the seeded rows.
     pub(crate) async fn read_all(
         superuser: &mut PgConnection,
         intents: &BTreeMap<String, RelationIntent>,
@@ -87,23 +87,23 @@ impl Relation {
         Ok(relations)
     }
 
-    /// How many rows `person` has.
+    /// Returns the number of rows of `person`.
     pub(crate) fn count(&self, person: &str) -> u64 {
         self.counts.get(person).copied().unwrap_or_default()
     }
 
-    /// The literal in one column of a row of `person`.
+    /// Returns the SQL literal in one column of a row of `person`.
     pub(crate) fn value(&self, person: &str, column: &str) -> &str {
         &self.rows[person][column]
     }
 
-    /// A row of `person` as it is.
+    /// Returns an existing row of `person`, as SQL literals by column.
     pub(crate) fn row(&self, person: &str) -> BTreeMap<String, String> {
         self.rows[person].clone()
     }
 
-    /// A row of `person` that is not there yet: what has to be unique is new, but for the person. Where a key refers to
-    /// another row it is the row that is there.
+    /// Returns a new row of `person`: columns of unique indexes, except the person, have new values. When the key
+    /// references another row, it is the existing row.
     pub(crate) fn fresh_row(&self, person: &str) -> BTreeMap<String, String> {
         let mut row = self.row(person);
         if self.key_refers {
@@ -126,25 +126,26 @@ impl Relation {
         row
     }
 
-    /// Whether another row collides with the one that is there: a person can have only one, or one for each row of
+    /// Returns `true` when a further row violates the key: a person can have only one row, or one for each row of
     /// another table.
     pub(crate) fn is_single(&self) -> bool {
         self.key.len() == 1 || self.key_refers
     }
 
-    /// Whether there is one row in all, and it is nobody's.
+    /// Returns `true` for a table with a single row that belongs to no person.
     pub(crate) fn is_one_row(&self) -> bool {
         !self.owned && self.count(A) == 1
     }
 
-    /// Whether an update may set the column to the same value in every row.
+    /// Returns `true` when an update may set the column to the same value in every row.
     pub(crate) fn is_plain(&self, column: &str) -> bool {
         column != self.person && !self.unique_columns.contains(column)
     }
 
+    /// Reads the rows of `person`: their number, and the first one.
     async fn read_rows(&mut self, superuser: &mut PgConnection, person: &'static str) -> Result<()> {
         let literals = self.columns.iter().map(|column| {
-            // The type's name goes along: an untyped literal is not what `||` and `+` take.
+            // With the type's name, because `||` and `+` do not accept untyped literals.
             format!(r#"quote_nullable("{column}"::text) || '::' || pg_typeof("{column}")::text"#)
         });
         let of = if self.owned {
@@ -162,7 +163,7 @@ impl Relation {
             .await?;
         ensure!(
             !rows.is_empty(),
-            "{} has no row of {person}: nothing that is tried on it means anything",
+            "{} has no row of {person}: attempts on it prove nothing",
             self.name
         );
         let count = if self.owned || person == A { rows.len() } else { 0 };

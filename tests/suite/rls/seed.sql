@@ -1,6 +1,6 @@
--- One person, in every table. Run by the superuser, once for each person; {person}, {name} and {rows} are
--- filled in. People differ in how many rows they have where they may have several, so that a count says whose
--- rows it counted.
+-- The rows of one person in every table. The superuser runs it once for each person, with {person}, {name} and {rows}
+-- replaced. Where a person may have several rows, people have different numbers of them, so that a count identifies the
+-- person.
 INSERT INTO identity.users (id, email, email_canonical, password_hash, goals, created_at, updated_at)
     VALUES ('{person}', '{name}@example.com', '{name}@example.com', '$argon2id$not-a-hash', '{make_friends}',
         now(), now());
@@ -42,7 +42,7 @@ INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
 INSERT INTO data.analysis_jobs (user_id, id, first_number, last_number, requested, priority, start_after, created_at)
     SELECT '{person}', gen_random_uuid(), number, number, false, 0, now(), now()
     FROM generate_series(1, {rows}) AS number;
--- Whoever has two jobs has one of them leased.
+-- The second job of a person with two jobs is leased.
 UPDATE data.analysis_jobs SET state = 'leased', attempts = 1, lease_token = '018f0000-0000-7000-8000-0000000000ee',
         lease_holder = 'worker', lease_expires_at = now() + interval '1 hour'
     WHERE user_id = '{person}' AND last_number = 2;
@@ -55,7 +55,7 @@ INSERT INTO data.crisis_events
     SELECT user_id, gen_random_uuid(), id, 'suicide', 'critical', '{find_a_helpline}', true, now()
     FROM data.conversations WHERE user_id = '{person}';
 
--- Devices whose key was rotated once; what they encrypted since, and the nonces of before.
+-- Devices whose key was rotated once, rows encrypted with the current key, and nonces used with the previous key.
 INSERT INTO data.change_counters (user_id, last_number, live_devices, devices) VALUES ('{person}', 1000, {rows}, {rows});
 INSERT INTO data.device_key (user_id, id, device_id_hash, encrypted_master_key, key_derivation_path, key_version,
         next_rotation_at, platform, app_version, last_active_at, created_at)

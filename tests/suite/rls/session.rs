@@ -1,4 +1,4 @@
-//! A login's connection, and what comes of a statement on it.
+//! A connection of a login, and the outcomes of statements on it.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ use sqlx::{AssertSqlSafe, Error, PgConnection, Row};
 
 use super::{caller::Caller, expectation::Outcome, intent::Intent};
 
-/// Tries statements in the server: there are tens of thousands, and a round trip for each would cost minutes on a
-/// busy machine. A DO block runs as whoever says it, and the block around each statement is a savepoint; the error
-/// that ends it, the statement's own or the one that carries its outcome, undoes what it did.
+/// Runs statements in the server: there are tens of thousands, and a round trip for each would take minutes on a busy
+/// machine. A DO block runs with the rights of its caller, and the block around each statement is a savepoint; the
+/// error that ends it, either the statement's or the one that carries the outcome, undoes the statement.
 const ATTEMPTS: &str = r#"DO $do$
     DECLARE
         statement text;
@@ -52,8 +52,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Connects as `login`. One that may not connect is tried nevertheless: as what the superuser's session
-    /// becomes.
+    /// Connects as `login`. A login that may not connect is tried in a session of the superuser with its authorization.
     pub(crate) async fn open(database: &Database, intent: &Intent, login: &str) -> Result<Self> {
         let disconnected = intent.roles.disconnected.contains(login);
         let connection = connect(database, login, disconnected).await?;
@@ -65,11 +64,9 @@ impl Session {
         })
     }
 
-    /// Begins a transaction as the services do: the role and the caller in one statement. `None` for the bare
-    /// login.
+    /// Begins a transaction as the services do, with a role and a caller. `None` keeps the login as the role.
     pub(crate) async fn begin(&mut self, role: Option<&str>, caller: Caller) -> Result<()> {
-        // A login may have been made read-only by default, which is a courtesy and no wall: a session can
-        // undo it.
+        // A login may be read-only by default, which protects nothing, because a session can override it.
         self.execute("BEGIN READ WRITE").await?;
         if let Some(role) = role {
             self.execute(&format!("SELECT set_config('role', '{role}', true)"))
@@ -81,7 +78,7 @@ impl Session {
                 let untouched: bool = sqlx::query_scalar(untouched)
                     .fetch_one(&mut self.connection)
                     .await?;
-                ensure!(untouched, "the claims are set before anybody set them");
+                ensure!(untouched, "the claims were set on this connection");
             }
             Some(claims) => {
                 let claims = claims.replace('\'', "''");
@@ -94,19 +91,19 @@ impl Session {
         self.execute("SAVEPOINT cell").await
     }
 
-    /// Ends the transaction, and undoes it.
+    /// Rolls the transaction back.
     pub(crate) async fn rollback(&mut self) -> Result<()> {
         self.execute("ROLLBACK").await
     }
 
-    /// What `sql` comes to, as in [`Session::attempt_all`].
+    /// Returns the outcome of `sql`, as [`Session::attempt_all`] does.
     pub(crate) async fn attempt(&mut self, sql: &str) -> Result<Outcome> {
         let outcomes = self.attempt_all("", &[sql.to_owned()]).await?;
         outcomes.into_iter().next().context("an outcome")
     }
 
-    /// What each of `statements` comes to, after `setup` (statements, or nothing). Each is tried by itself, and
-    /// undone.
+    /// Returns the outcome of each of `statements`, after `setup` (statements, or an empty string). Each is run by
+    /// itself, and undone.
     pub(crate) async fn attempt_all(&mut self, setup: &str, statements: &[String]) -> Result<Vec<Outcome>> {
         let statements: Vec<String> = statements.iter().map(|sql| format!("$sql${sql}$sql$")).collect();
         let attempts = ATTEMPTS.replace("{statements}", &statements.join(", "));
@@ -121,14 +118,13 @@ impl Session {
         outcomes.into_iter().map(outcome).collect()
     }
 
-    /// What a `COPY … TO STDOUT` comes to. `allowed` is whether it is expected to yield anything; where it
-    /// does otherwise, the connection is of no further use.
+    /// Returns the outcome of a `COPY … TO STDOUT`. `allowed` says whether it is expected to return rows; after another
+    /// outcome the connection cannot be used any more.
     pub(crate) async fn attempt_copy(&mut self, sql: &str, allowed: bool) -> Result<Outcome> {
         self.execute("ROLLBACK TO SAVEPOINT cell").await?;
         if !allowed {
-            // sqlx 0.9 loses count of the server's messages when a COPY TO is refused, and not when a COPY
-            // FROM is: so it is told to expect one of those. Whatever is no refusal comes out as an error of
-            // the protocol.
+            // sqlx 0.9 loses track of the server's messages when a COPY TO is refused, but not when a COPY FROM is, so
+            // this pretends to run a COPY FROM. Any outcome but a refusal is then a protocol error.
             let copied = self.connection.copy_in_raw(sql).await;
             return Ok(copied.map_or_else(refusal, |_| Outcome::Rows(0)));
         }
@@ -147,7 +143,7 @@ impl Session {
         Ok(Outcome::Seen(seen))
     }
 
-    /// Takes a new connection in place of this one.
+    /// Replaces the connection by a new one.
     pub(crate) async fn reopen(&mut self) -> Result<()> {
         self.connection = connect(&self.database, &self.login, self.disconnected).await?;
         Ok(())
@@ -161,6 +157,7 @@ impl Session {
     }
 }
 
+/// Connects as `login`; through the superuser when the login may not connect.
 async fn connect(database: &Database, login: &str, disconnected: bool) -> Result<PgConnection> {
     if !disconnected {
         return database.connect(login).await;
@@ -173,16 +170,17 @@ async fn connect(database: &Database, login: &str, disconnected: bool) -> Result
     Ok(connection)
 }
 
-/// An outcome as [`ATTEMPTS`] writes it: a number of rows, rows by person, or an SQLSTATE.
+/// Parses an outcome that [`ATTEMPTS`] wrote: a number of rows, rows by person, or an SQLSTATE.
 fn outcome(value: Value) -> Result<Outcome> {
     match value {
         Value::Number(rows) => Ok(Outcome::Rows(rows.as_u64().context("a number of rows")?)),
         Value::Object(_) => Ok(Outcome::Seen(serde_json::from_value(value)?)),
         Value::String(code) => Ok(failure(code)),
-        value => bail!("{value} is no outcome"),
+        value => bail!("{value} is not an outcome"),
     }
 }
 
+/// Returns the outcome for an error of sqlx.
 fn refusal(error: Error) -> Outcome {
     match error {
         Error::Database(error) => failure(error.code().unwrap_or_default().into_owned()),
@@ -190,6 +188,7 @@ fn refusal(error: Error) -> Outcome {
     }
 }
 
+/// Returns the outcome for an SQLSTATE.
 fn failure(code: String) -> Outcome {
     if code == "42501" {
         Outcome::Refused

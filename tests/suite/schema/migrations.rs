@@ -1,5 +1,4 @@
-//! The migrations: written in pairs, each under `row_security = off`, and each leading back to where it
-//! began.
+//! The migrations: pairs of up and down, each under `row_security = off`, and each reversible.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
@@ -21,7 +20,7 @@ use crate::rls;
 const SCHEMAS: [&str; 2] = ["identity", "data"];
 
 #[test]
-fn every_migration_is_a_pair_that_cannot_miss_a_row_in_silence() -> Result<()> {
+fn every_migration_is_a_pair_under_row_security_off() -> Result<()> {
     for schema in SCHEMAS {
         let mut pairs: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for file in workspace::files(&directory(schema))? {
@@ -36,11 +35,11 @@ fn every_migration_is_a_pair_that_cannot_miss_a_row_in_silence() -> Result<()> {
             let (version, _) = stem.split_once('_').context("a version and a name")?;
             assert!(
                 version.len() == 14 && version.bytes().all(|byte| byte.is_ascii_digit()),
-                "{name}: 14 digits"
+                "{name}: the version has 14 digits"
             );
             let direction = ["up", "down"]
                 .into_iter()
-                .find(|known| *known == direction)
+                .find(|name| *name == direction)
                 .context("up or down")?;
             pairs.entry(stem.to_owned()).or_default().push(direction);
             check_frame(&file)?;
@@ -53,8 +52,8 @@ fn every_migration_is_a_pair_that_cannot_miss_a_row_in_silence() -> Result<()> {
     Ok(())
 }
 
-/// The first statement makes a row that a policy hides an error; the last lets sqlx write its history again,
-/// which has policies as every table has.
+/// Checks the first and the last statement. The first makes a row that a policy hides an error; the last lets sqlx
+/// write its history, which has policies like every table.
 fn check_frame(file: &Path) -> Result<()> {
     let sql = fs::read_to_string(file)?;
     let lines = || {
@@ -66,26 +65,26 @@ fn check_frame(file: &Path) -> Result<()> {
     assert_eq!(
         lines().next(),
         Some("SET LOCAL row_security = off;"),
-        "how {name} begins"
+        "the first statement of {name}"
     );
     assert_eq!(
         lines().next_back(),
         Some("SET LOCAL row_security = on;"),
-        "how {name} ends"
+        "the last statement of {name}"
     );
     assert!(
         !sql.contains("no-transaction"),
-        "{name} has to run in a transaction, or its SET LOCAL does nothing"
+        "{name} has to run in a transaction, or its SET LOCAL has no effect"
     );
     Ok(())
 }
 
 #[tokio::test]
-async fn every_migration_can_be_taken_back_with_rows_in_its_tables() -> Result<()> {
+async fn every_migration_can_be_reverted_with_rows_in_its_tables() -> Result<()> {
     let template = empty().await?;
     let full = structure(&template)?;
     let database = unmigrated(&template).await?;
-    // Up one by one, keeping what there was before each.
+    // Up one by one, with the structure before each.
     let mut steps = Vec::new();
     for schema in SCHEMAS {
         let mut before = 0;
@@ -96,16 +95,16 @@ async fn every_migration_can_be_taken_back_with_rows_in_its_tables() -> Result<(
         }
     }
     assert_same(&structure(&database)?, &full, "migrated one by one");
-    // Down one by one, over people's rows, which has to lead there again.
+    // Down one by one, with rows in the tables: each leads to the structure before it.
     rls::seed_people(&database).await?;
-    for (schema, before, then) in steps.into_iter().rev() {
+    for (schema, before, expected) in steps.into_iter().rev() {
         let mut owner = database.connect(&format!("{schema}_owner")).await?;
         let undone = migrator(schema).await?.undo(&mut owner, before).await;
-        undone.with_context(|| format!("taking {schema} back to {before}"))?;
+        undone.with_context(|| format!("reverting {schema} to {before}"))?;
         assert_same(
             &structure(&database)?,
-            &then,
-            &format!("{schema} taken back to {before}"),
+            &expected,
+            &format!("{schema} reverted to {before}"),
         );
     }
     for schema in SCHEMAS {
@@ -117,8 +116,9 @@ async fn every_migration_can_be_taken_back_with_rows_in_its_tables() -> Result<(
         .await
 }
 
-/// Somebody who had so many messages before there were analyses, each answered by the coach, so that theirs have the odd
-/// numbers; the ranges of the jobs that these make; and how many are counted, with the number of the first.
+/// A conversation from before there were analyses: the number of the person's messages, which have the odd numbers
+/// because the coach answered each; the ranges of the jobs that the migration creates; and the count of pending
+/// messages with the number of the first.
 struct Earlier(i64, &'static [(i64, i64)], (i16, Option<i64>));
 
 const EARLIER: [Earlier; 4] = [
@@ -129,7 +129,7 @@ const EARLIER: [Earlier; 4] = [
 ];
 
 #[tokio::test]
-async fn every_25_earlier_messages_make_a_job_and_the_rest_is_counted() -> Result<()> {
+async fn the_migration_creates_a_job_for_every_25_messages_and_counts_the_rest() -> Result<()> {
     let template = empty().await?;
     let database = unmigrated(&template).await?;
     up(&database, "data", 20_261_122_000_600).await?;
@@ -175,17 +175,17 @@ async fn every_25_earlier_messages_make_a_job_and_the_rest_is_counted() -> Resul
     let jobs: i64 = sqlx::query_scalar("SELECT count(*) FROM data.analysis_jobs")
         .fetch_one(&mut superuser)
         .await?;
-    assert_eq!(jobs, 3, "and no others");
+    assert_eq!(jobs, 3, "no other jobs");
     superuser.close().await?;
     template
         .run(ADMIN, &format!("DROP DATABASE {} WITH (FORCE)", database.name))
         .await
 }
 
-/// A database with what the cluster's scripts make, and the histories that sqlx makes, and nothing else.
+/// Creates a database with the objects of the cluster's scripts and sqlx's histories only.
 async fn unmigrated(template: &Database) -> Result<Database> {
     let mut database = template.clone();
-    // The name stays within what the next run clears, should this one be killed.
+    // The next run deletes databases with this prefix, in case this run is killed.
     database.name = format!("{}_unmigrated", template.name);
     template
         .run(ADMIN, &format!("CREATE DATABASE {}", database.name))
@@ -202,9 +202,9 @@ async fn unmigrated(template: &Database) -> Result<Database> {
     Ok(database)
 }
 
-/// sqlx reads its history, adds to it, and comes back for the time that each migration took.
+/// sqlx writes the execution time of each migration in a second statement, which policies must not stop.
 #[tokio::test]
-async fn the_history_is_whole_and_is_left_alone_when_there_is_nothing_to_do() -> Result<()> {
+async fn the_history_is_complete_and_unchanged_by_a_run_without_new_migrations() -> Result<()> {
     let database = empty().await?;
     for schema in SCHEMAS {
         let history = format!("SELECT h::text FROM {schema}._sqlx_migrations h ORDER BY version");
@@ -233,16 +233,19 @@ async fn the_history_is_whole_and_is_left_alone_when_there_is_nothing_to_do() ->
     Ok(())
 }
 
+/// Returns the folder of the schema's migrations.
 fn directory(schema: &str) -> std::path::PathBuf {
     workspace::migrations().join(schema)
 }
 
+/// Returns sqlx's migrator for the schema.
 async fn migrator(schema: &str) -> Result<Migrator> {
     let mut migrator = Migrator::new(directory(schema)).await?;
     migrator.dangerous_set_table_name(format!("{schema}._sqlx_migrations"));
     Ok(migrator)
 }
 
+/// Returns the versions of the schema's migrations, in ascending order.
 async fn versions(schema: &str) -> Result<Vec<i64>> {
     let migrator = migrator(schema).await?;
     let up = migrator
@@ -251,7 +254,7 @@ async fn versions(schema: &str) -> Result<Vec<i64>> {
     Ok(up.map(|migration| migration.version).collect())
 }
 
-/// Migrates as far as `version`. sqlx makes the history first.
+/// Migrates the schema up to `version`. sqlx creates its history first.
 async fn up(database: &Database, schema: &str, version: i64) -> Result<()> {
     let mut owner = database.connect(&format!("{schema}_owner")).await?;
     migrator(schema)
@@ -261,7 +264,7 @@ async fn up(database: &Database, schema: &str, version: i64) -> Result<()> {
         .with_context(|| format!("{schema} to {version}"))
 }
 
-/// The whole structure of the database as SQL, privileges and policies included.
+/// Dumps the structure of the database as SQL, with privileges and policies.
 fn structure(database: &Database) -> Result<String> {
     let pg_dump = Installation::require(|_| ())?.bin.join("pg_dump");
     let output = Command::new(pg_dump)
@@ -274,7 +277,7 @@ fn structure(database: &Database) -> Result<String> {
         String::from_utf8_lossy(&output.stderr)
     );
     let sql = String::from_utf8(output.stdout)?;
-    // Its commands to psql (\restrict) hold a random word.
+    // The psql commands in it (\restrict) have a random word.
     Ok(sql
         .lines()
         .filter(|line| !line.starts_with('\\'))
@@ -282,6 +285,7 @@ fn structure(database: &Database) -> Result<String> {
         .join("\n"))
 }
 
+/// Asserts that two dumps are equal. The failure lists the lines that differ.
 fn assert_same(found: &str, expected: &str, what: &str) {
     let missing: Vec<&str> = expected.lines().filter(|line| !found.contains(line)).collect();
     let stray: Vec<&str> = found.lines().filter(|line| !expected.contains(line)).collect();

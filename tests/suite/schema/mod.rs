@@ -1,17 +1,16 @@
-//! The database's structure: what is true of every table, policy, function and role, and that migrations can
-//! be taken back. Read from the catalog, so that what is added later is held to it too.
+//! The structure of the database: rules for every table, policy, function and role, and reversible migrations. The
+//! rules read the catalog, so they hold for later additions too.
 //!
-//! Who reaches which rows is tried in [`crate::rls`]; here is what makes that hold for tables that nobody has
-//! tried yet.
+//! [`crate::rls`] tests which rows each role reaches; the rules here cover tables that it has no test for yet.
 
-mod cluster;
+mod catalog_rules;
+mod cluster_scripts;
 mod migrations;
-mod ratchets;
 
 use anyhow::Result;
 use haven_testkit::template::{TestCluster, TestDatabase};
 
-/// A migrated database without rows.
+/// Creates a migrated database without rows.
 async fn empty() -> Result<TestDatabase> {
     TestCluster::shared().await?.database().await
 }

@@ -1,11 +1,11 @@
-//! Sealing: `data keys`, a key that is changed while everybody goes on, and tokens that somebody moved.
+//! Sealed columns: `data keys`, key rotation while the service runs, and tokens moved to other rows.
 
-mod appearing;
-mod interrupted;
-mod moved;
-mod races;
-mod rotation;
-mod status;
+mod keys_status;
+mod killed_rotation;
+mod moved_tokens;
+mod replacement_races;
+mod rotation_under_load;
+mod rotation_with_locked_rows;
 
 use std::process::Command;
 
@@ -21,50 +21,50 @@ use haven_testkit::{Person, Stack, binaries::Binaries, random};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// The id of the key that stacks begin with.
+/// The id of the key that stacks start with.
 const OLD: &str = "dev-1";
 
-/// What a run of `data keys` ended with.
+/// The exit code and the output of a run of `data keys`.
 #[derive(Debug)]
 struct Ended {
     code: Option<i32>,
-    said: String,
-    complaint: String,
+    stdout: String,
+    stderr: String,
 }
 
-/// `data keys` with the configuration of the stack's data service, but for the keys.
-fn command(stack: &Stack, message_keys: &str, what: &str) -> Command {
+/// Returns the command `data keys <subcommand>` with the configuration of the stack's data service, and these keys.
+fn command(stack: &Stack, message_keys: &str, subcommand: &str) -> Command {
     let mut command = Command::new(Binaries::build().unwrap().of("data"));
-    command.args(["keys", what]).env_clear();
+    command.args(["keys", subcommand]).env_clear();
     command
         .envs(&stack.data.variables)
         .env("MESSAGE_KEYS", message_keys);
     command
 }
 
-/// Runs it to its end.
-async fn keys(stack: &Stack, message_keys: &str, what: &str) -> Ended {
-    let mut command = command(stack, message_keys, what);
+/// Runs `data keys <subcommand>` to its end.
+async fn keys(stack: &Stack, message_keys: &str, subcommand: &str) -> Ended {
+    let mut command = command(stack, message_keys, subcommand);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap());
     let output = output.await.unwrap();
     Ended {
         code: output.status.code(),
-        said: String::from_utf8(output.stdout).unwrap(),
-        complaint: String::from_utf8(output.stderr).unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
     }
 }
 
-/// The `MESSAGE_KEYS` of the stack's data service.
+/// Returns `MESSAGE_KEYS` of the stack's data service.
 fn own_keys(stack: &Stack) -> String {
     stack.data.variables["MESSAGE_KEYS"].clone()
 }
 
-/// A new key, with the id `new`.
+/// Returns a new key with the id `new`.
 fn new_key() -> String {
     format!("new:{}", URL_SAFE.encode(rand::random::<[u8; 32]>()))
 }
 
-/// Starts the stack's data service again, with other keys.
+/// Restarts the stack's data service with other keys.
 async fn restart(stack: &mut Stack, message_keys: &str) -> anyhow::Result<()> {
     stack.data.stop();
     let keys = ("MESSAGE_KEYS".to_owned(), message_keys.to_owned());
@@ -72,10 +72,12 @@ async fn restart(stack: &mut Stack, message_keys: &str) -> anyhow::Result<()> {
     stack.data.start().await
 }
 
+/// Returns the key ring of a `MESSAGE_KEYS` value.
 fn ring(message_keys: &str) -> KeyRing {
     KeyRing::new(&keyed_secrets(&message_keys.into()).unwrap()).unwrap()
 }
 
+/// Seals `text` for `cell` with the ring's sealing key.
 fn seal(ring: &KeyRing, cell: Cell, text: &str) -> Sealed {
     ring.seal(cell, text, Clock::system().now())
 }
@@ -84,13 +86,13 @@ async fn superuser(stack: &Stack) -> PgConnection {
     stack.database.connect("postgres").await.unwrap()
 }
 
-/// What is said in the message of this number that [`seed`] makes.
+/// Returns the text of the message with this number that [`seed`] inserts.
 fn seeded_text(number: i64) -> String {
     format!("the message with number {number}")
 }
 
-/// Puts messages into a new conversation of `person` a day ago, sealed under the first of `message_keys`: the first is
-/// theirs, the second the coach's, the third the product's, and so on. Answers their ids in the order of their numbers.
+/// Inserts messages of a day ago into a new conversation of `person`, sealed under the first of `message_keys`. Their
+/// senders are, in turn, the person, the coach and the system. Returns their ids in the order of their numbers.
 async fn seed(stack: &Stack, person: &Person, message_keys: &str, count: i64) -> Vec<Uuid> {
     let (ring, owner) = (ring(message_keys), UserId::new(person.id));
     let ids: Vec<_> = (0..count).map(|_| random::uuid()).collect();
@@ -117,7 +119,7 @@ async fn seed(stack: &Stack, person: &Person, message_keys: &str, count: i64) ->
     ids
 }
 
-/// Puts an analysis of the person's first message into the database, whose details are `details`.
+/// Inserts an analysis of the person's first message with `details`. Returns its id.
 async fn seed_analysis(stack: &Stack, person: &Person, message_keys: &str, details: &str) -> Uuid {
     let (ring, id) = (ring(message_keys), random::uuid());
     let sealed = seal(&ring, analysis::cell(UserId::new(person.id), id), details);
@@ -137,7 +139,7 @@ async fn seed_analysis(stack: &Stack, person: &Person, message_keys: &str, detai
     id
 }
 
-/// How many rows, of both tables, are sealed under the key.
+/// Returns the number of rows, in both tables, that are sealed under the key.
 async fn rows_under(stack: &Stack, key_id: &str) -> i64 {
     let count = "SELECT (SELECT count(*) FROM data.conversations WHERE key_id = $1)
         + (SELECT count(*) FROM data.analysis_results WHERE key_id = $1)";

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     eventually::eventually,
-    person::export::much::{messages, records},
+    person::export_data::hundred_thousand_rows::{messages, records},
     superuser_sql::{execute, scalar},
     test_device::Device,
 };

@@ -11,7 +11,10 @@ use idna::{
 use precis_profiles::{UsernameCaseMapped, precis_core::profile::PrecisFastInvocation};
 use unicode_normalization::UnicodeNormalization;
 
-use super::{EmailViolation, MAX_LOCAL_BYTES};
+use super::violation::EmailViolation;
+
+/// The maximum length of the part before the @, in bytes (RFC 5321, section 4.5.3.1.1).
+pub const MAX_LOCAL_BYTES: usize = 64;
 
 /// The characters that an atom may have besides letters and digits (RFC 5322, section 3.2.3).
 const ATOM_SPECIALS: &str = "!#$%&'*+-/=?^_`{|}~";

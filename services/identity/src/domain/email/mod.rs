@@ -8,14 +8,11 @@ mod violation;
 
 use std::fmt;
 
-pub use self::violation::EmailViolation;
+pub use self::{canonical::MAX_LOCAL_BYTES, violation::EmailViolation};
 
 /// The maximum length of an address, in bytes: what fits between the angle brackets of a `RCPT TO` (RFC 5321, section
 /// 4.5.3.1.3).
 pub const MAX_BYTES: usize = 254;
-
-/// The maximum length of the part before the @, in bytes (RFC 5321, section 4.5.3.1.1).
-pub const MAX_LOCAL_BYTES: usize = 64;
 
 /// The separators of the two parts: the commercial at, and the compatibility characters that NFKC maps to it.
 const AT_SIGNS: [char; 3] = ['@', '\u{ff20}', '\u{fe6b}'];

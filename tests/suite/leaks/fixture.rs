@@ -1,0 +1,261 @@
+//! A stack that logs as much as it can, people with canaries for their private values, and every answer that was
+//! received.
+
+use std::{fs, path::PathBuf, sync::Mutex};
+
+use haven_proto::{
+    data::v1::{AppendMessageRequest, JobLease, SenderType},
+    identity::v1::ListConsentsRequest,
+};
+use haven_testkit::{Client, Person, Stack, environment::Variables, random, template::TestCluster};
+use tonic::{Response, Status, metadata::MetadataMap};
+
+use super::canary::{Allowed, Canary, Flock};
+use crate::{
+    analysis_jobs,
+    crisis_message::{ALARMING, say_until_heard},
+    encrypted_fixture::EncryptedFixture,
+    every_rpc,
+};
+
+/// The only table that stores email addresses.
+pub(super) const ACCOUNTS: &str = "identity.users";
+
+/// Both services at their most verbose log filter, one person with a canary for each private value, and the answers so
+/// far.
+pub(super) struct Fixture {
+    pub(super) stack: Stack,
+    pub(super) flock: Flock,
+    pub(super) person: Person,
+    pub(super) message_id: String,
+    pub(super) consent_id: String,
+    /// The ids of a message in which the person says that they are in danger, and of its crisis event.
+    pub(super) crisis: (String, String),
+    /// The leases of two jobs: the first is completed, the second is failed.
+    pub(super) leases: [JobLease; 2],
+    /// The id of a dead job.
+    pub(super) dead_job: String,
+    /// The ids of two analyses: the first is read, the second is deleted.
+    pub(super) analyses: [String; 2],
+    /// Data that only the person's devices can decrypt.
+    pub(super) encrypted: EncryptedFixture,
+    disposable: Vec<Person>,
+    /// Postgres's own log, and its length in bytes before the test.
+    pub(super) postgres_log: (PathBuf, usize),
+    pub(super) answers: Mutex<String>,
+    /// The metrics pages of processes that have ended since.
+    pub(super) metrics: String,
+}
+
+/// The caller of an RPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    Anonymous,
+    Person,
+    Service,
+    /// A person that the call leaves in another state.
+    Disposable(Disposable),
+}
+
+/// A person of their own for each call that changes its caller, by that call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Disposable {
+    ChangesPassword,
+    DeletesAccount,
+    RefreshesSession,
+    RevokesSession,
+    SignsOut,
+}
+
+impl Fixture {
+    /// Starts the stack, and creates the people and everything that requests refer to.
+    pub(super) async fn start() -> Self {
+        let cluster = TestCluster::shared().await.unwrap();
+        let postgres_log = cluster.cluster.log();
+        let before = fs::metadata(&postgres_log).unwrap().len() as usize;
+        // pg_stat_statements keeps 5,000 entries, and those of earlier tests would take them.
+        let reset = "SELECT pg_stat_statements_reset()";
+        cluster.maintenance().run("postgres", reset).await.unwrap();
+        let stack = Stack::builder()
+            .variable("identity", "LOG_FILTER", "trace")
+            .variable("data", "LOG_FILTER", "trace")
+            // Each format writes values in its own way.
+            .variable("data", "LOG_FORMAT", "pretty")
+            .start()
+            .await
+            .unwrap();
+        let flock = Flock::default();
+        for service in [&stack.identity, &stack.data] {
+            add_secrets(service.name, &service.variables, &flock);
+        }
+        let email = flock.allowed("the person's email address", Allowed::Surely(&[ACCOUNTS]));
+        let password = flock.canary("the person's password");
+        let anonymous = stack.anonymous().unwrap();
+        let signed_in = anonymous
+            .sign_up_and_in(&email.email(), &password.password())
+            .await;
+        let person = signed_in.unwrap();
+        for part in person.token.split('.').skip(1) {
+            flock.given("a part of the person's token", Allowed::Nowhere, part);
+        }
+        let text = flock.canary("the person's first message");
+        let mut conversation = stack.user(&person).unwrap().conversation();
+        let stored = conversation.append_message(message(&text)).await.unwrap();
+        let consents = stack
+            .user(&person)
+            .unwrap()
+            .account()
+            .list_consents(ListConsentsRequest::default())
+            .await;
+        let ada = stack.user(&person).unwrap();
+        let danger = flock.canary("the person's message in danger").text();
+        let (_, danger, finding) = say_until_heard(&ada, &format!("{danger}. {ALARMING}.")).await;
+        let analyses = [
+            analysis_jobs::done(&stack, &ada).await,
+            analysis_jobs::done(&stack, &ada).await,
+        ];
+        let dead_job = analysis_jobs::dead(&stack, &ada).await;
+        let failed = analysis_jobs::leased(&stack, &ada).await;
+        // A person has at most one open requested job, so the second lease is on another person's.
+        let other = stack.person().await.unwrap();
+        let completed = analysis_jobs::leased(&stack, &stack.user(&other).unwrap()).await;
+        for lease in [&completed, &failed] {
+            let stored = Allowed::At(&["data.analysis_jobs"]);
+            flock.given("a lease token", stored, &lease.lease_token);
+        }
+        let text = |what: &str| flock.canary(what).text();
+        let encrypted = EncryptedFixture::of(&stack, person.clone(), &text).await;
+        for token in encrypted.tokens() {
+            flock.given("a share's token", Allowed::Nowhere, token);
+        }
+        let mut disposable = Vec::new();
+        for purpose in [
+            Disposable::ChangesPassword,
+            Disposable::DeletesAccount,
+            Disposable::RefreshesSession,
+            Disposable::RevokesSession,
+            Disposable::SignsOut,
+        ] {
+            // Nothing remains of a deleted account.
+            let allowed = match purpose {
+                Disposable::DeletesAccount => Allowed::Nowhere,
+                _ => Allowed::Surely(&[ACCOUNTS]),
+            };
+            let email = flock.allowed(&format!("{purpose:?}: email"), allowed);
+            let password = flock.canary(&format!("{purpose:?}: password"));
+            let person = anonymous
+                .sign_up_and_in(&email.email(), &password.password())
+                .await;
+            let mut person = person.unwrap();
+            if purpose == Disposable::RevokesSession {
+                // The caller's session revokes another one, and continues.
+                let revoked = person.session_id;
+                person = anonymous.sign_in(&person.email, &person.password).await.unwrap();
+                person.session_id = revoked;
+            }
+            for part in person.token.split('.').skip(1) {
+                flock.given(
+                    &format!("{purpose:?}: a part of the token"),
+                    Allowed::Nowhere,
+                    part,
+                );
+            }
+            let token = &person.refresh_token;
+            flock.given(&format!("{purpose:?}: refresh token"), Allowed::Nowhere, token);
+            disposable.push(person);
+        }
+        Self {
+            consent_id: consents.unwrap().into_inner().consents[0].id.clone(),
+            crisis: (danger.id, finding.event_id),
+            leases: [completed, failed],
+            dead_job,
+            analyses,
+            encrypted,
+            disposable,
+            message_id: stored.into_inner().message.unwrap().id,
+            stack,
+            flock,
+            person,
+            postgres_log: (postgres_log, before),
+            answers: Mutex::default(),
+            metrics: String::new(),
+        }
+    }
+
+    /// Returns the person that exists for one call.
+    pub(super) fn disposable(&self, purpose: Disposable) -> &Person {
+        &self.disposable[purpose as usize]
+    }
+
+    /// Returns a client of `caller`.
+    pub(super) fn client(&self, caller: Caller) -> Client {
+        match caller {
+            Caller::Anonymous => self.stack.anonymous(),
+            Caller::Person => self.stack.user(&self.person),
+            Caller::Service => self.stack.service("backend"),
+            Caller::Disposable(purpose) => self.stack.user(self.disposable(purpose)),
+        }
+        .unwrap()
+    }
+
+    /// Calls `path` of `server` with `body`; neither has to be valid. Keeps the answer for the search.
+    pub(super) async fn send(
+        &self,
+        server: &str,
+        caller: Caller,
+        path: &str,
+        headers: MetadataMap,
+        body: Vec<u8>,
+    ) -> Result<(), Status> {
+        let client = self.client(caller);
+        self.keep(every_rpc::call(&client, server, path, headers, body).await)
+    }
+
+    /// Keeps an outcome for the search: all of a status, and the headers of an answer.
+    pub(super) fn keep<T>(&self, outcome: Result<Response<T>, Status>) -> Result<(), Status> {
+        let (text, outcome) = match outcome {
+            Ok(answer) => (format!("{:?}", answer.metadata()), Ok(())),
+            Err(status) => {
+                let details = String::from_utf8_lossy(status.details()).into_owned();
+                (format!("{status:?} {} {details}", status.message()), Err(status))
+            }
+        };
+        *self.answers.lock().unwrap() += &format!("{text}\n");
+        outcome
+    }
+}
+
+/// Returns a request with a canary as its text.
+pub(super) fn message(text: &Canary) -> AppendMessageRequest {
+    AppendMessageRequest {
+        sender_type: SenderType::User.into(),
+        text: text.text(),
+        message_id: String::new(),
+        request_id: random::uuid().to_string(),
+    }
+}
+
+/// Adds the keys and passwords in a service's configuration to the values that must be found nowhere.
+fn add_secrets(service: &str, variables: &Variables, flock: &Flock) {
+    let add = |name: &str, secret: &str| {
+        flock.given(&format!("{service}'s {name}"), Allowed::Nowhere, secret);
+    };
+    add("SECRET_KEY", &variables["SECRET_KEY"]);
+    for name in ["DATABASE_URL", "WORKER_DATABASE_URL"] {
+        let (_, rest) = variables[name].split_once("://").unwrap();
+        let (_, password) = rest.split_once('@').unwrap().0.split_once(':').unwrap();
+        add(name, password);
+    }
+    for name in ["PEPPERS", "MESSAGE_KEYS"] {
+        for key in variables.get(name).iter().flat_map(|keys| keys.split(',')) {
+            add(name, key.split_once(':').unwrap().1);
+        }
+    }
+    for name in ["TLS_KEY_FILE", "SIGNING_KEY_FILES"] {
+        if let Some(file) = variables.get(name) {
+            let pem = fs::read_to_string(file).unwrap();
+            // The first line of the base64 is the same for every key of its kind; the second belongs to the key.
+            add(name, pem.lines().nth(2).unwrap());
+        }
+    }
+}
