@@ -41,7 +41,6 @@ mod metrics;
 mod outages;
 mod permissions;
 mod person;
-mod person_sql;
 mod platform;
 mod preferences;
 mod raw_call;

@@ -26,6 +26,16 @@ where
         .unwrap()
 }
 
+/// Runs one statement with `argument` as `$1`. A test on the shared stack passes its own person here.
+pub(crate) async fn execute_with<A>(database: &Database, sql: &'static str, argument: A)
+where
+    A: for<'q> Encode<'q, Postgres> + Type<Postgres> + Send + 'static,
+{
+    let mut connection = database.connect(SUPERUSER).await.unwrap();
+    let query = sqlx::query(sql).bind(argument);
+    query.execute(&mut connection).await.unwrap();
+}
+
 /// Runs one or more statements.
 pub(crate) async fn execute(database: &Database, sql: &str) {
     database.run(SUPERUSER, sql).await.unwrap();

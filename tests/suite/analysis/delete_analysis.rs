@@ -7,9 +7,9 @@ use tonic::Status;
 
 use super::{ask, get, page, say, stored_result::store_result};
 use crate::{
-    person_sql::{execute_of, scalar_of},
     retry::retry_call,
     status::{reason, violations},
+    superuser_sql::{execute_with, scalar_with},
 };
 
 /// Returns a request to delete the analysis with `id`.
@@ -37,7 +37,7 @@ async fn the_analysis_is_deleted_and_its_job_and_messages_stay() {
     say(&adas, 25).await;
     // Replace the job of the 25 messages by a done one with a result.
     let delete_jobs = "DELETE FROM data.analysis_jobs WHERE user_id = $1";
-    execute_of(stack, ada.id, delete_jobs).await;
+    execute_with(&stack.database, delete_jobs, ada.id).await;
     let id = store_result(stack, &ada, (1, 25), &["x"]).await.to_string();
     let other = store_result(stack, &ada, (26, 26), &["y"]).await.to_string();
 
@@ -56,7 +56,7 @@ async fn the_analysis_is_deleted_and_its_job_and_messages_stay() {
     let messages = conversation.list_messages(ListMessagesRequest::default()).await;
     assert_eq!(messages.unwrap().into_inner().messages.len(), 25);
     let jobs = "SELECT count(*) FROM data.analysis_jobs WHERE user_id = $1 AND state = 'done'";
-    let jobs: i64 = scalar_of(stack, ada.id, jobs).await;
+    let jobs: i64 = scalar_with(&stack.database, jobs, ada.id).await;
     assert_eq!(jobs, 2);
     assert_eq!(reason(&ask(&adas).await.unwrap_err()), "NOTHING_TO_ANALYZE");
 }

@@ -5,7 +5,7 @@ use haven_proto::data::v1::EraseUserRequest;
 use haven_testkit::{Person, Stack, port::Port, random};
 
 use super::{ask, get, say, stored_result::store_result};
-use crate::{person_sql::scalar_of, retry::retry_call, status::reason, superuser_sql::scalar};
+use crate::{retry::retry_call, status::reason, superuser_sql::scalar, superuser_sql::scalar_with};
 
 /// Erases a person, with retries.
 async fn erase(stack: &Stack, person: &Person) {
@@ -47,11 +47,11 @@ async fn an_erased_person_has_no_analyses() {
     erase(stack, &ada).await;
     assert_eq!(reason(&ask(&client).await.unwrap_err()), "ACCOUNT_ERASED");
     assert_eq!(reason(&get(&client, &id).await.unwrap_err()), "NOT_FOUND");
-    let left: i64 = scalar_of(
-        stack,
-        ada.id,
+    let left: i64 = scalar_with(
+        &stack.database,
         "SELECT (SELECT count(*) FROM data.analysis_jobs WHERE user_id = $1)
              + (SELECT count(*) FROM data.analysis_results WHERE user_id = $1)",
+        ada.id,
     )
     .await;
     assert_eq!(left, 0);

@@ -6,9 +6,8 @@ use haven_testkit::{Client, Person, Stack, random};
 use super::{ask, get, page, say, stored_result::store_result};
 use crate::{
     analysis_jobs::{completion, leased},
-    person_sql::{execute_of, scalar_of},
     status::{reason, violations},
-    superuser_sql::execute,
+    superuser_sql::{execute, execute_with, scalar_with},
 };
 
 /// Signs a person up on the shared stack.
@@ -44,7 +43,7 @@ async fn an_analysis_is_sealed_at_rest_and_opened_only_for_its_person() {
     assert_eq!(reason(&get(&bob, &id).await.unwrap_err()), "NOT_FOUND");
     assert!(page(&bob, 0, "").await.unwrap().analyses.is_empty());
     let details = "SELECT details FROM data.analysis_results WHERE user_id = $1";
-    let stored: String = scalar_of(stack, ada.id, details).await;
+    let stored: String = scalar_with(&stack.database, details, ada.id).await;
     assert!(
         stored.starts_with("gAAAA") && !stored.contains("stranger"),
         "{stored}"
@@ -112,6 +111,6 @@ async fn details_moved_from_another_analysis_do_not_open() {
     assert_eq!(reason(&page(&client, 0, "").await.unwrap_err()), "INTERNAL");
     // A key that is not in the key ring.
     let lose_key = "UPDATE data.analysis_results SET key_id = 'lost' WHERE user_id = $1";
-    execute_of(stack, ada.id, lose_key).await;
+    execute_with(&stack.database, lose_key, ada.id).await;
     assert_eq!(reason(&get(&client, &one).await.unwrap_err()), "INTERNAL");
 }

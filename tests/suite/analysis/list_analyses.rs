@@ -4,8 +4,8 @@ use haven_proto::data::v1::ListMessagesRequest;
 
 use super::{get_analysis::start, page, say, stored_result::store_result};
 use crate::{
-    person_sql::execute_of,
     status::{reason, violations},
+    superuser_sql::execute_with,
 };
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn every_page_size_lists_each_analysis_once_while_new_ones_are_stored() {
         assert_eq!(seen, expected, "{size}");
         assert_eq!(pages, (BEFORE + size as i64 - 1) / size as i64, "{size}");
         let delete_newer = "DELETE FROM data.analysis_jobs WHERE user_id = $1 AND last_number > 800";
-        execute_of(stack, ada.id, delete_newer).await;
+        execute_with(&stack.database, delete_newer, ada.id).await;
     }
     // An analysis of older messages that is stored later is listed in the order of its messages.
     let first = page(&client, 4, "").await.unwrap();

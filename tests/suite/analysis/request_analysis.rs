@@ -9,14 +9,14 @@ use haven_testkit::{Client, Person, Stack, random};
 
 use super::{ask, ask_with, new_request, put, range, say, say_as};
 use crate::{
-    person_sql::scalar_of,
     status::{reason, violations},
+    superuser_sql::scalar_with,
 };
 
 /// Returns the number of the person's jobs.
 async fn jobs(stack: &Stack, person: &Person) -> i64 {
     let count = "SELECT count(*) FROM data.analysis_jobs WHERE user_id = $1";
-    scalar_of(stack, person.id, count).await
+    scalar_with(&stack.database, count, person.id).await
 }
 
 /// Signs a person up on the shared stack.
@@ -55,11 +55,11 @@ async fn pending_messages_make_a_job_and_later_ones_are_counted_from_zero() {
     let job = ask(&ada).await.unwrap();
     assert_eq!((range(&job), job.state()), ((1, 10), AnalysisJobState::Queued));
     assert!(job.create_time.is_some());
-    let urgent: bool = scalar_of(
-        stack,
-        person.id,
+    let urgent: bool = scalar_with(
+        &stack.database,
         "SELECT requested AND priority = 1 AND start_after <= now() AND attempts = 0
          FROM data.analysis_jobs WHERE user_id = $1",
+        person.id,
     )
     .await;
     assert!(urgent);
@@ -69,11 +69,11 @@ async fn pending_messages_make_a_job_and_later_ones_are_counted_from_zero() {
     // While the job is open it is the answer again, and later messages wait.
     assert_eq!(ask(&ada).await.unwrap(), job);
     say(&ada, 1).await;
-    let automatic: String = scalar_of(
-        stack,
-        person.id,
+    let automatic: String = scalar_with(
+        &stack.database,
         "SELECT concat_ws(' ', first_number, last_number, priority)
          FROM data.analysis_jobs WHERE user_id = $1 AND NOT requested",
+        person.id,
     )
     .await;
     assert_eq!(automatic, "11 35 0");

@@ -5,13 +5,13 @@ use haven_proto::data::v1::SenderType::{Coach, System, User};
 use haven_testkit::{Client, Person, Stack};
 
 use super::{message, say, try_append};
-use crate::{person_sql::scalar_of, superuser_sql::scalar};
+use crate::{superuser_sql::scalar, superuser_sql::scalar_with};
 
 /// Returns the ranges of the person's jobs.
 async fn jobs(stack: &Stack, person: &Person) -> String {
     let sql = "SELECT coalesce(string_agg(first_number || '-' || last_number, ' ' ORDER BY last_number), '')
         FROM data.analysis_jobs WHERE user_id = $1";
-    scalar_of(stack, person.id, sql).await
+    scalar_with(&stack.database, sql, person.id).await
 }
 
 /// Returns the ranges of every 25 consecutive messages of the person, computed from the messages.
@@ -24,7 +24,7 @@ async fn batches(stack: &Stack, person: &Person) -> String {
             ) AS numbered
             GROUP BY user_id, batch
         ) AS batches WHERE messages = 25";
-    scalar_of(stack, person.id, sql).await
+    scalar_with(&stack.database, sql, person.id).await
 }
 
 /// Signs a person up. Returns them, and a client of the service that acts for them.
@@ -51,7 +51,10 @@ async fn each_25th_message_of_one_writer_creates_a_job() {
         JOIN data.conversations AS c ON c.user_id = j.user_id AND c.number = j.last_number
         WHERE j.user_id = $1 AND j.created_at = c.created_at AND j.state = 'queued' AND NOT j.requested AND j.priority = 0
             AND j.attempts = 0 AND j.start_after <= now() AND j.start_after > now() - interval '10 minutes'";
-    assert_eq!(scalar_of::<i64>(stack, person.id, as_created).await, 3);
+    assert_eq!(
+        scalar_with::<i64, _>(&stack.database, as_created, person.id).await,
+        3
+    );
 }
 
 #[tokio::test]

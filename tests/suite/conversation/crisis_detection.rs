@@ -10,8 +10,8 @@ use haven_testkit::{Client, Person, Stack};
 use super::{change, delete, deletion, message, say};
 use crate::{
     crisis_message::{ALARMING, say_until_heard},
-    person_sql::{execute_of, scalar_of},
     retry::retry_call,
+    superuser_sql::{execute_with, scalar_with},
 };
 
 async fn append(client: &Client, request: &AppendMessageRequest) -> AppendMessageResponse {
@@ -31,8 +31,8 @@ async fn events(stack: &Stack, person: &Person) -> (i64, i64) {
     let of_messages = "SELECT count(*) FROM data.crisis_events AS e
         JOIN data.conversations AS c ON c.user_id = e.user_id AND c.id = e.message_id WHERE e.user_id = $1";
     let all = "SELECT count(*) FROM data.crisis_events WHERE user_id = $1";
-    let of_messages: i64 = scalar_of(stack, person.id, of_messages).await;
-    let all: i64 = scalar_of(stack, person.id, all).await;
+    let of_messages: i64 = scalar_with(&stack.database, of_messages, person.id).await;
+    let all: i64 = scalar_with(&stack.database, all, person.id).await;
     (of_messages, all - of_messages)
 }
 
@@ -66,9 +66,12 @@ async fn a_finding_is_stored_and_returned_with_its_message() {
         WHERE e.user_id = $1 AND e.trigger_type = 'suicide' AND e.severity_level = 'critical' AND e.followup_required
             AND e.created_at = c.created_at AND cardinality(e.resources_shown) > 0
             AND num_nonnulls(e.acknowledged_at, e.resolved_at) = 0";
-    assert_eq!(scalar_of::<i64>(stack, person.id, as_found).await, 1);
+    assert_eq!(
+        scalar_with::<i64, _>(&stack.database, as_found, person.id).await,
+        1
+    );
     let id = "SELECT id::text FROM data.crisis_events WHERE user_id = $1";
-    let id: String = scalar_of(stack, person.id, id).await;
+    let id: String = scalar_with(&stack.database, id, person.id).await;
     assert_eq!(id, found.event_id);
 
     let first = AppendMessageResponse {
@@ -91,7 +94,7 @@ async fn a_retry_returns_the_stored_finding_and_detects_nothing_again() {
             '{finding,trigger_type}', '\"abuse\"'),
             '{finding,resources}', '[\"a_line_that_was_closed\", \"find_a_helpline\"]')
         WHERE user_id = $1 AND answer ? 'finding'";
-    execute_of(stack, person.id, sql).await;
+    execute_with(&stack.database, sql, person.id).await;
     let retried = append(&ada, &request).await.crisis.unwrap();
     assert_eq!(retried.event_id, found.event_id);
     assert_eq!(retried.trigger_type(), CrisisTriggerType::Abuse);
@@ -144,7 +147,10 @@ async fn a_changed_message_is_examined_again() {
         WHERE e.user_id = $1 AND e.created_at = c.updated_at AND e.id::text = (
             SELECT answer #>> '{finding,event_id}' FROM data.requests
             WHERE user_id = $1 AND answer ? 'finding')";
-    assert_eq!(scalar_of::<i64>(stack, person.id, as_changed).await, 1);
+    assert_eq!(
+        scalar_with::<i64, _>(&stack.database, as_changed, person.id).await,
+        1
+    );
     // The event stays when the text becomes harmless, and a refused change creates none.
     let harmless = update(&ada, &change(&written, "I want to go home")).await;
     assert_eq!(harmless.crisis, None);
@@ -161,7 +167,10 @@ async fn an_event_outlives_its_message() {
     let (request, stored, found) = say_until_heard(&ada, ALARMING).await;
     delete(&ada, deletion(&stored)).await.unwrap();
     let unnamed = "SELECT count(*) FROM data.crisis_events WHERE user_id = $1 AND message_id IS NULL";
-    assert_eq!(scalar_of::<i64>(stack, person.id, unnamed).await, 1);
+    assert_eq!(
+        scalar_with::<i64, _>(&stack.database, unnamed, person.id).await,
+        1
+    );
     assert_eq!(append(&ada, &request).await.crisis, Some(found));
     assert_eq!(events(stack, &person).await, (0, 1));
 }

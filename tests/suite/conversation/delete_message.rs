@@ -5,8 +5,8 @@ use haven_testkit::{Stack, random};
 
 use super::{delete, deletion, get, message, numbers, say, try_append, update};
 use crate::{
-    person_sql::scalar_of,
     status::{reason, violations},
+    superuser_sql::scalar_with,
 };
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn the_number_of_a_deleted_message_is_not_used_again() {
     assert_eq!(numbers(&ada).await, [5]);
     assert_eq!(say(&ada, "and more").await.number, 6);
     let kept = "SELECT count(*) FROM data.conversations WHERE user_id = $1";
-    let kept: i64 = scalar_of(stack, person.id, kept).await;
+    let kept: i64 = scalar_with(&stack.database, kept, person.id).await;
     assert_eq!(kept, 2);
 }
 

@@ -5,8 +5,8 @@ use haven_testkit::{Stack, random};
 
 use super::{change, delete, deletion, get, message, say, try_append, update};
 use crate::{
-    person_sql::scalar_of,
     status::{metadata, reason, violations},
+    superuser_sql::scalar_with,
 };
 
 #[tokio::test]
@@ -16,7 +16,7 @@ async fn a_changed_message_keeps_its_id_number_and_create_time() {
     let ada = stack.user(&person).unwrap();
     let (first, second) = (say(&ada, "I did not go").await, say(&ada, "And then").await);
     let sealed = "SELECT message_text FROM data.conversations WHERE user_id = $1 AND number = 1";
-    let before: String = scalar_of(stack, person.id, sealed).await;
+    let before: String = scalar_with(&stack.database, sealed, person.id).await;
     let changed = update(&ada, change(&first, "I went — 🎉")).await.unwrap();
     assert_eq!((changed.text.as_str(), changed.version), ("I went — 🎉", 2));
     assert_eq!(
@@ -27,7 +27,7 @@ async fn a_changed_message_keeps_its_id_number_and_create_time() {
     assert_ne!(changed.update_time, first.update_time);
     assert_eq!(get(&ada, &first.id).await.unwrap(), changed);
     assert_eq!(get(&ada, &second.id).await.unwrap(), second);
-    let after: String = scalar_of(stack, person.id, sealed).await;
+    let after: String = scalar_with(&stack.database, sealed, person.id).await;
     assert!(after.starts_with("gAAAA") && after != before, "{after}");
     // An update to the same text is a change, too.
     let third = update(&ada, change(&changed, "I went — 🎉")).await.unwrap();

@@ -9,10 +9,9 @@ use tonic::Status;
 
 use super::{store_event, store_event_at};
 use crate::{
-    person_sql::execute_of,
     retry::retry,
     status::{reason, violations},
-    superuser_sql::scalar,
+    superuser_sql::{execute_with, scalar},
 };
 
 /// Returns a page of the client's events.
@@ -134,7 +133,7 @@ async fn an_event_has_its_finding_and_the_resources_shown() {
     let id = store_event_at(stack, &ada, "'2026-11-22 06:00:00.123456Z'").await;
     // A resource that this version does not have.
     let add_unknown = "UPDATE data.crisis_events SET resources_shown = resources_shown || 'unknown'::text WHERE user_id = $1";
-    execute_of(stack, ada.id, add_unknown).await;
+    execute_with(&stack.database, add_unknown, ada.id).await;
     let event = only(&stack.user(&ada).unwrap()).await;
     assert_eq!((event.id.as_str(), event.message_id.as_str()), (id.as_str(), ""));
     assert_eq!(event.trigger_type(), CrisisTriggerType::Abuse);

@@ -4,7 +4,7 @@ use haven_proto::data::v1::EraseUserRequest;
 use haven_testkit::{Person, Stack, random};
 
 use super::{begin, export, rest};
-use crate::{person_sql::scalar_of, status::reason, superuser_sql::execute};
+use crate::{status::reason, superuser_sql::execute, superuser_sql::scalar_with};
 
 #[tokio::test]
 async fn an_export_before_the_account_is_ready_is_refused() {
@@ -74,5 +74,5 @@ async fn erase(stack: &Stack, user_id: &str) {
 /// Returns `true` when the person's audit log has an entry.
 async fn is_audited(stack: &Stack, person: &Person) -> bool {
     let exists = "SELECT EXISTS (SELECT FROM data.security_audit_log WHERE user_id = $1)";
-    scalar_of(stack, person.id, exists).await
+    scalar_with(&stack.database, exists, person.id).await
 }
