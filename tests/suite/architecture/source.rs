@@ -37,9 +37,7 @@ fn strip(text: &str) -> String {
             rest.find("*/").map_or(rest.len(), |end| end + 2)
         } else if let Some(length) = raw_string(rest).filter(|_| !in_word) {
             length
-        } else if first == '"' {
-            quoted(rest)
-        } else if rest.starts_with("'\\") || (first == '\'' && rest.chars().nth(2) == Some('\'')) {
+        } else if first == '"' || is_character(rest) {
             quoted(rest)
         } else {
             code.push(first);
@@ -50,6 +48,11 @@ fn strip(text: &str) -> String {
         rest = &rest[length..];
     }
     code
+}
+
+/// Returns true when `text` begins with a character literal, and not with a lifetime.
+fn is_character(text: &str) -> bool {
+    text.starts_with("'\\") || (text.starts_with('\'') && text.chars().nth(2) == Some('\''))
 }
 
 /// Returns the length of the literal at the start of `text`. The first character is its quote.

@@ -118,7 +118,7 @@ pub(crate) fn expected(attack: &Attack, relation: &Relation, rights: &Rights, ca
         Attack::DeleteOther => reach.rows(&[reads(person), delete], other),
         Attack::DeleteAll => reach.rows(&[delete], both),
         // DELETE skips a row that it sees and may not delete; MERGE fails.
-        Attack::MergeDeleteOther if delete == Some(Rows::NoRows) && select == Some(Rows::All) => {
+        Attack::MergeDeleteOther if delete == Some(Rows::Empty) && select == Some(Rows::All) => {
             Outcome::Refused
         }
         Attack::MergeDeleteOther => reach.rows(&[reads(person), delete], other),
@@ -161,7 +161,7 @@ impl Reach<'_> {
             Rows::All => self.relation.count(person),
             Rows::Own if self.caller.person() == Some(person) => self.relation.count(person),
             Rows::Leased => u64::from(self.caller == Caller::Leaseholder && person == B),
-            Rows::Own | Rows::NoRows => 0,
+            Rows::Own | Rows::Empty => 0,
         }
     }
 

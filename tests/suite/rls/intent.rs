@@ -60,7 +60,7 @@ pub(crate) struct Rights {
 pub(crate) enum Rows {
     /// No row, although the statement is permitted: a privilege without a policy. It cannot be declared.
     #[serde(skip)]
-    NoRows,
+    Empty,
     /// The rows that the transaction's lease covers.
     Leased,
     /// The rows of the transaction's person.
@@ -96,7 +96,7 @@ impl Intent {
 impl Rights {
     /// Returns these rights as the policies alone enforce them, with every privilege granted.
     pub(crate) fn by_policies_alone(self) -> Self {
-        let policy = |rows: Option<Rows>| Some(rows.unwrap_or(Rows::NoRows));
+        let policy = |rows: Option<Rows>| Some(rows.unwrap_or(Rows::Empty));
         Self {
             select: policy(self.select),
             select_columns: None,
