@@ -2,7 +2,7 @@
 -- auth.uid(). Run it as the owner of the database, after 0001_roles.sql. Running it again has no effect. The
 -- objects of the schemas and the rights to them are in migrations/identity and migrations/data.
 
--- By default all roles may connect and create temporary tables (which come first in name resolution).
+-- All roles may connect and create temporary tables (which come first in name resolution) by default.
 -- haven_backup is not in the list, because a physical backup uses the replication protocol, which needs no
 -- database.
 DO $$

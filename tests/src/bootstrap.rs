@@ -23,9 +23,10 @@ pub(crate) const SOURCE: &str = include_str!("bootstrap.rs");
 /// The way to run the migrations of the services.
 #[derive(Clone, Copy)]
 pub enum Migrations<'a> {
-    /// With the `migrate` command of the services, as in production.
+    /// Runs the `migrate` commands of the services, as in production.
     Programs(&'a Binaries),
-    /// In this process, from the files. It creates the offline data that the services need to compile.
+    /// Runs the migrations in this process, from the files. Offline data for SQL is made this way, because the services
+    /// need it to compile.
     Files,
 }
 

@@ -132,7 +132,7 @@ pub fn keep_signing_key(path: &Path) -> Result<()> {
 /// Makes the certificate valid from yesterday on, for `days` from today.
 fn set_validity(params: &mut CertificateParams, days: u64) -> Result<()> {
     let today = Utc::now().date_naive();
-    // From yesterday, to allow for time zones and clock differences.
+    // The certificate is valid from yesterday, to allow for time zones and clock differences.
     let first = today
         .checked_sub_days(Days::new(1))
         .context("the system clock is wrong")?;

@@ -34,8 +34,8 @@ const STOP: Duration = Duration::from_secs(15);
 pub struct Settings {
     /// The port to listen on.
     pub port: u16,
-    /// True if an acknowledged commit survives a power failure, which tests do not need. It survives `kill -9` in any
-    /// case.
+    /// True if an acknowledged commit survives a power failure, which tests do not need. The commit survives `kill -9`
+    /// in any case.
     pub durable: bool,
     /// The maximum number of connections.
     pub connections: u32,

@@ -28,7 +28,7 @@ pub const KEY_DERIVATION: KeyDerivation = KeyDerivation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// A cycle record, whose record id is its own id.
+    /// A cycle record. The record id is its own id.
     Record = 1,
     /// The preferences of a user. Their record id is the user id.
     Preferences = 2,

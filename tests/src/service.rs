@@ -25,7 +25,7 @@ const START: Duration = Duration::from_secs(60);
 /// The time that a service gets to stop. It is a little longer than its `DRAIN_TIMEOUT`.
 const STOP: Duration = Duration::from_secs(25);
 
-/// One of the two services, running or not. Dropping it kills the process.
+/// A service of the stack, running or not. Dropping the value kills the process.
 pub struct Service {
     /// The name of the service: `identity` or `data`.
     pub name: &'static str,

@@ -151,7 +151,7 @@ fn identity_request(rpc: &str, subject: &Subject<'_>) -> Option<Vec<u8>> {
             };
             let account = Account {
                 id: user_id,
-                // Not in the mask, so it is ignored.
+                // The email is not in the mask, so it is ignored.
                 email: private.email("UpdateAccount's email"),
                 stage,
                 goals,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::raw_socket::{exchange, tcp};
 
-/// Scraped page.
+/// A scraped page of metrics.
 pub(crate) struct Metrics {
     pub(crate) page: String,
     /// Values by name and labels, as written on the page.

@@ -1,4 +1,4 @@
-//! Second replica of a service, beside the stack's own.
+//! Second replica of a service, in addition to the stack's own.
 
 use haven_testkit::{binaries::Binaries, environment::Listeners, port::Port, service::Service};
 

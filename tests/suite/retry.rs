@@ -64,7 +64,7 @@ pub(crate) async fn retry_for<A>(
 /// Returns the pause before a retry, or `None` when the status does not allow one.
 fn pause(status: &Status, not_yet: Option<&str>) -> Option<Duration> {
     if status.details().is_empty() {
-        // Not a status of the service: no process listens, or the connection broke during the call.
+        // The service did not send this status: no process listens, or the connection broke during the call.
         let broken = matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled);
         return broken.then_some(PAUSE);
     }

@@ -45,7 +45,7 @@ pub struct DataConfig {
 }
 
 impl DataArgs {
-    /// Checks the flags. `None` when any is invalid; `problems` has that.
+    /// Checks the flags. `None` when any is invalid, which adds a problem.
     pub fn check(&self, problems: &mut ConfigProblems) -> Option<DataConfig> {
         let identity_url = problems.service_url("IDENTITY_URL", &self.identity_url);
         let message_keys = self.message_keys.check(problems);
@@ -57,7 +57,7 @@ impl DataArgs {
 }
 
 impl MessageKeysArgs {
-    /// Reads and checks the keys. `None` when they are missing or invalid; `problems` has that.
+    /// Reads and checks the keys. `None` when they are missing or invalid, which adds a problem.
     pub fn check(&self, problems: &mut ConfigProblems) -> Option<KeyRing> {
         const NAME: &str = "MESSAGE_KEYS";
         let keys = problems.secret(NAME, self.message_keys.as_ref(), self.message_keys_file.as_ref())?;

@@ -21,7 +21,7 @@ use crate::domain::{
 /// The time that a message waits for its finding, including the wait for a thread.
 const TIMEOUT: Duration = Duration::from_millis(50);
 
-/// The most texts that are searched at the same time, and so the most threads that a hanging detector can take.
+/// The maximum number of texts that are searched at the same time, and so of threads that a hanging detector can take.
 const MAX_RUNNING: usize = 4;
 
 /// The shortest time between two log lines about failures: a failing detector fails for every message. The metric
@@ -216,7 +216,7 @@ mod tests {
     /// A detector that does what the text says. "hang" blocks until the channel is closed.
     struct ScriptedDetector {
         released: Mutex<mpsc::Receiver<()>>,
-        /// The number of texts that it has hung on.
+        /// The number of texts that the detector has hung on.
         hung: Arc<AtomicUsize>,
     }
 

@@ -23,7 +23,7 @@ struct Entry {
     mutex: Arc<Mutex<()>>,
 }
 
-/// The lock on one key. It is released when this is dropped.
+/// The lock on one key. Dropping this value releases the lock.
 #[derive(Debug)]
 pub struct KeyedGuard {
     _guard: OwnedMutexGuard<()>,

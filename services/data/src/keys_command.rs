@@ -59,7 +59,7 @@ struct AccessArgs {
     keys: MessageKeysArgs,
 }
 
-/// The checked configuration.
+/// The checked configuration of a command.
 struct Access {
     environment: Environment,
     postgres: DatabaseConfig,

@@ -22,7 +22,7 @@ pub async fn run(queue: Queue, entropy: Entropy, stop: CancellationToken) {
     TASK.run(entropy, stop, |_| reap(&queue)).await;
 }
 
-/// Runs one round.
+/// Ends all expired leases of `queue`, and updates the metric of the oldest due job.
 async fn reap(queue: &Queue) -> Result<(), DbError> {
     let deadline = Deadline::after(TIMEOUT);
     loop {

@@ -91,7 +91,7 @@ use crate::{
     },
 };
 
-/// The data service.
+/// The data service, as an application of the platform.
 #[derive(Debug)]
 pub struct Data;
 
@@ -109,7 +109,7 @@ impl Application for Data {
     const ABOUT: &'static str =
         "Stores people's messages, analyses and encrypted content, for each person alone";
     const PORTS: [u16; 3] = [50052, 50062, 9102];
-    /// A person may have ten devices, each of which may hold a stream open; the rest is for reconnects.
+    /// A person may have ten devices, and each device may hold a stream open; the rest is for reconnects.
     const STREAMS_PER_USER: usize = 12;
     const DESCRIPTORS: &'static [u8] = haven_proto::FILE_DESCRIPTOR_SET;
     type Args = DataArgs;

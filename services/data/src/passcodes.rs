@@ -81,9 +81,9 @@ impl Passcodes {
         })
     }
 
-    /// Returns the hash of a passcode. The salt is derived from `of`, which is unique to the use, and from the key. So
-    /// the same passcode for the same use has the same hash, by which a retry is recognized without a faster hash to
-    /// guess against.
+    /// Returns the hash of a passcode. The salt is derived from `of`, which is unique to the use, and from the key. The
+    /// same passcode for the same use therefore has the same hash, and retries are recognized by this hash: a faster
+    /// one would help to guess passcodes.
     ///
     /// # Errors
     ///

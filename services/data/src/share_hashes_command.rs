@@ -70,7 +70,7 @@ enum InputError {
     TooMany,
 }
 
-/// The parsed input.
+/// The parsed input of the command.
 struct Input {
     token: ShareToken,
     /// The passcode and its recipe. `None` for a share without a passcode.

@@ -27,7 +27,7 @@ pub async fn run(requests: Requests, changes: Changes, entropy: Entropy, stop: C
     TASK.run(entropy, stop, |_| round(&requests, &changes)).await;
 }
 
-/// Runs one round.
+/// Deletes old request ids and purges old changes once.
 async fn round(requests: &Requests, changes: &Changes) -> Result<(), DbError> {
     sweep_requests(requests).await?;
     purge_changes(changes).await
@@ -44,9 +44,9 @@ async fn sweep_requests(requests: &Requests) -> Result<(), DbError> {
     }
 }
 
-/// Deletes changes that some device has not acknowledged for 180 days; that device must then sync from the start.
-/// Changes that every device has acknowledged are deleted by the acknowledgement. A failure for one person is left for
-/// the next round, and the other people are purged all the same.
+/// Purges deleted records and resolved conflicts that are older than 180 days, acknowledged or not. A device that has not
+/// read one of them must then sync from the start. Acknowledged ones are purged by AcknowledgeChanges. A failure for one
+/// person is left for the next round, and the other people are purged all the same.
 async fn purge_changes(changes: &Changes) -> Result<(), DbError> {
     let (mut failed, mut failure) = (HashSet::new(), Ok(()));
     loop {

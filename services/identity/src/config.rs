@@ -9,9 +9,9 @@ use http::Uri;
 use secrecy::SecretString;
 
 use crate::{
-    access_token::{SigningKeys, SigningKeysError},
     domain::{consent::RequiredConsents, provider::AuthProvider, rate_limit::RateLimits},
     hashing::Peppers,
+    signing_keys::{SigningKeys, SigningKeysError},
 };
 
 /// The command-line flags and variables of identity.
@@ -25,8 +25,8 @@ pub struct IdentityArgs {
         default_value = "https://localhost:50052"
     )]
     pub data_url: String,
-    /// Secrets that are hashed with every password: `id:base64,id:base64`, each of at least 32 bytes; new hashes use
-    /// the first one, and peppers of stored hashes must stay in the list
+    /// Peppers, secrets of at least 32 bytes: `id:base64,id:base64`. Each password is hashed with one of them: new ones
+    /// with the first, and peppers of stored hashes must stay in the list
     #[arg(long, env = "PEPPERS", value_name = "LIST", hide_env_values = true)]
     pub peppers: Option<SecretString>,
     /// File with the value of PEPPERS

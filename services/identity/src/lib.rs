@@ -4,7 +4,6 @@
 //! Besides them, there are [`hashing`] of passwords, signing of access tokens, and the [`dispatcher`], which delivers
 //! messages about new and erased accounts to data. The services share [`haven_platform`].
 
-pub mod access_token;
 mod audit_command;
 pub mod config;
 pub mod dispatcher;
@@ -12,6 +11,7 @@ pub mod domain;
 pub mod ended_sessions;
 pub mod hashing;
 pub mod rpc;
+pub mod signing_keys;
 pub mod store;
 pub mod sweeper;
 
@@ -36,12 +36,12 @@ use haven_proto::{
 };
 
 use crate::{
-    access_token::TokenSigner,
     audit_command::AuditArgs,
     config::{IdentityArgs, IdentityConfig},
     dispatcher::Dispatcher,
     hashing::{Hasher, Passwords},
     rpc::{AccountRpc, AuditOrigins, RateLimitKeys, SessionRpc},
+    signing_keys::TokenSigner,
     store::{
         account::{Accounts, Consents, Erasures, OwnPasswords},
         audit_log::AuditLog,
@@ -67,7 +67,7 @@ impl Application for Identity {
     const NAME: &'static str = "identity";
     const ABOUT: &'static str = "Haven's identity service: accounts, sign-in and tokens";
     const PORTS: [u16; 3] = [50051, 50061, 9101];
-    /// A person may have ten devices, each of which may hold a stream open; the rest is for reconnects.
+    /// A person may have ten devices, and each device may hold a stream open; the rest is for reconnects.
     const STREAMS_PER_USER: usize = 12;
     const DESCRIPTORS: &'static [u8] = haven_proto::FILE_DESCRIPTOR_SET;
     type Args = IdentityArgs;

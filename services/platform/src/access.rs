@@ -17,8 +17,8 @@ const STANDARD: [&str; 3] = [
 /// The kind of response that an RPC sends. It decides the time limit of a call and the limits that count it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ResponseKind {
-    /// One message. A stream that needs no credentials, such as that of reflection, also counts as this: it answers
-    /// what was asked, and an unauthenticated caller must not hold a permit for long.
+    /// A single message. A stream that needs no credentials, such as that of reflection, also has this kind, because an
+    /// unauthenticated caller must not hold a permit for long.
     Message,
     /// A stream that ends when all data was sent.
     Stream,

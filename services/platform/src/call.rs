@@ -41,7 +41,7 @@ pub struct Caller {
 /// The properties of a call beside its request message.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The authenticated caller.
+    /// The authenticated caller of the RPC.
     pub caller: Caller,
     /// The deadline of the call.
     pub deadline: Deadline,

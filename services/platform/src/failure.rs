@@ -167,7 +167,8 @@ impl Error for Failure {
 }
 
 impl From<Failure> for Status {
-    /// Logs the cause once, inside the request's span, and converts the rest into a status.
+    /// Logs the cause once, inside the request's span, and converts everything but the cause into a status: the caller
+    /// never sees the cause.
     fn from(failure: Failure) -> Self {
         let Inner {
             reason,

@@ -73,7 +73,7 @@ pub fn start(telemetry: &Telemetry, service: &'static str) -> Result<TelemetryGu
     let traces = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer(service))
         .with_location(false);
-    // In a test another subscriber may be installed already; it stays.
+    // A test may have installed another subscriber already, which then stays.
     let _ = tracing_subscriber::registry()
         .with(traces.with_filter(span_filter(service)))
         .with(format.with_filter(log_filter(&telemetry.filter)))

@@ -39,7 +39,7 @@ impl Clock {
 /// Converts `time` into the protobuf type.
 #[must_use]
 pub fn timestamp(time: DateTime<Utc>) -> Timestamp {
-    // At least 1,000,000,000 only in a leap second, which Postgres does not represent.
+    // The value is 1,000,000,000 or more only in a leap second, which Postgres does not represent.
     let nanos = time.timestamp_subsec_nanos().min(999_999_999);
     Timestamp {
         seconds: time.timestamp(),

@@ -44,7 +44,7 @@ const DERIVED_ROWS: [&str; 3] = [
      FROM data.conversations",
 ];
 
-/// Both services on a separate cluster, with one person whose pages are measured, and other people.
+/// The two services on a separate cluster, with one person for the measured pages, and other people.
 pub(crate) struct LoadedStack {
     /// The services and their database.
     pub(crate) stack: Stack,
@@ -84,7 +84,7 @@ impl LoadedStack {
         Ok(loaded)
     }
 
-    /// Returns the number of the person whose pages are measured, and who appends no messages.
+    /// Returns the number of the person for the measured pages, who appends no messages.
     pub(crate) fn measured(&self) -> u32 {
         FIRST_NUMBER
     }

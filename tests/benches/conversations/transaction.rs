@@ -91,7 +91,7 @@ impl Transaction {
         let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
             .fetch_all(&mut connection)
             .await;
-        // One row is from `set_config`.
+        // The count excludes the row of `set_config`.
         let row_count = rows.with_context(|| self.operation.to_string())?.len() - 1;
         let expected = match self.operation {
             Operation::Append | Operation::Get => 1,

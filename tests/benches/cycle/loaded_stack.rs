@@ -79,7 +79,7 @@ impl LoadedStack {
         Ok(loaded)
     }
 
-    /// Returns the number of the person whose records are pulled and do not change.
+    /// Returns the number of the person with the records that are pulled and do not change.
     pub(crate) fn pulled_person(&self) -> u32 {
         FIRST_NUMBER
     }

@@ -35,7 +35,7 @@ fn at(second: i64) -> Option<Timestamp> {
     Some(Timestamp { seconds, nanos: 0 })
 }
 
-/// Calls ListAccounts.
+/// Calls ListAccounts once, without retries.
 async fn list(client: &Client, request: ListAccountsRequest) -> Result<ListAccountsResponse, Status> {
     Ok(client.account().list_accounts(request).await?.into_inner())
 }

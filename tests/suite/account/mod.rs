@@ -13,6 +13,7 @@ mod password_policy;
 mod rate_limits_across_replicas;
 mod sign_up;
 mod sign_up_limits;
+mod sign_up_retries;
 mod update_account_by_person;
 mod update_account_by_service;
 

@@ -12,7 +12,7 @@ use proptest::{
 
 use crate::status::{reason, violations};
 
-/// Calls CheckPassword.
+/// Calls CheckPassword. Fails when the call is refused.
 async fn check(client: &Client, password: &str, email: &str) -> CheckPasswordResponse {
     let request = CheckPasswordRequest {
         password: password.into(),

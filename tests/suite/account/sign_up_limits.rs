@@ -1,4 +1,4 @@
-//! Rate limits of SignUp: by network, by email address and by service. Those of SignIn are counted in the same way.
+//! Rate limits of SignUp: by network, by email address and by service. SignIn counts its limits in the same way.
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ async fn sign_ups_of_one_network_are_limited_valid_or_not() {
     }
     let accounts: i64 = scalar(&stack.database, "SELECT count(*) FROM identity.users").await;
     assert_eq!(accounts, 2);
-    // It counts from an allowed service. An IPv6 /64 is one network.
+    // The stated network of an allowed service counts. An IPv6 /64 is one network.
     let backend = stack.service("backend").unwrap();
     for addresses in [
         ["192.0.2.1", "192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1"],
@@ -128,7 +128,7 @@ async fn a_refused_sign_up_does_not_count_against_other_limits() {
             ["email"]
         );
     }
-    // One of the two sign-ups of the other network is used up.
+    // The other network has used one of its two sign-ups.
     attempt(&backend, other, new_person()).await.unwrap();
     assert_eq!(
         exceeded_limits(attempt(&backend, other, new_person()).await, hour),

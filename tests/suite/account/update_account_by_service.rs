@@ -138,7 +138,7 @@ async fn concurrent_updates_move_a_person_one_stage() {
     for answer in &answers {
         assert_eq!(answer.as_ref().unwrap(), first);
     }
-    // One of twenty other requests succeeds.
+    // Exactly one of twenty other requests succeeds.
     let others = join_all((0..20).map(|_| update(&backend, stage(ada.id, 3, 2)))).await;
     assert_eq!(others.iter().filter(|outcome| outcome.is_ok()).count(), 1);
     for status in others.into_iter().filter_map(Result::err) {

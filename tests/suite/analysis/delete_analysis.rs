@@ -91,13 +91,13 @@ async fn one_of_fifty_concurrent_requests_deletes() {
     let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();
     let client = stack.user(&ada).unwrap();
-    // One request fifty times: each answer is success.
+    // Every answer to fifty copies of a request is success.
     let id = store_result(stack, &ada, (1, 1), &[]).await.to_string();
     let request = deletion(&id);
     for answer in join_all((0..50).map(|_| delete(&client, &request))).await {
         answer.unwrap();
     }
-    // Fifty requests: one succeeds.
+    // Exactly one of fifty different requests succeeds.
     let id = store_result(stack, &ada, (2, 2), &[]).await.to_string();
     let answers = join_all((0..50).map(async |_| delete(&client, &deletion(&id)).await)).await;
     let (deleted, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);

@@ -143,7 +143,7 @@ async fn fifty_concurrent_requests_get_one_job() {
     for answer in &answers {
         assert_eq!(answer.as_ref().unwrap(), job);
     }
-    // The same for concurrent repeats of one request.
+    // Concurrent repeats of one request also get equal answers.
     put(stack, job, AnalysisJobState::Done).await;
     say(&ada, 3).await;
     let request = new_request();

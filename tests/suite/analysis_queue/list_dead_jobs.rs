@@ -100,7 +100,7 @@ async fn a_job_is_dead_after_three_workers_died() {
         }
     }
     expire_leases(&stack).await;
-    // ListDeadJobs shows it before any worker calls LeaseJobs.
+    // ListDeadJobs shows the job before any worker calls LeaseJobs.
     let listed = dead(&worker, 0, "").await.unwrap().jobs;
     assert_eq!(listed.len(), 1);
     assert_eq!(
@@ -157,23 +157,4 @@ async fn pages_list_each_dead_job_once_the_longest_dead_first() {
         violations(&status),
         [("page_size".to_owned(), "NEGATIVE".to_owned())]
     );
-}
-
-#[tokio::test]
-async fn a_dead_job_may_be_requeued_beside_a_later_requested_one() {
-    let stack = Stack::start().await.unwrap();
-    let person = stack.person().await.unwrap();
-    let ada = stack.user(&person).unwrap();
-    let worker = stack.service("backend").unwrap();
-    let first = analysis_jobs::dead(&stack, &ada).await;
-    let second = analysis_jobs::requested(&ada).await;
-    requeue(&worker, &requeue_request(&person, first.parse().unwrap()))
-        .await
-        .unwrap();
-    let leased = lease(&worker, &lease_request()).await.unwrap();
-    let mut leased: Vec<_> = leased.into_iter().map(|job| job.lease.unwrap().job_id).collect();
-    let mut expected = [first, second];
-    leased.sort();
-    expected.sort();
-    assert_eq!(leased, expected);
 }

@@ -36,7 +36,7 @@ async fn a_repeated_lease_request_returns_the_jobs_still_held() {
     let attempts: i64 = scalar(&stack.database, "SELECT sum(attempts) FROM data.analysis_jobs").await;
     assert_eq!(attempts, 10);
 
-    // The same request id of another service is another request.
+    // A request of another service with the same request id is another request.
     let other = stack.service("identity").unwrap();
     let others = lease(&other, &request).await.unwrap();
     assert_eq!(others.len(), 2);

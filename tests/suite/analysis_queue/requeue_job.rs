@@ -3,10 +3,10 @@
 use haven_testkit::Stack;
 
 use super::{
-    complete, dead, end_retry_delays, extend, fail, insert_job, lease_one, lease_request, reclaim_leases,
-    requeue, requeue_request,
+    complete, dead, end_retry_delays, extend, fail, insert_job, lease, lease_one, lease_request,
+    reclaim_leases, requeue, requeue_request,
 };
-use crate::{status::reason, superuser_sql::scalar};
+use crate::{analysis_jobs, status::reason, superuser_sql::scalar};
 
 #[tokio::test]
 async fn a_lease_from_before_a_requeue_stays_lost() {
@@ -48,4 +48,23 @@ async fn a_lease_from_before_a_requeue_stays_lost() {
     )
     .await;
     assert_eq!(row, "done 4 6");
+}
+
+#[tokio::test]
+async fn a_dead_job_may_be_requeued_beside_a_later_requested_one() {
+    let stack = Stack::start().await.unwrap();
+    let person = stack.person().await.unwrap();
+    let ada = stack.user(&person).unwrap();
+    let worker = stack.service("backend").unwrap();
+    let first = analysis_jobs::dead(&stack, &ada).await;
+    let second = analysis_jobs::requested(&ada).await;
+    requeue(&worker, &requeue_request(&person, first.parse().unwrap()))
+        .await
+        .unwrap();
+    let leased = lease(&worker, &lease_request()).await.unwrap();
+    let mut leased: Vec<_> = leased.into_iter().map(|job| job.lease.unwrap().job_id).collect();
+    let mut expected = [first, second];
+    leased.sort();
+    expected.sort();
+    assert_eq!(leased, expected);
 }

@@ -132,7 +132,7 @@ async fn without_jobs_the_answer_is_empty_when_the_wait_is_over() {
     let waited = began.elapsed();
     assert!((2.0..10.0).contains(&waited.as_secs_f64()), "{waited:?}");
 
-    // A caller whose deadline is earlier than its wait is answered before the deadline. The service keeps a fifth of a
+    // A caller with a deadline earlier than its wait is answered before the deadline. The service keeps a fifth of a
     // second for the answer, which on a busy machine is not always enough: then the client's own timer ends the call.
     let mut in_time = false;
     for _ in 0..5 {

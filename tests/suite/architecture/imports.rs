@@ -20,7 +20,7 @@ type Module = Vec<String>;
 struct Crate {
     /// The code of each module, without its tests.
     code: BTreeMap<Module, String>,
-    /// For each module, the names that it re-exports, each with the path that it was declared with.
+    /// The names that each module re-exports, each with the path that it was declared with.
     reexports: BTreeMap<Module, BTreeMap<String, Module>>,
 }
 
@@ -179,7 +179,7 @@ fn declared(code: &str) -> Vec<&str> {
         .collect()
 }
 
-/// One name that a `use` declaration brings into scope.
+/// A name that a `use` declaration brings into scope.
 struct Use {
     public: bool,
     /// The name in this module: the last segment, or the one after `as`.
@@ -201,7 +201,7 @@ fn uses(code: &str) -> Vec<Use> {
     uses
 }
 
-/// Returns the position of each `use` in `code`, and its tree without white space but for that around `as`.
+/// Returns the position of each `use` in `code`, and its tree with no white space except around `as`.
 fn use_trees(code: &str) -> Vec<(usize, String)> {
     let starts = code.match_indices("use ").map(|(start, _)| start);
     let words = starts.filter(|start| !code[..*start].ends_with(|c: char| c.is_alphanumeric() || c == '_'));

@@ -1,5 +1,5 @@
 //! The folders of a gRPC service: `rpc/<service>/` with a file or a folder for each RPC, `store/<service>/` for the
-//! SQL, and `tests/suite/<service>/`. What there has to be is derived from the descriptors.
+//! SQL, and `tests/suite/<service>/`. The required files and folders are derived from the descriptors.
 
 use std::path::{Path, PathBuf};
 

@@ -190,7 +190,7 @@ fn no_identifier_of_the_platform_is_a_business_noun() {
     let folder = workspace::root().join("services/platform/src");
     let mut found = Vec::new();
     for path in source::files(&folder) {
-        // It gives each published reason its code and its text, and every reason belongs to the platform's error
+        // This file gives each published reason its code and its text, and every reason belongs to the platform's error
         // contract.
         if path.ends_with("src/reason.rs") {
             continue;

@@ -254,7 +254,7 @@ async fn a_value_that_is_too_long_is_refused_quickly() {
         (format!("{}@example.org", "x".repeat(65)), "LOCAL_PART_TOO_LONG"),
         (format!("ada@{}.org", "x".repeat(64)), "DOMAIN_INVALID"),
         ("@".repeat(254), "LOCAL_PART_CHARACTER"),
-        // One character that normalizes to eighteen.
+        // A character that normalizes to eighteen characters.
         (
             format!("{}@example.org", "\u{fdfa}".repeat(20)),
             "LOCAL_PART_CHARACTER",

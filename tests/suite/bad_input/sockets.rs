@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 use super::Served;
 use crate::raw_socket::{WHOLE, exchange, frame, frames, header_block, kind, opening, tcp, tls};
 
-/// Returns both services.
+/// Returns identity and data.
 fn both(served: &Served) -> [&Service; 2] {
     [&served.stack.identity, &served.stack.data]
 }

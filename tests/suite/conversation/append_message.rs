@@ -22,7 +22,7 @@ async fn a_message_has_1_to_2000_code_points() {
         let expected = [("text".to_owned(), "MESSAGE_TOO_LONG".to_owned())];
         assert_eq!(violations(&status), expected, "{character:?}");
     }
-    // Stored exactly as sent: neither trimmed nor normalised.
+    // Texts are stored exactly as sent: neither trimmed nor normalised.
     for text in [" ", " a\u{301} \r\n", "\u{202e}abc", "👨‍👩‍👧‍👦", "\u{feff}"] {
         let stored = say(&ada, text).await;
         assert_eq!(get(&ada, &stored.id).await.unwrap().text, text);

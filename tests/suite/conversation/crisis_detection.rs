@@ -89,7 +89,7 @@ async fn a_retry_returns_the_stored_finding_and_detects_nothing_again() {
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
     let (request, _, found) = say_until_heard(&ada, ALARMING).await;
-    // As if another detector had found it, with a resource that this version does not have.
+    // The statement changes the stored finding to that of another detector, with a resource that this version lacks.
     let sql = "UPDATE data.requests SET answer = jsonb_set(jsonb_set(answer,
             '{finding,trigger_type}', '\"abuse\"'),
             '{finding,resources}', '[\"a_line_that_was_closed\", \"find_a_helpline\"]')

@@ -18,7 +18,7 @@ async fn the_number_of_a_deleted_message_is_not_used_again() {
     for _ in 1..=4 {
         written.push(say(&ada, "hello").await);
     }
-    // One from the middle, and the newest.
+    // Deletes a message from the middle, and the newest one.
     for deleted in [&written[1], &written[3]] {
         delete(&ada, deletion(deleted)).await.unwrap();
         assert_eq!(reason(&get(&ada, &deleted.id).await.unwrap_err()), "NOT_FOUND");

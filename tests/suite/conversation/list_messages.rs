@@ -270,7 +270,7 @@ async fn a_page_reads_only_the_rows_on_it() {
     assert_eq!(statements.len(), 2, "{statements:?}");
     let mut connection = stack.database.connect("postgres").await.unwrap();
     for statement in statements {
-        // In the middle of the conversation, with the generic plan that all callers share.
+        // The page is in the middle of the conversation; the plan is the generic one that all callers share.
         let begin = "BEGIN; SET LOCAL plan_cache_mode = 'force_generic_plan'; SET LOCAL ROLE data_user;
             SELECT set_config('request.jwt.claims', '{\"sub\":\"00000000-0000-4000-8000-000000000002\"}', true);";
         let plan = format!(

@@ -26,14 +26,14 @@ async fn failed_requests_take_no_number() {
     let stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
-    // On a connection of its own, because a server ends a connection with too many cancelled calls.
+    // The cancelled calls have their own connection, because a server ends a connection with too many of them.
     let impatient = stack.user(&person).unwrap();
     let first = message(SenderType::User, "the first");
     let stored = try_append(&ada, first.clone()).await.unwrap();
     let attempts = (0..100_u64).map(async |i| {
         let fresh = message(SenderType::User, "one of many");
         let (request, refusal) = match i % 4 {
-            // With the id of an existing message.
+            // A request with the id of an existing message.
             0 => {
                 let message_id = stored.id.clone();
                 (
@@ -41,7 +41,7 @@ async fn failed_requests_take_no_number() {
                     Some("RECORD_EXISTS"),
                 )
             }
-            // With the id of an earlier request.
+            // A request with the id of an earlier request.
             1 => {
                 let request_id = first.request_id.clone();
                 (
@@ -49,7 +49,7 @@ async fn failed_requests_take_no_number() {
                     Some("REQUEST_ID_REUSED"),
                 )
             }
-            // With a short deadline; the outcome does not matter.
+            // A request with a short deadline; the outcome does not matter.
             2 => {
                 let mut request = Request::new(fresh);
                 request.set_timeout(Duration::from_millis(i));

@@ -1,6 +1,7 @@
 //! `haven.data.v1.ConversationService`: messages are appended, listed, changed and deleted.
 
 mod append_message;
+mod append_message_retries;
 mod automatic_analysis_jobs;
 mod concurrent_changes;
 mod crisis_detection;

@@ -65,7 +65,7 @@ async fn messages_of_other_people_and_other_senders_cannot_be_changed() {
     for sender in [SenderType::Coach, SenderType::System] {
         let theirs = try_append(&through, message(sender, "hello")).await.unwrap();
         for caller in [&ada, &through] {
-            // With the current version, and with another one.
+            // Both the current version and another one are refused.
             for version in [1, 2] {
                 let request = UpdateMessageRequest {
                     expected_version: version,

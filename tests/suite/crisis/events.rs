@@ -88,7 +88,7 @@ async fn every_page_size_lists_each_event_once_while_new_ones_are_stored() {
             if token.is_empty() {
                 break;
             }
-            // It is newer than the first page, so no later page lists it.
+            // The new event is newer than the first page, so no later page lists it.
             expected.insert(0, store_event(stack, &ada).await);
         }
         assert_eq!(

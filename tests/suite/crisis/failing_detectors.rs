@@ -64,7 +64,7 @@ async fn messages_are_stored_when_the_detector_panics_or_hangs() {
     execute(&database, &insert).await;
     let flock = Flock::default();
     let canary = flock.canary("the text of a detector's panic");
-    // In a process of its own, because metrics, telemetry and the panic hook are global.
+    // The service runs in a process of its own, because metrics, telemetry and the panic hook are global.
     let mut child = Command::new("/proc/self/exe");
     child
         .args([
@@ -96,7 +96,7 @@ async fn messages_are_stored_when_the_detector_panics_or_hangs() {
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect();
-    // One warning for each of the two detectors, not for each message.
+    // Each of the two detectors causes one warning, and not one for each message.
     let warned: Vec<_> = lines.iter().filter(|line| line["outcome"].is_string()).collect();
     assert_eq!(warned.len(), 2, "{output}");
     assert!(warned.iter().all(|line| line["level"] == "WARN"), "{output}");

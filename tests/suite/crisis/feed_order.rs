@@ -107,7 +107,7 @@ async fn events_of_an_erased_person_are_left_out_and_the_others_follow() {
     };
     let mut person = stack.service("identity").unwrap().person();
     person.erase_user(erase).await.unwrap();
-    // From the beginning, and from the cursor of an erased event.
+    // Watches start from the beginning, and from the cursor of an erased event.
     assert_eq!(Watcher::start(&backend, "").await.unwrap().id().await, other);
     assert_eq!(
         Watcher::start(&backend, &taken[0].1).await.unwrap().id().await,
@@ -146,7 +146,7 @@ async fn watchers_do_not_wait_for_an_erasure() {
     store_event(&stack, &ada).await;
     let third = store_event(&stack, &bob).await;
     let transaction = begin(&stack, &erase).await;
-    // From the beginning, independent of the other watcher.
+    // This watcher starts from the beginning, independent of the other one.
     let mut another = Watcher::start(&backend, "").await.unwrap();
     let seen = loop {
         let (event, _) = another.next().await.unwrap();

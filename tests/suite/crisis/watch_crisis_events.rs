@@ -52,7 +52,7 @@ async fn every_watcher_gets_old_events_first_and_new_ones_as_they_are_stored() {
     }
     assert_eq!(seen, expected);
     assert_eq!(second.ids(3).await, expected[3..]);
-    // Without a notification, as for events that another replica stores.
+    // The events arrived without a notification, as those that another replica stores.
     let soon = Duration::from_millis(1_500);
     assert!(took.iter().min() < Some(&soon), "{took:?}");
 }
@@ -128,7 +128,7 @@ async fn a_cursor_from_after_the_restored_backup_has_expired() {
     let backend = stack.service("backend").unwrap();
     let mut watcher = Watcher::start(&backend, "").await.unwrap();
     let taken = watcher.take(3).await;
-    // As after a restore of an older backup.
+    // The rows are now those of an older backup.
     execute(
         &stack.database,
         "DELETE FROM data.crisis_events WHERE number = 3; UPDATE data.crisis_feed SET last_number = 2",
@@ -153,7 +153,7 @@ async fn a_cursor_of_a_lost_event_has_expired_although_its_number_is_used_again(
     }
     let backend = stack.service("backend").unwrap();
     let taken = Watcher::start(&backend, "").await.unwrap().take(4).await;
-    // As after a restore of an older backup.
+    // The rows are now those of an older backup.
     execute(
         &stack.database,
         "DELETE FROM data.crisis_events WHERE number > 2; UPDATE data.crisis_feed SET last_number = 2",

@@ -1,4 +1,4 @@
-//! How many devices a person may have.
+//! The limits on the number of a person's devices.
 
 use futures_util::future::join_all;
 use haven_testkit::Stack;

@@ -184,7 +184,8 @@ async fn a_registration_concurrent_with_an_erasure_is_refused() {
     for round in 0..ROUNDS {
         let person = stack.person().await.unwrap();
         let client = stack.user(&person).unwrap();
-        // One request four times, so that some attempts run twice, and more other requests than there is room for.
+        // A request is sent four times, so that some attempts run twice, together with more other requests than the
+        // person may have devices.
         let mut requests = vec![new_registration(); 4];
         requests.extend((0..11).map(|_| new_registration()));
         let registering = join_all(requests.into_iter().map(|request| register(&client, request)));

@@ -1,6 +1,5 @@
 //! `haven.data.v1.DeviceService`, and the audit events of changes to devices.
 
-mod audit_events;
 mod concurrent_changes;
 mod device_limits;
 mod erasure;
@@ -24,24 +23,24 @@ use crate::{retry::retry_call, superuser_sql::scalar_with, test_device::registra
 const CROWD: usize = 15;
 
 /// Returns a client of a new person, who has no device yet.
-async fn new_person(stack: &Stack) -> Client {
+pub(crate) async fn new_person(stack: &Stack) -> Client {
     stack.user(&stack.person().await.unwrap()).unwrap()
 }
 
 /// Returns a request to register a device with ids of its own.
-fn new_registration() -> RegisterDeviceRequest {
+pub(crate) fn new_registration() -> RegisterDeviceRequest {
     registration(&Secret::generate()).unwrap()
 }
 
-/// Calls RegisterDevice, and retries the call where the answer says so.
-async fn register(client: &Client, request: RegisterDeviceRequest) -> Result<Device, Status> {
+/// Calls RegisterDevice, and retries the call when the answer allows a retry.
+pub(crate) async fn register(client: &Client, request: RegisterDeviceRequest) -> Result<Device, Status> {
     let mut devices = client.device();
     let answer = retry_call(request, async |request| devices.register_device(request).await).await?;
     Ok(answer.device.unwrap())
 }
 
 /// Returns a request to rotate the key of a device over its current version.
-fn rotate_request(device: &Device) -> RotateDeviceKeyRequest {
+pub(crate) fn rotate_request(device: &Device) -> RotateDeviceKeyRequest {
     RotateDeviceKeyRequest {
         device_id: device.device_id.clone(),
         expected_key_version: device.key_version,
@@ -51,38 +50,38 @@ fn rotate_request(device: &Device) -> RotateDeviceKeyRequest {
     }
 }
 
-/// Calls RotateDeviceKey, and retries the call where the answer says so.
-async fn rotate(client: &Client, request: RotateDeviceKeyRequest) -> Result<Device, Status> {
+/// Calls RotateDeviceKey, and retries the call when the answer allows a retry.
+pub(crate) async fn rotate(client: &Client, request: RotateDeviceKeyRequest) -> Result<Device, Status> {
     let mut devices = client.device();
     let answer = retry_call(request, async |request| devices.rotate_device_key(request).await).await?;
     Ok(answer.device.unwrap())
 }
 
 /// Returns a request to suspend a device.
-fn suspend_request(device: &Device) -> SuspendDeviceRequest {
+pub(crate) fn suspend_request(device: &Device) -> SuspendDeviceRequest {
     SuspendDeviceRequest {
         device_id: device.device_id.clone(),
         request_id: random::uuid().to_string(),
     }
 }
 
-/// Calls SuspendDevice, and retries the call where the answer says so.
-async fn suspend(client: &Client, request: SuspendDeviceRequest) -> Result<Device, Status> {
+/// Calls SuspendDevice, and retries the call when the answer allows a retry.
+pub(crate) async fn suspend(client: &Client, request: SuspendDeviceRequest) -> Result<Device, Status> {
     let mut devices = client.device();
     let answer = retry_call(request, async |request| devices.suspend_device(request).await).await?;
     Ok(answer.device.unwrap())
 }
 
 /// Returns a request to revoke a device.
-fn revoke_request(device: &Device) -> RevokeDeviceRequest {
+pub(crate) fn revoke_request(device: &Device) -> RevokeDeviceRequest {
     RevokeDeviceRequest {
         device_id: device.device_id.clone(),
         request_id: random::uuid().to_string(),
     }
 }
 
-/// Calls RevokeDevice, and retries the call where the answer says so.
-async fn revoke(client: &Client, request: RevokeDeviceRequest) -> Result<Device, Status> {
+/// Calls RevokeDevice, and retries the call when the answer allows a retry.
+pub(crate) async fn revoke(client: &Client, request: RevokeDeviceRequest) -> Result<Device, Status> {
     let mut devices = client.device();
     let answer = retry_call(request, async |request| devices.revoke_device(request).await).await?;
     Ok(answer.device.unwrap())

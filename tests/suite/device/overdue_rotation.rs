@@ -18,8 +18,8 @@ fn due_time<T>(response: &Response<T>) -> Option<String> {
     Some(value.to_str().unwrap().to_owned())
 }
 
-/// Calls several RPCs as `device`, and returns the due time in each answer. It stores a record, and preferences over
-/// the version `seen`.
+/// Calls several RPCs as `device`, and returns the due time in each answer. The calls store a record, and preferences
+/// over the version `seen`.
 async fn due_times_of_answers(device: &Device, seen: i64) -> Vec<(&'static str, Option<String>)> {
     let (client, device_id) = (&device.client, device.id.to_string());
     let record = random::uuid();

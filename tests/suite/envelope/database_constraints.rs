@@ -213,7 +213,7 @@ async fn the_sql_functions_refuse_an_invalid_envelope() -> Result<()> {
     let stack = Stack::shared().await?;
     let device = Device::invent(stack).await?;
     let mut session = Session::of(stack, &device).await?;
-    // As an operator would run them in psql.
+    // The statements are those that an operator would run in psql.
     let update = "SELECT * FROM data.update_cycle_data_optimistic(:device, :record, 1, :encrypted_payload,
         :envelope_version::smallint, :algorithm, :key_version, :nonce, :salt, :kdf_memory_kib, :kdf_iterations,
         :kdf_parallelism, :associated_data_version::smallint, now(), now())";

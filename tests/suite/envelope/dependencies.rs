@@ -140,7 +140,7 @@ fn sources_about_encrypted_data_name_no_decryption_code() {
         }
     }
     assert!(found.is_empty(), "{found:#?}");
-    // The same search finds the sealing of messages, and the opening of messages for an export.
+    // Positive control: the same search finds the sealing of messages, and the opening of messages for an export.
     let sources = workspace::files(&workspace::root().join("services/data/src")).unwrap();
     for (layer, name, expected) in [("domain", "sealing", "Sealed"), ("rpc", "export", "KeyRing")] {
         let mut controls = sources.iter().filter(|path| is_in(path, layer, name));
@@ -218,7 +218,7 @@ fn the_data_service_depends_on_no_authenticated_encryption_except_for_tls() {
     // The platform checks the signatures of tokens with ring, and nothing else, as the test above shows.
     assert_eq!(ours, ["haven-platform"]);
 
-    // The same search finds the ciphers of the reference client.
+    // Positive control: the same search finds the ciphers of the reference client.
     let testkit = dependents("haven-testkit");
     for aead in ["aead", "aes-gcm", "chacha20poly1305", "poly1305"] {
         assert!(testkit.contains_key(aead), "{aead}");

@@ -28,8 +28,8 @@ async fn a_nonce_is_used_once_under_a_devices_key() -> Result<()> {
     let used = nonce(&mut first.crypto_envelope).clone();
     cycle.create_record(first.clone()).await?;
 
-    // In another record, in the next version of the same record, in preferences, and in a pushed change, each with
-    // another content.
+    // The nonce is used again in another record, in the next version of the same record, in preferences, and in a
+    // pushed change, each with another content.
     let mut another = device.create(random::uuid(), "another")?;
     *nonce(&mut another.crypto_envelope) = used.clone();
     let status = cycle.create_record(another.clone()).await.unwrap_err();
@@ -63,7 +63,7 @@ async fn a_nonce_is_used_once_under_a_devices_key() -> Result<()> {
     let status = cycle.create_record(another).await.unwrap_err();
     assert_eq!(reason(&status), "NONCE_REUSED");
 
-    // The same content under the same nonce is a retry, even when the record has changed.
+    // A request with the same content and the same nonce is a retry, even when the record has changed.
     first.request_id = random::uuid().to_string();
     let again = cycle.create_record(first).await?.into_inner();
     assert_eq!(again.record.context("no record")?.version, 1);
@@ -133,7 +133,7 @@ async fn a_nonce_is_used_once_under_a_shares_key() -> Result<()> {
         .await
         .unwrap_err();
     assert_eq!(reason(&status), "NONCE_REUSED");
-    // The same nonce under another key is accepted.
+    // A nonce that was used under another key is accepted.
     let envelope = second.crypto_envelope.get_or_insert_default();
     envelope.key_id = random::uuid().to_string();
     device.client.share().create_share(second).await?;

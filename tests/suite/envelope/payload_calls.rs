@@ -31,7 +31,7 @@ pub(super) enum PayloadRpc {
 /// A payload with its envelope.
 #[derive(Clone)]
 pub(super) struct Sealed {
-    /// The ciphertext.
+    /// The ciphertext with its authentication tag.
     pub(super) payload: Vec<u8>,
     /// The envelope; a test may leave it out.
     pub(super) envelope: Option<CryptoEnvelope>,

@@ -183,7 +183,7 @@ impl StoredCanary {
         )
     }
 
-    /// Decrypts a payload.
+    /// Decrypts a payload in its envelope.
     fn open(
         &self,
         secret: &Secret,

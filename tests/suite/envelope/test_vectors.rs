@@ -110,7 +110,7 @@ impl Vector {
     }
 }
 
-/// Decodes hexadecimal digits.
+/// Decodes hexadecimal digits into bytes.
 fn bytes(hex: &str) -> Result<Vec<u8>> {
     ensure!(hex.len().is_multiple_of(2), "half a byte");
     let byte = |at| Ok(u8::from_str_radix(&hex[at..at + 2], 16)?);

@@ -1,5 +1,4 @@
-//! One valid call of every RPC of the descriptors, with canaries in it, and copies of its request with one text
-//! replaced.
+//! A valid call of every RPC of the descriptors, with canaries in it, and copies of its request with one text replaced.
 
 use haven_proto::data::v1::JobLease;
 use haven_testkit::random;
@@ -14,7 +13,7 @@ use crate::every_rpc::{self, PrivateValues, Subject, rpcs, server_of};
 
 /// A call that succeeds.
 pub(super) struct Case {
-    /// `identity` or `data`.
+    /// The service that answers the call: `identity` or `data`.
     pub(super) server: &'static str,
     pub(super) path: String,
     pub(super) caller: Caller,

@@ -10,12 +10,12 @@ use base64::{
 /// The length of a canary in base-36 digits: 62 random bits, in characters that no escaping changes.
 const LENGTH: usize = 12;
 
-/// One private value, and the locations where it may be found.
+/// A private value, and the locations where it may be found.
 #[derive(Clone)]
 pub(crate) struct Canary {
     /// A description for failures: the value's meaning, and the call that carried it.
     pub(crate) what: String,
-    /// The locations where it may be found.
+    /// The locations where the value may be found.
     pub(crate) allowed: Allowed,
     needle: String,
 }
@@ -24,9 +24,9 @@ pub(crate) struct Canary {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Allowed {
     Nowhere,
-    /// In these locations; the call may fail before the value reaches them.
+    /// Only these locations. The value may be missing there, because the call may fail before it is written.
     At(&'static [&'static str]),
-    /// In each of these locations: a search that does not find it there finds nothing at all.
+    /// Each of these locations has the value: a search that does not find the value there is broken.
     Surely(&'static [&'static str]),
 }
 
@@ -129,7 +129,7 @@ impl Haystack {
     }
 }
 
-/// One encoding of a value.
+/// An encoding of a value, such as base64.
 struct Form {
     name: &'static str,
     text: String,

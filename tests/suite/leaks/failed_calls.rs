@@ -237,7 +237,7 @@ pub(super) async fn messages(fixture: &Fixture) {
     long.text = long.text.repeat(2_000);
     let appended = conversation.append_message(long).await;
     assert_eq!(reason(&fixture.keep(appended).unwrap_err()), "INVALID_FIELD");
-    // Without a person's token.
+    // The calls have no person's token.
     for client in [fixture.client(Caller::Anonymous), fixture.client(Caller::Service)] {
         let refused = message(&flock.canary("a message without a person"));
         let appended = client.conversation().append_message(refused).await;

@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 
 /// The answers to all calls: statuses, details and headers.
 pub(super) const ANSWERS: &str = "the answers";
-/// Postgres's own log.
+/// The log that Postgres itself writes.
 pub(super) const POSTGRES_LOG: &str = "Postgres's log";
 /// The statement texts in `pg_stat_statements`.
 pub(super) const STATEMENTS: &str = "the statements";

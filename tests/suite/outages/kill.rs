@@ -34,7 +34,7 @@ async fn sign_ups_are_consistent_after_identity_is_killed() {
 
 #[tokio::test]
 async fn sign_ups_are_consistent_after_data_is_killed() {
-    // One connection for each client: a client that waits in vain for a connection would fail for another reason.
+    // The pool has a connection for each client: a client without one would fail for another reason than the kill.
     let mut stack = Stack::builder()
         .variable("identity", "DATABASE_POOL_SIZE", "24")
         .start()
@@ -61,7 +61,7 @@ async fn sign_ups_are_consistent_after_postgres_is_killed() {
     assert_eq!(durable, "on");
     let crowd = Crowd::with_long_timeout(&stack, RECOVERY);
     tokio::join!(crowd.sign_up(), async {
-        // Only once, because recovery takes a while.
+        // This test has only one round, because recovery takes a while.
         crowd.has_answers(SIGN_UPS / 2).await;
         stack.data.pause();
         crowd.waits_for_data(&stack).await;

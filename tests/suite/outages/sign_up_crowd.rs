@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 use super::retryable;
 use crate::{eventually::within, superuser_sql::scalar};
 
-/// Number of sign-ups.
+/// Number of sign-ups that a crowd attempts.
 pub(super) const SIGN_UPS: usize = 200;
 
 /// Number of concurrent clients.
@@ -170,7 +170,7 @@ impl Crowd {
 /// Returns whether the connection broke or the failure is retryable.
 fn is_retryable(status: &Status) -> bool {
     if status.details().is_empty() {
-        // Not a status of the service: no process listens, or the connection broke during the call.
+        // The service did not send this status: no process listens, or the connection broke during the call.
         return matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled);
     }
     !retryable(status).is_empty()

@@ -1,4 +1,6 @@
-//! `haven.data.v1.PersonService`: the export of a person's data. ProvisionUser and EraseUser are tested with the
-//! accounts that they belong to.
+//! `haven.data.v1.PersonService`: export, the audit log of data, provisioning. EraseUser is tested in `account/deletion` with
+//! the accounts that are deleted, and in `tokens/erased_people.rs`.
 
 pub(crate) mod export_data;
+mod list_audit_events;
+mod provision_user;

@@ -60,7 +60,7 @@ async fn a_call_in_flight_finishes_and_a_new_call_is_refused() {
 #[tokio::test]
 async fn a_silent_client_and_an_open_stream_do_not_delay_the_shutdown() {
     let probe = Probe::start_with(quick()).await;
-    // One client never starts a handshake. One reads a stream that would take an hour.
+    // The silent client never starts a handshake. The other client reads a stream that would take an hour.
     let mut silent = TcpStream::connect(probe.addr).await.unwrap();
     let mut stream = probe
         .service()

@@ -57,7 +57,7 @@ pub(crate) const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/
 /// The maximum number of streams of a kind that one person may have open at once, as both services configure it.
 pub(crate) const STREAMS_PER_USER: usize = 12;
 
-/// A running server.
+/// A running server with the RPCs of `haven.testing.v1`.
 pub(crate) struct Probe {
     pub(crate) addr: SocketAddr,
     pub(crate) certificates: Certificates,

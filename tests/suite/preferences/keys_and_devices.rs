@@ -91,7 +91,7 @@ async fn a_nonce_cannot_be_reused() {
         reason(&put(ada, second.clone()).await.unwrap_err()),
         "NONCE_REUSED"
     );
-    // The same content over another version needs a new nonce.
+    // Equal content over another base version needs a new nonce.
     let moved = PutPreferencesRequest {
         expected_version: 1,
         request_id: random::uuid().to_string(),

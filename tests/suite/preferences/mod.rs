@@ -45,7 +45,7 @@ pub(crate) fn put_request(device: &Device, seen: i64, content: &str) -> Result<P
     })
 }
 
-/// Calls PutPreferences, and retries the call where the answer says so.
+/// Calls PutPreferences, and retries the call when the answer allows a retry.
 async fn put(client: &Client, request: PutPreferencesRequest) -> Result<PutPreferencesResponse, Status> {
     let mut preferences = client.preferences();
     retry_call(request, async |request| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{caller::Caller, intent::Rights, relation::Relation};
 
-/// One statement to try. Statements on the caller's own rows are the positive controls: where the role has the right,
+/// A statement to try. Statements on the caller's own rows are the positive controls: where the role has the right,
 /// they have to reach rows.
 #[derive(Clone, Debug)]
 pub(crate) enum Attack {
@@ -99,7 +99,7 @@ impl Attack {
         chosen.map_or(&relation.person, String::as_str)
     }
 
-    /// Returns the statement.
+    /// Returns the SQL text of the statement.
     pub(crate) fn sql(&self, relation: &Relation, rights: &Rights, caller: Caller) -> String {
         let (name, person) = (&relation.name, &relation.person);
         let (oneself, other) = (caller.oneself(), caller.other());

@@ -40,7 +40,7 @@ const FORBIDDEN: [&str; 37] = [
     "CREATE SUBSCRIPTION stray CONNECTION '' PUBLICATION stray WITH (connect = false)",
     "SET log_statement = 'all'",
     "ALTER DATABASE template1 OWNER TO CURRENT_USER",
-    // It disables triggers, which enforce foreign keys.
+    // This setting disables triggers, which enforce foreign keys.
     "SET session_replication_role = replica",
     "COPY (SELECT) TO PROGRAM 'true'",
     "COPY (SELECT) TO '/tmp/stray'",

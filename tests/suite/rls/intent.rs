@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-/// The whole declaration.
+/// The whole content of `intent.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Intent {
@@ -65,12 +65,12 @@ pub(crate) enum Rows {
     Leased,
     /// The rows of the transaction's person.
     Own,
-    /// All rows.
+    /// All rows of the relation.
     All,
 }
 
 impl Intent {
-    /// Reads the declaration.
+    /// Reads and parses `intent.toml`.
     pub(crate) fn read() -> Self {
         toml::from_str(include_str!("intent.toml")).expect("intent.toml has the fields of `Intent`")
     }

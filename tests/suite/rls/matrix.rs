@@ -52,7 +52,8 @@ impl Matrix {
         login: &str,
     ) -> Result<()> {
         let mut session = Session::open(database, intent, login).await?;
-        // With policies only: the server's own roles are granted no privileges, and views have no policies.
+        // When only policies protect, the server's own roles and views are left out: the roles are granted no
+        // privileges, and views have no policies.
         let tried =
             |role: &&String| self.protection == Protection::PrivilegesAndPolicies || !role.starts_with("pg_");
         let relations: Vec<&Relation> = relations

@@ -29,7 +29,7 @@ const RELATIONS: &str = "
 
 /// A table or view, with everything that statements on it are built from.
 pub(crate) struct Relation {
-    /// The qualified name.
+    /// The name, qualified by the schema.
     pub(crate) name: String,
     pub(crate) is_view: bool,
     pub(crate) columns: Vec<String>,
@@ -38,7 +38,7 @@ pub(crate) struct Relation {
     unique_columns: BTreeSet<String>,
     /// The column with the id of a row's person; any column in a table without people's rows.
     pub(crate) person: String,
-    /// One row of each person, as SQL literals by column.
+    /// A row of each person, as SQL literals by column.
     rows: BTreeMap<&'static str, BTreeMap<String, String>>,
     /// `true` when the whole key references another table, so that there is at most one row for each row of that table.
     key_refers: bool,
@@ -145,7 +145,7 @@ impl Relation {
     /// Reads the rows of `person`: their number, and the first one.
     async fn read_rows(&mut self, superuser: &mut PgConnection, person: &'static str) -> Result<()> {
         let literals = self.columns.iter().map(|column| {
-            // With the type's name, because `||` and `+` do not accept untyped literals.
+            // Each literal has its type's name, because `||` and `+` do not accept untyped literals.
             format!(r#"quote_nullable("{column}"::text) || '::' || pg_typeof("{column}")::text"#)
         });
         let of = if self.owned {

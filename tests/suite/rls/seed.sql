@@ -55,7 +55,7 @@ INSERT INTO data.crisis_events
     SELECT user_id, gen_random_uuid(), id, 'suicide', 'critical', '{find_a_helpline}', true, now()
     FROM data.conversations WHERE user_id = '{person}';
 
--- Devices whose key was rotated once, rows encrypted with the current key, and nonces used with the previous key.
+-- Devices with a key that was rotated once, rows encrypted with the current key, and nonces used with the previous key.
 INSERT INTO data.change_counters (user_id, last_number, live_devices, devices) VALUES ('{person}', 1000, {rows}, {rows});
 INSERT INTO data.device_key (user_id, id, device_id_hash, encrypted_master_key, key_derivation_path, key_version,
         next_rotation_at, platform, app_version, last_active_at, created_at)

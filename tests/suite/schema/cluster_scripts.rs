@@ -105,7 +105,7 @@ fn scripts() -> Result<Vec<String>> {
     files.iter().map(|file| Ok(fs::read_to_string(file)?)).collect()
 }
 
-/// Reads [`STATE`].
+/// Returns the rows of the query [`STATE`].
 async fn state(database: &Database) -> Result<Vec<String>> {
     let mut superuser = database.connect(SUPERUSER).await?;
     Ok(sqlx::query_scalar(AssertSqlSafe(STATE))

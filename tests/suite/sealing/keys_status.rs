@@ -54,7 +54,7 @@ async fn a_missing_key_stops_the_commands_and_the_service() {
     assert!(refused.contains(&missing), "{refused}");
     restart(&mut stack, &old).await.unwrap();
 
-    // The same for the details of analyses.
+    // The service also refuses to start when a key of an analysis's details is missing.
     let both = format!("{new},{old}");
     assert_eq!(keys(&stack, &both, "rotate").await.code, Some(0));
     restart(&mut stack, &new).await.unwrap();

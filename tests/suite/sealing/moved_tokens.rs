@@ -70,7 +70,7 @@ async fn a_moved_token_does_not_open() {
     let of_ada = seed(&stack, &ada, &old, 4).await;
     let of_bob = seed(&stack, &bob, &old, 1).await;
 
-    // To another row, to another person, and back again.
+    // Tokens are moved to another row, to another person, and back again.
     swap(&stack, (&ada, of_ada[0]), (&ada, of_ada[1])).await;
     swap(&stack, (&ada, of_ada[2]), (&bob, of_bob[0])).await;
     for row in &of_ada[..3] {
@@ -90,13 +90,13 @@ async fn a_moved_token_does_not_open() {
     let read = read.unwrap().into_inner().message.unwrap();
     assert_eq!(read.text, seeded_text(1));
 
-    // From another field of the same row of the same person.
+    // A token is moved from another field of the same row of the same person.
     let owner = UserId::new(ada.id);
     let details = seal(&ring(&old), analysis::cell(owner, of_ada[3]), "{}");
     replace(&stack, &ada, of_ada[3], &details).await;
     assert_does_not_open(&stack, &ada, of_ada[3], MISPLACED).await;
 
-    // From a row with the same id of another person.
+    // A token is moved from a row with the same id of another person.
     let of_another = Cell {
         owner: UserId::new(bob.id),
         ..message::cell(owner, of_ada[0])

@@ -171,7 +171,7 @@ async fn no_message_is_lost_in_a_rotation_while_people_write() {
     let analysis = seed_analysis(&stack, &people[0], &old, DETAILS).await;
     let before = versions(&stack).await;
 
-    // As documented: the new key is added at the end, and then moved to the front.
+    // The new key is added at the end, and then moved to the front, as documented.
     restart(&mut stack, &format!("{old},{new}")).await.unwrap();
     let both = format!("{new},{old}");
     restart(&mut stack, &both).await.unwrap();

@@ -7,7 +7,7 @@ use tonic::Status;
 use super::{another, refused};
 use crate::status::violations;
 
-/// Calls ListSessions.
+/// Calls ListSessions once, without retries.
 async fn page(client: &Client, page_size: i32, page_token: &str) -> Result<ListSessionsResponse, Status> {
     let request = ListSessionsRequest {
         page_size,

@@ -8,6 +8,7 @@ mod refresh_session;
 mod refresh_token_reuse;
 mod revoke_session;
 mod sign_in;
+mod sign_in_retries;
 mod sign_in_timing;
 mod sign_out;
 mod signing_key_rotation;
@@ -36,7 +37,7 @@ fn credentials(email: &str, password: &str) -> SignInRequest {
     }
 }
 
-/// Calls SignIn.
+/// Calls SignIn once, without retries.
 async fn sign_in(client: &Client, request: SignInRequest) -> Result<SignInResponse, Status> {
     Ok(client.session().sign_in(request).await?.into_inner())
 }
@@ -47,7 +48,7 @@ async fn guess(client: &Client, email: &str) -> Status {
     sign_in(client, request).await.unwrap_err()
 }
 
-/// Calls RefreshSession.
+/// Calls RefreshSession, and retries the call when the answer allows a retry.
 async fn refresh(client: &Client, token: &str) -> Result<RefreshSessionResponse, Status> {
     let request = RefreshSessionRequest {
         refresh_token: token.to_owned(),
@@ -56,7 +57,7 @@ async fn refresh(client: &Client, token: &str) -> Result<RefreshSessionResponse,
     retry_call(request, async |request| sessions.refresh_session(request).await).await
 }
 
-/// Calls RevokeSession.
+/// Calls RevokeSession, and retries the call when the answer allows a retry.
 async fn revoke(client: &Client, session_id: &str) -> Result<(), Status> {
     let request = RevokeSessionRequest {
         session_id: session_id.to_owned(),

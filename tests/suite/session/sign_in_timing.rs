@@ -8,7 +8,7 @@ use tonic::Status;
 use super::{credentials, guess, sign_in};
 use crate::{metrics::Metrics, status::reason, superuser_sql::execute};
 
-/// Number of accounts.
+/// Number of accounts that are signed in to with wrong passwords.
 const ACCOUNTS: usize = 60;
 
 /// Wrong passwords for each account: fewer than those after which an attempt has to wait.
@@ -77,7 +77,7 @@ async fn an_unknown_address_takes_as_long_as_a_wrong_password() {
                 format!("person-{i}@example.org"),
                 format!("unknown-{i}@example.org"),
             );
-            // One call at a time, in alternating order: a slow moment of the machine affects both kinds.
+            // The calls run one at a time, in alternating order: a slow moment of the machine affects both kinds.
             for known in [call % 2 == 0, call % 2 == 1] {
                 let (times, email) = match known {
                     true => (&mut wrong, &known_email),

@@ -47,7 +47,7 @@ fn opening(token: &str, passcode: &str) -> Request<OpenShareRequest> {
     request
 }
 
-/// Opens a share, and retries the call where the answer says so.
+/// Opens a share, and retries the call when the answer allows a retry.
 async fn open(client: &Client, token: &str, passcode: &str) -> Result<OpenShareResponse, Status> {
     let open = async || client.share().open_share(opening(token, passcode)).await;
     Ok(retry_call(open).await?.into_inner())
@@ -108,7 +108,7 @@ async fn fifty_concurrent_guesses_count_five_wrong_passcodes() {
         .create_share(ada.share_request_with_passcode("1234", 1_000))
         .await;
     let clients: Vec<_> = (0..CLIENTS).map(|_| stack.service("backend").unwrap()).collect();
-    // From several networks, so that every passcode is hashed and no call is turned away.
+    // The calls come from several networks, so that every passcode is hashed and no call is refused for its network.
     let tries = (0..50).map(async |number| {
         let (client, passcode) = (&clients[number % CLIENTS], format!("wrong-{number}"));
         let tried = retry_call(async || open_in(client, number % 5, &created.token, &passcode).await);
@@ -162,7 +162,7 @@ async fn guesses_from_one_address_do_not_block_hashing_for_others() {
                 if reason(&refused.unwrap_err()) == "OVERLOADED" {
                     overloaded.fetch_add(1, Relaxed);
                 }
-                // They do not wait as long as the answer tells them.
+                // The callers retry earlier than the answer tells them.
                 sleep(Duration::from_millis(20)).await;
             }
         });

@@ -112,7 +112,7 @@ async fn a_share_id_and_a_nonce_cannot_be_reused() {
         reason(&ada.create(id_taken.clone()).await.unwrap_err()),
         "RECORD_EXISTS"
     );
-    // The same content under another request would get another token.
+    // Another request with the same content would get another token.
     let same = CreateShareRequest {
         share_id: first.request_id.clone(),
         request_id: random::uuid().to_string(),

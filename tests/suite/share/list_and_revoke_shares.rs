@@ -50,7 +50,7 @@ async fn every_page_size_lists_each_share_once_while_new_ones_are_created() {
         expected.push(ada.create_share(ada.share_request(1)).await.id);
         bob.create_share(bob.share_request(1)).await;
     }
-    // Of two shares of the same time, the one with the greater id is newer.
+    // Two shares with the same creation time are ordered by id: the greater id is newer.
     let same = format!(
         "UPDATE data.healthcare_share SET created_at = (SELECT created_at FROM data.healthcare_share WHERE id = '{}')
          WHERE id = '{}'",

@@ -95,7 +95,7 @@ impl Sharer {
         }
     }
 
-    /// Calls CreateShare.
+    /// Calls CreateShare once, without retries.
     async fn create(&self, request: CreateShareRequest) -> Result<CreateShareResponse, Status> {
         Ok(self.client.share().create_share(request).await?.into_inner())
     }
@@ -118,7 +118,7 @@ impl Sharer {
         String::from_utf8(content.unwrap()).unwrap()
     }
 
-    /// Calls RevokeShare.
+    /// Calls RevokeShare once, without retries.
     async fn revoke(&self, id: &str) -> Result<Share, Status> {
         let request = RevokeShareRequest {
             share_id: id.to_owned(),

@@ -138,7 +138,7 @@ async fn every_refusal_takes_the_same_time() {
     let (cases, guessed) = cases(&stack, &ada).await;
     let mut times = vec![Vec::new(); cases.len()];
     for round in 1..=MAX_ROUNDS {
-        // One case after the other, so that load on the machine slows all of them down.
+        // The cases take turns, so that load on the machine slows all of them down.
         for _ in 0..TRIES {
             for (case, times) in cases.iter().zip(&mut times) {
                 prepare(&mut database, case).await;
@@ -197,7 +197,7 @@ async fn concurrent_refusals_take_the_same_time_for_every_reason() {
     let cases: Vec<_> = cases.collect();
     let mut times = vec![Vec::new(); cases.len()];
     for round in 1..=MAX_ROUNDS {
-        // One crowd after the other, so that load on the machine slows all of them down.
+        // The crowds take turns, so that load on the machine slows all of them down.
         for _ in 0..CROWDS {
             for (case, times) in cases.iter().zip(&mut times) {
                 let crowd = (0..CROWD).map(|number| refuse(&clients[number % clients.len()], case));

@@ -4,7 +4,7 @@ use anyhow::Result;
 use haven_proto::data::v1::{AppendMessageRequest, ListMessagesRequest, SenderType};
 use haven_testkit::{Client, Stack, random};
 
-/// Appends a message.
+/// Appends a message of the client with `text`.
 async fn append(client: &Client, text: &str) -> Result<()> {
     let request = AppendMessageRequest {
         sender_type: SenderType::User.into(),

@@ -84,7 +84,8 @@ async fn a_call_of_a_user_takes_three_round_trips() {
         anonymous.account().sign_up(request).await.unwrap();
         sign_ups.push(stack.round_trips("identity") - before);
     }
-    // One transaction of one statement before the hash, for the limits, and one after it, for the account and its audit log.
+    // A transaction of one statement checks the limits before the hash. Another one stores the account and its audit
+    // event after the hash.
     assert_eq!(sign_ups.iter().min(), Some(&6), "{sign_ups:?}");
 }
 

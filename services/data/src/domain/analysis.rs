@@ -32,7 +32,7 @@ pub struct ChatScore(i16);
 /// An analysis, opened for its person.
 #[derive(Debug)]
 pub struct Analysis {
-    /// The id of the job that it results from.
+    /// The id of the job that produced the analysis.
     pub id: Uuid,
     /// The purpose of the analysis.
     pub analysis_type: AnalysisType,
@@ -46,14 +46,14 @@ pub struct Analysis {
     pub triggered_milestone: Option<Milestone>,
     /// The time at which the analysis was stored.
     pub created_at: DateTime<Utc>,
-    /// 1 at first; each change adds 1.
+    /// The version: 1, and one more with each change.
     pub version: i64,
 }
 
 /// An analysis as it is stored: the details are sealed.
 #[derive(Debug)]
 pub struct SealedAnalysis {
-    /// The id of the job that it results from.
+    /// The id of the job that produced the analysis.
     pub id: Uuid,
     /// The purpose of the analysis.
     pub analysis_type: AnalysisType,
@@ -67,7 +67,7 @@ pub struct SealedAnalysis {
     pub triggered_milestone: Option<Milestone>,
     /// The time at which the analysis was stored.
     pub created_at: DateTime<Utc>,
-    /// 1 at first; each change adds 1.
+    /// The version: 1, and one more with each change.
     pub version: i64,
 }
 

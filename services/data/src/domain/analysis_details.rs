@@ -13,11 +13,11 @@ use super::{
 /// The details of an analysis: three lists of at most [`AnalysisDetails::MAX_ITEMS`] items, each of 1 to
 /// [`AnalysisDetails::MAX_ITEM_CHARACTERS`] code points, exactly as the worker sent them.
 ///
-/// They are wiped from memory when dropped, and `Debug` does not show them.
+/// The items are wiped from memory when they are dropped, and `Debug` does not show them.
 #[derive(Debug)]
 pub struct AnalysisDetails(Lists<SecretString>);
 
-/// The layout of the sealed text, in JSON. It must never change: stored details have it.
+/// The layout of the sealed text, in JSON. The layout must never change, because stored details have it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Lists<T> {
     insights: Vec<T>,
@@ -48,10 +48,10 @@ pub enum DetailsProblem {
 // === impl AnalysisDetails ===
 
 impl AnalysisDetails {
-    /// The most items that a list may have.
+    /// The maximum number of items in a list.
     pub const MAX_ITEMS: usize = 10;
-    /// The most code points that an item may have. The page size of ListAnalyses is chosen so that a page of the
-    /// longest analyses fits into a response: adapt it before this limit grows.
+    /// The maximum number of code points in an item. The page size of ListAnalyses is chosen so that a page of the
+    /// longest analyses fits into a response: adapt the page size before this limit grows.
     pub const MAX_ITEM_CHARACTERS: usize = 500;
 
     /// Checks the lengths of three lists. The items are neither trimmed nor normalised.
@@ -114,7 +114,7 @@ impl AnalysisDetails {
     ///
     /// # Errors
     ///
-    /// When they were sealed for another analysis, or under a key that is not in the ring.
+    /// When the details were sealed for another analysis, or under a key that is not in the ring.
     pub fn open(keys: &KeyRing, cell: Cell, sealed: &Sealed) -> Result<Self, OpenError> {
         let text = keys.open(cell, sealed)?;
         // serde's error is dropped: it may quote the text.
@@ -140,7 +140,8 @@ impl Lists<&str> {
             .iter()
             .chain(&self.strengths)
             .chain(&self.improvement_areas);
-        // Every byte escaped (as \u001f), two quotes and a comma for each item; 64 bytes for the names and brackets.
+        // The bound counts every byte as escaped (\u001f), two quotes and a comma for each item, and 64 bytes for the
+        // names and brackets.
         items.map(|item| 6 * item.len() + 3).sum::<usize>() + 64
     }
 }

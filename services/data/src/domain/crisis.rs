@@ -10,7 +10,7 @@ use uuid::Uuid;
 /// message. A detector must not store, log or send the text.
 ///
 /// `detect` must return. A few texts are searched at the same time, each on a thread, and a thread cannot be stopped
-/// from outside. A call that never returns keeps its thread for ever, and when all threads are taken, no message is
+/// from outside. A call that never returns keeps its thread forever, and when all threads are taken, no message is
 /// searched until the service is restarted. The metric `haven_crisis_detections_running` shows how many are taken.
 pub trait CrisisDetector: Send + Sync + 'static {
     /// Returns the most severe finding in `text`; `None` when there is none.
@@ -70,7 +70,7 @@ pub struct Resource {
     pub id: &'static str,
     /// The name that is displayed to people.
     pub name: &'static str,
-    /// The contact, and the countries that it serves.
+    /// The phone number or web address, and the countries that it serves.
     pub contact: &'static str,
 }
 

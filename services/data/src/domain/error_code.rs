@@ -11,7 +11,7 @@ impl ErrorCode {
     /// The code for a job with a message that cannot be opened.
     pub const MESSAGES_UNREADABLE: Self = Self(Cow::Borrowed("MESSAGES_UNREADABLE"));
 
-    /// The most characters that a code may have.
+    /// The maximum number of characters in a code.
     pub const MAX_LENGTH: usize = 63;
 
     /// Returns the error code `name`; `None` when it has another form.

@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use super::{
     error_code::ErrorCode,
-    lease::{Lease, LeaseToken, RETRY_DELAYS},
+    lease::{Lease, LeaseToken},
     message::{MessageRange, SealedMessage},
+    retry_delay::RETRY_DELAYS,
 };
 
 /// The number of a person's own messages after which a job is created for them. The schema has the number too: its
@@ -82,7 +83,7 @@ pub struct LeaseRequest<'a> {
     pub token: LeaseToken,
     /// The name of the worker's service.
     pub holder: &'a str,
-    /// The most jobs to lease: 1 to 10.
+    /// The maximum number of jobs to lease, 1 to 10.
     pub max_jobs: u8,
     /// The duration of the leases.
     pub duration: Duration,

@@ -5,15 +5,6 @@ use std::fmt;
 use haven_platform::call::UserId;
 use uuid::{Builder, Uuid};
 
-/// The number of attempts after which a job is dead, and the number that RequeueJob adds. The schema has the number
-/// too, as the default of `retry_limit`.
-pub const ATTEMPTS: i16 = 3;
-
-/// The delays in seconds before the next attempt, by the number of attempts that are left, starting at one left: 30
-/// seconds after the first of [`ATTEMPTS`], two minutes after the second. Each gets a jitter of up to half of it, so
-/// that jobs that failed together are not retried together.
-pub const RETRY_DELAYS: [f64; ATTEMPTS as usize - 1] = [120.0, 30.0];
-
 /// The secret that a lease's holder shows: a UUID, the same for all jobs of one request. `Debug` does not show it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct LeaseToken(Uuid);
@@ -30,13 +21,6 @@ pub struct Lease {
     pub token: LeaseToken,
     /// The number of this attempt, 1 or more.
     pub attempt: i16,
-}
-
-/// Returns [`RETRY_DELAYS`], each multiplied by the same factor of 0.5 to 1.5. `jitter` is random and selects the
-/// factor.
-#[must_use]
-pub fn jittered_retry_delays(jitter: u32) -> [f64; RETRY_DELAYS.len()] {
-    RETRY_DELAYS.map(|delay| delay * (0.5 + f64::from(jitter) / f64::from(u32::MAX)))
 }
 
 // === impl LeaseToken ===
@@ -73,12 +57,6 @@ impl fmt::Debug for LeaseToken {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn retry_delays_grow_and_have_jitter() {
-        assert_eq!(jittered_retry_delays(0), [60.0, 15.0]);
-        assert_eq!(jittered_retry_delays(u32::MAX), [180.0, 45.0]);
-    }
 
     #[test]
     fn a_token_is_a_uuid_that_is_derived_from_a_hash() {

@@ -61,13 +61,13 @@ pub struct Message {
     pub number: MessageNumber,
     /// The author of the message.
     pub sender: SenderType,
-    /// The text, opened.
+    /// The text of the message, opened.
     pub text: MessageText,
     /// The time at which the message was stored.
     pub created_at: DateTime<Utc>,
     /// The time of the last change.
     pub updated_at: DateTime<Utc>,
-    /// 1 at first; each change adds 1.
+    /// The version: 1, and one more with each change.
     pub version: i64,
 }
 
@@ -86,7 +86,7 @@ pub struct SealedMessage {
     pub created_at: DateTime<Utc>,
     /// The time of the last change.
     pub updated_at: DateTime<Utc>,
-    /// 1 at first; each change adds 1.
+    /// The version: 1, and one more with each change.
     pub version: i64,
 }
 
@@ -134,8 +134,8 @@ pub fn cell(owner: UserId, id: Uuid) -> Cell {
 // === impl MessageText ===
 
 impl MessageText {
-    /// The most Unicode code points that a message may have. 200 such messages, of four bytes each, fit into a
-    /// response.
+    /// The maximum number of Unicode code points in a message. 200 messages of this length, with four bytes per code
+    /// point, fit into a response.
     pub const MAX_CHARACTERS: usize = 2_000;
 
     /// Checks the length of `text`. The text is neither trimmed nor normalised: the words are the person's.
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn length_is_counted_in_code_points_and_not_in_visible_characters() {
-        // One visible character, which has seven code points.
+        // A single visible character, which has seven code points.
         let family = "👨‍👩‍👧‍👦";
         assert!(MessageText::parse(family.repeat(285)).is_ok());
         assert_eq!(

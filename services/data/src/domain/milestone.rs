@@ -3,12 +3,12 @@
 use std::fmt;
 
 /// The name of a milestone: a lower-case letter, then up to 62 lower-case letters, digits and underscores. A program
-/// chose it; it is never a text that a person wrote.
+/// chose the name; it is never a text that a person wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Milestone(String);
 
 impl Milestone {
-    /// The most characters that a name may have.
+    /// The maximum number of characters in a name.
     pub const MAX_LENGTH: usize = 63;
 
     /// Returns the milestone `name`; `None` when the name has another form.

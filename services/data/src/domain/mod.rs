@@ -36,4 +36,5 @@ pub mod message;
 pub mod message_list;
 pub mod milestone;
 pub mod phrases;
+pub mod retry_delay;
 pub mod sealing;

@@ -24,8 +24,8 @@ use super::crisis::{CrisisDetector, Finding};
 /// `Kill MYSELF`, `kill -- myself` and `ｋｉｌｌ ｍｙｓｅｌｆ` are the same phrase, and `skill myself` is not. Apostrophes of
 /// every form and invisible characters, such as a zero-width space, are ignored.
 ///
-/// Of several phrases the most severe counts, then the first of suicide, self-harm, abuse and violence. The time is
-/// proportional to the length of the text.
+/// When a text has several phrases, the most severe one counts, then the first of suicide, self-harm, abuse and
+/// violence. The time is proportional to the length of the text.
 #[derive(Debug, Default)]
 pub struct PhraseList;
 
@@ -42,7 +42,7 @@ impl CrisisDetector for PhraseList {
 ///
 /// The result is as private as the text, and is wiped too.
 fn words_of(text: &str) -> Zeroizing<String> {
-    // Enough for most texts: a buffer that grows leaves a copy in memory that is not wiped.
+    // The capacity is enough for most texts: a buffer that grows leaves a copy in memory that is not wiped.
     let mut words = Zeroizing::new(String::with_capacity(text.len() + 2));
     words.push(' ');
     let letters = text.chars().filter(|letter| !is_ignored(*letter)).nfkc();

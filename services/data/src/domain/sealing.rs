@@ -95,7 +95,7 @@ impl Cell {
     }
 }
 
-/// A sealed text.
+/// A text as it is stored: encrypted by the service under one of its keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed {
     /// The Fernet token, in base64url.

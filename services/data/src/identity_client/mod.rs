@@ -149,7 +149,7 @@ mod tests {
     async fn an_outage_shortens_the_interval_more_so_before_the_first_answer() {
         let moments = request_times(6, 0, None, Duration::MAX).await;
         assert_interval(&moments, FAST.before_first_answer, FAST.after_failure);
-        // One answer, and then failures.
+        // The first request gets an answer, and all later ones fail.
         let mut moments = request_times(6, 1, None, Duration::MAX).await;
         moments.remove(0);
         let since_an_answer: Vec<_> = moments

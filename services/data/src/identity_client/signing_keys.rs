@@ -58,7 +58,7 @@ enum RefreshError {
     NoKeys,
 }
 
-/// Requests the keys.
+/// Requests the signing keys from identity. Logs a warning when it signs for another issuer than `issuer`.
 async fn fetch(mut identity: SessionServiceClient<Channel>, issuer: &str) -> Result<Published, RefreshError> {
     let request = outgoing(GetSigningKeysRequest {}, Deadline::after(TIMEOUT));
     let answer = identity

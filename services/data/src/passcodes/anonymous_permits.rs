@@ -1,4 +1,4 @@
-//! Limits on how many anonymous callers, who open shares, may wait for a passcode to be hashed.
+//! Limits on the number of anonymous callers that wait for a passcode to be hashed, in order to open a share.
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,7 @@ struct Waiting {
     by_network: HashMap<Network, usize>,
 }
 
-/// A permit to wait for a place in the hash queue. It is returned when this is dropped, also when the caller goes away.
+/// A permit to wait for a place in the hash queue. Dropping it returns the permit, also when the call is cancelled.
 #[derive(Debug)]
 pub struct AnonymousPermit {
     permits: AnonymousPermits,

@@ -45,7 +45,7 @@ pub enum Requester {
 pub struct Erasure {
     /// The id of the person whom the account belonged to.
     pub user_id: UserId,
-    /// The id of the request that erased it. A retry of that request gets the same answer.
+    /// The id of the request that erased the account. A retry of that request gets the same answer.
     pub request_id: Uuid,
     /// The time at which this service erased its rows.
     pub requested_at: DateTime<Utc>,

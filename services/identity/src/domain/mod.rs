@@ -7,15 +7,15 @@
 //! earlier could be outdated when it is written, so these are made in SQL, in the statement or the transaction that also
 //! writes the result:
 //!
-//! - **Version conflicts.** UpdateAccount compares the expected version in the `UPDATE` that changes the row. Of several
-//!   updates based on one version, one is made. Whether a [step](progress::Step) is the next one is decided here, for the
-//!   version that was read, and is written to that version only.
+//! - **Version conflicts.** UpdateAccount compares the expected version in the `UPDATE` that changes the row. Only one
+//!   of several updates based on one version is made. This module decides whether a [step](progress::Step) is the next
+//!   one, for the version that was read; the decision is written to that version only.
 //! - **Rate limits.** `identity.admit` checks and counts all limits of a call in one statement, so that simultaneous
-//!   calls cannot all pass on the same remaining quota. A call that is over one limit uses up nothing of the others.
-//!   The [limits](rate_limit) themselves are defined here.
+//!   calls cannot all pass on the same remaining quota. A call that exceeds one limit does not count towards the
+//!   others. The [limits](rate_limit) themselves are defined here.
 //! - **Refresh-token rotation.** RefreshSession locks account, session and token, and then applies
-//!   [`StoredToken::state`](refresh_token::StoredToken::state) to the locked row. Of several calls with one token, one
-//!   rotates it, and the others get the same successor.
+//!   [`StoredToken::state`](refresh_token::StoredToken::state) to the locked row. When several calls have one token,
+//!   one of them rotates the token, and the others get the same successor.
 //! - **Erasure.** `identity.erase_account` deletes the account's rows, writes the erasure and queues the message to
 //!   data in one transaction: all of it or nothing.
 //! - **Request ids and email addresses.** Unique constraints decide which of several simultaneous requests comes first.

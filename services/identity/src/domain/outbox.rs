@@ -8,8 +8,9 @@ use uuid::Uuid;
 /// The timeout of a delivery attempt.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The lease of a message: for so long, no other replica takes it. Longer than an attempt, so that two replicas do not
-/// send one message at the same time; short, because it is also how long a message waits when its sender crashes.
+/// The duration of a message's lease, during which no other replica takes the message. Longer than an attempt, so that
+/// two replicas do not send one message at the same time; short, because a message also waits this long when its sender
+/// crashes.
 pub const LEASE: Duration = Duration::from_secs(5);
 
 /// The timeout of the second and each further attempt to erase a person. Data erases a person with much data in parts,

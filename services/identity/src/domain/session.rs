@@ -103,8 +103,8 @@ impl Session {
         }
     }
 
-    /// This session with tokens issued at `now`. When the clock of another replica was ahead, the tokens are never older
-    /// than the current ones.
+    /// Returns this session with tokens issued at `now`, or at the time of the current tokens if that is later: the
+    /// clock of another replica may have been ahead.
     #[must_use]
     pub fn refreshed(self, now: DateTime<Utc>) -> Self {
         Self::begin(self.id, self.user_id, now.max(self.issued_at))

@@ -103,7 +103,7 @@ mod tests {
         )
     }
 
-    /// From the test suites of the reference implementations, and from RFC 7914, section 12.
+    /// Test vectors from the test suites of the reference implementations, and from RFC 7914, section 12.
     #[test]
     fn known_hashes_of_other_algorithms_are_checked_and_are_outdated() {
         let memory = &mut Memory::default();

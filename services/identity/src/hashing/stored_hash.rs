@@ -36,7 +36,7 @@ const MIN_OUTPUT: usize = 16;
 pub(super) enum StoredHash<'a> {
     /// argon2id or argon2i: this service's own, or imported.
     Argon2(Argon2Hash),
-    /// scrypt, imported.
+    /// scrypt: imported from another service.
     Scrypt(ScryptHash),
     /// bcrypt, imported, in its modular crypt format.
     Bcrypt(&'a str),
@@ -158,7 +158,7 @@ fn scrypt_params(params: &ParamsString) -> Result<scrypt::Params, Unusable> {
 }
 
 fn bcrypt_hash(stored: &str) -> Result<&str, Unusable> {
-    // Not `$2x$`, which marks hashes of a version with a bug for characters outside ASCII.
+    // `$2x$` is refused: it marks hashes of a version with a bug for characters outside ASCII.
     if !["$2a$", "$2b$", "$2y$"]
         .iter()
         .any(|prefix| stored.starts_with(prefix))

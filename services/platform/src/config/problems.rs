@@ -43,7 +43,7 @@ impl ConfigProblems {
             .ok()
     }
 
-    /// Parses `value` as one of an enum's names. Adds a problem when it is none of them.
+    /// Parses `value` as the name of a variant of an enum. Adds a problem when no variant has this name.
     pub fn one_of<T: ValueEnum>(&mut self, name: &str, value: &str) -> Option<T> {
         let parsed = T::from_str(value, false).ok();
         if parsed.is_none() {

@@ -40,7 +40,7 @@ pub(super) fn issuers(list: &str, own: &str, problems: &mut ConfigProblems) -> O
         let issuer = match kind {
             "jwks" => read().and_then(|json| TrustedIssuer::with_jwks(name, &json)),
             "hs256" => read().and_then(|secret| {
-                // Without the line break that editors put at the end of a file.
+                // Removes the line break that editors put at the end of a file.
                 let secret = SecretString::from(Zeroizing::new(secret).trim_end());
                 TrustedIssuer::with_secret(name, &secret).map_err(|problem| vec![problem.to_owned()])
             }),

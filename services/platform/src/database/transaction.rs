@@ -59,8 +59,8 @@ impl TenantTx {
     ///
     /// # Errors
     ///
-    /// [`DbError`] when Postgres does not confirm the commit. It may have happened nevertheless: a retry with the same
-    /// request id finds out.
+    /// [`DbError`] when Postgres does not confirm the commit. The commit may have happened nevertheless: a retry with
+    /// the same request id finds out.
     pub async fn commit(mut self) -> Result<(), DbError> {
         raw_sql("COMMIT").execute(self.connection()).await?;
         // The connection is returned to the pool as it is; only an uncommitted one needs a rollback.

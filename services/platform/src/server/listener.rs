@@ -17,7 +17,7 @@ use crate::tls::Tls;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Returns the connections that completed a handshake, until `stop` is cancelled. Each uses the certificate that is
-/// current. Handshakes run concurrently, so a client that sends nothing delays no other.
+/// current. Handshakes run concurrently, so a client that sends nothing does not delay other clients.
 pub(super) fn accept_tls(
     listener: TcpListener,
     tls: Arc<Tls>,
@@ -52,7 +52,7 @@ async fn handshake(
     ready: mpsc::Sender<Result<TlsStream<TcpStream>, io::Error>>,
     stop: CancellationToken,
 ) {
-    // Without Nagle's algorithm, which delays small responses.
+    // Turns off Nagle's algorithm, which delays small responses.
     if stream.set_nodelay(true).is_err() {
         return;
     }

@@ -16,14 +16,14 @@ use http_body::Frame;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
-use super::body::MappedBody;
+use super::response_body::MappedBody;
 use crate::{
     access::{Access, AccessTable, ResponseKind},
     failure::Failure,
     reason::Reason,
 };
 
-/// The path prefix of the health service, which must answer while everything else is refused.
+/// The path prefix of the health service, which must answer while all other calls are refused.
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// The state of the layer: the permits for calls in flight, overall and of each kind.

@@ -19,7 +19,6 @@
 //! [`ServerBuilder::build`].
 
 mod authorization;
-mod body;
 mod client_address;
 mod error_contract;
 mod health;
@@ -27,6 +26,7 @@ mod listener;
 mod load_shedding;
 mod panics;
 mod request_log;
+mod response_body;
 mod stream_limits;
 mod time_limits;
 
@@ -179,7 +179,7 @@ impl ServerBuilder {
     ///
     /// [`BuildError`] when an RPC has no access option, or a service has no descriptor.
     pub fn build(mut self) -> Result<ApiServer, BuildError> {
-        // Only the services added here: the descriptors also contain those of other servers.
+        // Reflection shows only the services added here: the descriptors also contain those of other servers.
         let served = [&self.names[..], &REFLECTION].concat();
         let reflection = || {
             let builder = tonic_reflection::server::Builder::configure();
@@ -211,7 +211,7 @@ impl ServerBuilder {
         let streams = StreamLimits::new(access.clone(), verifier, config.streams_per_user);
         let limits = TimeLimits::new(access.clone(), config.requests.default_deadline);
         let request_log = request_log::RequestLog::new(access, config.clock.clone(), config.entropy.clone());
-        // From the outside in, as in the module documentation.
+        // The layers are listed from the outside in, as in the module documentation.
         let layers = ServiceBuilder::new()
             .layer(from_fn_with_state(request_log, request_log::log_request))
             .layer(axum::middleware::from_fn(error_contract::complete_errors))

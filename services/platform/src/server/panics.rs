@@ -15,7 +15,7 @@ use axum::{
 use futures_util::FutureExt;
 use tonic::Status;
 
-use super::body::{PolledFrame, end_with};
+use super::response_body::{PolledFrame, end_with};
 use crate::failure::Failure;
 
 /// The layer: catches panics of the handler and of its response stream.

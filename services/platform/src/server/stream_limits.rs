@@ -17,7 +17,7 @@ use axum::{
 use futures_util::future::BoxFuture;
 use tonic::Status;
 
-use super::body::{PolledFrame, end_with};
+use super::response_body::{PolledFrame, end_with};
 use crate::{
     access::{AccessTable, ResponseKind},
     auth::TokenVerifier,

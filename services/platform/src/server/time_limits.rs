@@ -21,7 +21,7 @@ use tokio::time::{Sleep, sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
-use super::body::{PolledFrame, end_with};
+use super::response_body::{PolledFrame, end_with};
 use crate::{
     access::{AccessTable, ResponseKind},
     deadline::{Deadline, MAX_CALL, MAX_STREAM, MAX_WATCH, minus_reserve, parse_grpc_timeout},

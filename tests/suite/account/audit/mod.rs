@@ -16,9 +16,9 @@ use crate::retry::retry_call;
 
 /// Output of `identity audit verify`.
 struct Verdict {
-    /// Exit code.
+    /// Exit code of the command.
     code: i32,
-    /// One line for each broken chain.
+    /// Lines about broken chains, one for each chain.
     broken: Vec<String>,
     /// Line with the numbers of chains and events checked.
     summary: String,
@@ -51,7 +51,7 @@ fn verify(stack: &Stack) -> Verdict {
     }
 }
 
-/// Calls ListAuditEvents.
+/// Calls ListAuditEvents once. Fails when the call is refused.
 async fn page(client: &Client, size: i32, token: &str) -> ListAuditEventsResponse {
     let request = ListAuditEventsRequest {
         page_size: size,

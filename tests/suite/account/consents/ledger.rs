@@ -1,4 +1,4 @@
-//! GrantConsent, WithdrawConsent and ListConsents: entries of the ledger are never changed, but for their withdrawal.
+//! GrantConsent, WithdrawConsent and ListConsents: only the withdrawal of an entry of the ledger ever changes it.
 
 use std::slice::from_ref;
 

@@ -50,7 +50,7 @@ async fn withdraw(client: &Client, request: &WithdrawConsentRequest) -> Result<C
     Ok(answer.await?.consent.unwrap())
 }
 
-/// Calls ListConsents.
+/// Calls ListConsents once, without retries.
 async fn page(client: &Client, size: i32, token: &str) -> Result<ListConsentsResponse, Status> {
     let request = ListConsentsRequest {
         page_size: size,

@@ -17,7 +17,7 @@ use crate::{
     superuser_sql::scalar_with,
 };
 
-/// Appends a message.
+/// Appends a message to the client's conversation.
 async fn append(client: &Client) -> Result<(), Status> {
     let message = AppendMessageRequest {
         sender_type: SenderType::User.into(),

@@ -14,7 +14,7 @@ use crate::{
 
 #[tokio::test]
 async fn an_external_token_is_enough_to_delete_the_account() {
-    // Also where Haven is the provider of other people.
+    // The case `haven`: Haven is the provider of other people.
     for provider in ["external", "haven"] {
         let (stack, _directory) = stack(provider).await;
         let person = random::uuid();

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{status::reason, superuser_sql::execute, test_device::Device};
 
-/// Revokes `device`.
+/// Revokes `device` through the API.
 async fn revoke(device: &Device) {
     let request = RevokeDeviceRequest {
         device_id: device.id.to_string(),

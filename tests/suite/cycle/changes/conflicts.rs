@@ -58,7 +58,7 @@ async fn a_deletion_that_lost_and_is_repeated_is_kept_once() {
         let again = push(&tablet, vec![tablet.delete(id, 1)]).await;
         assert_eq!(again, first);
     }
-    // The same deletion by another device is a conflict of its own.
+    // An equal deletion by another device is a conflict of its own.
     let other = push(&phone, vec![phone.delete(id, 1)]).await;
     assert_ne!(other[0].conflict_id, first[0].conflict_id);
     let kept = open_conflicts(&phone, Some(id)).await;
@@ -123,7 +123,7 @@ async fn conflicts_of_another_person_cannot_be_seen_or_made() {
     );
     let id = two_versions(&ada).await;
     push(&ada, vec![ada.put(id, 1, "late").unwrap()]).await;
-    // The same id is another record for another person.
+    // Another person's record with the same id is another record.
     let results = push(&bob, vec![bob.put(id, 0, "bob's").unwrap()]).await;
     assert_eq!(outcomes(&results), [(ChangeOutcome::Applied, 1)]);
     assert_eq!(open_conflicts(&bob, None).await, []);

@@ -7,7 +7,7 @@ use tonic::Status;
 use super::{open_conflicts, push, resolve, retry_call, settle_request, two_versions};
 use crate::{status::reason, superuser_sql::execute, test_device::Device};
 
-/// Calls ListConflicts, and retries the call where the answer says so.
+/// Calls ListConflicts, and retries the call when the answer allows a retry.
 async fn page(device: &Device, request: ListConflictsRequest) -> Result<ListConflictsResponse, Status> {
     let mut cycle = device.client.cycle();
     retry_call(request, async |request| cycle.list_conflicts(request).await).await
@@ -18,8 +18,8 @@ async fn conflicts_are_listed_in_the_order_in_which_they_were_made() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let (a, b) = (two_versions(&phone).await, two_versions(&phone).await);
-    // One push makes many conflicts: ids generated within one millisecond are in no order, so the order is that of the
-    // changes.
+    // A single push makes many conflicts: ids generated within one millisecond are in no order, so the order is that of
+    // the changes.
     let late = (0..60).map(|i| {
         phone
             .put(if i % 3 == 0 { b } else { a }, 1, &i.to_string())

@@ -45,7 +45,7 @@ fn atomic_push_request(device: &Device, changes: Vec<Change>) -> PushChangesRequ
     }
 }
 
-/// Calls PushChanges, retries the call where the answer says so, and returns the results.
+/// Calls PushChanges, retries the call when the answer allows a retry, and returns the results.
 async fn send(device: &Device, request: PushChangesRequest) -> Result<Vec<ChangeResult>, Status> {
     let mut cycle = device.client.cycle();
     let answer = retry_call(request, async |request| cycle.push_changes(request).await).await?;
@@ -76,7 +76,7 @@ fn outcomes(results: &[ChangeResult]) -> Vec<(ChangeOutcome, i64)> {
         .collect()
 }
 
-/// Calls GetRecord, and retries the call where the answer says so.
+/// Calls GetRecord, and retries the call when the answer allows a retry.
 async fn get_record(device: &Device, id: Uuid) -> Result<Record, Status> {
     let request = GetRecordRequest {
         record_id: id.to_string(),
@@ -152,7 +152,7 @@ fn replace_request(
     }
 }
 
-/// Calls ResolveConflict, and retries the call where the answer says so.
+/// Calls ResolveConflict, and retries the call when the answer allows a retry.
 async fn resolve(
     device: &Device,
     request: ResolveConflictRequest,

@@ -88,7 +88,7 @@ async fn a_change_over_a_stale_version_is_kept_as_a_conflict() {
     let changes = vec![
         phone.put(a, 1, "the phone's").unwrap(),
         phone.put(b, 0, "something else").unwrap(),
-        // Its base was not applied: that a version 2 exists is a coincidence.
+        // The base of this change was not applied. Another change made the version 2 that exists.
         phone.put(a, 2, "the phone's next").unwrap(),
     ];
     let results = push(&phone, changes.clone()).await;

@@ -58,7 +58,7 @@ async fn no_change_is_applied_when_one_cannot_be() {
         phone.put(a, 2, "three").unwrap(),
         phone.put(b, 1, "the phone's").unwrap(),
         new.clone(),
-        // The same change twice.
+        // A repetition of the change before it.
         new,
         before,
         phone.delete(random::uuid(), 1),

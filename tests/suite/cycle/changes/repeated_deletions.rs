@@ -74,7 +74,7 @@ async fn a_repeated_deletion_is_not_applied_again() {
         assert_eq!(open_conflicts(&phone, None).await, []);
     };
     again().await;
-    // The same deletion by another device is another one.
+    // An equal deletion by another device is another deletion.
     let other = push(&phone, vec![phone.delete(id, 2)]).await;
     assert_eq!(outcomes(&other), [(ChangeOutcome::Deleted, 3)]);
     // The record is brought back. The device that deleted it has not seen the new version.

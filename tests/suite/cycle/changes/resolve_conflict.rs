@@ -187,7 +187,7 @@ async fn a_replacement_needs_a_new_nonce_and_the_newest_key() {
     ];
     let results = push(&phone, chain.clone()).await;
     let both: Vec<_> = results.iter().map(|result| result.conflict_id.as_str()).collect();
-    // Its ciphertext was encrypted for the version that the resolution makes, but its nonce is used already.
+    // The conflict's ciphertext was encrypted for the version that the resolution makes, but its nonce is used already.
     let same = ResolveConflictRequest {
         encrypted_payload: chain[1].encrypted_payload.clone(),
         crypto_envelope: chain[1].crypto_envelope.clone(),

@@ -40,7 +40,7 @@ async fn a_retried_push_gets_the_first_answer() {
     assert_eq!(send(&phone, request.clone()).await.unwrap(), first);
     assert_eq!(last_change_number(stack, &phone).await, numbers + 2);
     assert_eq!(open_conflicts(&phone, None).await, []);
-    // Only outcomes, ids and numbers are stored of a request.
+    // The stored answer of a request has only outcomes, ids and numbers.
     let largest = "SELECT max(octet_length(answer::text)) FROM data.requests WHERE user_id = $1";
     assert!(scalar_with::<i32, _>(&stack.database, largest, phone.person.id).await < 1000);
 }

@@ -89,7 +89,7 @@ async fn read(device: &Device, over: &AtomicBool) -> Vec<FeedEntry> {
             };
             let (entries, next) = match next {
                 Ok(next) => next,
-                // A reader that is turned away retries.
+                // A refused reader retries.
                 Err(status) if status.code() == Code::Unavailable => break,
                 Err(status) => panic!("{status}"),
             };

@@ -36,7 +36,7 @@ const MAX_ANSWERS: usize = 1000;
 /// The empty cursor, which stands for the beginning of the feed.
 const BEGINNING: &str = "";
 
-/// Returns the answers of a pull after `cursor`, of which there is at least one.
+/// Returns the answers of a pull after `cursor`. There is at least one.
 async fn answers(device: &Device, cursor: &str) -> Result<Vec<PullChangesResponse>, Status> {
     retry(async || try_answers(device, cursor).await).await
 }

@@ -77,7 +77,7 @@ async fn the_service_stops_reading_for_a_client_that_does_not_read() {
     }
     assert!(timeout(LIMIT, stream.message()).await.unwrap().unwrap().is_none());
     assert!(numbers(&entries) == (1..=RECORDS as i64).collect::<Vec<_>>());
-    // One read for each answer.
+    // The service reads the feed once for each answer.
     assert_eq!(reads().await, (RECORDS / 100) as f64);
 }
 
@@ -92,7 +92,7 @@ async fn changes_made_during_a_pull_are_delivered_by_the_next_one() {
     };
     let answer = phone.client.cycle().pull_changes(request).await.unwrap();
     let mut stream = answer.into_inner();
-    // More than 30 answers, of which the first is on its way.
+    // The records fill more than 30 answers, and the first answer is on its way.
     store_many(stack, &phone, 5000, 1).await;
     let (mut entries, mut cursor) = (Vec::new(), String::new());
     while let Some(answer) = timeout(LIMIT, stream.message()).await.unwrap().unwrap() {

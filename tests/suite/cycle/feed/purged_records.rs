@@ -93,8 +93,8 @@ async fn a_purged_record_cannot_come_back() {
     laptop.key_version = 2;
     let status = pull(&laptop, &early).await.unwrap_err();
     assert_eq!(metadata(&status, "cause"), "PURGED");
-    // The laptop knows versions of this history, so it may write: but not to the purged record. It learns of the purge
-    // by the answer to its change, if not by its cursor.
+    // The laptop knows versions of this history, so it may write, but not to the purged record. The answer to its
+    // change shows it the purge, even if its cursor does not.
     let other = laptop.put(random::uuid(), 0, "b").unwrap();
     let edits = || {
         vec![

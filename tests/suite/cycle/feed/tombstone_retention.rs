@@ -1,4 +1,4 @@
-//! How long tombstones and settled conflicts are kept, and the answer to a device with an older cursor.
+//! The retention of tombstones and settled conflicts, and the answer to a device with an older cursor.
 
 use haven_proto::data::v1::{ConflictResolution, PullChangesRequest, ResolveConflictRequest};
 use haven_testkit::{Stack, random};

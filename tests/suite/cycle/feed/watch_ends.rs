@@ -1,5 +1,5 @@
-//! How a watch ends: by its deadline, the server's shutdown, the device's status, the person's erasure, or a failure of
-//! the database.
+//! The end of a watch: by its deadline, the server's shutdown, the device's status, the person's erasure, or a failure
+//! of the database.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The device that calls: it must be active and the caller's, and it is told when its key is due for rotation.
+//! The calling device must be active and the caller's. The answer says when its key is due for rotation.
 
 use haven_proto::data::v1::{GetRecordRequest, ListRecordsRequest};
 use haven_testkit::{Stack, random};

@@ -1,4 +1,4 @@
-//! Concurrent writes: each version is made once, and every writer that lost is told.
+//! Concurrent writes: each version is made once, and every writer that lost gets an error.
 
 use std::fmt::Debug;
 
@@ -43,7 +43,7 @@ async fn a_hundred_concurrent_writers_make_a_hundred_versions() {
     let other = device.another().await.unwrap();
     let id = store(&device, "0").await;
     let turns = Semaphore::new(RETRY_CONCURRENCY);
-    // Every writer starts with version 1, and retries with the version that it is told.
+    // Every writer starts with version 1, and retries with the version in the error.
     let write = async |writer: usize| {
         let device = if writer.is_multiple_of(2) { &device } else { &other };
         let (mut seen, mut turn) = (1, None);
@@ -106,7 +106,7 @@ async fn concurrent_retries_make_one_change() {
     let request = device.update(id, 1, "2").unwrap();
     let answers = join_all((0..CROWD).map(|_| update(&device.client, request.clone()))).await;
     same(answers, 2);
-    // The same content under many request ids.
+    // Many requests with different request ids have the same content.
     let request = device.update(id, 2, "3").unwrap();
     let requests = (0..CROWD).map(|_| UpdateRecordRequest {
         request_id: random::uuid().to_string(),

@@ -1,4 +1,4 @@
-//! CreateRecord.
+//! CreateRecord: its answer, its retries, and the requests that it refuses.
 
 use haven_proto::data::v1::{CreateRecordRequest, CryptoEnvelope, EncryptionAlgorithm, SyncStatus};
 use haven_testkit::{Stack, random};
@@ -108,7 +108,7 @@ async fn a_record_id_cannot_be_reused() {
     let request = device.create(id, "hello").unwrap();
     create(&device.client, request.clone()).await.unwrap();
     let record = get(&device.client, id).await.unwrap();
-    // The same text has another ciphertext: the service cannot know that it is the same.
+    // A second encryption of a text has another ciphertext, so the service cannot know that the texts are equal.
     for content in ["hello", "goodbye"] {
         let status = create(&device.client, device.create(id, content).unwrap()).await;
         assert_eq!(reason(&status.unwrap_err()), "RECORD_EXISTS");
@@ -157,7 +157,7 @@ async fn a_request_id_cannot_be_reused() {
         reason(&get(&device.client, other).await.unwrap_err()),
         "NOT_FOUND"
     );
-    // It cannot be used for another RPC either.
+    // The request id cannot be used for another RPC either.
     deleted.request_id = request.request_id;
     let status = delete(&device.client, deleted).await.unwrap_err();
     assert_eq!(reason(&status), "REQUEST_ID_REUSED");

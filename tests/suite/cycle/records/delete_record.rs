@@ -93,7 +93,7 @@ async fn a_retry_gets_the_first_answer() {
         let status = delete(&device.client, reused).await.unwrap_err();
         assert_eq!(reason(&status), "REQUEST_ID_REUSED");
     }
-    // It cannot be used for another RPC either.
+    // The request id cannot be used for another RPC either.
     let mut changed = device.update(other, 1, "two").unwrap();
     changed.request_id = request.request_id;
     let status = update(&device.client, changed).await.unwrap_err();

@@ -17,7 +17,7 @@ use crate::{
     test_device::Device,
 };
 
-/// Erases `person`.
+/// Erases all data of `person`.
 async fn erase(stack: &Stack, person: &Person) {
     let request = EraseUserRequest {
         user_id: person.id.to_string(),

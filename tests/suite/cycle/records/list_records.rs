@@ -31,7 +31,7 @@ fn list(order: RecordOrder, page_size: i32) -> ListRecordsRequest {
     }
 }
 
-/// Returns one page.
+/// Returns the page that `request` asks for.
 async fn page(client: &Client, request: ListRecordsRequest) -> ListRecordsResponse {
     let page = client.cycle().list_records(request).await;
     page.unwrap().into_inner()

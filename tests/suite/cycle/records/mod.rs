@@ -24,28 +24,28 @@ use uuid::Uuid;
 
 use crate::{retry::retry_call, test_device::Device};
 
-/// Calls CreateRecord, and retries the call where the answer says so.
+/// Calls CreateRecord, and retries the call when the answer allows a retry.
 async fn create(client: &Client, request: CreateRecordRequest) -> Result<RecordVersion, Status> {
     let mut cycle = client.cycle();
     let answer = retry_call(request, async |request| cycle.create_record(request).await).await?;
     Ok(answer.record.unwrap())
 }
 
-/// Calls UpdateRecord, and retries the call where the answer says so.
+/// Calls UpdateRecord, and retries the call when the answer allows a retry.
 async fn update(client: &Client, request: UpdateRecordRequest) -> Result<RecordVersion, Status> {
     let mut cycle = client.cycle();
     let answer = retry_call(request, async |request| cycle.update_record(request).await).await?;
     Ok(answer.record.unwrap())
 }
 
-/// Calls DeleteRecord, and retries the call where the answer says so.
+/// Calls DeleteRecord, and retries the call when the answer allows a retry.
 async fn delete(client: &Client, request: DeleteRecordRequest) -> Result<RecordVersion, Status> {
     let mut cycle = client.cycle();
     let answer = retry_call(request, async |request| cycle.delete_record(request).await).await?;
     Ok(answer.record.unwrap())
 }
 
-/// Calls GetRecord, and retries the call where the answer says so.
+/// Calls GetRecord, and retries the call when the answer allows a retry.
 async fn get(client: &Client, id: Uuid) -> Result<Record, Status> {
     let request = GetRecordRequest {
         record_id: id.to_string(),

@@ -35,7 +35,7 @@ async fn two_people_can_use_the_same_ids_and_nonces() {
     let ada = Device::invent(stack).await.unwrap();
     let bob = Device::invent(stack).await.unwrap();
     let id = store(&ada, "Ada's").await;
-    // The same record id, request id and nonce as Ada's.
+    // Bob's request has the record id, request id and nonce of Ada's.
     let hers = ada.create(id, "Ada's").unwrap();
     let his = bob.create(id, "Bob's").unwrap();
     let mut envelope = his.crypto_envelope.clone().unwrap();

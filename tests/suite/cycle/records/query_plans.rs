@@ -67,7 +67,7 @@ async fn a_page_reads_only_its_own_rows() {
     execute(&stack.database, INSERT_RECORDS).await;
     let mut connection = stack.database.connect("postgres").await.unwrap();
     let times = "uuid, timestamptz, uuid, timestamptz, uuid, bool, bigint";
-    // In the middle of the records, from either end.
+    // The pages are in the middle of the records, in either order.
     let none = "'00000000-0000-0000-0000-000000000000'";
     let there = "now() - interval '1000 minutes'";
     for (name, index, types, values) in [
@@ -100,7 +100,7 @@ async fn a_page_reads_only_its_own_rows() {
         ] {
             assert!(!plan.contains(scan), "{name}, {scan}: {plan}");
         }
-        // At most a few rows are read that are not on the page.
+        // Few rows are read that are not on the page.
         for line in plan
             .lines()
             .filter(|line| line.contains("Rows Removed by Filter"))

@@ -12,7 +12,7 @@ use crate::{eventually::eventually, superuser_sql::scalar, test_device::Device};
 /// Number of concurrent writers, each with a connection of its own.
 const WRITERS: usize = 6;
 
-/// Number of records that each writer creates and updates. It deletes every third.
+/// Number of records that each writer creates and updates. Every third one is deleted.
 const RECORDS: usize = 12;
 
 #[tokio::test]

@@ -85,7 +85,7 @@ async fn a_retry_gets_the_first_answer() {
     let third = device.update(id, 2, "three").unwrap();
     let third = update(&device.client, third).await.unwrap();
     assert_eq!(third.version, 3);
-    // Under another request id as well: the nonce identifies the change.
+    // Another request id gets the same answer: the nonce identifies the change.
     let again = UpdateRecordRequest {
         request_id: random::uuid().to_string(),
         ..request.clone()
@@ -139,7 +139,7 @@ async fn a_request_id_cannot_be_reused() {
             request_id: request.request_id.clone(),
             ..device.update(id, 1, "two").unwrap()
         },
-        // Used by another RPC.
+        // A request id that another RPC used.
         UpdateRecordRequest {
             request_id: created.request_id.clone(),
             ..device.update(id, 2, "three").unwrap()
@@ -169,7 +169,7 @@ async fn a_nonce_cannot_be_reused() {
     };
     let status = update(&device.client, reused).await.unwrap_err();
     assert_eq!(reason(&status), "NONCE_REUSED");
-    // The content of a version, again over the next version.
+    // A request with the content of a version and the next version as its base.
     update(&device.client, request.clone()).await.unwrap();
     let again = UpdateRecordRequest {
         expected_version: 2,

@@ -30,7 +30,7 @@ struct Shared {
 #[tokio::test]
 async fn everything_is_exported_and_opens() {
     let stack = Stack::start().await.unwrap();
-    // Another person with as much data, of which nothing is exported.
+    // Another person has as much data. None of it is exported.
     let bob = Device::invent(&stack).await.unwrap();
     create_everything(&stack, &bob).await;
     let ada = Device::invent(&stack).await.unwrap();

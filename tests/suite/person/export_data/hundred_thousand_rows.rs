@@ -38,7 +38,7 @@ async fn a_hundred_thousand_rows_are_exported_and_erased_in_little_memory() {
     let ada = Device::invent(&stack).await.unwrap();
     messages(&stack, &ada.person, MESSAGES).await;
     records(&stack, &ada, RECORDS).await;
-    // One message and one record that the service itself creates, after the inserted ones.
+    // The service itself creates a message and a record after the inserted ones.
     let request = saying("the last one");
     let appended = ada.client.conversation().append_message(request).await;
     let last = appended.unwrap().into_inner().message.unwrap();

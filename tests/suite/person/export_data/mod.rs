@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// The size limit of an answer in bytes: a page of one mebibyte, and its last row, which may exceed that.
 const MAX_ANSWER_BYTES: usize = 3 << 19;
 
-/// Starts an export.
+/// Starts an export of the client's data.
 async fn begin(client: &Client) -> Result<Streaming<ExportDataResponse>, Status> {
     let stream = client.person().export_data(ExportDataRequest {}).await?;
     Ok(stream.into_inner())

@@ -21,7 +21,7 @@ const TAG: usize = 16;
 async fn no_answer_exceeds_its_size_limit() {
     let stack = Stack::start().await.unwrap();
     let ada = Device::invent(&stack).await.unwrap();
-    // At least twice the size limit of each kind.
+    // The data of each kind has at least twice its size limit.
     let text = "🌒".repeat(2_000);
     for _ in 0..300 {
         let appended = ada.client.conversation().append_message(saying(&text)).await;

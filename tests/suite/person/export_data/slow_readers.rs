@@ -40,7 +40,7 @@ async fn the_service_does_not_read_ahead_for_slow_readers() {
         appended.unwrap().into_inner().message.unwrap().number,
         MESSAGES + 1
     );
-    // They hold no transaction, which would keep Postgres from removing old row versions.
+    // The exports hold no transaction, which would keep Postgres from removing old row versions.
     let idle = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity
         WHERE datname = current_database() AND usename = 'data_app' AND state <> 'idle')";
     eventually("no transaction is open", async || {

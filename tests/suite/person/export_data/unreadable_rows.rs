@@ -62,7 +62,7 @@ async fn rows_that_do_not_open_are_named_and_all_others_are_exported() {
     let unreadable = [damaged, moved, keyless].map(|id| row("data.conversations", id));
     assert_eq!(export.unreadable[..3], unreadable);
     assert_eq!(export.unreadable[3..], [row("data.analysis_results", &analysis)]);
-    // The manifest counts them.
+    // The manifest counts the unreadable rows.
     let manifest = exported(export.manifest.as_ref().unwrap());
     assert_eq!(manifest, counted(&export));
     assert_eq!(manifest["data.conversations"], 5);

@@ -9,7 +9,7 @@ use super::envelope::Encrypted;
 /// A change of a record: new content, or a deletion.
 #[derive(Clone)]
 pub struct Change {
-    /// The record's id.
+    /// The id of the record that is changed, unique per person.
     pub record_id: Uuid,
     /// The record's version that the change is based on. 0 when the record is new.
     pub expected_version: i64,
@@ -28,7 +28,7 @@ pub struct Change {
 pub struct SingleChange {
     /// The id of the device that makes the change.
     pub device: Uuid,
-    /// The change.
+    /// The change of the record.
     pub change: Change,
     /// The time of the request, by the service's clock.
     pub at: DateTime<Utc>,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 pub struct Device {
     /// The device's id, which is also the id of its key.
     pub id: Uuid,
-    /// The operating platform.
+    /// The operating platform of the device.
     pub platform: DevicePlatform,
     /// The version of the app on the device.
     pub app_version: String,
@@ -21,7 +21,7 @@ pub struct Device {
     pub key_version: i32,
     /// The time at which the next rotation of the key is due.
     pub next_rotation_at: DateTime<Utc>,
-    /// The status.
+    /// The status: active, suspended or revoked.
     pub status: DeviceStatus,
     /// The time of the device's last activity.
     pub last_active_at: DateTime<Utc>,
@@ -34,11 +34,11 @@ pub struct Device {
 /// The operating platform of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DevicePlatform {
-    /// Apple iOS.
+    /// A device that runs iOS.
     Ios,
-    /// Google Android.
+    /// A device that runs Android.
     Android,
-    /// A web browser.
+    /// A web browser on any operating system.
     Web,
 }
 
@@ -171,7 +171,7 @@ impl WrappedKey {
         }
     }
 
-    /// Returns the bytes.
+    /// Returns the bytes of the wrapped key.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -7,7 +7,7 @@ use super::device::{AppVersion, DevicePlatform, DeviceStatus, KeyPath, WrappedKe
 
 /// A request to register a device.
 pub struct NewDevice {
-    /// The device's id.
+    /// The id of the new device, which is also the id of its key.
     pub id: Uuid,
     /// The keyed hash of the device's installation id.
     pub installation_hash: [u8; 32],
@@ -15,7 +15,7 @@ pub struct NewDevice {
     pub wrapped_key: WrappedKey,
     /// The derivation path of the device's key.
     pub key_path: KeyPath,
-    /// The operating platform.
+    /// The operating platform of the device.
     pub platform: DevicePlatform,
     /// The version of the app on the device.
     pub app_version: AppVersion,
@@ -27,7 +27,7 @@ pub struct NewDevice {
 
 /// A request to rotate a device's key.
 pub struct KeyRotation {
-    /// The device's id.
+    /// The id of the device that owns the key.
     pub id: Uuid,
     /// The key version that the rotation is based on, 1 or more.
     pub expected_key_version: i32,
@@ -42,7 +42,7 @@ pub struct KeyRotation {
 /// A request to suspend or to revoke a device.
 #[derive(Clone, Copy, Debug)]
 pub struct DeviceStop {
-    /// The device's id.
+    /// The id of the device to stop.
     pub id: Uuid,
     /// The kind of stop.
     pub kind: StopKind,

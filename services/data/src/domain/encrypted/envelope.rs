@@ -19,7 +19,7 @@ pub struct Encrypted {
 /// The parameters of an encryption. Every field has passed its check.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Envelope {
-    /// The algorithm.
+    /// The algorithm that encrypted the payload.
     pub algorithm: Algorithm,
     /// The key's id: a device's id, or for a share an id that the client generated.
     pub key_id: Uuid,
@@ -127,7 +127,7 @@ pub fn check_payload(payload: &[u8], max: usize) -> Result<(), EnvelopeProblem> 
 ///
 /// # Errors
 ///
-/// When it is not [`ENVELOPE_VERSION`].
+/// When the version is not [`ENVELOPE_VERSION`].
 pub fn check_envelope_version(version: i32) -> Result<(), EnvelopeProblem> {
     require(
         version == i32::from(ENVELOPE_VERSION),
@@ -139,7 +139,7 @@ pub fn check_envelope_version(version: i32) -> Result<(), EnvelopeProblem> {
 ///
 /// # Errors
 ///
-/// When it is not [`ASSOCIATED_DATA_VERSION`].
+/// When the version is not [`ASSOCIATED_DATA_VERSION`].
 pub fn check_associated_data_version(version: i32) -> Result<(), EnvelopeProblem> {
     require(
         version == i32::from(ASSOCIATED_DATA_VERSION),
@@ -151,7 +151,7 @@ pub fn check_associated_data_version(version: i32) -> Result<(), EnvelopeProblem
 ///
 /// # Errors
 ///
-/// When it is less than 1.
+/// When the version is less than 1.
 pub fn check_key_version(version: i32) -> Result<(), EnvelopeProblem> {
     require(version >= 1, EnvelopeProblem::KeyVersion)
 }
@@ -173,7 +173,7 @@ pub fn check_nonce(algorithm: Option<Algorithm>, nonce: &[u8]) -> Result<(), Env
 ///
 /// # Errors
 ///
-/// When it has fewer than 16 or more than 64 bytes.
+/// When the salt has fewer than 16 or more than 64 bytes.
 pub fn check_salt(salt: &[u8]) -> Result<(), EnvelopeProblem> {
     require(SALT_BYTES.contains(&salt.len()), EnvelopeProblem::SaltLength)
 }
@@ -233,7 +233,7 @@ impl EnvelopeProblem {
 // === impl Algorithm ===
 
 impl Algorithm {
-    /// All algorithms.
+    /// All algorithms, in the order of their declaration.
     const ALL: [Self; 2] = [Self::XChaCha20Poly1305, Self::Aes256Gcm];
 
     /// Returns the name under which the algorithm is stored.
@@ -268,7 +268,7 @@ impl KeyDerivation {
     ///
     /// # Errors
     ///
-    /// When it is less than 19,456 or more than 1,048,576 KiB.
+    /// When the memory is less than 19,456 or more than 1,048,576 KiB.
     pub fn check_memory(self) -> Result<(), EnvelopeProblem> {
         require(MEMORY_KIB.contains(&self.memory_kib), EnvelopeProblem::Memory)
     }
@@ -277,7 +277,7 @@ impl KeyDerivation {
     ///
     /// # Errors
     ///
-    /// When it is less than 2 or more than 64.
+    /// When the number is less than 2 or more than 64.
     pub fn check_iterations(self) -> Result<(), EnvelopeProblem> {
         require(ITERATIONS.contains(&self.iterations), EnvelopeProblem::Iterations)
     }
@@ -286,7 +286,7 @@ impl KeyDerivation {
     ///
     /// # Errors
     ///
-    /// When it is less than 1 or more than 16.
+    /// When the number is less than 1 or more than 16.
     pub fn check_parallelism(self) -> Result<(), EnvelopeProblem> {
         require(
             PARALLELISM.contains(&self.parallelism),

@@ -41,8 +41,8 @@ pub struct History {
 pub enum Expiry {
     /// The database was restored, or another one took over, so the cursor belongs to another history.
     Restored,
-    /// As [`Expiry::Restored`], and changes after the cursor were purged in the new history: a missing record may be
-    /// lost or deleted.
+    /// The cursor belongs to another history, as in [`Expiry::Restored`], and changes after the cursor were purged in
+    /// the new history: a missing record may be lost or deleted.
     RestoredAndPurged,
     /// Changes after the cursor were purged.
     Purged,

@@ -1,7 +1,7 @@
 //! Client-encrypted content: cycle records, preferences, devices and shares.
 //!
-//! The service has no key to any of it. Nothing in this module, or in the modules of the same name in `store` and
-//! `rpc`, may decrypt; a test checks which names they use.
+//! The service has no key to this content. Nothing in this module, or in the modules of the same name in `store` and
+//! `rpc`, may decrypt; a test checks which names these modules use.
 
 pub mod change;
 pub mod device;

@@ -57,7 +57,7 @@ mod tests {
     fn text_followed_by_a_tag_is_readable() {
         assert!(is_readable(&tagged("müde \u{1f634}, am 1. Tag".as_bytes())));
         assert!(is_readable(&tagged(b"sixteen letters!")));
-        // Shorter than 16 bytes, text would be found in too many ciphertexts.
+        // Too many ciphertexts look like text of fewer than 16 bytes followed by a tag.
         assert!(!is_readable(&tagged(b"fifteen letters")));
         assert!(!is_readable(&tagged(b"")));
     }

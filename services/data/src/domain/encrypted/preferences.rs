@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use super::envelope::Encrypted;
 
-/// A person's preferences.
+/// The stored preferences of a person.
 pub struct Preferences {
-    /// The content.
+    /// The preferences, encrypted by a device.
     pub content: Encrypted,
     /// The version: 1, and one more with each change.
     pub version: i64,
@@ -23,9 +23,9 @@ pub struct Preferences {
 
 /// A request to store preferences.
 pub struct NewPreferences {
-    /// The id of the device that stores them.
+    /// The id of the device that stores the preferences.
     pub device: Uuid,
-    /// The version that they replace. 0 when there are no preferences yet.
+    /// The version that the new preferences replace. 0 when there are no preferences yet.
     pub expected_version: i64,
     /// The content, encrypted under the device's key.
     pub content: Encrypted,

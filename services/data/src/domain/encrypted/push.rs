@@ -9,7 +9,7 @@ use super::change::Change;
 
 /// A batch of changes from one device.
 pub struct Push {
-    /// The device's id.
+    /// The id of the device that made the changes.
     pub device: Uuid,
     /// The changes, in the order in which the device made them.
     pub changes: Vec<Change>,
@@ -31,7 +31,7 @@ pub enum PushMode {
 /// The result of one change of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChangeResult {
-    /// The outcome.
+    /// The outcome of the change.
     pub outcome: Outcome,
     /// The record's version: the one that the change made, or the current one that the change lost against. 0 when
     /// there is none.
@@ -180,7 +180,7 @@ mod tests {
             change(RECORD, 5),
             // Repeats the change before it.
             change(RECORD, 5),
-            // Loses against the first change, and after the rollback against the record as it was.
+            // Loses against the first change, and after the rollback against the original record.
             change(RECORD, 4),
             // Applied by an earlier push.
             change(OTHER, 2),

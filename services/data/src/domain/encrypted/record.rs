@@ -22,7 +22,7 @@ pub struct Record {
     pub sync_status: SyncStatus,
     /// The number of the record's last change in the person's feed.
     pub change_number: i64,
-    /// The creation time.
+    /// The time at which the record was created.
     pub created_at: DateTime<Utc>,
     /// The time of the last change.
     pub updated_at: DateTime<Utc>,
@@ -35,9 +35,9 @@ pub struct Record {
 /// The sync status of a record across its person's devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncStatus {
-    /// At least one active device has not acknowledged the record's last change.
+    /// An active device has not acknowledged the record's last change.
     Pending,
-    /// Every active device has acknowledged it.
+    /// Every active device has acknowledged the record's last change.
     Synced,
     /// The record has conflicts that are not settled.
     Conflict,
@@ -48,7 +48,7 @@ pub enum SyncStatus {
 pub struct Conflict {
     /// The conflict's id, unique per person.
     pub id: Uuid,
-    /// The record's id.
+    /// The id of the record that the change was for.
     pub record_id: Uuid,
     /// The record's version that the change is based on.
     pub base_version: i64,
@@ -69,7 +69,7 @@ pub struct Conflict {
 /// The version of a record that a change made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordVersion {
-    /// The record's id.
+    /// The id of the changed record.
     pub record_id: Uuid,
     /// The record's version after the change.
     pub version: i64,

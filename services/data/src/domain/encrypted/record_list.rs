@@ -8,18 +8,18 @@ use super::record::Record;
 /// The order of listed records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordOrder {
-    /// By local time, descending.
+    /// Descending local time, then descending id.
     NewestFirst,
-    /// By local time, ascending.
+    /// Ascending local time, then ascending id.
     OldestFirst,
-    /// By the number of the last change, ascending.
+    /// Ascending number of the last change.
     ByChange,
 }
 
 /// The filter and the order of a list of records. Deleted records are never listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordListing {
-    /// The order.
+    /// The order of the list.
     pub order: RecordOrder,
     /// Includes only records with this local time or a later one. `None` when there is no lower bound.
     pub from: Option<DateTime<Utc>>,
@@ -36,7 +36,7 @@ pub struct RecordCursor {
     pub local_time: DateTime<Utc>,
     /// The number of the record's last change.
     pub change_number: i64,
-    /// The record's id.
+    /// The record's id, which orders records of the same local time.
     pub id: Uuid,
 }
 

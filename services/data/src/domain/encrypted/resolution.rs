@@ -7,9 +7,9 @@ use super::change::Change;
 
 /// A request to settle conflicts of one record.
 pub struct Settlement {
-    /// The id of the device that settles them.
+    /// The id of the device that settles the conflicts.
     pub device: Uuid,
-    /// The record's id.
+    /// The id of the record that the conflicts belong to.
     pub record_id: Uuid,
     /// The record's version that the resolution is based on, 1 or more.
     pub expected_version: i64,

@@ -20,7 +20,7 @@ const MAX_WRONG_PASSCODES: i32 = 5;
 pub struct Share {
     /// The share's id, unique per person.
     pub id: Uuid,
-    /// The expiry time.
+    /// The time from which the share can no longer be opened.
     pub expires_at: DateTime<Utc>,
     /// The number of times that the share may be opened.
     pub max_access_count: i32,
@@ -32,7 +32,7 @@ pub struct Share {
     pub wrong_passcodes: i32,
     /// The time at which the share was last opened. `None` when it never was.
     pub last_accessed_at: Option<DateTime<Utc>>,
-    /// The creation time.
+    /// The time at which the share was created.
     pub created_at: DateTime<Utc>,
     /// The time of the revocation. `None` when the share is not revoked.
     pub revoked_at: Option<DateTime<Utc>>,
@@ -88,13 +88,13 @@ pub enum AccessOutcome {
 pub struct ShareAccess {
     /// The attempt's id, unique per person.
     pub id: Uuid,
-    /// The share's id.
+    /// The id of the share that the attempt was for.
     pub share_id: Uuid,
     /// The time of the attempt.
     pub accessed_at: DateTime<Utc>,
     /// The type of device, as stated by the recipient.
     pub device_type: DeviceType,
-    /// The outcome.
+    /// The outcome of the attempt.
     pub outcome: AccessOutcome,
 }
 
@@ -103,21 +103,21 @@ pub struct ShareAccess {
 pub struct OpenedShare {
     /// The person that made the share.
     pub person: UserId,
-    /// The share's id.
+    /// The id of the share.
     pub share_id: Uuid,
-    /// The encrypted content.
+    /// The content of the share, encrypted by a device.
     pub content: Encrypted,
-    /// The creation time.
+    /// The time at which the share was created.
     pub created_at: DateTime<Utc>,
-    /// The expiry time.
+    /// The time from which the share can no longer be opened.
     pub expires_at: DateTime<Utc>,
 }
 
 /// A request to make a share.
 pub struct NewShare {
-    /// The share's id.
+    /// The id of the new share, unique per person.
     pub id: Uuid,
-    /// The encrypted content.
+    /// The content of the share, encrypted by a device.
     pub content: Encrypted,
     /// The keyed hash of the share's token.
     pub token_hash: [u8; 32],
@@ -176,7 +176,7 @@ impl DeviceType {
 // === impl AccessOutcome ===
 
 impl AccessOutcome {
-    /// All outcomes.
+    /// All outcomes, in the order of their declaration.
     const ALL: [Self; 7] = [
         Self::Opened,
         Self::Expired,
@@ -247,7 +247,7 @@ mod tests {
             ..share()
         };
         assert_eq!(locked.state(now), ShareState::Locked);
-        // In the order in which the SQL function checks.
+        // The checks have the order of those in the SQL function.
         let all = Share {
             access_count: 2,
             revoked_at: Some(now),

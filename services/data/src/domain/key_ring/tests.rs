@@ -103,7 +103,7 @@ const STORED: &str = "gAAAAABlU_EAm3fSn6JLC_ycDNQefsppLcDQYXBMSpQCt1XlBEXmNb5q9r
 fn a_token_with_another_character_does_not_open() {
     const OTHERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=+/ \0\n";
     let ring = ring(&[OLD]);
-    // One text for each number of padding characters.
+    // The texts have 0, 1 and 2 padding characters.
     for text in ["", "sixteen letters!", "sixteen letters! and sixteen more"] {
         let sealed = ring.seal(cell(1, 1), text, at(1));
         for position in 0..sealed.token.len() {

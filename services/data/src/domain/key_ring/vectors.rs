@@ -83,8 +83,8 @@ fn invalid_tokens_do_not_open() {
     }
 }
 
-/// By the specification a token has a time to live, and one from the future is invalid. Stored texts never expire, and
-/// a clock that once ran ahead must not make them unreadable. So opening ignores the clock.
+/// The specification gives a token a time to live, and makes a token from the future invalid. Opening ignores the
+/// clock, because stored texts never expire, and a clock that once ran ahead must not make them unreadable.
 #[test]
 fn tokens_that_are_invalid_only_by_the_clock_open() {
     for (what, token) in UNTIMELY {

@@ -9,8 +9,8 @@ use crate::rpc::conversation::message::number_from_cursor;
 /// The name of this list in page tokens.
 const LIST: &[u8] = b"ListAnalyses";
 
-/// The most analyses on a page. Each has at most 60 KB (30 items of 500 characters of 4 bytes), and a response must
-/// stay below the 4 MiB that gRPC clients accept by default.
+/// The maximum number of analyses on a page. Each has at most 60 KB (30 items of 500 characters of 4 bytes), and a
+/// response must stay below the 4 MiB that gRPC clients accept by default.
 const MAX_PAGE_SIZE: u8 = 50;
 
 impl Handler<ListAnalysesRequest> for AnalysisRpc {

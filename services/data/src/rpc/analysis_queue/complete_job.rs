@@ -19,7 +19,7 @@ use crate::domain::{
     milestone::Milestone,
 };
 
-/// A parsed request.
+/// The parsed [`CompleteJobRequest`].
 #[derive(Debug)]
 struct CompleteJob {
     lease: Lease,

@@ -14,7 +14,7 @@ use haven_proto::data::v1::{AnalysisJobState, FailJobRequest, FailJobResponse};
 use super::{AnalysisQueueRpc, lease::parse_lease};
 use crate::domain::{error_code::ErrorCode, job::FailedAttempt, lease::Lease};
 
-/// A parsed request.
+/// The parsed [`FailJobRequest`].
 #[derive(Debug)]
 pub(super) struct FailJob {
     pub(super) lease: Lease,

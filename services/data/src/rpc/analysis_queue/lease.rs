@@ -22,7 +22,7 @@ pub(super) const LEASE_RANGE: RangeInclusive<Duration> =
 /// The duration of a lease when the request has none.
 pub(super) const DEFAULT_LEASE: Duration = Duration::from_secs(60);
 
-/// Parses the lease of a request. `None` when it is missing. The result is to be used only when there is no violation.
+/// Parses the lease of a request. `None` when the lease is missing. Use the result only when there is no violation.
 pub(super) fn parse_lease(lease: Option<&JobLease>, violations: &mut Violations) -> Option<Lease> {
     let Some(lease) = lease else {
         violations.required("lease");
@@ -41,7 +41,8 @@ pub(super) fn parse_lease(lease: Option<&JobLease>, violations: &mut Violations)
     Some(lease)
 }
 
-/// Parses the duration in `field`. `None` when it is missing, or invalid; then `violations` has that.
+/// Parses the duration in `field`. `None` when the duration is missing; also when it is invalid, which adds a
+/// violation.
 pub(super) fn parse_duration(
     field: &'static str,
     duration: Option<&prost_types::Duration>,

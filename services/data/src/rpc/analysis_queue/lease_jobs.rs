@@ -29,7 +29,7 @@ use crate::{
     store::analysis_queue::LeaseError,
 };
 
-/// The most jobs that one call leases.
+/// The maximum number of jobs that one call leases.
 const MAX_JOBS: u8 = 10;
 
 /// The durations that a call may wait for a job.
@@ -39,7 +39,7 @@ const WAIT_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_sec
 /// deadline.
 const RESPONSE_RESERVE: Duration = Duration::from_millis(200);
 
-/// A parsed request.
+/// The parsed [`LeaseJobsRequest`].
 #[derive(Debug)]
 struct Parsed {
     max_jobs: u8,
@@ -89,8 +89,8 @@ impl Handler<LeaseJobsRequest> for AnalysisQueueRpc {
 }
 
 impl AnalysisQueueRpc {
-    /// Waits until `until` for jobs, and returns the first ones, opened. Of several waiting calls only the one with the
-    /// lock polls. Jobs therefore go to the call that has waited longest; when it has got them, the next call polls.
+    /// Waits until `until` for jobs, and returns the first ones, opened. Only the waiting call with the lock polls.
+    /// Jobs therefore go to the call that has waited longest; when that call has its jobs, the next call polls.
     async fn wait_for_jobs(
         &self,
         request: &LeaseRequest<'_>,

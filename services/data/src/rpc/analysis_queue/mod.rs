@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     domain::{
         key_ring::KeyRing,
-        lease::{RETRY_DELAYS, jittered_retry_delays},
+        retry_delay::{RETRY_DELAYS, jittered_retry_delays},
     },
     notify::Notify,
     store::analysis_queue::Queue,

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::AnalysisQueueRpc;
 use crate::{rpc::analysis::job::job_to_proto, store::analysis_queue::requeue_job::RequeueError};
 
-/// A parsed request.
+/// The parsed [`RequeueJobRequest`].
 #[derive(Debug)]
 struct Requeue {
     person: UserId,

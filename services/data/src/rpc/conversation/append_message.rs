@@ -22,7 +22,7 @@ use crate::{
     store::conversation::append_message::AppendError,
 };
 
-/// A parsed request.
+/// The parsed [`AppendMessageRequest`].
 #[derive(Debug)]
 struct Append {
     sender: SenderType,

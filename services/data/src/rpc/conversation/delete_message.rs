@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::ConversationRpc;
 
-/// A parsed request.
+/// The parsed [`DeleteMessageRequest`].
 #[derive(Debug)]
 struct Delete {
     id: Uuid,

@@ -82,7 +82,8 @@ fn parse_order(value: i32) -> Result<MessageOrder, Violation> {
     }
 }
 
-/// Parses a bound of a list. `None` when it is 0, which means no bound, or negative; then `violations` has that.
+/// Parses a bound of a list. `None` when the bound is 0, which means no bound; also when it is negative, which adds a
+/// violation.
 fn parse_bound(field: &'static str, number: i64, violations: &mut Violations) -> Option<MessageNumber> {
     if number < 0 {
         let description = format!("{field} must not be negative");

@@ -24,7 +24,7 @@ impl ConversationRpc {
     }
 }
 
-/// Parses the text of a message. `None` when it is invalid; `violations` has that.
+/// Parses the text of a message. `None` when it is invalid, which adds a violation.
 pub(super) fn parse_text(text: String, violations: &mut Violations) -> Option<MessageText> {
     MessageText::parse(text)
         .map_err(|problem| violations.add(Violation::new("text", problem.name(), problem.description())))

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::domain::message::{self, Message, MessageText, NewText, SenderType};
 
-/// A parsed request.
+/// The parsed [`UpdateMessageRequest`].
 #[derive(Debug)]
 struct Update {
     id: Uuid,

@@ -47,7 +47,7 @@ impl PayloadPath<'_> {
     }
 }
 
-/// Parses a payload and its envelope. `None` when they are invalid; `violations` has that.
+/// Parses a payload and its envelope. `None` when they are invalid, which adds a violation.
 pub(super) fn parse(
     payload: Vec<u8>,
     envelope: Option<CryptoEnvelope>,
@@ -165,7 +165,7 @@ pub(super) fn check(violations: Violations) -> Result<(), Failure> {
     violations.check_as(reason)
 }
 
-/// As [`check`]; otherwise returns the parsed `value`.
+/// Returns the parsed `value`, or the error of [`check`] when there are violations.
 pub(super) fn finish<T>(violations: Violations, value: Option<T>) -> Result<T, Failure> {
     violations.finish_as(reason, value)
 }

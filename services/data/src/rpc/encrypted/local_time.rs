@@ -4,7 +4,7 @@ use chrono::{DateTime, Datelike, SubsecRound, Utc};
 use haven_platform::{failure::Violation, violations::Violations};
 use prost_types::Timestamp;
 
-/// Parses a required time. `None` when it is missing or invalid; `violations` has that.
+/// Parses a required time. `None` when it is missing or invalid, which adds a violation.
 pub(super) fn required(
     field: impl Into<String>,
     time: Option<&Timestamp>,
@@ -17,8 +17,8 @@ pub(super) fn required(
     optional(field, time, violations)
 }
 
-/// Parses an optional time, and rounds it down to the microsecond, as it is stored. `None` when it is missing, or is
-/// invalid; `violations` has the latter.
+/// Parses an optional time, and rounds it down to the microsecond, as it is stored. `None` when the time is missing;
+/// also when it is invalid, which adds a violation.
 pub(super) fn optional(
     field: impl Into<String>,
     time: Option<&Timestamp>,

@@ -7,7 +7,7 @@ use haven_platform::{
 
 use super::Queue;
 use crate::{
-    domain::lease::RETRY_DELAYS,
+    domain::retry_delay::RETRY_DELAYS,
     job_metrics::{Outcome, count},
 };
 
@@ -51,7 +51,7 @@ impl Expired {
     }
 }
 
-/// As [`Queue::expire`], within a transaction.
+/// Ends expired leases as [`Queue::expire`] does, within a transaction.
 pub(super) async fn expire(tx: &mut TenantTx) -> Result<Expired, DbError> {
     // A delay here too: a message that crashes workers must not crash three at once. MATERIALIZED, here and wherever
     // jobs are taken: a CTE that is inlined into the join may run its LIMIT several times, and take more jobs.

@@ -14,7 +14,7 @@ use super::Queue;
 use crate::{
     domain::{
         job::{Job, JobState},
-        lease::ATTEMPTS,
+        retry_delay::ATTEMPTS,
     },
     job_metrics::{Outcome, count},
     store::{

@@ -25,7 +25,7 @@ pub enum CallerError {
     /// The device is suspended or revoked.
     #[error("the device is not active")]
     DeviceInactive,
-    /// The database failed.
+    /// The database failed, or did not answer before the deadline.
     #[error(transparent)]
     Database(#[from] DbError),
 }

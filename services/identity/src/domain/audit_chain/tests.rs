@@ -52,7 +52,7 @@ fn a_digest_is_the_hash_of_the_previous_digest_and_the_line() {
     let mut one = event(1);
     one.refused = true;
     one.service = Some("backend".into());
-    // As `printf '…' | sha256sum` with 32 zero bytes before the line.
+    // The digest that `printf '…' | sha256sum` prints for 32 zero bytes and the line.
     let line = "01890a5d-ac96-774b-bcce-b302099a8057|1|sign_in|refused|00000000-0000-0000-0000-000000000007|\
         abababababababababababababababababababababababababababababababab|1800000000000001|backend";
     let expected: [u8; 32] = Sha256::digest([&[0; 32], line.as_bytes()].concat()).into();

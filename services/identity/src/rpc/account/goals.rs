@@ -8,8 +8,8 @@ use crate::domain::goals::{Goal, Goals};
 /// The maximum number of goals in a request: more than there are goals. Duplicates are ignored, but not without limit.
 const MAX_GOALS: usize = 64;
 
-/// Parses the goals in the request's `field`. `None` when there are none or too many; `violations` has that, and every
-/// unknown value.
+/// Parses the goals in the request's `field`. `None` when there are none or too many, which adds a violation. Every
+/// unknown value adds a violation too.
 pub(super) fn parse(field: &str, values: &[i32], violations: &mut Violations) -> Option<Goals> {
     if values.len() > MAX_GOALS {
         let description = format!("{field} must have at most {MAX_GOALS} goals");

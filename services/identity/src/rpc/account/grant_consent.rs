@@ -51,7 +51,7 @@ impl Handler<GrantConsentRequest> for AccountRpc {
     }
 }
 
-/// Parses the field `consent`. `None` when it is missing or malformed; `violations` has that.
+/// Parses the field `consent`. `None` when it is missing or malformed, which adds a violation.
 fn parse_consent(grant: Option<&ConsentGrant>, violations: &mut Violations) -> Option<Consent> {
     let Some(grant) = grant else {
         violations.required("consent");

@@ -4,7 +4,7 @@ use haven_platform::{call::Call, failure::Failure, handler::Handler};
 use haven_proto::identity::v1::{GetSigningKeysRequest, GetSigningKeysResponse, SigningKey};
 
 use super::SessionRpc;
-use crate::access_token::KEYS_MAX_AGE;
+use crate::signing_keys::KEYS_MAX_AGE;
 
 impl Handler<GetSigningKeysRequest> for SessionRpc {
     type Answer = GetSigningKeysResponse;

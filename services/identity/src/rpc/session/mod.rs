@@ -24,13 +24,13 @@ use tokio_util::task::TaskTracker;
 
 use super::{audit_origin::AuditOrigins, rate_limit_keys::RateLimitKeys};
 use crate::{
-    access_token::TokenSigner,
     domain::{
         provider::AuthProvider,
         rate_limit::RateLimits,
         refresh_token::{NewRefreshToken, RefreshToken},
     },
     hashing::Passwords,
+    signing_keys::TokenSigner,
     store::session::Sessions,
 };
 

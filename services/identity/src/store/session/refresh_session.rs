@@ -72,8 +72,8 @@ impl Sessions {
         }))
     }
 
-    /// Uses the token `key`, stores `next` as its successor, and extends the session. Of several simultaneous calls
-    /// with one token, one does that, and the others get the same session. A token that was used more than
+    /// Uses the token `key`, stores `next` as its successor, and extends the session. When several simultaneous calls
+    /// have one token, one of them does that, and the others get the same session. A token that was used more than
     /// [`GRACE`](crate::domain::refresh_token::GRACE) before ends its session.
     ///
     /// # Errors

@@ -69,7 +69,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`LimitError`]. A call that is over a limit uses up nothing of the others.
+    /// [`LimitError`]. A call that exceeds one limit does not count towards the others.
     pub async fn find_credential(
         &self,
         email_canonical: &str,

@@ -16,7 +16,7 @@ use super::simulated_device::PendingChange;
 /// The expected state of a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RecordState {
-    /// The record's version.
+    /// The record's current version.
     pub(super) version: i64,
     /// The record's content, or `None` when it is deleted.
     pub(super) content: Option<String>,
@@ -33,7 +33,7 @@ pub(super) struct Ledger {
     deletions: HashSet<String>,
     /// Deletions that repeat a deletion that lost before, and got the same answer.
     repeated: HashSet<usize>,
-    /// Records of which the service keeps no more than that they were deleted.
+    /// Purged records: the service keeps only the fact that they were deleted.
     purged: HashSet<Uuid>,
     /// Events by the last of the change numbers that each took.
     events: BTreeMap<i64, Event>,
@@ -46,13 +46,13 @@ pub(super) struct Ledger {
 /// The final fate of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Fate {
-    /// It made this version.
+    /// The change made this version.
     Applied(i64),
-    /// It is kept as this conflict.
+    /// The change lost, and is kept as the conflict with this id.
     Lost(String),
-    /// It was to delete a record that is deleted already, or a change that lost.
+    /// The change had no effect: the deletion of a record that was deleted already, or of a change that lost.
     Agreed,
-    /// It arrived after the record was purged, and the device was told.
+    /// The change arrived after the record was purged, and the device was told so.
     Purged,
 }
 
@@ -95,7 +95,7 @@ impl Ledger {
         self.made
     }
 
-    /// Records that a change is not sent: it was to delete a change that lost.
+    /// Notes that a change is not sent, because it would delete a change that lost.
     pub(super) fn withdraw(&mut self, change: &PendingChange) {
         let before = self.fates.insert(change.id, Fate::Agreed);
         assert_eq!(before, None, "{change:?}");

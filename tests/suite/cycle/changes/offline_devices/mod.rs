@@ -41,7 +41,7 @@ enum Step {
     Race([(usize, Push); 2]),
     /// The device pulls the changes of others.
     Pull(usize),
-    /// The device acknowledges what it pulled.
+    /// The device acknowledges the pulled changes.
     Acknowledge(usize),
     /// The device settles some of the conflicts of a record that it knows.
     Settle(usize, usize, Settle),
@@ -69,7 +69,7 @@ struct Push {
 struct Settle {
     /// The conflicts to settle, as a bit mask.
     mask: u8,
-    /// The resolution.
+    /// The effect on the record.
     resolution: Resolution,
     /// The answer reaches the device.
     answered: bool,
@@ -179,7 +179,7 @@ async fn run_case(stack: &Stack, device_count: usize, steps: &[Step]) {
     for device in &devices {
         assert_knows(device, &held, "a device differs from the model");
     }
-    // One device settles the conflicts that are left.
+    // The first device settles the conflicts that are left.
     for record in ledger.records() {
         devices[0].settle_all(record, &mut ledger).await;
     }
@@ -228,7 +228,7 @@ fn assert_knows(device: &Simulated, held: &HashMap<Uuid, RecordState>, what: &st
     assert_eq!(made_up, None, "{what}");
 }
 
-/// Runs one step.
+/// Runs one step of a test case.
 async fn run_step(step: &Step, devices: &mut [Simulated], records: &[Uuid], ledger: &mut Ledger) {
     let device_count = devices.len();
     match step {

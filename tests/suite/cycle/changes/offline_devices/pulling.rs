@@ -1,4 +1,4 @@
-//! How a simulated device pulls and acknowledges.
+//! Pulls and acknowledgements of a simulated device.
 
 use haven_proto::data::v1::{AcknowledgeChangesRequest, PullChangesRequest, PullChangesResponse};
 use tonic::{Status, Streaming};
@@ -64,7 +64,7 @@ impl Simulated {
         retry_call(request, async |request| cycle.pull_changes(request).await).await
     }
 
-    /// Acknowledges what it pulled. The service purges what every device has acknowledged.
+    /// Acknowledges all pulled changes. The service purges changes that every device has acknowledged.
     pub(super) async fn acknowledge(&self) {
         if self.suspended || self.cursor.is_empty() {
             return;

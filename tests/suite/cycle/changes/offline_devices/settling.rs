@@ -1,4 +1,4 @@
-//! How a simulated device settles conflicts.
+//! The settling of conflicts by a simulated device.
 
 use haven_proto::data::v1::{ConflictResolution, ResolveConflictRequest};
 use uuid::Uuid;

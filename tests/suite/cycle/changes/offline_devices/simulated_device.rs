@@ -46,9 +46,9 @@ pub(super) struct Simulated {
 pub(super) struct PendingChange {
     /// The change's id in the ledger.
     pub(super) id: usize,
-    /// The record.
+    /// The id of the changed record.
     pub(super) record: Uuid,
-    /// The base version.
+    /// The record's version that the change is based on.
     pub(super) base: i64,
     /// The record's content before the change, as the device saw it.
     pub(super) content_before: Option<String>,
@@ -238,7 +238,7 @@ impl Simulated {
         }
     }
 
-    /// Suspends the device.
+    /// Suspends the device with a new request.
     pub(super) async fn suspend(&mut self) {
         let request = SuspendDeviceRequest {
             device_id: self.device.id.to_string(),

@@ -99,7 +99,7 @@ impl List {
     }
 }
 
-/// Parses the order. `None` when it is unknown; `violations` has that.
+/// Parses the order. `None` when it is unknown, which adds a violation.
 fn order(order: i32, violations: &mut Violations) -> Option<RecordOrder> {
     match proto::RecordOrder::try_from(order) {
         Ok(proto::RecordOrder::Unspecified | proto::RecordOrder::NewestFirst) => {
@@ -114,7 +114,7 @@ fn order(order: i32, violations: &mut Violations) -> Option<RecordOrder> {
     }
 }
 
-/// Parses a bound of the list. `None` when it is missing, or is invalid; `violations` has the latter.
+/// Parses a bound of the list. `None` when the bound is missing; also when it is invalid, which adds a violation.
 ///
 /// The bound is rounded up to a whole microsecond. Records have whole microseconds, so this includes and excludes the
 /// same records.

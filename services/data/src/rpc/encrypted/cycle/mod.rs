@@ -33,10 +33,10 @@ use crate::{
     store::encrypted::cycle::{Changes, Records},
 };
 
-/// The CycleService.
+/// The gRPC service `haven.data.v1.CycleService`.
 #[derive(Debug)]
 pub struct CycleRpc {
-    /// Cycle records.
+    /// The stored cycle records.
     pub records: Records,
     /// The change feeds of records.
     pub changes: Changes,

@@ -1,7 +1,7 @@
 //! PullChanges: streams what changed since a cursor, up to the newest change at the time of the call.
 //!
-//! The next part is read when the client has taken the one before, each in a transaction of its own. When the client
-//! goes away, nothing remains.
+//! The next part is read when the client has received the one before, each in a transaction of its own. When the
+//! client disconnects, no transaction and no task remains.
 
 use std::future::ready;
 

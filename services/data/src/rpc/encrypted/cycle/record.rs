@@ -6,7 +6,7 @@ use haven_proto::data::v1 as proto;
 use super::super::envelope::content_message;
 use crate::domain::encrypted::record::{Conflict, Record, RecordVersion, SyncStatus};
 
-/// Converts a record.
+/// Converts a record into its protobuf message.
 pub(in crate::rpc) fn record_message(record: Record) -> proto::Record {
     let (encrypted_payload, crypto_envelope) = content_message(record.content);
     let sync_status = match record.sync_status {
@@ -30,7 +30,7 @@ pub(in crate::rpc) fn record_message(record: Record) -> proto::Record {
     }
 }
 
-/// Converts a conflict.
+/// Converts a conflict into its protobuf message.
 pub(in crate::rpc) fn conflict_message(conflict: Conflict) -> proto::Conflict {
     let (encrypted_payload, crypto_envelope) = content_message(conflict.content);
     proto::Conflict {

@@ -85,7 +85,8 @@ fn parse(
     Ok((settlement, key))
 }
 
-/// Parses the ids of the conflicts. Where some are invalid, `violations` has that.
+/// Parses the ids of the conflicts. Adds violations when there are none or too many, and for each invalid or repeated
+/// id.
 fn conflicts(ids: &[String], violations: &mut Violations) -> Vec<Uuid> {
     match ids.len() {
         0 => violations.required("conflict_ids"),
@@ -110,7 +111,7 @@ fn conflicts(ids: &[String], violations: &mut Violations) -> Vec<Uuid> {
     conflicts
 }
 
-/// Parses the effect on the record. `None` when it is invalid; `violations` has that.
+/// Parses the effect on the record. `None` when it is invalid, which adds a violation.
 fn resolution(
     request: ResolveConflictRequest,
     device: Uuid,

@@ -19,8 +19,8 @@ pub(super) fn seal(pages: &PageTokens, caller: UserId, cursor: SyncCursor) -> St
     pages.seal(caller, FEED, &bytes)
 }
 
-/// Opens a cursor that was sealed for `caller`. `None` when `token` is empty, or is invalid; `violations` has the
-/// latter.
+/// Opens a cursor that was sealed for `caller`. `None` when `token` is empty; also when it is invalid, which adds a
+/// violation.
 pub(super) fn open(
     pages: &PageTokens,
     caller: UserId,

@@ -1,7 +1,7 @@
 //! WatchChanges: streams what changed since a cursor, and waits for more until the call's deadline.
 //!
-//! The next part is read when the client has taken the one before, each in a transaction of its own. When the client
-//! goes away, nothing remains.
+//! The next part is read when the client has received the one before, each in a transaction of its own. When the
+//! client disconnects, no transaction and no task remains.
 
 use std::future::ready;
 

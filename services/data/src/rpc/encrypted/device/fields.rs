@@ -8,7 +8,7 @@ use crate::domain::encrypted::device::{AppVersion, DevicePlatform, DeviceProblem
 /// The minimum and the maximum length of an installation id, in characters.
 const INSTALLATION_ID_CHARACTERS: [usize; 2] = [16, 128];
 
-/// Parses a wrapped master key. `None` when it is invalid; `violations` has that.
+/// Parses a wrapped master key. `None` when it is invalid, which adds a violation.
 pub(super) fn wrapped_key(bytes: Vec<u8>, violations: &mut Violations) -> Option<WrappedKey> {
     or_violation(
         WrappedKey::parse(bytes),
@@ -18,7 +18,7 @@ pub(super) fn wrapped_key(bytes: Vec<u8>, violations: &mut Violations) -> Option
     )
 }
 
-/// Parses a derivation path. `None` when it is invalid; `violations` has that.
+/// Parses a derivation path. `None` when it is invalid, which adds a violation.
 pub(super) fn key_path(path: String, violations: &mut Violations) -> Option<KeyPath> {
     or_violation(
         KeyPath::parse(path),
@@ -28,7 +28,7 @@ pub(super) fn key_path(path: String, violations: &mut Violations) -> Option<KeyP
     )
 }
 
-/// Parses the version of an app. `None` when it is invalid; `violations` has that.
+/// Parses the version of an app. `None` when it is invalid, which adds a violation.
 pub(super) fn app_version(version: String, violations: &mut Violations) -> Option<AppVersion> {
     or_violation(
         AppVersion::parse(version),
@@ -38,7 +38,7 @@ pub(super) fn app_version(version: String, violations: &mut Violations) -> Optio
     )
 }
 
-/// Parses a platform. `None` when it is invalid; `violations` has that.
+/// Parses a platform. `None` when it is invalid, which adds a violation.
 pub(super) fn platform(platform: i32, violations: &mut Violations) -> Option<DevicePlatform> {
     match proto::DevicePlatform::try_from(platform) {
         Ok(proto::DevicePlatform::Ios) => return Some(DevicePlatform::Ios),

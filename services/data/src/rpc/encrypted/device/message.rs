@@ -25,7 +25,7 @@ pub(in crate::rpc) fn device_message(device: Device, now: DateTime<Utc>) -> prot
     }
 }
 
-/// Converts a platform.
+/// Converts a platform into its protobuf value.
 fn platform(platform: DevicePlatform) -> proto::DevicePlatform {
     match platform {
         DevicePlatform::Ios => proto::DevicePlatform::Ios,
@@ -34,7 +34,7 @@ fn platform(platform: DevicePlatform) -> proto::DevicePlatform {
     }
 }
 
-/// Converts a status.
+/// Converts a status into its protobuf value.
 fn status(status: DeviceStatus) -> proto::DeviceStatus {
     match status {
         DeviceStatus::Active => proto::DeviceStatus::Active,

@@ -19,10 +19,10 @@ use haven_proto::data::v1::{
 pub(in crate::rpc) use self::message::device_message;
 use crate::{notify::PersonNotify, store::encrypted::device::Devices};
 
-/// The DeviceService.
+/// The gRPC service `haven.data.v1.DeviceService`.
 #[derive(Debug)]
 pub struct DeviceRpc {
-    /// Devices.
+    /// The stored devices of all people.
     pub devices: Devices,
     /// Notifies a person's devices of new changes. A watch of a stopped device ends by it.
     pub changed: PersonNotify,
@@ -30,7 +30,7 @@ pub struct DeviceRpc {
     pub requests: MacKey,
     /// The key of the keyed hashes of installation ids.
     pub installations: MacKey,
-    /// Page tokens.
+    /// Makes and opens page tokens.
     pub pages: PageTokens,
     /// The time of day.
     pub clock: Clock,

@@ -23,7 +23,7 @@ use crate::{
     store::encrypted::device::{Quota, RegisterError},
 };
 
-/// A parsed request.
+/// The parsed [`RegisterDeviceRequest`].
 struct Register {
     /// The requested id. `None` when the server generates one.
     id: Option<Uuid>,

@@ -9,7 +9,7 @@ use super::{DeviceRpc, device_message};
 use crate::domain::encrypted::device_change::StopKind;
 
 impl Handler<RevokeDeviceRequest> for DeviceRpc {
-    // Without a notice of rotation: the device that is revoked may be another one than the device that calls.
+    // No notice of rotation is sent: the device that is revoked may be another one than the device that calls.
     type Answer = RevokeDeviceResponse;
 
     async fn handle(&self, call: &Call, mut request: RevokeDeviceRequest) -> Result<Self::Answer, Failure> {

@@ -17,10 +17,10 @@ use crate::{
     domain::encrypted::preferences::Preferences as Document, store::encrypted::preferences::Preferences,
 };
 
-/// The PreferencesService.
+/// The gRPC service `haven.data.v1.PreferencesService`.
 #[derive(Debug)]
 pub struct PreferencesRpc {
-    /// Preferences.
+    /// The stored preferences of all people.
     pub preferences: Preferences,
     /// The key of the keyed hashes of requests.
     pub requests: MacKey,
@@ -35,7 +35,7 @@ haven_platform::grpc_service! {
     }
 }
 
-/// Converts preferences.
+/// Converts preferences into their protobuf message.
 pub(in crate::rpc) fn preferences_message(preferences: Document) -> proto::Preferences {
     let (encrypted_payload, crypto_envelope) = content_message(Some(preferences.content));
     proto::Preferences {

@@ -33,7 +33,7 @@ use crate::{
     store::encrypted::share::CreateShareError,
 };
 
-/// A parsed request.
+/// The parsed [`CreateShareRequest`].
 struct Create {
     share_id: Uuid,
     content: Encrypted,

@@ -21,14 +21,14 @@ use crate::{
     store::encrypted::share::Shares,
 };
 
-/// The ShareService.
+/// The gRPC service `haven.data.v1.ShareService`.
 #[derive(Debug)]
 pub struct ShareRpc {
-    /// Shares.
+    /// The stored shares of all people.
     pub shares: Shares,
     /// The queues of concurrent attempts to open the same share, by token hash.
     pub openings: KeyedMutex,
-    /// Hashes passcodes.
+    /// Hashes passcodes of shares.
     pub passcodes: Passcodes,
     /// The key of the keyed hashes of requests.
     pub requests: MacKey,
@@ -36,7 +36,7 @@ pub struct ShareRpc {
     pub share_tokens: MacKey,
     /// The keyed hashes of share tokens, which are stored.
     pub share_token_hashes: TokenHashes,
-    /// Page tokens.
+    /// Makes and opens page tokens.
     pub pages: PageTokens,
     /// The time of day.
     pub clock: Clock,

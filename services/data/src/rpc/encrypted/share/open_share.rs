@@ -24,8 +24,8 @@ use crate::domain::encrypted::{
     share_token::ShareToken,
 };
 
-/// The step of a refusal's latency: a refusal is sent at a multiple of it after the start of the call. It is many times
-/// the time that it takes to look up a share and to log the refusal.
+/// The step of a refusal's latency: a refusal is sent at a multiple of the step after the start of the call. The step
+/// is many times longer than looking up a share and logging the refusal.
 const STEP: Duration = Duration::from_millis(50);
 
 /// The step of a refusal's latency when a passcode is hashed, which may have to queue.
@@ -36,7 +36,7 @@ const STEP_WITH_PASSCODE: Duration = Duration::from_millis(250);
 /// logged to disk.
 const LOCKED_STEP: Duration = Duration::from_millis(5);
 
-/// A parsed request.
+/// The parsed [`OpenShareRequest`].
 struct Open {
     token: ShareToken,
     passcode: Option<Passcode>,

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use crate::{domain::encrypted::passcode::Passcode, passcodes::PasscodeError};
 
-/// Parses a passcode. `None` when it is empty, or is invalid; `violations` has the latter.
+/// Parses a passcode. `None` when the passcode is empty; also when it is invalid, which adds a violation.
 pub(super) fn parse(text: SecretString, violations: &mut Violations) -> Option<Passcode> {
     Passcode::parse(text).unwrap_or_else(|problem| {
         violations.add(Violation::new("passcode", problem.name(), problem.description()));

@@ -69,7 +69,7 @@ impl EncryptedParts {
         Ok(part_page)
     }
 
-    /// Reads the preferences.
+    /// Reads the person's preferences, if there are any.
     pub(super) async fn preferences(&self, deadline: Deadline) -> Result<PartPage, DbError> {
         let preferences = self.exports.preferences(self.person, deadline).await?;
         let mut part_page = PartPage::new(preferences.iter().len(), None);

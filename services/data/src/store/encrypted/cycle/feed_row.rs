@@ -39,7 +39,7 @@ pub(super) struct FeedRow {
     pub(super) local_timestamp: Option<DateTime<Utc>>,
     /// Not null in a row of a record only.
     pub(super) open_conflicts: Option<i32>,
-    /// In a row of a conflict, the time at which it was settled.
+    /// The time at which the conflict was settled. Null in a row of a record.
     pub(super) deleted_at: Option<DateTime<Utc>>,
     pub(super) created_at: Option<DateTime<Utc>>,
     /// Not null in a row of a record only.

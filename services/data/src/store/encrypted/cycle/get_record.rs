@@ -16,7 +16,7 @@ use crate::domain::encrypted::record::Record;
 
 /// A record that was read.
 pub struct FoundRecord {
-    /// The record.
+    /// The record, which is not deleted.
     pub record: Record,
     /// The time at which the next rotation of the calling device's key is due. `None` when the call names no device.
     pub next_rotation_at: Option<DateTime<Utc>>,

@@ -17,7 +17,7 @@ use crate::domain::encrypted::record::Conflict;
 
 /// A page of a person's open conflicts, in the order of arrival.
 pub struct ListedConflicts {
-    /// The page.
+    /// The page of open conflicts.
     pub page: Page<Conflict>,
     /// The time at which the next rotation of the calling device's key is due. `None` when the call names no device.
     pub next_rotation_at: Option<DateTime<Utc>>,

@@ -20,7 +20,7 @@ use crate::domain::encrypted::{
 
 /// A page of a person's records, in the requested order.
 pub struct ListedRecords {
-    /// The page.
+    /// The page of records.
     pub page: Page<Record>,
     /// The time at which the next rotation of the calling device's key is due. `None` when the call names no device.
     pub next_rotation_at: Option<DateTime<Utc>>,
@@ -59,8 +59,8 @@ impl Records {
     }
 }
 
-/// Returns whether any of the caller's records has to be encrypted again. Usually none has, which an index shows at
-/// once; the query for a page would read all records in vain.
+/// Returns whether any of the caller's records has to be encrypted again. Usually there is none, which an index shows
+/// at once; the query for a page would read all records to find none.
 async fn any_due(tx: &mut TenantTx, caller: UserId) -> Result<bool, DbError> {
     let due = sqlx::query_scalar!(
         r#"/* ListRecords, whether any is due */

@@ -135,7 +135,7 @@ impl Changes {
         let next_rotation_at = first.next_rotation_at;
         let entries = rows.into_iter().map(FeedRow::entry);
         let entries: Vec<_> = entries.filter_map(Result::transpose).collect::<Result<_, _>>()?;
-        // Without entries, there is nothing between the cursor and the newest change.
+        // No change is between the cursor and the newest change when there are no entries.
         let number = entries.last().map_or(history.last_number, Entry::change_number);
         Ok(FeedPart {
             entries,

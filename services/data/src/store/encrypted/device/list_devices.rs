@@ -18,7 +18,7 @@ use crate::domain::encrypted::device::Device;
 
 /// A page of a person's devices, in the order of registration.
 pub struct ListedDevices {
-    /// The page.
+    /// The page of devices.
     pub page: Page<Device>,
     /// The time at which the next rotation of the calling device's key is due. `None` when the call names no device, or
     /// one that is not active.

@@ -26,7 +26,7 @@ use crate::{
 /// of the answer is in the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registered {
-    /// The device's id.
+    /// The id of the registered device.
     pub id: Uuid,
     /// The time at which the first rotation of the device's key is due.
     pub next_rotation_at: DateTime<Utc>,
@@ -58,7 +58,7 @@ pub enum RegisterError {
     /// The request id belongs to a request with other content.
     #[error("the request id belongs to another request")]
     RequestIdReused,
-    /// The database failed.
+    /// The database failed, or did not answer before the deadline.
     #[error(transparent)]
     Database(#[from] DbError),
 }

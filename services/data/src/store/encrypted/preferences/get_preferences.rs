@@ -16,7 +16,7 @@ use crate::domain::encrypted::preferences::Preferences as Document;
 
 /// Preferences that were read.
 pub struct FoundPreferences {
-    /// The preferences.
+    /// The stored preferences of the caller.
     pub preferences: Document,
     /// The time at which the next rotation of the calling device's key is due. `None` when the call names no device.
     pub next_rotation_at: Option<DateTime<Utc>>,

@@ -20,12 +20,13 @@ use crate::{
     store::request::retry_once,
 };
 
-/// The part of the answer that is decided when preferences are stored; a retry of the request gets it again.
+/// The result of PutPreferences. A retry gets the first `version` and `updated_at` again, and the current
+/// `next_rotation_at`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredPreferences {
     /// The version that the preferences have now.
     pub version: i64,
-    /// The time at which they were stored.
+    /// The time at which the preferences were stored.
     pub updated_at: DateTime<Utc>,
     /// The time at which the next rotation of the device's key is due. `None` for a retry when the device no longer
     /// exists.

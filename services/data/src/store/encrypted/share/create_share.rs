@@ -26,9 +26,9 @@ use crate::{
 /// answer is in the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShareTimes {
-    /// The creation time.
+    /// The time at which the share was created.
     pub created_at: DateTime<Utc>,
-    /// The expiry time.
+    /// The time from which the share can no longer be opened.
     pub expires_at: DateTime<Utc>,
 }
 
@@ -53,7 +53,7 @@ pub enum CreateShareError {
     /// The request id belongs to a request with other content.
     #[error("the request id belongs to another request")]
     RequestIdReused,
-    /// The database failed.
+    /// The database failed, or did not answer before the deadline.
     #[error(transparent)]
     Database(#[from] DbError),
 }

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::store::person_status::{Unknown, why_unknown};
 
-/// The most rows on a page.
+/// The maximum number of rows on a page.
 const MAX_ROWS: i64 = 500;
 
 /// The most bytes of content on a page before its last row. Together with a last row of the largest size, a share, that

@@ -78,7 +78,7 @@ pub(super) fn parse(
     Ok((push, key))
 }
 
-/// Parses the mode. `None` when it is invalid; `violations` has that.
+/// Parses the mode. `None` when it is invalid, which adds a violation.
 fn mode(mode: i32, violations: &mut Violations) -> Option<PushMode> {
     match proto::PushMode::try_from(mode) {
         Ok(proto::PushMode::Independent) => return Some(PushMode::Independent),
@@ -89,7 +89,7 @@ fn mode(mode: i32, violations: &mut Violations) -> Option<PushMode> {
     None
 }
 
-/// Parses a change. The paths of its fields begin with `parent`. `None` when it is invalid; `violations` has that.
+/// Parses a change. The paths of its fields begin with `parent`. `None` when it is invalid, which adds a violation.
 fn parse_change(
     change: proto::Change,
     parent: &str,

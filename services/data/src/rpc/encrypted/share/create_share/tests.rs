@@ -91,7 +91,7 @@ fn a_share_expires_after_90_days_at_most() {
     assert_eq!(violations(later, Reason::InvalidField), expected);
 }
 
-/// It may be a retry. The database rejects a first request.
+/// The request may be a retry. The database rejects a first request with such a time.
 #[test]
 fn an_expiry_time_in_the_past_alone_is_no_violation() {
     let expired = CreateShareRequest {

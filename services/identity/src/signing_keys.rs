@@ -178,7 +178,7 @@ impl TokenSigner {
         &self.issuer
     }
 
-    /// The public halves of all keys, to publish them.
+    /// The public halves of all keys, which are published.
     pub fn public_keys(&self) -> impl Iterator<Item = &PublicKey> {
         self.keys.public()
     }

@@ -1,19 +1,14 @@
-//! Idempotency: a request that arrives several times, in sequence or concurrently, takes effect once.
-
-mod append_message;
-mod provision_user;
-mod sign_in;
-mod sign_up;
+//! Concurrent calls of the same request: it takes effect once, and all calls get the same response.
 
 use std::fmt::Debug;
 
 use futures_util::future::join_all;
 
 /// Number of concurrent calls.
-const CALLS: usize = 50;
+pub(crate) const CALLS: usize = 50;
 
 /// Makes a call `times` concurrently, asserts that all responses are equal, and returns the response.
-async fn concurrently<A, F>(times: usize, call: impl Fn() -> F) -> A
+pub(crate) async fn concurrently<A, F>(times: usize, call: impl Fn() -> F) -> A
 where
     A: PartialEq + Debug,
     F: Future<Output = A>,

@@ -4,11 +4,14 @@ use haven_proto::data::v1::{AuditEvent, AuditEventType, ListAuditEventsRequest};
 use haven_testkit::{Client, Stack};
 use tonic::Status;
 
-use super::{
-    new_person, new_registration, register, revoke, revoke_request, rotate, rotate_request, suspend,
-    suspend_request,
+use crate::{
+    device::{
+        new_person, new_registration, register, revoke, revoke_request, rotate, rotate_request, suspend,
+        suspend_request,
+    },
+    status::reason,
+    superuser_sql::execute,
 };
-use crate::{status::reason, superuser_sql::execute};
 
 /// Returns the events on a page, and the token of the next one.
 async fn page(

@@ -4,8 +4,7 @@ use haven_proto::data::v1::ProvisionUserRequest;
 use haven_testkit::{Client, Stack, random};
 use prost_types::Timestamp;
 
-use super::concurrently;
-use crate::{retry::retry_call, superuser_sql::scalar_with};
+use crate::{concurrently::concurrently, retry::retry_call, superuser_sql::scalar_with};
 
 /// Returns a request to provision a new person.
 fn new_person() -> ProvisionUserRequest {

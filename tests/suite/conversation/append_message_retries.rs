@@ -4,8 +4,11 @@ use haven_proto::data::v1::{AppendMessageRequest, ListMessagesRequest, Message, 
 use haven_testkit::{Client, Stack, random};
 use tonic::Status;
 
-use super::{CALLS, concurrently};
-use crate::{retry::retry_call, status::reason};
+use crate::{
+    concurrently::{CALLS, concurrently},
+    retry::retry_call,
+    status::reason,
+};
 
 /// Returns a request to append `text`, under a new request id.
 fn message(text: &str) -> AppendMessageRequest {
@@ -81,7 +84,7 @@ async fn a_request_id_belongs_to_one_content() {
             message_id: random::uuid().to_string(),
             ..request.clone()
         },
-        // Also the message's own id, because the first request did not name it.
+        // The message's own id is another one too, because the first request did not name it.
         AppendMessageRequest {
             message_id: first.id.clone(),
             ..request.clone()

@@ -5,8 +5,13 @@ use haven_proto::identity::v1::{Account, ConsentGrant, Goal, SignUpRequest};
 use haven_testkit::{Client, Stack, client::sign_up_request};
 use tonic::Status;
 
-use super::{CALLS, concurrently};
-use crate::{eventually::eventually, retry::retry_call, status::reason, superuser_sql::scalar};
+use crate::{
+    concurrently::{CALLS, concurrently},
+    eventually::eventually,
+    retry::retry_call,
+    status::reason,
+    superuser_sql::scalar,
+};
 
 /// Password that meets the policy.
 const PASSWORD: &str = "Correct-Horse-7-Battery";

@@ -5,8 +5,12 @@ use haven_proto::identity::v1::{SignInRequest, SignInResponse};
 use haven_testkit::{Client, Person, Stack, client::sign_up_request, random};
 use tonic::Status;
 
-use super::{CALLS, concurrently};
-use crate::{retry::retry_call, status::reason, superuser_sql::scalar_with};
+use crate::{
+    concurrently::{CALLS, concurrently},
+    retry::retry_call,
+    status::reason,
+    superuser_sql::scalar_with,
+};
 
 /// Response without the access token, and the token's claims. The signature may differ between responses.
 type Answer = (SignInResponse, serde_json::Value);
