@@ -258,6 +258,10 @@ impl Cluster {
             "log_error_verbosity=terse".to_owned(),
             "log_line_prefix=%m [%p] %q%u@%d ".to_owned(),
         ];
+        if !durable {
+            // It may be in memory, where each file of the write-ahead log takes room.
+            settings.push("max_wal_size=256MB".to_owned());
+        }
         if self.installation.has_statement_statistics() {
             settings.push("shared_preload_libraries=pg_stat_statements".to_owned());
         }

@@ -56,7 +56,7 @@ impl TestCluster {
         SHARED
             .get_or_try_init(|| async {
                 Self::start(
-                    State::take_any("test")?,
+                    State::take_any_in_memory("test")?,
                     Migrations::Programs(&Binaries::build()?),
                 )
                 .await
@@ -67,7 +67,10 @@ impl TestCluster {
     /// Creates a new cluster for a test that would disturb others. It takes a second or two, and longer if it is
     /// `durable`, with `fsync` as in production.
     pub async fn own(durable: bool) -> Result<Self> {
-        let state = State::take_any("own")?;
+        let state = match durable {
+            true => State::take_any("durable")?,
+            false => State::take_any_in_memory("own")?,
+        };
         cluster::discard(&state)?;
         Self::start_as(state, Migrations::Programs(&Binaries::build()?), durable).await
     }

@@ -12,6 +12,7 @@ use base64::{
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
 use haven_testkit::workspace;
+use memchr::memmem::Finder;
 
 /// Number of bytes read at once.
 const CHUNK_SIZE: usize = 4 * 1024 * 1024;
@@ -19,12 +20,10 @@ const CHUNK_SIZE: usize = 4 * 1024 * 1024;
 /// A value to search for, in several encodings.
 pub(super) struct Needle(Vec<Encoding>);
 
-/// A value in one encoding, with the table of the search for it.
+/// A value in one encoding.
 struct Encoding {
     name: &'static str,
-    bytes: Vec<u8>,
-    /// Distance to go on from each byte at the end of the window.
-    skips: [usize; 256],
+    finder: Finder<'static>,
 }
 
 impl Needle {
@@ -119,24 +118,12 @@ fn writable_range(map: &str) -> Result<Option<(u64, u64)>> {
 
 impl Encoding {
     fn new(name: &'static str, bytes: Vec<u8>) -> Self {
-        let mut skips = [bytes.len(); 256];
-        for (index, byte) in bytes.iter().enumerate().take(bytes.len() - 1) {
-            skips[usize::from(*byte)] = bytes.len() - 1 - index;
-        }
-        Self { name, bytes, skips }
+        let finder = Finder::new(&bytes).into_owned();
+        Self { name, finder }
     }
 
-    /// Searches by Horspool's algorithm: it looks at one byte in a dozen, because tests are not optimised and memory is
-    /// large.
     fn is_in(&self, bytes: &[u8]) -> bool {
-        let mut at = self.bytes.len();
-        while let Some(window) = bytes.get(at - self.bytes.len()..at) {
-            if window == self.bytes {
-                return true;
-            }
-            at += self.skips[usize::from(bytes[at - 1])];
-        }
-        false
+        self.finder.find(bytes).is_some()
     }
 }
 

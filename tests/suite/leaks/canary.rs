@@ -6,6 +6,7 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE},
 };
+use memchr::memmem;
 
 /// The length of a canary in base-36 digits: 62 random bits, in characters that no escaping changes.
 const LENGTH: usize = 12;
@@ -112,7 +113,7 @@ impl Canary {
             } else {
                 &haystack.lower
             };
-            let at = text.find(&form.text)?;
+            let at = memmem::find(text.as_bytes(), form.text.as_bytes())?;
             let from = text.floor_char_boundary(at.saturating_sub(100));
             let to = text.ceil_char_boundary((at + form.text.len() + 40).min(text.len()));
             Some(format!("{}: …{}…", form.name, &text[from..to]))

@@ -14,7 +14,7 @@ use http_body::Frame;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{response_body::MappedBody, request_log::RequestId};
+use super::{request_log::RequestId, response_body::MappedBody};
 use crate::{
     failure::{Failure, Violation},
     reason::{self, Reason},
