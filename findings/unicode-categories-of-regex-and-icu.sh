@@ -5,7 +5,7 @@
 # same characters, so that a generator that is written as a regular expression makes only input that a policy based on ICU4X
 # accepts.
 #
-# What happens: each crate ships the tables of its own Unicode version. regex-syntax 0.8.11 has Unicode 16, icu_properties 2.2.0
+# What happens: each crate ships the tables of its own Unicode version. regex-syntax 0.8.11 has Unicode 16, icu_properties 2.4.0
 # has Unicode 17, and that version moved characters between categories: U+0295 is Ll in the one and Lo in the other. A property
 # test that draws letters with \p{Ll} fails about once in some thousand runs.
 set -euo pipefail

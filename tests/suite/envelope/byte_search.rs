@@ -67,7 +67,12 @@ impl Needle {
     pub(super) fn find_in_memory(&self, pid: u32) -> Result<Option<String>> {
         let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
         let memory = File::open(format!("/proc/{pid}/mem"))?;
-        let longest = self.0.iter().map(|form| form.finder.needle().len()).max().unwrap_or(1);
+        let longest = self
+            .0
+            .iter()
+            .map(|form| form.finder.needle().len())
+            .max()
+            .unwrap_or(1);
         let mut bytes = vec![0; CHUNK_SIZE];
         let mut seen = 0;
         for map in maps.lines() {
