@@ -174,7 +174,8 @@ pub fn health_channel(port: u16) -> Result<Channel> {
     Ok(endpoint.timeout(Duration::from_secs(2)).connect_lazy())
 }
 
-/// Returns the full names of the gRPC services of the process `name`, which its health port reports.
+/// Returns the full names of the gRPC services that the protos declare for the process `name`. Its health port must report
+/// each of them.
 pub fn grpc_services(name: &str) -> Result<Vec<String>> {
     let pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET)?;
     let package = format!("haven.{name}.");

@@ -12,11 +12,8 @@ use tokio::time::{Instant, timeout};
 use tonic::{Code, Status, Streaming};
 use uuid::Uuid;
 
-use super::probe::{Probe, proto, with_token};
+use super::probe::{Probe, STREAMS_PER_USER, proto, with_token};
 use crate::{eventually::eventually, status::reason, test_device::Device};
-
-/// Maximum number of concurrent streams of one kind for one person.
-const MAX_OF_PERSON: usize = 12;
 
 /// Maximum number of concurrent streams of one kind: a quarter of the probe's permits.
 const MAX_STREAMS: usize = 16;
@@ -73,7 +70,7 @@ async fn read(probe: &Probe, token: &str) -> Result<usize, Status> {
 async fn watches_of_one_person_leave_permits_for_others() {
     let probe = Probe::start().await;
     let [ada, bob, eve] = [1, 2, 3].map(|person| probe.token(&claims(person)));
-    let watches_of_ada = watches(&probe, &ada, MAX_OF_PERSON).await;
+    let watches_of_ada = watches(&probe, &ada, STREAMS_PER_USER).await;
     for _ in 0..MAX_STREAMS {
         let status = watch(&probe, &ada).await.unwrap_err();
         assert_eq!(
@@ -82,7 +79,7 @@ async fn watches_of_one_person_leave_permits_for_others() {
         );
     }
     // The other permits are for other people.
-    let watches_of_bob = watches(&probe, &bob, MAX_STREAMS - MAX_OF_PERSON).await;
+    let watches_of_bob = watches(&probe, &bob, MAX_STREAMS - STREAMS_PER_USER).await;
     let status = watch(&probe, &eve).await.unwrap_err();
     assert_eq!(reason(&status), "OVERLOADED", "all permits of streams are taken");
     // Finite streams have permits of their own, also for a person at the limit of watches.
@@ -109,7 +106,7 @@ async fn watches_of_one_person_leave_permits_for_others() {
     let mut open = Vec::new();
     eventually("permits are free for all streams of a person", async || {
         open.extend(watch(&probe, &bob).await);
-        open.len() == MAX_OF_PERSON
+        open.len() == STREAMS_PER_USER
     })
     .await;
     assert_eq!(reason(&watch(&probe, &bob).await.unwrap_err()), "OVERLOADED");
@@ -125,7 +122,7 @@ async fn unread_streams_of_one_person_leave_permits_for_others() {
         panic: false,
     };
     let mut open = Vec::new();
-    for _ in 0..MAX_OF_PERSON {
+    for _ in 0..STREAMS_PER_USER {
         let stream = probe.client().stream(with_token(endless(), &ada)).await;
         open.push(stream.unwrap());
     }

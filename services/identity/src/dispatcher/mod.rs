@@ -119,7 +119,9 @@ impl Dispatcher {
         dispatcher
     }
 
-    /// Delivers a message that was just written, and waits until data has confirmed it or the call's time is nearly over.
+    /// Delivers a message that was just written, and waits until data has confirmed it, at most for the message's timeout
+    /// and the call's remaining time. The delivery continues after that.
+    ///
     /// Returns the receipt of an erasure, if data confirmed in time and the receipt was stored.
     pub async fn deliver_now(&self, message: Message, deadline: Deadline) -> Option<Receipt> {
         let (dispatcher, (done, is_done)) = (self.clone(), oneshot::channel());

@@ -75,7 +75,7 @@ pub enum TokenState {
     },
     /// The token was used within the last [`GRACE`]: the answer is its successor again.
     UsedRecently,
-    /// The token was used before that, so two parties have it: the client, and one that copied the token.
+    /// The token was used longer than [`GRACE`] ago, so two parties have it: the client, and one that copied the token.
     Reused,
     /// The token has expired.
     Expired,

@@ -59,8 +59,8 @@ impl Retention {
         Ok(swept.collect())
     }
 
-    /// Deletes the audit events of up to `people` people that are older than `retention`. Returns the number of deleted
-    /// events; 0 when there are no more.
+    /// Deletes audit events that are older than `retention`, of at most `people` people. An old event behind a younger one
+    /// of the same person stays. Returns the number of deleted events; 0 when none can be deleted.
     ///
     /// # Errors
     ///

@@ -26,7 +26,8 @@ pub struct ListenerArgs {
         hide_default_value = true
     )]
     pub api_addr: String,
-    /// The address of the listener for grpc.health.v1, plain text, for the kubelet's probes [default: as above]
+    /// The address of the listener for grpc.health.v1, plain text, for the kubelet's probes [default: 127.0.0.1 and the
+    /// service's health port]
     #[arg(
         long,
         env = "HEALTH_ADDR",
@@ -35,7 +36,7 @@ pub struct ListenerArgs {
         hide_default_value = true
     )]
     pub health_addr: String,
-    /// The address of the Prometheus metrics listener, HTTP [default: as above]
+    /// The address of the Prometheus metrics listener, HTTP [default: 127.0.0.1 and the service's metrics port]
     #[arg(
         long,
         env = "METRICS_ADDR",

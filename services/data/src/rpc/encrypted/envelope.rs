@@ -47,7 +47,8 @@ impl PayloadPath<'_> {
     }
 }
 
-/// Parses a payload and its envelope. `None` when they are invalid, which adds a violation.
+/// Parses a payload and its envelope, and adds a violation for every rule that is broken. `None` only when the envelope or a
+/// field of it has no value: use the result only after [`finish`].
 pub(super) fn parse(
     payload: Vec<u8>,
     envelope: Option<CryptoEnvelope>,

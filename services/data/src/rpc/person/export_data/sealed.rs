@@ -91,8 +91,8 @@ impl SealedParts {
         Ok(part_page)
     }
 
-    /// Lists a row of `part` that cannot be opened in the export, and logs it for operators. The other rows are
-    /// exported all the same.
+    /// Adds a row of `part` that cannot be opened to the export's list of unreadable rows, and logs it for operators. The
+    /// other rows are exported all the same.
     fn unreadable(&self, answer: &mut ExportDataResponse, part: Part, row: Uuid, cause: &OpenError) {
         tracing::error!(
             user_id = %self.person, table = part.table(), %row, %cause,

@@ -1,4 +1,5 @@
-//! The sweeper's part: purges tombstones and settled conflicts by age.
+//! The sweeper's part: purges tombstones and settled conflicts by age. The age, 180 days, is in `data.purge_changes` and
+//! `data.people_to_purge`.
 
 use std::collections::HashSet;
 
