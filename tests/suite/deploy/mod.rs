@@ -1,0 +1,3 @@
+//! The files in `deploy/` that run Haven, against the programs: what they say is what is run.
+
+mod manifest;
