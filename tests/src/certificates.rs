@@ -20,7 +20,7 @@ use crate::secrets::write_private;
 
 /// The names that get a certificate. Each name is the first DNS name of its certificate. `backend` is a service that
 /// both services admit, for developers and tests. `stranger` is a service that neither admits.
-const NAMES: [&str; 5] = ["identity", "data", "postgres", "backend", "stranger"];
+const NAMES: [&str; 6] = ["identity", "data", "postgres", "pgbouncer", "backend", "stranger"];
 
 /// The validity of the authority's own certificate, in days.
 const AUTHORITY_DAYS: u64 = 3650;

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | [`installation`] | finds or installs Postgres |
 //! | [`state`], [`secrets`], [`certificates`] | the state that is kept between runs |
+//! | [`secret_files`] | secrets and certificates as files, as containers mount them |
 //! | [`workspace`], [`random`] | this checkout; random values |
 //! | [`process`], [`user`], [`port`] | child processes, their system user, reserved ports |
 //! | [`cluster`], [`database`], [`bootstrap`] | a private Postgres, and the databases of Haven in it |
@@ -29,6 +30,7 @@ pub mod port;
 pub mod process;
 pub mod proxy;
 pub mod random;
+pub mod secret_files;
 pub mod secrets;
 pub mod service;
 pub mod stack;

@@ -1,8 +1,11 @@
 //! `cargo dev`: runs all of Haven on one machine.
 
+mod compose;
 mod example_calls;
 mod listeners;
+mod secrets;
 mod seed;
+mod selection;
 mod shell;
 mod sqlx_offline;
 mod tail;
@@ -11,9 +14,12 @@ mod up;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
-use self::{seed::Seed, shell::Shell, sqlx_offline::SqlxOffline, up::Up};
+use self::{
+    compose::Compose, secrets::SecretsFor, seed::Seed, selection::Selection, shell::Shell,
+    sqlx_offline::SqlxOffline, up::Up,
+};
 
 /// Runs all of Haven on this machine: a private Postgres, and both services over TLS.
 ///
@@ -32,16 +38,27 @@ struct Cli {
     up: Up,
 }
 
+/// Delete all stored data, and start again.
+#[derive(Args)]
+struct Reset {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    up: Up,
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Start everything, and stop it on Ctrl-C (the default command)
     Up(Up),
     /// Delete all stored data, including keys and certificates, and then do `up`
-    Reset(Up),
+    Reset(Reset),
     /// Create test users with messages in the running installation
     Seed(Seed),
     /// Open psql on the database of the running installation
     Psql(Shell),
+    /// Create the certificates and secrets that deploy/compose mounts; existing ones are kept
+    Secrets(SecretsFor),
     /// Write the offline data that SQL is checked against at compile time
     ///
     /// Run it after a change to a query or a migration. It starts its own database.
@@ -68,9 +85,11 @@ fn run(cli: Cli) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let result = match cli.command.unwrap_or(Command::Up(cli.up)) {
         Command::Up(up) => runtime.block_on(up.run(false)),
-        Command::Reset(up) => runtime.block_on(up.run(true)),
+        Command::Reset(Reset { selection, .. }) if selection.is_compose() => Compose::find()?.reset(),
+        Command::Reset(reset) => runtime.block_on(reset.up.run(true)),
         Command::Seed(seed) => runtime.block_on(seed.run()),
         Command::Psql(shell) => shell.run(),
+        Command::Secrets(secrets) => secrets.run(),
         Command::Sql(sqlx_offline) => runtime.block_on(sqlx_offline.run()),
     };
     // Does not wait for a running build: it ends with this process.

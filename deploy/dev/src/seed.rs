@@ -8,7 +8,7 @@ use haven_proto::{
     data::v1::{AppendMessageRequest, SenderType},
     identity::v1::SignInRequest,
 };
-use haven_testkit::{Client, certificates::Certificates, client::sign_up_request, random, state};
+use haven_testkit::{Client, client::sign_up_request, random};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::{
     sync::Semaphore,
@@ -18,7 +18,7 @@ use tokio::{
 use tonic::{Response, Status};
 use tonic_types::StatusExt;
 
-use crate::{STATE, listeners::Ports};
+use crate::selection::Selection;
 
 /// The number of users that are created concurrently. Most of the work is password hashing, which uses every core.
 const CONCURRENCY: usize = 8;
@@ -57,6 +57,8 @@ const ANSWERS: [&str; 4] = [
 /// Create test users with messages in the running installation.
 #[derive(Args)]
 pub(crate) struct Seed {
+    #[command(flatten)]
+    selection: Selection,
     /// The number of users
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     people: u32,
@@ -68,9 +70,8 @@ pub(crate) struct Seed {
 impl Seed {
     /// Creates the users and prints the credentials of one of them.
     pub(crate) async fn run(self) -> Result<()> {
-        let ports = Ports::running()?;
-        let certificates = Certificates::keep(&state::directory(STATE).join("certificates"))?;
-        let client = |service| Client::new(&certificates, service, ports.identity(), ports.data());
+        let target = self.selection.running()?;
+        let client = |service| Client::new(&target.certificates, service, target.identity, target.data);
         // The coach's messages are appended by a backend.
         let (client, backend) = (client(None)?, client(Some("backend"))?);
         let style = "  {bar:40} {pos}/{len} {msg}, {eta} left";
@@ -107,7 +108,7 @@ impl Seed {
             last = done??;
         }
         bar.finish_and_clear();
-        let Self { people, messages } = self;
+        let Self { people, messages, .. } = self;
         println!(
             "  Created {people} users with {messages} messages each. One of them: {last}, password {password}"
         );

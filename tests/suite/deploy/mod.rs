@@ -1,3 +1,5 @@
 //! The files in `deploy/` that run Haven, against the programs: what they say is what is run.
 
+mod compose;
+mod image;
 mod manifest;
