@@ -6,6 +6,7 @@
 //! | | |
 //! | --- | --- |
 //! | [`installation`] | finds or installs Postgres |
+//! | [`package`] | unpacks other servers that tests need |
 //! | [`state`], [`secrets`], [`certificates`] | the state that is kept between runs |
 //! | [`secret_files`] | secrets and certificates as files, as containers mount them |
 //! | [`workspace`], [`random`] | this checkout; random values |
@@ -26,6 +27,7 @@ pub mod database;
 pub mod encryption;
 pub mod environment;
 pub mod installation;
+pub mod package;
 pub mod port;
 pub mod process;
 pub mod proxy;
