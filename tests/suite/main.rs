@@ -31,6 +31,7 @@ mod conversation;
 mod crisis;
 mod crisis_message;
 mod cycle;
+mod deploy;
 mod device;
 mod docs;
 mod encrypted_fixture;
