@@ -22,6 +22,7 @@ use crate::{
     secrets::{SUPERUSER, Secrets},
     state::State,
     user::User,
+    workspace,
 };
 
 /// The time that Postgres gets to start. It is long, because a server recovers first after a crash.
@@ -39,6 +40,18 @@ pub struct Settings {
     pub durable: bool,
     /// The maximum number of connections.
     pub connections: u32,
+    /// The configuration files.
+    pub files: ConfigFiles,
+}
+
+/// The configuration files of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigFiles {
+    /// Those of `initdb`, and a `pg_hba.conf` that lets all logins in over TLS on loopback.
+    Development,
+    /// Those of `deploy/postgres`, unchanged. Only addresses, the port, and what tests do without (`fsync`) are set beside
+    /// them. The installation needs the extension pgaudit: see [`Installation::with_audit`].
+    Production,
 }
 
 /// A running cluster. Dropping it stops it cleanly.
@@ -215,9 +228,19 @@ impl Cluster {
             fs::copy(from, data.join(to))?;
             self.set_access(&data.join(to), 0o600)?;
         }
-        let access = "hostssl all         all 127.0.0.1/32 scram-sha-256\n\
-                      hostssl replication all 127.0.0.1/32 scram-sha-256\n";
-        fs::write(data.join("pg_hba.conf"), access)?;
+        match self.settings.files {
+            ConfigFiles::Development => {
+                let access = "hostssl all         all 127.0.0.1/32 scram-sha-256\n\
+                              hostssl replication all 127.0.0.1/32 scram-sha-256\n";
+                fs::write(data.join("pg_hba.conf"), access)?;
+            }
+            ConfigFiles::Production => {
+                for file in ["postgresql.conf", "pg_hba.conf"] {
+                    let content = fs::read(workspace::root().join("deploy/postgres").join(file))?;
+                    fs::write(data.join(file), content)?;
+                }
+            }
+        }
         Ok(())
     }
 
@@ -236,6 +259,7 @@ impl Cluster {
             port,
             durable,
             connections,
+            files,
         } = self.settings;
         if !port::free(port) {
             bail!("port {port}, on which Postgres should listen, is in use");
@@ -245,25 +269,29 @@ impl Cluster {
             "listen_addresses=127.0.0.1".to_owned(),
             format!("port={port}"),
             "unix_socket_directories=".to_owned(),
-            format!("max_connections={connections}"),
-            "ssl=on".to_owned(),
-            "password_encryption=scram-sha-256".to_owned(),
-            // Independent of the time zone of the machine.
-            "timezone=UTC".to_owned(),
             format!("fsync={}", on(durable)),
             format!("full_page_writes={}", on(durable)),
             // Recovery after a crash syncs the file system with one call, instead of thousands of files one by one.
             "recovery_init_sync_method=syncfs".to_owned(),
-            // The details of a constraint violation would quote the row, for example an email address.
-            "log_error_verbosity=terse".to_owned(),
-            "log_line_prefix=%m [%p] %q%u@%d ".to_owned(),
         ];
         if !durable {
             // It may be in memory, where each file of the write-ahead log takes room.
             settings.push("max_wal_size=256MB".to_owned());
         }
-        if self.installation.has_statement_statistics() {
-            settings.push("shared_preload_libraries=pg_stat_statements".to_owned());
+        if files == ConfigFiles::Development {
+            settings.extend([
+                format!("max_connections={connections}"),
+                "ssl=on".to_owned(),
+                "password_encryption=scram-sha-256".to_owned(),
+                // Independent of the time zone of the machine.
+                "timezone=UTC".to_owned(),
+                // The details of a constraint violation would quote the row, for example an email address.
+                "log_error_verbosity=terse".to_owned(),
+                "log_line_prefix=%m [%p] %q%u@%d ".to_owned(),
+            ]);
+            if self.installation.has_statement_statistics() {
+                settings.push("shared_preload_libraries=pg_stat_statements".to_owned());
+            }
         }
         let mut postgres = command(
             self.installation.bin.join("postgres"),

@@ -9,6 +9,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::geteuid;
 
+use crate::package::Package;
+
 /// The oldest major version that Haven runs on.
 const OLDEST: u32 = 15;
 
@@ -68,6 +70,23 @@ impl Installation {
             .iter()
             .filter_map(|bin| Self::at(bin))
             .max_by_key(|installation| installation.version)
+    }
+
+    /// Returns a server of the newest installed major version with the extension pgaudit, from packages that are unpacked
+    /// for it: the system's own server stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// If no Postgres is installed, or if its packages cannot be unpacked.
+    pub fn with_audit() -> Result<Self> {
+        let major = Self::find().context("Postgres is not installed")?.version.major;
+        let (server, extension) = (
+            format!("postgresql-{major}"),
+            format!("postgresql-{major}-pgaudit"),
+        );
+        let package = Package::unpack(&[&server, &extension])?;
+        let bin = package.path(format!("usr/lib/postgresql/{major}/bin"));
+        Self::at(&bin).with_context(|| format!("{} has no Postgres server", bin.display()))
     }
 
     /// Returns the installation with the programs in `bin`, or `None` if there is none or it is too old.

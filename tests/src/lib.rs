@@ -6,6 +6,7 @@
 //! | | |
 //! | --- | --- |
 //! | [`installation`] | finds or installs Postgres |
+//! | [`package`] | unpacks other servers that tests need |
 //! | [`state`], [`secrets`], [`certificates`] | the state that is kept between runs |
 //! | [`workspace`], [`random`] | this checkout; random values |
 //! | [`process`], [`user`], [`port`] | child processes, their system user, reserved ports |
@@ -25,6 +26,7 @@ pub mod database;
 pub mod encryption;
 pub mod environment;
 pub mod installation;
+pub mod package;
 pub mod port;
 pub mod process;
 pub mod proxy;

@@ -20,6 +20,7 @@ use crate::{
     client::{Client, Person},
     cluster::Cluster,
     environment::{Environment, Listeners},
+    installation::Installation,
     port::Port,
     proxy::Proxy,
     random,
@@ -51,6 +52,7 @@ pub struct Builder {
     counted: bool,
     own_cluster: bool,
     durable: bool,
+    production: Option<Installation>,
 }
 
 // === impl Stack ===
@@ -155,13 +157,19 @@ impl Builder {
         self.own_cluster()
     }
 
+    /// Uses a separate Postgres cluster with the configuration files of production: see [`TestCluster::production`].
+    pub fn production_cluster(mut self, installation: Installation) -> Self {
+        self.production = Some(installation);
+        self
+    }
+
     /// Starts the services, and waits until they are ready.
     pub async fn start(self) -> Result<Stack> {
         let binaries = Binaries::build()?;
-        let own_cluster = if self.own_cluster {
-            Some(TestCluster::own(self.durable).await?)
-        } else {
-            None
+        let own_cluster = match &self.production {
+            Some(installation) => Some(TestCluster::production(installation.clone()).await?),
+            None if self.own_cluster => Some(TestCluster::own(self.durable).await?),
+            None => None,
         };
         let cluster = match &own_cluster {
             Some(own) => own,

@@ -13,7 +13,7 @@ use crate::{
     binaries::Binaries,
     bootstrap::{self, Migrations, bootstrap},
     certificates::{Certificates, keep_signing_key},
-    cluster::{self, Cluster, Settings},
+    cluster::{self, Cluster, ConfigFiles, Settings},
     database::Database,
     installation::Installation,
     port::Port,
@@ -25,6 +25,9 @@ use crate::{
 
 /// The name of the template database.
 const TEMPLATE: &str = "haven_template";
+
+/// The name of the database of a cluster with the configuration files of production, whose `pg_hba.conf` names it.
+const PRODUCTION: &str = "haven";
 
 /// The maximum number of connections: enough for one stack per test thread on a large machine.
 const CONNECTIONS: u32 = 500;
@@ -38,6 +41,7 @@ pub struct TestCluster {
     /// The passwords of its logins, and the keys of its services.
     pub secrets: Arc<Secrets>,
     pub(crate) state: State,
+    files: ConfigFiles,
     _port: Port,
 }
 
@@ -72,16 +76,35 @@ impl TestCluster {
             false => State::take_any_in_memory("own")?,
         };
         cluster::discard(&state)?;
-        Self::start_as(state, Migrations::Programs(&Binaries::build()?), durable).await
+        let installation = Installation::require(|line| eprintln!("{line}"))?;
+        let migrations = Migrations::Programs(&Binaries::build()?);
+        Self::start_as(state, migrations, installation, durable, ConfigFiles::Development).await
+    }
+
+    /// Creates a new cluster with the configuration files and the role limits of `deploy/postgres`, as in production. It has
+    /// one database, `haven`.
+    ///
+    /// `installation` needs the extension pgaudit: see [`Installation::with_audit`].
+    pub async fn production(installation: Installation) -> Result<Self> {
+        let state = State::take_any_in_memory("production")?;
+        cluster::discard(&state)?;
+        let migrations = Migrations::Programs(&Binaries::build()?);
+        Self::start_as(state, migrations, installation, false, ConfigFiles::Production).await
     }
 
     /// Starts the cluster in `state`, and creates it if its template is missing or outdated.
     pub async fn start(state: State, migrations: Migrations<'_>) -> Result<Self> {
-        Self::start_as(state, migrations, false).await
+        let installation = Installation::require(|line| eprintln!("{line}"))?;
+        Self::start_as(state, migrations, installation, false, ConfigFiles::Development).await
     }
 
-    async fn start_as(state: State, migrations: Migrations<'_>, durable: bool) -> Result<Self> {
-        let installation = Installation::require(|line| eprintln!("{line}"))?;
+    async fn start_as(
+        state: State,
+        migrations: Migrations<'_>,
+        installation: Installation,
+        durable: bool,
+        files: ConfigFiles,
+    ) -> Result<Self> {
         let content = workspace::content_hash(&workspace::migrations())?;
         let stamp = format!("{} {content}\n{}", installation.version.major, bootstrap::SOURCE);
         let stamp_file = state.path().join("template");
@@ -100,6 +123,7 @@ impl TestCluster {
             port: port.number(),
             durable,
             connections: CONNECTIONS,
+            files,
         };
         let cluster = Cluster::start(
             &installation,
@@ -109,9 +133,14 @@ impl TestCluster {
             settings,
         )
         .await?;
-        match current {
-            true => drop_leftovers(&cluster).await?,
-            false => {
+        match (files, current) {
+            (ConfigFiles::Production, _) => {
+                let database = bootstrap(&cluster, PRODUCTION, migrations).await?;
+                let limits = fs::read_to_string(workspace::root().join("deploy/postgres/roles.sql"))?;
+                database.run(SUPERUSER, &limits).await?;
+            }
+            (ConfigFiles::Development, true) => drop_leftovers(&cluster).await?,
+            (ConfigFiles::Development, false) => {
                 bootstrap(&cluster, TEMPLATE, migrations).await?;
                 let close = format!("ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false");
                 cluster.database(SUPERUSER).run(SUPERUSER, &close).await?;
@@ -123,6 +152,7 @@ impl TestCluster {
             certificates,
             secrets,
             state,
+            files,
             _port: port,
         })
     }
@@ -132,9 +162,17 @@ impl TestCluster {
         self.cluster.database(SUPERUSER)
     }
 
-    /// Creates a migrated database for one test.
+    /// Creates a migrated database for one test. A cluster with the configuration files of production returns its one
+    /// database.
     pub async fn database(&self) -> Result<TestDatabase> {
         let maintenance = self.maintenance();
+        if self.files == ConfigFiles::Production {
+            let database = self.cluster.database(PRODUCTION);
+            return Ok(TestDatabase {
+                database,
+                maintenance,
+            });
+        }
         let database = self
             .cluster
             .database(&format!("test_{}", random::uuid().simple()));

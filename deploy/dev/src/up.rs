@@ -14,7 +14,7 @@ use haven_testkit::{
     binaries::Binaries,
     bootstrap::{Migrations, bootstrap},
     certificates::{Certificates, keep_signing_key},
-    cluster::{self, Cluster, Settings},
+    cluster::{self, Cluster, ConfigFiles, Settings},
     environment::Environment,
     installation::Installation,
     process::Signal,
@@ -118,6 +118,7 @@ impl Up {
             port: self.ports.postgres_port,
             durable: true,
             connections: 100,
+            files: ConfigFiles::Development,
         };
         let cluster = Cluster::start(
             &installation,

@@ -1,0 +1,3 @@
+//! Postgres with the configuration of production, from `deploy/postgres`.
+
+mod configuration;
