@@ -62,13 +62,6 @@ struct Placed {
 }
 
 impl Container {
-    /// Sets a variable, or removes it.
-    pub(crate) fn set(&mut self, name: &str, value: Option<&str>) {
-        self.env.retain(|(other, _)| other != name);
-        self.env
-            .extend(value.map(|value| (name.to_owned(), value.to_owned())));
-    }
-
     /// Returns the service of the image: `identity` or `data`.
     pub(crate) fn service(&self) -> Result<&'static str> {
         let name = self.image.rsplit('/').next().unwrap_or_default();

@@ -190,7 +190,7 @@ async fn a_variable_that_is_missing_or_unknown_fails() -> Result<()> {
             );
             for (variable, _) in &container.env {
                 let mut lacking = container.clone();
-                lacking.set(variable, None);
+                lacking.env.retain(|(other, _)| other != variable);
                 let output = host.probe(&lacking, &check)?;
                 let code = output.status.code();
                 if REQUIRED.contains(&variable.as_str()) {
@@ -204,7 +204,7 @@ async fn a_variable_that_is_missing_or_unknown_fails() -> Result<()> {
                 }
             }
             let mut unknown = container.clone();
-            unknown.set("DATABASE_POOL", Some("16"));
+            unknown.env.push(("DATABASE_POOL".to_owned(), "16".to_owned()));
             let error = host.probe(&unknown, &check).map(|_| ()).unwrap_err();
             ensure!(error.to_string().contains("DATABASE_POOL"), "{name}: {error:#}");
             let error = host.serve(&unknown).map(|_| ()).unwrap_err();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use haven_testkit::{
     certificates::Certificates,
-    cluster::{self, Cluster, Settings},
+    cluster::{self, Cluster, ConfigFiles, Settings},
     database::Database,
     installation::Installation,
     port::Port,
@@ -44,6 +44,7 @@ impl Postgres {
             port: port.number(),
             durable: false,
             connections: 100,
+            files: ConfigFiles::Development,
         };
         let secrets = std::sync::Arc::new(Secrets::keep(state.path())?);
         let installation = Installation::require(|line| eprintln!("{line}"))?;
@@ -103,20 +104,18 @@ impl Postgres {
             let declared = (
                 flag("login", false),
                 flag("inherit", true),
-                role.get("connectionLimit").and_then(Value::as_i64).unwrap_or(-1),
                 ["superuser", "createdb", "createrole", "bypassrls"].map(|key| flag(key, false)),
             );
-            let made = "SELECT rolcanlogin, rolinherit, rolconnlimit::int8,
+            let made = "SELECT rolcanlogin, rolinherit,
                                ARRAY[rolsuper, rolcreatedb, rolcreaterole, rolbypassrls]
                           FROM pg_roles WHERE rolname = $1";
-            let made: (bool, bool, i64, Vec<bool>) = sqlx::query_as(made)
+            let made: (bool, bool, Vec<bool>) = sqlx::query_as(made)
                 .bind(name)
                 .fetch_one(&mut superuser)
                 .await
                 .with_context(|| format!("the scripts do not create {name}"))?;
             ensure!(
-                (made.0, made.1, made.2, made.3.as_slice())
-                    == (declared.0, declared.1, declared.2, &declared.3[..]),
+                (made.0, made.1, made.2.as_slice()) == (declared.0, declared.1, &declared.2[..]),
                 "{name}: the Cluster declares {declared:?}, and the scripts made {made:?}"
             );
             let replication = flag("replication", false);
