@@ -11,6 +11,7 @@
 //! | `retries` | requests that arrive more than once |
 //! | `bad_input` | malformed fields, tokens, messages and sockets |
 //! | `outages` | services and Postgres that are down or killed |
+//! | `deploy` | the manifests in `deploy/`, run as they say |
 //! | `start`, `telemetry` | configuration and startup; logs, metrics and traces |
 //! | `envelope`, `sealing` | client-side encryption; encryption at rest |
 //! | `permissions`, `rls`, `leaks`, `schema`, `architecture` | checks across all RPCs, tables and crates |

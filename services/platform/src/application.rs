@@ -39,7 +39,7 @@ pub trait Application: 'static {
     type Args: Args + fmt::Debug;
     /// The checked configuration that results from [`Application::Args`].
     type Config;
-    /// The program's subcommands beside `serve`, `migrate` and `check-config`. A service without any uses
+    /// The program's subcommands beside those that every service has. A service without any uses
     /// [`std::convert::Infallible`].
     type Command: Subcommand + fmt::Debug;
 

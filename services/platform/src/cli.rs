@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
 
-use crate::application::ServeArgs;
+use crate::{application::ServeArgs, health_command::HealthArgs};
 
 /// The command line of a service: the subcommands that every service has, and the service's own.
 #[derive(Parser)]
@@ -28,6 +28,8 @@ pub(crate) enum Command<A: Args, C: Subcommand> {
     Migrate(MigrateArgs),
     /// Check the configuration and report everything that is missing or wrong
     CheckConfig(Box<ServeArgs<A>>),
+    /// Ask the running service whether it is ready or alive
+    Health(HealthArgs),
     #[command(flatten)]
     Own(C),
 }

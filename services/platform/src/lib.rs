@@ -40,6 +40,7 @@ pub mod environment;
 pub mod failure;
 pub mod handler;
 pub mod hashing;
+mod health_command;
 pub mod mac;
 pub mod network;
 pub mod page;

@@ -17,6 +17,7 @@ use crate::{
     config::{ConfigError, ConfigProblems},
     database::{Database, MigrationError},
     entropy::Entropy,
+    health_command::{HealthArgs, Unhealthy},
     readiness::Readiness,
     server::{BuildError, ServerBuilder, ServerConfig},
     telemetry::{self, TelemetryError},
@@ -52,6 +53,8 @@ enum RunError {
     Migration(#[from] MigrationError),
     #[error(transparent)]
     Command(Box<dyn Error + Send + Sync>),
+    #[error(transparent)]
+    Unhealthy(#[from] Unhealthy),
     #[error("serving failed: {0}")]
     Serve(#[from] tonic::transport::Error),
     #[error("the runtime cannot start: {0}")]
@@ -104,6 +107,7 @@ fn execute<S: Application>(command: Command<S::Args, S::Command>) -> Result<(), 
             Tls::load(config.tls_files)?;
             Ok(())
         }
+        Command::Health(args) => health::<S>(&args),
         Command::Migrate(args) => runtime()?.block_on(migrate::<S>(args)),
         Command::Own(command) => runtime()?
             .block_on(S::command(command))
@@ -152,6 +156,23 @@ async fn migrate<S: Application>(args: MigrateArgs) -> Result<(), RunError> {
             S::migrations().run(&url).await?
         ),
     }
+    Ok(())
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "`health` is run by a person or a probe and prints its result"
+)]
+fn health<S: Application>(args: &HealthArgs) -> Result<(), RunError> {
+    let [_, port, _] = S::PORTS;
+    let question = args.check(S::NAME, port, S::DESCRIPTORS)?;
+    // A probe runs every few seconds: one thread does.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(RunError::Runtime)?;
+    runtime.block_on(question.ask())?;
+    println!("serving");
     Ok(())
 }
 

@@ -2,4 +2,5 @@
 
 mod configuration;
 mod database;
+mod health_command;
 mod local_mode;

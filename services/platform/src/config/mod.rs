@@ -14,6 +14,7 @@ mod tokens;
 mod trusted_issuers;
 mod worker;
 
+pub(crate) use self::requests::duration;
 pub use self::{
     listeners::{ListenerArgs, Listeners},
     postgres::PostgresArgs,

@@ -64,7 +64,7 @@ impl RequestArgs {
 }
 
 /// Parses a duration such as `500ms`, `10s` or `5m`: longer than zero, and at most a day.
-fn duration(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let amount: u64 = digits
         .parse()
