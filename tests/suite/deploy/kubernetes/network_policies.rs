@@ -58,12 +58,19 @@ fn ports(rule: &Value) -> impl Iterator<Item = String> {
 fn party(peer: &Value) -> String {
     let namespace = peer.pointer("/namespaceSelector/matchLabels");
     let pods = peer.pointer("/podSelector/matchLabels");
+    let postgres = json!({"podSelector": {
+        "matchLabels": {"cnpg.io/cluster": "haven-postgres"},
+        // The pods of the pooler have the label too.
+        "matchExpressions": [{"key": "cnpg.io/poolerName", "operator": "DoesNotExist"}],
+    }});
+    if peer == &postgres {
+        return "postgres".to_owned();
+    }
     let known = [
         (None, json!({"app.kubernetes.io/name": "identity"}), "identity"),
         (None, json!({"app.kubernetes.io/name": "data"}), "data"),
         (None, json!({"app.kubernetes.io/name": "migrate"}), "migrate"),
         (None, json!({"cnpg.io/poolerName": "haven-pooler"}), "pooler"),
-        (None, json!({"cnpg.io/cluster": "haven-postgres"}), "postgres"),
         (
             Some(json!({"haven/callers": "true"})),
             json!({"haven/calls-identity": "true"}),
@@ -95,7 +102,8 @@ fn party(peer: &Value) -> String {
     }
     let found = known
         .iter()
-        .find(|(space, labels, _)| space.as_ref() == namespace && Some(labels) == pods);
+        .find(|(space, labels, _)| space.as_ref() == namespace && Some(labels) == pods)
+        .filter(|_| peer.pointer("/podSelector/matchExpressions").is_none());
     found.map_or_else(|| peer.to_string(), |(.., name)| (*name).to_owned())
 }
 
