@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use haven_proto::data::v1::ListMessagesRequest;
 use haven_testkit::{
+    certificates::Certificates,
     client::Client,
     installation::Installation,
     service::{Service, health_channel},
@@ -158,7 +159,7 @@ async fn a_service_waits_for_the_first_migration() -> Result<()> {
     surroundings.probe(&mut identity, "readinessProbe").await
 }
 
-/// The variables of both services whose absence `check-config` reports.
+/// The variables of both services that `check-config` reports when they are missing.
 const REQUIRED: [&str; 9] = [
     "TLS_CERT_FILE",
     "TLS_KEY_FILE",
@@ -171,14 +172,15 @@ const REQUIRED: [&str; 9] = [
     "MESSAGE_KEYS_FILE",
 ];
 
-#[tokio::test]
-async fn a_variable_that_is_missing_or_unknown_fails() -> Result<()> {
-    let postgres = Postgres::start().await?;
+#[test]
+fn a_variable_that_is_missing_or_unknown_fails() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let certificates = Certificates::keep(directory.path())?;
     let host = Host::new()?;
     let mut required = 0;
     for overlay in OVERLAYS {
         let overlay = Overlay::read(overlay)?;
-        let store = SecretStore::make(&overlay, &postgres.certificates)?;
+        let store = SecretStore::make(&overlay, &certificates)?;
         for name in ["identity", "data"] {
             let container = service(&overlay, name, &store)?;
             let check = [name.to_owned(), "check-config".to_owned()];
@@ -216,11 +218,11 @@ async fn a_variable_that_is_missing_or_unknown_fails() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_port_that_is_not_declared_and_a_key_that_a_secret_lacks_fail() -> Result<()> {
-    let postgres = Postgres::start().await?;
+#[test]
+fn a_port_that_is_not_declared_and_a_key_that_a_secret_lacks_fail() -> Result<()> {
+    let directory = tempfile::tempdir()?;
     let overlay = Overlay::read("production")?;
-    let mut store = SecretStore::make(&overlay, &postgres.certificates)?;
+    let mut store = SecretStore::make(&overlay, &Certificates::keep(directory.path())?)?;
     let mut lacking = service(&overlay, "identity", &store)?;
     lacking.ports.remove(&50061);
     let error = Host::new()?.serve(&lacking).map(|_| ()).unwrap_err();

@@ -50,25 +50,15 @@ impl Overlay {
         }
     }
 
-    /// Replaces the value at `pointer` of a document, or removes it.
-    pub(super) fn set(&mut self, kind: &str, name: &str, pointer: &str, value: Option<Value>) -> Result<()> {
+    /// Replaces the value at `pointer` of a document.
+    pub(super) fn set(&mut self, kind: &str, name: &str, pointer: &str, value: Value) -> Result<()> {
         let mut documents = self.documents.iter_mut();
         let document = documents
             .find(|document| document["kind"] == kind && document["metadata"]["name"] == name)
             .with_context(|| format!("{kind} {name}"))?;
-        match value {
-            Some(value) => {
-                *document
-                    .pointer_mut(pointer)
-                    .with_context(|| pointer.to_owned())? = value
-            }
-            None => {
-                let (parent, key) = pointer.rsplit_once('/').context("a pointer has a slash")?;
-                let parent = document.pointer_mut(parent).and_then(Value::as_object_mut);
-                let removed = parent.and_then(|parent| parent.remove(key));
-                removed.with_context(|| format!("{kind} {name} has no {pointer}"))?;
-            }
-        }
+        *document
+            .pointer_mut(pointer)
+            .with_context(|| format!("{kind} {name} has no {pointer}"))? = value;
         Ok(())
     }
 
