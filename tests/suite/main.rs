@@ -13,6 +13,7 @@
 //! | `outages` | services and Postgres that are down or killed |
 //! | `start`, `telemetry` | configuration and startup; logs, metrics and traces |
 //! | `envelope`, `sealing` | client-side encryption; encryption at rest |
+//! | `postgres` | Postgres with the configuration files of production |
 //! | `permissions`, `rls`, `leaks`, `schema`, `architecture` | checks across all RPCs, tables and crates |
 //! | `platform` | the layers of the platform crate, behind a server made for these tests |
 //! | `testkit` | the testkit itself |

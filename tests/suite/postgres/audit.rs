@@ -98,7 +98,7 @@ async fn all_that_an_owner_and_a_reader_do_is_recorded_without_values() {
         "<not logged>",
     ])
     .await;
-    let read = format!("SELECT FROM data.share_metadata WHERE algorithm = '{canary}'");
+    let read = format!("SELECT FROM data.share_metadata WHERE id::text = '{canary}'");
     run("haven_readonly", read).await;
     log.line(&[
         "haven_readonly@haven",

@@ -79,7 +79,7 @@ async fn errors_of_logins_leave_no_value_in_the_log() {
                 "CREATE TABLE pg_temp.t (a text CONSTRAINT short CHECK (length(a) < 5), b text UNIQUE);
                  INSERT INTO pg_temp.t (a) VALUES ('{canary}')"
             ),
-            // The owners may create temporary tables in no database.
+            // The owner may not create temporary tables.
             "42501",
         ),
     ];
@@ -136,7 +136,7 @@ async fn lock_waits_and_temporary_files_are_logged_without_values() {
     // The sort does not fit into memory.
     let sort = format!(
         "SET work_mem = '64kB';
-         SELECT count(*) FROM (SELECT '{canary}' || n AS a FROM generate_series(1, 1500000) AS n ORDER BY a DESC) AS t"
+         SELECT count(*) FROM (SELECT repeat('{canary}', 20) || n AS a FROM generate_series(1, 100000) AS n ORDER BY a DESC) AS t"
     );
     let mut superuser = stack.database.connect("postgres").await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(sort))
