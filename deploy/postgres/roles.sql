@@ -58,12 +58,15 @@ BEGIN
 END
 $$;
 
--- Writes that an investigation asks about, of every login. They are rare: no call that people make all day is among them.
+-- Writes that an investigation asks about, of every login. They are rare. Two properties of pgaudit shape the list. It does not
+-- record what runs inside of a SECURITY DEFINER function: an erased account shows by its row in identity.erasures, which the
+-- service updates when data has confirmed. And a row lock (FOR UPDATE, FOR KEY SHARE) uses the right to UPDATE, so a lock on a
+-- user shows as a READ.
 -- Passwords, and email addresses, which no RPC changes; deleted accounts.
 GRANT UPDATE (password_hash, email, email_canonical), DELETE    ON identity.users              TO haven_audit;
-GRANT INSERT                                                    ON identity.erasures           TO haven_audit;
+GRANT INSERT, UPDATE, DELETE                                    ON identity.erasures           TO haven_audit;
 GRANT DELETE                                                    ON data.users                  TO haven_audit;
-GRANT INSERT                                                    ON data.tombstones             TO haven_audit;
+GRANT INSERT, UPDATE, DELETE                                    ON data.tombstones             TO haven_audit;
 -- Devices and their keys.
 GRANT INSERT, UPDATE (status, encrypted_master_key), DELETE     ON data.device_key             TO haven_audit;
 -- Shares, and the end of each.
