@@ -236,7 +236,7 @@ fn a_port_that_is_not_declared_and_a_key_that_a_secret_lacks_fail() -> Result<()
     assert_eq!(output.status.code(), Some(64));
     ensure!(String::from_utf8_lossy(&output.stderr).contains("PEPPERS_FILE"));
 
-    // A Secret whose keys are listed, and one that does not exist, stop the pod before its program starts.
+    // A listed key that is missing, and a Secret that does not exist, stop the pod before its program starts.
     let ca = store
         .secrets
         .get_mut("haven-postgres-ca")
