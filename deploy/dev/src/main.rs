@@ -1,11 +1,14 @@
 //! `cargo dev`: runs all of Haven on one machine.
 
+mod call;
 mod example_calls;
 mod listeners;
+mod people;
 mod seed;
 mod shell;
 mod sqlx_offline;
 mod tail;
+mod tour;
 mod up;
 
 use std::process::ExitCode;
@@ -13,7 +16,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use self::{seed::Seed, shell::Shell, sqlx_offline::SqlxOffline, up::Up};
+use self::{call::Call, seed::Seed, shell::Shell, sqlx_offline::SqlxOffline, tour::Tour, up::Up};
 
 /// Runs all of Haven on this machine: a private Postgres, and both services over TLS.
 ///
@@ -38,8 +41,12 @@ enum Command {
     Up(Up),
     /// Delete all stored data, including keys and certificates, and then do `up`
     Reset(Up),
+    /// Call an RPC of the running installation, and print its answer as JSON
+    Call(Call),
     /// Create test users with messages in the running installation
     Seed(Seed),
+    /// Show what Haven does, step by step, with the calls that do it
+    Tour(Tour),
     /// Open psql on the database of the running installation
     Psql(Shell),
     /// Write the offline data that SQL is checked against at compile time
@@ -59,7 +66,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("error: {problem:#}");
-            ExitCode::FAILURE
+            call::exit_code(&problem)
         }
     }
 }
@@ -69,7 +76,9 @@ fn run(cli: Cli) -> Result<()> {
     let result = match cli.command.unwrap_or(Command::Up(cli.up)) {
         Command::Up(up) => runtime.block_on(up.run(false)),
         Command::Reset(up) => runtime.block_on(up.run(true)),
+        Command::Call(call) => runtime.block_on(call.run()),
         Command::Seed(seed) => runtime.block_on(seed.run()),
+        Command::Tour(tour) => tour.run(),
         Command::Psql(shell) => shell.run(),
         Command::Sql(sqlx_offline) => runtime.block_on(sqlx_offline.run()),
     };
