@@ -26,7 +26,9 @@ use self::{call::Call, seed::Seed, shell::Shell, sqlx_offline::SqlxOffline, tour
 #[command(
     name = "cargo dev",
     bin_name = "cargo dev",
-    args_conflicts_with_subcommands = true
+    args_conflicts_with_subcommands = true,
+    after_help = "Environment:\n  HAVEN_STATE_DIR  the directory for stored data [default: target/haven, or below /var/lib/haven as root];\n                   \
+                  another directory is another installation"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -42,7 +44,7 @@ enum Command {
     /// Delete all stored data, including keys and certificates, and then do `up`
     Reset(Up),
     /// Call an RPC of the running installation, and print its answer as JSON
-    Call(Call),
+    Call(Box<Call>),
     /// Create test users with messages in the running installation
     Seed(Seed),
     /// Show what Haven does, step by step, with the calls that do it

@@ -48,7 +48,7 @@ fn every_rpc_is_listed_with_its_access_and_what_it_does() {
     }
     let of_one_service = call(&["--list", "share"]).output;
     assert!(of_one_service.contains("OpenShare") && !of_one_service.contains("SignUp"));
-    call(&["--list", "ShareServise"]).failed(2, &["ShareService"]);
+    call(&["--list", "ShareServices"]).failed(2, &["ShareService"]);
 }
 
 #[test]

@@ -65,13 +65,13 @@ async fn json_that_does_not_fit_is_refused_with_the_name_of_the_field() {
     let announced = Announced::new(stack);
     for (request, parts) in [
         (
-            r#"{"emial": "a"}"#,
-            ["emial: SignUpRequest has no such field", "Did you mean email?"],
+            r#"{"e_mail": "a"}"#,
+            ["e_mail: SignUpRequest has no such field", "Did you mean email?"],
         ),
         (
-            r#"{"consents": [{"document": "terms"}, {"documentVersoin": "1"}]}"#,
+            r#"{"consents": [{"document": "terms"}, {"documentVersions": "1"}]}"#,
             [
-                "consents[1].documentVersoin: ConsentGrant has no such field",
+                "consents[1].documentVersions: ConsentGrant has no such field",
                 "document_version",
             ],
         ),
@@ -104,7 +104,7 @@ async fn names_that_are_unknown_or_ambiguous_are_refused_with_those_that_are_nea
     let announced = Announced::new(stack);
     announced.call(&["SignUpp"]).failed(2, &["AccountService/SignUp"]);
     announced
-        .call(&["ConversationServise/AppendMesage"])
+        .call(&["ConversationServices/AppendMessages"])
         .failed(2, &["ConversationService/AppendMessage"]);
     announced.call(&["ListAuditEvents"]).failed(
         2,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use haven_proto::access::v1::Access;
-use prost_reflect::{EnumDescriptor, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor};
+use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 
 use super::{
     contracts::{Contracts, Rpc, comment},
@@ -19,7 +19,7 @@ const LINE: usize = 60;
 pub(super) fn print(contracts: &Contracts, name: &str) -> Result<()> {
     let wanted = plain(name);
     let pool = contracts.pool();
-    // A service's name may be short, and an RPC has the same name as no message.
+    // No RPC has the name of a service, a message or an enum.
     if let Some(service) = pool
         .services()
         .find(|service| is_suffix(&plain(service.full_name()), &wanted))
