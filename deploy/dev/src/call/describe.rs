@@ -116,13 +116,11 @@ fn fields_text(message: &MessageDescriptor, depth: usize, seen: &mut Vec<String>
         if !comment.is_empty() {
             text += &format!("{}\n", indented(&comment, &deeper));
         }
-        let file: FileDescriptor;
         match field.kind() {
             Kind::Message(inner) => {
-                file = inner.parent_file();
                 let name = inner.full_name().to_owned();
-                if file.package_name() != "google.protobuf" && !inner.is_map_entry() && !seen.contains(&name)
-                {
+                let has_fields = inner.package_name() != "google.protobuf" && !inner.is_map_entry();
+                if has_fields && !seen.contains(&name) {
                     seen.push(name);
                     text += &fields_text(&inner, depth + 1, seen);
                 }

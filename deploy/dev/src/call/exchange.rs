@@ -4,6 +4,7 @@ use std::{
     error::Error,
     future::pending,
     io::{Write, stdout},
+    iter,
     time::Duration,
 };
 
@@ -113,12 +114,9 @@ impl Exchange<'_> {
 /// Returns `status`, or DEADLINE_EXCEEDED if this end of the connection has noticed that the deadline passed: tonic reports
 /// that as CANCELLED.
 fn own_deadline(status: Status) -> Status {
-    let mut cause = status.source();
-    while let Some(error) = cause {
-        if error.is::<TimeoutExpired>() {
-            return Status::deadline_exceeded("no answer came within --timeout");
-        }
-        cause = error.source();
+    let mut causes = iter::successors(status.source(), |&error| error.source());
+    if causes.any(|error| error.is::<TimeoutExpired>()) {
+        return Status::deadline_exceeded("no answer came within --timeout");
     }
     status
 }

@@ -1,6 +1,6 @@
 //! Failures of the command, and their exit codes.
 
-use std::{error::Error, fmt, process::ExitCode};
+use std::{error::Error, fmt, iter, process::ExitCode};
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -78,11 +78,10 @@ impl fmt::Display for FailedCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rpc, status } = self;
         write!(f, "{rpc}: {}: {}", code_name(status.code()), status.message())?;
-        // A failure of the connection: what went wrong is in the errors below it.
-        let mut cause = status.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
+        // A failure of the connection: only the innermost error says what went wrong.
+        let innermost = iter::successors(status.source(), |&error| error.source()).last();
+        if let Some(cause) = innermost {
+            write!(f, ": {cause}")?;
         }
         let details = status.get_error_details();
         if let Some(info) = details.error_info() {
