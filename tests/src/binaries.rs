@@ -21,6 +21,8 @@ pub struct Binaries {
     pub identity: PathBuf,
     /// The path of the program `data`.
     pub data: PathBuf,
+    /// The path of the program `haven-dev`, which `cargo dev` runs.
+    pub dev: PathBuf,
 }
 
 /// The relevant part of a message of `cargo build --message-format=json`.
@@ -31,7 +33,7 @@ struct Message {
 }
 
 impl Binaries {
-    /// Builds both programs with the profile of this program, once per process. It is fast if `cargo build` or an
+    /// Builds the programs with the profile of this program, once per process. It is fast if `cargo build` or an
     /// earlier test has built them. The output of cargo goes to the terminal.
     pub fn build() -> Result<Self> {
         static BUILT: OnceLock<Result<Binaries, String>> = OnceLock::new();
@@ -75,6 +77,7 @@ impl Binaries {
         Ok(Self {
             identity: find("identity")?,
             data: find("data")?,
+            dev: find("haven-dev")?,
         })
     }
 }

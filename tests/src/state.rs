@@ -1,6 +1,7 @@
 //! Directories with state that is kept between runs. Each is used by one process at a time.
 
 use std::{
+    env,
     fs::{self, File, OpenOptions, TryLockError},
     io::{Read, Write},
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -15,6 +16,9 @@ use crate::{process::command_line, workspace};
 
 /// The maximum number of directories with the same base name, and so of concurrent runs.
 const SLOTS: usize = 64;
+
+/// The environment variable that chooses the parent of all state directories.
+pub const ROOT_VARIABLE: &str = "HAVEN_STATE_DIR";
 
 /// The file system in memory that tests use where it has room for them.
 const MEMORY: &str = "/dev/shm";
@@ -143,10 +147,14 @@ fn memory_root() -> Option<PathBuf> {
     is_own.then(|| own.join(workspace::fingerprint()))
 }
 
-/// Returns the parent of all state directories: below `target` of the workspace, or below `/var/lib/haven` for root.
+/// Returns the parent of all state directories: what the variable [`ROOT_VARIABLE`] names, and otherwise a directory below
+/// `target` of the workspace, or below `/var/lib/haven` for root.
 ///
 /// Postgres of root runs as another user, which may not be able to reach the workspace (`/root` is closed to others).
 fn root() -> PathBuf {
+    if let Some(chosen) = env::var_os(ROOT_VARIABLE).filter(|chosen| !chosen.is_empty()) {
+        return chosen.into();
+    }
     match geteuid().is_root() {
         true => Path::new("/var/lib/haven").join(workspace::fingerprint()),
         false => workspace::root().join("target/haven"),

@@ -17,7 +17,7 @@
 //! | `postgres` | Postgres with the configuration files of production |
 //! | `permissions`, `rls`, `leaks`, `schema`, `architecture` | checks across all RPCs, tables and crates |
 //! | `platform` | the layers of the platform crate, behind a server made for these tests |
-//! | `testkit` | the testkit itself |
+//! | `testkit`, `dev` | the testkit itself; `cargo dev`, with its calls and its tour |
 //!
 //! The other files are fixtures. A test starts a stack of its own with `Stack::start` or `Stack::builder`, or shares one with
 //! `Stack::shared`; the docs of `Stack::shared` say when it may.
@@ -34,6 +34,7 @@ mod crisis;
 mod crisis_message;
 mod cycle;
 mod deploy;
+mod dev;
 mod device;
 mod docs;
 mod encrypted_fixture;

@@ -90,19 +90,23 @@ pub(crate) fn examples(environment: &Environment<'_>, database: &Database) -> St
             identity.api
         ),
     );
+    let without_tools = own_calls();
     format!(
         "
   identity   https://localhost:{}   health http://127.0.0.1:{}   metrics http://127.0.0.1:{}/metrics
   data       https://localhost:{}   health http://127.0.0.1:{}   metrics http://127.0.0.1:{}/metrics
   Postgres   127.0.0.1:{}, database {}: `cargo dev psql`
 
+  Without any other tool (`cargo dev tour` shows more):
+
+{without_tools}
   With grpcurl:
 
 {with_grpcurl}
   With buf curl:
 
 {with_buf}
-  To call as the service `backend`, add: -cert {} -key {}
+  To call as the service `backend`, add to grpcurl: -cert {} -key {}
   A retry with the same request_id returns the first response. Test users: `cargo dev seed`. Stop with Ctrl-C.
 ",
         identity.api,
@@ -116,4 +120,38 @@ pub(crate) fn examples(environment: &Environment<'_>, database: &Database) -> St
         backend.certificate.display(),
         backend.key.display(),
     )
+}
+
+/// Returns example calls of `cargo dev call`, for a new user.
+fn own_calls() -> String {
+    let email = format!("bela-{:x}@example.org", rand::random::<u32>());
+    let password = format!("Haven-{:x}", rand::random::<u64>());
+    let sign_up = format!(
+        r#"{{"email":"{email}","password":"{password}","goals":["GOAL_MAKE_FRIENDS"],"consents":[{{"document":"terms","document_version":"2026-01"}},{{"document":"privacy","document_version":"2026-01"}}]}}"#
+    );
+    [
+        ("Sign up", format!("cargo dev call SignUp '{sign_up}'")),
+        (
+            "Append a message. --as signs in and keeps the session",
+            format!(
+                r#"cargo dev call AppendMessage --as {email} '{{"sender_type":"SENDER_TYPE_USER","text":"Good morning!"}}'"#
+            ),
+        ),
+        ("List the messages", format!("cargo dev call ListMessages --as {email}")),
+        (
+            "Call as a service",
+            "cargo dev call ListAccounts --service backend".to_owned(),
+        ),
+        (
+            "Health",
+            r#"cargo dev call Health/Check '{"service":"haven.data.v1.ConversationService"}'"#.to_owned(),
+        ),
+        ("All RPCs, and one of them with its fields", "cargo dev call --list".to_owned()),
+        ("", "cargo dev call --describe SignUp".to_owned()),
+    ]
+    .map(|(title, line)| match title {
+        "" => format!("  {line}\n"),
+        _ => format!("  # {title}\n  {line}\n"),
+    })
+    .concat()
 }

@@ -1,14 +1,17 @@
 //! `cargo dev`: runs all of Haven on one machine.
 
+mod call;
 mod compose;
 mod example_calls;
 mod listeners;
+mod people;
 mod secrets;
 mod seed;
 mod selection;
 mod shell;
 mod sqlx_offline;
 mod tail;
+mod tour;
 mod up;
 
 use std::process::ExitCode;
@@ -17,8 +20,8 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use self::{
-    compose::Compose, secrets::SecretsFor, seed::Seed, selection::Selection, shell::Shell,
-    sqlx_offline::SqlxOffline, up::Up,
+    call::Call, compose::Compose, secrets::SecretsFor, seed::Seed, selection::Selection, shell::Shell,
+    sqlx_offline::SqlxOffline, tour::Tour, up::Up,
 };
 
 /// Runs all of Haven on this machine: a private Postgres, and both services over TLS.
@@ -29,7 +32,9 @@ use self::{
 #[command(
     name = "cargo dev",
     bin_name = "cargo dev",
-    args_conflicts_with_subcommands = true
+    args_conflicts_with_subcommands = true,
+    after_help = "Environment:\n  HAVEN_STATE_DIR  the directory for stored data [default: target/haven, or below /var/lib/haven as root];\n                   \
+                  another directory is another installation"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -53,8 +58,12 @@ enum Command {
     Up(Up),
     /// Delete all stored data, including keys and certificates, and then do `up`
     Reset(Reset),
+    /// Call an RPC of the running installation, and print its answer as JSON
+    Call(Box<Call>),
     /// Create test users with messages in the running installation
     Seed(Seed),
+    /// Show what Haven does, step by step, with the calls that do it
+    Tour(Tour),
     /// Open psql on the database of the running installation
     Psql(Shell),
     /// Create the certificates and secrets that deploy/compose mounts; existing ones are kept
@@ -76,7 +85,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("error: {problem:#}");
-            ExitCode::FAILURE
+            call::exit_code(&problem)
         }
     }
 }
@@ -87,7 +96,9 @@ fn run(cli: Cli) -> Result<()> {
         Command::Up(up) => runtime.block_on(up.run(false)),
         Command::Reset(Reset { selection, .. }) if selection.is_compose() => Compose::find()?.reset(),
         Command::Reset(reset) => runtime.block_on(reset.up.run(true)),
+        Command::Call(call) => runtime.block_on(call.run()),
         Command::Seed(seed) => runtime.block_on(seed.run()),
+        Command::Tour(tour) => tour.run(),
         Command::Psql(shell) => shell.run(),
         Command::Secrets(secrets) => secrets.run(),
         Command::Sql(sqlx_offline) => runtime.block_on(sqlx_offline.run()),

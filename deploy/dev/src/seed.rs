@@ -18,7 +18,10 @@ use tokio::{
 use tonic::{Response, Status};
 use tonic_types::StatusExt;
 
-use crate::selection::Selection;
+use crate::{
+    people::People,
+    selection::{Selected, Selection},
+};
 
 /// The number of users that are created concurrently. Most of the work is password hashing, which uses every core.
 const CONCURRENCY: usize = 8;
@@ -68,9 +71,29 @@ pub(crate) struct Seed {
 }
 
 impl Seed {
-    /// Creates the users and prints the credentials of one of them.
+    /// Creates the users, and stores their password for `cargo dev call --as`.
     pub(crate) async fn run(self) -> Result<()> {
         let target = self.selection.running()?;
+        let password = format!("Haven-{:x}", rand::random::<u64>());
+        let mut created = Vec::new();
+        let outcome = self.create(&target, &password, &mut created).await;
+        // Those that were created before a failure, too.
+        let people = People::open(&target.directory);
+        people.remember(created.iter().map(|email| (email.as_str(), password.as_str())))?;
+        outcome?;
+        let last = created.pop().unwrap_or_default();
+        println!(
+            "  Created {} users with {} messages each. One of them: {last}, password {password}\n  \
+             cargo dev call ListMessages --as {last}{}",
+            self.people,
+            self.messages,
+            self.selection.flag(),
+        );
+        Ok(())
+    }
+
+    /// Creates the users, and adds the email address of each to `created`.
+    async fn create(&self, target: &Selected, password: &str, created: &mut Vec<String>) -> Result<()> {
         let client = |service| Client::new(&target.certificates, service, target.identity, target.data);
         // The coach's messages are appended by a backend.
         let (client, backend) = (client(None)?, client(Some("backend"))?);
@@ -79,7 +102,7 @@ impl Seed {
         let bar = ProgressBar::new(total).with_style(ProgressStyle::with_template(style)?);
         bar.set_message("users and messages");
 
-        let password = format!("Haven-{:x}", rand::random::<u64>());
+        let messages = self.messages;
         let permits = Arc::new(Semaphore::new(CONCURRENCY));
         let mut people = JoinSet::new();
         for number in 0..self.people as usize {
@@ -90,28 +113,23 @@ impl Seed {
                 rand::random::<u32>()
             );
             let (client, backend) = (client.clone(), backend.clone());
-            let (bar, password) = (bar.clone(), password.clone());
+            let (bar, password) = (bar.clone(), password.to_owned());
             people.spawn(async move {
                 let _permit = permit;
                 let token = sign_up_and_in(&client, &email, &password).await?;
                 bar.inc(1);
                 let clients = [&client, &backend].map(|client| client.with_token(&token));
-                converse(clients, self.messages, &bar).await.map(|()| email)
+                converse(clients, messages, &bar).await.map(|()| email)
             });
             // The first failure ends the command.
             while let Some(done) = people.try_join_next() {
-                done??;
+                created.push(done??);
             }
         }
-        let mut last = String::new();
         while let Some(done) = people.join_next().await {
-            last = done??;
+            created.push(done??);
         }
         bar.finish_and_clear();
-        let Self { people, messages, .. } = self;
-        println!(
-            "  Created {people} users with {messages} messages each. One of them: {last}, password {password}"
-        );
         Ok(())
     }
 }

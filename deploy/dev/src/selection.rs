@@ -1,6 +1,6 @@
 //! The installation that a command works on: that of `cargo dev`, or that of deploy/compose.
 
-use std::{fs, sync::Arc};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -28,6 +28,8 @@ pub(crate) struct Selection {
 
 /// A running installation.
 pub(crate) struct Selected {
+    /// The directory of its secrets.
+    pub(crate) directory: PathBuf,
     pub(crate) certificates: Certificates,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) identity: Listeners,
@@ -49,6 +51,11 @@ impl Selection {
         self.compose
     }
 
+    /// Returns the flag as a command line has it, with a space before it, or nothing.
+    pub(crate) fn flag(self) -> &'static str {
+        if self.compose { " --compose" } else { "" }
+    }
+
     /// Returns the running installation. Fails if it does not run.
     pub(crate) fn running(self) -> Result<Selected> {
         match self.compose {
@@ -64,6 +71,7 @@ fn of_cargo_dev() -> Result<Selected> {
     Ok(Selected {
         certificates: Certificates::keep(&directory.join("certificates"))?,
         secrets: Secrets::keep(&directory)?.into(),
+        directory,
         identity: ports.identity(),
         data: ports.data(),
         postgres: Postgres::Port(ports.postgres_port),
@@ -87,6 +95,7 @@ fn in_containers() -> Result<Selected> {
         })
     };
     Ok(Selected {
+        directory,
         certificates: files.certificates,
         secrets: files.secrets,
         identity: listeners("IDENTITY_PORT", 50051)?,

@@ -11,8 +11,8 @@ use crate::{
 };
 
 /// A person with everything that the requests of one RPC refer to.
-pub(super) struct Fixture {
-    pub(super) person: Person,
+pub(crate) struct Fixture {
+    pub(crate) person: Person,
     message_id: String,
     event_id: String,
     consent_id: String,
@@ -35,7 +35,7 @@ struct ArbitraryValues;
 
 impl Fixture {
     /// Signs a person up and creates what `rpc` needs: a job or an analysis costs time, so only where it is needed.
-    pub(super) async fn of_new_person(stack: &Stack, rpc: &str) -> Self {
+    pub(crate) async fn of_new_person(stack: &Stack, rpc: &str) -> Self {
         let person = stack.person().await.unwrap();
         let client = stack.user(&person).unwrap();
         let (_, message, finding) = say_until_heard(&client, ALARMING).await;
@@ -70,7 +70,7 @@ impl Fixture {
     }
 
     /// Returns what a request about this person refers to.
-    pub(super) fn subject(&self, as_service: bool) -> Subject<'_> {
+    pub(crate) fn subject(&self, as_service: bool) -> Subject<'_> {
         Subject {
             person: &self.person,
             as_service,

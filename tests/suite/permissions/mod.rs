@@ -3,7 +3,7 @@
 //!
 //! A new RPC fails this test until [`every_rpc`] has a request for it, and its outcomes are in the snapshot.
 
-mod fixture;
+pub(crate) mod fixture;
 
 use haven_platform::reason::Reason;
 use haven_proto::identity::v1::DeleteAccountRequest;
