@@ -54,8 +54,6 @@ pub(crate) struct Call {
     /// it is filled with a fresh UUID. An RPC that takes a stream gets each JSON value as a message.
     json: Option<String>,
     #[command(flatten)]
-    caller: Caller,
-    #[command(flatten)]
     selection: Selection,
     /// Send this metadata, 'name: value'; can be repeated
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = parse_header)]
@@ -75,6 +73,8 @@ pub(crate) struct Call {
     /// The service that is asked, for the RPCs that both have: health and reflection
     #[arg(long, value_name = "SERVER", value_parser = SERVERS)]
     server: Option<String>,
+    #[command(flatten)]
+    caller: Caller,
     /// List the RPCs of a gRPC service, or all, with the callers that they admit
     #[arg(long, value_name = "SERVICE", num_args = 0..=1, help_heading = "Explanations", exclusive = true)]
     list: Option<Option<String>>,
