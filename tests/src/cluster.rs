@@ -164,7 +164,8 @@ impl Cluster {
         server.ended().is_some().then(|| server.failure())
     }
 
-    fn data(&self) -> PathBuf {
+    /// Returns the path of the data directory.
+    pub fn data(&self) -> PathBuf {
         data(&self.directory)
     }
 
@@ -302,7 +303,8 @@ impl Cluster {
             .arg("-D")
             .arg(self.data())
             .current_dir("/")
-            .env("LC_ALL", "C");
+            .env("LC_ALL", "C")
+            .envs(self.installation.environment.iter().cloned());
         for setting in settings {
             postgres.args(["-c", &setting]);
         }

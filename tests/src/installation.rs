@@ -27,6 +27,8 @@ pub struct Installation {
     pub bin: PathBuf,
     /// The version of the server.
     pub version: Version,
+    /// Environment variables of the server process beside those of this process.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A version of Postgres.
@@ -98,6 +100,7 @@ impl Installation {
         (version.major >= OLDEST).then(|| Self {
             bin: bin.to_owned(),
             version,
+            environment: Vec::new(),
         })
     }
 

@@ -78,7 +78,11 @@ impl Package {
     }
 
     /// Returns the directories of the packages' libraries, as `LD_LIBRARY_PATH` has them.
-    fn libraries(&self) -> Result<std::ffi::OsString> {
+    ///
+    /// # Errors
+    ///
+    /// If a directory has a colon in its name.
+    pub fn libraries(&self) -> Result<std::ffi::OsString> {
         let mut directories = Vec::new();
         for parent in [self.path("usr/lib"), self.path("lib")] {
             let entries = fs::read_dir(&parent).into_iter().flatten().flatten();

@@ -15,7 +15,7 @@ use anyhow::Result;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
-        TcpListener, TcpStream,
+        TcpListener, TcpSocket, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     task::JoinHandle,
@@ -31,6 +31,11 @@ pub struct Proxy {
 impl Proxy {
     /// Starts a proxy for the server on port `upstream` of loopback.
     pub async fn start(upstream: u16) -> Result<Self> {
+        Self::start_from(Ipv4Addr::LOCALHOST, upstream).await
+    }
+
+    /// Starts a proxy that connects to the server from the address `source`, which can be any of 127.0.0.0/8.
+    pub async fn start_from(source: Ipv4Addr, upstream: u16) -> Result<Self> {
         // The kernel chooses the port, because it does not have to be known before.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
@@ -40,6 +45,7 @@ impl Proxy {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(connect(
                     client,
+                    source,
                     (Ipv4Addr::LOCALHOST, upstream).into(),
                     Arc::clone(&counter),
                 ));
@@ -70,8 +76,13 @@ impl Drop for Proxy {
 }
 
 /// Connects a client to the server, and forwards data in both directions.
-async fn connect(client: TcpStream, upstream: SocketAddr, round_trips: Arc<AtomicU64>) {
-    let Ok(server) = TcpStream::connect(upstream).await else {
+async fn connect(client: TcpStream, source: Ipv4Addr, upstream: SocketAddr, round_trips: Arc<AtomicU64>) {
+    let socket = TcpSocket::new_v4().and_then(|socket| {
+        socket.bind((source, 0).into())?;
+        Ok(socket)
+    });
+    let Ok(socket) = socket else { return };
+    let Ok(server) = socket.connect(upstream).await else {
         return;
     };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));

@@ -103,6 +103,11 @@ impl Stack {
         self.own_cluster.as_mut().map(|own| &mut own.cluster)
     }
 
+    /// Returns the cluster with its secrets if this stack has its own, and otherwise `None`.
+    pub fn own_cluster(&self) -> Option<&TestCluster> {
+        self.own_cluster.as_ref()
+    }
+
     /// Returns the number of round trips of the request pool of `identity` or `data` to Postgres since the start. 0
     /// unless the stack was built with [`Builder::counted`].
     pub fn round_trips(&self, service: &str) -> u64 {

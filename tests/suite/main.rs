@@ -14,6 +14,7 @@
 //! | `deploy` | the manifests in `deploy/`, run as they say |
 //! | `start`, `telemetry` | configuration and startup; logs, metrics and traces |
 //! | `envelope`, `sealing` | client-side encryption; encryption at rest |
+//! | `postgres` | Postgres with the configuration files of production |
 //! | `permissions`, `rls`, `leaks`, `schema`, `architecture` | checks across all RPCs, tables and crates |
 //! | `platform` | the layers of the platform crate, behind a server made for these tests |
 //! | `testkit` | the testkit itself |

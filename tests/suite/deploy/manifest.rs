@@ -215,19 +215,39 @@ impl Host {
         Ok(())
     }
 
+    /// Runs a container of another image with `program` in place of its command, as [`Host::succeed`] does.
+    pub(crate) fn succeed_as(&self, program: &Path, container: &Container) -> Result<()> {
+        let output = execute(&self.fill(program.to_owned(), &container.args, container)?)?;
+        ensure!(
+            output.status.success(),
+            "{}: {}: {}",
+            container.name,
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(())
+    }
+
     /// Checks that the program knows every variable, and puts files and addresses of this machine in place of those of
     /// the container.
     fn place(&self, container: &Container) -> Result<Placed> {
         let program = Binaries::build()?.of(container.service()?).to_owned();
         let arguments = container.arguments()?;
         let known = known_variables(&program, &arguments)?;
-        let mut variables = Variables::new();
-        for (name, value) in &container.env {
+        for (name, _) in &container.env {
             ensure!(
                 known.contains(name),
                 "{}: the program does not know the variable {name}",
                 container.name
             );
+        }
+        self.fill(program, &arguments, container)
+    }
+
+    /// Puts files and addresses of this machine in place of those of the container.
+    fn fill(&self, program: PathBuf, arguments: &[String], container: &Container) -> Result<Placed> {
+        let mut variables = Variables::new();
+        for (name, value) in &container.env {
             let previous = variables.insert(name.clone(), value.clone());
             ensure!(previous.is_none(), "{}: {name} is set twice", container.name);
         }

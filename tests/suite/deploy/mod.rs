@@ -2,4 +2,5 @@
 
 mod compose;
 mod image;
+mod kubernetes;
 mod manifest;

@@ -7,7 +7,10 @@ use haven_proto::{
     data::v1::{AppendMessageRequest, JobLease, SenderType},
     identity::v1::ListConsentsRequest,
 };
-use haven_testkit::{Client, Person, Stack, environment::Variables, random, template::TestCluster};
+use haven_testkit::{
+    Client, Person, Stack, database::Database, environment::Variables, installation::Installation, random,
+    stack::Builder, template::TestCluster,
+};
 use tonic::{Response, Status, metadata::MetadataMap};
 
 use super::canary::{Allowed, Canary, Flock};
@@ -42,6 +45,10 @@ pub(super) struct Fixture {
     disposable: Vec<Person>,
     /// Postgres's own log, and its length in bytes before the test.
     pub(super) postgres_log: (PathBuf, usize),
+    /// The database `postgres` of the stack's cluster.
+    pub(super) maintenance: Database,
+    /// `true` on a cluster with the configuration files of production, where no error of a service is logged.
+    pub(super) is_production: bool,
     pub(super) answers: Mutex<String>,
     /// The metrics pages of processes that have ended since.
     pub(super) metrics: String,
@@ -68,7 +75,7 @@ pub(super) enum Disposable {
 }
 
 impl Fixture {
-    /// Starts the stack, and creates the people and everything that requests refer to.
+    /// Starts the stack on the shared cluster, and creates the people and everything that requests refer to.
     pub(super) async fn start() -> Self {
         let cluster = TestCluster::shared().await.unwrap();
         let postgres_log = cluster.cluster.log();
@@ -76,14 +83,24 @@ impl Fixture {
         // pg_stat_statements keeps 5,000 entries, and those of earlier tests would take them.
         let reset = "SELECT pg_stat_statements_reset()";
         cluster.maintenance().run("postgres", reset).await.unwrap();
-        let stack = Stack::builder()
-            .variable("identity", "LOG_FILTER", "trace")
-            .variable("data", "LOG_FILTER", "trace")
-            // Each format writes values in its own way.
-            .variable("data", "LOG_FORMAT", "pretty")
-            .start()
-            .await
-            .unwrap();
+        let stack = verbose().start().await.unwrap();
+        Self::of(stack, cluster.maintenance(), (postgres_log, before), false).await
+    }
+
+    /// Does the same on a cluster of its own, with the configuration files of production. All of its log is searched.
+    pub(super) async fn start_in_production(installation: Installation) -> Self {
+        let stack = verbose().production_cluster(installation).start().await.unwrap();
+        let own = stack.own_cluster().unwrap();
+        let (maintenance, log) = (own.maintenance(), own.cluster.log());
+        Self::of(stack, maintenance, (log, 0), true).await
+    }
+
+    async fn of(
+        stack: Stack,
+        maintenance: Database,
+        postgres_log: (PathBuf, usize),
+        is_production: bool,
+    ) -> Self {
         let flock = Flock::default();
         for service in [&stack.identity, &stack.data] {
             add_secrets(service.name, &service.variables, &flock);
@@ -176,7 +193,9 @@ impl Fixture {
             stack,
             flock,
             person,
-            postgres_log: (postgres_log, before),
+            postgres_log,
+            maintenance,
+            is_production,
             answers: Mutex::default(),
             metrics: String::new(),
         }
@@ -223,6 +242,15 @@ impl Fixture {
         *self.answers.lock().unwrap() += &format!("{text}\n");
         outcome
     }
+}
+
+/// Returns a builder of a stack that logs as much as it can.
+fn verbose() -> Builder {
+    Stack::builder()
+        .variable("identity", "LOG_FILTER", "trace")
+        .variable("data", "LOG_FILTER", "trace")
+        // Each format writes values in its own way.
+        .variable("data", "LOG_FORMAT", "pretty")
 }
 
 /// Returns a request with a canary as its text.

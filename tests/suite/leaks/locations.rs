@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use haven_testkit::{Stack, template::TestCluster};
+use haven_testkit::Stack;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{canary::Haystack, fixture::Fixture};
@@ -48,7 +48,7 @@ pub(super) async fn all(fixture: &Fixture) -> Vec<Location> {
         POSTGRES_LOG,
         String::from_utf8_lossy(&log[*before..]).into_owned(),
     );
-    add(STATEMENTS, statements().await);
+    add(STATEMENTS, statements(fixture).await);
     for (table, rows) in tables(stack).await {
         add(&table, rows);
     }
@@ -56,9 +56,8 @@ pub(super) async fn all(fixture: &Fixture) -> Vec<Location> {
 }
 
 /// Reads the statement texts. They are the whole cluster's, in every database.
-async fn statements() -> String {
-    let maintenance = TestCluster::shared().await.unwrap().maintenance();
-    let mut superuser = maintenance.connect("postgres").await.unwrap();
+async fn statements(fixture: &Fixture) -> String {
+    let mut superuser = fixture.maintenance.connect("postgres").await.unwrap();
     text(
         &mut superuser,
         "SELECT coalesce(string_agg(query, E'\\n'), '') FROM pg_stat_statements",

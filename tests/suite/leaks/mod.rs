@@ -8,6 +8,7 @@ mod fixture;
 mod locations;
 mod malformed_connections;
 mod postgres_errors;
+mod production;
 
 use haven_proto::identity::v1::SignUpRequest;
 use haven_testkit::{client::sign_up_request, random};
@@ -15,13 +16,18 @@ use haven_testkit::{client::sign_up_request, random};
 use self::{
     canary::{Allowed, Canary, Flock},
     fixture::{ACCOUNTS, Caller, Fixture},
-    locations::{ANSWERS, LOGS, METRICS, STATEMENTS},
+    locations::{ANSWERS, LOGS, METRICS, POSTGRES_LOG, STATEMENTS},
 };
 use crate::{eventually::eventually, metrics::Metrics, raw_call::headers};
 
 #[tokio::test]
 async fn private_values_do_not_leak() {
-    let mut fixture = Fixture::start().await;
+    let fixture = Fixture::start().await;
+    assert_no_leaks(fixture).await;
+}
+
+/// Makes every call and every kind of failure, and searches all locations for canaries.
+async fn assert_no_leaks(mut fixture: Fixture) {
     for case in calls::cases(&fixture) {
         let called = fixture.send(
             case.server,
@@ -140,6 +146,13 @@ async fn controls(fixture: &Fixture) -> Vec<(&'static str, Canary)> {
     let statements = format!(r#"SELECT 1 AS "{}";"#, planted.word()).repeat(200);
     fixture.stack.database.run("postgres", &statements).await.unwrap();
     controls.push((STATEMENTS, planted));
+    if fixture.is_production {
+        // The audit log has the names of tables.
+        let planted = flock.canary("a planted table's name");
+        let table = format!(r#"CREATE TABLE public."{}" ();"#, planted.word());
+        fixture.stack.database.run("postgres", &table).await.unwrap();
+        controls.push((POSTGRES_LOG, planted));
+    }
     controls.push((
         "data.conversations",
         given("the message's id", &fixture.message_id),

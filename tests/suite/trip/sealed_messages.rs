@@ -30,7 +30,11 @@ async fn append(client: &Client, text: &str) -> Message {
 
 #[tokio::test]
 async fn a_message_is_encrypted_at_rest_and_decrypted_for_its_person_only() {
-    let stack = Stack::shared().await.unwrap();
+    one_person(Stack::shared().await.unwrap()).await;
+}
+
+/// Tests that a message is encrypted at rest, and decrypted for its person only.
+pub(crate) async fn one_person(stack: &Stack) {
     let (person, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let (ada, bob) = (stack.user(&person).unwrap(), stack.user(&bob).unwrap());
     let text = "I was afraid of the party — и всё же пошла 🎉";
@@ -72,7 +76,11 @@ async fn a_message_is_encrypted_at_rest_and_decrypted_for_its_person_only() {
 
 #[tokio::test]
 async fn a_ciphertext_moved_to_another_message_cannot_be_decrypted() {
-    let stack = Stack::shared().await.unwrap();
+    moved_ciphertext(Stack::shared().await.unwrap()).await;
+}
+
+/// Tests that a ciphertext cannot be decrypted as another message.
+pub(crate) async fn moved_ciphertext(stack: &Stack) {
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
     let (first, second) = (append(&ada, "the first").await, append(&ada, "the second").await);

@@ -14,7 +14,11 @@ use crate::{
 
 #[tokio::test]
 async fn a_person_signs_up_signs_in_and_is_provisioned_in_data() {
-    let stack = Stack::shared().await.unwrap();
+    provisioned(Stack::shared().await.unwrap()).await;
+}
+
+/// Tests that a person signs up and in, and is provisioned in data.
+pub(crate) async fn provisioned(stack: &Stack) {
     let anonymous = stack.anonymous().unwrap();
     let name = random::uuid().simple();
     let email = format!("Ada-{name}@Example.org");
@@ -68,7 +72,11 @@ async fn a_person_signs_up_signs_in_and_is_provisioned_in_data() {
 
 #[tokio::test]
 async fn an_access_token_has_the_format_of_supabase_and_postgrest() {
-    let stack = Stack::shared().await.unwrap();
+    token_format(Stack::shared().await.unwrap()).await;
+}
+
+/// Tests the format of an access token.
+pub(crate) async fn token_format(stack: &Stack) {
     let ada = stack.person().await.unwrap();
     let mut session = stack.anonymous().unwrap().session();
     let published = session
@@ -127,7 +135,11 @@ async fn every_missing_field_of_a_sign_up_is_reported_at_once() {
 
 #[tokio::test]
 async fn an_email_address_is_taken_in_every_spelling() {
-    let stack = Stack::shared().await.unwrap();
+    taken_address(Stack::shared().await.unwrap()).await;
+}
+
+/// Tests that each spelling of an email address is the same address.
+pub(crate) async fn taken_address(stack: &Stack) {
     let mut account = stack.anonymous().unwrap().account();
     let name = random::uuid().simple();
     let spellings = [
@@ -150,7 +162,11 @@ async fn an_email_address_is_taken_in_every_spelling() {
 
 #[tokio::test]
 async fn a_wrong_password_and_an_unknown_address_get_the_same_status() {
-    let stack = Stack::shared().await.unwrap();
+    same_refusal(Stack::shared().await.unwrap()).await;
+}
+
+/// Tests that a wrong password and an unknown address get the same status.
+pub(crate) async fn same_refusal(stack: &Stack) {
     let ada = stack.person().await.unwrap();
     let mut session = stack.anonymous().unwrap().session();
     let unknown = format!("unknown-{}@example.org", random::uuid().simple());

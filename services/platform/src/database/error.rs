@@ -166,6 +166,8 @@ fn kind_of_sqlstate(code: &str) -> ErrorKind {
         "57014" | "55P03" => ErrorKind::Deadline,
         // Includes serialization failures and deadlocks: a retry of the whole transaction works.
         "57P01" | "57P02" | "57P03" | "25006" | "40001" | "40P01" => ErrorKind::Unavailable,
+        // The server ended a session that was idle for too long, in a transaction or outside of one.
+        "57P05" | "25P03" => ErrorKind::Unavailable,
         "53300" => ErrorKind::NoConnection,
         "42501" => ErrorKind::Refused,
         _ if code.starts_with("08") => ErrorKind::Unavailable,

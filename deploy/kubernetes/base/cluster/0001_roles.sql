@@ -1,0 +1,150 @@
+SET SESSION AUTHORIZATION haven_admin;
+-- Creates the roles of the cluster. Run it as an admin with CREATEROLE, who does not have to be a superuser.
+-- Running it again has no effect. It is plain SQL for one transaction: psql, sqlx and `cargo dev` run the same
+-- file.
+--
+-- It sets no passwords, because more people read this file than may know them. The operator sets the password
+-- (or certificate map) of each login separately.
+
+-- An existing role with other attributes or memberships than Haven declares is an error. It is not changed
+-- silently, because another administrator gave it these rights and has to decide about them.
+DO $$
+DECLARE
+    -- NOINHERIT: a member gets the rights of a role by SET ROLE only, so that no statement runs with more
+    -- rights than it selected. haven_monitor is the exception: pg_monitor has rights to statistics only, and
+    -- monitoring agents do not use SET ROLE.
+    roles CONSTANT text[] := ARRAY[
+        ['identity_owner',   'LOGIN',   'NOINHERIT'],
+        ['identity_app',     'LOGIN',   'NOINHERIT'],
+        ['identity_worker',  'LOGIN',   'NOINHERIT'],
+        ['identity_anon',    'NOLOGIN', 'NOINHERIT'],
+        ['identity_user',    'NOLOGIN', 'NOINHERIT'],
+        ['identity_service', 'NOLOGIN', 'NOINHERIT'],
+        ['data_owner',       'LOGIN',   'NOINHERIT'],
+        ['data_app',         'LOGIN',   'NOINHERIT'],
+        ['data_worker',      'LOGIN',   'NOINHERIT'],
+        ['data_anon',        'NOLOGIN', 'NOINHERIT'],
+        ['data_user',        'NOLOGIN', 'NOINHERIT'],
+        ['data_service',     'NOLOGIN', 'NOINHERIT'],
+        ['haven_readonly',   'LOGIN',   'NOINHERIT'],
+        ['haven_backup',     'LOGIN',   'NOINHERIT'],
+        ['haven_monitor',    'LOGIN',   'INHERIT']
+    ];
+    -- The connections for requests can become anon and user, those of workers can become service. A user's
+    -- request cannot become a service, because that needs another login.
+    memberships CONSTANT text[] := ARRAY[
+        ['identity_app',    'identity_anon'],
+        ['identity_app',    'identity_user'],
+        ['identity_worker', 'identity_service'],
+        ['data_app',        'data_anon'],
+        ['data_app',        'data_user'],
+        ['data_worker',     'data_service']
+    ];
+    -- Since Postgres 16, inheritance is a property of the grant. Before, it is NOINHERIT of the member.
+    options CONSTANT text := CASE WHEN current_setting('server_version_num')::int >= 160000
+        THEN ' WITH INHERIT FALSE, SET TRUE' ELSE '' END;
+    declared text[];
+    existing pg_catalog.pg_roles%ROWTYPE;
+    stray record;
+BEGIN
+    FOREACH declared SLICE 1 IN ARRAY roles LOOP
+        SELECT * INTO existing FROM pg_catalog.pg_roles WHERE rolname = declared[1];
+        IF NOT FOUND THEN
+            EXECUTE format('CREATE ROLE %I %s %s', declared[1], declared[2], declared[3]);
+        ELSIF existing.rolsuper OR existing.rolbypassrls OR existing.rolcreaterole OR existing.rolcreatedb
+            OR (existing.rolreplication AND declared[1] <> 'haven_backup')
+            OR existing.rolcanlogin <> (declared[2] = 'LOGIN')
+            OR existing.rolinherit <> (declared[3] = 'INHERIT')
+        THEN
+            RAISE EXCEPTION 'role % exists with other attributes than Haven declares for it', declared[1]
+                USING HINT = 'Compare it with migrations/cluster/0001_roles.sql, and alter or drop it.';
+        END IF;
+    END LOOP;
+
+    FOREACH declared SLICE 1 IN ARRAY memberships LOOP
+        IF NOT EXISTS (
+            SELECT FROM pg_catalog.pg_auth_members
+            WHERE member = declared[1]::regrole AND roleid = declared[2]::regrole
+        ) THEN
+            EXECUTE format('GRANT %I TO %I', declared[2], declared[1]) || options;
+        END IF;
+    END LOOP;
+
+    FOR stray IN
+        SELECT member.rolname AS member, granted.rolname AS granted
+        FROM pg_catalog.pg_auth_members
+            JOIN pg_catalog.pg_roles AS member ON member.oid = pg_auth_members.member
+            JOIN pg_catalog.pg_roles AS granted ON granted.oid = pg_auth_members.roleid
+        WHERE member.rolname = ANY (roles[:][1:1])
+            AND (member.rolname, granted.rolname) <> ('haven_monitor', 'pg_monitor')
+            AND NOT EXISTS (
+                SELECT FROM generate_subscripts(memberships, 1) AS i
+                WHERE memberships[i][1] = member.rolname AND memberships[i][2] = granted.rolname)
+    LOOP
+        RAISE EXCEPTION 'role % is a member of %, which Haven does not declare', stray.member, stray.granted
+            USING HINT = 'Compare it with migrations/cluster/0001_roles.sql, and revoke it.';
+    END LOOP;
+END
+$$;
+
+-- The rights of an admin depend on the server: up to Postgres 15 only a superuser can grant REPLICATION, and
+-- since 16 granting pg_monitor needs ADMIN OPTION on it. The installation can continue without either, so a
+-- missing right is only a warning.
+DO $$
+BEGIN
+    IF NOT (SELECT rolreplication FROM pg_catalog.pg_roles WHERE rolname = 'haven_backup') THEN
+        ALTER ROLE haven_backup REPLICATION;
+    END IF;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE WARNING 'no physical backups yet; a superuser has to run: ALTER ROLE haven_backup REPLICATION;';
+END
+$$;
+
+DO $$
+BEGIN
+    IF NOT pg_catalog.pg_has_role('haven_monitor', 'pg_monitor', 'USAGE') THEN
+        GRANT pg_monitor TO haven_monitor;
+    END IF;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE WARNING 'no monitoring yet; a superuser has to run: GRANT pg_monitor TO haven_monitor;';
+END
+$$;
+
+-- The empty search_path requires every statement to name its schemas, so that no object can shadow another.
+-- The time limits are a fallback: each transaction of the services sets a shorter statement_timeout.
+ALTER ROLE identity_app    SET search_path = '';
+ALTER ROLE identity_app    SET statement_timeout = '30s';
+ALTER ROLE identity_app    SET lock_timeout = '5s';
+ALTER ROLE identity_app    SET idle_in_transaction_session_timeout = '15s';
+ALTER ROLE identity_worker SET search_path = '';
+ALTER ROLE identity_worker SET statement_timeout = '30s';
+ALTER ROLE identity_worker SET lock_timeout = '5s';
+ALTER ROLE identity_worker SET idle_in_transaction_session_timeout = '15s';
+ALTER ROLE data_app        SET search_path = '';
+ALTER ROLE data_app        SET statement_timeout = '30s';
+ALTER ROLE data_app        SET lock_timeout = '5s';
+ALTER ROLE data_app        SET idle_in_transaction_session_timeout = '15s';
+ALTER ROLE data_worker     SET search_path = '';
+ALTER ROLE data_worker     SET statement_timeout = '30s';
+ALTER ROLE data_worker     SET lock_timeout = '5s';
+ALTER ROLE data_worker     SET idle_in_transaction_session_timeout = '15s';
+
+-- A migration that waits for a lock blocks all later statements on that table. With lock_timeout it fails
+-- instead, and can be run again.
+ALTER ROLE identity_owner  SET search_path = '';
+ALTER ROLE identity_owner  SET lock_timeout = '10s';
+ALTER ROLE identity_owner  SET idle_in_transaction_session_timeout = '60s';
+ALTER ROLE data_owner      SET search_path = '';
+ALTER ROLE data_owner      SET lock_timeout = '10s';
+ALTER ROLE data_owner      SET idle_in_transaction_session_timeout = '60s';
+
+-- haven_monitor keeps its search_path, because monitoring agents find pg_stat_statements by it.
+ALTER ROLE haven_readonly  SET search_path = '';
+ALTER ROLE haven_readonly  SET default_transaction_read_only = on;
+ALTER ROLE haven_readonly  SET statement_timeout = '30s';
+ALTER ROLE haven_readonly  SET lock_timeout = '5s';
+ALTER ROLE haven_readonly  SET idle_in_transaction_session_timeout = '60s';
+ALTER ROLE haven_monitor   SET default_transaction_read_only = on;
+ALTER ROLE haven_monitor   SET statement_timeout = '30s';
+ALTER ROLE haven_monitor   SET lock_timeout = '5s';
+ALTER ROLE haven_monitor   SET idle_in_transaction_session_timeout = '60s';
