@@ -24,7 +24,7 @@ fn sign_up(announced: &Announced) -> String {
 /// Returns what the program has stored about a person.
 fn stored(announced: &Announced, email: &str) -> Value {
     let text = fs::read(announced.people()).unwrap();
-    serde_json::from_slice::<Value>(&text).unwrap()[email].take()
+    serde_json::from_slice::<Value>(&text).unwrap()[email.to_lowercase()].take()
 }
 
 /// Changes a field of the stored session of a person.

@@ -32,7 +32,8 @@ async fn a_failed_call_shows_its_details_and_exits_with_its_code() {
         .call(&["ListAccounts", "--service", "stranger"])
         .failed(71, &["PERMISSION_DENIED: ", "reason      ACCESS_DENIED"]);
     // The reason's metadata, and the delay after which a retry can succeed.
-    let update = r#"{"account": {"goals": []}, "update_mask": "goals", "expected_version": 9}"#;
+    let update =
+        r#"{"account": {"goals": ["GOAL_DATING_SKILLS"]}, "update_mask": "goals", "expected_version": 9}"#;
     announced
         .call(&["UpdateAccount", "-H", &token, update])
         .failed(74, &["reason      VERSION_CONFLICT", "current_version 1"]);

@@ -53,8 +53,8 @@ impl Caller {
                     people.sign_in(email, Some(session.clone()))?;
                     Ok(Some((session.access_token, true)))
                 }
-                // The session has ended.
-                Err(status) if status.code() == Code::Unauthenticated => {
+                // The session has ended, or its token is no longer one of this installation.
+                Err(status) if matches!(status.code(), Code::Unauthenticated | Code::InvalidArgument) => {
                     Ok(Some((self.sign_in(people, anonymous).await?, false)))
                 }
                 Err(status) => Err(failed("RefreshSession", status)),
