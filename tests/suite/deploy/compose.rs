@@ -343,6 +343,39 @@ fn only_the_apis_are_published_and_only_on_loopback() {
 }
 
 #[test]
+fn prometheus_scrapes_each_service_where_it_listens() -> Result<()> {
+    #[derive(Deserialize)]
+    struct Prometheus {
+        scrape_configs: Vec<Job>,
+    }
+    #[derive(Deserialize)]
+    struct Job {
+        job_name: String,
+        static_configs: Vec<Targets>,
+    }
+    #[derive(Deserialize)]
+    struct Targets {
+        targets: Vec<String>,
+    }
+    let prometheus: Prometheus = serde_saphyr::from_str(&read("monitoring/prometheus.yml"))?;
+    let scraped: BTreeMap<_, _> = prometheus
+        .scrape_configs
+        .iter()
+        .map(|job| (job.job_name.as_str(), job.static_configs[0].targets.clone()))
+        .collect();
+    let compose = compose();
+    let services = compose.services.iter();
+    let listening: BTreeMap<_, _> = services
+        .filter_map(|(name, service)| {
+            let port = service.environment.get("METRICS_ADDR")?.rsplit(':').next()?;
+            Some((name.as_str(), vec![format!("{name}:{port}")]))
+        })
+        .collect();
+    assert_eq!(scraped, listening);
+    Ok(())
+}
+
+#[test]
 fn a_service_gets_longer_to_stop_than_it_takes_to_drain() {
     let compose = compose();
     let seconds = |text: &str| text.strip_suffix('s').unwrap().parse::<u32>().unwrap();
