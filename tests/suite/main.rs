@@ -14,6 +14,7 @@
 //! | `start`, `telemetry` | configuration and startup; logs, metrics and traces |
 //! | `envelope`, `sealing` | client-side encryption; encryption at rest |
 //! | `permissions`, `rls`, `leaks`, `schema`, `architecture` | checks across all RPCs, tables and crates |
+//! | `poolers` | both services and their commands behind a connection pooler |
 //! | `platform` | the layers of the platform crate, behind a server made for these tests |
 //! | `testkit` | the testkit itself |
 //!
@@ -44,6 +45,7 @@ mod packages;
 mod permissions;
 mod person;
 mod platform;
+mod poolers;
 mod postgres;
 mod preferences;
 mod raw_call;

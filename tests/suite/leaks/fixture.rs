@@ -23,8 +23,8 @@ pub(super) const ACCOUNTS: &str = "identity.users";
 
 /// Both services at their most verbose log filter, one person with a canary for each private value, and the answers so
 /// far.
-pub(super) struct Fixture {
-    pub(super) stack: Stack,
+pub(crate) struct Fixture {
+    pub(crate) stack: Stack,
     pub(super) flock: Flock,
     pub(super) person: Person,
     pub(super) message_id: String,
@@ -49,7 +49,7 @@ pub(super) struct Fixture {
 
 /// The caller of an RPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Caller {
+pub(crate) enum Caller {
     Anonymous,
     Person,
     Service,
@@ -59,7 +59,7 @@ pub(super) enum Caller {
 
 /// A person of their own for each call that changes its caller, by that call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Disposable {
+pub(crate) enum Disposable {
     ChangesPassword,
     DeletesAccount,
     RefreshesSession,
@@ -68,7 +68,7 @@ pub(super) enum Disposable {
 }
 
 impl Fixture {
-    /// Starts the stack, and creates the people and everything that requests refer to.
+    /// Starts the stack, and creates everything as [`Fixture::of`] does.
     pub(super) async fn start() -> Self {
         let cluster = TestCluster::shared().await.unwrap();
         let postgres_log = cluster.cluster.log();
@@ -84,6 +84,14 @@ impl Fixture {
             .start()
             .await
             .unwrap();
+        Self {
+            postgres_log: (postgres_log, before),
+            ..Self::of(stack).await
+        }
+    }
+
+    /// Creates the people and everything that requests refer to on `stack`, which has no analyses yet.
+    pub(crate) async fn of(stack: Stack) -> Self {
         let flock = Flock::default();
         for service in [&stack.identity, &stack.data] {
             add_secrets(service.name, &service.variables, &flock);
@@ -176,7 +184,7 @@ impl Fixture {
             stack,
             flock,
             person,
-            postgres_log: (postgres_log, before),
+            postgres_log: (PathBuf::new(), 0),
             answers: Mutex::default(),
             metrics: String::new(),
         }
@@ -199,7 +207,7 @@ impl Fixture {
     }
 
     /// Calls `path` of `server` with `body`; neither has to be valid. Keeps the answer for the search.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         server: &str,
         caller: Caller,
