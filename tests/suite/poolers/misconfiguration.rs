@@ -33,7 +33,7 @@ async fn a_refused_startup_is_reported_with_the_reason() {
             "&options=-c%20jit%3Doff",
             "unsupported startup parameter: options",
         ),
-        ("", "password authentication failed"),
+        ("", "authentication failed"),
     ] {
         stack.data.stop();
         let url = stack.data.variables["WORKER_DATABASE_URL"].clone();

@@ -70,7 +70,9 @@ impl<'a> Caller<'a> {
             5 => self.create_record().await,
             6 => self.update_record().await,
             7 => self.push_changes().await,
-            8 => self.pull_changes().await,
+            8 => {
+                self.pull_changes().await;
+            }
             _ => self.read_account().await,
         }
     }
@@ -196,7 +198,8 @@ impl<'a> Caller<'a> {
         let created = self
             .call(request, async |request| service.create_record(request).await)
             .await;
-        assert_eq!(self.device.open(&created.record.unwrap()).unwrap(), content);
+        let created = created.record.unwrap();
+        assert_eq!((created.record_id, created.version), (id.to_string(), 1));
         self.records.insert(id, (content, 1));
     }
 

@@ -211,8 +211,9 @@ impl Database {
             return Ok(());
         };
         for connection in [first, second] {
-            match timeout(PROBE_TIMEOUT, self.prepare(connection)).await {
-                Ok(Err(error)) if mixes_sessions(&error) => {
+            match timeout(PROBE_TIMEOUT, self.prepares(connection)).await {
+                Ok(prepared) if prepared? => {}
+                Ok(_) => {
                     faults.push(DatabaseFault::refused(format!(
                         "login {}_{kind} is behind a pooler in transaction mode that does not keep prepared statements \
                          apart: set DATABASE_POOLER=transaction",
@@ -220,20 +221,22 @@ impl Database {
                     )));
                     break;
                 }
-                Ok(prepared) => prepared?,
                 Err(_) => break,
             }
         }
         Ok(())
     }
 
-    /// Prepares a statement on the connection as a transaction of a request does.
-    async fn prepare(&self, connection: PooledConnection) -> Result<(), sqlx::Error> {
+    /// Prepares a statement as a transaction of a request does. Returns false when its name belongs to another connection.
+    async fn prepares(&self, connection: PooledConnection) -> Result<bool, DbError> {
         let mut tx = TenantTx::new(connection, "Inspection", self.pooler, Instant::now());
         raw_sql("BEGIN").execute(tx.connection()).await?;
-        sqlx::query("SELECT 1").execute(&mut tx).await?;
-        // The end rolls the transaction back.
-        Ok(())
+        match sqlx::query("SELECT 1").execute(&mut tx).await {
+            Err(error) if mixes_sessions(&error) => return Ok(false),
+            executed => executed?,
+        };
+        tx.commit().await?;
+        Ok(true)
     }
 }
 
