@@ -211,17 +211,16 @@ impl Database {
             return Ok(());
         };
         for connection in [first, second] {
-            match timeout(PROBE_TIMEOUT, self.prepares(connection)).await {
-                Ok(prepared) if prepared? => {}
-                Ok(_) => {
-                    faults.push(DatabaseFault::refused(format!(
-                        "login {}_{kind} is behind a pooler in transaction mode that does not keep prepared statements \
-                         apart: set DATABASE_POOLER=transaction",
-                        self.schema
-                    )));
-                    break;
-                }
-                Err(_) => break,
+            let Ok(prepared) = timeout(PROBE_TIMEOUT, self.prepares(connection)).await else {
+                break;
+            };
+            if !prepared? {
+                faults.push(DatabaseFault::refused(format!(
+                    "login {}_{kind} is behind a pooler in transaction mode that does not keep prepared statements apart: \
+                     set DATABASE_POOLER=transaction",
+                    self.schema
+                )));
+                break;
             }
         }
         Ok(())
