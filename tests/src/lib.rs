@@ -14,6 +14,7 @@
 //! | [`cluster`], [`database`], [`bootstrap`] | a private Postgres, and the databases of Haven in it |
 //! | [`binaries`], [`environment`], [`service`] | both services: build, configuration, start, readiness |
 //! | [`encryption`] | the client-side encryption of a user's device |
+//! | [`pgbouncer`] | a connection pooler in front of a database |
 //! | [`template`], [`proxy`], [`stack`], [`client`] | an installation for each test, and its clients |
 //!
 //! A test starts with [`stack::Stack::start`] or [`stack::Stack::shared`].
@@ -28,6 +29,7 @@ pub mod encryption;
 pub mod environment;
 pub mod installation;
 pub mod package;
+pub mod pgbouncer;
 pub mod port;
 pub mod process;
 pub mod proxy;

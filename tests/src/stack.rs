@@ -21,6 +21,8 @@ use crate::{
     cluster::Cluster,
     environment::{Environment, Listeners},
     installation::Installation,
+    package::Package,
+    pgbouncer::PgBouncer,
     port::Port,
     proxy::Proxy,
     random,
@@ -38,6 +40,8 @@ pub struct Stack {
     pub certificates: Certificates,
     /// The database of this stack.
     pub database: TestDatabase,
+    /// The connection pooler between the services and Postgres: see [`Builder::pooled`].
+    pub pooler: Option<PgBouncer>,
     identity_proxy: Option<Proxy>,
     data_proxy: Option<Proxy>,
     own_cluster: Option<TestCluster>,
@@ -53,6 +57,7 @@ pub struct Builder {
     own_cluster: bool,
     durable: bool,
     production: Option<Installation>,
+    pooled: Option<(Package, u32)>,
 }
 
 // === impl Stack ===
@@ -168,6 +173,13 @@ impl Builder {
         self
     }
 
+    /// Puts PgBouncer in transaction mode in front of all logins of both services, with at most `pool_size` connections to
+    /// Postgres for each. `package` has its program. [`Stack::database`] still leads to Postgres itself.
+    pub fn pooled(mut self, package: Package, pool_size: u32) -> Self {
+        self.pooled = Some((package, pool_size));
+        self
+    }
+
     /// Starts the services, and waits until they are ready.
     pub async fn start(self) -> Result<Stack> {
         let binaries = Binaries::build()?;
@@ -194,8 +206,22 @@ impl Builder {
             health: ports[first + 1].number(),
             metrics: ports[first + 2].number(),
         };
+        let pooler = match &self.pooled {
+            Some((package, size)) => Some(PgBouncer::start(
+                package,
+                &directory,
+                &database,
+                &certificates,
+                *size,
+            )?),
+            None => None,
+        };
+        let reached = match &pooler {
+            Some(pooler) => pooler.database(&database),
+            None => (*database).clone(),
+        };
         let environment = Environment {
-            database: &database,
+            database: &reached,
             certificates: &certificates,
             secrets: &cluster.secrets,
             signing_key: &cluster.state.path().join("signing-key.pem"),
@@ -211,6 +237,10 @@ impl Builder {
         let identity_proxy = self.proxy(&database, &mut identity).await?;
         let data_proxy = self.proxy(&database, &mut data).await?;
         for service in [&mut identity, &mut data] {
+            if pooler.is_some() {
+                let mode = ("DATABASE_POOLER".to_owned(), "transaction".to_owned());
+                service.variables.extend([mode]);
+            }
             for (_, name, value) in self.variables.iter().filter(|(owner, ..)| *owner == service.name) {
                 service.variables.insert(name.clone(), value.clone());
             }
@@ -228,6 +258,7 @@ impl Builder {
             data,
             certificates,
             database,
+            pooler,
             identity_proxy,
             data_proxy,
             own_cluster,

@@ -16,6 +16,7 @@
 //! | `envelope`, `sealing` | client-side encryption; encryption at rest |
 //! | `postgres` | Postgres with the configuration files of production |
 //! | `permissions`, `rls`, `leaks`, `schema`, `architecture` | checks across all RPCs, tables and crates |
+//! | `poolers` | both services and their commands behind a connection pooler |
 //! | `platform` | the layers of the platform crate, behind a server made for these tests |
 //! | `testkit`, `dev` | the testkit itself; `cargo dev`, with its calls and its tour |
 //!
@@ -48,6 +49,7 @@ mod packages;
 mod permissions;
 mod person;
 mod platform;
+mod poolers;
 mod postgres;
 mod preferences;
 mod raw_call;

@@ -122,6 +122,7 @@ impl Application for Data {
 
     fn migrations() -> Migrations {
         Migrations {
+            schema: Self::NAME,
             migrator: sqlx::migrate!(),
         }
     }

@@ -80,6 +80,7 @@ impl Application for Identity {
 
     fn migrations() -> Migrations {
         Migrations {
+            schema: Self::NAME,
             migrator: sqlx::migrate!(),
         }
     }

@@ -4,6 +4,7 @@
 mod imports;
 mod layout;
 mod source;
+mod statements;
 
 use std::{
     fs,

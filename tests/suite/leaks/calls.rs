@@ -12,12 +12,12 @@ use super::{
 use crate::every_rpc::{self, PrivateValues, Subject, rpcs, server_of};
 
 /// A call that succeeds.
-pub(super) struct Case {
+pub(crate) struct Case {
     /// The service that answers the call: `identity` or `data`.
-    pub(super) server: &'static str,
-    pub(super) path: String,
-    pub(super) caller: Caller,
-    pub(super) body: Vec<u8>,
+    pub(crate) server: &'static str,
+    pub(crate) path: String,
+    pub(crate) caller: Caller,
+    pub(crate) body: Vec<u8>,
     input: MessageDescriptor,
 }
 
@@ -97,7 +97,7 @@ fn subject<'a>(rpc: &str, fixture: &'a Fixture) -> Subject<'a> {
 }
 
 /// Returns a case for every RPC, in the order of their names. Panics when `every_rpc` has no request for one.
-pub(super) fn cases(fixture: &Fixture) -> Vec<Case> {
+pub(crate) fn cases(fixture: &Fixture) -> Vec<Case> {
     let pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET).unwrap();
     let (mut cases, mut undescribed) = (Vec::new(), Vec::new());
     for rpc in rpcs() {

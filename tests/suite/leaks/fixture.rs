@@ -26,8 +26,8 @@ pub(super) const ACCOUNTS: &str = "identity.users";
 
 /// Both services at their most verbose log filter, one person with a canary for each private value, and the answers so
 /// far.
-pub(super) struct Fixture {
-    pub(super) stack: Stack,
+pub(crate) struct Fixture {
+    pub(crate) stack: Stack,
     pub(super) flock: Flock,
     pub(super) person: Person,
     pub(super) message_id: String,
@@ -56,7 +56,7 @@ pub(super) struct Fixture {
 
 /// The caller of an RPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Caller {
+pub(crate) enum Caller {
     Anonymous,
     Person,
     Service,
@@ -66,7 +66,7 @@ pub(super) enum Caller {
 
 /// A person of their own for each call that changes its caller, by that call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Disposable {
+pub(crate) enum Disposable {
     ChangesPassword,
     DeletesAccount,
     RefreshesSession,
@@ -75,7 +75,7 @@ pub(super) enum Disposable {
 }
 
 impl Fixture {
-    /// Starts the stack on the shared cluster, and creates the people and everything that requests refer to.
+    /// Starts the stack on the shared cluster, and creates everything as [`Fixture::of`] does.
     pub(super) async fn start() -> Self {
         let cluster = TestCluster::shared().await.unwrap();
         let postgres_log = cluster.cluster.log();
@@ -84,7 +84,11 @@ impl Fixture {
         let reset = "SELECT pg_stat_statements_reset()";
         cluster.maintenance().run("postgres", reset).await.unwrap();
         let stack = verbose().start().await.unwrap();
-        Self::of(stack, cluster.maintenance(), (postgres_log, before), false).await
+        let fixture = Self::of(stack, cluster.maintenance()).await;
+        Self {
+            postgres_log: (postgres_log, before),
+            ..fixture
+        }
     }
 
     /// Does the same on a cluster of its own, with the configuration files of production. All of its log is searched.
@@ -92,15 +96,17 @@ impl Fixture {
         let stack = verbose().production_cluster(installation).start().await.unwrap();
         let own = stack.own_cluster().unwrap();
         let (maintenance, log) = (own.maintenance(), own.cluster.log());
-        Self::of(stack, maintenance, (log, 0), true).await
+        let fixture = Self::of(stack, maintenance).await;
+        Self {
+            postgres_log: (log, 0),
+            is_production: true,
+            ..fixture
+        }
     }
 
-    async fn of(
-        stack: Stack,
-        maintenance: Database,
-        postgres_log: (PathBuf, usize),
-        is_production: bool,
-    ) -> Self {
+    /// Creates the people and everything that requests refer to on `stack`, which has no analyses yet. `maintenance` is the
+    /// database `postgres` of its cluster.
+    pub(crate) async fn of(stack: Stack, maintenance: Database) -> Self {
         let flock = Flock::default();
         for service in [&stack.identity, &stack.data] {
             add_secrets(service.name, &service.variables, &flock);
@@ -193,9 +199,9 @@ impl Fixture {
             stack,
             flock,
             person,
-            postgres_log,
+            postgres_log: (PathBuf::new(), 0),
             maintenance,
-            is_production,
+            is_production: false,
             answers: Mutex::default(),
             metrics: String::new(),
         }
@@ -218,7 +224,7 @@ impl Fixture {
     }
 
     /// Calls `path` of `server` with `body`; neither has to be valid. Keeps the answer for the search.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         server: &str,
         caller: Caller,

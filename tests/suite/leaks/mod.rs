@@ -1,10 +1,10 @@
 //! Private values do not leak: canaries go through every RPC and every kind of failure, and then logs, metrics, answers,
 //! statements and tables are searched for them.
 
-mod calls;
+pub(crate) mod calls;
 pub(crate) mod canary;
 mod failed_calls;
-mod fixture;
+pub(crate) mod fixture;
 mod locations;
 mod malformed_connections;
 mod postgres_errors;

@@ -9,7 +9,8 @@ use crate::{failure::Failure, reason::Reason};
 /// An error of the database, in the form that may leave the store.
 ///
 /// Postgres puts values into its messages ("Key (email)=(…) already exists"), so only the SQLSTATE and the names of the
-/// constraint and the table are kept. Messages of the network and of TLS are kept, because they contain no row.
+/// constraint and the table are kept. Messages about the connection itself are kept, whether of the network, of TLS, of
+/// Postgres or of a pooler, because they contain no row.
 #[derive(Debug, thiserror::Error)]
 pub struct DbError {
     kind: ErrorKind,
@@ -30,6 +31,8 @@ enum ErrorKind {
     Unavailable,
     /// No connection was available in time: the server cannot be reached, or all connections are in use.
     NoConnection,
+    /// The server, or the pooler in front of it, was reached and refused the connection.
+    ConnectionRefused,
     /// The call's deadline passed during a statement or the wait for a connection.
     Deadline,
     /// A row violates a constraint.
@@ -64,12 +67,19 @@ impl DbError {
         Self::of(ErrorKind::NoConnection)
     }
 
-    /// Converts an error of connecting into the kind for a missing connection.
-    pub(super) fn without_connection(self) -> Self {
-        Self {
-            kind: ErrorKind::NoConnection,
-            ..self
-        }
+    /// Creates the error of an attempt to connect.
+    pub(super) fn connecting(error: Error) -> Self {
+        let message = match &error {
+            Error::Database(error) => Some(one_line(error.message())),
+            _ => None,
+        };
+        let mut error = Self::from(error);
+        error.kind = match message {
+            Some(_) => ErrorKind::ConnectionRefused,
+            None => ErrorKind::NoConnection,
+        };
+        error.details.detail = message.or(error.details.detail);
+        error
     }
 
     fn of(kind: ErrorKind) -> Self {
@@ -93,6 +103,9 @@ impl fmt::Display for DbError {
                 f.write_str(
                     "no database connection in time: the server cannot be reached, or all connections are in use",
                 )?;
+            }
+            ErrorKind::ConnectionRefused => {
+                f.write_str("the database server or its pooler refused the connection")?;
             }
             ErrorKind::Deadline => f.write_str("the call's deadline passed before the database answered")?,
             ErrorKind::Constraint => f.write_str("constraint violated")?,
@@ -118,14 +131,15 @@ impl From<Error> for DbError {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Database(error) => {
+                let code = error.code().unwrap_or_default();
                 let details = Details {
-                    detail: None,
+                    detail: is_about_connection(&code).then(|| one_line(error.message())),
                     sqlstate: error.code().map(Into::into),
                     constraint: error.constraint().map(Into::into),
                     table: error.table().map(Into::into),
                 };
                 return Self {
-                    kind: kind_of_sqlstate(error.code().as_deref().unwrap_or_default()),
+                    kind: kind_of_sqlstate(&code),
                     details,
                 };
             }
@@ -159,18 +173,23 @@ impl From<Error> for DbError {
     }
 }
 
-/// Maps a SQLSTATE to its kind (PostgreSQL documentation, appendix A: error codes).
+/// Maps a SQLSTATE to its kind (PostgreSQL documentation, appendix A: error codes). PgBouncer sends 08P01 for its own
+/// errors, such as `query_wait_timeout`, and newer versions also use the codes of Postgres.
 fn kind_of_sqlstate(code: &str) -> ErrorKind {
     match code {
         // The statement, or its wait for a lock, was cancelled.
         "57014" | "55P03" => ErrorKind::Deadline,
-        // Includes serialization failures and deadlocks: a retry of the whole transaction works.
-        "57P01" | "57P02" | "57P03" | "25006" | "40001" | "40P01" => ErrorKind::Unavailable,
-        // The server ended a session that was idle for too long, in a transaction or outside of one.
-        "57P05" | "25P03" => ErrorKind::Unavailable,
+        // Serialization failures and deadlocks, and sessions that a time limit ended within a transaction: a retry of the
+        // whole transaction works.
+        "25006" | "25P03" | "25P04" | "40001" | "40P01" => ErrorKind::Unavailable,
         "53300" => ErrorKind::NoConnection,
         "42501" => ErrorKind::Refused,
-        _ if code.starts_with("08") => ErrorKind::Unavailable,
+        SHARED_STATEMENT | LOST_STATEMENT => ErrorKind::Other(
+            "a prepared statement belongs to another session: behind a pooler in transaction mode, set \
+             DATABASE_POOLER=transaction",
+        ),
+        // The connection broke, the server lacks resources, or an operator or a time limit ended the session.
+        _ if ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) => ErrorKind::Unavailable,
         // The login was denied.
         _ if code.starts_with("28") => ErrorKind::NoConnection,
         _ if code.starts_with("23") => ErrorKind::Constraint,
@@ -178,13 +197,74 @@ fn kind_of_sqlstate(code: &str) -> ErrorKind {
     }
 }
 
+/// The SQLSTATE for a statement that is prepared under a name that the session already has.
+const SHARED_STATEMENT: &str = "42P05";
+/// The SQLSTATE for the execution of a prepared statement that the session does not have.
+const LOST_STATEMENT: &str = "26000";
+
+/// Returns whether `error` says that prepared statements are not kept in one session: a pooler in transaction mode is in
+/// between.
+pub(super) fn mixes_sessions(error: &Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| [SHARED_STATEMENT, LOST_STATEMENT].contains(&&*code))
+}
+
+/// Returns whether messages with this SQLSTATE describe the connection or the server, and therefore quote no row.
+fn is_about_connection(code: &str) -> bool {
+    matches!(code, "25P03" | "25P04") || ["08", "53", "57P"].iter().any(|class| code.starts_with(class))
+}
+
+/// Returns the beginning of a server's message, without control characters.
+fn one_line(message: &str) -> String {
+    let printable = message.chars().map(|character| match character.is_control() {
+        true => ' ',
+        false => character,
+    });
+    printable.take(MESSAGE_LENGTH).collect()
+}
+
+/// The maximum length of a server's message, in characters.
+const MESSAGE_LENGTH: usize = 200;
+
 impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
         let reason = match error.kind {
-            ErrorKind::Unavailable | ErrorKind::NoConnection => Reason::DependencyUnavailable,
+            ErrorKind::Unavailable | ErrorKind::NoConnection | ErrorKind::ConnectionRefused => {
+                Reason::DependencyUnavailable
+            }
             ErrorKind::Deadline => Reason::Deadline,
             ErrorKind::Constraint | ErrorKind::Refused | ErrorKind::Other(_) => Reason::Internal,
         };
         Self::new(reason).because(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_poolers_and_of_sessions_that_ended_can_be_retried() {
+        for code in [
+            "08P01", "08006", "53100", "53300", "57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04",
+        ] {
+            let kind = kind_of_sqlstate(code);
+            let retried = matches!(kind, ErrorKind::Unavailable | ErrorKind::NoConnection);
+            assert!(retried, "{code}: {kind:?}");
+            assert!(is_about_connection(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn messages_that_can_quote_a_row_are_dropped() {
+        for code in ["23505", "22P02", "42P05", "26000", "P0001", "57014", "42501"] {
+            assert!(!is_about_connection(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_one_short_line() {
+        assert_eq!(one_line("no\nmore\tconnections"), "no more connections");
+        assert_eq!(one_line(&"é".repeat(1_000)).chars().count(), MESSAGE_LENGTH);
     }
 }

@@ -1,15 +1,16 @@
 //! The inspection before serving: whether the database and the logins have the properties that data isolation depends
 //! on.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use deadpool::managed::Object;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Row, postgres::PgRow, raw_sql};
+use tokio::time::{Instant, timeout};
 
 use super::{
-    Database, WorkerConfig,
-    error::DbError,
-    pool::{Pool, pool},
+    Database, Pooler, TenantTx, WorkerConfig,
+    error::{DbError, mixes_sessions},
+    pool::{Pool, PooledConnection, pool},
 };
 use crate::environment::Environment;
 
@@ -47,17 +48,24 @@ pub enum InspectionError {
 /// newer.
 const PATCHED_MINORS: [(i64, i64); 4] = [(15, 20), (16, 16), (17, 12), (18, 6)];
 
-/// The properties of the login and of the schema `$1` that isolation depends on.
-const LOGIN_AND_SCHEMA: &str = "
-    SELECT current_user::text AS login,
+/// The maximum time to look for a pooler in transaction mode. One in session mode with a single server connection would not
+/// answer the second connection at all.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Returns the query for the properties of the login and of `schema` that isolation depends on.
+fn login_and_schema(schema: &'static str) -> String {
+    format!(
+        "SELECT current_user::text AS login,
            current_setting('server_version_num')::int8 AS version,
            r.rolsuper OR r.rolbypassrls AS all_powerful,
            coalesce((SELECT s.ssl FROM pg_catalog.pg_stat_ssl s WHERE s.pid = pg_catalog.pg_backend_pid()), false) AS tls,
            coalesce((SELECT string_agg(c.relname, ', ' ORDER BY c.relname)
                        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                      WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
+                      WHERE n.nspname = '{schema}' AND c.relkind IN ('r', 'p')
                         AND NOT (c.relrowsecurity AND c.relforcerowsecurity)), '') AS unforced
-      FROM pg_catalog.pg_roles r WHERE r.rolname = current_user";
+      FROM pg_catalog.pg_roles r WHERE r.rolname = current_user"
+    )
+}
 
 impl Database {
     /// Connects a command to its schema: one connection for the service's own work, after [`Database::inspect`]. Only
@@ -109,12 +117,10 @@ impl Database {
         let mut faults = Vec::new();
         for (kind, pool) in self.pools() {
             self.inspect_login(pool, kind, &mut faults).await?;
+            self.inspect_pooler(pool, kind, &mut faults).await?;
         }
-        let sql = AssertSqlSafe(format!("SELECT {}.schema_version() AS version", self.schema));
-        let version: Option<i64> = sqlx::query(sql)
-            .fetch_one(&mut *self.worker.get().await?)
-            .await?
-            .try_get("version")?;
+        let sql = format!("SELECT {}.schema_version() AS version", self.schema);
+        let version: Option<i64> = one_row(&self.worker, sql).await?.try_get("version")?;
         if version != Some(newest) {
             let version = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
             faults.push(DatabaseFault::refused(format!(
@@ -139,15 +145,8 @@ impl Database {
             if status.available == 0 && status.size >= status.max_size {
                 continue;
             }
-            let mut connection = pool.get().await?;
-            let query = sqlx::query_scalar("SELECT current_user::text").persistent(false);
-            let login: String = match query.fetch_one(&mut *connection).await {
-                Ok(login) => login,
-                Err(error) => {
-                    drop(Object::take(connection));
-                    return Err(error.into());
-                }
-            };
+            let row = one_row(pool, "SELECT current_user::text AS login".to_owned()).await?;
+            let login: String = row.try_get("login")?;
             if login != format!("{}_{kind}", self.schema) {
                 return Err(DbError::unexpected(
                     "the connection has another login than configured",
@@ -163,11 +162,7 @@ impl Database {
         kind: &'static str,
         faults: &mut Vec<DatabaseFault>,
     ) -> Result<(), DbError> {
-        let row = sqlx::query(LOGIN_AND_SCHEMA)
-            .bind(self.schema)
-            .persistent(false)
-            .fetch_one(&mut *pool.get().await?)
-            .await?;
+        let row = one_row(pool, login_and_schema(self.schema)).await?;
         let login: String = row.try_get("login")?;
         let expected = format!("{}_{kind}", self.schema);
         if login != expected {
@@ -187,13 +182,60 @@ impl Database {
                 self.schema
             )));
         }
-        if !row.try_get::<bool, _>("tls")? {
+        if !pool.manager().requires_tls() || !row.try_get::<bool, _>("tls")? {
             faults.push(DatabaseFault::refused_in_production(format!(
-                "login {login} connects without TLS: set sslmode=verify-full in its URL"
+                "login {login} connects without TLS: set sslmode=verify-full in its URL, and server_tls_sslmode or its \
+                 counterpart in a pooler"
             )));
         }
         faults.extend(old_minor(row.try_get("version")?));
         Ok(())
+    }
+
+    /// Looks for a pooler in transaction mode that DATABASE_POOLER does not announce: it gives two connections the same
+    /// session of Postgres in turn, where a statement can be prepared under a name only once. A pooler that keeps the
+    /// names of its clients apart, such as PgBouncer with `max_prepared_statements`, is no fault.
+    async fn inspect_pooler(
+        &self,
+        pool: &Pool,
+        kind: &'static str,
+        faults: &mut Vec<DatabaseFault>,
+    ) -> Result<(), DbError> {
+        if self.pooler == Pooler::Transaction || pool.status().max_size < 2 {
+            return Ok(());
+        }
+        // Both connections are open during both transactions, so only a pooler gives them the same session.
+        let first = pool.get().await?;
+        let Ok(second) = pool.get().await else {
+            // The server has no room for a second connection, which is for the calls to report.
+            return Ok(());
+        };
+        for connection in [first, second] {
+            let Ok(prepared) = timeout(PROBE_TIMEOUT, self.prepares(connection)).await else {
+                break;
+            };
+            if !prepared? {
+                faults.push(DatabaseFault::refused(format!(
+                    "login {}_{kind} is behind a pooler in transaction mode that does not keep prepared statements apart: \
+                     set DATABASE_POOLER=transaction",
+                    self.schema
+                )));
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Prepares a statement as a transaction of a request does. Returns false when its name belongs to another connection.
+    async fn prepares(&self, connection: PooledConnection) -> Result<bool, DbError> {
+        let mut tx = TenantTx::new(connection, "Inspection", self.pooler, Instant::now());
+        raw_sql("BEGIN").execute(tx.connection()).await?;
+        match sqlx::query("SELECT 1").execute(&mut tx).await {
+            Err(error) if mixes_sessions(&error) => return Ok(false),
+            executed => executed?,
+        };
+        tx.commit().await?;
+        Ok(true)
     }
 }
 
@@ -216,6 +258,20 @@ impl DatabaseFault {
 impl fmt::Display for DatabaseFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+/// Returns the row of a query without parameters. The simple protocol sends it as one message, which is a transaction of its
+/// own: a pooler in transaction mode cannot divide it between two sessions.
+async fn one_row(pool: &Pool, sql: String) -> Result<PgRow, DbError> {
+    let mut connection = pool.get().await?;
+    match raw_sql(AssertSqlSafe(sql)).fetch_one(&mut *connection).await {
+        Ok(row) => Ok(row),
+        Err(error) => {
+            // The connection's state is unknown, so it must not be reused.
+            drop(Object::take(connection));
+            Err(error.into())
+        }
     }
 }
 

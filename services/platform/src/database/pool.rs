@@ -10,7 +10,10 @@ use deadpool::{
     managed::{self, BuildError, Metrics, Object, PoolError, RecycleError, RecycleResult, Timeouts},
 };
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{ConnectOptions, Connection, Error, PgConnection, postgres::PgConnectOptions};
+use sqlx::{
+    ConnectOptions, Connection, Error, PgConnection,
+    postgres::{PgConnectOptions, PgSslMode},
+};
 
 use super::error::DbError;
 
@@ -31,11 +34,32 @@ pub(super) type PooledConnection = Object<Connector>;
 #[derive(Debug)]
 pub(super) struct Connector(PgConnectOptions);
 
+/// Returns the options of a connection to `url`, for a server or a pooler in front of it.
+pub(super) fn connect_options(url: &SecretString) -> Result<PgConnectOptions, DbError> {
+    let options: PgConnectOptions = url.expose_secret().parse()?;
+    // A pooler refuses startup parameters that it does not know, such as `extra_float_digits`. Values are exchanged in
+    // binary, which this parameter does not change. The request log has one line per call; statements are not logged.
+    Ok(options.extra_float_digits(None).disable_statement_logging())
+}
+
+/// Opens one connection, outside of a pool.
+///
+/// # Errors
+///
+/// [`DbError`] when the server cannot be reached, or refuses the connection.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "for the inspection and the migrations, which are not a tenant's work"
+)]
+pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, DbError> {
+    PgConnection::connect_with(options)
+        .await
+        .map_err(DbError::connecting)
+}
+
 /// Creates a pool of at most `size` connections without opening any.
 pub(super) fn pool(url: &SecretString, size: u32) -> Result<Pool, DbError> {
-    let options: PgConnectOptions = url.expose_secret().parse()?;
-    // The request log has one line per call; statements are not logged.
-    let connector = Connector(options.disable_statement_logging());
+    let connector = Connector(connect_options(url)?);
     let timeouts = Timeouts {
         wait: Some(WAIT_TIMEOUT),
         create: Some(WAIT_TIMEOUT),
@@ -47,6 +71,14 @@ pub(super) fn pool(url: &SecretString, size: u32) -> Result<Pool, DbError> {
         .runtime(Runtime::Tokio1)
         .build();
     built.map_err(|BuildError::NoRuntimeSpecified| DbError::unexpected("a pool without a runtime"))
+}
+
+impl Connector {
+    /// Returns whether every connection uses TLS, or fails. The server cannot tell: it sees the connections of the pooler.
+    pub(super) fn requires_tls(&self) -> bool {
+        use PgSslMode::{Require, VerifyCa, VerifyFull};
+        matches!(self.0.get_ssl_mode(), Require | VerifyCa | VerifyFull)
+    }
 }
 
 impl managed::Manager for Connector {
@@ -72,7 +104,7 @@ impl managed::Manager for Connector {
 impl From<PoolError<Error>> for DbError {
     fn from(error: PoolError<Error>) -> Self {
         match error {
-            PoolError::Backend(error) => Self::from(error).without_connection(),
+            PoolError::Backend(error) => Self::connecting(error),
             _ => Self::no_connection(),
         }
     }

@@ -142,23 +142,25 @@ impl<'c> Executor<'c> for &'c mut TenantTx {
         self.connection().fetch_optional(execution)
     }
 
-    fn prepare_with<'e>(
-        self,
-        sql: SqlStr,
-        parameters: &'e [PgTypeInfo],
-    ) -> BoxFuture<'e, Result<PgStatement, Error>>
+    /// Always fails, because sqlx would prepare the statement under a name.
+    fn prepare_with<'e>(self, _: SqlStr, _: &'e [PgTypeInfo]) -> BoxFuture<'e, Result<PgStatement, Error>>
     where
         'c: 'e,
     {
-        self.connection().prepare_with(sql, parameters)
+        Box::pin(async { Err(not_prepared()) })
     }
 
-    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, Error>>
+    /// Always fails, because sqlx would prepare the statement under a name.
+    fn describe<'e>(self, _: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, Error>>
     where
         'c: 'e,
     {
-        self.connection().describe(sql)
+        Box::pin(async { Err(not_prepared()) })
     }
+}
+
+fn not_prepared() -> Error {
+    Error::InvalidArgument("a tenant transaction prepares statements only to execute them".to_owned())
 }
 
 /// A query with the decision whether its statement may be cached on the connection.
