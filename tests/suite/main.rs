@@ -14,6 +14,8 @@
 //! | `start`, `telemetry` | configuration and startup; logs, metrics and traces |
 //! | `envelope`, `sealing` | client-side encryption; encryption at rest |
 //! | `permissions`, `rls`, `leaks`, `schema`, `architecture` | checks across all RPCs, tables and crates |
+//! | `query_monitoring` | statistics of statements: `cargo dev queries`, psql and Prometheus |
+//! | `postgres_versions` | every major version of Postgres that Haven runs on |
 //! | `platform` | the layers of the platform crate, behind a server made for these tests |
 //! | `testkit` | the testkit itself |
 //!
@@ -45,7 +47,9 @@ mod permissions;
 mod person;
 mod platform;
 mod postgres;
+mod postgres_versions;
 mod preferences;
+mod query_monitoring;
 mod raw_call;
 mod raw_socket;
 mod replica;

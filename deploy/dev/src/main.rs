@@ -2,6 +2,7 @@
 
 mod example_calls;
 mod listeners;
+mod queries;
 mod seed;
 mod shell;
 mod sqlx_offline;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use self::{seed::Seed, shell::Shell, sqlx_offline::SqlxOffline, up::Up};
+use self::{queries::Queries, seed::Seed, shell::Shell, sqlx_offline::SqlxOffline, up::Up};
 
 /// Runs all of Haven on this machine: a private Postgres, and both services over TLS.
 ///
@@ -42,6 +43,8 @@ enum Command {
     Seed(Seed),
     /// Open psql on the database of the running installation
     Psql(Shell),
+    /// Show the most expensive statements by the name of their RPC, and how their tables are read
+    Queries(Queries),
     /// Write the offline data that SQL is checked against at compile time
     ///
     /// Run it after a change to a query or a migration. It starts its own database.
@@ -71,6 +74,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Reset(up) => runtime.block_on(up.run(true)),
         Command::Seed(seed) => runtime.block_on(seed.run()),
         Command::Psql(shell) => shell.run(),
+        Command::Queries(queries) => runtime.block_on(queries.run()),
         Command::Sql(sqlx_offline) => runtime.block_on(sqlx_offline.run()),
     };
     // Does not wait for a running build: it ends with this process.
