@@ -9,10 +9,14 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::geteuid;
 
-use crate::package::Package;
+use crate::{package::Package, release};
 
 /// The oldest major version that Haven runs on.
 const OLDEST: u32 = 15;
+
+/// The variable that chooses the Postgres of all tests and of `cargo dev`: a major version, such as `18`, or a directory of
+/// programs. Without it, the newest on this machine is used.
+pub const CHOICE: &str = "HAVEN_POSTGRES";
 
 /// The source of newer packages for systems with old ones.
 const ELSEWHERE: &str = "https://apt.postgresql.org has newer ones.";
@@ -41,13 +45,22 @@ pub struct Version {
 }
 
 impl Installation {
-    /// Finds the newest Postgres on this machine. If there is none of version 15 or newer, installs the package of the
-    /// system, as root or with a `sudo` that needs no password. `say` is called with a message before a slow step.
+    /// Returns the Postgres that [`CHOICE`] chooses, or else the newest on this machine. If there is none of version 15 or
+    /// newer, installs the package of the system, as root or with a `sudo` that needs no password. `say` is called with a
+    /// message before a slow step.
     ///
     /// # Errors
     ///
     /// If Postgres cannot be installed. The error names the package.
     pub fn require(say: impl Fn(&str)) -> Result<Self> {
+        if let Ok(choice) = env::var(CHOICE) {
+            let chosen = match choice.parse() {
+                Ok(major) => Self::of_major(major),
+                Err(_) => Self::at(Path::new(&choice))
+                    .with_context(|| format!("{choice} has no Postgres {OLDEST} or newer")),
+            };
+            return chosen.with_context(|| format!("{CHOICE}={choice}"));
+        }
         if let Some(installation) = Self::find() {
             return Ok(installation);
         }
@@ -55,8 +68,37 @@ impl Installation {
         Self::find().with_context(|| format!("no Postgres {OLDEST} or newer was found after installing one"))
     }
 
+    /// Returns the newest minor version of `major` that can be had: this machine's, or the release of PyPI, which is downloaded
+    /// below the state directory.
+    ///
+    /// # Errors
+    ///
+    /// If this machine has none, and the release cannot be had. The error names the package.
+    pub fn of_major(major: u32) -> Result<Self> {
+        let installed = Self::all()
+            .into_iter()
+            .filter(|installation| installation.version.major == major);
+        if let Some(installation) = installed.max_by_key(|installation| installation.version) {
+            return Ok(installation);
+        }
+        let bin = release::programs(major)?;
+        Self::at(&bin).with_context(|| {
+            format!(
+                "{} does not run: the libraries of the system's server package are needed (`postgresql`)",
+                bin.join("postgres").display()
+            )
+        })
+    }
+
     /// Returns the newest Postgres on this machine, or `None` if there is none of version 15 or newer.
     pub fn find() -> Option<Self> {
+        Self::all()
+            .into_iter()
+            .max_by_key(|installation| installation.version)
+    }
+
+    /// Returns every Postgres on this machine of version 15 or newer.
+    fn all() -> Vec<Self> {
         let mut directories: Vec<PathBuf> = Vec::new();
         // The directories of Debian and Ubuntu, and of the packages of postgresql.org for Red Hat.
         for (parent, prefix) in [("/usr/lib/postgresql", ""), ("/usr", "pgsql-")] {
@@ -68,10 +110,7 @@ impl Installation {
             directories.push(directory.trim().into());
         }
         directories.extend(env::var_os("PATH").iter().flat_map(env::split_paths));
-        directories
-            .iter()
-            .filter_map(|bin| Self::at(bin))
-            .max_by_key(|installation| installation.version)
+        directories.iter().filter_map(|bin| Self::at(bin)).collect()
     }
 
     /// Returns a server of the newest installed major version with the extension pgaudit, from packages that are unpacked

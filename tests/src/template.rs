@@ -81,6 +81,14 @@ impl TestCluster {
         Self::start_as(state, migrations, installation, durable, ConfigFiles::Development).await
     }
 
+    /// Creates a new cluster of another Postgres than the one that the other tests run on: see [`Installation::of_major`].
+    pub async fn of(installation: Installation) -> Result<Self> {
+        let state = State::take_any_in_memory("version")?;
+        cluster::discard(&state)?;
+        let migrations = Migrations::Programs(&Binaries::build()?);
+        Self::start_as(state, migrations, installation, false, ConfigFiles::Development).await
+    }
+
     /// Creates a new cluster with the configuration files and the role limits of `deploy/postgres`, as in production. It has
     /// one database, `haven`.
     ///

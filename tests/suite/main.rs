@@ -17,6 +17,8 @@
 //! | `postgres` | Postgres with the configuration files of production |
 //! | `permissions`, `rls`, `leaks`, `schema`, `architecture` | checks across all RPCs, tables and crates |
 //! | `poolers` | both services and their commands behind a connection pooler |
+//! | `query_monitoring` | statistics of statements: `cargo dev queries`, psql and Prometheus |
+//! | `postgres_versions` | every major version of Postgres that Haven runs on |
 //! | `platform` | the layers of the platform crate, behind a server made for these tests |
 //! | `testkit`, `dev` | the testkit itself; `cargo dev`, with its calls and its tour |
 //!
@@ -51,7 +53,9 @@ mod person;
 mod platform;
 mod poolers;
 mod postgres;
+mod postgres_versions;
 mod preferences;
+mod query_monitoring;
 mod raw_call;
 mod raw_socket;
 mod replica;

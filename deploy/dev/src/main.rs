@@ -5,6 +5,7 @@ mod compose;
 mod example_calls;
 mod listeners;
 mod people;
+mod queries;
 mod secrets;
 mod seed;
 mod selection;
@@ -20,8 +21,8 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use self::{
-    call::Call, compose::Compose, secrets::SecretsFor, seed::Seed, selection::Selection, shell::Shell,
-    sqlx_offline::SqlxOffline, tour::Tour, up::Up,
+    call::Call, compose::Compose, queries::Queries, secrets::SecretsFor, seed::Seed, selection::Selection,
+    shell::Shell, sqlx_offline::SqlxOffline, tour::Tour, up::Up,
 };
 
 /// Runs all of Haven on this machine: a private Postgres, and both services over TLS.
@@ -68,6 +69,8 @@ enum Command {
     Psql(Shell),
     /// Create the certificates and secrets that deploy/compose mounts; existing ones are kept
     Secrets(SecretsFor),
+    /// Show the most expensive statements by the name of their RPC, and how their tables are read
+    Queries(Queries),
     /// Write the offline data that SQL is checked against at compile time
     ///
     /// Run it after a change to a query or a migration. It starts its own database.
@@ -101,6 +104,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Tour(tour) => tour.run(),
         Command::Psql(shell) => shell.run(),
         Command::Secrets(secrets) => secrets.run(),
+        Command::Queries(queries) => runtime.block_on(queries.run()),
         Command::Sql(sqlx_offline) => runtime.block_on(sqlx_offline.run()),
     };
     // Does not wait for a running build: it ends with this process.

@@ -18,6 +18,7 @@ use haven_testkit::{
     environment::Environment,
     installation::Installation,
     process::Signal,
+    queries,
     secrets::Secrets,
     service::Service,
     state::State,
@@ -141,6 +142,9 @@ impl Up {
         // The usual cause is a new migration that was edited after it was applied.
         let database =
             database.context("the database cannot be migrated (`cargo dev reset` creates a new one)")?;
+        if installation.has_statement_statistics() {
+            queries::enable(&database).await?;
+        }
         say("Roles, schemas and migrations are up to date");
 
         let environment = Environment {

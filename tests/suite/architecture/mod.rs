@@ -81,6 +81,28 @@ fn layer(service: &str, layer: &str) -> PathBuf {
     path
 }
 
+/// The statistics of Postgres 18 leave out a comment before a statement's first keyword.
+#[test]
+fn statements_have_their_name_behind_the_first_keyword() {
+    let mut misplaced = Vec::new();
+    let mut named = 0;
+    for service in SERVICES {
+        for path in source::files(&workspace::root().join("services").join(service).join("src")) {
+            for line in fs::read_to_string(&path).unwrap().lines() {
+                let Some((before, _)) = line.split_once("/* ") else {
+                    continue;
+                };
+                named += 1;
+                if before.trim_end().ends_with('"') {
+                    misplaced.push(format!("{}: {}", path.display(), line.trim()));
+                }
+            }
+        }
+    }
+    assert!(named > 100, "{named} statements");
+    assert!(misplaced.is_empty(), "{misplaced:#?}");
+}
+
 #[test]
 fn the_domain_layer_names_neither_tonic_nor_sqlx() {
     for service in SERVICES {

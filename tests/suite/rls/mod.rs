@@ -33,10 +33,11 @@ use haven_testkit::{
     template::{TestCluster, TestDatabase},
 };
 
+pub(crate) use self::matrix::Protection;
 use self::{
     caller::{A, B},
     intent::Intent,
-    matrix::{Matrix, Protection},
+    matrix::Matrix,
     relation::Relation,
 };
 
@@ -45,18 +46,20 @@ const SHOWN: usize = 40;
 
 #[tokio::test]
 async fn every_role_reaches_exactly_the_declared_rows() -> Result<()> {
-    run_matrix(Protection::PrivilegesAndPolicies).await
+    run_matrix(TestCluster::shared().await?, Protection::PrivilegesAndPolicies).await
 }
 
 /// A missing privilege refuses most of what a policy refuses, and would hide a policy that is too permissive. Here every
 /// privilege is granted.
 #[tokio::test]
 async fn policies_alone_protect_the_rows() -> Result<()> {
-    run_matrix(Protection::PoliciesOnly).await
+    run_matrix(TestCluster::shared().await?, Protection::PoliciesOnly).await
 }
 
-async fn run_matrix(protection: Protection) -> Result<()> {
-    let database = seeded().await?;
+/// Tries every attack of every login in a new database of `cluster`.
+pub(crate) async fn run_matrix(cluster: &TestCluster, protection: Protection) -> Result<()> {
+    let database = cluster.database().await?;
+    seed_people(&database).await?;
     let intent = Intent::read();
     let relations = Relation::read_all(&mut database.connect(SUPERUSER).await?, &intent.relations).await?;
     if protection == Protection::PoliciesOnly {

@@ -82,8 +82,14 @@ fn check_frame(file: &Path) -> Result<()> {
 #[tokio::test]
 async fn every_migration_can_be_reverted_with_rows_in_its_tables() -> Result<()> {
     let template = empty().await?;
-    let full = structure(&template)?;
-    let database = unmigrated(&template).await?;
+    migrate_and_revert(&template, &Installation::require(|_| ())?).await
+}
+
+/// Migrates a new database up, down and up again, beside the migrated database `template` on a server of `installation`.
+pub(crate) async fn migrate_and_revert(template: &Database, installation: &Installation) -> Result<()> {
+    let structure = |database: &Database| structure(database, installation);
+    let full = structure(template)?;
+    let database = unmigrated(template).await?;
     // Up one by one, with the structure before each.
     let mut steps = Vec::new();
     for schema in SCHEMAS {
@@ -265,8 +271,8 @@ async fn up(database: &Database, schema: &str, version: i64) -> Result<()> {
 }
 
 /// Dumps the structure of the database as SQL, with privileges and policies.
-fn structure(database: &Database) -> Result<String> {
-    let pg_dump = Installation::require(|_| ())?.bin.join("pg_dump");
+fn structure(database: &Database, installation: &Installation) -> Result<String> {
+    let pg_dump = installation.bin.join("pg_dump");
     let output = Command::new(pg_dump)
         .arg("--schema-only")
         .envs(database.libpq(SUPERUSER))

@@ -5,7 +5,7 @@
 
 mod catalog_rules;
 mod cluster_scripts;
-mod migrations;
+pub(crate) mod migrations;
 
 use anyhow::Result;
 use haven_testkit::template::{TestCluster, TestDatabase};

@@ -35,8 +35,8 @@ pub(super) async fn why_unknown(
 /// Reads the reason why the caller of `tx` is unknown. No statement of `tx` may have failed.
 pub(super) async fn why_caller_unknown(tx: &mut TenantTx, caller: UserId) -> Result<Unknown, DbError> {
     let erased = sqlx::query_scalar!(
-        r#"/* why a person is not known */
-        SELECT EXISTS (SELECT FROM data.tombstones WHERE user_id = $1)
+        r#"
+        SELECT /* why a person is not known */ EXISTS (SELECT FROM data.tombstones WHERE user_id = $1)
             OR EXISTS (SELECT FROM data.erasures WHERE user_id = $1) AS "erased!""#,
         caller.as_uuid(),
     )

@@ -62,7 +62,7 @@ impl Requests {
             .begin("Requests.sweep", Context::Service, deadline)
             .await?;
         let swept = sqlx::query_scalar!(
-            r#"/* Requests.sweep */ SELECT data.sweep_requests($1) AS "swept!""#,
+            r#"SELECT /* Requests.sweep */ data.sweep_requests($1) AS "swept!""#,
             i32::try_from(batch).unwrap_or(i32::MAX),
         )
         .fetch_one(&mut tx)

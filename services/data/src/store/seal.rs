@@ -95,7 +95,7 @@ impl Seals {
             .begin("Seals.keys", Context::Service, Deadline::after(KEYS_TIMEOUT))
             .await?;
         let keys = sqlx::query_scalar!(
-            r#"/* Seals.keys */ SELECT key_id AS "key_id!" FROM data.sealing_keys() AS key_id"#
+            r#"SELECT /* Seals.keys */ key_id AS "key_id!" FROM data.sealing_keys() AS key_id"#
         )
         .fetch_all(&mut tx)
         .await?;
@@ -114,8 +114,8 @@ impl Seals {
             .begin("Seals.count", Context::Service, Deadline::after(TIMEOUT))
             .await?;
         let rows = sqlx::query!(
-            r#"/* Seals.count */
-            SELECT field AS "field!", key_id AS "key_id!", count AS "count!" FROM data.count_seals()"#
+            r#"
+            SELECT /* Seals.count */ field AS "field!", key_id AS "key_id!", count AS "count!" FROM data.count_seals()"#
         )
         .fetch_all(&mut tx)
         .await?;
@@ -149,8 +149,8 @@ impl Seals {
             .begin("Seals.people_under", Context::Service, Deadline::after(TIMEOUT))
             .await?;
         let people = sqlx::query_scalar!(
-            r#"/* Seals.people_under */
-            SELECT user_id AS "user_id!" FROM data.people_under($1, $2, $3) AS user_id"#,
+            r#"
+            SELECT /* Seals.people_under */ user_id AS "user_id!" FROM data.people_under($1, $2, $3) AS user_id"#,
             key_id,
             after,
             BATCH_SIZE as i32,
@@ -184,8 +184,8 @@ impl Seals {
             Field::MessageText => {
                 sqlx::query_as!(
                     TokenRow,
-                    "/* Seals.rows_under, messages */
-                    SELECT id, message_text AS token, key_id FROM data.conversations
+                    "
+                    SELECT /* Seals.rows_under, messages */ id, message_text AS token, key_id FROM data.conversations
                     WHERE user_id = $1 AND key_id = $2 AND id > $3 ORDER BY id LIMIT $4",
                     owner.as_uuid(),
                     key_id,
@@ -198,8 +198,8 @@ impl Seals {
             Field::AnalysisDetails => {
                 sqlx::query_as!(
                     TokenRow,
-                    "/* Seals.rows_under, analyses */
-                    SELECT id, details AS token, key_id FROM data.analysis_results
+                    "
+                    SELECT /* Seals.rows_under, analyses */ id, details AS token, key_id FROM data.analysis_results
                     WHERE user_id = $1 AND key_id = $2 AND id > $3 ORDER BY id LIMIT $4",
                     owner.as_uuid(),
                     key_id,
@@ -230,14 +230,14 @@ impl Seals {
             Field::MessageText => {
                 // The update policy excludes messages of other senders unless this setting says that only seals change.
                 sqlx::query!(
-                    "/* Seals.replace, others' messages too */
-                    SELECT set_config('data.changes_seals', 'yes', true)"
+                    "
+                    SELECT /* Seals.replace, others' messages too */ set_config('data.changes_seals', 'yes', true)"
                 )
                 .fetch_one(&mut tx)
                 .await?;
                 sqlx::query!(
-                    "/* Seals.replace, messages */
-                    WITH unchanged AS (
+                    "
+                    WITH /* Seals.replace, messages */ unchanged AS (
                         SELECT c.id, r.after, r.key_id FROM data.conversations AS c
                             JOIN unnest($2::uuid[], $3::text[], $4::text[], $5::text[]) AS r (id, before, after, key_id)
                             ON r.id = c.id AND r.before = c.message_text
@@ -257,8 +257,8 @@ impl Seals {
             }
             Field::AnalysisDetails => {
                 sqlx::query!(
-                    "/* Seals.replace, analyses */
-                    WITH unchanged AS (
+                    "
+                    WITH /* Seals.replace, analyses */ unchanged AS (
                         SELECT a.id, r.after, r.key_id FROM data.analysis_results AS a
                             JOIN unnest($2::uuid[], $3::text[], $4::text[], $5::text[]) AS r (id, before, after, key_id)
                             ON r.id = a.id AND r.before = a.details

@@ -63,8 +63,8 @@ impl AuditChains {
             .begin("AuditChains.page", Context::Service, Deadline::after(TIMEOUT))
             .await?;
         let rows = sqlx::query!(
-            r#"/* AuditChains.page */
-            SELECT c.user_id, c.trimmed_number, c.trimmed_digest, c.last_number, c.last_digest,
+            r#"
+            SELECT /* AuditChains.page */ c.user_id, c.trimmed_number, c.trimmed_digest, c.last_number, c.last_digest,
                    e.number AS "number?", e.event AS "event?", e.refused AS "refused?", e.service, e.session_id,
                    e.network_mac, e.digest AS "digest?",
                    CASE WHEN isfinite(e.occurred_at) THEN (extract(epoch FROM e.occurred_at) * 1000000)::bigint END
@@ -121,8 +121,8 @@ impl AuditChains {
             .begin("AuditChains.strays", Context::Service, Deadline::after(TIMEOUT))
             .await?;
         let rows = sqlx::query!(
-            r#"/* AuditChains.strays */
-            SELECT user_id, min(number) AS "number!" FROM identity.security_audit_log AS l
+            r#"
+            SELECT /* AuditChains.strays */ user_id, min(number) AS "number!" FROM identity.security_audit_log AS l
             WHERE user_id > $1 AND NOT EXISTS (SELECT FROM identity.audit_chains AS c WHERE c.user_id = l.user_id)
             GROUP BY user_id ORDER BY user_id LIMIT $2"#,
             person,

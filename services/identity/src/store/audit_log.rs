@@ -24,8 +24,8 @@ pub struct AuditLog {
 /// When the database fails. The transaction must not be committed then.
 pub(super) async fn append(tx: &mut TenantTx, event: &NewAuditEvent<'_>) -> Result<(), DbError> {
     sqlx::query!(
-        r#"/* Audit.append */
-        SELECT identity.append_audit_event($1, $2, $3, $4, $5, $6) AS "appended: ()""#,
+        r#"
+        SELECT /* Audit.append */ identity.append_audit_event($1, $2, $3, $4, $5, $6) AS "appended: ()""#,
         event.event.name(),
         event.refused,
         event.origin.service.as_deref(),
@@ -64,8 +64,9 @@ impl AuditLog {
             .begin("ListAuditEvents", Context::User(caller), deadline)
             .await?;
         let rows = sqlx::query!(
-            "/* ListAuditEvents */
-            SELECT number, event, refused, service, session_id, occurred_at FROM identity.security_audit_log
+            "
+            SELECT /* ListAuditEvents */
+                   number, event, refused, service, session_id, occurred_at FROM identity.security_audit_log
             WHERE user_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3",
             caller.as_uuid(),
             after.unwrap_or(i64::MAX),

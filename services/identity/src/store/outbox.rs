@@ -53,12 +53,12 @@ impl Outbox {
             .database
             .begin("Outbox.claim", Context::Service, Deadline::after(TIMEOUT))
             .await?;
-        let oldest = sqlx::query_scalar!("/* Outbox.oldest */ SELECT min(created_at) FROM identity.outbox")
+        let oldest = sqlx::query_scalar!("SELECT /* Outbox.oldest */ min(created_at) FROM identity.outbox")
             .fetch_one(&mut tx)
             .await?;
         let claimed = sqlx::query!(
-            r#"/* Outbox.claim */
-            WITH due AS (
+            r#"
+            WITH /* Outbox.claim */ due AS (
                 SELECT user_id, id FROM identity.outbox WHERE next_attempt_at <= $1
                 ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED
             )
@@ -106,8 +106,9 @@ impl Outbox {
             .begin("Outbox.delivered", Context::Service, Deadline::after(TIMEOUT))
             .await?;
         sqlx::query!(
-            r#"/* Outbox.delivered */
-            DELETE FROM identity.outbox AS message USING unnest($1::uuid[], $2::uuid[]) AS delivered (user_id, id)
+            r#"
+            DELETE /* Outbox.delivered */
+                   FROM identity.outbox AS message USING unnest($1::uuid[], $2::uuid[]) AS delivered (user_id, id)
             WHERE message.user_id = delivered.user_id AND message.id = delivered.id"#,
             &people,
             &ids,
@@ -133,8 +134,8 @@ impl Outbox {
             )
             .await?;
         sqlx::query!(
-            r#"/* Outbox.erased */
-            WITH kept AS (
+            r#"
+            WITH /* Outbox.erased */ kept AS (
                 UPDATE identity.erasures SET data_erased = $3, completed_at = $4
                 WHERE user_id = $1 AND completed_at IS NULL
             )
@@ -165,8 +166,8 @@ impl Outbox {
             .begin("Outbox.failed", Context::Service, Deadline::after(TIMEOUT))
             .await?;
         sqlx::query!(
-            r#"/* Outbox.failed */
-            UPDATE identity.outbox SET last_error = $3, next_attempt_at = $4
+            r#"
+            UPDATE /* Outbox.failed */ identity.outbox SET last_error = $3, next_attempt_at = $4
             WHERE user_id = $1 AND id = $2"#,
             message.user_id.as_uuid(),
             message.id,

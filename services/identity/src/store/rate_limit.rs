@@ -53,8 +53,9 @@ pub(super) async fn admit(
         .map(|quota| interval(quota.limit.tolerance()))
         .collect();
     let refused = sqlx::query!(
-        r#"/* Limits.admit */
-        SELECT key AS "key!", retry_after AS "retry_after!" FROM identity.admit($1, $2, $3, $4) WHERE NOT admitted"#,
+        r#"
+        SELECT /* Limits.admit */
+               key AS "key!", retry_after AS "retry_after!" FROM identity.admit($1, $2, $3, $4) WHERE NOT admitted"#,
         &keys as &[Vec<u8>],
         &emissions as &[PgInterval],
         &tolerances as &[PgInterval],

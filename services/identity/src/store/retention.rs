@@ -45,8 +45,8 @@ impl Retention {
             .begin("Retention.sweep", Context::Service, Deadline::after(TIMEOUT))
             .await?;
         let rows = sqlx::query!(
-            r#"/* Retention.sweep */
-            SELECT swept AS "table!", count AS "rows!" FROM identity.sweep($1)"#,
+            r#"
+            SELECT /* Retention.sweep */ swept AS "table!", count AS "rows!" FROM identity.sweep($1)"#,
             batch,
         )
         .fetch_all(&mut tx)
@@ -71,7 +71,7 @@ impl Retention {
             .begin("Retention.trim", Context::Service, Deadline::after(TIMEOUT))
             .await?;
         let deleted = sqlx::query_scalar!(
-            r#"/* Retention.trim */ SELECT identity.trim_audit_log($1, $2) AS "deleted!""#,
+            r#"SELECT /* Retention.trim */ identity.trim_audit_log($1, $2) AS "deleted!""#,
             PgInterval {
                 months: 0,
                 days: 0,

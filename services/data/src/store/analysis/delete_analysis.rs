@@ -67,8 +67,8 @@ impl Analyses {
             .await?;
         // The counter is locked first, to prevent a deadlock with an erasure: see `conversation::update_message`.
         let same = sqlx::query_scalar!(
-            r#"/* DeleteAnalysis */
-            WITH prior AS (
+            r#"
+            WITH /* DeleteAnalysis */ prior AS (
                 SELECT method, payload_mac FROM data.requests WHERE user_id = $1 AND id = $2
             ), turn AS (
                 SELECT FROM data.conversation_counters WHERE user_id = $1 FOR NO KEY UPDATE

@@ -28,8 +28,9 @@ impl Analyses {
             .await?;
         let row = sqlx::query_as!(
             AnalysisRow,
-            "/* GetAnalysis */
-            SELECT id, analysis_type, chat_score, first_number, last_number, details, key_id, triggered_milestone,
+            "
+            SELECT /* GetAnalysis */
+                   id, analysis_type, chat_score, first_number, last_number, details, key_id, triggered_milestone,
                 created_at, version
             FROM data.analysis_results
             WHERE user_id = $1 AND id = $2",

@@ -30,8 +30,9 @@ impl Analyses {
             .await?;
         let rows = sqlx::query_as!(
             AnalysisRow,
-            "/* ListAnalyses */
-            SELECT id, analysis_type, chat_score, first_number, last_number, details, key_id, triggered_milestone,
+            "
+            SELECT /* ListAnalyses */
+                   id, analysis_type, chat_score, first_number, last_number, details, key_id, triggered_milestone,
                 created_at, version
             FROM data.analysis_results
             WHERE user_id = $1 AND last_number < $2

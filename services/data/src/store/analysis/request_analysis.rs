@@ -93,8 +93,9 @@ impl Analyses {
             .await?;
         // A statement of its own: the next statement's snapshot has to be taken after the wait for the lock.
         let locked = sqlx::query_scalar!(
-            r#"/* RequestAnalysis, lock */
-            SELECT true AS "locked!" FROM data.conversation_counters WHERE user_id = $1 FOR NO KEY UPDATE"#,
+            r#"
+            SELECT /* RequestAnalysis, lock */
+                   true AS "locked!" FROM data.conversation_counters WHERE user_id = $1 FOR NO KEY UPDATE"#,
             caller.as_uuid(),
         )
         .fetch_optional(&mut tx)
@@ -104,8 +105,8 @@ impl Analyses {
             return self.why_no_counter(tx, caller, deadline).await;
         }
         let row = sqlx::query!(
-            r#"/* RequestAnalysis */
-            WITH prior AS (
+            r#"
+            WITH /* RequestAnalysis */ prior AS (
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), open AS (
                 SELECT id, first_number, last_number, requested, state, created_at, false AS is_new
@@ -177,8 +178,8 @@ impl Analyses {
         deadline: Deadline,
     ) -> Result<RequestedJob, RequestError> {
         let is_known = sqlx::query_scalar!(
-            r#"/* RequestAnalysis, known */
-            SELECT EXISTS (SELECT FROM data.users WHERE id = $1) AS "is_known!""#,
+            r#"
+            SELECT /* RequestAnalysis, known */ EXISTS (SELECT FROM data.users WHERE id = $1) AS "is_known!""#,
             caller.as_uuid(),
         )
         .fetch_one(&mut tx)

@@ -68,8 +68,8 @@ impl Queue {
             .begin("CompleteJob", Context::ServiceFor(lease.person), deadline)
             .await?;
         let stored = sqlx::query!(
-            r#"/* CompleteJob, request */
-            WITH prior AS (
+            r#"
+            WITH /* CompleteJob, request */ prior AS (
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
@@ -112,8 +112,8 @@ impl Queue {
 /// Ends the job and stores its analysis.
 async fn end_job(tx: &mut TenantTx, lease: &Lease, analysis: &NewAnalysis) -> Result<(), LeaseError> {
     let jobs = sqlx::query!(
-        r#"/* CompleteJob */
-        WITH job AS (
+        r#"
+        WITH /* CompleteJob */ job AS (
             UPDATE data.analysis_jobs
             SET state = 'done', lease_token = NULL, lease_holder = NULL, lease_expires_at = NULL, last_error = NULL,
                 finished_at = now()

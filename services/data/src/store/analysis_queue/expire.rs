@@ -56,8 +56,8 @@ pub(super) async fn expire(tx: &mut TenantTx) -> Result<Expired, DbError> {
     // A delay here too: a message that crashes workers must not crash three at once. MATERIALIZED, here and wherever
     // jobs are taken: a CTE that is inlined into the join may run its LIMIT several times, and take more jobs.
     let expired = sqlx::query!(
-        r#"/* Queue.expire */
-        WITH ended AS MATERIALIZED (
+        r#"
+        WITH /* Queue.expire */ ended AS MATERIALIZED (
             SELECT user_id, id FROM data.analysis_jobs
             WHERE state = 'leased' AND lease_expires_at <= now()
             ORDER BY lease_expires_at

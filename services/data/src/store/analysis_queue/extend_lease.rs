@@ -28,8 +28,8 @@ impl Queue {
             .begin("ExtendLease", Context::Service, deadline)
             .await?;
         let expires_at = sqlx::query_scalar!(
-            r#"/* ExtendLease */
-            UPDATE data.analysis_jobs SET lease_expires_at = now() + make_interval(secs => $5)
+            r#"
+            UPDATE /* ExtendLease */ data.analysis_jobs SET lease_expires_at = now() + make_interval(secs => $5)
             WHERE user_id = $1 AND id = $2 AND lease_token = $3 AND attempts = $4
                 AND state = 'leased' AND lease_expires_at > now()
             RETURNING lease_expires_at AS "expires_at!""#,

@@ -52,8 +52,8 @@ impl Queue {
         // now() is constant within a transaction, so the stored answer is the time that is written to the job
         // afterwards.
         let stored = sqlx::query!(
-            r#"/* FailJob, request */
-            WITH prior AS (
+            r#"
+            WITH /* FailJob, request */ prior AS (
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
@@ -124,8 +124,8 @@ async fn end_attempt(
     failed: FailedAttempt<'_>,
 ) -> Result<Option<DateTime<Utc>>, LeaseError> {
     let job = sqlx::query!(
-        r#"/* FailJob */
-        UPDATE data.analysis_jobs
+        r#"
+        UPDATE /* FailJob */ data.analysis_jobs
         SET state = CASE WHEN attempts < retry_limit THEN 'queued' ELSE 'dead' END,
             start_after = CASE WHEN attempts < retry_limit
                 THEN now() + make_interval(secs => ($6::float8[])[least(retry_limit - attempts, cardinality($6))])

@@ -52,8 +52,8 @@ impl Queue {
         lock_token(&mut tx, request.token).await?;
         let expired = expire(&mut tx).await?;
         let rows = sqlx::query!(
-            r#"/* LeaseJobs */
-            WITH held AS MATERIALIZED (
+            r#"
+            WITH /* LeaseJobs */ held AS MATERIALIZED (
                 SELECT user_id, id, first_number, last_number, attempts, lease_expires_at, priority, start_after
                 FROM data.analysis_jobs
                 WHERE state = 'leased' AND lease_token = $1 AND lease_expires_at > now()
@@ -115,8 +115,8 @@ impl Queue {
             .begin("LeaseJobs", Context::ServiceWith(lease_claim(token)), deadline)
             .await?;
         let rows = sqlx::query!(
-            r#"/* LeaseJobs, messages */
-            SELECT person AS "person!", job AS "job!", messages AS "messages!",
+            r#"
+            SELECT /* LeaseJobs, messages */ person AS "person!", job AS "job!", messages AS "messages!",
                 id AS "id!", number AS "number!", sender_type AS "sender_type!", message_text AS "message_text!",
                 key_id AS "key_id!", created_at AS "created_at!", updated_at AS "updated_at!", version AS "version!"
             FROM (
@@ -186,7 +186,7 @@ fn lease_claim(token: LeaseToken) -> Claim {
 async fn lock_token(tx: &mut TenantTx, token: LeaseToken) -> Result<(), DbError> {
     // Hashed, because the keys of advisory locks are visible in pg_locks.
     sqlx::query!(
-        "/* LeaseJobs, turn */ SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text, 0))",
+        "SELECT /* LeaseJobs, turn */ pg_advisory_xact_lock(hashtextextended($1::uuid::text, 0))",
         token.expose(),
     )
     .fetch_one(tx)

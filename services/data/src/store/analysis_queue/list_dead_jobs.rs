@@ -61,8 +61,9 @@ impl Queue {
         let expired = expire(&mut tx).await?;
         let rows = sqlx::query_as!(
             DeadJobRow,
-            r#"/* ListDeadJobs */
-            SELECT user_id, id, first_number, last_number, attempts, coalesce(last_error, '') AS "error!",
+            r#"
+            SELECT /* ListDeadJobs */
+                   user_id, id, first_number, last_number, attempts, coalesce(last_error, '') AS "error!",
                 created_at, finished_at AS "died_at!"
             FROM data.analysis_jobs
             WHERE state = 'dead' AND (finished_at, user_id, id) > ($1, $2, $3)

@@ -51,8 +51,9 @@ impl Queue {
             .await?;
         // The oldest job of each priority is the first entry of an index.
         let seconds = sqlx::query_scalar!(
-            r#"/* Queue.oldest_due */
-            SELECT greatest(0, max(extract(epoch FROM now() - oldest.start_after)))::float8 AS "seconds!"
+            r#"
+            SELECT /* Queue.oldest_due */
+                   greatest(0, max(extract(epoch FROM now() - oldest.start_after)))::float8 AS "seconds!"
             FROM unnest($1::smallint[]) AS each (priority), LATERAL (
                 SELECT start_after FROM data.analysis_jobs AS job
                 WHERE job.state = 'queued' AND job.priority = each.priority

@@ -77,8 +77,8 @@ impl Queue {
             .begin("RequeueJob", Context::ServiceFor(person), deadline)
             .await?;
         let stored = sqlx::query!(
-            r#"/* RequeueJob, request */
-            WITH prior AS (
+            r#"
+            WITH /* RequeueJob, request */ prior AS (
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
@@ -113,8 +113,8 @@ impl Queue {
             // The job no longer counts as requested by its person, who may have requested another one since. Attempts
             // are not reset: an old lease must not become valid again.
             let requeued = sqlx::query!(
-                "/* RequeueJob */
-                UPDATE data.analysis_jobs
+                "
+                UPDATE /* RequeueJob */ data.analysis_jobs
                 SET state = 'queued', requested = false, retry_limit = attempts + $3, start_after = now(), last_error = NULL,
                     finished_at = NULL
                 WHERE user_id = $1 AND id = $2 AND state = 'dead'",

@@ -128,8 +128,8 @@ async fn append_by_person(
 ) -> Result<AppendedRow, DbError> {
     let row = sqlx::query_as!(
         AppendedRow,
-        r#"/* AppendMessage */
-        WITH prior AS (
+        r#"
+        WITH /* AppendMessage */ prior AS (
             SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
         ), counter AS (
             INSERT INTO data.conversation_counters AS mine (user_id, last_number, pending_messages, pending_from)
@@ -202,8 +202,8 @@ async fn append_by_service(
 ) -> Result<AppendedRow, DbError> {
     let row = sqlx::query_as!(
         AppendedRow,
-        r#"/* AppendMessage, by a service */
-        WITH prior AS (
+        r#"
+        WITH /* AppendMessage, by a service */ prior AS (
             SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
         ), counter AS (
             INSERT INTO data.conversation_counters AS mine (user_id, last_number)

@@ -52,8 +52,8 @@ impl Conversations {
             .begin("DeleteMessage", Context::User(caller), deadline)
             .await?;
         let same = sqlx::query_scalar!(
-            r#"/* DeleteMessage */
-            WITH prior AS (
+            r#"
+            WITH /* DeleteMessage */ prior AS (
                 SELECT method, payload_mac FROM data.requests WHERE user_id = $1 AND id = $2
             ), turn AS (
                 SELECT FROM data.conversation_counters WHERE user_id = $1 FOR NO KEY UPDATE

@@ -28,8 +28,8 @@ impl Conversations {
             .await?;
         let row = sqlx::query_as!(
             MessageRow,
-            "/* GetMessage */
-            SELECT id, number, sender_type, message_text, key_id, created_at, updated_at, version
+            "
+            SELECT /* GetMessage */ id, number, sender_type, message_text, key_id, created_at, updated_at, version
             FROM data.conversations
             WHERE user_id = $1 AND id = $2",
             caller.as_uuid(),

@@ -36,8 +36,9 @@ impl Conversations {
             MessageOrder::OldestFirst => {
                 sqlx::query_as!(
                     MessageRow,
-                    "/* ListMessages, oldest first */
-                    SELECT id, number, sender_type, message_text, key_id, created_at, updated_at, version
+                    "
+                    SELECT /* ListMessages, oldest first */
+                           id, number, sender_type, message_text, key_id, created_at, updated_at, version
                     FROM data.conversations
                     WHERE user_id = $1 AND number > $2 AND number < $3
                     ORDER BY number
@@ -53,8 +54,9 @@ impl Conversations {
             MessageOrder::NewestFirst => {
                 sqlx::query_as!(
                     MessageRow,
-                    "/* ListMessages, newest first */
-                    SELECT id, number, sender_type, message_text, key_id, created_at, updated_at, version
+                    "
+                    SELECT /* ListMessages, newest first */
+                           id, number, sender_type, message_text, key_id, created_at, updated_at, version
                     FROM data.conversations
                     WHERE user_id = $1 AND number > $2 AND number < $3
                     ORDER BY number DESC

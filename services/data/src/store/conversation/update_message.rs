@@ -87,8 +87,8 @@ impl Conversations {
             .await?;
         let row = sqlx::query_as!(
             UpdateRow,
-            r#"/* UpdateMessage */
-            WITH prior AS (
+            r#"
+            WITH /* UpdateMessage */ prior AS (
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), turn AS (
                 SELECT FROM data.conversation_counters WHERE user_id = $1 FOR NO KEY UPDATE

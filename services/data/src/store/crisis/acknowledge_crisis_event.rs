@@ -32,8 +32,8 @@ impl CrisisEvents {
         // Concurrent calls wait for each other's row lock, and each sees the time that the first one set.
         let row = sqlx::query_as!(
             EventRow,
-            "/* AcknowledgeCrisisEvent */
-            UPDATE data.crisis_events SET acknowledged_at = coalesce(acknowledged_at, $3)
+            "
+            UPDATE /* AcknowledgeCrisisEvent */ data.crisis_events SET acknowledged_at = coalesce(acknowledged_at, $3)
             WHERE user_id = $1 AND id = $2
             RETURNING user_id, id, message_id, trigger_type, severity_level, resources_shown, followup_required,
                 created_at, acknowledged_at, resolved_at",

@@ -31,8 +31,9 @@ impl CrisisEvents {
             .await?;
         let rows = sqlx::query_as!(
             EventRow,
-            "/* ListCrisisEvents */
-            SELECT user_id, id, message_id, trigger_type, severity_level, resources_shown, followup_required,
+            "
+            SELECT /* ListCrisisEvents */
+                   user_id, id, message_id, trigger_type, severity_level, resources_shown, followup_required,
                 created_at, acknowledged_at, resolved_at
             FROM data.crisis_events
             WHERE user_id = $1 AND (created_at, id) < ((SELECT coalesce($2, 'infinity'::timestamptz)), $3)

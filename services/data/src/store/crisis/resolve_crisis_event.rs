@@ -31,8 +31,8 @@ impl CrisisEvents {
             .await?;
         let row = sqlx::query_as!(
             EventRow,
-            "/* ResolveCrisisEvent */
-            UPDATE data.crisis_events SET resolved_at = coalesce(resolved_at, $3)
+            "
+            UPDATE /* ResolveCrisisEvent */ data.crisis_events SET resolved_at = coalesce(resolved_at, $3)
             WHERE user_id = $1 AND id = $2
             RETURNING user_id, id, message_id, trigger_type, severity_level, resources_shown, followup_required,
                 created_at, acknowledged_at, resolved_at",

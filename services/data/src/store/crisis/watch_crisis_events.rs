@@ -53,7 +53,7 @@ impl CrisisEvents {
             .begin("WatchCrisisEvents", Context::Service, deadline)
             .await?;
         let last_number = sqlx::query_scalar!(
-            r#"/* WatchCrisisEvents, number */ SELECT data.number_crisis_events($1) AS "last_number!""#,
+            r#"SELECT /* WatchCrisisEvents, number */ data.number_crisis_events($1) AS "last_number!""#,
             NUMBERING_BATCH_SIZE,
         )
         .fetch_one(&mut tx)
@@ -62,7 +62,7 @@ impl CrisisEvents {
         let mut is_in_feed = last_number >= after.number;
         if let Some(event) = after.event {
             let found = sqlx::query_scalar!(
-                "/* WatchCrisisEvents, cursor */ SELECT id FROM data.crisis_events WHERE number = $1",
+                "SELECT /* WatchCrisisEvents, cursor */ id FROM data.crisis_events WHERE number = $1",
                 after.number,
             )
             .fetch_optional(&mut tx)
@@ -72,8 +72,9 @@ impl CrisisEvents {
         let mut events = Vec::new();
         if is_in_feed && last_number > after.number {
             let rows = sqlx::query!(
-                r#"/* WatchCrisisEvents */
-                SELECT user_id, id, message_id, trigger_type, severity_level, resources_shown, followup_required,
+                r#"
+                SELECT /* WatchCrisisEvents */
+                       user_id, id, message_id, trigger_type, severity_level, resources_shown, followup_required,
                     created_at, acknowledged_at, resolved_at, number AS "number!"
                 FROM data.crisis_events
                 WHERE number > $1 AND number <= $2

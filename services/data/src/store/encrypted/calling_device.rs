@@ -46,8 +46,8 @@ pub(super) async fn next_rotation(
         return Ok(None);
     };
     let row = sqlx::query!(
-        "/* the device that calls */
-        SELECT status, next_rotation_at FROM data.device_key WHERE user_id = $1 AND id = $2",
+        "
+        SELECT /* the device that calls */ status, next_rotation_at FROM data.device_key WHERE user_id = $1 AND id = $2",
         caller.as_uuid(),
         device,
     )

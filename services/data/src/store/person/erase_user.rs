@@ -49,8 +49,8 @@ impl People {
             .begin("EraseUser", Context::ServiceFor(person), deadline)
             .await?;
         let row = sqlx::query!(
-            r#"/* EraseUser */
-            SELECT erased_at AS "erased_at!", erased AS "erased!: Json<BTreeMap<String, i64>>"
+            r#"
+            SELECT /* EraseUser */ erased_at AS "erased_at!", erased AS "erased!: Json<BTreeMap<String, i64>>"
             FROM data.erase_user($1)"#,
             at,
         )
@@ -70,7 +70,7 @@ impl People {
             .begin("EraseUser", Context::ServiceFor(person), deadline)
             .await?;
         let deleted = sqlx::query_scalar!(
-            r#"/* EraseUser, batch */ SELECT data.erase_batch($1) AS "gone!""#,
+            r#"SELECT /* EraseUser, batch */ data.erase_batch($1) AS "gone!""#,
             BATCH_SIZE,
         )
         .fetch_one(&mut tx)

@@ -48,8 +48,8 @@ impl AuditLog {
             .await?;
         let rows = sqlx::query_as!(
             AuditRow,
-            "/* ListAuditEvents */
-            SELECT id, event, subject_id, occurred_at
+            "
+            SELECT /* ListAuditEvents */ id, event, subject_id, occurred_at
             FROM data.security_audit_log
             WHERE user_id = $1 AND (occurred_at, id) < ((SELECT coalesce($2, 'infinity'::timestamptz)), $3)
             ORDER BY occurred_at DESC, id DESC

@@ -54,7 +54,7 @@ impl People {
             .database
             .begin("ProvisionUser", Context::ServiceFor(person), deadline)
             .await?;
-        let since = sqlx::query_scalar!("/* ProvisionUser */ SELECT data.provision_user($1)", at)
+        let since = sqlx::query_scalar!("SELECT /* ProvisionUser */ data.provision_user($1)", at)
             .fetch_one(&mut tx)
             .await
             .map_err(DbError::from)?;

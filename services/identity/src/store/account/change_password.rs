@@ -65,8 +65,8 @@ impl OwnPasswords {
             .begin(METHOD, Context::User(person), deadline)
             .await?;
         let changed = sqlx::query!(
-            r#"/* ChangePassword */
-            UPDATE identity.users
+            r#"
+            UPDATE /* ChangePassword */ identity.users
             SET password_hash = $3, password_version = password_version + 1, version = version + 1, updated_at = $4
             WHERE id = $1 AND password_version = $2"#,
             person.as_uuid(),
@@ -83,8 +83,9 @@ impl OwnPasswords {
         // A separate statement, which starts when the account is locked: it sees the sessions that began with the old
         // password while the update waited for the lock. A SignIn after that sees the new password's version.
         let ended = sqlx::query_scalar!(
-            r#"/* ChangePassword.end */
-            SELECT session_id AS "session_id!" FROM identity.end_sessions(NULL, $1, 'password_changed', $2)"#,
+            r#"
+            SELECT /* ChangePassword.end */
+                   session_id AS "session_id!" FROM identity.end_sessions(NULL, $1, 'password_changed', $2)"#,
             change.session_id,
             change.at,
         )
@@ -96,8 +97,8 @@ impl OwnPasswords {
             ended_sessions: i32::try_from(ended.len()).unwrap_or(i32::MAX),
         };
         sqlx::query!(
-            r#"/* ChangePassword.request */
-            WITH request AS (
+            r#"
+            WITH /* ChangePassword.request */ request AS (
                 INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
                 VALUES ($1, $2, 'ChangePassword', $3, $4, $5)
             )

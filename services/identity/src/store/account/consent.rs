@@ -91,8 +91,9 @@ pub(super) async fn answered(
     request: &RequestKey,
 ) -> Result<Option<Uuid>, ConsentError> {
     let earlier = sqlx::query!(
-        r#"/* Consents.answered */
-        SELECT method = $3 AND payload_mac = $4 AS "same!", (answer ->> 'consent_id')::uuid AS consent_id
+        r#"
+        SELECT /* Consents.answered */
+               method = $3 AND payload_mac = $4 AS "same!", (answer ->> 'consent_id')::uuid AS consent_id
         FROM identity.requests WHERE user_id = $1 AND id = $2"#,
         caller.as_uuid(),
         request.id,
@@ -122,8 +123,8 @@ pub(super) async fn remember(
     at: DateTime<Utc>,
 ) -> Result<bool, DbError> {
     let inserted = sqlx::query!(
-        "/* Consents.remember */
-        INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
+        "
+        INSERT /* Consents.remember */ INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
         VALUES ($1, $2, $3, $4, jsonb_build_object('consent_id', $5::uuid), $6)
         ON CONFLICT (user_id, id) DO NOTHING",
         caller.as_uuid(),
@@ -146,8 +147,8 @@ pub(super) async fn entry(
 ) -> Result<Option<ConsentEntry>, DbError> {
     let row = sqlx::query_as!(
         ConsentRow,
-        "/* Consents.entry */
-        SELECT id, document, document_version, granted_at, withdrawn_at FROM identity.consents
+        "
+        SELECT /* Consents.entry */ id, document, document_version, granted_at, withdrawn_at FROM identity.consents
         WHERE user_id = $1 AND id = $2",
         caller.as_uuid(),
         id,

@@ -61,7 +61,7 @@ impl Erasures {
         if let Requester::Person { password_version, .. } = new.requester {
             // Locks the account, so that the checked password stays the current one.
             let version = sqlx::query_scalar!(
-                "/* DeleteAccount.lock */ SELECT password_version FROM identity.users WHERE id = $1 FOR UPDATE",
+                "SELECT /* DeleteAccount.lock */ password_version FROM identity.users WHERE id = $1 FOR UPDATE",
                 person.as_uuid(),
             )
             .fetch_optional(&mut tx)
@@ -72,8 +72,9 @@ impl Erasures {
             }
         }
         let reused = sqlx::query_scalar!(
-            r#"/* DeleteAccount.request */
-            SELECT EXISTS (SELECT FROM identity.requests WHERE user_id = $1 AND id = $2) AS "reused!""#,
+            r#"
+            SELECT /* DeleteAccount.request */
+                   EXISTS (SELECT FROM identity.requests WHERE user_id = $1 AND id = $2) AS "reused!""#,
             person.as_uuid(),
             new.request_id,
         )
@@ -84,8 +85,9 @@ impl Erasures {
             return Err(EraseError::RequestIdReused);
         }
         let ended = sqlx::query_scalar!(
-            r#"/* DeleteAccount */
-            SELECT session_id AS "session_id!" FROM identity.erase_account($1, $2, $3, $4, $5, $6, $7)"#,
+            r#"
+            SELECT /* DeleteAccount */
+                   session_id AS "session_id!" FROM identity.erase_account($1, $2, $3, $4, $5, $6, $7)"#,
             new.request_id,
             kept_session,
             new.origin.service.as_deref(),

@@ -31,8 +31,8 @@ impl Erasures {
 /// When the database fails.
 pub(super) async fn find_in(tx: &mut TenantTx, person: UserId) -> Result<Option<Erasure>, DbError> {
     let row = sqlx::query!(
-        r#"/* Erasure.find */
-        SELECT request_id, requested_at, erased AS "erased: Json<ErasedRows>",
+        r#"
+        SELECT /* Erasure.find */ request_id, requested_at, erased AS "erased: Json<ErasedRows>",
                data_erased AS "data_erased: Json<ErasedRows>", completed_at
         FROM identity.erasures WHERE user_id = $1"#,
         person.as_uuid(),

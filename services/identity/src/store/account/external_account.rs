@@ -29,7 +29,7 @@ impl Accounts {
             .begin("MakeExternalAccount", Context::User(person), deadline)
             .await?;
         let created = sqlx::query_scalar!(
-            r#"/* MakeExternalAccount */ SELECT identity.make_external_account($1, $2, $3) AS "made!""#,
+            r#"SELECT /* MakeExternalAccount */ identity.make_external_account($1, $2, $3) AS "made!""#,
             message.id,
             at + LEASE,
             at,

@@ -74,8 +74,8 @@ impl Consents {
         }
         let inserted = sqlx::query_as!(
             ConsentRow,
-            "/* GrantConsent */
-            INSERT INTO identity.consents (user_id, id, document, document_version, granted_at)
+            "
+            INSERT /* GrantConsent */ INTO identity.consents (user_id, id, document, document_version, granted_at)
             VALUES ($1, $2, $3, $4, $5)
             ON CONFLICT (user_id, document, document_version) WHERE withdrawn_at IS NULL DO NOTHING
             RETURNING id, document, document_version, granted_at, withdrawn_at",
@@ -113,8 +113,8 @@ async fn in_effect(
 ) -> Result<Option<ConsentRow>, DbError> {
     let row = sqlx::query_as!(
         ConsentRow,
-        "/* Consents.standing */
-        SELECT id, document, document_version, granted_at, withdrawn_at FROM identity.consents
+        "
+        SELECT /* Consents.standing */ id, document, document_version, granted_at, withdrawn_at FROM identity.consents
         WHERE user_id = $1 AND document = $2 AND document_version = $3 AND withdrawn_at IS NULL",
         caller.as_uuid(),
         consent.document(),

@@ -40,8 +40,9 @@ impl Accounts {
             None => {
                 sqlx::query_as!(
                     AccountRow,
-                    r#"/* ListAccounts */
-                    SELECT id, CASE WHEN $5 THEN email END AS email, goals, stage, graduated_at, last_active_at,
+                    r#"
+                    SELECT /* ListAccounts */
+                           id, CASE WHEN $5 THEN email END AS email, goals, stage, graduated_at, last_active_at,
                         created_at, updated_at, version
                     FROM identity.users
                     WHERE (created_at, id) > ($1, $2) AND created_at < coalesce($3, 'infinity'::timestamptz)
@@ -59,8 +60,9 @@ impl Accounts {
             Some(stage) => {
                 sqlx::query_as!(
                     AccountRow,
-                    r#"/* ListAccounts, at a stage */
-                    SELECT id, CASE WHEN $5 THEN email END AS email, goals, stage, graduated_at, last_active_at,
+                    r#"
+                    SELECT /* ListAccounts, at a stage */
+                           id, CASE WHEN $5 THEN email END AS email, goals, stage, graduated_at, last_active_at,
                         created_at, updated_at, version
                     FROM identity.users
                     WHERE stage = $6 AND (created_at, id) > ($1, $2)

@@ -30,8 +30,8 @@ impl Consents {
             .await?;
         let rows = sqlx::query_as!(
             ConsentRow,
-            "/* ListConsents */
-            SELECT id, document, document_version, granted_at, withdrawn_at FROM identity.consents
+            "
+            SELECT /* ListConsents */ id, document, document_version, granted_at, withdrawn_at FROM identity.consents
             WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
             caller.as_uuid(),
             // Ids are UUIDs of version 7: they are in the order of time, and always less than the maximum.

@@ -74,8 +74,8 @@ impl Accounts {
 async fn find(tx: &mut TenantTx, person: UserId) -> Result<Account, AccountError> {
     let found = sqlx::query_as!(
         AccountRow,
-        "/* Account.find */
-        SELECT id, email, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
+        "
+        SELECT /* Account.find */ id, email, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
         FROM identity.users WHERE id = $1",
         person.as_uuid(),
     )
@@ -86,7 +86,7 @@ async fn find(tx: &mut TenantTx, person: UserId) -> Result<Account, AccountError
         return Ok(row.try_into()?);
     }
     let erased = sqlx::query_scalar!(
-        r#"/* Account.erased */ SELECT EXISTS (SELECT FROM identity.erasures WHERE user_id = $1) AS "erased!""#,
+        r#"SELECT /* Account.erased */ EXISTS (SELECT FROM identity.erasures WHERE user_id = $1) AS "erased!""#,
         person.as_uuid(),
     )
     .fetch_one(tx)

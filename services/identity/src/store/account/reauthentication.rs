@@ -95,8 +95,9 @@ impl OwnPasswords {
             .begin("OwnPassword", Context::User(person), deadline)
             .await?;
         let row = sqlx::query!(
-            r#"/* OwnPassword */
-            SELECT own.email, own.email_canonical, own.password_hash, own.password_version AS "version!",
+            r#"
+            SELECT /* OwnPassword */
+                   own.email, own.email_canonical, own.password_hash, own.password_version AS "version!",
                    request.method AS "method?", request.payload_mac AS "payload_mac?",
                    request.answer AS "answer?: Json<serde_json::Value>"
             FROM identity.own_credential() AS own
@@ -153,7 +154,7 @@ impl OwnPasswords {
             .begin("OwnPassword.wrong", Context::User(person), deadline)
             .await?;
         sqlx::query!(
-            r#"/* OwnPassword.wrong */ SELECT identity.note_failure($1) AS "noted: ()""#,
+            r#"SELECT /* OwnPassword.wrong */ identity.note_failure($1) AS "noted: ()""#,
             wrong.failures.as_slice(),
         )
         .execute(&mut tx)

@@ -99,8 +99,8 @@ impl Accounts {
             .begin("SignUp", Context::AnonymousFor(account.id), deadline)
             .await?;
         sqlx::query!(
-            r#"/* SignUp */
-            WITH account AS (
+            r#"
+            WITH /* SignUp */ account AS (
                 INSERT INTO identity.users (id, email, email_canonical, password_hash, goals, created_at, updated_at)
                 VALUES ($1, $2, $3, $4, $5, $6, $6)
                 RETURNING 1
@@ -157,8 +157,9 @@ impl Accounts {
             .begin("SignUp.find", Context::Anonymous, deadline)
             .await?;
         let row = sqlx::query!(
-            r#"/* SignUp.find */
-            SELECT user_id AS "user_id!", payload_mac AS "payload_mac!", answer AS "answer!: Json<Answer>",
+            r#"
+            SELECT /* SignUp.find */
+                   user_id AS "user_id!", payload_mac AS "payload_mac!", answer AS "answer!: Json<Answer>",
                    password_hash AS "password_hash!"
             FROM identity.find_sign_up($1)"#,
             request_id,

@@ -63,8 +63,8 @@ impl Accounts {
             .await?;
         let changed = sqlx::query_as!(
             AccountRow,
-            r#"/* UpdateAccount, goals */
-            WITH changed AS (
+            r#"
+            WITH /* UpdateAccount, goals */ changed AS (
                 UPDATE identity.users SET goals = $3, updated_at = $4, version = version + 1
                 WHERE id = $1 AND version = $2
                     AND NOT EXISTS (SELECT FROM identity.requests WHERE user_id = $1 AND id = $5)
@@ -150,8 +150,8 @@ async fn set_progress(
 ) -> Result<Option<Account>, UpdateError> {
     let changed = sqlx::query_as!(
         AccountRow,
-        r#"/* UpdateAccount, progress */
-        WITH changed AS (
+        r#"
+        WITH /* UpdateAccount, progress */ changed AS (
             UPDATE identity.users SET stage = $3, graduated_at = $4, updated_at = $5, version = version + 1
             WHERE id = $1 AND version = $2
                 AND NOT EXISTS (SELECT FROM identity.requests WHERE user_id = $1 AND id = $6)
@@ -191,8 +191,8 @@ async fn answer_unchanged(
     edit: &AccountEdit,
 ) -> Result<Account, UpdateError> {
     let earlier = sqlx::query!(
-        r#"/* UpdateAccount, earlier */
-        SELECT method = 'UpdateAccount' AND payload_mac = $3 AS "same!",
+        r#"
+        SELECT /* UpdateAccount, earlier */ method = 'UpdateAccount' AND payload_mac = $3 AS "same!",
             ARRAY(SELECT jsonb_array_elements_text(answer -> 'goals')) AS "goals!",
             (answer ->> 'stage')::smallint AS stage,
             (answer ->> 'graduated_at')::timestamptz AS graduated_at,

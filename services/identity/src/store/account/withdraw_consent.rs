@@ -55,8 +55,8 @@ impl Consents {
         if remember(&mut tx, caller, METHOD, request, id, event.at).await? {
             let withdrawn = sqlx::query_scalar!(
                 // The clocks of replicas differ: the withdrawal must not be earlier than the grant.
-                r#"/* WithdrawConsent */
-                SELECT identity.withdraw_consent(id, greatest($3, granted_at)) AS "withdrawn!"
+                r#"
+                SELECT /* WithdrawConsent */ identity.withdraw_consent(id, greatest($3, granted_at)) AS "withdrawn!"
                 FROM identity.consents WHERE user_id = $1 AND id = $2"#,
                 caller.as_uuid(),
                 id,

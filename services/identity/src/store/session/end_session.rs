@@ -44,8 +44,8 @@ impl Sessions {
             .await?;
         // Locks the account first, as DeleteAccount does.
         let row = sqlx::query!(
-            r#"/* EndSession */
-            WITH person AS MATERIALIZED (
+            r#"
+            WITH /* EndSession */ person AS MATERIALIZED (
                 SELECT id FROM identity.users WHERE id = $1 FOR KEY SHARE
             ), chosen AS MATERIALIZED (
                 SELECT session.id FROM person JOIN identity.sessions AS session ON session.user_id = person.id

@@ -39,8 +39,9 @@ impl Sessions {
             .begin("ListEndedSessions", Context::Service, deadline)
             .await?;
         let mut ids = sqlx::query_scalar!(
-            "/* ListEndedSessions */
-            SELECT id FROM identity.ended_sessions WHERE id > $1 AND expires_at > $2 ORDER BY id LIMIT $3",
+            "
+            SELECT /* ListEndedSessions */
+                   id FROM identity.ended_sessions WHERE id > $1 AND expires_at > $2 ORDER BY id LIMIT $3",
             after.unwrap_or(Uuid::nil()),
             now - MAX_CLOCK_SKEW,
             // Reads one row more than the page has, which shows whether the list goes on.
@@ -65,7 +66,7 @@ impl Sessions {
             .begin("EndedSessions.load", Context::Service, Deadline::after(TIMEOUT))
             .await?;
         let ids = sqlx::query_scalar!(
-            "/* EndedSessions.load */ SELECT id FROM identity.ended_sessions WHERE expires_at > $1",
+            "SELECT /* EndedSessions.load */ id FROM identity.ended_sessions WHERE expires_at > $1",
             now - MAX_CLOCK_SKEW,
         )
         .fetch_all(&mut tx)

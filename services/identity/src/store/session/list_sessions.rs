@@ -33,8 +33,9 @@ impl Sessions {
             .await?;
         // Ids are UUIDs of version 7: their order is that of time.
         let rows = sqlx::query!(
-            r#"/* ListSessions */
-            SELECT id, issued_at, coalesce(refreshed_at, issued_at) AS "refreshed_at!", refresh_expires_at
+            r#"
+            SELECT /* ListSessions */
+                   id, issued_at, coalesce(refreshed_at, issued_at) AS "refreshed_at!", refresh_expires_at
             FROM identity.sessions
             WHERE user_id = $1 AND id < $2 AND ended_at IS NULL AND refresh_expires_at > $3
             ORDER BY id DESC

@@ -57,8 +57,8 @@ impl Sessions {
             .begin("RefreshSession.find", Context::Anonymous, deadline)
             .await?;
         let row = sqlx::query!(
-            r#"/* RefreshSession.find */
-            SELECT user_id AS "user_id!", session_id AS "session_id!", id AS "id!"
+            r#"
+            SELECT /* RefreshSession.find */ user_id AS "user_id!", session_id AS "session_id!", id AS "id!"
             FROM identity.find_refresh_token($1)"#,
             hash,
         )
@@ -119,8 +119,9 @@ impl Sessions {
 async fn lock(tx: &mut TenantTx, key: TokenKey) -> Result<Option<Locked>, DbError> {
     // Locks the account first, as ChangePassword and DeleteAccount do.
     let row = sqlx::query!(
-        r#"/* RefreshSession.lock */
-        SELECT coalesce(session.refreshed_at, session.issued_at) AS "issued_at!", session.expires_at,
+        r#"
+        SELECT /* RefreshSession.lock */
+               coalesce(session.refreshed_at, session.issued_at) AS "issued_at!", session.expires_at,
             session.refresh_expires_at, session.ended_at IS NOT NULL AS "ended!",
             token.issued_at AS token_issued_at, token.expires_at AS token_expires_at, token.used_at
         FROM identity.users AS person
@@ -161,8 +162,8 @@ async fn rotate(
     used_at: DateTime<Utc>,
 ) -> Result<(), DbError> {
     sqlx::query!(
-        r#"/* RefreshSession */
-        WITH used AS (
+        r#"
+        WITH /* RefreshSession */ used AS (
             UPDATE identity.refresh_tokens SET used_at = $4 WHERE user_id = $1 AND id = $3
         ), next AS (
             INSERT INTO identity.refresh_tokens (user_id, id, session_id, token_hash, issued_at, expires_at)
@@ -195,7 +196,7 @@ async fn end_session(
     at: DateTime<Utc>,
 ) -> Result<(), DbError> {
     sqlx::query!(
-        "/* RefreshSession.end */ SELECT session_id FROM identity.end_sessions($1, NULL, $2, $3)",
+        "SELECT /* RefreshSession.end */ session_id FROM identity.end_sessions($1, NULL, $2, $3)",
         key.session_id,
         EndReason::TokenReused.name(),
         at,

@@ -83,8 +83,8 @@ impl Sessions {
             .await?;
         rate_limit::admit(&mut tx, quotas, Some(failures)).await?;
         let row = sqlx::query!(
-            r#"/* SignIn.find */
-            SELECT user_id AS "user_id!", password_hash, password_version AS "password_version!"
+            r#"
+            SELECT /* SignIn.find */ user_id AS "user_id!", password_hash, password_version AS "password_version!"
             FROM identity.find_credential($1)"#,
             email_canonical,
         )
@@ -124,7 +124,7 @@ impl Sessions {
             // A separate statement, because it is rare and because the role may not read the column that it replaces.
             // The row is locked by the statement before, so the password is still the one that was checked.
             sqlx::query!(
-                "/* SignIn.upgrade */ UPDATE identity.users SET password_hash = $2 WHERE id = $1",
+                "UPDATE /* SignIn.upgrade */ identity.users SET password_hash = $2 WHERE id = $1",
                 new.session.user_id.as_uuid(),
                 hash.expose(),
             )
@@ -155,8 +155,8 @@ impl Sessions {
             .begin("SignIn.failed", context, Deadline::after(TIMEOUT))
             .await?;
         sqlx::query!(
-            r#"/* SignIn.failed */
-            SELECT identity.note_failed_sign_in($1, $2, $3, $4) AS "noted: ()""#,
+            r#"
+            SELECT /* SignIn.failed */ identity.note_failed_sign_in($1, $2, $3, $4) AS "noted: ()""#,
             failures.as_slice(),
             origin.service.as_deref(),
             origin.network_mac.as_ref().map(|mac| mac.as_slice()),
@@ -181,8 +181,8 @@ struct Begun {
 async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginError> {
     let NewSession { session, origin, .. } = new;
     let row = sqlx::query!(
-        r#"/* SignIn */
-        WITH request AS (
+        r#"
+        WITH /* SignIn */ request AS (
             INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
             VALUES ($1, $2, 'SignIn', $3, $4, $5)
             ON CONFLICT (user_id, id) DO NOTHING
@@ -230,8 +230,9 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
 /// Returns the answer to the earlier request with the same id.
 async fn earlier(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Session, BeginError> {
     let earlier = sqlx::query!(
-        r#"/* SignIn.retry */
-        SELECT method, payload_mac, answer AS "answer: Json<serde_json::Value>" FROM identity.requests
+        r#"
+        SELECT /* SignIn.retry */
+               method, payload_mac, answer AS "answer: Json<serde_json::Value>" FROM identity.requests
         WHERE user_id = $1 AND id = $2"#,
         new.session.user_id.as_uuid(),
         new.request.id,

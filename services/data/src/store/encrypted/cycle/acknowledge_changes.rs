@@ -51,8 +51,9 @@ impl Changes {
             .begin("AcknowledgeChanges", Context::User(caller), deadline)
             .await?;
         let state = sqlx::query!(
-            r#"/* AcknowledgeChanges, turn */
-            SELECT data.sync_epoch() AS "epoch!", b.last_number, b.status, b.next_rotation_at,
+            r#"
+            SELECT /* AcknowledgeChanges, turn */
+                   data.sync_epoch() AS "epoch!", b.last_number, b.status, b.next_rotation_at,
                 (SELECT purged_number FROM data.change_counters WHERE user_id = $3)
             FROM data.begin_change($1, $2) AS b"#,
             device,
@@ -81,8 +82,9 @@ impl Changes {
         };
         history.check_contains(cursor).map_err(FeedError::CursorExpired)?;
         let number = sqlx::query_scalar!(
-            "/* AcknowledgeChanges */
-            UPDATE data.device_key SET acknowledged_number = greatest(acknowledged_number, $3), epoch = $4
+            "
+            UPDATE /* AcknowledgeChanges */
+                   data.device_key SET acknowledged_number = greatest(acknowledged_number, $3), epoch = $4
             WHERE user_id = $1 AND id = $2
             RETURNING acknowledged_number",
             caller.as_uuid(),
@@ -94,8 +96,9 @@ impl Changes {
         .await
         .map_err(DbError::from)?;
         let synced_number = sqlx::query_scalar!(
-            r#"/* AcknowledgeChanges, purge */
-            SELECT data.synced_number() AS "synced_number!" FROM data.purge_changes($1, false)"#,
+            r#"
+            SELECT /* AcknowledgeChanges, purge */
+                   data.synced_number() AS "synced_number!" FROM data.purge_changes($1, false)"#,
             PURGE_BATCH_SIZE,
         )
         .fetch_one(&mut tx)

@@ -67,8 +67,8 @@ impl Records {
             .await?;
         let row = sqlx::query_as!(
             ChangeRow,
-            r#"/* UpdateRecord, and CreateRecord and DeleteRecord */
-            WITH prior AS (
+            r#"
+            WITH /* UpdateRecord, and CreateRecord and DeleteRecord */ prior AS (
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), done AS MATERIALIZED (
                 SELECT (pushed.result).outcome, (pushed.result).version, (pushed.result).change_number,

@@ -43,8 +43,8 @@ impl Records {
         let next_rotation_at = next_rotation(&mut tx, caller, device).await?;
         let row = sqlx::query_as!(
             RecordRow,
-            r#"/* GetRecord */
-            SELECT r.id, r.encrypted_payload, r.algorithm, r.key_id, r.key_version, r.nonce, r.salt,
+            r#"
+            SELECT /* GetRecord */ r.id, r.encrypted_payload, r.algorithm, r.key_id, r.key_version, r.nonce, r.salt,
                 r.kdf_memory_kib, r.kdf_iterations, r.kdf_parallelism, r.version, r.device_id, r.local_timestamp,
                 r.change_number, r.open_conflicts, r.deleted_at, r.created_at, r.updated_at,
                 d.status = 'revoked' OR r.key_version < d.key_version AS "reencryption_due!",

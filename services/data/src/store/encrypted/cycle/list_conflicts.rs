@@ -49,8 +49,9 @@ impl Changes {
             None => {
                 sqlx::query_as!(
                     ConflictRow,
-                    "/* ListConflicts */
-                    SELECT id, record_id, base_version, encrypted_payload, algorithm, key_id, key_version, nonce, salt,
+                    "
+                    SELECT /* ListConflicts */
+                           id, record_id, base_version, encrypted_payload, algorithm, key_id, key_version, nonce, salt,
                         kdf_memory_kib, kdf_iterations, kdf_parallelism, device_id, local_timestamp, change_number,
                         created_at, settled_at
                     FROM data.cycle_data_conflicts
@@ -67,8 +68,9 @@ impl Changes {
             Some(record) => {
                 sqlx::query_as!(
                     ConflictRow,
-                    "/* ListConflicts, of a record */
-                    SELECT id, record_id, base_version, encrypted_payload, algorithm, key_id, key_version, nonce, salt,
+                    "
+                    SELECT /* ListConflicts, of a record */
+                           id, record_id, base_version, encrypted_payload, algorithm, key_id, key_version, nonce, salt,
                         kdf_memory_kib, kdf_iterations, kdf_parallelism, device_id, local_timestamp, change_number,
                         created_at, settled_at
                     FROM data.cycle_data_conflicts

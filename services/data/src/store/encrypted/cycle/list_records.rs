@@ -63,8 +63,8 @@ impl Records {
 /// at once; the query for a page would read all records to find none.
 async fn any_due(tx: &mut TenantTx, caller: UserId) -> Result<bool, DbError> {
     let due = sqlx::query_scalar!(
-        r#"/* ListRecords, whether any is due */
-        SELECT EXISTS (
+        r#"
+        SELECT /* ListRecords, whether any is due */ EXISTS (
             SELECT FROM data.device_key AS d
             WHERE d.user_id = $1 AND CASE d.status WHEN 'revoked' THEN d.key_version ELSE d.key_version - 1 END >= (
                 SELECT min(r.key_version) FROM data.encrypted_cycle_data AS r
@@ -100,8 +100,9 @@ async fn select(
         RecordOrder::OldestFirst => {
             sqlx::query_as!(
                 RecordRow,
-                r#"/* ListRecords, oldest first */
-                SELECT r.id, r.encrypted_payload, r.algorithm, r.key_id, r.key_version, r.nonce, r.salt,
+                r#"
+                SELECT /* ListRecords, oldest first */
+                       r.id, r.encrypted_payload, r.algorithm, r.key_id, r.key_version, r.nonce, r.salt,
                     r.kdf_memory_kib, r.kdf_iterations, r.kdf_parallelism, r.version, r.device_id, r.local_timestamp,
                     r.change_number, r.open_conflicts, r.deleted_at, r.created_at, r.updated_at,
                     d.status = 'revoked' OR r.key_version < d.key_version AS "reencryption_due!",
@@ -128,8 +129,9 @@ async fn select(
         RecordOrder::NewestFirst => {
             sqlx::query_as!(
                 RecordRow,
-                r#"/* ListRecords, newest first */
-                SELECT r.id, r.encrypted_payload, r.algorithm, r.key_id, r.key_version, r.nonce, r.salt,
+                r#"
+                SELECT /* ListRecords, newest first */
+                       r.id, r.encrypted_payload, r.algorithm, r.key_id, r.key_version, r.nonce, r.salt,
                     r.kdf_memory_kib, r.kdf_iterations, r.kdf_parallelism, r.version, r.device_id, r.local_timestamp,
                     r.change_number, r.open_conflicts, r.deleted_at, r.created_at, r.updated_at,
                     d.status = 'revoked' OR r.key_version < d.key_version AS "reencryption_due!",
@@ -156,8 +158,9 @@ async fn select(
         RecordOrder::ByChange => {
             sqlx::query_as!(
                 RecordRow,
-                r#"/* ListRecords, by change */
-                SELECT r.id, r.encrypted_payload, r.algorithm, r.key_id, r.key_version, r.nonce, r.salt,
+                r#"
+                SELECT /* ListRecords, by change */
+                       r.id, r.encrypted_payload, r.algorithm, r.key_id, r.key_version, r.nonce, r.salt,
                     r.kdf_memory_kib, r.kdf_iterations, r.kdf_parallelism, r.version, r.device_id, r.local_timestamp,
                     r.change_number, r.open_conflicts, r.deleted_at, r.created_at, r.updated_at,
                     d.status = 'revoked' OR r.key_version < d.key_version AS "reencryption_due!",

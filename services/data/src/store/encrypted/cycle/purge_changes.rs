@@ -30,7 +30,7 @@ impl Changes {
             .begin("PurgeChanges", Context::Service, deadline)
             .await?;
         let people = sqlx::query_scalar!(
-            r#"/* PurgeChanges, people */ SELECT DISTINCT p AS "person!" FROM data.people_to_purge($1, $2) AS p"#,
+            r#"SELECT /* PurgeChanges, people */ DISTINCT p AS "person!" FROM data.people_to_purge($1, $2) AS p"#,
             batch,
             &others,
         )
@@ -52,7 +52,7 @@ impl Changes {
             .begin("PurgeChanges", Context::ServiceFor(person), deadline)
             .await?;
         let purged = sqlx::query_scalar!(
-            r#"/* PurgeChanges */ SELECT data.purge_changes($1, true) AS "purged!""#,
+            r#"SELECT /* PurgeChanges */ data.purge_changes($1, true) AS "purged!""#,
             i32::try_from(batch).unwrap_or(i32::MAX),
         )
         .fetch_one(&mut tx)

@@ -82,8 +82,8 @@ impl Changes {
             .await?;
         let changes: Vec<_> = push.changes.iter().map(CycleChange::from).collect();
         let row = sqlx::query!(
-            r#"/* PushChanges */
-            WITH prior AS (
+            r#"
+            WITH /* PushChanges */ prior AS (
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), done AS MATERIALIZED (
                 SELECT p.ordinality, (p.result).outcome, (p.result).version, (p.result).change_number,

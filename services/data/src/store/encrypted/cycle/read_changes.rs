@@ -75,8 +75,8 @@ impl Changes {
         // The limits are literals: with a parameter, Postgres would read and sort all of a person's changes.
         let rows = sqlx::query_as!(
             FeedRow,
-            r#"/* ReadChanges */
-            WITH state AS MATERIALIZED (
+            r#"
+            WITH /* ReadChanges */ state AS MATERIALIZED (
                 SELECT data.sync_epoch() AS epoch, data.synced_number() AS synced_number, c.last_number, c.purged_number,
                     d.status, d.next_rotation_at
                 FROM data.device_key AS d JOIN data.change_counters AS c ON c.user_id = d.user_id

@@ -80,8 +80,8 @@ impl Changes {
             .await?;
         let row = sqlx::query_as!(
             SettledRow,
-            r#"/* ResolveConflict */
-            WITH prior AS (
+            r#"
+            WITH /* ResolveConflict */ prior AS (
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), done AS MATERIALIZED (
                 SELECT (r.result).outcome, (r.result).version, (r.result).change_number, (r.result).changed_at,

@@ -52,8 +52,9 @@ impl Devices {
             .begin(method, Context::User(caller), deadline)
             .await?;
         sqlx::query!(
-            "/* whose turn it is to change devices */
-            SELECT FROM data.change_counters WHERE user_id = $1 FOR NO KEY UPDATE",
+            "
+            SELECT /* whose turn it is to change devices */
+                   FROM data.change_counters WHERE user_id = $1 FOR NO KEY UPDATE",
             caller.as_uuid(),
         )
         .execute(&mut tx)

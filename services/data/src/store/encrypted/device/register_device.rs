@@ -115,8 +115,8 @@ impl Devices {
             .await?;
         let row = sqlx::query_as!(
             RegisteredRow,
-            r#"/* RegisterDevice */
-            WITH prior AS (
+            r#"
+            WITH /* RegisterDevice */ prior AS (
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), turn AS (
                 INSERT INTO data.change_counters AS mine (user_id, live_devices, devices)
@@ -176,8 +176,8 @@ impl Devices {
 /// Returns the limit that the caller of `tx` has reached.
 async fn quota(tx: &mut TenantTx, caller: UserId) -> Result<Quota, DbError> {
     let in_all = sqlx::query_scalar!(
-        r#"/* RegisterDevice, quota */
-        SELECT devices >= 100 AS "in_all!" FROM data.change_counters WHERE user_id = $1"#,
+        r#"
+        SELECT /* RegisterDevice, quota */ devices >= 100 AS "in_all!" FROM data.change_counters WHERE user_id = $1"#,
         caller.as_uuid(),
     )
     .fetch_one(tx)

@@ -25,8 +25,8 @@ impl Devices {
         let mut tx = self.begin_change("RotateDeviceKey", caller, deadline).await?;
         let row = sqlx::query_as!(
             ChangedRow,
-            r#"/* RotateDeviceKey */
-            WITH prior AS (
+            r#"
+            WITH /* RotateDeviceKey */ prior AS (
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), held AS (
                 SELECT platform, app_version, acknowledged_number, created_at

@@ -25,8 +25,8 @@ impl Devices {
         let mut tx = self.begin_change(stop.kind.method(), caller, deadline).await?;
         let row = sqlx::query_as!(
             ChangedRow,
-            r#"/* SuspendDevice, RevokeDevice */
-            WITH prior AS (
+            r#"
+            WITH /* SuspendDevice, RevokeDevice */ prior AS (
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), held AS (
                 SELECT encrypted_master_key, key_derivation_path, key_version, next_rotation_at, status, platform,

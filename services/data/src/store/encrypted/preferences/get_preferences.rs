@@ -41,8 +41,9 @@ impl Preferences {
         let next_rotation_at = next_rotation(&mut tx, caller, device).await?;
         let row = sqlx::query_as!(
             PreferencesRow,
-            r#"/* GetPreferences */
-            SELECT p.encrypted_payload, p.algorithm, p.key_id, p.key_version, p.nonce, p.salt, p.kdf_memory_kib,
+            r#"
+            SELECT /* GetPreferences */
+                   p.encrypted_payload, p.algorithm, p.key_id, p.key_version, p.nonce, p.salt, p.kdf_memory_kib,
                 p.kdf_iterations, p.kdf_parallelism, p.version, p.device_id, p.created_at, p.updated_at,
                 d.status = 'revoked' OR p.key_version < d.key_version AS "reencryption_due!"
             FROM data.encrypted_user_prefs AS p

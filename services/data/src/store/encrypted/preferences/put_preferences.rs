@@ -68,8 +68,8 @@ impl Preferences {
             .await?;
         let row = sqlx::query_as!(
             StoredRow,
-            r#"/* PutPreferences */
-            WITH prior AS (
+            r#"
+            WITH /* PutPreferences */ prior AS (
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), put AS MATERIALIZED (
                 SELECT made.outcome, made.version, made.changed_at, made.device_key_version, made.next_rotation_at

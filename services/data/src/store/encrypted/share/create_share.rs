@@ -107,8 +107,8 @@ impl Shares {
         // A device's key would not do: its nonces are forgotten when it is rotated, and a share may live longer. A
         // retry gets the first answer, even when a device with this id was registered since.
         let of_a_device = sqlx::query_scalar!(
-            r#"/* CreateShare, key */
-            SELECT EXISTS (SELECT FROM data.device_key WHERE user_id = $1 AND id = $2)
+            r#"
+            SELECT /* CreateShare, key */ EXISTS (SELECT FROM data.device_key WHERE user_id = $1 AND id = $2)
                 AND NOT EXISTS (SELECT FROM data.requests WHERE user_id = $1 AND id = $3) AS "of_a_device!""#,
             caller.as_uuid(),
             envelope.key_id,
@@ -122,8 +122,8 @@ impl Shares {
         }
         // The statement creates the person's counter, because RevokeShare locks it before the person.
         let row = sqlx::query!(
-            r#"/* CreateShare */
-            WITH prior AS (
+            r#"
+            WITH /* CreateShare */ prior AS (
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), moment AS (
                 SELECT least($20::timestamptz, now()) AS created_at

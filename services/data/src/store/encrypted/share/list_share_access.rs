@@ -34,8 +34,8 @@ impl Shares {
             .await?;
         let rows = sqlx::query_as!(
             AccessRow,
-            "/* ListShareAccess */
-            SELECT id, share_id, accessed_at, device_type, outcome
+            "
+            SELECT /* ListShareAccess */ id, share_id, accessed_at, device_type, outcome
             FROM data.healthcare_share_audit
             WHERE user_id = $1 AND share_id = $2
                 AND (accessed_at, id) < ((SELECT coalesce($3, 'infinity'::timestamptz)), $4)
@@ -52,8 +52,9 @@ impl Shares {
         // A share with attempts exists.
         let exists = !rows.is_empty()
             || sqlx::query_scalar!(
-                r#"/* ListShareAccess, never tried */
-                SELECT EXISTS (SELECT FROM data.healthcare_share WHERE user_id = $1 AND id = $2) AS "known!""#,
+                r#"
+                SELECT /* ListShareAccess, never tried */
+                       EXISTS (SELECT FROM data.healthcare_share WHERE user_id = $1 AND id = $2) AS "known!""#,
                 caller.as_uuid(),
                 share,
             )

@@ -31,8 +31,9 @@ impl Shares {
             .await?;
         let shares = sqlx::query_as!(
             Share,
-            "/* ListShares */
-            SELECT id, expires_at, max_access_count, access_count, refusal_count, wrong_passcodes, last_accessed_at,
+            "
+            SELECT /* ListShares */
+                   id, expires_at, max_access_count, access_count, refusal_count, wrong_passcodes, last_accessed_at,
                 created_at, revoked_at
             FROM data.healthcare_share
             WHERE user_id = $1 AND (created_at, id) < ((SELECT coalesce($2, 'infinity'::timestamptz)), $3)

@@ -31,7 +31,7 @@ impl Shares {
             .begin("OpenShare", Context::Anonymous, deadline)
             .await?;
         let recipe = sqlx::query_scalar!(
-            "/* OpenShare, passcode */ SELECT data.share_passcode_recipe($1)",
+            "SELECT /* OpenShare, passcode */ data.share_passcode_recipe($1)",
             &token_hash,
         )
         .fetch_one(&mut tx)
@@ -59,8 +59,9 @@ impl Shares {
             .begin("OpenShare", Context::Anonymous, deadline)
             .await?;
         let row = sqlx::query!(
-            r#"/* OpenShare */
-            SELECT user_id AS "user_id!", share_id AS "share_id!", encrypted_share_data, algorithm, key_id, key_version,
+            r#"
+            SELECT /* OpenShare */
+                   user_id AS "user_id!", share_id AS "share_id!", encrypted_share_data, algorithm, key_id, key_version,
                 nonce, salt, kdf_memory_kib, kdf_iterations, kdf_parallelism, created_at AS "created_at!",
                 expires_at AS "expires_at!"
             FROM data.validate_share_token($1, $2, $3, $4)"#,

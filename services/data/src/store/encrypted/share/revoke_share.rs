@@ -32,15 +32,15 @@ impl Shares {
         // The audit event locks the person, by a foreign key, after the share is locked. An erasure locks the counter
         // before the person, so taking the counter first here prevents a deadlock of the two.
         sqlx::query!(
-            "/* RevokeShare, turn */ SELECT FROM data.change_counters WHERE user_id = $1 FOR NO KEY UPDATE",
+            "SELECT /* RevokeShare, turn */ FROM data.change_counters WHERE user_id = $1 FOR NO KEY UPDATE",
             caller.as_uuid(),
         )
         .fetch_optional(&mut tx)
         .await?;
         let mut share = sqlx::query_as!(
             Share,
-            "/* RevokeShare */
-            WITH revoked AS (
+            "
+            WITH /* RevokeShare */ revoked AS (
                 UPDATE data.healthcare_share SET revoked_at = $3
                 WHERE user_id = $1 AND id = $2 AND revoked_at IS NULL
                 RETURNING id, expires_at, max_access_count, access_count, refusal_count, wrong_passcodes,
@@ -62,8 +62,9 @@ impl Shares {
             // A new statement, which sees what was committed while the first one waited.
             share = sqlx::query_as!(
                 Share,
-                "/* RevokeShare, revoked before */
-                SELECT id, expires_at, max_access_count, access_count, refusal_count, wrong_passcodes,
+                "
+                SELECT /* RevokeShare, revoked before */
+                       id, expires_at, max_access_count, access_count, refusal_count, wrong_passcodes,
                     last_accessed_at, created_at, revoked_at
                 FROM data.healthcare_share WHERE user_id = $1 AND id = $2",
                 caller.as_uuid(),

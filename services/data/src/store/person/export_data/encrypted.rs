@@ -33,8 +33,9 @@ impl Exports {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
             DeviceRow,
-            "/* ExportData, devices */
-            SELECT id, platform, app_version, encrypted_master_key, key_derivation_path, key_version, next_rotation_at,
+            "
+            SELECT /* ExportData, devices */
+                   id, platform, app_version, encrypted_master_key, key_derivation_path, key_version, next_rotation_at,
                 status, last_active_at, acknowledged_number, created_at
             FROM data.device_key
             WHERE user_id = $1 AND (created_at, id) > ($2, $3)
@@ -66,8 +67,9 @@ impl Exports {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
             RecordRow,
-            r#"/* ExportData, records */
-            SELECT r.id AS "id!", r.encrypted_payload, r.algorithm, r.key_id, r.key_version, r.nonce, r.salt,
+            r#"
+            SELECT /* ExportData, records */
+                   r.id AS "id!", r.encrypted_payload, r.algorithm, r.key_id, r.key_version, r.nonce, r.salt,
                 r.kdf_memory_kib, r.kdf_iterations, r.kdf_parallelism, r.version AS "version!",
                 r.device_id AS "device_id!", r.local_timestamp AS "local_timestamp!", r.change_number AS "change_number!",
                 r.open_conflicts AS "open_conflicts!", r.deleted_at, r.created_at AS "created_at!",
@@ -110,8 +112,9 @@ impl Exports {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
             ConflictRow,
-            r#"/* ExportData, conflicts */
-            SELECT id AS "id!", record_id AS "record_id!", base_version AS "base_version!", encrypted_payload, algorithm,
+            r#"
+            SELECT /* ExportData, conflicts */
+                   id AS "id!", record_id AS "record_id!", base_version AS "base_version!", encrypted_payload, algorithm,
                 key_id, key_version, nonce, salt, kdf_memory_kib, kdf_iterations, kdf_parallelism,
                 device_id AS "device_id!", local_timestamp AS "local_timestamp!", change_number AS "change_number!",
                 created_at AS "created_at!", settled_at
@@ -148,8 +151,9 @@ impl Exports {
         let mut tx = self.begin(caller, deadline).await?;
         let row = sqlx::query_as!(
             PreferencesRow,
-            r#"/* ExportData, preferences */
-            SELECT p.encrypted_payload, p.algorithm, p.key_id, p.key_version, p.nonce, p.salt, p.kdf_memory_kib,
+            r#"
+            SELECT /* ExportData, preferences */
+                   p.encrypted_payload, p.algorithm, p.key_id, p.key_version, p.nonce, p.salt, p.kdf_memory_kib,
                 p.kdf_iterations, p.kdf_parallelism, p.version, p.device_id, p.created_at, p.updated_at,
                 d.status = 'revoked' OR p.key_version < d.key_version AS "reencryption_due!"
             FROM data.encrypted_user_prefs AS p

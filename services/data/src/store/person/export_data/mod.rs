@@ -73,8 +73,9 @@ impl Exports {
     ) -> Result<(), ExportError> {
         let mut tx = self.begin(caller, deadline).await?;
         let written = sqlx::query!(
-            "/* ExportData, start */
-            INSERT INTO data.security_audit_log (user_id, event, occurred_at) VALUES ($1, 'data_exported', $2)",
+            "
+            INSERT /* ExportData, start */
+                   INTO data.security_audit_log (user_id, event, occurred_at) VALUES ($1, 'data_exported', $2)",
             caller.as_uuid(),
             at,
         )
@@ -100,8 +101,8 @@ impl Exports {
     pub async fn finish(&self, caller: UserId, deadline: Deadline) -> Result<DateTime<Utc>, ExportError> {
         let mut tx = self.begin(caller, deadline).await?;
         let since = sqlx::query_scalar!(
-            "/* ExportData, finish */
-            SELECT created_at FROM data.users AS u
+            "
+            SELECT /* ExportData, finish */ created_at FROM data.users AS u
             WHERE id = $1 AND NOT EXISTS (SELECT FROM data.erasures AS e WHERE e.user_id = u.id)",
             caller.as_uuid(),
         )

@@ -40,8 +40,9 @@ impl Exports {
     ) -> Result<Vec<WholeShare>, DbError> {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query!(
-            r#"/* ExportData, shares */
-            SELECT id AS "id!", expires_at AS "expires_at!", max_access_count AS "max_access_count!",
+            r#"
+            SELECT /* ExportData, shares */
+                   id AS "id!", expires_at AS "expires_at!", max_access_count AS "max_access_count!",
                 access_count AS "access_count!", refusal_count AS "refusal_count!",
                 wrong_passcodes AS "wrong_passcodes!", last_accessed_at, created_at AS "created_at!", revoked_at,
                 encrypted_payload, algorithm, key_id, key_version, nonce, salt, kdf_memory_kib, kdf_iterations,
@@ -113,8 +114,8 @@ impl Exports {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
             AccessRow,
-            "/* ExportData, attempts to open shares */
-            SELECT id, share_id, accessed_at, device_type, outcome
+            "
+            SELECT /* ExportData, attempts to open shares */ id, share_id, accessed_at, device_type, outcome
             FROM data.healthcare_share_audit
             WHERE user_id = $1 AND (share_id, accessed_at, id) > ($2, $3, $4)
             ORDER BY share_id, accessed_at, id
@@ -145,8 +146,8 @@ impl Exports {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
             AuditRow,
-            "/* ExportData, audit events */
-            SELECT id, event, subject_id, occurred_at
+            "
+            SELECT /* ExportData, audit events */ id, event, subject_id, occurred_at
             FROM data.security_audit_log
             WHERE user_id = $1 AND (occurred_at, id) > ($2, $3)
             ORDER BY occurred_at, id

@@ -34,8 +34,9 @@ impl Exports {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
             MessageRow,
-            r#"/* ExportData, messages */
-            SELECT id AS "id!", number AS "number!", sender_type AS "sender_type!", message_text AS "message_text!",
+            r#"
+            SELECT /* ExportData, messages */
+                   id AS "id!", number AS "number!", sender_type AS "sender_type!", message_text AS "message_text!",
                 key_id AS "key_id!", created_at AS "created_at!", updated_at AS "updated_at!", version AS "version!"
             FROM (
                 SELECT *, sum(octet_length(message_text)) OVER (ORDER BY number) AS bytes
@@ -71,8 +72,9 @@ impl Exports {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
             AnalysisRow,
-            r#"/* ExportData, analyses */
-            SELECT id AS "id!", analysis_type AS "analysis_type!", chat_score AS "chat_score!",
+            r#"
+            SELECT /* ExportData, analyses */
+                   id AS "id!", analysis_type AS "analysis_type!", chat_score AS "chat_score!",
                 first_number AS "first_number!", last_number AS "last_number!", details AS "details!",
                 key_id AS "key_id!", triggered_milestone, created_at AS "created_at!", version AS "version!"
             FROM (
@@ -104,8 +106,8 @@ impl Exports {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
             JobRow,
-            "/* ExportData, jobs */
-            SELECT id, first_number, last_number, state, created_at
+            "
+            SELECT /* ExportData, jobs */ id, first_number, last_number, state, created_at
             FROM data.analysis_jobs
             WHERE user_id = $1 AND last_number > $2
             ORDER BY last_number
@@ -134,8 +136,9 @@ impl Exports {
         let mut tx = self.begin(caller, deadline).await?;
         let rows = sqlx::query_as!(
             EventRow,
-            "/* ExportData, crisis events */
-            SELECT user_id, id, message_id, trigger_type, severity_level, resources_shown, followup_required,
+            "
+            SELECT /* ExportData, crisis events */
+                   user_id, id, message_id, trigger_type, severity_level, resources_shown, followup_required,
                 created_at, acknowledged_at, resolved_at
             FROM data.crisis_events
             WHERE user_id = $1 AND (created_at, id) > ($2, $3)
