@@ -49,7 +49,7 @@ pub struct Settings {
 pub enum ConfigFiles {
     /// Those of `initdb`, and a `pg_hba.conf` that lets all logins in over TLS on loopback.
     Development,
-    /// Those of `deploy/postgres`, unchanged. Only addresses, the port, and what tests do without (`fsync`) are set beside
+    /// Those of `deploy/postgres`, unchanged. Only addresses, the port and the size of the write-ahead log are set beside
     /// them. The installation needs the extension pgaudit: see [`Installation::with_audit`].
     Production,
 }
@@ -193,6 +193,7 @@ impl Cluster {
             "--auth=scram-sha-256",
             "--encoding=UTF8",
             "--no-locale",
+            "--data-checksums",
         ]);
         if !self.settings.durable {
             initdb.arg("--no-sync");
@@ -270,8 +271,6 @@ impl Cluster {
             "listen_addresses=127.0.0.1".to_owned(),
             format!("port={port}"),
             "unix_socket_directories=".to_owned(),
-            format!("fsync={}", on(durable)),
-            format!("full_page_writes={}", on(durable)),
             // Recovery after a crash syncs the file system with one call, instead of thousands of files one by one.
             "recovery_init_sync_method=syncfs".to_owned(),
         ];
@@ -281,6 +280,8 @@ impl Cluster {
         }
         if files == ConfigFiles::Development {
             settings.extend([
+                format!("fsync={}", on(durable)),
+                format!("full_page_writes={}", on(durable)),
                 format!("max_connections={connections}"),
                 "ssl=on".to_owned(),
                 "password_encryption=scram-sha-256".to_owned(),

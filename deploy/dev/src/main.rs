@@ -1,5 +1,6 @@
 //! `cargo dev`: runs all of Haven on one machine.
 
+mod audit;
 mod call;
 mod compose;
 mod example_calls;
@@ -21,8 +22,8 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use self::{
-    call::Call, compose::Compose, queries::Queries, secrets::SecretsFor, seed::Seed, selection::Selection,
-    shell::Shell, sqlx_offline::SqlxOffline, tour::Tour, up::Up,
+    audit::Audit, call::Call, compose::Compose, queries::Queries, secrets::SecretsFor, seed::Seed,
+    selection::Selection, shell::Shell, sqlx_offline::SqlxOffline, tour::Tour, up::Up,
 };
 
 /// Runs all of Haven on this machine: a private Postgres, and both services over TLS.
@@ -71,6 +72,8 @@ enum Command {
     Secrets(SecretsFor),
     /// Show the most expensive statements by the name of their RPC, and how their tables are read
     Queries(Queries),
+    /// Audit the security of the database of the running installation
+    Audit(Audit),
     /// Write the offline data that SQL is checked against at compile time
     ///
     /// Run it after a change to a query or a migration. It starts its own database.
@@ -102,6 +105,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Call(call) => runtime.block_on(call.run()),
         Command::Seed(seed) => runtime.block_on(seed.run()),
         Command::Tour(tour) => tour.run(),
+        Command::Audit(audit) => audit.run(),
         Command::Psql(shell) => shell.run(),
         Command::Secrets(secrets) => secrets.run(),
         Command::Queries(queries) => runtime.block_on(queries.run()),

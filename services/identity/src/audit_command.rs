@@ -9,7 +9,10 @@ use clap::{Args, Subcommand};
 use haven_platform::{
     application::{Application, CommandError},
     config::{ConfigProblems, WorkerArgs},
-    database::{Database, DbError},
+    database::{
+        Database, DbError, WorkerConfig,
+        checks::{Finding, Outcome},
+    },
 };
 use thiserror::Error;
 use uuid::Uuid;
@@ -86,6 +89,47 @@ pub(crate) async fn run(args: AuditArgs) -> Result<(), CommandError> {
     match broken {
         0 => Ok(()),
         _ => Err(CommandError::failed("the audit log has been tampered with")),
+    }
+}
+
+/// Returns the finding about all chains, for `check-database`.
+pub(crate) async fn finding(config: &WorkerConfig) -> Finding {
+    Finding {
+        service: Identity::NAME,
+        check: "audit-chains",
+        title: "every person's chain of security events is whole",
+        outcome: outcome(config).await,
+        meaning: "A broken chain means that an event was changed, removed or inserted behind the service's back.",
+        remedy: "compare with a backup: `identity audit verify` prints the same digest for the same log"
+            .to_owned(),
+    }
+}
+
+async fn outcome(config: &WorkerConfig) -> Outcome {
+    let database = match Database::worker_only(config, Identity::migrations().newest()).await {
+        Ok(database) => database,
+        Err(error) => {
+            let needs = format!("a database that identity serves from: {error}");
+            return Outcome::NotSeen { needs };
+        }
+    };
+    let mut report = Vec::new();
+    match verify(&AuditChains::new(Arc::new(database)), &mut report).await {
+        Ok(0) => Outcome::Pass,
+        Ok(_) => {
+            let report = String::from_utf8_lossy(&report);
+            // The last two lines are the summary.
+            let broken = report.lines().count().saturating_sub(2);
+            let objects = report
+                .lines()
+                .take(broken)
+                .map(|line| format!("person {line}"))
+                .collect();
+            Outcome::Fail { objects }
+        }
+        Err(error) => Outcome::Fail {
+            objects: vec![format!("this could not be checked: {error}")],
+        },
     }
 }
 

@@ -22,7 +22,7 @@ use haven_platform::{
     application::{Application, CommandError, Resources},
     client::channel,
     config::ConfigProblems,
-    database::Migrations,
+    database::{Migrations, WorkerConfig, checks::Finding},
     hashing::HashQueue,
     mac::MacKey,
     page::PageTokens,
@@ -179,6 +179,10 @@ impl Application for Identity {
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             }))
+    }
+
+    async fn findings(config: &WorkerConfig) -> Vec<Finding> {
+        vec![audit_command::finding(config).await]
     }
 
     async fn command(command: IdentityCommand) -> Result<(), CommandError> {

@@ -12,7 +12,7 @@ use crate::{
         AuthMode, ConfigError, ConfigProblems, ListenerArgs, Listeners, PostgresArgs, RequestArgs, Requests,
         Telemetry, TelemetryArgs, TlsArgs, TlsFiles, TokenArgs, Tokens,
     },
-    database::{Database, DatabaseConfig, InspectionError, Migrations},
+    database::{Database, DatabaseConfig, InspectionError, Migrations, WorkerConfig, checks::Finding},
     entropy::Entropy,
     server::ServerBuilder,
     time::Clock,
@@ -66,6 +66,11 @@ pub trait Application: 'static {
     /// itself: whether the stored data can be served with this configuration. By default there is none.
     fn inspection(_config: &Self::Config, _database: &Arc<Database>) -> Inspection {
         Box::new(|| Box::pin(async { Ok(()) }))
+    }
+
+    /// Returns the findings of the checks that only this service can make, for `check-database`. By default there are none.
+    fn findings(_config: &WorkerConfig) -> impl Future<Output = Vec<Finding>> {
+        async { Vec::new() }
     }
 
     /// Runs `command` and returns. The command has its own flags. It connects to Postgres with

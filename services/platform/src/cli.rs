@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
 
-use crate::{application::ServeArgs, health_command::HealthArgs};
+use crate::{application::ServeArgs, check_database::CheckDatabaseArgs, health_command::HealthArgs};
 
 /// The command line of a service: the subcommands that every service has, and the service's own.
 #[derive(Parser)]
@@ -30,6 +30,8 @@ pub(crate) enum Command<A: Args, C: Subcommand> {
     CheckConfig(Box<ServeArgs<A>>),
     /// Ask the running service whether it is ready or alive
     Health(HealthArgs),
+    /// Audit the security of the database: the server, its roles, this service's schema
+    CheckDatabase(Box<CheckDatabaseArgs>),
     #[command(flatten)]
     Own(C),
 }

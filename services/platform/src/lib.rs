@@ -29,6 +29,7 @@ pub mod access;
 pub mod application;
 pub mod auth;
 pub mod call;
+mod check_database;
 mod cli;
 pub mod client;
 pub mod config;

@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     application::{Application, CommandError, Resources, ServeConfig},
     auth::{EndedSessions, KeySet, TokenVerifier},
+    check_database,
     cli::{Cli, Command, MigrateArgs},
     config::{ConfigError, ConfigProblems},
     database::{Database, MigrationError},
@@ -59,6 +60,15 @@ enum RunError {
     Serve(#[from] tonic::transport::Error),
     #[error("the runtime cannot start: {0}")]
     Runtime(io::Error),
+}
+
+impl From<CommandError> for RunError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Config(error) => Self::Config(error),
+            CommandError::Failed(error) => Self::Command(error),
+        }
+    }
 }
 
 /// The `main` of a service: parses the command line and the environment, and runs the subcommand.
@@ -109,12 +119,8 @@ fn execute<S: Application>(command: Command<S::Args, S::Command>) -> Result<(), 
         }
         Command::Health(args) => health::<S>(&args),
         Command::Migrate(args) => runtime()?.block_on(migrate::<S>(args)),
-        Command::Own(command) => runtime()?
-            .block_on(S::command(command))
-            .map_err(|error| match error {
-                CommandError::Config(error) => RunError::Config(error),
-                CommandError::Failed(error) => RunError::Command(error),
-            }),
+        Command::CheckDatabase(args) => Ok(runtime()?.block_on(check_database::run::<S>(*args))?),
+        Command::Own(command) => Ok(runtime()?.block_on(S::command(command))?),
         Command::Serve(args) => {
             let config = args.check::<S>()?;
             let runtime = runtime()?;

@@ -12,7 +12,7 @@ use haven_testkit::{binaries::Binaries, workspace};
 fn variables(program: &str) -> BTreeMap<String, Option<String>> {
     let binaries = Binaries::build().unwrap();
     let mut variables = BTreeMap::new();
-    for command in ["serve", "migrate"] {
+    for command in ["serve", "migrate", "check-database"] {
         let output = Command::new(binaries.of(program))
             .args([command, "--help"])
             .env_clear()

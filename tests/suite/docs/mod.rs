@@ -1,5 +1,6 @@
 //! The tables and links of the READMEs, against what they describe.
 
+mod checks;
 mod configuration;
 mod links;
 mod rpcs;

@@ -2,6 +2,7 @@
 
 mod archive;
 mod audit;
+mod checks;
 mod client_certificates;
 mod configuration;
 mod connections;

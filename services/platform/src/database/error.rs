@@ -89,6 +89,11 @@ impl DbError {
         }
     }
 
+    /// Returns whether a missing right denied the statement.
+    pub(super) fn is_refused(&self) -> bool {
+        self.kind == ErrorKind::Refused
+    }
+
     /// Returns whether the connection failed, rather than the statement. A retry on another connection may succeed.
     pub(crate) fn is_unavailable(&self) -> bool {
         self.kind == ErrorKind::Unavailable

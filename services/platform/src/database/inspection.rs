@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Database, Pooler, TenantTx, WorkerConfig,
+    checks::{Outdated, outdated},
     error::{DbError, mixes_sessions},
     pool::{Pool, PooledConnection, pool},
 };
@@ -42,11 +43,6 @@ pub enum InspectionError {
     #[error(transparent)]
     Unavailable(#[from] DbError),
 }
-
-/// The minor version of each major that was current when this was written (November 2026: 15.20 and its sister releases).
-/// Several older ones have vulnerabilities in Row Level Security, such as CVE-2025-8713. Majors that are not listed are
-/// newer.
-const PATCHED_MINORS: [(i64, i64); 4] = [(15, 20), (16, 16), (17, 12), (18, 6)];
 
 /// The maximum time to look for a pooler in transaction mode. One in session mode with a single server connection would not
 /// answer the second connection at all.
@@ -188,7 +184,7 @@ impl Database {
                  counterpart in a pooler"
             )));
         }
-        faults.extend(old_minor(row.try_get("version")?));
+        faults.extend(old_version(row.try_get("version")?));
         Ok(())
     }
 
@@ -275,35 +271,11 @@ async fn one_row(pool: &Pool, sql: String) -> Result<PgRow, DbError> {
     }
 }
 
-/// Returns a fault when the server's minor version is outdated. Since Postgres 10, `server_version_num` is the major
-/// version times 10,000 plus the minor.
-fn old_minor(version: i64) -> Option<DatabaseFault> {
-    let (major, minor) = (version / 10_000, version % 10_000);
-    if major < PATCHED_MINORS[0].0 {
-        return Some(DatabaseFault::refused(format!(
-            "Postgres {major} is too old: version 15 or newer is required"
-        )));
-    }
-    let (_, oldest) = PATCHED_MINORS.iter().find(|(known, _)| *known == major)?;
-    (minor < *oldest).then(|| {
-        DatabaseFault::refused_in_production(format!(
-            "Postgres {major}.{minor} lacks security fixes: upgrade to {major}.{oldest} or newer"
-        ))
+/// Returns a fault when the server's version is outdated.
+fn old_version(version: i64) -> Option<DatabaseFault> {
+    let (outdated, text) = outdated(version)?;
+    Some(match outdated {
+        Outdated::Unsupported => DatabaseFault::refused(text),
+        Outdated::Unpatched => DatabaseFault::refused_in_production(text),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn outdated_servers_are_faults() {
-        assert_eq!(old_minor(140_022).unwrap().severity, Severity::Refused);
-        assert_eq!(
-            old_minor(150_001).unwrap().severity,
-            Severity::RefusedInProduction
-        );
-        assert_eq!(old_minor(150_020), None);
-        assert_eq!(old_minor(210_000), None);
-    }
 }

@@ -6,6 +6,7 @@
 //!   transaction; Row Level Security then decides which rows exist for it.
 //! - [`Database::inspect`] checks, before anything is served, that the isolation is in force: the logins are the right
 //!   ones and cannot bypass policies, Row Level Security is forced on all tables, the schema has the right version.
+//! - [`checks`] are the security checks of `check-database`, for operators.
 //! - [`DbError`] describes what went wrong without any contents of rows.
 //!
 //! A store function takes the caller and the deadline of its call:
@@ -25,6 +26,7 @@
 //! }
 //! ```
 
+pub mod checks;
 mod context;
 mod error;
 mod inspection;
