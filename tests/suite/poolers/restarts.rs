@@ -5,7 +5,7 @@ use haven_testkit::Stack;
 use super::{POOL_SIZE, package};
 
 /// The connections of the pooler, with what an earlier process left in them, are those of the next process.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_starts_again_and_again_behind_the_same_pooler() {
     let Some(package) = package() else { return };
     let mut stack = Stack::builder().pooled(package, POOL_SIZE).start().await.unwrap();
