@@ -72,7 +72,7 @@ async fn what_only_production_needs_is_a_warning_in_development() {
         return;
     };
     server
-        .set(&[("log_connections", "off"), ("log_statement", "all")])
+        .set(&[("log_connections", "off"), ("log_statement", "'all'")])
         .await;
     let run = |environment| Run {
         environment,
@@ -84,7 +84,7 @@ async fn what_only_production_needs_is_a_warning_in_development() {
         checks(&server, run("production"), "fail").await,
     ];
     server
-        .set(&[("log_connections", "on"), ("log_statement", "none")])
+        .set(&[("log_connections", "on"), ("log_statement", "'none'")])
         .await;
     assert_eq!(
         both,
@@ -180,7 +180,11 @@ async fn a_wrong_configuration_exits_with_64_and_shows_no_secret() {
     let Some(server) = Server::take().await else {
         return;
     };
-    let mut command = server.command("data", Run::default());
+    let run = Run {
+        backup_age: None,
+        ..Run::default()
+    };
+    let mut command = server.command("data", run);
     command
         .env("ADMIN_DATABASE_URL", "mysql://canary")
         .arg("--pgbackrest-info=/absent");

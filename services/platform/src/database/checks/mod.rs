@@ -7,6 +7,7 @@ pub mod backup;
 mod extensions;
 mod finding;
 mod functions;
+mod list;
 mod logging;
 mod privileges;
 mod roles;
@@ -18,6 +19,7 @@ mod version;
 pub(super) use self::version::{Outdated, outdated};
 pub use self::{
     finding::{Finding, Outcome},
+    list::all,
     session::run,
 };
 use crate::environment::Environment;
@@ -91,21 +93,14 @@ const HBA: &str = "(
     SELECT h.*, coalesce((to_jsonb(h) ->> 'rule_number')::int, h.line_number) AS number
       FROM pg_hba_file_rules h WHERE h.error IS NULL)";
 
-/// Returns all checks, by theme.
-pub fn all() -> impl Iterator<Item = &'static Check> {
-    [
-        server::CHECKS,
-        authentication::CHECKS,
-        roles::CHECKS,
-        row_security::CHECKS,
-        privileges::CHECKS,
-        functions::CHECKS,
-        extensions::CHECKS,
-        logging::CHECKS,
-    ]
-    .into_iter()
-    .flatten()
-}
+/// The roles of `migrations/cluster/0001_roles.sql`: name, LOGIN, INHERIT.
+const DECLARED: &str = "(VALUES
+    ('identity_owner', true, false), ('identity_app', true, false), ('identity_worker', true, false),
+    ('identity_anon', false, false), ('identity_user', false, false), ('identity_service', false, false),
+    ('data_owner', true, false), ('data_app', true, false), ('data_worker', true, false),
+    ('data_anon', false, false), ('data_user', false, false), ('data_service', false, false),
+    ('haven_readonly', true, false), ('haven_backup', true, false), ('haven_monitor', true, true)
+    ) AS declared (name, login, inherit)";
 
 impl Check {
     /// Returns the query for the violations in `schema`, of which the program needs the version `newest`.
@@ -115,7 +110,7 @@ impl Check {
             .replace("{settings}", SETTINGS)
             .replace("{overrides}", OVERRIDES)
             .replace("{hba}", HBA)
-            .replace("{declared}", roles::DECLARED)
+            .replace("{declared}", DECLARED)
             .replace("{newest}", &newest.to_string())
             .replace("{schema}", schema)
     }

@@ -6,15 +6,6 @@ use super::{
     Sight::{Anyone, Superuser},
 };
 
-/// The roles of `migrations/cluster/0001_roles.sql`: name, LOGIN, INHERIT.
-pub(super) const DECLARED: &str = "(VALUES
-    ('identity_owner', true, false), ('identity_app', true, false), ('identity_worker', true, false),
-    ('identity_anon', false, false), ('identity_user', false, false), ('identity_service', false, false),
-    ('data_owner', true, false), ('data_app', true, false), ('data_worker', true, false),
-    ('data_anon', false, false), ('data_user', false, false), ('data_service', false, false),
-    ('haven_readonly', true, false), ('haven_backup', true, false), ('haven_monitor', true, true)
-    ) AS declared (name, login, inherit)";
-
 pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "superusers",
