@@ -15,7 +15,11 @@ fn count(value: &Value, pointer: &str) -> Result<u32> {
 }
 
 /// The settings of `postgresql.conf` that a Cluster must not repeat, with the reason.
-const SET_BY_THE_OPERATOR: [(&str, &str); 10] = [
+const SET_BY_THE_OPERATOR: [(&str, &str); 11] = [
+    (
+        "include_if_exists",
+        "names a file of the machine, and is no parameter",
+    ),
     ("listen_addresses", "fixed by CloudNativePG"),
     ("ssl", "fixed by CloudNativePG"),
     (
