@@ -23,6 +23,8 @@ ALTER ROLE haven_monitor   SET idle_session_timeout = '10min';
 -- A migration may rewrite a large table.
 ALTER ROLE identity_owner  SET statement_timeout = '2h';
 ALTER ROLE data_owner      SET statement_timeout = '2h';
+-- The start of a backup waits for a checkpoint, and its end for the archive.
+ALTER ROLE haven_backup    SET statement_timeout = '2h';
 
 CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 CREATE EXTENSION IF NOT EXISTS pgaudit;

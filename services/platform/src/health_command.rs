@@ -38,10 +38,16 @@ pub(crate) struct HealthArgs {
     )]
     health_addr: String,
     /// Ask for this gRPC service only, such as haven.data.v1.ConversationService
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        group = "question",
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
     service: String,
     /// Ask whether the process is alive, instead of whether it is ready
-    #[arg(long, conflicts_with = "service")]
+    #[arg(long, group = "question")]
     liveness: bool,
     /// The time for all answers
     #[arg(long, value_name = "DURATION", default_value = "2s")]

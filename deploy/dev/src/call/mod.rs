@@ -198,8 +198,9 @@ fn parse_header(text: &str) -> Result<(AsciiMetadataKey, AsciiMetadataValue), St
     }
     let key = AsciiMetadataKey::from_bytes(name.as_bytes());
     let key = key.map_err(|_| format!("{name:?} is not the name of a header"))?;
-    let value = value.trim().parse();
-    let value = value.map_err(|_| "the value of a header has visible ASCII characters only".to_owned())?;
+    let value = Some(value.trim()).filter(|value| value.is_ascii());
+    let value = value.and_then(|value| value.parse().ok());
+    let value = value.ok_or("the value of a header has visible ASCII characters only")?;
     Ok((key, value))
 }
 

@@ -35,9 +35,9 @@ fn statement(name: &str) -> String {
         let kept: serde_json::Value = serde_json::from_str(&text).unwrap();
         kept["query"].as_str().unwrap().to_owned()
     });
-    let begins = format!("/* {name} */");
+    let comment = format!("/* {name} */");
     queries
-        .find(|query| query.starts_with(&begins))
+        .find(|query| query.contains(&comment))
         .unwrap_or_else(|| panic!("no statement is named {name}"))
 }
 

@@ -104,7 +104,7 @@ const DECLARED: &str = "(VALUES
 
 impl Check {
     /// Returns the query for the violations in `schema`, of which the program needs the version `newest`.
-    fn query(&self, schema: &str, newest: i64) -> String {
+    fn sql(&self, schema: &str, newest: i64) -> String {
         // Settings contain overrides.
         self.sql
             .replace("{settings}", SETTINGS)

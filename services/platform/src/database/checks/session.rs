@@ -81,7 +81,7 @@ impl Sessions {
                 });
             }
         };
-        let objects = match session.violations(&check.query(config.schema, newest)).await {
+        let objects = match session.violations(&check.sql(config.schema, newest)).await {
             Ok(objects) => objects,
             Err(error) if error.is_unavailable() => return Err(error),
             Err(error) if error.is_refused() && check.sight != Sight::Anyone => {
