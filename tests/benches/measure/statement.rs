@@ -18,7 +18,7 @@ pub(crate) const BEGIN: [&str; 3] = [
     "SET LOCAL ROLE data_user",
 ];
 
-/// Returns the statement of the data service that starts with the comment `/* name */`. Fails if there is not exactly
+/// Returns the statement of the data service with the comment `/* name */`. Fails if there is not exactly
 /// one, or if its number of parameters is not `arguments`.
 pub(crate) fn statement(name: &str, arguments: usize) -> Result<String> {
     let directory = workspace::root().join("services/data/.sqlx");
@@ -29,14 +29,14 @@ pub(crate) fn statement(name: &str, arguments: usize) -> Result<String> {
         let query = description["query"]
             .as_str()
             .context("a description without a query")?;
-        if query.starts_with(&comment) {
+        if query.contains(&comment) {
             let parameters = description["describe"]["parameters"]["Left"].as_array();
             matches.push((query.to_owned(), parameters.map_or(0, Vec::len)));
         }
     }
     ensure!(
         matches.len() == 1,
-        "{} statements in {} begin with {comment}",
+        "{} statements in {} have the comment {comment}",
         matches.len(),
         directory.display()
     );
