@@ -92,8 +92,13 @@ async fn the_exporter_of_prometheus_works_as_haven_monitor() {
             "{name}"
         );
     }
-    let messages = [("table_name", "data.conversations")];
-    assert!(metrics.sum("haven_table_index_scans_total", &messages) > Some(0.0));
+    // A session reports what it did with tables about a second later.
+    eventually("the index scans are counted", async || {
+        let metrics = Metrics::read(port.number()).await;
+        let messages = [("table_name", "data.conversations")];
+        metrics.sum("haven_table_index_scans_total", &messages) > Some(0.0)
+    })
+    .await;
 
     let log = fs::read_to_string(&log).unwrap();
     let errors: Vec<_> = log.lines().filter(|line| !line.contains("level=info")).collect();
