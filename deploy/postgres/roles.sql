@@ -14,6 +14,10 @@ ALTER ROLE haven_readonly  CONNECTION LIMIT 10;
 ALTER ROLE haven_backup    CONNECTION LIMIT 10;
 ALTER ROLE haven_monitor   CONNECTION LIMIT 5;
 
+-- Rights that only a superuser can give on some versions: see migrations/cluster/0001_roles.sql.
+ALTER ROLE haven_backup REPLICATION;
+GRANT pg_monitor TO haven_monitor;
+
 -- Sessions of people and tools that do nothing end. The services' pools keep idle connections on purpose.
 ALTER ROLE identity_owner  SET idle_session_timeout = '10min';
 ALTER ROLE data_owner      SET idle_session_timeout = '10min';

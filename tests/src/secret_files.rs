@@ -21,6 +21,9 @@ use crate::{
 /// The directory in which containers see the files.
 pub const MOUNT: &str = "/run/secrets";
 
+/// Files that no container reads: the key of the authority, and what `cargo dev` stores.
+const OWN_FILES: [&str; 4] = ["ca.key", "secrets.json", "people.json", "people.lock"];
+
 /// The `host:port` of the servers, as containers reach them.
 #[derive(Clone, Debug)]
 pub struct Addresses {
@@ -53,7 +56,7 @@ impl Addresses {
 }
 
 impl SecretFiles {
-    /// Opens `directory`, and creates what is missing. Secrets stay what they are; the rest is written again.
+    /// Opens `directory`, and creates the files that are missing. Those that exist stay what they are.
     pub fn keep(directory: &Path, addresses: &Addresses) -> Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
         // Containers run as other users, and see the files with the modes that they have here. Each can read the files
@@ -72,12 +75,15 @@ impl SecretFiles {
             write_private(&files.path("grafana-password"), password.as_bytes())?;
         }
         for (name, content) in files.contents(addresses) {
-            write_private(&files.path(&name), content.as_bytes())?;
+            let path = files.path(&name);
+            if !path.exists() {
+                write_private(&path, content.as_bytes())?;
+            }
         }
         for entry in fs::read_dir(directory)? {
             let path = entry?.path();
-            // These two are for this machine alone.
-            if !(path.ends_with("ca.key") || path.ends_with("secrets.json")) {
+            // These are for this machine alone.
+            if !OWN_FILES.iter().any(|name| path.ends_with(name)) {
                 fs::set_permissions(path, fs::Permissions::from_mode(0o444))?;
             }
         }

@@ -40,7 +40,7 @@ impl Compose {
 
     /// Deletes all data in the volumes, and starts the containers again. Keys and certificates stay.
     pub(crate) fn reset(&self) -> Result<()> {
-        self.run(&["down", "--volumes"])?;
+        self.run(&["--profile", "monitoring", "down", "--volumes"])?;
         say("Deleted all data of deploy/compose");
         self.run(&["up", "--detach"])
     }

@@ -10,7 +10,7 @@ use haven_platform::{
     application::{Application, CommandError},
     config::{ConfigProblems, WorkerArgs},
     database::{
-        Database, DbError, WorkerConfig,
+        Database, DbError, InspectionError, WorkerConfig,
         checks::{Finding, Outcome},
     },
 };
@@ -108,8 +108,12 @@ pub(crate) async fn finding(config: &WorkerConfig) -> Finding {
 async fn outcome(config: &WorkerConfig) -> Outcome {
     let database = match Database::worker_only(config, Identity::migrations().newest()).await {
         Ok(database) => database,
-        Err(error) => {
-            let needs = format!("a database that identity serves from: {error}");
+        Err(error @ InspectionError::Refused(_)) => {
+            let objects = vec![format!("identity refuses to serve from this database: {error}")];
+            return Outcome::Fail { objects };
+        }
+        Err(error @ InspectionError::Unavailable(_)) => {
+            let needs = format!("a database that answers: {error}");
             return Outcome::NotSeen { needs };
         }
     };

@@ -1,6 +1,6 @@
 //! The services' commands behind the pooler, while calls run.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE};
 use futures_util::future::join_all;
@@ -13,10 +13,7 @@ use crate::superuser_sql::scalar;
 
 /// Runs a command with the variables, and asserts that it succeeds. Returns its output.
 pub(super) async fn run(program: &'static str, arguments: &str, variables: &Variables) -> String {
-    let mut command = Command::new(Binaries::build().unwrap().of(program));
-    command.args(arguments.split(' ')).env_clear().envs(variables);
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap());
-    let output = output.await.unwrap();
+    let output = output(program, arguments, variables).await;
     let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
     assert!(
         output.status.success(),
@@ -24,6 +21,14 @@ pub(super) async fn run(program: &'static str, arguments: &str, variables: &Vari
         output.status
     );
     stdout
+}
+
+/// Runs a command with the variables, to its end.
+pub(super) async fn output(program: &'static str, arguments: &str, variables: &Variables) -> Output {
+    let mut command = Command::new(Binaries::build().unwrap().of(program));
+    command.args(arguments.split(' ')).env_clear().envs(variables);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+    output.await.unwrap()
 }
 
 /// Returns the variables for `migrate` as the owner of the schema.

@@ -6,7 +6,7 @@ use haven_testkit::Stack;
 
 use super::{
     POOL_SIZE,
-    commands::{as_owner, run},
+    commands::{as_owner, output, run},
     package,
 };
 use crate::{
@@ -91,6 +91,15 @@ async fn every_statement_of_every_rpc_and_command_is_unnamed_and_in_a_transactio
     run("identity", "audit verify", &stack.identity.variables).await;
     for schema in ["identity", "data"] {
         run(schema, "migrate", &as_owner(&reached, schema)).await;
+    }
+    for service in [&stack.identity, &stack.data] {
+        let audit = output(service.name, "check-database --json", &service.variables).await;
+        let findings: serde_json::Value = serde_json::from_slice(&audit.stdout).unwrap();
+        assert!(findings.as_array().unwrap().len() > 70, "{findings}");
+        assert!(
+            !findings.to_string().contains("could not be checked"),
+            "{findings:#}"
+        );
     }
     let statements = Statements::read(&fs::read_to_string(log).unwrap());
     assert!(statements.extended > 200, "{} statements", statements.extended);

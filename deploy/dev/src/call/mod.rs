@@ -20,10 +20,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 use haven_testkit::Client;
-use tonic::{
-    Code,
-    metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap},
-};
+use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 
 pub(crate) use self::failure::exit_code;
 use self::{
@@ -142,7 +139,7 @@ impl Call {
         };
         let answer = match exchange.run(&client.with_token(&token)?).await {
             // The session was ended by another client. The refused call had no effect.
-            Err(problem) if kept && is_unauthenticated(&problem) => {
+            Err(problem) if kept && is_refused_token(&problem) => {
                 let email = self.caller.person.as_deref().unwrap_or_default();
                 let reason = problem
                     .downcast_ref()
@@ -183,10 +180,14 @@ impl Call {
     }
 }
 
-/// Returns `true` for a call that was refused because of its token.
-fn is_unauthenticated(problem: &anyhow::Error) -> bool {
+/// The reasons for which a token is refused, before the call has an effect.
+const REFUSED_TOKENS: [&str; 3] = ["TOKEN_INVALID", "TOKEN_EXPIRED", "SESSION_REVOKED"];
+
+/// Returns `true` for a call that was refused because of its token, and not because of a password in the request.
+fn is_refused_token(problem: &anyhow::Error) -> bool {
     let failed: Option<&FailedCall> = problem.downcast_ref();
-    failed.is_some_and(|failed| failed.status.code() == Code::Unauthenticated)
+    let reason = failed.and_then(FailedCall::reason);
+    reason.is_some_and(|reason| REFUSED_TOKENS.contains(&&*reason))
 }
 
 /// Parses `name: value`.

@@ -113,7 +113,7 @@ impl Database {
         let mut faults = Vec::new();
         for (kind, pool) in self.pools() {
             self.inspect_login(pool, kind, &mut faults).await?;
-            self.inspect_pooler(pool, kind, &mut faults).await?;
+            self.inspect_pooler(pool, kind, &mut faults).await;
         }
         let sql = format!("SELECT {}.schema_version() AS version", self.schema);
         let version: Option<i64> = one_row(&self.worker, sql).await?.try_get("version")?;
@@ -191,35 +191,23 @@ impl Database {
     /// Looks for a pooler in transaction mode that DATABASE_POOLER does not announce: it gives two connections the same
     /// session of Postgres in turn, where a statement can be prepared under a name only once. A pooler that keeps the
     /// names of its clients apart, such as PgBouncer with `max_prepared_statements`, is no fault.
-    async fn inspect_pooler(
-        &self,
-        pool: &Pool,
-        kind: &'static str,
-        faults: &mut Vec<DatabaseFault>,
-    ) -> Result<(), DbError> {
+    async fn inspect_pooler(&self, pool: &Pool, kind: &'static str, faults: &mut Vec<DatabaseFault>) {
         if self.pooler == Pooler::Transaction || pool.status().max_size < 2 {
-            return Ok(());
+            return;
         }
-        // Both connections are open during both transactions, so only a pooler gives them the same session.
-        let first = pool.get().await?;
-        let Ok(second) = pool.get().await else {
-            // The server has no room for a second connection, which is for the calls to report.
-            return Ok(());
+        let probe = async {
+            // Both connections are open during both transactions, so only a pooler gives them the same session.
+            let (first, second) = (pool.get().await?, pool.get().await?);
+            Ok::<_, DbError>(self.prepares(first).await? && self.prepares(second).await?)
         };
-        for connection in [first, second] {
-            let Ok(prepared) = timeout(PROBE_TIMEOUT, self.prepares(connection)).await else {
-                break;
-            };
-            if !prepared? {
-                faults.push(DatabaseFault::refused(format!(
-                    "login {}_{kind} is behind a pooler in transaction mode that does not keep prepared statements apart: \
-                     set DATABASE_POOLER=transaction",
-                    self.schema
-                )));
-                break;
-            }
+        // Any other outcome, such as a server without room for a second connection, is for the calls to report.
+        if let Ok(Ok(false)) = timeout(PROBE_TIMEOUT, probe).await {
+            faults.push(DatabaseFault::refused(format!(
+                "login {}_{kind} is behind a pooler in transaction mode that does not keep prepared statements apart: set \
+                 DATABASE_POOLER=transaction",
+                self.schema
+            )));
         }
-        Ok(())
     }
 
     /// Prepares a statement as a transaction of a request does. Returns false when its name belongs to another connection.

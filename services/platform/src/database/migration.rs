@@ -56,8 +56,7 @@ impl Migrations {
     /// Returns the newest version that this program has a migration for.
     #[must_use]
     pub fn newest(&self) -> i64 {
-        self.migrator
-            .iter()
+        self.of(MigrationType::ReversibleUp)
             .map(|migration| migration.version)
             .max()
             .unwrap_or_default()

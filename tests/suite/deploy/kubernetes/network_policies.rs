@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::overlay::{OVERLAYS, Overlay, items, number, texts};
+use super::overlay::{OVERLAYS, Overlay, items, number, text, texts};
 
 /// The arrows that an overlay's policies let in and out: from, to, port.
 struct Arrows {
@@ -71,6 +71,9 @@ fn party(peer: &Value) -> String {
         (None, json!({"app.kubernetes.io/name": "data"}), "data"),
         (None, json!({"app.kubernetes.io/name": "migrate"}), "migrate"),
         (None, json!({"cnpg.io/poolerName": "haven-pooler"}), "pooler"),
+        // Callers in the namespace of the services.
+        (None, json!({"haven/calls-identity": "true"}), "callers"),
+        (None, json!({"haven/calls-data": "true"}), "callers"),
         (
             Some(json!({"haven/callers": "true"})),
             json!({"haven/calls-identity": "true"}),
@@ -149,7 +152,7 @@ fn policies_allow_the_arrows_of_the_picture_and_no_others() -> Result<()> {
         let arrows = Arrows::of(&overlay);
         assert_eq!(arrows.ingress, set(&INTO), "{name}");
         // What one pod may receive from another, the other may send.
-        let outside = ["Prometheus", "callers", "operator"];
+        let outside = ["Prometheus", "operator"];
         let inside = INTO
             .iter()
             .filter(|arrow| !outside.iter().any(|party| arrow.starts_with(party)));
@@ -160,7 +163,7 @@ fn policies_allow_the_arrows_of_the_picture_and_no_others() -> Result<()> {
         assert_eq!(denying["spec"]["podSelector"], json!({}), "{name}");
         for policy in overlay.all("NetworkPolicy") {
             let types = texts(policy, "/spec/policyTypes");
-            let only_out = policy["metadata"]["name"] == "dns";
+            let only_out = ["dns", "calls-identity", "calls-data"].contains(&text(policy, "/metadata/name"));
             assert_eq!(types.contains(&"Ingress"), !only_out, "{name}: {policy}");
             assert!(types.contains(&"Egress"), "{name}: {policy}");
         }

@@ -204,6 +204,38 @@ pub(super) const PRIVILEGES: &[Breakage] = &[
         &["ALTER FUNCTION data.schema_version() OWNER TO data_owner"],
     ),
     Breakage::sql(
+        "definer-owner",
+        "function auth.stray() belongs to postgres",
+        &[
+            "CREATE FUNCTION auth.stray() RETURNS int LANGUAGE sql SECURITY DEFINER SET search_path = '' RETURN 1",
+        ],
+        &["DROP FUNCTION auth.stray()"],
+    ),
+    Breakage::sql(
+        "creators",
+        "data_app has CREATE on schema data",
+        &["GRANT CREATE ON SCHEMA data TO data_app"],
+        &["REVOKE CREATE ON SCHEMA data FROM data_app"],
+    ),
+    Breakage::sql(
+        "creators",
+        "data_user has TEMPORARY on the database",
+        &["GRANT TEMPORARY ON DATABASE haven TO data_user"],
+        &["REVOKE TEMPORARY ON DATABASE haven FROM data_user"],
+    ),
+    Breakage::sql(
+        "parameter-rights",
+        "data_user has SET on session_replication_role",
+        &["GRANT SET ON PARAMETER session_replication_role TO data_user"],
+        &["REVOKE SET ON PARAMETER session_replication_role FROM data_user"],
+    ),
+    Breakage::sql(
+        "rights-beyond-policies",
+        "data_user has REFERENCES on data.conversations.id",
+        &["GRANT REFERENCES (id) ON data.conversations TO data_user"],
+        &["REVOKE REFERENCES (id) ON data.conversations FROM data_user"],
+    ),
+    Breakage::sql(
         "native-functions",
         "function public.stray()",
         &["CREATE FUNCTION public.stray() RETURNS int LANGUAGE internal AS 'pg_backend_pid'"],
@@ -262,6 +294,12 @@ pub(super) const ROLES: &[Breakage] = &[
         &["REVOKE data_service FROM data_app"],
     ),
     Breakage::sql(
+        "memberships",
+        "role data_app is a member of data_user and may pass that on",
+        &["GRANT data_user TO data_app WITH ADMIN OPTION"],
+        &["REVOKE ADMIN OPTION FOR data_user FROM data_app"],
+    ),
+    Breakage::sql(
         "predefined-roles",
         "role haven_readonly is a member of pg_read_server_files",
         &["GRANT pg_read_server_files TO haven_readonly"],
@@ -290,6 +328,18 @@ pub(super) const ROLES: &[Breakage] = &[
         "role data_app sets pgaudit.log to none",
         &["ALTER ROLE data_app SET pgaudit.log = 'none'"],
         &["ALTER ROLE data_app RESET pgaudit.log"],
+    ),
+    Breakage::sql(
+        "role-settings",
+        "role data_worker sets pgaudit.log to read",
+        &["ALTER ROLE data_worker SET pgaudit.log = 'READ'"],
+        &["ALTER ROLE data_worker RESET pgaudit.log"],
+    ),
+    Breakage::sql(
+        "durability",
+        "synchronous_commit is off (role data_app)",
+        &["ALTER ROLE data_app SET synchronous_commit = 'OFF'"],
+        &["ALTER ROLE data_app RESET synchronous_commit"],
     ),
     Breakage::sql(
         "search-path",
@@ -381,6 +431,12 @@ pub(super) const CONNECTIONS: &[Breakage] = &[
         "hba-tls",
         "line 1: host haven data_app 10.0.0.0 scram-sha-256",
         "host haven data_app 10.0.0.0/8 scram-sha-256",
+    ),
+    // The name all does not include replication.
+    Breakage::access(
+        "hba-tls",
+        "line 2: host replication haven_backup 10.0.0.0 scram-sha-256",
+        "hostnossl all all all reject\nhost replication haven_backup 10.0.0.0/8 scram-sha-256",
     ),
     Breakage::access(
         "hba-methods",

@@ -27,7 +27,7 @@ async fn checks_that_the_logins_may_not_run_are_not_seen_and_say_what_they_need(
         "hba-superuser",
         "stored-passwords",
     ];
-    let settings = ["tls-version", "preloaded-libraries"];
+    let settings = ["settings-applied", "tls-version", "preloaded-libraries"];
     for (admin, hidden) in [
         (None, [&superuser_only[..], &settings].concat()),
         (Some(ADMIN), [&superuser_only[..], &settings].concat()),
@@ -163,6 +163,17 @@ async fn a_failing_archive_command_is_found() {
 }
 
 #[tokio::test]
+async fn an_archive_without_a_command_is_found() {
+    let Some(mut server) = Server::take().await else {
+        return;
+    };
+    server.set(&[("archive_command", "''")]).await;
+    let failed = checks(&server, Run::default(), "fail").await;
+    server.set(&[("archive_command", "'/bin/true'")]).await;
+    assert_eq!(failed, ["archiving"]);
+}
+
+#[tokio::test]
 async fn an_old_backup_is_found_and_one_that_is_not_told_is_not_seen() {
     let Some(server) = Server::take().await else {
         return;
@@ -173,6 +184,26 @@ async fn an_old_backup_is_found_and_one_that_is_not_told_is_not_seen() {
     };
     assert_eq!(checks(&server, run(Some(26)), "fail").await, ["backup-age"]);
     assert_eq!(checks(&server, run(None), "not_seen").await, ["backup-age"]);
+}
+
+#[tokio::test]
+async fn an_admin_of_another_database_is_refused() {
+    let Some(server) = Server::take().await else {
+        return;
+    };
+    let run = Run {
+        admin: None,
+        ..Run::default()
+    };
+    let mut command = server.command("data", run);
+    command.env("ADMIN_DATABASE_URL", server.superuser_url("postgres"));
+    let output = command.output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("ADMIN_DATABASE_URL leads to another server or database"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

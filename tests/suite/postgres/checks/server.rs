@@ -128,6 +128,11 @@ impl Server {
         command
     }
 
+    /// Returns the superuser's URL of another database on the server.
+    pub(super) fn superuser_url(&self, database: &str) -> String {
+        self.0.cluster.cluster.database(database).url(SUPERUSER)
+    }
+
     /// Returns the failed checks with their objects, after a run for `breakage`.
     pub(super) async fn failures(&self, breakage: &Breakage) -> BTreeMap<String, Vec<String>> {
         let run = Run {

@@ -69,16 +69,20 @@ pub(super) const CHECKS: &[Check] = &[
         name: "hba-tls",
         title: "pg_hba.conf accepts no connection over the network without TLS",
         meaning: "A line `host` also accepts plain text, and every machine in between can then read all data.",
-        remedy: "write hostssl in place of host, or put `hostnossl all all all reject` first",
+        remedy: "write hostssl in place of host, or put `hostnossl all,replication all all reject` first",
         sight: Superuser,
         fails_in: Every,
         sql: "SELECT format('line %s: %s %s %s %s %s', h.line_number, h.type, array_to_string(h.database, ','),
                             array_to_string(h.user_name, ','), h.address, h.auth_method)
                 FROM {hba} AS h
                WHERE h.type IN ('host', 'hostnossl', 'hostnogssenc') AND h.auth_method <> 'reject'
-                 AND NOT EXISTS (SELECT FROM {hba} AS r
-                                  WHERE r.number < h.number AND r.type IN ('hostnossl', 'host') AND r.auth_method = 'reject'
-                                    AND r.database = '{all}' AND r.user_name = '{all}' AND r.address = 'all')",
+                 -- The name all does not include replication.
+                 AND EXISTS (SELECT FROM unnest(h.database) AS name
+                              WHERE NOT EXISTS (SELECT FROM {hba} AS r
+                                                 WHERE r.number < h.number AND r.type IN ('hostnossl', 'host')
+                                                   AND r.auth_method = 'reject' AND r.user_name = '{all}' AND r.address = 'all'
+                                                   AND CASE name WHEN 'replication' THEN 'replication' ELSE 'all' END
+                                                       = ANY (r.database)))",
     },
     Check {
         name: "hba-methods",
@@ -114,7 +118,9 @@ pub(super) const CHECKS: &[Check] = &[
         sql: "SELECT format('line %s: %s %s %s', h.line_number, h.type, array_to_string(h.user_name, ','), h.address)
                 FROM {hba} AS h
                WHERE h.type <> 'local' AND h.auth_method NOT IN ('reject', 'cert')
-                 AND (h.user_name && ARRAY['all', (SELECT r.rolname::text FROM pg_roles r WHERE r.oid = 10)])
+                 AND (h.user_name && ARRAY['all', (SELECT r.rolname::text FROM pg_roles r WHERE r.oid = 10)]
+                      -- A regular expression, since Postgres 16.
+                      OR EXISTS (SELECT FROM unnest(h.user_name) AS name WHERE name LIKE '/%'))
                  AND h.database <> '{replication}'
                  AND h.address NOT LIKE '127.%' AND h.address NOT IN ('::1', 'localhost')",
     },

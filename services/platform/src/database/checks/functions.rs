@@ -13,22 +13,25 @@ pub(super) const CHECKS: &[Check] = &[
         sql: "SELECT format('function %s: %s', p.oid::regprocedure,
                             coalesce((SELECT c FROM unnest(p.proconfig) c WHERE c LIKE 'search_path=%'), 'search_path is not set'))
                 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-               WHERE p.prosecdef AND n.nspname IN ('{schema}', 'public')
+               WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema')
                  AND NOT 'search_path=\"\"' = ANY (coalesce(p.proconfig, '{}'))
                  AND NOT EXISTS (SELECT FROM pg_depend d
                                   WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')",
     },
     Check {
         name: "definer-owner",
-        title: "every SECURITY DEFINER function belongs to the schema's owner",
+        title: "every SECURITY DEFINER function belongs to the schema's owner, and elsewhere to no superuser",
         meaning: "It runs with all rights of its owner; one that belongs to a superuser can do everything.",
         remedy: "ALTER FUNCTION … OWNER TO {schema}_owner",
         sight: Anyone,
         fails_in: Every,
         sql: "SELECT format('function %s belongs to %s', p.oid::regprocedure, p.proowner::regrole)
-                FROM pg_proc p
-               WHERE p.prosecdef AND p.pronamespace = '{schema}'::regnamespace
-                 AND p.proowner::regrole::text <> '{schema}_owner'",
+                FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_roles r ON r.oid = p.proowner
+               WHERE p.prosecdef
+                 AND CASE WHEN n.nspname = '{schema}' THEN r.rolname <> '{schema}_owner'
+                          ELSE n.nspname NOT IN ('pg_catalog', 'information_schema') AND (r.rolsuper OR r.rolbypassrls) END
+                 AND NOT EXISTS (SELECT FROM pg_depend d
+                                  WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')",
     },
     Check {
         name: "native-functions",

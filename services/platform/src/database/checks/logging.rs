@@ -101,7 +101,7 @@ pub(super) const CHECKS: &[Check] = &[
         fails_in: Production,
         sql: "SELECT coalesce('pgaudit.log is ' || p.setting, 'pgaudit is not loaded')
                 FROM (SELECT 1) AS one LEFT JOIN pg_settings p ON p.name = 'pgaudit.log'
-               WHERE p.setting IS NULL
+               WHERE p.setting IS NULL OR p.setting ~ '(^|[ ,])(none|-ddl|-role|-all)'
                   OR NOT (p.setting ~ '(^|[ ,])all' OR (p.setting ~ '(^|[ ,])ddl' AND p.setting ~ '(^|[ ,])role'))",
     },
     Check {

@@ -94,6 +94,10 @@ pub(super) const CHECKS: &[Check] = &[
                 FROM pg_class c, aclexplode(c.relacl) a
                WHERE c.relnamespace = '{schema}'::regnamespace AND a.is_grantable AND a.grantee <> c.relowner
               UNION ALL
+              SELECT format('%s may pass on %s on %s.%I', a.grantee::regrole, a.privilege_type, c.oid::regclass, t.attname)
+                FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid, aclexplode(t.attacl) a
+               WHERE c.relnamespace = '{schema}'::regnamespace AND a.is_grantable AND a.grantee <> c.relowner
+              UNION ALL
               SELECT format('%s may pass on %s on %s', a.grantee::regrole, a.privilege_type, p.oid::regprocedure)
                 FROM pg_proc p, aclexplode(p.proacl) a
                WHERE p.pronamespace = '{schema}'::regnamespace AND a.is_grantable AND a.grantee <> p.proowner",
@@ -108,7 +112,39 @@ pub(super) const CHECKS: &[Check] = &[
         sql: "SELECT format('%s has %s on %s', a.grantee::regrole, a.privilege_type, c.oid::regclass)
                 FROM pg_class c, aclexplode(c.relacl) a
                WHERE c.relnamespace = '{schema}'::regnamespace AND c.relkind IN ('r', 'p') AND a.grantee NOT IN (0, c.relowner)
-                 AND a.privilege_type NOT IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')",
+                 AND a.privilege_type NOT IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+              UNION ALL
+              SELECT format('%s has %s on %s.%I', a.grantee::regrole, a.privilege_type, c.oid::regclass, t.attname)
+                FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid, aclexplode(t.attacl) a
+               WHERE c.relnamespace = '{schema}'::regnamespace AND c.relkind IN ('r', 'p') AND a.grantee NOT IN (0, c.relowner)
+                 AND a.privilege_type = 'REFERENCES'",
+    },
+    Check {
+        name: "creators",
+        title: "only owners create objects in the schema and in the database",
+        meaning: "An object that a login creates can take the place of one that a statement means.",
+        remedy: "REVOKE CREATE ON SCHEMA … FROM …; REVOKE CREATE, TEMPORARY ON DATABASE … FROM …",
+        sight: Anyone,
+        fails_in: Every,
+        sql: "SELECT format('%s has CREATE on schema %I', a.grantee::regrole, n.nspname)
+                FROM pg_namespace n, aclexplode(n.nspacl) a
+               WHERE n.nspname = '{schema}' AND a.privilege_type = 'CREATE' AND a.grantee NOT IN (0, n.nspowner)
+              UNION ALL
+              SELECT format('%s has %s on the database', a.grantee::regrole, a.privilege_type)
+                FROM pg_database d, aclexplode(d.datacl) a
+               WHERE d.datname = current_database() AND a.privilege_type <> 'CONNECT' AND a.grantee NOT IN (0, d.datdba)",
+    },
+    Check {
+        name: "parameter-rights",
+        title: "no role has a right to a setting of superusers",
+        meaning: "With session_replication_role a request disables triggers and foreign keys; with log_statement it fills the log.",
+        remedy: "REVOKE SET, ALTER SYSTEM ON PARAMETER … FROM …",
+        sight: Anyone,
+        fails_in: Every,
+        sql: "SELECT format('%s has %s on %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
+                            a.privilege_type, p.parname)
+                FROM pg_parameter_acl p, aclexplode(p.paracl) a
+               WHERE NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.grantee AND r.rolsuper)",
     },
     Check {
         name: "bare-logins",

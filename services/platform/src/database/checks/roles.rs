@@ -71,19 +71,26 @@ pub(super) const CHECKS: &[Check] = &[
         remedy: "REVOKE … FROM …; compare with migrations/cluster/0001_roles.sql",
         sight: Anyone,
         fails_in: Every,
-        // Since Postgres 16, an admin that creates a role may administer it, and can neither become it nor use its rights.
-        sql: "SELECT format('role %s is a member of %s', m.member::regrole, m.roleid::regrole)
-                FROM pg_auth_members m
+        // Since Postgres 16, the admin that created a role may administer it, and can neither become it nor use its rights.
+        sql: "SELECT format('role %s is a member of %s%s', m.member::regrole, m.roleid::regrole,
+                            CASE WHEN m.admin_option THEN ' and may pass that on'
+                                 WHEN kind.declared THEN ' and has its rights without SET ROLE' END)
+                FROM pg_auth_members m,
+                     LATERAL (SELECT (m.member::regrole::text, m.roleid::regrole::text) IN (
+                                  ('identity_app', 'identity_anon'), ('identity_app', 'identity_user'),
+                                  ('identity_worker', 'identity_service'), ('data_app', 'data_anon'),
+                                  ('data_app', 'data_user'), ('data_worker', 'data_service'),
+                                  ('haven_monitor', 'pg_monitor')) AS declared,
+                                     coalesce((to_jsonb(m) ->> 'set_option')::bool, true) AS becomes,
+                                     coalesce((to_jsonb(m) ->> 'inherit_option')::bool, false) AS inherits) AS kind
                WHERE (m.member::regrole::text IN (SELECT declared.name FROM {declared})
                       OR m.roleid::regrole::text IN (SELECT declared.name FROM {declared}))
-                 AND (coalesce((to_jsonb(m) ->> 'set_option')::bool, true)
-                      OR coalesce((to_jsonb(m) ->> 'inherit_option')::bool, true))
                  AND m.roleid::regrole::text NOT IN ('pg_execute_server_program', 'pg_read_server_files',
                                                      'pg_write_server_files', 'pg_read_all_data', 'pg_write_all_data')
-                 AND (m.member::regrole::text, m.roleid::regrole::text) NOT IN (
-                     ('identity_app', 'identity_anon'), ('identity_app', 'identity_user'),
-                     ('identity_worker', 'identity_service'), ('data_app', 'data_anon'), ('data_app', 'data_user'),
-                     ('data_worker', 'data_service'), ('haven_monitor', 'pg_monitor'))",
+                 AND CASE WHEN kind.declared
+                          THEN m.admin_option OR (kind.inherits AND m.member::regrole::text <> 'haven_monitor')
+                          ELSE kind.becomes OR kind.inherits
+                               OR m.member <> (SELECT d.datdba FROM pg_database d WHERE d.datname = current_database()) END",
     },
     Check {
         name: "predefined-roles",
@@ -123,8 +130,10 @@ pub(super) const CHECKS: &[Check] = &[
                 FROM {overrides} AS s
                WHERE s.name IN ('session_replication_role', 'session_preload_libraries', 'local_preload_libraries',
                                 'dynamic_library_path', 'role', 'allow_system_table_mods', 'ignore_checksum_failure')
-                  OR (s.name = 'pgaudit.log' AND s.value ~ '(^|[ ,])(none|-ddl|-role)')
-                  OR (s.name IN ('pgaudit.log_parameter', 'pgaudit.log_catalog') AND s.value IN ('on', 'true', 'yes', '1'))",
+                  OR (s.name = 'pgaudit.log'
+                      AND (s.value ~ '(^|[ ,])(none|-ddl|-role|-all)'
+                           OR NOT (s.value ~ '(^|[ ,])all' OR (s.value ~ '(^|[ ,])ddl' AND s.value ~ '(^|[ ,])role'))))
+                  OR (s.name IN ('pgaudit.log_parameter', 'pgaudit.log_catalog') AND s.value IN ('on', '1'))",
     },
     Check {
         name: "search-path",

@@ -3,7 +3,7 @@
 use super::{
     Check,
     Environments::{Every, Production},
-    Sight::Anyone,
+    Sight::{Anyone, Settings},
 };
 
 pub(super) const CHECKS: &[Check] = &[
@@ -58,7 +58,7 @@ pub(super) const CHECKS: &[Check] = &[
         title: "every changed setting is in force",
         meaning: "A setting that waits for a restart is not what the configuration says.",
         remedy: "restart the server",
-        sight: Anyone,
+        sight: Settings,
         fails_in: Every,
         // A setting on the command line overrides the files, so that what they say is not waited for.
         sql: "SELECT format('%s waits for a restart', p.name)
@@ -72,6 +72,10 @@ pub(super) const CHECKS: &[Check] = &[
         sight: Anyone,
         fails_in: Production,
         sql: "SELECT 'archive_mode is off' WHERE current_setting('archive_mode') = 'off'
+              UNION ALL
+              SELECT 'archive_command and archive_library are empty'
+               WHERE current_setting('archive_mode') <> 'off' AND current_setting('archive_command') = ''
+                 AND current_setting('archive_library') = ''
               UNION ALL
               SELECT format('%s failed at %s, and nothing was archived since', a.last_failed_wal, a.last_failed_time)
                 FROM pg_stat_archiver a

@@ -17,6 +17,12 @@ use super::{
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp; \
                      SET LOCAL statement_timeout = '30s'";
 
+/// The start of the server, in microseconds since 1970: another server started at another time.
+const SERVER: &str = "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8";
+
+/// A number for the database.
+const DATABASE: &str = "SELECT d.oid::int8 FROM pg_database d WHERE d.datname = current_database()";
+
 /// The logins that run checks.
 struct Sessions {
     worker: Session,
@@ -43,6 +49,17 @@ pub async fn run(
             None => None,
         },
     };
+    if let Some(admin) = &mut sessions.admin
+        && (admin.scalar(SERVER).await?, admin.scalar(DATABASE).await?)
+            != (
+                sessions.worker.scalar(SERVER).await?,
+                sessions.worker.scalar(DATABASE).await?,
+            )
+    {
+        return Err(DbError::unexpected(
+            "ADMIN_DATABASE_URL leads to another server or database than WORKER_DATABASE_URL",
+        ));
+    }
     let mut findings = vec![version::finding(
         config,
         sessions.worker.scalar(version::QUERY).await?,
