@@ -331,9 +331,9 @@ pub(super) const ROLES: &[Breakage] = &[
     ),
     Breakage::sql(
         "role-settings",
-        "role data_worker sets pgaudit.log to read",
-        &["ALTER ROLE data_worker SET pgaudit.log = 'READ'"],
-        &["ALTER ROLE data_worker RESET pgaudit.log"],
+        "role data_app sets pgaudit.log to read",
+        &["ALTER ROLE data_app SET pgaudit.log = 'READ'"],
+        &["ALTER ROLE data_app RESET pgaudit.log"],
     ),
     Breakage::sql(
         "durability",
