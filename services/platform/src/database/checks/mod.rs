@@ -80,8 +80,9 @@ const OVERRIDES: &str = "(
     SELECT o.setrole AS role, o.setdatabase AS database, coalesce(d.datname = current_database(), true) AS applies,
            split_part(pair, '=', 1) AS name,
            -- Postgres keeps a value as it was written. Words for true and false may be cut short.
-           CASE WHEN lower(word) IN ('t', 'tr', 'tru', 'true', 'y', 'ye', 'yes') THEN 'on'
-                WHEN lower(word) IN ('f', 'fa', 'fal', 'fals', 'false', 'n', 'no', 'of') THEN 'off'
+           CASE WHEN word = '' THEN word
+                WHEN starts_with('true', lower(word)) OR starts_with('yes', lower(word)) THEN 'on'
+                WHEN starts_with('false', lower(word)) OR starts_with('no', lower(word)) THEN 'off'
                 ELSE lower(word) END AS value,
            concat_ws(' in ', 'role ' || nullif(o.setrole, 0)::regrole, 'database ' || d.datname) AS place
       FROM pg_db_role_setting o LEFT JOIN pg_database d ON d.oid = o.setdatabase, unnest(o.setconfig) AS pair,
