@@ -82,7 +82,7 @@ const OVERRIDES: &str = "(
            -- Postgres keeps a value as it was written. Words for true and false may be cut short.
            CASE WHEN word = '' THEN word
                 WHEN starts_with('true', lower(word)) OR starts_with('yes', lower(word)) THEN 'on'
-                WHEN starts_with('false', lower(word)) OR starts_with('no', lower(word)) THEN 'off'
+                WHEN starts_with('false', lower(word)) OR starts_with('no', lower(word)) OR lower(word) = 'of' THEN 'off'
                 ELSE lower(word) END AS value,
            concat_ws(' in ', 'role ' || nullif(o.setrole, 0)::regrole, 'database ' || d.datname) AS place
       FROM pg_db_role_setting o LEFT JOIN pg_database d ON d.oid = o.setdatabase, unnest(o.setconfig) AS pair,
