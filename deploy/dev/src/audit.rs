@@ -4,16 +4,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use haven_testkit::{
-    binaries::Binaries,
-    certificates::Certificates,
-    database::Database,
-    secrets::{SUPERUSER, Secrets},
-    state,
-};
+use haven_testkit::{binaries::Binaries, secrets::SUPERUSER};
 use serde_json::Value;
 
-use crate::{DATABASE, STATE, listeners::Ports};
+use crate::selection;
 
 /// The programs, which have one schema each.
 const SERVICES: [&str; 2] = ["identity", "data"];
@@ -32,14 +26,7 @@ pub(crate) struct Audit {
 impl Audit {
     /// Runs both programs, also when the first one finds a failure.
     pub(crate) fn run(self) -> Result<()> {
-        let ports = Ports::running()?;
-        let directory = state::directory(STATE);
-        let database = Database::new(
-            DATABASE,
-            ports.postgres_port,
-            &Certificates::keep(&directory.join("certificates"))?,
-            Secrets::keep(&directory)?.into(),
-        );
+        let database = selection::database()?;
         let binaries = Binaries::build()?;
         let (mut findings, mut failed) = (Vec::new(), Vec::new());
         for service in SERVICES {

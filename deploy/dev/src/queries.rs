@@ -3,14 +3,11 @@
 use anyhow::{Context, Result};
 use clap::Args;
 use haven_testkit::{
-    certificates::Certificates,
-    database::Database,
     queries::{self, Statement, Table},
-    secrets::{SUPERUSER, Secrets},
-    state,
+    secrets::SUPERUSER,
 };
 
-use crate::{DATABASE, STATE, listeners::Ports, say};
+use crate::{say, selection};
 
 /// Forgets all statistics of the database.
 const RESET: &str = "SELECT pg_stat_statements_reset(), pg_stat_reset()";
@@ -32,14 +29,7 @@ pub(crate) struct Queries {
 impl Queries {
     /// Prints the statistics of the running installation.
     pub(crate) async fn run(self) -> Result<()> {
-        let ports = Ports::running()?;
-        let directory = state::directory(STATE);
-        let database = Database::new(
-            DATABASE,
-            ports.postgres_port,
-            &Certificates::keep(&directory.join("certificates"))?,
-            Secrets::keep(&directory)?.into(),
-        );
+        let database = selection::database()?;
         if self.reset {
             database
                 .run(SUPERUSER, RESET)

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use haven_testkit::{
     certificates::Certificates,
+    database::Database,
     environment::Listeners,
     secret_files::{Addresses, SecretFiles},
     secrets::Secrets,
@@ -13,7 +14,7 @@ use haven_testkit::{
 };
 
 use crate::{
-    STATE,
+    DATABASE, STATE,
     compose::{self, Compose},
     listeners::Ports,
 };
@@ -63,6 +64,20 @@ impl Selection {
             false => of_cargo_dev(),
         }
     }
+}
+
+/// Returns the database of the running installation of `cargo dev`.
+pub(crate) fn database() -> Result<Database> {
+    let ports = Ports::running()?;
+    let directory = state::directory(STATE);
+    let certificates = Certificates::keep(&directory.join("certificates"))?;
+    let secrets = Secrets::keep(&directory)?.into();
+    Ok(Database::new(
+        DATABASE,
+        ports.postgres_port,
+        &certificates,
+        secrets,
+    ))
 }
 
 fn of_cargo_dev() -> Result<Selected> {
