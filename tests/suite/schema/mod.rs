@@ -5,6 +5,7 @@
 
 mod catalog_rules;
 mod cluster_scripts;
+mod history;
 pub(crate) mod migrations;
 
 use anyhow::Result;
