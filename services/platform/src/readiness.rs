@@ -58,8 +58,7 @@ impl Readiness {
                 std::future::pending::<()>().await;
             }
             self.database.record_pool_use();
-            let ping = timeout(PING_TIMEOUT, self.database.ping()).await;
-            let answers = pings.is_ready(&ping.unwrap_or_else(|_| Err(DbError::deadline())));
+            let answers = pings.is_ready(&self.database.ping(PING_TIMEOUT).await);
             if ready != Some(answers) && !stop.is_cancelled() {
                 ready = Some(answers);
                 self.health.ready(answers).await;

@@ -76,7 +76,7 @@ async fn a_ping_without_an_answer_closes_its_connection() {
     let until = Instant::now() + Duration::from_secs(12);
     while Instant::now() < until {
         let status = health(&stack.data, &services[0]).await.unwrap();
-        assert_eq!(status, ServingStatus::Serving, "one slow ping for each login");
+        assert_eq!(status, ServingStatus::Serving, "one slow ping");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

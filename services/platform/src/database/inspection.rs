@@ -3,6 +3,7 @@
 
 use std::{fmt, time::Duration};
 
+use futures_util::future::join_all;
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow, raw_sql};
 use tokio::time::{Instant, timeout};
 
@@ -10,7 +11,7 @@ use super::{
     Database, Pooler, TenantTx, WorkerConfig,
     checks::{Outdated, outdated},
     error::{DbError, mixes_sessions},
-    pool::{Pool, PooledConnection, pool},
+    pool::{Pool, PooledConnection, close_idle, pool},
     url::DatabaseUrl,
 };
 use crate::{deadline::Deadline, environment::Environment};
@@ -128,31 +129,40 @@ impl Database {
         Ok(faults)
     }
 
-    /// Checks that both logins get an answer under their own names from a server that accepts writes: the condition for
-    /// readiness.
+    /// Checks that both logins get an answer within `limit`, under their own names, from a server that accepts writes: the
+    /// condition for readiness. When a login gets no answer, the idle connections of its pool are closed.
     ///
     /// A pool with all connections in use counts as answering: a busy service must not look like a dead one.
     ///
     /// # Errors
     ///
     /// [`DbError`] when one of the logins gets no answer, or reaches a standby.
-    pub async fn ping(&self) -> Result<(), DbError> {
-        for (kind, pool) in self.pools() {
-            let status = pool.status();
-            if status.available == 0 && status.size >= status.max_size {
-                continue;
-            }
-            let sql = "SELECT current_user::text AS login, pg_catalog.pg_is_in_recovery() AS in_recovery";
-            let row = one_row(pool, sql.to_owned()).await?;
-            if row.try_get("in_recovery")? {
-                return Err(DbError::standby());
-            }
-            let login: String = row.try_get("login")?;
-            if login != format!("{}_{kind}", self.schema) {
-                return Err(DbError::unexpected(
-                    "the connection has another login than configured",
-                ));
-            }
+    pub async fn ping(&self, limit: Duration) -> Result<(), DbError> {
+        let pings = self.pools().map(async |(kind, pool)| {
+            let answered = timeout(limit, self.ping_login(kind, pool)).await;
+            answered.unwrap_or_else(|_| {
+                close_idle(pool, limit);
+                Err(DbError::deadline())
+            })
+        });
+        join_all(pings).await.into_iter().collect()
+    }
+
+    async fn ping_login(&self, kind: &'static str, pool: &Pool) -> Result<(), DbError> {
+        let status = pool.status();
+        if status.available == 0 && status.size >= status.max_size {
+            return Ok(());
+        }
+        let sql = "SELECT current_user::text AS login, pg_catalog.pg_is_in_recovery() AS in_recovery";
+        let row = one_row(pool, sql.to_owned()).await?;
+        if row.try_get("in_recovery")? {
+            return Err(DbError::standby());
+        }
+        let login: String = row.try_get("login")?;
+        if login != format!("{}_{kind}", self.schema) {
+            return Err(DbError::unexpected(
+                "the connection has another login than configured",
+            ));
         }
         Ok(())
     }
