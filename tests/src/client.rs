@@ -231,8 +231,25 @@ impl Interceptor for Credential {
     }
 }
 
+/// Returns a channel that spreads its calls over the `ports` of loopback. It connects on the first call.
+///
+/// # Errors
+///
+/// If the certificates cannot be read.
+pub fn balanced(certificates: &Certificates, service: Option<&str>, ports: &[u16]) -> Result<Channel> {
+    let endpoints: Result<Vec<Endpoint>> = ports
+        .iter()
+        .map(|port| endpoint(certificates, service, *port))
+        .collect();
+    Ok(Channel::balance_list(endpoints?.into_iter()))
+}
+
 /// Returns a channel to `port` of loopback, which connects on the first call.
 fn channel(certificates: &Certificates, service: Option<&str>, port: u16) -> Result<Channel> {
+    Ok(endpoint(certificates, service, port)?.connect_lazy())
+}
+
+fn endpoint(certificates: &Certificates, service: Option<&str>, port: u16) -> Result<Endpoint> {
     let authority = Certificate::from_pem(fs::read(certificates.authority())?);
     let mut tls = ClientTlsConfig::new()
         .ca_certificate(authority)
@@ -244,7 +261,5 @@ fn channel(certificates: &Certificates, service: Option<&str>, port: u16) -> Res
             fs::read(leaf.key)?,
         ));
     }
-    Ok(Endpoint::from_shared(format!("https://127.0.0.1:{port}"))?
-        .tls_config(tls)?
-        .connect_lazy())
+    Ok(Endpoint::from_shared(format!("https://127.0.0.1:{port}"))?.tls_config(tls)?)
 }
