@@ -8,7 +8,7 @@
 //! | `person` | provisioning, export and erasure of a person in data |
 //! | `trip` | signing up, signing in and writing a message through both services; round trips to Postgres |
 //! | `tokens` | access tokens in data: other issuers, ended sessions, erased people |
-//! | `retries` | requests that arrive more than once |
+//! | `retries` | callers that retry: the service config, grpcio, the layer for tonic; rolling restarts |
 //! | `bad_input` | malformed fields, tokens, messages and sockets |
 //! | `outages` | services and Postgres that are down or killed |
 //! | `deploy` | the manifests in `deploy/`, run as they say |
@@ -62,6 +62,7 @@ mod query_monitoring;
 mod raw_call;
 mod raw_socket;
 mod replica;
+mod retries;
 mod retry;
 mod rls;
 mod schema;

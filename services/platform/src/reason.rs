@@ -11,6 +11,10 @@ use tonic::Code;
 /// The value of `google.rpc.ErrorInfo.domain` of every failure.
 pub const DOMAIN: &str = "haven";
 
+/// The status codes that the published service config makes callers retry: of failures that a retry can help. Failures with
+/// these codes that it does not help forbid it.
+pub const RETRIED: [Code; 3] = [Code::Unavailable, Code::ResourceExhausted, Code::DeadlineExceeded];
+
 /// Returns the reason's name in responses: that of the enum value, without its prefix.
 #[must_use]
 pub fn name(reason: Reason) -> &'static str {

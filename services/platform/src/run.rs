@@ -156,11 +156,17 @@ async fn migrate<S: Application>(args: MigrateArgs) -> Result<(), RunError> {
             S::migrations().undo(&url, version).await?;
             println!("schema {} is at version {version} or below", S::NAME);
         }
-        None => println!(
-            "schema {} is at version {}",
-            S::NAME,
-            S::migrations().run(&url).await?
-        ),
+        None => {
+            let (version, newest) = (S::migrations().run(&url).await?, S::migrations().newest());
+            match version > newest {
+                true => println!(
+                    "schema {} is at version {version}, which is newer than this program's {newest} and allows it: \
+                     nothing to do",
+                    S::NAME
+                ),
+                false => println!("schema {} is at version {version}", S::NAME),
+            }
+        }
     }
     Ok(())
 }

@@ -189,7 +189,7 @@ async fn the_migration_creates_a_job_for_every_25_messages_and_counts_the_rest()
 }
 
 /// Creates a database with the objects of the cluster's scripts and sqlx's histories only.
-async fn unmigrated(template: &Database) -> Result<Database> {
+pub(super) async fn unmigrated(template: &Database) -> Result<Database> {
     let mut database = template.clone();
     // The next run deletes databases with this prefix, in case this run is killed.
     database.name = format!("{}_unmigrated", template.name);
@@ -240,7 +240,7 @@ async fn the_history_is_complete_and_unchanged_by_a_run_without_new_migrations()
 }
 
 /// Returns the folder of the schema's migrations.
-fn directory(schema: &str) -> std::path::PathBuf {
+pub(super) fn directory(schema: &str) -> std::path::PathBuf {
     workspace::migrations().join(schema)
 }
 
@@ -252,7 +252,7 @@ async fn migrator(schema: &str) -> Result<Migrator> {
 }
 
 /// Returns the versions of the schema's migrations, in ascending order.
-async fn versions(schema: &str) -> Result<Vec<i64>> {
+pub(super) async fn versions(schema: &str) -> Result<Vec<i64>> {
     let migrator = migrator(schema).await?;
     let up = migrator
         .iter()
@@ -261,7 +261,7 @@ async fn versions(schema: &str) -> Result<Vec<i64>> {
 }
 
 /// Migrates the schema up to `version`. sqlx creates its history first.
-async fn up(database: &Database, schema: &str, version: i64) -> Result<()> {
+pub(super) async fn up(database: &Database, schema: &str, version: i64) -> Result<()> {
     let mut owner = database.connect(&format!("{schema}_owner")).await?;
     migrator(schema)
         .await?

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     Database, Pooler, TenantTx, WorkerConfig,
     checks::{Outdated, outdated},
+    compatibility::{self, SchemaVersion},
     error::{DbError, mixes_sessions},
     pool::{Pool, PooledConnection, close_idle, pool},
     url::DatabaseUrl,
@@ -82,8 +83,8 @@ impl Database {
         Ok(database)
     }
 
-    /// Checks that the database can be used in `environment`; `newest` is the schema version that this program was
-    /// built for. Logs a warning for each fault that only production refuses.
+    /// Checks that the database can be used in `environment`; `newest` is the newest migration that this program
+    /// has. Logs a warning for each fault that only production refuses.
     ///
     /// # Errors
     ///
@@ -104,8 +105,7 @@ impl Database {
         }
     }
 
-    /// Returns all faults of the database and its logins; `newest` is the schema version that this program was built
-    /// for.
+    /// Returns all faults of the database and its logins; `newest` is the newest migration that this program has.
     ///
     /// # Errors
     ///
@@ -116,17 +116,36 @@ impl Database {
             self.inspect_login(pool, kind, &mut faults).await?;
             self.inspect_pooler(pool, kind, &mut faults).await;
         }
-        let sql = format!("SELECT {}.schema_version() AS version", self.schema);
-        let version: Option<i64> = one_row(&self.worker, sql).await?.try_get("version")?;
-        if version != Some(newest) {
-            let version = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
-            faults.push(DatabaseFault::refused(format!(
-                "schema {} has version {version}, but this program was built for {newest}: run its `migrate`",
-                self.schema
-            )));
+        if let Err(incompatible) = self.schema_version(newest).await?.check(newest) {
+            faults.push(DatabaseFault::refused(incompatible.to_string()));
         }
         faults.dedup();
         Ok(faults)
+    }
+
+    /// Returns the version of the schema, and the oldest program that it allows.
+    async fn schema_version(&self, newest: i64) -> Result<SchemaVersion, DbError> {
+        let schema = self.schema;
+        let row = one_row(&self.worker, compatibility::version(schema)).await?;
+        let version = row.try_get("version")?;
+        let mut oldest = version;
+        // A schema that is older than this program may not have the function.
+        if version > newest {
+            let row = one_row(&self.worker, compatibility::oldest(schema)).await?;
+            oldest = row.try_get("oldest")?;
+            tracing::info!(
+                schema,
+                version,
+                oldest,
+                newest,
+                "the schema is newer than this program"
+            );
+        }
+        Ok(SchemaVersion {
+            schema,
+            version,
+            oldest,
+        })
     }
 
     /// Checks that both logins get an answer within `limit`, under their own names, from a server that accepts writes: the

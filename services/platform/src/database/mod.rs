@@ -27,6 +27,7 @@
 //! ```
 
 pub mod checks;
+mod compatibility;
 mod context;
 mod error;
 mod inspection;

@@ -121,8 +121,10 @@ impl Check {
             .replace("{schema}", schema)
     }
 
-    /// Returns the remedy for `schema`.
-    fn remedy(&self, schema: &str) -> String {
-        self.remedy.replace("{schema}", schema)
+    /// Returns the remedy for `schema`, of which the program needs the version `newest`.
+    fn remedy(&self, schema: &str, newest: i64) -> String {
+        self.remedy
+            .replace("{newest}", &newest.to_string())
+            .replace("{schema}", schema)
     }
 }
