@@ -4,6 +4,7 @@ pub(crate) mod archive;
 mod dump;
 mod grants;
 mod make;
+mod measure;
 mod restore;
 mod retention;
 
