@@ -27,6 +27,7 @@ pub mod client;
 pub mod cluster;
 pub mod database;
 pub mod encryption;
+pub mod endpoints;
 pub mod environment;
 pub mod installation;
 pub mod package;
