@@ -91,7 +91,10 @@ async fn the_time_of_a_restore() {
     let repository = info["backup"][0]["info"]["repository"]["size"].as_i64().unwrap();
     eprintln!("{} MB in the repository", repository / 1_000_000);
 
-    let keys = archive.write("work/message-keys", &stack.own_cluster().unwrap().secrets.message_keys);
+    let keys = archive.write(
+        "work/message-keys",
+        &stack.own_cluster().unwrap().secrets.message_keys,
+    );
     let begun = Instant::now();
     let mut restore = archive.command("restore");
     let output = restore
