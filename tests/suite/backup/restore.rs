@@ -180,7 +180,7 @@ async fn moments_are_restored_and_others_are_refused_with_the_reason() {
     assert_refused(
         restore(&archive, &cluster, &late, "late"),
         2,
-        "is after the end of the archive, whose last transaction was at 20",
+        "is after the end of the archive; its last transaction was at 20",
     );
     let latest = restore(&archive, &cluster, "latest", "late").output().unwrap();
     assert!(
