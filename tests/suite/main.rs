@@ -15,6 +15,7 @@
 //! | `start`, `telemetry` | configuration and startup; logs, metrics and traces |
 //! | `envelope`, `sealing` | client-side encryption; encryption at rest |
 //! | `postgres` | Postgres with the configuration files of production |
+//! | `backup` | backups, restores and dumps with the files of `deploy/backup` |
 //! | `permissions`, `rls`, `leaks`, `schema`, `architecture` | checks across all RPCs, tables and crates |
 //! | `poolers` | both services and their commands behind a connection pooler |
 //! | `query_monitoring` | statistics of statements: `cargo dev queries`, psql and Prometheus |
@@ -32,6 +33,7 @@ mod analysis;
 mod analysis_jobs;
 mod analysis_queue;
 mod architecture;
+mod backup;
 mod bad_input;
 mod concurrently;
 mod conversation;

@@ -1,6 +1,7 @@
 //! Faults under load. The suite runs one round of each drill; `HAVEN_ROUNDS` and `HAVEN_CALLERS` set more.
 
 mod kill;
+mod restore;
 mod rolling_restart;
 
 use std::{

@@ -122,13 +122,14 @@ const RULES: [(&str, &str); 20] = [
           WHERE rolname ~ '^(identity|data|haven)_'
             AND (rolsuper OR rolbypassrls
                  OR ((rolcreaterole OR rolcreatedb) AND rolname <> 'haven_admin')
-                 OR (rolreplication AND rolname <> 'haven_backup'))",
+                 OR rolreplication)",
     ),
     (
         "a membership gives no privilege before SET ROLE",
         "SELECT m.rolname || ' has what ' || g.rolname || ' has' FROM pg_roles m, pg_roles g
           WHERE m.oid <> g.oid AND NOT m.rolsuper AND m.rolname !~ '^pg_' AND pg_has_role(m.oid, g.oid, 'USAGE')
-            AND (m.rolname, g.rolname) NOT IN (('haven_admin', 'pg_database_owner'), ('haven_monitor', 'pg_monitor'))
+            AND (m.rolname, g.rolname) NOT IN (('haven_admin', 'pg_database_owner'), ('haven_monitor', 'pg_monitor'),
+                                               ('haven_backup', 'pg_read_all_settings'))
             AND NOT (m.rolname = 'haven_monitor' AND pg_has_role('pg_monitor', g.oid, 'USAGE'))",
     ),
     (
@@ -240,7 +241,7 @@ async fn public_may_execute(owner: &mut PgConnection, create: &str, function: &s
     sqlx::raw_sql(AssertSqlSafe(create))
         .execute(&mut *transaction)
         .await?;
-    // haven_backup has no grants, so it may do only what PUBLIC may do.
+    // haven_backup has no grants in the schemas, so there it may do only what PUBLIC may do.
     let may = "SELECT has_function_privilege('haven_backup', $1, 'EXECUTE')";
     Ok(sqlx::query_scalar(may)
         .bind(function)
