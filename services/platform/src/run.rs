@@ -12,10 +12,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     application::{Application, CommandError, Resources, ServeConfig},
-    auth::{EndedSessions, KeySet, TokenVerifier},
+    auth::{EndedSessions, KeySet, TokenState, TokenVerifier},
     check_database,
     cli::{Cli, Command, MigrateArgs},
-    config::{ConfigError, ConfigProblems},
+    config::{AuthMode, ConfigError, ConfigProblems},
     database::{Database, MigrationError},
     entropy::Entropy,
     health_command::{HealthArgs, Unhealthy},
@@ -238,6 +238,8 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
         newest: S::migrations().newest(),
         environment: listeners.environment,
         inspection,
+        tokens: (listeners.auth_mode == AuthMode::Token)
+            .then(|| TokenState::new(Arc::clone(&resources.keys), Arc::clone(&resources.ended))),
         health: health.clone(),
     };
     let outcome = tokio::select! {

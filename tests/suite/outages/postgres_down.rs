@@ -22,7 +22,7 @@ use crate::eventually::eventually;
 const CALLS: usize = 8;
 
 /// Returns the status of the gRPC service `name` on the health port.
-async fn health(service: &Service, name: &str) -> Result<ServingStatus, Status> {
+pub(super) async fn health(service: &Service, name: &str) -> Result<ServingStatus, Status> {
     let request = HealthCheckRequest {
         service: name.to_owned(),
     };
