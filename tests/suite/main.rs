@@ -63,6 +63,7 @@ mod retry;
 mod rls;
 mod schema;
 mod sealing;
+mod secret_keys;
 mod session;
 mod share;
 mod start;

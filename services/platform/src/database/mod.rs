@@ -33,6 +33,7 @@ mod inspection;
 mod migration;
 mod pool;
 mod settings;
+mod stored_keys;
 mod transaction;
 
 use std::fmt;
@@ -49,6 +50,7 @@ pub use self::{
     inspection::InspectionError,
     migration::{MigrationError, Migrations},
     settings::{DatabaseConfig, Pooler, WorkerConfig},
+    stored_keys::HashCount,
     transaction::TenantTx,
 };
 use crate::deadline::Deadline;
