@@ -69,6 +69,7 @@ mod retry;
 mod rls;
 mod schema;
 mod sealing;
+mod secret_keys;
 mod session;
 mod share;
 mod start;

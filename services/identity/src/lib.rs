@@ -24,7 +24,7 @@ use haven_platform::{
     config::ConfigProblems,
     database::{Migrations, WorkerConfig, checks::Finding},
     hashing::HashQueue,
-    mac::MacKey,
+    mac::MacKeys,
     page::PageTokens,
     server::ServerBuilder,
 };
@@ -126,12 +126,12 @@ impl Application for Identity {
             parts.entropy.clone(),
         );
         parts.tasks.spawn(sweeper.run(parts.stop.clone()));
-        let secret = &parts.tokens.secret_key;
+        let secret = &parts.tokens.secret_keys;
         let passwords = Passwords::new(queue, Arc::new(hasher));
-        let rate_limit_keys = RateLimitKeys::new(MacKey::derive(secret, "identity.rate_limits"));
-        let audit_origins = AuditOrigins::new(MacKey::derive(secret, "identity.networks"));
-        let request_mac = MacKey::derive(secret, "identity.requests");
-        let page_tokens = PageTokens::new(MacKey::derive(secret, "identity.pages"));
+        let rate_limit_keys = RateLimitKeys::new(MacKeys::derive(secret, "identity.rate_limits"));
+        let audit_origins = AuditOrigins::new(MacKeys::derive(secret, "identity.networks"));
+        let request_mac = MacKeys::derive(secret, "identity.requests");
+        let page_tokens = PageTokens::new(MacKeys::derive(secret, "identity.pages"));
         let account = AccountRpc {
             accounts: Accounts::new(Arc::clone(&parts.database)),
             own_passwords: OwnPasswords::new(Arc::clone(&parts.database)),
@@ -162,7 +162,7 @@ impl Application for Identity {
             ended_sessions: Arc::clone(&parts.ended),
             request_mac,
             audit_origins,
-            refresh_key: MacKey::derive(secret, "identity.refresh_tokens"),
+            refresh_keys: MacKeys::derive(secret, "identity.refresh_tokens"),
             page_tokens,
             tasks: parts.tasks.clone(),
             clock: parts.clock.clone(),

@@ -50,6 +50,7 @@ mod readiness;
 pub mod reason;
 pub mod request_key;
 pub mod run;
+mod secret_keys_command;
 pub mod server;
 pub mod telemetry;
 pub mod time;

@@ -34,6 +34,7 @@ mod inspection;
 mod migration;
 mod pool;
 mod settings;
+mod stored_keys;
 mod transaction;
 mod url;
 
@@ -51,6 +52,7 @@ pub use self::{
     inspection::InspectionError,
     migration::{MigrationError, Migrations},
     settings::{DatabaseConfig, Pooler, WorkerConfig},
+    stored_keys::HashCount,
     transaction::TenantTx,
     url::DatabaseUrl,
 };
