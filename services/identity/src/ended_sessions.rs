@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use haven_platform::{auth::EndedSessions, database::DbError, time::Clock};
+use haven_platform::{auth::EndedSessions, database::DbError, task_rounds::TaskRounds, time::Clock};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -18,6 +18,7 @@ const TICK: Duration = Duration::from_secs(2);
 pub async fn reload(ended: Arc<EndedSessions>, sessions: Sessions, clock: Clock, stop: CancellationToken) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let rounds = TaskRounds::of("ended sessions");
     let mut outage = false;
     loop {
         tokio::select! {
@@ -26,6 +27,7 @@ pub async fn reload(ended: Arc<EndedSessions>, sessions: Sessions, clock: Clock,
             _ = ticks.tick() => {}
         }
         let loaded = sessions.all_ended(clock.now()).await;
+        rounds.count(loaded.is_ok());
         outage = report(outage, &loaded);
         if let Ok(ids) = loaded {
             ended.replace(ids);
