@@ -18,6 +18,7 @@
 //! | `permissions`, `rls`, `leaks`, `schema`, `architecture` | checks across all RPCs, tables and crates |
 //! | `poolers` | both services and their commands behind a connection pooler |
 //! | `query_monitoring` | statistics of statements: `cargo dev queries`, psql and Prometheus |
+//! | `monitoring` | rules, dashboards and runbook against a real scrape; alerts end to end |
 //! | `postgres_versions` | every major version of Postgres that Haven runs on |
 //! | `platform` | the layers of the platform crate, behind a server made for these tests |
 //! | `testkit`, `dev` | the testkit itself; `cargo dev`, with its calls and its tour |
@@ -46,6 +47,7 @@ mod eventually;
 mod every_rpc;
 mod leaks;
 mod metrics;
+mod monitoring;
 mod outages;
 mod packages;
 mod permissions;
