@@ -19,6 +19,7 @@
 //! | `permissions`, `rls`, `leaks`, `schema`, `architecture` | checks across all RPCs, tables and crates |
 //! | `poolers` | both services and their commands behind a connection pooler |
 //! | `query_monitoring` | statistics of statements: `cargo dev queries`, psql and Prometheus |
+//! | `monitoring` | rules, dashboards and runbook against a real scrape; alerts end to end |
 //! | `postgres_versions` | every major version of Postgres that Haven runs on |
 //! | `platform` | the layers of the platform crate, behind a server made for these tests |
 //! | `drills` | faults under load: killed processes, rolling restarts |
@@ -51,6 +52,7 @@ mod eventually;
 mod every_rpc;
 mod leaks;
 mod metrics;
+mod monitoring;
 mod outages;
 mod packages;
 mod permissions;

@@ -5,6 +5,7 @@
 //! about new and erased accounts to data, and the [`erasure_journal`]. The services share [`haven_platform`].
 
 mod audit_command;
+mod audit_summary;
 pub mod config;
 pub mod dispatcher;
 pub mod domain;
@@ -54,6 +55,12 @@ use crate::{
     },
     sweeper::Sweeper,
 };
+
+/// The RPCs that data calls in the background: every ten seconds, and every five minutes.
+const POLLED: [&str; 2] = [
+    "haven.identity.v1.SessionService/ListEndedSessions",
+    "haven.identity.v1.SessionService/GetSigningKeys",
+];
 
 /// The identity service, as an application of the platform.
 #[derive(Debug)]
@@ -181,6 +188,7 @@ impl Application for Identity {
             entropy: parts.entropy.clone(),
         };
         Ok(server
+            .polled(&POLLED)
             .service(|limits| {
                 AccountServiceServer::new(account)
                     .max_decoding_message_size(limits.request)

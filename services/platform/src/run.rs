@@ -19,6 +19,7 @@ use crate::{
     database::{Database, MigrationError},
     entropy::Entropy,
     health_command::{HealthArgs, Unhealthy},
+    metrics_page,
     readiness::Readiness,
     secret_keys_command,
     server::{BuildError, ServerBuilder, ServerConfig},
@@ -228,7 +229,7 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
     let listeners = config.listeners;
     let api = bind("API_ADDR", listeners.api).await?;
     let health_port = bind("HEALTH_ADDR", listeners.health).await?;
-    telemetry::serve_metrics(listeners.metrics)?;
+    metrics_page::serve(listeners.metrics)?;
 
     let inspection = secret_keys_command::inspection(
         Arc::clone(&resources.database),

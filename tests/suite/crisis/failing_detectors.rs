@@ -26,6 +26,7 @@ use haven_platform::{
     deadline::Deadline,
     entropy::Entropy,
     mac::{MacKeys, SecretKeys},
+    metrics_page,
     page::PageTokens,
     telemetry,
     time::Clock,
@@ -215,7 +216,7 @@ async fn appending() {
         "data",
     )
     .unwrap();
-    telemetry::serve_metrics(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).unwrap();
+    metrics_page::serve(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).unwrap();
     append_all(Arc::new(Panics)).await;
     let (release, released) = mpsc::channel();
     let took = append_all(Arc::new(Hangs(Mutex::new(released)))).await;

@@ -15,6 +15,7 @@ use haven_platform::{
     entropy::Entropy,
     periodic::limited,
     reason::{self, Reason},
+    task_rounds::TaskRounds,
     time::Clock,
 };
 use haven_proto::data::v1::person_service_client::PersonServiceClient;
@@ -177,6 +178,7 @@ impl Dispatcher {
     async fn run(self, stop: CancellationToken) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let rounds = TaskRounds::of("outbox");
         let mut outage = None;
         loop {
             tokio::select! {
@@ -188,6 +190,8 @@ impl Dispatcher {
             while matches!(round, Ok(Round::More)) && !stop.is_cancelled() {
                 round = limited(ROUND_LIMIT, self.deliver_due()).await;
             }
+            // Whether data answers is measured by the age of the messages.
+            rounds.count(round.is_ok());
             report(&mut outage, &round);
         }
     }
