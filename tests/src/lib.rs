@@ -28,6 +28,7 @@ pub mod cluster;
 pub mod database;
 pub mod encryption;
 pub mod environment;
+pub mod failover;
 pub mod installation;
 pub mod package;
 pub mod pgbouncer;

@@ -40,6 +40,7 @@ mod deploy;
 mod dev;
 mod device;
 mod docs;
+mod drills;
 mod encrypted_fixture;
 mod envelope;
 mod eventually;

@@ -1,0 +1,3 @@
+//! Drills: faults under load, after which everything that was acknowledged is there, once.
+
+mod failover;
