@@ -56,6 +56,7 @@ pub struct Builder {
     variables: Vec<(&'static str, String, String)>,
     absent: Vec<&'static str>,
     counted: bool,
+    freezable: bool,
     own_cluster: bool,
     durable: bool,
     production: Option<Installation>,
@@ -133,6 +134,17 @@ impl Stack {
         proxy.as_ref().map_or(0, Proxy::round_trips)
     }
 
+    /// Freezes the open connections of `identity` or `data` to Postgres: they stay open, and nothing arrives any more. The
+    /// stack must be built with [`Builder::freezable`].
+    pub fn freeze(&self, service: &str) {
+        let proxy = if service == "identity" {
+            &self.identity_proxy
+        } else {
+            &self.data_proxy
+        };
+        proxy.as_ref().into_iter().for_each(Proxy::freeze);
+    }
+
     fn client(&self, service: Option<&str>) -> Result<Client> {
         Client::new(
             &self.certificates,
@@ -161,6 +173,12 @@ impl Builder {
     /// Counts the round trips of the services' request pools to Postgres.
     pub fn counted(mut self) -> Self {
         self.counted = true;
+        self
+    }
+
+    /// Lets a test freeze the services' connections to Postgres: see [`Stack::freeze`].
+    pub fn freezable(mut self) -> Self {
+        self.freezable = true;
         self
     }
 
@@ -297,19 +315,23 @@ impl Builder {
         })
     }
 
-    /// Puts a proxy in front of the request pool of `service`. The worker pool bypasses it, because its periodic work
-    /// would change the count.
+    /// Puts a proxy in front of the request pool of `service`. Where round trips are counted, the worker pool bypasses it,
+    /// because its periodic work would change the count.
     async fn proxy(&self, database: &TestDatabase, service: &mut Service) -> Result<Option<Proxy>> {
-        if !self.counted {
+        if !self.counted && !self.freezable {
             return Ok(None);
         }
         let proxy = Proxy::start(database.port).await?;
         let mut proxied = (**database).clone();
         proxied.port = proxy.port();
-        service.variables.insert(
-            "DATABASE_URL".to_owned(),
-            proxied.url(&format!("{}_app", service.name)),
-        );
+        let mut through = vec![("DATABASE_URL", "app")];
+        if self.freezable {
+            through.push(("WORKER_DATABASE_URL", "worker"));
+        }
+        for (variable, login) in through {
+            let url = proxied.url(&format!("{}_{login}", service.name));
+            service.variables.insert(variable.to_owned(), url);
+        }
         Ok(Some(proxy))
     }
 }

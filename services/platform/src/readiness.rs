@@ -1,4 +1,7 @@
 //! Readiness: the status that the readiness probe reports, from the inspection of the database and a ping every second.
+//!
+//! A single ping without an answer changes nothing: a database that is slow for a moment would take all replicas out of
+//! service at once. A standby does: calls must go to a replica that reaches the primary.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     application::Inspection,
     config::Environment,
-    database::{Database, InspectionError},
+    database::{Database, DbError, InspectionError},
     server::Health,
 };
 
@@ -17,6 +20,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The maximum time for the database to answer a check.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The number of pings without an answer, one after the other, after which the service is not ready.
+const MAX_FAILURES: u32 = 3;
 
 /// Checks whether the service can serve: the database passed its inspection, and answers.
 pub(crate) struct Readiness {
@@ -45,20 +51,22 @@ impl Readiness {
             sleep(INTERVAL).await;
         }
         let mut ready = None;
+        let mut pings = Pings::default();
         loop {
             if stop.is_cancelled() {
                 // The server reports NOT_SERVING from here on; this task must not override it.
                 std::future::pending::<()>().await;
             }
             self.database.record_pool_use();
-            let answers = matches!(timeout(PING_TIMEOUT, self.database.ping()).await, Ok(Ok(())));
+            let ping = timeout(PING_TIMEOUT, self.database.ping()).await;
+            let answers = pings.is_ready(&ping.unwrap_or_else(|_| Err(DbError::deadline())));
             if ready != Some(answers) && !stop.is_cancelled() {
                 ready = Some(answers);
                 self.health.ready(answers).await;
                 if answers {
                     tracing::info!("ready");
                 } else {
-                    tracing::warn!("not ready: the database does not answer");
+                    tracing::warn!(reason = pings.reason, "not ready");
                 }
             }
             sleep(INTERVAL).await;
@@ -69,5 +77,59 @@ impl Readiness {
     async fn inspect(&self) -> Result<(), InspectionError> {
         self.database.inspect(self.newest, self.environment).await?;
         (self.inspection)().await
+    }
+}
+
+/// The outcomes of the last pings.
+#[derive(Debug, Default)]
+struct Pings {
+    /// The number of pings without an answer since the last one with an answer.
+    failures: u32,
+    /// Why the last ping failed, for the log.
+    reason: &'static str,
+}
+
+impl Pings {
+    /// Returns whether the service is ready after `ping`.
+    fn is_ready(&mut self, ping: &Result<(), DbError>) -> bool {
+        match ping {
+            Ok(()) => self.failures = 0,
+            Err(error) if error.is_standby() => {
+                self.failures = MAX_FAILURES;
+                self.reason = "the database server is a standby";
+            }
+            Err(_) => {
+                self.failures = MAX_FAILURES.min(self.failures + 1);
+                self.reason = "the database does not answer";
+            }
+        }
+        self.failures < MAX_FAILURES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slow_ping_changes_nothing_and_a_standby_does() {
+        let slow = || Err(DbError::deadline());
+        let mut pings = Pings::default();
+        for (ping, expected) in [
+            (Ok(()), true),
+            (slow(), true),
+            (slow(), true),
+            (Ok(()), true),
+            (slow(), true),
+            (slow(), true),
+            (slow(), false),
+            (slow(), false),
+            (Ok(()), true),
+            (Err(DbError::standby()), false),
+            (slow(), false),
+            (Ok(()), true),
+        ] {
+            assert_eq!(pings.is_ready(&ping), expected, "{ping:?} {pings:?}");
+        }
     }
 }

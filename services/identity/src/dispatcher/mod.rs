@@ -13,6 +13,7 @@ use haven_platform::{
     database::DbError,
     deadline::Deadline,
     entropy::Entropy,
+    periodic::limited,
     reason::{self, Reason},
     time::Clock,
 };
@@ -39,6 +40,9 @@ use crate::{
 
 /// The interval at which the outbox is read, and so the maximum delay of a message that is due.
 const TICK: Duration = Duration::from_secs(1);
+
+/// The maximum time of a round: longer than the delivery of a message and the statements around it may take.
+const ROUND_LIMIT: Duration = Duration::from_secs(90);
 
 /// The maximum number of messages that are delivered concurrently.
 const BATCH_SIZE: i64 = 16;
@@ -158,9 +162,9 @@ impl Dispatcher {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            let mut round = self.deliver_due().await;
+            let mut round = limited(ROUND_LIMIT, self.deliver_due()).await;
             while matches!(round, Ok(Round::More)) && !stop.is_cancelled() {
-                round = self.deliver_due().await;
+                round = limited(ROUND_LIMIT, self.deliver_due()).await;
             }
             report(&mut outage, &round);
         }

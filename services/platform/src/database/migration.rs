@@ -15,10 +15,7 @@ use sqlx::{
 };
 use tokio::time::Instant;
 
-use super::{
-    error::DbError,
-    pool::{self, connect_options},
-};
+use super::{error::DbError, pool, url::connect_options};
 
 /// The migrations of a schema, embedded in the program when it was built.
 #[derive(Debug)]
