@@ -27,6 +27,7 @@ pub mod client;
 pub mod cluster;
 pub mod database;
 pub mod encryption;
+pub mod endpoints;
 pub mod environment;
 pub mod failover;
 pub mod installation;

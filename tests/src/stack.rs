@@ -19,6 +19,7 @@ use crate::{
     certificates::Certificates,
     client::{Client, Person},
     cluster::Cluster,
+    endpoints::Endpoints,
     environment::{Environment, Listeners},
     failover::Failover,
     installation::Installation,
@@ -101,6 +102,15 @@ impl Stack {
     /// Returns a client with the certificate of a service: `backend`, `identity`, `data` or `stranger`.
     pub fn service(&self, name: &str) -> Result<Client> {
         self.client(Some(name))
+    }
+
+    /// Returns the addresses of both services, and the certificates of their callers.
+    pub fn endpoints(&self) -> Endpoints {
+        Endpoints {
+            certificates: self.certificates.clone(),
+            identity: vec![self.identity.listeners.api],
+            data: vec![self.data.listeners.api],
+        }
     }
 
     /// Signs up a user with a random email address, and signs in.

@@ -20,6 +20,8 @@
 //! | `query_monitoring` | statistics of statements: `cargo dev queries`, psql and Prometheus |
 //! | `postgres_versions` | every major version of Postgres that Haven runs on |
 //! | `platform` | the layers of the platform crate, behind a server made for these tests |
+//! | `drills` | faults under load: killed processes, rolling restarts |
+//! | `workload` | many callers of all mutations, and the verification of what they stored; drills use it |
 //! | `testkit`, `dev` | the testkit itself; `cargo dev`, with its calls and its tour |
 //!
 //! The other files are fixtures. A test starts a stack of its own with `Stack::start` or `Stack::builder`, or shares one with
@@ -74,3 +76,4 @@ mod test_device;
 mod testkit;
 mod tokens;
 mod trip;
+mod workload;

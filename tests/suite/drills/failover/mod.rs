@@ -7,24 +7,20 @@ mod leader;
 mod settings;
 mod standbys;
 
-use std::env;
-
 use haven_testkit::{
     Stack,
     failover::{Failover, Fault},
 };
 
 use self::leader::Rounds;
-use crate::{
-    packages,
-    workload::{Size, Workload},
-};
+use super::{ROUNDS, callers, number};
+use crate::{packages, workload::Workload};
 
-/// The variable for the number of rounds of each fault. Without it, the leader hands over once and is killed once.
-const ROUNDS: &str = "HAVEN_ROUNDS";
+/// What the suite does with the leader, once.
+const SHORT: &[Fault] = &[Fault::Switchover, Fault::Kill];
 
-/// The variable for the number of people who call at the same time.
-const PEOPLE: &str = "HAVEN_PEOPLE";
+/// What happens to the leader when the number of rounds is given.
+const ALL: &[Fault] = &[Fault::Switchover, Fault::Kill, Fault::Freeze, Fault::Cut];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_failover_loses_or_doubles_what_was_acknowledged() {
@@ -42,19 +38,11 @@ async fn no_failover_loses_or_doubles_what_was_acknowledged() {
     let rig = stack.failover().unwrap();
     settings::assert_those_of_production(rig).await;
 
-    let number = |name| env::var(name).ok().map(|number| number.parse().unwrap());
-    let (faults, rounds): (&[_], _) = match number(ROUNDS) {
-        None => (&[Fault::Switchover, Fault::Kill], 1),
-        Some(rounds) => (
-            &[Fault::Switchover, Fault::Kill, Fault::Freeze, Fault::Cut],
-            rounds,
-        ),
+    let (faults, rounds) = match number(ROUNDS) {
+        None => (SHORT, 1),
+        Some(rounds) => (ALL, rounds),
     };
-    let size = Size {
-        people: number(PEOPLE).unwrap_or(Size::SMALL.people),
-        ..Size::SMALL
-    };
-    let workload = Workload::start(&stack.endpoints(), &stack.database, size);
+    let workload = Workload::start(&stack.endpoints(), &stack.database, callers());
     let mut done = Rounds::default();
     for _ in 0..rounds {
         for fault in faults {
