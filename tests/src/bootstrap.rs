@@ -11,7 +11,6 @@ use tokio::process::Command;
 
 use crate::{
     binaries::Binaries,
-    cluster::Cluster,
     database::Database,
     secrets::{ADMIN, SUPERUSER},
     workspace,
@@ -37,14 +36,18 @@ pub enum Migrations<'a> {
     Files,
 }
 
-/// Creates the database `name` if it does not exist, and migrates it.
+/// Creates the database `name` if it does not exist, and migrates it. `maintenance` is the database `postgres` of the same
+/// cluster.
 ///
 /// # Errors
 ///
 /// If a step fails, or if the applied migrations are not those of this checkout.
-pub async fn bootstrap(cluster: &Cluster, name: &str, migrations: Migrations<'_>) -> Result<Database> {
-    let database = cluster.database(name);
-    create(cluster, &database).await?;
+pub async fn bootstrap(maintenance: &Database, name: &str, migrations: Migrations<'_>) -> Result<Database> {
+    let database = Database {
+        name: name.to_owned(),
+        ..maintenance.clone()
+    };
+    create(maintenance, &database).await?;
     for file in cluster_files("")? {
         database.run(ADMIN, &file).await.context("migrations/cluster")?;
     }
@@ -76,8 +79,7 @@ fn cluster_files(ending: &str) -> Result<Vec<String>> {
 }
 
 /// Creates the admin role and the database if they do not exist.
-async fn create(cluster: &Cluster, database: &Database) -> Result<()> {
-    let maintenance = cluster.database(SUPERUSER);
+async fn create(maintenance: &Database, database: &Database) -> Result<()> {
     let mut superuser = maintenance.connect(SUPERUSER).await?;
     // Keeps the passwords below out of the statement statistics.
     sqlx::query("SET pg_stat_statements.track_utility = off")

@@ -31,6 +31,7 @@ pub mod encryption;
 pub mod endpoints;
 pub mod environment;
 pub mod grpcio;
+pub mod failover;
 pub mod installation;
 pub mod package;
 pub mod pgbouncer;

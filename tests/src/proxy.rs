@@ -1,4 +1,4 @@
-//! A TCP proxy in front of Postgres that counts round trips, and freezes connections.
+//! A TCP proxy in front of a server that counts round trips, freezes connections, and cuts the server off.
 //!
 //! It does not read the content, so it works with TLS. A round trip is data from the client, followed by data from the
 //! server.
@@ -18,6 +18,7 @@ use tokio::{
         TcpListener, TcpSocket, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
+    sync::watch,
     task::JoinHandle,
 };
 
@@ -36,6 +37,8 @@ struct Connections {
     opened: AtomicU64,
     /// Connections with a lower number are frozen.
     frozen_below: AtomicU64,
+    /// True while nothing passes on any connection.
+    is_cut: watch::Sender<bool>,
 }
 
 impl Proxy {
@@ -84,6 +87,17 @@ impl Proxy {
         let opened = self.connections.opened.load(SeqCst);
         self.connections.frozen_below.store(opened, SeqCst);
     }
+
+    /// Forwards nothing on any connection until [`restore`](Self::restore), and closes none, as a network does that is split.
+    /// New connections are accepted, and get no answer.
+    pub fn cut(&self) {
+        self.connections.is_cut.send_replace(true);
+    }
+
+    /// Forwards again, also on connections that were open before the cut.
+    pub fn restore(&self) {
+        self.connections.is_cut.send_replace(false);
+    }
 }
 
 impl Drop for Proxy {
@@ -92,9 +106,18 @@ impl Drop for Proxy {
     }
 }
 
+impl Connections {
+    /// Waits while the proxy is cut.
+    async fn passes(&self) {
+        // The sender is a field of this value, so the wait does not fail.
+        let _ = self.is_cut.subscribe().wait_for(|cut| !cut).await;
+    }
+}
+
 /// Connects a client to the server, and forwards data in both directions.
 async fn connect(client: TcpStream, source: Ipv4Addr, upstream: SocketAddr, shared: Arc<Connections>) {
     let number = shared.opened.fetch_add(1, SeqCst);
+    shared.passes().await;
     let socket = TcpSocket::new_v4().and_then(|socket| {
         socket.bind((source, 0).into())?;
         Ok(socket)
@@ -109,11 +132,11 @@ async fn connect(client: TcpStream, source: Ipv4Addr, upstream: SocketAddr, shar
     let pending = AtomicBool::new(false);
     let works = || number >= shared.frozen_below.load(SeqCst);
     tokio::join!(
-        forward(from_client, to_server, || {
+        forward(&shared, from_client, to_server, || {
             pending.store(true, SeqCst);
             works()
         }),
-        forward(from_server, to_client, || {
+        forward(&shared, from_server, to_client, || {
             if pending.swap(false, SeqCst) {
                 shared.round_trips.fetch_add(1, SeqCst);
             }
@@ -123,9 +146,15 @@ async fn connect(client: TcpStream, source: Ipv4Addr, upstream: SocketAddr, shar
 }
 
 /// Forwards data until the end of `from`. Calls `on_data` before each write, and stops for ever when it returns false.
-async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, on_data: impl Fn() -> bool) {
+async fn forward(
+    shared: &Connections,
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    on_data: impl Fn() -> bool,
+) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        shared.passes().await;
         // Before the write, so that a client that has received a response finds it counted.
         if !on_data() {
             std::future::pending::<()>().await;
@@ -134,5 +163,6 @@ async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, on_data: impl 
             return;
         }
     }
+    shared.passes().await;
     let _ = to.shutdown().await;
 }

@@ -21,6 +21,7 @@ use crate::{
     cluster::Cluster,
     endpoints::Endpoints,
     environment::{Environment, Listeners},
+    failover::Failover,
     installation::Installation,
     package::Package,
     pgbouncer::PgBouncer,
@@ -46,6 +47,7 @@ pub struct Stack {
     identity_proxy: Option<Proxy>,
     data_proxy: Option<Proxy>,
     own_cluster: Option<TestCluster>,
+    failover: Option<Failover>,
     _ports: Vec<Port>,
 }
 
@@ -61,6 +63,7 @@ pub struct Builder {
     production: Option<Installation>,
     pooled: Option<(Package, u32)>,
     cluster: Option<TestCluster>,
+    failover: Option<Failover>,
 }
 
 // === impl Stack ===
@@ -123,6 +126,11 @@ impl Stack {
     /// Returns the cluster with its secrets if this stack has its own, and otherwise `None`.
     pub fn own_cluster(&self) -> Option<&TestCluster> {
         self.own_cluster.as_ref()
+    }
+
+    /// Returns the nodes of Postgres if this stack runs on several, and otherwise `None`: see [`Builder::failover`].
+    pub fn failover(&self) -> Option<&Failover> {
+        self.failover.as_ref()
     }
 
     /// Returns the number of round trips of the request pool of `identity` or `data` to Postgres since the start. 0
@@ -215,6 +223,12 @@ impl Builder {
         self
     }
 
+    /// Uses `failover`, through its HAProxy, which ends with the stack.
+    pub fn failover(mut self, failover: Failover) -> Self {
+        self.failover = Some(failover);
+        self
+    }
+
     /// Starts the services, and waits until they are ready.
     pub async fn start(mut self) -> Result<Stack> {
         let binaries = Binaries::build()?;
@@ -224,18 +238,26 @@ impl Builder {
             (None, None) if self.own_cluster => Some(TestCluster::own(self.durable).await?),
             (None, None) => None,
         };
-        let cluster = match &own_cluster {
-            Some(own) => own,
-            None => TestCluster::shared().await?,
+        let failover = self.failover.take();
+        let (database, certificates, secrets, state) = if let Some(failover) = &failover {
+            let database = TestDatabase::of_cluster(failover.haven());
+            (
+                database,
+                &failover.certificates,
+                &failover.secrets,
+                &failover.state,
+            )
+        } else {
+            let cluster = match &own_cluster {
+                Some(own) => own,
+                None => TestCluster::shared().await?,
+            };
+            let database = cluster.database().await?;
+            (database, &cluster.certificates, &cluster.secrets, &cluster.state)
         };
-        let database = cluster.database().await?;
-        let directory = cluster
-            .state
-            .path()
-            .join("stacks")
-            .join(random::uuid().to_string());
+        let directory = state.path().join("stacks").join(random::uuid().to_string());
         eprintln!("the services' logs are in {}", directory.display());
-        let certificates = copy_certificates(cluster, &directory)?;
+        let certificates = copy_certificates(certificates, &directory)?;
         let ports: Vec<Port> = (0..6).map(|_| Port::reserve()).collect::<Result<_>>()?;
         let listeners = |first: usize| Listeners {
             api: ports[first].number(),
@@ -259,8 +281,8 @@ impl Builder {
         let environment = Environment {
             database: &reached,
             certificates: &certificates,
-            secrets: &cluster.secrets,
-            signing_key: &cluster.state.path().join("signing-key.pem"),
+            secrets,
+            signing_key: &state.path().join("signing-key.pem"),
             identity: listeners(0),
             data: listeners(3),
         };
@@ -298,6 +320,7 @@ impl Builder {
             identity_proxy,
             data_proxy,
             own_cluster,
+            failover,
             _ports: ports,
         })
     }
@@ -324,16 +347,10 @@ impl Builder {
 }
 
 /// Copies the certificates of the cluster, so that a test can replace those of its stack.
-fn copy_certificates(cluster: &TestCluster, directory: &Path) -> Result<Certificates> {
+fn copy_certificates(certificates: &Certificates, directory: &Path) -> Result<Certificates> {
     let copy = directory.join("certificates");
     fs::create_dir_all(&copy)?;
-    for entry in fs::read_dir(
-        cluster
-            .certificates
-            .authority()
-            .parent()
-            .unwrap_or(Path::new("/")),
-    )? {
+    for entry in fs::read_dir(certificates.authority().parent().unwrap_or(Path::new("/")))? {
         let entry = entry?;
         fs::copy(entry.path(), copy.join(entry.file_name()))?;
     }

@@ -1,5 +1,6 @@
 //! Faults under load. The suite runs one round of each drill; `HAVEN_ROUNDS` and `HAVEN_CALLERS` set more.
 
+mod failover;
 mod kill;
 mod restore;
 mod rolling_restart;
