@@ -47,7 +47,9 @@ pub(super) async fn assert_those_of_production(rig: &Failover) {
                     .unwrap_or_else(|error| panic!("{name}: {error}"));
             let is_of_file = match REPEATED.contains(&name.as_str()) {
                 true => &actual == value,
-                false => file.as_ref().is_some_and(|file| file.ends_with("/postgresql.haven.conf")),
+                false => file
+                    .as_ref()
+                    .is_some_and(|file| file.ends_with("/postgresql.haven.conf")),
             };
             assert!(is_of_file, "{name} is {actual} on node {node}, from {file:?}");
         }
