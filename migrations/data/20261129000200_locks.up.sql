@@ -1,3 +1,4 @@
+-- oldest_binary: 20261129000100
 SET LOCAL row_security = off;
 
 -- A locked person: reconciliation found rows here without an account in identity, for example after identity alone was

@@ -1,3 +1,4 @@
+-- oldest_binary: 20261129000100
 SET LOCAL row_security = off;
 
 -- Reconciliation compares all people: the service reads every receipt, which has ids, times and counts.

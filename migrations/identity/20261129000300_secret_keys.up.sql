@@ -1,3 +1,4 @@
+-- oldest_binary: 20261129000100
 SET LOCAL row_security = off;
 
 -- The secret of keyed hashes is a ring of keys, so a stored hash names the key that made it: its 32 bytes are followed by the
