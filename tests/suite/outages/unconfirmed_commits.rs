@@ -63,7 +63,10 @@ async fn a_commit_without_a_standby_is_unknown_and_what_waits_for_one_is_bounded
     let mut stored = 1;
     let first_unknown = loop {
         let message = message();
-        if append(&clients[0], &message, Duration::from_secs(1)).await.is_err() {
+        if append(&clients[0], &message, Duration::from_secs(1))
+            .await
+            .is_err()
+        {
             break message;
         }
         stored += 1;
@@ -104,7 +107,10 @@ async fn a_commit_without_a_standby_is_unknown_and_what_waits_for_one_is_bounded
     for statement in back.split("; ") {
         raw_sql(statement).execute(&mut superuser).await.unwrap();
     }
-    assert!((POOL_SIZE..=2 * POOL_SIZE).contains(&most), "{most} backends wait");
+    assert!(
+        (POOL_SIZE..=2 * POOL_SIZE).contains(&most),
+        "{most} backends wait"
+    );
     assert_eq!(*others.lock().unwrap(), Vec::<String>::new());
     eventually("no commit waits", async || {
         scalar::<i64>(&stack.database, WAITING).await == 0
