@@ -1,8 +1,5 @@
-//! What is stored: what the services return to each person, who signs in anew.
+//! Reads one person's own data through the services.
 
-use std::collections::BTreeMap;
-
-use futures_util::{StreamExt, stream};
 use haven_proto::{
     data::v1::{DeviceStatus, ExportDataRequest, ExportDataResponse, ExportedShare, ShareState},
     identity::v1::{GetAccountRequest, ListConsentsRequest, SignInRequest},
@@ -11,7 +8,7 @@ use haven_testkit::{Client, endpoints::Endpoints, random};
 use tonic::Response;
 use uuid::Uuid;
 
-use super::{
+use crate::workload::{
     caller::{Caller, Failure, Mutation},
     email,
     expectation::Expectation,
@@ -19,110 +16,34 @@ use super::{
     journal::{Journal, Kind, Object, State},
     named,
     person::account::content_of,
-    report::Findings,
-    rows::Rows,
 };
 
-/// The number of people that are read at the same time.
-const AT_ONCE: usize = 8;
-
-/// Whether a person is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
-    /// There is neither an account nor a receipt.
-    Absent,
-    /// There is an account.
-    Present,
-    /// There is a receipt of the erasure in both schemas.
-    Erased,
-}
-
-/// What is stored of the workload's people.
-#[derive(Default)]
-pub(super) struct Stored {
-    pub(super) presences: BTreeMap<Uuid, Presence>,
-    /// The rows of each object.
-    pub(super) objects: BTreeMap<Object, Vec<State>>,
-}
-
 /// Reads what is stored of one person.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     endpoints: &'a Endpoints,
     /// Makes the calls. They have a journal of their own.
     caller: Caller<'a>,
     name: Uuid,
-    found: Vec<(Object, State)>,
-    foreign: Vec<String>,
-}
-
-// === impl Stored ===
-
-impl Stored {
-    /// Reads what is stored. Panics when the services do not answer.
-    pub(super) async fn read(
-        journal: &Journal,
-        endpoints: &Endpoints,
-        rows: &Rows,
-        expectation: &Expectation,
-        findings: &mut Findings,
-    ) -> Self {
-        let mut stored = Self::default();
-        let ids = rows.ids(&journal.calls());
-        let people = expectation
-            .objects
-            .keys()
-            .filter(|object| object.kind == Kind::Person);
-        for name in people.map(|object| object.person) {
-            let is_erased = ids.get(&name).is_some_and(|id| rows.erased.contains(id));
-            let presence = if rows.accounts.contains_key(&email(name)) {
-                Presence::Present
-            } else if is_erased {
-                Presence::Erased
-            } else {
-                Presence::Absent
-            };
-            stored.presences.insert(name, presence);
-        }
-        let own = Journal::default();
-        let present = stored
-            .presences
-            .iter()
-            .filter(|(_, presence)| **presence == Presence::Present);
-        let readers = present.map(|(name, _)| {
-            let reader = Reader {
-                endpoints,
-                caller: Caller {
-                    journal: &own,
-                    name: *name,
-                },
-                name: *name,
-                found: Vec::new(),
-                foreign: Vec::new(),
-            };
-            let id = rows.accounts[&email(*name)];
-            reader.read(journal, id, rows.people.contains(&id), expectation)
-        });
-        let read: Vec<_> = stream::iter(readers).buffer_unordered(AT_ONCE).collect().await;
-        for reader in read {
-            findings.foreign.extend(reader.foreign);
-            for (object, state) in reader.found {
-                stored.objects.entry(object).or_default().push(state);
-            }
-        }
-        stored
-    }
-
-    /// Returns whether a person is there.
-    pub(super) fn presence(&self, person: Uuid) -> Presence {
-        self.presences.get(&person).copied().unwrap_or(Presence::Absent)
-    }
+    pub(super) found: Vec<(Object, State)>,
+    pub(super) foreign: Vec<String>,
 }
 
 // === impl Reader ===
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// Creates a reader for the person `name`. Its calls are written into `journal`.
+    pub(super) fn new(endpoints: &'a Endpoints, journal: &'a Journal, name: Uuid) -> Self {
+        Self {
+            endpoints,
+            caller: Caller { journal, name },
+            name,
+            found: Vec::new(),
+            foreign: Vec::new(),
+        }
+    }
+
     /// Reads everything. A person whom data does not know is reported as an orphan, and has nothing to export.
-    async fn read(
+    pub(super) async fn read(
         mut self,
         journal: &Journal,
         id: Uuid,
