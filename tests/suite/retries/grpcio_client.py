@@ -35,8 +35,11 @@ def main():
     settings = json.loads(sys.argv[1])
     with open(settings["authority"], "rb") as file:
         credentials = grpc.ssl_channel_credentials(file.read())
+    options = [("grpc.ssl_target_name_override", "localhost")]
     with open(settings["service_config"], encoding="utf-8") as file:
-        options = [("grpc.service_config", file.read()), ("grpc.ssl_target_name_override", "localhost")]
+        options.append(("grpc.service_config", file.read()))
+    if settings.get("retry_buffer"):
+        options.append(("grpc.per_rpc_retry_buffer_size", settings["retry_buffer"]))
     channels = {
         name: grpc.secure_channel(target, credentials, options) for name, target in settings["targets"].items()
     }

@@ -158,6 +158,7 @@ fn python(stack: &Stack, person: &Person, identity: &[u16], data: &[u16]) -> Set
     Settings {
         authority: stack.certificates.authority(),
         service_config: service_config::path(),
+        retry_buffer: None,
         targets: BTreeMap::from([("identity", target(identity)), ("data", target(data))]),
         callers: CALLERS,
         calls: vec![
