@@ -50,6 +50,8 @@ pub(super) struct Call {
     pub(super) request: String,
     /// The number of the field that gets a new request id with each call.
     pub(super) request_id_field: Option<u32>,
+    /// The number of bytes that are added to the request, in a field that servers skip.
+    pub(super) padding: usize,
     pub(super) metadata: Vec<(&'static str, String)>,
     pub(super) timeout: Option<f64>,
 }
@@ -127,6 +129,7 @@ fn call(rpc: &str, request: &impl Message, person: &Person) -> Call {
         path: format!("/{rpc}"),
         request: hex(&request.encode_to_vec()),
         request_id_field: None,
+        padding: 0,
         metadata: vec![("authorization", format!("Bearer {}", person.token))],
         timeout: Some(30.0),
     }
@@ -238,9 +241,7 @@ async fn a_large_request_is_retried_if_the_library_keeps_it() {
     let mut attempted = 0.0;
     for (retry_buffer, expected) in [(None, 1.0), (Some(1 << 20), 5.0)] {
         let mut call = call(APPEND, &message(), &person);
-        // 300 KiB in a field that the message does not have, and which a server skips: number 15, of type bytes.
-        call.request += "7a80e012";
-        call.request += &"00".repeat(300 << 10);
+        call.padding = 300 << 10;
         let mut settings = once(&stack, call);
         settings.retry_buffer = retry_buffer;
         let Some(program) = Program::start(&settings) else {

@@ -143,6 +143,7 @@ fn python(stack: &Stack, person: &Person, identity: &[u16], data: &[u16]) -> Set
         path: format!("/haven.{channel}.v1.{rpc}"),
         request: hex(&request),
         request_id_field,
+        padding: 0,
         metadata: vec![("authorization", format!("Bearer {}", person.token))],
         timeout: Some(30.0),
     };
