@@ -46,6 +46,7 @@ mod eventually;
 mod every_rpc;
 mod leaks;
 mod metrics;
+mod newer_program;
 mod outages;
 mod packages;
 mod permissions;
