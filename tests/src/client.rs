@@ -74,9 +74,19 @@ impl Client {
         identity: Listeners,
         data: Listeners,
     ) -> Result<Self> {
+        Self::balanced(certificates, service, &[identity.api], &[data.api])
+    }
+
+    /// Creates the same client for services with several replicas: each call goes to one of the ports.
+    pub fn balanced(
+        certificates: &Certificates,
+        service: Option<&str>,
+        identity: &[u16],
+        data: &[u16],
+    ) -> Result<Self> {
         Ok(Self {
-            identity: channel(certificates, service, identity.api)?,
-            data: channel(certificates, service, data.api)?,
+            identity: channel(certificates, service, identity)?,
+            data: channel(certificates, service, data)?,
             credential: Credential::default(),
         })
     }
@@ -236,17 +246,15 @@ impl Interceptor for Credential {
 /// # Errors
 ///
 /// If the certificates cannot be read.
-pub fn balanced(certificates: &Certificates, service: Option<&str>, ports: &[u16]) -> Result<Channel> {
-    let endpoints: Result<Vec<Endpoint>> = ports
+pub fn channel(certificates: &Certificates, service: Option<&str>, ports: &[u16]) -> Result<Channel> {
+    let endpoints = ports
         .iter()
         .map(|port| endpoint(certificates, service, *port))
-        .collect();
-    Ok(Channel::balance_list(endpoints?.into_iter()))
-}
-
-/// Returns a channel to `port` of loopback, which connects on the first call.
-fn channel(certificates: &Certificates, service: Option<&str>, port: u16) -> Result<Channel> {
-    Ok(endpoint(certificates, service, port)?.connect_lazy())
+        .collect::<Result<Vec<Endpoint>>>()?;
+    Ok(match endpoints.as_slice() {
+        [one] => one.connect_lazy(),
+        _ => Channel::balance_list(endpoints.into_iter()),
+    })
 }
 
 fn endpoint(certificates: &Certificates, service: Option<&str>, port: u16) -> Result<Endpoint> {

@@ -15,11 +15,15 @@
 //! | `start`, `telemetry` | configuration and startup; logs, metrics and traces |
 //! | `envelope`, `sealing` | client-side encryption; encryption at rest |
 //! | `postgres` | Postgres with the configuration files of production |
+//! | `backup` | backups, restores and dumps with the files of `deploy/backup` |
 //! | `permissions`, `rls`, `leaks`, `schema`, `architecture` | checks across all RPCs, tables and crates |
 //! | `poolers` | both services and their commands behind a connection pooler |
 //! | `query_monitoring` | statistics of statements: `cargo dev queries`, psql and Prometheus |
+//! | `monitoring` | rules, dashboards and runbook against a real scrape; alerts end to end |
 //! | `postgres_versions` | every major version of Postgres that Haven runs on |
 //! | `platform` | the layers of the platform crate, behind a server made for these tests |
+//! | `drills` | faults under load: killed processes, rolling restarts |
+//! | `workload` | many callers of all mutations, and the verification of what they stored; drills use it |
 //! | `testkit`, `dev` | the testkit itself; `cargo dev`, with its calls and its tour |
 //!
 //! The other files are fixtures. A test starts a stack of its own with `Stack::start` or `Stack::builder`, or shares one with
@@ -30,6 +34,7 @@ mod analysis;
 mod analysis_jobs;
 mod analysis_queue;
 mod architecture;
+mod backup;
 mod bad_input;
 mod concurrently;
 mod conversation;
@@ -40,12 +45,14 @@ mod deploy;
 mod dev;
 mod device;
 mod docs;
+mod drills;
 mod encrypted_fixture;
 mod envelope;
 mod eventually;
 mod every_rpc;
 mod leaks;
 mod metrics;
+mod monitoring;
 mod newer_program;
 mod outages;
 mod packages;
@@ -65,6 +72,7 @@ mod retry;
 mod rls;
 mod schema;
 mod sealing;
+mod secret_keys;
 mod session;
 mod share;
 mod start;
@@ -75,3 +83,4 @@ mod test_device;
 mod testkit;
 mod tokens;
 mod trip;
+mod workload;

@@ -49,6 +49,7 @@ pub fn code(reason: Reason) -> Code {
         R::VersionConflict | R::LeaseLost => Code::Aborted,
         R::AccountNotReady
         | R::AccountErased
+        | R::AccountLocked
         | R::KeyVersionStale
         | R::CursorExpired
         | R::AuthProviderExternal
@@ -90,6 +91,9 @@ pub fn message(reason: Reason) -> &'static str {
         R::LeaseLost => "The lease has passed to another worker",
         R::AccountNotReady => "The account is still being set up; try again shortly",
         R::AccountErased => "The account was erased",
+        R::AccountLocked => {
+            "The account is locked, because its data has no account; an operator must resolve this"
+        }
         R::KeyVersionStale => "The key version is older than the device's",
         R::AuthProviderExternal => {
             "Accounts are managed by an external provider; sign in there and send its token"

@@ -122,7 +122,7 @@ impl Load {
         data: &[u16],
     ) -> tokio::task::JoinHandle<Vec<Status>> {
         let layers = [identity, data].map(|ports| {
-            let channel = client::balanced(&stack.certificates, None, ports).unwrap();
+            let channel = client::channel(&stack.certificates, None, ports).unwrap();
             RetryLayer::new(config()).layer(channel)
         });
         let [identity, data] = layers;

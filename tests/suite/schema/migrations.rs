@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use haven_testkit::{
+    bootstrap::SUPERUSER_GRANTS,
     database::Database,
     installation::Installation,
     secrets::{ADMIN, SUPERUSER},
@@ -202,6 +203,7 @@ pub(super) async fn unmigrated(template: &Database) -> Result<Database> {
             &fs::read_to_string(directory("cluster").join("0002_database.sql"))?,
         )
         .await?;
+    database.run(SUPERUSER, SUPERUSER_GRANTS).await?;
     for schema in SCHEMAS {
         up(&database, schema, 0).await?;
     }

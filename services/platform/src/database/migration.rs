@@ -18,7 +18,8 @@ use tokio::time::Instant;
 use super::{
     compatibility::{self, SchemaVersion},
     error::DbError,
-    pool::{self, connect_options},
+    pool,
+    url::connect_options,
 };
 
 /// The migrations of a schema, embedded in the program when it was built.

@@ -105,7 +105,7 @@ const DECLARED: &str = "(VALUES
     ('identity_anon', false, false), ('identity_user', false, false), ('identity_service', false, false),
     ('data_owner', true, false), ('data_app', true, false), ('data_worker', true, false),
     ('data_anon', false, false), ('data_user', false, false), ('data_service', false, false),
-    ('haven_readonly', true, false), ('haven_backup', true, false), ('haven_monitor', true, true)
+    ('haven_readonly', true, false), ('haven_backup', true, true), ('haven_monitor', true, true)
     ) AS declared (name, login, inherit)";
 
 impl Check {
