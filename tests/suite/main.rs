@@ -53,6 +53,7 @@ mod every_rpc;
 mod leaks;
 mod metrics;
 mod monitoring;
+mod newer_program;
 mod outages;
 mod packages;
 mod permissions;

@@ -18,11 +18,22 @@ def request_id(field):
     return bytes([field << 3 | 2, 36]) + str(uuid.uuid4()).encode()
 
 
+def padding(size):
+    """Returns an encoded field of number 15, which no request has, with that many bytes."""
+    length, rest = bytearray(), size
+    while rest > 127:
+        length.append(rest & 127 | 128)
+        rest >>= 7
+    return bytes([15 << 3 | 2, *length, rest]) + bytes(size)
+
+
 def make(channel, call):
     """Makes a call, and returns the name of its status code, with the details of a failure."""
     request = bytes.fromhex(call["request"])
     if call.get("request_id_field"):
         request += request_id(call["request_id_field"])
+    if call.get("padding"):
+        request += padding(call["padding"])
     rpc = channel.unary_unary(call["path"])
     try:
         rpc(request, metadata=[tuple(pair) for pair in call["metadata"]], timeout=call.get("timeout"))
@@ -35,8 +46,11 @@ def main():
     settings = json.loads(sys.argv[1])
     with open(settings["authority"], "rb") as file:
         credentials = grpc.ssl_channel_credentials(file.read())
+    options = [("grpc.ssl_target_name_override", "localhost")]
     with open(settings["service_config"], encoding="utf-8") as file:
-        options = [("grpc.service_config", file.read()), ("grpc.ssl_target_name_override", "localhost")]
+        options.append(("grpc.service_config", file.read()))
+    if settings.get("retry_buffer"):
+        options.append(("grpc.per_rpc_retry_buffer_size", settings["retry_buffer"]))
     channels = {
         name: grpc.secure_channel(target, credentials, options) for name, target in settings["targets"].items()
     }

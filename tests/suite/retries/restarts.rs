@@ -1,4 +1,5 @@
-//! Restarts: calls through the retry layer while a service restarts, and a rolling restart of both services under load.
+//! Restarts: calls through the retry layer while a service restarts, and a rolling restart of both services under load, in the
+//! middle of an upgrade of their schemas.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use haven_proto::{
@@ -31,7 +32,12 @@ use tonic::{Request, Status, metadata::AsciiMetadataValue};
 use tower::Layer;
 
 use super::grpcio::{Call, Program, Settings, hex};
-use crate::{replica::replica, superuser_sql::scalar};
+use crate::{
+    eventually::eventually,
+    newer_program::{ADDED, NewerProgram},
+    replica::replica,
+    superuser_sql::scalar,
+};
 
 /// The callers of each library.
 const CALLERS: usize = 4;
@@ -97,6 +103,16 @@ struct Load {
 }
 
 impl Load {
+    /// Waits until each caller has called each RPC again.
+    async fn goes_on(&self) {
+        let before = self.calls.load(Ordering::Relaxed);
+        let more = before + 8 * CALLERS as u64;
+        eventually("the load goes on", async || {
+            self.calls.load(Ordering::Relaxed) >= more
+        })
+        .await;
+    }
+
     /// Calls both services in turn until the load ends. Returns the failures.
     async fn run(
         self,
@@ -143,6 +159,7 @@ fn python(stack: &Stack, person: &Person, identity: &[u16], data: &[u16]) -> Set
         path: format!("/haven.{channel}.v1.{rpc}"),
         request: hex(&request),
         request_id_field,
+        padding: 0,
         metadata: vec![("authorization", format!("Bearer {}", person.token))],
         timeout: Some(30.0),
     };
@@ -158,6 +175,7 @@ fn python(stack: &Stack, person: &Person, identity: &[u16], data: &[u16]) -> Set
     Settings {
         authority: stack.certificates.authority(),
         service_config: service_config::path(),
+        retry_buffer: None,
         targets: BTreeMap::from([("identity", target(identity)), ("data", target(data))]),
         callers: CALLERS,
         calls: vec![
@@ -179,8 +197,9 @@ fn python(stack: &Stack, person: &Person, identity: &[u16], data: &[u16]) -> Set
     }
 }
 
-#[tokio::test]
-async fn no_call_fails_while_the_replicas_of_both_services_restart_one_after_the_other() {
+// Several threads: the test blocks one while it waits for a process, and the callers need another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_fails_while_the_replicas_restart_one_after_the_other_and_the_schemas_are_upgraded() {
     let mut stack = Stack::start().await.unwrap();
     let ports = [[(); 3]; 2].map(|ports| ports.map(|()| Port::reserve().unwrap()));
     let mut second_identity = replica(&stack.identity, &ports[0]).await;
@@ -200,6 +219,7 @@ async fn no_call_fails_while_the_replicas_of_both_services_restart_one_after_the
     for _ in 0..CALLERS {
         callers.push(load.clone().run(&stack, &person, &identity, &data).await);
     }
+    let database = stack.database.clone();
     let began = Instant::now();
     let replicas: [&mut Service; 4] = [
         &mut stack.identity,
@@ -207,14 +227,24 @@ async fn no_call_fails_while_the_replicas_of_both_services_restart_one_after_the
         &mut stack.data,
         &mut second_data,
     ];
-    for replica in replicas {
-        let before = load.calls.load(Ordering::Relaxed);
+    for (index, replica) in replicas.into_iter().enumerate() {
         assert!(replica.stop(), "{} did not stop by itself", replica.name);
-        // Calls go on while the replica is away.
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        assert!(load.calls.load(Ordering::Relaxed) > before);
+        load.goes_on().await;
+        if index % 2 == 1 {
+            // The second replica of each service finds a newer schema, and the first goes on serving from it.
+            let newer = NewerProgram::new(replica.name);
+            newer.migrate(&database, ADDED).await;
+        }
         replica.start().await.unwrap();
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        load.goes_on().await;
+    }
+    for replica in [&second_identity, &second_data] {
+        let log = replica.output().unwrap();
+        assert!(
+            log.contains("the schema is newer than this program"),
+            "{}",
+            replica.name
+        );
     }
     load.ended.store(true, Ordering::Relaxed);
     for caller in callers {

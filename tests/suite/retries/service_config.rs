@@ -65,11 +65,13 @@ fn every_rpc_has_one_rule_and_all_but_three_are_retried() {
 #[test]
 fn the_retried_codes_are_those_of_failures_that_a_retry_can_help() {
     let config = published();
-    for policy in config
+    let policies: Vec<_> = config
         .method_config
         .iter()
         .filter_map(|rules| rules.retry_policy.as_ref())
-    {
+        .collect();
+    assert!(!policies.is_empty());
+    for policy in policies {
         let codes: Vec<_> = policy.retryable_status_codes.iter().map(|code| code.0).collect();
         assert_eq!(codes, RETRIED);
     }

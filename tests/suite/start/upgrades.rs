@@ -1,97 +1,16 @@
 //! Upgrades: an old program restarts on a schema that a newer program has migrated.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::process::{Command, Output};
 
 use haven_proto::{data::v1::ListMessagesRequest, identity::v1::GetAccountRequest};
-use haven_testkit::{Person, Stack, binaries::Binaries, service::Service, workspace};
-use sqlx::migrate::Migrator;
-use tempfile::TempDir;
+use haven_testkit::{Person, Stack, binaries::Binaries, service::Service};
 
-/// A migration of the newer program that the old one can work with, and one that it cannot.
-const ADDED: i64 = 99_990_101_000_100;
-const RENAMED: i64 = 99_990_101_000_200;
+use sqlx::AssertSqlSafe;
 
-/// The schema of a service with the migrations of a newer program.
-struct NewerProgram {
-    schema: &'static str,
-    migrations: TempDir,
-}
-
-impl NewerProgram {
-    /// Creates its migrations: those of this checkout, and two more.
-    fn new(schema: &'static str) -> Self {
-        let migrations = tempfile::tempdir().unwrap();
-        for file in workspace::files(&workspace::migrations().join(schema)).unwrap() {
-            fs::copy(&file, migrations.path().join(file.file_name().unwrap())).unwrap();
-        }
-        let oldest = |version: &str| {
-            format!(
-                "CREATE OR REPLACE FUNCTION {schema}.oldest_binary() RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
-                     SET search_path = '' RETURN {version};"
-            )
-        };
-        let newest = newest(&workspace::migrations().join(schema));
-        let program = Self { schema, migrations };
-        program.write(
-            ADDED,
-            &format!("ALTER TABLE {schema}.users ADD COLUMN mood text;"),
-            &format!("ALTER TABLE {schema}.users DROP COLUMN mood;"),
-        );
-        program.write(
-            RENAMED,
-            &format!(
-                "ALTER TABLE {schema}.users RENAME COLUMN created_at TO began_at; {}",
-                oldest(&RENAMED.to_string())
-            ),
-            &format!(
-                "ALTER TABLE {schema}.users RENAME COLUMN began_at TO created_at; {}",
-                oldest(&newest)
-            ),
-        );
-        program
-    }
-
-    fn write(&self, version: i64, up: &str, down: &str) {
-        for (direction, sql) in [("up", up), ("down", down)] {
-            let file = self
-                .migrations
-                .path()
-                .join(format!("{version}_test.{direction}.sql"));
-            let sql = format!("SET LOCAL row_security = off; {sql} SET LOCAL row_security = on;");
-            fs::write(file, sql).unwrap();
-        }
-    }
-
-    async fn migrator(&self) -> Migrator {
-        let mut migrator = Migrator::new(self.migrations.path()).await.unwrap();
-        migrator.dangerous_set_table_name(format!("{}._sqlx_migrations", self.schema));
-        migrator
-    }
-
-    async fn migrate(&self, stack: &Stack, version: i64) {
-        let owner = format!("{}_owner", self.schema);
-        let mut owner = stack.database.connect(&owner).await.unwrap();
-        self.migrator().await.run_to(version, &mut owner).await.unwrap();
-    }
-
-    async fn undo(&self, stack: &Stack, version: i64) {
-        let owner = format!("{}_owner", self.schema);
-        let mut owner = stack.database.connect(&owner).await.unwrap();
-        self.migrator().await.undo(&mut owner, version).await.unwrap();
-    }
-}
-
-/// Returns the version of the newest migration in `directory`.
-fn newest(directory: &Path) -> String {
-    let files = workspace::files(directory).unwrap();
-    let names = files.iter().filter_map(|file| file.file_name()?.to_str());
-    let newest = names.max().unwrap();
-    newest.split('_').next().unwrap().to_owned()
-}
+use crate::{
+    eventually::eventually,
+    newer_program::{ADDED, NewerProgram, RENAMED, newest},
+};
 
 /// Runs `migrate` of the old program.
 fn migrate(stack: &Stack, service: &'static str, arguments: &[&str]) -> Output {
@@ -117,15 +36,53 @@ async fn both_answer(stack: &Stack, person: &Person) {
     client.conversation().list_messages(list).await.unwrap();
 }
 
+/// A history without its last migration, as `migrate` leaves it between two.
+#[tokio::test]
+async fn a_program_waits_while_the_schema_is_migrated_to_its_version() {
+    let mut stack = Stack::start().await.unwrap();
+    let person = stack.person().await.unwrap();
+    for name in ["identity", "data"] {
+        let mut migration = stack.database.connect(&format!("{name}_owner")).await.unwrap();
+        let mut run = async |sql: String| {
+            sqlx::raw_sql(AssertSqlSafe(sql))
+                .execute(&mut migration)
+                .await
+                .unwrap();
+        };
+        let newest = newest(name);
+        run(format!(
+            "UPDATE {name}._sqlx_migrations SET success = false WHERE version = {newest}"
+        ))
+        .await;
+        run(format!(
+            "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('{name}._sqlx_migrations', 0));
+             UPDATE {name}._sqlx_migrations SET success = true WHERE version = {newest}"
+        ))
+        .await;
+        let service = service(&mut stack, name);
+        service.kill();
+        service.launch().unwrap();
+        eventually("it waits for the migration", async || {
+            let log = service.output().unwrap();
+            log.contains("the schema is being migrated")
+        })
+        .await;
+        assert!(service.runs());
+        run("COMMIT".to_owned()).await;
+        service.ready().await.unwrap();
+        both_answer(&stack, &person).await;
+    }
+}
+
 #[tokio::test]
 async fn an_old_program_restarts_on_a_newer_schema_that_allows_it_and_refuses_one_that_does_not() {
     let mut stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();
     for name in ["identity", "data"] {
         let newer = NewerProgram::new(name);
-        let program = newest(&workspace::migrations().join(name));
+        let program = newest(name);
 
-        newer.migrate(&stack, ADDED).await;
+        newer.migrate(&stack.database, ADDED).await;
         both_answer(&stack, &person).await;
         service(&mut stack, name).kill();
         service(&mut stack, name).start().await.unwrap();
@@ -143,7 +100,7 @@ async fn an_old_program_restarts_on_a_newer_schema_that_allows_it_and_refuses_on
         );
         assert!(said.contains(&expected), "{said}");
 
-        newer.migrate(&stack, RENAMED).await;
+        newer.migrate(&stack.database, RENAMED).await;
         let expected = format!(
             "schema {name} has version {RENAMED}, which allows programs for {RENAMED} or newer, and this program is for \
              {program}"
@@ -173,7 +130,7 @@ async fn an_old_program_restarts_on_a_newer_schema_that_allows_it_and_refuses_on
         );
 
         // The newer program reverts what the old one refuses.
-        newer.undo(&stack, program.parse().unwrap()).await;
+        newer.undo(&stack.database, program.parse().unwrap()).await;
         service(&mut stack, name).start().await.unwrap();
         both_answer(&stack, &person).await;
     }

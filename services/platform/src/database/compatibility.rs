@@ -84,6 +84,22 @@ pub(super) fn oldest(schema: &str) -> String {
     format!("SELECT {schema}.oldest_binary() AS oldest")
 }
 
+/// Returns the expression for the key of the lock that `migrate` takes on `schema` for each migration.
+pub(super) fn migration_lock(schema: &str) -> String {
+    format!("hashtextextended('{schema}._sqlx_migrations', 0)")
+}
+
+/// Returns the query for whether a migration of `schema` is being applied.
+pub(super) fn migrating(schema: &str) -> String {
+    format!(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l
+                         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+                           AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
+                           AND (l.classid::int8 << 32 | l.objid::int8) = {}) AS migrating",
+        migration_lock(schema)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 
 use futures_util::future::join_all;
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow, raw_sql};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Database, Pooler, TenantTx, WorkerConfig,
@@ -41,7 +41,7 @@ pub enum InspectionError {
     /// The database must not be used. The text has all faults.
     #[error("{0}")]
     Refused(String),
-    /// The database does not answer at present.
+    /// The database does not answer at present, or its schema is being migrated.
     #[error(transparent)]
     Unavailable(#[from] DbError),
 }
@@ -49,6 +49,9 @@ pub enum InspectionError {
 /// The maximum time to look for a pooler in transaction mode. One in session mode with a single server connection would not
 /// answer the second connection at all.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The time between two looks at the version of a schema that is too old.
+const SECOND_LOOK: Duration = Duration::from_millis(500);
 
 /// Returns the query for the properties of the login and of `schema` that isolation depends on.
 fn login_and_schema(schema: &'static str) -> String {
@@ -88,7 +91,7 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`InspectionError`] with all faults, or when the database does not answer.
+    /// [`InspectionError`] with all faults, or when the database does not answer or its schema is being migrated.
     pub async fn inspect(&self, newest: i64, environment: Environment) -> Result<(), InspectionError> {
         let mut refused = Vec::new();
         for fault in self.faults(newest).await? {
@@ -109,14 +112,24 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`DbError`] when the database does not answer.
+    /// [`DbError`] when the database does not answer, or its schema is being migrated.
     async fn faults(&self, newest: i64) -> Result<Vec<DatabaseFault>, DbError> {
         let mut faults = Vec::new();
         for (kind, pool) in self.pools() {
             self.inspect_login(pool, kind, &mut faults).await?;
             self.inspect_pooler(pool, kind, &mut faults).await;
         }
-        if let Err(incompatible) = self.schema_version(newest).await?.check(newest) {
+        let mut version = self.schema_version(newest).await?;
+        if version.version < newest {
+            // `migrate` applies one migration after the other, and may be between two of them.
+            sleep(SECOND_LOOK).await;
+            let later = self.schema_version(newest).await?;
+            if later.version != version.version || self.is_migrating().await? {
+                return Err(DbError::unexpected("the schema is being migrated"));
+            }
+            version = later;
+        }
+        if let Err(incompatible) = version.check(newest) {
             faults.push(DatabaseFault::refused(incompatible.to_string()));
         }
         faults.dedup();
@@ -146,6 +159,12 @@ impl Database {
             version,
             oldest,
         })
+    }
+
+    /// Returns whether a `migrate` of the schema runs.
+    async fn is_migrating(&self) -> Result<bool, DbError> {
+        let row = one_row(&self.worker, compatibility::migrating(self.schema)).await?;
+        Ok(row.try_get("migrating")?)
     }
 
     /// Checks that both logins get an answer within `limit`, under their own names, from a server that accepts writes: the

@@ -256,7 +256,7 @@ impl Migrations {
     async fn lock(&self, tx: &mut PgConnection) -> Result<Applied, MigrationError> {
         let history = format!("{}._sqlx_migrations", self.schema);
         let lock = format!(
-            "SELECT pg_advisory_xact_lock(hashtextextended('{history}', 0));
+            "SELECT pg_advisory_xact_lock({});
              CREATE TABLE IF NOT EXISTS {history} (
                  version BIGINT PRIMARY KEY,
                  description TEXT NOT NULL,
@@ -264,7 +264,8 @@ impl Migrations {
                  success BOOLEAN NOT NULL,
                  checksum BYTEA NOT NULL,
                  execution_time BIGINT NOT NULL
-             )"
+             )",
+            compatibility::migration_lock(self.schema)
         );
         raw_sql(AssertSqlSafe(lock)).execute(&mut *tx).await?;
         let rows = format!("SELECT version, encode(checksum, 'hex') AS checksum, success FROM {history}");

@@ -60,8 +60,8 @@ mod tests {
             (Reason::QuotaExceeded, Some("-1")),
             (Reason::MessageTooLarge, Some("-1")),
             (Reason::InvalidField, None),
-            (Reason::VersionConflict, None),
-            (Reason::AccountNotReady, None),
+            (Reason::NotFound, None),
+            (Reason::TokenExpired, None),
             (Reason::Internal, None),
         ] {
             assert_eq!(of(reason, None).as_deref(), expected, "{reason:?}");
