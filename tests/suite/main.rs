@@ -31,6 +31,7 @@ mod analysis_jobs;
 mod analysis_queue;
 mod architecture;
 mod bad_input;
+mod capacity;
 mod concurrently;
 mod conversation;
 mod crisis;
