@@ -36,6 +36,7 @@ mod analysis_queue;
 mod architecture;
 mod backup;
 mod bad_input;
+mod capacity;
 mod concurrently;
 mod conversation;
 mod crisis;

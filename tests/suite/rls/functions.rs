@@ -84,7 +84,7 @@ fn argument(kind: &str) -> Result<String> {
         "smallint" | "integer" | "bigint" => "1",
         "bytea" => "\\x0000000000000000000000000000000000000000000000000000000000000000",
         "bytea[]" => "{\"\\\\x0000000000000000000000000000000000000000000000000000000000000000\"}",
-        "uuid[]" | "data.cycle_change[]" => "{}",
+        "uuid[]" | "text[]" | "data.cycle_change[]" => "{}",
         "data.cycle_change" => "(,,,,,,,,,,,,,,)",
         "interval" => "1000 days",
         "interval[]" => "{1 s}",

@@ -8,6 +8,7 @@ mod cluster_scripts;
 mod history;
 pub(crate) mod migrations;
 mod oldest_binary;
+mod sharding;
 
 use anyhow::Result;
 use haven_testkit::template::{TestCluster, TestDatabase};

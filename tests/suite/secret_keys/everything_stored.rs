@@ -37,7 +37,7 @@ pub(super) struct Everything {
     sign_in: (SignInRequest, String, String),
     /// The newest refresh token of another session.
     refresh_token: String,
-    /// An address whose rate limit is used up.
+    /// An address with a rate limit that is used up.
     limited: SignInRequest,
 }
 
@@ -163,7 +163,7 @@ impl Everything {
         self.shares.push((request, created.into_inner().token));
     }
 
-    /// Attempts a sign-in with the address whose limit is used up, and returns the reason of its failure.
+    /// Attempts a sign-in with the address that has used up its limit, and returns the reason of its failure.
     async fn attempt(&self, stack: &Stack) -> String {
         let attempt = SignInRequest {
             request_id: random::uuid().to_string(),
@@ -208,7 +208,7 @@ impl Everything {
         Ok(())
     }
 
-    /// Asserts that nothing has ended, that each retry has its first answer, and that nothing is counted anew.
+    /// Asserts that nothing has ended, that each retry has its first answer, and that no count begins again.
     pub(super) async fn is_alive(&mut self, stack: &Stack) {
         let anonymous = stack.anonymous().unwrap();
         assert_eq!(self.attempt(stack).await, "RATE_LIMITED", "the limit holds");

@@ -1,4 +1,4 @@
-//! The ring of secrets for keyed hashes: rotation with everything alive, replicas whose rings have another order, missing
+//! The ring of secrets for keyed hashes: rotation with everything alive, replicas with rings of another order, missing
 //! keys.
 
 mod everything_stored;

@@ -1,4 +1,4 @@
-//! Two replicas in the middle of a rotation, whose rings have another order.
+//! Two replicas in the middle of a rotation, with rings of another order.
 
 use futures_util::future::join_all;
 use haven_proto::{data::v1::RegisterDeviceRequest, identity::v1::RefreshSessionRequest};

@@ -1,10 +1,13 @@
 //! The key of keyed hashes for one purpose.
 
 use hmac::{Hmac, KeyInit, Mac};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretBox};
 use sha2::Sha256;
 
-use super::{MAC_BYTES, SecretKey};
+use super::MAC_BYTES;
+
+/// A secret for keyed hashes: 32 bytes.
+pub type SecretKey = SecretBox<[u8; 32]>;
 
 /// A key for one purpose. A hash made with the key of one purpose does not verify with that of another.
 #[derive(Clone)]

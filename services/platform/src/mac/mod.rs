@@ -10,8 +10,8 @@ mod stored;
 
 pub use self::{
     key_id::{KeyId, KeyIdError},
-    mac_key::MacKey,
-    ring::{MacKeys, SecretKey, SecretKeys, SecretKeysError},
+    mac_key::{MacKey, SecretKey},
+    ring::{MacKeys, SecretKeys, SecretKeysError},
     stored::{StoredMac, StoredMacs},
 };
 

@@ -2,12 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use secrecy::SecretBox;
-
-use super::{KeyId, MAC_BYTES, MacKey, StoredMac, StoredMacs};
-
-/// A secret for keyed hashes: 32 bytes.
-pub type SecretKey = SecretBox<[u8; 32]>;
+use super::{KeyId, MAC_BYTES, MacKey, SecretKey, StoredMac, StoredMacs};
 
 /// The service's secrets for keyed hashes, 1 to [`StoredMacs::MAX`]: the first makes new hashes, all are accepted.
 /// `Debug` shows the ids.

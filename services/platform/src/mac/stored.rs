@@ -145,15 +145,15 @@ mod tests {
     #[test]
     fn a_list_has_the_order_of_the_ring_or_one_that_does_not_depend_on_it() {
         let (a, b) = (stored(2, "k2"), stored(1, "k1"));
-        let (ab, ba) = (
+        let (list, swapped) = (
             StoredMacs::new(a, [b].into_iter()),
             StoredMacs::new(b, [a].into_iter()),
         );
-        assert_eq!(ab.to_vecs(), [a.as_bytes(), b.as_bytes()]);
-        assert_eq!(ab.first(), &a);
-        assert_eq!(ab.to_sorted_vecs(), ba.to_sorted_vecs());
-        assert!(ab.contains(b.as_bytes()) && !ab.contains(&[1; 31]));
+        assert_eq!(list.to_vecs(), [a.as_bytes(), b.as_bytes()]);
+        assert_eq!(list.first(), &a);
+        assert_eq!(list.to_sorted_vecs(), swapped.to_sorted_vecs());
+        assert!(list.contains(b.as_bytes()) && !list.contains(&[1; 31]));
         assert_eq!(StoredMacs::from(a).to_vecs(), [a.as_bytes()]);
-        assert_ne!(StoredMacs::from(a), ab);
+        assert_ne!(StoredMacs::from(a), list);
     }
 }
