@@ -21,10 +21,10 @@ GRANT SELECT (locked_at) ON data.users TO haven_readonly;
 CREATE OR REPLACE VIEW data.user_metadata WITH (security_invoker = true) AS
     SELECT id, created_at, last_active_at, locked_at FROM data.users;
 
--- The gate. A restrictive policy of each table below asks it once for each statement of a person, and the statement fails
--- when the person is locked. A policy that only hid rows would answer that there are none, although they are kept. It runs
--- as the owner, because data.users asks it too. Only the change of a sealing key passes: a row that it left out would be
--- lost with the old key.
+-- The gate. A restrictive policy of each table below asks it once for each statement of a person, before the first row that
+-- the statement would read or write. The statement fails when the person is locked. A policy that only hid rows would answer
+-- that there are none, although they are kept. It runs as the owner, because data.users asks it too. Only the change of a
+-- sealing key passes: a row that it left out would be lost with the old key.
 CREATE FUNCTION data.admit_person() RETURNS boolean
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = ''
     AS $$

@@ -283,6 +283,7 @@ impl Builder {
             certificates: &certificates,
             secrets,
             signing_key: &state.path().join("signing-key.pem"),
+            erasure_journal: &directory.join("erasures.jsonl"),
             identity: listeners(0),
             data: listeners(3),
         };

@@ -6,6 +6,7 @@
 //! | `conversation`, `analysis`, `analysis_queue`, `crisis` | gRPC services of data with content that it can decrypt |
 //! | `cycle`, `preferences`, `device`, `share` | gRPC services of data with content that clients encrypt |
 //! | `person` | provisioning, export and erasure of a person in data |
+//! | `reconcile` | `identity reconcile`: both services after a restore of one schema or of both; the journal of erasures; locked people |
 //! | `trip` | signing up, signing in and writing a message through both services; round trips to Postgres |
 //! | `tokens` | access tokens in data: other issuers, ended sessions, erased people |
 //! | `retries` | callers that retry: the service config, grpcio, the layer for tonic; rolling restarts |
@@ -67,6 +68,7 @@ mod preferences;
 mod query_monitoring;
 mod raw_call;
 mod raw_socket;
+mod reconcile;
 mod replica;
 mod retries;
 mod retry;

@@ -157,6 +157,7 @@ impl Up {
             certificates: &certificates,
             secrets: &secrets,
             signing_key: &signing_key,
+            erasure_journal: &state.path().join("erasures.jsonl"),
             identity: self.ports.identity(),
             data: self.ports.data(),
         };

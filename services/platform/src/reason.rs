@@ -118,6 +118,11 @@ pub fn message(reason: Reason) -> &'static str {
     }
 }
 
+/// Returns the reason for a caller that the database reports as locked.
+pub(crate) fn locked() -> Reason {
+    Reason::AccountLocked
+}
+
 /// Returns the default delay before a retry. `None` when a retry does not help.
 #[must_use]
 pub fn retry_after(reason: Reason) -> Option<Duration> {

@@ -229,7 +229,7 @@ mod tests {
             ErasureJournal::new(path.clone()),
             ErasureJournal::new(path.clone()),
         ];
-        let appends = (0..40).map(|number| {
+        let appends = (1..=40_usize).map(|number| {
             let journal = journals[number % 2].clone();
             async move { journal.append(record(number as u128)).await }
         });
@@ -242,7 +242,7 @@ mod tests {
             .map(|record| record.user_id.as_uuid().as_u128())
             .collect();
         numbers.sort_unstable();
-        assert_eq!(numbers, (0..40).collect::<Vec<_>>());
+        assert_eq!(numbers, (1..=40).collect::<Vec<_>>());
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 

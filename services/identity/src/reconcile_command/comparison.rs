@@ -73,6 +73,7 @@ impl Comparison<'_> {
         let mut ours = OurPeople::new(self.here);
         let mut theirs = TheirPeople::new(self.there);
         let mut suspects = Vec::with_capacity(PAGE_SIZE);
+        let mut steps = 0_usize;
         loop {
             let (here, there) = (ours.peek().await?, theirs.peek().await?);
             let Some(id) = here
@@ -100,7 +101,8 @@ impl Comparison<'_> {
             if suspects.len() == PAGE_SIZE {
                 self.look_again(&mut suspects, &mut compared, findings).await?;
             }
-            if (compared.here + compared.there).is_multiple_of(PAGE_SIZE as u64) {
+            steps += 1;
+            if steps.is_multiple_of(PAGE_SIZE) {
                 findings.progress(&compared)?;
             }
         }

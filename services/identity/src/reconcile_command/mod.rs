@@ -233,14 +233,14 @@ impl Run<'_> {
             let (compared, counts) = self.count("comparing", began, false).await?;
             print_counts(&mut self.output, &compared, &counts)?;
             self.check_orphans(&compared, &counts)?;
-            if counts.to_mend() > 0 || self.args.erase_orphans {
+            if counts.differing() > 0 || self.args.erase_orphans {
                 self.mend(began, compared.here).await?;
             }
             self.deliver().await?;
             let (compared, counts) = self.count("verifying", began, false).await?;
             writeln!(self.output, "after mending:")?;
             print_counts(&mut self.output, &compared, &counts)?;
-            return match counts.to_mend() {
+            return match counts.differing() {
                 0 => Ok(()),
                 people => Err(ReconcileError::StillDiffers(people)),
             };
@@ -248,7 +248,7 @@ impl Run<'_> {
         let (compared, counts) = self.count("comparing", began, true).await?;
         print_counts(&mut self.output, &compared, &counts)?;
         self.check_orphans(&compared, &counts)?;
-        match counts.to_mend() + to_erase {
+        match counts.differing() + to_erase {
             0 => Ok(()),
             people => Err(ReconcileError::Differs(people)),
         }
@@ -310,12 +310,14 @@ impl Run<'_> {
         }
     }
 
-    /// Delivers the messages in the outbox, for at most [`DELIVERY_TIME`].
+    /// Delivers the messages in the outbox, for at most [`DELIVERY_TIME`]. Those of people who sign up meanwhile are the
+    /// service's.
     async fn deliver(&self) -> Result<(), ReconcileError> {
+        let until = self.clock.now();
         let limit = Instant::now() + DELIVERY_TIME;
         loop {
             self.dispatcher.deliver_all().await?;
-            match self.outbox.count().await? {
+            match self.outbox.count(until).await? {
                 0 => return Ok(()),
                 messages if Instant::now() > limit => return Err(ReconcileError::Undelivered(messages)),
                 _ => sleep(Duration::from_millis(250)).await,

@@ -42,7 +42,7 @@ impl Counts {
     }
 
     /// The number of people who are to be mended. A locked orphan is not one: an operator decides about them.
-    pub(super) fn to_mend(&self) -> u64 {
+    pub(super) fn differing(&self) -> u64 {
         self.provision + self.unlock + self.erase_in_data + self.erase_account + self.keep_receipt + self.lock
     }
 }
@@ -157,11 +157,11 @@ mod tests {
     }
 
     #[test]
-    fn a_locked_orphan_is_nothing_to_mend() {
+    fn a_locked_orphan_is_nothing_differing() {
         let mut counts = Counts::default();
         let at = chrono::DateTime::UNIX_EPOCH;
         counts.add(Difference::LockedOrphan(at));
-        assert_eq!((counts.to_mend(), counts.locked), (0, 1));
+        assert_eq!((counts.differing(), counts.locked), (0, 1));
         for difference in [
             Difference::Provision,
             Difference::Unlock,
@@ -172,6 +172,6 @@ mod tests {
         ] {
             counts.add(difference);
         }
-        assert_eq!(counts.to_mend(), 6);
+        assert_eq!(counts.differing(), 6);
     }
 }

@@ -4,7 +4,10 @@ use std::fmt;
 
 use sqlx::Error;
 
-use crate::{failure::Failure, reason::Reason};
+use crate::{
+    failure::Failure,
+    reason::{self, Reason},
+};
 
 /// An error of the database, in the form that may leave the store.
 ///
@@ -291,7 +294,7 @@ impl From<DbError> for Failure {
             | ErrorKind::NoConnection
             | ErrorKind::ConnectionRefused => Reason::DependencyUnavailable,
             ErrorKind::Deadline | ErrorKind::Unconfirmed => Reason::Deadline,
-            ErrorKind::Locked => Reason::AccountLocked,
+            ErrorKind::Locked => reason::locked(),
             ErrorKind::Constraint | ErrorKind::Refused | ErrorKind::Other(_) => Reason::Internal,
         };
         Self::new(reason).because(error)
