@@ -1,6 +1,7 @@
 //! `deploy/backup/restore`: moments, errors, and a verification that can fail.
 
 use std::{
+    fs,
     path::PathBuf,
     process::{Command, Output},
     time::Duration,
@@ -162,6 +163,9 @@ async fn moments_are_restored_and_others_are_refused_with_the_reason() {
         }
         assert_eq!(ask_and_stop(&archive, &output, directory, &timeline), expected);
     }
+    // It stays off with the configuration files of production.
+    let settings = fs::read_to_string(archive.path("work/two/postgresql.auto.conf")).unwrap();
+    assert!(settings.contains("archive_mode = 'off'"), "{settings}");
     // The copies archived nothing, and have told the archiver of the cluster that they may become about their history.
     let archived = text(&archive.backrest(&["--recurse", "repo-ls", "archive/haven"]));
     assert!(archived.contains("/0000000100000000"), "{archived}");
