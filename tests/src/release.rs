@@ -79,7 +79,7 @@ fn fetch(requirement: &str, draft: &Path) -> Result<()> {
 }
 
 /// Returns a pip command: the system's, or that of a virtual environment below `draft`.
-fn pip(draft: &Path) -> Result<Command> {
+pub(crate) fn pip(draft: &Path) -> Result<Command> {
     let mut pip = Command::new("python3");
     if run(Command::new("python3").args(["-m", "pip", "--version"])).is_err() {
         let environment = draft.join("python");

@@ -3,7 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use haven_platform::{auth::EndedSessions, database::DbError, task_rounds::TaskRounds, time::Clock};
+use haven_platform::{
+    auth::EndedSessions, database::DbError, periodic::limited, task_rounds::TaskRounds, time::Clock,
+};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -12,6 +14,9 @@ use crate::store::session::Sessions;
 
 /// The interval at which the ended sessions are loaded.
 const TICK: Duration = Duration::from_secs(2);
+
+/// The maximum time of a round: longer than the statement may take.
+const ROUND_LIMIT: Duration = Duration::from_secs(15);
 
 /// Replaces `ended` with the ended sessions of the database at each tick, until `stop` is cancelled. While the database
 /// cannot be reached, `ended` does not change.
@@ -26,7 +31,7 @@ pub async fn reload(ended: Arc<EndedSessions>, sessions: Sessions, clock: Clock,
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let loaded = sessions.all_ended(clock.now()).await;
+        let loaded = limited(ROUND_LIMIT, sessions.all_ended(clock.now())).await;
         rounds.count(loaded.is_ok());
         outage = report(outage, &loaded);
         if let Ok(ids) = loaded {

@@ -52,6 +52,7 @@ mod readiness;
 pub mod reason;
 pub mod request_key;
 pub mod run;
+mod secret_keys_command;
 pub mod server;
 pub mod task_rounds;
 pub mod telemetry;

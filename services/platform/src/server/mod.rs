@@ -25,6 +25,7 @@ mod health;
 mod listener;
 mod load_shedding;
 mod panics;
+mod pushback;
 mod request_log;
 mod response_body;
 mod stream_limits;
