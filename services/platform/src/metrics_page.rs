@@ -46,7 +46,7 @@ const GAUGES: [(&str, Unit, &str); 5] = [
 ];
 
 /// The counters of the platform, with their meanings.
-const COUNTERS: [(&str, &str); 6] = [
+const COUNTERS: [(&str, &str); 7] = [
     (
         "haven_rpc_total",
         "Calls that ended, by RPC, gRPC code and reason",
@@ -58,6 +58,10 @@ const COUNTERS: [(&str, &str); 6] = [
     (
         "haven_rpc_shed_total",
         "Calls that were refused with OVERLOADED, for want of a permit",
+    ),
+    (
+        "haven_db_commits_unconfirmed_total",
+        "Commits that were not confirmed in time, and were answered as unknown",
     ),
     ("haven_panics_total", "Handlers that panicked"),
     (
@@ -71,7 +75,8 @@ const COUNTERS: [(&str, &str); 6] = [
 ];
 
 /// The counters without labels, which start at zero.
-const FROM_ZERO: [&str; 3] = [
+const FROM_ZERO: [&str; 4] = [
+    "haven_db_commits_unconfirmed_total",
     "haven_rpc_shed_total",
     "haven_panics_total",
     "haven_tls_handshakes_failed_total",

@@ -55,7 +55,7 @@ impl Names {
                         _ => None,
                     }));
                 }
-            } else if OPERATORS.contains(&word.as_str()) || next == Some(&Token::Sign("(".into())) {
+            } else if OPERATORS.contains(&word.as_str()) || next.is_some_and(Token::follows_a_function) {
                 // An operator or a function.
             } else {
                 let mut selector = Selector {
@@ -82,6 +82,17 @@ impl Names {
             }
         }
         names
+    }
+}
+
+impl Token {
+    /// Returns whether a word before this token is a function: `rate(…)`, `sum by (…) (…)`.
+    fn follows_a_function(&self) -> bool {
+        match self {
+            Self::Word(word) => GROUPINGS[..2].contains(&word.as_str()),
+            Self::Sign(sign) => sign == "(",
+            Self::Text(_) => false,
+        }
     }
 }
 

@@ -9,7 +9,12 @@ use std::{
 };
 
 use haven_testkit::{
-    Stack, binaries::Binaries, installation::Installation, package::Package, port::Port, process::Process,
+    Stack,
+    binaries::Binaries,
+    installation::Installation,
+    package::Package,
+    port::Port,
+    process::{OnDeath, Process, command},
     queries, workspace,
 };
 use serde_json::Value;
@@ -86,16 +91,14 @@ impl Monitored {
                 "prometheus-node-exporter",
                 &[listen(node), path("--collector.textfile.directory", "textfiles")],
             ),
-            start(
-                "alertmanager",
-                "prometheus-alertmanager",
-                &[
-                    listen(alertmanager),
-                    "--cluster.listen-address=".to_owned(),
-                    path("--config.file", "alertmanager.yml"),
-                    folder("--storage.path", "alertmanager"),
-                ],
-            ),
+            files.start("alertmanager", {
+                let mut command = alertmanager_command(&package);
+                command
+                    .args([listen(alertmanager), "--cluster.listen-address=".to_owned()])
+                    .arg(path("--config.file", "alertmanager.yml"))
+                    .arg(folder("--storage.path", "alertmanager"));
+                command
+            }),
             start(
                 "prometheus",
                 "prometheus",
@@ -232,6 +235,26 @@ fn fast(rules: &str) -> String {
         Some(_) => line.replace('h', "m"),
     };
     rules.lines().map(|one| line(one) + "\n").collect()
+}
+
+/// Returns the command of Alertmanager, which opens a file of its package below `/usr/share` by its absolute path. It runs
+/// where the package's directory is in that place, for this process alone.
+fn alertmanager_command(package: &Package) -> Command {
+    let mut command = command("unshare", None, OnDeath::Kill);
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command
+        .args([
+            "--mount",
+            "sh",
+            "-c",
+            "mount --bind \"$0\" /usr/share && exec \"$@\"",
+        ])
+        .arg(package.path("usr/share"))
+        .arg(package.path("usr/bin/prometheus-alertmanager"))
+        .env("LD_LIBRARY_PATH", package.libraries().unwrap());
+    command
 }
 
 /// Runs `identity audit verify --metrics`, as a timer of the machine would.
