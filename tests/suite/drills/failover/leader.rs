@@ -59,7 +59,10 @@ impl Rounds {
 /// A table with the median and the worst of each fault, in seconds.
 impl fmt::Display for Rounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| fault | rounds | pause: median | worst | complete: median | worst |")?;
+        writeln!(
+            f,
+            "| fault | rounds | pause: median | worst | complete: median | worst |"
+        )?;
         writeln!(f, "| --- | --- | --- | --- | --- | --- |")?;
         for fault in [Fault::Switchover, Fault::Kill, Fault::Freeze, Fault::Cut] {
             let of_fault = || self.0.iter().filter(|round| round.fault == fault);

@@ -24,7 +24,13 @@ const ALL: &[Fault] = &[Fault::Switchover, Fault::Kill, Fault::Freeze, Fault::Cu
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_failover_loses_or_doubles_what_was_acknowledged() {
-    let named = ["patroni", "python3-etcd", "etcd-server", "haproxy", "postgresql-15-pgaudit"];
+    let named = [
+        "patroni",
+        "python3-etcd",
+        "etcd-server",
+        "haproxy",
+        "postgresql-15-pgaudit",
+    ];
     let Some(package) = packages::or_skip(&named, Failover::packages()) else {
         return;
     };

@@ -22,7 +22,9 @@ const REPEATED: [&str; 2] = ["max_connections", "wal_level"];
 /// Returns each setting of `deploy/postgres/postgresql.conf` with its value.
 fn settings() -> BTreeMap<String, String> {
     let file = fs::read_to_string(workspace::root().join("deploy/postgres/postgresql.conf")).unwrap();
-    let lines = file.lines().filter(|line| !line.starts_with('#'));
+    let lines = file
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.starts_with("include"));
     let settings = lines.filter_map(|line| line.split_once(" = "));
     settings
         .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
@@ -40,14 +42,16 @@ pub(super) async fn assert_those_of_production(rig: &Failover) {
                 continue;
             }
             let (actual, file): (String, Option<String>) =
-                sqlx::query_as("SELECT setting, sourcefile FROM pg_settings WHERE name = $1")
+                sqlx::query_as("SELECT setting, sourcefile FROM pg_settings WHERE lower(name) = lower($1)")
                     .bind(name)
                     .fetch_one(&mut superuser)
                     .await
                     .unwrap_or_else(|error| panic!("{name}: {error}"));
             let is_of_file = match REPEATED.contains(&name.as_str()) {
                 true => &actual == value,
-                false => file.as_ref().is_some_and(|file| file.ends_with("/postgresql.haven.conf")),
+                false => file
+                    .as_ref()
+                    .is_some_and(|file| file.ends_with("/postgresql.haven.conf")),
             };
             assert!(is_of_file, "{name} is {actual} on node {node}, from {file:?}");
         }

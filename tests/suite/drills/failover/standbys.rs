@@ -34,7 +34,8 @@ const AWAY: Duration = Duration::from_secs(25);
 const RETURN: Duration = Duration::from_secs(90);
 
 /// Backends of data's people that wait for a standby.
-const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'data_app' AND wait_event = 'SyncRep'";
+const WAITING: &str =
+    "SELECT count(*) FROM pg_stat_activity WHERE usename = 'data_app' AND wait_event = 'SyncRep'";
 
 fn message() -> AppendMessageRequest {
     AppendMessageRequest {
@@ -75,7 +76,10 @@ pub(super) async fn be_away(stack: &Stack) {
         while Instant::now() < until {
             let message = message();
             let answer = append(client, &message, DEADLINE).await;
-            match answer.map_or_else(|status| reason(&status), |_| "OK".to_owned()).as_str() {
+            match answer
+                .map_or_else(|status| reason(&status), |_| "OK".to_owned())
+                .as_str()
+            {
                 "DEADLINE" => unknown.push(message),
                 // No connection is free: the call has stored nothing.
                 "DEPENDENCY_UNAVAILABLE" => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -88,7 +92,10 @@ pub(super) async fn be_away(stack: &Stack) {
         let mut superuser = rig.superuser(leader).await.unwrap();
         let mut most = 0;
         while Instant::now() < until {
-            let waiting: i64 = sqlx::query_scalar(WAITING).fetch_one(&mut superuser).await.unwrap();
+            let waiting: i64 = sqlx::query_scalar(WAITING)
+                .fetch_one(&mut superuser)
+                .await
+                .unwrap();
             most = most.max(waiting);
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -105,17 +112,26 @@ pub(super) async fn be_away(stack: &Stack) {
     // A cancel would confirm the commits that wait: their rows would be visible.
     let mut superuser = rig.superuser(leader).await.unwrap();
     let stored = "SELECT count(*) FROM data.requests WHERE id = ANY($1)";
-    let ids: Vec<uuid::Uuid> = unknown.iter().map(|sent| sent.request_id.parse().unwrap()).collect();
-    let visible: i64 = sqlx::query_scalar(stored).bind(&ids).fetch_one(&mut superuser).await.unwrap();
+    let ids: Vec<uuid::Uuid> = unknown
+        .iter()
+        .map(|sent| sent.request_id.parse().unwrap())
+        .collect();
+    let visible: i64 = sqlx::query_scalar(stored)
+        .bind(&ids)
+        .fetch_one(&mut superuser)
+        .await
+        .unwrap();
     assert_eq!(visible, 0, "commits without a standby are visible");
 
     let back = Instant::now();
     for standby in standbys() {
         rig.mend(Fault::Kill, standby).await.unwrap();
     }
-    within(RETURN, "a call succeeds after the standbys are back", async || {
-        append(&clients[0], &message(), DEADLINE).await.is_ok()
-    })
+    within(
+        RETURN,
+        "a call succeeds after the standbys are back",
+        async || append(&clients[0], &message(), DEADLINE).await.is_ok(),
+    )
     .await;
     eprintln!(
         "standbys away for {AWAY:?}: {} calls of unknown outcome, at most {most} backends waited; calls succeed {:.1?} after \
@@ -125,14 +141,23 @@ pub(super) async fn be_away(stack: &Stack) {
     );
     assert_eq!(rig.complete().await.unwrap(), leader, "the leader has changed");
     eventually("no commit waits", async || {
-        let waiting: i64 = sqlx::query_scalar(WAITING).fetch_one(&mut superuser).await.unwrap();
+        let waiting: i64 = sqlx::query_scalar(WAITING)
+            .fetch_one(&mut superuser)
+            .await
+            .unwrap();
         waiting == 0
     })
     .await;
     // A retry under the same request id finds out what became of a call, and stores nothing twice.
     for message in &unknown {
-        append(&clients[0], message, Duration::from_secs(30)).await.unwrap();
+        append(&clients[0], message, Duration::from_secs(30))
+            .await
+            .unwrap();
     }
-    let stored: i64 = sqlx::query_scalar(stored).bind(&ids).fetch_one(&mut superuser).await.unwrap();
+    let stored: i64 = sqlx::query_scalar(stored)
+        .bind(&ids)
+        .fetch_one(&mut superuser)
+        .await
+        .unwrap();
     assert_eq!(stored, unknown.len() as i64);
 }
