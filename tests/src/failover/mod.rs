@@ -5,6 +5,7 @@
 //! [cut off](Failover::cut) has neither clients nor replication nor etcd, and no connection of it ends.
 
 mod faults;
+mod programs;
 mod roles;
 
 use std::{
@@ -21,14 +22,13 @@ use rustix::process::Signal;
 use sqlx::PgConnection;
 use tokio::time::timeout;
 
-pub use self::faults::Fault;
+pub use self::{faults::Fault, programs::Programs};
 use crate::{
     binaries::Binaries,
     bootstrap::{Migrations, bootstrap},
     certificates::{Certificates, keep_signing_key},
     database::Database,
-    installation::Installation,
-    package::{self, Package},
+    package,
     port::Port,
     process::{OnDeath, Process, command},
     proxy::Proxy,
@@ -55,7 +55,7 @@ pub struct Failover {
     // Dropped first: `up` stops the nodes when it is terminated.
     up: Process,
     nodes: Vec<Node>,
-    package: Package,
+    programs: Programs,
     directory: PathBuf,
     environment: Vec<(&'static str, String)>,
     port: Port,
@@ -75,35 +75,12 @@ struct Node {
 }
 
 impl Failover {
-    /// Returns the packages of the rig: Patroni, etcd, HAProxy, and the newest installed Postgres with pgaudit.
-    ///
-    /// # Errors
-    ///
-    /// If no Postgres is installed, or if a package cannot be had.
-    pub fn packages() -> Result<Package> {
-        let major = Installation::find()
-            .context("Postgres is not installed")?
-            .version
-            .major;
-        Package::unpack(&[
-            &format!("postgresql-{major}"),
-            &format!("postgresql-client-{major}"),
-            &format!("postgresql-{major}-pgaudit"),
-            "patroni",
-            "python3-etcd",
-            // urllib3 needs it for TLS where pyOpenSSL is installed, and does not depend on it.
-            "python3-idna",
-            "etcd-server",
-            "haproxy",
-        ])
-    }
-
     /// Starts the rig in a directory of its own, and sets up Haven's database on it.
     ///
     /// # Errors
     ///
     /// If the nodes are not complete in time. The error has the last lines of their logs.
-    pub async fn start(package: Package) -> Result<Self> {
+    pub async fn start(programs: Programs) -> Result<Self> {
         // Before the nodes run: it may take long.
         let binaries = Binaries::build()?;
         let state = State::take_any_in_memory("failover")?;
@@ -133,14 +110,9 @@ impl Failover {
         let rest: Vec<_> = (0..NODES)
             .map(|node| number(3 + NODES + node).to_string())
             .collect();
-        let major = Installation::find()
-            .context("Postgres is not installed")?
-            .version
-            .major;
-        let bin = package.path(format!("usr/lib/postgresql/{major}/bin"));
         let environment = vec![
-            ("HAVEN_PACKAGES", package.path("").display().to_string()),
-            ("POSTGRES_BIN", bin.display().to_string()),
+            ("HAVEN_PACKAGES", programs.directories()),
+            ("POSTGRES_BIN", programs.postgres.display().to_string()),
             ("HAPROXY_PORT", port.number().to_string()),
             ("HAPROXY_METRICS_PORT", number(0).to_string()),
             ("ETCD_PORT", number(1).to_string()),
@@ -162,7 +134,7 @@ impl Failover {
         let mut rig = Self {
             up,
             nodes,
-            package,
+            programs,
             directory,
             environment,
             port,
@@ -172,7 +144,7 @@ impl Failover {
             _ports: ports,
         };
         rig.await_up().await?;
-        rig.set_password(&bin)?;
+        rig.set_password()?;
         bootstrap(
             &rig.database(SUPERUSER),
             DATABASE,
@@ -203,10 +175,8 @@ impl Failover {
     ///
     /// If it fails.
     pub async fn patronictl(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = self.package.command("usr/bin/patronictl")?;
+        let mut command = self.programs.patronictl()?;
         command
-            .env("PYTHONPATH", self.package.path("usr/lib/python3/dist-packages"))
-            .env("LC_ALL", "C.UTF-8")
             .arg("-c")
             .arg(self.directory.join("node-1/patroni.yaml"))
             .args(arguments);
@@ -263,14 +233,14 @@ impl Failover {
     }
 
     /// Gives the superuser a password, over the socket of the leader: tests connect over TCP.
-    fn set_password(&self, bin: &Path) -> Result<()> {
+    fn set_password(&self) -> Result<()> {
         let sql = format!(
             "SET pg_stat_statements.track_utility = off; ALTER ROLE {SUPERUSER} PASSWORD '{}'",
             self.secrets.password(SUPERUSER)
         );
         let user = User::instead_of_root()?;
         for (index, node) in self.nodes.iter().enumerate() {
-            let mut psql = command(bin.join("psql"), user.as_ref(), OnDeath::Kill);
+            let mut psql = command(self.programs.postgres.join("psql"), user.as_ref(), OnDeath::Kill);
             psql.arg("-h")
                 .arg(self.directory.join(format!("node-{}", index + 1)))
                 .args(["-p", &node.port.to_string()])

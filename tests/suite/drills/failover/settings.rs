@@ -16,8 +16,9 @@ const CHANGED: [&str; 5] = [
     "wal_keep_size",
 ];
 
-/// Settings that Patroni passes on the command line. Their values must be those of the file.
-const REPEATED: [&str; 2] = ["max_connections", "wal_level"];
+/// Settings that Patroni passes on the command line, or the test's own connection chooses. Their values must be those of the
+/// file.
+const REPEATED: [&str; 3] = ["max_connections", "wal_level", "timezone"];
 
 /// Returns each setting of `deploy/postgres/postgresql.conf` with its value.
 fn settings() -> BTreeMap<String, String> {
