@@ -1,7 +1,7 @@
 //! Sets up the database of Haven in an empty cluster: roles, schemas, migrations, passwords.
 //!
 //! Every step is idempotent. The admin, which is not a superuser, does everything that an admin of a hosted Postgres
-//! can do. The superuser creates the admin, and does the two grants that Postgres 15 reserves to superusers.
+//! can do. The superuser creates the admin, and does the grants that some versions reserve to superusers.
 
 use std::{fs, path::Path, process::Stdio};
 
@@ -18,6 +18,13 @@ use crate::{
 
 /// The source of this file. A template is recreated when it changes.
 pub(crate) const SOURCE: &str = include_str!("bootstrap.rs");
+
+/// The grants that some versions of Postgres reserve to superusers. Those on functions are of one database.
+pub const SUPERUSER_GRANTS: &str = "
+    GRANT pg_monitor TO haven_monitor;
+    GRANT pg_read_all_settings TO haven_backup;
+    GRANT EXECUTE ON FUNCTION pg_backup_start(text, boolean), pg_backup_stop(boolean),
+        pg_create_restore_point(text), pg_switch_wal() TO haven_backup";
 
 /// The way to run the migrations of the services.
 #[derive(Clone, Copy)]
@@ -109,9 +116,10 @@ async fn create(maintenance: &Database, database: &Database) -> Result<()> {
 /// Does the grants that need a superuser, and sets the passwords of logins that have none.
 async fn finish_roles(database: &Database) -> Result<()> {
     let mut superuser = database.connect(SUPERUSER).await?;
-    let statements = "SET pg_stat_statements.track_utility = off; SET client_min_messages = warning; \
-                      ALTER ROLE haven_backup REPLICATION; GRANT pg_monitor TO haven_monitor";
-    sqlx::raw_sql(statements)
+    let statements = format!(
+        "SET pg_stat_statements.track_utility = off; SET client_min_messages = warning; {SUPERUSER_GRANTS}"
+    );
+    sqlx::raw_sql(AssertSqlSafe(statements))
         .execute(&mut superuser)
         .await
         .context("finishing the roles")?;

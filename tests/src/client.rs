@@ -241,8 +241,23 @@ impl Interceptor for Credential {
     }
 }
 
-/// Returns a channel to `ports` of loopback, which connects on the first call.
-fn channel(certificates: &Certificates, service: Option<&str>, ports: &[u16]) -> Result<Channel> {
+/// Returns a channel that spreads its calls over the `ports` of loopback. It connects on the first call.
+///
+/// # Errors
+///
+/// If the certificates cannot be read.
+pub fn channel(certificates: &Certificates, service: Option<&str>, ports: &[u16]) -> Result<Channel> {
+    let endpoints = ports
+        .iter()
+        .map(|port| endpoint(certificates, service, *port))
+        .collect::<Result<Vec<Endpoint>>>()?;
+    Ok(match endpoints.as_slice() {
+        [one] => one.connect_lazy(),
+        _ => Channel::balance_list(endpoints.into_iter()),
+    })
+}
+
+fn endpoint(certificates: &Certificates, service: Option<&str>, port: u16) -> Result<Endpoint> {
     let authority = Certificate::from_pem(fs::read(certificates.authority())?);
     let mut tls = ClientTlsConfig::new()
         .ca_certificate(authority)
@@ -254,13 +269,5 @@ fn channel(certificates: &Certificates, service: Option<&str>, ports: &[u16]) ->
             fs::read(leaf.key)?,
         ));
     }
-    let endpoint = |port: &u16| {
-        let endpoint = Endpoint::from_shared(format!("https://127.0.0.1:{port}"))?;
-        Ok(endpoint.tls_config(tls.clone())?)
-    };
-    let endpoints = ports.iter().map(endpoint).collect::<Result<Vec<_>>>()?;
-    Ok(match endpoints.as_slice() {
-        [one] => one.connect_lazy(),
-        _ => Channel::balance_list(endpoints.into_iter()),
-    })
+    Ok(Endpoint::from_shared(format!("https://127.0.0.1:{port}"))?.tls_config(tls)?)
 }

@@ -101,6 +101,15 @@ impl TestCluster {
         Self::start_as(state, migrations, installation, false, ConfigFiles::Production).await
     }
 
+    /// Creates a new cluster as [`production`](Self::production) does, on the disk, for a test that stores more than fits in
+    /// memory.
+    pub async fn production_on_disk(installation: Installation) -> Result<Self> {
+        let state = State::take_any("production")?;
+        cluster::discard(&state)?;
+        let migrations = Migrations::Programs(&Binaries::build()?);
+        Self::start_as(state, migrations, installation, false, ConfigFiles::Production).await
+    }
+
     /// Starts the cluster in `state`, and creates it if its template is missing or outdated.
     pub async fn start(state: State, migrations: Migrations<'_>) -> Result<Self> {
         let installation = Installation::require(|line| eprintln!("{line}"))?;

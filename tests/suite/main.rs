@@ -8,16 +8,18 @@
 //! | `person` | provisioning, export and erasure of a person in data |
 //! | `trip` | signing up, signing in and writing a message through both services; round trips to Postgres |
 //! | `tokens` | access tokens in data: other issuers, ended sessions, erased people |
-//! | `retries` | requests that arrive more than once |
+//! | `retries` | callers that retry: the service config, grpcio, the layer for tonic; rolling restarts |
 //! | `bad_input` | malformed fields, tokens, messages and sockets |
 //! | `outages` | services and Postgres that are down or killed |
 //! | `deploy` | the manifests in `deploy/`, run as they say |
 //! | `start`, `telemetry` | configuration and startup; logs, metrics and traces |
 //! | `envelope`, `sealing` | client-side encryption; encryption at rest |
 //! | `postgres` | Postgres with the configuration files of production |
+//! | `backup` | backups, restores and dumps with the files of `deploy/backup` |
 //! | `permissions`, `rls`, `leaks`, `schema`, `architecture` | checks across all RPCs, tables and crates |
 //! | `poolers` | both services and their commands behind a connection pooler |
 //! | `query_monitoring` | statistics of statements: `cargo dev queries`, psql and Prometheus |
+//! | `monitoring` | rules, dashboards and runbook against a real scrape; alerts end to end |
 //! | `postgres_versions` | every major version of Postgres that Haven runs on |
 //! | `platform` | the layers of the platform crate, behind a server made for these tests |
 //! | `drills` | faults under load: killed processes, rolling restarts |
@@ -32,6 +34,7 @@ mod analysis;
 mod analysis_jobs;
 mod analysis_queue;
 mod architecture;
+mod backup;
 mod bad_input;
 mod concurrently;
 mod conversation;
@@ -49,6 +52,7 @@ mod eventually;
 mod every_rpc;
 mod leaks;
 mod metrics;
+mod monitoring;
 mod outages;
 mod packages;
 mod permissions;
@@ -62,10 +66,12 @@ mod query_monitoring;
 mod raw_call;
 mod raw_socket;
 mod replica;
+mod retries;
 mod retry;
 mod rls;
 mod schema;
 mod sealing;
+mod secret_keys;
 mod session;
 mod share;
 mod start;

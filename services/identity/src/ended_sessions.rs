@@ -3,7 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use haven_platform::{auth::EndedSessions, database::DbError, periodic::limited, time::Clock};
+use haven_platform::{
+    auth::EndedSessions, database::DbError, periodic::limited, task_rounds::TaskRounds, time::Clock,
+};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -21,6 +23,7 @@ const ROUND_LIMIT: Duration = Duration::from_secs(15);
 pub async fn reload(ended: Arc<EndedSessions>, sessions: Sessions, clock: Clock, stop: CancellationToken) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let rounds = TaskRounds::of("ended sessions");
     let mut outage = false;
     loop {
         tokio::select! {
@@ -29,6 +32,7 @@ pub async fn reload(ended: Arc<EndedSessions>, sessions: Sessions, clock: Clock,
             _ = ticks.tick() => {}
         }
         let loaded = limited(ROUND_LIMIT, sessions.all_ended(clock.now())).await;
+        rounds.count(loaded.is_ok());
         outage = report(outage, &loaded);
         if let Ok(ids) = loaded {
             ended.replace(ids);

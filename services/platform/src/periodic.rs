@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{database::DbError, entropy::Entropy};
+use crate::{database::DbError, entropy::Entropy, task_rounds::TaskRounds};
 
 /// The maximum of the random delay before the first round, so that replicas that start together do not work together.
 const MAX_FIRST_DELAY: Duration = Duration::from_secs(5);
@@ -13,7 +13,7 @@ const MAX_FIRST_DELAY: Duration = Duration::from_secs(5);
 /// A task that runs at a fixed interval.
 #[derive(Clone, Copy, Debug)]
 pub struct PeriodicTask {
-    /// The task's name in the log.
+    /// The task's name in the log and in `haven_task_rounds_total`.
     pub name: &'static str,
     /// The interval between the starts of two rounds.
     pub period: Duration,
@@ -52,6 +52,7 @@ impl PeriodicTask {
         entropy.fill(&mut random);
         let mut ticks = interval_at(Instant::now() + first_delay(random[0]), self.period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let rounds = TaskRounds::of(self.name);
         let mut is_out = false;
         for number in 0.. {
             let outcome = async {
@@ -62,7 +63,10 @@ impl PeriodicTask {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                outcome = outcome => self.report(&mut is_out, outcome),
+                outcome = outcome => {
+                    rounds.count(outcome.is_ok());
+                    self.report(&mut is_out, outcome);
+                }
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Readiness: the status that the readiness probe reports, from the inspection of the database and a ping every second.
+//! Readiness: the status that the readiness probe reports, from the inspection of the database, a ping every second, and
+//! what is needed to verify access tokens.
 //!
 //! A single ping without an answer changes nothing: a database that is slow for a moment would take all replicas out of
 //! service at once. A standby does: calls must go to a replica that reaches the primary.
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     application::Inspection,
+    auth::TokenState,
     config::Environment,
     database::{Database, DbError, InspectionError},
     server::Health,
@@ -18,18 +20,24 @@ use crate::{
 /// The interval between two checks.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// The interval between two checks at start whether access tokens can be verified.
+const TOKEN_STATE_INTERVAL: Duration = Duration::from_millis(50);
+
 /// The maximum time for the database to answer a check.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The number of pings without an answer, one after the other, after which the service is not ready.
 const MAX_FAILURES: u32 = 3;
 
-/// Checks whether the service can serve: the database passed its inspection, and answers.
+/// Checks whether the service can serve: the database passed its inspection, and answers; and access tokens can be
+/// verified.
 pub(crate) struct Readiness {
     pub(crate) database: Arc<Database>,
     pub(crate) newest: i64,
     pub(crate) environment: Environment,
     pub(crate) inspection: Inspection,
+    /// What is needed to verify access tokens. `None` when no token is verified.
+    pub(crate) tokens: Option<TokenState>,
     pub(crate) health: Health,
 }
 
@@ -50,6 +58,7 @@ impl Readiness {
             }
             sleep(INTERVAL).await;
         }
+        self.wait_for_token_state(&stop).await;
         let mut ready = None;
         let mut pings = Pings::default();
         loop {
@@ -58,8 +67,7 @@ impl Readiness {
                 std::future::pending::<()>().await;
             }
             self.database.record_pool_use();
-            let ping = timeout(PING_TIMEOUT, self.database.ping()).await;
-            let answers = pings.is_ready(&ping.unwrap_or_else(|_| Err(DbError::deadline())));
+            let answers = pings.is_ready(&self.database.ping(PING_TIMEOUT).await);
             if ready != Some(answers) && !stop.is_cancelled() {
                 ready = Some(answers);
                 self.health.ready(answers).await;
@@ -70,6 +78,23 @@ impl Readiness {
                 }
             }
             sleep(INTERVAL).await;
+        }
+    }
+
+    /// Waits until access tokens can be verified. What has arrived once stays, so this happens only at start: a service
+    /// that goes on with what it has is ready while the issuer is down.
+    async fn wait_for_token_state(&self, stop: &CancellationToken) {
+        let Some(tokens) = &self.tokens else { return };
+        let mut waiting = false;
+        while let Some(missing) = tokens.missing() {
+            if stop.is_cancelled() {
+                return;
+            }
+            if !waiting {
+                waiting = true;
+                tracing::warn!("not ready: waiting for {missing}");
+            }
+            sleep(TOKEN_STATE_INTERVAL).await;
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod failover;
 mod kill;
+mod restore;
 mod rolling_restart;
 
 use std::{

@@ -3,6 +3,10 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use haven_platform::{
+    database::{Context, Database, DatabaseConfig, Pooler},
+    deadline::Deadline,
+};
 use haven_proto::identity::v1::GetAccountRequest;
 use haven_testkit::{Stack, service::grpc_services};
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -76,7 +80,66 @@ async fn a_ping_without_an_answer_closes_its_connection() {
     let until = Instant::now() + Duration::from_secs(12);
     while Instant::now() < until {
         let status = health(&stack.data, &services[0]).await.unwrap();
-        assert_eq!(status, ServingStatus::Serving, "one slow ping for each login");
+        assert_eq!(status, ServingStatus::Serving, "one slow ping");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// The longest time after its deadline, a second ago, at which a statement without an answer ends on a busy machine.
+const SOON: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn a_statement_without_an_answer_ends_a_second_after_its_deadline() {
+    let stack = Stack::builder().freezable().start().await.unwrap();
+    let url = |name: &str| stack.data.variables[name].as_str().into();
+    let config = DatabaseConfig {
+        schema: "data",
+        app_url: url("DATABASE_URL"),
+        worker_url: url("WORKER_DATABASE_URL"),
+        app_connections: 1,
+        worker_connections: 1,
+        pooler: Pooler::Session,
+    };
+    let database = Database::new(&config).unwrap();
+    let begin = async |time| {
+        let deadline = Deadline::after(Duration::from_secs(time));
+        database
+            .begin("Test", Context::Anonymous, deadline)
+            .await
+            .unwrap()
+    };
+    let frozen = async || {
+        let tx = begin(1).await;
+        stack.freeze("data");
+        (tx, Instant::now())
+    };
+
+    let (mut tx, since) = frozen().await;
+    let error = sqlx::query("SELECT 1").execute(&mut tx).await.unwrap_err();
+    assert!(
+        error.to_string().contains("no answer within the deadline"),
+        "{error}"
+    );
+    assert!(
+        (1..=SOON.as_secs()).contains(&since.elapsed().as_secs()),
+        "{:?}",
+        since.elapsed()
+    );
+    drop(tx);
+
+    let (mut tx, since) = frozen().await;
+    let error = sqlx::query("SELECT 1").fetch_optional(&mut tx).await.unwrap_err();
+    assert!(
+        error.to_string().contains("no answer within the deadline"),
+        "{error}"
+    );
+    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
+    drop(tx);
+
+    let (tx, since) = frozen().await;
+    let error = tx.commit().await.unwrap_err();
+    assert!(error.to_string().contains("it may have happened"), "{error}");
+    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
+    // The only place of the pool is free again, and not because its connection was used again.
+    begin(10).await.commit().await.unwrap();
 }

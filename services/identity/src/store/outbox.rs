@@ -90,6 +90,24 @@ impl Outbox {
         Ok(Due { messages, oldest })
     }
 
+    /// Counts the messages that were not delivered yet.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn count(&self) -> Result<u64, DbError> {
+        let mut tx = self
+            .database
+            .begin("Outbox.count", Context::Service, Deadline::after(TIMEOUT))
+            .await?;
+        let count =
+            sqlx::query_scalar!(r#"SELECT /* Outbox.count */ count(*) AS "count!" FROM identity.outbox"#)
+                .fetch_one(&mut tx)
+                .await?;
+        tx.commit().await?;
+        Ok(count.unsigned_abs())
+    }
+
     /// Deletes delivered messages that have no receipt.
     ///
     /// # Errors

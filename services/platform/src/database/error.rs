@@ -43,6 +43,8 @@ enum ErrorKind {
     Constraint,
     /// Row Level Security or a missing grant denied the statement.
     Refused,
+    /// The transaction's person is locked.
+    Locked,
     /// A defect in this program or its schema.
     Other(&'static str),
 }
@@ -145,6 +147,7 @@ impl fmt::Display for DbError {
             }
             ErrorKind::Constraint => f.write_str("constraint violated")?,
             ErrorKind::Refused => f.write_str("denied by the database's permissions")?,
+            ErrorKind::Locked => f.write_str("the person is locked")?,
             ErrorKind::Other(what) => write!(f, "database error ({what})")?,
         }
         let details = [
@@ -221,6 +224,7 @@ fn kind_of_sqlstate(code: &str) -> ErrorKind {
         "25006" | "55000" => ErrorKind::Standby,
         "53300" => ErrorKind::NoConnection,
         "42501" => ErrorKind::Refused,
+        PERSON_LOCKED => ErrorKind::Locked,
         SHARED_STATEMENT | LOST_STATEMENT => ErrorKind::Other(
             "a prepared statement belongs to another session: behind a pooler in transaction mode, set \
              DATABASE_POOLER=transaction",
@@ -234,6 +238,8 @@ fn kind_of_sqlstate(code: &str) -> ErrorKind {
     }
 }
 
+/// The SQLSTATE that a schema's policies raise for a locked person. The class is one that Postgres does not use.
+const PERSON_LOCKED: &str = "UL001";
 /// The SQLSTATE for a statement that is prepared under a name that the session already has.
 const SHARED_STATEMENT: &str = "42P05";
 /// The SQLSTATE for the execution of a prepared statement that the session does not have.
@@ -285,6 +291,7 @@ impl From<DbError> for Failure {
             | ErrorKind::NoConnection
             | ErrorKind::ConnectionRefused => Reason::DependencyUnavailable,
             ErrorKind::Deadline | ErrorKind::Unconfirmed => Reason::Deadline,
+            ErrorKind::Locked => Reason::AccountLocked,
             ErrorKind::Constraint | ErrorKind::Refused | ErrorKind::Other(_) => Reason::Internal,
         };
         Self::new(reason).because(error)

@@ -3,14 +3,16 @@
 
 use std::{fmt, time::Duration};
 
+use futures_util::future::join_all;
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow, raw_sql};
 use tokio::time::{Instant, timeout};
 
 use super::{
     Database, Pooler, TenantTx, WorkerConfig,
     checks::{Outdated, outdated},
+    compatibility::{self, SchemaVersion},
     error::{DbError, mixes_sessions},
-    pool::{Pool, PooledConnection, pool},
+    pool::{Pool, PooledConnection, close_idle, pool},
     url::DatabaseUrl,
 };
 use crate::{deadline::Deadline, environment::Environment};
@@ -81,8 +83,8 @@ impl Database {
         Ok(database)
     }
 
-    /// Checks that the database can be used in `environment`; `newest` is the schema version that this program was
-    /// built for. Logs a warning for each fault that only production refuses.
+    /// Checks that the database can be used in `environment`; `newest` is the newest migration that this program
+    /// has. Logs a warning for each fault that only production refuses.
     ///
     /// # Errors
     ///
@@ -103,8 +105,7 @@ impl Database {
         }
     }
 
-    /// Returns all faults of the database and its logins; `newest` is the schema version that this program was built
-    /// for.
+    /// Returns all faults of the database and its logins; `newest` is the newest migration that this program has.
     ///
     /// # Errors
     ///
@@ -115,44 +116,72 @@ impl Database {
             self.inspect_login(pool, kind, &mut faults).await?;
             self.inspect_pooler(pool, kind, &mut faults).await;
         }
-        let sql = format!("SELECT {}.schema_version() AS version", self.schema);
-        let version: Option<i64> = one_row(&self.worker, sql).await?.try_get("version")?;
-        if version != Some(newest) {
-            let version = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
-            faults.push(DatabaseFault::refused(format!(
-                "schema {} has version {version}, but this program was built for {newest}: run its `migrate`",
-                self.schema
-            )));
+        if let Err(incompatible) = self.schema_version(newest).await?.check(newest) {
+            faults.push(DatabaseFault::refused(incompatible.to_string()));
         }
         faults.dedup();
         Ok(faults)
     }
 
-    /// Checks that both logins get an answer under their own names from a server that accepts writes: the condition for
-    /// readiness.
+    /// Returns the version of the schema, and the oldest program that it allows.
+    async fn schema_version(&self, newest: i64) -> Result<SchemaVersion, DbError> {
+        let schema = self.schema;
+        let row = one_row(&self.worker, compatibility::version(schema)).await?;
+        let version = row.try_get("version")?;
+        let mut oldest = version;
+        // A schema that is older than this program may not have the function.
+        if version > newest {
+            let row = one_row(&self.worker, compatibility::oldest(schema)).await?;
+            oldest = row.try_get("oldest")?;
+            tracing::info!(
+                schema,
+                version,
+                oldest,
+                newest,
+                "the schema is newer than this program"
+            );
+        }
+        Ok(SchemaVersion {
+            schema,
+            version,
+            oldest,
+        })
+    }
+
+    /// Checks that both logins get an answer within `limit`, under their own names, from a server that accepts writes: the
+    /// condition for readiness. When a login gets no answer, the idle connections of its pool are closed.
     ///
     /// A pool with all connections in use counts as answering: a busy service must not look like a dead one.
     ///
     /// # Errors
     ///
     /// [`DbError`] when one of the logins gets no answer, or reaches a standby.
-    pub async fn ping(&self) -> Result<(), DbError> {
-        for (kind, pool) in self.pools() {
-            let status = pool.status();
-            if status.available == 0 && status.size >= status.max_size {
-                continue;
-            }
-            let sql = "SELECT current_user::text AS login, pg_catalog.pg_is_in_recovery() AS in_recovery";
-            let row = one_row(pool, sql.to_owned()).await?;
-            if row.try_get("in_recovery")? {
-                return Err(DbError::standby());
-            }
-            let login: String = row.try_get("login")?;
-            if login != format!("{}_{kind}", self.schema) {
-                return Err(DbError::unexpected(
-                    "the connection has another login than configured",
-                ));
-            }
+    pub async fn ping(&self, limit: Duration) -> Result<(), DbError> {
+        let pings = self.pools().map(async |(kind, pool)| {
+            let answered = timeout(limit, self.ping_login(kind, pool)).await;
+            answered.unwrap_or_else(|_| {
+                close_idle(pool, limit);
+                Err(DbError::deadline())
+            })
+        });
+        join_all(pings).await.into_iter().collect()
+    }
+
+    async fn ping_login(&self, kind: &'static str, pool: &Pool) -> Result<(), DbError> {
+        let status = pool.status();
+        if status.available == 0 && status.size >= status.max_size {
+            return Ok(());
+        }
+        let sql = "SELECT current_user::text AS login, pg_catalog.pg_is_in_recovery() AS in_recovery";
+        let row = one_row(pool, sql.to_owned()).await?;
+        if row.try_get("in_recovery")? {
+            return Err(DbError::standby());
+        }
+        let login: String = row.try_get("login")?;
+        if login != format!("{}_{kind}", self.schema) {
+            return Err(DbError::unexpected(
+                "the connection has another login than configured",
+            ));
         }
         Ok(())
     }

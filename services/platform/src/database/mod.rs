@@ -27,12 +27,14 @@
 //! ```
 
 pub mod checks;
+mod compatibility;
 mod context;
 mod error;
 mod inspection;
 mod migration;
 mod pool;
 mod settings;
+mod stored_keys;
 mod transaction;
 mod url;
 
@@ -50,6 +52,7 @@ pub use self::{
     inspection::InspectionError,
     migration::{MigrationError, Migrations},
     settings::{DatabaseConfig, Pooler, WorkerConfig},
+    stored_keys::HashCount,
     transaction::TenantTx,
     url::DatabaseUrl,
 };

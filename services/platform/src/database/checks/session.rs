@@ -72,7 +72,7 @@ pub async fn run(
             title: check.title,
             outcome,
             meaning: check.meaning,
-            remedy: check.remedy(config.schema),
+            remedy: check.remedy(config.schema, newest),
         });
     }
     sessions.worker.end().await?;
