@@ -92,7 +92,7 @@ pub(crate) fn pip(draft: &Path) -> Result<Command> {
 }
 
 /// Returns the file in `directory` that ends in `ending`.
-fn find(directory: &Path, ending: &str) -> Result<PathBuf> {
+pub(crate) fn find(directory: &Path, ending: &str) -> Result<PathBuf> {
     let files = fs::read_dir(directory)?.flatten().map(|entry| entry.path());
     let mut matching = files.filter(|path| path.to_string_lossy().ends_with(ending));
     matching

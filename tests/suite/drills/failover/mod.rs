@@ -9,7 +9,7 @@ mod standbys;
 
 use haven_testkit::{
     Stack,
-    failover::{Failover, Fault},
+    failover::{Failover, Fault, Programs},
 };
 
 use self::leader::Rounds;
@@ -31,10 +31,10 @@ async fn no_failover_loses_or_doubles_what_was_acknowledged() {
         "haproxy",
         "postgresql-15-pgaudit",
     ];
-    let Some(package) = packages::or_skip(&named, Failover::packages()) else {
+    let Some(programs) = packages::or_skip(&named, Programs::unpack()) else {
         return;
     };
-    let rig = Failover::start(package).await.unwrap();
+    let rig = Failover::start(programs).await.unwrap();
     let stack = Stack::builder()
         .failover(rig)
         .variable("data", "DATABASE_POOL_SIZE", standbys::POOL_SIZE.to_string())

@@ -16,13 +16,16 @@ const CHANGED: [&str; 5] = [
     "wal_keep_size",
 ];
 
-/// Settings that Patroni passes on the command line. Their values must be those of the file.
-const REPEATED: [&str; 2] = ["max_connections", "wal_level"];
+/// Settings that Patroni passes on the command line, or the test's own connection chooses. Their values must be those of the
+/// file.
+const REPEATED: [&str; 3] = ["max_connections", "wal_level", "timezone"];
 
 /// Returns each setting of `deploy/postgres/postgresql.conf` with its value.
 fn settings() -> BTreeMap<String, String> {
     let file = fs::read_to_string(workspace::root().join("deploy/postgres/postgresql.conf")).unwrap();
-    let lines = file.lines().filter(|line| !line.starts_with('#'));
+    let lines = file
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.starts_with("include"));
     let settings = lines.filter_map(|line| line.split_once(" = "));
     settings
         .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
@@ -40,7 +43,7 @@ pub(super) async fn assert_those_of_production(rig: &Failover) {
                 continue;
             }
             let (actual, file): (String, Option<String>) =
-                sqlx::query_as("SELECT setting, sourcefile FROM pg_settings WHERE name = $1")
+                sqlx::query_as("SELECT setting, sourcefile FROM pg_settings WHERE lower(name) = lower($1)")
                     .bind(name)
                     .fetch_one(&mut superuser)
                     .await

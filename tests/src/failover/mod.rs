@@ -4,6 +4,10 @@
 //! Everything that reaches a node over the network, and everything that the node reaches, goes through proxies: a node that is
 //! [cut off](Failover::cut) has neither clients nor replication nor etcd, and no connection of it ends.
 
+mod faults;
+mod programs;
+mod roles;
+
 use std::{
     fs,
     io::Write,
@@ -15,16 +19,16 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use tokio::time::timeout;
 
+pub use self::{faults::Fault, programs::Programs};
 use crate::{
     binaries::Binaries,
     bootstrap::{Migrations, bootstrap},
     certificates::{Certificates, keep_signing_key},
     database::Database,
-    installation::Installation,
-    package::{self, Package},
+    package,
     port::Port,
     process::{OnDeath, Process, command},
     proxy::Proxy,
@@ -51,7 +55,7 @@ pub struct Failover {
     // Dropped first: `up` stops the nodes when it is terminated.
     up: Process,
     nodes: Vec<Node>,
-    package: Package,
+    programs: Programs,
     directory: PathBuf,
     environment: Vec<(&'static str, String)>,
     port: Port,
@@ -60,19 +64,6 @@ pub struct Failover {
     pub secrets: Arc<Secrets>,
     pub(crate) state: State,
     _ports: Vec<Port>,
-}
-
-/// What happens to a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Patroni, Postgres and all its processes are killed with SIGKILL.
-    Kill,
-    /// Patroni, Postgres and all its processes are stopped with SIGSTOP.
-    Freeze,
-    /// No packet reaches the node or leaves it.
-    Cut,
-    /// The leader hands over to a standby.
-    Switchover,
 }
 
 /// One node: the port of its Postgres, and the proxies around it.
@@ -84,35 +75,14 @@ struct Node {
 }
 
 impl Failover {
-    /// Returns the packages of the rig: Patroni, etcd, HAProxy, and the newest installed Postgres with pgaudit.
-    ///
-    /// # Errors
-    ///
-    /// If no Postgres is installed, or if a package cannot be had.
-    pub fn packages() -> Result<Package> {
-        let major = Installation::find()
-            .context("Postgres is not installed")?
-            .version
-            .major;
-        Package::unpack(&[
-            &format!("postgresql-{major}"),
-            &format!("postgresql-client-{major}"),
-            &format!("postgresql-{major}-pgaudit"),
-            "patroni",
-            "python3-etcd",
-            // urllib3 needs it for TLS where pyOpenSSL is installed, and does not depend on it.
-            "python3-idna",
-            "etcd-server",
-            "haproxy",
-        ])
-    }
-
     /// Starts the rig in a directory of its own, and sets up Haven's database on it.
     ///
     /// # Errors
     ///
     /// If the nodes are not complete in time. The error has the last lines of their logs.
-    pub async fn start(package: Package) -> Result<Self> {
+    pub async fn start(programs: Programs) -> Result<Self> {
+        // Before the nodes run: it may take long.
+        let binaries = Binaries::build()?;
         let state = State::take_any_in_memory("failover")?;
         state.clear()?;
         let secrets = Arc::new(Secrets::keep(state.path())?);
@@ -140,14 +110,9 @@ impl Failover {
         let rest: Vec<_> = (0..NODES)
             .map(|node| number(3 + NODES + node).to_string())
             .collect();
-        let major = Installation::find()
-            .context("Postgres is not installed")?
-            .version
-            .major;
-        let bin = package.path(format!("usr/lib/postgresql/{major}/bin"));
         let environment = vec![
-            ("HAVEN_PACKAGES", package.path("").display().to_string()),
-            ("POSTGRES_BIN", bin.display().to_string()),
+            ("HAVEN_PACKAGES", programs.directories()),
+            ("POSTGRES_BIN", programs.postgres.display().to_string()),
             ("HAPROXY_PORT", port.number().to_string()),
             ("HAPROXY_METRICS_PORT", number(0).to_string()),
             ("ETCD_PORT", number(1).to_string()),
@@ -169,7 +134,7 @@ impl Failover {
         let mut rig = Self {
             up,
             nodes,
-            package,
+            programs,
             directory,
             environment,
             port,
@@ -179,11 +144,11 @@ impl Failover {
             _ports: ports,
         };
         rig.await_up().await?;
-        rig.set_password(&bin)?;
+        rig.set_password()?;
         bootstrap(
             &rig.database(SUPERUSER),
             DATABASE,
-            Migrations::Programs(&Binaries::build()?),
+            Migrations::Programs(&binaries),
         )
         .await?;
         let limits = fs::read_to_string(workspace::root().join("deploy/postgres/roles.sql"))?;
@@ -204,138 +169,14 @@ impl Failover {
         }
     }
 
-    /// Returns the leader: the node that is not in recovery.
-    ///
-    /// # Errors
-    ///
-    /// If no node is the leader, or if several are.
-    pub async fn leader(&self) -> Result<usize> {
-        let mut leaders = Vec::new();
-        for node in 0..NODES {
-            let question = async {
-                let mut connection = self.node(node).connect(SUPERUSER).await?;
-                let recovers: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()")
-                    .fetch_one(&mut connection)
-                    .await?;
-                anyhow::Ok(!recovers)
-            };
-            if matches!(timeout(ANSWER, question).await, Ok(Ok(true))) {
-                leaders.push(node);
-            }
-        }
-        match leaders[..] {
-            [leader] => Ok(leader),
-            _ => bail!("the leaders are {leaders:?}"),
-        }
-    }
-
-    /// Waits until there are a leader, and two standbys that stream from it, one of them synchronous. Returns the leader.
-    ///
-    /// # Errors
-    ///
-    /// If it takes longer than [`START`].
-    pub async fn complete(&self) -> Result<usize> {
-        let limit = Instant::now() + START;
-        loop {
-            let leader = self.leader().await;
-            if let Ok(leader) = leader
-                && self
-                    .standbys(leader)
-                    .await
-                    .is_ok_and(|standbys| standbys == (2, 1))
-            {
-                return Ok(leader);
-            }
-            if Instant::now() > limit {
-                bail!("the rig is not complete: {leader:?}\n{}", self.log_ends()?);
-            }
-            tokio::time::sleep(Duration::from_millis(250)).await;
-        }
-    }
-
-    /// Puts a fault into the leader. A switchover ends when another node leads.
-    ///
-    /// # Errors
-    ///
-    /// If the fault cannot be caused.
-    pub async fn cause(&self, fault: Fault, leader: usize) -> Result<()> {
-        match fault {
-            Fault::Kill => self.act("kill", leader).await,
-            Fault::Freeze => self.act("freeze", leader).await,
-            Fault::Cut => {
-                self.cut(leader);
-                Ok(())
-            }
-            Fault::Switchover => {
-                let name = format!("node-{}", leader + 1);
-                self.patronictl(&["switchover", "--leader", &name, "--force"])
-                    .await
-                    .map(drop)
-            }
-        }
-    }
-
-    /// Ends a fault: the node comes back. It becomes a standby, if another one leads.
-    ///
-    /// # Errors
-    ///
-    /// If the node cannot be started.
-    pub async fn mend(&self, fault: Fault, node: usize) -> Result<()> {
-        match fault {
-            Fault::Kill => self.act("start", node).await,
-            Fault::Freeze => self.act("resume", node).await,
-            Fault::Cut => {
-                self.restore(node);
-                Ok(())
-            }
-            Fault::Switchover => Ok(()),
-        }
-    }
-
-    /// Cuts a node off from the network.
-    pub fn cut(&self, node: usize) {
-        let Node {
-            postgres, rest, etcd, ..
-        } = &self.nodes[node];
-        for proxy in [postgres, rest, etcd] {
-            proxy.cut();
-        }
-    }
-
-    /// Connects a node to the network again.
-    pub fn restore(&self, node: usize) {
-        let Node {
-            postgres, rest, etcd, ..
-        } = &self.nodes[node];
-        for proxy in [postgres, rest, etcd] {
-            proxy.restore();
-        }
-    }
-
-    /// Runs `deploy/failover/node` with `action`: `start`, `stop`, `kill`, `freeze` or `resume`.
-    ///
-    /// # Errors
-    ///
-    /// If it fails.
-    pub async fn act(&self, action: &'static str, node: usize) -> Result<()> {
-        let mut command = script("node", &self.environment);
-        command
-            .arg(action)
-            .arg(&self.directory)
-            .arg((node + 1).to_string());
-        run(command).await.map(drop)
-    }
-
     /// Runs `patronictl`, and returns its output.
     ///
     /// # Errors
     ///
     /// If it fails.
     pub async fn patronictl(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = self.package.command("usr/bin/patronictl")?;
+        let mut command = self.programs.patronictl()?;
         command
-            .env("PYTHONPATH", self.package.path("usr/lib/python3/dist-packages"))
-            .env("LC_ALL", "C.UTF-8")
             .arg("-c")
             .arg(self.directory.join("node-1/patroni.yaml"))
             .args(arguments);
@@ -378,16 +219,6 @@ impl Failover {
         )
     }
 
-    /// Returns the number of standbys that stream from the leader, and of synchronous ones among them.
-    async fn standbys(&self, leader: usize) -> Result<(i64, i64)> {
-        let mut connection = self.superuser(leader).await?;
-        let counts = "SELECT count(*), count(*) FILTER (WHERE sync_state = 'sync') FROM pg_stat_replication \
-                      WHERE state = 'streaming' AND usename = 'streaming_replica'";
-        let counted = timeout(ANSWER, sqlx::query_as(counts).fetch_one(&mut connection)).await??;
-        connection.close().await?;
-        Ok(counted)
-    }
-
     /// Waits until `up` says that the rig is complete.
     async fn await_up(&mut self) -> Result<()> {
         let limit = Instant::now() + START;
@@ -402,14 +233,14 @@ impl Failover {
     }
 
     /// Gives the superuser a password, over the socket of the leader: tests connect over TCP.
-    fn set_password(&self, bin: &Path) -> Result<()> {
+    fn set_password(&self) -> Result<()> {
         let sql = format!(
             "SET pg_stat_statements.track_utility = off; ALTER ROLE {SUPERUSER} PASSWORD '{}'",
             self.secrets.password(SUPERUSER)
         );
         let user = User::instead_of_root()?;
         for (index, node) in self.nodes.iter().enumerate() {
-            let mut psql = command(bin.join("psql"), user.as_ref(), OnDeath::Kill);
+            let mut psql = command(self.programs.postgres.join("psql"), user.as_ref(), OnDeath::Kill);
             psql.arg("-h")
                 .arg(self.directory.join(format!("node-{}", index + 1)))
                 .args(["-p", &node.port.to_string()])
@@ -453,7 +284,7 @@ impl Drop for Failover {
 /// Returns a script of `deploy/failover` with the rig's environment.
 fn script(name: &str, environment: &[(&'static str, String)]) -> Command {
     let path = workspace::root().join("deploy/failover").join(name);
-    let mut script = command(path, None, OnDeath::Interrupt);
+    let mut script = command(path, None, OnDeath::Terminate);
     script.envs(environment.iter().cloned());
     script
 }
