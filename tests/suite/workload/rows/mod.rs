@@ -24,7 +24,7 @@ pub(super) struct Rows {
     pub(super) accounts: BTreeMap<String, Uuid>,
     /// The ids of people in data.
     pub(super) people: BTreeSet<Uuid>,
-    /// The ids of people whose erasure has a receipt in both schemas.
+    /// The ids of erased people that have a receipt in both schemas.
     pub(super) erased: BTreeSet<Uuid>,
     /// Person, request id and method.
     requests: Vec<(Uuid, Uuid, String)>,
