@@ -19,13 +19,14 @@
 //!
 //! [`Journal::verify`](journal::Journal::verify) derives the states that each object may have: the one after the last
 //! acknowledged change, or one that a later change of unknown outcome made. It compares them with what the services return to
-//! the person, who signs in anew, and with the tables as a superuser sees them. `as_of` is for a database that was restored to
+//! the person, who signs in again, and with the tables as a superuser sees them. `as_of` is for a database that was restored to
 //! that time: what was acknowledged before it must be there, and what was asked after it must not be there, except erasures,
-//! which may be replayed. Not compared then: what only an access or refresh token reaches that the restored database does not
-//! know (RefreshSession, and sessions in general), leases, and unlogged rate limits.
+//! which may be replayed. Not compared then: whether RefreshSession took effect, because the restored database does not know
+//! later refresh tokens; who holds a lease, because it has expired; and the rate limits, which are in unlogged tables.
 
 mod caller;
 mod expectation;
+mod findings;
 pub(crate) mod journal;
 mod orphans;
 mod person;

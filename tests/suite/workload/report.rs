@@ -6,6 +6,7 @@ use haven_testkit::{database::Database, endpoints::Endpoints};
 
 use super::{
     expectation::Expectation,
+    findings::Findings,
     journal::{Call, Journal, Outcome, Reads},
     orphans::{DELIVERY, find_orphans},
     rows::Rows,
@@ -29,21 +30,6 @@ const EXPECTED_REFUSALS: [(&str, &str); 9] = [
     // RefreshSession took effect, and its answer was lost for longer than the retries may take.
     ("RefreshSession", "SESSION_REVOKED"),
 ];
-
-/// What is wrong with what is stored. Each entry says what was expected, and what was found.
-#[derive(Debug, Default)]
-pub(crate) struct Findings {
-    /// Acknowledged, and not stored.
-    pub(crate) lost: Vec<String>,
-    /// Applied more than once, or by no call.
-    pub(crate) doubled: Vec<String>,
-    /// Rows of another person that a person was given.
-    pub(crate) foreign: Vec<String>,
-    /// Asked for after the time that the database was restored to, and stored nevertheless.
-    pub(crate) later: Vec<String>,
-    /// People without an account, and accounts without a person.
-    pub(crate) orphans: Vec<String>,
-}
 
 /// The counts of a workload, and what is wrong.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use crate::superuser_sql::execute;
 const WITHOUT_REQUEST_ID: [&str; 1] = ["RefreshSession"];
 
 /// The time that a workload gets to call everything on a busy machine.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// Makes the newest message of someone another person's.
 const MOVE_MESSAGE: &str = "

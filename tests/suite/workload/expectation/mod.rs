@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, time::SystemTime};
 use uuid::Uuid;
 
 use super::{
+    findings::Findings,
     journal::{Call, Kind, Object, Outcome, State},
-    report::Findings,
     stored::{Presence, Stored},
 };
 

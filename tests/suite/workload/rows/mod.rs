@@ -14,8 +14,8 @@ use uuid::Uuid;
 use super::{
     email,
     expectation::is_before,
+    findings::Findings,
     journal::{Call, Fact, Outcome},
-    report::Findings,
 };
 
 /// Rows of both schemas.
@@ -24,7 +24,7 @@ pub(super) struct Rows {
     pub(super) accounts: BTreeMap<String, Uuid>,
     /// The ids of people in data.
     pub(super) people: BTreeSet<Uuid>,
-    /// The ids of people whose erasure has a receipt in both schemas.
+    /// The ids of erased people that have a receipt in both schemas.
     pub(super) erased: BTreeSet<Uuid>,
     /// Person, request id and method.
     requests: Vec<(Uuid, Uuid, String)>,
@@ -128,7 +128,7 @@ impl Rows {
             .collect()
     }
 
-    /// Returns the calls for each person, by name.
+    /// Returns the calls for each person of this workload, by name.
     fn by_name<'a>(&self, calls: &'a [Call]) -> BTreeMap<Uuid, Person<'a>> {
         let mut people = BTreeMap::<Uuid, Person<'a>>::new();
         for call in calls {
@@ -140,6 +140,8 @@ impl Rows {
                 }
             }
         }
+        // Workers also finish jobs of people that an earlier workload left.
+        people.retain(|_, person| person.calls.iter().any(|call| call.rpc == "SignUp"));
         for (name, person) in &mut people {
             person.id = person.id.or_else(|| self.accounts.get(&email(*name)).copied());
         }

@@ -11,8 +11,8 @@ use super::{Person, Rows};
 use crate::workload::{
     email,
     expectation::is_before,
+    findings::Findings,
     journal::{Call, Outcome},
-    report::Findings,
 };
 
 /// The mutations of which the request id is a row of `identity.requests` or `data.requests`. The others have rows of their

@@ -1,4 +1,4 @@
-//! What is stored: what the services return to each person, who signs in anew.
+//! What is stored: what the services return to each person, who signs in again.
 
 mod reader;
 
@@ -12,8 +12,8 @@ use self::reader::Reader;
 use super::{
     email,
     expectation::Expectation,
+    findings::Findings,
     journal::{Journal, Kind, Object, State},
-    report::Findings,
     rows::Rows,
 };
 
