@@ -68,6 +68,7 @@ fn ask_and_stop(archive: &Archive, output: &Output, directory: &str, sql: &str) 
     .args([&format!("--host={socket}"), "--dbname=haven", "--command", sql]);
     let answer = psql.output().unwrap();
     stop(archive, directory);
+    fs::remove_dir_all(socket).unwrap();
     text(&answer).trim().to_owned()
 }
 
