@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::{Failover, Node, run, script};
+use crate::proxy::Proxy;
 
 /// What happens to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,24 +58,26 @@ impl Failover {
         }
     }
 
-    /// Cuts a node off from the network.
+    /// Cuts a node off from the network: from clients, standbys, HAProxy and etcd. The Patronis of all nodes do not reach each
+    /// other then, because a proxy cannot tell which node asks: in failsafe mode a leader goes on while it reaches every node.
     pub fn cut(&self, node: usize) {
-        let Node {
-            postgres, rest, etcd, ..
-        } = &self.nodes[node];
-        for proxy in [postgres, rest, etcd] {
-            proxy.cut();
-        }
+        self.ways(node).for_each(Proxy::cut);
     }
 
     /// Connects a node to the network again.
     pub fn restore(&self, node: usize) {
+        self.ways(node).for_each(Proxy::restore);
+    }
+
+    fn ways(&self, node: usize) -> impl Iterator<Item = &Proxy> {
         let Node {
-            postgres, rest, etcd, ..
+            postgres,
+            checks,
+            etcd,
+            ..
         } = &self.nodes[node];
-        for proxy in [postgres, rest, etcd] {
-            proxy.restore();
-        }
+        let peers = self.nodes.iter().map(|node| &node.peers);
+        [postgres, checks, etcd].into_iter().chain(peers)
     }
 
     /// Runs `deploy/failover/node` with `action`: `start`, `stop`, `kill`, `freeze` or `resume`.

@@ -70,7 +70,11 @@ pub struct Failover {
 struct Node {
     port: u16,
     postgres: Proxy,
-    rest: Proxy,
+    /// HAProxy's way to Patroni.
+    checks: Proxy,
+    /// The other nodes' way to Patroni.
+    peers: Proxy,
+    /// The node's own way to etcd.
     etcd: Proxy,
 }
 
@@ -99,7 +103,8 @@ impl Failover {
             nodes.push(Node {
                 port: postgres,
                 postgres: Proxy::start(postgres).await?,
-                rest: Proxy::start(number(3 + NODES + node)).await?,
+                checks: Proxy::start(number(3 + NODES + node)).await?,
+                peers: Proxy::start(number(3 + NODES + node)).await?,
                 etcd: Proxy::start(number(1)).await?,
             });
         }
@@ -121,7 +126,8 @@ impl Failover {
             ("POSTGRES_PORTS", list(&|node| node.port)),
             ("POSTGRES_ADVERTISED_PORTS", list(&|node| node.postgres.port())),
             ("REST_PORTS", rest.join(" ")),
-            ("REST_ADVERTISED_PORTS", list(&|node| node.rest.port())),
+            ("REST_ADVERTISED_PORTS", list(&|node| node.peers.port())),
+            ("HAPROXY_CHECK_PORTS", list(&|node| node.checks.port())),
             // It may be in memory, where each file of the write-ahead log takes room.
             ("RIG_WAL_KEEP_SIZE", "256MB".to_owned()),
             ("RIG_MAX_WAL_SIZE", "256MB".to_owned()),
