@@ -62,7 +62,7 @@ impl Names {
                     metric: word,
                     matchers: Vec::new(),
                 };
-                if next == Some(&Token::Sign("{".into())) {
+                if tokens.next_if_eq(&Token::Sign("{".into())).is_some() {
                     let list = tokens
                         .by_ref()
                         .take_while(|token| *token != Token::Sign("}".into()));
