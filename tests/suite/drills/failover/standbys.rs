@@ -160,9 +160,7 @@ pub(super) async fn be_away(stack: &Stack) {
     .await;
     // A retry under the same request id finds out what became of a call, and stores nothing twice.
     for (client, message) in &unknown {
-        append(client, message, Duration::from_secs(30))
-            .await
-            .unwrap();
+        append(client, message, Duration::from_secs(30)).await.unwrap();
     }
     let stored: i64 = sqlx::query_scalar(stored)
         .bind(&ids)
