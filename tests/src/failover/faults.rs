@@ -58,8 +58,8 @@ impl Failover {
         }
     }
 
-    /// Cuts a node off from the network: from clients, standbys, HAProxy and etcd. The Patronis of all nodes do not reach each
-    /// other then, because a proxy cannot tell which node asks: in failsafe mode a leader goes on while it reaches every node.
+    /// Cuts a node off from the network: from clients, standbys, HAProxy and etcd. No Patroni reaches another
+    /// one then, because a proxy cannot tell which node asks: in failsafe mode a leader goes on while it reaches every node.
     pub fn cut(&self, node: usize) {
         self.ways(node).for_each(Proxy::cut);
     }

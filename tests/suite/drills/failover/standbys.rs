@@ -60,11 +60,17 @@ async fn append(
 pub(super) async fn be_away(stack: &Stack) {
     let rig = stack.failover().unwrap();
     let leader = rig.complete().await.unwrap();
-    let person = stack.person().await.unwrap();
-    let clients: Vec<_> = (0..CALLERS).map(|_| stack.user(&person).unwrap()).collect();
-    append(&clients[0], &message(), Duration::from_secs(30))
-        .await
-        .unwrap();
+    // People of their own: the writes of one person wait for each other.
+    let mut clients = Vec::new();
+    for _ in 0..CALLERS {
+        let person = stack.person().await.unwrap();
+        let client = stack.user(&person).unwrap();
+        eventually("data knows the person", async || {
+            append(&client, &message(), DEADLINE).await.is_ok()
+        })
+        .await;
+        clients.push(client);
+    }
     let standbys = || (0..NODES).filter(|node| *node != leader);
     for standby in standbys() {
         rig.cause(Fault::Kill, standby).await.unwrap();
@@ -102,7 +108,11 @@ pub(super) async fn be_away(stack: &Stack) {
         most
     };
     let (unknown, most) = tokio::join!(calling, counting);
-    let unknown: Vec<_> = unknown.into_iter().flatten().collect();
+    let unknown: Vec<_> = clients
+        .iter()
+        .zip(unknown)
+        .flat_map(|(client, messages)| messages.into_iter().map(move |message| (client, message)))
+        .collect();
     assert_eq!(*others.lock().unwrap(), Vec::<String>::new());
     assert!(!unknown.is_empty());
     assert!(
@@ -114,7 +124,7 @@ pub(super) async fn be_away(stack: &Stack) {
     let stored = "SELECT count(*) FROM data.requests WHERE id = ANY($1)";
     let ids: Vec<uuid::Uuid> = unknown
         .iter()
-        .map(|sent| sent.request_id.parse().unwrap())
+        .map(|(_, sent)| sent.request_id.parse().unwrap())
         .collect();
     let visible: i64 = sqlx::query_scalar(stored)
         .bind(&ids)
@@ -149,10 +159,8 @@ pub(super) async fn be_away(stack: &Stack) {
     })
     .await;
     // A retry under the same request id finds out what became of a call, and stores nothing twice.
-    for message in &unknown {
-        append(&clients[0], message, Duration::from_secs(30))
-            .await
-            .unwrap();
+    for (client, message) in &unknown {
+        append(client, message, Duration::from_secs(30)).await.unwrap();
     }
     let stored: i64 = sqlx::query_scalar(stored)
         .bind(&ids)
