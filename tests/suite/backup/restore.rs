@@ -167,6 +167,10 @@ async fn moments_are_restored_and_others_are_refused_with_the_reason() {
     // It stays off with the configuration files of production.
     let settings = fs::read_to_string(archive.path("work/two/postgresql.auto.conf")).unwrap();
     assert!(settings.contains("archive_mode = 'off'"), "{settings}");
+    // A standby of the copy does not stop at the moment.
+    for setting in ["recovery_target", "restore_command"] {
+        assert!(!settings.contains(setting), "{setting}: {settings}");
+    }
     // The copies archived nothing, and have told the archiver of the cluster that they may become about their history.
     let archived = text(&archive.backrest(&["--recurse", "repo-ls", "archive/haven"]));
     assert!(archived.contains("/0000000100000000"), "{archived}");
