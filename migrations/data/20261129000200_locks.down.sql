@@ -1,6 +1,15 @@
+-- The version before this one knows no lock, and would let calls reach the rows of locked people. The owner sees the locked
+-- people by a policy.
+SET LOCAL row_security = on;
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM data.users AS u WHERE u.locked_at IS NOT NULL) THEN
+        RAISE EXCEPTION 'people are locked, and this version cannot be reverted meanwhile: run identity reconcile, and erase or unlock them';
+    END IF;
+END
+$$;
 SET LOCAL row_security = off;
 
--- A person who is locked now is unlocked: the version before this one knows no lock.
 CREATE OR REPLACE FUNCTION data.provision_user(at timestamptz) RETURNS timestamptz
     LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = ''
     AS $$

@@ -20,8 +20,10 @@ ALTER TABLE data.share_token
     ADD CONSTRAINT share_token_token_hash_check CHECK (octet_length(token_hash) BETWEEN 32 AND 40),
     ADD COLUMN key_id text NOT NULL GENERATED ALWAYS AS (coalesce(nullif(encode(substr(token_hash, 33), 'escape'), ''), 'k1')) STORED;
 CREATE INDEX share_token_key_id_idx ON data.share_token (key_id, user_id);
+-- Not while a share is opened, so that the setting finds no token of a locked person.
 CREATE POLICY share_token_keys ON data.share_token FOR SELECT TO data_owner
-    USING ((SELECT current_setting('data.looks_at_keys', true)) = 'yes');
+    USING ((SELECT current_setting('data.looks_at_keys', true)) = 'yes'
+        AND (SELECT nullif(current_setting('data.wanted_share_token', true), '')) IS NULL);
 
 ALTER TABLE data.device_key
     DROP CONSTRAINT device_key_device_id_hash_check,

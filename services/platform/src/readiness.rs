@@ -23,6 +23,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The interval between two checks at start whether access tokens can be verified.
 const TOKEN_STATE_INTERVAL: Duration = Duration::from_millis(50);
 
+/// The maximum time of the inspection at the start: longer than its looks for a pooler and for missing keys may take.
+const INSPECTION_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// The maximum time for the database to answer a check.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -47,14 +50,15 @@ impl Readiness {
         self.health.alive().await;
         let mut waiting = false;
         loop {
-            match timeout(PING_TIMEOUT, self.inspect()).await {
-                Ok(Ok(())) => break,
-                Ok(Err(InspectionError::Refused(problems))) => return problems,
-                Ok(Err(InspectionError::Unavailable(error))) if !waiting => {
+            let inspected = timeout(INSPECTION_TIMEOUT, self.inspect()).await;
+            match inspected.unwrap_or_else(|_| Err(DbError::deadline().into())) {
+                Ok(()) => break,
+                Err(InspectionError::Refused(problems)) => return problems,
+                Err(InspectionError::Unavailable(error)) if !waiting => {
                     waiting = true;
                     tracing::warn!(%error, "waiting for the database");
                 }
-                Ok(Err(InspectionError::Unavailable(_))) | Err(_) => {}
+                Err(InspectionError::Unavailable(_)) => {}
             }
             sleep(INTERVAL).await;
         }

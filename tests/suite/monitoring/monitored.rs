@@ -49,6 +49,7 @@ impl Monitored {
     pub(super) async fn start() -> Option<Self> {
         let package = packages::require(&PACKAGES)?;
         let stack = Stack::builder().own_cluster().start().await.unwrap();
+        queries::enable(&stack.database).await.unwrap();
         let receiver = Receiver::start().await;
         let directory = tempfile::tempdir().unwrap();
         let files = Files(directory.path().to_owned());

@@ -76,5 +76,5 @@ async fn new_connections_use_the_new_password_without_a_restart() {
     assert_eq!(stack.data.pid(), pid);
     let log = stack.data.output().unwrap();
     assert!(log.contains("the database URL was replaced"), "{log}");
-    assert!(log.contains("it names another login"), "{log}");
+    assert!(log.contains("it changes more than the password"), "{log}");
 }

@@ -13,6 +13,7 @@ use super::{
     compatibility::{self, SchemaVersion},
     error::{DbError, mixes_sessions},
     pool::{Pool, PooledConnection, close_idle, pool},
+    server::{SERVER, Server},
     url::DatabaseUrl,
 };
 use crate::{deadline::Deadline, environment::Environment};
@@ -170,7 +171,8 @@ impl Database {
     /// Checks that both logins get an answer within `limit`, under their own names, from a server that accepts writes: the
     /// condition for readiness. When a login gets no answer, the idle connections of its pool are closed.
     ///
-    /// A pool with all connections in use counts as answering: a busy service must not look like a dead one.
+    /// A pool with all connections in use counts as answering: a busy service must not look like a dead one. When commits that
+    /// wait for a standby hold them, a connection outside of the pool is asked.
     ///
     /// # Errors
     ///
@@ -187,15 +189,19 @@ impl Database {
     }
 
     async fn ping_login(&self, kind: &'static str, pool: &Pool) -> Result<(), DbError> {
-        let status = pool.status();
-        if status.available == 0 && status.size >= status.max_size {
+        let sql = format!("SELECT current_user::text AS login, {SERVER}");
+        let (status, unconfirmed) = (pool.status(), pool.manager().unconfirmed());
+        let row = if status.available > 0 || status.size < status.max_size {
+            one_row(pool, sql).await?
+        } else if unconfirmed.places.available_permits() == 0 {
+            // Commits that wait for a standby may hold the whole pool, and the server that they wait on may be gone.
+            let mut connection = pool.manager().open().await?;
+            raw_sql(AssertSqlSafe(sql)).fetch_one(&mut connection).await?
+        } else {
             return Ok(());
-        }
-        let sql = "SELECT current_user::text AS login, pg_catalog.pg_is_in_recovery() AS in_recovery";
-        let row = one_row(pool, sql.to_owned()).await?;
-        if row.try_get("in_recovery")? {
-            return Err(DbError::standby());
-        }
+        };
+        let server = Server::of(&row).inspect_err(|_| close_idle(pool, Duration::ZERO))?;
+        unconfirmed.server.set(&server);
         let login: String = row.try_get("login")?;
         if login != format!("{}_{kind}", self.schema) {
             return Err(DbError::unexpected(

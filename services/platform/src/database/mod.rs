@@ -33,6 +33,7 @@ mod error;
 mod inspection;
 mod migration;
 mod pool;
+mod server;
 mod settings;
 mod stored_keys;
 mod transaction;
@@ -41,10 +42,9 @@ mod url;
 use std::{fmt, time::Duration};
 
 use deadpool::managed::Object;
-use sqlx::{AssertSqlSafe, Row, raw_sql};
+use sqlx::{AssertSqlSafe, raw_sql};
 use tokio::time::{Instant, timeout_at};
 
-use self::pool::{Pool, close_idle, pool};
 pub(crate) use self::settings::is_url;
 pub use self::{
     context::{Claim, Context},
@@ -55,6 +55,10 @@ pub use self::{
     stored_keys::HashCount,
     transaction::TenantTx,
     url::DatabaseUrl,
+};
+use self::{
+    pool::{Pool, close_idle, pool},
+    server::Server,
 };
 use crate::deadline::Deadline;
 
@@ -135,8 +139,14 @@ impl Database {
             let mut tx = TenantTx::new(connection, name, self.pooler, began, deadline);
             let begun = timeout_at(limit, raw_sql(batch).fetch_one(tx.connection())).await;
             let error = match begun {
-                Ok(Ok(row)) if row.try_get::<bool, _>("in_recovery")? => DbError::standby(),
-                Ok(Ok(_)) => return Ok(tx),
+                Ok(Ok(row)) => match Server::of(&row) {
+                    Ok(server) => {
+                        pool.manager().unconfirmed().server.set(&server);
+                        tx.began_on(server);
+                        return Ok(tx);
+                    }
+                    Err(error) => error,
+                },
                 Ok(Err(error)) => DbError::from(error),
                 Err(_) if is_new => DbError::deadline(),
                 Err(_) => {

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     error::DbError,
+    server::LastServer,
     url::{CurrentOptions, DatabaseUrl},
 };
 
@@ -34,8 +35,16 @@ pub(super) type PooledConnection = Object<Connector>;
 #[derive(Debug)]
 pub(super) struct Connector {
     options: CurrentOptions,
-    /// The places for connections outside of the pool on which Postgres has not confirmed a commit.
-    unconfirmed: Arc<Semaphore>,
+    unconfirmed: Arc<Unconfirmed>,
+}
+
+/// The connections outside of the pool on which Postgres has not confirmed a commit.
+#[derive(Debug)]
+pub(super) struct Unconfirmed {
+    /// The places for them, as many as the pool has connections.
+    pub(super) places: Semaphore,
+    /// The server that the pool reached last. Commits on another one are not waited for.
+    pub(super) server: LastServer,
 }
 
 /// Opens one connection, outside of a pool.
@@ -57,7 +66,10 @@ pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, 
 pub(super) fn pool(url: &DatabaseUrl, size: u32) -> Result<Pool, DbError> {
     let connector = Connector {
         options: CurrentOptions::new(url)?,
-        unconfirmed: Arc::new(Semaphore::new(size as usize)),
+        unconfirmed: Arc::new(Unconfirmed {
+            places: Semaphore::new(size as usize),
+            server: LastServer::default(),
+        }),
     };
     let timeouts = Timeouts {
         wait: Some(WAIT_TIMEOUT),
@@ -84,10 +96,14 @@ impl Connector {
         self.options.require_tls()
     }
 
-    /// Returns the places for connections outside of the pool on which Postgres has not confirmed a commit, as many as the
-    /// pool has connections.
-    pub(super) fn unconfirmed(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.unconfirmed)
+    /// Returns the connections outside of the pool on which Postgres has not confirmed a commit.
+    pub(super) fn unconfirmed(&self) -> &Arc<Unconfirmed> {
+        &self.unconfirmed
+    }
+
+    /// Opens a connection outside of the pool.
+    pub(super) async fn open(&self) -> Result<PgConnection, DbError> {
+        connect(&self.options.get().await).await
     }
 }
 

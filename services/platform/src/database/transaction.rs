@@ -1,6 +1,6 @@
 //! The tenant transaction, through which every row is reached.
 
-use std::{fmt, io, task::Poll, time::Duration};
+use std::{fmt, io, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use deadpool::managed::Object;
 use futures_util::{
@@ -14,12 +14,13 @@ use sqlx::{
 };
 use tokio::{
     runtime::Handle,
-    time::{Instant, sleep_until, timeout, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 
 use super::{
     error::{DbError, breaks_connection},
     pool::PooledConnection,
+    server::Server,
     settings::Pooler,
 };
 use crate::deadline::Deadline;
@@ -40,9 +41,8 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The maximum time for which a commit without an answer keeps its connection in its pool, after the deadline.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The maximum time for which a commit without an answer keeps its connection outside of the pool. Longer than an outage of
-/// a standby usually lasts, and shorter than TCP takes to give up a server that is cut off.
-const UNCONFIRMED_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// The interval at which a commit without an answer looks whether the pool has reached another server.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A transaction under its caller's identity. Created by [`super::Database::begin`]; rolled back on drop unless
 /// committed.
@@ -58,6 +58,8 @@ pub struct TenantTx {
     began: Instant,
     deadline: Deadline,
     ending: Ending,
+    /// `None` until the transaction has begun.
+    server: Option<Server>,
 }
 
 /// What happens to the connection when its transaction is dropped.
@@ -88,6 +90,7 @@ impl TenantTx {
             began,
             deadline,
             ending: Ending::Rollback,
+            server: None,
         }
     }
 
@@ -98,6 +101,11 @@ impl TenantTx {
         let mut tx = Self::new(connection, "Inspection", Pooler::Transaction, began, deadline);
         tx.ending = Ending::Close;
         tx
+    }
+
+    /// Notes the server on which the transaction has begun.
+    pub(super) fn began_on(&mut self, server: Server) {
+        self.server = Some(server);
     }
 
     /// Returns the connection to its pool as it is.
@@ -161,7 +169,9 @@ impl Drop for TenantTx {
         };
         match (self.ending, Handle::try_current()) {
             (Ending::Rollback, Ok(runtime)) => drop(runtime.spawn(roll_back(connection))),
-            (Ending::Confirm, Ok(runtime)) => drop(runtime.spawn(confirm(connection))),
+            (Ending::Confirm, Ok(runtime)) => {
+                drop(runtime.spawn(confirm(connection, self.server.take())));
+            }
             // Outside of a runtime no rollback can be sent; closing the connection also rolls back.
             (Ending::Close, _) | (_, Err(_)) => drop(Object::take(connection)),
         }
@@ -175,27 +185,56 @@ async fn roll_back(mut connection: PooledConnection) {
     }
 }
 
-/// Waits for the answer to a commit whose caller has gone.
+/// Waits for the answer to a commit that its caller no longer waits for.
 ///
-/// Postgres does not notice that a connection was closed while its commit waits for a standby. The connection's place in the
-/// pool is given up soon, because the server may be gone and another one serve; but no more commits than the pool has
-/// connections wait outside of it, so that a pool cannot fill a server that still runs without its standbys.
-async fn confirm(mut connection: PooledConnection) {
+/// Postgres does not notice that a connection was closed while its commit waits for a standby, so each closed one would
+/// leave a backend behind. The connection's place in the pool is given up soon, because calls that only read can still be
+/// served; but no more commits than the pool has connections wait outside of it. They wait until Postgres answers, the
+/// connection breaks, or the pool has reached another server: then this one was replaced.
+async fn confirm(mut connection: PooledConnection, server: Option<Server>) {
     metrics::counter!("haven_db_commits_unconfirmed_total").increment(1);
-    // The answer to an empty message is the one after that to the commit.
-    match timeout(COMMIT_TIMEOUT, raw_sql("").execute(&mut *connection)).await {
-        Ok(Ok(_)) => return,
-        Ok(Err(_)) => return drop(Object::take(connection)),
-        Err(_) => {}
-    }
-    let places = Object::pool(&connection).map(|pool| pool.manager().unconfirmed());
-    let place = match places {
-        Some(places) => places.acquire_owned().await.ok(),
-        None => None,
+    let Some(pool) = Object::pool(&connection) else {
+        return;
     };
-    let mut connection = Object::take(connection);
-    let _ = timeout(UNCONFIRMED_TIMEOUT, raw_sql("").execute(&mut connection)).await;
-    drop(place);
+    let unconfirmed = Arc::clone(pool.manager().unconfirmed());
+    drop(pool);
+    let replaced = async {
+        loop {
+            sleep(LOOK).await;
+            if server
+                .as_ref()
+                .is_some_and(|server| unconfirmed.server.is_other_than(server))
+            {
+                return;
+            }
+        }
+    };
+    let mut replaced = pin!(replaced);
+    let place = {
+        // The answer to an empty message is the one after that to the commit.
+        let mut answer = pin!(raw_sql("").execute(&mut *connection));
+        let waited = async {
+            sleep(COMMIT_TIMEOUT).await;
+            unconfirmed.places.acquire().await
+        };
+        tokio::select! {
+            answered = &mut answer => Err(answered.is_ok()),
+            () = &mut replaced => Err(false),
+            place = waited => Ok(place),
+        }
+    };
+    match place {
+        Err(true) => {}
+        Err(false) => drop(Object::take(connection)),
+        Ok(place) => {
+            let mut connection = Object::take(connection);
+            tokio::select! {
+                _ = raw_sql("").execute(&mut connection) => {}
+                () = replaced => {}
+            }
+            drop(place);
+        }
+    }
 }
 
 impl fmt::Debug for TenantTx {

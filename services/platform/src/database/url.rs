@@ -29,10 +29,10 @@ enum Unusable {
     Unreadable,
     #[error("it is not a postgres:// URL")]
     Malformed,
-    #[error("it names another login")]
-    OtherLogin,
-    #[error("it no longer requires TLS")]
-    WithoutTls,
+    #[error(
+        "it changes more than the password, which needs a restart: the service inspects a database when it starts"
+    )]
+    MoreThanPassword,
 }
 
 /// The current options of a login's connections.
@@ -130,16 +130,13 @@ impl Current {
         }
     }
 
-    /// Returns the options of `url`, if it may replace the current one. The inspection at the start was about that one.
+    /// Returns the options of `url`, if only the password differs. The inspection at the start was about the rest.
     fn check(&self, url: &SecretString) -> Result<PgConnectOptions, Unusable> {
         let options = connect_options(url).map_err(|_| Unusable::Malformed)?;
-        if options.get_username() != self.options.get_username() {
-            return Err(Unusable::OtherLogin);
+        match without_password(&options) == without_password(&self.options) {
+            true => Ok(options),
+            false => Err(Unusable::MoreThanPassword),
         }
-        if requires_tls(&self.options) && !requires_tls(&options) {
-            return Err(Unusable::WithoutTls);
-        }
-        Ok(options)
     }
 }
 
@@ -166,6 +163,11 @@ async fn read(file: &Path) -> Result<SecretString, Unusable> {
     Ok(text.trim_end().into())
 }
 
+/// Returns the URL of `options` with a fixed password.
+fn without_password(options: &PgConnectOptions) -> String {
+    options.clone().password("").to_url_lossy().to_string()
+}
+
 fn requires_tls(options: &PgConnectOptions) -> bool {
     use PgSslMode::{Require, VerifyCa, VerifyFull};
     matches!(options.get_ssl_mode(), Require | VerifyCa | VerifyFull)
@@ -184,25 +186,33 @@ mod tests {
     }
 
     #[test]
-    fn only_a_url_of_the_same_login_that_is_as_safe_replaces_another() {
+    fn only_the_password_can_change() {
         let url = "postgres://data_app:old@db/haven?sslmode=verify-full";
         for (new, reason) in [
             ("data_app", Some(Unusable::Malformed)),
             (
                 "postgres://data_worker:new@db/haven?sslmode=verify-full",
-                Some(Unusable::OtherLogin),
+                Some(Unusable::MoreThanPassword),
             ),
             (
-                "postgres://data_app:new@db/haven?sslmode=prefer",
-                Some(Unusable::WithoutTls),
+                "postgres://data_app:new@db/haven?sslmode=require",
+                Some(Unusable::MoreThanPassword),
             ),
-            ("postgres://data_app:new@other/haven?sslmode=require", None),
+            (
+                "postgres://data_app:new@other/haven?sslmode=verify-full",
+                Some(Unusable::MoreThanPassword),
+            ),
+            (
+                "postgres://data_app:new@db/other?sslmode=verify-full",
+                Some(Unusable::MoreThanPassword),
+            ),
+            ("postgres://data_app:new@db/haven?sslmode=verify-full", None),
         ] {
             let mut current = current(url);
             current.update(Ok(new.into()));
             assert_eq!(current.unusable, reason, "{new}");
-            let host = if reason.is_some() { "db" } else { "other" };
-            assert_eq!(current.options.get_host(), host);
+            let expected = if reason.is_some() { url } else { new };
+            assert_eq!(current.url.expose_secret(), expected);
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use secrecy::ExposeSecret;
+
 use super::{KeyId, MAC_BYTES, MacKey, SecretKey, StoredMac, StoredMacs};
 
 /// The service's secrets for keyed hashes, 1 to [`StoredMacs::MAX`]: the first makes new hashes, all are accepted.
@@ -21,6 +23,9 @@ pub enum SecretKeysError {
     /// There are too many secrets.
     #[error("must have at most 4 keys: every request is hashed under each")]
     TooMany,
+    /// Two ids have the same secret.
+    #[error("must have different keys: two ids have the same one")]
+    Duplicate,
 }
 
 // === impl SecretKeys ===
@@ -30,10 +35,18 @@ impl SecretKeys {
     ///
     /// # Errors
     ///
-    /// [`SecretKeysError`] when there is no secret, or when there are too many.
+    /// [`SecretKeysError`] when there is no secret, when there are too many, or when two are equal: each would make the same
+    /// hashes.
     pub fn new(keys: Vec<(KeyId, SecretKey)>) -> Result<Self, SecretKeysError> {
+        let is_repeated = |(at, (_, secret)): (usize, &(KeyId, SecretKey))| {
+            let mut before = keys[..at].iter();
+            before.any(|(_, other)| other.expose_secret() == secret.expose_secret())
+        };
         match keys.len() {
             0 => Err(SecretKeysError::Empty),
+            1..=StoredMacs::MAX if keys.iter().enumerate().any(is_repeated) => {
+                Err(SecretKeysError::Duplicate)
+            }
             1..=StoredMacs::MAX => Ok(Self(keys)),
             _ => Err(SecretKeysError::TooMany),
         }
@@ -150,6 +163,14 @@ mod tests {
         assert_eq!(
             SecretKeys::new(five.into_iter().collect()).err(),
             Some(SecretKeysError::TooMany)
+        );
+        let twice = ["a", "b"].map(|id| {
+            let secret = SecretKey::new(Box::new([1; 32]));
+            (KeyId::parse(id).unwrap(), secret)
+        });
+        assert_eq!(
+            SecretKeys::new(twice.into_iter().collect()).err(),
+            Some(SecretKeysError::Duplicate)
         );
         assert_eq!(format!("{:?}", ring(&[("k2", 2), ("k1", 1)])), "[k2, k1]");
     }
