@@ -38,8 +38,16 @@ BEGIN
     IF person IS NULL THEN
         RAISE insufficient_privilege USING MESSAGE = 'a person to erase is required';
     END IF;
-    PERFORM FROM identity.erase_account(erase_again.message_id, NULL, erase_again.service, NULL, erase_again.message_id,
-        erase_again.at, erase_again.at);
+    -- Without an account the id is taken for a moment: a first sign-in with another provider waits for it, and then finds the
+    -- receipt.
+    INSERT INTO identity.users (id, goals, created_at, updated_at)
+        VALUES (person, '{}', erase_again.at, erase_again.at) ON CONFLICT (id) DO NOTHING;
+    IF FOUND THEN
+        DELETE FROM identity.users AS u WHERE u.id = person;
+    ELSE
+        PERFORM FROM identity.erase_account(erase_again.message_id, NULL, erase_again.service, NULL, erase_again.message_id,
+            erase_again.at, erase_again.at);
+    END IF;
     INSERT INTO identity.erasures (user_id, request_id, service, requested_at, erased, audit_digest)
         VALUES (person, erase_again.message_id, erase_again.service, erase_again.erased_at, '{}', sha256(''))
         ON CONFLICT (user_id) DO NOTHING;

@@ -1,8 +1,14 @@
 //! Sign-ups and deletions while the command runs: it takes none of them for a difference.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
-use haven_testkit::Stack;
+use haven_testkit::{Stack, random};
+use sqlx::{AssertSqlSafe, raw_sql};
+use tokio::time::timeout;
 
 use super::{append, erase, reconciled, state};
 use crate::superuser_sql::scalar;
@@ -67,4 +73,29 @@ async fn people_who_sign_up_or_are_erased_meanwhile_are_left_alone() {
     assert_eq!(locked, 0);
     let agreed = reconciled(&stack, &[]).await;
     assert_eq!(agreed.count("agree"), alive + gone);
+}
+
+#[tokio::test]
+async fn a_first_sign_in_with_another_provider_waits_for_an_erasure_and_finds_it() {
+    let stack = Stack::start().await.unwrap();
+    let person = random::uuid();
+    let begin = |role| {
+        AssertSqlSafe(format!(
+            "BEGIN; SET LOCAL ROLE identity_{role}; \
+             SELECT set_config('request.jwt.claims', '{{\"sub\":\"{person}\"}}', true)"
+        ))
+    };
+    let mut erasing = stack.database.connect("postgres").await.unwrap();
+    raw_sql(begin("service")).execute(&mut erasing).await.unwrap();
+    let erase = "SELECT identity.erase_again(gen_random_uuid(), 'identity', now(), now())";
+    raw_sql(erase).execute(&mut erasing).await.unwrap();
+    let mut signing = stack.database.connect("postgres").await.unwrap();
+    raw_sql(begin("user")).execute(&mut signing).await.unwrap();
+    let make = "SELECT identity.make_external_account(gen_random_uuid(), now(), now())";
+    let mut making = pin!(raw_sql(make).execute(&mut signing));
+    assert!(timeout(Duration::from_millis(500), &mut making).await.is_err());
+    raw_sql("COMMIT").execute(&mut erasing).await.unwrap();
+    let refused = making.await.unwrap_err().to_string();
+    assert!(refused.contains("the account was erased"), "{refused}");
+    assert_eq!(state(&stack, person).await, "receipt");
 }
