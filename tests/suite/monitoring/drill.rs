@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{monitored::Monitored, notifications::Notification};
 use crate::eventually::within;
 
-/// The time from a change to its notification: a few scrapes, evaluations and groupings of one second each.
+/// The time from a change to its notification: a few scrapes, evaluations and groupings of seconds.
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// Waits for a notification.

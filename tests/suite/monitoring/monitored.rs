@@ -193,7 +193,7 @@ impl Files {
     }
 }
 
-/// Returns `prometheus.yml` with the ports of `targets`, and with an interval of one second.
+/// Returns `prometheus.yml` with the ports of `targets`, and with shorter intervals.
 fn prometheus_configuration(targets: &[(&str, Vec<u16>)], alertmanager: u16) -> String {
     let text = fs::read_to_string(workspace::root().join("deploy/monitoring/prometheus.yml")).unwrap();
     let mut job = "";
