@@ -14,8 +14,12 @@ ALTER ROLE haven_readonly  CONNECTION LIMIT 10;
 ALTER ROLE haven_backup    CONNECTION LIMIT 10;
 ALTER ROLE haven_monitor   CONNECTION LIMIT 5;
 
--- Rights that only a superuser can give on some versions: see migrations/cluster/0001_roles.sql.
-ALTER ROLE haven_backup REPLICATION;
+-- Rights that only a superuser can give on some versions: see migrations/cluster. Backups need no REPLICATION, which earlier
+-- versions gave, and which copies every row.
+ALTER ROLE haven_backup NOREPLICATION INHERIT;
+GRANT pg_read_all_settings TO haven_backup;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_backup_start(text, boolean), pg_catalog.pg_backup_stop(boolean),
+    pg_catalog.pg_create_restore_point(text), pg_catalog.pg_switch_wal() TO haven_backup;
 GRANT pg_monitor TO haven_monitor;
 
 -- Sessions of people and tools that do nothing end. The services' pools keep idle connections on purpose.

@@ -3,13 +3,33 @@
 -- objects of the schemas and the rights to them are in migrations/identity and migrations/data.
 
 -- All roles may connect and create temporary tables (which come first in name resolution) by default.
--- haven_backup is not in the list, because a physical backup uses the replication protocol, which needs no
--- database.
 DO $$
 BEGIN
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO identity_owner, identity_app, identity_worker, '
-        'data_owner, data_app, data_worker, haven_readonly, haven_monitor', current_database());
+        'data_owner, data_app, data_worker, haven_readonly, haven_backup, haven_monitor', current_database());
+END
+$$;
+
+-- The functions that pgBackRest calls: it starts and ends a backup, and its check of the archive makes a restore
+-- point and begins the next segment of the log. They give no row. They belong to the superuser of the server, so
+-- an admin cannot grant them everywhere.
+DO $$
+DECLARE
+    functions CONSTANT text[] := ARRAY[
+        'pg_catalog.pg_backup_start(text, boolean)', 'pg_catalog.pg_backup_stop(boolean)',
+        'pg_catalog.pg_create_restore_point(text)', 'pg_catalog.pg_switch_wal()'
+    ];
+    called text;
+BEGIN
+    FOREACH called IN ARRAY functions LOOP
+        IF NOT has_function_privilege('haven_backup', called, 'EXECUTE') THEN
+            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO haven_backup', called);
+        END IF;
+    END LOOP;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE WARNING 'no backups yet; a superuser has to run: GRANT EXECUTE ON FUNCTION % TO haven_backup;',
+        array_to_string(functions, ', ');
 END
 $$;
 

@@ -1,7 +1,7 @@
 //! Sets up the database of Haven in an empty cluster: roles, schemas, migrations, passwords.
 //!
 //! Every step is idempotent. The admin, which is not a superuser, does everything that an admin of a hosted Postgres
-//! can do. The superuser creates the admin, and does the two grants that Postgres 15 reserves to superusers.
+//! can do. The superuser creates the admin, and does the grants that some versions reserve to superusers.
 
 use std::{fs, path::Path, process::Stdio};
 
@@ -11,7 +11,6 @@ use tokio::process::Command;
 
 use crate::{
     binaries::Binaries,
-    cluster::Cluster,
     database::Database,
     secrets::{ADMIN, SUPERUSER},
     workspace,
@@ -19,6 +18,13 @@ use crate::{
 
 /// The source of this file. A template is recreated when it changes.
 pub(crate) const SOURCE: &str = include_str!("bootstrap.rs");
+
+/// The grants that some versions of Postgres reserve to superusers. Those on functions are of one database.
+pub const SUPERUSER_GRANTS: &str = "
+    GRANT pg_monitor TO haven_monitor;
+    GRANT pg_read_all_settings TO haven_backup;
+    GRANT EXECUTE ON FUNCTION pg_backup_start(text, boolean), pg_backup_stop(boolean),
+        pg_create_restore_point(text), pg_switch_wal() TO haven_backup";
 
 /// The way to run the migrations of the services.
 #[derive(Clone, Copy)]
@@ -30,14 +36,18 @@ pub enum Migrations<'a> {
     Files,
 }
 
-/// Creates the database `name` if it does not exist, and migrates it.
+/// Creates the database `name` if it does not exist, and migrates it. `maintenance` is the database `postgres` of the same
+/// cluster.
 ///
 /// # Errors
 ///
 /// If a step fails, or if the applied migrations are not those of this checkout.
-pub async fn bootstrap(cluster: &Cluster, name: &str, migrations: Migrations<'_>) -> Result<Database> {
-    let database = cluster.database(name);
-    create(cluster, &database).await?;
+pub async fn bootstrap(maintenance: &Database, name: &str, migrations: Migrations<'_>) -> Result<Database> {
+    let database = Database {
+        name: name.to_owned(),
+        ..maintenance.clone()
+    };
+    create(maintenance, &database).await?;
     for file in cluster_files("")? {
         database.run(ADMIN, &file).await.context("migrations/cluster")?;
     }
@@ -69,8 +79,7 @@ fn cluster_files(ending: &str) -> Result<Vec<String>> {
 }
 
 /// Creates the admin role and the database if they do not exist.
-async fn create(cluster: &Cluster, database: &Database) -> Result<()> {
-    let maintenance = cluster.database(SUPERUSER);
+async fn create(maintenance: &Database, database: &Database) -> Result<()> {
     let mut superuser = maintenance.connect(SUPERUSER).await?;
     // Keeps the passwords below out of the statement statistics.
     sqlx::query("SET pg_stat_statements.track_utility = off")
@@ -107,9 +116,10 @@ async fn create(cluster: &Cluster, database: &Database) -> Result<()> {
 /// Does the grants that need a superuser, and sets the passwords of logins that have none.
 async fn finish_roles(database: &Database) -> Result<()> {
     let mut superuser = database.connect(SUPERUSER).await?;
-    let statements = "SET pg_stat_statements.track_utility = off; SET client_min_messages = warning; \
-                      ALTER ROLE haven_backup REPLICATION; GRANT pg_monitor TO haven_monitor";
-    sqlx::raw_sql(statements)
+    let statements = format!(
+        "SET pg_stat_statements.track_utility = off; SET client_min_messages = warning; {SUPERUSER_GRANTS}"
+    );
+    sqlx::raw_sql(AssertSqlSafe(statements))
         .execute(&mut superuser)
         .await
         .context("finishing the roles")?;

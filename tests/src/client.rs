@@ -74,9 +74,19 @@ impl Client {
         identity: Listeners,
         data: Listeners,
     ) -> Result<Self> {
+        Self::balanced(certificates, service, &[identity.api], &[data.api])
+    }
+
+    /// Creates the same client for services with several replicas: each call goes to one of the ports.
+    pub fn balanced(
+        certificates: &Certificates,
+        service: Option<&str>,
+        identity: &[u16],
+        data: &[u16],
+    ) -> Result<Self> {
         Ok(Self {
-            identity: channel(certificates, service, identity.api)?,
-            data: channel(certificates, service, data.api)?,
+            identity: channel(certificates, service, identity)?,
+            data: channel(certificates, service, data)?,
             credential: Credential::default(),
         })
     }
@@ -231,8 +241,23 @@ impl Interceptor for Credential {
     }
 }
 
-/// Returns a channel to `port` of loopback, which connects on the first call.
-fn channel(certificates: &Certificates, service: Option<&str>, port: u16) -> Result<Channel> {
+/// Returns a channel that spreads its calls over the `ports` of loopback. It connects on the first call.
+///
+/// # Errors
+///
+/// If the certificates cannot be read.
+pub fn channel(certificates: &Certificates, service: Option<&str>, ports: &[u16]) -> Result<Channel> {
+    let endpoints = ports
+        .iter()
+        .map(|port| endpoint(certificates, service, *port))
+        .collect::<Result<Vec<Endpoint>>>()?;
+    Ok(match endpoints.as_slice() {
+        [one] => one.connect_lazy(),
+        _ => Channel::balance_list(endpoints.into_iter()),
+    })
+}
+
+fn endpoint(certificates: &Certificates, service: Option<&str>, port: u16) -> Result<Endpoint> {
     let authority = Certificate::from_pem(fs::read(certificates.authority())?);
     let mut tls = ClientTlsConfig::new()
         .ca_certificate(authority)
@@ -244,7 +269,5 @@ fn channel(certificates: &Certificates, service: Option<&str>, port: u16) -> Res
             fs::read(leaf.key)?,
         ));
     }
-    Ok(Endpoint::from_shared(format!("https://127.0.0.1:{port}"))?
-        .tls_config(tls)?
-        .connect_lazy())
+    Ok(Endpoint::from_shared(format!("https://127.0.0.1:{port}"))?.tls_config(tls)?)
 }

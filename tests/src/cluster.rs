@@ -49,8 +49,8 @@ pub struct Settings {
 pub enum ConfigFiles {
     /// Those of `initdb`, and a `pg_hba.conf` that lets all logins in over TLS on loopback.
     Development,
-    /// Those of `deploy/postgres`, unchanged. Only addresses, the port and the size of the write-ahead log are set beside
-    /// them. The installation needs the extension pgaudit: see [`Installation::with_audit`].
+    /// Those of `deploy/postgres`, unchanged. Only addresses, the port, the socket and the size of the write-ahead log are set
+    /// beside them. The installation needs the extension pgaudit: see [`Installation::with_audit`].
     Production,
 }
 
@@ -169,6 +169,11 @@ impl Cluster {
         data(&self.directory)
     }
 
+    /// Returns the directory of the server's socket. Only a cluster with the configuration files of production has one.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("socket")
+    }
+
     /// Runs `initdb`, and moves the result to the data directory when it is complete.
     fn initialise(&self) -> Result<()> {
         // The directory gets its final name when it is complete, because this step may be interrupted.
@@ -237,10 +242,13 @@ impl Cluster {
                 fs::write(data.join("pg_hba.conf"), access)?;
             }
             ConfigFiles::Production => {
-                for file in ["postgresql.conf", "pg_hba.conf"] {
+                for file in ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"] {
                     let content = fs::read(workspace::root().join("deploy/postgres").join(file))?;
                     fs::write(data.join(file), content)?;
                 }
+                let socket = self.socket();
+                fs::create_dir_all(&socket)?;
+                self.set_access(&socket, 0o700)?;
             }
         }
         Ok(())
@@ -270,7 +278,10 @@ impl Cluster {
         let mut settings = vec![
             "listen_addresses=127.0.0.1".to_owned(),
             format!("port={port}"),
-            "unix_socket_directories=".to_owned(),
+            match files {
+                ConfigFiles::Development => "unix_socket_directories=".to_owned(),
+                ConfigFiles::Production => format!("unix_socket_directories={}", self.socket().display()),
+            },
             // Recovery after a crash syncs the file system with one call, instead of thousands of files one by one.
             "recovery_init_sync_method=syncfs".to_owned(),
         ];

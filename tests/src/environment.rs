@@ -31,6 +31,8 @@ pub struct Environment<'a> {
     pub secrets: &'a Secrets,
     /// The file of the key that signs tokens.
     pub signing_key: &'a Path,
+    /// The file of completed erasures, in a directory that exists.
+    pub erasure_journal: &'a Path,
     /// The ports of identity.
     pub identity: Listeners,
     /// The ports of data.
@@ -54,6 +56,7 @@ impl Environment<'_> {
             ("DATA_URL", format!("https://localhost:{}", self.data.api)),
             ("PEPPERS", self.secrets.peppers.clone()),
             ("SIGNING_KEY_FILES", self.signing_key.display().to_string()),
+            ("ERASURE_JOURNAL", self.erasure_journal.display().to_string()),
             // All callers are in one network. With the default limits, ten of them could sign up in a minute.
             ("SIGN_UP_LIMITS", HIGH_LIMITS.to_owned()),
             ("SIGN_IN_LIMITS", HIGH_LIMITS.to_owned()),

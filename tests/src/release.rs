@@ -79,7 +79,7 @@ fn fetch(requirement: &str, draft: &Path) -> Result<()> {
 }
 
 /// Returns a pip command: the system's, or that of a virtual environment below `draft`.
-fn pip(draft: &Path) -> Result<Command> {
+pub(crate) fn pip(draft: &Path) -> Result<Command> {
     let mut pip = Command::new("python3");
     if run(Command::new("python3").args(["-m", "pip", "--version"])).is_err() {
         let environment = draft.join("python");
@@ -92,7 +92,7 @@ fn pip(draft: &Path) -> Result<Command> {
 }
 
 /// Returns the file in `directory` that ends in `ending`.
-fn find(directory: &Path, ending: &str) -> Result<PathBuf> {
+pub(crate) fn find(directory: &Path, ending: &str) -> Result<PathBuf> {
     let files = fs::read_dir(directory)?.flatten().map(|entry| entry.path());
     let mut matching = files.filter(|path| path.to_string_lossy().ends_with(ending));
     matching

@@ -64,8 +64,8 @@ impl Secrets {
                 .chain([&SUPERUSER])
                 .map(|login| (login.to_string(), password()))
                 .collect(),
-            identity_secret_key: key(),
-            data_secret_key: key(),
+            identity_secret_key: format!("k1:{}", key()),
+            data_secret_key: format!("k1:{}", key()),
             peppers: format!("dev-1:{}", key()),
             message_keys: format!("dev-1:{}", BASE64_URL_SAFE.encode(rand::random::<[u8; 32]>())),
         }

@@ -78,6 +78,19 @@ impl Service {
         Ok(())
     }
 
+    /// Waits until the health port answers that the process is alive. It may not be ready.
+    pub async fn alive(&self) -> Result<()> {
+        let limit = Instant::now() + START;
+        let mut client = HealthClient::new(health_channel(self.listeners.health)?);
+        while client.check(HealthCheckRequest::default()).await.is_err() {
+            if Instant::now() > limit {
+                bail!("{} is not alive", self.name);
+            }
+            tokio::time::sleep(Duration::from_millis(15)).await;
+        }
+        Ok(())
+    }
+
     /// Waits until the health port reports all gRPC services of the process as serving. Fails if the process ends
     /// first.
     pub async fn ready(&mut self) -> Result<()> {

@@ -19,7 +19,9 @@ use crate::{
     certificates::Certificates,
     client::{Client, Person},
     cluster::Cluster,
+    endpoints::Endpoints,
     environment::{Environment, Listeners},
+    failover::Failover,
     installation::Installation,
     package::Package,
     pgbouncer::PgBouncer,
@@ -45,6 +47,7 @@ pub struct Stack {
     identity_proxy: Option<Proxy>,
     data_proxy: Option<Proxy>,
     own_cluster: Option<TestCluster>,
+    failover: Option<Failover>,
     _ports: Vec<Port>,
 }
 
@@ -54,11 +57,13 @@ pub struct Builder {
     variables: Vec<(&'static str, String, String)>,
     absent: Vec<&'static str>,
     counted: bool,
+    freezable: bool,
     own_cluster: bool,
     durable: bool,
     production: Option<Installation>,
     pooled: Option<(Package, u32)>,
     cluster: Option<TestCluster>,
+    failover: Option<Failover>,
 }
 
 // === impl Stack ===
@@ -99,6 +104,15 @@ impl Stack {
         self.client(Some(name))
     }
 
+    /// Returns the addresses of both services, and the certificates of their callers.
+    pub fn endpoints(&self) -> Endpoints {
+        Endpoints {
+            certificates: self.certificates.clone(),
+            identity: vec![self.identity.listeners.api],
+            data: vec![self.data.listeners.api],
+        }
+    }
+
     /// Signs up a user with a random email address, and signs in.
     pub async fn person(&self) -> Result<Person> {
         self.anonymous()?.invent().await
@@ -114,6 +128,11 @@ impl Stack {
         self.own_cluster.as_ref()
     }
 
+    /// Returns the nodes of Postgres if this stack runs on several, and otherwise `None`: see [`Builder::failover`].
+    pub fn failover(&self) -> Option<&Failover> {
+        self.failover.as_ref()
+    }
+
     /// Returns the number of round trips of the request pool of `identity` or `data` to Postgres since the start. 0
     /// unless the stack was built with [`Builder::counted`].
     pub fn round_trips(&self, service: &str) -> u64 {
@@ -123,6 +142,17 @@ impl Stack {
             &self.data_proxy
         };
         proxy.as_ref().map_or(0, Proxy::round_trips)
+    }
+
+    /// Freezes the open connections of `identity` or `data` to Postgres: they stay open, and nothing arrives any more. The
+    /// stack must be built with [`Builder::freezable`].
+    pub fn freeze(&self, service: &str) {
+        let proxy = if service == "identity" {
+            &self.identity_proxy
+        } else {
+            &self.data_proxy
+        };
+        proxy.as_ref().into_iter().for_each(Proxy::freeze);
     }
 
     fn client(&self, service: Option<&str>) -> Result<Client> {
@@ -153,6 +183,12 @@ impl Builder {
     /// Counts the round trips of the services' request pools to Postgres.
     pub fn counted(mut self) -> Self {
         self.counted = true;
+        self
+    }
+
+    /// Lets a test freeze the services' connections to Postgres: see [`Stack::freeze`].
+    pub fn freezable(mut self) -> Self {
+        self.freezable = true;
         self
     }
 
@@ -187,6 +223,12 @@ impl Builder {
         self
     }
 
+    /// Uses `failover`, through its HAProxy, which ends with the stack.
+    pub fn failover(mut self, failover: Failover) -> Self {
+        self.failover = Some(failover);
+        self
+    }
+
     /// Starts the services, and waits until they are ready.
     pub async fn start(mut self) -> Result<Stack> {
         let binaries = Binaries::build()?;
@@ -196,18 +238,26 @@ impl Builder {
             (None, None) if self.own_cluster => Some(TestCluster::own(self.durable).await?),
             (None, None) => None,
         };
-        let cluster = match &own_cluster {
-            Some(own) => own,
-            None => TestCluster::shared().await?,
+        let failover = self.failover.take();
+        let (database, certificates, secrets, state) = if let Some(failover) = &failover {
+            let database = TestDatabase::of_cluster(failover.haven());
+            (
+                database,
+                &failover.certificates,
+                &failover.secrets,
+                &failover.state,
+            )
+        } else {
+            let cluster = match &own_cluster {
+                Some(own) => own,
+                None => TestCluster::shared().await?,
+            };
+            let database = cluster.database().await?;
+            (database, &cluster.certificates, &cluster.secrets, &cluster.state)
         };
-        let database = cluster.database().await?;
-        let directory = cluster
-            .state
-            .path()
-            .join("stacks")
-            .join(random::uuid().to_string());
+        let directory = state.path().join("stacks").join(random::uuid().to_string());
         eprintln!("the services' logs are in {}", directory.display());
-        let certificates = copy_certificates(cluster, &directory)?;
+        let certificates = copy_certificates(certificates, &directory)?;
         let ports: Vec<Port> = (0..6).map(|_| Port::reserve()).collect::<Result<_>>()?;
         let listeners = |first: usize| Listeners {
             api: ports[first].number(),
@@ -231,8 +281,9 @@ impl Builder {
         let environment = Environment {
             database: &reached,
             certificates: &certificates,
-            secrets: &cluster.secrets,
-            signing_key: &cluster.state.path().join("signing-key.pem"),
+            secrets,
+            signing_key: &state.path().join("signing-key.pem"),
+            erasure_journal: &directory.join("erasures.jsonl"),
             identity: listeners(0),
             data: listeners(3),
         };
@@ -270,38 +321,37 @@ impl Builder {
             identity_proxy,
             data_proxy,
             own_cluster,
+            failover,
             _ports: ports,
         })
     }
 
-    /// Puts a proxy in front of the request pool of `service`. The worker pool bypasses it, because its periodic work
-    /// would change the count.
+    /// Puts a proxy in front of the request pool of `service`. Where round trips are counted, the worker pool bypasses it,
+    /// because its periodic work would change the count.
     async fn proxy(&self, database: &TestDatabase, service: &mut Service) -> Result<Option<Proxy>> {
-        if !self.counted {
+        if !self.counted && !self.freezable {
             return Ok(None);
         }
         let proxy = Proxy::start(database.port).await?;
         let mut proxied = (**database).clone();
         proxied.port = proxy.port();
-        service.variables.insert(
-            "DATABASE_URL".to_owned(),
-            proxied.url(&format!("{}_app", service.name)),
-        );
+        let mut through = vec![("DATABASE_URL", "app")];
+        if self.freezable {
+            through.push(("WORKER_DATABASE_URL", "worker"));
+        }
+        for (variable, login) in through {
+            let url = proxied.url(&format!("{}_{login}", service.name));
+            service.variables.insert(variable.to_owned(), url);
+        }
         Ok(Some(proxy))
     }
 }
 
 /// Copies the certificates of the cluster, so that a test can replace those of its stack.
-fn copy_certificates(cluster: &TestCluster, directory: &Path) -> Result<Certificates> {
+fn copy_certificates(certificates: &Certificates, directory: &Path) -> Result<Certificates> {
     let copy = directory.join("certificates");
     fs::create_dir_all(&copy)?;
-    for entry in fs::read_dir(
-        cluster
-            .certificates
-            .authority()
-            .parent()
-            .unwrap_or(Path::new("/")),
-    )? {
+    for entry in fs::read_dir(certificates.authority().parent().unwrap_or(Path::new("/")))? {
         let entry = entry?;
         fs::copy(entry.path(), copy.join(entry.file_name()))?;
     }

@@ -48,7 +48,8 @@ pub struct TestCluster {
 /// A copy of the template database. Dropping it drops the database.
 pub struct TestDatabase {
     database: Database,
-    maintenance: Database,
+    /// `None` if the database ends with its cluster.
+    maintenance: Option<Database>,
 }
 
 // === impl TestCluster ===
@@ -100,6 +101,15 @@ impl TestCluster {
         Self::start_as(state, migrations, installation, false, ConfigFiles::Production).await
     }
 
+    /// Creates a new cluster as [`production`](Self::production) does, on the disk, for a test that stores more than fits in
+    /// memory.
+    pub async fn production_on_disk(installation: Installation) -> Result<Self> {
+        let state = State::take_any("production")?;
+        cluster::discard(&state)?;
+        let migrations = Migrations::Programs(&Binaries::build()?);
+        Self::start_as(state, migrations, installation, false, ConfigFiles::Production).await
+    }
+
     /// Starts the cluster in `state`, and creates it if its template is missing or outdated.
     pub async fn start(state: State, migrations: Migrations<'_>) -> Result<Self> {
         let installation = Installation::require(|line| eprintln!("{line}"))?;
@@ -143,13 +153,13 @@ impl TestCluster {
         .await?;
         match (files, current) {
             (ConfigFiles::Production, _) => {
-                let database = bootstrap(&cluster, PRODUCTION, migrations).await?;
+                let database = bootstrap(&cluster.database(SUPERUSER), PRODUCTION, migrations).await?;
                 let limits = fs::read_to_string(workspace::root().join("deploy/postgres/roles.sql"))?;
                 database.run(SUPERUSER, &limits).await?;
             }
             (ConfigFiles::Development, true) => drop_leftovers(&cluster).await?,
             (ConfigFiles::Development, false) => {
-                bootstrap(&cluster, TEMPLATE, migrations).await?;
+                bootstrap(&cluster.database(SUPERUSER), TEMPLATE, migrations).await?;
                 let close = format!("ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false");
                 cluster.database(SUPERUSER).run(SUPERUSER, &close).await?;
                 fs::write(stamp_file, stamp)?;
@@ -178,7 +188,7 @@ impl TestCluster {
             let database = self.cluster.database(PRODUCTION);
             return Ok(TestDatabase {
                 database,
-                maintenance,
+                maintenance: Some(maintenance),
             });
         }
         let database = self
@@ -194,7 +204,7 @@ impl TestCluster {
             .context("copying the template")?;
         let test = TestDatabase {
             database,
-            maintenance,
+            maintenance: Some(maintenance),
         };
         // A copy does not inherit the grants on the database itself.
         for file in bootstrap::database_files()? {
@@ -206,6 +216,16 @@ impl TestCluster {
 
 // === impl TestDatabase ===
 
+impl TestDatabase {
+    /// Returns a database that is not dropped with this value, but ends with its cluster.
+    pub(crate) fn of_cluster(database: Database) -> Self {
+        Self {
+            database,
+            maintenance: None,
+        }
+    }
+}
+
 impl std::ops::Deref for TestDatabase {
     type Target = Database;
 
@@ -216,7 +236,9 @@ impl std::ops::Deref for TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
-        let (maintenance, name) = (self.maintenance.clone(), self.name.clone());
+        let (Some(maintenance), name) = (self.maintenance.take(), self.name.clone()) else {
+            return;
+        };
         // The runtime of the test is blocked by this drop. The next run drops databases that remain.
         let dropping = thread::spawn(move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build();

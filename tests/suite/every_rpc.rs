@@ -6,9 +6,9 @@ use haven_proto::{
         AcknowledgeCrisisEventRequest, AppendMessageRequest, CompleteJobRequest, DeleteAnalysisRequest,
         DeleteMessageRequest, EraseUserRequest, ExtendLeaseRequest, FailJobRequest, GetAnalysisRequest,
         GetMessageRequest, JobLease, LeaseJobsRequest, ListAnalysesRequest, ListCrisisEventsRequest,
-        ListDeadJobsRequest, ListMessagesRequest, ProvisionUserRequest, RequestAnalysisRequest,
-        RequeueJobRequest, ResolveCrisisEventRequest, SenderType, UpdateMessageRequest,
-        WatchCrisisEventsRequest,
+        ListDeadJobsRequest, ListMessagesRequest, ListUsersRequest, LockUserRequest, ProvisionUserRequest,
+        RequestAnalysisRequest, RequeueJobRequest, ResolveCrisisEventRequest, SenderType,
+        UpdateMessageRequest, WatchCrisisEventsRequest,
     },
     identity::v1::{
         Account, ChangePasswordRequest, CheckPasswordRequest, ConsentGrant, DeleteAccountRequest,
@@ -34,6 +34,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) as_service: bool,
     /// The person that EraseUser erases.
     pub(crate) erased_user_id: Uuid,
+    /// The person that LockUser locks.
+    pub(crate) locked_user_id: Uuid,
     /// A consent of the person.
     pub(crate) consent_id: String,
     /// A message that the person wrote, of version 1.
@@ -305,6 +307,12 @@ fn data_request(rpc: &str, subject: &Subject<'_>) -> Option<Vec<u8>> {
         .encode_to_vec(),
         "PersonService/EraseUser" => EraseUserRequest {
             user_id: subject.erased_user_id.to_string(),
+            request_id,
+        }
+        .encode_to_vec(),
+        "PersonService/ListUsers" => ListUsersRequest::default().encode_to_vec(),
+        "PersonService/LockUser" => LockUserRequest {
+            user_id: subject.locked_user_id.to_string(),
             request_id,
         }
         .encode_to_vec(),

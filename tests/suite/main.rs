@@ -6,20 +6,25 @@
 //! | `conversation`, `analysis`, `analysis_queue`, `crisis` | gRPC services of data with content that it can decrypt |
 //! | `cycle`, `preferences`, `device`, `share` | gRPC services of data with content that clients encrypt |
 //! | `person` | provisioning, export and erasure of a person in data |
+//! | `reconcile` | `identity reconcile`: both services after a restore of one schema or of both; the journal of erasures; locked people |
 //! | `trip` | signing up, signing in and writing a message through both services; round trips to Postgres |
 //! | `tokens` | access tokens in data: other issuers, ended sessions, erased people |
-//! | `retries` | requests that arrive more than once |
+//! | `retries` | callers that retry: the service config, grpcio, the layer for tonic; rolling restarts |
 //! | `bad_input` | malformed fields, tokens, messages and sockets |
 //! | `outages` | services and Postgres that are down or killed |
 //! | `deploy` | the manifests in `deploy/`, run as they say |
 //! | `start`, `telemetry` | configuration and startup; logs, metrics and traces |
 //! | `envelope`, `sealing` | client-side encryption; encryption at rest |
 //! | `postgres` | Postgres with the configuration files of production |
+//! | `backup` | backups, restores and dumps with the files of `deploy/backup` |
 //! | `permissions`, `rls`, `leaks`, `schema`, `architecture` | checks across all RPCs, tables and crates |
 //! | `poolers` | both services and their commands behind a connection pooler |
 //! | `query_monitoring` | statistics of statements: `cargo dev queries`, psql and Prometheus |
+//! | `monitoring` | rules, dashboards and runbook against a real scrape; alerts end to end |
 //! | `postgres_versions` | every major version of Postgres that Haven runs on |
 //! | `platform` | the layers of the platform crate, behind a server made for these tests |
+//! | `drills` | faults under load: killed processes, rolling restarts |
+//! | `workload` | many callers of all mutations, and the verification of what they stored; drills use it |
 //! | `testkit`, `dev` | the testkit itself; `cargo dev`, with its calls and its tour |
 //!
 //! The other files are fixtures. A test starts a stack of its own with `Stack::start` or `Stack::builder`, or shares one with
@@ -30,7 +35,9 @@ mod analysis;
 mod analysis_jobs;
 mod analysis_queue;
 mod architecture;
+mod backup;
 mod bad_input;
+mod capacity;
 mod concurrently;
 mod conversation;
 mod crisis;
@@ -40,12 +47,15 @@ mod deploy;
 mod dev;
 mod device;
 mod docs;
+mod drills;
 mod encrypted_fixture;
 mod envelope;
 mod eventually;
 mod every_rpc;
 mod leaks;
 mod metrics;
+mod monitoring;
+mod newer_program;
 mod outages;
 mod packages;
 mod permissions;
@@ -58,11 +68,14 @@ mod preferences;
 mod query_monitoring;
 mod raw_call;
 mod raw_socket;
+mod reconcile;
 mod replica;
+mod retries;
 mod retry;
 mod rls;
 mod schema;
 mod sealing;
+mod secret_keys;
 mod session;
 mod share;
 mod start;
@@ -73,3 +86,4 @@ mod test_device;
 mod testkit;
 mod tokens;
 mod trip;
+mod workload;

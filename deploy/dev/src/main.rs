@@ -10,6 +10,7 @@ mod queries;
 mod secrets;
 mod seed;
 mod selection;
+mod service_config;
 mod shell;
 mod sqlx_offline;
 mod tail;
@@ -23,7 +24,8 @@ use clap::{Args, Parser, Subcommand};
 
 use self::{
     audit::Audit, call::Call, compose::Compose, queries::Queries, secrets::SecretsFor, seed::Seed,
-    selection::Selection, shell::Shell, sqlx_offline::SqlxOffline, tour::Tour, up::Up,
+    selection::Selection, service_config::ServiceConfig, shell::Shell, sqlx_offline::SqlxOffline, tour::Tour,
+    up::Up,
 };
 
 /// Runs all of Haven on this machine: a private Postgres, and both services over TLS.
@@ -78,6 +80,8 @@ enum Command {
     ///
     /// Run it after a change to a query or a migration. It starts its own database.
     Sql(SqlxOffline),
+    /// Write the gRPC service config, with which gRPC libraries retry calls, from the protos
+    ServiceConfig(ServiceConfig),
 }
 
 /// The name of the directory with the state that is kept between runs.
@@ -109,6 +113,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Psql(shell) => shell.run(),
         Command::Secrets(secrets) => secrets.run(),
         Command::Queries(queries) => runtime.block_on(queries.run()),
+        Command::ServiceConfig(service_config) => service_config.run(),
         Command::Sql(sqlx_offline) => runtime.block_on(sqlx_offline.run()),
     };
     // Does not wait for a running build: it ends with this process.

@@ -19,7 +19,7 @@ use haven_testkit::{
     installation::Installation,
     process::Signal,
     queries,
-    secrets::Secrets,
+    secrets::{SUPERUSER, Secrets},
     service::Service,
     state::State,
 };
@@ -138,7 +138,12 @@ impl Up {
             say(advice);
         }
         let binaries = build.await??;
-        let database = bootstrap(&cluster, DATABASE, Migrations::Programs(&binaries)).await;
+        let database = bootstrap(
+            &cluster.database(SUPERUSER),
+            DATABASE,
+            Migrations::Programs(&binaries),
+        )
+        .await;
         // The usual cause is a new migration that was edited after it was applied.
         let database =
             database.context("the database cannot be migrated (`cargo dev reset` creates a new one)")?;
@@ -152,6 +157,7 @@ impl Up {
             certificates: &certificates,
             secrets: &secrets,
             signing_key: &signing_key,
+            erasure_journal: &state.path().join("erasures.jsonl"),
             identity: self.ports.identity(),
             data: self.ports.data(),
         };

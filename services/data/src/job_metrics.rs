@@ -20,6 +20,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    const ALL: [Self; 7] = [
+        Self::Leased,
+        Self::Completed,
+        Self::Failed,
+        Self::Expired,
+        Self::Dead,
+        Self::Requeued,
+        Self::LeaseLost,
+    ];
+
     /// The value of the label.
     fn name(self) -> &'static str {
         match self {
@@ -59,4 +69,8 @@ pub fn describe_metrics() {
         "The time that the oldest due job has been waiting for a worker; 0 when no job is due"
     );
     record_oldest_due(0.0);
+    // Set to zero, because alerts on changes of a series need its value before the first change.
+    for outcome in Outcome::ALL {
+        count(outcome, 0);
+    }
 }

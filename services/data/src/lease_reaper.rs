@@ -12,6 +12,7 @@ use crate::{job_metrics, store::analysis_queue::Queue};
 const TASK: PeriodicTask = PeriodicTask {
     name: "lease reaper",
     period: Duration::from_secs(15),
+    limit: Duration::from_secs(30),
 };
 
 /// The time limit of one round.

@@ -41,7 +41,7 @@ use haven_platform::{
     config::{AuthMode, ConfigProblems},
     database::{Database, InspectionError, Migrations},
     hashing::{self, HashQueue},
-    mac::MacKey,
+    mac::MacKeys,
     page::PageTokens,
     server::ServerBuilder,
 };
@@ -163,9 +163,9 @@ impl Application for Data {
             parts.stop.clone(),
         ));
 
-        let secret = &parts.tokens.secret_key;
-        let requests = MacKey::derive(secret, "data requests");
-        let pages = PageTokens::new(MacKey::derive(secret, "data page tokens"));
+        let secret = &parts.tokens.secret_keys;
+        let requests = MacKeys::derive(secret, "data requests");
+        let pages = PageTokens::new(MacKeys::derive(secret, "data page tokens"));
         let message_keys = config.message_keys;
         let (new_jobs, new_crisis_events) = (Notify::default(), Notify::default());
         let conversation = ConversationRpc {
@@ -194,7 +194,7 @@ impl Application for Data {
             new_jobs,
             polling: tokio::sync::Mutex::default(),
             requests: requests.clone(),
-            leases: MacKey::derive(secret, "data leases"),
+            leases: MacKeys::derive(secret, "data leases"),
             pages: pages.clone(),
             clock: parts.clock.clone(),
             entropy: parts.entropy.clone(),
@@ -233,7 +233,7 @@ impl Application for Data {
             devices: Devices::new(Arc::clone(&parts.database)),
             changed,
             requests: requests.clone(),
-            installations: MacKey::derive(secret, "data installations"),
+            installations: MacKeys::derive(secret, "data installations"),
             pages: pages.clone(),
             clock: parts.clock.clone(),
             entropy: parts.entropy.clone(),
@@ -243,7 +243,7 @@ impl Application for Data {
             openings: KeyedMutex::default(),
             passcodes,
             requests,
-            share_tokens: MacKey::derive(secret, "data share tokens"),
+            share_tokens: MacKeys::derive(secret, "data share tokens"),
             share_token_hashes: TokenHashes::new(secret),
             pages: pages.clone(),
             clock: parts.clock.clone(),

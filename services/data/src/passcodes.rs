@@ -1,6 +1,6 @@
 //! Hashing of share passcodes with argon2id (RFC 9106), at the same cost as passwords.
 //!
-//! The input is a keyed hash of the passcode, under a key derived from the service's secret. So a copy of the database
+//! The input is a keyed hash of the passcode, under a key derived from a secret of the service. So a copy of the database
 //! alone does not allow guessing passcodes, however few there are.
 
 mod anonymous_permits;
@@ -17,7 +17,7 @@ use haven_platform::{
         HashPermit, HashQueue, Interrupted, LANES, MEMORY_KIB, OUTPUT_BYTES, Overloaded, PASSES, Recipe,
         SALT_BYTES,
     },
-    mac::{MacKey, SecretKey},
+    mac::{KeyId, MAC_BYTES, MacKey, MacKeys, SecretKeys},
     network::Network,
 };
 use secrecy::zeroize::Zeroizing;
@@ -36,7 +36,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct Passcodes {
     queue: HashQueue,
     permits: AnonymousPermits,
-    key: MacKey,
+    keys: MacKeys,
     /// The recipe of new hashes.
     recipe: Recipe,
 }
@@ -61,12 +61,12 @@ pub enum PasscodeError {
 // === impl Passcodes ===
 
 impl Passcodes {
-    /// Creates a hasher that computes in `queue`, under a key derived from `secret`.
+    /// Creates a hasher that computes in `queue`, under keys derived from `secrets`.
     ///
     /// # Errors
     ///
     /// Internal when argon2 rejects the parameters, which are constants.
-    pub fn new(queue: HashQueue, secret: &SecretKey) -> Result<Self, PasscodeError> {
+    pub fn new(queue: HashQueue, secrets: &SecretKeys) -> Result<Self, PasscodeError> {
         let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(OUTPUT_BYTES)).map_err(internal)?;
         let recipe = Recipe {
             algorithm: Algorithm::Argon2id,
@@ -76,12 +76,12 @@ impl Passcodes {
         Ok(Self {
             queue,
             permits: AnonymousPermits::default(),
-            key: MacKey::derive(secret, "data share passcodes"),
+            keys: MacKeys::derive(secrets, "data share passcodes"),
             recipe,
         })
     }
 
-    /// Returns the hash of a passcode. The salt is derived from `of`, which is unique to the use, and from the key. The
+    /// Returns the hash of a passcode under the key with the id `key`. The salt is derived from `of`, which is unique to the use, and from the key. The
     /// same passcode for the same use therefore has the same hash, and retries are recognized by this hash: a faster
     /// one would help to guess passcodes.
     ///
@@ -90,13 +90,15 @@ impl Passcodes {
     /// See [`PasscodeError`].
     pub async fn hash(
         &self,
-        passcode: Passcode,
+        key: KeyId,
+        passcode: &Passcode,
         of: &[&[u8]],
         deadline: Deadline,
     ) -> Result<PasscodeHash, PasscodeError> {
-        let salt = self.salt(of);
+        let key = self.keys.get(key);
+        let (salt, input) = (salt(key, of), input(key, passcode));
         let slot = self.queue.acquire(deadline).await?;
-        self.compute(slot, passcode, self.recipe.clone(), salt).await
+        self.compute(slot, input, self.recipe.clone(), salt).await
     }
 
     /// Returns a permit for an anonymous caller from `network` to try a passcode. Acquire it before any other work for
@@ -111,8 +113,9 @@ impl Passcodes {
         })
     }
 
-    /// Returns the hash of a passcode that an anonymous caller tries, by `recipe`, a stored hash without its output.
-    /// Without a recipe, a decoy of the same cost is used, so that the time does not show whether there is one.
+    /// Returns the hash of a passcode that an anonymous caller tries, by `recipe`, a stored hash without its output and the
+    /// id of its key. Without a recipe, a decoy of the same cost is used, so that the time does not show whether there is
+    /// one.
     ///
     /// # Errors
     ///
@@ -120,36 +123,33 @@ impl Passcodes {
     pub async fn hash_attempt(
         &self,
         permit: AnonymousPermit,
-        passcode: Passcode,
-        recipe: Option<&str>,
+        passcode: &Passcode,
+        recipe: Option<(KeyId, &str)>,
         deadline: Deadline,
     ) -> Result<PasscodeHash, PasscodeError> {
-        let (recipe, salt) = match recipe {
-            Some(recipe) => {
+        let (key, recipe, salt) = match recipe {
+            Some((key, recipe)) => {
                 let (recipe, salt) = read(recipe).ok_or(PasscodeError::Recipe)?;
-                (recipe, salt.to_vec())
+                (self.keys.get(key), recipe, salt.to_vec())
             }
-            None => (self.recipe.clone(), self.salt(&[b"decoy"])),
+            None => {
+                let key = self.keys.get(self.keys.first_id());
+                (key, self.recipe.clone(), salt(key, &[b"decoy"]))
+            }
         };
+        let input = input(key, passcode);
         let slot = self.queue.acquire(deadline).await?;
         drop(permit);
-        self.compute(slot, passcode, recipe, salt).await
-    }
-
-    fn salt(&self, of: &[&[u8]]) -> Vec<u8> {
-        let parts = [[b"salt".as_slice()].as_slice(), of].concat();
-        self.key.mac(&parts)[..SALT_BYTES].to_vec()
+        self.compute(slot, input, recipe, salt).await
     }
 
     async fn compute(
         &self,
         slot: HashPermit,
-        passcode: Passcode,
+        input: Zeroizing<[u8; MAC_BYTES]>,
         recipe: Recipe,
         salt: Vec<u8>,
     ) -> Result<PasscodeHash, PasscodeError> {
-        let input = Zeroizing::new(self.key.mac(&[b"passcode", passcode.expose()]));
-        drop(passcode);
         slot.run(move |memory| {
             let mut output = [0; OUTPUT_BYTES];
             recipe
@@ -160,6 +160,16 @@ impl Passcodes {
         })
         .await?
     }
+}
+
+/// Returns the input of the slow hash.
+fn input(key: &MacKey, passcode: &Passcode) -> Zeroizing<[u8; MAC_BYTES]> {
+    Zeroizing::new(key.mac(&[b"passcode", passcode.expose()]))
+}
+
+fn salt(key: &MacKey, of: &[&[u8]]) -> Vec<u8> {
+    let parts = [[b"salt".as_slice()].as_slice(), of].concat();
+    key.mac(&parts)[..SALT_BYTES].to_vec()
 }
 
 /// Parses a stored hash without its output into the recipe and the salt. `None` when it is invalid, or costs more than
@@ -197,7 +207,7 @@ mod tests {
     use super::*;
 
     fn passcodes(byte: u8) -> Passcodes {
-        let secret = SecretKey::new(Box::new([byte; 32]));
+        let secret = SecretKeys::one([byte; 32]);
         Passcodes::new(HashQueue::new(NonZeroUsize::MIN), &secret).unwrap()
     }
 
@@ -221,18 +231,32 @@ mod tests {
     #[tokio::test]
     async fn only_the_same_passcode_under_the_same_key_has_the_same_hash() {
         let mine = passcodes(1);
-        let hash = mine.hash(passcode("1234"), &[b"a"], soon()).await.unwrap();
+        let hash = mine
+            .hash(KeyId::FIRST, &passcode("1234"), &[b"a"], soon())
+            .await
+            .unwrap();
         let phc = hash.expose();
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
-        let same = mine.hash(passcode("1234"), &[b"a"], soon()).await.unwrap();
+        let same = mine
+            .hash(KeyId::FIRST, &passcode("1234"), &[b"a"], soon())
+            .await
+            .unwrap();
         assert_eq!(same.expose(), phc);
-        let other = mine.hash(passcode("1234"), &[b"b"], soon()).await.unwrap();
+        let other = mine
+            .hash(KeyId::FIRST, &passcode("1234"), &[b"b"], soon())
+            .await
+            .unwrap();
         assert_ne!(recipe(&other), recipe(&hash), "another salt");
 
         let stored = recipe(&hash);
-        let tried = async |by: &Passcodes, text, recipe| {
+        let tried = async |by: &Passcodes, text, recipe: Option<&str>| {
             let tried = by
-                .hash_attempt(permit(by), passcode(text), recipe, soon())
+                .hash_attempt(
+                    permit(by),
+                    &passcode(text),
+                    recipe.map(|recipe| (KeyId::FIRST, recipe)),
+                    soon(),
+                )
                 .await
                 .unwrap();
             tried.expose().to_owned()
@@ -248,7 +272,7 @@ mod tests {
     #[tokio::test]
     async fn a_hash_alone_cannot_be_guessed_against() {
         let hash = passcodes(1)
-            .hash(passcode("1234"), &[b"a"], soon())
+            .hash(KeyId::FIRST, &passcode("1234"), &[b"a"], soon())
             .await
             .unwrap();
         let guessed = Argon2::default().verify_password(b"1234", hash.expose());
@@ -272,13 +296,23 @@ mod tests {
             "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA",
         ] {
             let tried = mine
-                .hash_attempt(permit(&mine), passcode("1234"), Some(stored), soon())
+                .hash_attempt(
+                    permit(&mine),
+                    &passcode("1234"),
+                    Some((KeyId::FIRST, stored)),
+                    soon(),
+                )
                 .await;
             assert!(matches!(tried, Err(PasscodeError::Recipe)), "{stored}");
         }
         let cheaper = "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0";
         let tried = mine
-            .hash_attempt(permit(&mine), passcode("1234"), Some(cheaper), soon())
+            .hash_attempt(
+                permit(&mine),
+                &passcode("1234"),
+                Some((KeyId::FIRST, cheaper)),
+                soon(),
+            )
             .await;
         assert!(tried.unwrap().expose().starts_with(cheaper));
     }
@@ -288,7 +322,7 @@ mod tests {
         let late = Deadline::after(Duration::ZERO);
         let mine = passcodes(1);
         let refused = mine
-            .hash_attempt(permit(&mine), passcode("1234"), None, late)
+            .hash_attempt(permit(&mine), &passcode("1234"), None, late)
             .await;
         assert!(matches!(refused, Err(PasscodeError::Overloaded(_))));
     }
@@ -301,13 +335,15 @@ mod tests {
         let attempt = |network| {
             let (mine, permit) = (mine.clone(), mine.anonymous_permit(network).unwrap());
             tokio::spawn(async move {
-                let tried = mine.hash_attempt(permit, passcode("1234"), None, soon());
+                let passcode = passcode("1234");
+                let tried = mine.hash_attempt(permit, &passcode, None, soon());
                 tried.await.map(drop)
             })
         };
         let crowd: Vec<_> = (0..32).map(|_| attempt(of(1))).collect();
         assert!(mine.anonymous_permit(of(1)).is_err());
-        let (other, person) = (attempt(of(2)), mine.hash(passcode("1234"), &[b"a"], soon()));
+        let own = passcode("1234");
+        let (other, person) = (attempt(of(2)), mine.hash(KeyId::FIRST, &own, &[b"a"], soon()));
         drop(slot);
         person.await.unwrap();
         for waiting in crowd.into_iter().chain([other]) {

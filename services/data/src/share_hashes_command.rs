@@ -4,17 +4,16 @@
 use std::{
     io::{self, Read, Write},
     num::NonZeroUsize,
-    path::PathBuf,
     time::Duration,
 };
 
 use clap::Args;
 use haven_platform::{
     application::CommandError,
-    config::{ConfigProblems, secret_key},
+    config::{ConfigProblems, SecretKeysArgs},
     deadline::Deadline,
     hashing::HashQueue,
-    mac::SecretKey,
+    mac::{KeyId, SecretKeys},
 };
 use secrecy::{SecretString, zeroize::Zeroizing};
 use thiserror::Error;
@@ -31,12 +30,8 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(after_help = AFTER)]
 pub struct ShareHashesArgs {
-    /// The data service's secret for page tokens and keyed hashes: 32 bytes in base64
-    #[arg(long, env = "SECRET_KEY", value_name = "BASE64", hide_env_values = true)]
-    secret_key: Option<SecretString>,
-    /// A file that holds SECRET_KEY
-    #[arg(long, env = "SECRET_KEY_FILE", value_name = "FILE")]
-    secret_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    secret_keys: SecretKeysArgs,
 }
 
 const AFTER: &str = "\
@@ -45,7 +40,8 @@ share has a passcode, the second line is the passcode, unchanged, and the third 
 data.share_passcode_recipe returns for the token's hash.
 
 Prints the token's hash and, with three lines, the passcode's hash. Each is an SQL literal: they are the first two \
-arguments of data.validate_share_token. Does not connect to a database, and does not check that the share exists.
+arguments of data.validate_share_token. When SECRET_KEY has several keys, prints them for each key, after the key's id: the share \
+was made under one of them, and the hashes under the others find nothing. Does not connect to a database, and does not check that the share exists.
 
 Exit codes: 0 printed, 1 invalid input, 64 invalid configuration.";
 
@@ -84,18 +80,10 @@ struct Input {
 /// When the configuration or the input is invalid.
 pub(crate) async fn run(args: ShareHashesArgs) -> Result<(), CommandError> {
     let mut problems = ConfigProblems::new();
-    let secret = args.check(&mut problems);
-    let secret = problems.finish(secret)?;
+    let secrets = args.secret_keys.check(&mut problems);
+    let secrets = problems.finish(secrets)?;
     let input = Input::read(io::stdin()).map_err(CommandError::failed)?;
-    print(&secret, input, &mut io::stdout()).await
-}
-
-impl ShareHashesArgs {
-    fn check(&self, problems: &mut ConfigProblems) -> Option<SecretKey> {
-        const NAME: &str = "SECRET_KEY";
-        let text = problems.secret(NAME, self.secret_key.as_ref(), self.secret_key_file.as_ref())?;
-        problems.take(NAME, secret_key(&text))
-    }
+    print(&secrets, input, &mut io::stdout()).await
 }
 
 impl Input {
@@ -122,30 +110,41 @@ impl Input {
     }
 }
 
-async fn print(secret: &SecretKey, input: Input, output: &mut impl Write) -> Result<(), CommandError> {
-    let token_hash = TokenHashes::new(secret).of(&input.token);
-    let passcode_hash = match input.passcode {
-        Some((passcode, recipe)) => Some(
-            hash(secret, passcode, &recipe)
+async fn print(secrets: &SecretKeys, input: Input, output: &mut impl Write) -> Result<(), CommandError> {
+    let hashes = TokenHashes::new(secrets);
+    let several = secrets.ids().count() > 1;
+    for key in secrets.ids() {
+        if several {
+            writeln!(output, "key           {key}").map_err(CommandError::failed)?;
+        }
+        let token_hash = hashes.under(key, &input.token);
+        let hex: String = token_hash
+            .as_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        writeln!(output, "token_hash    '\\x{hex}'").map_err(CommandError::failed)?;
+        if let Some((passcode, recipe)) = &input.passcode {
+            let passcode_hash = hash(secrets, key, passcode, recipe)
                 .await
-                .map_err(CommandError::failed)?,
-        ),
-        None => None,
-    };
-    let hex: String = token_hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    writeln!(output, "token_hash    '\\x{hex}'").map_err(CommandError::failed)?;
-    if let Some(passcode_hash) = passcode_hash {
-        writeln!(output, "passcode_hash '{}'", passcode_hash.expose()).map_err(CommandError::failed)?;
+                .map_err(CommandError::failed)?;
+            writeln!(output, "passcode_hash '{}'", passcode_hash.expose()).map_err(CommandError::failed)?;
+        }
     }
     Ok(())
 }
 
-async fn hash(secret: &SecretKey, passcode: Passcode, recipe: &str) -> Result<PasscodeHash, PasscodeError> {
-    let passcodes = Passcodes::new(HashQueue::new(NonZeroUsize::MIN), secret)?;
+async fn hash(
+    secrets: &SecretKeys,
+    key: KeyId,
+    passcode: &Passcode,
+    recipe: &str,
+) -> Result<PasscodeHash, PasscodeError> {
+    let passcodes = Passcodes::new(HashQueue::new(NonZeroUsize::MIN), secrets)?;
     let permit = passcodes.anonymous_permit(None)?;
     let deadline = Deadline::after(HASH_TIMEOUT);
     passcodes
-        .hash_attempt(permit, passcode, Some(recipe), deadline)
+        .hash_attempt(permit, passcode, Some((key, recipe)), deadline)
         .await
 }
 

@@ -11,6 +11,7 @@ use crate::store::{encrypted::cycle::Changes, request::Requests};
 const TASK: PeriodicTask = PeriodicTask {
     name: "sweeper",
     period: Duration::from_secs(60),
+    limit: Duration::from_secs(10 * 60),
 };
 
 /// The time limit of one batch.

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -13,12 +14,14 @@ use haven_platform::{
         Database, DbError, InspectionError, WorkerConfig,
         checks::{Finding, Outcome},
     },
+    time::Clock,
 };
 use thiserror::Error;
 use uuid::Uuid;
 
 use crate::{
     Identity,
+    audit_summary::Summary,
     domain::audit_chain::{Break, ChainEnds, ChainWalk, Flaw, HeadsDigest, Hex},
     store::audit_chain::{AuditChains, ChainRow},
 };
@@ -34,7 +37,17 @@ pub struct AuditArgs {
 enum AuditCommand {
     /// Verify every person's chain of events, and report the first broken link of each broken chain
     #[command(after_help = AFTER_HELP)]
-    Verify(WorkerArgs),
+    Verify(VerifyArgs),
+}
+
+/// The arguments of `identity audit verify`.
+#[derive(Args, Debug)]
+struct VerifyArgs {
+    #[command(flatten)]
+    worker: WorkerArgs,
+    /// Write the outcome to this file as metrics, for the textfile collector of node_exporter
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
 }
 
 const AFTER_HELP: &str = "\
@@ -47,6 +60,9 @@ The last line is a digest of the ends of all chains. An attacker with write acce
 chain, so store this line elsewhere, for example with a backup. The same log gives the same line, also in a restored copy; \
 any other log gives a different line, also a log that has only grown.
 
+With --metrics, a run that reached the end writes the numbers of chains and of broken chains, and the time. A run that \
+failed leaves the file as it is, so that an old time shows that no run has succeeded since.
+
 Exit codes: 0 all chains are intact, 1 a chain is broken or the log cannot be read, 64 the configuration is invalid.";
 
 /// The error when the verification was not completed.
@@ -56,6 +72,8 @@ enum VerifyError {
     Database(#[from] DbError),
     #[error("cannot write the report: {0}")]
     Output(#[from] io::Error),
+    #[error("cannot write {0}: {1}")]
+    Metrics(String, io::Error),
 }
 
 /// The counts so far, and the chain that is being verified.
@@ -76,17 +94,22 @@ struct Verification {
 pub(crate) async fn run(args: AuditArgs) -> Result<(), CommandError> {
     let AuditCommand::Verify(args) = args.command;
     let mut problems = ConfigProblems::new();
-    let config = args.check(&mut problems, Identity::NAME);
+    let config = args.worker.check(&mut problems, Identity::NAME);
     let config = problems.finish(config)?;
     let newest = Identity::migrations().newest();
     let database = Database::worker_only(&config, newest)
         .await
         .map_err(CommandError::failed)?;
     let chains = AuditChains::new(Arc::new(database));
-    let broken = verify(&chains, &mut io::stdout())
+    let summary = verify(&chains, &mut io::stdout())
         .await
         .map_err(CommandError::failed)?;
-    match broken {
+    if let Some(path) = &args.metrics {
+        summary
+            .write_metrics(path, Clock::system().now())
+            .map_err(|error| CommandError::failed(VerifyError::Metrics(path.display().to_string(), error)))?;
+    }
+    match summary.broken {
         0 => Ok(()),
         _ => Err(CommandError::failed("the audit log has been tampered with")),
     }
@@ -119,7 +142,7 @@ async fn outcome(config: &WorkerConfig) -> Outcome {
     };
     let mut report = Vec::new();
     match verify(&AuditChains::new(Arc::new(database)), &mut report).await {
-        Ok(0) => Outcome::Pass,
+        Ok(Summary { broken: 0, .. }) => Outcome::Pass,
         Ok(_) => {
             let report = String::from_utf8_lossy(&report);
             // The last two lines are the summary.
@@ -137,8 +160,9 @@ async fn outcome(config: &WorkerConfig) -> Outcome {
     }
 }
 
-/// Verifies every chain, with memory that does not grow with their number or length. Returns the number of broken chains.
-async fn verify(chains: &AuditChains, output: &mut impl Write) -> Result<u64, VerifyError> {
+/// Verifies every chain, with memory that does not grow with their number or length. Returns the
+/// numbers of chains.
+async fn verify(chains: &AuditChains, output: &mut impl Write) -> Result<Summary, VerifyError> {
     let mut verification = Verification::default();
     let (mut person, mut after) = (Uuid::nil(), 0);
     loop {
@@ -178,7 +202,7 @@ async fn verify(chains: &AuditChains, output: &mut impl Write) -> Result<u64, Ve
         "{chains} chains, {events} whole events, {broken} broken chains"
     )?;
     writeln!(output, "digest of all ends: {}", Hex(&heads.finish()))?;
-    Ok(broken)
+    Ok(Summary { chains, broken })
 }
 
 // === impl Verification ===

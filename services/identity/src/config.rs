@@ -10,6 +10,7 @@ use secrecy::SecretString;
 
 use crate::{
     domain::{consent::RequiredConsents, provider::AuthProvider, rate_limit::RateLimits},
+    erasure_journal::ErasureJournal,
     hashing::Peppers,
     signing_keys::{SigningKeys, SigningKeysError},
 };
@@ -17,14 +18,8 @@ use crate::{
 /// The command-line flags and variables of identity.
 #[derive(Args, Debug)]
 pub struct IdentityArgs {
-    /// URL of the data service
-    #[arg(
-        long,
-        env = "DATA_URL",
-        value_name = "URL",
-        default_value = "https://localhost:50052"
-    )]
-    pub data_url: String,
+    #[command(flatten)]
+    delivery: DeliveryArgs,
     /// Peppers, secrets of at least 32 bytes: `id:base64,id:base64`. Each password is hashed with one of them: new ones
     /// with the first, and peppers of stored hashes must stay in the list
     #[arg(long, env = "PEPPERS", value_name = "LIST", hide_env_values = true)]
@@ -75,11 +70,67 @@ pub struct IdentityArgs {
     pub audit_retention_days: u32,
 }
 
+/// The flags of the delivery of messages to data.
+#[derive(Args, Clone, Debug)]
+pub struct DeliveryArgs {
+    /// URL of the data service
+    #[arg(
+        long,
+        env = "DATA_URL",
+        value_name = "URL",
+        default_value = "https://localhost:50052"
+    )]
+    pub data_url: String,
+    /// File to which each completed erasure is appended, so that a restore of the database can be told which erasures it took
+    /// back; archive the file with the backups
+    #[arg(long, env = "ERASURE_JOURNAL", value_name = "FILE")]
+    pub erasure_journal: Option<PathBuf>,
+}
+
+/// The settings of the delivery of messages to data.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The URL of the data service.
+    pub data_url: Uri,
+    /// The journal of completed erasures. `None` when they are not written down.
+    pub journal: Option<ErasureJournal>,
+}
+
+impl DeliveryArgs {
+    /// Checks the flags. Returns `None` when one is invalid; `problems` has every problem.
+    pub fn check(&self, problems: &mut ConfigProblems) -> Option<Delivery> {
+        let data_url = problems.service_url("DATA_URL", &self.data_url);
+        let journal = self.journal(problems);
+        Some(Delivery {
+            data_url: data_url?,
+            journal: journal?,
+        })
+    }
+
+    /// Checks the path of the journal. The file itself is created by the first append.
+    fn journal(&self, problems: &mut ConfigProblems) -> Option<Option<ErasureJournal>> {
+        const NAME: &str = "ERASURE_JOURNAL";
+        let Some(path) = self.erasure_journal.as_ref() else {
+            return Some(None);
+        };
+        // After a start in another directory a relative path would name another file.
+        let directory = path.parent().filter(|_| path.is_absolute());
+        let problem = match directory {
+            None => "must be an absolute path of a file",
+            Some(_) if path.is_dir() => "is a directory, but must be a file in it",
+            Some(directory) if !directory.is_dir() => "must be in a directory that exists",
+            Some(_) => return Some(Some(ErasureJournal::new(path.clone()))),
+        };
+        problems.add(NAME, format_args!("{} {problem}", path.display()));
+        None
+    }
+}
+
 /// The configuration, checked and parsed.
 #[derive(Debug)]
 pub struct IdentityConfig {
-    /// The URL of the data service.
-    pub data_url: Uri,
+    /// The delivery of messages to data.
+    pub delivery: Delivery,
     /// The secrets that are hashed with every password.
     pub peppers: Peppers,
     /// The keys that sign access tokens.
@@ -99,7 +150,7 @@ pub struct IdentityConfig {
 impl IdentityArgs {
     /// Checks the flags. Returns `None` when one is invalid; `problems` has every problem.
     pub fn check(&self, problems: &mut ConfigProblems) -> Option<IdentityConfig> {
-        let data_url = problems.service_url("DATA_URL", &self.data_url);
+        let delivery = self.delivery.check(problems);
         let peppers = problems
             .secret("PEPPERS", self.peppers.as_ref(), self.peppers_file.as_ref())
             .and_then(|list| problems.take("PEPPERS", Peppers::parse(&list)));
@@ -108,7 +159,7 @@ impl IdentityArgs {
         let sign_up_limits = problems.take("SIGN_UP_LIMITS", self.sign_up_limits.parse());
         let sign_in_limits = problems.take("SIGN_IN_LIMITS", self.sign_in_limits.parse());
         Some(IdentityConfig {
-            data_url: data_url?,
+            delivery: delivery?,
             peppers: peppers?,
             signing_keys: signing_keys?,
             required_consents: required_consents?,
@@ -160,10 +211,30 @@ mod tests {
     }
 
     #[test]
+    fn the_journal_is_a_file_in_a_directory_that_exists() {
+        let check = |path: &str| {
+            let args = Cli::parse_from(["identity", &format!("--erasure-journal={path}")]).args;
+            let mut problems = ConfigProblems::new();
+            let delivery = args.delivery.check(&mut problems);
+            problems.finish(delivery).map_err(|error| error.to_string())
+        };
+        assert!(check("/tmp/erasures.jsonl").unwrap().journal.is_some());
+        for (path, problem) in [
+            ("erasures.jsonl", "must be an absolute path"),
+            ("/tmp", "is a directory"),
+            ("/nowhere/erasures.jsonl", "in a directory that exists"),
+        ] {
+            let report = check(path).unwrap_err();
+            assert!(report.contains(problem), "{path}: {report}");
+        }
+    }
+
+    #[test]
     fn everything_wrong_is_reported_at_once() {
         let flags = [
             "identity",
             "--data-url=",
+            "--erasure-journal=erasures.jsonl",
             "--peppers=a:b",
             "--signing-key-files=/nowhere/a.pem,/nowhere/b.pem",
             "--required-consents=terms",
@@ -175,6 +246,7 @@ mod tests {
         let report = problems.finish(config).unwrap_err().to_string();
         for expected in [
             "DATA_URL: is missing",
+            "ERASURE_JOURNAL: erasures.jsonl must be an absolute path",
             "PEPPERS: has a secret",
             "/nowhere/a.pem",
             "/nowhere/b.pem",

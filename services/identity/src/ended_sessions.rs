@@ -3,7 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use haven_platform::{auth::EndedSessions, database::DbError, time::Clock};
+use haven_platform::{
+    auth::EndedSessions, database::DbError, periodic::limited, task_rounds::TaskRounds, time::Clock,
+};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -13,11 +15,15 @@ use crate::store::session::Sessions;
 /// The interval at which the ended sessions are loaded.
 const TICK: Duration = Duration::from_secs(2);
 
+/// The maximum time of a round: longer than the statement may take.
+const ROUND_LIMIT: Duration = Duration::from_secs(15);
+
 /// Replaces `ended` with the ended sessions of the database at each tick, until `stop` is cancelled. While the database
 /// cannot be reached, `ended` does not change.
 pub async fn reload(ended: Arc<EndedSessions>, sessions: Sessions, clock: Clock, stop: CancellationToken) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let rounds = TaskRounds::of("ended sessions");
     let mut outage = false;
     loop {
         tokio::select! {
@@ -25,7 +31,8 @@ pub async fn reload(ended: Arc<EndedSessions>, sessions: Sessions, clock: Clock,
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let loaded = sessions.all_ended(clock.now()).await;
+        let loaded = limited(ROUND_LIMIT, sessions.all_ended(clock.now())).await;
+        rounds.count(loaded.is_ok());
         outage = report(outage, &loaded);
         if let Ok(ids) = loaded {
             ended.replace(ids);

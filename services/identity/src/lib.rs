@@ -1,15 +1,18 @@
 //! Haven's identity service: accounts, sign-in and tokens.
 //!
 //! The crate has three layers: [`domain`] has the rules, [`store`] has the SQL, and [`rpc`] has the gRPC services.
-//! Besides them, there are [`hashing`] of passwords, signing of access tokens, and the [`dispatcher`], which delivers
-//! messages about new and erased accounts to data. The services share [`haven_platform`].
+//! Besides them, there are [`hashing`] of passwords, signing of access tokens, the [`dispatcher`], which delivers messages
+//! about new and erased accounts to data, and the [`erasure_journal`]. The services share [`haven_platform`].
 
 mod audit_command;
+mod audit_summary;
 pub mod config;
 pub mod dispatcher;
 pub mod domain;
 pub mod ended_sessions;
+pub mod erasure_journal;
 pub mod hashing;
+mod reconcile_command;
 pub mod rpc;
 pub mod signing_keys;
 pub mod store;
@@ -24,7 +27,7 @@ use haven_platform::{
     config::ConfigProblems,
     database::{Migrations, WorkerConfig, checks::Finding},
     hashing::HashQueue,
-    mac::MacKey,
+    mac::MacKeys,
     page::PageTokens,
     server::ServerBuilder,
 };
@@ -40,6 +43,7 @@ use crate::{
     config::{IdentityArgs, IdentityConfig},
     dispatcher::Dispatcher,
     hashing::{Hasher, Passwords},
+    reconcile_command::ReconcileArgs,
     rpc::{AccountRpc, AuditOrigins, RateLimitKeys, SessionRpc},
     signing_keys::TokenSigner,
     store::{
@@ -52,6 +56,12 @@ use crate::{
     sweeper::Sweeper,
 };
 
+/// The RPCs that data calls in the background: every ten seconds, and every five minutes.
+const POLLED: [&str; 2] = [
+    "haven.identity.v1.SessionService/ListEndedSessions",
+    "haven.identity.v1.SessionService/GetSigningKeys",
+];
+
 /// The identity service, as an application of the platform.
 #[derive(Debug)]
 pub struct Identity;
@@ -61,6 +71,8 @@ pub struct Identity;
 pub enum IdentityCommand {
     /// Verify the security audit log
     Audit(AuditArgs),
+    /// Compare the people of identity and data after a restore, and mend what differs
+    Reconcile(Box<ReconcileArgs>),
 }
 
 impl Application for Identity {
@@ -93,6 +105,7 @@ impl Application for Identity {
         haven_platform::hashing::describe_metrics();
         hashing::describe_metrics();
         dispatcher::describe_metrics();
+        erasure_journal::describe_metrics();
         sweeper::describe_metrics();
         let keys: Result<Vec<_>, _> = config.signing_keys.public().map(|key| key.verifying()).collect();
         parts.keys.set_permanently(keys?);
@@ -103,16 +116,22 @@ impl Application for Identity {
         );
         let queue = HashQueue::new(available_parallelism().unwrap_or(NonZeroUsize::MIN));
         let hasher = Hasher::new(config.peppers, parts.entropy.clone()).map_err(|error| error.to_string())?;
-        let data = channel(&config.data_url, Arc::clone(&parts.tls))
+        let data = channel(&config.delivery.data_url, Arc::clone(&parts.tls))
             .map_err(|error| format!("DATA_URL: {error}"))?;
-        let dispatcher = Dispatcher::start(
+        if config.delivery.journal.is_none() {
+            tracing::warn!(
+                "without ERASURE_JOURNAL, a restore of both schemas takes completed erasures back"
+            );
+        }
+        let dispatcher = Dispatcher::new(
             Outbox::new(Arc::clone(&parts.database)),
             PersonServiceClient::new(data),
-            parts.clock.clone(),
-            parts.entropy.clone(),
+            config.delivery.journal,
+            (parts.clock.clone(), parts.entropy.clone()),
             parts.tasks.clone(),
             parts.stop.clone(),
         );
+        dispatcher.start(parts.stop.clone());
         let sessions = Sessions::new(Arc::clone(&parts.database));
         parts.tasks.spawn(ended_sessions::reload(
             Arc::clone(&parts.ended),
@@ -126,12 +145,12 @@ impl Application for Identity {
             parts.entropy.clone(),
         );
         parts.tasks.spawn(sweeper.run(parts.stop.clone()));
-        let secret = &parts.tokens.secret_key;
+        let secret = &parts.tokens.secret_keys;
         let passwords = Passwords::new(queue, Arc::new(hasher));
-        let rate_limit_keys = RateLimitKeys::new(MacKey::derive(secret, "identity.rate_limits"));
-        let audit_origins = AuditOrigins::new(MacKey::derive(secret, "identity.networks"));
-        let request_mac = MacKey::derive(secret, "identity.requests");
-        let page_tokens = PageTokens::new(MacKey::derive(secret, "identity.pages"));
+        let rate_limit_keys = RateLimitKeys::new(MacKeys::derive(secret, "identity.rate_limits"));
+        let audit_origins = AuditOrigins::new(MacKeys::derive(secret, "identity.networks"));
+        let request_mac = MacKeys::derive(secret, "identity.requests");
+        let page_tokens = PageTokens::new(MacKeys::derive(secret, "identity.pages"));
         let account = AccountRpc {
             accounts: Accounts::new(Arc::clone(&parts.database)),
             own_passwords: OwnPasswords::new(Arc::clone(&parts.database)),
@@ -162,13 +181,14 @@ impl Application for Identity {
             ended_sessions: Arc::clone(&parts.ended),
             request_mac,
             audit_origins,
-            refresh_key: MacKey::derive(secret, "identity.refresh_tokens"),
+            refresh_keys: MacKeys::derive(secret, "identity.refresh_tokens"),
             page_tokens,
             tasks: parts.tasks.clone(),
             clock: parts.clock.clone(),
             entropy: parts.entropy.clone(),
         };
         Ok(server
+            .polled(&POLLED)
             .service(|limits| {
                 AccountServiceServer::new(account)
                     .max_decoding_message_size(limits.request)
@@ -188,6 +208,7 @@ impl Application for Identity {
     async fn command(command: IdentityCommand) -> Result<(), CommandError> {
         match command {
             IdentityCommand::Audit(args) => audit_command::run(args).await,
+            IdentityCommand::Reconcile(args) => reconcile_command::run(*args).await,
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::store::retention::Retention;
 const TASK: PeriodicTask = PeriodicTask {
     name: "sweeper",
     period: Duration::from_secs(60),
+    limit: Duration::from_secs(10 * 60),
 };
 
 /// The number of rounds per trimming of the audit log, which is therefore trimmed once an hour.

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
 
-use crate::{application::ServeArgs, check_database::CheckDatabaseArgs, health_command::HealthArgs};
+use crate::{
+    application::ServeArgs, check_database::CheckDatabaseArgs, health_command::HealthArgs,
+    secret_keys_command::SecretKeysCommandArgs,
+};
 
 /// The command line of a service: the subcommands that every service has, and the service's own.
 #[derive(Parser)]
@@ -32,6 +35,8 @@ pub(crate) enum Command<A: Args, C: Subcommand> {
     Health(HealthArgs),
     /// Audit the security of the database: the server, its roles, this service's schema
     CheckDatabase(Box<CheckDatabaseArgs>),
+    /// Count what is stored under each key of SECRET_KEY
+    SecretKeys(SecretKeysCommandArgs),
     #[command(flatten)]
     Own(C),
 }

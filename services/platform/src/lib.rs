@@ -15,7 +15,7 @@
 //! | [`request_key`], [`page`], [`cursor`] | idempotent requests (AIP-155); pagination (AIP-158) |
 //! | [`database`] | transactions under the caller's identity, the only way to reach a row; migrations |
 //! | [`hashing`], [`mac`] | argon2 in a bounded queue; keyed hashes |
-//! | [`tls`], [`client`], [`telemetry`], [`periodic`] | certificates; clients of other services; logs, traces, metrics; background tasks |
+//! | [`tls`], [`client`], [`telemetry`], [`metrics_page`], [`periodic`], [`task_rounds`] | certificates; clients of other services; logs, traces, metrics; background tasks |
 //! | [`time`], [`entropy`] | the clock and the random generator, as parameters |
 //!
 //! Rules that hold in every module:
@@ -29,6 +29,7 @@ pub mod access;
 pub mod application;
 pub mod auth;
 pub mod call;
+mod certificate_expiry;
 mod check_database;
 mod cli;
 pub mod client;
@@ -43,6 +44,7 @@ pub mod handler;
 pub mod hashing;
 mod health_command;
 pub mod mac;
+pub mod metrics_page;
 pub mod network;
 pub mod page;
 pub mod periodic;
@@ -50,7 +52,9 @@ mod readiness;
 pub mod reason;
 pub mod request_key;
 pub mod run;
+mod secret_keys_command;
 pub mod server;
+pub mod task_rounds;
 pub mod telemetry;
 pub mod time;
 pub mod tls;

@@ -7,13 +7,10 @@ use crate::{
     call::UserId,
     cursor::Cursor,
     failure::{Failure, Violation},
-    mac::MacKey,
+    mac::{MAC_BYTES, MacKeys},
     reason::Reason,
     violations::Violations,
 };
-
-/// The length of a token's keyed hash, in bytes.
-const TAG_BYTES: usize = 32;
 
 /// The maximum number of items in a page: 1 to [`PageSize::MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +30,7 @@ pub struct Page<T> {
 /// A token consists of a cursor and a keyed hash over the cursor, its owner and the request. It is not encrypted: a
 /// cursor may hold only data that its owner was shown.
 #[derive(Clone, Debug)]
-pub struct PageTokens(MacKey);
+pub struct PageTokens(MacKeys);
 
 // === impl PageSize ===
 
@@ -132,10 +129,11 @@ impl<T> Page<T> {
 // === impl PageTokens ===
 
 impl PageTokens {
-    /// Creates page tokens with `key` as the key of their hashes.
+    /// Creates page tokens with `keys` as the keys of their hashes. The first key makes tokens; tokens under every key are
+    /// accepted.
     #[must_use]
-    pub fn new(key: MacKey) -> Self {
-        Self(key)
+    pub fn new(keys: MacKeys) -> Self {
+        Self(keys)
     }
 
     /// Returns the token of the page after `page`; empty when `page` is the last one. `cursor` gives the position of
@@ -199,7 +197,7 @@ impl PageTokens {
 
     fn open(&self, owner: UserId, request: &[u8], token: &str) -> Result<Vec<u8>, Failure> {
         let bytes = URL_SAFE_NO_PAD.decode(token).unwrap_or_default();
-        match bytes.split_at_checked(TAG_BYTES) {
+        match bytes.split_at_checked(MAC_BYTES) {
             Some((tag, cursor)) if self.0.verify(&[owner.as_uuid().as_bytes(), request, cursor], tag) => {
                 Ok(cursor.to_vec())
             }
@@ -213,7 +211,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::mac::SecretKey;
+    use crate::mac::SecretKeys;
 
     fn size(page_size: i32) -> Option<PageSize> {
         PageSize::parse(page_size, &mut Violations::new())
@@ -258,7 +256,7 @@ mod tests {
     }
 
     fn tokens() -> PageTokens {
-        PageTokens::new(MacKey::derive(&SecretKey::new(Box::new([1; 32])), "page"))
+        PageTokens::new(MacKeys::derive(&SecretKeys::one([1; 32]), "page"))
     }
 
     #[test]

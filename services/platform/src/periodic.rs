@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{database::DbError, entropy::Entropy};
+use crate::{database::DbError, entropy::Entropy, task_rounds::TaskRounds};
 
 /// The maximum of the random delay before the first round, so that replicas that start together do not work together.
 const MAX_FIRST_DELAY: Duration = Duration::from_secs(5);
@@ -13,10 +13,27 @@ const MAX_FIRST_DELAY: Duration = Duration::from_secs(5);
 /// A task that runs at a fixed interval.
 #[derive(Clone, Copy, Debug)]
 pub struct PeriodicTask {
-    /// The task's name in the log.
+    /// The task's name in the log and in `haven_task_rounds_total`.
     pub name: &'static str,
     /// The interval between the starts of two rounds.
     pub period: Duration,
+    /// The maximum time of a round, so that one that hangs does not stop the task for ever. The next round continues its
+    /// work.
+    pub limit: Duration,
+}
+
+/// Runs one `round` of a background task for at most `limit`.
+///
+/// # Errors
+///
+/// Those of `round`, and that of a deadline when `limit` passes. The transaction in progress is rolled back.
+pub async fn limited<T>(
+    limit: Duration,
+    round: impl Future<Output = Result<T, DbError>>,
+) -> Result<T, DbError> {
+    timeout(limit, round)
+        .await
+        .unwrap_or_else(|_| Err(DbError::deadline()))
 }
 
 impl PeriodicTask {
@@ -35,17 +52,21 @@ impl PeriodicTask {
         entropy.fill(&mut random);
         let mut ticks = interval_at(Instant::now() + first_delay(random[0]), self.period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let rounds = TaskRounds::of(self.name);
         let mut is_out = false;
         for number in 0.. {
             let outcome = async {
                 ticks.tick().await;
-                round(number).await
+                limited(self.limit, round(number)).await
             };
             // Biased: no round begins after `stop` is cancelled.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                outcome = outcome => self.report(&mut is_out, outcome),
+                outcome = outcome => {
+                    rounds.count(outcome.is_ok());
+                    self.report(&mut is_out, outcome);
+                }
             }
         }
     }
@@ -77,6 +98,7 @@ mod tests {
     const ROUNDS: PeriodicTask = PeriodicTask {
         name: "test",
         period: Duration::from_millis(1),
+        limit: Duration::from_secs(1),
     };
 
     #[test]
@@ -120,5 +142,24 @@ mod tests {
             .await
             .unwrap();
         assert!(tries.iter().all(|seen| seen == &[0, 1, 2]), "{tries:?}");
+    }
+
+    #[tokio::test]
+    async fn a_round_that_hangs_does_not_stop_the_task() {
+        let task = PeriodicTask {
+            limit: Duration::from_millis(5),
+            ..ROUNDS
+        };
+        let (stop, seen) = (CancellationToken::new(), Mutex::new(Vec::new()));
+        let round = async |number| {
+            seen.lock().unwrap().push(number);
+            if number == 1 {
+                stop.cancel();
+            }
+            std::future::pending().await
+        };
+        let run = task.run(Entropy::seeded(1), stop.clone(), round);
+        tokio::time::timeout(MAX_FIRST_DELAY * 4, run).await.unwrap();
+        assert_eq!(*seen.lock().unwrap(), [0, 1]);
     }
 }

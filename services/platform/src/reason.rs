@@ -11,6 +11,10 @@ use tonic::Code;
 /// The value of `google.rpc.ErrorInfo.domain` of every failure.
 pub const DOMAIN: &str = "haven";
 
+/// The status codes that the published service config makes callers retry: of failures that a retry can help. Failures with
+/// these codes that it does not help forbid it.
+pub const RETRIED: [Code; 3] = [Code::Unavailable, Code::ResourceExhausted, Code::DeadlineExceeded];
+
 /// Returns the reason's name in responses: that of the enum value, without its prefix.
 #[must_use]
 pub fn name(reason: Reason) -> &'static str {
@@ -45,6 +49,7 @@ pub fn code(reason: Reason) -> Code {
         R::VersionConflict | R::LeaseLost => Code::Aborted,
         R::AccountNotReady
         | R::AccountErased
+        | R::AccountLocked
         | R::KeyVersionStale
         | R::CursorExpired
         | R::AuthProviderExternal
@@ -86,6 +91,9 @@ pub fn message(reason: Reason) -> &'static str {
         R::LeaseLost => "The lease has passed to another worker",
         R::AccountNotReady => "The account is still being set up; try again shortly",
         R::AccountErased => "The account was erased",
+        R::AccountLocked => {
+            "The account is locked, because its data has no account; an operator must resolve this"
+        }
         R::KeyVersionStale => "The key version is older than the device's",
         R::AuthProviderExternal => {
             "Accounts are managed by an external provider; sign in there and send its token"
@@ -108,6 +116,11 @@ pub fn message(reason: Reason) -> &'static str {
         R::Unimplemented => "The server does not have this RPC",
         R::Cancelled => "The call was cancelled",
     }
+}
+
+/// Returns the reason for a caller that the database reports as locked.
+pub(crate) fn locked() -> Reason {
+    Reason::AccountLocked
 }
 
 /// Returns the default delay before a retry. `None` when a retry does not help.

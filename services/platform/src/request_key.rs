@@ -6,19 +6,23 @@ use prost::Message;
 use secrecy::zeroize::Zeroizing;
 use uuid::Uuid;
 
-use crate::{mac::MacKey, violations::Violations};
+use crate::{
+    mac::{MacKeys, StoredMacs},
+    violations::Violations,
+};
 
 /// A mutation's key: the same for every retry of one request, and different for every other request of the same person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestKey {
     /// The id that the client generated for this request. Ids are per person: two people may use the same one.
     pub id: Uuid,
-    /// A keyed hash of the method and of all other fields of the request.
-    pub payload_mac: [u8; 32],
+    /// The keyed hashes of the method and of all other fields of the request, under each key of the ring. The first is
+    /// stored; the hash of an earlier request may be under another key.
+    pub payload_macs: StoredMacs,
 }
 
 impl RequestKey {
-    /// Takes the request id out of `request` and hashes the rest with `key`. Call it before any other field is taken
+    /// Takes the request id out of `request` and hashes the rest with `keys`. Call it before any other field is taken
     /// out.
     ///
     /// Adds a violation when the id is missing or is not a UUID; the key's id is the nil UUID then.
@@ -28,14 +32,14 @@ impl RequestKey {
         method: &'static str,
         request: &mut T,
         id: impl FnOnce(&mut T) -> &mut String,
-        key: &MacKey,
+        keys: &MacKeys,
         violations: &mut Violations,
     ) -> Self {
         let id = mem::take(id(request));
         let payload = Zeroizing::new(request.encode_to_vec());
         Self {
             id: violations.uuid("request_id", &id),
-            payload_mac: key.mac(&[method.as_bytes(), &payload]),
+            payload_macs: keys.macs(&[method.as_bytes(), &payload]),
         }
     }
 }
@@ -45,7 +49,7 @@ mod tests {
     use prost_reflect::prost_types::Any;
 
     use super::*;
-    use crate::mac::SecretKey;
+    use crate::mac::SecretKeys;
 
     const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
@@ -54,7 +58,7 @@ mod tests {
             type_url: id.to_owned(),
             value: value.to_vec(),
         };
-        let mac = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests");
+        let mac = MacKeys::derive(&SecretKeys::one([7; 32]), "requests");
         let mut violations = Violations::new();
         let key = RequestKey::take(
             method,
@@ -73,9 +77,9 @@ mod tests {
         let first = key("A", ID, b"x").unwrap();
         assert_eq!(first.id.to_string(), ID);
         let other_id = key("A", "01890a5d-ac96-774b-bcce-b302099a8058", b"x").unwrap();
-        assert_eq!(first.payload_mac, other_id.payload_mac);
-        assert_ne!(first.payload_mac, key("B", ID, b"x").unwrap().payload_mac);
-        assert_ne!(first.payload_mac, key("A", ID, b"y").unwrap().payload_mac);
+        assert_eq!(first.payload_macs, other_id.payload_macs);
+        assert_ne!(first.payload_macs, key("B", ID, b"x").unwrap().payload_macs);
+        assert_ne!(first.payload_macs, key("A", ID, b"y").unwrap().payload_macs);
         assert!(key("A", "", b"x").is_err());
         assert!(key("A", "x", b"x").is_err());
     }

@@ -12,14 +12,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     application::{Application, CommandError, Resources, ServeConfig},
-    auth::{EndedSessions, KeySet, TokenVerifier},
+    auth::{EndedSessions, KeySet, TokenState, TokenVerifier},
     check_database,
     cli::{Cli, Command, MigrateArgs},
-    config::{ConfigError, ConfigProblems},
+    config::{AuthMode, ConfigError, ConfigProblems},
     database::{Database, MigrationError},
     entropy::Entropy,
     health_command::{HealthArgs, Unhealthy},
+    metrics_page,
     readiness::Readiness,
+    secret_keys_command,
     server::{BuildError, ServerBuilder, ServerConfig},
     telemetry::{self, TelemetryError},
     time::Clock,
@@ -120,6 +122,7 @@ fn execute<S: Application>(command: Command<S::Args, S::Command>) -> Result<(), 
         Command::Health(args) => health::<S>(&args),
         Command::Migrate(args) => runtime()?.block_on(migrate::<S>(args)),
         Command::CheckDatabase(args) => Ok(runtime()?.block_on(check_database::run::<S>(*args))?),
+        Command::SecretKeys(args) => Ok(runtime()?.block_on(secret_keys_command::run::<S>(args))?),
         Command::Own(command) => Ok(runtime()?.block_on(S::command(command))?),
         Command::Serve(args) => {
             let config = args.check::<S>()?;
@@ -156,11 +159,17 @@ async fn migrate<S: Application>(args: MigrateArgs) -> Result<(), RunError> {
             S::migrations().undo(&url, version).await?;
             println!("schema {} is at version {version} or below", S::NAME);
         }
-        None => println!(
-            "schema {} is at version {}",
-            S::NAME,
-            S::migrations().run(&url).await?
-        ),
+        None => {
+            let (version, newest) = (S::migrations().run(&url).await?, S::migrations().newest());
+            match version > newest {
+                true => println!(
+                    "schema {} is at version {version}, which is newer than this program's {newest} and allows it: \
+                     nothing to do",
+                    S::NAME
+                ),
+                false => println!("schema {} is at version {version}", S::NAME),
+            }
+        }
     }
     Ok(())
 }
@@ -220,9 +229,13 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
     let listeners = config.listeners;
     let api = bind("API_ADDR", listeners.api).await?;
     let health_port = bind("HEALTH_ADDR", listeners.health).await?;
-    telemetry::serve_metrics(listeners.metrics)?;
+    metrics_page::serve(listeners.metrics)?;
 
-    let inspection = S::inspection(&config.own, &resources.database);
+    let inspection = secret_keys_command::inspection(
+        Arc::clone(&resources.database),
+        resources.tokens.secret_keys.ids().collect(),
+        S::inspection(&config.own, &resources.database),
+    );
     let builder = ServerBuilder::new(server_config, S::DESCRIPTORS);
     let server = S::assemble(config.own, &resources, builder)
         .map_err(RunError::Assemble)?
@@ -238,6 +251,8 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
         newest: S::migrations().newest(),
         environment: listeners.environment,
         inspection,
+        tokens: (listeners.auth_mode == AuthMode::Token)
+            .then(|| TokenState::new(Arc::clone(&resources.keys), Arc::clone(&resources.ended))),
         health: health.clone(),
     };
     let outcome = tokio::select! {

@@ -1,8 +1,8 @@
-//! Logs, traces and metrics of the process.
+//! Logs and traces of the process.
 
 use std::{panic, time::Duration};
 
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
+use metrics_exporter_prometheus::BuildError;
 use opentelemetry::{global, trace::TracerProvider as _};
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::{
@@ -19,11 +19,6 @@ use tracing_subscriber::{
 };
 
 use crate::config::{LogFormat, Telemetry};
-
-/// The histogram buckets' upper bounds in seconds, from a cached read to the longest useful deadline.
-const SECONDS: [f64; 14] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-];
 
 /// Exports the remaining spans when it is dropped.
 #[derive(Debug)]
@@ -108,21 +103,6 @@ fn span_filter(service: &str) -> EnvFilter {
 fn log_panic(panic: &panic::PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     tracing::error!(place, "panicked");
-}
-
-/// Serves the metrics of the process at `addr` over HTTP, in the text format of Prometheus.
-///
-/// # Errors
-///
-/// [`TelemetryError::Metrics`] when the address is in use.
-pub fn serve_metrics(addr: std::net::SocketAddr) -> Result<(), TelemetryError> {
-    let failed = |error| TelemetryError::Metrics(addr, error);
-    PrometheusBuilder::new()
-        .with_http_listener(addr)
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
-        .map_err(failed)?
-        .install()
-        .map_err(failed)
 }
 
 impl Drop for TelemetryGuard {

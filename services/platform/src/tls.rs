@@ -14,6 +14,8 @@ use rustls::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::{certificate_expiry, task_rounds::TaskRounds};
+
 /// The interval between two checks of the files.
 const INTERVAL: Duration = Duration::from_secs(5);
 
@@ -40,6 +42,8 @@ struct Loaded {
     contents: FileContents,
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
+    chain: Vec<CertificateDer<'static>>,
+    authorities: Vec<CertificateDer<'static>>,
 }
 
 #[derive(PartialEq)]
@@ -93,16 +97,23 @@ impl Tls {
     }
 
     /// Reloads the files whenever they change, until `stop` is cancelled. While they cannot be used, the previous
-    /// certificates stay in use.
+    /// certificates stay in use. Records when the certificates expire.
     pub async fn reload_on_change(self: Arc<Self>, stop: CancellationToken) {
+        let rounds = TaskRounds::of("certificates");
+        self.current.load().record_expiry();
         let mut complained = false;
         while stop
             .run_until_cancelled(tokio::time::sleep(INTERVAL))
             .await
             .is_some()
         {
-            match self.reload() {
-                Ok(true) => tracing::info!("certificates replaced"),
+            let reloaded = self.reload();
+            rounds.count(reloaded.is_ok());
+            match reloaded {
+                Ok(true) => {
+                    self.current.load().record_expiry();
+                    tracing::info!("certificates replaced");
+                }
                 Ok(false) => complained = false,
                 Err(error) if !complained => {
                     complained = true;
@@ -120,6 +131,13 @@ impl Tls {
         }
         self.current.store(Arc::new(contents.build(&self.files)?));
         Ok(true)
+    }
+}
+
+impl Loaded {
+    fn record_expiry(&self) {
+        certificate_expiry::record("service", &self.chain);
+        certificate_expiry::record("authority", &self.authorities);
     }
 }
 
@@ -145,8 +163,11 @@ impl FileContents {
             .map_err(pem(&files.cert))?;
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(pem(&files.key))?;
         let mut roots = RootCertStore::empty();
-        for authority in CertificateDer::pem_slice_iter(&self.ca) {
-            roots.add(authority.map_err(pem(&files.ca))?).map_err(unusable)?;
+        let authorities: Vec<_> = CertificateDer::pem_slice_iter(&self.ca)
+            .collect::<Result<_, _>>()
+            .map_err(pem(&files.ca))?;
+        for authority in &authorities {
+            roots.add(authority.clone()).map_err(unusable)?;
         }
         let (roots, provider) = (Arc::new(roots), provider());
 
@@ -167,7 +188,7 @@ impl FileContents {
             .with_safe_default_protocol_versions()
             .map_err(unusable)?
             .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)
+            .with_client_auth_cert(chain.clone(), key)
             .map_err(unusable)?;
         client.alpn_protocols = vec![b"h2".to_vec()];
 
@@ -175,6 +196,8 @@ impl FileContents {
             contents: self,
             server: Arc::new(server),
             client: Arc::new(client),
+            chain,
+            authorities,
         })
     }
 }

@@ -298,6 +298,7 @@ async fn a_session_begun_by_the_old_password_during_the_change_ends() {
     let mut stack = Stack::builder()
         .variable("identity", "DATABASE_POOL_SIZE", "24")
         .without("identity")
+        .without("data")
         .start()
         .await
         .unwrap();

@@ -51,7 +51,8 @@ const EXPECTED: [(&str, f64, i64); 6] = [
 
 #[tokio::test]
 async fn identity_deletes_expired_rows_and_keeps_the_others() {
-    let mut stack = Stack::builder().without("identity").start().await.unwrap();
+    let builder = Stack::builder().without("identity").without("data");
+    let mut stack = builder.start().await.unwrap();
     execute(&stack.database, ROWS).await;
     stack.identity.start().await.unwrap();
     let mut superuser = stack.database.connect("postgres").await.unwrap();

@@ -25,7 +25,8 @@ use haven_platform::{
     database::{Database, DatabaseConfig, Pooler},
     deadline::Deadline,
     entropy::Entropy,
-    mac::{MacKey, SecretKey},
+    mac::{MacKeys, SecretKeys},
+    metrics_page,
     page::PageTokens,
     telemetry,
     time::Clock,
@@ -131,7 +132,7 @@ impl CrisisDetector for Hangs {
 
 /// Returns the handlers of ConversationService, without a server.
 fn data(detector: Arc<dyn CrisisDetector>) -> ConversationRpc {
-    let secret = SecretKey::new(Box::new([7; 32]));
+    let secret = SecretKeys::one([7; 32]);
     let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned();
     let [app_url, worker_url] = URLS.map(|name| env::var(name).unwrap().into());
     let database = Database::new(&DatabaseConfig {
@@ -149,8 +150,8 @@ fn data(detector: Arc<dyn CrisisDetector>) -> ConversationRpc {
         keys: Arc::new(KeyRing::new(&[("k1".to_owned(), key.into())]).unwrap()),
         new_jobs: Notify::default(),
         new_crisis_events: Notify::default(),
-        requests: MacKey::derive(&secret, "data requests"),
-        pages: PageTokens::new(MacKey::derive(&secret, "data page tokens")),
+        requests: MacKeys::derive(&secret, "data requests"),
+        pages: PageTokens::new(MacKeys::derive(&secret, "data page tokens")),
         clock: Clock::system(),
         entropy: Entropy::system(),
     }
@@ -215,7 +216,7 @@ async fn appending() {
         "data",
     )
     .unwrap();
-    telemetry::serve_metrics(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).unwrap();
+    metrics_page::serve(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).unwrap();
     append_all(Arc::new(Panics)).await;
     let (release, released) = mpsc::channel();
     let took = append_all(Arc::new(Hangs(Mutex::new(released)))).await;

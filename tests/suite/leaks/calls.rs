@@ -44,9 +44,9 @@ fn caller_of(rpc: &str) -> Caller {
     match rpc.rsplit('/').next().unwrap() {
         "SignUp" | "SignIn" | "GetPasswordPolicy" | "CheckPassword" | "RefreshSession" | "GetSigningKeys"
         | "OpenShare" => Caller::Anonymous,
-        "GetDeletion" | "ListAccounts" | "ListEndedSessions" | "EraseUser" | "ProvisionUser"
-        | "LeaseJobs" | "CompleteJob" | "ExtendLease" | "FailJob" | "ListDeadJobs" | "RequeueJob"
-        | "ResolveCrisisEvent" | "WatchCrisisEvents" => Caller::Service,
+        "GetDeletion" | "ListAccounts" | "ListEndedSessions" | "EraseUser" | "ListUsers" | "LockUser"
+        | "ProvisionUser" | "LeaseJobs" | "CompleteJob" | "ExtendLease" | "FailJob" | "ListDeadJobs"
+        | "RequeueJob" | "ResolveCrisisEvent" | "WatchCrisisEvents" => Caller::Service,
         "ChangePassword" => Caller::Disposable(Disposable::ChangesPassword),
         "DeleteAccount" => Caller::Disposable(Disposable::DeletesAccount),
         "RevokeSession" => Caller::Disposable(Disposable::RevokesSession),
@@ -86,6 +86,8 @@ fn subject<'a>(rpc: &str, fixture: &'a Fixture) -> Subject<'a> {
         person,
         as_service: false,
         erased_user_id: random::uuid(),
+        // The person's further calls are to identity.
+        locked_user_id: fixture.disposable(Disposable::SignsOut).id,
         consent_id: fixture.consent_id.clone(),
         message_id,
         event_id,

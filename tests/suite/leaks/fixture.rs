@@ -274,13 +274,12 @@ fn add_secrets(service: &str, variables: &Variables, flock: &Flock) {
     let add = |name: &str, secret: &str| {
         flock.given(&format!("{service}'s {name}"), Allowed::Nowhere, secret);
     };
-    add("SECRET_KEY", &variables["SECRET_KEY"]);
     for name in ["DATABASE_URL", "WORKER_DATABASE_URL"] {
         let (_, rest) = variables[name].split_once("://").unwrap();
         let (_, password) = rest.split_once('@').unwrap().0.split_once(':').unwrap();
         add(name, password);
     }
-    for name in ["PEPPERS", "MESSAGE_KEYS"] {
+    for name in ["SECRET_KEY", "PEPPERS", "MESSAGE_KEYS"] {
         for key in variables.get(name).iter().flat_map(|keys| keys.split(',')) {
             add(name, key.split_once(':').unwrap().1);
         }

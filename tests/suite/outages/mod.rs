@@ -3,10 +3,15 @@
 mod cancelled_calls;
 mod data_down;
 mod drain;
+mod frozen_connections;
 mod identity_down;
 mod kill;
+mod lost_sessions;
 mod postgres_down;
+mod replaced_password;
 mod sign_up_crowd;
+mod standby;
+mod unconfirmed_commits;
 mod undeliverable_message;
 
 use haven_proto::data::v1::{AppendMessageRequest, AppendMessageResponse, SenderType};

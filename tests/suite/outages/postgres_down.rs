@@ -22,7 +22,7 @@ use crate::eventually::eventually;
 const CALLS: usize = 8;
 
 /// Returns the status of the gRPC service `name` on the health port.
-async fn health(service: &Service, name: &str) -> Result<ServingStatus, Status> {
+pub(super) async fn health(service: &Service, name: &str) -> Result<ServingStatus, Status> {
     let request = HealthCheckRequest {
         service: name.to_owned(),
     };
@@ -32,7 +32,7 @@ async fn health(service: &Service, name: &str) -> Result<ServingStatus, Status> 
 
 /// Waits until every gRPC service of both processes has the status `expected`. The status of the empty name, which is the
 /// liveness of the process, must be SERVING all the time.
-async fn all_become(stack: &Stack, expected: ServingStatus) {
+pub(super) async fn all_become(stack: &Stack, expected: ServingStatus) {
     for process in [&stack.identity, &stack.data] {
         for service in grpc_services(process.name).unwrap() {
             let what = format!("{service} is {}", expected.as_str_name());

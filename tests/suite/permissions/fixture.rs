@@ -75,6 +75,7 @@ impl Fixture {
             person: &self.person,
             as_service,
             erased_user_id: self.person.id,
+            locked_user_id: self.person.id,
             consent_id: self.consent_id.clone(),
             message_id: self.message_id.clone(),
             event_id: self.event_id.clone(),

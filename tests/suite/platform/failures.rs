@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use haven_platform::config::Requests;
-use tonic::{Code, Status, metadata::MetadataMap};
+use haven_platform::{config::Requests, reason::Reason};
+use tonic::{Code, Request, Status, metadata::MetadataMap};
 use tonic_types::StatusExt;
 
 use super::probe::{Probe, proto, requests};
@@ -38,12 +38,36 @@ async fn every_reason_leaves_as_it_is_published() {
             .retry_info()
             .and_then(|info| info.retry_delay);
         contract += &format!(
-            "{name}: {:?}, retry {retry:?}\n  {}\n",
+            "{name}: {:?}, retry {retry:?}, pushback {:?}\n  {}\n",
             status.code(),
+            pushback(&status),
             status.message()
         );
     }
     insta::assert_snapshot!(contract);
+}
+
+/// Returns the pause before a retry, as gRPC libraries read it.
+fn pushback(status: &Status) -> Option<&str> {
+    let value = status.metadata().get("grpc-retry-pushback-ms")?;
+    Some(value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_retry_that_would_come_after_the_deadline_is_forbidden() {
+    let probe = Probe::start().await;
+    for (deadline, expected) in [
+        (Duration::from_secs(30), "1000"),
+        (Duration::from_millis(900), "-1"),
+    ] {
+        let mut request = Request::new(proto::FailRequest {
+            reason: Reason::DependencyUnavailable.into(),
+        });
+        request.set_timeout(deadline);
+        let status = probe.client().fail(request).await.unwrap_err();
+        assert_eq!(reason(&status), "DEPENDENCY_UNAVAILABLE");
+        assert_eq!(pushback(&status), Some(expected), "{deadline:?}");
+    }
 }
 
 #[tokio::test]

@@ -60,6 +60,8 @@ async fn commands_work_while_calls_run() {
         assert!(status.contains("conversations.message_text new"), "{status}");
         let verified = run("identity", "audit verify", &stack.identity.variables).await;
         assert!(verified.contains(" 0 broken chains"), "{verified}");
+        let reconciled = run("identity", "reconcile --apply", &stack.identity.variables).await;
+        assert!(reconciled.contains("after mending:"), "{reconciled}");
         for schema in ["identity", "data"] {
             run(schema, "migrate", &as_owner(&reached, schema)).await;
             let owner = as_owner(&reached_other, schema);

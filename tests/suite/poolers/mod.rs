@@ -3,7 +3,6 @@
 mod commands;
 mod load;
 mod misconfiguration;
-mod operations;
 mod restarts;
 mod statements;
 

@@ -22,7 +22,7 @@ async fn a_service_starts_again_and_again_behind_the_same_pooler() {
         let log = service.output().unwrap();
         let failed = log
             .lines()
-            .find(|line| line.contains("sqlstate") || line.contains("not ready"));
+            .find(|line| line.contains("sqlstate") || line.contains("\"not ready\""));
         assert_eq!(failed, None, "in the log of {}", service.name);
     }
 }

@@ -89,6 +89,7 @@ async fn every_statement_of_every_rpc_and_command_is_unnamed_and_in_a_transactio
     run("data", "keys status", &stack.data.variables).await;
     run("data", "keys rotate", &stack.data.variables).await;
     run("identity", "audit verify", &stack.identity.variables).await;
+    run("identity", "reconcile --apply", &stack.identity.variables).await;
     for schema in ["identity", "data"] {
         run(schema, "migrate", &as_owner(&reached, schema)).await;
     }

@@ -9,7 +9,7 @@ use super::shared;
 
 /// The settings that security depends on, as `pg_settings` shows them. Each has to be in the file, also where it is the
 /// default, so that neither a distribution's file nor a later version changes it.
-const SECURITY: [(&str, &str); 46] = [
+const SECURITY: [(&str, &str); 47] = [
     ("archive_mode", "on"),
     ("authentication_timeout", "10"),
     ("client_connection_check_interval", "10000"),
@@ -55,6 +55,7 @@ const SECURITY: [(&str, &str); 46] = [
     ("ssl_min_protocol_version", "TLSv1.2"),
     ("statement_timeout", "60000"),
     ("synchronous_commit", "on"),
+    ("tcp_user_timeout", "30000"),
     ("wal_level", "replica"),
 ];
 

@@ -78,7 +78,7 @@ async fn logins_are_refused_for_databases_that_they_have_no_business_in() {
         }
     }
     assert_eq!(refusals, 18);
-    // Physical backups use the replication protocol, which has no database.
+    // Backups are made on the server itself, over the socket.
     let (code, message) = refused(&stack.database.options("haven_backup")).await;
     assert!(
         code == "28000" && message.contains("no pg_hba.conf entry"),

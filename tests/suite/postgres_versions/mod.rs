@@ -4,7 +4,7 @@
 
 mod story;
 
-use haven_testkit::{Stack, installation::Installation, release, template::TestCluster};
+use haven_testkit::{Stack, database::Database, installation::Installation, release, template::TestCluster};
 
 use crate::{packages, rls, schema};
 
@@ -28,6 +28,21 @@ async fn haven_runs_on_postgres_18() {
     haven_runs_on(18).await;
 }
 
+/// Calls what pgBackRest calls, as its login.
+async fn backup_functions_work(database: &Database) {
+    let mut login = database.connect("haven_backup").await.unwrap();
+    for called in [
+        "SELECT 1 / (SELECT count(*) FROM pg_settings WHERE name = 'data_directory')",
+        "SELECT pg_create_restore_point('test')",
+        "SELECT pg_switch_wal()",
+        "SELECT pg_backup_start('test', true)",
+        "SELECT pg_backup_stop(false)",
+    ] {
+        let answer = sqlx::raw_sql(called).execute(&mut login).await;
+        assert!(answer.is_ok(), "{called}: {answer:?}");
+    }
+}
+
 async fn haven_runs_on(major: u32) {
     let Some(installation) = packages::or_skip(&[release::PACKAGE], Installation::of_major(major)) else {
         return;
@@ -42,6 +57,7 @@ async fn haven_runs_on(major: u32) {
     schema::migrations::migrate_and_revert(&template, &installation)
         .await
         .unwrap();
+    backup_functions_work(&template).await;
     drop(template);
     let stack = Stack::builder().on(cluster).start().await.unwrap();
     story::tell(&stack).await;

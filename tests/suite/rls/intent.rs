@@ -20,8 +20,6 @@ pub(crate) struct Intent {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Roles {
-    /// Logins that may not connect to the database.
-    pub(crate) disconnected: BTreeSet<String>,
     /// Roles that are not tried, because they own the objects that the others use.
     pub(crate) outside: BTreeSet<String>,
 }

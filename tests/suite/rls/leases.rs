@@ -6,14 +6,13 @@ use haven_testkit::{database::Database, secrets::SUPERUSER};
 
 use super::{
     caller::{A, B, Caller, LEASE},
-    intent::Intent,
     report, seeded,
     session::Session,
 };
 
 /// Returns the messages that `role` sees with B's lease, as the id of their person and their number.
 async fn seen(database: &Database, role: &str, login: &str) -> Result<Vec<(String, i64)>> {
-    let mut session = Session::open(database, &Intent::read(), login).await?;
+    let mut session = Session::open(database, login).await?;
     session.begin(Some(role), Caller::Leaseholder).await?;
     let rows = sqlx::query_as("SELECT user_id::text, number FROM data.conversations ORDER BY 1, 2")
         .fetch_all(&mut session.connection)

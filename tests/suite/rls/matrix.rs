@@ -51,7 +51,7 @@ impl Matrix {
         relations: &[Relation],
         login: &str,
     ) -> Result<()> {
-        let mut session = Session::open(database, intent, login).await?;
+        let mut session = Session::open(database, login).await?;
         // When only policies protect, the server's own roles and views are left out: the roles are granted no
         // privileges, and views have no policies.
         let tried =

@@ -7,7 +7,6 @@ use haven_testkit::{database::Database, secrets::SUPERUSER};
 use super::{
     caller::{A, B, Caller},
     expectation::Outcome,
-    intent::Intent,
     report, seeded,
     session::Session,
 };
@@ -17,7 +16,7 @@ const CHANGES_SEALS: &str = "SELECT set_config('data.changes_seals', 'yes', true
 
 /// Returns the outcome of each statement by itself, as A, after `setup`.
 async fn outcomes(database: &Database, setup: &str, statements: &[String]) -> Result<Vec<Outcome>> {
-    let mut session = Session::open(database, &Intent::read(), "data_app").await?;
+    let mut session = Session::open(database, "data_app").await?;
     session.begin(Some("data_user"), Caller::PersonA).await?;
     let outcomes = session.attempt_all(setup, statements).await?;
     session.rollback().await?;

@@ -59,7 +59,30 @@ async fn policies_alone_protect_the_rows() -> Result<()> {
 /// Tries every attack of every login in a new database of `cluster`.
 pub(crate) async fn run_matrix(cluster: &TestCluster, protection: Protection) -> Result<()> {
     let database = cluster.database().await?;
-    seed_people(&database).await?;
+    run_matrix_in(&database, protection).await
+}
+
+/// Deletes the rows of all people in `database`, whose roles, grants and policies are to be tried, and tries every attack of
+/// every login.
+pub(crate) async fn run_matrix_without_people(database: &Database) -> Result<()> {
+    let intent = Intent::read();
+    let owned = intent
+        .relations
+        .iter()
+        .filter(|(_, relation)| relation.person.is_some());
+    let owned: Vec<&str> = owned.map(|(name, _)| name.as_str()).collect();
+    let tables = "SELECT string_agg(oid::regclass::text, ', ') FROM pg_class
+                   WHERE relkind = 'r' AND oid = ANY ($1::regclass[])";
+    let tables: String = sqlx::query_scalar(tables)
+        .bind(&owned)
+        .fetch_one(&mut database.connect(SUPERUSER).await?)
+        .await?;
+    database.run(SUPERUSER, &format!("TRUNCATE {tables}")).await?;
+    run_matrix_in(database, Protection::PrivilegesAndPolicies).await
+}
+
+async fn run_matrix_in(database: &Database, protection: Protection) -> Result<()> {
+    seed_people(database).await?;
     let intent = Intent::read();
     let relations = Relation::read_all(&mut database.connect(SUPERUSER).await?, &intent.relations).await?;
     if protection == Protection::PoliciesOnly {
@@ -76,7 +99,7 @@ pub(crate) async fn run_matrix(cluster: &TestCluster, protection: Protection) ->
     }
     let mut matrix = Matrix::new(protection);
     for login in intent.logins.keys() {
-        matrix.try_login(&database, &intent, &relations, login).await?;
+        matrix.try_login(database, &intent, &relations, login).await?;
     }
     eprintln!("{} cells, {} of which reach rows", matrix.cells, matrix.reached);
     ensure!(

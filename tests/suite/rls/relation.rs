@@ -14,7 +14,7 @@ use super::{
 const RELATIONS: &str = "
     SELECT format('%I.%I', n.nspname, c.relname) AS name, c.relkind = 'v' AS is_view,
            array(SELECT attname::text FROM pg_attribute
-                  WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped ORDER BY attnum) AS columns,
+                  WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum) AS columns,
            array(SELECT attname::text FROM pg_attribute JOIN pg_index ON indrelid = attrelid
                   WHERE attrelid = c.oid AND indisprimary AND attnum = ANY (indkey) ORDER BY attnum) AS key,
            array(SELECT attname::text FROM pg_attribute JOIN pg_index ON indrelid = attrelid
@@ -32,6 +32,7 @@ pub(crate) struct Relation {
     /// The name, qualified by the schema.
     pub(crate) name: String,
     pub(crate) is_view: bool,
+    /// The columns that can be written: generated ones are left out.
     pub(crate) columns: Vec<String>,
     pub(crate) key: Vec<String>,
     /// The columns of unique indexes, including the primary key.

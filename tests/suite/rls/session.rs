@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use haven_testkit::{database::Database, secrets::SUPERUSER};
+use haven_testkit::database::Database;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Error, PgConnection, Row};
 
-use super::{caller::Caller, expectation::Outcome, intent::Intent};
+use super::{caller::Caller, expectation::Outcome};
 
 /// Runs statements in the server: there are tens of thousands, and a round trip for each would take minutes on a busy
 /// machine. A DO block runs with the rights of its caller, and the block around each statement is a savepoint; the
@@ -48,19 +48,15 @@ pub(crate) struct Session {
     pub(crate) connection: PgConnection,
     login: String,
     database: Database,
-    disconnected: bool,
 }
 
 impl Session {
-    /// Connects as `login`. A login that may not connect is tried in a session of the superuser with its authorization.
-    pub(crate) async fn open(database: &Database, intent: &Intent, login: &str) -> Result<Self> {
-        let disconnected = intent.roles.disconnected.contains(login);
-        let connection = connect(database, login, disconnected).await?;
+    /// Connects as `login`.
+    pub(crate) async fn open(database: &Database, login: &str) -> Result<Self> {
         Ok(Self {
-            connection,
+            connection: database.connect(login).await?,
             login: login.to_owned(),
             database: database.clone(),
-            disconnected,
         })
     }
 
@@ -145,7 +141,7 @@ impl Session {
 
     /// Replaces the connection by a new one.
     pub(crate) async fn reopen(&mut self) -> Result<()> {
-        self.connection = connect(&self.database, &self.login, self.disconnected).await?;
+        self.connection = self.database.connect(&self.login).await?;
         Ok(())
     }
 
@@ -155,19 +151,6 @@ impl Session {
             .await?;
         Ok(())
     }
-}
-
-/// Connects as `login`; through the superuser when the login may not connect.
-async fn connect(database: &Database, login: &str, disconnected: bool) -> Result<PgConnection> {
-    if !disconnected {
-        return database.connect(login).await;
-    }
-    let mut connection = database.connect(SUPERUSER).await?;
-    let authorize = format!("SET SESSION AUTHORIZATION {login}");
-    sqlx::raw_sql(AssertSqlSafe(authorize))
-        .execute(&mut connection)
-        .await?;
-    Ok(connection)
 }
 
 /// Parses an outcome that [`ATTEMPTS`] wrote: a number of rows, rows by person, or an SQLSTATE.

@@ -54,6 +54,9 @@ const RULES: [(&str, &str); 20] = [
                 'data.analysis_jobs_lease_expires_at_idx', 'data.analysis_jobs_dead_idx',
                 'data.crisis_events_number_key', 'data.crisis_events_fresh_idx',
                 'data.conversations_key_id_idx', 'data.analysis_results_key_id_idx', 'data.requests_created_at_idx',
+                -- The keys that stored hashes are under.
+                'identity.requests_key_id_idx', 'identity.refresh_tokens_key_id_idx', 'data.requests_key_id_idx',
+                'data.share_token_key_id_idx',
                 -- Tokens of shares, and changes that no device needs any more.
                 'data.share_token_token_hash_key', 'data.encrypted_cycle_data_deleted_at_idx',
                 'data.cycle_data_conflicts_settled_at_idx')",
@@ -122,13 +125,14 @@ const RULES: [(&str, &str); 20] = [
           WHERE rolname ~ '^(identity|data|haven)_'
             AND (rolsuper OR rolbypassrls
                  OR ((rolcreaterole OR rolcreatedb) AND rolname <> 'haven_admin')
-                 OR (rolreplication AND rolname <> 'haven_backup'))",
+                 OR rolreplication)",
     ),
     (
         "a membership gives no privilege before SET ROLE",
         "SELECT m.rolname || ' has what ' || g.rolname || ' has' FROM pg_roles m, pg_roles g
           WHERE m.oid <> g.oid AND NOT m.rolsuper AND m.rolname !~ '^pg_' AND pg_has_role(m.oid, g.oid, 'USAGE')
-            AND (m.rolname, g.rolname) NOT IN (('haven_admin', 'pg_database_owner'), ('haven_monitor', 'pg_monitor'))
+            AND (m.rolname, g.rolname) NOT IN (('haven_admin', 'pg_database_owner'), ('haven_monitor', 'pg_monitor'),
+                                               ('haven_backup', 'pg_read_all_settings'))
             AND NOT (m.rolname = 'haven_monitor' AND pg_has_role('pg_monitor', g.oid, 'USAGE'))",
     ),
     (
@@ -240,7 +244,7 @@ async fn public_may_execute(owner: &mut PgConnection, create: &str, function: &s
     sqlx::raw_sql(AssertSqlSafe(create))
         .execute(&mut *transaction)
         .await?;
-    // haven_backup has no grants, so it may do only what PUBLIC may do.
+    // haven_backup has no grants in the schemas, so there it may do only what PUBLIC may do.
     let may = "SELECT has_function_privilege('haven_backup', $1, 'EXECUTE')";
     Ok(sqlx::query_scalar(may)
         .bind(function)

@@ -99,6 +99,20 @@ async fn the_scripts_refuse_roles_with_more_rights() -> Result<()> {
     Ok(())
 }
 
+/// Until 2026-11 the scripts gave REPLICATION to the login for backups.
+#[tokio::test]
+async fn the_scripts_take_replication_from_the_login_for_backups() -> Result<()> {
+    let database = empty().await?;
+    let old = "ALTER ROLE haven_backup REPLICATION NOINHERIT; REVOKE pg_read_all_settings FROM haven_backup";
+    let wanted = "DO $$ BEGIN ASSERT (SELECT rolinherit AND NOT rolreplication
+                                              AND pg_has_role('haven_backup', 'pg_read_all_settings', 'USAGE')
+                                       FROM pg_roles WHERE rolname = 'haven_backup'); END $$";
+    let roles = &scripts()?[0];
+    // Roles belong to the whole cluster, and other tests use them, so the change is not committed.
+    let attempt = format!("BEGIN; {old}; {roles}; {wanted}");
+    database.run(SUPERUSER, &attempt).await
+}
+
 /// Returns the texts of the scripts, in their order.
 fn scripts() -> Result<Vec<String>> {
     let files = workspace::files(&workspace::migrations().join("cluster"))?;

@@ -23,8 +23,8 @@ async fn a_history_that_this_program_does_not_know_is_refused() {
         ),
         (
             "INSERT INTO data._sqlx_migrations (version, description, success, checksum, execution_time)
-             VALUES (20991231000000, 'newer', true, '', 1)",
-            "migration 20991231000000 was previously applied but is missing in the resolved migrations",
+             VALUES (20261122000350, 'other', true, '', 1)",
+            "migration 20261122000350 was previously applied but is missing in the resolved migrations",
         ),
         (
             "UPDATE data._sqlx_migrations SET success = false WHERE version = 20261122000300",

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use haven_testkit::{
+    bootstrap::SUPERUSER_GRANTS,
     database::Database,
     installation::Installation,
     secrets::{ADMIN, SUPERUSER},
@@ -189,7 +190,7 @@ async fn the_migration_creates_a_job_for_every_25_messages_and_counts_the_rest()
 }
 
 /// Creates a database with the objects of the cluster's scripts and sqlx's histories only.
-async fn unmigrated(template: &Database) -> Result<Database> {
+pub(super) async fn unmigrated(template: &Database) -> Result<Database> {
     let mut database = template.clone();
     // The next run deletes databases with this prefix, in case this run is killed.
     database.name = format!("{}_unmigrated", template.name);
@@ -202,6 +203,7 @@ async fn unmigrated(template: &Database) -> Result<Database> {
             &fs::read_to_string(directory("cluster").join("0002_database.sql"))?,
         )
         .await?;
+    database.run(SUPERUSER, SUPERUSER_GRANTS).await?;
     for schema in SCHEMAS {
         up(&database, schema, 0).await?;
     }
@@ -240,7 +242,7 @@ async fn the_history_is_complete_and_unchanged_by_a_run_without_new_migrations()
 }
 
 /// Returns the folder of the schema's migrations.
-fn directory(schema: &str) -> std::path::PathBuf {
+pub(super) fn directory(schema: &str) -> std::path::PathBuf {
     workspace::migrations().join(schema)
 }
 
@@ -252,7 +254,7 @@ async fn migrator(schema: &str) -> Result<Migrator> {
 }
 
 /// Returns the versions of the schema's migrations, in ascending order.
-async fn versions(schema: &str) -> Result<Vec<i64>> {
+pub(super) async fn versions(schema: &str) -> Result<Vec<i64>> {
     let migrator = migrator(schema).await?;
     let up = migrator
         .iter()
@@ -261,7 +263,7 @@ async fn versions(schema: &str) -> Result<Vec<i64>> {
 }
 
 /// Migrates the schema up to `version`. sqlx creates its history first.
-async fn up(database: &Database, schema: &str, version: i64) -> Result<()> {
+pub(super) async fn up(database: &Database, schema: &str, version: i64) -> Result<()> {
     let mut owner = database.connect(&format!("{schema}_owner")).await?;
     migrator(schema)
         .await?

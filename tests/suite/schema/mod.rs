@@ -7,6 +7,8 @@ mod catalog_rules;
 mod cluster_scripts;
 mod history;
 pub(crate) mod migrations;
+mod oldest_binary;
+mod sharding;
 
 use anyhow::Result;
 use haven_testkit::template::{TestCluster, TestDatabase};

@@ -15,6 +15,7 @@ use haven_platform::{
     call::UserId,
     database::{Database, DatabaseConfig, Pooler},
     deadline::Deadline,
+    mac::{KeyId, StoredMac},
     request_key::RequestKey,
 };
 use haven_proto::data::v1::{EraseUserRequest, RegisterDeviceRequest};
@@ -123,7 +124,10 @@ async fn create_at(
                 },
             },
         },
-        token_hash: [a.into_bytes(), b.into_bytes()].concat().try_into().unwrap(),
+        token_hash: StoredMac::new(
+            [a.into_bytes(), b.into_bytes()].concat().try_into().unwrap(),
+            KeyId::FIRST,
+        ),
         passcode_hash: None,
         expires_at: now + TimeDelta::days(90),
         max_access_count: 1,
@@ -142,7 +146,7 @@ async fn a_clock_that_is_ahead_creates_a_share_at_the_databases_time() {
     for ahead in [TimeDelta::seconds(30), TimeDelta::minutes(10)] {
         let request = RequestKey {
             id: random::uuid(),
-            payload_mac: [1; 32],
+            payload_macs: StoredMac::new([1; 32], KeyId::FIRST).into(),
         };
         let created = create_at(&shares, caller, request, begin + ahead).await.unwrap();
         let end: DateTime<Utc> = scalar(&stack.database, "SELECT now()").await;
@@ -161,7 +165,7 @@ async fn a_clock_that_is_ahead_creates_a_share_at_the_databases_time() {
     // A clock that is behind is used as it is.
     let request = RequestKey {
         id: random::uuid(),
-        payload_mac: [1; 32],
+        payload_macs: StoredMac::new([1; 32], KeyId::FIRST).into(),
     };
     let now = begin - TimeDelta::minutes(10);
     let created = create_at(&shares, caller, request, now).await.unwrap();

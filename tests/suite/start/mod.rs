@@ -4,3 +4,4 @@ mod configuration;
 mod database;
 mod health_command;
 mod local_mode;
+mod upgrades;

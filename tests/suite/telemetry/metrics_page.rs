@@ -95,6 +95,79 @@ async fn rate_errors_and_duration_are_counted_by_rpc() {
 }
 
 #[tokio::test]
+async fn readiness_certificates_tasks_and_retries_are_measured() {
+    let stack = Stack::start().await.unwrap();
+    let tasks = [
+        (
+            &stack.identity,
+            vec!["certificates", "ended sessions", "outbox", "sweeper"],
+        ),
+        (
+            &stack.data,
+            vec![
+                "certificates",
+                "ended sessions",
+                "lease reaper",
+                "signing keys",
+                "sweeper",
+            ],
+        ),
+    ];
+    for (service, tasks) in tasks {
+        let found = page(service).await;
+        assert_eq!(found.sum("haven_ready", &[]), Some(1.0));
+        for (certificate, days) in [("service", 90.0), ("authority", 3650.0)] {
+            let labels = [("certificate", certificate)];
+            let expiry = found.sum("haven_certificate_expiry_timestamp_seconds", &labels);
+            let left = (expiry.unwrap() - chrono::Utc::now().timestamp() as f64) / 86400.0;
+            assert!(left > 13.0 && left <= days, "{certificate}: {left} days");
+        }
+        for task in tasks {
+            let rounds = async |outcome: &str| {
+                let labels = [("task", task), ("outcome", outcome)];
+                page(service).await.sum("haven_task_rounds_total", &labels)
+            };
+            eventually(task, async || rounds("ok").await >= Some(1.0)).await;
+            assert!(rounds("failed").await.is_some(), "{task}");
+        }
+        // An event that creates its series would not be seen by `increase`.
+        for counter in [
+            "haven_rpc_shed_total",
+            "haven_panics_total",
+            "haven_tls_handshakes_failed_total",
+        ] {
+            assert!(found.sum(counter, &[]).is_some(), "{counter}");
+        }
+    }
+    let keys = "haven.identity.v1.SessionService/GetSigningKeys";
+    let mut retry = tonic::Request::new(GetSigningKeysRequest {});
+    retry
+        .metadata_mut()
+        .insert("grpc-previous-rpc-attempts", "1".parse().unwrap());
+    let anonymous = stack.anonymous().unwrap();
+    anonymous.session().get_signing_keys(retry).await.unwrap();
+    let first = GetSigningKeysRequest {};
+    anonymous.session().get_signing_keys(first).await.unwrap();
+    let counted = page(&stack.identity).await;
+    assert_eq!(
+        counted.sum("haven_rpc_retries_total", &[("rpc", keys)]),
+        Some(1.0)
+    );
+}
+
+#[tokio::test]
+async fn a_task_without_its_database_fails_and_the_service_is_not_ready() {
+    let mut stack = Stack::builder().own_cluster().start().await.unwrap();
+    stack.cluster().unwrap().kill();
+    let failed = [("task", "outbox"), ("outcome", "failed")];
+    eventually("the rounds fail, and the service is not ready", async || {
+        let page = page(&stack.identity).await;
+        page.sum("haven_task_rounds_total", &failed) > Some(0.0) && page.sum("haven_ready", &[]) == Some(0.0)
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn used_connections_are_counted_while_calls_hold_them() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();

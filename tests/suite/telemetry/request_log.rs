@@ -6,14 +6,19 @@ use prost::Message;
 use tonic::metadata::MetadataMap;
 use tonic_types::StatusExt;
 
-use super::log_lines::{belongs, calls, lines};
+use super::log_lines::{belongs, calls, calls_of, lines};
 use crate::{
+    eventually::eventually,
     raw_call::{self, headers},
     superuser_sql::execute,
 };
 
 /// RPC of identity that any caller may call.
 const KEYS: &str = "/haven.identity.v1.SessionService/GetSigningKeys";
+/// RPC of identity that a service may call.
+const ACCOUNTS: &str = "/haven.identity.v1.AccountService/ListAccounts";
+/// RPC of identity that data calls in the background.
+const ENDED: &str = "/haven.identity.v1.SessionService/ListEndedSessions";
 /// RPC of data that needs a token.
 const LIST: &str = "/haven.data.v1.ConversationService/ListMessages";
 
@@ -46,7 +51,7 @@ async fn every_call_is_logged_as_one_line_with_its_request_id() {
         (
             backend(),
             &stack.identity,
-            KEYS,
+            ACCOUNTS,
             "Ok",
             "",
             "service",
@@ -104,6 +109,41 @@ async fn every_call_is_logged_as_one_line_with_its_request_id() {
     let logged = calls(&stack.identity, &unknown).await;
     assert_eq!(logged[0]["spans"][0]["rpc"], "unknown");
     assert_eq!(logged[0]["code"], "Unimplemented");
+}
+
+#[tokio::test]
+async fn successful_background_calls_of_services_are_logged_at_debug_only() {
+    let stack = Stack::builder()
+        .variable("identity", "LOG_FILTER", "info,haven_platform=debug")
+        .start()
+        .await
+        .unwrap();
+    for (client, level, code) in [
+        (stack.service("backend").unwrap(), "DEBUG", "Ok"),
+        (stack.service("stranger").unwrap(), "INFO", "PermissionDenied"),
+    ] {
+        let id = call(client.connection("identity"), ENDED, headers(&[])).await;
+        let logged = calls(&stack.identity, &id).await;
+        assert_eq!(
+            (logged[0]["level"].as_str(), logged[0]["code"].as_str()),
+            (Some(level), Some(code))
+        );
+    }
+    // A person's call is logged, whichever RPC it is.
+    let id = call(
+        stack.anonymous().unwrap().connection("identity"),
+        KEYS,
+        headers(&[]),
+    )
+    .await;
+    assert_eq!(calls(&stack.identity, &id).await[0]["level"], "INFO");
+    eventually("data called in the background", async || {
+        let calls = calls_of(&stack.identity, &ENDED[1..]);
+        calls
+            .iter()
+            .any(|line| line["service"] == "data" && line["level"] == "DEBUG")
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -177,7 +217,7 @@ async fn the_pretty_format_has_the_same_line_as_text() {
         .to_str()
         .unwrap()
         .to_owned();
-    crate::eventually::eventually("the line", async || {
+    eventually("the line", async || {
         stack.identity.output().unwrap().contains(&id)
     })
     .await;

@@ -59,7 +59,9 @@ async fn tokens_of_an_ended_session_are_refused_also_while_identity_is_down() {
     assert!(is_refused(&stack, &ada.token).await);
     append(&stack, &other.token).await.unwrap();
     stack.data.kill();
-    stack.data.start().await.unwrap();
+    // It is not ready without a list, and answers nevertheless.
+    stack.data.launch().unwrap();
+    stack.data.alive().await.unwrap();
     for token in [&ada.token, &other.token] {
         let status = append(&stack, token).await.unwrap_err();
         assert_eq!(reason(&status), "DEPENDENCY_UNAVAILABLE");

@@ -52,10 +52,10 @@ impl Issuers {
         issuers
     }
 
-    /// Starts data, which trusts the issuers, without identity: these tokens do not need it.
+    /// Starts a stack with a data that trusts the issuers.
     pub(super) async fn stack(&self) -> Stack {
         let stack = Stack::builder().variable("data", "TRUSTED_ISSUERS", self.setting());
-        stack.without("identity").start().await.unwrap()
+        stack.start().await.unwrap()
     }
 
     /// Returns the value of `TRUSTED_ISSUERS`.

@@ -11,8 +11,9 @@ SET SESSION AUTHORIZATION haven_admin;
 DO $$
 DECLARE
     -- NOINHERIT: a member gets the rights of a role by SET ROLE only, so that no statement runs with more
-    -- rights than it selected. haven_monitor is the exception: pg_monitor has rights to statistics only, and
-    -- monitoring agents do not use SET ROLE.
+    -- rights than it selected. haven_monitor and haven_backup are the exceptions: pg_monitor and
+    -- pg_read_all_settings have rights to statistics and settings only, and neither monitoring agents nor
+    -- pgBackRest use SET ROLE.
     roles CONSTANT text[] := ARRAY[
         ['identity_owner',   'LOGIN',   'NOINHERIT'],
         ['identity_app',     'LOGIN',   'NOINHERIT'],
@@ -27,7 +28,7 @@ DECLARE
         ['data_user',        'NOLOGIN', 'NOINHERIT'],
         ['data_service',     'NOLOGIN', 'NOINHERIT'],
         ['haven_readonly',   'LOGIN',   'NOINHERIT'],
-        ['haven_backup',     'LOGIN',   'NOINHERIT'],
+        ['haven_backup',     'LOGIN',   'INHERIT'],
         ['haven_monitor',    'LOGIN',   'INHERIT']
     ];
     -- The connections for requests can become anon and user, those of workers can become service. A user's
@@ -52,9 +53,10 @@ BEGIN
         IF NOT FOUND THEN
             EXECUTE format('CREATE ROLE %I %s %s', declared[1], declared[2], declared[3]);
         ELSIF existing.rolsuper OR existing.rolbypassrls OR existing.rolcreaterole OR existing.rolcreatedb
-            OR (existing.rolreplication AND declared[1] <> 'haven_backup')
             OR existing.rolcanlogin <> (declared[2] = 'LOGIN')
-            OR existing.rolinherit <> (declared[3] = 'INHERIT')
+            -- What earlier versions of this script gave to haven_backup is corrected below.
+            OR (declared[1] <> 'haven_backup'
+                AND (existing.rolreplication OR existing.rolinherit <> (declared[3] = 'INHERIT')))
         THEN
             RAISE EXCEPTION 'role % exists with other attributes than Haven declares for it', declared[1]
                 USING HINT = 'Compare it with migrations/cluster/0001_roles.sql, and alter or drop it.';
@@ -76,7 +78,8 @@ BEGIN
             JOIN pg_catalog.pg_roles AS member ON member.oid = pg_auth_members.member
             JOIN pg_catalog.pg_roles AS granted ON granted.oid = pg_auth_members.roleid
         WHERE member.rolname = ANY (roles[:][1:1])
-            AND (member.rolname, granted.rolname) <> ('haven_monitor', 'pg_monitor')
+            AND (member.rolname, granted.rolname) NOT IN (
+                ('haven_monitor', 'pg_monitor'), ('haven_backup', 'pg_read_all_settings'))
             AND NOT EXISTS (
                 SELECT FROM generate_subscripts(memberships, 1) AS i
                 WHERE memberships[i][1] = member.rolname AND memberships[i][2] = granted.rolname)
@@ -87,16 +90,38 @@ BEGIN
 END
 $$;
 
--- The rights of an admin depend on the server: up to Postgres 15 only a superuser can grant REPLICATION, and
--- since 16 granting pg_monitor needs ADMIN OPTION on it. The installation can continue without either, so a
--- missing right is only a warning.
+-- The rights of an admin depend on the server: up to Postgres 15 only a superuser can take REPLICATION away, and
+-- since 16 granting a predefined role needs ADMIN OPTION on it. The installation can continue without any of
+-- these, so a missing right is only a warning.
+--
+-- Earlier versions of this script gave REPLICATION to haven_backup. That copies every row past every policy, and
+-- pgBackRest does not need it.
 DO $$
+DECLARE
+    existing pg_catalog.pg_roles%ROWTYPE;
 BEGIN
-    IF NOT (SELECT rolreplication FROM pg_catalog.pg_roles WHERE rolname = 'haven_backup') THEN
-        ALTER ROLE haven_backup REPLICATION;
+    SELECT * INTO existing FROM pg_catalog.pg_roles WHERE rolname = 'haven_backup';
+    IF existing.rolreplication THEN
+        ALTER ROLE haven_backup NOREPLICATION;
+    END IF;
+    IF NOT existing.rolinherit THEN
+        ALTER ROLE haven_backup INHERIT;
     END IF;
 EXCEPTION WHEN insufficient_privilege THEN
-    RAISE WARNING 'no physical backups yet; a superuser has to run: ALTER ROLE haven_backup REPLICATION;';
+    RAISE WARNING 'haven_backup may copy every row; a superuser has to run: '
+        'ALTER ROLE haven_backup NOREPLICATION INHERIT;';
+END
+$$;
+
+-- pgBackRest compares its configuration with the path of the data directory and the archive's settings. The
+-- functions that it calls are granted in 0002_database.sql.
+DO $$
+BEGIN
+    IF NOT pg_catalog.pg_has_role('haven_backup', 'pg_read_all_settings', 'USAGE') THEN
+        GRANT pg_read_all_settings TO haven_backup;
+    END IF;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE WARNING 'no backups yet; a superuser has to run: GRANT pg_read_all_settings TO haven_backup;';
 END
 $$;
 

@@ -77,10 +77,13 @@ pub struct DeadJob {
 }
 
 /// A request for jobs (LeaseJobs).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LeaseRequest<'a> {
     /// The token that the leases will have.
     pub token: LeaseToken,
+    /// The tokens that the leases of an earlier try of the request may have: it may have been derived from another key of
+    /// the ring.
+    pub other_tokens: Vec<LeaseToken>,
     /// The name of the worker's service.
     pub holder: &'a str,
     /// The maximum number of jobs to lease, 1 to 10.

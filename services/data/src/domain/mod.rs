@@ -31,6 +31,7 @@ pub mod encrypted;
 pub mod error_code;
 pub mod job;
 pub mod key_ring;
+pub mod known_user;
 pub mod lease;
 pub mod message;
 pub mod message_list;

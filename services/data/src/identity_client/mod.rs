@@ -8,6 +8,7 @@ pub mod signing_keys;
 
 use std::{fmt, future::Future, time::Duration};
 
+use haven_platform::task_rounds::TaskRounds;
 use tokio::time::{Instant, sleep_until};
 
 /// The intervals between requests to identity.
@@ -35,10 +36,13 @@ async fn refresh_periodically<A, W, E>(
     W: Future<Output = ()>,
     E: fmt::Display,
 {
+    let rounds = TaskRounds::of(what);
     let (mut has_answer, mut is_out) = (false, false);
     loop {
         let began = Instant::now();
-        let next = match refresh().await {
+        let answer = refresh().await;
+        rounds.count(answer.is_ok());
+        let next = match answer {
             Ok(max_age) => {
                 if is_out {
                     tracing::info!("fetching identity's {what} works again");

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use haven_platform::{
     call::UserId,
-    database::{Context, Database, DbError},
+    database::{Context, Database, DbError, TenantTx},
     deadline::Deadline,
 };
 use uuid::Uuid;
@@ -180,6 +180,7 @@ impl Seals {
             .database
             .begin("Seals.rows_under", Context::User(owner), Deadline::after(TIMEOUT))
             .await?;
+        declare_change(&mut tx).await?;
         let rows = match field {
             Field::MessageText => {
                 sqlx::query_as!(
@@ -226,15 +227,9 @@ impl Seals {
             .database
             .begin("Seals.replace", Context::User(owner), Deadline::after(TIMEOUT))
             .await?;
+        declare_change(&mut tx).await?;
         let replaced = match field {
             Field::MessageText => {
-                // The update policy excludes messages of other senders unless this setting says that only seals change.
-                sqlx::query!(
-                    "
-                    SELECT /* Seals.replace, others' messages too */ set_config('data.changes_seals', 'yes', true)"
-                )
-                .fetch_one(&mut tx)
-                .await?;
                 sqlx::query!(
                     "
                     WITH /* Seals.replace, messages */ unchanged AS (
@@ -280,6 +275,15 @@ impl Seals {
         tx.commit().await?;
         Ok(replaced.rows_affected())
     }
+}
+
+/// Declares that `tx` changes only seals. Policies exclude messages of other senders, and the rows of locked people, unless
+/// this setting says so.
+async fn declare_change(tx: &mut TenantTx) -> Result<(), DbError> {
+    sqlx::query!("SELECT /* Seals, change */ set_config('data.changes_seals', 'yes', true)")
+        .fetch_one(tx)
+        .await?;
+    Ok(())
 }
 
 /// A sealed field of a row.

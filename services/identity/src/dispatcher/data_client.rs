@@ -71,7 +71,7 @@ impl DataClient {
 }
 
 /// Awaits data's response until `deadline`. Fails with the reason of the failed call.
-async fn answer<A>(
+pub(crate) async fn answer<A>(
     response: impl Future<Output = Result<Response<A>, Status>>,
     deadline: Deadline,
 ) -> Result<A, Reason> {

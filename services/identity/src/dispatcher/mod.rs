@@ -3,7 +3,7 @@
 //! SignUp and DeleteAccount deliver their own message right after the commit, so that the person can continue
 //! immediately. A background task delivers the messages for which that failed.
 
-mod data_client;
+pub(crate) mod data_client;
 mod delivered_queue;
 
 use std::time::Duration;
@@ -13,7 +13,9 @@ use haven_platform::{
     database::DbError,
     deadline::Deadline,
     entropy::Entropy,
+    periodic::limited,
     reason::{self, Reason},
+    task_rounds::TaskRounds,
     time::Clock,
 };
 use haven_proto::data::v1::person_service_client::PersonServiceClient;
@@ -34,11 +36,15 @@ use crate::{
         erasure::Receipt,
         outbox::{Message, MessageKind, means_down, retry_delay},
     },
+    erasure_journal::{ErasureJournal, Record},
     store::outbox::Outbox,
 };
 
 /// The interval at which the outbox is read, and so the maximum delay of a message that is due.
 const TICK: Duration = Duration::from_secs(1);
+
+/// The maximum time of a round: longer than the delivery of a message and the statements around it may take.
+const ROUND_LIMIT: Duration = Duration::from_secs(90);
 
 /// The maximum number of messages that are delivered concurrently.
 const BATCH_SIZE: i64 = 16;
@@ -52,6 +58,7 @@ pub struct Dispatcher {
     outbox: Outbox,
     delivered: DeliveredQueue,
     data: DataClient,
+    journal: Option<ErasureJournal>,
     clock: Clock,
     entropy: Entropy,
     tasks: TaskTracker,
@@ -96,27 +103,47 @@ impl Round {
 // === impl Dispatcher ===
 
 impl Dispatcher {
-    /// Starts a task of `tasks` that delivers the messages of `outbox` to `data` until `stop` is cancelled. A delivery
-    /// continues in `tasks` when its caller disconnects.
+    /// A dispatcher of the messages of `outbox` to `data`, which writes completed erasures into `journal`. Deliveries and the
+    /// deletion of delivered messages are tasks of `tasks`, which end when `stop` is cancelled. A delivery continues when its
+    /// caller disconnects.
     #[must_use]
-    pub fn start(
+    pub fn new(
         outbox: Outbox,
         data: PersonServiceClient<Channel>,
-        clock: Clock,
-        entropy: Entropy,
+        journal: Option<ErasureJournal>,
+        (clock, entropy): (Clock, Entropy),
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let dispatcher = Self {
-            delivered: DeliveredQueue::start(outbox.clone(), &tasks, stop.clone()),
+        Self {
+            delivered: DeliveredQueue::start(outbox.clone(), &tasks, stop),
             outbox,
             data: DataClient::new(data, clock.clone()),
+            journal,
             clock,
             entropy,
             tasks,
-        };
-        dispatcher.tasks.spawn(dispatcher.clone().run(stop));
-        dispatcher
+        }
+    }
+
+    /// Starts a task that delivers due messages until `stop` is cancelled.
+    pub fn start(&self, stop: CancellationToken) {
+        self.tasks.spawn(self.clone().run(stop));
+    }
+
+    /// Delivers due messages until none is due. Returns `false` when data does not answer.
+    ///
+    /// # Errors
+    ///
+    /// When the outbox cannot be read.
+    pub async fn deliver_all(&self) -> Result<bool, DbError> {
+        loop {
+            match self.deliver_due().await? {
+                Round::Empty => return Ok(true),
+                Round::DataDown => return Ok(false),
+                Round::Done | Round::More => {}
+            }
+        }
     }
 
     /// Delivers a message that was just written, and waits until data has confirmed it, at most for the message's timeout
@@ -151,6 +178,7 @@ impl Dispatcher {
     async fn run(self, stop: CancellationToken) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let rounds = TaskRounds::of("outbox");
         let mut outage = None;
         loop {
             tokio::select! {
@@ -158,10 +186,12 @@ impl Dispatcher {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            let mut round = self.deliver_due().await;
+            let mut round = limited(ROUND_LIMIT, self.deliver_due()).await;
             while matches!(round, Ok(Round::More)) && !stop.is_cancelled() {
-                round = self.deliver_due().await;
+                round = limited(ROUND_LIMIT, self.deliver_due()).await;
             }
+            // Whether data answers is measured by the age of the messages.
+            rounds.count(round.is_ok());
             report(&mut outage, &round);
         }
     }
@@ -196,24 +226,48 @@ impl Dispatcher {
                 Ok(())
             }
             Ok(Answer::Erased(erased)) => {
-                let stored = self.outbox.erased(message, &erased).await;
-                receipt = stored.is_ok().then_some(erased);
-                stored
+                if self.write_down(message, &erased).await {
+                    let stored = self.outbox.erased(message, &erased).await;
+                    receipt = stored.is_ok().then_some(erased);
+                    stored
+                } else {
+                    // Not recorded as completed: the message is delivered again, and data answers with the same receipt.
+                    self.postpone(message, Reason::DependencyUnavailable).await
+                }
             }
             Err(reason) => {
                 if !means_down(reason) {
                     tracing::warn!(user_id = %message.user_id, message = %message.id, reason = name, "data refused a message");
                 }
-                let mut jitter = [0];
-                self.entropy.fill(&mut jitter);
-                let next = self.clock.now() + retry_delay(message.attempts, reason, jitter[0]);
-                self.outbox.failed(message, reason, next).await
+                self.postpone(message, reason).await
             }
         };
         if let Err(error) = settled {
             tracing::warn!(%error, "cannot write to the outbox: a message will be delivered again");
         }
         receipt
+    }
+
+    /// Appends the erasure of the message's person to the journal, if there is one. Returns whether it is on the disk.
+    async fn write_down(&self, message: &Message, erased: &Receipt) -> bool {
+        let Some(journal) = &self.journal else { return true };
+        let record = Record {
+            user_id: message.user_id,
+            completed_at: erased.confirmed_at,
+        };
+        let appended = journal.append(record).await;
+        if let Err(error) = &appended {
+            tracing::error!(%error, message = %message.id, "an erasure is not completed until the journal has it");
+        }
+        appended.is_ok()
+    }
+
+    /// Stores that an attempt failed for `reason`, and when the next one is due.
+    async fn postpone(&self, message: &Message, reason: Reason) -> Result<(), DbError> {
+        let mut jitter = [0];
+        self.entropy.fill(&mut jitter);
+        let next = self.clock.now() + retry_delay(message.attempts, reason, jitter[0]);
+        self.outbox.failed(message, reason, next).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! The events of the security audit log, which hold no personal text.
 
 use chrono::{DateTime, Utc};
+use haven_platform::mac::StoredMac;
 use uuid::Uuid;
 
 /// The type of an audit event.
@@ -32,7 +33,7 @@ pub struct Origin {
     /// The name of the calling service. `None` when a client called directly.
     pub service: Option<String>,
     /// A keyed hash of the client's network. `None` when the network is unknown.
-    pub network_mac: Option<[u8; 32]>,
+    pub network_mac: Option<StoredMac>,
 }
 
 /// An event to append.

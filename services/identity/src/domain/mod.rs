@@ -36,5 +36,6 @@ pub mod password;
 pub mod progress;
 pub mod provider;
 pub mod rate_limit;
+pub mod reconciliation;
 pub mod refresh_token;
 pub mod session;

@@ -57,6 +57,11 @@ pub struct Quota {
     pub limit: RateLimit,
 }
 
+/// The keys under which the wrong passwords for an address are counted: a keyed hash of the address under each key of the
+/// ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailureKeys(Vec<Vec<u8>>);
+
 /// The error when the configuration of limits cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RateLimitsError {
@@ -71,6 +76,25 @@ pub enum RateLimitsError {
     /// A limit is missing.
     #[error("must list all three limits: network, email and service; `off` switches one off")]
     Missing,
+}
+
+// === impl FailureKeys ===
+
+impl FailureKeys {
+    /// Creates the keys from the hashes. They are sorted, so that statements of replicas whose rings have another order lock
+    /// the rows in the same order.
+    #[must_use]
+    pub fn new(hashes: impl Iterator<Item = [u8; 32]>) -> Self {
+        let mut keys: Vec<_> = hashes.map(|hash| hash.to_vec()).collect();
+        keys.sort_unstable();
+        Self(keys)
+    }
+
+    /// Returns the keys as a parameter of a statement.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Vec<u8>] {
+        &self.0
+    }
 }
 
 // === impl RateLimit ===

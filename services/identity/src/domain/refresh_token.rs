@@ -1,6 +1,6 @@
 //! Refresh tokens: each is used once, for the next one (RFC 6749, section 6; RFC 9700, section 4.14).
 //!
-//! A token is a keyed hash under the service's own secret: the first token of a session is a hash of the session's id,
+//! A token is a keyed hash under a secret of the service: the first token of a session is a hash of the session's id,
 //! each further one a hash of the token before it. Without the secret, a token is 256 bits that cannot be guessed or
 //! computed. With it, the service answers a retry with the same token, although only another keyed hash of the token is
 //! stored: fifty simultaneous refreshes with one token all get the same successor.
@@ -9,7 +9,10 @@ use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
-use haven_platform::{call::UserId, mac::MacKey};
+use haven_platform::{
+    call::UserId,
+    mac::{MacKey, StoredMac},
+};
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -39,8 +42,8 @@ pub struct Malformed;
 pub struct NewRefreshToken {
     /// The id of the stored row.
     pub id: Uuid,
-    /// The token's keyed hash, as [`RefreshToken::hash`] computes it.
-    pub hash: [u8; 32],
+    /// The token's keyed hash, as [`RefreshToken::hash`] computes it, with the id of its key.
+    pub hash: StoredMac,
 }
 
 /// The key of a stored token.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     account::PasswordHash,
     audit::Origin,
+    rate_limit::FailureKeys,
     refresh_token::{NewRefreshToken, REFRESH_TOKEN_LIFETIME},
 };
 
@@ -42,8 +43,8 @@ pub struct NewSession<'a> {
     pub password_version: i64,
     /// The password's hash with current parameters, when the stored hash is outdated.
     pub upgraded: Option<PasswordHash>,
-    /// The key under which the account's wrong passwords are counted. The count is reset.
-    pub failures: [u8; 32],
+    /// The keys under which the account's wrong passwords are counted. The count is reset.
+    pub failures: FailureKeys,
     /// The origin of the call, for the audit log.
     pub origin: &'a Origin,
     /// The time of the sign-in.

@@ -119,6 +119,7 @@ pub fn describe_metrics() {
         metrics::Unit::Count,
         "Sign-ins with a stored hash that has outdated parameters or an outdated pepper"
     );
+    metrics::counter!("haven_hash_outdated_total").absolute(0);
 }
 
 #[cfg(test)]

@@ -1,18 +1,18 @@
 //! The origin of a call, as the audit log stores it.
 
-use haven_platform::{call::Call, mac::MacKey};
+use haven_platform::{call::Call, mac::MacKeys};
 
 use crate::domain::audit::Origin;
 
 /// Derives the stored origins of calls. Networks are stored as keyed hashes.
 #[derive(Clone, Debug)]
-pub struct AuditOrigins(MacKey);
+pub struct AuditOrigins(MacKeys);
 
 impl AuditOrigins {
-    /// Hashes networks with `key`.
+    /// Hashes networks with the first of `keys`.
     #[must_use]
-    pub fn new(key: MacKey) -> Self {
-        Self(key)
+    pub fn new(keys: MacKeys) -> Self {
+        Self(keys)
     }
 
     /// The origin of `call`.
@@ -20,7 +20,7 @@ impl AuditOrigins {
         let service = call.caller.service.as_ref();
         Origin {
             service: service.map(|service| service.as_str().to_owned()),
-            network_mac: call.network.map(|network| self.0.mac(&[&network.as_bytes()])),
+            network_mac: call.network.map(|network| self.0.stored(&[&network.as_bytes()])),
         }
     }
 }

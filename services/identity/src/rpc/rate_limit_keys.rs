@@ -1,25 +1,28 @@
 //! The keys under which rate limits are counted, and the failure of a call that is over a limit.
 
-use haven_platform::{call::Call, failure::Failure, mac::MacKey, reason::Reason};
+use haven_platform::{call::Call, failure::Failure, mac::MacKeys, reason::Reason};
 
 use crate::{
     domain::{
         email::EmailAddress,
-        rate_limit::{LimitKind, Quota, RateLimit, RateLimits},
+        rate_limit::{FailureKeys, LimitKind, Quota, RateLimit, RateLimits},
     },
     store::rate_limit::{LimitError, Limited},
 };
 
 /// Derives the keys under which limits are counted. They are keyed hashes, so that the table reveals no network,
 /// address or service.
+///
+/// A call is counted under each key of the ring, and must be within the limit under each: a limit does not start again when
+/// another key comes first.
 #[derive(Clone, Debug)]
-pub struct RateLimitKeys(MacKey);
+pub struct RateLimitKeys(MacKeys);
 
 impl RateLimitKeys {
-    /// Derives keys with `key`.
+    /// Derives keys with `keys`.
     #[must_use]
-    pub fn new(key: MacKey) -> Self {
-        Self(key)
+    pub fn new(keys: MacKeys) -> Self {
+        Self(keys)
     }
 
     /// The limits that apply to a call of `method`. `email` is `None` when the request's address is malformed: there is
@@ -44,19 +47,16 @@ impl RateLimitKeys {
             (LimitKind::Service, limits.service, service),
         ]
         .into_iter()
-        .filter_map(|(kind, limit, subject)| {
-            Some(Quota {
-                kind,
-                key: self
-                    .0
-                    .mac(&[method.as_bytes(), kind.name().as_bytes(), &subject?]),
-                limit: limit?,
-            })
+        .filter_map(|(kind, limit, subject)| Some((kind, limit?, subject?)))
+        .flat_map(|(kind, limit, subject)| {
+            self.hashes(&[method.as_bytes(), kind.name().as_bytes(), &subject])
+                .map(|key| Quota { kind, key, limit })
+                .collect::<Vec<_>>()
         })
         .collect()
     }
 
-    /// The limit on passwords that signed-in people send to confirm an action, and the key of the account's wrong
+    /// The limit on passwords that signed-in people send to confirm an action, and the keys of the account's wrong
     /// passwords.
     ///
     /// `limit` is the limit of sign-ins per address, so that a stolen access token does not allow guessing passwords
@@ -65,22 +65,25 @@ impl RateLimitKeys {
         &self,
         limit: Option<RateLimit>,
         email_canonical: &str,
-    ) -> (Vec<Quota>, [u8; 32]) {
+    ) -> (Vec<Quota>, FailureKeys) {
         let kind = LimitKind::Email;
-        let quota = limit.map(|limit| Quota {
-            kind,
-            key: self
-                .0
-                .mac(&[b"OwnPassword", kind.name().as_bytes(), email_canonical.as_bytes()]),
-            limit,
+        let parts = [b"OwnPassword", kind.name().as_bytes(), email_canonical.as_bytes()];
+        let quotas = limit.into_iter().flat_map(|limit| {
+            self.hashes(&parts)
+                .map(move |key| Quota { kind, key, limit })
+                .collect::<Vec<_>>()
         });
-        (quota.into_iter().collect(), self.failures(email_canonical))
+        (quotas.collect(), self.failures(email_canonical))
     }
 
-    /// The key under which the wrong passwords for an address are counted, whether it has an account or not.
-    pub(super) fn failures(&self, email_canonical: &str) -> [u8; 32] {
-        self.0
-            .mac(&[LimitKind::Failures.name().as_bytes(), email_canonical.as_bytes()])
+    /// The keys under which the wrong passwords for an address are counted, whether it has an account or not.
+    pub(super) fn failures(&self, email_canonical: &str) -> FailureKeys {
+        FailureKeys::new(self.hashes(&[LimitKind::Failures.name().as_bytes(), email_canonical.as_bytes()]))
+    }
+
+    /// The hashes of `parts` under each key of the ring.
+    fn hashes<'a>(&'a self, parts: &'a [&'a [u8]]) -> impl Iterator<Item = [u8; 32]> + 'a {
+        self.0.iter().map(move |(_, key)| key.mac(parts))
     }
 }
 
@@ -93,7 +96,7 @@ impl From<LimitError> for Failure {
     }
 }
 
-/// RATE_LIMITED with every limit that the call is over, and the delay after which it is over none of them.
+/// RATE_LIMITED with every kind of limit that the call is over, and the delay after which it is over none of them.
 fn rate_limited(limited: &[Limited]) -> Failure {
     let longest = limited
         .iter()
@@ -114,13 +117,18 @@ fn rate_limited(limited: &[Limited]) -> Failure {
 mod tests {
     use std::time::Duration;
 
-    use haven_platform::{call::Caller, deadline::Deadline, mac::SecretKey, network::Network};
+    use haven_platform::{
+        call::Caller,
+        deadline::Deadline,
+        mac::{KeyId, SecretKey, SecretKeys},
+        network::Network,
+    };
 
     use super::*;
 
     #[test]
     fn each_limit_has_its_own_key() {
-        let keys = RateLimitKeys::new(MacKey::derive(&SecretKey::new(Box::new([7; 32])), "limits"));
+        let keys = RateLimitKeys::new(MacKeys::derive(&SecretKeys::one([7; 32]), "limits"));
         let limits: RateLimits = "network=10/1m,email=5/1h,service=9/1m".parse().unwrap();
         let call = Call {
             caller: Caller::default(),
@@ -149,5 +157,33 @@ mod tests {
         );
         let without = keys.quotas("SignIn", &limits, &call, None);
         assert_eq!(without, quotas[..1], "only the limit of the network");
+    }
+
+    #[test]
+    fn a_limit_is_counted_under_each_key_of_the_ring() {
+        let limits: RateLimits = "network=off,email=5/1h,service=off".parse().unwrap();
+        let call = Call {
+            caller: Caller::default(),
+            deadline: Deadline::after(Duration::from_secs(1)),
+            network: None,
+        };
+        let email = EmailAddress::parse("ada@example.org").unwrap();
+        let keys = |ring: &[(&str, u8)]| {
+            let ring = ring.iter().map(|(id, byte)| {
+                let secret = SecretKey::new(Box::new([*byte; 32]));
+                (KeyId::parse(id).unwrap(), secret)
+            });
+            let ring = SecretKeys::new(ring.collect()).unwrap();
+            let keys = RateLimitKeys::new(MacKeys::derive(&ring, "limits"));
+            let quotas = keys.quotas("SignIn", &limits, &call, Some(&email));
+            (quotas, keys.failures("ada@example.org"))
+        };
+        let old = keys(&[("k1", 1)]);
+        let both = keys(&[("k2", 2), ("k1", 1)]);
+        let swapped = keys(&[("k1", 1), ("k2", 2)]);
+        assert_eq!((old.0.len(), both.0.len()), (1, 2));
+        assert!(both.0.contains(&old.0[0]), "the limit goes on under the old key");
+        assert!(both.1.as_slice().contains(&old.1.as_slice()[0]));
+        assert_eq!(both.1, swapped.1, "the order of locks is the same in every ring");
     }
 }

@@ -6,6 +6,7 @@ use haven_platform::{
     call::UserId,
     database::{Context, Database, DbError, TenantTx},
     deadline::Deadline,
+    mac::StoredMac,
     page::{Page, PageSize},
 };
 
@@ -30,7 +31,7 @@ pub(super) async fn append(tx: &mut TenantTx, event: &NewAuditEvent<'_>) -> Resu
         event.refused,
         event.origin.service.as_deref(),
         event.session_id,
-        event.origin.network_mac.as_ref().map(|mac| mac.as_slice()),
+        event.origin.network_mac.as_ref().map(StoredMac::as_bytes),
         event.at,
     )
     .execute(tx)

@@ -8,5 +8,6 @@ pub mod audit_chain;
 pub mod audit_log;
 pub mod outbox;
 pub mod rate_limit;
+pub mod reconciliation;
 pub mod retention;
 pub mod session;

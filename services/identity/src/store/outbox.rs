@@ -90,6 +90,26 @@ impl Outbox {
         Ok(Due { messages, oldest })
     }
 
+    /// Counts the messages that were written until the time `written_until` and were not delivered yet.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn count(&self, written_until: DateTime<Utc>) -> Result<u64, DbError> {
+        let mut tx = self
+            .database
+            .begin("Outbox.count", Context::Service, Deadline::after(TIMEOUT))
+            .await?;
+        let count = sqlx::query_scalar!(
+            r#"SELECT /* Outbox.count */ count(*) AS "count!" FROM identity.outbox WHERE created_at <= $1"#,
+            written_until,
+        )
+        .fetch_one(&mut tx)
+        .await?;
+        tx.commit().await?;
+        Ok(count.unsigned_abs())
+    }
+
     /// Deletes delivered messages that have no receipt.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use haven_platform::database::{DbError, TenantTx};
 use sqlx::postgres::types::PgInterval;
 use thiserror::Error;
 
-use crate::domain::rate_limit::{LimitKind, Quota};
+use crate::domain::rate_limit::{FailureKeys, LimitKind, Quota};
 
 /// The error when a call is not admitted. The transaction must be rolled back, so that the call uses up nothing.
 #[derive(Debug, Error)]
@@ -30,7 +30,7 @@ pub struct Limited {
     pub retry_after: Duration,
 }
 
-/// Admits a call that is within all of `quotas`, and counts it. `account` is the key under which the account's wrong
+/// Admits a call that is within all of `quotas`, and counts it. `account` has the keys under which the account's wrong
 /// passwords are counted.
 ///
 /// Takes one round trip. Both roles of the request pool may call the SQL function.
@@ -41,7 +41,7 @@ pub struct Limited {
 pub(super) async fn admit(
     tx: &mut TenantTx,
     quotas: &[Quota],
-    account: Option<&[u8; 32]>,
+    account: Option<&FailureKeys>,
 ) -> Result<(), LimitError> {
     let keys: Vec<Vec<u8>> = quotas.iter().map(|quota| quota.key.to_vec()).collect();
     let emissions: Vec<PgInterval> = quotas
@@ -55,26 +55,36 @@ pub(super) async fn admit(
     let refused = sqlx::query!(
         r#"
         SELECT /* Limits.admit */
-               key AS "key!", retry_after AS "retry_after!" FROM identity.admit($1, $2, $3, $4) WHERE NOT admitted"#,
+               key AS "key!", retry_after AS "retry_after!" FROM identity.admit($1, $2, $3, ($4::bytea[])[1])
+        WHERE NOT admitted
+        UNION ALL
+        -- Under the other keys of the ring.
+        SELECT failed.key, failed.retry_after
+        FROM unnest(($4::bytea[])[2:]) AS account (key), identity.admit('{}', '{}', '{}', account.key) AS failed
+        WHERE NOT failed.admitted"#,
         &keys as &[Vec<u8>],
         &emissions as &[PgInterval],
         &tolerances as &[PgInterval],
-        account.map(|key| key.as_slice()),
+        account.map_or(&[] as &[Vec<u8>], FailureKeys::as_slice) as &[Vec<u8>],
     )
     .fetch_all(tx)
     .await
     .map_err(DbError::from)?;
-    let limited: Vec<Limited> = refused
-        .into_iter()
-        .map(|row| {
-            let quota = quotas.iter().find(|quota| quota.key == *row.key).copied();
-            Limited {
-                kind: quota.map_or(LimitKind::Failures, |quota| quota.kind),
+    let mut limited: Vec<Limited> = Vec::new();
+    for row in refused {
+        let quota = quotas.iter().find(|quota| quota.key == *row.key).copied();
+        let kind = quota.map_or(LimitKind::Failures, |quota| quota.kind);
+        let retry_after = duration(&row.retry_after);
+        // A limit is counted under each key of the ring, and reported once.
+        match limited.iter_mut().find(|one| one.kind == kind) {
+            Some(one) => one.retry_after = one.retry_after.max(retry_after),
+            None => limited.push(Limited {
+                kind,
                 quota,
-                retry_after: duration(&row.retry_after),
-            }
-        })
-        .collect();
+                retry_after,
+            }),
+        }
+    }
     match limited.is_empty() {
         true => Ok(()),
         false => Err(LimitError::Limited(limited)),

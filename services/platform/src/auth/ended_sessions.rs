@@ -68,6 +68,11 @@ impl EndedSessions {
         self.loaded.send_modify(|_| {});
     }
 
+    /// Returns whether the first list has arrived.
+    pub(super) fn has_list(&self) -> bool {
+        *self.loaded.borrow()
+    }
+
     /// Checks that `id` has not ended. Waits for the first list if necessary.
     ///
     /// # Errors

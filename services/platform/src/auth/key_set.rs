@@ -75,6 +75,11 @@ impl KeySet {
         self.replaced.send_replace(());
     }
 
+    /// Returns whether keys have arrived.
+    pub(super) fn has_keys(&self) -> bool {
+        !self.keys.load().is_empty()
+    }
+
     /// Waits until a lookup requests keys that are not in the set: for the task that fills it.
     pub async fn next_request(&self) {
         self.requested.notified().await;

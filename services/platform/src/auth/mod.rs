@@ -8,10 +8,11 @@ mod jwks;
 mod key_set;
 mod token;
 mod token_problem;
+mod token_state;
 mod verifier;
 mod verifying_key;
 
-pub(crate) use self::{certificate::service_name, token_problem::TokenProblem};
+pub(crate) use self::{certificate::service_name, token_problem::TokenProblem, token_state::TokenState};
 pub use self::{
     claims::{Claims, ROLE},
     ended_sessions::EndedSessions,

@@ -8,6 +8,7 @@ mod postgres;
 mod problems;
 mod requests;
 mod secret_format;
+mod secret_keys;
 mod telemetry;
 mod tls;
 mod tokens;
@@ -20,7 +21,8 @@ pub use self::{
     postgres::PostgresArgs,
     problems::{ConfigError, ConfigProblems},
     requests::{RequestArgs, Requests},
-    secret_format::{keyed_secrets, secret_key},
+    secret_format::keyed_secrets,
+    secret_keys::SecretKeysArgs,
     telemetry::{LogFormat, Telemetry, TelemetryArgs},
     tls::TlsArgs,
     tokens::{TokenArgs, Tokens},

@@ -6,7 +6,7 @@ use clap::Args;
 use secrecy::SecretString;
 
 use super::ConfigProblems;
-use crate::database::{DatabaseConfig, Pooler};
+use crate::database::{DatabaseConfig, DatabaseUrl, Pooler};
 
 /// The flags of the connection to Postgres.
 #[derive(Args, Clone, Debug)]
@@ -51,7 +51,7 @@ impl PostgresArgs {
         let mut url = |name, value: &Option<SecretString>, file: &Option<PathBuf>| {
             let url = problems.secret(name, value.as_ref(), file.as_ref())?;
             if crate::database::is_url(&url) {
-                return Some(url);
+                return Some(DatabaseUrl::new(url, file.clone()));
             }
             problems.add(name, "is not a postgres:// URL");
             None

@@ -1,28 +1,6 @@
 //! The formats of secrets.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret, SecretString};
-use zeroize::Zeroizing;
-
-use crate::mac::SecretKey;
-
-/// Parses a key: 32 bytes in base64.
-///
-/// # Errors
-///
-/// A description of what is wrong, without the value.
-pub fn secret_key(text: &SecretString) -> Result<SecretKey, &'static str> {
-    let bytes = Zeroizing::new(
-        STANDARD
-            .decode(text.expose_secret())
-            .map_err(|_| "is not base64")?,
-    );
-    let key: [u8; 32] = bytes
-        .as_slice()
-        .try_into()
-        .map_err(|_| "must be 32 bytes in base64")?;
-    Ok(SecretKey::new(Box::new(key)))
-}
 
 /// Parses a list of secrets, each preceded by a key id: `id:secret,id:secret`. The first one is the current key.
 ///
@@ -51,14 +29,6 @@ pub fn keyed_secrets(text: &SecretString) -> Result<Vec<(String, SecretString)>,
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_key_is_32_bytes() {
-        assert!(secret_key(&STANDARD.encode([1; 32]).into()).is_ok());
-        for wrong in [String::new(), "%".into(), STANDARD.encode([1; 31])] {
-            assert!(secret_key(&wrong.into()).is_err());
-        }
-    }
 
     #[test]
     fn a_list_of_secrets_keeps_its_order() {

@@ -1,12 +1,9 @@
-//! The accepted token issuers, and the secret for keyed hashes.
-
-use std::path::PathBuf;
+//! The accepted token issuers, and the secrets for keyed hashes.
 
 use clap::Args;
-use secrecy::SecretString;
 
-use super::{ConfigProblems, secret_key, trusted_issuers};
-use crate::{auth::TrustedIssuer, mac::SecretKey};
+use super::{ConfigProblems, SecretKeysArgs, trusted_issuers};
+use crate::{auth::TrustedIssuer, mac::SecretKeys};
 
 /// The flags of token issuers and keyed hashes.
 #[derive(Args, Clone, Debug)]
@@ -32,15 +29,11 @@ pub struct TokenArgs {
         hide_default_value = true
     )]
     pub trusted_issuers: String,
-    /// The secret for page tokens and keyed hashes: 32 bytes in base64, the same for every replica of a service
-    #[arg(long, env = "SECRET_KEY", value_name = "BASE64", hide_env_values = true)]
-    pub secret_key: Option<SecretString>,
-    /// A file that contains SECRET_KEY
-    #[arg(long, env = "SECRET_KEY_FILE", value_name = "FILE")]
-    pub secret_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    secret_keys: SecretKeysArgs,
 }
 
-/// The accepted token issuers, and the secret for keyed hashes.
+/// The accepted token issuers, and the secrets for keyed hashes.
 #[derive(Debug)]
 pub struct Tokens {
     /// The issuer of Haven's own access tokens (`iss`).
@@ -49,8 +42,8 @@ pub struct Tokens {
     pub audience: String,
     /// The further trusted issuers of tokens for the same audience.
     pub trusted: Vec<TrustedIssuer>,
-    /// The secret for page tokens and keyed hashes.
-    pub secret_key: SecretKey,
+    /// The secrets for page tokens and keyed hashes.
+    pub secret_keys: SecretKeys,
 }
 
 impl TokenArgs {
@@ -65,17 +58,12 @@ impl TokenArgs {
             }
         }
         let trusted = trusted_issuers::issuers(&self.trusted_issuers, &self.token_issuer, problems);
-        let text = problems.secret(
-            "SECRET_KEY",
-            self.secret_key.as_ref(),
-            self.secret_key_file.as_ref(),
-        );
-        let secret_key = text.and_then(|text| problems.take("SECRET_KEY", secret_key(&text)));
+        let secret_keys = self.secret_keys.check(problems);
         Some(Tokens {
             issuer: self.token_issuer.clone(),
             audience: self.token_audience.clone(),
             trusted: trusted?,
-            secret_key: secret_key?,
+            secret_keys: secret_keys?,
         })
     }
 }

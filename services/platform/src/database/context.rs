@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::server::SERVER;
 use crate::call::UserId;
 
 /// The identity under which a transaction runs, and with it the rows that it reaches.
@@ -52,7 +53,7 @@ impl Context {
         }
     }
 
-    /// Returns the batch that begins a transaction under this identity. The only part of it that can come from a
+    /// Returns the batch that begins a transaction under this identity. Its row has the columns of [`SERVER`]. The only part of it that can come from a
     /// request is a UUID.
     ///
     /// The claims are set by `set_config` rather than `SET LOCAL`, because query statistics keep the text of the
@@ -65,7 +66,7 @@ impl Context {
         let millis = timeout.as_millis().clamp(1, i32::MAX as u128);
         format!(
             "BEGIN; SELECT set_config('request.jwt.claims', '{claims}', true), \
-             set_config('statement_timeout', '{millis}', true); \
+             set_config('statement_timeout', '{millis}', true), {SERVER}; \
              SET LOCAL ROLE {schema}_{role}"
         )
     }
@@ -81,7 +82,8 @@ mod tests {
         assert_eq!(
             Context::User(id).begin("data", Duration::from_millis(1500)),
             "BEGIN; SELECT set_config('request.jwt.claims', '{\"sub\":\"01890a5d-ac96-774b-bcce-b302099a8057\"}', true), \
-             set_config('statement_timeout', '1500', true); \
+             set_config('statement_timeout', '1500', true), pg_catalog.pg_is_in_recovery() AS in_recovery, \
+             pg_catalog.pg_postmaster_start_time()::text AS started; \
              SET LOCAL ROLE data_user"
         );
         assert!(

@@ -4,7 +4,10 @@ use std::fmt;
 
 use sqlx::Error;
 
-use crate::{failure::Failure, reason::Reason};
+use crate::{
+    failure::Failure,
+    reason::{self, Reason},
+};
 
 /// An error of the database, in the form that may leave the store.
 ///
@@ -29,16 +32,22 @@ struct Details {
 enum ErrorKind {
     /// The connection broke, or the server is starting or stopping.
     Unavailable,
+    /// The server accepts no writes: it is a standby, or has become one.
+    Standby,
     /// No connection was available in time: the server cannot be reached, or all connections are in use.
     NoConnection,
     /// The server, or the pooler in front of it, was reached and refused the connection.
     ConnectionRefused,
     /// The call's deadline passed during a statement or the wait for a connection.
     Deadline,
+    /// The call's deadline passed before the commit was confirmed: it may have happened.
+    Unconfirmed,
     /// A row violates a constraint.
     Constraint,
     /// Row Level Security or a missing grant denied the statement.
     Refused,
+    /// The transaction's person is locked.
+    Locked,
     /// A defect in this program or its schema.
     Other(&'static str),
 }
@@ -60,6 +69,21 @@ impl DbError {
     #[must_use]
     pub fn constraint(&self) -> Option<&str> {
         self.details.constraint.as_deref()
+    }
+
+    /// Creates the error of a commit without an answer.
+    pub(super) fn unconfirmed() -> Self {
+        Self::of(ErrorKind::Unconfirmed)
+    }
+
+    /// Creates the error of a server in recovery.
+    pub(crate) fn standby() -> Self {
+        Self::of(ErrorKind::Standby)
+    }
+
+    /// Creates the error of an idle connection on which the server does not answer.
+    pub(super) fn frozen() -> Self {
+        Self::of(ErrorKind::Unavailable)
     }
 
     /// Creates the error of a wait in which no connection became available.
@@ -96,7 +120,12 @@ impl DbError {
 
     /// Returns whether the connection failed, rather than the statement. A retry on another connection may succeed.
     pub(crate) fn is_unavailable(&self) -> bool {
-        self.kind == ErrorKind::Unavailable
+        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Standby)
+    }
+
+    /// Returns whether the server is a standby.
+    pub(crate) fn is_standby(&self) -> bool {
+        self.kind == ErrorKind::Standby
     }
 }
 
@@ -112,9 +141,16 @@ impl fmt::Display for DbError {
             ErrorKind::ConnectionRefused => {
                 f.write_str("the database server or its pooler refused the connection")?;
             }
+            ErrorKind::Standby => f.write_str("the database server is a standby, which accepts no writes")?,
             ErrorKind::Deadline => f.write_str("the call's deadline passed before the database answered")?,
+            ErrorKind::Unconfirmed => {
+                f.write_str(
+                    "the call's deadline passed before the commit was confirmed: it may have happened",
+                )?;
+            }
             ErrorKind::Constraint => f.write_str("constraint violated")?,
             ErrorKind::Refused => f.write_str("denied by the database's permissions")?,
+            ErrorKind::Locked => f.write_str("the person is locked")?,
             ErrorKind::Other(what) => write!(f, "database error ({what})")?,
         }
         let details = [
@@ -186,9 +222,12 @@ fn kind_of_sqlstate(code: &str) -> ErrorKind {
         "57014" | "55P03" => ErrorKind::Deadline,
         // Serialization failures and deadlocks, and sessions that a time limit ended within a transaction: a retry of the
         // whole transaction works.
-        "25006" | "25P03" | "25P04" | "40001" | "40P01" => ErrorKind::Unavailable,
+        "25P03" | "25P04" | "40001" | "40P01" => ErrorKind::Unavailable,
+        // A write, or a lock, on a server in recovery.
+        "25006" | "55000" => ErrorKind::Standby,
         "53300" => ErrorKind::NoConnection,
         "42501" => ErrorKind::Refused,
+        PERSON_LOCKED => ErrorKind::Locked,
         SHARED_STATEMENT | LOST_STATEMENT => ErrorKind::Other(
             "a prepared statement belongs to another session: behind a pooler in transaction mode, set \
              DATABASE_POOLER=transaction",
@@ -202,6 +241,8 @@ fn kind_of_sqlstate(code: &str) -> ErrorKind {
     }
 }
 
+/// The SQLSTATE that a schema's policies raise for a locked person. The class is one that Postgres does not use.
+const PERSON_LOCKED: &str = "UL001";
 /// The SQLSTATE for a statement that is prepared under a name that the session already has.
 const SHARED_STATEMENT: &str = "42P05";
 /// The SQLSTATE for the execution of a prepared statement that the session does not have.
@@ -212,6 +253,20 @@ const LOST_STATEMENT: &str = "26000";
 pub(super) fn mixes_sessions(error: &Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| [SHARED_STATEMENT, LOST_STATEMENT].contains(&&*code))
+}
+
+/// Returns whether the connection must not be used again after `error`: it broke, its session ended, or its server is a
+/// standby.
+pub(super) fn breaks_connection(error: &Error) -> bool {
+    match error {
+        Error::Database(error) => {
+            let code = error.code().unwrap_or_default();
+            matches!(&*code, "25006" | "25P03" | "25P04" | "55000")
+                || ["08", "57P"].iter().any(|class| code.starts_with(class))
+        }
+        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => true,
+        _ => false,
+    }
 }
 
 /// Returns whether messages with this SQLSTATE describe the connection or the server, and therefore quote no row.
@@ -234,10 +289,12 @@ const MESSAGE_LENGTH: usize = 200;
 impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
         let reason = match error.kind {
-            ErrorKind::Unavailable | ErrorKind::NoConnection | ErrorKind::ConnectionRefused => {
-                Reason::DependencyUnavailable
-            }
-            ErrorKind::Deadline => Reason::Deadline,
+            ErrorKind::Unavailable
+            | ErrorKind::Standby
+            | ErrorKind::NoConnection
+            | ErrorKind::ConnectionRefused => Reason::DependencyUnavailable,
+            ErrorKind::Deadline | ErrorKind::Unconfirmed => Reason::Deadline,
+            ErrorKind::Locked => reason::locked(),
             ErrorKind::Constraint | ErrorKind::Refused | ErrorKind::Other(_) => Reason::Internal,
         };
         Self::new(reason).because(error)

@@ -3,17 +3,20 @@
 
 use std::{fmt, time::Duration};
 
-use deadpool::managed::Object;
+use futures_util::future::join_all;
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow, raw_sql};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Database, Pooler, TenantTx, WorkerConfig,
     checks::{Outdated, outdated},
+    compatibility::{self, SchemaVersion},
     error::{DbError, mixes_sessions},
-    pool::{Pool, PooledConnection, pool},
+    pool::{Pool, PooledConnection, close_idle, pool},
+    server::{SERVER, Server},
+    url::DatabaseUrl,
 };
-use crate::environment::Environment;
+use crate::{deadline::Deadline, environment::Environment};
 
 /// A fault of the database that an operator must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +42,7 @@ pub enum InspectionError {
     /// The database must not be used. The text has all faults.
     #[error("{0}")]
     Refused(String),
-    /// The database does not answer at present.
+    /// The database does not answer at present, or its schema is being migrated.
     #[error(transparent)]
     Unavailable(#[from] DbError),
 }
@@ -47,6 +50,9 @@ pub enum InspectionError {
 /// The maximum time to look for a pooler in transaction mode. One in session mode with a single server connection would not
 /// answer the second connection at all.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The time between two looks at the version of a schema that is too old.
+const SECOND_LOOK: Duration = Duration::from_millis(500);
 
 /// Returns the query for the properties of the login and of `schema` that isolation depends on.
 fn login_and_schema(schema: &'static str) -> String {
@@ -74,19 +80,19 @@ impl Database {
         let database = Self {
             schema: config.schema,
             app: None,
-            worker: pool(&config.url, 1)?,
+            worker: pool(&DatabaseUrl::from(&config.url), 1)?,
             pooler: config.pooler,
         };
         database.inspect(newest, config.environment).await?;
         Ok(database)
     }
 
-    /// Checks that the database can be used in `environment`; `newest` is the schema version that this program was
-    /// built for. Logs a warning for each fault that only production refuses.
+    /// Checks that the database can be used in `environment`; `newest` is the newest migration that this program
+    /// has. Logs a warning for each fault that only production refuses.
     ///
     /// # Errors
     ///
-    /// [`InspectionError`] with all faults, or when the database does not answer.
+    /// [`InspectionError`] with all faults, or when the database does not answer or its schema is being migrated.
     pub async fn inspect(&self, newest: i64, environment: Environment) -> Result<(), InspectionError> {
         let mut refused = Vec::new();
         for fault in self.faults(newest).await? {
@@ -103,51 +109,104 @@ impl Database {
         }
     }
 
-    /// Returns all faults of the database and its logins; `newest` is the schema version that this program was built
-    /// for.
+    /// Returns all faults of the database and its logins; `newest` is the newest migration that this program has.
     ///
     /// # Errors
     ///
-    /// [`DbError`] when the database does not answer.
+    /// [`DbError`] when the database does not answer, or its schema is being migrated.
     async fn faults(&self, newest: i64) -> Result<Vec<DatabaseFault>, DbError> {
         let mut faults = Vec::new();
         for (kind, pool) in self.pools() {
             self.inspect_login(pool, kind, &mut faults).await?;
             self.inspect_pooler(pool, kind, &mut faults).await;
         }
-        let sql = format!("SELECT {}.schema_version() AS version", self.schema);
-        let version: Option<i64> = one_row(&self.worker, sql).await?.try_get("version")?;
-        if version != Some(newest) {
-            let version = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
-            faults.push(DatabaseFault::refused(format!(
-                "schema {} has version {version}, but this program was built for {newest}: run its `migrate`",
-                self.schema
-            )));
+        let mut version = self.schema_version(newest).await?;
+        if version.version < newest {
+            // `migrate` applies one migration after the other, and may be between two of them.
+            sleep(SECOND_LOOK).await;
+            let later = self.schema_version(newest).await?;
+            if later.version != version.version || self.is_migrating().await? {
+                return Err(DbError::unexpected("the schema is being migrated"));
+            }
+            version = later;
+        }
+        if let Err(incompatible) = version.check(newest) {
+            faults.push(DatabaseFault::refused(incompatible.to_string()));
         }
         faults.dedup();
         Ok(faults)
     }
 
-    /// Checks that both logins get an answer under their own names: the condition for readiness.
+    /// Returns the version of the schema, and the oldest program that it allows.
+    async fn schema_version(&self, newest: i64) -> Result<SchemaVersion, DbError> {
+        let schema = self.schema;
+        let row = one_row(&self.worker, compatibility::version(schema)).await?;
+        let version = row.try_get("version")?;
+        let mut oldest = version;
+        // A schema that is older than this program may not have the function.
+        if version > newest {
+            let row = one_row(&self.worker, compatibility::oldest(schema)).await?;
+            oldest = row.try_get("oldest")?;
+            tracing::info!(
+                schema,
+                version,
+                oldest,
+                newest,
+                "the schema is newer than this program"
+            );
+        }
+        Ok(SchemaVersion {
+            schema,
+            version,
+            oldest,
+        })
+    }
+
+    /// Returns whether a `migrate` of the schema runs.
+    async fn is_migrating(&self) -> Result<bool, DbError> {
+        let row = one_row(&self.worker, compatibility::migrating(self.schema)).await?;
+        Ok(row.try_get("migrating")?)
+    }
+
+    /// Checks that both logins get an answer within `limit`, under their own names, from a server that accepts writes: the
+    /// condition for readiness. When a login gets no answer, the idle connections of its pool are closed.
     ///
-    /// A pool with all connections in use counts as answering: a busy service must not look like a dead one.
+    /// A pool with all connections in use counts as answering: a busy service must not look like a dead one. When commits that
+    /// wait for a standby hold them, a connection outside of the pool is asked.
     ///
     /// # Errors
     ///
-    /// [`DbError`] when one of the logins gets no answer.
-    pub async fn ping(&self) -> Result<(), DbError> {
-        for (kind, pool) in self.pools() {
-            let status = pool.status();
-            if status.available == 0 && status.size >= status.max_size {
-                continue;
-            }
-            let row = one_row(pool, "SELECT current_user::text AS login".to_owned()).await?;
-            let login: String = row.try_get("login")?;
-            if login != format!("{}_{kind}", self.schema) {
-                return Err(DbError::unexpected(
-                    "the connection has another login than configured",
-                ));
-            }
+    /// [`DbError`] when one of the logins gets no answer, or reaches a standby.
+    pub async fn ping(&self, limit: Duration) -> Result<(), DbError> {
+        let pings = self.pools().map(async |(kind, pool)| {
+            let answered = timeout(limit, self.ping_login(kind, pool)).await;
+            answered.unwrap_or_else(|_| {
+                close_idle(pool, limit);
+                Err(DbError::deadline())
+            })
+        });
+        join_all(pings).await.into_iter().collect()
+    }
+
+    async fn ping_login(&self, kind: &'static str, pool: &Pool) -> Result<(), DbError> {
+        let sql = format!("SELECT current_user::text AS login, {SERVER}");
+        let (status, unconfirmed) = (pool.status(), pool.manager().unconfirmed());
+        let row = if status.available > 0 || status.size < status.max_size {
+            one_row(pool, sql).await?
+        } else if unconfirmed.places.available_permits() == 0 {
+            // Commits that wait for a standby may hold the whole pool, and the server that they wait on may be gone.
+            let mut connection = pool.manager().open().await?;
+            raw_sql(AssertSqlSafe(sql)).fetch_one(&mut connection).await?
+        } else {
+            return Ok(());
+        };
+        let server = Server::of(&row).inspect_err(|_| close_idle(pool, Duration::ZERO))?;
+        unconfirmed.server.set(&server);
+        let login: String = row.try_get("login")?;
+        if login != format!("{}_{kind}", self.schema) {
+            return Err(DbError::unexpected(
+                "the connection has another login than configured",
+            ));
         }
         Ok(())
     }
@@ -212,7 +271,8 @@ impl Database {
 
     /// Prepares a statement as a transaction of a request does. Returns false when its name belongs to another connection.
     async fn prepares(&self, connection: PooledConnection) -> Result<bool, DbError> {
-        let mut tx = TenantTx::new(connection, "Inspection", self.pooler, Instant::now());
+        let deadline = Deadline::after(PROBE_TIMEOUT);
+        let mut tx = TenantTx::new(connection, "Inspection", self.pooler, Instant::now(), deadline);
         raw_sql("BEGIN").execute(tx.connection()).await?;
         match sqlx::query("SELECT 1").execute(&mut tx).await {
             Err(error) if mixes_sessions(&error) => return Ok(false),
@@ -247,16 +307,15 @@ impl fmt::Display for DatabaseFault {
 
 /// Returns the row of a query without parameters. The simple protocol sends it as one message, which is a transaction of its
 /// own: a pooler in transaction mode cannot divide it between two sessions.
+///
+/// A connection that fails, or has not answered when the caller gives up, is closed.
 async fn one_row(pool: &Pool, sql: String) -> Result<PgRow, DbError> {
-    let mut connection = pool.get().await?;
-    match raw_sql(AssertSqlSafe(sql)).fetch_one(&mut *connection).await {
-        Ok(row) => Ok(row),
-        Err(error) => {
-            // The connection's state is unknown, so it must not be reused.
-            drop(Object::take(connection));
-            Err(error.into())
-        }
-    }
+    let mut message = TenantTx::message(pool.get().await?);
+    let row = raw_sql(AssertSqlSafe(sql))
+        .fetch_one(message.connection())
+        .await?;
+    message.keep();
+    Ok(row)
 }
 
 /// Returns a fault when the server's version is outdated.

@@ -16,8 +16,10 @@ use sqlx::{
 use tokio::time::Instant;
 
 use super::{
+    compatibility::{self, SchemaVersion},
     error::DbError,
-    pool::{self, connect_options},
+    pool,
+    url::connect_options,
 };
 
 /// The migrations of a schema, embedded in the program when it was built.
@@ -41,6 +43,35 @@ pub enum MigrationError {
     /// The history changed between two migrations of this run.
     #[error("another `migrate` changes the schema at the same time: run this one again when that has ended")]
     Concurrent,
+    /// The schema has newer migrations, and does not allow this program. The text says what to do.
+    #[error("{0}")]
+    Incompatible(String),
+    /// The schema has newer migrations, which this program cannot revert.
+    #[error(
+        "schema {schema} has version {version}, and this program has migrations up to {program}: revert the newer ones \
+         with the program that has them"
+    )]
+    Irreversible {
+        /// The schema.
+        schema: &'static str,
+        /// Its newest migration.
+        version: i64,
+        /// The newest migration of this program.
+        program: i64,
+    },
+    /// The schema has newer migrations, and lacks one of this program.
+    #[error(
+        "schema {schema} has version {version} without migration {missing} of this program: their histories differ, so \
+         run `migrate` of the program that has both"
+    )]
+    Diverged {
+        /// The schema.
+        schema: &'static str,
+        /// Its newest migration.
+        version: i64,
+        /// The migration that it lacks.
+        missing: i64,
+    },
 }
 
 impl From<Error> for MigrationError {
@@ -49,7 +80,7 @@ impl From<Error> for MigrationError {
     }
 }
 
-/// The versions of the applied migrations.
+/// The versions of the applied migrations. Those that are newer than this program are not known to it.
 type Applied = BTreeSet<i64>;
 
 impl Migrations {
@@ -62,15 +93,20 @@ impl Migrations {
             .unwrap_or_default()
     }
 
-    /// Migrates the schema to the newest version, as the schema's owner, and returns that version. A repeated run
-    /// changes nothing.
+    /// Migrates the schema to the newest version, as the schema's owner, and returns its version. A repeated run
+    /// changes nothing, and so does one on a newer schema that allows this program: the start of an older version, while
+    /// replicas of two versions run, must not fail there.
     ///
     /// # Errors
     ///
-    /// [`MigrationError`] when the database cannot be reached, a migration fails, or an applied one was edited since.
+    /// [`MigrationError`] when the database cannot be reached, a migration fails, an applied one was edited since, or the
+    /// schema is newer and does not allow this program.
     pub async fn run(&self, owner_url: &SecretString) -> Result<i64, MigrationError> {
         let mut connection = connect(owner_url).await?;
         let applied = self.applied(&mut connection).await?;
+        if let Some(version) = self.newer(&applied) {
+            return self.allowed_by(version, &applied, &mut connection).await;
+        }
         for migration in self.of(MigrationType::ReversibleUp) {
             if !applied.contains(&migration.version) {
                 self.apply(migration, &mut connection).await?;
@@ -83,10 +119,18 @@ impl Migrations {
     ///
     /// # Errors
     ///
-    /// [`MigrationError`] as in [`Migrations::run`].
+    /// [`MigrationError`] as in [`Migrations::run`], and when the schema has migrations to revert that this program does
+    /// not have.
     pub async fn undo(&self, owner_url: &SecretString, version: i64) -> Result<(), MigrationError> {
         let mut connection = connect(owner_url).await?;
         let applied = self.applied(&mut connection).await?;
+        if let Some(newest) = self.newer(&applied).filter(|newest| *newest > version) {
+            return Err(MigrationError::Irreversible {
+                schema: self.schema,
+                version: newest,
+                program: self.newest(),
+            });
+        }
         let mut newer: Vec<&Migration> = self
             .of(MigrationType::ReversibleDown)
             .filter(|migration| migration.version > version && applied.contains(&migration.version))
@@ -103,6 +147,42 @@ impl Migrations {
         self.migrator
             .iter()
             .filter(move |migration| migration.migration_type == direction)
+    }
+
+    /// Returns the newest applied migration if this program does not know it.
+    fn newer(&self, applied: &Applied) -> Option<i64> {
+        applied.last().copied().filter(|version| *version > self.newest())
+    }
+
+    /// Checks that a newer schema allows this program, and returns its version.
+    async fn allowed_by(
+        &self,
+        version: i64,
+        applied: &Applied,
+        connection: &mut PgConnection,
+    ) -> Result<i64, MigrationError> {
+        let schema = self.schema;
+        let mut known = self.of(MigrationType::ReversibleUp);
+        if let Some(missing) = known.find(|known| !applied.contains(&known.version)) {
+            let missing = missing.version;
+            return Err(MigrationError::Diverged {
+                schema,
+                version,
+                missing,
+            });
+        }
+        let row = raw_sql(AssertSqlSafe(compatibility::oldest(schema)))
+            .fetch_one(connection)
+            .await?;
+        let oldest = row.try_get("oldest")?;
+        SchemaVersion {
+            schema,
+            version,
+            oldest,
+        }
+        .check(self.newest())
+        .map_err(|incompatible| MigrationError::Incompatible(incompatible.to_string()))?;
+        Ok(version)
     }
 
     /// Returns the applied migrations. Creates the history when there is none.
@@ -176,7 +256,7 @@ impl Migrations {
     async fn lock(&self, tx: &mut PgConnection) -> Result<Applied, MigrationError> {
         let history = format!("{}._sqlx_migrations", self.schema);
         let lock = format!(
-            "SELECT pg_advisory_xact_lock(hashtextextended('{history}', 0));
+            "SELECT pg_advisory_xact_lock({});
              CREATE TABLE IF NOT EXISTS {history} (
                  version BIGINT PRIMARY KEY,
                  description TEXT NOT NULL,
@@ -184,7 +264,8 @@ impl Migrations {
                  success BOOLEAN NOT NULL,
                  checksum BYTEA NOT NULL,
                  execution_time BIGINT NOT NULL
-             )"
+             )",
+            compatibility::migration_lock(self.schema)
         );
         raw_sql(AssertSqlSafe(lock)).execute(&mut *tx).await?;
         let rows = format!("SELECT version, encode(checksum, 'hex') AS checksum, success FROM {history}");
@@ -196,8 +277,14 @@ impl Migrations {
             }
             let known = self
                 .of(MigrationType::ReversibleUp)
-                .find(|known| known.version == version)
-                .ok_or(MigrateError::VersionMissing(version))?;
+                .find(|known| known.version == version);
+            let Some(known) = known else {
+                if version > self.newest() {
+                    applied.insert(version);
+                    continue;
+                }
+                return Err(MigrateError::VersionMissing(version).into());
+            };
             if row.try_get::<String, _>("checksum")? != checksum(known) {
                 return Err(MigrateError::VersionMismatch(version).into());
             }

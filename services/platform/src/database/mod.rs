@@ -27,21 +27,24 @@
 //! ```
 
 pub mod checks;
+mod compatibility;
 mod context;
 mod error;
 mod inspection;
 mod migration;
 mod pool;
+mod server;
 mod settings;
+mod stored_keys;
 mod transaction;
+mod url;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use deadpool::managed::Object;
 use sqlx::{AssertSqlSafe, raw_sql};
 use tokio::time::{Instant, timeout_at};
 
-use self::pool::{Pool, pool};
 pub(crate) use self::settings::is_url;
 pub use self::{
     context::{Claim, Context},
@@ -49,9 +52,23 @@ pub use self::{
     inspection::InspectionError,
     migration::{MigrationError, Migrations},
     settings::{DatabaseConfig, Pooler, WorkerConfig},
+    stored_keys::HashCount,
     transaction::TenantTx,
+    url::DatabaseUrl,
+};
+use self::{
+    pool::{Pool, close_idle, pool},
+    server::Server,
 };
 use crate::deadline::Deadline;
+
+/// The maximum time for the answer on a connection that was idle in the pool. It is known to be long enough for a busy
+/// server, and short enough that a call with the default deadline succeeds on another connection when the server is frozen
+/// or cut off.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// The time without an answer after which the other idle connections are closed too.
+const FROZEN: Duration = Duration::from_secs(1);
 
 /// A service's schema, connected through two logins: one for users' requests, one for the service's own work. Neither
 /// login can assume the roles of the other, so a user's request cannot use the service's privileges.
@@ -112,18 +129,38 @@ impl Database {
             let connection = connection.map_err(|_| DbError::deadline())??;
             let is_new = Object::metrics(&connection).recycle_count == 0;
             let batch = AssertSqlSafe(context.begin(self.schema, remaining));
+            let sent = Instant::now();
+            let limit = match is_new {
+                true => deadline.instant(),
+                // Half of the time remains for another connection.
+                false => sent + PATIENCE.min(remaining / 2),
+            };
             // From here on a cancelled call leaves a transaction, which is rolled back when it is dropped.
-            let mut tx = TenantTx::new(connection, name, self.pooler, began);
-            let begun = timeout_at(deadline.instant(), raw_sql(batch).execute(tx.connection())).await;
+            let mut tx = TenantTx::new(connection, name, self.pooler, began, deadline);
+            let begun = timeout_at(limit, raw_sql(batch).fetch_one(tx.connection())).await;
             let error = match begun {
-                Ok(Ok(_)) => return Ok(tx),
+                Ok(Ok(row)) => match Server::of(&row) {
+                    Ok(server) => {
+                        pool.manager().unconfirmed().server.set(&server);
+                        tx.began_on(server);
+                        return Ok(tx);
+                    }
+                    Err(error) => error,
+                },
                 Ok(Err(error)) => DbError::from(error),
-                Err(_) => DbError::deadline(),
+                Err(_) if is_new => DbError::deadline(),
+                Err(_) => {
+                    let waited = sent.elapsed();
+                    if waited >= FROZEN {
+                        close_idle(pool, waited);
+                    }
+                    DbError::frozen()
+                }
             };
             // The connection's state is unknown, so it must not be reused.
             tx.discard();
-            // After a restart of Postgres every pooled connection is dead. Beginning a transaction is always safe to
-            // retry.
+            // After a restart of Postgres every pooled connection is dead, and after a failover it leads to a server that is
+            // gone, frozen or a standby. Beginning a transaction is always safe to retry.
             if is_new || !error.is_unavailable() {
                 return Err(error);
             }

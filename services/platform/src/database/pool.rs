@@ -3,19 +3,20 @@
 //! They use deadpool, because the pool of sqlx pings Postgres whenever a connection is returned: one more round trip
 //! per call. Here a dead connection is discovered when it is next used, and replaced then.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use deadpool::{
     Runtime,
     managed::{self, BuildError, Metrics, Object, PoolError, RecycleError, RecycleResult, Timeouts},
 };
-use secrecy::{ExposeSecret, SecretString};
-use sqlx::{
-    ConnectOptions, Connection, Error, PgConnection,
-    postgres::{PgConnectOptions, PgSslMode},
-};
+use sqlx::{Connection, Error, PgConnection, postgres::PgConnectOptions};
+use tokio::sync::Semaphore;
 
-use super::error::DbError;
+use super::{
+    error::DbError,
+    server::LastServer,
+    url::{CurrentOptions, DatabaseUrl},
+};
 
 /// The maximum time for which a call waits for a connection: longer than a burst of calls, and shorter than callers
 /// wait for a database that is down.
@@ -32,14 +33,18 @@ pub(super) type PooledConnection = Object<Connector>;
 
 /// Opens connections for one login.
 #[derive(Debug)]
-pub(super) struct Connector(PgConnectOptions);
+pub(super) struct Connector {
+    options: CurrentOptions,
+    unconfirmed: Arc<Unconfirmed>,
+}
 
-/// Returns the options of a connection to `url`, for a server or a pooler in front of it.
-pub(super) fn connect_options(url: &SecretString) -> Result<PgConnectOptions, DbError> {
-    let options: PgConnectOptions = url.expose_secret().parse()?;
-    // A pooler refuses startup parameters that it does not know, such as `extra_float_digits`. Values are exchanged in
-    // binary, which this parameter does not change. The request log has one line per call; statements are not logged.
-    Ok(options.extra_float_digits(None).disable_statement_logging())
+/// The connections outside of the pool on which Postgres has not confirmed a commit.
+#[derive(Debug)]
+pub(super) struct Unconfirmed {
+    /// The places for them, as many as the pool has connections.
+    pub(super) places: Semaphore,
+    /// The server that the pool reached last. Commits on another one are not waited for.
+    pub(super) server: LastServer,
 }
 
 /// Opens one connection, outside of a pool.
@@ -58,8 +63,14 @@ pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, 
 }
 
 /// Creates a pool of at most `size` connections without opening any.
-pub(super) fn pool(url: &SecretString, size: u32) -> Result<Pool, DbError> {
-    let connector = Connector(connect_options(url)?);
+pub(super) fn pool(url: &DatabaseUrl, size: u32) -> Result<Pool, DbError> {
+    let connector = Connector {
+        options: CurrentOptions::new(url)?,
+        unconfirmed: Arc::new(Unconfirmed {
+            places: Semaphore::new(size as usize),
+            server: LastServer::default(),
+        }),
+    };
     let timeouts = Timeouts {
         wait: Some(WAIT_TIMEOUT),
         create: Some(WAIT_TIMEOUT),
@@ -73,11 +84,26 @@ pub(super) fn pool(url: &SecretString, size: u32) -> Result<Pool, DbError> {
     built.map_err(|BuildError::NoRuntimeSpecified| DbError::unexpected("a pool without a runtime"))
 }
 
+/// Closes the idle connections of `pool` that were last taken out more than `age` ago: they lead to the same server as one
+/// that did not answer for as long.
+pub(super) fn close_idle(pool: &Pool, age: Duration) {
+    drop(pool.retain(|_, metrics| metrics.last_used() < age));
+}
+
 impl Connector {
     /// Returns whether every connection uses TLS, or fails. The server cannot tell: it sees the connections of the pooler.
     pub(super) fn requires_tls(&self) -> bool {
-        use PgSslMode::{Require, VerifyCa, VerifyFull};
-        matches!(self.0.get_ssl_mode(), Require | VerifyCa | VerifyFull)
+        self.options.require_tls()
+    }
+
+    /// Returns the connections outside of the pool on which Postgres has not confirmed a commit.
+    pub(super) fn unconfirmed(&self) -> &Arc<Unconfirmed> {
+        &self.unconfirmed
+    }
+
+    /// Opens a connection outside of the pool.
+    pub(super) async fn open(&self) -> Result<PgConnection, DbError> {
+        connect(&self.options.get().await).await
     }
 }
 
@@ -90,7 +116,7 @@ impl managed::Manager for Connector {
         reason = "the only place that opens connections of a pool"
     )]
     async fn create(&self) -> Result<PgConnection, Error> {
-        PgConnection::connect_with(&self.0).await
+        PgConnection::connect_with(&self.options.get().await).await
     }
 
     async fn recycle(&self, _: &mut PgConnection, metrics: &Metrics) -> RecycleResult<Error> {

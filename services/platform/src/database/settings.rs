@@ -3,6 +3,7 @@
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
+use super::url::DatabaseUrl;
 use crate::environment::Environment;
 
 /// The kind of connection pooler between the service and Postgres.
@@ -21,9 +22,9 @@ pub struct DatabaseConfig {
     /// The schema, which is also the prefix of its roles.
     pub schema: &'static str,
     /// The `postgres://` URL of the login for users' requests.
-    pub app_url: SecretString,
+    pub app_url: DatabaseUrl,
     /// The `postgres://` URL of the login for the service's own work.
-    pub worker_url: SecretString,
+    pub worker_url: DatabaseUrl,
     /// The maximum number of connections for users' requests.
     pub app_connections: u32,
     /// The maximum number of connections for the service's own work.

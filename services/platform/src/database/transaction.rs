@@ -1,9 +1,12 @@
 //! The tenant transaction, through which every row is reached.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use deadpool::managed::Object;
-use futures_util::{future::BoxFuture, stream::BoxStream};
+use futures_util::{
+    future::BoxFuture,
+    stream::{BoxStream, StreamExt, poll_fn},
+};
 use sqlx::{
     Describe, Either, Error, Execute, Executor, PgConnection, Postgres, SqlStr,
     postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
@@ -11,10 +14,16 @@ use sqlx::{
 };
 use tokio::{
     runtime::Handle,
-    time::{Instant, timeout},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 
-use super::{error::DbError, pool::PooledConnection, settings::Pooler};
+use super::{
+    error::{DbError, breaks_connection},
+    pool::PooledConnection,
+    server::Server,
+    settings::Pooler,
+};
+use crate::deadline::Deadline;
 
 /// The maximum time for the rollback of an unfinished transaction, after which its connection is closed. It is more
 /// than twice the `lock_timeout` of the logins (five seconds), because a statement on a contended row waits for two
@@ -24,6 +33,16 @@ use super::{error::DbError, pool::PooledConnection, settings::Pooler};
 /// not notice that its connection was closed. With a shorter limit the pool would open a replacement while the old
 /// statement still waits, and clients that cancel and retry would use many times the pool's connections.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// The time after the deadline in which Postgres can still answer a statement: its own limit, `statement_timeout`, is the
+/// deadline. A server that has not answered by then is frozen or cut off, and its connection is closed.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The maximum time for which a commit without an answer keeps its connection in its pool, after the deadline.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The interval at which a commit without an answer looks whether the pool has reached another server.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A transaction under its caller's identity. Created by [`super::Database::begin`]; rolled back on drop unless
 /// committed.
@@ -37,6 +56,22 @@ pub struct TenantTx {
     name: &'static str,
     pooler: Pooler,
     began: Instant,
+    deadline: Deadline,
+    ending: Ending,
+    /// `None` until the transaction has begun.
+    server: Option<Server>,
+}
+
+/// What happens to the connection when its transaction is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// The transaction is rolled back.
+    Rollback,
+    /// The answer to the commit is awaited. A cancel request would make Postgres confirm a commit that its standby does not
+    /// have.
+    Confirm,
+    /// The connection is closed: it broke, or its state is unknown.
+    Close,
 }
 
 impl TenantTx {
@@ -46,23 +81,57 @@ impl TenantTx {
         name: &'static str,
         pooler: Pooler,
         began: Instant,
+        deadline: Deadline,
     ) -> Self {
         Self {
             connection: Some(connection),
             name,
             pooler,
             began,
+            deadline,
+            ending: Ending::Rollback,
+            server: None,
         }
     }
 
-    /// Commits the transaction.
+    /// Wraps `connection` for a single message of the simple protocol. It is closed on drop, unless [`Self::keep`] is
+    /// called when the answer is complete.
+    pub(super) fn message(connection: PooledConnection) -> Self {
+        let (began, deadline) = (Instant::now(), Deadline::after(GRACE));
+        let mut tx = Self::new(connection, "Inspection", Pooler::Transaction, began, deadline);
+        tx.ending = Ending::Close;
+        tx
+    }
+
+    /// Notes the server on which the transaction has begun.
+    pub(super) fn began_on(&mut self, server: Server) {
+        self.server = Some(server);
+    }
+
+    /// Returns the connection to its pool as it is.
+    pub(super) fn keep(mut self) {
+        self.connection = None;
+    }
+
+    /// Commits the transaction. With synchronous replication this waits for a standby, without a limit on Postgres' side.
     ///
     /// # Errors
     ///
-    /// [`DbError`] when Postgres does not confirm the commit. The commit may have happened nevertheless: a retry with
-    /// the same request id finds out.
+    /// [`DbError`] when Postgres does not confirm the commit by the deadline. The commit may have happened nevertheless: a
+    /// retry with the same request id finds out.
     pub async fn commit(mut self) -> Result<(), DbError> {
-        raw_sql("COMMIT").execute(self.connection()).await?;
+        let limit = self.limit();
+        self.ending = Ending::Confirm;
+        match timeout_at(limit, raw_sql("COMMIT").execute(self.connection())).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                // A refused commit, such as that of a deferred constraint, leaves a usable connection.
+                let broken = breaks_connection(&error);
+                self.ending = if broken { Ending::Close } else { Ending::Rollback };
+                return Err(error.into());
+            }
+            Err(_) => return Err(DbError::unconfirmed()),
+        }
         // The connection is returned to the pool as it is; only an uncommitted one needs a rollback.
         self.connection = None;
         metrics::histogram!("haven_db_transaction_seconds", "transaction" => self.name)
@@ -70,19 +139,18 @@ impl TenantTx {
         Ok(())
     }
 
-    #[expect(
-        clippy::expect_used,
-        reason = "`commit` takes the connection away and consumes the transaction"
-    )]
     pub(super) fn connection(&mut self) -> &mut PgConnection {
-        self.connection
-            .as_deref_mut()
-            .expect("a transaction has a connection until it is committed")
+        connected(&mut self.connection)
     }
 
     /// Closes the connection instead of returning it to the pool.
     pub(super) fn discard(mut self) {
-        drop(self.connection.take().map(Object::take));
+        self.ending = Ending::Close;
+    }
+
+    /// Returns the time by which a statement must be answered.
+    fn limit(&self) -> Instant {
+        self.deadline.instant() + GRACE
     }
 
     fn execution<E>(&self, query: E) -> Execution<E> {
@@ -96,20 +164,76 @@ impl TenantTx {
 /// Rolls back an uncommitted transaction before its connection is reused, and before it holds locks for long.
 impl Drop for TenantTx {
     fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take() else {
+        let Some(connection) = self.connection.take() else {
             return;
         };
-        let Ok(runtime) = Handle::try_current() else {
-            // Outside of a runtime no rollback can be sent; closing the connection also rolls back.
-            drop(Object::take(connection));
-            return;
-        };
-        runtime.spawn(async move {
-            let rolled_back = timeout(ROLLBACK_TIMEOUT, raw_sql("ROLLBACK").execute(&mut *connection)).await;
-            if !matches!(rolled_back, Ok(Ok(_))) {
-                drop(Object::take(connection));
+        match (self.ending, Handle::try_current()) {
+            (Ending::Rollback, Ok(runtime)) => drop(runtime.spawn(roll_back(connection))),
+            (Ending::Confirm, Ok(runtime)) => {
+                drop(runtime.spawn(confirm(connection, self.server.take())));
             }
-        });
+            // Outside of a runtime no rollback can be sent; closing the connection also rolls back.
+            (Ending::Close, _) | (_, Err(_)) => drop(Object::take(connection)),
+        }
+    }
+}
+
+async fn roll_back(mut connection: PooledConnection) {
+    let rolled_back = timeout(ROLLBACK_TIMEOUT, raw_sql("ROLLBACK").execute(&mut *connection)).await;
+    if !matches!(rolled_back, Ok(Ok(_))) {
+        drop(Object::take(connection));
+    }
+}
+
+/// Waits for the answer to a commit that its caller no longer waits for.
+///
+/// Postgres does not notice that a connection was closed while its commit waits for a standby, so each closed one would
+/// leave a backend behind. The connection's place in the pool is given up soon, because calls that only read can still be
+/// served; but no more commits than the pool has connections wait outside of it. They wait until Postgres answers, the
+/// connection breaks, or the pool has reached another server: then this one was replaced.
+async fn confirm(mut connection: PooledConnection, server: Option<Server>) {
+    metrics::counter!("haven_db_commits_unconfirmed_total").increment(1);
+    let Some(pool) = Object::pool(&connection) else {
+        return;
+    };
+    let unconfirmed = Arc::clone(pool.manager().unconfirmed());
+    drop(pool);
+    let replaced = async {
+        loop {
+            sleep(LOOK).await;
+            if server
+                .as_ref()
+                .is_some_and(|server| unconfirmed.server.is_other_than(server))
+            {
+                return;
+            }
+        }
+    };
+    let mut replaced = pin!(replaced);
+    let place = {
+        // The answer to an empty message is the one after that to the commit.
+        let mut answer = pin!(raw_sql("").execute(&mut *connection));
+        let waited = async {
+            sleep(COMMIT_TIMEOUT).await;
+            unconfirmed.places.acquire().await
+        };
+        tokio::select! {
+            answered = &mut answer => Err(answered.is_ok()),
+            () = &mut replaced => Err(false),
+            place = waited => Ok(place),
+        }
+    };
+    match place {
+        Err(true) => {}
+        Err(false) => drop(Object::take(connection)),
+        Ok(place) => {
+            let mut connection = Object::take(connection);
+            tokio::select! {
+                _ = raw_sql("").execute(&mut connection) => {}
+                () = replaced => {}
+            }
+            drop(place);
+        }
     }
 }
 
@@ -129,8 +253,24 @@ impl<'c> Executor<'c> for &'c mut TenantTx {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let execution = self.execution(query);
-        self.connection().fetch_many(execution)
+        let (execution, limit) = (self.execution(query), self.limit());
+        let TenantTx {
+            connection, ending, ..
+        } = self;
+        let mut results = connected(connection).fetch_many(execution);
+        let mut expired = Box::pin(sleep_until(limit));
+        Box::pin(poll_fn(move |cx| {
+            let result = match results.poll_next_unpin(cx) {
+                Poll::Pending if expired.as_mut().poll(cx).is_ready() => Poll::Ready(Some(Err(no_answer()))),
+                result => result,
+            };
+            if let Poll::Ready(Some(Err(error))) = &result
+                && breaks_connection(error)
+            {
+                *ending = Ending::Close;
+            }
+            result
+        }))
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, Error>>
@@ -138,8 +278,15 @@ impl<'c> Executor<'c> for &'c mut TenantTx {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let execution = self.execution(query);
-        self.connection().fetch_optional(execution)
+        let (execution, limit) = (self.execution(query), self.limit());
+        Box::pin(async move {
+            let fetched = timeout_at(limit, self.connection().fetch_optional(execution)).await;
+            let fetched = fetched.unwrap_or_else(|_| Err(no_answer()));
+            if fetched.as_ref().is_err_and(breaks_connection) {
+                self.ending = Ending::Close;
+            }
+            fetched
+        })
     }
 
     /// Always fails, because sqlx would prepare the statement under a name.
@@ -157,6 +304,24 @@ impl<'c> Executor<'c> for &'c mut TenantTx {
     {
         Box::pin(async { Err(not_prepared()) })
     }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "what takes the connection away also consumes the transaction"
+)]
+fn connected(connection: &mut Option<PooledConnection>) -> &mut PgConnection {
+    connection
+        .as_deref_mut()
+        .expect("a transaction has a connection until it ends")
+}
+
+/// Creates the error of a server that does not answer although its own time limit has passed.
+fn no_answer() -> Error {
+    Error::Io(io::Error::new(
+        io::ErrorKind::TimedOut,
+        "no answer within the deadline and a second",
+    ))
 }
 
 fn not_prepared() -> Error {

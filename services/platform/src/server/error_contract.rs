@@ -1,4 +1,5 @@
-//! The error contract: every failure has exactly one published reason, and the id of its request in the log.
+//! The error contract: every failure has exactly one published reason, the id of its request in the log, and, where callers
+//! retry its code, the time after which they may.
 //!
 //! Handlers and layers create complete statuses from a [`Failure`]. tonic creates its own for unknown RPCs, malformed
 //! messages and messages that are too large; this layer adds their reasons.
@@ -14,8 +15,13 @@ use http_body::Frame;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{request_log::RequestId, response_body::MappedBody};
+use super::{
+    pushback::{PUSHBACK, pushback},
+    request_log::RequestId,
+    response_body::MappedBody,
+};
 use crate::{
+    deadline::{Deadline, parse_grpc_timeout},
     failure::{Failure, Violation},
     reason::{self, Reason},
 };
@@ -27,16 +33,17 @@ pub(super) async fn complete_errors(request: Request, next: Next) -> Response {
         .get::<RequestId>()
         .map(|id| id.0.to_string())
         .unwrap_or_default();
+    let deadline = deadline(request.headers());
     let mut response = match is_grpc(&request) {
         true => next.run(request).await,
         false => not_grpc(),
     };
-    complete_headers(response.headers_mut(), &id);
+    complete_headers(response.headers_mut(), &id, deadline);
     response.map(|body| {
         Body::new(MappedBody::new(body, move |frame: Frame<Bytes>| {
             match frame.into_trailers() {
                 Ok(mut trailers) => {
-                    complete_headers(&mut trailers, &id);
+                    complete_headers(&mut trailers, &id, deadline);
                     Frame::trailers(trailers)
                 }
                 Err(data) => data,
@@ -53,6 +60,12 @@ fn is_grpc(request: &Request) -> bool {
         && content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
+/// Returns the deadline of the caller. One that is malformed or missing is that of no caller.
+fn deadline(headers: &HeaderMap) -> Option<Deadline> {
+    let value = headers.get("grpc-timeout")?.to_str().ok()?;
+    parse_grpc_timeout(value).map(Deadline::after)
+}
+
 fn not_grpc() -> Response {
     let description = "The request must be a gRPC request: a POST of application/grpc";
     let violation = Violation::new("", "NOT_GRPC", description);
@@ -63,7 +76,7 @@ fn not_grpc() -> Response {
 }
 
 /// Completes a failed status. It is in the headers of a response without a body, and in the trailers of every other.
-fn complete_headers(headers: &mut HeaderMap, request_id: &str) {
+fn complete_headers(headers: &mut HeaderMap, request_id: &str, deadline: Option<Deadline>) {
     let Some(status) = Status::from_header_map(headers).filter(|status| status.code() != Code::Ok) else {
         return;
     };
@@ -71,6 +84,9 @@ fn complete_headers(headers: &mut HeaderMap, request_id: &str) {
     // Overwrites code, message and details.
     if let Err(error) = status.add_header(headers) {
         tracing::error!(%error, "cannot send a status");
+    }
+    if let Some(value) = pushback(&status, deadline) {
+        headers.insert(PUSHBACK, value);
     }
 }
 

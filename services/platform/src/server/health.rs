@@ -48,8 +48,9 @@ impl Health {
         self.reporter.set_service_status("", ServingStatus::Serving).await;
     }
 
-    /// Sets the status of all services.
+    /// Sets the status of all services, and the metric `haven_ready`.
     pub async fn ready(&self, ready: bool) {
+        metrics::gauge!("haven_ready").set(if ready { 1.0 } else { 0.0 });
         let status = if ready {
             ServingStatus::Serving
         } else {

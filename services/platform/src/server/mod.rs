@@ -25,6 +25,7 @@ mod health;
 mod listener;
 mod load_shedding;
 mod panics;
+mod pushback;
 mod request_log;
 mod response_body;
 mod stream_limits;
@@ -105,6 +106,7 @@ pub struct ServerBuilder {
     health: Health,
     descriptors: Vec<&'static [u8]>,
     names: Vec<&'static str>,
+    polled: &'static [&'static str],
     routes: RoutesBuilder,
 }
 
@@ -145,6 +147,7 @@ impl ServerBuilder {
                 tonic_types::pb::FILE_DESCRIPTOR_SET,
             ],
             names: Vec::new(),
+            polled: &[],
             routes: RoutesBuilder::default(),
         };
         let health = builder.health.service();
@@ -173,6 +176,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Names the RPCs that other services call in the background again and again, such as
+    /// `haven.identity.v1.SessionService/ListEndedSessions`. Their successful calls by services are logged at DEBUG.
+    #[must_use]
+    pub fn polled(mut self, rpcs: &'static [&'static str]) -> Self {
+        self.polled = rpcs;
+        self
+    }
+
     /// Builds the server.
     ///
     /// # Errors
@@ -197,6 +208,7 @@ impl ServerBuilder {
         let Self {
             config,
             health,
+            polled,
             routes,
             ..
         } = self;
@@ -210,7 +222,8 @@ impl ServerBuilder {
         );
         let streams = StreamLimits::new(access.clone(), verifier, config.streams_per_user);
         let limits = TimeLimits::new(access.clone(), config.requests.default_deadline);
-        let request_log = request_log::RequestLog::new(access, config.clock.clone(), config.entropy.clone());
+        let request_log =
+            request_log::RequestLog::new(access, polled, config.clock.clone(), config.entropy.clone());
         // The layers are listed from the outside in, as in the module documentation.
         let layers = ServiceBuilder::new()
             .layer(from_fn_with_state(request_log, request_log::log_request))

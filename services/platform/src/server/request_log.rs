@@ -1,7 +1,8 @@
 //! The request log: one log line per call, and its metrics.
 //!
 //! The line has the request id, the RPC, the outcome, the duration and the kind of the caller. It has no user id, no
-//! address, and nothing from the request or the response. A successful call logs nothing else.
+//! address, and nothing from the request or the response. A successful call logs nothing else. The line is at INFO, and at
+//! DEBUG for successful calls that a service makes in the background every few seconds.
 
 use std::{
     pin::Pin,
@@ -31,22 +32,33 @@ use crate::{access::AccessTable, entropy::Entropy, time::Clock};
 /// The header with a request's id, in requests and responses.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The header in which gRPC clients count the earlier attempts of a call, from the second attempt on.
+const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
+
 /// The id of a call in the log. It is not the `request_id` of a mutation, which the client chooses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestId(pub(super) Uuid);
 
-/// The state of the layer: the names of the RPCs, and the sources of request ids.
+/// The state of the layer: the names of the RPCs, those that services call in the background, and the sources of request
+/// ids.
 #[derive(Clone)]
 pub(super) struct RequestLog {
     access: AccessTable,
+    polled: &'static [&'static str],
     clock: Clock,
     entropy: Entropy,
 }
 
 impl RequestLog {
-    pub(super) fn new(access: AccessTable, clock: Clock, entropy: Entropy) -> Self {
+    pub(super) fn new(
+        access: AccessTable,
+        polled: &'static [&'static str],
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Self {
         Self {
             access,
+            polled,
             clock,
             entropy,
         }
@@ -87,7 +99,11 @@ pub(super) async fn log_request(State(log): State<RequestLog>, mut request: Requ
     };
 
     metrics::gauge!("haven_rpc_in_flight").increment(1);
+    if request.headers().contains_key(PREVIOUS_ATTEMPTS) {
+        metrics::counter!("haven_rpc_retries_total", "rpc" => Arc::clone(&rpc)).increment(1);
+    }
     let mut call = CallRecord {
+        is_polled: log.polled.contains(&&*rpc),
         rpc,
         trace_id: trace_id.to_string(),
         began: Instant::now(),
@@ -117,6 +133,7 @@ pub(super) async fn log_request(State(log): State<RequestLog>, mut request: Requ
 /// The properties of a call for its log line, which is written on drop.
 struct CallRecord {
     rpc: Arc<str>,
+    is_polled: bool,
     trace_id: String,
     began: Instant,
     span: Span,
@@ -159,15 +176,25 @@ impl Drop for CallRecord {
             self.caller.kind,
             self.caller.service.as_ref().map(|name| name.as_str()),
         );
-        tracing::info!(
-            code,
-            reason,
-            duration_ms = millis,
-            caller,
-            service,
-            trace_id = self.trace_id,
-            "call"
-        );
+        // The level of an event is constant, so each has an event of its own.
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    code,
+                    reason,
+                    duration_ms = millis,
+                    caller,
+                    service,
+                    trace_id = self.trace_id,
+                    "call"
+                )
+            };
+        }
+        if self.is_polled && self.outcome.code == Code::Ok && service.is_some() {
+            log!(debug);
+        } else {
+            log!(info);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Command `identity audit verify`: it reports every broken chain with its first broken event.
 
-use std::{cell::Cell, process::Command};
+use std::{cell::Cell, fs, process::Command};
 
 use haven_testkit::{Person, Stack, binaries::Binaries};
 
@@ -35,6 +35,50 @@ async fn intact_chains_verify_and_their_ends_have_a_digest() {
     let after = verify(&stack);
     assert_eq!(after.code, 0);
     assert_ne!(after.heads, before.heads);
+}
+
+#[tokio::test]
+async fn the_outcome_is_written_as_metrics_that_a_failed_run_does_not_touch() {
+    let stack = Stack::start().await.unwrap();
+    let person = person_with_events(&stack).await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.prom");
+    let run = |url: &str| {
+        let output = Command::new(Binaries::build().unwrap().identity)
+            .args(["audit", "verify", "--metrics"])
+            .arg(&path)
+            .env_clear()
+            .env("WORKER_DATABASE_URL", url)
+            .output()
+            .unwrap();
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let value = |name: &str| {
+            let values = text.lines().filter_map(|line| line.split_once(' '));
+            let mut values = values.filter(|(found, _)| *found == name);
+            values.next().map(|(_, value)| value.parse::<f64>().unwrap())
+        };
+        let values = ["chains", "chains_broken", "verified_timestamp_seconds"]
+            .map(|name| value(&format!("haven_audit_{name}")));
+        (output.status.code(), values)
+    };
+    let url = stack.database.url("identity_worker");
+    let (code, [chains, broken, first]) = run(&url);
+    assert_eq!((code, chains, broken), (Some(0), Some(1.0), Some(0.0)));
+    let age = chrono::Utc::now().timestamp() as f64 - first.unwrap();
+    assert!((0.0..600.0).contains(&age), "{age}");
+
+    let (code, values) = run("postgres://identity_worker@127.0.0.1:1/haven");
+    assert_eq!((code, values), (Some(1), [chains, broken, first]));
+
+    let break_it = format!(
+        "UPDATE identity.security_audit_log SET refused = true WHERE user_id = '{}' AND number = 2",
+        person.id
+    );
+    execute(&stack.database, &break_it).await;
+    let (code, [chains, broken, _]) = run(&url);
+    assert_eq!((code, chains, broken), (Some(1), Some(1.0), Some(1.0)));
+    let files = fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(files, 1, "no draft stays");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ mod cursors;
 mod pull_changes;
 mod pull_changes_batches;
 mod purged_records;
-mod restore;
+pub(crate) mod restore;
 mod sweeper;
 mod tombstone_retention;
 mod watch_changes;
@@ -34,7 +34,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const MAX_ANSWERS: usize = 1000;
 
 /// The empty cursor, which stands for the beginning of the feed.
-const BEGINNING: &str = "";
+pub(crate) const BEGINNING: &str = "";
 
 /// Returns the answers of a pull after `cursor`. There is at least one.
 async fn answers(device: &Device, cursor: &str) -> Result<Vec<PullChangesResponse>, Status> {
@@ -108,7 +108,7 @@ async fn push(device: &Device, changes: Vec<Change>) -> Result<Vec<ChangeResult>
 }
 
 /// Stores `content` as a new record, and returns its id.
-async fn create(device: &Device, content: &str) -> Uuid {
+pub(crate) async fn create(device: &Device, content: &str) -> Uuid {
     let record = random::uuid();
     let request = device.create(record, content).unwrap();
     device.client.cycle().create_record(request).await.unwrap();

@@ -22,13 +22,13 @@ use crate::{
 };
 
 /// The records of a device: version and content.
-type Records = BTreeMap<Uuid, (i64, String)>;
+pub(crate) type Records = BTreeMap<Uuid, (i64, String)>;
 
 /// The SQL that an operator runs after a restore.
 pub(super) const BEGIN_EPOCH: &str = "SET ROLE data_owner; SELECT data.begin_sync_epoch()";
 
 /// Pulls after `cursor`, and returns the records and the last cursor.
-async fn pull_records(device: &Device, cursor: &str) -> (Records, String) {
+pub(crate) async fn pull_records(device: &Device, cursor: &str) -> (Records, String) {
     let (entries, cursor) = pull(device, cursor).await.unwrap();
     let states = contents(device, &entries).into_iter();
     let held = states.map(|(record, version, content)| (record, (version, content.unwrap())));
@@ -36,7 +36,7 @@ async fn pull_records(device: &Device, cursor: &str) -> (Records, String) {
 }
 
 /// Fails unless every RPC of the feed refuses `cursor` for `cause`.
-async fn assert_expired(device: &Device, cursor: &str, cause: &str) {
+pub(crate) async fn assert_expired(device: &Device, cursor: &str, cause: &str) {
     let refused = [
         pull(device, cursor).await.map(drop).unwrap_err(),
         Watcher::start(device, cursor).await.map(drop).unwrap_err(),
@@ -50,7 +50,7 @@ async fn assert_expired(device: &Device, cursor: &str, cause: &str) {
 
 /// Starts over: pulls every record, and stores those again that the database lost. The test deletes no record,
 /// so a missing record was lost.
-async fn start_over(device: &Device, mine: &Records) {
+pub(crate) async fn start_over(device: &Device, mine: &Records) {
     let (theirs, cursor) = pull_records(device, BEGINNING).await;
     acknowledge(device, &cursor).await.unwrap();
     for (record, (version, content)) in mine {

@@ -203,6 +203,7 @@ const SAVE_STATE: &str = "
     CREATE TABLE public.prefs AS SELECT * FROM data.encrypted_user_prefs;
     CREATE TABLE public.nonces AS SELECT * FROM data.envelope_nonces;
     CREATE TABLE public.requests AS SELECT * FROM data.requests;
+    ALTER TABLE public.requests DROP COLUMN key_id; -- generated
     CREATE TABLE public.counters AS SELECT * FROM data.change_counters";
 /// SQL that restores the state kept by `SAVE_STATE`.
 const RESTORE_STATE: &str = "

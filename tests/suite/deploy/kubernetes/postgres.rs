@@ -21,7 +21,10 @@ use super::{
 };
 
 /// What only a superuser can grant, so that the scripts leave it to CloudNativePG: the login and what it is given.
-const BY_SUPERUSER: [(&str, &str); 2] = [("haven_backup", "REPLICATION"), ("haven_monitor", "pg_monitor")];
+const BY_SUPERUSER: [(&str, &str); 2] = [
+    ("haven_backup", "pg_read_all_settings"),
+    ("haven_monitor", "pg_monitor"),
+];
 
 /// A Postgres with the roles and the database of a Cluster.
 pub(super) struct Postgres {
@@ -118,28 +121,17 @@ impl Postgres {
                 (made.0, made.1, made.2.as_slice()) == (declared.0, declared.1, &declared.2[..]),
                 "{name}: the Cluster declares {declared:?}, and the scripts made {made:?}"
             );
-            let replication = flag("replication", false);
-            ensure!(
-                replication == BY_SUPERUSER.contains(&(name, "REPLICATION")),
-                "{name}: replication"
-            );
+            ensure!(!flag("replication", false), "{name}: replication");
             let declared: BTreeSet<String> = texts(role, "/inRoles").into_iter().map(str::to_owned).collect();
             let mut expected = memberships(name, &mut superuser).await?;
             let by_superuser = BY_SUPERUSER.iter().filter(|(login, _)| *login == name);
-            expected.extend(
-                by_superuser
-                    .filter(|(_, granted)| *granted != "REPLICATION")
-                    .map(|(_, granted)| (*granted).to_owned()),
-            );
+            expected.extend(by_superuser.map(|(_, granted)| (*granted).to_owned()));
             ensure!(
                 declared == expected,
                 "{name}: the Cluster declares {declared:?}, and the scripts made {expected:?}"
             );
             let password = store.password(text(role, "/passwordSecret/name"), name)?;
             let mut sql = format!("ALTER ROLE {name} PASSWORD '{password}'");
-            if replication {
-                sql.push_str(" REPLICATION");
-            }
             for granted in declared {
                 sql.push_str(&format!("; GRANT {granted} TO {name}"));
             }

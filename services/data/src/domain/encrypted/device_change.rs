@@ -1,6 +1,7 @@
 //! Requests that register or change a device.
 
 use chrono::{DateTime, Utc};
+use haven_platform::mac::StoredMacs;
 use uuid::Uuid;
 
 use super::device::{AppVersion, DevicePlatform, DeviceStatus, KeyPath, WrappedKey};
@@ -9,8 +10,8 @@ use super::device::{AppVersion, DevicePlatform, DeviceStatus, KeyPath, WrappedKe
 pub struct NewDevice {
     /// The id of the new device, which is also the id of its key.
     pub id: Uuid,
-    /// The keyed hash of the device's installation id.
-    pub installation_hash: [u8; 32],
+    /// The keyed hashes of the device's installation id, under each key of the ring.
+    pub installation_hashes: StoredMacs,
     /// The person's master key, wrapped by the device.
     pub wrapped_key: WrappedKey,
     /// The derivation path of the device's key.

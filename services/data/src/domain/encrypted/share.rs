@@ -1,7 +1,7 @@
 //! Shares: encrypted content that a person gives to a recipient without an account, and the log of attempts to open it.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use haven_platform::call::UserId;
+use haven_platform::{call::UserId, mac::StoredMac};
 use uuid::Uuid;
 
 use super::{envelope::Encrypted, passcode::PasscodeHash};
@@ -120,7 +120,7 @@ pub struct NewShare {
     /// The content of the share, encrypted by a device.
     pub content: Encrypted,
     /// The keyed hash of the share's token.
-    pub token_hash: [u8; 32],
+    pub token_hash: StoredMac,
     /// The hash of the passcode. `None` when the share has no passcode.
     pub passcode_hash: Option<PasscodeHash>,
     /// The requested expiry time, at most [`MAX_LIFETIME`] after the creation.

@@ -1,7 +1,7 @@
 //! Share tokens: the secret that opens a share.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use haven_platform::mac::{MacKey, SecretKey};
+use haven_platform::mac::{KeyId, MacKeys, SecretKeys, StoredMac, StoredMacs};
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 
 /// A share's token: 256 bits that cannot be guessed. `Debug` does not show them.
@@ -10,7 +10,7 @@ pub struct ShareToken(SecretBox<[u8; 32]>);
 
 /// Computes the keyed hashes of tokens. Only these are stored, and the database alone does not suffice to compute them.
 #[derive(Clone, Debug)]
-pub struct TokenHashes(MacKey);
+pub struct TokenHashes(MacKeys);
 
 // === impl ShareToken ===
 
@@ -48,16 +48,22 @@ impl ShareToken {
 // === impl TokenHashes ===
 
 impl TokenHashes {
-    /// Creates hashes under a key that is derived from `secret`.
+    /// Creates hashes under keys that are derived from `secrets`.
     #[must_use]
-    pub fn new(secret: &SecretKey) -> Self {
-        Self(MacKey::derive(secret, "data share token hashes"))
+    pub fn new(secrets: &SecretKeys) -> Self {
+        Self(MacKeys::derive(secrets, "data share token hashes"))
     }
 
-    /// Returns the keyed hash of `token`.
+    /// Returns the keyed hashes of `token` under each key of the ring: the token may have been made under any.
     #[must_use]
-    pub fn of(&self, token: &ShareToken) -> [u8; 32] {
-        self.0.mac(&[token.expose()])
+    pub fn of(&self, token: &ShareToken) -> StoredMacs {
+        self.0.macs(&[token.expose()])
+    }
+
+    /// Returns the keyed hash of `token` under the key with this id.
+    #[must_use]
+    pub fn under(&self, key: KeyId, token: &ShareToken) -> StoredMac {
+        StoredMac::new(self.0.get(key).mac(&[token.expose()]), key)
     }
 }
 

@@ -1,7 +1,7 @@
 //! DeleteAnalysis: deletes one of the caller's analyses.
 
 use haven_platform::{
-    call::Call, failure::Failure, handler::Handler, mac::MacKey, reason::Reason, request_key::RequestKey,
+    call::Call, failure::Failure, handler::Handler, mac::MacKeys, reason::Reason, request_key::RequestKey,
     violations::Violations,
 };
 use haven_proto::data::v1::{DeleteAnalysisRequest, DeleteAnalysisResponse};
@@ -28,7 +28,7 @@ impl Handler<DeleteAnalysisRequest> for AnalysisRpc {
 }
 
 /// Parses the id of the analysis and the key of the request.
-fn parse(mut request: DeleteAnalysisRequest, requests: &MacKey) -> Result<(Uuid, RequestKey), Failure> {
+fn parse(mut request: DeleteAnalysisRequest, requests: &MacKeys) -> Result<(Uuid, RequestKey), Failure> {
     let mut violations = Violations::new();
     let key = RequestKey::take(
         "DeleteAnalysis",
@@ -54,7 +54,7 @@ impl From<DeleteError> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use haven_platform::mac::SecretKey;
+    use haven_platform::mac::SecretKeys;
     use haven_proto::data::v1::RequestAnalysisRequest;
 
     use super::*;
@@ -63,8 +63,8 @@ mod tests {
     const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
     const OTHER_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
 
-    fn key() -> MacKey {
-        MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests")
+    fn key() -> MacKeys {
+        MacKeys::derive(&SecretKeys::one([7; 32]), "requests")
     }
 
     fn deletion(analysis_id: &str, request_id: &str) -> DeleteAnalysisRequest {
@@ -90,12 +90,12 @@ mod tests {
 
     #[test]
     fn a_payload_hash_covers_the_method_and_all_fields_but_the_request_id() {
-        let deleted = |analysis, id| parse(deletion(analysis, id), &key()).unwrap().1.payload_mac;
+        let deleted = |analysis, id| parse(deletion(analysis, id), &key()).unwrap().1.payload_macs;
         let requested = |id: &str| {
             let request = RequestAnalysisRequest {
                 request_id: id.into(),
             };
-            request_analysis::parse(request, &key()).unwrap().payload_mac
+            request_analysis::parse(request, &key()).unwrap().payload_macs
         };
         assert_eq!(deleted(ID, ID), deleted(ID, OTHER_ID));
         assert_ne!(deleted(ID, ID), deleted(OTHER_ID, ID));

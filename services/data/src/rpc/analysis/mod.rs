@@ -9,7 +9,7 @@ pub(in crate::rpc) mod result;
 
 use std::sync::Arc;
 
-use haven_platform::{entropy::Entropy, grpc_service, mac::MacKey, page::PageTokens, time::Clock};
+use haven_platform::{entropy::Entropy, grpc_service, mac::MacKeys, page::PageTokens, time::Clock};
 use haven_proto::data::v1::{
     DeleteAnalysisRequest, DeleteAnalysisResponse, GetAnalysisRequest, GetAnalysisResponse,
     ListAnalysesRequest, ListAnalysesResponse, RequestAnalysisRequest, RequestAnalysisResponse,
@@ -28,7 +28,7 @@ pub struct AnalysisRpc {
     /// Notifies waiting workers of new jobs.
     pub new_jobs: Notify,
     /// The key for the keyed hashes of requests.
-    pub requests: MacKey,
+    pub requests: MacKeys,
     /// Seals and verifies page tokens.
     pub pages: PageTokens,
     /// The clock that times of creation and change are read from.

@@ -1,7 +1,7 @@
 //! RequestAnalysis: requests an analysis of the caller's messages.
 
 use haven_platform::{
-    call::Call, failure::Failure, handler::Handler, mac::MacKey, reason::Reason, request_key::RequestKey,
+    call::Call, failure::Failure, handler::Handler, mac::MacKeys, reason::Reason, request_key::RequestKey,
     violations::Violations,
 };
 use haven_proto::data::v1::{RequestAnalysisRequest, RequestAnalysisResponse};
@@ -36,7 +36,7 @@ impl Handler<RequestAnalysisRequest> for AnalysisRpc {
     }
 }
 
-pub(super) fn parse(mut request: RequestAnalysisRequest, requests: &MacKey) -> Result<RequestKey, Failure> {
+pub(super) fn parse(mut request: RequestAnalysisRequest, requests: &MacKeys) -> Result<RequestKey, Failure> {
     let mut violations = Violations::new();
     let key = RequestKey::take(
         "RequestAnalysis",

@@ -4,7 +4,7 @@ use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
     handler::Handler,
-    mac::MacKey,
+    mac::MacKeys,
     request_key::RequestKey,
     time::timestamp,
     violations::Violations,
@@ -63,7 +63,7 @@ impl Handler<CompleteJobRequest> for AnalysisQueueRpc {
 }
 
 impl CompleteJob {
-    fn parse(mut request: CompleteJobRequest, requests: &MacKey) -> Result<Self, Failure> {
+    fn parse(mut request: CompleteJobRequest, requests: &MacKeys) -> Result<Self, Failure> {
         let mut violations = Violations::new();
         let key = RequestKey::take(
             "CompleteJob",
@@ -126,7 +126,7 @@ fn parse_analysis_type(value: i32) -> Result<AnalysisType, Violation> {
 
 #[cfg(test)]
 mod tests {
-    use haven_platform::mac::SecretKey;
+    use haven_platform::mac::SecretKeys;
     use haven_proto::data::v1::{FailJobRequest, JobLease};
 
     use super::*;
@@ -135,8 +135,8 @@ mod tests {
     const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
     const OTHER_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
 
-    fn key() -> MacKey {
-        MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests")
+    fn key() -> MacKeys {
+        MacKeys::derive(&SecretKeys::one([7; 32]), "requests")
     }
 
     fn lease() -> JobLease {
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_payload_hash_covers_the_method_and_all_fields_but_the_request_id() {
-        let mac = |sent| CompleteJob::parse(sent, &key()).unwrap().request.payload_mac;
+        let mac = |sent| CompleteJob::parse(sent, &key()).unwrap().request.payload_macs;
         let first = mac(completion());
         let with_another_id = CompleteJobRequest {
             request_id: OTHER_ID.into(),
@@ -266,6 +266,6 @@ mod tests {
         };
         let failed = FailJob::parse(failure, &key()).unwrap();
         assert_eq!((failed.error.as_str(), failed.lease.attempt), ("MODEL_DOWN", 1));
-        assert_ne!(first, failed.request.payload_mac);
+        assert_ne!(first, failed.request.payload_macs);
     }
 }

@@ -4,7 +4,7 @@ use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
     handler::Handler,
-    mac::MacKey,
+    mac::MacKeys,
     request_key::RequestKey,
     time::timestamp,
     violations::Violations,
@@ -51,7 +51,7 @@ impl Handler<FailJobRequest> for AnalysisQueueRpc {
 }
 
 impl FailJob {
-    pub(super) fn parse(mut request: FailJobRequest, requests: &MacKey) -> Result<Self, Failure> {
+    pub(super) fn parse(mut request: FailJobRequest, requests: &MacKeys) -> Result<Self, Failure> {
         let mut violations = Violations::new();
         let key = RequestKey::take(
             "FailJob",
@@ -78,14 +78,14 @@ impl FailJob {
 
 #[cfg(test)]
 mod tests {
-    use haven_platform::mac::SecretKey;
+    use haven_platform::mac::SecretKeys;
     use haven_proto::data::v1::JobLease;
 
     use super::*;
 
     #[test]
     fn all_violations_are_reported_at_once() {
-        let key = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests");
+        let key = MacKeys::derive(&SecretKeys::one([7; 32]), "requests");
         let sent = FailJobRequest {
             lease: Some(JobLease::default()),
             error_code: "she said".into(),

@@ -67,14 +67,18 @@ impl Handler<LeaseJobsRequest> for AnalysisQueueRpc {
         } = parse(&request)?;
         // The token covers all fields, so that a request with the same id and other content does not get the jobs of
         // the first.
-        let content = self.leases.mac(&[
-            service.as_bytes(),
-            request_id.as_bytes(),
-            &[max_jobs],
-            &duration.as_nanos().to_be_bytes(),
-        ]);
+        let nanos = duration.as_nanos().to_be_bytes();
+        let content = [service.as_bytes(), request_id.as_bytes(), &[max_jobs], &nanos];
+        let mut tokens = self
+            .leases
+            .iter()
+            .map(|(_, key)| LeaseToken::from_mac(key.mac(&content)));
+        let token = tokens
+            .next()
+            .ok_or_else(|| Failure::internal("the ring has no key"))?;
         let request = LeaseRequest {
-            token: LeaseToken::from_mac(content),
+            token,
+            other_tokens: tokens.collect(),
             holder: service,
             max_jobs,
             duration,

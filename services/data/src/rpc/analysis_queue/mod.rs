@@ -10,7 +10,7 @@ mod requeue_job;
 
 use std::sync::Arc;
 
-use haven_platform::{entropy::Entropy, grpc_service, mac::MacKey, page::PageTokens, time::Clock};
+use haven_platform::{entropy::Entropy, grpc_service, mac::MacKeys, page::PageTokens, time::Clock};
 use haven_proto::data::v1::{
     CompleteJobRequest, CompleteJobResponse, ExtendLeaseRequest, ExtendLeaseResponse, FailJobRequest,
     FailJobResponse, LeaseJobsRequest, LeaseJobsResponse, ListDeadJobsRequest, ListDeadJobsResponse,
@@ -41,9 +41,9 @@ pub struct AnalysisQueueRpc {
     /// served, so any number of them costs one poll a second.
     pub polling: Mutex<()>,
     /// The key for the keyed hashes of requests.
-    pub requests: MacKey,
+    pub requests: MacKeys,
     /// The key for lease tokens, which are derived from their request.
-    pub leases: MacKey,
+    pub leases: MacKeys,
     /// Seals and verifies page tokens.
     pub pages: PageTokens,
     /// The clock that times of creation and change are read from.

@@ -4,7 +4,7 @@ use haven_platform::{
     call::{Call, UserId},
     failure::Failure,
     handler::Handler,
-    mac::MacKey,
+    mac::MacKeys,
     reason::Reason,
     request_key::RequestKey,
     violations::Violations,
@@ -40,7 +40,7 @@ impl Handler<RequeueJobRequest> for AnalysisQueueRpc {
 }
 
 impl Requeue {
-    fn parse(mut request: RequeueJobRequest, requests: &MacKey) -> Result<Self, Failure> {
+    fn parse(mut request: RequeueJobRequest, requests: &MacKeys) -> Result<Self, Failure> {
         let mut violations = Violations::new();
         let key = RequestKey::take(
             "RequeueJob",
@@ -72,14 +72,14 @@ impl From<RequeueError> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use haven_platform::mac::SecretKey;
+    use haven_platform::mac::SecretKeys;
 
     use super::*;
 
     const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
-    fn key() -> MacKey {
-        MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests")
+    fn key() -> MacKeys {
+        MacKeys::derive(&SecretKeys::one([7; 32]), "requests")
     }
 
     #[test]
@@ -102,7 +102,7 @@ mod tests {
                 job_id: Uuid::from_u128(job).to_string(),
                 request_id: Uuid::from_u128(request).to_string(),
             };
-            Requeue::parse(sent, &key()).unwrap().request.payload_mac
+            Requeue::parse(sent, &key()).unwrap().request.payload_macs
         };
         assert_eq!(mac(1, 1), mac(1, 2));
         assert_ne!(mac(1, 1), mac(2, 1));

@@ -4,7 +4,7 @@ use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
     handler::Handler,
-    mac::MacKey,
+    mac::MacKeys,
     reason::Reason,
     request_key::RequestKey,
     violations::Violations,
@@ -97,7 +97,7 @@ impl Append {
     ///
     /// ACCESS_DENIED when the sender is COACH or SYSTEM and the caller is not a service, even if other fields are
     /// invalid; INVALID_FIELD with all violations.
-    fn parse(mut request: AppendMessageRequest, call: &Call, requests: &MacKey) -> Result<Self, Failure> {
+    fn parse(mut request: AppendMessageRequest, call: &Call, requests: &MacKeys) -> Result<Self, Failure> {
         let mut violations = Violations::new();
         let key = RequestKey::take(
             "AppendMessage",
@@ -153,7 +153,7 @@ mod tests {
     use haven_platform::{
         call::{Caller, ServiceName, User, UserId},
         deadline::Deadline,
-        mac::SecretKey,
+        mac::SecretKeys,
     };
 
     use super::*;
@@ -187,7 +187,7 @@ mod tests {
     }
 
     fn parse(request: AppendMessageRequest, call: &Call) -> Result<Append, Failure> {
-        let key = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests");
+        let key = MacKeys::derive(&SecretKeys::one([7; 32]), "requests");
         Append::parse(request, call, &key)
     }
 
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_payload_hash_covers_all_fields_but_the_request_id() {
-        let mac = |request| parse(request, &call(true)).unwrap().request.payload_mac;
+        let mac = |request| parse(request, &call(true)).unwrap().request.payload_macs;
         let first = mac(request());
         let another_id = AppendMessageRequest {
             request_id: OTHER_ID.into(),

@@ -1,7 +1,7 @@
 //! DeleteMessage: deletes one of the caller's messages.
 
 use haven_platform::{
-    call::Call, failure::Failure, handler::Handler, mac::MacKey, request_key::RequestKey,
+    call::Call, failure::Failure, handler::Handler, mac::MacKeys, request_key::RequestKey,
     violations::Violations,
 };
 use haven_proto::data::v1::{DeleteMessageRequest, DeleteMessageResponse};
@@ -34,7 +34,7 @@ impl Handler<DeleteMessageRequest> for ConversationRpc {
 }
 
 impl Delete {
-    fn parse(mut request: DeleteMessageRequest, requests: &MacKey) -> Result<Self, Failure> {
+    fn parse(mut request: DeleteMessageRequest, requests: &MacKeys) -> Result<Self, Failure> {
         let mut violations = Violations::new();
         let key = RequestKey::take(
             "DeleteMessage",
@@ -51,15 +51,15 @@ impl Delete {
 
 #[cfg(test)]
 mod tests {
-    use haven_platform::{mac::SecretKey, reason::Reason};
+    use haven_platform::{mac::SecretKeys, reason::Reason};
 
     use super::*;
 
     const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
     const OTHER_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
 
-    fn key() -> MacKey {
-        MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests")
+    fn key() -> MacKeys {
+        MacKeys::derive(&SecretKeys::one([7; 32]), "requests")
     }
 
     fn delete() -> DeleteMessageRequest {
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_payload_hash_covers_all_fields_but_the_request_id() {
-        let mac = |request| Delete::parse(request, &key()).unwrap().request.payload_mac;
+        let mac = |request| Delete::parse(request, &key()).unwrap().request.payload_macs;
         let first = mac(delete());
         let another_id = DeleteMessageRequest {
             request_id: OTHER_ID.into(),

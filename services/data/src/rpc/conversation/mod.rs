@@ -11,7 +11,7 @@ mod update_message;
 use std::sync::Arc;
 
 use haven_platform::{
-    entropy::Entropy, failure::Failure, grpc_service, mac::MacKey, page::PageTokens, reason::Reason,
+    entropy::Entropy, failure::Failure, grpc_service, mac::MacKeys, page::PageTokens, reason::Reason,
     time::Clock,
 };
 use haven_proto::data::v1::{
@@ -41,7 +41,7 @@ pub struct ConversationRpc {
     /// Notifies watching services of new crisis events.
     pub new_crisis_events: Notify,
     /// The key for the keyed hashes of requests.
-    pub requests: MacKey,
+    pub requests: MacKeys,
     /// Seals and verifies page tokens.
     pub pages: PageTokens,
     /// The clock that times of creation and change are read from.

@@ -4,7 +4,7 @@ use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
     handler::Handler,
-    mac::MacKey,
+    mac::MacKeys,
     request_key::RequestKey,
     violations::Violations,
 };
@@ -78,7 +78,7 @@ impl Handler<UpdateMessageRequest> for ConversationRpc {
 }
 
 impl Update {
-    fn parse(mut request: UpdateMessageRequest, requests: &MacKey) -> Result<Self, Failure> {
+    fn parse(mut request: UpdateMessageRequest, requests: &MacKeys) -> Result<Self, Failure> {
         let mut violations = Violations::new();
         let key = RequestKey::take(
             "UpdateMessage",
@@ -104,15 +104,15 @@ impl Update {
 
 #[cfg(test)]
 mod tests {
-    use haven_platform::{mac::SecretKey, reason::Reason};
+    use haven_platform::{mac::SecretKeys, reason::Reason};
 
     use super::*;
 
     const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
     const OTHER_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
 
-    fn key() -> MacKey {
-        MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests")
+    fn key() -> MacKeys {
+        MacKeys::derive(&SecretKeys::one([7; 32]), "requests")
     }
 
     fn update() -> UpdateMessageRequest {
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_payload_hash_covers_all_fields_but_the_request_id() {
-        let mac = |request| Update::parse(request, &key()).unwrap().request.payload_mac;
+        let mac = |request| Update::parse(request, &key()).unwrap().request.payload_macs;
         let first = mac(update());
         let another_id = UpdateMessageRequest {
             request_id: OTHER_ID.into(),

@@ -192,12 +192,12 @@ fn list_bytes(service: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use haven_platform::mac::{MacKey, SecretKey};
+    use haven_platform::mac::{MacKeys, SecretKeys};
 
     use super::*;
 
     fn cursors(service: &str) -> Cursors {
-        let key = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "data page tokens");
+        let key = MacKeys::derive(&SecretKeys::one([7; 32]), "data page tokens");
         Cursors {
             pages: PageTokens::new(key),
             list: list_bytes(service),

@@ -3,6 +3,8 @@
 mod erase_user;
 mod export_data;
 mod list_audit_events;
+mod list_users;
+mod lock_user;
 mod provision_user;
 
 use std::sync::Arc;
@@ -12,8 +14,8 @@ use haven_platform::{
 };
 use haven_proto::data::v1::{
     EraseUserRequest, EraseUserResponse, ExportDataRequest, ExportDataResponse, ListAuditEventsRequest,
-    ListAuditEventsResponse, ProvisionUserRequest, ProvisionUserResponse,
-    person_service_server::PersonService,
+    ListAuditEventsResponse, ListUsersRequest, ListUsersResponse, LockUserRequest, LockUserResponse,
+    ProvisionUserRequest, ProvisionUserResponse, person_service_server::PersonService,
 };
 
 use crate::{
@@ -43,11 +45,13 @@ grpc_service! {
         rpc list_audit_events(ListAuditEventsRequest) -> ListAuditEventsResponse;
         rpc provision_user(ProvisionUserRequest) -> ProvisionUserResponse;
         rpc erase_user(EraseUserRequest) -> EraseUserResponse;
+        rpc list_users(ListUsersRequest) -> ListUsersResponse;
+        rpc lock_user(LockUserRequest) -> LockUserResponse;
         stream export_data(ExportDataRequest) -> ExportDataStream of ExportDataResponse;
     }
 }
 
-/// Parses the fields of ProvisionUser and EraseUser. The request id must be valid, as in every mutation, but is not
+/// Parses the fields of ProvisionUser, EraseUser and LockUser. The request id must be valid, as in every mutation, but is not
 /// stored: the person's row or tombstone is the only content, and shows whether a request is a retry.
 fn parse_person(user_id: &str, request_id: &str) -> Result<UserId, Failure> {
     let mut violations = Violations::new();

@@ -78,14 +78,14 @@ impl Analyses {
                 RETURNING id
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT $1, $2, 'DeleteAnalysis', $3, '{}', $5 FROM gone
+                SELECT $1, $2, 'DeleteAnalysis', ($3::bytea[])[1], '{}', $5 FROM gone
             )
             SELECT true AS "same!" FROM gone
             UNION ALL
-            SELECT payload_mac = $3 AND method = 'DeleteAnalysis' FROM prior"#,
+            SELECT payload_mac = ANY ($3) AND method = 'DeleteAnalysis' FROM prior"#,
             caller.as_uuid(),
             request.id,
-            &request.payload_mac,
+            &request.payload_macs.to_vecs() as &[Vec<u8>],
             id,
             at,
         )

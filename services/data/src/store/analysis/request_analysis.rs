@@ -130,17 +130,17 @@ impl Analyses {
                 SELECT * FROM open WHERE NOT EXISTS (SELECT FROM made)
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT $1, $2, 'RequestAnalysis', $3, jsonb_build_object('job_id', id), $6 FROM chosen
+                SELECT $1, $2, 'RequestAnalysis', ($3::bytea[])[1], jsonb_build_object('job_id', id), $6 FROM chosen
             )
             SELECT true AS "same!", id, first_number, last_number, state, created_at, is_new AS "is_new!" FROM chosen
             UNION ALL
-            SELECT p.payload_mac = $3 AND p.method = 'RequestAnalysis',
+            SELECT p.payload_mac = ANY ($3) AND p.method = 'RequestAnalysis',
                 j.id, j.first_number, j.last_number, j.state, j.created_at, false
             FROM prior AS p
                 LEFT JOIN data.analysis_jobs AS j ON j.user_id = $1 AND j.id = (p.answer ->> 'job_id')::uuid"#,
             caller.as_uuid(),
             request.id,
-            &request.payload_mac,
+            &request.payload_macs.to_vecs() as &[Vec<u8>],
             new_job.id,
             PRIORITY_REQUESTED,
             new_job.created_at,

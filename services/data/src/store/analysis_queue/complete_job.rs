@@ -73,7 +73,7 @@ impl Queue {
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT user_id, $2, 'CompleteJob', $3, jsonb_build_object('created_at', $7::timestamptz), $7
+                SELECT user_id, $2, 'CompleteJob', ($3::bytea[])[1], jsonb_build_object('created_at', $7::timestamptz), $7
                 FROM data.analysis_jobs
                 WHERE user_id = $1 AND id = $4 AND lease_token = $5 AND attempts = $6
                     AND state = 'leased' AND lease_expires_at > now() AND NOT EXISTS (SELECT FROM prior)
@@ -81,10 +81,10 @@ impl Queue {
             )
             SELECT true AS "is_new!", true AS "same!", created_at FROM request
             UNION ALL
-            SELECT false, payload_mac = $3 AND method = 'CompleteJob', (answer ->> 'created_at')::timestamptz FROM prior"#,
+            SELECT false, payload_mac = ANY ($3) AND method = 'CompleteJob', (answer ->> 'created_at')::timestamptz FROM prior"#,
             lease.person.as_uuid(),
             request.id,
-            &request.payload_mac,
+            &request.payload_macs.to_vecs() as &[Vec<u8>],
             lease.job,
             lease.token.expose(),
             lease.attempt,

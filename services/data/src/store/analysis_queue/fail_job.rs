@@ -57,7 +57,7 @@ impl Queue {
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT user_id, $2, 'FailJob', $3,
+                SELECT user_id, $2, 'FailJob', ($3::bytea[])[1],
                     jsonb_build_object('retry_at',
                         CASE WHEN attempts < retry_limit THEN now() + make_interval(secs =>
                             ($7::float8[])[least(retry_limit - attempts, cardinality($7))]) END), $8
@@ -68,10 +68,10 @@ impl Queue {
             )
             SELECT true AS "is_new!", true AS "same!", (answer ->> 'retry_at')::timestamptz AS retry_at FROM request
             UNION ALL
-            SELECT false, payload_mac = $3 AND method = 'FailJob', (answer ->> 'retry_at')::timestamptz FROM prior"#,
+            SELECT false, payload_mac = ANY ($3) AND method = 'FailJob', (answer ->> 'retry_at')::timestamptz FROM prior"#,
             lease.person.as_uuid(),
             request.id,
-            &request.payload_mac,
+            &request.payload_macs.to_vecs() as &[Vec<u8>],
             lease.job,
             lease.token.expose(),
             lease.attempt,

@@ -5,6 +5,7 @@ use haven_platform::{
     database::{Claim, Context, DbError, TenantTx},
     deadline::Deadline,
 };
+use uuid::Uuid;
 
 use super::{Queue, expire::expire};
 use crate::{
@@ -26,7 +27,7 @@ const MAX_JOB_BYTES: i64 = 384 * 1024;
 const MAX_OTHER_MESSAGES: i64 = 200;
 
 impl Queue {
-    /// Returns the jobs that `request.token` already holds. When it holds none, leases the due jobs of the highest
+    /// Returns the jobs that the request's tokens already hold. When they hold none, leases the due jobs of the highest
     /// priority. Empty when no job is due.
     ///
     /// # Errors
@@ -39,7 +40,8 @@ impl Queue {
     ) -> Result<Vec<LeasedJob>, DbError> {
         let mut jobs = self.take(request, deadline).await?;
         if !jobs.is_empty() {
-            self.read_messages(request.token, &mut jobs, deadline).await?;
+            let token = jobs.first().map_or(request.token, |job| job.lease.token);
+            self.read_messages(token, &mut jobs, deadline).await?;
         }
         Ok(jobs)
     }
@@ -49,14 +51,15 @@ impl Queue {
             .database
             .begin("LeaseJobs", Context::Service, deadline)
             .await?;
-        lock_token(&mut tx, request.token).await?;
+        let tokens = tokens(request);
+        lock_tokens(&mut tx, &tokens).await?;
         let expired = expire(&mut tx).await?;
         let rows = sqlx::query!(
             r#"
             WITH /* LeaseJobs */ held AS MATERIALIZED (
-                SELECT user_id, id, first_number, last_number, attempts, lease_expires_at, priority, start_after
+                SELECT user_id, id, first_number, last_number, attempts, lease_expires_at, priority, start_after, lease_token
                 FROM data.analysis_jobs
-                WHERE state = 'leased' AND lease_token = $1 AND lease_expires_at > now()
+                WHERE state = 'leased' AND lease_token = ANY ($5) AND lease_expires_at > now()
             ), due AS MATERIALIZED (
                 SELECT user_id, id FROM data.analysis_jobs
                 WHERE state = 'queued' AND start_after <= now() AND NOT EXISTS (SELECT FROM held)
@@ -68,16 +71,19 @@ impl Queue {
                 SET state = 'leased', attempts = attempts + 1, lease_token = $1, lease_holder = $3,
                     lease_expires_at = now() + make_interval(secs => $4)
                 FROM due WHERE job.user_id = due.user_id AND job.id = due.id
-                RETURNING job.user_id, job.id, first_number, last_number, attempts, lease_expires_at, priority, start_after
+                RETURNING job.user_id, job.id, first_number, last_number, attempts, lease_expires_at, priority, start_after,
+                    job.lease_token
             )
             SELECT user_id AS "person!", id AS "id!", first_number AS "first_number!", last_number AS "last_number!",
-                attempts AS "attempt!", lease_expires_at AS "expires_at!", is_new AS "is_new!"
+                attempts AS "attempt!", lease_expires_at AS "expires_at!", is_new AS "is_new!",
+                lease_token AS "token!"
             FROM (SELECT *, false AS is_new FROM held UNION ALL SELECT *, true FROM taken) AS job
             ORDER BY priority DESC, start_after"#,
             request.token.expose(),
             i64::from(request.max_jobs),
             request.holder,
             request.duration.as_secs_f64(),
+            &tokens,
         )
         .fetch_all(&mut tx)
         .await?;
@@ -90,7 +96,7 @@ impl Queue {
                 lease: Lease {
                     person: UserId::new(row.person),
                     job: row.id,
-                    token: request.token,
+                    token: LeaseToken::new(row.token),
                     attempt: row.attempt,
                 },
                 expires_at: row.expires_at,
@@ -181,15 +187,23 @@ fn lease_claim(token: LeaseToken) -> Claim {
     }
 }
 
-/// Locks `token` until the transaction ends. Calls with the same token are one request and its retries: each waits here
+/// Returns the tokens of `request`, in an order that does not depend on the order of the ring.
+fn tokens(request: &LeaseRequest<'_>) -> Vec<Uuid> {
+    let all = [&request.token].into_iter().chain(&request.other_tokens);
+    let mut tokens: Vec<Uuid> = all.map(|token| token.expose()).collect();
+    tokens.sort_unstable();
+    tokens
+}
+
+/// Locks `tokens` until the transaction ends. Calls with the same tokens are one request and its retries: each waits here
 /// for the one before it, so that its next statement sees the jobs that are already leased.
-async fn lock_token(tx: &mut TenantTx, token: LeaseToken) -> Result<(), DbError> {
+async fn lock_tokens(tx: &mut TenantTx, tokens: &[Uuid]) -> Result<(), DbError> {
     // Hashed, because the keys of advisory locks are visible in pg_locks.
     sqlx::query!(
-        "SELECT /* LeaseJobs, turn */ pg_advisory_xact_lock(hashtextextended($1::uuid::text, 0))",
-        token.expose(),
+        "SELECT /* LeaseJobs, turn */ pg_advisory_xact_lock(hashtextextended(token::text, 0)) FROM unnest($1::uuid[]) AS token",
+        tokens,
     )
-    .fetch_one(tx)
+    .fetch_all(tx)
     .await?;
     Ok(())
 }

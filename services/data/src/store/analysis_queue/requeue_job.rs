@@ -82,7 +82,7 @@ impl Queue {
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT user_id, $2, 'RequeueJob', $3,
+                SELECT user_id, $2, 'RequeueJob', ($3::bytea[])[1],
                     jsonb_build_object('first_number', first_number, 'last_number', last_number,
                         'created_at', created_at), $5
                 FROM data.analysis_jobs
@@ -94,11 +94,11 @@ impl Queue {
             FROM (
                 SELECT true AS is_new, true AS same, answer FROM request
                 UNION ALL
-                SELECT false, payload_mac = $3 AND method = 'RequeueJob', answer FROM prior
+                SELECT false, payload_mac = ANY ($3) AND method = 'RequeueJob', answer FROM prior
             ) AS either"#,
             person.as_uuid(),
             request.id,
-            &request.payload_mac,
+            &request.payload_macs.to_vecs() as &[Vec<u8>],
             id,
             at,
         )

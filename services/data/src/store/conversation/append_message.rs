@@ -157,7 +157,7 @@ async fn append_by_person(
             WHERE $9 IS NOT NULL
         ), request AS (
             INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-            SELECT $1, $2, 'AppendMessage', $3,
+            SELECT $1, $2, 'AppendMessage', ($3::bytea[])[1],
                 jsonb_strip_nulls(jsonb_build_object(
                     'message_id', $4::uuid, 'number', last_number, 'created_at', $8::timestamptz, 'finding', $9::jsonb)),
                 $8
@@ -166,7 +166,7 @@ async fn append_by_person(
         ), outcome AS (
             SELECT true AS same, EXISTS (SELECT FROM job) AS makes_job, answer FROM request
             UNION ALL
-            SELECT payload_mac = $3 AND method = 'AppendMessage', false, answer FROM prior
+            SELECT payload_mac = ANY ($3) AND method = 'AppendMessage', false, answer FROM prior
         )
         SELECT same AS "same!", makes_job AS "makes_job!",
             (answer ->> 'message_id')::uuid AS id,
@@ -176,7 +176,7 @@ async fn append_by_person(
         FROM outcome"#,
         caller.as_uuid(),
         request.id,
-        &request.payload_mac,
+        &request.payload_macs.to_vecs() as &[Vec<u8>],
         message.id,
         message.sender.as_str(),
         message.text.token,
@@ -216,14 +216,14 @@ async fn append_by_service(
             SELECT $1, $4, last_number, $5, $6, $7, $8, $8 FROM counter
         ), request AS (
             INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-            SELECT $1, $2, 'AppendMessage', $3,
+            SELECT $1, $2, 'AppendMessage', ($3::bytea[])[1],
                 jsonb_build_object('message_id', $4::uuid, 'number', last_number, 'created_at', $8::timestamptz), $8
             FROM counter
             RETURNING answer
         ), outcome AS (
             SELECT true AS same, answer FROM request
             UNION ALL
-            SELECT payload_mac = $3 AND method = 'AppendMessage', answer FROM prior
+            SELECT payload_mac = ANY ($3) AND method = 'AppendMessage', answer FROM prior
         )
         SELECT same AS "same!", false AS "makes_job!",
             (answer ->> 'message_id')::uuid AS id,
@@ -233,7 +233,7 @@ async fn append_by_service(
         FROM outcome"#,
         caller.as_uuid(),
         request.id,
-        &request.payload_mac,
+        &request.payload_macs.to_vecs() as &[Vec<u8>],
         message.id,
         message.sender.as_str(),
         message.text.token,

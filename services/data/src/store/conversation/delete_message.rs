@@ -63,14 +63,14 @@ impl Conversations {
                 RETURNING id
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT $1, $2, 'DeleteMessage', $3, jsonb_build_object('message_id', id), $5 FROM deleted
+                SELECT $1, $2, 'DeleteMessage', ($3::bytea[])[1], jsonb_build_object('message_id', id), $5 FROM deleted
             )
             SELECT true AS "same!" FROM deleted
             UNION ALL
-            SELECT payload_mac = $3 AND method = 'DeleteMessage' FROM prior"#,
+            SELECT payload_mac = ANY ($3) AND method = 'DeleteMessage' FROM prior"#,
             caller.as_uuid(),
             request.id,
-            &request.payload_mac,
+            &request.payload_macs.to_vecs() as &[Vec<u8>],
             id,
             at,
         )

@@ -107,7 +107,7 @@ impl Conversations {
                 WHERE $9 IS NOT NULL
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT $1, $2, 'UpdateMessage', $3,
+                SELECT $1, $2, 'UpdateMessage', ($3::bytea[])[1],
                     jsonb_strip_nulls(jsonb_build_object(
                         'message_id', $4::uuid, 'number', number, 'created_at', created_at,
                         'updated_at', $8::timestamptz, 'version', version, 'finding', $9::jsonb)),
@@ -117,7 +117,7 @@ impl Conversations {
             ), outcome AS (
                 SELECT true AS same, answer FROM request
                 UNION ALL
-                SELECT payload_mac = $3 AND method = 'UpdateMessage', answer FROM prior
+                SELECT payload_mac = ANY ($3) AND method = 'UpdateMessage', answer FROM prior
             )
             SELECT same,
                 (answer ->> 'number')::bigint AS number,
@@ -132,7 +132,7 @@ impl Conversations {
             LEFT JOIN data.conversations AS found ON found.user_id = $1 AND found.id = $4"#,
             caller.as_uuid(),
             request.id,
-            &request.payload_mac,
+            &request.payload_macs.to_vecs() as &[Vec<u8>],
             new_text.id,
             new_text.expected_version,
             new_text.text.token,

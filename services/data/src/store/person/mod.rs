@@ -3,6 +3,8 @@
 mod erase_user;
 pub mod export_data;
 pub mod list_audit_events;
+mod list_users;
+mod lock_user;
 mod provision_user;
 
 pub use self::{erase_user::Receipt, provision_user::ProvisionError};

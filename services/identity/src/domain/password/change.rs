@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::domain::{
     account::PasswordHash,
     audit::{AuditEventType, Origin},
+    rate_limit::FailureKeys,
 };
 
 /// A password to set (ChangePassword).
@@ -20,8 +21,8 @@ pub struct PasswordChange<'a> {
     pub request: &'a RequestKey,
     /// The session of the call. It is the only one that does not end.
     pub session_id: Option<Uuid>,
-    /// The key under which the account's wrong passwords are counted. The count is reset.
-    pub failures: &'a [u8; 32],
+    /// The keys under which the account's wrong passwords are counted. The count is reset.
+    pub failures: &'a FailureKeys,
     /// The origin of the call, for the audit log.
     pub origin: &'a Origin,
     /// The time of the change.
@@ -35,8 +36,8 @@ pub struct WrongPassword<'a> {
     pub event: AuditEventType,
     /// The session of the call.
     pub session_id: Option<Uuid>,
-    /// The key under which the account's wrong passwords are counted.
-    pub failures: &'a [u8; 32],
+    /// The keys under which the account's wrong passwords are counted.
+    pub failures: &'a FailureKeys,
     /// The origin of the call, for the audit log.
     pub origin: &'a Origin,
     /// The time of the attempt.

@@ -25,7 +25,7 @@ mod withdraw_consent;
 use std::sync::Arc;
 
 use haven_platform::{
-    auth::EndedSessions, entropy::Entropy, grpc_service, mac::MacKey, page::PageTokens, time::Clock,
+    auth::EndedSessions, entropy::Entropy, grpc_service, mac::MacKeys, page::PageTokens, time::Clock,
 };
 use haven_proto::identity::v1::{
     ChangePasswordRequest, ChangePasswordResponse, CheckPasswordRequest, CheckPasswordResponse,
@@ -82,7 +82,7 @@ pub struct AccountRpc {
     /// The ended sessions. Calls with their access tokens are refused.
     pub ended_sessions: Arc<EndedSessions>,
     /// The key of the hashes by which retries are recognized.
-    pub request_mac: MacKey,
+    pub request_mac: MacKeys,
     /// Derives the origins that the audit log stores.
     pub audit_origins: AuditOrigins,
     /// Seals and opens page tokens.

@@ -24,7 +24,9 @@ impl Handler<WithdrawConsentRequest> for AccountRpc {
         let key = RequestKey {
             id,
             // A hash of the parsed id rather than of the request, so that another spelling of the id is the same content.
-            payload_mac: self.request_mac.mac(&[b"WithdrawConsent", consent_id.as_bytes()]),
+            payload_macs: self
+                .request_mac
+                .macs(&[b"WithdrawConsent", consent_id.as_bytes()]),
         };
         let origin = self.audit_origins.of(call);
         let event = self.consent_event(call, AuditEventType::ConsentWithdraw, &origin);

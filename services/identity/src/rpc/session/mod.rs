@@ -12,7 +12,12 @@ mod sign_out;
 use std::sync::Arc;
 
 use haven_platform::{
-    auth::EndedSessions, entropy::Entropy, grpc_service, mac::MacKey, page::PageTokens, time::Clock,
+    auth::EndedSessions,
+    entropy::Entropy,
+    grpc_service,
+    mac::{KeyId, MacKeys, StoredMac},
+    page::PageTokens,
+    time::Clock,
 };
 use haven_proto::identity::v1::{
     GetSigningKeysRequest, GetSigningKeysResponse, ListEndedSessionsRequest, ListEndedSessionsResponse,
@@ -51,12 +56,12 @@ pub struct SessionRpc {
     pub signer: Arc<TokenSigner>,
     /// The ended sessions. Calls with their access tokens are refused.
     pub ended_sessions: Arc<EndedSessions>,
-    /// The key of the hashes by which retries are recognized.
-    pub request_mac: MacKey,
+    /// The keys of the hashes by which retries are recognized.
+    pub request_mac: MacKeys,
     /// Derives the origins that the audit log stores.
     pub audit_origins: AuditOrigins,
-    /// The key from which refresh tokens and their hashes are derived.
-    pub refresh_key: MacKey,
+    /// The keys from which refresh tokens and their hashes are derived. New ones are derived from the first.
+    pub refresh_keys: MacKeys,
     /// Seals and opens page tokens.
     pub page_tokens: PageTokens,
     /// The tasks that go on when their caller has disconnected. The server waits for them when it stops.
@@ -68,11 +73,11 @@ pub struct SessionRpc {
 }
 
 impl SessionRpc {
-    /// The row to store for `token`, with a new id.
-    fn new_refresh_token(&self, token: &RefreshToken) -> NewRefreshToken {
+    /// The row to store for `token`, which is derived from the key with the id `key`, with a new id.
+    fn new_refresh_token(&self, token: &RefreshToken, key: KeyId) -> NewRefreshToken {
         NewRefreshToken {
             id: self.entropy.uuid_v7(&self.clock),
-            hash: token.hash(&self.refresh_key),
+            hash: StoredMac::new(token.hash(self.refresh_keys.get(key)), key),
         }
     }
 }

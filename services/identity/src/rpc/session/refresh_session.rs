@@ -1,6 +1,8 @@
 //! RefreshSession: exchanges a refresh token for new tokens.
 
-use haven_platform::{call::Call, failure::Failure, handler::Handler, reason::Reason, time::timestamp};
+use haven_platform::{
+    call::Call, failure::Failure, handler::Handler, mac::StoredMac, reason::Reason, time::timestamp,
+};
 use haven_proto::identity::v1::{RefreshSessionRequest, RefreshSessionResponse};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -22,8 +24,7 @@ impl Handler<RefreshSessionRequest> for SessionRpc {
             return Err(Failure::new(Reason::AuthProviderExternal));
         }
         let token = parse(request)?;
-        let next = token.next(&self.refresh_key);
-        let session = self.refresh(call, &token, &next).await?;
+        let (session, next) = self.refresh(call, &token).await?;
         let access_token = self.signer.sign(&session).map_err(Failure::internal)?;
         Ok(RefreshSessionResponse {
             access_token: access_token.expose_secret().to_owned(),
@@ -37,18 +38,20 @@ impl Handler<RefreshSessionRequest> for SessionRpc {
 }
 
 impl SessionRpc {
-    async fn refresh(
-        &self,
-        call: &Call,
-        token: &RefreshToken,
-        next: &RefreshToken,
-    ) -> Result<Session, Failure> {
-        let key = self
+    /// Uses `token`, and returns its session and its successor.
+    async fn refresh(&self, call: &Call, token: &RefreshToken) -> Result<(Session, RefreshToken), Failure> {
+        let hashes = self
+            .refresh_keys
+            .iter()
+            .map(|(id, key)| StoredMac::new(token.hash(key), id));
+        let (key, _) = self
             .sessions
-            .find_refresh_token(&token.hash(&self.refresh_key), call.deadline)
+            .find_refresh_token(hashes, call.deadline)
             .await?
             .ok_or_else(|| Failure::new(Reason::TokenInvalid))?;
-        let next = self.new_refresh_token(next);
+        let first = self.refresh_keys.first_id();
+        let successor = token.next(self.refresh_keys.get(first));
+        let next = self.new_refresh_token(&successor, first);
         let origin = self.audit_origins.of(call);
         let now = self.clock.now();
         match self
@@ -56,7 +59,8 @@ impl SessionRpc {
             .refresh(key, next, &origin, now, call.deadline)
             .await?
         {
-            Refreshed::Session(session) => Ok(session),
+            Refreshed::Session(session) => Ok((session, successor)),
+            Refreshed::Again(session) => Ok((session, self.successor(call, token).await?)),
             Refreshed::Reused => {
                 self.ended_sessions.add(key.session_id);
                 Err(Failure::new(Reason::SessionRevoked))
@@ -65,6 +69,21 @@ impl SessionRpc {
             Refreshed::Expired => Err(Failure::new(Reason::TokenExpired)),
             Refreshed::Unknown => Err(Failure::new(Reason::TokenInvalid)),
         }
+    }
+}
+
+impl SessionRpc {
+    /// Returns the successor of `token`, which is stored. Another replica may have derived it from another key of the ring.
+    async fn successor(&self, call: &Call, token: &RefreshToken) -> Result<RefreshToken, Failure> {
+        if self.refresh_keys.ids().len() == 1 {
+            return Ok(token.next(self.refresh_keys.get(self.refresh_keys.first_id())));
+        }
+        let successors = self.refresh_keys.iter();
+        let hashes = successors.map(|(id, key)| StoredMac::new(token.next(key).hash(key), id));
+        let found = self.sessions.find_refresh_token(hashes, call.deadline).await?;
+        // Without a row, the key of the successor is gone from the ring, or the session is gone.
+        let (_, id) = found.ok_or_else(|| Failure::new(Reason::TokenInvalid))?;
+        Ok(token.next(self.refresh_keys.get(id)))
     }
 }
 

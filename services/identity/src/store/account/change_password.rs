@@ -102,15 +102,15 @@ impl OwnPasswords {
                 INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
                 VALUES ($1, $2, 'ChangePassword', $3, $4, $5)
             )
-            SELECT identity.forget_failures($6) AS "forgotten: ()""#,
+            SELECT count(*) AS "forgotten!" FROM unnest($6::bytea[]) AS account (key), identity.forget_failures(account.key)"#,
             person.as_uuid(),
             change.request.id,
-            &change.request.payload_mac,
+            change.request.payload_macs.first().as_bytes(),
             Json(answer) as _,
             change.at,
-            change.failures.as_slice(),
+            change.failures.as_slice() as &[Vec<u8>],
         )
-        .execute(&mut tx)
+        .fetch_one(&mut tx)
         .await
         .map_err(DbError::from)?;
         let event = NewAuditEvent {
@@ -132,7 +132,7 @@ impl EarlierRequest {
     /// Returns the stored answer, when the earlier request has the same content as `request`, passwords aside.
     #[must_use]
     pub fn answer_to(&self, request: &RequestKey) -> Option<PasswordChanged> {
-        if self.method != METHOD || self.payload_mac != request.payload_mac {
+        if self.method != METHOD || !request.payload_macs.contains(&self.payload_mac) {
             return None;
         }
         PasswordChanged::deserialize(&self.answer).ok()

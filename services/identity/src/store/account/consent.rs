@@ -93,12 +93,12 @@ pub(super) async fn answered(
     let earlier = sqlx::query!(
         r#"
         SELECT /* Consents.answered */
-               method = $3 AND payload_mac = $4 AS "same!", (answer ->> 'consent_id')::uuid AS consent_id
+               method = $3 AND payload_mac = ANY ($4) AS "same!", (answer ->> 'consent_id')::uuid AS consent_id
         FROM identity.requests WHERE user_id = $1 AND id = $2"#,
         caller.as_uuid(),
         request.id,
         method,
-        &request.payload_mac,
+        &request.payload_macs.to_vecs() as &[Vec<u8>],
     )
     .fetch_optional(tx)
     .await
@@ -130,7 +130,7 @@ pub(super) async fn remember(
         caller.as_uuid(),
         request.id,
         method,
-        &request.payload_mac,
+        request.payload_macs.first().as_bytes(),
         consent,
         at,
     )

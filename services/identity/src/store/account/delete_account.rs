@@ -3,6 +3,7 @@
 use haven_platform::{
     database::{Context, DbError},
     deadline::Deadline,
+    mac::StoredMac,
 };
 use thiserror::Error;
 use uuid::Uuid;
@@ -91,7 +92,7 @@ impl Erasures {
             new.request_id,
             kept_session,
             new.origin.service.as_deref(),
-            new.origin.network_mac.as_ref().map(|mac| mac.as_slice()),
+            new.origin.network_mac.as_ref().map(StoredMac::as_bytes),
             new.message.id,
             new.at + LEASE,
             new.at,

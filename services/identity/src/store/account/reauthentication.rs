@@ -13,8 +13,11 @@ use uuid::Uuid;
 use super::erasure;
 use crate::{
     domain::{
-        account::PasswordHash, audit::NewAuditEvent, erasure::Erasure, password::WrongPassword,
-        rate_limit::Quota,
+        account::PasswordHash,
+        audit::NewAuditEvent,
+        erasure::Erasure,
+        password::WrongPassword,
+        rate_limit::{FailureKeys, Quota},
     },
     store::{
         audit_log,
@@ -54,8 +57,8 @@ pub struct OwnPassword {
     /// The password's version, which grows with each change. A transaction that writes after the password was checked
     /// compares the version, to be sure that the password is still the same.
     pub version: i64,
-    /// The key under which the account's wrong passwords are counted.
-    pub failures: [u8; 32],
+    /// The keys under which the account's wrong passwords are counted.
+    pub failures: FailureKeys,
     /// The request that was made with the call's request id before, if any.
     pub earlier: Option<EarlierRequest>,
 }
@@ -77,7 +80,7 @@ impl OwnPasswords {
         Self { database }
     }
 
-    /// Reads the credential of `person`, and counts the call. `limits` derives the limits, and the key under which wrong
+    /// Reads the credential of `person`, and counts the call. `limits` derives the limits, and the keys under which wrong
     /// passwords are counted, from the canonical email address; `request_id` is the call's.
     ///
     /// # Errors
@@ -87,7 +90,7 @@ impl OwnPasswords {
         &self,
         person: UserId,
         request_id: Uuid,
-        limits: impl FnOnce(&str) -> (Vec<Quota>, [u8; 32]) + Send,
+        limits: impl FnOnce(&str) -> (Vec<Quota>, FailureKeys) + Send,
         deadline: Deadline,
     ) -> Result<OwnCredential, LimitError> {
         let mut tx = self
@@ -154,10 +157,12 @@ impl OwnPasswords {
             .begin("OwnPassword.wrong", Context::User(person), deadline)
             .await?;
         sqlx::query!(
-            r#"SELECT /* OwnPassword.wrong */ identity.note_failure($1) AS "noted: ()""#,
-            wrong.failures.as_slice(),
+            r#"
+            SELECT /* OwnPassword.wrong */ count(*) AS "noted!"
+            FROM unnest($1::bytea[]) AS account (key), identity.note_failure(account.key)"#,
+            wrong.failures.as_slice() as &[Vec<u8>],
         )
-        .execute(&mut tx)
+        .fetch_one(&mut tx)
         .await?;
         let event = NewAuditEvent {
             event: wrong.event,

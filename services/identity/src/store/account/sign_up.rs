@@ -5,6 +5,7 @@ use haven_platform::{
     call::UserId,
     database::{Context, DbError},
     deadline::Deadline,
+    mac::StoredMac,
     request_key::RequestKey,
 };
 use serde::{Deserialize, Serialize};
@@ -126,14 +127,14 @@ impl Accounts {
             &documents as _,
             &versions as _,
             request.id,
-            &request.payload_mac,
+            request.payload_macs.first().as_bytes(),
             Json(answer) as _,
             message.id,
             message.attempts,
             account.created_at + LEASE,
             AuditEventType::SignUp.name(),
             origin.service.as_deref(),
-            origin.network_mac.as_ref().map(|mac| mac.as_slice()),
+            origin.network_mac.as_ref().map(StoredMac::as_bytes),
         )
         .execute(&mut tx)
         .await

@@ -84,7 +84,7 @@ impl Accounts {
             &goals as _,
             edit.at,
             edit.request.id,
-            &edit.request.payload_mac,
+            edit.request.payload_macs.first().as_bytes(),
         )
         .fetch_optional(&mut tx)
         .await
@@ -172,7 +172,7 @@ async fn set_progress(
         progress.graduated_at,
         edit.at,
         edit.request.id,
-        &edit.request.payload_mac,
+        edit.request.payload_macs.first().as_bytes(),
     )
     .fetch_optional(tx)
     .await
@@ -192,7 +192,7 @@ async fn answer_unchanged(
 ) -> Result<Account, UpdateError> {
     let earlier = sqlx::query!(
         r#"
-        SELECT /* UpdateAccount, earlier */ method = 'UpdateAccount' AND payload_mac = $3 AS "same!",
+        SELECT /* UpdateAccount, earlier */ method = 'UpdateAccount' AND payload_mac = ANY ($3) AS "same!",
             ARRAY(SELECT jsonb_array_elements_text(answer -> 'goals')) AS "goals!",
             (answer ->> 'stage')::smallint AS stage,
             (answer ->> 'graduated_at')::timestamptz AS graduated_at,
@@ -201,7 +201,7 @@ async fn answer_unchanged(
         FROM identity.requests WHERE user_id = $1 AND id = $2"#,
         person.as_uuid(),
         edit.request.id,
-        &edit.request.payload_mac,
+        &edit.request.payload_macs.to_vecs() as &[Vec<u8>],
     )
     .fetch_optional(&mut *tx)
     .await

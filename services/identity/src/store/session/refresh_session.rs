@@ -5,6 +5,7 @@ use haven_platform::{
     call::UserId,
     database::{Context, DbError, TenantTx},
     deadline::Deadline,
+    mac::{KeyId, StoredMac},
 };
 
 use super::Sessions;
@@ -20,8 +21,10 @@ use crate::{
 /// The outcome of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refreshed {
-    /// The token's successor is stored, by this call or by one within the last few seconds.
+    /// This call used the token, and stored its successor.
     Session(Session),
+    /// Another call used the token within the last few seconds, and stored its successor.
+    Again(Session),
     /// The session had ended before.
     Ended,
     /// The token was used before, and this call ended its session.
@@ -42,33 +45,39 @@ struct Locked {
 // === impl Sessions ===
 
 impl Sessions {
-    /// Finds the token with this keyed hash.
+    /// Finds the token that has one of these keyed hashes: those of one token under each key of the ring. Also returns the
+    /// id of the key that its hash is under.
     ///
     /// # Errors
     ///
     /// When the database fails.
     pub async fn find_refresh_token(
         &self,
-        hash: &[u8; 32],
+        hashes: impl Iterator<Item = StoredMac>,
         deadline: Deadline,
-    ) -> Result<Option<TokenKey>, DbError> {
+    ) -> Result<Option<(TokenKey, KeyId)>, DbError> {
+        let hashes: Vec<Vec<u8>> = hashes.map(|hash| hash.as_bytes().to_vec()).collect();
         let mut tx = self
             .database
             .begin("RefreshSession.find", Context::Anonymous, deadline)
             .await?;
         let row = sqlx::query!(
             r#"
-            SELECT /* RefreshSession.find */ user_id AS "user_id!", session_id AS "session_id!", id AS "id!"
-            FROM identity.find_refresh_token($1)"#,
-            hash,
+            SELECT /* RefreshSession.find */ found.user_id AS "user_id!", found.session_id AS "session_id!",
+                found.id AS "id!", token.hash AS "hash!"
+            FROM unnest($1::bytea[]) AS token (hash), identity.find_refresh_token(token.hash) AS found"#,
+            &hashes as &[Vec<u8>],
         )
         .fetch_optional(&mut tx)
         .await?;
         tx.commit().await?;
-        Ok(row.map(|row| TokenKey {
-            user_id: UserId::new(row.user_id),
-            session_id: row.session_id,
-            token_id: row.id,
+        Ok(row.map(|row| {
+            let key = TokenKey {
+                user_id: UserId::new(row.user_id),
+                session_id: row.session_id,
+                token_id: row.id,
+            };
+            (key, KeyId::of_stored(&row.hash))
         }))
     }
 
@@ -99,7 +108,7 @@ impl Sessions {
         }
         let refreshed = match locked.token.state(now) {
             TokenState::Expired => return Ok(Refreshed::Expired),
-            TokenState::UsedRecently => return Ok(Refreshed::Session(locked.session)),
+            TokenState::UsedRecently => return Ok(Refreshed::Again(locked.session)),
             TokenState::Unused { used_at } => {
                 let session = locked.session.refreshed(now);
                 rotate(&mut tx, key, session, next, used_at).await?;
@@ -178,7 +187,7 @@ async fn rotate(
         key.token_id,
         used_at,
         next.id,
-        &next.hash,
+        next.hash.as_bytes(),
         session.issued_at,
         session.expires_at,
         session.refresh_expires_at,

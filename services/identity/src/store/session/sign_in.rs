@@ -7,6 +7,7 @@ use haven_platform::{
     call::UserId,
     database::{Context, DbError, TenantTx},
     deadline::Deadline,
+    mac::{KeyId, StoredMac},
 };
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
@@ -18,7 +19,7 @@ use crate::{
     domain::{
         account::PasswordHash,
         audit::{AuditEventType, Origin},
-        rate_limit::Quota,
+        rate_limit::{FailureKeys, Quota},
         session::{NewSession, Session},
     },
     store::rate_limit::{self, LimitError},
@@ -74,7 +75,7 @@ impl Sessions {
         &self,
         email_canonical: &str,
         quotas: &[Quota],
-        failures: &[u8; 32],
+        failures: &FailureKeys,
         deadline: Deadline,
     ) -> Result<Option<Credential>, LimitError> {
         let mut tx = self
@@ -102,11 +103,18 @@ impl Sessions {
     /// Begins a session, resets the count of the account's wrong passwords, and updates the time of the person's last
     /// activity. When the same request did so before, changes nothing and returns that session, even if it has ended.
     ///
+    /// Also returns the id of the key that the session's first refresh token is derived from: the key that came first in
+    /// the ring when the session began.
+    ///
     /// # Errors
     ///
     /// See [`BeginError`]. Nothing was changed, except that after a database error the session may have begun: a retry
     /// returns the outcome.
-    pub async fn begin(&self, new: NewSession<'_>, deadline: Deadline) -> Result<Session, BeginError> {
+    pub async fn begin(
+        &self,
+        new: NewSession<'_>,
+        deadline: Deadline,
+    ) -> Result<(Session, KeyId), BeginError> {
         let mut tx = self
             .database
             .begin("SignIn", Context::User(new.session.user_id), deadline)
@@ -133,7 +141,10 @@ impl Sessions {
             .map_err(DbError::from)?;
         }
         tx.commit().await?;
-        Ok(new.session)
+        Ok((
+            new.session,
+            KeyId::of_stored(new.request.payload_macs.first().as_bytes()),
+        ))
     }
 
     /// Counts a wrong password under `failures`, and appends it to the audit log of `user_id` if the account exists. It
@@ -145,7 +156,7 @@ impl Sessions {
     pub async fn count_failure(
         &self,
         user_id: Option<UserId>,
-        failures: [u8; 32],
+        failures: &FailureKeys,
         origin: Origin,
         at: DateTime<Utc>,
     ) -> Result<(), DbError> {
@@ -156,13 +167,17 @@ impl Sessions {
             .await?;
         sqlx::query!(
             r#"
-            SELECT /* SignIn.failed */ identity.note_failed_sign_in($1, $2, $3, $4) AS "noted: ()""#,
-            failures.as_slice(),
+            SELECT /* SignIn.failed */
+                (SELECT count(*) FROM identity.note_failed_sign_in(($1::bytea[])[1], $2, $3, $4))
+                -- Under the other keys of the ring.
+                + (SELECT count(*) FROM unnest(($1::bytea[])[2:]) AS account (key), identity.note_failure(account.key))
+                AS "noted!""#,
+            failures.as_slice() as &[Vec<u8>],
             origin.service.as_deref(),
-            origin.network_mac.as_ref().map(|mac| mac.as_slice()),
+            origin.network_mac.as_ref().map(StoredMac::as_bytes),
             at,
         )
-        .execute(&mut tx)
+        .fetch_one(&mut tx)
         .await?;
         tx.commit().await
     }
@@ -198,12 +213,15 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
             INSERT INTO identity.refresh_tokens (user_id, id, session_id, token_hash, issued_at, expires_at)
             SELECT id, $11, $7, $12, $8, $10 FROM active
         ), noted AS MATERIALIZED (
-            SELECT identity.forget_failures($13), identity.append_audit_event($14, false, $15, $7, $16, $5) FROM active
+            SELECT
+                (SELECT count(*) FROM unnest($13::bytea[]) AS account (key), identity.forget_failures(account.key)),
+                identity.append_audit_event($14, false, $15, $7, $16, $5)
+            FROM active
         )
         SELECT EXISTS (SELECT FROM request) AS "by_this_request!", (SELECT count(*) FROM noted) AS "noted!""#,
         session.user_id.as_uuid(),
         new.request.id,
-        &new.request.payload_mac,
+        new.request.payload_macs.first().as_bytes(),
         Json(Answer::from(*session)) as _,
         new.at,
         new.password_version,
@@ -212,11 +230,11 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
         session.expires_at,
         session.refresh_expires_at,
         new.token.id,
-        &new.token.hash,
-        &new.failures,
+        new.token.hash.as_bytes(),
+        new.failures.as_slice() as &[Vec<u8>],
         AuditEventType::SignIn.name(),
         origin.service.as_deref(),
-        origin.network_mac.as_ref().map(|mac| mac.as_slice()),
+        origin.network_mac.as_ref().map(StoredMac::as_bytes),
     )
     .fetch_one(tx)
     .await
@@ -227,8 +245,8 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
     })
 }
 
-/// Returns the answer to the earlier request with the same id.
-async fn earlier(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Session, BeginError> {
+/// Returns the answer to the earlier request with the same id, and the key of its stored hash.
+async fn earlier(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<(Session, KeyId), BeginError> {
     let earlier = sqlx::query!(
         r#"
         SELECT /* SignIn.retry */
@@ -241,17 +259,18 @@ async fn earlier(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Session, Beg
     .await
     .map_err(DbError::from)?
     .ok_or(BeginError::PasswordChanged)?;
-    if earlier.method != "SignIn" || earlier.payload_mac != new.request.payload_mac {
+    if earlier.method != "SignIn" || !new.request.payload_macs.contains(&earlier.payload_mac) {
         return Err(BeginError::RequestIdReused);
     }
     let answer: Option<Answer> = serde_json::from_value(earlier.answer.0).ok();
-    answer
+    let session = answer
         .and_then(|answer| answer.session_of(new.session.user_id))
         .ok_or_else(|| {
             BeginError::Database(DbError::unexpected(
                 "the stored answer of a sign-in is not a session",
             ))
-        })
+        })?;
+    Ok((session, KeyId::of_stored(&earlier.payload_mac)))
 }
 
 // === impl Answer ===

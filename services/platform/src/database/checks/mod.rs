@@ -105,7 +105,7 @@ const DECLARED: &str = "(VALUES
     ('identity_anon', false, false), ('identity_user', false, false), ('identity_service', false, false),
     ('data_owner', true, false), ('data_app', true, false), ('data_worker', true, false),
     ('data_anon', false, false), ('data_user', false, false), ('data_service', false, false),
-    ('haven_readonly', true, false), ('haven_backup', true, false), ('haven_monitor', true, true)
+    ('haven_readonly', true, false), ('haven_backup', true, true), ('haven_monitor', true, true)
     ) AS declared (name, login, inherit)";
 
 impl Check {
@@ -121,8 +121,10 @@ impl Check {
             .replace("{schema}", schema)
     }
 
-    /// Returns the remedy for `schema`.
-    fn remedy(&self, schema: &str) -> String {
-        self.remedy.replace("{schema}", schema)
+    /// Returns the remedy for `schema`, of which the program needs the version `newest`.
+    fn remedy(&self, schema: &str, newest: i64) -> String {
+        self.remedy
+            .replace("{newest}", &newest.to_string())
+            .replace("{schema}", schema)
     }
 }

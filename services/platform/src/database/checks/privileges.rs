@@ -147,6 +147,22 @@ pub(super) const CHECKS: &[Check] = &[
                WHERE NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.grantee AND r.rolsuper)",
     },
     Check {
+        name: "backup-functions",
+        title: "only haven_backup may call the functions of backups, and nothing else is granted to it",
+        meaning: "They end another backup and fill the archive. pgBackRest needs four functions, and no row.",
+        remedy: "REVOKE EXECUTE ON FUNCTION … FROM …; compare with migrations/cluster/0002_database.sql",
+        sight: Anyone,
+        fails_in: Every,
+        sql: "SELECT format('%s may execute %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
+                            p.oid::regprocedure)
+                FROM pg_proc p, aclexplode(p.proacl) a,
+                     LATERAL (SELECT p.oid::regprocedure::text IN (
+                                  'pg_backup_start(text,boolean)', 'pg_backup_stop(boolean)',
+                                  'pg_create_restore_point(text)', 'pg_switch_wal()') AS of_backups,
+                                     coalesce(a.grantee = to_regrole('haven_backup'), false) AS to_backup) AS kind
+               WHERE a.grantee <> p.proowner AND kind.of_backups <> kind.to_backup",
+    },
+    Check {
         name: "bare-logins",
         title: "the logins of the services have no right to a table themselves",
         meaning: "A statement outside of a transaction with a caller must reach nothing; rights belong to the roles of a transaction.",

@@ -28,13 +28,13 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "replication-roles",
-        title: "only haven_backup, and CloudNativePG's streaming_replica, may replicate",
+        title: "only streaming_replica, the login of standbys, may replicate",
         meaning: "Replication copies all files of the cluster, past every policy.",
         remedy: "ALTER ROLE … NOREPLICATION",
         sight: Anyone,
         fails_in: Every,
         sql: "SELECT format('role %s', r.rolname) FROM pg_roles r
-               WHERE r.rolreplication AND NOT r.rolsuper AND r.rolname NOT IN ('haven_backup', 'streaming_replica')",
+               WHERE r.rolreplication AND NOT r.rolsuper AND r.rolname <> 'streaming_replica'",
     },
     Check {
         name: "role-creators",
@@ -80,7 +80,7 @@ pub(super) const CHECKS: &[Check] = &[
                                   ('identity_app', 'identity_anon'), ('identity_app', 'identity_user'),
                                   ('identity_worker', 'identity_service'), ('data_app', 'data_anon'),
                                   ('data_app', 'data_user'), ('data_worker', 'data_service'),
-                                  ('haven_monitor', 'pg_monitor')) AS declared,
+                                  ('haven_monitor', 'pg_monitor'), ('haven_backup', 'pg_read_all_settings')) AS declared,
                                      coalesce((to_jsonb(m) ->> 'set_option')::bool, true) AS becomes,
                                      coalesce((to_jsonb(m) ->> 'inherit_option')::bool, false) AS inherits) AS kind
                WHERE (m.member::regrole::text IN (SELECT declared.name FROM {declared})
@@ -88,7 +88,7 @@ pub(super) const CHECKS: &[Check] = &[
                  AND m.roleid::regrole::text NOT IN ('pg_execute_server_program', 'pg_read_server_files',
                                                      'pg_write_server_files', 'pg_read_all_data', 'pg_write_all_data')
                  AND CASE WHEN kind.declared
-                          THEN m.admin_option OR (kind.inherits AND m.member::regrole::text <> 'haven_monitor')
+                          THEN m.admin_option OR (kind.inherits AND m.member::regrole::text NOT IN ('haven_monitor', 'haven_backup'))
                           ELSE kind.becomes OR kind.inherits
                                OR m.member <> (SELECT d.datdba FROM pg_database d WHERE d.datname = current_database()) END",
     },

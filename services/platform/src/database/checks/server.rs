@@ -9,13 +9,24 @@ use super::{
 pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "schema-version",
-        title: "the schema has the version that this program was built for",
-        meaning: "The service refuses to serve from another version.",
-        remedy: "run `migrate` of this program; or install the program of the schema's version",
+        title: "the schema has the version that this program needs, or a newer one",
+        meaning: "The service refuses to serve from an older version.",
+        remedy: "run `migrate` of this program",
         sight: Anyone,
         fails_in: Every,
         sql: "SELECT format('schema {schema} has version %s, and the program needs {newest}', version)
-                FROM {schema}.schema_version() AS version WHERE version <> {newest}",
+                FROM {schema}.schema_version() AS version WHERE version < {newest}",
+    },
+    Check {
+        name: "program-version",
+        title: "the schema allows programs of this version",
+        meaning: "The service refuses to serve from a schema with a migration that does not allow it.",
+        remedy: "run a newer program; or revert the schema with the newer program's `migrate --undo-to {newest}`",
+        sight: Anyone,
+        fails_in: Every,
+        sql: "SELECT format('schema {schema} allows programs for %s or newer, and this program is for {newest}', oldest)
+                FROM {schema}.schema_version() AS version, {schema}.oldest_binary() AS oldest
+               WHERE version > {newest} AND oldest > {newest}",
     },
     Check {
         name: "durability",

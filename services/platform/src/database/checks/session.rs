@@ -72,7 +72,7 @@ pub async fn run(
             title: check.title,
             outcome,
             meaning: check.meaning,
-            remedy: check.remedy(config.schema),
+            remedy: check.remedy(config.schema, newest),
         });
     }
     sessions.worker.end().await?;
@@ -115,7 +115,7 @@ impl Sessions {
 
 impl Session {
     async fn begin(url: &SecretString) -> Result<Self, DbError> {
-        let mut connection = pool(url, 1)?.get().await?;
+        let mut connection = pool(&url.into(), 1)?.get().await?;
         raw_sql(BEGIN).execute(&mut *connection).await?;
         Ok(Self(connection))
     }

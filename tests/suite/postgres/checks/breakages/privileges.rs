@@ -64,6 +64,24 @@ pub(in super::super) const PRIVILEGES: &[Breakage] = &[
         &["REVOKE GRANT OPTION FOR EXECUTE ON FUNCTION data.schema_version() FROM data_worker"],
     ),
     Breakage::sql(
+        "backup-functions",
+        "haven_monitor may execute pg_switch_wal()",
+        &["GRANT EXECUTE ON FUNCTION pg_switch_wal() TO haven_monitor"],
+        &["REVOKE EXECUTE ON FUNCTION pg_switch_wal() FROM haven_monitor"],
+    ),
+    Breakage::sql(
+        "backup-functions",
+        "PUBLIC may execute pg_backup_start(text,boolean)",
+        &["GRANT EXECUTE ON FUNCTION pg_backup_start(text, boolean) TO PUBLIC"],
+        &["REVOKE EXECUTE ON FUNCTION pg_backup_start(text, boolean) FROM PUBLIC"],
+    ),
+    Breakage::sql(
+        "backup-functions",
+        "haven_backup may execute pg_read_file(text)",
+        &["GRANT EXECUTE ON FUNCTION pg_read_file(text) TO haven_backup"],
+        &["REVOKE EXECUTE ON FUNCTION pg_read_file(text) FROM haven_backup"],
+    ),
+    Breakage::sql(
         "rights-beyond-policies",
         "data_user has TRUNCATE on data.conversations",
         &["GRANT TRUNCATE ON data.conversations TO data_user"],

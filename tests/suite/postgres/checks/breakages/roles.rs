@@ -22,6 +22,18 @@ pub(in super::super) const ROLES: &[Breakage] = &[
         &["ALTER ROLE data_worker NOREPLICATION"],
     ),
     Breakage::sql(
+        "replication-roles",
+        "role haven_backup",
+        &["ALTER ROLE haven_backup REPLICATION"],
+        &["ALTER ROLE haven_backup NOREPLICATION"],
+    ),
+    Breakage::sql(
+        "memberships",
+        "role haven_backup is a member of pg_monitor",
+        &["GRANT pg_monitor TO haven_backup"],
+        &["REVOKE pg_monitor FROM haven_backup"],
+    ),
+    Breakage::sql(
         "role-creators",
         "role haven_monitor has CREATEROLE and CREATEDB",
         &["ALTER ROLE haven_monitor CREATEROLE CREATEDB"],

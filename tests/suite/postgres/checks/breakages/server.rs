@@ -12,6 +12,21 @@ pub(in super::super) const SERVER: &[Breakage] = &[
         ],
         &["UPDATE data._sqlx_migrations SET success = true"],
     ),
+    Breakage::sql(
+        "program-version",
+        "schema data allows programs for 99990101000000 or newer",
+        &[
+            "INSERT INTO data._sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (99990101000000, 'newer', true, '', 1)",
+            "CREATE OR REPLACE FUNCTION data.oldest_binary() RETURNS bigint LANGUAGE sql IMMUTABLE SET search_path = ''
+             RETURN 99990101000000",
+        ],
+        &[
+            "DELETE FROM data._sqlx_migrations WHERE version = 99990101000000",
+            "CREATE OR REPLACE FUNCTION data.oldest_binary() RETURNS bigint LANGUAGE sql IMMUTABLE SET search_path = ''
+             RETURN 20261129000100",
+        ],
+    ),
     Breakage::settings(
         "durability",
         "synchronous_commit is off (the server)",

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
-    call::Call, failure::Failure, handler::Handler, mac::MacKey, request_key::RequestKey,
+    call::Call, failure::Failure, handler::Handler, mac::MacKeys, request_key::RequestKey,
     violations::Violations,
 };
 use haven_proto::data::v1::{CreateRecordRequest, CreateRecordResponse};
@@ -40,7 +40,7 @@ impl Handler<CreateRecordRequest> for CycleRpc {
 
 fn parse(
     mut request: CreateRecordRequest,
-    requests: &MacKey,
+    requests: &MacKeys,
     now: DateTime<Utc>,
 ) -> Result<(SingleChange, RequestKey), Failure> {
     let mut violations = Violations::new();
@@ -77,7 +77,7 @@ fn parse(
 
 #[cfg(test)]
 mod tests {
-    use haven_platform::{mac::SecretKey, reason::Reason};
+    use haven_platform::{mac::SecretKeys, reason::Reason};
     use haven_proto::data::v1::{CryptoEnvelope, EncryptionAlgorithm, KeyDerivation};
     use prost_types::Timestamp;
 
@@ -111,7 +111,7 @@ mod tests {
     }
 
     fn parsed(request: CreateRecordRequest) -> Result<(SingleChange, RequestKey), Failure> {
-        let key = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests");
+        let key = MacKeys::derive(&SecretKeys::one([7; 32]), "requests");
         parse(request, &key, DateTime::UNIX_EPOCH)
     }
 
@@ -129,14 +129,14 @@ mod tests {
         };
         let (with_id, other_key) = parsed(named).ok().unwrap();
         assert_eq!(with_id.change.record_id.to_string(), ID);
-        assert_ne!(other_key.payload_mac, key.payload_mac);
+        assert_ne!(other_key.payload_macs, key.payload_macs);
         let other_request = CreateRecordRequest {
             request_id: ID.into(),
             ..request()
         };
         let (other, other_key) = parsed(other_request).ok().unwrap();
         assert_eq!(other.change.record_id.to_string(), ID);
-        assert_eq!(other_key.payload_mac, key.payload_mac);
+        assert_eq!(other_key.payload_macs, key.payload_macs);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
-    call::Call, failure::Failure, handler::Handler, mac::MacKey, request_key::RequestKey,
+    call::Call, failure::Failure, handler::Handler, mac::MacKeys, request_key::RequestKey,
     violations::Violations,
 };
 use haven_proto::data::v1::{DeleteRecordRequest, DeleteRecordResponse};
@@ -34,7 +34,7 @@ impl Handler<DeleteRecordRequest> for CycleRpc {
 
 fn parse(
     mut request: DeleteRecordRequest,
-    requests: &MacKey,
+    requests: &MacKeys,
     now: DateTime<Utc>,
 ) -> Result<(SingleChange, RequestKey), Failure> {
     let mut violations = Violations::new();
@@ -65,7 +65,7 @@ fn parse(
 
 #[cfg(test)]
 mod tests {
-    use haven_platform::{mac::SecretKey, reason::Reason};
+    use haven_platform::{mac::SecretKeys, reason::Reason};
 
     use super::*;
 
@@ -82,7 +82,7 @@ mod tests {
     }
 
     fn parsed(request: DeleteRecordRequest) -> Result<(SingleChange, RequestKey), Failure> {
-        let key = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests");
+        let key = MacKeys::derive(&SecretKeys::one([7; 32]), "requests");
         parse(request, &key, DateTime::UNIX_EPOCH)
     }
 
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn the_payload_hash_covers_every_field_but_the_request_id() {
-        let mac = |request| parsed(request).ok().unwrap().1.payload_mac;
+        let mac = |request| parsed(request).ok().unwrap().1.payload_macs;
         let first = mac(request());
         let other_request_id = DeleteRecordRequest {
             request_id: OTHER_ID.into(),

@@ -16,7 +16,7 @@ mod sync_cursor;
 mod update_record;
 mod watch_changes;
 
-use haven_platform::{entropy::Entropy, mac::MacKey, page::PageTokens, time::Clock};
+use haven_platform::{entropy::Entropy, mac::MacKeys, page::PageTokens, time::Clock};
 use haven_proto::data::v1::{
     AcknowledgeChangesRequest, AcknowledgeChangesResponse, CreateRecordRequest, CreateRecordResponse,
     DeleteRecordRequest, DeleteRecordResponse, GetRecordRequest, GetRecordResponse, ListConflictsRequest,
@@ -43,7 +43,7 @@ pub struct CycleRpc {
     /// Notifies a person's devices of new changes.
     pub changed: PersonNotify,
     /// The key of the keyed hashes of requests.
-    pub requests: MacKey,
+    pub requests: MacKeys,
     /// Page tokens and sync cursors.
     pub pages: PageTokens,
     /// The time of day.

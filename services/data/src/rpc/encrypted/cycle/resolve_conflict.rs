@@ -7,7 +7,7 @@ use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
     handler::Handler,
-    mac::MacKey,
+    mac::MacKeys,
     request_key::RequestKey,
     violations::Violations,
 };
@@ -57,7 +57,7 @@ impl Handler<ResolveConflictRequest> for CycleRpc {
 
 fn parse(
     mut request: ResolveConflictRequest,
-    requests: &MacKey,
+    requests: &MacKeys,
     now: DateTime<Utc>,
 ) -> Result<(Settlement, RequestKey), Failure> {
     let mut violations = Violations::new();

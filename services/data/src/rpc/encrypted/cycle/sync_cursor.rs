@@ -51,7 +51,7 @@ fn from_bytes(bytes: [u8; 32]) -> Option<SyncCursor> {
 #[cfg(test)]
 mod tests {
     use haven_platform::{
-        mac::{MacKey, SecretKey},
+        mac::{MacKeys, SecretKeys},
         reason::Reason,
     };
 
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_cursor_is_its_persons() {
-        let pages = PageTokens::new(MacKey::derive(&SecretKey::new(Box::new([7; 32])), "pages"));
+        let pages = PageTokens::new(MacKeys::derive(&SecretKeys::one([7; 32]), "pages"));
         let [ada, bob] = [1, 2].map(|id| UserId::new(Uuid::from_u128(id)));
         let opened = |person, token: &str| {
             let mut violations = Violations::new();

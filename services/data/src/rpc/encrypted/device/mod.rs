@@ -9,7 +9,7 @@ mod rotate_device_key;
 mod stop;
 mod suspend_device;
 
-use haven_platform::{entropy::Entropy, mac::MacKey, page::PageTokens, time::Clock};
+use haven_platform::{entropy::Entropy, mac::MacKeys, page::PageTokens, time::Clock};
 use haven_proto::data::v1::{
     ListDevicesRequest, ListDevicesResponse, RegisterDeviceRequest, RegisterDeviceResponse,
     RevokeDeviceRequest, RevokeDeviceResponse, RotateDeviceKeyRequest, RotateDeviceKeyResponse,
@@ -27,9 +27,9 @@ pub struct DeviceRpc {
     /// Notifies a person's devices of new changes. A watch of a stopped device ends by it.
     pub changed: PersonNotify,
     /// The key of the keyed hashes of requests.
-    pub requests: MacKey,
+    pub requests: MacKeys,
     /// The key of the keyed hashes of installation ids.
-    pub installations: MacKey,
+    pub installations: MacKeys,
     /// Makes and opens page tokens.
     pub pages: PageTokens,
     /// The time of day.

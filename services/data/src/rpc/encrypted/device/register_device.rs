@@ -5,7 +5,7 @@ use haven_platform::{
     call::{Call, UserId},
     failure::Failure,
     handler::Handler,
-    mac::MacKey,
+    mac::{MacKeys, StoredMacs},
     reason::Reason,
     request_key::RequestKey,
     violations::{NO_VALUE, Violations},
@@ -27,7 +27,7 @@ use crate::{
 struct Register {
     /// The requested id. `None` when the server generates one.
     id: Option<Uuid>,
-    installation_hash: [u8; 32],
+    installation_hashes: StoredMacs,
     wrapped_key: WrappedKey,
     key_path: KeyPath,
     platform: DevicePlatform,
@@ -44,7 +44,7 @@ impl Handler<RegisterDeviceRequest> for DeviceRpc {
         let now = self.clock.now();
         let new = NewDevice {
             id: register.id.unwrap_or_else(|| self.entropy.uuid_v7(&self.clock)),
-            installation_hash: register.installation_hash,
+            installation_hashes: register.installation_hashes,
             wrapped_key: register.wrapped_key,
             key_path: register.key_path,
             platform: register.platform,
@@ -84,8 +84,8 @@ impl Register {
     fn parse(
         mut request: RegisterDeviceRequest,
         caller: UserId,
-        installations: &MacKey,
-        requests: &MacKey,
+        installations: &MacKeys,
+        requests: &MacKeys,
     ) -> Result<Self, Failure> {
         let mut violations = Violations::new();
         let key = RequestKey::take(
@@ -107,7 +107,8 @@ impl Register {
         Ok(Self {
             id,
             // With the person's id in it, the hash does not show that two people use one device.
-            installation_hash: installations.mac(&[caller.as_uuid().as_bytes(), installation_id.as_bytes()]),
+            installation_hashes: installations
+                .macs(&[caller.as_uuid().as_bytes(), installation_id.as_bytes()]),
             wrapped_key: wrapped_key.ok_or_else(no_value)?,
             key_path: key_path.ok_or_else(no_value)?,
             platform: platform.ok_or_else(no_value)?,
@@ -139,15 +140,15 @@ impl From<RegisterError> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use haven_platform::mac::SecretKey;
+    use haven_platform::mac::SecretKeys;
 
     use super::*;
 
     const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
     const OTHER_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
 
-    fn key(purpose: &'static str) -> MacKey {
-        MacKey::derive(&SecretKey::new(Box::new([7; 32])), purpose)
+    fn key(purpose: &'static str) -> MacKeys {
+        MacKeys::derive(&SecretKeys::one([7; 32]), purpose)
     }
 
     fn parsed_for(caller: u128, request: RegisterDeviceRequest) -> Result<Register, Failure> {
@@ -236,14 +237,14 @@ mod tests {
 
     #[test]
     fn one_device_has_another_installation_hash_for_each_person() {
-        let hash = |caller| parsed_for(caller, request()).ok().unwrap().installation_hash;
+        let hash = |caller| parsed_for(caller, request()).ok().unwrap().installation_hashes;
         assert_eq!(hash(1), hash(1));
         assert_ne!(hash(1), hash(2));
     }
 
     #[test]
     fn the_payload_hash_covers_every_field_but_the_request_id() {
-        let mac = |request| parsed_for(1, request).ok().unwrap().key.payload_mac;
+        let mac = |request| parsed_for(1, request).ok().unwrap().key.payload_macs;
         let first = mac(request());
         let other_request_id = RegisterDeviceRequest {
             request_id: OTHER_ID.into(),

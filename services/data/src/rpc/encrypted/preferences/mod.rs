@@ -4,7 +4,7 @@ mod get_preferences;
 mod put_preferences;
 
 use haven_platform::{
-    mac::MacKey,
+    mac::MacKeys,
     time::{Clock, timestamp},
 };
 use haven_proto::data::v1::{
@@ -23,7 +23,7 @@ pub struct PreferencesRpc {
     /// The stored preferences of all people.
     pub preferences: Preferences,
     /// The key of the keyed hashes of requests.
-    pub requests: MacKey,
+    pub requests: MacKeys,
     /// The time of day.
     pub clock: Clock,
 }

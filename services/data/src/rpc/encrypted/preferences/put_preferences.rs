@@ -5,7 +5,7 @@ use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
     handler::Handler,
-    mac::MacKey,
+    mac::MacKeys,
     request_key::RequestKey,
     time::timestamp,
     violations::Violations,
@@ -41,7 +41,7 @@ impl Handler<PutPreferencesRequest> for PreferencesRpc {
 
 fn parse(
     mut request: PutPreferencesRequest,
-    requests: &MacKey,
+    requests: &MacKeys,
     now: DateTime<Utc>,
 ) -> Result<(NewPreferences, RequestKey), Failure> {
     let mut violations = Violations::new();
@@ -74,7 +74,7 @@ fn parse(
 
 #[cfg(test)]
 mod tests {
-    use haven_platform::{mac::SecretKey, reason::Reason};
+    use haven_platform::{mac::SecretKeys, reason::Reason};
     use haven_proto::data::v1::{CryptoEnvelope, KeyDerivation};
 
     use super::*;
@@ -83,7 +83,7 @@ mod tests {
     const OTHER_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
 
     fn parsed(request: PutPreferencesRequest) -> Result<(NewPreferences, RequestKey), Failure> {
-        let key = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests");
+        let key = MacKeys::derive(&SecretKeys::one([7; 32]), "requests");
         parse(request, &key, DateTime::UNIX_EPOCH)
     }
 
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_payload_hash_covers_every_field_but_the_request_id() {
-        let mac = |request| parsed(request).ok().unwrap().1.payload_mac;
+        let mac = |request| parsed(request).ok().unwrap().1.payload_macs;
         let first = mac(request());
         let other_request_id = PutPreferencesRequest {
             request_id: OTHER_ID.into(),

@@ -5,8 +5,10 @@ use std::mem;
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::Call,
+    deadline::Deadline,
     failure::{Failure, Violation},
     handler::Handler,
+    mac::{KeyId, StoredMac},
     reason::Reason,
     request_key::RequestKey,
     violations::{NO_VALUE, Violations},
@@ -53,30 +55,32 @@ impl Handler<CreateShareRequest> for ShareRpc {
         let created_at = self.clock.now();
         let create = Create::parse(request, created_at)?;
         let ids = [caller.as_uuid(), &create.request_id, &create.share_id].map(|id| id.as_bytes().as_slice());
-        let token = ShareToken::new(self.share_tokens.mac(&ids));
-        let passcode_hash = match create.passcode {
-            Some(passcode) => Some(self.passcodes.hash(passcode, &ids, call.deadline).await?),
-            None => None,
-        };
-        // The request's keyed hash covers the passcode by its hash, which is the same for the same share and request.
-        // So guessing the passcode against the keyed hash is as slow as against the stored hash.
-        let passcode = passcode_hash.as_ref().map_or("", PasscodeHash::expose);
-        let key = RequestKey {
-            id: create.request_id,
-            payload_mac: self
-                .requests
-                .mac(&[b"CreateShare", &create.encoded, passcode.as_bytes()]),
-        };
-        let new = NewShare {
+        let made = self
+            .made_under(self.share_tokens.first_id(), &ids, &create, call.deadline)
+            .await?;
+        let (mut token, mut request) = (made.token, made.request);
+        let mut new = NewShare {
             id: create.share_id,
-            content: create.content,
-            token_hash: self.share_token_hashes.of(&token),
-            passcode_hash,
+            content: create.content.clone(),
+            token_hash: made.token_hash,
+            passcode_hash: made.passcode_hash,
             expires_at: create.expires_at,
             max_access_count: create.max_access_count,
             created_at,
         };
-        let times = self.shares.create(caller, &new, key, call.deadline).await?;
+        let mut outcome = self.shares.create(caller, &new, request, call.deadline).await;
+        // The answer to a retry has the token of the first request, so it is under the key that came first in the ring then.
+        // Another key is tried only when the request id is taken: passcodes are hashed once in all other cases.
+        for key in self.share_tokens.ids().skip(1) {
+            if !matches!(outcome, Err(CreateShareError::RequestIdReused)) {
+                break;
+            }
+            let made = self.made_under(key, &ids, &create, call.deadline).await?;
+            (token, request) = (made.token, made.request);
+            (new.token_hash, new.passcode_hash) = (made.token_hash, made.passcode_hash);
+            outcome = self.shares.create(caller, &new, request, call.deadline).await;
+        }
+        let times = outcome?;
         // The share as it was made, also for a retry.
         let share = Share {
             id: new.id,
@@ -92,6 +96,45 @@ impl Handler<CreateShareRequest> for ShareRpc {
         Ok(CreateShareResponse {
             share: Some(share_message(&share, times.created_at)),
             token: token.write(),
+        })
+    }
+}
+
+/// What a share and its request have that depends on a key of the ring.
+struct Made {
+    token: ShareToken,
+    token_hash: StoredMac,
+    passcode_hash: Option<PasscodeHash>,
+    request: RequestKey,
+}
+
+impl ShareRpc {
+    /// Derives what depends on a key from the key with the id `key`. `ids` are those of the person, the request and the share.
+    async fn made_under(
+        &self,
+        key: KeyId,
+        ids: &[&[u8]],
+        create: &Create,
+        deadline: Deadline,
+    ) -> Result<Made, Failure> {
+        let token = ShareToken::new(self.share_tokens.get(key).mac(ids));
+        let passcode_hash = match &create.passcode {
+            Some(passcode) => Some(self.passcodes.hash(key, passcode, ids, deadline).await?),
+            None => None,
+        };
+        // The request's keyed hash covers the passcode by its hash, which is the same for the same share and request.
+        // So guessing the passcode against the keyed hash is as slow as against the stored hash.
+        let passcode = passcode_hash.as_ref().map_or("", PasscodeHash::expose);
+        let payload = [b"CreateShare", create.encoded.as_slice(), passcode.as_bytes()];
+        let payload_mac = StoredMac::new(self.requests.get(key).mac(&payload), key);
+        Ok(Made {
+            token_hash: self.share_token_hashes.under(key, &token),
+            token,
+            passcode_hash,
+            request: RequestKey {
+                id: create.request_id,
+                payload_macs: payload_mac.into(),
+            },
         })
     }
 }

@@ -8,7 +8,7 @@ mod open_share;
 mod passcode;
 mod revoke_share;
 
-use haven_platform::{mac::MacKey, page::PageTokens, time::Clock};
+use haven_platform::{mac::MacKeys, page::PageTokens, time::Clock};
 use haven_proto::data::v1::{
     CreateShareRequest, CreateShareResponse, ListShareAccessRequest, ListShareAccessResponse,
     ListSharesRequest, ListSharesResponse, OpenShareRequest, OpenShareResponse, RevokeShareRequest,
@@ -31,9 +31,9 @@ pub struct ShareRpc {
     /// Hashes passcodes of shares.
     pub passcodes: Passcodes,
     /// The key of the keyed hashes of requests.
-    pub requests: MacKey,
+    pub requests: MacKeys,
     /// The key from which share tokens are derived, each from the request that makes the share.
-    pub share_tokens: MacKey,
+    pub share_tokens: MacKeys,
     /// The keyed hashes of share tokens, which are stored.
     pub share_token_hashes: TokenHashes,
     /// Makes and opens page tokens.

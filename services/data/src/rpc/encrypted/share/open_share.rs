@@ -66,23 +66,24 @@ impl Handler<OpenShareRequest> for ShareRpc {
 impl ShareRpc {
     /// Opens the share. `None` when the attempt is refused, for any reason.
     async fn open(&self, call: &Call, open: Open) -> Result<Option<OpenedShare>, Failure> {
-        let token_hash = self.share_token_hashes.of(&open.token);
+        let token_hashes = self.share_token_hashes.of(&open.token);
         let passcode = match open.passcode {
             // The passcode is hashed even when there is no hash to compare with.
             Some(passcode) => {
                 let permit = self.passcodes.anonymous_permit(call.network)?;
-                let recipe = self.shares.passcode_recipe(token_hash, call.deadline).await?;
+                let recipe = self.shares.passcode_recipe(&token_hashes, call.deadline).await?;
+                let recipe = recipe.as_ref().map(|(key, recipe)| (*key, recipe.as_str()));
                 let hash = self
                     .passcodes
-                    .hash_attempt(permit, passcode, recipe.as_deref(), call.deadline);
+                    .hash_attempt(permit, &passcode, recipe, call.deadline);
                 Some(hash.await?)
             }
             None => None,
         };
-        let guard = self.openings.lock(&token_hash).await;
+        let guard = self.openings.lock(&token_hashes.first().mac()).await;
         let locked_at = Instant::now();
         let opened = self.shares.open(
-            token_hash,
+            &token_hashes,
             passcode.as_ref(),
             open.device_type,
             self.clock.now(),

@@ -77,7 +77,7 @@ impl Records {
                 WHERE NOT EXISTS (SELECT FROM prior)
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT $1, $2, $3, $4,
+                SELECT $1, $2, $3, ($4::bytea[])[1],
                     jsonb_build_object('record_id', ($6::data.cycle_change).record_id, 'version', version,
                         'change_number', change_number, 'changed_at', changed_at),
                     $7
@@ -86,7 +86,7 @@ impl Records {
             )
             SELECT outcome, version, change_number, changed_at, key_version, next_rotation_at FROM done
             UNION ALL
-            SELECT CASE WHEN payload_mac = $4 AND method = $3 THEN 'answered' ELSE 'request_id_reused' END,
+            SELECT CASE WHEN payload_mac = ANY ($4) AND method = $3 THEN 'answered' ELSE 'request_id_reused' END,
                 (answer ->> 'version')::bigint, (answer ->> 'change_number')::bigint,
                 (answer ->> 'changed_at')::timestamptz, NULL,
                 (SELECT d.next_rotation_at FROM data.device_key AS d WHERE d.user_id = $1 AND d.id = $5)
@@ -94,7 +94,7 @@ impl Records {
             caller.as_uuid(),
             request.id,
             method,
-            &request.payload_mac,
+            &request.payload_macs.to_vecs() as &[Vec<u8>],
             single.device,
             CycleChange::from(&single.change) as CycleChange<'_>,
             single.at,

@@ -100,16 +100,16 @@ impl Changes {
                 HAVING count(*) > 0
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT $1, $2, 'PushChanges', $3, answer, $6 FROM told WHERE stands
+                SELECT $1, $2, 'PushChanges', ($3::bytea[])[1], answer, $6 FROM told WHERE stands
             )
             SELECT true AS "same!", true AS "now!", answer AS "answer!: Json<Vec<ResultRow>>", next_rotation_at FROM told
             UNION ALL
-            SELECT payload_mac = $3 AND method = 'PushChanges', false, CASE method WHEN 'PushChanges' THEN answer ELSE '[]' END,
+            SELECT payload_mac = ANY ($3) AND method = 'PushChanges', false, CASE method WHEN 'PushChanges' THEN answer ELSE '[]' END,
                 (SELECT next_rotation_at FROM data.device_key WHERE user_id = $1 AND id = $4)
             FROM prior"#,
             caller.as_uuid(),
             request.id,
-            &request.payload_mac,
+            &request.payload_macs.to_vecs() as &[Vec<u8>],
             push.device,
             push.mode == PushMode::Independent,
             push.at,

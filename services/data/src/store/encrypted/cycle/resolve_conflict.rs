@@ -90,7 +90,7 @@ impl Changes {
                 CROSS JOIN LATERAL data.resolve_cycle_conflict($4, $5, $6, $7, $8, $9) AS r
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT $1, $2, 'ResolveConflict', $3, jsonb_build_object('version', version, 'change_number', change_number,
+                SELECT $1, $2, 'ResolveConflict', ($3::bytea[])[1], jsonb_build_object('version', version, 'change_number', change_number,
                     'changed_at', changed_at, 'open_conflicts', open_conflicts), $9
                 FROM done WHERE outcome IN ('applied', 'kept')
             )
@@ -98,14 +98,14 @@ impl Changes {
                 open_conflicts, next_rotation_at
             FROM done
             UNION ALL
-            SELECT payload_mac = $3 AND method = 'ResolveConflict', false, 'applied',
+            SELECT payload_mac = ANY ($3) AND method = 'ResolveConflict', false, 'applied',
                 (answer ->> 'version')::bigint, (answer ->> 'change_number')::bigint,
                 (answer ->> 'changed_at')::timestamptz, NULL, (answer ->> 'open_conflicts')::integer,
                 (SELECT next_rotation_at FROM data.device_key WHERE user_id = $1 AND id = $4)
             FROM prior"#,
             caller.as_uuid(),
             request.id,
-            &request.payload_mac,
+            &request.payload_macs.to_vecs() as &[Vec<u8>],
             settlement.device,
             settlement.record_id,
             settlement.expected_version,

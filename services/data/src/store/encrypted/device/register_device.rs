@@ -134,7 +134,7 @@ impl Devices {
                 SELECT user_id, 'device_registered', id, created_at FROM device
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT user_id, $2, 'RegisterDevice', $3,
+                SELECT user_id, $2, 'RegisterDevice', ($3::bytea[])[1],
                     jsonb_build_object(
                         'device_id', id, 'next_rotation_at', next_rotation_at, 'created_at', created_at),
                     created_at
@@ -143,7 +143,7 @@ impl Devices {
             ), outcome AS (
                 SELECT true AS same, answer FROM request
                 UNION ALL
-                SELECT payload_mac = $3 AND method = 'RegisterDevice', answer FROM prior
+                SELECT payload_mac = ANY ($3) AND method = 'RegisterDevice', answer FROM prior
             )
             SELECT same AS "same!",
                 (answer ->> 'device_id')::uuid AS id,
@@ -152,9 +152,9 @@ impl Devices {
             FROM outcome"#,
             caller.as_uuid(),
             request.id,
-            &request.payload_mac,
+            &request.payload_macs.to_vecs() as &[Vec<u8>],
             device.id,
-            &device.installation_hash,
+            device.installation_hashes.first().as_bytes(),
             device.wrapped_key.as_bytes(),
             device.key_path.as_str(),
             device.platform.name(),
@@ -168,6 +168,17 @@ impl Devices {
         let Some(row) = row else {
             return Err(RegisterError::QuotaExceeded(quota(&mut tx, caller).await?));
         };
+        if row.same && device.installation_hashes.iter().len() > 1 {
+            // The installation may be registered under an older key. A statement of its own, which sees what was committed
+            // before this transaction locked the person's counter.
+            sqlx::query!(
+                r#"SELECT /* RegisterDevice, older keys */ data.rehash_installation($1) AS "rehashed: ()""#,
+                &device.installation_hashes.to_vecs() as &[Vec<u8>],
+            )
+            .execute(&mut tx)
+            .await
+            .map_err(DbError::from)?;
+        }
         tx.commit().await?;
         row.try_into()
     }

@@ -37,7 +37,7 @@ impl Devices {
                     CROSS JOIN LATERAL data.rotate_device_key($4, $5, $6, $7, $8) AS made
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT $1, $2, 'RotateDeviceKey', $3,
+                SELECT $1, $2, 'RotateDeviceKey', ($3::bytea[])[1],
                     jsonb_build_object(
                         'device_id', $4::uuid, 'status', 'active', 'key_version', key_version,
                         'key_derivation_path', $7::text, 'next_rotation_at', next_rotation_at,
@@ -50,7 +50,7 @@ impl Devices {
                 UNION ALL
                 SELECT outcome, key_version, NULL FROM rotated WHERE outcome <> 'rotated'
                 UNION ALL
-                SELECT CASE WHEN payload_mac = $3 AND method = 'RotateDeviceKey' THEN 'done' ELSE 'reused' END, NULL, answer
+                SELECT CASE WHEN payload_mac = ANY ($3) AND method = 'RotateDeviceKey' THEN 'done' ELSE 'reused' END, NULL, answer
                 FROM prior
             )
             SELECT outcome AS "outcome!", current_version, $6 AS encrypted_master_key,
@@ -64,7 +64,7 @@ impl Devices {
             FROM done LEFT JOIN held ON true"#,
             caller.as_uuid(),
             request.id,
-            &request.payload_mac,
+            &request.payload_macs.to_vecs() as &[Vec<u8>],
             rotation.id,
             rotation.expected_key_version,
             rotation.wrapped_key.as_bytes(),

@@ -45,7 +45,7 @@ impl Devices {
                 SELECT $1, 'device_' || $6, id, $7 FROM stopped
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT $1, $2, $3, $4,
+                SELECT $1, $2, $3, ($4::bytea[])[1],
                     jsonb_build_object(
                         'device_id', $5::uuid, 'status', $6::text, 'key_version', key_version,
                         'key_derivation_path', key_derivation_path, 'next_rotation_at', next_rotation_at,
@@ -56,7 +56,7 @@ impl Devices {
             ), done AS (
                 SELECT 'done' AS outcome, answer FROM request
                 UNION ALL
-                SELECT CASE WHEN payload_mac = $4 AND method = $3 THEN 'done' ELSE 'reused' END, answer FROM prior
+                SELECT CASE WHEN payload_mac = ANY ($4) AND method = $3 THEN 'done' ELSE 'reused' END, answer FROM prior
             )
             SELECT coalesce(done.outcome, held.status, 'not_found') AS "outcome!", NULL::integer AS current_version,
                 -- Of another version it would be another key.
@@ -73,7 +73,7 @@ impl Devices {
             caller.as_uuid(),
             request.id,
             stop.kind.method(),
-            &request.payload_mac,
+            &request.payload_macs.to_vecs() as &[Vec<u8>],
             stop.id,
             stop.kind.status().name(),
             stop.at,

@@ -78,14 +78,14 @@ impl Preferences {
                         $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) AS made
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT $1, $2, 'PutPreferences', $3,
+                SELECT $1, $2, 'PutPreferences', ($3::bytea[])[1],
                     jsonb_build_object('version', version, 'changed_at', changed_at), $16
                 FROM put WHERE outcome IN ('applied', 'already_applied')
             )
             SELECT outcome, version, changed_at, device_key_version, next_rotation_at FROM put
             UNION ALL
             SELECT
-                CASE WHEN payload_mac = $3 AND method = 'PutPreferences' THEN 'already_applied' ELSE 'request_id_reused' END,
+                CASE WHEN payload_mac = ANY ($3) AND method = 'PutPreferences' THEN 'already_applied' ELSE 'request_id_reused' END,
                 (answer ->> 'version')::bigint,
                 (answer ->> 'changed_at')::timestamptz,
                 NULL,
@@ -93,7 +93,7 @@ impl Preferences {
             FROM prior"#,
             caller.as_uuid(),
             request.id,
-            &request.payload_mac,
+            &request.payload_macs.to_vecs() as &[Vec<u8>],
             new.device,
             new.expected_version,
             new.content.payload,

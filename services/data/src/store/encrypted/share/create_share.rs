@@ -149,21 +149,21 @@ impl Shares {
                 SELECT $1, 'share_created', id, created_at FROM share
             ), request AS (
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT $1, $2, 'CreateShare', $3,
+                SELECT $1, $2, 'CreateShare', ($3::bytea[])[1],
                     jsonb_build_object('share_id', id, 'created_at', created_at, 'expires_at', expires_at), created_at
                 FROM share
                 RETURNING answer
             ), outcome AS (
                 SELECT true AS same, answer FROM request
                 UNION ALL
-                SELECT payload_mac = $3 AND method = 'CreateShare', answer FROM prior
+                SELECT payload_mac = ANY ($3) AND method = 'CreateShare', answer FROM prior
             )
             SELECT same AS "same!", (answer ->> 'created_at')::timestamptz AS created_at,
                 (answer ->> 'expires_at')::timestamptz AS expires_at
             FROM outcome"#,
             caller.as_uuid(),
             request.id,
-            &request.payload_mac,
+            &request.payload_macs.to_vecs() as &[Vec<u8>],
             share.id,
             &share.content.payload,
             ENVELOPE_VERSION,
@@ -179,7 +179,7 @@ impl Shares {
             share.passcode_hash.as_ref().map(PasscodeHash::expose),
             share.expires_at,
             share.max_access_count,
-            &share.token_hash,
+            share.token_hash.as_bytes(),
             share.created_at,
         )
         .fetch_optional(&mut tx)

@@ -6,6 +6,7 @@ use haven_platform::{
     call::UserId,
     database::{Context, DbError},
     deadline::Deadline,
+    mac::{KeyId, StoredMacs},
 };
 
 use super::{super::EnvelopeColumns, Shares};
@@ -16,39 +17,43 @@ use crate::domain::encrypted::{
 
 impl Shares {
     /// Returns the recipe by which a passcode for the share with this token has to be hashed: the stored hash without
-    /// its output. `None` when no share has the token, or the share has no passcode.
+    /// its output, and the id of its key, which is also the key of the token's hash. `None` when no share has the token, or the share has no passcode.
     ///
     /// # Errors
     ///
     /// When the database fails.
     pub async fn passcode_recipe(
         &self,
-        token_hash: [u8; 32],
+        token_hashes: &StoredMacs,
         deadline: Deadline,
-    ) -> Result<Option<String>, DbError> {
+    ) -> Result<Option<(KeyId, String)>, DbError> {
         let mut tx = self
             .database
             .begin("OpenShare", Context::Anonymous, deadline)
             .await?;
-        let recipe = sqlx::query_scalar!(
-            "SELECT /* OpenShare, passcode */ data.share_passcode_recipe($1)",
-            &token_hash,
+        let row = sqlx::query!(
+            r#"
+            SELECT /* OpenShare, passcode */ token.hash AS "hash!", recipe AS "recipe!"
+            FROM unnest($1::bytea[]) AS token (hash), data.share_passcode_recipe(token.hash) AS recipe
+            WHERE recipe IS NOT NULL"#,
+            &token_hashes.to_vecs() as &[Vec<u8>],
         )
-        .fetch_one(&mut tx)
+        .fetch_optional(&mut tx)
         .await?;
         tx.commit().await?;
-        Ok(recipe)
+        Ok(row.map(|row| (KeyId::of_stored(&row.hash), row.recipe)))
     }
 
     /// Opens the share with this token at `now`: counts and logs the attempt, and returns the content. `None`, for any
-    /// reason, when the attempt is refused. `passcode` is the hash of the passcode in the request.
+    /// reason, when the attempt is refused. `token_hashes` are the hashes of the token under each key of the ring, of which at
+    /// most one is stored. `passcode` is the hash of the passcode in the request.
     ///
     /// # Errors
     ///
     /// When the database fails. The attempt is counted, when only the response was lost.
     pub async fn open(
         &self,
-        token_hash: [u8; 32],
+        token_hashes: &StoredMacs,
         passcode: Option<&PasscodeHash>,
         device_type: DeviceType,
         now: DateTime<Utc>,
@@ -64,8 +69,8 @@ impl Shares {
                    user_id AS "user_id!", share_id AS "share_id!", encrypted_share_data, algorithm, key_id, key_version,
                 nonce, salt, kdf_memory_kib, kdf_iterations, kdf_parallelism, created_at AS "created_at!",
                 expires_at AS "expires_at!"
-            FROM data.validate_share_token($1, $2, $3, $4)"#,
-            &token_hash,
+            FROM unnest($1::bytea[]) AS token (hash), data.validate_share_token(token.hash, $2, $3, $4)"#,
+            &token_hashes.to_sorted_vecs() as &[Vec<u8>],
             passcode.map(PasscodeHash::expose),
             device_type.name(),
             now,

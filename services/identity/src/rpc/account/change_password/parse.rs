@@ -4,7 +4,7 @@ use std::mem;
 
 use haven_platform::{
     failure::{Failure, Violation},
-    mac::MacKey,
+    mac::MacKeys,
     reason::Reason,
     request_key::RequestKey,
     violations::{NO_VALUE, Violations},
@@ -35,7 +35,7 @@ pub(super) struct ChangedPasswords {
 
 impl ChangeForm {
     /// Parses everything but the passwords, which are checked in the hashing queue.
-    pub(super) fn parse(mut request: ChangePasswordRequest, request_mac: &MacKey) -> Self {
+    pub(super) fn parse(mut request: ChangePasswordRequest, request_mac: &MacKeys) -> Self {
         let mut violations = Violations::new();
         let current = SecretString::from(mem::take(&mut request.current_password));
         let new = SecretString::from(mem::take(&mut request.new_password));
@@ -96,14 +96,14 @@ impl ChangeForm {
 
 #[cfg(test)]
 mod tests {
-    use haven_platform::mac::SecretKey;
+    use haven_platform::mac::SecretKeys;
 
     use super::*;
 
     const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
     fn form(current: &str, new: &str, request_id: &str) -> ChangeForm {
-        let key = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests");
+        let key = MacKeys::derive(&SecretKeys::one([7; 32]), "requests");
         let request = ChangePasswordRequest {
             current_password: current.into(),
             new_password: new.into(),
@@ -161,8 +161,8 @@ mod tests {
         let form = |new| form("kX9vQ2wZ", new, ID);
         assert!(!format!("{:?}", form("qW8eR7tY")).contains("kX9vQ2wZ"));
         assert_eq!(
-            form("qW8eR7tY").request.payload_mac,
-            form("aS4dF5gH").request.payload_mac
+            form("qW8eR7tY").request.payload_macs,
+            form("aS4dF5gH").request.payload_macs
         );
     }
 }

@@ -101,7 +101,7 @@ impl AccountRpc {
         let Some(earlier) = self.accounts.find_sign_up(sign_up.request.id, deadline).await? else {
             return Err(Failure::new(Reason::EmailTaken));
         };
-        if earlier.payload_mac != sign_up.request.payload_mac {
+        if !sign_up.request.payload_macs.contains(&earlier.payload_mac) {
             return Err(Failure::new(Reason::RequestIdReused));
         }
         let password = sign_up.password.clone();

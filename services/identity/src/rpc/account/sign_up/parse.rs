@@ -4,7 +4,7 @@ use std::mem;
 
 use haven_platform::{
     failure::{Failure, Violation},
-    mac::MacKey,
+    mac::MacKeys,
     reason::Reason,
     request_key::RequestKey,
     violations::{NO_VALUE, Violations},
@@ -52,7 +52,7 @@ impl SignUpForm {
     pub(super) fn parse(
         mut request: SignUpRequest,
         required: &RequiredConsents,
-        request_mac: &MacKey,
+        request_mac: &MacKeys,
     ) -> Self {
         let mut violations = Violations::new();
         let password = SecretString::from(mem::take(&mut request.password));

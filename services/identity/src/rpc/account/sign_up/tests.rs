@@ -1,4 +1,4 @@
-use haven_platform::mac::{MacKey, SecretKey};
+use haven_platform::mac::{MacKeys, SecretKeys};
 use haven_proto::identity::v1 as proto;
 
 use super::*;
@@ -26,7 +26,7 @@ fn valid_request() -> SignUpRequest {
 }
 
 fn form(request: SignUpRequest) -> SignUpForm {
-    let key = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests");
+    let key = MacKeys::derive(&SecretKeys::one([7; 32]), "requests");
     SignUpForm::parse(request, &"terms=2026-01".parse().unwrap(), &key)
 }
 
@@ -134,7 +134,7 @@ fn violations_of_one_kind_have_their_own_reason() {
 
 #[test]
 fn a_request_is_recognized_by_everything_but_its_id_and_its_password() {
-    let mac = |request| form(request).request.payload_mac;
+    let mac = |request| form(request).request.payload_macs;
     let first = mac(valid_request());
     assert_eq!(
         first,

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use haven_platform::{
     call::{Call, UserId},
     failure::{Failure, Violation},
-    mac::MacKey,
+    mac::MacKeys,
     reason::Reason,
     request_key::RequestKey,
     violations::Violations,
@@ -65,7 +65,7 @@ impl AccountUpdate {
     pub(super) fn parse(
         mut request: UpdateAccountRequest,
         call: &Call,
-        request_mac: &MacKey,
+        request_mac: &MacKeys,
         at: DateTime<Utc>,
     ) -> Result<Self, Failure> {
         let mut violations = Violations::new();

@@ -4,7 +4,7 @@ use chrono::DateTime;
 use haven_platform::{
     call::{Caller, ServiceName, User, UserId},
     deadline::Deadline,
-    mac::{MacKey, SecretKey},
+    mac::{MacKeys, SecretKeys},
 };
 use haven_proto::identity::v1::{Account, Goal};
 use prost_types::FieldMask;
@@ -52,7 +52,7 @@ fn valid_request(paths: &[&str]) -> UpdateAccountRequest {
 }
 
 fn parse(request: UpdateAccountRequest, call: &Call) -> Result<AccountUpdate, Failure> {
-    let key = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests");
+    let key = MacKeys::derive(&SecretKeys::one([7; 32]), "requests");
     AccountUpdate::parse(request, call, &key, DateTime::UNIX_EPOCH)
 }
 
@@ -205,7 +205,7 @@ fn a_step_is_to_an_existing_stage_or_graduates() {
 #[test]
 fn a_request_is_recognized_by_everything_but_its_id() {
     let person = call(Some(ID), false);
-    let mac = |request| parse(request, &person).unwrap().edit.request.payload_mac;
+    let mac = |request| parse(request, &person).unwrap().edit.request.payload_macs;
     let first = mac(valid_request(&["goals"]));
     let mut retry = valid_request(&["goals"]);
     retry.request_id = OTHER.into();

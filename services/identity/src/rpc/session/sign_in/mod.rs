@@ -7,6 +7,7 @@ use haven_platform::{
     database::DbError,
     failure::Failure,
     handler::Handler,
+    mac::KeyId,
     reason::Reason,
     time::timestamp,
 };
@@ -20,6 +21,7 @@ use crate::{
         account::PasswordHash,
         audit::Origin,
         provider::AuthProvider,
+        rate_limit::FailureKeys,
         refresh_token::RefreshToken,
         session::{NewSession, Session},
     },
@@ -43,11 +45,11 @@ impl Handler<SignInRequest> for SessionRpc {
             return Err(Failure::new(Reason::AuthProviderExternal));
         }
         let sign_in = SignIn::parse(request, &self.request_mac)?;
-        let session = self.begin(call, sign_in).await?;
+        let (session, key) = self.begin(call, sign_in).await?;
         let token = self.signer.sign(&session).map_err(Failure::internal)?;
         // A retry is answered with the same refresh token even when the token was used in the meantime. RefreshSession
         // then treats it as any used token.
-        let refresh_token = RefreshToken::first(&self.refresh_key, session.user_id, session.id);
+        let refresh_token = RefreshToken::first(self.refresh_keys.get(key), session.user_id, session.id);
         Ok(SignInResponse {
             access_token: token.expose_secret().to_owned(),
             access_token_expire_time: Some(timestamp(session.expires_at)),
@@ -61,17 +63,19 @@ impl Handler<SignInRequest> for SessionRpc {
 
 impl SessionRpc {
     /// Uses two transactions, and hashes between them, so that no connection is held while the call waits for a core.
-    async fn begin(&self, call: &Call, sign_in: SignIn) -> Result<Session, Failure> {
+    /// Also returns the id of the key that the session's first refresh token is derived from.
+    async fn begin(&self, call: &Call, sign_in: SignIn) -> Result<(Session, KeyId), Failure> {
         let failures = self.rate_limit_keys.failures(sign_in.email.canonical());
         let origin = self.audit_origins.of(call);
         let request = sign_in.request;
-        let authenticated = self.authenticate(call, sign_in, failures, &origin).await?;
+        let authenticated = self.authenticate(call, sign_in, &failures, &origin).await?;
         let at = self.clock.now();
         let session = Session::begin(self.entropy.uuid_v7(&self.clock), authenticated.user_id, at);
-        let token = RefreshToken::first(&self.refresh_key, session.user_id, session.id);
+        let key = self.refresh_keys.first_id();
+        let token = RefreshToken::first(self.refresh_keys.get(key), session.user_id, session.id);
         let new = NewSession {
             session,
-            token: self.new_refresh_token(&token),
+            token: self.new_refresh_token(&token, key),
             request: &request,
             password_version: authenticated.password_version,
             upgraded: authenticated.upgraded,
@@ -95,7 +99,7 @@ impl SessionRpc {
         &self,
         call: &Call,
         sign_in: SignIn,
-        failures: [u8; 32],
+        failures: &FailureKeys,
         origin: &Origin,
     ) -> Result<Authenticated, Failure> {
         let quotas = self
@@ -103,7 +107,7 @@ impl SessionRpc {
             .quotas("SignIn", &self.sign_in_limits, call, Some(&sign_in.email));
         let credential = self
             .sessions
-            .find_credential(sign_in.email.canonical(), &quotas, &failures, call.deadline)
+            .find_credential(sign_in.email.canonical(), &quotas, failures, call.deadline)
             .await?;
         let (account, stored) = match credential {
             Some(credential) => (
@@ -132,7 +136,8 @@ impl SessionRpc {
             }
         };
         let user_id = account.map(|(user_id, _)| user_id);
-        self.count_failure(user_id, failures, origin.clone()).await?;
+        self.count_failure(user_id, failures.clone(), origin.clone())
+            .await?;
         Err(refusal)
     }
 
@@ -141,11 +146,11 @@ impl SessionRpc {
     async fn count_failure(
         &self,
         user_id: Option<UserId>,
-        failures: [u8; 32],
+        failures: FailureKeys,
         origin: Origin,
     ) -> Result<(), Failure> {
         let (sessions, at) = (self.sessions.clone(), self.clock.now());
-        let counting = async move { sessions.count_failure(user_id, failures, origin, at).await };
+        let counting = async move { sessions.count_failure(user_id, &failures, origin, at).await };
         match self.tasks.spawn(counting).await.map_err(Failure::internal)? {
             Err(error) if !is_account_gone(&error) => Err(error.into()),
             // An account that was deleted in the meantime has no password to guess.

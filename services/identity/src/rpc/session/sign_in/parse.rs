@@ -4,7 +4,7 @@ use std::mem;
 
 use haven_platform::{
     failure::{Failure, Violation},
-    mac::MacKey,
+    mac::MacKeys,
     request_key::RequestKey,
     violations::Violations,
 };
@@ -31,7 +31,7 @@ impl SignIn {
     /// # Errors
     ///
     /// INVALID_FIELD with all violations.
-    pub(super) fn parse(mut request: SignInRequest, request_mac: &MacKey) -> Result<Self, Failure> {
+    pub(super) fn parse(mut request: SignInRequest, request_mac: &MacKeys) -> Result<Self, Failure> {
         let mut violations = Violations::new();
         let password = SecretString::from(mem::take(&mut request.password));
         let key = RequestKey::take(
@@ -56,13 +56,13 @@ impl SignIn {
 
 #[cfg(test)]
 mod tests {
-    use haven_platform::mac::SecretKey;
+    use haven_platform::mac::SecretKeys;
 
     use super::*;
 
     #[test]
     fn everything_wrong_is_reported_at_once() {
-        let key = MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests");
+        let key = MacKeys::derive(&SecretKeys::one([7; 32]), "requests");
         let request = SignInRequest {
             email: "ada".into(),
             password: "x".repeat(129),

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use haven_platform::{
     failure::{Failure, Violation},
-    mac::MacKey,
+    mac::MacKeys,
     request_key::RequestKey,
     violations::Violations,
 };
@@ -32,7 +32,7 @@ const MAX_EXPECTED_VERSION: i64 = i64::MAX - 1;
 /// ENVELOPE_INVALID or INVALID_FIELD, with all violations.
 pub(super) fn parse(
     mut request: PushChangesRequest,
-    requests: &MacKey,
+    requests: &MacKeys,
     now: DateTime<Utc>,
     conflict_id: impl Fn() -> Uuid,
 ) -> Result<(Push, RequestKey), Failure> {

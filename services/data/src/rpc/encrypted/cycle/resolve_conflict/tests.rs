@@ -1,4 +1,4 @@
-use haven_platform::{mac::SecretKey, reason::Reason};
+use haven_platform::{mac::SecretKeys, reason::Reason};
 use haven_proto::data::v1::{CryptoEnvelope, EncryptionAlgorithm, KeyDerivation};
 use prost_types::Timestamp;
 
@@ -7,8 +7,8 @@ use super::*;
 const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 const OTHER_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
 
-fn key() -> MacKey {
-    MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests")
+fn key() -> MacKeys {
+    MacKeys::derive(&SecretKeys::one([7; 32]), "requests")
 }
 
 fn resolve(resolution: ConflictResolution) -> ResolveConflictRequest {
@@ -122,7 +122,7 @@ fn content_is_required_to_replace_a_record_and_forbidden_otherwise() {
 
 #[test]
 fn the_payload_hash_covers_every_field_but_the_request_id() {
-    let mac = |request| parsed(request).unwrap().1.payload_mac;
+    let mac = |request| parsed(request).unwrap().1.payload_macs;
     let first = mac(resolve(ConflictResolution::Keep));
     let another_id = ResolveConflictRequest {
         request_id: OTHER_ID.into(),

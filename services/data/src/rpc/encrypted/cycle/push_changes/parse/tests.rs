@@ -1,4 +1,4 @@
-use haven_platform::{mac::SecretKey, reason::Reason};
+use haven_platform::{mac::SecretKeys, reason::Reason};
 use haven_proto::data::v1::{CryptoEnvelope, EncryptionAlgorithm, KeyDerivation};
 use prost_types::Timestamp;
 
@@ -7,8 +7,8 @@ use super::*;
 const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 const OTHER_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
 
-fn key() -> MacKey {
-    MacKey::derive(&SecretKey::new(Box::new([7; 32])), "requests")
+fn key() -> MacKeys {
+    MacKeys::derive(&SecretKeys::one([7; 32]), "requests")
 }
 
 fn envelope() -> CryptoEnvelope {
@@ -218,7 +218,7 @@ fn a_deletion_has_no_content() {
 
 #[test]
 fn the_payload_hash_covers_every_field_but_the_request_id() {
-    let mac = |request| parsed(request).unwrap().1.payload_mac;
+    let mac = |request| parsed(request).unwrap().1.payload_macs;
     let first = mac(push(vec![put(), delete()]));
     let another_id = PushChangesRequest {
         request_id: OTHER_ID.into(),

@@ -1,0 +1,47 @@
+//! grpcio, the gRPC library of Python, from PyPI: a client with retries of its own, which read the service config.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    package::{keep, run},
+    release::pip,
+};
+
+/// The pinned packages, as a requirements file of pip, with the files for Python 3.11 to 3.14.
+const REQUIREMENTS: &str = include_str!("grpcio-requirements.txt");
+
+/// The name of the package on PyPI.
+pub const PACKAGE: &str = "grpcio";
+
+/// Downloads grpcio for this machine's Python, unless an earlier run did, and returns the directory that `PYTHONPATH` must
+/// have.
+///
+/// # Errors
+///
+/// If pip cannot download it, for example because this machine's Python is older or newer. The error names the package.
+pub fn unpack() -> Result<PathBuf> {
+    let release = REQUIREMENTS.split_whitespace().next().unwrap_or(PACKAGE);
+    let python = run(Command::new("python3").args(["-c", "import sys; print(sys.implementation.cache_tag)"]))
+        .context("python3 is needed")?;
+    let name = format!("{}-{}", release.replace("==", "-"), python.trim());
+    let unpacked = keep(&name, |draft| {
+        let file = draft.join("requirements.txt");
+        fs::write(&file, REQUIREMENTS)?;
+        let mut install = pip(draft)?;
+        install
+            .args(["install", "--quiet", "--disable-pip-version-check", "--no-deps"])
+            .args([
+                "--require-hashes",
+                "--only-binary=:all:",
+                "--root-user-action=ignore",
+            ])
+            .arg("--target")
+            .arg(draft.join("root"))
+            .arg("--requirement")
+            .arg(&file);
+        run(&mut install).map(drop)
+    });
+    unpacked.with_context(|| format!("the package {release} of PyPI is needed"))
+}

@@ -1,0 +1,7 @@
+//! Retries by callers: the published service config, the layer for clients of tonic, and a gRPC library that retries by
+//! the config alone.
+
+mod grpcio;
+mod layer;
+mod restarts;
+mod service_config;
