@@ -81,7 +81,7 @@ pub enum RateLimitsError {
 // === impl FailureKeys ===
 
 impl FailureKeys {
-    /// Creates the keys from the hashes. They are sorted, so that statements of replicas whose rings have another order lock
+    /// Creates the keys from the hashes. They are sorted, so that statements of replicas with another order of the ring lock
     /// the rows in the same order.
     #[must_use]
     pub fn new(hashes: impl Iterator<Item = [u8; 32]>) -> Self {
