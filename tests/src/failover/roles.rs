@@ -39,7 +39,7 @@ impl Failover {
     ///
     /// # Errors
     ///
-    /// If it takes longer than [`START`].
+    /// If it takes longer than the start may.
     pub async fn complete(&self) -> Result<usize> {
         let limit = Instant::now() + START;
         loop {
