@@ -83,7 +83,7 @@ mod tests {
             Context::User(id).begin("data", Duration::from_millis(1500)),
             "BEGIN; SELECT set_config('request.jwt.claims', '{\"sub\":\"01890a5d-ac96-774b-bcce-b302099a8057\"}', true), \
              set_config('statement_timeout', '1500', true), pg_catalog.pg_is_in_recovery() AS in_recovery, \
-             pg_catalog.pg_postmaster_start_time()::text AS started; \
+             pg_catalog.pg_postmaster_start_time()::text AS started, pg_catalog.pg_backend_pid() AS pid; \
              SET LOCAL ROLE data_user"
         );
         assert!(

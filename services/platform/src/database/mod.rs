@@ -58,12 +58,12 @@ pub use self::{
 };
 use self::{
     pool::{Pool, close_idle, pool},
-    server::Server,
+    server::Backend,
 };
 use crate::deadline::Deadline;
 
-/// The maximum time for the answer on a connection that was idle in the pool. It is known to be long enough for a busy
-/// server, and short enough that a call with the default deadline succeeds on another connection when the server is frozen
+/// The maximum time for the answer on a connection that was idle in the pool. It is longer than a busy server takes to begin
+/// a transaction, and short enough that a call with the default deadline succeeds on another connection when the server is frozen
 /// or cut off.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -139,10 +139,10 @@ impl Database {
             let mut tx = TenantTx::new(connection, name, self.pooler, began, deadline);
             let begun = timeout_at(limit, raw_sql(batch).fetch_one(tx.connection())).await;
             let error = match begun {
-                Ok(Ok(row)) => match Server::of(&row) {
-                    Ok(server) => {
-                        pool.manager().unconfirmed().server.set(&server);
-                        tx.began_on(server);
+                Ok(Ok(row)) => match Backend::of(&row) {
+                    Ok(backend) => {
+                        pool.manager().unconfirmed().server.set(&backend.server);
+                        tx.began_in(backend);
                         return Ok(tx);
                     }
                     Err(error) => error,

@@ -3,18 +3,18 @@
 //! They use deadpool, because the pool of sqlx pings Postgres whenever a connection is returned: one more round trip
 //! per call. Here a dead connection is discovered when it is next used, and replaced then.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use deadpool::{
     Runtime,
     managed::{self, BuildError, Metrics, Object, PoolError, RecycleError, RecycleResult, Timeouts},
 };
-use sqlx::{Connection, Error, PgConnection, postgres::PgConnectOptions};
-use tokio::sync::Semaphore;
+use sqlx::{AssertSqlSafe, Connection, Error, PgConnection, Row, postgres::PgConnectOptions, raw_sql};
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     error::DbError,
-    server::LastServer,
+    server::{Backend, LastServer},
     url::{CurrentOptions, DatabaseUrl},
 };
 
@@ -26,6 +26,9 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// freed.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 
+/// The maximum time for a server to say whether a commit waits for a standby.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+
 pub(super) type Pool = managed::Pool<Connector>;
 
 /// A connection from a pool, returned to it on drop.
@@ -35,7 +38,7 @@ pub(super) type PooledConnection = Object<Connector>;
 #[derive(Debug)]
 pub(super) struct Connector {
     options: CurrentOptions,
-    unconfirmed: Arc<Unconfirmed>,
+    unconfirmed: Unconfirmed,
 }
 
 /// The connections outside of the pool on which Postgres has not confirmed a commit.
@@ -66,10 +69,10 @@ pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, 
 pub(super) fn pool(url: &DatabaseUrl, size: u32) -> Result<Pool, DbError> {
     let connector = Connector {
         options: CurrentOptions::new(url)?,
-        unconfirmed: Arc::new(Unconfirmed {
+        unconfirmed: Unconfirmed {
             places: Semaphore::new(size as usize),
             server: LastServer::default(),
-        }),
+        },
     };
     let timeouts = Timeouts {
         wait: Some(WAIT_TIMEOUT),
@@ -97,8 +100,23 @@ impl Connector {
     }
 
     /// Returns the connections outside of the pool on which Postgres has not confirmed a commit.
-    pub(super) fn unconfirmed(&self) -> &Arc<Unconfirmed> {
+    pub(super) fn unconfirmed(&self) -> &Unconfirmed {
         &self.unconfirmed
+    }
+
+    /// Returns whether a commit in `backend` may still wait for a standby: its server is the one that the pool reaches, and
+    /// says so or does not answer.
+    pub(super) async fn waits_for_standby(&self, backend: &Backend) -> bool {
+        if self.unconfirmed.server.is_other_than(&backend.server) {
+            return false;
+        }
+        let asked = timeout(ASK_TIMEOUT, async {
+            let mut connection = self.open().await?;
+            let query = AssertSqlSafe(backend.waits_for_standby());
+            let row = raw_sql(query).fetch_one(&mut connection).await?;
+            Ok::<bool, DbError>(row.try_get("waits")?)
+        });
+        !matches!(asked.await, Ok(Ok(false)))
     }
 
     /// Opens a connection outside of the pool.

@@ -6,13 +6,21 @@ use sqlx::{Row, postgres::PgRow};
 
 use super::error::DbError;
 
-/// The columns that [`Server::of`] reads.
+/// The columns that [`Server::of`] and [`Backend::of`] read.
 pub(super) const SERVER: &str = "pg_catalog.pg_is_in_recovery() AS in_recovery, \
-             pg_catalog.pg_postmaster_start_time()::text AS started";
+             pg_catalog.pg_postmaster_start_time()::text AS started, \
+             pg_catalog.pg_backend_pid() AS pid";
 
 /// A server that accepts writes, by the time at which it started: a failover or a restart leads to another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Server(String);
+
+/// The process of a server that a transaction runs in.
+#[derive(Clone, Debug)]
+pub(super) struct Backend {
+    pub(super) server: Server,
+    pid: i32,
+}
 
 /// The server that a pool reached last.
 #[derive(Debug, Default)]
@@ -29,6 +37,28 @@ impl Server {
             return Err(DbError::standby());
         }
         Ok(Self(row.try_get("started")?))
+    }
+}
+
+impl Backend {
+    /// Returns the process that sent `row`.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError`] when its server is a standby.
+    pub(super) fn of(row: &PgRow) -> Result<Self, DbError> {
+        Ok(Self {
+            server: Server::of(row)?,
+            pid: row.try_get("pid")?,
+        })
+    }
+
+    /// Returns the query for whether the process waits for a standby to have its commit. The login sees its own sessions.
+    pub(super) fn waits_for_standby(&self) -> String {
+        format!(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = {} AND wait_event = 'SyncRep') AS waits",
+            self.pid
+        )
     }
 }
 

@@ -1,6 +1,6 @@
 //! The tenant transaction, through which every row is reached.
 
-use std::{fmt, io, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{fmt, io, pin::pin, task::Poll, time::Duration};
 
 use deadpool::managed::Object;
 use futures_util::{
@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     error::{DbError, breaks_connection},
     pool::PooledConnection,
-    server::Server,
+    server::Backend,
     settings::Pooler,
 };
 use crate::deadline::Deadline;
@@ -41,8 +41,8 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The maximum time for which a commit without an answer keeps its connection in its pool, after the deadline.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The interval at which a commit without an answer looks whether the pool has reached another server.
-const LOOK: Duration = Duration::from_secs(1);
+/// The interval at which a commit without an answer looks whether Postgres still waits for a standby.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// A transaction under its caller's identity. Created by [`super::Database::begin`]; rolled back on drop unless
 /// committed.
@@ -59,7 +59,7 @@ pub struct TenantTx {
     deadline: Deadline,
     ending: Ending,
     /// `None` until the transaction has begun.
-    server: Option<Server>,
+    backend: Option<Backend>,
 }
 
 /// What happens to the connection when its transaction is dropped.
@@ -90,7 +90,7 @@ impl TenantTx {
             began,
             deadline,
             ending: Ending::Rollback,
-            server: None,
+            backend: None,
         }
     }
 
@@ -103,9 +103,9 @@ impl TenantTx {
         tx
     }
 
-    /// Notes the server on which the transaction has begun.
-    pub(super) fn began_on(&mut self, server: Server) {
-        self.server = Some(server);
+    /// Notes the process of the server in which the transaction has begun.
+    pub(super) fn began_in(&mut self, backend: Backend) {
+        self.backend = Some(backend);
     }
 
     /// Returns the connection to its pool as it is.
@@ -170,7 +170,7 @@ impl Drop for TenantTx {
         match (self.ending, Handle::try_current()) {
             (Ending::Rollback, Ok(runtime)) => drop(runtime.spawn(roll_back(connection))),
             (Ending::Confirm, Ok(runtime)) => {
-                drop(runtime.spawn(confirm(connection, self.server.take())));
+                drop(runtime.spawn(confirm(connection, self.backend.take())));
             }
             // Outside of a runtime no rollback can be sent; closing the connection also rolls back.
             (Ending::Close, _) | (_, Err(_)) => drop(Object::take(connection)),
@@ -190,36 +190,29 @@ async fn roll_back(mut connection: PooledConnection) {
 /// Postgres does not notice that a connection was closed while its commit waits for a standby, so each closed one would
 /// leave a backend behind. The connection's place in the pool is given up soon, because calls that only read can still be
 /// served; but no more commits than the pool has connections wait outside of it. They wait until Postgres answers, the
-/// connection breaks, or the pool has reached another server: then this one was replaced.
-async fn confirm(mut connection: PooledConnection, server: Option<Server>) {
+/// connection breaks, the backend no longer waits for a standby, or the pool has reached another server.
+async fn confirm(mut connection: PooledConnection, backend: Option<Backend>) {
     metrics::counter!("haven_db_commits_unconfirmed_total").increment(1);
-    let Some(pool) = Object::pool(&connection) else {
-        return;
+    let (Some(pool), Some(backend)) = (Object::pool(&connection), backend) else {
+        return drop(Object::take(connection));
     };
-    let unconfirmed = Arc::clone(pool.manager().unconfirmed());
-    drop(pool);
-    let replaced = async {
-        loop {
+    let connector = pool.manager();
+    let mut given_up = pin!(async {
+        sleep(COMMIT_TIMEOUT).await;
+        while connector.waits_for_standby(&backend).await {
             sleep(LOOK).await;
-            if server
-                .as_ref()
-                .is_some_and(|server| unconfirmed.server.is_other_than(server))
-            {
-                return;
-            }
         }
-    };
-    let mut replaced = pin!(replaced);
+    });
     let place = {
         // The answer to an empty message is the one after that to the commit.
         let mut answer = pin!(raw_sql("").execute(&mut *connection));
         let waited = async {
             sleep(COMMIT_TIMEOUT).await;
-            unconfirmed.places.acquire().await
+            connector.unconfirmed().places.acquire().await
         };
         tokio::select! {
             answered = &mut answer => Err(answered.is_ok()),
-            () = &mut replaced => Err(false),
+            () = &mut given_up => Err(false),
             place = waited => Ok(place),
         }
     };
@@ -230,7 +223,7 @@ async fn confirm(mut connection: PooledConnection, server: Option<Server>) {
             let mut connection = Object::take(connection);
             tokio::select! {
                 _ = raw_sql("").execute(&mut connection) => {}
-                () = replaced => {}
+                () = given_up => {}
             }
             drop(place);
         }
