@@ -48,6 +48,7 @@ pub mod metrics_page;
 pub mod network;
 pub mod page;
 pub mod periodic;
+pub mod rate_limit;
 mod readiness;
 pub mod reason;
 pub mod request_key;

@@ -1,16 +1,8 @@
 //! Rate limits: their configuration, and the limits that apply to one call.
 
-use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
+use std::str::FromStr;
 
-/// A number of calls per period, enforced by the generic cell rate algorithm (GCRA, ITU-T I.371).
-///
-/// `10/1m` admits ten calls at once, and then one every six seconds. After a minute without calls, ten are admitted at
-/// once again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimit {
-    count: NonZeroU32,
-    period: Duration,
-}
+use haven_platform::rate_limit::RateLimit;
 
 /// The subject that a limit applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,50 +89,6 @@ impl FailureKeys {
     }
 }
 
-// === impl RateLimit ===
-
-impl RateLimit {
-    /// The emission interval: the time between two calls at the sustained rate. 3 microseconds to a day.
-    #[must_use]
-    pub fn emission(self) -> Duration {
-        self.period / self.count.get()
-    }
-
-    /// The tolerance: how far ahead of the sustained rate a call may be, which is one emission interval for all calls
-    /// but one.
-    #[must_use]
-    pub fn tolerance(self) -> Duration {
-        self.emission() * (self.count.get() - 1)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let (count, period) = text.split_once('/')?;
-        let (number, unit) = period.split_at_checked(period.len().checked_sub(1)?)?;
-        let seconds = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            _ => return None,
-        };
-        let number: u32 = number
-            .parse()
-            .ok()
-            .filter(|number| (1..=24).contains(number) || unit != "h")?;
-        let period = Duration::from_secs(u64::from(number) * seconds);
-        let count: NonZeroU32 = count
-            .parse()
-            .ok()
-            .filter(|count: &NonZeroU32| count.get() <= 1_000_000)?;
-        (!period.is_zero() && period <= Duration::from_secs(24 * 3600)).then_some(Self { count, period })
-    }
-}
-
-impl fmt::Display for RateLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {} s", self.count, self.period.as_secs())
-    }
-}
-
 // === impl LimitKind ===
 
 impl LimitKind {
@@ -167,7 +115,7 @@ impl FromStr for RateLimits {
             let (name, limit) = item.trim().split_once('=').ok_or(RateLimitsError::Item)?;
             let limit = match limit {
                 "off" => None,
-                limit => Some(RateLimit::parse(limit).ok_or(RateLimitsError::Item)?),
+                limit => Some(limit.parse().map_err(|_| RateLimitsError::Item)?),
             };
             let slot = match name {
                 "network" => &mut network,
@@ -192,6 +140,8 @@ impl FromStr for RateLimits {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -203,7 +153,6 @@ mod tests {
         assert_eq!(limits.email.unwrap().emission(), Duration::from_secs(12 * 60));
         assert_eq!(limits.service, None);
         assert_eq!(network.to_string(), "10 in 60 s");
-        assert_eq!(RateLimit::parse("1/24h").unwrap().tolerance(), Duration::ZERO);
     }
 
     #[test]

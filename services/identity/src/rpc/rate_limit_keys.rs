@@ -1,11 +1,11 @@
 //! The keys under which rate limits are counted, and the failure of a call that is over a limit.
 
-use haven_platform::{call::Call, failure::Failure, mac::MacKeys, reason::Reason};
+use haven_platform::{call::Call, failure::Failure, mac::MacKeys, rate_limit::RateLimit, reason::Reason};
 
 use crate::{
     domain::{
         email::EmailAddress,
-        rate_limit::{FailureKeys, LimitKind, Quota, RateLimit, RateLimits},
+        rate_limit::{FailureKeys, LimitKind, Quota, RateLimits},
     },
     store::rate_limit::{LimitError, Limited},
 };

@@ -25,7 +25,8 @@ mod withdraw_consent;
 use std::sync::Arc;
 
 use haven_platform::{
-    auth::EndedSessions, entropy::Entropy, grpc_service, mac::MacKeys, page::PageTokens, time::Clock,
+    auth::EndedSessions, entropy::Entropy, grpc_service, mac::MacKeys, page::PageTokens,
+    rate_limit::RateLimit, time::Clock,
 };
 use haven_proto::identity::v1::{
     ChangePasswordRequest, ChangePasswordResponse, CheckPasswordRequest, CheckPasswordResponse,
@@ -40,11 +41,7 @@ use haven_proto::identity::v1::{
 use super::{audit_origin::AuditOrigins, rate_limit_keys::RateLimitKeys};
 use crate::{
     dispatcher::Dispatcher,
-    domain::{
-        consent::RequiredConsents,
-        provider::AuthProvider,
-        rate_limit::{RateLimit, RateLimits},
-    },
+    domain::{consent::RequiredConsents, provider::AuthProvider, rate_limit::RateLimits},
     hashing::Passwords,
     store::{
         account::{Accounts, Consents, Erasures, OwnPasswords},
