@@ -1,6 +1,6 @@
 //! Clients of both services.
 
-use std::fs;
+use std::{fs, net::IpAddr};
 
 use anyhow::{Context, Result};
 use haven_proto::{
@@ -87,6 +87,24 @@ impl Client {
         Ok(Self {
             identity: channel(certificates, service, identity)?,
             data: channel(certificates, service, data)?,
+            credential: Credential::default(),
+        })
+    }
+
+    /// Creates a client without an identity, with connections from `address`, which is on loopback.
+    pub fn from_address(
+        certificates: &Certificates,
+        address: IpAddr,
+        identity: Listeners,
+        data: Listeners,
+    ) -> Result<Self> {
+        let channel = |port| -> Result<Channel> {
+            let endpoint = endpoint(certificates, None, port)?;
+            Ok(endpoint.local_address(Some(address)).connect_lazy())
+        };
+        Ok(Self {
+            identity: channel(identity.api)?,
+            data: channel(data.api)?,
             credential: Credential::default(),
         })
     }

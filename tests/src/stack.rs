@@ -9,7 +9,7 @@
 //! # }
 //! ```
 
-use std::{fs, path::Path};
+use std::{fs, net::IpAddr, path::Path};
 
 use anyhow::Result;
 use tokio::sync::OnceCell;
@@ -56,6 +56,7 @@ pub struct Stack {
 pub struct Builder {
     variables: Vec<(&'static str, String, String)>,
     absent: Vec<&'static str>,
+    default_limits: bool,
     counted: bool,
     freezable: bool,
     own_cluster: bool,
@@ -97,6 +98,17 @@ impl Stack {
     /// Returns a client with the access token of `person`.
     pub fn user(&self, person: &Person) -> Result<Client> {
         self.client(None)?.with_token(&person.token)
+    }
+
+    /// Returns a client without an identity that calls from `address`, an address of loopback such as 127.0.0.2: a caller in
+    /// another network.
+    pub fn client_from(&self, address: IpAddr) -> Result<Client> {
+        Client::from_address(
+            &self.certificates,
+            address,
+            self.identity.listeners,
+            self.data.listeners,
+        )
     }
 
     /// Returns a client with the certificate of a service: `backend`, `identity`, `data` or `stranger`.
@@ -171,6 +183,12 @@ impl Builder {
     /// Sets an environment variable of `identity` or `data`.
     pub fn variable(mut self, service: &'static str, name: &str, value: impl Into<String>) -> Self {
         self.variables.push((service, name.to_owned(), value.into()));
+        self
+    }
+
+    /// Leaves the rate limits at the defaults of the services, which a test with many callers in one network would reach.
+    pub fn default_limits(mut self) -> Self {
+        self.default_limits = true;
         self
     }
 
@@ -299,6 +317,10 @@ impl Builder {
             if pooler.is_some() {
                 let mode = ("DATABASE_POOLER".to_owned(), "transaction".to_owned());
                 service.variables.extend([mode]);
+            }
+            if self.default_limits {
+                let is_limit = |name: &str| name.ends_with("_LIMITS") || name.ends_with("_LIMIT");
+                service.variables.retain(|name, _| !is_limit(name));
             }
             for (_, name, value) in self.variables.iter().filter(|(owner, ..)| *owner == service.name) {
                 service.variables.insert(name.clone(), value.clone());

@@ -48,6 +48,16 @@ pub(crate) async fn tls(
     name: &str,
     protocols: &[&str],
 ) -> io::Result<TlsStream<TcpStream>> {
+    tls_over(certificates, tcp(port).await, name, protocols).await
+}
+
+/// Performs the TLS handshake of [`tls`] on an open connection.
+pub(crate) async fn tls_over(
+    certificates: &Certificates,
+    stream: TcpStream,
+    name: &str,
+    protocols: &[&str],
+) -> io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     let pem = std::fs::read(certificates.authority())?;
     for authority in PemObject::pem_slice_iter(&pem) {
@@ -61,9 +71,7 @@ pub(crate) async fn tls(
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    TlsConnector::from(Arc::new(config))
-        .connect(name, tcp(port).await)
-        .await
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
 /// Sends `bytes`, and reads until the server closes the connection. Panics after eight seconds.
