@@ -79,7 +79,7 @@ async fn an_expired_lease_is_lost_before_another_worker_leases_the_job() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     insert_job(&stack, &ada, 1).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let request = lease_request();
     let held = lease_one(&worker, &request).await;
     expire_leases(&stack).await;
@@ -98,7 +98,7 @@ async fn every_field_of_a_lease_has_to_match() {
     let stack = Stack::start().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     insert_job(&stack, &ada, 1).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let held = lease_one(&worker, &lease_request()).await;
     let of_bob = insert_job(&stack, &bob, 1).await;
     let wrong = [
@@ -141,7 +141,7 @@ async fn leases_expire_without_calls_of_workers() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     insert_job(&stack, &ada, 1).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     lease_one(&worker, &lease_request()).await;
     expire_leases(&stack).await;
     eventually("the job is queued again", async || {

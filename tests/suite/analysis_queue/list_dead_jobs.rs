@@ -21,7 +21,7 @@ async fn after_three_failures_a_job_is_dead_until_it_is_requeued() {
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
     let id = analysis_jobs::requested(&ada).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     for (attempt, shortest, longest) in [(1, 15, 45), (2, 60, 180)] {
         let held = lease_one(&worker, &lease_request()).await;
         assert_eq!(held.attempt, attempt);
@@ -90,7 +90,7 @@ async fn a_job_is_dead_after_three_workers_died() {
     let stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();
     let id = insert_job(&stack, &person, 1).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     for attempt in 1..=3 {
         let held = lease_one(&worker, &lease_request()).await;
         assert_eq!(held.attempt, attempt);
@@ -138,7 +138,7 @@ async fn pages_list_each_dead_job_once_the_longest_dead_first() {
     let kill = "UPDATE data.analysis_jobs SET state = 'dead', attempts = 3, last_error = 'X',
          finished_at = now() - last_number / 2 * interval '1 minute'";
     execute(&stack.database, kill).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let (whole, pages) = all(&worker, 200).await;
     assert_eq!((whole.len(), pages), (11, 1));
     assert!(whole.is_sorted_by_key(|number| -(number / 2)), "{whole:?}");
