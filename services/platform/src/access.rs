@@ -216,10 +216,7 @@ mod tests {
             assert_eq!(check_scope(access, scope), Err(ScopeError::WithoutService));
         }
         for power in [Scope::Author, Scope::Forward] {
-            assert_eq!(
-                check_scope(Access::Service, Some(power)),
-                Err(ScopeError::Power)
-            );
+            assert_eq!(check_scope(Access::Service, Some(power)), Err(ScopeError::Power));
         }
     }
 

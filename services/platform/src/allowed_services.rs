@@ -17,7 +17,10 @@ pub enum AllowedServicesError {
     )]
     Malformed(String),
     /// A scope does not exist.
-    #[error("{scope:?}, given to {service:?}, is not a scope: the scopes are {}", scope_names())]
+    #[error(
+        "{scope:?}, given to {service:?}, is not a scope: the scopes are {}",
+        scope_names()
+    )]
     UnknownScope {
         /// The service that it is given to.
         service: String,

@@ -25,12 +25,16 @@ async fn assert_lost(worker: &Client, lease: &JobLease) {
 
 #[tokio::test]
 async fn a_job_of_a_worker_that_died_is_done_once_by_another() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::builder()
+        .admit("data", "another=analysis")
+        .start()
+        .await
+        .unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let id = analysis_jobs::requested(&ada).await;
     let (dead, alive) = (
-        stack.service("backend").unwrap(),
-        stack.service("identity").unwrap(),
+        stack.service("worker").unwrap(),
+        stack.service("another").unwrap(),
     );
     let first = lease_one(&dead, &short_lease_request()).await;
     assert_eq!(

@@ -194,7 +194,11 @@ async fn the_oldest_coach_messages_are_omitted_when_an_answer_would_be_too_large
 
 #[tokio::test]
 async fn a_lease_may_be_extended_any_number_of_times() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::builder()
+        .admit("data", "another=analysis")
+        .start()
+        .await
+        .unwrap();
     let ada = stack.person().await.unwrap();
     insert_job(&stack, &ada, 1).await;
     let worker = stack.service("worker").unwrap();
@@ -213,7 +217,7 @@ async fn a_lease_may_be_extended_any_number_of_times() {
         assert!((expected - 10..=expected).contains(&left), "{left} of {expected}");
     }
     // Another service that has the token holds the lease, too: it may be another process of the same worker.
-    let other = stack.service("identity").unwrap();
+    let other = stack.service("another").unwrap();
     extend(&other, &held).await.unwrap();
     complete(&worker, &held).await.unwrap();
 }

@@ -129,7 +129,11 @@ async fn all(worker: &Client, size: i32) -> (Vec<i64>, usize) {
 
 #[tokio::test]
 async fn pages_list_each_dead_job_once_the_longest_dead_first() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::builder()
+        .admit("data", "another=analysis")
+        .start()
+        .await
+        .unwrap();
     let ada = stack.person().await.unwrap();
     for number in 1..=11 {
         insert_job(&stack, &ada, number).await;
@@ -147,7 +151,7 @@ async fn pages_list_each_dead_job_once_the_longest_dead_first() {
     }
 
     let token = dead(&worker, 2, "").await.unwrap().next_page_token;
-    let other = stack.service("identity").unwrap();
+    let other = stack.service("another").unwrap();
     for (service, token) in [(&other, token.as_str()), (&worker, &token[1..]), (&worker, "x")] {
         let status = dead(service, 2, token).await.unwrap_err();
         assert_eq!(reason(&status), "PAGE_TOKEN_INVALID");

@@ -22,7 +22,11 @@ const CROWD: usize = 20;
 
 #[tokio::test]
 async fn a_repeated_lease_request_returns_the_jobs_still_held() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::builder()
+        .admit("data", "another=analysis")
+        .start()
+        .await
+        .unwrap();
     let ada = stack.person().await.unwrap();
     for number in 1..=12 {
         insert_job(&stack, &ada, number).await;
@@ -37,7 +41,7 @@ async fn a_repeated_lease_request_returns_the_jobs_still_held() {
     assert_eq!(attempts, 10);
 
     // A request of another service with the same request id is another request.
-    let other = stack.service("identity").unwrap();
+    let other = stack.service("another").unwrap();
     let others = lease(&other, &request).await.unwrap();
     assert_eq!(others.len(), 2);
     assert_ne!(

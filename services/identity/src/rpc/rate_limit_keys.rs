@@ -116,10 +116,7 @@ fn rate_limited(limited: &[Limited]) -> Failure {
         .max()
         .unwrap_or_default();
     let mut failure = Failure::new(Reason::RateLimited).retry_after(longest);
-    if limited
-        .iter()
-        .any(|one| one.kind == LimitKind::NetworkOfService)
-    {
+    if limited.iter().any(|one| one.kind == LimitKind::NetworkOfService) {
         failure = failure.because(SHARED_NETWORK);
     }
     limited.iter().fold(failure, |failure, one| {
@@ -209,7 +206,11 @@ mod tests {
                 retry_after: Duration::from_secs(6),
             }]);
             let cause = std::error::Error::source(&failure).map(ToString::to_string);
-            assert_eq!(cause.as_deref(), is_shared.then_some(SHARED_NETWORK), "{source:?}");
+            assert_eq!(
+                cause.as_deref(),
+                is_shared.then_some(SHARED_NETWORK),
+                "{source:?}"
+            );
         }
     }
 

@@ -9,7 +9,10 @@ use crate::{call::ServiceName, scopes::Scopes, tls::Tls};
 /// lists, with its scopes; `None` without one.
 ///
 /// TLS has already verified the chain and that the peer holds the key, so the certificate's content can be trusted.
-pub(crate) fn calling_service(certificates: &[CertificateDer<'_>], tls: &Tls) -> Option<(ServiceName, Scopes)> {
+pub(crate) fn calling_service(
+    certificates: &[CertificateDer<'_>],
+    tls: &Tls,
+) -> Option<(ServiceName, Scopes)> {
     let (_, certificate) = X509Certificate::from_der(certificates.first()?).ok()?;
     let names = certificate.subject_alternative_name().ok()??;
     names.value.general_names.iter().find_map(|name| match name {

@@ -35,7 +35,8 @@ pub(super) fn network(
         Err(unusable) => {
             // A service that calls for itself has no client to state.
             if unusable == forwarded::Unusable::Malformed || is_for_client(rpc, caller) {
-                metrics::counter!("haven_forwarded_address_unusable_total", "reason" => unusable.name()).increment(1);
+                metrics::counter!("haven_forwarded_address_unusable_total", "reason" => unusable.name())
+                    .increment(1);
             }
             (socket, NetworkSource::ServiceWithoutAddress)
         }
