@@ -20,13 +20,8 @@ pub struct TlsArgs {
     #[arg(long, env = "TLS_CA_FILE", value_name = "FILE")]
     pub tls_ca_file: Option<PathBuf>,
     /// The services that may call: subject alternative names of client certificates (DNS names or URIs), with their scopes
-    #[arg(
-        long,
-        env = "ALLOWED_SERVICES",
-        value_name = "SAN=SCOPE,…;…",
-        default_value = ""
-    )]
-    pub allowed_services: String,
+    #[arg(long, env = "ALLOWED_SERVICES", value_name = "SAN=SCOPE,…;…")]
+    pub allowed_services: Option<String>,
 }
 
 impl TlsArgs {
@@ -47,7 +42,7 @@ impl TlsArgs {
         let cert = file("TLS_CERT_FILE", &self.tls_cert_file);
         let key = file("TLS_KEY_FILE", &self.tls_key_file);
         let ca = file("TLS_CA_FILE", &self.tls_ca_file);
-        let allowed_services = AllowedServices::parse(&self.allowed_services)
+        let allowed_services = AllowedServices::parse(self.allowed_services.as_deref().unwrap_or_default())
             .map_err(|wrong| {
                 for problem in wrong {
                     problems.add("ALLOWED_SERVICES", problem);
