@@ -7,6 +7,12 @@ use crate::{certificates::Certificates, database::Database, secrets::Secrets};
 /// Rate limits that a local installation does not reach.
 const HIGH_LIMITS: &str = "network=100000/1m,email=100000/1m,service=100000/1m";
 
+/// The services that identity admits: data verifies tokens, and `backend` serves people.
+const IDENTITY_ADMITS: &str = "data=keys;backend=accounts,forward";
+
+/// The services that data admits: identity keeps the list of people, `backend` serves them, and `worker` analyzes.
+const DATA_ADMITS: &str = "identity=provisioning;backend=crisis,author,forward;worker=analysis";
+
 /// Environment variables by name.
 pub type Variables = BTreeMap<String, String>;
 
@@ -51,7 +57,7 @@ impl Environment<'_> {
 
     fn identity(&self) -> Variables {
         let own = [
-            ("ALLOWED_SERVICES", "data,backend".to_owned()),
+            ("ALLOWED_SERVICES", IDENTITY_ADMITS.to_owned()),
             ("SECRET_KEY", self.secrets.identity_secret_key.clone()),
             ("DATA_URL", format!("https://localhost:{}", self.data.api)),
             ("PEPPERS", self.secrets.peppers.clone()),
@@ -66,7 +72,7 @@ impl Environment<'_> {
 
     fn data(&self) -> Variables {
         let own = [
-            ("ALLOWED_SERVICES", "identity,backend".to_owned()),
+            ("ALLOWED_SERVICES", DATA_ADMITS.to_owned()),
             ("SECRET_KEY", self.secrets.data_secret_key.clone()),
             ("IDENTITY_URL", format!("https://localhost:{}", self.identity.api)),
             ("MESSAGE_KEYS", self.secrets.message_keys.clone()),

@@ -55,6 +55,7 @@ pub struct Stack {
 #[derive(Default)]
 pub struct Builder {
     variables: Vec<(&'static str, String, String)>,
+    admitted: Vec<(&'static str, String)>,
     absent: Vec<&'static str>,
     default_limits: bool,
     counted: bool,
@@ -111,7 +112,8 @@ impl Stack {
         )
     }
 
-    /// Returns a client with the certificate of a service: `backend`, `identity`, `data` or `stranger`.
+    /// Returns a client with the certificate of a service: `backend`, `worker`, `identity`, `data`, `stranger`, or
+    /// one that [`Builder::admit`] added.
     pub fn service(&self, name: &str) -> Result<Client> {
         self.client(Some(name))
     }
@@ -189,6 +191,13 @@ impl Builder {
     /// Leaves the rate limits at the defaults of the services, which a test with many callers in one network would reach.
     pub fn default_limits(mut self) -> Self {
         self.default_limits = true;
+        self
+    }
+
+    /// Lets `identity` or `data` admit a further service. `entry` is its entry in `ALLOWED_SERVICES`, such as
+    /// `another=analysis`. The service gets a certificate.
+    pub fn admit(mut self, service: &'static str, entry: impl Into<String>) -> Self {
+        self.admitted.push((service, entry.into()));
         self
     }
 
@@ -324,6 +333,17 @@ impl Builder {
             }
             for (_, name, value) in self.variables.iter().filter(|(owner, ..)| *owner == service.name) {
                 service.variables.insert(name.clone(), value.clone());
+            }
+            for (_, entry) in self.admitted.iter().filter(|(owner, _)| *owner == service.name) {
+                let name = entry.rsplit_once('=').map_or(entry.as_str(), |(name, _)| name);
+                if !certificates.leaf(name).certificate.exists() {
+                    certificates.issue(name)?;
+                }
+                let all = service
+                    .variables
+                    .entry("ALLOWED_SERVICES".to_owned())
+                    .or_default();
+                *all = format!("{all};{entry}");
             }
             if !self.absent.contains(&service.name) {
                 service.launch()?;

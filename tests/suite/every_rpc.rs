@@ -1,6 +1,7 @@
 //! A valid request for every RPC of the contract. Suites that call each RPC share it, so that a new RPC is described
 //! once: [`request`] returns `None` for an RPC that it does not know, and those suites fail.
 
+use haven_platform::{access::AccessTable, scopes::Scope};
 use haven_proto::{
     data::v1::{
         AcknowledgeCrisisEventRequest, AppendMessageRequest, CompleteJobRequest, DeleteAnalysisRequest,
@@ -88,6 +89,23 @@ pub(crate) fn server_of(rpc: &str) -> &'static str {
         "data"
     } else {
         "identity"
+    }
+}
+
+/// Returns the scope that a service needs to call `rpc`. `None` if the RPC admits no service as such.
+pub(crate) fn scope_of(rpc: &str) -> Option<Scope> {
+    let (service, _) = rpc.trim_start_matches('/').split_once('/')?;
+    let table = AccessTable::read([haven_proto::FILE_DESCRIPTOR_SET], &[service]).ok()?;
+    table.find(&format!("/{}", rpc.trim_start_matches('/')))?.scope
+}
+
+/// Returns the service of the test installation that may call `rpc`; `backend` if the RPC admits no service as such.
+pub(crate) fn service_of(rpc: &str) -> &'static str {
+    match scope_of(rpc) {
+        Some(Scope::Provisioning) => "identity",
+        Some(Scope::Analysis) => "worker",
+        Some(Scope::Keys) => "data",
+        _ => "backend",
     }
 }
 

@@ -46,7 +46,7 @@ const GAUGES: [(&str, Unit, &str); 5] = [
 ];
 
 /// The counters of the platform, with their meanings.
-const COUNTERS: [(&str, &str); 7] = [
+const COUNTERS: [(&str, &str); 8] = [
     (
         "haven_rpc_total",
         "Calls that ended, by RPC, gRPC code and reason",
@@ -64,6 +64,11 @@ const COUNTERS: [(&str, &str); 7] = [
         "Commits that were not confirmed in time, and were answered as unknown",
     ),
     ("haven_panics_total", "Handlers that panicked"),
+    (
+        "haven_forwarded_address_unusable_total",
+        "Calls of a service with the scope forward for a client whose address it did not state, by reason: missing, \
+         malformed",
+    ),
     (
         "haven_tls_handshakes_failed_total",
         "TLS handshakes that clients did not complete",
@@ -114,5 +119,8 @@ fn describe() {
     );
     for name in FROM_ZERO {
         metrics::counter!(name).absolute(0);
+    }
+    for reason in ["missing", "malformed"] {
+        metrics::counter!("haven_forwarded_address_unusable_total", "reason" => reason).absolute(0);
     }
 }

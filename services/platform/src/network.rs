@@ -8,6 +8,20 @@ use std::{fmt, net::IpAddr};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network([u8; 9]);
 
+/// The source of a client's network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NetworkSource {
+    /// The socket of a client that is no service.
+    #[default]
+    Client,
+    /// A service with the scope `forward`, which stated the address of its client.
+    Forwarded,
+    /// The socket of a service with the scope `forward` that stated no usable address.
+    ServiceWithoutAddress,
+    /// The socket of a service without the scope `forward`, which counts as the client.
+    ServiceWithoutForward,
+}
+
 impl Network {
     /// Returns the network of `address`. An IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) counts as an IPv4
     /// address.

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use haven_proto::identity::v1::{SignInRequest, SignUpRequest};
+use haven_proto::identity::v1::{ListAccountsRequest, SignInRequest, SignUpRequest};
 use haven_testkit::{Client, Stack, client::sign_up_request, random};
 use tonic::Status;
 use tonic_types::StatusExt;
 
 use super::{PASSWORD, forwarded_for};
 use crate::{
+    metrics::Metrics,
     status::reason,
     superuser_sql::{execute, scalar},
 };
@@ -99,6 +100,83 @@ async fn sign_ups_of_one_network_are_limited_valid_or_not() {
     for other in ["192.0.2.2", "2001:db8:0:2::1", "203.0.113.7, 192.0.2.3"] {
         attempt(&backend, Some(other), new_person()).await.unwrap();
     }
+}
+
+/// Returns the value of the counter of unusable addresses of identity.
+async fn unusable(stack: &Stack, reason: &str) -> Option<f64> {
+    let page = Metrics::read(stack.identity.listeners.metrics).await;
+    page.sum("haven_forwarded_address_unusable_total", &[("reason", reason)])
+}
+
+#[tokio::test]
+async fn people_behind_a_service_without_a_usable_address_share_one_limit_and_the_refusal_says_so() {
+    let stack = Stack::builder()
+        .variable("identity", "SIGN_UP_LIMITS", "network=3/1h,email=off,service=off")
+        .admit("identity", "untrusted=accounts,author,keys")
+        .start()
+        .await
+        .unwrap();
+    let (backend, untrusted) = (
+        stack.service("backend").unwrap(),
+        stack.service("untrusted").unwrap(),
+    );
+    for reason in ["missing", "malformed"] {
+        assert_eq!(unusable(&stack, reason).await, Some(0.0), "{reason}");
+    }
+    attempt(&backend, None, new_person()).await.unwrap();
+    for malformed in ["unknown", "192.0.2.1,"] {
+        attempt(&backend, Some(malformed), new_person()).await.unwrap();
+    }
+    assert_eq!(unusable(&stack, "missing").await, Some(1.0));
+    assert_eq!(unusable(&stack, "malformed").await, Some(2.0));
+    // A usable address is still believed, in each form; and that of a service without the scope is not.
+    for usable in ["192.0.2.1:4711", "[2001:db8:0:9::1]:4711", "[2001:db8:0:8::1]"] {
+        attempt(&backend, Some(usable), new_person()).await.unwrap();
+    }
+    let mut forwarded = tonic::Request::new(new_person());
+    let value = "for=unknown, for=\"[2001:db8:0:7::1]:4711\"".parse().unwrap();
+    forwarded.metadata_mut().insert("forwarded", value);
+    backend.account().sign_up(forwarded).await.unwrap();
+    for (client, address) in [
+        (&backend, None),
+        (&backend, Some("unknown")),
+        (&untrusted, Some("192.0.2.77")),
+        (&untrusted, None),
+    ] {
+        let status = attempt(client, address, new_person()).await.unwrap_err();
+        let details = status.get_error_details();
+        let description = &details.quota_failure().unwrap().violations[0].description;
+        assert!(
+            description.starts_with("At most 3 ") && description.contains("all its people share one limit"),
+            "{description}"
+        );
+        assert_eq!(
+            exceeded_limits(Err(status), Duration::from_secs(20 * 60)),
+            ["network"]
+        );
+    }
+    assert_eq!(
+        unusable(&stack, "missing").await,
+        Some(2.0),
+        "of the backend alone"
+    );
+    let log = std::fs::read_to_string(stack.identity.log()).unwrap();
+    let explained = log.matches("all its people share one limit").count();
+    assert_eq!(explained, 4);
+    // A client of its own in the same network learns nothing about services.
+    let status = attempt(&stack.anonymous().unwrap(), None, new_person())
+        .await
+        .unwrap_err();
+    let details = status.get_error_details();
+    let description = &details.quota_failure().unwrap().violations[0].description;
+    assert!(!description.contains("people"), "{description}");
+    // A service that calls for itself has no client.
+    let mut accounts = backend.account();
+    accounts
+        .list_accounts(ListAccountsRequest::default())
+        .await
+        .unwrap();
+    assert_eq!(unusable(&stack, "missing").await, Some(2.0));
 }
 
 #[tokio::test]

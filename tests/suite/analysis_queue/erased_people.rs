@@ -55,7 +55,7 @@ async fn leases_on_jobs_of_an_erased_person_are_lost() {
     say(&ada, SenderType::User, "something").await;
     let job = insert_job(&stack, &person, 1).await;
     insert_job(&stack, &person, 2).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let jobs = lease(&worker, &lease_request()).await.unwrap();
     let [done, held] = [0, 1].map(|one| jobs[one].lease.clone().unwrap());
     complete(&worker, &done).await.unwrap();
@@ -110,7 +110,7 @@ async fn person_with_lease(stack: &Stack, worker: &Client) -> (Person, JobLease)
 #[tokio::test]
 async fn a_concurrent_erasure_and_end_of_a_job_are_both_atomic() {
     let stack = Stack::start().await.unwrap();
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let (mut completed, mut lost) = (0, 0);
     for race in 0..RACES {
         let (person, held) = person_with_lease(&stack, &worker).await;
@@ -187,7 +187,7 @@ async fn erase_around(stack: &Stack, person: &Person, during: impl Future<Output
 #[tokio::test]
 async fn an_erasure_does_not_wait_for_workers() {
     let stack = Stack::start().await.unwrap();
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let (person, held) = person_with_lease(&stack, &worker).await;
     let completes = async { reason(&complete(&worker, &held).await.unwrap_err()) };
     assert_eq!(erase_around(&stack, &person, completes).await, "LEASE_LOST");

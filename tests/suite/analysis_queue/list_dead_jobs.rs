@@ -21,7 +21,7 @@ async fn after_three_failures_a_job_is_dead_until_it_is_requeued() {
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
     let id = analysis_jobs::requested(&ada).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     for (attempt, shortest, longest) in [(1, 15, 45), (2, 60, 180)] {
         let held = lease_one(&worker, &lease_request()).await;
         assert_eq!(held.attempt, attempt);
@@ -90,7 +90,7 @@ async fn a_job_is_dead_after_three_workers_died() {
     let stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();
     let id = insert_job(&stack, &person, 1).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     for attempt in 1..=3 {
         let held = lease_one(&worker, &lease_request()).await;
         assert_eq!(held.attempt, attempt);
@@ -129,7 +129,11 @@ async fn all(worker: &Client, size: i32) -> (Vec<i64>, usize) {
 
 #[tokio::test]
 async fn pages_list_each_dead_job_once_the_longest_dead_first() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::builder()
+        .admit("data", "another=analysis")
+        .start()
+        .await
+        .unwrap();
     let ada = stack.person().await.unwrap();
     for number in 1..=11 {
         insert_job(&stack, &ada, number).await;
@@ -138,7 +142,7 @@ async fn pages_list_each_dead_job_once_the_longest_dead_first() {
     let kill = "UPDATE data.analysis_jobs SET state = 'dead', attempts = 3, last_error = 'X',
          finished_at = now() - last_number / 2 * interval '1 minute'";
     execute(&stack.database, kill).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let (whole, pages) = all(&worker, 200).await;
     assert_eq!((whole.len(), pages), (11, 1));
     assert!(whole.is_sorted_by_key(|number| -(number / 2)), "{whole:?}");
@@ -147,7 +151,7 @@ async fn pages_list_each_dead_job_once_the_longest_dead_first() {
     }
 
     let token = dead(&worker, 2, "").await.unwrap().next_page_token;
-    let other = stack.service("identity").unwrap();
+    let other = stack.service("another").unwrap();
     for (service, token) in [(&other, token.as_str()), (&worker, &token[1..]), (&worker, "x")] {
         let status = dead(service, 2, token).await.unwrap_err();
         assert_eq!(reason(&status), "PAGE_TOKEN_INVALID");

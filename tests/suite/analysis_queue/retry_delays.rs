@@ -33,7 +33,7 @@ async fn retry_delays_grow_and_start_over_after_a_requeue() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let job = insert_job(&stack, &ada, 1).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     for (round, by_call) in [(0, false), (1, true), (2, false)] {
         for (attempt, shortest, longest) in [(1, 15.0, 45.0), (2, 60.0, 180.0)] {
             end_attempt(&stack, &worker, by_call).await;
@@ -67,7 +67,7 @@ async fn jobs_with_leases_that_expired_together_get_different_delays() {
     for number in 1..=10 {
         insert_job(&stack, &ada, number).await;
     }
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     assert_eq!(lease(&worker, &lease_request()).await.unwrap().len(), 10);
     // A job with a retry limit that an operator set does not block the others.
     let more = "UPDATE data.analysis_jobs SET retry_limit = 9 WHERE last_number = 10";

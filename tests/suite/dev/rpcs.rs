@@ -57,7 +57,7 @@ async fn every_rpc_is_called_by_its_name_with_json() {
         let rpc_name = name(&rpc);
         let mut arguments = vec!["--timeout", "20s", rpc_name.as_str(), &request];
         match access(&rpc) {
-            Access::Service => arguments.extend(["--service", "backend"]),
+            Access::Service => arguments.extend(["--service", every_rpc::service_of(&full_name)]),
             Access::User | Access::UserOrService => arguments.extend(["--header", &token]),
             Access::Anyone | Access::Unspecified => {}
         }

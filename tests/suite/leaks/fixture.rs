@@ -232,7 +232,10 @@ impl Fixture {
         headers: MetadataMap,
         body: Vec<u8>,
     ) -> Result<(), Status> {
-        let client = self.client(caller);
+        let client = match caller {
+            Caller::Service => self.stack.service(every_rpc::service_of(path)).unwrap(),
+            _ => self.client(caller),
+        };
         self.keep(every_rpc::call(&client, server, path, headers, body).await)
     }
 

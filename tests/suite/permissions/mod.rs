@@ -4,6 +4,7 @@
 //! A new RPC fails this test until [`every_rpc`] has a request for it, and its outcomes are in the snapshot.
 
 pub(crate) mod fixture;
+mod scopes;
 
 use haven_platform::reason::Reason;
 use haven_proto::identity::v1::DeleteAccountRequest;
@@ -38,7 +39,7 @@ async fn who_may_call_what() {
             let client = match name {
                 "the wrong person" => stack.user(&wrong),
                 "the right person" => stack.user(&fixture.person),
-                "a listed service" => stack.service("backend"),
+                "a listed service" => stack.service(every_rpc::service_of(&rpc)),
                 "an unlisted service" => stack.service("stranger"),
                 _ => stack.anonymous(),
             };

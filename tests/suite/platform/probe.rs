@@ -12,6 +12,7 @@ use std::{
 };
 
 use haven_platform::{
+    allowed_services::AllowedServices,
     auth::{Claims, EndedSessions, KeySet, ROLE, TokenVerifier, VerifyingKey},
     call::Call,
     config::{AuthMode, Requests, TlsFiles},
@@ -53,6 +54,9 @@ pub(crate) mod proto {
 
 /// Encoded descriptors of the package `haven.testing.v1`.
 pub(crate) const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/testing.binpb"));
+
+/// The services that a probe admits: `backend` has the scope of its RPCs, and `worker` and `identity` have others.
+const ADMITTED: &str = "backend=accounts,forward;worker=analysis,forward;identity=provisioning,accounts";
 
 /// The maximum number of streams of a kind that one person may have open at once, as both services configure it.
 pub(crate) const STREAMS_PER_USER: usize = 12;
@@ -225,14 +229,14 @@ pub(crate) fn with_token<T>(message: T, token: &str) -> Request<T> {
     request
 }
 
-/// Loads the server's certificate, and allows the service `backend`.
+/// Loads the server's certificate, and admits services.
 fn tls(certificates: &Certificates) -> Arc<Tls> {
     let leaf = certificates.leaf("data");
     let files = TlsFiles {
         cert: leaf.certificate,
         key: leaf.key,
         ca: certificates.authority(),
-        allowed_services: ["backend".to_owned()].into(),
+        allowed_services: AllowedServices::parse(ADMITTED).unwrap(),
     };
     Arc::new(Tls::load(files).unwrap())
 }

@@ -293,7 +293,7 @@ impl Everything {
             ..LeaseJobsRequest::default()
         };
         stack
-            .service("backend")
+            .service("worker")
             .unwrap()
             .queue()
             .lease_jobs(lease)

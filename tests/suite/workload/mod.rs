@@ -77,6 +77,8 @@ impl Size {
 struct Scene {
     clients: Vec<Client>,
     backend: Client,
+    identity: Client,
+    worker: Client,
     journal: Arc<Journal>,
     stopped: Arc<AtomicBool>,
 }
@@ -174,6 +176,8 @@ async fn run(
     let scene = Scene {
         clients: clients.collect(),
         backend: endpoints.client(Some("backend")).unwrap(),
+        identity: endpoints.client(Some("identity")).unwrap(),
+        worker: endpoints.client(Some("worker")).unwrap(),
         journal,
         stopped,
     };

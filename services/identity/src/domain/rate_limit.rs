@@ -9,6 +9,8 @@ use haven_platform::rate_limit::RateLimit;
 pub enum LimitKind {
     /// The network of the client.
     Network,
+    /// The network of a service that did not state its client's, with the count of any other client in this network.
+    NetworkOfService,
     /// The email address, whether it has an account or not.
     Email,
     /// The service that calls on behalf of a person.
@@ -96,7 +98,7 @@ impl LimitKind {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Network => "network",
+            Self::Network | Self::NetworkOfService => "network",
             Self::Email => "email",
             Self::Service => "service",
             Self::Failures => "failures",

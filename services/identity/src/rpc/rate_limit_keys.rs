@@ -1,6 +1,8 @@
 //! The keys under which rate limits are counted, and the failure of a call that is over a limit.
 
-use haven_platform::{call::Call, failure::Failure, mac::MacKeys, rate_limit::RateLimit, reason::Reason};
+use haven_platform::{
+    call::Call, failure::Failure, mac::MacKeys, network::NetworkSource, rate_limit::RateLimit, reason::Reason,
+};
 
 use crate::{
     domain::{
@@ -9,6 +11,10 @@ use crate::{
     },
     store::rate_limit::{LimitError, Limited},
 };
+
+/// The explanation of a refusal for the network of a service, for its developers and for the log.
+const SHARED_NETWORK: &str = "The network is that of the calling service, because the service sent no usable x-forwarded-for or lacks \
+                              the scope `forward`: all its people share one limit";
 
 /// Derives the keys under which limits are counted. They are keyed hashes, so that the table reveals no network,
 /// address or service.
@@ -41,8 +47,14 @@ impl RateLimitKeys {
             .service
             .as_ref()
             .map(|service| service.as_str().as_bytes().to_vec());
+        let network_kind = match call.network_source {
+            NetworkSource::Client | NetworkSource::Forwarded => LimitKind::Network,
+            NetworkSource::ServiceWithoutAddress | NetworkSource::ServiceWithoutForward => {
+                LimitKind::NetworkOfService
+            }
+        };
         [
-            (LimitKind::Network, limits.network, network),
+            (network_kind, limits.network, network),
             (LimitKind::Email, limits.email, email),
             (LimitKind::Service, limits.service, service),
         ]
@@ -103,9 +115,15 @@ fn rate_limited(limited: &[Limited]) -> Failure {
         .map(|one| one.retry_after)
         .max()
         .unwrap_or_default();
-    let failure = Failure::new(Reason::RateLimited).retry_after(longest);
+    let mut failure = Failure::new(Reason::RateLimited).retry_after(longest);
+    if limited.iter().any(|one| one.kind == LimitKind::NetworkOfService) {
+        failure = failure.because(SHARED_NETWORK);
+    }
     limited.iter().fold(failure, |failure, one| {
         let description = match one.quota {
+            Some(quota) if one.kind == LimitKind::NetworkOfService => {
+                format!("At most {}. {SHARED_NETWORK}", quota.limit)
+            }
             Some(quota) => format!("At most {}", quota.limit),
             None => "After several wrong passwords, the delay before each further attempt grows".to_owned(),
         };
@@ -134,6 +152,7 @@ mod tests {
             caller: Caller::default(),
             deadline: Deadline::after(Duration::from_secs(1)),
             network: Some(Network::of("192.0.2.1".parse().unwrap())),
+            network_source: NetworkSource::Client,
         };
         let email = EmailAddress::parse("Ada@Example.org").unwrap();
         let quotas = keys.quotas("SignIn", &limits, &call, Some(&email));
@@ -160,12 +179,49 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_says_when_the_people_of_a_service_share_one_limit() {
+        let keys = RateLimitKeys::new(MacKeys::derive(&SecretKeys::one([7; 32]), "limits"));
+        let limits: RateLimits = "network=10/1m,email=off,service=off".parse().unwrap();
+        let quota = |network_source| {
+            let call = Call {
+                caller: Caller::default(),
+                deadline: Deadline::after(Duration::from_secs(1)),
+                network: Some(Network::of("192.0.2.1".parse().unwrap())),
+                network_source,
+            };
+            keys.quotas("SignIn", &limits, &call, None)[0]
+        };
+        let own = quota(NetworkSource::Client);
+        for (source, is_shared) in [
+            (NetworkSource::Client, false),
+            (NetworkSource::Forwarded, false),
+            (NetworkSource::ServiceWithoutAddress, true),
+            (NetworkSource::ServiceWithoutForward, true),
+        ] {
+            let quota = quota(source);
+            assert_eq!(quota.key, own.key, "a network has one count, {source:?}");
+            let failure = rate_limited(&[Limited {
+                kind: quota.kind,
+                quota: Some(quota),
+                retry_after: Duration::from_secs(6),
+            }]);
+            let cause = std::error::Error::source(&failure).map(ToString::to_string);
+            assert_eq!(
+                cause.as_deref(),
+                is_shared.then_some(SHARED_NETWORK),
+                "{source:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_limit_is_counted_under_each_key_of_the_ring() {
         let limits: RateLimits = "network=off,email=5/1h,service=off".parse().unwrap();
         let call = Call {
             caller: Caller::default(),
             deadline: Deadline::after(Duration::from_secs(1)),
             network: None,
+            network_source: NetworkSource::Client,
         };
         let email = EmailAddress::parse("ada@example.org").unwrap();
         let keys = |ring: &[(&str, u8)]| {

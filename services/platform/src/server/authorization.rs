@@ -16,13 +16,14 @@ use uuid::Uuid;
 
 use super::client_address;
 use crate::{
-    access::{Access, AccessTable},
-    auth::{TokenProblem, TokenVerifier, service_name},
+    access::{Access, AccessTable, Rpc},
+    auth::{TokenProblem, TokenVerifier, calling_service},
     call::{Call, Caller, ServiceName, User, UserId},
     config::AuthMode,
     deadline::{Deadline, MAX_CALL},
     failure::Failure,
     reason::Reason,
+    scopes::Scopes,
     tls::Tls,
 };
 
@@ -55,7 +56,7 @@ pub(super) async fn authorize(
     let service = authorization.service(&request);
     let mut kind = CallerKind {
         kind: if service.is_some() { "service" } else { "anonymous" },
-        service,
+        service: service.as_ref().map(|(name, _)| name.clone()),
     };
     let peer = connection(&request).and_then(|connection| connection.get_ref().remote_addr());
     let peer = peer.map(|peer| peer.ip());
@@ -63,13 +64,7 @@ pub(super) async fn authorize(
     let authorized = match deadline {
         Some(deadline) => {
             authorization
-                .call(
-                    rpc.access,
-                    kind.service.clone(),
-                    peer,
-                    request.headers(),
-                    deadline,
-                )
+                .call(rpc, service, peer, request.headers(), deadline)
                 .await
         }
         None => Err(Failure::internal("the call has no deadline")),
@@ -103,21 +98,26 @@ impl Authorization {
         }
     }
 
-    /// Returns the call's properties if `access` admits its caller.
+    /// Returns the call's properties if `rpc` admits its caller.
     async fn call(
         &self,
-        access: Access,
-        service: Option<ServiceName>,
+        rpc: &Rpc,
+        service: Option<(ServiceName, Scopes)>,
         peer: Option<IpAddr>,
         headers: &HeaderMap,
         deadline: Deadline,
     ) -> Result<Call, Failure> {
-        let caller = self.caller(access, service, headers, deadline).await?;
-        let network = client_address::network(peer, caller.service.is_some(), headers)?;
+        let caller = self.caller(rpc.access, service, headers, deadline).await?;
+        // A call with a user acts as the user, and needs no scope.
+        if let (Some(scope), None) = (rpc.scope, caller.user) {
+            caller.require(scope)?;
+        }
+        let (network, network_source) = client_address::network(peer, rpc, &caller, headers);
         Ok(Call {
             caller,
             deadline,
             network,
+            network_source,
         })
     }
 
@@ -125,32 +125,36 @@ impl Authorization {
     async fn caller(
         &self,
         access: Access,
-        service: Option<ServiceName>,
+        service: Option<(ServiceName, Scopes)>,
         headers: &HeaderMap,
         deadline: Deadline,
     ) -> Result<Caller, Failure> {
-        match access {
+        let is_service = service.is_some();
+        let user = match access {
             // Tokens are ignored here, because a stale one must not prevent its owner from signing in.
-            Access::Anyone => Ok(Caller { user: None, service }),
+            Access::Anyone => None,
             Access::User => match self.user(headers, deadline).await? {
-                Some(user) => Ok(Caller {
-                    user: Some(user),
-                    service,
-                }),
-                None => Err(TokenProblem::Missing.into()),
+                Some(user) => Some(user),
+                None => return Err(TokenProblem::Missing.into()),
             },
-            Access::Service if service.is_some() => Ok(Caller { user: None, service }),
-            Access::UserOrService => match (self.user(headers, deadline).await?, service) {
-                (None, None) => Err(TokenProblem::Missing.into()),
-                (user, service) => Ok(Caller { user, service }),
+            Access::Service if is_service => None,
+            Access::UserOrService => match self.user(headers, deadline).await? {
+                None if !is_service => return Err(TokenProblem::Missing.into()),
+                user => user,
             },
-            Access::Service | Access::Unspecified => Err(Failure::new(Reason::AccessDenied)),
-        }
+            Access::Service | Access::Unspecified => return Err(Failure::new(Reason::AccessDenied)),
+        };
+        let (service, scopes) = service.unzip();
+        Ok(Caller {
+            user,
+            service,
+            scopes: scopes.unwrap_or_default(),
+        })
     }
 
-    /// Returns the service that the client certificate names; `None` unless it is listed.
-    fn service(&self, request: &Request) -> Option<ServiceName> {
-        service_name(&connection(request)?.peer_certs()?, &self.tls)
+    /// Returns the service that the client certificate names, with its scopes; `None` unless it is listed.
+    fn service(&self, request: &Request) -> Option<(ServiceName, Scopes)> {
+        calling_service(&connection(request)?.peer_certs()?, &self.tls)
     }
 
     /// Returns the user that the call's credentials name; `None` when there are none.

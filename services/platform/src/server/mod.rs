@@ -7,7 +7,7 @@
 //! 3. `panics`: answers INTERNAL when a handler panics, instead of a reset stream
 //! 4. `time_limits`: sets the deadline, which is the caller's or the configured one, and ends the call when it passes
 //! 5. `load_shedding`: refuses calls above the maximum in flight, and all new calls while the server stops
-//! 6. `authorization`: determines the caller, its network (`client_address`), and whether the RPC admits it
+//! 6. `authorization`: determines the caller, its network (`client_address`, `forwarded`), and whether the RPC admits it
 //! 7. `stream_limits`: limits each user's open streams, and ends a stream when its token or session ends
 //!
 //! Then tonic routes the request to its service. The handler gets the [`Call`](crate::call::Call).
@@ -21,6 +21,7 @@
 mod authorization;
 mod client_address;
 mod error_contract;
+mod forwarded;
 mod health;
 mod listener;
 mod load_shedding;
@@ -121,7 +122,7 @@ pub struct ApiServer {
 /// The reason why a server cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// An RPC does not declare its access rule.
+    /// An RPC does not declare its access rule or its scope.
     #[error(transparent)]
     Access(#[from] AccessError),
     /// The reflection service cannot use the descriptors.

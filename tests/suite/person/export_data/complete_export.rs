@@ -71,7 +71,7 @@ async fn create_everything(stack: &Stack, device: &Device) -> Shared {
         insights: vec!["they are brave".to_owned()],
         ..analysis_jobs::completion(lease)
     };
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     worker.queue().complete_job(completion).await.unwrap();
 
     let (kept, lost, deleted) = (random::uuid(), random::uuid(), random::uuid());

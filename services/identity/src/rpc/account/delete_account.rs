@@ -194,6 +194,7 @@ mod tests {
     use haven_platform::{
         call::{Caller, ServiceName},
         deadline::Deadline,
+        network::NetworkSource,
     };
 
     use super::*;
@@ -211,9 +212,11 @@ mod tests {
                     valid_until: None,
                 }),
                 service: Some(ServiceName::new("backend")),
+                ..Caller::default()
             },
             deadline: Deadline::after(Duration::from_secs(1)),
             network: None,
+            network_source: NetworkSource::Client,
         }
     }
 
