@@ -190,6 +190,45 @@ async fn guesses_from_one_address_do_not_block_hashing_for_others() {
     guessers.shutdown().await;
 }
 
+/// Number of shares that one person makes at the same time: as many as may wait for hashing.
+const MAKERS: usize = 128;
+
+#[tokio::test]
+async fn shares_made_by_one_person_do_not_block_hashing_for_others() {
+    let stack = Stack::start().await.unwrap();
+    let (ada, eve) = (Sharer::invent(&stack).await, Sharer::invent(&stack).await);
+    let created = ada
+        .create_share(ada.share_request_with_passcode("1234", 1_000))
+        .await;
+    let overloaded = Arc::new(AtomicUsize::new(0));
+    let mut makers = JoinSet::new();
+    for _ in 0..MAKERS {
+        let (eve, overloaded) = (eve.clone(), Arc::clone(&overloaded));
+        makers.spawn(async move {
+            loop {
+                let made = eve.create(eve.share_request_with_passcode("1234", 1)).await;
+                if made.is_err_and(|status| reason(&status) == "OVERLOADED") {
+                    overloaded.fetch_add(1, Relaxed);
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+    }
+    eventually("the person makes more shares than may wait", async || {
+        overloaded.load(Relaxed) > MAKERS
+    })
+    .await;
+    let backend = stack.service("backend").unwrap();
+    for network in 1..=20 {
+        let opened =
+            retry_unless_overloaded(async || open_in(&backend, network, &created.token, "1234").await).await;
+        assert_eq!(ada.read(&opened), CONTENT);
+        let request = ada.share_request_with_passcode("1234", 1);
+        retry_unless_overloaded(async || ada.create(request.clone()).await).await;
+    }
+    makers.shutdown().await;
+}
+
 /// Every opening before the revocation counts, and there is none after it.
 #[tokio::test]
 async fn no_share_is_opened_after_its_revocation() {

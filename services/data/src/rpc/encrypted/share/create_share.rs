@@ -4,7 +4,7 @@ use std::mem;
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
-    call::Call,
+    call::{Call, UserId},
     deadline::Deadline,
     failure::{Failure, Violation},
     handler::Handler,
@@ -56,7 +56,7 @@ impl Handler<CreateShareRequest> for ShareRpc {
         let create = Create::parse(request, created_at)?;
         let ids = [caller.as_uuid(), &create.request_id, &create.share_id].map(|id| id.as_bytes().as_slice());
         let made = self
-            .made_under(self.share_tokens.first_id(), &ids, &create, call.deadline)
+            .made_under(caller, self.share_tokens.first_id(), &ids, &create, call.deadline)
             .await?;
         let (mut token, mut request) = (made.token, made.request);
         let mut new = NewShare {
@@ -75,7 +75,7 @@ impl Handler<CreateShareRequest> for ShareRpc {
             if !matches!(outcome, Err(CreateShareError::RequestIdReused)) {
                 break;
             }
-            let made = self.made_under(key, &ids, &create, call.deadline).await?;
+            let made = self.made_under(caller, key, &ids, &create, call.deadline).await?;
             (token, request) = (made.token, made.request);
             (new.token_hash, new.passcode_hash) = (made.token_hash, made.passcode_hash);
             outcome = self.shares.create(caller, &new, request, call.deadline).await;
@@ -112,6 +112,7 @@ impl ShareRpc {
     /// Derives what depends on a key from the key with the id `key`. `ids` are those of the person, the request and the share.
     async fn made_under(
         &self,
+        caller: UserId,
         key: KeyId,
         ids: &[&[u8]],
         create: &Create,
@@ -119,7 +120,7 @@ impl ShareRpc {
     ) -> Result<Made, Failure> {
         let token = ShareToken::new(self.share_tokens.get(key).mac(ids));
         let passcode_hash = match &create.passcode {
-            Some(passcode) => Some(self.passcodes.hash(key, passcode, ids, deadline).await?),
+            Some(passcode) => Some(self.passcodes.hash(caller, key, passcode, ids, deadline).await?),
             None => None,
         };
         // The request's keyed hash covers the passcode by its hash, which is the same for the same share and request.

@@ -1,0 +1,123 @@
+//! Limits on the number of callers that wait for a passcode to be hashed, in total and for each holder.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// The permits of this process for one kind of caller. Clones share them. `K` is the holder: a network or a person.
+#[derive(Clone, Debug)]
+pub(super) struct Permits<K> {
+    total: usize,
+    per_holder: usize,
+    waiting: Arc<Mutex<Waiting<K>>>,
+}
+
+#[derive(Debug)]
+struct Waiting<K> {
+    total: usize,
+    /// The number of waiting callers per holder. A holder without any has no entry.
+    by_holder: HashMap<K, usize>,
+}
+
+/// A permit to wait for a place in the hash queue. Dropping it returns the permit, also when the call is cancelled.
+#[derive(Debug)]
+pub struct Permit<K: Copy + Eq + Hash> {
+    waiting: Arc<Mutex<Waiting<K>>>,
+    holder: Option<K>,
+}
+
+// === impl Permits ===
+
+impl<K: Copy + Eq + Hash> Permits<K> {
+    /// Creates `total` permits, of which one holder can have `per_holder`.
+    pub(super) fn new(total: usize, per_holder: usize) -> Self {
+        let waiting = Waiting {
+            total: 0,
+            by_holder: HashMap::new(),
+        };
+        Self {
+            total,
+            per_holder,
+            waiting: Arc::new(Mutex::new(waiting)),
+        }
+    }
+
+    /// Returns a permit for `holder`. `None` when no permit is left. Callers without a known holder count only towards the
+    /// total.
+    pub(super) fn acquire(&self, holder: Option<K>) -> Option<Permit<K>> {
+        let mut waiting = lock(&self.waiting);
+        if waiting.total >= self.total {
+            return None;
+        }
+        if let Some(holder) = holder {
+            let held = waiting.by_holder.entry(holder).or_default();
+            if *held >= self.per_holder {
+                return None;
+            }
+            *held += 1;
+        }
+        waiting.total += 1;
+        Some(Permit {
+            waiting: Arc::clone(&self.waiting),
+            holder,
+        })
+    }
+}
+
+fn lock<K>(waiting: &Mutex<Waiting<K>>) -> MutexGuard<'_, Waiting<K>> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// === impl Permit ===
+
+impl<K: Copy + Eq + Hash> Drop for Permit<K> {
+    fn drop(&mut self) {
+        let mut waiting = lock(&self.waiting);
+        waiting.total = waiting.total.saturating_sub(1);
+        let Some(holder) = self.holder else {
+            return;
+        };
+        if let Some(held) = waiting.by_holder.get_mut(&holder) {
+            *held -= 1;
+            if *held == 0 {
+                waiting.by_holder.remove(&holder);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acquire_all(permits: &Permits<u8>, holder: Option<u8>) -> Vec<Permit<u8>> {
+        (0..1_000).map_while(|_| permits.acquire(holder)).collect()
+    }
+
+    #[test]
+    fn one_holder_has_its_part_and_all_together_have_the_total() {
+        let permits = Permits::new(96, 32);
+        let mut crowds: Vec<_> = (1..=2)
+            .map(|holder| acquire_all(&permits, Some(holder)))
+            .collect();
+        assert_eq!(crowds.iter().map(Vec::len).collect::<Vec<_>>(), [32, 32]);
+        let without_holder = acquire_all(&permits, None);
+        assert_eq!(without_holder.len(), 32, "they count towards the total");
+        assert!(permits.acquire(Some(3)).is_none());
+        drop(crowds.pop());
+        assert!(permits.acquire(Some(1)).is_none());
+        assert_eq!(acquire_all(&permits, Some(3)).len(), 32);
+    }
+
+    #[test]
+    fn returned_permits_leave_no_entry() {
+        let permits = Permits::new(96, 32);
+        for holder in 0..=255 {
+            assert_eq!(acquire_all(&permits, Some(holder)).len(), 32);
+        }
+        let waiting = lock(&permits.waiting);
+        assert_eq!((waiting.total, waiting.by_holder.len()), (0, 0));
+    }
+}
