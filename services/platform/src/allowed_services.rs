@@ -118,14 +118,17 @@ mod tests {
     #[test]
     fn each_name_has_its_own_scopes() {
         let services = AllowedServices::parse(
-            " backend = accounts, crisis ;\n worker.haven.svc=analysis;spiffe://example.org/ns/a?b=c=keys",
+            " backend = author, forward ;\n worker.haven.svc=provisioning;spiffe://example.org/ns/a?b=c=keys",
         )
         .unwrap();
         assert_eq!(
             services.scopes("backend"),
-            scopes(&[Scope::Accounts, Scope::Crisis])
+            scopes(&[Scope::Author, Scope::Forward])
         );
-        assert_eq!(services.scopes("worker.haven.svc"), scopes(&[Scope::Analysis]));
+        assert_eq!(
+            services.scopes("worker.haven.svc"),
+            scopes(&[Scope::Provisioning])
+        );
         assert_eq!(
             services.scopes("spiffe://example.org/ns/a?b=c"),
             scopes(&[Scope::Keys])

@@ -60,7 +60,7 @@ async fn leases_on_jobs_of_an_erased_person_are_lost() {
     let [done, held] = [0, 1].map(|one| jobs[one].lease.clone().unwrap());
     complete(&worker, &done).await.unwrap();
 
-    let erased = erase(&worker, &person.id.to_string()).await;
+    let erased = erase(&stack.service("identity").unwrap(), &person.id.to_string()).await;
     let receipt = receipt(&erased);
     for (table, rows) in [
         ("data.users", 1),
@@ -111,13 +111,14 @@ async fn person_with_lease(stack: &Stack, worker: &Client) -> (Person, JobLease)
 async fn a_concurrent_erasure_and_end_of_a_job_are_both_atomic() {
     let stack = Stack::start().await.unwrap();
     let worker = stack.service("worker").unwrap();
+    let identity = stack.service("identity").unwrap();
     let (mut completed, mut lost) = (0, 0);
     for race in 0..RACES {
         let (person, held) = person_with_lease(&stack, &worker).await;
         let id = person.id.to_string();
         // Another lease request and an extension run at the same time.
         let (erased, outcome, _, _) = tokio::join!(
-            erase(&worker, &id),
+            erase(&identity, &id),
             async {
                 match race % 2 {
                     0 => complete(&worker, &held).await.map(drop),

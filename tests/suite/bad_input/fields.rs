@@ -50,6 +50,7 @@ fn sign_up(email: &str) -> SignUpRequest {
 async fn a_malformed_uuid_is_reported_with_its_field() {
     let served = Served::shared().await;
     let (client, valid) = (&served.client, random::uuid().to_string());
+    let identity = served.stack.service("identity").unwrap();
     let wrong = [
         String::new(),
         "x".into(),
@@ -91,7 +92,7 @@ async fn a_malformed_uuid_is_reported_with_its_field() {
         for (user_id, request_id, field) in [(&id, &valid, "user_id"), (&valid, &id, "request_id")] {
             let (user_id, request_id) = (user_id.clone(), request_id.clone());
             let provision = ProvisionUserRequest { user_id, request_id };
-            let provisioned = client.person().provision_user(provision).await;
+            let provisioned = identity.person().provision_user(provision).await;
             refused(provisioned, "INVALID_FIELD", field, &names);
         }
         let request = SignUpRequest {

@@ -95,7 +95,7 @@ async fn a_service_of_the_installation_may_do_only_what_it_is_for() {
             let headers = crate::raw_call::headers(&[]);
             // An admitted call with an empty request fails for its fields, or lists.
             let answer = crate::every_rpc::call(&client, server_of(rpc), &path, headers, Vec::new());
-            match tokio::time::timeout(std::time::Duration::from_secs(10), answer).await {
+            match tokio::time::timeout(std::time::Duration::from_secs(4), answer).await {
                 Ok(Err(status)) if ["ACCESS_DENIED", "TOKEN_INVALID"].contains(&reason(&status).as_str()) => {
                     None
                 }

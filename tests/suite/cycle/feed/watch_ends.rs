@@ -94,8 +94,8 @@ async fn an_erasure_ends_a_watch() {
         user_id: phone.person.id.to_string(),
         request_id: random::uuid().to_string(),
     };
-    let backend = stack.service("backend").unwrap();
-    backend.person().erase_user(request).await.unwrap();
+    let identity = stack.service("identity").unwrap();
+    identity.person().erase_user(request).await.unwrap();
     assert_eq!(reason(&watcher.end().await), "ACCOUNT_ERASED");
     assert_eq!(
         reason(&pull(&phone, BEGINNING).await.unwrap_err()),
