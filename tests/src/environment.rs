@@ -70,6 +70,8 @@ impl Environment<'_> {
             ("SECRET_KEY", self.secrets.data_secret_key.clone()),
             ("IDENTITY_URL", format!("https://localhost:{}", self.identity.api)),
             ("MESSAGE_KEYS", self.secrets.message_keys.clone()),
+            // Some tests write as fast as they can.
+            ("MUTATION_LIMIT", "1000000/1m".to_owned()),
         ];
         self.service("data", self.data, own)
     }
