@@ -95,7 +95,7 @@ async fn reach(stack: &Stack, device: &Device, quota: Quota) -> Status {
                 let content = if quota == Quota::Conflicts {
                     "lost".into()
                 } else {
-                    "lost ".repeat(300)
+                    "lost ".repeat(600)
                 };
                 push(device, vec![device.put(id, 0, &content).unwrap()])
                     .await

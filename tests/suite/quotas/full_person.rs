@@ -207,7 +207,7 @@ async fn messages_of_a_service_count_and_its_answers_do_not_limit_it() {
     let coach = stack
         .service("backend")
         .unwrap()
-        .with_token(&ada.person.access_token)
+        .with_token(&ada.person.token)
         .unwrap();
     for _ in 0..6 {
         append(&coach, message(SenderType::Coach, "hello")).await.unwrap();

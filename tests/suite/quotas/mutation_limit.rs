@@ -88,7 +88,7 @@ async fn retries_and_services_are_not_limited() {
     let coach = stack
         .service("backend")
         .unwrap()
-        .with_token(&ada.person.access_token)
+        .with_token(&ada.person.token)
         .unwrap();
     let request = message(SenderType::Coach, "hello");
     coach.conversation().append_message(request).await.unwrap();
