@@ -1,4 +1,4 @@
--- oldest_binary: 20261129000300
+-- oldest_binary: 20261129000100
 SET LOCAL row_security = off;
 
 -- What each person uses. The triggers below keep the counters, so each path counts: calls, psql, sweeps, purges and erasures.

@@ -24,8 +24,8 @@ pub struct DataArgs {
     )]
     pub identity_url: String,
     /// What each person may store at most: `messages=100000,share_bytes=off,…`. A quota that is left out keeps its default
-    #[arg(long, env = "QUOTAS", value_name = "QUOTA=NUMBER,…", default_value = "")]
-    pub quotas: String,
+    #[arg(long, env = "QUOTAS", value_name = "QUOTA=NUMBER,…")]
+    pub quotas: Option<String>,
     /// The rate limit of each person's mutations: `600/1m` admits 600 at once and then one every 100 ms; `off` disables it
     #[arg(
         long,
@@ -67,7 +67,7 @@ impl DataArgs {
     pub fn check(&self, problems: &mut ConfigProblems) -> Option<DataConfig> {
         let identity_url = problems.service_url("IDENTITY_URL", &self.identity_url);
         let message_keys = self.message_keys.check(problems);
-        let quotas = problems.take("QUOTAS", self.quotas.parse());
+        let quotas = problems.take("QUOTAS", self.quotas.as_deref().unwrap_or_default().parse());
         let mutation_limit = match self.mutation_limit.as_str() {
             "off" => Some(None),
             limit => problems.take("MUTATION_LIMIT", limit.parse()).map(Some),
@@ -98,7 +98,7 @@ mod tests {
     fn check(identity_url: &str, message_keys: Option<&str>) -> Result<DataConfig, String> {
         let args = DataArgs {
             identity_url: identity_url.into(),
-            quotas: String::new(),
+            quotas: None,
             mutation_limit: "600/1m".into(),
             message_keys: MessageKeysArgs {
                 message_keys: message_keys.map(Into::into),
