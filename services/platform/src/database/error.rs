@@ -26,7 +26,7 @@ struct Details {
     sqlstate: Option<String>,
     constraint: Option<String>,
     table: Option<String>,
-    exceeded: Option<Exceeded>,
+    exceeded: Option<Box<Exceeded>>,
 }
 
 /// The numbers of a limit that a statement exceeded. They are in the detail of the error, as two numbers.
@@ -189,7 +189,7 @@ impl From<Error> for DbError {
                     sqlstate: error.code().map(Into::into),
                     constraint: error.constraint().map(Into::into),
                     table: error.table().map(Into::into),
-                    exceeded: exceeded(error.as_ref(), &code),
+                    exceeded: exceeded(error.as_ref(), &code).map(Box::new),
                 };
                 return Self {
                     kind: kind_of_sqlstate(&code),
@@ -319,7 +319,7 @@ const MESSAGE_LENGTH: usize = 200;
 impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
         let limit = error.constraint().unwrap_or_default();
-        match (error.kind, error.details.exceeded) {
+        match (error.kind, error.details.exceeded.as_deref().copied()) {
             (ErrorKind::Quota, Some(Exceeded(used, allowed))) => {
                 return Self::quota_exceeded(limit, used, allowed);
             }
