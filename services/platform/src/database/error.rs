@@ -17,7 +17,8 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub struct DbError {
     kind: ErrorKind,
-    details: Details,
+    /// On the heap, because a result with a large error is slow to pass on.
+    details: Box<Details>,
 }
 
 #[derive(Debug, Default)]
@@ -26,7 +27,7 @@ struct Details {
     sqlstate: Option<String>,
     constraint: Option<String>,
     table: Option<String>,
-    exceeded: Option<Box<Exceeded>>,
+    exceeded: Option<Exceeded>,
 }
 
 /// The numbers of a limit that a statement exceeded. They are in the detail of the error, as two numbers.
@@ -118,7 +119,7 @@ impl DbError {
     fn of(kind: ErrorKind) -> Self {
         Self {
             kind,
-            details: Details::default(),
+            details: Box::default(),
         }
     }
 
@@ -189,11 +190,11 @@ impl From<Error> for DbError {
                     sqlstate: error.code().map(Into::into),
                     constraint: error.constraint().map(Into::into),
                     table: error.table().map(Into::into),
-                    exceeded: exceeded(error.as_ref(), &code).map(Box::new),
+                    exceeded: exceeded(error.as_ref(), &code),
                 };
                 return Self {
                     kind: kind_of_sqlstate(&code),
-                    details,
+                    details: Box::new(details),
                 };
             }
             // A server that is killed while it answers leaves an incomplete message.
@@ -218,10 +219,10 @@ impl From<Error> for DbError {
         };
         Self {
             kind,
-            details: Details {
+            details: Box::new(Details {
                 detail,
                 ..Details::default()
-            },
+            }),
         }
     }
 }
@@ -319,7 +320,7 @@ const MESSAGE_LENGTH: usize = 200;
 impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
         let limit = error.constraint().unwrap_or_default();
-        match (error.kind, error.details.exceeded.as_deref().copied()) {
+        match (error.kind, error.details.exceeded) {
             (ErrorKind::Quota, Some(Exceeded(used, allowed))) => {
                 return Self::quota_exceeded(limit, used, allowed);
             }
