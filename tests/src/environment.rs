@@ -11,7 +11,7 @@ const HIGH_LIMITS: &str = "network=100000/1m,email=100000/1m,service=100000/1m";
 const IDENTITY_ADMITS: &str = "data=keys;backend=accounts,forward";
 
 /// The services that data admits: identity keeps the list of people, `backend` serves them, and `worker` analyzes.
-const DATA_ADMITS: &str = "identity=provisioning;backend=crisis,author,forward;worker=analysis";
+const DATA_ADMITS: &str = "identity=provisioning;backend=accounts,crisis,author,forward;worker=analysis";
 
 /// Environment variables by name.
 pub type Variables = BTreeMap<String, String>;
@@ -76,6 +76,8 @@ impl Environment<'_> {
             ("SECRET_KEY", self.secrets.data_secret_key.clone()),
             ("IDENTITY_URL", format!("https://localhost:{}", self.identity.api)),
             ("MESSAGE_KEYS", self.secrets.message_keys.clone()),
+            // Some tests write as fast as they can.
+            ("MUTATION_LIMIT", "1000000/1m".to_owned()),
         ];
         self.service("data", self.data, own)
     }

@@ -6,10 +6,10 @@ use haven_proto::{
     data::v1::{
         AcknowledgeCrisisEventRequest, AppendMessageRequest, CompleteJobRequest, DeleteAnalysisRequest,
         DeleteMessageRequest, EraseUserRequest, ExtendLeaseRequest, FailJobRequest, GetAnalysisRequest,
-        GetMessageRequest, JobLease, LeaseJobsRequest, ListAnalysesRequest, ListCrisisEventsRequest,
-        ListDeadJobsRequest, ListMessagesRequest, ListUsersRequest, LockUserRequest, ProvisionUserRequest,
-        RequestAnalysisRequest, RequeueJobRequest, ResolveCrisisEventRequest, SenderType,
-        UpdateMessageRequest, WatchCrisisEventsRequest,
+        GetMessageRequest, GetUsageRequest, JobLease, LeaseJobsRequest, ListAnalysesRequest,
+        ListCrisisEventsRequest, ListDeadJobsRequest, ListMessagesRequest, ListUsersRequest, LockUserRequest,
+        ProvisionUserRequest, RequestAnalysisRequest, RequeueJobRequest, ResolveCrisisEventRequest,
+        SenderType, UpdateMessageRequest, WatchCrisisEventsRequest,
     },
     identity::v1::{
         Account, ChangePasswordRequest, CheckPasswordRequest, ConsentGrant, DeleteAccountRequest,
@@ -328,6 +328,7 @@ fn data_request(rpc: &str, subject: &Subject<'_>) -> Option<Vec<u8>> {
             request_id,
         }
         .encode_to_vec(),
+        "PersonService/GetUsage" => GetUsageRequest { user_id }.encode_to_vec(),
         "PersonService/ListUsers" => ListUsersRequest::default().encode_to_vec(),
         "PersonService/LockUser" => LockUserRequest {
             user_id: subject.locked_user_id.to_string(),

@@ -66,6 +66,7 @@ mod postgres;
 mod postgres_versions;
 mod preferences;
 mod query_monitoring;
+mod quotas;
 mod raw_call;
 mod raw_socket;
 mod reconcile;

@@ -3,11 +3,14 @@
 use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
-use haven_platform::config::{ConfigProblems, keyed_secrets};
+use haven_platform::{
+    config::{ConfigProblems, keyed_secrets},
+    rate_limit::RateLimit,
+};
 use secrecy::SecretString;
 use tonic::transport::Uri;
 
-use crate::domain::key_ring::KeyRing;
+use crate::domain::{key_ring::KeyRing, quota::Quotas};
 
 /// The flags of the data service.
 #[derive(Args, Clone, Debug)]
@@ -20,6 +23,17 @@ pub struct DataArgs {
         default_value = "https://localhost:50051"
     )]
     pub identity_url: String,
+    /// What each person may store at most: `messages=100000,share_bytes=off,…`. A quota that is left out keeps its default
+    #[arg(long, env = "QUOTAS", value_name = "QUOTA=NUMBER,…")]
+    pub quotas: Option<String>,
+    /// The rate limit of each person's mutations: `600/1m` admits 600 at once and then one every 100 ms; `off` disables it
+    #[arg(
+        long,
+        env = "MUTATION_LIMIT",
+        value_name = "COUNT/PERIOD",
+        default_value = "600/1m"
+    )]
+    pub mutation_limit: String,
     #[command(flatten)]
     message_keys: MessageKeysArgs,
 }
@@ -42,6 +56,10 @@ pub struct DataConfig {
     pub identity_url: Uri,
     /// The keys that seal and open messages and analyses.
     pub message_keys: Arc<KeyRing>,
+    /// What each person may store.
+    pub quotas: Quotas,
+    /// The rate limit of each person's mutations. `None` is no limit.
+    pub mutation_limit: Option<RateLimit>,
 }
 
 impl DataArgs {
@@ -49,9 +67,16 @@ impl DataArgs {
     pub fn check(&self, problems: &mut ConfigProblems) -> Option<DataConfig> {
         let identity_url = problems.service_url("IDENTITY_URL", &self.identity_url);
         let message_keys = self.message_keys.check(problems);
+        let quotas = problems.take("QUOTAS", self.quotas.as_deref().unwrap_or_default().parse());
+        let mutation_limit = match self.mutation_limit.as_str() {
+            "off" => Some(None),
+            limit => problems.take("MUTATION_LIMIT", limit.parse()).map(Some),
+        };
         Some(DataConfig {
             identity_url: identity_url?,
             message_keys: Arc::new(message_keys?),
+            quotas: quotas?,
+            mutation_limit: mutation_limit?,
         })
     }
 }
@@ -73,6 +98,8 @@ mod tests {
     fn check(identity_url: &str, message_keys: Option<&str>) -> Result<DataConfig, String> {
         let args = DataArgs {
             identity_url: identity_url.into(),
+            quotas: None,
+            mutation_limit: "600/1m".into(),
             message_keys: MessageKeysArgs {
                 message_keys: message_keys.map(Into::into),
                 message_keys_file: None,

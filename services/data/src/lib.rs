@@ -132,6 +132,7 @@ impl Application for Data {
         parts: &Resources,
         server: ServerBuilder,
     ) -> Result<ServerBuilder, Box<dyn Error + Send + Sync>> {
+        parts.database.limit(config.quotas.limits(config.mutation_limit));
         crisis_detection::describe_metrics();
         // Without token authentication the service does not need identity.
         if parts.auth_mode == AuthMode::Token {
@@ -252,6 +253,7 @@ impl Application for Data {
             people: People::new(Arc::clone(&parts.database)),
             exports: Exports::new(Arc::clone(&parts.database)),
             audit_log: AuditLog::new(Arc::clone(&parts.database)),
+            quotas: config.quotas,
             keys: message_keys,
             pages,
             clock: parts.clock.clone(),

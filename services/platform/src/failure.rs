@@ -115,7 +115,7 @@ impl Failure {
     /// Returns QUOTA_EXCEEDED: a person uses `used` of `limit` of `quota`, such as `share_bytes`, and the call would exceed it.
     /// All three are in the metadata, for programs.
     #[must_use]
-    pub fn quota_exceeded(quota: &'static str, used: u64, limit: u64) -> Self {
+    pub fn quota_exceeded(quota: &str, used: u64, limit: u64) -> Self {
         Self::new(Reason::QuotaExceeded)
             .metadata("quota", quota)
             .metadata("used", used.to_string())
