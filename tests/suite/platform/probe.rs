@@ -75,7 +75,9 @@ pub(crate) struct Probe {
 pub(crate) fn requests() -> Requests {
     Requests {
         default_deadline: Duration::from_secs(10),
-        max_in_flight: 64,
+        max_in_flight: 512,
+        max_connections: 2048,
+        request_body_timeout: Duration::from_secs(5),
         max_request_bytes: 64 * 1024,
         drain_timeout: Duration::from_secs(5),
     }
