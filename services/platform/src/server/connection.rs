@@ -24,19 +24,15 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
 
-use super::{places::Place, unread_answers::OpenAnswer};
+use super::{
+    places::Place,
+    resets::{PREFACE, Resets},
+    unread_answers::OpenAnswer,
+};
 use crate::{auth::service_name, call::ServiceName, network::Network, tls::Tls};
-
-/// The length of the HTTP/2 preface (RFC 9113, section 3.4).
-const PREFACE: usize = 24;
 
 /// The time for the preface to arrive after the handshake.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The cancelled calls that a connection may have in a second over time, and at once. Above that it is a flood of resets
-/// (CVE-2023-44487), and the connection is closed.
-const CANCELS_PER_SECOND: f64 = 2_000.0;
-const CANCELS_AT_ONCE: f64 = 4_000.0;
 
 /// The interval between two searches for answers that are not read.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
@@ -59,7 +55,6 @@ struct Inner {
     network: Option<Network>,
     service: Option<ServiceName>,
     closed: CancellationToken,
-    cancels: Mutex<CancelBudget>,
     /// The answers that were not sent completely, by number.
     answers: Mutex<HashMap<u64, Arc<OpenAnswer>>>,
     next_answer: AtomicU64,
@@ -72,7 +67,6 @@ impl Connection {
             network,
             service,
             closed: CancellationToken::new(),
-            cancels: Mutex::new(CancelBudget::full()),
             answers: Mutex::default(),
             next_answer: AtomicU64::new(0),
         }))
@@ -99,14 +93,6 @@ impl Connection {
             metrics::counter!("haven_connections_closed_total", "cause" => cause).increment(1);
             tracing::info!(cause, "closes a connection");
             self.0.closed.cancel();
-        }
-    }
-
-    /// Counts a call that its client cancelled, and closes the connection when there are too many.
-    pub(super) fn count_cancel(&self) {
-        let mut cancels = self.0.cancels.lock().unwrap_or_else(PoisonError::into_inner);
-        if !cancels.take(Instant::now()) {
-            self.close("resets");
         }
     }
 
@@ -157,29 +143,6 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// A token bucket of cancelled calls.
-struct CancelBudget {
-    tokens: f64,
-    filled: Instant,
-}
-
-impl CancelBudget {
-    fn full() -> Self {
-        Self {
-            tokens: CANCELS_AT_ONCE,
-            filled: Instant::now(),
-        }
-    }
-
-    fn take(&mut self, now: Instant) -> bool {
-        let seconds = now.saturating_duration_since(self.filled).as_secs_f64();
-        self.tokens = (self.tokens + seconds * CANCELS_PER_SECOND).min(CANCELS_AT_ONCE);
-        self.filled = now;
-        self.tokens -= 1.0;
-        self.tokens >= 0.0
-    }
-}
-
 /// What every request of a connection has in its extensions.
 #[derive(Clone)]
 pub(super) struct ConnectionInfo {
@@ -194,6 +157,7 @@ pub(super) struct ConnectionIo {
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
     /// The bytes of the preface that are missing, and the time until which they may come.
     preface: Option<(usize, Pin<Box<Sleep>>)>,
+    resets: Resets,
     sweeper: tokio::task::AbortHandle,
     _place: Place<ConnectionHolder>,
 }
@@ -218,6 +182,7 @@ impl ConnectionIo {
             closed: Box::pin(connection.0.closed.clone().cancelled_owned()),
             connection,
             preface: Some((PREFACE, Box::pin(sleep(PREFACE_TIMEOUT)))),
+            resets: Resets::new(Instant::now()),
             sweeper: sweeper.abort_handle(),
             _place: place,
         }
@@ -269,11 +234,16 @@ impl AsyncRead for ConnectionIo {
         self.poll_closed(cx)?;
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let new = &buf.filled()[before..];
         if let Some((missing, _)) = &mut self.preface {
-            *missing = missing.saturating_sub(buf.filled().len() - before);
+            *missing = missing.saturating_sub(new.len());
             if *missing == 0 {
                 self.preface = None;
             }
+        }
+        // The frames that came are still processed; the next read fails.
+        if !self.resets.read(new, Instant::now()) {
+            self.connection.close("resets");
         }
         read
     }
@@ -294,22 +264,5 @@ impl AsyncWrite for ConnectionIo {
         // A peer that does not read cannot hold up the end of a connection that is to be closed.
         self.poll_closed(cx)?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_connection_bears_a_thousand_cancelled_calls_a_second_and_no_flood() {
-        let mut budget = CancelBudget::full();
-        let began = budget.filled;
-        for number in 0..60_000 {
-            assert!(budget.take(began + Duration::from_millis(number)), "{number}");
-        }
-        let later = began + Duration::from_secs(100);
-        let borne = (0..100_000).take_while(|_| budget.take(later)).count();
-        assert_eq!(borne, 4_000);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A request passes the layers from the outside in. Each is one file of this module:
 //!
-//! 1. `unread_answers`: drops an answer that its client does not read, and counts cancelled calls
+//! 1. `unread_answers`: drops an answer that its client does not read
 //! 2. `request_log`: assigns a request id, opens a span, and at the end writes one log line and the metrics
 //! 3. `error_contract`: gives every failure exactly one published reason and its details
 //! 4. `panics`: answers INTERNAL when a handler panics, instead of a reset stream
@@ -14,7 +14,7 @@
 //! Then tonic routes the request to its service. The handler gets the [`Call`](crate::call::Call).
 //!
 //! The other files: `listener` accepts connections and does TLS; `connection` is what the layers know of a connection;
-//! `places` shares out permits; `health` is the health service; `response_body` has wrappers of response bodies.
+//! `resets` counts the streams that its client resets; `places` shares out permits; `health` is the health service; `response_body` has wrappers of response bodies.
 //!
 //! To add a layer, write an `async fn(State, Request, Next) -> Response` in a file of its own and add it in
 //! [`ServerBuilder::build`].
@@ -31,6 +31,7 @@ mod person_shares;
 mod places;
 mod pushback;
 mod request_log;
+mod resets;
 mod response_body;
 mod time_limits;
 mod unread_answers;

@@ -6,10 +6,7 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -49,7 +46,7 @@ const STUCK: Duration = Duration::from_secs(10);
 /// The largest part of an answer that is given to HTTP/2 at once. HTTP/2 keeps what it was given, also without a window.
 const PART: usize = 16 * 1024;
 
-/// The layer: counts cancelled calls, and drops the answer when it is not read.
+/// The layer: drops the answer when it is not read. Puts the [`Connection`] and the socket's properties into the request.
 pub(super) async fn drop_unread(
     State(access): State<AccessTable>,
     mut request: Request,
@@ -65,13 +62,8 @@ pub(super) async fn drop_unread(
     };
     request.extensions_mut().insert(tls);
     request.extensions_mut().insert(connection.clone());
-    let mut call = OpenCall {
-        connection,
-        is_over: false,
-    };
     let response = next.run(request).await;
     if http_body::Body::is_end_stream(response.body()) {
-        call.is_over = true;
         return response;
     }
     let request_id = response
@@ -79,29 +71,13 @@ pub(super) async fn drop_unread(
         .get(&REQUEST_ID)
         .and_then(|id| id.to_str().ok());
     let request_id = request_id.unwrap_or_default().to_owned();
-    response.map(|body| Body::new(ReadBody::new(body, call, longest, request_id)))
-}
-
-/// A call that has not ended. One that is dropped before it is over was cancelled by its client, or its connection ended.
-struct OpenCall {
-    connection: Connection,
-    is_over: bool,
-}
-
-impl Drop for OpenCall {
-    fn drop(&mut self) {
-        if !self.is_over {
-            self.connection.count_cancel();
-        }
-    }
+    response.map(|body| Body::new(ReadBody::new(body, connection, longest, request_id)))
 }
 
 /// The part of an answer that is not sent yet.
 pub(super) struct OpenAnswer {
     unsent: Mutex<Unsent>,
     longest: Duration,
-    /// True when the answer was dropped unread.
-    dropped: AtomicBool,
 }
 
 struct Unsent {
@@ -122,7 +98,6 @@ impl OpenAnswer {
                 waits_since: Some(Instant::now()),
             }),
             longest,
-            dropped: AtomicBool::new(false),
         }
     }
 
@@ -142,7 +117,6 @@ impl OpenAnswer {
             drop(unsent);
             // Outside the lock: the places and the log line of the call go with the body.
             drop(body);
-            self.dropped.store(true, Ordering::Relaxed);
             metrics::counter!("haven_answers_unread_total").increment(1);
             return false;
         }
@@ -158,18 +132,18 @@ impl OpenAnswer {
 struct ReadBody {
     answer: Arc<OpenAnswer>,
     number: u64,
-    call: OpenCall,
+    connection: Connection,
     request_id: String,
     ended: bool,
 }
 
 impl ReadBody {
-    fn new(body: Body, call: OpenCall, longest: Duration, request_id: String) -> Self {
+    fn new(body: Body, connection: Connection, longest: Duration, request_id: String) -> Self {
         let answer = Arc::new(OpenAnswer::new(body, longest));
         Self {
-            number: call.connection.add(&answer),
+            number: connection.add(&answer),
             answer,
-            call,
+            connection,
             request_id,
             ended: false,
         }
@@ -205,7 +179,6 @@ impl http_body::Body for ReadBody {
         let Some(body) = unsent.body.as_mut() else {
             drop(unsent);
             this.ended = true;
-            this.call.is_over = true;
             return this.unread();
         };
         // There is no next part while the body has none.
@@ -213,7 +186,6 @@ impl http_body::Body for ReadBody {
         unsent.waits_since = polled.is_ready().then(Instant::now);
         let Some(frame) = ready!(polled) else {
             this.ended = true;
-            this.call.is_over = true;
             return Poll::Ready(None);
         };
         let frame = match frame?.into_data() {
@@ -226,7 +198,6 @@ impl http_body::Body for ReadBody {
             Err(frame) => {
                 drop(unsent);
                 this.ended = true;
-                this.call.is_over = true;
                 return Poll::Ready(Some(Ok(frame)));
             }
         };
@@ -250,9 +221,7 @@ impl http_body::Body for ReadBody {
 
 impl Drop for ReadBody {
     fn drop(&mut self) {
-        self.call.connection.remove(self.number);
-        // The client did not cancel what the server dropped.
-        self.call.is_over |= self.answer.dropped.load(Ordering::Relaxed);
+        self.connection.remove(self.number);
     }
 }
 
@@ -274,11 +243,7 @@ mod tests {
     }
 
     fn answer(connection: &Connection, body: Body, longest: Duration) -> ReadBody {
-        let call = OpenCall {
-            connection: connection.clone(),
-            is_over: false,
-        };
-        ReadBody::new(body, call, longest, "an id".into())
+        ReadBody::new(body, connection.clone(), longest, "an id".into())
     }
 
     async fn next(body: &mut ReadBody) -> Frame<Bytes> {
