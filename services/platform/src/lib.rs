@@ -38,6 +38,7 @@ pub mod config;
 pub mod cursor;
 pub mod database;
 pub mod deadline;
+pub mod device_watch;
 pub mod entropy;
 pub mod environment;
 pub mod failure;

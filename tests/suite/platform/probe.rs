@@ -1,7 +1,7 @@
 //! Fixture: a server as every service builds it, with [`ProbeService`] behind it.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     pin::Pin,
     sync::{
@@ -79,7 +79,9 @@ pub(crate) struct Probe {
 pub(crate) fn requests() -> Requests {
     Requests {
         default_deadline: Duration::from_secs(10),
-        max_in_flight: 64,
+        max_in_flight: 512,
+        max_connections: 2048,
+        request_body_timeout: Duration::from_secs(5),
         max_request_bytes: 64 * 1024,
         drain_timeout: Duration::from_secs(5),
     }
@@ -166,6 +168,20 @@ impl Probe {
 
     /// Connects, with the client certificate of `service` if given.
     pub(crate) fn channel(&self, service: Option<&str>) -> Channel {
+        self.endpoint(service).connect_lazy()
+    }
+
+    /// Returns a client without a certificate that connects from the address 127.0.0.`network`, a network of its own.
+    pub(crate) fn client_from(
+        &self,
+        network: u8,
+    ) -> proto::probe_service_client::ProbeServiceClient<Channel> {
+        let address = Ipv4Addr::new(127, 0, 0, network).into();
+        let endpoint = self.endpoint(None).local_address(Some(address));
+        proto::probe_service_client::ProbeServiceClient::new(endpoint.connect_lazy())
+    }
+
+    fn endpoint(&self, service: Option<&str>) -> Endpoint {
         let read = |path: PathBuf| std::fs::read(path).unwrap();
         let mut tls = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(read(self.certificates.authority())))
@@ -178,7 +194,6 @@ impl Probe {
             .unwrap()
             .tls_config(tls)
             .unwrap()
-            .connect_lazy()
     }
 
     /// Returns a client without a certificate.

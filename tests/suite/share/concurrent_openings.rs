@@ -31,7 +31,7 @@ const CLIENTS: usize = 20;
 
 /// Returns a stack that does not shed load, which is not tested here.
 async fn start_without_load_shedding() -> Stack {
-    let room = (CROWD * 2).to_string();
+    let room = (CROWD * 16).to_string();
     let builder = Stack::builder().variable("data", "MAX_IN_FLIGHT", room);
     builder.start().await.unwrap()
 }

@@ -2,35 +2,40 @@
 //!
 //! A request passes the layers from the outside in. Each is one file of this module:
 //!
-//! 1. `request_log`: assigns a request id, opens a span, and at the end writes one log line and the metrics
-//! 2. `error_contract`: gives every failure exactly one published reason and its details
-//! 3. `panics`: answers INTERNAL when a handler panics, instead of a reset stream
-//! 4. `time_limits`: sets the deadline, which is the caller's or the configured one, and ends the call when it passes
-//! 5. `load_shedding`: refuses calls above the maximum in flight, and all new calls while the server stops
-//! 6. `authorization`: determines the caller, its network (`client_address`, `forwarded`), and whether the RPC admits it
-//! 7. `stream_limits`: limits each user's open streams, and ends a stream when its token or session ends
+//! 1. `unread_answers`: drops an answer that its client does not read
+//! 2. `request_log`: assigns a request id, opens a span, and at the end writes one log line and the metrics
+//! 3. `error_contract`: gives every failure exactly one published reason and its details
+//! 4. `panics`: answers INTERNAL when a handler panics, instead of a reset stream
+//! 5. `time_limits`: sets the deadline, which is the caller's or the configured one, and ends the call when it passes
+//! 6. `load_shedding`: refuses calls for which there is no place, and all new calls while the server stops
+//! 7. `authorization`: determines the caller, its network (`client_address`, `forwarded`), and whether the RPC admits it
+//! 8. `person_shares`: limits each person's calls and streams, and ends a stream when its token or session ends
 //!
 //! Then tonic routes the request to its service. The handler gets the [`Call`](crate::call::Call).
 //!
-//! The other files: `listener` accepts connections and does TLS; `health` is the health service; `body` has wrappers of
-//! response bodies.
+//! The other files: `listener` accepts connections and does TLS; `connection` is what the layers know of a connection;
+//! `resets` counts the streams that its client resets; `places` shares out permits; `health` is the health service; `response_body` has wrappers of response bodies.
 //!
 //! To add a layer, write an `async fn(State, Request, Next) -> Response` in a file of its own and add it in
 //! [`ServerBuilder::build`].
 
 mod authorization;
 mod client_address;
+mod connection;
 mod error_contract;
 mod forwarded;
 mod health;
 mod listener;
 mod load_shedding;
 mod panics;
+mod person_shares;
+mod places;
 mod pushback;
 mod request_log;
+mod resets;
 mod response_body;
-mod stream_limits;
 mod time_limits;
+mod unread_answers;
 
 use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
@@ -48,7 +53,7 @@ use tower::{Service, ServiceBuilder};
 
 pub use self::health::Health;
 use self::{
-    authorization::Authorization, load_shedding::LoadShedding, stream_limits::StreamLimits,
+    authorization::Authorization, load_shedding::LoadShedding, person_shares::PersonShares,
     time_limits::TimeLimits,
 };
 use crate::{
@@ -71,6 +76,21 @@ const REFLECTION: [&str; 2] = [
 
 /// The time after which a client is asked to open a new connection, so that load spreads over new replicas.
 const MAX_CONNECTION_AGE: Duration = Duration::from_secs(10 * 60);
+
+/// The time without a frame after which a client is asked whether it still lives, and the time that it has to answer. A dead
+/// client's watch holds its place until then.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The maximum number of open streams of a connection.
+const MAX_CONCURRENT_STREAMS: u32 = 1024;
+
+/// The maximum number of streams of a connection that the client reset before the server looked at them: as many as can be
+/// open, so that a client can cancel all its calls at once. With h2's default of 20 such a client loses its connection.
+const MAX_PENDING_RESETS: usize = 1024;
+
+/// The maximum number of streams that the server resets because of a client's errors, over the life of a connection.
+const MAX_ERROR_RESETS: usize = 10_000;
 
 /// The message size limits of a gRPC service, for `max_decoding_message_size` and `max_encoding_message_size` of its
 /// generated server.
@@ -221,19 +241,28 @@ impl ServerBuilder {
             Arc::clone(&verifier),
             config.auth_mode,
         );
-        let streams = StreamLimits::new(access.clone(), verifier, config.streams_per_user);
-        let limits = TimeLimits::new(access.clone(), config.requests.default_deadline);
-        let request_log =
-            request_log::RequestLog::new(access, polled, config.clock.clone(), config.entropy.clone());
+        let shares = PersonShares::new(access.clone(), verifier, config.streams_per_user);
+        let limits = TimeLimits::new(
+            access.clone(),
+            config.requests.default_deadline,
+            config.requests.request_body_timeout,
+        );
+        let request_log = request_log::RequestLog::new(
+            access.clone(),
+            polled,
+            config.clock.clone(),
+            config.entropy.clone(),
+        );
         // The layers are listed from the outside in, as in the module documentation.
         let layers = ServiceBuilder::new()
+            .layer(from_fn_with_state(access, unread_answers::drop_unread))
             .layer(from_fn_with_state(request_log, request_log::log_request))
             .layer(axum::middleware::from_fn(error_contract::complete_errors))
             .layer(axum::middleware::from_fn(panics::catch_panics))
             .layer(from_fn_with_state(limits, time_limits::enforce_deadline))
             .layer(from_fn_with_state(shedding.clone(), load_shedding::shed_load))
             .layer(from_fn_with_state(authorization, authorization::authorize))
-            .layer(from_fn_with_state(streams, stream_limits::limit_streams));
+            .layer(from_fn_with_state(shares, person_shares::share_places));
         let routes = routes.routes().into_axum_router().layer(layers);
         Ok(ApiServer {
             config,
@@ -284,12 +313,19 @@ impl ApiServer {
             shedding,
             routes,
         } = self;
-        let incoming = listener::accept_tls(listener, config.tls, stop.clone());
+        let incoming = listener::accept_tls(
+            listener,
+            config.tls,
+            config.requests.max_connections,
+            stop.clone(),
+        );
         let server = Server::builder()
             .max_connection_age(MAX_CONNECTION_AGE)
-            .http2_keepalive_interval(Some(Duration::from_secs(30)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-            .max_concurrent_streams(Some(1024))
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .max_concurrent_streams(Some(MAX_CONCURRENT_STREAMS))
+            .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESETS))
+            .http2_max_local_error_reset_streams(Some(MAX_ERROR_RESETS))
             .add_routes(Routes::from(routes))
             .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
         let limit = async {

@@ -122,7 +122,9 @@ async fn a_watch_stops_polling_when_its_client_disconnects() {
     };
     let mut watchers = Vec::new();
     for _ in 0..5 {
-        watchers.push(Watcher::start(&phone, BEGINNING).await.unwrap());
+        // A device has one watch.
+        let device = phone.another().await.unwrap();
+        watchers.push(Watcher::start(&device, BEGINNING).await.unwrap());
     }
     eventually("the watches poll", async || reads().await >= 15.0).await;
     assert!(in_flight().await >= 5.0);
@@ -152,4 +154,30 @@ async fn a_database_failure_ends_a_watch_with_a_reason_to_retry() {
     // A crash begins no new history: the cursor stays valid.
     let watching = timeout(LIMIT, Watcher::start(&phone, &cursor)).await.unwrap();
     assert_eq!(numbers(&watching.unwrap().next().await.unwrap().0), [1]);
+}
+
+/// Covers a device that reconnects behind a proxy: the server cannot see that the older watch is dead.
+#[tokio::test]
+async fn a_new_watch_of_a_device_replaces_its_older_one() {
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    let laptop = phone.another().await.unwrap();
+    let mut untouched = Watcher::start(&laptop, BEGINNING).await.unwrap();
+    untouched.next().await.unwrap();
+    let mut watcher = Watcher::start(&phone, BEGINNING).await.unwrap();
+    // More often than a person may have watches, and at once.
+    for _ in 0..20 {
+        watcher.next().await.unwrap();
+        let newer = Watcher::start(&phone, BEGINNING).await.unwrap();
+        let ended = watcher.end().await;
+        assert_eq!(
+            (ended.code(), reason(&ended)),
+            (tonic::Code::Cancelled, "CANCELLED".into())
+        );
+        watcher = newer;
+    }
+    watcher.next().await.unwrap();
+    create(&laptop, "a").await;
+    assert_eq!(numbers(&watcher.next().await.unwrap().0), [1]);
+    assert_eq!(numbers(&untouched.next().await.unwrap().0), [1]);
 }

@@ -87,6 +87,11 @@ impl FeedReader {
         self.last_number
     }
 
+    /// Returns the device that reads.
+    pub(super) fn device(&self) -> Uuid {
+        self.device
+    }
+
     /// Returns the deadline of the call.
     pub(super) fn deadline(&self) -> Deadline {
         self.deadline
