@@ -210,6 +210,7 @@ fn identity_request(rpc: &str, subject: &Subject<'_>) -> Option<Vec<u8>> {
             email: person.email.clone(),
             password: person.password.clone(),
             request_id,
+            ..SignInRequest::default()
         }
         .encode_to_vec(),
         "SessionService/RefreshSession" => RefreshSessionRequest {

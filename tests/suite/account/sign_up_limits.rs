@@ -202,6 +202,7 @@ async fn no_sign_up_or_sign_in_is_admitted_when_limits_cannot_be_checked() {
         email: ada.email.clone(),
         password: ada.password.clone(),
         request_id: random::uuid().to_string(),
+        ..SignInRequest::default()
     };
     let status = anonymous.session().sign_in(sign_in).await.unwrap_err();
     assert_eq!(reason(&status), "INTERNAL");

@@ -113,6 +113,7 @@ async fn grant(fixture: &Fixture) {
         email: fixture.flock.canary("an email without a grant").email(),
         password: fixture.flock.canary("a password without a grant").password(),
         request_id: random::uuid().to_string(),
+        ..SignInRequest::default()
     };
     let signed_in = fixture.client(Caller::Anonymous).session().sign_in(request).await;
     assert_eq!(reason(&fixture.keep(signed_in).unwrap_err()), "INTERNAL");

@@ -34,6 +34,7 @@ fn credentials(email: &str, password: &str) -> SignInRequest {
         email: email.to_owned(),
         password: password.to_owned(),
         request_id: random::uuid().to_string(),
+        ..SignInRequest::default()
     }
 }
 
