@@ -12,10 +12,10 @@ use haven_proto::{
     },
     identity::v1::{
         Account, ChangePasswordRequest, CheckPasswordRequest, ConsentGrant, DeleteAccountRequest,
-        GetAccountRequest, GetDeletionRequest, GetPasswordPolicyRequest, GetSigningKeysRequest, Goal,
-        GrantConsentRequest, ListAccountsRequest, ListAuditEventsRequest, ListConsentsRequest,
-        ListEndedSessionsRequest, ListSessionsRequest, RefreshSessionRequest, RevokeSessionRequest,
-        SignInRequest, SignOutRequest, UpdateAccountRequest, WithdrawConsentRequest,
+        GetAccountRequest, GetDeletionRequest, GetPasswordPolicyRequest, GetSigningKeysRequest,
+        GetUsageRequest, Goal, GrantConsentRequest, ListAccountsRequest, ListAuditEventsRequest,
+        ListConsentsRequest, ListEndedSessionsRequest, ListSessionsRequest, RefreshSessionRequest,
+        RevokeSessionRequest, SignInRequest, SignOutRequest, UpdateAccountRequest, WithdrawConsentRequest,
     },
 };
 use haven_testkit::{Client, Person, client::sign_up_request, random};
@@ -185,6 +185,7 @@ fn identity_request(rpc: &str, subject: &Subject<'_>) -> Option<Vec<u8>> {
             request_id,
         }
         .encode_to_vec(),
+        "AccountService/GetUsage" => GetUsageRequest { user_id }.encode_to_vec(),
         "AccountService/GetDeletion" => GetDeletionRequest { user_id }.encode_to_vec(),
         "AccountService/ListAccounts" => ListAccountsRequest {
             include_email: true,

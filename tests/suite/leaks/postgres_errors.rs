@@ -103,7 +103,7 @@ async fn grant(fixture: &Fixture) {
         fixture,
         "REVOKE INSERT ON data.conversations FROM data_user;
          REVOKE INSERT ON identity.users FROM identity_anon;
-         REVOKE EXECUTE ON FUNCTION identity.find_credential(text) FROM identity_anon",
+         REVOKE EXECUTE ON FUNCTION identity.find_sign_in(text, bytea[], timestamptz) FROM identity_anon",
     )
     .await;
     append_fails(fixture, "a row without a grant", "INTERNAL").await;
@@ -121,7 +121,7 @@ async fn grant(fixture: &Fixture) {
         fixture,
         "GRANT INSERT ON data.conversations TO data_user;
          GRANT INSERT ON identity.users TO identity_anon;
-         GRANT EXECUTE ON FUNCTION identity.find_credential(text) TO identity_anon",
+         GRANT EXECUTE ON FUNCTION identity.find_sign_in(text, bytea[], timestamptz) TO identity_anon",
     )
     .await;
 }

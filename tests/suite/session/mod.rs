@@ -2,6 +2,7 @@
 
 mod ended_sessions;
 mod external_provider;
+mod guesses_of_others;
 mod list_ended_sessions;
 mod list_sessions;
 mod refresh_session;
