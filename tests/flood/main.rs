@@ -143,6 +143,7 @@ async fn sign_in(client: &Client, person: &Person) -> (String, Duration) {
         email: person.email.clone(),
         password: person.password.clone(),
         request_id: random::uuid().to_string(),
+        ..SignInRequest::default()
     });
     request.set_timeout(DEADLINE);
     let start = Instant::now();

@@ -215,6 +215,7 @@ impl Client {
             email: email.clone(),
             password: password.clone(),
             request_id: random::uuid().to_string(),
+            ..SignInRequest::default()
         };
         let response = self
             .session()

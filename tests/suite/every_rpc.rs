@@ -203,6 +203,7 @@ fn identity_request(rpc: &str, subject: &Subject<'_>) -> Option<Vec<u8>> {
             request_id,
         }
         .encode_to_vec(),
+        "AccountService/GetUsage" => haven_proto::identity::v1::GetUsageRequest { user_id }.encode_to_vec(),
         "AccountService/GetDeletion" => GetDeletionRequest { user_id }.encode_to_vec(),
         "AccountService/ListAccounts" => ListAccountsRequest {
             include_email: true,
@@ -228,6 +229,7 @@ fn identity_request(rpc: &str, subject: &Subject<'_>) -> Option<Vec<u8>> {
             email: person.email.clone(),
             password: person.password.clone(),
             request_id,
+            ..SignInRequest::default()
         }
         .encode_to_vec(),
         "SessionService/RefreshSession" => RefreshSessionRequest {

@@ -9,11 +9,19 @@ use http::Uri;
 use secrecy::SecretString;
 
 use crate::{
-    domain::{consent::RequiredConsents, provider::AuthProvider, rate_limit::RateLimits},
+    domain::{
+        consent::RequiredConsents,
+        provider::AuthProvider,
+        quota::Quotas,
+        rate_limit::{LimitKind, RateLimits},
+    },
     erasure_journal::ErasureJournal,
     hashing::Peppers,
     signing_keys::{SigningKeys, SigningKeysError},
 };
+
+/// The kinds of limits on attempts to sign up or in.
+const ATTEMPTS: &[LimitKind] = &[LimitKind::Network, LimitKind::Email, LimitKind::Service];
 
 /// The command-line flags and variables of identity.
 #[derive(Args, Debug)]
@@ -65,6 +73,52 @@ pub struct IdentityArgs {
         default_value = "network=30/1m,email=10/1m,service=3000/1m"
     )]
     pub sign_in_limits: String,
+    /// Rate limit of wrong passwords for one account over all networks, in the format of SIGN_UP_LIMITS. Beyond it, only
+    /// devices that signed in before and people who are signed in can try a password
+    #[arg(
+        long,
+        env = "WRONG_PASSWORD_LIMITS",
+        value_name = "LIMITS",
+        default_value = "account=100/1h"
+    )]
+    pub wrong_password_limits: String,
+    /// Rate limits of CheckPassword, in the format of SIGN_UP_LIMITS
+    #[arg(
+        long,
+        env = "CHECK_PASSWORD_LIMITS",
+        value_name = "LIMITS",
+        default_value = "network=300/1m,service=6000/1m"
+    )]
+    pub check_password_limits: String,
+    /// Rate limits of RefreshSession, in the format of SIGN_UP_LIMITS. The one per session bounds the number of stored
+    /// tokens
+    #[arg(
+        long,
+        env = "REFRESH_LIMITS",
+        value_name = "LIMITS",
+        default_value = "network=600/1m,service=20000/1m,session=300/24h"
+    )]
+    pub refresh_limits: String,
+    /// Rate limit of the changes that a person makes to their account and consents, in the format of SIGN_UP_LIMITS
+    #[arg(
+        long,
+        env = "MUTATION_LIMITS",
+        value_name = "LIMITS",
+        default_value = "person=60/1m"
+    )]
+    pub mutation_limits: String,
+    /// Sessions of a person that have not ended. A further sign-in ends the one that was not refreshed for the longest time
+    #[arg(long, env = "MAX_SESSIONS", value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=1000))]
+    pub max_sessions: i32,
+    /// Devices of a person with a device token. A further one replaces the one that signed in least recently
+    #[arg(long, env = "MAX_DEVICES", value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(i32).range(1..=1000))]
+    pub max_devices: i32,
+    /// Entries of a person's ledger of consents, withdrawn ones included. Further ones are refused
+    #[arg(long, env = "MAX_CONSENTS", value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(i32).range(20..=100_000))]
+    pub max_consents: i32,
+    /// Days for which the receipt of an erasure keeps the numbers of erased rows
+    #[arg(long, env = "RECEIPT_RETENTION_DAYS", value_name = "DAYS", default_value_t = 42, value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub receipt_retention_days: u32,
     /// Days for which the security audit log is kept
     #[arg(long, env = "AUDIT_RETENTION_DAYS", value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
     pub audit_retention_days: u32,
@@ -143,6 +197,18 @@ pub struct IdentityConfig {
     pub sign_up_limits: RateLimits,
     /// The rate limits of sign-ins.
     pub sign_in_limits: RateLimits,
+    /// The cap on wrong passwords for an account.
+    pub wrong_password_limits: RateLimits,
+    /// The rate limits of CheckPassword.
+    pub check_password_limits: RateLimits,
+    /// The rate limits of RefreshSession.
+    pub refresh_limits: RateLimits,
+    /// The rate limits of a person's changes.
+    pub mutation_limits: RateLimits,
+    /// How much a person may have.
+    pub quotas: Quotas,
+    /// The time for which receipts keep their counts.
+    pub receipt_retention: TimeDelta,
     /// The time for which audit events are kept.
     pub audit_retention: TimeDelta,
 }
@@ -156,8 +222,16 @@ impl IdentityArgs {
             .and_then(|list| problems.take("PEPPERS", Peppers::parse(&list)));
         let signing_keys = signing_keys(&self.signing_key_files, problems);
         let required_consents = problems.take("REQUIRED_CONSENTS", self.required_consents.parse());
-        let sign_up_limits = problems.take("SIGN_UP_LIMITS", self.sign_up_limits.parse());
-        let sign_in_limits = problems.take("SIGN_IN_LIMITS", self.sign_in_limits.parse());
+        let mut limits = |name, text, kinds| problems.take(name, RateLimits::parse(text, kinds));
+        let sign_up_limits = limits("SIGN_UP_LIMITS", &self.sign_up_limits, ATTEMPTS);
+        let sign_in_limits = limits("SIGN_IN_LIMITS", &self.sign_in_limits, ATTEMPTS);
+        let account: &[LimitKind] = &[LimitKind::Account];
+        let wrong_password_limits = limits("WRONG_PASSWORD_LIMITS", &self.wrong_password_limits, account);
+        let callers: &[LimitKind] = &[LimitKind::Network, LimitKind::Service];
+        let check_password_limits = limits("CHECK_PASSWORD_LIMITS", &self.check_password_limits, callers);
+        let refreshes: &[LimitKind] = &[LimitKind::Network, LimitKind::Service, LimitKind::Session];
+        let refresh_limits = limits("REFRESH_LIMITS", &self.refresh_limits, refreshes);
+        let mutation_limits = limits("MUTATION_LIMITS", &self.mutation_limits, &[LimitKind::Person]);
         Some(IdentityConfig {
             delivery: delivery?,
             peppers: peppers?,
@@ -166,6 +240,16 @@ impl IdentityArgs {
             provider: self.auth_provider,
             sign_up_limits: sign_up_limits?,
             sign_in_limits: sign_in_limits?,
+            wrong_password_limits: wrong_password_limits?,
+            check_password_limits: check_password_limits?,
+            refresh_limits: refresh_limits?,
+            mutation_limits: mutation_limits?,
+            quotas: Quotas {
+                consents: self.max_consents,
+                devices: self.max_devices,
+                sessions: self.max_sessions,
+            },
+            receipt_retention: TimeDelta::days(i64::from(self.receipt_retention_days)),
             audit_retention: TimeDelta::days(i64::from(self.audit_retention_days)),
         })
     }
@@ -252,7 +336,7 @@ mod tests {
             "/nowhere/b.pem",
             "REQUIRED_CONSENTS: each",
             "SIGN_UP_LIMITS: each",
-            "SIGN_IN_LIMITS: must list all three",
+            "SIGN_IN_LIMITS: must list each limit: `network`, `email` and `service`",
         ] {
             assert!(report.contains(expected), "{expected}: {report}");
         }

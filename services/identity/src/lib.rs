@@ -11,6 +11,7 @@ pub mod dispatcher;
 pub mod domain;
 pub mod ended_sessions;
 pub mod erasure_journal;
+pub mod estimator;
 pub mod hashing;
 mod reconcile_command;
 pub mod rpc;
@@ -42,6 +43,8 @@ use crate::{
     audit_command::AuditArgs,
     config::{IdentityArgs, IdentityConfig},
     dispatcher::Dispatcher,
+    domain::rate_limit::LimitKind,
+    estimator::EstimatorQueue,
     hashing::{Hasher, Passwords},
     reconcile_command::ReconcileArgs,
     rpc::{AccountRpc, AuditOrigins, RateLimitKeys, SessionRpc},
@@ -106,6 +109,7 @@ impl Application for Identity {
         hashing::describe_metrics();
         dispatcher::describe_metrics();
         erasure_journal::describe_metrics();
+        estimator::describe_metrics();
         sweeper::describe_metrics();
         let keys: Result<Vec<_>, _> = config.signing_keys.public().map(|key| key.verifying()).collect();
         parts.keys.set_permanently(keys?);
@@ -114,7 +118,8 @@ impl Application for Identity {
             parts.tokens.issuer.clone(),
             parts.tokens.audience.clone(),
         );
-        let queue = HashQueue::new(available_parallelism().unwrap_or(NonZeroUsize::MIN));
+        let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let queue = HashQueue::new(cores);
         let hasher = Hasher::new(config.peppers, parts.entropy.clone()).map_err(|error| error.to_string())?;
         let data = channel(&config.delivery.data_url, Arc::clone(&parts.tls))
             .map_err(|error| format!("DATA_URL: {error}"))?;
@@ -142,6 +147,7 @@ impl Application for Identity {
         let sweeper = Sweeper::new(
             Retention::new(Arc::clone(&parts.database)),
             config.audit_retention,
+            config.receipt_retention,
             parts.entropy.clone(),
         );
         parts.tasks.spawn(sweeper.run(parts.stop.clone()));
@@ -160,8 +166,12 @@ impl Application for Identity {
             dispatcher,
             passwords: passwords.clone(),
             provider: config.provider,
+            estimator: EstimatorQueue::new(cores),
             sign_up_limits: config.sign_up_limits,
-            reauthentication_limit: config.sign_in_limits.email,
+            check_password_limits: config.check_password_limits,
+            mutation_limits: config.mutation_limits,
+            quotas: config.quotas,
+            reauthentication_limit: config.sign_in_limits.get(LimitKind::Email),
             rate_limit_keys: rate_limit_keys.clone(),
             required_consents: config.required_consents,
             ended_sessions: Arc::clone(&parts.ended),
@@ -176,12 +186,16 @@ impl Application for Identity {
             passwords,
             provider: config.provider,
             sign_in_limits: config.sign_in_limits,
+            wrong_password_limits: config.wrong_password_limits,
+            refresh_limits: config.refresh_limits,
+            quotas: config.quotas,
             rate_limit_keys,
             signer: Arc::new(signer),
             ended_sessions: Arc::clone(&parts.ended),
             request_mac,
             audit_origins,
             refresh_keys: MacKeys::derive(secret, "identity.refresh_tokens"),
+            device_keys: MacKeys::derive(secret, "identity.device_tokens"),
             page_tokens,
             tasks: parts.tasks.clone(),
             clock: parts.clock.clone(),

@@ -22,6 +22,17 @@ pub enum NetworkSource {
     ServiceWithoutForward,
 }
 
+impl NetworkSource {
+    /// Returns whether the network is that of a service, which all its people share.
+    #[must_use]
+    pub fn is_shared(self) -> bool {
+        match self {
+            Self::Client | Self::Forwarded => false,
+            Self::ServiceWithoutAddress | Self::ServiceWithoutForward => true,
+        }
+    }
+}
+
 impl Network {
     /// Returns the network of `address`. An IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) counts as an IPv4
     /// address.

@@ -31,6 +31,7 @@ pub(crate) struct Person {
     password: String,
     address: Option<String>,
     device: Uuid,
+    device_token: String,
     refresh_token: String,
     share: String,
     opened: String,
@@ -58,6 +59,7 @@ impl Person {
             password: format!("Aa1-{:x}", rand::random::<u128>()),
             address,
             device: Uuid::nil(),
+            device_token: String::new(),
             refresh_token: String::new(),
             share: String::new(),
             opened: String::new(),
@@ -70,6 +72,7 @@ impl Person {
             .await?;
         let response = person.sign_in().await?;
         person.refresh_token = response.refresh_token;
+        person.device_token = response.device_token;
         person.client = person.anonymous.with_token(&response.access_token)?;
         person.register().await.context("RegisterDevice")?;
         let request = person.request(share("", random::uuid()));
@@ -190,6 +193,7 @@ impl Person {
             email: self.email.clone(),
             password: self.password.clone(),
             request_id: random::uuid().to_string(),
+            device_token: self.device_token.clone(),
         });
         Ok(self.anonymous.session().sign_in(request).await?.into_inner())
     }

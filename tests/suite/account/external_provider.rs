@@ -68,6 +68,7 @@ async fn sign_up_sign_in_and_refresh_are_refused() {
         email: "ada@example.org".into(),
         password: PASSWORD.into(),
         request_id: random::uuid().to_string(),
+        ..SignInRequest::default()
     };
     let refused = [
         anonymous

@@ -28,6 +28,7 @@ async fn admitted(client: &Client) -> bool {
         email: format!("person-{}@example.org", random::uuid()),
         password: "Correct-Horse-7-Battery".to_owned(),
         request_id: random::uuid().to_string(),
+        ..SignInRequest::default()
     };
     let mut sessions = client.session();
     let answer = retry_call(request, async |request| sessions.sign_in(request).await);

@@ -109,6 +109,7 @@ async fn a_malformed_uuid_is_reported_with_its_field() {
             email: served.person.email.clone(),
             password: served.person.password.clone(),
             request_id: id,
+            ..SignInRequest::default()
         };
         refused(
             client.session().sign_in(request).await,
@@ -209,6 +210,7 @@ async fn a_nul_is_refused_or_stored() {
             email: email.into(),
             password: PASSWORD.into(),
             request_id: random::uuid().to_string(),
+            ..SignInRequest::default()
         };
         refused(
             client.session().sign_in(request).await,
@@ -272,6 +274,7 @@ async fn a_value_that_is_too_long_is_refused_quickly() {
             email,
             password: PASSWORD.into(),
             request_id: random::uuid().to_string(),
+            ..SignInRequest::default()
         };
         refused(
             client.session().sign_in(request).await,

@@ -208,6 +208,7 @@ pub(super) async fn accounts(fixture: &Fixture) {
             email,
             password,
             request_id,
+            ..SignInRequest::default()
         };
         let signed_in = anonymous.session().sign_in(request).await;
         assert_eq!(

@@ -12,6 +12,9 @@ INSERT INTO identity.sessions (user_id, id, issued_at, expires_at, refresh_expir
 INSERT INTO identity.refresh_tokens (user_id, id, session_id, token_hash, issued_at, expires_at)
     SELECT user_id, gen_random_uuid(), id, sha256(id::text::bytea), issued_at, refresh_expires_at
     FROM identity.sessions WHERE user_id = '{person}';
+INSERT INTO identity.device_tokens (user_id, id, token_hash, issued_at, expires_at)
+    SELECT '{person}', gen_random_uuid(), sha256(number::text::bytea), now(), now() + interval '90 days'
+    FROM generate_series(1, {rows}) AS number;
 INSERT INTO identity.ended_sessions (id, expires_at) VALUES (gen_random_uuid(), now() + interval '15 minutes');
 INSERT INTO identity.rate_limits (key, tat, emission, tolerance, admitted)
     VALUES (sha256('{name}'), now(), interval '6 s', interval '54 s', true);

@@ -55,6 +55,7 @@ fn sign_in(email: &str, password: &str) -> SignInRequest {
         email: email.to_owned(),
         password: password.to_owned(),
         request_id: random::uuid().to_string(),
+        ..SignInRequest::default()
     }
 }
 

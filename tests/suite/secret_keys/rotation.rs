@@ -12,6 +12,7 @@ const LIMITS: &str = "network=100000/1m,email=3/24h,service=100000/1m";
 const AGE: &str = "
     DELETE FROM identity.requests WHERE key_id = 'k1';
     DELETE FROM identity.refresh_tokens WHERE key_id = 'k1';
+    DELETE FROM identity.device_tokens WHERE key_id = 'k1';
     DELETE FROM data.requests WHERE key_id = 'k1';
     UPDATE data.healthcare_share SET expires_at = created_at + interval '1 millisecond' WHERE (user_id, id) IN (
         SELECT user_id, share_id FROM data.share_token WHERE key_id = 'k1')";

@@ -2,6 +2,7 @@
 
 mod ended_sessions;
 mod external_provider;
+mod guesses_of_others;
 mod list_ended_sessions;
 mod list_sessions;
 mod refresh_session;
@@ -34,6 +35,7 @@ fn credentials(email: &str, password: &str) -> SignInRequest {
         email: email.to_owned(),
         password: password.to_owned(),
         request_id: random::uuid().to_string(),
+        ..SignInRequest::default()
     }
 }
 

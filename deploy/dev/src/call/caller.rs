@@ -75,6 +75,7 @@ impl Caller {
             email: email.clone(),
             password: password.clone(),
             request_id: random::uuid().to_string(),
+            ..SignInRequest::default()
         };
         let response = anonymous.session().sign_in(request).await;
         let response = response.map_err(|status| failed("SignIn", status))?.into_inner();

@@ -34,7 +34,7 @@ use self::{
 use crate::{
     domain::{
         erasure::Receipt,
-        outbox::{Message, MessageKind, means_down, retry_delay},
+        outbox::{ATTEMPT_TIMEOUT, Message, MessageKind, means_down, retry_delay},
     },
     erasure_journal::{ErasureJournal, Record},
     store::outbox::Outbox,
@@ -226,7 +226,10 @@ impl Dispatcher {
                 Ok(())
             }
             Ok(Answer::Erased(erased)) => {
-                if self.write_down(message, &erased).await {
+                if !self.erase_rows(message).await {
+                    // Not recorded as completed: the message is delivered again, and data answers with the same receipt.
+                    self.continue_soon(message).await
+                } else if self.write_down(message, &erased).await {
                     let stored = self.outbox.erased(message, &erased).await;
                     receipt = stored.is_ok().then_some(erased);
                     stored
@@ -246,6 +249,23 @@ impl Dispatcher {
             tracing::warn!(%error, "cannot write to the outbox: a message will be delivered again");
         }
         receipt
+    }
+
+    /// Deletes what is left here of the message's person. Returns whether nothing is left.
+    async fn erase_rows(&self, message: &Message) -> bool {
+        // Short enough for the lease, of which data has used a part.
+        let deadline = Deadline::after(ATTEMPT_TIMEOUT);
+        let erased = self.outbox.erase_rows(message, deadline).await;
+        if let Err(error) = &erased {
+            tracing::warn!(%error, message = %message.id, "an erasure will be continued");
+        }
+        erased.unwrap_or(false)
+    }
+
+    /// Makes a message due again at once: its erasure goes on.
+    async fn continue_soon(&self, message: &Message) -> Result<(), DbError> {
+        let next = self.clock.now();
+        self.outbox.failed(message, Reason::Deadline, next).await
     }
 
     /// Appends the erasure of the message's person to the journal, if there is one. Returns whether it is on the disk.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     account::PasswordHash,
     audit::Origin,
+    device_token::KeptDevice,
     rate_limit::FailureKeys,
     refresh_token::{NewRefreshToken, REFRESH_TOKEN_LIFETIME},
 };
@@ -43,8 +44,12 @@ pub struct NewSession<'a> {
     pub password_version: i64,
     /// The password's hash with current parameters, when the stored hash is outdated.
     pub upgraded: Option<PasswordHash>,
-    /// The keys under which the account's wrong passwords are counted. The count is reset.
+    /// The keys under which the caller's wrong passwords are counted. The count is reset.
     pub failures: FailureKeys,
+    /// The token of the device, to store or to renew.
+    pub device: KeptDevice,
+    /// The maximum number of the person's sessions, this one included.
+    pub max_sessions: i32,
     /// The origin of the call, for the audit log.
     pub origin: &'a Origin,
     /// The time of the sign-in.

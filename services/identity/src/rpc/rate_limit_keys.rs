@@ -1,11 +1,17 @@
 //! The keys under which rate limits are counted, and the failure of a call that is over a limit.
 
 use haven_platform::{
-    call::Call, failure::Failure, mac::MacKeys, network::NetworkSource, rate_limit::RateLimit, reason::Reason,
+    call::{Call, User, UserId},
+    failure::Failure,
+    mac::MacKeys,
+    rate_limit::RateLimit,
+    reason::Reason,
 };
+use uuid::Uuid;
 
 use crate::{
     domain::{
+        device_token::DeviceToken,
         email::EmailAddress,
         rate_limit::{FailureKeys, LimitKind, Quota, RateLimits},
     },
@@ -31,8 +37,8 @@ impl RateLimitKeys {
         Self(keys)
     }
 
-    /// The limits that apply to a call of `method`. `email` is `None` when the request's address is malformed: there is
-    /// no limit per address then.
+    /// The limits that apply to a call of `method`: of its network, of its service, and of `email` unless it is `None`, as for a
+    /// malformed address.
     pub(super) fn quotas(
         &self,
         method: &'static str,
@@ -41,56 +47,149 @@ impl RateLimitKeys {
         email: Option<&EmailAddress>,
     ) -> Vec<Quota> {
         let network = call.network.map(|network| network.as_bytes().to_vec());
-        let email = email.map(|email| email.canonical().as_bytes().to_vec());
         let service = call
             .caller
             .service
             .as_ref()
             .map(|service| service.as_str().as_bytes().to_vec());
-        let network_kind = match call.network_source {
-            NetworkSource::Client | NetworkSource::Forwarded => LimitKind::Network,
-            NetworkSource::ServiceWithoutAddress | NetworkSource::ServiceWithoutForward => {
-                LimitKind::NetworkOfService
+        let mut quotas = self.quota(method, LimitKind::Network, limits, network.as_deref());
+        if call.network_source.is_shared() {
+            for quota in &mut quotas {
+                quota.kind = LimitKind::NetworkOfService;
             }
-        };
-        [
-            (network_kind, limits.network, network),
-            (LimitKind::Email, limits.email, email),
-            (LimitKind::Service, limits.service, service),
-        ]
-        .into_iter()
-        .filter_map(|(kind, limit, subject)| Some((kind, limit?, subject?)))
-        .flat_map(|(kind, limit, subject)| {
-            self.hashes(&[method.as_bytes(), kind.name().as_bytes(), &subject])
-                .map(|key| Quota { kind, key, limit })
-                .collect::<Vec<_>>()
-        })
-        .collect()
+        }
+        if let Some(email) = email {
+            quotas.extend(self.email_quota(method, limits, email));
+        }
+        quotas.extend(self.quota(method, LimitKind::Service, limits, service.as_deref()));
+        quotas
     }
 
-    /// The limit on passwords that signed-in people send to confirm an action, and the keys of the account's wrong
-    /// passwords.
+    /// The limit of `method` on the address `email`.
+    pub(super) fn email_quota(
+        &self,
+        method: &'static str,
+        limits: &RateLimits,
+        email: &EmailAddress,
+    ) -> Vec<Quota> {
+        self.quota(
+            method,
+            LimitKind::Email,
+            limits,
+            Some(email.canonical().as_bytes()),
+        )
+    }
+
+    /// The limit of `method` on the calls of one person.
+    pub(super) fn person_quota(
+        &self,
+        method: &'static str,
+        limits: &RateLimits,
+        person: UserId,
+    ) -> Vec<Quota> {
+        self.quota(
+            method,
+            LimitKind::Person,
+            limits,
+            Some(person.as_uuid().as_bytes()),
+        )
+    }
+
+    /// The limit of `method` on the calls about one session.
+    pub(super) fn session_quota(
+        &self,
+        method: &'static str,
+        limits: &RateLimits,
+        session: Uuid,
+    ) -> Vec<Quota> {
+        self.quota(method, LimitKind::Session, limits, Some(session.as_bytes()))
+    }
+
+    /// The limits of a sign-in, without those of its network and its service, and the keys under which its wrong passwords
+    /// are counted.
+    ///
+    /// A device that signed in before is limited, and counted, by its token alone. Other attempts are limited and counted
+    /// by the address and the network together, so that no one can use up the attempts of another network, and are capped by
+    /// `cap` for the address, whether it has an account or not.
+    pub(super) fn sign_in(
+        &self,
+        limits: &RateLimits,
+        cap: Option<RateLimit>,
+        call: &Call,
+        email: &EmailAddress,
+        device: Option<&DeviceToken>,
+    ) -> (Vec<Quota>, FailureKeys) {
+        let limit = limits.get(LimitKind::Email);
+        if let Some(device) = device {
+            let quotas = self.quotas_of(LimitKind::Device, limit, &[b"SignIn", b"device", device.expose()]);
+            let failures = FailureKeys::new(self.hashes(&[b"failures", b"device", device.expose()]));
+            return (quotas, failures);
+        }
+        let canonical = email.canonical().as_bytes();
+        let network = call.network.map(|network| network.as_bytes().to_vec());
+        let network = network.as_deref().unwrap_or_default();
+        let quotas = self.quotas_of(
+            LimitKind::Email,
+            limit,
+            &[b"SignIn", b"email", canonical, network],
+        );
+        let failures = FailureKeys::new(self.hashes(&[b"failures", b"network", canonical, network]));
+        let failures = match cap {
+            Some(cap) => failures.capped(self.hashes(&[b"failures", b"account", canonical]), cap),
+            None => failures,
+        };
+        (quotas, failures)
+    }
+
+    /// The limit on passwords that signed-in people send to confirm an action, and the keys under which their wrong
+    /// passwords are counted: those of the person's session, so that neither guesses of others nor those with another stolen
+    /// token count.
     ///
     /// `limit` is the limit of sign-ins per address, so that a stolen access token does not allow guessing passwords
     /// faster.
     pub(super) fn reauthentication(
         &self,
         limit: Option<RateLimit>,
-        email_canonical: &str,
+        user: &User,
     ) -> (Vec<Quota>, FailureKeys) {
-        let kind = LimitKind::Email;
-        let parts = [b"OwnPassword", kind.name().as_bytes(), email_canonical.as_bytes()];
-        let quotas = limit.into_iter().flat_map(|limit| {
-            self.hashes(&parts)
-                .map(move |key| Quota { kind, key, limit })
-                .collect::<Vec<_>>()
-        });
-        (quotas.collect(), self.failures(email_canonical))
+        let person = user.id.as_uuid().as_bytes();
+        let session = user.own_session().map(|session| session.as_bytes().to_vec());
+        let session = session.as_deref().unwrap_or_default();
+        let quotas = self.quotas_of(
+            LimitKind::Session,
+            limit,
+            &[b"OwnPassword", b"session", person, session],
+        );
+        let failures = FailureKeys::new(self.hashes(&[b"failures", b"session", person, session]));
+        (quotas, failures)
     }
 
-    /// The keys under which the wrong passwords for an address are counted, whether it has an account or not.
-    pub(super) fn failures(&self, email_canonical: &str) -> FailureKeys {
-        FailureKeys::new(self.hashes(&[LimitKind::Failures.name().as_bytes(), email_canonical.as_bytes()]))
+    /// The limit of `kind`, when the limit is on and the call has such a subject.
+    fn quota(
+        &self,
+        method: &'static str,
+        kind: LimitKind,
+        limits: &RateLimits,
+        subject: Option<&[u8]>,
+    ) -> Vec<Quota> {
+        match subject {
+            Some(subject) => {
+                let parts = [method.as_bytes(), kind.name().as_bytes(), subject];
+                self.quotas_of(kind, limits.get(kind), &parts)
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// The limit on the subject that `parts` name, under each key of the ring.
+    fn quotas_of(&self, kind: LimitKind, limit: Option<RateLimit>, parts: &[&[u8]]) -> Vec<Quota> {
+        match limit {
+            Some(limit) => {
+                let keys = self.hashes(parts);
+                keys.map(|key| Quota { kind, key, limit }).collect()
+            }
+            None => Vec::new(),
+        }
     }
 
     /// The hashes of `parts` under each key of the ring.
@@ -125,6 +224,9 @@ fn rate_limited(limited: &[Limited]) -> Failure {
                 format!("At most {}. {SHARED_NETWORK}", quota.limit)
             }
             Some(quota) => format!("At most {}", quota.limit),
+            None if one.kind == LimitKind::Account => {
+                "The account had many wrong passwords from several networks".to_owned()
+            }
             None => "After several wrong passwords, the delay before each further attempt grows".to_owned(),
         };
         failure.quota(one.kind.name(), description)
@@ -139,15 +241,17 @@ mod tests {
         call::Caller,
         deadline::Deadline,
         mac::{KeyId, SecretKey, SecretKeys},
-        network::Network,
+        network::{Network, NetworkSource},
     };
 
     use super::*;
 
+    const KINDS: &[LimitKind] = &[LimitKind::Network, LimitKind::Email, LimitKind::Service];
+
     #[test]
     fn each_limit_has_its_own_key() {
         let keys = RateLimitKeys::new(MacKeys::derive(&SecretKeys::one([7; 32]), "limits"));
-        let limits: RateLimits = "network=10/1m,email=5/1h,service=9/1m".parse().unwrap();
+        let limits = RateLimits::parse("network=10/1m,email=5/1h,service=9/1m", KINDS).unwrap();
         let call = Call {
             caller: Caller::default(),
             deadline: Deadline::after(Duration::from_secs(1)),
@@ -181,7 +285,7 @@ mod tests {
     #[test]
     fn a_refusal_says_when_the_people_of_a_service_share_one_limit() {
         let keys = RateLimitKeys::new(MacKeys::derive(&SecretKeys::one([7; 32]), "limits"));
-        let limits: RateLimits = "network=10/1m,email=off,service=off".parse().unwrap();
+        let limits = RateLimits::parse("network=10/1m,email=off,service=off", KINDS).unwrap();
         let quota = |network_source| {
             let call = Call {
                 caller: Caller::default(),
@@ -216,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_counted_under_each_key_of_the_ring() {
-        let limits: RateLimits = "network=off,email=5/1h,service=off".parse().unwrap();
+        let limits = RateLimits::parse("network=off,email=5/1h,service=off", KINDS).unwrap();
         let call = Call {
             caller: Caller::default(),
             deadline: Deadline::after(Duration::from_secs(1)),
@@ -232,7 +336,7 @@ mod tests {
             let ring = SecretKeys::new(ring.collect()).unwrap();
             let keys = RateLimitKeys::new(MacKeys::derive(&ring, "limits"));
             let quotas = keys.quotas("SignIn", &limits, &call, Some(&email));
-            (quotas, keys.failures("ada@example.org"))
+            (quotas, keys.sign_in(&limits, None, &call, &email, None).1)
         };
         let old = keys(&[("k1", 1)]);
         let both = keys(&[("k2", 2), ("k1", 1)]);

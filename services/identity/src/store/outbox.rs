@@ -20,6 +20,9 @@ use crate::domain::{
 /// The timeout of a transaction on the outbox.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The number of rows of an erased person that one transaction deletes: about a tenth of a second.
+const ERASE_BATCH: i32 = 5000;
+
 /// The messages that were not delivered yet.
 #[derive(Clone, Debug)]
 pub struct Outbox {
@@ -136,6 +139,36 @@ impl Outbox {
         .execute(&mut tx)
         .await?;
         tx.commit().await
+    }
+
+    /// Deletes the rows that are left of the message's person, who is being erased, in batches. Each is a transaction, so an
+    /// attempt that is killed is continued by the next one. Ends at `deadline`, or when nothing is left: then returns `true`.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails. What was deleted before stays deleted.
+    pub async fn erase_rows(&self, message: &Message, deadline: Deadline) -> Result<bool, DbError> {
+        while !deadline.remaining().is_zero() {
+            let mut tx = self
+                .database
+                .begin(
+                    "Outbox.erase_rows",
+                    Context::ServiceFor(message.user_id),
+                    Deadline::after(TIMEOUT),
+                )
+                .await?;
+            let is_done = sqlx::query_scalar!(
+                r#"SELECT /* Outbox.erase_rows */ identity.erase_rows($1) AS "done!""#,
+                ERASE_BATCH,
+            )
+            .fetch_one(&mut tx)
+            .await?;
+            tx.commit().await?;
+            if is_done {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Deletes a delivered message to erase a person, and stores its receipt, both or neither. An existing receipt is

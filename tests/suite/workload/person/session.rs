@@ -61,6 +61,7 @@ impl Person<'_> {
             email: account.email.clone(),
             password: account.password.clone(),
             request_id: request_id(),
+            ..SignInRequest::default()
         };
         let id = request.request_id.clone();
         let mutation = Mutation::new("SignIn", &id, Vec::new());

@@ -82,6 +82,7 @@ impl<'a> Reader<'a> {
                 email: email(self.name),
                 password: password.clone(),
                 request_id: random::uuid().to_string(),
+                ..SignInRequest::default()
             };
             let request_id = request.request_id.clone();
             journal.verifications().insert(request_id.parse().unwrap());

@@ -13,17 +13,23 @@ use crate::domain::{
 impl Handler<CheckPasswordRequest> for AccountRpc {
     type Answer = CheckPasswordResponse;
 
-    /// Waits in the hashing queue: a password can be chosen that takes as long to check as two passwords take to hash.
+    /// Waits in the queue of the estimator: a password can be chosen that takes as long to check as one takes to hash.
     async fn handle(
         &self,
         call: &Call,
         request: CheckPasswordRequest,
     ) -> Result<CheckPasswordResponse, Failure> {
+        let quotas = self
+            .rate_limit_keys
+            .quotas("CheckPassword", &self.check_password_limits, call, None);
+        self.accounts
+            .admit("CheckPassword", &quotas, call.deadline)
+            .await?;
         let password = SecretString::from(request.password);
         let email = SecretString::from(request.email);
         let broken = self
-            .passwords
-            .run(call.deadline, move |_, _| broken_rules(&password, &email))
+            .estimator
+            .run(call.deadline, move || broken_rules(&password, &email))
             .await?;
         Ok(answer(&broken))
     }

@@ -8,6 +8,7 @@ use crate::{
     domain::{
         audit::{AuditEventType, NewAuditEvent, Origin},
         consent::ConsentEntry,
+        quota::Quotas,
     },
     store::account::ConsentError,
 };
@@ -46,6 +47,10 @@ impl From<ConsentError> for Failure {
         match error {
             ConsentError::NotFound => Self::new(Reason::NotFound),
             ConsentError::Erased => Self::new(Reason::AccountErased),
+            ConsentError::TooMany { used, limit } => {
+                Self::quota_exceeded(Quotas::CONSENTS, used.unsigned_abs(), limit.unsigned_abs().into())
+            }
+            ConsentError::Limited(error) => error.into(),
             ConsentError::RequestIdReused => Self::new(Reason::RequestIdReused),
             ConsentError::Database(error) => error.into(),
         }

@@ -39,11 +39,21 @@ impl Handler<GrantConsentRequest> for AccountRpc {
             id: self.entropy.uuid_v7(&self.clock),
             consent,
         };
+        let quotas = self
+            .rate_limit_keys
+            .person_quota("Mutation", &self.mutation_limits, caller);
         let origin = self.audit_origins.of(call);
         let event = self.consent_event(call, AuditEventType::ConsentGrant, &origin);
         let entry = self
             .consents
-            .grant(caller, &new, &key, &event, call.deadline)
+            .grant(
+                caller,
+                &new,
+                &key,
+                (&quotas, self.quotas.consents),
+                &event,
+                call.deadline,
+            )
             .await?;
         Ok(GrantConsentResponse {
             consent: Some(consent_message(&entry)),

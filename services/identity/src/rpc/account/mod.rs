@@ -11,6 +11,7 @@ mod external_account;
 mod get_account;
 mod get_deletion;
 mod get_password_policy;
+mod get_usage;
 mod goals;
 mod grant_consent;
 mod list_accounts;
@@ -31,17 +32,18 @@ use haven_platform::{
 use haven_proto::identity::v1::{
     ChangePasswordRequest, ChangePasswordResponse, CheckPasswordRequest, CheckPasswordResponse,
     DeleteAccountRequest, DeleteAccountResponse, GetAccountRequest, GetAccountResponse, GetDeletionRequest,
-    GetDeletionResponse, GetPasswordPolicyRequest, GetPasswordPolicyResponse, GrantConsentRequest,
-    GrantConsentResponse, ListAccountsRequest, ListAccountsResponse, ListAuditEventsRequest,
-    ListAuditEventsResponse, ListConsentsRequest, ListConsentsResponse, SignUpRequest, SignUpResponse,
-    UpdateAccountRequest, UpdateAccountResponse, WithdrawConsentRequest, WithdrawConsentResponse,
-    account_service_server::AccountService,
+    GetDeletionResponse, GetPasswordPolicyRequest, GetPasswordPolicyResponse, GetUsageRequest,
+    GetUsageResponse, GrantConsentRequest, GrantConsentResponse, ListAccountsRequest, ListAccountsResponse,
+    ListAuditEventsRequest, ListAuditEventsResponse, ListConsentsRequest, ListConsentsResponse,
+    SignUpRequest, SignUpResponse, UpdateAccountRequest, UpdateAccountResponse, WithdrawConsentRequest,
+    WithdrawConsentResponse, account_service_server::AccountService,
 };
 
 use super::{audit_origin::AuditOrigins, rate_limit_keys::RateLimitKeys};
 use crate::{
     dispatcher::Dispatcher,
-    domain::{consent::RequiredConsents, provider::AuthProvider, rate_limit::RateLimits},
+    domain::{consent::RequiredConsents, provider::AuthProvider, quota::Quotas, rate_limit::RateLimits},
+    estimator::EstimatorQueue,
     hashing::Passwords,
     store::{
         account::{Accounts, Consents, Erasures, OwnPasswords},
@@ -68,9 +70,17 @@ pub struct AccountRpc {
     pub passwords: Passwords,
     /// The provider that signs people up.
     pub provider: AuthProvider,
+    /// Estimates how guessable passwords are.
+    pub estimator: EstimatorQueue,
     /// The rate limits of SignUp.
     pub sign_up_limits: RateLimits,
-    /// The rate limit of the passwords that a signed-in person sends: that of sign-ins per address.
+    /// The rate limits of CheckPassword.
+    pub check_password_limits: RateLimits,
+    /// The rate limits of a person's changes.
+    pub mutation_limits: RateLimits,
+    /// How much a person may have.
+    pub quotas: Quotas,
+    /// The rate limit of the passwords that a signed-in person sends, per session: that of sign-ins per address.
     pub reauthentication_limit: Option<RateLimit>,
     /// Derives the keys under which limits are counted.
     pub rate_limit_keys: RateLimitKeys,
@@ -104,6 +114,7 @@ grpc_service! {
         rpc list_consents(ListConsentsRequest) -> ListConsentsResponse;
         rpc grant_consent(GrantConsentRequest) -> GrantConsentResponse;
         rpc withdraw_consent(WithdrawConsentRequest) -> WithdrawConsentResponse;
+        rpc get_usage(GetUsageRequest) -> GetUsageResponse;
         rpc list_audit_events(ListAuditEventsRequest) -> ListAuditEventsResponse;
     }
 }

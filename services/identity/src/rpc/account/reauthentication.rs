@@ -26,10 +26,9 @@ impl AccountRpc {
         user: &User,
         request_id: Uuid,
     ) -> Result<OwnCredential, Failure> {
-        let limits = |canonical: &str| {
-            self.rate_limit_keys
-                .reauthentication(self.reauthentication_limit, canonical)
-        };
+        let limits = self
+            .rate_limit_keys
+            .reauthentication(self.reauthentication_limit, user);
         let credential = self
             .own_passwords
             .credential(user.id, request_id, limits, call.deadline);

@@ -44,19 +44,25 @@ impl SessionRpc {
             .refresh_keys
             .iter()
             .map(|(id, key)| StoredMac::new(token.hash(key), id));
+        let quotas = self
+            .rate_limit_keys
+            .quotas("RefreshSession", &self.refresh_limits, call, None);
         let (key, _) = self
             .sessions
-            .find_refresh_token(hashes, call.deadline)
+            .find_refresh_token(hashes, &quotas, call.deadline)
             .await?
             .ok_or_else(|| Failure::new(Reason::TokenInvalid))?;
         let first = self.refresh_keys.first_id();
         let successor = token.next(self.refresh_keys.get(first));
         let next = self.new_refresh_token(&successor, first);
+        let quotas =
+            self.rate_limit_keys
+                .session_quota("RefreshSession", &self.refresh_limits, key.session_id);
         let origin = self.audit_origins.of(call);
         let now = self.clock.now();
         match self
             .sessions
-            .refresh(key, next, &origin, now, call.deadline)
+            .refresh(key, next, &quotas, &origin, now, call.deadline)
             .await?
         {
             Refreshed::Session(session) => Ok((session, successor)),
@@ -80,7 +86,10 @@ impl SessionRpc {
         }
         let successors = self.refresh_keys.iter();
         let hashes = successors.map(|(id, key)| StoredMac::new(token.next(key).hash(key), id));
-        let found = self.sessions.find_refresh_token(hashes, call.deadline).await?;
+        let found = self
+            .sessions
+            .find_refresh_token(hashes, &[], call.deadline)
+            .await?;
         // Without a row, the key of the successor is gone from the ring, or the session is gone.
         let (_, id) = found.ok_or_else(|| Failure::new(Reason::TokenInvalid))?;
         Ok(token.next(self.refresh_keys.get(id)))

@@ -7,6 +7,7 @@ mod erasure;
 mod external_account;
 mod get_account;
 mod get_deletion;
+mod get_usage;
 mod grant_consent;
 mod list_accounts;
 mod list_consents;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
-    database::{Context, DbError},
+    database::{Context, DbError, TenantTx},
     deadline::Deadline,
     mac::StoredMac,
     request_key::RequestKey,
@@ -56,18 +56,45 @@ struct Answer {
 }
 
 impl Accounts {
-    /// Admits a sign-up that is within all of `quotas`, and counts it.
+    /// Admits an anonymous call of `method` that is within all of `quotas`, and counts it. Without limits there is no round
+    /// trip.
     ///
     /// # Errors
     ///
     /// When the call is over a limit, or when the database fails: no call is admitted then.
-    pub async fn admit_sign_up(&self, quotas: &[Quota], deadline: Deadline) -> Result<(), LimitError> {
+    pub async fn admit(
+        &self,
+        method: &'static str,
+        quotas: &[Quota],
+        deadline: Deadline,
+    ) -> Result<(), LimitError> {
+        if quotas.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.database.begin(method, Context::Anonymous, deadline).await?;
+        rate_limit::admit(&mut tx, quotas, None).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Admits a sign-up as [`Accounts::admit`] does, and finds the sign-up that had the same request id.
+    ///
+    /// # Errors
+    ///
+    /// When the call is over a limit, or when the database fails: no call is admitted then.
+    pub async fn admit_sign_up(
+        &self,
+        request_id: Uuid,
+        quotas: &[Quota],
+        deadline: Deadline,
+    ) -> Result<Option<EarlierSignUp>, LimitError> {
         let mut tx = self
             .database
             .begin("SignUp.admit", Context::Anonymous, deadline)
             .await?;
         rate_limit::admit(&mut tx, quotas, None).await?;
-        Ok(tx.commit().await?)
+        let earlier = find(&mut tx, request_id).await?;
+        tx.commit().await?;
+        Ok(earlier)
     }
 
     /// Stores an account, its consents, the request, the message to data and the first audit event: all of it or
@@ -157,27 +184,32 @@ impl Accounts {
             .database
             .begin("SignUp.find", Context::Anonymous, deadline)
             .await?;
-        let row = sqlx::query!(
-            r#"
-            SELECT /* SignUp.find */
-                   user_id AS "user_id!", payload_mac AS "payload_mac!", answer AS "answer!: Json<Answer>",
-                   password_hash AS "password_hash!"
-            FROM identity.find_sign_up($1)"#,
-            request_id,
-        )
-        .fetch_optional(&mut tx)
-        .await?;
+        let earlier = find(&mut tx, request_id).await?;
         tx.commit().await?;
-        let Some(row) = row else { return Ok(None) };
-        let created_at = DateTime::from_timestamp_micros(row.answer.created_at_micros)
-            .ok_or_else(|| DbError::unexpected("the stored answer of a sign-up has no valid time"))?;
-        Ok(Some(EarlierSignUp {
-            user_id: UserId::new(row.user_id),
-            payload_mac: row.payload_mac,
-            created_at,
-            password_hash: PasswordHash::new(row.password_hash),
-        }))
+        Ok(earlier)
     }
+}
+
+async fn find(tx: &mut TenantTx, request_id: Uuid) -> Result<Option<EarlierSignUp>, DbError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT /* SignUp.find */
+               user_id AS "user_id!", payload_mac AS "payload_mac!", answer AS "answer!: Json<Answer>",
+               password_hash AS "password_hash!"
+        FROM identity.find_sign_up($1)"#,
+        request_id,
+    )
+    .fetch_optional(tx)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let created_at = DateTime::from_timestamp_micros(row.answer.created_at_micros)
+        .ok_or_else(|| DbError::unexpected("the stored answer of a sign-up has no valid time"))?;
+    Ok(Some(EarlierSignUp {
+        user_id: UserId::new(row.user_id),
+        payload_mac: row.payload_mac,
+        created_at,
+        password_hash: PasswordHash::new(row.password_hash),
+    }))
 }
 
 // === impl SignUpError ===

@@ -14,8 +14,12 @@ use crate::{
         audit::{AuditEventType, NewAuditEvent, Origin},
         goals::{Goal, Goals},
         progress::{Progress, Step, StepError},
+        rate_limit::Quota,
     },
-    store::audit_log,
+    store::{
+        audit_log,
+        rate_limit::{self, LimitError},
+    },
 };
 
 /// The error when an account was not changed.
@@ -33,6 +37,9 @@ pub enum UpdateError {
     /// The request id belongs to a request with other content.
     #[error("the request id belongs to another request")]
     RequestIdReused,
+    /// The person is over a rate limit.
+    #[error(transparent)]
+    Limited(LimitError),
     /// The step is not the next one.
     #[error(transparent)]
     Step(#[from] StepError),
@@ -53,6 +60,7 @@ impl Accounts {
         &self,
         person: UserId,
         goals: &Goals,
+        quotas: &[Quota],
         edit: &AccountEdit,
         deadline: Deadline,
     ) -> Result<Account, UpdateError> {
@@ -61,6 +69,9 @@ impl Accounts {
             .database
             .begin("UpdateAccount", Context::User(person), deadline)
             .await?;
+        rate_limit::admit(&mut tx, quotas, None)
+            .await
+            .map_err(UpdateError::Limited)?;
         let changed = sqlx::query_as!(
             AccountRow,
             r#"

@@ -16,7 +16,7 @@ use haven_platform::database::Database;
 pub use self::{
     end_session::Ended,
     refresh_session::Refreshed,
-    sign_in::{BeginError, Credential},
+    sign_in::{BeginError, BegunSession, Credential, Found},
 };
 
 /// The sessions of all people.

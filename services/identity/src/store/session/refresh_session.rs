@@ -12,10 +12,14 @@ use super::Sessions;
 use crate::{
     domain::{
         audit::{AuditEventType, NewAuditEvent, Origin},
+        rate_limit::Quota,
         refresh_token::{NewRefreshToken, StoredToken, TokenKey, TokenState},
         session::{EndReason, Session},
     },
-    store::audit_log,
+    store::{
+        audit_log,
+        rate_limit::{self, LimitError},
+    },
 };
 
 /// The outcome of a refresh.
@@ -46,21 +50,25 @@ struct Locked {
 
 impl Sessions {
     /// Finds the token that has one of these keyed hashes: those of one token under each key of the ring. Also returns the
-    /// id of the key that its hash is under.
+    /// id of the key that its hash is under. Admits the call first, if it is within all of `quotas`.
     ///
     /// # Errors
     ///
-    /// When the database fails.
+    /// When the call is over a limit, or when the database fails.
     pub async fn find_refresh_token(
         &self,
         hashes: impl Iterator<Item = StoredMac>,
+        quotas: &[Quota],
         deadline: Deadline,
-    ) -> Result<Option<(TokenKey, KeyId)>, DbError> {
+    ) -> Result<Option<(TokenKey, KeyId)>, LimitError> {
         let hashes: Vec<Vec<u8>> = hashes.map(|hash| hash.as_bytes().to_vec()).collect();
         let mut tx = self
             .database
             .begin("RefreshSession.find", Context::Anonymous, deadline)
             .await?;
+        if !quotas.is_empty() {
+            rate_limit::admit(&mut tx, quotas, None).await?;
+        }
         let row = sqlx::query!(
             r#"
             SELECT /* RefreshSession.find */ found.user_id AS "user_id!", found.session_id AS "session_id!",
@@ -69,7 +77,8 @@ impl Sessions {
             &hashes as &[Vec<u8>],
         )
         .fetch_optional(&mut tx)
-        .await?;
+        .await
+        .map_err(DbError::from)?;
         tx.commit().await?;
         Ok(row.map(|row| {
             let key = TokenKey {
@@ -85,17 +94,20 @@ impl Sessions {
     /// have one token, one of them does that, and the others get the same session. A token that was used more than
     /// [`GRACE`](crate::domain::refresh_token::GRACE) before ends its session.
     ///
+    /// Only a call that uses a token counts towards `quotas`, which bound the number of stored tokens.
+    ///
     /// # Errors
     ///
-    /// When the database fails. The refresh may have been committed: a retry within the grace period returns the outcome.
+    /// When the call is over a limit, or when the database fails. The refresh may have been committed: a retry within the grace period returns the outcome.
     pub async fn refresh(
         &self,
         key: TokenKey,
         next: NewRefreshToken,
+        quotas: &[Quota],
         origin: &Origin,
         now: DateTime<Utc>,
         deadline: Deadline,
-    ) -> Result<Refreshed, DbError> {
+    ) -> Result<Refreshed, LimitError> {
         let mut tx = self
             .database
             .begin("RefreshSession", Context::User(key.user_id), deadline)
@@ -110,6 +122,9 @@ impl Sessions {
             TokenState::Expired => return Ok(Refreshed::Expired),
             TokenState::UsedRecently => return Ok(Refreshed::Again(locked.session)),
             TokenState::Unused { used_at } => {
+                if !quotas.is_empty() {
+                    rate_limit::admit(&mut tx, quotas, None).await?;
+                }
                 let session = locked.session.refreshed(now);
                 rotate(&mut tx, key, session, next, used_at).await?;
                 Refreshed::Session(session)

@@ -22,7 +22,7 @@ use crate::{
         rate_limit::{FailureKeys, Quota},
         session::{NewSession, Session},
     },
-    store::rate_limit::{self, LimitError},
+    store::rate_limit::{self, Cap, LimitError},
 };
 
 /// The timeout of counting a wrong password, which continues when the caller disconnects.
@@ -37,6 +37,31 @@ pub struct Credential {
     pub password_hash: Option<PasswordHash>,
     /// The password's version, which grows with each change.
     pub password_version: i64,
+}
+
+/// The result of [`Sessions::find_credential`].
+#[derive(Debug)]
+pub struct Found {
+    /// The credential. `None` when the address has no account.
+    pub credential: Option<Credential>,
+    /// The stored hash of the device token that was sent. `None` when it is not one of the account.
+    pub device_hash: Option<Vec<u8>>,
+    /// The keys under which the caller's wrong passwords are counted.
+    pub failures: FailureKeys,
+}
+
+/// A session that began.
+#[derive(Debug)]
+pub struct BegunSession {
+    /// The session.
+    pub session: Session,
+    /// The id of the key that its first refresh token, and its device token, are derived from: the key that came first in
+    /// the ring when the session began.
+    pub key: KeyId,
+    /// `true` when the device token is the one of the request, rather than a new one.
+    pub keeps_device: bool,
+    /// The ids of the sessions that ended to make room for this one.
+    pub ended: Vec<Uuid>,
 }
 
 /// The error when a session did not begin.
@@ -60,13 +85,16 @@ struct Answer {
     issued_at: i64,
     expires_at: i64,
     refresh_expires_at: i64,
+    #[serde(default)]
+    keeps_device: bool,
 }
 
 // === impl Sessions ===
 
 impl Sessions {
-    /// Admits a sign-in that is within all of `quotas` and need not wait after wrong passwords, which are counted under
-    /// `failures`; then finds the account by its canonical email address.
+    /// Finds the account by its canonical email address, and its device token, of which `devices` are the hashes under each
+    /// key of the ring. Then admits the sign-in if it is within its limits and need not wait after wrong passwords. `limits`
+    /// has both, of a device whose token is the account's or of any other caller.
     ///
     /// # Errors
     ///
@@ -74,47 +102,50 @@ impl Sessions {
     pub async fn find_credential(
         &self,
         email_canonical: &str,
-        quotas: &[Quota],
-        failures: &FailureKeys,
+        devices: &[Vec<u8>],
+        at: DateTime<Utc>,
+        limits: impl FnOnce(bool) -> (Vec<Quota>, FailureKeys) + Send,
         deadline: Deadline,
-    ) -> Result<Option<Credential>, LimitError> {
+    ) -> Result<Found, LimitError> {
         let mut tx = self
             .database
             .begin("SignIn.find", Context::Anonymous, deadline)
             .await?;
-        rate_limit::admit(&mut tx, quotas, Some(failures)).await?;
         let row = sqlx::query!(
             r#"
-            SELECT /* SignIn.find */ user_id AS "user_id!", password_hash, password_version AS "password_version!"
-            FROM identity.find_credential($1)"#,
+            SELECT /* SignIn.find */ user_id, password_hash, password_version, device_hash
+            FROM identity.find_sign_in($1, $2, $3)"#,
             email_canonical,
+            devices as &[Vec<u8>],
+            at,
         )
-        .fetch_optional(&mut tx)
+        .fetch_one(&mut tx)
         .await
         .map_err(DbError::from)?;
+        let (quotas, failures) = limits(row.device_hash.is_some());
+        rate_limit::admit(&mut tx, &quotas, Some(&failures)).await?;
         tx.commit().await?;
-        Ok(row.map(|row| Credential {
-            user_id: UserId::new(row.user_id),
-            password_hash: row.password_hash.map(PasswordHash::new),
-            password_version: row.password_version,
-        }))
+        let (hash, account) = (row.password_hash, row.user_id.zip(row.password_version));
+        Ok(Found {
+            credential: account.map(|(user_id, password_version)| Credential {
+                user_id: UserId::new(user_id),
+                password_hash: hash.map(PasswordHash::new),
+                password_version,
+            }),
+            device_hash: row.device_hash,
+            failures,
+        })
     }
 
     /// Begins a session, resets the count of the account's wrong passwords, and updates the time of the person's last
-    /// activity. When the same request did so before, changes nothing and returns that session, even if it has ended.
-    ///
-    /// Also returns the id of the key that the session's first refresh token is derived from: the key that came first in
-    /// the ring when the session began.
+    /// activity. Stores or renews the device token, and ends the oldest sessions beyond the maximum. When the same request
+    /// did so before, changes nothing and returns that session, even if it has ended.
     ///
     /// # Errors
     ///
     /// See [`BeginError`]. Nothing was changed, except that after a database error the session may have begun: a retry
     /// returns the outcome.
-    pub async fn begin(
-        &self,
-        new: NewSession<'_>,
-        deadline: Deadline,
-    ) -> Result<(Session, KeyId), BeginError> {
+    pub async fn begin(&self, new: NewSession<'_>, deadline: Deadline) -> Result<BegunSession, BeginError> {
         let mut tx = self
             .database
             .begin("SignIn", Context::User(new.session.user_id), deadline)
@@ -141,10 +172,12 @@ impl Sessions {
             .map_err(DbError::from)?;
         }
         tx.commit().await?;
-        Ok((
-            new.session,
-            KeyId::of_stored(new.request.payload_macs.first().as_bytes()),
-        ))
+        Ok(BegunSession {
+            session: new.session,
+            key: KeyId::of_stored(new.request.payload_macs.first().as_bytes()),
+            keeps_device: new.device.found.is_some(),
+            ended: begun.ended,
+        })
     }
 
     /// Counts a wrong password under `failures`, and appends it to the audit log of `user_id` if the account exists. It
@@ -165,14 +198,14 @@ impl Sessions {
             .database
             .begin("SignIn.failed", context, Deadline::after(TIMEOUT))
             .await?;
+        let cap = Cap::of(Some(failures));
         sqlx::query!(
             r#"
-            SELECT /* SignIn.failed */
-                (SELECT count(*) FROM identity.note_failed_sign_in(($1::bytea[])[1], $2, $3, $4))
-                -- Under the other keys of the ring.
-                + (SELECT count(*) FROM unnest(($1::bytea[])[2:]) AS account (key), identity.note_failure(account.key))
-                AS "noted!""#,
+            SELECT /* SignIn.failed */ count(*) AS "noted!" FROM identity.note_wrong_password($1, $2, $3, $4, $5, $6, $7)"#,
             failures.as_slice() as &[Vec<u8>],
+            cap.keys as &[Vec<u8>],
+            cap.emission,
+            cap.tolerance,
             origin.service.as_deref(),
             origin.network_mac.as_ref().map(StoredMac::as_bytes),
             at,
@@ -189,6 +222,8 @@ struct Begun {
     by_this_request: bool,
     /// `true` when the checked password is still the current one.
     with_this_password: bool,
+    /// The ids of the sessions that ended to make room.
+    ended: Vec<Uuid>,
 }
 
 /// Begins a session in one statement, which also appends the audit event and resets the count of wrong passwords: each
@@ -215,14 +250,18 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
         ), noted AS MATERIALIZED (
             SELECT
                 (SELECT count(*) FROM unnest($13::bytea[]) AS account (key), identity.forget_failures(account.key)),
-                identity.append_audit_event($14, false, $15, $7, $16, $5)
+                identity.append_audit_event($14, false, $15, $7, $16, $5),
+                identity.keep_device_token($17, $18, $19, $5, $20, $21)
             FROM active
+        ), ended AS MATERIALIZED (
+            SELECT oldest.session_id FROM active, identity.end_oldest_sessions($7, $22, $5) AS oldest
         )
-        SELECT EXISTS (SELECT FROM request) AS "by_this_request!", (SELECT count(*) FROM noted) AS "noted!""#,
+        SELECT EXISTS (SELECT FROM request) AS "by_this_request!", (SELECT count(*) FROM noted) AS "noted!",
+            ARRAY(SELECT session_id FROM ended) AS "ended!: Vec<Uuid>""#,
         session.user_id.as_uuid(),
         new.request.id,
         new.request.payload_macs.first().as_bytes(),
-        Json(Answer::from(*session)) as _,
+        Json(Answer::of(*session, new.device.found.is_some())) as _,
         new.at,
         new.password_version,
         session.id,
@@ -235,18 +274,25 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
         AuditEventType::SignIn.name(),
         origin.service.as_deref(),
         origin.network_mac.as_ref().map(StoredMac::as_bytes),
+        new.device.id,
+        new.device.found.as_deref(),
+        new.device.hash.as_bytes(),
+        new.device.expires_at,
+        new.device.maximum,
+        new.max_sessions,
     )
     .fetch_one(tx)
     .await
     .map_err(DbError::from)?;
     Ok(Begun {
+        ended: row.ended,
         by_this_request: row.by_this_request,
         with_this_password: row.noted > 0,
     })
 }
 
 /// Returns the answer to the earlier request with the same id, and the key of its stored hash.
-async fn earlier(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<(Session, KeyId), BeginError> {
+async fn earlier(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<BegunSession, BeginError> {
     let earlier = sqlx::query!(
         r#"
         SELECT /* SignIn.retry */
@@ -263,6 +309,7 @@ async fn earlier(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<(Session, Ke
         return Err(BeginError::RequestIdReused);
     }
     let answer: Option<Answer> = serde_json::from_value(earlier.answer.0).ok();
+    let keeps_device = answer.as_ref().is_some_and(|answer| answer.keeps_device);
     let session = answer
         .and_then(|answer| answer.session_of(new.session.user_id))
         .ok_or_else(|| {
@@ -270,23 +317,27 @@ async fn earlier(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<(Session, Ke
                 "the stored answer of a sign-in is not a session",
             ))
         })?;
-    Ok((session, KeyId::of_stored(&earlier.payload_mac)))
+    Ok(BegunSession {
+        session,
+        key: KeyId::of_stored(&earlier.payload_mac),
+        keeps_device,
+        ended: Vec::new(),
+    })
 }
 
 // === impl Answer ===
 
-impl From<Session> for Answer {
-    fn from(session: Session) -> Self {
+impl Answer {
+    fn of(session: Session, keeps_device: bool) -> Self {
         Self {
+            keeps_device,
             session_id: session.id,
             issued_at: session.issued_at.timestamp(),
             expires_at: session.expires_at.timestamp(),
             refresh_expires_at: session.refresh_expires_at.timestamp(),
         }
     }
-}
 
-impl Answer {
     fn session_of(self, user_id: UserId) -> Option<Session> {
         Some(Session {
             id: self.session_id,

@@ -97,7 +97,7 @@ impl AccountRpc {
     }
 
     /// Reports all violations of the request; then, unless this request was made before, checks the current password
-    /// and hashes the new one, all in one turn of the hashing queue. There is no hash when the current password is
+    /// and hashes the new one, both in one turn of the hashing queue. There is no hash when the current password is
     /// wrong or was not checked.
     async fn check_change(
         &self,
@@ -107,9 +107,12 @@ impl AccountRpc {
     ) -> Result<(ChangedPasswords, Option<PasswordHash>), Failure> {
         let (stored, is_retry) = (own.hash.clone(), own.earlier.is_some());
         let email = EmailAddress::parse(&own.email).ok();
+        let passwords = self
+            .estimator
+            .run(call.deadline, move || form.check(email.as_ref()))
+            .await??;
         self.passwords
             .run(call.deadline, move |hasher, memory| {
-                let passwords = form.check(email.as_ref())?;
                 if is_retry || hasher.verify(&passwords.current, Some(&stored), memory)? == Verdict::Wrong {
                     return Ok((passwords, None));
                 }

@@ -7,7 +7,6 @@ mod tests;
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::{Call, UserId},
-    deadline::Deadline,
     failure::Failure,
     handler::Handler,
     reason::Reason,
@@ -26,7 +25,7 @@ use crate::{
         provider::AuthProvider,
     },
     hashing::Verdict,
-    store::account::SignUpError,
+    store::account::{EarlierSignUp, SignUpError},
 };
 
 impl Handler<SignUpRequest> for AccountRpc {
@@ -37,13 +36,21 @@ impl Handler<SignUpRequest> for AccountRpc {
             return Err(Failure::new(Reason::AuthProviderExternal));
         }
         let form = SignUpForm::parse(request, &self.required_consents, &self.request_mac);
-        // The limits come before anything expensive, and before other errors, so that no caller can try addresses or
-        // passwords without limit.
+        // The limits of the network and the service come before anything expensive, and before other errors, so that no caller can
+        // try addresses or passwords without limit. The limit of the address comes after what a stranger can be refused for
+        // without end, and after what a retry is recognized by: neither uses the address up.
         let quotas = self
             .rate_limit_keys
-            .quotas("SignUp", &self.sign_up_limits, call, form.email());
-        self.accounts.admit_sign_up(&quotas, call.deadline).await?;
-        let account = self.create_account(call, form).await?;
+            .quotas("SignUp", &self.sign_up_limits, call, None);
+        let earlier = self
+            .accounts
+            .admit_sign_up(form.request.id, &quotas, call.deadline)
+            .await?;
+        let sign_up = self.estimator.run(call.deadline, move || form.check()).await??;
+        let account = match earlier {
+            Some(earlier) => self.answer_sign_up_retry(call, sign_up, earlier).await?,
+            None => self.create_account(call, sign_up).await?,
+        };
         Ok(SignUpResponse {
             account: Some(account),
         })
@@ -51,13 +58,18 @@ impl Handler<SignUpRequest> for AccountRpc {
 }
 
 impl AccountRpc {
-    async fn create_account(&self, call: &Call, form: SignUpForm) -> Result<Account, Failure> {
-        let checked = self.passwords.run(call.deadline, move |hasher, memory| {
-            let sign_up = form.check()?;
-            let hash = hasher.hash(&sign_up.password, memory)?;
-            Ok::<_, Failure>((sign_up, hash))
+    async fn create_account(&self, call: &Call, sign_up: SignUp) -> Result<Account, Failure> {
+        let quotas = self
+            .rate_limit_keys
+            .email_quota("SignUp", &self.sign_up_limits, &sign_up.email);
+        self.accounts
+            .admit("SignUp.email", &quotas, call.deadline)
+            .await?;
+        let password = sign_up.password.clone();
+        let hashed = self.passwords.run(call.deadline, move |hasher, memory| {
+            hasher.hash(&password, memory)
         });
-        let (sign_up, password_hash) = checked.await??;
+        let password_hash = hashed.await??;
         let account = self.new_account(&sign_up, password_hash);
         let message = Message::provision_user(self.entropy.uuid_v7(&self.clock), account.id);
         let origin = self.audit_origins.of(call);
@@ -66,7 +78,11 @@ impl AccountRpc {
             .sign_up(&account, &sign_up.request, &message, &origin, call.deadline);
         match signed_up.await {
             Ok(()) => {}
-            Err(SignUpError::Exists) => return self.answer_sign_up_retry(sign_up, call.deadline).await,
+            Err(SignUpError::Exists) => {
+                let earlier = self.accounts.find_sign_up(sign_up.request.id, call.deadline);
+                let earlier = earlier.await?.ok_or_else(|| Failure::new(Reason::EmailTaken))?;
+                return self.answer_sign_up_retry(call, sign_up, earlier).await;
+            }
             Err(SignUpError::Database(error)) => return Err(error.into()),
         }
         self.dispatcher.deliver_now(message, call.deadline).await;
@@ -95,19 +111,20 @@ impl AccountRpc {
     ///
     /// # Errors
     ///
-    /// EMAIL_TAKEN when another request created the account; REQUEST_ID_REUSED when a request with this id but other
-    /// content created it.
-    async fn answer_sign_up_retry(&self, sign_up: SignUp, deadline: Deadline) -> Result<Account, Failure> {
-        let Some(earlier) = self.accounts.find_sign_up(sign_up.request.id, deadline).await? else {
-            return Err(Failure::new(Reason::EmailTaken));
-        };
+    /// REQUEST_ID_REUSED when a request with this id but other content created it.
+    async fn answer_sign_up_retry(
+        &self,
+        call: &Call,
+        sign_up: SignUp,
+        earlier: EarlierSignUp,
+    ) -> Result<Account, Failure> {
         if !sign_up.request.payload_macs.contains(&earlier.payload_mac) {
             return Err(Failure::new(Reason::RequestIdReused));
         }
         let password = sign_up.password.clone();
         let verdict = self
             .passwords
-            .verify(password, Some(earlier.password_hash), deadline);
+            .verify(password, Some(earlier.password_hash), call.deadline);
         match verdict.await? {
             Verdict::Right | Verdict::RightButOutdated => {
                 Ok(new_account_message(earlier.user_id, &sign_up, earlier.created_at))

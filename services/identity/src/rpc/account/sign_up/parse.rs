@@ -48,7 +48,7 @@ pub(super) struct SignUp {
 }
 
 impl SignUpForm {
-    /// Parses everything but the password, which is checked in the hashing queue.
+    /// Parses everything but the password, which is checked in the queue of the estimator.
     pub(super) fn parse(
         mut request: SignUpRequest,
         required: &RequiredConsents,
@@ -80,12 +80,6 @@ impl SignUpForm {
             required: required.to_string(),
             violations,
         }
-    }
-
-    /// The email address, for the rate limit that is checked before other errors are reported. `None` when it is
-    /// malformed.
-    pub(super) fn email(&self) -> Option<&EmailAddress> {
-        self.email.as_ref()
     }
 
     /// Checks the password against the policy, and reports all violations of the request. Computes as long as
