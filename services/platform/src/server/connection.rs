@@ -25,9 +25,9 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
 
 use super::{
+    open_answer::OpenAnswer,
     places::Place,
     resets::{PREFACE, Resets},
-    unread_answers::OpenAnswer,
 };
 use crate::{auth::calling_service, call::ServiceName, network::Network, tls::Tls};
 

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     connection::{Connection, ConnectionHolder, ConnectionIo, service_of},
-    places::{NoPlace, Place, Places, Share},
+    places::{Fraction, NoPlace, Place, Places},
 };
 use crate::{network::Network, tls::Tls};
 
@@ -32,8 +32,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HANDSHAKES: usize = 4;
 
 /// The share of the free connections that one network may hold, and one service.
-const NETWORK: Share = Share(8);
-const SERVICE: Share = Share(32);
+const NETWORK: Fraction = Fraction(8);
+const SERVICE: Fraction = Fraction(32);
 
 /// The number of the next connection.
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -135,7 +135,7 @@ impl Listener {
         let place = match self.connections.take(&[holder]) {
             Ok(place) => place,
             Err(NoPlace::Full) => return refuse("full"),
-            Err(NoPlace::Share(_)) => return refuse("share"),
+            Err(NoPlace::Holder(_)) => return refuse("share"),
         };
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let connection = Connection::new(id, Some(network), service);

@@ -4,7 +4,7 @@
 //! The places of `MAX_IN_FLIGHT` are in parts, so that calls of one kind cannot take those of another, and the places of a
 //! part are shared out between callers (`places`). Without a listed certificate, the network and the connection are the
 //! holders of a place. A listed service has a share of its own; the shares of its people are taken behind the
-//! authorization (`person_shares`).
+//! authorization (`person_limits`).
 
 use std::sync::{
     Arc,
@@ -22,7 +22,7 @@ use tonic::Status;
 
 use super::{
     connection::Connection,
-    places::{NoPlace, Place, Places, Share},
+    places::{Fraction, NoPlace, Place, Places},
     response_body::MappedBody,
 };
 use crate::{
@@ -63,10 +63,10 @@ impl Holder {
 pub(super) struct Part {
     name: &'static str,
     places: Places<Holder>,
-    network: Share,
-    connection: Share,
-    service: Share,
-    person: Share,
+    network: Fraction,
+    connection: Fraction,
+    service: Fraction,
+    person: Fraction,
 }
 
 /// The kinds of holders that can be the cause of a refusal, and the want of any place.
@@ -82,10 +82,10 @@ impl Part {
         Self {
             name,
             places: Places::new(total.max(1)),
-            network: Share(network),
-            connection: Share(connection),
-            service: Share(service),
-            person: Share(person),
+            network: Fraction(network),
+            connection: Fraction(connection),
+            service: Fraction(service),
+            person: Fraction(person),
         }
     }
 
@@ -118,7 +118,7 @@ impl Part {
             part: self.name,
             cause: match refused {
                 NoPlace::Full => "full",
-                NoPlace::Share(holder) => holder.kind(),
+                NoPlace::Holder(holder) => holder.kind(),
             },
         }
     }
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_has_a_share_of_its_own() {
+    fn a_service_has_places_of_its_own() {
         let shedding = shedding();
         let _strangers = hoard(&shedding, CALL, &stranger(1, 1)).1;
         let service = Connection::new(2, None, Some(ServiceName::new("backend")));

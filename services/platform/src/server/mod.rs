@@ -9,7 +9,7 @@
 //! 5. `time_limits`: sets the deadline, which is the caller's or the configured one, and ends the call when it passes
 //! 6. `load_shedding`: refuses calls for which there is no place, and all new calls while the server stops
 //! 7. `authorization`: determines the caller, its network (`client_address`, `forwarded`), and whether the RPC admits it
-//! 8. `person_shares`: limits each person's calls and streams, and ends a stream when its token or session ends
+//! 8. `person_limits`: limits each person's calls and streams, and ends a stream when its token or session ends
 //!
 //! Then tonic routes the request to its service. The handler gets the [`Call`](crate::call::Call).
 //!
@@ -27,8 +27,9 @@ mod forwarded;
 mod health;
 mod listener;
 mod load_shedding;
+mod open_answer;
 mod panics;
-mod person_shares;
+mod person_limits;
 mod places;
 mod pushback;
 mod request_log;
@@ -53,7 +54,7 @@ use tower::{Service, ServiceBuilder};
 
 pub use self::health::Health;
 use self::{
-    authorization::Authorization, load_shedding::LoadShedding, person_shares::PersonShares,
+    authorization::Authorization, load_shedding::LoadShedding, person_limits::PersonLimits,
     time_limits::TimeLimits,
 };
 use crate::{
@@ -241,7 +242,7 @@ impl ServerBuilder {
             Arc::clone(&verifier),
             config.auth_mode,
         );
-        let shares = PersonShares::new(access.clone(), verifier, config.streams_per_user);
+        let limits_of_people = PersonLimits::new(access.clone(), verifier, config.streams_per_user);
         let limits = TimeLimits::new(
             access.clone(),
             config.requests.default_deadline,
@@ -262,7 +263,7 @@ impl ServerBuilder {
             .layer(from_fn_with_state(limits, time_limits::enforce_deadline))
             .layer(from_fn_with_state(shedding.clone(), load_shedding::shed_load))
             .layer(from_fn_with_state(authorization, authorization::authorize))
-            .layer(from_fn_with_state(shares, person_shares::share_places));
+            .layer(from_fn_with_state(limits_of_people, person_limits::limit_person));
         let routes = routes.routes().into_axum_router().layer(layers);
         Ok(ApiServer {
             config,

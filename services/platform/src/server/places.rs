@@ -13,9 +13,9 @@ use std::{
 
 /// The share of the free places that one holder may hold, in eighths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Share(pub(super) usize);
+pub(super) struct Fraction(pub(super) usize);
 
-impl Share {
+impl Fraction {
     /// Returns how many places a holder may hold while `free` are free: at least one while any is free.
     fn of(self, free: usize) -> usize {
         match free {
@@ -43,7 +43,7 @@ pub(super) enum NoPlace<H> {
     /// All places are taken.
     Full,
     /// This holder has its share.
-    Share(H),
+    Holder(H),
 }
 
 impl<H: Clone + Eq + Hash> Places<H> {
@@ -56,15 +56,15 @@ impl<H: Clone + Eq + Hash> Places<H> {
     }
 
     /// Takes a place, which counts for each of `holders`.
-    pub(super) fn take(&self, holders: &[(H, Share)]) -> Result<Place<H>, NoPlace<H>> {
+    pub(super) fn take(&self, holders: &[(H, Fraction)]) -> Result<Place<H>, NoPlace<H>> {
         let mut state = self.state();
         let free = self.total - state.used;
         if free == 0 {
             return Err(NoPlace::Full);
         }
-        for (holder, share) in holders {
-            if state.held_by(holder) >= share.of(free) {
-                return Err(NoPlace::Share(holder.clone()));
+        for (holder, fraction) in holders {
+            if state.held_by(holder) >= fraction.of(free) {
+                return Err(NoPlace::Holder(holder.clone()));
             }
         }
         state.used += 1;
@@ -72,12 +72,17 @@ impl<H: Clone + Eq + Hash> Places<H> {
     }
 
     /// Counts a place that was taken already for one more holder, which may hold at most `most`.
-    pub(super) fn count_for(&self, holder: H, share: Share, most: usize) -> Result<Place<H>, NoPlace<H>> {
+    pub(super) fn count_for(
+        &self,
+        holder: H,
+        fraction: Fraction,
+        most: usize,
+    ) -> Result<Place<H>, NoPlace<H>> {
         let mut state = self.state();
         // The place itself is not free any more.
         let free = self.total - state.used + 1;
-        if state.held_by(&holder) >= share.of(free).min(most) {
-            return Err(NoPlace::Share(holder));
+        if state.held_by(&holder) >= fraction.of(free).min(most) {
+            return Err(NoPlace::Holder(holder));
         }
         Ok(self.place(&mut state, std::iter::once(holder), 0))
     }
@@ -166,12 +171,12 @@ mod tests {
     use super::*;
 
     /// Takes places for `holder` until it is refused.
-    fn hoard(places: &Places<u32>, holder: u32, share: Share) -> Vec<Place<u32>> {
-        std::iter::from_fn(|| places.take(&[(holder, share)]).ok()).collect()
+    fn hoard(places: &Places<u32>, holder: u32, fraction: Fraction) -> Vec<Place<u32>> {
+        std::iter::from_fn(|| places.take(&[(holder, fraction)]).ok()).collect()
     }
 
     #[test]
-    fn a_lone_holder_has_its_share_of_what_stays_free() {
+    fn a_lone_holder_leaves_its_fraction_free() {
         for (eighths, total, expected) in [
             (8, 64, 32),
             (16, 96, 64),
@@ -181,7 +186,7 @@ mod tests {
             (32, 2, 1),
         ] {
             let places = Places::new(total);
-            let held = hoard(&places, 1, Share(eighths));
+            let held = hoard(&places, 1, Fraction(eighths));
             assert_eq!(held.len(), expected, "{eighths}/8 of {total}");
             drop(held);
             assert_eq!(places.used(), 0);
@@ -195,32 +200,34 @@ mod tests {
     #[test]
     fn a_place_counts_for_each_of_its_holders() {
         let places = Places::new(16);
-        let (network, connection) = ((1, Share(16)), (2, Share(8)));
+        let (network, connection) = ((1, Fraction(16)), (2, Fraction(8)));
         let mut held: Vec<_> = std::iter::from_fn(|| places.take(&[network, connection]).ok()).collect();
         assert_eq!(held.len(), 8);
         assert_eq!(
             places.take(&[network, connection]).unwrap_err(),
-            NoPlace::Share(2)
+            NoPlace::Holder(2)
         );
         // Another connection of the network has what the network's share leaves.
-        held.extend(std::iter::from_fn(|| places.take(&[network, (3, Share(8))]).ok()));
+        held.extend(std::iter::from_fn(|| {
+            places.take(&[network, (3, Fraction(8))]).ok()
+        }));
         assert!((9..=11).contains(&held.len()), "{}", held.len());
         let rest: Vec<_> = std::iter::from_fn(|| places.take(&[]).ok()).collect();
         assert_eq!(held.len() + rest.len(), 16);
-        assert_eq!(places.take(&[(9, Share(8))]).unwrap_err(), NoPlace::Full);
+        assert_eq!(places.take(&[(9, Fraction(8))]).unwrap_err(), NoPlace::Full);
     }
 
     #[test]
     fn a_count_takes_no_place_and_has_a_maximum() {
         let places = Places::new(16);
         let taken = [(); 4].map(|()| places.take(&[]).unwrap());
-        let counts: Vec<_> = std::iter::from_fn(|| places.count_for(7, Share(8), 3).ok()).collect();
+        let counts: Vec<_> = std::iter::from_fn(|| places.count_for(7, Fraction(8), 3).ok()).collect();
         assert_eq!((counts.len(), places.used()), (3, 4));
         // The last place of all still has a holder.
         let rest: Vec<_> = std::iter::from_fn(|| places.take(&[]).ok()).collect();
         assert_eq!(taken.len() + rest.len(), 16);
-        let _first = places.count_for(8, Share(8), 3).unwrap();
-        assert!(places.count_for(8, Share(8), 3).is_err());
+        let _first = places.count_for(8, Fraction(8), 3).unwrap();
+        assert!(places.count_for(8, Fraction(8), 3).is_err());
     }
 
     proptest! {
@@ -232,17 +239,17 @@ mod tests {
             turns in vec((0_u32..7, any::<bool>()), 1..400),
         ) {
             let places = Places::new(total);
-            let share = Share(eighths);
+            let fraction = Fraction(eighths);
             let mut held: Vec<Vec<_>> =
-                (0..7).map(|holder| vec![places.take(&[(holder, share)]).unwrap()]).collect();
+                (0..7).map(|holder| vec![places.take(&[(holder, fraction)]).unwrap()]).collect();
             for (holder, gives_back) in turns {
                 let mine = &mut held[holder as usize];
                 if gives_back && mine.len() > 1 {
                     mine.pop();
                 } else {
-                    mine.extend(hoard(&places, holder, share));
+                    mine.extend(hoard(&places, holder, fraction));
                 }
-                let newcomer = places.take(&[(99, share)]);
+                let newcomer = places.take(&[(99, fraction)]);
                 prop_assert!(newcomer.is_ok(), "{} of {total} used", places.used());
             }
             prop_assert_eq!(held.iter().map(Vec::len).sum::<usize>(), places.used());
@@ -250,7 +257,7 @@ mod tests {
 
         /// Holders that release their places and take others end with equal shares, in spite of an unequal start.
         #[test]
-        fn holders_that_come_and_go_end_with_equal_shares(holders in 1_usize..12) {
+        fn holders_that_come_and_go_end_with_equal_parts(holders in 1_usize..12) {
             let places = Places::new(192);
             let mut held: Vec<Vec<_>> = (0..holders).map(|_| Vec::new()).collect();
             for turn in 0..4_000 {
@@ -260,7 +267,7 @@ mod tests {
                     mine.pop();
                 }
                 for _ in 0..2 {
-                    mine.extend(places.take(&[(holder, Share(8))]));
+                    mine.extend(places.take(&[(holder, Fraction(8))]));
                 }
             }
             let fair = 192 / (holders + 1);

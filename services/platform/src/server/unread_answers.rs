@@ -6,7 +6,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -25,6 +25,7 @@ use tonic::Status;
 use super::{
     connection::{Connection, ConnectionInfo},
     error_contract,
+    open_answer::OpenAnswer,
     request_log::REQUEST_ID,
     response_body::PolledFrame,
 };
@@ -39,9 +40,6 @@ const UNREAD_MESSAGE: Duration = Duration::from_secs(5);
 
 /// The time for which the next part of a stream may wait for its client.
 const UNREAD_STREAM: Duration = Duration::from_secs(20);
-
-/// The time after which a dropped answer that is still not read closes its connection: its stream stays open in HTTP/2.
-const STUCK: Duration = Duration::from_secs(10);
 
 /// The largest part of an answer that is given to HTTP/2 at once. HTTP/2 keeps what it was given, also without a window.
 const PART: usize = 16 * 1024;
@@ -72,60 +70,6 @@ pub(super) async fn drop_unread(
         .and_then(|id| id.to_str().ok());
     let request_id = request_id.unwrap_or_default().to_owned();
     response.map(|body| Body::new(ReadBody::new(body, connection, longest, request_id)))
-}
-
-/// The part of an answer that is not sent yet.
-pub(super) struct OpenAnswer {
-    unsent: Mutex<Unsent>,
-    longest: Duration,
-}
-
-struct Unsent {
-    /// `None` when the answer was dropped unread.
-    body: Option<Body>,
-    /// The part of a frame that was not given to HTTP/2 yet.
-    rest: Bytes,
-    /// Since when the client could have taken the next part. `None` while there is no next part.
-    waits_since: Option<Instant>,
-}
-
-impl OpenAnswer {
-    fn new(body: Body, longest: Duration) -> Self {
-        Self {
-            unsent: Mutex::new(Unsent {
-                body: Some(body),
-                rest: Bytes::new(),
-                waits_since: Some(Instant::now()),
-            }),
-            longest,
-        }
-    }
-
-    /// Drops the answer when it waits too long. Returns whether it was dropped long ago, and still nothing was read.
-    pub(super) fn sweep(&self, now: Instant) -> bool {
-        // A body that is being polled is not unread.
-        let Ok(mut unsent) = self.unsent.try_lock() else {
-            return false;
-        };
-        let Some(since) = unsent.waits_since else {
-            return false;
-        };
-        let waited = now.saturating_duration_since(since);
-        if waited > self.longest && unsent.body.is_some() {
-            let body = unsent.body.take();
-            unsent.rest = Bytes::new();
-            drop(unsent);
-            // Outside the lock: the places and the log line of the call go with the body.
-            drop(body);
-            metrics::counter!("haven_answers_unread_total").increment(1);
-            return false;
-        }
-        waited > self.longest + STUCK
-    }
-
-    fn unsent(&self) -> MutexGuard<'_, Unsent> {
-        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// A body that notes when its client takes the next part.

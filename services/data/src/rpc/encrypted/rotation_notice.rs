@@ -1,7 +1,7 @@
 //! The response metadata that tells a device that the rotation of its key is due.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use haven_platform::device_watch::DeviceWatch;
+use haven_platform::watch_key::WatchKey;
 use tonic::{Response, metadata::AsciiMetadataValue};
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ pub struct WithRotationNotice<T> {
     /// The time since which the rotation is due. `None` when it is not due, or the calling device is not known.
     due_since: Option<DateTime<Utc>>,
     /// The device that keeps the answer open as a watch.
-    watch: Option<DeviceWatch>,
+    watch: Option<WatchKey>,
 }
 
 impl<T> WithRotationNotice<T> {
@@ -31,7 +31,7 @@ impl<T> WithRotationNotice<T> {
     /// Marks the answer as a watch of `device`.
     pub(super) fn watched_by(self, device: Uuid) -> Self {
         Self {
-            watch: Some(DeviceWatch(device)),
+            watch: Some(WatchKey(device)),
             ..self
         }
     }

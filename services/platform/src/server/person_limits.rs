@@ -33,29 +33,29 @@ use crate::{
     access::{AccessTable, ResponseKind},
     auth::TokenVerifier,
     call::{Call, User, UserId},
-    device_watch::DeviceWatch,
     failure::Failure,
     network::NetworkSource,
     reason::Reason,
+    watch_key::WatchKey,
 };
 
 /// The state of the layer: the access table, the verifier, and the watches of devices.
 #[derive(Clone)]
-pub(super) struct PersonShares {
+pub(super) struct PersonLimits {
     access: AccessTable,
     verifier: Arc<TokenVerifier>,
     /// The maximum number of streams of each kind that a person may have open at once.
     max_streams: usize,
-    watches: DeviceWatches,
+    watches: KeyedWatches,
 }
 
 /// The layer: refuses a call above its person's share with OVERLOADED, and ends a stream when its user would be refused.
-pub(super) async fn share_places(
-    State(shares): State<PersonShares>,
+pub(super) async fn limit_person(
+    State(limits): State<PersonLimits>,
     request: Request,
     next: Next,
 ) -> Response {
-    let kind = shares.access.find(request.uri().path()).map(|rpc| rpc.response);
+    let kind = limits.access.find(request.uri().path()).map(|rpc| rpc.response);
     let (Some(part), Some(call)) = (
         request.extensions().get::<Part>().cloned(),
         request.extensions().get::<Call>().cloned(),
@@ -64,8 +64,8 @@ pub(super) async fn share_places(
         return next.run(request).await;
     };
     let answered = match (call.caller.user, kind) {
-        (Some(user), Some(ResponseKind::Watch)) => shares.watch(&part, user, request, next).await,
-        (Some(user), Some(ResponseKind::Stream)) => shares.stream(&part, user, request, next).await,
+        (Some(user), Some(ResponseKind::Watch)) => limits.watch(&part, user, request, next).await,
+        (Some(user), Some(ResponseKind::Stream)) => limits.stream(&part, user, request, next).await,
         (Some(user), _) => hold(&part, Holder::Person(user.id), request, next).await,
         (None, _) => match (call.caller.service, call.network) {
             (Some(service), Some(network)) if call.network_source == NetworkSource::Forwarded => {
@@ -89,14 +89,14 @@ async fn hold(part: &Part, holder: Holder, request: Request, next: Next) -> Resu
     }))
 }
 
-impl PersonShares {
+impl PersonLimits {
     /// Creates the state. `max_streams` applies to each kind of stream.
     pub(super) fn new(access: AccessTable, verifier: Arc<TokenVerifier>, max_streams: usize) -> Self {
         Self {
             access,
             verifier,
             max_streams,
-            watches: DeviceWatches::default(),
+            watches: KeyedWatches::default(),
         }
     }
 
@@ -128,11 +128,11 @@ impl PersonShares {
             return Ok(response);
         }
         let take = || part.count_for(Holder::Person(user.id), self.max_streams);
-        let Some(DeviceWatch(device)) = response.extensions().get::<DeviceWatch>().copied() else {
+        let Some(WatchKey(key)) = response.extensions().get::<WatchKey>().copied() else {
             let (held, refusal) = (take()?, self.refusal(user));
             return Ok(response.map(|body| Body::new(UserStreamBody::new(body, refusal, held))));
         };
-        let watch = self.watches.replace((user.id, device), take)?;
+        let watch = self.watches.replace((user.id, key), take)?;
         let (ended, refused) = (watch.ended.clone(), self.refusal(user));
         let refusal = async move {
             tokio::select! {
@@ -153,7 +153,7 @@ impl PersonShares {
 
 /// The watches of devices: at most one for each.
 #[derive(Clone, Default)]
-struct DeviceWatches(Arc<WatchTable>);
+struct KeyedWatches(Arc<WatchTable>);
 
 #[derive(Default)]
 struct WatchTable {
@@ -168,15 +168,15 @@ struct OpenWatch {
     _held: Place<Holder>,
 }
 
-impl DeviceWatches {
+impl KeyedWatches {
     /// Ends the device's watch, and then opens a new one with what `take` returns.
     fn replace<E>(
         &self,
-        device: (UserId, Uuid),
+        key: (UserId, Uuid),
         take: impl FnOnce() -> Result<Place<Holder>, E>,
     ) -> Result<WatchGuard, E> {
         let mut open = self.open();
-        if let Some(older) = open.remove(&device) {
+        if let Some(older) = open.remove(&key) {
             older.ended.cancel();
         }
         let watch = OpenWatch {
@@ -186,11 +186,11 @@ impl DeviceWatches {
         };
         let guard = WatchGuard {
             watches: self.clone(),
-            device,
+            key,
             number: watch.number,
             ended: watch.ended.clone(),
         };
-        open.insert(device, watch);
+        open.insert(key, watch);
         Ok(guard)
     }
 
@@ -201,8 +201,8 @@ impl DeviceWatches {
 
 /// Removes a device's watch when it ends, unless a newer one replaced it.
 struct WatchGuard {
-    watches: DeviceWatches,
-    device: (UserId, Uuid),
+    watches: KeyedWatches,
+    key: (UserId, Uuid),
     number: u64,
     ended: CancellationToken,
 }
@@ -211,10 +211,10 @@ impl Drop for WatchGuard {
     fn drop(&mut self) {
         let mut open = self.watches.open();
         if open
-            .get(&self.device)
+            .get(&self.key)
             .is_some_and(|watch| watch.number == self.number)
         {
-            open.remove(&self.device);
+            open.remove(&self.key);
         }
     }
 }
@@ -271,25 +271,25 @@ impl<H: Unpin> http_body::Body for UserStreamBody<H> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::places::{NoPlace, Places, Share},
+        super::places::{Fraction, NoPlace, Places},
         *,
     };
 
     const MAX: usize = 3;
 
     #[test]
-    fn a_device_at_the_limit_replaces_its_own_watch_and_no_other() {
+    fn a_client_at_the_limit_replaces_its_own_watch_and_no_other() {
         let places = Places::new(16);
-        let watches = DeviceWatches::default();
+        let watches = KeyedWatches::default();
         let [ada, laptop, phone, tablet, watch] = [1, 2, 3, 4, 5].map(Uuid::from_u128);
         let ada = UserId::new(ada);
-        let open = |device: Uuid| {
-            watches.replace((ada, device), || {
-                places.count_for(Holder::Person(ada), Share(8), MAX)
+        let open = |key: Uuid| {
+            watches.replace((ada, key), || {
+                places.count_for(Holder::Person(ada), Fraction(8), MAX)
             })
         };
-        let first = [laptop, phone, tablet].map(|device| open(device).unwrap());
-        assert!(matches!(open(watch).map(drop), Err(NoPlace::Share(_))));
+        let first = [laptop, phone, tablet].map(|key| open(key).unwrap());
+        assert!(matches!(open(watch).map(drop), Err(NoPlace::Holder(_))));
         let again = open(phone).unwrap();
         assert_eq!(
             first.each_ref().map(|watch| watch.ended.is_cancelled()),
@@ -301,7 +301,7 @@ mod tests {
         assert!(!again.ended.is_cancelled());
         drop(again);
         assert!(watches.open().is_empty());
-        let all = [laptop, phone, tablet].map(|device| open(device).unwrap());
+        let all = [laptop, phone, tablet].map(|key| open(key).unwrap());
         assert!(open(watch).is_err());
         drop(all);
     }
