@@ -66,6 +66,15 @@ impl Environment<'_> {
             // All callers are in one network. With the default limits, ten of them could sign up in a minute.
             ("SIGN_UP_LIMITS", HIGH_LIMITS.to_owned()),
             ("SIGN_IN_LIMITS", HIGH_LIMITS.to_owned()),
+            ("MUTATION_LIMITS", "person=100000/1m".to_owned()),
+            (
+                "REFRESH_LIMITS",
+                "network=100000/1m,service=100000/1m,session=100000/1m".to_owned(),
+            ),
+            (
+                "CHECK_PASSWORD_LIMITS",
+                "network=100000/1m,service=100000/1m".to_owned(),
+            ),
         ];
         self.service("identity", self.identity, own)
     }

@@ -114,10 +114,9 @@ impl Connection {
     /// it does not read, until it cancels their calls.
     pub(super) fn sweep(&self, now: Instant) {
         let answers: Vec<_> = self.answers().values().cloned().collect();
-        let stuck = answers
-            .iter()
-            .fold(false, |stuck, answer| answer.sweep(now) || stuck);
-        if stuck && self.service().is_none() {
+        // Each answer is swept, also after a stuck one.
+        let stuck = answers.iter().filter(|answer| answer.sweep(now)).count();
+        if stuck > 0 && self.service().is_none() {
             self.close("unread");
         }
     }

@@ -81,7 +81,7 @@ const MAX_CONNECTION_AGE: Duration = Duration::from_secs(10 * 60);
 /// The time without a frame after which a client is asked whether it still lives, and the time that it has to answer. A dead
 /// client's watch holds its place until then.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The maximum number of open streams of a connection.
 const MAX_CONCURRENT_STREAMS: u32 = 1024;
