@@ -249,8 +249,8 @@ mod tests {
                 } else {
                     mine.extend(hoard(&places, holder, fraction));
                 }
-                let newcomer = places.take(&[(99, fraction)]);
-                prop_assert!(newcomer.is_ok(), "{} of {total} used", places.used());
+                let another = places.take(&[(99, fraction)]);
+                prop_assert!(another.is_ok(), "{} of {total} used", places.used());
             }
             prop_assert_eq!(held.iter().map(Vec::len).sum::<usize>(), places.used());
         }
