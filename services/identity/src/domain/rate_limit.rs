@@ -9,8 +9,6 @@ use haven_platform::rate_limit::RateLimit;
 pub enum LimitKind {
     /// The network of the client.
     Network,
-    /// The network of a service that did not state its client's, with the count of any other client in this network.
-    NetworkOfService,
     /// The email address, whether it has an account or not; of a sign-in, the address and the network.
     Email,
     /// The service that calls on behalf of a person.
@@ -25,6 +23,9 @@ pub enum LimitKind {
     Account,
     /// The consecutive wrong passwords of one caller.
     Failures,
+    /// The network of a service that did not state its client's. It has the limit and the count of [`Network`](Self::Network),
+    /// and no configuration of its own, so it comes after the kinds that have one.
+    NetworkOfService,
 }
 
 /// The limits of one variable. A limit that is `None` is off.
@@ -134,7 +135,7 @@ fn sorted(hashes: impl Iterator<Item = [u8; 32]>) -> Vec<Vec<u8>> {
 // === impl LimitKind ===
 
 impl LimitKind {
-    /// All kinds.
+    /// The kinds that a variable can configure.
     const ALL: [Self; 8] = [
         Self::Network,
         Self::Email,
@@ -196,7 +197,7 @@ impl RateLimits {
     /// Returns the limit of a kind. `None` when the limit is off, or is not one of the variable's.
     #[must_use]
     pub fn get(&self, kind: LimitKind) -> Option<RateLimit> {
-        self.0[kind as usize]
+        self.0.get(kind as usize).copied().flatten()
     }
 }
 
