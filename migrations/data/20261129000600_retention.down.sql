@@ -1,5 +1,9 @@
 SET LOCAL row_security = off;
 
+DROP INDEX data.encrypted_cycle_data_key_change_idx;
+DROP INDEX data.encrypted_cycle_data_key_idx;
+CREATE INDEX encrypted_cycle_data_key_idx ON data.encrypted_cycle_data (user_id, key_id, key_version)
+    WHERE deleted_at IS NULL;
 DROP FUNCTION data.trim_receipts(interval, integer);
 DROP INDEX data.tombstones_counted_idx;
 DROP POLICY tombstones_sweep_update ON data.tombstones;

@@ -64,7 +64,7 @@ DECLARE
     wanted record;
     held data.healthcare_share;
     outcome text;
-    -- The service's clock decides, as far as it is about right: nobody opens what expired by saying that it is yesterday.
+    -- The service's clock decides, as far as it is about right: a call with an earlier time does not open an expired share.
     opened_at CONSTANT timestamptz := greatest(validate_share_token.at, now() - interval '1 minute');
 BEGIN
     -- Many at once wait for each other, whether or not there is a share: how long tells nothing.
@@ -77,7 +77,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM set_config('request.jwt.claims', jsonb_build_object('sub', wanted.user_id)::text, true);
-    -- The person before the share, as whoever erases the person does: of the two at once, neither waits in a circle.
+    -- The person before the share, as an erasure locks them, so that the two do not deadlock.
     PERFORM FROM data.users AS u WHERE u.id = wanted.user_id FOR KEY SHARE;
     SELECT * INTO held FROM data.healthcare_share AS s
         WHERE s.user_id = wanted.user_id AND s.id = wanted.share_id FOR NO KEY UPDATE;
@@ -89,7 +89,7 @@ BEGIN
             WHEN held.wrong_passcodes >= 5 THEN 'locked'
             WHEN held.passcode_hash IS NULL THEN 'opened'
             WHEN validate_share_token.passcode_hash IS NULL THEN 'passcode_missing'
-            -- Of a hash that nobody can choose, how much of it is right tells nothing.
+            -- A caller cannot choose the hash, so the time of the comparison tells nothing.
             WHEN held.passcode_hash <> validate_share_token.passcode_hash THEN 'passcode_wrong'
             ELSE 'opened'
         END;
@@ -258,6 +258,14 @@ END
 $$;
 COMMENT ON FUNCTION data.trim_receipts(interval, integer) IS
     'Empties the counts of so many receipts at most that are older than that. Answers how many.';
+
+-- For ListRecords of the records that have to be encrypted again: those of each key version, in the orders of the list. The first
+-- one replaces the index for the rotation of a key.
+DROP INDEX data.encrypted_cycle_data_key_idx;
+CREATE INDEX encrypted_cycle_data_key_idx ON data.encrypted_cycle_data (user_id, key_id, key_version, local_timestamp, id)
+    WHERE deleted_at IS NULL;
+CREATE INDEX encrypted_cycle_data_key_change_idx ON data.encrypted_cycle_data (user_id, key_id, key_version, change_number)
+    WHERE deleted_at IS NULL;
 
 GRANT EXECUTE ON FUNCTION data.sweep_shares(integer), data.sweep_share_metadata(interval, integer),
     data.trim_audit_log(interval, integer), data.trim_receipts(interval, integer) TO data_service;
