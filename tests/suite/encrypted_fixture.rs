@@ -255,7 +255,7 @@ impl EncryptedFixture {
                 device_type: DeviceType::Mobile.into(),
             }
             .encode_to_vec(),
-            "PersonService/ExportData" => ExportDataRequest {}.encode_to_vec(),
+            "PersonService/ExportData" => ExportDataRequest::default().encode_to_vec(),
             "PersonService/ListAuditEvents" => ListAuditEventsRequest::default().encode_to_vec(),
             _ => return None,
         })

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use chrono::TimeDelta;
 use clap::Args;
 use haven_platform::{
     config::{ConfigProblems, keyed_secrets},
@@ -10,7 +11,10 @@ use haven_platform::{
 use secrecy::SecretString;
 use tonic::transport::Uri;
 
-use crate::domain::{key_ring::KeyRing, quota::Quotas};
+use crate::{
+    domain::{key_ring::KeyRing, quota::Quotas},
+    store::retention::RetentionPeriods,
+};
 
 /// The flags of the data service.
 #[derive(Args, Clone, Debug)]
@@ -35,7 +39,24 @@ pub struct DataArgs {
     )]
     pub mutation_limit: String,
     #[command(flatten)]
+    /// What is kept for how long.
+    pub retention: RetentionArgs,
+    #[command(flatten)]
     message_keys: MessageKeysArgs,
+}
+
+/// The flags of what is kept for how long.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct RetentionArgs {
+    /// Days for which the audit log is kept
+    #[arg(long, env = "AUDIT_RETENTION_DAYS", value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub audit_retention_days: u32,
+    /// Days for which the times and the counts of a share, and the attempts to open it, are kept after its end
+    #[arg(long, env = "SHARE_METADATA_DAYS", value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub share_metadata_days: u32,
+    /// Days for which the receipt of an erasure keeps the numbers of erased rows
+    #[arg(long, env = "RECEIPT_RETENTION_DAYS", value_name = "DAYS", default_value_t = 42, value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub receipt_retention_days: u32,
 }
 
 /// The flags of the sealing keys.
@@ -60,6 +81,8 @@ pub struct DataConfig {
     pub quotas: Quotas,
     /// The rate limit of each person's mutations. `None` is no limit.
     pub mutation_limit: Option<RateLimit>,
+    /// What is kept for how long.
+    pub retention: RetentionPeriods,
 }
 
 impl DataArgs {
@@ -77,7 +100,20 @@ impl DataArgs {
             message_keys: Arc::new(message_keys?),
             quotas: quotas?,
             mutation_limit: mutation_limit?,
+            retention: self.retention.periods(),
         })
+    }
+}
+
+impl RetentionArgs {
+    /// Returns the periods.
+    fn periods(self) -> RetentionPeriods {
+        let days = |days: u32| TimeDelta::days(days.into());
+        RetentionPeriods {
+            audit: days(self.audit_retention_days),
+            share_metadata: days(self.share_metadata_days),
+            receipts: days(self.receipt_retention_days),
+        }
     }
 }
 
@@ -100,6 +136,11 @@ mod tests {
             identity_url: identity_url.into(),
             quotas: None,
             mutation_limit: "600/1m".into(),
+            retention: RetentionArgs {
+                audit_retention_days: 365,
+                share_metadata_days: 90,
+                receipt_retention_days: 42,
+            },
             message_keys: MessageKeysArgs {
                 message_keys: message_keys.map(Into::into),
                 message_keys_file: None,

@@ -87,6 +87,7 @@ use crate::{
         },
         person::{People, export_data::Exports, list_audit_events::AuditLog},
         request::Requests,
+        retention::Retention,
         seal::Seals,
     },
 };
@@ -160,6 +161,7 @@ impl Application for Data {
         parts.tasks.spawn(sweeper::run(
             Requests::new(Arc::clone(&parts.database)),
             Changes::new(Arc::clone(&parts.database)),
+            Retention::new(Arc::clone(&parts.database), config.retention),
             parts.entropy.clone(),
             parts.stop.clone(),
         ));

@@ -60,7 +60,11 @@ const RULES: [(&str, &str); 20] = [
                 'data.share_token_key_id_idx',
                 -- Tokens of shares, and changes that no device needs any more.
                 'data.share_token_token_hash_key', 'data.encrypted_cycle_data_deleted_at_idx',
-                'data.cycle_data_conflicts_settled_at_idx')",
+                'data.cycle_data_conflicts_settled_at_idx',
+                -- Shares whose content or metadata, events, and receipts whose counts nothing needs any more.
+                'data.healthcare_share_expires_at_idx', 'data.healthcare_share_unavailable_idx',
+                'data.healthcare_share_ended_at_idx', 'data.security_audit_log_sweep_idx',
+                'data.tombstones_counted_idx')",
     ),
     (
         "views run with the rights of the reader",

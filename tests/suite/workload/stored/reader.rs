@@ -165,7 +165,7 @@ impl<'a> Reader<'a> {
         let mut service = client.person();
         let pages = self
             .caller
-            .read(ExportDataRequest {}, async |request| {
+            .read(ExportDataRequest::default(), async |request| {
                 let mut stream = service.export_data(request).await?.into_inner();
                 let mut pages = Vec::new();
                 while let Some(page) = stream.message().await? {
