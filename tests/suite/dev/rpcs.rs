@@ -90,7 +90,8 @@ async fn a_stream_is_printed_message_by_message_until_it_ends_or_reaches_the_lim
     assert!(whole.output.contains("\"hello\""), "{}", whole.output);
 
     let first = announced.call(&["ExportData", "-H", &token, "--limit", "1"]);
-    assert_eq!(first.value(), values[0]);
+    // The token to resume from has the time of its own export.
+    assert_eq!(first.value()["messages"], values[0]["messages"]);
     assert!(first.output.lines().count() > 1, "{}", first.output);
 }
 
