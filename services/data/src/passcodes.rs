@@ -24,7 +24,7 @@ use haven_platform::{
 use secrecy::zeroize::Zeroizing;
 use thiserror::Error;
 
-pub use self::permits::Permit;
+pub use self::permits::{NoPermit, Permit};
 use self::permits::Permits;
 use crate::domain::encrypted::passcode::{Passcode, PasscodeHash};
 
@@ -36,11 +36,6 @@ const OPENERS_PER_NETWORK: usize = MAX_WAITING / 4;
 /// The places for people who make shares: the rest. One person makes a few at a time.
 const MAKERS: usize = MAX_WAITING - OPENERS;
 const MAKERS_PER_PERSON: usize = 4;
-
-/// The retry delay for a caller without a permit: longer than it takes to hash for all permits of one network.
-const NO_PERMIT: Overloaded = Overloaded {
-    retry_after: Duration::from_secs(1),
-};
 
 /// Hashes passcodes. Clones share the queue.
 #[derive(Clone, Debug)]
@@ -59,6 +54,9 @@ pub enum PasscodeError {
     /// The hash queue is full, or too long for the deadline.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
+    /// The callers that wait are too many, in all or of this holder.
+    #[error(transparent)]
+    NoPermit(#[from] NoPermit),
     /// The computation did not finish.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -87,16 +85,16 @@ impl Passcodes {
         };
         Ok(Self {
             queue,
-            openers: Permits::new(OPENERS, OPENERS_PER_NETWORK),
-            makers: Permits::new(MAKERS, MAKERS_PER_PERSON),
+            openers: Permits::new(OPENERS, OPENERS_PER_NETWORK, "network"),
+            makers: Permits::new(MAKERS, MAKERS_PER_PERSON, "user"),
             keys: MacKeys::derive(secrets, "data share passcodes"),
             recipe,
         })
     }
 
-    /// Returns the hash of a passcode for a share of `person`, under the key with the id `key`. The salt is derived from `of`, which is unique to the use, and from the key. The
-    /// same passcode for the same use therefore has the same hash, and retries are recognized by this hash: a faster
-    /// one would help to guess passcodes.
+    /// Returns the hash of a passcode for a share of `person`, under the key with the id `key`. The salt is derived from
+    /// `of`, which is unique to the use, and from the key. The same passcode for the same use therefore has the same hash,
+    /// and retries are recognized by this hash: a faster one would help to guess passcodes.
     ///
     /// # Errors
     ///
@@ -111,7 +109,7 @@ impl Passcodes {
     ) -> Result<PasscodeHash, PasscodeError> {
         let key = self.keys.get(key);
         let (salt, input) = (salt(key, of), input(key, passcode));
-        let permit = self.makers.acquire(Some(person)).ok_or(NO_PERMIT)?;
+        let permit = self.makers.acquire(Some(person))?;
         let slot = self.queue.acquire(deadline).await?;
         drop(permit);
         self.compute(slot, input, self.recipe.clone(), salt).await
@@ -123,8 +121,8 @@ impl Passcodes {
     /// # Errors
     ///
     /// Immediately, when no permit is left.
-    pub fn anonymous_permit(&self, network: Option<Network>) -> Result<Permit<Network>, Overloaded> {
-        self.openers.acquire(network).ok_or(NO_PERMIT)
+    pub fn anonymous_permit(&self, network: Option<Network>) -> Result<Permit<Network>, NoPermit> {
+        self.openers.acquire(network)
     }
 
     /// Returns the hash of a passcode that an anonymous caller tries, by `recipe`, a stored hash without its output and the

@@ -55,8 +55,10 @@ pub fn code(reason: Reason) -> Code {
         | R::AuthProviderExternal
         | R::NothingToAnalyze
         | R::DeviceInactive => Code::FailedPrecondition,
-        R::RateLimited | R::Overloaded | R::QuotaExceeded | R::MessageTooLarge => Code::ResourceExhausted,
-        R::Deadline => Code::DeadlineExceeded,
+        R::RateLimited | R::Overloaded | R::QuotaExceeded | R::MessageTooLarge | R::TooManyCalls => {
+            Code::ResourceExhausted
+        }
+        R::Deadline | R::ClientTooSlow => Code::DeadlineExceeded,
         R::DependencyUnavailable | R::Draining => Code::Unavailable,
         R::Unspecified | R::Internal => Code::Internal,
         R::Unimplemented => Code::Unimplemented,
@@ -109,7 +111,11 @@ pub fn message(reason: Reason) -> &'static str {
         R::MessageTooLarge => {
             "The request or the response is too large; the details state which one, and the limit"
         }
+        R::TooManyCalls => {
+            "Too many calls in progress from this network, connection, service or user; wait for one to end"
+        }
         R::Deadline => "The deadline passed before the call was finished",
+        R::ClientTooSlow => "The client did not send the request, or did not read the answer, in time",
         R::DependencyUnavailable => "A dependency of this call does not answer; try again shortly",
         R::Draining => "The server is stopping; try another one",
         R::Unspecified | R::Internal => "Internal error; the server's log has the cause under the request id",
@@ -128,8 +134,10 @@ pub(crate) fn locked() -> Reason {
 pub fn retry_after(reason: Reason) -> Option<Duration> {
     use Reason as R;
     match reason {
-        R::RateLimited | R::AccountNotReady | R::DependencyUnavailable => Some(Duration::from_secs(1)),
-        R::Overloaded => Some(Duration::from_millis(250)),
+        R::RateLimited | R::AccountNotReady | R::DependencyUnavailable | R::ClientTooSlow => {
+            Some(Duration::from_secs(1))
+        }
+        R::Overloaded | R::TooManyCalls => Some(Duration::from_millis(250)),
         R::Draining | R::Deadline => Some(Duration::from_millis(50)),
         _ => None,
     }

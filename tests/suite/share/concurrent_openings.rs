@@ -128,7 +128,7 @@ async fn fifty_concurrent_guesses_count_five_wrong_passcodes() {
 }
 
 /// Repeats `act` until it fails neither with DEADLINE nor DEPENDENCY_UNAVAILABLE, which a busy machine causes.
-/// OVERLOADED fails the test.
+/// OVERLOADED and TOO_MANY_CALLS fail the test.
 async fn retry_unless_overloaded<T>(act: impl AsyncFn() -> Result<T, Status>) -> T {
     for _ in 0..50 {
         match act().await {
@@ -159,7 +159,7 @@ async fn guesses_from_one_address_do_not_block_hashing_for_others() {
         guessers.spawn(async move {
             loop {
                 let refused = open_from(&client, &token, "1235", DeviceType::Unknown).await;
-                if reason(&refused.unwrap_err()) == "OVERLOADED" {
+                if reason(&refused.unwrap_err()) == "TOO_MANY_CALLS" {
                     overloaded.fetch_add(1, Relaxed);
                 }
                 // The callers retry earlier than the answer tells them.
@@ -207,7 +207,7 @@ async fn shares_made_by_one_person_do_not_block_hashing_for_others() {
         makers.spawn(async move {
             loop {
                 let made = eve.create(eve.share_request_with_passcode("1234", 1)).await;
-                if made.is_err_and(|status| reason(&status) == "OVERLOADED") {
+                if made.is_err_and(|status| reason(&status) == "TOO_MANY_CALLS") {
                     overloaded.fetch_add(1, Relaxed);
                 }
                 sleep(Duration::from_millis(20)).await;

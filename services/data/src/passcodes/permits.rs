@@ -6,11 +6,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use thiserror::Error;
+
 /// The permits of this process for one kind of caller. Clones share them. `K` is the holder: a network or a person.
 #[derive(Clone, Debug)]
 pub(super) struct Permits<K> {
     total: usize,
     per_holder: usize,
+    holder: &'static str,
     waiting: Arc<Mutex<Waiting<K>>>,
 }
 
@@ -19,6 +22,17 @@ struct Waiting<K> {
     total: usize,
     /// The number of waiting callers per holder. A holder without any has no entry.
     by_holder: HashMap<K, usize>,
+}
+
+/// The reason why there is no permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NoPermit {
+    /// All are in use.
+    #[error("no passcode can be hashed at this moment")]
+    Total,
+    /// The holder has as many as it may have.
+    #[error("the {0} has as many passcodes in hashing as it may have")]
+    Holder(&'static str),
 }
 
 /// A permit to wait for a place in the hash queue. Dropping it returns the permit, also when the call is cancelled.
@@ -31,8 +45,8 @@ pub struct Permit<K: Copy + Eq + Hash> {
 // === impl Permits ===
 
 impl<K: Copy + Eq + Hash> Permits<K> {
-    /// Creates `total` permits, of which one holder can have `per_holder`.
-    pub(super) fn new(total: usize, per_holder: usize) -> Self {
+    /// Creates `total` permits, of which one `holder`, a network or a user, can have `per_holder`.
+    pub(super) fn new(total: usize, per_holder: usize, holder: &'static str) -> Self {
         let waiting = Waiting {
             total: 0,
             by_holder: HashMap::new(),
@@ -40,26 +54,30 @@ impl<K: Copy + Eq + Hash> Permits<K> {
         Self {
             total,
             per_holder,
+            holder,
             waiting: Arc::new(Mutex::new(waiting)),
         }
     }
 
-    /// Returns a permit for `holder`. `None` when no permit is left. Callers without a known holder count only towards the
-    /// total.
-    pub(super) fn acquire(&self, holder: Option<K>) -> Option<Permit<K>> {
+    /// Returns a permit for `holder`. Callers without a known holder count only towards the total.
+    ///
+    /// # Errors
+    ///
+    /// When no permit is left.
+    pub(super) fn acquire(&self, holder: Option<K>) -> Result<Permit<K>, NoPermit> {
         let mut waiting = lock(&self.waiting);
         if waiting.total >= self.total {
-            return None;
+            return Err(NoPermit::Total);
         }
         if let Some(holder) = holder {
             let held = waiting.by_holder.entry(holder).or_default();
             if *held >= self.per_holder {
-                return None;
+                return Err(NoPermit::Holder(self.holder));
             }
             *held += 1;
         }
         waiting.total += 1;
-        Some(Permit {
+        Ok(Permit {
             waiting: Arc::clone(&self.waiting),
             holder,
         })
@@ -93,27 +111,27 @@ mod tests {
     use super::*;
 
     fn acquire_all(permits: &Permits<u8>, holder: Option<u8>) -> Vec<Permit<u8>> {
-        (0..1_000).map_while(|_| permits.acquire(holder)).collect()
+        (0..1_000).map_while(|_| permits.acquire(holder).ok()).collect()
     }
 
     #[test]
     fn one_holder_has_its_part_and_all_together_have_the_total() {
-        let permits = Permits::new(96, 32);
+        let permits = Permits::new(96, 32, "network");
         let mut crowds: Vec<_> = (1..=2)
             .map(|holder| acquire_all(&permits, Some(holder)))
             .collect();
         assert_eq!(crowds.iter().map(Vec::len).collect::<Vec<_>>(), [32, 32]);
         let without_holder = acquire_all(&permits, None);
         assert_eq!(without_holder.len(), 32, "they count towards the total");
-        assert!(permits.acquire(Some(3)).is_none());
+        assert_eq!(permits.acquire(Some(3)).unwrap_err(), NoPermit::Total);
         drop(crowds.pop());
-        assert!(permits.acquire(Some(1)).is_none());
+        assert_eq!(permits.acquire(Some(1)).unwrap_err(), NoPermit::Holder("network"));
         assert_eq!(acquire_all(&permits, Some(3)).len(), 32);
     }
 
     #[test]
     fn returned_permits_leave_no_entry() {
-        let permits = Permits::new(96, 32);
+        let permits = Permits::new(96, 32, "network");
         for holder in 0..=255 {
             assert_eq!(acquire_all(&permits, Some(holder)).len(), 32);
         }

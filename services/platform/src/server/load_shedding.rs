@@ -53,7 +53,7 @@ impl Holder {
             Self::Network(_) | Self::Forwarded(..) => "network",
             Self::Connection(_) => "connection",
             Self::Service(_) => "service",
-            Self::Person(_) => "person",
+            Self::Person(_) => "user",
         }
     }
 }
@@ -69,8 +69,11 @@ pub(super) struct Part {
     person: Fraction,
 }
 
-/// The kinds of holders that can be the cause of a refusal, and the want of any place.
-const CAUSES: [&str; 5] = ["full", "network", "connection", "service", "person"];
+/// The causes of a refusal: no place at all, or the kind of holder that has its share.
+const CAUSES: [&str; 5] = [FULL, "network", "connection", "service", "user"];
+
+/// The cause of a refusal when all places of the part are taken.
+const FULL: &str = "full";
 
 impl Part {
     /// Creates a part of `total` places, at least one. The shares are in eighths of the free places.
@@ -117,7 +120,7 @@ impl Part {
         Refused {
             part: self.name,
             cause: match refused {
-                NoPlace::Full => "full",
+                NoPlace::Full => FULL,
                 NoPlace::Holder(holder) => holder.kind(),
             },
         }
@@ -135,7 +138,10 @@ impl From<Refused> for Failure {
     /// Counts the refusal.
     fn from(Refused { part, cause }: Refused) -> Self {
         metrics::counter!("haven_rpc_shed_total", "part" => part, "cause" => cause).increment(1);
-        Self::new(Reason::Overloaded)
+        match cause {
+            FULL => Self::new(Reason::Overloaded),
+            holder => Self::new(Reason::TooManyCalls).metadata("holder", holder.to_ascii_uppercase()),
+        }
     }
 }
 
@@ -209,7 +215,7 @@ impl LoadShedding {
     }
 }
 
-/// The layer: refuses the call with DRAINING or OVERLOADED, or holds its places until the response is sent. Puts the
+/// The layer: refuses the call with DRAINING, OVERLOADED or TOO_MANY_CALLS, or holds its places until the response is sent. Puts the
 /// [`Part`] into the request.
 pub(super) async fn shed_load(
     State(shedding): State<LoadShedding>,

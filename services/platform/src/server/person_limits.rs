@@ -49,7 +49,7 @@ pub(super) struct PersonLimits {
     watches: KeyedWatches,
 }
 
-/// The layer: refuses a call above its person's share with OVERLOADED, and ends a stream when its user would be refused.
+/// The layer: refuses a call above its person's share with TOO_MANY_CALLS, and ends a stream when its user would be refused.
 pub(super) async fn limit_person(
     State(limits): State<PersonLimits>,
     request: Request,

@@ -128,8 +128,8 @@ impl http_body::Body for ArrivingBody {
         // A body that arrives in many small parts has something at each poll, so the time counts first.
         if this.timer.as_mut().poll(cx).is_ready() {
             this.ended = true;
-            let failure =
-                Failure::new(Reason::Deadline).because("the request did not arrive in REQUEST_BODY_TIMEOUT");
+            let failure = Failure::new(Reason::ClientTooSlow)
+                .because("the request did not arrive in REQUEST_BODY_TIMEOUT");
             return Poll::Ready(Some(Err(axum::Error::new(Status::from(failure)))));
         }
         Pin::new(&mut this.body).poll_frame(cx)

@@ -95,7 +95,7 @@ impl ReadBody {
 
     /// Returns the status of an answer that was dropped before its client read on.
     fn unread(&self) -> PolledFrame {
-        let failure = Failure::new(Reason::Deadline).because("the client did not read the answer");
+        let failure = Failure::new(Reason::ClientTooSlow).because("the client did not read the answer");
         let mut trailers = HeaderMap::new();
         if let Err(status) = Status::from(failure).add_header(&mut trailers) {
             return Poll::Ready(Some(Err(axum::Error::new(status))));
