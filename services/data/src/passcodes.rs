@@ -3,10 +3,6 @@
 //! The input is a keyed hash of the passcode, under a key derived from a secret of the service. So a copy of the database
 //! alone does not allow guessing passcodes, however few there are.
 
-mod permits;
-
-use std::time::Duration;
-
 use argon2::{
     Algorithm, Params, Version,
     password_hash::phc::{PasswordHash, Salt},
@@ -20,12 +16,11 @@ use haven_platform::{
     },
     mac::{KeyId, MAC_BYTES, MacKey, MacKeys, SecretKeys},
     network::Network,
+    permits::{NoPermit, Permit, Permits},
 };
 use secrecy::zeroize::Zeroizing;
 use thiserror::Error;
 
-pub use self::permits::{NoPermit, Permit};
-use self::permits::Permits;
 use crate::domain::encrypted::passcode::{Passcode, PasscodeHash};
 
 /// The places in the hash queue for anonymous callers who open shares, and for those of one network, so that a crowd in one

@@ -5,26 +5,39 @@
 
 use std::{
     num::NonZeroUsize,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use haven_platform::{deadline::Deadline, failure::Failure, reason::Reason};
+use futures_util::future::Either;
+use haven_platform::{
+    call::{Call, UserId},
+    deadline::Deadline,
+    failure::Failure,
+    network::Network,
+    permits::Permits,
+    reason::Reason,
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::spawn_blocking,
     time::timeout_at,
 };
 
-/// The maximum number of waiting calls. Further calls are refused at once.
-const MAX_WAITING: usize = 64;
+/// The maximum number of calls of strangers that wait or run, and of those of one network. Further calls are refused at once.
+const STRANGERS: usize = 48;
+const STRANGERS_PER_NETWORK: usize = 16;
+
+/// The same for people who are signed in and change their password.
+const PEOPLE: usize = 16;
+const PER_PERSON: usize = 2;
 
 /// The maximum time of an estimate on a core of its own, with a margin for slow machines: the input is cut
 /// to a length that cannot take longer.
 const LONGEST: Duration = Duration::from_millis(50);
+
+/// The retry delay for a caller that has its share: longer than its estimates take.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// The queue. Clones share it.
 #[derive(Clone, Debug)]
@@ -32,17 +45,39 @@ pub struct EstimatorQueue(Arc<Queue>);
 
 #[derive(Debug)]
 struct Queue {
-    permits: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    turns: Arc<Semaphore>,
+    strangers: Permits<Network>,
+    people: Permits<UserId>,
+}
+
+/// The caller that an estimate is for.
+#[derive(Clone, Copy, Debug)]
+pub enum EstimateFor {
+    /// A caller without credentials, from this network if it is known.
+    Stranger(Option<Network>),
+    /// A person who is signed in.
+    Person(UserId),
 }
 
 /// A waiting call. Dropping it removes the call from the queue, also when the call is cancelled.
-struct Waiting<'a>(&'a Queue);
+struct Waiting;
 
 /// An estimate in progress. Dropping it lets the next call run, also when the estimate panics.
 struct Running {
     began: Instant,
     _permit: OwnedSemaphorePermit,
+}
+
+// === impl EstimateFor ===
+
+impl From<&Call> for EstimateFor {
+    fn from(call: &Call) -> Self {
+        match call.caller.user {
+            Some(user) => Self::Person(user.id),
+            // The network of a service is that of all its people.
+            None => Self::Stranger(call.network.filter(|_| !call.network_source.is_shared())),
+        }
+    }
 }
 
 // === impl EstimatorQueue ===
@@ -52,8 +87,9 @@ impl EstimatorQueue {
     #[must_use]
     pub fn new(cores: NonZeroUsize) -> Self {
         Self(Arc::new(Queue {
-            permits: Arc::new(Semaphore::new(cores.get().div_ceil(2))),
-            waiting: AtomicUsize::new(0),
+            turns: Arc::new(Semaphore::new(cores.get().div_ceil(2))),
+            strangers: Permits::new(STRANGERS, STRANGERS_PER_NETWORK, "network"),
+            people: Permits::new(PEOPLE, PER_PERSON, "user"),
         }))
     }
 
@@ -62,26 +98,36 @@ impl EstimatorQueue {
     ///
     /// # Errors
     ///
-    /// OVERLOADED when the queue is full, or has no turn before `deadline`.
+    /// OVERLOADED when the queue is full, or has no turn before `deadline`; TOO_MANY_CALLS when the caller has its share of it.
     pub async fn run<T: Send + 'static>(
         &self,
+        caller: EstimateFor,
         deadline: Deadline,
         estimate: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Failure> {
         let overloaded = || Failure::new(Reason::Overloaded).retry_after(LONGEST);
         let queue = &*self.0;
-        let permit = {
-            let (_waiting, ahead) = Waiting::take(queue);
+        let refused = |no_permit| Failure::from(no_permit).retry_after(RETRY);
+        let _permit = match caller {
+            EstimateFor::Stranger(network) => {
+                Either::Left(queue.strangers.acquire(network).map_err(refused)?)
+            }
+            EstimateFor::Person(person) => {
+                Either::Right(queue.people.acquire(Some(person)).map_err(refused)?)
+            }
+        };
+        let turn = {
+            let _waiting = Waiting::new();
             let latest_start = deadline.instant().checked_sub(LONGEST);
-            let latest_start = latest_start.filter(|_| ahead < MAX_WAITING && deadline.remaining() > LONGEST);
-            let turn = Arc::clone(&queue.permits).acquire_owned();
+            let latest_start = latest_start.filter(|_| deadline.remaining() > LONGEST);
+            let turn = Arc::clone(&queue.turns).acquire_owned();
             match timeout_at(latest_start.ok_or_else(overloaded)?, turn).await {
-                Ok(Ok(permit)) => permit,
+                Ok(Ok(turn)) => turn,
                 // The semaphore is never closed.
                 Ok(Err(_)) | Err(_) => return Err(overloaded()),
             }
         };
-        let running = Running::begin(permit);
+        let running = Running::begin(turn);
         let estimating = spawn_blocking(move || {
             let _running = running;
             estimate()
@@ -114,17 +160,15 @@ impl Drop for Running {
 
 // === impl Waiting ===
 
-impl<'a> Waiting<'a> {
-    /// Takes a place. Also returns the number of calls that wait already.
-    fn take(queue: &'a Queue) -> (Self, usize) {
+impl Waiting {
+    fn new() -> Self {
         metrics::gauge!("haven_estimator_queue_waiting").increment(1.0);
-        (Self(queue), queue.waiting.fetch_add(1, Relaxed))
+        Self
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Relaxed);
         metrics::gauge!("haven_estimator_queue_waiting").decrement(1.0);
     }
 }
@@ -157,46 +201,67 @@ mod tests {
 
     use super::*;
 
+    const NETWORK_UNKNOWN: EstimateFor = EstimateFor::Stranger(None);
+
+    fn network(last: u8) -> EstimateFor {
+        EstimateFor::Stranger(Some(Network::of([192, 0, 2, last].into())))
+    }
+
     #[tokio::test]
-    async fn a_full_queue_and_a_short_deadline_are_refused_at_once() {
+    async fn a_full_queue_and_a_short_deadline_are_refused_at_once_and_others_have_their_part() {
         let queue = EstimatorQueue::new(NonZeroUsize::MIN);
         let patient = || Deadline::after(Duration::from_secs(3600));
         let (finish, may_finish) = mpsc::channel::<()>();
+        let run = |caller| {
+            let queue = queue.clone();
+            tokio::spawn(async move { queue.run(caller, patient(), || ()).await.is_ok() })
+        };
         let running = tokio::spawn({
             let queue = queue.clone();
-            async move { queue.run(patient(), move || may_finish.recv()).await.is_ok() }
+            async move {
+                queue
+                    .run(network(1), patient(), move || may_finish.recv())
+                    .await
+                    .is_ok()
+            }
         });
-        while queue.0.permits.available_permits() > 0 {
+        while queue.0.turns.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
         let short = Deadline::after(Duration::from_millis(20));
-        let refused = queue.run(short, || ()).await.unwrap_err();
+        let refused = queue.run(network(2), short, || ()).await.unwrap_err();
         assert_eq!(refused.reason(), Reason::Overloaded);
-        let waiting: Vec<_> = (0..MAX_WAITING)
-            .map(|_| {
-                let queue = queue.clone();
-                tokio::spawn(async move { queue.run(patient(), || ()).await.is_ok() })
-            })
-            .collect();
-        while queue.0.waiting.load(Relaxed) < MAX_WAITING {
-            tokio::task::yield_now().await;
-        }
-        let one_more = tokio::time::timeout(Duration::from_secs(1), queue.run(patient(), || ()));
-        assert_eq!(one_more.await.unwrap().unwrap_err().reason(), Reason::Overloaded);
+
+        let refusal = async |caller| {
+            let refused = tokio::time::timeout(Duration::from_secs(1), queue.run(caller, patient(), || ()));
+            refused.await.unwrap().unwrap_err().reason()
+        };
+        let mut waiting: Vec<_> = (1..STRANGERS_PER_NETWORK).map(|_| run(network(1))).collect();
+        tokio::task::yield_now().await;
+        assert_eq!(refusal(network(1)).await, Reason::TooManyCalls);
+        waiting.extend((STRANGERS_PER_NETWORK..STRANGERS).map(|_| run(NETWORK_UNKNOWN)));
+        tokio::task::yield_now().await;
+        assert_eq!(refusal(network(2)).await, Reason::Overloaded);
+        // Strangers leave the part of people, and one person leaves it to others.
+        let [ada, bob] = [1, 2].map(|id| EstimateFor::Person(UserId::new(uuid::Uuid::from_u128(id))));
+        waiting.extend([ada, ada, bob].map(run));
+        tokio::task::yield_now().await;
+        assert_eq!(refusal(ada).await, Reason::TooManyCalls);
+
         finish.send(()).unwrap();
         assert!(running.await.unwrap());
         for waiter in waiting {
             assert!(waiter.await.unwrap());
         }
-        assert_eq!(queue.0.waiting.load(Relaxed), 0);
+        assert!(queue.run(network(1), patient(), || ()).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_panic_frees_its_place() {
         let queue = EstimatorQueue::new(NonZeroUsize::MIN);
         let soon = || Deadline::after(Duration::from_secs(10));
-        let failed: Result<(), Failure> = queue.run(soon(), || panic!("no")).await;
+        let failed: Result<(), Failure> = queue.run(NETWORK_UNKNOWN, soon(), || panic!("no")).await;
         assert_eq!(failed.unwrap_err().reason(), Reason::Internal);
-        assert!(queue.run(soon(), || ()).await.is_ok());
+        assert!(queue.run(NETWORK_UNKNOWN, soon(), || ()).await.is_ok());
     }
 }

@@ -49,6 +49,7 @@ pub mod metrics_page;
 pub mod network;
 pub mod page;
 pub mod periodic;
+pub mod permits;
 pub mod rate_limit;
 mod readiness;
 pub mod reason;

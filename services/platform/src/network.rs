@@ -52,6 +52,15 @@ impl Network {
         Self(bytes)
     }
 
+    /// Returns the site of an IPv6 network: its /48, which is what an organization or a tunnel gets, with 65,536 networks.
+    /// `None` for IPv4.
+    #[must_use]
+    pub fn site(&self) -> Option<Self> {
+        let mut bytes = self.0;
+        bytes[7..].fill(0);
+        (bytes[0] == 6).then_some(Self(bytes))
+    }
+
     /// Returns the address family (4 or 6) and the network's bytes, zero-padded for IPv4: the input for a keyed hash.
     #[must_use]
     pub const fn as_bytes(&self) -> [u8; 9] {
@@ -86,6 +95,15 @@ mod tests {
         assert_eq!(bytes, [6, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 1]);
         assert_eq!(network("2001:db8:0:1::9"), network("2001:db8:0:1:ffff::"));
         assert_ne!(network("2001:db8:0:1::9"), network("2001:db8:0:2::9"));
+    }
+
+    #[test]
+    fn the_networks_of_a_48_prefix_have_one_site() {
+        let site = |address| network(address).site();
+        assert_eq!(site("192.0.2.1"), None);
+        assert!(site("2001:db8:0:1::1").is_some());
+        assert_eq!(site("2001:db8:0:1::1"), site("2001:db8:0:ffff::1"));
+        assert_ne!(site("2001:db8:0:1::1"), site("2001:db8:1:1::1"));
     }
 
     #[test]

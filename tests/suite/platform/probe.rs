@@ -176,9 +176,13 @@ impl Probe {
         &self,
         network: u8,
     ) -> proto::probe_service_client::ProbeServiceClient<Channel> {
+        proto::probe_service_client::ProbeServiceClient::new(self.channel_from(network))
+    }
+
+    /// Returns a channel without a certificate that connects from the address 127.0.0.`network`, a network of its own.
+    pub(crate) fn channel_from(&self, network: u8) -> Channel {
         let address = Ipv4Addr::new(127, 0, 0, network).into();
-        let endpoint = self.endpoint(None).local_address(Some(address));
-        proto::probe_service_client::ProbeServiceClient::new(endpoint.connect_lazy())
+        self.endpoint(None).local_address(Some(address)).connect_lazy()
     }
 
     fn endpoint(&self, service: Option<&str>) -> Endpoint {

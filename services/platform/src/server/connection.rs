@@ -37,11 +37,17 @@ const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The interval between two searches for answers that are not read.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 
+/// The number of answers that may stay unread after they were dropped. Each keeps at most two parts in memory.
+const STUCK_OF_CLIENT: usize = 7;
+const STUCK_OF_SERVICE: usize = 127;
+
 /// A holder of connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum ConnectionHolder {
     /// The network of clients without a listed certificate.
     Network(Network),
+    /// The site of an IPv6 network.
+    Site(Network),
     /// The service with a listed certificate.
     Service(ServiceName),
 }
@@ -108,15 +114,19 @@ impl Connection {
         self.answers().remove(&number);
     }
 
-    /// Drops the answers that are not read, and closes the connection when one stays unread after that.
+    /// Drops the answers that are not read, and closes the connection when many stay unread after that.
     ///
-    /// The connection of a service stays open, because it carries the calls of many people: a service bears the answers that
-    /// it does not read, until it cancels their calls.
+    /// A client that stopped reading one stream, such as a paused app, keeps its other calls. The connection of a service
+    /// carries the calls of many people, so that it closes later.
     pub(super) fn sweep(&self, now: Instant) {
         let answers: Vec<_> = self.answers().values().cloned().collect();
         // Each answer is swept, also after a stuck one.
         let stuck = answers.iter().filter(|answer| answer.sweep(now)).count();
-        if stuck > 0 && self.service().is_none() {
+        let bearable = match self.service() {
+            Some(_) => STUCK_OF_SERVICE,
+            None => STUCK_OF_CLIENT,
+        };
+        if stuck > bearable {
             self.close("unread");
         }
     }

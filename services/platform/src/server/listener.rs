@@ -31,8 +31,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The handshakes that may be in progress at once: a quarter of the connections. One network can have half of them.
 const HANDSHAKES: usize = 4;
 
-/// The share of the free connections that one network may hold, and one service.
+/// The share of the free connections that one network may hold, one site of IPv6 networks, and one service.
 const NETWORK: Fraction = Fraction(8);
+const SITE: Fraction = Fraction(16);
 const SERVICE: Fraction = Fraction(32);
 
 /// The number of the next connection.
@@ -73,9 +74,9 @@ pub(super) fn accept_tls(
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
             match accepted {
                 Ok((stream, peer)) => {
-                    let holder = ConnectionHolder::Network(Network::of(peer.ip()));
+                    let holders = holders_of(Network::of(peer.ip()));
                     // The socket is closed at once: a refusal must cost less than a handshake.
-                    let Ok(place) = state.handshakes.take(&[(holder, NETWORK)]) else {
+                    let Ok(place) = state.handshakes.take(&holders) else {
                         refuse("handshakes");
                         continue;
                     };
@@ -90,6 +91,13 @@ pub(super) fn accept_tls(
         }
     });
     ReceiverStream::new(connections)
+}
+
+/// Returns the holders of a connection from `network` without a listed certificate.
+fn holders_of(network: Network) -> Vec<(ConnectionHolder, Fraction)> {
+    let site = network.site().map(|site| (ConnectionHolder::Site(site), SITE));
+    let network = (ConnectionHolder::Network(network), NETWORK);
+    std::iter::once(network).chain(site).collect()
 }
 
 fn refuse(cause: &'static str) {
@@ -128,11 +136,11 @@ impl Listener {
         };
         let network = Network::of(peer.ip());
         let service = service_of(&stream, &self.tls);
-        let holder = match &service {
-            Some(service) => (ConnectionHolder::Service(service.clone()), SERVICE),
-            None => (ConnectionHolder::Network(network), NETWORK),
+        let holders = match &service {
+            Some(service) => vec![(ConnectionHolder::Service(service.clone()), SERVICE)],
+            None => holders_of(network),
         };
-        let place = match self.connections.take(&[holder]) {
+        let place = match self.connections.take(&holders) {
             Ok(place) => place,
             Err(NoPlace::Full) => return refuse("full"),
             Err(NoPlace::Holder(_)) => return refuse("share"),

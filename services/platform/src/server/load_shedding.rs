@@ -33,13 +33,15 @@ use crate::{
     reason::Reason,
 };
 
-/// The path prefix of the health service, which must answer while all other calls are refused.
+/// The path prefix of the health service, which answers while all other calls are refused.
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// A holder of places.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Holder {
     Network(Network),
+    /// The site of an IPv6 network.
+    Site(Network),
     Connection(u64),
     Service(ServiceName),
     Person(UserId),
@@ -50,7 +52,7 @@ pub(super) enum Holder {
 impl Holder {
     fn kind(&self) -> &'static str {
         match self {
-            Self::Network(_) | Self::Forwarded(..) => "network",
+            Self::Network(_) | Self::Site(_) | Self::Forwarded(..) => "network",
             Self::Connection(_) => "connection",
             Self::Service(_) => "service",
             Self::Person(_) => "user",
@@ -93,12 +95,14 @@ impl Part {
     }
 
     fn take(&self, connection: Option<&Connection>) -> Result<Place<Holder>, Refused> {
-        let mut holders = Vec::with_capacity(2);
+        let mut holders = Vec::with_capacity(3);
         match connection.map(|connection| (connection, connection.service())) {
             Some((_, Some(service))) => holders.push((Holder::Service(service.clone()), self.service)),
             Some((connection, None)) => {
                 let network = connection.network();
                 holders.extend(network.map(|network| (Holder::Network(network), self.network)));
+                let site = network.and_then(|network| network.site());
+                holders.extend(site.map(|site| (Holder::Site(site), self.site())));
                 holders.push((Holder::Connection(connection.id()), self.connection));
             }
             None => {}
@@ -106,6 +110,11 @@ impl Part {
         self.places
             .take(&holders)
             .map_err(|refused| self.refused(&refused))
+    }
+
+    /// The share of a site of IPv6 networks: more than that of one of its networks.
+    fn site(&self) -> Fraction {
+        Fraction(self.network.0 + 8)
     }
 
     /// Counts the place of an admitted call for a person, or for the network that a service calls for, who may hold at most
@@ -160,6 +169,9 @@ pub(super) struct LoadShedding {
     watches: Part,
     /// An eighth, for the streams of services that stay open.
     service_watches: Part,
+    /// The places of the health service, apart from the others: probes are answered while all other calls are refused. As
+    /// many as of calls.
+    health: Part,
     draining: Arc<AtomicBool>,
 }
 
@@ -174,6 +186,7 @@ impl LoadShedding {
             streams: Part::new("streams", max / 8, [32, 16, 32, 4]),
             watches: Part::new("watches", max / 4, [8, 8, 32, 1]),
             service_watches: Part::new("service_watches", max / 8, [32, 16, 32, 32]),
+            health: Part::new("health", calls, [8, 4, 8, 0]),
             draining: Arc::default(),
         }
     }
@@ -223,7 +236,11 @@ pub(super) async fn shed_load(
     next: Next,
 ) -> Response {
     if request.uri().path().starts_with(HEALTH) {
-        return next.run(request).await;
+        let taken = shedding.health.take(request.extensions().get::<Connection>());
+        return match taken {
+            Ok(place) => held_until_sent(next.run(request).await, place),
+            Err(refused) => Status::from(Failure::from(refused)).into_http(),
+        };
     }
     if shedding.draining.load(Ordering::Relaxed) {
         return Status::from(Failure::new(Reason::Draining)).into_http();
@@ -234,8 +251,11 @@ pub(super) async fn shed_load(
         Err(refused) => return Status::from(Failure::from(refused)).into_http(),
     };
     request.extensions_mut().insert(part);
-    let response = next.run(request).await;
-    // The places are held until the last frame was sent.
+    held_until_sent(next.run(request).await, places)
+}
+
+/// Holds `places` until the last frame of the response was sent.
+fn held_until_sent<P: Send + 'static>(response: Response, places: P) -> Response {
     response.map(|body| {
         Body::new(MappedBody::new(body, move |frame: Frame<Bytes>| {
             let _held = &places;
@@ -304,6 +324,23 @@ mod tests {
         assert!(count >= 32, "{count}");
         drop(held);
         assert_eq!(shedding.in_flight(), 0);
+    }
+
+    #[test]
+    fn the_networks_of_an_ipv6_site_leave_places_to_others() {
+        let shedding = shedding();
+        let mut held = Vec::new();
+        let mut count = 0;
+        for id in 0..200_u16 {
+            let address = IpAddr::from([0x2001, 0xdb8, 0, id, 0, 0, 0, 1]);
+            let connection = Connection::new(id.into(), Some(Network::of(address)), None);
+            let (more, places, _) = hoard(&shedding, NOBODYS, &connection);
+            count += more;
+            held.push(places);
+        }
+        assert_eq!(count, 144, "three quarters of 192");
+        let (count, ..) = hoard(&shedding, NOBODYS, &stranger(500, 1));
+        assert!(count >= 16, "{count}");
     }
 
     #[test]

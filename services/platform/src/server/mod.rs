@@ -53,6 +53,7 @@ use tonic::{
 use tower::{Service, ServiceBuilder};
 
 pub use self::health::Health;
+use self::health::MAX_QUERY_BYTES;
 use self::{
     authorization::Authorization, load_shedding::LoadShedding, person_limits::PersonLimits,
     time_limits::TimeLimits,
@@ -224,8 +225,16 @@ impl ServerBuilder {
             })
         };
         let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
-        self.add(v1);
-        self.add(v1alpha);
+        // An answer repeats its request, which names one symbol or file.
+        self.add(
+            v1.max_decoding_message_size(MAX_QUERY_BYTES)
+                .max_encoding_message_size(MAX_RESPONSE_BYTES),
+        );
+        self.add(
+            v1alpha
+                .max_decoding_message_size(MAX_QUERY_BYTES)
+                .max_encoding_message_size(MAX_RESPONSE_BYTES),
+        );
         let access = AccessTable::read(self.descriptors.iter().copied(), &self.names)?;
         let Self {
             config,

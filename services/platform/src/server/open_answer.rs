@@ -11,6 +11,9 @@ use tokio::time::Instant;
 /// The time after which a dropped answer that is still not read closes its connection: its stream stays open in HTTP/2.
 const STUCK: Duration = Duration::from_secs(10);
 
+/// The time in which a client must take a whole message, however many parts it has.
+const LONGEST_MESSAGE: Duration = Duration::from_secs(60);
+
 /// The part of an answer that is not sent yet.
 pub(super) struct OpenAnswer {
     unsent: Mutex<Unsent>,
@@ -24,6 +27,8 @@ pub(super) struct Unsent {
     pub(super) rest: Bytes,
     /// Since when the client could have taken the next part. `None` while there is no next part.
     pub(super) waits_since: Option<Instant>,
+    /// Since when the message of this part could have been taken.
+    message_since: Instant,
 }
 
 impl OpenAnswer {
@@ -33,6 +38,7 @@ impl OpenAnswer {
                 body: Some(body),
                 rest: Bytes::new(),
                 waits_since: Some(Instant::now()),
+                message_since: Instant::now(),
             }),
             longest,
         }
@@ -48,7 +54,9 @@ impl OpenAnswer {
             return false;
         };
         let waited = now.saturating_duration_since(since);
-        if waited > self.longest && unsent.body.is_some() {
+        let is_late =
+            waited > self.longest || now.saturating_duration_since(unsent.message_since) > LONGEST_MESSAGE;
+        if is_late && unsent.body.is_some() {
             let body = unsent.body.take();
             unsent.rest = Bytes::new();
             drop(unsent);
@@ -62,5 +70,36 @@ impl OpenAnswer {
 
     pub(super) fn unsent(&self) -> MutexGuard<'_, Unsent> {
         self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Unsent {
+    /// Notes that the client took everything so far. The body has a next message now if `has_next`.
+    pub(super) fn took(&mut self, has_next: bool) {
+        let now = Instant::now();
+        self.waits_since = has_next.then_some(now);
+        self.message_since = now;
+    }
+
+    /// Returns the next part of a frame, of at most `most` bytes.
+    ///
+    /// The last byte of a frame is a part of its own. hyper gives a part to HTTP/2 as soon as the window has one byte, and
+    /// the trailers right after the last part: a client that withholds a byte of its window would otherwise end the answer
+    /// here, and make HTTP/2 keep the last part for ever.
+    pub(super) fn next_part(&mut self, most: usize) -> Bytes {
+        self.waits_since = Some(Instant::now());
+        let rest = self.rest.len();
+        let part = match rest {
+            0 | 1 => rest,
+            _ => most.min(rest - 1),
+        };
+        let is_whole = part + 1 >= rest;
+        let part = self.rest.split_to(part);
+        // A part shares the memory of its message, which must go when the answer is dropped.
+        if is_whole {
+            part
+        } else {
+            Bytes::copy_from_slice(&part)
+        }
     }
 }

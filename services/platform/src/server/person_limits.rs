@@ -164,25 +164,30 @@ struct WatchTable {
 struct OpenWatch {
     number: u64,
     ended: CancellationToken,
-    /// The count of the person's places, which is free as soon as the watch is replaced.
-    _held: Place<Holder>,
+    /// The count of the person's places, which passes to the watch that replaces this one.
+    held: Place<Holder>,
 }
 
 impl KeyedWatches {
-    /// Ends the device's watch, and then opens a new one with what `take` returns.
+    /// Opens a watch, with what `take` returns. It ends the device's older watch and has its place then, so that a device that
+    /// reconnects is not refused.
     fn replace<E>(
         &self,
         key: (UserId, Uuid),
         take: impl FnOnce() -> Result<Place<Holder>, E>,
     ) -> Result<WatchGuard, E> {
         let mut open = self.open();
-        if let Some(older) = open.remove(&key) {
-            older.ended.cancel();
-        }
+        let held = match open.remove(&key) {
+            Some(older) => {
+                older.ended.cancel();
+                older.held
+            }
+            None => take()?,
+        };
         let watch = OpenWatch {
             number: self.0.next.fetch_add(1, Ordering::Relaxed),
             ended: CancellationToken::new(),
-            _held: take()?,
+            held,
         };
         let guard = WatchGuard {
             watches: self.clone(),

@@ -144,7 +144,7 @@ impl http_body::Body for ArrivingBody {
     }
 }
 
-/// A response's body, which ends with a status when the deadline passes.
+/// A response's body, which ends with a status when the deadline passes. An answer with one message is complete by then.
 struct TimedBody {
     /// `None` after the deadline.
     body: Option<Body>,

@@ -1,7 +1,7 @@
 //! Unread answers: an answer that its client does not read is dropped after some seconds, with the places that it holds.
 //!
-//! hyper polls a body only while the client gives a window for it, so a body cannot notice by itself that it is not read. Each
-//! connection looks at its open answers now and then (`connection`). A watch without news is not unread: its body was polled,
+//! hyper polls a body on only after the client gave a window for the part before, so a body cannot notice by itself that it is
+//! not read. Each connection looks at its open answers now and then (`connection`). A watch without news is not unread: its body was polled,
 //! and had nothing to send.
 
 use std::{
@@ -19,7 +19,6 @@ use axum::{
 };
 use http::HeaderMap;
 use http_body::Frame;
-use tokio::time::Instant;
 use tonic::Status;
 
 use super::{
@@ -41,7 +40,8 @@ const UNREAD_MESSAGE: Duration = Duration::from_secs(5);
 /// The time for which the next part of a stream may wait for its client.
 const UNREAD_STREAM: Duration = Duration::from_secs(20);
 
-/// The largest part of an answer that is given to HTTP/2 at once. HTTP/2 keeps what it was given, also without a window.
+/// The largest part of an answer that is given to HTTP/2 at once. hyper and HTTP/2 keep what they were given, also without a
+/// window, and also after the answer was dropped.
 const PART: usize = 16 * 1024;
 
 /// The layer: drops the answer when it is not read. Puts the [`Connection`] and the socket's properties into the request.
@@ -116,9 +116,7 @@ impl http_body::Body for ReadBody {
         }
         let mut unsent = this.answer.unsent();
         if !unsent.rest.is_empty() {
-            unsent.waits_since = Some(Instant::now());
-            let part = unsent.rest.len().min(PART);
-            return Poll::Ready(Some(Ok(Frame::data(unsent.rest.split_to(part)))));
+            return Poll::Ready(Some(Ok(Frame::data(unsent.next_part(PART)))));
         }
         let Some(body) = unsent.body.as_mut() else {
             drop(unsent);
@@ -127,17 +125,15 @@ impl http_body::Body for ReadBody {
         };
         // There is no next part while the body has none.
         let polled = Pin::new(body).poll_frame(cx);
-        unsent.waits_since = polled.is_ready().then(Instant::now);
+        unsent.took(polled.is_ready());
         let Some(frame) = ready!(polled) else {
             this.ended = true;
             return Poll::Ready(None);
         };
         let frame = match frame?.into_data() {
-            Ok(mut data) => {
-                if data.len() > PART {
-                    unsent.rest = data.split_off(PART);
-                }
-                Frame::data(data)
+            Ok(data) => {
+                unsent.rest = data;
+                Frame::data(unsent.next_part(PART))
             }
             Err(frame) => {
                 drop(unsent);
@@ -172,6 +168,7 @@ impl Drop for ReadBody {
 #[cfg(test)]
 mod tests {
     use futures_util::{StreamExt, stream};
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -208,6 +205,8 @@ mod tests {
         let mut half_read = answer(&connection, body(2, 10, &unread), UNREAD_STREAM);
         let mut watch = answer(&connection, body(1, 10, &idle), UNREAD_STREAM);
         assert!(next(&mut half_read).await.is_data());
+        // The last byte is a part of its own.
+        assert!(next(&mut watch).await.is_data());
         assert!(next(&mut watch).await.is_data());
         assert!(is_pending(&mut watch));
 
@@ -219,7 +218,10 @@ mod tests {
         connection.sweep(now + Duration::from_secs(21));
         assert_eq!(Arc::strong_count(&unread), 1);
         assert_eq!(Arc::strong_count(&idle), 2);
-        assert!(connection.is_closed(), "the first answer is stuck");
+        assert!(
+            !connection.is_closed(),
+            "a client that does not read one stream keeps its other calls"
+        );
 
         // A client that reads at last gets a complete status.
         let trailers = next(&mut never_polled).await.into_trailers().unwrap();
@@ -233,6 +235,58 @@ mod tests {
         assert_eq!(Arc::strong_count(&idle), 2);
         drop(watch);
         assert_eq!(connection.open_answers(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_read_slowly_is_dropped_after_a_minute() {
+        let connection = Connection::new(1, None, None);
+        let held = Arc::new(());
+        let mut slow = answer(&connection, body(1, 100 * PART, &held), UNREAD_STREAM);
+        assert!(next(&mut slow).await.is_data());
+        let began = Instant::now();
+        // It takes a part every now and then.
+        for seconds in [15, 30, 45, 59] {
+            slow.answer.unsent().waits_since = Some(began + Duration::from_secs(seconds - 1));
+            connection.sweep(began + Duration::from_secs(seconds));
+            assert_eq!(Arc::strong_count(&held), 2);
+        }
+        slow.answer.unsent().waits_since = Some(began + Duration::from_secs(60));
+        connection.sweep(began + Duration::from_secs(61));
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+
+    /// A part shares the memory of its message, and hyper keeps it as long as the stream is open.
+    #[tokio::test]
+    async fn a_part_does_not_keep_its_message() {
+        let connection = Connection::new(1, None, None);
+        let message = Bytes::from(vec![7; 3 * PART]);
+        let sent = Body::from_stream(stream::iter([Ok::<_, axum::Error>(message.clone())]));
+        let mut large = answer(&connection, sent, UNREAD_MESSAGE);
+        let part = next(&mut large).await.into_data().unwrap();
+        connection.sweep(Instant::now() + Duration::from_secs(6));
+        assert_eq!(part.len(), PART);
+        assert!(message.is_unique(), "the part keeps the message");
+    }
+
+    #[tokio::test]
+    async fn many_stuck_answers_close_a_connection() {
+        for (service, bearable) in [(None, 7), (Some(crate::call::ServiceName::new("backend")), 127)] {
+            let connection = Connection::new(1, None, service);
+            let held = Arc::new(());
+            let open = |count| -> Vec<_> {
+                let answers = (0..count).map(|_| answer(&connection, body(1, 10, &held), UNREAD_MESSAGE));
+                answers.collect()
+            };
+            let late = || Instant::now() + Duration::from_secs(60);
+            let _few = open(bearable);
+            connection.sweep(late());
+            connection.sweep(late());
+            assert!(!connection.is_closed(), "{bearable}");
+            let _one_more = open(1);
+            connection.sweep(late());
+            connection.sweep(late());
+            assert!(connection.is_closed(), "{bearable}");
+        }
     }
 
     #[tokio::test]
@@ -259,6 +313,7 @@ mod tests {
             assert!(!http_body::Body::is_end_stream(&large));
             sizes.push(next(&mut large).await.into_data().unwrap().len());
         }
-        assert_eq!(sizes, [PART, PART, 40_000 - 2 * PART]);
+        // The last byte waits until HTTP/2 has a window for all others.
+        assert_eq!(sizes, [PART, PART, 40_000 - 2 * PART - 1, 1]);
     }
 }

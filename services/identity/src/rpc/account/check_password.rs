@@ -29,7 +29,9 @@ impl Handler<CheckPasswordRequest> for AccountRpc {
         let email = SecretString::from(request.email);
         let broken = self
             .estimator
-            .run(call.deadline, move || broken_rules(&password, &email))
+            .run(call.into(), call.deadline, move || {
+                broken_rules(&password, &email)
+            })
             .await?;
         Ok(answer(&broken))
     }

@@ -4,15 +4,11 @@ use std::time::Duration;
 
 use haven_platform::{
     failure::{Failure, Violation},
-    reason::Reason,
     violations::Violations,
 };
 use secrecy::SecretString;
 
-use crate::{
-    domain::encrypted::passcode::Passcode,
-    passcodes::{NoPermit, PasscodeError},
-};
+use crate::{domain::encrypted::passcode::Passcode, passcodes::PasscodeError};
 
 /// The retry delay for a caller without a permit: longer than it takes to hash for all permits of one network.
 const NO_PERMIT: Duration = Duration::from_secs(1);
@@ -29,22 +25,10 @@ impl From<PasscodeError> for Failure {
     fn from(error: PasscodeError) -> Self {
         match error {
             PasscodeError::Overloaded(overloaded) => overloaded.into(),
-            PasscodeError::NoPermit(no_permit) => no_permit.into(),
+            PasscodeError::NoPermit(no_permit) => Self::from(no_permit).retry_after(NO_PERMIT),
             PasscodeError::Interrupted(_) | PasscodeError::Recipe | PasscodeError::Internal(_) => {
                 Self::internal(error)
             }
         }
-    }
-}
-
-impl From<NoPermit> for Failure {
-    fn from(no_permit: NoPermit) -> Self {
-        let failure = match no_permit {
-            NoPermit::Total => Self::new(Reason::Overloaded),
-            NoPermit::Holder(holder) => {
-                Self::new(Reason::TooManyCalls).metadata("holder", holder.to_ascii_uppercase())
-            }
-        };
-        failure.retry_after(NO_PERMIT)
     }
 }

@@ -109,7 +109,7 @@ impl AccountRpc {
         let email = EmailAddress::parse(&own.email).ok();
         let passwords = self
             .estimator
-            .run(call.deadline, move || form.check(email.as_ref()))
+            .run(call.into(), call.deadline, move || form.check(email.as_ref()))
             .await??;
         self.passwords
             .run(call.deadline, move |hasher, memory| {

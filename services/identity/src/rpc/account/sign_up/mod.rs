@@ -46,7 +46,10 @@ impl Handler<SignUpRequest> for AccountRpc {
             .accounts
             .admit_sign_up(form.request.id, &quotas, call.deadline)
             .await?;
-        let sign_up = self.estimator.run(call.deadline, move || form.check()).await??;
+        let sign_up = self
+            .estimator
+            .run(call.into(), call.deadline, move || form.check())
+            .await??;
         let account = match earlier {
             Some(earlier) => self.answer_sign_up_retry(call, sign_up, earlier).await?,
             None => self.create_account(call, sign_up).await?,

@@ -1,4 +1,15 @@
-//! Limits on the number of callers that wait for a passcode to be hashed, in total and for each holder.
+//! Limits on the number of callers that wait for costly work, such as a hash, in total and for each holder.
+//!
+//! ```
+//! use haven_platform::permits::{NoPermit, Permits};
+//!
+//! let permits = Permits::new(4, 2, "user");
+//! let held = [permits.acquire(Some(1)), permits.acquire(Some(1))];
+//! assert_eq!(permits.acquire(Some(1)).unwrap_err(), NoPermit::Holder("user"));
+//! assert!(permits.acquire(Some(2)).is_ok());
+//! drop(held);
+//! assert!(permits.acquire(Some(1)).is_ok());
+//! ```
 
 use std::{
     collections::HashMap,
@@ -8,9 +19,11 @@ use std::{
 
 use thiserror::Error;
 
-/// The permits of this process for one kind of caller. Clones share them. `K` is the holder: a network or a person.
+use crate::{failure::Failure, reason::Reason};
+
+/// The permits of this process for one kind of caller. Clones share them. `K` is the holder, such as a network or a person.
 #[derive(Clone, Debug)]
-pub(super) struct Permits<K> {
+pub struct Permits<K> {
     total: usize,
     per_holder: usize,
     holder: &'static str,
@@ -28,14 +41,14 @@ struct Waiting<K> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NoPermit {
     /// All are in use.
-    #[error("no passcode can be hashed at this moment")]
+    #[error("all permits for this work are in use")]
     Total,
     /// The holder has as many as it may have.
-    #[error("the {0} has as many passcodes in hashing as it may have")]
+    #[error("the {0} has as many permits for this work as it may have")]
     Holder(&'static str),
 }
 
-/// A permit to wait for a place in the hash queue. Dropping it returns the permit, also when the call is cancelled.
+/// A permit to wait for the work. Dropping it returns the permit, also when the call is cancelled.
 #[derive(Debug)]
 pub struct Permit<K: Copy + Eq + Hash> {
     waiting: Arc<Mutex<Waiting<K>>>,
@@ -45,8 +58,10 @@ pub struct Permit<K: Copy + Eq + Hash> {
 // === impl Permits ===
 
 impl<K: Copy + Eq + Hash> Permits<K> {
-    /// Creates `total` permits, of which one `holder`, a network or a user, can have `per_holder`.
-    pub(super) fn new(total: usize, per_holder: usize, holder: &'static str) -> Self {
+    /// Creates `total` permits, of which one holder can have `per_holder`. `holder` names its kind for callers: `network` or
+    /// `user`.
+    #[must_use]
+    pub fn new(total: usize, per_holder: usize, holder: &'static str) -> Self {
         let waiting = Waiting {
             total: 0,
             by_holder: HashMap::new(),
@@ -64,7 +79,7 @@ impl<K: Copy + Eq + Hash> Permits<K> {
     /// # Errors
     ///
     /// When no permit is left.
-    pub(super) fn acquire(&self, holder: Option<K>) -> Result<Permit<K>, NoPermit> {
+    pub fn acquire(&self, holder: Option<K>) -> Result<Permit<K>, NoPermit> {
         let mut waiting = lock(&self.waiting);
         if waiting.total >= self.total {
             return Err(NoPermit::Total);
@@ -86,6 +101,19 @@ impl<K: Copy + Eq + Hash> Permits<K> {
 
 fn lock<K>(waiting: &Mutex<Waiting<K>>) -> MutexGuard<'_, Waiting<K>> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// === impl NoPermit ===
+
+impl From<NoPermit> for Failure {
+    fn from(no_permit: NoPermit) -> Self {
+        match no_permit {
+            NoPermit::Total => Self::new(Reason::Overloaded),
+            NoPermit::Holder(holder) => {
+                Self::new(Reason::TooManyCalls).metadata("holder", holder.to_ascii_uppercase())
+            }
+        }
+    }
 }
 
 // === impl Permit ===
