@@ -13,7 +13,8 @@ pub struct AllowedServices(HashMap<String, Scopes>);
 pub enum AllowedServicesError {
     /// An entry has no name or no scopes.
     #[error(
-        "each entry, separated by `;`, must be NAME=SCOPE[,SCOPE…], and {0:?} is not: a service without scopes may do nothing"
+        "each entry, separated by `;`, must be NAME=SCOPE[,SCOPE…], such as backend=accounts,forward, and {0:?} is not: names alone were the \
+         form before scopes, and a service without scopes may do nothing"
     )]
     Malformed(String),
     /// A scope does not exist.

@@ -225,7 +225,8 @@ fn rate_limited(limited: &[Limited]) -> Failure {
             }
             Some(quota) => format!("At most {}", quota.limit),
             None if one.kind == LimitKind::Account => {
-                "The account had many wrong passwords from several networks".to_owned()
+                "The account had many wrong passwords from several networks: only devices that signed in before, with their \
+                 device_token, and signed-in users can try a password".to_owned()
             }
             None => "After several wrong passwords, the delay before each further attempt grows".to_owned(),
         };
