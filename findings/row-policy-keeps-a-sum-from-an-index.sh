@@ -37,9 +37,9 @@ trap 'as_user "$bin/pg_ctl" --pgdata "$work/data" --silent --mode immediate stop
 psql=("$bin/psql" --no-psqlrc --quiet --tuples-only --no-align --host "$work/data" --username postgres)
 as_user "$bin/postgres" --version
 
-readonly SETUP='
+as_user "${psql[@]}" <<'SQL'
 CREATE TABLE items (owner integer, version integer, filler text);
-INSERT INTO items SELECT 1 + n % 10, n / 10, repeat($$x$$, 100) FROM generate_series(1, 100000) AS n;
+INSERT INTO items SELECT 1 + n % 10, n / 10, repeat('x', 100) FROM generate_series(1, 100000) AS n;
 CREATE INDEX items_owner_version_idx ON items (owner, version);
 CREATE TABLE bounds (owner integer PRIMARY KEY, version integer NOT NULL);
 INSERT INTO bounds SELECT n, 20 FROM generate_series(1, 10) AS n;
@@ -47,8 +47,8 @@ ALTER TABLE items ENABLE ROW LEVEL SECURITY;
 CREATE ROLE reader;
 GRANT SELECT ON items, bounds TO reader;
 CREATE POLICY items_own ON items FOR SELECT TO reader USING (owner = 3);
-VACUUM ANALYZE items, bounds;'
-as_user "${psql[@]}" --command "$(sed 's/VACUUM.*//' <<<"$SETUP")" --command 'VACUUM ANALYZE items, bounds'
+VACUUM ANALYZE items, bounds;
+SQL
 
 # Prints whether the condition on the version is one of the index: "Index Cond" or "Filter" or "Join Filter".
 place() {
