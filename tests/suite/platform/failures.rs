@@ -221,7 +221,7 @@ async fn streams_get_an_eighth_of_the_permits() {
     };
     // There are two places. The last one is for a caller that has none.
     let streams = open().await.unwrap();
-    assert_eq!(reason(&open().await.unwrap_err()), "OVERLOADED");
+    assert_eq!(reason(&open().await.unwrap_err()), "TOO_MANY_CALLS");
     let wait = proto::WaitRequest { millis: 0, bytes: 0 };
     assert!(
         probe.client().wait(wait).await.is_ok(),

@@ -82,8 +82,8 @@ async fn large_requests_to_health_and_reflection_are_refused() {
     let answers = reflection
         .server_reflection_info(tokio_stream::iter([request]))
         .await;
-    let status = answers.unwrap().into_inner().next().await.unwrap().unwrap_err();
-    assert_eq!(crate::status::reason(&status), "MESSAGE_TOO_LARGE");
+    // tonic's service of reflection ends its stream at a request that it cannot read.
+    assert!(answers.unwrap().into_inner().next().await.is_none());
 }
 
 #[tokio::test]

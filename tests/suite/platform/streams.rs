@@ -71,7 +71,7 @@ async fn hoard(probe: &Probe, token: &str, network: u8) -> Vec<Watch> {
         match probe.client_from(network).watch_nothing(request).await {
             Ok(watch) => open.push(watch.into_inner()),
             Err(status) => {
-                assert_eq!(reason(&status), "OVERLOADED");
+                assert_eq!(reason(&status), "TOO_MANY_CALLS");
                 return open;
             }
         }
@@ -111,7 +111,7 @@ async fn watches_of_one_person_leave_permits_for_others() {
         let status = watch(&probe, &ada).await.unwrap_err();
         assert_eq!(
             (status.code(), reason(&status)),
-            (Code::ResourceExhausted, "OVERLOADED".into())
+            (Code::ResourceExhausted, "TOO_MANY_CALLS".into())
         );
     }
     // The other permits are for other people.
@@ -143,7 +143,7 @@ async fn watches_of_one_person_leave_permits_for_others() {
         open.len() == STREAMS_PER_USER
     })
     .await;
-    assert_eq!(reason(&watch(&probe, &bob).await.unwrap_err()), "OVERLOADED");
+    assert_eq!(reason(&watch(&probe, &bob).await.unwrap_err()), "TOO_MANY_CALLS");
 }
 
 #[tokio::test]
@@ -160,7 +160,7 @@ async fn unread_streams_of_one_person_leave_permits_for_others() {
         let stream = probe.client().stream(with_token(endless(), &ada)).await;
         open.push(stream.unwrap());
     }
-    assert_eq!(reason(&read(&probe, &ada).await.unwrap_err()), "OVERLOADED");
+    assert_eq!(reason(&read(&probe, &ada).await.unwrap_err()), "TOO_MANY_CALLS");
     assert_eq!(read(&probe, &bob).await.unwrap(), 3);
 }
 

@@ -328,22 +328,22 @@ mod tests {
 
     /// The table in `deploy/README.md`.
     #[test]
-    fn a_lone_holder_has_the_documented_share() {
+    fn a_lone_holder_has_the_documented_places() {
         let shedding = shedding();
-        let lone = |part: &Part, share: Fraction| {
+        let lone = |part: &Part, fraction: Fraction| {
             let mut held = Vec::new();
-            while let Ok(place) = part.places.take(&[(Holder::Connection(1), share)]) {
+            while let Ok(place) = part.places.take(&[(Holder::Connection(1), fraction)]) {
                 held.push(place);
             }
             held.len()
         };
-        let shares = |part: &Part| [part.network, part.connection, part.service].map(|share| lone(part, share));
-        assert_eq!(shares(&shedding.calls), [205, 171, 205]);
-        assert_eq!(shares(&shedding.anonymous)[..2], [128, 96]);
-        assert_eq!(shares(&shedding.streams), [52, 43, 52]);
-        assert_eq!(shares(&shedding.watches), [64, 64, 103]);
-        assert_eq!(shares(&shedding.service_watches), [52, 43, 52]);
-        assert_eq!(shares(&shedding.health), [128, 86, 128]);
+        let most = |part: &Part| [part.network, part.connection, part.service].map(|most| lone(part, most));
+        assert_eq!(most(&shedding.calls), [205, 171, 205]);
+        assert_eq!(most(&shedding.anonymous)[..2], [128, 96]);
+        assert_eq!(most(&shedding.streams), [52, 43, 52]);
+        assert_eq!(most(&shedding.watches), [64, 64, 103]);
+        assert_eq!(most(&shedding.service_watches), [52, 43, 52]);
+        assert_eq!(most(&shedding.health), [128, 86, 128]);
         assert_eq!(lone(&shedding.calls, shedding.calls.person), 128);
     }
 
