@@ -24,8 +24,8 @@ use haven_platform::{
 use secrecy::zeroize::Zeroizing;
 use thiserror::Error;
 
-pub use self::permits::{NoPermit, Permit};
 use self::permits::Permits;
+pub use self::permits::{NoPermit, Permit};
 use crate::domain::encrypted::passcode::{Passcode, PasscodeHash};
 
 /// The places in the hash queue for anonymous callers who open shares, and for those of one network, so that a crowd in one
