@@ -117,7 +117,7 @@ async fn one_key_under_two_limits_by_turns_is_refused_by_both() {
     let calls = "WITH RECURSIVE call AS (
             SELECT 0 AS number, true AS admitted
             UNION ALL
-            SELECT number + 1, (SELECT a.admitted FROM identity.admit_call(ARRAY['\\x01'::bytea],
+            SELECT number + 1, (SELECT a.admitted FROM identity.admit_call(ARRAY[sha256('caller')],
                 ARRAY[CASE number % 2 WHEN 0 THEN interval '12 minutes' ELSE interval '10 minutes' END],
                 ARRAY[CASE number % 2 WHEN 0 THEN interval '48 minutes' ELSE interval '50 minutes' END],
                 '{}', '{}', '0', '0') AS a)

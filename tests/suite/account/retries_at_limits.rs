@@ -38,50 +38,50 @@ fn new_grant() -> GrantConsentRequest {
 #[tokio::test]
 async fn a_retry_of_an_applied_change_is_answered_at_the_limit() {
     let stack = Stack::builder()
-        .variable("identity", "MUTATION_LIMITS", "person=1/24h")
+        .variable("identity", "MUTATION_LIMITS", "person=3/24h")
         .start()
         .await
         .unwrap();
     let ada = stack.person().await.unwrap();
     let client = stack.user(&ada).unwrap();
-
-    let request = new_grant();
-    let granted = grant(&client, &request).await.unwrap();
-    let refused = grant(&client, &new_grant()).await.unwrap_err();
-    assert_eq!(reason(&refused), "RATE_LIMITED");
-    assert_eq!(grant(&client, &request).await.unwrap(), granted);
-
-    let withdrawal = |request_id: &str| WithdrawConsentRequest {
-        consent_id: granted.consent.clone().unwrap().id,
-        request_id: request_id.to_owned(),
-    };
-    let (first, second) = (random::uuid().to_string(), random::uuid().to_string());
     let mut account = client.account();
-    let withdrawn = account
-        .withdraw_consent(withdrawal(&first))
-        .await
-        .unwrap()
-        .into_inner();
-    let refused = account.withdraw_consent(withdrawal(&second)).await.unwrap_err();
-    assert_eq!(reason(&refused), "RATE_LIMITED");
-    let again = account.withdraw_consent(withdrawal(&first)).await.unwrap();
-    assert_eq!(again.into_inner(), withdrawn);
 
+    let grant_request = new_grant();
+    let granted = grant(&client, &grant_request).await.unwrap();
+    let withdrawal = || WithdrawConsentRequest {
+        consent_id: granted.consent.clone().unwrap().id,
+        request_id: random::uuid().to_string(),
+    };
+    let withdrawal_request = withdrawal();
+    let withdrawn = account.withdraw_consent(withdrawal_request.clone()).await;
+    let withdrawn = withdrawn.unwrap().into_inner();
     let goals = Account {
         goals: vec![Goal::MakeFriends.into()],
         ..Account::default()
     };
-    let request = update_of(goals.clone(), &["goals"], 1);
-    let updated = account
-        .update_account(request.clone())
-        .await
-        .unwrap()
-        .into_inner();
-    let other = update_of(goals, &["goals"], 2);
-    let refused = account.update_account(other).await.unwrap_err();
-    assert_eq!(reason(&refused), "RATE_LIMITED");
-    let again = account.update_account(request).await.unwrap().into_inner();
-    assert_eq!(again, updated);
+    let update_request = update_of(goals.clone(), &["goals"], 1);
+    let updated = account.update_account(update_request.clone()).await;
+    let updated = updated.unwrap().into_inner();
+
+    // All three are used up: what is new is refused, and what was applied gets its first answer.
+    let refused = [
+        grant(&client, &new_grant()).await.map(drop),
+        account.withdraw_consent(withdrawal()).await.map(drop),
+        account
+            .update_account(update_of(goals, &["goals"], 2))
+            .await
+            .map(drop),
+    ];
+    for refused in refused {
+        assert_eq!(reason(&refused.unwrap_err()), "RATE_LIMITED");
+    }
+    for _ in 0..2 {
+        assert_eq!(grant(&client, &grant_request).await.unwrap(), granted);
+        let again = account.withdraw_consent(withdrawal_request.clone()).await;
+        assert_eq!(again.unwrap().into_inner(), withdrawn);
+        let again = account.update_account(update_request.clone()).await;
+        assert_eq!(again.unwrap().into_inner(), updated);
+    }
 }
 
 #[tokio::test]

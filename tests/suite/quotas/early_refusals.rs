@@ -55,7 +55,7 @@ async fn calls_over_a_quota_write_no_content() {
         // Neither the rows of shares nor their bytes are used up: this content is too large for what is left.
         let refused = share(&ada.client, &ada, &large).await.unwrap_err();
         assert_eq!(metadata(&refused, "quota"), "share_bytes");
-        let refused = say(&ada.client, &large[..9_000]).await.unwrap_err();
+        let refused = say(&ada.client, &large[..1_900]).await.unwrap_err();
         assert_eq!(reason(&refused), "QUOTA_EXCEEDED");
         let put = ada.put(random::uuid(), 0, &large).unwrap();
         let refused = push(&ada, vec![put]).await.unwrap_err();

@@ -26,7 +26,7 @@ async fn export(client: &Client, resume_token: &str) -> Result<Vec<ExportDataRes
 #[tokio::test]
 async fn an_export_counts_as_ten_mutations_and_a_resumed_one_has_no_event_of_its_own() {
     let stack = Stack::builder()
-        .variable("data", "MUTATION_LIMIT", "25/25h")
+        .variable("data", "MUTATION_LIMIT", "24/24h")
         .start()
         .await
         .unwrap();
@@ -42,8 +42,8 @@ async fn an_export_counts_as_ten_mutations_and_a_resumed_one_has_no_event_of_its
     export(&ada, token).await.unwrap();
     export(&ada, token).await.unwrap();
     assert_eq!(events().await, 1);
-    // One message, one export and two continued ones: thirteen mutations. The second export takes ten of the last twelve, and
-    // the third one, which is the first over the limit, the rest.
+    // One message, one export and two continued ones: thirteen mutations. The second export takes ten of the last eleven, and
+    // the third one the rest.
     export(&ada, "").await.unwrap();
     export(&ada, "").await.unwrap();
     for token in ["", token] {
