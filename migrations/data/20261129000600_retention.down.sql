@@ -1,5 +1,9 @@
 SET LOCAL row_security = off;
 
+CREATE OR REPLACE FUNCTION data.oldest_binary() RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = ''
+    RETURN 20261129000100;
+
 DROP INDEX data.encrypted_cycle_data_key_change_idx;
 DROP INDEX data.encrypted_cycle_data_key_idx;
 CREATE INDEX encrypted_cycle_data_key_idx ON data.encrypted_cycle_data (user_id, key_id, key_version)

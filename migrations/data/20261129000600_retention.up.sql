@@ -1,5 +1,10 @@
--- oldest_binary: 20261129000100
+-- oldest_binary: 20261129000600
 SET LOCAL row_security = off;
+
+-- An earlier program does not export a share without content, and stops there.
+CREATE OR REPLACE FUNCTION data.oldest_binary() RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = ''
+    RETURN 20261129000600;
 
 -- A share that ended keeps its metadata for a while, and neither its content nor its token. ended_at is the time of the end:
 -- NULL exactly while the content is there. A revocation ends the share at once, the sweeper each other one.

@@ -1,14 +1,18 @@
--- oldest_binary: 20261129000100
+-- oldest_binary: 20261129000400
 SET LOCAL row_security = off;
+
+-- An earlier program does not complete an erasure in batches.
+CREATE OR REPLACE FUNCTION identity.oldest_binary() RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = ''
+    RETURN 20261129000400;
 
 -- Rate limits and waits -----------------------------------------------------------------------------------------------------
 
 -- As identity.admit, with any number of counters of wrong passwords, and with caps. A cap is a limit on wrong passwords over all
 -- networks: it is looked at here, and identity.note_wrong_password counts.
 --
--- A stored time is one of the limit that was in force then. Under a limit that was changed in the meantime no more than its burst is
--- used up, so a limit that was relaxed admits the next call. The same holds for a time that no call can have stored by this
--- server's clock: it is of another server, before a failover.
+-- The callers derive a key from its limit too, so a limit that was changed counts from its start, and replicas with different
+-- limits do not change each other's times.
 CREATE FUNCTION identity.admit_call(
     keys bytea[], emissions interval[], tolerances interval[], accounts bytea[], caps bytea[], cap_emission interval,
     cap_tolerance interval
@@ -29,8 +33,7 @@ BEGIN
                 SELECT CASE WHEN due.tat - at <= excluded.tolerance THEN greatest(due.tat, at) + excluded.emission
                         ELSE due.tat END,
                     excluded.emission, excluded.tolerance, due.tat - at <= excluded.tolerance
-                FROM identity.due_time(kept.tat, kept.emission, kept.tolerance, excluded.emission, excluded.tolerance, at)
-                    AS due (tat)
+                FROM identity.due_time(kept.tat, kept.emission, kept.tolerance, excluded.tolerance, at) AS due (tat)
             )
         RETURNING kept.key, kept.admitted, kept.tat - at - kept.tolerance;
     RETURN QUERY
@@ -39,8 +42,7 @@ BEGIN
     RETURN QUERY
         SELECT l.key, due.tat - at <= admit_call.cap_tolerance, due.tat - at - admit_call.cap_tolerance
         FROM identity.rate_limits AS l,
-            identity.due_time(l.tat, l.emission, l.tolerance, admit_call.cap_emission, admit_call.cap_tolerance, at)
-                AS due (tat)
+            identity.due_time(l.tat, l.emission, l.tolerance, admit_call.cap_tolerance, at) AS due (tat)
         WHERE l.key = ANY (admit_call.caps);
 END
 $$;
@@ -49,17 +51,18 @@ COMMENT ON FUNCTION identity.admit_call(bytea[], interval[], interval[], bytea[]
 GRANT EXECUTE ON FUNCTION identity.admit_call(bytea[], interval[], interval[], bytea[], bytea[], interval, interval)
     TO identity_anon, identity_user;
 
+-- A time that no call can have stored by this server's clock is of another server, before a failover. No more than the burst is
+-- used up then.
 CREATE FUNCTION identity.due_time(
-    tat timestamptz, kept_emission interval, kept_tolerance interval, emission interval, tolerance interval, at timestamptz
+    tat timestamptz, kept_emission interval, kept_tolerance interval, tolerance interval, at timestamptz
 ) RETURNS timestamptz
     LANGUAGE sql IMMUTABLE SECURITY INVOKER
     RETURN CASE
-        WHEN (kept_emission, kept_tolerance) = (emission, tolerance)
-            AND tat <= at + emission + tolerance + interval '10 seconds' THEN tat
+        WHEN tat <= at + kept_emission + kept_tolerance + interval '10 seconds' THEN tat
         ELSE least(tat, at + tolerance)
     END;
-COMMENT ON FUNCTION identity.due_time(timestamptz, interval, interval, interval, interval, timestamptz) IS
-    'When the next call is due by a limit, of a time that was stored under a limit that may have been another one.';
+COMMENT ON FUNCTION identity.due_time(timestamptz, interval, interval, interval, timestamptz) IS
+    'When the next call is due by a limit. A stored time that is of another clock counts as a used-up burst.';
 
 -- Programs before this version admit in the same way.
 CREATE OR REPLACE FUNCTION identity.admit(keys bytea[], emissions interval[], tolerances interval[], account bytea)
@@ -91,8 +94,8 @@ BEGIN
         FROM unnest(note_wrong_password.caps) AS cap (key) ORDER BY cap.key
         ON CONFLICT ON CONSTRAINT rate_limits_pkey DO UPDATE SET
             -- At most one wrong password over the cap: attempts that were let through together do not make the wait longer.
-            tat = least(greatest(identity.due_time(kept.tat, kept.emission, kept.tolerance, excluded.emission,
-                    excluded.tolerance, by_this_server), by_this_server) + excluded.emission,
+            tat = least(greatest(identity.due_time(kept.tat, kept.emission, kept.tolerance, excluded.tolerance,
+                    by_this_server), by_this_server) + excluded.emission,
                 by_this_server + excluded.tolerance + excluded.emission),
             emission = excluded.emission, tolerance = excluded.tolerance, admitted = true;
     PERFORM identity.note_failure(account.key)
@@ -317,8 +320,6 @@ CREATE POLICY requests_own_delete ON identity.requests FOR DELETE TO identity_ow
     USING (user_id = (SELECT auth.uid()));
 CREATE POLICY security_audit_log_own_delete ON identity.security_audit_log FOR DELETE TO identity_owner
     USING (user_id = (SELECT auth.uid()) AND (SELECT current_setting('identity.erasing', true)) = 'on');
-CREATE POLICY audit_chains_own_delete ON identity.audit_chains FOR DELETE TO identity_owner
-    USING (user_id = (SELECT auth.uid()) AND (SELECT current_setting('identity.erasing', true)) = 'on');
 
 -- The tables are those of the catalog and not of a list here, so that a later one cannot be forgotten. Those that others refer to
 -- come last.
@@ -431,8 +432,11 @@ BEGIN
     END IF;
     SELECT e.erased INTO STRICT counts FROM identity.erasures AS e WHERE e.user_id = person FOR UPDATE;
     PERFORM set_config('identity.erasing', 'on', true);
-    -- Not the message to data, which says that there is something to erase.
-    FOR relation IN SELECT t.name FROM identity.person_tables() AS t WHERE t.name <> 'identity.outbox' LOOP
+    -- Not the message to data, which says that there is something to erase, and not the end of the audit chain: events without
+    -- a chain are a sign of tampering. Both go with the account.
+    FOR relation IN SELECT t.name FROM identity.person_tables() AS t
+        WHERE t.name NOT IN ('identity.outbox', 'identity.audit_chains')
+    LOOP
         EXECUTE format('DELETE FROM %1$s WHERE user_id = $1 AND ctid = ANY (ARRAY(
                 SELECT ctid FROM %1$s WHERE user_id = $1 LIMIT $2))', relation.name)
             USING person, erase_rows.batch - gone;
@@ -444,8 +448,9 @@ BEGIN
     END LOOP;
     PERFORM set_config('identity.erasing', '', true);
     IF gone < erase_rows.batch THEN
+        SELECT count(*) INTO found_rows FROM identity.audit_chains AS c WHERE c.user_id = person;
         DELETE FROM identity.users AS u WHERE u.id = person;
-        counts := counts || jsonb_build_object('identity.users', 1);
+        counts := counts || jsonb_build_object('identity.users', 1, 'identity.audit_chains', found_rows);
     END IF;
     UPDATE identity.erasures AS e SET erased = counts, has_rows = gone >= erase_rows.batch WHERE e.user_id = person;
     RETURN gone < erase_rows.batch;

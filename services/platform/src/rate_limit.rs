@@ -45,6 +45,16 @@ impl RateLimit {
         self.emission() * (self.count.get() - 1)
     }
 
+    /// Returns the numbers of the limit, for a key of what is counted under it.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 12] {
+        let mut bytes = [0; 12];
+        let (count, period) = bytes.split_at_mut(4);
+        count.copy_from_slice(&self.count.get().to_be_bytes());
+        period.copy_from_slice(&self.period.as_secs().to_be_bytes());
+        bytes
+    }
+
     fn from_text(text: &str) -> Option<Self> {
         let (count, period) = text.split_once('/')?;
         let (number, unit) = period.split_at_checked(period.len().checked_sub(1)?)?;

@@ -11,6 +11,7 @@ mod get_account;
 mod list_accounts;
 mod password_policy;
 mod rate_limits_across_replicas;
+mod retries_at_limits;
 mod sign_up;
 mod sign_up_limits;
 mod sign_up_retries;

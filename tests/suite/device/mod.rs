@@ -88,7 +88,7 @@ pub(crate) async fn revoke(client: &Client, request: RevokeDeviceRequest) -> Res
 }
 
 /// Returns all devices of the caller. They always fit on one page.
-async fn list_all(client: &Client) -> Vec<Device> {
+pub(crate) async fn list_all(client: &Client) -> Vec<Device> {
     let request = ListDevicesRequest {
         page_size: 200,
         ..ListDevicesRequest::default()

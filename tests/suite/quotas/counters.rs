@@ -4,11 +4,11 @@ use std::fs;
 
 use haven_proto::data::v1::{
     AcknowledgeChangesRequest, DeleteMessageRequest, DeleteRecordRequest, PullChangesRequest,
-    RevokeShareRequest,
+    RevokeShareRequest, SenderType,
 };
 use haven_testkit::{Stack, random, workspace};
 
-use super::{change, push, say, share_request, update};
+use super::{append, change, message, push, say, share_request, update};
 use crate::{
     superuser_sql::{execute, execute_with, scalar, scalar_with},
     test_device::Device,
@@ -19,7 +19,9 @@ const DIFFERENCES: &str = "
     WITH counted AS (
         SELECT user_id, 'messages' AS quota, count(*) AS used FROM data.conversations GROUP BY user_id
         UNION ALL SELECT user_id, 'message_bytes', sum(octet_length(message_text)) FROM data.conversations GROUP BY user_id
-        UNION ALL SELECT user_id, 'analysis_jobs', count(*) FROM data.analysis_jobs GROUP BY user_id
+        UNION ALL SELECT user_id, 'analysis_jobs', count(*) FROM (
+            SELECT user_id FROM data.analysis_jobs WHERE state <> 'done' UNION ALL SELECT user_id FROM data.analysis_results
+        ) AS analyses GROUP BY user_id
         UNION ALL SELECT user_id, 'analysis_bytes', sum(octet_length(details)) FROM data.analysis_results GROUP BY user_id
         UNION ALL SELECT user_id, 'crisis_events', count(*) FROM data.crisis_events GROUP BY user_id
         UNION ALL SELECT user_id, 'records', count(*) FROM data.encrypted_cycle_data GROUP BY user_id
@@ -33,11 +35,12 @@ const DIFFERENCES: &str = "
         UNION ALL SELECT user_id, 'shares', count(encrypted_payload) FROM data.healthcare_share GROUP BY user_id
         UNION ALL SELECT user_id, 'share_bytes', coalesce(sum(octet_length(encrypted_payload)), 0)
             FROM data.healthcare_share GROUP BY user_id
-        UNION ALL SELECT user_id, 'requests', count(*) FROM data.requests GROUP BY user_id
-        UNION ALL SELECT user_id, 'request_bytes', sum(octet_length(answer::text)) FROM data.requests GROUP BY user_id
+        UNION ALL SELECT user_id, 'requests', count(*) FROM data.requests WHERE NOT by_service GROUP BY user_id
+        UNION ALL SELECT user_id, 'request_bytes', sum(octet_length(answer::text)) FROM data.requests
+            WHERE NOT by_service GROUP BY user_id
     ), kept AS (
         SELECT u.user_id, q.key AS quota, q.value::bigint AS used
-        FROM data.usage_counters AS u, jsonb_each_text(to_jsonb(u) - 'user_id' - 'mutations_until') AS q
+        FROM data.usage_counters AS u, jsonb_each_text(to_jsonb(u) - '{user_id,mutations_until,mutations_reset_at}'::text[]) AS q
     )
     SELECT coalesce(string_agg(format('%s %s: %s rows, counter %s', user_id, quota, c.used, k.used), E'\\n'), '')
     FROM counted AS c FULL JOIN kept AS k USING (user_id, quota)
@@ -102,6 +105,12 @@ async fn live(stack: &Stack) -> Device {
         SELECT user_id, id, 'chat_scoring', 1, first_number, last_number, 'gAAAA' || repeat('A', 100), 'test-1', now()
         FROM data.analysis_jobs WHERE user_id = $1";
     execute_with(&stack.database, result, ada.person.id).await;
+    let done = "UPDATE data.analysis_jobs SET state = 'done', finished_at = now() WHERE user_id = $1";
+    execute_with(&stack.database, done, ada.person.id).await;
+    // A service's answer, which counts for no quota.
+    let coach = stack.service("backend").unwrap();
+    let coach = coach.with_token(&ada.person.token).unwrap();
+    append(&coach, message(SenderType::Coach, "hello")).await.unwrap();
     ada
 }
 

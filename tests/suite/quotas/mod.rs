@@ -1,11 +1,15 @@
 //! Quotas: what each person may store, the rate limit of their mutations, and GetUsage.
 
+mod analyses;
 mod cost;
 mod counters;
 mod each_quota;
+mod early_refusals;
+mod exports;
 mod full_person;
 mod get_usage;
 mod mutation_limit;
+mod owners_means;
 
 use std::collections::BTreeMap;
 
@@ -27,7 +31,7 @@ use crate::{
 };
 
 /// Limits that a test reaches with few calls, of which each is reached without reaching another one first.
-const SMALL: &str = "messages=6,message_bytes=4000,analysis_jobs=3,analysis_bytes=4000,crisis_events=2,records=4,\
+const SMALL: &str = "messages=6,message_bytes=4000,analysis_jobs=3,analysis_bytes=4000,records=4,\
     record_bytes=4000,deleted_records=1,conflicts=2,conflict_bytes=4000,nonces=12,shares=3,share_bytes=4000,requests=30,\
     request_bytes=7000";
 

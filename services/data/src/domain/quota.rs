@@ -14,11 +14,11 @@ pub enum Quota {
     Messages,
     /// Bytes of the messages' sealed texts.
     MessageBytes,
-    /// Analysis jobs, including those that are done.
+    /// Analyses, and jobs that have none yet.
     AnalysisJobs,
     /// Bytes of the analyses' sealed results. When they are used up, no job is created; results of earlier jobs are stored.
     AnalysisBytes,
-    /// Crisis events.
+    /// Crisis events. They have no limit, because a refusal would lose a message or an event.
     CrisisEvents,
     /// Cycle records, including tombstones.
     Records,
@@ -133,19 +133,25 @@ impl Quota {
         Self::ALL.into_iter().find(|quota| quota.name() == name)
     }
 
-    /// The limit where the configuration has none. People who use a product every day stay far below it.
+    /// The limit where the configuration has none. People who use a product every day stay far below it. `None` for what is
+    /// counted and never refused, which no configuration can limit.
     #[must_use]
-    pub fn default_limit(self) -> u64 {
-        match self {
-            Self::Messages | Self::Records | Self::Requests => 100_000,
-            Self::MessageBytes | Self::RecordBytes => 128 * MIB,
+    pub fn default_limit(self) -> Option<u64> {
+        Some(match self {
+            Self::Messages | Self::Records => 100_000,
+            Self::MessageBytes | Self::RecordBytes | Self::RequestBytes => 128 * MIB,
             Self::AnalysisJobs => 20_000,
-            Self::CrisisEvents | Self::Conflicts => 10_000,
-            Self::DeletedRecords | Self::Nonces => 200_000,
+            Self::CrisisEvents => return None,
+            Self::Conflicts => 10_000,
+            Self::DeletedRecords => 200_000,
+            // All records, encrypted six times in 180 days.
+            Self::Nonces => 600_000,
             Self::ConflictBytes => 32 * MIB,
             Self::Shares => 1_000,
-            Self::AnalysisBytes | Self::ShareBytes | Self::RequestBytes => 64 * MIB,
-        }
+            Self::AnalysisBytes | Self::ShareBytes => 64 * MIB,
+            // A mutation every 1.2 seconds in the week for which an answer is kept.
+            Self::Requests => 500_000,
+        })
     }
 
     /// Returns whether the quota limits what a service stores for a person. Answers that are kept for retries of a service
@@ -155,8 +161,12 @@ impl Quota {
     }
 }
 
+/// The names of the quotas that can be limited.
 fn names() -> String {
-    Quota::ALL.map(Quota::name).join(", ")
+    let limited = Quota::ALL
+        .into_iter()
+        .filter(|quota| quota.default_limit().is_some());
+    limited.map(Quota::name).collect::<Vec<_>>().join(", ")
 }
 
 // === impl Quotas ===
@@ -194,7 +204,7 @@ impl Quotas {
 
 impl Default for Quotas {
     fn default() -> Self {
-        Self(Quota::ALL.map(|quota| Some(quota.default_limit())))
+        Self(Quota::ALL.map(Quota::default_limit))
     }
 }
 
@@ -207,7 +217,9 @@ impl FromStr for Quotas {
         let mut seen = Vec::new();
         for item in text.split(',').map(str::trim).filter(|_| !text.trim().is_empty()) {
             let (name, limit) = item.split_once('=').ok_or(QuotasError::Item)?;
-            let quota = Quota::from_name(name).ok_or(QuotasError::Item)?;
+            let quota = Quota::from_name(name)
+                .filter(|quota| quota.default_limit().is_some())
+                .ok_or(QuotasError::Item)?;
             if seen.contains(&quota) {
                 return Err(QuotasError::Twice);
             }
@@ -251,6 +263,7 @@ mod tests {
         for (text, expected) in [
             ("messages", QuotasError::Item),
             ("widgets=1", QuotasError::Item),
+            ("crisis_events=1", QuotasError::Item),
             ("messages=1,", QuotasError::Item),
             ("messages=many", QuotasError::Number),
             ("messages=-1", QuotasError::Number),
@@ -265,15 +278,19 @@ mod tests {
 
     #[test]
     fn only_a_persons_own_transactions_limit_mutations_and_answers() {
-        let quotas: Quotas = Quota::ALL
+        let limited: Vec<_> = Quota::ALL
+            .into_iter()
+            .filter(|quota| quota.default_limit().is_some())
+            .collect();
+        let off: Vec<_> = limited
+            .iter()
             .map(|quota| format!("{}=off", quota.name()))
-            .join(",")
-            .parse()
-            .unwrap();
+            .collect();
+        let quotas: Quotas = off.join(",").parse().unwrap();
         assert_eq!(quotas.limits(None), Limits::new(&[], &[]));
         let quotas: Quotas = format!(
             "messages=3,requests=4,{}",
-            Quota::ALL[1..]
+            limited[1..]
                 .iter()
                 .filter(|quota| **quota != Quota::Requests)
                 .map(|quota| format!("{}=off", quota.name()))

@@ -225,19 +225,17 @@ impl Dispatcher {
                 self.delivered.delete(*message).await;
                 Ok(())
             }
-            Ok(Answer::Erased(erased)) => {
-                if !self.erase_rows(message).await {
-                    // Not recorded as completed: the message is delivered again, and data answers with the same receipt.
-                    self.continue_soon(message).await
-                } else if self.write_down(message, &erased).await {
+            // Where the erasure is not recorded as completed, the message is delivered again, and data answers with the same
+            // receipt.
+            Ok(Answer::Erased(erased)) => match self.erase_rows(message).await {
+                Ok(false) => self.continue_soon(message).await,
+                Ok(true) if self.write_down(message, &erased).await => {
                     let stored = self.outbox.erased(message, &erased).await;
                     receipt = stored.is_ok().then_some(erased);
                     stored
-                } else {
-                    // Not recorded as completed: the message is delivered again, and data answers with the same receipt.
-                    self.postpone(message, Reason::DependencyUnavailable).await
                 }
-            }
+                Ok(true) | Err(_) => self.postpone(message, Reason::DependencyUnavailable).await,
+            },
             Err(reason) => {
                 if !means_down(reason) {
                     tracing::warn!(user_id = %message.user_id, message = %message.id, reason = name, "data refused a message");
@@ -252,14 +250,14 @@ impl Dispatcher {
     }
 
     /// Deletes what is left here of the message's person. Returns whether nothing is left.
-    async fn erase_rows(&self, message: &Message) -> bool {
+    async fn erase_rows(&self, message: &Message) -> Result<bool, DbError> {
         // Short enough for the lease, of which data has used a part.
         let deadline = Deadline::after(ATTEMPT_TIMEOUT);
         let erased = self.outbox.erase_rows(message, deadline).await;
         if let Err(error) = &erased {
             tracing::warn!(%error, message = %message.id, "an erasure will be continued");
         }
-        erased.unwrap_or(false)
+        erased
     }
 
     /// Makes a message due again at once: its erasure goes on.

@@ -27,6 +27,9 @@ const SHARED_NETWORK: &str = "The network is that of the calling service, becaus
 ///
 /// A call is counted under each key of the ring, and must be within the limit under each: a limit does not start again when
 /// another key comes first.
+///
+/// The limit itself is part of what is hashed. A limit that was changed counts from its start, and replicas with different limits,
+/// as during a change of the configuration, neither wait for each other's times nor overwrite them.
 #[derive(Clone, Debug)]
 pub struct RateLimitKeys(MacKeys);
 
@@ -135,7 +138,10 @@ impl RateLimitKeys {
         );
         let failures = FailureKeys::new(self.hashes(&[b"failures", b"network", canonical, network]));
         let failures = match cap {
-            Some(cap) => failures.capped(self.hashes(&[b"failures", b"account", canonical]), cap),
+            Some(cap) => {
+                let parts: [&[u8]; 4] = [b"failures", b"account", canonical, &cap.to_bytes()];
+                failures.capped(self.hashes(&parts), cap)
+            }
             None => failures,
         };
         (quotas, failures)
@@ -185,7 +191,9 @@ impl RateLimitKeys {
     fn quotas_of(&self, kind: LimitKind, limit: Option<RateLimit>, parts: &[&[u8]]) -> Vec<Quota> {
         match limit {
             Some(limit) => {
-                let keys = self.hashes(parts);
+                let numbers = limit.to_bytes();
+                let parts: Vec<&[u8]> = parts.iter().copied().chain([numbers.as_slice()]).collect();
+                let keys = self.hashes(&parts);
                 keys.map(|key| Quota { kind, key, limit }).collect()
             }
             None => Vec::new(),

@@ -81,6 +81,12 @@ impl DbError {
         self.details.constraint.as_deref()
     }
 
+    /// Returns whether the transaction's person is over a quota or a rate limit.
+    #[must_use]
+    pub fn is_over_limit(&self) -> bool {
+        matches!(self.kind, ErrorKind::Quota | ErrorKind::Rate)
+    }
+
     /// Creates the error of a commit without an answer.
     pub(super) fn unconfirmed() -> Self {
         Self::of(ErrorKind::Unconfirmed)

@@ -32,7 +32,7 @@ impl People {
         // The columns have the names of the quotas.
         let counters = sqlx::query_scalar!(
             r#"
-            SELECT /* GetUsage */ to_jsonb(u) - 'user_id' - 'mutations_until' AS "counters!: Json<BTreeMap<String, i64>>"
+            SELECT /* GetUsage */ to_jsonb(u) - '{user_id,mutations_until,mutations_reset_at}'::text[] AS "counters!: Json<BTreeMap<String, i64>>"
             FROM data.usage_counters AS u WHERE u.user_id = $1"#,
             person.as_uuid(),
         )

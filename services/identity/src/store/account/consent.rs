@@ -100,16 +100,8 @@ impl Consents {
     }
 }
 
-/// Admits a change of the caller's ledger that is within `quotas`, and locks the account: changes of one ledger come one after
-/// another, and before or after an erasure.
-pub(super) async fn begin_change(
-    tx: &mut TenantTx,
-    caller: UserId,
-    quotas: &[Quota],
-) -> Result<(), ConsentError> {
-    rate_limit::admit(tx, quotas, None)
-        .await
-        .map_err(ConsentError::Limited)?;
+/// Locks the account: changes of one ledger come one after another, and before or after an erasure.
+pub(super) async fn begin_change(tx: &mut TenantTx, caller: UserId) -> Result<(), ConsentError> {
     let account = sqlx::query_scalar!(
         r#"SELECT /* Consents.lock */ 1 AS "one!" FROM identity.users WHERE id = $1 FOR NO KEY UPDATE"#,
         caller.as_uuid(),
@@ -124,6 +116,13 @@ pub(super) async fn begin_change(
         Some(_) => ConsentError::Erased,
         None => ConsentError::NotFound,
     })
+}
+
+/// Admits a change that is within `quotas`, after it was found to be no retry. The change counts when its transaction commits.
+pub(super) async fn admit(tx: &mut TenantTx, quotas: &[Quota]) -> Result<(), ConsentError> {
+    rate_limit::admit(tx, quotas, None)
+        .await
+        .map_err(ConsentError::Limited)
 }
 
 /// Returns the id of the entry that was the answer to `request`, when that request was made before.

@@ -7,7 +7,7 @@ use haven_platform::{
     request_key::RequestKey,
 };
 
-use super::consent::{ConsentError, ConsentRow, Consents, answered, begin_change, entry, remember};
+use super::consent::{ConsentError, ConsentRow, Consents, admit, answered, begin_change, entry, remember};
 use crate::{
     domain::{
         audit::NewAuditEvent,
@@ -26,7 +26,8 @@ const MAX_ATTEMPTS: usize = 8;
 impl Consents {
     /// Adds `new` to the caller's ledger, unless that consent is in effect already. When the same request did so
     /// before, changes nothing. Returns the entry as it was at the time of the grant. `event` is appended to the audit
-    /// log when an entry was added. Each attempt counts towards the rate limits; the ledger has at most `limit` entries.
+    /// log when an entry was added. A grant that succeeds counts towards the rate limits, and a retry of one does not; the ledger
+    /// has at most `limit` entries.
     ///
     /// # Errors
     ///
@@ -68,7 +69,7 @@ impl Consents {
             .database
             .begin(METHOD, Context::User(caller), deadline)
             .await?;
-        begin_change(&mut tx, caller, quotas).await?;
+        begin_change(&mut tx, caller).await?;
         if let Some(id) = answered(&mut tx, caller, METHOD, request).await? {
             let entry = entry(&mut tx, caller, id).await?;
             tx.commit().await?;
@@ -79,6 +80,7 @@ impl Consents {
             });
             return granted.map(Some).ok_or(ConsentError::NotFound);
         }
+        admit(&mut tx, quotas).await?;
         let inserted = sqlx::query_as!(
             ConsentRow,
             "

@@ -33,8 +33,8 @@ pub struct EarlierSignUp {
     pub payload_mac: Vec<u8>,
     /// The time at which the account was created.
     pub created_at: DateTime<Utc>,
-    /// The current hash of the account's password.
-    pub password_hash: PasswordHash,
+    /// The current hash of the account's password. `None` when the account is being erased.
+    pub password_hash: Option<PasswordHash>,
 }
 
 /// The error when an account was not created.
@@ -44,6 +44,9 @@ pub enum SignUpError {
     /// a retry violates both constraints.
     #[error("an account with this email address or from this request exists")]
     Exists,
+    /// The email address is over its limit.
+    #[error(transparent)]
+    Limited(LimitError),
     /// The database failed, or cannot be reached.
     #[error(transparent)]
     Database(DbError),
@@ -98,17 +101,19 @@ impl Accounts {
     }
 
     /// Stores an account, its consents, the request, the message to data and the first audit event: all of it or
-    /// nothing. The caller delivers the message until its lease ends.
+    /// nothing. The caller delivers the message until its lease ends. The account counts towards `quotas`, in the same
+    /// transaction: a sign-up that fails for another reason uses nothing up.
     ///
-    /// Uses one statement, so three round trips with begin and commit. No CTE returns a column, because the role of
+    /// Uses one statement, and one for the quotas, so four round trips with begin and commit. No CTE returns a column, because the role of
     /// anonymous calls may not read any; the one of the account returns a constant, on which the audit event depends.
     ///
     /// # Errors
     ///
-    /// When such an account exists, or when the database fails.
+    /// See [`SignUpError`].
     pub async fn sign_up(
         &self,
         account: &NewAccount,
+        quotas: &[Quota],
         request: &RequestKey,
         message: &Message,
         origin: &Origin,
@@ -126,6 +131,11 @@ impl Accounts {
             .database
             .begin("SignUp", Context::AnonymousFor(account.id), deadline)
             .await?;
+        if !quotas.is_empty() {
+            rate_limit::admit(&mut tx, quotas, None)
+                .await
+                .map_err(SignUpError::Limited)?;
+        }
         sqlx::query!(
             r#"
             WITH /* SignUp */ account AS (
@@ -195,7 +205,7 @@ async fn find(tx: &mut TenantTx, request_id: Uuid) -> Result<Option<EarlierSignU
         r#"
         SELECT /* SignUp.find */
                user_id AS "user_id!", payload_mac AS "payload_mac!", answer AS "answer!: Json<Answer>",
-               password_hash AS "password_hash!"
+               password_hash
         FROM identity.find_sign_up($1)"#,
         request_id,
     )
@@ -208,7 +218,7 @@ async fn find(tx: &mut TenantTx, request_id: Uuid) -> Result<Option<EarlierSignU
         user_id: UserId::new(row.user_id),
         payload_mac: row.payload_mac,
         created_at,
-        password_hash: PasswordHash::new(row.password_hash),
+        password_hash: row.password_hash.map(PasswordHash::new),
     }))
 }
 

@@ -48,7 +48,8 @@ pub enum UpdateError {
 // === impl Accounts ===
 
 impl Accounts {
-    /// Sets the goals of `person`. When the same request did so before, changes nothing and returns the first answer.
+    /// Sets the goals of `person`. When the same request did so before, changes nothing and returns the first answer. A change
+    /// counts towards `quotas`; a retry and a change that is not made do not.
     ///
     /// The change is one statement, which locks the row: of several changes that are based on one version, one is made.
     ///
@@ -69,9 +70,6 @@ impl Accounts {
             .database
             .begin("UpdateAccount", Context::User(person), deadline)
             .await?;
-        rate_limit::admit(&mut tx, quotas, None)
-            .await
-            .map_err(UpdateError::Limited)?;
         let changed = sqlx::query_as!(
             AccountRow,
             r#"
@@ -101,7 +99,13 @@ impl Accounts {
         .await
         .map_err(DbError::from)?;
         let account = match changed {
-            Some(row) => row.try_into()?,
+            Some(row) => {
+                // After the change, which found that this is no retry. A refusal rolls it back.
+                rate_limit::admit(&mut tx, quotas, None)
+                    .await
+                    .map_err(UpdateError::Limited)?;
+                row.try_into()?
+            }
             None => answer_unchanged(&mut tx, person, edit).await?,
         };
         tx.commit().await?;

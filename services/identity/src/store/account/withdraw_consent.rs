@@ -8,7 +8,7 @@ use haven_platform::{
 };
 use uuid::Uuid;
 
-use super::consent::{ConsentError, Consents, answered, begin_change, entry, remember};
+use super::consent::{ConsentError, Consents, admit, answered, begin_change, entry, remember};
 use crate::{
     domain::{audit::NewAuditEvent, consent::ConsentEntry, rate_limit::Quota},
     store::audit_log,
@@ -19,7 +19,7 @@ const METHOD: &str = "WithdrawConsent";
 
 impl Consents {
     /// Withdraws the caller's consent `id`. A consent that was withdrawn before does not change. `event` is appended to
-    /// the audit log when this call withdrew the consent.
+    /// the audit log when this call withdrew the consent. A call that succeeds counts towards `quotas`, and a retry does not.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl Consents {
             .database
             .begin(METHOD, Context::User(caller), deadline)
             .await?;
-        begin_change(&mut tx, caller, quotas).await?;
+        begin_change(&mut tx, caller).await?;
         if remember(&mut tx, caller, METHOD, request, id, event.at).await? {
             let withdrawn = sqlx::query_scalar!(
                 // The clocks of replicas differ: the withdrawal must not be earlier than the grant.
@@ -73,6 +73,7 @@ impl Consents {
             if withdrawn.ok_or(ConsentError::NotFound)? {
                 audit_log::append(&mut tx, event).await?;
             }
+            admit(&mut tx, quotas).await?;
         } else {
             answered(&mut tx, caller, METHOD, request).await?;
         }

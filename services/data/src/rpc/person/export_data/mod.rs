@@ -51,7 +51,9 @@ impl Handler<ExportDataRequest> for PersonRpc {
         let token = self.pages.cursor(person, REQUEST, &request.resume_token)?;
         let resume = token.map(|bytes| Resume::from_bytes(bytes).ok_or_else(invalid));
         let now = self.clock.now();
-        let resume = resume.transpose()?.unwrap_or_else(|| Resume {
+        let resume = resume.transpose()?;
+        let continues = resume.is_some();
+        let resume = resume.unwrap_or_else(|| Resume {
             part: Part::FIRST,
             start: now,
             rows: BTreeMap::new(),
@@ -69,7 +71,7 @@ impl Handler<ExportDataRequest> for PersonRpc {
             pages: self.pages.clone(),
             is_complete: false,
         };
-        let started = self.exports.start(export.person, now, call.deadline);
+        let started = self.exports.start(export.person, now, continues, call.deadline);
         started.await?;
         let span = Span::current();
         let answers = stream::try_unfold(export, move |mut export| {

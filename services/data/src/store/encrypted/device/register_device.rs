@@ -18,7 +18,7 @@ use crate::{
     domain::encrypted::device_change::NewDevice,
     store::{
         person_status::{self, Unknown},
-        request::{breaks, retry_once},
+        request::{breaks, id_taken, retry_once},
     },
 };
 
@@ -85,9 +85,7 @@ impl Devices {
         // The device may exist, or the quota be used up, because the same request was handled concurrently.
         let may_be_retry = |error: &RegisterError| match error {
             RegisterError::QuotaExceeded(_) => true,
-            RegisterError::Database(error) => {
-                breaks(error, &["requests_pkey"]) || breaks(error, &DEVICE_KEYS)
-            }
+            RegisterError::Database(error) => id_taken(error) || breaks(error, &DEVICE_KEYS),
             _ => false,
         };
         let attempt = || self.try_register(caller, device, request, deadline);

@@ -49,7 +49,9 @@ impl Devices {
                     jsonb_build_object(
                         'device_id', $5::uuid, 'status', $6::text, 'key_version', key_version,
                         'key_derivation_path', key_derivation_path, 'next_rotation_at', next_rotation_at,
-                        'last_active_at', last_active_at, 'acknowledged_number', acknowledged_number),
+                        'last_active_at', last_active_at, 'acknowledged_number', acknowledged_number)
+                        -- A stop that has an effect is not refused by limits.
+                        || CASE WHEN EXISTS (SELECT FROM stopped) THEN '{"stopped": true}' ELSE '{}' END::jsonb,
                     $7
                 FROM held WHERE (status <> 'revoked' OR $6 = 'revoked') AND NOT EXISTS (SELECT FROM prior)
                 RETURNING answer

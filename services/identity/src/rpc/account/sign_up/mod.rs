@@ -37,8 +37,8 @@ impl Handler<SignUpRequest> for AccountRpc {
         }
         let form = SignUpForm::parse(request, &self.required_consents, &self.request_mac);
         // The limits of the network and the service come before anything expensive, and before other errors, so that no caller can
-        // try addresses or passwords without limit. The limit of the address comes after what a stranger can be refused for
-        // without end, and after what a retry is recognized by: neither uses the address up.
+        // try addresses or passwords without limit. The limit of the address comes last, with the account itself: neither a
+        // retry, nor what a stranger can be refused for without end, nor a failure of this service uses the address up.
         let quotas = self
             .rate_limit_keys
             .quotas("SignUp", &self.sign_up_limits, call, None);
@@ -65,9 +65,6 @@ impl AccountRpc {
         let quotas = self
             .rate_limit_keys
             .email_quota("SignUp", &self.sign_up_limits, &sign_up.email);
-        self.accounts
-            .admit("SignUp.email", &quotas, call.deadline)
-            .await?;
         let password = sign_up.password.clone();
         let hashed = self.passwords.run(call.deadline, move |hasher, memory| {
             hasher.hash(&password, memory)
@@ -76,17 +73,32 @@ impl AccountRpc {
         let account = self.new_account(&sign_up, password_hash);
         let message = Message::provision_user(self.entropy.uuid_v7(&self.clock), account.id);
         let origin = self.audit_origins.of(call);
-        let signed_up = self
-            .accounts
-            .sign_up(&account, &sign_up.request, &message, &origin, call.deadline);
+        let signed_up = self.accounts.sign_up(
+            &account,
+            &quotas,
+            &sign_up.request,
+            &message,
+            &origin,
+            call.deadline,
+        );
         match signed_up.await {
             Ok(()) => {}
-            Err(SignUpError::Exists) => {
-                let earlier = self.accounts.find_sign_up(sign_up.request.id, call.deadline);
-                let earlier = earlier.await?.ok_or_else(|| Failure::new(Reason::EmailTaken))?;
-                return self.answer_sign_up_retry(call, sign_up, earlier).await;
-            }
             Err(SignUpError::Database(error)) => return Err(error.into()),
+            Err(error) => {
+                // The same request may have been committed in the meantime.
+                let earlier = self.accounts.find_sign_up(sign_up.request.id, call.deadline);
+                if let Some(earlier) = earlier.await? {
+                    return self.answer_sign_up_retry(call, sign_up, earlier).await;
+                }
+                if let SignUpError::Limited(limited) = error {
+                    return Err(limited.into());
+                }
+                // To learn that an address is taken counts like a sign-up.
+                self.accounts
+                    .admit("SignUp.email", &quotas, call.deadline)
+                    .await?;
+                return Err(Failure::new(Reason::EmailTaken));
+            }
         }
         self.dispatcher.deliver_now(message, call.deadline).await;
         Ok(new_account_message(account.id, &sign_up, account.created_at))
@@ -114,7 +126,7 @@ impl AccountRpc {
     ///
     /// # Errors
     ///
-    /// REQUEST_ID_REUSED when a request with this id but other content created it.
+    /// REQUEST_ID_REUSED when a request with this id but other content created it; ACCOUNT_ERASED while it is being erased.
     async fn answer_sign_up_retry(
         &self,
         call: &Call,
@@ -124,10 +136,13 @@ impl AccountRpc {
         if !sign_up.request.payload_macs.contains(&earlier.payload_mac) {
             return Err(Failure::new(Reason::RequestIdReused));
         }
+        let Some(password_hash) = earlier.password_hash else {
+            return Err(Failure::new(Reason::AccountErased));
+        };
         let password = sign_up.password.clone();
         let verdict = self
             .passwords
-            .verify(password, Some(earlier.password_hash), call.deadline);
+            .verify(password, Some(password_hash), call.deadline);
         match verdict.await? {
             Verdict::Right | Verdict::RightButOutdated => {
                 Ok(new_account_message(earlier.user_id, &sign_up, earlier.created_at))
