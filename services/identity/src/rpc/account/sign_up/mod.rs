@@ -25,7 +25,7 @@ use crate::{
         provider::AuthProvider,
     },
     hashing::Verdict,
-    store::account::{EarlierSignUp, SignUpError},
+    store::account::{EarlierSignUp, EarlierSignUpError, SignUpError},
 };
 
 impl Handler<SignUpRequest> for AccountRpc {
@@ -83,6 +83,7 @@ impl AccountRpc {
                 let earlier = earlier.await?.ok_or_else(|| Failure::new(Reason::EmailTaken))?;
                 return self.answer_sign_up_retry(call, sign_up, earlier).await;
             }
+            Err(SignUpError::Erased) => return Err(Failure::new(Reason::AccountErased)),
             Err(SignUpError::Database(error)) => return Err(error.into()),
         }
         self.dispatcher.deliver_now(message, call.deadline).await;
@@ -130,6 +131,15 @@ impl AccountRpc {
                 Ok(new_account_message(earlier.user_id, &sign_up, earlier.created_at))
             }
             Verdict::Wrong => Err(Failure::new(Reason::RequestIdReused)),
+        }
+    }
+}
+
+impl From<EarlierSignUpError> for Failure {
+    fn from(error: EarlierSignUpError) -> Self {
+        match error {
+            EarlierSignUpError::Erased => Self::new(Reason::AccountErased),
+            EarlierSignUpError::Limited(error) => error.into(),
         }
     }
 }
