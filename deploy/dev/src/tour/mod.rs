@@ -239,7 +239,9 @@ impl Traveller {
             exported.contains(&self.email) && exported.contains("withdrawTime"),
             "the export lacks the account or a withdrawn consent"
         );
-        guide.say("Everything that identity has about them. The two exports are the answer to an access request.");
+        guide.say(
+            "Everything that identity has about them. The two exports are the answer to an access request.",
+        );
 
         let request = line(json!({"password": self.password}));
         guide.call(&["DeleteAccount", "--as", &self.email, "--compact", &request])?;
