@@ -13,10 +13,10 @@ use haven_proto::{
     },
     identity::v1::{
         Account, ChangePasswordRequest, CheckPasswordRequest, ConsentGrant, DeleteAccountRequest,
-        GetAccountRequest, GetDeletionRequest, GetPasswordPolicyRequest, GetSigningKeysRequest, Goal,
-        GrantConsentRequest, ListAccountsRequest, ListAuditEventsRequest, ListConsentsRequest,
-        ListEndedSessionsRequest, ListSessionsRequest, RefreshSessionRequest, RevokeSessionRequest,
-        SignInRequest, SignOutRequest, UpdateAccountRequest, WithdrawConsentRequest,
+        ExportAccountRequest, GetAccountRequest, GetDeletionRequest, GetPasswordPolicyRequest,
+        GetSigningKeysRequest, Goal, GrantConsentRequest, ListAccountsRequest, ListAuditEventsRequest,
+        ListConsentsRequest, ListEndedSessionsRequest, ListSessionsRequest, RefreshSessionRequest,
+        RevokeSessionRequest, SignInRequest, SignOutRequest, UpdateAccountRequest, WithdrawConsentRequest,
     },
 };
 use haven_testkit::{Client, Person, client::sign_up_request, random};
@@ -224,6 +224,7 @@ fn identity_request(rpc: &str, subject: &Subject<'_>) -> Option<Vec<u8>> {
             request_id,
         }
         .encode_to_vec(),
+        "AccountService/ExportAccount" => ExportAccountRequest::default().encode_to_vec(),
         "AccountService/ListAuditEvents" => ListAuditEventsRequest::default().encode_to_vec(),
         "SessionService/SignIn" => SignInRequest {
             email: person.email.clone(),

@@ -17,7 +17,7 @@
 //! | `envelope`, `sealing` | client-side encryption; encryption at rest |
 //! | `postgres` | Postgres with the configuration files of production |
 //! | `backup` | backups, restores and dumps with the files of `deploy/backup` |
-//! | `permissions`, `rls`, `leaks`, `schema`, `architecture` | checks across all RPCs, tables and crates |
+//! | `permissions`, `rls`, `leaks`, `schema`, `exports`, `architecture` | checks across all RPCs, tables and crates |
 //! | `poolers` | both services and their commands behind a connection pooler |
 //! | `query_monitoring` | statistics of statements: `cargo dev queries`, psql and Prometheus |
 //! | `monitoring` | rules, dashboards and runbook against a real scrape; alerts end to end |
@@ -52,6 +52,7 @@ mod encrypted_fixture;
 mod envelope;
 mod eventually;
 mod every_rpc;
+mod exports;
 mod leaks;
 mod metrics;
 mod monitoring;

@@ -99,7 +99,7 @@ pub struct IdentityArgs {
         default_value = "network=600/1m,service=20000/1m,session=300/24h"
     )]
     pub refresh_limits: String,
-    /// Rate limit of the changes that a person makes to their account and consents, in the format of SIGN_UP_LIMITS
+    /// Rate limit of the changes that a person makes to their account and consents, and of exports, in the format of SIGN_UP_LIMITS
     #[arg(
         long,
         env = "MUTATION_LIMITS",

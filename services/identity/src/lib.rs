@@ -50,7 +50,7 @@ use crate::{
     rpc::{AccountRpc, AuditOrigins, RateLimitKeys, SessionRpc},
     signing_keys::TokenSigner,
     store::{
-        account::{Accounts, Consents, Erasures, OwnPasswords},
+        account::{Accounts, Consents, Erasures, Exports, OwnPasswords},
         audit_log::AuditLog,
         outbox::Outbox,
         retention::Retention,
@@ -162,6 +162,7 @@ impl Application for Identity {
             own_passwords: OwnPasswords::new(Arc::clone(&parts.database)),
             erasures: Erasures::new(Arc::clone(&parts.database)),
             consents: Consents::new(Arc::clone(&parts.database)),
+            exports: Exports::new(Arc::clone(&parts.database)),
             audit_log: AuditLog::new(Arc::clone(&parts.database)),
             dispatcher,
             passwords: passwords.clone(),

@@ -6,6 +6,7 @@ mod change_password;
 mod consents;
 pub(crate) mod deletion;
 mod expired_rows;
+pub(crate) mod export_account;
 pub(crate) mod external_provider;
 mod get_account;
 mod list_accounts;

@@ -20,12 +20,13 @@ INSERT INTO identity.rate_limits (key, tat, emission, tolerance, admitted)
     VALUES (sha256('{name}'), now(), interval '6 s', interval '54 s', true);
 INSERT INTO identity.failures (key, count, not_before) VALUES (sha256('{name}'), 1, now());
 INSERT INTO identity.security_audit_log (user_id, number, event, refused, occurred_at, digest)
-    SELECT '{person}', number, 'sign_in', false, now(), sha256('{name}') FROM generate_series(1, {rows}) AS number;
+    SELECT '{person}', number, CASE number WHEN 1 THEN 'account_export' ELSE 'sign_in' END, false, now(), sha256('{name}')
+    FROM generate_series(1, {rows}) AS number;
 INSERT INTO identity.audit_chains (user_id, trimmed_number, trimmed_digest, last_number, last_digest)
     VALUES ('{person}', 0, sha256(''), {rows}, sha256('{name}'));
 INSERT INTO identity.erasures
-    (user_id, request_id, requested_at, erased, data_erased, completed_at, audit_digest)
-    VALUES ('{person}', gen_random_uuid(), now(), '{}', '{}', now(), sha256('{name}'));
+    (user_id, request_id, requested_at, erased, data_erased, completed_at, audit_digest, sign_up_digest)
+    VALUES ('{person}', gen_random_uuid(), now(), '{}', '{}', now(), sha256('{name}'), sha256('{name}'));
 INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
     SELECT '{person}', gen_random_uuid(), CASE number WHEN 1 THEN 'SignUp' ELSE 'SignIn' END, sha256('{name}'),
         '{}', now()

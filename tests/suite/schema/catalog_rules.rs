@@ -45,11 +45,12 @@ const RULES: [(&str, &str); 20] = [
                 'identity.outbox_next_attempt_at_idx', 'identity.outbox_created_at_idx',
                 -- Lists for services, and rows that are found before their person is known.
                 'identity.users_created_at_idx', 'identity.users_stage_idx', 'identity.refresh_tokens_token_hash_key',
-                'identity.erasures_service_request_key',
+                'identity.erasures_service_request_key', 'identity.erasures_sign_up_digest_idx',
                 -- Old rows, for the sweepers.
                 'identity.sessions_issued_at_idx', 'identity.refresh_tokens_expires_at_idx',
                 'identity.requests_created_at_idx', 'identity.security_audit_log_occurred_at_idx',
                 'identity.device_tokens_expires_at_idx', 'identity.erasures_completed_at_idx',
+                'identity.erasures_requested_at_idx',
                 -- The queue of the workers, the feed that services watch, and the rows sealed under a key.
                 'data.analysis_jobs_due_idx', 'data.analysis_jobs_lease_token_idx',
                 'data.analysis_jobs_lease_expires_at_idx', 'data.analysis_jobs_dead_idx',

@@ -233,6 +233,16 @@ impl Traveller {
         );
         guide.say("Everything that data has about them, as a stream.");
 
+        let export = guide.call(&["ExportAccount", "--as", &self.email, "--compact"])?;
+        let exported = export.answers.iter().map(Value::to_string).collect::<String>();
+        ensure!(
+            exported.contains(&self.email) && exported.contains("withdrawTime"),
+            "the export lacks the account or a withdrawn consent"
+        );
+        guide.say(
+            "Everything that identity has about them. The two exports are the answer to an access request.",
+        );
+
         let request = line(json!({"password": self.password}));
         guide.call(&["DeleteAccount", "--as", &self.email, "--compact", &request])?;
         guide.say("The deletion needs the password again, and cannot be undone.");

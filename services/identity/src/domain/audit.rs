@@ -25,6 +25,8 @@ pub enum AuditEventType {
     Stage,
     /// The deletion of the account was attempted.
     Deletion,
+    /// An export of the account was started or continued.
+    AccountExport,
 }
 
 /// The origin of a call, as far as it is stored.
@@ -70,7 +72,7 @@ pub struct AuditEvent {
 
 impl AuditEventType {
     /// All types of events.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::SignUp,
         Self::SignIn,
         Self::SignOut,
@@ -80,6 +82,7 @@ impl AuditEventType {
         Self::ConsentWithdraw,
         Self::Stage,
         Self::Deletion,
+        Self::AccountExport,
     ];
 
     /// The name under which the type is stored.
@@ -95,6 +98,7 @@ impl AuditEventType {
             Self::ConsentWithdraw => "consent_withdraw",
             Self::Stage => "stage",
             Self::Deletion => "deletion",
+            Self::AccountExport => "account_export",
         }
     }
 

@@ -31,6 +31,7 @@ pub mod consent;
 pub mod device_token;
 pub mod email;
 pub mod erasure;
+pub mod export;
 pub mod goals;
 pub mod outbox;
 pub mod password;

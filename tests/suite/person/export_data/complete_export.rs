@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A share, and the key to its content.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     id: Uuid,
     key_id: Uuid,
     secret: Secret,
@@ -61,7 +61,7 @@ async fn everything_is_exported_and_opens() {
 }
 
 /// Creates rows in every exported table.
-pub(super) async fn create_everything(stack: &Stack, device: &Device) -> Shared {
+pub(crate) async fn create_everything(stack: &Stack, device: &Device) -> Shared {
     let client = &device.client;
     let mut conversation = client.conversation();
     conversation.append_message(saying("hello")).await.unwrap();

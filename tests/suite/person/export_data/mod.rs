@@ -1,6 +1,6 @@
 //! ExportData: the export has every row of the person, of every kind and in any number.
 
-mod complete_export;
+pub(crate) mod complete_export;
 pub(crate) mod hundred_thousand_rows;
 mod resumed_export;
 mod size_limits;
@@ -37,7 +37,7 @@ async fn resume(client: &Client, resume_token: &str) -> Result<Streaming<ExportD
 }
 
 /// Reads a whole export, as one answer.
-async fn export(client: &Client) -> Result<ExportDataResponse, Status> {
+pub(crate) async fn export(client: &Client) -> Result<ExportDataResponse, Status> {
     rest(begin(client).await?).await
 }
 

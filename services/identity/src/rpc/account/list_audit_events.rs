@@ -31,7 +31,8 @@ impl Handler<ListAuditEventsRequest> for AccountRpc {
     }
 }
 
-fn event_message(event: AuditEvent) -> proto::AuditEvent {
+/// Converts `event` into its message.
+pub(super) fn event_message(event: AuditEvent) -> proto::AuditEvent {
     let outcome = match event.refused {
         true => proto::AuditOutcome::Refused,
         false => proto::AuditOutcome::Success,
@@ -57,6 +58,7 @@ fn event_type(event: AuditEventType) -> proto::AuditEventType {
         AuditEventType::ConsentWithdraw => proto::AuditEventType::ConsentWithdraw,
         AuditEventType::Stage => proto::AuditEventType::Stage,
         AuditEventType::Deletion => proto::AuditEventType::Deletion,
+        AuditEventType::AccountExport => proto::AuditEventType::AccountExport,
     }
 }
 

@@ -7,6 +7,7 @@ mod check_password;
 mod consent;
 mod delete_account;
 mod deletion;
+mod export_account;
 mod external_account;
 mod get_account;
 mod get_deletion;
@@ -31,12 +32,13 @@ use haven_platform::{
 };
 use haven_proto::identity::v1::{
     ChangePasswordRequest, ChangePasswordResponse, CheckPasswordRequest, CheckPasswordResponse,
-    DeleteAccountRequest, DeleteAccountResponse, GetAccountRequest, GetAccountResponse, GetDeletionRequest,
-    GetDeletionResponse, GetPasswordPolicyRequest, GetPasswordPolicyResponse, GetUsageRequest,
-    GetUsageResponse, GrantConsentRequest, GrantConsentResponse, ListAccountsRequest, ListAccountsResponse,
-    ListAuditEventsRequest, ListAuditEventsResponse, ListConsentsRequest, ListConsentsResponse,
-    SignUpRequest, SignUpResponse, UpdateAccountRequest, UpdateAccountResponse, WithdrawConsentRequest,
-    WithdrawConsentResponse, account_service_server::AccountService,
+    DeleteAccountRequest, DeleteAccountResponse, ExportAccountRequest, ExportAccountResponse,
+    GetAccountRequest, GetAccountResponse, GetDeletionRequest, GetDeletionResponse, GetPasswordPolicyRequest,
+    GetPasswordPolicyResponse, GetUsageRequest, GetUsageResponse, GrantConsentRequest, GrantConsentResponse,
+    ListAccountsRequest, ListAccountsResponse, ListAuditEventsRequest, ListAuditEventsResponse,
+    ListConsentsRequest, ListConsentsResponse, SignUpRequest, SignUpResponse, UpdateAccountRequest,
+    UpdateAccountResponse, WithdrawConsentRequest, WithdrawConsentResponse,
+    account_service_server::AccountService,
 };
 
 use super::{audit_origin::AuditOrigins, rate_limit_keys::RateLimitKeys};
@@ -46,7 +48,7 @@ use crate::{
     estimator::EstimatorQueue,
     hashing::Passwords,
     store::{
-        account::{Accounts, Consents, Erasures, OwnPasswords},
+        account::{Accounts, Consents, Erasures, Exports, OwnPasswords},
         audit_log::AuditLog,
     },
 };
@@ -62,6 +64,8 @@ pub struct AccountRpc {
     pub erasures: Erasures,
     /// The ledgers of consents.
     pub consents: Consents,
+    /// The rows of a person, for an export.
+    pub exports: Exports,
     /// The security audit logs.
     pub audit_log: AuditLog,
     /// Delivers messages about new and erased accounts to data.
@@ -116,5 +120,6 @@ grpc_service! {
         rpc withdraw_consent(WithdrawConsentRequest) -> WithdrawConsentResponse;
         rpc get_usage(GetUsageRequest) -> GetUsageResponse;
         rpc list_audit_events(ListAuditEventsRequest) -> ListAuditEventsResponse;
+        stream export_account(ExportAccountRequest) -> ExportAccountStream of ExportAccountResponse;
     }
 }

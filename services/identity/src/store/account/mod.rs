@@ -4,6 +4,7 @@ mod change_password;
 mod consent;
 mod delete_account;
 mod erasure;
+mod export_account;
 mod external_account;
 mod get_account;
 mod get_deletion;
@@ -31,8 +32,9 @@ pub use self::{
     consent::{ConsentError, Consents},
     delete_account::{EraseError, Erased},
     erasure::Erasures,
+    export_account::{ExportError, Exports},
     reauthentication::{EarlierRequest, OwnCredential, OwnPassword, OwnPasswords},
-    sign_up::{EarlierSignUp, SignUpError},
+    sign_up::{EarlierSignUp, EarlierSignUpError, SignUpError},
     update_account::UpdateError,
 };
 use crate::domain::{

@@ -37,9 +37,23 @@ pub struct EarlierSignUp {
     pub password_hash: Option<PasswordHash>,
 }
 
+/// The error when an earlier sign-up with the same request id cannot be returned.
+#[derive(Debug, Error)]
+pub enum EarlierSignUpError {
+    /// The sign-up with this request id made an account that was erased.
+    #[error("the account of the sign-up was erased")]
+    Erased,
+    /// The call is over a limit, or the database failed: no call is admitted then.
+    #[error(transparent)]
+    Limited(#[from] LimitError),
+}
+
 /// The error when an account was not created.
 #[derive(Debug, Error)]
 pub enum SignUpError {
+    /// The request id created an account that was erased.
+    #[error("the account of the sign-up was erased")]
+    Erased,
     /// An account with this email address exists, or the request id created an account. Which of the two is not known:
     /// a retry violates both constraints.
     #[error("an account with this email address or from this request exists")]
@@ -83,13 +97,13 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// When the call is over a limit, or when the database fails: no call is admitted then.
+    /// See [`EarlierSignUpError`]. A call whose account was erased counts towards the limits.
     pub async fn admit_sign_up(
         &self,
         request_id: Uuid,
         quotas: &[Quota],
         deadline: Deadline,
-    ) -> Result<Option<EarlierSignUp>, LimitError> {
+    ) -> Result<Option<EarlierSignUp>, EarlierSignUpError> {
         let mut tx = self
             .database
             .begin("SignUp.admit", Context::Anonymous, deadline)
@@ -97,7 +111,7 @@ impl Accounts {
         rate_limit::admit(&mut tx, quotas, None).await?;
         let earlier = find(&mut tx, request_id).await?;
         tx.commit().await?;
-        Ok(earlier)
+        earlier
     }
 
     /// Stores an account, its consents, the request, the message to data and the first audit event: all of it or
@@ -184,42 +198,59 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// When the database fails.
+    /// See [`EarlierSignUpError`].
     pub async fn find_sign_up(
         &self,
         request_id: Uuid,
         deadline: Deadline,
-    ) -> Result<Option<EarlierSignUp>, DbError> {
+    ) -> Result<Option<EarlierSignUp>, EarlierSignUpError> {
         let mut tx = self
             .database
             .begin("SignUp.find", Context::Anonymous, deadline)
             .await?;
         let earlier = find(&mut tx, request_id).await?;
         tx.commit().await?;
-        Ok(earlier)
+        earlier
     }
 }
 
-async fn find(tx: &mut TenantTx, request_id: Uuid) -> Result<Option<EarlierSignUp>, DbError> {
+/// The sign-up that was found, or why it is not returned.
+type Found = Result<Option<EarlierSignUp>, EarlierSignUpError>;
+
+async fn find(tx: &mut TenantTx, request_id: Uuid) -> Result<Found, DbError> {
     let row = sqlx::query!(
         r#"
         SELECT /* SignUp.find */
-               user_id AS "user_id!", payload_mac AS "payload_mac!", answer AS "answer!: Json<Answer>",
-               password_hash
-        FROM identity.find_sign_up($1)"#,
+               identity.is_erased_sign_up($1) AS "is_erased!", user_id AS "user_id?", payload_mac AS "payload_mac?",
+            answer AS "answer?: Json<Answer>", password_hash AS "password_hash?"
+        FROM (VALUES (1)) AS always LEFT JOIN identity.find_sign_up($1) ON true"#,
         request_id,
     )
-    .fetch_optional(tx)
+    .fetch_one(tx)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    let created_at = DateTime::from_timestamp_micros(row.answer.created_at_micros)
+    if row.is_erased {
+        return Ok(Err(EarlierSignUpError::Erased));
+    }
+    let found = (row.user_id, row.payload_mac, row.answer, row.password_hash);
+    let (Some(user_id), Some(payload_mac), Some(answer), Some(password_hash)) = found else {
+        return Ok(Ok(None));
+    };
+    let created_at = DateTime::from_timestamp_micros(answer.created_at_micros)
         .ok_or_else(|| DbError::unexpected("the stored answer of a sign-up has no valid time"))?;
-    Ok(Some(EarlierSignUp {
-        user_id: UserId::new(row.user_id),
-        payload_mac: row.payload_mac,
+    Ok(Ok(Some(EarlierSignUp {
+        user_id: UserId::new(user_id),
+        payload_mac,
         created_at,
-        password_hash: row.password_hash.map(PasswordHash::new),
-    }))
+        password_hash: Some(PasswordHash::new(password_hash)),
+    })))
+}
+
+// === impl EarlierSignUpError ===
+
+impl From<DbError> for EarlierSignUpError {
+    fn from(error: DbError) -> Self {
+        Self::Limited(error.into())
+    }
 }
 
 // === impl SignUpError ===
@@ -228,6 +259,7 @@ impl From<DbError> for SignUpError {
     fn from(error: DbError) -> Self {
         match error.constraint() {
             Some("users_email_canonical_key" | "requests_sign_up_key") => Self::Exists,
+            Some("erasures_sign_up_digest") => Self::Erased,
             _ => Self::Database(error),
         }
     }

@@ -25,7 +25,7 @@ use crate::{
         provider::AuthProvider,
     },
     hashing::Verdict,
-    store::account::{EarlierSignUp, SignUpError},
+    store::account::{EarlierSignUp, EarlierSignUpError, SignUpError},
 };
 
 impl Handler<SignUpRequest> for AccountRpc {
@@ -83,6 +83,7 @@ impl AccountRpc {
         );
         match signed_up.await {
             Ok(()) => {}
+            Err(SignUpError::Erased) => return Err(Failure::new(Reason::AccountErased)),
             Err(SignUpError::Database(error)) => return Err(error.into()),
             Err(error) => {
                 // The same request may have been committed in the meantime.
@@ -148,6 +149,15 @@ impl AccountRpc {
                 Ok(new_account_message(earlier.user_id, &sign_up, earlier.created_at))
             }
             Verdict::Wrong => Err(Failure::new(Reason::RequestIdReused)),
+        }
+    }
+}
+
+impl From<EarlierSignUpError> for Failure {
+    fn from(error: EarlierSignUpError) -> Self {
+        match error {
+            EarlierSignUpError::Erased => Self::new(Reason::AccountErased),
+            EarlierSignUpError::Limited(error) => error.into(),
         }
     }
 }
