@@ -13,10 +13,10 @@ use haven_proto::{
     },
     identity::v1::{
         Account, ChangePasswordRequest, CheckPasswordRequest, ConsentGrant, DeleteAccountRequest,
-        GetAccountRequest, GetDeletionRequest, GetPasswordPolicyRequest, GetSigningKeysRequest, Goal,
-        GrantConsentRequest, ListAccountsRequest, ListAuditEventsRequest, ListConsentsRequest,
-        ListEndedSessionsRequest, ListSessionsRequest, RefreshSessionRequest, RevokeSessionRequest,
-        SignInRequest, SignOutRequest, UpdateAccountRequest, WithdrawConsentRequest,
+        GetAccountRequest, GetConsentRequirementsRequest, GetDeletionRequest, GetPasswordPolicyRequest,
+        GetSigningKeysRequest, Goal, GrantConsentRequest, ListAccountsRequest, ListAuditEventsRequest,
+        ListConsentsRequest, ListEndedSessionsRequest, ListSessionsRequest, RefreshSessionRequest,
+        RevokeSessionRequest, SignInRequest, SignOutRequest, UpdateAccountRequest, WithdrawConsentRequest,
     },
 };
 use haven_testkit::{Client, Person, client::sign_up_request, random};
@@ -210,6 +210,7 @@ fn identity_request(rpc: &str, subject: &Subject<'_>) -> Option<Vec<u8>> {
             ..ListAccountsRequest::default()
         }
         .encode_to_vec(),
+        "AccountService/GetConsentRequirements" => GetConsentRequirementsRequest {}.encode_to_vec(),
         "AccountService/ListConsents" => ListConsentsRequest::default().encode_to_vec(),
         "AccountService/GrantConsent" => GrantConsentRequest {
             consent: Some(ConsentGrant {

@@ -50,6 +50,7 @@ pub fn code(reason: Reason) -> Code {
         R::AccountNotReady
         | R::AccountErased
         | R::AccountLocked
+        | R::ConsentOutdated
         | R::KeyVersionStale
         | R::CursorExpired
         | R::AuthProviderExternal
@@ -93,6 +94,9 @@ pub fn message(reason: Reason) -> &'static str {
         R::AccountErased => "The account was erased",
         R::AccountLocked => {
             "The account is locked, because its data has no account; an operator must resolve this"
+        }
+        R::ConsentOutdated => {
+            "Consents to required documents are missing: call GrantConsent for each, and then RefreshSession"
         }
         R::KeyVersionStale => "The key version is older than the device's",
         R::AuthProviderExternal => {

@@ -37,6 +37,9 @@ pub enum ConsentError {
     /// The person's account was erased.
     #[error("the account was erased")]
     Erased,
+    /// The document has no such version.
+    #[error("the document has no such version")]
+    VersionUnknown,
     /// The ledger has as many entries as a person may have.
     #[error("the ledger has {used} entries, at most {limit}")]
     TooMany {
@@ -100,14 +103,15 @@ impl Consents {
     }
 }
 
-/// Admits a change of the caller's ledger that is within `quotas`, and locks the account: changes of one ledger come one after
-/// another, and before or after an erasure.
+/// Admits a change of the caller's ledger that is within `quotas`, or a retry, and locks the account: changes of one ledger
+/// come one after another, and before or after an erasure.
 pub(super) async fn begin_change(
     tx: &mut TenantTx,
     caller: UserId,
+    request: &RequestKey,
     quotas: &[Quota],
 ) -> Result<(), ConsentError> {
-    rate_limit::admit(tx, quotas, None)
+    rate_limit::admit_change(tx, quotas, caller, request.id)
         .await
         .map_err(ConsentError::Limited)?;
     let account = sqlx::query_scalar!(

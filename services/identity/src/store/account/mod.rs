@@ -31,6 +31,7 @@ pub use self::{
     consent::{ConsentError, Consents},
     delete_account::{EraseError, Erased},
     erasure::Erasures,
+    grant_consent::GrantRules,
     reauthentication::{EarlierRequest, OwnCredential, OwnPassword, OwnPasswords},
     sign_up::{EarlierSignUp, SignUpError},
     update_account::UpdateError,

@@ -69,7 +69,7 @@ impl Accounts {
             .database
             .begin("UpdateAccount", Context::User(person), deadline)
             .await?;
-        rate_limit::admit(&mut tx, quotas, None)
+        rate_limit::admit_change(&mut tx, quotas, person, edit.request.id)
             .await
             .map_err(UpdateError::Limited)?;
         let changed = sqlx::query_as!(

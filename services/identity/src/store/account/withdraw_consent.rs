@@ -55,7 +55,7 @@ impl Consents {
             .database
             .begin(METHOD, Context::User(caller), deadline)
             .await?;
-        begin_change(&mut tx, caller, quotas).await?;
+        begin_change(&mut tx, caller, request, quotas).await?;
         if remember(&mut tx, caller, METHOD, request, id, event.at).await? {
             let withdrawn = sqlx::query_scalar!(
                 // The clocks of replicas differ: the withdrawal must not be earlier than the grant.
