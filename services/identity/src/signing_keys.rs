@@ -168,7 +168,7 @@ impl TokenSigner {
             iat: session.issued_at.timestamp(),
             exp: session.expires_at.timestamp(),
             session_id: Some(session.id),
-            missing_consents: missing.iter().map(Consent::to_string).collect(),
+            unmet: missing.iter().map(Consent::to_string).collect(),
         };
         encode(&header, &claims, &key.private).map(Into::into)
     }

@@ -40,7 +40,7 @@ pub struct Rpc {
     /// The kind of response that the RPC sends.
     pub response: ResponseKind,
     /// `true` if the RPC admits users whose consents to required documents are missing.
-    pub without_consents: bool,
+    pub despite_unmet: bool,
 }
 
 /// The RPCs of a server, keyed by their HTTP/2 path, such as `/haven.data.v1.PersonService/ProvisionUser`. Cloning
@@ -65,7 +65,7 @@ pub enum AccessError {
     Scope(Vec<String>),
     /// These RPCs admit no users, and have the option for users without consents.
     #[error("the option (haven.access.v1.without_consents) is on RPCs that admit no users: {}", .0.join(", "))]
-    WithoutConsents(Vec<String>),
+    DespiteUnmet(Vec<String>),
 }
 
 /// A rule of the scope option that an RPC violates.
@@ -125,8 +125,8 @@ impl AccessTable {
                 if let Err(error) = check_scope(access, scope) {
                     wrong.push(format!("{name}: {error}"));
                 }
-                let without_consents = is_set(&pool, &method, "haven.access.v1.without_consents");
-                if without_consents && !matches!(access, Access::User | Access::UserOrService) {
+                let despite_unmet = is_set(&pool, &method, "haven.access.v1.without_consents");
+                if despite_unmet && !matches!(access, Access::User | Access::UserOrService) {
                     needless.push(name.clone());
                 }
                 let rpc = Rpc {
@@ -134,7 +134,7 @@ impl AccessTable {
                     access,
                     scope,
                     response: response_kind(&method, access),
-                    without_consents,
+                    despite_unmet,
                 };
                 table.insert(format!("/{name}"), rpc);
             }
@@ -143,7 +143,7 @@ impl AccessTable {
             (true, true, true) => Ok(Self(Arc::new(table))),
             (false, ..) => Err(AccessError::Undeclared(undeclared)),
             (true, false, _) => Err(AccessError::Scope(wrong)),
-            (true, true, false) => Err(AccessError::WithoutConsents(needless)),
+            (true, true, false) => Err(AccessError::DespiteUnmet(needless)),
         }
     }
 
@@ -156,7 +156,7 @@ impl AccessTable {
                 access: Access::User,
                 scope: None,
                 response,
-                without_consents: false,
+                despite_unmet: false,
             };
             (path.to_owned(), rpc)
         });
@@ -214,11 +214,11 @@ mod tests {
         .unwrap();
         let rpc = table.find("/haven.data.v1.PersonService/ProvisionUser").unwrap();
         assert_eq!(
-            (rpc.access, rpc.scope, rpc.without_consents),
+            (rpc.access, rpc.scope, rpc.despite_unmet),
             (Access::Service, Some(Scope::Provisioning), false)
         );
         let rpc = table.find("/haven.data.v1.PersonService/ExportData").unwrap();
-        assert_eq!((rpc.access, rpc.without_consents), (Access::User, true));
+        assert_eq!((rpc.access, rpc.despite_unmet), (Access::User, true));
         assert!(table.find("/haven.data.v1.PersonService/Nothing").is_none());
         assert!(
             table.find("/haven.identity.v1.AccountService/SignUp").is_none(),

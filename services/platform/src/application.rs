@@ -9,7 +9,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     auth::{EndedSessions, KeySet},
     config::{
-        AuthMode, ConfigError, ConfigProblems, ConsentArgs, ConsentEnforcement, ListenerArgs, Listeners,
+        AuthMode, ConfigError, ConfigProblems, Enforcement, EnforcementArgs, ListenerArgs, Listeners,
         PostgresArgs, RequestArgs, Requests, Telemetry, TelemetryArgs, TlsArgs, TlsFiles, TokenArgs, Tokens,
     },
     database::{Database, DatabaseConfig, InspectionError, Migrations, WorkerConfig, checks::Finding},
@@ -139,7 +139,7 @@ pub struct ServeArgs<A: Args> {
     #[command(flatten, next_help_heading = "Tokens and keyed hashes")]
     tokens: TokenArgs,
     #[command(flatten)]
-    consents: ConsentArgs,
+    enforcement: EnforcementArgs,
     #[command(flatten, next_help_heading = "Postgres")]
     postgres: PostgresArgs,
     #[command(flatten, next_help_heading = "Requests")]
@@ -156,7 +156,7 @@ pub struct ServeConfig<C> {
     pub(crate) listeners: Listeners,
     pub(crate) tls_files: TlsFiles,
     pub(crate) tokens: Tokens,
-    pub(crate) consents: ConsentEnforcement,
+    pub(crate) enforcement: Enforcement,
     pub(crate) database: DatabaseConfig,
     pub(crate) requests: Requests,
     pub(crate) telemetry: Telemetry,
@@ -175,8 +175,8 @@ impl<A: Args> ServeArgs<A> {
         let tls_files = self.tls.check(&mut problems);
         let tokens = self.tokens.check(&mut problems);
         let auth_mode = listeners.map(|listeners| listeners.auth_mode);
-        let consents = self
-            .consents
+        let enforcement = self
+            .enforcement
             .check(&mut problems, auth_mode, &self.tokens.trusted_issuers);
         let database = self.postgres.check(&mut problems, S::NAME);
         let requests = self.requests.check(&mut problems);
@@ -187,7 +187,7 @@ impl<A: Args> ServeArgs<A> {
                 listeners: listeners?,
                 tls_files: tls_files?,
                 tokens: tokens?,
-                consents: consents?,
+                enforcement: enforcement?,
                 database: database?,
                 requests: requests?,
                 telemetry: telemetry?,

@@ -127,6 +127,11 @@ pub(crate) fn locked() -> Reason {
     Reason::AccountLocked
 }
 
+/// Returns the reason for a user whose token states requirements that the user does not meet.
+pub(crate) fn unmet() -> Reason {
+    Reason::ConsentOutdated
+}
+
 /// Returns the default delay before a retry. `None` when a retry does not help.
 #[must_use]
 pub fn retry_after(reason: Reason) -> Option<Duration> {

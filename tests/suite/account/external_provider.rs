@@ -48,7 +48,7 @@ pub(crate) fn external_person(stack: &Stack, person: Uuid) -> Client {
         iat: now,
         exp: now + 600,
         session_id: None,
-        missing_consents: Vec::new(),
+        unmet: Vec::new(),
     };
     let key = EncodingKey::from_secret(SECRET.as_bytes());
     let token = encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();

@@ -38,8 +38,8 @@ pub struct Claims {
     pub session_id: Option<Uuid>,
     /// The consents to required documents that the user lacked when the token was issued, such as `terms=2026-01`. Left
     /// out when there are none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub missing_consents: Vec<String>,
+    #[serde(default, rename = "missing_consents", skip_serializing_if = "Vec::is_empty")]
+    pub unmet: Vec<String>,
 }
 
 /// The claims that are read from a token of any issuer. Times can have fractions (RFC 7519, section 2).
@@ -52,8 +52,8 @@ pub(super) struct PresentedClaims {
     iat: Option<f64>,
     pub(super) session_id: Option<Uuid>,
     /// Of any type: another issuer may use the name for something else.
-    #[serde(default)]
-    missing_consents: Value,
+    #[serde(default, rename = "missing_consents")]
+    unmet: Value,
 }
 
 impl PresentedClaims {
@@ -95,8 +95,8 @@ impl PresentedClaims {
     /// # Errors
     ///
     /// TOKEN_INVALID with CLAIMS.
-    pub(super) fn take_missing_consents(&mut self) -> Result<Vec<String>, TokenProblem> {
-        match self.missing_consents.take() {
+    pub(super) fn take_unmet(&mut self) -> Result<Vec<String>, TokenProblem> {
+        match self.unmet.take() {
             Value::Null => Ok(Vec::new()),
             claim => serde_json::from_value(claim).map_err(|_| TokenProblem::Claims),
         }
@@ -117,14 +117,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_consents_are_a_list_that_may_be_left_out() {
+    fn unmet_requirements_are_a_list_that_may_be_left_out() {
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let missing = |value: Value| {
             let claims = serde_json::json!({
                 "aud": "us", "sub": Uuid::from_u128(1), "role": ROLE, "exp": 1_800_000_001, "missing_consents": value,
             });
             let read = PresentedClaims::read(claims.as_object().unwrap().clone(), "us", now);
-            read.unwrap().take_missing_consents()
+            read.unwrap().take_unmet()
         };
         assert_eq!(missing(serde_json::json!(["terms=2"])).unwrap(), ["terms=2"]);
         assert!(missing(Value::Null).unwrap().is_empty());

@@ -27,7 +27,7 @@ use crate::{
 pub(crate) struct Verified {
     pub(crate) user: User,
     /// The consents to required documents that the user lacks, as the token states. Empty for tokens of other issuers.
-    pub(crate) missing_consents: Vec<String>,
+    pub(crate) unmet: Vec<String>,
 }
 
 /// Verifies access tokens and returns their users.
@@ -102,9 +102,9 @@ impl TokenVerifier {
         }
         let now = self.clock.now();
         let mut claims = PresentedClaims::read(token.claims, &self.audience, now)?;
-        let mut missing_consents = Vec::new();
+        let mut unmet = Vec::new();
         if !foreign {
-            missing_consents = claims.take_missing_consents()?;
+            unmet = claims.take_unmet()?;
             // Every token of Haven's own belongs to a session; one without a session could not be revoked.
             let session = claims.session_id.ok_or(TokenProblem::Claims)?;
             self.ended.check(session, deadline).await?;
@@ -116,7 +116,7 @@ impl TokenVerifier {
                 foreign,
                 valid_until: Some(Instant::now() + claims.valid_for(now)),
             },
-            missing_consents,
+            unmet,
         })
     }
 

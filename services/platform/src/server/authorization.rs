@@ -19,10 +19,10 @@ use crate::{
     access::{Access, AccessTable, Rpc},
     auth::{TokenProblem, TokenVerifier, Verified, calling_service},
     call::{Call, Caller, ServiceName, User, UserId},
-    config::{AuthMode, ConsentEnforcement},
+    config::{AuthMode, Enforcement},
     deadline::{Deadline, MAX_CALL},
     failure::Failure,
-    reason::Reason,
+    reason::{self, Reason},
     scopes::Scopes,
     tls::Tls,
 };
@@ -41,7 +41,7 @@ pub(super) struct Authorization {
     tls: Arc<Tls>,
     verifier: Arc<TokenVerifier>,
     auth_mode: AuthMode,
-    consents: ConsentEnforcement,
+    enforcement: Enforcement,
 }
 
 /// The layer: puts the [`Call`] into the request, or refuses it; puts the [`CallerKind`] into the response.
@@ -90,14 +90,14 @@ impl Authorization {
         tls: Arc<Tls>,
         verifier: Arc<TokenVerifier>,
         auth_mode: AuthMode,
-        consents: ConsentEnforcement,
+        enforcement: Enforcement,
     ) -> Self {
         Self {
             access,
             tls,
             verifier,
             auth_mode,
-            consents,
+            enforcement,
         }
     }
 
@@ -148,7 +148,7 @@ impl Authorization {
             Access::Service | Access::Unspecified => return Err(Failure::new(Reason::AccessDenied)),
         };
         if let Some(verified) = &verified {
-            self.check_consents(rpc, verified)?;
+            self.check_requirements(rpc, verified)?;
         }
         let (service, scopes) = service.unzip();
         Ok(Caller {
@@ -160,12 +160,12 @@ impl Authorization {
 
     /// Refuses a user whose token states that consents to required documents are missing, if consents are enforced and
     /// `rpc` needs them.
-    fn check_consents(&self, rpc: &Rpc, verified: &Verified) -> Result<(), Failure> {
-        let missing = &verified.missing_consents;
-        if self.consents == ConsentEnforcement::Off || rpc.without_consents || missing.is_empty() {
+    fn check_requirements(&self, rpc: &Rpc, verified: &Verified) -> Result<(), Failure> {
+        let unmet = &verified.unmet;
+        if self.enforcement == Enforcement::Off || rpc.despite_unmet || unmet.is_empty() {
             return Ok(());
         }
-        Err(Failure::new(Reason::ConsentOutdated).metadata("missing_consents", missing.join(",")))
+        Err(Failure::new(reason::unmet()).metadata("missing_consents", unmet.join(",")))
     }
 
     /// Returns the service that the client certificate names, with its scopes; `None` unless it is listed.
@@ -198,7 +198,7 @@ impl Authorization {
                             foreign: false,
                             valid_until: None,
                         },
-                        missing_consents: Vec::new(),
+                        unmet: Vec::new(),
                     }))
                 }
                 None => Ok(None),

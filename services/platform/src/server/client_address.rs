@@ -67,7 +67,7 @@ mod tests {
             access,
             scope: None,
             response: ResponseKind::Message,
-            without_consents: false,
+            despite_unmet: false,
         }
     }
 

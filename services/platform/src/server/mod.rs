@@ -60,7 +60,7 @@ use self::{
 use crate::{
     access::{AccessError, AccessTable},
     auth::TokenVerifier,
-    config::{AuthMode, ConsentEnforcement, Requests},
+    config::{AuthMode, Enforcement, Requests},
     entropy::Entropy,
     time::Clock,
     tls::Tls,
@@ -115,7 +115,7 @@ pub struct ServerConfig {
     /// The way users authenticate.
     pub auth_mode: AuthMode,
     /// Whether calls of users who lack a required consent are refused.
-    pub consents: ConsentEnforcement,
+    pub enforcement: Enforcement,
     /// The maximum number of streams that one user may have open at once on this replica, of each kind.
     pub streams_per_user: usize,
     /// The clock for request ids.
@@ -243,7 +243,7 @@ impl ServerBuilder {
             Arc::clone(&config.tls),
             Arc::clone(&verifier),
             config.auth_mode,
-            config.consents,
+            config.enforcement,
         );
         let limits_of_people = PersonLimits::new(access.clone(), verifier, config.streams_per_user);
         let limits = TimeLimits::new(

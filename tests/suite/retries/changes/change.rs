@@ -76,8 +76,13 @@ impl Change {
             }
             Self::Erasure => {
                 let off = ("CONSENT_ENFORCEMENT", "off".to_owned());
-                let limits = "network=off,email=off,service=off".to_owned();
-                restart(stack, &[off.clone(), ("SIGN_IN_LIMITS", limits)], &[off]).await;
+                // The person confirms the erasure, and the retries are not refused before the person is looked for.
+                let identity = [
+                    off.clone(),
+                    ("SIGN_IN_LIMITS", "network=off,email=off,service=off".to_owned()),
+                    ("MUTATION_LIMITS", "person=off".to_owned()),
+                ];
+                restart(stack, &identity, &[off]).await;
                 erase(stack, made).await;
             }
         }

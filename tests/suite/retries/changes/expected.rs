@@ -54,10 +54,7 @@ fn after_hours(mutation: &Mutation) -> Expected {
 fn while_enforced(mutation: &Mutation) -> Expected {
     let (service, _) = mutation.rpc.split_once('/').unwrap();
     let table = AccessTable::read([haven_proto::FILE_DESCRIPTOR_SET], &[service]).unwrap();
-    let exempt = table
-        .find(&format!("/{}", mutation.rpc))
-        .unwrap()
-        .without_consents;
+    let exempt = table.find(&format!("/{}", mutation.rpc)).unwrap().despite_unmet;
     if mutation.name() == "AccountService/DeleteAccount" {
         return after_hours(mutation);
     }
@@ -82,6 +79,11 @@ fn after_erasure(mutation: &Mutation) -> Expected {
             "CREDENTIALS_INVALID",
             "the error does not tell whether the address ever had an account",
         ),
+        "AnalysisService/DeleteAnalysis"
+        | "ConversationService/DeleteMessage"
+        | "ConversationService/UpdateMessage" => {
+            Expected::Refused("NOT_FOUND", "nothing of the person is left to change")
+        }
         "PersonService/LockUser" => Expected::Refused("NOT_FOUND", "nothing is left to lock"),
         "AnalysisQueueService/LeaseJobs" => Expected::Another("the jobs are gone with their person"),
         "AnalysisQueueService/CompleteJob" | "AnalysisQueueService/FailJob" => Expected::Refused(

@@ -6,28 +6,28 @@ use super::{AuthMode, ConfigProblems};
 
 /// The flags of the enforcement of consents.
 #[derive(Args, Clone, Debug)]
-pub struct ConsentArgs {
+pub struct EnforcementArgs {
     /// Whether calls of people who lack a required consent are refused, except those for consents, export, deletion and
     /// sessions
     #[arg(
-        long,
+        long = "consent-enforcement",
         env = "CONSENT_ENFORCEMENT",
         value_name = "off|on",
         default_value = "off"
     )]
-    pub consent_enforcement: String,
+    pub enforcement: String,
 }
 
 /// Whether calls of people who lack a required consent are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ConsentEnforcement {
+pub enum Enforcement {
     /// The calls are admitted.
     Off,
     /// The calls are refused with CONSENT_OUTDATED, where the RPC does not have the option `without_consents`.
     On,
 }
 
-impl ConsentArgs {
+impl EnforcementArgs {
     /// Checks the flags. Only Haven's own tokens state which consents are missing, so consents cannot be enforced where
     /// people authenticate in another way: with a token of `trusted_issuers`, or with a header.
     pub fn check(
@@ -35,10 +35,10 @@ impl ConsentArgs {
         problems: &mut ConfigProblems,
         auth_mode: Option<AuthMode>,
         trusted_issuers: &str,
-    ) -> Option<ConsentEnforcement> {
+    ) -> Option<Enforcement> {
         const NAME: &str = "CONSENT_ENFORCEMENT";
-        let enforcement = problems.one_of(NAME, &self.consent_enforcement)?;
-        if enforcement == ConsentEnforcement::On {
+        let enforcement = problems.one_of(NAME, &self.enforcement)?;
+        if enforcement == Enforcement::On {
             if !trusted_issuers.is_empty() {
                 problems.add(
                     NAME,
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn consents_are_enforced_only_where_each_token_states_them() {
+    fn requirements_are_enforced_only_where_each_token_states_them() {
         for (value, mode, issuers, expected) in [
             ("off", AuthMode::Local, "other=jwks:/keys", None),
             ("on", AuthMode::Token, "", None),
@@ -76,8 +76,8 @@ mod tests {
             ("on", AuthMode::Local, "", Some("with AUTH_MODE=token")),
             ("yes", AuthMode::Token, "", Some("must be one of off, on")),
         ] {
-            let args = ConsentArgs {
-                consent_enforcement: value.to_owned(),
+            let args = EnforcementArgs {
+                enforcement: value.to_owned(),
             };
             let mut problems = ConfigProblems::new();
             let enforcement = args.check(&mut problems, Some(mode), issuers);
