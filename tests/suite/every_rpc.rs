@@ -13,7 +13,8 @@ use haven_proto::{
     },
     identity::v1::{
         Account, ChangePasswordRequest, CheckPasswordRequest, ConsentGrant, DeleteAccountRequest,
-        ExportAccountRequest, GetAccountRequest, GetDeletionRequest, GetPasswordPolicyRequest,
+        ExportAccountRequest, GetAccountRequest, GetConsentRequirementsRequest, GetDeletionRequest,
+        GetPasswordPolicyRequest,
         GetSigningKeysRequest, Goal, GrantConsentRequest, ListAccountsRequest, ListAuditEventsRequest,
         ListConsentsRequest, ListEndedSessionsRequest, ListSessionsRequest, RefreshSessionRequest,
         RevokeSessionRequest, SignInRequest, SignOutRequest, UpdateAccountRequest, WithdrawConsentRequest,
@@ -210,6 +211,7 @@ fn identity_request(rpc: &str, subject: &Subject<'_>) -> Option<Vec<u8>> {
             ..ListAccountsRequest::default()
         }
         .encode_to_vec(),
+        "AccountService/GetConsentRequirements" => GetConsentRequirementsRequest {}.encode_to_vec(),
         "AccountService/ListConsents" => ListConsentsRequest::default().encode_to_vec(),
         "AccountService/GrantConsent" => GrantConsentRequest {
             consent: Some(ConsentGrant {

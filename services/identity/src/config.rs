@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use crate::{
     domain::{
         consent::RequiredConsents,
+        consent_versions::ConsentVersions,
         provider::AuthProvider,
         quota::Quotas,
         rate_limit::{LimitKind, RateLimits},
@@ -53,6 +54,16 @@ pub struct IdentityArgs {
         default_value = "terms=2026-01,privacy=2026-01"
     )]
     pub required_consents: String,
+    /// Versions of documents that exist, each as `document=version`, separated by commas; the required ones always do.
+    /// Consents to other versions are refused. Empty to accept every version
+    #[arg(
+        long,
+        env = "CONSENT_VERSIONS",
+        value_name = "LIST",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub consent_versions: String,
     /// Provider that signs people up and in: this service, or another provider, configured by TRUSTED_ISSUERS
     #[arg(long, env = "AUTH_PROVIDER", value_enum, default_value_t = AuthProvider::Haven)]
     pub auth_provider: AuthProvider,
@@ -191,6 +202,8 @@ pub struct IdentityConfig {
     pub signing_keys: SigningKeys,
     /// The consents that a sign-up requires.
     pub required_consents: RequiredConsents,
+    /// The versions of documents that people can consent to.
+    pub consent_versions: ConsentVersions,
     /// The provider that signs people up and in.
     pub provider: AuthProvider,
     /// The rate limits of sign-ups.
@@ -222,6 +235,10 @@ impl IdentityArgs {
             .and_then(|list| problems.take("PEPPERS", Peppers::parse(&list)));
         let signing_keys = signing_keys(&self.signing_key_files, problems);
         let required_consents = problems.take("REQUIRED_CONSENTS", self.required_consents.parse());
+        let consent_versions = required_consents.as_ref().and_then(|required| {
+            let versions = ConsentVersions::parse(&self.consent_versions, required);
+            problems.take("CONSENT_VERSIONS", versions)
+        });
         let mut limits = |name, text, kinds| problems.take(name, RateLimits::parse(text, kinds));
         let sign_up_limits = limits("SIGN_UP_LIMITS", &self.sign_up_limits, ATTEMPTS);
         let sign_in_limits = limits("SIGN_IN_LIMITS", &self.sign_in_limits, ATTEMPTS);
@@ -236,6 +253,7 @@ impl IdentityArgs {
             delivery: delivery?,
             peppers: peppers?,
             signing_keys: signing_keys?,
+            consent_versions: consent_versions?,
             required_consents: required_consents?,
             provider: self.auth_provider,
             sign_up_limits: sign_up_limits?,

@@ -39,6 +39,8 @@ pub struct Rpc {
     pub scope: Option<Scope>,
     /// The kind of response that the RPC sends.
     pub response: ResponseKind,
+    /// `true` if the RPC admits users whose consents to required documents are missing.
+    pub despite_unmet: bool,
 }
 
 /// The RPCs of a server, keyed by their HTTP/2 path, such as `/haven.data.v1.PersonService/ProvisionUser`. Cloning
@@ -61,6 +63,9 @@ pub enum AccessError {
     /// These RPCs do not follow the rules of the scope option.
     #[error("the option (haven.access.v1.scope) is wrong on: {}", .0.join("; "))]
     Scope(Vec<String>),
+    /// These RPCs admit no users, and have the option for users without consents.
+    #[error("the option (haven.access.v1.without_consents) is on RPCs that admit no users: {}", .0.join(", "))]
+    DespiteUnmet(Vec<String>),
 }
 
 /// A rule of the scope option that an RPC violates.
@@ -99,6 +104,7 @@ impl AccessTable {
             pool.decode_file_descriptor_set(set)?;
         }
         let (mut table, mut undeclared, mut wrong) = (HashMap::new(), Vec::new(), Vec::new());
+        let mut needless = Vec::new();
         for service_name in services {
             let service = pool
                 .get_service_by_name(service_name)
@@ -119,19 +125,25 @@ impl AccessTable {
                 if let Err(error) = check_scope(access, scope) {
                     wrong.push(format!("{name}: {error}"));
                 }
+                let despite_unmet = is_set(&pool, &method, "haven.access.v1.without_consents");
+                if despite_unmet && !matches!(access, Access::User | Access::UserOrService) {
+                    needless.push(name.clone());
+                }
                 let rpc = Rpc {
                     name: name.as_str().into(),
                     access,
                     scope,
                     response: response_kind(&method, access),
+                    despite_unmet,
                 };
                 table.insert(format!("/{name}"), rpc);
             }
         }
-        match (undeclared.is_empty(), wrong.is_empty()) {
-            (true, true) => Ok(Self(Arc::new(table))),
-            (false, _) => Err(AccessError::Undeclared(undeclared)),
-            (true, false) => Err(AccessError::Scope(wrong)),
+        match (undeclared.is_empty(), wrong.is_empty(), needless.is_empty()) {
+            (true, true, true) => Ok(Self(Arc::new(table))),
+            (false, ..) => Err(AccessError::Undeclared(undeclared)),
+            (true, false, _) => Err(AccessError::Scope(wrong)),
+            (true, true, false) => Err(AccessError::DespiteUnmet(needless)),
         }
     }
 
@@ -144,6 +156,7 @@ impl AccessTable {
                 access: Access::User,
                 scope: None,
                 response,
+                despite_unmet: false,
             };
             (path.to_owned(), rpc)
         });
@@ -162,6 +175,13 @@ fn declared<E: TryFrom<i32>>(pool: &DescriptorPool, method: &MethodDescriptor, n
     pool.get_extension_by_name(name)
         .and_then(|extension| method.options().get_extension(&extension).as_enum_number())
         .and_then(|number| E::try_from(number).ok())
+}
+
+/// Returns whether the option `name`, which is a bool, is true.
+fn is_set(pool: &DescriptorPool, method: &MethodDescriptor, name: &str) -> bool {
+    pool.get_extension_by_name(name)
+        .and_then(|extension| method.options().get_extension(&extension).as_bool())
+        .unwrap_or_default()
 }
 
 fn check_scope(access: Access, scope: Option<Scope>) -> Result<(), ScopeError> {
@@ -194,9 +214,11 @@ mod tests {
         .unwrap();
         let rpc = table.find("/haven.data.v1.PersonService/ProvisionUser").unwrap();
         assert_eq!(
-            (rpc.access, rpc.scope),
-            (Access::Service, Some(Scope::Provisioning))
+            (rpc.access, rpc.scope, rpc.despite_unmet),
+            (Access::Service, Some(Scope::Provisioning), false)
         );
+        let rpc = table.find("/haven.data.v1.PersonService/ExportData").unwrap();
+        assert_eq!((rpc.access, rpc.despite_unmet), (Access::User, true));
         assert!(table.find("/haven.data.v1.PersonService/Nothing").is_none());
         assert!(
             table.find("/haven.identity.v1.AccountService/SignUp").is_none(),

@@ -32,6 +32,12 @@ pub struct RateLimitError;
 // === impl RateLimit ===
 
 impl RateLimit {
+    /// A limit of `count` calls per `period`, which must not be zero.
+    #[must_use]
+    pub const fn new(count: NonZeroU32, period: Duration) -> Self {
+        Self { count, period }
+    }
+
     /// The emission interval: the time between two calls at the sustained rate. 3 microseconds to a day.
     #[must_use]
     pub fn emission(self) -> Duration {

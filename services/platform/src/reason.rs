@@ -50,6 +50,7 @@ pub fn code(reason: Reason) -> Code {
         R::AccountNotReady
         | R::AccountErased
         | R::AccountLocked
+        | R::ConsentOutdated
         | R::KeyVersionStale
         | R::CursorExpired
         | R::AuthProviderExternal
@@ -96,6 +97,9 @@ pub fn message(reason: Reason) -> &'static str {
         R::AccountLocked => {
             "The account is locked, because its data has no account; an operator must resolve this"
         }
+        R::ConsentOutdated => {
+            "Consents to required documents are missing: call GrantConsent for each, and then RefreshSession"
+        }
         R::KeyVersionStale => "The key version is older than the device's",
         R::AuthProviderExternal => {
             "Accounts are managed by an external provider; sign in there and send its token"
@@ -127,6 +131,11 @@ pub fn message(reason: Reason) -> &'static str {
 /// Returns the reason for a caller that the database reports as locked.
 pub(crate) fn locked() -> Reason {
     Reason::AccountLocked
+}
+
+/// Returns the reason for a user whose token states requirements that the user does not meet.
+pub(crate) fn unmet() -> Reason {
+    Reason::ConsentOutdated
 }
 
 /// Returns the default delay before a retry. `None` when a retry does not help.

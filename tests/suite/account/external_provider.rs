@@ -48,6 +48,7 @@ pub(crate) fn external_person(stack: &Stack, person: Uuid) -> Client {
         iat: now,
         exp: now + 600,
         session_id: None,
+        unmet: Vec::new(),
     };
     let key = EncodingKey::from_secret(SECRET.as_bytes());
     let token = encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();

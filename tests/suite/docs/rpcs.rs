@@ -1,6 +1,6 @@
 //! The tables of `proto/README.md` against the contracts and the platform.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use anyhow::{Result, ensure};
 use haven_platform::{
@@ -158,5 +158,35 @@ fn the_table_of_reasons_lists_each_reason_with_its_code_and_its_delay() -> Resul
     }
     assert!(!expected.is_empty());
     assert_eq!(documented, expected);
+    Ok(())
+}
+
+#[test]
+fn the_rpcs_without_consents_are_listed() -> Result<()> {
+    let document = document()?;
+    let pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET)?;
+    let option = pool
+        .get_extension_by_name("haven.access.v1.without_consents")
+        .unwrap();
+    let exempt = rpcs(&pool)
+        .into_iter()
+        .map(|(_, method)| method)
+        .filter(|method| {
+            let value = method.options().get_extension(&option).as_bool();
+            value.unwrap()
+        });
+    let exempt: BTreeSet<String> = exempt.map(|method| method.name().to_owned()).collect();
+    let marker = "`(haven.access.v1.without_consents)`:";
+    let (_, list) = document.split_once(marker).unwrap();
+    let (list, _) = list.split_once('.').unwrap();
+    let listed: BTreeSet<String> = list
+        .split([',', ' ', '\n'])
+        .filter(|word| !word.is_empty() && *word != "and")
+        .map(str::to_owned)
+        .collect();
+    ensure!(
+        listed == exempt,
+        "the list after {marker} in proto/README.md must be {exempt:?}"
+    );
     Ok(())
 }

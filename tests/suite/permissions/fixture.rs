@@ -1,6 +1,9 @@
 //! The right person of a call, and the rows of theirs that the call is about.
 
-use haven_proto::{data::v1::JobLease, identity::v1::ListConsentsRequest};
+use haven_proto::{
+    data::v1::JobLease,
+    identity::v1::{ListConsentsRequest, RefreshSessionRequest, WithdrawConsentRequest},
+};
 use haven_testkit::{Person, Stack, random};
 
 use crate::{
@@ -67,6 +70,28 @@ impl Fixture {
             analysis_id,
             encrypted,
         }
+    }
+
+    /// Withdraws a required consent, and gets the person a token that states so.
+    pub(crate) async fn withdraw_consents(&mut self, stack: &Stack) {
+        let client = stack.user(&self.person).unwrap();
+        let withdrawal = WithdrawConsentRequest {
+            consent_id: self.consent_id.clone(),
+            request_id: random::uuid().to_string(),
+        };
+        client.account().withdraw_consent(withdrawal).await.unwrap();
+        let refresh = RefreshSessionRequest {
+            refresh_token: self.person.refresh_token.clone(),
+        };
+        let refreshed = client
+            .session()
+            .refresh_session(refresh)
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(refreshed.missing_consents.len(), 1);
+        self.person.token = refreshed.access_token;
+        self.person.refresh_token = refreshed.refresh_token;
     }
 
     /// Returns what a request about this person refers to.

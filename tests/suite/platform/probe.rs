@@ -15,7 +15,7 @@ use haven_platform::{
     allowed_services::AllowedServices,
     auth::{Claims, EndedSessions, KeySet, ROLE, TokenVerifier, VerifyingKey},
     call::Call,
-    config::{AuthMode, Requests, TlsFiles},
+    config::{AuthMode, Enforcement, Requests, TlsFiles},
     entropy::Entropy,
     failure::Failure,
     reason::Reason,
@@ -221,6 +221,7 @@ impl Probe {
             iat: now,
             exp: now + 900,
             session_id: Some(Uuid::from_u128(7)),
+            unmet: Vec::new(),
         }
     }
 
@@ -267,6 +268,7 @@ fn config(requests: Requests, tls: &Arc<Tls>, verifier: TokenVerifier) -> Server
         tls: Arc::clone(tls),
         verifier,
         auth_mode: AuthMode::Token,
+        enforcement: Enforcement::Off,
         streams_per_user: STREAMS_PER_USER,
         clock: Clock::system(),
         entropy: Entropy::system(),

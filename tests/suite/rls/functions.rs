@@ -115,7 +115,17 @@ async fn a_lookup_function_finds_only_the_row_of_its_argument() -> Result<()> {
     let wanted = format!("SELECT set_config('identity.wanted_user', '{B}', true)");
     let credential = |email: &str| format!("SELECT user_id::text FROM identity.find_credential('{email}')");
     let sign_up_of = |request: &str| format!("SELECT user_id::text FROM identity.find_sign_up('{request}')");
+    // The hash of B's requests in the seed is that of their name.
+    let knows = |person: &str, request: &str, text: &str| {
+        format!(
+            "SELECT '{person}' WHERE identity.knows_sign_in('{person}', '{request}', ARRAY[sha256('{text}')])"
+        )
+    };
     let cases = [
+        (knows(B, &other, "b"), vec![B]),
+        (knows(B, &other, "another content"), vec![]),
+        (knows(A, &other, "b"), vec![]),
+        (knows(A, &sign_up, "a"), vec![]),
         (credential("a@example.com"), vec![A]),
         (credential("b@example.com"), vec![B]),
         (credential("nobody@example.com"), vec![]),

@@ -28,6 +28,7 @@ pub mod account;
 pub mod audit;
 pub mod audit_chain;
 pub mod consent;
+pub mod consent_versions;
 pub mod device_token;
 pub mod email;
 pub mod erasure;

@@ -1,8 +1,18 @@
 //! Rate limits: their configuration, and the limits that apply to one call.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU32, time::Duration};
 
 use haven_platform::rate_limit::RateLimit;
+
+/// The limit on retries of one request that has a password, under [`LimitKind::Request`]. Such a retry is admitted whether
+/// other limits are used up or not, and costs a hash.
+pub const RETRIES: RateLimit = RateLimit::new(
+    match NonZeroU32::new(100) {
+        Some(count) => count,
+        None => NonZeroU32::MIN,
+    },
+    Duration::from_secs(60),
+);
 
 /// The subject that a limit applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +36,8 @@ pub enum LimitKind {
     /// The network of a service that did not state its client's. It has the limit and the count of [`Network`](Self::Network),
     /// and no configuration of its own, so it comes after the kinds that have one.
     NetworkOfService,
+    /// A request that was answered before: the limit is [`RETRIES`].
+    Request,
 }
 
 /// The limits of one variable. A limit that is `None` is off.
@@ -159,6 +171,7 @@ impl LimitKind {
             Self::Device => "device",
             Self::Account => "account",
             Self::Failures => "failures",
+            Self::Request => "request",
         }
     }
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     account::PasswordHash,
     audit::Origin,
+    consent::RequiredConsents,
     device_token::KeptDevice,
     rate_limit::FailureKeys,
     refresh_token::{NewRefreshToken, REFRESH_TOKEN_LIFETIME},
@@ -50,6 +51,8 @@ pub struct NewSession<'a> {
     pub device: KeptDevice,
     /// The maximum number of the person's sessions, this one included.
     pub max_sessions: i32,
+    /// The consents that the access token states as missing when they are not in effect.
+    pub required_consents: &'a RequiredConsents,
     /// The origin of the call, for the audit log.
     pub origin: &'a Origin,
     /// The time of the sign-in.

@@ -5,6 +5,7 @@
 
 mod account;
 mod audit_origin;
+mod consent_grant;
 mod email;
 mod hashing_error;
 mod rate_limit_keys;

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         device_token::DeviceToken,
         email::EmailAddress,
-        rate_limit::{FailureKeys, LimitKind, Quota, RateLimits},
+        rate_limit::{FailureKeys, LimitKind, Quota, RETRIES, RateLimits},
     },
     store::rate_limit::{LimitError, Limited},
 };
@@ -106,6 +106,18 @@ impl RateLimitKeys {
         session: Uuid,
     ) -> Vec<Quota> {
         self.quota(method, LimitKind::Session, limits, Some(session.as_bytes()))
+    }
+
+    /// The limit on retries of the request `id` of `method`. Request ids are those of `owner`, which is empty where they
+    /// are no one's.
+    pub(super) fn retry_quota(&self, method: &'static str, owner: &[u8], id: Uuid) -> Vec<Quota> {
+        let parts = [method.as_bytes(), b"retry", owner, id.as_bytes()];
+        self.quotas_of(LimitKind::Request, Some(RETRIES), &parts)
+    }
+
+    /// The keys under which the wrong passwords in retries of the sign-up `id` are counted.
+    pub(super) fn sign_up_failures(&self, id: Uuid) -> FailureKeys {
+        FailureKeys::new(self.hashes(&[b"failures", b"sign-up", id.as_bytes()]))
     }
 
     /// The limits of a sign-in, without those of its network and its service, and the keys under which its wrong passwords

@@ -43,15 +43,11 @@ pub(super) async fn admit(
     quotas: &[Quota],
     failures: Option<&FailureKeys>,
 ) -> Result<(), LimitError> {
-    let keys: Vec<Vec<u8>> = quotas.iter().map(|quota| quota.key.to_vec()).collect();
-    let emissions: Vec<PgInterval> = quotas
-        .iter()
-        .map(|quota| interval(quota.limit.emission()))
-        .collect();
-    let tolerances: Vec<PgInterval> = quotas
-        .iter()
-        .map(|quota| interval(quota.limit.tolerance()))
-        .collect();
+    let Arrays {
+        keys,
+        emissions,
+        tolerances,
+    } = Arrays::of(quotas);
     let cap = Cap::of(failures);
     let refused = sqlx::query!(
         r#"
@@ -69,15 +65,43 @@ pub(super) async fn admit(
     .fetch_all(tx)
     .await
     .map_err(DbError::from)?;
+    let refused = refused.into_iter().map(|row| (row.key, row.retry_after));
+    check(refused, quotas, cap.keys)
+}
+
+/// Limits, as parameters of a statement.
+struct Arrays {
+    keys: Vec<Vec<u8>>,
+    emissions: Vec<PgInterval>,
+    tolerances: Vec<PgInterval>,
+}
+
+impl Arrays {
+    fn of(quotas: &[Quota]) -> Self {
+        let limits = quotas.iter().map(|quota| quota.limit);
+        Self {
+            keys: quotas.iter().map(|quota| quota.key.to_vec()).collect(),
+            emissions: limits.clone().map(|limit| interval(limit.emission())).collect(),
+            tolerances: limits.map(|limit| interval(limit.tolerance())).collect(),
+        }
+    }
+}
+
+/// Returns an error with the limits that refused a call: rows of the key and the delay. `caps` has the keys of caps.
+fn check(
+    refused: impl Iterator<Item = (Vec<u8>, PgInterval)>,
+    quotas: &[Quota],
+    caps: &[Vec<u8>],
+) -> Result<(), LimitError> {
     let mut limited: Vec<Limited> = Vec::new();
-    for row in refused {
-        let quota = quotas.iter().find(|quota| quota.key == *row.key).copied();
+    for (key, delay) in refused {
+        let quota = quotas.iter().find(|quota| quota.key == *key).copied();
         let kind = match quota {
             Some(quota) => quota.kind,
-            None if cap.keys.contains(&row.key) => LimitKind::Account,
+            None if caps.contains(&key) => LimitKind::Account,
             None => LimitKind::Failures,
         };
-        let retry_after = duration(&row.retry_after);
+        let retry_after = duration(&delay);
         // A limit is counted under each key of the ring, and reported once.
         match limited.iter_mut().find(|one| one.kind == kind) {
             Some(one) => one.retry_after = one.retry_after.max(retry_after),

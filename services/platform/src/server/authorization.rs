@@ -17,12 +17,12 @@ use uuid::Uuid;
 use super::client_address;
 use crate::{
     access::{Access, AccessTable, Rpc},
-    auth::{TokenProblem, TokenVerifier, calling_service},
+    auth::{TokenProblem, TokenVerifier, Verified, calling_service},
     call::{Call, Caller, ServiceName, User, UserId},
-    config::AuthMode,
+    config::{AuthMode, Enforcement},
     deadline::{Deadline, MAX_CALL},
     failure::Failure,
-    reason::Reason,
+    reason::{self, Reason},
     scopes::Scopes,
     tls::Tls,
 };
@@ -41,6 +41,7 @@ pub(super) struct Authorization {
     tls: Arc<Tls>,
     verifier: Arc<TokenVerifier>,
     auth_mode: AuthMode,
+    enforcement: Enforcement,
 }
 
 /// The layer: puts the [`Call`] into the request, or refuses it; puts the [`CallerKind`] into the response.
@@ -89,12 +90,14 @@ impl Authorization {
         tls: Arc<Tls>,
         verifier: Arc<TokenVerifier>,
         auth_mode: AuthMode,
+        enforcement: Enforcement,
     ) -> Self {
         Self {
             access,
             tls,
             verifier,
             auth_mode,
+            enforcement,
         }
     }
 
@@ -107,7 +110,7 @@ impl Authorization {
         headers: &HeaderMap,
         deadline: Deadline,
     ) -> Result<Call, Failure> {
-        let caller = self.caller(rpc.access, service, headers, deadline).await?;
+        let caller = self.caller(rpc, service, headers, deadline).await?;
         // A call with a user acts as the user, and needs no scope.
         if let (Some(scope), None) = (rpc.scope, caller.user) {
             caller.require(scope)?;
@@ -121,35 +124,48 @@ impl Authorization {
         })
     }
 
-    /// Returns the caller if `access` admits it.
+    /// Returns the caller if `rpc` admits it.
     async fn caller(
         &self,
-        access: Access,
+        rpc: &Rpc,
         service: Option<(ServiceName, Scopes)>,
         headers: &HeaderMap,
         deadline: Deadline,
     ) -> Result<Caller, Failure> {
         let is_service = service.is_some();
-        let user = match access {
+        let verified = match rpc.access {
             // Tokens are ignored here, because a stale one must not prevent its owner from signing in.
             Access::Anyone => None,
             Access::User => match self.user(headers, deadline).await? {
-                Some(user) => Some(user),
+                Some(verified) => Some(verified),
                 None => return Err(TokenProblem::Missing.into()),
             },
             Access::Service if is_service => None,
             Access::UserOrService => match self.user(headers, deadline).await? {
                 None if !is_service => return Err(TokenProblem::Missing.into()),
-                user => user,
+                verified => verified,
             },
             Access::Service | Access::Unspecified => return Err(Failure::new(Reason::AccessDenied)),
         };
+        if let Some(verified) = &verified {
+            self.check_requirements(rpc, verified)?;
+        }
         let (service, scopes) = service.unzip();
         Ok(Caller {
-            user,
+            user: verified.map(|verified| verified.user),
             service,
             scopes: scopes.unwrap_or_default(),
         })
+    }
+
+    /// Refuses a user whose token states that consents to required documents are missing, if consents are enforced and
+    /// `rpc` needs them.
+    fn check_requirements(&self, rpc: &Rpc, verified: &Verified) -> Result<(), Failure> {
+        let unmet = &verified.unmet;
+        if self.enforcement == Enforcement::Off || rpc.despite_unmet || unmet.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::new(reason::unmet()).metadata("missing_consents", unmet.join(",")))
     }
 
     /// Returns the service that the client certificate names, with its scopes; `None` unless it is listed.
@@ -158,13 +174,13 @@ impl Authorization {
     }
 
     /// Returns the user that the call's credentials name; `None` when there are none.
-    async fn user(&self, headers: &HeaderMap, deadline: Deadline) -> Result<Option<User>, Failure> {
+    async fn user(&self, headers: &HeaderMap, deadline: Deadline) -> Result<Option<Verified>, Failure> {
         match self.auth_mode {
             AuthMode::Token => match bearer(headers)? {
                 // A stream's whole time would be too long to wait for keys.
                 Some(token) => self
                     .verifier
-                    .verify(token, deadline.at_most(MAX_CALL))
+                    .verify_claims(token, deadline.at_most(MAX_CALL))
                     .await
                     .map(Some),
                 None => Ok(None),
@@ -175,11 +191,14 @@ impl Authorization {
                     let id = id.ok_or_else(|| {
                         Failure::field("x-user-id", "NOT_A_UUID", "x-user-id must be a UUID")
                     })?;
-                    Ok(Some(User {
-                        id: UserId::new(id),
-                        session_id: None,
-                        foreign: false,
-                        valid_until: None,
+                    Ok(Some(Verified {
+                        user: User {
+                            id: UserId::new(id),
+                            session_id: None,
+                            foreign: false,
+                            valid_until: None,
+                        },
+                        unmet: Vec::new(),
                     }))
                 }
                 None => Ok(None),

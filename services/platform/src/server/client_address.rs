@@ -67,6 +67,7 @@ mod tests {
             access,
             scope: None,
             response: ResponseKind::Message,
+            despite_unmet: false,
         }
     }
 

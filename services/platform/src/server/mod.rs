@@ -61,7 +61,7 @@ use self::{
 use crate::{
     access::{AccessError, AccessTable},
     auth::TokenVerifier,
-    config::{AuthMode, Requests},
+    config::{AuthMode, Enforcement, Requests},
     entropy::Entropy,
     time::Clock,
     tls::Tls,
@@ -115,6 +115,8 @@ pub struct ServerConfig {
     pub verifier: TokenVerifier,
     /// The way users authenticate.
     pub auth_mode: AuthMode,
+    /// Whether calls of users who lack a required consent are refused.
+    pub enforcement: Enforcement,
     /// The maximum number of streams that one user may have open at once on this replica, of each kind.
     pub streams_per_user: usize,
     /// The clock for request ids.
@@ -250,6 +252,7 @@ impl ServerBuilder {
             Arc::clone(&config.tls),
             Arc::clone(&verifier),
             config.auth_mode,
+            config.enforcement,
         );
         let limits_of_people = PersonLimits::new(access.clone(), verifier, config.streams_per_user);
         let limits = TimeLimits::new(

@@ -10,6 +10,7 @@ mod deletion;
 mod export_account;
 mod external_account;
 mod get_account;
+mod get_consent_requirements;
 mod get_deletion;
 mod get_password_policy;
 mod get_usage;
@@ -33,18 +34,21 @@ use haven_platform::{
 use haven_proto::identity::v1::{
     ChangePasswordRequest, ChangePasswordResponse, CheckPasswordRequest, CheckPasswordResponse,
     DeleteAccountRequest, DeleteAccountResponse, ExportAccountRequest, ExportAccountResponse,
-    GetAccountRequest, GetAccountResponse, GetDeletionRequest, GetDeletionResponse, GetPasswordPolicyRequest,
-    GetPasswordPolicyResponse, GetUsageRequest, GetUsageResponse, GrantConsentRequest, GrantConsentResponse,
-    ListAccountsRequest, ListAccountsResponse, ListAuditEventsRequest, ListAuditEventsResponse,
-    ListConsentsRequest, ListConsentsResponse, SignUpRequest, SignUpResponse, UpdateAccountRequest,
-    UpdateAccountResponse, WithdrawConsentRequest, WithdrawConsentResponse,
+    GetAccountRequest, GetAccountResponse, GetConsentRequirementsRequest, GetConsentRequirementsResponse,
+    GetDeletionRequest, GetDeletionResponse, GetPasswordPolicyRequest, GetPasswordPolicyResponse, GetUsageRequest,
+    GetUsageResponse, GrantConsentRequest, GrantConsentResponse, ListAccountsRequest, ListAccountsResponse,
+    ListAuditEventsRequest, ListAuditEventsResponse, ListConsentsRequest, ListConsentsResponse, SignUpRequest,
+    SignUpResponse, UpdateAccountRequest, UpdateAccountResponse, WithdrawConsentRequest, WithdrawConsentResponse,
     account_service_server::AccountService,
 };
 
 use super::{audit_origin::AuditOrigins, rate_limit_keys::RateLimitKeys};
 use crate::{
     dispatcher::Dispatcher,
-    domain::{consent::RequiredConsents, provider::AuthProvider, quota::Quotas, rate_limit::RateLimits},
+    domain::{
+        consent::RequiredConsents, consent_versions::ConsentVersions, provider::AuthProvider, quota::Quotas,
+        rate_limit::RateLimits,
+    },
     estimator::EstimatorQueue,
     hashing::Passwords,
     store::{
@@ -90,6 +94,8 @@ pub struct AccountRpc {
     pub rate_limit_keys: RateLimitKeys,
     /// The consents that SignUp requires.
     pub required_consents: RequiredConsents,
+    /// The versions of documents that people can consent to.
+    pub consent_versions: ConsentVersions,
     /// The ended sessions. Calls with their access tokens are refused.
     pub ended_sessions: Arc<EndedSessions>,
     /// The key of the hashes by which retries are recognized.
@@ -115,6 +121,7 @@ grpc_service! {
         rpc delete_account(DeleteAccountRequest) -> DeleteAccountResponse;
         rpc get_deletion(GetDeletionRequest) -> GetDeletionResponse;
         rpc list_accounts(ListAccountsRequest) -> ListAccountsResponse;
+        rpc get_consent_requirements(GetConsentRequirementsRequest) -> GetConsentRequirementsResponse;
         rpc list_consents(ListConsentsRequest) -> ListConsentsResponse;
         rpc grant_consent(GrantConsentRequest) -> GrantConsentResponse;
         rpc withdraw_consent(WithdrawConsentRequest) -> WithdrawConsentResponse;

@@ -30,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use super::{audit_origin::AuditOrigins, rate_limit_keys::RateLimitKeys};
 use crate::{
     domain::{
+        consent::RequiredConsents,
         provider::AuthProvider,
         quota::Quotas,
         rate_limit::RateLimits,
@@ -57,6 +58,8 @@ pub struct SessionRpc {
     pub refresh_limits: RateLimits,
     /// The maximum numbers of sessions and devices.
     pub quotas: Quotas,
+    /// The consents that tokens state as missing.
+    pub required_consents: RequiredConsents,
     /// Derives the keys under which limits are counted.
     pub rate_limit_keys: RateLimitKeys,
     /// Signs the access tokens of sessions.

@@ -8,8 +8,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::SessionRpc;
 use crate::{
-    domain::{provider::AuthProvider, refresh_token::RefreshToken, session::Session},
-    store::session::Refreshed,
+    domain::{provider::AuthProvider, refresh_token::RefreshToken},
+    rpc::consent_grant::grant_message,
+    store::session::{Refreshed, RefreshedSession},
 };
 
 impl Handler<RefreshSessionRequest> for SessionRpc {
@@ -24,8 +25,9 @@ impl Handler<RefreshSessionRequest> for SessionRpc {
             return Err(Failure::new(Reason::AuthProviderExternal));
         }
         let token = parse(request)?;
-        let (session, next) = self.refresh(call, &token).await?;
-        let access_token = self.signer.sign(&session).map_err(Failure::internal)?;
+        let (refreshed, next) = self.refresh(call, &token).await?;
+        let (session, missing) = (refreshed.session, &refreshed.missing_consents);
+        let access_token = self.signer.sign(&session, missing).map_err(Failure::internal)?;
         Ok(RefreshSessionResponse {
             access_token: access_token.expose_secret().to_owned(),
             access_token_expire_time: Some(timestamp(session.expires_at)),
@@ -33,13 +35,18 @@ impl Handler<RefreshSessionRequest> for SessionRpc {
             refresh_token_expire_time: Some(timestamp(session.refresh_expires_at)),
             user_id: session.user_id.to_string(),
             session_id: session.id.to_string(),
+            missing_consents: missing.iter().map(grant_message).collect(),
         })
     }
 }
 
 impl SessionRpc {
     /// Uses `token`, and returns its session and its successor.
-    async fn refresh(&self, call: &Call, token: &RefreshToken) -> Result<(Session, RefreshToken), Failure> {
+    async fn refresh(
+        &self,
+        call: &Call,
+        token: &RefreshToken,
+    ) -> Result<(RefreshedSession, RefreshToken), Failure> {
         let hashes = self
             .refresh_keys
             .iter()
@@ -62,7 +69,14 @@ impl SessionRpc {
         let now = self.clock.now();
         match self
             .sessions
-            .refresh(key, next, &quotas, &origin, now, call.deadline)
+            .refresh(
+                key,
+                next,
+                (&quotas, &self.required_consents),
+                &origin,
+                now,
+                call.deadline,
+            )
             .await?
         {
             Refreshed::Session(session) => Ok((session, successor)),

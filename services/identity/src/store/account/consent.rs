@@ -37,6 +37,9 @@ pub enum ConsentError {
     /// The person's account was erased.
     #[error("the account was erased")]
     Erased,
+    /// The document has no such version.
+    #[error("the document has no such version")]
+    VersionUnknown,
     /// The ledger has as many entries as a person may have.
     #[error("the ledger has {used} entries, at most {limit}")]
     TooMany {

@@ -23,11 +23,21 @@ const METHOD: &str = "GrantConsent";
 /// The maximum number of attempts when other transactions change the same consent at the same time.
 const MAX_ATTEMPTS: usize = 8;
 
+/// The rules that a grant must meet.
+#[derive(Clone, Copy, Debug)]
+pub struct GrantRules<'a> {
+    /// The rate limits, which each attempt counts towards.
+    pub quotas: &'a [Quota],
+    /// The maximum number of entries in the ledger.
+    pub max_entries: i32,
+    /// `true` when the document has such a version.
+    pub is_accepted: bool,
+}
+
 impl Consents {
     /// Adds `new` to the caller's ledger, unless that consent is in effect already. When the same request did so
     /// before, changes nothing. Returns the entry as it was at the time of the grant. `event` is appended to the audit
-    /// log when an entry was added. A grant that succeeds counts towards the rate limits, and a retry of one does not; the ledger
-    /// has at most `limit` entries.
+    /// log when an entry was added. A grant that succeeds counts towards the rate limits. `rules` do not apply to a retry.
     ///
     /// # Errors
     ///
@@ -37,15 +47,12 @@ impl Consents {
         caller: UserId,
         new: &NewConsent,
         request: &RequestKey,
-        (quotas, limit): (&[Quota], i32),
+        rules: &GrantRules<'_>,
         event: &NewAuditEvent<'_>,
         deadline: Deadline,
     ) -> Result<ConsentEntry, ConsentError> {
         for _ in 0..MAX_ATTEMPTS {
-            match self
-                .try_grant(caller, new, request, (quotas, limit), event, deadline)
-                .await
-            {
+            match self.try_grant(caller, new, request, rules, event, deadline).await {
                 Ok(None) => {}
                 Ok(Some(entry)) => return Ok(entry),
                 Err(error) => return Err(self.explain(error, caller, deadline).await),
@@ -61,7 +68,7 @@ impl Consents {
         caller: UserId,
         new: &NewConsent,
         request: &RequestKey,
-        (quotas, limit): (&[Quota], i32),
+        rules: &GrantRules<'_>,
         event: &NewAuditEvent<'_>,
         deadline: Deadline,
     ) -> Result<Option<ConsentEntry>, ConsentError> {
@@ -80,7 +87,10 @@ impl Consents {
             });
             return granted.map(Some).ok_or(ConsentError::NotFound);
         }
-        admit(&mut tx, quotas).await?;
+        if !rules.is_accepted {
+            return Err(ConsentError::VersionUnknown);
+        }
+        admit(&mut tx, rules.quotas).await?;
         let inserted = sqlx::query_as!(
             ConsentRow,
             "
@@ -99,7 +109,7 @@ impl Consents {
         .map_err(DbError::from)?;
         let is_new = inserted.is_some();
         if is_new {
-            check_number(&mut tx, caller, limit).await?;
+            check_number(&mut tx, caller, rules.max_entries).await?;
         }
         let in_effect = match inserted {
             Some(row) => Some(row),

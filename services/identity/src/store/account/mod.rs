@@ -33,6 +33,7 @@ pub use self::{
     delete_account::{EraseError, Erased},
     erasure::Erasures,
     export_account::{ExportError, Exports},
+    grant_consent::GrantRules,
     reauthentication::{EarlierRequest, OwnCredential, OwnPassword, OwnPasswords},
     sign_up::{EarlierSignUp, EarlierSignUpError, SignUpError},
     update_account::UpdateError,

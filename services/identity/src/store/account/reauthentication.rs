@@ -80,8 +80,8 @@ impl OwnPasswords {
         Self { database }
     }
 
-    /// Reads the credential of `person`, and counts the call. `limits` has the limits, and the keys under which the wrong
-    /// passwords of the caller are counted; `request_id` is the call's.
+    /// Reads the credential of `person`, and counts the call. `limits` returns the limits, and the keys under which the wrong
+    /// passwords of the caller are counted, by the earlier request with the call's `request_id`.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl OwnPasswords {
         &self,
         person: UserId,
         request_id: Uuid,
-        (quotas, failures): (Vec<Quota>, FailureKeys),
+        limits: impl FnOnce(Option<&EarlierRequest>) -> (Vec<Quota>, FailureKeys) + Send,
         deadline: Deadline,
     ) -> Result<OwnCredential, LimitError> {
         let mut tx = self
@@ -120,8 +120,6 @@ impl OwnPasswords {
             tx.commit().await?;
             return Ok(OwnCredential::External { version: row.version });
         };
-        admit(&mut tx, &quotas, Some(&failures)).await?;
-        tx.commit().await?;
         let earlier = match (row.method, row.payload_mac, row.answer) {
             (Some(method), Some(payload_mac), Some(answer)) => Some(EarlierRequest {
                 method,
@@ -130,6 +128,9 @@ impl OwnPasswords {
             }),
             _ => None,
         };
+        let (quotas, failures) = limits(earlier.as_ref());
+        admit(&mut tx, &quotas, Some(&failures)).await?;
+        tx.commit().await?;
         Ok(OwnCredential::Password(OwnPassword {
             email,
             hash: PasswordHash::new(hash),

@@ -19,7 +19,7 @@ use crate::{
         account::{NewAccount, PasswordHash},
         audit::{AuditEventType, Origin},
         outbox::{LEASE, Message},
-        rate_limit::Quota,
+        rate_limit::{FailureKeys, Quota},
     },
     store::rate_limit::{self, LimitError},
 };
@@ -93,25 +93,58 @@ impl Accounts {
         Ok(tx.commit().await?)
     }
 
-    /// Admits a sign-up as [`Accounts::admit`] does, and finds the sign-up that had the same request id.
+    /// Finds the sign-up that had the same request id, and admits the call as [`Accounts::admit`] does: a retry within the
+    /// limits of `retries`, which also has the keys under which its wrong passwords are counted, and any other sign-up within
+    /// `quotas`.
     ///
     /// # Errors
     ///
     /// See [`EarlierSignUpError`]. A call whose account was erased counts towards the limits.
     pub async fn admit_sign_up(
         &self,
-        request_id: Uuid,
+        request: &RequestKey,
         quotas: &[Quota],
+        retries: &(Vec<Quota>, FailureKeys),
         deadline: Deadline,
     ) -> Result<Option<EarlierSignUp>, EarlierSignUpError> {
         let mut tx = self
             .database
             .begin("SignUp.admit", Context::Anonymous, deadline)
             .await?;
-        rate_limit::admit(&mut tx, quotas, None).await?;
-        let earlier = find(&mut tx, request_id).await?;
+        let earlier = find(&mut tx, request.id).await?;
+        match earlier.as_ref().is_some_and(|earlier| earlier.is_of(request)) {
+            true => rate_limit::admit(&mut tx, &retries.0, Some(&retries.1)).await?,
+            false => rate_limit::admit(&mut tx, quotas, None).await?,
+        }
         tx.commit().await?;
         earlier
+    }
+
+    /// Counts a wrong password in a retry under `failures`.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails. The password is not counted then.
+    pub async fn count_wrong_sign_up(
+        &self,
+        failures: &FailureKeys,
+        at: DateTime<Utc>,
+        deadline: Deadline,
+    ) -> Result<(), DbError> {
+        let mut tx = self
+            .database
+            .begin("SignUp.wrong", Context::Service, deadline)
+            .await?;
+        sqlx::query!(
+            r#"
+            SELECT /* SignUp.wrong */ count(*) AS "noted!"
+            FROM identity.note_wrong_password($1, '{}', '0', '0', NULL, NULL, $2)"#,
+            failures.as_slice() as &[Vec<u8>],
+            at,
+        )
+        .fetch_one(&mut tx)
+        .await?;
+        tx.commit().await
     }
 
     /// Stores an account, its consents, the request, the message to data and the first audit event: all of it or
@@ -250,6 +283,16 @@ async fn find(tx: &mut TenantTx, request_id: Uuid) -> Result<Found, DbError> {
 impl From<DbError> for EarlierSignUpError {
     fn from(error: DbError) -> Self {
         Self::Limited(error.into())
+    }
+}
+
+// === impl EarlierSignUp ===
+
+impl EarlierSignUp {
+    /// Returns whether it has the content of `request`, apart from the password.
+    #[must_use]
+    pub fn is_of(&self, request: &RequestKey) -> bool {
+        request.payload_macs.contains(&self.payload_mac)
     }
 }
 

@@ -8,10 +8,11 @@ use haven_platform::{
     mac::{KeyId, StoredMac},
 };
 
-use super::Sessions;
+use super::{Sessions, consents};
 use crate::{
     domain::{
         audit::{AuditEventType, NewAuditEvent, Origin},
+        consent::{Consent, RequiredConsents},
         rate_limit::Quota,
         refresh_token::{NewRefreshToken, StoredToken, TokenKey, TokenState},
         session::{EndReason, Session},
@@ -22,13 +23,22 @@ use crate::{
     },
 };
 
+/// A session with new tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefreshedSession {
+    /// The session.
+    pub session: Session,
+    /// The required consents that are not in effect now.
+    pub missing_consents: Vec<Consent>,
+}
+
 /// The outcome of a refresh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refreshed {
     /// This call used the token, and stored its successor.
-    Session(Session),
+    Session(RefreshedSession),
     /// Another call used the token within the last few seconds, and stored its successor.
-    Again(Session),
+    Again(RefreshedSession),
     /// The session had ended before.
     Ended,
     /// The token was used before, and this call ended its session.
@@ -44,6 +54,7 @@ struct Locked {
     session: Session,
     ended: bool,
     token: StoredToken,
+    missing_consents: Vec<Consent>,
 }
 
 // === impl Sessions ===
@@ -94,7 +105,8 @@ impl Sessions {
     /// have one token, one of them does that, and the others get the same session. A token that was used more than
     /// [`GRACE`](crate::domain::refresh_token::GRACE) before ends its session.
     ///
-    /// Only a call that uses a token counts towards `quotas`, which bound the number of stored tokens.
+    /// Only a call that uses a token counts towards `quotas`, which bound the number of stored tokens. The result names those
+    /// of the `required` consents that are not in effect.
     ///
     /// # Errors
     ///
@@ -103,7 +115,7 @@ impl Sessions {
         &self,
         key: TokenKey,
         next: NewRefreshToken,
-        quotas: &[Quota],
+        (quotas, required): (&[Quota], &RequiredConsents),
         origin: &Origin,
         now: DateTime<Utc>,
         deadline: Deadline,
@@ -112,7 +124,7 @@ impl Sessions {
             .database
             .begin("RefreshSession", Context::User(key.user_id), deadline)
             .await?;
-        let Some(locked) = lock(&mut tx, key).await? else {
+        let Some(locked) = lock(&mut tx, key, required).await? else {
             return Ok(Refreshed::Unknown);
         };
         if locked.ended {
@@ -120,14 +132,22 @@ impl Sessions {
         }
         let refreshed = match locked.token.state(now) {
             TokenState::Expired => return Ok(Refreshed::Expired),
-            TokenState::UsedRecently => return Ok(Refreshed::Again(locked.session)),
+            TokenState::UsedRecently => {
+                return Ok(Refreshed::Again(RefreshedSession {
+                    session: locked.session,
+                    missing_consents: locked.missing_consents,
+                }));
+            }
             TokenState::Unused { used_at } => {
                 if !quotas.is_empty() {
                     rate_limit::admit(&mut tx, quotas, None).await?;
                 }
                 let session = locked.session.refreshed(now);
                 rotate(&mut tx, key, session, next, used_at).await?;
-                Refreshed::Session(session)
+                Refreshed::Session(RefreshedSession {
+                    session,
+                    missing_consents: locked.missing_consents,
+                })
             }
             TokenState::Reused => {
                 end_session(&mut tx, key, origin, now).await?;
@@ -139,15 +159,31 @@ impl Sessions {
     }
 }
 
-/// Locks the account, the session and the token, and reads them after that.
-async fn lock(tx: &mut TenantTx, key: TokenKey) -> Result<Option<Locked>, DbError> {
+/// Locks the account, the session and the token, and reads them after that, with those of the `required` consents that are
+/// not in effect.
+async fn lock(
+    tx: &mut TenantTx,
+    key: TokenKey,
+    required: &RequiredConsents,
+) -> Result<Option<Locked>, DbError> {
+    let (documents, versions) = required.columns();
     // Locks the account first, as ChangePassword and DeleteAccount do.
     let row = sqlx::query!(
         r#"
         SELECT /* RefreshSession.lock */
                coalesce(session.refreshed_at, session.issued_at) AS "issued_at!", session.expires_at,
             session.refresh_expires_at, session.ended_at IS NOT NULL AS "ended!",
-            token.issued_at AS token_issued_at, token.expires_at AS token_expires_at, token.used_at
+            token.issued_at AS token_issued_at, token.expires_at AS token_expires_at, token.used_at,
+            ARRAY(
+                SELECT required.document || '=' || required.version
+                FROM unnest($4::text[], $5::text[]) WITH ORDINALITY AS required (document, version, position)
+                WHERE NOT EXISTS (
+                    SELECT FROM identity.consents AS consent
+                    WHERE consent.user_id = $1 AND consent.document = required.document
+                        AND consent.document_version = required.version AND consent.withdrawn_at IS NULL
+                )
+                ORDER BY required.position
+            ) AS "missing_consents!: Vec<String>"
         FROM identity.users AS person
             JOIN identity.sessions AS session ON session.user_id = person.id
             JOIN identity.refresh_tokens AS token
@@ -157,10 +193,14 @@ async fn lock(tx: &mut TenantTx, key: TokenKey) -> Result<Option<Locked>, DbErro
         key.user_id.as_uuid(),
         key.session_id,
         key.token_id,
+        &documents as _,
+        &versions as _,
     )
     .fetch_optional(tx)
     .await?;
-    Ok(row.map(|row| Locked {
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Locked {
+        missing_consents: consents(&row.missing_consents)?,
         session: Session {
             id: key.session_id,
             user_id: key.user_id,

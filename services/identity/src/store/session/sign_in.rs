@@ -8,17 +8,19 @@ use haven_platform::{
     database::{Context, DbError, TenantTx},
     deadline::Deadline,
     mac::{KeyId, StoredMac},
+    request_key::RequestKey,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::Sessions;
+use super::{Sessions, consents};
 use crate::{
     domain::{
         account::PasswordHash,
         audit::{AuditEventType, Origin},
+        consent::Consent,
         rate_limit::{FailureKeys, Quota},
         session::{NewSession, Session},
     },
@@ -37,6 +39,28 @@ pub struct Credential {
     pub password_hash: Option<PasswordHash>,
     /// The password's version, which grows with each change.
     pub password_version: i64,
+}
+
+/// What a call signs in with.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    /// The canonical email address.
+    pub email_canonical: &'a str,
+    /// The hashes of the device token that was sent, under each key of the ring. Empty without a token.
+    pub devices: &'a [Vec<u8>],
+    /// The request's key, by which a retry is recognized.
+    pub request: &'a RequestKey,
+    /// The time of the call.
+    pub at: DateTime<Utc>,
+}
+
+/// What is known about an attempt before its password is checked. It decides which limits apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// `true` when the device token is one of the account.
+    pub device: bool,
+    /// `true` when the same request began a session before. A retry has to know the password nevertheless.
+    pub request: bool,
 }
 
 /// The result of [`Sessions::find_credential`].
@@ -62,6 +86,8 @@ pub struct BegunSession {
     pub keeps_device: bool,
     /// The ids of the sessions that ended to make room for this one.
     pub ended: Vec<Uuid>,
+    /// The required consents that were not in effect when the session began.
+    pub missing_consents: Vec<Consent>,
 }
 
 /// The error when a session did not begin.
@@ -87,24 +113,24 @@ struct Answer {
     refresh_expires_at: i64,
     #[serde(default)]
     keeps_device: bool,
+    /// As `document=version`. The statement fills it in.
+    #[serde(default, skip_serializing)]
+    missing_consents: Vec<String>,
 }
 
 // === impl Sessions ===
 
 impl Sessions {
-    /// Finds the account by its canonical email address, and its device token, of which `devices` are the hashes under each
-    /// key of the ring. Then admits the sign-in if it is within its limits and need not wait after wrong passwords. `limits`
-    /// has both, of a device whose token is the account's or of any other caller.
+    /// Finds the account by its email address, its device token, and the earlier request with the same key. Then admits the
+    /// sign-in if it is within its limits and need not wait after wrong passwords. `limits` has both, by what was found.
     ///
     /// # Errors
     ///
     /// [`LimitError`]. A call that exceeds one limit does not count towards the others.
     pub async fn find_credential(
         &self,
-        email_canonical: &str,
-        devices: &[Vec<u8>],
-        at: DateTime<Utc>,
-        limits: impl FnOnce(bool) -> (Vec<Quota>, FailureKeys) + Send,
+        attempt: &Attempt<'_>,
+        limits: impl FnOnce(Known) -> (Vec<Quota>, FailureKeys) + Send,
         deadline: Deadline,
     ) -> Result<Found, LimitError> {
         let mut tx = self
@@ -113,16 +139,22 @@ impl Sessions {
             .await?;
         let row = sqlx::query!(
             r#"
-            SELECT /* SignIn.find */ user_id, password_hash, password_version, device_hash
+            SELECT /* SignIn.find */ user_id, password_hash, password_version, device_hash,
+                identity.knows_sign_in(user_id, $4, $5) AS "is_retry!"
             FROM identity.find_sign_in($1, $2, $3)"#,
-            email_canonical,
-            devices as &[Vec<u8>],
-            at,
+            attempt.email_canonical,
+            attempt.devices as &[Vec<u8>],
+            attempt.at,
+            attempt.request.id,
+            &attempt.request.payload_macs.to_vecs() as &[Vec<u8>],
         )
         .fetch_one(&mut tx)
         .await
         .map_err(DbError::from)?;
-        let (quotas, failures) = limits(row.device_hash.is_some());
+        let (quotas, failures) = limits(Known {
+            device: row.device_hash.is_some(),
+            request: row.is_retry,
+        });
         rate_limit::admit(&mut tx, &quotas, Some(&failures)).await?;
         tx.commit().await?;
         let (hash, account) = (row.password_hash, row.user_id.zip(row.password_version));
@@ -177,6 +209,7 @@ impl Sessions {
             key: KeyId::of_stored(new.request.payload_macs.first().as_bytes()),
             keeps_device: new.device.found.is_some(),
             ended: begun.ended,
+            missing_consents: consents(&begun.missing_consents).map_err(BeginError::Database)?,
         })
     }
 
@@ -224,17 +257,32 @@ struct Begun {
     with_this_password: bool,
     /// The ids of the sessions that ended to make room.
     ended: Vec<Uuid>,
+    /// The required consents that are not in effect.
+    missing_consents: Vec<String>,
 }
 
 /// Begins a session in one statement, which also appends the audit event and resets the count of wrong passwords: each
 /// would be another round trip.
 async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginError> {
     let NewSession { session, origin, .. } = new;
+    let (documents, versions) = new.required_consents.columns();
     let row = sqlx::query!(
         r#"
-        WITH /* SignIn */ request AS (
+        WITH /* SignIn */ missing AS MATERIALIZED (
+            SELECT ARRAY(
+                SELECT required.document || '=' || required.version
+                FROM unnest($23::text[], $24::text[]) WITH ORDINALITY AS required (document, version, position)
+                WHERE NOT EXISTS (
+                    SELECT FROM identity.consents AS consent
+                    WHERE consent.user_id = $1 AND consent.document = required.document
+                        AND consent.document_version = required.version AND consent.withdrawn_at IS NULL
+                )
+                ORDER BY required.position
+            ) AS consents
+        ), request AS (
             INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
-            VALUES ($1, $2, 'SignIn', $3, $4, $5)
+            SELECT $1, $2, 'SignIn', $3, $4::jsonb || jsonb_build_object('missing_consents', missing.consents), $5
+            FROM missing
             ON CONFLICT (user_id, id) DO NOTHING
             RETURNING user_id
         ), active AS (
@@ -257,7 +305,8 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
             SELECT oldest.session_id FROM active, identity.end_oldest_sessions($7, $22, $5) AS oldest
         )
         SELECT EXISTS (SELECT FROM request) AS "by_this_request!", (SELECT count(*) FROM noted) AS "noted!",
-            ARRAY(SELECT session_id FROM ended) AS "ended!: Vec<Uuid>""#,
+            ARRAY(SELECT session_id FROM ended) AS "ended!: Vec<Uuid>",
+            (SELECT consents FROM missing) AS "missing_consents!: Vec<String>""#,
         session.user_id.as_uuid(),
         new.request.id,
         new.request.payload_macs.first().as_bytes(),
@@ -280,12 +329,15 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
         new.device.expires_at,
         new.device.maximum,
         new.max_sessions,
+        &documents as _,
+        &versions as _,
     )
     .fetch_one(tx)
     .await
     .map_err(DbError::from)?;
     Ok(Begun {
         ended: row.ended,
+        missing_consents: row.missing_consents,
         by_this_request: row.by_this_request,
         with_this_password: row.noted > 0,
     })
@@ -310,6 +362,10 @@ async fn earlier(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<BegunSession
     }
     let answer: Option<Answer> = serde_json::from_value(earlier.answer.0).ok();
     let keeps_device = answer.as_ref().is_some_and(|answer| answer.keeps_device);
+    let missing = answer
+        .as_ref()
+        .map_or(&[] as &[String], |answer| &answer.missing_consents);
+    let missing_consents = consents(missing).map_err(BeginError::Database)?;
     let session = answer
         .and_then(|answer| answer.session_of(new.session.user_id))
         .ok_or_else(|| {
@@ -322,6 +378,7 @@ async fn earlier(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<BegunSession
         key: KeyId::of_stored(&earlier.payload_mac),
         keeps_device,
         ended: Vec::new(),
+        missing_consents,
     })
 }
 
@@ -331,6 +388,7 @@ impl Answer {
     fn of(session: Session, keeps_device: bool) -> Self {
         Self {
             keeps_device,
+            missing_consents: Vec::new(),
             session_id: session.id,
             issued_at: session.issued_at.timestamp(),
             expires_at: session.expires_at.timestamp(),

@@ -10,16 +10,19 @@ use haven_platform::{
     failure::Failure,
     handler::Handler,
     reason::Reason,
+    request_key::RequestKey,
     time::timestamp,
 };
 use haven_proto::identity::v1::{Account, SignUpRequest, SignUpResponse};
+use secrecy::ExposeSecret;
 
-use self::parse::{SignUp, SignUpForm};
+use self::parse::{RepeatedSignUp, SignUp, SignUpForm};
 use super::{AccountRpc, goals::goal_value};
 use crate::{
     domain::{
         account::{FIRST_VERSION, NewAccount, PasswordHash},
         consent::NewConsent,
+        goals::Goals,
         outbox::Message,
         progress::Stage,
         provider::AuthProvider,
@@ -35,25 +38,43 @@ impl Handler<SignUpRequest> for AccountRpc {
         if self.provider == AuthProvider::External {
             return Err(Failure::new(Reason::AuthProviderExternal));
         }
-        let form = SignUpForm::parse(request, &self.required_consents, &self.request_mac);
+        let form = SignUpForm::parse(
+            request,
+            &self.required_consents,
+            &self.consent_versions,
+            &self.request_mac,
+        );
         // The limits of the network and the service come before anything expensive, and before other errors, so that no caller can
-        // try addresses or passwords without limit. The limit of the address comes last, with the account itself: neither a
-        // retry, nor what a stranger can be refused for without end, nor a failure of this service uses the address up.
+        // try addresses or passwords without limit. The limit of the address comes last, with the account itself: neither what a
+        // stranger can be refused for without end, nor a failure of this service uses the address up. A retry is recognized
+        // before all of it, because the limits, the consents and the policy may have changed since the first try. It has a
+        // limit of its own.
         let quotas = self
             .rate_limit_keys
             .quotas("SignUp", &self.sign_up_limits, call, None);
+        let request = form.request;
+        let retries = (
+            self.rate_limit_keys.retry_quota("SignUp", b"", request.id),
+            self.rate_limit_keys.sign_up_failures(request.id),
+        );
         let earlier = self
             .accounts
-            .admit_sign_up(form.request.id, &quotas, call.deadline)
+            .admit_sign_up(&request, &quotas, &retries, call.deadline)
             .await?;
+        if let Some(earlier) = earlier.as_ref().filter(|earlier| earlier.is_of(&request)) {
+            let account = self.answer_sign_up_retry(call, form.repeated()?, earlier, &request);
+            return Ok(SignUpResponse {
+                account: Some(account.await?),
+            });
+        }
         let sign_up = self
             .estimator
             .run(call.into(), call.deadline, move || form.check())
             .await??;
-        let account = match earlier {
-            Some(earlier) => self.answer_sign_up_retry(call, sign_up, earlier).await?,
-            None => self.create_account(call, sign_up).await?,
-        };
+        if earlier.is_some() {
+            return Err(Failure::new(Reason::RequestIdReused));
+        }
+        let account = self.create_account(call, sign_up).await?;
         Ok(SignUpResponse {
             account: Some(account),
         })
@@ -89,7 +110,18 @@ impl AccountRpc {
                 // The same request may have been committed in the meantime.
                 let earlier = self.accounts.find_sign_up(sign_up.request.id, call.deadline);
                 if let Some(earlier) = earlier.await? {
-                    return self.answer_sign_up_retry(call, sign_up, earlier).await;
+                    if !earlier.is_of(&sign_up.request) {
+                        return Err(Failure::new(Reason::RequestIdReused));
+                    }
+                    let request = sign_up.request;
+                    let repeated = RepeatedSignUp {
+                        email: sign_up.email.entered().into(),
+                        password: sign_up.password,
+                        goals: sign_up.goals,
+                    };
+                    return self
+                        .answer_sign_up_retry(call, repeated, &earlier, &request)
+                        .await;
                 }
                 if let SignUpError::Limited(limited) = error {
                     return Err(limited.into());
@@ -102,7 +134,13 @@ impl AccountRpc {
             }
         }
         self.dispatcher.deliver_now(message, call.deadline).await;
-        Ok(new_account_message(account.id, &sign_up, account.created_at))
+        let email = sign_up.email.entered();
+        Ok(new_account_message(
+            account.id,
+            email,
+            &sign_up.goals,
+            account.created_at,
+        ))
     }
 
     fn new_account(&self, sign_up: &SignUp, password_hash: PasswordHash) -> NewAccount {
@@ -122,33 +160,47 @@ impl AccountRpc {
         }
     }
 
-    /// Returns the first answer when the existing account was created by this same request. The password is part of the
-    /// request and is stored only as its slow hash, so it is checked against that hash.
+    /// Returns the first answer when `earlier`, which has the content of `request`, also has its password. The password is
+    /// part of the request and is stored only as its slow hash, so it is checked against that hash.
     ///
     /// # Errors
     ///
-    /// REQUEST_ID_REUSED when a request with this id but other content created it; ACCOUNT_ERASED while it is being erased.
+    /// REQUEST_ID_REUSED when the password is another one. It is counted as a wrong one, or else retries could be used to
+    /// guess the password. ACCOUNT_ERASED while the account is being erased.
     async fn answer_sign_up_retry(
         &self,
         call: &Call,
-        sign_up: SignUp,
-        earlier: EarlierSignUp,
+        repeated: RepeatedSignUp,
+        earlier: &EarlierSignUp,
+        request: &RequestKey,
     ) -> Result<Account, Failure> {
-        if !sign_up.request.payload_macs.contains(&earlier.payload_mac) {
-            return Err(Failure::new(Reason::RequestIdReused));
-        }
-        let Some(password_hash) = earlier.password_hash else {
+        let RepeatedSignUp {
+            email,
+            password,
+            goals,
+        } = repeated;
+        let Some(stored) = earlier.password_hash.clone() else {
             return Err(Failure::new(Reason::AccountErased));
         };
-        let password = sign_up.password.clone();
-        let verdict = self
+        match self
             .passwords
-            .verify(password, Some(password_hash), call.deadline);
-        match verdict.await? {
-            Verdict::Right | Verdict::RightButOutdated => {
-                Ok(new_account_message(earlier.user_id, &sign_up, earlier.created_at))
+            .verify(password, Some(stored), call.deadline)
+            .await?
+        {
+            Verdict::Right | Verdict::RightButOutdated => Ok(new_account_message(
+                earlier.user_id,
+                email.expose_secret(),
+                &goals,
+                earlier.created_at,
+            )),
+            Verdict::Wrong => {
+                let failures = self.rate_limit_keys.sign_up_failures(request.id);
+                let at = self.clock.now();
+                self.accounts
+                    .count_wrong_sign_up(&failures, at, call.deadline)
+                    .await?;
+                Err(Failure::new(Reason::RequestIdReused))
             }
-            Verdict::Wrong => Err(Failure::new(Reason::RequestIdReused)),
         }
     }
 }
@@ -163,15 +215,11 @@ impl From<EarlierSignUpError> for Failure {
 }
 
 /// The account's message as it was when the account was created.
-fn new_account_message(id: UserId, sign_up: &SignUp, created_at: DateTime<Utc>) -> Account {
+fn new_account_message(id: UserId, email: &str, goals: &Goals, created_at: DateTime<Utc>) -> Account {
     Account {
         id: id.to_string(),
-        email: sign_up.email.entered().to_owned(),
-        goals: sign_up
-            .goals
-            .iter()
-            .map(|goal| i32::from(goal_value(goal)))
-            .collect(),
+        email: email.to_owned(),
+        goals: goals.iter().map(|goal| i32::from(goal_value(goal))).collect(),
         stage: Stage::FIRST.get().into(),
         create_time: Some(timestamp(created_at)),
         update_time: Some(timestamp(created_at)),

@@ -9,6 +9,7 @@ use haven_platform::{
     handler::Handler,
     mac::StoredMac,
     reason::Reason,
+    request_key::RequestKey,
     time::timestamp,
 };
 use haven_proto::identity::v1::{SignInRequest, SignInResponse};
@@ -29,7 +30,8 @@ use crate::{
         session::{NewSession, Session},
     },
     hashing::{Checked, HashingError},
-    store::session::{BeginError, BegunSession},
+    rpc::consent_grant::grant_message,
+    store::session::{Attempt, BeginError, BegunSession, Known},
 };
 
 /// The account that the caller proved to own with its password.
@@ -54,7 +56,10 @@ impl Handler<SignInRequest> for SessionRpc {
         let sign_in = SignIn::parse(request, &self.request_mac)?;
         let (begun, device) = self.begin(call, sign_in).await?;
         let session = begun.session;
-        let token = self.signer.sign(&session).map_err(Failure::internal)?;
+        let token = self
+            .signer
+            .sign(&session, &begun.missing_consents)
+            .map_err(Failure::internal)?;
         // A retry is answered with the same refresh token even when the token was used in the meantime. RefreshSession
         // then treats it as any used token.
         let refresh_token =
@@ -67,6 +72,7 @@ impl Handler<SignInRequest> for SessionRpc {
             refresh_token: refresh_token.text().expose_secret().to_owned(),
             refresh_token_expire_time: Some(timestamp(session.refresh_expires_at)),
             device_token: device.text().expose_secret().to_owned(),
+            missing_consents: begun.missing_consents.iter().map(grant_message).collect(),
         })
     }
 }
@@ -78,7 +84,14 @@ impl SessionRpc {
         let origin = self.audit_origins.of(call);
         let (request, sent) = (sign_in.request, sign_in.device.take());
         let authenticated = self
-            .authenticate(call, sign_in.email, sign_in.password, sent.as_ref(), &origin)
+            .authenticate(
+                call,
+                &request,
+                sign_in.email,
+                sign_in.password,
+                sent.as_ref(),
+                &origin,
+            )
             .await?;
         let at = self.clock.now();
         let session = Session::begin(self.entropy.uuid_v7(&self.clock), authenticated.user_id, at);
@@ -105,6 +118,7 @@ impl SessionRpc {
                 maximum: self.quotas.devices,
             },
             max_sessions: self.quotas.sessions,
+            required_consents: &self.required_consents,
             origin: &origin,
             at,
         };
@@ -138,6 +152,7 @@ impl SessionRpc {
     async fn authenticate(
         &self,
         call: &Call,
+        request: &RequestKey,
         email: EmailAddress,
         password: Password,
         device: Option<&DeviceToken>,
@@ -151,29 +166,33 @@ impl SessionRpc {
             }
             None => Vec::new(),
         };
-        let limits = |is_known: bool| {
+        let limits = |known: Known| {
             let keys = &self.rate_limit_keys;
             let cap = self.wrong_password_limits.get(LimitKind::Account);
-            let mut quotas = keys.quotas("SignIn", &self.sign_in_limits, call, None);
             let (own, failures) = keys.sign_in(
                 &self.sign_in_limits,
                 cap,
                 call,
                 &email,
-                device.filter(|_| is_known),
+                device.filter(|_| known.device),
             );
+            if known.request {
+                let owner = email.canonical().as_bytes();
+                return (keys.retry_quota("SignIn", owner, request.id), failures);
+            }
+            let mut quotas = keys.quotas("SignIn", &self.sign_in_limits, call, None);
             quotas.extend(own);
             (quotas, failures)
         };
+        let attempt = Attempt {
+            email_canonical: email.canonical(),
+            devices: &hashes,
+            request,
+            at: self.clock.now(),
+        };
         let found = self
             .sessions
-            .find_credential(
-                email.canonical(),
-                &hashes,
-                self.clock.now(),
-                limits,
-                call.deadline,
-            )
+            .find_credential(&attempt, limits, call.deadline)
             .await?;
         let (device_hash, failures) = (found.device_hash, found.failures);
         let (account, stored) = match found.credential {
