@@ -47,6 +47,7 @@ pub(crate) fn rotate_request(device: &Device) -> RotateDeviceKeyRequest {
         encrypted_master_key: Secret::generate().wrapped().unwrap(),
         key_derivation_path: "m/44'/0'/2'".into(),
         request_id: random::uuid().to_string(),
+        encrypted_label: Vec::new(),
     }
 }
 

@@ -70,6 +70,7 @@ impl Person<'_> {
             encrypted_master_key: self.device.secret.wrapped().unwrap(),
             key_derivation_path: "m/44'/0'/2'".into(),
             request_id: request_id(),
+            encrypted_label: Vec::new(),
         };
         let print = fingerprint(&request.encrypted_master_key);
         let version = state.version + 1;
