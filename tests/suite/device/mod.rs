@@ -6,6 +6,7 @@ mod erasure;
 mod list_devices;
 mod overdue_rotation;
 mod register_device;
+mod replace_device;
 mod revoke_device;
 mod rotate_device_key;
 mod suspend_device;

@@ -201,7 +201,8 @@ impl EncryptedLabel {
     /// The maximum size in bytes.
     pub const MAX_BYTES: usize = 256;
     /// The description of the violation.
-    pub const RULE: &'static str = "encrypted_label must have 28 to 256 bytes, of which at least 28 are a nonce and a tag";
+    pub const RULE: &'static str =
+        "encrypted_label must have 28 to 256 bytes, of which at least 28 are a nonce and a tag";
 
     /// Parses a label that is not empty.
     ///

@@ -178,11 +178,7 @@ mod tests {
             };
             assert_eq!(violations_of(&request), ["created_before NOT_LATER"]);
         }
-        for time in [
-            at(0, -1),
-            at(253_402_300_800, 0),
-            at(-62_135_596_801, 0),
-        ] {
+        for time in [at(0, -1), at(253_402_300_800, 0), at(-62_135_596_801, 0)] {
             let request = ListAccountsRequest {
                 created_before: time,
                 ..Default::default()

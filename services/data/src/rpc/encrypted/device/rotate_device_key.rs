@@ -120,7 +120,10 @@ mod tests {
             assert_eq!(failure.reason(), Reason::InvalidField);
             let violations = failure.all_violations().iter();
             let violations: Vec<_> = violations.map(|one| (one.field.as_str(), one.name)).collect();
-            assert_eq!(violations, fields.into_iter().zip(names.iter().copied()).collect::<Vec<_>>());
+            assert_eq!(
+                violations,
+                fields.into_iter().zip(names.iter().copied()).collect::<Vec<_>>()
+            );
         }
     }
 

@@ -202,9 +202,10 @@ fn key_of_a_device() -> Violation {
 impl From<ExpiryProblem> for Violation {
     fn from(problem: ExpiryProblem) -> Self {
         let (name, description) = match problem {
-            ExpiryProblem::NotInTheFuture => {
-                ("NOT_IN_THE_FUTURE", "expire_time must be later than now, by the server's clock")
-            }
+            ExpiryProblem::NotInTheFuture => (
+                "NOT_IN_THE_FUTURE",
+                "expire_time must be later than now, by the server's clock",
+            ),
             ExpiryProblem::TooLate => (
                 "TOO_LATE",
                 "expire_time must be at most 90 days from now, by the server's clock",

@@ -122,7 +122,8 @@ impl Devices {
         }
     }
 
-    /// Returns the device of the caller that `device` collides with. `None` when there is none any more.
+    /// Returns the device of the caller that `device` collides with, besides the one that it replaces. `None` when there is
+    /// none any more.
     async fn existing(
         &self,
         caller: UserId,
@@ -140,12 +141,13 @@ impl Devices {
             )
             SELECT d.id, d.id IS NOT DISTINCT FROM registered.id AS "of_installation!"
             FROM registered, data.device_key AS d
-            WHERE d.user_id = $1 AND d.id IN ($2, registered.id)
+            WHERE d.user_id = $1 AND d.id IN ($2, registered.id) AND d.id IS DISTINCT FROM $4
             ORDER BY 2 DESC
             LIMIT 1"#,
             caller.as_uuid(),
             device.id,
             &device.installation_hashes.to_vecs() as &[Vec<u8>],
+            device.replaces,
         )
         .fetch_optional(&mut tx)
         .await?;
