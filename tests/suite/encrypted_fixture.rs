@@ -221,6 +221,7 @@ impl EncryptedFixture {
                 encrypted_master_key: self.device.secret.wrapped().unwrap(),
                 key_derivation_path: "m/44'/0'/2'".into(),
                 request_id,
+                encrypted_label: self.device.secret.wrapped().unwrap(),
             }
             .encode_to_vec(),
             "DeviceService/SuspendDevice" => SuspendDeviceRequest {

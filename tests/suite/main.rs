@@ -86,6 +86,7 @@ mod superuser_sql;
 mod telemetry;
 mod test_device;
 mod testkit;
+mod times;
 mod tokens;
 mod trip;
 mod workload;

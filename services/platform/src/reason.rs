@@ -82,7 +82,7 @@ pub fn message(reason: Reason) -> &'static str {
         R::EmailTaken => "An account with this email address already exists",
         R::RecordExists => "A record with this id already exists",
         R::NonceReused => "The nonce was already used with this key",
-        R::DeviceExists => "The device is already registered",
+        R::DeviceExists => "The device is already registered, or its id is used; the details name the device",
         R::CredentialsInvalid => "The email address or the password is wrong",
         R::TokenInvalid => "A valid access token is required; the details say what is wrong",
         R::TokenExpired => "The access token has expired",

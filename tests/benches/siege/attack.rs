@@ -105,6 +105,8 @@ async fn device(client: &Client) -> Result<String> {
             platform: DevicePlatform::Ios.into(),
             app_version: "1.0".to_owned(),
             request_id: random::uuid().to_string(),
+            replace_device_id: String::new(),
+            encrypted_label: Vec::new(),
         };
         if let Ok(response) = client.device().register_device(request).await {
             return Ok(response.into_inner().device.context("no device")?.device_id);

@@ -221,6 +221,8 @@ impl Person {
             platform: DevicePlatform::Ios.into(),
             app_version: "1.0".to_owned(),
             request_id: random::uuid().to_string(),
+            replace_device_id: String::new(),
+            encrypted_label: Vec::new(),
         };
         for _ in 0..50 {
             match self

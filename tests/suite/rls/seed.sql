@@ -62,9 +62,9 @@ INSERT INTO data.crisis_events
 -- Devices with a key that was rotated once, rows encrypted with the current key, and nonces used with the previous key.
 INSERT INTO data.change_counters (user_id, last_number, live_devices, devices) VALUES ('{person}', 1000, {rows}, {rows});
 INSERT INTO data.device_key (user_id, id, device_id_hash, encrypted_master_key, key_derivation_path, key_version,
-        next_rotation_at, platform, app_version, last_active_at, created_at)
+        next_rotation_at, platform, app_version, last_active_at, created_at, encrypted_label)
     SELECT '{person}', gen_random_uuid(), sha256(('{name}' || number)::bytea), sha256('{name}'), 'm/0', 2,
-        now() + interval '90 days', 'ios', '1.0', now(), now()
+        now() + interval '90 days', 'ios', '1.0', now(), now(), sha256('{name}')
     FROM generate_series(1, {rows}) AS number;
 INSERT INTO data.security_audit_log (user_id, event, subject_id, occurred_at)
     SELECT user_id, 'device_registered', id, now() FROM data.device_key WHERE user_id = '{person}';

@@ -21,6 +21,7 @@ async fn rotate(device: &mut Device) {
         encrypted_master_key: device.secret.wrapped().unwrap(),
         key_derivation_path: "m/44'/0'/2'".into(),
         request_id: random::uuid().to_string(),
+        encrypted_label: Vec::new(),
     };
     let mut devices = device.client.device();
     let answer = retry_call(request, async |request| devices.rotate_device_key(request).await);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use haven_proto::data::v1::{
-    EraseUserRequest, RevokeDeviceRequest, SuspendDeviceRequest, WatchChangesRequest,
+    EraseUserRequest, RegisterDeviceRequest, RevokeDeviceRequest, SuspendDeviceRequest, WatchChangesRequest,
 };
 use haven_testkit::{Stack, random};
 use rustix::process::Signal;
@@ -12,7 +12,12 @@ use tokio::time::timeout;
 use tonic::Request;
 
 use super::{BEGINNING, LIMIT, Watcher, create, numbers, pull};
-use crate::{eventually::eventually, metrics::Metrics, status::reason, test_device::Device};
+use crate::{
+    eventually::eventually,
+    metrics::Metrics,
+    status::reason,
+    test_device::{Device, registration},
+};
 
 #[tokio::test]
 async fn a_watch_ends_at_the_clients_deadline() {
@@ -47,12 +52,13 @@ async fn a_server_that_stops_ends_watches_at_once_and_no_change_is_lost() {
 }
 
 #[tokio::test]
-async fn the_watch_of_a_suspended_or_revoked_device_ends() {
+async fn the_watch_of_a_suspended_revoked_or_replaced_device_ends() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let (lost, stolen) = (phone.another().await.unwrap(), phone.another().await.unwrap());
+    let replaced = phone.another().await.unwrap();
     let mut watchers = Vec::new();
-    for device in [&lost, &stolen] {
+    for device in [&lost, &stolen, &replaced] {
         let mut watcher = Watcher::start(device, BEGINNING).await.unwrap();
         watcher.next().await.unwrap();
         watchers.push(watcher);
@@ -68,8 +74,13 @@ async fn the_watch_of_a_suspended_or_revoked_device_ends() {
         request_id: random::uuid().to_string(),
     };
     devices.revoke_device(revocation).await.unwrap();
+    let replacement = RegisterDeviceRequest {
+        replace_device_id: replaced.id.to_string(),
+        ..registration(&replaced.secret).unwrap()
+    };
+    devices.register_device(replacement).await.unwrap();
     create(&phone, "not for them").await;
-    for (watcher, device) in watchers.iter_mut().zip([&lost, &stolen]) {
+    for (watcher, device) in watchers.iter_mut().zip([&lost, &stolen, &replaced]) {
         assert_eq!(reason(&watcher.end().await), "DEVICE_INACTIVE");
         assert_eq!(
             reason(&pull(device, BEGINNING).await.unwrap_err()),

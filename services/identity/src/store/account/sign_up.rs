@@ -112,7 +112,8 @@ impl Accounts {
             .begin("SignUp.admit", Context::Anonymous, deadline)
             .await?;
         let earlier = find(&mut tx, request.id).await?;
-        match earlier.as_ref().is_some_and(|earlier| earlier.is_of(request)) {
+        let found = earlier.as_ref().ok().and_then(Option::as_ref);
+        match found.is_some_and(|earlier| earlier.is_of(request)) {
             true => rate_limit::admit(&mut tx, &retries.0, Some(&retries.1)).await?,
             false => rate_limit::admit(&mut tx, quotas, None).await?,
         }
