@@ -66,7 +66,6 @@ impl SessionRpc {
             self.rate_limit_keys
                 .session_quota("RefreshSession", &self.refresh_limits, key.session_id);
         let origin = self.audit_origins.of(call);
-        let now = self.clock.now();
         match self
             .sessions
             .refresh(
@@ -74,7 +73,6 @@ impl SessionRpc {
                 next,
                 (&quotas, &self.required_consents),
                 &origin,
-                now,
                 call.deadline,
             )
             .await?

@@ -55,6 +55,8 @@ struct Locked {
     ended: bool,
     token: StoredToken,
     missing_consents: Vec<Consent>,
+    /// The time by the clock of Postgres. The clocks of two replicas may differ by more than the grace period.
+    now: DateTime<Utc>,
 }
 
 // === impl Sessions ===
@@ -103,7 +105,8 @@ impl Sessions {
 
     /// Uses the token `key`, stores `next` as its successor, and extends the session. When several simultaneous calls
     /// have one token, one of them does that, and the others get the same session. A token that was used more than
-    /// [`GRACE`](crate::domain::refresh_token::GRACE) before ends its session.
+    /// [`GRACE`](crate::domain::refresh_token::GRACE) before ends its session. All times are by the clock of Postgres, which
+    /// is the same for the calls of all replicas.
     ///
     /// Only a call that uses a token counts towards `quotas`, which bound the number of stored tokens. The result names those
     /// of the `required` consents that are not in effect.
@@ -117,7 +120,6 @@ impl Sessions {
         next: NewRefreshToken,
         (quotas, required): (&[Quota], &RequiredConsents),
         origin: &Origin,
-        now: DateTime<Utc>,
         deadline: Deadline,
     ) -> Result<Refreshed, LimitError> {
         let mut tx = self
@@ -130,6 +132,7 @@ impl Sessions {
         if locked.ended {
             return Ok(Refreshed::Ended);
         }
+        let now = locked.now;
         let refreshed = match locked.token.state(now) {
             TokenState::Expired => return Ok(Refreshed::Expired),
             TokenState::UsedRecently => {
@@ -174,6 +177,7 @@ async fn lock(
                coalesce(session.refreshed_at, session.issued_at) AS "issued_at!", session.expires_at,
             session.refresh_expires_at, session.ended_at IS NOT NULL AS "ended!",
             token.issued_at AS token_issued_at, token.expires_at AS token_expires_at, token.used_at,
+            clock_timestamp() AS "now!",
             ARRAY(
                 SELECT required.document || '=' || required.version
                 FROM unnest($4::text[], $5::text[]) WITH ORDINALITY AS required (document, version, position)
@@ -214,6 +218,7 @@ async fn lock(
             expires_at: row.token_expires_at,
             used_at: row.used_at,
         },
+        now: row.now,
     }))
 }
 
