@@ -200,7 +200,7 @@ async fn a_person_with_the_policy_of_verified_addresses_signs_in_after_a_reset()
         };
         anonymous.session().sign_in(request).await
     };
-    // Only the right password learns that the address is not verified, and whose it is.
+    // Only the right password learns that the address is not verified, and the id of the account.
     let wrong = sign_in("Wrong-Horse-9-Battery").await.unwrap_err();
     assert_eq!(reason(&wrong), "CREDENTIALS_INVALID");
     let unverified = sign_in("Correct-Horse-7-Battery").await.unwrap_err();

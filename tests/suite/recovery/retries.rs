@@ -1,4 +1,4 @@
-//! A retry with the same request id gets the first answer, whatever changed since.
+//! A retry with the same request id gets the first answer, also after later changes.
 
 use haven_proto::identity::v1::ChangePasswordRequest;
 use haven_testkit::Stack;

@@ -32,7 +32,7 @@ pub(super) struct Reader<'a> {
 // === impl Reader ===
 
 impl<'a> Reader<'a> {
-    /// Creates a reader for the person `name`, whose account has the address `email`. Its calls are written into `journal`.
+    /// Creates a reader for the person `name`. The account has the address `email`. Its calls are written into `journal`.
     pub(super) fn new(endpoints: &'a Endpoints, journal: &'a Journal, name: Uuid, email: &str) -> Self {
         Self {
             endpoints,

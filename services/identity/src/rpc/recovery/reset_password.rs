@@ -51,7 +51,7 @@ impl Handler<ResetPasswordRequest> for RecoveryRpc {
         self.check_provider()?;
         let mut form = ResetForm::parse(request, &self.request_mac);
         let request = form.request;
-        // Without a token there is no account whose address the password must not be made from.
+        // Without a token there is no account, and no address that the password must not be made from.
         let Some(token) = form.token.take().filter(|_| !request.id.is_nil()) else {
             self.estimator
                 .run(call.deadline, move || form.check(None))
