@@ -79,20 +79,23 @@ ALTER TABLE identity.sessions
     );
 
 -- Events are never changed: a log that has events of recovery keeps them, and gets no others.
-ALTER TABLE identity.security_audit_log DROP CONSTRAINT security_audit_log_event_check;
 DO $$
+DECLARE
+    added CONSTANT text := ', ''password_reset_request''::text, ''password_reset''::text, ''email_verification_request''::text, '
+        '''email_verification''::text, ''email_change_request''::text, ''email_change''::text, ''email_undo''::text';
+    later CONSTANT text := (
+        SELECT pg_get_constraintdef(c.oid) FROM pg_constraint AS c
+        WHERE c.conrelid = 'identity.security_audit_log'::regclass AND c.conname = 'security_audit_log_event_check'
+    );
 BEGIN
-    ALTER TABLE identity.security_audit_log
-        ADD CONSTRAINT security_audit_log_event_check CHECK (event IN (
-            'sign_up', 'sign_in', 'sign_out', 'password_change', 'token_reuse', 'consent_grant', 'consent_withdraw',
-            'stage', 'deletion'
-        ));
-EXCEPTION WHEN check_violation THEN
-    ALTER TABLE identity.security_audit_log
-        ADD CONSTRAINT security_audit_log_event_check CHECK (event IN (
-            'sign_up', 'sign_in', 'sign_out', 'password_change', 'token_reuse', 'consent_grant', 'consent_withdraw',
-            'stage', 'deletion'
-        )) NOT VALID;
+    ALTER TABLE identity.security_audit_log DROP CONSTRAINT security_audit_log_event_check;
+    BEGIN
+        EXECUTE 'ALTER TABLE identity.security_audit_log ADD CONSTRAINT security_audit_log_event_check '
+            || replace(later, added, '');
+    EXCEPTION WHEN check_violation THEN
+        EXECUTE 'ALTER TABLE identity.security_audit_log ADD CONSTRAINT security_audit_log_event_check '
+            || replace(later, added, '') || ' NOT VALID';
+    END;
 END
 $$;
 

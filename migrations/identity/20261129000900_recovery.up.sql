@@ -5,13 +5,22 @@ SET LOCAL row_security = off;
 ALTER TABLE identity.users ADD COLUMN email_verified_at timestamptz;
 GRANT SELECT (email_verified_at) ON identity.users TO identity_user, identity_service;
 
-ALTER TABLE identity.security_audit_log
-    DROP CONSTRAINT security_audit_log_event_check,
-    ADD CONSTRAINT security_audit_log_event_check CHECK (event IN (
-        'sign_up', 'sign_in', 'sign_out', 'password_change', 'token_reuse', 'consent_grant', 'consent_withdraw',
-        'stage', 'deletion', 'password_reset_request', 'password_reset', 'email_verification_request',
-        'email_verification', 'email_change_request', 'email_change', 'email_undo'
-    ));
+-- Adds to the events that the constraint lists.
+DO $$
+DECLARE
+    added CONSTANT text := ', ''password_reset_request''::text, ''password_reset''::text, ''email_verification_request''::text, '
+        '''email_verification''::text, ''email_change_request''::text, ''email_change''::text, ''email_undo''::text';
+    earlier CONSTANT text := (
+        SELECT pg_get_constraintdef(c.oid) FROM pg_constraint AS c
+        WHERE c.conrelid = 'identity.security_audit_log'::regclass AND c.conname = 'security_audit_log_event_check'
+    );
+BEGIN
+    ALTER TABLE identity.security_audit_log DROP CONSTRAINT security_audit_log_event_check;
+    EXECUTE 'ALTER TABLE identity.security_audit_log ADD CONSTRAINT security_audit_log_event_check '
+        || replace(replace(earlier, ']', added || ']'), ' NOT VALID', '');
+END
+$$;
+
 ALTER TABLE identity.sessions
     DROP CONSTRAINT sessions_end_reason_check,
     ADD CONSTRAINT sessions_end_reason_check CHECK (
