@@ -96,6 +96,9 @@ pub enum BeginError {
     /// The password was changed, or the account was deleted, after the password was checked.
     #[error("the password was changed in the meantime")]
     PasswordChanged,
+    /// The password is right, and the account's address is not verified.
+    #[error("the address is not verified")]
+    EmailNotVerified,
     /// The request id belongs to a request with other content.
     #[error("the request id belongs to another request")]
     RequestIdReused,
@@ -188,6 +191,9 @@ impl Sessions {
             tx.commit().await?;
             return Ok(earlier);
         }
+        if begun.is_unverified {
+            return Err(BeginError::EmailNotVerified);
+        }
         if !begun.with_this_password {
             return Err(BeginError::PasswordChanged);
         }
@@ -255,6 +261,8 @@ struct Begun {
     by_this_request: bool,
     /// `true` when the checked password is still the current one.
     with_this_password: bool,
+    /// `true` when the checked password is still the current one, and the address must be verified and is not.
+    is_unverified: bool,
     /// The ids of the sessions that ended to make room.
     ended: Vec<Uuid>,
     /// The required consents that are not in effect.
@@ -287,7 +295,7 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
             RETURNING user_id
         ), active AS (
             UPDATE identity.users SET last_active_at = $5 FROM request
-            WHERE users.id = request.user_id AND password_version = $6
+            WHERE users.id = request.user_id AND password_version = $6 AND (NOT $23 OR email_verified_at IS NOT NULL)
             RETURNING users.id
         ), session AS (
             INSERT INTO identity.sessions (user_id, id, issued_at, expires_at, refresh_expires_at)
@@ -306,7 +314,10 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
         )
         SELECT EXISTS (SELECT FROM request) AS "by_this_request!", (SELECT count(*) FROM noted) AS "noted!",
             ARRAY(SELECT session_id FROM ended) AS "ended!: Vec<Uuid>",
-            (SELECT consents FROM missing) AS "missing_consents!: Vec<String>""#,
+            (SELECT consents FROM missing) AS "missing_consents!: Vec<String>",
+            EXISTS (
+                SELECT FROM identity.users WHERE id = $1 AND password_version = $6 AND $25 AND email_verified_at IS NULL
+            ) AS "is_unverified!""#,
         session.user_id.as_uuid(),
         new.request.id,
         new.request.payload_macs.first().as_bytes(),
@@ -331,6 +342,7 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
         new.max_sessions,
         &documents as _,
         &versions as _,
+        new.requires_verified,
     )
     .fetch_one(tx)
     .await
@@ -340,6 +352,7 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
         missing_consents: row.missing_consents,
         by_this_request: row.by_this_request,
         with_this_password: row.noted > 0,
+        is_unverified: row.is_unverified,
     })
 }
 

@@ -227,5 +227,6 @@ fn new_account_message(id: UserId, email: &str, goals: &Goals, created_at: DateT
         graduated: false,
         graduate_time: None,
         last_active_time: None,
+        email_verified_time: None,
     }
 }
