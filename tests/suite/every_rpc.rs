@@ -17,8 +17,8 @@ use haven_proto::{
         DeleteAccountRequest, ExportAccountRequest, GetAccountRequest, GetConsentRequirementsRequest,
         GetDeletionRequest, GetPasswordPolicyRequest, GetSigningKeysRequest, Goal, GrantConsentRequest,
         ListAccountsRequest, ListAuditEventsRequest, ListConsentsRequest, ListEndedSessionsRequest,
-        ListSessionsRequest, RefreshSessionRequest, ResetPasswordRequest, RevokeSessionRequest, SignInRequest,
-        SignOutRequest, UndoEmailChangeRequest, UpdateAccountRequest, VerifyEmailRequest,
+        ListSessionsRequest, RefreshSessionRequest, ResetPasswordRequest, RevokeSessionRequest,
+        SignInRequest, SignOutRequest, UndoEmailChangeRequest, UpdateAccountRequest, VerifyEmailRequest,
         WithdrawConsentRequest,
     },
 };

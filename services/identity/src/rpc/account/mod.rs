@@ -35,11 +35,11 @@ use haven_proto::identity::v1::{
     ChangePasswordRequest, ChangePasswordResponse, CheckPasswordRequest, CheckPasswordResponse,
     DeleteAccountRequest, DeleteAccountResponse, ExportAccountRequest, ExportAccountResponse,
     GetAccountRequest, GetAccountResponse, GetConsentRequirementsRequest, GetConsentRequirementsResponse,
-    GetDeletionRequest, GetDeletionResponse, GetPasswordPolicyRequest, GetPasswordPolicyResponse, GetUsageRequest,
-    GetUsageResponse, GrantConsentRequest, GrantConsentResponse, ListAccountsRequest, ListAccountsResponse,
-    ListAuditEventsRequest, ListAuditEventsResponse, ListConsentsRequest, ListConsentsResponse, SignUpRequest,
-    SignUpResponse, UpdateAccountRequest, UpdateAccountResponse, WithdrawConsentRequest, WithdrawConsentResponse,
-    account_service_server::AccountService,
+    GetDeletionRequest, GetDeletionResponse, GetPasswordPolicyRequest, GetPasswordPolicyResponse,
+    GetUsageRequest, GetUsageResponse, GrantConsentRequest, GrantConsentResponse, ListAccountsRequest,
+    ListAccountsResponse, ListAuditEventsRequest, ListAuditEventsResponse, ListConsentsRequest,
+    ListConsentsResponse, SignUpRequest, SignUpResponse, UpdateAccountRequest, UpdateAccountResponse,
+    WithdrawConsentRequest, WithdrawConsentResponse, account_service_server::AccountService,
 };
 
 use super::{audit_origin::AuditOrigins, rate_limit_keys::RateLimitKeys};

@@ -54,7 +54,7 @@ impl Handler<ResetPasswordRequest> for RecoveryRpc {
         // Without a token there is no account, and no address that the password must not be made from.
         let Some(token) = form.token.take().filter(|_| !request.id.is_nil()) else {
             self.estimator
-                .run(call.deadline, move || form.check(None))
+                .run(call.into(), call.deadline, move || form.check(None))
                 .await??;
             return Err(Failure::internal(NO_VALUE));
         };
@@ -92,7 +92,7 @@ impl RecoveryRpc {
         let judged = email.clone();
         let password = self
             .estimator
-            .run(call.deadline, move || form.check(judged.as_ref()))
+            .run(call.into(), call.deadline, move || form.check(judged.as_ref()))
             .await??;
         let hashed = self.passwords.run(call.deadline, move |hasher, memory| {
             hasher.hash(&password, memory)

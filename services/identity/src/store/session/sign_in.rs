@@ -295,7 +295,7 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
             RETURNING user_id
         ), active AS (
             UPDATE identity.users SET last_active_at = $5 FROM request
-            WHERE users.id = request.user_id AND password_version = $6 AND (NOT $23 OR email_verified_at IS NOT NULL)
+            WHERE users.id = request.user_id AND password_version = $6 AND (NOT $25 OR email_verified_at IS NOT NULL)
             RETURNING users.id
         ), session AS (
             INSERT INTO identity.sessions (user_id, id, issued_at, expires_at, refresh_expires_at)
