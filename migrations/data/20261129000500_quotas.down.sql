@@ -81,6 +81,7 @@ BEGIN
         RETURN QUERY SELECT 'stale', held.key_version, held.next_rotation_at;
         RETURN;
     END IF;
+    -- So many at once, as takes no time that others would notice; the rest goes with the next rotation.
     DELETE FROM data.envelope_nonces AS n
         WHERE n.user_id = person AND n.ctid = ANY (ARRAY(
             SELECT o.ctid FROM data.envelope_nonces AS o

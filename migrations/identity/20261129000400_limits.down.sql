@@ -1,6 +1,6 @@
 SET LOCAL row_security = off;
 
--- Finishes the erasures in batches: without the column, a person whose rows are not all gone would have an account again.
+-- Finishes the erasures in batches: without the column, a person would have an account again while rows are left.
 ALTER TABLE identity.erasures NO FORCE ROW LEVEL SECURITY;
 DO $$
 DECLARE

@@ -113,7 +113,7 @@ async fn a_sign_up_that_fails_for_the_services_reason_does_not_use_its_address_u
 }
 
 #[tokio::test]
-async fn a_retry_of_a_sign_up_whose_account_is_being_erased_says_so() {
+async fn a_retry_of_a_sign_up_says_that_the_account_is_being_erased() {
     let stack = Stack::start().await.unwrap();
     let anonymous = stack.anonymous().unwrap();
     let request = sign_up_request("ada@example.org", PASSWORD);

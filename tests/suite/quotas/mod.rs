@@ -9,6 +9,7 @@ mod exports;
 mod full_person;
 mod get_usage;
 mod mutation_limit;
+mod nonces;
 mod owners_means;
 
 use std::collections::BTreeMap;

@@ -234,7 +234,7 @@ async fn a_wait_of_a_limit_that_was_relaxed_is_over() {
         assert_eq!(attempt().await, "CREDENTIALS_INVALID");
     }
     assert_eq!(attempt().await, "RATE_LIMITED");
-    // What a server whose clock was ahead stored, before a failover: no more than the burst is used up.
+    // What a server with a clock that was ahead stored, before a failover: no more than the burst is used up.
     execute(
         &stack.database,
         "UPDATE identity.rate_limits SET tat = now() + interval '96 hours'",

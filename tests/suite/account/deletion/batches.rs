@@ -180,7 +180,7 @@ fn verify(stack: &Stack) -> Option<i32> {
     output.status.code()
 }
 
-/// Deletes the account of a person whose rows are too many for one transaction, while the last ones cannot be deleted.
+/// Deletes the account of a person with too many rows for one transaction, while the service may not delete the rows.
 async fn begin_erasure(stack: &mut Stack) -> Person {
     let ada = stack.person().await.unwrap();
     let rows = format!(
@@ -200,7 +200,7 @@ async fn begin_erasure(stack: &mut Stack) -> Person {
 }
 
 #[tokio::test]
-async fn an_erasure_whose_rows_cannot_be_deleted_is_tried_again_later() {
+async fn an_erasure_that_cannot_delete_rows_is_tried_again_later() {
     let mut stack = Stack::start().await.unwrap();
     let ada = begin_erasure(&mut stack).await;
     let postponed = "SELECT EXISTS (SELECT FROM identity.outbox
