@@ -24,6 +24,10 @@ const AUDITED: [(&str, &[&str]); 13] = [
         ],
     ),
     (
+        "AccountService/ExportAccount",
+        &["identity_app SELECT identity.users"],
+    ),
+    (
         "AccountService/GrantConsent",
         &["identity_app SELECT identity.users"],
     ),
