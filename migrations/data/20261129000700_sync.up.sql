@@ -1,4 +1,4 @@
--- oldest_binary: 20261129000100
+-- oldest_binary: 20261129000600
 SET LOCAL row_security = off;
 
 -- An epoch has a random id for each start of a timeline. Two restores of one archive can have the same system identifier and

@@ -1,4 +1,4 @@
--- oldest_binary: 20261129000100
+-- oldest_binary: 20261129000600
 SET LOCAL row_security = off;
 
 -- A lease that ends without a call of its worker says that the worker died, and not that the job failed. Such a lease counts

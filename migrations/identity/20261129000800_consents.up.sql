@@ -1,4 +1,4 @@
--- oldest_binary: 20261129000100
+-- oldest_binary: 20261129000400
 SET LOCAL row_security = off;
 
 -- For knows_sign_in alone, and no wider than the row that it names: one sign-in of one person.

@@ -1,4 +1,4 @@
--- oldest_binary: 20261129000100
+-- oldest_binary: 20261129000400
 SET LOCAL row_security = off;
 
 -- When the person last proved that the account's address is theirs. NULL: not yet.
