@@ -79,8 +79,12 @@ CREATE INDEX recovery_tokens_key_id_idx ON identity.recovery_tokens (key_id, use
 
 ALTER TABLE identity.recovery_tokens ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 
--- No role reaches the table. The functions below do: for one person, for one token, for one address, for what has expired, and
--- for keys.
+-- A person reads the own tokens for an export, without the hashes. Everything else is done by the functions below: for one person,
+-- for one token, for one address, for what has expired, and for keys.
+GRANT SELECT (user_id, id, kind, email, change_id, opened_at, issued_at, expires_at, spent_at)
+    ON identity.recovery_tokens TO identity_user;
+CREATE POLICY recovery_tokens_user_select ON identity.recovery_tokens FOR SELECT TO identity_user
+    USING (user_id = (SELECT auth.uid()));
 CREATE POLICY recovery_tokens_own_select ON identity.recovery_tokens FOR SELECT TO identity_owner
     USING (user_id = (SELECT auth.uid()));
 CREATE POLICY recovery_tokens_own_insert ON identity.recovery_tokens FOR INSERT TO identity_owner

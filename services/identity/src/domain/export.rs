@@ -46,6 +46,27 @@ pub struct ExportedRefreshToken {
     pub used_at: Option<DateTime<Utc>>,
 }
 
+/// A recovery token in an export, without its hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportedRecoveryToken {
+    /// The id of the row.
+    pub id: Uuid,
+    /// The name of the kind, as it is stored.
+    pub kind: String,
+    /// The address that the account gets, or gets back.
+    pub email: Option<String>,
+    /// The id of the token of the change that this token takes back.
+    pub change_id: Option<Uuid>,
+    /// The time at which the token was requested.
+    pub issued_at: DateTime<Utc>,
+    /// The time at which the token expires.
+    pub expires_at: DateTime<Utc>,
+    /// The time of the change that this token takes back.
+    pub opened_at: Option<DateTime<Utc>>,
+    /// The time at which the token was used. `None` when it was not.
+    pub spent_at: Option<DateTime<Utc>>,
+}
+
 /// A device token in an export, without its hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExportedDeviceToken {

@@ -67,6 +67,7 @@ fn merge(whole: &mut ExportAccountResponse, answer: ExportAccountResponse) {
     whole.sessions.extend(answer.sessions);
     whole.refresh_tokens.extend(answer.refresh_tokens);
     whole.device_tokens.extend(answer.device_tokens);
+    whole.recovery_tokens.extend(answer.recovery_tokens);
     whole.audit_events.extend(answer.audit_events);
     whole.manifest = answer.manifest;
 }
@@ -86,6 +87,7 @@ fn counted(export: &ExportAccountResponse) -> BTreeMap<String, i64> {
         ("identity.sessions", export.sessions.len()),
         ("identity.refresh_tokens", export.refresh_tokens.len()),
         ("identity.device_tokens", export.device_tokens.len()),
+        ("identity.recovery_tokens", export.recovery_tokens.len()),
         ("identity.security_audit_log", export.audit_events.len()),
     ]
     .map(|(table, rows)| (table.to_owned(), rows as i64))

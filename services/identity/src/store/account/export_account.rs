@@ -18,7 +18,10 @@ use crate::{
     domain::{
         audit::{AuditEvent, NewAuditEvent},
         consent::ConsentEntry,
-        export::{ExportedAccount, ExportedDeviceToken, ExportedRefreshToken, ExportedSession},
+        export::{
+            ExportedAccount, ExportedDeviceToken, ExportedRecoveryToken, ExportedRefreshToken,
+            ExportedSession,
+        },
         rate_limit::Quota,
     },
     store::{
@@ -232,6 +235,34 @@ impl Exports {
             "
             SELECT /* ExportAccount, device tokens */ id, issued_at, expires_at
             FROM identity.device_tokens WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3",
+            caller.as_uuid(),
+            after,
+            MAX_ROWS,
+        )
+        .fetch_all(&mut tx)
+        .await?;
+        tx.commit().await?;
+        Ok(rows)
+    }
+
+    /// Returns a page of the caller's recovery tokens after the token `after`, by id, without their hashes.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn recovery_tokens(
+        &self,
+        caller: UserId,
+        after: Uuid,
+        deadline: Deadline,
+    ) -> Result<Vec<ExportedRecoveryToken>, DbError> {
+        let mut tx = self.begin(caller, deadline).await?;
+        let rows = sqlx::query_as!(
+            ExportedRecoveryToken,
+            "
+            SELECT /* ExportAccount, recovery tokens */
+                   id, kind, email, change_id, issued_at, expires_at, opened_at, spent_at
+            FROM identity.recovery_tokens WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3",
             caller.as_uuid(),
             after,
             MAX_ROWS,

@@ -4,7 +4,9 @@ use haven_platform::time::timestamp;
 use haven_proto::identity::v1 as proto;
 
 use super::super::account_message::account_message as plain_account_message;
-use crate::domain::export::{ExportedAccount, ExportedDeviceToken, ExportedRefreshToken, ExportedSession};
+use crate::domain::export::{
+    ExportedAccount, ExportedDeviceToken, ExportedRecoveryToken, ExportedRefreshToken, ExportedSession,
+};
 
 /// Converts `exported` into its message.
 pub(super) fn account_message(exported: &ExportedAccount) -> proto::ExportedAccount {
@@ -51,5 +53,21 @@ pub(super) fn device_token_message(token: &ExportedDeviceToken) -> proto::Export
         id: token.id.to_string(),
         create_time: Some(timestamp(token.issued_at)),
         expire_time: Some(timestamp(token.expires_at)),
+    }
+}
+
+/// Converts `token` into its message.
+pub(super) fn recovery_token_message(token: &ExportedRecoveryToken) -> proto::ExportedRecoveryToken {
+    let kind = format!("RECOVERY_TOKEN_KIND_{}", token.kind.to_uppercase());
+    let kind = proto::RecoveryTokenKind::from_str_name(&kind).unwrap_or_default();
+    proto::ExportedRecoveryToken {
+        id: token.id.to_string(),
+        kind: kind.into(),
+        email: token.email.clone().unwrap_or_default(),
+        change_id: token.change_id.map(|id| id.to_string()).unwrap_or_default(),
+        create_time: Some(timestamp(token.issued_at)),
+        expire_time: Some(timestamp(token.expires_at)),
+        open_time: token.opened_at.map(timestamp),
+        use_time: token.spent_at.map(timestamp),
     }
 }

@@ -26,7 +26,9 @@ use tonic::Status;
 use tracing::{Instrument, Span};
 
 use self::{
-    message::{account_message, device_token_message, refresh_token_message, session_message},
+    message::{
+        account_message, device_token_message, recovery_token_message, refresh_token_message, session_message,
+    },
     part::{Part, PartPage, Resume},
 };
 use super::{AccountRpc, consent::consent_message, list_audit_events::event_message};
@@ -182,6 +184,11 @@ impl Export {
                 let page = exports.device_tokens(person, after, deadline).await?;
                 answer.device_tokens = page.iter().map(device_token_message).collect();
                 (page.len(), page.last().map(|last| Part::DeviceTokens(last.id)))
+            }
+            Part::RecoveryTokens(after) => {
+                let page = exports.recovery_tokens(person, after, deadline).await?;
+                answer.recovery_tokens = page.iter().map(recovery_token_message).collect();
+                (page.len(), page.last().map(|last| Part::RecoveryTokens(last.id)))
             }
             Part::AuditEvents(after) => {
                 let page = exports.audit_events(person, after, deadline).await?;

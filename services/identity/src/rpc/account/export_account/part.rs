@@ -19,6 +19,8 @@ pub(super) enum Part {
     RefreshTokens(Uuid),
     /// Device tokens after this id.
     DeviceTokens(Uuid),
+    /// Recovery tokens after this id.
+    RecoveryTokens(Uuid),
     /// Audit events after this number.
     AuditEvents(i64),
 }
@@ -34,7 +36,7 @@ pub(super) struct PartPage {
 }
 
 /// The number of parts.
-const PARTS: usize = 6;
+const PARTS: usize = 7;
 
 /// The bytes of a position in a part: an id, or a number and zeros.
 const POSITION_BYTES: usize = 16;
@@ -53,6 +55,7 @@ impl Part {
             Self::Sessions(_) => "identity.sessions",
             Self::RefreshTokens(_) => "identity.refresh_tokens",
             Self::DeviceTokens(_) => "identity.device_tokens",
+            Self::RecoveryTokens(_) => "identity.recovery_tokens",
             Self::AuditEvents(_) => "identity.security_audit_log",
         }
     }
@@ -64,7 +67,8 @@ impl Part {
             Self::Consents(_) => Some(Self::Sessions(Uuid::nil())),
             Self::Sessions(_) => Some(Self::RefreshTokens(Uuid::nil())),
             Self::RefreshTokens(_) => Some(Self::DeviceTokens(Uuid::nil())),
-            Self::DeviceTokens(_) => Some(Self::AuditEvents(0)),
+            Self::DeviceTokens(_) => Some(Self::RecoveryTokens(Uuid::nil())),
+            Self::RecoveryTokens(_) => Some(Self::AuditEvents(0)),
             Self::AuditEvents(_) => None,
         }
     }
@@ -84,7 +88,8 @@ impl Part {
             Self::Consents(after)
             | Self::Sessions(after)
             | Self::RefreshTokens(after)
-            | Self::DeviceTokens(after) => after.into_bytes(),
+            | Self::DeviceTokens(after)
+            | Self::RecoveryTokens(after) => after.into_bytes(),
             Self::AuditEvents(after) => {
                 let mut bytes = [0; POSITION_BYTES];
                 bytes[..8].copy_from_slice(&after.to_be_bytes());
@@ -104,6 +109,7 @@ impl Part {
             Self::Sessions(_) => Self::Sessions(id),
             Self::RefreshTokens(_) => Self::RefreshTokens(id),
             Self::DeviceTokens(_) => Self::DeviceTokens(id),
+            Self::RecoveryTokens(_) => Self::RecoveryTokens(id),
             Self::AuditEvents(_) => Self::AuditEvents(i64::from_be_bytes(*count)),
         })
     }
