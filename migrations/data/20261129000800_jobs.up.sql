@@ -15,7 +15,7 @@ ALTER TABLE data.analysis_jobs
 COMMENT ON COLUMN data.analysis_jobs.lost_leases IS
     'The number of leases that ended without a call of their worker, since the job was created or requeued.';
 COMMENT ON COLUMN data.analysis_jobs.extended_attempt IS
-    'The last attempt whose worker extended its lease, or NULL.';
+    'The last attempt with a lease that its worker extended, or NULL.';
 
 -- As before, and a new job has lost no lease.
 ALTER POLICY analysis_jobs_user_insert ON data.analysis_jobs

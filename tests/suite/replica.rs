@@ -13,7 +13,7 @@ pub(crate) async fn replica(original: &Service, ports: &[Port; 3]) -> Service {
     replica_with(original, ports, Variables::new()).await
 }
 
-/// Starts another process like `original` whose clock is `seconds` ahead, or behind when the number is negative. `faketime` is the
+/// Starts another process like `original` with a clock that is `seconds` ahead, or behind when the number is negative. `faketime` is the
 /// package `libfaketime`.
 pub(crate) async fn replica_ahead(
     original: &Service,

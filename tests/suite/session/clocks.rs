@@ -1,4 +1,4 @@
-//! Replicas of identity whose clocks differ: the grace period of a refresh token and the leases of messages go by the clock of
+//! Replicas of identity with clocks that differ: the grace period of a refresh token and the leases of messages go by the clock of
 //! Postgres.
 
 use std::time::Duration;
@@ -63,7 +63,7 @@ async fn a_retried_refresh_at_a_replica_with_another_clock_gets_the_same_success
 }
 
 #[tokio::test]
-async fn a_reused_token_ends_its_session_also_at_a_replica_whose_clock_is_behind() {
+async fn a_reused_token_ends_its_session_also_at_a_replica_with_a_clock_that_is_behind() {
     let Some(faketime) = packages::require(&FAKETIME) else {
         return;
     };

@@ -46,7 +46,7 @@ impl Outbox {
     }
 
     /// Claims up to `limit` messages that are due, the longest overdue first. Simultaneous calls claim different messages.
-    /// Leases go by the clock of Postgres: by its own, a replica whose clock is ahead would take what others deliver.
+    /// Leases go by the clock of Postgres: by its own, a replica with a clock that is ahead would take what others deliver.
     ///
     /// # Errors
     ///

@@ -17,9 +17,9 @@ use crate::{
 /// The numbers of jobs with expired leases. A lease is lost when it ended without a call of its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expired {
-    /// The jobs whose attempt failed, and that are queued again after a retry delay.
+    /// The jobs with a failed attempt that are queued again after a retry delay.
     pub failed: u64,
-    /// The jobs whose lease was lost, and that are queued again after a delay that grows with the number of lost leases.
+    /// The jobs with a lost lease that are queued again after a delay, which grows with the number of lost leases.
     pub lost: u64,
     /// The jobs that are dead because all their attempts failed.
     pub dead_of_failures: u64,

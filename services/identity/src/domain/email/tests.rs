@@ -231,7 +231,7 @@ fn a_domain_may_have_joiners_where_its_script_needs_them() {
 #[test]
 fn letters_that_are_newer_than_the_tables_of_precis_are_allowed() {
     for (one, other) in [
-        // Cherokee, whose lower-case letters are of Unicode 8.
+        // Cherokee, which has lower-case letters since Unicode 8.
         (
             "\u{13e3}\u{13b3}\u{13a9}@example.org",
             "\u{abb3}\u{ab83}\u{ab79}@example.org",
