@@ -73,7 +73,7 @@ async fn a_job_of_a_worker_that_died_is_done_once_by_another() {
     assert_eq!(rows, "done 2 t 1 1");
     let counted = Metrics::read(stack.data.listeners.metrics).await;
     let count = |outcome| counted.sum("haven_analysis_jobs_total", &[("outcome", outcome)]);
-    let counts = ["leased", "expired", "completed", "lease_lost", "dead"].map(count);
+    let counts = ["leased", "abandoned", "completed", "lease_lost", "dead"].map(count);
     assert_eq!(counts[..4], [Some(2.0), Some(1.0), Some(1.0), Some(9.0)]);
     assert!(counts[4].unwrap_or_default() == 0.0);
 }

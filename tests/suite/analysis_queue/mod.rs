@@ -7,6 +7,7 @@ mod invalid_requests;
 mod lease_fencing;
 mod lease_jobs;
 mod list_dead_jobs;
+mod lost_leases;
 mod many_waiting_workers;
 mod request_retries;
 mod requeue_job;

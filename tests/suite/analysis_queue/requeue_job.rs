@@ -17,6 +17,7 @@ async fn a_lease_from_before_a_requeue_stays_lost() {
     let request = lease_request();
     let lost = lease_one(&worker, &request).await;
     assert_eq!(lost.attempt, 1);
+    extend(&worker, &lost).await.unwrap();
     reclaim_leases(&stack, &worker).await;
     for _ in 2..=3 {
         end_retry_delays(&stack).await;
