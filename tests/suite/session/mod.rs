@@ -1,5 +1,6 @@
 //! SessionService: signing in and out, refreshing, listing and ending sessions, and the keys that sign access tokens.
 
+mod clocks;
 mod ended_sessions;
 mod external_provider;
 mod guesses_of_others;

@@ -199,7 +199,7 @@ impl Dispatcher {
     /// Delivers one batch of due messages.
     async fn deliver_due(&self) -> Result<Round, DbError> {
         let now = self.clock.now();
-        let due = self.outbox.claim(now, BATCH_SIZE).await?;
+        let due = self.outbox.claim(BATCH_SIZE).await?;
         let age = due
             .oldest
             .map_or(0.0, |oldest| (now - oldest).as_seconds_f64().max(0.0));
@@ -264,8 +264,9 @@ impl Dispatcher {
 
     /// Makes a message due again at once: its erasure goes on.
     async fn continue_soon(&self, message: &Message) -> Result<(), DbError> {
-        let next = self.clock.now();
-        self.outbox.failed(message, Reason::Deadline, next).await
+        self.outbox
+            .failed(message, Reason::Deadline, Duration::ZERO)
+            .await
     }
 
     /// Appends the erasure of the message's person to the journal, if there is one. Returns whether it is on the disk.
@@ -286,8 +287,8 @@ impl Dispatcher {
     async fn postpone(&self, message: &Message, reason: Reason) -> Result<(), DbError> {
         let mut jitter = [0];
         self.entropy.fill(&mut jitter);
-        let next = self.clock.now() + retry_delay(message.attempts, reason, jitter[0]);
-        self.outbox.failed(message, reason, next).await
+        let delay = retry_delay(message.attempts, reason, jitter[0]);
+        self.outbox.failed(message, reason, delay).await
     }
 }
 

@@ -59,10 +59,9 @@ impl SessionRpc {
             self.rate_limit_keys
                 .session_quota("RefreshSession", &self.refresh_limits, key.session_id);
         let origin = self.audit_origins.of(call);
-        let now = self.clock.now();
         match self
             .sessions
-            .refresh(key, next, &quotas, &origin, now, call.deadline)
+            .refresh(key, next, &quotas, &origin, call.deadline)
             .await?
         {
             Refreshed::Session(session) => Ok((session, successor)),

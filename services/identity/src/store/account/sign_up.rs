@@ -141,7 +141,7 @@ impl Accounts {
                 VALUES ($1, $10, 'SignUp', $11, $12, $6)
             ), told AS (
                 INSERT INTO identity.outbox (user_id, id, kind, attempts, next_attempt_at, created_at)
-                VALUES ($1, $13, 'provision_user', $14, $15, $6)
+                VALUES ($1, $13, 'provision_user', $14, now() + make_interval(secs => $15), $6)
             )
             SELECT identity.append_audit_event($16, false, $17, NULL, $18, $6) AS "appended: ()" FROM account"#,
             account.id.as_uuid(),
@@ -158,7 +158,7 @@ impl Accounts {
             Json(answer) as _,
             message.id,
             message.attempts,
-            account.created_at + LEASE,
+            LEASE.as_secs_f64(),
             AuditEventType::SignUp.name(),
             origin.service.as_deref(),
             origin.network_mac.as_ref().map(StoredMac::as_bytes),

@@ -44,6 +44,8 @@ struct Locked {
     session: Session,
     ended: bool,
     token: StoredToken,
+    /// The time by the clock of Postgres. The clocks of two replicas may differ by more than the grace period.
+    now: DateTime<Utc>,
 }
 
 // === impl Sessions ===
@@ -92,7 +94,8 @@ impl Sessions {
 
     /// Uses the token `key`, stores `next` as its successor, and extends the session. When several simultaneous calls
     /// have one token, one of them does that, and the others get the same session. A token that was used more than
-    /// [`GRACE`](crate::domain::refresh_token::GRACE) before ends its session.
+    /// [`GRACE`](crate::domain::refresh_token::GRACE) before ends its session. All times are by the clock of Postgres, which
+    /// is the same for the calls of all replicas.
     ///
     /// Only a call that uses a token counts towards `quotas`, which bound the number of stored tokens.
     ///
@@ -105,7 +108,6 @@ impl Sessions {
         next: NewRefreshToken,
         quotas: &[Quota],
         origin: &Origin,
-        now: DateTime<Utc>,
         deadline: Deadline,
     ) -> Result<Refreshed, LimitError> {
         let mut tx = self
@@ -118,6 +120,7 @@ impl Sessions {
         if locked.ended {
             return Ok(Refreshed::Ended);
         }
+        let now = locked.now;
         let refreshed = match locked.token.state(now) {
             TokenState::Expired => return Ok(Refreshed::Expired),
             TokenState::UsedRecently => return Ok(Refreshed::Again(locked.session)),
@@ -147,7 +150,8 @@ async fn lock(tx: &mut TenantTx, key: TokenKey) -> Result<Option<Locked>, DbErro
         SELECT /* RefreshSession.lock */
                coalesce(session.refreshed_at, session.issued_at) AS "issued_at!", session.expires_at,
             session.refresh_expires_at, session.ended_at IS NOT NULL AS "ended!",
-            token.issued_at AS token_issued_at, token.expires_at AS token_expires_at, token.used_at
+            token.issued_at AS token_issued_at, token.expires_at AS token_expires_at, token.used_at,
+            clock_timestamp() AS "now!"
         FROM identity.users AS person
             JOIN identity.sessions AS session ON session.user_id = person.id
             JOIN identity.refresh_tokens AS token
@@ -174,6 +178,7 @@ async fn lock(tx: &mut TenantTx, key: TokenKey) -> Result<Option<Locked>, DbErro
             expires_at: row.token_expires_at,
             used_at: row.used_at,
         },
+        now: row.now,
     }))
 }
 
