@@ -38,7 +38,7 @@ impl Handler<CheckPasswordRequest> for AccountRpc {
 /// The rules that `password` breaks. `email` may be incomplete: an incomplete address has no effect unless it equals the
 /// password.
 fn broken_rules(password: &SecretString, email: &SecretString) -> Vec<PasswordRule> {
-    let entered = email.expose_secret();
+    let entered = email.expose_secret().trim_ascii();
     let address = EmailAddress::parse(entered).ok();
     let mut broken = check(password, address.as_ref());
     if address.is_none() && !entered.is_empty() && entered == password.expose_secret() {
