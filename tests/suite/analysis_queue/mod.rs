@@ -1,6 +1,7 @@
 //! `haven.data.v1.AnalysisQueueService`: workers lease, extend, complete and fail jobs; operators list and requeue dead
 //! ones.
 
+mod clocks;
 mod coach_message_limit;
 mod erased_people;
 mod invalid_requests;
