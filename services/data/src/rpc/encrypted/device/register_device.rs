@@ -113,7 +113,8 @@ impl Register {
         let app_version = fields::app_version(request.app_version, &mut violations);
         let label = fields::label(request.encrypted_label, &mut violations);
         let replaces = violations.optional_uuid("replace_device_id", &request.replace_device_id);
-        if replaces.is_some() && replaces == id {
+        // An id that is not a UUID is nil, and has its violation already.
+        if replaces.is_some_and(|replaced| !replaced.is_nil()) && replaces == id {
             let description = "replace_device_id must not be device_id: the ID of a device is not used again";
             violations.add(Violation::new("replace_device_id", "SAME_DEVICE", description));
         }
