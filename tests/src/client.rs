@@ -14,7 +14,7 @@ use haven_proto::{
     },
     identity::v1::{
         ConsentGrant, Goal, SignInRequest, SignUpRequest, account_service_client::AccountServiceClient,
-        session_service_client::SessionServiceClient,
+        recovery_service_client::RecoveryServiceClient, session_service_client::SessionServiceClient,
     },
 };
 use tonic::{
@@ -123,6 +123,11 @@ impl Client {
     /// Returns a client of `haven.identity.v1.AccountService`.
     pub fn account(&self) -> AccountServiceClient<Connection> {
         AccountServiceClient::new(self.connection("identity"))
+    }
+
+    /// Returns a client of `haven.identity.v1.RecoveryService`.
+    pub fn recovery(&self) -> RecoveryServiceClient<Connection> {
+        RecoveryServiceClient::new(self.connection("identity"))
     }
 
     /// Returns a client of `haven.identity.v1.SessionService`.

@@ -68,6 +68,14 @@ impl Environment<'_> {
             ("SIGN_IN_LIMITS", HIGH_LIMITS.to_owned()),
             ("MUTATION_LIMITS", "person=100000/1m".to_owned()),
             (
+                "RECOVERY_LIMITS",
+                "network=100000/1m,email=100000/1m,person=100000/1m,service=100000/1m".to_owned(),
+            ),
+            (
+                "RECOVERY_TOKEN_LIMITS",
+                "network=100000/1m,service=100000/1m".to_owned(),
+            ),
+            (
                 "REFRESH_LIMITS",
                 "network=100000/1m,service=100000/1m,session=100000/1m".to_owned(),
             ),

@@ -12,14 +12,16 @@ use haven_proto::{
         SenderType, UpdateMessageRequest, WatchCrisisEventsRequest,
     },
     identity::v1::{
-        Account, ChangePasswordRequest, CheckPasswordRequest, ConsentGrant, DeleteAccountRequest,
-        GetAccountRequest, GetDeletionRequest, GetPasswordPolicyRequest, GetSigningKeysRequest, Goal,
-        GrantConsentRequest, ListAccountsRequest, ListAuditEventsRequest, ListConsentsRequest,
-        ListEndedSessionsRequest, ListSessionsRequest, RefreshSessionRequest, RevokeSessionRequest,
-        SignInRequest, SignOutRequest, UpdateAccountRequest, WithdrawConsentRequest,
+        Account, ChangePasswordRequest, CheckPasswordRequest, ConfirmEmailChangeRequest, ConsentGrant,
+        CreateEmailChangeRequest, CreateEmailVerificationRequest, CreatePasswordResetRequest,
+        DeleteAccountRequest, GetAccountRequest, GetDeletionRequest, GetPasswordPolicyRequest,
+        GetSigningKeysRequest, Goal, GrantConsentRequest, ListAccountsRequest, ListAuditEventsRequest,
+        ListConsentsRequest, ListEndedSessionsRequest, ListSessionsRequest, RefreshSessionRequest,
+        ResetPasswordRequest, RevokeSessionRequest, SignInRequest, SignOutRequest, UndoEmailChangeRequest,
+        UpdateAccountRequest, VerifyEmailRequest, WithdrawConsentRequest,
     },
 };
-use haven_testkit::{Client, Person, client::sign_up_request, random};
+use haven_testkit::{Client, Person, Stack, client::sign_up_request, random};
 use prost::Message;
 use prost_reflect::DescriptorPool;
 use tonic::{Response, Status, metadata::MetadataMap};
@@ -47,16 +49,59 @@ pub(crate) struct Subject<'a> {
     pub(crate) analysis_id: String,
     /// A lease on a job; for RequeueJob, only the id of a dead job is set.
     pub(crate) lease: JobLease,
+    /// The person's recovery tokens. Empty where the RPC does not need one.
+    pub(crate) recovery: RecoveryTokens,
     /// The person's encrypted data. `None` where the RPC does not need it.
     pub(crate) encrypted: Option<&'a EncryptedFixture>,
     /// Makes every private value that the request carries.
     pub(crate) private: &'a dyn PrivateValues,
 }
 
+/// The recovery tokens of a person.
+#[derive(Clone, Default)]
+pub(crate) struct RecoveryTokens {
+    pub(crate) reset: String,
+    pub(crate) verification: String,
+    pub(crate) change: String,
+    pub(crate) undo: String,
+}
+
+impl RecoveryTokens {
+    /// Creates tokens for `person`, who changes to `new_email`.
+    pub(crate) async fn create(stack: &Stack, person: &Person, new_email: String) -> Self {
+        let mut recovery = stack.service("backend").unwrap().recovery();
+        let request_id = || random::uuid().to_string();
+        let reset = CreatePasswordResetRequest {
+            email: person.email.clone(),
+            request_id: request_id(),
+        };
+        let verification = CreateEmailVerificationRequest {
+            user_id: person.id.to_string(),
+            request_id: request_id(),
+        };
+        let change = CreateEmailChangeRequest {
+            user_id: person.id.to_string(),
+            email: new_email,
+            request_id: request_id(),
+        };
+        let reset = recovery.create_password_reset(reset).await.unwrap();
+        let verification = recovery.create_email_verification(verification).await.unwrap();
+        let change = recovery.create_email_change(change).await.unwrap().into_inner();
+        Self {
+            reset: reset.into_inner().token,
+            verification: verification.into_inner().token,
+            change: change.token,
+            undo: change.undo_token,
+        }
+    }
+}
+
 /// Makes private values for requests. `what` says which value it is: the RPC and the field.
 pub(crate) trait PrivateValues {
     /// An email address that an account is created with.
     fn stored_email(&self, what: &str) -> String;
+    /// An email address that an account is to get.
+    fn pending_email(&self, what: &str) -> String;
     /// An email address that is not stored.
     fn email(&self, what: &str) -> String;
     /// A password that satisfies the policy.
@@ -225,6 +270,41 @@ fn identity_request(rpc: &str, subject: &Subject<'_>) -> Option<Vec<u8>> {
         }
         .encode_to_vec(),
         "AccountService/ListAuditEvents" => ListAuditEventsRequest::default().encode_to_vec(),
+        "RecoveryService/CreatePasswordReset" => CreatePasswordResetRequest {
+            email: person.email.clone(),
+            request_id,
+        }
+        .encode_to_vec(),
+        "RecoveryService/ResetPassword" => ResetPasswordRequest {
+            token: subject.recovery.reset.clone(),
+            new_password: private.password("ResetPassword's new password"),
+            request_id,
+        }
+        .encode_to_vec(),
+        "RecoveryService/CreateEmailVerification" => {
+            CreateEmailVerificationRequest { user_id, request_id }.encode_to_vec()
+        }
+        "RecoveryService/VerifyEmail" => VerifyEmailRequest {
+            token: subject.recovery.verification.clone(),
+            request_id,
+        }
+        .encode_to_vec(),
+        "RecoveryService/CreateEmailChange" => CreateEmailChangeRequest {
+            user_id,
+            email: private.pending_email("CreateEmailChange's email"),
+            request_id,
+        }
+        .encode_to_vec(),
+        "RecoveryService/ConfirmEmailChange" => ConfirmEmailChangeRequest {
+            token: subject.recovery.change.clone(),
+            request_id,
+        }
+        .encode_to_vec(),
+        "RecoveryService/UndoEmailChange" => UndoEmailChangeRequest {
+            token: subject.recovery.undo.clone(),
+            request_id,
+        }
+        .encode_to_vec(),
         "SessionService/SignIn" => SignInRequest {
             email: person.email.clone(),
             password: person.password.clone(),

@@ -2,7 +2,7 @@
 //!
 //! | Folder | Tests of |
 //! | --- | --- |
-//! | `account`, `session` | gRPC services of identity |
+//! | `account`, `session`, `recovery` | gRPC services of identity |
 //! | `conversation`, `analysis`, `analysis_queue`, `crisis` | gRPC services of data with content that it can decrypt |
 //! | `cycle`, `preferences`, `device`, `share` | gRPC services of data with content that clients encrypt |
 //! | `person` | provisioning, export and erasure of a person in data |
@@ -70,6 +70,7 @@ mod quotas;
 mod raw_call;
 mod raw_socket;
 mod reconcile;
+mod recovery;
 mod replica;
 mod retries;
 mod retry;

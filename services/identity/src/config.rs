@@ -11,9 +11,10 @@ use secrecy::SecretString;
 use crate::{
     domain::{
         consent::RequiredConsents,
-        provider::AuthProvider,
+        provider::{AuthProvider, VerifiedEmail},
         quota::Quotas,
         rate_limit::{LimitKind, RateLimits},
+        recovery::Lifetimes,
     },
     erasure_journal::ErasureJournal,
     hashing::Peppers,
@@ -28,6 +29,8 @@ const ATTEMPTS: &[LimitKind] = &[LimitKind::Network, LimitKind::Email, LimitKind
 pub struct IdentityArgs {
     #[command(flatten)]
     delivery: DeliveryArgs,
+    #[command(flatten)]
+    recovery: RecoveryArgs,
     /// Peppers, secrets of at least 32 bytes: `id:base64,id:base64`. Each password is hashed with one of them: new ones
     /// with the first, and peppers of stored hashes must stay in the list
     #[arg(long, env = "PEPPERS", value_name = "LIST", hide_env_values = true)]
@@ -124,6 +127,84 @@ pub struct IdentityArgs {
     pub audit_retention_days: u32,
 }
 
+/// The flags of the recovery of accounts.
+#[derive(Args, Clone, Debug)]
+pub struct RecoveryArgs {
+    /// Whether SignIn requires that the account's email address is verified
+    #[arg(long, env = "REQUIRE_VERIFIED_EMAIL", value_enum, default_value_t = VerifiedEmail::Off)]
+    pub require_verified_email: VerifiedEmail,
+    /// Rate limits of CreatePasswordReset, CreateEmailVerification and CreateEmailChange together, in the format of
+    /// SIGN_UP_LIMITS: per network of the person, per email address that a mail goes to, per account and per calling service
+    #[arg(
+        long,
+        env = "RECOVERY_LIMITS",
+        value_name = "LIMITS",
+        default_value = "network=20/1h,email=5/1h,person=10/1h,service=600/1m"
+    )]
+    pub recovery_limits: String,
+    /// Rate limits of ResetPassword, VerifyEmail, ConfirmEmailChange and UndoEmailChange together, in the format of
+    /// SIGN_UP_LIMITS
+    #[arg(
+        long,
+        env = "RECOVERY_TOKEN_LIMITS",
+        value_name = "LIMITS",
+        default_value = "network=60/1m,service=3000/1m"
+    )]
+    pub recovery_token_limits: String,
+    /// Minutes for which a token for a password reset is accepted
+    #[arg(long, env = "PASSWORD_RESET_MINUTES", value_name = "MINUTES", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1440))]
+    pub password_reset_minutes: u32,
+    /// Hours for which a token for the verification of an address is accepted
+    #[arg(long, env = "EMAIL_VERIFICATION_HOURS", value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=720))]
+    pub email_verification_hours: u32,
+    /// Minutes for which a token for a change of address is accepted
+    #[arg(long, env = "EMAIL_CHANGE_MINUTES", value_name = "MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1440))]
+    pub email_change_minutes: u32,
+    /// Days for which a change of address can be undone. No other account can have the old address in this time
+    #[arg(long, env = "EMAIL_UNDO_DAYS", value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=90))]
+    pub email_undo_days: u32,
+}
+
+/// The settings of the recovery of accounts.
+#[derive(Clone, Copy, Debug)]
+pub struct RecoveryConfig {
+    /// `true` when SignIn requires a verified address.
+    pub requires_verified_email: bool,
+    /// The rate limits of the RPCs that create tokens.
+    pub creation_limits: RateLimits,
+    /// The rate limits of the RPCs that use tokens.
+    pub use_limits: RateLimits,
+    /// The lifetimes of tokens.
+    pub lifetimes: Lifetimes,
+}
+
+impl RecoveryArgs {
+    /// Checks the flags. Returns `None` when one is invalid; `problems` has every problem.
+    pub fn check(&self, problems: &mut ConfigProblems) -> Option<RecoveryConfig> {
+        let creations: &[LimitKind] = &[
+            LimitKind::Network,
+            LimitKind::Email,
+            LimitKind::Person,
+            LimitKind::Service,
+        ];
+        let uses: &[LimitKind] = &[LimitKind::Network, LimitKind::Service];
+        let mut limits = |name, text, kinds| problems.take(name, RateLimits::parse(text, kinds));
+        let creation_limits = limits("RECOVERY_LIMITS", &self.recovery_limits, creations);
+        let use_limits = limits("RECOVERY_TOKEN_LIMITS", &self.recovery_token_limits, uses);
+        Some(RecoveryConfig {
+            requires_verified_email: self.require_verified_email == VerifiedEmail::On,
+            creation_limits: creation_limits?,
+            use_limits: use_limits?,
+            lifetimes: Lifetimes {
+                password_reset: TimeDelta::minutes(self.password_reset_minutes.into()),
+                email_verification: TimeDelta::hours(self.email_verification_hours.into()),
+                email_change: TimeDelta::minutes(self.email_change_minutes.into()),
+                email_undo: TimeDelta::days(self.email_undo_days.into()),
+            },
+        })
+    }
+}
+
 /// The flags of the delivery of messages to data.
 #[derive(Args, Clone, Debug)]
 pub struct DeliveryArgs {
@@ -185,6 +266,8 @@ impl DeliveryArgs {
 pub struct IdentityConfig {
     /// The delivery of messages to data.
     pub delivery: Delivery,
+    /// The recovery of accounts.
+    pub recovery: RecoveryConfig,
     /// The secrets that are hashed with every password.
     pub peppers: Peppers,
     /// The keys that sign access tokens.
@@ -217,6 +300,7 @@ impl IdentityArgs {
     /// Checks the flags. Returns `None` when one is invalid; `problems` has every problem.
     pub fn check(&self, problems: &mut ConfigProblems) -> Option<IdentityConfig> {
         let delivery = self.delivery.check(problems);
+        let recovery = self.recovery.check(problems);
         let peppers = problems
             .secret("PEPPERS", self.peppers.as_ref(), self.peppers_file.as_ref())
             .and_then(|list| problems.take("PEPPERS", Peppers::parse(&list)));
@@ -234,6 +318,7 @@ impl IdentityArgs {
         let mutation_limits = limits("MUTATION_LIMITS", &self.mutation_limits, &[LimitKind::Person]);
         Some(IdentityConfig {
             delivery: delivery?,
+            recovery: recovery?,
             peppers: peppers?,
             signing_keys: signing_keys?,
             required_consents: required_consents?,

@@ -35,7 +35,8 @@ use haven_platform::{
 use haven_proto::{
     data::v1::person_service_client::PersonServiceClient,
     identity::v1::{
-        account_service_server::AccountServiceServer, session_service_server::SessionServiceServer,
+        account_service_server::AccountServiceServer, recovery_service_server::RecoveryServiceServer,
+        session_service_server::SessionServiceServer,
     },
 };
 
@@ -47,12 +48,13 @@ use crate::{
     estimator::EstimatorQueue,
     hashing::{Hasher, Passwords},
     reconcile_command::ReconcileArgs,
-    rpc::{AccountRpc, AuditOrigins, RateLimitKeys, SessionRpc},
+    rpc::{AccountRpc, AuditOrigins, RateLimitKeys, RecoveryRpc, SessionRpc},
     signing_keys::TokenSigner,
     store::{
         account::{Accounts, Consents, Erasures, OwnPasswords},
         audit_log::AuditLog,
         outbox::Outbox,
+        recovery::Recovery,
         retention::Retention,
         session::Sessions,
     },
@@ -110,6 +112,7 @@ impl Application for Identity {
         dispatcher::describe_metrics();
         erasure_journal::describe_metrics();
         estimator::describe_metrics();
+        rpc::recovery::describe_metrics();
         sweeper::describe_metrics();
         let keys: Result<Vec<_>, _> = config.signing_keys.public().map(|key| key.verifying()).collect();
         parts.keys.set_permanently(keys?);
@@ -153,6 +156,7 @@ impl Application for Identity {
         parts.tasks.spawn(sweeper.run(parts.stop.clone()));
         let secret = &parts.tokens.secret_keys;
         let passwords = Passwords::new(queue, Arc::new(hasher));
+        let estimator = EstimatorQueue::new(cores);
         let rate_limit_keys = RateLimitKeys::new(MacKeys::derive(secret, "identity.rate_limits"));
         let audit_origins = AuditOrigins::new(MacKeys::derive(secret, "identity.networks"));
         let request_mac = MacKeys::derive(secret, "identity.requests");
@@ -166,7 +170,7 @@ impl Application for Identity {
             dispatcher,
             passwords: passwords.clone(),
             provider: config.provider,
-            estimator: EstimatorQueue::new(cores),
+            estimator: estimator.clone(),
             sign_up_limits: config.sign_up_limits,
             check_password_limits: config.check_password_limits,
             mutation_limits: config.mutation_limits,
@@ -181,10 +185,28 @@ impl Application for Identity {
             clock: parts.clock.clone(),
             entropy: parts.entropy.clone(),
         };
+        let recovery = RecoveryRpc {
+            recovery: Recovery::new(Arc::clone(&parts.database)),
+            own_passwords: OwnPasswords::new(Arc::clone(&parts.database)),
+            passwords: passwords.clone(),
+            estimator,
+            provider: config.provider,
+            lifetimes: config.recovery.lifetimes,
+            creation_limits: config.recovery.creation_limits,
+            use_limits: config.recovery.use_limits,
+            rate_limit_keys: rate_limit_keys.clone(),
+            ended_sessions: Arc::clone(&parts.ended),
+            request_mac: request_mac.clone(),
+            keys: MacKeys::derive(secret, "identity.recovery_tokens"),
+            audit_origins: audit_origins.clone(),
+            clock: parts.clock.clone(),
+            entropy: parts.entropy.clone(),
+        };
         let session = SessionRpc {
             sessions,
             passwords,
             provider: config.provider,
+            requires_verified_email: config.recovery.requires_verified_email,
             sign_in_limits: config.sign_in_limits,
             wrong_password_limits: config.wrong_password_limits,
             refresh_limits: config.refresh_limits,
@@ -205,6 +227,11 @@ impl Application for Identity {
             .polled(&POLLED)
             .service(|limits| {
                 AccountServiceServer::new(account)
+                    .max_decoding_message_size(limits.request)
+                    .max_encoding_message_size(limits.response)
+            })
+            .service(|limits| {
+                RecoveryServiceServer::new(recovery)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })

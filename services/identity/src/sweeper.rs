@@ -1,5 +1,5 @@
 //! A background task that deletes expired rows: counts of rate limits, ended sessions and their tokens, requests too
-//! old to be retried, device tokens, the oldest events of the audit log, and the counts of old receipts.
+//! old to be retried, device and recovery tokens, the oldest events of the audit log, and the counts of old receipts.
 
 use std::{sync::Arc, time::Duration};
 

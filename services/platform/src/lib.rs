@@ -44,6 +44,7 @@ pub mod failure;
 pub mod handler;
 pub mod hashing;
 mod health_command;
+pub mod latency;
 pub mod mac;
 pub mod metrics_page;
 pub mod network;

@@ -41,9 +41,11 @@ pub fn code(reason: Reason) -> Code {
         | R::PageTokenInvalid
         | R::RequestIdReused => Code::InvalidArgument,
         R::EmailTaken | R::RecordExists | R::NonceReused | R::DeviceExists => Code::AlreadyExists,
-        R::CredentialsInvalid | R::TokenInvalid | R::TokenExpired | R::SessionRevoked => {
-            Code::Unauthenticated
-        }
+        R::CredentialsInvalid
+        | R::TokenInvalid
+        | R::TokenExpired
+        | R::SessionRevoked
+        | R::RecoveryTokenInvalid => Code::Unauthenticated,
         R::AccessDenied => Code::PermissionDenied,
         R::NotFound | R::ShareUnavailable => Code::NotFound,
         R::VersionConflict | R::LeaseLost => Code::Aborted,
@@ -53,6 +55,7 @@ pub fn code(reason: Reason) -> Code {
         | R::KeyVersionStale
         | R::CursorExpired
         | R::AuthProviderExternal
+        | R::EmailNotVerified
         | R::NothingToAnalyze
         | R::DeviceInactive => Code::FailedPrecondition,
         R::RateLimited | R::Overloaded | R::QuotaExceeded | R::MessageTooLarge => Code::ResourceExhausted,
@@ -84,6 +87,9 @@ pub fn message(reason: Reason) -> &'static str {
         R::TokenInvalid => "A valid access token is required; the details say what is wrong",
         R::TokenExpired => "The access token has expired",
         R::SessionRevoked => "The session has ended",
+        R::RecoveryTokenInvalid => {
+            "The recovery token is unknown, expired, used or ended; request another one"
+        }
         R::AccessDenied => "The caller is not allowed to call this RPC",
         R::NotFound => "Not found, or not owned by the caller",
         R::ShareUnavailable => "The share cannot be opened",
@@ -97,6 +103,9 @@ pub fn message(reason: Reason) -> &'static str {
         R::KeyVersionStale => "The key version is older than the device's",
         R::AuthProviderExternal => {
             "Accounts are managed by an external provider; sign in there and send its token"
+        }
+        R::EmailNotVerified => {
+            "The email address is not verified; open the link in the mail, or request another one"
         }
         R::NothingToAnalyze => "There are no new messages to analyze",
         R::DeviceInactive => "The device is suspended or revoked",

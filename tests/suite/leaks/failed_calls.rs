@@ -9,7 +9,7 @@ use tonic_health::pb::HealthCheckRequest;
 use super::{
     calls::Case,
     canary::Allowed,
-    fixture::{ACCOUNTS, Caller, Disposable, Fixture, message},
+    fixture::{ACCOUNTS, Caller, Disposable, Fixture, RECOVERY, message},
 };
 use crate::{
     raw_call::{field, headers},
@@ -43,7 +43,10 @@ pub(super) async fn requests(fixture: &Fixture, case: &Case) {
     // The account may be created although the caller no longer waits.
     let email = |_: &str| {
         let what = format!("{}: no time", case.path);
-        fixture.flock.allowed(&what, Allowed::At(&[ACCOUNTS])).email()
+        fixture
+            .flock
+            .allowed(&what, Allowed::At(&[ACCOUNTS, RECOVERY]))
+            .email()
     };
     for body in case.with_each_text(email) {
         for timeout in ["1n", "2m", "40m"] {

@@ -7,7 +7,7 @@ use crate::{
     analysis_jobs,
     crisis_message::{ALARMING, say_until_heard},
     encrypted_fixture::EncryptedFixture,
-    every_rpc::{PrivateValues, Subject},
+    every_rpc::{PrivateValues, RecoveryTokens, Subject},
 };
 
 /// A person with everything that the requests of one RPC refer to.
@@ -18,6 +18,7 @@ pub(crate) struct Fixture {
     consent_id: String,
     lease: JobLease,
     analysis_id: String,
+    recovery: RecoveryTokens,
     encrypted: Option<EncryptedFixture>,
 }
 
@@ -53,6 +54,11 @@ impl Fixture {
             Some("GetAnalysis" | "DeleteAnalysis") => analysis_id = analysis_jobs::done(stack, &client).await,
             _ => {}
         }
+        let mut recovery = RecoveryTokens::default();
+        if rpc.starts_with("haven.identity.v1.RecoveryService/") {
+            let email = ArbitraryValues.email("");
+            recovery = RecoveryTokens::create(stack, &person, email).await;
+        }
         let mut encrypted = None;
         if ENCRYPTED.iter().any(|service| rpc.starts_with(service)) {
             let text = |what: &str| ArbitraryValues.text(what);
@@ -65,6 +71,7 @@ impl Fixture {
             consent_id: consents.into_inner().consents[0].id.clone(),
             lease,
             analysis_id,
+            recovery,
             encrypted,
         }
     }
@@ -81,6 +88,7 @@ impl Fixture {
             event_id: self.event_id.clone(),
             analysis_id: self.analysis_id.clone(),
             lease: self.lease.clone(),
+            recovery: self.recovery.clone(),
             encrypted: self.encrypted.as_ref(),
             private: &ArbitraryValues,
         }
@@ -89,6 +97,10 @@ impl Fixture {
 
 impl PrivateValues for ArbitraryValues {
     fn stored_email(&self, what: &str) -> String {
+        self.email(what)
+    }
+
+    fn pending_email(&self, what: &str) -> String {
         self.email(what)
     }
 

@@ -15,6 +15,11 @@ INSERT INTO identity.refresh_tokens (user_id, id, session_id, token_hash, issued
 INSERT INTO identity.device_tokens (user_id, id, token_hash, issued_at, expires_at)
     SELECT '{person}', gen_random_uuid(), sha256(number::text::bytea), now(), now() + interval '90 days'
     FROM generate_series(1, {rows}) AS number;
+INSERT INTO identity.recovery_tokens
+    (user_id, id, kind, token_hash, email, email_canonical, change_id, opened_at, issued_at, expires_at)
+    SELECT '{person}', gen_random_uuid(), 'email_undo', sha256(('{name} recovery ' || number)::bytea), '{name}@example.net',
+        '{name}@example.net', gen_random_uuid(), now(), now(), now() + interval '7 days'
+    FROM generate_series(1, {rows}) AS number;
 INSERT INTO identity.ended_sessions (id, expires_at) VALUES (gen_random_uuid(), now() + interval '15 minutes');
 INSERT INTO identity.rate_limits (key, tat, emission, tolerance, admitted)
     VALUES (sha256('{name}'), now(), interval '6 s', interval '54 s', true);

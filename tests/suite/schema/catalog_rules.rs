@@ -50,13 +50,17 @@ const RULES: [(&str, &str); 20] = [
                 'identity.sessions_issued_at_idx', 'identity.refresh_tokens_expires_at_idx',
                 'identity.requests_created_at_idx', 'identity.security_audit_log_occurred_at_idx',
                 'identity.device_tokens_expires_at_idx', 'identity.erasures_completed_at_idx',
+                -- Recovery tokens by their hash, addresses that accounts may get back, and expired tokens.
+                'identity.recovery_tokens_token_hash_key', 'identity.recovery_tokens_reserved_idx',
+                'identity.recovery_tokens_expires_at_idx',
                 -- The queue of the workers, the feed that services watch, and the rows sealed under a key.
                 'data.analysis_jobs_due_idx', 'data.analysis_jobs_lease_token_idx',
                 'data.analysis_jobs_lease_expires_at_idx', 'data.analysis_jobs_dead_idx',
                 'data.crisis_events_number_key', 'data.crisis_events_fresh_idx',
                 'data.conversations_key_id_idx', 'data.analysis_results_key_id_idx', 'data.requests_created_at_idx',
                 -- The keys that stored hashes are under.
-                'identity.requests_key_id_idx', 'identity.refresh_tokens_key_id_idx', 'identity.device_tokens_key_id_idx', 'data.requests_key_id_idx',
+                'identity.requests_key_id_idx', 'identity.refresh_tokens_key_id_idx', 'identity.device_tokens_key_id_idx',
+                'identity.recovery_tokens_key_id_idx', 'data.requests_key_id_idx',
                 'data.share_token_key_id_idx',
                 -- Tokens of shares, and changes that no device needs any more.
                 'data.share_token_token_hash_key', 'data.encrypted_cycle_data_deleted_at_idx',

@@ -216,3 +216,8 @@ fn fingerprint(encrypted: &[u8]) -> String {
 fn email(person: Uuid) -> String {
     format!("{}@workload.example.org", person.simple())
 }
+
+/// Returns the email address of a person between a change and its undo.
+fn moved_email(person: Uuid) -> String {
+    format!("moved.{}", email(person))
+}

@@ -48,6 +48,8 @@ pub struct NewSession<'a> {
     pub failures: FailureKeys,
     /// The token of the device, to store or to renew.
     pub device: KeptDevice,
+    /// `true` when the account's address must be verified.
+    pub requires_verified: bool,
     /// The maximum number of the person's sessions, this one included.
     pub max_sessions: i32,
     /// The origin of the call, for the audit log.

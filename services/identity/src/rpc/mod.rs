@@ -8,8 +8,10 @@ mod audit_origin;
 mod email;
 mod hashing_error;
 mod rate_limit_keys;
+pub mod recovery;
 mod session;
 
 pub use self::{
-    account::AccountRpc, audit_origin::AuditOrigins, rate_limit_keys::RateLimitKeys, session::SessionRpc,
+    account::AccountRpc, audit_origin::AuditOrigins, rate_limit_keys::RateLimitKeys, recovery::RecoveryRpc,
+    session::SessionRpc,
 };

@@ -14,6 +14,7 @@ use crate::{
         device_token::DeviceToken,
         email::EmailAddress,
         rate_limit::{FailureKeys, LimitKind, Quota, RateLimits},
+        recovery::RecoveryToken,
     },
     store::rate_limit::{LimitError, Limited},
 };
@@ -162,6 +163,11 @@ impl RateLimitKeys {
         );
         let failures = FailureKeys::new(self.hashes(&[b"failures", b"session", person, session]));
         (quotas, failures)
+    }
+
+    /// The keys under which the wrong passwords of retries with one recovery token are counted.
+    pub(super) fn recovery_token(&self, token: &RecoveryToken) -> FailureKeys {
+        FailureKeys::new(self.hashes(&[b"failures", b"recovery", token.expose()]))
     }
 
     /// The limit of `kind`, when the limit is on and the call has such a subject.

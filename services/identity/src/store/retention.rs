@@ -57,9 +57,18 @@ impl Retention {
         )
         .fetch_one(&mut tx)
         .await?;
+        let recovery = sqlx::query_scalar!(
+            r#"SELECT /* Retention.sweep_recovery */ identity.sweep_recovery_tokens($1) AS "rows!""#,
+            batch,
+        )
+        .fetch_one(&mut tx)
+        .await?;
         tx.commit().await?;
         let swept = rows.into_iter().map(|row| (row.table, row.rows));
-        let swept = swept.chain([("device_tokens".to_owned(), devices)]);
+        let swept = swept.chain([
+            ("device_tokens".to_owned(), devices),
+            ("recovery_tokens".to_owned(), recovery),
+        ]);
         Ok(swept
             .map(|(table, rows)| Swept {
                 table,

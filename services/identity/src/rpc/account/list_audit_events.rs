@@ -57,6 +57,13 @@ fn event_type(event: AuditEventType) -> proto::AuditEventType {
         AuditEventType::ConsentWithdraw => proto::AuditEventType::ConsentWithdraw,
         AuditEventType::Stage => proto::AuditEventType::Stage,
         AuditEventType::Deletion => proto::AuditEventType::Deletion,
+        AuditEventType::PasswordResetRequest => proto::AuditEventType::PasswordResetRequest,
+        AuditEventType::PasswordReset => proto::AuditEventType::PasswordReset,
+        AuditEventType::EmailVerificationRequest => proto::AuditEventType::EmailVerificationRequest,
+        AuditEventType::EmailVerification => proto::AuditEventType::EmailVerification,
+        AuditEventType::EmailChangeRequest => proto::AuditEventType::EmailChangeRequest,
+        AuditEventType::EmailChange => proto::AuditEventType::EmailChange,
+        AuditEventType::EmailUndo => proto::AuditEventType::EmailUndo,
     }
 }
 

@@ -49,6 +49,8 @@ pub struct SessionRpc {
     pub passwords: Passwords,
     /// The provider that signs people in.
     pub provider: AuthProvider,
+    /// `true` when SignIn requires a verified address.
+    pub requires_verified_email: bool,
     /// The rate limits of SignIn.
     pub sign_in_limits: RateLimits,
     /// The cap on wrong passwords for an account, over all networks.

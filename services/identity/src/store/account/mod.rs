@@ -76,7 +76,7 @@ async fn find(tx: &mut TenantTx, person: UserId) -> Result<Account, AccountError
     let found = sqlx::query_as!(
         AccountRow,
         "
-        SELECT /* Account.find */ id, email, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
+        SELECT /* Account.find */ id, email, email_verified_at, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
         FROM identity.users WHERE id = $1",
         person.as_uuid(),
     )
@@ -114,6 +114,7 @@ impl From<DbError> for AccountError {
 struct AccountRow {
     id: Uuid,
     email: Option<String>,
+    email_verified_at: Option<DateTime<Utc>>,
     goals: Vec<String>,
     stage: i16,
     graduated_at: Option<DateTime<Utc>>,
@@ -130,6 +131,7 @@ impl TryFrom<AccountRow> for Account {
         Ok(Self {
             id: UserId::new(row.id),
             email: row.email.map(Into::into),
+            email_verified_at: row.email_verified_at,
             goals: goals(&row.goals)?,
             progress: progress(row.stage, row.graduated_at)?,
             last_active_at: row.last_active_at,

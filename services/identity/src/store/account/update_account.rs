@@ -79,7 +79,7 @@ impl Accounts {
                 UPDATE identity.users SET goals = $3, updated_at = $4, version = version + 1
                 WHERE id = $1 AND version = $2
                     AND NOT EXISTS (SELECT FROM identity.requests WHERE user_id = $1 AND id = $5)
-                RETURNING id, email, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
+                RETURNING id, email, email_verified_at, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
             ), request AS (
                 INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
                 SELECT id, $5, 'UpdateAccount', $6,
@@ -88,7 +88,7 @@ impl Accounts {
                     updated_at
                 FROM changed
             )
-            SELECT id, email, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
+            SELECT id, email, email_verified_at, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
             FROM changed"#,
             person.as_uuid(),
             edit.expected_version,
@@ -166,7 +166,7 @@ async fn set_progress(
             UPDATE identity.users SET stage = $3, graduated_at = $4, updated_at = $5, version = version + 1
             WHERE id = $1 AND version = $2
                 AND NOT EXISTS (SELECT FROM identity.requests WHERE user_id = $1 AND id = $6)
-            RETURNING id, email, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
+            RETURNING id, email, email_verified_at, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
         ), request AS (
             INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
             SELECT id, $6, 'UpdateAccount', $7,
@@ -175,7 +175,7 @@ async fn set_progress(
                 updated_at
             FROM changed
         )
-        SELECT id, email, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
+        SELECT id, email, email_verified_at, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
         FROM changed"#,
         person.as_uuid(),
         edit.expected_version,

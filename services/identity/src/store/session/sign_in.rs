@@ -70,6 +70,9 @@ pub enum BeginError {
     /// The password was changed, or the account was deleted, after the password was checked.
     #[error("the password was changed in the meantime")]
     PasswordChanged,
+    /// The password is right, and the account's address is not verified.
+    #[error("the address is not verified")]
+    EmailNotVerified,
     /// The request id belongs to a request with other content.
     #[error("the request id belongs to another request")]
     RequestIdReused,
@@ -156,6 +159,9 @@ impl Sessions {
             tx.commit().await?;
             return Ok(earlier);
         }
+        if begun.is_unverified {
+            return Err(BeginError::EmailNotVerified);
+        }
         if !begun.with_this_password {
             return Err(BeginError::PasswordChanged);
         }
@@ -222,6 +228,8 @@ struct Begun {
     by_this_request: bool,
     /// `true` when the checked password is still the current one.
     with_this_password: bool,
+    /// `true` when the checked password is still the current one, and the address must be verified and is not.
+    is_unverified: bool,
     /// The ids of the sessions that ended to make room.
     ended: Vec<Uuid>,
 }
@@ -239,7 +247,7 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
             RETURNING user_id
         ), active AS (
             UPDATE identity.users SET last_active_at = $5 FROM request
-            WHERE users.id = request.user_id AND password_version = $6
+            WHERE users.id = request.user_id AND password_version = $6 AND (NOT $23 OR email_verified_at IS NOT NULL)
             RETURNING users.id
         ), session AS (
             INSERT INTO identity.sessions (user_id, id, issued_at, expires_at, refresh_expires_at)
@@ -257,7 +265,10 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
             SELECT oldest.session_id FROM active, identity.end_oldest_sessions($7, $22, $5) AS oldest
         )
         SELECT EXISTS (SELECT FROM request) AS "by_this_request!", (SELECT count(*) FROM noted) AS "noted!",
-            ARRAY(SELECT session_id FROM ended) AS "ended!: Vec<Uuid>""#,
+            ARRAY(SELECT session_id FROM ended) AS "ended!: Vec<Uuid>",
+            EXISTS (
+                SELECT FROM identity.users WHERE id = $1 AND password_version = $6 AND $23 AND email_verified_at IS NULL
+            ) AS "is_unverified!""#,
         session.user_id.as_uuid(),
         new.request.id,
         new.request.payload_macs.first().as_bytes(),
@@ -280,6 +291,7 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
         new.device.expires_at,
         new.device.maximum,
         new.max_sessions,
+        new.requires_verified,
     )
     .fetch_one(tx)
     .await
@@ -288,6 +300,7 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
         ended: row.ended,
         by_this_request: row.by_this_request,
         with_this_password: row.noted > 0,
+        is_unverified: row.is_unverified,
     })
 }
 

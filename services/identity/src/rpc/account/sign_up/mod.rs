@@ -151,5 +151,6 @@ fn new_account_message(id: UserId, sign_up: &SignUp, created_at: DateTime<Utc>) 
         graduated: false,
         graduate_time: None,
         last_active_time: None,
+        email_verified_time: None,
     }
 }

@@ -104,6 +104,7 @@ impl SessionRpc {
                 expires_at: at + DEVICE_TOKEN_LIFETIME,
                 maximum: self.quotas.devices,
             },
+            requires_verified: self.requires_verified_email,
             max_sessions: self.quotas.sessions,
             origin: &origin,
             at,
@@ -114,6 +115,9 @@ impl SessionRpc {
             .await
             .map_err(|error| match error {
                 BeginError::PasswordChanged => Failure::new(Reason::CredentialsInvalid),
+                // The password was right, so the caller may know the account.
+                BeginError::EmailNotVerified => Failure::new(Reason::EmailNotVerified)
+                    .metadata("user_id", authenticated.user_id.to_string()),
                 BeginError::RequestIdReused => Failure::new(Reason::RequestIdReused),
                 BeginError::Database(error) => error.into(),
             })?;

@@ -1,0 +1,216 @@
+//! CreatePasswordReset and ResetPassword.
+
+use haven_proto::identity::v1::SignInRequest;
+use haven_testkit::{Stack, random};
+
+use super::{
+    NEW_PASSWORD, account, backend, create_reset, events, new_address, refused, request_id, reset,
+    reset_token, reset_with, sign_in_refused, token_refused,
+};
+use crate::{
+    eventually::eventually,
+    status::{reason, violations},
+    superuser_sql::scalar_with,
+};
+
+#[tokio::test]
+async fn a_reset_sets_the_password_ends_every_session_and_verifies_the_address() {
+    let stack = Stack::shared().await.unwrap();
+    let (anonymous, ada) = (stack.anonymous().unwrap(), stack.person().await.unwrap());
+    let second = anonymous.sign_in(&ada.email, &ada.password).await.unwrap();
+    let before = account(stack, &ada).await;
+    assert_eq!(before.email_verified_time, None);
+
+    // In another spelling of the address.
+    let token = reset_token(stack, &ada.email.to_uppercase()).await;
+    assert_eq!(token.len(), 47);
+    let answer = reset(&anonymous, &reset_with(&token)).await.unwrap();
+
+    assert_eq!(answer.ended_sessions, 2);
+    for session in [&ada, &second] {
+        assert_eq!(
+            token_refused(stack, session).await.as_deref(),
+            Some("SESSION_REVOKED")
+        );
+    }
+    assert_eq!(
+        sign_in_refused(stack, &ada.email, &ada.password).await.as_deref(),
+        Some("CREDENTIALS_INVALID")
+    );
+    assert_eq!(sign_in_refused(stack, &ada.email, NEW_PASSWORD).await, None);
+    let after = account(stack, &ada).await;
+    assert_eq!(after.email_verified_time, answer.change_time);
+    assert_eq!(
+        (after.version, after.update_time),
+        (before.version + 1, answer.change_time)
+    );
+    assert_eq!(
+        events(stack, &ada).await,
+        "password_reset_request, password_reset"
+    );
+}
+
+#[tokio::test]
+async fn a_token_works_once() {
+    let stack = Stack::shared().await.unwrap();
+    let (anonymous, ada) = (stack.anonymous().unwrap(), stack.person().await.unwrap());
+    let token = reset_token(stack, &ada.email).await;
+    reset(&anonymous, &reset_with(&token)).await.unwrap();
+    assert_eq!(
+        refused(reset(&anonymous, &reset_with(&token)).await),
+        "RECOVERY_TOKEN_INVALID"
+    );
+}
+
+#[tokio::test]
+async fn a_reset_forgets_the_devices_and_the_waits_after_wrong_passwords() {
+    let stack = Stack::shared().await.unwrap();
+    let (anonymous, ada) = (stack.anonymous().unwrap(), stack.person().await.unwrap());
+    for _ in 0..7 {
+        sign_in_refused(stack, &ada.email, "Wrong-Horse-9-Battery").await;
+    }
+    let waits = sign_in_refused(stack, &ada.email, &ada.password).await;
+    assert_eq!(waits.as_deref(), Some("RATE_LIMITED"));
+    let devices = "SELECT count(*) FROM identity.device_tokens WHERE user_id = $1";
+    assert_eq!(scalar_with::<i64, _>(&stack.database, devices, ada.id).await, 1);
+
+    let token = reset_token(stack, &ada.email).await;
+    reset(&anonymous, &reset_with(&token)).await.unwrap();
+    assert_eq!(scalar_with::<i64, _>(&stack.database, devices, ada.id).await, 0);
+    assert_eq!(sign_in_refused(stack, &ada.email, NEW_PASSWORD).await, None);
+}
+
+#[tokio::test]
+async fn a_password_that_violates_the_policy_does_not_use_up_the_token() {
+    let stack = Stack::shared().await.unwrap();
+    let (anonymous, ada) = (stack.anonymous().unwrap(), stack.person().await.unwrap());
+    let token = reset_token(stack, &ada.email).await;
+    for (password, rule) in [("Short-1", "TOO_SHORT"), (&*ada.email, "IS_EMAIL")] {
+        let mut request = reset_with(&token);
+        request.new_password = password.to_owned();
+        let status = reset(&anonymous, &request).await.unwrap_err();
+        assert_eq!(reason(&status), "PASSWORD_POLICY");
+        let found = violations(&status);
+        assert!(
+            found.contains(&("new_password".to_owned(), rule.to_owned())),
+            "{found:?}"
+        );
+    }
+    reset(&anonymous, &reset_with(&token)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_token_ends_the_one_before() {
+    let stack = Stack::shared().await.unwrap();
+    let (anonymous, ada) = (stack.anonymous().unwrap(), stack.person().await.unwrap());
+    let first = reset_token(stack, &ada.email).await;
+    let second = reset_token(stack, &ada.email).await;
+    assert_ne!(first, second);
+    assert_eq!(
+        refused(reset(&anonymous, &reset_with(&first)).await),
+        "RECOVERY_TOKEN_INVALID"
+    );
+    reset(&anonymous, &reset_with(&second)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unknown_address_gets_a_token_of_the_same_form_that_never_works() {
+    let stack = Stack::shared().await.unwrap();
+    let (anonymous, backend) = (stack.anonymous().unwrap(), backend(stack));
+    let (address, id) = (new_address(), request_id());
+    let created = create_reset(&backend, &address, &id).await.unwrap();
+    assert!(created.token.starts_with("hvt_") && created.token.len() == 47);
+    let again = create_reset(&backend, &address, &id).await.unwrap();
+    assert_eq!(again, created, "a retry is answered like one for an account");
+    assert_eq!(
+        refused(reset(&anonymous, &reset_with(&created.token)).await),
+        "RECOVERY_TOKEN_INVALID"
+    );
+    // Not even after a sign-up with the address.
+    let ada = anonymous
+        .sign_up_and_in(&address, "Correct-Horse-7-Battery")
+        .await;
+    let ada = ada.unwrap();
+    let after = create_reset(&backend, &address, &id).await.unwrap();
+    assert_eq!(after, created);
+    assert_eq!(
+        refused(reset(&anonymous, &reset_with(&created.token)).await),
+        "RECOVERY_TOKEN_INVALID"
+    );
+    assert_eq!(token_refused(stack, &ada).await, None);
+}
+
+#[tokio::test]
+async fn only_a_hash_of_the_token_is_stored() {
+    let stack = Stack::shared().await.unwrap();
+    let ada = stack.person().await.unwrap();
+    let token = reset_token(stack, &ada.email).await;
+    let rows: String = scalar_with(
+        &stack.database,
+        "SELECT string_agg(t::text, ' ') || (SELECT string_agg(r::text, ' ') FROM identity.requests AS r WHERE r.user_id = $1)
+        FROM identity.recovery_tokens AS t WHERE t.user_id = $1",
+        ada.id,
+    )
+    .await;
+    assert!(rows.contains("password_reset"));
+    assert!(!rows.contains(&token[4..]), "the token is stored");
+    assert!(!rows.contains(&ada.email), "the address is stored with the token");
+}
+
+#[tokio::test]
+async fn malformed_requests_name_every_field() {
+    let stack = Stack::shared().await.unwrap();
+    let (anonymous, backend) = (stack.anonymous().unwrap(), backend(stack));
+    let status = create_reset(&backend, "ada", "").await.unwrap_err();
+    assert_eq!(reason(&status), "INVALID_FIELD");
+    let fields: Vec<_> = violations(&status).into_iter().map(|one| one.0).collect();
+    assert_eq!(fields, ["email", "request_id"]);
+    let mut request = reset_with("hvt_x");
+    request.request_id.clear();
+    request.new_password = "short".into();
+    let status = reset(&anonymous, &request).await.unwrap_err();
+    assert_eq!(reason(&status), "INVALID_FIELD");
+    let fields: Vec<_> = violations(&status).into_iter().map(|one| one.0).collect();
+    assert!(fields.starts_with(&[
+        "request_id".to_owned(),
+        "token".to_owned(),
+        "new_password".to_owned()
+    ]));
+}
+
+#[tokio::test]
+async fn a_person_with_the_policy_of_verified_addresses_signs_in_after_a_reset() {
+    let stack = Stack::builder()
+        .variable("identity", "REQUIRE_VERIFIED_EMAIL", "on")
+        .without("data")
+        .start()
+        .await
+        .unwrap();
+    let anonymous = stack.anonymous().unwrap();
+    let email = new_address();
+    let request = haven_testkit::client::sign_up_request(&email, "Correct-Horse-7-Battery");
+    let signed_up = anonymous.account().sign_up(request).await.unwrap();
+    let user_id = signed_up.into_inner().account.unwrap().id;
+    let sign_in = async |password: &str| {
+        let request = SignInRequest {
+            email: email.clone(),
+            password: password.to_owned(),
+            request_id: random::uuid().to_string(),
+            ..SignInRequest::default()
+        };
+        anonymous.session().sign_in(request).await
+    };
+    // Only the right password learns that the address is not verified, and the id of the account.
+    let wrong = sign_in("Wrong-Horse-9-Battery").await.unwrap_err();
+    assert_eq!(reason(&wrong), "CREDENTIALS_INVALID");
+    let unverified = sign_in("Correct-Horse-7-Battery").await.unwrap_err();
+    assert_eq!(reason(&unverified), "EMAIL_NOT_VERIFIED");
+    assert_eq!(crate::status::metadata(&unverified, "user_id"), user_id);
+
+    let token = reset_token(&stack, &email).await;
+    reset(&anonymous, &reset_with(&token)).await.unwrap();
+    eventually("the person signs in", async || {
+        sign_in(NEW_PASSWORD).await.is_ok()
+    })
+    .await;
+}
