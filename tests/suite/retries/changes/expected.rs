@@ -14,8 +14,6 @@ pub(super) enum Expected {
     Refused(&'static str, &'static str),
     /// Another answer.
     Another(&'static str),
-    /// Either, until a change that is on its way has landed.
-    Undecided(&'static str),
 }
 
 impl fmt::Display for Expected {
@@ -24,7 +22,6 @@ impl fmt::Display for Expected {
             Self::First => f.write_str("the first answer"),
             Self::Refused(reason, why) => write!(f, "{reason}: {why}"),
             Self::Another(why) => write!(f, "another answer: {why}"),
-            Self::Undecided(why) => write!(f, "undecided: {why}"),
         }
     }
 }
@@ -70,9 +67,6 @@ fn while_enforced(mutation: &Mutation) -> Expected {
 
 fn after_erasure(mutation: &Mutation) -> Expected {
     match mutation.name() {
-        "AccountService/SignUp" => {
-            Expected::Undecided("the request id of a sign-up is forgotten with the account")
-        }
         "AccountService/DeleteAccount" => after_hours(mutation),
         "AccountService/DeleteAccount, by a service" | "PersonService/EraseUser" => Expected::First,
         "SessionService/SignIn" => Expected::Refused(

@@ -56,9 +56,7 @@ impl Expected {
     /// Returns whether a retry may have this outcome.
     fn admits(&self, outcome: &Outcome) -> bool {
         match (self, outcome) {
-            (Self::First, Outcome::First)
-            | (Self::Another(_), Outcome::Another)
-            | (Self::Undecided(_), _) => true,
+            (Self::First, Outcome::First) | (Self::Another(_), Outcome::Another) => true,
             (Self::Refused(reason, _), Outcome::Refused(found)) => reason == found,
             _ => false,
         }

@@ -180,6 +180,7 @@ mod tests {
             Part::Sessions(id),
             Part::RefreshTokens(id),
             Part::DeviceTokens(id),
+            Part::RecoveryTokens(id),
             Part::AuditEvents(7),
         ];
         assert_eq!(Part::all().count(), PARTS);
