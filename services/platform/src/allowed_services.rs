@@ -150,8 +150,8 @@ mod tests {
     fn every_problem_states_its_rule() {
         let malformed = |entry: &str| {
             format!(
-                "each entry, separated by `;`, must be NAME=SCOPE[,SCOPE…], and {entry:?} is not: a service without scopes \
-                 may do nothing"
+                "each entry, separated by `;`, must be NAME=SCOPE[,SCOPE…], such as backend=accounts,forward, and {entry:?} is \
+                 not: names alone were the form before scopes, and a service without scopes may do nothing"
             )
         };
         for wrong in ["data,backend", "backend=", "=accounts", "="] {

@@ -218,6 +218,7 @@ mod tests {
         let question = check(&args("", "")).unwrap();
         let expected = [
             "haven.identity.v1.AccountService",
+            "haven.identity.v1.RecoveryService",
             "haven.identity.v1.SessionService",
         ];
         assert_eq!(question.services, expected);

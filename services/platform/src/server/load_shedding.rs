@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(most(&shedding.streams), [52, 43, 52]);
         assert_eq!(most(&shedding.watches), [64, 64, 103]);
         assert_eq!(most(&shedding.service_watches), [52, 43, 52]);
-        assert_eq!(most(&shedding.health), [128, 86, 128]);
+        assert_eq!(most(&shedding.health), [128, 85, 128]);
         assert_eq!(lone(&shedding.calls, shedding.calls.person), 128);
     }
 
