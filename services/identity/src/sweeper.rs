@@ -28,7 +28,7 @@ const TRIM_BATCH_SIZE: i32 = 100;
 /// The table of the audit log, as a label of the metric.
 const AUDIT_LOG: &str = "security_audit_log";
 
-/// The table of receipts, as a label of the metric. Their counts are deleted, and not the rows.
+/// The table of receipts, as a label of the metric. Their counts and their digests of sign-ups are deleted, and not the rows.
 const RECEIPTS: &str = "erasures";
 
 /// The background task's state.

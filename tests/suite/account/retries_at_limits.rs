@@ -111,15 +111,3 @@ async fn a_sign_up_that_fails_for_the_services_reason_does_not_use_its_address_u
     let status = sign_up(&anonymous, another).await.unwrap_err();
     assert_eq!(reason(&status), "RATE_LIMITED");
 }
-
-#[tokio::test]
-async fn a_retry_of_a_sign_up_says_that_the_account_is_being_erased() {
-    let stack = Stack::start().await.unwrap();
-    let anonymous = stack.anonymous().unwrap();
-    let request = sign_up_request("ada@example.org", PASSWORD);
-    sign_up(&anonymous, request.clone()).await.unwrap();
-    let marked = "UPDATE identity.users SET erased_at = now(), email = NULL, email_canonical = NULL, password_hash = NULL";
-    execute(&stack.database, marked).await;
-    let status = sign_up(&anonymous, request).await.unwrap_err();
-    assert_eq!(reason(&status), "ACCOUNT_ERASED");
-}

@@ -24,7 +24,7 @@ UPDATE identity.security_audit_log SET service = 'backend', refused = true WHERE
 
 UPDATE data.analysis_results SET triggered_milestone = 'first_hello' WHERE user_id = '{person}';
 UPDATE data.crisis_events SET acknowledged_at = now(), resolved_at = now() WHERE user_id = '{person}';
-UPDATE data.device_key SET acknowledged_number = 2 WHERE user_id = '{person}';
+UPDATE data.device_key SET acknowledged_number = 2, encrypted_label = sha256('a label') WHERE user_id = '{person}';
 UPDATE data.cycle_data_conflicts SET settled_at = now() WHERE user_id = '{person}' AND encrypted_payload IS NOT NULL;
 UPDATE data.healthcare_share SET wrong_passcodes = 2 WHERE user_id = '{person}';
 -- A second share, which was revoked, and has no content any more.

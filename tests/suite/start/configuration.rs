@@ -88,7 +88,7 @@ fn all_invalid_variables_are_reported_at_once_without_secrets() {
     }
     assert!(!stderr.contains("canary-secret"), "{stderr}");
     for problem in [
-        "must be NAME=SCOPE[,SCOPE…], and \"identity,backend\" is not",
+        "must be NAME=SCOPE[,SCOPE…], such as backend=accounts,forward, and \"identity,backend\" is not",
         "\"analyses\", given to \"worker\", is not a scope: the scopes are provisioning, analysis",
     ] {
         assert!(stderr.contains(problem), "{problem} is not in {stderr}");

@@ -47,8 +47,8 @@ pub enum LimitKind {
 ///
 /// use haven_identity::domain::rate_limit::{LimitKind, RateLimits};
 ///
-/// let kinds = [LimitKind::Network, LimitKind::Service];
-/// let limits = RateLimits::parse("network=10/1m,service=off", &kinds).unwrap();
+/// const KINDS: &[LimitKind] = &[LimitKind::Network, LimitKind::Service];
+/// let limits = RateLimits::parse("network=10/1m,service=off", KINDS).unwrap();
 /// assert_eq!(limits.get(LimitKind::Network).unwrap().emission(), Duration::from_secs(6));
 /// assert_eq!(limits.get(LimitKind::Service), None);
 /// ```

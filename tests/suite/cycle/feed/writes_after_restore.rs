@@ -267,14 +267,14 @@ const SAVE_STATE: &str = "
     CREATE TABLE public.prefs AS SELECT * FROM data.encrypted_user_prefs;
     CREATE TABLE public.nonces AS SELECT * FROM data.envelope_nonces;
     CREATE TABLE public.requests AS SELECT * FROM data.requests;
-    ALTER TABLE public.requests DROP COLUMN key_id; -- generated
     CREATE TABLE public.counters AS SELECT * FROM data.change_counters";
 /// SQL that restores the state kept by `SAVE_STATE`.
 const RESTORE_STATE: &str = "
     DELETE FROM data.encrypted_cycle_data; INSERT INTO data.encrypted_cycle_data SELECT * FROM public.records;
     DELETE FROM data.encrypted_user_prefs; INSERT INTO data.encrypted_user_prefs SELECT * FROM public.prefs;
     DELETE FROM data.envelope_nonces; INSERT INTO data.envelope_nonces SELECT * FROM public.nonces;
-    DELETE FROM data.requests; INSERT INTO data.requests SELECT * FROM public.requests;
+    DELETE FROM data.requests; INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at, by_service)
+        SELECT user_id, id, method, payload_mac, answer, created_at, by_service FROM public.requests;
     DELETE FROM data.change_counters; INSERT INTO data.change_counters SELECT * FROM public.counters;
     UPDATE data.device_key AS d SET acknowledged_number = least(d.acknowledged_number, c.last_number)
         FROM data.change_counters AS c WHERE c.user_id = d.user_id";

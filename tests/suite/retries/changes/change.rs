@@ -117,7 +117,11 @@ async fn lower_limits(stack: &mut Stack) {
         ("MAX_DEVICES", "1".to_owned()),
         ("MAX_CONSENTS", "20".to_owned()),
     ];
-    let quotas = Quota::ALL.map(|quota| format!("{}=1", quota.name()));
+    // Crisis events are counted and have no limit.
+    let quotas = Quota::ALL
+        .into_iter()
+        .filter(|quota| *quota != Quota::CrisisEvents);
+    let quotas: Vec<_> = quotas.map(|quota| format!("{}=1", quota.name())).collect();
     let data = [("MUTATION_LIMIT", ONE.to_owned()), ("QUOTAS", quotas.join(","))];
     restart(stack, &identity, &data).await;
 }

@@ -26,7 +26,7 @@ const MAX_ATTEMPTS: usize = 8;
 /// The rules that a grant must meet.
 #[derive(Clone, Copy, Debug)]
 pub struct GrantRules<'a> {
-    /// The rate limits, which each attempt counts towards.
+    /// The rate limits, which a grant that succeeds counts towards.
     pub quotas: &'a [Quota],
     /// The maximum number of entries in the ledger.
     pub max_entries: i32,

@@ -33,8 +33,8 @@ pub struct EarlierSignUp {
     pub payload_mac: Vec<u8>,
     /// The time at which the account was created.
     pub created_at: DateTime<Utc>,
-    /// The current hash of the account's password. `None` when the account is being erased.
-    pub password_hash: Option<PasswordHash>,
+    /// The current hash of the account's password.
+    pub password_hash: PasswordHash,
 }
 
 /// The error when an earlier sign-up with the same request id cannot be returned.
@@ -275,7 +275,7 @@ async fn find(tx: &mut TenantTx, request_id: Uuid) -> Result<Found, DbError> {
         user_id: UserId::new(user_id),
         payload_mac,
         created_at,
-        password_hash: Some(PasswordHash::new(password_hash)),
+        password_hash: PasswordHash::new(password_hash),
     })))
 }
 

@@ -166,7 +166,7 @@ impl AccountRpc {
     /// # Errors
     ///
     /// REQUEST_ID_REUSED when the password is another one. It is counted as a wrong one, or else retries could be used to
-    /// guess the password. ACCOUNT_ERASED while the account is being erased.
+    /// guess the password.
     async fn answer_sign_up_retry(
         &self,
         call: &Call,
@@ -179,9 +179,7 @@ impl AccountRpc {
             password,
             goals,
         } = repeated;
-        let Some(stored) = earlier.password_hash.clone() else {
-            return Err(Failure::new(Reason::AccountErased));
-        };
+        let stored = earlier.password_hash.clone();
         match self
             .passwords
             .verify(password, Some(stored), call.deadline)
