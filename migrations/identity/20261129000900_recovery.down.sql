@@ -50,17 +50,17 @@ $$;
 DROP FUNCTION identity.sweep_recovery_tokens(integer);
 REVOKE EXECUTE ON FUNCTION identity.admit_call(bytea[], interval[], interval[], bytea[], bytea[], interval, interval)
     FROM identity_service;
-DROP FUNCTION identity.undo_email_change(uuid, timestamptz);
+DROP FUNCTION identity.undo_email_change(uuid, text, uuid, bytea, interval, timestamptz);
 DROP FUNCTION identity.confirm_email_change(uuid, timestamptz);
 DROP FUNCTION identity.verify_email(uuid, timestamptz);
 DROP FUNCTION identity.reset_password(uuid, text, timestamptz);
-DROP FUNCTION identity.spend_recovery_token(uuid, text, timestamptz);
+DROP FUNCTION identity.spend_recovery_token(uuid, text);
 DROP FUNCTION identity.find_recovery_token(bytea[], uuid);
 DROP FUNCTION identity.issue_email_change(
-    uuid, bytea, text, text, timestamptz, uuid, bytea, timestamptz, integer, timestamptz
+    text, uuid, bytea, text, text, interval, uuid, bytea, interval, integer
 );
-DROP FUNCTION identity.issue_recovery_token(text, uuid, bytea, text, timestamptz, timestamptz);
-DROP FUNCTION identity.note_unknown_reset(bytea, timestamptz);
+DROP FUNCTION identity.issue_recovery_token(text, uuid, bytea, text, interval);
+DROP FUNCTION identity.note_unknown_reset(bytea, interval);
 DROP FUNCTION identity.find_reset(text, uuid, bytea[]);
 DROP TRIGGER users_guard_recovery ON identity.users;
 DROP FUNCTION identity.guard_recovery();
@@ -78,7 +78,23 @@ ALTER TABLE identity.sessions
         end_reason IN ('signed_out', 'revoked', 'password_changed', 'token_reused', 'account_deleted', 'too_many')
     );
 
--- Events are never changed: a log that has events of recovery keeps them, and gets no others.
+-- The program of that schema knows no recovery. Events are a chain, from which none can be taken but the oldest: a log goes up to its
+-- last event of recovery, as by retention. The rows are the owner's for these statements.
+ALTER TABLE identity.security_audit_log NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE identity.audit_chains NO FORCE ROW LEVEL SECURITY;
+UPDATE identity.audit_chains AS c SET trimmed_number = l.number, trimmed_digest = l.digest
+    FROM identity.security_audit_log AS l
+    WHERE l.user_id = c.user_id AND l.number = (
+        SELECT max(e.number) FROM identity.security_audit_log AS e
+        WHERE e.user_id = c.user_id AND e.event IN (
+            'password_reset_request', 'password_reset', 'email_verification_request', 'email_verification',
+            'email_change_request', 'email_change', 'email_undo'
+        )
+    );
+DELETE FROM identity.security_audit_log AS l USING identity.audit_chains AS c
+    WHERE c.user_id = l.user_id AND l.number <= c.trimmed_number;
+ALTER TABLE identity.security_audit_log FORCE ROW LEVEL SECURITY;
+ALTER TABLE identity.audit_chains FORCE ROW LEVEL SECURITY;
 DO $$
 DECLARE
     added CONSTANT text := ', ''password_reset_request''::text, ''password_reset''::text, ''email_verification_request''::text, '
@@ -89,13 +105,8 @@ DECLARE
     );
 BEGIN
     ALTER TABLE identity.security_audit_log DROP CONSTRAINT security_audit_log_event_check;
-    BEGIN
-        EXECUTE 'ALTER TABLE identity.security_audit_log ADD CONSTRAINT security_audit_log_event_check '
-            || replace(later, added, '');
-    EXCEPTION WHEN check_violation THEN
-        EXECUTE 'ALTER TABLE identity.security_audit_log ADD CONSTRAINT security_audit_log_event_check '
-            || replace(later, added, '') || ' NOT VALID';
-    END;
+    EXECUTE 'ALTER TABLE identity.security_audit_log ADD CONSTRAINT security_audit_log_event_check '
+        || replace(later, added, '');
 END
 $$;
 

@@ -32,6 +32,8 @@ ALTER TABLE identity.sessions
 -- Tokens that a product mails to a person: each proves that the person reads the mailbox, and is used once. A token that was
 -- ended, by the next one of its kind or by a change of the account, has no row. A spent one is kept so that a retry of the
 -- request that spent it is recognized; it has no address. No updated_at or version: opened_at and spent_at are set once.
+--
+-- All times are of this server's clock, read under the account's lock: tokens are ordered by them, and clocks of replicas differ.
 CREATE TABLE identity.recovery_tokens (
     user_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -144,7 +146,7 @@ BEGIN
         IF NEW.erased_at IS NOT NULL THEN
             -- The rows go with the others of the erasure. The addresses go now.
             UPDATE identity.recovery_tokens AS t
-                SET spent_at = greatest(NEW.erased_at, t.issued_at), email = NULL, email_canonical = NULL
+                SET spent_at = greatest(clock_timestamp(), t.issued_at), email = NULL, email_canonical = NULL
                 WHERE t.user_id = NEW.id AND t.spent_at IS NULL;
         ELSIF NEW.email_canonical IS DISTINCT FROM OLD.email_canonical THEN
             DELETE FROM identity.recovery_tokens AS t
@@ -214,99 +216,111 @@ COMMENT ON FUNCTION identity.find_reset(text, uuid, bytea[]) IS
 GRANT EXECUTE ON FUNCTION identity.find_reset(text, uuid, bytea[]) TO identity_anon;
 
 -- The remembered request says nothing about the address, and is swept with the limits.
-CREATE FUNCTION identity.note_unknown_reset(mark bytea, until timestamptz) RETURNS void
+CREATE FUNCTION identity.note_unknown_reset(mark bytea, retention interval) RETURNS timestamptz
     LANGUAGE plpgsql VOLATILE STRICT SECURITY DEFINER SET search_path = ''
     AS $$
+DECLARE
+    noted_until timestamptz;
 BEGIN
-    INSERT INTO identity.rate_limits (key, tat, emission, tolerance, admitted)
-        VALUES (note_unknown_reset.mark, note_unknown_reset.until, '0', '0', true) ON CONFLICT (key) DO NOTHING;
+    INSERT INTO identity.rate_limits AS l (key, tat, emission, tolerance, admitted)
+        VALUES (note_unknown_reset.mark, clock_timestamp() + note_unknown_reset.retention, '0', '0', true)
+        ON CONFLICT (key) DO UPDATE SET tat = l.tat
+        RETURNING l.tat INTO STRICT noted_until;
+    RETURN noted_until - note_unknown_reset.retention;
 END
 $$;
-COMMENT ON FUNCTION identity.note_unknown_reset(bytea, timestamptz) IS
-    'Remembers a request for an address that has no account.';
-GRANT EXECUTE ON FUNCTION identity.note_unknown_reset(bytea, timestamptz) TO identity_service;
+COMMENT ON FUNCTION identity.note_unknown_reset(bytea, interval) IS
+    'Remembers a request for an address that has no account. Answers when it was made first.';
+GRANT EXECUTE ON FUNCTION identity.note_unknown_reset(bytea, interval) TO identity_service;
 
--- A token about the account's address. It ends the one before of its kind. False: the account is gone, or has another address.
+-- A token about the account's address. It ends the one before of its kind. Answers when it expires. NULL: the account is gone, or
+-- has another address.
 CREATE FUNCTION identity.issue_recovery_token(
-    kind text, token_id uuid, token_hash bytea, email_canonical text, at timestamptz, expires_at timestamptz
-) RETURNS boolean
+    kind text, token_id uuid, token_hash bytea, email_canonical text, lifetime interval
+) RETURNS timestamptz
     LANGUAGE plpgsql VOLATILE STRICT SECURITY DEFINER SET search_path = ''
     AS $$
 DECLARE
     person CONSTANT uuid := auth.uid();
+    expires timestamptz;
 BEGIN
     PERFORM FROM identity.users AS u
         WHERE u.id = person AND u.email_canonical = issue_recovery_token.email_canonical AND u.erased_at IS NULL
         FOR NO KEY UPDATE;
     IF NOT FOUND THEN
-        RETURN false;
+        RETURN NULL;
     END IF;
     DELETE FROM identity.recovery_tokens AS t
         WHERE t.user_id = person AND t.kind = issue_recovery_token.kind AND t.spent_at IS NULL AND t.opened_at IS NULL;
-    INSERT INTO identity.recovery_tokens (user_id, id, kind, token_hash, issued_at, expires_at)
-        VALUES (person, issue_recovery_token.token_id, issue_recovery_token.kind, issue_recovery_token.token_hash,
-            issue_recovery_token.at, issue_recovery_token.expires_at);
-    RETURN true;
+    INSERT INTO identity.recovery_tokens AS t (user_id, id, kind, token_hash, issued_at, expires_at)
+        SELECT person, issue_recovery_token.token_id, issue_recovery_token.kind, issue_recovery_token.token_hash, clock.now,
+            clock.now + issue_recovery_token.lifetime
+        FROM (SELECT clock_timestamp() AS now) AS clock
+        RETURNING t.expires_at INTO STRICT expires;
+    RETURN expires;
 END
 $$;
-COMMENT ON FUNCTION identity.issue_recovery_token(text, uuid, bytea, text, timestamptz, timestamptz) IS
-    'Stores a token of the transaction''s person about their address. False: the person has no account with this address.';
-GRANT EXECUTE ON FUNCTION identity.issue_recovery_token(text, uuid, bytea, text, timestamptz, timestamptz)
-    TO identity_service;
+COMMENT ON FUNCTION identity.issue_recovery_token(text, uuid, bytea, text, interval) IS
+    'Stores a token of the transaction''s person about their address. Answers its end. NULL: the person has no account with this address.';
+GRANT EXECUTE ON FUNCTION identity.issue_recovery_token(text, uuid, bytea, text, interval) TO identity_service;
 
 -- The token of a change goes to the new address. The token that takes the change back goes to the old one, and can be spent before
 -- the change takes place, too. `maximum` bounds the undos of changes that took place, and so the addresses that an account reserves.
+-- `old_email_canonical` is the address that the caller read and mails the undo to: `gone` if it is no longer the account's.
 CREATE FUNCTION identity.issue_email_change(
-    change_id uuid, change_hash bytea, email text, email_canonical text, expires_at timestamptz, undo_id uuid, undo_hash bytea,
-    undo_expires_at timestamptz, maximum integer, at timestamptz
-) RETURNS text
-    LANGUAGE plpgsql VOLATILE STRICT SECURITY DEFINER SET search_path = ''
+    old_email_canonical text, change_id uuid, change_hash bytea, email text, email_canonical text, lifetime interval,
+    undo_id uuid, undo_hash bytea, undo_lifetime interval, maximum integer
+) RETURNS TABLE (outcome text, expires_at timestamptz, undo_expires_at timestamptz)
+    LANGUAGE plpgsql VOLATILE STRICT ROWS 1 SECURITY DEFINER SET search_path = ''
     AS $$
 DECLARE
     person CONSTANT uuid := auth.uid();
     old_entered text;
-    old_canonical text;
-    opened bigint;
-    taken boolean;
+    at timestamptz;
 BEGIN
-    SELECT u.email, u.email_canonical INTO old_entered, old_canonical FROM identity.users AS u
-        WHERE u.id = person AND u.email_canonical IS NOT NULL AND u.erased_at IS NULL FOR NO KEY UPDATE;
+    SELECT u.email INTO old_entered FROM identity.users AS u
+        WHERE u.id = person AND u.email_canonical = issue_email_change.old_email_canonical AND u.erased_at IS NULL
+        FOR NO KEY UPDATE;
     IF NOT FOUND THEN
-        RETURN 'gone';
+        outcome := 'gone';
+        RETURN NEXT;
+        RETURN;
     END IF;
-    IF old_canonical = issue_email_change.email_canonical THEN
-        RETURN 'same';
-    END IF;
-    SELECT count(*) INTO opened FROM identity.recovery_tokens AS t
-        WHERE t.user_id = person AND t.spent_at IS NULL AND t.opened_at IS NOT NULL
-            AND t.expires_at > issue_email_change.at;
-    IF opened >= issue_email_change.maximum THEN
-        RETURN 'too_many';
-    END IF;
+    at := clock_timestamp();
     PERFORM set_config('identity.wanted_email', issue_email_change.email_canonical, true);
-    SELECT EXISTS (SELECT FROM identity.users AS u WHERE u.email_canonical = issue_email_change.email_canonical) INTO taken;
+    outcome := CASE
+        WHEN issue_email_change.old_email_canonical = issue_email_change.email_canonical THEN 'same'
+        WHEN (
+            SELECT count(*) FROM identity.recovery_tokens AS t
+            WHERE t.user_id = person AND t.spent_at IS NULL AND t.opened_at IS NOT NULL AND t.expires_at > at
+        ) >= issue_email_change.maximum THEN 'too_many'
+        WHEN EXISTS (SELECT FROM identity.users AS u WHERE u.email_canonical = issue_email_change.email_canonical) THEN 'taken'
+        WHEN identity.is_reserved(issue_email_change.email_canonical, person) THEN 'taken'
+        ELSE 'issued'
+    END;
     PERFORM set_config('identity.wanted_email', '', true);
-    IF taken OR identity.is_reserved(issue_email_change.email_canonical, person) THEN
-        RETURN 'taken';
+    IF outcome = 'issued' THEN
+        expires_at := at + issue_email_change.lifetime;
+        undo_expires_at := at + issue_email_change.undo_lifetime;
+        DELETE FROM identity.recovery_tokens AS t
+            WHERE t.user_id = person AND t.kind IN ('email_change', 'email_undo') AND t.spent_at IS NULL AND t.opened_at IS NULL;
+        INSERT INTO identity.recovery_tokens
+            (user_id, id, kind, token_hash, email, email_canonical, change_id, issued_at, expires_at)
+            VALUES
+                (person, issue_email_change.change_id, 'email_change', issue_email_change.change_hash, issue_email_change.email,
+                    issue_email_change.email_canonical, NULL, at, expires_at),
+                (person, issue_email_change.undo_id, 'email_undo', issue_email_change.undo_hash, old_entered,
+                    issue_email_change.old_email_canonical, issue_email_change.change_id, at, undo_expires_at);
     END IF;
-    DELETE FROM identity.recovery_tokens AS t
-        WHERE t.user_id = person AND t.kind IN ('email_change', 'email_undo') AND t.spent_at IS NULL AND t.opened_at IS NULL;
-    INSERT INTO identity.recovery_tokens
-        (user_id, id, kind, token_hash, email, email_canonical, change_id, issued_at, expires_at)
-        VALUES
-            (person, issue_email_change.change_id, 'email_change', issue_email_change.change_hash, issue_email_change.email,
-                issue_email_change.email_canonical, NULL, issue_email_change.at, issue_email_change.expires_at),
-            (person, issue_email_change.undo_id, 'email_undo', issue_email_change.undo_hash, old_entered, old_canonical,
-                issue_email_change.change_id, issue_email_change.at, issue_email_change.undo_expires_at);
-    RETURN 'issued';
+    RETURN NEXT;
 END
 $$;
 COMMENT ON FUNCTION identity.issue_email_change(
-    uuid, bytea, text, text, timestamptz, uuid, bytea, timestamptz, integer, timestamptz
+    text, uuid, bytea, text, text, interval, uuid, bytea, interval, integer
 ) IS
     'Stores the tokens that change the address of the transaction''s person, and take the change back. Or the reason why not: gone, same, too_many, taken.';
 GRANT EXECUTE ON FUNCTION identity.issue_email_change(
-    uuid, bytea, text, text, timestamptz, uuid, bytea, timestamptz, integer, timestamptz
+    text, uuid, bytea, text, text, interval, uuid, bytea, interval, integer
 ) TO identity_service;
 
 -- Uses of tokens ------------------------------------------------------------------------------------------------------------
@@ -315,7 +329,7 @@ GRANT EXECUTE ON FUNCTION identity.issue_email_change(
 -- request with this id, and what its retry is compared with.
 CREATE FUNCTION identity.find_recovery_token(hashes bytea[], request_id uuid)
     RETURNS TABLE (
-        user_id uuid, id uuid, kind text, spent boolean, expires_at timestamptz, email text, password_hash text,
+        user_id uuid, id uuid, kind text, usable boolean, email text, password_hash text,
         password_version bigint, method text, payload_mac bytea, answer jsonb
     )
     LANGUAGE plpgsql VOLATILE STRICT ROWS 1 SECURITY DEFINER SET search_path = ''
@@ -325,7 +339,7 @@ DECLARE
 BEGIN
     FOREACH hash IN ARRAY find_recovery_token.hashes LOOP
         PERFORM set_config('identity.wanted_token', encode(hash, 'hex'), true);
-        SELECT t.user_id, t.id, t.kind, t.spent_at IS NOT NULL, t.expires_at INTO user_id, id, kind, spent, expires_at
+        SELECT t.user_id, t.id, t.kind, t.spent_at IS NULL AND t.expires_at > clock_timestamp() INTO user_id, id, kind, usable
             FROM identity.recovery_tokens AS t WHERE t.token_hash = hash;
         EXIT WHEN FOUND;
     END LOOP;
@@ -350,31 +364,33 @@ GRANT EXECUTE ON FUNCTION identity.find_recovery_token(bytea[], uuid) TO identit
 
 -- Each of the functions below locks the account, then spends the token, and does what the token is for: all of it or nothing, and
 -- once. They answer NULL, or no row, where the token cannot be spent any more.
-CREATE FUNCTION identity.spend_recovery_token(token_id uuid, kind text, at timestamptz)
+CREATE FUNCTION identity.spend_recovery_token(token_id uuid, kind text)
     RETURNS TABLE (email text, email_canonical text, opened_at timestamptz)
     LANGUAGE plpgsql VOLATILE STRICT ROWS 1 SECURITY INVOKER SET search_path = ''
     AS $$
 DECLARE
     person CONSTANT uuid := auth.uid();
+    now timestamptz;
 BEGIN
     PERFORM FROM identity.users AS u WHERE u.id = person AND u.erased_at IS NULL FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN;
     END IF;
+    now := clock_timestamp();
     -- The row is locked with the account: what is read here is what is spent.
     SELECT t.email, t.email_canonical, t.opened_at INTO email, email_canonical, opened_at FROM identity.recovery_tokens AS t
         WHERE t.user_id = person AND t.id = spend_recovery_token.token_id AND t.kind = spend_recovery_token.kind
-            AND t.spent_at IS NULL AND t.expires_at > spend_recovery_token.at;
+            AND t.spent_at IS NULL AND t.expires_at > now;
     IF NOT FOUND THEN
         RETURN;
     END IF;
     UPDATE identity.recovery_tokens AS t
-        SET spent_at = greatest(spend_recovery_token.at, t.issued_at), email = NULL, email_canonical = NULL
+        SET spent_at = greatest(now, t.issued_at), email = NULL, email_canonical = NULL
         WHERE t.user_id = person AND t.id = spend_recovery_token.token_id;
     RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION identity.spend_recovery_token(uuid, text, timestamptz) IS
+COMMENT ON FUNCTION identity.spend_recovery_token(uuid, text) IS
     'Spends a token of the transaction''s person. For functions of the owner.';
 
 -- The mailbox was proven, so the address is verified as well. Answers the sessions that this ended, and the version of the password.
@@ -385,7 +401,7 @@ CREATE FUNCTION identity.reset_password(token_id uuid, password_hash text, at ti
 DECLARE
     person CONSTANT uuid := auth.uid();
 BEGIN
-    PERFORM FROM identity.spend_recovery_token(reset_password.token_id, 'password_reset', reset_password.at) AS s;
+    PERFORM FROM identity.spend_recovery_token(reset_password.token_id, 'password_reset') AS s;
     IF NOT FOUND THEN
         RETURN;
     END IF;
@@ -412,7 +428,7 @@ CREATE FUNCTION identity.verify_email(token_id uuid, at timestamptz) RETURNS tim
 DECLARE
     person CONSTANT uuid := auth.uid();
 BEGIN
-    PERFORM FROM identity.spend_recovery_token(verify_email.token_id, 'email_verification', verify_email.at) AS s;
+    PERFORM FROM identity.spend_recovery_token(verify_email.token_id, 'email_verification') AS s;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
@@ -436,12 +452,16 @@ DECLARE
     canonical text;
 BEGIN
     SELECT s.email, s.email_canonical INTO entered, canonical
-        FROM identity.spend_recovery_token(confirm_email_change.token_id, 'email_change', confirm_email_change.at) AS s;
+        FROM identity.spend_recovery_token(confirm_email_change.token_id, 'email_change') AS s;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    -- Before the address changes, which ends what is not open.
-    UPDATE identity.recovery_tokens AS t SET opened_at = confirm_email_change.at
+    -- Before the address changes, which ends what is not open. Changes are ordered by this time, also after a failover to a server
+    -- whose clock is behind.
+    UPDATE identity.recovery_tokens AS t
+        SET opened_at = greatest(clock_timestamp(), (
+            SELECT max(o.opened_at) FROM identity.recovery_tokens AS o WHERE o.user_id = person
+        ) + interval '1 microsecond')
         WHERE t.user_id = person AND t.change_id = confirm_email_change.token_id AND t.spent_at IS NULL;
     UPDATE identity.users AS u
         SET email = entered, email_canonical = canonical, email_verified_at = confirm_email_change.at,
@@ -455,35 +475,46 @@ COMMENT ON FUNCTION identity.confirm_email_change(uuid, timestamptz) IS
 GRANT EXECUTE ON FUNCTION identity.confirm_email_change(uuid, timestamptz) TO identity_user;
 
 -- Takes the change back, and every later one; or ends it, where it did not take place yet. The owner of the older address decides:
--- the undos of later changes end, so that the change cannot come back. Answers the sessions that this ended.
-CREATE FUNCTION identity.undo_email_change(token_id uuid, at timestamptz) RETURNS uuid[]
-    LANGUAGE plpgsql VOLATILE STRICT SECURITY DEFINER SET search_path = ''
+-- the undos of later changes end, so that the change cannot come back.
+--
+-- Another person may know the password, or have reset it by the other address. So `password_hash` replaces it, of a password that
+-- no one knows, and the owner, who proved to read the old mailbox, gets the token of a password reset. Answers the sessions that
+-- this ended, and when that token expires.
+CREATE FUNCTION identity.undo_email_change(
+    token_id uuid, password_hash text, reset_id uuid, reset_hash bytea, reset_lifetime interval, at timestamptz
+) RETURNS TABLE (ended uuid[], reset_expires_at timestamptz)
+    LANGUAGE plpgsql VOLATILE STRICT ROWS 1 SECURITY DEFINER SET search_path = ''
     AS $$
 DECLARE
     person CONSTANT uuid := auth.uid();
     undo record;
 BEGIN
     SELECT s.email, s.email_canonical, s.opened_at INTO undo
-        FROM identity.spend_recovery_token(undo_email_change.token_id, 'email_undo', undo_email_change.at) AS s;
+        FROM identity.spend_recovery_token(undo_email_change.token_id, 'email_undo') AS s;
     IF NOT FOUND THEN
-        RETURN NULL;
+        RETURN;
     END IF;
     DELETE FROM identity.recovery_tokens AS t
         WHERE t.user_id = person AND t.spent_at IS NULL AND t.kind IN ('email_change', 'email_undo')
             AND (t.opened_at IS NULL OR t.opened_at > undo.opened_at);
+    -- The new version of the password also refuses a sign-in that checked the password before.
     UPDATE identity.users AS u
         SET email = undo.email, email_canonical = undo.email_canonical, email_verified_at = undo_email_change.at,
+            password_hash = undo_email_change.password_hash, password_version = u.password_version + 1,
             version = u.version + 1, updated_at = undo_email_change.at
         WHERE u.id = person;
     DELETE FROM identity.device_tokens AS d WHERE d.user_id = person;
-    RETURN array(
+    ended := array(
         SELECT e.session_id FROM identity.end_sessions(NULL, NULL, 'email_undone', undo_email_change.at) AS e
     );
+    reset_expires_at := identity.issue_recovery_token('password_reset', undo_email_change.reset_id, undo_email_change.reset_hash,
+        undo.email_canonical, undo_email_change.reset_lifetime);
+    RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION identity.undo_email_change(uuid, timestamptz) IS
-    'Spends a token, gives the transaction''s person the old address back, and ends all sessions. NULL: the token cannot be spent.';
-GRANT EXECUTE ON FUNCTION identity.undo_email_change(uuid, timestamptz) TO identity_user;
+COMMENT ON FUNCTION identity.undo_email_change(uuid, text, uuid, bytea, interval, timestamptz) IS
+    'Spends a token, gives the transaction''s person the old address back, and ends the password and all sessions. No row: the token cannot be spent.';
+GRANT EXECUTE ON FUNCTION identity.undo_email_change(uuid, text, uuid, bytea, interval, timestamptz) TO identity_user;
 
 -- A service asks for tokens: its calls are limited, too.
 GRANT EXECUTE ON FUNCTION identity.admit_call(bytea[], interval[], interval[], bytea[], bytea[], interval, interval)

@@ -200,6 +200,8 @@ impl Application for Identity {
             ended_sessions: Arc::clone(&parts.ended),
             request_mac: request_mac.clone(),
             keys: MacKeys::derive(secret, "identity.recovery_tokens"),
+            device_keys: MacKeys::derive(secret, "identity.device_tokens"),
+            max_devices: config.quotas.devices,
             audit_origins: audit_origins.clone(),
             clock: parts.clock.clone(),
             entropy: parts.entropy.clone(),

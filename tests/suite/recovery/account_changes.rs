@@ -4,8 +4,8 @@ use haven_proto::identity::v1::{ChangePasswordRequest, DeleteAccountRequest};
 use haven_testkit::{Stack, client::sign_up_request};
 
 use super::{
-    NEW_PASSWORD, backend, change_tokens, confirm, create_verification, live_tokens, new_address, refused,
-    request_id, reset, reset_token, reset_with, undo,
+    NEW_PASSWORD, backend, change_tokens, confirm, create_reset, create_verification, live_tokens,
+    new_address, refused, request_id, reset, reset_token, reset_with, undo,
 };
 use crate::superuser_sql::scalar_with;
 
@@ -80,4 +80,29 @@ async fn an_erasure_deletes_the_tokens_and_frees_the_reserved_addresses() {
     assert_eq!(scalar_with::<i64, _>(&stack.database, rows, ada.id).await, 0);
     let sign_up = sign_up_request(&ada.email, "Correct-Horse-7-Battery");
     anonymous.account().sign_up(sign_up).await.unwrap();
+}
+
+/// A late copy of a request does not bring the token back that was mailed for the account of before.
+#[tokio::test]
+async fn the_token_of_a_reset_depends_on_the_account_that_has_the_address() {
+    let stack = Stack::shared().await.unwrap();
+    let (anonymous, ada) = (stack.anonymous().unwrap(), stack.person().await.unwrap());
+    let (backend, id) = (backend(stack), request_id());
+    let first = create_reset(&backend, &ada.email, &id).await.unwrap();
+    let deletion = DeleteAccountRequest {
+        user_id: ada.id.to_string(),
+        password: String::new(),
+        request_id: request_id(),
+    };
+    backend.account().delete_account(deletion).await.unwrap();
+    let sign_up = sign_up_request(&ada.email, "Correct-Horse-7-Battery");
+    anonymous.account().sign_up(sign_up).await.unwrap();
+
+    let late = create_reset(&backend, &ada.email, &id).await.unwrap();
+    assert_ne!(late.token, first.token);
+    assert_eq!(
+        refused(reset(&anonymous, &reset_with(&first.token)).await),
+        "RECOVERY_TOKEN_INVALID"
+    );
+    reset(&anonymous, &reset_with(&late.token)).await.unwrap();
 }

@@ -1,11 +1,13 @@
 //! The rate limits of recovery: per network, per address, per account and per service.
 
+use futures_util::future::join_all;
 use haven_testkit::{Stack, client::sign_up_request};
 use tonic::Status;
 use tonic_types::StatusExt;
 
 use super::{
-    backend, create_change, create_reset, create_verification, new_address, request_id, reset, reset_with,
+    backend, create_change, create_reset, create_verification, new_address, request_id, reset, reset_token,
+    reset_with, verify,
 };
 use crate::{metrics::Metrics, status::reason};
 
@@ -86,6 +88,67 @@ async fn an_account_and_the_address_that_gets_the_mail_are_limited() {
     create_verification(&backend, ids[1], &request_id())
         .await
         .unwrap();
+}
+
+/// EMAIL_TAKEN tells that an address has an account, so it counts.
+#[tokio::test]
+async fn changes_to_taken_addresses_are_limited() {
+    let stack = limited("network=off,email=off,person=3/1h,service=off").await;
+    let (anonymous, backend) = (stack.anonymous().unwrap(), backend(&stack));
+    let mut people = Vec::new();
+    for _ in 0..2 {
+        let sign_up = sign_up_request(&new_address(), "Correct-Horse-7-Battery");
+        let account = anonymous.account().sign_up(sign_up).await.unwrap();
+        people.push(account.into_inner().account.unwrap());
+    }
+    let person = people[0].id.parse().unwrap();
+    let reasons = ["EMAIL_TAKEN", "EMAIL_TAKEN", "INVALID_FIELD"];
+    let addresses = [&people[1].email, &people[1].email, &people[0].email];
+    for (address, expected) in addresses.into_iter().zip(reasons) {
+        let refused = create_change(&backend, person, address, &request_id()).await;
+        assert_eq!(reason(&refused.unwrap_err()), expected);
+    }
+    assert_eq!(
+        exceeded(create_change(&backend, person, &people[1].email, &request_id()).await),
+        ["person"]
+    );
+}
+
+/// A retry is within no other limit, and one of ResetPassword computes a password hash.
+#[tokio::test]
+async fn retries_of_a_use_are_limited() {
+    let stack = Stack::shared().await.unwrap();
+    let (anonymous, ada) = (stack.anonymous().unwrap(), stack.person().await.unwrap());
+    let verification = create_verification(&backend(stack), ada.id, &request_id()).await;
+    let (verification, id) = (verification.unwrap().token, request_id());
+    verify(&anonymous, &verification, &id).await.unwrap();
+    let request = reset_with(&reset_token(stack, &ada.email).await);
+    let first = reset(&anonymous, &request).await.unwrap();
+
+    let mut refused = None;
+    for _ in 0..1000 {
+        if let Err(status) = verify(&anonymous, &verification, &id).await {
+            refused = Some(status);
+            break;
+        }
+    }
+    let refused: Result<(), _> = Err(refused.expect("100 retries are admitted in a minute"));
+    assert_eq!(exceeded(refused), ["request"]);
+    // Another request has a count of its own.
+    assert_eq!(reset(&anonymous, &request).await.unwrap(), first);
+    let mut refused = None;
+    for _ in 0..20 {
+        let retries = (0..20).map(|_| reset(&anonymous, &request));
+        refused = join_all(retries).await.into_iter().find_map(|answer| {
+            let status = answer.err()?;
+            (reason(&status) == "RATE_LIMITED").then_some(status)
+        });
+        if refused.is_some() {
+            break;
+        }
+    }
+    let refused: Result<(), _> = Err(refused.expect("100 retries are admitted in a minute"));
+    assert_eq!(exceeded(refused), ["request"]);
 }
 
 #[tokio::test]

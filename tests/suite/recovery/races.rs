@@ -3,12 +3,17 @@
 use futures_util::future::{join, join_all};
 use haven_proto::identity::v1::DeleteAccountRequest;
 use haven_testkit::{Stack, client::sign_up_request};
+use sqlx::Connection;
 
 use super::{
-    account, backend, change_tokens, confirm, create_reset, events, live_tokens, new_address, request_id,
-    reset, reset_token, reset_with, undo,
+    account, backend, change_tokens, confirm, create_change, create_reset, events, live_tokens, new_address,
+    request_id, reset, reset_token, reset_with, sign_in_refused, undo,
 };
-use crate::{status::reason, superuser_sql::scalar_with};
+use crate::{
+    eventually::eventually,
+    status::reason,
+    superuser_sql::{scalar, scalar_with},
+};
 
 /// Number of concurrent calls.
 const CALLS: usize = 10;
@@ -140,6 +145,70 @@ async fn a_sign_up_beside_a_change_does_not_get_the_old_address() {
         .await;
         confirmed.unwrap();
         assert_eq!(reason(&signed_up.unwrap_err()), "EMAIL_TAKEN");
+    }
+}
+
+/// The address changes between the time at which a request reads it and the time at which the request stores its tokens. The
+/// answer names the address that the undo gives back, as it is mailed there.
+#[tokio::test]
+async fn a_change_of_address_beside_another_one_names_the_address_that_its_undo_gives_back() {
+    let stack = Stack::shared().await.unwrap();
+    let (anonymous, backend) = (stack.anonymous().unwrap(), backend(stack));
+    let ada = stack.person().await.unwrap();
+    let (second, third, id) = (new_address(), new_address(), request_id());
+    let mut superuser = stack.database.connect("postgres").await.unwrap();
+    let mut moved = superuser.begin().await.unwrap();
+    sqlx::query("UPDATE identity.users SET email = $2, email_canonical = $2 WHERE id = $1")
+        .bind(ada.id)
+        .bind(&second)
+        .execute(&mut *moved)
+        .await
+        .unwrap();
+    let moves = async move {
+        eventually("the request waits for the change", async || {
+            let waits = "SELECT EXISTS (
+                SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'CreateEmailChange'
+            )";
+            scalar(&stack.database, waits).await
+        })
+        .await;
+        moved.commit().await.unwrap();
+    };
+    let (created, ()) = join(create_change(&backend, ada.id, &third, &id), moves).await;
+    let created = created.unwrap();
+    assert_eq!(created.old_email, second);
+    confirm(&anonymous, &created.token, &request_id()).await.unwrap();
+    undo(&anonymous, &created.undo_token, &request_id())
+        .await
+        .unwrap();
+    assert_eq!(account(stack, &ada).await.email, second);
+}
+
+/// Only the password of the call that came first is set, and only that call is told so.
+#[tokio::test]
+async fn concurrent_resets_with_one_request_id_and_different_passwords() {
+    let stack = Stack::shared().await.unwrap();
+    let anonymous = stack.anonymous().unwrap();
+    for _ in 0..ROUNDS {
+        let ada = stack.person().await.unwrap();
+        let request = reset_with(&reset_token(stack, &ada.email).await);
+        let requests: Vec<_> = (0..3)
+            .map(|number| {
+                let mut request = request.clone();
+                request.new_password = format!("Another-Horse-{number}-Battery");
+                request
+            })
+            .collect();
+        let answers = join_all(requests.iter().map(|request| reset(&anonymous, request))).await;
+        let mut right = Vec::new();
+        for (answer, request) in answers.into_iter().zip(&requests) {
+            match answer {
+                Ok(_) => right.push(&request.new_password),
+                Err(refused) => assert_eq!(reason(&refused), "REQUEST_ID_REUSED"),
+            }
+        }
+        assert_eq!(right.len(), 1, "{right:?}");
+        assert_eq!(sign_in_refused(stack, &ada.email, right[0]).await, None);
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     eventually::eventually,
     status::{reason, violations},
-    superuser_sql::scalar_with,
+    superuser_sql::{execute_with, scalar_with},
 };
 
 #[tokio::test]
@@ -75,9 +75,58 @@ async fn a_reset_forgets_the_devices_and_the_waits_after_wrong_passwords() {
     assert_eq!(scalar_with::<i64, _>(&stack.database, devices, ada.id).await, 1);
 
     let token = reset_token(stack, &ada.email).await;
+    let before = "SELECT count(*) FROM identity.device_tokens WHERE user_id = $1 AND issued_at < now() - interval '1 hour'";
+    let old =
+        "UPDATE identity.device_tokens SET issued_at = issued_at - interval '2 hours' WHERE user_id = $1";
+    execute_with(&stack.database, old, ada.id).await;
     reset(&anonymous, &reset_with(&token)).await.unwrap();
-    assert_eq!(scalar_with::<i64, _>(&stack.database, devices, ada.id).await, 0);
+    assert_eq!(scalar_with::<i64, _>(&stack.database, before, ada.id).await, 0);
+    assert_eq!(
+        scalar_with::<i64, _>(&stack.database, devices, ada.id).await,
+        1,
+        "the device of the reset"
+    );
     assert_eq!(sign_in_refused(stack, &ada.email, NEW_PASSWORD).await, None);
+}
+
+/// Strangers use up the wrong passwords of the account, which is what makes its owner reset the password.
+#[tokio::test]
+async fn the_device_of_a_reset_signs_in_after_guesses_of_strangers() {
+    let stack = Stack::builder()
+        .variable("identity", "WRONG_PASSWORD_LIMITS", "account=3/24h")
+        .without("data")
+        .start()
+        .await
+        .unwrap();
+    let (anonymous, backend) = (stack.anonymous().unwrap(), backend(&stack));
+    let email = new_address();
+    let request = haven_testkit::client::sign_up_request(&email, "Correct-Horse-7-Battery");
+    anonymous.account().sign_up(request).await.unwrap();
+    let sign_in = async |address: &str, password: &str, device_token: &str| {
+        let mut request = tonic::Request::new(SignInRequest {
+            email: email.clone(),
+            password: password.to_owned(),
+            request_id: request_id(),
+            device_token: device_token.to_owned(),
+        });
+        let metadata = request.metadata_mut();
+        metadata.insert("x-forwarded-for", address.parse().unwrap());
+        backend.session().sign_in(request).await
+    };
+    let request = reset_with(&reset_token(&stack, &email).await);
+    let answer = reset(&anonymous, &request).await.unwrap();
+    assert!(answer.device_token.starts_with("hdt_") && answer.device_token.len() == 47);
+    assert_eq!(reset(&anonymous, &request).await.unwrap(), answer, "a retry");
+    for network in 1..=3 {
+        let guess = sign_in(&format!("192.0.2.{network}"), "Wrong-Horse-9-Battery", "").await;
+        assert_eq!(refused(guess), "CREDENTIALS_INVALID");
+    }
+    assert_eq!(
+        refused(sign_in("192.0.2.4", NEW_PASSWORD, "").await),
+        "RATE_LIMITED"
+    );
+    let signed_in = sign_in("192.0.2.4", NEW_PASSWORD, &answer.device_token).await;
+    assert_eq!(signed_in.unwrap().into_inner().device_token, answer.device_token);
 }
 
 #[tokio::test]
@@ -206,6 +255,13 @@ async fn a_person_with_the_policy_of_verified_addresses_signs_in_after_a_reset()
     let unverified = sign_in("Correct-Horse-7-Battery").await.unwrap_err();
     assert_eq!(reason(&unverified), "EMAIL_NOT_VERIFIED");
     assert_eq!(crate::status::metadata(&unverified, "user_id"), user_id);
+    let refusals: i64 = scalar_with(
+        &stack.database,
+        "SELECT count(*) FROM identity.security_audit_log WHERE user_id::text = $1 AND event = 'sign_in' AND refused",
+        user_id,
+    )
+    .await;
+    assert_eq!(refusals, 2, "each is in the log of the account");
 
     let token = reset_token(&stack, &email).await;
     reset(&anonymous, &reset_with(&token)).await.unwrap();

@@ -1,6 +1,6 @@
 //! A retry with the same request id gets the first answer, also after later changes.
 
-use haven_proto::identity::v1::ChangePasswordRequest;
+use haven_proto::identity::v1::{Account, ChangePasswordRequest, UpdateAccountRequest};
 use haven_testkit::Stack;
 
 use super::{
@@ -112,6 +112,43 @@ async fn a_retry_of_a_use_returns_the_first_answer() {
         "password_reset_request, password_reset, email_verification_request, email_verification, \
          email_change_request, email_change, email_undo"
     );
+}
+
+/// All of the answer is of the first call but the address, which is stored nowhere else.
+#[tokio::test]
+async fn a_retry_of_an_update_has_the_verification_of_its_first_answer() {
+    let stack = Stack::shared().await.unwrap();
+    let (anonymous, ada) = (stack.anonymous().unwrap(), stack.person().await.unwrap());
+    let client = stack.user(&ada).unwrap();
+    let request = UpdateAccountRequest {
+        account: Some(Account {
+            goals: vec![1],
+            ..Account::default()
+        }),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["goals".to_owned()],
+        }),
+        expected_version: account(stack, &ada).await.version,
+        request_id: request_id(),
+    };
+    let first = client
+        .account()
+        .update_account(request.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(first.account.as_ref().unwrap().email_verified_time, None);
+    let created = create_verification(&backend(stack), ada.id, &request_id()).await;
+    verify(&anonymous, &created.unwrap().token, &request_id())
+        .await
+        .unwrap();
+    let again = client
+        .account()
+        .update_account(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(again, first);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Device tokens: a device that signed in before names itself by one, and its wrong passwords are counted apart from those of
 //! others.
 //!
-//! A token is a keyed hash of the session that it was first issued with, so that a retry of SignIn is answered with the same
+//! A token is a keyed hash of the session, or of the password reset, that it was first issued with, so that a retry of SignIn is answered with the same
 //! token although only another keyed hash of the token is stored. Without the key it is 256 bits that cannot be guessed.
 
 use std::fmt;
@@ -50,6 +50,12 @@ impl DeviceToken {
     #[must_use]
     pub fn first(key: &MacKey, user_id: UserId, session_id: Uuid) -> Self {
         Self::new(key.mac(&[b"first", user_id.as_uuid().as_bytes(), session_id.as_bytes()]))
+    }
+
+    /// The token that is issued to the person who set a new password with the recovery token that is stored as `token_id`.
+    #[must_use]
+    pub fn of_reset(key: &MacKey, user_id: UserId, token_id: Uuid) -> Self {
+        Self::new(key.mac(&[b"reset", user_id.as_uuid().as_bytes(), token_id.as_bytes()]))
     }
 
     /// The keyed hash to store.

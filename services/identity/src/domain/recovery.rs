@@ -2,7 +2,7 @@
 //!
 //! A token is a keyed hash of the request that it was created by, so that a retry of the request is answered with the same
 //! token although only another keyed hash of the token is stored. The token of a password reset is a hash of the address
-//! instead of the person, so that an address without an account has one, too. Without the key, a token is 256 bits that
+//! as well, and an address without an account has a pseudonym instead of a person, so that it has one, too. Without the key, a token is 256 bits that
 //! cannot be guessed.
 
 use std::fmt;
@@ -18,7 +18,10 @@ use secrecy::{ExposeSecret, SecretBox, SecretString};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{account::PasswordHash, audit::Origin, email::EmailAddress, rate_limit::FailureKeys};
+use super::{
+    account::PasswordHash, audit::Origin, device_token::KeptDevice, email::EmailAddress,
+    rate_limit::FailureKeys,
+};
 
 /// The maximum number of changes of an account's address that can be undone. Each reserves an address.
 pub const MAX_OPEN_UNDOS: i32 = 5;
@@ -68,8 +71,8 @@ pub struct NewRecoveryToken {
     pub id: Uuid,
     /// The token's keyed hash, with the id of its key.
     pub hash: StoredMac,
-    /// The time from which the token is no longer accepted.
-    pub expires_at: DateTime<Utc>,
+    /// The time for which the token is accepted, by the clock of the database.
+    pub lifetime: TimeDelta,
 }
 
 /// A request for tokens of a person's account.
@@ -120,6 +123,19 @@ pub struct PasswordReset<'a> {
     pub hash: &'a PasswordHash,
     /// The keys under which the caller's wrong passwords at sign-in are counted. The count is reset.
     pub failures: &'a FailureKeys,
+    /// The new device token of the caller.
+    pub device: KeptDevice,
+}
+
+/// A change of address to take back (UndoEmailChange).
+#[derive(Debug)]
+pub struct EmailUndo<'a> {
+    /// The use of the token.
+    pub token: TokenUse<'a>,
+    /// The hash that replaces the password's: no password matches it.
+    pub hash: &'a PasswordHash,
+    /// The token with which the owner sets a new password.
+    pub reset: NewRecoveryToken,
 }
 
 // === impl RecoveryKind ===
@@ -148,11 +164,31 @@ impl RecoveryKind {
 // === impl RecoveryToken ===
 
 impl RecoveryToken {
-    /// The token of a password reset that the request `request_id` asks for, whether the address has an account or not.
+    /// The token of a password reset that the request `request_id` asks for, for the account of `person` or an address without
+    /// an account.
+    ///
+    /// A late copy of the request makes another token when the address has another account by then.
     #[must_use]
-    pub fn of_address(key: &MacKey, email: &EmailAddress, request_id: Uuid) -> Self {
+    pub fn of_address(key: &MacKey, person: Option<UserId>, email: &EmailAddress, request_id: Uuid) -> Self {
         let kind = RecoveryKind::PasswordReset.name().as_bytes();
-        Self::new(key.mac(&[kind, email.canonical().as_bytes(), request_id.as_bytes()]))
+        let address = email.canonical().as_bytes();
+        // Computed in both cases, which take the same time.
+        let pseudonym = key.mac(&[b"address without an account", address]);
+        let person = person
+            .as_ref()
+            .map_or(&pseudonym[..], |person| person.as_uuid().as_bytes());
+        Self::new(key.mac(&[kind, person, address, request_id.as_bytes()]))
+    }
+
+    /// The token of a password reset that the undo of a change of address answers.
+    #[must_use]
+    pub fn of_undo(key: &MacKey, person: UserId, request_id: Uuid) -> Self {
+        let person = person.as_uuid();
+        Self::new(key.mac(&[
+            b"password_reset of an undo",
+            person.as_bytes(),
+            request_id.as_bytes(),
+        ]))
     }
 
     /// The token of another kind that the request `request_id` asks for.
@@ -237,11 +273,8 @@ mod tests {
     fn two_spellings_of_an_address_have_one_token() {
         let token = |email, request| {
             let email = EmailAddress::parse(email).unwrap();
-            text(&RecoveryToken::of_address(
-                &key(),
-                &email,
-                Uuid::from_u128(request),
-            ))
+            let request = Uuid::from_u128(request);
+            text(&RecoveryToken::of_address(&key(), None, &email, request))
         };
         assert_eq!(token("Ada@Example.org", 1), token("ada@example.org", 1));
         assert_ne!(token("ada@example.org", 1), token("ada@example.org", 2));
@@ -249,9 +282,22 @@ mod tests {
     }
 
     #[test]
+    fn a_token_of_an_address_depends_on_the_account_that_has_it() {
+        let email = EmailAddress::parse("ada@example.org").unwrap();
+        let request = Uuid::from_u128(1);
+        let token = |person: Option<u128>| {
+            let person = person.map(|id| UserId::new(Uuid::from_u128(id)));
+            text(&RecoveryToken::of_address(&key(), person, &email, request))
+        };
+        assert_eq!(token(Some(1)), token(Some(1)));
+        assert_ne!(token(Some(1)), token(Some(2)));
+        assert_ne!(token(Some(1)), token(None));
+    }
+
+    #[test]
     fn only_well_formed_tokens_are_accepted() {
         let email = EmailAddress::parse("ada@example.org").unwrap();
-        let token = RecoveryToken::of_address(&key(), &email, Uuid::from_u128(1));
+        let token = RecoveryToken::of_address(&key(), None, &email, Uuid::from_u128(1));
         let good = text(&token);
         assert!(good.starts_with("hvt_") && good.len() == 47, "{good}");
         let parsed = RecoveryToken::parse(&good).unwrap();

@@ -19,7 +19,7 @@ use crate::{crisis_message::saying, status::reason, superuser_sql::execute};
 pub(super) enum Change {
     /// Rate limits and quotas are lowered to the least, and used up.
     Limits,
-    /// The passwords of SignUp and ChangePassword no longer meet the policy.
+    /// The passwords of SignUp, ChangePassword and ResetPassword no longer meet the policy.
     Policy,
     /// Other consents are required, and the versions that were consented to are not known. Services enforce them.
     Consents,
@@ -81,6 +81,11 @@ impl Change {
                     off.clone(),
                     ("SIGN_IN_LIMITS", "network=off,email=off,service=off".to_owned()),
                     ("MUTATION_LIMITS", "person=off".to_owned()),
+                    (
+                        "RECOVERY_LIMITS",
+                        "network=off,email=off,person=off,service=off".to_owned(),
+                    ),
+                    ("RECOVERY_TOKEN_LIMITS", "network=off,service=off".to_owned()),
                 ];
                 restart(stack, &identity, &[off]).await;
                 erase(stack, made).await;
@@ -113,6 +118,11 @@ async fn lower_limits(stack: &mut Stack) {
         ("SIGN_IN_LIMITS", attempts),
         ("MUTATION_LIMITS", format!("person={ONE}")),
         ("WRONG_PASSWORD_LIMITS", format!("account={ONE}")),
+        (
+            "RECOVERY_LIMITS",
+            format!("network={ONE},email={ONE},person={ONE},service={ONE}"),
+        ),
+        ("RECOVERY_TOKEN_LIMITS", format!("network={ONE},service={ONE}")),
         ("MAX_SESSIONS", "1".to_owned()),
         ("MAX_DEVICES", "1".to_owned()),
         ("MAX_CONSENTS", "20".to_owned()),
@@ -140,7 +150,14 @@ fn grant(version: &str) -> GrantConsentRequest {
 /// Makes further calls until they are refused: of each kind without a person, and for each person one of both services.
 async fn use_up_limits(stack: &Stack, made: &[Mutation]) {
     let refusals = ["RATE_LIMITED", "QUOTA_EXCEEDED"];
-    for kind in ["SignUp", "SignIn", "GrantConsent", "AppendMessage"] {
+    for kind in [
+        "SignUp",
+        "SignIn",
+        "GrantConsent",
+        "AppendMessage",
+        "CreatePasswordReset",
+        "ResetPassword",
+    ] {
         let mutation = made.iter().find(|mutation| mutation.rpc.ends_with(kind)).unwrap();
         let first = mutation.another(stack).await;
         let second = mutation.another(stack).await.unwrap();
@@ -261,7 +278,8 @@ async fn refresh_tokens(stack: &Stack, made: &mut [Mutation]) {
             Err(status) => assert!(
                 // With MAX_SESSIONS=1, a further sign-in ended the session.
                 mutation.name().starts_with("AccountService/DeleteAccount")
-                    || mutation.name() == "SessionService/SignIn",
+                    || mutation.name() == "SessionService/SignIn"
+                    || mutation.ends_sessions(),
                 "{}: {status:?}",
                 mutation.name()
             ),
@@ -281,7 +299,10 @@ async fn erase(stack: &Stack, made: &[Mutation]) {
                 let identity = stack.service("identity").unwrap();
                 identity.person().erase_user(request).await.map(drop)
             }
-            "AccountService/SignUp" | "SessionService/SignIn" => {
+            "AccountService/SignUp"
+            | "SessionService/SignIn"
+            | "RecoveryService/ResetPassword"
+            | "RecoveryService/UndoEmailChange" => {
                 let request = DeleteAccountRequest {
                     user_id,
                     request_id,

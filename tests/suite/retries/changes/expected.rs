@@ -1,4 +1,7 @@
 //! What a retry gets that does not get its first answer, and why.
+//!
+//! The one field of a first answer that a retry does not return is `Account.email` of UpdateAccount: it is the address at the time
+//! of the retry, as a request does not keep the address.
 
 use std::fmt;
 
@@ -72,6 +75,16 @@ fn after_erasure(mutation: &Mutation) -> Expected {
         "SessionService/SignIn" => Expected::Refused(
             "CREDENTIALS_INVALID",
             "the error does not tell whether the address ever had an account",
+        ),
+        "RecoveryService/CreatePasswordReset" => Expected::Another(
+            "the address has no account any more, which the answer does not tell: the token is one that never works",
+        ),
+        "RecoveryService/ResetPassword"
+        | "RecoveryService/VerifyEmail"
+        | "RecoveryService/ConfirmEmailChange"
+        | "RecoveryService/UndoEmailChange" => Expected::Refused(
+            "RECOVERY_TOKEN_INVALID",
+            "the token, and the request, are gone with their person",
         ),
         "AnalysisService/DeleteAnalysis"
         | "ConversationService/DeleteMessage"

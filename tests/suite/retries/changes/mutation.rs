@@ -4,7 +4,9 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use haven_platform::access::{Access, AccessTable};
 use haven_proto::{
     data::v1::{LeaseJobsRequest, ProvisionUserRequest},
-    identity::v1::{ChangePasswordRequest, SignInResponse, SignUpRequest, SignUpResponse},
+    identity::v1::{
+        ChangePasswordRequest, ResetPasswordRequest, SignInResponse, SignUpRequest, SignUpResponse,
+    },
 };
 use haven_testkit::{Client, Person, Stack};
 use prost::Message;
@@ -166,8 +168,23 @@ impl Mutation {
                 password.clone_into(&mut self.fixture.person.password);
                 true
             }
+            "RecoveryService/ResetPassword" => {
+                let mut request = ResetPasswordRequest::decode(self.body.as_slice()).unwrap();
+                password.clone_into(&mut request.new_password);
+                self.body = request.encode_to_vec();
+                password.clone_into(&mut self.fixture.person.password);
+                true
+            }
             _ => false,
         }
+    }
+
+    /// Returns whether the mutation ended the sessions of its person.
+    pub(super) fn ends_sessions(&self) -> bool {
+        matches!(
+            self.name(),
+            "RecoveryService/ResetPassword" | "RecoveryService/UndoEmailChange"
+        )
     }
 
     /// Makes the call again.

@@ -39,9 +39,14 @@ impl Person<'_> {
                 async |request| service.create_password_reset(request).await,
             )
             .await?;
+        self.set_password(created.token).await
+    }
+
+    /// Sets a new password with a token, and signs in.
+    async fn set_password(&mut self, token: String) -> Done {
         let new_password = format!("Aa1-{:x}", rand::random::<u128>());
         let request = ResetPasswordRequest {
-            token: created.token,
+            token,
             new_password: new_password.clone(),
             request_id: request_id(),
         };
@@ -106,7 +111,7 @@ impl Person<'_> {
         Ok(())
     }
 
-    /// Changes the address, and takes the change back, which ends all sessions.
+    /// Changes the address, and takes the change back, which ends all sessions and the password.
     async fn move_and_return(&mut self) -> Done {
         let request = CreateEmailChangeRequest {
             user_id: self.device.person.id.to_string(),
@@ -145,7 +150,8 @@ impl Person<'_> {
         };
         let id = request.request_id.clone();
         let changes = vec![self.next_account()];
-        self.caller
+        let undone = self
+            .caller
             .call(
                 Mutation::new("UndoEmailChange", &id, changes),
                 request,
@@ -153,7 +159,7 @@ impl Person<'_> {
             )
             .await?;
         self.account_version += 1;
-        self.sign_in_again().await
+        self.set_password(undone.reset_token).await
     }
 
     /// Signs in after all sessions ended.

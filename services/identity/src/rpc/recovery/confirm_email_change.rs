@@ -36,7 +36,7 @@ impl Handler<ConfirmEmailChangeRequest> for RecoveryRpc {
         let token = violations.finish(token)?;
         let method = (METHOD, &request);
         let used = match self.find(call, &token, KIND, method, None).await? {
-            Found::Retry(_, used) => used,
+            Found::Retry(retry) => retry.used,
             Found::Token(found) => {
                 let using = TokenUse {
                     user_id: found.user_id,
@@ -46,7 +46,9 @@ impl Handler<ConfirmEmailChangeRequest> for RecoveryRpc {
                     at: self.clock.now(),
                 };
                 match self.recovery.confirm_email_change(&using, call.deadline).await {
-                    Err(UseError::Outdated) => self.first_answer(call, &token, KIND, method).await?,
+                    Err(UseError::Outdated) => {
+                        self.first_answer(call, &token, KIND, method, None).await?.used
+                    }
                     used => {
                         let used = used?;
                         count(KIND, "used");

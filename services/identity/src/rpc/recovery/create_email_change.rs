@@ -64,8 +64,8 @@ impl Handler<CreateEmailChangeRequest> for RecoveryRpc {
             let lifetime = self.lifetimes.email_change;
             let tokens = NewEmailChange {
                 email: &email,
-                change: self.new_token(change, at, lifetime),
-                undo: self.new_token(undo, at, lifetime + self.lifetimes.email_undo),
+                change: self.new_token(change, lifetime),
+                undo: self.new_token(undo, lifetime + self.lifetimes.email_undo),
             };
             let created = self.recovery.create_email_change(
                 &new,

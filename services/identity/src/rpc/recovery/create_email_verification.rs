@@ -55,7 +55,7 @@ impl Handler<CreateEmailVerificationRequest> for RecoveryRpc {
                 origin: &origin,
                 at,
             };
-            let token = self.new_token(derive, at, self.lifetimes.email_verification);
+            let token = self.new_token(derive, self.lifetimes.email_verification);
             let quotas = |email: Option<&EmailAddress>| {
                 let keys = &self.rate_limit_keys;
                 let mut quotas = keys.quotas("Recovery", &self.creation_limits, call, email);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
-    call::Call,
+    call::{Call, UserId},
     failure::Failure,
     handler::Handler,
     latency::next_step,
@@ -44,6 +44,16 @@ struct ResetCreation {
     request: RequestKey,
 }
 
+/// A token for an address, with or without an account.
+struct CreatedReset {
+    /// The time from which the token is no longer accepted.
+    expires_at: DateTime<Utc>,
+    /// The id of the account's person, from which the token is derived. `None` when the address had no account.
+    person: Option<UserId>,
+    /// The id of the key that the token is derived from, when an earlier call with the same request id created the token.
+    earlier_key: Option<KeyId>,
+}
+
 impl Handler<CreatePasswordResetRequest> for RecoveryRpc {
     type Answer = CreatePasswordResetResponse;
 
@@ -55,11 +65,12 @@ impl Handler<CreatePasswordResetRequest> for RecoveryRpc {
         let start = Instant::now();
         self.check_provider()?;
         let creation = ResetCreation::parse(request, &self.request_mac)?;
-        let (expires_at, key) = self.create_reset(call, &creation).await?;
-        let derive = |key: &MacKey| RecoveryToken::of_address(key, &creation.email, creation.request.id);
+        let reset = self.create_reset(call, &creation).await?;
+        let derive =
+            |key: &MacKey| RecoveryToken::of_address(key, reset.person, &creation.email, creation.request.id);
         let response = CreatePasswordResetResponse {
-            token: self.token_text(derive, key),
-            expire_time: Some(timestamp(expires_at)),
+            token: self.token_text(derive, reset.earlier_key),
+            expire_time: Some(timestamp(reset.expires_at)),
         };
         sleep_until(next_step(start, Instant::now(), STEP)).await;
         Ok(response)
@@ -67,13 +78,8 @@ impl Handler<CreatePasswordResetRequest> for RecoveryRpc {
 }
 
 impl RecoveryRpc {
-    /// Stores a token if the address has an account. Returns the time at which the token expires, and the id of the key that an
-    /// earlier call with the same request id derived the token from.
-    async fn create_reset(
-        &self,
-        call: &Call,
-        creation: &ResetCreation,
-    ) -> Result<(DateTime<Utc>, Option<KeyId>), Failure> {
+    /// Stores a token if the address has an account.
+    async fn create_reset(&self, call: &Call, creation: &ResetCreation) -> Result<CreatedReset, Failure> {
         for _ in 0..TRIES {
             match self.try_create_reset(call, creation).await {
                 Err(CreateError::Outdated) => {}
@@ -87,7 +93,7 @@ impl RecoveryRpc {
         &self,
         call: &Call,
         creation: &ResetCreation,
-    ) -> Result<(DateTime<Utc>, Option<KeyId>), CreateError> {
+    ) -> Result<CreatedReset, CreateError> {
         let (email, request) = (&creation.email, &creation.request);
         let lifetime = self.lifetimes.password_reset;
         let canonical = email.canonical();
@@ -106,16 +112,24 @@ impl RecoveryRpc {
         if let Some(earlier) = found.earlier {
             let answer = earlier.answer_to::<Created>(METHOD, request);
             let (created, key) = answer.ok_or(CreateError::RequestIdReused)?;
-            return Ok((created.expires_at()?, Some(key)));
+            return Ok(CreatedReset {
+                expires_at: created.expires_at()?,
+                person: found.user_id,
+                earlier_key: Some(key),
+            });
         }
         if let Some((noted_at, place)) = found.noted {
-            return Ok((noted_at + lifetime, self.keys.ids().nth(place)));
+            return Ok(CreatedReset {
+                expires_at: noted_at + lifetime,
+                person: None,
+                earlier_key: self.keys.ids().nth(place),
+            });
         }
         let at = self.clock.now();
-        let derive = |key: &MacKey| RecoveryToken::of_address(key, email, request.id);
-        let token = self.new_token(derive, at, lifetime);
+        let derive = |key: &MacKey| RecoveryToken::of_address(key, found.user_id, email, request.id);
+        let token = self.new_token(derive, lifetime);
         let origin = self.audit_origins.of(call);
-        match found.user_id {
+        let expires_at = match found.user_id {
             Some(user_id) => {
                 let new = TokenRequest {
                     user_id,
@@ -123,20 +137,24 @@ impl RecoveryRpc {
                     origin: &origin,
                     at,
                 };
-                // Where the account is gone by now, the token does not work, as that of an unknown address.
-                self.recovery
-                    .create_password_reset(&new, token, canonical, call.deadline)
-                    .await?;
+                let created = self
+                    .recovery
+                    .create_password_reset(&new, token, canonical, call.deadline);
+                let expires_at = created.await?;
                 count(RecoveryKind::PasswordReset, "created");
+                expires_at
             }
             None => {
-                self.recovery
-                    .note_unknown_reset(&marks, at, call.deadline)
-                    .await?;
+                let noted_at = self.recovery.note_unknown_reset(&marks, call.deadline).await?;
                 count(RecoveryKind::PasswordReset, "unknown_address");
+                noted_at + lifetime
             }
-        }
-        Ok((token.expires_at, None))
+        };
+        Ok(CreatedReset {
+            expires_at,
+            person: found.user_id,
+            earlier_key: None,
+        })
     }
 }
 

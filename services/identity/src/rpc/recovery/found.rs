@@ -1,6 +1,12 @@
 //! The token that a call brings, and what an earlier call with the same request id did with it.
 
-use haven_platform::{call::Call, failure::Failure, mac::StoredMac, reason::Reason, request_key::RequestKey};
+use haven_platform::{
+    call::Call,
+    failure::Failure,
+    mac::{KeyId, StoredMac},
+    reason::Reason,
+    request_key::RequestKey,
+};
 
 use super::{RecoveryRpc, count};
 use crate::{
@@ -16,7 +22,17 @@ pub(super) enum Found {
     /// The token can be used.
     Token(FoundToken),
     /// The same request used the token before.
-    Retry(FoundToken, Used),
+    Retry(Retry),
+}
+
+/// The answer to a request that used a token before.
+pub(super) struct Retry {
+    /// The token.
+    pub(super) found: FoundToken,
+    /// The answer.
+    pub(super) used: Used,
+    /// The id of the key that the tokens of the answer are derived from.
+    pub(super) key: KeyId,
 }
 
 impl RecoveryRpc {
@@ -41,22 +57,31 @@ impl RecoveryRpc {
         let quotas = self
             .rate_limit_keys
             .quotas("RecoveryToken", &self.use_limits, call, None);
+        let retries = self
+            .rate_limit_keys
+            .retry_quota(method, token.expose(), request.id);
         let invalid = || {
             count(kind, "refused");
             Failure::new(Reason::RecoveryTokenInvalid)
         };
         let found = self
             .recovery
-            .find_token(hashes, (method, request), &quotas, failures, call.deadline)
+            .find_token(
+                hashes,
+                (method, request),
+                (&quotas, &retries),
+                failures,
+                call.deadline,
+            )
             .await?
             .ok_or_else(invalid)?;
         if let Some(earlier) = &found.earlier {
             return match earlier.answer_to(method, request) {
-                Some((used, _)) => Ok(Found::Retry(found, used)),
+                Some((used, key)) => Ok(Found::Retry(Retry { found, used, key })),
                 None => Err(Failure::new(Reason::RequestIdReused)),
             };
         }
-        if !found.is_usable(kind, self.clock.now()) {
+        if !found.is_usable(kind) {
             return Err(invalid());
         }
         Ok(Found::Token(found))
@@ -73,9 +98,10 @@ impl RecoveryRpc {
         token: &RecoveryToken,
         kind: RecoveryKind,
         request: (&'static str, &RequestKey),
-    ) -> Result<Used, Failure> {
-        match self.find(call, token, kind, request, None).await? {
-            Found::Retry(_, used) => Ok(used),
+        failures: Option<&FailureKeys>,
+    ) -> Result<Retry, Failure> {
+        match self.find(call, token, kind, request, failures).await? {
+            Found::Retry(retry) => Ok(retry),
             // The token expired in between.
             Found::Token(_) => Err(Failure::new(Reason::RecoveryTokenInvalid)),
         }

@@ -61,6 +61,10 @@ pub struct RecoveryRpc {
     pub request_mac: MacKeys,
     /// The keys from which tokens are derived.
     pub keys: MacKeys,
+    /// The keys from which device tokens are derived.
+    pub device_keys: MacKeys,
+    /// The maximum number of device tokens of an account.
+    pub max_devices: i32,
     /// Derives the origins that the audit log stores.
     pub audit_origins: AuditOrigins,
     /// The clock of all times that are stored.

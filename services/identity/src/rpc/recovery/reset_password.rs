@@ -3,22 +3,28 @@
 use std::mem;
 
 use haven_platform::{
-    call::Call,
+    call::{Call, UserId},
     failure::{Failure, Violation},
     handler::Handler,
-    mac::MacKeys,
+    mac::{KeyId, MacKeys, StoredMac},
     reason::Reason,
     request_key::RequestKey,
     time::timestamp,
     violations::{NO_VALUE, Violations},
 };
 use haven_proto::identity::v1::{ResetPasswordRequest, ResetPasswordResponse};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
 
-use super::{RecoveryRpc, count, found::Found, token};
+use super::{
+    RecoveryRpc, count,
+    found::{Found, Retry},
+    token,
+};
 use crate::{
     domain::{
         audit::AuditEventType,
+        device_token::{DEVICE_TOKEN_LIFETIME, DeviceToken, KeptDevice},
         email::EmailAddress,
         password::{Password, PasswordRule, WrongPassword},
         rate_limit::{FailureKeys, RateLimits},
@@ -38,6 +44,16 @@ struct ResetForm {
     token: Option<RecoveryToken>,
     new_password: SecretString,
     violations: Violations,
+}
+
+/// The outcome of a reset, and what the device token is derived from.
+struct Answer {
+    used: Used,
+    user_id: UserId,
+    /// The id of the stored recovery token.
+    token_id: Uuid,
+    /// The id of the key that came first in the ring at the reset.
+    key: KeyId,
 }
 
 impl Handler<ResetPasswordRequest> for RecoveryRpc {
@@ -60,18 +76,21 @@ impl Handler<ResetPasswordRequest> for RecoveryRpc {
         };
         let failures = self.rate_limit_keys.recovery_token(&token);
         let method = (METHOD, &request);
-        let used = match self.find(call, &token, KIND, method, Some(&failures)).await? {
-            Found::Retry(found, used) => {
+        let answer = match self.find(call, &token, KIND, method, Some(&failures)).await? {
+            Found::Retry(retry) => {
                 // A policy that changed since the first call does not refuse its retry.
                 let password = Password::present(form.new_password);
                 let password = password.map_err(|_| Failure::new(Reason::RequestIdReused))?;
-                self.check_retry(call, found, used, password, &failures).await?
+                self.check_retry(call, retry, password, &failures).await?
             }
-            Found::Token(found) => self.reset(call, &token, form, found).await?,
+            Found::Token(found) => self.reset(call, &token, form, found, &failures).await?,
         };
+        let device_key = self.device_keys.get(answer.key);
+        let device = DeviceToken::of_reset(device_key, answer.user_id, answer.token_id);
         Ok(ResetPasswordResponse {
-            change_time: Some(timestamp(used.at()?)),
-            ended_sessions: used.ended_sessions,
+            change_time: Some(timestamp(answer.used.at()?)),
+            ended_sessions: answer.used.ended_sessions,
+            device_token: device.text().expose_secret().to_owned(),
         })
     }
 }
@@ -85,7 +104,8 @@ impl RecoveryRpc {
         token: &RecoveryToken,
         form: ResetForm,
         found: FoundToken,
-    ) -> Result<Used, Failure> {
+        token_failures: &FailureKeys,
+    ) -> Result<Answer, Failure> {
         let request = form.request;
         let email = found.email.as_deref().map(EmailAddress::parse);
         let email = email.and_then(Result::ok);
@@ -95,9 +115,9 @@ impl RecoveryRpc {
             .run(call.into(), call.deadline, move || form.check(judged.as_ref()))
             .await??;
         let hashed = self.passwords.run(call.deadline, move |hasher, memory| {
-            hasher.hash(&password, memory)
+            hasher.hash(&password, memory).map(|hash| (hash, password))
         });
-        let hash = hashed.await??;
+        let (hash, password) = hashed.await??;
         // The waits after wrong passwords in the caller's network are over: the person can sign in.
         let failures = match &email {
             Some(email) => {
@@ -106,16 +126,27 @@ impl RecoveryRpc {
             }
             None => FailureKeys::new(std::iter::empty()),
         };
+        let at = self.clock.now();
+        let key = self.device_keys.first_id();
+        let device_key = self.device_keys.get(key);
+        let device = DeviceToken::of_reset(device_key, found.user_id, found.id).hash(device_key);
         let reset = PasswordReset {
             token: TokenUse {
                 user_id: found.user_id,
                 token_id: found.id,
                 request: &request,
                 origin: &self.audit_origins.of(call),
-                at: self.clock.now(),
+                at,
             },
             hash: &hash,
             failures: &failures,
+            device: KeptDevice {
+                id: self.entropy.uuid_v7(&self.clock),
+                found: None,
+                hash: StoredMac::new(device, key),
+                expires_at: at + DEVICE_TOKEN_LIFETIME,
+                maximum: self.max_devices,
+            },
         };
         match self.recovery.reset_password(&reset, call.deadline).await {
             Ok(reset) => {
@@ -123,9 +154,20 @@ impl RecoveryRpc {
                     self.ended_sessions.add(session);
                 }
                 count(KIND, "used");
-                Ok(reset.used)
+                Ok(Answer {
+                    used: reset.used,
+                    user_id: found.user_id,
+                    token_id: found.id,
+                    key,
+                })
             }
-            Err(UseError::Outdated) => self.first_answer(call, token, KIND, (METHOD, &request)).await,
+            Err(UseError::Outdated) => {
+                // Another call with this request id came first. Its password may be another one.
+                let method = (METHOD, &request);
+                let first = self.first_answer(call, token, KIND, method, Some(token_failures));
+                self.check_retry(call, first.await?, password, token_failures)
+                    .await
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -140,19 +182,24 @@ impl RecoveryRpc {
     async fn check_retry(
         &self,
         call: &Call,
-        found: FoundToken,
-        used: Used,
+        Retry { found, used, key }: Retry,
         password: Password,
         failures: &FailureKeys,
-    ) -> Result<Used, Failure> {
+    ) -> Result<Answer, Failure> {
+        let answer = Answer {
+            used,
+            user_id: found.user_id,
+            token_id: found.id,
+            key,
+        };
         if found.password_version.is_none() || found.password_version != used.password_version {
-            return Ok(used);
+            return Ok(answer);
         }
         let verdict = self
             .passwords
             .verify(password, found.password_hash, call.deadline);
         if verdict.await? != Verdict::Wrong {
-            return Ok(used);
+            return Ok(answer);
         }
         let wrong = WrongPassword {
             event: AuditEventType::PasswordReset,

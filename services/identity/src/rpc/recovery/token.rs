@@ -1,6 +1,6 @@
 //! Tokens in requests, and new tokens.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use haven_platform::{
     failure::{Failure, Violation},
     mac::{KeyId, MacKey, StoredMac},
@@ -51,7 +51,6 @@ impl RecoveryRpc {
     pub(super) fn new_token(
         &self,
         derive: impl FnOnce(&MacKey) -> RecoveryToken,
-        at: DateTime<Utc>,
         lifetime: TimeDelta,
     ) -> NewRecoveryToken {
         let id = self.keys.first_id();
@@ -59,7 +58,7 @@ impl RecoveryRpc {
         NewRecoveryToken {
             id: self.entropy.uuid_v7(&self.clock),
             hash: StoredMac::new(derive(key).hash(key), id),
-            expires_at: at + lifetime,
+            lifetime,
         }
     }
 

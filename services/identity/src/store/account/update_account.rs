@@ -82,7 +82,8 @@ impl Accounts {
                 INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
                 SELECT id, $5, 'UpdateAccount', $6,
                     jsonb_build_object('goals', goals, 'stage', stage, 'graduated_at', graduated_at,
-                        'last_active_at', last_active_at, 'updated_at', updated_at, 'version', version),
+                        'last_active_at', last_active_at, 'email_verified_at', email_verified_at, 'updated_at', updated_at,
+                    'version', version),
                     updated_at
                 FROM changed
             )
@@ -175,7 +176,8 @@ async fn set_progress(
             INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
             SELECT id, $6, 'UpdateAccount', $7,
                 jsonb_build_object('goals', goals, 'stage', stage, 'graduated_at', graduated_at,
-                    'last_active_at', last_active_at, 'updated_at', updated_at, 'version', version),
+                    'last_active_at', last_active_at, 'email_verified_at', email_verified_at, 'updated_at', updated_at,
+                    'version', version),
                 updated_at
             FROM changed
         )
@@ -213,6 +215,8 @@ async fn answer_unchanged(
             (answer ->> 'graduated_at')::timestamptz AS graduated_at,
             answer ? 'last_active_at' AS "has_activity!",
             (answer ->> 'last_active_at')::timestamptz AS last_active_at,
+            answer ? 'email_verified_at' AS "has_verification!",
+            (answer ->> 'email_verified_at')::timestamptz AS email_verified_at,
             (answer ->> 'updated_at')::timestamptz AS updated_at,
             (answer ->> 'version')::bigint AS version
         FROM identity.requests WHERE user_id = $1 AND id = $2"#,
@@ -236,7 +240,11 @@ async fn answer_unchanged(
         (Some(stage), Some(updated_at), Some(version)) => Ok(Account {
             goals: goals(&earlier.goals)?,
             progress: progress(stage, earlier.graduated_at)?,
-            // Earlier versions of this program did not store the time.
+            // Earlier versions of this program did not store the times.
+            email_verified_at: match earlier.has_verification {
+                true => earlier.email_verified_at,
+                false => current.email_verified_at,
+            },
             last_active_at: match earlier.has_activity {
                 true => earlier.last_active_at,
                 false => current.last_active_at,

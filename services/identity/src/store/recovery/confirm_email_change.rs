@@ -28,6 +28,7 @@ impl Recovery {
             at_micros: token.at.timestamp_micros(),
             ended_sessions: 0,
             password_version: None,
+            reset_expires_at_micros: None,
         };
         let mut tx = self
             .database

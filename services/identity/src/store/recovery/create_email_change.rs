@@ -10,6 +10,7 @@ use sqlx::types::Json;
 use super::{
     CreateError, Created, Recovery,
     create_email_verification::{Verification, read_account},
+    interval,
 };
 use crate::{
     domain::{
@@ -54,38 +55,41 @@ impl Recovery {
             });
         }
         rate_limit::admit(&mut tx, quotas, None).await?;
-        let created = Created {
-            expires_at_micros: change.change.expires_at.timestamp_micros(),
-            undo_expires_at_micros: Some(change.undo.expires_at.timestamp_micros()),
-            address: Some(address(&account.email_canonical)),
-        };
-        let outcome = sqlx::query_scalar!(
+        let address = address(&account.email_canonical);
+        let issued = sqlx::query!(
             r#"
             WITH /* CreateEmailChange */ issued AS MATERIALIZED (
-                SELECT outcome
-                FROM identity.issue_email_change($2, $3, $4, $5, $6, $7, $8, $9, $10, $11) AS outcome
+                SELECT outcome, (extract(epoch FROM expires_at) * 1000000)::bigint AS micros,
+                    (extract(epoch FROM undo_expires_at) * 1000000)::bigint AS undo_micros
+                FROM identity.issue_email_change($2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
             ), request AS (
                 INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT $1, $12, 'CreateEmailChange', $13, $14, $11 FROM issued WHERE outcome = 'issued'
+                SELECT $1, $12, 'CreateEmailChange', $13,
+                    jsonb_build_object('expires_at_micros', micros, 'undo_expires_at_micros', undo_micros,
+                        'address', $14::jsonb),
+                    $15
+                FROM issued WHERE outcome = 'issued'
             ), noted AS MATERIALIZED (
-                SELECT identity.append_audit_event($15, false, $16, NULL, $17, $11) FROM issued
+                SELECT identity.append_audit_event($16, false, $17, NULL, $18, $15) FROM issued
                 WHERE outcome = 'issued'
             )
-            SELECT outcome AS "outcome!" FROM issued LEFT JOIN noted ON true"#,
+            SELECT outcome AS "outcome!", coalesce(micros, 0) AS "micros!", undo_micros
+            FROM issued LEFT JOIN noted ON true"#,
             new.user_id.as_uuid(),
+            account.email_canonical,
             change.change.id,
             change.change.hash.as_bytes(),
             change.email.entered(),
             change.email.canonical(),
-            change.change.expires_at,
+            interval(change.change.lifetime),
             change.undo.id,
             change.undo.hash.as_bytes(),
-            change.undo.expires_at,
+            interval(change.undo.lifetime),
             MAX_OPEN_UNDOS,
-            new.at,
             new.request.id,
             new.request.payload_macs.first().as_bytes(),
-            Json(created) as _,
+            Json(address) as _,
+            new.at,
             AuditEventType::EmailChangeRequest.name(),
             new.origin.service.as_deref(),
             new.origin.network_mac.as_ref().map(StoredMac::as_bytes),
@@ -93,13 +97,24 @@ impl Recovery {
         .fetch_one(&mut tx)
         .await
         .map_err(DbError::from)?;
-        match outcome.as_str() {
-            "issued" => tx.commit().await?,
-            "same" => return Err(CreateError::SameAddress),
-            "taken" => return Err(CreateError::EmailTaken),
-            "too_many" => return Err(CreateError::TooManyChanges),
+        let refused = match issued.outcome.as_str() {
+            "issued" => None,
+            "same" => Some(CreateError::SameAddress),
+            "taken" => Some(CreateError::EmailTaken),
+            "too_many" => Some(CreateError::TooManyChanges),
+            // The account was erased, or changed its address, in the meantime: reading again tells which.
             _ => return Err(CreateError::Outdated),
+        };
+        // A refusal counts for the limits: it tells whether an address has an account.
+        tx.commit().await?;
+        if let Some(refused) = refused {
+            return Err(refused);
         }
+        let created = Created {
+            expires_at_micros: issued.micros,
+            undo_expires_at_micros: issued.undo_micros,
+            address: Some(address),
+        };
         Ok(Verification {
             created,
             earlier_key: None,

@@ -121,20 +121,16 @@ impl Recovery {
         }
         let quotas = quotas(EmailAddress::parse(&account.email).ok().as_ref());
         rate_limit::admit(&mut tx, &quotas, None).await?;
-        let created = Created {
-            expires_at_micros: token.expires_at.timestamp_micros(),
-            undo_expires_at_micros: None,
-            address: Some(address(&account.email_canonical)),
-        };
+        let address = Some(address(&account.email_canonical));
         let what = (
             METHOD,
             RecoveryKind::EmailVerification,
             AuditEventType::EmailVerificationRequest,
         );
-        if !issue(&mut tx, what, new, token, &account.email_canonical, created).await? {
-            // The account was erased, or changed its address, in the meantime: reading again tells which.
-            return Err(CreateError::Outdated);
-        }
+        // The account was erased, or changed its address, in the meantime: reading again tells which.
+        let created = issue(&mut tx, what, new, token, &account.email_canonical, address)
+            .await?
+            .ok_or(CreateError::Outdated)?;
         tx.commit().await?;
         Ok(Verification {
             created,

@@ -11,7 +11,7 @@ use haven_platform::{
 };
 use sqlx::types::Json;
 
-use super::{CreateError, Created, Earlier, Recovery, issue::issue};
+use super::{CreateError, Earlier, Recovery, interval, issue::issue};
 use crate::{
     domain::{
         audit::AuditEventType,
@@ -95,7 +95,7 @@ impl Recovery {
         })
     }
 
-    /// Stores a token for the account of a person with this address. `false`: the account is gone, or has another address.
+    /// Stores a token for the account of a person with this address. Returns the time from which it is no longer accepted.
     ///
     /// # Errors
     ///
@@ -107,27 +107,25 @@ impl Recovery {
         token: NewRecoveryToken,
         email_canonical: &str,
         deadline: Deadline,
-    ) -> Result<bool, CreateError> {
+    ) -> Result<DateTime<Utc>, CreateError> {
         let mut tx = self
             .database
             .begin(METHOD, Context::ServiceFor(new.user_id), deadline)
             .await?;
-        let answer = Created {
-            expires_at_micros: token.expires_at.timestamp_micros(),
-            undo_expires_at_micros: None,
-            address: None,
-        };
         let what = (
             METHOD,
             RecoveryKind::PasswordReset,
             AuditEventType::PasswordResetRequest,
         );
-        let issued = issue(&mut tx, what, new, token, email_canonical, answer).await?;
+        // The account was erased, or changed its address, in the meantime: reading again finds what the address has now.
+        let created = issue(&mut tx, what, new, token, email_canonical, None)
+            .await?
+            .ok_or(CreateError::Outdated)?;
         tx.commit().await?;
-        Ok(issued)
+        Ok(created.expires_at()?)
     }
 
-    /// Remembers the request of an address without an account.
+    /// Remembers the request of an address without an account. Returns the time at which it was made first.
     ///
     /// # Errors
     ///
@@ -135,18 +133,18 @@ impl Recovery {
     pub async fn note_unknown_reset(
         &self,
         marks: &StoredMacs,
-        at: DateTime<Utc>,
         deadline: Deadline,
-    ) -> Result<(), DbError> {
+    ) -> Result<DateTime<Utc>, DbError> {
         let mark = marks.first().mac();
         let mut tx = self.database.begin(METHOD, Context::Service, deadline).await?;
-        sqlx::query!(
-            r#"SELECT /* CreatePasswordReset.note */ identity.note_unknown_reset($1, $2) AS "noted: ()""#,
+        let noted_at = sqlx::query_scalar!(
+            r#"SELECT /* CreatePasswordReset.note */ identity.note_unknown_reset($1, $2) AS "noted_at!""#,
             mark.as_slice(),
-            at + UNKNOWN_RESET_RETENTION,
+            interval(UNKNOWN_RESET_RETENTION),
         )
-        .execute(&mut tx)
+        .fetch_one(&mut tx)
         .await?;
-        tx.commit().await
+        tx.commit().await?;
+        Ok(noted_at)
     }
 }

@@ -1,6 +1,5 @@
 //! The token that a call brings.
 
-use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
     database::{Context, DbError},
@@ -37,17 +36,16 @@ pub struct FoundToken {
     /// The earlier request with the call's request id.
     pub earlier: Option<Earlier>,
     kind: String,
-    spent: bool,
-    expires_at: DateTime<Utc>,
+    usable: bool,
 }
 
 // === impl FoundToken ===
 
 impl FoundToken {
-    /// Returns whether the token can be used for `kind` at `now`. Its use decides again, under a lock.
+    /// Returns whether the token could be used for `kind` when it was found. Its use decides again, under a lock.
     #[must_use]
-    pub fn is_usable(&self, kind: RecoveryKind, now: DateTime<Utc>) -> bool {
-        self.kind == kind.name() && !self.spent && self.expires_at > now && self.email.is_some()
+    pub fn is_usable(&self, kind: RecoveryKind) -> bool {
+        self.kind == kind.name() && self.usable && self.email.is_some()
     }
 }
 
@@ -57,8 +55,8 @@ impl Recovery {
     /// Finds the token that has one of these keyed hashes: those of one token under each key of the ring. Admits the call if it
     /// is within all of `quotas`.
     ///
-    /// A retry of `method` with the key `request` is not limited, except by wrong passwords that were counted under
-    /// `failures`.
+    /// A retry of `method` with the key `request` is within `retries` instead, and waits after wrong passwords that were counted
+    /// under `failures`.
     ///
     /// # Errors
     ///
@@ -67,7 +65,7 @@ impl Recovery {
         &self,
         hashes: impl Iterator<Item = StoredMac>,
         (method, request): (&'static str, &RequestKey),
-        quotas: &[Quota],
+        (quotas, retries): (&[Quota], &[Quota]),
         failures: Option<&FailureKeys>,
         deadline: Deadline,
     ) -> Result<Option<FoundToken>, LimitError> {
@@ -78,8 +76,7 @@ impl Recovery {
             .await?;
         let row = sqlx::query!(
             r#"
-            SELECT /* Recovery.find */ user_id AS "user_id!", id AS "id!", kind AS "kind!", spent AS "spent!",
-                expires_at AS "expires_at!", email, password_hash, password_version, method, payload_mac,
+            SELECT /* Recovery.find */ user_id AS "user_id!", id AS "id!", kind AS "kind!", usable AS "usable!", email, password_hash, password_version, method, payload_mac,
                 answer AS "answer: Json<serde_json::Value>"
             FROM identity.find_recovery_token($1, $2)"#,
             &hashes as &[Vec<u8>],
@@ -96,14 +93,13 @@ impl Recovery {
             password_version: row.password_version,
             earlier: Earlier::of(row.method, row.payload_mac, row.answer.map(|answer| answer.0)),
             kind: row.kind,
-            spent: row.spent,
-            expires_at: row.expires_at,
+            usable: row.usable,
         });
         let earlier = found.as_ref().and_then(|found| found.earlier.as_ref());
         if !earlier.is_some_and(|earlier| earlier.is(method, request)) {
             rate_limit::admit(&mut tx, quotas, None).await?;
-        } else if failures.is_some() {
-            rate_limit::admit(&mut tx, &[], failures).await?;
+        } else {
+            rate_limit::admit(&mut tx, retries, failures).await?;
         }
         tx.commit().await?;
         Ok(found)

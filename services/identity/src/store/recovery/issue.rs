@@ -6,49 +6,54 @@ use haven_platform::{
 };
 use sqlx::types::Json;
 
-use super::Created;
+use super::{Created, interval};
 use crate::domain::{
     audit::AuditEventType,
     recovery::{NewRecoveryToken, RecoveryKind, TokenRequest},
 };
 
 /// Stores a token of the transaction's person, the request, and the audit event: all of it or nothing. The token ends the
-/// one before of its kind. `false`: the account is gone, or has another address, and nothing was stored.
+/// one before of its kind. `None`: the account is gone, or has another address, and nothing was stored.
 pub(super) async fn issue(
     tx: &mut TenantTx,
     (method, kind, event): (&'static str, RecoveryKind, AuditEventType),
     new: &TokenRequest<'_>,
     token: NewRecoveryToken,
     email_canonical: &str,
-    answer: Created,
-) -> Result<bool, DbError> {
-    let issued = sqlx::query_scalar!(
+    address: Option<[u8; 32]>,
+) -> Result<Option<Created>, DbError> {
+    let issued = sqlx::query!(
         r#"
         WITH /* Recovery.issue */ issued AS MATERIALIZED (
-            SELECT issued FROM identity.issue_recovery_token($2, $3, $4, $5, $6, $7) AS issued WHERE issued
+            SELECT (extract(epoch FROM expires_at) * 1000000)::bigint AS micros
+            FROM identity.issue_recovery_token($2, $3, $4, $5, $6) AS expires_at WHERE expires_at IS NOT NULL
         ), request AS (
             INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
-            SELECT $1, $8, $9, $10, $11, $6 FROM issued
+            SELECT $1, $7, $8, $9, jsonb_build_object('expires_at_micros', micros, 'address', $10::jsonb), $11 FROM issued
         ), noted AS MATERIALIZED (
-            SELECT identity.append_audit_event($12, false, $13, NULL, $14, $6) FROM issued
+            SELECT identity.append_audit_event($12, false, $13, NULL, $14, $11) FROM issued
         )
-        SELECT count(*) AS "issued!" FROM noted"#,
+        SELECT micros AS "micros!", (SELECT count(*) FROM noted) AS "noted!" FROM issued"#,
         new.user_id.as_uuid(),
         kind.name(),
         token.id,
         token.hash.as_bytes(),
         email_canonical,
-        new.at,
-        token.expires_at,
+        interval(token.lifetime),
         new.request.id,
         method,
         new.request.payload_macs.first().as_bytes(),
-        Json(answer) as _,
+        Json(address) as _,
+        new.at,
         event.name(),
         new.origin.service.as_deref(),
         new.origin.network_mac.as_ref().map(StoredMac::as_bytes),
     )
-    .fetch_one(tx)
+    .fetch_optional(tx)
     .await?;
-    Ok(issued > 0)
+    Ok(issued.map(|issued| Created {
+        expires_at_micros: issued.micros,
+        undo_expires_at_micros: None,
+        address,
+    }))
 }

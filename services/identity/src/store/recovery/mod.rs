@@ -13,9 +13,10 @@ mod verify_email;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use haven_platform::database::{Database, DbError};
 use serde::{Deserialize, Serialize};
+use sqlx::postgres::types::PgInterval;
 use thiserror::Error;
 
 pub use self::{
@@ -58,6 +59,9 @@ pub struct Used {
     /// The version of the password that was set.
     #[serde(default)]
     pub password_version: Option<i64>,
+    /// The time from which the token of a password reset that was answered is no longer accepted.
+    #[serde(default)]
+    pub reset_expires_at_micros: Option<i64>,
 }
 
 /// The error when no token was created.
@@ -116,6 +120,15 @@ impl Recovery {
     }
 }
 
+/// Converts a lifetime into a parameter of a statement.
+fn interval(lifetime: TimeDelta) -> PgInterval {
+    PgInterval {
+        months: 0,
+        days: 0,
+        microseconds: lifetime.num_microseconds().unwrap_or(i64::MAX),
+    }
+}
+
 /// Converts a stored time.
 pub(super) fn from_micros(micros: i64) -> Result<DateTime<Utc>, DbError> {
     DateTime::from_timestamp_micros(micros)
@@ -154,6 +167,15 @@ impl Used {
     /// When the stored number is not a time.
     pub fn at(&self) -> Result<DateTime<Utc>, DbError> {
         from_micros(self.at_micros)
+    }
+
+    /// The time from which the token of a password reset that was answered is no longer accepted.
+    ///
+    /// # Errors
+    ///
+    /// When the stored number is not a time.
+    pub fn reset_expires_at(&self) -> Result<DateTime<Utc>, DbError> {
+        from_micros(self.reset_expires_at_micros.unwrap_or(i64::MAX))
     }
 }
 

@@ -22,7 +22,8 @@ pub struct Reset {
 // === impl Recovery ===
 
 impl Recovery {
-    /// Uses a token to set a new password, ends all sessions and forgets all devices, in one statement.
+    /// Uses a token to set a new password, ends all sessions, forgets all devices and stores the caller's new one, in
+    /// one statement.
     ///
     /// # Errors
     ///
@@ -51,7 +52,8 @@ impl Recovery {
                 FROM spent
             ), noted AS MATERIALIZED (
                 SELECT identity.append_audit_event($8, false, $9, NULL, $10, $4),
-                    (SELECT count(*) FROM unnest($11::bytea[]) AS account (key), identity.forget_failures(account.key))
+                    (SELECT count(*) FROM unnest($11::bytea[]) AS account (key), identity.forget_failures(account.key)),
+                    identity.keep_device_token($12, NULL, $13, $4, $14, $15)
                 FROM spent
             )
             SELECT ended AS "ended!: Vec<Uuid>", version AS "version!", (SELECT count(*) FROM noted) AS "noted!"
@@ -67,6 +69,10 @@ impl Recovery {
             token.origin.service.as_deref(),
             token.origin.network_mac.as_ref().map(StoredMac::as_bytes),
             reset.failures.as_slice() as &[Vec<u8>],
+            reset.device.id,
+            reset.device.hash.as_bytes(),
+            reset.device.expires_at,
+            reset.device.maximum,
         )
         .fetch_optional(&mut tx)
         .await
@@ -78,6 +84,7 @@ impl Recovery {
                 at_micros: token.at.timestamp_micros(),
                 ended_sessions: i32::try_from(row.ended.len()).unwrap_or(i32::MAX),
                 password_version: Some(row.version),
+                reset_expires_at_micros: None,
             },
             ended: row.ended,
         })

@@ -7,8 +7,8 @@ use haven_platform::{
 };
 use uuid::Uuid;
 
-use super::{Recovery, UseError, Used};
-use crate::domain::{audit::AuditEventType, recovery::TokenUse};
+use super::{Recovery, UseError, Used, interval};
+use crate::domain::{audit::AuditEventType, recovery::EmailUndo};
 
 /// A change of address that was taken back.
 #[derive(Debug)]
@@ -22,7 +22,8 @@ pub struct Undone {
 // === impl Recovery ===
 
 impl Recovery {
-    /// Uses a token to give an account its old address back, and ends all sessions, in one statement.
+    /// Uses a token to give an account its old address back, ends the password and all sessions, and stores the token of a
+    /// password reset, in one statement.
     ///
     /// # Errors
     ///
@@ -30,9 +31,10 @@ impl Recovery {
     /// outcome.
     pub async fn undo_email_change(
         &self,
-        token: &TokenUse<'_>,
+        undo: &EmailUndo<'_>,
         deadline: Deadline,
     ) -> Result<Undone, UseError> {
+        let token = &undo.token;
         let mut tx = self
             .database
             .begin("UndoEmailChange", Context::User(token.user_id), deadline)
@@ -40,16 +42,19 @@ impl Recovery {
         let row = sqlx::query!(
             r#"
             WITH /* UndoEmailChange */ spent AS MATERIALIZED (
-                SELECT ended FROM identity.undo_email_change($2, $3) AS ended WHERE ended IS NOT NULL
+                SELECT ended, (extract(epoch FROM reset_expires_at) * 1000000)::bigint AS reset_micros
+                FROM identity.undo_email_change($2, $10, $11, $12, $13, $3)
             ), request AS (
                 INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
                 SELECT $1, $4, 'UndoEmailChange', $5,
-                    jsonb_build_object('at_micros', $6::bigint, 'ended_sessions', cardinality(ended)), $3
+                    jsonb_build_object('at_micros', $6::bigint, 'ended_sessions', cardinality(ended),
+                        'reset_expires_at_micros', reset_micros),
+                    $3
                 FROM spent
             ), noted AS MATERIALIZED (
                 SELECT identity.append_audit_event($7, false, $8, NULL, $9, $3) FROM spent
             )
-            SELECT ended AS "ended!: Vec<Uuid>", (SELECT count(*) FROM noted) AS "noted!" FROM spent"#,
+            SELECT ended AS "ended!: Vec<Uuid>", reset_micros, (SELECT count(*) FROM noted) AS "noted!" FROM spent"#,
             token.user_id.as_uuid(),
             token.token_id,
             token.at,
@@ -59,6 +64,10 @@ impl Recovery {
             AuditEventType::EmailUndo.name(),
             token.origin.service.as_deref(),
             token.origin.network_mac.as_ref().map(StoredMac::as_bytes),
+            undo.hash.expose(),
+            undo.reset.id,
+            undo.reset.hash.as_bytes(),
+            interval(undo.reset.lifetime),
         )
         .fetch_optional(&mut tx)
         .await
@@ -70,6 +79,7 @@ impl Recovery {
                 at_micros: token.at.timestamp_micros(),
                 ended_sessions: i32::try_from(row.ended.len()).unwrap_or(i32::MAX),
                 password_version: None,
+                reset_expires_at_micros: row.reset_micros,
             },
             ended: row.ended,
         })

@@ -53,6 +53,7 @@ impl Recovery {
             at_micros: row.at_micros,
             ended_sessions: 0,
             password_version: None,
+            reset_expires_at_micros: None,
         })
     }
 }

@@ -19,12 +19,15 @@ use super::{Sessions, consents};
 use crate::{
     domain::{
         account::PasswordHash,
-        audit::{AuditEventType, Origin},
+        audit::{AuditEventType, NewAuditEvent, Origin},
         consent::Consent,
         rate_limit::{FailureKeys, Quota},
         session::{NewSession, Session},
     },
-    store::rate_limit::{self, Cap, LimitError},
+    store::{
+        audit_log,
+        rate_limit::{self, Cap, LimitError},
+    },
 };
 
 /// The timeout of counting a wrong password, which continues when the caller disconnects.
@@ -192,6 +195,8 @@ impl Sessions {
             return Ok(earlier);
         }
         if begun.is_unverified {
+            drop(tx);
+            self.note_unverified(&new, deadline).await?;
             return Err(BeginError::EmailNotVerified);
         }
         if !begun.with_this_password {
@@ -217,6 +222,24 @@ impl Sessions {
             ended: begun.ended,
             missing_consents: consents(&begun.missing_consents).map_err(BeginError::Database)?,
         })
+    }
+
+    /// Appends a sign-in that was refused although its password is right to the audit log.
+    async fn note_unverified(&self, new: &NewSession<'_>, deadline: Deadline) -> Result<(), BeginError> {
+        let context = Context::User(new.session.user_id);
+        let mut tx = self
+            .database
+            .begin("SignIn.unverified", context, deadline)
+            .await?;
+        let event = NewAuditEvent {
+            event: AuditEventType::SignIn,
+            refused: true,
+            origin: new.origin,
+            session_id: None,
+            at: new.at,
+        };
+        audit_log::append(&mut tx, &event).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Counts a wrong password under `failures`, and appends it to the audit log of `user_id` if the account exists. It
@@ -425,7 +448,9 @@ impl Answer {
 impl From<DbError> for BeginError {
     fn from(error: DbError) -> Self {
         match error.constraint() {
-            Some("requests_user_id_fkey") => Self::PasswordChanged,
+            Some(
+                "requests_user_id_fkey" | "audit_chains_user_id_fkey" | "security_audit_log_user_id_fkey",
+            ) => Self::PasswordChanged,
             _ => Self::Database(error),
         }
     }
