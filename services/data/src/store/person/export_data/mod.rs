@@ -64,7 +64,7 @@ impl Exports {
         Self { database }
     }
 
-    /// Counts an export by `caller` at the time `at` as [`EXPORT_MUTATIONS`] of the person's mutations, and writes its audit event.
+    /// Counts an export by `caller` at the time `at` as ten of the person's mutations, and writes its audit event.
     /// An export that `continues` counts as one mutation, and has its event already.
     ///
     /// # Errors
