@@ -46,10 +46,18 @@ impl PrivateValues for Flock {
 /// Returns a caller that `rpc` admits. RPCs that leave their caller in another state have a person of their own.
 fn caller_of(rpc: &str) -> Caller {
     match rpc.rsplit('/').next().unwrap() {
-        "SignUp" | "SignIn" | "GetPasswordPolicy" | "CheckPassword" | "RefreshSession" | "GetSigningKeys"
-        | "OpenShare" | "ResetPassword" | "VerifyEmail" | "ConfirmEmailChange" | "UndoEmailChange" => {
-            Caller::Anonymous
-        }
+        "SignUp"
+        | "SignIn"
+        | "GetPasswordPolicy"
+        | "CheckPassword"
+        | "RefreshSession"
+        | "GetSigningKeys"
+        | "OpenShare"
+        | "GetConsentRequirements"
+        | "ResetPassword"
+        | "VerifyEmail"
+        | "ConfirmEmailChange"
+        | "UndoEmailChange" => Caller::Anonymous,
         "GetDeletion"
         | "ListAccounts"
         | "ListEndedSessions"

@@ -103,7 +103,8 @@ pub(super) async fn envelope(fixture: &Fixture, case: &Case) {
             .send(case.server, Caller::Anonymous, path, headers, case.body.clone())
             .await;
         if matches!(case.caller, Caller::Person | Caller::Disposable(_)) {
-            assert_eq!(reason(&called.unwrap_err()), "TOKEN_INVALID");
+            let refused = called.expect_err(path);
+            assert_eq!(reason(&refused), "TOKEN_INVALID", "{path}");
         }
     }
 }

@@ -127,7 +127,10 @@ async fn lower_limits(stack: &mut Stack) {
         ("MAX_DEVICES", "1".to_owned()),
         ("MAX_CONSENTS", "20".to_owned()),
     ];
-    let quotas = Quota::ALL.map(|quota| format!("{}=1", quota.name()));
+    let limited = Quota::ALL
+        .into_iter()
+        .filter(|quota| quota.default_limit().is_some());
+    let quotas: Vec<_> = limited.map(|quota| format!("{}=1", quota.name())).collect();
     let data = [("MUTATION_LIMIT", ONE.to_owned()), ("QUOTAS", quotas.join(","))];
     restart(stack, &identity, &data).await;
 }
