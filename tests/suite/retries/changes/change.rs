@@ -127,11 +127,10 @@ async fn lower_limits(stack: &mut Stack) {
         ("MAX_DEVICES", "1".to_owned()),
         ("MAX_CONSENTS", "20".to_owned()),
     ];
-    // Crisis events are counted and have no limit.
-    let quotas = Quota::ALL
+    let limited = Quota::ALL
         .into_iter()
-        .filter(|quota| *quota != Quota::CrisisEvents);
-    let quotas: Vec<_> = quotas.map(|quota| format!("{}=1", quota.name())).collect();
+        .filter(|quota| quota.default_limit().is_some());
+    let quotas: Vec<_> = limited.map(|quota| format!("{}=1", quota.name())).collect();
     let data = [("MUTATION_LIMIT", ONE.to_owned()), ("QUOTAS", quotas.join(","))];
     restart(stack, &identity, &data).await;
 }
