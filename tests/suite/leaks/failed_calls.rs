@@ -171,7 +171,7 @@ pub(super) async fn accounts(fixture: &Fixture) {
     let weak = password("a weak password").word().to_owned();
     refused.push((sign_up_request(&email(), &weak), "PASSWORD_POLICY"));
     let valid = || password("the password of a refused sign-up").password();
-    for invalid in ["_ ", "_@", "_\0", "\u{202e}_", "<_>"] {
+    for invalid in ["a _", "_@", "_\0", "\u{202e}_", "<_>"] {
         let address = invalid.replace('_', &email());
         refused.push((sign_up_request(&address, &valid()), "EMAIL_INVALID"));
     }
