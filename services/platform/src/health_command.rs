@@ -223,8 +223,8 @@ mod tests {
         ];
         assert_eq!(question.services, expected);
         assert_eq!(question.address.to_string(), "127.0.0.1:50061");
-        let question = check(&args("", expected[1])).unwrap();
-        assert_eq!(question.services, expected[1..]);
+        let question = check(&args("", expected[2])).unwrap();
+        assert_eq!(question.services, expected[2..]);
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Change {
             Self::Clock => {
                 set(&mut stack.identity, &[("CONSENT_ENFORCEMENT", "off".to_owned())]);
                 set(&mut stack.data, &[("CONSENT_ENFORCEMENT", "off".to_owned())]);
-                pass_hours(stack, faketime).await;
+                pass_minutes(stack, faketime).await;
                 refresh_tokens(stack, made).await;
             }
             Self::Enforcement => {
@@ -244,8 +244,9 @@ async fn rotate_keys(stack: &mut Stack) {
     restart(stack, &identity, &data).await;
 }
 
-/// Moves the clocks of both services. That of Postgres stays.
-async fn pass_hours(stack: &mut Stack, faketime: &Package) {
+/// Moves the clocks of both services, by more than the skew that is borne of clients, and by less than an access token lives: a
+/// refresh goes by the clock of Postgres, which stays.
+async fn pass_minutes(stack: &mut Stack, faketime: &Package) {
     let libraries = faketime.libraries().unwrap();
     let library = std::env::split_paths(&libraries).find_map(|directory| {
         let file = directory.join("faketime/libfaketime.so.1");
@@ -253,7 +254,7 @@ async fn pass_hours(stack: &mut Stack, faketime: &Package) {
     });
     let later = [
         ("LD_PRELOAD", library.unwrap().display().to_string()),
-        ("FAKETIME", "+6h".to_owned()),
+        ("FAKETIME", "+7m".to_owned()),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ("DONT_FAKE_MONOTONIC", "1".to_owned()),
     ];

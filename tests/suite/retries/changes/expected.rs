@@ -32,21 +32,9 @@ impl fmt::Display for Expected {
 /// Returns what a retry of `mutation` gets after `change`.
 pub(super) fn expected(mutation: &Mutation, change: Change) -> Expected {
     match change {
-        Change::Limits | Change::Policy | Change::Consents | Change::Keys => Expected::First,
-        Change::Clock => after_hours(mutation),
+        Change::Limits | Change::Policy | Change::Consents | Change::Keys | Change::Clock => Expected::First,
         Change::Enforcement => while_enforced(mutation),
         Change::Erasure => after_erasure(mutation),
-    }
-}
-
-fn after_hours(mutation: &Mutation) -> Expected {
-    match mutation.name() {
-        "AccountService/DeleteAccount" => Expected::Refused(
-            "TOKEN_EXPIRED",
-            "the last access token of an erased person ends after 15 minutes, and there is no other one. A service reads \
-             the state with GetDeletion",
-        ),
-        _ => Expected::First,
     }
 }
 
@@ -55,9 +43,6 @@ fn while_enforced(mutation: &Mutation) -> Expected {
     let (service, _) = mutation.rpc.split_once('/').unwrap();
     let table = AccessTable::read([haven_proto::FILE_DESCRIPTOR_SET], &[service]).unwrap();
     let exempt = table.find(&format!("/{}", mutation.rpc)).unwrap().despite_unmet;
-    if mutation.name() == "AccountService/DeleteAccount" {
-        return after_hours(mutation);
-    }
     match mutation.is_by_person() && !exempt {
         true => Expected::Refused(
             "CONSENT_OUTDATED",
@@ -70,8 +55,9 @@ fn while_enforced(mutation: &Mutation) -> Expected {
 
 fn after_erasure(mutation: &Mutation) -> Expected {
     match mutation.name() {
-        "AccountService/DeleteAccount" => after_hours(mutation),
-        "AccountService/DeleteAccount, by a service" | "PersonService/EraseUser" => Expected::First,
+        "AccountService/DeleteAccount"
+        | "AccountService/DeleteAccount, by a service"
+        | "PersonService/EraseUser" => Expected::First,
         "SessionService/SignIn" => Expected::Refused(
             "CREDENTIALS_INVALID",
             "the error does not tell whether the address ever had an account",
