@@ -79,6 +79,7 @@ impl Change {
                 // The person confirms the erasure, and the retries are not refused before the person is looked for.
                 let identity = [
                     off.clone(),
+                    ("SIGN_UP_LIMITS", "network=off,email=off,service=off".to_owned()),
                     ("SIGN_IN_LIMITS", "network=off,email=off,service=off".to_owned()),
                     ("MUTATION_LIMITS", "person=off".to_owned()),
                     (
