@@ -18,9 +18,18 @@ use x509_parser::{parse_x509_certificate, pem::parse_x509_pem};
 
 use crate::secrets::write_private;
 
-/// The names that get a certificate. Each name is the first DNS name of its certificate. `backend` is a service that
-/// both services admit, for developers and tests. `stranger` is a service that neither admits.
-const NAMES: [&str; 6] = ["identity", "data", "postgres", "pgbouncer", "backend", "stranger"];
+/// The names that get a certificate. Each name is the first DNS name of its certificate. `backend` and `worker`
+/// are the product's own programs, for developers and tests: see [`Environment`](crate::environment::Environment).
+/// `stranger` is a service that neither service admits.
+const NAMES: [&str; 7] = [
+    "identity",
+    "data",
+    "postgres",
+    "pgbouncer",
+    "backend",
+    "worker",
+    "stranger",
+];
 
 /// The validity of the authority's own certificate, in days.
 const AUTHORITY_DAYS: u64 = 3650;

@@ -1,6 +1,6 @@
 //! Clients of both services.
 
-use std::fs;
+use std::{fs, net::IpAddr};
 
 use anyhow::{Context, Result};
 use haven_proto::{
@@ -14,7 +14,7 @@ use haven_proto::{
     },
     identity::v1::{
         ConsentGrant, Goal, SignInRequest, SignUpRequest, account_service_client::AccountServiceClient,
-        session_service_client::SessionServiceClient,
+        recovery_service_client::RecoveryServiceClient, session_service_client::SessionServiceClient,
     },
 };
 use tonic::{
@@ -91,6 +91,24 @@ impl Client {
         })
     }
 
+    /// Creates a client without an identity, with connections from `address`, which is on loopback.
+    pub fn from_address(
+        certificates: &Certificates,
+        address: IpAddr,
+        identity: Listeners,
+        data: Listeners,
+    ) -> Result<Self> {
+        let channel = |port| -> Result<Channel> {
+            let endpoint = endpoint(certificates, None, port)?;
+            Ok(endpoint.local_address(Some(address)).connect_lazy())
+        };
+        Ok(Self {
+            identity: channel(identity.api)?,
+            data: channel(data.api)?,
+            credential: Credential::default(),
+        })
+    }
+
     /// Returns a client with the access token `token`. The token is not validated, because tests send invalid ones.
     pub fn with_token(&self, token: &str) -> Result<Self> {
         let value = format!("Bearer {token}")
@@ -105,6 +123,11 @@ impl Client {
     /// Returns a client of `haven.identity.v1.AccountService`.
     pub fn account(&self) -> AccountServiceClient<Connection> {
         AccountServiceClient::new(self.connection("identity"))
+    }
+
+    /// Returns a client of `haven.identity.v1.RecoveryService`.
+    pub fn recovery(&self) -> RecoveryServiceClient<Connection> {
+        RecoveryServiceClient::new(self.connection("identity"))
     }
 
     /// Returns a client of `haven.identity.v1.SessionService`.
@@ -197,6 +220,7 @@ impl Client {
             email: email.clone(),
             password: password.clone(),
             request_id: random::uuid().to_string(),
+            ..SignInRequest::default()
         };
         let response = self
             .session()

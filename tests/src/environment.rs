@@ -7,6 +7,12 @@ use crate::{certificates::Certificates, database::Database, secrets::Secrets};
 /// Rate limits that a local installation does not reach.
 const HIGH_LIMITS: &str = "network=100000/1m,email=100000/1m,service=100000/1m";
 
+/// The services that identity admits: data verifies tokens, and `backend` serves people.
+const IDENTITY_ADMITS: &str = "data=keys;backend=accounts,forward";
+
+/// The services that data admits: identity keeps the list of people, `backend` serves them, and `worker` analyzes.
+const DATA_ADMITS: &str = "identity=provisioning;backend=accounts,crisis,author,forward;worker=analysis";
+
 /// Environment variables by name.
 pub type Variables = BTreeMap<String, String>;
 
@@ -51,7 +57,7 @@ impl Environment<'_> {
 
     fn identity(&self) -> Variables {
         let own = [
-            ("ALLOWED_SERVICES", "data,backend".to_owned()),
+            ("ALLOWED_SERVICES", IDENTITY_ADMITS.to_owned()),
             ("SECRET_KEY", self.secrets.identity_secret_key.clone()),
             ("DATA_URL", format!("https://localhost:{}", self.data.api)),
             ("PEPPERS", self.secrets.peppers.clone()),
@@ -60,16 +66,35 @@ impl Environment<'_> {
             // All callers are in one network. With the default limits, ten of them could sign up in a minute.
             ("SIGN_UP_LIMITS", HIGH_LIMITS.to_owned()),
             ("SIGN_IN_LIMITS", HIGH_LIMITS.to_owned()),
+            ("MUTATION_LIMITS", "person=100000/1m".to_owned()),
+            (
+                "RECOVERY_LIMITS",
+                "network=100000/1m,email=100000/1m,person=100000/1m,service=100000/1m".to_owned(),
+            ),
+            (
+                "RECOVERY_TOKEN_LIMITS",
+                "network=100000/1m,service=100000/1m".to_owned(),
+            ),
+            (
+                "REFRESH_LIMITS",
+                "network=100000/1m,service=100000/1m,session=100000/1m".to_owned(),
+            ),
+            (
+                "CHECK_PASSWORD_LIMITS",
+                "network=100000/1m,service=100000/1m".to_owned(),
+            ),
         ];
         self.service("identity", self.identity, own)
     }
 
     fn data(&self) -> Variables {
         let own = [
-            ("ALLOWED_SERVICES", "identity,backend".to_owned()),
+            ("ALLOWED_SERVICES", DATA_ADMITS.to_owned()),
             ("SECRET_KEY", self.secrets.data_secret_key.clone()),
             ("IDENTITY_URL", format!("https://localhost:{}", self.identity.api)),
             ("MESSAGE_KEYS", self.secrets.message_keys.clone()),
+            // Some tests write as fast as they can.
+            ("MUTATION_LIMIT", "1000000/1m".to_owned()),
         ];
         self.service("data", self.data, own)
     }

@@ -9,7 +9,7 @@
 //! # }
 //! ```
 
-use std::{fs, path::Path};
+use std::{fs, net::IpAddr, path::Path};
 
 use anyhow::Result;
 use tokio::sync::OnceCell;
@@ -55,7 +55,9 @@ pub struct Stack {
 #[derive(Default)]
 pub struct Builder {
     variables: Vec<(&'static str, String, String)>,
+    admitted: Vec<(&'static str, String)>,
     absent: Vec<&'static str>,
+    default_limits: bool,
     counted: bool,
     freezable: bool,
     own_cluster: bool,
@@ -99,7 +101,19 @@ impl Stack {
         self.client(None)?.with_token(&person.token)
     }
 
-    /// Returns a client with the certificate of a service: `backend`, `identity`, `data` or `stranger`.
+    /// Returns a client without an identity that calls from `address`, an address of loopback such as 127.0.0.2: a caller in
+    /// another network.
+    pub fn client_from(&self, address: IpAddr) -> Result<Client> {
+        Client::from_address(
+            &self.certificates,
+            address,
+            self.identity.listeners,
+            self.data.listeners,
+        )
+    }
+
+    /// Returns a client with the certificate of a service: `backend`, `worker`, `identity`, `data`, `stranger`, or
+    /// one that [`Builder::admit`] added.
     pub fn service(&self, name: &str) -> Result<Client> {
         self.client(Some(name))
     }
@@ -171,6 +185,19 @@ impl Builder {
     /// Sets an environment variable of `identity` or `data`.
     pub fn variable(mut self, service: &'static str, name: &str, value: impl Into<String>) -> Self {
         self.variables.push((service, name.to_owned(), value.into()));
+        self
+    }
+
+    /// Leaves the rate limits at the defaults of the services, which a test with many callers in one network would reach.
+    pub fn default_limits(mut self) -> Self {
+        self.default_limits = true;
+        self
+    }
+
+    /// Lets `identity` or `data` admit a further service. `entry` is its entry in `ALLOWED_SERVICES`, such as
+    /// `another=analysis`. The service gets a certificate.
+    pub fn admit(mut self, service: &'static str, entry: impl Into<String>) -> Self {
+        self.admitted.push((service, entry.into()));
         self
     }
 
@@ -300,8 +327,23 @@ impl Builder {
                 let mode = ("DATABASE_POOLER".to_owned(), "transaction".to_owned());
                 service.variables.extend([mode]);
             }
+            if self.default_limits {
+                let is_limit = |name: &str| name.ends_with("_LIMITS") || name.ends_with("_LIMIT");
+                service.variables.retain(|name, _| !is_limit(name));
+            }
             for (_, name, value) in self.variables.iter().filter(|(owner, ..)| *owner == service.name) {
                 service.variables.insert(name.clone(), value.clone());
+            }
+            for (_, entry) in self.admitted.iter().filter(|(owner, _)| *owner == service.name) {
+                let name = entry.rsplit_once('=').map_or(entry.as_str(), |(name, _)| name);
+                if !certificates.leaf(name).certificate.exists() {
+                    certificates.issue(name)?;
+                }
+                let all = service
+                    .variables
+                    .entry("ALLOWED_SERVICES".to_owned())
+                    .or_default();
+                *all = format!("{all};{entry}");
             }
             if !self.absent.contains(&service.name) {
                 service.launch()?;

@@ -21,7 +21,7 @@ pub(crate) async fn requested(person: &Client) -> String {
 /// Requests an analysis and leases its job. Other due jobs may be leased as well.
 pub(crate) async fn leased(stack: &Stack, person: &Client) -> JobLease {
     let job_id = requested(person).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     loop {
         let request = LeaseJobsRequest {
             max_jobs: 10,
@@ -57,7 +57,7 @@ pub(crate) fn completion(lease: JobLease) -> CompleteJobRequest {
 /// Requests an analysis and completes its job. Returns the id of the analysis.
 pub(crate) async fn done(stack: &Stack, person: &Client) -> String {
     let lease = leased(stack, person).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let completed = worker.queue().complete_job(completion(lease)).await.unwrap();
     completed.into_inner().analysis_id
 }

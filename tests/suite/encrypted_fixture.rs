@@ -221,6 +221,7 @@ impl EncryptedFixture {
                 encrypted_master_key: self.device.secret.wrapped().unwrap(),
                 key_derivation_path: "m/44'/0'/2'".into(),
                 request_id,
+                encrypted_label: self.device.secret.wrapped().unwrap(),
             }
             .encode_to_vec(),
             "DeviceService/SuspendDevice" => SuspendDeviceRequest {
@@ -255,7 +256,7 @@ impl EncryptedFixture {
                 device_type: DeviceType::Mobile.into(),
             }
             .encode_to_vec(),
-            "PersonService/ExportData" => ExportDataRequest {}.encode_to_vec(),
+            "PersonService/ExportData" => ExportDataRequest::default().encode_to_vec(),
             "PersonService/ListAuditEvents" => ListAuditEventsRequest::default().encode_to_vec(),
             _ => return None,
         })

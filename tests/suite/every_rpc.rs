@@ -1,24 +1,28 @@
 //! A valid request for every RPC of the contract. Suites that call each RPC share it, so that a new RPC is described
 //! once: [`request`] returns `None` for an RPC that it does not know, and those suites fail.
 
+use haven_platform::{access::AccessTable, scopes::Scope};
 use haven_proto::{
     data::v1::{
         AcknowledgeCrisisEventRequest, AppendMessageRequest, CompleteJobRequest, DeleteAnalysisRequest,
         DeleteMessageRequest, EraseUserRequest, ExtendLeaseRequest, FailJobRequest, GetAnalysisRequest,
-        GetMessageRequest, JobLease, LeaseJobsRequest, ListAnalysesRequest, ListCrisisEventsRequest,
-        ListDeadJobsRequest, ListMessagesRequest, ListUsersRequest, LockUserRequest, ProvisionUserRequest,
-        RequestAnalysisRequest, RequeueJobRequest, ResolveCrisisEventRequest, SenderType,
-        UpdateMessageRequest, WatchCrisisEventsRequest,
+        GetMessageRequest, GetUsageRequest, JobLease, LeaseJobsRequest, ListAnalysesRequest,
+        ListCrisisEventsRequest, ListDeadJobsRequest, ListMessagesRequest, ListUsersRequest, LockUserRequest,
+        ProvisionUserRequest, RequestAnalysisRequest, RequeueJobRequest, ResolveCrisisEventRequest,
+        SenderType, UpdateMessageRequest, WatchCrisisEventsRequest,
     },
     identity::v1::{
-        Account, ChangePasswordRequest, CheckPasswordRequest, ConsentGrant, DeleteAccountRequest,
-        GetAccountRequest, GetDeletionRequest, GetPasswordPolicyRequest, GetSigningKeysRequest, Goal,
-        GrantConsentRequest, ListAccountsRequest, ListAuditEventsRequest, ListConsentsRequest,
-        ListEndedSessionsRequest, ListSessionsRequest, RefreshSessionRequest, RevokeSessionRequest,
-        SignInRequest, SignOutRequest, UpdateAccountRequest, WithdrawConsentRequest,
+        Account, ChangePasswordRequest, CheckPasswordRequest, ConfirmEmailChangeRequest, ConsentGrant,
+        CreateEmailChangeRequest, CreateEmailVerificationRequest, CreatePasswordResetRequest,
+        DeleteAccountRequest, ExportAccountRequest, GetAccountRequest, GetConsentRequirementsRequest,
+        GetDeletionRequest, GetPasswordPolicyRequest, GetSigningKeysRequest, Goal, GrantConsentRequest,
+        ListAccountsRequest, ListAuditEventsRequest, ListConsentsRequest, ListEndedSessionsRequest,
+        ListSessionsRequest, RefreshSessionRequest, ResetPasswordRequest, RevokeSessionRequest,
+        SignInRequest, SignOutRequest, UndoEmailChangeRequest, UpdateAccountRequest, VerifyEmailRequest,
+        WithdrawConsentRequest,
     },
 };
-use haven_testkit::{Client, Person, client::sign_up_request, random};
+use haven_testkit::{Client, Person, Stack, client::sign_up_request, random};
 use prost::Message;
 use prost_reflect::DescriptorPool;
 use tonic::{Response, Status, metadata::MetadataMap};
@@ -46,16 +50,59 @@ pub(crate) struct Subject<'a> {
     pub(crate) analysis_id: String,
     /// A lease on a job; for RequeueJob, only the id of a dead job is set.
     pub(crate) lease: JobLease,
+    /// The person's recovery tokens. Empty where the RPC does not need one.
+    pub(crate) recovery: RecoveryTokens,
     /// The person's encrypted data. `None` where the RPC does not need it.
     pub(crate) encrypted: Option<&'a EncryptedFixture>,
     /// Makes every private value that the request carries.
     pub(crate) private: &'a dyn PrivateValues,
 }
 
+/// The recovery tokens of a person.
+#[derive(Clone, Default)]
+pub(crate) struct RecoveryTokens {
+    pub(crate) reset: String,
+    pub(crate) verification: String,
+    pub(crate) change: String,
+    pub(crate) undo: String,
+}
+
+impl RecoveryTokens {
+    /// Creates tokens for `person`, who changes to `new_email`.
+    pub(crate) async fn create(stack: &Stack, person: &Person, new_email: String) -> Self {
+        let mut recovery = stack.service("backend").unwrap().recovery();
+        let request_id = || random::uuid().to_string();
+        let reset = CreatePasswordResetRequest {
+            email: person.email.clone(),
+            request_id: request_id(),
+        };
+        let verification = CreateEmailVerificationRequest {
+            user_id: person.id.to_string(),
+            request_id: request_id(),
+        };
+        let change = CreateEmailChangeRequest {
+            user_id: person.id.to_string(),
+            email: new_email,
+            request_id: request_id(),
+        };
+        let reset = recovery.create_password_reset(reset).await.unwrap();
+        let verification = recovery.create_email_verification(verification).await.unwrap();
+        let change = recovery.create_email_change(change).await.unwrap().into_inner();
+        Self {
+            reset: reset.into_inner().token,
+            verification: verification.into_inner().token,
+            change: change.token,
+            undo: change.undo_token,
+        }
+    }
+}
+
 /// Makes private values for requests. `what` says which value it is: the RPC and the field.
 pub(crate) trait PrivateValues {
     /// An email address that an account is created with.
     fn stored_email(&self, what: &str) -> String;
+    /// An email address that an account is to get.
+    fn pending_email(&self, what: &str) -> String;
     /// An email address that is not stored.
     fn email(&self, what: &str) -> String;
     /// A password that satisfies the policy.
@@ -88,6 +135,23 @@ pub(crate) fn server_of(rpc: &str) -> &'static str {
         "data"
     } else {
         "identity"
+    }
+}
+
+/// Returns the scope that a service needs to call `rpc`. `None` if the RPC admits no service as such.
+pub(crate) fn scope_of(rpc: &str) -> Option<Scope> {
+    let (service, _) = rpc.trim_start_matches('/').split_once('/')?;
+    let table = AccessTable::read([haven_proto::FILE_DESCRIPTOR_SET], &[service]).ok()?;
+    table.find(&format!("/{}", rpc.trim_start_matches('/')))?.scope
+}
+
+/// Returns the service of the test installation that may call `rpc`; `backend` if the RPC admits no service as such.
+pub(crate) fn service_of(rpc: &str) -> &'static str {
+    match scope_of(rpc) {
+        Some(Scope::Provisioning) => "identity",
+        Some(Scope::Analysis) => "worker",
+        Some(Scope::Keys) => "data",
+        _ => "backend",
     }
 }
 
@@ -185,12 +249,14 @@ fn identity_request(rpc: &str, subject: &Subject<'_>) -> Option<Vec<u8>> {
             request_id,
         }
         .encode_to_vec(),
+        "AccountService/GetUsage" => haven_proto::identity::v1::GetUsageRequest { user_id }.encode_to_vec(),
         "AccountService/GetDeletion" => GetDeletionRequest { user_id }.encode_to_vec(),
         "AccountService/ListAccounts" => ListAccountsRequest {
             include_email: true,
             ..ListAccountsRequest::default()
         }
         .encode_to_vec(),
+        "AccountService/GetConsentRequirements" => GetConsentRequirementsRequest {}.encode_to_vec(),
         "AccountService/ListConsents" => ListConsentsRequest::default().encode_to_vec(),
         "AccountService/GrantConsent" => GrantConsentRequest {
             consent: Some(ConsentGrant {
@@ -205,11 +271,48 @@ fn identity_request(rpc: &str, subject: &Subject<'_>) -> Option<Vec<u8>> {
             request_id,
         }
         .encode_to_vec(),
+        "AccountService/ExportAccount" => ExportAccountRequest::default().encode_to_vec(),
         "AccountService/ListAuditEvents" => ListAuditEventsRequest::default().encode_to_vec(),
+        "RecoveryService/CreatePasswordReset" => CreatePasswordResetRequest {
+            email: person.email.clone(),
+            request_id,
+        }
+        .encode_to_vec(),
+        "RecoveryService/ResetPassword" => ResetPasswordRequest {
+            token: subject.recovery.reset.clone(),
+            new_password: private.password("ResetPassword's new password"),
+            request_id,
+        }
+        .encode_to_vec(),
+        "RecoveryService/CreateEmailVerification" => {
+            CreateEmailVerificationRequest { user_id, request_id }.encode_to_vec()
+        }
+        "RecoveryService/VerifyEmail" => VerifyEmailRequest {
+            token: subject.recovery.verification.clone(),
+            request_id,
+        }
+        .encode_to_vec(),
+        "RecoveryService/CreateEmailChange" => CreateEmailChangeRequest {
+            user_id,
+            email: private.pending_email("CreateEmailChange's email"),
+            request_id,
+        }
+        .encode_to_vec(),
+        "RecoveryService/ConfirmEmailChange" => ConfirmEmailChangeRequest {
+            token: subject.recovery.change.clone(),
+            request_id,
+        }
+        .encode_to_vec(),
+        "RecoveryService/UndoEmailChange" => UndoEmailChangeRequest {
+            token: subject.recovery.undo.clone(),
+            request_id,
+        }
+        .encode_to_vec(),
         "SessionService/SignIn" => SignInRequest {
             email: person.email.clone(),
             password: person.password.clone(),
             request_id,
+            ..SignInRequest::default()
         }
         .encode_to_vec(),
         "SessionService/RefreshSession" => RefreshSessionRequest {
@@ -310,6 +413,7 @@ fn data_request(rpc: &str, subject: &Subject<'_>) -> Option<Vec<u8>> {
             request_id,
         }
         .encode_to_vec(),
+        "PersonService/GetUsage" => GetUsageRequest { user_id }.encode_to_vec(),
         "PersonService/ListUsers" => ListUsersRequest::default().encode_to_vec(),
         "PersonService/LockUser" => LockUserRequest {
             user_id: subject.locked_user_id.to_string(),

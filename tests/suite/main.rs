@@ -2,7 +2,7 @@
 //!
 //! | Folder | Tests of |
 //! | --- | --- |
-//! | `account`, `session` | gRPC services of identity |
+//! | `account`, `session`, `recovery` | gRPC services of identity |
 //! | `conversation`, `analysis`, `analysis_queue`, `crisis` | gRPC services of data with content that it can decrypt |
 //! | `cycle`, `preferences`, `device`, `share` | gRPC services of data with content that clients encrypt |
 //! | `person` | provisioning, export and erasure of a person in data |
@@ -17,7 +17,7 @@
 //! | `envelope`, `sealing` | client-side encryption; encryption at rest |
 //! | `postgres` | Postgres with the configuration files of production |
 //! | `backup` | backups, restores and dumps with the files of `deploy/backup` |
-//! | `permissions`, `rls`, `leaks`, `schema`, `architecture` | checks across all RPCs, tables and crates |
+//! | `permissions`, `rls`, `leaks`, `schema`, `exports`, `architecture` | checks across all RPCs, tables and crates |
 //! | `poolers` | both services and their commands behind a connection pooler |
 //! | `query_monitoring` | statistics of statements: `cargo dev queries`, psql and Prometheus |
 //! | `monitoring` | rules, dashboards and runbook against a real scrape; alerts end to end |
@@ -52,6 +52,7 @@ mod encrypted_fixture;
 mod envelope;
 mod eventually;
 mod every_rpc;
+mod exports;
 mod leaks;
 mod metrics;
 mod monitoring;
@@ -66,9 +67,11 @@ mod postgres;
 mod postgres_versions;
 mod preferences;
 mod query_monitoring;
+mod quotas;
 mod raw_call;
 mod raw_socket;
 mod reconcile;
+mod recovery;
 mod replica;
 mod retries;
 mod retry;
@@ -84,6 +87,7 @@ mod superuser_sql;
 mod telemetry;
 mod test_device;
 mod testkit;
+mod times;
 mod tokens;
 mod trip;
 mod workload;

@@ -1,6 +1,6 @@
 //! Connections that no gRPC client would make: bytes on a socket, with or without TLS, and hand-made HTTP/2 frames.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use haven_testkit::certificates::Certificates;
 use rustls::{
@@ -10,7 +10,7 @@ use rustls::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -48,6 +48,28 @@ pub(crate) async fn tls(
     name: &str,
     protocols: &[&str],
 ) -> io::Result<TlsStream<TcpStream>> {
+    tls_over(certificates, tcp(port).await, name, protocols).await
+}
+
+/// Opens a TLS connection from the address 127.0.0.`network`, a network of its own, and offers HTTP/2.
+pub(crate) async fn tls_from(
+    certificates: &Certificates,
+    port: u16,
+    network: u8,
+) -> io::Result<TlsStream<TcpStream>> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::new(127, 0, 0, network), 0).into())?;
+    let stream = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await?;
+    tls_over(certificates, stream, "localhost", &["h2"]).await
+}
+
+/// Performs the TLS handshake of [`tls`] on an open connection.
+pub(crate) async fn tls_over(
+    certificates: &Certificates,
+    stream: TcpStream,
+    name: &str,
+    protocols: &[&str],
+) -> io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     let pem = std::fs::read(certificates.authority())?;
     for authority in PemObject::pem_slice_iter(&pem) {
@@ -61,9 +83,7 @@ pub(crate) async fn tls(
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    TlsConnector::from(Arc::new(config))
-        .connect(name, tcp(port).await)
-        .await
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
 /// Sends `bytes`, and reads until the server closes the connection. Panics after eight seconds.

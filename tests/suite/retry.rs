@@ -61,6 +61,9 @@ pub(crate) async fn retry_for<A>(
     }
 }
 
+/// The reasons of a server, or of a caller, that has too much to do at the moment.
+const BUSY: [&str; 2] = ["OVERLOADED", "TOO_MANY_CALLS"];
+
 /// Returns the pause before a retry, or `None` when the status does not allow one.
 fn pause(status: &Status, not_yet: Option<&str>) -> Option<Duration> {
     if status.details().is_empty() {
@@ -72,7 +75,7 @@ fn pause(status: &Status, not_yet: Option<&str>) -> Option<Duration> {
     let reason = details.error_info().map(|info| info.reason.as_str());
     // RATE_LIMITED carries RetryInfo as well, but is not retried: tests of rate limits look at it.
     let retryable = status.code() == Code::Unavailable
-        || reason.is_some_and(|reason| reason == "OVERLOADED" || not_yet == Some(reason));
+        || reason.is_some_and(|reason| BUSY.contains(&reason) || not_yet == Some(reason));
     let delay = details.retry_info().and_then(|retry| retry.retry_delay);
     retryable.then(|| delay.unwrap_or_else(|| panic!("no RetryInfo in {status:?}")))
 }
@@ -82,6 +85,7 @@ async fn only_retryable_failures_are_retried() {
     for (status, not_yet, expected) in [
         (Failure::new(Reason::DependencyUnavailable).into(), None, 2),
         (Failure::new(Reason::Overloaded).into(), None, 2),
+        (Failure::new(Reason::TooManyCalls).into(), None, 2),
         (Status::unavailable("no process listens"), None, 2),
         (
             Failure::new(Reason::AccountNotReady).into(),

@@ -171,6 +171,9 @@ pub(crate) fn registration(secret: &Secret) -> Result<RegisterDeviceRequest> {
         platform: DevicePlatform::Ios.into(),
         app_version: "1.0.0".into(),
         request_id: random::uuid().to_string(),
+        replace_device_id: String::new(),
+        // Any ciphertext.
+        encrypted_label: secret.wrapped()?,
     })
 }
 

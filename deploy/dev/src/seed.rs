@@ -145,6 +145,7 @@ async fn sign_up_and_in(client: &Client, email: &str, password: &str) -> Result<
         email: email.to_owned(),
         password: password.to_owned(),
         request_id: random::uuid().to_string(),
+        ..SignInRequest::default()
     };
     let session = retry("SignIn", sign_in, |request| {
         let mut sessions = client.session();

@@ -2,12 +2,19 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use chrono::TimeDelta;
 use clap::Args;
-use haven_platform::config::{ConfigProblems, keyed_secrets};
+use haven_platform::{
+    config::{ConfigProblems, keyed_secrets},
+    rate_limit::RateLimit,
+};
 use secrecy::SecretString;
 use tonic::transport::Uri;
 
-use crate::domain::key_ring::KeyRing;
+use crate::{
+    domain::{key_ring::KeyRing, quota::Quotas},
+    store::retention::RetentionPeriods,
+};
 
 /// The flags of the data service.
 #[derive(Args, Clone, Debug)]
@@ -20,8 +27,36 @@ pub struct DataArgs {
         default_value = "https://localhost:50051"
     )]
     pub identity_url: String,
+    /// What each person may store at most: `messages=100000,share_bytes=off,…`. A quota that is left out keeps its default
+    #[arg(long, env = "QUOTAS", value_name = "QUOTA=NUMBER,…")]
+    pub quotas: Option<String>,
+    /// The rate limit of each person's mutations: `600/1m` admits 600 at once and then one every 100 ms; `off` disables it
+    #[arg(
+        long,
+        env = "MUTATION_LIMIT",
+        value_name = "COUNT/PERIOD",
+        default_value = "600/1m"
+    )]
+    pub mutation_limit: String,
+    #[command(flatten)]
+    /// What is kept for how long.
+    pub retention: RetentionArgs,
     #[command(flatten)]
     message_keys: MessageKeysArgs,
+}
+
+/// The flags of what is kept for how long.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct RetentionArgs {
+    /// Days for which the audit log is kept
+    #[arg(long, env = "AUDIT_RETENTION_DAYS", value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub audit_retention_days: u32,
+    /// Days for which the times and the counts of a share, and the attempts to open it, are kept after its end
+    #[arg(long, env = "SHARE_METADATA_DAYS", value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub share_metadata_days: u32,
+    /// Days for which the receipt of an erasure keeps the numbers of erased rows
+    #[arg(long, env = "RECEIPT_RETENTION_DAYS", value_name = "DAYS", default_value_t = 42, value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub receipt_retention_days: u32,
 }
 
 /// The flags of the sealing keys.
@@ -42,6 +77,12 @@ pub struct DataConfig {
     pub identity_url: Uri,
     /// The keys that seal and open messages and analyses.
     pub message_keys: Arc<KeyRing>,
+    /// What each person may store.
+    pub quotas: Quotas,
+    /// The rate limit of each person's mutations. `None` is no limit.
+    pub mutation_limit: Option<RateLimit>,
+    /// What is kept for how long.
+    pub retention: RetentionPeriods,
 }
 
 impl DataArgs {
@@ -49,10 +90,30 @@ impl DataArgs {
     pub fn check(&self, problems: &mut ConfigProblems) -> Option<DataConfig> {
         let identity_url = problems.service_url("IDENTITY_URL", &self.identity_url);
         let message_keys = self.message_keys.check(problems);
+        let quotas = problems.take("QUOTAS", self.quotas.as_deref().unwrap_or_default().parse());
+        let mutation_limit = match self.mutation_limit.as_str() {
+            "off" => Some(None),
+            limit => problems.take("MUTATION_LIMIT", limit.parse()).map(Some),
+        };
         Some(DataConfig {
             identity_url: identity_url?,
             message_keys: Arc::new(message_keys?),
+            quotas: quotas?,
+            mutation_limit: mutation_limit?,
+            retention: self.retention.periods(),
         })
+    }
+}
+
+impl RetentionArgs {
+    /// Returns the periods.
+    fn periods(self) -> RetentionPeriods {
+        let days = |days: u32| TimeDelta::days(days.into());
+        RetentionPeriods {
+            audit: days(self.audit_retention_days),
+            share_metadata: days(self.share_metadata_days),
+            receipts: days(self.receipt_retention_days),
+        }
     }
 }
 
@@ -73,6 +134,13 @@ mod tests {
     fn check(identity_url: &str, message_keys: Option<&str>) -> Result<DataConfig, String> {
         let args = DataArgs {
             identity_url: identity_url.into(),
+            quotas: None,
+            mutation_limit: "600/1m".into(),
+            retention: RetentionArgs {
+                audit_retention_days: 365,
+                share_metadata_days: 90,
+                receipt_retention_days: 42,
+            },
             message_keys: MessageKeysArgs {
                 message_keys: message_keys.map(Into::into),
                 message_keys_file: None,

@@ -28,7 +28,7 @@ async fn reap(queue: &Queue) -> Result<(), DbError> {
     let deadline = Deadline::after(TIMEOUT);
     loop {
         let expired = queue.expire(deadline).await?;
-        if expired.queued + expired.dead == 0 {
+        if expired.jobs() == 0 {
             break;
         }
     }

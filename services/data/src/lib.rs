@@ -87,6 +87,7 @@ use crate::{
         },
         person::{People, export_data::Exports, list_audit_events::AuditLog},
         request::Requests,
+        retention::Retention,
         seal::Seals,
     },
 };
@@ -132,6 +133,7 @@ impl Application for Data {
         parts: &Resources,
         server: ServerBuilder,
     ) -> Result<ServerBuilder, Box<dyn Error + Send + Sync>> {
+        parts.database.limit(config.quotas.limits(config.mutation_limit));
         crisis_detection::describe_metrics();
         // Without token authentication the service does not need identity.
         if parts.auth_mode == AuthMode::Token {
@@ -159,6 +161,7 @@ impl Application for Data {
         parts.tasks.spawn(sweeper::run(
             Requests::new(Arc::clone(&parts.database)),
             Changes::new(Arc::clone(&parts.database)),
+            Retention::new(Arc::clone(&parts.database), config.retention),
             parts.entropy.clone(),
             parts.stop.clone(),
         ));
@@ -252,6 +255,7 @@ impl Application for Data {
             people: People::new(Arc::clone(&parts.database)),
             exports: Exports::new(Arc::clone(&parts.database)),
             audit_log: AuditLog::new(Arc::clone(&parts.database)),
+            quotas: config.quotas,
             keys: message_keys,
             pages,
             clock: parts.clock.clone(),

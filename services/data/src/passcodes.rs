@@ -3,39 +3,41 @@
 //! The input is a keyed hash of the passcode, under a key derived from a secret of the service. So a copy of the database
 //! alone does not allow guessing passcodes, however few there are.
 
-mod anonymous_permits;
-
-use std::time::Duration;
-
 use argon2::{
     Algorithm, Params, Version,
     password_hash::phc::{PasswordHash, Salt},
 };
 use haven_platform::{
+    call::UserId,
     deadline::Deadline,
     hashing::{
-        HashPermit, HashQueue, Interrupted, LANES, MEMORY_KIB, OUTPUT_BYTES, Overloaded, PASSES, Recipe,
-        SALT_BYTES,
+        HashPermit, HashQueue, Interrupted, LANES, MAX_WAITING, MEMORY_KIB, OUTPUT_BYTES, Overloaded, PASSES,
+        Recipe, SALT_BYTES,
     },
     mac::{KeyId, MAC_BYTES, MacKey, MacKeys, SecretKeys},
     network::Network,
+    permits::{NoPermit, Permit, Permits},
 };
 use secrecy::zeroize::Zeroizing;
 use thiserror::Error;
 
-pub use self::anonymous_permits::AnonymousPermit;
-use self::anonymous_permits::AnonymousPermits;
 use crate::domain::encrypted::passcode::{Passcode, PasscodeHash};
 
-/// The retry delay for an anonymous caller without a permit: longer than it takes to hash for all permits of one
-/// network.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The places in the hash queue for anonymous callers who open shares, and for those of one network, so that a crowd in one
+/// network leaves places for others.
+const OPENERS: usize = MAX_WAITING / 4 * 3;
+const OPENERS_PER_NETWORK: usize = MAX_WAITING / 4;
+
+/// The places for people who make shares: the rest. One person makes a few at a time.
+const MAKERS: usize = MAX_WAITING - OPENERS;
+const MAKERS_PER_PERSON: usize = 4;
 
 /// Hashes passcodes. Clones share the queue.
 #[derive(Clone, Debug)]
 pub struct Passcodes {
     queue: HashQueue,
-    permits: AnonymousPermits,
+    openers: Permits<Network>,
+    makers: Permits<UserId>,
     keys: MacKeys,
     /// The recipe of new hashes.
     recipe: Recipe,
@@ -47,6 +49,9 @@ pub enum PasscodeError {
     /// The hash queue is full, or too long for the deadline.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
+    /// The callers that wait are too many, in all or of this holder.
+    #[error(transparent)]
+    NoPermit(#[from] NoPermit),
     /// The computation did not finish.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -75,21 +80,23 @@ impl Passcodes {
         };
         Ok(Self {
             queue,
-            permits: AnonymousPermits::default(),
+            openers: Permits::new(OPENERS, OPENERS_PER_NETWORK, "network"),
+            makers: Permits::new(MAKERS, MAKERS_PER_PERSON, "user"),
             keys: MacKeys::derive(secrets, "data share passcodes"),
             recipe,
         })
     }
 
-    /// Returns the hash of a passcode under the key with the id `key`. The salt is derived from `of`, which is unique to the use, and from the key. The
-    /// same passcode for the same use therefore has the same hash, and retries are recognized by this hash: a faster
-    /// one would help to guess passcodes.
+    /// Returns the hash of a passcode for a share of `person`, under the key with the id `key`. The salt is derived from
+    /// `of`, which is unique to the use, and from the key. The same passcode for the same use therefore has the same hash,
+    /// and retries are recognized by this hash: a faster one would help to guess passcodes.
     ///
     /// # Errors
     ///
     /// See [`PasscodeError`].
     pub async fn hash(
         &self,
+        person: UserId,
         key: KeyId,
         passcode: &Passcode,
         of: &[&[u8]],
@@ -97,7 +104,9 @@ impl Passcodes {
     ) -> Result<PasscodeHash, PasscodeError> {
         let key = self.keys.get(key);
         let (salt, input) = (salt(key, of), input(key, passcode));
+        let permit = self.makers.acquire(Some(person))?;
         let slot = self.queue.acquire(deadline).await?;
+        drop(permit);
         self.compute(slot, input, self.recipe.clone(), salt).await
     }
 
@@ -107,10 +116,8 @@ impl Passcodes {
     /// # Errors
     ///
     /// Immediately, when no permit is left.
-    pub fn anonymous_permit(&self, network: Option<Network>) -> Result<AnonymousPermit, Overloaded> {
-        self.permits.acquire(network).ok_or(Overloaded {
-            retry_after: RETRY_AFTER,
-        })
+    pub fn anonymous_permit(&self, network: Option<Network>) -> Result<Permit<Network>, NoPermit> {
+        self.openers.acquire(network)
     }
 
     /// Returns the hash of a passcode that an anonymous caller tries, by `recipe`, a stored hash without its output and the
@@ -122,7 +129,7 @@ impl Passcodes {
     /// See [`PasscodeError`].
     pub async fn hash_attempt(
         &self,
-        permit: AnonymousPermit,
+        permit: Permit<Network>,
         passcode: &Passcode,
         recipe: Option<(KeyId, &str)>,
         deadline: Deadline,
@@ -206,6 +213,8 @@ mod tests {
 
     use super::*;
 
+    const MAKER: UserId = UserId::new(uuid::Uuid::from_u128(1));
+
     fn passcodes(byte: u8) -> Passcodes {
         let secret = SecretKeys::one([byte; 32]);
         Passcodes::new(HashQueue::new(NonZeroUsize::MIN), &secret).unwrap()
@@ -215,7 +224,7 @@ mod tests {
         Passcode::parse(text.into()).unwrap().unwrap()
     }
 
-    fn permit(passcodes: &Passcodes) -> AnonymousPermit {
+    fn permit(passcodes: &Passcodes) -> Permit<Network> {
         passcodes.anonymous_permit(None).unwrap()
     }
 
@@ -232,18 +241,18 @@ mod tests {
     async fn only_the_same_passcode_under_the_same_key_has_the_same_hash() {
         let mine = passcodes(1);
         let hash = mine
-            .hash(KeyId::FIRST, &passcode("1234"), &[b"a"], soon())
+            .hash(MAKER, KeyId::FIRST, &passcode("1234"), &[b"a"], soon())
             .await
             .unwrap();
         let phc = hash.expose();
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
         let same = mine
-            .hash(KeyId::FIRST, &passcode("1234"), &[b"a"], soon())
+            .hash(MAKER, KeyId::FIRST, &passcode("1234"), &[b"a"], soon())
             .await
             .unwrap();
         assert_eq!(same.expose(), phc);
         let other = mine
-            .hash(KeyId::FIRST, &passcode("1234"), &[b"b"], soon())
+            .hash(MAKER, KeyId::FIRST, &passcode("1234"), &[b"b"], soon())
             .await
             .unwrap();
         assert_ne!(recipe(&other), recipe(&hash), "another salt");
@@ -272,7 +281,7 @@ mod tests {
     #[tokio::test]
     async fn a_hash_alone_cannot_be_guessed_against() {
         let hash = passcodes(1)
-            .hash(KeyId::FIRST, &passcode("1234"), &[b"a"], soon())
+            .hash(MAKER, KeyId::FIRST, &passcode("1234"), &[b"a"], soon())
             .await
             .unwrap();
         let guessed = Argon2::default().verify_password(b"1234", hash.expose());
@@ -343,12 +352,43 @@ mod tests {
         let crowd: Vec<_> = (0..32).map(|_| attempt(of(1))).collect();
         assert!(mine.anonymous_permit(of(1)).is_err());
         let own = passcode("1234");
-        let (other, person) = (attempt(of(2)), mine.hash(KeyId::FIRST, &own, &[b"a"], soon()));
+        let (other, person) = (
+            attempt(of(2)),
+            mine.hash(MAKER, KeyId::FIRST, &own, &[b"a"], soon()),
+        );
         drop(slot);
         person.await.unwrap();
         for waiting in crowd.into_iter().chain([other]) {
             waiting.await.unwrap().unwrap();
         }
         assert!(mine.anonymous_permit(of(1)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_person_who_makes_many_shares_leaves_places_for_others() {
+        let mine = passcodes(1);
+        let slot = mine.queue.acquire(soon()).await.unwrap();
+        let make = |person| {
+            let mine = mine.clone();
+            tokio::spawn(async move {
+                let passcode = passcode("1234");
+                let made = mine.hash(person, KeyId::FIRST, &passcode, &[b"a"], soon());
+                made.await.map(drop)
+            })
+        };
+        let many: Vec<_> = (0..128).map(|_| make(MAKER)).collect();
+        let other = make(UserId::new(uuid::Uuid::from_u128(2)));
+        tokio::task::yield_now().await;
+        let opener = permit(&mine);
+        drop(slot);
+        mine.hash_attempt(opener, &passcode("1234"), None, soon())
+            .await
+            .unwrap();
+        other.await.unwrap().unwrap();
+        let mut made = 0;
+        for one in many {
+            made += usize::from(one.await.unwrap().is_ok());
+        }
+        assert_eq!(made, MAKERS_PER_PERSON);
     }
 }

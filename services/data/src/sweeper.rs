@@ -1,11 +1,16 @@
-//! The sweeper: deletes expired rows periodically: old request ids, and tombstones and settled conflicts of records.
+//! The sweeper: deletes expired rows periodically: old request ids, tombstones and settled conflicts of records, ended shares,
+//! old audit events, and the counts of old receipts.
 
 use std::{collections::HashSet, time::Duration};
 
 use haven_platform::{database::DbError, deadline::Deadline, entropy::Entropy, periodic::PeriodicTask};
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{encrypted::cycle::Changes, request::Requests};
+use crate::store::{
+    encrypted::cycle::Changes,
+    request::Requests,
+    retention::{Expired, Retention},
+};
 
 /// The period of the sweeper. A search for expired rows takes milliseconds.
 const TASK: PeriodicTask = PeriodicTask {
@@ -23,15 +28,38 @@ const BATCH_SIZE: u32 = 1000;
 /// The number of people that are purged before the next ones are listed.
 const PEOPLE_BATCH_SIZE: i32 = 100;
 
-/// Sweeps `requests` and `changes` until `stop` is cancelled.
-pub async fn run(requests: Requests, changes: Changes, entropy: Entropy, stop: CancellationToken) {
-    TASK.run(entropy, stop, |_| round(&requests, &changes)).await;
+/// Sweeps until `stop` is cancelled.
+pub async fn run(
+    requests: Requests,
+    changes: Changes,
+    retention: Retention,
+    entropy: Entropy,
+    stop: CancellationToken,
+) {
+    TASK.run(entropy, stop, |_| round(&requests, &changes, &retention))
+        .await;
 }
 
-/// Deletes old request ids and purges old changes once.
-async fn round(requests: &Requests, changes: &Changes) -> Result<(), DbError> {
+/// Deletes everything that expired once. Purges changes last, because they may fail for one person.
+async fn round(requests: &Requests, changes: &Changes, retention: &Retention) -> Result<(), DbError> {
     sweep_requests(requests).await?;
+    for expired in Expired::ALL {
+        sweep_expired(retention, expired).await?;
+    }
     purge_changes(changes).await
+}
+
+/// Deletes all rows of one kind that expired.
+async fn sweep_expired(retention: &Retention, expired: Expired) -> Result<(), DbError> {
+    loop {
+        let swept = retention
+            .sweep(expired, BATCH_SIZE, Deadline::after(TIMEOUT))
+            .await?;
+        metrics::counter!("haven_swept_rows_total", "table" => expired.name()).increment(swept);
+        if swept < u64::from(BATCH_SIZE) {
+            return Ok(());
+        }
+    }
 }
 
 /// Deletes old request ids.
@@ -78,6 +106,7 @@ pub fn describe_metrics() {
     metrics::describe_counter!(
         "haven_swept_rows_total",
         metrics::Unit::Count,
-        "Expired rows that were deleted, by table; cycle_changes are tombstones and settled conflicts"
+        "Expired rows that were deleted, by table; cycle_changes are tombstones and settled conflicts, share_content is that of \
+         ended shares, and receipt_counts are those of erasures"
     );
 }

@@ -9,17 +9,29 @@ use http::Uri;
 use secrecy::SecretString;
 
 use crate::{
-    domain::{consent::RequiredConsents, provider::AuthProvider, rate_limit::RateLimits},
+    domain::{
+        consent::RequiredConsents,
+        consent_versions::ConsentVersions,
+        provider::{AuthProvider, VerifiedEmail},
+        quota::Quotas,
+        rate_limit::{LimitKind, RateLimits},
+        recovery::Lifetimes,
+    },
     erasure_journal::ErasureJournal,
     hashing::Peppers,
     signing_keys::{SigningKeys, SigningKeysError},
 };
+
+/// The kinds of limits on attempts to sign up or in.
+const ATTEMPTS: &[LimitKind] = &[LimitKind::Network, LimitKind::Email, LimitKind::Service];
 
 /// The command-line flags and variables of identity.
 #[derive(Args, Debug)]
 pub struct IdentityArgs {
     #[command(flatten)]
     delivery: DeliveryArgs,
+    #[command(flatten)]
+    recovery: RecoveryArgs,
     /// Peppers, secrets of at least 32 bytes: `id:base64,id:base64`. Each password is hashed with one of them: new ones
     /// with the first, and peppers of stored hashes must stay in the list
     #[arg(long, env = "PEPPERS", value_name = "LIST", hide_env_values = true)]
@@ -45,6 +57,16 @@ pub struct IdentityArgs {
         default_value = "terms=2026-01,privacy=2026-01"
     )]
     pub required_consents: String,
+    /// Versions of documents that exist, each as `document=version`, separated by commas; the required ones always do.
+    /// Consents to other versions are refused. Empty to accept every version
+    #[arg(
+        long,
+        env = "CONSENT_VERSIONS",
+        value_name = "LIST",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub consent_versions: String,
     /// Provider that signs people up and in: this service, or another provider, configured by TRUSTED_ISSUERS
     #[arg(long, env = "AUTH_PROVIDER", value_enum, default_value_t = AuthProvider::Haven)]
     pub auth_provider: AuthProvider,
@@ -65,9 +87,133 @@ pub struct IdentityArgs {
         default_value = "network=30/1m,email=10/1m,service=3000/1m"
     )]
     pub sign_in_limits: String,
+    /// Rate limit of wrong passwords for one account over all networks, in the format of SIGN_UP_LIMITS. Beyond it, only
+    /// devices that signed in before and people who are signed in can try a password
+    #[arg(
+        long,
+        env = "WRONG_PASSWORD_LIMITS",
+        value_name = "LIMITS",
+        default_value = "account=100/1h"
+    )]
+    pub wrong_password_limits: String,
+    /// Rate limits of CheckPassword, in the format of SIGN_UP_LIMITS
+    #[arg(
+        long,
+        env = "CHECK_PASSWORD_LIMITS",
+        value_name = "LIMITS",
+        default_value = "network=300/1m,service=6000/1m"
+    )]
+    pub check_password_limits: String,
+    /// Rate limits of RefreshSession, in the format of SIGN_UP_LIMITS. The one per session bounds the number of stored
+    /// tokens
+    #[arg(
+        long,
+        env = "REFRESH_LIMITS",
+        value_name = "LIMITS",
+        default_value = "network=600/1m,service=20000/1m,session=300/24h"
+    )]
+    pub refresh_limits: String,
+    /// Rate limit of the changes that a person makes to their account and consents, and of exports, in the format of SIGN_UP_LIMITS
+    #[arg(
+        long,
+        env = "MUTATION_LIMITS",
+        value_name = "LIMITS",
+        default_value = "person=60/1m"
+    )]
+    pub mutation_limits: String,
+    /// Sessions of a person that have not ended. A further sign-in ends the one that was not refreshed for the longest time
+    #[arg(long, env = "MAX_SESSIONS", value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=1000))]
+    pub max_sessions: i32,
+    /// Devices of a person with a device token. A further one replaces the one that signed in least recently
+    #[arg(long, env = "MAX_DEVICES", value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(i32).range(1..=1000))]
+    pub max_devices: i32,
+    /// Entries of a person's ledger of consents, withdrawn ones included. Further ones are refused
+    #[arg(long, env = "MAX_CONSENTS", value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(i32).range(20..=100_000))]
+    pub max_consents: i32,
+    /// Days for which the receipt of an erasure keeps the numbers of erased rows
+    #[arg(long, env = "RECEIPT_RETENTION_DAYS", value_name = "DAYS", default_value_t = 42, value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub receipt_retention_days: u32,
     /// Days for which the security audit log is kept
     #[arg(long, env = "AUDIT_RETENTION_DAYS", value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
     pub audit_retention_days: u32,
+}
+
+/// The flags of the recovery of accounts.
+#[derive(Args, Clone, Debug)]
+pub struct RecoveryArgs {
+    /// Whether SignIn requires that the account's email address is verified
+    #[arg(long, env = "REQUIRE_VERIFIED_EMAIL", value_enum, default_value_t = VerifiedEmail::Off)]
+    pub require_verified_email: VerifiedEmail,
+    /// Rate limits of CreatePasswordReset, CreateEmailVerification and CreateEmailChange together, in the format of
+    /// SIGN_UP_LIMITS: per network of the person, per email address that a mail goes to, per account and per calling service
+    #[arg(
+        long,
+        env = "RECOVERY_LIMITS",
+        value_name = "LIMITS",
+        default_value = "network=20/1h,email=5/1h,person=10/1h,service=600/1m"
+    )]
+    pub recovery_limits: String,
+    /// Rate limits of ResetPassword, VerifyEmail, ConfirmEmailChange and UndoEmailChange together, in the format of
+    /// SIGN_UP_LIMITS
+    #[arg(
+        long,
+        env = "RECOVERY_TOKEN_LIMITS",
+        value_name = "LIMITS",
+        default_value = "network=60/1m,service=3000/1m"
+    )]
+    pub recovery_token_limits: String,
+    /// Minutes for which a token for a password reset is accepted
+    #[arg(long, env = "PASSWORD_RESET_MINUTES", value_name = "MINUTES", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1440))]
+    pub password_reset_minutes: u32,
+    /// Hours for which a token for the verification of an address is accepted
+    #[arg(long, env = "EMAIL_VERIFICATION_HOURS", value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=720))]
+    pub email_verification_hours: u32,
+    /// Minutes for which a token for a change of address is accepted
+    #[arg(long, env = "EMAIL_CHANGE_MINUTES", value_name = "MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1440))]
+    pub email_change_minutes: u32,
+    /// Days for which a change of address can be undone. No other account can have the old address in this time
+    #[arg(long, env = "EMAIL_UNDO_DAYS", value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=90))]
+    pub email_undo_days: u32,
+}
+
+/// The settings of the recovery of accounts.
+#[derive(Clone, Copy, Debug)]
+pub struct RecoveryConfig {
+    /// `true` when SignIn requires a verified address.
+    pub requires_verified_email: bool,
+    /// The rate limits of the RPCs that create tokens.
+    pub creation_limits: RateLimits,
+    /// The rate limits of the RPCs that use tokens.
+    pub use_limits: RateLimits,
+    /// The lifetimes of tokens.
+    pub lifetimes: Lifetimes,
+}
+
+impl RecoveryArgs {
+    /// Checks the flags. Returns `None` when one is invalid; `problems` has every problem.
+    pub fn check(&self, problems: &mut ConfigProblems) -> Option<RecoveryConfig> {
+        let creations: &[LimitKind] = &[
+            LimitKind::Network,
+            LimitKind::Email,
+            LimitKind::Person,
+            LimitKind::Service,
+        ];
+        let uses: &[LimitKind] = &[LimitKind::Network, LimitKind::Service];
+        let mut limits = |name, text, kinds| problems.take(name, RateLimits::parse(text, kinds));
+        let creation_limits = limits("RECOVERY_LIMITS", &self.recovery_limits, creations);
+        let use_limits = limits("RECOVERY_TOKEN_LIMITS", &self.recovery_token_limits, uses);
+        Some(RecoveryConfig {
+            requires_verified_email: self.require_verified_email == VerifiedEmail::On,
+            creation_limits: creation_limits?,
+            use_limits: use_limits?,
+            lifetimes: Lifetimes {
+                password_reset: TimeDelta::minutes(self.password_reset_minutes.into()),
+                email_verification: TimeDelta::hours(self.email_verification_hours.into()),
+                email_change: TimeDelta::minutes(self.email_change_minutes.into()),
+                email_undo: TimeDelta::days(self.email_undo_days.into()),
+            },
+        })
+    }
 }
 
 /// The flags of the delivery of messages to data.
@@ -131,18 +277,34 @@ impl DeliveryArgs {
 pub struct IdentityConfig {
     /// The delivery of messages to data.
     pub delivery: Delivery,
+    /// The recovery of accounts.
+    pub recovery: RecoveryConfig,
     /// The secrets that are hashed with every password.
     pub peppers: Peppers,
     /// The keys that sign access tokens.
     pub signing_keys: SigningKeys,
     /// The consents that a sign-up requires.
     pub required_consents: RequiredConsents,
+    /// The versions of documents that people can consent to.
+    pub consent_versions: ConsentVersions,
     /// The provider that signs people up and in.
     pub provider: AuthProvider,
     /// The rate limits of sign-ups.
     pub sign_up_limits: RateLimits,
     /// The rate limits of sign-ins.
     pub sign_in_limits: RateLimits,
+    /// The cap on wrong passwords for an account.
+    pub wrong_password_limits: RateLimits,
+    /// The rate limits of CheckPassword.
+    pub check_password_limits: RateLimits,
+    /// The rate limits of RefreshSession.
+    pub refresh_limits: RateLimits,
+    /// The rate limits of a person's changes.
+    pub mutation_limits: RateLimits,
+    /// How much a person may have.
+    pub quotas: Quotas,
+    /// The time for which receipts keep their counts.
+    pub receipt_retention: TimeDelta,
     /// The time for which audit events are kept.
     pub audit_retention: TimeDelta,
 }
@@ -151,21 +313,46 @@ impl IdentityArgs {
     /// Checks the flags. Returns `None` when one is invalid; `problems` has every problem.
     pub fn check(&self, problems: &mut ConfigProblems) -> Option<IdentityConfig> {
         let delivery = self.delivery.check(problems);
+        let recovery = self.recovery.check(problems);
         let peppers = problems
             .secret("PEPPERS", self.peppers.as_ref(), self.peppers_file.as_ref())
             .and_then(|list| problems.take("PEPPERS", Peppers::parse(&list)));
         let signing_keys = signing_keys(&self.signing_key_files, problems);
         let required_consents = problems.take("REQUIRED_CONSENTS", self.required_consents.parse());
-        let sign_up_limits = problems.take("SIGN_UP_LIMITS", self.sign_up_limits.parse());
-        let sign_in_limits = problems.take("SIGN_IN_LIMITS", self.sign_in_limits.parse());
+        let consent_versions = required_consents.as_ref().and_then(|required| {
+            let versions = ConsentVersions::parse(&self.consent_versions, required);
+            problems.take("CONSENT_VERSIONS", versions)
+        });
+        let mut limits = |name, text, kinds| problems.take(name, RateLimits::parse(text, kinds));
+        let sign_up_limits = limits("SIGN_UP_LIMITS", &self.sign_up_limits, ATTEMPTS);
+        let sign_in_limits = limits("SIGN_IN_LIMITS", &self.sign_in_limits, ATTEMPTS);
+        let account: &[LimitKind] = &[LimitKind::Account];
+        let wrong_password_limits = limits("WRONG_PASSWORD_LIMITS", &self.wrong_password_limits, account);
+        let callers: &[LimitKind] = &[LimitKind::Network, LimitKind::Service];
+        let check_password_limits = limits("CHECK_PASSWORD_LIMITS", &self.check_password_limits, callers);
+        let refreshes: &[LimitKind] = &[LimitKind::Network, LimitKind::Service, LimitKind::Session];
+        let refresh_limits = limits("REFRESH_LIMITS", &self.refresh_limits, refreshes);
+        let mutation_limits = limits("MUTATION_LIMITS", &self.mutation_limits, &[LimitKind::Person]);
         Some(IdentityConfig {
             delivery: delivery?,
+            recovery: recovery?,
             peppers: peppers?,
             signing_keys: signing_keys?,
+            consent_versions: consent_versions?,
             required_consents: required_consents?,
             provider: self.auth_provider,
             sign_up_limits: sign_up_limits?,
             sign_in_limits: sign_in_limits?,
+            wrong_password_limits: wrong_password_limits?,
+            check_password_limits: check_password_limits?,
+            refresh_limits: refresh_limits?,
+            mutation_limits: mutation_limits?,
+            quotas: Quotas {
+                consents: self.max_consents,
+                devices: self.max_devices,
+                sessions: self.max_sessions,
+            },
+            receipt_retention: TimeDelta::days(i64::from(self.receipt_retention_days)),
             audit_retention: TimeDelta::days(i64::from(self.audit_retention_days)),
         })
     }
@@ -252,7 +439,7 @@ mod tests {
             "/nowhere/b.pem",
             "REQUIRED_CONSENTS: each",
             "SIGN_UP_LIMITS: each",
-            "SIGN_IN_LIMITS: must list all three",
+            "SIGN_IN_LIMITS: must list each limit: `network`, `email` and `service`",
         ] {
             assert!(report.contains(expected), "{expected}: {report}");
         }

@@ -11,6 +11,7 @@ pub mod dispatcher;
 pub mod domain;
 pub mod ended_sessions;
 pub mod erasure_journal;
+pub mod estimator;
 pub mod hashing;
 mod reconcile_command;
 pub mod rpc;
@@ -34,7 +35,8 @@ use haven_platform::{
 use haven_proto::{
     data::v1::person_service_client::PersonServiceClient,
     identity::v1::{
-        account_service_server::AccountServiceServer, session_service_server::SessionServiceServer,
+        account_service_server::AccountServiceServer, recovery_service_server::RecoveryServiceServer,
+        session_service_server::SessionServiceServer,
     },
 };
 
@@ -42,14 +44,17 @@ use crate::{
     audit_command::AuditArgs,
     config::{IdentityArgs, IdentityConfig},
     dispatcher::Dispatcher,
+    domain::rate_limit::LimitKind,
+    estimator::EstimatorQueue,
     hashing::{Hasher, Passwords},
     reconcile_command::ReconcileArgs,
-    rpc::{AccountRpc, AuditOrigins, RateLimitKeys, SessionRpc},
+    rpc::{AccountRpc, AuditOrigins, RateLimitKeys, RecoveryRpc, SessionRpc},
     signing_keys::TokenSigner,
     store::{
-        account::{Accounts, Consents, Erasures, OwnPasswords},
+        account::{Accounts, Consents, Erasures, Exports, OwnPasswords},
         audit_log::AuditLog,
         outbox::Outbox,
+        recovery::Recovery,
         retention::Retention,
         session::Sessions,
     },
@@ -106,6 +111,8 @@ impl Application for Identity {
         hashing::describe_metrics();
         dispatcher::describe_metrics();
         erasure_journal::describe_metrics();
+        estimator::describe_metrics();
+        rpc::recovery::describe_metrics();
         sweeper::describe_metrics();
         let keys: Result<Vec<_>, _> = config.signing_keys.public().map(|key| key.verifying()).collect();
         parts.keys.set_permanently(keys?);
@@ -114,7 +121,8 @@ impl Application for Identity {
             parts.tokens.issuer.clone(),
             parts.tokens.audience.clone(),
         );
-        let queue = HashQueue::new(available_parallelism().unwrap_or(NonZeroUsize::MIN));
+        let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let queue = HashQueue::new(cores);
         let hasher = Hasher::new(config.peppers, parts.entropy.clone()).map_err(|error| error.to_string())?;
         let data = channel(&config.delivery.data_url, Arc::clone(&parts.tls))
             .map_err(|error| format!("DATA_URL: {error}"))?;
@@ -142,11 +150,13 @@ impl Application for Identity {
         let sweeper = Sweeper::new(
             Retention::new(Arc::clone(&parts.database)),
             config.audit_retention,
+            config.receipt_retention,
             parts.entropy.clone(),
         );
         parts.tasks.spawn(sweeper.run(parts.stop.clone()));
         let secret = &parts.tokens.secret_keys;
         let passwords = Passwords::new(queue, Arc::new(hasher));
+        let estimator = EstimatorQueue::new(cores);
         let rate_limit_keys = RateLimitKeys::new(MacKeys::derive(secret, "identity.rate_limits"));
         let audit_origins = AuditOrigins::new(MacKeys::derive(secret, "identity.networks"));
         let request_mac = MacKeys::derive(secret, "identity.requests");
@@ -156,14 +166,20 @@ impl Application for Identity {
             own_passwords: OwnPasswords::new(Arc::clone(&parts.database)),
             erasures: Erasures::new(Arc::clone(&parts.database)),
             consents: Consents::new(Arc::clone(&parts.database)),
+            exports: Exports::new(Arc::clone(&parts.database)),
             audit_log: AuditLog::new(Arc::clone(&parts.database)),
             dispatcher,
             passwords: passwords.clone(),
             provider: config.provider,
+            estimator: estimator.clone(),
             sign_up_limits: config.sign_up_limits,
-            reauthentication_limit: config.sign_in_limits.email,
+            check_password_limits: config.check_password_limits,
+            mutation_limits: config.mutation_limits,
+            quotas: config.quotas,
+            reauthentication_limit: config.sign_in_limits.get(LimitKind::Email),
             rate_limit_keys: rate_limit_keys.clone(),
-            required_consents: config.required_consents,
+            required_consents: config.required_consents.clone(),
+            consent_versions: config.consent_versions,
             ended_sessions: Arc::clone(&parts.ended),
             request_mac: request_mac.clone(),
             audit_origins: audit_origins.clone(),
@@ -171,17 +187,42 @@ impl Application for Identity {
             clock: parts.clock.clone(),
             entropy: parts.entropy.clone(),
         };
+        let recovery = RecoveryRpc {
+            recovery: Recovery::new(Arc::clone(&parts.database)),
+            own_passwords: OwnPasswords::new(Arc::clone(&parts.database)),
+            passwords: passwords.clone(),
+            estimator,
+            provider: config.provider,
+            lifetimes: config.recovery.lifetimes,
+            creation_limits: config.recovery.creation_limits,
+            use_limits: config.recovery.use_limits,
+            rate_limit_keys: rate_limit_keys.clone(),
+            ended_sessions: Arc::clone(&parts.ended),
+            request_mac: request_mac.clone(),
+            keys: MacKeys::derive(secret, "identity.recovery_tokens"),
+            device_keys: MacKeys::derive(secret, "identity.device_tokens"),
+            max_devices: config.quotas.devices,
+            audit_origins: audit_origins.clone(),
+            clock: parts.clock.clone(),
+            entropy: parts.entropy.clone(),
+        };
         let session = SessionRpc {
             sessions,
             passwords,
             provider: config.provider,
+            requires_verified_email: config.recovery.requires_verified_email,
             sign_in_limits: config.sign_in_limits,
+            wrong_password_limits: config.wrong_password_limits,
+            refresh_limits: config.refresh_limits,
+            quotas: config.quotas,
+            required_consents: config.required_consents,
             rate_limit_keys,
             signer: Arc::new(signer),
             ended_sessions: Arc::clone(&parts.ended),
             request_mac,
             audit_origins,
             refresh_keys: MacKeys::derive(secret, "identity.refresh_tokens"),
+            device_keys: MacKeys::derive(secret, "identity.device_tokens"),
             page_tokens,
             tasks: parts.tasks.clone(),
             clock: parts.clock.clone(),
@@ -191,6 +232,11 @@ impl Application for Identity {
             .polled(&POLLED)
             .service(|limits| {
                 AccountServiceServer::new(account)
+                    .max_decoding_message_size(limits.request)
+                    .max_encoding_message_size(limits.response)
+            })
+            .service(|limits| {
+                RecoveryServiceServer::new(recovery)
                     .max_decoding_message_size(limits.request)
                     .max_encoding_message_size(limits.response)
             })

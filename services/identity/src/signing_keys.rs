@@ -14,7 +14,7 @@ use jsonwebtoken::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::domain::session::Session;
+use crate::domain::{consent::Consent, session::Session};
 
 /// The time for which services may cache the published keys: the time to wait between publishing a key and signing with
 /// it.
@@ -149,12 +149,12 @@ impl TokenSigner {
         }
     }
 
-    /// Signs an access token for `session`.
+    /// Signs an access token for `session`, whose person lacks the required consents `missing`.
     ///
     /// # Errors
     ///
     /// When signing fails, which does not happen with parsed keys.
-    pub fn sign(&self, session: &Session) -> Result<SecretString, Error> {
+    pub fn sign(&self, session: &Session, missing: &[Consent]) -> Result<SecretString, Error> {
         let key = &self.keys.current;
         let header = Header {
             kid: Some(key.public.id.clone()),
@@ -168,6 +168,7 @@ impl TokenSigner {
             iat: session.issued_at.timestamp(),
             exp: session.expires_at.timestamp(),
             session_id: Some(session.id),
+            unmet: missing.iter().map(Consent::to_string).collect(),
         };
         encode(&header, &claims, &key.private).map(Into::into)
     }
@@ -235,7 +236,7 @@ mod tests {
     #[tokio::test]
     async fn the_platform_accepts_a_token_for_fifteen_minutes() {
         let (old, new) = (pem(&PKCS_ECDSA_P256_SHA256), pem(&PKCS_ECDSA_P256_SHA256));
-        let token = signer(std::slice::from_ref(&old)).sign(&session()).unwrap();
+        let token = signer(std::slice::from_ref(&old)).sign(&session(), &[]).unwrap();
         let rotated = signer(&[new, old]);
         let user = verifier(&rotated, 1_800_000_899)
             .verify(token.expose_secret(), soon())
@@ -255,7 +256,7 @@ mod tests {
     #[test]
     fn the_first_key_signs_and_all_are_published() {
         let signer = signer(&[pem(&PKCS_ECDSA_P256_SHA256), pem(&PKCS_ECDSA_P256_SHA256)]);
-        let token = signer.sign(&session()).unwrap();
+        let token = signer.sign(&session(), &[]).unwrap();
         let header = jsonwebtoken::decode_header(token.expose_secret()).unwrap();
         let published: Vec<_> = signer.public_keys().collect();
         assert_eq!(

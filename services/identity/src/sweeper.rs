@@ -1,5 +1,5 @@
 //! A background task that deletes expired rows: counts of rate limits, ended sessions and their tokens, requests too
-//! old to be retried, and the oldest events of the audit log.
+//! old to be retried, device and recovery tokens, the oldest events of the audit log, and the counts of old receipts.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,21 +28,32 @@ const TRIM_BATCH_SIZE: i32 = 100;
 /// The table of the audit log, as a label of the metric.
 const AUDIT_LOG: &str = "security_audit_log";
 
+/// The table of receipts, as a label of the metric. Their counts and their digests of sign-ups are deleted, and not the rows.
+const RECEIPTS: &str = "erasures";
+
 /// The background task's state.
 #[derive(Debug)]
 pub struct Sweeper {
     retention: Retention,
     audit_retention: TimeDelta,
+    receipt_retention: TimeDelta,
     entropy: Entropy,
 }
 
 impl Sweeper {
-    /// A sweeper that deletes with `retention`, and keeps audit events for `audit_retention`.
+    /// A sweeper that deletes with `retention`, and keeps audit events for `audit_retention` and the counts of receipts for
+    /// `receipt_retention`.
     #[must_use]
-    pub fn new(retention: Retention, audit_retention: TimeDelta, entropy: Entropy) -> Self {
+    pub fn new(
+        retention: Retention,
+        audit_retention: TimeDelta,
+        receipt_retention: TimeDelta,
+        entropy: Entropy,
+    ) -> Self {
         Self {
             retention,
             audit_retention,
+            receipt_retention,
             entropy,
         }
     }
@@ -62,6 +73,7 @@ impl Sweeper {
         while self.sweep().await? {}
         if trims {
             while self.trim().await? {}
+            while self.trim_receipts().await? {}
         }
         Ok(())
     }
@@ -76,6 +88,16 @@ impl Sweeper {
             count(one.table, one.rows);
         }
         Ok(has_more)
+    }
+
+    /// Forgets the counts of a batch of receipts. Returns whether there may be more.
+    async fn trim_receipts(&self) -> Result<bool, DbError> {
+        let trimmed = self
+            .retention
+            .trim_receipts(self.receipt_retention, BATCH_SIZE)
+            .await?;
+        count(RECEIPTS.to_owned(), trimmed);
+        Ok(trimmed >= u64::from(BATCH_SIZE.unsigned_abs()))
     }
 
     /// Trims the logs of a batch of people. Returns whether there may be more to trim.

@@ -6,6 +6,8 @@ use std::{collections::HashMap, sync::Arc};
 pub use haven_proto::access::v1::Access;
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 
+use crate::scopes::{self, Scope};
+
 /// Standard protocols. Their RPCs cannot carry our access option. Every caller may use them: they expose only whether a
 /// service is healthy, and its published contract.
 const STANDARD: [&str; 3] = [
@@ -33,8 +35,12 @@ pub struct Rpc {
     pub name: Arc<str>,
     /// The callers that the RPC admits.
     pub access: Access,
+    /// The scope that a service needs to call the RPC. `None` if the RPC admits no service, or any caller.
+    pub scope: Option<Scope>,
     /// The kind of response that the RPC sends.
     pub response: ResponseKind,
+    /// `true` if the RPC admits users whose consents to required documents are missing.
+    pub despite_unmet: bool,
 }
 
 /// The RPCs of a server, keyed by their HTTP/2 path, such as `/haven.data.v1.PersonService/ProvisionUser`. Cloning
@@ -54,6 +60,32 @@ pub enum AccessError {
     /// These RPCs do not declare the access option.
     #[error("the option (haven.access.v1.access) is missing on: {}", .0.join(", "))]
     Undeclared(Vec<String>),
+    /// These RPCs do not follow the rules of the scope option.
+    #[error("the option (haven.access.v1.scope) is wrong on: {}", .0.join("; "))]
+    Scope(Vec<String>),
+    /// These RPCs admit no users, and have the option for users without consents.
+    #[error("the option (haven.access.v1.without_consents) is on RPCs that admit no users: {}", .0.join(", "))]
+    DespiteUnmet(Vec<String>),
+}
+
+/// A rule of the scope option that an RPC violates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum ScopeError {
+    #[error("an RPC that admits services must declare a scope")]
+    Missing,
+    #[error("an RPC that does not admit services as such must not declare a scope")]
+    WithoutService,
+    #[error("the scope of an RPC must be a group of RPCs, and not a power")]
+    Power,
+}
+
+impl Rpc {
+    /// Returns whether the RPC belongs to a standard protocol, such as gRPC's health service.
+    #[must_use]
+    pub fn is_standard(&self) -> bool {
+        let service = self.name.split_once('/').map(|(service, _)| service);
+        service.is_some_and(|service| STANDARD.contains(&service))
+    }
 }
 
 impl AccessTable {
@@ -61,8 +93,8 @@ impl AccessTable {
     ///
     /// # Errors
     ///
-    /// [`AccessError`] when a descriptor cannot be decoded, a service has no descriptor, or an RPC has no access
-    /// option.
+    /// [`AccessError`] when a descriptor cannot be decoded, a service has no descriptor, an RPC has no access option, or
+    /// its scope option does not fit its access.
     pub fn read<'a>(
         descriptors: impl IntoIterator<Item = &'a [u8]>,
         services: &[&str],
@@ -71,7 +103,8 @@ impl AccessTable {
         for set in descriptors {
             pool.decode_file_descriptor_set(set)?;
         }
-        let (mut table, mut undeclared) = (HashMap::new(), Vec::new());
+        let (mut table, mut undeclared, mut wrong) = (HashMap::new(), Vec::new(), Vec::new());
+        let mut needless = Vec::new();
         for service_name in services {
             let service = pool
                 .get_service_by_name(service_name)
@@ -81,26 +114,36 @@ impl AccessTable {
                 let access = if STANDARD.contains(service_name) {
                     Access::Anyone
                 } else {
-                    declared(&pool, &method)
+                    declared(&pool, &method, "haven.access.v1.access").unwrap_or(Access::Unspecified)
                 };
                 if access == Access::Unspecified {
                     undeclared.push(name);
-                } else {
-                    table.insert(
-                        format!("/{name}"),
-                        Rpc {
-                            name: name.into(),
-                            access,
-                            response: response_kind(&method, access),
-                        },
-                    );
+                    continue;
                 }
+                let scope = declared(&pool, &method, "haven.access.v1.scope");
+                let scope = scope.filter(|scope| *scope != Scope::Unspecified);
+                if let Err(error) = check_scope(access, scope) {
+                    wrong.push(format!("{name}: {error}"));
+                }
+                let despite_unmet = is_set(&pool, &method, "haven.access.v1.without_consents");
+                if despite_unmet && !matches!(access, Access::User | Access::UserOrService) {
+                    needless.push(name.clone());
+                }
+                let rpc = Rpc {
+                    name: name.as_str().into(),
+                    access,
+                    scope,
+                    response: response_kind(&method, access),
+                    despite_unmet,
+                };
+                table.insert(format!("/{name}"), rpc);
             }
         }
-        if undeclared.is_empty() {
-            Ok(Self(Arc::new(table)))
-        } else {
-            Err(AccessError::Undeclared(undeclared))
+        match (undeclared.is_empty(), wrong.is_empty(), needless.is_empty()) {
+            (true, true, true) => Ok(Self(Arc::new(table))),
+            (false, ..) => Err(AccessError::Undeclared(undeclared)),
+            (true, false, _) => Err(AccessError::Scope(wrong)),
+            (true, true, false) => Err(AccessError::DespiteUnmet(needless)),
         }
     }
 
@@ -111,7 +154,9 @@ impl AccessTable {
             let rpc = Rpc {
                 name: path.trim_start_matches('/').into(),
                 access: Access::User,
+                scope: None,
                 response,
+                despite_unmet: false,
             };
             (path.to_owned(), rpc)
         });
@@ -125,11 +170,27 @@ impl AccessTable {
     }
 }
 
-fn declared(pool: &DescriptorPool, method: &MethodDescriptor) -> Access {
-    pool.get_extension_by_name("haven.access.v1.access")
+/// Returns the value of the option `name`; `None` when it is not a value of its enum.
+fn declared<E: TryFrom<i32>>(pool: &DescriptorPool, method: &MethodDescriptor, name: &str) -> Option<E> {
+    pool.get_extension_by_name(name)
         .and_then(|extension| method.options().get_extension(&extension).as_enum_number())
-        .and_then(|number| Access::try_from(number).ok())
-        .unwrap_or(Access::Unspecified)
+        .and_then(|number| E::try_from(number).ok())
+}
+
+/// Returns whether the option `name`, which is a bool, is true.
+fn is_set(pool: &DescriptorPool, method: &MethodDescriptor, name: &str) -> bool {
+    pool.get_extension_by_name(name)
+        .and_then(|extension| method.options().get_extension(&extension).as_bool())
+        .unwrap_or_default()
+}
+
+fn check_scope(access: Access, scope: Option<Scope>) -> Result<(), ScopeError> {
+    match (access, scope) {
+        (_, Some(scope)) if scopes::is_power(scope) => Err(ScopeError::Power),
+        (Access::Service | Access::UserOrService, None) => Err(ScopeError::Missing),
+        (Access::Anyone | Access::User | Access::Unspecified, Some(_)) => Err(ScopeError::WithoutService),
+        _ => Ok(()),
+    }
 }
 
 fn response_kind(method: &MethodDescriptor, access: Access) -> ResponseKind {
@@ -152,12 +213,33 @@ mod tests {
         )
         .unwrap();
         let rpc = table.find("/haven.data.v1.PersonService/ProvisionUser").unwrap();
-        assert_eq!(rpc.access, Access::Service);
+        assert_eq!(
+            (rpc.access, rpc.scope, rpc.despite_unmet),
+            (Access::Service, Some(Scope::Provisioning), false)
+        );
+        let rpc = table.find("/haven.data.v1.PersonService/ExportData").unwrap();
+        assert_eq!((rpc.access, rpc.despite_unmet), (Access::User, true));
         assert!(table.find("/haven.data.v1.PersonService/Nothing").is_none());
         assert!(
             table.find("/haven.identity.v1.AccountService/SignUp").is_none(),
             "not served"
         );
+    }
+
+    #[test]
+    fn an_rpc_has_a_scope_if_and_only_if_it_admits_services() {
+        for access in [Access::Service, Access::UserOrService] {
+            assert_eq!(check_scope(access, None), Err(ScopeError::Missing));
+            assert_eq!(check_scope(access, Some(Scope::Keys)), Ok(()));
+        }
+        for access in [Access::Anyone, Access::User] {
+            assert_eq!(check_scope(access, None), Ok(()));
+            let scope = Some(Scope::Keys);
+            assert_eq!(check_scope(access, scope), Err(ScopeError::WithoutService));
+        }
+        for power in [Scope::Author, Scope::Forward] {
+            assert_eq!(check_scope(Access::Service, Some(power)), Err(ScopeError::Power));
+        }
     }
 
     /// A stream that needs no credentials, such as that of reflection, has the time limits of a single response.

@@ -9,8 +9,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     auth::{EndedSessions, KeySet},
     config::{
-        AuthMode, ConfigError, ConfigProblems, ListenerArgs, Listeners, PostgresArgs, RequestArgs, Requests,
-        Telemetry, TelemetryArgs, TlsArgs, TlsFiles, TokenArgs, Tokens,
+        AuthMode, ConfigError, ConfigProblems, Enforcement, EnforcementArgs, ListenerArgs, Listeners,
+        PostgresArgs, RequestArgs, Requests, Telemetry, TelemetryArgs, TlsArgs, TlsFiles, TokenArgs, Tokens,
     },
     database::{Database, DatabaseConfig, InspectionError, Migrations, WorkerConfig, checks::Finding},
     entropy::Entropy,
@@ -138,6 +138,8 @@ pub struct ServeArgs<A: Args> {
     tls: TlsArgs,
     #[command(flatten, next_help_heading = "Tokens and keyed hashes")]
     tokens: TokenArgs,
+    #[command(flatten)]
+    enforcement: EnforcementArgs,
     #[command(flatten, next_help_heading = "Postgres")]
     postgres: PostgresArgs,
     #[command(flatten, next_help_heading = "Requests")]
@@ -154,6 +156,7 @@ pub struct ServeConfig<C> {
     pub(crate) listeners: Listeners,
     pub(crate) tls_files: TlsFiles,
     pub(crate) tokens: Tokens,
+    pub(crate) enforcement: Enforcement,
     pub(crate) database: DatabaseConfig,
     pub(crate) requests: Requests,
     pub(crate) telemetry: Telemetry,
@@ -171,6 +174,10 @@ impl<A: Args> ServeArgs<A> {
         let listeners = self.listeners.check(&mut problems, S::PORTS);
         let tls_files = self.tls.check(&mut problems);
         let tokens = self.tokens.check(&mut problems);
+        let auth_mode = listeners.map(|listeners| listeners.auth_mode);
+        let enforcement = self
+            .enforcement
+            .check(&mut problems, auth_mode, &self.tokens.trusted_issuers);
         let database = self.postgres.check(&mut problems, S::NAME);
         let requests = self.requests.check(&mut problems);
         let telemetry = self.telemetry.check(&mut problems);
@@ -180,6 +187,7 @@ impl<A: Args> ServeArgs<A> {
                 listeners: listeners?,
                 tls_files: tls_files?,
                 tokens: tokens?,
+                enforcement: enforcement?,
                 database: database?,
                 requests: requests?,
                 telemetry: telemetry?,

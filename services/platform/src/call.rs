@@ -5,7 +5,13 @@ use std::{fmt, sync::Arc};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{deadline::Deadline, failure::Failure, network::Network, reason::Reason};
+use crate::{
+    deadline::Deadline,
+    failure::Failure,
+    network::{Network, NetworkSource},
+    reason::Reason,
+    scopes::{self, Scope, Scopes},
+};
 
 /// A user's id: a UUID, the same in every Haven service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +42,16 @@ pub struct Caller {
     pub user: Option<User>,
     /// The service, from the client certificate; `None` without a listed one.
     pub service: Option<ServiceName>,
+    /// The scopes of the service; empty without one.
+    pub scopes: Scopes,
+}
+
+/// The cause of a refusal: a service called without a scope that the call needs.
+#[derive(Debug, thiserror::Error)]
+#[error("the service {} lacks the scope `{}`: see ALLOWED_SERVICES", service.as_str(), scopes::name(*scope))]
+struct Lacking {
+    service: ServiceName,
+    scope: Scope,
 }
 
 /// The properties of a call beside its request message.
@@ -48,6 +64,8 @@ pub struct Call {
     /// The client's network: that of the socket, or, when a service calls for a client, the one that the service
     /// states. `None` when the socket's address is unknown.
     pub network: Option<Network>,
+    /// The source of the network.
+    pub network_source: NetworkSource,
 }
 
 // === impl User ===
@@ -98,6 +116,29 @@ impl ServiceName {
     }
 }
 
+// === impl Caller ===
+
+impl Caller {
+    /// Admits a call that needs `scope` if the calling service has it. Whether the call also has a user does not matter.
+    ///
+    /// # Errors
+    ///
+    /// ACCESS_DENIED: for a service, with the missing scope in the metadata `scope`, and for the log the service's name.
+    pub fn require(&self, scope: Scope) -> Result<(), Failure> {
+        let Some(service) = self.service.as_ref() else {
+            return Err(Failure::new(Reason::AccessDenied));
+        };
+        if self.scopes.contains(scope) {
+            return Ok(());
+        }
+        let failure = Failure::new(Reason::AccessDenied).metadata("scope", scopes::name(scope));
+        Err(failure.because(Lacking {
+            service: service.clone(),
+            scope,
+        }))
+    }
+}
+
 // === impl Call ===
 
 impl Call {
@@ -129,6 +170,8 @@ impl Call {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use super::*;
 
     #[test]
@@ -145,5 +188,28 @@ mod tests {
             ..user
         };
         assert_eq!(foreign.own_session(), None);
+    }
+
+    #[test]
+    fn a_service_without_the_scope_is_refused_and_named_in_the_cause() {
+        let caller = |scopes: &[Scope]| Caller {
+            user: None,
+            service: Some(ServiceName::new("worker")),
+            scopes: scopes.iter().copied().collect(),
+        };
+        assert!(
+            caller(&[Scope::Keys, Scope::Author])
+                .require(Scope::Author)
+                .is_ok()
+        );
+        let failure = caller(&[Scope::Keys]).require(Scope::Author).unwrap_err();
+        assert_eq!(failure.reason(), Reason::AccessDenied);
+        assert_eq!(
+            failure.source().unwrap().to_string(),
+            "the service worker lacks the scope `author`: see ALLOWED_SERVICES"
+        );
+        let failure = Caller::default().require(Scope::Author).unwrap_err();
+        assert_eq!(failure.reason(), Reason::AccessDenied);
+        assert!(failure.source().is_none(), "the caller is not a service");
     }
 }

@@ -112,6 +112,17 @@ impl Failure {
         Self::new(Reason::Internal).because(cause)
     }
 
+    /// Returns QUOTA_EXCEEDED: a person uses `used` of `limit` of `quota`, such as `share_bytes`, and the call would exceed it.
+    /// All three are in the metadata, for programs.
+    #[must_use]
+    pub fn quota_exceeded(quota: &str, used: u64, limit: u64) -> Self {
+        Self::new(Reason::QuotaExceeded)
+            .metadata("quota", quota)
+            .metadata("used", used.to_string())
+            .metadata("limit", limit.to_string())
+            .quota(quota, format!("At most {limit}, of which {used} are used"))
+    }
+
     /// Adds a value for programs to `ErrorInfo.metadata`. It must not be private.
     #[must_use]
     pub fn metadata(mut self, key: &'static str, value: impl Into<String>) -> Self {

@@ -218,12 +218,13 @@ mod tests {
         let question = check(&args("", "")).unwrap();
         let expected = [
             "haven.identity.v1.AccountService",
+            "haven.identity.v1.RecoveryService",
             "haven.identity.v1.SessionService",
         ];
         assert_eq!(question.services, expected);
         assert_eq!(question.address.to_string(), "127.0.0.1:50061");
-        let question = check(&args("", expected[1])).unwrap();
-        assert_eq!(question.services, expected[1..]);
+        let question = check(&args("", expected[2])).unwrap();
+        assert_eq!(question.services, expected[2..]);
     }
 
     #[test]

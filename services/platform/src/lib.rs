@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | [`application`], [`run`], [`config`], [`environment`] | the life of a service, from the command line to the stop; all settings |
 //! | [`server`], [`access`], [`handler`], [`call`], [`deadline`] | the gRPC server and its layers; access rules; RPC handlers |
-//! | [`auth`], [`network`] | authentication of users and services; the client's network |
+//! | [`auth`], [`allowed_services`], [`scopes`], [`network`] | authentication of users and services; what each service may do; the client's network |
 //! | [`failure`], [`reason`], [`violations`] | the error contract: published reasons and field violations |
 //! | [`request_key`], [`page`], [`cursor`] | idempotent requests (AIP-155); pagination (AIP-158) |
 //! | [`database`] | transactions under the caller's identity, the only way to reach a row; migrations |
@@ -26,6 +26,7 @@
 //! - Modules do not import each other in a circle.
 
 pub mod access;
+pub mod allowed_services;
 pub mod application;
 pub mod auth;
 pub mod call;
@@ -43,15 +44,19 @@ pub mod failure;
 pub mod handler;
 pub mod hashing;
 mod health_command;
+pub mod latency;
 pub mod mac;
 pub mod metrics_page;
 pub mod network;
 pub mod page;
 pub mod periodic;
+pub mod permits;
+pub mod rate_limit;
 mod readiness;
 pub mod reason;
 pub mod request_key;
 pub mod run;
+pub mod scopes;
 mod secret_keys_command;
 pub mod server;
 pub mod task_rounds;
@@ -59,3 +64,4 @@ pub mod telemetry;
 pub mod time;
 pub mod tls;
 pub mod violations;
+pub mod watch_key;

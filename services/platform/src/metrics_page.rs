@@ -16,7 +16,7 @@ const SECONDS: [f64; 14] = [
 ];
 
 /// The gauges of the platform, with their units and meanings.
-const GAUGES: [(&str, Unit, &str); 5] = [
+const GAUGES: [(&str, Unit, &str); 6] = [
     (
         "haven_ready",
         Unit::Count,
@@ -27,6 +27,7 @@ const GAUGES: [(&str, Unit, &str); 5] = [
         Unit::Count,
         "Calls that have begun and not ended",
     ),
+    ("haven_connections", Unit::Count, "Open connections of clients"),
     (
         "haven_db_connections",
         Unit::Count,
@@ -46,7 +47,7 @@ const GAUGES: [(&str, Unit, &str); 5] = [
 ];
 
 /// The counters of the platform, with their meanings.
-const COUNTERS: [(&str, &str); 7] = [
+const COUNTERS: [(&str, &str); 11] = [
     (
         "haven_rpc_total",
         "Calls that ended, by RPC, gRPC code and reason",
@@ -57,13 +58,31 @@ const COUNTERS: [(&str, &str); 7] = [
     ),
     (
         "haven_rpc_shed_total",
-        "Calls that were refused with OVERLOADED, for want of a permit",
+        "Calls that were refused with OVERLOADED, by the part of the places and the cause: full, or the kind of holder that \
+         has its share",
+    ),
+    (
+        "haven_answers_unread_total",
+        "Answers that were dropped because their client did not read them",
+    ),
+    (
+        "haven_connections_refused_total",
+        "Connections that were closed before their first call, by cause: handshakes, full, share",
+    ),
+    (
+        "haven_connections_closed_total",
+        "Connections that were closed because of their client, by cause: no_preface, unread, resets",
     ),
     (
         "haven_db_commits_unconfirmed_total",
         "Commits that were not confirmed in time, and were answered as unknown",
     ),
     ("haven_panics_total", "Handlers that panicked"),
+    (
+        "haven_forwarded_address_unusable_total",
+        "Calls of a service with the scope forward for a client whose address it did not state, by reason: missing, \
+         malformed",
+    ),
     (
         "haven_tls_handshakes_failed_total",
         "TLS handshakes that clients did not complete",
@@ -77,7 +96,7 @@ const COUNTERS: [(&str, &str); 7] = [
 /// The counters without labels, which start at zero.
 const FROM_ZERO: [&str; 4] = [
     "haven_db_commits_unconfirmed_total",
-    "haven_rpc_shed_total",
+    "haven_answers_unread_total",
     "haven_panics_total",
     "haven_tls_handshakes_failed_total",
 ];
@@ -114,5 +133,8 @@ fn describe() {
     );
     for name in FROM_ZERO {
         metrics::counter!(name).absolute(0);
+    }
+    for reason in ["missing", "malformed"] {
+        metrics::counter!("haven_forwarded_address_unusable_total", "reason" => reason).absolute(0);
     }
 }

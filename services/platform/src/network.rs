@@ -8,6 +8,31 @@ use std::{fmt, net::IpAddr};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network([u8; 9]);
 
+/// The source of a client's network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NetworkSource {
+    /// The socket of a client that is no service.
+    #[default]
+    Client,
+    /// A service with the scope `forward`, which stated the address of its client.
+    Forwarded,
+    /// The socket of a service with the scope `forward` that stated no usable address.
+    ServiceWithoutAddress,
+    /// The socket of a service without the scope `forward`, which counts as the client.
+    ServiceWithoutForward,
+}
+
+impl NetworkSource {
+    /// Returns whether the network is that of a service, which all its people share.
+    #[must_use]
+    pub fn is_shared(self) -> bool {
+        match self {
+            Self::Client | Self::Forwarded => false,
+            Self::ServiceWithoutAddress | Self::ServiceWithoutForward => true,
+        }
+    }
+}
+
 impl Network {
     /// Returns the network of `address`. An IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) counts as an IPv4
     /// address.
@@ -25,6 +50,15 @@ impl Network {
             }
         }
         Self(bytes)
+    }
+
+    /// Returns the site of an IPv6 network: its /48, which is what an organization or a tunnel gets, with 65,536 networks.
+    /// `None` for IPv4.
+    #[must_use]
+    pub fn site(&self) -> Option<Self> {
+        let mut bytes = self.0;
+        bytes[7..].fill(0);
+        (bytes[0] == 6).then_some(Self(bytes))
     }
 
     /// Returns the address family (4 or 6) and the network's bytes, zero-padded for IPv4: the input for a keyed hash.
@@ -61,6 +95,15 @@ mod tests {
         assert_eq!(bytes, [6, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 1]);
         assert_eq!(network("2001:db8:0:1::9"), network("2001:db8:0:1:ffff::"));
         assert_ne!(network("2001:db8:0:1::9"), network("2001:db8:0:2::9"));
+    }
+
+    #[test]
+    fn the_networks_of_a_48_prefix_have_one_site() {
+        let site = |address| network(address).site();
+        assert_eq!(site("192.0.2.1"), None);
+        assert!(site("2001:db8:0:1::1").is_some());
+        assert_eq!(site("2001:db8:0:1::1"), site("2001:db8:0:ffff::1"));
+        assert_ne!(site("2001:db8:0:1::1"), site("2001:db8:1:1::1"));
     }
 
     #[test]

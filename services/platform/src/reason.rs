@@ -41,22 +41,28 @@ pub fn code(reason: Reason) -> Code {
         | R::PageTokenInvalid
         | R::RequestIdReused => Code::InvalidArgument,
         R::EmailTaken | R::RecordExists | R::NonceReused | R::DeviceExists => Code::AlreadyExists,
-        R::CredentialsInvalid | R::TokenInvalid | R::TokenExpired | R::SessionRevoked => {
-            Code::Unauthenticated
-        }
+        R::CredentialsInvalid
+        | R::TokenInvalid
+        | R::TokenExpired
+        | R::SessionRevoked
+        | R::RecoveryTokenInvalid => Code::Unauthenticated,
         R::AccessDenied => Code::PermissionDenied,
         R::NotFound | R::ShareUnavailable => Code::NotFound,
         R::VersionConflict | R::LeaseLost => Code::Aborted,
         R::AccountNotReady
         | R::AccountErased
         | R::AccountLocked
+        | R::ConsentOutdated
         | R::KeyVersionStale
         | R::CursorExpired
         | R::AuthProviderExternal
+        | R::EmailNotVerified
         | R::NothingToAnalyze
         | R::DeviceInactive => Code::FailedPrecondition,
-        R::RateLimited | R::Overloaded | R::QuotaExceeded | R::MessageTooLarge => Code::ResourceExhausted,
-        R::Deadline => Code::DeadlineExceeded,
+        R::RateLimited | R::Overloaded | R::QuotaExceeded | R::MessageTooLarge | R::TooManyCalls => {
+            Code::ResourceExhausted
+        }
+        R::Deadline | R::ClientTooSlow => Code::DeadlineExceeded,
         R::DependencyUnavailable | R::Draining => Code::Unavailable,
         R::Unspecified | R::Internal => Code::Internal,
         R::Unimplemented => Code::Unimplemented,
@@ -79,11 +85,14 @@ pub fn message(reason: Reason) -> &'static str {
         R::EmailTaken => "An account with this email address already exists",
         R::RecordExists => "A record with this id already exists",
         R::NonceReused => "The nonce was already used with this key",
-        R::DeviceExists => "The device is already registered",
+        R::DeviceExists => "The device is already registered, or its id is used; the details name the device",
         R::CredentialsInvalid => "The email address or the password is wrong",
         R::TokenInvalid => "A valid access token is required; the details say what is wrong",
         R::TokenExpired => "The access token has expired",
         R::SessionRevoked => "The session has ended",
+        R::RecoveryTokenInvalid => {
+            "The recovery token is unknown, expired, used or ended; request another one"
+        }
         R::AccessDenied => "The caller is not allowed to call this RPC",
         R::NotFound => "Not found, or not owned by the caller",
         R::ShareUnavailable => "The share cannot be opened",
@@ -94,9 +103,15 @@ pub fn message(reason: Reason) -> &'static str {
         R::AccountLocked => {
             "The account is locked, because its data has no account; an operator must resolve this"
         }
+        R::ConsentOutdated => {
+            "Consents to required documents are missing: call GrantConsent for each, and then RefreshSession"
+        }
         R::KeyVersionStale => "The key version is older than the device's",
         R::AuthProviderExternal => {
             "Accounts are managed by an external provider; sign in there and send its token"
+        }
+        R::EmailNotVerified => {
+            "The email address is not verified; open the link in the mail, or request another one"
         }
         R::NothingToAnalyze => "There are no new messages to analyze",
         R::DeviceInactive => "The device is suspended or revoked",
@@ -109,7 +124,11 @@ pub fn message(reason: Reason) -> &'static str {
         R::MessageTooLarge => {
             "The request or the response is too large; the details state which one, and the limit"
         }
+        R::TooManyCalls => {
+            "Too many calls in progress from this network, connection, service or user; wait for one to end"
+        }
         R::Deadline => "The deadline passed before the call was finished",
+        R::ClientTooSlow => "The client did not send the request, or did not read the answer, in time",
         R::DependencyUnavailable => "A dependency of this call does not answer; try again shortly",
         R::Draining => "The server is stopping; try another one",
         R::Unspecified | R::Internal => "Internal error; the server's log has the cause under the request id",
@@ -123,13 +142,20 @@ pub(crate) fn locked() -> Reason {
     Reason::AccountLocked
 }
 
+/// Returns the reason for a user whose token states requirements that the user does not meet.
+pub(crate) fn unmet() -> Reason {
+    Reason::ConsentOutdated
+}
+
 /// Returns the default delay before a retry. `None` when a retry does not help.
 #[must_use]
 pub fn retry_after(reason: Reason) -> Option<Duration> {
     use Reason as R;
     match reason {
-        R::RateLimited | R::AccountNotReady | R::DependencyUnavailable => Some(Duration::from_secs(1)),
-        R::Overloaded => Some(Duration::from_millis(250)),
+        R::RateLimited | R::AccountNotReady | R::DependencyUnavailable | R::ClientTooSlow => {
+            Some(Duration::from_secs(1))
+        }
+        R::Overloaded | R::TooManyCalls => Some(Duration::from_millis(250)),
         R::Draining | R::Deadline => Some(Duration::from_millis(50)),
         _ => None,
     }

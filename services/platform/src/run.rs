@@ -221,6 +221,7 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
         tls: Arc::clone(&tls),
         verifier,
         auth_mode: config.listeners.auth_mode,
+        enforcement: config.enforcement,
         streams_per_user: S::STREAMS_PER_USER,
         clock: resources.clock.clone(),
         entropy: resources.entropy.clone(),

@@ -3,8 +3,12 @@
 
 use std::{fmt, sync::Arc};
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Datelike, SubsecRound, TimeDelta, Utc};
 use prost_types::Timestamp;
+
+/// The maximum by which the clock of a client may be wrong without an effect on its calls. A time of a request that is beyond
+/// its bound by no more than this is moved to the bound: the client computed it from its own clock.
+pub const CLIENT_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 
 /// A source of the time of day.
 ///
@@ -34,6 +38,29 @@ impl Clock {
     pub fn now(&self) -> DateTime<Utc> {
         (self.0)().trunc_subsecs(6)
     }
+}
+
+/// Converts a time that a client sent, and rounds it down to the microsecond, as it is stored. `None` when it is outside the
+/// range of the protobuf type, which is the years 1 to 9999.
+///
+/// Each time of a request is converted by this function, to be stored or to filter by: so a filter with the time that a
+/// client stored finds the row.
+///
+/// ```
+/// use haven_platform::time::stored_time;
+/// use prost_types::Timestamp;
+///
+/// let sent = Timestamp { seconds: 1, nanos: 123_456_789 };
+/// assert_eq!(stored_time(&sent).unwrap().timestamp_subsec_nanos(), 123_456_000);
+/// ```
+#[must_use]
+pub fn stored_time(time: &Timestamp) -> Option<DateTime<Utc>> {
+    let nanos = u32::try_from(time.nanos)
+        .ok()
+        .filter(|nanos| *nanos < 1_000_000_000)?;
+    DateTime::from_timestamp(time.seconds, nanos)
+        .filter(|time| (1..=9999).contains(&time.year()))
+        .map(|time| time.trunc_subsecs(6))
 }
 
 /// Converts `time` into the protobuf type.

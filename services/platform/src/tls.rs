@@ -3,7 +3,7 @@
 //! tonic's own TLS configuration is fixed when a server starts. Here each new connection, in either direction, uses the
 //! current configuration, so that cert-manager can replace a certificate without a restart.
 
-use std::{collections::HashSet, fmt, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use rustls::{
@@ -14,7 +14,7 @@ use rustls::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{certificate_expiry, task_rounds::TaskRounds};
+use crate::{allowed_services::AllowedServices, certificate_expiry, scopes::Scopes, task_rounds::TaskRounds};
 
 /// The interval between two checks of the files.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -28,8 +28,8 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// The path of the trusted authorities' certificates, PEM.
     pub ca: PathBuf,
-    /// The subject alternative names of the client certificates that may call as a service.
-    pub allowed_services: HashSet<String>,
+    /// The names in client certificates that may call as a service, with their scopes.
+    pub allowed_services: AllowedServices,
 }
 
 /// A service's certificate and trusted authorities, kept up to date with their files.
@@ -91,9 +91,9 @@ impl Tls {
         Arc::clone(&self.current.load().client)
     }
 
-    /// Returns whether a client certificate with this name belongs to a service that may call.
-    pub(crate) fn allows(&self, name: &str) -> bool {
-        self.files.allowed_services.contains(name)
+    /// Returns the scopes of a service that has a client certificate with this name; `None` when it may not call.
+    pub(crate) fn scopes(&self, name: &str) -> Option<Scopes> {
+        self.files.allowed_services.scopes(name)
     }
 
     /// Reloads the files whenever they change, until `stop` is cancelled. While they cannot be used, the previous

@@ -319,6 +319,7 @@ async fn a_session_begun_by_the_old_password_during_the_change_ends() {
                 email: ada.email.clone(),
                 password: ada.password.clone(),
                 request_id: random::uuid().to_string(),
+                ..SignInRequest::default()
             };
             tokio::spawn(async move { sessions.sign_in(with_long_timeout(request)).await.ok() })
         };

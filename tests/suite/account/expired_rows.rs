@@ -37,16 +37,32 @@ const ROWS: &str = "
         FROM unnest(ARRAY[-26, -25, -23, 1]) AS hours;
     INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
         SELECT '018f0000-0000-7000-8000-00000000000a', gen_random_uuid(), 'SignIn', sha256(''), '{}',
-            now() - days * interval '1 day' FROM unnest(ARRAY[9, 8, 6, 0]) AS days";
+            now() - days * interval '1 day' FROM unnest(ARRAY[9, 8, 6, 0]) AS days;
+    -- Expired: not spent, or spent so long ago that no retry comes.
+    INSERT INTO identity.recovery_tokens
+        (user_id, id, kind, token_hash, email, email_canonical, change_id, opened_at, issued_at, expires_at, spent_at)
+        SELECT '018f0000-0000-7000-8000-00000000000a', gen_random_uuid(), kind, sha256(n::text::bytea), address, address,
+            CASE WHEN kind = 'email_undo' THEN gen_random_uuid() END,
+            CASE WHEN kind = 'email_undo' THEN now() - interval '20 days' END,
+            now() - interval '20 days', now() + expiry, now() - interval '20 days' + spent
+        FROM (VALUES
+            (1, 'password_reset', NULL, interval '-2 minutes', NULL),
+            (2, 'password_reset', NULL, interval '-8 days', interval '1 minute'),
+            (3, 'password_reset', NULL, interval '-6 days', interval '1 minute'),
+            (4, 'email_verification', NULL, interval '1 hour', NULL),
+            (5, 'email_undo', 'ada@example.org', interval '-2 minutes', NULL),
+            (6, 'email_undo', 'ada@example.com', interval '1 hour', NULL)
+        ) AS token (n, kind, address, expiry, spent)";
 
 /// Table, number of expired rows, number of current rows.
-const EXPECTED: [(&str, f64, i64); 6] = [
+const EXPECTED: [(&str, f64, i64); 7] = [
     ("rate_limits", 2.0, 1),
     ("failures", 3.0, 1),
     ("ended_sessions", 2500.0, 1),
     ("sessions", 2.0, 3),
     ("refresh_tokens", 2.0, 2),
     ("requests", 2.0, 2),
+    ("recovery_tokens", 3.0, 3),
 ];
 
 #[tokio::test]

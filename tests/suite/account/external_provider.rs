@@ -48,6 +48,7 @@ pub(crate) fn external_person(stack: &Stack, person: Uuid) -> Client {
         iat: now,
         exp: now + 600,
         session_id: None,
+        unmet: Vec::new(),
     };
     let key = EncodingKey::from_secret(SECRET.as_bytes());
     let token = encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
@@ -68,6 +69,7 @@ async fn sign_up_sign_in_and_refresh_are_refused() {
         email: "ada@example.org".into(),
         password: PASSWORD.into(),
         request_id: random::uuid().to_string(),
+        ..SignInRequest::default()
     };
     let refused = [
         anonymous

@@ -188,7 +188,11 @@ async fn filters_by_stage_and_creation_time_and_email_addresses_on_request_only(
 
 #[tokio::test]
 async fn a_page_token_is_valid_for_its_service_and_its_filter() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::builder()
+        .admit("identity", "another=accounts")
+        .start()
+        .await
+        .unwrap();
     insert_accounts(&stack, 0, 9).await;
     let backend = stack.service("backend").unwrap();
     let request = ListAccountsRequest {
@@ -215,7 +219,7 @@ async fn a_page_token_is_valid_for_its_service_and_its_filter() {
         .await;
         assert_eq!(page.unwrap().accounts.len(), usize::try_from(page_size).unwrap());
     }
-    let status = list(&stack.service("data").unwrap(), request.clone())
+    let status = list(&stack.service("another").unwrap(), request.clone())
         .await
         .unwrap_err();
     assert_eq!(

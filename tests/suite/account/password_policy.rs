@@ -90,6 +90,7 @@ async fn each_rule_is_checked_at_its_boundary() {
         ("kXovQtwZ", "", &["NO_DIGIT"]),
         ("Password1", "", &["GUESSABLE"]),
         ("Hopper1906", "grace.hopper1906@example.org", &["GUESSABLE"]),
+        ("Hopper1906", " grace.hopper1906@example.org\n", &["GUESSABLE"]),
         (
             "Grace-h.1906@xq.org",
             "GRACE-H.1906@xq.org",
@@ -97,6 +98,7 @@ async fn each_rule_is_checked_at_its_boundary() {
         ),
         // The email address may be incomplete while it is being typed.
         ("kX9vQ2wZ@", "kX9vQ2wZ@", &["IS_EMAIL"]),
+        ("kX9vQ2wZ@", " kX9vQ2wZ@\t", &["IS_EMAIL"]),
         ("kX9vQ2wZ", "kX9", &[]),
         (
             "",

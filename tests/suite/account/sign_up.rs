@@ -102,6 +102,65 @@ async fn concurrent_sign_ups_with_spellings_of_one_address_make_one_account() {
 }
 
 #[tokio::test]
+async fn white_space_around_an_address_is_not_a_part_of_it() {
+    let stack = Stack::shared().await.unwrap();
+    let anonymous = stack.anonymous().unwrap();
+    let email = format!("Ada-{}@example.org", random::uuid().simple());
+    let pasted = format!(" \t{email}\r\n");
+    let request = sign_up_request(&pasted, PASSWORD);
+    let made = anonymous.account().sign_up(request).await.unwrap().into_inner();
+    assert_eq!(made.account.unwrap().email, email);
+    for spelling in [&email, &pasted] {
+        anonymous.sign_in(spelling, PASSWORD).await.unwrap();
+    }
+    let request = sign_up_request(&email, PASSWORD);
+    let status = anonymous.account().sign_up(request).await.unwrap_err();
+    assert_eq!(reason(&status), "EMAIL_TAKEN");
+    // Inside, and other invisible characters at the ends, break one rule.
+    for wrong in [
+        email.replace('@', " @"),
+        format!("\u{200b}{email}"),
+        format!("{email}\u{a0}"),
+        email.replace("example", "exam\u{200d}ple"),
+    ] {
+        let request = sign_up_request(&wrong, PASSWORD);
+        let status = anonymous.account().sign_up(request).await.unwrap_err();
+        assert_eq!(reason(&status), "EMAIL_INVALID");
+        let expected = ("email".to_owned(), "INVISIBLE_CHARACTER".to_owned());
+        assert_eq!(violations(&status), [expected], "{wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn people_sign_up_with_every_script_and_with_domains_that_need_joiners() {
+    let stack = Stack::shared().await.unwrap();
+    let anonymous = stack.anonymous().unwrap();
+    let number: u64 = rand::random();
+    for (one, other) in [
+        // Cherokee.
+        (
+            format!("\u{13e3}\u{13b3}\u{13a9}{number}@example.org"),
+            format!("\u{abb3}\u{ab83}\u{ab79}{number}@example.org"),
+        ),
+        // Georgian in capital letters.
+        (
+            format!("\u{1c93}\u{1c90}{number}@example.org"),
+            format!("\u{10d3}\u{10d0}{number}@example.org"),
+        ),
+        // Persian.
+        (
+            format!("ada{number}@\u{646}\u{627}\u{645}\u{647}\u{200c}\u{627}\u{6cc}.com"),
+            format!("ADA{number}@xn--mgba3gch31f060k.com"),
+        ),
+    ] {
+        let request = sign_up_request(&one, PASSWORD);
+        let made = anonymous.account().sign_up(request).await.unwrap().into_inner();
+        let person = anonymous.sign_in(&other, PASSWORD).await.unwrap();
+        assert_eq!(person.id.to_string(), made.account.unwrap().id);
+    }
+}
+
+#[tokio::test]
 async fn a_sign_up_is_the_first_event_of_the_persons_log() {
     let stack = Stack::shared().await.unwrap();
     let backend = stack.service("backend").unwrap();

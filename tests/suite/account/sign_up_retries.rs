@@ -132,3 +132,26 @@ async fn one_of_several_concurrent_sign_ups_with_one_request_id_succeeds() {
     }
     there_is_one_account(&stack, &account.id).await;
 }
+
+#[tokio::test]
+async fn guesses_of_the_password_of_a_sign_up_have_to_wait() {
+    let stack = Stack::start().await.unwrap();
+    let anonymous = stack.anonymous().unwrap();
+    let request = sign_up_request("ada@example.org", PASSWORD);
+    anonymous.account().sign_up(request.clone()).await.unwrap();
+    let mut reasons = Vec::new();
+    for number in 0..6 {
+        let guess = SignUpRequest {
+            password: format!("Another-Horse-{number}-Battery"),
+            ..request.clone()
+        };
+        let status = anonymous.account().sign_up(guess).await.unwrap_err();
+        reasons.push(reason(&status));
+    }
+    assert_eq!(reasons[..4], ["REQUEST_ID_REUSED"; 4]);
+    assert!(reasons[4..].contains(&"RATE_LIMITED".to_owned()), "{reasons:?}");
+    // Other sign-ups do not wait.
+    sign_up(&anonymous, sign_up_request("bob@example.org", PASSWORD))
+        .await
+        .unwrap();
+}

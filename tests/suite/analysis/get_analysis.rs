@@ -61,7 +61,7 @@ async fn a_person_reads_the_result_that_the_worker_sent() {
         triggered_milestone: "first_question".into(),
         ..completion(lease)
     };
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let completed = worker.queue().complete_job(completion.clone()).await.unwrap();
     let completed = completed.into_inner();
     let expected = Analysis {

@@ -39,7 +39,7 @@ async fn the_newest_coach_messages_are_sent_and_the_others_counted() {
     insert_job(&stack, &person, last).await;
     execute(&stack.database, "UPDATE data.analysis_jobs SET first_number = 1").await;
 
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let jobs = lease(&worker, &lease_request()).await.unwrap();
     assert_eq!(jobs.len(), 1, "a message that does not open was read");
     let numbers: Vec<_> = jobs[0].messages.iter().map(|message| message.number).collect();

@@ -55,12 +55,12 @@ async fn leases_on_jobs_of_an_erased_person_are_lost() {
     say(&ada, SenderType::User, "something").await;
     let job = insert_job(&stack, &person, 1).await;
     insert_job(&stack, &person, 2).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let jobs = lease(&worker, &lease_request()).await.unwrap();
     let [done, held] = [0, 1].map(|one| jobs[one].lease.clone().unwrap());
     complete(&worker, &done).await.unwrap();
 
-    let erased = erase(&worker, &person.id.to_string()).await;
+    let erased = erase(&stack.service("identity").unwrap(), &person.id.to_string()).await;
     let receipt = receipt(&erased);
     for (table, rows) in [
         ("data.users", 1),
@@ -110,14 +110,15 @@ async fn person_with_lease(stack: &Stack, worker: &Client) -> (Person, JobLease)
 #[tokio::test]
 async fn a_concurrent_erasure_and_end_of_a_job_are_both_atomic() {
     let stack = Stack::start().await.unwrap();
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
+    let identity = stack.service("identity").unwrap();
     let (mut completed, mut lost) = (0, 0);
     for race in 0..RACES {
         let (person, held) = person_with_lease(&stack, &worker).await;
         let id = person.id.to_string();
         // Another lease request and an extension run at the same time.
         let (erased, outcome, _, _) = tokio::join!(
-            erase(&worker, &id),
+            erase(&identity, &id),
             async {
                 match race % 2 {
                     0 => complete(&worker, &held).await.map(drop),
@@ -187,7 +188,7 @@ async fn erase_around(stack: &Stack, person: &Person, during: impl Future<Output
 #[tokio::test]
 async fn an_erasure_does_not_wait_for_workers() {
     let stack = Stack::start().await.unwrap();
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let (person, held) = person_with_lease(&stack, &worker).await;
     let completes = async { reason(&complete(&worker, &held).await.unwrap_err()) };
     assert_eq!(erase_around(&stack, &person, completes).await, "LEASE_LOST");

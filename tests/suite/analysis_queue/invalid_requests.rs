@@ -22,7 +22,7 @@ fn fields<T: std::fmt::Debug>(outcome: Result<T, Status>) -> Vec<String> {
 #[tokio::test]
 async fn every_violation_of_a_request_is_reported() {
     let stack = Stack::shared().await.unwrap();
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let mut queue = worker.queue();
     let request = LeaseJobsRequest {
         max_jobs: -1,
@@ -53,7 +53,7 @@ async fn a_refused_result_leaves_the_lease_valid() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     insert_job(&stack, &ada, 1).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let held = lease_one(&worker, &lease_request()).await;
     let wrong = CompleteJobRequest {
         analysis_type: AnalysisType::Unspecified.into(),

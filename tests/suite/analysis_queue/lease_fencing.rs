@@ -25,12 +25,16 @@ async fn assert_lost(worker: &Client, lease: &JobLease) {
 
 #[tokio::test]
 async fn a_job_of_a_worker_that_died_is_done_once_by_another() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::builder()
+        .admit("data", "another=analysis")
+        .start()
+        .await
+        .unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
     let id = analysis_jobs::requested(&ada).await;
     let (dead, alive) = (
-        stack.service("backend").unwrap(),
-        stack.service("identity").unwrap(),
+        stack.service("worker").unwrap(),
+        stack.service("another").unwrap(),
     );
     let first = lease_one(&dead, &short_lease_request()).await;
     assert_eq!(
@@ -69,7 +73,7 @@ async fn a_job_of_a_worker_that_died_is_done_once_by_another() {
     assert_eq!(rows, "done 2 t 1 1");
     let counted = Metrics::read(stack.data.listeners.metrics).await;
     let count = |outcome| counted.sum("haven_analysis_jobs_total", &[("outcome", outcome)]);
-    let counts = ["leased", "expired", "completed", "lease_lost", "dead"].map(count);
+    let counts = ["leased", "abandoned", "completed", "lease_lost", "dead"].map(count);
     assert_eq!(counts[..4], [Some(2.0), Some(1.0), Some(1.0), Some(9.0)]);
     assert!(counts[4].unwrap_or_default() == 0.0);
 }
@@ -79,7 +83,7 @@ async fn an_expired_lease_is_lost_before_another_worker_leases_the_job() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     insert_job(&stack, &ada, 1).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let request = lease_request();
     let held = lease_one(&worker, &request).await;
     expire_leases(&stack).await;
@@ -98,7 +102,7 @@ async fn every_field_of_a_lease_has_to_match() {
     let stack = Stack::start().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     insert_job(&stack, &ada, 1).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let held = lease_one(&worker, &lease_request()).await;
     let of_bob = insert_job(&stack, &bob, 1).await;
     let wrong = [
@@ -141,7 +145,7 @@ async fn leases_expire_without_calls_of_workers() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     insert_job(&stack, &ada, 1).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     lease_one(&worker, &lease_request()).await;
     expire_leases(&stack).await;
     eventually("the job is queued again", async || {

@@ -55,7 +55,7 @@ async fn a_worker_gets_exactly_the_messages_in_the_range_of_the_job() {
     };
     ada.conversation().delete_message(delete).await.unwrap();
 
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let jobs = lease(&worker, &lease_request()).await.unwrap();
     assert_eq!(jobs.len(), 2, "one job of each person");
     for job in jobs {
@@ -97,7 +97,7 @@ async fn jobs_are_leased_by_priority_and_then_by_waiting_time() {
         format!("UPDATE data.analysis_jobs SET start_after = now() + interval '1 hour' WHERE id = '{later}'");
     execute(&stack.database, &delay).await;
     expected[1..].reverse();
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let three = LeaseJobsRequest {
         max_jobs: 3,
         ..lease_request()
@@ -127,7 +127,7 @@ async fn concurrent_workers_get_different_jobs() {
     for number in 1..=40 {
         insert_job(&stack, &ada, number).await;
     }
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let calls = (0..20).map(|_| {
         let worker = &worker;
         let request = LeaseJobsRequest {
@@ -161,7 +161,7 @@ async fn the_oldest_coach_messages_are_omitted_when_an_answer_would_be_too_large
         say(&coach, SenderType::Coach, &longest).await;
     }
     say(&ada, SenderType::User, &longest).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let jobs = lease(&worker, &lease_request()).await.unwrap();
     let [job] = jobs.as_slice() else {
         panic!("{} jobs", jobs.len())
@@ -194,10 +194,14 @@ async fn the_oldest_coach_messages_are_omitted_when_an_answer_would_be_too_large
 
 #[tokio::test]
 async fn a_lease_may_be_extended_any_number_of_times() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::builder()
+        .admit("data", "another=analysis")
+        .start()
+        .await
+        .unwrap();
     let ada = stack.person().await.unwrap();
     insert_job(&stack, &ada, 1).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let short = LeaseJobsRequest {
         lease_duration: seconds(5),
         ..lease_request()
@@ -213,7 +217,7 @@ async fn a_lease_may_be_extended_any_number_of_times() {
         assert!((expected - 10..=expected).contains(&left), "{left} of {expected}");
     }
     // Another service that has the token holds the lease, too: it may be another process of the same worker.
-    let other = stack.service("identity").unwrap();
+    let other = stack.service("another").unwrap();
     extend(&other, &held).await.unwrap();
     complete(&worker, &held).await.unwrap();
 }

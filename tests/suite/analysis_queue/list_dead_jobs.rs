@@ -1,13 +1,13 @@
-//! ListDeadJobs: a job without attempts left is dead until it is requeued.
+//! ListDeadJobs: a dead job is listed with its cause until it is requeued.
 
 use std::time::{Duration, SystemTime};
 
-use haven_proto::data::v1::AnalysisJobState;
+use haven_proto::data::v1::{AnalysisJobState, DeadJobCause};
 use haven_testkit::{Client, Stack};
 
 use super::{
-    complete, dead, end_retry_delays, expire_leases, fail, insert_job, lease, lease_one, lease_request,
-    reclaim_leases, requeue, requeue_request, retry_delays::retry_delays,
+    complete, dead, end_retry_delays, fail, insert_job, lease, lease_one, lease_request, requeue,
+    requeue_request, retry_delays::retry_delays,
 };
 use crate::{
     analysis_jobs,
@@ -21,7 +21,7 @@ async fn after_three_failures_a_job_is_dead_until_it_is_requeued() {
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
     let id = analysis_jobs::requested(&ada).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     for (attempt, shortest, longest) in [(1, 15, 45), (2, 60, 180)] {
         let held = lease_one(&worker, &lease_request()).await;
         assert_eq!(held.attempt, attempt);
@@ -68,6 +68,7 @@ async fn after_three_failures_a_job_is_dead_until_it_is_requeued() {
     assert_eq!((&job.user_id, &job.job_id), (&person.id.to_string(), &id));
     assert_eq!((job.first_number, job.last_number, job.attempts), (1, 1, 3));
     assert_eq!(job.error_code, "MODEL_DOWN");
+    assert_eq!((job.cause(), job.lost_leases), (DeadJobCause::FailedAttempts, 0));
     assert!(job.dead_time.as_ref().unwrap().seconds >= job.create_time.as_ref().unwrap().seconds);
 
     requeue(&worker, &requeue_request(&person, id.parse().unwrap()))
@@ -83,32 +84,6 @@ async fn after_three_failures_a_job_is_dead_until_it_is_requeued() {
     )
     .await;
     assert_eq!(row, "done 4");
-}
-
-#[tokio::test]
-async fn a_job_is_dead_after_three_workers_died() {
-    let stack = Stack::start().await.unwrap();
-    let person = stack.person().await.unwrap();
-    let id = insert_job(&stack, &person, 1).await;
-    let worker = stack.service("backend").unwrap();
-    for attempt in 1..=3 {
-        let held = lease_one(&worker, &lease_request()).await;
-        assert_eq!(held.attempt, attempt);
-        if attempt < 3 {
-            reclaim_leases(&stack, &worker).await;
-            end_retry_delays(&stack).await;
-        }
-    }
-    expire_leases(&stack).await;
-    // ListDeadJobs shows the job before any worker calls LeaseJobs.
-    let listed = dead(&worker, 0, "").await.unwrap().jobs;
-    assert_eq!(listed.len(), 1);
-    assert_eq!(
-        (listed[0].error_code.as_str(), listed[0].attempts),
-        ("LEASE_EXPIRED", 3)
-    );
-    assert_eq!(listed[0].job_id, id.to_string());
-    assert_eq!(lease(&worker, &lease_request()).await.unwrap(), []);
 }
 
 /// Returns the last message number of every dead job, page by page, and the number of pages.
@@ -129,7 +104,11 @@ async fn all(worker: &Client, size: i32) -> (Vec<i64>, usize) {
 
 #[tokio::test]
 async fn pages_list_each_dead_job_once_the_longest_dead_first() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::builder()
+        .admit("data", "another=analysis")
+        .start()
+        .await
+        .unwrap();
     let ada = stack.person().await.unwrap();
     for number in 1..=11 {
         insert_job(&stack, &ada, number).await;
@@ -138,7 +117,7 @@ async fn pages_list_each_dead_job_once_the_longest_dead_first() {
     let kill = "UPDATE data.analysis_jobs SET state = 'dead', attempts = 3, last_error = 'X',
          finished_at = now() - last_number / 2 * interval '1 minute'";
     execute(&stack.database, kill).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let (whole, pages) = all(&worker, 200).await;
     assert_eq!((whole.len(), pages), (11, 1));
     assert!(whole.is_sorted_by_key(|number| -(number / 2)), "{whole:?}");
@@ -147,7 +126,7 @@ async fn pages_list_each_dead_job_once_the_longest_dead_first() {
     }
 
     let token = dead(&worker, 2, "").await.unwrap().next_page_token;
-    let other = stack.service("identity").unwrap();
+    let other = stack.service("another").unwrap();
     for (service, token) in [(&other, token.as_str()), (&worker, &token[1..]), (&worker, "x")] {
         let status = dead(service, 2, token).await.unwrap_err();
         assert_eq!(reason(&status), "PAGE_TOKEN_INVALID");

@@ -59,7 +59,7 @@ async fn all_wait(stack: &Stack) {
 async fn woken(jobs: i64) -> Vec<Duration> {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let mut ids = Vec::new();
     for number in 1..=jobs {
         ids.push(insert_job(&stack, &ada, number).await);

@@ -1,12 +1,14 @@
 //! `haven.data.v1.AnalysisQueueService`: workers lease, extend, complete and fail jobs; operators list and requeue dead
 //! ones.
 
+mod clocks;
 mod coach_message_limit;
 mod erased_people;
 mod invalid_requests;
 mod lease_fencing;
 mod lease_jobs;
 mod list_dead_jobs;
+mod lost_leases;
 mod many_waiting_workers;
 mod request_retries;
 mod requeue_job;

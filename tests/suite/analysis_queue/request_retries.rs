@@ -22,12 +22,16 @@ const CROWD: usize = 20;
 
 #[tokio::test]
 async fn a_repeated_lease_request_returns_the_jobs_still_held() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::builder()
+        .admit("data", "another=analysis")
+        .start()
+        .await
+        .unwrap();
     let ada = stack.person().await.unwrap();
     for number in 1..=12 {
         insert_job(&stack, &ada, number).await;
     }
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let request = lease_request();
     let crowd = (0..CROWD).map(|_| lease(&worker, &request));
     let answers: Vec<_> = join_all(crowd).await.into_iter().map(Result::unwrap).collect();
@@ -37,7 +41,7 @@ async fn a_repeated_lease_request_returns_the_jobs_still_held() {
     assert_eq!(attempts, 10);
 
     // A request of another service with the same request id is another request.
-    let other = stack.service("identity").unwrap();
+    let other = stack.service("another").unwrap();
     let others = lease(&other, &request).await.unwrap();
     assert_eq!(others.len(), 2);
     assert_ne!(
@@ -64,7 +68,7 @@ async fn a_different_lease_request_with_the_same_id_is_another_request() {
     for number in 1..=4 {
         insert_job(&stack, &ada, number).await;
     }
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let first = LeaseJobsRequest {
         max_jobs: 2,
         ..lease_request()
@@ -108,7 +112,7 @@ async fn a_different_lease_request_with_the_same_id_is_another_request() {
 async fn a_job_is_completed_once() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.user(&stack.person().await.unwrap()).unwrap();
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let held = analysis_jobs::leased(&stack, &ada).await;
     let request = CompleteJobRequest {
         insights: vec!["asks questions".into()],
@@ -159,7 +163,7 @@ async fn a_job_is_failed_once() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     insert_job(&stack, &ada, 1).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let request = failure(&lease_one(&worker, &lease_request()).await);
     let answers = join_all((0..CROWD).map(|_| async {
         let mut queue = worker.queue();
@@ -199,7 +203,7 @@ async fn a_job_is_requeued_once() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let job = insert_job(&stack, &ada, 1).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let request = requeue_request(&ada, job);
     let status = requeue(&worker, &request).await.unwrap_err();
     assert_eq!(reason(&status), "NOT_FOUND", "the job is not dead");

@@ -13,10 +13,11 @@ async fn a_lease_from_before_a_requeue_stays_lost() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let job = insert_job(&stack, &ada, 1).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let request = lease_request();
     let lost = lease_one(&worker, &request).await;
     assert_eq!(lost.attempt, 1);
+    extend(&worker, &lost).await.unwrap();
     reclaim_leases(&stack, &worker).await;
     for _ in 2..=3 {
         end_retry_delays(&stack).await;
@@ -55,7 +56,7 @@ async fn a_dead_job_may_be_requeued_beside_a_later_requested_one() {
     let stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let first = analysis_jobs::dead(&stack, &ada).await;
     let second = analysis_jobs::requested(&ada).await;
     requeue(&worker, &requeue_request(&person, first.parse().unwrap()))

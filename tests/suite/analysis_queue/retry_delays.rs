@@ -1,10 +1,10 @@
-//! The delay before the next attempt, after a failure or an expired lease.
+//! The delay before the next attempt, after a failure: by FailJob, or by a lease that was extended and expired.
 
 use haven_testkit::{Client, Stack};
 
 use super::{
-    dead, end_retry_delays, fail, insert_job, lease, lease_one, lease_request, reclaim_leases, requeue,
-    requeue_request,
+    dead, end_retry_delays, extend, fail, insert_job, lease, lease_one, lease_request, reclaim_leases,
+    requeue, requeue_request,
 };
 use crate::superuser_sql::{execute, scalar};
 
@@ -18,12 +18,13 @@ pub(super) async fn retry_delays(stack: &Stack) -> Vec<f64> {
     .await
 }
 
-/// Leases the only job and ends the attempt: by FailJob, or by letting the lease expire.
+/// Leases the only job and ends the attempt: by FailJob, or by extending the lease and letting it expire.
 async fn end_attempt(stack: &Stack, worker: &Client, by_call: bool) {
     let held = lease_one(worker, &lease_request()).await;
     if by_call {
         fail(worker, &held).await.unwrap();
     } else {
+        extend(worker, &held).await.unwrap();
         reclaim_leases(stack, worker).await;
     }
 }
@@ -33,7 +34,7 @@ async fn retry_delays_grow_and_start_over_after_a_requeue() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let job = insert_job(&stack, &ada, 1).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     for (round, by_call) in [(0, false), (1, true), (2, false)] {
         for (attempt, shortest, longest) in [(1, 15.0, 45.0), (2, 60.0, 180.0)] {
             end_attempt(&stack, &worker, by_call).await;
@@ -67,8 +68,12 @@ async fn jobs_with_leases_that_expired_together_get_different_delays() {
     for number in 1..=10 {
         insert_job(&stack, &ada, number).await;
     }
-    let worker = stack.service("backend").unwrap();
-    assert_eq!(lease(&worker, &lease_request()).await.unwrap().len(), 10);
+    let worker = stack.service("worker").unwrap();
+    let jobs = lease(&worker, &lease_request()).await.unwrap();
+    assert_eq!(jobs.len(), 10);
+    for job in jobs {
+        extend(&worker, &job.lease.unwrap()).await.unwrap();
+    }
     // A job with a retry limit that an operator set does not block the others.
     let more = "UPDATE data.analysis_jobs SET retry_limit = 9 WHERE last_number = 10";
     execute(&stack.database, more).await;

@@ -96,14 +96,18 @@ async fn work(worker: &Client, done: &AtomicUsize) {
 
 #[tokio::test]
 async fn ten_thousand_jobs_are_each_done_once() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::builder()
+        .admit("data", "another=analysis")
+        .start()
+        .await
+        .unwrap();
     let ports = [(); 3].map(|()| Port::reserve().unwrap());
     let replica = replica(&stack.data, &ports).await;
     insert_people_and_jobs(&stack).await;
-    let own = stack.service("backend").unwrap();
+    let own = stack.service("worker").unwrap();
     let other = Client::new(
         &stack.certificates,
-        Some("identity"),
+        Some("another"),
         stack.identity.listeners,
         replica.listeners,
     )

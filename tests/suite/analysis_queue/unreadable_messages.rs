@@ -22,7 +22,7 @@ async fn a_job_with_a_message_that_does_not_open_fails_alone() {
         hers.id, his.id
     );
     execute(&stack.database, &moved).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let jobs = lease(&worker, &lease_request()).await.unwrap();
     assert_eq!(jobs.len(), 1);
     assert_eq!(jobs[0].messages, [his]);
@@ -75,7 +75,7 @@ async fn a_worker_gets_the_next_job_after_jobs_that_do_not_open() {
          WHERE c.number <= 3 AND o.number = 4;
          UPDATE data.analysis_jobs SET start_after = now() - interval '1 minute' WHERE last_number <= 3";
     execute(&stack.database, moved).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let two = LeaseJobsRequest {
         max_jobs: 2,
         ..lease_request()

@@ -60,7 +60,7 @@ async fn a_waiting_worker_is_woken_by_a_new_job() {
     let stack = Stack::start().await.unwrap();
     let person = stack.person().await.unwrap();
     let ada = stack.user(&person).unwrap();
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let (mut automatic, mut requested, mut requeued) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         for _ in 1..25 {
@@ -100,7 +100,7 @@ async fn a_waiting_worker_is_woken_by_a_new_job() {
 async fn a_job_of_another_replica_is_found_by_polling() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     // A row that another process inserts notifies no worker of this service.
     let waited = wakes_after(&stack, &worker, async || {
         insert_job(&stack, &ada, 1).await;
@@ -112,7 +112,7 @@ async fn a_job_of_another_replica_is_found_by_polling() {
 #[tokio::test]
 async fn without_jobs_the_answer_is_empty_when_the_wait_is_over() {
     let stack = Stack::start().await.unwrap();
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     // The first call connects.
     assert_eq!(lease(&worker, &lease_request()).await.unwrap(), []);
     let mut shortest = Duration::MAX;
@@ -152,7 +152,7 @@ async fn without_jobs_the_answer_is_empty_when_the_wait_is_over() {
 #[tokio::test]
 async fn a_waiting_worker_is_answered_when_the_service_stops() {
     let mut stack = Stack::start().await.unwrap();
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let waits = tokio::spawn(async move {
         worker
             .queue()

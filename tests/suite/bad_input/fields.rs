@@ -50,6 +50,7 @@ fn sign_up(email: &str) -> SignUpRequest {
 async fn a_malformed_uuid_is_reported_with_its_field() {
     let served = Served::shared().await;
     let (client, valid) = (&served.client, random::uuid().to_string());
+    let identity = served.stack.service("identity").unwrap();
     let wrong = [
         String::new(),
         "x".into(),
@@ -91,7 +92,7 @@ async fn a_malformed_uuid_is_reported_with_its_field() {
         for (user_id, request_id, field) in [(&id, &valid, "user_id"), (&valid, &id, "request_id")] {
             let (user_id, request_id) = (user_id.clone(), request_id.clone());
             let provision = ProvisionUserRequest { user_id, request_id };
-            let provisioned = client.person().provision_user(provision).await;
+            let provisioned = identity.person().provision_user(provision).await;
             refused(provisioned, "INVALID_FIELD", field, &names);
         }
         let request = SignUpRequest {
@@ -108,6 +109,7 @@ async fn a_malformed_uuid_is_reported_with_its_field() {
             email: served.person.email.clone(),
             password: served.person.password.clone(),
             request_id: id,
+            ..SignInRequest::default()
         };
         refused(
             client.session().sign_in(request).await,
@@ -208,6 +210,7 @@ async fn a_nul_is_refused_or_stored() {
             email: email.into(),
             password: PASSWORD.into(),
             request_id: random::uuid().to_string(),
+            ..SignInRequest::default()
         };
         refused(
             client.session().sign_in(request).await,
@@ -271,6 +274,7 @@ async fn a_value_that_is_too_long_is_refused_quickly() {
             email,
             password: PASSWORD.into(),
             request_id: random::uuid().to_string(),
+            ..SignInRequest::default()
         };
         refused(
             client.session().sign_in(request).await,

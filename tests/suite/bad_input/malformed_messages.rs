@@ -24,7 +24,7 @@ fn paths() -> Vec<(&'static str, String)> {
 
 /// Asserts that a call with `body` as its message fails with MALFORMED.
 async fn is_malformed(served: &Served, service: &str, path: &str, body: Vec<u8>) {
-    let connection = served.client.connection(service);
+    let connection = served.client_of(path).connection(service);
     let status = raw_call::call(connection, path, headers(&[]), body)
         .await
         .unwrap_err();
@@ -85,7 +85,7 @@ async fn a_message_of_ten_megabytes_is_too_large_for_every_rpc() {
     let served = Served::shared().await;
     let large = field(15, &vec![b'x'; 10 * 1024 * 1024]);
     for (service, path) in paths() {
-        let connection = served.client.connection(service);
+        let connection = served.client_of(&path).connection(service);
         let status = raw_call::call(connection, &path, headers(&[]), large.clone())
             .await
             .unwrap_err();
@@ -131,7 +131,7 @@ async fn a_request_that_is_not_grpc_gets_a_grpc_status() {
             ),
         ];
         for (what, request, expected) in refused {
-            let connection = served.client.connection(service);
+            let connection = served.client_of(&path).connection(service);
             let (_, status, _) = raw_call::request(connection, request.unwrap()).await;
             assert_eq!(reason(&status.expect(what)), expected, "{path}, {what}");
         }
@@ -147,7 +147,8 @@ async fn a_request_that_is_not_grpc_gets_a_grpc_status() {
                 .body(empty.clone())
                 .unwrap();
             *request.method_mut() = method;
-            let (_, status, _) = raw_call::request(served.client.connection(service), request).await;
+            let (_, status, _) =
+                raw_call::request(served.client_of(&path).connection(service), request).await;
             let status = status.unwrap_or_else(|| panic!("{path}, {what}: no status"));
             assert_eq!(reason(&status), "INVALID_FIELD", "{path}, {what}");
         }

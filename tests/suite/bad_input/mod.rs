@@ -57,6 +57,12 @@ impl Served {
         }
     }
 
+    /// Returns a client of the service that may call the RPC at `path`, with the person's token.
+    fn client_of(&self, path: &str) -> Client {
+        let service = self.stack.service(crate::every_rpc::service_of(path)).unwrap();
+        service.with_token(&self.person.token).unwrap()
+    }
+
     /// Panics unless both services serve valid calls in time, on open and on new connections.
     async fn still_serves(&self, after: &str) {
         let serve = tokio::time::timeout(LONG_TIMEOUT, self.serve(after));

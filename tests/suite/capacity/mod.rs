@@ -87,6 +87,7 @@ async fn the_main_rpcs_cost_cpu_time() {
             email: person.email.clone(),
             password: person.password.clone(),
             request_id: random::uuid().to_string(),
+            ..SignInRequest::default()
         };
         let mut sessions = anonymous.session();
         retry_call(request, async |request| sessions.sign_in(request).await).await?;

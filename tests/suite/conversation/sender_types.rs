@@ -48,6 +48,19 @@ async fn a_person_writes_as_themselves_and_a_service_as_every_sender() {
 }
 
 #[tokio::test]
+async fn only_a_service_with_the_scope_author_writes_as_the_coach_and_the_system() {
+    let stack = Stack::shared().await.unwrap();
+    let ada = stack.person().await.unwrap();
+    let worker = stack.service("worker").unwrap().with_token(&ada.token).unwrap();
+    for sender in [Coach, System] {
+        let status = try_append(&worker, message(sender, "hello")).await.unwrap_err();
+        assert_eq!(reason(&status), "ACCESS_DENIED", "{sender:?}");
+        assert_eq!(metadata(&status, "scope"), "author", "{sender:?}");
+    }
+    try_append(&worker, message(User, "hello")).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_repeated_message_of_a_service_is_stored_once() {
     let stack = Stack::shared().await.unwrap();
     let ada = stack.person().await.unwrap();

@@ -27,6 +27,7 @@ use haven_platform::{
     entropy::Entropy,
     mac::{MacKeys, SecretKeys},
     metrics_page,
+    network::NetworkSource,
     page::PageTokens,
     telemetry,
     time::Clock,
@@ -195,10 +196,11 @@ async fn append(data: &ConversationRpc) -> AppendMessageResponse {
     request.extensions_mut().insert(Call {
         caller: Caller {
             user: Some(user),
-            service: None,
+            ..Caller::default()
         },
         deadline: Deadline::after(Duration::from_secs(20)),
         network: None,
+        network_source: NetworkSource::Client,
     });
     data.append_message(request).await.unwrap().into_inner()
 }

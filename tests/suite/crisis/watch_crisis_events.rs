@@ -86,7 +86,7 @@ async fn each_cursor_continues_after_its_event() {
 #[tokio::test]
 async fn a_cursor_is_bound_to_its_service_and_cannot_be_forged() {
     let stack = Stack::builder()
-        .variable("data", "ALLOWED_SERVICES", "identity,backend")
+        .admit("data", "another=crisis")
         .start()
         .await
         .unwrap();
@@ -95,7 +95,7 @@ async fn a_cursor_is_bound_to_its_service_and_cannot_be_forged() {
     let backend = stack.service("backend").unwrap();
     let (_, cursor) = Watcher::start(&backend, "").await.unwrap().next().await.unwrap();
     // Another service may watch from the beginning, with cursors of its own.
-    let other = stack.service("identity").unwrap();
+    let other = stack.service("another").unwrap();
     assert!(Watcher::start(&other, "").await.is_ok());
     let longer = format!("{cursor}A");
     for (client, cursor) in [

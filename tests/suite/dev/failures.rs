@@ -92,7 +92,7 @@ async fn json_that_does_not_fit_is_refused_with_the_name_of_the_field() {
         announced.call(&["SignUp", request]).failed(2, &parts);
     }
     announced
-        .call(&["LeaseJobs", "--service", "backend", r#"{"max_jobs": "many"}"#])
+        .call(&["LeaseJobs", "--service", "worker", r#"{"max_jobs": "many"}"#])
         .failed(2, &["max_jobs: "]);
     announced
         .call(&["CycleService/ListRecords", r#"{"from_local_time": "yesterday"}"#])

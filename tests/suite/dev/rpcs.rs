@@ -57,7 +57,7 @@ async fn every_rpc_is_called_by_its_name_with_json() {
         let rpc_name = name(&rpc);
         let mut arguments = vec!["--timeout", "20s", rpc_name.as_str(), &request];
         match access(&rpc) {
-            Access::Service => arguments.extend(["--service", "backend"]),
+            Access::Service => arguments.extend(["--service", every_rpc::service_of(&full_name)]),
             Access::User | Access::UserOrService => arguments.extend(["--header", &token]),
             Access::Anyone | Access::Unspecified => {}
         }
@@ -90,7 +90,8 @@ async fn a_stream_is_printed_message_by_message_until_it_ends_or_reaches_the_lim
     assert!(whole.output.contains("\"hello\""), "{}", whole.output);
 
     let first = announced.call(&["ExportData", "-H", &token, "--limit", "1"]);
-    assert_eq!(first.value(), values[0]);
+    // The token to resume from has the time of its own export.
+    assert_eq!(first.value()["messages"], values[0]["messages"]);
     assert!(first.output.lines().count() > 1, "{}", first.output);
 }
 

@@ -6,6 +6,7 @@ mod erasure;
 mod list_devices;
 mod overdue_rotation;
 mod register_device;
+mod replace_device;
 mod revoke_device;
 mod rotate_device_key;
 mod suspend_device;
@@ -47,6 +48,7 @@ pub(crate) fn rotate_request(device: &Device) -> RotateDeviceKeyRequest {
         encrypted_master_key: Secret::generate().wrapped().unwrap(),
         key_derivation_path: "m/44'/0'/2'".into(),
         request_id: random::uuid().to_string(),
+        encrypted_label: Vec::new(),
     }
 }
 
@@ -88,7 +90,7 @@ pub(crate) async fn revoke(client: &Client, request: RevokeDeviceRequest) -> Res
 }
 
 /// Returns all devices of the caller. They always fit on one page.
-async fn list_all(client: &Client) -> Vec<Device> {
+pub(crate) async fn list_all(client: &Client) -> Vec<Device> {
     let request = ListDevicesRequest {
         page_size: 200,
         ..ListDevicesRequest::default()

@@ -208,6 +208,8 @@ async fn every_violation_is_reported() {
         platform: 4,
         app_version: "1\u{0}".into(),
         request_id: "x".into(),
+        replace_device_id: String::new(),
+        encrypted_label: Vec::new(),
     };
     let expected = [
         "request_id NOT_A_UUID",

@@ -1,15 +1,18 @@
 //! The tables of `proto/README.md` against the contracts and the platform.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use anyhow::{Result, ensure};
-use haven_platform::reason::{self, Reason};
+use haven_platform::{
+    reason::{self, Reason},
+    scopes::{self, Scope},
+};
 use haven_proto::access::v1::Access;
 use haven_testkit::workspace;
 use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
 
 /// The header of the two tables of RPCs.
-const RPC_HEADER: &str = "| service | RPC | access | idempotent by | response | description |";
+const RPC_HEADER: &str = "| service | RPC | access | scope | idempotent by | response | description |";
 
 /// The header of the table of reasons.
 const REASON_HEADER: &str = "| reason | code | meaning | retry |";
@@ -57,6 +60,16 @@ fn access(pool: &DescriptorPool, method: &MethodDescriptor) -> &'static str {
     }
 }
 
+/// Returns the text of the column "scope": none if the RPC admits no service as such.
+fn scope(pool: &DescriptorPool, method: &MethodDescriptor) -> String {
+    let option = pool.get_extension_by_name("haven.access.v1.scope").unwrap();
+    let number = method.options().get_extension(&option).as_enum_number().unwrap();
+    match Scope::try_from(number).unwrap() {
+        Scope::Unspecified => "none".to_owned(),
+        scope => scopes::name(scope),
+    }
+}
+
 /// Returns the text of the column "response".
 fn response(method: &MethodDescriptor) -> &'static str {
     match (method.is_server_streaming(), method.name().starts_with("Watch")) {
@@ -85,15 +98,16 @@ fn the_table_of_rpcs_lists_each_rpc_with_its_access_and_its_response() -> Result
                 service.name().to_owned(),
                 method.name().to_owned(),
                 access(&pool, method).to_owned(),
+                scope(&pool, method),
                 response(method).to_owned(),
             ]
         })
         .collect();
     let mut documented = Vec::new();
     for row in rows(&document()?, RPC_HEADER) {
-        ensure!(row.len() == 6, "a row of {} cells: {row:?}", row.len());
-        ensure!(!row[5].is_empty(), "{} has no description", row[1]);
-        documented.push([row[0].clone(), row[1].clone(), row[2].clone(), row[4].clone()]);
+        ensure!(row.len() == 7, "a row of {} cells: {row:?}", row.len());
+        ensure!(!row[6].is_empty(), "{} has no description", row[1]);
+        documented.push([0, 1, 2, 3, 5].map(|cell| row[cell].clone()));
     }
     expected.sort();
     documented.sort();
@@ -110,7 +124,7 @@ fn the_table_of_rpcs_states_request_id_where_the_request_has_one() -> Result<()>
         let row = rows
             .iter()
             .find(|row| row[0] == service.name() && row[1] == method.name());
-        let documented = row.map(|row| row[3].as_str());
+        let documented = row.map(|row| row[4].as_str());
         match method.input().get_field_by_name("request_id") {
             Some(_) => assert_eq!(documented, Some("request_id"), "{}", method.full_name()),
             None => assert!(
@@ -144,5 +158,35 @@ fn the_table_of_reasons_lists_each_reason_with_its_code_and_its_delay() -> Resul
     }
     assert!(!expected.is_empty());
     assert_eq!(documented, expected);
+    Ok(())
+}
+
+#[test]
+fn the_rpcs_without_consents_are_listed() -> Result<()> {
+    let document = document()?;
+    let pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET)?;
+    let option = pool
+        .get_extension_by_name("haven.access.v1.without_consents")
+        .unwrap();
+    let exempt = rpcs(&pool)
+        .into_iter()
+        .map(|(_, method)| method)
+        .filter(|method| {
+            let value = method.options().get_extension(&option).as_bool();
+            value.unwrap()
+        });
+    let exempt: BTreeSet<String> = exempt.map(|method| method.name().to_owned()).collect();
+    let marker = "`(haven.access.v1.without_consents)`:";
+    let (_, list) = document.split_once(marker).unwrap();
+    let (list, _) = list.split_once('.').unwrap();
+    let listed: BTreeSet<String> = list
+        .split([',', ' ', '\n'])
+        .filter(|word| !word.is_empty() && *word != "and")
+        .map(str::to_owned)
+        .collect();
+    ensure!(
+        listed == exempt,
+        "the list after {marker} in proto/README.md must be {exempt:?}"
+    );
     Ok(())
 }

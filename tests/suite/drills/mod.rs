@@ -4,6 +4,7 @@ mod failover;
 mod kill;
 mod restore;
 mod rolling_restart;
+mod two_restores;
 
 use std::{
     env,

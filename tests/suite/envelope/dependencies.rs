@@ -62,7 +62,7 @@ const AEADS: [&str; 24] = [
 ];
 
 /// Words that show that a source handles client-encrypted data or passcodes, in any folder.
-const ENCRYPTED_DATA_WORDS: [&str; 9] = [
+const ENCRYPTED_DATA_WORDS: [&str; 11] = [
     "Encrypted",
     "EnvelopeColumns",
     "EncryptedParts",
@@ -70,6 +70,8 @@ const ENCRYPTED_DATA_WORDS: [&str; 9] = [
     "encrypted_payload",
     "encrypted_share_data",
     "encrypted_master_key",
+    "encrypted_label",
+    "EncryptedLabel",
     "Passcode",
     "PasscodeHash",
 ];

@@ -22,6 +22,7 @@ pub(super) async fn rotate(device: &mut Device) -> Result<()> {
         encrypted_master_key: device.secret.wrapped()?,
         key_derivation_path: "m/44'/0'/2'".into(),
         request_id: random::uuid().to_string(),
+        encrypted_label: Vec::new(),
     };
     let answer = device
         .client

@@ -159,7 +159,7 @@ impl StoredCanary {
         let mut export = device
             .client
             .person()
-            .export_data(ExportDataRequest {})
+            .export_data(ExportDataRequest::default())
             .await?
             .into_inner();
         let mut complete = false;

@@ -7,7 +7,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor, Ref
 
 use super::{
     canary::{Allowed, Flock},
-    fixture::{ACCOUNTS, Caller, Disposable, Fixture},
+    fixture::{ACCOUNTS, Caller, Disposable, Fixture, RECOVERY},
 };
 use crate::every_rpc::{self, PrivateValues, Subject, rpcs, server_of};
 
@@ -26,6 +26,10 @@ impl PrivateValues for Flock {
         self.allowed(what, Allowed::Surely(&[ACCOUNTS])).email()
     }
 
+    fn pending_email(&self, what: &str) -> String {
+        self.allowed(what, Allowed::At(&[RECOVERY])).email()
+    }
+
     fn email(&self, what: &str) -> String {
         self.canary(what).email()
     }
@@ -42,11 +46,36 @@ impl PrivateValues for Flock {
 /// Returns a caller that `rpc` admits. RPCs that leave their caller in another state have a person of their own.
 fn caller_of(rpc: &str) -> Caller {
     match rpc.rsplit('/').next().unwrap() {
-        "SignUp" | "SignIn" | "GetPasswordPolicy" | "CheckPassword" | "RefreshSession" | "GetSigningKeys"
-        | "OpenShare" => Caller::Anonymous,
-        "GetDeletion" | "ListAccounts" | "ListEndedSessions" | "EraseUser" | "ListUsers" | "LockUser"
-        | "ProvisionUser" | "LeaseJobs" | "CompleteJob" | "ExtendLease" | "FailJob" | "ListDeadJobs"
-        | "RequeueJob" | "ResolveCrisisEvent" | "WatchCrisisEvents" => Caller::Service,
+        "SignUp"
+        | "SignIn"
+        | "GetPasswordPolicy"
+        | "GetConsentRequirements"
+        | "CheckPassword"
+        | "RefreshSession"
+        | "GetSigningKeys"
+        | "OpenShare"
+        | "ResetPassword"
+        | "VerifyEmail"
+        | "ConfirmEmailChange"
+        | "UndoEmailChange" => Caller::Anonymous,
+        "GetDeletion"
+        | "ListAccounts"
+        | "ListEndedSessions"
+        | "EraseUser"
+        | "ListUsers"
+        | "LockUser"
+        | "ProvisionUser"
+        | "LeaseJobs"
+        | "CompleteJob"
+        | "ExtendLease"
+        | "FailJob"
+        | "ListDeadJobs"
+        | "RequeueJob"
+        | "ResolveCrisisEvent"
+        | "WatchCrisisEvents"
+        | "CreatePasswordReset"
+        | "CreateEmailVerification"
+        | "CreateEmailChange" => Caller::Service,
         "ChangePassword" => Caller::Disposable(Disposable::ChangesPassword),
         "DeleteAccount" => Caller::Disposable(Disposable::DeletesAccount),
         "RevokeSession" => Caller::Disposable(Disposable::RevokesSession),
@@ -65,6 +94,8 @@ fn subject<'a>(rpc: &str, fixture: &'a Fixture) -> Subject<'a> {
         "RefreshSession" => fixture.disposable(Disposable::RefreshesSession),
         "RevokeSession" => fixture.disposable(Disposable::RevokesSession),
         "SignOut" => fixture.disposable(Disposable::SignsOut),
+        "ResetPassword" | "VerifyEmail" => fixture.disposable(Disposable::Recovers),
+        "ConfirmEmailChange" | "UndoEmailChange" => fixture.disposable(Disposable::ChangesEmail),
         _ => &fixture.person,
     };
     let (crisis_message_id, event_id) = fixture.crisis.clone();
@@ -93,6 +124,10 @@ fn subject<'a>(rpc: &str, fixture: &'a Fixture) -> Subject<'a> {
         event_id,
         analysis_id: if method == "DeleteAnalysis" { deleted } else { read },
         lease,
+        recovery: match method {
+            "ConfirmEmailChange" | "UndoEmailChange" => fixture.recovery[0].clone(),
+            _ => fixture.recovery[1].clone(),
+        },
         encrypted: Some(&fixture.encrypted),
         private: &fixture.flock,
     }

@@ -18,11 +18,14 @@ use crate::{
     analysis_jobs,
     crisis_message::{ALARMING, say_until_heard},
     encrypted_fixture::EncryptedFixture,
-    every_rpc,
+    every_rpc::{self, RecoveryTokens},
 };
 
-/// The only table that stores email addresses.
+/// The table of accounts, which stores their email addresses.
 pub(super) const ACCOUNTS: &str = "identity.users";
+
+/// The table of recovery tokens, which stores the addresses that accounts are to get, or may get back.
+pub(super) const RECOVERY: &str = "identity.recovery_tokens";
 
 /// Both services at their most verbose log filter, one person with a canary for each private value, and the answers so
 /// far.
@@ -42,6 +45,8 @@ pub(crate) struct Fixture {
     pub(super) analyses: [String; 2],
     /// Data that only the person's devices can decrypt.
     pub(super) encrypted: EncryptedFixture,
+    /// The tokens of the person that changes the address, and of the one that recovers otherwise.
+    pub(super) recovery: Vec<RecoveryTokens>,
     disposable: Vec<Person>,
     /// Postgres's own log, and its length in bytes before the test.
     pub(super) postgres_log: (PathBuf, usize),
@@ -72,6 +77,8 @@ pub(crate) enum Disposable {
     RefreshesSession,
     RevokesSession,
     SignsOut,
+    ChangesEmail,
+    Recovers,
 }
 
 impl Fixture {
@@ -111,7 +118,11 @@ impl Fixture {
         for service in [&stack.identity, &stack.data] {
             add_secrets(service.name, &service.variables, &flock);
         }
-        let email = flock.allowed("the person's email address", Allowed::Surely(&[ACCOUNTS]));
+        // CreateEmailChange keeps the address for an undo.
+        let email = flock.allowed(
+            "the person's email address",
+            Allowed::Surely(&[ACCOUNTS, RECOVERY]),
+        );
         let password = flock.canary("the person's password");
         let anonymous = stack.anonymous().unwrap();
         let signed_in = anonymous
@@ -158,6 +169,8 @@ impl Fixture {
             Disposable::RefreshesSession,
             Disposable::RevokesSession,
             Disposable::SignsOut,
+            Disposable::ChangesEmail,
+            Disposable::Recovers,
         ] {
             // Nothing remains of a deleted account.
             let allowed = match purpose {
@@ -187,7 +200,23 @@ impl Fixture {
             flock.given(&format!("{purpose:?}: refresh token"), Allowed::Nowhere, token);
             disposable.push(person);
         }
+        let mut recovery = Vec::new();
+        for (person, purpose) in disposable[Disposable::ChangesEmail as usize..]
+            .iter()
+            .zip(["ChangesEmail", "Recovers"])
+        {
+            let email = flock.allowed(
+                &format!("{purpose}: new email"),
+                Allowed::At(&[ACCOUNTS, RECOVERY]),
+            );
+            let tokens = RecoveryTokens::create(&stack, person, email.email()).await;
+            for token in [&tokens.reset, &tokens.verification, &tokens.change, &tokens.undo] {
+                flock.given(&format!("{purpose}: recovery token"), Allowed::Nowhere, token);
+            }
+            recovery.push(tokens);
+        }
         Self {
+            recovery,
             consent_id: consents.unwrap().into_inner().consents[0].id.clone(),
             crisis: (danger.id, finding.event_id),
             leases: [completed, failed],
@@ -232,7 +261,10 @@ impl Fixture {
         headers: MetadataMap,
         body: Vec<u8>,
     ) -> Result<(), Status> {
-        let client = self.client(caller);
+        let client = match caller {
+            Caller::Service => self.stack.service(every_rpc::service_of(path)).unwrap(),
+            _ => self.client(caller),
+        };
         self.keep(every_rpc::call(&client, server, path, headers, body).await)
     }
 

@@ -103,7 +103,7 @@ async fn grant(fixture: &Fixture) {
         fixture,
         "REVOKE INSERT ON data.conversations FROM data_user;
          REVOKE INSERT ON identity.users FROM identity_anon;
-         REVOKE EXECUTE ON FUNCTION identity.find_credential(text) FROM identity_anon",
+         REVOKE EXECUTE ON FUNCTION identity.find_sign_in(text, bytea[], timestamptz) FROM identity_anon",
     )
     .await;
     append_fails(fixture, "a row without a grant", "INTERNAL").await;
@@ -113,6 +113,7 @@ async fn grant(fixture: &Fixture) {
         email: fixture.flock.canary("an email without a grant").email(),
         password: fixture.flock.canary("a password without a grant").password(),
         request_id: random::uuid().to_string(),
+        ..SignInRequest::default()
     };
     let signed_in = fixture.client(Caller::Anonymous).session().sign_in(request).await;
     assert_eq!(reason(&fixture.keep(signed_in).unwrap_err()), "INTERNAL");
@@ -120,7 +121,7 @@ async fn grant(fixture: &Fixture) {
         fixture,
         "GRANT INSERT ON data.conversations TO data_user;
          GRANT INSERT ON identity.users TO identity_anon;
-         GRANT EXECUTE ON FUNCTION identity.find_credential(text) TO identity_anon",
+         GRANT EXECUTE ON FUNCTION identity.find_sign_in(text, bytea[], timestamptz) TO identity_anon",
     )
     .await;
 }

@@ -11,7 +11,7 @@ use super::{assert_no_leaks, calls, fixture::Fixture};
 use crate::{eventually::eventually, packages, raw_call::headers};
 
 /// What the audit log says about the calls of each RPC, other RPCs leaving nothing in it. A SELECT is a row lock.
-const AUDITED: [(&str, &[&str]); 11] = [
+const AUDITED: [(&str, &[&str]); 14] = [
     (
         "AccountService/ChangePassword",
         &["identity_app UPDATE identity.users"],
@@ -22,6 +22,18 @@ const AUDITED: [(&str, &[&str]); 11] = [
             "identity_app SELECT identity.users",
             "identity_worker UPDATE identity.erasures",
         ],
+    ),
+    (
+        "AccountService/ExportAccount",
+        &["identity_app SELECT identity.users"],
+    ),
+    (
+        "AccountService/GrantConsent",
+        &["identity_app SELECT identity.users"],
+    ),
+    (
+        "AccountService/WithdrawConsent",
+        &["identity_app SELECT identity.users"],
     ),
     (
         "DeviceService/RegisterDevice",

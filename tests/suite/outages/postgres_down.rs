@@ -56,6 +56,7 @@ async fn both_services_report_not_serving_and_recover_without_a_restart() {
         email: person.email.clone(),
         password: person.password.clone(),
         request_id: random::uuid().to_string(),
+        ..SignInRequest::default()
     };
     let sign_up = sign_up_request("bob@example.org", "Correct-Horse-7-Battery");
     let processes = (stack.identity.pid(), stack.data.pid());

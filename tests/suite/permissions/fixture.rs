@@ -1,13 +1,16 @@
 //! The right person of a call, and the rows of theirs that the call is about.
 
-use haven_proto::{data::v1::JobLease, identity::v1::ListConsentsRequest};
+use haven_proto::{
+    data::v1::JobLease,
+    identity::v1::{ListConsentsRequest, RefreshSessionRequest, WithdrawConsentRequest},
+};
 use haven_testkit::{Person, Stack, random};
 
 use crate::{
     analysis_jobs,
     crisis_message::{ALARMING, say_until_heard},
     encrypted_fixture::EncryptedFixture,
-    every_rpc::{PrivateValues, Subject},
+    every_rpc::{PrivateValues, RecoveryTokens, Subject},
 };
 
 /// A person with everything that the requests of one RPC refer to.
@@ -18,6 +21,7 @@ pub(crate) struct Fixture {
     consent_id: String,
     lease: JobLease,
     analysis_id: String,
+    recovery: RecoveryTokens,
     encrypted: Option<EncryptedFixture>,
 }
 
@@ -53,6 +57,11 @@ impl Fixture {
             Some("GetAnalysis" | "DeleteAnalysis") => analysis_id = analysis_jobs::done(stack, &client).await,
             _ => {}
         }
+        let mut recovery = RecoveryTokens::default();
+        if rpc.starts_with("haven.identity.v1.RecoveryService/") {
+            let email = ArbitraryValues.email("");
+            recovery = RecoveryTokens::create(stack, &person, email).await;
+        }
         let mut encrypted = None;
         if ENCRYPTED.iter().any(|service| rpc.starts_with(service)) {
             let text = |what: &str| ArbitraryValues.text(what);
@@ -65,8 +74,31 @@ impl Fixture {
             consent_id: consents.into_inner().consents[0].id.clone(),
             lease,
             analysis_id,
+            recovery,
             encrypted,
         }
+    }
+
+    /// Withdraws a required consent, and gets the person a token that states so.
+    pub(crate) async fn withdraw_consents(&mut self, stack: &Stack) {
+        let client = stack.user(&self.person).unwrap();
+        let withdrawal = WithdrawConsentRequest {
+            consent_id: self.consent_id.clone(),
+            request_id: random::uuid().to_string(),
+        };
+        client.account().withdraw_consent(withdrawal).await.unwrap();
+        let refresh = RefreshSessionRequest {
+            refresh_token: self.person.refresh_token.clone(),
+        };
+        let refreshed = client
+            .session()
+            .refresh_session(refresh)
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(refreshed.missing_consents.len(), 1);
+        self.person.token = refreshed.access_token;
+        self.person.refresh_token = refreshed.refresh_token;
     }
 
     /// Returns what a request about this person refers to.
@@ -81,6 +113,7 @@ impl Fixture {
             event_id: self.event_id.clone(),
             analysis_id: self.analysis_id.clone(),
             lease: self.lease.clone(),
+            recovery: self.recovery.clone(),
             encrypted: self.encrypted.as_ref(),
             private: &ArbitraryValues,
         }
@@ -89,6 +122,10 @@ impl Fixture {
 
 impl PrivateValues for ArbitraryValues {
     fn stored_email(&self, what: &str) -> String {
+        self.email(what)
+    }
+
+    fn pending_email(&self, what: &str) -> String {
         self.email(what)
     }
 

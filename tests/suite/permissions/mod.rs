@@ -1,9 +1,11 @@
 //! The permission ratchet: each RPC of the descriptors is called by each kind of caller, and the outcomes are a
-//! snapshot.
+//! snapshot. Consents are enforced. The caller `without consents` is the right person, whose token states that a required
+//! consent is missing.
 //!
 //! A new RPC fails this test until [`every_rpc`] has a request for it, and its outcomes are in the snapshot.
 
 pub(crate) mod fixture;
+mod scopes;
 
 use haven_platform::reason::Reason;
 use haven_proto::identity::v1::DeleteAccountRequest;
@@ -20,12 +22,18 @@ use crate::{
 
 #[tokio::test]
 async fn who_may_call_what() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::builder()
+        .variable("identity", "CONSENT_ENFORCEMENT", "on")
+        .variable("data", "CONSENT_ENFORCEMENT", "on")
+        .start()
+        .await
+        .unwrap();
     let wrong = stack.person().await.unwrap();
     let callers = [
         "nobody",
         "the wrong person",
         "the right person",
+        "without consents",
         "a listed service",
         "an unlisted service",
     ];
@@ -34,11 +42,14 @@ async fn who_may_call_what() {
         matrix += &format!("{rpc}\n");
         for name in callers {
             // Some calls use up or delete what they are about, so each call has a person of its own.
-            let fixture = Fixture::of_new_person(&stack, &rpc).await;
+            let mut fixture = Fixture::of_new_person(&stack, &rpc).await;
+            if name == "without consents" {
+                fixture.withdraw_consents(&stack).await;
+            }
             let client = match name {
                 "the wrong person" => stack.user(&wrong),
-                "the right person" => stack.user(&fixture.person),
-                "a listed service" => stack.service("backend"),
+                "the right person" | "without consents" => stack.user(&fixture.person),
+                "a listed service" => stack.service(every_rpc::service_of(&rpc)),
                 "an unlisted service" => stack.service("stranger"),
                 _ => stack.anonymous(),
             };

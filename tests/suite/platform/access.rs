@@ -8,8 +8,8 @@ use haven_platform::{
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use tonic::{Code, Status, transport::Channel};
 
-use super::probe::{Probe, proto, with_token};
-use crate::status::{metadata, reason, violations};
+use super::probe::{DESCRIPTORS, Probe, proto, with_token};
+use crate::status::{metadata, reason};
 
 type Client = proto::probe_service_client::ProbeServiceClient<Channel>;
 
@@ -193,32 +193,54 @@ async fn an_invalid_token_is_refused_with_its_problem() {
     assert_eq!(reason(&status), "TOKEN_EXPIRED");
 }
 
-/// The address decides rate limits, so a malformed one must be refused and not ignored. Unit tests beside the code cover the
-/// other rules.
 #[tokio::test]
-async fn x_forwarded_for_is_read_from_services_only() {
+async fn a_call_without_a_user_needs_the_scope_of_the_rpc() {
     let probe = Probe::start().await;
-    let mut anonymous = probe.client();
-    let mut backend = Client::new(probe.channel(Some("backend")));
-    let from = |address: &str| {
-        let mut request = tonic::Request::new(proto::AskAsAnyoneRequest::default());
-        request
-            .metadata_mut()
-            .append("x-forwarded-for", address.parse().unwrap());
-        request
-    };
-    for address in ["192.0.2.1", "made up, 2001:db8::1"] {
-        backend.ask_as_anyone(from(address)).await.unwrap();
-    }
-    for address in ["made up", "192.0.2.1, made up"] {
-        anonymous.ask_as_anyone(from(address)).await.unwrap();
-        let status = backend.ask_as_anyone(from(address)).await.unwrap_err();
-        assert_eq!(reason(&status), "INVALID_FIELD");
-        assert_eq!(
-            violations(&status),
-            [("x-forwarded-for".to_owned(), "NOT_AN_ADDRESS".to_owned())]
-        );
-        assert!(!format!("{status:?}").contains("made up"));
+    let token = probe.token(&Probe::claims());
+    let person = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let mut worker = Client::new(probe.channel(Some("worker")));
+    assert_eq!(
+        ask(&mut worker, None).await,
+        [
+            "no user, worker",
+            "TOKEN_INVALID",
+            "ACCESS_DENIED",
+            "ACCESS_DENIED"
+        ]
+    );
+    // The call acts as the user, who needs no scope.
+    let both = format!("{person}, worker");
+    assert_eq!(
+        ask(&mut worker, Some(&token)).await,
+        ["no user, worker", &both, "ACCESS_DENIED", &both]
+    );
+    let refused = worker.ask_as_service(proto::AskAsServiceRequest {}).await;
+    let status = refused.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    assert_eq!(metadata(&status, "scope"), "accounts");
+    let mut stranger = Client::new(probe.channel(Some("stranger")));
+    let refused = stranger.ask_as_service(proto::AskAsServiceRequest {}).await;
+    assert_eq!(metadata(&refused.unwrap_err(), "scope"), "", "it is no service");
+}
+
+/// A faulty proxy must not make calls fail. Unit tests beside the code cover what is parsed.
+#[tokio::test]
+async fn no_form_of_a_forwarded_address_fails_a_call() {
+    let probe = Probe::start().await;
+    for service in [None, Some("backend"), Some("identity")] {
+        let mut client = Client::new(probe.channel(service));
+        for (header, value) in [
+            ("x-forwarded-for", "192.0.2.1:80"),
+            ("x-forwarded-for", "unknown"),
+            ("x-forwarded-for", "192.0.2.1,"),
+            ("x-forwarded-for", ""),
+            ("forwarded", "for=\"[2001:db8::1]:4711\""),
+            ("forwarded", "for=\""),
+        ] {
+            let mut request = tonic::Request::new(proto::AskAsAnyoneRequest::default());
+            request.metadata_mut().append(header, value.parse().unwrap());
+            client.ask_as_anyone(request).await.unwrap();
+        }
     }
 }
 
@@ -233,12 +255,30 @@ async fn a_server_with_an_rpc_without_declared_access_is_not_built() {
     assert_eq!(rpcs, ["haven.testing.v1.UndeclaredService/Ask"]);
 }
 
+#[test]
+fn a_table_with_a_wrong_scope_is_not_read() {
+    let service = "haven.testing.v1.MisscopedService";
+    let error = AccessTable::read([DESCRIPTORS], &[service]).unwrap_err();
+    let AccessError::Scope(rpcs) = error else {
+        panic!("{error}")
+    };
+    let rules = [
+        "AskAsAnyone: an RPC that does not admit services as such must not declare a scope",
+        "AskAsUser: an RPC that does not admit services as such must not declare a scope",
+        "AskAsService: an RPC that admits services must declare a scope",
+        "AskAsUserOrService: an RPC that admits services must declare a scope",
+        "AskAsPower: the scope of an RPC must be a group of RPCs, and not a power",
+    ];
+    assert_eq!(rpcs, rules.map(|rule| format!("{service}/{rule}")));
+}
+
 /// Streams that end by themselves and streams that go on have separate limits. A new stream that ends is added here.
 #[test]
 fn every_stream_is_a_watch_or_is_known_to_end() {
     let ending = [
         "haven.data.v1.CycleService/PullChanges",
         "haven.data.v1.PersonService/ExportData",
+        "haven.identity.v1.AccountService/ExportAccount",
     ];
     let pool = prost_reflect::DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET).unwrap();
     let (mut watching, mut others) = (Vec::new(), Vec::new());

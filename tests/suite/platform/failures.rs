@@ -164,7 +164,8 @@ async fn a_message_that_is_too_large_is_refused_in_both_directions() {
 #[tokio::test]
 async fn calls_beyond_the_limit_are_refused_at_once() {
     let probe = Probe::start_with(Requests {
-        max_in_flight: 2,
+        // Two for calls, and so two for callers without credentials.
+        max_in_flight: 4,
         ..requests()
     })
     .await;
@@ -172,12 +173,13 @@ async fn calls_beyond_the_limit_are_refused_at_once() {
     // Connects first, so that only the call is measured.
     let mut refused = probe.client();
     refused.wait(wait(0)).await.unwrap();
-    let busy: Vec<_> = (0..2)
-        .map(|_| {
-            let mut client = probe.client();
+    // Each has a network of its own: the last place is for a caller that has none.
+    let busy: Vec<_> = [2, 3]
+        .map(|network| {
+            let mut client = probe.client_from(network);
             tokio::spawn(async move { client.wait(wait(3_000)).await })
         })
-        .collect();
+        .into();
     eventually("both calls are in flight", async || {
         probe.waits.load(Ordering::Relaxed) == 3
     })
@@ -203,9 +205,9 @@ async fn calls_beyond_the_limit_are_refused_at_once() {
 
 /// Streams leave permits for unary calls.
 #[tokio::test]
-async fn streams_get_a_quarter_of_the_permits() {
+async fn streams_get_an_eighth_of_the_permits() {
     let probe = Probe::start_with(Requests {
-        max_in_flight: 8,
+        max_in_flight: 16,
         ..requests()
     })
     .await;
@@ -217,11 +219,9 @@ async fn streams_get_a_quarter_of_the_permits() {
         };
         probe.service().stream(request).await
     };
-    let mut streams = Vec::new();
-    for _ in 0..2 {
-        streams.push(open().await.unwrap());
-    }
-    assert_eq!(reason(&open().await.unwrap_err()), "OVERLOADED");
+    // There are two places. The last one is for a caller that has none.
+    let streams = open().await.unwrap();
+    assert_eq!(reason(&open().await.unwrap_err()), "TOO_MANY_CALLS");
     let wait = proto::WaitRequest { millis: 0, bytes: 0 };
     assert!(
         probe.client().wait(wait).await.is_ok(),

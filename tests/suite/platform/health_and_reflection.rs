@@ -5,7 +5,9 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use super::probe::Probe;
+use haven_platform::config::Requests;
+
+use super::probe::{Probe, requests};
 
 #[tokio::test]
 async fn health_answers_on_the_api_port_by_name() {
@@ -28,6 +30,60 @@ async fn health_answers_on_the_api_port_by_name() {
         .await
         .unwrap_err();
     assert_eq!(crate::status::reason(&status), "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn watches_of_health_from_one_network_leave_places_for_probes_of_others() {
+    let probe = Probe::start_with(Requests {
+        max_in_flight: 32,
+        ..requests()
+    })
+    .await;
+    let mut hoarder = HealthClient::new(probe.channel_from(2));
+    let mut open = Vec::new();
+    let refused = loop {
+        match hoarder.watch(HealthCheckRequest::default()).await {
+            Ok(watch) => open.push(watch.into_inner()),
+            Err(status) => break status,
+        }
+        assert!(open.len() < 16, "one network has all places");
+    };
+    assert_eq!(crate::status::reason(&refused), "TOO_MANY_CALLS");
+    assert!(open.len() >= 4, "{}", open.len());
+    let mut other = HealthClient::new(probe.channel_from(3));
+    assert!(other.check(HealthCheckRequest::default()).await.is_ok());
+    drop(open);
+    crate::eventually::eventually("the places are free again", async || {
+        hoarder.check(HealthCheckRequest::default()).await.is_ok()
+    })
+    .await;
+}
+
+/// An answer of reflection repeats its request.
+#[tokio::test]
+async fn large_requests_to_health_and_reflection_are_refused() {
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest,
+    };
+    let probe = Probe::start().await;
+    let service = "a".repeat(5_000);
+    let mut health = HealthClient::new(probe.channel(None));
+    let request = HealthCheckRequest {
+        service: service.clone(),
+    };
+    let status = health.check(request).await.unwrap_err();
+    assert_eq!(crate::status::reason(&status), "MESSAGE_TOO_LARGE");
+    let request = ServerReflectionRequest {
+        host: service,
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut reflection = ServerReflectionClient::new(probe.channel(None));
+    let answers = reflection
+        .server_reflection_info(tokio_stream::iter([request]))
+        .await;
+    // tonic's service of reflection ends its stream at a request that it cannot read.
+    assert!(answers.unwrap().into_inner().next().await.is_none());
 }
 
 #[tokio::test]

@@ -1,10 +1,13 @@
 //! Layers of the platform crate: a server over TLS as the services build it, with a gRPC service made for these tests.
 
 mod access;
+mod attacker;
 mod certificates;
 mod deadlines;
 mod drain;
 mod failures;
 mod health_and_reflection;
 mod probe;
+mod resets;
 mod streams;
+mod unread_answers;

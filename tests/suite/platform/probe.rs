@@ -1,7 +1,7 @@
 //! Fixture: a server as every service builds it, with [`ProbeService`] behind it.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     pin::Pin,
     sync::{
@@ -12,9 +12,10 @@ use std::{
 };
 
 use haven_platform::{
+    allowed_services::AllowedServices,
     auth::{Claims, EndedSessions, KeySet, ROLE, TokenVerifier, VerifyingKey},
     call::Call,
-    config::{AuthMode, Requests, TlsFiles},
+    config::{AuthMode, Enforcement, Requests, TlsFiles},
     entropy::Entropy,
     failure::Failure,
     reason::Reason,
@@ -54,6 +55,9 @@ pub(crate) mod proto {
 /// Encoded descriptors of the package `haven.testing.v1`.
 pub(crate) const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/testing.binpb"));
 
+/// The services that a probe admits: `backend` has the scope of its RPCs, and `worker` and `identity` have others.
+const ADMITTED: &str = "backend=accounts,forward;worker=analysis,forward;identity=provisioning,accounts";
+
 /// The maximum number of streams of a kind that one person may have open at once, as both services configure it.
 pub(crate) const STREAMS_PER_USER: usize = 12;
 
@@ -75,7 +79,9 @@ pub(crate) struct Probe {
 pub(crate) fn requests() -> Requests {
     Requests {
         default_deadline: Duration::from_secs(10),
-        max_in_flight: 64,
+        max_in_flight: 512,
+        max_connections: 2048,
+        request_body_timeout: Duration::from_secs(5),
         max_request_bytes: 64 * 1024,
         drain_timeout: Duration::from_secs(5),
     }
@@ -162,6 +168,24 @@ impl Probe {
 
     /// Connects, with the client certificate of `service` if given.
     pub(crate) fn channel(&self, service: Option<&str>) -> Channel {
+        self.endpoint(service).connect_lazy()
+    }
+
+    /// Returns a client without a certificate that connects from the address 127.0.0.`network`, a network of its own.
+    pub(crate) fn client_from(
+        &self,
+        network: u8,
+    ) -> proto::probe_service_client::ProbeServiceClient<Channel> {
+        proto::probe_service_client::ProbeServiceClient::new(self.channel_from(network))
+    }
+
+    /// Returns a channel without a certificate that connects from the address 127.0.0.`network`, a network of its own.
+    pub(crate) fn channel_from(&self, network: u8) -> Channel {
+        let address = Ipv4Addr::new(127, 0, 0, network).into();
+        self.endpoint(None).local_address(Some(address)).connect_lazy()
+    }
+
+    fn endpoint(&self, service: Option<&str>) -> Endpoint {
         let read = |path: PathBuf| std::fs::read(path).unwrap();
         let mut tls = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(read(self.certificates.authority())))
@@ -174,7 +198,6 @@ impl Probe {
             .unwrap()
             .tls_config(tls)
             .unwrap()
-            .connect_lazy()
     }
 
     /// Returns a client without a certificate.
@@ -198,6 +221,7 @@ impl Probe {
             iat: now,
             exp: now + 900,
             session_id: Some(Uuid::from_u128(7)),
+            unmet: Vec::new(),
         }
     }
 
@@ -225,14 +249,14 @@ pub(crate) fn with_token<T>(message: T, token: &str) -> Request<T> {
     request
 }
 
-/// Loads the server's certificate, and allows the service `backend`.
+/// Loads the server's certificate, and admits services.
 fn tls(certificates: &Certificates) -> Arc<Tls> {
     let leaf = certificates.leaf("data");
     let files = TlsFiles {
         cert: leaf.certificate,
         key: leaf.key,
         ca: certificates.authority(),
-        allowed_services: ["backend".to_owned()].into(),
+        allowed_services: AllowedServices::parse(ADMITTED).unwrap(),
     };
     Arc::new(Tls::load(files).unwrap())
 }
@@ -244,6 +268,7 @@ fn config(requests: Requests, tls: &Arc<Tls>, verifier: TokenVerifier) -> Server
         tls: Arc::clone(tls),
         verifier,
         auth_mode: AuthMode::Token,
+        enforcement: Enforcement::Off,
         streams_per_user: STREAMS_PER_USER,
         clock: Clock::system(),
         entropy: Entropy::system(),

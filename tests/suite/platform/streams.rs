@@ -15,9 +15,6 @@ use uuid::Uuid;
 use super::probe::{Probe, STREAMS_PER_USER, proto, with_token};
 use crate::{eventually::eventually, status::reason, test_device::Device};
 
-/// Maximum number of concurrent streams of one kind: a quarter of the probe's permits.
-const MAX_STREAMS: usize = 16;
-
 /// Open stream of WatchNothing, which never ends by itself.
 type Watch = Streaming<proto::WatchNothingResponse>;
 
@@ -66,22 +63,59 @@ async fn read(probe: &Probe, token: &str) -> Result<usize, Status> {
     Ok(seen)
 }
 
+/// Opens watches from the network `127.0.0.<network>` until one is refused.
+async fn hoard(probe: &Probe, token: &str, network: u8) -> Vec<Watch> {
+    let mut open = Vec::new();
+    loop {
+        let request = with_token(proto::WatchNothingRequest {}, token);
+        match probe.client_from(network).watch_nothing(request).await {
+            Ok(watch) => open.push(watch.into_inner()),
+            Err(status) => {
+                assert_eq!(reason(&status), "TOO_MANY_CALLS");
+                return open;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_peoples_watches_leave_places_for_others_and_for_services() {
+    let probe = Probe::start().await;
+    let mut open = Vec::new();
+    let mut counts = Vec::new();
+    for person in 1..=8 {
+        let token = probe.token(&claims(u128::from(person)));
+        let watches = hoard(&probe, &token, person + 1).await;
+        counts.push(watches.len());
+        open.push(watches);
+    }
+    assert_eq!(counts[0], STREAMS_PER_USER, "{counts:?}");
+    assert!(
+        counts.is_sorted_by(|a, b| a >= b) && counts[7] < STREAMS_PER_USER,
+        "{counts:?}"
+    );
+    let other = probe.token(&claims(100));
+    let other = watch(&probe, &other).await.expect("no place is left");
+    // Calls have places of their own.
+    let ask = with_token(proto::AskAsUserRequest {}, &probe.token(&claims(1)));
+    probe.client().ask_as_user(ask).await.unwrap();
+    drop((open, other));
+}
+
 #[tokio::test]
 async fn watches_of_one_person_leave_permits_for_others() {
     let probe = Probe::start().await;
     let [ada, bob, eve] = [1, 2, 3].map(|person| probe.token(&claims(person)));
     let watches_of_ada = watches(&probe, &ada, STREAMS_PER_USER).await;
-    for _ in 0..MAX_STREAMS {
+    for _ in 0..STREAMS_PER_USER {
         let status = watch(&probe, &ada).await.unwrap_err();
         assert_eq!(
             (status.code(), reason(&status)),
-            (Code::ResourceExhausted, "OVERLOADED".into())
+            (Code::ResourceExhausted, "TOO_MANY_CALLS".into())
         );
     }
     // The other permits are for other people.
-    let watches_of_bob = watches(&probe, &bob, MAX_STREAMS - STREAMS_PER_USER).await;
-    let status = watch(&probe, &eve).await.unwrap_err();
-    assert_eq!(reason(&status), "OVERLOADED", "all permits of streams are taken");
+    let watches_of_bob = watches(&probe, &bob, 4).await;
     // Finite streams have permits of their own, also for a person at the limit of watches.
     for token in [&ada, &bob, &eve] {
         assert_eq!(read(&probe, token).await.unwrap(), 3);
@@ -109,7 +143,7 @@ async fn watches_of_one_person_leave_permits_for_others() {
         open.len() == STREAMS_PER_USER
     })
     .await;
-    assert_eq!(reason(&watch(&probe, &bob).await.unwrap_err()), "OVERLOADED");
+    assert_eq!(reason(&watch(&probe, &bob).await.unwrap_err()), "TOO_MANY_CALLS");
 }
 
 #[tokio::test]
@@ -126,7 +160,7 @@ async fn unread_streams_of_one_person_leave_permits_for_others() {
         let stream = probe.client().stream(with_token(endless(), &ada)).await;
         open.push(stream.unwrap());
     }
-    assert_eq!(reason(&read(&probe, &ada).await.unwrap_err()), "OVERLOADED");
+    assert_eq!(reason(&read(&probe, &ada).await.unwrap_err()), "TOO_MANY_CALLS");
     assert_eq!(read(&probe, &bob).await.unwrap(), 3);
 }
 

@@ -28,7 +28,7 @@ pub(super) async fn tell(stack: &Stack) {
 
     let mut export = user
         .person()
-        .export_data(ExportDataRequest {})
+        .export_data(ExportDataRequest::default())
         .await
         .unwrap()
         .into_inner();

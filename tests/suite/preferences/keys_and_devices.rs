@@ -30,6 +30,7 @@ async fn rotate(client: &Client, device: &Device) {
         encrypted_master_key: device.secret.wrapped().unwrap(),
         key_derivation_path: "m/44'/0'/2'".into(),
         request_id: random::uuid().to_string(),
+        encrypted_label: Vec::new(),
     };
     client.device().rotate_device_key(request).await.unwrap();
 }
@@ -160,7 +161,11 @@ async fn only_the_callers_active_devices_are_accepted() {
 /// Returns whether re-encryption of the preferences is due, according to GetPreferences and ExportData alike.
 async fn reencryption_due(client: &Client) -> bool {
     let read = get(client).await.unwrap();
-    let export = client.person().export_data(ExportDataRequest {}).await.unwrap();
+    let export = client
+        .person()
+        .export_data(ExportDataRequest::default())
+        .await
+        .unwrap();
     let mut export = export.into_inner();
     let mut exported = None;
     while let Some(answer) = export.message().await.unwrap() {

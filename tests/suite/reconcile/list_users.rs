@@ -44,16 +44,20 @@ async fn all(service: &Client, page_size: i32) -> Vec<KnownUser> {
 
 #[tokio::test]
 async fn users_are_listed_by_pages_in_the_order_of_their_ids() {
-    let stack = Stack::start().await.unwrap();
-    let backend = stack.service("backend").unwrap();
+    let stack = Stack::builder()
+        .admit("data", "another=provisioning")
+        .start()
+        .await
+        .unwrap();
+    let identity = stack.service("identity").unwrap();
     let mut people = Vec::new();
     for _ in 0..5 {
         people.push(stack.person().await.unwrap());
     }
     erase(&stack, &people[1]).await;
-    lock(&backend, people[3].id).await.unwrap();
-    let users = all(&backend, 2).await;
-    assert_eq!(users, all(&backend, 200).await);
+    lock(&identity, people[3].id).await.unwrap();
+    let users = all(&identity, 2).await;
+    assert_eq!(users, all(&identity, 200).await);
     let ids: Vec<Uuid> = users.iter().map(|user| user.user_id.parse().unwrap()).collect();
     let mut expected: Vec<Uuid> = people.iter().map(|person| person.id).collect();
     expected.sort_unstable();
@@ -80,7 +84,7 @@ async fn users_are_listed_by_pages_in_the_order_of_their_ids() {
             .to_vec(),
         ..ListUsersRequest::default()
     };
-    let some = list(&backend, request).await.unwrap();
+    let some = list(&identity, request).await.unwrap();
     let mut expected = [people[0].id, people[1].id];
     expected.sort_unstable();
     let found: Vec<_> = some.users.iter().map(|user| user.user_id.clone()).collect();
@@ -92,13 +96,13 @@ async fn users_are_listed_by_pages_in_the_order_of_their_ids() {
         page_size: 1,
         ..ListUsersRequest::default()
     };
-    let page_token = list(&backend, first).await.unwrap().next_page_token;
+    let page_token = list(&identity, first).await.unwrap().next_page_token;
     let stolen = ListUsersRequest {
         page_token,
         ..ListUsersRequest::default()
     };
-    let identity = stack.service("identity").unwrap();
-    let refused = list(&identity, stolen).await.unwrap_err();
+    let another = stack.service("another").unwrap();
+    let refused = list(&another, stolen).await.unwrap_err();
     assert_eq!(reason(&refused), "PAGE_TOKEN_INVALID");
     let wrong = ListUsersRequest {
         page_size: -1,
@@ -106,7 +110,7 @@ async fn users_are_listed_by_pages_in_the_order_of_their_ids() {
         ..ListUsersRequest::default()
     };
     assert_eq!(
-        violations(&list(&backend, wrong).await.unwrap_err()),
+        violations(&list(&identity, wrong).await.unwrap_err()),
         [
             ("page_size".into(), "NEGATIVE".into()),
             ("user_ids[0]".into(), "NOT_A_UUID".into())
@@ -117,11 +121,11 @@ async fn users_are_listed_by_pages_in_the_order_of_their_ids() {
 #[tokio::test]
 async fn a_user_is_locked_once_and_unlocked_by_being_provisioned() {
     let stack = Stack::shared().await.unwrap();
-    let backend = stack.service("backend").unwrap();
+    let identity = stack.service("identity").unwrap();
     let ada = person_with_message(stack).await;
     let client = stack.user(&ada).unwrap();
-    let locked = lock(&backend, ada.id).await.unwrap();
-    assert_eq!(lock(&backend, ada.id).await.unwrap(), locked);
+    let locked = lock(&identity, ada.id).await.unwrap();
+    assert_eq!(lock(&identity, ada.id).await.unwrap(), locked);
     assert_eq!(
         reason(&append(&client, "hello").await.unwrap_err()),
         "ACCOUNT_LOCKED"
@@ -130,11 +134,11 @@ async fn a_user_is_locked_once_and_unlocked_by_being_provisioned() {
         user_id: ada.id.to_string(),
         request_id: random::uuid().to_string(),
     };
-    backend.person().provision_user(request).await.unwrap();
+    identity.person().provision_user(request).await.unwrap();
     assert_eq!(append(&client, "hello").await.unwrap().number, 2);
-    let unknown = lock(&backend, random::uuid()).await.unwrap_err();
+    let unknown = lock(&identity, random::uuid()).await.unwrap_err();
     assert_eq!(reason(&unknown), "NOT_FOUND");
     let bob = stack.person().await.unwrap();
     erase(stack, &bob).await;
-    assert_eq!(reason(&lock(&backend, bob.id).await.unwrap_err()), "NOT_FOUND");
+    assert_eq!(reason(&lock(&identity, bob.id).await.unwrap_err()), "NOT_FOUND");
 }

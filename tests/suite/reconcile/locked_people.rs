@@ -130,7 +130,7 @@ async fn a_locked_persons_jobs_are_not_leased_and_their_leases_end() {
     let client = stack.user(&ada).unwrap();
     let lease = leased(&stack, &client).await;
     lock(&stack, ada.id).await;
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     let lost = worker.queue().complete_job(completion(lease.clone())).await;
     assert_eq!(reason(&lost.unwrap_err()), "LEASE_LOST");
     unlock(&stack, ada.id).await;

@@ -222,6 +222,7 @@ async fn a_refusal_that_forbids_a_retry_is_not_retried() {
         email: person.email.clone(),
         password: person.password.clone(),
         request_id: random::uuid().to_string(),
+        ..SignInRequest::default()
     };
     let Some(program) = Program::start(&once(&stack, call(SIGN_IN, &request, &person))) else {
         return;

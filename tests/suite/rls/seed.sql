@@ -12,17 +12,27 @@ INSERT INTO identity.sessions (user_id, id, issued_at, expires_at, refresh_expir
 INSERT INTO identity.refresh_tokens (user_id, id, session_id, token_hash, issued_at, expires_at)
     SELECT user_id, gen_random_uuid(), id, sha256(id::text::bytea), issued_at, refresh_expires_at
     FROM identity.sessions WHERE user_id = '{person}';
+INSERT INTO identity.device_tokens (user_id, id, token_hash, issued_at, expires_at)
+    SELECT '{person}', gen_random_uuid(), sha256(number::text::bytea), now(), now() + interval '90 days'
+    FROM generate_series(1, {rows}) AS number;
+INSERT INTO identity.recovery_tokens
+    (user_id, id, kind, token_hash, email, email_canonical, change_id, opened_at, issued_at, expires_at)
+    SELECT '{person}', gen_random_uuid(), 'email_undo', sha256(('{name} recovery ' || number)::bytea), '{name}@example.net',
+        '{name}@example.net', gen_random_uuid(), now(), now(), now() + interval '7 days'
+    FROM generate_series(1, {rows}) AS number;
 INSERT INTO identity.ended_sessions (id, expires_at) VALUES (gen_random_uuid(), now() + interval '15 minutes');
 INSERT INTO identity.rate_limits (key, tat, emission, tolerance, admitted)
     VALUES (sha256('{name}'), now(), interval '6 s', interval '54 s', true);
 INSERT INTO identity.failures (key, count, not_before) VALUES (sha256('{name}'), 1, now());
 INSERT INTO identity.security_audit_log (user_id, number, event, refused, occurred_at, digest)
-    SELECT '{person}', number, 'sign_in', false, now(), sha256('{name}') FROM generate_series(1, {rows}) AS number;
+    SELECT '{person}', number, CASE number WHEN 1 THEN 'email_undo' WHEN 2 THEN 'account_export' ELSE 'sign_in' END, false, now(),
+        sha256('{name}')
+    FROM generate_series(1, {rows}) AS number;
 INSERT INTO identity.audit_chains (user_id, trimmed_number, trimmed_digest, last_number, last_digest)
     VALUES ('{person}', 0, sha256(''), {rows}, sha256('{name}'));
 INSERT INTO identity.erasures
-    (user_id, request_id, requested_at, erased, data_erased, completed_at, audit_digest)
-    VALUES ('{person}', gen_random_uuid(), now(), '{}', '{}', now(), sha256('{name}'));
+    (user_id, request_id, requested_at, erased, data_erased, completed_at, audit_digest, sign_up_digest)
+    VALUES ('{person}', gen_random_uuid(), now(), '{}', '{}', now(), sha256('{name}'), sha256('{name}'));
 INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
     SELECT '{person}', gen_random_uuid(), CASE number WHEN 1 THEN 'SignUp' ELSE 'SignIn' END, sha256('{name}'),
         '{}', now()
@@ -58,9 +68,9 @@ INSERT INTO data.crisis_events
 -- Devices with a key that was rotated once, rows encrypted with the current key, and nonces used with the previous key.
 INSERT INTO data.change_counters (user_id, last_number, live_devices, devices) VALUES ('{person}', 1000, {rows}, {rows});
 INSERT INTO data.device_key (user_id, id, device_id_hash, encrypted_master_key, key_derivation_path, key_version,
-        next_rotation_at, platform, app_version, last_active_at, created_at)
+        next_rotation_at, platform, app_version, last_active_at, created_at, encrypted_label)
     SELECT '{person}', gen_random_uuid(), sha256(('{name}' || number)::bytea), sha256('{name}'), 'm/0', 2,
-        now() + interval '90 days', 'ios', '1.0', now(), now()
+        now() + interval '90 days', 'ios', '1.0', now(), now(), sha256('{name}')
     FROM generate_series(1, {rows}) AS number;
 INSERT INTO data.security_audit_log (user_id, event, subject_id, occurred_at)
     SELECT user_id, 'device_registered', id, now() FROM data.device_key WHERE user_id = '{person}';

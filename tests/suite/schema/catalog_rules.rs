@@ -45,21 +45,31 @@ const RULES: [(&str, &str); 20] = [
                 'identity.outbox_next_attempt_at_idx', 'identity.outbox_created_at_idx',
                 -- Lists for services, and rows that are found before their person is known.
                 'identity.users_created_at_idx', 'identity.users_stage_idx', 'identity.refresh_tokens_token_hash_key',
-                'identity.erasures_service_request_key',
+                'identity.erasures_service_request_key', 'identity.erasures_sign_up_digest_idx',
                 -- Old rows, for the sweepers.
                 'identity.sessions_issued_at_idx', 'identity.refresh_tokens_expires_at_idx',
                 'identity.requests_created_at_idx', 'identity.security_audit_log_occurred_at_idx',
+                'identity.device_tokens_expires_at_idx', 'identity.erasures_completed_at_idx',
+                'identity.erasures_requested_at_idx',
+                -- Recovery tokens by their hash, addresses that accounts may get back, and expired tokens.
+                'identity.recovery_tokens_token_hash_key', 'identity.recovery_tokens_reserved_idx',
+                'identity.recovery_tokens_expires_at_idx',
                 -- The queue of the workers, the feed that services watch, and the rows sealed under a key.
                 'data.analysis_jobs_due_idx', 'data.analysis_jobs_lease_token_idx',
                 'data.analysis_jobs_lease_expires_at_idx', 'data.analysis_jobs_dead_idx',
                 'data.crisis_events_number_key', 'data.crisis_events_fresh_idx',
                 'data.conversations_key_id_idx', 'data.analysis_results_key_id_idx', 'data.requests_created_at_idx',
                 -- The keys that stored hashes are under.
-                'identity.requests_key_id_idx', 'identity.refresh_tokens_key_id_idx', 'data.requests_key_id_idx',
+                'identity.requests_key_id_idx', 'identity.refresh_tokens_key_id_idx', 'identity.device_tokens_key_id_idx',
+                'identity.recovery_tokens_key_id_idx', 'data.requests_key_id_idx',
                 'data.share_token_key_id_idx',
                 -- Tokens of shares, and changes that no device needs any more.
                 'data.share_token_token_hash_key', 'data.encrypted_cycle_data_deleted_at_idx',
-                'data.cycle_data_conflicts_settled_at_idx')",
+                'data.cycle_data_conflicts_settled_at_idx',
+                -- Shares whose content or metadata, events, and receipts whose counts nothing needs any more.
+                'data.healthcare_share_expires_at_idx', 'data.healthcare_share_unavailable_idx',
+                'data.healthcare_share_ended_at_idx', 'data.security_audit_log_sweep_idx',
+                'data.tombstones_counted_idx')",
     ),
     (
         "views run with the rights of the reader",

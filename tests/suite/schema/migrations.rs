@@ -190,7 +190,7 @@ async fn the_migration_creates_a_job_for_every_25_messages_and_counts_the_rest()
 }
 
 /// Creates a database with the objects of the cluster's scripts and sqlx's histories only.
-pub(super) async fn unmigrated(template: &Database) -> Result<Database> {
+pub(crate) async fn unmigrated(template: &Database) -> Result<Database> {
     let mut database = template.clone();
     // The next run deletes databases with this prefix, in case this run is killed.
     database.name = format!("{}_unmigrated", template.name);
@@ -263,7 +263,7 @@ pub(super) async fn versions(schema: &str) -> Result<Vec<i64>> {
 }
 
 /// Migrates the schema up to `version`. sqlx creates its history first.
-pub(super) async fn up(database: &Database, schema: &str, version: i64) -> Result<()> {
+pub(crate) async fn up(database: &Database, schema: &str, version: i64) -> Result<()> {
     let mut owner = database.connect(&format!("{schema}_owner")).await?;
     migrator(schema)
         .await?

@@ -5,6 +5,7 @@
 
 mod catalog_rules;
 mod cluster_scripts;
+mod digests;
 mod history;
 pub(crate) mod migrations;
 mod oldest_binary;

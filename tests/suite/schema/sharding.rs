@@ -39,6 +39,10 @@ const ACROSS_PEOPLE: &[(&str, &str)] = &[
         "256 random bits are unique by themselves; the token has to name its shard",
     ),
     (
+        "identity.recovery_tokens_token_hash_key",
+        "256 random bits are unique by themselves; the token has to name its shard",
+    ),
+    (
         "identity.erasures_service_request_key",
         "a service's retry of a deletion: the request names the person, so the shard",
     ),

@@ -6,7 +6,10 @@ use haven_proto::{
         AppendMessageRequest, CreateShareRequest, DeviceType, EncryptionAlgorithm, LeaseJobsRequest,
         ListMessagesRequest, OpenShareRequest, PullChangesRequest, RegisterDeviceRequest, SenderType,
     },
-    identity::v1::{RefreshSessionRequest, SignInRequest, SignUpRequest},
+    identity::v1::{
+        CreateEmailVerificationRequest, CreatePasswordResetRequest, RefreshSessionRequest, SignInRequest,
+        SignUpRequest, VerifyEmailRequest,
+    },
 };
 use haven_testkit::{
     Stack,
@@ -37,6 +40,10 @@ pub(super) struct Everything {
     sign_in: (SignInRequest, String, String),
     /// The newest refresh token of another session.
     refresh_token: String,
+    /// Password resets of an address with an account and of one without, and their tokens.
+    resets: Vec<(CreatePasswordResetRequest, String)>,
+    /// A token that is not used yet.
+    verification: String,
     /// An address with a rate limit that is used up.
     limited: SignInRequest,
 }
@@ -55,6 +62,7 @@ fn sign_in(email: &str, password: &str) -> SignInRequest {
         email: email.to_owned(),
         password: password.to_owned(),
         request_id: random::uuid().to_string(),
+        ..SignInRequest::default()
     }
 }
 
@@ -105,6 +113,22 @@ impl Everything {
             .into_inner();
         let cursor = pulled.message().await.unwrap().unwrap().cursor;
 
+        let mut recovery = stack.service("backend").unwrap().recovery();
+        let mut resets = Vec::new();
+        for email in [email.clone(), format!("{}@example.org", random::uuid())] {
+            let request = CreatePasswordResetRequest {
+                email,
+                request_id: random::uuid().to_string(),
+            };
+            let created = recovery.create_password_reset(request.clone()).await.unwrap();
+            resets.push((request, created.into_inner().token));
+        }
+        let verification = CreateEmailVerificationRequest {
+            user_id: account.clone(),
+            request_id: random::uuid().to_string(),
+        };
+        let verification = recovery.create_email_verification(verification).await.unwrap();
+
         let limited = sign_in(&format!("{}@example.org", random::uuid()), PASSWORD);
         let mut everything = Self {
             registration: (registration, registered),
@@ -115,6 +139,8 @@ impl Everything {
             sign_up: (sign_up, account),
             sign_in: (first, signed_in.session_id, signed_in.refresh_token.clone()),
             refresh_token: signed_in.refresh_token,
+            resets,
+            verification: verification.into_inner().token,
             limited,
             device,
         };
@@ -215,6 +241,11 @@ impl Everything {
 
         let again = anonymous.account().sign_up(self.sign_up.0.clone()).await.unwrap();
         assert_eq!(again.into_inner().account.unwrap().id, self.sign_up.1);
+        let mut recovery = stack.service("backend").unwrap().recovery();
+        for (request, token) in &self.resets {
+            let again = recovery.create_password_reset(request.clone()).await.unwrap();
+            assert_eq!(&again.into_inner().token, token);
+        }
         self.refresh(stack).await.unwrap();
         self.is_alive_in_data(stack).await;
         assert_eq!(self.open_shares(stack).await, self.shares.len());
@@ -226,6 +257,16 @@ impl Everything {
         let mut sessions = stack.anonymous().unwrap().session();
         let again = sessions.sign_in(request.clone()).await.unwrap().into_inner();
         assert_eq!((&again.session_id, &again.refresh_token), (session, token));
+    }
+
+    /// Uses the recovery token that was created under the old key.
+    pub(super) async fn recovery_token_is_recognized(&self, stack: &Stack) {
+        let request = VerifyEmailRequest {
+            token: self.verification.clone(),
+            request_id: random::uuid().to_string(),
+        };
+        let mut recovery = stack.anonymous().unwrap().recovery();
+        recovery.verify_email(request).await.unwrap();
     }
 
     async fn is_alive_in_data(&self, stack: &Stack) {
@@ -293,7 +334,7 @@ impl Everything {
             ..LeaseJobsRequest::default()
         };
         stack
-            .service("backend")
+            .service("worker")
             .unwrap()
             .queue()
             .lease_jobs(lease)

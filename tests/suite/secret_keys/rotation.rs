@@ -12,6 +12,8 @@ const LIMITS: &str = "network=100000/1m,email=3/24h,service=100000/1m";
 const AGE: &str = "
     DELETE FROM identity.requests WHERE key_id = 'k1';
     DELETE FROM identity.refresh_tokens WHERE key_id = 'k1';
+    DELETE FROM identity.device_tokens WHERE key_id = 'k1';
+    DELETE FROM identity.recovery_tokens WHERE key_id = 'k1';
     DELETE FROM data.requests WHERE key_id = 'k1';
     UPDATE data.healthcare_share SET expires_at = created_at + interval '1 millisecond' WHERE (user_id, id) IN (
         SELECT user_id, share_id FROM data.share_token WHERE key_id = 'k1')";
@@ -36,6 +38,7 @@ async fn nothing_ends_and_nothing_is_doubled_while_a_key_is_rotated() {
     restart(&mut stack.data, &data.new_first()).await.unwrap();
     everything.is_alive(&stack).await;
     everything.sign_in_is_recognized(&stack).await;
+    everything.recovery_token_is_recognized(&stack).await;
     everything.share("4711").await;
     // Once more, over what the step before stored under the new key.
     everything.is_alive(&stack).await;

@@ -19,7 +19,11 @@ async fn ended(client: &Client, page_size: i32, page_token: &str) -> Result<(Vec
 
 #[tokio::test]
 async fn services_list_ended_sessions_until_their_tokens_have_expired() {
-    let stack = Stack::start().await.unwrap();
+    let stack = Stack::builder()
+        .admit("identity", "another=keys")
+        .start()
+        .await
+        .unwrap();
     let ada = stack.person().await.unwrap();
     let client = stack.user(&ada).unwrap();
     let mut expected = Vec::new();
@@ -29,14 +33,14 @@ async fn services_list_ended_sessions_until_their_tokens_have_expired() {
         let request = RevokeSessionRequest { session_id };
         client.session().revoke_session(request).await.unwrap();
     }
-    let (data, backend) = (stack.service("data").unwrap(), stack.service("backend").unwrap());
+    let (data, another) = (stack.service("data").unwrap(), stack.service("another").unwrap());
     assert_eq!(
         ended(&data, 0, "").await.unwrap(),
         (expected.clone(), String::new())
     );
     let (mut seen, mut token) = ended(&data, 2, "").await.unwrap();
     assert_eq!(
-        refused(ended(&backend, 2, &token).await),
+        refused(ended(&another, 2, &token).await),
         "PAGE_TOKEN_INVALID",
         "a page token of another service"
     );

@@ -1,7 +1,9 @@
 //! SessionService: signing in and out, refreshing, listing and ending sessions, and the keys that sign access tokens.
 
+mod clocks;
 mod ended_sessions;
 mod external_provider;
+mod guesses_of_others;
 mod list_ended_sessions;
 mod list_sessions;
 mod refresh_session;
@@ -34,6 +36,7 @@ fn credentials(email: &str, password: &str) -> SignInRequest {
         email: email.to_owned(),
         password: password.to_owned(),
         request_id: random::uuid().to_string(),
+        ..SignInRequest::default()
     }
 }
 

@@ -21,6 +21,7 @@ fn request_of(person: &Person) -> SignInRequest {
         email: person.email.clone(),
         password: person.password.clone(),
         request_id: random::uuid().to_string(),
+        ..SignInRequest::default()
     }
 }
 

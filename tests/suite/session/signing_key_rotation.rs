@@ -12,6 +12,7 @@ use haven_proto::data::v1::ListMessagesRequest;
 use haven_testkit::{Client, Person, Stack};
 use jsonwebtoken::decode_header;
 use rcgen::KeyPair;
+use rustix::process::Signal;
 
 use super::{another, read, refresh, sessions};
 use crate::{
@@ -31,7 +32,10 @@ async fn restart(stack: &mut Stack, keys: &[&Path]) {
     let files: Vec<_> = keys.iter().map(|path| path.display().to_string()).collect();
     let variables = &mut stack.identity.variables;
     variables.insert("SIGNING_KEY_FILES".to_owned(), files.join(","));
-    assert!(stack.identity.stop(), "identity did not drain in time");
+    // Waits without blocking the thread, on which the clients answer the pings of both services.
+    stack.identity.signal(Signal::TERM);
+    let identity = &mut stack.identity;
+    eventually("identity has drained", async || identity.ended().is_some()).await;
     stack.identity.start().await.unwrap();
 }
 

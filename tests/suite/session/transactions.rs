@@ -39,7 +39,7 @@ async fn since(stack: &Stack, before: &BTreeMap<&'static str, f64>) -> Vec<(&'st
 }
 
 #[tokio::test]
-async fn sign_in_and_refresh_take_two_transactions_and_seven_round_trips() {
+async fn sign_in_and_refresh_take_two_transactions_of_few_round_trips() {
     let stack = Stack::builder()
         .counted()
         .variable("identity", "DATABASE_POOL_SIZE", "1")
@@ -78,8 +78,8 @@ async fn sign_in_and_refresh_take_two_transactions_and_seven_round_trips() {
         [("RefreshSession", 1.0), ("RefreshSession.find", 1.0)]
     );
 
-    // SignIn: begin, check the limits, find the account, commit; begin, write, commit. RefreshSession: begin, find, commit;
-    // begin, lock, write, commit. The readiness check uses the same pool once a second, so some counts are one higher.
+    // SignIn: begin, find the account, check the limits, commit; begin, write, commit. RefreshSession: begin, check the limits,
+    // find, commit; begin, lock, check the limit, write, commit. The readiness check uses the same pool once a second, so some counts are one higher.
     let (mut sign_ins, mut refreshes) = (Vec::new(), Vec::new());
     for _ in 0..5 {
         let before = stack.round_trips("identity");
@@ -93,5 +93,5 @@ async fn sign_in_and_refresh_take_two_transactions_and_seven_round_trips() {
         refreshes.push(stack.round_trips("identity") - before);
     }
     assert_eq!(sign_ins.iter().min(), Some(&7), "{sign_ins:?}");
-    assert_eq!(refreshes.iter().min(), Some(&7), "{refreshes:?}");
+    assert_eq!(refreshes.iter().min(), Some(&9), "{refreshes:?}");
 }

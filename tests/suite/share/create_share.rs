@@ -1,7 +1,7 @@
 //! CreateShare.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use haven_proto::data::v1::{AuditEventType, CreateShareRequest, ListAuditEventsRequest, ShareState};
 use haven_testkit::{Stack, random};
@@ -142,7 +142,7 @@ async fn expire_time_is_bounded_and_a_retry_after_it_gets_the_first_answer() {
     let ada = Sharer::invent(stack).await;
     for (expires_in, name) in [
         (TimeDelta::zero(), "NOT_IN_THE_FUTURE"),
-        (TimeDelta::days(90) + TimeDelta::minutes(1), "TOO_LATE"),
+        (TimeDelta::days(90) + TimeDelta::minutes(6), "TOO_LATE"),
     ] {
         let request = CreateShareRequest {
             expire_time: Some(at(Utc::now() + expires_in)),
@@ -165,6 +165,32 @@ async fn expire_time_is_bounded_and_a_retry_after_it_gets_the_first_answer() {
         ..ada.share_request(1_000)
     };
     ada.create(longest).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_expire_time_by_a_clock_that_is_ahead_becomes_the_latest_one() {
+    let stack = Stack::shared().await.unwrap();
+    let ada = Sharer::invent(stack).await;
+    // Far more than the time that the call takes.
+    for ahead in [TimeDelta::minutes(2), TimeDelta::minutes(4)] {
+        let request = CreateShareRequest {
+            expire_time: Some(at(Utc::now() + TimeDelta::days(90) + ahead)),
+            ..ada.share_request(1)
+        };
+        let first = ada.create(request.clone()).await.unwrap();
+        let share = first.share.clone().unwrap();
+        let time = |time: Option<Timestamp>| {
+            let time = time.unwrap();
+            DateTime::from_timestamp(time.seconds, time.nanos as u32).unwrap()
+        };
+        assert_eq!(
+            time(share.expire_time),
+            time(share.create_time) + TimeDelta::days(90),
+            "the answer shows the stored time"
+        );
+        assert_eq!(ada.create(request).await.unwrap(), first);
+        assert_eq!(ada.share(&share.share_id).await.expire_time, share.expire_time);
+    }
 }
 
 #[tokio::test]

@@ -129,7 +129,7 @@ async fn create_at(
             KeyId::FIRST,
         ),
         passcode_hash: None,
-        expires_at: now + TimeDelta::days(90),
+        expires_at: Some(now + TimeDelta::days(90)),
         max_access_count: 1,
         created_at: now,
     };

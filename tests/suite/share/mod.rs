@@ -3,6 +3,7 @@
 mod concurrent_openings;
 mod create_share;
 mod create_share_races;
+mod ended_shares;
 mod list_and_revoke_shares;
 mod open_share;
 mod sql_functions;

@@ -75,6 +75,7 @@ fn all_invalid_variables_are_reported_at_once_without_secrets() {
         ),
         ("MESSAGE_KEYS", "k1:canary-secret"),
         ("IDENTITY_URL", "http://localhost:1"),
+        ("ALLOWED_SERVICES", "identity,backend;worker=analysis,analyses"),
     ];
     let output = run("data", &["check-config"], &variables);
     assert_eq!(output.status.code(), Some(64));
@@ -86,6 +87,12 @@ fn all_invalid_variables_are_reported_at_once_without_secrets() {
         );
     }
     assert!(!stderr.contains("canary-secret"), "{stderr}");
+    for problem in [
+        "must be NAME=SCOPE[,SCOPE…], such as backend=accounts,forward, and \"identity,backend\" is not",
+        "\"analyses\", given to \"worker\", is not a scope: the scopes are provisioning, analysis",
+    ] {
+        assert!(stderr.contains(problem), "{problem} is not in {stderr}");
+    }
 }
 
 #[test]

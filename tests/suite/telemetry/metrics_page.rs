@@ -133,6 +133,9 @@ async fn readiness_certificates_tasks_and_retries_are_measured() {
         // An event that creates its series would not be seen by `increase`.
         for counter in [
             "haven_rpc_shed_total",
+            "haven_answers_unread_total",
+            "haven_connections_refused_total",
+            "haven_connections_closed_total",
             "haven_panics_total",
             "haven_tls_handshakes_failed_total",
         ] {

@@ -119,7 +119,7 @@ async fn successful_background_calls_of_services_are_logged_at_debug_only() {
         .await
         .unwrap();
     for (client, level, code) in [
-        (stack.service("backend").unwrap(), "DEBUG", "Ok"),
+        (stack.service("data").unwrap(), "DEBUG", "Ok"),
         (stack.service("stranger").unwrap(), "INFO", "PermissionDenied"),
     ] {
         let id = call(client.connection("identity"), ENDED, headers(&[])).await;

@@ -12,14 +12,14 @@ use super::{
 };
 use crate::status::reason;
 
-/// Calls EraseUser as the service `backend`.
+/// Calls EraseUser as identity.
 async fn erase(stack: &Stack, person: Uuid) -> Result<EraseUserResponse, Status> {
     let request = EraseUserRequest {
         user_id: person.to_string(),
         request_id: random::uuid().to_string(),
     };
-    let backend = stack.service("backend").unwrap();
-    Ok(backend.person().erase_user(request).await?.into_inner())
+    let identity = stack.service("identity").unwrap();
+    Ok(identity.person().erase_user(request).await?.into_inner())
 }
 
 /// Returns the number of erased rows of `table` in the receipt.

@@ -29,12 +29,12 @@ async fn append_as(client: &Client) -> Result<Message, Status> {
     Ok(answer.into_inner().message.unwrap())
 }
 
-/// Calls ProvisionUser as the service `backend`.
+/// Calls ProvisionUser as identity.
 async fn provision(stack: &Stack, person: Uuid) -> Result<(), Status> {
     let request = ProvisionUserRequest {
         user_id: person.to_string(),
         request_id: random::uuid().to_string(),
     };
-    let backend = stack.service("backend").unwrap();
-    backend.person().provision_user(request).await.map(drop)
+    let identity = stack.service("identity").unwrap();
+    identity.person().provision_user(request).await.map(drop)
 }

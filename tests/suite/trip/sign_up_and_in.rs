@@ -179,6 +179,7 @@ pub(crate) async fn same_refusal(stack: &Stack) {
             email: email.into(),
             password: password.into(),
             request_id: random::uuid().to_string(),
+            ..SignInRequest::default()
         };
         let status = session.sign_in(request).await.unwrap_err();
         statuses.push((

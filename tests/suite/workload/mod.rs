@@ -77,6 +77,8 @@ impl Size {
 struct Scene {
     clients: Vec<Client>,
     backend: Client,
+    identity: Client,
+    worker: Client,
     journal: Arc<Journal>,
     stopped: Arc<AtomicBool>,
 }
@@ -174,6 +176,8 @@ async fn run(
     let scene = Scene {
         clients: clients.collect(),
         backend: endpoints.client(Some("backend")).unwrap(),
+        identity: endpoints.client(Some("identity")).unwrap(),
+        worker: endpoints.client(Some("worker")).unwrap(),
         journal,
         stopped,
     };
@@ -211,4 +215,9 @@ fn fingerprint(encrypted: &[u8]) -> String {
 /// Returns the email address of a person.
 fn email(person: Uuid) -> String {
     format!("{}@workload.example.org", person.simple())
+}
+
+/// Returns the email address of a person between a change and its undo.
+fn moved_email(person: Uuid) -> String {
+    format!("moved.{}", email(person))
 }

@@ -70,7 +70,7 @@ async fn lease(scene: &Scene) -> Result<Vec<LeasedJob>, Failure> {
         request_id: random::uuid().to_string(),
     };
     let id = request.request_id.clone();
-    let mut queue = scene.backend.queue();
+    let mut queue = scene.worker.queue();
     let answer = caller(scene, Uuid::nil())
         .call_with_facts(
             Mutation::new("LeaseJobs", &id, Vec::new()),
@@ -128,7 +128,7 @@ async fn complete(scene: &Scene, owner: Uuid, lease: JobLease) {
         request_id: id.clone(),
         ..CompleteJobRequest::default()
     };
-    let mut queue = scene.backend.queue();
+    let mut queue = scene.worker.queue();
     let mutation = Mutation::new("CompleteJob", &id, changes);
     // A failure is in the journal. Another worker gets the job.
     let _ = caller(scene, owner)
@@ -145,7 +145,7 @@ async fn fail(scene: &Scene, owner: Uuid, lease: JobLease) {
         error_code: "MODEL_TIMEOUT".into(),
         request_id: id.clone(),
     };
-    let mut queue = scene.backend.queue();
+    let mut queue = scene.worker.queue();
     let mutation = Mutation::new("FailJob", &id, Vec::new());
     let _ = caller(scene, owner)
         .call(mutation, request, async |request| queue.fail_job(request).await)
@@ -157,7 +157,7 @@ async fn extend(scene: &Scene, owner: Uuid, lease: &JobLease) {
         lease: Some(lease.clone()),
         lease_duration: Some(seconds(LEASE)),
     };
-    let mut queue = scene.backend.queue();
+    let mut queue = scene.worker.queue();
     let mutation = Mutation::new("ExtendLease", "", Vec::new());
     let _ = caller(scene, owner)
         .call(mutation, request, async |request| {
@@ -168,7 +168,7 @@ async fn extend(scene: &Scene, owner: Uuid, lease: &JobLease) {
 
 /// Gives each dead job three more attempts.
 async fn requeue(scene: &Scene) {
-    let mut queue = scene.backend.queue();
+    let mut queue = scene.worker.queue();
     let worker = caller(scene, Uuid::nil());
     let dead = worker
         .read(ListDeadJobsRequest::default(), async |request| {

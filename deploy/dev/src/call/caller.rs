@@ -12,7 +12,7 @@ use super::failure::{FailedCall, Usage};
 use crate::people::{People, Session};
 
 /// The names with a client certificate. Haven does not admit `stranger`.
-const SERVICES: [&str; 4] = ["backend", "identity", "data", "stranger"];
+const SERVICES: [&str; 5] = ["backend", "worker", "identity", "data", "stranger"];
 
 /// The environment variable with a person's password.
 const PASSWORD: &str = "HAVEN_PASSWORD";
@@ -75,6 +75,7 @@ impl Caller {
             email: email.clone(),
             password: password.clone(),
             request_id: random::uuid().to_string(),
+            ..SignInRequest::default()
         };
         let response = anonymous.session().sign_in(request).await;
         let response = response.map_err(|status| failed("SignIn", status))?.into_inner();

@@ -1,13 +1,14 @@
 //! The contracts: every RPC that the running services answer, with its access, and the comments of the protos.
 
 use anyhow::{Context, Result};
-use haven_proto::access::v1::Access;
+use haven_proto::access::v1::{Access, Scope};
 use prost_reflect::{DescriptorPool, ExtensionDescriptor, FileDescriptor, MethodDescriptor};
 
 /// The descriptors of Haven, of gRPC's health service and of gRPC's reflection service.
 pub(crate) struct Contracts {
     pool: DescriptorPool,
     access: ExtensionDescriptor,
+    scope: ExtensionDescriptor,
 }
 
 /// An RPC.
@@ -19,6 +20,8 @@ pub(crate) struct Rpc {
     pub(crate) server: Option<&'static str>,
     /// The callers that it admits.
     pub(crate) access: Access,
+    /// The scope that a service needs. `None` if the RPC admits no service as such.
+    pub(crate) scope: Option<Scope>,
 }
 
 impl Contracts {
@@ -28,9 +31,11 @@ impl Contracts {
         pool.decode_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)?;
         pool.decode_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)?;
         let access = pool.get_extension_by_name("haven.access.v1.access");
+        let scope = pool.get_extension_by_name("haven.access.v1.scope");
         Ok(Self {
             pool,
             access: access.context("the descriptors have no access option")?,
+            scope: scope.context("the descriptors have no scope option")?,
         })
     }
 
@@ -65,10 +70,13 @@ impl Contracts {
             None | Some(Access::Unspecified) => Access::Anyone,
             Some(access) => access,
         };
+        let scope = method.options().get_extension(&self.scope).as_enum_number();
+        let scope = scope.and_then(|number| Scope::try_from(number).ok());
         Rpc {
             method,
             server,
             access,
+            scope: scope.filter(|scope| *scope != Scope::Unspecified),
         }
     }
 }
@@ -100,6 +108,22 @@ impl Rpc {
             Access::User => "user",
             Access::Service => "service",
             Access::UserOrService => "user or service",
+        }
+    }
+
+    /// Returns the name of the scope that a service needs, as `ALLOWED_SERVICES` has it.
+    pub(crate) fn scope_name(&self) -> Option<String> {
+        let name = self.scope?.as_str_name();
+        Some(name.trim_start_matches("SCOPE_").to_lowercase())
+    }
+
+    /// Returns the service of the running installation that has the scope of the RPC.
+    pub(crate) fn service(&self) -> &'static str {
+        match self.scope {
+            Some(Scope::Provisioning) => "identity",
+            Some(Scope::Analysis) => "worker",
+            Some(Scope::Keys) => "data",
+            _ => "backend",
         }
     }
 }

@@ -57,6 +57,9 @@ fn rpc_text(rpc: &Rpc) -> Result<String> {
         comment => writeln!(text, "{}\n", indented(comment, ""))?,
     }
     writeln!(text, "Access    {}", rpc.access_words())?;
+    if let Some(scope) = rpc.scope_name() {
+        writeln!(text, "Scope     {scope}, if a service calls without a user")?;
+    }
     writeln!(
         text,
         "Server    {}",
@@ -169,9 +172,9 @@ fn type_name(field: &FieldDescriptor) -> String {
 /// Returns a command line that can be pasted.
 fn example_call(rpc: &Rpc) -> Result<String> {
     let caller = match rpc.access {
-        Access::User | Access::UserOrService => " --as ada@example.org",
-        Access::Service => " --service backend",
-        Access::Anyone | Access::Unspecified => "",
+        Access::User | Access::UserOrService => " --as ada@example.org".to_owned(),
+        Access::Service => format!(" --service {}", rpc.service()),
+        Access::Anyone | Access::Unspecified => String::new(),
     };
     let server = if rpc.server.is_none() {
         " --server data"

@@ -140,11 +140,11 @@ impl Traveller {
 
         let request = line(json!({"max_jobs": 1, "wait": "5s", "lease_duration": "120s"}));
         for _ in 0..LOOKS {
-            let leased = guide.call(&["LeaseJobs", "--service", "backend", &request])?;
+            let leased = guide.call(&["LeaseJobs", "--service", "worker", &request])?;
             let lease = leased.find("/jobs/0/lease")?;
             if lease["userId"] != *user_id {
                 let request = line(json!({"lease": lease, "error_code": "TOUR_PASSED_BY"}));
-                guide.call(&["FailJob", "--service", "backend", &request])?;
+                guide.call(&["FailJob", "--service", "worker", &request])?;
                 guide.say("This was another person's job. It goes back into the queue, and is due again in half a minute.");
                 continue;
             }
@@ -157,7 +157,7 @@ impl Traveller {
                 "strengths": ["Courage"],
                 "improvement_areas": ["Rest"],
             }));
-            guide.call(&["CompleteJob", "--service", "backend", &request])?;
+            guide.call(&["CompleteJob", "--service", "worker", &request])?;
             let analyses = guide.call(&["ListAnalyses", "--as", &self.email])?;
             analyses.expect("/analyses/0/chatScoreTenths", 73)?;
             guide.say("The result belongs to the person, who reads it with their own token.");
@@ -232,6 +232,16 @@ impl Traveller {
             "the export lacks a message"
         );
         guide.say("Everything that data has about them, as a stream.");
+
+        let export = guide.call(&["ExportAccount", "--as", &self.email, "--compact"])?;
+        let exported = export.answers.iter().map(Value::to_string).collect::<String>();
+        ensure!(
+            exported.contains(&self.email) && exported.contains("withdrawTime"),
+            "the export lacks the account or a withdrawn consent"
+        );
+        guide.say(
+            "Everything that identity has about them. The two exports are the answer to an access request.",
+        );
 
         let request = line(json!({"password": self.password}));
         guide.call(&["DeleteAccount", "--as", &self.email, "--compact", &request])?;

@@ -31,8 +31,18 @@ pub enum JobState {
     Leased,
     /// A worker completed the job.
     Done,
-    /// All attempts failed. Only RequeueJob gives the job more.
+    /// All attempts failed, or too many leases were lost. Only RequeueJob gives the job more.
     Dead,
+}
+
+/// The reason for which a job is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeathCause {
+    /// The job failed in all its attempts: by FailJob, by messages that cannot be opened, or by a lease that its worker
+    /// extended and then let expire.
+    FailedAttempts,
+    /// Too many leases were lost: they ended without a call of their worker, so it probably died.
+    LostLeases,
 }
 
 /// A job, as its person sees it.
@@ -66,8 +76,12 @@ pub struct DeadJob {
     pub id: Uuid,
     /// The messages that the job covers.
     pub range: MessageRange,
-    /// The number of attempts since the job was created.
+    /// The number of leases since the job was created, lost ones included.
     pub attempts: i16,
+    /// The number of lost leases since the job was created or requeued.
+    pub lost_leases: i16,
+    /// The reason for which the job is dead.
+    pub cause: DeathCause,
     /// The error code of the last attempt.
     pub error: String,
     /// The time at which the job was created.
@@ -114,6 +128,19 @@ pub struct FailedAttempt<'a> {
     pub error: &'a ErrorCode,
     /// The delays in seconds before the next attempt, if there is one: [`RETRY_DELAYS`] with jitter.
     pub retry_delays: [f64; RETRY_DELAYS.len()],
+}
+
+// === impl DeathCause ===
+
+impl DeathCause {
+    /// The name of the cause in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FailedAttempts => "failed_attempts",
+            Self::LostLeases => "lost_leases",
+        }
+    }
 }
 
 // === impl JobState ===

@@ -20,6 +20,8 @@
 //!   database: workers and replicas have clocks of their own.
 //! - **Share opening**: the access count, the wrong passcodes and the expiry are checked and counted by one SQL
 //!   function, so that parallel calls cannot open a share more often than its limit.
+//! - **Quotas** and the rate limit of mutations: triggers keep each person's counters and compare them with the
+//!   transaction's limits, so that parallel calls cannot pass a limit together. The [limits](quota) are defined here.
 //! - **Ownership**: Row Level Security limits each transaction to the caller's rows. A row of another person is not
 //!   found.
 
@@ -37,5 +39,6 @@ pub mod message;
 pub mod message_list;
 pub mod milestone;
 pub mod phrases;
+pub mod quota;
 pub mod retry_delay;
 pub mod sealing;

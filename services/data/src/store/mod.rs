@@ -12,4 +12,5 @@ pub mod encrypted;
 pub mod person;
 pub mod person_status;
 pub mod request;
+pub mod retention;
 pub mod seal;

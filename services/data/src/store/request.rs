@@ -26,9 +26,10 @@ where
     }
 }
 
-/// Returns whether `error` says that the request id is taken, by the same request or by another one.
+/// Returns whether `error` says that the request id is taken, by the same request or by another one; or that a limit is used up,
+/// which the same request may have done.
 pub(in crate::store) fn id_taken(error: &DbError) -> bool {
-    breaks(error, &["requests_pkey"])
+    breaks(error, &["requests_pkey"]) || error.is_over_limit()
 }
 
 /// Returns whether `error` says that a row violates one of `constraints`.

@@ -34,7 +34,7 @@ use self::{
 use crate::{
     domain::{
         erasure::Receipt,
-        outbox::{Message, MessageKind, means_down, retry_delay},
+        outbox::{ATTEMPT_TIMEOUT, Message, MessageKind, means_down, retry_delay},
     },
     erasure_journal::{ErasureJournal, Record},
     store::outbox::Outbox,
@@ -199,7 +199,7 @@ impl Dispatcher {
     /// Delivers one batch of due messages.
     async fn deliver_due(&self) -> Result<Round, DbError> {
         let now = self.clock.now();
-        let due = self.outbox.claim(now, BATCH_SIZE).await?;
+        let due = self.outbox.claim(BATCH_SIZE).await?;
         let age = due
             .oldest
             .map_or(0.0, |oldest| (now - oldest).as_seconds_f64().max(0.0));
@@ -225,16 +225,17 @@ impl Dispatcher {
                 self.delivered.delete(*message).await;
                 Ok(())
             }
-            Ok(Answer::Erased(erased)) => {
-                if self.write_down(message, &erased).await {
+            // Where the erasure is not recorded as completed, the message is delivered again, and data answers with the same
+            // receipt.
+            Ok(Answer::Erased(erased)) => match self.erase_rows(message).await {
+                Ok(false) => self.continue_soon(message).await,
+                Ok(true) if self.write_down(message, &erased).await => {
                     let stored = self.outbox.erased(message, &erased).await;
                     receipt = stored.is_ok().then_some(erased);
                     stored
-                } else {
-                    // Not recorded as completed: the message is delivered again, and data answers with the same receipt.
-                    self.postpone(message, Reason::DependencyUnavailable).await
                 }
-            }
+                Ok(true) | Err(_) => self.postpone(message, Reason::DependencyUnavailable).await,
+            },
             Err(reason) => {
                 if !means_down(reason) {
                     tracing::warn!(user_id = %message.user_id, message = %message.id, reason = name, "data refused a message");
@@ -246,6 +247,24 @@ impl Dispatcher {
             tracing::warn!(%error, "cannot write to the outbox: a message will be delivered again");
         }
         receipt
+    }
+
+    /// Deletes what is left here of the message's person. Returns whether nothing is left.
+    async fn erase_rows(&self, message: &Message) -> Result<bool, DbError> {
+        // Short enough for the lease, of which data has used a part.
+        let deadline = Deadline::after(ATTEMPT_TIMEOUT);
+        let erased = self.outbox.erase_rows(message, deadline).await;
+        if let Err(error) = &erased {
+            tracing::warn!(%error, message = %message.id, "an erasure will be continued");
+        }
+        erased
+    }
+
+    /// Makes a message due again at once: its erasure goes on.
+    async fn continue_soon(&self, message: &Message) -> Result<(), DbError> {
+        self.outbox
+            .failed(message, Reason::Deadline, Duration::ZERO)
+            .await
     }
 
     /// Appends the erasure of the message's person to the journal, if there is one. Returns whether it is on the disk.
@@ -266,8 +285,8 @@ impl Dispatcher {
     async fn postpone(&self, message: &Message, reason: Reason) -> Result<(), DbError> {
         let mut jitter = [0];
         self.entropy.fill(&mut jitter);
-        let next = self.clock.now() + retry_delay(message.attempts, reason, jitter[0]);
-        self.outbox.failed(message, reason, next).await
+        let delay = retry_delay(message.attempts, reason, jitter[0]);
+        self.outbox.failed(message, reason, delay).await
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Account {
     /// The email address as the person typed it. `None` when another provider signed the person in, or when the caller
     /// did not ask for it.
     pub email: Option<SecretString>,
+    /// The time at which the person proved that the address is theirs.
+    pub email_verified_at: Option<DateTime<Utc>>,
     /// The person's goals. `None` when another provider signed the person in and they have not set any yet.
     pub goals: Option<Goals>,
     /// The person's stage, and the time of their graduation.

@@ -25,6 +25,22 @@ pub enum AuditEventType {
     Stage,
     /// The deletion of the account was attempted.
     Deletion,
+    /// A token for a password reset was requested.
+    PasswordResetRequest,
+    /// A password reset was attempted.
+    PasswordReset,
+    /// A token for the verification of the address was requested.
+    EmailVerificationRequest,
+    /// The address was verified.
+    EmailVerification,
+    /// Tokens for a change of the address were requested.
+    EmailChangeRequest,
+    /// The address was changed.
+    EmailChange,
+    /// A change of the address was taken back.
+    EmailUndo,
+    /// An export of the account was started or continued.
+    AccountExport,
 }
 
 /// The origin of a call, as far as it is stored.
@@ -70,7 +86,7 @@ pub struct AuditEvent {
 
 impl AuditEventType {
     /// All types of events.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 17] = [
         Self::SignUp,
         Self::SignIn,
         Self::SignOut,
@@ -80,6 +96,14 @@ impl AuditEventType {
         Self::ConsentWithdraw,
         Self::Stage,
         Self::Deletion,
+        Self::PasswordResetRequest,
+        Self::PasswordReset,
+        Self::EmailVerificationRequest,
+        Self::EmailVerification,
+        Self::EmailChangeRequest,
+        Self::EmailChange,
+        Self::EmailUndo,
+        Self::AccountExport,
     ];
 
     /// The name under which the type is stored.
@@ -95,6 +119,14 @@ impl AuditEventType {
             Self::ConsentWithdraw => "consent_withdraw",
             Self::Stage => "stage",
             Self::Deletion => "deletion",
+            Self::PasswordResetRequest => "password_reset_request",
+            Self::PasswordReset => "password_reset",
+            Self::EmailVerificationRequest => "email_verification_request",
+            Self::EmailVerification => "email_verification",
+            Self::EmailChangeRequest => "email_change_request",
+            Self::EmailChange => "email_change",
+            Self::EmailUndo => "email_undo",
+            Self::AccountExport => "account_export",
         }
     }
 

@@ -74,6 +74,11 @@ pub enum RequiredConsentsError {
     /// A document is listed twice.
     #[error("a document can be required in one version only")]
     Twice,
+    /// No sign-up can have that many consents.
+    #[error(
+        "at most {MAX_CONSENTS} documents can be required, because a sign-up has at most that many consents"
+    )]
+    TooMany,
 }
 
 // === impl Consent ===
@@ -99,6 +104,13 @@ impl Consent {
             }),
             false => Err(violations),
         }
+    }
+
+    /// Parses an item of a list, such as `terms=2026-01`. `None` when it has another form.
+    #[must_use]
+    pub fn from_item(item: &str) -> Option<Self> {
+        let (document, version) = item.split_once('=')?;
+        Self::parse(document, version).ok()
     }
 
     /// Returns the name of the document.
@@ -170,6 +182,15 @@ impl RequiredConsents {
         self.0.iter()
     }
 
+    /// The names of the documents, and the names of their versions, as parameters of a statement.
+    #[must_use]
+    pub fn columns(&self) -> (Vec<&str>, Vec<&str>) {
+        let required = self.0.iter();
+        required
+            .map(|consent| (consent.document(), consent.version()))
+            .unzip()
+    }
+
     /// The required consents that `granted` lacks.
     pub fn missing_in<'a>(&'a self, granted: &'a [Consent]) -> impl Iterator<Item = &'a Consent> {
         self.0.iter().filter(|required| !granted.contains(required))
@@ -183,12 +204,14 @@ impl FromStr for RequiredConsents {
     fn from_str(list: &str) -> Result<Self, Self::Err> {
         let mut required: Vec<Consent> = Vec::new();
         for item in list.split(',').map(str::trim).filter(|item| !item.is_empty()) {
-            let (document, version) = item.split_once('=').ok_or(RequiredConsentsError::Item)?;
-            let consent = Consent::parse(document, version).map_err(|_| RequiredConsentsError::Item)?;
+            let consent = Consent::from_item(item).ok_or(RequiredConsentsError::Item)?;
             if required.iter().any(|other| other.document == consent.document) {
                 return Err(RequiredConsentsError::Twice);
             }
             required.push(consent);
+        }
+        if required.len() > MAX_CONSENTS {
+            return Err(RequiredConsentsError::TooMany);
         }
         Ok(Self(required))
     }
@@ -250,6 +273,11 @@ mod tests {
         assert_eq!(
             "terms=1,terms=2".parse::<RequiredConsents>(),
             Err(RequiredConsentsError::Twice)
+        );
+        let many: Vec<_> = (0..=MAX_CONSENTS).map(|number| format!("d{number}=1")).collect();
+        assert_eq!(
+            many.join(",").parse::<RequiredConsents>(),
+            Err(RequiredConsentsError::TooMany)
         );
     }
 }

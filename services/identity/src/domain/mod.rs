@@ -21,6 +21,9 @@
 //! - **Request ids and email addresses.** Unique constraints decide which of several simultaneous requests comes first.
 //! - **Password changes.** SignIn, ChangePassword and DeleteAccount compare the password's version in the statement or
 //!   under the lock that writes: hashing takes too long to hold a row lock during it.
+//! - **Recovery tokens.** `identity.reset_password` and its siblings lock the account, spend the token and do what it is for. Triggers
+//!   of `identity.users` end tokens when the password or the address changes, and keep an address for the account that may get
+//!   it back.
 //! - **Audit log.** `identity.append_audit_event` numbers events and computes their digests under a lock per person;
 //!   [`audit_chain`] computes the same digests to verify them.
 
@@ -28,14 +31,19 @@ pub mod account;
 pub mod audit;
 pub mod audit_chain;
 pub mod consent;
+pub mod consent_versions;
+pub mod device_token;
 pub mod email;
 pub mod erasure;
+pub mod export;
 pub mod goals;
 pub mod outbox;
 pub mod password;
 pub mod progress;
 pub mod provider;
+pub mod quota;
 pub mod rate_limit;
 pub mod reconciliation;
+pub mod recovery;
 pub mod refresh_token;
 pub mod session;

@@ -121,7 +121,11 @@ pub fn retry_delay(attempts: i32, reason: Reason, jitter: u8) -> Duration {
 pub fn means_down(reason: Reason) -> bool {
     matches!(
         reason,
-        Reason::DependencyUnavailable | Reason::Draining | Reason::Overloaded | Reason::Deadline
+        Reason::DependencyUnavailable
+            | Reason::Draining
+            | Reason::Overloaded
+            | Reason::TooManyCalls
+            | Reason::Deadline
     )
 }
 

@@ -1,5 +1,14 @@
 //! The provider that keeps passwords and sessions.
 
+/// Whether SignIn requires a verified address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum VerifiedEmail {
+    /// Not required.
+    Off,
+    /// Required.
+    On,
+}
+
 /// The provider that signs people up and in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum AuthProvider {

@@ -73,7 +73,7 @@ pub struct StoredToken {
 pub enum TokenState {
     /// The token was not used before: this refresh uses it.
     Unused {
-        /// The time of use to store. Never before the token was issued, even when the clock of another replica is ahead.
+        /// The time of use to store. Never before the token was issued, even when the clock of the issuing replica is ahead.
         used_at: DateTime<Utc>,
     },
     /// The token was used within the last [`GRACE`]: the answer is its successor again.
@@ -141,7 +141,8 @@ impl fmt::Debug for RefreshToken {
 // === impl StoredToken ===
 
 impl StoredToken {
-    /// The token's state at `now`.
+    /// The token's state at `now`. The time of use that is stored must be by the same clock: two replicas' clocks may
+    /// differ by more than [`GRACE`].
     #[must_use]
     pub fn state(&self, now: DateTime<Utc>) -> TokenState {
         match self.used_at {
@@ -257,7 +258,7 @@ mod tests {
         assert_eq!(
             used.state(at(19_000)),
             TokenState::UsedRecently,
-            "by the clock of another replica"
+            "by the clock of a server that was behind before a failover"
         );
         assert_eq!(used.state(at(30_000)), TokenState::UsedRecently);
         assert_eq!(used.state(at(30_001)), TokenState::Reused);

@@ -7,6 +7,8 @@ use uuid::Uuid;
 use super::{
     account::PasswordHash,
     audit::Origin,
+    consent::RequiredConsents,
+    device_token::KeptDevice,
     rate_limit::FailureKeys,
     refresh_token::{NewRefreshToken, REFRESH_TOKEN_LIFETIME},
 };
@@ -43,8 +45,16 @@ pub struct NewSession<'a> {
     pub password_version: i64,
     /// The password's hash with current parameters, when the stored hash is outdated.
     pub upgraded: Option<PasswordHash>,
-    /// The keys under which the account's wrong passwords are counted. The count is reset.
+    /// The keys under which the caller's wrong passwords are counted. The count is reset.
     pub failures: FailureKeys,
+    /// The token of the device, to store or to renew.
+    pub device: KeptDevice,
+    /// `true` when the account's address must be verified.
+    pub requires_verified: bool,
+    /// The maximum number of the person's sessions, this one included.
+    pub max_sessions: i32,
+    /// The consents that the access token states as missing when they are not in effect.
+    pub required_consents: &'a RequiredConsents,
     /// The origin of the call, for the audit log.
     pub origin: &'a Origin,
     /// The time of the sign-in.

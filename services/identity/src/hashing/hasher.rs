@@ -88,6 +88,18 @@ impl Hasher {
         phc_string(&self.recipe, &salt, &output)
     }
 
+    /// Returns a new hash that no known password matches, in the form of a current one: 256 random bits instead of an output.
+    ///
+    /// # Errors
+    ///
+    /// [`HashingError::Internal`] when the recipe cannot be written as text.
+    pub fn unmatched(&self) -> Result<PasswordHash, HashingError> {
+        let (mut salt, mut output) = ([0; SALT_BYTES], [0; OUTPUT_BYTES]);
+        self.entropy.fill(&mut salt);
+        self.entropy.fill(&mut output);
+        phc_string(&self.recipe, &salt, &output)
+    }
+
     /// Checks `password` against `stored`. When `stored` is `None`, does the same work as for a current hash and returns
     /// [`Verdict::Wrong`].
     ///

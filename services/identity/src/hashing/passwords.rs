@@ -91,6 +91,15 @@ impl Passwords {
         .await?
     }
 
+    /// Returns a new hash that no known password matches. Computes next to nothing, so it takes no turn.
+    ///
+    /// # Errors
+    ///
+    /// See [`Hasher::unmatched`].
+    pub fn unmatched(&self) -> Result<PasswordHash, HashingError> {
+        self.hasher.unmatched()
+    }
+
     /// Runs `compute` in one turn of the queue, on a thread for blocking work. SignUp checks its password against the
     /// policy and hashes it in one turn.
     ///

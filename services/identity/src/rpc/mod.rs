@@ -5,11 +5,14 @@
 
 mod account;
 mod audit_origin;
+mod consent_grant;
 mod email;
 mod hashing_error;
 mod rate_limit_keys;
+pub mod recovery;
 mod session;
 
 pub use self::{
-    account::AccountRpc, audit_origin::AuditOrigins, rate_limit_keys::RateLimitKeys, session::SessionRpc,
+    account::AccountRpc, audit_origin::AuditOrigins, rate_limit_keys::RateLimitKeys, recovery::RecoveryRpc,
+    session::SessionRpc,
 };

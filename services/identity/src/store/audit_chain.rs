@@ -50,7 +50,7 @@ impl AuditChains {
     }
 
     /// Reads the rows after event number `after` of the chain of `person`, then the rows of the persons with greater
-    /// ids. A chain without further events has one row.
+    /// ids. A chain without further events has one row. A person who is being erased in batches has none.
     ///
     /// Uses one statement, so that ends and events are from the same snapshot.
     ///
@@ -75,7 +75,9 @@ impl AuditChains {
                     AND l.number > CASE c.user_id WHEN $1 THEN $2 ELSE (-9223372036854775808)::bigint END
                 ORDER BY l.number LIMIT $3
             ) AS e ON true
-            WHERE c.user_id >= $1 ORDER BY c.user_id, e.number LIMIT $3"#,
+            WHERE c.user_id >= $1
+                AND NOT EXISTS (SELECT FROM identity.erasures AS x WHERE x.user_id = c.user_id AND x.has_rows)
+            ORDER BY c.user_id, e.number LIMIT $3"#,
             person,
             after,
             PAGE_SIZE,
@@ -124,6 +126,7 @@ impl AuditChains {
             r#"
             SELECT /* AuditChains.strays */ user_id, min(number) AS "number!" FROM identity.security_audit_log AS l
             WHERE user_id > $1 AND NOT EXISTS (SELECT FROM identity.audit_chains AS c WHERE c.user_id = l.user_id)
+                AND NOT EXISTS (SELECT FROM identity.erasures AS x WHERE x.user_id = l.user_id AND x.has_rows)
             GROUP BY user_id ORDER BY user_id LIMIT $2"#,
             person,
             PAGE_SIZE,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
     database::{Context, Database, DbError, TenantTx},
@@ -9,6 +10,7 @@ use haven_platform::{
     mac::StoredMac,
     page::{Page, PageSize},
 };
+use uuid::Uuid;
 
 use crate::domain::audit::{AuditEvent, AuditEventType, NewAuditEvent};
 
@@ -64,7 +66,8 @@ impl AuditLog {
             .database
             .begin("ListAuditEvents", Context::User(caller), deadline)
             .await?;
-        let rows = sqlx::query!(
+        let rows = sqlx::query_as!(
+            AuditRow,
             "
             SELECT /* ListAuditEvents */
                    number, event, refused, service, session_id, occurred_at FROM identity.security_audit_log
@@ -76,18 +79,32 @@ impl AuditLog {
         .fetch_all(&mut tx)
         .await?;
         tx.commit().await?;
-        let events = rows.into_iter().map(|row| {
-            Ok(AuditEvent {
-                number: row.number,
-                event: AuditEventType::from_name(&row.event)
-                    .ok_or_else(|| DbError::unexpected("the stored type of an audit event"))?,
-                refused: row.refused,
-                service: row.service,
-                session_id: row.session_id,
-                at: row.occurred_at,
-            })
-        });
-        let events = events.collect::<Result<_, DbError>>()?;
-        Ok(Page::from_rows(events, size))
+        Page::try_from_rows(rows, size)
+    }
+}
+
+/// A row of `identity.security_audit_log`, with the columns that its person sees.
+pub(super) struct AuditRow {
+    pub(super) number: i64,
+    pub(super) event: String,
+    pub(super) refused: bool,
+    pub(super) service: Option<String>,
+    pub(super) session_id: Option<Uuid>,
+    pub(super) occurred_at: DateTime<Utc>,
+}
+
+impl TryFrom<AuditRow> for AuditEvent {
+    type Error = DbError;
+
+    fn try_from(row: AuditRow) -> Result<Self, DbError> {
+        Ok(Self {
+            number: row.number,
+            event: AuditEventType::from_name(&row.event)
+                .ok_or_else(|| DbError::unexpected("the stored type of an audit event"))?,
+            refused: row.refused,
+            service: row.service,
+            session_id: row.session_id,
+            at: row.occurred_at,
+        })
     }
 }

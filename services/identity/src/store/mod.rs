@@ -9,5 +9,6 @@ pub mod audit_log;
 pub mod outbox;
 pub mod rate_limit;
 pub mod reconciliation;
+pub mod recovery;
 pub mod retention;
 pub mod session;

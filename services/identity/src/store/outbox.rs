@@ -20,6 +20,9 @@ use crate::domain::{
 /// The timeout of a transaction on the outbox.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The number of rows of an erased person that one transaction deletes: about a tenth of a second.
+const ERASE_BATCH: i32 = 5000;
+
 /// The messages that were not delivered yet.
 #[derive(Clone, Debug)]
 pub struct Outbox {
@@ -42,13 +45,13 @@ impl Outbox {
         Self { database }
     }
 
-    /// Claims up to `limit` messages that are due at `now`, the longest overdue first. Simultaneous calls claim different
-    /// messages.
+    /// Claims up to `limit` messages that are due, the longest overdue first. Simultaneous calls claim different messages.
+    /// Leases go by the clock of Postgres: by its own, a replica with a clock that is ahead would take what others deliver.
     ///
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn claim(&self, now: DateTime<Utc>, limit: i64) -> Result<Due, DbError> {
+    pub async fn claim(&self, limit: i64) -> Result<Due, DbError> {
         let mut tx = self
             .database
             .begin("Outbox.claim", Context::Service, Deadline::after(TIMEOUT))
@@ -59,18 +62,18 @@ impl Outbox {
         let claimed = sqlx::query!(
             r#"
             WITH /* Outbox.claim */ due AS (
-                SELECT user_id, id FROM identity.outbox WHERE next_attempt_at <= $1
-                ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED
+                SELECT user_id, id FROM identity.outbox WHERE next_attempt_at <= now()
+                ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED
             )
             UPDATE identity.outbox AS message
             SET attempts = attempts + 1,
-                next_attempt_at = CASE WHEN kind = 'erase_user' THEN $4::timestamptz ELSE $3::timestamptz END
+                next_attempt_at = now() + make_interval(secs =>
+                    CASE WHEN kind = 'erase_user' THEN $3::float8 ELSE $2::float8 END)
             FROM due WHERE message.user_id = due.user_id AND message.id = due.id
             RETURNING message.user_id, message.id, kind, attempts"#,
-            now,
             limit,
-            now + LEASE,
-            now + ERASE_LEASE,
+            LEASE.as_secs_f64(),
+            ERASE_LEASE.as_secs_f64(),
         )
         .fetch_all(&mut tx)
         .await?;
@@ -138,6 +141,36 @@ impl Outbox {
         tx.commit().await
     }
 
+    /// Deletes the rows that are left of the message's person, who is being erased, in batches. Each is a transaction, so an
+    /// attempt that is killed is continued by the next one. Ends at `deadline`, or when nothing is left: then returns `true`.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails. What was deleted before stays deleted.
+    pub async fn erase_rows(&self, message: &Message, deadline: Deadline) -> Result<bool, DbError> {
+        while !deadline.remaining().is_zero() {
+            let mut tx = self
+                .database
+                .begin(
+                    "Outbox.erase_rows",
+                    Context::ServiceFor(message.user_id),
+                    Deadline::after(TIMEOUT),
+                )
+                .await?;
+            let is_done = sqlx::query_scalar!(
+                r#"SELECT /* Outbox.erase_rows */ identity.erase_rows($1) AS "done!""#,
+                ERASE_BATCH,
+            )
+            .fetch_one(&mut tx)
+            .await?;
+            tx.commit().await?;
+            if is_done {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Deletes a delivered message to erase a person, and stores its receipt, both or neither. An existing receipt is
     /// kept.
     ///
@@ -170,29 +203,25 @@ impl Outbox {
         tx.commit().await
     }
 
-    /// Stores that an attempt failed for `error`, and the time of the next one.
+    /// Stores that an attempt failed for `error`, and that the next one is due after `delay`.
     ///
     /// # Errors
     ///
     /// When the database fails. The message is due again when its lease ends.
-    pub async fn failed(
-        &self,
-        message: &Message,
-        error: Reason,
-        next_attempt_at: DateTime<Utc>,
-    ) -> Result<(), DbError> {
+    pub async fn failed(&self, message: &Message, error: Reason, delay: Duration) -> Result<(), DbError> {
         let mut tx = self
             .database
             .begin("Outbox.failed", Context::Service, Deadline::after(TIMEOUT))
             .await?;
         sqlx::query!(
             r#"
-            UPDATE /* Outbox.failed */ identity.outbox SET last_error = $3, next_attempt_at = $4
+            UPDATE /* Outbox.failed */ identity.outbox
+            SET last_error = $3, next_attempt_at = now() + make_interval(secs => $4)
             WHERE user_id = $1 AND id = $2"#,
             message.user_id.as_uuid(),
             message.id,
             reason::name(error),
-            next_attempt_at,
+            delay.as_secs_f64(),
         )
         .execute(&mut tx)
         .await?;

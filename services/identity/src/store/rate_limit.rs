@@ -24,13 +24,13 @@ pub enum LimitError {
 pub struct Limited {
     /// The subject of the limit.
     pub kind: LimitKind,
-    /// The limit. `None` for wrong passwords, which have a growing delay instead.
+    /// The limit. `None` for wrong passwords: the caller's have a growing delay, the account's a cap.
     pub quota: Option<Quota>,
     /// The delay after which the call would be admitted.
     pub retry_after: Duration,
 }
 
-/// Admits a call that is within all of `quotas`, and counts it. `account` has the keys under which the account's wrong
+/// Admits a call that is within all of `quotas`, and counts it. `failures` has the keys under which the caller's wrong
 /// passwords are counted.
 ///
 /// Takes one round trip. Both roles of the request pool may call the SQL function.
@@ -41,40 +41,67 @@ pub struct Limited {
 pub(super) async fn admit(
     tx: &mut TenantTx,
     quotas: &[Quota],
-    account: Option<&FailureKeys>,
+    failures: Option<&FailureKeys>,
 ) -> Result<(), LimitError> {
-    let keys: Vec<Vec<u8>> = quotas.iter().map(|quota| quota.key.to_vec()).collect();
-    let emissions: Vec<PgInterval> = quotas
-        .iter()
-        .map(|quota| interval(quota.limit.emission()))
-        .collect();
-    let tolerances: Vec<PgInterval> = quotas
-        .iter()
-        .map(|quota| interval(quota.limit.tolerance()))
-        .collect();
+    let Arrays {
+        keys,
+        emissions,
+        tolerances,
+    } = Arrays::of(quotas);
+    let cap = Cap::of(failures);
     let refused = sqlx::query!(
         r#"
         SELECT /* Limits.admit */
-               key AS "key!", retry_after AS "retry_after!" FROM identity.admit($1, $2, $3, ($4::bytea[])[1])
-        WHERE NOT admitted
-        UNION ALL
-        -- Under the other keys of the ring.
-        SELECT failed.key, failed.retry_after
-        FROM unnest(($4::bytea[])[2:]) AS account (key), identity.admit('{}', '{}', '{}', account.key) AS failed
-        WHERE NOT failed.admitted"#,
+               key AS "key!", retry_after AS "retry_after!" FROM identity.admit_call($1, $2, $3, $4, $5, $6, $7)
+        WHERE NOT admitted"#,
         &keys as &[Vec<u8>],
         &emissions as &[PgInterval],
         &tolerances as &[PgInterval],
-        account.map_or(&[] as &[Vec<u8>], FailureKeys::as_slice) as &[Vec<u8>],
+        failures.map_or(&[] as &[Vec<u8>], FailureKeys::as_slice) as &[Vec<u8>],
+        cap.keys as &[Vec<u8>],
+        cap.emission,
+        cap.tolerance,
     )
     .fetch_all(tx)
     .await
     .map_err(DbError::from)?;
+    let refused = refused.into_iter().map(|row| (row.key, row.retry_after));
+    check(refused, quotas, cap.keys)
+}
+
+/// Limits, as parameters of a statement.
+struct Arrays {
+    keys: Vec<Vec<u8>>,
+    emissions: Vec<PgInterval>,
+    tolerances: Vec<PgInterval>,
+}
+
+impl Arrays {
+    fn of(quotas: &[Quota]) -> Self {
+        let limits = quotas.iter().map(|quota| quota.limit);
+        Self {
+            keys: quotas.iter().map(|quota| quota.key.to_vec()).collect(),
+            emissions: limits.clone().map(|limit| interval(limit.emission())).collect(),
+            tolerances: limits.map(|limit| interval(limit.tolerance())).collect(),
+        }
+    }
+}
+
+/// Returns an error with the limits that refused a call: rows of the key and the delay. `caps` has the keys of caps.
+fn check(
+    refused: impl Iterator<Item = (Vec<u8>, PgInterval)>,
+    quotas: &[Quota],
+    caps: &[Vec<u8>],
+) -> Result<(), LimitError> {
     let mut limited: Vec<Limited> = Vec::new();
-    for row in refused {
-        let quota = quotas.iter().find(|quota| quota.key == *row.key).copied();
-        let kind = quota.map_or(LimitKind::Failures, |quota| quota.kind);
-        let retry_after = duration(&row.retry_after);
+    for (key, delay) in refused {
+        let quota = quotas.iter().find(|quota| quota.key == *key).copied();
+        let kind = match quota {
+            Some(quota) => quota.kind,
+            None if caps.contains(&key) => LimitKind::Account,
+            None => LimitKind::Failures,
+        };
+        let retry_after = duration(&delay);
         // A limit is counted under each key of the ring, and reported once.
         match limited.iter_mut().find(|one| one.kind == kind) {
             Some(one) => one.retry_after = one.retry_after.max(retry_after),
@@ -88,6 +115,30 @@ pub(super) async fn admit(
     match limited.is_empty() {
         true => Ok(()),
         false => Err(LimitError::Limited(limited)),
+    }
+}
+
+/// The cap on an account's wrong passwords, as parameters of a statement. Without a cap there are no keys.
+pub(super) struct Cap<'a> {
+    pub(super) keys: &'a [Vec<u8>],
+    pub(super) emission: PgInterval,
+    pub(super) tolerance: PgInterval,
+}
+
+impl<'a> Cap<'a> {
+    pub(super) fn of(failures: Option<&'a FailureKeys>) -> Self {
+        match failures.and_then(FailureKeys::cap) {
+            Some(cap) => Self {
+                keys: &cap.keys,
+                emission: interval(cap.limit.emission()),
+                tolerance: interval(cap.limit.tolerance()),
+            },
+            None => Self {
+                keys: &[],
+                emission: interval(Duration::ZERO),
+                tolerance: interval(Duration::ZERO),
+            },
+        }
     }
 }
 

@@ -51,12 +51,51 @@ impl Retention {
         )
         .fetch_all(&mut tx)
         .await?;
+        let devices = sqlx::query_scalar!(
+            r#"SELECT /* Retention.sweep_devices */ identity.sweep_device_tokens($1) AS "rows!""#,
+            batch,
+        )
+        .fetch_one(&mut tx)
+        .await?;
+        let recovery = sqlx::query_scalar!(
+            r#"SELECT /* Retention.sweep_recovery */ identity.sweep_recovery_tokens($1) AS "rows!""#,
+            batch,
+        )
+        .fetch_one(&mut tx)
+        .await?;
         tx.commit().await?;
-        let swept = rows.into_iter().map(|row| Swept {
-            table: row.table,
-            rows: row.rows.unsigned_abs(),
-        });
-        Ok(swept.collect())
+        let swept = rows.into_iter().map(|row| (row.table, row.rows));
+        let swept = swept.chain([
+            ("device_tokens".to_owned(), devices),
+            ("recovery_tokens".to_owned(), recovery),
+        ]);
+        Ok(swept
+            .map(|(table, rows)| Swept {
+                table,
+                rows: rows.unsigned_abs(),
+            })
+            .collect())
+    }
+
+    /// Forgets the counts of up to `batch` receipts that were completed longer ago than `retention`. Returns their number.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails. Nothing was forgotten, unless only the answer was lost.
+    pub async fn trim_receipts(&self, retention: TimeDelta, batch: i32) -> Result<u64, DbError> {
+        let mut tx = self
+            .database
+            .begin("Retention.receipts", Context::Service, Deadline::after(TIMEOUT))
+            .await?;
+        let trimmed = sqlx::query_scalar!(
+            r#"SELECT /* Retention.receipts */ identity.trim_receipts($1, $2) AS "trimmed!""#,
+            interval(retention),
+            batch,
+        )
+        .fetch_one(&mut tx)
+        .await?;
+        tx.commit().await?;
+        Ok(trimmed.unsigned_abs())
     }
 
     /// Deletes audit events that are older than `retention`, of at most `people` people. An old event behind a younger one
@@ -72,16 +111,20 @@ impl Retention {
             .await?;
         let deleted = sqlx::query_scalar!(
             r#"SELECT /* Retention.trim */ identity.trim_audit_log($1, $2) AS "deleted!""#,
-            PgInterval {
-                months: 0,
-                days: 0,
-                microseconds: retention.num_microseconds().unwrap_or(i64::MAX),
-            },
+            interval(retention),
             people,
         )
         .fetch_one(&mut tx)
         .await?;
         tx.commit().await?;
         Ok(deleted.unsigned_abs())
+    }
+}
+
+fn interval(retention: TimeDelta) -> PgInterval {
+    PgInterval {
+        months: 0,
+        days: 0,
+        microseconds: retention.num_microseconds().unwrap_or(i64::MAX),
     }
 }

@@ -36,6 +36,10 @@ pub struct Claims {
     pub exp: i64,
     /// The session that the token belongs to.
     pub session_id: Option<Uuid>,
+    /// The consents to required documents that the user lacked when the token was issued, such as `terms=2026-01`. Left
+    /// out when there are none.
+    #[serde(default, rename = "missing_consents", skip_serializing_if = "Vec::is_empty")]
+    pub unmet: Vec<String>,
 }
 
 /// The claims that are read from a token of any issuer. Times can have fractions (RFC 7519, section 2).
@@ -47,6 +51,9 @@ pub(super) struct PresentedClaims {
     nbf: Option<f64>,
     iat: Option<f64>,
     pub(super) session_id: Option<Uuid>,
+    /// Of any type: another issuer may use the name for something else.
+    #[serde(default, rename = "missing_consents")]
+    unmet: Value,
 }
 
 impl PresentedClaims {
@@ -83,6 +90,18 @@ impl PresentedClaims {
         Ok(claims)
     }
 
+    /// Takes the consents that the user of one of Haven's own tokens lacks.
+    ///
+    /// # Errors
+    ///
+    /// TOKEN_INVALID with CLAIMS.
+    pub(super) fn take_unmet(&mut self) -> Result<Vec<String>, TokenProblem> {
+        match self.unmet.take() {
+            Value::Null => Ok(Vec::new()),
+            claim => serde_json::from_value(claim).map_err(|_| TokenProblem::Claims),
+        }
+    }
+
     /// Returns the time from `now` until [`PresentedClaims::read`] refuses the claims as expired, at most
     /// [`MAX_VALIDITY`].
     pub(super) fn valid_for(&self, now: DateTime<Utc>) -> Duration {
@@ -96,6 +115,22 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
+
+    #[test]
+    fn unmet_requirements_are_a_list_that_may_be_left_out() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let missing = |value: Value| {
+            let claims = serde_json::json!({
+                "aud": "us", "sub": Uuid::from_u128(1), "role": ROLE, "exp": 1_800_000_001, "missing_consents": value,
+            });
+            let read = PresentedClaims::read(claims.as_object().unwrap().clone(), "us", now);
+            read.unwrap().take_unmet()
+        };
+        assert_eq!(missing(serde_json::json!(["terms=2"])).unwrap(), ["terms=2"]);
+        assert!(missing(Value::Null).unwrap().is_empty());
+        // Every other type is read, because the token may be another issuer's.
+        assert!(missing(serde_json::json!(true)).is_err());
+    }
 
     #[test]
     fn claims_count_as_valid_until_they_are_refused_as_expired() {

@@ -12,7 +12,9 @@ mod token_state;
 mod verifier;
 mod verifying_key;
 
-pub(crate) use self::{certificate::service_name, token_problem::TokenProblem, token_state::TokenState};
+pub(crate) use self::{
+    certificate::calling_service, token_problem::TokenProblem, token_state::TokenState, verifier::Verified,
+};
 pub use self::{
     claims::{Claims, ROLE},
     ended_sessions::EndedSessions,

@@ -22,6 +22,14 @@ use crate::{
     time::Clock,
 };
 
+/// A user with a verified token.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    pub(crate) user: User,
+    /// The consents to required documents that the user lacks, as the token states. Empty for tokens of other issuers.
+    pub(crate) unmet: Vec<String>,
+}
+
 /// Verifies access tokens and returns their users.
 ///
 /// The token's issuer decides which keys may have signed it. The key, and never the token, decides the algorithm.
@@ -74,6 +82,15 @@ impl TokenVerifier {
     /// TOKEN_EXPIRED; SESSION_REVOKED; TOKEN_INVALID with a `problem` in its metadata; DEPENDENCY_UNAVAILABLE when the
     /// keys or the ended sessions are not known yet.
     pub async fn verify(&self, token: &str, deadline: Deadline) -> Result<User, Failure> {
+        Ok(self.verify_claims(token, deadline).await?.user)
+    }
+
+    /// Verifies `token` as [`TokenVerifier::verify`] does, and also returns what it states about its user.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TokenVerifier::verify`].
+    pub(crate) async fn verify_claims(&self, token: &str, deadline: Deadline) -> Result<Verified, Failure> {
         let token = Token::parse(token)?;
         let issuer = token.issuer().ok_or(TokenProblem::Issuer)?;
         let foreign = issuer != self.issuer;
@@ -84,17 +101,22 @@ impl TokenVerifier {
             token.check(&self.own_key(&token, deadline).await?)?;
         }
         let now = self.clock.now();
-        let claims = PresentedClaims::read(token.claims, &self.audience, now)?;
+        let mut claims = PresentedClaims::read(token.claims, &self.audience, now)?;
+        let mut unmet = Vec::new();
         if !foreign {
+            unmet = claims.take_unmet()?;
             // Every token of Haven's own belongs to a session; one without a session could not be revoked.
             let session = claims.session_id.ok_or(TokenProblem::Claims)?;
             self.ended.check(session, deadline).await?;
         }
-        Ok(User {
-            id: UserId::new(claims.sub),
-            session_id: claims.session_id,
-            foreign,
-            valid_until: Some(Instant::now() + claims.valid_for(now)),
+        Ok(Verified {
+            user: User {
+                id: UserId::new(claims.sub),
+                session_id: claims.session_id,
+                foreign,
+                valid_until: Some(Instant::now() + claims.valid_for(now)),
+            },
+            unmet,
         })
     }
 

@@ -3,6 +3,7 @@
 //! All values are read and checked before a socket opens, and everything that is missing or wrong is reported at once.
 //! Each concern has its own file.
 
+mod enforcement;
 mod listeners;
 mod postgres;
 mod problems;
@@ -17,6 +18,7 @@ mod worker;
 
 pub(crate) use self::requests::duration;
 pub use self::{
+    enforcement::{Enforcement, EnforcementArgs},
     listeners::{ListenerArgs, Listeners},
     postgres::PostgresArgs,
     problems::{ConfigError, ConfigProblems},

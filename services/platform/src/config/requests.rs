@@ -17,10 +17,21 @@ pub struct RequestArgs {
         default_value = "10s"
     )]
     pub default_deadline: String,
-    /// The maximum number of calls in flight, of which those without a token can use three quarters; further calls fail
-    /// with OVERLOADED
-    #[arg(long, env = "MAX_IN_FLIGHT", value_name = "N", default_value = "256")]
+    /// The maximum number of calls in flight: half of them calls with one answer, a quarter people's watches; no caller can
+    /// take all, and further calls fail with OVERLOADED
+    #[arg(long, env = "MAX_IN_FLIGHT", value_name = "N", default_value = "512")]
     pub max_in_flight: String,
+    /// The maximum number of open connections; no network can have all, and further ones are closed
+    #[arg(long, env = "MAX_CONNECTIONS", value_name = "N", default_value = "2048")]
+    pub max_connections: String,
+    /// The time in which a request must arrive after its headers
+    #[arg(
+        long,
+        env = "REQUEST_BODY_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "5s"
+    )]
+    pub request_body_timeout: String,
     /// The maximum size of a request in bytes; a larger one fails with MESSAGE_TOO_LARGE
     #[arg(
         long,
@@ -41,6 +52,10 @@ pub struct Requests {
     pub default_deadline: Duration,
     /// The maximum number of calls in flight.
     pub max_in_flight: usize,
+    /// The maximum number of open connections.
+    pub max_connections: usize,
+    /// The time in which a request must arrive after its headers.
+    pub request_body_timeout: Duration,
     /// The maximum size of a request, in bytes.
     pub max_request_bytes: usize,
     /// The time for calls in flight to finish after a stop signal.
@@ -51,12 +66,17 @@ impl RequestArgs {
     /// Checks the flags, and adds what is wrong to `problems`.
     pub fn check(&self, problems: &mut ConfigProblems) -> Option<Requests> {
         let default_deadline = problems.take("DEFAULT_DEADLINE", duration(&self.default_deadline));
-        let max_in_flight = problems.number("MAX_IN_FLIGHT", &self.max_in_flight, 1..=1_000_000);
+        let max_in_flight = problems.number("MAX_IN_FLIGHT", &self.max_in_flight, 8..=1_000_000);
+        let max_connections = problems.number("MAX_CONNECTIONS", &self.max_connections, 8..=1_000_000);
+        let request_body_timeout =
+            problems.take("REQUEST_BODY_TIMEOUT", duration(&self.request_body_timeout));
         let max_request_bytes = problems.number("MAX_REQUEST_BYTES", &self.max_request_bytes, 1024..=1 << 30);
         let drain_timeout = problems.take("DRAIN_TIMEOUT", duration(&self.drain_timeout));
         Some(Requests {
             default_deadline: default_deadline?,
             max_in_flight: max_in_flight? as usize,
+            max_connections: max_connections? as usize,
+            request_body_timeout: request_body_timeout?,
             max_request_bytes: max_request_bytes? as usize,
             drain_timeout: drain_timeout?,
         })

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::ConfigProblems;
-use crate::tls::TlsFiles;
+use crate::{allowed_services::AllowedServices, tls::TlsFiles};
 
 /// The flags of TLS.
 #[derive(Args, Clone, Debug)]
@@ -19,9 +19,9 @@ pub struct TlsArgs {
     /// The file of the certificate authorities that are trusted for servers and clients, PEM
     #[arg(long, env = "TLS_CA_FILE", value_name = "FILE")]
     pub tls_ca_file: Option<PathBuf>,
-    /// The services that may call: subject alternative names of client certificates (DNS names or URIs)
-    #[arg(long, env = "ALLOWED_SERVICES", value_name = "SAN,…", value_delimiter = ',')]
-    pub allowed_services: Vec<String>,
+    /// The services that may call: subject alternative names of client certificates (DNS names or URIs), with their scopes
+    #[arg(long, env = "ALLOWED_SERVICES", value_name = "SAN=SCOPE,…;…")]
+    pub allowed_services: Option<String>,
 }
 
 impl TlsArgs {
@@ -42,17 +42,18 @@ impl TlsArgs {
         let cert = file("TLS_CERT_FILE", &self.tls_cert_file);
         let key = file("TLS_KEY_FILE", &self.tls_key_file);
         let ca = file("TLS_CA_FILE", &self.tls_ca_file);
-        let allowed_services = self
-            .allowed_services
-            .iter()
-            .filter(|name| !name.is_empty())
-            .cloned()
-            .collect();
+        let allowed_services = AllowedServices::parse(self.allowed_services.as_deref().unwrap_or_default())
+            .map_err(|wrong| {
+                for problem in wrong {
+                    problems.add("ALLOWED_SERVICES", problem);
+                }
+            })
+            .ok();
         Some(TlsFiles {
             cert: cert?,
             key: key?,
             ca: ca?,
-            allowed_services,
+            allowed_services: allowed_services?,
         })
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::server::SERVER;
+use super::{limits::Limits, server::SERVER};
 use crate::call::UserId;
 
 /// The identity under which a transaction runs, and with it the rows that it reaches.
@@ -59,14 +59,22 @@ impl Context {
     /// The claims are set by `set_config` rather than `SET LOCAL`, because query statistics keep the text of the
     /// latter. The role is set by its own statement, because a statement that ends under another role than it began is
     /// also kept with its text.
-    pub(super) fn begin(self, schema: &'static str, timeout: Duration) -> String {
+    pub(super) fn begin(self, schema: &'static str, limits: Option<&Limits>, timeout: Duration) -> String {
         let role = self.role();
         let claims = self.claims();
+        let limits = limits.and_then(|limits| match self {
+            Self::User(_) => Some(limits.user()),
+            Self::ServiceFor(_) => Some(limits.service()),
+            Self::Anonymous | Self::AnonymousFor(_) | Self::Service | Self::ServiceWith(_) => None,
+        });
+        let limits = limits.map_or_else(String::new, |limits| {
+            format!("set_config('{schema}.limits', '{limits}', true), ")
+        });
         // 0 would mean that there is no limit.
         let millis = timeout.as_millis().clamp(1, i32::MAX as u128);
         format!(
             "BEGIN; SELECT set_config('request.jwt.claims', '{claims}', true), \
-             set_config('statement_timeout', '{millis}', true), {SERVER}; \
+             set_config('statement_timeout', '{millis}', true), {limits}{SERVER}; \
              SET LOCAL ROLE {schema}_{role}"
         )
     }
@@ -80,7 +88,7 @@ mod tests {
     fn a_transaction_begins_with_its_identity_in_one_batch() {
         let id = UserId::new(Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8057));
         assert_eq!(
-            Context::User(id).begin("data", Duration::from_millis(1500)),
+            Context::User(id).begin("data", None, Duration::from_millis(1500)),
             "BEGIN; SELECT set_config('request.jwt.claims', '{\"sub\":\"01890a5d-ac96-774b-bcce-b302099a8057\"}', true), \
              set_config('statement_timeout', '1500', true), pg_catalog.pg_is_in_recovery() AS in_recovery, \
              pg_catalog.pg_postmaster_start_time()::text AS started, pg_catalog.pg_backend_pid() AS pid; \
@@ -88,7 +96,7 @@ mod tests {
         );
         assert!(
             Context::Service
-                .begin("data", Duration::ZERO)
+                .begin("data", None, Duration::ZERO)
                 .ends_with("ROLE data_service")
         );
         assert!(
@@ -96,13 +104,33 @@ mod tests {
                 name: "ticket",
                 value: Uuid::nil()
             })
-            .begin("data", Duration::ZERO)
+            .begin("data", None, Duration::ZERO)
             .contains(r#"'{"ticket":"00000000-0000-0000-0000-000000000000"}'"#)
         );
-        assert!(Context::Anonymous.begin("data", Duration::ZERO).contains("'{}'"));
+        let limits = Limits::new(&[("widgets", 5)], &[]);
+        for (context, expected) in [
+            (
+                Context::User(id),
+                Some(r#"set_config('data.limits', '{"widgets":5}', true)"#),
+            ),
+            (
+                Context::ServiceFor(id),
+                Some("set_config('data.limits', '{}', true)"),
+            ),
+            (Context::Service, None),
+        ] {
+            let batch = context.begin("data", Some(&limits), Duration::ZERO);
+            assert_eq!(batch.contains("data.limits"), expected.is_some());
+            assert!(batch.contains(expected.unwrap_or_default()), "{batch}");
+        }
         assert!(
             Context::Anonymous
-                .begin("data", Duration::ZERO)
+                .begin("data", None, Duration::ZERO)
+                .contains("'{}'")
+        );
+        assert!(
+            Context::Anonymous
+                .begin("data", None, Duration::ZERO)
                 .contains("'statement_timeout', '1'")
         );
     }

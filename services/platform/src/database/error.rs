@@ -1,8 +1,8 @@
 //! Database errors without row contents.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
-use sqlx::Error;
+use sqlx::{Error, error::DatabaseError, postgres::PgDatabaseError};
 
 use crate::{
     failure::Failure,
@@ -17,7 +17,8 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub struct DbError {
     kind: ErrorKind,
-    details: Details,
+    /// On the heap, because a result with a large error is slow to pass on.
+    details: Box<Details>,
 }
 
 #[derive(Debug, Default)]
@@ -26,7 +27,12 @@ struct Details {
     sqlstate: Option<String>,
     constraint: Option<String>,
     table: Option<String>,
+    exceeded: Option<Exceeded>,
 }
+
+/// The numbers of a limit that a statement exceeded. They are in the detail of the error, as two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Exceeded(u64, u64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ErrorKind {
@@ -48,6 +54,10 @@ enum ErrorKind {
     Refused,
     /// The transaction's person is locked.
     Locked,
+    /// The transaction's person would use more than a quota allows.
+    Quota,
+    /// The transaction's person makes too many mutations.
+    Rate,
     /// A defect in this program or its schema.
     Other(&'static str),
 }
@@ -69,6 +79,12 @@ impl DbError {
     #[must_use]
     pub fn constraint(&self) -> Option<&str> {
         self.details.constraint.as_deref()
+    }
+
+    /// Returns whether the transaction's person is over a quota or a rate limit.
+    #[must_use]
+    pub fn is_over_limit(&self) -> bool {
+        matches!(self.kind, ErrorKind::Quota | ErrorKind::Rate)
     }
 
     /// Creates the error of a commit without an answer.
@@ -109,7 +125,7 @@ impl DbError {
     fn of(kind: ErrorKind) -> Self {
         Self {
             kind,
-            details: Details::default(),
+            details: Box::default(),
         }
     }
 
@@ -151,6 +167,8 @@ impl fmt::Display for DbError {
             ErrorKind::Constraint => f.write_str("constraint violated")?,
             ErrorKind::Refused => f.write_str("denied by the database's permissions")?,
             ErrorKind::Locked => f.write_str("the person is locked")?,
+            ErrorKind::Quota => f.write_str("a quota is used up")?,
+            ErrorKind::Rate => f.write_str("too many mutations")?,
             ErrorKind::Other(what) => write!(f, "database error ({what})")?,
         }
         let details = [
@@ -178,10 +196,11 @@ impl From<Error> for DbError {
                     sqlstate: error.code().map(Into::into),
                     constraint: error.constraint().map(Into::into),
                     table: error.table().map(Into::into),
+                    exceeded: exceeded(error.as_ref(), &code),
                 };
                 return Self {
                     kind: kind_of_sqlstate(&code),
-                    details,
+                    details: Box::new(details),
                 };
             }
             // A server that is killed while it answers leaves an incomplete message.
@@ -206,10 +225,10 @@ impl From<Error> for DbError {
         };
         Self {
             kind,
-            details: Details {
+            details: Box::new(Details {
                 detail,
                 ..Details::default()
-            },
+            }),
         }
     }
 }
@@ -228,6 +247,8 @@ fn kind_of_sqlstate(code: &str) -> ErrorKind {
         "53300" => ErrorKind::NoConnection,
         "42501" => ErrorKind::Refused,
         PERSON_LOCKED => ErrorKind::Locked,
+        QUOTA_EXCEEDED => ErrorKind::Quota,
+        RATE_EXCEEDED => ErrorKind::Rate,
         SHARED_STATEMENT | LOST_STATEMENT => ErrorKind::Other(
             "a prepared statement belongs to another session: behind a pooler in transaction mode, set \
              DATABASE_POOLER=transaction",
@@ -243,10 +264,26 @@ fn kind_of_sqlstate(code: &str) -> ErrorKind {
 
 /// The SQLSTATE that a schema's policies raise for a locked person. The class is one that Postgres does not use.
 const PERSON_LOCKED: &str = "UL001";
+/// The SQLSTATE that a schema's triggers raise for a quota that is used up. The constraint is the quota's name, and the detail
+/// `used/limit`.
+const QUOTA_EXCEEDED: &str = "UQ001";
+/// The SQLSTATE that a schema's triggers raise for too many mutations. The constraint is the limit's name, and the detail the
+/// wait in milliseconds and the number of mutations that the limit admits at once.
+const RATE_EXCEEDED: &str = "UR001";
 /// The SQLSTATE for a statement that is prepared under a name that the session already has.
 const SHARED_STATEMENT: &str = "42P05";
 /// The SQLSTATE for the execution of a prepared statement that the session does not have.
 const LOST_STATEMENT: &str = "26000";
+
+/// Returns the two numbers in the detail of an error of a limit.
+fn exceeded(error: &dyn DatabaseError, code: &str) -> Option<Exceeded> {
+    if ![QUOTA_EXCEEDED, RATE_EXCEEDED].contains(&code) {
+        return None;
+    }
+    let detail = error.try_downcast_ref::<PgDatabaseError>()?.detail()?;
+    let (first, second) = detail.split_once('/')?;
+    Some(Exceeded(first.parse().ok()?, second.parse().ok()?))
+}
 
 /// Returns whether `error` says that prepared statements are not kept in one session: a pooler in transaction mode is in
 /// between.
@@ -288,6 +325,21 @@ const MESSAGE_LENGTH: usize = 200;
 
 impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
+        let limit = error.constraint().unwrap_or_default();
+        match (error.kind, error.details.exceeded) {
+            (ErrorKind::Quota, Some(Exceeded(used, allowed))) => {
+                return Self::quota_exceeded(limit, used, allowed);
+            }
+            (ErrorKind::Rate, Some(Exceeded(millis, allowed))) => {
+                return Self::new(Reason::RateLimited)
+                    .retry_after(Duration::from_millis(millis))
+                    .quota(
+                        limit,
+                        format!("At most {allowed} at once, and then at the configured rate"),
+                    );
+            }
+            _ => {}
+        }
         let reason = match error.kind {
             ErrorKind::Unavailable
             | ErrorKind::Standby
@@ -295,6 +347,8 @@ impl From<DbError> for Failure {
             | ErrorKind::ConnectionRefused => Reason::DependencyUnavailable,
             ErrorKind::Deadline | ErrorKind::Unconfirmed => Reason::Deadline,
             ErrorKind::Locked => reason::locked(),
+            ErrorKind::Quota => Reason::QuotaExceeded,
+            ErrorKind::Rate => Reason::RateLimited,
             ErrorKind::Constraint | ErrorKind::Refused | ErrorKind::Other(_) => Reason::Internal,
         };
         Self::new(reason).because(error)

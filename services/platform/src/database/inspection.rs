@@ -1,7 +1,7 @@
 //! The inspection before serving: whether the database and the logins have the properties that data isolation depends
 //! on.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::OnceLock, time::Duration};
 
 use futures_util::future::join_all;
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow, raw_sql};
@@ -78,6 +78,7 @@ impl Database {
     /// [`InspectionError`] when the database cannot be reached or must not be used.
     pub async fn worker_only(config: &WorkerConfig, newest: i64) -> Result<Self, InspectionError> {
         let database = Self {
+            limits: OnceLock::new(),
             schema: config.schema,
             app: None,
             worker: pool(&DatabaseUrl::from(&config.url), 1)?,

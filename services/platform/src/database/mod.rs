@@ -31,6 +31,7 @@ mod compatibility;
 mod context;
 mod error;
 mod inspection;
+mod limits;
 mod migration;
 mod pool;
 mod server;
@@ -39,7 +40,7 @@ mod stored_keys;
 mod transaction;
 mod url;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::OnceLock, time::Duration};
 
 use deadpool::managed::Object;
 use sqlx::{AssertSqlSafe, raw_sql};
@@ -50,6 +51,7 @@ pub use self::{
     context::{Claim, Context},
     error::DbError,
     inspection::InspectionError,
+    limits::Limits,
     migration::{MigrationError, Migrations},
     settings::{DatabaseConfig, Pooler, WorkerConfig},
     stored_keys::HashCount,
@@ -78,6 +80,7 @@ pub struct Database {
     app: Option<Pool>,
     worker: Pool,
     pooler: Pooler,
+    limits: OnceLock<Limits>,
 }
 
 // === impl Database ===
@@ -95,7 +98,13 @@ impl Database {
             app: Some(pool(&config.app_url, config.app_connections)?),
             worker: pool(&config.worker_url, config.worker_connections)?,
             pooler: config.pooler,
+            limits: OnceLock::new(),
         })
+    }
+
+    /// Lets all later transactions for users carry `limits`. The first call counts.
+    pub fn limit(&self, limits: Limits) {
+        let _ = self.limits.set(limits);
     }
 
     /// Begins a transaction under the identity `context`, in one round trip. `name` is the method that it serves, for
@@ -128,7 +137,7 @@ impl Database {
             let connection = timeout_at(deadline.instant(), pool.get()).await;
             let connection = connection.map_err(|_| DbError::deadline())??;
             let is_new = Object::metrics(&connection).recycle_count == 0;
-            let batch = AssertSqlSafe(context.begin(self.schema, remaining));
+            let batch = AssertSqlSafe(context.begin(self.schema, self.limits.get(), remaining));
             let sent = Instant::now();
             let limit = match is_new {
                 true => deadline.instant(),

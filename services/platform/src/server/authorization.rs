@@ -16,13 +16,14 @@ use uuid::Uuid;
 
 use super::client_address;
 use crate::{
-    access::{Access, AccessTable},
-    auth::{TokenProblem, TokenVerifier, service_name},
+    access::{Access, AccessTable, Rpc},
+    auth::{TokenProblem, TokenVerifier, Verified, calling_service},
     call::{Call, Caller, ServiceName, User, UserId},
-    config::AuthMode,
+    config::{AuthMode, Enforcement},
     deadline::{Deadline, MAX_CALL},
     failure::Failure,
-    reason::Reason,
+    reason::{self, Reason},
+    scopes::Scopes,
     tls::Tls,
 };
 
@@ -40,6 +41,7 @@ pub(super) struct Authorization {
     tls: Arc<Tls>,
     verifier: Arc<TokenVerifier>,
     auth_mode: AuthMode,
+    enforcement: Enforcement,
 }
 
 /// The layer: puts the [`Call`] into the request, or refuses it; puts the [`CallerKind`] into the response.
@@ -55,7 +57,7 @@ pub(super) async fn authorize(
     let service = authorization.service(&request);
     let mut kind = CallerKind {
         kind: if service.is_some() { "service" } else { "anonymous" },
-        service,
+        service: service.as_ref().map(|(name, _)| name.clone()),
     };
     let peer = connection(&request).and_then(|connection| connection.get_ref().remote_addr());
     let peer = peer.map(|peer| peer.ip());
@@ -63,13 +65,7 @@ pub(super) async fn authorize(
     let authorized = match deadline {
         Some(deadline) => {
             authorization
-                .call(
-                    rpc.access,
-                    kind.service.clone(),
-                    peer,
-                    request.headers(),
-                    deadline,
-                )
+                .call(rpc, service, peer, request.headers(), deadline)
                 .await
         }
         None => Err(Failure::internal("the call has no deadline")),
@@ -94,73 +90,97 @@ impl Authorization {
         tls: Arc<Tls>,
         verifier: Arc<TokenVerifier>,
         auth_mode: AuthMode,
+        enforcement: Enforcement,
     ) -> Self {
         Self {
             access,
             tls,
             verifier,
             auth_mode,
+            enforcement,
         }
     }
 
-    /// Returns the call's properties if `access` admits its caller.
+    /// Returns the call's properties if `rpc` admits its caller.
     async fn call(
         &self,
-        access: Access,
-        service: Option<ServiceName>,
+        rpc: &Rpc,
+        service: Option<(ServiceName, Scopes)>,
         peer: Option<IpAddr>,
         headers: &HeaderMap,
         deadline: Deadline,
     ) -> Result<Call, Failure> {
-        let caller = self.caller(access, service, headers, deadline).await?;
-        let network = client_address::network(peer, caller.service.is_some(), headers)?;
+        let caller = self.caller(rpc, service, headers, deadline).await?;
+        // A call with a user acts as the user, and needs no scope.
+        if let (Some(scope), None) = (rpc.scope, caller.user) {
+            caller.require(scope)?;
+        }
+        let (network, network_source) = client_address::network(peer, rpc, &caller, headers);
         Ok(Call {
             caller,
             deadline,
             network,
+            network_source,
         })
     }
 
-    /// Returns the caller if `access` admits it.
+    /// Returns the caller if `rpc` admits it.
     async fn caller(
         &self,
-        access: Access,
-        service: Option<ServiceName>,
+        rpc: &Rpc,
+        service: Option<(ServiceName, Scopes)>,
         headers: &HeaderMap,
         deadline: Deadline,
     ) -> Result<Caller, Failure> {
-        match access {
+        let is_service = service.is_some();
+        let verified = match rpc.access {
             // Tokens are ignored here, because a stale one must not prevent its owner from signing in.
-            Access::Anyone => Ok(Caller { user: None, service }),
+            Access::Anyone => None,
             Access::User => match self.user(headers, deadline).await? {
-                Some(user) => Ok(Caller {
-                    user: Some(user),
-                    service,
-                }),
-                None => Err(TokenProblem::Missing.into()),
+                Some(verified) => Some(verified),
+                None => return Err(TokenProblem::Missing.into()),
             },
-            Access::Service if service.is_some() => Ok(Caller { user: None, service }),
-            Access::UserOrService => match (self.user(headers, deadline).await?, service) {
-                (None, None) => Err(TokenProblem::Missing.into()),
-                (user, service) => Ok(Caller { user, service }),
+            Access::Service if is_service => None,
+            Access::UserOrService => match self.user(headers, deadline).await? {
+                None if !is_service => return Err(TokenProblem::Missing.into()),
+                verified => verified,
             },
-            Access::Service | Access::Unspecified => Err(Failure::new(Reason::AccessDenied)),
+            Access::Service | Access::Unspecified => return Err(Failure::new(Reason::AccessDenied)),
+        };
+        if let Some(verified) = &verified {
+            self.check_requirements(rpc, verified)?;
         }
+        let (service, scopes) = service.unzip();
+        Ok(Caller {
+            user: verified.map(|verified| verified.user),
+            service,
+            scopes: scopes.unwrap_or_default(),
+        })
     }
 
-    /// Returns the service that the client certificate names; `None` unless it is listed.
-    fn service(&self, request: &Request) -> Option<ServiceName> {
-        service_name(&connection(request)?.peer_certs()?, &self.tls)
+    /// Refuses a user whose token states that consents to required documents are missing, if consents are enforced and
+    /// `rpc` needs them.
+    fn check_requirements(&self, rpc: &Rpc, verified: &Verified) -> Result<(), Failure> {
+        let unmet = &verified.unmet;
+        if self.enforcement == Enforcement::Off || rpc.despite_unmet || unmet.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::new(reason::unmet()).metadata("missing_consents", unmet.join(",")))
+    }
+
+    /// Returns the service that the client certificate names, with its scopes; `None` unless it is listed.
+    fn service(&self, request: &Request) -> Option<(ServiceName, Scopes)> {
+        calling_service(&connection(request)?.peer_certs()?, &self.tls)
     }
 
     /// Returns the user that the call's credentials name; `None` when there are none.
-    async fn user(&self, headers: &HeaderMap, deadline: Deadline) -> Result<Option<User>, Failure> {
+    async fn user(&self, headers: &HeaderMap, deadline: Deadline) -> Result<Option<Verified>, Failure> {
         match self.auth_mode {
             AuthMode::Token => match bearer(headers)? {
                 // A stream's whole time would be too long to wait for keys.
                 Some(token) => self
                     .verifier
-                    .verify(token, deadline.at_most(MAX_CALL))
+                    .verify_claims(token, deadline.at_most(MAX_CALL))
                     .await
                     .map(Some),
                 None => Ok(None),
@@ -171,11 +191,14 @@ impl Authorization {
                     let id = id.ok_or_else(|| {
                         Failure::field("x-user-id", "NOT_A_UUID", "x-user-id must be a UUID")
                     })?;
-                    Ok(Some(User {
-                        id: UserId::new(id),
-                        session_id: None,
-                        foreign: false,
-                        valid_until: None,
+                    Ok(Some(Verified {
+                        user: User {
+                            id: UserId::new(id),
+                            session_id: None,
+                            foreign: false,
+                            valid_until: None,
+                        },
+                        unmet: Vec::new(),
                     }))
                 }
                 None => Ok(None),

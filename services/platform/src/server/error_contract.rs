@@ -76,7 +76,7 @@ fn not_grpc() -> Response {
 }
 
 /// Completes a failed status. It is in the headers of a response without a body, and in the trailers of every other.
-fn complete_headers(headers: &mut HeaderMap, request_id: &str, deadline: Option<Deadline>) {
+pub(super) fn complete_headers(headers: &mut HeaderMap, request_id: &str, deadline: Option<Deadline>) {
     let Some(status) = Status::from_header_map(headers).filter(|status| status.code() != Code::Ok) else {
         return;
     };

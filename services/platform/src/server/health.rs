@@ -12,6 +12,9 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
+/// The maximum size of a request to the health service and to reflection, and of an answer about health, in bytes.
+pub(super) const MAX_QUERY_BYTES: usize = 4 * 1024;
+
 /// The statuses that probes receive. All are NOT_SERVING at first.
 #[derive(Clone)]
 pub struct Health {
@@ -32,7 +35,10 @@ impl Health {
     }
 
     pub(super) fn service(&self) -> HealthServer<impl HealthApi + use<>> {
-        HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
+        let service = HealthService::from_health_reporter(self.reporter.clone());
+        HealthServer::new(service)
+            .max_decoding_message_size(MAX_QUERY_BYTES)
+            .max_encoding_message_size(MAX_QUERY_BYTES)
     }
 
     /// Sets all statuses to NOT_SERVING.

@@ -1,39 +1,86 @@
-//! Accepts TCP connections and performs their TLS handshakes.
+//! Accepts TCP connections and performs their TLS handshakes, for as many clients at once as there are places.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
     time::{sleep, timeout},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::tls::Tls;
+use super::{
+    connection::{Connection, ConnectionHolder, ConnectionIo, service_of},
+    places::{Fraction, NoPlace, Place, Places},
+};
+use crate::{network::Network, tls::Tls};
 
 /// The maximum time of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The handshakes that may be in progress at once: a quarter of the connections. One network can have half of them.
+const HANDSHAKES: usize = 4;
+
+/// The share of the free connections that one network may hold, one site of IPv6 networks, and one service.
+const NETWORK: Fraction = Fraction(8);
+const SITE: Fraction = Fraction(16);
+const SERVICE: Fraction = Fraction(32);
+
+/// The number of the next connection.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// The state of a listener.
+#[derive(Clone)]
+struct Listener {
+    tls: Arc<Tls>,
+    handshakes: Places<ConnectionHolder>,
+    connections: Places<ConnectionHolder>,
+    ready: mpsc::Sender<Result<ConnectionIo, io::Error>>,
+}
+
 /// Returns the connections that completed a handshake, until `stop` is cancelled. Each uses the certificate that is
-/// current. Handshakes run concurrently, so a client that sends nothing does not delay other clients.
+/// current. Handshakes run concurrently, so a client that sends nothing does not delay other clients. At most
+/// `max_connections` are open.
 pub(super) fn accept_tls(
     listener: TcpListener,
     tls: Arc<Tls>,
+    max_connections: usize,
     stop: CancellationToken,
-) -> impl Stream<Item = Result<TlsStream<TcpStream>, io::Error>> {
+) -> impl Stream<Item = Result<ConnectionIo, io::Error>> {
+    for cause in ["handshakes", "full", "share"] {
+        metrics::counter!("haven_connections_refused_total", "cause" => cause).absolute(0);
+    }
+    for cause in ["no_preface", "unread", "resets"] {
+        metrics::counter!("haven_connections_closed_total", "cause" => cause).absolute(0);
+    }
     let (ready, connections) = mpsc::channel(64);
+    let state = Listener {
+        tls,
+        handshakes: Places::new((max_connections / HANDSHAKES).max(1)),
+        connections: Places::new(max_connections),
+        ready,
+    };
     tokio::spawn(async move {
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
             match accepted {
-                Ok((stream, _)) => {
-                    tokio::spawn(handshake(
-                        stream,
-                        TlsAcceptor::from(tls.server()),
-                        ready.clone(),
-                        stop.clone(),
-                    ));
+                Ok((stream, peer)) => {
+                    let holders = holders_of(Network::of(peer.ip()));
+                    // The socket is closed at once: a refusal must cost less than a handshake.
+                    let Ok(place) = state.handshakes.take(&holders) else {
+                        refuse("handshakes");
+                        continue;
+                    };
+                    tokio::spawn(state.clone().handshake(stream, peer, place, stop.clone()));
                 }
                 // Usually because all file descriptors are in use; some will be free again.
                 Err(error) => {
@@ -46,29 +93,64 @@ pub(super) fn accept_tls(
     ReceiverStream::new(connections)
 }
 
-async fn handshake(
-    stream: TcpStream,
-    acceptor: TlsAcceptor,
-    ready: mpsc::Sender<Result<TlsStream<TcpStream>, io::Error>>,
-    stop: CancellationToken,
-) {
-    // Turns off Nagle's algorithm, which delays small responses.
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    match stop
-        .run_until_cancelled(timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)))
-        .await
-    {
-        Some(Ok(Ok(stream))) => {
-            // There is no receiver while the server stops.
-            let _ = ready.send(Ok(stream)).await;
+/// Returns the holders of a connection from `network` without a listed certificate.
+fn holders_of(network: Network) -> Vec<(ConnectionHolder, Fraction)> {
+    let site = network.site().map(|site| (ConnectionHolder::Site(site), SITE));
+    let network = (ConnectionHolder::Network(network), NETWORK);
+    std::iter::once(network).chain(site).collect()
+}
+
+fn refuse(cause: &'static str) {
+    metrics::counter!("haven_connections_refused_total", "cause" => cause).increment(1);
+}
+
+impl Listener {
+    async fn handshake(
+        self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        handshake: Place<ConnectionHolder>,
+        stop: CancellationToken,
+    ) {
+        // Turns off Nagle's algorithm, which delays small responses.
+        if stream.set_nodelay(true).is_err() {
+            return;
         }
-        Some(Ok(Err(error))) => {
-            metrics::counter!("haven_tls_handshakes_failed_total").increment(1);
-            tracing::debug!(%error, "TLS handshake failed");
-        }
-        Some(Err(_)) => metrics::counter!("haven_tls_handshakes_failed_total").increment(1),
-        None => {}
+        let acceptor = TlsAcceptor::from(self.tls.server());
+        let shaken = stop
+            .run_until_cancelled(timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)))
+            .await;
+        drop(handshake);
+        let stream = match shaken {
+            Some(Ok(Ok(stream))) => stream,
+            Some(Ok(Err(error))) => {
+                metrics::counter!("haven_tls_handshakes_failed_total").increment(1);
+                tracing::debug!(%error, "TLS handshake failed");
+                return;
+            }
+            Some(Err(_)) => {
+                metrics::counter!("haven_tls_handshakes_failed_total").increment(1);
+                return;
+            }
+            None => return,
+        };
+        let network = Network::of(peer.ip());
+        let service = service_of(&stream, &self.tls);
+        let holders = match &service {
+            Some(service) => vec![(ConnectionHolder::Service(service.clone()), SERVICE)],
+            None => holders_of(network),
+        };
+        let place = match self.connections.take(&holders) {
+            Ok(place) => place,
+            Err(NoPlace::Full) => return refuse("full"),
+            Err(NoPlace::Holder(_)) => return refuse("share"),
+        };
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let connection = Connection::new(id, Some(network), service);
+        // There is no receiver while the server stops.
+        let _ = self
+            .ready
+            .send(Ok(ConnectionIo::new(stream, connection, place)))
+            .await;
     }
 }

@@ -2,34 +2,41 @@
 //!
 //! A request passes the layers from the outside in. Each is one file of this module:
 //!
-//! 1. `request_log`: assigns a request id, opens a span, and at the end writes one log line and the metrics
-//! 2. `error_contract`: gives every failure exactly one published reason and its details
-//! 3. `panics`: answers INTERNAL when a handler panics, instead of a reset stream
-//! 4. `time_limits`: sets the deadline, which is the caller's or the configured one, and ends the call when it passes
-//! 5. `load_shedding`: refuses calls above the maximum in flight, and all new calls while the server stops
-//! 6. `authorization`: determines the caller, its network (`client_address`), and whether the RPC admits it
-//! 7. `stream_limits`: limits each user's open streams, and ends a stream when its token or session ends
+//! 1. `unread_answers`: drops an answer that its client does not read
+//! 2. `request_log`: assigns a request id, opens a span, and at the end writes one log line and the metrics
+//! 3. `error_contract`: gives every failure exactly one published reason and its details
+//! 4. `panics`: answers INTERNAL when a handler panics, instead of a reset stream
+//! 5. `time_limits`: sets the deadline, which is the caller's or the configured one, and ends the call when it passes
+//! 6. `load_shedding`: refuses calls for which there is no place, and all new calls while the server stops
+//! 7. `authorization`: determines the caller, its network (`client_address`, `forwarded`), and whether the RPC admits it
+//! 8. `person_limits`: limits each person's calls and streams, and ends a stream when its token or session ends
 //!
 //! Then tonic routes the request to its service. The handler gets the [`Call`](crate::call::Call).
 //!
-//! The other files: `listener` accepts connections and does TLS; `health` is the health service; `body` has wrappers of
-//! response bodies.
+//! The other files: `listener` accepts connections and does TLS; `connection` is what the layers know of a connection;
+//! `resets` counts the streams that its client resets; `places` shares out permits; `health` is the health service; `response_body` has wrappers of response bodies.
 //!
 //! To add a layer, write an `async fn(State, Request, Next) -> Response` in a file of its own and add it in
 //! [`ServerBuilder::build`].
 
 mod authorization;
 mod client_address;
+mod connection;
 mod error_contract;
+mod forwarded;
 mod health;
 mod listener;
 mod load_shedding;
+mod open_answer;
 mod panics;
+mod person_limits;
+mod places;
 mod pushback;
 mod request_log;
+mod resets;
 mod response_body;
-mod stream_limits;
 mod time_limits;
+mod unread_answers;
 
 use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
@@ -46,14 +53,15 @@ use tonic::{
 use tower::{Service, ServiceBuilder};
 
 pub use self::health::Health;
+use self::health::MAX_QUERY_BYTES;
 use self::{
-    authorization::Authorization, load_shedding::LoadShedding, stream_limits::StreamLimits,
+    authorization::Authorization, load_shedding::LoadShedding, person_limits::PersonLimits,
     time_limits::TimeLimits,
 };
 use crate::{
     access::{AccessError, AccessTable},
     auth::TokenVerifier,
-    config::{AuthMode, Requests},
+    config::{AuthMode, Enforcement, Requests},
     entropy::Entropy,
     time::Clock,
     tls::Tls,
@@ -70,6 +78,21 @@ const REFLECTION: [&str; 2] = [
 
 /// The time after which a client is asked to open a new connection, so that load spreads over new replicas.
 const MAX_CONNECTION_AGE: Duration = Duration::from_secs(10 * 60);
+
+/// The time without a frame after which a client is asked whether it still lives, and the time that it has to answer. A dead
+/// client's watch holds its place until then.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The maximum number of open streams of a connection.
+const MAX_CONCURRENT_STREAMS: u32 = 1024;
+
+/// The maximum number of streams of a connection that the client reset before the server looked at them: as many as can be
+/// open, so that a client can cancel all its calls at once. With h2's default of 20 such a client loses its connection.
+const MAX_PENDING_RESETS: usize = 1024;
+
+/// The maximum number of streams that the server resets because of a client's errors, over the life of a connection.
+const MAX_ERROR_RESETS: usize = 10_000;
 
 /// The message size limits of a gRPC service, for `max_decoding_message_size` and `max_encoding_message_size` of its
 /// generated server.
@@ -92,6 +115,8 @@ pub struct ServerConfig {
     pub verifier: TokenVerifier,
     /// The way users authenticate.
     pub auth_mode: AuthMode,
+    /// Whether calls of users who lack a required consent are refused.
+    pub enforcement: Enforcement,
     /// The maximum number of streams that one user may have open at once on this replica, of each kind.
     pub streams_per_user: usize,
     /// The clock for request ids.
@@ -121,7 +146,7 @@ pub struct ApiServer {
 /// The reason why a server cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// An RPC does not declare its access rule.
+    /// An RPC does not declare its access rule or its scope.
     #[error(transparent)]
     Access(#[from] AccessError),
     /// The reflection service cannot use the descriptors.
@@ -202,8 +227,16 @@ impl ServerBuilder {
             })
         };
         let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
-        self.add(v1);
-        self.add(v1alpha);
+        // An answer repeats its request, which names one symbol or file.
+        self.add(
+            v1.max_decoding_message_size(MAX_QUERY_BYTES)
+                .max_encoding_message_size(MAX_RESPONSE_BYTES),
+        );
+        self.add(
+            v1alpha
+                .max_decoding_message_size(MAX_QUERY_BYTES)
+                .max_encoding_message_size(MAX_RESPONSE_BYTES),
+        );
         let access = AccessTable::read(self.descriptors.iter().copied(), &self.names)?;
         let Self {
             config,
@@ -219,20 +252,30 @@ impl ServerBuilder {
             Arc::clone(&config.tls),
             Arc::clone(&verifier),
             config.auth_mode,
+            config.enforcement,
         );
-        let streams = StreamLimits::new(access.clone(), verifier, config.streams_per_user);
-        let limits = TimeLimits::new(access.clone(), config.requests.default_deadline);
-        let request_log =
-            request_log::RequestLog::new(access, polled, config.clock.clone(), config.entropy.clone());
+        let limits_of_people = PersonLimits::new(access.clone(), verifier, config.streams_per_user);
+        let limits = TimeLimits::new(
+            access.clone(),
+            config.requests.default_deadline,
+            config.requests.request_body_timeout,
+        );
+        let request_log = request_log::RequestLog::new(
+            access.clone(),
+            polled,
+            config.clock.clone(),
+            config.entropy.clone(),
+        );
         // The layers are listed from the outside in, as in the module documentation.
         let layers = ServiceBuilder::new()
+            .layer(from_fn_with_state(access, unread_answers::drop_unread))
             .layer(from_fn_with_state(request_log, request_log::log_request))
             .layer(axum::middleware::from_fn(error_contract::complete_errors))
             .layer(axum::middleware::from_fn(panics::catch_panics))
             .layer(from_fn_with_state(limits, time_limits::enforce_deadline))
             .layer(from_fn_with_state(shedding.clone(), load_shedding::shed_load))
             .layer(from_fn_with_state(authorization, authorization::authorize))
-            .layer(from_fn_with_state(streams, stream_limits::limit_streams));
+            .layer(from_fn_with_state(limits_of_people, person_limits::limit_person));
         let routes = routes.routes().into_axum_router().layer(layers);
         Ok(ApiServer {
             config,
@@ -283,12 +326,19 @@ impl ApiServer {
             shedding,
             routes,
         } = self;
-        let incoming = listener::accept_tls(listener, config.tls, stop.clone());
+        let incoming = listener::accept_tls(
+            listener,
+            config.tls,
+            config.requests.max_connections,
+            stop.clone(),
+        );
         let server = Server::builder()
             .max_connection_age(MAX_CONNECTION_AGE)
-            .http2_keepalive_interval(Some(Duration::from_secs(30)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-            .max_concurrent_streams(Some(1024))
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .max_concurrent_streams(Some(MAX_CONCURRENT_STREAMS))
+            .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESETS))
+            .http2_max_local_error_reset_streams(Some(MAX_ERROR_RESETS))
             .add_routes(Routes::from(routes))
             .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
         let limit = async {

@@ -30,7 +30,7 @@ use super::authorization::CallerKind;
 use crate::{access::AccessTable, entropy::Entropy, time::Clock};
 
 /// The header with a request's id, in requests and responses.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The header in which gRPC clients count the earlier attempts of a call, from the second attempt on.
 const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";

@@ -2,11 +2,11 @@
 //! caller's, at most ten minutes for one that ends, and an hour for one that stays open.
 //!
 //! tonic answers CANCELLED when a unary call's deadline passes, and lets a stream continue; here both end with
-//! DEADLINE_EXCEEDED.
+//! DEADLINE_EXCEEDED. The body of a request has a short limit of its own, because a call holds its places while it waits for
+//! its request.
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,8 +17,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use tokio::time::{Sleep, sleep_until, timeout_at};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::time::{Sleep, sleep, sleep_until, timeout_at};
 use tonic::Status;
 
 use super::response_body::{PolledFrame, end_with};
@@ -34,21 +33,26 @@ use crate::{
 pub(super) struct TimeLimits {
     access: AccessTable,
     default: Duration,
+    request_body: Duration,
 }
 
 impl TimeLimits {
-    /// Creates the limits for the RPCs of `access`. `default` applies to a unary call without a deadline.
-    pub(super) fn new(access: AccessTable, default: Duration) -> Self {
-        Self { access, default }
+    /// Creates the limits for the RPCs of `access`. `default` applies to a unary call without a deadline. A request must have
+    /// arrived within `request_body`.
+    pub(super) fn new(access: AccessTable, default: Duration, request_body: Duration) -> Self {
+        Self {
+            access,
+            default,
+            request_body,
+        }
     }
 
-    /// Returns whether the RPC at `path` answers with a stream, the time limit of a call without a deadline, and the
-    /// maximum.
-    fn for_path(&self, path: &str) -> (bool, Duration, Duration) {
+    /// Returns the time limit of a call without a deadline to the RPC at `path`, and the maximum.
+    fn for_path(&self, path: &str) -> (Duration, Duration) {
         match self.access.find(path).map(|rpc| rpc.response) {
-            Some(ResponseKind::Watch) => (true, MAX_WATCH, MAX_WATCH),
-            Some(ResponseKind::Stream) => (true, MAX_STREAM, MAX_STREAM),
-            Some(ResponseKind::Message) | None => (false, self.default, MAX_CALL),
+            Some(ResponseKind::Watch) => (MAX_WATCH, MAX_WATCH),
+            Some(ResponseKind::Stream) => (MAX_STREAM, MAX_STREAM),
+            Some(ResponseKind::Message) | None => (self.default, MAX_CALL),
         }
     }
 }
@@ -59,7 +63,7 @@ pub(super) async fn enforce_deadline(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let (streams, default, longest) = limits.for_path(request.uri().path());
+    let (default, longest) = limits.for_path(request.uri().path());
     let timeout = match request.headers().get("grpc-timeout") {
         None => default,
         Some(value) => match value.to_str().ok().and_then(parse_grpc_timeout) {
@@ -80,17 +84,20 @@ pub(super) async fn enforce_deadline(
     }
     let deadline = Deadline::after(timeout);
     request.extensions_mut().insert(deadline);
+    let request = request.map(|body| {
+        Body::new(ArrivingBody {
+            body,
+            timer: Box::pin(sleep(limits.request_body)),
+            ended: false,
+        })
+    });
     match timeout_at(deadline.instant(), next.run(request)).await {
         Ok(response) => {
             let timer = Box::pin(sleep_until(deadline.instant()));
             response.map(|body| {
-                let body = Arc::new(Mutex::new(Some(body)));
-                let unread = streams.then(|| drop_unread(Arc::clone(&body), deadline));
                 Body::new(TimedBody {
-                    body,
+                    body: Some(body),
                     timer,
-                    ended: false,
-                    _unread: unread,
                 })
             })
         }
@@ -102,34 +109,46 @@ fn deadline_passed() -> Status {
     Failure::new(Reason::Deadline).into()
 }
 
-/// The time after its deadline in which a stream can still end by itself.
-const GRACE: Duration = Duration::from_secs(1);
-
-/// Drops a stream's inner body, and with it the permits that it holds, some time after its deadline. While its client
-/// does not read, the stream is not polled, so it cannot notice the deadline itself.
-fn drop_unread(body: Arc<Mutex<Option<Body>>>, deadline: Deadline) -> AbortOnDropHandle<()> {
-    AbortOnDropHandle::new(tokio::spawn(async move {
-        sleep_until(deadline.instant() + GRACE).await;
-        *body.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }))
+/// A request's body, which fails when it has not arrived in time.
+struct ArrivingBody {
+    body: Body,
+    timer: Pin<Box<Sleep>>,
+    ended: bool,
 }
 
-/// A stream that ends with a status when its deadline passes.
+impl http_body::Body for ArrivingBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
+        let this = &mut *self;
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        // A body that arrives in many small parts has something at each poll, so the time counts first.
+        if this.timer.as_mut().poll(cx).is_ready() {
+            this.ended = true;
+            let failure = Failure::new(Reason::ClientTooSlow)
+                .because("the request did not arrive in REQUEST_BODY_TIMEOUT");
+            return Poll::Ready(Some(Err(axum::Error::new(Status::from(failure)))));
+        }
+        Pin::new(&mut this.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A response's body, which ends with a status when the deadline passes. An answer with one message is complete by then.
 struct TimedBody {
     /// `None` after the deadline.
-    body: Arc<Mutex<Option<Body>>>,
+    body: Option<Body>,
     timer: Pin<Box<Sleep>>,
-    /// True after the final status was sent.
-    ended: bool,
-    /// The task that drops an unread stream; aborted when the stream is dropped.
-    _unread: Option<AbortOnDropHandle<()>>,
-}
-
-impl TimedBody {
-    fn body(&self) -> MutexGuard<'_, Option<Body>> {
-        // After a panic the body is not polled again: the layer for panics ends the stream.
-        self.body.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl http_body::Body for TimedBody {
@@ -137,27 +156,25 @@ impl http_body::Body for TimedBody {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
-        if self.ended {
+        let Some(body) = &mut self.body else {
             return Poll::Ready(None);
-        }
-        let frame = self.body().as_mut().map(|body| Pin::new(body).poll_frame(cx));
-        if let Some(Poll::Ready(frame)) = frame {
+        };
+        if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
             return Poll::Ready(frame);
         }
         if self.timer.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        self.ended = true;
-        *self.body() = None;
+        self.body = None;
         end_with(&deadline_passed())
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || self.body().as_ref().is_some_and(http_body::Body::is_end_stream)
+        self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        self.body()
+        self.body
             .as_ref()
             .map(http_body::Body::size_hint)
             .unwrap_or_default()
@@ -181,53 +198,45 @@ mod tests {
             (EXPORT, ResponseKind::Stream),
             (LIST, ResponseKind::Message),
         ]);
-        TimeLimits::new(access, Duration::from_secs(1))
+        TimeLimits::new(access, Duration::from_secs(1), Duration::from_secs(1))
     }
 
     #[test]
     fn a_stream_may_take_longer_than_a_unary_call() {
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
-        assert_eq!(limits().for_path(WATCH), (true, minutes(60), minutes(60)));
-        assert_eq!(limits().for_path(EXPORT), (true, minutes(10), minutes(10)));
-        let answer = (false, Duration::from_secs(1), Duration::from_secs(60));
+        assert_eq!(limits().for_path(WATCH), (minutes(60), minutes(60)));
+        assert_eq!(limits().for_path(EXPORT), (minutes(10), minutes(10)));
+        let answer = (Duration::from_secs(1), Duration::from_secs(60));
         for path in [LIST, "/nothing"] {
             assert_eq!(limits().for_path(path), answer, "{path}");
         }
     }
 
-    /// The client does not read, so the body is not polled.
+    /// One body arrives in many small parts, the other stops.
     #[tokio::test]
-    async fn an_unread_stream_drops_its_inner_body_after_the_deadline() {
-        let inside = Arc::new(());
-        let held = Arc::clone(&inside);
-        let router = Router::new()
-            .fallback(move || async move {
-                Body::from_stream(futures_util::stream::once(async move {
-                    let _held = held;
-                    std::future::pending::<Result<Bytes, axum::Error>>().await
-                }))
-            })
-            .layer(from_fn_with_state(limits(), enforce_deadline));
-        let request = Request::builder()
-            .uri(WATCH)
-            .header("grpc-timeout", "50m")
-            .body(Body::empty())
-            .unwrap();
-        let response = router.oneshot(request).await.unwrap();
-        assert_eq!(Arc::strong_count(&inside), 2);
-        tokio::time::timeout(GRACE * 10, async {
-            while Arc::strong_count(&inside) == 2 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        })
-        .await
-        .expect("the inner body is dropped");
-        // A client that reads at last gets the status.
-        let mut body = response.into_body();
-        let last = std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut body), cx)).await;
-        let trailers = last.unwrap().unwrap().into_trailers().unwrap();
-        let status = Status::from_header_map(&trailers).unwrap();
-        assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+    async fn a_request_that_arrives_slowly_fails_with_deadline() {
+        for pause in [Duration::from_millis(10), Duration::from_secs(3600)] {
+            let parts = futures_util::stream::unfold((), move |()| async move {
+                tokio::time::sleep(pause).await;
+                Some((Ok::<_, axum::Error>(Bytes::from_static(b"x")), ()))
+            });
+            let mut body = ArrivingBody {
+                body: Body::from_stream(parts),
+                timer: Box::pin(sleep(Duration::from_millis(200))),
+                ended: false,
+            };
+            let began = tokio::time::Instant::now();
+            let failed = loop {
+                let frame =
+                    std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut body), cx)).await;
+                if let Err(error) = frame.unwrap() {
+                    break error;
+                }
+            };
+            let status = Status::from_error(failed.into());
+            assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+            assert!(began.elapsed() >= Duration::from_millis(200));
+        }
     }
 
     /// Calls the layer directly, because every client has its own timer, which would fire first.

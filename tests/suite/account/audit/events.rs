@@ -29,6 +29,7 @@ fn sign_in(email: &str, password: &str) -> SignInRequest {
         email: email.into(),
         password: password.into(),
         request_id: id(),
+        ..SignInRequest::default()
     }
 }
 

@@ -1,7 +1,9 @@
 //! Consents: an append-only ledger.
 
+mod enforcement;
 mod external_provider;
 mod ledger;
+mod requirements;
 mod retries;
 
 use haven_proto::identity::v1::{

@@ -4,6 +4,7 @@ mod batches;
 mod by_person;
 mod by_service;
 mod external_provider;
+mod late_copies;
 mod outages;
 mod races;
 pub(crate) mod rows;

@@ -72,12 +72,12 @@ async fn an_erasure_waits_for_a_message_that_is_being_written() {
         .execute(&mut *writing)
         .await
         .unwrap();
-    let backend = stack.service("backend").unwrap();
+    let identity = stack.service("identity").unwrap();
     let request = EraseUserRequest {
         user_id: ada.id.to_string(),
         request_id: random::uuid().to_string(),
     };
-    let erasing = tokio::spawn(async move { backend.person().erase_user(request).await });
+    let erasing = tokio::spawn(async move { identity.person().erase_user(request).await });
     let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity
         WHERE datname = current_database() AND usename = 'data_worker' AND wait_event_type = 'Lock')";
     eventually("the erasure waits", async || scalar(&stack.database, waits).await).await;

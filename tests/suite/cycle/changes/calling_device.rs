@@ -32,6 +32,7 @@ async fn rotate(device: &mut Device) {
         encrypted_master_key: device.secret.wrapped().unwrap(),
         key_derivation_path: "m/44'/0'/2'".into(),
         request_id: random::uuid().to_string(),
+        encrypted_label: Vec::new(),
     };
     device.client.device().rotate_device_key(request).await.unwrap();
     device.key_version += 1;

@@ -88,6 +88,7 @@ async fn a_purged_record_cannot_come_back() {
         encrypted_master_key: laptop.secret.wrapped().unwrap(),
         key_derivation_path: "m/44'/0'/2'".into(),
         request_id: random::uuid().to_string(),
+        encrypted_label: Vec::new(),
     };
     phone.client.device().rotate_device_key(request).await.unwrap();
     laptop.key_version = 2;

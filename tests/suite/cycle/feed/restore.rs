@@ -8,14 +8,16 @@ use std::{
     process::Command,
 };
 
-use haven_testkit::{Stack, random};
+use futures_util::future::join_all;
+use haven_testkit::{Stack, random, secrets::ADMIN, template::TestCluster};
 use uuid::Uuid;
 
 use super::{
-    BEGINNING, Watcher, acknowledge, catch_up, contents, create, delete, pull, push_request, update,
+    BEGINNING, Watcher, acknowledge, catch_up, contents, create, delete, pull, push, push_request, update,
 };
 use crate::{
     eventually::eventually,
+    schema::migrations::{unmigrated, up},
     status::{metadata, reason},
     superuser_sql::{execute, scalar},
     test_device::Device,
@@ -25,7 +27,7 @@ use crate::{
 pub(crate) type Records = BTreeMap<Uuid, (i64, String)>;
 
 /// The SQL that an operator runs after a restore.
-pub(super) const BEGIN_EPOCH: &str = "SET ROLE data_owner; SELECT data.begin_sync_epoch()";
+pub(crate) const BEGIN_EPOCH: &str = "SET ROLE data_owner; SELECT data.begin_sync_epoch()";
 
 /// Pulls after `cursor`, and returns the records and the last cursor.
 pub(crate) async fn pull_records(device: &Device, cursor: &str) -> (Records, String) {
@@ -75,10 +77,15 @@ fn copy(from: &Path, to: &Path) {
 
 /// Makes the cluster in `data` begin a new timeline at its next start, as after a restore from an archive.
 fn request_recovery(data: &Path) {
+    signal_recovery(data, "recovery.signal");
+}
+
+/// Makes the cluster in `data` recover at its next start, as the file `signal` says.
+fn signal_recovery(data: &Path, signal: &str) {
     let settings = data.join("postgresql.auto.conf");
     let text = fs::read_to_string(&settings).unwrap();
     fs::write(&settings, text + "restore_command = 'false'\n").unwrap();
-    let signal = data.join("recovery.signal");
+    let signal = data.join(signal);
     fs::write(&signal, "").unwrap();
     // Postgres removes the file, and may run as another user than this process.
     let owner = fs::metadata(data).unwrap();
@@ -229,6 +236,127 @@ async fn a_cursor_with_a_number_never_given_out_is_expired() {
     );
     execute(&stack.database, &restore).await;
     assert_expired(&phone, &cursor, "RESTORED").await;
+}
+
+/// Puts a copy of `backup` in the place of the cluster's directory, starts it as a restore of an archive does, and returns the
+/// system identifier with the timeline.
+async fn restore_copy(stack: &mut Stack, backup: &Path) -> String {
+    let data = backup.with_file_name("postgres");
+    stack.cluster().unwrap().stop();
+    fs::remove_dir_all(&data).unwrap();
+    copy(backup, &data);
+    request_recovery(&data);
+    stack.cluster().unwrap().resume().await.unwrap();
+    eventually("Postgres has recovered", async || {
+        !scalar::<bool>(&stack.database, "SELECT pg_is_in_recovery()").await
+    })
+    .await;
+    scalar(
+        &stack.database,
+        "SELECT system_identifier || ' ' || left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM pg_control_system()",
+    )
+    .await
+}
+
+/// Two restores of one archive can be of one system and have the same timeline, where the archive has not the history file of
+/// the first. They tell two histories, and a device of one has to start over with the other.
+#[tokio::test]
+async fn two_restores_of_one_archive_with_one_timeline_have_two_epochs() {
+    let mut stack = Stack::builder().own_cluster().start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    create(&phone, "a").await;
+    let original = catch_up(&phone, BEGINNING).await;
+    let data = stack.cluster().unwrap().log().with_file_name("postgres");
+    let backup = data.with_file_name("backup");
+    stack.cluster().unwrap().stop();
+    copy(&data, &backup);
+    stack.cluster().unwrap().resume().await.unwrap();
+
+    let mut restored = Vec::new();
+    let mut cursors = vec![original];
+    for _ in 0..2 {
+        restored.push(restore_copy(&mut stack, &backup).await);
+        eventually("the service answers again", async || {
+            pull(&phone, BEGINNING).await.is_ok()
+        })
+        .await;
+        for cursor in &cursors {
+            assert_expired(&phone, cursor, "RESTORED").await;
+        }
+        let change = phone.put(random::uuid(), 0, "unsent").unwrap();
+        let refused = push(&phone, vec![change]).await.unwrap_err();
+        assert_eq!(
+            (reason(&refused), metadata(&refused, "cause")),
+            ("CURSOR_EXPIRED".to_owned(), "RESTORED".to_owned())
+        );
+        cursors.push(catch_up(&phone, BEGINNING).await);
+        create(&phone, "in this history").await;
+    }
+    assert!(restored[0].ends_with(" 00000002"), "{restored:?}");
+    assert_eq!(restored[0], restored[1], "one system and one timeline");
+}
+
+/// The first transactions of a timeline agree on one epoch, whichever begins it.
+#[tokio::test]
+async fn concurrent_first_calls_on_a_timeline_begin_one_epoch() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    for begun in [2, 3] {
+        // What the database had before its timeline.
+        execute(
+            &stack.database,
+            "UPDATE data.sync_epochs SET timeline = timeline + 100",
+        )
+        .await;
+        let pulled = join_all((0..12).map(|_| pull(&phone, BEGINNING))).await;
+        for cursor in pulled {
+            let (_, cursor) = cursor.unwrap();
+            acknowledge(&phone, &cursor).await.unwrap();
+        }
+        let epochs: i64 = scalar(&stack.database, "SELECT count(*) FROM data.sync_epochs").await;
+        assert_eq!(epochs, begun);
+    }
+}
+
+/// A standby is another copy of the same history, also before it is promoted.
+#[tokio::test]
+async fn a_standby_tells_the_epoch_of_its_primary() {
+    let mut stack = Stack::builder().own_cluster().start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    create(&phone, "a").await;
+    let epoch = "SELECT data.sync_epoch()";
+    let of_primary: Uuid = scalar(&stack.database, epoch).await;
+    assert_eq!(scalar::<Uuid>(&stack.database, epoch).await, of_primary);
+    let cluster = stack.cluster().unwrap();
+    cluster.stop();
+    signal_recovery(&cluster.log().with_file_name("postgres"), "standby.signal");
+    cluster.resume().await.unwrap();
+    assert!(scalar::<bool>(&stack.database, "SELECT pg_is_in_recovery()").await);
+    assert_eq!(scalar::<Uuid>(&stack.database, epoch).await, of_primary);
+    execute(&stack.database, "SELECT pg_promote()").await;
+    assert_ne!(scalar::<Uuid>(&stack.database, epoch).await, of_primary);
+}
+
+/// An upgrade from the migration before keeps the epoch of devices: none has to start over.
+#[tokio::test]
+async fn the_migration_keeps_the_epoch_of_registered_devices() {
+    let template = TestCluster::shared().await.unwrap().database().await.unwrap();
+    let database = unmigrated(&template).await.unwrap();
+    up(&database, "data", 20_261_129_000_600).await.unwrap();
+    let register = "
+        WITH person AS (INSERT INTO data.users (id, created_at) VALUES (gen_random_uuid(), now()) RETURNING id)
+        INSERT INTO data.device_key (user_id, id, device_id_hash, encrypted_master_key, key_derivation_path,
+            next_rotation_at, platform, app_version, last_active_at, created_at)
+        SELECT id, gen_random_uuid(), sha256('installation'), sha256('key'), 'm', now(), 'ios', '1.0', now(), now() FROM person";
+    execute(&database, BEGIN_EPOCH).await;
+    execute(&database, register).await;
+    up(&database, "data", i64::MAX).await.unwrap();
+    let kept: bool = scalar(&database, "SELECT epoch = data.sync_epoch() FROM data.device_key").await;
+    assert!(kept);
+    template
+        .run(ADMIN, &format!("DROP DATABASE {} WITH (FORCE)", database.name))
+        .await
+        .unwrap();
 }
 
 /// Two restores of one snapshot must begin two epochs.

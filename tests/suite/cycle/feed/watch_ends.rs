@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use haven_proto::data::v1::{
-    EraseUserRequest, RevokeDeviceRequest, SuspendDeviceRequest, WatchChangesRequest,
+    EraseUserRequest, RegisterDeviceRequest, RevokeDeviceRequest, SuspendDeviceRequest, WatchChangesRequest,
 };
 use haven_testkit::{Stack, random};
 use rustix::process::Signal;
@@ -12,7 +12,12 @@ use tokio::time::timeout;
 use tonic::Request;
 
 use super::{BEGINNING, LIMIT, Watcher, create, numbers, pull};
-use crate::{eventually::eventually, metrics::Metrics, status::reason, test_device::Device};
+use crate::{
+    eventually::eventually,
+    metrics::Metrics,
+    status::reason,
+    test_device::{Device, registration},
+};
 
 #[tokio::test]
 async fn a_watch_ends_at_the_clients_deadline() {
@@ -47,12 +52,13 @@ async fn a_server_that_stops_ends_watches_at_once_and_no_change_is_lost() {
 }
 
 #[tokio::test]
-async fn the_watch_of_a_suspended_or_revoked_device_ends() {
+async fn the_watch_of_a_suspended_revoked_or_replaced_device_ends() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
     let (lost, stolen) = (phone.another().await.unwrap(), phone.another().await.unwrap());
+    let replaced = phone.another().await.unwrap();
     let mut watchers = Vec::new();
-    for device in [&lost, &stolen] {
+    for device in [&lost, &stolen, &replaced] {
         let mut watcher = Watcher::start(device, BEGINNING).await.unwrap();
         watcher.next().await.unwrap();
         watchers.push(watcher);
@@ -68,8 +74,13 @@ async fn the_watch_of_a_suspended_or_revoked_device_ends() {
         request_id: random::uuid().to_string(),
     };
     devices.revoke_device(revocation).await.unwrap();
+    let replacement = RegisterDeviceRequest {
+        replace_device_id: replaced.id.to_string(),
+        ..registration(&replaced.secret).unwrap()
+    };
+    devices.register_device(replacement).await.unwrap();
     create(&phone, "not for them").await;
-    for (watcher, device) in watchers.iter_mut().zip([&lost, &stolen]) {
+    for (watcher, device) in watchers.iter_mut().zip([&lost, &stolen, &replaced]) {
         assert_eq!(reason(&watcher.end().await), "DEVICE_INACTIVE");
         assert_eq!(
             reason(&pull(device, BEGINNING).await.unwrap_err()),
@@ -94,8 +105,8 @@ async fn an_erasure_ends_a_watch() {
         user_id: phone.person.id.to_string(),
         request_id: random::uuid().to_string(),
     };
-    let backend = stack.service("backend").unwrap();
-    backend.person().erase_user(request).await.unwrap();
+    let identity = stack.service("identity").unwrap();
+    identity.person().erase_user(request).await.unwrap();
     assert_eq!(reason(&watcher.end().await), "ACCOUNT_ERASED");
     assert_eq!(
         reason(&pull(&phone, BEGINNING).await.unwrap_err()),
@@ -122,7 +133,9 @@ async fn a_watch_stops_polling_when_its_client_disconnects() {
     };
     let mut watchers = Vec::new();
     for _ in 0..5 {
-        watchers.push(Watcher::start(&phone, BEGINNING).await.unwrap());
+        // A device has one watch.
+        let device = phone.another().await.unwrap();
+        watchers.push(Watcher::start(&device, BEGINNING).await.unwrap());
     }
     eventually("the watches poll", async || reads().await >= 15.0).await;
     assert!(in_flight().await >= 5.0);
@@ -152,4 +165,30 @@ async fn a_database_failure_ends_a_watch_with_a_reason_to_retry() {
     // A crash begins no new history: the cursor stays valid.
     let watching = timeout(LIMIT, Watcher::start(&phone, &cursor)).await.unwrap();
     assert_eq!(numbers(&watching.unwrap().next().await.unwrap().0), [1]);
+}
+
+/// Covers a device that reconnects behind a proxy: the server cannot see that the older watch is dead.
+#[tokio::test]
+async fn a_new_watch_of_a_device_replaces_its_older_one() {
+    let stack = Stack::shared().await.unwrap();
+    let phone = Device::invent(stack).await.unwrap();
+    let laptop = phone.another().await.unwrap();
+    let mut untouched = Watcher::start(&laptop, BEGINNING).await.unwrap();
+    untouched.next().await.unwrap();
+    let mut watcher = Watcher::start(&phone, BEGINNING).await.unwrap();
+    // More often than a person may have watches, and at once.
+    for _ in 0..20 {
+        watcher.next().await.unwrap();
+        let newer = Watcher::start(&phone, BEGINNING).await.unwrap();
+        let ended = watcher.end().await;
+        assert_eq!(
+            (ended.code(), reason(&ended)),
+            (tonic::Code::Cancelled, "CANCELLED".into())
+        );
+        watcher = newer;
+    }
+    watcher.next().await.unwrap();
+    create(&laptop, "a").await;
+    assert_eq!(numbers(&watcher.next().await.unwrap().0), [1]);
+    assert_eq!(numbers(&untouched.next().await.unwrap().0), [1]);
 }

@@ -13,9 +13,9 @@ use tonic::{Status, metadata::MetadataMap};
 use uuid::Uuid;
 
 use super::{
-    BEGINNING, acknowledge, catch_up, contents, create, pull, push, push_request,
+    BEGINNING, Watcher, acknowledge, answers, catch_up, contents, create, pull, push, push_request,
     restore::{BEGIN_EPOCH, begin_timeline},
-    retry, update,
+    retry, store_many, update,
 };
 use crate::{
     encrypted_fixture::EncryptedFixture,
@@ -37,7 +37,7 @@ const DEVICE_RPCS: [&str; 4] = [
 
 /// A digest of all rows that writes change.
 const STATE_DIGEST: &str = "
-    SELECT md5(string_agg(line, '|' ORDER BY line)) FROM (
+    SELECT encode(sha256(convert_to(string_agg(line, '|' ORDER BY line), 'UTF8')), 'hex') FROM (
         SELECT t::text FROM data.encrypted_cycle_data AS t
         UNION ALL SELECT t::text FROM data.cycle_data_conflicts AS t
         UNION ALL SELECT t::text FROM data.encrypted_user_prefs AS t
@@ -197,20 +197,84 @@ async fn a_device_from_before_a_timeline_cannot_write() {
     try_every_write(&mut stack, begin_timeline).await;
 }
 
+/// A device that acknowledged the first parts of a pull only would make changes over versions that it has not seen.
+#[tokio::test]
+async fn an_acknowledgement_before_the_end_of_the_pull_does_not_let_a_device_write() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    store_many(&stack, &phone, 350, 1).await;
+    catch_up(&phone, BEGINNING).await;
+    execute(&stack.database, BEGIN_EPOCH).await;
+    let write = async || {
+        let change = phone.put(random::uuid(), 0, "a change").unwrap();
+        push(&phone, vec![change]).await
+    };
+
+    let parts = answers(&phone, BEGINNING).await.unwrap();
+    assert_eq!(parts.len(), 4);
+    for (part, number) in parts[..3].iter().zip([100, 200, 300]) {
+        // The acknowledgement counts, because the device has read this much.
+        let answer = acknowledge(&phone, &part.cursor).await.unwrap();
+        assert!(answer.acknowledged_change_number >= number);
+        assert_restored(&write().await.unwrap_err(), "acknowledged a part");
+    }
+    // A device that wrote meanwhile moves the end of the next pull, and not of this one.
+    let laptop = phone.another().await.unwrap();
+    create(&laptop, "meanwhile").await;
+    // Nor does a pull that continues a broken one let it write before its end, which is that of the second pull.
+    let rest = answers(&phone, &parts[1].cursor).await.unwrap();
+    assert_eq!(rest.len(), 2);
+    acknowledge(&phone, &rest[0].cursor).await.unwrap();
+    assert_restored(&write().await.unwrap_err(), "continued a pull");
+
+    acknowledge(&phone, &parts[3].cursor).await.unwrap();
+    write().await.unwrap();
+    // The end of a pull that was continued is an end as well.
+    execute(&stack.database, BEGIN_EPOCH).await;
+    let parts = answers(&phone, BEGINNING).await.unwrap();
+    let rest = answers(&phone, &parts[1].cursor).await.unwrap();
+    assert_restored(&write().await.unwrap_err(), "pulled");
+    acknowledge(&phone, &rest.last().unwrap().cursor).await.unwrap();
+    write().await.unwrap();
+    // An earlier cursor of this history takes nothing back.
+    acknowledge(&phone, &parts[0].cursor).await.unwrap();
+    write().await.unwrap();
+}
+
+/// A watch from the start reads as a pull does, and then goes on.
+#[tokio::test]
+async fn a_watch_lets_a_device_write_when_it_has_read_everything() {
+    let stack = Stack::start().await.unwrap();
+    let phone = Device::invent(&stack).await.unwrap();
+    store_many(&stack, &phone, 150, 1).await;
+    execute(&stack.database, BEGIN_EPOCH).await;
+    let write = async || {
+        let change = phone.put(random::uuid(), 0, "a change").unwrap();
+        push(&phone, vec![change]).await
+    };
+    let mut watcher = Watcher::start(&phone, BEGINNING).await.unwrap();
+    let (_, first) = watcher.next().await.unwrap();
+    acknowledge(&phone, &first).await.unwrap();
+    assert_restored(&write().await.unwrap_err(), "watched a part");
+    let (_, all) = watcher.next().await.unwrap();
+    acknowledge(&phone, &all).await.unwrap();
+    write().await.unwrap();
+}
+
 /// SQL that keeps the state to which `RESTORE_STATE` goes back.
 const SAVE_STATE: &str = "
     CREATE TABLE public.records AS SELECT * FROM data.encrypted_cycle_data;
     CREATE TABLE public.prefs AS SELECT * FROM data.encrypted_user_prefs;
     CREATE TABLE public.nonces AS SELECT * FROM data.envelope_nonces;
     CREATE TABLE public.requests AS SELECT * FROM data.requests;
-    ALTER TABLE public.requests DROP COLUMN key_id; -- generated
     CREATE TABLE public.counters AS SELECT * FROM data.change_counters";
 /// SQL that restores the state kept by `SAVE_STATE`.
 const RESTORE_STATE: &str = "
     DELETE FROM data.encrypted_cycle_data; INSERT INTO data.encrypted_cycle_data SELECT * FROM public.records;
     DELETE FROM data.encrypted_user_prefs; INSERT INTO data.encrypted_user_prefs SELECT * FROM public.prefs;
     DELETE FROM data.envelope_nonces; INSERT INTO data.envelope_nonces SELECT * FROM public.nonces;
-    DELETE FROM data.requests; INSERT INTO data.requests SELECT * FROM public.requests;
+    DELETE FROM data.requests; INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at, by_service)
+        SELECT user_id, id, method, payload_mac, answer, created_at, by_service FROM public.requests;
     DELETE FROM data.change_counters; INSERT INTO data.change_counters SELECT * FROM public.counters;
     UPDATE data.device_key AS d SET acknowledged_number = least(d.acknowledged_number, c.last_number)
         FROM data.change_counters AS c WHERE c.user_id = d.user_id";

@@ -116,7 +116,7 @@ async fn every_page_size_lists_each_record_between_the_bounds_once() {
 }
 
 #[tokio::test]
-async fn bounds_are_exact_to_the_microsecond() {
+async fn bounds_are_exact_to_the_microsecond_and_rounded_down_as_records_are() {
     let stack = Stack::shared().await.unwrap();
     let device = Device::invent(stack).await.unwrap();
     let time = DateTime::<Utc>::from_timestamp(1_000, 5_000).unwrap();
@@ -144,10 +144,12 @@ async fn bounds_are_exact_to_the_microsecond() {
     };
     for (from, until, expected) in [
         (Some(5_000), None, 1),
-        (Some(5_001), None, 0),
+        (Some(5_999), None, 1),
+        (Some(6_000), None, 0),
         (Some(4_999), None, 1),
         (None, Some(5_000), 0),
-        (None, Some(5_001), 1),
+        (None, Some(5_999), 0),
+        (None, Some(6_000), 1),
         (None, Some(4_999), 0),
     ] {
         assert_eq!(shown(from, until).await, expected, "{from:?} {until:?}");

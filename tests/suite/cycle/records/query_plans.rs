@@ -66,7 +66,7 @@ async fn a_page_reads_only_its_own_rows() {
     let stack = Stack::start().await.unwrap();
     execute(&stack.database, INSERT_RECORDS).await;
     let mut connection = stack.database.connect("postgres").await.unwrap();
-    let times = "uuid, timestamptz, uuid, timestamptz, uuid, bool, bigint";
+    let times = "uuid, timestamptz, uuid, timestamptz, uuid, bigint";
     // The pages are in the middle of the records, in either order.
     let none = "'00000000-0000-0000-0000-000000000000'";
     let there = "now() - interval '1000 minutes'";
@@ -75,19 +75,19 @@ async fn a_page_reads_only_its_own_rows() {
             "ListRecords, oldest first",
             "encrypted_cycle_data_local_timestamp_idx",
             times,
-            format!(", {there}, {none}, NULL, {none}, false, 51"),
+            format!(", {there}, {none}, NULL, {none}, 51"),
         ),
         (
             "ListRecords, newest first",
             "encrypted_cycle_data_local_timestamp_idx",
             times,
-            format!(", NULL, {none}, {there}, {none}, false, 51"),
+            format!(", NULL, {none}, {there}, {none}, 51"),
         ),
         (
             "ListRecords, by change",
             "encrypted_cycle_data_change_number_key",
-            "uuid, bigint, timestamptz, timestamptz, bool, bigint",
-            ", 5000, NULL, NULL, false, 51".to_owned(),
+            "uuid, bigint, timestamptz, timestamptz, bigint",
+            ", 5000, NULL, NULL, 51".to_owned(),
         ),
     ] {
         let plan = plan(&mut connection, name, types, &values).await;
@@ -112,11 +112,57 @@ async fn a_page_reads_only_its_own_rows() {
 }
 
 #[tokio::test]
-async fn the_check_for_due_reencryption_reads_one_index_entry_per_device() {
+async fn a_page_of_due_records_reads_a_page_of_each_key_version() {
     let stack = Stack::start().await.unwrap();
     execute(&stack.database, INSERT_RECORDS).await;
+    // Two devices of the person have rotated their keys, and one was revoked: 7,500 of 10,000 records are due.
+    let rotated = format!(
+        "UPDATE data.device_key AS d SET key_version = 2, status = CASE o.n WHEN 1 THEN 'revoked' ELSE status END,
+                encrypted_master_key = CASE o.n WHEN 1 THEN NULL ELSE encrypted_master_key END
+         FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM data.device_key WHERE user_id = '{PERSON}') AS o
+         WHERE d.user_id = '{PERSON}' AND d.id = o.id AND o.n <= 3;
+         ANALYZE data.device_key"
+    );
+    execute(&stack.database, &rotated).await;
     let mut connection = stack.database.connect("postgres").await.unwrap();
-    let plan = plan(&mut connection, "ListRecords, whether any is due", "uuid", "").await;
-    assert!(plan.contains("using encrypted_cycle_data_key_idx on"), "{plan}");
-    assert!(!plan.contains("Seq Scan on encrypted_cycle_data"), "{plan}");
+    let times = "uuid, timestamptz, uuid, timestamptz, uuid, bigint";
+    let none = "'00000000-0000-0000-0000-000000000000'";
+    let there = "now() - interval '1000 minutes'";
+    for (name, types, values) in [
+        (
+            "ListRecords, due, oldest first",
+            times,
+            format!(", {there}, {none}, NULL, {none}, 51"),
+        ),
+        (
+            "ListRecords, due, newest first",
+            times,
+            format!(", NULL, {none}, {there}, {none}, 51"),
+        ),
+        (
+            "ListRecords, due, by change",
+            "uuid, bigint, timestamptz, timestamptz, bigint",
+            ", 1000, NULL, NULL, 51".to_owned(),
+        ),
+    ] {
+        let plan = plan(&mut connection, name, types, &values).await;
+        assert!(plan.contains("using encrypted_cycle_data_key"), "{name}: {plan}");
+        let scans = plan
+            .lines()
+            .filter(|line| line.contains(" on encrypted_cycle_data"));
+        for scan in scans {
+            assert!(!scan.contains("Seq Scan"), "{name}: {plan}");
+            // The rows of one execution of the scan, such as `(actual time=0.01..0.02 rows=51 loops=3)`.
+            let rows = scan.rsplit_once(" rows=").unwrap().1.split(' ').next().unwrap();
+            assert!(rows.parse::<f64>().unwrap() <= 51.0, "{name}: {plan}");
+        }
+        assert!(plan.contains("rows=51"), "{name}: {plan}");
+        for line in plan
+            .lines()
+            .filter(|line| line.contains("Rows Removed by Filter"))
+        {
+            let removed: u32 = line.rsplit(' ').next().unwrap().parse().unwrap();
+            assert!(removed <= 12, "{name}: {plan}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
+use haven_platform::allowed_services::AllowedServices;
 use serde_json::{Value, json};
 
 use super::{
@@ -113,9 +114,13 @@ fn names(overlay: &Overlay, faults: &mut Vec<String>) {
     for deployment in overlay.all("Deployment") {
         let name = text(deployment, "/metadata/name");
         let container = &deployment["spec"]["template"]["spec"]["containers"][0];
-        for caller in variable(container, "ALLOWED_SERVICES")
-            .unwrap_or_default()
-            .split(',')
+        let admitted = variable(container, "ALLOWED_SERVICES").unwrap_or_default();
+        if let Err(problems) = AllowedServices::parse(admitted) {
+            faults.push(format!("{name}: ALLOWED_SERVICES: {problems:?}"));
+        }
+        for caller in admitted
+            .split(';')
+            .map(|entry| entry.split('=').next().unwrap_or_default())
         {
             let holders = certificates
                 .values()

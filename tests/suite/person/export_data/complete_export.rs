@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A share, and the key to its content.
-struct Shared {
+pub(crate) struct Shared {
     id: Uuid,
     key_id: Uuid,
     secret: Secret,
@@ -61,7 +61,7 @@ async fn everything_is_exported_and_opens() {
 }
 
 /// Creates rows in every exported table.
-async fn create_everything(stack: &Stack, device: &Device) -> Shared {
+pub(crate) async fn create_everything(stack: &Stack, device: &Device) -> Shared {
     let client = &device.client;
     let mut conversation = client.conversation();
     conversation.append_message(saying("hello")).await.unwrap();
@@ -71,7 +71,7 @@ async fn create_everything(stack: &Stack, device: &Device) -> Shared {
         insights: vec!["they are brave".to_owned()],
         ..analysis_jobs::completion(lease)
     };
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     worker.queue().complete_job(completion).await.unwrap();
 
     let (kept, lost, deleted) = (random::uuid(), random::uuid(), random::uuid());

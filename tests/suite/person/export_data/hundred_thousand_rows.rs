@@ -214,7 +214,7 @@ async fn superuser(stack: &Stack) -> PgConnection {
 }
 
 /// Resets the peak of the service's memory. Returns its current size in KiB.
-pub(super) fn reset_peak(service: &Service) -> u64 {
+pub(crate) fn reset_peak(service: &Service) -> u64 {
     // "5" resets the peak to the current size: see proc_pid_clear_refs(5).
     let pid = service.pid().unwrap();
     fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
@@ -222,7 +222,7 @@ pub(super) fn reset_peak(service: &Service) -> u64 {
 }
 
 /// Returns the peak of the service's memory since it was reset, in KiB.
-pub(super) fn peak(service: &Service) -> u64 {
+pub(crate) fn peak(service: &Service) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", service.pid().unwrap())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.unwrap().trim().trim_end_matches(" kB");

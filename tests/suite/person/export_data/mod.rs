@@ -1,7 +1,8 @@
 //! ExportData: the export has every row of the person, of every kind and in any number.
 
-mod complete_export;
+pub(crate) mod complete_export;
 pub(crate) mod hundred_thousand_rows;
+mod resumed_export;
 mod size_limits;
 mod slow_readers;
 mod table_catalog;
@@ -24,12 +25,19 @@ const MAX_ANSWER_BYTES: usize = 3 << 19;
 
 /// Starts an export of the client's data.
 async fn begin(client: &Client) -> Result<Streaming<ExportDataResponse>, Status> {
-    let stream = client.person().export_data(ExportDataRequest {}).await?;
-    Ok(stream.into_inner())
+    resume(client, "").await
+}
+
+/// Continues an export of the client's data.
+async fn resume(client: &Client, resume_token: &str) -> Result<Streaming<ExportDataResponse>, Status> {
+    let request = ExportDataRequest {
+        resume_token: resume_token.to_owned(),
+    };
+    Ok(client.person().export_data(request).await?.into_inner())
 }
 
 /// Reads a whole export, as one answer.
-async fn export(client: &Client) -> Result<ExportDataResponse, Status> {
+pub(crate) async fn export(client: &Client) -> Result<ExportDataResponse, Status> {
     rest(begin(client).await?).await
 }
 
@@ -44,27 +52,36 @@ async fn rest(mut answers: Streaming<ExportDataResponse>) -> Result<ExportDataRe
                 "{} bytes",
                 answer.encoded_len()
             );
-            assert!(answer.encoded_len() > 0, "an empty answer");
-            whole.messages.extend(answer.messages);
-            whole.analyses.extend(answer.analyses);
-            whole.analysis_jobs.extend(answer.analysis_jobs);
-            whole.crisis_events.extend(answer.crisis_events);
-            whole.devices.extend(answer.devices);
-            whole.records.extend(answer.records);
-            whole.conflicts.extend(answer.conflicts);
-            whole.shares.extend(answer.shares);
-            whole.share_accesses.extend(answer.share_accesses);
-            whole.audit_events.extend(answer.audit_events);
-            whole.unreadable.extend(answer.unreadable);
-            if answer.preferences.is_some() {
-                assert!(whole.preferences.is_none(), "preferences are exported once");
-                whole.preferences = answer.preferences;
-            }
-            whole.manifest = answer.manifest;
+            assert_eq!(
+                answer.resume_token.is_empty(),
+                answer.manifest.is_some(),
+                "every answer but the last has a token"
+            );
+            merge(&mut whole, answer);
         }
         Ok(whole)
     };
     timeout(LIMIT, reading).await.expect("the export ends in time")
+}
+
+/// Adds an answer to the answers before it.
+fn merge(whole: &mut ExportDataResponse, answer: ExportDataResponse) {
+    whole.messages.extend(answer.messages);
+    whole.analyses.extend(answer.analyses);
+    whole.analysis_jobs.extend(answer.analysis_jobs);
+    whole.crisis_events.extend(answer.crisis_events);
+    whole.devices.extend(answer.devices);
+    whole.records.extend(answer.records);
+    whole.conflicts.extend(answer.conflicts);
+    whole.shares.extend(answer.shares);
+    whole.share_accesses.extend(answer.share_accesses);
+    whole.audit_events.extend(answer.audit_events);
+    whole.unreadable.extend(answer.unreadable);
+    if answer.preferences.is_some() {
+        assert!(whole.preferences.is_none(), "preferences are exported once");
+        whole.preferences = answer.preferences;
+    }
+    whole.manifest = answer.manifest;
 }
 
 /// Returns the number of exported rows of each table, from the manifest.

@@ -34,7 +34,7 @@ async fn rows_that_do_not_open_are_named_and_all_others_are_exported() {
         insights: vec!["they are brave".to_owned()],
         ..analysis_jobs::completion(lease)
     };
-    let worker = stack.service("backend").unwrap();
+    let worker = stack.service("worker").unwrap();
     worker.queue().complete_job(completion).await.unwrap();
     let whole = export(&ada).await.unwrap();
     // Including the message that the job is about.

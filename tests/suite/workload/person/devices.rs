@@ -49,17 +49,45 @@ impl Person<'_> {
         Ok(())
     }
 
-    /// Registers a device; or rotates the key of one, suspends it, or revokes it.
+    /// Registers a device; or rotates the key of one, suspends it, revokes it, or replaces it.
     pub(super) async fn change_device(&mut self) -> Done {
         let Some(device) = any(&self.devices) else {
             return self.register_device(random::uuid()).await;
         };
-        match rand::random_range(0..4) {
-            0 if self.devices.len() < DEVICES => self.register_device(random::uuid()).await,
-            0 | 1 => self.rotate_key(device).await,
-            2 => self.suspend_device(device).await,
+        match rand::random_range(0..8) {
+            0 | 1 if self.devices.len() < DEVICES => self.register_device(random::uuid()).await,
+            0..4 => self.rotate_key(device).await,
+            4 | 5 => self.suspend_device(device).await,
+            6 => self.replace_device(device).await,
             _ => self.revoke_device(device).await,
         }
+    }
+
+    /// Registers a new device in the place of `replaced`.
+    async fn replace_device(&mut self, replaced: Uuid) -> Done {
+        let device = random::uuid();
+        let mut request = registration(&self.device.secret).unwrap();
+        request.device_id = device.to_string();
+        request.replace_device_id = replaced.to_string();
+        let print = fingerprint(&request.encrypted_master_key);
+        let id = request.request_id.clone();
+        let version = self.devices[&replaced].version;
+        let changes = vec![
+            self.object(Kind::Device, device).becomes(1, active(&print)),
+            self.object(Kind::Device, replaced)
+                .becomes(version.into(), "revoked"),
+        ];
+        let mut service = self.device.client.device();
+        self.caller
+            .call(
+                Mutation::new("RegisterDevice", &id, changes),
+                request,
+                async |request| service.register_device(request).await,
+            )
+            .await?;
+        self.devices.remove(&replaced);
+        self.devices.insert(device, DeviceState { version: 1, print });
+        Ok(())
     }
 
     async fn rotate_key(&mut self, device: Uuid) -> Done {
@@ -70,6 +98,7 @@ impl Person<'_> {
             encrypted_master_key: self.device.secret.wrapped().unwrap(),
             key_derivation_path: "m/44'/0'/2'".into(),
             request_id: request_id(),
+            encrypted_label: Vec::new(),
         };
         let print = fingerprint(&request.encrypted_master_key);
         let version = state.version + 1;

@@ -4,6 +4,7 @@ pub(super) mod account;
 mod devices;
 mod messages;
 mod records;
+mod recovery;
 mod session;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -59,6 +60,8 @@ struct Person<'a> {
     /// The granted consents: id and document.
     consents: Vec<(String, String)>,
     account_version: i64,
+    /// `true` when the address is verified.
+    verified: bool,
     goal: i32,
     stage: i32,
 }
@@ -114,6 +117,7 @@ impl<'a> Person<'a> {
             shares: Vec::new(),
             consents: Vec::new(),
             account_version: 1,
+            verified: false,
             goal: 1,
             stage: 1,
         };
@@ -163,7 +167,8 @@ impl<'a> Person<'a> {
             89..92 => self.update_account().await,
             92..94 => self.read_account().await,
             94 => self.provision().await,
-            95..98 => self.refresh_session().await,
+            95..97 => self.refresh_session().await,
+            97 => self.recover().await,
             98 if rand::random() => self.sign_out().await,
             98 => self.sign_in().await,
             _ => self.change_password().await,

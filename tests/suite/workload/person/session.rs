@@ -61,6 +61,7 @@ impl Person<'_> {
             email: account.email.clone(),
             password: account.password.clone(),
             request_id: request_id(),
+            ..SignInRequest::default()
         };
         let id = request.request_id.clone();
         let mutation = Mutation::new("SignIn", &id, Vec::new());
@@ -169,7 +170,7 @@ impl Person<'_> {
         };
         let id = request.request_id.clone();
         let mutation = Mutation::new("ProvisionUser", &id, Vec::new());
-        let mut service = self.scene.backend.person();
+        let mut service = self.scene.identity.person();
         self.caller
             .call(mutation, request, async |request| {
                 service.provision_user(request).await
@@ -212,7 +213,7 @@ impl Person<'_> {
             request_id: request_id(),
         };
         let id = request.request_id.clone();
-        let mut service = self.scene.backend.person();
+        let mut service = self.scene.identity.person();
         let mutation = Mutation::new("EraseUser", &id, Vec::new());
         self.caller
             .call(mutation, request, async |request| {

@@ -20,7 +20,9 @@ use super::{
 
 /// Rows of both schemas.
 pub(super) struct Rows {
-    /// The ids of accounts by email address.
+    /// The email addresses of accounts by id.
+    pub(super) emails: BTreeMap<Uuid, String>,
+    /// The ids of accounts by the email address at sign-up.
     pub(super) accounts: BTreeMap<String, Uuid>,
     /// The ids of people in data.
     pub(super) people: BTreeSet<Uuid>,
@@ -49,10 +51,17 @@ impl Rows {
     pub(super) async fn read(database: &Database) -> Self {
         let connection = &mut database.connect("postgres").await.unwrap();
         Self {
-            accounts: all::<(String, Uuid)>(connection, "SELECT email, id FROM identity.users")
+            emails: all::<(Uuid, String)>(connection, "SELECT id, email FROM identity.users")
                 .await
                 .into_iter()
                 .collect(),
+            accounts: all::<(String, Uuid)>(
+                connection,
+                "SELECT replace(email, 'moved.', ''), id FROM identity.users",
+            )
+            .await
+            .into_iter()
+            .collect(),
             people: all::<(Uuid,)>(connection, "SELECT id FROM data.users")
                 .await
                 .into_iter()

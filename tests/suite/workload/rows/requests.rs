@@ -17,13 +17,20 @@ use crate::workload::{
 
 /// The mutations of which the request id is a row of `identity.requests` or `data.requests`. The others have rows of their
 /// own: leases, erasures, and what a second call does not change.
-const WITH_REQUEST: [&str; 24] = [
+const WITH_REQUEST: [&str; 31] = [
     "SignUp",
     "SignIn",
     "UpdateAccount",
     "ChangePassword",
     "GrantConsent",
     "WithdrawConsent",
+    "CreatePasswordReset",
+    "ResetPassword",
+    "CreateEmailVerification",
+    "VerifyEmail",
+    "CreateEmailChange",
+    "ConfirmEmailChange",
+    "UndoEmailChange",
     "AppendMessage",
     "UpdateMessage",
     "DeleteMessage",

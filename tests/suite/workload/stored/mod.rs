@@ -73,8 +73,8 @@ impl Stored {
             .iter()
             .filter(|(_, presence)| **presence == Presence::Present);
         let readers = present.map(|(name, _)| {
-            let reader = Reader::new(endpoints, &own, *name);
             let id = rows.accounts[&email(*name)];
+            let reader = Reader::new(endpoints, &own, *name, &rows.emails[&id]);
             reader.read(journal, id, rows.people.contains(&id), expectation)
         });
         let read: Vec<_> = stream::iter(readers).buffer_unordered(AT_ONCE).collect().await;

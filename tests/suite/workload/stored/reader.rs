@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use crate::workload::{
     caller::{Caller, Failure, Mutation},
-    email,
     expectation::Expectation,
     fingerprint,
     journal::{Journal, Kind, Object, State},
@@ -24,6 +23,8 @@ pub(super) struct Reader<'a> {
     /// Makes the calls. They have a journal of their own.
     caller: Caller<'a>,
     name: Uuid,
+    /// The address of the account, which may be one that an undo has not taken back yet.
+    email: String,
     pub(super) found: Vec<(Object, State)>,
     pub(super) foreign: Vec<String>,
 }
@@ -31,12 +32,13 @@ pub(super) struct Reader<'a> {
 // === impl Reader ===
 
 impl<'a> Reader<'a> {
-    /// Creates a reader for the person `name`. Its calls are written into `journal`.
-    pub(super) fn new(endpoints: &'a Endpoints, journal: &'a Journal, name: Uuid) -> Self {
+    /// Creates a reader for the person `name`. The account has the address `email`. Its calls are written into `journal`.
+    pub(super) fn new(endpoints: &'a Endpoints, journal: &'a Journal, name: Uuid, email: &str) -> Self {
         Self {
             endpoints,
             caller: Caller { journal, name },
             name,
+            email: email.to_owned(),
             found: Vec::new(),
             foreign: Vec::new(),
         }
@@ -79,9 +81,10 @@ impl<'a> Reader<'a> {
         let passwords = expectation.of(self.name, Kind::Password)?.all();
         for password in passwords.flatten().map(|state| state.content.clone()) {
             let request = SignInRequest {
-                email: email(self.name),
+                email: self.email.clone(),
                 password: password.clone(),
                 request_id: random::uuid().to_string(),
+                ..SignInRequest::default()
             };
             let request_id = request.request_id.clone();
             journal.verifications().insert(request_id.parse().unwrap());
@@ -120,7 +123,7 @@ impl<'a> Reader<'a> {
             .and_then(|answer| answer.account)
             .expect("GetAccount of the verification");
         self.check_owner(
-            account.email == email(self.name),
+            account.email == self.email,
             &format!("the account {}", account.id),
         );
         self.found(
@@ -164,7 +167,7 @@ impl<'a> Reader<'a> {
         let mut service = client.person();
         let pages = self
             .caller
-            .read(ExportDataRequest {}, async |request| {
+            .read(ExportDataRequest::default(), async |request| {
                 let mut stream = service.export_data(request).await?.into_inner();
                 let mut pages = Vec::new();
                 while let Some(page) = stream.message().await? {

@@ -29,6 +29,8 @@ pub struct Device {
     pub acknowledged_number: i64,
     /// The time of registration.
     pub created_at: DateTime<Utc>,
+    /// The person's name for the device, encrypted by their devices. `None` when there is none.
+    pub label: Option<Vec<u8>>,
 }
 
 /// The operating platform of a device.
@@ -58,6 +60,13 @@ pub enum DeviceStatus {
 /// The type has no `Debug`: a person's keys must not appear in a log, wrapped or not.
 #[derive(Clone)]
 pub struct WrappedKey(Vec<u8>);
+
+/// A person's name for a device, encrypted by their devices: [`EncryptedLabel::MIN_BYTES`] to [`EncryptedLabel::MAX_BYTES`]
+/// bytes.
+///
+/// The type has no `Debug`, like [`WrappedKey`].
+#[derive(Clone)]
+pub struct EncryptedLabel(Vec<u8>);
 
 /// The derivation path of a device's key from the master key (after BIP 32): `m` and up to [`KeyPath::MAX_STEPS`]
 /// steps, each a number below 2^31 with or without an apostrophe.
@@ -181,6 +190,37 @@ impl WrappedKey {
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
+    }
+}
+
+// === impl EncryptedLabel ===
+
+impl EncryptedLabel {
+    /// The minimum size in bytes: the nonce and the tag of an AEAD. A short name in the clear is refused.
+    pub const MIN_BYTES: usize = 28;
+    /// The maximum size in bytes.
+    pub const MAX_BYTES: usize = 256;
+    /// The description of the violation.
+    pub const RULE: &'static str =
+        "encrypted_label must have 28 to 256 bytes, of which at least 28 are a nonce and a tag";
+
+    /// Parses a label that is not empty.
+    ///
+    /// # Errors
+    ///
+    /// TooShort or TooLong.
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, DeviceProblem> {
+        match bytes.len() {
+            ..Self::MIN_BYTES => Err(DeviceProblem::TooShort),
+            Self::MIN_BYTES..=Self::MAX_BYTES => Ok(Self(bytes)),
+            _ => Err(DeviceProblem::TooLong),
+        }
+    }
+
+    /// Returns the bytes of the label.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 

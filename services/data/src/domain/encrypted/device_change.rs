@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use haven_platform::mac::StoredMacs;
 use uuid::Uuid;
 
-use super::device::{AppVersion, DevicePlatform, DeviceStatus, KeyPath, WrappedKey};
+use super::device::{AppVersion, DevicePlatform, DeviceStatus, EncryptedLabel, KeyPath, WrappedKey};
 
 /// A request to register a device.
 pub struct NewDevice {
@@ -20,6 +20,10 @@ pub struct NewDevice {
     pub platform: DevicePlatform,
     /// The version of the app on the device.
     pub app_version: AppVersion,
+    /// The person's name for the device. `None` when the request has none.
+    pub label: Option<EncryptedLabel>,
+    /// The id of the person's device that this one takes the place of. `None` when it is a further one.
+    pub replaces: Option<Uuid>,
     /// The time at which the first rotation of the device's key is due.
     pub next_rotation_at: DateTime<Utc>,
     /// The time of the request, by the service's clock.
@@ -36,6 +40,8 @@ pub struct KeyRotation {
     pub wrapped_key: WrappedKey,
     /// The derivation path of the device's new key.
     pub key_path: KeyPath,
+    /// The person's new name for the device. `None` when the device keeps the one that it has.
+    pub label: Option<EncryptedLabel>,
     /// The time of the request, by the service's clock.
     pub at: DateTime<Utc>,
 }

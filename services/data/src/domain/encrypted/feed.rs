@@ -13,7 +13,7 @@ pub enum Entry {
     Conflict(Conflict),
 }
 
-/// A device's position in the feed: the device has read everything up to it.
+/// A device's position in the feed: the device has read everything up to it, from the start or from a cursor of before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncCursor {
     /// The id of the history that the numbers belong to; a restore of the database begins a new one.
@@ -23,6 +23,9 @@ pub struct SyncCursor {
     /// The number up to which purged changes do not matter: they were purged before the device began to read, so the
     /// device has no copy that it would have to delete.
     pub floor: i64,
+    /// Whether a read from the start has come to its end at this cursor or before: to the change that was the newest one when
+    /// the read, or the one that continued it, began. An earlier cursor does not show that the device knows this history.
+    pub complete: bool,
 }
 
 /// The extent of a person's feed.
@@ -61,6 +64,20 @@ impl Entry {
     }
 }
 
+// === impl SyncCursor ===
+
+impl SyncCursor {
+    /// Returns the cursor after the change `number`, in a read whose end is the change `goal`.
+    #[must_use]
+    pub fn advanced(self, number: i64, goal: i64) -> Self {
+        Self {
+            number,
+            complete: self.complete || number >= goal,
+            ..self
+        }
+    }
+}
+
 // === impl History ===
 
 impl History {
@@ -71,6 +88,7 @@ impl History {
             epoch: self.epoch,
             number: 0,
             floor: self.purged_number,
+            complete: false,
         }
     }
 
@@ -122,7 +140,22 @@ mod tests {
             epoch: Uuid::from_u128(1),
             number,
             floor,
+            complete: false,
         }
+    }
+
+    #[test]
+    fn a_cursor_is_complete_from_the_end_of_its_read_on() {
+        let start = history(10, 0).start();
+        assert!(!start.complete);
+        for (number, complete) in [(0, false), (9, false), (10, true), (11, true)] {
+            assert_eq!(start.advanced(number, 10).complete, complete, "{number}");
+        }
+        // A read that was continued ends at the change that was the newest one then, and once complete it stays so.
+        let broken_off = start.advanced(9, 10);
+        assert!(!broken_off.advanced(11, 12).complete);
+        assert!(broken_off.advanced(12, 12).complete);
+        assert!(start.advanced(10, 10).advanced(11, 20).complete);
     }
 
     #[test]

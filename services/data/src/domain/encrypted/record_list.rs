@@ -40,6 +40,28 @@ pub struct RecordCursor {
     pub id: Uuid,
 }
 
+/// A bound of a list in the order of local time: a time, if there is one, and an id.
+pub type TimeBound = (Option<DateTime<Utc>>, Uuid);
+
+// === impl RecordListing ===
+
+impl RecordListing {
+    /// Returns the exclusive lower and upper bound of the page after `after`, for the orders by local time.
+    #[must_use]
+    pub fn bounds(self, after: Option<RecordCursor>) -> (TimeBound, TimeBound) {
+        let cursor = after.map(|cursor| (Some(cursor.local_time), cursor.id));
+        // No id is less than the nil UUID, so a time with it comes before every record of that time.
+        let (from, until) = ((self.from, Uuid::nil()), (self.until, Uuid::nil()));
+        match self.order {
+            RecordOrder::OldestFirst => (cursor.unwrap_or(from), until),
+            RecordOrder::NewestFirst => (from, cursor.unwrap_or(until)),
+            RecordOrder::ByChange => (from, until),
+        }
+    }
+}
+
+// === impl RecordCursor ===
+
 impl RecordCursor {
     /// Returns the cursor of `record`.
     #[must_use]

@@ -1,7 +1,7 @@
 //! Shares: encrypted content that a person gives to a recipient without an account, and the log of attempts to open it.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use haven_platform::{call::UserId, mac::StoredMac};
+use haven_platform::{call::UserId, mac::StoredMac, time::CLIENT_CLOCK_SKEW};
 use uuid::Uuid;
 
 use super::{envelope::Encrypted, passcode::PasscodeHash};
@@ -113,6 +113,15 @@ pub struct OpenedShare {
     pub expires_at: DateTime<Utc>,
 }
 
+/// The rule that the expiry time of a new share breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiryProblem {
+    /// The time is not in the future.
+    NotInTheFuture,
+    /// The time is more than [`MAX_LIFETIME`] away, by more than a client's clock may be wrong.
+    TooLate,
+}
+
 /// A request to make a share.
 pub struct NewShare {
     /// The id of the new share, unique per person.
@@ -123,12 +132,30 @@ pub struct NewShare {
     pub token_hash: StoredMac,
     /// The hash of the passcode. `None` when the share has no passcode.
     pub passcode_hash: Option<PasscodeHash>,
-    /// The requested expiry time, at most [`MAX_LIFETIME`] after the creation.
-    pub expires_at: DateTime<Utc>,
+    /// The expiry time, at most [`MAX_LIFETIME`] after the creation. `None` when no new share can have the requested time: the
+    /// request can only be the retry of one that was in time.
+    pub expires_at: Option<DateTime<Utc>>,
     /// The number of times that the share may be opened, 1 to [`MAX_ACCESSES`].
     pub max_access_count: i32,
     /// The creation time by the service's clock. The database uses its own time when that is earlier.
     pub created_at: DateTime<Utc>,
+}
+
+/// Returns the expiry time of a share that is made at `now`, for the time that the client asks for. A time that is too late by
+/// no more than a client's clock may be wrong becomes the latest one.
+///
+/// # Errors
+///
+/// See [`ExpiryProblem`].
+pub fn expiry(requested: DateTime<Utc>, now: DateTime<Utc>) -> Result<DateTime<Utc>, ExpiryProblem> {
+    let latest = now + MAX_LIFETIME;
+    if requested <= now {
+        Err(ExpiryProblem::NotInTheFuture)
+    } else if requested > latest + CLIENT_CLOCK_SKEW {
+        Err(ExpiryProblem::TooLate)
+    } else {
+        Ok(requested.min(latest))
+    }
 }
 
 // === impl Share ===
@@ -260,6 +287,24 @@ mod tests {
         };
         assert_eq!(unrevoked.state(edge), ShareState::Expired);
         assert_eq!(unrevoked.state(now), ShareState::UsedUp);
+    }
+
+    #[test]
+    fn an_expiry_time_that_is_too_late_by_a_wrong_clock_is_the_latest_one() {
+        let now = share().created_at;
+        let latest = now + TimeDelta::days(90);
+        let micro = TimeDelta::microseconds(1);
+        let skew = TimeDelta::minutes(5);
+        for (requested, expected) in [
+            (now, Err(ExpiryProblem::NotInTheFuture)),
+            (now + micro, Ok(now + micro)),
+            (latest, Ok(latest)),
+            (latest + micro, Ok(latest)),
+            (latest + skew, Ok(latest)),
+            (latest + skew + micro, Err(ExpiryProblem::TooLate)),
+        ] {
+            assert_eq!(expiry(requested, now), expected, "{requested}");
+        }
     }
 
     #[test]

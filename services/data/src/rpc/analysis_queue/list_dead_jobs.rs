@@ -4,12 +4,12 @@ use chrono::DateTime;
 use haven_platform::{
     call::Call, failure::Failure, handler::Handler, page::PageSize, reason::Reason, time::timestamp,
 };
-use haven_proto::data::v1::{self as proto, ListDeadJobsRequest, ListDeadJobsResponse};
+use haven_proto::data::v1::{self as proto, DeadJobCause, ListDeadJobsRequest, ListDeadJobsResponse};
 use uuid::Uuid;
 
 use super::AnalysisQueueRpc;
 use crate::{
-    domain::job::DeadJob,
+    domain::job::{DeadJob, DeathCause},
     rpc::{NO_USER, calling_service},
     store::analysis_queue::DeadJobCursor,
 };
@@ -80,6 +80,12 @@ fn dead_job_to_proto(job: DeadJob) -> proto::DeadJob {
         error_code: job.error,
         create_time: Some(timestamp(job.created_at)),
         dead_time: Some(timestamp(job.died_at)),
+        cause: match job.cause {
+            DeathCause::FailedAttempts => DeadJobCause::FailedAttempts,
+            DeathCause::LostLeases => DeadJobCause::LostLeases,
+        }
+        .into(),
+        lost_leases: job.lost_leases.into(),
     }
 }
 
@@ -101,6 +107,8 @@ mod tests {
                 last: number,
             },
             attempts: 3,
+            lost_leases: 0,
+            cause: DeathCause::FailedAttempts,
             error: "MODEL_DOWN".into(),
             created_at: DateTime::UNIX_EPOCH,
             died_at: DateTime::from_timestamp_micros(1_800_000_000_123_456).unwrap(),

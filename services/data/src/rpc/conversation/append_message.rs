@@ -7,6 +7,7 @@ use haven_platform::{
     mac::MacKeys,
     reason::Reason,
     request_key::RequestKey,
+    scopes::Scope,
     violations::Violations,
 };
 use haven_proto::data::v1::{self as proto, AppendMessageRequest, AppendMessageResponse};
@@ -95,8 +96,8 @@ impl Append {
     ///
     /// # Errors
     ///
-    /// ACCESS_DENIED when the sender is COACH or SYSTEM and the caller is not a service, even if other fields are
-    /// invalid; INVALID_FIELD with all violations.
+    /// ACCESS_DENIED when the sender is COACH or SYSTEM and the caller is not a service with the scope `author`, even if
+    /// other fields are invalid; INVALID_FIELD with all violations.
     fn parse(mut request: AppendMessageRequest, call: &Call, requests: &MacKeys) -> Result<Self, Failure> {
         let mut violations = Violations::new();
         let key = RequestKey::take(
@@ -111,8 +112,8 @@ impl Append {
             .map_err(|violation| violations.add(violation))
             .ok();
         let text = parse_text(request.text, &mut violations);
-        if matches!(sender, Some(SenderType::Coach | SenderType::System)) && call.caller.service.is_none() {
-            return Err(Failure::new(Reason::AccessDenied));
+        if matches!(sender, Some(SenderType::Coach | SenderType::System)) {
+            call.caller.require(Scope::Author)?;
         }
         let (sender, text) = violations.finish(sender.zip(text))?;
         Ok(Self {
@@ -154,6 +155,8 @@ mod tests {
         call::{Caller, ServiceName, User, UserId},
         deadline::Deadline,
         mac::SecretKeys,
+        network::NetworkSource,
+        scopes,
     };
 
     use super::*;
@@ -171,9 +174,11 @@ mod tests {
                     valid_until: None,
                 }),
                 service: service.then(|| ServiceName::new("backend")),
+                scopes: service.then_some(Scope::Author).into_iter().collect(),
             },
             deadline: Deadline::after(Duration::from_secs(1)),
             network: None,
+            network_source: NetworkSource::Client,
         }
     }
 
@@ -225,12 +230,14 @@ mod tests {
     }
 
     #[test]
-    fn only_services_append_messages_of_the_coach_and_the_system() {
+    fn only_authors_append_messages_of_the_coach_and_the_system() {
         let by = |sender: proto::SenderType| AppendMessageRequest {
             sender_type: sender.into(),
             ..request()
         };
         let (person, service) = (call(false), call(true));
+        let mut without_author = call(true);
+        without_author.caller.scopes = scopes::all().filter(|scope| *scope != Scope::Author).collect();
         for caller in [&person, &service] {
             let append = parse(by(proto::SenderType::User), caller).unwrap();
             assert_eq!(append.sender, SenderType::User);
@@ -245,8 +252,10 @@ mod tests {
                 ..by(value)
             };
             for request in [by(value), also_invalid] {
-                let failure = parse(request, &person).unwrap_err();
-                assert_eq!(failure.reason(), Reason::AccessDenied, "{sender:?}");
+                for caller in [&person, &without_author] {
+                    let failure = parse(request.clone(), caller).unwrap_err();
+                    assert_eq!(failure.reason(), Reason::AccessDenied, "{sender:?}");
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Parsing of times that clients send, such as the local time of a record.
 
-use chrono::{DateTime, Datelike, SubsecRound, Utc};
-use haven_platform::{failure::Violation, violations::Violations};
+use chrono::{DateTime, Utc};
+use haven_platform::{failure::Violation, time::stored_time, violations::Violations};
 use prost_types::Timestamp;
 
 /// Parses a required time. `None` when it is missing or invalid, which adds a violation.
@@ -24,20 +24,13 @@ pub(super) fn optional(
     time: Option<&Timestamp>,
     violations: &mut Violations,
 ) -> Option<DateTime<Utc>> {
-    let time = time?;
-    let nanos = u32::try_from(time.nanos)
-        .ok()
-        .filter(|nanos| *nanos < 1_000_000_000);
-    let parsed = nanos
-        .and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos))
-        // The range of `google.protobuf.Timestamp`.
-        .filter(|time| (1..=9999).contains(&time.year()));
+    let parsed = stored_time(time?);
     if parsed.is_none() {
         let field = field.into();
         let description = format!("{field} must be a time between the years 1 and 9999");
         violations.add(Violation::new(field, "NOT_A_TIME", description));
     }
-    parsed.map(|time| time.trunc_subsecs(6))
+    parsed
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! The response metadata that tells a device that the rotation of its key is due.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use haven_platform::watch_key::WatchKey;
 use tonic::{Response, metadata::AsciiMetadataValue};
+use uuid::Uuid;
 
 /// The key of the metadata. The value is an RFC 3339 time.
 const ROTATION_DUE: &str = "haven-key-rotation-due-time";
@@ -12,6 +14,8 @@ pub struct WithRotationNotice<T> {
     answer: T,
     /// The time since which the rotation is due. `None` when it is not due, or the calling device is not known.
     due_since: Option<DateTime<Utc>>,
+    /// The device that keeps the answer open as a watch.
+    watch: Option<WatchKey>,
 }
 
 impl<T> WithRotationNotice<T> {
@@ -20,6 +24,15 @@ impl<T> WithRotationNotice<T> {
         Self {
             answer,
             due_since: next_rotation_at.filter(|due| *due <= now),
+            watch: None,
+        }
+    }
+
+    /// Marks the answer as a watch of `device`.
+    pub(super) fn watched_by(self, device: Uuid) -> Self {
+        Self {
+            watch: Some(WatchKey(device)),
+            ..self
         }
     }
 }
@@ -32,6 +45,9 @@ impl<T> From<WithRotationNotice<T>> for Response<T> {
             .map(|due| due.to_rfc3339_opts(SecondsFormat::Secs, true));
         if let Some(value) = value.and_then(|value| AsciiMetadataValue::try_from(value).ok()) {
             response.metadata_mut().insert(ROTATION_DUE, value);
+        }
+        if let Some(watch) = with_notice.watch {
+            response.extensions_mut().insert(watch);
         }
         response
     }

@@ -2,6 +2,7 @@
 
 mod erase_user;
 mod export_data;
+mod get_usage;
 mod list_audit_events;
 mod list_users;
 mod lock_user;
@@ -13,13 +14,14 @@ use haven_platform::{
     call::UserId, failure::Failure, grpc_service, page::PageTokens, time::Clock, violations::Violations,
 };
 use haven_proto::data::v1::{
-    EraseUserRequest, EraseUserResponse, ExportDataRequest, ExportDataResponse, ListAuditEventsRequest,
-    ListAuditEventsResponse, ListUsersRequest, ListUsersResponse, LockUserRequest, LockUserResponse,
-    ProvisionUserRequest, ProvisionUserResponse, person_service_server::PersonService,
+    EraseUserRequest, EraseUserResponse, ExportDataRequest, ExportDataResponse, GetUsageRequest,
+    GetUsageResponse, ListAuditEventsRequest, ListAuditEventsResponse, ListUsersRequest, ListUsersResponse,
+    LockUserRequest, LockUserResponse, ProvisionUserRequest, ProvisionUserResponse,
+    person_service_server::PersonService,
 };
 
 use crate::{
-    domain::key_ring::KeyRing,
+    domain::{key_ring::KeyRing, quota::Quotas},
     store::person::{People, export_data::Exports, list_audit_events::AuditLog},
 };
 
@@ -32,6 +34,8 @@ pub struct PersonRpc {
     pub exports: Exports,
     /// The security audit log.
     pub audit_log: AuditLog,
+    /// The limits of what a person may store.
+    pub quotas: Quotas,
     /// Opens the texts of messages and analyses, for an export.
     pub keys: Arc<KeyRing>,
     /// Seals and verifies page tokens.
@@ -43,6 +47,7 @@ pub struct PersonRpc {
 grpc_service! {
     impl PersonService for PersonRpc {
         rpc list_audit_events(ListAuditEventsRequest) -> ListAuditEventsResponse;
+        rpc get_usage(GetUsageRequest) -> GetUsageResponse;
         rpc provision_user(ProvisionUserRequest) -> ProvisionUserResponse;
         rpc erase_user(EraseUserRequest) -> EraseUserResponse;
         rpc list_users(ListUsersRequest) -> ListUsersResponse;

@@ -12,7 +12,8 @@ use super::{LeaseError, Queue};
 use crate::domain::lease::Lease;
 
 impl Queue {
-    /// Makes `lease` expire in `duration` from now, and returns that time, by the clock of the database.
+    /// Makes `lease` expire in `duration` from now, and returns that time, by the clock of the database. The call shows that the
+    /// worker runs: when the lease then expires, the attempt has failed.
     ///
     /// # Errors
     ///
@@ -29,7 +30,8 @@ impl Queue {
             .await?;
         let expires_at = sqlx::query_scalar!(
             r#"
-            UPDATE /* ExtendLease */ data.analysis_jobs SET lease_expires_at = now() + make_interval(secs => $5)
+            UPDATE /* ExtendLease */ data.analysis_jobs
+            SET lease_expires_at = now() + make_interval(secs => $5), extended_attempt = attempts
             WHERE user_id = $1 AND id = $2 AND lease_token = $3 AND attempts = $4
                 AND state = 'leased' AND lease_expires_at > now()
             RETURNING lease_expires_at AS "expires_at!""#,

@@ -11,8 +11,11 @@ use haven_platform::{
 
 use super::{LeaseError, Queue};
 use crate::{
-    domain::{job::FailedAttempt, lease::Lease},
-    job_metrics::{Outcome, count},
+    domain::{
+        job::{DeathCause, FailedAttempt},
+        lease::Lease,
+    },
+    job_metrics::{Outcome, count, count_dead},
     store::request::retry_once,
 };
 
@@ -150,9 +153,8 @@ async fn end_attempt(
 
 /// Counts a failed attempt in the metrics.
 fn count_failure(retry_at: Option<DateTime<Utc>>) {
-    let outcome = match retry_at {
-        Some(_) => Outcome::Failed,
-        None => Outcome::Dead,
-    };
-    count(outcome, 1);
+    match retry_at {
+        Some(_) => count(Outcome::Failed, 1),
+        None => count_dead(DeathCause::FailedAttempts, 1),
+    }
 }

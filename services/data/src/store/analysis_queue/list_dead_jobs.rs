@@ -10,7 +10,10 @@ use haven_platform::{
 use uuid::Uuid;
 
 use super::{Queue, expire::expire};
-use crate::{domain::job::DeadJob, store::analysis::range};
+use crate::{
+    domain::job::{DeadJob, DeathCause},
+    store::analysis::range,
+};
 
 /// A dead job's position in the list: time of death, then person, then id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +33,8 @@ struct DeadJobRow {
     first_number: i64,
     last_number: i64,
     attempts: i16,
+    lost_leases: i16,
+    attempts_left: bool,
     error: String,
     created_at: DateTime<Utc>,
     died_at: DateTime<Utc>,
@@ -57,14 +62,14 @@ impl Queue {
             .database
             .begin("ListDeadJobs", Context::Service, deadline)
             .await?;
-        // A job without attempts left is dead once its lease has expired, even if no other call has noticed it yet.
+        // A job that cannot be leased again is dead once its lease has expired, even if no other call has noticed it yet.
         let expired = expire(&mut tx).await?;
         let rows = sqlx::query_as!(
             DeadJobRow,
             r#"
             SELECT /* ListDeadJobs */
-                   user_id, id, first_number, last_number, attempts, coalesce(last_error, '') AS "error!",
-                created_at, finished_at AS "died_at!"
+                   user_id, id, first_number, last_number, attempts, lost_leases, attempts < retry_limit AS "attempts_left!",
+                coalesce(last_error, '') AS "error!", created_at, finished_at AS "died_at!"
             FROM data.analysis_jobs
             WHERE state = 'dead' AND (finished_at, user_id, id) > ($1, $2, $3)
             ORDER BY finished_at, user_id, id
@@ -93,6 +98,11 @@ impl TryFrom<DeadJobRow> for DeadJob {
             id: row.id,
             range: range(row.first_number, row.last_number)?,
             attempts: row.attempts,
+            lost_leases: row.lost_leases,
+            cause: match row.attempts_left {
+                true => DeathCause::LostLeases,
+                false => DeathCause::FailedAttempts,
+            },
             error: row.error,
             created_at: row.created_at,
             died_at: row.died_at,

@@ -115,8 +115,8 @@ impl Queue {
             let requeued = sqlx::query!(
                 "
                 UPDATE /* RequeueJob */ data.analysis_jobs
-                SET state = 'queued', requested = false, retry_limit = attempts + $3, start_after = now(), last_error = NULL,
-                    finished_at = NULL
+                SET state = 'queued', requested = false, retry_limit = attempts + $3, lost_leases = 0, start_after = now(),
+                    last_error = NULL, finished_at = NULL
                 WHERE user_id = $1 AND id = $2 AND state = 'dead'",
                 person.as_uuid(),
                 id,

@@ -3,7 +3,8 @@
 //!
 //! A message's number comes from a counter row of its person, which the statement locks until the transaction ends. So
 //! numbers have no gaps and become visible in order, and only writers of the same person wait for each other. The same
-//! row counts the messages that no job covers yet.
+//! row counts the messages that no job covers yet. When the quota of analyses is used up, the message is stored without its job,
+//! and the messages that the job would cover are covered by none.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -25,7 +26,7 @@ use crate::{
     },
     store::{
         person_status::{self, Unknown},
-        request::{breaks, retry_once},
+        request::{breaks, id_taken, retry_once},
     },
 };
 
@@ -78,9 +79,8 @@ impl Conversations {
         request: RequestKey,
         deadline: Deadline,
     ) -> Result<Appended, AppendError> {
-        let taken = ["requests_pkey", "conversations_pkey"];
-        let is_retryable =
-            |error: &AppendError| matches!(error, AppendError::Database(error) if breaks(error, &taken));
+        let taken = ["conversations_pkey"];
+        let is_retryable = |error: &AppendError| matches!(error, AppendError::Database(error) if id_taken(error) || breaks(error, &taken));
         let appended = retry_once(is_retryable, || {
             self.try_append(caller, message, request, deadline)
         })
@@ -146,7 +146,8 @@ async fn append_by_person(
         ), job AS (
             INSERT INTO data.analysis_jobs
                 (user_id, id, first_number, last_number, requested, priority, start_after, created_at)
-            SELECT $1, $10, pending_from, last_number, false, $12, now(), $8 FROM counter WHERE pending_messages = 0
+            SELECT $1, $10, pending_from, last_number, false, $12, now(), $8 FROM counter
+            WHERE pending_messages = 0 AND data.may_analyze()
             RETURNING id
         ), event AS (
             INSERT INTO data.crisis_events

@@ -79,6 +79,11 @@ impl ChangeError {
     pub(super) fn is_id_taken(&self) -> bool {
         matches!(self, Self::Caller(CallerError::Database(error)) if id_taken(error))
     }
+
+    /// Returns whether the person is over a quota or a rate limit.
+    pub(super) fn is_over_limit(&self) -> bool {
+        matches!(self, Self::Caller(CallerError::Database(error)) if error.is_over_limit())
+    }
 }
 
 impl From<DbError> for ReadError {

@@ -2,6 +2,7 @@
 
 mod erase_user;
 pub mod export_data;
+mod get_usage;
 pub mod list_audit_events;
 mod list_users;
 mod lock_user;

@@ -4,6 +4,8 @@
 //! the person typed. Mail is sent to the typed form; addresses are compared by the canonical form.
 
 mod canonical;
+mod invisible;
+mod profile;
 mod violation;
 
 use std::fmt;
@@ -25,6 +27,7 @@ const AT_SIGNS: [char; 3] = ['@', '\u{ff20}', '\u{fe6b}'];
 /// let address = EmailAddress::parse("Ada@Example.org").unwrap();
 /// assert_eq!(address.entered(), "Ada@Example.org");
 /// assert_eq!(address.canonical(), "ada@example.org");
+/// assert_eq!(EmailAddress::parse(" ada@example.org\n").unwrap().entered(), "ada@example.org");
 /// assert_eq!(EmailAddress::parse("ada"), Err(vec![EmailViolation::NoAtSign]));
 /// ```
 #[derive(Clone, PartialEq, Eq)]
@@ -36,13 +39,15 @@ pub struct EmailAddress {
 // === impl EmailAddress ===
 
 impl EmailAddress {
-    /// Parses an address as a person typed it.
+    /// Parses an address as a person typed it. White space of ASCII before and after the address does not belong to it: it comes
+    /// with pasted text.
     ///
     /// # Errors
     ///
     /// Every rule that it breaks.
     pub fn parse(entered: &str) -> Result<Self, Vec<EmailViolation>> {
         use EmailViolation as V;
+        let entered = entered.trim_ascii();
         if entered.is_empty() {
             return Err(vec![V::Required]);
         }
@@ -50,16 +55,16 @@ impl EmailAddress {
             return Err(vec![V::TooLong]);
         }
         let mut violations = Vec::new();
-        if entered.chars().any(canonical::is_invisible) {
-            violations.push(V::InvisibleCharacter);
-        }
         let Some((local, domain)) = entered.rsplit_once(AT_SIGNS) else {
+            invisible::visible(entered, false, &mut violations);
             violations.push(V::NoAtSign);
             return Err(violations);
         };
+        let local = invisible::visible(local, false, &mut violations);
+        let domain = invisible::visible(domain, true, &mut violations);
         match (
-            canonical::local_part(local, &mut violations),
-            canonical::domain(domain, &mut violations),
+            canonical::local_part(&local, &mut violations),
+            canonical::domain(&domain, &mut violations),
         ) {
             (Some(local), Some(domain)) if violations.is_empty() => {
                 let canonical = format!("{local}@{domain}");
@@ -75,7 +80,7 @@ impl EmailAddress {
         }
     }
 
-    /// Returns the address as the person typed it.
+    /// Returns the address as the person typed it, without white space around it.
     #[must_use]
     pub fn entered(&self) -> &str {
         &self.entered

@@ -1,5 +1,7 @@
 use EmailViolation as V;
+use precis_profiles::{UsernameCaseMapped, precis_core::profile::PrecisFastInvocation};
 use proptest::prelude::*;
+use unicode_normalization::UnicodeNormalization;
 
 use super::*;
 
@@ -117,7 +119,6 @@ fn each_violation_is_reported() {
     for domain in [
         "ada@-a.example",
         "ada@a_b.example",
-        "ada@exam ple.org",
         "ada@[127.0.0.1]",
         "ada@127.0.0.1",
         "ada@a.org.",
@@ -157,12 +158,172 @@ fn invisible_characters_are_refused_at_any_position() {
     ] {
         for address in [
             format!("a{c}da@example.org"),
+            format!("ada{c}@example.org"),
+            format!("ada@{c}example.org"),
             format!("ada@exa{c}mple.org"),
-            format!("ada@example.org{c}"),
+            format!("{c}a{c}da@exa{c}mple.org{c}"),
         ] {
-            assert!(violations(&address).contains(&V::InvisibleCharacter), "{c:?}");
+            assert_eq!(violations(&address), [V::InvisibleCharacter], "{c:?}");
+        }
+        let around = format!("{c}ada@example.org{c}");
+        match c.is_ascii_whitespace() {
+            true => assert_eq!(canonical(&around), "ada@example.org", "{c:?}"),
+            false => assert_eq!(violations(&around), [V::InvisibleCharacter], "{c:?}"),
         }
     }
+    // The other rules are checked without the character.
+    assert_eq!(
+        violations("a\u{200b}..da@-example"),
+        [V::InvisibleCharacter, V::LocalPartDots, V::DomainInvalid]
+    );
+    assert_eq!(violations("a da"), [V::InvisibleCharacter, V::NoAtSign]);
+}
+
+#[test]
+fn white_space_around_an_address_does_not_belong_to_it() {
+    let address = EmailAddress::parse(" \t\r\n\u{c}Ada@Example.org \t\r\n\u{c}").unwrap();
+    assert_eq!(
+        (address.entered(), address.canonical()),
+        ("Ada@Example.org", "ada@example.org")
+    );
+    assert_eq!(violations(" \t\n"), [V::Required]);
+    // The limit is on the address.
+    let longest = format!("{}@{}.org", "a".repeat(64), "b".repeat(60));
+    assert_eq!(canonical(&format!("{}{longest}\n", " ".repeat(200))), longest);
+}
+
+/// The examples of UTS #46, section 2.3.
+#[test]
+fn a_domain_may_have_joiners_where_its_script_needs_them() {
+    for (entered, expected) in [
+        (
+            "ada@\u{646}\u{627}\u{645}\u{647}\u{200c}\u{627}\u{6cc}.com",
+            "ada@xn--mgba3gch31f060k.com",
+        ),
+        (
+            "ada@\u{dc1}\u{dca}\u{200d}\u{dbb}\u{dd3}.com",
+            "ada@xn--10cl1a0b660p.com",
+        ),
+    ] {
+        assert_eq!(canonical(entered), expected);
+        assert_eq!(canonical(expected), expected, "the other spelling of the domain");
+        let without = entered.replace(['\u{200c}', '\u{200d}'], "");
+        assert_ne!(canonical(&without), expected, "another domain");
+    }
+    for entered in [
+        // Neither between letters that join nor after a virama.
+        "ada@exa\u{200c}mple.org",
+        "ada@exa\u{200d}mple.org",
+        "ada@example.o\u{200d}rg",
+        "ada@\u{200d}\u{dbb}\u{dd3}.com",
+        "ada@\u{646}\u{627}\u{645}\u{647}\u{200d}\u{627}\u{6cc}.com",
+        // In the part before the @, no rule of a registry keeps two addresses apart that look alike.
+        "\u{dc1}\u{dca}\u{200d}\u{dbb}\u{dd3}@example.org",
+    ] {
+        assert_eq!(violations(entered), [V::InvisibleCharacter], "{entered:?}");
+    }
+    assert_eq!(
+        violations("ada@-exa\u{200d}mple.org"),
+        [V::InvisibleCharacter, V::DomainInvalid]
+    );
+}
+
+#[test]
+fn letters_that_are_newer_than_the_tables_of_precis_are_allowed() {
+    for (one, other) in [
+        // Cherokee, which has lower-case letters since Unicode 8.
+        (
+            "\u{13e3}\u{13b3}\u{13a9}@example.org",
+            "\u{abb3}\u{ab83}\u{ab79}@example.org",
+        ),
+        // Mtavruli, the capital letters of Georgian of Unicode 11.
+        ("\u{1c93}\u{1c90}@example.org", "\u{10d3}\u{10d0}@example.org"),
+        // Osage, Adlam and Vithkuqi, of Unicode 9, 9 and 14.
+        ("\u{104b0}@example.org", "\u{104d8}@example.org"),
+        ("\u{1e900}\u{1e901}@example.org", "\u{1e922}\u{1e923}@example.org"),
+        ("\u{10570}@example.org", "\u{10597}@example.org"),
+        // A Cyrillic letter of Unicode 9 with the same capital letter as the usual one.
+        ("\u{1c80}@example.org", "\u{432}@example.org"),
+    ] {
+        assert_eq!(canonical(one), canonical(other), "{one} and {other}");
+    }
+    // Extensions G, H and I of CJK, of Unicode 13, 15 and 15.1.
+    for c in ['\u{30000}', '\u{31350}', '\u{2ebf0}'] {
+        let address = format!("{c}@example.org");
+        assert_eq!(canonical(&address), address);
+    }
+    // Of the same versions: symbols, punctuation and what Unicode has no letter for yet.
+    for c in [
+        '\u{1f9ff}',
+        '\u{20bf}',
+        '\u{2e4f}',
+        '\u{1fae8}',
+        '\u{3fffd}',
+        '\u{e000}',
+    ] {
+        let address = format!("a{c}b@example.org");
+        assert_eq!(violations(&address), [V::LocalPartCharacter], "{c:?}");
+    }
+    // Directions are checked with newer letters, too.
+    assert_eq!(violations("a\u{1e922}@example.org"), [V::LocalPartCharacter]);
+}
+
+/// The profile before newer letters were allowed: PRECIS alone.
+fn by_precis_alone(local: &str) -> Option<String> {
+    let folded: String = local
+        .nfkc()
+        .map(|c| if c == '\u{3c2}' { '\u{3c3}' } else { c })
+        .collect();
+    let once = UsernameCaseMapped::enforce(folded.as_str()).ok()?.into_owned();
+    let twice = UsernameCaseMapped::enforce(once.as_str()).ok()?;
+    (once == twice).then_some(once)
+}
+
+/// The new canonical form, for texts of which both profiles look at every character.
+fn by_profile(local: &str) -> Option<String> {
+    let folded: String = local.nfkc().map(profile::fold).collect();
+    let once = profile::enforce(&folded)?;
+    let twice = profile::enforce(&once)?;
+    (once == twice).then_some(once)
+}
+
+/// Accounts are found by their canonical form, so that of an address which was allowed must stay.
+#[test]
+fn every_letter_that_was_allowed_keeps_its_canonical_form() {
+    let (mut before, mut now) = (0, 0);
+    for c in '\0'..=char::MAX {
+        for text in [String::from(c), format!("a{c}b"), format!("\u{5d0}{c}\u{5d0}")] {
+            let old = by_precis_alone(&text);
+            let new = by_profile(&text);
+            if old.is_some() {
+                assert_eq!(new, old, "{c:?}");
+            }
+            before += usize::from(old.is_some());
+            now += usize::from(new.is_some());
+        }
+    }
+    assert!(now > before + 60_000, "{before} before, {now} now");
+}
+
+/// Of two letters that differ in case alone, neither is allowed without the other, and they have one canonical form. Letters that
+/// were allowed before have the form that they had.
+#[test]
+fn newer_letters_that_differ_in_case_have_one_canonical_form() {
+    let mut pairs = 0;
+    for c in ('\0'..=char::MAX).filter(|c| c.is_alphabetic()) {
+        let old = by_precis_alone(c.encode_utf8(&mut [0; 4]));
+        if old.is_some() {
+            continue;
+        }
+        let Some(form) = by_profile(c.encode_utf8(&mut [0; 4])) else {
+            continue;
+        };
+        for other in [c.to_lowercase().to_string(), c.to_uppercase().to_string()] {
+            assert_eq!(by_profile(&other).as_ref(), Some(&form), "{c:?} and {other:?}");
+            pairs += usize::from(!other.starts_with(c));
+        }
+    }
+    assert!(pairs > 400, "{pairs}");
 }
 
 #[test]
@@ -202,6 +363,24 @@ fn the_canonical_form_of_every_letter_is_canonical() {
 }
 
 proptest! {
+    /// Any text, and texts of letters with marks in one script and in several.
+    #[test]
+    fn every_local_part_that_was_allowed_keeps_its_canonical_form(
+        local in prop_oneof![
+            "\\PC{1,12}",
+            "[\\p{L}\\p{M}\\p{Nd}]{1,12}",
+            "[\\p{Greek}\\p{Latin}\\p{M}]{1,12}",
+            "[\\p{Hebrew}\\p{Arabic}\\p{Nd}]{1,12}",
+            "[\\p{Han}\\p{Hiragana}\\p{Katakana}\u{30fb}]{1,12}",
+            "[\\p{Devanagari}\\p{Sinhala}\u{200c}\u{200d}]{1,12}",
+            "[\\p{Cherokee}\\p{Georgian}\\p{Cyrillic}]{1,12}",
+        ]
+    ) {
+        if let Some(old) = by_precis_alone(&local) {
+            prop_assert_eq!(by_profile(&local), Some(old));
+        }
+    }
+
     #[test]
     fn the_canonical_form_of_every_address_is_canonical(local in "\\PC{1,12}", domain in "[\\PC--@]{1,12}") {
         if let Ok(address) = EmailAddress::parse(&format!("{local}@{domain}.example")) {

@@ -7,7 +7,8 @@ pub enum EmailViolation {
     Required,
     /// The text is longer than [`super::MAX_BYTES`].
     TooLong,
-    /// The text has a character that is invisible, or that changes how other characters are displayed.
+    /// The text has a character that is invisible, or that changes how other characters are displayed. A joiner is allowed
+    /// where the domain name needs it.
     InvisibleCharacter,
     /// The text has no @.
     NoAtSign,
@@ -50,7 +51,7 @@ impl EmailViolation {
             Self::Required => "email is required",
             Self::TooLong => "email must have at most 254 bytes",
             Self::InvisibleCharacter => {
-                "email must have no spaces, control characters or invisible characters"
+                "email must have no spaces inside and no control characters or invisible characters"
             }
             Self::NoAtSign => "email must have an @",
             Self::LocalPartEmpty => "email must have a part before the @",

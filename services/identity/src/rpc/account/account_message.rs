@@ -22,6 +22,7 @@ pub(super) fn account_message(account: &Account) -> proto::Account {
         graduated: account.progress.graduated_at.is_some(),
         graduate_time: account.progress.graduated_at.map(timestamp),
         last_active_time: account.last_active_at.map(timestamp),
+        email_verified_time: account.email_verified_at.map(timestamp),
     }
 }
 

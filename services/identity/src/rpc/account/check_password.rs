@@ -13,17 +13,25 @@ use crate::domain::{
 impl Handler<CheckPasswordRequest> for AccountRpc {
     type Answer = CheckPasswordResponse;
 
-    /// Waits in the hashing queue: a password can be chosen that takes as long to check as two passwords take to hash.
+    /// Waits in the queue of the estimator: a password can be chosen that takes as long to check as one takes to hash.
     async fn handle(
         &self,
         call: &Call,
         request: CheckPasswordRequest,
     ) -> Result<CheckPasswordResponse, Failure> {
+        let quotas = self
+            .rate_limit_keys
+            .quotas("CheckPassword", &self.check_password_limits, call, None);
+        self.accounts
+            .admit("CheckPassword", &quotas, call.deadline)
+            .await?;
         let password = SecretString::from(request.password);
         let email = SecretString::from(request.email);
         let broken = self
-            .passwords
-            .run(call.deadline, move |_, _| broken_rules(&password, &email))
+            .estimator
+            .run(call.into(), call.deadline, move || {
+                broken_rules(&password, &email)
+            })
             .await?;
         Ok(answer(&broken))
     }
@@ -32,7 +40,7 @@ impl Handler<CheckPasswordRequest> for AccountRpc {
 /// The rules that `password` breaks. `email` may be incomplete: an incomplete address has no effect unless it equals the
 /// password.
 fn broken_rules(password: &SecretString, email: &SecretString) -> Vec<PasswordRule> {
-    let entered = email.expose_secret();
+    let entered = email.expose_secret().trim_ascii();
     let address = EmailAddress::parse(entered).ok();
     let mut broken = check(password, address.as_ref());
     if address.is_none() && !entered.is_empty() && entered == password.expose_secret() {

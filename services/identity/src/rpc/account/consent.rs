@@ -1,6 +1,11 @@
 //! The conversion of consents and their errors, and the audit events of GrantConsent and WithdrawConsent.
 
-use haven_platform::{call::Call, failure::Failure, reason::Reason, time::timestamp};
+use haven_platform::{
+    call::Call,
+    failure::{Failure, Violation},
+    reason::Reason,
+    time::timestamp,
+};
 use haven_proto::identity::v1 as proto;
 
 use super::AccountRpc;
@@ -8,6 +13,7 @@ use crate::{
     domain::{
         audit::{AuditEventType, NewAuditEvent, Origin},
         consent::ConsentEntry,
+        quota::Quotas,
     },
     store::account::ConsentError,
 };
@@ -41,11 +47,25 @@ pub(super) fn consent_message(entry: &ConsentEntry) -> proto::Consent {
     }
 }
 
+/// The violation of a consent to a version that does not exist.
+pub(super) fn unknown_version(field: impl Into<String>) -> Violation {
+    let description = "The version must be one that GetConsentRequirements lists";
+    Violation::new(field, "VERSION_UNKNOWN", description)
+}
+
 impl From<ConsentError> for Failure {
     fn from(error: ConsentError) -> Self {
         match error {
             ConsentError::NotFound => Self::new(Reason::NotFound),
             ConsentError::Erased => Self::new(Reason::AccountErased),
+            ConsentError::VersionUnknown => Self::violations(
+                Reason::InvalidField,
+                vec![unknown_version("consent.document_version")],
+            ),
+            ConsentError::TooMany { used, limit } => {
+                Self::quota_exceeded(Quotas::CONSENTS, used.unsigned_abs(), limit.unsigned_abs().into())
+            }
+            ConsentError::Limited(error) => error.into(),
             ConsentError::RequestIdReused => Self::new(Reason::RequestIdReused),
             ConsentError::Database(error) => error.into(),
         }

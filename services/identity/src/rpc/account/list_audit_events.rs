@@ -31,7 +31,8 @@ impl Handler<ListAuditEventsRequest> for AccountRpc {
     }
 }
 
-fn event_message(event: AuditEvent) -> proto::AuditEvent {
+/// Converts `event` into its message.
+pub(super) fn event_message(event: AuditEvent) -> proto::AuditEvent {
     let outcome = match event.refused {
         true => proto::AuditOutcome::Refused,
         false => proto::AuditOutcome::Success,
@@ -57,6 +58,14 @@ fn event_type(event: AuditEventType) -> proto::AuditEventType {
         AuditEventType::ConsentWithdraw => proto::AuditEventType::ConsentWithdraw,
         AuditEventType::Stage => proto::AuditEventType::Stage,
         AuditEventType::Deletion => proto::AuditEventType::Deletion,
+        AuditEventType::PasswordResetRequest => proto::AuditEventType::PasswordResetRequest,
+        AuditEventType::PasswordReset => proto::AuditEventType::PasswordReset,
+        AuditEventType::EmailVerificationRequest => proto::AuditEventType::EmailVerificationRequest,
+        AuditEventType::EmailVerification => proto::AuditEventType::EmailVerification,
+        AuditEventType::EmailChangeRequest => proto::AuditEventType::EmailChangeRequest,
+        AuditEventType::EmailChange => proto::AuditEventType::EmailChange,
+        AuditEventType::EmailUndo => proto::AuditEventType::EmailUndo,
+        AuditEventType::AccountExport => proto::AuditEventType::AccountExport,
     }
 }
 

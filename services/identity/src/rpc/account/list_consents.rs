@@ -1,11 +1,11 @@
 //! ListConsents: lists the caller's consents, newest first, and the consents that sign-up requires.
 
 use haven_platform::{call::Call, failure::Failure, handler::Handler, page::PageSize};
-use haven_proto::identity::v1::{ConsentGrant, ListConsentsRequest, ListConsentsResponse};
+use haven_proto::identity::v1::{ListConsentsRequest, ListConsentsResponse};
 use uuid::Uuid;
 
 use super::{AccountRpc, consent::consent_message};
-use crate::domain::consent::Consent;
+use crate::rpc::consent_grant::grant_message;
 
 /// The list that page tokens are bound to.
 const LIST: &[u8] = b"ListConsents";
@@ -30,12 +30,5 @@ impl Handler<ListConsentsRequest> for AccountRpc {
             consents: page.items.iter().map(consent_message).collect(),
             required: self.required_consents.iter().map(grant_message).collect(),
         })
-    }
-}
-
-fn grant_message(consent: &Consent) -> ConsentGrant {
-    ConsentGrant {
-        document: consent.document().to_owned(),
-        document_version: consent.version().to_owned(),
     }
 }

@@ -7,10 +7,13 @@ mod check_password;
 mod consent;
 mod delete_account;
 mod deletion;
+mod export_account;
 mod external_account;
 mod get_account;
+mod get_consent_requirements;
 mod get_deletion;
 mod get_password_policy;
+mod get_usage;
 mod goals;
 mod grant_consent;
 mod list_accounts;
@@ -25,29 +28,31 @@ mod withdraw_consent;
 use std::sync::Arc;
 
 use haven_platform::{
-    auth::EndedSessions, entropy::Entropy, grpc_service, mac::MacKeys, page::PageTokens, time::Clock,
+    auth::EndedSessions, entropy::Entropy, grpc_service, mac::MacKeys, page::PageTokens,
+    rate_limit::RateLimit, time::Clock,
 };
 use haven_proto::identity::v1::{
     ChangePasswordRequest, ChangePasswordResponse, CheckPasswordRequest, CheckPasswordResponse,
-    DeleteAccountRequest, DeleteAccountResponse, GetAccountRequest, GetAccountResponse, GetDeletionRequest,
-    GetDeletionResponse, GetPasswordPolicyRequest, GetPasswordPolicyResponse, GrantConsentRequest,
-    GrantConsentResponse, ListAccountsRequest, ListAccountsResponse, ListAuditEventsRequest,
-    ListAuditEventsResponse, ListConsentsRequest, ListConsentsResponse, SignUpRequest, SignUpResponse,
-    UpdateAccountRequest, UpdateAccountResponse, WithdrawConsentRequest, WithdrawConsentResponse,
-    account_service_server::AccountService,
+    DeleteAccountRequest, DeleteAccountResponse, ExportAccountRequest, ExportAccountResponse,
+    GetAccountRequest, GetAccountResponse, GetConsentRequirementsRequest, GetConsentRequirementsResponse,
+    GetDeletionRequest, GetDeletionResponse, GetPasswordPolicyRequest, GetPasswordPolicyResponse,
+    GetUsageRequest, GetUsageResponse, GrantConsentRequest, GrantConsentResponse, ListAccountsRequest,
+    ListAccountsResponse, ListAuditEventsRequest, ListAuditEventsResponse, ListConsentsRequest,
+    ListConsentsResponse, SignUpRequest, SignUpResponse, UpdateAccountRequest, UpdateAccountResponse,
+    WithdrawConsentRequest, WithdrawConsentResponse, account_service_server::AccountService,
 };
 
 use super::{audit_origin::AuditOrigins, rate_limit_keys::RateLimitKeys};
 use crate::{
     dispatcher::Dispatcher,
     domain::{
-        consent::RequiredConsents,
-        provider::AuthProvider,
-        rate_limit::{RateLimit, RateLimits},
+        consent::RequiredConsents, consent_versions::ConsentVersions, provider::AuthProvider, quota::Quotas,
+        rate_limit::RateLimits,
     },
+    estimator::EstimatorQueue,
     hashing::Passwords,
     store::{
-        account::{Accounts, Consents, Erasures, OwnPasswords},
+        account::{Accounts, Consents, Erasures, Exports, OwnPasswords},
         audit_log::AuditLog,
     },
 };
@@ -63,6 +68,8 @@ pub struct AccountRpc {
     pub erasures: Erasures,
     /// The ledgers of consents.
     pub consents: Consents,
+    /// The rows of a person, for an export.
+    pub exports: Exports,
     /// The security audit logs.
     pub audit_log: AuditLog,
     /// Delivers messages about new and erased accounts to data.
@@ -71,14 +78,24 @@ pub struct AccountRpc {
     pub passwords: Passwords,
     /// The provider that signs people up.
     pub provider: AuthProvider,
+    /// Estimates how guessable passwords are.
+    pub estimator: EstimatorQueue,
     /// The rate limits of SignUp.
     pub sign_up_limits: RateLimits,
-    /// The rate limit of the passwords that a signed-in person sends: that of sign-ins per address.
+    /// The rate limits of CheckPassword.
+    pub check_password_limits: RateLimits,
+    /// The rate limits of a person's changes.
+    pub mutation_limits: RateLimits,
+    /// How much a person may have.
+    pub quotas: Quotas,
+    /// The rate limit of the passwords that a signed-in person sends, per session: that of sign-ins per address.
     pub reauthentication_limit: Option<RateLimit>,
     /// Derives the keys under which limits are counted.
     pub rate_limit_keys: RateLimitKeys,
     /// The consents that SignUp requires.
     pub required_consents: RequiredConsents,
+    /// The versions of documents that people can consent to.
+    pub consent_versions: ConsentVersions,
     /// The ended sessions. Calls with their access tokens are refused.
     pub ended_sessions: Arc<EndedSessions>,
     /// The key of the hashes by which retries are recognized.
@@ -104,9 +121,12 @@ grpc_service! {
         rpc delete_account(DeleteAccountRequest) -> DeleteAccountResponse;
         rpc get_deletion(GetDeletionRequest) -> GetDeletionResponse;
         rpc list_accounts(ListAccountsRequest) -> ListAccountsResponse;
+        rpc get_consent_requirements(GetConsentRequirementsRequest) -> GetConsentRequirementsResponse;
         rpc list_consents(ListConsentsRequest) -> ListConsentsResponse;
         rpc grant_consent(GrantConsentRequest) -> GrantConsentResponse;
         rpc withdraw_consent(WithdrawConsentRequest) -> WithdrawConsentResponse;
+        rpc get_usage(GetUsageRequest) -> GetUsageResponse;
         rpc list_audit_events(ListAuditEventsRequest) -> ListAuditEventsResponse;
+        stream export_account(ExportAccountRequest) -> ExportAccountStream of ExportAccountResponse;
     }
 }

@@ -10,11 +10,12 @@ use uuid::Uuid;
 use super::AccountRpc;
 use crate::{
     domain::{audit::AuditEventType, password::WrongPassword},
-    store::account::{OwnCredential, OwnPassword},
+    store::account::{EarlierRequest, OwnCredential, OwnPassword},
 };
 
 impl AccountRpc {
-    /// Returns the credential by which `user` can confirm the request `request_id`.
+    /// Returns the credential by which `user` can confirm the request with this method and id. An earlier request of which
+    /// `is_retry` is true was answered, and the call asks for its answer again: it has a limit of its own.
     ///
     /// # Errors
     ///
@@ -24,11 +25,19 @@ impl AccountRpc {
         &self,
         call: &Call,
         user: &User,
-        request_id: Uuid,
+        (method, request_id): (&'static str, Uuid),
+        is_retry: impl FnOnce(&EarlierRequest) -> bool + Send,
     ) -> Result<OwnCredential, Failure> {
-        let limits = |canonical: &str| {
-            self.rate_limit_keys
-                .reauthentication(self.reauthentication_limit, canonical)
+        let limits = |earlier: Option<&EarlierRequest>| {
+            let keys = &self.rate_limit_keys;
+            let (quotas, failures) = keys.reauthentication(self.reauthentication_limit, user);
+            match earlier.is_some_and(is_retry) {
+                true => {
+                    let owner = user.id.as_uuid().as_bytes();
+                    (keys.retry_quota(method, owner, request_id), failures)
+                }
+                false => (quotas, failures),
+            }
         };
         let credential = self
             .own_passwords

@@ -28,11 +28,14 @@ impl Handler<WithdrawConsentRequest> for AccountRpc {
                 .request_mac
                 .macs(&[b"WithdrawConsent", consent_id.as_bytes()]),
         };
+        let quotas = self
+            .rate_limit_keys
+            .person_quota("Mutation", &self.mutation_limits, caller);
         let origin = self.audit_origins.of(call);
         let event = self.consent_event(call, AuditEventType::ConsentWithdraw, &origin);
         let entry = self
             .consents
-            .withdraw(caller, consent_id, &key, &event, call.deadline)
+            .withdraw(caller, consent_id, &key, &quotas, &event, call.deadline)
             .await?;
         Ok(WithdrawConsentResponse {
             consent: Some(consent_message(&entry)),

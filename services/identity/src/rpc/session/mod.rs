@@ -30,7 +30,9 @@ use tokio_util::task::TaskTracker;
 use super::{audit_origin::AuditOrigins, rate_limit_keys::RateLimitKeys};
 use crate::{
     domain::{
+        consent::RequiredConsents,
         provider::AuthProvider,
+        quota::Quotas,
         rate_limit::RateLimits,
         refresh_token::{NewRefreshToken, RefreshToken},
     },
@@ -48,8 +50,18 @@ pub struct SessionRpc {
     pub passwords: Passwords,
     /// The provider that signs people in.
     pub provider: AuthProvider,
+    /// `true` when SignIn requires a verified address.
+    pub requires_verified_email: bool,
     /// The rate limits of SignIn.
     pub sign_in_limits: RateLimits,
+    /// The cap on wrong passwords for an account, over all networks.
+    pub wrong_password_limits: RateLimits,
+    /// The rate limits of RefreshSession.
+    pub refresh_limits: RateLimits,
+    /// The maximum numbers of sessions and devices.
+    pub quotas: Quotas,
+    /// The consents that tokens state as missing.
+    pub required_consents: RequiredConsents,
     /// Derives the keys under which limits are counted.
     pub rate_limit_keys: RateLimitKeys,
     /// Signs the access tokens of sessions.
@@ -62,6 +74,8 @@ pub struct SessionRpc {
     pub audit_origins: AuditOrigins,
     /// The keys from which refresh tokens and their hashes are derived. New ones are derived from the first.
     pub refresh_keys: MacKeys,
+    /// The keys from which device tokens and their hashes are derived. New ones are derived from the first.
+    pub device_keys: MacKeys,
     /// Seals and opens page tokens.
     pub page_tokens: PageTokens,
     /// The tasks that go on when their caller has disconnected. The server waits for them when it stops.

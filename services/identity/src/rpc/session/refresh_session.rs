@@ -8,8 +8,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::SessionRpc;
 use crate::{
-    domain::{provider::AuthProvider, refresh_token::RefreshToken, session::Session},
-    store::session::Refreshed,
+    domain::{provider::AuthProvider, refresh_token::RefreshToken},
+    rpc::consent_grant::grant_message,
+    store::session::{Refreshed, RefreshedSession},
 };
 
 impl Handler<RefreshSessionRequest> for SessionRpc {
@@ -24,8 +25,9 @@ impl Handler<RefreshSessionRequest> for SessionRpc {
             return Err(Failure::new(Reason::AuthProviderExternal));
         }
         let token = parse(request)?;
-        let (session, next) = self.refresh(call, &token).await?;
-        let access_token = self.signer.sign(&session).map_err(Failure::internal)?;
+        let (refreshed, next) = self.refresh(call, &token).await?;
+        let (session, missing) = (refreshed.session, &refreshed.missing_consents);
+        let access_token = self.signer.sign(&session, missing).map_err(Failure::internal)?;
         Ok(RefreshSessionResponse {
             access_token: access_token.expose_secret().to_owned(),
             access_token_expire_time: Some(timestamp(session.expires_at)),
@@ -33,30 +35,46 @@ impl Handler<RefreshSessionRequest> for SessionRpc {
             refresh_token_expire_time: Some(timestamp(session.refresh_expires_at)),
             user_id: session.user_id.to_string(),
             session_id: session.id.to_string(),
+            missing_consents: missing.iter().map(grant_message).collect(),
         })
     }
 }
 
 impl SessionRpc {
     /// Uses `token`, and returns its session and its successor.
-    async fn refresh(&self, call: &Call, token: &RefreshToken) -> Result<(Session, RefreshToken), Failure> {
+    async fn refresh(
+        &self,
+        call: &Call,
+        token: &RefreshToken,
+    ) -> Result<(RefreshedSession, RefreshToken), Failure> {
         let hashes = self
             .refresh_keys
             .iter()
             .map(|(id, key)| StoredMac::new(token.hash(key), id));
+        let quotas = self
+            .rate_limit_keys
+            .quotas("RefreshSession", &self.refresh_limits, call, None);
         let (key, _) = self
             .sessions
-            .find_refresh_token(hashes, call.deadline)
+            .find_refresh_token(hashes, &quotas, call.deadline)
             .await?
             .ok_or_else(|| Failure::new(Reason::TokenInvalid))?;
         let first = self.refresh_keys.first_id();
         let successor = token.next(self.refresh_keys.get(first));
         let next = self.new_refresh_token(&successor, first);
+        let quotas =
+            self.rate_limit_keys
+                .session_quota("RefreshSession", &self.refresh_limits, key.session_id);
         let origin = self.audit_origins.of(call);
-        let now = self.clock.now();
         match self
             .sessions
-            .refresh(key, next, &origin, now, call.deadline)
+            .refresh(
+                key,
+                next,
+                (&quotas, &self.required_consents),
+                &origin,
+                call.deadline,
+            )
             .await?
         {
             Refreshed::Session(session) => Ok((session, successor)),
@@ -80,7 +98,10 @@ impl SessionRpc {
         }
         let successors = self.refresh_keys.iter();
         let hashes = successors.map(|(id, key)| StoredMac::new(token.next(key).hash(key), id));
-        let found = self.sessions.find_refresh_token(hashes, call.deadline).await?;
+        let found = self
+            .sessions
+            .find_refresh_token(hashes, &[], call.deadline)
+            .await?;
         // Without a row, the key of the successor is gone from the ring, or the session is gone.
         let (_, id) = found.ok_or_else(|| Failure::new(Reason::TokenInvalid))?;
         Ok(token.next(self.refresh_keys.get(id)))

@@ -14,7 +14,13 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::erasure;
-use crate::domain::consent::{Consent, ConsentEntry};
+use crate::{
+    domain::{
+        consent::{Consent, ConsentEntry},
+        rate_limit::Quota,
+    },
+    store::rate_limit::{self, LimitError},
+};
 
 /// The ledgers of all people. Each is accessed only in the context of its person.
 #[derive(Clone, Debug)]
@@ -31,6 +37,20 @@ pub enum ConsentError {
     /// The person's account was erased.
     #[error("the account was erased")]
     Erased,
+    /// The document has no such version.
+    #[error("the document has no such version")]
+    VersionUnknown,
+    /// The ledger has as many entries as a person may have.
+    #[error("the ledger has {used} entries, at most {limit}")]
+    TooMany {
+        /// The number of entries.
+        used: i64,
+        /// The maximum.
+        limit: i32,
+    },
+    /// The person is over a rate limit.
+    #[error(transparent)]
+    Limited(LimitError),
     /// The request id belongs to a request with other content.
     #[error("the request id belongs to another request")]
     RequestIdReused,
@@ -81,6 +101,31 @@ impl Consents {
         tx.commit().await?;
         Ok(erasure.is_some())
     }
+}
+
+/// Locks the account: changes of one ledger come one after another, and before or after an erasure.
+pub(super) async fn begin_change(tx: &mut TenantTx, caller: UserId) -> Result<(), ConsentError> {
+    let account = sqlx::query_scalar!(
+        r#"SELECT /* Consents.lock */ 1 AS "one!" FROM identity.users WHERE id = $1 FOR NO KEY UPDATE"#,
+        caller.as_uuid(),
+    )
+    .fetch_optional(&mut *tx)
+    .await
+    .map_err(DbError::from)?;
+    if account.is_some() {
+        return Ok(());
+    }
+    Err(match erasure::find_in(tx, caller).await? {
+        Some(_) => ConsentError::Erased,
+        None => ConsentError::NotFound,
+    })
+}
+
+/// Admits a change that is within `quotas`, after it was found to be no retry. The change counts when its transaction commits.
+pub(super) async fn admit(tx: &mut TenantTx, quotas: &[Quota]) -> Result<(), ConsentError> {
+    rate_limit::admit(tx, quotas, None)
+        .await
+        .map_err(ConsentError::Limited)
 }
 
 /// Returns the id of the entry that was the answer to `request`, when that request was made before.

@@ -88,13 +88,14 @@ impl Erasures {
         let ended = sqlx::query_scalar!(
             r#"
             SELECT /* DeleteAccount */
-                   session_id AS "session_id!" FROM identity.erase_account($1, $2, $3, $4, $5, $6, $7)"#,
+                   session_id AS "session_id!" FROM identity.erase_account($1, $2, $3, $4, $5,
+                now() + make_interval(secs => $6), $7)"#,
             new.request_id,
             kept_session,
             new.origin.service.as_deref(),
             new.origin.network_mac.as_ref().map(StoredMac::as_bytes),
             new.message.id,
-            new.at + LEASE,
+            LEASE.as_secs_f64(),
             new.at,
         )
         .fetch_all(&mut tx)

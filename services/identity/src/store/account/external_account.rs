@@ -29,9 +29,11 @@ impl Accounts {
             .begin("MakeExternalAccount", Context::User(person), deadline)
             .await?;
         let created = sqlx::query_scalar!(
-            r#"SELECT /* MakeExternalAccount */ identity.make_external_account($1, $2, $3) AS "made!""#,
+            r#"
+            SELECT /* MakeExternalAccount */
+                   identity.make_external_account($1, now() + make_interval(secs => $2), $3) AS "made!""#,
             message.id,
-            at + LEASE,
+            LEASE.as_secs_f64(),
             at,
         )
         .fetch_one(&mut tx)

@@ -7,11 +7,12 @@ use haven_platform::{
     request_key::RequestKey,
 };
 
-use super::consent::{ConsentError, ConsentRow, Consents, answered, entry, remember};
+use super::consent::{ConsentError, ConsentRow, Consents, admit, answered, begin_change, entry, remember};
 use crate::{
     domain::{
         audit::NewAuditEvent,
         consent::{Consent, ConsentEntry, NewConsent},
+        rate_limit::Quota,
     },
     store::audit_log,
 };
@@ -22,10 +23,21 @@ const METHOD: &str = "GrantConsent";
 /// The maximum number of attempts when other transactions change the same consent at the same time.
 const MAX_ATTEMPTS: usize = 8;
 
+/// The rules that a grant must meet.
+#[derive(Clone, Copy, Debug)]
+pub struct GrantRules<'a> {
+    /// The rate limits, which a grant that succeeds counts towards.
+    pub quotas: &'a [Quota],
+    /// The maximum number of entries in the ledger.
+    pub max_entries: i32,
+    /// `true` when the document has such a version.
+    pub is_accepted: bool,
+}
+
 impl Consents {
     /// Adds `new` to the caller's ledger, unless that consent is in effect already. When the same request did so
     /// before, changes nothing. Returns the entry as it was at the time of the grant. `event` is appended to the audit
-    /// log when an entry was added.
+    /// log when an entry was added. A grant that succeeds counts towards the rate limits. `rules` do not apply to a retry.
     ///
     /// # Errors
     ///
@@ -35,11 +47,12 @@ impl Consents {
         caller: UserId,
         new: &NewConsent,
         request: &RequestKey,
+        rules: &GrantRules<'_>,
         event: &NewAuditEvent<'_>,
         deadline: Deadline,
     ) -> Result<ConsentEntry, ConsentError> {
         for _ in 0..MAX_ATTEMPTS {
-            match self.try_grant(caller, new, request, event, deadline).await {
+            match self.try_grant(caller, new, request, rules, event, deadline).await {
                 Ok(None) => {}
                 Ok(Some(entry)) => return Ok(entry),
                 Err(error) => return Err(self.explain(error, caller, deadline).await),
@@ -55,6 +68,7 @@ impl Consents {
         caller: UserId,
         new: &NewConsent,
         request: &RequestKey,
+        rules: &GrantRules<'_>,
         event: &NewAuditEvent<'_>,
         deadline: Deadline,
     ) -> Result<Option<ConsentEntry>, ConsentError> {
@@ -62,6 +76,7 @@ impl Consents {
             .database
             .begin(METHOD, Context::User(caller), deadline)
             .await?;
+        begin_change(&mut tx, caller).await?;
         if let Some(id) = answered(&mut tx, caller, METHOD, request).await? {
             let entry = entry(&mut tx, caller, id).await?;
             tx.commit().await?;
@@ -72,6 +87,10 @@ impl Consents {
             });
             return granted.map(Some).ok_or(ConsentError::NotFound);
         }
+        if !rules.is_accepted {
+            return Err(ConsentError::VersionUnknown);
+        }
+        admit(&mut tx, rules.quotas).await?;
         let inserted = sqlx::query_as!(
             ConsentRow,
             "
@@ -89,6 +108,9 @@ impl Consents {
         .await
         .map_err(DbError::from)?;
         let is_new = inserted.is_some();
+        if is_new {
+            check_number(&mut tx, caller, rules.max_entries).await?;
+        }
         let in_effect = match inserted {
             Some(row) => Some(row),
             None => in_effect(&mut tx, caller, &new.consent).await?,
@@ -102,6 +124,24 @@ impl Consents {
         }
         tx.commit().await?;
         Ok(Some(row.try_into()?))
+    }
+}
+
+/// Checks the number of entries, the new one included. The account is locked, so no other call adds one meanwhile.
+async fn check_number(tx: &mut TenantTx, caller: UserId, limit: i32) -> Result<(), ConsentError> {
+    let entries = sqlx::query_scalar!(
+        r#"SELECT /* GrantConsent.count */ count(*) AS "count!" FROM identity.consents WHERE user_id = $1"#,
+        caller.as_uuid(),
+    )
+    .fetch_one(tx)
+    .await
+    .map_err(DbError::from)?;
+    match entries > i64::from(limit) {
+        true => Err(ConsentError::TooMany {
+            used: entries - 1,
+            limit,
+        }),
+        false => Ok(()),
     }
 }
 

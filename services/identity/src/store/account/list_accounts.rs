@@ -42,8 +42,8 @@ impl Accounts {
                     AccountRow,
                     r#"
                     SELECT /* ListAccounts */
-                           id, CASE WHEN $5 THEN email END AS email, goals, stage, graduated_at, last_active_at,
-                        created_at, updated_at, version
+                           id, CASE WHEN $5 THEN email END AS email, email_verified_at, goals, stage, graduated_at,
+                        last_active_at, created_at, updated_at, version
                     FROM identity.users
                     WHERE (created_at, id) > ($1, $2) AND created_at < coalesce($3, 'infinity'::timestamptz)
                     ORDER BY created_at, id
@@ -62,8 +62,8 @@ impl Accounts {
                     AccountRow,
                     r#"
                     SELECT /* ListAccounts, at a stage */
-                           id, CASE WHEN $5 THEN email END AS email, goals, stage, graduated_at, last_active_at,
-                        created_at, updated_at, version
+                           id, CASE WHEN $5 THEN email END AS email, email_verified_at, goals, stage, graduated_at,
+                        last_active_at, created_at, updated_at, version
                     FROM identity.users
                     WHERE stage = $6 AND (created_at, id) > ($1, $2)
                         AND created_at < coalesce($3, 'infinity'::timestamptz)

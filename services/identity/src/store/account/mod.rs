@@ -4,9 +4,11 @@ mod change_password;
 mod consent;
 mod delete_account;
 mod erasure;
+mod export_account;
 mod external_account;
 mod get_account;
 mod get_deletion;
+mod get_usage;
 mod grant_consent;
 mod list_accounts;
 mod list_consents;
@@ -30,8 +32,10 @@ pub use self::{
     consent::{ConsentError, Consents},
     delete_account::{EraseError, Erased},
     erasure::Erasures,
+    export_account::{ExportError, Exports},
+    grant_consent::GrantRules,
     reauthentication::{EarlierRequest, OwnCredential, OwnPassword, OwnPasswords},
-    sign_up::{EarlierSignUp, SignUpError},
+    sign_up::{EarlierSignUp, EarlierSignUpError, SignUpError},
     update_account::UpdateError,
 };
 use crate::domain::{
@@ -75,7 +79,7 @@ async fn find(tx: &mut TenantTx, person: UserId) -> Result<Account, AccountError
     let found = sqlx::query_as!(
         AccountRow,
         "
-        SELECT /* Account.find */ id, email, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
+        SELECT /* Account.find */ id, email, email_verified_at, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
         FROM identity.users WHERE id = $1",
         person.as_uuid(),
     )
@@ -113,6 +117,7 @@ impl From<DbError> for AccountError {
 struct AccountRow {
     id: Uuid,
     email: Option<String>,
+    email_verified_at: Option<DateTime<Utc>>,
     goals: Vec<String>,
     stage: i16,
     graduated_at: Option<DateTime<Utc>>,
@@ -129,6 +134,7 @@ impl TryFrom<AccountRow> for Account {
         Ok(Self {
             id: UserId::new(row.id),
             email: row.email.map(Into::into),
+            email_verified_at: row.email_verified_at,
             goals: goals(&row.goals)?,
             progress: progress(row.stage, row.graduated_at)?,
             last_active_at: row.last_active_at,

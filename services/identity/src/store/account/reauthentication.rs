@@ -80,8 +80,8 @@ impl OwnPasswords {
         Self { database }
     }
 
-    /// Reads the credential of `person`, and counts the call. `limits` derives the limits, and the keys under which wrong
-    /// passwords are counted, from the canonical email address; `request_id` is the call's.
+    /// Reads the credential of `person`, and counts the call. `limits` returns the limits, and the keys under which the wrong
+    /// passwords of the caller are counted, by the earlier request with the call's `request_id`.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl OwnPasswords {
         &self,
         person: UserId,
         request_id: Uuid,
-        limits: impl FnOnce(&str) -> (Vec<Quota>, FailureKeys) + Send,
+        limits: impl FnOnce(Option<&EarlierRequest>) -> (Vec<Quota>, FailureKeys) + Send,
         deadline: Deadline,
     ) -> Result<OwnCredential, LimitError> {
         let mut tx = self
@@ -100,7 +100,7 @@ impl OwnPasswords {
         let row = sqlx::query!(
             r#"
             SELECT /* OwnPassword */
-                   own.email, own.email_canonical, own.password_hash, own.password_version AS "version!",
+                   own.email, own.password_hash, own.password_version AS "version!",
                    request.method AS "method?", request.payload_mac AS "payload_mac?",
                    request.answer AS "answer?: Json<serde_json::Value>"
             FROM identity.own_credential() AS own
@@ -116,14 +116,10 @@ impl OwnPasswords {
             tx.commit().await?;
             return Ok(erasure.map_or(OwnCredential::NoAccount, OwnCredential::Erased));
         };
-        let (Some(email), Some(canonical), Some(hash)) = (row.email, row.email_canonical, row.password_hash)
-        else {
+        let (Some(email), Some(hash)) = (row.email, row.password_hash) else {
             tx.commit().await?;
             return Ok(OwnCredential::External { version: row.version });
         };
-        let (quotas, failures) = limits(&canonical);
-        admit(&mut tx, &quotas, Some(&failures)).await?;
-        tx.commit().await?;
         let earlier = match (row.method, row.payload_mac, row.answer) {
             (Some(method), Some(payload_mac), Some(answer)) => Some(EarlierRequest {
                 method,
@@ -132,6 +128,9 @@ impl OwnPasswords {
             }),
             _ => None,
         };
+        let (quotas, failures) = limits(earlier.as_ref());
+        admit(&mut tx, &quotas, Some(&failures)).await?;
+        tx.commit().await?;
         Ok(OwnCredential::Password(OwnPassword {
             email,
             hash: PasswordHash::new(hash),

@@ -14,8 +14,12 @@ use crate::{
         audit::{AuditEventType, NewAuditEvent, Origin},
         goals::{Goal, Goals},
         progress::{Progress, Step, StepError},
+        rate_limit::Quota,
     },
-    store::audit_log,
+    store::{
+        audit_log,
+        rate_limit::{self, LimitError},
+    },
 };
 
 /// The error when an account was not changed.
@@ -33,6 +37,9 @@ pub enum UpdateError {
     /// The request id belongs to a request with other content.
     #[error("the request id belongs to another request")]
     RequestIdReused,
+    /// The person is over a rate limit.
+    #[error(transparent)]
+    Limited(LimitError),
     /// The step is not the next one.
     #[error(transparent)]
     Step(#[from] StepError),
@@ -41,7 +48,8 @@ pub enum UpdateError {
 // === impl Accounts ===
 
 impl Accounts {
-    /// Sets the goals of `person`. When the same request did so before, changes nothing and returns the first answer.
+    /// Sets the goals of `person`. When the same request did so before, changes nothing and returns the first answer. A change
+    /// counts towards `quotas`; a retry and a change that is not made do not.
     ///
     /// The change is one statement, which locks the row: of several changes that are based on one version, one is made.
     ///
@@ -53,6 +61,7 @@ impl Accounts {
         &self,
         person: UserId,
         goals: &Goals,
+        quotas: &[Quota],
         edit: &AccountEdit,
         deadline: Deadline,
     ) -> Result<Account, UpdateError> {
@@ -68,16 +77,17 @@ impl Accounts {
                 UPDATE identity.users SET goals = $3, updated_at = $4, version = version + 1
                 WHERE id = $1 AND version = $2
                     AND NOT EXISTS (SELECT FROM identity.requests WHERE user_id = $1 AND id = $5)
-                RETURNING id, email, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
+                RETURNING id, email, email_verified_at, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
             ), request AS (
                 INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
                 SELECT id, $5, 'UpdateAccount', $6,
                     jsonb_build_object('goals', goals, 'stage', stage, 'graduated_at', graduated_at,
-                        'updated_at', updated_at, 'version', version),
+                        'last_active_at', last_active_at, 'email_verified_at', email_verified_at, 'updated_at', updated_at,
+                    'version', version),
                     updated_at
                 FROM changed
             )
-            SELECT id, email, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
+            SELECT id, email, email_verified_at, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
             FROM changed"#,
             person.as_uuid(),
             edit.expected_version,
@@ -90,7 +100,13 @@ impl Accounts {
         .await
         .map_err(DbError::from)?;
         let account = match changed {
-            Some(row) => row.try_into()?,
+            Some(row) => {
+                // After the change, which found that this is no retry. A refusal rolls it back.
+                rate_limit::admit(&mut tx, quotas, None)
+                    .await
+                    .map_err(UpdateError::Limited)?;
+                row.try_into()?
+            }
             None => answer_unchanged(&mut tx, person, edit).await?,
         };
         tx.commit().await?;
@@ -155,16 +171,17 @@ async fn set_progress(
             UPDATE identity.users SET stage = $3, graduated_at = $4, updated_at = $5, version = version + 1
             WHERE id = $1 AND version = $2
                 AND NOT EXISTS (SELECT FROM identity.requests WHERE user_id = $1 AND id = $6)
-            RETURNING id, email, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
+            RETURNING id, email, email_verified_at, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
         ), request AS (
             INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
             SELECT id, $6, 'UpdateAccount', $7,
                 jsonb_build_object('goals', goals, 'stage', stage, 'graduated_at', graduated_at,
-                    'updated_at', updated_at, 'version', version),
+                    'last_active_at', last_active_at, 'email_verified_at', email_verified_at, 'updated_at', updated_at,
+                    'version', version),
                 updated_at
             FROM changed
         )
-        SELECT id, email, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
+        SELECT id, email, email_verified_at, goals, stage, graduated_at, last_active_at, created_at, updated_at, version
         FROM changed"#,
         person.as_uuid(),
         edit.expected_version,
@@ -196,6 +213,10 @@ async fn answer_unchanged(
             ARRAY(SELECT jsonb_array_elements_text(answer -> 'goals')) AS "goals!",
             (answer ->> 'stage')::smallint AS stage,
             (answer ->> 'graduated_at')::timestamptz AS graduated_at,
+            answer ? 'last_active_at' AS "has_activity!",
+            (answer ->> 'last_active_at')::timestamptz AS last_active_at,
+            answer ? 'email_verified_at' AS "has_verification!",
+            (answer ->> 'email_verified_at')::timestamptz AS email_verified_at,
             (answer ->> 'updated_at')::timestamptz AS updated_at,
             (answer ->> 'version')::bigint AS version
         FROM identity.requests WHERE user_id = $1 AND id = $2"#,
@@ -219,6 +240,15 @@ async fn answer_unchanged(
         (Some(stage), Some(updated_at), Some(version)) => Ok(Account {
             goals: goals(&earlier.goals)?,
             progress: progress(stage, earlier.graduated_at)?,
+            // Earlier versions of this program did not store the times.
+            email_verified_at: match earlier.has_verification {
+                true => earlier.email_verified_at,
+                false => current.email_verified_at,
+            },
+            last_active_at: match earlier.has_activity {
+                true => earlier.last_active_at,
+                false => current.last_active_at,
+            },
             updated_at,
             version,
             ..current

@@ -8,9 +8,9 @@ use haven_platform::{
 };
 use uuid::Uuid;
 
-use super::consent::{ConsentError, Consents, answered, entry, remember};
+use super::consent::{ConsentError, Consents, admit, answered, begin_change, entry, remember};
 use crate::{
-    domain::{audit::NewAuditEvent, consent::ConsentEntry},
+    domain::{audit::NewAuditEvent, consent::ConsentEntry, rate_limit::Quota},
     store::audit_log,
 };
 
@@ -19,7 +19,7 @@ const METHOD: &str = "WithdrawConsent";
 
 impl Consents {
     /// Withdraws the caller's consent `id`. A consent that was withdrawn before does not change. `event` is appended to
-    /// the audit log when this call withdrew the consent.
+    /// the audit log when this call withdrew the consent. A call that succeeds counts towards `quotas`, and a retry does not.
     ///
     /// # Errors
     ///
@@ -29,10 +29,14 @@ impl Consents {
         caller: UserId,
         id: Uuid,
         request: &RequestKey,
+        quotas: &[Quota],
         event: &NewAuditEvent<'_>,
         deadline: Deadline,
     ) -> Result<ConsentEntry, ConsentError> {
-        match self.try_withdraw(caller, id, request, event, deadline).await {
+        match self
+            .try_withdraw(caller, id, request, quotas, event, deadline)
+            .await
+        {
             Ok(entry) => Ok(entry),
             Err(error) => Err(self.explain(error, caller, deadline).await),
         }
@@ -43,6 +47,7 @@ impl Consents {
         caller: UserId,
         id: Uuid,
         request: &RequestKey,
+        quotas: &[Quota],
         event: &NewAuditEvent<'_>,
         deadline: Deadline,
     ) -> Result<ConsentEntry, ConsentError> {
@@ -50,8 +55,7 @@ impl Consents {
             .database
             .begin(METHOD, Context::User(caller), deadline)
             .await?;
-        // The request is inserted first: of two equal requests, one wins here, and a simultaneous erasure of the
-        // account and this transaction wait for each other here, before either holds a lock that the other needs.
+        begin_change(&mut tx, caller).await?;
         if remember(&mut tx, caller, METHOD, request, id, event.at).await? {
             let withdrawn = sqlx::query_scalar!(
                 // The clocks of replicas differ: the withdrawal must not be earlier than the grant.
@@ -69,6 +73,7 @@ impl Consents {
             if withdrawn.ok_or(ConsentError::NotFound)? {
                 audit_log::append(&mut tx, event).await?;
             }
+            admit(&mut tx, quotas).await?;
         } else {
             answered(&mut tx, caller, METHOD, request).await?;
         }

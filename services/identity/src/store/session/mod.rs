@@ -11,13 +11,14 @@ mod sign_in;
 
 use std::sync::Arc;
 
-use haven_platform::database::Database;
+use haven_platform::database::{Database, DbError};
 
 pub use self::{
     end_session::Ended,
-    refresh_session::Refreshed,
-    sign_in::{BeginError, Credential},
+    refresh_session::{Refreshed, RefreshedSession},
+    sign_in::{Attempt, BeginError, BegunSession, Credential, Found, Known},
 };
+use crate::domain::consent::Consent;
 
 /// The sessions of all people.
 #[derive(Clone, Debug)]
@@ -33,4 +34,10 @@ impl Sessions {
     pub fn new(database: Arc<Database>) -> Self {
         Self { database }
     }
+}
+
+/// Parses consents that a statement returned as `document=version`.
+fn consents(items: &[String]) -> Result<Vec<Consent>, DbError> {
+    let parsed: Option<Vec<Consent>> = items.iter().map(|item| Consent::from_item(item)).collect();
+    parsed.ok_or_else(|| DbError::unexpected("a missing consent"))
 }

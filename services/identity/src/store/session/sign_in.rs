@@ -8,21 +8,26 @@ use haven_platform::{
     database::{Context, DbError, TenantTx},
     deadline::Deadline,
     mac::{KeyId, StoredMac},
+    request_key::RequestKey,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::Sessions;
+use super::{Sessions, consents};
 use crate::{
     domain::{
         account::PasswordHash,
-        audit::{AuditEventType, Origin},
+        audit::{AuditEventType, NewAuditEvent, Origin},
+        consent::Consent,
         rate_limit::{FailureKeys, Quota},
         session::{NewSession, Session},
     },
-    store::rate_limit::{self, LimitError},
+    store::{
+        audit_log,
+        rate_limit::{self, Cap, LimitError},
+    },
 };
 
 /// The timeout of counting a wrong password, which continues when the caller disconnects.
@@ -39,12 +44,64 @@ pub struct Credential {
     pub password_version: i64,
 }
 
+/// What a call signs in with.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    /// The canonical email address.
+    pub email_canonical: &'a str,
+    /// The hashes of the device token that was sent, under each key of the ring. Empty without a token.
+    pub devices: &'a [Vec<u8>],
+    /// The request's key, by which a retry is recognized.
+    pub request: &'a RequestKey,
+    /// The time of the call.
+    pub at: DateTime<Utc>,
+}
+
+/// What is known about an attempt before its password is checked. It decides which limits apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// `true` when the device token is one of the account.
+    pub device: bool,
+    /// `true` when the same request began a session before. A retry has to know the password nevertheless.
+    pub request: bool,
+}
+
+/// The result of [`Sessions::find_credential`].
+#[derive(Debug)]
+pub struct Found {
+    /// The credential. `None` when the address has no account.
+    pub credential: Option<Credential>,
+    /// The stored hash of the device token that was sent. `None` when it is not one of the account.
+    pub device_hash: Option<Vec<u8>>,
+    /// The keys under which the caller's wrong passwords are counted.
+    pub failures: FailureKeys,
+}
+
+/// A session that began.
+#[derive(Debug)]
+pub struct BegunSession {
+    /// The session.
+    pub session: Session,
+    /// The id of the key that its first refresh token, and its device token, are derived from: the key that came first in
+    /// the ring when the session began.
+    pub key: KeyId,
+    /// `true` when the device token is the one of the request, rather than a new one.
+    pub keeps_device: bool,
+    /// The ids of the sessions that ended to make room for this one.
+    pub ended: Vec<Uuid>,
+    /// The required consents that were not in effect when the session began.
+    pub missing_consents: Vec<Consent>,
+}
+
 /// The error when a session did not begin.
 #[derive(Debug, Error)]
 pub enum BeginError {
     /// The password was changed, or the account was deleted, after the password was checked.
     #[error("the password was changed in the meantime")]
     PasswordChanged,
+    /// The password is right, and the account's address is not verified.
+    #[error("the address is not verified")]
+    EmailNotVerified,
     /// The request id belongs to a request with other content.
     #[error("the request id belongs to another request")]
     RequestIdReused,
@@ -60,61 +117,73 @@ struct Answer {
     issued_at: i64,
     expires_at: i64,
     refresh_expires_at: i64,
+    #[serde(default)]
+    keeps_device: bool,
+    /// As `document=version`. The statement fills it in.
+    #[serde(default, skip_serializing)]
+    missing_consents: Vec<String>,
 }
 
 // === impl Sessions ===
 
 impl Sessions {
-    /// Admits a sign-in that is within all of `quotas` and need not wait after wrong passwords, which are counted under
-    /// `failures`; then finds the account by its canonical email address.
+    /// Finds the account by its email address, its device token, and the earlier request with the same key. Then admits the
+    /// sign-in if it is within its limits and need not wait after wrong passwords. `limits` has both, by what was found.
     ///
     /// # Errors
     ///
     /// [`LimitError`]. A call that exceeds one limit does not count towards the others.
     pub async fn find_credential(
         &self,
-        email_canonical: &str,
-        quotas: &[Quota],
-        failures: &FailureKeys,
+        attempt: &Attempt<'_>,
+        limits: impl FnOnce(Known) -> (Vec<Quota>, FailureKeys) + Send,
         deadline: Deadline,
-    ) -> Result<Option<Credential>, LimitError> {
+    ) -> Result<Found, LimitError> {
         let mut tx = self
             .database
             .begin("SignIn.find", Context::Anonymous, deadline)
             .await?;
-        rate_limit::admit(&mut tx, quotas, Some(failures)).await?;
         let row = sqlx::query!(
             r#"
-            SELECT /* SignIn.find */ user_id AS "user_id!", password_hash, password_version AS "password_version!"
-            FROM identity.find_credential($1)"#,
-            email_canonical,
+            SELECT /* SignIn.find */ user_id, password_hash, password_version, device_hash,
+                identity.knows_sign_in(user_id, $4, $5) AS "is_retry!"
+            FROM identity.find_sign_in($1, $2, $3)"#,
+            attempt.email_canonical,
+            attempt.devices as &[Vec<u8>],
+            attempt.at,
+            attempt.request.id,
+            &attempt.request.payload_macs.to_vecs() as &[Vec<u8>],
         )
-        .fetch_optional(&mut tx)
+        .fetch_one(&mut tx)
         .await
         .map_err(DbError::from)?;
+        let (quotas, failures) = limits(Known {
+            device: row.device_hash.is_some(),
+            request: row.is_retry,
+        });
+        rate_limit::admit(&mut tx, &quotas, Some(&failures)).await?;
         tx.commit().await?;
-        Ok(row.map(|row| Credential {
-            user_id: UserId::new(row.user_id),
-            password_hash: row.password_hash.map(PasswordHash::new),
-            password_version: row.password_version,
-        }))
+        let (hash, account) = (row.password_hash, row.user_id.zip(row.password_version));
+        Ok(Found {
+            credential: account.map(|(user_id, password_version)| Credential {
+                user_id: UserId::new(user_id),
+                password_hash: hash.map(PasswordHash::new),
+                password_version,
+            }),
+            device_hash: row.device_hash,
+            failures,
+        })
     }
 
     /// Begins a session, resets the count of the account's wrong passwords, and updates the time of the person's last
-    /// activity. When the same request did so before, changes nothing and returns that session, even if it has ended.
-    ///
-    /// Also returns the id of the key that the session's first refresh token is derived from: the key that came first in
-    /// the ring when the session began.
+    /// activity. Stores or renews the device token, and ends the oldest sessions beyond the maximum. When the same request
+    /// did so before, changes nothing and returns that session, even if it has ended.
     ///
     /// # Errors
     ///
     /// See [`BeginError`]. Nothing was changed, except that after a database error the session may have begun: a retry
     /// returns the outcome.
-    pub async fn begin(
-        &self,
-        new: NewSession<'_>,
-        deadline: Deadline,
-    ) -> Result<(Session, KeyId), BeginError> {
+    pub async fn begin(&self, new: NewSession<'_>, deadline: Deadline) -> Result<BegunSession, BeginError> {
         let mut tx = self
             .database
             .begin("SignIn", Context::User(new.session.user_id), deadline)
@@ -124,6 +193,11 @@ impl Sessions {
             let earlier = earlier(&mut tx, &new).await?;
             tx.commit().await?;
             return Ok(earlier);
+        }
+        if begun.is_unverified {
+            drop(tx);
+            self.note_unverified(&new, deadline).await?;
+            return Err(BeginError::EmailNotVerified);
         }
         if !begun.with_this_password {
             return Err(BeginError::PasswordChanged);
@@ -141,10 +215,31 @@ impl Sessions {
             .map_err(DbError::from)?;
         }
         tx.commit().await?;
-        Ok((
-            new.session,
-            KeyId::of_stored(new.request.payload_macs.first().as_bytes()),
-        ))
+        Ok(BegunSession {
+            session: new.session,
+            key: KeyId::of_stored(new.request.payload_macs.first().as_bytes()),
+            keeps_device: new.device.found.is_some(),
+            ended: begun.ended,
+            missing_consents: consents(&begun.missing_consents).map_err(BeginError::Database)?,
+        })
+    }
+
+    /// Appends a sign-in that was refused although its password is right to the audit log.
+    async fn note_unverified(&self, new: &NewSession<'_>, deadline: Deadline) -> Result<(), BeginError> {
+        let context = Context::User(new.session.user_id);
+        let mut tx = self
+            .database
+            .begin("SignIn.unverified", context, deadline)
+            .await?;
+        let event = NewAuditEvent {
+            event: AuditEventType::SignIn,
+            refused: true,
+            origin: new.origin,
+            session_id: None,
+            at: new.at,
+        };
+        audit_log::append(&mut tx, &event).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Counts a wrong password under `failures`, and appends it to the audit log of `user_id` if the account exists. It
@@ -165,14 +260,14 @@ impl Sessions {
             .database
             .begin("SignIn.failed", context, Deadline::after(TIMEOUT))
             .await?;
+        let cap = Cap::of(Some(failures));
         sqlx::query!(
             r#"
-            SELECT /* SignIn.failed */
-                (SELECT count(*) FROM identity.note_failed_sign_in(($1::bytea[])[1], $2, $3, $4))
-                -- Under the other keys of the ring.
-                + (SELECT count(*) FROM unnest(($1::bytea[])[2:]) AS account (key), identity.note_failure(account.key))
-                AS "noted!""#,
+            SELECT /* SignIn.failed */ count(*) AS "noted!" FROM identity.note_wrong_password($1, $2, $3, $4, $5, $6, $7)"#,
             failures.as_slice() as &[Vec<u8>],
+            cap.keys as &[Vec<u8>],
+            cap.emission,
+            cap.tolerance,
             origin.service.as_deref(),
             origin.network_mac.as_ref().map(StoredMac::as_bytes),
             at,
@@ -189,22 +284,41 @@ struct Begun {
     by_this_request: bool,
     /// `true` when the checked password is still the current one.
     with_this_password: bool,
+    /// `true` when the checked password is still the current one, and the address must be verified and is not.
+    is_unverified: bool,
+    /// The ids of the sessions that ended to make room.
+    ended: Vec<Uuid>,
+    /// The required consents that are not in effect.
+    missing_consents: Vec<String>,
 }
 
 /// Begins a session in one statement, which also appends the audit event and resets the count of wrong passwords: each
 /// would be another round trip.
 async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginError> {
     let NewSession { session, origin, .. } = new;
+    let (documents, versions) = new.required_consents.columns();
     let row = sqlx::query!(
         r#"
-        WITH /* SignIn */ request AS (
+        WITH /* SignIn */ missing AS MATERIALIZED (
+            SELECT ARRAY(
+                SELECT required.document || '=' || required.version
+                FROM unnest($23::text[], $24::text[]) WITH ORDINALITY AS required (document, version, position)
+                WHERE NOT EXISTS (
+                    SELECT FROM identity.consents AS consent
+                    WHERE consent.user_id = $1 AND consent.document = required.document
+                        AND consent.document_version = required.version AND consent.withdrawn_at IS NULL
+                )
+                ORDER BY required.position
+            ) AS consents
+        ), request AS (
             INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
-            VALUES ($1, $2, 'SignIn', $3, $4, $5)
+            SELECT $1, $2, 'SignIn', $3, $4::jsonb || jsonb_build_object('missing_consents', missing.consents), $5
+            FROM missing
             ON CONFLICT (user_id, id) DO NOTHING
             RETURNING user_id
         ), active AS (
             UPDATE identity.users SET last_active_at = $5 FROM request
-            WHERE users.id = request.user_id AND password_version = $6
+            WHERE users.id = request.user_id AND password_version = $6 AND (NOT $25 OR email_verified_at IS NOT NULL)
             RETURNING users.id
         ), session AS (
             INSERT INTO identity.sessions (user_id, id, issued_at, expires_at, refresh_expires_at)
@@ -215,14 +329,22 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
         ), noted AS MATERIALIZED (
             SELECT
                 (SELECT count(*) FROM unnest($13::bytea[]) AS account (key), identity.forget_failures(account.key)),
-                identity.append_audit_event($14, false, $15, $7, $16, $5)
+                identity.append_audit_event($14, false, $15, $7, $16, $5),
+                identity.keep_device_token($17, $18, $19, $5, $20, $21)
             FROM active
+        ), ended AS MATERIALIZED (
+            SELECT oldest.session_id FROM active, identity.end_oldest_sessions($7, $22, $5) AS oldest
         )
-        SELECT EXISTS (SELECT FROM request) AS "by_this_request!", (SELECT count(*) FROM noted) AS "noted!""#,
+        SELECT EXISTS (SELECT FROM request) AS "by_this_request!", (SELECT count(*) FROM noted) AS "noted!",
+            ARRAY(SELECT session_id FROM ended) AS "ended!: Vec<Uuid>",
+            (SELECT consents FROM missing) AS "missing_consents!: Vec<String>",
+            EXISTS (
+                SELECT FROM identity.users WHERE id = $1 AND password_version = $6 AND $25 AND email_verified_at IS NULL
+            ) AS "is_unverified!""#,
         session.user_id.as_uuid(),
         new.request.id,
         new.request.payload_macs.first().as_bytes(),
-        Json(Answer::from(*session)) as _,
+        Json(Answer::of(*session, new.device.found.is_some())) as _,
         new.at,
         new.password_version,
         session.id,
@@ -235,18 +357,30 @@ async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginE
         AuditEventType::SignIn.name(),
         origin.service.as_deref(),
         origin.network_mac.as_ref().map(StoredMac::as_bytes),
+        new.device.id,
+        new.device.found.as_deref(),
+        new.device.hash.as_bytes(),
+        new.device.expires_at,
+        new.device.maximum,
+        new.max_sessions,
+        &documents as _,
+        &versions as _,
+        new.requires_verified,
     )
     .fetch_one(tx)
     .await
     .map_err(DbError::from)?;
     Ok(Begun {
+        ended: row.ended,
+        missing_consents: row.missing_consents,
         by_this_request: row.by_this_request,
         with_this_password: row.noted > 0,
+        is_unverified: row.is_unverified,
     })
 }
 
 /// Returns the answer to the earlier request with the same id, and the key of its stored hash.
-async fn earlier(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<(Session, KeyId), BeginError> {
+async fn earlier(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<BegunSession, BeginError> {
     let earlier = sqlx::query!(
         r#"
         SELECT /* SignIn.retry */
@@ -263,6 +397,11 @@ async fn earlier(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<(Session, Ke
         return Err(BeginError::RequestIdReused);
     }
     let answer: Option<Answer> = serde_json::from_value(earlier.answer.0).ok();
+    let keeps_device = answer.as_ref().is_some_and(|answer| answer.keeps_device);
+    let missing = answer
+        .as_ref()
+        .map_or(&[] as &[String], |answer| &answer.missing_consents);
+    let missing_consents = consents(missing).map_err(BeginError::Database)?;
     let session = answer
         .and_then(|answer| answer.session_of(new.session.user_id))
         .ok_or_else(|| {
@@ -270,23 +409,29 @@ async fn earlier(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<(Session, Ke
                 "the stored answer of a sign-in is not a session",
             ))
         })?;
-    Ok((session, KeyId::of_stored(&earlier.payload_mac)))
+    Ok(BegunSession {
+        session,
+        key: KeyId::of_stored(&earlier.payload_mac),
+        keeps_device,
+        ended: Vec::new(),
+        missing_consents,
+    })
 }
 
 // === impl Answer ===
 
-impl From<Session> for Answer {
-    fn from(session: Session) -> Self {
+impl Answer {
+    fn of(session: Session, keeps_device: bool) -> Self {
         Self {
+            keeps_device,
+            missing_consents: Vec::new(),
             session_id: session.id,
             issued_at: session.issued_at.timestamp(),
             expires_at: session.expires_at.timestamp(),
             refresh_expires_at: session.refresh_expires_at.timestamp(),
         }
     }
-}
 
-impl Answer {
     fn session_of(self, user_id: UserId) -> Option<Session> {
         Some(Session {
             id: self.session_id,
@@ -303,7 +448,9 @@ impl Answer {
 impl From<DbError> for BeginError {
     fn from(error: DbError) -> Self {
         match error.constraint() {
-            Some("requests_user_id_fkey") => Self::PasswordChanged,
+            Some(
+                "requests_user_id_fkey" | "audit_chains_user_id_fkey" | "security_audit_log_user_id_fkey",
+            ) => Self::PasswordChanged,
             _ => Self::Database(error),
         }
     }

@@ -258,6 +258,7 @@ impl Simulated {
             encrypted_master_key: self.device.secret.wrapped().unwrap(),
             key_derivation_path: "m/44'/0'/2'".into(),
             request_id: random::uuid().to_string(),
+            encrypted_label: Vec::new(),
         };
         let mut devices = self.device.client.device();
         let answer = retry_call(request, async |request| devices.rotate_device_key(request).await);

@@ -36,6 +36,8 @@ pub(super) struct FeedReader {
     cursor: Option<SyncCursor>,
     /// The number of the person's newest change at the last read.
     last_number: i64,
+    /// The number of the person's newest change at the first read. `None` before it.
+    goal: Option<i64>,
 }
 
 impl CycleRpc {
@@ -59,6 +61,7 @@ impl CycleRpc {
             deadline: call.deadline,
             cursor,
             last_number: 0,
+            goal: None,
         })
     }
 }
@@ -69,11 +72,12 @@ impl FeedReader {
         let deadline = self.deadline.at_most(READ_TIMEOUT);
         let part = self
             .changes
-            .read(self.caller, self.device, self.cursor, deadline)
+            .read(self.caller, self.device, self.cursor, self.goal, deadline)
             .await;
         let part = part.map_err(|error| self.deadline.attribute_timeout(error.into()))?;
         self.cursor = Some(part.cursor);
         self.last_number = part.last_number;
+        self.goal.get_or_insert(part.last_number);
         Ok(part)
     }
 
@@ -85,6 +89,11 @@ impl FeedReader {
     /// Returns the number of the person's newest change at the last read.
     pub(super) fn last_number(&self) -> i64 {
         self.last_number
+    }
+
+    /// Returns the device that reads.
+    pub(super) fn device(&self) -> Uuid {
+        self.device
     }
 
     /// Returns the deadline of the call.

@@ -1,6 +1,6 @@
 //! ListRecords: lists records that are not deleted, in a choice of orders, filtered by local time.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::DateTime;
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
@@ -10,7 +10,6 @@ use haven_platform::{
     violations::Violations,
 };
 use haven_proto::data::v1::{self as proto, ListRecordsRequest, ListRecordsResponse};
-use prost_types::Timestamp;
 use uuid::Uuid;
 
 use super::{
@@ -69,12 +68,12 @@ impl List {
         let mut violations = Violations::new();
         let size = PageSize::parse(request.page_size, &mut violations);
         let order = order(request.order, &mut violations);
-        let from = bound(
+        let from = local_time::optional(
             "from_local_time",
             request.from_local_time.as_ref(),
             &mut violations,
         );
-        let until = bound(
+        let until = local_time::optional(
             "until_local_time",
             request.until_local_time.as_ref(),
             &mut violations,
@@ -112,20 +111,6 @@ fn order(order: i32, violations: &mut Violations) -> Option<RecordOrder> {
             None
         }
     }
-}
-
-/// Parses a bound of the list. `None` when the bound is missing; also when it is invalid, which adds a violation.
-///
-/// The bound is rounded up to a whole microsecond. Records have whole microseconds, so this includes and excludes the
-/// same records.
-fn bound(
-    field: &'static str,
-    time: Option<&Timestamp>,
-    violations: &mut Violations,
-) -> Option<DateTime<Utc>> {
-    let is_whole = time.is_none_or(|time| time.nanos % 1_000 == 0);
-    let rounding = TimeDelta::microseconds(if is_whole { 0 } else { 1 });
-    local_time::optional(field, time, violations).map(|time| time + rounding)
 }
 
 /// Returns the fields that must stay the same from page to page.

@@ -1,6 +1,6 @@
 //! WatchChanges: streams what changed since a cursor, and waits for more until the call's deadline.
 //!
-//! The next part is read when the client has received the one before, each in a transaction of its own. When the
+//! A device has one watch: the server ends its older one. The next part is read when the client has received the one before, each in a transaction of its own. When the
 //! client disconnects, no transaction and no task remains.
 
 use std::future::ready;
@@ -27,6 +27,7 @@ impl Handler<WatchChangesRequest> for CycleRpc {
         // The first message is sent even without entries: it gives the client a cursor, and shows that the watch has
         // begun.
         let first = WatchChangesResponse { entries, cursor };
+        let device = reader.device();
         let watch = Watch {
             reader,
             waiting,
@@ -41,11 +42,7 @@ impl Handler<WatchChangesRequest> for CycleRpc {
             .instrument(span.clone())
         });
         let answers = stream::once(ready(Ok(first))).chain(rest).boxed();
-        Ok(WithRotationNotice::new(
-            answers,
-            next_rotation_at,
-            self.clock.now(),
-        ))
+        Ok(WithRotationNotice::new(answers, next_rotation_at, self.clock.now()).watched_by(device))
     }
 }
 

@@ -3,7 +3,9 @@
 use haven_platform::{failure::Violation, violations::Violations};
 use haven_proto::data::v1 as proto;
 
-use crate::domain::encrypted::device::{AppVersion, DevicePlatform, DeviceProblem, KeyPath, WrappedKey};
+use crate::domain::encrypted::device::{
+    AppVersion, DevicePlatform, DeviceProblem, EncryptedLabel, KeyPath, WrappedKey,
+};
 
 /// The minimum and the maximum length of an installation id, in characters.
 const INSTALLATION_ID_CHARACTERS: [usize; 2] = [16, 128];
@@ -14,6 +16,19 @@ pub(super) fn wrapped_key(bytes: Vec<u8>, violations: &mut Violations) -> Option
         WrappedKey::parse(bytes),
         "encrypted_master_key",
         WrappedKey::RULE,
+        violations,
+    )
+}
+
+/// Parses an optional label. `None` when it is empty; also when it is invalid, which adds a violation.
+pub(super) fn label(bytes: Vec<u8>, violations: &mut Violations) -> Option<EncryptedLabel> {
+    if bytes.is_empty() {
+        return None;
+    }
+    or_violation(
+        EncryptedLabel::parse(bytes),
+        "encrypted_label",
+        EncryptedLabel::RULE,
         violations,
     )
 }

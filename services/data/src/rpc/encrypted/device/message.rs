@@ -22,6 +22,7 @@ pub(in crate::rpc) fn device_message(device: Device, now: DateTime<Utc>) -> prot
         last_active_time: Some(timestamp(device.last_active_at)),
         acknowledged_change_number: device.acknowledged_number,
         create_time: Some(timestamp(device.created_at)),
+        encrypted_label: device.label.unwrap_or_default(),
     }
 }
 
@@ -84,6 +85,7 @@ mod tests {
                 last_active_at: due,
                 acknowledged_number: 0,
                 created_at: due,
+                label: None,
             };
             device_message(device, now).rotation_overdue
         };

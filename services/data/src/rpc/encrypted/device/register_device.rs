@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use haven_platform::{
     call::{Call, UserId},
-    failure::Failure,
+    failure::{Failure, Violation},
     handler::Handler,
     mac::{MacKeys, StoredMacs},
     reason::Reason,
@@ -17,10 +17,10 @@ use uuid::Uuid;
 use super::{super::rotation_notice::WithRotationNotice, DeviceRpc, device_message, fields};
 use crate::{
     domain::encrypted::{
-        device::{AppVersion, Device, DevicePlatform, DeviceStatus, KeyPath, WrappedKey},
+        device::{AppVersion, Device, DevicePlatform, DeviceStatus, EncryptedLabel, KeyPath, WrappedKey},
         device_change::NewDevice,
     },
-    store::encrypted::device::{Quota, RegisterError},
+    store::encrypted::device::{ExistingDevice, Quota, RegisterError},
 };
 
 /// The parsed [`RegisterDeviceRequest`].
@@ -32,6 +32,8 @@ struct Register {
     key_path: KeyPath,
     platform: DevicePlatform,
     app_version: AppVersion,
+    label: Option<EncryptedLabel>,
+    replaces: Option<Uuid>,
     key: RequestKey,
 }
 
@@ -49,6 +51,8 @@ impl Handler<RegisterDeviceRequest> for DeviceRpc {
             key_path: register.key_path,
             platform: register.platform,
             app_version: register.app_version,
+            label: register.label,
+            replaces: register.replaces,
             next_rotation_at: now + TimeDelta::days(Device::ROTATION_DAYS),
             created_at: now,
         };
@@ -56,6 +60,10 @@ impl Handler<RegisterDeviceRequest> for DeviceRpc {
             .devices
             .register(caller, &new, register.key, call.deadline)
             .await?;
+        if new.replaces.is_some() {
+            // If the replaced device watches the feed, its next read finds that it is revoked.
+            self.changed.of(caller).notify();
+        }
         // A retry has the same fields as the first request, because the keyed hash covers them.
         let device = Device {
             id: registered.id,
@@ -69,6 +77,7 @@ impl Handler<RegisterDeviceRequest> for DeviceRpc {
             last_active_at: registered.created_at,
             acknowledged_number: 0,
             created_at: registered.created_at,
+            label: new.label.as_ref().map(|label| label.as_bytes().to_vec()),
         };
         Ok(WithRotationNotice::new(
             RegisterDeviceResponse {
@@ -102,6 +111,13 @@ impl Register {
         let key_path = fields::key_path(request.key_derivation_path, &mut violations);
         let platform = fields::platform(request.platform, &mut violations);
         let app_version = fields::app_version(request.app_version, &mut violations);
+        let label = fields::label(request.encrypted_label, &mut violations);
+        let replaces = violations.optional_uuid("replace_device_id", &request.replace_device_id);
+        // An id that is not a UUID is nil, and has its violation already.
+        if replaces.is_some_and(|replaced| !replaced.is_nil()) && replaces == id {
+            let description = "replace_device_id must not be device_id: the ID of a device is not used again";
+            violations.add(Violation::new("replace_device_id", "SAME_DEVICE", description));
+        }
         violations.check()?;
         let no_value = || Failure::internal(NO_VALUE);
         Ok(Self {
@@ -113,6 +129,8 @@ impl Register {
             key_path: key_path.ok_or_else(no_value)?,
             platform: platform.ok_or_else(no_value)?,
             app_version: app_version.ok_or_else(no_value)?,
+            label,
+            replaces,
             key,
         })
     }
@@ -122,7 +140,16 @@ impl From<RegisterError> for Failure {
     fn from(error: RegisterError) -> Self {
         match error {
             RegisterError::Unknown(unknown) => unknown.into(),
-            RegisterError::DeviceExists => Self::new(Reason::DeviceExists),
+            RegisterError::Caller(error) => error.into(),
+            RegisterError::DeviceExists(existing) => {
+                let (id, cause) = match existing {
+                    ExistingDevice::OfInstallation(id) => (id, "INSTALLATION_REGISTERED"),
+                    ExistingDevice::WithId(id) => (id, "DEVICE_ID_USED"),
+                };
+                Self::new(Reason::DeviceExists)
+                    .metadata("device_id", id.to_string())
+                    .metadata("cause", cause)
+            }
             RegisterError::QuotaExceeded(quota) => {
                 let (limit, description) = match quota {
                     Quota::Live => ("10", "At most 10 devices that are not revoked"),
@@ -165,6 +192,8 @@ mod tests {
             platform: 1,
             app_version: "1.0".into(),
             request_id: ID.into(),
+            replace_device_id: String::new(),
+            encrypted_label: Vec::new(),
         }
     }
 
@@ -204,6 +233,7 @@ mod tests {
             platform: 4,
             app_version: "é".into(),
             request_id: "x".into(),
+            ..RegisterDeviceRequest::default()
         };
         let names = [
             "NOT_A_UUID",
@@ -217,13 +247,45 @@ mod tests {
         let wrong = RegisterDeviceRequest {
             device_id: "x".into(),
             installation_id: "é".repeat(129),
+            replace_device_id: "x".into(),
+            encrypted_label: vec![7; 257],
             ..request()
         };
-        let expected = [("device_id", "NOT_A_UUID"), ("installation_id", "TOO_LONG")];
+        let expected = [
+            ("device_id", "NOT_A_UUID"),
+            ("installation_id", "TOO_LONG"),
+            ("encrypted_label", "TOO_LONG"),
+            ("replace_device_id", "NOT_A_UUID"),
+        ];
         assert_eq!(
             violations(wrong),
             expected.map(|(field, name)| (field.to_owned(), name))
         );
+    }
+
+    #[test]
+    fn a_device_does_not_replace_itself() {
+        let itself = RegisterDeviceRequest {
+            replace_device_id: ID.into(),
+            ..request()
+        };
+        assert_eq!(
+            violations(itself),
+            [("replace_device_id".to_owned(), "SAME_DEVICE")]
+        );
+    }
+
+    #[test]
+    fn a_label_has_28_to_256_bytes() {
+        let accepted = |length| {
+            let request = RegisterDeviceRequest {
+                encrypted_label: vec![7; length],
+                ..request()
+            };
+            parsed_for(1, request).is_ok()
+        };
+        let lengths = [0, 1, 27, 28, 256, 257].map(accepted);
+        assert_eq!(lengths, [true, false, false, true, true, false]);
     }
 
     #[test]
@@ -251,13 +313,15 @@ mod tests {
             ..request()
         };
         assert_eq!(first, mac(other_request_id));
-        let changes: [fn(&mut RegisterDeviceRequest); 6] = [
+        let changes: [fn(&mut RegisterDeviceRequest); 8] = [
             |request| request.device_id = OTHER_ID.into(),
             |request| request.installation_id.push('y'),
             |request| request.encrypted_master_key.push(7),
             |request| request.key_derivation_path.push_str("/1"),
             |request| request.platform = 2,
             |request| request.app_version.push('1'),
+            |request| request.replace_device_id = OTHER_ID.into(),
+            |request| request.encrypted_label = vec![7; 28],
         ];
         for change in changes {
             let mut other = request();

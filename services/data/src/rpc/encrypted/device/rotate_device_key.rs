@@ -46,12 +46,14 @@ fn parse(
     fields::check_expected_key_version(request.expected_key_version, &mut violations);
     let wrapped_key = fields::wrapped_key(request.encrypted_master_key, &mut violations);
     let key_path = fields::key_path(request.key_derivation_path, &mut violations);
+    let label = fields::label(request.encrypted_label, &mut violations);
     let (wrapped_key, key_path) = violations.finish(wrapped_key.zip(key_path))?;
     let rotation = KeyRotation {
         id,
         expected_key_version: request.expected_key_version,
         wrapped_key,
         key_path,
+        label,
         at: now,
     };
     Ok((rotation, key))
@@ -78,6 +80,7 @@ mod tests {
             encrypted_master_key: vec![7; 32],
             key_derivation_path: "m".into(),
             request_id: ID.into(),
+            encrypted_label: Vec::new(),
         }
     }
 
@@ -89,6 +92,7 @@ mod tests {
             "expected_key_version",
             "encrypted_master_key",
             "key_derivation_path",
+            "encrypted_label",
         ];
         let wrong = RotateDeviceKeyRequest {
             device_id: "x".into(),
@@ -96,19 +100,30 @@ mod tests {
             encrypted_master_key: vec![7; 31],
             key_derivation_path: "x".into(),
             request_id: "x".into(),
+            encrypted_label: vec![7; 27],
         };
         for (request, names) in [
-            (RotateDeviceKeyRequest::default(), ["REQUIRED"; 5]),
+            (RotateDeviceKeyRequest::default(), &["REQUIRED"; 5][..]),
             (
                 wrong,
-                ["NOT_A_UUID", "NOT_A_UUID", "REQUIRED", "TOO_SHORT", "NOT_A_PATH"],
+                &[
+                    "NOT_A_UUID",
+                    "NOT_A_UUID",
+                    "REQUIRED",
+                    "TOO_SHORT",
+                    "NOT_A_PATH",
+                    "TOO_SHORT",
+                ],
             ),
         ] {
             let failure = parsed(request).err().unwrap();
             assert_eq!(failure.reason(), Reason::InvalidField);
             let violations = failure.all_violations().iter();
             let violations: Vec<_> = violations.map(|one| (one.field.as_str(), one.name)).collect();
-            assert_eq!(violations, fields.into_iter().zip(names).collect::<Vec<_>>());
+            assert_eq!(
+                violations,
+                fields.into_iter().zip(names.iter().copied()).collect::<Vec<_>>()
+            );
         }
     }
 
@@ -121,11 +136,12 @@ mod tests {
             ..request()
         };
         assert_eq!(first, mac(other_request_id));
-        let changes: [fn(&mut RotateDeviceKeyRequest); 4] = [
+        let changes: [fn(&mut RotateDeviceKeyRequest); 5] = [
             |request| request.device_id = OTHER_ID.into(),
             |request| request.expected_key_version = 2,
             |request| request.encrypted_master_key.push(7),
             |request| request.key_derivation_path.push_str("/1"),
+            |request| request.encrypted_label = vec![7; 28],
         ];
         for change in changes {
             let mut other = request();

@@ -4,7 +4,7 @@ use std::mem;
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
-    call::Call,
+    call::{Call, UserId},
     deadline::Deadline,
     failure::{Failure, Violation},
     handler::Handler,
@@ -29,7 +29,7 @@ use crate::{
     domain::encrypted::{
         envelope::Encrypted,
         passcode::{Passcode, PasscodeHash},
-        share::{MAX_ACCESSES, MAX_LIFETIME, NewShare, Share},
+        share::{ExpiryProblem, MAX_ACCESSES, NewShare, Share, expiry},
         share_token::ShareToken,
     },
     store::encrypted::share::CreateShareError,
@@ -39,7 +39,7 @@ use crate::{
 struct Create {
     share_id: Uuid,
     content: Encrypted,
-    expires_at: DateTime<Utc>,
+    expires_at: Result<DateTime<Utc>, ExpiryProblem>,
     max_access_count: i32,
     passcode: Option<Passcode>,
     request_id: Uuid,
@@ -56,7 +56,7 @@ impl Handler<CreateShareRequest> for ShareRpc {
         let create = Create::parse(request, created_at)?;
         let ids = [caller.as_uuid(), &create.request_id, &create.share_id].map(|id| id.as_bytes().as_slice());
         let made = self
-            .made_under(self.share_tokens.first_id(), &ids, &create, call.deadline)
+            .made_under(caller, self.share_tokens.first_id(), &ids, &create, call.deadline)
             .await?;
         let (mut token, mut request) = (made.token, made.request);
         let mut new = NewShare {
@@ -64,7 +64,7 @@ impl Handler<CreateShareRequest> for ShareRpc {
             content: create.content.clone(),
             token_hash: made.token_hash,
             passcode_hash: made.passcode_hash,
-            expires_at: create.expires_at,
+            expires_at: create.expires_at.ok(),
             max_access_count: create.max_access_count,
             created_at,
         };
@@ -75,10 +75,13 @@ impl Handler<CreateShareRequest> for ShareRpc {
             if !matches!(outcome, Err(CreateShareError::RequestIdReused)) {
                 break;
             }
-            let made = self.made_under(key, &ids, &create, call.deadline).await?;
+            let made = self.made_under(caller, key, &ids, &create, call.deadline).await?;
             (token, request) = (made.token, made.request);
             (new.token_hash, new.passcode_hash) = (made.token_hash, made.passcode_hash);
             outcome = self.shares.create(caller, &new, request, call.deadline).await;
+        }
+        if let (Err(CreateShareError::ExpireTime), Err(problem)) = (&outcome, create.expires_at) {
+            return Err(Failure::violations(Reason::InvalidField, vec![problem.into()]));
         }
         let times = outcome?;
         // The share as it was made, also for a retry.
@@ -112,6 +115,7 @@ impl ShareRpc {
     /// Derives what depends on a key from the key with the id `key`. `ids` are those of the person, the request and the share.
     async fn made_under(
         &self,
+        caller: UserId,
         key: KeyId,
         ids: &[&[u8]],
         create: &Create,
@@ -119,7 +123,7 @@ impl ShareRpc {
     ) -> Result<Made, Failure> {
         let token = ShareToken::new(self.share_tokens.get(key).mac(ids));
         let passcode_hash = match &create.passcode {
-            Some(passcode) => Some(self.passcodes.hash(key, passcode, ids, deadline).await?),
+            Some(passcode) => Some(self.passcodes.hash(caller, key, passcode, ids, deadline).await?),
             None => None,
         };
         // The request's keyed hash covers the passcode by its hash, which is the same for the same share and request.
@@ -142,8 +146,8 @@ impl ShareRpc {
 impl Create {
     /// Parses a request at `now`.
     ///
-    /// An expiry time in the past is a violation only beside another one. On its own it may be that of a retry of a
-    /// request that was in time, which only the database knows.
+    /// An expiry time that no new share can have is a violation only beside another one. On its own it may be that of a
+    /// retry of a request that was in time, which only the database knows.
     fn parse(mut request: CreateShareRequest, now: DateTime<Utc>) -> Result<Self, Failure> {
         let mut violations = Violations::new();
         let passcode = SecretString::from(mem::take(&mut request.passcode));
@@ -163,18 +167,15 @@ impl Create {
             &mut violations,
         );
         let expires_at = local_time::required("expire_time", request.expire_time.as_ref(), &mut violations);
-        if expires_at.is_some_and(|time| time > now + MAX_LIFETIME) {
-            let description = "expire_time must be at most 90 days from now";
-            violations.add(Violation::new("expire_time", "TOO_LATE", description));
-        }
+        let expires_at = expires_at.map(|time| expiry(time, now));
         if !(1..=MAX_ACCESSES).contains(&request.max_access_count) {
             let description = "max_access_count must be 1 to 1,000";
             violations.add(Violation::new("max_access_count", "OUT_OF_RANGE", description));
         }
         let passcode = passcode::parse(passcode, &mut violations);
         let mut checked = envelope::check(violations);
-        if let (Err(failure), Some(true)) = (&checked, expires_at.map(|time| time <= now)) {
-            let violations = [failure.all_violations(), &[not_in_the_future()]].concat();
+        if let (Err(failure), Some(Err(problem))) = (&checked, expires_at) {
+            let violations = [failure.all_violations(), &[problem.into()]].concat();
             checked = Err(Failure::violations(failure.reason(), violations));
         }
         checked?;
@@ -198,9 +199,20 @@ fn key_of_a_device() -> Violation {
     Violation::new("crypto_envelope.key_id", "KEY_OF_A_DEVICE", description)
 }
 
-fn not_in_the_future() -> Violation {
-    let description = "expire_time must be later than now";
-    Violation::new("expire_time", "NOT_IN_THE_FUTURE", description)
+impl From<ExpiryProblem> for Violation {
+    fn from(problem: ExpiryProblem) -> Self {
+        let (name, description) = match problem {
+            ExpiryProblem::NotInTheFuture => (
+                "NOT_IN_THE_FUTURE",
+                "expire_time must be later than now, by the server's clock",
+            ),
+            ExpiryProblem::TooLate => (
+                "TOO_LATE",
+                "expire_time must be at most 90 days from now, by the server's clock",
+            ),
+        };
+        Self::new("expire_time", name, description)
+    }
 }
 
 impl From<CreateShareError> for Failure {
@@ -210,7 +222,8 @@ impl From<CreateShareError> for Failure {
             CreateShareError::KeyOfADevice => {
                 Self::violations(Reason::EnvelopeInvalid, vec![key_of_a_device()])
             }
-            CreateShareError::Expired => Self::violations(Reason::InvalidField, vec![not_in_the_future()]),
+            // The handler knows which rule the time breaks.
+            CreateShareError::ExpireTime => Self::new(Reason::InvalidField),
             CreateShareError::ShareExists => Self::new(Reason::RecordExists),
             CreateShareError::NonceReused => Self::new(Reason::NonceReused),
             CreateShareError::RequestIdReused => Self::new(Reason::RequestIdReused),

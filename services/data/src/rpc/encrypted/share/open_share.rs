@@ -9,6 +9,7 @@ use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
     handler::Handler,
+    latency::next_step,
     reason::Reason,
     time::timestamp,
     violations::Violations,
@@ -125,13 +126,6 @@ impl Open {
     }
 }
 
-/// Returns the first multiple of `step` after `start`, at least one step, that is not before `now`.
-fn next_step(start: Instant, now: Instant, step: Duration) -> Instant {
-    let elapsed = now.saturating_duration_since(start);
-    let steps = elapsed.as_nanos().div_ceil(step.as_nanos()).max(1);
-    start + step * u32::try_from(steps).unwrap_or(u32::MAX)
-}
-
 fn response(opened: OpenedShare) -> OpenShareResponse {
     let (encrypted_share_data, crypto_envelope) = content_message(Some(opened.content));
     OpenShareResponse {
@@ -189,15 +183,5 @@ mod tests {
         assert_eq!(device_type(proto::DeviceType::Unknown), DeviceType::Unknown);
         assert_eq!(device_type(proto::DeviceType::Mobile), DeviceType::Mobile);
         assert_eq!(device_type(proto::DeviceType::Desktop), DeviceType::Desktop);
-    }
-
-    #[test]
-    fn a_refusal_waits_for_the_next_step() {
-        let start = Instant::now();
-        let waits_for = |millis: u64| {
-            let now = start + Duration::from_millis(millis);
-            next_step(start, now, STEP).duration_since(start).as_millis()
-        };
-        assert_eq!([0, 1, 49, 50, 51, 100].map(waits_for), [50, 50, 50, 50, 100, 100]);
     }
 }

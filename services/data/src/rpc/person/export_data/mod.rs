@@ -17,6 +17,8 @@ use haven_platform::{
     deadline::Deadline,
     failure::Failure,
     handler::Handler,
+    page::PageTokens,
+    reason::Reason,
     time::{Clock, timestamp},
 };
 use haven_proto::data::v1::{ExportDataRequest, ExportDataResponse, ExportManifest, ExportedRows};
@@ -25,7 +27,7 @@ use tracing::{Instrument, Span};
 
 use self::{
     encrypted::EncryptedParts,
-    part::{Part, PartPage},
+    part::{Part, PartPage, Resume},
     sealed::SealedParts,
 };
 use super::PersonRpc;
@@ -34,14 +36,28 @@ use crate::store::person::export_data::{ExportError, Exports};
 /// The version of the export's format.
 const FORMAT_VERSION: i32 = 1;
 
+/// The request that resume tokens are sealed for.
+const REQUEST: &[u8] = b"ExportData";
+
 /// The time limit for reading one page. A database that takes longer counts as unavailable.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Handler<ExportDataRequest> for PersonRpc {
     type Answer = BoxStream<'static, Result<ExportDataResponse, Status>>;
 
-    async fn handle(&self, call: &Call, _request: ExportDataRequest) -> Result<Self::Answer, Failure> {
+    async fn handle(&self, call: &Call, request: ExportDataRequest) -> Result<Self::Answer, Failure> {
         let person = call.user()?;
+        let invalid = || Failure::new(Reason::PageTokenInvalid);
+        let token = self.pages.cursor(person, REQUEST, &request.resume_token)?;
+        let resume = token.map(|bytes| Resume::from_bytes(bytes).ok_or_else(invalid));
+        let now = self.clock.now();
+        let resume = resume.transpose()?;
+        let continues = resume.is_some();
+        let resume = resume.unwrap_or_else(|| Resume {
+            part: Part::FIRST,
+            start: now,
+            rows: BTreeMap::new(),
+        });
         let export = Export {
             exports: self.exports.clone(),
             sealed: SealedParts::new(self.exports.clone(), Arc::clone(&self.keys), person),
@@ -49,12 +65,13 @@ impl Handler<ExportDataRequest> for PersonRpc {
             clock: self.clock.clone(),
             person,
             deadline: call.deadline,
-            start: self.clock.now(),
-            part: Some(Part::FIRST),
-            rows: BTreeMap::new(),
+            start: resume.start,
+            part: Some(resume.part),
+            rows: resume.rows,
+            pages: self.pages.clone(),
             is_complete: false,
         };
-        let started = self.exports.start(export.person, export.start, call.deadline);
+        let started = self.exports.start(export.person, now, continues, call.deadline);
         started.await?;
         let span = Span::current();
         let answers = stream::try_unfold(export, move |mut export| {
@@ -81,6 +98,8 @@ struct Export {
     part: Option<Part>,
     /// The number of exported rows by table.
     rows: BTreeMap<&'static str, i64>,
+    /// Seals resume tokens.
+    pages: PageTokens,
     /// True when the manifest was sent.
     is_complete: bool,
 }
@@ -94,7 +113,11 @@ impl Export {
             *self.rows.entry(part.table()).or_default() += page.rows as i64;
             self.part = page.last.or_else(|| part.next());
             if page.rows > 0 {
-                return Ok(Some(page.answer));
+                let resume_token = self.resume_token();
+                return Ok(Some(ExportDataResponse {
+                    resume_token,
+                    ..page.answer
+                }));
             }
         }
         if self.is_complete {
@@ -110,6 +133,19 @@ impl Export {
             manifest: Some(self.manifest(since)),
             ..ExportDataResponse::default()
         }))
+    }
+
+    /// Returns the token that continues the export after what was read.
+    fn resume_token(&self) -> String {
+        let Some(part) = self.part else {
+            return String::new();
+        };
+        let resume = Resume {
+            part,
+            start: self.start,
+            rows: self.rows.clone(),
+        };
+        self.pages.seal(self.person, REQUEST, &resume.to_bytes())
     }
 
     /// Reads a page of `part`.

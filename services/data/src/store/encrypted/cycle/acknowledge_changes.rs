@@ -33,7 +33,9 @@ impl Changes {
     /// Notes at `now` that a device has read everything up to `cursor`, unless it has acknowledged more before, and
     /// purges tombstones and settled conflicts that every device has acknowledged.
     ///
-    /// A cursor before a purged change is accepted: the device has read what came before the cursor in any case.
+    /// A cursor before a purged change is accepted: the device has read what came before the cursor in any case. A device that
+    /// is behind after a restore stays so until it acknowledges a cursor at the end of a read: with an earlier one it would
+    /// make changes over versions that it has not seen.
     ///
     /// # Errors
     ///
@@ -71,7 +73,7 @@ impl Changes {
         ) else {
             return Err(no_device(&mut tx, caller).await.into());
         };
-        // A device that is behind after a restore is accepted: this call ends that state.
+        // A device that is behind after a restore is accepted: this call can end that state.
         if status != "behind" {
             check_active(&status)?;
         }
@@ -84,13 +86,15 @@ impl Changes {
         let number = sqlx::query_scalar!(
             "
             UPDATE /* AcknowledgeChanges */
-                   data.device_key SET acknowledged_number = greatest(acknowledged_number, $3), epoch = $4
+                   data.device_key SET acknowledged_number = greatest(acknowledged_number, $3),
+                epoch = CASE WHEN $5 THEN $4 ELSE epoch END
             WHERE user_id = $1 AND id = $2
             RETURNING acknowledged_number",
             caller.as_uuid(),
             device,
             cursor.number,
             cursor.epoch,
+            cursor.complete,
         )
         .fetch_one(&mut tx)
         .await

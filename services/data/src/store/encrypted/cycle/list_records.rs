@@ -1,5 +1,7 @@
 //! ListRecords: pages of a person's records, by keyset, so that every page costs only what is on it.
 
+mod due_records;
+
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
@@ -47,34 +49,16 @@ impl Records {
             .begin("ListRecords", Context::User(caller), deadline)
             .await?;
         let next_rotation_at = next_rotation(&mut tx, caller, device).await?;
-        let mut rows = Vec::new();
-        if !listing.reencryption_due || any_due(&mut tx, caller).await? {
-            rows = select(&mut tx, caller, listing, after, size.limit()).await?;
-        }
+        let rows = match listing.reencryption_due {
+            true => due_records::select(&mut tx, caller, listing, after, size.limit()).await?,
+            false => select(&mut tx, caller, listing, after, size.limit()).await?,
+        };
         tx.commit().await?;
         Ok(ListedRecords {
             page: Page::try_from_rows(rows, size)?,
             next_rotation_at,
         })
     }
-}
-
-/// Returns whether any of the caller's records has to be encrypted again. Usually there is none, which an index shows
-/// at once; the query for a page would read all records to find none.
-async fn any_due(tx: &mut TenantTx, caller: UserId) -> Result<bool, DbError> {
-    let due = sqlx::query_scalar!(
-        r#"
-        SELECT /* ListRecords, whether any is due */ EXISTS (
-            SELECT FROM data.device_key AS d
-            WHERE d.user_id = $1 AND CASE d.status WHEN 'revoked' THEN d.key_version ELSE d.key_version - 1 END >= (
-                SELECT min(r.key_version) FROM data.encrypted_cycle_data AS r
-                WHERE r.user_id = $1 AND r.key_id = d.id AND r.deleted_at IS NULL)
-        ) AS "due!""#,
-        caller.as_uuid(),
-    )
-    .fetch_one(tx)
-    .await?;
-    Ok(due)
 }
 
 /// Reads up to `limit` rows. A missing bound is an infinite one. It is in a subquery of its own, because an index of a
@@ -87,15 +71,7 @@ async fn select(
     after: Option<RecordCursor>,
     limit: i64,
 ) -> Result<Vec<RecordRow>, DbError> {
-    let cursor = after.map(|cursor| (cursor.local_time, cursor.id));
-    // No id is less than the nil UUID, so a time with it comes before every record of that time.
-    let start_of = |time: Option<DateTime<Utc>>| time.map(|time| (time, Uuid::nil()));
-    let (lower, upper) = match listing.order {
-        RecordOrder::OldestFirst => (cursor.or(start_of(listing.from)), start_of(listing.until)),
-        RecordOrder::NewestFirst => (start_of(listing.from), cursor.or(start_of(listing.until))),
-        RecordOrder::ByChange => (start_of(listing.from), start_of(listing.until)),
-    };
-    let ((lower_time, lower_id), (upper_time, upper_id)) = (lower.unzip(), upper.unzip());
+    let ((lower_time, lower_id), (upper_time, upper_id)) = listing.bounds(after);
     let rows = match listing.order {
         RecordOrder::OldestFirst => {
             sqlx::query_as!(
@@ -112,15 +88,13 @@ async fn select(
                 WHERE r.user_id = $1 AND r.deleted_at IS NULL
                     AND (r.local_timestamp, r.id) > ((SELECT coalesce($2, '-infinity'::timestamptz)), $3::uuid)
                     AND (r.local_timestamp, r.id) < ((SELECT coalesce($4, 'infinity'::timestamptz)), $5::uuid)
-                    AND (NOT $6 OR d.status = 'revoked' OR r.key_version < d.key_version)
                 ORDER BY r.local_timestamp, r.id
-                LIMIT $7"#,
+                LIMIT $6"#,
                 caller.as_uuid(),
                 lower_time,
-                lower_id.unwrap_or_default(),
+                lower_id,
                 upper_time,
-                upper_id.unwrap_or_default(),
-                listing.reencryption_due,
+                upper_id,
                 limit,
             )
             .fetch_all(tx)
@@ -141,15 +115,13 @@ async fn select(
                 WHERE r.user_id = $1 AND r.deleted_at IS NULL
                     AND (r.local_timestamp, r.id) > ((SELECT coalesce($2, '-infinity'::timestamptz)), $3::uuid)
                     AND (r.local_timestamp, r.id) < ((SELECT coalesce($4, 'infinity'::timestamptz)), $5::uuid)
-                    AND (NOT $6 OR d.status = 'revoked' OR r.key_version < d.key_version)
                 ORDER BY r.local_timestamp DESC, r.id DESC
-                LIMIT $7"#,
+                LIMIT $6"#,
                 caller.as_uuid(),
                 lower_time,
-                lower_id.unwrap_or_default(),
+                lower_id,
                 upper_time,
-                upper_id.unwrap_or_default(),
-                listing.reencryption_due,
+                upper_id,
                 limit,
             )
             .fetch_all(tx)
@@ -170,14 +142,12 @@ async fn select(
                 WHERE r.user_id = $1 AND r.deleted_at IS NULL AND r.change_number > $2
                     AND r.local_timestamp >= coalesce($3, '-infinity'::timestamptz)
                     AND r.local_timestamp < coalesce($4, 'infinity'::timestamptz)
-                    AND (NOT $5 OR d.status = 'revoked' OR r.key_version < d.key_version)
                 ORDER BY r.change_number
-                LIMIT $6"#,
+                LIMIT $5"#,
                 caller.as_uuid(),
                 after.map_or(0, |cursor| cursor.change_number),
                 listing.from,
                 listing.until,
-                listing.reencryption_due,
                 limit,
             )
             .fetch_all(tx)

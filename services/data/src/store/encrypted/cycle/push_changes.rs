@@ -63,10 +63,40 @@ impl Changes {
         request: RequestKey,
         deadline: Deadline,
     ) -> Result<Pushed, ChangeError> {
-        retry_once(ChangeError::is_id_taken, || {
+        let attempted = retry_once(ChangeError::is_id_taken, || {
             self.try_push(caller, push, request, deadline)
         })
-        .await
+        .await;
+        let is_rolled_back = match &attempted {
+            Ok(Attempt::Done(_)) => false,
+            Ok(Attempt::RolledBack(_)) => true,
+            Err(error) => error.is_over_limit(),
+        };
+        if is_rolled_back {
+            self.charge(caller, deadline).await;
+        }
+        attempted.map(|(Attempt::Done(pushed) | Attempt::RolledBack(pushed))| pushed)
+    }
+
+    /// Counts a push that was rolled back as a mutation: the database wrote its changes, and took them back. An error is only
+    /// logged: the push has its outcome already.
+    async fn charge(&self, caller: UserId, deadline: Deadline) {
+        let charged = async {
+            let mut tx = self
+                .database
+                .begin("PushChanges", Context::User(caller), deadline)
+                .await?;
+            sqlx::query!(r#"SELECT /* PushChanges, charge */ data.charge_mutations(1) AS "charged: ()""#,)
+                .execute(&mut tx)
+                .await?;
+            tx.commit().await
+        };
+        match charged.await {
+            Err(error) if !error.is_over_limit() => {
+                tracing::warn!(%error, "a push that was rolled back is not counted");
+            }
+            _ => {}
+        }
     }
 
     async fn try_push(
@@ -75,7 +105,7 @@ impl Changes {
         push: &Push,
         request: RequestKey,
         deadline: Deadline,
-    ) -> Result<Pushed, ChangeError> {
+    ) -> Result<Attempt, ChangeError> {
         let mut tx = self
             .database
             .begin("PushChanges", Context::User(caller), deadline)
@@ -133,19 +163,27 @@ impl Changes {
         let next_rotation_at = row.next_rotation_at;
         if row.now && !push.mode.commits(&results) {
             // The transaction is not committed, which rolls it back.
-            return Ok(Pushed {
+            return Ok(Attempt::RolledBack(Pushed {
                 results: held_back(&push.changes, results),
                 next_rotation_at,
                 changed: false,
-            });
+            }));
         }
         tx.commit().await?;
-        Ok(Pushed {
+        Ok(Attempt::Done(Pushed {
             changed: row.now && results.iter().any(|result| result.change_number.is_some()),
             results,
             next_rotation_at,
-        })
+        }))
     }
+}
+
+/// The outcome of a transaction.
+enum Attempt {
+    /// It was committed, or repeats an answer.
+    Done(Pushed),
+    /// It was rolled back, because one of its changes is not applied and the others were to be applied only with it.
+    RolledBack(Pushed),
 }
 
 impl TryFrom<ResultRow> for ChangeResult {

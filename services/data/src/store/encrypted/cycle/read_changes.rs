@@ -56,7 +56,8 @@ impl From<DbError> for FeedError {
 // === impl Changes ===
 
 impl Changes {
-    /// Returns the next part of the feed: the changes after `after`, or from the start. `device` is the calling device.
+    /// Returns the next part of the feed: the changes after `after`, or from the start. `device` is the calling device. `goal`
+    /// is the number of the person's newest change when the read began; `None` when it begins with this part.
     ///
     /// # Errors
     ///
@@ -66,6 +67,7 @@ impl Changes {
         caller: UserId,
         device: Uuid,
         after: Option<SyncCursor>,
+        goal: Option<i64>,
         deadline: Deadline,
     ) -> Result<FeedPart, FeedError> {
         let mut tx = self
@@ -139,7 +141,7 @@ impl Changes {
         let number = entries.last().map_or(history.last_number, Entry::change_number);
         Ok(FeedPart {
             entries,
-            cursor: SyncCursor { number, ..after },
+            cursor: after.advanced(number, goal.unwrap_or(history.last_number)),
             last_number: history.last_number,
             next_rotation_at,
         })

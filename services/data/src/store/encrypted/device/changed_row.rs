@@ -77,6 +77,7 @@ pub(super) struct ChangedRow {
     pub(super) platform: Option<String>,
     pub(super) app_version: Option<String>,
     pub(super) created_at: Option<DateTime<Utc>>,
+    pub(super) encrypted_label: Option<Vec<u8>>,
 }
 
 impl ChangedRow {
@@ -114,6 +115,7 @@ impl ChangedRow {
                 last_active_at: self.last_active_at?,
                 acknowledged_number: self.acknowledged_number?,
                 created_at: self.created_at?,
+                encrypted_label: self.encrypted_label,
             })
         };
         let row = row().ok_or_else(|| DbError::unexpected("the answer of a request"))?;

@@ -55,7 +55,7 @@ impl Devices {
             "
             SELECT /* ListDevices */
                    id, platform, app_version, encrypted_master_key, key_derivation_path, key_version, next_rotation_at,
-                status, last_active_at, acknowledged_number, created_at
+                status, last_active_at, acknowledged_number, created_at, encrypted_label
             FROM data.device_key
             WHERE user_id = $1 AND (created_at, id) > (coalesce($2, '-infinity'::timestamptz), $3)
             ORDER BY created_at, id

@@ -15,7 +15,7 @@ use uuid::Uuid;
 pub use self::{
     changed_row::DeviceChangeError,
     list_devices::ListedDevices,
-    register_device::{Quota, RegisterError, Registered},
+    register_device::{ExistingDevice, Quota, RegisterError, Registered},
 };
 use crate::domain::encrypted::device::{Device, DevicePlatform, DeviceStatus};
 
@@ -46,6 +46,7 @@ pub(in crate::store) struct DeviceRow {
     pub(in crate::store) last_active_at: DateTime<Utc>,
     pub(in crate::store) acknowledged_number: i64,
     pub(in crate::store) created_at: DateTime<Utc>,
+    pub(in crate::store) encrypted_label: Option<Vec<u8>>,
 }
 
 impl TryFrom<DeviceRow> for Device {
@@ -69,6 +70,7 @@ impl TryFrom<DeviceRow> for Device {
             last_active_at: row.last_active_at,
             acknowledged_number: row.acknowledged_number,
             created_at: row.created_at,
+            label: row.encrypted_label,
         })
     }
 }

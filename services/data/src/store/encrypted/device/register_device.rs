@@ -13,12 +13,15 @@ use haven_platform::{
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::Devices;
+use super::{
+    super::calling_device::{CallerError, no_device},
+    Devices,
+};
 use crate::{
-    domain::encrypted::device_change::NewDevice,
+    domain::encrypted::{device::EncryptedLabel, device_change::NewDevice},
     store::{
         person_status::{self, Unknown},
-        request::{breaks, retry_once},
+        request::{breaks, id_taken, retry_once},
     },
 };
 
@@ -43,15 +46,27 @@ pub enum Quota {
     Total,
 }
 
+/// A device of the person that a new one collides with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExistingDevice {
+    /// The device as which the installation is registered. It is not revoked.
+    OfInstallation(Uuid),
+    /// The device with the id of the new one. It may be revoked.
+    WithId(Uuid),
+}
+
 /// The reason why a device was not registered.
 #[derive(Debug, Error)]
 pub enum RegisterError {
     /// The person is not provisioned, or was erased.
     #[error(transparent)]
     Unknown(#[from] Unknown),
+    /// The person has no device with the id of the one to replace.
+    #[error(transparent)]
+    Caller(#[from] CallerError),
     /// The person has a device with this id, or one with this installation id that is not revoked.
     #[error("the device exists")]
-    DeviceExists,
+    DeviceExists(ExistingDevice),
     /// The person has reached a limit.
     #[error("the person has too many devices: {0:?}")]
     QuotaExceeded(Quota),
@@ -69,8 +84,8 @@ const DEVICE_KEYS: [&str; 2] = ["device_key_pkey", "device_key_device_id_hash_ke
 // === impl Devices ===
 
 impl Devices {
-    /// Registers a device of the caller. Changes nothing, and returns the first answer again, when `request` did so
-    /// before.
+    /// Registers a device of the caller, and revokes the one that it replaces, if any. Changes nothing, and returns the first
+    /// answer again, when `request` did so before.
     ///
     /// # Errors
     ///
@@ -85,20 +100,101 @@ impl Devices {
         // The device may exist, or the quota be used up, because the same request was handled concurrently.
         let may_be_retry = |error: &RegisterError| match error {
             RegisterError::QuotaExceeded(_) => true,
-            RegisterError::Database(error) => {
-                breaks(error, &["requests_pkey"]) || breaks(error, &DEVICE_KEYS)
-            }
+            RegisterError::Database(error) => id_taken(error) || breaks(error, &DEVICE_KEYS),
             _ => false,
         };
         let attempt = || self.try_register(caller, device, request, deadline);
-        match retry_once(may_be_retry, attempt).await {
-            Err(RegisterError::Database(error)) if breaks(&error, &DEVICE_KEYS) => {
-                Err(RegisterError::DeviceExists)
+        let mut outcome = retry_once(may_be_retry, attempt).await;
+        if matches!(&outcome, Err(RegisterError::Database(error)) if breaks(error, &DEVICE_KEYS)) {
+            match self.existing(caller, device, deadline).await? {
+                Some(existing) => return Err(RegisterError::DeviceExists(existing)),
+                // It was revoked in the meantime.
+                None => outcome = attempt().await,
             }
+        }
+        match outcome {
             Err(RegisterError::Database(error)) => {
                 Err(person_status::explained(error, &self.database, "RegisterDevice", caller, deadline).await)
             }
             outcome => outcome,
+        }
+    }
+
+    /// Returns the device of the caller that `device` collides with, besides the one that it replaces. `None` when there is
+    /// none any more.
+    async fn existing(
+        &self,
+        caller: UserId,
+        device: &NewDevice,
+        deadline: Deadline,
+    ) -> Result<Option<ExistingDevice>, DbError> {
+        let mut tx = self
+            .database
+            .begin("RegisterDevice", Context::User(caller), deadline)
+            .await?;
+        let row = sqlx::query!(
+            r#"
+            WITH /* RegisterDevice, existing */ registered AS MATERIALIZED (
+                SELECT data.registered_device($3) AS id
+            )
+            SELECT d.id, d.id IS NOT DISTINCT FROM registered.id AS "of_installation!"
+            FROM registered, data.device_key AS d
+            WHERE d.user_id = $1 AND d.id IN ($2, registered.id) AND d.id IS DISTINCT FROM $4
+            ORDER BY 2 DESC
+            LIMIT 1"#,
+            caller.as_uuid(),
+            device.id,
+            &device.installation_hashes.to_vecs() as &[Vec<u8>],
+            device.replaces,
+        )
+        .fetch_optional(&mut tx)
+        .await?;
+        tx.commit().await?;
+        Ok(row.map(|row| match row.of_installation {
+            true => ExistingDevice::OfInstallation(row.id),
+            false => ExistingDevice::WithId(row.id),
+        }))
+    }
+
+    /// Revokes the device that `device` replaces, unless `request` did so before.
+    async fn revoke_replaced(
+        &self,
+        tx: &mut TenantTx,
+        caller: UserId,
+        replaced: Uuid,
+        device: &NewDevice,
+        request: RequestKey,
+    ) -> Result<(), RegisterError> {
+        let row = sqlx::query!(
+            r#"
+            WITH /* RegisterDevice, replaced */ prior AS (
+                SELECT FROM data.requests WHERE user_id = $1 AND id = $2
+            ), revoked AS (
+                UPDATE data.device_key SET status = 'revoked', encrypted_master_key = NULL
+                WHERE user_id = $1 AND id = $3 AND status <> 'revoked' AND NOT EXISTS (SELECT FROM prior)
+                RETURNING id
+            ), counted AS (
+                UPDATE data.change_counters SET live_devices = live_devices - 1
+                WHERE user_id = $1 AND EXISTS (SELECT FROM revoked)
+            ), event AS (
+                INSERT INTO data.security_audit_log (user_id, event, subject_id, occurred_at)
+                SELECT $1, 'device_revoked', id, $4 FROM revoked
+            )
+            SELECT EXISTS (SELECT FROM prior) AS "is_retry!",
+                EXISTS (SELECT FROM data.device_key WHERE user_id = $1 AND id = $3) AS "is_known!""#,
+            caller.as_uuid(),
+            request.id,
+            replaced,
+            device.created_at,
+        )
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(DbError::from)?;
+        // The answer to a retry is that of the first request, whatever became of the device since.
+        if row.is_known || row.is_retry {
+            Ok(())
+        } else {
+            Err(no_device(tx, caller).await.into())
         }
     }
 
@@ -109,10 +205,19 @@ impl Devices {
         request: RequestKey,
         deadline: Deadline,
     ) -> Result<Registered, RegisterError> {
-        let mut tx = self
-            .database
-            .begin("RegisterDevice", Context::User(caller), deadline)
-            .await?;
+        let mut tx = match device.replaces {
+            None => {
+                self.database
+                    .begin("RegisterDevice", Context::User(caller), deadline)
+                    .await?
+            }
+            Some(replaced) => {
+                let mut tx = self.begin_change("RegisterDevice", caller, deadline).await?;
+                self.revoke_replaced(&mut tx, caller, replaced, device, request)
+                    .await?;
+                tx
+            }
+        };
         let row = sqlx::query_as!(
             RegisteredRow,
             r#"
@@ -126,8 +231,8 @@ impl Devices {
                 RETURNING user_id
             ), device AS (
                 INSERT INTO data.device_key (user_id, id, device_id_hash, encrypted_master_key, key_derivation_path,
-                    platform, app_version, next_rotation_at, last_active_at, created_at)
-                SELECT user_id, $4, $5, $6, $7, $8, $9, $10, $11, $11 FROM turn
+                    platform, app_version, next_rotation_at, last_active_at, created_at, encrypted_label)
+                SELECT user_id, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12 FROM turn
                 RETURNING user_id, id, next_rotation_at, created_at
             ), event AS (
                 INSERT INTO data.security_audit_log (user_id, event, subject_id, occurred_at)
@@ -161,6 +266,7 @@ impl Devices {
             device.app_version.as_str(),
             device.next_rotation_at,
             device.created_at,
+            device.label.as_ref().map(EncryptedLabel::as_bytes),
         )
         .fetch_optional(&mut tx)
         .await

@@ -6,7 +6,10 @@ use super::{
     Devices,
     changed_row::{ChangedRow, DeviceChangeError},
 };
-use crate::domain::encrypted::{device::Device, device_change::KeyRotation};
+use crate::domain::encrypted::{
+    device::{Device, EncryptedLabel},
+    device_change::KeyRotation,
+};
 
 impl Devices {
     /// Rotates the key of a device of the caller. Changes nothing, and returns the first answer again, when `request`
@@ -29,7 +32,8 @@ impl Devices {
             WITH /* RotateDeviceKey */ prior AS (
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), held AS (
-                SELECT platform, app_version, acknowledged_number, created_at
+                SELECT platform, app_version, acknowledged_number, created_at,
+                    coalesce($9, encrypted_label) AS encrypted_label
                 FROM data.device_key WHERE user_id = $1 AND id = $4
             ), rotated AS MATERIALIZED (
                 SELECT made.outcome, made.key_version, made.next_rotation_at
@@ -41,7 +45,8 @@ impl Devices {
                     jsonb_build_object(
                         'device_id', $4::uuid, 'status', 'active', 'key_version', key_version,
                         'key_derivation_path', $7::text, 'next_rotation_at', next_rotation_at,
-                        'last_active_at', $8::timestamptz, 'acknowledged_number', acknowledged_number),
+                        'last_active_at', $8::timestamptz, 'acknowledged_number', acknowledged_number,
+                        'encrypted_label', encode(encrypted_label, 'base64')),
                     $8
                 FROM rotated, held WHERE outcome = 'rotated'
                 RETURNING answer
@@ -60,7 +65,8 @@ impl Devices {
                 (answer ->> 'next_rotation_at')::timestamptz AS next_rotation_at,
                 (answer ->> 'last_active_at')::timestamptz AS last_active_at,
                 (answer ->> 'acknowledged_number')::bigint AS acknowledged_number,
-                held.platform AS "platform?", held.app_version AS "app_version?", held.created_at AS "created_at?"
+                held.platform AS "platform?", held.app_version AS "app_version?", held.created_at AS "created_at?",
+                decode(answer ->> 'encrypted_label', 'base64') AS encrypted_label
             FROM done LEFT JOIN held ON true"#,
             caller.as_uuid(),
             request.id,
@@ -70,11 +76,29 @@ impl Devices {
             rotation.wrapped_key.as_bytes(),
             rotation.key_path.as_str(),
             rotation.at,
+            rotation.label.as_ref().map(EncryptedLabel::as_bytes),
         )
         .fetch_one(&mut tx)
         .await
         .map_err(DbError::from)?;
         row.check_found(&mut tx, caller).await?;
+        if let (Some(label), Some(key_version)) = (&rotation.label, row.key_version) {
+            // The retry of an earlier rotation does not bring an earlier label back.
+            sqlx::query!(
+                "
+                UPDATE /* RotateDeviceKey, label */
+                       data.device_key SET encrypted_label = $4
+                WHERE user_id = $1 AND id = $2 AND key_version = $3 AND status <> 'revoked'
+                    AND encrypted_label IS DISTINCT FROM $4",
+                caller.as_uuid(),
+                rotation.id,
+                key_version,
+                label.as_bytes(),
+            )
+            .execute(&mut tx)
+            .await
+            .map_err(DbError::from)?;
+        }
         tx.commit().await?;
         row.device(rotation.id)
     }

@@ -30,7 +30,7 @@ impl Devices {
                 SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
             ), held AS (
                 SELECT encrypted_master_key, key_derivation_path, key_version, next_rotation_at, status, platform,
-                    app_version, last_active_at, acknowledged_number, created_at
+                    app_version, last_active_at, acknowledged_number, created_at, encrypted_label
                 FROM data.device_key WHERE user_id = $1 AND id = $5
             ), stopped AS (
                 UPDATE data.device_key
@@ -49,7 +49,10 @@ impl Devices {
                     jsonb_build_object(
                         'device_id', $5::uuid, 'status', $6::text, 'key_version', key_version,
                         'key_derivation_path', key_derivation_path, 'next_rotation_at', next_rotation_at,
-                        'last_active_at', last_active_at, 'acknowledged_number', acknowledged_number),
+                        'last_active_at', last_active_at, 'acknowledged_number', acknowledged_number,
+                        'encrypted_label', encode(encrypted_label, 'base64'))
+                        -- A stop that has an effect is not refused by limits.
+                        || CASE WHEN EXISTS (SELECT FROM stopped) THEN '{"stopped": true}' ELSE '{}' END::jsonb,
                     $7
                 FROM held WHERE (status <> 'revoked' OR $6 = 'revoked') AND NOT EXISTS (SELECT FROM prior)
                 RETURNING answer
@@ -68,7 +71,8 @@ impl Devices {
                 (answer ->> 'next_rotation_at')::timestamptz AS next_rotation_at,
                 (answer ->> 'last_active_at')::timestamptz AS last_active_at,
                 (answer ->> 'acknowledged_number')::bigint AS acknowledged_number,
-                held.platform AS "platform?", held.app_version AS "app_version?", held.created_at AS "created_at?"
+                held.platform AS "platform?", held.app_version AS "app_version?", held.created_at AS "created_at?",
+                decode(answer ->> 'encrypted_label', 'base64') AS encrypted_label
             FROM (VALUES (true)) AS always LEFT JOIN done ON true LEFT JOIN held ON true"#,
             caller.as_uuid(),
             request.id,

@@ -38,9 +38,9 @@ pub enum CreateShareError {
     /// The person is not provisioned, or was erased.
     #[error(transparent)]
     Unknown(#[from] Unknown),
-    /// The requested expiry time is not in the future.
-    #[error("the share has expired already")]
-    Expired,
+    /// No new share can have the requested expiry time, and the request was not handled before.
+    #[error("no share can have this expiry time")]
+    ExpireTime,
     /// The share is encrypted under a device's key.
     #[error("the share's key is a device's")]
     KeyOfADevice,
@@ -134,7 +134,7 @@ impl Shares {
                 SELECT $1, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
                     least($17::timestamptz, created_at + interval '90 days'), $18, created_at
                 FROM moment
-                WHERE NOT EXISTS (SELECT FROM prior) AND $17::timestamptz > $20::timestamptz
+                WHERE NOT EXISTS (SELECT FROM prior) AND $17::timestamptz IS NOT NULL
                 RETURNING id, created_at, expires_at
             ), nonce AS (
                 INSERT INTO data.envelope_nonces
@@ -187,7 +187,7 @@ impl Shares {
         .map_err(DbError::from)?;
         tx.commit().await?;
         match row {
-            None => Err(CreateShareError::Expired),
+            None => Err(CreateShareError::ExpireTime),
             Some(row) if !row.same => Err(CreateShareError::RequestIdReused),
             Some(row) => {
                 let times = row.created_at.zip(row.expires_at);

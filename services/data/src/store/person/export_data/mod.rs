@@ -30,6 +30,10 @@ const MAX_ROWS: i64 = 500;
 /// is a third of the largest response.
 const MAX_BYTES: i64 = 1 << 20;
 
+/// The number of mutations that an export counts as, for the person's rate limit. An export reads everything and stays in the audit
+/// log for a long time.
+const EXPORT_MUTATIONS: i32 = 10;
+
 /// The rows of all people. Row Level Security limits each call to the rows of its caller.
 #[derive(Clone, Debug)]
 pub struct Exports {
@@ -60,7 +64,8 @@ impl Exports {
         Self { database }
     }
 
-    /// Writes the audit event of an export by `caller` at the time `at`.
+    /// Counts an export by `caller` at the time `at` as ten of the person's mutations, and writes its audit event.
+    /// An export that `continues` counts as one mutation, and has its event already.
     ///
     /// # Errors
     ///
@@ -69,26 +74,23 @@ impl Exports {
         &self,
         caller: UserId,
         at: DateTime<Utc>,
+        continues: bool,
         deadline: Deadline,
     ) -> Result<(), ExportError> {
         let mut tx = self.begin(caller, deadline).await?;
-        let written = sqlx::query!(
-            "
-            INSERT /* ExportData, start */
-                   INTO data.security_audit_log (user_id, event, occurred_at) VALUES ($1, 'data_exported', $2)",
-            caller.as_uuid(),
-            at,
-        )
-        .execute(&mut tx)
-        .await
-        .map_err(DbError::from);
+        let written = try_start(&mut tx, caller, at, continues).await;
         match written {
-            Err(error) if error.constraint() == Some("security_audit_log_user_id_fkey") => {
+            Err(error)
+                if matches!(
+                    error.constraint(),
+                    Some("security_audit_log_user_id_fkey" | "usage_counters_user_id_fkey")
+                ) =>
+            {
                 drop(tx);
                 Err(self.unknown(caller, deadline).await)
             }
             Err(error) => Err(error.into()),
-            Ok(_) => Ok(tx.commit().await?),
+            Ok(()) => Ok(tx.commit().await?),
         }
     }
 
@@ -128,4 +130,30 @@ impl Exports {
             .begin("ExportData", Context::User(caller), deadline)
             .await
     }
+}
+
+async fn try_start(
+    tx: &mut TenantTx,
+    caller: UserId,
+    at: DateTime<Utc>,
+    continues: bool,
+) -> Result<(), DbError> {
+    if !continues {
+        sqlx::query!(
+            "
+            INSERT /* ExportData, start */
+                   INTO data.security_audit_log (user_id, event, occurred_at) VALUES ($1, 'data_exported', $2)",
+            caller.as_uuid(),
+            at,
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
+    sqlx::query!(
+        r#"SELECT /* ExportData, charge */ data.charge_mutations($1) AS "charged: ()""#,
+        if continues { 1 } else { EXPORT_MUTATIONS },
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }

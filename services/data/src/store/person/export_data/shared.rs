@@ -57,7 +57,7 @@ impl Exports {
                 ORDER BY created_at, id
                 LIMIT $4
             ) AS page
-            WHERE bytes - octet_length(encrypted_payload) < $5
+            WHERE coalesce(bytes - octet_length(encrypted_payload), bytes, 0) < $5
             ORDER BY created_at, id"#,
             caller.as_uuid(),
             after.at,

@@ -24,7 +24,7 @@ use crate::{
         provider::AuthProvider,
     },
     hashing::Verdict,
-    store::account::{ChangeError, OwnCredential, OwnPassword, PasswordChanged},
+    store::account::{ChangeError, EarlierRequest, OwnCredential, OwnPassword, PasswordChanged},
 };
 
 impl Handler<ChangePasswordRequest> for AccountRpc {
@@ -45,12 +45,11 @@ impl Handler<ChangePasswordRequest> for AccountRpc {
         let form = ChangeForm::parse(request, &self.request_mac);
         let request = form.request;
         let own = self.own_password(call, &user, &request).await?;
-        let (passwords, hash) = self.check_change(call, form, &own).await?;
         if own.earlier.is_some() {
-            return self
-                .answer_change_retry(call, &user, &request, own, passwords.new)
-                .await;
+            let new = form.repeated()?;
+            return self.answer_change_retry(call, &user, &request, own, new).await;
         }
+        let (passwords, hash) = self.check_change(call, form, &own).await?;
         let Some(hash) = hash else {
             let (event, reason) = (AuditEventType::PasswordChange, Reason::CredentialsInvalid);
             return Err(self.wrong_password(call, &user, &own, event, reason).await);
@@ -88,7 +87,11 @@ impl AccountRpc {
         user: &User,
         request: &RequestKey,
     ) -> Result<OwnPassword, Failure> {
-        match self.own_credential(call, user, request.id).await? {
+        let is_retry = |earlier: &EarlierRequest| earlier.answer_to(request).is_some();
+        match self
+            .own_credential(call, user, ("ChangePassword", request.id), is_retry)
+            .await?
+        {
             OwnCredential::Password(own) => Ok(own),
             OwnCredential::External { .. } => Err(Failure::new(Reason::AuthProviderExternal)),
             OwnCredential::Erased(_) => Err(Failure::new(Reason::AccountErased)),
@@ -96,21 +99,23 @@ impl AccountRpc {
         }
     }
 
-    /// Reports all violations of the request; then, unless this request was made before, checks the current password
-    /// and hashes the new one, all in one turn of the hashing queue. There is no hash when the current password is
-    /// wrong or was not checked.
+    /// Reports all violations of the request; then checks the current password and hashes the new one, both in one turn of
+    /// the hashing queue. There is no hash when the current password is wrong.
     async fn check_change(
         &self,
         call: &Call,
         form: ChangeForm,
         own: &OwnPassword,
     ) -> Result<(ChangedPasswords, Option<PasswordHash>), Failure> {
-        let (stored, is_retry) = (own.hash.clone(), own.earlier.is_some());
+        let stored = own.hash.clone();
         let email = EmailAddress::parse(&own.email).ok();
+        let passwords = self
+            .estimator
+            .run(call.into(), call.deadline, move || form.check(email.as_ref()))
+            .await??;
         self.passwords
             .run(call.deadline, move |hasher, memory| {
-                let passwords = form.check(email.as_ref())?;
-                if is_retry || hasher.verify(&passwords.current, Some(&stored), memory)? == Verdict::Wrong {
+                if hasher.verify(&passwords.current, Some(&stored), memory)? == Verdict::Wrong {
                     return Ok((passwords, None));
                 }
                 let hash = hasher.hash(&passwords.new, memory)?;

@@ -54,6 +54,15 @@ impl ChangeForm {
         }
     }
 
+    /// Takes the new password of a retry. The policy does not apply: it may have changed since.
+    ///
+    /// # Errors
+    ///
+    /// REQUEST_ID_REUSED when the password cannot be that of a request that was made before.
+    pub(super) fn repeated(self) -> Result<Password, Failure> {
+        Password::present(self.new).map_err(|_| Failure::new(Reason::RequestIdReused))
+    }
+
     /// Checks the new password against the policy, and reports all violations of the request. Computes as long as
     /// [`Password::choose`] does.
     ///
@@ -154,6 +163,13 @@ mod tests {
         );
         // The current one need not meet today's policy.
         assert!(form("old", "kX9vQ2wZ", ID).check(None).is_ok());
+    }
+
+    #[test]
+    fn a_retry_is_read_without_the_policy() {
+        assert!(form("kX9vQ2wZ", "weak", ID).repeated().is_ok());
+        let failure = form("kX9vQ2wZ", &"x".repeat(129), ID).repeated().unwrap_err();
+        assert_eq!(failure.reason(), Reason::RequestIdReused);
     }
 
     #[test]

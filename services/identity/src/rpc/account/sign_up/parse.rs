@@ -15,11 +15,15 @@ use secrecy::SecretString;
 use crate::{
     domain::{
         consent::{Consent, MAX_CONSENTS, RequiredConsents},
+        consent_versions::ConsentVersions,
         email::EmailAddress,
         goals::Goals,
         password::{Password, PasswordRule},
     },
-    rpc::{account::goals, email},
+    rpc::{
+        account::{consent::unknown_version, goals},
+        email,
+    },
 };
 
 /// The name of the violation when a required consent is missing.
@@ -30,11 +34,22 @@ const CONSENT_REQUIRED: &str = "CONSENT_REQUIRED";
 pub(super) struct SignUpForm {
     pub(super) request: RequestKey,
     password: SecretString,
+    /// The address as it was sent.
+    entered: SecretString,
     email: Option<EmailAddress>,
     goals: Option<Goals>,
     consents: Vec<Consent>,
     required: String,
     violations: Violations,
+}
+
+/// A request with the content of one that created an account, apart from the password.
+#[derive(Debug)]
+pub(super) struct RepeatedSignUp {
+    /// The address as the account has it.
+    pub(super) email: SecretString,
+    pub(super) password: Password,
+    pub(super) goals: Goals,
 }
 
 /// A parsed SignUp request.
@@ -48,10 +63,11 @@ pub(super) struct SignUp {
 }
 
 impl SignUpForm {
-    /// Parses everything but the password, which is checked in the hashing queue.
+    /// Parses everything but the password, which is checked in the queue of the estimator.
     pub(super) fn parse(
         mut request: SignUpRequest,
         required: &RequiredConsents,
+        versions: &ConsentVersions,
         request_mac: &MacKeys,
     ) -> Self {
         let mut violations = Violations::new();
@@ -65,7 +81,7 @@ impl SignUpForm {
         );
         let email = email::parse(&request.email, &mut violations);
         let goals = goals::parse("goals", &request.goals, &mut violations);
-        let consents = parse_consents(&request.consents, &mut violations);
+        let consents = parse_consents(&request.consents, versions, &mut violations);
         violations.extend(required.missing_in(&consents).map(|missing| {
             let (document, version) = (missing.document(), missing.version());
             let description = format!("Consent to `{document}` in version `{version}` is required");
@@ -74,6 +90,7 @@ impl SignUpForm {
         Self {
             request: key,
             password,
+            entered: request.email.into(),
             email,
             goals,
             consents,
@@ -82,10 +99,21 @@ impl SignUpForm {
         }
     }
 
-    /// The email address, for the rate limit that is checked before other errors are reported. `None` when it is
-    /// malformed.
-    pub(super) fn email(&self) -> Option<&EmailAddress> {
-        self.email.as_ref()
+    /// Takes what is needed to answer a retry. The rules for new accounts do not apply: they may have changed since.
+    ///
+    /// # Errors
+    ///
+    /// REQUEST_ID_REUSED when the content cannot be that of a request that created an account.
+    pub(super) fn repeated(self) -> Result<RepeatedSignUp, Failure> {
+        let entered = self.entered;
+        match (Password::present(self.password), self.goals) {
+            (Ok(password), Some(goals)) => Ok(RepeatedSignUp {
+                email: self.email.map_or(entered, |email| email.entered().into()),
+                password,
+                goals,
+            }),
+            _ => Err(Failure::new(Reason::RequestIdReused)),
+        }
     }
 
     /// Checks the password against the policy, and reports all violations of the request. Computes as long as
@@ -129,7 +157,11 @@ impl SignUpForm {
 }
 
 /// Parses the consents. Duplicates count once; of a document in two versions, only the first one is kept.
-fn parse_consents(grants: &[ConsentGrant], violations: &mut Violations) -> Vec<Consent> {
+fn parse_consents(
+    grants: &[ConsentGrant],
+    versions: &ConsentVersions,
+    violations: &mut Violations,
+) -> Vec<Consent> {
     let mut consents: Vec<Consent> = Vec::new();
     if grants.len() > MAX_CONSENTS {
         violations.add(Violation::new(
@@ -153,7 +185,13 @@ fn parse_consents(grants: &[ConsentGrant], violations: &mut Violations) -> Vec<C
                     "A document must be listed in one version only",
                 ));
             }
-            Ok(consent) => consents.push(consent),
+            Ok(consent) => {
+                if !versions.accept(&consent) {
+                    let field = format!("consents[{position}].document_version");
+                    violations.add(unknown_version(field));
+                }
+                consents.push(consent);
+            }
             Err(broken) => violations.extend(broken.into_iter().map(|rule| {
                 let field = format!("consents[{position}].{}", rule.field());
                 Violation::new(field, rule.name(), rule.description())

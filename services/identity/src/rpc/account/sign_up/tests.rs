@@ -2,7 +2,7 @@ use haven_platform::mac::{MacKeys, SecretKeys};
 use haven_proto::identity::v1 as proto;
 
 use super::*;
-use crate::domain::goals::Goal;
+use crate::domain::{consent_versions::ConsentVersions, goals::Goal};
 
 fn grant(document: &str, version: &str) -> proto::ConsentGrant {
     proto::ConsentGrant {
@@ -27,7 +27,9 @@ fn valid_request() -> SignUpRequest {
 
 fn form(request: SignUpRequest) -> SignUpForm {
     let key = MacKeys::derive(&SecretKeys::one([7; 32]), "requests");
-    SignUpForm::parse(request, &"terms=2026-01".parse().unwrap(), &key)
+    let required = "terms=2026-01".parse().unwrap();
+    let versions = ConsentVersions::parse("terms=2025-01,news=1", &required).unwrap();
+    SignUpForm::parse(request, &required, &versions, &key)
 }
 
 fn refusal(request: SignUpRequest) -> (Reason, Vec<(String, &'static str)>) {
@@ -57,7 +59,12 @@ fn everything_wrong_is_reported_at_once() {
         email: "a..b@localhost".into(),
         password: "short".into(),
         goals: vec![1, 99, 0],
-        consents: vec![grant("", "1"), grant("news", "1"), grant("news", "2")],
+        consents: vec![
+            grant("", "1"),
+            grant("news", "1"),
+            grant("news", "2"),
+            grant("terms", "2027-01"),
+        ],
         request_id: "x".into(),
     };
     let (reason, violations) = refusal(request);
@@ -74,6 +81,7 @@ fn everything_wrong_is_reported_at_once() {
         ("goals[2]", "UNKNOWN_VALUE"),
         ("consents[0].document", "DOCUMENT_INVALID"),
         ("consents[2].document", "DUPLICATE"),
+        ("consents[3].document_version", "VERSION_UNKNOWN"),
         ("consents", "CONSENT_REQUIRED"),
         ("password", "TOO_SHORT"),
         ("password", "NO_UPPERCASE"),
@@ -81,6 +89,24 @@ fn everything_wrong_is_reported_at_once() {
         ("password", "GUESSABLE"),
     ];
     assert_eq!(violations, expected);
+}
+
+#[test]
+fn a_retry_is_read_without_the_rules_for_new_accounts() {
+    let today = SignUpRequest {
+        password: "weak".into(),
+        consents: Vec::new(),
+        ..valid_request()
+    };
+    assert!(form(today.clone()).check().is_err());
+    let repeated = form(today).repeated().unwrap();
+    assert_eq!(repeated.goals.iter().count(), 2);
+    let too_long = SignUpRequest {
+        password: "x".repeat(129),
+        ..valid_request()
+    };
+    let failure = form(too_long).repeated().unwrap_err();
+    assert_eq!(failure.reason(), Reason::RequestIdReused);
 }
 
 #[test]

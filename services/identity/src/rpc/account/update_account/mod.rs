@@ -27,8 +27,11 @@ impl Handler<UpdateAccountRequest> for AccountRpc {
         let account = match change {
             AccountChange::Goals(goals) => {
                 self.ensure_account(call).await?;
+                let quotas = self
+                    .rate_limit_keys
+                    .person_quota("Mutation", &self.mutation_limits, person);
                 self.accounts
-                    .set_goals(person, &goals, &edit, call.deadline)
+                    .set_goals(person, &goals, &quotas, &edit, call.deadline)
                     .await?
             }
             AccountChange::Step(step) => {
@@ -51,6 +54,7 @@ impl From<UpdateError> for Failure {
             UpdateError::VersionConflict { current } => {
                 Self::new(Reason::VersionConflict).metadata("current_version", current.to_string())
             }
+            UpdateError::Limited(error) => error.into(),
             UpdateError::RequestIdReused => Self::new(Reason::RequestIdReused),
             UpdateError::Step(StepError::StageNotNext) => {
                 Self::field("account.stage", "STAGE_NOT_NEXT", parse::STAGE_NOT_NEXT)

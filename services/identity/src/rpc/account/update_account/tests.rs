@@ -5,6 +5,7 @@ use haven_platform::{
     call::{Caller, ServiceName, User, UserId},
     deadline::Deadline,
     mac::{MacKeys, SecretKeys},
+    network::NetworkSource,
 };
 use haven_proto::identity::v1::{Account, Goal};
 use prost_types::FieldMask;
@@ -28,9 +29,11 @@ fn call(user: Option<&str>, service: bool) -> Call {
                 valid_until: None,
             }),
             service: service.then(|| ServiceName::new("backend")),
+            ..Caller::default()
         },
         deadline: Deadline::after(Duration::from_secs(1)),
         network: None,
+        network_source: NetworkSource::Client,
     }
 }
 

@@ -9,10 +9,10 @@ use haven_platform::{
     violations::Violations,
 };
 use haven_proto::identity::v1::SignInRequest;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    domain::{email::EmailAddress, password::Password},
+    domain::{device_token::DeviceToken, email::EmailAddress, password::Password},
     rpc::email,
 };
 
@@ -22,6 +22,8 @@ pub(super) struct SignIn {
     pub(super) request: RequestKey,
     pub(super) email: EmailAddress,
     pub(super) password: Password,
+    /// The device token. `None` when there is none, or it has another form.
+    pub(super) device: Option<DeviceToken>,
 }
 
 impl SignIn {
@@ -34,6 +36,8 @@ impl SignIn {
     pub(super) fn parse(mut request: SignInRequest, request_mac: &MacKeys) -> Result<Self, Failure> {
         let mut violations = Violations::new();
         let password = SecretString::from(mem::take(&mut request.password));
+        let device = SecretString::from(request.device_token.clone());
+        let device = DeviceToken::parse(device.expose_secret());
         let key = RequestKey::take(
             "SignIn",
             &mut request,
@@ -50,6 +54,7 @@ impl SignIn {
             request: key,
             email,
             password,
+            device,
         })
     }
 }
@@ -67,6 +72,7 @@ mod tests {
             email: "ada".into(),
             password: "x".repeat(129),
             request_id: String::new(),
+            ..SignInRequest::default()
         };
         let failure = SignIn::parse(request, &key).unwrap_err();
         let violations: Vec<_> = failure

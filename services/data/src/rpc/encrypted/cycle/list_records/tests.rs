@@ -1,3 +1,6 @@
+use chrono::Utc;
+use prost_types::Timestamp;
+
 use super::*;
 
 fn violations(request: &ListRecordsRequest) -> Vec<String> {
@@ -35,7 +38,7 @@ fn everything_wrong_with_a_list_is_reported_at_once() {
         "device_id NOT_A_UUID",
     ];
     assert_eq!(violations(&request), expected);
-    for (from, until) in [(at(1, 0), at(1, 0)), (at(1, 1), at(1, 1_000))] {
+    for (from, until) in [(at(1, 0), at(1, 0)), (at(1, 1), at(1, 999))] {
         let request = ListRecordsRequest {
             from_local_time: from,
             until_local_time: until,
@@ -85,16 +88,25 @@ fn a_list_is_newest_first_by_default() {
 }
 
 #[test]
-fn a_bound_is_rounded_up_to_the_microsecond() {
-    let bound = |nanos| {
-        let mut violations = Violations::new();
-        bound("from_local_time", at(-1, nanos).as_ref(), &mut violations)
+fn a_bound_is_rounded_down_to_the_microsecond_as_records_are() {
+    let bounds = |nanos| {
+        let from = ListRecordsRequest {
+            from_local_time: at(-1, nanos),
+            ..ListRecordsRequest::default()
+        };
+        let until = ListRecordsRequest {
+            until_local_time: at(-1, nanos),
+            ..ListRecordsRequest::default()
+        };
+        let from = List::parse(from).unwrap().listing.from;
+        assert_eq!(List::parse(until).unwrap().listing.until, from);
+        from
     };
-    assert_eq!(bound(0), micros(-1_000_000));
-    assert_eq!(bound(1), micros(-999_999));
-    assert_eq!(bound(1_000), micros(-999_999));
-    assert_eq!(bound(1_001), micros(-999_998));
-    assert_eq!(bound(999_999_999), micros(0));
+    assert_eq!(bounds(0), micros(-1_000_000));
+    assert_eq!(bounds(1), micros(-1_000_000));
+    assert_eq!(bounds(1_000), micros(-999_999));
+    assert_eq!(bounds(1_999), micros(-999_999));
+    assert_eq!(bounds(999_999_999), micros(-1));
 }
 
 #[test]

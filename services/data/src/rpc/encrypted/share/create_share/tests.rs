@@ -1,8 +1,10 @@
 use chrono::TimeDelta;
+use haven_platform::time::CLIENT_CLOCK_SKEW;
 use haven_proto::data::v1::{CryptoEnvelope, EncryptionAlgorithm, KeyDerivation};
 use prost_types::Timestamp;
 
 use super::*;
+use crate::domain::encrypted::share::MAX_LIFETIME;
 
 const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 const OTHER_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
@@ -81,24 +83,41 @@ fn everything_wrong_is_reported_at_once() {
 
 #[test]
 fn a_share_expires_after_90_days_at_most() {
-    let create = Create::parse(request(), NOW).ok().unwrap();
-    assert_eq!(create.expires_at, NOW + MAX_LIFETIME);
-    let later = CreateShareRequest {
-        expire_time: at(NOW + MAX_LIFETIME + TimeDelta::microseconds(1)),
-        ..request()
-    };
-    let expected = owned([("expire_time", "TOO_LATE")]);
-    assert_eq!(violations(later, Reason::InvalidField), expected);
+    for beyond in [TimeDelta::zero(), TimeDelta::milliseconds(50), CLIENT_CLOCK_SKEW] {
+        let request = CreateShareRequest {
+            expire_time: at(NOW + MAX_LIFETIME + beyond),
+            ..request()
+        };
+        let create = Create::parse(request, NOW).ok().unwrap();
+        assert_eq!(create.expires_at, Ok(NOW + MAX_LIFETIME), "{beyond}");
+    }
 }
 
 /// The request may be a retry. The database rejects a first request with such a time.
 #[test]
-fn an_expiry_time_in_the_past_alone_is_no_violation() {
-    let expired = CreateShareRequest {
-        expire_time: at(NOW - TimeDelta::days(1)),
-        ..request()
-    };
-    assert!(Create::parse(expired, NOW).is_ok());
+fn an_expiry_time_that_no_share_can_have_is_a_violation_only_beside_another_one() {
+    let too_late = NOW + MAX_LIFETIME + CLIENT_CLOCK_SKEW + TimeDelta::microseconds(1);
+    for (time, problem, name) in [
+        (
+            NOW - TimeDelta::days(1),
+            ExpiryProblem::NotInTheFuture,
+            "NOT_IN_THE_FUTURE",
+        ),
+        (too_late, ExpiryProblem::TooLate, "TOO_LATE"),
+    ] {
+        let alone = CreateShareRequest {
+            expire_time: at(time),
+            ..request()
+        };
+        let create = Create::parse(alone.clone(), NOW).ok().unwrap();
+        assert_eq!(create.expires_at, Err(problem));
+        let beside = CreateShareRequest {
+            max_access_count: 0,
+            ..alone
+        };
+        let expected = owned([("max_access_count", "OUT_OF_RANGE"), ("expire_time", name)]);
+        assert_eq!(violations(beside, Reason::InvalidField), expected);
+    }
 }
 
 #[test]

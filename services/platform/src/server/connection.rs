@@ -1,0 +1,278 @@
+//! A connection: what the layers know of it, and its stream of bytes, which the server can close.
+//!
+//! hyper owns the HTTP/2 connection and has no way to end it because of a call. So the stream of bytes fails when the
+//! connection is told to close, and hyper ends.
+
+use std::{
+    collections::HashMap,
+    fmt, io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep, interval, sleep},
+};
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
+
+use super::{
+    open_answer::OpenAnswer,
+    places::Place,
+    resets::{PREFACE, Resets},
+};
+use crate::{auth::calling_service, call::ServiceName, network::Network, tls::Tls};
+
+/// The time for the preface to arrive after the handshake.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The interval between two searches for answers that are not read.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The number of answers that may stay unread after they were dropped. Each keeps at most two parts in memory.
+const STUCK_OF_CLIENT: usize = 7;
+const STUCK_OF_SERVICE: usize = 127;
+
+/// A holder of connections.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum ConnectionHolder {
+    /// The network of clients without a listed certificate.
+    Network(Network),
+    /// The site of an IPv6 network.
+    Site(Network),
+    /// The service with a listed certificate.
+    Service(ServiceName),
+}
+
+/// A connection, as the layers see it. Cloning shares it.
+#[derive(Clone)]
+pub(super) struct Connection(Arc<Inner>);
+
+struct Inner {
+    id: u64,
+    network: Option<Network>,
+    service: Option<ServiceName>,
+    closed: CancellationToken,
+    /// The answers that were not sent completely, by number.
+    answers: Mutex<HashMap<u64, Arc<OpenAnswer>>>,
+    next_answer: AtomicU64,
+}
+
+impl Connection {
+    pub(super) fn new(id: u64, network: Option<Network>, service: Option<ServiceName>) -> Self {
+        Self(Arc::new(Inner {
+            id,
+            network,
+            service,
+            closed: CancellationToken::new(),
+            answers: Mutex::default(),
+            next_answer: AtomicU64::new(0),
+        }))
+    }
+
+    /// Returns the number of the connection, which is its own in this process.
+    pub(super) fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// Returns the network of the peer; `None` when the socket's address is unknown.
+    pub(super) fn network(&self) -> Option<Network> {
+        self.0.network
+    }
+
+    /// Returns the service that the client certificate names; `None` unless it is listed.
+    pub(super) fn service(&self) -> Option<&ServiceName> {
+        self.0.service.as_ref()
+    }
+
+    /// Closes the connection. `cause` is a label of the metric.
+    pub(super) fn close(&self, cause: &'static str) {
+        if !self.0.closed.is_cancelled() {
+            metrics::counter!("haven_connections_closed_total", "cause" => cause).increment(1);
+            tracing::info!(cause, "closes a connection");
+            self.0.closed.cancel();
+        }
+    }
+
+    /// Adds an answer that is being sent, and returns its number.
+    pub(super) fn add(&self, answer: &Arc<OpenAnswer>) -> u64 {
+        let number = self.0.next_answer.fetch_add(1, Ordering::Relaxed);
+        self.answers().insert(number, Arc::clone(answer));
+        number
+    }
+
+    /// Removes an answer that was sent, or is not to be sent.
+    pub(super) fn remove(&self, number: u64) {
+        self.answers().remove(&number);
+    }
+
+    /// Drops the answers that are not read, and closes the connection when many stay unread after that.
+    ///
+    /// A client that stopped reading one stream, such as a paused app, keeps its other calls. The connection of a service
+    /// carries the calls of many people, so that it closes later.
+    pub(super) fn sweep(&self, now: Instant) {
+        let answers: Vec<_> = self.answers().values().cloned().collect();
+        // Each answer is swept, also after a stuck one.
+        let stuck = answers.iter().filter(|answer| answer.sweep(now)).count();
+        let bearable = match self.service() {
+            Some(_) => STUCK_OF_SERVICE,
+            None => STUCK_OF_CLIENT,
+        };
+        if stuck > bearable {
+            self.close("unread");
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.closed.is_cancelled()
+    }
+
+    #[cfg(test)]
+    pub(super) fn open_answers(&self) -> usize {
+        self.answers().len()
+    }
+
+    fn answers(&self) -> MutexGuard<'_, HashMap<u64, Arc<OpenAnswer>>> {
+        self.0.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
+
+/// What every request of a connection has in its extensions.
+#[derive(Clone)]
+pub(super) struct ConnectionInfo {
+    pub(super) connection: Connection,
+    pub(super) tls: TlsConnectInfo<TcpConnectInfo>,
+}
+
+/// The bytes of a connection, from the handshake to its end.
+pub(super) struct ConnectionIo {
+    stream: TlsStream<TcpStream>,
+    connection: Connection,
+    closed: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// The bytes of the preface that are missing, and the time until which they may come.
+    preface: Option<(usize, Pin<Box<Sleep>>)>,
+    resets: Resets,
+    sweeper: tokio::task::AbortHandle,
+    _place: Place<ConnectionHolder>,
+}
+
+impl ConnectionIo {
+    pub(super) fn new(
+        stream: TlsStream<TcpStream>,
+        connection: Connection,
+        place: Place<ConnectionHolder>,
+    ) -> Self {
+        metrics::gauge!("haven_connections").increment(1);
+        let swept = connection.clone();
+        let sweeper = tokio::spawn(async move {
+            let mut rounds = interval(SWEEP_INTERVAL);
+            loop {
+                rounds.tick().await;
+                swept.sweep(Instant::now());
+            }
+        });
+        Self {
+            stream,
+            closed: Box::pin(connection.0.closed.clone().cancelled_owned()),
+            connection,
+            preface: Some((PREFACE, Box::pin(sleep(PREFACE_TIMEOUT)))),
+            resets: Resets::new(Instant::now()),
+            sweeper: sweeper.abort_handle(),
+            _place: place,
+        }
+    }
+
+    /// Returns an error when the connection is to be closed, and otherwise wakes the task when it is.
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if let Some((_, timer)) = &mut self.preface
+            && timer.as_mut().poll(cx).is_ready()
+        {
+            self.connection.close("no_preface");
+        }
+        match self.closed.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+/// Returns the service that the certificate of a new connection names.
+pub(super) fn service_of(stream: &TlsStream<TcpStream>, tls: &Tls) -> Option<ServiceName> {
+    let (service, _) = calling_service(stream.get_ref().1.peer_certificates()?, tls)?;
+    Some(service)
+}
+
+impl Drop for ConnectionIo {
+    fn drop(&mut self) {
+        self.sweeper.abort();
+        metrics::gauge!("haven_connections").decrement(1);
+    }
+}
+
+impl Connected for ConnectionIo {
+    type ConnectInfo = ConnectionInfo;
+
+    fn connect_info(&self) -> ConnectionInfo {
+        ConnectionInfo {
+            connection: self.connection.clone(),
+            tls: self.stream.connect_info(),
+        }
+    }
+}
+
+impl AsyncRead for ConnectionIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_closed(cx)?;
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let new = &buf.filled()[before..];
+        if let Some((missing, _)) = &mut self.preface {
+            *missing = missing.saturating_sub(new.len());
+            if *missing == 0 {
+                self.preface = None;
+            }
+        }
+        // The frames that came are still processed; the next read fails.
+        if !self.resets.read(new, Instant::now()) {
+            self.connection.close("resets");
+        }
+        read
+    }
+}
+
+impl AsyncWrite for ConnectionIo {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_closed(cx)?;
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_closed(cx)?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A peer that does not read cannot hold up the end of a connection that is to be closed.
+        self.poll_closed(cx)?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
