@@ -272,7 +272,7 @@ mod tests {
 
     const CALL: &str = "/haven.test.v1.TestService/ListItems";
     const WATCH: &str = "/haven.test.v1.TestService/WatchItems";
-    const NOBODYS: &str = "/nothing";
+    const UNKNOWN_RPC: &str = "/nothing";
 
     fn shedding() -> LoadShedding {
         let access = AccessTable::for_tests([(CALL, ResponseKind::Message), (WATCH, ResponseKind::Watch)]);
@@ -304,21 +304,21 @@ mod tests {
         let shedding = shedding();
         let mut held = Vec::new();
         // One connection has half of the 192 places, and more connections of its network two thirds.
-        let (count, places, refused) = hoard(&shedding, NOBODYS, &stranger(1, 1));
+        let (count, places, refused) = hoard(&shedding, UNKNOWN_RPC, &stranger(1, 1));
         assert_eq!((count, refused.cause), (96, "connection"));
         held.push(places);
         let mut network = count;
         for id in 2..20 {
-            let (count, places, _) = hoard(&shedding, NOBODYS, &stranger(id, 1));
+            let (count, places, _) = hoard(&shedding, UNKNOWN_RPC, &stranger(id, 1));
             network += count;
             held.push(places);
         }
         assert_eq!(network, 128);
-        let (count, ..) = hoard(&shedding, NOBODYS, &stranger(21, 2));
+        let (count, ..) = hoard(&shedding, UNKNOWN_RPC, &stranger(21, 2));
         assert_eq!(count, 32);
         // A quarter of the places is for people and services, whatever strangers do.
         for id in 30..100 {
-            held.push(hoard(&shedding, NOBODYS, &stranger(id, id as u8)).1);
+            held.push(hoard(&shedding, UNKNOWN_RPC, &stranger(id, id as u8)).1);
         }
         let (count, ..) = hoard(&shedding, CALL, &stranger(1, 1));
         assert!(count >= 32, "{count}");
@@ -355,12 +355,12 @@ mod tests {
         for id in 0..200_u16 {
             let address = IpAddr::from([0x2001, 0xdb8, 0, id, 0, 0, 0, 1]);
             let connection = Connection::new(id.into(), Some(Network::of(address)), None);
-            let (more, places, _) = hoard(&shedding, NOBODYS, &connection);
+            let (more, places, _) = hoard(&shedding, UNKNOWN_RPC, &connection);
             count += more;
             held.push(places);
         }
         assert_eq!(count, 144, "three quarters of 192");
-        let (count, ..) = hoard(&shedding, NOBODYS, &stranger(500, 1));
+        let (count, ..) = hoard(&shedding, UNKNOWN_RPC, &stranger(500, 1));
         assert!(count >= 16, "{count}");
     }
 

@@ -96,10 +96,9 @@ impl Recovery {
             usable: row.usable,
         });
         let earlier = found.as_ref().and_then(|found| found.earlier.as_ref());
-        if !earlier.is_some_and(|earlier| earlier.is(method, request)) {
-            rate_limit::admit(&mut tx, quotas, None).await?;
-        } else {
-            rate_limit::admit(&mut tx, retries, failures).await?;
+        match earlier.is_some_and(|earlier| earlier.is(method, request)) {
+            true => rate_limit::admit(&mut tx, retries, failures).await?,
+            false => rate_limit::admit(&mut tx, quotas, None).await?,
         }
         tx.commit().await?;
         Ok(found)
