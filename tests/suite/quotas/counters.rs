@@ -146,11 +146,12 @@ async fn counters_equal_the_rows_after_writes_purges_sweeps_and_erasures() {
     );
     assert_counters(&stack).await;
 
-    // One transaction, or the service's own sweeper takes the rows between the statements.
+    // One transaction, so that the service's own sweeper does not see the old rows.
     let swept = "BEGIN;
         UPDATE data.requests SET created_at = now() - interval '8 days';
         SET LOCAL ROLE data_service; SELECT data.sweep_requests(20); RESET ROLE;
         DO $$ BEGIN ASSERT (SELECT count(*) > 0 FROM data.requests), 'one batch is not all'; END $$;
+        UPDATE data.requests SET created_at = now();
         COMMIT";
     execute(&stack.database, swept).await;
     assert_counters(&stack).await;

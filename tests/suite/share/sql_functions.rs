@@ -251,11 +251,12 @@ async fn an_expired_share_does_not_open_with_an_earlier_time() {
     let database: &Database = &stack.database;
     let expired = format!(
         "UPDATE data.healthcare_share
-         SET created_at = now() - interval '2 days', expires_at = now() - interval '1 day' WHERE id = '{}'",
+         SET created_at = now() - interval '2 days', expires_at = now() - interval '5 minutes' WHERE id = '{}'",
         created.id
     );
     execute(database, &expired).await;
     let [hash] = hashes(stack, &created.token).await.try_into().unwrap();
+    // The sweeper would delete a share that expired ten minutes ago.
     for at in ["now()", "now() - interval '36 hours'", "'-infinity'"] {
         let sql = format!("SELECT * FROM data.validate_share_token({hash}, NULL, 'mobile', {at})");
         let opened = as_role(database, "data_anon", "{}", &sql).await.unwrap();
