@@ -148,8 +148,8 @@ async fn the_scripts_reset_what_a_login_has_set_for_itself() -> Result<()> {
                                     ORDER BY setrole::regrole::text, setdatabase, entry)
                     FROM pg_db_role_setting, unnest(setconfig) AS entry";
     let attempt = format!(
-        "BEGIN; CREATE TEMPORARY TABLE before AS {sorted} AS is; {damage} {roles};
-         DO $$ BEGIN ASSERT (SELECT is FROM before) = ({sorted}), ({sorted}); END $$"
+        "BEGIN; CREATE TEMPORARY TABLE before AS SELECT ({sorted}) AS settings; {damage} {roles};
+         DO $$ BEGIN ASSERT (SELECT settings FROM before) = ({sorted}), ({sorted}); END $$"
     );
     database.run(SUPERUSER, &attempt).await
 }
