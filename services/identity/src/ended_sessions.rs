@@ -4,11 +4,14 @@
 use std::{sync::Arc, time::Duration};
 
 use haven_platform::{
-    auth::EndedSessions, database::DbError, periodic::limited, task_rounds::TaskRounds, time::Clock,
+    auth::{EndedSessions, SessionDigest},
+    database::DbError,
+    periodic::limited,
+    task_rounds::TaskRounds,
+    time::Clock,
 };
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::store::session::Sessions;
 
@@ -34,14 +37,14 @@ pub async fn reload(ended: Arc<EndedSessions>, sessions: Sessions, clock: Clock,
         let loaded = limited(ROUND_LIMIT, sessions.all_ended(clock.now())).await;
         rounds.count(loaded.is_ok());
         outage = report(outage, &loaded);
-        if let Ok(ids) = loaded {
-            ended.replace(ids);
+        if let Ok(digests) = loaded {
+            ended.replace(digests);
         }
     }
 }
 
 /// Logs an outage once when it begins, and once when it ends. Returns whether there is one now.
-fn report(outage: bool, loaded: &Result<Vec<Uuid>, DbError>) -> bool {
+fn report(outage: bool, loaded: &Result<Vec<SessionDigest>, DbError>) -> bool {
     match loaded {
         Err(error) if !outage => {
             tracing::warn!(%error, "cannot load the ended sessions: those loaded before stay in effect");

@@ -7,12 +7,14 @@
 //! | [`caller`], [`attack`] | the callers, and the statements that are tried |
 //! | [`expectation`], [`session`], [`matrix`] | the expected outcomes, the outcomes found, and all attempts together |
 //! | [`functions`], [`escapes`] | functions of other roles, and attempts to become another role |
+//! | [`bounds`] | the latest times that roles may choose |
 //! | [`leases`] | the messages that a worker sees through its lease |
 //! | [`messages_of_others`] | a person's rights on messages of the coach and the system |
 //!
 //! A new table needs its rights in `intent.toml` and its rows in `seed.sql`.
 
 mod attack;
+mod bounds;
 mod caller;
 mod escapes;
 mod expectation;
@@ -33,13 +35,8 @@ use haven_testkit::{
     template::{TestCluster, TestDatabase},
 };
 
-pub(crate) use self::matrix::Protection;
-use self::{
-    caller::{A, B},
-    intent::Intent,
-    matrix::Matrix,
-    relation::Relation,
-};
+pub(crate) use self::{caller::A, matrix::Protection};
+use self::{caller::B, intent::Intent, matrix::Matrix, relation::Relation};
 
 /// The maximum number of failures that are reported.
 const SHOWN: usize = 40;
@@ -140,7 +137,7 @@ async fn every_relation_and_every_role_is_declared() -> Result<()> {
 }
 
 /// Creates a database with rows of A and B in every table.
-async fn seeded() -> Result<TestDatabase> {
+pub(crate) async fn seeded() -> Result<TestDatabase> {
     let database = TestCluster::shared().await?.database().await?;
     seed_people(&database).await?;
     Ok(database)

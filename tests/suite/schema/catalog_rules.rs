@@ -10,7 +10,7 @@ use super::empty;
 const OURS: &str = "nspname IN ('identity', 'data', 'auth', 'public')";
 
 /// The rules, each with a query for the names of the objects that break it.
-const RULES: [(&str, &str); 20] = [
+const RULES: [(&str, &str); 21] = [
     (
         "Row Level Security is enabled and forced on every table",
         "SELECT name FROM relations WHERE kind IN ('r', 'p', 'f', 'm') AND NOT (enabled AND forced)",
@@ -55,7 +55,7 @@ const RULES: [(&str, &str); 20] = [
                 'identity.recovery_tokens_token_hash_key', 'identity.recovery_tokens_reserved_idx',
                 'identity.recovery_tokens_expires_at_idx',
                 -- The queue of the workers, the feed that services watch, and the rows sealed under a key.
-                'data.analysis_jobs_due_idx', 'data.analysis_jobs_lease_token_idx',
+                'data.analysis_jobs_due_idx', 'data.analysis_jobs_lease_token_idx', 'data.analysis_jobs_lease_digest_idx',
                 'data.analysis_jobs_lease_expires_at_idx', 'data.analysis_jobs_dead_idx',
                 'data.crisis_events_number_key', 'data.crisis_events_fresh_idx',
                 'data.conversations_key_id_idx', 'data.analysis_results_key_id_idx', 'data.requests_created_at_idx',
@@ -144,6 +144,14 @@ const RULES: [(&str, &str); 20] = [
             AND (m.rolname, g.rolname) NOT IN (('haven_admin', 'pg_database_owner'), ('haven_monitor', 'pg_monitor'),
                                                ('haven_backup', 'pg_read_all_settings'))
             AND NOT (m.rolname = 'haven_monitor' AND pg_has_role('pg_monitor', g.oid, 'USAGE'))",
+    ),
+    (
+        "no role may select a token, except that of a lease, which is stored for a day after an upgrade",
+        "SELECT r.rolname || ' selects ' || t.name || '.' || a.attname
+           FROM relations t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname ~ '(token|secret|passcode|password)$', pg_roles r
+          WHERE NOT r.rolsuper AND r.rolname !~ '^pg_' AND r.oid <> t.owner
+            AND has_column_privilege(r.oid, t.oid, a.attnum, 'SELECT')
+            AND (r.rolname, t.name, a.attname) <> ('data_service', 'data.analysis_jobs', 'lease_token')",
     ),
     (
         "no role may select a hash",

@@ -9,7 +9,9 @@ mod digests;
 mod history;
 pub(crate) mod migrations;
 mod oldest_binary;
+mod set_once;
 mod sharding;
+mod unique_keys;
 
 use anyhow::Result;
 use haven_testkit::template::{TestCluster, TestDatabase};

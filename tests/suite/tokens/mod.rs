@@ -12,7 +12,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 /// Calls AppendMessage with an access token.
-async fn append(stack: &Stack, token: &str) -> Result<Message, Status> {
+pub(crate) async fn append(stack: &Stack, token: &str) -> Result<Message, Status> {
     let client = stack.anonymous().unwrap().with_token(token).unwrap();
     append_as(&client).await
 }

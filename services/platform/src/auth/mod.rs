@@ -6,6 +6,7 @@ mod ended_sessions;
 mod issuer;
 mod jwks;
 mod key_set;
+mod session_digest;
 mod token;
 mod token_problem;
 mod token_state;
@@ -20,6 +21,7 @@ pub use self::{
     ended_sessions::EndedSessions,
     issuer::TrustedIssuer,
     key_set::KeySet,
+    session_digest::SessionDigest,
     verifier::TokenVerifier,
     verifying_key::VerifyingKey,
 };

@@ -107,7 +107,9 @@ impl TokenVerifier {
             unmet = claims.take_unmet()?;
             // Every token of Haven's own belongs to a session; one without a session could not be revoked.
             let session = claims.session_id.ok_or(TokenProblem::Claims)?;
-            self.ended.check(session, deadline).await?;
+            self.ended
+                .check(UserId::new(claims.sub), session, deadline)
+                .await?;
         }
         Ok(Verified {
             user: User {
@@ -125,7 +127,7 @@ impl TokenVerifier {
     pub(crate) async fn refusal(&self, user: User) -> Failure {
         let ended = async {
             match user.own_session() {
-                Some(session) => self.ended.ended(session).await,
+                Some(session) => self.ended.ended(user.id, session).await,
                 None => pending().await,
             }
         };

@@ -2,8 +2,8 @@
 //!
 //! - [`Database`] has the two connection pools of a service, one per login. They are private to this module, so a query
 //!   needs a [`TenantTx`], and only [`Database::begin`] creates one.
-//! - [`Context`] is the identity of a transaction. It is sent to Postgres in the round trip that begins the
-//!   transaction; Row Level Security then decides which rows exist for it.
+//! - [`Context`] is the identity of a transaction. It is sent to Postgres before any other statement of the transaction, and
+//!   bound, so that no activity view and no log has it; Row Level Security then decides which rows exist for it.
 //! - [`Database::inspect`] checks, before anything is served, that the isolation is in force: the logins are the right
 //!   ones and cannot bypass policies, Row Level Security is forced on all tables, the schema has the right version.
 //! - [`checks`] are the security checks of `check-database`, for operators.
@@ -43,10 +43,15 @@ mod url;
 use std::{fmt, sync::OnceLock, time::Duration};
 
 use deadpool::managed::Object;
-use sqlx::{AssertSqlSafe, raw_sql};
+use sqlx::{AssertSqlSafe, Error, postgres::PgRow, query, raw_sql};
 use tokio::time::{Instant, timeout_at};
 
 pub(crate) use self::settings::is_url;
+use self::{
+    context::CLAIMS,
+    pool::{Pool, close_idle, pool},
+    server::Backend,
+};
 pub use self::{
     context::{Claim, Context},
     error::DbError,
@@ -57,10 +62,6 @@ pub use self::{
     stored_keys::HashCount,
     transaction::TenantTx,
     url::DatabaseUrl,
-};
-use self::{
-    pool::{Pool, close_idle, pool},
-    server::Backend,
 };
 use crate::deadline::Deadline;
 
@@ -107,7 +108,7 @@ impl Database {
         let _ = self.limits.set(limits);
     }
 
-    /// Begins a transaction under the identity `context`, in one round trip. `name` is the method that it serves, for
+    /// Begins a transaction under the identity `context`: in one round trip without claims, and in two with them. `name` is the method that it serves, for
     /// metrics.
     ///
     /// The remaining time until `deadline` limits the wait for a connection and, in Postgres, every statement.
@@ -146,7 +147,7 @@ impl Database {
             };
             // From here on a cancelled call leaves a transaction, which is rolled back when it is dropped.
             let mut tx = TenantTx::new(connection, name, self.pooler, began, deadline);
-            let begun = timeout_at(limit, raw_sql(batch).fetch_one(tx.connection())).await;
+            let begun = timeout_at(limit, begin(&mut tx, batch, context.claims())).await;
             let error = match begun {
                 Ok(Ok(row)) => match Backend::of(&row) {
                     Ok(backend) => {
@@ -202,6 +203,19 @@ impl Database {
         let app = self.app.iter().map(|pool| ("app", pool));
         app.chain([("worker", &self.worker)])
     }
+}
+
+/// Sends `batch` and, in a second round trip, `claims`, on the connection of `tx`. Returns the row of the batch.
+async fn begin(
+    tx: &mut TenantTx,
+    batch: AssertSqlSafe<String>,
+    claims: Option<String>,
+) -> Result<PgRow, Error> {
+    let row = raw_sql(batch).fetch_one(tx.connection()).await?;
+    if let Some(claims) = claims {
+        query(CLAIMS).bind(claims).execute(tx).await?;
+    }
+    Ok(row)
 }
 
 impl fmt::Debug for Database {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use haven_platform::{
+    auth::SessionDigest,
     database::{Context, DbError},
     deadline::Deadline,
     page::Page,
@@ -19,30 +20,41 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// time after its access tokens have expired.
 const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 
+/// An ended session.
+#[derive(Clone, Copy, Debug)]
+pub struct EndedSession {
+    /// The digest of its person and its id.
+    pub digest: SessionDigest,
+    /// Its id, for services that compare ids.
+    pub id: Uuid,
+}
+
 impl Sessions {
     /// Lists up to `size` ended sessions with access tokens that may not have expired at `now` by a clock that is five
-    /// minutes behind, by id, from the one after `after` or from the first.
+    /// minutes behind, by digest, from the one after `after` or from the first.
     ///
     /// # Errors
     ///
     /// When the database fails.
     pub async fn list_ended(
         &self,
-        after: Option<Uuid>,
+        after: Option<SessionDigest>,
         size: u16,
         now: DateTime<Utc>,
         deadline: Deadline,
-    ) -> Result<Page<Uuid>, DbError> {
+    ) -> Result<Page<EndedSession>, DbError> {
         let size = usize::from(size);
         let mut tx = self
             .database
             .begin("ListEndedSessions", Context::Service, deadline)
             .await?;
-        let mut ids = sqlx::query_scalar!(
+        // Sorts before every digest.
+        let after = after.map_or_else(Vec::new, |after| after.to_bytes().to_vec());
+        let rows = sqlx::query!(
             "
             SELECT /* ListEndedSessions */
-                   id FROM identity.ended_sessions WHERE id > $1 AND expires_at > $2 ORDER BY id LIMIT $3",
-            after.unwrap_or(Uuid::nil()),
+                   digest, id FROM identity.ended_sessions WHERE digest > $1 AND expires_at > $2 ORDER BY digest LIMIT $3",
+            after,
             now - MAX_CLOCK_SKEW,
             // Reads one row more than the page has, which shows whether the list goes on.
             size as i64 + 1,
@@ -50,9 +62,17 @@ impl Sessions {
         .fetch_all(&mut tx)
         .await?;
         tx.commit().await?;
-        let more = ids.len() > size;
-        ids.truncate(size);
-        Ok(Page { items: ids, more })
+        let more = rows.len() > size;
+        let sessions = rows.into_iter().take(size).map(|row| {
+            Ok(EndedSession {
+                digest: digest(&row.digest)?,
+                id: row.id,
+            })
+        });
+        Ok(Page {
+            items: sessions.collect::<Result<_, DbError>>()?,
+            more,
+        })
     }
 
     /// Reads all sessions that [`Sessions::list_ended`] lists, for this service itself.
@@ -60,18 +80,23 @@ impl Sessions {
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn all_ended(&self, now: DateTime<Utc>) -> Result<Vec<Uuid>, DbError> {
+    pub async fn all_ended(&self, now: DateTime<Utc>) -> Result<Vec<SessionDigest>, DbError> {
         let mut tx = self
             .database
             .begin("EndedSessions.load", Context::Service, Deadline::after(TIMEOUT))
             .await?;
-        let ids = sqlx::query_scalar!(
-            "SELECT /* EndedSessions.load */ id FROM identity.ended_sessions WHERE expires_at > $1",
+        let digests = sqlx::query_scalar!(
+            "SELECT /* EndedSessions.load */ digest FROM identity.ended_sessions WHERE expires_at > $1",
             now - MAX_CLOCK_SKEW,
         )
         .fetch_all(&mut tx)
         .await?;
         tx.commit().await?;
-        Ok(ids)
+        digests.iter().map(|bytes| digest(bytes)).collect()
     }
+}
+
+/// Returns the digest that a row has.
+fn digest(bytes: &[u8]) -> Result<SessionDigest, DbError> {
+    SessionDigest::try_from(bytes).map_err(|_| DbError::unexpected("the digest of an ended session"))
 }

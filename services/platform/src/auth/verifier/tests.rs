@@ -412,7 +412,7 @@ async fn every_required_claim_is_checked() {
 async fn a_session_of_haven_can_be_ended() {
     let world = World::new();
     let [own, public, shared] = world.signed(|claims| claims);
-    world.ended.add(SESSION);
+    world.ended.add(UserId::new(SUB), SESSION);
     let revoked = (Reason::SessionRevoked, String::new());
     assert_eq!(world.refusal(&own).await, revoked);
     // A session of another issuer may have the same id.
