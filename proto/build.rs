@@ -74,14 +74,15 @@ fn debug_impls(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
         write!(code, "f.debug_struct(\"{name}\")")?;
         for field in message.fields() {
             let field_name = field.name();
-            let standard = field.options().get_field_by_name("debug_redact");
+            let options = field.options();
+            let standard = options.get_field_by_name("debug_redact");
             if standard.is_some_and(|value| value.as_bool() == Some(true)) {
                 return Err(format!(
                     "{name}.{field_name}: use ({REDACT}); old versions of protoc reject debug_redact"
                 )
                 .into());
             }
-            match field.options().get_extension(&redact).as_bool() == Some(true) {
+            match options.get_extension(&redact).as_bool() == Some(true) {
                 true => write!(code, ".field(\"{field_name}\", &\"[redacted]\")")?,
                 false => write!(code, ".field(\"{field_name}\", &self.{field_name})")?,
             }

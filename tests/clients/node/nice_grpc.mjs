@@ -1,4 +1,4 @@
-// The cases with nice-grpc, which calls through @grpc/grpc-js.
+// The cases with nice-grpc, which calls through @grpc/grpc-js; with the argument `restarts`, calls until standard input ends.
 
 import { ChannelCredentials, ClientError, Metadata, Status, createChannel, createClientFactory } from 'nice-grpc';
 import { deadlineMiddleware } from 'nice-grpc-client-middleware-deadline';
@@ -12,7 +12,7 @@ const { data, identity } = { data: contracts.haven.data.v1, identity: contracts.
 // The library itself sends no deadlines.
 const factory = createClientFactory().use(deadlineMiddleware);
 const client = (service, address, credentials, options) =>
-  factory.create(service.service, createChannel(`https://${address}`, credentials, options));
+  factory.create(service.service, createChannel(address, credentials, options));
 
 const conversation = client(data.ConversationService, env.HAVEN_DATA, plain);
 const person = client(data.PersonService, env.HAVEN_DATA, plain);
@@ -64,8 +64,7 @@ async function first(start) {
 
 const watch = (options) => crisis.WatchCrisisEvents({}, { ...options, metadata: undefined });
 
-printVersion('nice-grpc', 'nice-grpc-client-middleware-deadline');
-await run({
+const cases = {
   unary: async () => {
     const { message } = await append(TEXT);
     const answer = await conversation.GetMessage({ message_id: message.id }, { metadata });
@@ -136,5 +135,40 @@ await run({
     expectCode(found, Status.RESOURCE_EXHAUSTED);
     expect(detail(found.trailers, 'ErrorInfo').reason === 'MESSAGE_TOO_LARGE', 'another reason');
   },
-});
+};
+
+/** Calls both services, four callers at once, until standard input ends, through channels with the service config alone. */
+async function restarts() {
+  const options = {
+    'grpc.service_config': file('HAVEN_SERVICE_CONFIG').toString(),
+    'grpc.ssl_target_name_override': 'localhost',
+  };
+  const account = client(identity.AccountService, `ipv4:${env.HAVEN_IDENTITY_REPLICAS}`, plain, options);
+  const balanced = client(data.ConversationService, `ipv4:${env.HAVEN_DATA_REPLICAS}`, plain, options);
+  let ended = false;
+  let appended = 0;
+  process.stdin.on('end', () => (ended = true)).resume();
+  const call = async () => {
+    while (!ended) {
+      try {
+        const limited = { metadata, deadline: Date.now() + 30_000 };
+        await account.GetAccount({}, limited);
+        await append('x', limited, balanced);
+        appended += 1;
+        console.log('round');
+      } catch (error) {
+        console.log(`failed\t${error.message}`);
+      }
+    }
+  };
+  await Promise.all([call(), call(), call(), call()]);
+  console.log(`appended\t${appended}`);
+}
+
+if (process.argv[2] === 'restarts') {
+  await restarts();
+} else {
+  printVersion('nice-grpc', 'nice-grpc-client-middleware-deadline');
+  await run(cases);
+}
 process.exit(0);
