@@ -18,6 +18,7 @@
 //! | `postgres` | Postgres with the configuration files of production |
 //! | `backup` | backups, restores and dumps with the files of `deploy/backup` |
 //! | `permissions`, `rls`, `leaks`, `schema`, `exports`, `architecture` | checks across all RPCs, tables and crates |
+//! | `protos` | the protos as sources for other languages |
 //! | `poolers` | both services and their commands behind a connection pooler |
 //! | `query_monitoring` | statistics of statements: `cargo dev queries`, psql and Prometheus |
 //! | `monitoring` | rules, dashboards and runbook against a real scrape; alerts end to end |
@@ -66,6 +67,7 @@ mod poolers;
 mod postgres;
 mod postgres_versions;
 mod preferences;
+mod protos;
 mod query_monitoring;
 mod quotas;
 mod raw_call;
