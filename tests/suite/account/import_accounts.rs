@@ -475,3 +475,33 @@ async fn a_call_has_at_most_5000_accounts() {
         [("accounts".to_owned(), "TOO_MANY".to_owned())]
     );
 }
+
+/// Prints how long an import takes, and the same import again.
+#[tokio::test]
+#[ignore = "measures"]
+async fn the_time_of_an_import() {
+    let stack = Stack::start().await.unwrap();
+    let backend = stack.service("backend").unwrap();
+    let accounts: Vec<_> = (0..5_000).map(|_| account(WORDPRESS)).collect();
+    for _ in 0..2 {
+        let began = std::time::Instant::now();
+        let response = import(&backend, &accounts).await.unwrap();
+        eprintln!(
+            "{} created, {} existing: {:?}",
+            response.created_count,
+            response.existing_count,
+            began.elapsed()
+        );
+    }
+    let began = std::time::Instant::now();
+    eventually("data knows everyone", async || {
+        let left: i64 =
+            crate::superuser_sql::scalar(&stack.database, "SELECT count(*) FROM identity.outbox").await;
+        left == 0
+    })
+    .await;
+    eprintln!(
+        "the outbox was empty {:?} after the second import",
+        began.elapsed()
+    );
+}
