@@ -107,7 +107,7 @@ fn django(algorithm: &str, rest: &str) -> Result<String, ImportFormatError> {
                 unpadded(output)
             ))
         }
-        ("scrypt", [salt, n, r, p, output]) => {
+        ("scrypt", [n, salt, r, p, output]) => {
             let n: u64 = n.parse().map_err(|_| INCOMPLETE)?;
             if !n.is_power_of_two() {
                 return Err(INCOMPLETE);

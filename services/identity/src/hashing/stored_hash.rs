@@ -447,7 +447,7 @@ mod tests {
         ] {
             syntax.push(format!("${params}${REST}"));
         }
-        syntax.extend(["$devise$", "$devise$k1", "$wp$", "$wp$2y$10$x"].map(String::from));
+        syntax.extend(["$devise$", "$devise$k1", "$wp$2y$10$x"].map(String::from));
         syntax.extend(["03", "-1", "xx"].map(|cost| format!("$2b${cost}${BCRYPT}")));
         syntax.extend(
             [
@@ -472,7 +472,7 @@ mod tests {
             ]
             .map(|start| format!("${start}${REST}")),
         );
-        algorithm.extend(["$wp$P$B", "$devise$k1$P$B", "$django-bcrypt-sha256$x"].map(String::from));
+        algorithm.extend(["$wp$", "$wp$P$B", "$devise$k1$P$B", "$django-bcrypt-sha256$x"].map(String::from));
         algorithm.push(format!("$pbkdf2-sha1$i=1${REST}"));
         algorithm.push(format!("$pbkdf2-sha256$v=1$i=1${REST}"));
         algorithm.extend(["$2x$06$", "$2$06$", "$2b"].map(|start| format!("{start}{BCRYPT}")));
