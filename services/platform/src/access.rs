@@ -39,6 +39,8 @@ pub struct Rpc {
     pub scope: Option<Scope>,
     /// The kind of response that the RPC sends.
     pub response: ResponseKind,
+    /// `true` if the request is a stream of messages, from a caller with credentials. Such a call may take as long as a stream.
+    pub uploads: bool,
     /// `true` if the RPC admits users whose consents to required documents are missing.
     pub despite_unmet: bool,
 }
@@ -134,6 +136,7 @@ impl AccessTable {
                     access,
                     scope,
                     response: response_kind(&method, access),
+                    uploads: method.is_client_streaming() && access != Access::Anyone,
                     despite_unmet,
                 };
                 table.insert(format!("/{name}"), rpc);
@@ -147,6 +150,10 @@ impl AccessTable {
         }
     }
 
+    /// The path of [`for_tests`](Self::for_tests) whose requests are streams.
+    #[cfg(test)]
+    pub(crate) const UPLOAD: &'static str = "/haven.test.v1.TestService/UploadItems";
+
     /// Returns a table with the given paths. Every RPC in it requires a user.
     #[cfg(test)]
     pub(crate) fn for_tests<const N: usize>(rpcs: [(&str, ResponseKind); N]) -> Self {
@@ -156,6 +163,7 @@ impl AccessTable {
                 access: Access::User,
                 scope: None,
                 response,
+                uploads: path == Self::UPLOAD,
                 despite_unmet: false,
             };
             (path.to_owned(), rpc)

@@ -73,6 +73,12 @@ impl Violations {
         (!value.is_empty()).then(|| self.uuid(field, value))
     }
 
+    /// Returns all violations, for an answer that has them beside other results.
+    #[must_use]
+    pub fn into_list(self) -> Vec<Violation> {
+        self.0
+    }
+
     /// Fails when there is any violation.
     ///
     /// # Errors

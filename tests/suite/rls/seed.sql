@@ -26,7 +26,7 @@ INSERT INTO identity.rate_limits (key, tat, emission, tolerance, admitted)
     VALUES (sha256('{name}'), now(), interval '6 s', interval '54 s', true);
 INSERT INTO identity.failures (key, count, not_before) VALUES (sha256('{name}'), 1, now());
 INSERT INTO identity.security_audit_log (user_id, number, event, refused, occurred_at, digest)
-    SELECT '{person}', number, CASE number WHEN 1 THEN 'email_undo' WHEN 2 THEN 'account_export' ELSE 'sign_in' END, false, now(),
+    SELECT '{person}', number, CASE number WHEN 1 THEN 'email_undo' WHEN 2 THEN 'account_export' WHEN 3 THEN 'account_import' ELSE 'sign_in' END, false, now(),
         sha256('{name}')
     FROM generate_series(1, {rows}) AS number;
 INSERT INTO identity.audit_chains (user_id, trimmed_number, trimmed_digest, last_number, last_digest)

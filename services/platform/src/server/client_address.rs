@@ -67,6 +67,7 @@ mod tests {
             access,
             scope: None,
             response: ResponseKind::Message,
+            uploads: false,
             despite_unmet: false,
         }
     }
