@@ -112,7 +112,7 @@ pub struct ServerConfig {
     pub requests: Requests,
     /// The server's certificate and trusted authorities.
     pub tls: Arc<Tls>,
-    /// The proxies whose statements about their clients' addresses are believed.
+    /// The proxies that may state the addresses of their clients.
     pub trusted_proxies: TrustedProxies,
     /// The verifier of access tokens.
     pub verifier: TokenVerifier,
