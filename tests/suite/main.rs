@@ -23,6 +23,7 @@
 //! | `query_monitoring` | statistics of statements: `cargo dev queries`, psql and Prometheus |
 //! | `monitoring` | rules, dashboards and runbook against a real scrape; alerts end to end |
 //! | `postgres_versions` | every major version of Postgres that Haven runs on |
+//! | `proxies` | both services behind nginx, HAProxy, Envoy, Caddy and Traefik |
 //! | `platform` | the layers of the platform crate, behind a server made for these tests |
 //! | `drills` | faults under load: killed processes, rolling restarts |
 //! | `workload` | many callers of all mutations, and the verification of what they stored; drills use it |
@@ -68,6 +69,7 @@ mod postgres;
 mod postgres_versions;
 mod preferences;
 mod protos;
+mod proxies;
 mod query_monitoring;
 mod quotas;
 mod raw_call;

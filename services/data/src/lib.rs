@@ -20,6 +20,7 @@ pub mod config;
 pub mod crisis_detection;
 pub mod domain;
 pub mod identity_client;
+pub mod idle;
 pub mod job_metrics;
 pub mod keyed_mutex;
 mod keys_command;

@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | [`application`], [`run`], [`config`], [`environment`] | the life of a service, from the command line to the stop; all settings |
 //! | [`server`], [`access`], [`handler`], [`call`], [`deadline`] | the gRPC server and its layers; access rules; RPC handlers |
-//! | [`auth`], [`allowed_services`], [`scopes`], [`network`] | authentication of users and services; what each service may do; the client's network |
+//! | [`auth`], [`allowed_services`], [`scopes`], [`network`], [`trusted_proxies`] | authentication of users and services; what each service may do; the client's network, and which proxies may state it |
 //! | [`failure`], [`reason`], [`violations`] | the error contract: published reasons and field violations |
 //! | [`request_key`], [`page`], [`cursor`] | idempotent requests (AIP-155); pagination (AIP-158) |
 //! | [`database`] | transactions under the caller's identity, the only way to reach a row; migrations |
@@ -63,5 +63,6 @@ pub mod task_rounds;
 pub mod telemetry;
 pub mod time;
 pub mod tls;
+pub mod trusted_proxies;
 pub mod violations;
 pub mod watch_key;

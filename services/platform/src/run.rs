@@ -219,6 +219,7 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
     let server_config = ServerConfig {
         requests: config.requests,
         tls: Arc::clone(&tls),
+        trusted_proxies: config.trusted_proxies,
         verifier,
         auth_mode: config.listeners.auth_mode,
         enforcement: config.enforcement,

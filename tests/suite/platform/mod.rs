@@ -1,7 +1,7 @@
 //! Layers of the platform crate: a server over TLS as the services build it, with a gRPC service made for these tests.
 
 mod access;
-mod attacker;
+pub(crate) mod attacker;
 mod certificates;
 mod deadlines;
 mod drain;
@@ -10,4 +10,5 @@ mod health_and_reflection;
 mod probe;
 mod resets;
 mod streams;
+mod trusted_proxies;
 mod unread_answers;

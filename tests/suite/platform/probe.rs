@@ -22,6 +22,7 @@ use haven_platform::{
     server::{BuildError, ServerBuilder, ServerConfig},
     time::Clock,
     tls::Tls,
+    trusted_proxies::TrustedProxies,
 };
 use haven_testkit::certificates::Certificates;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -264,6 +265,7 @@ fn tls(certificates: &Certificates) -> Arc<Tls> {
 /// Returns the configuration of a probe.
 fn config(requests: Requests, tls: &Arc<Tls>, verifier: TokenVerifier) -> ServerConfig {
     ServerConfig {
+        trusted_proxies: TrustedProxies::default(),
         requests,
         tls: Arc::clone(tls),
         verifier,

@@ -7,6 +7,7 @@ mod enforcement;
 mod listeners;
 mod postgres;
 mod problems;
+mod proxies;
 mod requests;
 mod secret_format;
 mod secret_keys;
@@ -22,6 +23,7 @@ pub use self::{
     listeners::{ListenerArgs, Listeners},
     postgres::PostgresArgs,
     problems::{ConfigError, ConfigProblems},
+    proxies::ProxyArgs,
     requests::{RequestArgs, Requests},
     secret_format::keyed_secrets,
     secret_keys::SecretKeysArgs,

@@ -65,6 +65,7 @@ use crate::{
     entropy::Entropy,
     time::Clock,
     tls::Tls,
+    trusted_proxies::TrustedProxies,
 };
 
 /// The maximum size of a response in bytes: the default limit of gRPC clients. Lists must stay below it.
@@ -111,6 +112,8 @@ pub struct ServerConfig {
     pub requests: Requests,
     /// The server's certificate and trusted authorities.
     pub tls: Arc<Tls>,
+    /// The proxies that may state the addresses of their clients.
+    pub trusted_proxies: TrustedProxies,
     /// The verifier of access tokens.
     pub verifier: TokenVerifier,
     /// The way users authenticate.
@@ -245,12 +248,17 @@ impl ServerBuilder {
             routes,
             ..
         } = self;
-        let shedding = LoadShedding::new(config.requests.max_in_flight, access.clone());
+        let shedding = LoadShedding::new(
+            config.requests.max_in_flight,
+            access.clone(),
+            config.trusted_proxies.clone(),
+        );
         let verifier = Arc::new(config.verifier.clone());
         let authorization = Authorization::new(
             access.clone(),
             Arc::clone(&config.tls),
             Arc::clone(&verifier),
+            config.trusted_proxies.clone(),
             config.auth_mode,
             config.enforcement,
         );
@@ -329,6 +337,7 @@ impl ApiServer {
         let incoming = listener::accept_tls(
             listener,
             config.tls,
+            config.trusted_proxies,
             config.requests.max_connections,
             stop.clone(),
         );
