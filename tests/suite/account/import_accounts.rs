@@ -132,6 +132,37 @@ async fn people_sign_in_with_their_passwords_and_the_hashes_are_replaced() {
     }
 }
 
+/// The peak of the memory with eight sign-ins at once is not that of one and seven times 64 MiB more.
+#[tokio::test]
+async fn checks_of_large_hashes_have_the_memory_of_one_at_a_time() {
+    let stack = Stack::start().await.unwrap();
+    let (backend, anonymous) = (stack.service("backend").unwrap(), stack.anonymous().unwrap());
+    let accounts: Vec<_> = (0..9).map(|_| account(ARGON2_CFFI)).collect();
+    import(&backend, &accounts).await.unwrap();
+    let pid = stack.identity.pid().unwrap();
+    let peak_mib = || -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    };
+    anonymous.sign_in(&accounts[0].email, IMPORTED).await.unwrap();
+    let one = peak_mib();
+    let crowd = accounts[1..]
+        .iter()
+        .map(|request| anonymous.sign_in(&request.email, IMPORTED));
+    for person in futures_util::future::join_all(crowd).await {
+        person.unwrap();
+    }
+    let eight = peak_mib();
+    eprintln!("{one} MiB for one, {eight} MiB for eight at once");
+    assert!(one > 64, "{one} MiB: the hash needs 64");
+    // Two kernels of 19 MiB for the new hashes.
+    assert!(
+        eight < one + 60,
+        "{one} MiB for one, {eight} MiB for eight at once"
+    );
+}
+
 #[tokio::test]
 async fn an_import_that_is_repeated_creates_nothing_twice() {
     let stack = Stack::shared().await.unwrap();

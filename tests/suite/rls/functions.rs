@@ -91,6 +91,7 @@ fn argument(kind: &str) -> Result<String> {
         "bytea[]" => "{\"\\\\x0000000000000000000000000000000000000000000000000000000000000000\"}",
         "uuid[]" | "text[]" | "data.cycle_change[]" => "{}",
         "data.cycle_change" => "(,,,,,,,,,,,,,,)",
+        "timestamp with time zone[]" => "{2026-11-22 12:00:00+00}",
         "interval" => "1000 days",
         "interval[]" => "{1 s}",
         "timestamp with time zone" => "2026-11-22 12:00:00+00",

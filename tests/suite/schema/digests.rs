@@ -59,10 +59,14 @@ const WITHOUT_MD5: &str = "
         $$ BEGIN RAISE internal_error USING MESSAGE = 'could not compute MD5 hash: unsupported'; END $$";
 
 /// Files that name MD5, each with its reason.
-const NAMED: [(&str, &str); 6] = [
+const NAMED: [(&str, &str); 7] = [
     (
         "migrations/data/20261122001100_devices.up.sql",
         "landed; the function is replaced later",
+    ),
+    (
+        "services/identity/src/hashing/import_format",
+        "names the hashes of other software that are refused",
     ),
     (
         "migrations/data/20261129000700_sync.up.sql",
