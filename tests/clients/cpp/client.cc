@@ -343,7 +343,7 @@ int main(int count, char** arguments) {
     Restarts();
     return 0;
   }
-  std::cout << "version\tgRPC for C++ " << grpc::Version() << ", GCC " << __VERSION__ << std::endl;
+  std::cout << "version\tgRPC for C++ " << grpc::Version() << ", GCC " << __GNUC__ << std::endl;
   Cases cases;
   const std::vector<std::pair<string, void (Cases::*)()>> all = {
       {"unary", &Cases::Unary},
