@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../python"))
 from google.protobuf.json_format import MessageToDict
@@ -74,10 +75,12 @@ class Grpcurl:
         raise Failure(done.stderr, details)
 
     def deadline(self):
+        started = time.monotonic()
         try:
             self.call(DATA, "haven.data.v1.CrisisService/WatchCrisisEvents", {}, certified=True, limit=1)
         except Failure as failure:
             expect(re.search("DeadlineExceeded|\"code\": 4|context deadline", str(failure)), failure)
+            expect(time.monotonic() - started > 0.9, "too early")
             return
         raise AssertionError("the call succeeded")
 

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
-#include <functional>
 #include <iostream>
 #include <memory>
 #include <mutex>
@@ -165,7 +164,8 @@ class Cases {
     auto info = Detail<rpc::ErrorInfo>(status);
     Expect(info.reason() == "INVALID_FIELD" && info.domain() == "haven", info.reason());
     std::set<string> fields;
-    for (const auto& violation : Detail<rpc::BadRequest>(status).field_violations()) fields.insert(violation.field());
+    const auto violated = Detail<rpc::BadRequest>(status);
+    for (const auto& violation : violated.field_violations()) fields.insert(violation.field());
     Expect(fields.count("request_id") && fields.count("text") && fields.count("sender_type"), "a field is missing");
     Expect(!Detail<rpc::RequestInfo>(status).request_id().empty(), "no request id");
   }
@@ -343,7 +343,7 @@ int main(int count, char** arguments) {
     Restarts();
     return 0;
   }
-  std::cout << "version\tgRPC for C++ " << grpc::Version() << ", GCC " << __VERSION__ << std::endl;
+  std::cout << "version\tgRPC for C++ " << grpc::Version() << ", GCC " << __GNUC__ << std::endl;
   Cases cases;
   const std::vector<std::pair<string, void (Cases::*)()>> all = {
       {"unary", &Cases::Unary},

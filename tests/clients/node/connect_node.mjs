@@ -121,7 +121,9 @@ await run({
     const read = async () => {
       for await (const _ of crisis.watchCrisisEvents({}, { timeoutMs: 1000 }));
     };
+    const started = Date.now();
     expectCode(await failure(read()), Code.DeadlineExceeded);
+    expect(Date.now() - started > 900, 'too early');
   },
   cancel: async () => {
     await first(watch);

@@ -87,11 +87,13 @@ function cases() {
       expectDelay(error.metadata);
     },
     deadline: async () => {
+      const started = Date.now();
       const stream = crisis.WatchCrisisEvents({}, { deadline: Date.now() + 1000 });
       const error = await failure(
         new Promise((resolve, reject) => stream.on('data', () => {}).on('end', resolve).on('error', reject)),
       );
       expectCode(error, status.DEADLINE_EXCEEDED);
+      expect(Date.now() - started > 900, 'too early');
     },
     cancel: async () => {
       await first(crisis.WatchCrisisEvents({}));

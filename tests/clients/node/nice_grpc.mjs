@@ -107,10 +107,12 @@ const cases = {
     expectDelay(found.trailers);
   },
   deadline: async () => {
+    const started = Date.now();
     const found = await failure(async () => {
-      for await (const _ of crisis.WatchCrisisEvents({}, { deadline: Date.now() + 1000 }));
+      for await (const _ of crisis.WatchCrisisEvents({}, { deadline: new Date(Date.now() + 1000) }));
     });
     expectCode(found, Status.DEADLINE_EXCEEDED);
+    expect(Date.now() - started > 900, 'too early');
   },
   cancel: async () => {
     await first(watch);
@@ -151,7 +153,7 @@ async function restarts() {
   const call = async () => {
     while (!ended) {
       try {
-        const limited = { metadata, deadline: Date.now() + 30_000 };
+        const limited = { metadata, deadline: new Date(Date.now() + 30_000) };
         await account.GetAccount({}, limited);
         await append('x', limited, balanced);
         appended += 1;

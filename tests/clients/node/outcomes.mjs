@@ -42,5 +42,5 @@ export async function run(cases) {
 export function printVersion(...packages) {
   const { dependencies } = JSON.parse(readFileSync(new URL('package.json', import.meta.url)));
   const names = packages.map((name) => `${name} ${dependencies[name]}`);
-  console.log(`version\t${names.join(', ')}, Node ${process.version.slice(1)}`);
+  console.log(`version\t${names.join(', ')}, Node ${process.versions.node.split('.')[0]}`);
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 
 from google.rpc import error_details_pb2
 from grpclib.const import Status
@@ -125,15 +126,17 @@ class Cases:
         expect(detail(error, error_details_pb2.RetryInfo).retry_delay.seconds > 0, "no delay")
 
     async def deadline(self):
+        started = time.monotonic()
         try:
             async for _ in self.watch(timeout=1):
                 pass
         except TimeoutError:
-            return
+            pass
         except GRPCError as error:
             expect(error.status == Status.DEADLINE_EXCEEDED, error.status)
-            return
-        raise AssertionError("the call succeeded")
+        else:
+            raise AssertionError("the call succeeded")
+        expect(time.monotonic() - started > 0.9, "too early")
 
     async def cancel(self):
         watch = self.watch()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
@@ -108,7 +109,9 @@ class Cases:
         expect(detail(error, error_details_pb2.RetryInfo()).retry_delay.seconds > 0, "no delay")
 
     async def deadline(self):
+        started = time.monotonic()
         error = await failure(self.watch(timeout=1))
+        expect(time.monotonic() - started > 0.9, "too early")
         expect(error.code() == grpc.StatusCode.DEADLINE_EXCEEDED, error.code())
 
     async def cancel(self):

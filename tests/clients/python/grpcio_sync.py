@@ -107,6 +107,7 @@ class Cases:
 
     def deadline(self):
         watch = self.watch(timeout=1)
+        expect(next(watch).event.id, "no event")
         error = failure(lambda: list(watch))
         expect(error.code() == grpc.StatusCode.DEADLINE_EXCEEDED, error.code())
 

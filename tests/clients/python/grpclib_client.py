@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 
 from google.rpc import error_details_pb2
 import reflection_grpc
@@ -101,14 +102,16 @@ class Cases:
 
     async def deadline(self):
         request = crisis_pb2.WatchCrisisEventsRequest()
+        started = time.monotonic()
         try:
             await self.crisis.WatchCrisisEvents(request, timeout=1)
         except (asyncio.TimeoutError, TimeoutError):
-            return
+            pass
         except GRPCError as error:
             expect(error.status == Status.DEADLINE_EXCEEDED, error.status)
-            return
-        raise AssertionError("the call succeeded")
+        else:
+            raise AssertionError("the call succeeded")
+        expect(time.monotonic() - started > 0.9, "too early")
 
     async def cancel(self):
         async with self.crisis.WatchCrisisEvents.open() as stream:

@@ -51,7 +51,7 @@ def channel(address, certified=False):
 
 def print_version(*packages):
     names = ", ".join(f"{package} {version(package)}" for package in packages)
-    print(f"version\t{names}, Python {platform.python_version()}", flush=True)
+    print(f"version\t{names}, Python {'.'.join(platform.python_version_tuple()[:2])}", flush=True)
 
 
 def run(cases):
@@ -77,8 +77,12 @@ async def run_async(cases):
 
 
 def failed(error):
-    """Returns the outcome for an exception, which for grpcio has the status in methods."""
-    reason = f"{error.code().name}: {error.details()}" if hasattr(error, "code") else f"{type(error).__name__}: {error}"
+    """Returns the outcome for an exception."""
+    reason = str(error)
+    if hasattr(error, "code"):  # of grpcio
+        reason = f"{error.code().name}: {error.details()}"
+    elif not isinstance(error, (AssertionError, NotImplementedError)):
+        reason = f"{type(error).__name__}: {error}"
     return f"no: {' '.join(reason.split())[:160]}"
 
 
