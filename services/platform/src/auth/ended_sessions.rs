@@ -21,8 +21,8 @@ const WAIT: Duration = Duration::from_secs(2);
 
 /// The ended sessions of Haven's own issuer.
 ///
-/// The service that uses the set calls [`EndedSessions::replace`] at an interval; between calls the contents stay,
-/// however long that takes. Before the first call no session is known, and no token is accepted.
+/// The service that uses the set calls [`EndedSessions::replace`] at an interval, and [`EndedSessions::extend`] in between;
+/// until then the contents stay, however long that takes. Before the first call no session is known, and no token is accepted.
 #[derive(Debug)]
 pub struct EndedSessions {
     sessions: RwLock<Sessions>,
@@ -57,6 +57,19 @@ impl EndedSessions {
         sessions.added_before = mem::take(&mut sessions.added);
         drop(sessions);
         self.loaded.send_replace(true);
+    }
+
+    /// Adds sessions to the list, which stay in it until the next list.
+    pub fn extend(&self, ids: impl IntoIterator<Item = Uuid>) {
+        let mut ids = ids.into_iter().peekable();
+        if ids.peek().is_none() {
+            return;
+        }
+        let mut sessions = self.sessions.write().unwrap_or_else(PoisonError::into_inner);
+        sessions.listed.extend(ids);
+        drop(sessions);
+        // Wakes the streams that wait for the end of a session.
+        self.loaded.send_modify(|_| {});
     }
 
     /// Adds one session, which is then refused without waiting for the next list.
@@ -132,6 +145,7 @@ mod tests {
 
     const A: Uuid = Uuid::from_u128(1);
     const B: Uuid = Uuid::from_u128(2);
+    const C: Uuid = Uuid::from_u128(3);
 
     async fn refused(ended: &EndedSessions, id: Uuid) -> Option<Reason> {
         let soon = Deadline::after(Duration::from_millis(20));
@@ -162,11 +176,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_session_that_extends_the_list_stays_until_the_next_list() {
+        let ended = EndedSessions::new();
+        ended.replace([A]);
+        ended.extend([B]);
+        ended.extend([]);
+        assert_eq!(refused(&ended, A).await, Some(Reason::SessionRevoked));
+        assert_eq!(refused(&ended, B).await, Some(Reason::SessionRevoked));
+        ended.replace([A]);
+        assert_eq!(refused(&ended, B).await, None);
+    }
+
+    #[tokio::test]
     async fn a_waiter_is_notified_by_a_list_and_by_an_addition() {
         let ended = Arc::new(EndedSessions::new());
         ended.replace([]);
-        for by_list in [true, false] {
-            let id = if by_list { A } else { B };
+        for (way, id) in [("list", A), ("extension", C), ("addition", B)] {
             let waiting = tokio::spawn({
                 let ended = Arc::clone(&ended);
                 async move { ended.ended(id).await }
@@ -175,9 +200,10 @@ mod tests {
             ended.replace([]);
             tokio::time::sleep(Duration::from_millis(20)).await;
             assert!(!waiting.is_finished());
-            match by_list {
-                true => ended.replace([id]),
-                false => ended.add(id),
+            match way {
+                "list" => ended.replace([id]),
+                "extension" => ended.extend([id]),
+                _ => ended.add(id),
             }
             let notified = tokio::time::timeout(Duration::from_secs(30), waiting).await;
             notified.expect("notified in time").unwrap();
