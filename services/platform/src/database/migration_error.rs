@@ -42,10 +42,11 @@ pub enum MigrationError {
     },
     /// Other sessions held locks on the tables of a migration at each try.
     #[error(
-        "migration {version} did not get a lock on a table within {} s in {LOCK_ATTEMPTS} tries, and changed nothing: a \
+        "migration {version} did not get a lock on a table within {} s in {} tries, and changed nothing: a \
          transaction is open on it. pg_stat_activity shows it with state 'idle in transaction' or an old xact_start; end it, \
          and run `migrate` again",
-        LOCK_TIMEOUT.as_secs()
+        LOCK_TIMEOUT.as_secs(),
+        LOCK_ATTEMPTS
     )]
     Locked {
         /// The migration.
