@@ -64,12 +64,21 @@ pub async fn bootstrap(maintenance: &Database, name: &str, migrations: Migration
         database.run(ADMIN, &file).await.context("migrations/cluster")?;
     }
     finish_roles(&database).await?;
-    let (identity, data) = tokio::join!(
-        migrate(&database, "identity", migrations),
+    let identity = async {
+        migrate(&database, "identity", migrations)
+            .await
+            .context("migrations/identity")
+    };
+    let data = async {
         migrate(&database, "data", migrations)
-    );
-    identity.context("migrations/identity")?;
-    data.context("migrations/data")?;
+            .await
+            .context("migrations/data")
+    };
+    match migrations {
+        Migrations::Programs(_) => tokio::try_join!(identity, data)?,
+        // The runner of sqlx waits for its turn in a statement, for which a concurrent build of an index waits.
+        Migrations::Files => (identity.await?, data.await?),
+    };
     Ok(database)
 }
 

@@ -55,6 +55,7 @@ mod envelope;
 mod eventually;
 mod every_rpc;
 mod exports;
+mod growth;
 mod leaks;
 mod metrics;
 mod monitoring;

@@ -47,7 +47,7 @@ const RULES: [(&str, &str); 21] = [
                 'identity.users_created_at_idx', 'identity.users_stage_idx', 'identity.refresh_tokens_token_hash_key',
                 'identity.erasures_service_request_key', 'identity.erasures_sign_up_digest_idx',
                 -- Old rows, for the sweepers.
-                'identity.sessions_issued_at_idx', 'identity.refresh_tokens_expires_at_idx',
+                'identity.refresh_tokens_expires_at_idx', 'identity.recovery_tokens_unused_idx',
                 'identity.requests_created_at_idx', 'identity.security_audit_log_occurred_at_idx',
                 'identity.device_tokens_expires_at_idx', 'identity.erasures_completed_at_idx',
                 'identity.erasures_requested_at_idx',
@@ -57,7 +57,7 @@ const RULES: [(&str, &str); 21] = [
                 -- The queue of the workers, the feed that services watch, and the rows sealed under a key.
                 'data.analysis_jobs_due_idx', 'data.analysis_jobs_lease_token_idx', 'data.analysis_jobs_lease_digest_idx',
                 'data.analysis_jobs_lease_expires_at_idx', 'data.analysis_jobs_dead_idx',
-                'data.crisis_events_number_key', 'data.crisis_events_fresh_idx',
+                'data.crisis_events_number_key', 'data.crisis_events_unnumbered_idx',
                 'data.conversations_key_id_idx', 'data.analysis_results_key_id_idx', 'data.requests_created_at_idx',
                 -- The keys that stored hashes are under.
                 'identity.requests_key_id_idx', 'identity.refresh_tokens_key_id_idx', 'identity.device_tokens_key_id_idx',
@@ -69,7 +69,9 @@ const RULES: [(&str, &str); 21] = [
                 -- Shares whose content or metadata, events, and receipts whose counts nothing needs any more.
                 'data.healthcare_share_expires_at_idx', 'data.healthcare_share_unavailable_idx',
                 'data.healthcare_share_ended_at_idx', 'data.security_audit_log_sweep_idx',
-                'data.tombstones_counted_idx')",
+                'data.tombstones_counted_idx',
+                -- Attempts to open shares, for haven_readonly.
+                'data.healthcare_share_audit_all_idx', 'data.healthcare_share_audit_share_idx')",
     ),
     (
         "views run with the rights of the reader",

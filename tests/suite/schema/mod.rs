@@ -9,6 +9,7 @@ mod digests;
 mod history;
 pub(crate) mod migrations;
 mod oldest_binary;
+mod online;
 mod set_once;
 mod sharding;
 mod unique_keys;

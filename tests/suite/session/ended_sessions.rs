@@ -1,7 +1,10 @@
 //! Tokens of ended sessions are refused by every replica of identity, and after a restart; those of other people are not.
 
+use std::time::Duration;
+
 use haven_proto::identity::v1::{DeleteAccountRequest, SignOutRequest};
-use haven_testkit::{Stack, random};
+use haven_testkit::{Person, Stack, random, secrets::SUPERUSER};
+use sqlx::{AssertSqlSafe, raw_sql};
 
 use super::{another, refused, sessions};
 use crate::{eventually::eventually, superuser_sql::execute, tokens::append};
@@ -24,6 +27,37 @@ async fn a_session_ended_by_another_replica_is_refused_within_seconds() {
     })
     .await;
     assert_eq!(sessions(stack, &other.token).await.unwrap().len(), 1);
+}
+
+/// A replica reads what was added since it read last. A transaction that began before other ends were read, and is committed after
+/// them, must not be passed over.
+#[tokio::test]
+async fn a_session_whose_end_is_committed_late_is_refused_too() {
+    let stack = Stack::shared().await.unwrap();
+    let (ada, ben) = (stack.person().await.unwrap(), stack.person().await.unwrap());
+    let end = |person: &Person| {
+        format!(
+            "BEGIN; SELECT set_config('request.jwt.claims', '{{\"sub\":\"{}\"}}', true);
+            SELECT identity.end_sessions('{}', NULL, 'signed_out', now())",
+            person.id, person.session_id
+        )
+    };
+    let mut late = stack.database.connect(SUPERUSER).await.unwrap();
+    raw_sql(AssertSqlSafe(end(&ada)))
+        .execute(&mut late)
+        .await
+        .unwrap();
+    execute(&stack.database, &format!("{}; COMMIT", end(&ben))).await;
+    let is_refused = async |person: &Person| {
+        let answer = sessions(stack, &person.token).await;
+        answer.is_err_and(|status| crate::status::reason(&status) == "SESSION_REVOKED")
+    };
+    eventually("the later end is read", async || is_refused(&ben).await).await;
+    // A round that begins after the later end, and still does not see the earlier one.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!is_refused(&ada).await, "it has not ended yet");
+    raw_sql("COMMIT").execute(&mut late).await.unwrap();
+    eventually("the earlier end is read", async || is_refused(&ada).await).await;
 }
 
 #[tokio::test]

@@ -22,8 +22,8 @@ const WAIT: Duration = Duration::from_secs(2);
 
 /// The ended sessions of Haven's own issuer.
 ///
-/// The service that uses the set calls [`EndedSessions::replace`] at an interval; between calls the contents stay,
-/// however long that takes. Before the first call no session is known, and no token is accepted.
+/// The service that uses the set calls [`EndedSessions::replace`] at an interval, and [`EndedSessions::extend`] in between;
+/// until then the contents stay, however long that takes. Before the first call no session is known, and no token is accepted.
 #[derive(Debug)]
 pub struct EndedSessions {
     sessions: RwLock<Sessions>,
@@ -58,6 +58,19 @@ impl EndedSessions {
         sessions.added_before = mem::take(&mut sessions.added);
         drop(sessions);
         self.loaded.send_replace(true);
+    }
+
+    /// Adds sessions to the list, which stay in it until the next list.
+    pub fn extend(&self, digests: impl IntoIterator<Item = SessionDigest>) {
+        let mut digests = digests.into_iter().peekable();
+        if digests.peek().is_none() {
+            return;
+        }
+        let mut sessions = self.sessions.write().unwrap_or_else(PoisonError::into_inner);
+        sessions.listed.extend(digests);
+        drop(sessions);
+        // Wakes the streams that wait for the end of a session.
+        self.loaded.send_modify(|_| {});
     }
 
     /// Adds one session of `user`, which is then refused without waiting for the next list.
@@ -148,6 +161,7 @@ mod tests {
     fn of(session: Uuid) -> SessionDigest {
         SessionDigest::of(USER, session)
     }
+    const C: Uuid = Uuid::from_u128(3);
 
     async fn refused(ended: &EndedSessions, id: Uuid) -> Option<Reason> {
         let soon = Deadline::after(Duration::from_millis(20));
@@ -194,11 +208,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_session_that_extends_the_list_stays_until_the_next_list() {
+        let ended = EndedSessions::new();
+        ended.replace([A]);
+        ended.extend([B]);
+        ended.extend([]);
+        assert_eq!(refused(&ended, A).await, Some(Reason::SessionRevoked));
+        assert_eq!(refused(&ended, B).await, Some(Reason::SessionRevoked));
+        ended.replace([A]);
+        assert_eq!(refused(&ended, B).await, None);
+    }
+
+    #[tokio::test]
     async fn a_waiter_is_notified_by_a_list_and_by_an_addition() {
         let ended = Arc::new(EndedSessions::new());
         ended.replace([]);
-        for by_list in [true, false] {
-            let id = if by_list { A } else { B };
+        for (way, id) in [("list", A), ("extension", C), ("addition", B)] {
             let waiting = tokio::spawn({
                 let ended = Arc::clone(&ended);
                 async move { ended.ended(USER, id).await }
@@ -207,9 +232,10 @@ mod tests {
             ended.replace([]);
             tokio::time::sleep(Duration::from_millis(20)).await;
             assert!(!waiting.is_finished());
-            match by_list {
-                true => ended.replace([of(id)]),
-                false => ended.add(USER, id),
+            match way {
+                "list" => ended.replace([of(id)]),
+                "extension" => ended.extend([of(id)]),
+                _ => ended.add(USER, id),
             }
             let notified = tokio::time::timeout(Duration::from_secs(30), waiting).await;
             notified.expect("notified in time").unwrap();

@@ -33,6 +33,7 @@ mod error;
 mod inspection;
 mod limits;
 mod migration;
+mod migration_error;
 mod pool;
 mod server;
 mod settings;
@@ -57,7 +58,8 @@ pub use self::{
     error::DbError,
     inspection::InspectionError,
     limits::Limits,
-    migration::{MigrationError, Migrations},
+    migration::Migrations,
+    migration_error::MigrationError,
     settings::{DatabaseConfig, Pooler, WorkerConfig},
     stored_keys::HashCount,
     transaction::TenantTx,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Queue, expire::expire};
 use crate::{
     domain::{
-        job::{LeaseRequest, LeasedJob},
+        job::{LeaseRequest, LeasedJob, PRIORITY_AUTOMATIC, PRIORITY_REQUESTED},
         lease::{Lease, LeaseToken},
         message::SealedMessage,
     },
@@ -62,11 +62,16 @@ impl Queue {
                 FROM data.analysis_jobs
                 WHERE state = 'leased' AND lease_digest = ANY ($5) AND lease_expires_at > now()
             ), due AS MATERIALIZED (
-                SELECT user_id, id FROM data.analysis_jobs
-                WHERE state = 'queued' AND start_after <= now() AND NOT EXISTS (SELECT FROM held)
-                ORDER BY priority DESC, start_after
+                SELECT job.user_id, job.id
+                FROM unnest($6::smallint[]) AS each (priority), LATERAL (
+                    SELECT user_id, id FROM data.analysis_jobs
+                    WHERE state = 'queued' AND priority = each.priority AND start_after <= now()
+                        AND NOT EXISTS (SELECT FROM held)
+                    ORDER BY start_after
+                    LIMIT $2
+                    FOR NO KEY UPDATE SKIP LOCKED
+                ) AS job
                 LIMIT $2
-                FOR NO KEY UPDATE SKIP LOCKED
             ), taken AS (
                 UPDATE data.analysis_jobs AS job
                 SET state = 'leased', attempts = attempts + 1, lease_token = $1, lease_holder = $3,
@@ -85,6 +90,8 @@ impl Queue {
             request.holder,
             request.duration.as_secs_f64(),
             &digests,
+            // Each priority by itself, the highest first: jobs that are not due lie between those of one priority and the next.
+            &[PRIORITY_REQUESTED, PRIORITY_AUTOMATIC],
         )
         .fetch_all(&mut tx)
         .await?;
