@@ -30,6 +30,18 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .map(|message| format!(".{}", message.full_name())),
         )
         .compile_fds(compiler.file_descriptor_set())?;
+    compile_standard(&out)
+}
+
+/// Compiles the protocols of gRPC itself, apart from the API of Haven.
+fn compile_standard(out: &Path) -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=grpc");
+    let mut compiler = protox::Compiler::new(["."])?;
+    compiler
+        .include_source_info(true)
+        .open_files(protos(Path::new("grpc"))?)?;
+    fs::write(out.join("standard.binpb"), compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }
 

@@ -51,6 +51,18 @@ pub mod data {
     }
 }
 
+/// The health protocol of gRPC, which both services serve.
+pub mod health {
+    /// Version 1 of this package.
+    #[allow(missing_docs, reason = "prost generates a module without a comment")]
+    pub mod v1 {
+        tonic::include_proto!("grpc.health.v1");
+    }
+
+    /// An encoded `google.protobuf.FileDescriptorSet` with the protos of this protocol.
+    pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/standard.binpb"));
+}
+
 mod debug {
     include!(concat!(env!("OUT_DIR"), "/debug.rs"));
 }

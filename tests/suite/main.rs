@@ -11,6 +11,7 @@
 //! | `tokens` | access tokens in data: other issuers, ended sessions, erased people |
 //! | `retries` | callers that retry: the service config, grpcio, the layer for tonic; rolling restarts |
 //! | `bad_input` | malformed fields, tokens, messages and sockets |
+//! | `failure_details` | the size of failures, and failures behind a proxy |
 //! | `outages` | services and Postgres that are down or killed |
 //! | `deploy` | the manifests in `deploy/`, run as they say |
 //! | `start`, `telemetry` | configuration and startup; logs, metrics and traces |
@@ -55,6 +56,7 @@ mod envelope;
 mod eventually;
 mod every_rpc;
 mod exports;
+mod failure_details;
 mod growth;
 mod leaks;
 mod metrics;

@@ -27,6 +27,7 @@ use haven_platform::{
     client::channel,
     config::ConfigProblems,
     database::{Migrations, WorkerConfig, checks::Finding},
+    grpc_server,
     hashing::{HashLane, HashQueue},
     mac::MacKeys,
     page::PageTokens,
@@ -65,6 +66,12 @@ use crate::{
 const POLLED: [&str; 2] = [
     "haven.identity.v1.SessionService/ListEndedSessions",
     "haven.identity.v1.SessionService/GetSigningKeys",
+];
+
+/// The RPCs with compressed answers: large ones, to the person whom they are about.
+const COMPRESSED: [&str; 2] = [
+    "haven.identity.v1.AccountService/ExportAccount",
+    "haven.identity.v1.AccountService/ListAuditEvents",
 ];
 
 /// The identity service, as an application of the platform.
@@ -234,21 +241,10 @@ impl Application for Identity {
         };
         Ok(server
             .polled(&POLLED)
-            .service(|limits| {
-                AccountServiceServer::new(account)
-                    .max_decoding_message_size(limits.request)
-                    .max_encoding_message_size(limits.response)
-            })
-            .service(|limits| {
-                RecoveryServiceServer::new(recovery)
-                    .max_decoding_message_size(limits.request)
-                    .max_encoding_message_size(limits.response)
-            })
-            .service(|limits| {
-                SessionServiceServer::new(session)
-                    .max_decoding_message_size(limits.request)
-                    .max_encoding_message_size(limits.response)
-            }))
+            .compressed(&COMPRESSED)
+            .service(|limits| grpc_server!(AccountServiceServer::new(account), limits))
+            .service(|limits| grpc_server!(RecoveryServiceServer::new(recovery), limits))
+            .service(|limits| grpc_server!(SessionServiceServer::new(session), limits)))
     }
 
     async fn findings(config: &WorkerConfig) -> Vec<Finding> {

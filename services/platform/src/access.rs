@@ -11,16 +11,19 @@ use crate::scopes::{self, Scope};
 /// Standard protocols. Their RPCs cannot carry our access option. Every caller may use them: they expose only whether a
 /// service is healthy, and its published contract.
 const STANDARD: [&str; 3] = [
-    "grpc.health.v1.Health",
+    HEALTH,
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
 ];
+
+/// The health service.
+const HEALTH: &str = "grpc.health.v1.Health";
 
 /// The kind of response that an RPC sends. It decides the time limit of a call and the limits that count it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ResponseKind {
     /// A single message. A stream that needs no credentials, such as that of reflection, also has this kind, because an
-    /// unauthenticated caller must not hold a permit for long.
+    /// unauthenticated caller must not hold a permit for long. The watches of health do not: they have places of their own.
     Message,
     /// A stream that ends when all data was sent.
     Stream,
@@ -202,7 +205,8 @@ fn check_scope(access: Access, scope: Option<Scope>) -> Result<(), ScopeError> {
 }
 
 fn response_kind(method: &MethodDescriptor, access: Access) -> ResponseKind {
-    match method.is_server_streaming() && access != Access::Anyone {
+    let may_last = access != Access::Anyone || method.parent_service().full_name() == HEALTH;
+    match method.is_server_streaming() && may_last {
         true if method.name().starts_with("Watch") => ResponseKind::Watch,
         true => ResponseKind::Stream,
         false => ResponseKind::Message,
@@ -252,11 +256,16 @@ mod tests {
 
     /// A stream that needs no credentials, such as that of reflection, has the time limits of a single response.
     #[test]
-    fn a_public_stream_counts_as_a_single_message() {
+    fn a_public_stream_counts_as_a_single_message_unless_it_is_a_watch_of_health() {
         let service = "grpc.reflection.v1.ServerReflection";
         let table = AccessTable::read([tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET], &[service]).unwrap();
         let rpc = table.find(&format!("/{service}/ServerReflectionInfo")).unwrap();
         assert_eq!(rpc.response, ResponseKind::Message);
+        let table = AccessTable::read([haven_proto::health::FILE_DESCRIPTOR_SET], &[HEALTH]).unwrap();
+        for (rpc, expected) in [("Watch", ResponseKind::Watch), ("List", ResponseKind::Message)] {
+            let rpc = table.find(&format!("/{HEALTH}/{rpc}")).unwrap();
+            assert_eq!(rpc.response, expected);
+        }
     }
 
     #[test]
@@ -267,7 +276,7 @@ mod tests {
 
         // The RPCs of the health protocol carry no access option; under another name that is an error.
         use prost::Message as _;
-        let mut set = prost_types_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        let mut set = prost_types_set(haven_proto::health::FILE_DESCRIPTOR_SET);
         set.file[0].package = Some("haven.test.v1".into());
         for message in set.file[0]
             .service

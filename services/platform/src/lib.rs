@@ -11,7 +11,7 @@
 //! | [`application`], [`run`], [`config`], [`environment`] | the life of a service, from the command line to the stop; all settings |
 //! | [`server`], [`access`], [`handler`], [`call`], [`deadline`] | the gRPC server and its layers; access rules; RPC handlers |
 //! | [`auth`], [`allowed_services`], [`scopes`], [`network`], [`trusted_proxies`] | authentication of users and services; what each service may do; the client's network, and which proxies may state it |
-//! | [`failure`], [`reason`], [`violations`] | the error contract: published reasons and field violations |
+//! | [`failure`], [`reason`], [`violations`] | the error contract: published reasons, field violations, and the size of both |
 //! | [`request_key`], [`page`], [`cursor`] | idempotent requests (AIP-155); pagination (AIP-158) |
 //! | [`database`] | transactions under the caller's identity, the only way to reach a row; migrations |
 //! | [`hashing`], [`mac`] | argon2 in a bounded queue; keyed hashes |
@@ -38,6 +38,7 @@ pub mod config;
 pub mod cursor;
 pub mod database;
 pub mod deadline;
+mod details;
 pub mod entropy;
 pub mod environment;
 pub mod failure;

@@ -127,7 +127,14 @@ async fn a_request_that_is_not_grpc_gets_a_grpc_status() {
             (
                 "an unknown compression",
                 grpc().header("grpc-encoding", "br").body(empty.clone()),
-                "UNIMPLEMENTED",
+                "ENCODING_UNSUPPORTED",
+            ),
+            (
+                "not compressed as the header says",
+                grpc()
+                    .header("grpc-encoding", "gzip")
+                    .body(prefixed(1, 3, b"abc")),
+                "INVALID_FIELD",
             ),
         ];
         for (what, request, expected) in refused {
@@ -141,16 +148,25 @@ async fn a_request_that_is_not_grpc_gets_a_grpc_status() {
             ("OPTIONS", Method::OPTIONS, "application/grpc"),
             ("a web page", Method::POST, "text/html"),
             ("JSON", Method::POST, "application/json"),
+            ("gRPC-Web", Method::POST, "application/grpc-web+proto"),
+            ("gRPC-Web in Base64", Method::POST, "application/grpc-web-text"),
+            ("gRPC with JSON", Method::POST, "application/grpc+json"),
+            ("another type", Method::POST, "application/grpcfoo"),
         ] {
             let mut request = post()
                 .header(header::CONTENT_TYPE, content_type)
                 .body(empty.clone())
                 .unwrap();
             *request.method_mut() = method;
-            let (_, status, _) =
+            let (http_status, status, _) =
                 raw_call::request(served.client_of(&path).connection(service), request).await;
             let status = status.unwrap_or_else(|| panic!("{path}, {what}: no status"));
             assert_eq!(reason(&status), "INVALID_FIELD", "{path}, {what}");
+            assert_eq!(
+                http_status,
+                http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "{path}, {what}"
+            );
         }
     }
     served.still_serves("requests that are not gRPC").await;

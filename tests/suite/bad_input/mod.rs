@@ -2,6 +2,7 @@
 
 mod access_tokens;
 mod fields;
+mod large_headers;
 mod malformed_messages;
 mod page_tokens;
 mod sockets;

@@ -3,11 +3,13 @@
 mod access;
 pub(crate) mod attacker;
 mod certificates;
+mod compression;
 mod deadlines;
 mod drain;
 mod failures;
 mod health_and_reflection;
 mod probe;
+mod protocol;
 mod resets;
 mod streams;
 mod trusted_proxies;

@@ -170,7 +170,7 @@ impl Authorization {
         if self.enforcement == Enforcement::Off || rpc.despite_unmet || unmet.is_empty() {
             return Ok(());
         }
-        Err(Failure::new(reason::unmet()).metadata("missing_consents", unmet.join(",")))
+        Err(Failure::new(reason::unmet()).metadata_list("missing_consents", unmet.iter().map(String::as_str)))
     }
 
     /// Returns the service that the client certificate names, with its scopes; `None` unless it is listed.
