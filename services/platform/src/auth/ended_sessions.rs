@@ -210,12 +210,12 @@ mod tests {
     #[tokio::test]
     async fn a_session_that_extends_the_list_stays_until_the_next_list() {
         let ended = EndedSessions::new();
-        ended.replace([A]);
-        ended.extend([B]);
+        ended.replace([of(A)]);
+        ended.extend([of(B)]);
         ended.extend([]);
         assert_eq!(refused(&ended, A).await, Some(Reason::SessionRevoked));
         assert_eq!(refused(&ended, B).await, Some(Reason::SessionRevoked));
-        ended.replace([A]);
+        ended.replace([of(A)]);
         assert_eq!(refused(&ended, B).await, None);
     }
 
