@@ -289,13 +289,18 @@ mod tests {
                     .map(|name| name.replace("grpc.health.v1", "haven.test.v1"));
             }
         }
-        for message in &mut set.file[0].message_type {
-            for field in &mut message.field {
-                field.type_name = field
-                    .type_name
-                    .as_ref()
-                    .map(|name| name.replace("grpc.health.v1", "haven.test.v1"));
-            }
+        let messages = set.file[0].message_type.iter_mut();
+        // The entries of a map are a nested message.
+        for field in messages.flat_map(|message| {
+            let (fields, nested) = (&mut message.field, &mut message.nested_type);
+            fields
+                .iter_mut()
+                .chain(nested.iter_mut().flat_map(|message| &mut message.field))
+        }) {
+            field.type_name = field
+                .type_name
+                .as_ref()
+                .map(|name| name.replace("grpc.health.v1", "haven.test.v1"));
         }
         let bytes = set.encode_to_vec();
         let error = AccessTable::read([bytes.as_slice()], &["haven.test.v1.Health"]).unwrap_err();

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use prost::Message;
 use tonic_types::{FieldViolation, pb};
 
-/// The maximum size of the details, in bytes. In Base64, as they are sent, they have at most 2,731.
-pub(crate) const MAX_DETAILS_BYTES: usize = 2_048;
+/// The maximum size of the details, in bytes. In Base64, as they are sent, they have at most 2,795.
+pub(crate) const MAX_DETAILS_BYTES: usize = 2_096;
 
 /// The maximum size of one value of `ErrorInfo.metadata`, in bytes.
 const MAX_VALUE_BYTES: usize = 256;

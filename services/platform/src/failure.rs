@@ -68,9 +68,7 @@ impl Violation {
 
     /// Returns UNKNOWN_VALUE: `field` holds a number that is not a value of its enum.
     pub fn unknown_value(field: impl Into<String>) -> Self {
-        let field = field.into();
-        let description = format!("{field} must be one of the enum's values");
-        Self::new(field, "UNKNOWN_VALUE", description)
+        Self::new(field, "UNKNOWN_VALUE", "The value must be one of the enum's")
     }
 }
 

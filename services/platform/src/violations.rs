@@ -168,7 +168,7 @@ mod tests {
             .collect();
         assert_eq!(
             descriptions,
-            ["mode is required", "order must be one of the enum's values"]
+            ["mode is required", "The value must be one of the enum's"]
         );
     }
 }

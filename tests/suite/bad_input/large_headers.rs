@@ -14,7 +14,7 @@ const CALLS: u32 = 1_000;
 const GROWTH: u64 = 24 * 1024;
 
 /// Returns the largest resident memory of a process so far, in KiB.
-fn peak(pid: u32) -> u64 {
+pub(super) fn peak(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()

@@ -36,7 +36,9 @@ impl Nginx {
         fs::copy(leaf.certificate, file("server.crt"))?;
         fs::copy(leaf.key, file("server.key"))?;
         let configuration = format!(
+            // One process: a worker would outlive a master that is killed.
             "daemon off;\n\
+             master_process off;\n\
              error_log {directory}/error.log;\n\
              pid {directory}/nginx.pid;\n\
              events {{}}\n\

@@ -215,11 +215,11 @@ async fn large_answers_to_a_person_are_compressed() {
                 answer.sent, plain.sent
             );
             assert!(ratio <= smaller_to, "{path} {expected}: {ratio:.2}");
-            // Page tokens and cursors are sealed anew in each answer, and times of exports differ.
+            // Page tokens and cursors are sealed again for each answer, and an export adds to the audit log.
             let sizes = |answer: &Answer| answer.messages.iter().map(Vec::len).sum::<usize>();
             let difference = sizes(&answer).abs_diff(sizes(&plain));
             assert!(
-                difference <= 64,
+                difference <= 1_000,
                 "{path}: {} and {}",
                 sizes(&answer),
                 sizes(&plain)

@@ -13,7 +13,7 @@ fn sent(failure: Failure) -> Status {
     details.set_request_info(Uuid::nil().to_string(), "");
     let status = Status::with_error_details(status.code(), status.message().to_owned(), details);
     let size = status.details().len();
-    assert!(size <= 2_048, "{size} bytes of {status:?}");
+    assert!(size <= 2_096, "{size} bytes of {status:?}");
     let mut headers = http::HeaderMap::new();
     status.add_header(&mut headers).unwrap();
     let encoded = headers["grpc-status-details-bin"].len();
