@@ -205,6 +205,7 @@ async fn a_file_is_the_fallback_of_an_address() {
 async fn an_address_that_cannot_be_used_is_named_in_the_log_with_the_cause() {
     let address = Address::new();
     address.publish(&json!({"kty": "RSA", "kid": "small", "n": "AQAB", "e": "AQAB"}));
+    fs::write(address.path("text"), "canary").unwrap();
     let _server = address.serve().await;
     let closed = Port::reserve().unwrap();
     let elsewhere = Address::new();
@@ -214,7 +215,7 @@ async fn an_address_that_cannot_be_used_is_named_in_the_log_with_the_cause() {
         address.trust("https://c.example", &address.url("slow"), None),
         address.trust("https://d.example", &address.url("no-such-file"), None),
         address.trust("https://e.example", &address.url("keys.json"), None),
-        address.trust("https://f.example", &address.url("requests.log"), None),
+        address.trust("https://f.example", &address.url("text"), None),
         address.trust(
             "https://g.example",
             &format!("https://127.0.0.2:{}/", address.port.number()),

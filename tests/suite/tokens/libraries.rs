@@ -40,6 +40,8 @@ pub(super) fn issue(order: &Order) -> Option<Issued> {
         .arg(workspace::root().join("tests/suite/tokens/issue.py"))
         .env("PYTHONPATH", packages)
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        // Authlib and joserfc warn of what they will not support for ever.
+        .env("PYTHONWARNINGS", "ignore")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
