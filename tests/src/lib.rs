@@ -38,6 +38,7 @@ pub mod pgbouncer;
 pub mod port;
 pub mod process;
 pub mod proxy;
+pub mod python;
 pub mod queries;
 pub mod random;
 pub mod release;

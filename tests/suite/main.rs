@@ -8,7 +8,7 @@
 //! | `person` | provisioning, export and erasure of a person in data |
 //! | `reconcile` | `identity reconcile`: both services after a restore of one schema or of both; the journal of erasures; locked people |
 //! | `trip` | signing up, signing in and writing a message through both services; round trips to Postgres |
-//! | `tokens` | access tokens in data: other issuers, ended sessions, erased people |
+//! | `tokens` | access tokens: other issuers and their keys, ended sessions, erased people |
 //! | `retries` | callers that retry: the service config, grpcio, the layer for tonic; rolling restarts |
 //! | `bad_input` | malformed fields, tokens, messages and sockets |
 //! | `failure_details` | the size of failures, and failures behind a proxy |

@@ -114,7 +114,7 @@ impl Probe {
         ended.replace([]);
         let verifier = TokenVerifier::new(
             "haven".into(),
-            "authenticated".into(),
+            "authenticated",
             Arc::new(keys),
             Arc::clone(&ended),
             Clock::system(),
@@ -152,13 +152,7 @@ impl Probe {
         let directory = tempfile::tempdir().unwrap();
         let tls = tls(&Certificates::keep(directory.path()).unwrap());
         let (keys, ended) = (Arc::new(KeySet::empty()), Arc::new(EndedSessions::new()));
-        let verifier = TokenVerifier::new(
-            "haven".into(),
-            "authenticated".into(),
-            keys,
-            ended,
-            Clock::system(),
-        );
+        let verifier = TokenVerifier::new("haven".into(), "authenticated", keys, ended, Clock::system());
         ServerBuilder::new(config(requests(), &tls, verifier), DESCRIPTORS)
             .service(|_| UndeclaredServiceServer::new(Answers::default()))
             .build()

@@ -4,6 +4,7 @@
 //! Each concern has its own file.
 
 mod enforcement;
+mod issuer_settings;
 mod listeners;
 mod postgres;
 mod problems;
