@@ -154,10 +154,11 @@ impl Judge {
     }
 
     async fn begin_again(&mut self) -> Result<()> {
-        if self.session.execute("ROLLBACK; BEGIN").await.is_err() {
+        if self.session.execute("ROLLBACK").await.is_err() {
             self.session = open(&self.database).await?;
+            return Ok(());
         }
-        Ok(())
+        begin(&mut self.session).await
     }
 
     /// Runs one check, as far as it is about the mutant. Returns its first failure.
@@ -215,8 +216,14 @@ async fn open(database: &Database) -> Result<Session> {
     session.execute("COMMIT").await?;
     catalog_rules::prepare(&mut session.connection).await?;
     snapshot::prepare(&mut session.connection).await?;
-    session.execute("BEGIN").await?;
+    begin(&mut session).await?;
     Ok(session)
+}
+
+/// Begins a transaction. The leases of the seed would expire during a long run.
+async fn begin(session: &mut Session) -> Result<()> {
+    let extend = "BEGIN; UPDATE data.analysis_jobs SET lease_expires_at = now() + interval '5 minutes' WHERE state = 'leased'";
+    session.execute(extend).await
 }
 
 /// Judges `mutants`, and calls `seen` with each verdict and its time.
