@@ -123,8 +123,8 @@ fn terms(text: &str) -> Vec<(usize, usize)> {
     let mut terms = Vec::new();
     let mut at = 0;
     while at < text.len() {
-        let rest = &text[at..];
-        if quoted[at] || !text.is_char_boundary(at) {
+        let rest = text.get(at..).unwrap_or_default();
+        if quoted[at] {
             at += 1;
         } else if rest.starts_with('(') {
             open.push((at + 1, Vec::new()));

@@ -98,7 +98,7 @@ async fn every_mutant_is_killed() -> Result<()> {
                     eprintln!("survived: {}", mutant.name());
                 }
                 report.add(mutant, verdict, seconds);
-                if report.judged() % 100 == 0 {
+                if report.judged().is_multiple_of(100) {
                     eprintln!("job {job}: {} judged", report.judged());
                 }
             });

@@ -100,5 +100,5 @@ pub(crate) async fn check(database: &Database) -> Result<()> {
 
 #[tokio::test]
 async fn the_catalog_is_as_reviewed() -> Result<()> {
-    check(&*empty().await?).await
+    check(&empty().await?).await
 }
