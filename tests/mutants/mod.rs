@@ -17,6 +17,7 @@ mod report;
 use std::{
     collections::BTreeMap,
     env,
+    io::{self, Write},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -47,10 +48,12 @@ async fn a_sample_of_mutants_is_killed() -> Result<()> {
     let database = TestCluster::shared().await?.database().await?;
     let mut judge = Judge::new(&database).await?;
     let chosen = sample(judge.mutants().await?, seed, usize::try_from(count)?);
-    eprintln!(
-        "{} mutants; repeat them with {SEED}={seed} {COUNT}={count}",
+    // Not a macro, whose output is only shown when the test fails.
+    writeln!(
+        io::stderr(),
+        "{} mutants of the schema: repeat them with {SEED}={seed} {COUNT}={count}",
         chosen.len()
-    );
+    )?;
     let mut report = Report::default();
     judge_all(&mut judge, chosen, |mutant, verdict, seconds| {
         let what = match verdict {
