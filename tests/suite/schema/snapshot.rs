@@ -100,5 +100,6 @@ pub(crate) async fn check(database: &Database) -> Result<()> {
 
 #[tokio::test]
 async fn the_catalog_is_as_reviewed() -> Result<()> {
-    check(&empty().await?).await
+    let database = empty().await?;
+    check(&database).await
 }
