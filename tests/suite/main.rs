@@ -61,6 +61,9 @@ mod growth;
 mod leaks;
 mod metrics;
 mod monitoring;
+// Beside the suite, because it has a command of its own.
+#[path = "../mutants/mod.rs"]
+mod mutants;
 mod newer_program;
 mod outages;
 mod packages;

@@ -1,4 +1,4 @@
-//! Every major version of Postgres that Haven runs on: the migrations with rows, the RLS matrix and a story through both services.
+//! Every major version of Postgres that Haven runs on: the migrations with rows, the RLS matrix, the snapshot of the catalog and a story through both services.
 //!
 //! The other suites run on one version: `HAVEN_POSTGRES=18 cargo test` chooses another for all of them.
 
@@ -81,6 +81,7 @@ async fn haven_runs_on(major: u32) {
         .await
         .unwrap();
     let template = cluster.database().await.unwrap();
+    schema::snapshot::check(&template).await.unwrap();
     schema::migrations::migrate_and_revert(&template, &installation)
         .await
         .unwrap();

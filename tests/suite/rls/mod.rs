@@ -6,6 +6,7 @@
 //! | [`relation`] | the relations in the catalog, and the rows of persons A and B in them |
 //! | [`caller`], [`attack`] | the callers, and the statements that are tried |
 //! | [`expectation`], [`session`], [`matrix`] | the expected outcomes, the outcomes found, and all attempts together |
+//! | [`conditions`] | what the conditions of policies and constraints mean beyond ownership: the cells of `conditions/*.toml` |
 //! | [`functions`], [`escapes`] | functions of other roles, and attempts to become another role |
 //! | [`bounds`] | the latest times that roles may choose |
 //! | [`leases`] | the messages that a worker sees through its lease |
@@ -16,15 +17,16 @@
 mod attack;
 mod bounds;
 mod caller;
+pub(crate) mod conditions;
 mod escapes;
 mod expectation;
-mod functions;
-mod intent;
+pub(crate) mod functions;
+pub(crate) mod intent;
 mod leases;
 mod matrix;
 mod messages_of_others;
-mod relation;
-mod session;
+pub(crate) mod relation;
+pub(crate) mod session;
 
 use std::collections::BTreeSet;
 
@@ -36,7 +38,13 @@ use haven_testkit::{
 };
 
 pub(crate) use self::{caller::A, matrix::Protection};
-use self::{caller::B, intent::Intent, matrix::Matrix, relation::Relation};
+use self::{
+    caller::{B, Caller},
+    intent::Intent,
+    matrix::Matrix,
+    relation::Relation,
+    session::Session,
+};
 
 /// The maximum number of failures that are reported.
 const SHOWN: usize = 40;
@@ -83,16 +91,8 @@ async fn run_matrix_in(database: &Database, protection: Protection) -> Result<()
     let intent = Intent::read();
     let relations = Relation::read_all(&mut database.connect(SUPERUSER).await?, &intent.relations).await?;
     if protection == Protection::PoliciesOnly {
-        let roles = intent
-            .runtime_roles()
-            .into_iter()
-            .filter(|role| !role.starts_with("pg_"));
-        let roles = roles.collect::<Vec<_>>().join(", ");
-        let grants = format!(
-            "GRANT USAGE ON SCHEMA identity, data TO {roles};
-             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA identity, data TO {roles}"
-        );
-        database.run(SUPERUSER, &grants).await?;
+        let tables = "ALL TABLES IN SCHEMA identity, data";
+        database.run(SUPERUSER, &every_privilege(&intent, tables)).await?;
     }
     let mut matrix = Matrix::new(protection);
     for login in intent.logins.keys() {
@@ -104,6 +104,43 @@ async fn run_matrix_in(database: &Database, protection: Protection) -> Result<()
         "no attempt reaches a row: the matrix proves nothing"
     );
     report(&matrix.failures)
+}
+
+/// Returns the statements that grant every privilege on `tables` to every runtime role.
+fn every_privilege(intent: &Intent, tables: &str) -> String {
+    let roles = intent
+        .runtime_roles()
+        .into_iter()
+        .filter(|role| !role.starts_with("pg_"));
+    let roles = roles.collect::<Vec<_>>().join(", ");
+    format!(
+        "GRANT USAGE ON SCHEMA identity, data TO {roles};
+         GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {roles}"
+    )
+}
+
+/// Tries the attacks on one relation within a nested session, with the logins that are `role` or may become it; with every
+/// login when `role` is empty. Returns a line for each cell with an unexpected outcome.
+pub(crate) async fn failures_within(
+    session: &mut Session,
+    intent: &Intent,
+    relation: &Relation,
+    role: &str,
+    protection: Protection,
+) -> Result<Vec<String>> {
+    if protection == Protection::PoliciesOnly && !relation.is_view {
+        session.execute(&every_privilege(intent, &relation.name)).await?;
+    }
+    let mut matrix = Matrix::new(protection);
+    for (login, roles) in &intent.logins {
+        if role.is_empty() || login == role || roles.contains(role) {
+            session.act_as(login);
+            matrix
+                .try_roles(session, intent, &[relation], login, &Caller::NESTED)
+                .await?;
+        }
+    }
+    Ok(matrix.failures)
 }
 
 #[tokio::test]

@@ -204,22 +204,8 @@ const SUBJECTS: &str = "
 async fn the_rules_hold() -> Result<()> {
     let database = empty().await?;
     let mut superuser = database.connect(SUPERUSER).await?;
-    sqlx::raw_sql(SUBJECTS).execute(&mut superuser).await?;
-    let mut broken = Vec::new();
-    for (rule, breaks) in RULES {
-        let sql = format!(
-            "SELECT DISTINCT found::text FROM ({}) AS breaking (found)",
-            breaks.replace("OURS", OURS)
-        );
-        let found: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql))
-            .fetch_all(&mut superuser)
-            .await?;
-        broken.extend(
-            found
-                .into_iter()
-                .map(|found| format!("{rule}; broken by {found}")),
-        );
-    }
+    prepare(&mut superuser).await?;
+    let broken = broken(&mut superuser).await?;
     assert!(
         broken.is_empty(),
         "{} rules are broken:\n{}",
@@ -229,12 +215,38 @@ async fn the_rules_hold() -> Result<()> {
     Ok(())
 }
 
+/// Creates the views that [`broken`] reads, for as long as the connection lives.
+pub(crate) async fn prepare(superuser: &mut PgConnection) -> Result<()> {
+    sqlx::raw_sql(SUBJECTS).execute(superuser).await?;
+    Ok(())
+}
+
+/// Returns a line for each object that breaks a rule.
+pub(crate) async fn broken(superuser: &mut PgConnection) -> Result<Vec<String>> {
+    let mut broken = Vec::new();
+    for (rule, breaks) in RULES {
+        let sql = format!(
+            "SELECT DISTINCT found::text FROM ({}) AS breaking (found)",
+            breaks.replace("OURS", OURS)
+        );
+        let found: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql))
+            .fetch_all(&mut *superuser)
+            .await?;
+        broken.extend(
+            found
+                .into_iter()
+                .map(|found| format!("{rule}; broken by {found}")),
+        );
+    }
+    Ok(broken)
+}
+
 /// A rule always holds when there is no object that it is about.
 #[tokio::test]
 async fn the_rules_are_about_existing_objects() -> Result<()> {
     let database = empty().await?;
     let mut superuser = database.connect(SUPERUSER).await?;
-    sqlx::raw_sql(SUBJECTS).execute(&mut superuser).await?;
+    prepare(&mut superuser).await?;
     for subjects in ["relations", "tenant_tables", "functions", "policies"] {
         let count = AssertSqlSafe(format!("SELECT count(*) FROM {subjects}"));
         let count: i64 = sqlx::query_scalar(count).fetch_one(&mut superuser).await?;

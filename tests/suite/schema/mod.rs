@@ -3,7 +3,7 @@
 //!
 //! [`crate::rls`] tests which rows each role reaches; the rules here cover tables that it has no test for yet.
 
-mod catalog_rules;
+pub(crate) mod catalog_rules;
 mod cluster_scripts;
 mod digests;
 mod history;
@@ -12,6 +12,7 @@ mod oldest_binary;
 mod online;
 mod set_once;
 mod sharding;
+pub(crate) mod snapshot;
 mod unique_keys;
 
 use anyhow::Result;
