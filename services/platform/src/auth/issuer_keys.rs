@@ -116,6 +116,10 @@ impl IssuerKeys {
     pub(super) async fn keep_fresh(&self, stop: CancellationToken) {
         let mut report = KeyReport::new(&self.name);
         report.keys(&self.loaded.load());
+        if self.file.is_some() {
+            // It was read when the configuration was.
+            report.outcome(Source::File, Ok(()));
+        }
         stop.run_until_cancelled(self.refresh(&mut report)).await;
     }
 
