@@ -44,7 +44,7 @@ mod url;
 use std::{fmt, sync::OnceLock, time::Duration};
 
 use deadpool::managed::Object;
-use sqlx::{AssertSqlSafe, Error, postgres::PgRow, query, raw_sql};
+use sqlx::{AssertSqlSafe, Error, query, raw_sql};
 use tokio::time::{Instant, timeout_at};
 
 pub(crate) use self::settings::is_url;
@@ -110,8 +110,8 @@ impl Database {
         let _ = self.limits.set(limits);
     }
 
-    /// Begins a transaction under the identity `context`: in one round trip without claims, and in two with them. `name` is the method that it serves, for
-    /// metrics.
+    /// Begins a transaction under the identity `context`, in two round trips where it has claims, and otherwise in one. `name`
+    /// is the method that it serves, for metrics.
     ///
     /// The remaining time until `deadline` limits the wait for a connection and, in Postgres, every statement.
     ///
@@ -149,7 +149,14 @@ impl Database {
             };
             // From here on a cancelled call leaves a transaction, which is rolled back when it is dropped.
             let mut tx = TenantTx::new(connection, name, self.pooler, began, deadline);
-            let begun = timeout_at(limit, begin(&mut tx, batch, context.claims())).await;
+            let begun = timeout_at(limit, async {
+                let row = raw_sql(batch).fetch_one(tx.connection()).await?;
+                if let Some(claims) = context.claims() {
+                    query(CLAIMS).bind(claims).execute(&mut tx).await?;
+                }
+                Ok::<_, Error>(row)
+            })
+            .await;
             let error = match begun {
                 Ok(Ok(row)) => match Backend::of(&row) {
                     Ok(backend) => {
@@ -205,19 +212,6 @@ impl Database {
         let app = self.app.iter().map(|pool| ("app", pool));
         app.chain([("worker", &self.worker)])
     }
-}
-
-/// Sends `batch` and, in a second round trip, `claims`, on the connection of `tx`. Returns the row of the batch.
-async fn begin(
-    tx: &mut TenantTx,
-    batch: AssertSqlSafe<String>,
-    claims: Option<String>,
-) -> Result<PgRow, Error> {
-    let row = raw_sql(batch).fetch_one(tx.connection()).await?;
-    if let Some(claims) = claims {
-        query(CLAIMS).bind(claims).execute(tx).await?;
-    }
-    Ok(row)
 }
 
 impl fmt::Debug for Database {
