@@ -147,12 +147,14 @@ async fn checks_of_large_hashes_have_the_memory_of_one_at_a_time() {
     };
     anonymous.sign_in(&accounts[0].email, IMPORTED).await.unwrap();
     let one = peak_mib();
-    let crowd = accounts[1..]
-        .iter()
-        .map(|request| anonymous.sign_in(&request.email, IMPORTED));
-    for person in futures_util::future::join_all(crowd).await {
-        person.unwrap();
-    }
+    // One after the other: on a busy machine some are refused with OVERLOADED, and try again.
+    let crowd = accounts[1..].iter().map(async |request| {
+        eventually("the person signs in", async || {
+            anonymous.sign_in(&request.email, IMPORTED).await.is_ok()
+        })
+        .await;
+    });
+    futures_util::future::join_all(crowd).await;
     let eight = peak_mib();
     eprintln!("{one} MiB for one, {eight} MiB for eight at once");
     assert!(one > 64, "{one} MiB: the hash needs 64");

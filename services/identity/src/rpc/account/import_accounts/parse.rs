@@ -51,8 +51,8 @@ impl AccountRpc {
         let password_hash = self.parse_hash(&exported, &mut violations);
         let goals = goals::parse("goals", &request.goals, &mut violations);
         let consents = self.parse_imported_consents(&request.consents, now, &mut violations);
-        let valid = violations.into_list();
-        match (email, password_hash, goals, valid.is_empty()) {
+        let broken = violations.into_list();
+        match (email, password_hash, goals, broken.is_empty()) {
             (Some(email), Some(password_hash), Some(goals), true) => Ok(ImportedAccount {
                 id: UserId::new(id),
                 email,
@@ -63,14 +63,8 @@ impl AccountRpc {
                 macs: key.payload_macs,
                 at: now,
             }),
-            _ => Err((
-                if id.is_nil() {
-                    String::new()
-                } else {
-                    id.to_string()
-                },
-                valid,
-            )),
+            _ if id.is_nil() => Err((String::new(), broken)),
+            _ => Err((id.to_string(), broken)),
         }
     }
 
