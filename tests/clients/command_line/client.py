@@ -152,6 +152,17 @@ class Cases:
     def server_stream(self):
         self.expect_all_messages(self.data("PersonService/ExportData", {}))
 
+    def client_stream(self):
+        accounts = [
+            {"user_id": request_id(), "email": f"{request_id()}@example.org", "goals": ["GOAL_BUILD_CONFIDENCE"]}
+            for _ in range(2)
+        ]
+        for count in ("createdCount", "existingCount"):
+            answer = self.tool.call(
+                IDENTITY, "haven.identity.v1.AccountService/ImportAccounts", *accounts, certified=True
+            )[0]
+            expect(answer.get(count) == 2, answer)
+
     def bidi_stream(self):
         name = "haven.data.v1.ConversationService"
         method = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
@@ -204,6 +215,7 @@ class Cases:
 NAMES = [
     "unary",
     "server stream",
+    "client stream",
     "bidi stream",
     "certificate",
     "details",

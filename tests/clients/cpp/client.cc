@@ -116,6 +116,7 @@ class Cases {
     people_ = data::PersonService::NewStub(channel);
     reflection_ = reflection::ServerReflection::NewStub(channel);
     session_ = identity::SessionService::NewStub(Channel(Variable("HAVEN_IDENTITY")));
+    account_ = identity::AccountService::NewStub(Channel(Variable("HAVEN_IDENTITY"), true));
     crisis_ = data::CrisisService::NewStub(Channel(Variable("HAVEN_DATA"), true));
   }
 
@@ -129,6 +130,24 @@ class Cases {
   }
 
   void ServerStream() { Exported("", {}); }
+
+  void ClientStream() {
+    std::vector<identity::ImportAccountsRequest> accounts(2);
+    for (auto& account : accounts) {
+      account.set_user_id(RequestId());
+      account.set_email(RequestId() + "@example.org");
+      account.add_goals(identity::GOAL_BUILD_CONFIDENCE);
+    }
+    for (bool again : {false, true}) {
+      grpc::ClientContext context;
+      identity::ImportAccountsResponse answer;
+      auto stream = account_->ImportAccounts(&context, &answer);
+      for (const auto& account : accounts) Expect(stream->Write(account), "the stream ended early");
+      stream->WritesDone();
+      ExpectOk(stream->Finish());
+      Expect((again ? answer.existing_count() : answer.created_count()) == 2, answer.ShortDebugString());
+    }
+  }
 
   void BidiStream() {
     grpc::ClientContext context;
@@ -288,6 +307,7 @@ class Cases {
   std::unique_ptr<data::PersonService::Stub> people_;
   std::unique_ptr<reflection::ServerReflection::Stub> reflection_;
   std::unique_ptr<identity::SessionService::Stub> session_;
+  std::unique_ptr<identity::AccountService::Stub> account_;
   std::unique_ptr<data::CrisisService::Stub> crisis_;
 };
 
@@ -348,6 +368,7 @@ int main(int count, char** arguments) {
   const std::vector<std::pair<string, void (Cases::*)()>> all = {
       {"unary", &Cases::Unary},
       {"server stream", &Cases::ServerStream},
+      {"client stream", &Cases::ClientStream},
       {"bidi stream", &Cases::BidiStream},
       {"certificate", &Cases::Certificate},
       {"details", &Cases::Details},

@@ -82,6 +82,7 @@ type client struct {
 	reflection   reflection.ServerReflectionClient
 	session      identityv1.SessionServiceClient
 	crisis       datav1.CrisisServiceClient
+	account      identityv1.AccountServiceClient
 }
 
 func (c *client) append(text string, options ...grpc.CallOption) (*datav1.Message, error) {
@@ -140,6 +141,34 @@ func (c *client) exported(token string, ids []string) error {
 }
 
 func (c *client) serverStream() error { return c.exported("", nil) }
+
+func (c *client) clientStream() error {
+	var accounts []*identityv1.ImportAccountsRequest
+	for i := 0; i < 2; i++ {
+		accounts = append(accounts, &identityv1.ImportAccountsRequest{
+			UserId: requestID(), Email: requestID() + "@example.org",
+			Goals: []identityv1.Goal{identityv1.Goal_GOAL_BUILD_CONFIDENCE},
+		})
+	}
+	for attempt := 0; attempt < 2; attempt++ {
+		stream, err := c.account.ImportAccounts(context.Background())
+		if err != nil {
+			return err
+		}
+		for _, account := range accounts {
+			must(stream.Send(account))
+		}
+		answer, err := stream.CloseAndRecv()
+		if err != nil {
+			return err
+		}
+		counts := []int32{answer.GetCreatedCount(), answer.GetExistingCount()}
+		if counts[attempt] != 2 {
+			return fmt.Errorf("%v", answer)
+		}
+	}
+	return nil
+}
 
 func (c *client) bidiStream() error {
 	stream, err := c.reflection.ServerReflectionInfo(context.Background())
@@ -399,6 +428,7 @@ func main() {
 		people:       datav1.NewPersonServiceClient(data),
 		reflection:   reflection.NewServerReflectionClient(data),
 		session:      identityv1.NewSessionServiceClient(dial(os.Getenv("HAVEN_IDENTITY"), false)),
+		account:      identityv1.NewAccountServiceClient(dial(os.Getenv("HAVEN_IDENTITY"), true)),
 		crisis:       datav1.NewCrisisServiceClient(dial(os.Getenv("HAVEN_DATA"), true)),
 	}
 	for _, tried := range []struct {
@@ -407,6 +437,7 @@ func main() {
 	}{
 		{"unary", c.unary},
 		{"server stream", c.serverStream},
+		{"client stream", c.clientStream},
 		{"bidi stream", c.bidiStream},
 		{"certificate", c.certificate},
 		{"details", c.details},

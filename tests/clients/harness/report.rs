@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 use anyhow::{Context, Result, ensure};
 
 /// The cases, in the order of the table.
-pub(crate) const CASES: [&str; 13] = [
+pub(crate) const CASES: [&str; 14] = [
     "unary",
     "server stream",
+    "client stream",
     "bidi stream",
     "certificate",
     "details",

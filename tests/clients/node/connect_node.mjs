@@ -6,6 +6,7 @@ import { BadRequestSchema, ErrorInfoSchema, RequestInfoSchema, RetryInfoSchema }
 import { ConversationService, SenderType } from './gen/haven/data/v1/conversation_pb.js';
 import { CrisisService } from './gen/haven/data/v1/crisis_pb.js';
 import { PersonService } from './gen/haven/data/v1/person_pb.js';
+import { AccountService, Goal } from './gen/haven/identity/v1/account_pb.js';
 import { SessionService } from './gen/haven/identity/v1/session_pb.js';
 import { ServerReflection } from './gen/reflection_pb.js';
 import { LARGE, TEXT, env, expect, expectAllMessages, file, printVersion, requestId, run } from './outcomes.mjs';
@@ -17,10 +18,9 @@ const conversation = createClient(ConversationService, data);
 const person = createClient(PersonService, data);
 const reflection = createClient(ServerReflection, data);
 const session = createClient(SessionService, transport(env.HAVEN_IDENTITY));
-const crisis = createClient(
-  CrisisService,
-  transport(env.HAVEN_DATA, { cert: file('HAVEN_CERTIFICATE'), key: file('HAVEN_KEY') }),
-);
+const certified = { cert: file('HAVEN_CERTIFICATE'), key: file('HAVEN_KEY') };
+const account = createClient(AccountService, transport(env.HAVEN_IDENTITY, certified));
+const crisis = createClient(CrisisService, transport(env.HAVEN_DATA, certified));
 const headers = { authorization: `Bearer ${env.HAVEN_TOKEN}` };
 
 async function failure(call) {
@@ -79,6 +79,17 @@ await run({
     expect(answer.message.text === TEXT, 'another text');
   },
   'server stream': () => exported('', []),
+  'client stream': async () => {
+    const fields = () => ({ userId: requestId(), email: `${requestId()}@example.org`, goals: [Goal.BUILD_CONFIDENCE] });
+    const accounts = [fields(), fields()];
+    async function* sent() {
+      yield* accounts;
+    }
+    for (const count of ['createdCount', 'existingCount']) {
+      const answer = await account.importAccounts(sent());
+      expect(answer[count] === 2, `${answer.createdCount} created, ${answer.existingCount} existing`);
+    }
+  },
   'bidi stream': async () => {
     let next;
     let asking = new Promise((resolve) => (next = resolve));

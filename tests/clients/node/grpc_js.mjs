@@ -31,6 +31,7 @@ function cases() {
   const person = new data.PersonService(env.HAVEN_DATA, plain);
   const reflection = new contracts.grpc.reflection.v1.ServerReflection(env.HAVEN_DATA, plain);
   const session = new identity.SessionService(env.HAVEN_IDENTITY, plain);
+  const account = new identity.AccountService(env.HAVEN_IDENTITY, certified);
   const crisis = new data.CrisisService(env.HAVEN_DATA, certified);
 
   const append = (text, client = conversation) =>
@@ -63,6 +64,18 @@ function cases() {
       expect(answer.message.text === TEXT, 'another text');
     },
     'server stream': () => exported('', []),
+    'client stream': async () => {
+      const fields = () => ({ user_id: requestId(), email: `${requestId()}@example.org`, goals: ['GOAL_BUILD_CONFIDENCE'] });
+      const accounts = [fields(), fields()];
+      for (const count of ['created_count', 'existing_count']) {
+        const answer = await new Promise((resolve, reject) => {
+          const stream = account.ImportAccounts((error, found) => (error ? reject(error) : resolve(found)));
+          accounts.forEach((one) => stream.write(one));
+          stream.end();
+        });
+        expect(answer[count] === 2, JSON.stringify(answer));
+      }
+    },
     'bidi stream': async () => {
       const stream = reflection.ServerReflectionInfo();
       const answers = stream[Symbol.asyncIterator]();

@@ -18,6 +18,7 @@ const conversation = client(data.ConversationService, env.HAVEN_DATA, plain);
 const person = client(data.PersonService, env.HAVEN_DATA, plain);
 const reflection = client(contracts.grpc.reflection.v1.ServerReflection, env.HAVEN_DATA, plain);
 const session = client(identity.SessionService, env.HAVEN_IDENTITY, plain);
+const account = client(identity.AccountService, env.HAVEN_IDENTITY, certified);
 const crisis = client(data.CrisisService, env.HAVEN_DATA, certified);
 
 /** Returns the failure of a call, and its trailers, which the library gives to a callback alone. */
@@ -71,6 +72,17 @@ const cases = {
     expect(answer.message.text === TEXT, 'another text');
   },
   'server stream': () => exported('', []),
+  'client stream': async () => {
+    const fields = () => ({ user_id: requestId(), email: `${requestId()}@example.org`, goals: ['GOAL_BUILD_CONFIDENCE'] });
+    const accounts = [fields(), fields()];
+    async function* sent() {
+      yield* accounts;
+    }
+    for (const count of ['created_count', 'existing_count']) {
+      const answer = await account.ImportAccounts(sent());
+      expect(answer[count] === 2, JSON.stringify(answer));
+    }
+  },
   'bidi stream': async () => {
     const questions = [];
     let wake;

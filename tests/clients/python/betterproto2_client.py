@@ -20,7 +20,13 @@ from betterproto2_stubs.haven.data.v1 import (
     SenderType,
     WatchCrisisEventsRequest,
 )
-from betterproto2_stubs.haven.identity.v1 import SessionServiceStub, SignInRequest
+from betterproto2_stubs.haven.identity.v1 import (
+    AccountServiceStub,
+    Goal,
+    ImportAccountsRequest,
+    SessionServiceStub,
+    SignInRequest,
+)
 from outcomes import (
     DATA,
     IDENTITY,
@@ -61,6 +67,7 @@ class Cases:
         self.person = PersonServiceStub(data)
         self.reflection = ServerReflectionStub(data)
         self.session = SessionServiceStub(channel(IDENTITY))
+        self.account = AccountServiceStub(channel(IDENTITY, certified=True))
         self.crisis = CrisisServiceStub(channel(DATA, certified=True))
 
     def append(self, text):
@@ -80,6 +87,18 @@ class Cases:
         async for response in self.export():
             ids += [message.id for message in response.messages]
         expect_all_messages(ids, response.manifest)
+
+    async def client_stream(self):
+        accounts = [
+            ImportAccountsRequest(
+                user_id=request_id(), email=f"{request_id()}@example.org", goals=[Goal.BUILD_CONFIDENCE]
+            )
+            for _ in range(2)
+        ]
+        answer = await self.account.import_accounts(accounts)
+        expect(answer.created_count == 2, answer)
+        answer = await self.account.import_accounts(accounts)
+        expect(answer.existing_count == 2, answer)
 
     async def bidi_stream(self):
         questions = asyncio.Queue()

@@ -9,7 +9,7 @@ from google.rpc import error_details_pb2, status_pb2
 import reflection_pb2
 import reflection_pb2_grpc
 from haven.data.v1 import conversation_pb2, conversation_pb2_grpc, crisis_pb2, crisis_pb2_grpc, person_pb2, person_pb2_grpc
-from haven.identity.v1 import session_pb2, session_pb2_grpc
+from haven.identity.v1 import account_pb2, account_pb2_grpc, session_pb2, session_pb2_grpc
 
 from outcomes import DATA, IDENTITY, LARGE, TEXT, expect, expect_all_messages, file, print_version, request_id, run_async
 
@@ -49,6 +49,7 @@ class Cases:
         self.person = person_pb2_grpc.PersonServiceStub(data)
         self.reflection = reflection_pb2_grpc.ServerReflectionStub(data)
         self.session = session_pb2_grpc.SessionServiceStub(grpc.aio.secure_channel(IDENTITY, plain))
+        self.account = account_pb2_grpc.AccountServiceStub(grpc.aio.secure_channel(IDENTITY, certified))
         self.crisis = crisis_pb2_grpc.CrisisServiceStub(grpc.aio.secure_channel(DATA, certified))
 
     def append(self, text, **options):
@@ -69,6 +70,18 @@ class Cases:
         async for response in self.export():
             ids += [message.id for message in response.messages]
         expect_all_messages(ids, response.manifest)
+
+    async def client_stream(self):
+        accounts = [
+            account_pb2.ImportAccountsRequest(
+                user_id=request_id(), email=f"{request_id()}@example.org", goals=[account_pb2.GOAL_BUILD_CONFIDENCE]
+            )
+            for _ in range(2)
+        ]
+        answer = await self.account.ImportAccounts(iter(accounts))
+        expect(answer.created_count == 2, answer)
+        answer = await self.account.ImportAccounts(iter(accounts))
+        expect(answer.existing_count == 2, answer)
 
     async def bidi_stream(self):
         ask = reflection_pb2.ServerReflectionRequest

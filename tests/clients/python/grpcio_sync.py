@@ -45,6 +45,7 @@ class Cases:
         self.person = person_pb2_grpc.PersonServiceStub(data)
         self.reflection = reflection_pb2_grpc.ServerReflectionStub(data)
         self.session = session_pb2_grpc.SessionServiceStub(grpc.secure_channel(IDENTITY, plain))
+        self.account = account_pb2_grpc.AccountServiceStub(grpc.secure_channel(IDENTITY, certified))
         self.crisis = crisis_pb2_grpc.CrisisServiceStub(grpc.secure_channel(DATA, certified))
 
     def append(self, text, **options):
@@ -64,6 +65,18 @@ class Cases:
         for response in self.export():
             ids += [message.id for message in response.messages]
         expect_all_messages(ids, response.manifest)
+
+    def client_stream(self):
+        accounts = [
+            account_pb2.ImportAccountsRequest(
+                user_id=request_id(), email=f"{request_id()}@example.org", goals=[account_pb2.GOAL_BUILD_CONFIDENCE]
+            )
+            for _ in range(2)
+        ]
+        answer = self.account.ImportAccounts(iter(accounts))
+        expect(answer.created_count == 2, answer)
+        answer = self.account.ImportAccounts(iter(accounts))
+        expect(answer.existing_count == 2, answer)
 
     def bidi_stream(self):
         ask = reflection_pb2.ServerReflectionRequest

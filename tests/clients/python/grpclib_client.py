@@ -10,7 +10,7 @@ import reflection_pb2
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from haven.data.v1 import conversation_grpc, conversation_pb2, crisis_grpc, crisis_pb2, person_grpc, person_pb2
-from haven.identity.v1 import session_grpc, session_pb2
+from haven.identity.v1 import account_grpc, account_pb2, session_grpc, session_pb2
 
 from outcomes import DATA, IDENTITY, LARGE, TEXT, channel, expect, expect_all_messages, print_version, request_id, run_async
 
@@ -42,6 +42,7 @@ class Cases:
         self.person = person_grpc.PersonServiceStub(data)
         self.reflection = reflection_grpc.ServerReflectionStub(data)
         self.session = session_grpc.SessionServiceStub(channel(IDENTITY))
+        self.account = account_grpc.AccountServiceStub(channel(IDENTITY, certified=True))
         self.crisis = crisis_grpc.CrisisServiceStub(channel(DATA, certified=True))
 
     def append(self, text):
@@ -63,6 +64,18 @@ class Cases:
         for response in responses:
             ids += [message.id for message in response.messages]
         expect_all_messages(ids, responses[-1].manifest)
+
+    async def client_stream(self):
+        accounts = [
+            account_pb2.ImportAccountsRequest(
+                user_id=request_id(), email=f"{request_id()}@example.org", goals=[account_pb2.GOAL_BUILD_CONFIDENCE]
+            )
+            for _ in range(2)
+        ]
+        answer = await self.account.ImportAccounts(accounts)
+        expect(answer.created_count == 2, answer)
+        answer = await self.account.ImportAccounts(accounts)
+        expect(answer.existing_count == 2, answer)
 
     async def bidi_stream(self):
         ask = reflection_pb2.ServerReflectionRequest

@@ -12,6 +12,7 @@ LARGE = 1_100_000
 NAMES = [
     "unary",
     "server stream",
+    "client stream",
     "bidi stream",
     "certificate",
     "details",

@@ -58,6 +58,7 @@ class Cases
     @person = Data::PersonService::Stub.new(data, plain)
     @reflection = Reflection::ServerReflection::Stub.new(data, plain)
     @session = Identity::SessionService::Stub.new(ENV.fetch("HAVEN_IDENTITY"), plain)
+    @account = Identity::AccountService::Stub.new(ENV.fetch("HAVEN_IDENTITY"), certified)
     @crisis = Data::CrisisService::Stub.new(data, certified)
   end
 
@@ -81,6 +82,18 @@ class Cases
   end
 
   def server_stream = exported("", [])
+
+  def client_stream
+    accounts = Array.new(2) do
+      Identity::ImportAccountsRequest.new(
+        user_id: SecureRandom.uuid, email: "#{SecureRandom.uuid}@example.org", goals: [:GOAL_BUILD_CONFIDENCE],
+      )
+    end
+    answer = @account.import_accounts(accounts)
+    expect(answer.created_count == 2, answer)
+    answer = @account.import_accounts(accounts)
+    expect(answer.existing_count == 2, answer)
+  end
 
   def bidi_stream
     name = "haven.data.v1.ConversationService"
@@ -208,8 +221,8 @@ else
   puts "version\tgem grpc #{GRPC::VERSION}, Ruby #{RUBY_VERSION}"
   cases = Cases.new
   [
-    "unary", "server stream", "bidi stream", "certificate", "details", "retry info", "deadline", "cancel", "resume", "gzip",
-    "large answer", "too large",
+    "unary", "server stream", "client stream", "bidi stream", "certificate", "details", "retry info", "deadline", "cancel",
+    "resume", "gzip", "large answer", "too large",
   ].each do |name|
     cases.public_send(name.tr(" ", "_"))
     puts "#{name}\tyes"
