@@ -104,7 +104,6 @@ async fn no_statement_touches_more_blocks_when_there_are_more_people() -> Result
         [
             "data._sqlx_migrations",
             "data.crisis_feed",
-            "data.envelope",
             "data.sync_epochs",
             "identity._sqlx_migrations"
         ],

@@ -144,10 +144,15 @@ impl Migrations {
 
     /// Returns the applied migrations. Creates the history when there is none.
     async fn applied(&self, connection: &mut PgConnection) -> Result<Applied, MigrationError> {
-        let mut tx = connection.begin().await?;
-        let applied = self.lock(&mut tx).await?;
-        tx.commit().await?;
-        Ok(applied)
+        loop {
+            let mut tx = connection.begin().await?;
+            if let Some(applied) = self.lock(&mut tx).await? {
+                tx.commit().await?;
+                return Ok(applied);
+            }
+            tx.rollback().await?;
+            sleep(TURN).await;
+        }
     }
 
     /// Applies or reverts a migration, and tries again while it does not get its locks.
@@ -157,24 +162,29 @@ impl Migrations {
         connection: &mut PgConnection,
         owner_url: &SecretString,
     ) -> Result<(), MigrationError> {
-        for _ in 0..LOCK_ATTEMPTS {
+        let mut attempts = 0;
+        loop {
             let changed = match migration.migration_type {
                 MigrationType::ReversibleDown => self.revert(migration, connection, owner_url).await,
                 _ => self.apply(migration, connection, owner_url).await,
             };
-            if !changed.as_ref().is_err_and(MigrationError::is_lock_timeout) {
-                return changed;
+            match changed {
+                Err(MigrationError::Busy) => sleep(TURN).await,
+                Err(error) if error.is_lock_timeout() => {
+                    let version = migration.version;
+                    attempts += 1;
+                    if attempts == LOCK_ATTEMPTS {
+                        return Err(MigrationError::Locked { version });
+                    }
+                    tracing::warn!(
+                        version,
+                        "the migration waited too long for a lock: it lets others go first, and tries again"
+                    );
+                    sleep(LOCK_PAUSE).await;
+                }
+                changed => return changed,
             }
-            let version = migration.version;
-            tracing::warn!(
-                version,
-                "the migration waited too long for a lock: it lets others go first, and tries again"
-            );
-            sleep(LOCK_PAUSE).await;
         }
-        Err(MigrationError::Locked {
-            version: migration.version,
-        })
     }
 
     async fn apply(
@@ -185,7 +195,10 @@ impl Migrations {
     ) -> Result<(), MigrationError> {
         let began = Instant::now();
         let mut tx = connection.begin().await?;
-        let applied = self.lock(&mut tx).await?;
+        let Some(applied) = self.lock(&mut tx).await? else {
+            tx.rollback().await?;
+            return Err(MigrationError::Busy);
+        };
         if applied.contains(&migration.version) {
             // Another run applied the migration while this one waited for the lock.
             return Ok(());
@@ -220,7 +233,10 @@ impl Migrations {
         owner_url: &SecretString,
     ) -> Result<(), MigrationError> {
         let mut tx = connection.begin().await?;
-        let applied = self.lock(&mut tx).await?;
+        let Some(applied) = self.lock(&mut tx).await? else {
+            tx.rollback().await?;
+            return Err(MigrationError::Busy);
+        };
         if !applied.contains(&migration.version) {
             // Another run reverted the migration while this one waited for the lock.
             return Ok(());
@@ -288,19 +304,17 @@ impl Migrations {
     }
 
     /// Takes the lock of the schema's migrations until the end of the transaction, creates the history when there is none,
-    /// and returns the applied migrations, which are checked against those of this program.
-    async fn lock(&self, tx: &mut PgConnection) -> Result<Applied, MigrationError> {
+    /// and returns the applied migrations, which are checked against those of this program. `None` when another run has the lock:
+    /// the caller ends the transaction, which is a connection of a pooler, and asks again.
+    async fn lock(&self, tx: &mut PgConnection) -> Result<Option<Applied>, MigrationError> {
         let history = format!("{}._sqlx_migrations", self.schema);
         let key = compatibility::migration_lock(self.schema);
-        let turn = format!("SELECT pg_try_advisory_xact_lock({key}) AS is_free");
         // A statement that waits for the lock would have a snapshot, and a concurrent build of an index, which the holder of the
         // lock runs, would wait for the end of that statement: for ever.
-        while !raw_sql(AssertSqlSafe(turn.clone()))
-            .fetch_one(&mut *tx)
-            .await?
-            .try_get::<bool, _>("is_free")?
-        {
-            sleep(TURN).await;
+        let turn = format!("SELECT pg_try_advisory_xact_lock({key}) AS is_free");
+        let row = raw_sql(AssertSqlSafe(turn)).fetch_one(&mut *tx).await?;
+        if !row.try_get::<bool, _>("is_free")? {
+            return Ok(None);
         }
         let lock = format!(
             "CREATE TABLE IF NOT EXISTS {history} (
@@ -335,7 +349,7 @@ impl Migrations {
             }
             applied.insert(version);
         }
-        Ok(applied)
+        Ok(Some(applied))
     }
 }
 

@@ -52,6 +52,9 @@ pub enum MigrationError {
         /// The migration.
         version: i64,
     },
+    /// Another run has the lock of the schema's migrations. This run waits for it.
+    #[error("another `migrate` has its turn")]
+    Busy,
     /// The history changed between two migrations of this run.
     #[error("another `migrate` changes the schema at the same time: run this one again when that has ended")]
     Concurrent,
