@@ -26,7 +26,6 @@ ALTER TABLE data.analysis_jobs NO FORCE ROW LEVEL SECURITY, DISABLE TRIGGER USER
 UPDATE data.analysis_jobs SET state = 'queued', start_after = now(), lost_leases = lost_leases + 1,
         retry_limit = retry_limit + 1, lease_digest = NULL, lease_token = NULL, lease_holder = NULL, lease_expires_at = NULL
     WHERE state = 'leased' AND lease_token IS NULL;
-DROP INDEX data.analysis_jobs_lease_digest_idx;
 ALTER TABLE data.analysis_jobs
     ENABLE TRIGGER USER,
     FORCE ROW LEVEL SECURITY,

@@ -16,9 +16,8 @@ ALTER TABLE data.analysis_jobs
     DROP CONSTRAINT analysis_jobs_lease_check,
     ADD CONSTRAINT analysis_jobs_lease_check CHECK (
         num_nonnulls(lease_digest, lease_holder, lease_expires_at) = CASE state WHEN 'leased' THEN 3 ELSE 0 END
-        AND (lease_token IS NULL OR state = 'leased')),
-    ADD CONSTRAINT analysis_jobs_lease_digest_check CHECK (octet_length(lease_digest) = 32);
-CREATE INDEX analysis_jobs_lease_digest_idx ON data.analysis_jobs (lease_digest) WHERE state = 'leased';
+        AND (lease_token IS NULL OR state = 'leased')) NOT VALID,
+    ADD CONSTRAINT analysis_jobs_lease_digest_check CHECK (octet_length(lease_digest) = 32) NOT VALID;
 
 CREATE FUNCTION data.stores_lease_tokens() RETURNS boolean
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = ''

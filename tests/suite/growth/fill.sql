@@ -30,7 +30,7 @@ INSERT INTO identity.recovery_tokens (user_id, id, kind, token_hash, issued_at, 
         now() + CASE state % 2 WHEN 0 THEN interval '1 hour' ELSE interval '-1 day' END,
         CASE state % 2 WHEN 1 THEN now() - interval '30 hours' END
     FROM person;
-INSERT INTO identity.ended_sessions (id, expires_at) SELECT id, now() + interval '1 hour' FROM person WHERE n >= {callers};
+INSERT INTO identity.ended_sessions (digest, id, expires_at) SELECT hash, id, now() + interval '1 hour' FROM person WHERE n >= {callers};
 INSERT INTO identity.rate_limits (key, tat, emission, tolerance, admitted)
     SELECT hash, now() + interval '1 hour', interval '6 s', interval '2 hours', true FROM person;
 INSERT INTO identity.failures (key, count, not_before) SELECT hash, 1, now() FROM person;
@@ -57,10 +57,10 @@ INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
     SELECT id, id, 'AppendMessage', hash, '{}', now() FROM person;
 -- Of ten jobs four are queued and not due, two of them with the high priority; two are leased, two dead, and two done.
 INSERT INTO data.analysis_jobs (user_id, id, first_number, last_number, requested, priority, start_after, state, attempts,
-        lease_token, lease_holder, lease_expires_at, finished_at, created_at)
+        lease_digest, lease_holder, lease_expires_at, finished_at, created_at)
     SELECT id, id, 1, 1, false, person.state % 2,
         CASE WHEN job.state = 'queued' THEN now() + interval '1 hour' ELSE now() END, job.state, 1,
-        CASE job.state WHEN 'leased' THEN id END, CASE job.state WHEN 'leased' THEN 'worker' END,
+        CASE job.state WHEN 'leased' THEN sha256(uuid_send(id)) END, CASE job.state WHEN 'leased' THEN 'worker' END,
         CASE job.state WHEN 'leased' THEN now() + interval '1 hour' END,
         CASE WHEN job.state IN ('dead', 'done') THEN now() END, now()
     FROM person, LATERAL (SELECT (ARRAY['leased', 'queued', 'dead', 'queued', 'done'])[person.state / 2 % 5 + 1] AS state) AS job;

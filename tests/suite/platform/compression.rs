@@ -115,7 +115,7 @@ async fn an_unknown_compression_has_a_reason_that_lists_the_known_ones() {
 /// Calls Pad, and returns the compression of the answer, the flag and the length of its message, and the message.
 async fn pad(probe: &Probe, accepted: &str, bytes: i64) -> (Option<String>, u8, usize, proto::PadResponse) {
     let message = proto::PadRequest { bytes }.encode_to_vec();
-    let mut request = http::Request::post(format!("https://localhost/haven.testing.v1.ProbeService/Pad"))
+    let mut request = http::Request::post("https://localhost/haven.testing.v1.ProbeService/Pad")
         .header("content-type", "application/grpc")
         .header("te", "trailers");
     let token = probe.token(&Probe::claims());

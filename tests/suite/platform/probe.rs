@@ -166,7 +166,7 @@ impl Probe {
         let (keys, ended) = (Arc::new(KeySet::empty()), Arc::new(EndedSessions::new()));
         let verifier = TokenVerifier::new(
             "haven".into(),
-            "authenticated".into(),
+            "authenticated",
             keys,
             ended,
             Clock::system(),
@@ -227,7 +227,7 @@ impl Probe {
         let now = chrono::Utc::now().timestamp();
         Claims {
             iss: "haven".into(),
-            aud: "authenticated".into(),
+            aud: "authenticated",
             sub: Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8057),
             role: ROLE.into(),
             iat: now,
