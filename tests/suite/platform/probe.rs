@@ -227,7 +227,7 @@ impl Probe {
         let now = chrono::Utc::now().timestamp();
         Claims {
             iss: "haven".into(),
-            aud: "authenticated",
+            aud: "authenticated".into(),
             sub: Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8057),
             role: ROLE.into(),
             iat: now,
