@@ -34,6 +34,7 @@ ALTER TABLE identity.ended_sessions
     ADD CONSTRAINT ended_sessions_pkey PRIMARY KEY (digest),
     -- squawk-ignore constraint-missing-not-valid
     ADD CONSTRAINT ended_sessions_digest_check CHECK (octet_length(digest) = 32);
+-- The table has the sessions that ended within about half an hour.
 -- squawk-ignore require-concurrent-index-creation
 CREATE INDEX ended_sessions_id_idx ON identity.ended_sessions (id);
 

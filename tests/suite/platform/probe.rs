@@ -164,13 +164,7 @@ impl Probe {
         let directory = tempfile::tempdir().unwrap();
         let tls = tls(&Certificates::keep(directory.path()).unwrap());
         let (keys, ended) = (Arc::new(KeySet::empty()), Arc::new(EndedSessions::new()));
-        let verifier = TokenVerifier::new(
-            "haven".into(),
-            "authenticated",
-            keys,
-            ended,
-            Clock::system(),
-        );
+        let verifier = TokenVerifier::new("haven".into(), "authenticated", keys, ended, Clock::system());
         ServerBuilder::new(config(requests(), &tls, verifier), DESCRIPTORS)
             .compressed(&["haven.testing.v1.ProbeService/Wait"])
             .service(|limits| grpc_server!(ProbeServiceServer::new(Answers::default()), limits))

@@ -13,6 +13,7 @@ use tokio::{net::TcpListener, sync::watch};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
+use super::limits::Limits;
 use crate::{failure::Failure, reason::Reason};
 
 /// The maximum size of a request to the health service and to reflection, and of an answer about health, in bytes.
@@ -71,7 +72,7 @@ impl Health {
         };
         crate::grpc_server!(
             HealthServer::new(rpc),
-            super::Limits {
+            Limits {
                 request: MAX_QUERY_BYTES,
                 response: MAX_QUERY_BYTES,
             }

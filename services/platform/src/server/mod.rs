@@ -15,7 +15,9 @@
 //! Then tonic routes the request to its service. The handler gets the [`Call`](crate::call::Call).
 //!
 //! The other files: `listener` accepts connections and does TLS; `connection` is what the layers know of a connection;
-//! `protocol` is what a request must be before it is a call; `resets` counts the streams that its client resets; `places` shares out permits; `health` is the health service; `response_body` has wrappers of response bodies.
+//! `protocol` is what a request must be before it is a call; `limits` has the sizes of messages; `resets` counts the streams
+//! that its client resets; `places` shares out permits; `health` is the health service; `response_body` has wrappers of response
+//! bodies.
 //!
 //! To add a layer, write an `async fn(State, Request, Next) -> Response` in a file of its own and add it in
 //! [`ServerBuilder::build`].
@@ -27,6 +29,7 @@ mod connection;
 mod error_contract;
 mod forwarded;
 mod health;
+mod limits;
 mod listener;
 mod load_shedding;
 mod open_answer;
@@ -55,12 +58,12 @@ use tonic::{
 };
 use tower::{Service, ServiceBuilder};
 
-pub use self::health::Health;
 use self::health::MAX_QUERY_BYTES;
 use self::{
     authorization::Authorization, compression::Compression, load_shedding::LoadShedding,
     person_limits::PersonLimits, time_limits::TimeLimits,
 };
+pub use self::{health::Health, limits::Limits};
 use crate::{
     access::{AccessError, AccessTable},
     auth::TokenVerifier,
@@ -97,32 +100,6 @@ const MAX_PENDING_RESETS: usize = 1024;
 
 /// The maximum number of streams that the server resets because of a client's errors, over the life of a connection.
 const MAX_ERROR_RESETS: usize = 10_000;
-
-/// The message size limits of a gRPC service, for [`grpc_server!`](crate::grpc_server).
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The maximum size of a request, in bytes, before it was compressed.
-    pub request: usize,
-    /// The maximum size of a response, in bytes, before it is compressed.
-    pub response: usize,
-}
-
-/// Sets the limits of a generated server, and lets it read compressed requests.
-///
-/// ```ignore
-/// server.service(|limits| haven_platform::grpc_server!(WidgetServiceServer::new(widgets), limits))
-/// ```
-#[macro_export]
-macro_rules! grpc_server {
-    ($server:expr, $limits:expr) => {{
-        let limits: $crate::server::Limits = $limits;
-        $server
-            .max_decoding_message_size(limits.request)
-            .max_encoding_message_size(limits.response)
-            .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
-            .accept_compressed(tonic::codec::CompressionEncoding::Zstd)
-    }};
-}
 
 /// The settings of a server beside its gRPC services.
 #[derive(Debug)]
