@@ -167,19 +167,17 @@ pub(super) const CHECKS: &[Check] = &[
                WHERE a.grantee <> p.proowner AND kind.of_backups <> kind.to_backup",
     },
     Check {
-        name: "large-objects",
-        title: "no role may use large objects, and there are none",
+        name: "large-object-functions",
+        title: "no role may use large objects",
         meaning: "They are outside of every table and policy, without a limit, and are not erased with a person.",
-        remedy: "as a superuser, run deploy/postgres/roles.sql; SELECT lo_unlink(…)",
+        remedy: "as a superuser, run deploy/postgres/roles.sql",
         sight: Superuser,
         fails_in: Every,
         sql: "SELECT format('%s may execute %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
                             p.oid::regprocedure)
                 FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
                WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ '^(lo_.*|loread|lowrite)$'
-                 AND a.grantee <> p.proowner
-              UNION ALL
-              SELECT format('large object %s of %s', m.oid, m.lomowner::regrole) FROM pg_largeobject_metadata m",
+                 AND a.grantee <> p.proowner",
     },
     Check {
         name: "bare-logins",

@@ -4,16 +4,10 @@ use super::super::breakage::Breakage;
 
 pub(in super::super) const PRIVILEGES: &[Breakage] = &[
     Breakage::sql(
-        "large-objects",
+        "large-object-functions",
         "PUBLIC may execute lo_from_bytea(oid,bytea)",
         &["GRANT EXECUTE ON FUNCTION lo_from_bytea(oid, bytea) TO PUBLIC"],
         &["REVOKE EXECUTE ON FUNCTION lo_from_bytea(oid, bytea) FROM PUBLIC"],
-    ),
-    Breakage::sql(
-        "large-objects",
-        "large object 4711 of postgres",
-        &["SELECT lo_create(4711)"],
-        &["SELECT lo_unlink(4711)"],
     ),
     Breakage::sql(
         "public-tables",
