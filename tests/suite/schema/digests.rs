@@ -4,11 +4,7 @@ use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context, Result};
 use haven_proto::data::v1::RevokeDeviceRequest;
-use haven_testkit::{
-    Stack, random,
-    secrets::{ADMIN, SUPERUSER},
-    workspace,
-};
+use haven_testkit::{Stack, random, secrets::SUPERUSER, workspace};
 use sqlx::AssertSqlSafe;
 
 use super::{
@@ -193,7 +189,10 @@ async fn a_server_without_md5_can_be_migrated() -> Result<()> {
         up(&database, schema, i64::MAX).await?;
     }
     template
-        .run(ADMIN, &format!("DROP DATABASE {} WITH (FORCE)", database.name))
+        .run(
+            SUPERUSER,
+            &format!("DROP DATABASE {} WITH (FORCE)", database.name),
+        )
         .await
 }
 

@@ -166,7 +166,10 @@ pub(crate) async fn migrate_and_revert(template: &Database, installation: &Insta
     }
     assert_same(&structure(&database)?, &full, "migrated again");
     template
-        .run(ADMIN, &format!("DROP DATABASE {} WITH (FORCE)", database.name))
+        .run(
+            SUPERUSER,
+            &format!("DROP DATABASE {} WITH (FORCE)", database.name),
+        )
         .await
 }
 
@@ -232,7 +235,10 @@ async fn the_migration_creates_a_job_for_every_25_messages_and_counts_the_rest()
     assert_eq!(jobs, 3, "no other jobs");
     superuser.close().await?;
     template
-        .run(ADMIN, &format!("DROP DATABASE {} WITH (FORCE)", database.name))
+        .run(
+            SUPERUSER,
+            &format!("DROP DATABASE {} WITH (FORCE)", database.name),
+        )
         .await
 }
 

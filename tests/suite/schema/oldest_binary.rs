@@ -3,10 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use haven_testkit::{
-    secrets::{ADMIN, SUPERUSER},
-    workspace,
-};
+use haven_testkit::{secrets::SUPERUSER, workspace};
 use sqlx::AssertSqlSafe;
 
 use super::{
@@ -86,7 +83,10 @@ async fn every_migration_declares_the_oldest_program_and_the_schema_has_what_the
     }
     drop(superuser);
     template
-        .run(ADMIN, &format!("DROP DATABASE {} WITH (FORCE)", database.name))
+        .run(
+            SUPERUSER,
+            &format!("DROP DATABASE {} WITH (FORCE)", database.name),
+        )
         .await
 }
 
