@@ -206,24 +206,22 @@ async fn shares_made_by_one_person_do_not_block_hashing_for_others() {
     let overloaded = Arc::new(AtomicUsize::new(0));
     let mut makers = JoinSet::new();
     // Sealed on another thread: it derives a key, and a thread that is busy for long answers no ping.
-    let seal = |maker: Sharer, count: usize| {
-        spawn_blocking(move || {
-            let requests = (0..count).map(|_| maker.share_request_with_passcode("1234", 1));
-            requests.collect::<Vec<_>>()
-        })
-    };
-    for request in seal(eve.clone(), MAKERS).await.unwrap() {
+    let seal = |maker: Sharer| spawn_blocking(move || maker.share_request_with_passcode("1234", 1));
+    let mut sealed = Vec::new();
+    for _ in 0..MAKERS {
+        sealed.push(seal(eve.clone()).await.unwrap());
+    }
+    for mut request in sealed {
         let (eve, overloaded) = (eve.clone(), Arc::clone(&overloaded));
         makers.spawn(async move {
-            let mut requests = vec![request];
-            while let Some(request) = requests.pop() {
+            loop {
                 while let Err(status) = eve.create(request.clone()).await {
                     if reason(&status) == "TOO_MANY_CALLS" {
                         overloaded.fetch_add(1, Relaxed);
                     }
                     sleep(Duration::from_millis(20)).await;
                 }
-                requests = seal(eve.clone(), 1).await.unwrap();
+                request = seal(eve.clone()).await.unwrap();
             }
         });
     }
