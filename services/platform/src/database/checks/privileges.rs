@@ -173,11 +173,12 @@ pub(super) const CHECKS: &[Check] = &[
         remedy: "as a superuser, run deploy/postgres/roles.sql",
         sight: Superuser,
         fails_in: Every,
+        // Only a superuser can revoke them, and reads pg_authid.
         sql: "SELECT format('%s may execute %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
                             p.oid::regprocedure)
                 FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
                WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ '^(lo_.*|loread|lowrite)$'
-                 AND a.grantee <> p.proowner",
+                 AND a.grantee <> p.proowner AND EXISTS (SELECT FROM pg_authid)",
     },
     Check {
         name: "bare-logins",
