@@ -22,6 +22,21 @@ GRANT EXECUTE ON FUNCTION pg_catalog.pg_backup_start(text, boolean), pg_catalog.
     pg_catalog.pg_create_restore_point(text), pg_catalog.pg_switch_wal() TO haven_backup;
 GRANT pg_monitor TO haven_monitor;
 
+-- Large objects are rows past every table and every policy: each role may create them, without a limit, and none is erased
+-- with its person. Haven has none.
+DO $$
+DECLARE
+    called regprocedure;
+BEGIN
+    FOR called IN
+        SELECT p.oid FROM pg_catalog.pg_proc AS p
+        WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ '^(lo_.*|loread|lowrite)$'
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', called);
+    END LOOP;
+END
+$$;
+
 -- Sessions of people and tools that do nothing end. The services' pools keep idle connections on purpose.
 ALTER ROLE identity_owner  SET idle_session_timeout = '10min';
 ALTER ROLE data_owner      SET idle_session_timeout = '10min';

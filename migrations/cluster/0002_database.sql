@@ -33,6 +33,26 @@ EXCEPTION WHEN insufficient_privilege THEN
 END
 $$;
 
+-- A large object is a row past every table: each role may create them, without a limit, and none is erased with
+-- its person. Haven has none. The functions belong to the superuser of the server, so only a superuser can take
+-- them from PUBLIC: deploy/postgres/roles.sql has the same statements.
+DO $$
+DECLARE
+    called regprocedure;
+BEGIN
+    FOR called IN
+        SELECT p.oid FROM pg_catalog.pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
+        WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ '^(lo_.*|loread|lowrite)$' AND a.grantee = 0
+    LOOP
+        IF NOT pg_catalog.pg_has_role(current_user, (SELECT proowner FROM pg_catalog.pg_proc WHERE oid = called), 'USAGE') THEN
+            RAISE WARNING 'every role may create large objects; a superuser has to run deploy/postgres/roles.sql';
+            RETURN;
+        END IF;
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', called);
+    END LOOP;
+END
+$$;
+
 -- Extensions are usually in the schema public. Agents use pg_stat_statements there. Haven uses nothing in it.
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO haven_monitor;

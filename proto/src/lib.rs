@@ -1,7 +1,7 @@
 //! The API of Haven: messages, clients and servers generated from the protos of this crate, and their descriptors.
 //!
 //! Servers and clients, in this repository and elsewhere, need only this crate to call Haven. `README.md` of this crate
-//! describes the API. `Debug` prints `[redacted]` for every field that its proto marks `debug_redact`.
+//! describes the API. `Debug` prints `[redacted]` for every field that its proto marks `(haven.access.v1.redact)`.
 //!
 //! ```
 //! use haven_proto::{data::v1::AppendMessageRequest, errors::v1::Reason};
@@ -51,13 +51,25 @@ pub mod data {
     }
 }
 
+/// The health protocol of gRPC, which both services serve.
+pub mod health {
+    /// Version 1 of this package.
+    #[allow(missing_docs, reason = "prost generates a module without a comment")]
+    pub mod v1 {
+        tonic::include_proto!("grpc.health.v1");
+    }
+
+    /// An encoded `google.protobuf.FileDescriptorSet` with the protos of this protocol.
+    pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/standard.binpb"));
+}
+
 mod debug {
     include!(concat!(env!("OUT_DIR"), "/debug.rs"));
 }
 
 /// An encoded `google.protobuf.FileDescriptorSet` with the protos of this crate and their imports.
 ///
-/// It includes the comments, and the access options, which the types of `prost` would drop.
+/// It includes the comments, and the options of `access.proto`, which the types of `prost` would drop.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/haven.binpb"));
 
 /// Compiles the examples of `README.md`.

@@ -19,12 +19,24 @@ use crate::{
 /// The source of this file. A template is recreated when it changes.
 pub(crate) const SOURCE: &str = include_str!("bootstrap.rs");
 
-/// The grants that some versions of Postgres reserve to superusers. Those on functions are of one database.
+/// The grants that some versions of Postgres reserve to superusers, and the functions of large objects that only a superuser
+/// takes from PUBLIC. Those on functions are of one database.
 pub const SUPERUSER_GRANTS: &str = "
     GRANT pg_monitor TO haven_monitor;
     GRANT pg_read_all_settings TO haven_backup;
     GRANT EXECUTE ON FUNCTION pg_backup_start(text, boolean), pg_backup_stop(boolean),
-        pg_create_restore_point(text), pg_switch_wal() TO haven_backup";
+        pg_create_restore_point(text), pg_switch_wal() TO haven_backup;
+    DO $$
+    DECLARE
+        called regprocedure;
+    BEGIN
+        FOR called IN SELECT p.oid FROM pg_proc AS p
+            WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ '^(lo_.*|loread|lowrite)$'
+        LOOP
+            EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', called);
+        END LOOP;
+    END
+    $$";
 
 /// The way to run the migrations of the services.
 #[derive(Clone, Copy)]
@@ -52,12 +64,21 @@ pub async fn bootstrap(maintenance: &Database, name: &str, migrations: Migration
         database.run(ADMIN, &file).await.context("migrations/cluster")?;
     }
     finish_roles(&database).await?;
-    let (identity, data) = tokio::join!(
-        migrate(&database, "identity", migrations),
+    let identity = async {
+        migrate(&database, "identity", migrations)
+            .await
+            .context("migrations/identity")
+    };
+    let data = async {
         migrate(&database, "data", migrations)
-    );
-    identity.context("migrations/identity")?;
-    data.context("migrations/data")?;
+            .await
+            .context("migrations/data")
+    };
+    match migrations {
+        Migrations::Programs(_) => tokio::try_join!(identity, data)?,
+        // The runner of sqlx waits for its turn in a statement, for which a concurrent build of an index waits.
+        Migrations::Files => (identity.await?, data.await?),
+    };
     Ok(database)
 }
 

@@ -1,13 +1,10 @@
 //! grpcio, the gRPC library of Python, from PyPI: a client with retries of its own, which read the service config.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::{
-    package::{keep, run},
-    release::pip,
-};
+use crate::python;
 
 /// The pinned packages, as a requirements file of pip, with the files for Python 3.11 to 3.14.
 const REQUIREMENTS: &str = include_str!("grpcio-requirements.txt");
@@ -23,25 +20,6 @@ pub const PACKAGE: &str = "grpcio";
 /// If pip cannot download it, for example because this machine's Python is older or newer. The error names the package.
 pub fn unpack() -> Result<PathBuf> {
     let release = REQUIREMENTS.split_whitespace().next().unwrap_or(PACKAGE);
-    let python = run(Command::new("python3").args(["-c", "import sys; print(sys.implementation.cache_tag)"]))
-        .context("python3 is needed")?;
-    let name = format!("{}-{}", release.replace("==", "-"), python.trim());
-    let unpacked = keep(&name, |draft| {
-        let file = draft.join("requirements.txt");
-        fs::write(&file, REQUIREMENTS)?;
-        let mut install = pip(draft)?;
-        install
-            .args(["install", "--quiet", "--disable-pip-version-check", "--no-deps"])
-            .args([
-                "--require-hashes",
-                "--only-binary=:all:",
-                "--root-user-action=ignore",
-            ])
-            .arg("--target")
-            .arg(draft.join("root"))
-            .arg("--requirement")
-            .arg(&file);
-        run(&mut install).map(drop)
-    });
+    let unpacked = python::unpack(&release.replace("==", "-"), REQUIREMENTS);
     unpacked.with_context(|| format!("the package {release} of PyPI is needed"))
 }

@@ -15,7 +15,7 @@
 //! | [`cluster`], [`database`], [`bootstrap`] | a private Postgres, and the databases of Haven in it |
 //! | [`binaries`], [`environment`], [`service`] | both services: build, configuration, start, readiness |
 //! | [`encryption`] | the client-side encryption of a user's device |
-//! | [`pgbouncer`] | a connection pooler in front of a database |
+//! | [`pgbouncer`], [`reverse_proxy`] | a connection pooler in front of a database; proxies in front of the services |
 //! | [`service_config`], [`retry`] | the gRPC service config; retries for clients of tonic |
 //! | [`template`], [`proxy`], [`stack`], [`client`] | an installation for each test, and its clients |
 //!
@@ -38,10 +38,12 @@ pub mod pgbouncer;
 pub mod port;
 pub mod process;
 pub mod proxy;
+pub mod python;
 pub mod queries;
 pub mod random;
 pub mod release;
 pub mod retry;
+pub mod reverse_proxy;
 pub mod secret_files;
 pub mod secrets;
 pub mod service;

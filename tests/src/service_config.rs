@@ -97,7 +97,8 @@ fn is_repeatable(method: &MethodDescriptor) -> bool {
 
 /// Returns the longest time that a server spends on a call, in seconds.
 fn longest(method: &MethodDescriptor) -> u64 {
-    match (method.is_server_streaming(), method.name().starts_with("Watch")) {
+    let streams = method.is_server_streaming() || method.is_client_streaming();
+    match (streams, method.name().starts_with("Watch")) {
         (false, _) => 60,
         (true, false) => 10 * 60,
         (true, true) => 60 * 60,

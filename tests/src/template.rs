@@ -82,6 +82,15 @@ impl TestCluster {
         Self::start_as(state, migrations, installation, durable, ConfigFiles::Development).await
     }
 
+    /// Creates a new cluster on the disk, without `fsync`, for a test that stores more than fits in memory.
+    pub async fn on_disk() -> Result<Self> {
+        let state = State::take_any("large")?;
+        cluster::discard(&state)?;
+        let installation = Installation::require(|line| eprintln!("{line}"))?;
+        let migrations = Migrations::Programs(&Binaries::build()?);
+        Self::start_as(state, migrations, installation, false, ConfigFiles::Development).await
+    }
+
     /// Creates a new cluster of another Postgres than the one that the other tests run on: see [`Installation::of_major`].
     pub async fn of(installation: Installation) -> Result<Self> {
         let state = State::take_any_in_memory("version")?;

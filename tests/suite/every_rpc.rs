@@ -16,10 +16,10 @@ use haven_proto::{
         CreateEmailChangeRequest, CreateEmailVerificationRequest, CreatePasswordResetRequest,
         DeleteAccountRequest, ExportAccountRequest, GetAccountRequest, GetConsentRequirementsRequest,
         GetDeletionRequest, GetPasswordPolicyRequest, GetSigningKeysRequest, Goal, GrantConsentRequest,
-        ListAccountsRequest, ListAuditEventsRequest, ListConsentsRequest, ListEndedSessionsRequest,
-        ListSessionsRequest, RefreshSessionRequest, ResetPasswordRequest, RevokeSessionRequest,
-        SignInRequest, SignOutRequest, UndoEmailChangeRequest, UpdateAccountRequest, VerifyEmailRequest,
-        WithdrawConsentRequest,
+        ImportAccountsRequest, ListAccountsRequest, ListAuditEventsRequest, ListConsentsRequest,
+        ListEndedSessionsRequest, ListSessionsRequest, RefreshSessionRequest, ResetPasswordRequest,
+        RevokeSessionRequest, SignInRequest, SignOutRequest, UndoEmailChangeRequest, UpdateAccountRequest,
+        VerifyEmailRequest, WithdrawConsentRequest,
     },
 };
 use haven_testkit::{Client, Person, Stack, client::sign_up_request, random};
@@ -254,6 +254,14 @@ fn identity_request(rpc: &str, subject: &Subject<'_>) -> Option<Vec<u8>> {
         "AccountService/ListAccounts" => ListAccountsRequest {
             include_email: true,
             ..ListAccountsRequest::default()
+        }
+        .encode_to_vec(),
+        "AccountService/ImportAccounts" => ImportAccountsRequest {
+            user_id: random::uuid().to_string(),
+            email: private.stored_email("ImportAccounts's email"),
+            password_hash: "$2b$10$/qgKxRp50mrJDUd6iJjCG.FcGBCpH0rGNUxDKaAdbusxYTg/kCUA.".into(),
+            goals: vec![Goal::MakeFriends.into()],
+            ..ImportAccountsRequest::default()
         }
         .encode_to_vec(),
         "AccountService/GetConsentRequirements" => GetConsentRequirementsRequest {}.encode_to_vec(),

@@ -8,9 +8,10 @@
 //! | `person` | provisioning, export and erasure of a person in data |
 //! | `reconcile` | `identity reconcile`: both services after a restore of one schema or of both; the journal of erasures; locked people |
 //! | `trip` | signing up, signing in and writing a message through both services; round trips to Postgres |
-//! | `tokens` | access tokens in data: other issuers, ended sessions, erased people |
+//! | `tokens` | access tokens: other issuers and their keys, ended sessions, erased people |
 //! | `retries` | callers that retry: the service config, grpcio, the layer for tonic; rolling restarts |
 //! | `bad_input` | malformed fields, tokens, messages and sockets |
+//! | `failure_details` | the size of failures, and failures behind a proxy |
 //! | `outages` | services and Postgres that are down or killed |
 //! | `deploy` | the manifests in `deploy/`, run as they say |
 //! | `start`, `telemetry` | configuration and startup; logs, metrics and traces |
@@ -18,10 +19,12 @@
 //! | `postgres` | Postgres with the configuration files of production |
 //! | `backup` | backups, restores and dumps with the files of `deploy/backup` |
 //! | `permissions`, `rls`, `leaks`, `schema`, `exports`, `architecture` | checks across all RPCs, tables and crates |
+//! | `protos` | the protos as sources for other languages |
 //! | `poolers` | both services and their commands behind a connection pooler |
 //! | `query_monitoring` | statistics of statements: `cargo dev queries`, psql and Prometheus |
 //! | `monitoring` | rules, dashboards and runbook against a real scrape; alerts end to end |
 //! | `postgres_versions` | every major version of Postgres that Haven runs on |
+//! | `proxies` | both services behind nginx, HAProxy, Envoy, Caddy and Traefik |
 //! | `platform` | the layers of the platform crate, behind a server made for these tests |
 //! | `drills` | faults under load: killed processes, rolling restarts |
 //! | `workload` | many callers of all mutations, and the verification of what they stored; drills use it |
@@ -53,9 +56,14 @@ mod envelope;
 mod eventually;
 mod every_rpc;
 mod exports;
+mod failure_details;
+mod growth;
 mod leaks;
 mod metrics;
 mod monitoring;
+// Beside the suite, because it has a command of its own.
+#[path = "../mutants/mod.rs"]
+mod mutants;
 mod newer_program;
 mod outages;
 mod packages;
@@ -66,6 +74,8 @@ mod poolers;
 mod postgres;
 mod postgres_versions;
 mod preferences;
+mod protos;
+mod proxies;
 mod query_monitoring;
 mod quotas;
 mod raw_call;

@@ -1,6 +1,6 @@
 //! gRPC calls with bytes that no generated stub would send.
 
-use std::{error::Error, future::poll_fn, time::Duration};
+use std::{error::Error, fmt::Debug, future::poll_fn, time::Duration};
 
 use haven_testkit::client::Connection;
 use http_body_util::BodyExt;
@@ -72,16 +72,28 @@ where
 
 /// Sends any HTTP request. Returns the HTTP status, the gRPC status from the headers or trailers, and the body.
 pub(crate) async fn request(
-    mut connection: Connection,
+    connection: Connection,
     request: http::Request<Vec<u8>>,
 ) -> (http::StatusCode, Option<Status>, Vec<u8>) {
+    let (head, body, trailers) = exchange(connection, request).await;
+    let status = Status::from_header_map(&trailers).or_else(|| Status::from_header_map(&head.headers));
+    (head.status, status, body)
+}
+
+/// Sends any HTTP request. Returns the head, the body and the trailers of the answer.
+pub(crate) async fn exchange<C>(
+    mut connection: C,
+    request: http::Request<Vec<u8>>,
+) -> (http::response::Parts, Vec<u8>, http::HeaderMap)
+where
+    C: GrpcService<Body, Error: Debug, ResponseBody: BodyExt<Error: Debug>>,
+{
     poll_fn(|context| connection.poll_ready(context)).await.unwrap();
     let request = request.map(|body| Body::new(http_body_util::Full::from(body)));
     let (head, body) = connection.call(request).await.unwrap().into_parts();
     let body = body.collect().await.unwrap();
     let trailers = body.trailers().cloned().unwrap_or_default();
-    let status = Status::from_header_map(&trailers).or_else(|| Status::from_header_map(&head.headers));
-    (head.status, status, body.to_bytes().to_vec())
+    (head, body.to_bytes().to_vec(), trailers)
 }
 
 /// Returns `message` with gRPC's length prefix: the compression flag and the length.

@@ -20,6 +20,7 @@ pub mod config;
 pub mod crisis_detection;
 pub mod domain;
 pub mod identity_client;
+pub mod idle;
 pub mod job_metrics;
 pub mod keyed_mutex;
 mod keys_command;
@@ -40,6 +41,7 @@ use haven_platform::{
     client,
     config::{AuthMode, ConfigProblems},
     database::{Database, InspectionError, Migrations},
+    grpc_server,
     hashing::{self, HashQueue},
     mac::MacKeys,
     page::PageTokens,
@@ -91,6 +93,17 @@ use crate::{
         seal::Seals,
     },
 };
+
+/// The RPCs with compressed answers: large ones, to the person whom they are about.
+const COMPRESSED: [&str; 7] = [
+    "haven.data.v1.ConversationService/ListMessages",
+    "haven.data.v1.AnalysisService/ListAnalyses",
+    "haven.data.v1.CycleService/ListRecords",
+    "haven.data.v1.CycleService/ListConflicts",
+    "haven.data.v1.CycleService/PullChanges",
+    "haven.data.v1.PersonService/ExportData",
+    "haven.data.v1.PersonService/ListAuditEvents",
+];
 
 /// The data service, as an application of the platform.
 #[derive(Debug)]
@@ -261,51 +274,16 @@ impl Application for Data {
             clock: parts.clock.clone(),
         };
         Ok(server
-            .service(|limits| {
-                ConversationServiceServer::new(conversation)
-                    .max_decoding_message_size(limits.request)
-                    .max_encoding_message_size(limits.response)
-            })
-            .service(|limits| {
-                AnalysisServiceServer::new(analysis)
-                    .max_decoding_message_size(limits.request)
-                    .max_encoding_message_size(limits.response)
-            })
-            .service(|limits| {
-                AnalysisQueueServiceServer::new(analysis_queue)
-                    .max_decoding_message_size(limits.request)
-                    .max_encoding_message_size(limits.response)
-            })
-            .service(|limits| {
-                CrisisServiceServer::new(crisis)
-                    .max_decoding_message_size(limits.request)
-                    .max_encoding_message_size(limits.response)
-            })
-            .service(|limits| {
-                CycleServiceServer::new(cycle)
-                    .max_decoding_message_size(limits.request)
-                    .max_encoding_message_size(limits.response)
-            })
-            .service(|limits| {
-                PreferencesServiceServer::new(preferences)
-                    .max_decoding_message_size(limits.request)
-                    .max_encoding_message_size(limits.response)
-            })
-            .service(|limits| {
-                DeviceServiceServer::new(devices)
-                    .max_decoding_message_size(limits.request)
-                    .max_encoding_message_size(limits.response)
-            })
-            .service(|limits| {
-                ShareServiceServer::new(shares)
-                    .max_decoding_message_size(limits.request)
-                    .max_encoding_message_size(limits.response)
-            })
-            .service(|limits| {
-                PersonServiceServer::new(person)
-                    .max_decoding_message_size(limits.request)
-                    .max_encoding_message_size(limits.response)
-            }))
+            .compressed(&COMPRESSED)
+            .service(|limits| grpc_server!(ConversationServiceServer::new(conversation), limits))
+            .service(|limits| grpc_server!(AnalysisServiceServer::new(analysis), limits))
+            .service(|limits| grpc_server!(AnalysisQueueServiceServer::new(analysis_queue), limits))
+            .service(|limits| grpc_server!(CrisisServiceServer::new(crisis), limits))
+            .service(|limits| grpc_server!(CycleServiceServer::new(cycle), limits))
+            .service(|limits| grpc_server!(PreferencesServiceServer::new(preferences), limits))
+            .service(|limits| grpc_server!(DeviceServiceServer::new(devices), limits))
+            .service(|limits| grpc_server!(ShareServiceServer::new(shares), limits))
+            .service(|limits| grpc_server!(PersonServiceServer::new(person), limits)))
     }
 
     /// Checks at start that the keys of all stored texts are configured, so that a missing key is not found only when a

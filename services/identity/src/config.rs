@@ -18,7 +18,7 @@ use crate::{
         recovery::Lifetimes,
     },
     erasure_journal::ErasureJournal,
-    hashing::Peppers,
+    hashing::{Bounds, Imported, ImportedSecrets, Peppers},
     signing_keys::{SigningKeys, SigningKeysError},
 };
 
@@ -39,6 +39,8 @@ pub struct IdentityArgs {
     /// File with the value of PEPPERS
     #[arg(long, env = "PEPPERS_FILE", value_name = "FILE")]
     pub peppers_file: Option<PathBuf>,
+    #[command(flatten)]
+    imports: ImportArgs,
     /// Files with private keys that sign access tokens (P-256, PKCS#8, PEM), separated by commas; the first key signs,
     /// and the public halves of all are published
     #[arg(
@@ -136,6 +138,68 @@ pub struct IdentityArgs {
     /// Days for which the security audit log is kept
     #[arg(long, env = "AUDIT_RETENTION_DAYS", value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
     pub audit_retention_days: u32,
+}
+
+/// The flags of imported password hashes.
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// Memory that the check of one imported password hash may need, in MiB. Hashes that need more are refused
+    #[arg(long, env = "IMPORTED_HASH_MAX_MIB", value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(19..=1024))]
+    pub imported_hash_max_mib: u32,
+    /// Memory that the checks of imported password hashes on this replica may need at once, in MiB
+    #[arg(long, env = "IMPORTED_HASH_BUDGET_MIB", value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(19..=16384))]
+    pub imported_hash_budget_mib: u32,
+    /// Secrets that imported password hashes were made with, such as the signer key of a Firebase project or the pepper of
+    /// Devise: `id:base64,id:base64`. They must stay in the list while there are hashes that name them
+    #[arg(
+        long,
+        env = "IMPORTED_HASH_SECRETS",
+        value_name = "LIST",
+        hide_env_values = true
+    )]
+    pub imported_hash_secrets: Option<SecretString>,
+    /// File with the value of IMPORTED_HASH_SECRETS
+    #[arg(long, env = "IMPORTED_HASH_SECRETS_FILE", value_name = "FILE")]
+    pub imported_hash_secrets_file: Option<PathBuf>,
+}
+
+/// The settings of imported password hashes.
+#[derive(Debug)]
+pub struct Imports {
+    /// The bound of one check, and the secrets.
+    pub imported: Imported,
+    /// The memory of all checks at once, in KiB.
+    pub budget_kib: u32,
+}
+
+impl ImportArgs {
+    /// Checks the flags. Returns `None` when one is invalid; `problems` has every problem.
+    fn check(&self, problems: &mut ConfigProblems) -> Option<Imports> {
+        const NAME: &str = "IMPORTED_HASH_SECRETS";
+        if self.imported_hash_budget_mib < self.imported_hash_max_mib {
+            problems.add(
+                "IMPORTED_HASH_BUDGET_MIB",
+                "must be at least IMPORTED_HASH_MAX_MIB, or the largest hashes could not be checked",
+            );
+            return None;
+        }
+        let secrets = match (&self.imported_hash_secrets, &self.imported_hash_secrets_file) {
+            (None, None) => ImportedSecrets::default(),
+            (value, file) => {
+                let list = problems.secret(NAME, value.as_ref(), file.as_ref())?;
+                problems.take(NAME, ImportedSecrets::parse(&list))?
+            }
+        };
+        Some(Imports {
+            imported: Imported {
+                bounds: Bounds {
+                    memory_kib: self.imported_hash_max_mib * 1024,
+                },
+                secrets,
+            },
+            budget_kib: self.imported_hash_budget_mib * 1024,
+        })
+    }
 }
 
 /// The flags of the recovery of accounts.
@@ -281,6 +345,8 @@ pub struct IdentityConfig {
     pub recovery: RecoveryConfig,
     /// The secrets that are hashed with every password.
     pub peppers: Peppers,
+    /// Imported password hashes.
+    pub imports: Imports,
     /// The keys that sign access tokens.
     pub signing_keys: SigningKeys,
     /// The consents that a sign-up requires.
@@ -317,6 +383,7 @@ impl IdentityArgs {
         let peppers = problems
             .secret("PEPPERS", self.peppers.as_ref(), self.peppers_file.as_ref())
             .and_then(|list| problems.take("PEPPERS", Peppers::parse(&list)));
+        let imports = self.imports.check(problems);
         let signing_keys = signing_keys(&self.signing_key_files, problems);
         let required_consents = problems.take("REQUIRED_CONSENTS", self.required_consents.parse());
         let consent_versions = required_consents.as_ref().and_then(|required| {
@@ -337,6 +404,7 @@ impl IdentityArgs {
             delivery: delivery?,
             recovery: recovery?,
             peppers: peppers?,
+            imports: imports?,
             signing_keys: signing_keys?,
             consent_versions: consent_versions?,
             required_consents: required_consents?,
@@ -413,6 +481,35 @@ mod tests {
         ] {
             let report = check(path).unwrap_err();
             assert!(report.contains(problem), "{path}: {report}");
+        }
+    }
+
+    #[test]
+    fn the_budget_of_imported_hashes_is_enough_for_the_largest() {
+        let check = |flags: &[&str]| {
+            let args = Cli::parse_from([&["identity"], flags].concat()).args;
+            let mut problems = ConfigProblems::new();
+            let imports = args.imports.check(&mut problems);
+            problems.finish(imports).map_err(|error| error.to_string())
+        };
+        let imports = check(&["--imported-hash-secrets=fire:AAEC"]).unwrap();
+        assert_eq!(
+            (imports.imported.bounds.memory_kib, imports.budget_kib),
+            (65_536, 65_536)
+        );
+        for (flag, problem) in [
+            (
+                "--imported-hash-max-mib=100",
+                "IMPORTED_HASH_BUDGET_MIB: must be at least",
+            ),
+            (
+                "--imported-hash-secrets=fire:?",
+                "IMPORTED_HASH_SECRETS: has a secret",
+            ),
+            ("--imported-hash-secrets-file=/nowhere/x", "IMPORTED_HASH_SECRETS"),
+        ] {
+            let report = check(&[flag]).unwrap_err();
+            assert!(report.contains(problem), "{flag}: {report}");
         }
     }
 

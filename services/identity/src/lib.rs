@@ -27,7 +27,8 @@ use haven_platform::{
     client::channel,
     config::ConfigProblems,
     database::{Migrations, WorkerConfig, checks::Finding},
-    hashing::HashQueue,
+    grpc_server,
+    hashing::{HashLane, HashQueue},
     mac::MacKeys,
     page::PageTokens,
     server::ServerBuilder,
@@ -65,6 +66,12 @@ use crate::{
 const POLLED: [&str; 2] = [
     "haven.identity.v1.SessionService/ListEndedSessions",
     "haven.identity.v1.SessionService/GetSigningKeys",
+];
+
+/// The RPCs with compressed answers: large ones, to the person whom they are about.
+const COMPRESSED: [&str; 2] = [
+    "haven.identity.v1.AccountService/ExportAccount",
+    "haven.identity.v1.AccountService/ListAuditEvents",
 ];
 
 /// The identity service, as an application of the platform.
@@ -123,7 +130,11 @@ impl Application for Identity {
         );
         let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let queue = HashQueue::new(cores);
-        let hasher = Hasher::new(config.peppers, parts.entropy.clone()).map_err(|error| error.to_string())?;
+        // Sign-ins with hashes of this service keep at least half of the cores.
+        let places = NonZeroUsize::new(cores.get().div_ceil(2)).unwrap_or(NonZeroUsize::MIN);
+        let lane = HashLane::new(places, config.imports.budget_kib);
+        let hasher = Hasher::new(config.peppers, config.imports.imported, parts.entropy.clone())
+            .map_err(|error| error.to_string())?;
         let data = channel(&config.delivery.data_url, Arc::clone(&parts.tls))
             .map_err(|error| format!("DATA_URL: {error}"))?;
         if config.delivery.journal.is_none() {
@@ -155,7 +166,7 @@ impl Application for Identity {
         );
         parts.tasks.spawn(sweeper.run(parts.stop.clone()));
         let secret = &parts.tokens.secret_keys;
-        let passwords = Passwords::new(queue, Arc::new(hasher));
+        let passwords = Passwords::new(queue, lane, Arc::new(hasher));
         let estimator = EstimatorQueue::new(cores);
         let rate_limit_keys = RateLimitKeys::new(MacKeys::derive(secret, "identity.rate_limits"));
         let audit_origins = AuditOrigins::new(MacKeys::derive(secret, "identity.networks"));
@@ -230,21 +241,10 @@ impl Application for Identity {
         };
         Ok(server
             .polled(&POLLED)
-            .service(|limits| {
-                AccountServiceServer::new(account)
-                    .max_decoding_message_size(limits.request)
-                    .max_encoding_message_size(limits.response)
-            })
-            .service(|limits| {
-                RecoveryServiceServer::new(recovery)
-                    .max_decoding_message_size(limits.request)
-                    .max_encoding_message_size(limits.response)
-            })
-            .service(|limits| {
-                SessionServiceServer::new(session)
-                    .max_decoding_message_size(limits.request)
-                    .max_encoding_message_size(limits.response)
-            }))
+            .compressed(&COMPRESSED)
+            .service(|limits| grpc_server!(AccountServiceServer::new(account), limits))
+            .service(|limits| grpc_server!(RecoveryServiceServer::new(recovery), limits))
+            .service(|limits| grpc_server!(SessionServiceServer::new(session), limits)))
     }
 
     async fn findings(config: &WorkerConfig) -> Vec<Finding> {

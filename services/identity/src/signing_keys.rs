@@ -226,7 +226,7 @@ mod tests {
         let ended = EndedSessions::new();
         ended.replace([]);
         let (keys, ended) = (Arc::new(keys), Arc::new(ended));
-        TokenVerifier::new("haven".into(), "authenticated".into(), keys, ended, clock)
+        TokenVerifier::new("haven".into(), "authenticated", keys, ended, clock)
     }
 
     fn soon() -> Deadline {

@@ -11,16 +11,19 @@ use crate::scopes::{self, Scope};
 /// Standard protocols. Their RPCs cannot carry our access option. Every caller may use them: they expose only whether a
 /// service is healthy, and its published contract.
 const STANDARD: [&str; 3] = [
-    "grpc.health.v1.Health",
+    HEALTH,
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
 ];
+
+/// The health service.
+const HEALTH: &str = "grpc.health.v1.Health";
 
 /// The kind of response that an RPC sends. It decides the time limit of a call and the limits that count it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ResponseKind {
     /// A single message. A stream that needs no credentials, such as that of reflection, also has this kind, because an
-    /// unauthenticated caller must not hold a permit for long.
+    /// unauthenticated caller must not hold a permit for long. The watches of health do not: they have places of their own.
     Message,
     /// A stream that ends when all data was sent.
     Stream,
@@ -39,6 +42,8 @@ pub struct Rpc {
     pub scope: Option<Scope>,
     /// The kind of response that the RPC sends.
     pub response: ResponseKind,
+    /// `true` if the request is a stream of messages, from a caller with credentials. Such a call may take as long as a stream.
+    pub uploads: bool,
     /// `true` if the RPC admits users whose consents to required documents are missing.
     pub despite_unmet: bool,
 }
@@ -134,6 +139,7 @@ impl AccessTable {
                     access,
                     scope,
                     response: response_kind(&method, access),
+                    uploads: method.is_client_streaming() && access != Access::Anyone,
                     despite_unmet,
                 };
                 table.insert(format!("/{name}"), rpc);
@@ -147,6 +153,10 @@ impl AccessTable {
         }
     }
 
+    /// The path of [`for_tests`](Self::for_tests) whose requests are streams.
+    #[cfg(test)]
+    pub(crate) const UPLOAD: &'static str = "/haven.test.v1.TestService/UploadItems";
+
     /// Returns a table with the given paths. Every RPC in it requires a user.
     #[cfg(test)]
     pub(crate) fn for_tests<const N: usize>(rpcs: [(&str, ResponseKind); N]) -> Self {
@@ -156,6 +166,7 @@ impl AccessTable {
                 access: Access::User,
                 scope: None,
                 response,
+                uploads: path == Self::UPLOAD,
                 despite_unmet: false,
             };
             (path.to_owned(), rpc)
@@ -194,7 +205,8 @@ fn check_scope(access: Access, scope: Option<Scope>) -> Result<(), ScopeError> {
 }
 
 fn response_kind(method: &MethodDescriptor, access: Access) -> ResponseKind {
-    match method.is_server_streaming() && access != Access::Anyone {
+    let may_last = access != Access::Anyone || method.parent_service().full_name() == HEALTH;
+    match method.is_server_streaming() && may_last {
         true if method.name().starts_with("Watch") => ResponseKind::Watch,
         true => ResponseKind::Stream,
         false => ResponseKind::Message,
@@ -244,11 +256,16 @@ mod tests {
 
     /// A stream that needs no credentials, such as that of reflection, has the time limits of a single response.
     #[test]
-    fn a_public_stream_counts_as_a_single_message() {
+    fn a_public_stream_counts_as_a_single_message_unless_it_is_a_watch_of_health() {
         let service = "grpc.reflection.v1.ServerReflection";
         let table = AccessTable::read([tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET], &[service]).unwrap();
         let rpc = table.find(&format!("/{service}/ServerReflectionInfo")).unwrap();
         assert_eq!(rpc.response, ResponseKind::Message);
+        let table = AccessTable::read([haven_proto::health::FILE_DESCRIPTOR_SET], &[HEALTH]).unwrap();
+        for (rpc, expected) in [("Watch", ResponseKind::Watch), ("List", ResponseKind::Message)] {
+            let rpc = table.find(&format!("/{HEALTH}/{rpc}")).unwrap();
+            assert_eq!(rpc.response, expected);
+        }
     }
 
     #[test]
@@ -259,7 +276,7 @@ mod tests {
 
         // The RPCs of the health protocol carry no access option; under another name that is an error.
         use prost::Message as _;
-        let mut set = prost_types_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        let mut set = prost_types_set(haven_proto::health::FILE_DESCRIPTOR_SET);
         set.file[0].package = Some("haven.test.v1".into());
         for message in set.file[0]
             .service
@@ -272,13 +289,18 @@ mod tests {
                     .map(|name| name.replace("grpc.health.v1", "haven.test.v1"));
             }
         }
-        for message in &mut set.file[0].message_type {
-            for field in &mut message.field {
-                field.type_name = field
-                    .type_name
-                    .as_ref()
-                    .map(|name| name.replace("grpc.health.v1", "haven.test.v1"));
-            }
+        let messages = set.file[0].message_type.iter_mut();
+        // The entries of a map are a nested message.
+        for field in messages.flat_map(|message| {
+            let (fields, nested) = (&mut message.field, &mut message.nested_type);
+            fields
+                .iter_mut()
+                .chain(nested.iter_mut().flat_map(|message| &mut message.field))
+        }) {
+            field.type_name = field
+                .type_name
+                .as_ref()
+                .map(|name| name.replace("grpc.health.v1", "haven.test.v1"));
         }
         let bytes = set.encode_to_vec();
         let error = AccessTable::read([bytes.as_slice()], &["haven.test.v1.Health"]).unwrap_err();

@@ -10,13 +10,15 @@ use crate::{
     auth::{EndedSessions, KeySet},
     config::{
         AuthMode, ConfigError, ConfigProblems, Enforcement, EnforcementArgs, ListenerArgs, Listeners,
-        PostgresArgs, RequestArgs, Requests, Telemetry, TelemetryArgs, TlsArgs, TlsFiles, TokenArgs, Tokens,
+        PostgresArgs, ProxyArgs, RequestArgs, Requests, Telemetry, TelemetryArgs, TlsArgs, TlsFiles,
+        TokenArgs, Tokens,
     },
     database::{Database, DatabaseConfig, InspectionError, Migrations, WorkerConfig, checks::Finding},
     entropy::Entropy,
     server::ServerBuilder,
     time::Clock,
     tls::Tls,
+    trusted_proxies::TrustedProxies,
 };
 
 /// A service: its name, its configuration, and how its RPC handlers and background tasks are created.
@@ -136,6 +138,8 @@ pub struct ServeArgs<A: Args> {
     listeners: ListenerArgs,
     #[command(flatten, next_help_heading = "TLS and callers")]
     tls: TlsArgs,
+    #[command(flatten)]
+    proxies: ProxyArgs,
     #[command(flatten, next_help_heading = "Tokens and keyed hashes")]
     tokens: TokenArgs,
     #[command(flatten)]
@@ -155,6 +159,7 @@ pub struct ServeArgs<A: Args> {
 pub struct ServeConfig<C> {
     pub(crate) listeners: Listeners,
     pub(crate) tls_files: TlsFiles,
+    pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) tokens: Tokens,
     pub(crate) enforcement: Enforcement,
     pub(crate) database: DatabaseConfig,
@@ -173,6 +178,7 @@ impl<A: Args> ServeArgs<A> {
         let mut problems = ConfigProblems::new();
         let listeners = self.listeners.check(&mut problems, S::PORTS);
         let tls_files = self.tls.check(&mut problems);
+        let trusted_proxies = self.proxies.check(&mut problems);
         let tokens = self.tokens.check(&mut problems);
         let auth_mode = listeners.map(|listeners| listeners.auth_mode);
         let enforcement = self
@@ -186,6 +192,7 @@ impl<A: Args> ServeArgs<A> {
             Some(ServeConfig {
                 listeners: listeners?,
                 tls_files: tls_files?,
+                trusted_proxies: trusted_proxies?,
                 tokens: tokens?,
                 enforcement: enforcement?,
                 database: database?,

@@ -5,7 +5,10 @@ use std::{borrow::Cow, collections::HashMap, error::Error, fmt, time::Duration};
 use tonic::Status;
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
-use crate::reason::{self, Reason};
+use crate::{
+    details,
+    reason::{self, Reason},
+};
 
 /// The failure of a call: a published reason, details for programs, and a cause, which is logged and never sent.
 ///
@@ -40,10 +43,6 @@ pub struct Violation {
     pub description: Cow<'static, str>,
 }
 
-/// The maximum number of violations in one status. A status is sent in a header, and a client closes the connection,
-/// with every other call on it, when a header has more than 16 KiB.
-const MAX_VIOLATIONS: usize = 50;
-
 // === impl Violation ===
 
 impl Violation {
@@ -69,9 +68,7 @@ impl Violation {
 
     /// Returns UNKNOWN_VALUE: `field` holds a number that is not a value of its enum.
     pub fn unknown_value(field: impl Into<String>) -> Self {
-        let field = field.into();
-        let description = format!("{field} must be one of the enum's values");
-        Self::new(field, "UNKNOWN_VALUE", description)
+        Self::new(field, "UNKNOWN_VALUE", "The value must be one of the enum's")
     }
 }
 
@@ -123,10 +120,20 @@ impl Failure {
             .quota(quota, format!("At most {limit}, of which {used} are used"))
     }
 
-    /// Adds a value for programs to `ErrorInfo.metadata`. It must not be private.
+    /// Adds a value for programs to `ErrorInfo.metadata`. It must not be private, and what is beyond 256 bytes of it is cut off.
     #[must_use]
     pub fn metadata(mut self, key: &'static str, value: impl Into<String>) -> Self {
-        self.0.metadata.insert(key.to_owned(), value.into());
+        self.0
+            .metadata
+            .insert(key.to_owned(), details::bounded(value.into()));
+        self
+    }
+
+    /// Adds a list for programs to `ErrorInfo.metadata`, separated by commas: as many of `values` as fit in 512 bytes, and the
+    /// number of the others under `<key>_omitted`.
+    #[must_use]
+    pub fn metadata_list<'a>(mut self, key: &'static str, values: impl IntoIterator<Item = &'a str>) -> Self {
+        details::add_list(&mut self.0.metadata, key, values);
         self
     }
 
@@ -192,24 +199,31 @@ impl From<Failure> for Status {
         if let Some(cause) = cause {
             log_cause(reason, &*cause);
         }
+        let (code, message) = (reason::code(reason), reason::message(reason));
         let mut details = ErrorDetails::new();
-        details.set_error_info(reason::name(reason), reason::DOMAIN, metadata);
         if let Some(delay) = retry_after {
             details.set_retry_info(Some(delay));
-        }
-        if !violations.is_empty() {
-            details.set_bad_request(
-                violations
-                    .into_iter()
-                    .take(MAX_VIOLATIONS)
-                    .map(FieldViolation::from)
-                    .collect::<Vec<_>>(),
-            );
         }
         for (subject, description) in quotas {
             details.add_quota_failure_violation(subject, description);
         }
-        Self::with_error_details(reason::code(reason), reason::message(reason), details)
+        details.set_error_info(reason::name(reason), reason::DOMAIN, metadata.clone());
+        if !violations.is_empty() {
+            let used = Self::with_error_details(code, message, details.clone())
+                .details()
+                .len();
+            let (violations, omitted) =
+                details::fitting(violations.into_iter().map(FieldViolation::from), used);
+            if !violations.is_empty() {
+                details.set_bad_request(violations);
+            }
+            if omitted > 0 {
+                let mut metadata = metadata;
+                metadata.insert(details::VIOLATIONS_OMITTED.to_owned(), omitted.to_string());
+                details.set_error_info(reason::name(reason), reason::DOMAIN, metadata);
+            }
+        }
+        Self::with_error_details(code, message, details)
     }
 }
 
@@ -236,3 +250,6 @@ fn log_cause(reason: Reason, cause: &(dyn Error + Send + Sync)) {
         tracing::warn!(reason = reason::name(reason), cause = text, "call failed");
     }
 }
+
+#[cfg(test)]
+mod tests;

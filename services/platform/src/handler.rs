@@ -4,7 +4,7 @@
 //! [`grpc_service!`](crate::grpc_service) writes that implementation: a list of the service's RPCs, each forwarded to
 //! the handler of its request message.
 
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::{call::Call, failure::Failure};
 
@@ -52,9 +52,45 @@ where
     Ok(service.handle(&call, request.into_inner()).await?.into())
 }
 
+/// The handler of one RPC whose request is a stream of messages `Q`.
+pub trait UploadHandler<Q> {
+    /// The response message.
+    type Answer;
+
+    /// Receives and performs the requests, and returns the response.
+    ///
+    /// # Errors
+    ///
+    /// The status that is sent to the caller: a failure, or that of a request that could not be received.
+    fn receive(
+        &self,
+        call: &Call,
+        requests: Streaming<Q>,
+    ) -> impl Future<Output = Result<Self::Answer, Status>> + Send;
+}
+
+/// Passes a stream of requests from tonic's generated trait to its [`UploadHandler`].
+///
+/// # Errors
+///
+/// As [`handle`].
+pub async fn receive<S, Q, R>(
+    service: &S,
+    requests: Request<Streaming<Q>>,
+) -> Result<Response<S::Answer>, Status>
+where
+    S: UploadHandler<Q, Answer = R>,
+{
+    let call = Call::of(&requests)?;
+    Ok(Response::new(
+        service.receive(&call, requests.into_inner()).await?,
+    ))
+}
+
 /// Implements a gRPC service's generated trait: each RPC is forwarded to the [`Handler`] of its request message.
 ///
-/// RPCs that answer with one message come first, as `rpc`; RPCs that answer with a stream follow, as `stream`, each
+/// RPCs that answer one message with one message come first, as `rpc`; RPCs that answer a stream of messages with one follow, as
+/// `upload`, each forwarded to the [`UploadHandler`] of its messages; and then RPCs that answer with a stream, as `stream`, each
 /// with the name of the trait's associated type.
 ///
 /// ```ignore
@@ -70,6 +106,7 @@ macro_rules! grpc_service {
     (
         impl $service:ident for $rpc:ty {
             $(rpc $method:ident($request:ty) -> $response:ty;)*
+            $(upload $upload_method:ident($upload_request:ty) -> $upload_response:ty;)*
             $(stream $stream_method:ident($stream_request:ty) -> $stream:ident of $item:ty;)*
         }
     ) => {
@@ -81,6 +118,14 @@ macro_rules! grpc_service {
                     request: tonic::Request<$request>,
                 ) -> Result<tonic::Response<$response>, tonic::Status> {
                     $crate::handler::handle(self, request).await
+                }
+            )*
+            $(
+                async fn $upload_method(
+                    &self,
+                    request: tonic::Request<tonic::Streaming<$upload_request>>,
+                ) -> Result<tonic::Response<$upload_response>, tonic::Status> {
+                    $crate::handler::receive(self, request).await
                 }
             )*
             $(

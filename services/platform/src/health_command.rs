@@ -11,12 +11,12 @@ use std::{
 };
 
 use clap::Args;
+use haven_proto::health::v1::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 use prost_reflect::{DescriptorError, DescriptorPool};
 use tokio::time::timeout;
 use tonic::{Code, Status, transport::Endpoint};
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
 
 use crate::config::{ConfigError, ConfigProblems, duration};
 

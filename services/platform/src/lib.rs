@@ -10,8 +10,8 @@
 //! | --- | --- |
 //! | [`application`], [`run`], [`config`], [`environment`] | the life of a service, from the command line to the stop; all settings |
 //! | [`server`], [`access`], [`handler`], [`call`], [`deadline`] | the gRPC server and its layers; access rules; RPC handlers |
-//! | [`auth`], [`allowed_services`], [`scopes`], [`network`] | authentication of users and services; what each service may do; the client's network |
-//! | [`failure`], [`reason`], [`violations`] | the error contract: published reasons and field violations |
+//! | [`auth`], [`allowed_services`], [`scopes`], [`network`], [`trusted_proxies`] | authentication of users and services; what each service may do; the client's network, and which proxies may state it |
+//! | [`failure`], [`reason`], [`violations`] | the error contract: published reasons, field violations, and the size of both |
 //! | [`request_key`], [`page`], [`cursor`] | idempotent requests (AIP-155); pagination (AIP-158) |
 //! | [`database`] | transactions under the caller's identity, the only way to reach a row; migrations |
 //! | [`hashing`], [`mac`] | argon2 in a bounded queue; keyed hashes |
@@ -38,6 +38,7 @@ pub mod config;
 pub mod cursor;
 pub mod database;
 pub mod deadline;
+mod details;
 pub mod entropy;
 pub mod environment;
 pub mod failure;
@@ -63,5 +64,6 @@ pub mod task_rounds;
 pub mod telemetry;
 pub mod time;
 pub mod tls;
+pub mod trusted_proxies;
 pub mod violations;
 pub mod watch_key;

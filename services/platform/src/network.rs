@@ -11,24 +11,26 @@ pub struct Network([u8; 9]);
 /// The source of a client's network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NetworkSource {
-    /// The socket of a client that is no service.
+    /// The socket of a client that is neither a service nor a trusted proxy.
     #[default]
     Client,
-    /// A service with the scope `forward`, which stated the address of its client.
+    /// A service with the scope `forward`, or a trusted proxy, which stated the address of its client.
     Forwarded,
     /// The socket of a service with the scope `forward` that stated no usable address.
     ServiceWithoutAddress,
     /// The socket of a service without the scope `forward`, which counts as the client.
     ServiceWithoutForward,
+    /// The socket of a trusted proxy that stated no usable address.
+    ProxyWithoutAddress,
 }
 
 impl NetworkSource {
-    /// Returns whether the network is that of a service, which all its people share.
+    /// Returns whether the network is that of a service or a proxy, which all its people share.
     #[must_use]
     pub fn is_shared(self) -> bool {
         match self {
             Self::Client | Self::Forwarded => false,
-            Self::ServiceWithoutAddress | Self::ServiceWithoutForward => true,
+            Self::ServiceWithoutAddress | Self::ServiceWithoutForward | Self::ProxyWithoutAddress => true,
         }
     }
 }

@@ -65,7 +65,7 @@ pub fn code(reason: Reason) -> Code {
         R::Deadline | R::ClientTooSlow => Code::DeadlineExceeded,
         R::DependencyUnavailable | R::Draining => Code::Unavailable,
         R::Unspecified | R::Internal => Code::Internal,
-        R::Unimplemented => Code::Unimplemented,
+        R::Unimplemented | R::EncodingUnsupported => Code::Unimplemented,
         R::Cancelled => Code::Cancelled,
     }
 }
@@ -133,6 +133,9 @@ pub fn message(reason: Reason) -> &'static str {
         R::Draining => "The server is stopping; try another one",
         R::Unspecified | R::Internal => "Internal error; the server's log has the cause under the request id",
         R::Unimplemented => "The server does not have this RPC",
+        R::EncodingUnsupported => {
+            "The server cannot read the compression in the header grpc-encoding; the details list those that it can"
+        }
         R::Cancelled => "The call was cancelled",
     }
 }

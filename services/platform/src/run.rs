@@ -210,7 +210,7 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
     };
     let verifier = TokenVerifier::new(
         resources.tokens.issuer.clone(),
-        resources.tokens.audience.clone(),
+        &resources.tokens.audience,
         Arc::clone(&resources.keys),
         Arc::clone(&resources.ended),
         resources.clock.clone(),
@@ -219,6 +219,7 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
     let server_config = ServerConfig {
         requests: config.requests,
         tls: Arc::clone(&tls),
+        trusted_proxies: config.trusted_proxies,
         verifier,
         auth_mode: config.listeners.auth_mode,
         enforcement: config.enforcement,
@@ -244,6 +245,9 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
     let health = server.health().clone();
     health.begin().await;
     resources.tasks.spawn(tls.reload_on_change(stop.clone()));
+    for issuer in resources.tokens.trusted.iter().cloned() {
+        resources.tasks.spawn(issuer.keep_fresh(stop.clone()));
+    }
     resources.tasks.spawn(stop_on_signal(stop.clone()));
     tracing::info!(api = %listeners.api, health = %listeners.health, metrics = %listeners.metrics, "listening");
 

@@ -73,6 +73,12 @@ impl Violations {
         (!value.is_empty()).then(|| self.uuid(field, value))
     }
 
+    /// Returns all violations, for an answer that has them beside other results.
+    #[must_use]
+    pub fn into_list(self) -> Vec<Violation> {
+        self.0
+    }
+
     /// Fails when there is any violation.
     ///
     /// # Errors
@@ -162,7 +168,7 @@ mod tests {
             .collect();
         assert_eq!(
             descriptions,
-            ["mode is required", "order must be one of the enum's values"]
+            ["mode is required", "The value must be one of the enum's"]
         );
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     loaded_stack::{LoadedStack, MESSAGE_PREFIX, PERSON_PREFIX, messages},
-    measure::{BEGIN, LOGIN, statement},
+    measure::{BEGIN, CONTEXT, LOGIN, statement},
     operation::{Operation, PAGE},
 };
 
@@ -12,7 +12,6 @@ use super::{
 pub(crate) struct Transaction {
     /// The operation that the transaction belongs to.
     pub(crate) operation: Operation,
-    begin: Vec<String>,
     prepare: String,
     execute: String,
 }
@@ -58,9 +57,12 @@ impl Transaction {
         let statement = statement(name, arguments.len())?;
         Ok(Self {
             operation,
-            begin: BEGIN.map(|part| part.replace(":person_id", &person_id)).to_vec(),
-            prepare: format!("PREPARE call AS {statement}"),
-            execute: format!("EXECUTE call({})", arguments.join(", ")),
+            prepare: format!("{};\nPREPARE call AS {statement}", CONTEXT[0]),
+            execute: format!(
+                "{};\nEXECUTE call({})",
+                CONTEXT[1].replace(":person_id", &person_id),
+                arguments.join(", ")
+            ),
         })
     }
 
@@ -68,7 +70,7 @@ impl Transaction {
     /// `:prepared` stores that it did.
     pub(crate) fn script(&self, loaded: &LoadedStack) -> String {
         let Self { prepare, execute, .. } = self;
-        let begin = self.begin.join(" \\; ");
+        let begin = BEGIN.join(" \\; ");
         let (people, messages) = (loaded.others(), messages());
         format!(
             "\\set person random({}, {})\n\\set message random({}, {})\n\
@@ -83,7 +85,7 @@ impl Transaction {
     /// Checks that the transaction returns the rows that the service would get. It rolls back.
     pub(crate) async fn check(&self, loaded: &LoadedStack) -> Result<()> {
         let Self { prepare, execute, .. } = self;
-        let begin = self.begin.join("; ");
+        let begin = BEGIN.join("; ");
         let sql = format!("{begin}; {prepare}; {execute}; ROLLBACK")
             .replace(":person", &loaded.others().start().to_string())
             .replace(":message", &messages().start().to_string());
@@ -91,8 +93,8 @@ impl Transaction {
         let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
             .fetch_all(&mut connection)
             .await;
-        // The count excludes the row of `set_config`.
-        let row_count = rows.with_context(|| self.operation.to_string())?.len() - 1;
+        // The count excludes the rows of `set_config`.
+        let row_count = rows.with_context(|| self.operation.to_string())?.len() - 2;
         let expected = match self.operation {
             Operation::Append | Operation::Get => 1,
             Operation::List => PAGE + 1,

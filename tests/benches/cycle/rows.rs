@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 
 use super::{
     loaded_stack::{LoadedStack, PULLED_RECORDS, person_id},
-    measure::{BEGIN, LOGIN},
+    measure::{BEGIN, CONTEXT, LOGIN},
 };
 
 /// A COPY of the columns that a pull sends, in the order of a pull.
@@ -24,7 +24,11 @@ const MIN_BYTES: usize = super::loaded_stack::PAYLOAD_BYTES * PULLED_RECORDS as 
 pub(crate) async fn copy_rate(loaded: &LoadedStack) -> Result<f64> {
     let mut connection = loaded.stack.database.connect(LOGIN).await?;
     let person = person_id(loaded.pulled_person()).to_string();
-    let begin = BEGIN.map(|part| part.replace(":person_id", &person)).join("; ");
+    let begin = [
+        BEGIN.join("; "),
+        CONTEXT.join("; ").replace(":person_id", &person),
+    ]
+    .join("; ");
     let start = Instant::now();
     sqlx::raw_sql(AssertSqlSafe(begin))
         .execute(&mut connection)

@@ -14,7 +14,7 @@ use super::{
         BLOCK, DEVICE_PREFIX, FIRST_INDEX, FIRST_NUMBER, LoadedStack, PAYLOAD_BYTES, PERSON_PREFIX,
         RECORD_PREFIX, RECORDS,
     },
-    measure::{BEGIN, CONNECTIONS, LOGIN, statement},
+    measure::{BEGIN, CONNECTIONS, CONTEXT, LOGIN, statement},
     operation::Operation,
 };
 
@@ -26,7 +26,6 @@ pub(crate) struct Transaction {
     /// The operation that the transaction belongs to.
     pub(crate) operation: Operation,
     people: Range<u32>,
-    begin: Vec<String>,
     prepare: String,
     execute: String,
 }
@@ -48,9 +47,12 @@ impl Transaction {
         Ok(Self {
             operation,
             people,
-            begin: BEGIN.map(|part| part.replace(":person_id", &person_id)).to_vec(),
-            prepare: format!("PREPARE call AS {statement}"),
-            execute: format!("EXECUTE call({})", arguments.join(", ")),
+            prepare: format!("{};\nPREPARE call AS {statement}", CONTEXT[0]),
+            execute: format!(
+                "{};\nEXECUTE call({})",
+                CONTEXT[1].replace(":person_id", &person_id),
+                arguments.join(", ")
+            ),
         })
     }
 
@@ -58,7 +60,7 @@ impl Transaction {
     /// `:turn` counts the transactions of the connection, in this run and in earlier ones.
     pub(crate) fn script(&self) -> String {
         let Self { prepare, execute, .. } = self;
-        let begin = self.begin.join(" \\; ");
+        let begin = BEGIN.join(" \\; ");
         let (first, each) = (self.people.start, self.people_per_connection());
         let before: String = (0..CONNECTIONS)
             .map(|client| format!(" when :client_id = {client} then :turn{client}"))
@@ -134,7 +136,7 @@ impl Transaction {
     /// Checks that the transaction makes the changes that the service would make. It rolls back.
     pub(crate) async fn check(&self, loaded: &LoadedStack) -> Result<()> {
         let Self { prepare, execute, .. } = self;
-        let begin = self.begin.join("; ");
+        let begin = BEGIN.join("; ");
         let count = "SELECT sum(version) FROM data.encrypted_cycle_data WHERE user_id = auth.uid()";
         let assert_sum = |expected: u32| format!("DO $$ BEGIN ASSERT ({count}) = {expected}; END $$");
         let sql = format!(

@@ -10,7 +10,7 @@ pub(crate) use self::{
     load::{copy, tokens},
     pgbench::Pgbench,
     spread::Spread,
-    statement::{BEGIN, LOGIN, statement},
+    statement::{BEGIN, CONTEXT, LOGIN, statement},
 };
 
 /// The number of connections to Postgres: of the service's request pool, and of pgbench.

@@ -9,13 +9,19 @@ use serde_json::Value;
 /// The login of the service's requests.
 pub(crate) const LOGIN: &str = "data_app";
 
-/// The statements with which the service begins a transaction, in one round trip. `:person_id` stands for the caller.
-/// The service sets another statement timeout for each call, at the same cost.
+/// The statements with which the service begins a transaction, in one round trip. The service sets another statement timeout
+/// for each call, at the same cost.
 pub(crate) const BEGIN: [&str; 3] = [
     "BEGIN",
-    "SELECT set_config('request.jwt.claims', '{\"sub\":\":person_id\"}', true), \
-     set_config('statement_timeout', '9999', true)",
+    "SELECT set_config('statement_timeout', '9999', true)",
     "SET LOCAL ROLE data_user",
+];
+
+/// The statement with which the service gives the transaction its caller, in a second round trip, and its execution.
+/// `:person_id` stands for the caller.
+pub(crate) const CONTEXT: [&str; 2] = [
+    "PREPARE context AS SELECT /* Context */ set_config('request.jwt.claims', $1, true)",
+    "EXECUTE context('{\"sub\":\":person_id\"}')",
 ];
 
 /// Returns the statement of the data service with the comment `/* name */`. Fails if there is not exactly

@@ -18,9 +18,9 @@ const ROWS: &str = "
     INSERT INTO identity.failures (key, count, not_before)
         SELECT sha256(('old' || n)::bytea), 7, now() - interval '25 hours' FROM generate_series(1, 3) AS n
         UNION ALL SELECT sha256('new'), 7, now() - interval '23 hours';
-    INSERT INTO identity.ended_sessions (id, expires_at)
-        SELECT gen_random_uuid(), now() - interval '11 minutes' FROM generate_series(1, 2500)
-        UNION ALL SELECT gen_random_uuid(), now() + interval '15 minutes';
+    INSERT INTO identity.ended_sessions (digest, id, expires_at)
+        SELECT sha256(n::text::bytea), gen_random_uuid(), now() - interval '11 minutes' FROM generate_series(1, 2500) AS n
+        UNION ALL SELECT sha256('current'), gen_random_uuid(), now() + interval '15 minutes';
     -- Expired: over for more than a month, either ended or not refreshed. Current: ended later, though begun long ago.
     INSERT INTO identity.sessions (user_id, id, issued_at, expires_at, refresh_expires_at, ended_at, end_reason)
         SELECT '018f0000-0000-7000-8000-00000000000a', ('018f0000-0000-7000-8000-00000000000' || n)::uuid,

@@ -9,6 +9,7 @@ mod expired_rows;
 pub(crate) mod export_account;
 pub(crate) mod external_provider;
 mod get_account;
+mod import_accounts;
 mod list_accounts;
 mod password_policy;
 mod rate_limits_across_replicas;

@@ -64,7 +64,7 @@ async fn a_job_of_a_worker_that_died_is_done_once_by_another() {
     assert_lost(&alive, &second).await;
     let rows: String = scalar(
         &stack.database,
-        "SELECT concat_ws(' ', state, attempts, lease_token, lease_holder, lease_expires_at, last_error,
+        "SELECT concat_ws(' ', state, attempts, lease_token, lease_digest, lease_holder, lease_expires_at, last_error,
              finished_at IS NOT NULL, (SELECT count(*) FROM data.analysis_results),
              (SELECT count(*) FROM data.requests WHERE method IN ('CompleteJob', 'FailJob')))
          FROM data.analysis_jobs",

@@ -7,6 +7,7 @@ mod erased_people;
 mod invalid_requests;
 mod lease_fencing;
 mod lease_jobs;
+mod lease_tokens;
 mod list_dead_jobs;
 mod lost_leases;
 mod many_waiting_workers;

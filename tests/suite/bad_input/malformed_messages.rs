@@ -1,7 +1,7 @@
 //! Bytes that are not a message of the RPC, and requests that are not gRPC.
 
 use http::{Method, header};
-use prost_reflect::{DescriptorPool, Kind};
+use prost_reflect::{DescriptorPool, Kind, MethodDescriptor};
 
 use super::Served;
 use crate::{
@@ -97,6 +97,14 @@ async fn a_message_of_ten_megabytes_is_too_large_for_every_rpc() {
 #[tokio::test]
 async fn a_request_that_is_not_grpc_gets_a_grpc_status() {
     let served = Served::shared().await;
+    let pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET).unwrap();
+    let methods = pool
+        .services()
+        .flat_map(|service| service.methods().collect::<Vec<_>>());
+    let streams = methods.filter(MethodDescriptor::is_client_streaming);
+    let streams: Vec<String> = streams
+        .map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name()))
+        .collect();
     for (service, path) in paths() {
         let post = || http::Request::post(format!("https://localhost{path}")).header(header::TE, "trailers");
         let grpc = || post().header(header::CONTENT_TYPE, "application/grpc");
@@ -127,10 +135,21 @@ async fn a_request_that_is_not_grpc_gets_a_grpc_status() {
             (
                 "an unknown compression",
                 grpc().header("grpc-encoding", "br").body(empty.clone()),
-                "UNIMPLEMENTED",
+                "ENCODING_UNSUPPORTED",
+            ),
+            (
+                "not compressed as the header says",
+                grpc()
+                    .header("grpc-encoding", "gzip")
+                    .body(prefixed(1, 3, b"abc")),
+                "INVALID_FIELD",
             ),
         ];
         for (what, request, expected) in refused {
+            // A stream of requests may be empty.
+            if what == "no message" && streams.contains(&path) {
+                continue;
+            }
             let connection = served.client_of(&path).connection(service);
             let (_, status, _) = raw_call::request(connection, request.unwrap()).await;
             assert_eq!(reason(&status.expect(what)), expected, "{path}, {what}");
@@ -141,16 +160,25 @@ async fn a_request_that_is_not_grpc_gets_a_grpc_status() {
             ("OPTIONS", Method::OPTIONS, "application/grpc"),
             ("a web page", Method::POST, "text/html"),
             ("JSON", Method::POST, "application/json"),
+            ("gRPC-Web", Method::POST, "application/grpc-web+proto"),
+            ("gRPC-Web in Base64", Method::POST, "application/grpc-web-text"),
+            ("gRPC with JSON", Method::POST, "application/grpc+json"),
+            ("another type", Method::POST, "application/grpcfoo"),
         ] {
             let mut request = post()
                 .header(header::CONTENT_TYPE, content_type)
                 .body(empty.clone())
                 .unwrap();
             *request.method_mut() = method;
-            let (_, status, _) =
+            let (http_status, status, _) =
                 raw_call::request(served.client_of(&path).connection(service), request).await;
             let status = status.unwrap_or_else(|| panic!("{path}, {what}: no status"));
             assert_eq!(reason(&status), "INVALID_FIELD", "{path}, {what}");
+            assert_eq!(
+                http_status,
+                http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "{path}, {what}"
+            );
         }
     }
     served.still_serves("requests that are not gRPC").await;

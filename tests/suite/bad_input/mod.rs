@@ -1,7 +1,9 @@
 //! Invalid input in fields, tokens, messages and on sockets: it gets a precise failure, and the services keep serving.
 
 mod access_tokens;
+mod compression_bombs;
 mod fields;
+mod large_headers;
 mod malformed_messages;
 mod page_tokens;
 mod sockets;

@@ -4,6 +4,7 @@ mod detected_in_message;
 mod events;
 mod failing_detectors;
 mod feed_order;
+mod idle_watch;
 mod watch_crisis_events;
 mod watch_restarts;
 mod watch_wakeup;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use haven_proto::data::v1::{CrisisEvent, WatchCrisisEventsRequest, WatchCrisisEventsResponse};
 use haven_testkit::{Client, Person, Stack, random};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Status, Streaming};
 
 use crate::superuser_sql::execute;
@@ -55,13 +56,19 @@ impl Watcher {
         Ok(Self(answer.expect("the stream begins")?.into_inner()))
     }
 
-    /// Returns the next event and its cursor, or the status that the stream ends with.
+    /// Returns the next event and its cursor, or the status that the stream ends with. Answers without an event, which an idle
+    /// watch sends, are passed over.
     async fn next(&mut self) -> Result<(CrisisEvent, String), Status> {
-        let next = timeout(LIMIT, self.0.message())
-            .await
-            .expect("an event or an end")?;
-        let WatchCrisisEventsResponse { event, cursor } = next.expect("the stream ends with a status");
-        Ok((event.unwrap(), cursor))
+        let limit = Instant::now() + LIMIT;
+        loop {
+            let next = timeout_at(limit, self.0.message())
+                .await
+                .expect("an event or an end")?;
+            let WatchCrisisEventsResponse { event, cursor } = next.expect("the stream ends with a status");
+            if let Some(event) = event {
+                return Ok((event, cursor));
+            }
+        }
     }
 
     /// Returns the ids of the next `count` events, with their cursors.

@@ -59,6 +59,7 @@ fn caller_of(rpc: &str) -> Caller {
         | "ConfirmEmailChange"
         | "UndoEmailChange" => Caller::Anonymous,
         "GetDeletion"
+        | "ImportAccounts"
         | "ListAccounts"
         | "ListEndedSessions"
         | "EraseUser"

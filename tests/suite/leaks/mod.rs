@@ -1,6 +1,7 @@
 //! Private values do not leak: canaries go through every RPC and every kind of failure, and then logs, metrics, answers,
 //! statements and tables are searched for them.
 
+mod activity;
 pub(crate) mod calls;
 pub(crate) mod canary;
 mod failed_calls;

@@ -11,6 +11,7 @@ use haven_proto::{
 };
 use haven_testkit::{Stack, random, workspace};
 
+use super::trusted_issuer;
 use crate::{eventually::eventually, metrics::Metrics};
 
 /// The type and the labels of a metric.
@@ -53,7 +54,9 @@ fn add(page: &str, found: &mut BTreeMap<String, Shape>) {
 
 #[tokio::test]
 async fn the_table_has_every_metric_of_both_services_with_its_type_and_labels() {
-    let stack = Stack::start().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let stack = Stack::builder().variable("data", "TRUSTED_ISSUERS", trusted_issuer(directory.path()));
+    let stack = stack.start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let client = stack.user(&ada).unwrap();
     let message = AppendMessageRequest {

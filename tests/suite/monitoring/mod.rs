@@ -18,3 +18,11 @@ const PACKAGES: [&str; 4] = [
     "prometheus-node-exporter",
     "prometheus-postgres-exporter",
 ];
+
+/// Writes the secret of a trusted issuer into `directory`, so that the metrics of its keys exist. Returns the value of
+/// `TRUSTED_ISSUERS`.
+fn trusted_issuer(directory: &std::path::Path) -> String {
+    let secret = directory.join("issuer-secret");
+    std::fs::write(&secret, "a secret of thirty-two bytes ...").unwrap();
+    format!("https://other.example=hs256:{}", secret.display())
+}

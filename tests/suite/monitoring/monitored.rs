@@ -48,10 +48,15 @@ impl Monitored {
     /// Starts everything, and waits until Prometheus has scraped all. `None` when the packages cannot be had.
     pub(super) async fn start() -> Option<Self> {
         let package = packages::require(&PACKAGES)?;
-        let stack = Stack::builder().own_cluster().start().await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let stack = Stack::builder()
+            .own_cluster()
+            .variable("data", "TRUSTED_ISSUERS", super::trusted_issuer(directory.path()))
+            .start()
+            .await
+            .unwrap();
         queries::enable(&stack.database).await.unwrap();
         let receiver = Receiver::start().await;
-        let directory = tempfile::tempdir().unwrap();
         let files = Files(directory.path().to_owned());
         files.open(directory.path());
         let ports: Vec<_> = (0..4).map(|_| Port::reserve().unwrap()).collect();

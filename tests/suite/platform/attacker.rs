@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use haven_testkit::certificates::Certificates;
+use prost::Message;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split},
     net::TcpStream,
@@ -69,6 +70,14 @@ impl Attacker {
     pub(crate) fn call(&mut self, path: &str, token: &str) {
         let stream = self.begin(path, token);
         self.send(frame(kind::DATA, END_STREAM, stream, &[0; 5]));
+    }
+
+    /// Makes a call with `message`.
+    pub(crate) fn call_with(&mut self, path: &str, token: &str, message: &impl Message) {
+        let stream = self.begin(path, token);
+        let length = u32::try_from(message.encoded_len()).unwrap();
+        let body = [&[0][..], &length.to_be_bytes(), &message.encode_to_vec()].concat();
+        self.send(frame(kind::DATA, END_STREAM, stream, &body));
     }
 
     /// Begins a call and cancels it.

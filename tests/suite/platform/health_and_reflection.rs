@@ -33,6 +33,70 @@ async fn health_answers_on_the_api_port_by_name() {
 }
 
 #[tokio::test]
+async fn health_lists_the_process_and_every_service() {
+    use haven_proto::health::v1::{
+        HealthListRequest, health_check_response::ServingStatus, health_client::HealthClient,
+    };
+    let probe = Probe::start().await;
+    let mut health = HealthClient::new(probe.channel(None));
+    let list = health.list(HealthListRequest {}).await.unwrap().into_inner();
+    let mut statuses: Vec<_> = list
+        .statuses
+        .iter()
+        .map(|(name, answer)| (name.as_str(), answer.status()))
+        .collect();
+    statuses.sort();
+    assert_eq!(
+        statuses,
+        [
+            ("", ServingStatus::Serving),
+            ("haven.testing.v1.ProbeService", ServingStatus::Serving)
+        ]
+    );
+}
+
+/// The health protocol asks for this. A client with health checks takes the end of a watch for an unhealthy server.
+#[tokio::test]
+async fn a_watch_of_an_unknown_service_stays_open() {
+    let probe = Probe::start_with(Requests {
+        default_deadline: std::time::Duration::from_millis(300),
+        ..requests()
+    })
+    .await;
+    let mut health = HealthClient::new(probe.channel(None));
+    let open = |service: &str| HealthCheckRequest {
+        service: service.to_owned(),
+    };
+    let mut unknown = health.watch(open("no.such")).await.unwrap().into_inner();
+    let mut known = health
+        .watch(open("haven.testing.v1.ProbeService"))
+        .await
+        .unwrap()
+        .into_inner();
+    let first = unknown.message().await.unwrap().unwrap();
+    assert_eq!(first.status(), ServingStatus::ServiceUnknown);
+    assert_eq!(
+        known.message().await.unwrap().unwrap().status(),
+        ServingStatus::Serving
+    );
+    // Longer than the deadline of a call without one.
+    let silent = tokio::time::timeout(std::time::Duration::from_secs(1), unknown.message()).await;
+    assert!(silent.is_err(), "{silent:?}");
+    probe.stop.cancel();
+    let last = known.message().await.unwrap().unwrap();
+    assert_eq!(last.status(), ServingStatus::NotServing);
+    let ended = known.message().await.unwrap_err();
+    assert_eq!(crate::status::reason(&ended), "DRAINING");
+    assert_eq!(
+        crate::status::reason(&unknown.message().await.unwrap_err()),
+        "DRAINING"
+    );
+    // The watches do not hold up the end of the server.
+    let served = tokio::time::timeout(std::time::Duration::from_secs(3), probe.served).await;
+    served.expect("the server ends").unwrap();
+}
+
+#[tokio::test]
 async fn watches_of_health_from_one_network_leave_places_for_probes_of_others() {
     let probe = Probe::start_with(Requests {
         max_in_flight: 32,

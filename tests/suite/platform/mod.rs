@@ -1,13 +1,16 @@
 //! Layers of the platform crate: a server over TLS as the services build it, with a gRPC service made for these tests.
 
 mod access;
-mod attacker;
+pub(crate) mod attacker;
 mod certificates;
+mod compression;
 mod deadlines;
 mod drain;
 mod failures;
 mod health_and_reflection;
 mod probe;
+mod protocol;
 mod resets;
 mod streams;
+mod trusted_proxies;
 mod unread_answers;

@@ -18,10 +18,12 @@ use haven_platform::{
     config::{AuthMode, Enforcement, Requests, TlsFiles},
     entropy::Entropy,
     failure::Failure,
+    grpc_server,
     reason::Reason,
     server::{BuildError, ServerBuilder, ServerConfig},
     time::Clock,
     tls::Tls,
+    trusted_proxies::TrustedProxies,
 };
 use haven_testkit::certificates::Certificates;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -112,7 +114,7 @@ impl Probe {
         ended.replace([]);
         let verifier = TokenVerifier::new(
             "haven".into(),
-            "authenticated".into(),
+            "authenticated",
             Arc::new(keys),
             Arc::clone(&ended),
             Clock::system(),
@@ -120,11 +122,8 @@ impl Probe {
         let answers = Answers::default();
         let waits = Arc::clone(&answers.waits);
         let server = ServerBuilder::new(config(requests, &tls, verifier), DESCRIPTORS)
-            .service(|limits| {
-                ProbeServiceServer::new(answers)
-                    .max_decoding_message_size(limits.request)
-                    .max_encoding_message_size(limits.response)
-            })
+            .compressed(&["haven.testing.v1.ProbeService/Pad"])
+            .service(|limits| grpc_server!(ProbeServiceServer::new(answers), limits))
             .build()
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -153,15 +152,22 @@ impl Probe {
         let directory = tempfile::tempdir().unwrap();
         let tls = tls(&Certificates::keep(directory.path()).unwrap());
         let (keys, ended) = (Arc::new(KeySet::empty()), Arc::new(EndedSessions::new()));
-        let verifier = TokenVerifier::new(
-            "haven".into(),
-            "authenticated".into(),
-            keys,
-            ended,
-            Clock::system(),
-        );
+        let verifier = TokenVerifier::new("haven".into(), "authenticated", keys, ended, Clock::system());
         ServerBuilder::new(config(requests(), &tls, verifier), DESCRIPTORS)
             .service(|_| UndeclaredServiceServer::new(Answers::default()))
+            .build()
+            .map(drop)
+    }
+
+    /// Builds a server with an RPC whose answers must not be compressed: it admits anyone.
+    pub(crate) fn compressed_for_anyone() -> Result<(), BuildError> {
+        let directory = tempfile::tempdir().unwrap();
+        let tls = tls(&Certificates::keep(directory.path()).unwrap());
+        let (keys, ended) = (Arc::new(KeySet::empty()), Arc::new(EndedSessions::new()));
+        let verifier = TokenVerifier::new("haven".into(), "authenticated", keys, ended, Clock::system());
+        ServerBuilder::new(config(requests(), &tls, verifier), DESCRIPTORS)
+            .compressed(&["haven.testing.v1.ProbeService/Wait"])
+            .service(|limits| grpc_server!(ProbeServiceServer::new(Answers::default()), limits))
             .build()
             .map(drop)
     }
@@ -264,6 +270,7 @@ fn tls(certificates: &Certificates) -> Arc<Tls> {
 /// Returns the configuration of a probe.
 fn config(requests: Requests, tls: &Arc<Tls>, verifier: TokenVerifier) -> ServerConfig {
     ServerConfig {
+        trusted_proxies: TrustedProxies::default(),
         requests,
         tls: Arc::clone(tls),
         verifier,
@@ -359,6 +366,13 @@ impl ProbeService for Answers {
         Ok(Response::new(proto::WaitResponse {
             remaining_millis: i64::try_from(remaining.as_millis()).unwrap(),
             padding: vec![0; usize::try_from(wait.bytes).unwrap()],
+        }))
+    }
+
+    async fn pad(&self, request: Request<proto::PadRequest>) -> Result<Response<proto::PadResponse>, Status> {
+        let bytes = usize::try_from(request.get_ref().bytes).unwrap();
+        Ok(Response::new(proto::PadResponse {
+            zeros: vec![0; bytes],
         }))
     }
 

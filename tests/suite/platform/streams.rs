@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use haven_platform::auth::Claims;
+use haven_platform::{
+    auth::{Claims, SessionDigest},
+    call::UserId,
+};
 use haven_proto::{
     data::v1::{WatchChangesRequest, WatchChangesResponse},
     identity::v1::SignOutRequest,
@@ -127,7 +130,9 @@ async fn watches_of_one_person_leave_permits_for_others() {
         watch(&probe, &ada).await.is_ok()
     })
     .await;
-    probe.ended.add(Uuid::from_u128(2));
+    probe
+        .ended
+        .add(UserId::new(Uuid::from_u128(2)), Uuid::from_u128(2));
     for mut watch in watches_of_bob {
         let status = watch.message().await.unwrap_err();
         assert_eq!(reason(&status), "SESSION_REVOKED");
@@ -181,7 +186,8 @@ async fn a_stream_ends_when_its_session_does() {
         .await;
     let mut busy = busy.unwrap().into_inner();
     busy.message().await.unwrap().unwrap();
-    probe.ended.replace([Uuid::from_u128(1)]);
+    let user = UserId::new(Uuid::from_u128(1));
+    probe.ended.replace([SessionDigest::of(user, Uuid::from_u128(1))]);
     let end = timeout(Duration::from_secs(30), watches_of_ada.message())
         .await
         .expect("the stream did not end");

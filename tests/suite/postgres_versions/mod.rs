@@ -1,4 +1,4 @@
-//! Every major version of Postgres that Haven runs on: the migrations with rows, the RLS matrix and a story through both services.
+//! Every major version of Postgres that Haven runs on: the migrations with rows, the RLS matrix, the snapshot of the catalog and a story through both services.
 //!
 //! The other suites run on one version: `HAVEN_POSTGRES=18 cargo test` chooses another for all of them.
 
@@ -43,6 +43,33 @@ async fn backup_functions_work(database: &Database) {
     }
 }
 
+/// No login may use large objects, which are past every table and policy.
+async fn large_objects_are_refused(database: &Database) {
+    for login in [
+        "identity_app",
+        "identity_worker",
+        "data_app",
+        "data_worker",
+        "haven_readonly",
+    ] {
+        for call in [
+            "lo_create(0)",
+            "lo_creat(-1)",
+            "lo_from_bytea(0, 'x')",
+            "lo_import('/etc/hostname')",
+        ] {
+            let attempt = database
+                .run(login, &format!("BEGIN READ WRITE; SELECT {call}"))
+                .await;
+            let message = format!("{:#}", attempt.expect_err(call));
+            assert!(
+                message.contains("permission denied"),
+                "{login}, {call}: {message}"
+            );
+        }
+    }
+}
+
 async fn haven_runs_on(major: u32) {
     let Some(installation) = packages::or_skip(&[release::PACKAGE], Installation::of_major(major)) else {
         return;
@@ -54,10 +81,12 @@ async fn haven_runs_on(major: u32) {
         .await
         .unwrap();
     let template = cluster.database().await.unwrap();
+    schema::snapshot::check(&template).await.unwrap();
     schema::migrations::migrate_and_revert(&template, &installation)
         .await
         .unwrap();
     backup_functions_work(&template).await;
+    large_objects_are_refused(&template).await;
     drop(template);
     let stack = Stack::builder().on(cluster).start().await.unwrap();
     story::tell(&stack).await;

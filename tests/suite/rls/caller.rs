@@ -42,6 +42,9 @@ impl Caller {
         Self::UnknownLease,
     ];
 
+    /// The callers that are tried in a part of a transaction, where the setting may have been set before.
+    pub(crate) const NESTED: [Self; 4] = [Self::PersonA, Self::PersonB, Self::NoClaims, Self::Leaseholder];
+
     /// Returns the setting's value; `None` when it is not set.
     pub(crate) fn claims(self) -> Option<String> {
         match self {

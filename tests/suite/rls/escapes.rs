@@ -9,7 +9,7 @@ use super::{
 };
 
 /// The statements that no runtime login may run, as any of its roles.
-const FORBIDDEN: [&str; 37] = [
+const FORBIDDEN: [&str; 42] = [
     "ALTER ROLE CURRENT_USER SUPERUSER",
     "ALTER ROLE CURRENT_USER BYPASSRLS",
     "ALTER ROLE CURRENT_USER CREATEROLE",
@@ -46,6 +46,11 @@ const FORBIDDEN: [&str; 37] = [
     "COPY (SELECT) TO '/tmp/stray'",
     "SELECT pg_read_file('PG_VERSION')",
     "SELECT lo_import('/etc/hostname')::text",
+    "SELECT lo_creat(-1)::text",
+    "SELECT lo_create(0)::text",
+    "SELECT lo_from_bytea(0, 'x')::text",
+    "SELECT lo_get(1)::text",
+    "SELECT lo_open(1, 262144)::text",
     "SELECT rolpassword FROM pg_authid",
     // Statistics hold the most common values of every column.
     "SELECT stavalues1::text FROM pg_statistic",

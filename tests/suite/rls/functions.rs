@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use haven_testkit::secrets::SUPERUSER;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::{
     caller::{A, B, Caller},
@@ -78,6 +78,34 @@ async fn each_function_is_executable_by_its_declared_roles_only() -> Result<()> 
     report(&failures)
 }
 
+/// Returns a line for each role and function whose right to execute is not as declared.
+pub(crate) async fn undeclared(superuser: &mut PgConnection, intent: &Intent) -> Result<Vec<String>> {
+    let roles: Vec<&str> = intent.runtime_roles().into_iter().collect();
+    let rights = "SELECT p.oid::regprocedure::text, role, has_function_privilege(role, p.oid, 'EXECUTE')
+                    FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace, unnest($1::text[]) AS role
+                   WHERE n.nspname IN ('identity', 'data', 'auth')";
+    let rights: Vec<(String, String, bool)> = sqlx::query_as(rights)
+        .persistent(false)
+        .bind(roles)
+        .fetch_all(superuser)
+        .await?;
+    let declared = |signature: &str, role: &str| {
+        intent
+            .functions
+            .get(signature)
+            .is_some_and(|roles| roles.contains(role))
+    };
+    let wrong = rights
+        .into_iter()
+        .filter(|(signature, role, may)| declared(signature, role) != *may);
+    Ok(wrong
+        .map(|(signature, role, may)| {
+            let verb = if may { "may" } else { "may not" };
+            format!("{role} {verb} call {signature}")
+        })
+        .collect())
+}
+
 /// Returns an argument of the type. It is not NULL, because the planner removes a call of a strict function with NULL
 /// before it checks the privilege.
 fn argument(kind: &str) -> Result<String> {
@@ -91,6 +119,7 @@ fn argument(kind: &str) -> Result<String> {
         "bytea[]" => "{\"\\\\x0000000000000000000000000000000000000000000000000000000000000000\"}",
         "uuid[]" | "text[]" | "data.cycle_change[]" => "{}",
         "data.cycle_change" => "(,,,,,,,,,,,,,,)",
+        "timestamp with time zone[]" => "{2026-11-22 12:00:00+00}",
         "interval" => "1000 days",
         "interval[]" => "{1 s}",
         "timestamp with time zone" => "2026-11-22 12:00:00+00",

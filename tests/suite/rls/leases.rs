@@ -30,7 +30,7 @@ async fn a_lease_gives_access_to_its_range_while_it_is_valid() -> Result<()> {
              (user_id, id, number, sender_type, message_text, key_id, created_at, updated_at)
          SELECT person::uuid, gen_random_uuid(), number, 'coach', 'gAAAA', 'test-1', now(), now()
          FROM unnest(ARRAY['{A}', '{B}']) AS person, generate_series(3, 9) AS number;
-         UPDATE data.analysis_jobs SET last_number = 5 WHERE lease_token = '{LEASE}'"
+         UPDATE data.analysis_jobs SET last_number = 5 WHERE lease_digest = sha256(uuid_send('{LEASE}'))"
     );
     database.run(SUPERUSER, &more).await?;
     let range: Vec<(String, i64)> = (2..=5).map(|number| (B.to_owned(), number)).collect();
@@ -39,23 +39,23 @@ async fn a_lease_gives_access_to_its_range_while_it_is_valid() -> Result<()> {
         ("while it is valid", "", &range[..]),
         (
             "after it expired",
-            "UPDATE data.analysis_jobs SET lease_expires_at = now() - interval '1 ms' WHERE lease_token IS NOT NULL",
+            "UPDATE data.analysis_jobs SET lease_expires_at = now() - interval '1 ms' WHERE lease_digest IS NOT NULL",
             &[],
         ),
         (
             "after it was extended",
-            "UPDATE data.analysis_jobs SET lease_expires_at = now() + interval '1 hour' WHERE lease_token IS NOT NULL",
+            "UPDATE data.analysis_jobs SET lease_expires_at = now() + interval '1 hour' WHERE lease_digest IS NOT NULL",
             &range[..],
         ),
         (
             "after its range changed",
-            "UPDATE data.analysis_jobs SET first_number = 4, last_number = 4 WHERE lease_token IS NOT NULL",
+            "UPDATE data.analysis_jobs SET first_number = 4, last_number = 4 WHERE lease_digest IS NOT NULL",
             &range[2..3],
         ),
         (
             "after the job is done",
             "UPDATE data.analysis_jobs SET state = 'done', finished_at = now(), lease_token = NULL,
-                 lease_holder = NULL, lease_expires_at = NULL WHERE lease_token IS NOT NULL",
+                 lease_holder = NULL, lease_expires_at = NULL WHERE lease_digest IS NOT NULL",
             &[],
         ),
     ] {

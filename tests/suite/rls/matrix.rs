@@ -52,12 +52,27 @@ impl Matrix {
         login: &str,
     ) -> Result<()> {
         let mut session = Session::open(database, login).await?;
+        let relations: Vec<&Relation> = relations.iter().collect();
+        self.try_roles(&mut session, intent, &relations, login, &Caller::ALL)
+            .await
+    }
+
+    /// Tries every attack on `relations` in `session`, which acts as `login`, as itself and as each role that it may become.
+    pub(crate) async fn try_roles(
+        &mut self,
+        session: &mut Session,
+        intent: &Intent,
+        relations: &[&Relation],
+        login: &str,
+        callers: &[Caller],
+    ) -> Result<()> {
         // When only policies protect, the server's own roles and views are left out: the roles are granted no
         // privileges, and views have no policies.
         let tried =
             |role: &&String| self.protection == Protection::PrivilegesAndPolicies || !role.starts_with("pg_");
         let relations: Vec<&Relation> = relations
             .iter()
+            .copied()
             .filter(|relation| self.protection == Protection::PrivilegesAndPolicies || !relation.is_view)
             .collect();
         let others = intent.logins[login]
@@ -65,11 +80,11 @@ impl Matrix {
             .filter(tried)
             .map(|role| Some(role.as_str()));
         let roles: Vec<Option<&str>> = std::iter::once(None).chain(others).collect();
-        for caller in Caller::ALL {
+        for &caller in callers {
             for role in &roles {
                 session.begin(*role, caller).await?;
                 for relation in &relations {
-                    self.try_relation(&mut session, intent, relation, (login, *role), caller)
+                    self.try_relation(session, intent, relation, (login, *role), caller)
                         .await?;
                 }
                 session.rollback().await?;
@@ -102,6 +117,7 @@ impl Matrix {
         };
         let cells: Vec<(Attack, String, Outcome)> = attacks
             .into_iter()
+            .filter(|attack| session.can_copy() || !matches!(attack, Attack::CopyTo))
             .map(|attack| {
                 let sql = attack.sql(relation, &rights, caller);
                 let expected = expected(&attack, relation, &rights, caller);

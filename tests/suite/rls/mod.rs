@@ -6,23 +6,27 @@
 //! | [`relation`] | the relations in the catalog, and the rows of persons A and B in them |
 //! | [`caller`], [`attack`] | the callers, and the statements that are tried |
 //! | [`expectation`], [`session`], [`matrix`] | the expected outcomes, the outcomes found, and all attempts together |
+//! | [`conditions`] | what the conditions of policies and constraints mean beyond ownership: the cells of `conditions/*.toml` |
 //! | [`functions`], [`escapes`] | functions of other roles, and attempts to become another role |
+//! | [`bounds`] | the latest times that roles may choose |
 //! | [`leases`] | the messages that a worker sees through its lease |
 //! | [`messages_of_others`] | a person's rights on messages of the coach and the system |
 //!
 //! A new table needs its rights in `intent.toml` and its rows in `seed.sql`.
 
 mod attack;
+mod bounds;
 mod caller;
+pub(crate) mod conditions;
 mod escapes;
 mod expectation;
-mod functions;
-mod intent;
+pub(crate) mod functions;
+pub(crate) mod intent;
 mod leases;
 mod matrix;
 mod messages_of_others;
-mod relation;
-mod session;
+pub(crate) mod relation;
+pub(crate) mod session;
 
 use std::collections::BTreeSet;
 
@@ -33,12 +37,13 @@ use haven_testkit::{
     template::{TestCluster, TestDatabase},
 };
 
-pub(crate) use self::matrix::Protection;
+pub(crate) use self::{caller::A, matrix::Protection};
 use self::{
-    caller::{A, B},
+    caller::{B, Caller},
     intent::Intent,
     matrix::Matrix,
     relation::Relation,
+    session::Session,
 };
 
 /// The maximum number of failures that are reported.
@@ -86,16 +91,8 @@ async fn run_matrix_in(database: &Database, protection: Protection) -> Result<()
     let intent = Intent::read();
     let relations = Relation::read_all(&mut database.connect(SUPERUSER).await?, &intent.relations).await?;
     if protection == Protection::PoliciesOnly {
-        let roles = intent
-            .runtime_roles()
-            .into_iter()
-            .filter(|role| !role.starts_with("pg_"));
-        let roles = roles.collect::<Vec<_>>().join(", ");
-        let grants = format!(
-            "GRANT USAGE ON SCHEMA identity, data TO {roles};
-             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA identity, data TO {roles}"
-        );
-        database.run(SUPERUSER, &grants).await?;
+        let tables = "ALL TABLES IN SCHEMA identity, data";
+        database.run(SUPERUSER, &every_privilege(&intent, tables)).await?;
     }
     let mut matrix = Matrix::new(protection);
     for login in intent.logins.keys() {
@@ -107,6 +104,43 @@ async fn run_matrix_in(database: &Database, protection: Protection) -> Result<()
         "no attempt reaches a row: the matrix proves nothing"
     );
     report(&matrix.failures)
+}
+
+/// Returns the statements that grant every privilege on `tables` to every runtime role.
+fn every_privilege(intent: &Intent, tables: &str) -> String {
+    let roles = intent
+        .runtime_roles()
+        .into_iter()
+        .filter(|role| !role.starts_with("pg_"));
+    let roles = roles.collect::<Vec<_>>().join(", ");
+    format!(
+        "GRANT USAGE ON SCHEMA identity, data TO {roles};
+         GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {roles}"
+    )
+}
+
+/// Tries the attacks on one relation within a nested session, with the logins that are `role` or may become it; with every
+/// login when `role` is empty. Returns a line for each cell with an unexpected outcome.
+pub(crate) async fn failures_within(
+    session: &mut Session,
+    intent: &Intent,
+    relation: &Relation,
+    role: &str,
+    protection: Protection,
+) -> Result<Vec<String>> {
+    if protection == Protection::PoliciesOnly && !relation.is_view {
+        session.execute(&every_privilege(intent, &relation.name)).await?;
+    }
+    let mut matrix = Matrix::new(protection);
+    for (login, roles) in &intent.logins {
+        if role.is_empty() || login == role || roles.contains(role) {
+            session.act_as(login);
+            matrix
+                .try_roles(session, intent, &[relation], login, &Caller::NESTED)
+                .await?;
+        }
+    }
+    Ok(matrix.failures)
 }
 
 #[tokio::test]
@@ -140,7 +174,7 @@ async fn every_relation_and_every_role_is_declared() -> Result<()> {
 }
 
 /// Creates a database with rows of A and B in every table.
-async fn seeded() -> Result<TestDatabase> {
+pub(crate) async fn seeded() -> Result<TestDatabase> {
     let database = TestCluster::shared().await?.database().await?;
     seed_people(&database).await?;
     Ok(database)

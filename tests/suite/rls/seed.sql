@@ -20,12 +20,13 @@ INSERT INTO identity.recovery_tokens
     SELECT '{person}', gen_random_uuid(), 'email_undo', sha256(('{name} recovery ' || number)::bytea), '{name}@example.net',
         '{name}@example.net', gen_random_uuid(), now(), now(), now() + interval '7 days'
     FROM generate_series(1, {rows}) AS number;
-INSERT INTO identity.ended_sessions (id, expires_at) VALUES (gen_random_uuid(), now() + interval '15 minutes');
+INSERT INTO identity.ended_sessions (digest, id, expires_at)
+    VALUES (sha256('{name}'), gen_random_uuid(), now() + interval '15 minutes');
 INSERT INTO identity.rate_limits (key, tat, emission, tolerance, admitted)
     VALUES (sha256('{name}'), now(), interval '6 s', interval '54 s', true);
 INSERT INTO identity.failures (key, count, not_before) VALUES (sha256('{name}'), 1, now());
 INSERT INTO identity.security_audit_log (user_id, number, event, refused, occurred_at, digest)
-    SELECT '{person}', number, CASE number WHEN 1 THEN 'email_undo' WHEN 2 THEN 'account_export' ELSE 'sign_in' END, false, now(),
+    SELECT '{person}', number, CASE number WHEN 1 THEN 'email_undo' WHEN 2 THEN 'account_export' WHEN 3 THEN 'account_import' ELSE 'sign_in' END, false, now(),
         sha256('{name}')
     FROM generate_series(1, {rows}) AS number;
 INSERT INTO identity.audit_chains (user_id, trimmed_number, trimmed_digest, last_number, last_digest)
@@ -54,7 +55,7 @@ INSERT INTO data.analysis_jobs (user_id, id, first_number, last_number, requeste
     FROM generate_series(1, {rows}) AS number;
 -- The second job of a person with two jobs is leased.
 UPDATE data.analysis_jobs SET state = 'leased', attempts = 1, lease_token = '018f0000-0000-7000-8000-0000000000ee',
-        lease_holder = 'worker', lease_expires_at = now() + interval '1 hour'
+        lease_holder = 'worker', lease_expires_at = now() + interval '9 minutes'
     WHERE user_id = '{person}' AND last_number = 2;
 INSERT INTO data.analysis_results
     (user_id, id, analysis_type, chat_score, first_number, last_number, details, key_id, created_at)

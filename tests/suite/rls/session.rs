@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use haven_testkit::database::Database;
+use haven_testkit::{database::Database, secrets::SUPERUSER};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Error, PgConnection, Row};
 
@@ -48,6 +48,8 @@ pub(crate) struct Session {
     pub(crate) connection: PgConnection,
     login: String,
     database: Database,
+    /// `true` when it is a part of an open transaction of the superuser: see [`Session::nested`].
+    nested: bool,
 }
 
 impl Session {
@@ -57,13 +59,44 @@ impl Session {
             connection: database.connect(login).await?,
             login: login.to_owned(),
             database: database.clone(),
+            nested: false,
         })
+    }
+
+    /// Connects as the superuser, and opens a transaction. Within it, [`begin`](Self::begin) becomes the login of
+    /// [`act_as`](Self::act_as) with SET SESSION AUTHORIZATION, and [`rollback`](Self::rollback) the superuser again. So
+    /// statements are tried against changes that are not committed.
+    ///
+    /// Such a session has no settings of its login, and cannot try COPY.
+    pub(crate) async fn nested(database: &Database) -> Result<Self> {
+        let mut session = Self::open(database, SUPERUSER).await?;
+        session.nested = true;
+        session.execute("SET search_path = ''; BEGIN").await?;
+        Ok(session)
+    }
+
+    /// Chooses the login of the next [`begin`](Self::begin) of a nested session.
+    pub(crate) fn act_as(&mut self, login: &str) {
+        login.clone_into(&mut self.login);
+    }
+
+    /// Returns `true` when COPY can be tried.
+    pub(crate) fn can_copy(&self) -> bool {
+        !self.nested
     }
 
     /// Begins a transaction as the services do, with a role and a caller. `None` keeps the login as the role.
     pub(crate) async fn begin(&mut self, role: Option<&str>, caller: Caller) -> Result<()> {
-        // A login may be read-only by default, which protects nothing, because a session can override it.
-        self.execute("BEGIN READ WRITE").await?;
+        if self.nested {
+            let become_login = format!(
+                "SAVEPOINT session; SET LOCAL SESSION AUTHORIZATION {}",
+                self.login
+            );
+            self.execute(&become_login).await?;
+        } else {
+            // A login may be read-only by default, which protects nothing, because a session can override it.
+            self.execute("BEGIN READ WRITE").await?;
+        }
         if let Some(role) = role {
             self.execute(&format!("SELECT set_config('role', '{role}', true)"))
                 .await?;
@@ -87,9 +120,15 @@ impl Session {
         self.execute("SAVEPOINT cell").await
     }
 
-    /// Rolls the transaction back.
+    /// Rolls back what was done since [`begin`](Self::begin).
     pub(crate) async fn rollback(&mut self) -> Result<()> {
-        self.execute("ROLLBACK").await
+        match self.nested {
+            true => {
+                self.execute("ROLLBACK TO SAVEPOINT session; RELEASE SAVEPOINT session")
+                    .await
+            }
+            false => self.execute("ROLLBACK").await,
+        }
     }
 
     /// Returns the outcome of `sql`, as [`Session::attempt_all`] does.
@@ -145,7 +184,8 @@ impl Session {
         Ok(())
     }
 
-    async fn execute(&mut self, sql: &str) -> Result<()> {
+    /// Runs one or more statements.
+    pub(crate) async fn execute(&mut self, sql: &str) -> Result<()> {
         sqlx::raw_sql(AssertSqlSafe(sql))
             .execute(&mut self.connection)
             .await?;

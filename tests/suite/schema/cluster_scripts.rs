@@ -113,6 +113,47 @@ async fn the_scripts_take_replication_from_the_login_for_backups() -> Result<()>
     database.run(SUPERUSER, &attempt).await
 }
 
+/// Any login may change its own settings, which apply to its later sessions.
+#[tokio::test]
+async fn the_scripts_reset_what_a_login_has_set_for_itself() -> Result<()> {
+    let database = empty().await?;
+    let changes = "
+        SET LOCAL SESSION AUTHORIZATION data_app;
+        ALTER ROLE CURRENT_USER SET default_transaction_read_only = on;
+        ALTER ROLE CURRENT_USER SET request.jwt.claims = 'x';
+    ";
+    // A login cannot give itself a setting that it makes up, such as claims.
+    let refused = database.run(SUPERUSER, &format!("BEGIN; {changes}")).await;
+    let message = format!("{:#}", refused.expect_err("claims"));
+    assert!(message.contains("permission denied"), "{message}");
+    let damage = format!(
+        "SET LOCAL SESSION AUTHORIZATION data_app;
+         ALTER ROLE CURRENT_USER SET default_transaction_read_only = on;
+         ALTER ROLE CURRENT_USER SET search_path = 'public';
+         ALTER ROLE CURRENT_USER SET lock_timeout = 1;
+         ALTER ROLE CURRENT_USER IN DATABASE \"{}\" SET search_path = 'public';
+         ALTER ROLE CURRENT_USER IN DATABASE \"{}\" SET enable_indexscan = off;
+         SET LOCAL SESSION AUTHORIZATION haven_backup;
+         ALTER ROLE CURRENT_USER RESET ALL;
+         ALTER ROLE CURRENT_USER SET search_path = 'public';
+         SET LOCAL SESSION AUTHORIZATION haven_readonly;
+         ALTER ROLE CURRENT_USER RESET ALL;
+         RESET SESSION AUTHORIZATION;",
+        database.name, database.name
+    );
+    let roles = &scripts()?[0];
+    // Roles belong to the whole cluster, and other tests use them, so the change is not committed. The order of a role's
+    // settings may change.
+    let sorted = "SELECT string_agg(concat_ws(' ', setrole::regrole, setdatabase, entry), '; '
+                                    ORDER BY setrole::regrole::text, setdatabase, entry)
+                    FROM pg_db_role_setting, unnest(setconfig) AS entry";
+    let attempt = format!(
+        "BEGIN; CREATE TEMPORARY TABLE before AS SELECT ({sorted}) AS settings; {damage} {roles};
+         DO $$ BEGIN ASSERT (SELECT settings FROM before) = ({sorted}), ({sorted}); END $$"
+    );
+    database.run(SUPERUSER, &attempt).await
+}
+
 /// Returns the texts of the scripts, in their order.
 fn scripts() -> Result<Vec<String>> {
     let files = workspace::files(&workspace::migrations().join("cluster"))?;

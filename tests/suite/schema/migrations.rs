@@ -55,28 +55,75 @@ fn every_migration_is_a_pair_under_row_security_off() -> Result<()> {
 
 /// Checks the first and the last statement. The first makes a row that a policy hides an error; the last lets sqlx
 /// write its history, which has policies like every table.
+///
+/// A migration outside of a transaction has one statement, which reads no row through a policy: Postgres runs several statements of
+/// one message in a transaction.
 fn check_frame(file: &Path) -> Result<()> {
     let sql = fs::read_to_string(file)?;
-    let lines = || {
-        sql.lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty() && !line.starts_with("--"))
-    };
+    let lines: Vec<&str> = sql
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with("--"))
+        .collect();
     let name = file.display();
+    if sql.starts_with("-- no-transaction\n") {
+        let statement = lines.join(" ");
+        assert!(
+            statement.matches(';').count() == 1 && statement.ends_with(';'),
+            "{name} is outside of a transaction, and must have exactly one statement"
+        );
+        let online = [
+            "CREATE INDEX CONCURRENTLY IF NOT EXISTS ",
+            "DROP INDEX CONCURRENTLY IF EXISTS ",
+        ];
+        assert!(
+            online.iter().any(|start| statement.starts_with(start)),
+            "{name} is outside of a transaction, and must begin with one of {online:?}: when it is interrupted, it runs again"
+        );
+        return Ok(());
+    }
     assert_eq!(
-        lines().next(),
-        Some("SET LOCAL row_security = off;"),
+        lines.first(),
+        Some(&"SET LOCAL row_security = off;"),
         "the first statement of {name}"
     );
     assert_eq!(
-        lines().next_back(),
-        Some("SET LOCAL row_security = on;"),
+        lines.last(),
+        Some(&"SET LOCAL row_security = on;"),
         "the last statement of {name}"
     );
     assert!(
         !sql.contains("no-transaction"),
-        "{name} has to run in a transaction, or its SET LOCAL has no effect"
+        "{name}: `-- no-transaction` must be the first line"
     );
+    Ok(())
+}
+
+/// `squawk` checks new migrations in CI.
+#[test]
+fn every_exception_from_the_rules_for_running_services_has_a_reason() -> Result<()> {
+    for schema in SCHEMAS {
+        for file in workspace::files(&directory(schema))? {
+            let sql = fs::read_to_string(&file)?;
+            let lines: Vec<&str> = sql.lines().collect();
+            for pair in lines.windows(2) {
+                if pair[1].starts_with("-- squawk-ignore ") {
+                    let reason = pair[0].strip_prefix("-- ").unwrap_or_default();
+                    assert!(
+                        reason.split(' ').count() > 3 && !reason.starts_with("squawk"),
+                        "{}: `{}` must follow a comment with its reason",
+                        file.display(),
+                        pair[1]
+                    );
+                }
+                assert!(
+                    !pair[1].contains("squawk-ignore-file"),
+                    "{}: each statement has its own exception",
+                    file.display()
+                );
+            }
+        }
+    }
     Ok(())
 }
 
@@ -119,7 +166,10 @@ pub(crate) async fn migrate_and_revert(template: &Database, installation: &Insta
     }
     assert_same(&structure(&database)?, &full, "migrated again");
     template
-        .run(ADMIN, &format!("DROP DATABASE {} WITH (FORCE)", database.name))
+        .run(
+            SUPERUSER,
+            &format!("DROP DATABASE {} WITH (FORCE)", database.name),
+        )
         .await
 }
 
@@ -185,7 +235,10 @@ async fn the_migration_creates_a_job_for_every_25_messages_and_counts_the_rest()
     assert_eq!(jobs, 3, "no other jobs");
     superuser.close().await?;
     template
-        .run(ADMIN, &format!("DROP DATABASE {} WITH (FORCE)", database.name))
+        .run(
+            SUPERUSER,
+            &format!("DROP DATABASE {} WITH (FORCE)", database.name),
+        )
         .await
 }
 

@@ -3,13 +3,17 @@
 //!
 //! [`crate::rls`] tests which rows each role reaches; the rules here cover tables that it has no test for yet.
 
-mod catalog_rules;
+pub(crate) mod catalog_rules;
 mod cluster_scripts;
 mod digests;
 mod history;
 pub(crate) mod migrations;
 mod oldest_binary;
+mod online;
+mod set_once;
 mod sharding;
+pub(crate) mod snapshot;
+mod unique_keys;
 
 use anyhow::Result;
 use haven_testkit::template::{TestCluster, TestDatabase};

@@ -3,10 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use haven_testkit::{
-    secrets::{ADMIN, SUPERUSER},
-    workspace,
-};
+use haven_testkit::{secrets::SUPERUSER, workspace};
 use sqlx::AssertSqlSafe;
 
 use super::{
@@ -17,7 +14,7 @@ use super::{
 /// The first migration that declares the oldest program.
 const FIRST: i64 = 20_261_129_000_100;
 
-/// Returns the version that a migration's file declares on its first line. `None` for migrations before [`FIRST`].
+/// Returns the version that a migration's file declares on its first line, or on its second one after `-- no-transaction`. `None` for migrations before [`FIRST`].
 fn declared(file: &Path) -> Result<Option<(i64, i64)>> {
     let name = file
         .file_name()
@@ -30,7 +27,7 @@ fn declared(file: &Path) -> Result<Option<(i64, i64)>> {
     let sql = fs::read_to_string(file)?;
     let declared = sql
         .lines()
-        .next()
+        .find(|line| *line != "-- no-transaction")
         .and_then(|line| line.strip_prefix("-- oldest_binary: "));
     let oldest: i64 = declared
         .with_context(|| {
@@ -86,7 +83,10 @@ async fn every_migration_declares_the_oldest_program_and_the_schema_has_what_the
     }
     drop(superuser);
     template
-        .run(ADMIN, &format!("DROP DATABASE {} WITH (FORCE)", database.name))
+        .run(
+            SUPERUSER,
+            &format!("DROP DATABASE {} WITH (FORCE)", database.name),
+        )
         .await
 }
 
@@ -105,6 +105,11 @@ fn a_migration_without_a_declaration_or_with_a_wrong_one_is_refused() {
         ("-- oldest_binary: 20261122000100", Some("from 20261129000100 on")),
         ("-- oldest_binary: 20991231000002", Some("this one at the newest")),
         ("-- oldest_binary: 20261129000100", None),
+        ("-- no-transaction\n-- oldest_binary: 20261129000100", None),
+        (
+            "-- no-transaction\nCREATE INDEX CONCURRENTLY",
+            Some("does not declare the oldest program"),
+        ),
     ] {
         let file = directory.path().join("20991231000001_later.up.sql");
         fs::write(&file, format!("{first_line}\n")).unwrap();

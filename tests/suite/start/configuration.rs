@@ -76,6 +76,7 @@ fn all_invalid_variables_are_reported_at_once_without_secrets() {
         ("MESSAGE_KEYS", "k1:canary-secret"),
         ("IDENTITY_URL", "http://localhost:1"),
         ("ALLOWED_SERVICES", "identity,backend;worker=analysis,analyses"),
+        ("TRUSTED_PROXIES", "proxy.example.org, 0.0.0.0/0"),
     ];
     let output = run("data", &["check-config"], &variables);
     assert_eq!(output.status.code(), Some(64));
@@ -90,6 +91,8 @@ fn all_invalid_variables_are_reported_at_once_without_secrets() {
     for problem in [
         "must be NAME=SCOPE[,SCOPE…], such as backend=accounts,forward, and \"identity,backend\" is not",
         "\"analyses\", given to \"worker\", is not a scope: the scopes are provisioning, analysis",
+        "must be an address or a network, such as 192.0.2.10, 10.1.0.0/16 or 2001:db8:1::/48, and \"proxy.example.org\" is not",
+        "0.0.0.0/0 is too large, and a network must have at least 8 bits",
     ] {
         assert!(stderr.contains(problem), "{problem} is not in {stderr}");
     }

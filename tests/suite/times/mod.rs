@@ -25,7 +25,7 @@ enum Use {
 }
 
 /// Every time in a request, with its use. A filter has a test below that finds a row by the time that was stored.
-const TIMES: [(&str, Use); 9] = [
+const TIMES: [(&str, Use); 11] = [
     ("haven.data.v1.CreateRecordRequest.local_time", Use::Stored),
     ("haven.data.v1.UpdateRecordRequest.local_time", Use::Stored),
     ("haven.data.v1.Change.local_time", Use::Stored),
@@ -33,6 +33,11 @@ const TIMES: [(&str, Use); 9] = [
     ("haven.data.v1.CreateShareRequest.expire_time", Use::Bounded),
     ("haven.data.v1.ListRecordsRequest.from_local_time", Use::Filter),
     ("haven.data.v1.ListRecordsRequest.until_local_time", Use::Filter),
+    (
+        "haven.identity.v1.ImportAccountsRequest.email_verified_time",
+        Use::Stored,
+    ),
+    ("haven.identity.v1.ImportedConsent.grant_time", Use::Stored),
     ("haven.identity.v1.ListAccountsRequest.created_from", Use::Filter),
     (
         "haven.identity.v1.ListAccountsRequest.created_before",

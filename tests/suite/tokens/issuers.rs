@@ -75,15 +75,20 @@ impl Issuers {
         self.public.public_key_pem()
     }
 
-    /// Returns the key set of [`PUBLIC`]: the public key and a symmetric key, which data must ignore.
-    fn public_jwks(&self) -> String {
+    /// Returns the public key as a JSON Web Key with the id `kid`.
+    pub(super) fn key(&self, kid: &str) -> Value {
         let [x, y] = [1..33, 33..65].map(|range| URL_SAFE_NO_PAD.encode(&self.point()[range]));
-        let signs = json!({
-            "kty": "EC", "crv": "P-256", "kid": "k1", "alg": "ES256", "use": "sig", "key_ops": ["verify"], "ext": true,
+        json!({
+            "kty": "EC", "crv": "P-256", "kid": kid, "alg": "ES256", "use": "sig", "key_ops": ["verify"], "ext": true,
             "x": x, "y": y,
-        });
+        })
+    }
+
+    /// Returns the key set of [`PUBLIC`]: the public key, the same with another id, so that tokens must name it, and a
+    /// symmetric key, which data must ignore.
+    fn public_jwks(&self) -> String {
         let other = json!({"kty": "oct", "kid": "k2", "k": "c2VjcmV0"});
-        json!({"keys": [other, signs]}).to_string()
+        json!({"keys": [other, self.key("k0"), self.key("k1")]}).to_string()
     }
 
     /// Signs `claims` with the key of [`PUBLIC`].

@@ -1,9 +1,13 @@
-//! Access tokens in data: tokens of other issuers, of ended sessions and of erased people.
+//! Access tokens: those of other issuers and their keys, of ended sessions and of erased people.
 
 mod ended_sessions;
 mod erased_people;
 mod issuers;
+mod key_addresses;
+mod key_files;
+mod libraries;
 mod other_issuers;
+mod providers;
 mod refused_tokens;
 
 use haven_proto::data::v1::{AppendMessageRequest, Message, ProvisionUserRequest, SenderType};
@@ -12,7 +16,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 /// Calls AppendMessage with an access token.
-async fn append(stack: &Stack, token: &str) -> Result<Message, Status> {
+pub(crate) async fn append(stack: &Stack, token: &str) -> Result<Message, Status> {
     let client = stack.anonymous().unwrap().with_token(token).unwrap();
     append_as(&client).await
 }

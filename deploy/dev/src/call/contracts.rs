@@ -28,7 +28,7 @@ impl Contracts {
     /// Reads the descriptors that are compiled into this program.
     pub(crate) fn read() -> Result<Self> {
         let mut pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET)?;
-        pool.decode_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)?;
+        pool.decode_file_descriptor_set(haven_proto::health::FILE_DESCRIPTOR_SET)?;
         pool.decode_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)?;
         let access = pool.get_extension_by_name("haven.access.v1.access");
         let scope = pool.get_extension_by_name("haven.access.v1.scope");

@@ -135,6 +135,46 @@ EXCEPTION WHEN insufficient_privilege THEN
 END
 $$;
 
+-- Postgres lets each login change its own settings (ALTER ROLE CURRENT_USER SET ...), and they apply to all of its
+-- later sessions. An attacker who has used a login once can make it read only, or slow, for good. So this script
+-- resets, with a warning, each setting that a login can give itself and that neither this script nor
+-- deploy/postgres/roles.sql declares. Settings for one database go too, because they override the declared ones.
+-- Settings that only a superuser can give stay.
+DO $$
+DECLARE
+    -- Of which logins (a pattern) each setting is declared. Values are set below, and in roles.sql.
+    declared CONSTANT text[] := ARRAY[
+        ['search_path',                         '^((identity|data)_(owner|app|worker)|haven_readonly)$'],
+        ['statement_timeout',                   '^((identity|data)_(owner|app|worker)|haven_(readonly|backup|monitor))$'],
+        ['lock_timeout',                        '^((identity|data)_(owner|app|worker)|haven_(readonly|monitor))$'],
+        ['idle_in_transaction_session_timeout', '^((identity|data)_(owner|app|worker)|haven_(readonly|monitor))$'],
+        ['idle_session_timeout',                '^((identity|data)_owner|haven_(readonly|monitor))$'],
+        ['default_transaction_read_only',       '^haven_(readonly|monitor)$']
+    ];
+    stray record;
+BEGIN
+    FOR stray IN
+        SELECT r.rolname, d.datname, o.setdatabase, pair.name, pair.value
+        FROM pg_catalog.pg_db_role_setting AS o
+            JOIN pg_catalog.pg_roles AS r ON r.oid = o.setrole
+            LEFT JOIN pg_catalog.pg_database AS d ON d.oid = o.setdatabase,
+            unnest(o.setconfig) AS entry,
+            LATERAL (SELECT split_part(entry, '=', 1) AS name, substr(entry, strpos(entry, '=') + 1) AS value) AS pair
+            LEFT JOIN pg_catalog.pg_settings AS s ON s.name = pair.name
+        WHERE r.rolname ~ '^((identity|data)_(owner|app|worker)|haven_(readonly|backup|monitor))$'
+            AND s.context = 'user'
+            AND (o.setdatabase <> 0 OR NOT EXISTS (
+                SELECT FROM generate_subscripts(declared, 1) AS i
+                WHERE declared[i][1] = pair.name AND r.rolname ~ declared[i][2]))
+    LOOP
+        RAISE WARNING 'role % has set % to %, which Haven does not declare: it is reset', stray.rolname, stray.name,
+            stray.value USING HINT = 'The login may have changed it itself: find out who used it, and change its password.';
+        EXECUTE format('ALTER ROLE %I %s RESET %I', stray.rolname,
+            CASE WHEN stray.setdatabase <> 0 THEN format('IN DATABASE %I', stray.datname) END, stray.name);
+    END LOOP;
+END
+$$;
+
 -- The empty search_path requires every statement to name its schemas, so that no object can shadow another.
 -- The time limits are a fallback: each transaction of the services sets a shorter statement_timeout.
 ALTER ROLE identity_app    SET search_path = '';

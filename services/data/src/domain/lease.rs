@@ -3,6 +3,7 @@
 use std::fmt;
 
 use haven_platform::call::UserId;
+use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
 /// The secret that a lease's holder shows: a UUID, the same for all jobs of one request. `Debug` does not show it.
@@ -41,7 +42,14 @@ impl LeaseToken {
         Self(Builder::from_random_bytes(bytes).into_uuid())
     }
 
-    /// Returns the token itself, for the table and for the response to its holder.
+    /// Returns the digest by which the table knows the token: its SHA-256. The token has 122 random bits, so the digest needs no
+    /// key.
+    #[must_use]
+    pub fn digest(self) -> [u8; 32] {
+        Sha256::digest(self.0).into()
+    }
+
+    /// Returns the token itself, for the response to its holder, and for the trigger that stores its digest.
     #[must_use]
     pub fn expose(self) -> Uuid {
         self.0

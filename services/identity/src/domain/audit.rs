@@ -41,6 +41,8 @@ pub enum AuditEventType {
     EmailUndo,
     /// An export of the account was started or continued.
     AccountExport,
+    /// The account was imported.
+    AccountImport,
 }
 
 /// The origin of a call, as far as it is stored.
@@ -86,7 +88,7 @@ pub struct AuditEvent {
 
 impl AuditEventType {
     /// All types of events.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::SignUp,
         Self::SignIn,
         Self::SignOut,
@@ -104,6 +106,7 @@ impl AuditEventType {
         Self::EmailChange,
         Self::EmailUndo,
         Self::AccountExport,
+        Self::AccountImport,
     ];
 
     /// The name under which the type is stored.
@@ -127,6 +130,7 @@ impl AuditEventType {
             Self::EmailChange => "email_change",
             Self::EmailUndo => "email_undo",
             Self::AccountExport => "account_export",
+            Self::AccountImport => "account_import",
         }
     }
 

@@ -164,12 +164,8 @@ impl ConsentViolation {
     #[must_use]
     pub fn description(self) -> &'static str {
         match self {
-            Self::DocumentInvalid => {
-                "document must have 1 to 64 lower-case letters, digits, `.`, `_` and `-`"
-            }
-            Self::VersionInvalid => {
-                "document_version must have 1 to 64 lower-case letters, digits, `.`, `_` and `-`"
-            }
+            Self::DocumentInvalid => "document must have 1 to 64 of a-z, 0-9 and . _ -",
+            Self::VersionInvalid => "document_version must have 1 to 64 of a-z, 0-9 and . _ -",
         }
     }
 }

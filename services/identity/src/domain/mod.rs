@@ -37,6 +37,7 @@ pub mod email;
 pub mod erasure;
 pub mod export;
 pub mod goals;
+pub mod imported_account;
 pub mod outbox;
 pub mod password;
 pub mod progress;

@@ -9,8 +9,9 @@ use haven_platform::{
 use super::{
     error::HashingError,
     imported::{self, BCRYPT_BYTES},
+    imported_secrets::Imported,
     pepper::Peppers,
-    stored_hash::{StoredHash, Unusable},
+    stored_hash::{BcryptHash, BcryptInput, StoredHash, Unusable},
 };
 use crate::domain::{account::PasswordHash, password::Password};
 
@@ -18,6 +19,7 @@ use crate::domain::{account::PasswordHash, password::Password};
 #[derive(Debug)]
 pub struct Hasher {
     peppers: Peppers,
+    imported: Imported,
     /// The parameters of current hashes.
     recipe: Recipe,
     entropy: Entropy,
@@ -33,7 +35,8 @@ pub enum Verdict {
     /// The password is right, and its hash is not to be replaced.
     ///
     /// A bcrypt hash is not replaced when more than its 72 bytes were sent: it confirms only those, and a new hash
-    /// would make the unconfirmed rest part of the password. Changing the password replaces it.
+    /// would make the unconfirmed rest part of the password. The same holds for the white space around a password of
+    /// WordPress. Changing the password replaces the hash.
     Right,
     /// The password is right, but its hash has an outdated algorithm, outdated parameters or an outdated pepper.
     RightButOutdated,
@@ -42,12 +45,12 @@ pub enum Verdict {
 // === impl Hasher ===
 
 impl Hasher {
-    /// A hasher that uses the first of `peppers`, and salts from `entropy`.
+    /// A hasher that uses the first of `peppers`, and salts from `entropy`, and checks imported hashes as `imported` says.
     ///
     /// # Errors
     ///
     /// [`HashingError::Internal`] when argon2 refuses the parameters, which are constant and valid.
-    pub fn new(peppers: Peppers, entropy: Entropy) -> Result<Self, HashingError> {
+    pub fn new(peppers: Peppers, imported: Imported, entropy: Entropy) -> Result<Self, HashingError> {
         let params = ParamsBuilder::new()
             .m_cost(MEMORY_KIB)
             .t_cost(PASSES)
@@ -67,6 +70,7 @@ impl Hasher {
         let decoy = phc_string(&recipe, &salt, &output)?;
         Ok(Self {
             peppers,
+            imported,
             recipe,
             entropy,
             decoy,
@@ -100,8 +104,39 @@ impl Hasher {
         phc_string(&self.recipe, &salt, &output)
     }
 
+    /// Returns the memory in KiB that a check of `stored` needs, if it is an imported hash. `None` for a hash of this service,
+    /// and for one that must not be checked.
+    pub(super) fn imported_kib(&self, stored: &PasswordHash) -> Option<u32> {
+        let hash = StoredHash::parse(stored.expose(), self.imported.bounds).ok()?;
+        hash.imported_kib()
+    }
+
+    /// Refuses a hash that [`verify`](Self::verify) would refuse.
+    ///
+    /// # Errors
+    ///
+    /// [`Unusable`].
+    pub fn check_usable(&self, stored: &PasswordHash) -> Result<(), Unusable> {
+        let hash = StoredHash::parse(stored.expose(), self.imported.bounds)?;
+        let own = match &hash {
+            StoredHash::Argon2(hash) => Some(hash.recipe.params.keyid()).filter(|id| !id.is_empty()),
+            _ => None,
+        };
+        let known = own.is_none_or(|id| self.peppers.get(id).is_some())
+            && hash
+                .secret_id()
+                .is_none_or(|id| self.imported.secrets.get(id).is_some());
+        match known {
+            true => Ok(()),
+            false => Err(Unusable::Pepper),
+        }
+    }
+
     /// Checks `password` against `stored`. When `stored` is `None`, does the same work as for a current hash and returns
     /// [`Verdict::Wrong`].
+    ///
+    /// A password that was sent in another form than the normal one is checked in both: hashes that were made before there was
+    /// a normal form, and imported ones, are of what was typed.
     ///
     /// # Errors
     ///
@@ -113,32 +148,59 @@ impl Hasher {
         stored: Option<&PasswordHash>,
         memory: &mut Memory,
     ) -> Result<Verdict, HashingError> {
-        let hash = StoredHash::parse(stored.unwrap_or(&self.decoy).expose())?;
-        let right = match &hash {
+        let hash = StoredHash::parse(stored.unwrap_or(&self.decoy).expose(), self.imported.bounds)?;
+        for (position, form) in password.forms().enumerate() {
+            if self.matches(&hash, form, memory)? && stored.is_some() {
+                let is_current = match &hash {
+                    StoredHash::Argon2(hash) => hash.recipe == self.recipe && position == 0,
+                    StoredHash::Bcrypt(hash) => !hash.confirms(form),
+                    StoredHash::Scrypt(_) | StoredHash::Firebase(..) | StoredHash::Pbkdf2(_) => false,
+                };
+                return Ok(match is_current {
+                    true => Verdict::Right,
+                    false => Verdict::RightButOutdated,
+                });
+            }
+        }
+        Ok(Verdict::Wrong)
+    }
+
+    /// Returns whether the password with the bytes `form` matches `hash`.
+    fn matches(&self, hash: &StoredHash<'_>, form: &[u8], memory: &mut Memory) -> Result<bool, HashingError> {
+        let secret = |id: &str| self.imported.secrets.get(id).ok_or(Unusable::Pepper);
+        match hash {
             StoredHash::Argon2(hash) => match hash.recipe.params.keyid() {
-                [] => imported::argon2(hash, password, memory)?,
+                [] => imported::argon2(hash, form, memory),
                 id => {
                     let pepper = self.peppers.get(id).ok_or(Unusable::Pepper)?.expose();
                     imported::output_is(&hash.output, |output| {
                         hash.recipe
-                            .compute(pepper, password.expose(), &hash.salt, output, memory)
+                            .compute(pepper, form, &hash.salt, output, memory)
                             .map_err(HashingError::internal)
-                    })?
+                    })
                 }
             },
-            StoredHash::Scrypt(hash) => imported::scrypt(hash, password, memory)?,
-            StoredHash::Bcrypt(hash) => imported::bcrypt(hash, password)?,
-        };
-        let current = match &hash {
-            StoredHash::Argon2(hash) => hash.recipe == self.recipe,
-            StoredHash::Scrypt(_) => false,
-            StoredHash::Bcrypt(_) => password.expose().len() > BCRYPT_BYTES,
-        };
-        Ok(match (right && stored.is_some(), current) {
-            (false, _) => Verdict::Wrong,
-            (true, true) => Verdict::Right,
-            (true, false) => Verdict::RightButOutdated,
-        })
+            StoredHash::Scrypt(hash) => imported::scrypt(hash, form, memory),
+            StoredHash::Firebase(hash, id) => imported::firebase(hash, form, secret(id)?, memory),
+            StoredHash::Pbkdf2(hash) => imported::pbkdf2(hash, form),
+            StoredHash::Bcrypt(BcryptHash { hash, input }) => match input {
+                BcryptInput::Password => imported::bcrypt(hash, form),
+                BcryptInput::Peppered(id) => imported::peppered_bcrypt(hash, form, secret(id)?),
+                BcryptInput::WordPress => imported::wordpress(hash, form),
+                BcryptInput::Sha256 => imported::bcrypt_of_sha256(hash, form),
+            },
+        }
+    }
+}
+
+impl BcryptHash<'_> {
+    /// Returns whether a match confirms all of `password`, and not only a part of it.
+    fn confirms(&self, password: &[u8]) -> bool {
+        match self.input {
+            BcryptInput::Password | BcryptInput::Peppered(_) => password.len() <= BCRYPT_BYTES,
+            BcryptInput::WordPress => imported::wordpress_trimmed(password) == password,
+            BcryptInput::Sha256 => true,
+        }
     }
 }
 
@@ -163,7 +225,7 @@ mod tests {
     }
 
     fn hasher(list: &[(&str, u8)]) -> Hasher {
-        Hasher::new(peppers(list), Entropy::seeded(1)).unwrap()
+        Hasher::new(peppers(list), Imported::default(), Entropy::seeded(1)).unwrap()
     }
 
     fn password(text: &str) -> Password {
@@ -181,7 +243,7 @@ mod tests {
         );
         let mut verdict = |text| hasher.verify(&password(text), Some(&hash), memory).unwrap();
         assert_eq!(verdict("pass word"), Verdict::Right);
-        for wrong in ["pass word ", "Pass word", "", "pass\u{a0}word"] {
+        for wrong in ["pass word ", "Pass word", "", "pass\tword"] {
             assert_eq!(verdict(wrong), Verdict::Wrong);
         }
         let other = hasher.hash(&password("pass word"), memory).unwrap();
@@ -218,7 +280,7 @@ mod tests {
     fn without_an_account_the_work_is_the_same_and_every_password_is_wrong() {
         let (hasher, memory) = (hasher(&[("k1", 1)]), &mut Memory::default());
         assert_eq!(hasher.verify(&password("x"), None, memory), Ok(Verdict::Wrong));
-        let decoy = StoredHash::parse(hasher.decoy.expose()).unwrap();
+        let decoy = StoredHash::parse(hasher.decoy.expose(), hasher.imported.bounds).unwrap();
         assert!(matches!(decoy, StoredHash::Argon2(decoy) if decoy.recipe == hasher.recipe));
     }
 }

@@ -1,18 +1,25 @@
-//! Checks of imported hashes, by the crates of their own algorithms. Imported hashes have no pepper.
+//! Checks of imported hashes, by the crates of their own algorithms. Imported hashes have no pepper of this service.
 //!
-//! Checks that allocate their own memory first release the memory of the argon2 kernel, so that a turn never uses more
-//! than its 19 MiB.
+//! Checks that allocate their own memory first release the memory of the argon2 kernel, so that a check never uses more
+//! than the memory that its hash says.
 
+use aes::{
+    Aes256,
+    cipher::{KeyIvInit, StreamCipher},
+};
 use argon2::{Argon2, Block, password_hash::phc::Output};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use haven_platform::hashing::Memory;
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::zeroize::Zeroizing;
+use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use super::{
     error::HashingError,
-    stored_hash::{Argon2Hash, ScryptHash},
+    stored_hash::{Argon2Hash, Pbkdf2Digest, Pbkdf2Hash, ScryptHash},
 };
-use crate::domain::password::Password;
 
-/// The number of argon2 blocks to reserve: over 32 MiB, more than is ever used. glibc maps an allocation of that size
+/// The number of argon2 blocks to reserve: over 32 MiB, more than a smaller hash uses. glibc maps an allocation of that size
 /// separately and returns it to the system when it is freed, while threads may keep smaller ones. Only pages that are
 /// written to use memory.
 const RESERVED_BLOCKS: usize = 33 * 1024;
@@ -20,14 +27,25 @@ const RESERVED_BLOCKS: usize = 33 * 1024;
 /// The number of bytes of a password that bcrypt hashes. It ignores the rest.
 pub(super) const BCRYPT_BYTES: usize = 72;
 
+/// The key of the HMAC by which WordPress makes a long password short enough for bcrypt.
+const WORDPRESS_KEY: &[u8] = b"wp-sha384";
+
+/// The white space that PHP's `trim` removes, with which WordPress treats what a person typed.
+const WORDPRESS_TRIMMED: [u8; 6] = [b' ', b'\t', b'\n', b'\r', 0, 0x0b];
+
 /// Returns whether `password` matches an argon2 hash without a pepper.
-pub(super) fn argon2(
-    hash: &Argon2Hash,
-    password: &Password,
-    memory: &mut Memory,
-) -> Result<bool, HashingError> {
+pub(super) fn argon2(hash: &Argon2Hash, password: &[u8], memory: &mut Memory) -> Result<bool, HashingError> {
     memory.release();
     let recipe = &hash.recipe;
+    if recipe.params.block_count() > RESERVED_BLOCKS {
+        // The faster kernel. glibc returns so large an allocation without being told.
+        return output_is(&hash.output, |output| {
+            let mut own = Memory::default();
+            recipe
+                .compute(&[], password, &hash.salt, output, &mut own)
+                .map_err(HashingError::internal)
+        });
+    }
     let mut blocks = Vec::new();
     blocks
         .try_reserve_exact(RESERVED_BLOCKS)
@@ -35,34 +53,95 @@ pub(super) fn argon2(
     blocks.resize(recipe.params.block_count(), Block::new());
     output_is(&hash.output, |output| {
         Argon2::new(recipe.algorithm, recipe.version, recipe.params.clone())
-            .hash_password_into_with_memory(password.expose(), &hash.salt, output, &mut blocks)
+            .hash_password_into_with_memory(password, &hash.salt, output, &mut blocks)
             .map_err(HashingError::internal)
     })
 }
 
 /// Returns whether `password` matches a scrypt hash.
 ///
-/// The crate allocates and frees up to 19 MiB itself. After the first allocation of that size, glibc keeps the memory
+/// The crate allocates and frees the memory itself. After the first allocation of up to 32 MiB, glibc keeps the memory
 /// for the thread, unless the environment sets `MALLOC_MMAP_THRESHOLD_` (1 MiB is enough): then it is returned to the
 /// system.
-pub(super) fn scrypt(
+pub(super) fn scrypt(hash: &ScryptHash, password: &[u8], memory: &mut Memory) -> Result<bool, HashingError> {
+    memory.release();
+    output_is(&hash.output, |output| {
+        scrypt::scrypt(password, &hash.salt, &hash.params, output).map_err(HashingError::internal)
+    })
+}
+
+/// Returns whether `password` matches a hash of Firebase: its signer key, encrypted with AES-256 in counter mode under the output
+/// of scrypt.
+pub(super) fn firebase(
     hash: &ScryptHash,
-    password: &Password,
+    password: &[u8],
+    signer_key: &[u8],
     memory: &mut Memory,
 ) -> Result<bool, HashingError> {
     memory.release();
+    if signer_key.len() != hash.output.len() {
+        return Ok(false);
+    }
     output_is(&hash.output, |output| {
-        scrypt::scrypt(password.expose(), &hash.salt, &hash.params, output).map_err(HashingError::internal)
+        let mut key = Zeroizing::new([0; 32]);
+        scrypt::scrypt(password, &hash.salt, &hash.params, key.as_mut_slice())
+            .map_err(HashingError::internal)?;
+        output.copy_from_slice(signer_key);
+        ctr::Ctr128BE::<Aes256>::new((&*key).into(), &[0; 16].into()).apply_keystream(output);
+        Ok(())
+    })
+}
+
+/// Returns whether `password` matches a pbkdf2 hash.
+pub(super) fn pbkdf2(hash: &Pbkdf2Hash, password: &[u8]) -> Result<bool, HashingError> {
+    output_is(&hash.output, |output| {
+        match hash.digest {
+            Pbkdf2Digest::Sha256 => {
+                pbkdf2::pbkdf2_hmac::<Sha256>(password, &hash.salt, hash.iterations, output);
+            }
+            Pbkdf2Digest::Sha512 => {
+                pbkdf2::pbkdf2_hmac::<Sha512>(password, &hash.salt, hash.iterations, output);
+            }
+        }
+        Ok(())
     })
 }
 
 /// Returns whether `password` matches a bcrypt hash in its first [`BCRYPT_BYTES`] bytes.
-pub(super) fn bcrypt(hash: &str, password: &Password) -> Result<bool, HashingError> {
-    let password = password.expose();
+pub(super) fn bcrypt(hash: &str, password: &[u8]) -> Result<bool, HashingError> {
     let same = bcrypt::verify(password, hash).map_err(HashingError::internal)?;
     // bcrypt repeats the password with a NUL in between, so it does not distinguish "a" and "a\0a". No imported
     // password has a NUL: in C, the password would have ended there.
     Ok(same && !password.contains(&0))
+}
+
+/// Returns whether `password`, followed by `pepper`, matches a bcrypt hash in its first [`BCRYPT_BYTES`] bytes (Devise).
+pub(super) fn peppered_bcrypt(hash: &str, password: &[u8], pepper: &[u8]) -> Result<bool, HashingError> {
+    let both = Zeroizing::new([password, pepper].concat());
+    bcrypt(hash, &both)
+}
+
+/// Returns whether `password` matches a bcrypt hash of WordPress 6.8 or later.
+pub(super) fn wordpress(hash: &str, password: &[u8]) -> Result<bool, HashingError> {
+    let mut mac = Hmac::<Sha384>::new_from_slice(WORDPRESS_KEY).map_err(HashingError::internal)?;
+    mac.update(wordpress_trimmed(password));
+    let short = Zeroizing::new(STANDARD.encode(mac.finalize().into_bytes()));
+    bcrypt(hash, short.as_bytes())
+}
+
+/// Returns what WordPress hashes of `password`.
+pub(super) fn wordpress_trimmed(password: &[u8]) -> &[u8] {
+    let kept = |byte: &u8| !WORDPRESS_TRIMMED.contains(byte);
+    let begin = password.iter().position(kept).unwrap_or(password.len());
+    let end = password.iter().rposition(kept).map_or(begin, |last| last + 1);
+    &password[begin..end]
+}
+
+/// Returns whether `password` matches a bcrypt hash of its SHA-256 in hexadecimal (Django's `bcrypt_sha256`).
+pub(super) fn bcrypt_of_sha256(hash: &str, password: &[u8]) -> Result<bool, HashingError> {
+    let digest = Sha256::digest(password);
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    bcrypt(hash, Zeroizing::new(hex).as_bytes())
 }
 
 /// Returns whether the output of `compute` is `expected`, compared in constant time.
@@ -80,18 +159,17 @@ pub(super) fn output_is(
 mod tests {
     use std::time::{Duration, Instant};
 
-    use base64::{Engine, engine::general_purpose::STANDARD};
     use haven_platform::entropy::Entropy;
 
     use super::*;
     use crate::{
-        domain::account::PasswordHash,
-        hashing::{Hasher, Peppers, Verdict},
+        domain::{account::PasswordHash, password::Password},
+        hashing::{Hasher, Imported, Peppers, Verdict},
     };
 
     fn hasher() -> Hasher {
         let peppers = Peppers::parse(&format!("k1:{}", STANDARD.encode([1; 32])).into()).unwrap();
-        Hasher::new(peppers, Entropy::seeded(1)).unwrap()
+        Hasher::new(peppers, Imported::default(), Entropy::seeded(1)).unwrap()
     }
 
     fn verdict(password: &str, stored: &str, memory: &mut Memory) -> Result<Verdict, HashingError> {

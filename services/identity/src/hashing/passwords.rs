@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use haven_platform::{
     deadline::Deadline,
-    hashing::{HashQueue, Memory},
+    hashing::{HashLane, HashQueue, Memory},
 };
 
 use super::{
@@ -17,6 +17,8 @@ use crate::domain::{account::PasswordHash, password::Password};
 #[derive(Clone, Debug)]
 pub struct Passwords {
     queue: HashQueue,
+    /// The lane of imported hashes, which may need more memory and more time than those of the queue.
+    lane: HashLane,
     hasher: Arc<Hasher>,
 }
 
@@ -36,10 +38,16 @@ pub enum Checked {
 // === impl Passwords ===
 
 impl Passwords {
-    /// Computes with `hasher`, in turns of `queue`.
+    /// Computes with `hasher`, in turns of `queue`; checks of imported hashes are in turns of `lane`.
     #[must_use]
-    pub fn new(queue: HashQueue, hasher: Arc<Hasher>) -> Self {
-        Self { queue, hasher }
+    pub fn new(queue: HashQueue, lane: HashLane, hasher: Arc<Hasher>) -> Self {
+        Self { queue, lane, hasher }
+    }
+
+    /// The hasher, for what needs no turn.
+    #[must_use]
+    pub fn hasher(&self) -> &Hasher {
+        &self.hasher
     }
 
     /// Checks `password` against `stored`. When `stored` is `None`, does the same work and returns [`Verdict::Wrong`],
@@ -54,14 +62,19 @@ impl Passwords {
         stored: Option<PasswordHash>,
         deadline: Deadline,
     ) -> Result<Verdict, HashingError> {
-        self.run(deadline, move |hasher, memory| {
-            hasher.verify(&password, stored.as_ref(), memory)
-        })
-        .await?
+        match self.imported_kib(stored.as_ref()) {
+            Some(kib) => self.verify_imported(password, stored, kib, deadline).await,
+            None => {
+                self.run(deadline, move |hasher, memory| {
+                    hasher.verify(&password, stored.as_ref(), memory)
+                })
+                .await?
+            }
+        }
     }
 
-    /// Checks like [`verify`](Self::verify), and in the same turn hashes the password again when it is right but its
-    /// hash is outdated.
+    /// Checks like [`verify`](Self::verify), and hashes the password again when it is right but its hash is outdated: in the
+    /// same turn, or for an imported hash in a turn of the queue.
     ///
     /// # Errors
     ///
@@ -72,6 +85,27 @@ impl Passwords {
         stored: Option<PasswordHash>,
         deadline: Deadline,
     ) -> Result<Checked, HashingError> {
+        if let Some(kib) = self.imported_kib(stored.as_ref()) {
+            return match self
+                .verify_imported(password.clone(), stored, kib, deadline)
+                .await
+            {
+                Ok(Verdict::Wrong) => Ok(Checked::Wrong),
+                Ok(Verdict::Right) => Ok(Checked::Right { upgraded: None }),
+                Ok(Verdict::RightButOutdated) => {
+                    metrics::counter!("haven_hash_outdated_total").increment(1);
+                    let hashed = self.run(deadline, move |hasher, memory| hasher.hash(&password, memory));
+                    Ok(Checked::Right {
+                        upgraded: Some(hashed.await??),
+                    })
+                }
+                Err(error @ HashingError::Unusable(_)) => {
+                    self.verify(password, None, deadline).await?;
+                    Err(error)
+                }
+                Err(error) => Err(error),
+            };
+        }
         self.run(deadline, move |hasher, memory| {
             let checked = hasher.verify(&password, stored.as_ref(), memory);
             if checked.is_err() {
@@ -89,6 +123,26 @@ impl Passwords {
             Ok(Checked::Right { upgraded })
         })
         .await?
+    }
+
+    fn imported_kib(&self, stored: Option<&PasswordHash>) -> Option<u32> {
+        stored.and_then(|stored| self.hasher.imported_kib(stored))
+    }
+
+    /// Checks `password` against an imported hash that needs `kib` KiB, in a turn of the lane.
+    async fn verify_imported(
+        &self,
+        password: Password,
+        stored: Option<PasswordHash>,
+        kib: u32,
+        deadline: Deadline,
+    ) -> Result<Verdict, HashingError> {
+        let hasher = Arc::clone(&self.hasher);
+        let permit = self.lane.acquire(kib, deadline).await?;
+        permit
+            .run(move |memory| hasher.verify(&password, stored.as_ref(), memory))
+            .await
+            .map_err(HashingError::internal)?
     }
 
     /// Returns a new hash that no known password matches. Computes next to nothing, so it takes no turn.
@@ -141,7 +195,10 @@ mod tests {
     use base64::{Engine, engine::general_purpose::STANDARD};
     use haven_platform::entropy::Entropy;
 
-    use super::{super::pepper::Peppers, *};
+    use super::{
+        super::{imported_secrets::Imported, pepper::Peppers, stored_hash::Bounds},
+        *,
+    };
     use crate::hashing::Unusable;
 
     fn passwords(peppers: &[(&str, u8)]) -> Passwords {
@@ -150,8 +207,13 @@ mod tests {
             .map(|(id, byte)| format!("{id}:{}", STANDARD.encode([*byte; 32])))
             .collect();
         let peppers = Peppers::parse(&list.join(",").into()).unwrap();
-        let hasher = Hasher::new(peppers, Entropy::seeded(1)).unwrap();
-        Passwords::new(HashQueue::new(NonZeroUsize::MIN), Arc::new(hasher))
+        let imported = Imported {
+            bounds: Bounds { memory_kib: 65_536 },
+            ..Imported::default()
+        };
+        let hasher = Hasher::new(peppers, imported, Entropy::seeded(1)).unwrap();
+        let one = NonZeroUsize::MIN;
+        Passwords::new(HashQueue::new(one), HashLane::new(one, 65_536), Arc::new(hasher))
     }
 
     fn password(text: &str) -> Password {
@@ -186,6 +248,30 @@ mod tests {
             let again = check(text, upgraded).await.unwrap();
             assert!(matches!(again, Checked::Right { upgraded: None }), "{again:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn imported_hashes_wait_for_each_other_and_not_for_the_queue() {
+        let passwords = passwords(&[("k1", 1)]);
+        // argon2-cffi 25.1.0, password_hash("x") with its defaults.
+        let large = PasswordHash::new(super::super::import_format::tests::ARGON2_CFFI.into());
+        let turn = passwords.queue.acquire(soon()).await.unwrap();
+        let checked = passwords.verify(password("Grüße an Köln 7"), Some(large.clone()), soon());
+        assert_eq!(
+            checked.await,
+            Ok(Verdict::RightButOutdated),
+            "while the queue is full"
+        );
+        drop(turn);
+        let turn = passwords.lane.acquire(65_536, soon()).await.unwrap();
+        let own = passwords.run(soon(), |hasher, memory| hasher.hash(&password("x"), memory));
+        let own = own.await.unwrap().unwrap();
+        let checked = passwords.verify(password("x"), Some(own), soon());
+        assert_eq!(checked.await, Ok(Verdict::Right), "while the lane is full");
+        let late = Deadline::after(Duration::from_millis(300));
+        let refused = passwords.verify(password("x"), Some(large), late).await;
+        assert!(matches!(refused, Err(HashingError::Overloaded(_))), "{refused:?}");
+        drop(turn);
     }
 
     #[tokio::test]

@@ -19,9 +19,9 @@ use crate::{
     store::rate_limit::{LimitError, Limited},
 };
 
-/// The explanation of a refusal for the network of a service, for its developers and for the log.
-const SHARED_NETWORK: &str = "The network is that of the calling service, because the service sent no usable x-forwarded-for or lacks \
-                              the scope `forward`: all its people share one limit";
+/// The explanation of a refusal for the network of a service or a proxy, for its developers and for the log.
+const SHARED_NETWORK: &str = "The network is that of the calling service or proxy, because it sent no usable x-forwarded-for, or the \
+                              service lacks the scope `forward`: all its people share one limit";
 
 /// Derives the keys under which limits are counted. They are keyed hashes, so that the table reveals no network,
 /// address or service.
@@ -328,6 +328,7 @@ mod tests {
             (NetworkSource::Forwarded, false),
             (NetworkSource::ServiceWithoutAddress, true),
             (NetworkSource::ServiceWithoutForward, true),
+            (NetworkSource::ProxyWithoutAddress, true),
         ] {
             let quota = quota(source);
             assert_eq!(quota.key, own.key, "a network has one count, {source:?}");

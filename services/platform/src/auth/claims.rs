@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::token_problem::TokenProblem;
+use super::{
+    claim_rules::ClaimRules,
+    token_problem::{ClaimProblem, TokenProblem},
+};
 use crate::{failure::Failure, reason::Reason};
-
-/// The role in a user's token, as Supabase and PostgREST use it.
-pub const ROLE: &str = "authenticated";
 
 /// The seconds by which the issuer's clock may be ahead of ours.
 const CLOCK_SKEW: f64 = 60.0;
@@ -28,7 +28,7 @@ pub struct Claims {
     pub aud: String,
     /// The user's id, a UUID.
     pub sub: Uuid,
-    /// The role, which is [`ROLE`].
+    /// The role, which is [`ROLE`](super::ROLE).
     pub role: String,
     /// The time of issue, in seconds since 1970.
     pub iat: i64,
@@ -42,63 +42,65 @@ pub struct Claims {
     pub unmet: Vec<String>,
 }
 
-/// The claims that are read from a token of any issuer. Times can have fractions (RFC 7519, section 2).
-#[derive(Deserialize)]
+/// What the claims of a verified token state.
+#[derive(Debug)]
 pub(super) struct PresentedClaims {
-    pub(super) sub: Uuid,
-    role: String,
+    pub(super) user: Uuid,
     exp: f64,
-    nbf: Option<f64>,
-    iat: Option<f64>,
-    pub(super) session_id: Option<Uuid>,
-    /// Of any type: another issuer may use the name for something else.
-    #[serde(default, rename = "missing_consents")]
-    unmet: Value,
+    claims: Map<String, Value>,
 }
 
 impl PresentedClaims {
-    /// Reads the claims of a token that is for `audience` and valid at `now`.
+    /// Reads the claims of a token of `issuer` that follows its `rules` and is valid at `now`.
     ///
     /// # Errors
     ///
     /// TOKEN_EXPIRED; TOKEN_INVALID with AUDIENCE, NOT_YET_VALID or CLAIMS.
     pub(super) fn read(
         claims: Map<String, Value>,
-        audience: &str,
+        issuer: &str,
+        rules: &ClaimRules,
         now: DateTime<Utc>,
     ) -> Result<Self, Failure> {
-        let is_for_us = match claims.get("aud") {
-            Some(Value::String(aud)) => aud == audience,
-            Some(Value::Array(several)) => several.iter().any(|aud| aud == audience),
-            _ => false,
-        };
-        if !is_for_us {
-            return Err(TokenProblem::Audience.into());
-        }
-        let claims: Self = serde_json::from_value(Value::Object(claims)).map_err(|_| TokenProblem::Claims)?;
+        rules.check_audience(&claims)?;
         let now = now.timestamp() as f64;
-        if claims.exp <= now {
+        let exp = seconds(&claims, "exp")?.ok_or_else(|| invalid("exp", "must be a number"))?;
+        if exp <= now {
             return Err(Failure::new(Reason::TokenExpired));
         }
-        let is_early = |time: Option<f64>| time.is_some_and(|time| time > now + CLOCK_SKEW);
-        if is_early(claims.nbf) || is_early(claims.iat) {
-            return Err(TokenProblem::NotYetValid.into());
+        for name in ["nbf", "iat"] {
+            if seconds(&claims, name)?.is_some_and(|time| time > now + CLOCK_SKEW) {
+                let problem = ClaimProblem::new(name, "must not be more than a minute from now");
+                return Err(TokenProblem::NotYetValid(problem).into());
+            }
         }
-        if claims.role != ROLE || claims.sub.is_nil() {
-            return Err(TokenProblem::Claims.into());
-        }
-        Ok(claims)
+        let user = rules.user(issuer, &claims)?;
+        Ok(Self { user, exp, claims })
     }
 
-    /// Takes the consents that the user of one of Haven's own tokens lacks.
+    /// Returns the session that one of Haven's own tokens belongs to. A token without one could not be revoked.
     ///
     /// # Errors
     ///
     /// TOKEN_INVALID with CLAIMS.
-    pub(super) fn take_unmet(&mut self) -> Result<Vec<String>, TokenProblem> {
-        match self.unmet.take() {
-            Value::Null => Ok(Vec::new()),
-            claim => serde_json::from_value(claim).map_err(|_| TokenProblem::Claims),
+    pub(super) fn session(&self) -> Result<Uuid, TokenProblem> {
+        let id = self.claims.get("session_id").and_then(Value::as_str);
+        id.and_then(|id| Uuid::try_parse(id).ok())
+            .ok_or_else(|| invalid("session_id", "must be a UUID"))
+    }
+
+    /// Returns the consents that the user of one of Haven's own tokens lacks. Another issuer may use the claim's name for
+    /// something else.
+    ///
+    /// # Errors
+    ///
+    /// TOKEN_INVALID with CLAIMS.
+    pub(super) fn unmet(&self) -> Result<Vec<String>, TokenProblem> {
+        match self.claims.get("missing_consents") {
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(claim) => {
+                Vec::deserialize(claim).map_err(|_| invalid("missing_consents", "must be an array of texts"))
+            }
         }
     }
 
@@ -110,11 +112,26 @@ impl PresentedClaims {
     }
 }
 
+/// Returns the time in the claim `name`, in seconds since 1970, which can have fractions (RFC 7519, section 2).
+fn seconds(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, TokenProblem> {
+    match claims.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(time) => time
+            .as_f64()
+            .map(Some)
+            .ok_or_else(|| invalid(name, "must be a number")),
+    }
+}
+
+fn invalid(claim: &str, rule: &'static str) -> TokenProblem {
+    TokenProblem::Claims(ClaimProblem::new(claim, rule))
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
 
-    use super::*;
+    use super::{super::ROLE, *};
 
     #[test]
     fn unmet_requirements_are_a_list_that_may_be_left_out() {
@@ -123,8 +140,9 @@ mod tests {
             let claims = serde_json::json!({
                 "aud": "us", "sub": Uuid::from_u128(1), "role": ROLE, "exp": 1_800_000_001, "missing_consents": value,
             });
-            let read = PresentedClaims::read(claims.as_object().unwrap().clone(), "us", now);
-            read.unwrap().take_unmet()
+            let rules = ClaimRules::standard("us");
+            let read = PresentedClaims::read(claims.as_object().unwrap().clone(), "haven", &rules, now);
+            read.unwrap().unmet()
         };
         assert_eq!(missing(serde_json::json!(["terms=2"])).unwrap(), ["terms=2"]);
         assert!(missing(Value::Null).unwrap().is_empty());
@@ -139,7 +157,8 @@ mod tests {
             let claims = serde_json::json!({
                 "aud": "us", "sub": Uuid::from_u128(1), "role": ROLE, "exp": exp,
             });
-            let read = |now| PresentedClaims::read(claims.as_object().unwrap().clone(), "us", now);
+            let rules = ClaimRules::standard("us");
+            let read = |now| PresentedClaims::read(claims.as_object().unwrap().clone(), "haven", &rules, now);
             let valid_for = read(now).unwrap().valid_for(now);
             let end = now + TimeDelta::from_std(valid_for).unwrap();
             let moment = TimeDelta::milliseconds(1);

@@ -1,58 +1,41 @@
 //! The trusted token issuers beside Haven's own.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use secrecy::{ExposeSecret, SecretString};
+use tokio_util::sync::CancellationToken;
 
-use super::{jwks, token_problem::TokenProblem, verifying_key::VerifyingKey};
-
-/// The minimum length of an HS256 secret: that of the hash (RFC 7518, section 3.2).
-const MIN_SECRET_BYTES: usize = 32;
+use super::{
+    claim_rules::ClaimRules, issuer_keys::IssuerKeys, key_address::KeyAddress, key_file::KeyFile,
+    token::Token, verifying_key::VerifyingKey,
+};
+use crate::{deadline::Deadline, failure::Failure};
 
 /// A trusted issuer. Its keys verify its own tokens only.
 #[derive(Clone, Debug)]
 pub struct TrustedIssuer {
-    name: String,
-    keys: Keys,
-}
-
-#[derive(Clone, Debug)]
-enum Keys {
-    /// The public keys by key id, each for one algorithm.
-    Public(Arc<HashMap<String, VerifyingKey>>),
-    /// The secret for HS256.
-    Secret(VerifyingKey),
+    name: Arc<str>,
+    rules: Arc<ClaimRules>,
+    keys: Arc<IssuerKeys>,
 }
 
 impl TrustedIssuer {
-    /// Creates an issuer with `name` as the `iss` of its tokens, with the public keys of a JSON Web Key Set (RFC 7517).
+    /// Creates an issuer with `name` as the `iss` of its tokens, which must follow `rules`. Its keys come from `file`, from
+    /// `address`, or from `address` with `file` as the fallback. The file is read here.
     ///
     /// # Errors
     ///
-    /// All problems of the set. Their texts contain no part of it except key ids.
-    pub fn with_jwks(name: &str, json: &str) -> Result<Self, Vec<String>> {
-        let keys = jwks::parse(json)
-            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    /// A description when the file cannot be used. It contains no part of the file except key ids.
+    pub fn new(
+        name: &str,
+        rules: ClaimRules,
+        file: Option<KeyFile>,
+        address: Option<KeyAddress>,
+    ) -> Result<Self, String> {
+        let keys = IssuerKeys::load(name, file, address).map_err(|error| error.to_string())?;
         Ok(Self {
-            name: name.to_owned(),
-            keys: Keys::Public(Arc::new(keys)),
-        })
-    }
-
-    /// Creates an issuer with `name` as the `iss` of its tokens, with a secret for HS256. Its bytes are used as they
-    /// are.
-    ///
-    /// # Errors
-    ///
-    /// A description when the secret is too short.
-    pub fn with_secret(name: &str, secret: &SecretString) -> Result<Self, &'static str> {
-        let secret = secret.expose_secret().as_bytes();
-        if secret.len() < MIN_SECRET_BYTES {
-            return Err("the secret must have at least 32 bytes");
-        }
-        Ok(Self {
-            name: name.to_owned(),
-            keys: Keys::Secret(VerifyingKey::from_secret(secret)),
+            name: name.into(),
+            rules: Arc::new(rules),
+            keys: Arc::new(keys),
         })
     }
 
@@ -61,11 +44,28 @@ impl TrustedIssuer {
         &self.name
     }
 
-    /// Returns the key that must have signed a token with the key id `id`.
-    pub(super) fn key(&self, id: Option<&str>) -> Result<&VerifyingKey, TokenProblem> {
-        match &self.keys {
-            Keys::Public(keys) => id.and_then(|id| keys.get(id)).ok_or(TokenProblem::KeyUnknown),
-            Keys::Secret(key) => Ok(key),
-        }
+    /// Returns the rules for the claims of the issuer's tokens.
+    pub(super) fn rules(&self) -> &ClaimRules {
+        &self.rules
+    }
+
+    /// Returns the keys of which one must have signed `token`.
+    ///
+    /// # Errors
+    ///
+    /// TOKEN_INVALID with KEY_UNKNOWN or ALGORITHM; DEPENDENCY_UNAVAILABLE when no keys have arrived yet.
+    pub(super) async fn keys(
+        &self,
+        token: &Token<'_>,
+        deadline: Deadline,
+    ) -> Result<Vec<VerifyingKey>, Failure> {
+        self.keys
+            .candidates(token.key_id.as_deref(), token.algorithm, deadline)
+            .await
+    }
+
+    /// Keeps the keys up to date until `stop` is cancelled.
+    pub(crate) async fn keep_fresh(self, stop: CancellationToken) {
+        self.keys.keep_fresh(stop).await;
     }
 }

@@ -1,25 +1,14 @@
 //! The public keys of Haven's own issuer.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use tokio::{
-    sync::{Notify, Semaphore, watch},
-    time::{Instant, timeout_at},
-};
 
-use super::verifying_key::VerifyingKey;
+use super::{key_requests::KeyRequests, verifying_key::VerifyingKey};
 use crate::deadline::Deadline;
 
 /// The minimum time between two requests for new keys, which unknown key ids cause.
 const REQUEST_INTERVAL: Duration = Duration::from_secs(10);
-
-/// The maximum time for which a call waits for the keys that it requested.
-const WAIT: Duration = Duration::from_secs(2);
 
 /// The known public keys of Haven's own issuer, and a way to request new ones.
 ///
@@ -28,16 +17,8 @@ const WAIT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct KeySet {
     keys: ArcSwap<HashMap<String, VerifyingKey>>,
-    replaced: watch::Sender<()>,
-    requested_at: Mutex<Option<Instant>>,
-    requested: Notify,
-    /// The permits of calls that wait for an unknown key.
-    wait_permits: Semaphore,
+    requests: KeyRequests,
 }
-
-/// The maximum number of calls that wait for keys at once: a token with an unknown key id costs nothing to make, and
-/// each waiting call also counts as a call in flight.
-const MAX_WAITING: usize = 16;
 
 /// The result of a key lookup.
 #[derive(Debug)]
@@ -55,24 +36,21 @@ impl KeySet {
     pub fn empty() -> Self {
         Self {
             keys: ArcSwap::default(),
-            replaced: watch::Sender::new(()),
-            requested_at: Mutex::new(None),
-            requested: Notify::new(),
-            wait_permits: Semaphore::new(MAX_WAITING),
+            requests: KeyRequests::new(REQUEST_INTERVAL),
         }
     }
 
     /// Replaces the keys for good: lookups of an unknown key no longer wait.
     pub fn set_permanently(&self, keys: impl IntoIterator<Item = VerifyingKey>) {
         self.replace(keys);
-        self.wait_permits.close();
+        self.requests.close();
     }
 
     /// Replaces all keys, and wakes the lookups that wait.
     pub fn replace(&self, keys: impl IntoIterator<Item = VerifyingKey>) {
         let keys: HashMap<_, _> = keys.into_iter().map(|key| (key.id().to_owned(), key)).collect();
         self.keys.store(Arc::new(keys));
-        self.replaced.send_replace(());
+        self.requests.answer();
     }
 
     /// Returns whether keys have arrived.
@@ -82,27 +60,18 @@ impl KeySet {
 
     /// Waits until a lookup requests keys that are not in the set: for the task that fills it.
     pub async fn next_request(&self) {
-        self.requested.notified().await;
+        self.requests.next().await;
     }
 
     pub(super) async fn find(&self, id: &str, deadline: Deadline) -> KeyLookup {
         if let Some(key) = self.keys.load().get(id) {
             return KeyLookup::Key(key.clone());
         }
-        let mut replaced = self.replaced.subscribe();
-        // When too many calls wait already, the keys at hand decide. Before the first keys arrive every call waits,
-        // because none can be served. The check is repeated because another call may have received the key before the
-        // subscription.
-        let permit = self.wait_permits.try_acquire();
-        let waits = {
-            let known = self.keys.load();
-            (permit.is_ok() || known.is_empty()) && !known.contains_key(id)
-        };
-        if waits {
-            let until = (self.request() + WAIT).min(deadline.instant());
-            // The keys at hand decide, with or without new ones.
-            let _ = timeout_at(until, replaced.changed()).await;
-        }
+        let (is_empty, is_known) = (
+            || self.keys.load().is_empty(),
+            || self.keys.load().contains_key(id),
+        );
+        self.requests.wait(deadline, is_empty, is_known).await;
         let keys = self.keys.load();
         match keys.get(id) {
             Some(key) => KeyLookup::Key(key.clone()),
@@ -110,26 +79,16 @@ impl KeySet {
             None => KeyLookup::Unknown,
         }
     }
-
-    /// Requests new keys, unless that happened less than [`REQUEST_INTERVAL`] ago. Returns the time of the last
-    /// request: while the issuer is down, calls with unknown keys wait for the same request, and later ones not at all.
-    fn request(&self) -> Instant {
-        let now = Instant::now();
-        let mut requested_at = self.requested_at.lock().unwrap_or_else(PoisonError::into_inner);
-        match *requested_at {
-            Some(before) if now.duration_since(before) < REQUEST_INTERVAL => before,
-            _ => {
-                *requested_at = Some(now);
-                self.requested.notify_one();
-                now
-            }
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tokio::time::Instant;
+
+    use super::{
+        super::key_requests::{MAX_WAITING, WAIT},
+        *,
+    };
 
     const X: &str = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
     const Y: &str = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
@@ -175,7 +134,7 @@ mod tests {
                 tokio::spawn(async move { matches!(keys.find("k2", soon()).await, KeyLookup::Unknown) })
             })
             .collect();
-        while keys.wait_permits.available_permits() > 0 {
+        while keys.requests.has_permits() {
             tokio::task::yield_now().await;
         }
         let before = Instant::now();
@@ -196,7 +155,7 @@ mod tests {
                 tokio::spawn(async move { matches!(keys.find("k1", soon()).await, KeyLookup::Key(_)) })
             })
             .collect();
-        while keys.replaced.receiver_count() < waiting.len() {
+        while keys.requests.waiting() < waiting.len() {
             tokio::task::yield_now().await;
         }
         keys.replace([VerifyingKey::from_coordinates("k1", X, Y).unwrap()]);

@@ -33,11 +33,14 @@ impl<'a> Token<'a> {
         }
         let key_id = match header.get("kid") {
             None => None,
-            Some(Value::String(id)) => Some(id.clone()),
+            Some(Value::String(id)) => Some(id.clone()).filter(|id| !id.is_empty()),
             Some(_) => return Err(TokenProblem::Malformed),
         };
         let algorithm = match header.get("alg").and_then(Value::as_str) {
             Some("ES256") => Algorithm::ES256,
+            Some("ES384") => Algorithm::ES384,
+            // The second is the name in RFC 9864.
+            Some("EdDSA" | "Ed25519") => Algorithm::EdDSA,
             Some("RS256") => Algorithm::RS256,
             Some("HS256") => Algorithm::HS256,
             // This includes `none`.
@@ -57,16 +60,20 @@ impl<'a> Token<'a> {
         self.claims.get("iss").and_then(Value::as_str)
     }
 
-    /// Checks that `key` signed the token with the key's algorithm. A token with another algorithm in its header is
-    /// refused.
-    pub(super) fn check(&self, key: &VerifyingKey) -> Result<(), TokenProblem> {
-        if self.algorithm != key.algorithm() {
+    /// Checks that one of `keys` signed the token with the key's algorithm. A token with another algorithm in its header
+    /// is refused.
+    pub(super) fn check(&self, keys: &[VerifyingKey]) -> Result<(), TokenProblem> {
+        let mut keys = keys
+            .iter()
+            .filter(|key| key.algorithm() == self.algorithm)
+            .peekable();
+        if keys.peek().is_none() {
             return Err(TokenProblem::Algorithm);
         }
         if URL_SAFE_NO_PAD.decode(self.signature).is_err() {
             return Err(TokenProblem::Malformed);
         }
-        match key.verifies(self.message, self.signature) {
+        match keys.any(|key| key.verifies(self.message, self.signature)) {
             true => Ok(()),
             false => Err(TokenProblem::Signature),
         }
@@ -130,13 +137,15 @@ mod tests {
     }
 
     #[test]
-    fn every_algorithm_but_three_is_refused() {
+    fn every_other_algorithm_is_refused() {
         for alg in [
             json!("none"),
             json!("NONE"),
             json!("es256"),
-            json!("ES384"),
+            json!("ES512"),
+            json!("ES256K"),
             json!("PS256"),
+            json!("HS384"),
             json!(1),
             json!(null),
         ] {

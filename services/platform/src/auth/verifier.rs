@@ -4,8 +4,10 @@ use std::{collections::HashMap, future::pending, sync::Arc};
 
 use jsonwebtoken::Algorithm;
 use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
 
 use super::{
+    claim_rules::ClaimRules,
     claims::PresentedClaims,
     ended_sessions::EndedSessions,
     issuer::TrustedIssuer,
@@ -36,7 +38,7 @@ pub(crate) struct Verified {
 #[derive(Clone, Debug)]
 pub struct TokenVerifier {
     issuer: String,
-    audience: String,
+    rules: Arc<ClaimRules>,
     keys: Arc<KeySet>,
     ended: Arc<EndedSessions>,
     trusted: Arc<HashMap<String, TrustedIssuer>>,
@@ -49,14 +51,14 @@ impl TokenVerifier {
     #[must_use]
     pub fn new(
         issuer: String,
-        audience: String,
+        audience: &str,
         keys: Arc<KeySet>,
         ended: Arc<EndedSessions>,
         clock: Clock,
     ) -> Self {
         Self {
             issuer,
-            audience,
+            rules: Arc::new(ClaimRules::standard(audience)),
             keys,
             ended,
             trusted: Arc::default(),
@@ -64,7 +66,7 @@ impl TokenVerifier {
         }
     }
 
-    /// Also accepts the tokens of these issuers for the same audience. An entry with the name of Haven's own issuer is
+    /// Also accepts the tokens of these issuers, each by its own rules. An entry with the name of Haven's own issuer is
     /// never used.
     #[must_use]
     pub fn trusting(mut self, issuers: Vec<TrustedIssuer>) -> Self {
@@ -93,31 +95,32 @@ impl TokenVerifier {
     pub(crate) async fn verify_claims(&self, token: &str, deadline: Deadline) -> Result<Verified, Failure> {
         let token = Token::parse(token)?;
         let issuer = token.issuer().ok_or(TokenProblem::Issuer)?;
-        let foreign = issuer != self.issuer;
-        if foreign {
+        if issuer != self.issuer {
             let issuer = self.trusted.get(issuer).ok_or(TokenProblem::Issuer)?;
-            token.check(issuer.key(token.key_id.as_deref())?)?;
-        } else {
-            token.check(&self.own_key(&token, deadline).await?)?;
+            token.check(&issuer.keys(&token, deadline).await?)?;
+            let claims =
+                PresentedClaims::read(token.claims, issuer.name(), issuer.rules(), self.clock.now())?;
+            // A session of another issuer cannot be ended here, so it is not read.
+            return Ok(self.verified(&claims, None, Vec::new()));
         }
-        let now = self.clock.now();
-        let mut claims = PresentedClaims::read(token.claims, &self.audience, now)?;
-        let mut unmet = Vec::new();
-        if !foreign {
-            unmet = claims.take_unmet()?;
-            // Every token of Haven's own belongs to a session; one without a session could not be revoked.
-            let session = claims.session_id.ok_or(TokenProblem::Claims)?;
-            self.ended.check(session, deadline).await?;
-        }
-        Ok(Verified {
-            user: User {
-                id: UserId::new(claims.sub),
-                session_id: claims.session_id,
-                foreign,
-                valid_until: Some(Instant::now() + claims.valid_for(now)),
-            },
-            unmet,
-        })
+        token.check(&[self.own_key(&token, deadline).await?])?;
+        let claims = PresentedClaims::read(token.claims, &self.issuer, &self.rules, self.clock.now())?;
+        let (unmet, session) = (claims.unmet()?, claims.session()?);
+        self.ended
+            .check(UserId::new(claims.user), session, deadline)
+            .await?;
+        Ok(self.verified(&claims, Some(session), unmet))
+    }
+
+    /// Returns the user of a token. Without a session it is another issuer's.
+    fn verified(&self, claims: &PresentedClaims, session_id: Option<Uuid>, unmet: Vec<String>) -> Verified {
+        let user = User {
+            id: UserId::new(claims.user),
+            session_id,
+            foreign: session_id.is_none(),
+            valid_until: Some(Instant::now() + claims.valid_for(self.clock.now())),
+        };
+        Verified { user, unmet }
     }
 
     /// Waits until a call of `user` with the same token would be refused. Returns the failure: TOKEN_EXPIRED or
@@ -125,7 +128,7 @@ impl TokenVerifier {
     pub(crate) async fn refusal(&self, user: User) -> Failure {
         let ended = async {
             match user.own_session() {
-                Some(session) => self.ended.ended(session).await,
+                Some(session) => self.ended.ended(user.id, session).await,
                 None => pending().await,
             }
         };

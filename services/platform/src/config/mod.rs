@@ -4,9 +4,11 @@
 //! Each concern has its own file.
 
 mod enforcement;
+mod issuer_settings;
 mod listeners;
 mod postgres;
 mod problems;
+mod proxies;
 mod requests;
 mod secret_format;
 mod secret_keys;
@@ -22,6 +24,7 @@ pub use self::{
     listeners::{ListenerArgs, Listeners},
     postgres::PostgresArgs,
     problems::{ConfigError, ConfigProblems},
+    proxies::ProxyArgs,
     requests::{RequestArgs, Requests},
     secret_format::keyed_secrets,
     secret_keys::SecretKeysArgs,

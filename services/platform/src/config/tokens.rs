@@ -19,8 +19,8 @@ pub struct TokenArgs {
         default_value = "authenticated"
     )]
     pub token_audience: String,
-    /// Further trusted token issuers, each with its key file: `jwks` for a JSON Web Key Set with keys for
-    /// ES256 or RS256, `hs256` for a shared secret
+    /// Further trusted token issuers, each with a file: `jwks` for their public keys (ES256, ES384, RS256, EdDSA), `hs256`
+    /// for a shared secret, `config` for settings in JSON
     #[arg(
         long,
         env = "TRUSTED_ISSUERS",
@@ -40,7 +40,7 @@ pub struct Tokens {
     pub issuer: String,
     /// The audience of access tokens (`aud`).
     pub audience: String,
-    /// The further trusted issuers of tokens for the same audience.
+    /// The further trusted issuers of tokens.
     pub trusted: Vec<TrustedIssuer>,
     /// The secrets for page tokens and keyed hashes.
     pub secret_keys: SecretKeys,
@@ -57,7 +57,12 @@ impl TokenArgs {
                 problems.add(name, "is empty");
             }
         }
-        let trusted = trusted_issuers::issuers(&self.trusted_issuers, &self.token_issuer, problems);
+        let trusted = trusted_issuers::issuers(
+            &self.trusted_issuers,
+            &self.token_issuer,
+            &self.token_audience,
+            problems,
+        );
         let secret_keys = self.secret_keys.check(problems);
         Some(Tokens {
             issuer: self.token_issuer.clone(),

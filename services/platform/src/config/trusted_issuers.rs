@@ -1,20 +1,23 @@
 //! The trusted token issuers beside Haven's own.
 
-use std::{collections::HashSet, fs, path::Path};
+use std::{collections::HashSet, path::Path};
 
-use secrecy::SecretString;
-use zeroize::Zeroizing;
-
-use super::ConfigProblems;
-use crate::auth::TrustedIssuer;
+use super::{ConfigProblems, issuer_settings};
+use crate::auth::{ClaimRules, KeyFile, TrustedIssuer};
 
 const NAME: &str = "TRUSTED_ISSUERS";
 
-/// Parses `list`, `ISSUER=KIND:FILE,…`, and reads its files; `own` is Haven's own issuer.
+/// Parses `list`, `ISSUER=KIND:FILE,…`, and reads its files; `own` is Haven's own issuer, `audience` the audience of
+/// tokens where a file states no other.
 ///
 /// A secret may have been written in place of its file's name by mistake. Therefore a problem identifies its entry by
 /// position or issuer, and contains no other part of it.
-pub(super) fn issuers(list: &str, own: &str, problems: &mut ConfigProblems) -> Option<Vec<TrustedIssuer>> {
+pub(super) fn issuers(
+    list: &str,
+    own: &str,
+    audience: &str,
+    problems: &mut ConfigProblems,
+) -> Option<Vec<TrustedIssuer>> {
     let (mut issuers, mut names, mut complete) = (Vec::new(), HashSet::from([own]), true);
     let entries = list.split(',').map(str::trim).enumerate();
     for (position, entry) in entries.filter(|(_, entry)| !entry.is_empty()) {
@@ -35,16 +38,18 @@ pub(super) fn issuers(list: &str, own: &str, problems: &mut ConfigProblems) -> O
         } else if !names.insert(name) {
             add(format!("{name} is listed twice"));
         }
-        let read =
-            || fs::read_to_string(file).map_err(|error| vec![format!("cannot read its file: {error}")]);
+        let with_file = |file| {
+            TrustedIssuer::new(name, ClaimRules::standard(audience), Some(file), None)
+                .map_err(|problem| vec![problem])
+        };
         let issuer = match kind {
-            "jwks" => read().and_then(|json| TrustedIssuer::with_jwks(name, &json)),
-            "hs256" => read().and_then(|secret| {
-                // Removes the line break that editors put at the end of a file.
-                let secret = SecretString::from(Zeroizing::new(secret).trim_end());
-                TrustedIssuer::with_secret(name, &secret).map_err(|problem| vec![problem.to_owned()])
+            "jwks" => with_file(KeyFile::Public(file.to_owned())),
+            "hs256" => with_file(KeyFile::Secret(file.to_owned())),
+            "config" => issuer_settings::read(file, audience).and_then(|settings| {
+                TrustedIssuer::new(name, settings.rules, settings.file, settings.address)
+                    .map_err(|problem| vec![problem])
             }),
-            _ => Err(vec!["its kind must be jwks or hs256".to_owned()]),
+            _ => Err(vec!["its kind must be jwks, hs256 or config".to_owned()]),
         };
         match issuer {
             Ok(issuer) => issuers.push(issuer),
@@ -58,6 +63,9 @@ pub(super) fn issuers(list: &str, own: &str, problems: &mut ConfigProblems) -> O
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use serde_json::json;
     use tempfile::TempDir;
 
     use super::*;
@@ -73,7 +81,7 @@ mod tests {
 
     fn read(list: &str) -> Result<Vec<String>, String> {
         let mut problems = ConfigProblems::new();
-        let issuers = issuers(list, "haven", &mut problems);
+        let issuers = issuers(list, "haven", "authenticated", &mut problems);
         let issuers = problems.finish(issuers).map_err(|error| error.to_string())?;
         Ok(issuers.iter().map(|issuer| issuer.name().to_owned()).collect())
     }
@@ -84,9 +92,17 @@ mod tests {
         let jwks = file(&files, "jwks.json", JWKS);
         let secret = file(&files, "secret", "a secret of thirty-two bytes ...\n");
         assert_eq!(read(""), Ok(vec![]));
-        let list =
-            format!("https://abc.supabase.co/auth/v1=jwks:{jwks}, https://old.example:8443=hs256:{secret},");
-        let names = ["https://abc.supabase.co/auth/v1", "https://old.example:8443"];
+        let settings = json!({"jwks_file": jwks, "role_claim": null, "subject": "uuid_v5"});
+        let settings = file(&files, "settings.json", &settings.to_string());
+        let list = format!(
+            "https://abc.supabase.co/auth/v1=jwks:{jwks}, https://old.example:8443=hs256:{secret},\
+             https://securetoken.example/app=config:{settings}"
+        );
+        let names = [
+            "https://abc.supabase.co/auth/v1",
+            "https://old.example:8443",
+            "https://securetoken.example/app",
+        ];
         assert_eq!(read(&list), Ok(names.map(String::from).to_vec()));
     }
 
@@ -108,6 +124,9 @@ mod tests {
             format!("d=hs256:{short}"),
             format!("e=jwks:{empty}"),
             format!("f=jwks:{short}"),
+            "g=config:canary".to_owned(),
+            format!("h=config:{short}"),
+            format!("i=config:{jwks}"),
         ];
         let error = read(&list.join(",")).unwrap_err();
         for expected in [
@@ -115,11 +134,15 @@ mod tests {
             "entry 2 must be ISSUER=KIND:FILE",
             "a is listed twice",
             "haven is TOKEN_ISSUER, which must not be in this list",
-            "b: its kind must be jwks or hs256",
+            "b: its kind must be jwks, hs256 or config",
             "c: cannot read its file: No such file",
             "d: the secret must have at least 32 bytes",
-            "e: the set has no key for ES256 (P-256) or RS256",
-            "f: the file is not a JSON Web Key Set",
+            "e: its file: it has no usable key",
+            "f: its file: it is not a JSON Web Key Set (line 1",
+            "g: cannot read its file: No such file",
+            "h: its file must be a JSON object (line 1",
+            "i: its file: `keys` is not a setting",
+            "i: its file: `role_claim` is missing",
         ] {
             assert!(
                 error.contains(&format!("\n  TRUSTED_ISSUERS: {expected}")),

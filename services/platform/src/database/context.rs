@@ -7,6 +7,10 @@ use uuid::Uuid;
 use super::{limits::Limits, server::SERVER};
 use crate::call::UserId;
 
+/// The statement that gives a transaction the claims of its context, its only parameter. It is the second message of a
+/// transaction, and no statement of a store function runs before it.
+pub(super) const CLAIMS: &str = "SELECT /* Context */ set_config('request.jwt.claims', $1, true)";
+
 /// The identity under which a transaction runs, and with it the rows that it reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Context {
@@ -44,24 +48,32 @@ impl Context {
         }
     }
 
-    /// Returns the claims for policies to read, as JSON.
-    fn claims(self) -> String {
+    /// Returns the claims for policies to read, as JSON; `None` when there are none.
+    pub(super) fn claims(self) -> Option<String> {
         match self {
-            Self::Anonymous | Self::Service => "{}".to_owned(),
-            Self::AnonymousFor(id) | Self::User(id) | Self::ServiceFor(id) => format!(r#"{{"sub":"{id}"}}"#),
-            Self::ServiceWith(Claim { name, value }) => format!(r#"{{"{name}":"{value}"}}"#),
+            Self::Anonymous | Self::Service => None,
+            Self::AnonymousFor(id) | Self::User(id) | Self::ServiceFor(id) => {
+                Some(format!(r#"{{"sub":"{id}"}}"#))
+            }
+            Self::ServiceWith(Claim { name, value }) => Some(format!(r#"{{"{name}":"{value}"}}"#)),
         }
     }
 
-    /// Returns the batch that begins a transaction under this identity. Its row has the columns of [`SERVER`]. The only part of it that can come from a
-    /// request is a UUID.
+    /// Returns the batch that begins a transaction under this identity, without its claims. Its row has the columns of
+    /// [`SERVER`].
     ///
-    /// The claims are set by `set_config` rather than `SET LOCAL`, because query statistics keep the text of the
-    /// latter. The role is set by its own statement, because a statement that ends under another role than it began is
-    /// also kept with its text.
+    /// Postgres shows the text of the batch in `pg_stat_activity` until the next statement, and logs it where statements are
+    /// logged. So nothing in it comes from a request: claims name a user, or are a secret, and are bound to [`CLAIMS`] instead,
+    /// which costs one round trip more. Without claims, the batch sets empty ones.
+    ///
+    /// The role is set by its own statement, because query statistics keep the text of a statement that ends under another
+    /// role than it began.
     pub(super) fn begin(self, schema: &'static str, limits: Option<&Limits>, timeout: Duration) -> String {
         let role = self.role();
-        let claims = self.claims();
+        let claims = match self.claims() {
+            Some(_) => "",
+            None => "set_config('request.jwt.claims', '{}', true), ",
+        };
         let limits = limits.and_then(|limits| match self {
             Self::User(_) => Some(limits.user()),
             Self::ServiceFor(_) => Some(limits.service()),
@@ -73,8 +85,7 @@ impl Context {
         // 0 would mean that there is no limit.
         let millis = timeout.as_millis().clamp(1, i32::MAX as u128);
         format!(
-            "BEGIN; SELECT set_config('request.jwt.claims', '{claims}', true), \
-             set_config('statement_timeout', '{millis}', true), {limits}{SERVER}; \
+            "BEGIN; SELECT {claims}set_config('statement_timeout', '{millis}', true), {limits}{SERVER}; \
              SET LOCAL ROLE {schema}_{role}"
         )
     }
@@ -85,53 +96,60 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transaction_begins_with_its_identity_in_one_batch() {
+    fn a_transaction_begins_with_its_role_and_limits_in_one_batch_without_its_user() {
         let id = UserId::new(Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8057));
         assert_eq!(
             Context::User(id).begin("data", None, Duration::from_millis(1500)),
-            "BEGIN; SELECT set_config('request.jwt.claims', '{\"sub\":\"01890a5d-ac96-774b-bcce-b302099a8057\"}', true), \
-             set_config('statement_timeout', '1500', true), pg_catalog.pg_is_in_recovery() AS in_recovery, \
+            "BEGIN; SELECT set_config('statement_timeout', '1500', true), pg_catalog.pg_is_in_recovery() AS in_recovery, \
              pg_catalog.pg_postmaster_start_time()::text AS started, pg_catalog.pg_backend_pid() AS pid; \
              SET LOCAL ROLE data_user"
         );
-        assert!(
-            Context::Service
-                .begin("data", None, Duration::ZERO)
-                .ends_with("ROLE data_service")
-        );
-        assert!(
-            Context::ServiceWith(Claim {
-                name: "ticket",
-                value: Uuid::nil()
-            })
-            .begin("data", None, Duration::ZERO)
-            .contains(r#"'{"ticket":"00000000-0000-0000-0000-000000000000"}'"#)
-        );
         let limits = Limits::new(&[("widgets", 5)], &[]);
-        for (context, expected) in [
+        let ticket = Claim {
+            name: "ticket",
+            value: Uuid::from_u128(7),
+        };
+        let sub = r#"{"sub":"01890a5d-ac96-774b-bcce-b302099a8057"}"#;
+        for (context, role, claims, expected) in [
             (
                 Context::User(id),
+                "user",
+                Some(sub),
                 Some(r#"set_config('data.limits', '{"widgets":5}', true)"#),
             ),
             (
                 Context::ServiceFor(id),
+                "service",
+                Some(sub),
                 Some("set_config('data.limits', '{}', true)"),
             ),
-            (Context::Service, None),
+            (Context::AnonymousFor(id), "anon", Some(sub), None),
+            (
+                Context::ServiceWith(ticket),
+                "service",
+                Some(r#"{"ticket":"00000000-0000-0000-0000-000000000007"}"#),
+                None,
+            ),
+            (Context::Service, "service", None, None),
+            (Context::Anonymous, "anon", None, None),
         ] {
+            assert_eq!(context.claims().as_deref(), claims);
             let batch = context.begin("data", Some(&limits), Duration::ZERO);
+            assert!(
+                batch.ends_with(&format!("; SET LOCAL ROLE data_{role}")),
+                "{batch}"
+            );
             assert_eq!(batch.contains("data.limits"), expected.is_some());
             assert!(batch.contains(expected.unwrap_or_default()), "{batch}");
+            assert!(batch.contains("'statement_timeout', '1'"), "{batch}");
+            // Claims of an earlier transaction cannot be there: they end with it. Those of a role's settings can.
+            assert_eq!(
+                batch.contains("set_config('request.jwt.claims', '{}', true)"),
+                claims.is_none()
+            );
+            for value in [id.to_string(), ticket.value.to_string()] {
+                assert!(!batch.contains(&value), "{batch}");
+            }
         }
-        assert!(
-            Context::Anonymous
-                .begin("data", None, Duration::ZERO)
-                .contains("'{}'")
-        );
-        assert!(
-            Context::Anonymous
-                .begin("data", None, Duration::ZERO)
-                .contains("'statement_timeout', '1'")
-        );
     }
 }

@@ -4,23 +4,29 @@
 //! runner locks the database for a session and prepares statements under names; behind a pooler in transaction mode the
 //! next statement may run in another session. Here each migration is one transaction, which takes the lock, reads the
 //! history again, changes the schema and writes the history. All statements use the simple protocol.
+//!
+//! A migration that begins with `-- no-transaction` has one statement, such as `CREATE INDEX CONCURRENTLY`, which runs on a second
+//! connection while the transaction on the first holds the lock: see [`Migrations::execute`].
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use secrecy::SecretString;
 use sqlx::{
-    AssertSqlSafe, Connection, Error, PgConnection, Row,
+    AssertSqlSafe, Connection, PgConnection, Row,
     migrate::{MigrateError, Migration, MigrationType, Migrator},
     raw_sql,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{
     compatibility::{self, SchemaVersion},
-    error::DbError,
+    migration_error::{LOCK_ATTEMPTS, LOCK_PAUSE, LOCK_TIMEOUT, MigrationError},
     pool,
     url::connect_options,
 };
+
+/// The interval at which a run asks for the lock of the schema's migrations.
+const TURN: Duration = Duration::from_millis(200);
 
 /// The migrations of a schema, embedded in the program when it was built.
 #[derive(Debug)]
@@ -29,55 +35,6 @@ pub struct Migrations {
     pub schema: &'static str,
     /// The result of `sqlx::migrate!`.
     pub migrator: Migrator,
-}
-
-/// The reason why a migration failed. Migrations contain no person's data, so messages of Postgres are shown in full.
-#[derive(Debug, thiserror::Error)]
-pub enum MigrationError {
-    /// The database cannot be reached.
-    #[error("cannot connect as the schema's owner: {0}")]
-    Connect(DbError),
-    /// A migration failed, or an applied one differs from the one in this program.
-    #[error(transparent)]
-    Migrate(#[from] MigrateError),
-    /// The history changed between two migrations of this run.
-    #[error("another `migrate` changes the schema at the same time: run this one again when that has ended")]
-    Concurrent,
-    /// The schema has newer migrations, and does not allow this program. The text says what to do.
-    #[error("{0}")]
-    Incompatible(String),
-    /// The schema has newer migrations, which this program cannot revert.
-    #[error(
-        "schema {schema} has version {version}, and this program has migrations up to {program}: revert the newer ones \
-         with the program that has them"
-    )]
-    Irreversible {
-        /// The schema.
-        schema: &'static str,
-        /// Its newest migration.
-        version: i64,
-        /// The newest migration of this program.
-        program: i64,
-    },
-    /// The schema has newer migrations, and lacks one of this program.
-    #[error(
-        "schema {schema} has version {version} without migration {missing} of this program: their histories differ, so \
-         run `migrate` of the program that has both"
-    )]
-    Diverged {
-        /// The schema.
-        schema: &'static str,
-        /// Its newest migration.
-        version: i64,
-        /// The migration that it lacks.
-        missing: i64,
-    },
-}
-
-impl From<Error> for MigrationError {
-    fn from(error: Error) -> Self {
-        Self::Migrate(MigrateError::Execute(error))
-    }
 }
 
 /// The versions of the applied migrations. Those that are newer than this program are not known to it.
@@ -109,7 +66,7 @@ impl Migrations {
         }
         for migration in self.of(MigrationType::ReversibleUp) {
             if !applied.contains(&migration.version) {
-                self.apply(migration, &mut connection).await?;
+                self.change(migration, &mut connection, owner_url).await?;
             }
         }
         Ok(self.newest())
@@ -137,7 +94,7 @@ impl Migrations {
             .collect();
         newer.reverse();
         for migration in newer {
-            self.revert(migration, &mut connection).await?;
+            self.change(migration, &mut connection, owner_url).await?;
         }
         Ok(())
     }
@@ -187,20 +144,61 @@ impl Migrations {
 
     /// Returns the applied migrations. Creates the history when there is none.
     async fn applied(&self, connection: &mut PgConnection) -> Result<Applied, MigrationError> {
-        let mut tx = connection.begin().await?;
-        let applied = self.lock(&mut tx).await?;
-        tx.commit().await?;
-        Ok(applied)
+        loop {
+            let mut tx = connection.begin().await?;
+            if let Some(applied) = self.lock(&mut tx).await? {
+                tx.commit().await?;
+                return Ok(applied);
+            }
+            tx.rollback().await?;
+            sleep(TURN).await;
+        }
+    }
+
+    /// Applies or reverts a migration, and tries again while it does not get its locks.
+    async fn change(
+        &self,
+        migration: &Migration,
+        connection: &mut PgConnection,
+        owner_url: &SecretString,
+    ) -> Result<(), MigrationError> {
+        let mut attempts = 0;
+        loop {
+            let changed = match migration.migration_type {
+                MigrationType::ReversibleDown => self.revert(migration, connection, owner_url).await,
+                _ => self.apply(migration, connection, owner_url).await,
+            };
+            match changed {
+                Err(MigrationError::Busy) => sleep(TURN).await,
+                Err(error) if error.is_lock_timeout() => {
+                    let version = migration.version;
+                    attempts += 1;
+                    if attempts == LOCK_ATTEMPTS {
+                        return Err(MigrationError::Locked { version });
+                    }
+                    tracing::warn!(
+                        version,
+                        "the migration waited too long for a lock: it lets others go first, and tries again"
+                    );
+                    sleep(LOCK_PAUSE).await;
+                }
+                changed => return changed,
+            }
+        }
     }
 
     async fn apply(
         &self,
         migration: &Migration,
         connection: &mut PgConnection,
+        owner_url: &SecretString,
     ) -> Result<(), MigrationError> {
         let began = Instant::now();
         let mut tx = connection.begin().await?;
-        let applied = self.lock(&mut tx).await?;
+        let Some(applied) = self.lock(&mut tx).await? else {
+            tx.rollback().await?;
+            return Err(MigrationError::Busy);
+        };
         if applied.contains(&migration.version) {
             // Another run applied the migration while this one waited for the lock.
             return Ok(());
@@ -211,7 +209,7 @@ impl Migrations {
         if !earlier.all(|earlier| applied.contains(&earlier.version)) {
             return Err(MigrationError::Concurrent);
         }
-        execute(migration, &mut tx).await?;
+        self.execute(migration, &mut tx, owner_url).await?;
         // The time in nanoseconds, which must be positive.
         let time = i64::try_from(began.elapsed().as_nanos())
             .unwrap_or(i64::MAX)
@@ -232,9 +230,13 @@ impl Migrations {
         &self,
         migration: &Migration,
         connection: &mut PgConnection,
+        owner_url: &SecretString,
     ) -> Result<(), MigrationError> {
         let mut tx = connection.begin().await?;
-        let applied = self.lock(&mut tx).await?;
+        let Some(applied) = self.lock(&mut tx).await? else {
+            tx.rollback().await?;
+            return Err(MigrationError::Busy);
+        };
         if !applied.contains(&migration.version) {
             // Another run reverted the migration while this one waited for the lock.
             return Ok(());
@@ -242,7 +244,7 @@ impl Migrations {
         if applied.iter().any(|version| *version > migration.version) {
             return Err(MigrationError::Concurrent);
         }
-        execute(migration, &mut tx).await?;
+        self.execute(migration, &mut tx, owner_url).await?;
         let row = format!(
             "DELETE FROM {}._sqlx_migrations WHERE version = {}",
             self.schema, migration.version
@@ -251,21 +253,78 @@ impl Migrations {
         Ok(tx.commit().await?)
     }
 
+    /// Executes the statements of a migration in `tx`; or its one statement outside of a transaction, on a connection of its own,
+    /// while `tx` keeps the lock of the schema's migrations.
+    ///
+    /// `CREATE INDEX CONCURRENTLY` waits for every transaction with an older snapshot. `tx` has none while no statement of it
+    /// runs, and neither has another run that waits for its turn: see [`Migrations::lock`].
+    async fn execute(
+        &self,
+        migration: &Migration,
+        tx: &mut PgConnection,
+        owner_url: &SecretString,
+    ) -> Result<(), MigrationError> {
+        if !migration.no_tx {
+            let timeout = format!("SET LOCAL lock_timeout = {}", LOCK_TIMEOUT.as_millis());
+            raw_sql(AssertSqlSafe(timeout)).execute(&mut *tx).await?;
+            run(migration, tx).await?;
+            raw_sql("SET LOCAL lock_timeout = 0").execute(tx).await?;
+            return Ok(());
+        }
+        // The server's limits are for requests. A build waits for every older transaction, and `tx` waits for the build.
+        raw_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+            .execute(&mut *tx)
+            .await?;
+        self.check_indexes(tx).await?;
+        let mut connection = connect(owner_url).await?;
+        raw_sql("SET lock_timeout = 0").execute(&mut connection).await?;
+        let built = run(migration, &mut connection).await;
+        // An invalid index, which a failed build leaves, comes before the reason of the failure: it has to go first.
+        self.check_indexes(tx).await?;
+        built
+    }
+
+    /// Checks that no index of the schema is invalid, as an interrupted `CREATE INDEX CONCURRENTLY` leaves it.
+    /// `IF NOT EXISTS` is content with such an index.
+    async fn check_indexes(&self, tx: &mut PgConnection) -> Result<(), MigrationError> {
+        let schema = self.schema;
+        let invalid = format!(
+            "SELECT format('%I.%I', n.nspname, c.relname) AS index
+             FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+                 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+             WHERE n.nspname = '{schema}' AND NOT i.indisvalid ORDER BY 1 LIMIT 1"
+        );
+        match raw_sql(AssertSqlSafe(invalid)).fetch_optional(tx).await? {
+            Some(row) => Err(MigrationError::InvalidIndex {
+                schema,
+                index: row.try_get("index")?,
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// Takes the lock of the schema's migrations until the end of the transaction, creates the history when there is none,
-    /// and returns the applied migrations, which are checked against those of this program.
-    async fn lock(&self, tx: &mut PgConnection) -> Result<Applied, MigrationError> {
+    /// and returns the applied migrations, which are checked against those of this program. `None` when another run has the lock:
+    /// the caller ends the transaction, which is a connection of a pooler, and asks again.
+    async fn lock(&self, tx: &mut PgConnection) -> Result<Option<Applied>, MigrationError> {
         let history = format!("{}._sqlx_migrations", self.schema);
+        let key = compatibility::migration_lock(self.schema);
+        // A statement that waits for the lock would have a snapshot, and a concurrent build of an index, which the holder of the
+        // lock runs, would wait for the end of that statement: for ever.
+        let turn = format!("SELECT pg_try_advisory_xact_lock({key}) AS is_free");
+        let row = raw_sql(AssertSqlSafe(turn)).fetch_one(&mut *tx).await?;
+        if !row.try_get::<bool, _>("is_free")? {
+            return Ok(None);
+        }
         let lock = format!(
-            "SELECT pg_advisory_xact_lock({});
-             CREATE TABLE IF NOT EXISTS {history} (
+            "CREATE TABLE IF NOT EXISTS {history} (
                  version BIGINT PRIMARY KEY,
                  description TEXT NOT NULL,
                  installed_on TIMESTAMPTZ NOT NULL DEFAULT now(),
                  success BOOLEAN NOT NULL,
                  checksum BYTEA NOT NULL,
                  execution_time BIGINT NOT NULL
-             )",
-            compatibility::migration_lock(self.schema)
+             )"
         );
         raw_sql(AssertSqlSafe(lock)).execute(&mut *tx).await?;
         let rows = format!("SELECT version, encode(checksum, 'hex') AS checksum, success FROM {history}");
@@ -290,14 +349,14 @@ impl Migrations {
             }
             applied.insert(version);
         }
-        Ok(applied)
+        Ok(Some(applied))
     }
 }
 
-/// Executes the statements of a migration.
-async fn execute(migration: &Migration, tx: &mut PgConnection) -> Result<(), MigrationError> {
+/// Executes the statements of a migration on `connection`.
+async fn run(migration: &Migration, connection: &mut PgConnection) -> Result<(), MigrationError> {
     raw_sql(migration.sql.clone())
-        .execute(tx)
+        .execute(connection)
         .await
         .map_err(|error| MigrateError::ExecuteMigration(error, migration.version))?;
     Ok(())

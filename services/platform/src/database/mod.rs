@@ -2,8 +2,8 @@
 //!
 //! - [`Database`] has the two connection pools of a service, one per login. They are private to this module, so a query
 //!   needs a [`TenantTx`], and only [`Database::begin`] creates one.
-//! - [`Context`] is the identity of a transaction. It is sent to Postgres in the round trip that begins the
-//!   transaction; Row Level Security then decides which rows exist for it.
+//! - [`Context`] is the identity of a transaction. It is sent to Postgres before any other statement of the transaction, and
+//!   bound, so that no activity view and no log has it; Row Level Security then decides which rows exist for it.
 //! - [`Database::inspect`] checks, before anything is served, that the isolation is in force: the logins are the right
 //!   ones and cannot bypass policies, Row Level Security is forced on all tables, the schema has the right version.
 //! - [`checks`] are the security checks of `check-database`, for operators.
@@ -33,6 +33,7 @@ mod error;
 mod inspection;
 mod limits;
 mod migration;
+mod migration_error;
 mod pool;
 mod server;
 mod settings;
@@ -43,24 +44,26 @@ mod url;
 use std::{fmt, sync::OnceLock, time::Duration};
 
 use deadpool::managed::Object;
-use sqlx::{AssertSqlSafe, raw_sql};
+use sqlx::{AssertSqlSafe, Error, query, raw_sql};
 use tokio::time::{Instant, timeout_at};
 
 pub(crate) use self::settings::is_url;
+use self::{
+    context::CLAIMS,
+    pool::{Pool, close_idle, pool},
+    server::Backend,
+};
 pub use self::{
     context::{Claim, Context},
     error::DbError,
     inspection::InspectionError,
     limits::Limits,
-    migration::{MigrationError, Migrations},
+    migration::Migrations,
+    migration_error::MigrationError,
     settings::{DatabaseConfig, Pooler, WorkerConfig},
     stored_keys::HashCount,
     transaction::TenantTx,
     url::DatabaseUrl,
-};
-use self::{
-    pool::{Pool, close_idle, pool},
-    server::Backend,
 };
 use crate::deadline::Deadline;
 
@@ -107,8 +110,8 @@ impl Database {
         let _ = self.limits.set(limits);
     }
 
-    /// Begins a transaction under the identity `context`, in one round trip. `name` is the method that it serves, for
-    /// metrics.
+    /// Begins a transaction under the identity `context`, in two round trips where it has claims, and otherwise in one. `name`
+    /// is the method that it serves, for metrics.
     ///
     /// The remaining time until `deadline` limits the wait for a connection and, in Postgres, every statement.
     ///
@@ -146,7 +149,14 @@ impl Database {
             };
             // From here on a cancelled call leaves a transaction, which is rolled back when it is dropped.
             let mut tx = TenantTx::new(connection, name, self.pooler, began, deadline);
-            let begun = timeout_at(limit, raw_sql(batch).fetch_one(tx.connection())).await;
+            let begun = timeout_at(limit, async {
+                let row = raw_sql(batch).fetch_one(tx.connection()).await?;
+                if let Some(claims) = context.claims() {
+                    query(CLAIMS).bind(claims).execute(&mut tx).await?;
+                }
+                Ok::<_, Error>(row)
+            })
+            .await;
             let error = match begun {
                 Ok(Ok(row)) => match Backend::of(&row) {
                     Ok(backend) => {

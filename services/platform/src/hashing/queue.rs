@@ -186,6 +186,11 @@ impl Drop for QueuePosition<'_> {
 // === impl HashPermit ===
 
 impl HashPermit {
+    /// Returns the usual time of a computation of this queue.
+    pub(super) fn usual_time(&self) -> Duration {
+        self.queue.throughput.hash_time()
+    }
+
     /// Runs `compute` on a thread for blocking work. The permit moves there: a cancelled call frees neither core nor
     /// memory before the computation has ended.
     ///

@@ -1,6 +1,6 @@
 //! Authentication and authorization: determines the caller, and admits it if the RPC's access rule does.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
@@ -14,7 +14,7 @@ use tonic::{
 };
 use uuid::Uuid;
 
-use super::client_address;
+use super::{client_address, connection::Connection};
 use crate::{
     access::{Access, AccessTable, Rpc},
     auth::{TokenProblem, TokenVerifier, Verified, calling_service},
@@ -25,6 +25,7 @@ use crate::{
     reason::{self, Reason},
     scopes::Scopes,
     tls::Tls,
+    trusted_proxies::TrustedProxies,
 };
 
 /// The properties of a caller that may be logged: its kind, and its name if it is a service.
@@ -40,6 +41,7 @@ pub(super) struct Authorization {
     access: AccessTable,
     tls: Arc<Tls>,
     verifier: Arc<TokenVerifier>,
+    proxies: TrustedProxies,
     auth_mode: AuthMode,
     enforcement: Enforcement,
 }
@@ -59,13 +61,13 @@ pub(super) async fn authorize(
         kind: if service.is_some() { "service" } else { "anonymous" },
         service: service.as_ref().map(|(name, _)| name.clone()),
     };
-    let peer = connection(&request).and_then(|connection| connection.get_ref().remote_addr());
-    let peer = peer.map(|peer| peer.ip());
+    // The request itself cannot be shared with the future below, because its body cannot.
+    let connection = request.extensions().get::<Connection>().cloned();
     let deadline = request.extensions().get::<Deadline>().copied();
     let authorized = match deadline {
         Some(deadline) => {
             authorization
-                .call(rpc, service, peer, request.headers(), deadline)
+                .call(rpc, service, connection.as_ref(), request.headers(), deadline)
                 .await
         }
         None => Err(Failure::internal("the call has no deadline")),
@@ -89,6 +91,7 @@ impl Authorization {
         access: AccessTable,
         tls: Arc<Tls>,
         verifier: Arc<TokenVerifier>,
+        proxies: TrustedProxies,
         auth_mode: AuthMode,
         enforcement: Enforcement,
     ) -> Self {
@@ -96,6 +99,7 @@ impl Authorization {
             access,
             tls,
             verifier,
+            proxies,
             auth_mode,
             enforcement,
         }
@@ -106,7 +110,7 @@ impl Authorization {
         &self,
         rpc: &Rpc,
         service: Option<(ServiceName, Scopes)>,
-        peer: Option<IpAddr>,
+        connection: Option<&Connection>,
         headers: &HeaderMap,
         deadline: Deadline,
     ) -> Result<Call, Failure> {
@@ -115,7 +119,8 @@ impl Authorization {
         if let (Some(scope), None) = (rpc.scope, caller.user) {
             caller.require(scope)?;
         }
-        let (network, network_source) = client_address::network(peer, rpc, &caller, headers);
+        let (network, network_source) =
+            client_address::network(connection, rpc, &caller, headers, &self.proxies);
         Ok(Call {
             caller,
             deadline,
@@ -165,12 +170,12 @@ impl Authorization {
         if self.enforcement == Enforcement::Off || rpc.despite_unmet || unmet.is_empty() {
             return Ok(());
         }
-        Err(Failure::new(reason::unmet()).metadata("missing_consents", unmet.join(",")))
+        Err(Failure::new(reason::unmet()).metadata_list("missing_consents", unmet.iter().map(String::as_str)))
     }
 
     /// Returns the service that the client certificate names, with its scopes; `None` unless it is listed.
     fn service(&self, request: &Request) -> Option<(ServiceName, Scopes)> {
-        calling_service(&connection(request)?.peer_certs()?, &self.tls)
+        calling_service(&socket(request)?.peer_certs()?, &self.tls)
     }
 
     /// Returns the user that the call's credentials name; `None` when there are none.
@@ -207,7 +212,7 @@ impl Authorization {
     }
 }
 
-fn connection(request: &Request) -> Option<&TlsConnectInfo<TcpConnectInfo>> {
+fn socket(request: &Request) -> Option<&TlsConnectInfo<TcpConnectInfo>> {
     request.extensions().get()
 }
 

@@ -39,7 +39,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The number of answers that may stay unread after they were dropped. Each keeps at most two parts in memory.
 const STUCK_OF_CLIENT: usize = 7;
-const STUCK_OF_SERVICE: usize = 127;
+const STUCK_OF_MANY: usize = 127;
 
 /// A holder of connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +50,8 @@ pub(super) enum ConnectionHolder {
     Site(Network),
     /// The service with a listed certificate.
     Service(ServiceName),
+    /// The network of a trusted proxy.
+    Proxy(Network),
 }
 
 /// A connection, as the layers see it. Cloning shares it.
@@ -60,6 +62,7 @@ struct Inner {
     id: u64,
     network: Option<Network>,
     service: Option<ServiceName>,
+    is_proxy: bool,
     closed: CancellationToken,
     /// The answers that were not sent completely, by number.
     answers: Mutex<HashMap<u64, Arc<OpenAnswer>>>,
@@ -68,10 +71,20 @@ struct Inner {
 
 impl Connection {
     pub(super) fn new(id: u64, network: Option<Network>, service: Option<ServiceName>) -> Self {
+        Self::of(id, network, service, false)
+    }
+
+    /// Creates the connection of a trusted proxy, which carries the calls of many clients.
+    pub(super) fn of_proxy(id: u64, network: Network) -> Self {
+        Self::of(id, Some(network), None, true)
+    }
+
+    fn of(id: u64, network: Option<Network>, service: Option<ServiceName>, is_proxy: bool) -> Self {
         Self(Arc::new(Inner {
             id,
             network,
             service,
+            is_proxy,
             closed: CancellationToken::new(),
             answers: Mutex::default(),
             next_answer: AtomicU64::new(0),
@@ -91,6 +104,11 @@ impl Connection {
     /// Returns the service that the client certificate names; `None` unless it is listed.
     pub(super) fn service(&self) -> Option<&ServiceName> {
         self.0.service.as_ref()
+    }
+
+    /// Returns whether the peer is a trusted proxy without a listed certificate.
+    pub(super) fn is_proxy(&self) -> bool {
+        self.0.is_proxy
     }
 
     /// Closes the connection. `cause` is a label of the metric.
@@ -116,14 +134,15 @@ impl Connection {
 
     /// Drops the answers that are not read, and closes the connection when many stay unread after that.
     ///
-    /// A client that stopped reading one stream, such as a paused app, keeps its other calls. The connection of a service
-    /// carries the calls of many people, so that it closes later.
+    /// A client that stopped reading one stream, such as a paused app, keeps its other calls. The connection of a service or
+    /// of a trusted proxy carries the calls of many people, so that it closes later.
     pub(super) fn sweep(&self, now: Instant) {
         let answers: Vec<_> = self.answers().values().cloned().collect();
         // Each answer is swept, also after a stuck one.
         let stuck = answers.iter().filter(|answer| answer.sweep(now)).count();
         let bearable = match self.service() {
-            Some(_) => STUCK_OF_SERVICE,
+            Some(_) => STUCK_OF_MANY,
+            None if self.is_proxy() => STUCK_OF_MANY,
             None => STUCK_OF_CLIENT,
         };
         if stuck > bearable {

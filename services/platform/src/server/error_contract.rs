@@ -10,12 +10,13 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::{HeaderMap, Method, StatusCode, header::CONTENT_TYPE};
+use http::HeaderMap;
 use http_body::Frame;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{
+    protocol,
     pushback::{PUSHBACK, pushback},
     request_log::RequestId,
     response_body::MappedBody,
@@ -26,6 +27,9 @@ use crate::{
     reason::{self, Reason},
 };
 
+/// The beginning of tonic's text about a request that cannot be decompressed, or not within the limit of its size.
+const DECOMPRESSION: &str = "Error decompressing";
+
 /// The layer: refuses requests that are not gRPC, and completes failed statuses in headers and trailers.
 pub(super) async fn complete_errors(request: Request, next: Next) -> Response {
     let id = request
@@ -34,9 +38,12 @@ pub(super) async fn complete_errors(request: Request, next: Next) -> Response {
         .map(|id| id.0.to_string())
         .unwrap_or_default();
     let deadline = deadline(request.headers());
-    let mut response = match is_grpc(&request) {
-        true => next.run(request).await,
-        false => not_grpc(),
+    let mut response = match protocol::check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => {
+            drop(request);
+            *refusal
+        }
     };
     complete_headers(response.headers_mut(), &id, deadline);
     response.map(|body| {
@@ -52,27 +59,10 @@ pub(super) async fn complete_errors(request: Request, next: Next) -> Response {
     })
 }
 
-/// Returns whether this is a gRPC request (gRPC over HTTP/2, "Requests"). tonic does not check this, and would treat a
-/// link that a browser follows as a call.
-fn is_grpc(request: &Request) -> bool {
-    let content_type = request.headers().get(CONTENT_TYPE);
-    request.method() == Method::POST
-        && content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
-}
-
 /// Returns the deadline of the caller. One that is malformed or missing is that of no caller.
 fn deadline(headers: &HeaderMap) -> Option<Deadline> {
     let value = headers.get("grpc-timeout")?.to_str().ok()?;
     parse_grpc_timeout(value).map(Deadline::after)
-}
-
-fn not_grpc() -> Response {
-    let description = "The request must be a gRPC request: a POST of application/grpc";
-    let violation = Violation::new("", "NOT_GRPC", description);
-    let failure = Failure::violations(Reason::InvalidField, vec![violation]);
-    let mut response = Status::from(failure).into_http();
-    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    response
 }
 
 /// Completes a failed status. It is in the headers of a response without a body, and in the trailers of every other.
@@ -108,16 +98,14 @@ fn failure_for(status: &Status) -> Failure {
     match status.code() {
         Code::Unimplemented => Failure::new(Reason::Unimplemented),
         Code::OutOfRange | Code::ResourceExhausted => too_large(message),
+        Code::Internal if message.starts_with(DECOMPRESSION) => {
+            malformed("The request is not compressed as its header grpc-encoding says")
+        }
         Code::Internal if message.starts_with("Error ") => Failure::internal("a response cannot be encoded"),
         // The remaining ones report malformed request bytes.
-        Code::Internal | Code::InvalidArgument | Code::DataLoss => Failure::violations(
-            Reason::InvalidField,
-            vec![Violation::new(
-                "",
-                "MALFORMED",
-                "The request must be a message of this RPC's request type",
-            )],
-        ),
+        Code::Internal | Code::InvalidArgument | Code::DataLoss => {
+            malformed("The request must be a message of this RPC's request type")
+        }
         Code::Cancelled => Failure::new(Reason::Cancelled),
         Code::DeadlineExceeded => Failure::new(Reason::Deadline),
         Code::Unavailable => Failure::new(Reason::DependencyUnavailable),
@@ -129,16 +117,25 @@ fn failure_for(status: &Status) -> Failure {
     }
 }
 
+fn malformed(description: &'static str) -> Failure {
+    Failure::violations(
+        Reason::InvalidField,
+        vec![Violation::new("", "MALFORMED", description)],
+    )
+}
+
 /// Returns MESSAGE_TOO_LARGE, with the message that is too large and the limit, both from tonic's text: they are not
 /// available otherwise.
 fn too_large(message: &str) -> Failure {
-    let which = match message.starts_with("Error, decoded") {
-        true => "REQUEST",
-        false => "ANSWER",
-    };
+    let is_request = message.starts_with("Error, decoded") || message.starts_with(DECOMPRESSION);
+    let which = if is_request { "REQUEST" } else { "ANSWER" };
     let failure = Failure::new(Reason::MessageTooLarge).metadata("message", which);
-    let limit = message.rsplit_once("the limit is: ").map(|(_, limit)| limit);
-    match limit.and_then(|limit| limit.strip_suffix(" bytes")) {
+    // The limit is the first number behind that word.
+    let limit = message.split("limit").nth(1).and_then(|text| {
+        let digits = |c: char| !c.is_ascii_digit();
+        text.split(digits).find(|number| !number.is_empty())
+    });
+    match limit {
         Some(limit) => failure.metadata("limit_bytes", limit),
         None => failure,
     }

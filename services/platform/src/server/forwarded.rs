@@ -1,21 +1,24 @@
 //! The address of a client in `x-forwarded-for`, and in `forwarded` of RFC 7239.
 //!
-//! Both are lists, to which each proxy appends the address that it saw. Only the last element of the last header counts,
-//! because that is the one that the service itself saw; clients can forge the others.
+//! Both are lists, to which each proxy appends the address that it saw, so they are read from the right. The last element of
+//! the last header is what the sender itself saw. While an element is the address of a trusted proxy, that proxy appended the
+//! element before. The first other address is the client's; what is left of it can be forged.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use http::{HeaderMap, HeaderName, header::FORWARDED};
 
+use crate::trusted_proxies::TrustedProxies;
+
 /// The header that most proxies append the client's address to. It has precedence over [`FORWARDED`].
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The reason why a service's headers do not have the address of its client.
+/// The reason why the headers of a service or a trusted proxy do not have the address of its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unusable {
     /// Neither header was sent.
     Missing,
-    /// The last element is no address, such as `unknown` or an empty one.
+    /// The element that counts is no address, such as `unknown` or an empty one.
     Malformed,
 }
 
@@ -29,23 +32,52 @@ impl Unusable {
     }
 }
 
-/// Returns the address of the client that the headers state.
-pub(super) fn address(headers: &HeaderMap) -> Result<IpAddr, Unusable> {
-    let last = |name| headers.get_all(name).iter().next_back();
-    let address = match (last(FORWARDED_FOR), last(FORWARDED)) {
-        (Some(list), _) => list
-            .to_str()
-            .ok()
-            .and_then(|list| list.rsplit(',').next())
-            .and_then(|element| node(element.trim())),
-        (None, Some(list)) => list
-            .to_str()
-            .ok()
-            .and_then(last_for)
-            .and_then(|element| node(&element)),
-        (None, None) => return Err(Unusable::Missing),
-    };
-    address.ok_or(Unusable::Malformed)
+/// Returns the address of the client that the headers state: the first from the right that is not one of `proxies`. When all are,
+/// the client is itself in a network of proxies, and the leftmost counts.
+pub(super) fn address(headers: &HeaderMap, proxies: &TrustedProxies) -> Result<IpAddr, Unusable> {
+    if headers.contains_key(FORWARDED_FOR) {
+        let lists = headers.get_all(FORWARDED_FOR).iter().rev();
+        client(
+            lists.flat_map(|list| addresses(list.to_str().unwrap_or_default())),
+            proxies,
+        )
+    } else if headers.contains_key(FORWARDED) {
+        let lists = headers.get_all(FORWARDED).iter().rev();
+        client(
+            lists.flat_map(|list| addresses_of_rfc_7239(list.to_str().unwrap_or_default())),
+            proxies,
+        )
+    } else {
+        Err(Unusable::Missing)
+    }
+}
+
+/// Returns the first of `hops` that is not one of `proxies`, or the last one. `None` among them is an element without an address.
+fn client(hops: impl Iterator<Item = Option<IpAddr>>, proxies: &TrustedProxies) -> Result<IpAddr, Unusable> {
+    let mut farthest = Err(Unusable::Malformed);
+    for hop in hops {
+        let address = hop.ok_or(Unusable::Malformed)?;
+        farthest = Ok(address);
+        if !proxies.contains(address) {
+            break;
+        }
+    }
+    farthest
+}
+
+/// Returns the elements of an `x-forwarded-for` header from the right.
+fn addresses(list: &str) -> impl Iterator<Item = Option<IpAddr>> {
+    list.rsplit(',').map(|element| node(element.trim()))
+}
+
+/// Returns the elements of a `forwarded` header from the right. A header with a quoted string that does not end is one element
+/// without an address.
+fn addresses_of_rfc_7239(list: &str) -> impl Iterator<Item = Option<IpAddr>> {
+    let elements = split(list, ',').unwrap_or_else(|| vec![""]);
+    elements
+        .into_iter()
+        .rev()
+        .map(|element| node(&parameter_for(element)?))
 }
 
 /// Parses an address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`,
@@ -78,10 +110,9 @@ fn is_port(text: &str) -> bool {
     }
 }
 
-/// Returns the value of the parameter `for` in the last element of a `forwarded` header, without quotes. `None` when the
-/// element has none or more than one, or the header is malformed.
-fn last_for(header: &str) -> Option<String> {
-    let element = split(header, ',')?.pop()?;
+/// Returns the value of the parameter `for` in an element of a `forwarded` header, without quotes. `None` when the element has
+/// none or more than one, or is malformed.
+fn parameter_for(element: &str) -> Option<String> {
     let mut found = None;
     for pair in split(element, ';')? {
         let (name, value) = pair.trim().split_once('=')?;
@@ -134,11 +165,62 @@ mod tests {
     use super::*;
 
     fn of(headers: &[(HeaderName, &'static str)]) -> Result<String, Unusable> {
-        let headers: HeaderMap = headers
-            .iter()
-            .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
-            .collect();
-        address(&headers).map(|address| address.to_string())
+        behind("", headers)
+    }
+
+    /// The client behind the proxies `trusted`.
+    fn behind(trusted: &str, headers: &[(HeaderName, &'static str)]) -> Result<String, Unusable> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name.clone(), HeaderValue::from_static(value));
+        }
+        let proxies = TrustedProxies::parse(trusted).unwrap();
+        address(&map, &proxies).map(|address| address.to_string())
+    }
+
+    #[test]
+    fn trusted_proxies_are_passed_over_from_the_right() {
+        const PROXIES: &str = "10.1.0.0/16, 2001:db8:1::/48";
+        for (values, expected) in [
+            (&["198.51.100.7"][..], "198.51.100.7"),
+            (&["198.51.100.7, 10.1.0.9"][..], "198.51.100.7"),
+            (
+                &["198.51.100.7, 10.1.0.9:4711, [2001:db8:1::9]:80"][..],
+                "198.51.100.7",
+            ),
+            (&["198.51.100.7", "10.1.0.9", "10.1.0.8"][..], "198.51.100.7"),
+            (&["198.51.100.7, ::ffff:10.1.0.9"][..], "198.51.100.7"),
+            // What the client itself sent is left of its address.
+            (&["203.0.113.9, 198.51.100.7, 10.1.0.9"][..], "198.51.100.7"),
+            (&["10.1.0.1, 198.51.100.7"][..], "198.51.100.7"),
+            (&["unknown, nonsense, 198.51.100.7, 10.1.0.9"][..], "198.51.100.7"),
+            // A client in a network of proxies.
+            (&["10.1.7.7, 10.1.0.9"][..], "10.1.7.7"),
+            (&["10.1.7.7"][..], "10.1.7.7"),
+        ] {
+            let headers: Vec<_> = values.iter().map(|value| (FORWARDED_FOR, *value)).collect();
+            assert_eq!(behind(PROXIES, &headers), Ok(expected.to_owned()), "{values:?}");
+        }
+        for wrong in [
+            "unknown, 10.1.0.9",
+            "198.51.100.7,, 10.1.0.9",
+            "198.51.100.7, 10.1.0.9,",
+        ] {
+            let headers = [(FORWARDED_FOR, wrong)];
+            assert_eq!(behind(PROXIES, &headers), Err(Unusable::Malformed), "{wrong:?}");
+        }
+        let chain = [
+            (FORWARDED, "for=203.0.113.9, for=198.51.100.7;proto=https"),
+            (FORWARDED, "for=\"[2001:db8:1::9]:80\", for=10.1.0.9"),
+        ];
+        assert_eq!(behind(PROXIES, &chain), Ok("198.51.100.7".to_owned()));
+        assert_eq!(behind(PROXIES, &chain[..1]), Ok("198.51.100.7".to_owned()));
+        assert_eq!(of(&chain), Ok("10.1.0.9".to_owned()), "no proxy is trusted");
+        let unfinished = [
+            (FORWARDED, "for=198.51.100.7, for=\"10.1.0.9"),
+            (FORWARDED, "for=10.1.0.9"),
+        ];
+        assert_eq!(behind(PROXIES, &unfinished), Err(Unusable::Malformed));
     }
 
     #[test]
@@ -189,7 +271,10 @@ mod tests {
             assert_eq!(of(&headers), Err(Unusable::Malformed), "{wrong:?}");
         }
         let bytes = HeaderMap::from_iter([(FORWARDED_FOR, HeaderValue::from_bytes(b"\xff").unwrap())]);
-        assert_eq!(address(&bytes), Err(Unusable::Malformed));
+        assert_eq!(
+            address(&bytes, &TrustedProxies::default()),
+            Err(Unusable::Malformed)
+        );
         assert_eq!(of(&[]), Err(Unusable::Missing));
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -23,7 +23,7 @@ use super::{
     connection::{Connection, ConnectionHolder, ConnectionIo, service_of},
     places::{Fraction, NoPlace, Place, Places},
 };
-use crate::{network::Network, tls::Tls};
+use crate::{network::Network, tls::Tls, trusted_proxies::TrustedProxies};
 
 /// The maximum time of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,10 +31,11 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The handshakes that may be in progress at once: a quarter of the connections. One network can have half of them.
 const HANDSHAKES: usize = 4;
 
-/// The share of the free connections that one network may hold, one site of IPv6 networks, and one service.
+/// The share of the free connections that one network may hold, one site of IPv6 networks, and one service or trusted proxy.
 const NETWORK: Fraction = Fraction(8);
 const SITE: Fraction = Fraction(16);
 const SERVICE: Fraction = Fraction(32);
+const PROXY: Fraction = SERVICE;
 
 /// The number of the next connection.
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -43,6 +44,7 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 #[derive(Clone)]
 struct Listener {
     tls: Arc<Tls>,
+    proxies: TrustedProxies,
     handshakes: Places<ConnectionHolder>,
     connections: Places<ConnectionHolder>,
     ready: mpsc::Sender<Result<ConnectionIo, io::Error>>,
@@ -54,6 +56,7 @@ struct Listener {
 pub(super) fn accept_tls(
     listener: TcpListener,
     tls: Arc<Tls>,
+    proxies: TrustedProxies,
     max_connections: usize,
     stop: CancellationToken,
 ) -> impl Stream<Item = Result<ConnectionIo, io::Error>> {
@@ -66,6 +69,7 @@ pub(super) fn accept_tls(
     let (ready, connections) = mpsc::channel(64);
     let state = Listener {
         tls,
+        proxies,
         handshakes: Places::new((max_connections / HANDSHAKES).max(1)),
         connections: Places::new(max_connections),
         ready,
@@ -74,7 +78,7 @@ pub(super) fn accept_tls(
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
             match accepted {
                 Ok((stream, peer)) => {
-                    let holders = holders_of(Network::of(peer.ip()));
+                    let holders = state.holders_of(peer.ip());
                     // The socket is closed at once: a refusal must cost less than a handshake.
                     let Ok(place) = state.handshakes.take(&holders) else {
                         refuse("handshakes");
@@ -93,18 +97,23 @@ pub(super) fn accept_tls(
     ReceiverStream::new(connections)
 }
 
-/// Returns the holders of a connection from `network` without a listed certificate.
-fn holders_of(network: Network) -> Vec<(ConnectionHolder, Fraction)> {
-    let site = network.site().map(|site| (ConnectionHolder::Site(site), SITE));
-    let network = (ConnectionHolder::Network(network), NETWORK);
-    std::iter::once(network).chain(site).collect()
-}
-
 fn refuse(cause: &'static str) {
     metrics::counter!("haven_connections_refused_total", "cause" => cause).increment(1);
 }
 
 impl Listener {
+    /// Returns the holders of a connection from `peer` without a listed certificate. A trusted proxy has the share of a service,
+    /// because the people behind it share its connections.
+    fn holders_of(&self, peer: IpAddr) -> Vec<(ConnectionHolder, Fraction)> {
+        let network = Network::of(peer);
+        if self.proxies.contains(peer) {
+            return vec![(ConnectionHolder::Proxy(network), PROXY)];
+        }
+        let site = network.site().map(|site| (ConnectionHolder::Site(site), SITE));
+        let network = (ConnectionHolder::Network(network), NETWORK);
+        std::iter::once(network).chain(site).collect()
+    }
+
     async fn handshake(
         self,
         stream: TcpStream,
@@ -138,7 +147,7 @@ impl Listener {
         let service = service_of(&stream, &self.tls);
         let holders = match &service {
             Some(service) => vec![(ConnectionHolder::Service(service.clone()), SERVICE)],
-            None => holders_of(network),
+            None => self.holders_of(peer.ip()),
         };
         let place = match self.connections.take(&holders) {
             Ok(place) => place,
@@ -146,7 +155,10 @@ impl Listener {
             Err(NoPlace::Holder(_)) => return refuse("share"),
         };
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection::new(id, Some(network), service);
+        let connection = match service {
+            None if self.proxies.contains(peer.ip()) => Connection::of_proxy(id, network),
+            service => Connection::new(id, Some(network), service),
+        };
         // There is no receiver while the server stops.
         let _ = self
             .ready

@@ -3,7 +3,8 @@
 //!
 //! The places of `MAX_IN_FLIGHT` are in parts, so that calls of one kind cannot take those of another, and the places of a
 //! part are shared out between callers (`places`). Without a listed certificate, the network and the connection are the
-//! holders of a place. A listed service has a share of its own; the shares of its people are taken behind the
+//! holders of a place; behind a trusted proxy, only the network that it states, because many clients share its connections.
+//! A listed service has a share of its own; the shares of its people are taken behind the
 //! authorization (`person_limits`).
 
 use std::sync::{
@@ -21,6 +22,7 @@ use http_body::Frame;
 use tonic::Status;
 
 use super::{
+    client_address,
     connection::Connection,
     places::{Fraction, NoPlace, Place, Places},
     response_body::MappedBody,
@@ -31,6 +33,7 @@ use crate::{
     failure::Failure,
     network::Network,
     reason::Reason,
+    trusted_proxies::TrustedProxies,
 };
 
 /// The path prefix of the health service, which answers while all other calls are refused.
@@ -58,6 +61,15 @@ impl Holder {
             Self::Person(_) => "user",
         }
     }
+}
+
+/// The origin of a call, as far as it is known before the authorization.
+#[derive(Clone, Copy, Debug)]
+struct Origin<'a> {
+    /// The connection. `None` only in tests of other layers.
+    connection: Option<&'a Connection>,
+    /// The network of the client that a trusted proxy states, if the connection is that of one.
+    behind_proxy: Option<Network>,
 }
 
 /// A part of the places, for calls of one kind, and the shares of its holders.
@@ -94,18 +106,21 @@ impl Part {
         }
     }
 
-    fn take(&self, connection: Option<&Connection>) -> Result<Place<Holder>, Refused> {
+    fn take(&self, origin: Origin<'_>) -> Result<Place<Holder>, Refused> {
         let mut holders = Vec::with_capacity(3);
-        match connection.map(|connection| (connection, connection.service())) {
-            Some((_, Some(service))) => holders.push((Holder::Service(service.clone()), self.service)),
-            Some((connection, None)) => {
-                let network = connection.network();
-                holders.extend(network.map(|network| (Holder::Network(network), self.network)));
-                let site = network.and_then(|network| network.site());
-                holders.extend(site.map(|site| (Holder::Site(site), self.site())));
-                holders.push((Holder::Connection(connection.id()), self.connection));
+        let service = origin.connection.and_then(Connection::service);
+        if let Some(service) = service {
+            holders.push((Holder::Service(service.clone()), self.service));
+        } else {
+            let socket = origin.connection.and_then(Connection::network);
+            let network = origin.behind_proxy.or(socket);
+            holders.extend(network.map(|network| (Holder::Network(network), self.network)));
+            let site = network.and_then(|network| network.site());
+            holders.extend(site.map(|site| (Holder::Site(site), self.site())));
+            if origin.behind_proxy.is_none() {
+                let connection = origin.connection.map(Connection::id);
+                holders.extend(connection.map(|id| (Holder::Connection(id), self.connection)));
             }
-            None => {}
         }
         self.places
             .take(&holders)
@@ -158,6 +173,7 @@ impl From<Refused> for Failure {
 #[derive(Clone)]
 pub(super) struct LoadShedding {
     access: AccessTable,
+    proxies: TrustedProxies,
     /// Half of all, for calls with one answer.
     calls: Part,
     /// Three quarters of the places in `calls`, for callers without credentials. A flood of sign-ins, which wait in the hash
@@ -176,10 +192,11 @@ pub(super) struct LoadShedding {
 }
 
 impl LoadShedding {
-    pub(super) fn new(max: usize, access: AccessTable) -> Self {
+    pub(super) fn new(max: usize, access: AccessTable, proxies: TrustedProxies) -> Self {
         let calls = max / 2;
         Self {
             access,
+            proxies,
             //                                       network, connection, service, person
             calls: Part::new("calls", calls, [32, 16, 32, 8]),
             anonymous: Part::new("anonymous", calls - calls / 4, [16, 8, 0, 0]),
@@ -196,12 +213,20 @@ impl LoadShedding {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Returns the origin of a request.
+    fn origin<'a>(&self, request: &'a Request) -> Origin<'a> {
+        let connection = request.extensions().get::<Connection>();
+        let behind_proxy = connection.and_then(|connection| {
+            client_address::behind_proxy(connection, request.headers(), &self.proxies)
+        });
+        Origin {
+            connection,
+            behind_proxy,
+        }
+    }
+
     /// Returns the part and the places of one more call.
-    fn admit(
-        &self,
-        path: &str,
-        connection: Option<&Connection>,
-    ) -> Result<(Part, Vec<Place<Holder>>), Refused> {
+    fn admit(&self, path: &str, origin: Origin<'_>) -> Result<(Part, Vec<Place<Holder>>), Refused> {
         let rpc = self.access.find(path);
         let access = rpc.map_or(Access::Anyone, |rpc| rpc.access);
         let part = match rpc.map(|rpc| rpc.response) {
@@ -210,13 +235,15 @@ impl LoadShedding {
             Some(ResponseKind::Watch) => &self.watches,
             Some(ResponseKind::Message) | None => &self.calls,
         };
-        let is_service = connection.is_some_and(|connection| connection.service().is_some());
+        let is_service = origin
+            .connection
+            .is_some_and(|connection| connection.service().is_some());
         let places = if access == Access::Anyone && !is_service {
-            let anonymous = self.anonymous.take(connection)?;
+            let anonymous = self.anonymous.take(origin)?;
             let place = part.places.take(&[]).map_err(|refused| part.refused(&refused))?;
             vec![anonymous, place]
         } else {
-            vec![part.take(connection)?]
+            vec![part.take(origin)?]
         };
         Ok((part.clone(), places))
     }
@@ -236,7 +263,7 @@ pub(super) async fn shed_load(
     next: Next,
 ) -> Response {
     if request.uri().path().starts_with(HEALTH) {
-        let taken = shedding.health.take(request.extensions().get::<Connection>());
+        let taken = shedding.health.take(shedding.origin(&request));
         return match taken {
             Ok(place) => held_until_sent(next.run(request).await, place),
             Err(refused) => Status::from(Failure::from(refused)).into_http(),
@@ -245,8 +272,8 @@ pub(super) async fn shed_load(
     if shedding.draining.load(Ordering::Relaxed) {
         return Status::from(Failure::new(Reason::Draining)).into_http();
     }
-    let connection = request.extensions().get::<Connection>();
-    let (part, places) = match shedding.admit(request.uri().path(), connection) {
+    let admitted = shedding.admit(request.uri().path(), shedding.origin(&request));
+    let (part, places) = match admitted {
         Ok(admitted) => admitted,
         Err(refused) => return Status::from(Failure::from(refused)).into_http(),
     };
@@ -276,12 +303,19 @@ mod tests {
 
     fn shedding() -> LoadShedding {
         let access = AccessTable::for_tests([(CALL, ResponseKind::Message), (WATCH, ResponseKind::Watch)]);
-        LoadShedding::new(512, access)
+        LoadShedding::new(512, access, TrustedProxies::default())
     }
 
     fn stranger(id: u64, network: u8) -> Connection {
         let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, network));
         Connection::new(id, Some(Network::of(address)), None)
+    }
+
+    fn direct(connection: &Connection) -> Origin<'_> {
+        Origin {
+            connection: Some(connection),
+            behind_proxy: None,
+        }
     }
 
     /// Makes calls on `connection` until one is refused.
@@ -290,9 +324,17 @@ mod tests {
         path: &str,
         connection: &Connection,
     ) -> (usize, Vec<Vec<Place<Holder>>>, Refused) {
+        hoard_from(shedding, path, direct(connection))
+    }
+
+    fn hoard_from(
+        shedding: &LoadShedding,
+        path: &str,
+        origin: Origin<'_>,
+    ) -> (usize, Vec<Vec<Place<Holder>>>, Refused) {
         let mut held = Vec::new();
         loop {
-            match shedding.admit(path, Some(connection)) {
+            match shedding.admit(path, origin) {
                 Ok((_, places)) => held.push(places),
                 Err(refused) => return (held.len(), held, refused),
             }
@@ -364,6 +406,39 @@ mod tests {
         assert!(count >= 16, "{count}");
     }
 
+    /// A hundred people share the connection of one proxy, and an attacker does too.
+    #[test]
+    fn clients_behind_a_trusted_proxy_are_not_each_others_neighbours() {
+        let shedding = shedding();
+        let address = |network: u8| Network::of(IpAddr::V4(Ipv4Addr::new(198, 51, 100, network)));
+        let proxy = Connection::of_proxy(1, address(0));
+        let behind = |client| Origin {
+            connection: Some(&proxy),
+            behind_proxy: Some(address(client)),
+        };
+        let (count, attacker, refused) = hoard_from(&shedding, UNKNOWN_RPC, behind(200));
+        assert_eq!(
+            (count, refused.cause),
+            (128, "network"),
+            "as much as a network, not a connection"
+        );
+        for person in 0..100 {
+            assert!(shedding.admit(UNKNOWN_RPC, behind(person)).is_ok(), "{person}");
+        }
+        drop(attacker);
+        // At once, each of a hundred people has a call without credentials, and one with a token.
+        let mut held = Vec::new();
+        for person in 0..100 {
+            held.push(shedding.admit(UNKNOWN_RPC, behind(person)).unwrap().1);
+            held.push(shedding.admit(CALL, behind(person)).unwrap().1);
+        }
+        assert_eq!(shedding.in_flight(), 200);
+        drop(held);
+        // A proxy that states no address is a client like any other.
+        let (count, _held, refused) = hoard(&shedding, UNKNOWN_RPC, &proxy);
+        assert_eq!((count, refused.cause), (96, "connection"));
+    }
+
     #[test]
     fn a_service_has_places_of_its_own() {
         let shedding = shedding();
@@ -372,7 +447,7 @@ mod tests {
         let (count, _held, refused) = hoard(&shedding, CALL, &service);
         assert!(count >= 64, "{count}");
         assert_eq!(refused.cause, "service");
-        assert!(shedding.admit(CALL, Some(&stranger(3, 3))).is_ok());
+        assert!(shedding.admit(CALL, direct(&stranger(3, 3))).is_ok());
     }
 
     #[test]
@@ -384,7 +459,7 @@ mod tests {
             let holder = Holder::Person(UserId::new(uuid::Uuid::from_u128(person.into())));
             let connection = stranger(person.into(), person);
             let mut count = 0;
-            while let Ok((part, places)) = shedding.admit(WATCH, Some(&connection)) {
+            while let Ok((part, places)) = shedding.admit(WATCH, direct(&connection)) {
                 let Ok(counted) = part.count_for(holder.clone(), 12) else {
                     break;
                 };
@@ -396,6 +471,6 @@ mod tests {
         assert_eq!(counts[0], 12, "{counts:?}");
         assert!(counts.is_sorted_by(|a, b| a >= b), "{counts:?}");
         assert!(counts[19] >= 1, "{counts:?}");
-        assert!(shedding.admit(WATCH, Some(&stranger(99, 99))).is_ok());
+        assert!(shedding.admit(WATCH, direct(&stranger(99, 99))).is_ok());
     }
 }

@@ -10,27 +10,33 @@
 //! 6. `load_shedding`: refuses calls for which there is no place, and all new calls while the server stops
 //! 7. `authorization`: determines the caller, its network (`client_address`, `forwarded`), and whether the RPC admits it
 //! 8. `person_limits`: limits each person's calls and streams, and ends a stream when its token or session ends
+//! 9. `compression`: compresses the answers of some RPCs
 //!
 //! Then tonic routes the request to its service. The handler gets the [`Call`](crate::call::Call).
 //!
 //! The other files: `listener` accepts connections and does TLS; `connection` is what the layers know of a connection;
-//! `resets` counts the streams that its client resets; `places` shares out permits; `health` is the health service; `response_body` has wrappers of response bodies.
+//! `protocol` is what a request must be before it is a call; `limits` has the sizes of messages; `resets` counts the streams
+//! that its client resets; `places` shares out permits; `health` is the health service; `response_body` has wrappers of response
+//! bodies.
 //!
 //! To add a layer, write an `async fn(State, Request, Next) -> Response` in a file of its own and add it in
 //! [`ServerBuilder::build`].
 
 mod authorization;
 mod client_address;
+mod compression;
 mod connection;
 mod error_contract;
 mod forwarded;
 mod health;
+mod limits;
 mod listener;
 mod load_shedding;
 mod open_answer;
 mod panics;
 mod person_limits;
 mod places;
+mod protocol;
 mod pushback;
 mod request_log;
 mod resets;
@@ -52,12 +58,12 @@ use tonic::{
 };
 use tower::{Service, ServiceBuilder};
 
-pub use self::health::Health;
 use self::health::MAX_QUERY_BYTES;
 use self::{
-    authorization::Authorization, load_shedding::LoadShedding, person_limits::PersonLimits,
-    time_limits::TimeLimits,
+    authorization::Authorization, compression::Compression, load_shedding::LoadShedding,
+    person_limits::PersonLimits, time_limits::TimeLimits,
 };
+pub use self::{health::Health, limits::Limits};
 use crate::{
     access::{AccessError, AccessTable},
     auth::TokenVerifier,
@@ -65,6 +71,7 @@ use crate::{
     entropy::Entropy,
     time::Clock,
     tls::Tls,
+    trusted_proxies::TrustedProxies,
 };
 
 /// The maximum size of a response in bytes: the default limit of gRPC clients. Lists must stay below it.
@@ -94,16 +101,6 @@ const MAX_PENDING_RESETS: usize = 1024;
 /// The maximum number of streams that the server resets because of a client's errors, over the life of a connection.
 const MAX_ERROR_RESETS: usize = 10_000;
 
-/// The message size limits of a gRPC service, for `max_decoding_message_size` and `max_encoding_message_size` of its
-/// generated server.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The maximum size of a request, in bytes.
-    pub request: usize,
-    /// The maximum size of a response, in bytes.
-    pub response: usize,
-}
-
 /// The settings of a server beside its gRPC services.
 #[derive(Debug)]
 pub struct ServerConfig {
@@ -111,6 +108,8 @@ pub struct ServerConfig {
     pub requests: Requests,
     /// The server's certificate and trusted authorities.
     pub tls: Arc<Tls>,
+    /// The proxies that may state the addresses of their clients.
+    pub trusted_proxies: TrustedProxies,
     /// The verifier of access tokens.
     pub verifier: TokenVerifier,
     /// The way users authenticate.
@@ -132,6 +131,7 @@ pub struct ServerBuilder {
     descriptors: Vec<&'static [u8]>,
     names: Vec<&'static str>,
     polled: &'static [&'static str],
+    compressed: &'static [&'static str],
     routes: RoutesBuilder,
 }
 
@@ -149,6 +149,9 @@ pub enum BuildError {
     /// An RPC does not declare its access rule or its scope.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// An RPC must not be listed for compression, or does not exist.
+    #[error("answers of {0} cannot be compressed: only those of an RPC that admits users alone")]
+    Compression(&'static str),
     /// The reflection service cannot use the descriptors.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -165,7 +168,7 @@ impl ServerBuilder {
             health: Health::new(),
             descriptors: vec![
                 descriptors,
-                tonic_health::pb::FILE_DESCRIPTOR_SET,
+                haven_proto::health::FILE_DESCRIPTOR_SET,
                 tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
                 tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
                 // The error details, so that tools that use reflection can decode them.
@@ -173,6 +176,7 @@ impl ServerBuilder {
             ],
             names: Vec::new(),
             polled: &[],
+            compressed: &[],
             routes: RoutesBuilder::default(),
         };
         let health = builder.health.service();
@@ -209,11 +213,21 @@ impl ServerBuilder {
         self
     }
 
+    /// Names the RPCs with answers that are compressed for clients that ask for it, such as
+    /// `haven.data.v1.ConversationService/ListMessages`. Their answers must belong to one person, and hold neither a credential
+    /// nor text that others choose: the size of a compressed answer tells something about its content.
+    #[must_use]
+    pub fn compressed(mut self, rpcs: &'static [&'static str]) -> Self {
+        self.compressed = rpcs;
+        self
+    }
+
     /// Builds the server.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] when an RPC has no access option, or a service has no descriptor.
+    /// [`BuildError`] when an RPC has no access option, a service has no descriptor, or an RPC is listed for compression that
+    /// admits others than users.
     pub fn build(mut self) -> Result<ApiServer, BuildError> {
         // Reflection shows only the services added here: the descriptors also contain those of other servers.
         let served = [&self.names[..], &REFLECTION].concat();
@@ -228,29 +242,33 @@ impl ServerBuilder {
         };
         let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
         // An answer repeats its request, which names one symbol or file.
-        self.add(
-            v1.max_decoding_message_size(MAX_QUERY_BYTES)
-                .max_encoding_message_size(MAX_RESPONSE_BYTES),
-        );
-        self.add(
-            v1alpha
-                .max_decoding_message_size(MAX_QUERY_BYTES)
-                .max_encoding_message_size(MAX_RESPONSE_BYTES),
-        );
+        let limits = Limits {
+            request: MAX_QUERY_BYTES,
+            response: MAX_RESPONSE_BYTES,
+        };
+        self.add(crate::grpc_server!(v1, limits));
+        self.add(crate::grpc_server!(v1alpha, limits));
         let access = AccessTable::read(self.descriptors.iter().copied(), &self.names)?;
         let Self {
             config,
             health,
             polled,
+            compressed,
             routes,
             ..
         } = self;
-        let shedding = LoadShedding::new(config.requests.max_in_flight, access.clone());
+        let compression = Compression::new(compressed, &access).map_err(BuildError::Compression)?;
+        let shedding = LoadShedding::new(
+            config.requests.max_in_flight,
+            access.clone(),
+            config.trusted_proxies.clone(),
+        );
         let verifier = Arc::new(config.verifier.clone());
         let authorization = Authorization::new(
             access.clone(),
             Arc::clone(&config.tls),
             Arc::clone(&verifier),
+            config.trusted_proxies.clone(),
             config.auth_mode,
             config.enforcement,
         );
@@ -275,7 +293,8 @@ impl ServerBuilder {
             .layer(from_fn_with_state(limits, time_limits::enforce_deadline))
             .layer(from_fn_with_state(shedding.clone(), load_shedding::shed_load))
             .layer(from_fn_with_state(authorization, authorization::authorize))
-            .layer(from_fn_with_state(limits_of_people, person_limits::limit_person));
+            .layer(from_fn_with_state(limits_of_people, person_limits::limit_person))
+            .layer(from_fn_with_state(compression, compression::compress_answer));
         let routes = routes.routes().into_axum_router().layer(layers);
         Ok(ApiServer {
             config,
@@ -329,6 +348,7 @@ impl ApiServer {
         let incoming = listener::accept_tls(
             listener,
             config.tls,
+            config.trusted_proxies,
             config.requests.max_connections,
             stop.clone(),
         );
@@ -339,6 +359,7 @@ impl ApiServer {
             .max_concurrent_streams(Some(MAX_CONCURRENT_STREAMS))
             .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESETS))
             .http2_max_local_error_reset_streams(Some(MAX_ERROR_RESETS))
+            .http2_max_header_list_size(protocol::MAX_READ_HEADER_BYTES)
             .add_routes(Routes::from(routes))
             .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
         let limit = async {

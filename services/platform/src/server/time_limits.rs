@@ -1,9 +1,9 @@
 //! Time limits: the deadline of a call is its caller's or the configured one, at most a minute. That of a stream is its
-//! caller's, at most ten minutes for one that ends, and an hour for one that stays open.
+//! caller's, at most ten minutes for one that ends, and an hour for one that stays open. A stream of requests has ten minutes too.
 //!
 //! tonic answers CANCELLED when a unary call's deadline passes, and lets a stream continue; here both end with
 //! DEADLINE_EXCEEDED. The body of a request has a short limit of its own, because a call holds its places while it waits for
-//! its request.
+//! its request. In a stream of requests the limit is for each wait of the server.
 
 use std::{
     pin::Pin,
@@ -49,11 +49,16 @@ impl TimeLimits {
 
     /// Returns the time limit of a call without a deadline to the RPC at `path`, and the maximum.
     fn for_path(&self, path: &str) -> (Duration, Duration) {
-        match self.access.find(path).map(|rpc| rpc.response) {
-            Some(ResponseKind::Watch) => (MAX_WATCH, MAX_WATCH),
-            Some(ResponseKind::Stream) => (MAX_STREAM, MAX_STREAM),
-            Some(ResponseKind::Message) | None => (self.default, MAX_CALL),
+        match self.access.find(path).map(|rpc| (rpc.response, rpc.uploads)) {
+            Some((ResponseKind::Watch, _)) => (MAX_WATCH, MAX_WATCH),
+            Some((ResponseKind::Stream, _) | (_, true)) => (MAX_STREAM, MAX_STREAM),
+            Some((ResponseKind::Message, false)) | None => (self.default, MAX_CALL),
         }
+    }
+
+    /// Returns whether the request of the RPC at `path` is a stream of messages.
+    fn is_upload(&self, path: &str) -> bool {
+        self.access.find(path).is_some_and(|rpc| rpc.uploads)
     }
 }
 
@@ -84,10 +89,13 @@ pub(super) async fn enforce_deadline(
     }
     let deadline = Deadline::after(timeout);
     request.extensions_mut().insert(deadline);
+    let is_upload = limits.is_upload(request.uri().path());
     let request = request.map(|body| {
         Body::new(ArrivingBody {
             body,
-            timer: Box::pin(sleep(limits.request_body)),
+            limit: limits.request_body,
+            timer: (!is_upload).then(|| Box::pin(sleep(limits.request_body))),
+            is_upload,
             ended: false,
         })
     });
@@ -112,7 +120,10 @@ fn deadline_passed() -> Status {
 /// A request's body, which fails when it has not arrived in time.
 struct ArrivingBody {
     body: Body,
-    timer: Pin<Box<Sleep>>,
+    limit: Duration,
+    /// `None` while the server does not wait for a stream of requests.
+    timer: Option<Pin<Box<Sleep>>>,
+    is_upload: bool,
     ended: bool,
 }
 
@@ -125,14 +136,25 @@ impl http_body::Body for ArrivingBody {
         if this.ended {
             return Poll::Ready(None);
         }
+        if this.is_upload {
+            // The time in which the server performs what has arrived does not count.
+            if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+                this.timer = None;
+                return Poll::Ready(frame);
+            }
+        }
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(this.limit)));
         // A body that arrives in many small parts has something at each poll, so the time counts first.
-        if this.timer.as_mut().poll(cx).is_ready() {
+        if timer.as_mut().poll(cx).is_ready() {
             this.ended = true;
             let failure = Failure::new(Reason::ClientTooSlow)
                 .because("the request did not arrive in REQUEST_BODY_TIMEOUT");
             return Poll::Ready(Some(Err(axum::Error::new(Status::from(failure)))));
         }
-        Pin::new(&mut this.body).poll_frame(cx)
+        match this.is_upload {
+            true => Poll::Pending,
+            false => Pin::new(&mut this.body).poll_frame(cx),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -190,6 +212,7 @@ mod tests {
 
     const WATCH: &str = "/haven.test.v1.TestService/WatchItems";
     const EXPORT: &str = "/haven.test.v1.TestService/ExportItems";
+    const UPLOAD: &str = AccessTable::UPLOAD;
     const LIST: &str = "/haven.test.v1.TestService/ListItems";
 
     fn limits() -> TimeLimits {
@@ -197,6 +220,7 @@ mod tests {
             (WATCH, ResponseKind::Watch),
             (EXPORT, ResponseKind::Stream),
             (LIST, ResponseKind::Message),
+            (UPLOAD, ResponseKind::Message),
         ]);
         TimeLimits::new(access, Duration::from_secs(1), Duration::from_secs(1))
     }
@@ -206,6 +230,7 @@ mod tests {
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
         assert_eq!(limits().for_path(WATCH), (minutes(60), minutes(60)));
         assert_eq!(limits().for_path(EXPORT), (minutes(10), minutes(10)));
+        assert_eq!(limits().for_path(UPLOAD), (minutes(10), minutes(10)));
         let answer = (Duration::from_secs(1), Duration::from_secs(60));
         for path in [LIST, "/nothing"] {
             assert_eq!(limits().for_path(path), answer, "{path}");
@@ -222,7 +247,9 @@ mod tests {
             });
             let mut body = ArrivingBody {
                 body: Body::from_stream(parts),
-                timer: Box::pin(sleep(Duration::from_millis(200))),
+                limit: Duration::from_millis(200),
+                timer: Some(Box::pin(sleep(Duration::from_millis(200)))),
+                is_upload: false,
                 ended: false,
             };
             let began = tokio::time::Instant::now();
@@ -237,6 +264,32 @@ mod tests {
             assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
             assert!(began.elapsed() >= Duration::from_millis(200));
         }
+    }
+
+    /// The server takes longer than the limit for a part; the third part does not come.
+    #[tokio::test]
+    async fn a_stream_of_requests_has_the_limit_for_each_wait() {
+        let parts = futures_util::stream::unfold(0, |count| async move {
+            let pause = if count < 3 { 100 } else { 3_600_000 };
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            Some((Ok::<_, axum::Error>(Bytes::from_static(b"x")), count + 1))
+        });
+        let mut body = ArrivingBody {
+            body: Body::from_stream(parts),
+            limit: Duration::from_millis(300),
+            timer: None,
+            is_upload: true,
+            ended: false,
+        };
+        let mut next =
+            async || std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut body), cx)).await;
+        for _ in 0..3 {
+            assert!(next().await.unwrap().is_ok());
+            tokio::time::sleep(Duration::from_millis(400)).await;
+        }
+        let status = Status::from_error(next().await.unwrap().unwrap_err().into());
+        assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+        assert!(next().await.is_none());
     }
 
     /// Calls the layer directly, because every client has its own timer, which would fire first.

@@ -85,6 +85,9 @@ async fn a_person_with_many_rows_in_identity_is_deleted_under_a_short_deadline()
         ada.id
     );
     execute(&stack.database, &rows).await;
+    // A session on another device, which is listed as ended.
+    let other = stack.anonymous().unwrap();
+    other.sign_in(&ada.email, &ada.password).await.unwrap();
     // The deletion of tokens waits, so the account is only marked when the service is killed.
     let mut holder = stack.database.connect("postgres").await.unwrap();
     sqlx::raw_sql("BEGIN; LOCK TABLE identity.consents IN SHARE MODE")
@@ -99,6 +102,8 @@ async fn a_person_with_many_rows_in_identity_is_deleted_under_a_short_deadline()
         deletion.state(),
         haven_proto::identity::v1::DeletionState::Pending
     );
+    let listed: i64 = scalar(&stack.database, "SELECT count(*) FROM identity.ended_sessions").await;
+    assert_eq!(listed, 1, "the other session");
     let anonymous = stack.anonymous().unwrap();
     assert!(anonymous.sign_in(&ada.email, &ada.password).await.is_err());
     let get = haven_proto::identity::v1::GetAccountRequest::default();
@@ -130,7 +135,7 @@ async fn a_person_with_many_rows_in_identity_is_deleted_under_a_short_deadline()
     let deletion = done(&stack, &ada).await;
     let erased = receipt(&deletion);
     assert_eq!(erased["identity.audit_chains"], 1);
-    assert_eq!(erased["identity.refresh_tokens"], TOKENS + 1);
+    assert_eq!(erased["identity.refresh_tokens"], TOKENS + 2);
     assert!(erased["identity.security_audit_log"] > 30_000);
     assert_eq!(erased["identity.users"], 1);
     let left = traces(&stack, &ada).await;

@@ -3,6 +3,7 @@
 mod acknowledge_changes;
 mod concurrent_writers;
 mod cursors;
+mod idle_watch;
 mod pull_changes;
 mod pull_changes_batches;
 mod purged_records;
@@ -21,7 +22,7 @@ use haven_proto::data::v1::{
     WatchChangesResponse,
 };
 use haven_testkit::{Stack, random};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Status, Streaming};
 use uuid::Uuid;
 
@@ -170,7 +171,10 @@ fn contents(device: &Device, entries: &[FeedEntry]) -> Vec<(Uuid, i64, Option<St
 }
 
 /// An open stream of WatchChanges.
-struct Watcher(Streaming<WatchChangesResponse>);
+struct Watcher {
+    stream: Streaming<WatchChangesResponse>,
+    has_begun: bool,
+}
 
 impl Watcher {
     /// Starts to watch after `cursor`.
@@ -181,15 +185,28 @@ impl Watcher {
         };
         let mut cycle = device.client.cycle();
         let answer = timeout(LIMIT, cycle.watch_changes(request)).await;
-        Ok(Self(answer.expect("the stream does not begin")?.into_inner()))
+        let stream = answer.expect("the stream does not begin")?.into_inner();
+        Ok(Self::new(stream))
     }
 
-    /// Returns the next answer, or the status with which the stream ends.
+    fn new(stream: Streaming<WatchChangesResponse>) -> Self {
+        let has_begun = false;
+        Self { stream, has_begun }
+    }
+
+    /// Returns the next answer, or the status with which the stream ends. Later answers without entries, which an idle watch
+    /// sends, are passed over.
     async fn next(&mut self) -> Result<(Vec<FeedEntry>, String), Status> {
-        let next = timeout(LIMIT, self.0.message()).await;
-        let next = next.expect("no answer in time")?;
-        let WatchChangesResponse { entries, cursor } = next.expect("the stream ends without a status");
-        Ok((entries, cursor))
+        let limit = Instant::now() + LIMIT;
+        loop {
+            let next = timeout_at(limit, self.stream.message()).await;
+            let next = next.expect("no answer in time")?;
+            let WatchChangesResponse { entries, cursor } = next.expect("the stream ends without a status");
+            let is_first = !std::mem::replace(&mut self.has_begun, true);
+            if is_first || !entries.is_empty() {
+                return Ok((entries, cursor));
+            }
+        }
     }
 
     /// Returns the status with which the stream ends. Fails when there is another answer before.

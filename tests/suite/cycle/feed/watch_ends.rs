@@ -31,7 +31,7 @@ async fn a_watch_ends_at_the_clients_deadline() {
         .metadata_mut()
         .insert("grpc-timeout", "700m".parse().unwrap());
     let answer = phone.client.cycle().watch_changes(request).await.unwrap();
-    let mut watcher = Watcher(answer.into_inner());
+    let mut watcher = Watcher::new(answer.into_inner());
     watcher.next().await.unwrap();
     assert_eq!(reason(&watcher.end().await), "DEADLINE");
 }

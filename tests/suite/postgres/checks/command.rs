@@ -26,6 +26,7 @@ async fn checks_that_the_logins_may_not_run_are_not_seen_and_say_what_they_need(
         "hba-addresses",
         "hba-superuser",
         "stored-passwords",
+        "large-object-functions",
     ];
     let settings = ["settings-applied", "tls-version", "preloaded-libraries"];
     for (admin, hidden) in [

@@ -95,7 +95,9 @@ async fn every_check_has_a_breakage() {
     let mut checks = BTreeSet::new();
     for service in ["identity", "data"] {
         let findings = server.run(service, Run::default()).await.findings;
-        checks.extend(findings.into_iter().map(|finding| finding.check));
+        let names: BTreeSet<String> = findings.iter().map(|finding| finding.check.clone()).collect();
+        assert_eq!(names.len(), findings.len(), "each check has a name of its own");
+        checks.extend(names);
     }
     let broken: BTreeSet<String> = breakages::all()
         .map(|breakage| breakage.check)

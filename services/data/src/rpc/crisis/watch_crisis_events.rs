@@ -1,7 +1,7 @@
 //! WatchCrisisEvents: streams all people's crisis events, for services.
 //!
 //! A watch reads from the database only when the client has taken all events that were read before, and is dropped with
-//! its connection.
+//! its connection. An idle watch sends an answer with the cursor alone now and then.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -9,7 +9,9 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use haven_platform::{
     call::Call, deadline::Deadline, failure::Failure, handler::Handler, page::PageTokens, reason::Reason,
 };
-use haven_proto::data::v1::{WatchCrisisEventsRequest, WatchCrisisEventsResponse};
+use haven_proto::data::v1::{
+    CrisisEvent as CrisisEventMessage, WatchCrisisEventsRequest, WatchCrisisEventsResponse,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -19,6 +21,7 @@ use uuid::Uuid;
 use super::{CrisisRpc, event::event_to_proto};
 use crate::{
     domain::crisis::CrisisEvent,
+    idle::LastAnswer,
     notify::Waiting,
     rpc::{NO_USER, calling_service},
     store::crisis::{CrisisEvents, FeedCursor, FeedPart},
@@ -42,11 +45,13 @@ impl Handler<WatchCrisisEventsRequest> for CrisisRpc {
         };
         let mut watch = Watch {
             after: cursors.open(&request.cursor)?,
+            cursor: request.cursor,
             cursors,
             crisis_events: self.crisis_events.clone(),
             deadline: call.deadline,
             waiting: self.new_crisis_events.wait(),
             stop: self.stop.clone(),
+            last: LastAnswer::at(Instant::now()),
             unsent: VecDeque::new(),
             read_at: Instant::now(),
             end: 0,
@@ -75,6 +80,10 @@ struct Watch {
     /// The position of the last sent event, or a later number without events in between. The event id of the client's
     /// cursor is checked once, by the first read.
     after: FeedCursor,
+    /// The cursor after the last sent event, which is that of the request before the first one.
+    cursor: String,
+    /// The time of the last answer.
+    last: LastAnswer,
     /// The events that were read and are not sent yet.
     unsent: VecDeque<(i64, CrisisEvent)>,
     /// The time of the last read.
@@ -84,7 +93,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// Returns the next event, and waits until there is one.
+    /// Returns the next event, and waits until there is one or an answer without one is due.
     async fn next(&mut self) -> Result<WatchCrisisEventsResponse, Failure> {
         let stop = self.stop.clone();
         let next = async {
@@ -94,6 +103,9 @@ impl Watch {
                 }
                 self.read().await?;
                 if self.unsent.is_empty() {
+                    if self.last.is_long_ago(Instant::now()) {
+                        return Ok(self.answer(None));
+                    }
                     self.waiting.next(self.deadline.instant()).await;
                 }
                 // The call's time is over, and no part of the service is at fault.
@@ -117,10 +129,17 @@ impl Watch {
         }
         let (number, event) = self.unsent.pop_front()?;
         self.after.number = if self.unsent.is_empty() { self.end } else { number };
-        Some(WatchCrisisEventsResponse {
-            event: Some(event_to_proto(&event)),
-            cursor: self.cursors.seal(number, event.id),
-        })
+        self.cursor = self.cursors.seal(number, event.id);
+        Some(self.answer(Some(event_to_proto(&event))))
+    }
+
+    /// Returns an answer with the cursor after the last sent event.
+    fn answer(&mut self, event: Option<CrisisEventMessage>) -> WatchCrisisEventsResponse {
+        self.last = LastAnswer::at(Instant::now());
+        WatchCrisisEventsResponse {
+            event,
+            cursor: self.cursor.clone(),
+        }
     }
 
     /// Reads the next part of the feed.

@@ -67,6 +67,7 @@ impl Queue {
             .database
             .begin("CompleteJob", Context::ServiceFor(lease.person), deadline)
             .await?;
+        let digest = lease.token.digest();
         let stored = sqlx::query!(
             r#"
             WITH /* CompleteJob, request */ prior AS (
@@ -75,7 +76,7 @@ impl Queue {
                 INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
                 SELECT user_id, $2, 'CompleteJob', ($3::bytea[])[1], jsonb_build_object('created_at', $7::timestamptz), $7
                 FROM data.analysis_jobs
-                WHERE user_id = $1 AND id = $4 AND lease_token = $5 AND attempts = $6
+                WHERE user_id = $1 AND id = $4 AND lease_digest = $5 AND attempts = $6
                     AND state = 'leased' AND lease_expires_at > now() AND NOT EXISTS (SELECT FROM prior)
                 RETURNING created_at
             )
@@ -86,7 +87,7 @@ impl Queue {
             request.id,
             &request.payload_macs.to_vecs() as &[Vec<u8>],
             lease.job,
-            lease.token.expose(),
+            digest.as_slice(),
             lease.attempt,
             analysis.created_at,
         )
@@ -111,13 +112,14 @@ impl Queue {
 
 /// Ends the job and stores its analysis.
 async fn end_job(tx: &mut TenantTx, lease: &Lease, analysis: &NewAnalysis) -> Result<(), LeaseError> {
+    let digest = lease.token.digest();
     let jobs = sqlx::query!(
         r#"
         WITH /* CompleteJob */ job AS (
             UPDATE data.analysis_jobs
             SET state = 'done', lease_token = NULL, lease_holder = NULL, lease_expires_at = NULL, last_error = NULL,
                 finished_at = now()
-            WHERE user_id = $1 AND id = $2 AND lease_token = $3 AND attempts = $4
+            WHERE user_id = $1 AND id = $2 AND lease_digest = $3 AND attempts = $4
                 AND state = 'leased' AND lease_expires_at > now()
             RETURNING user_id, id, first_number, last_number
         ), result AS (
@@ -128,7 +130,7 @@ async fn end_job(tx: &mut TenantTx, lease: &Lease, analysis: &NewAnalysis) -> Re
         SELECT count(*) AS "jobs!" FROM job"#,
         lease.person.as_uuid(),
         lease.job,
-        lease.token.expose(),
+        digest.as_slice(),
         lease.attempt,
         analysis.analysis_type.as_str(),
         analysis.chat_score.tenths(),

@@ -28,16 +28,17 @@ impl Queue {
             .database
             .begin("ExtendLease", Context::Service, deadline)
             .await?;
+        let digest = lease.token.digest();
         let expires_at = sqlx::query_scalar!(
             r#"
             UPDATE /* ExtendLease */ data.analysis_jobs
             SET lease_expires_at = now() + make_interval(secs => $5), extended_attempt = attempts
-            WHERE user_id = $1 AND id = $2 AND lease_token = $3 AND attempts = $4
+            WHERE user_id = $1 AND id = $2 AND lease_digest = $3 AND attempts = $4
                 AND state = 'leased' AND lease_expires_at > now()
             RETURNING lease_expires_at AS "expires_at!""#,
             lease.person.as_uuid(),
             lease.job,
-            lease.token.expose(),
+            digest.as_slice(),
             lease.attempt,
             duration.as_secs_f64(),
         )

@@ -54,6 +54,7 @@ impl Queue {
             .await?;
         // now() is constant within a transaction, so the stored answer is the time that is written to the job
         // afterwards.
+        let digest = lease.token.digest();
         let stored = sqlx::query!(
             r#"
             WITH /* FailJob, request */ prior AS (
@@ -65,7 +66,7 @@ impl Queue {
                         CASE WHEN attempts < retry_limit THEN now() + make_interval(secs =>
                             ($7::float8[])[least(retry_limit - attempts, cardinality($7))]) END), $8
                 FROM data.analysis_jobs
-                WHERE user_id = $1 AND id = $4 AND lease_token = $5 AND attempts = $6
+                WHERE user_id = $1 AND id = $4 AND lease_digest = $5 AND attempts = $6
                     AND state = 'leased' AND lease_expires_at > now() AND NOT EXISTS (SELECT FROM prior)
                 RETURNING answer
             )
@@ -76,7 +77,7 @@ impl Queue {
             request.id,
             &request.payload_macs.to_vecs() as &[Vec<u8>],
             lease.job,
-            lease.token.expose(),
+            digest.as_slice(),
             lease.attempt,
             &failed.retry_delays,
             at,
@@ -126,6 +127,7 @@ async fn end_attempt(
     lease: &Lease,
     failed: FailedAttempt<'_>,
 ) -> Result<Option<DateTime<Utc>>, LeaseError> {
+    let digest = lease.token.digest();
     let job = sqlx::query!(
         r#"
         UPDATE /* FailJob */ data.analysis_jobs
@@ -135,12 +137,12 @@ async fn end_attempt(
                 ELSE start_after END,
             finished_at = CASE WHEN attempts < retry_limit THEN NULL ELSE now() END,
             lease_token = NULL, lease_holder = NULL, lease_expires_at = NULL, last_error = $5
-        WHERE user_id = $1 AND id = $2 AND lease_token = $3 AND attempts = $4
+        WHERE user_id = $1 AND id = $2 AND lease_digest = $3 AND attempts = $4
             AND state = 'leased' AND lease_expires_at > now()
         RETURNING CASE WHEN state = 'queued' THEN start_after END AS retry_at"#,
         lease.person.as_uuid(),
         lease.job,
-        lease.token.expose(),
+        digest.as_slice(),
         lease.attempt,
         failed.error.as_str(),
         &failed.retry_delays,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Queue, expire::expire};
 use crate::{
     domain::{
-        job::{LeaseRequest, LeasedJob},
+        job::{LeaseRequest, LeasedJob, PRIORITY_AUTOMATIC, PRIORITY_REQUESTED},
         lease::{Lease, LeaseToken},
         message::SealedMessage,
     },
@@ -52,38 +52,46 @@ impl Queue {
             .begin("LeaseJobs", Context::Service, deadline)
             .await?;
         let tokens = tokens(request);
+        let digests: Vec<Vec<u8>> = tokens.iter().map(|token| token.digest().to_vec()).collect();
         lock_tokens(&mut tx, &tokens).await?;
         let expired = expire(&mut tx).await?;
         let rows = sqlx::query!(
             r#"
             WITH /* LeaseJobs */ held AS MATERIALIZED (
-                SELECT user_id, id, first_number, last_number, attempts, lease_expires_at, priority, start_after, lease_token
+                SELECT user_id, id, first_number, last_number, attempts, lease_expires_at, priority, start_after, lease_digest
                 FROM data.analysis_jobs
-                WHERE state = 'leased' AND lease_token = ANY ($5) AND lease_expires_at > now()
+                WHERE state = 'leased' AND lease_digest = ANY ($5) AND lease_expires_at > now()
             ), due AS MATERIALIZED (
-                SELECT user_id, id FROM data.analysis_jobs
-                WHERE state = 'queued' AND start_after <= now() AND NOT EXISTS (SELECT FROM held)
-                ORDER BY priority DESC, start_after
+                SELECT job.user_id, job.id
+                FROM unnest($6::smallint[]) AS each (priority), LATERAL (
+                    SELECT user_id, id FROM data.analysis_jobs
+                    WHERE state = 'queued' AND priority = each.priority AND start_after <= now()
+                        AND NOT EXISTS (SELECT FROM held)
+                    ORDER BY start_after
+                    LIMIT $2
+                    FOR NO KEY UPDATE SKIP LOCKED
+                ) AS job
                 LIMIT $2
-                FOR NO KEY UPDATE SKIP LOCKED
             ), taken AS (
                 UPDATE data.analysis_jobs AS job
                 SET state = 'leased', attempts = attempts + 1, lease_token = $1, lease_holder = $3,
                     lease_expires_at = now() + make_interval(secs => $4)
                 FROM due WHERE job.user_id = due.user_id AND job.id = due.id
                 RETURNING job.user_id, job.id, first_number, last_number, attempts, lease_expires_at, priority, start_after,
-                    job.lease_token
+                    job.lease_digest
             )
             SELECT user_id AS "person!", id AS "id!", first_number AS "first_number!", last_number AS "last_number!",
                 attempts AS "attempt!", lease_expires_at AS "expires_at!", is_new AS "is_new!",
-                lease_token AS "token!"
+                lease_digest AS "digest!"
             FROM (SELECT *, false AS is_new FROM held UNION ALL SELECT *, true FROM taken) AS job
             ORDER BY priority DESC, start_after"#,
             request.token.expose(),
             i64::from(request.max_jobs),
             request.holder,
             request.duration.as_secs_f64(),
-            &tokens,
+            &digests,
+            // Each priority by itself, the highest first: jobs that are not due lie between those of one priority and the next.
+            &[PRIORITY_REQUESTED, PRIORITY_AUTOMATIC],
         )
         .fetch_all(&mut tx)
         .await?;
@@ -92,11 +100,13 @@ impl Queue {
         let taken = rows.iter().filter(|row| row.is_new).count();
         count(Outcome::Leased, taken as u64);
         let jobs = rows.into_iter().map(|row| {
+            let held = tokens.iter().find(|token| token.digest()[..] == row.digest[..]);
+            let token = held.ok_or_else(|| DbError::unexpected("the digest of a lease"))?;
             Ok(LeasedJob {
                 lease: Lease {
                     person: UserId::new(row.person),
                     job: row.id,
-                    token: LeaseToken::new(row.token),
+                    token: *token,
                     attempt: row.attempt,
                 },
                 expires_at: row.expires_at,
@@ -120,6 +130,7 @@ impl Queue {
             .database
             .begin("LeaseJobs", Context::ServiceWith(lease_claim(token)), deadline)
             .await?;
+        let digest = token.digest();
         let rows = sqlx::query!(
             r#"
             SELECT /* LeaseJobs, messages */ person AS "person!", job AS "job!", messages AS "messages!",
@@ -143,11 +154,11 @@ impl Queue {
                     ORDER BY c.number DESC
                     LIMIT $3)
                 ) AS c
-                WHERE j.state = 'leased' AND j.lease_token = $1
+                WHERE j.state = 'leased' AND j.lease_digest = $1
             ) AS measured
             WHERE sender_type = 'user' OR bytes <= $2
             ORDER BY number"#,
-            token.expose(),
+            digest.as_slice(),
             MAX_JOB_BYTES,
             MAX_OTHER_MESSAGES,
         )
@@ -188,20 +199,21 @@ fn lease_claim(token: LeaseToken) -> Claim {
 }
 
 /// Returns the tokens of `request`, in an order that does not depend on the order of the ring.
-fn tokens(request: &LeaseRequest<'_>) -> Vec<Uuid> {
+fn tokens(request: &LeaseRequest<'_>) -> Vec<LeaseToken> {
     let all = [&request.token].into_iter().chain(&request.other_tokens);
-    let mut tokens: Vec<Uuid> = all.map(|token| token.expose()).collect();
-    tokens.sort_unstable();
+    let mut tokens: Vec<LeaseToken> = all.copied().collect();
+    tokens.sort_unstable_by_key(|token| token.expose());
     tokens
 }
 
 /// Locks `tokens` until the transaction ends. Calls with the same tokens are one request and its retries: each waits here
 /// for the one before it, so that its next statement sees the jobs that are already leased.
-async fn lock_tokens(tx: &mut TenantTx, tokens: &[Uuid]) -> Result<(), DbError> {
+async fn lock_tokens(tx: &mut TenantTx, tokens: &[LeaseToken]) -> Result<(), DbError> {
+    let tokens: Vec<Uuid> = tokens.iter().map(|token| token.expose()).collect();
     // Hashed, because the keys of advisory locks are visible in pg_locks.
     sqlx::query!(
         "SELECT /* LeaseJobs, turn */ pg_advisory_xact_lock(hashtextextended(token::text, 0)) FROM unnest($1::uuid[]) AS token",
-        tokens,
+        &tokens,
     )
     .fetch_all(tx)
     .await?;

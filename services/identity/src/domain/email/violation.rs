@@ -50,20 +50,14 @@ impl EmailViolation {
         match self {
             Self::Required => "email is required",
             Self::TooLong => "email must have at most 254 bytes",
-            Self::InvisibleCharacter => {
-                "email must have no spaces inside and no control characters or invisible characters"
-            }
+            Self::InvisibleCharacter => "email must have no spaces inside, control or invisible characters",
             Self::NoAtSign => "email must have an @",
             Self::LocalPartEmpty => "email must have a part before the @",
-            Self::LocalPartTooLong => "The part of email before the @ must have at most 64 bytes",
-            Self::LocalPartCharacter => {
-                "The part of email before the @ has a character that is not allowed there"
-            }
-            Self::LocalPartDots => {
-                "In the part of email before the @, each dot must be between other characters"
-            }
-            Self::DomainInvalid => "The part of email after the @ must be a domain name",
-            Self::DomainWithoutDot => "The part of email after the @ must have a dot",
+            Self::LocalPartTooLong => "email must have at most 64 bytes before the @",
+            Self::LocalPartCharacter => "email has a character before the @ that is not allowed there",
+            Self::LocalPartDots => "Before the @ of email, each dot must be between other characters",
+            Self::DomainInvalid => "email must have a domain name after the @",
+            Self::DomainWithoutDot => "email must have a dot after the @",
         }
     }
 }

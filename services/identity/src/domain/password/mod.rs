@@ -1,9 +1,11 @@
 //! Passwords, and the policy that a new password must meet.
 //!
-//! A password is used exactly as it was sent, neither trimmed nor normalized. Two keyboards may then produce different
-//! passwords, but nothing that a person typed is dropped.
+//! A password is used in the normal form of RFC 8265 (OpaqueString): characters are composed (NFC), and spaces of other kinds
+//! are the space of ASCII. Two keyboards then produce the same password. Nothing else is changed: it is neither trimmed nor
+//! folded, and no character is forbidden.
 
 mod change;
+mod normal_form;
 mod rule;
 
 use std::fmt;
@@ -12,6 +14,7 @@ use icu_properties::{CodePointMapData, props::GeneralCategory};
 use secrecy::{ExposeSecret, SecretString};
 use zxcvbn::{Score, zxcvbn};
 
+use self::normal_form::normal_form;
 pub use self::{
     change::{PasswordChange, WrongPassword},
     rule::PasswordRule,
@@ -38,7 +41,11 @@ const JUDGED_CODE_POINTS: usize = 20;
 
 /// A password of an allowed length. `Debug` does not show it.
 #[derive(Clone)]
-pub struct Password(SecretString);
+pub struct Password {
+    normal: SecretString,
+    /// The password as it was sent, if that is another form.
+    sent: Option<SecretString>,
+}
 
 // === impl Password ===
 
@@ -54,9 +61,15 @@ impl Password {
     /// computed.
     pub fn choose(sent: SecretString, email: Option<&EmailAddress>) -> Result<Self, Vec<PasswordRule>> {
         let password = Self::present(sent).map_err(|too_long| vec![too_long])?;
-        let broken = check(&password.0, email);
+        if is_too_long(password.normal.expose_secret()) {
+            return Err(vec![PasswordRule::TooLong]);
+        }
+        let broken = check(&password.normal, email);
         if broken.is_empty() {
-            Ok(password)
+            Ok(Self {
+                sent: None,
+                ..password
+            })
         } else {
             Err(broken)
         }
@@ -70,15 +83,30 @@ impl Password {
     /// [`PasswordRule::TooLong`].
     pub fn present(sent: SecretString) -> Result<Self, PasswordRule> {
         if is_too_long(sent.expose_secret()) {
-            Err(PasswordRule::TooLong)
-        } else {
-            Ok(Self(sent))
+            return Err(PasswordRule::TooLong);
         }
+        Ok(match normal_form(sent.expose_secret()) {
+            Some(normal) => Self {
+                normal,
+                sent: Some(sent),
+            },
+            None => Self {
+                normal: sent,
+                sent: None,
+            },
+        })
     }
 
     /// The bytes to hash.
     pub(crate) fn expose(&self) -> &[u8] {
-        self.0.expose_secret().as_bytes()
+        self.normal.expose_secret().as_bytes()
+    }
+
+    /// The bytes to check: those to hash, and then those that were sent, if they are others.
+    pub(crate) fn forms(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(&self.normal)
+            .chain(&self.sent)
+            .map(|form| form.expose_secret().as_bytes())
     }
 }
 
@@ -95,13 +123,21 @@ impl fmt::Debug for Password {
 #[must_use]
 pub fn check(sent: &SecretString, email: Option<&EmailAddress>) -> Vec<PasswordRule> {
     let sent = sent.expose_secret();
-    let judged = beginning(sent, MAX_CODE_POINTS);
+    let is_too_long_as_sent = is_too_long(sent);
+    let beginning_of_sent = beginning(sent, MAX_CODE_POINTS);
+    let normal = normal_form(beginning_of_sent);
+    let normal = normal
+        .as_ref()
+        .map_or(beginning_of_sent, ExposeSecret::expose_secret);
+    let judged = beginning(normal, MAX_CODE_POINTS);
     PasswordRule::ALL
         .into_iter()
         .filter(|rule| match rule {
             // These two rules need the whole password, and are cheap.
-            PasswordRule::TooLong => is_too_long(sent),
-            PasswordRule::IsEmail => email.is_some_and(|email| is_address(sent, email)),
+            PasswordRule::TooLong => is_too_long_as_sent || is_too_long(normal),
+            PasswordRule::IsEmail => {
+                email.is_some_and(|email| is_address(sent, email) || is_address(normal, email))
+            }
             PasswordRule::TooShort => judged.chars().count() < MIN_CODE_POINTS,
             PasswordRule::NoUppercase => lacks(judged, GeneralCategory::UppercaseLetter),
             PasswordRule::NoLowercase => lacks(judged, GeneralCategory::LowercaseLetter),

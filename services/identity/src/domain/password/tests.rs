@@ -45,6 +45,9 @@ fn length_is_counted_in_code_points() {
     assert_eq!(broken(&emoji(128)), []);
     assert_eq!(broken(&emoji(129)), [R::TooLong]);
     assert_eq!(broken(&"😀".repeat(1_000_000)), [R::TooLong]);
+    // A decomposed letter is one, and U+0958 has two code points in its normal form.
+    assert_eq!(broken("kX9vQ2Z\u{301}"), [R::TooShort]);
+    assert_eq!(broken(&("kX9".to_owned() + &"\u{958}".repeat(63))), [R::TooLong]);
     assert!(Password::present(emoji(128).into()).is_ok());
     assert_eq!(Password::present(emoji(129).into()).err(), Some(R::TooLong));
 }
@@ -128,10 +131,28 @@ fn the_email_address_is_refused_and_its_parts_are_guessable() {
 }
 
 #[test]
-fn a_password_is_used_exactly_as_sent() {
-    let password = Password::choose(" kX9 vQ2wZ\u{301} ".into(), None).unwrap();
-    assert_eq!(password.expose(), " kX9 vQ2wZ\u{301} ".as_bytes());
+fn a_password_is_used_in_its_normal_form_and_checked_as_sent_too() {
+    const SENT: &str = " kX9 vQ2wZ\u{301} ";
+    let password = Password::choose(SENT.into(), None).unwrap();
+    assert_eq!(password.expose(), " kX9 vQ2w\u{179} ".as_bytes());
+    assert_eq!(
+        password.forms().count(),
+        1,
+        "a new hash is of the normal form alone"
+    );
+    let password = Password::present(SENT.into()).unwrap();
+    let forms: Vec<_> = password.forms().collect();
+    assert_eq!(forms, [" kX9 vQ2w\u{179} ".as_bytes(), SENT.as_bytes()]);
+    let password = Password::present(" kX9 vQ2wZ ".into()).unwrap();
+    assert_eq!(password.forms().collect::<Vec<_>>(), [" kX9 vQ2wZ ".as_bytes()]);
     assert!(!format!("{password:?}").contains("kX9"));
+}
+
+/// The code points of the normal form.
+fn length(password: &str) -> usize {
+    let normal = normal_form(password);
+    let normal = normal.as_ref().map_or(password, ExposeSecret::expose_secret);
+    normal.chars().count()
 }
 
 proptest! {
@@ -144,7 +165,7 @@ proptest! {
     #[test]
     fn each_rule_is_reported_exactly_when_it_is_broken(password in "\\PC{0,20}") {
         let found = broken(&password);
-        prop_assert_eq!(found.contains(&R::TooShort), password.chars().count() < 8);
+        prop_assert_eq!(found.contains(&R::TooShort), length(&password) < 8);
         for (rule, pattern) in [(R::NoUppercase, 'A'..='Z'), (R::NoLowercase, 'a'..='z'), (R::NoDigit, '0'..='9')] {
             if password.chars().any(|c| pattern.contains(&c)) {
                 prop_assert!(!found.contains(&rule));
@@ -156,7 +177,8 @@ proptest! {
     fn choose_and_check_agree_unless_the_password_is_too_long(password in "\\PC{0,140}") {
         let checked = check(&password.as_str().into(), None);
         let chosen = broken(&password);
-        prop_assert_eq!(checked.contains(&R::TooLong), password.chars().count() > 128);
+        let is_too_long = password.chars().count() > 128 || length(&password) > 128;
+        prop_assert_eq!(checked.contains(&R::TooLong), is_too_long);
         match checked.contains(&R::TooLong) {
             true => prop_assert_eq!(chosen, [R::TooLong]),
             false => prop_assert_eq!(chosen, checked),

@@ -118,7 +118,7 @@ impl AccountRpc {
         };
         let mut erased = self.erasures.erase(&new, call.deadline).await?;
         for session in erased.ended {
-            self.ended_sessions.add(session);
+            self.ended_sessions.add(deletion.person, session);
         }
         if erased.is_new {
             erased.erasure.receipt = self.dispatcher.deliver_now(message, call.deadline).await;

@@ -66,6 +66,7 @@ fn event_type(event: AuditEventType) -> proto::AuditEventType {
         AuditEventType::EmailChange => proto::AuditEventType::EmailChange,
         AuditEventType::EmailUndo => proto::AuditEventType::EmailUndo,
         AuditEventType::AccountExport => proto::AuditEventType::AccountExport,
+        AuditEventType::AccountImport => proto::AuditEventType::AccountImport,
     }
 }
 

@@ -16,6 +16,7 @@ mod get_password_policy;
 mod get_usage;
 mod goals;
 mod grant_consent;
+mod import_accounts;
 mod list_accounts;
 mod list_audit_events;
 mod list_consents;
@@ -36,10 +37,11 @@ use haven_proto::identity::v1::{
     DeleteAccountRequest, DeleteAccountResponse, ExportAccountRequest, ExportAccountResponse,
     GetAccountRequest, GetAccountResponse, GetConsentRequirementsRequest, GetConsentRequirementsResponse,
     GetDeletionRequest, GetDeletionResponse, GetPasswordPolicyRequest, GetPasswordPolicyResponse,
-    GetUsageRequest, GetUsageResponse, GrantConsentRequest, GrantConsentResponse, ListAccountsRequest,
-    ListAccountsResponse, ListAuditEventsRequest, ListAuditEventsResponse, ListConsentsRequest,
-    ListConsentsResponse, SignUpRequest, SignUpResponse, UpdateAccountRequest, UpdateAccountResponse,
-    WithdrawConsentRequest, WithdrawConsentResponse, account_service_server::AccountService,
+    GetUsageRequest, GetUsageResponse, GrantConsentRequest, GrantConsentResponse, ImportAccountsRequest,
+    ImportAccountsResponse, ListAccountsRequest, ListAccountsResponse, ListAuditEventsRequest,
+    ListAuditEventsResponse, ListConsentsRequest, ListConsentsResponse, SignUpRequest, SignUpResponse,
+    UpdateAccountRequest, UpdateAccountResponse, WithdrawConsentRequest, WithdrawConsentResponse,
+    account_service_server::AccountService,
 };
 
 use super::{audit_origin::AuditOrigins, rate_limit_keys::RateLimitKeys};
@@ -127,6 +129,7 @@ grpc_service! {
         rpc withdraw_consent(WithdrawConsentRequest) -> WithdrawConsentResponse;
         rpc get_usage(GetUsageRequest) -> GetUsageResponse;
         rpc list_audit_events(ListAuditEventsRequest) -> ListAuditEventsResponse;
+        upload import_accounts(ImportAccountsRequest) -> ImportAccountsResponse;
         stream export_account(ExportAccountRequest) -> ExportAccountStream of ExportAccountResponse;
     }
 }

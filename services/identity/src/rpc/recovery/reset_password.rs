@@ -151,7 +151,7 @@ impl RecoveryRpc {
         match self.recovery.reset_password(&reset, call.deadline).await {
             Ok(reset) => {
                 for session in reset.ended {
-                    self.ended_sessions.add(session);
+                    self.ended_sessions.add(found.user_id, session);
                 }
                 count(KIND, "used");
                 Ok(Answer {

@@ -58,7 +58,7 @@ impl Handler<UndoEmailChangeRequest> for RecoveryRpc {
                     undone => {
                         let undone = undone?;
                         for session in undone.ended {
-                            self.ended_sessions.add(session);
+                            self.ended_sessions.add(found.user_id, session);
                         }
                         count(KIND, "used");
                         count(RecoveryKind::PasswordReset, "created");

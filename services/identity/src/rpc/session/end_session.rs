@@ -29,7 +29,7 @@ impl SessionRpc {
         };
         let ended = self.sessions.end(caller, end, call.deadline).await?;
         if ended == Ended::Now {
-            self.ended_sessions.add(session_id);
+            self.ended_sessions.add(caller, session_id);
         }
         Ok(ended)
     }

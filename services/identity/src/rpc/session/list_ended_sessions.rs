@@ -2,6 +2,7 @@
 //! tokens.
 
 use haven_platform::{
+    auth::SessionDigest,
     call::{Call, UserId},
     failure::Failure,
     handler::Handler,
@@ -13,13 +14,14 @@ use uuid::Uuid;
 
 use super::SessionRpc;
 
-/// The list that page tokens are bound to, besides the service's name.
-const LIST: &[u8] = b"ListEndedSessions";
+/// The list that page tokens are bound to, besides the service's name. Earlier programs order their list otherwise, under
+/// another name.
+const LIST: &[u8] = b"ListEndedSessions by digest";
 
 /// The owner of the page tokens: no person.
 const NO_USER: UserId = UserId::new(Uuid::nil());
 
-/// The default and maximum number of sessions on a page. At 40 bytes each, they are far below the maximum message size.
+/// The default and maximum number of sessions on a page. At 80 bytes each, they are far below the maximum message size.
 const MAX_PAGE_SIZE: u16 = 10_000;
 
 impl Handler<ListEndedSessionsRequest> for SessionRpc {
@@ -35,14 +37,19 @@ impl Handler<ListEndedSessionsRequest> for SessionRpc {
         let size = parse_page_size(request.page_size)?;
         let list = [LIST, service.as_str().as_bytes()].concat();
         let after = self.page_tokens.cursor(NO_USER, &list, &request.page_token)?;
-        let after = after.map(Uuid::from_bytes);
+        let after = after.map(SessionDigest::from);
         let now = self.clock.now();
         let page = self.sessions.list_ended(after, size, now, call.deadline).await?;
         Ok(ListEndedSessionsResponse {
             next_page_token: self
                 .page_tokens
-                .next(NO_USER, &list, &page, |last| last.into_bytes()),
-            session_ids: page.items.iter().map(Uuid::to_string).collect(),
+                .next(NO_USER, &list, &page, |last| last.digest.to_bytes()),
+            session_ids: page.items.iter().map(|session| session.id.to_string()).collect(),
+            session_digests: page
+                .items
+                .iter()
+                .map(|session| session.digest.to_bytes().to_vec())
+                .collect(),
         })
     }
 }

@@ -80,7 +80,7 @@ impl SessionRpc {
             Refreshed::Session(session) => Ok((session, successor)),
             Refreshed::Again(session) => Ok((session, self.successor(call, token).await?)),
             Refreshed::Reused => {
-                self.ended_sessions.add(key.session_id);
+                self.ended_sessions.add(key.user_id, key.session_id);
                 Err(Failure::new(Reason::SessionRevoked))
             }
             Refreshed::Ended => Err(Failure::new(Reason::SessionRevoked)),

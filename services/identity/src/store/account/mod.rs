@@ -10,6 +10,7 @@ mod get_account;
 mod get_deletion;
 mod get_usage;
 mod grant_consent;
+mod import_accounts;
 mod list_accounts;
 mod list_consents;
 mod reauthentication;

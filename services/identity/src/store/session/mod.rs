@@ -15,6 +15,7 @@ use haven_platform::database::{Database, DbError};
 
 pub use self::{
     end_session::Ended,
+    list_ended_sessions::{Place, Read},
     refresh_session::{Refreshed, RefreshedSession},
     sign_in::{Attempt, BeginError, BegunSession, Credential, Found, Known},
 };

@@ -1,6 +1,10 @@
 //! Checks of grants: that PUBLIC has none, and that a role has only those that Row Level Security limits.
 
-use super::{Check, Environments::Every, Sight::Anyone};
+use super::{
+    Check,
+    Environments::Every,
+    Sight::{Anyone, Superuser},
+};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -161,6 +165,20 @@ pub(super) const CHECKS: &[Check] = &[
                                   'pg_create_restore_point(text)', 'pg_switch_wal()') AS of_backups,
                                      coalesce(a.grantee = to_regrole('haven_backup'), false) AS to_backup) AS kind
                WHERE a.grantee <> p.proowner AND kind.of_backups <> kind.to_backup",
+    },
+    Check {
+        name: "large-object-functions",
+        title: "no role may use large objects",
+        meaning: "They are outside of every table and policy, without a limit, and are not erased with a person.",
+        remedy: "as a superuser, run deploy/postgres/roles.sql",
+        sight: Superuser,
+        fails_in: Every,
+        // Only a superuser can revoke them, and reads pg_authid.
+        sql: "SELECT format('%s may execute %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
+                            p.oid::regprocedure)
+                FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+               WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ '^(lo_.*|loread|lowrite)$'
+                 AND a.grantee <> p.proowner AND EXISTS (SELECT FROM pg_authid)",
     },
     Check {
         name: "bare-logins",

@@ -136,6 +136,30 @@ pub(super) const CHECKS: &[Check] = &[
                   OR (s.name IN ('pgaudit.log_parameter', 'pgaudit.log_catalog') AND s.value IN ('on', '1'))",
     },
     Check {
+        name: "login-settings",
+        title: "no login of Haven has a setting that it can have given itself, except the declared ones",
+        meaning: "Each login may change its own settings for all of its later sessions: it can make itself useless, or slow.",
+        remedy: "run migrations/cluster/0001_roles.sql again, which resets them; find out who used the login",
+        sight: Anyone,
+        fails_in: Every,
+        // Other checks are about the settings that are named here, or about their values.
+        sql: "SELECT format('%s sets %s to %s', s.place, s.name, s.value)
+                FROM {overrides} AS s
+                JOIN pg_roles r ON r.oid = s.role
+                JOIN {declared} ON declared.name = r.rolname AND declared.login
+                JOIN pg_settings p ON p.name = s.name AND p.context = 'user'
+               WHERE s.name NOT IN ('row_security', 'role', 'local_preload_libraries', 'synchronous_commit')
+                 AND s.name !~ '^debug_print_'
+                 AND CASE s.name
+                     WHEN 'search_path' THEN r.rolname IN ('haven_backup', 'haven_monitor')
+                     WHEN 'default_transaction_read_only' THEN r.rolname NOT IN ('haven_readonly', 'haven_monitor')
+                     WHEN 'statement_timeout' THEN s.value <> ALL (ARRAY['0', '30s', '2h'])
+                     WHEN 'lock_timeout' THEN s.value <> ALL (ARRAY['0', '5s', '10s'])
+                     WHEN 'idle_in_transaction_session_timeout' THEN s.value <> ALL (ARRAY['0', '15s', '60s'])
+                     WHEN 'idle_session_timeout' THEN s.value <> '10min' OR r.rolname !~ '_(owner|readonly|monitor)$'
+                     ELSE true END",
+    },
+    Check {
         name: "search-path",
         title: "the logins have an empty search_path",
         meaning: "With one, a statement that names no schema can be made to mean another object.",

@@ -4,6 +4,12 @@ use super::super::breakage::Breakage;
 
 pub(in super::super) const PRIVILEGES: &[Breakage] = &[
     Breakage::sql(
+        "large-object-functions",
+        "PUBLIC may execute lo_from_bytea(oid,bytea)",
+        &["GRANT EXECUTE ON FUNCTION lo_from_bytea(oid, bytea) TO PUBLIC"],
+        &["REVOKE EXECUTE ON FUNCTION lo_from_bytea(oid, bytea) FROM PUBLIC"],
+    ),
+    Breakage::sql(
         "public-tables",
         "SELECT on data.conversations",
         &["GRANT SELECT ON data.conversations TO PUBLIC"],

@@ -100,6 +100,28 @@ pub(in super::super) const ROLES: &[Breakage] = &[
         &["ALTER ROLE data_app RESET pgaudit.log"],
     ),
     Breakage::sql(
+        "login-settings",
+        "role data_app sets default_transaction_read_only to on",
+        &[
+            "SET ROLE data_app",
+            "ALTER ROLE CURRENT_USER SET default_transaction_read_only = on",
+            "RESET ROLE",
+        ],
+        &["ALTER ROLE data_app RESET default_transaction_read_only"],
+    ),
+    Breakage::sql(
+        "login-settings",
+        "role data_worker in database haven sets enable_indexscan to off",
+        &["ALTER ROLE data_worker IN DATABASE haven SET enable_indexscan = off"],
+        &["ALTER ROLE data_worker IN DATABASE haven RESET enable_indexscan"],
+    ),
+    Breakage::sql(
+        "login-settings",
+        "role data_app sets lock_timeout to 1",
+        &["ALTER ROLE data_app SET lock_timeout = 1"],
+        &["ALTER ROLE data_app SET lock_timeout = '5s'"],
+    ),
+    Breakage::sql(
         "durability",
         "synchronous_commit is off (role data_app)",
         &["ALTER ROLE data_app SET synchronous_commit = 'OFF'"],

@@ -1,4 +1,5 @@
-//! WatchChanges: streams what changed since a cursor, and waits for more until the call's deadline.
+//! WatchChanges: streams what changed since a cursor, and waits for more until the call's deadline. An idle watch sends an answer with
+//! the cursor alone now and then.
 //!
 //! A device has one watch: the server ends its older one. The next part is read when the client has received the one before, each in a transaction of its own. When the
 //! client disconnects, no transaction and no task remains.
@@ -8,12 +9,13 @@ use std::future::ready;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use haven_platform::{call::Call, failure::Failure, handler::Handler, reason::Reason};
 use haven_proto::data::v1::{WatchChangesRequest, WatchChangesResponse};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::{Instrument, Span};
 
 use super::{super::rotation_notice::WithRotationNotice, CycleRpc, feed::FeedReader};
-use crate::notify::Waiting;
+use crate::{idle::LastAnswer, notify::Waiting};
 
 impl Handler<WatchChangesRequest> for CycleRpc {
     type Answer = WithRotationNotice<BoxStream<'static, Result<WatchChangesResponse, Status>>>;
@@ -31,6 +33,7 @@ impl Handler<WatchChangesRequest> for CycleRpc {
         let watch = Watch {
             reader,
             waiting,
+            last: LastAnswer::at(Instant::now()),
             stop: self.stop.clone(),
         };
         let span = Span::current();
@@ -50,13 +53,14 @@ impl Handler<WatchChangesRequest> for CycleRpc {
 struct Watch {
     reader: FeedReader,
     waiting: Waiting,
+    last: LastAnswer,
     stop: CancellationToken,
 }
 
 impl Watch {
-    /// Waits for the next part with entries.
+    /// Waits for the next part with entries, or until an answer without entries is due.
     async fn next(&mut self) -> Result<WatchChangesResponse, Failure> {
-        let (reader, waiting) = (&mut self.reader, &mut self.waiting);
+        let (reader, waiting, last) = (&mut self.reader, &mut self.waiting, &mut self.last);
         let next = async {
             loop {
                 if reader.has_read(reader.last_number()) {
@@ -67,7 +71,9 @@ impl Watch {
                     return Err(Failure::new(Reason::Deadline));
                 }
                 let part = reader.read().await?;
-                if !part.entries.is_empty() {
+                let now = Instant::now();
+                if !part.entries.is_empty() || last.is_long_ago(now) {
+                    *last = LastAnswer::at(now);
                     let (entries, cursor) = reader.message(part);
                     return Ok(WatchChangesResponse { entries, cursor });
                 }

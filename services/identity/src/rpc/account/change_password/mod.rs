@@ -66,7 +66,7 @@ impl Handler<ChangePasswordRequest> for AccountRpc {
         match self.own_passwords.change(user.id, &change, call.deadline).await {
             Ok((changed, ended)) => {
                 for session in ended {
-                    self.ended_sessions.add(session);
+                    self.ended_sessions.add(user.id, session);
                 }
                 answer(changed)
             }

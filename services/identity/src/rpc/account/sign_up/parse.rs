@@ -140,7 +140,7 @@ impl SignUpForm {
                 reason(violations)
             })
             .map_err(|failure| match lacks_consent {
-                true => failure.metadata("required_consents", self.required),
+                true => failure.metadata_list("required_consents", self.required.split(',')),
                 false => failure,
             })?;
         match (self.email, password, self.goals) {

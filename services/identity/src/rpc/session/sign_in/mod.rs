@@ -136,7 +136,7 @@ impl SessionRpc {
                 BeginError::Database(error) => error.into(),
             })?;
         for session in &begun.ended {
-            self.ended_sessions.add(*session);
+            self.ended_sessions.add(authenticated.user_id, *session);
         }
         // A retry of a request that kept its token brings the same token: its content is compared.
         let device = match kept {
