@@ -28,6 +28,17 @@ as_user() {
 
 python3 -m venv "$work/venv"
 
+# Waits for a worker of autovacuum in the database, for at most a minute.
+await_worker() {
+    local query="SELECT count(*) FROM pg_stat_activity WHERE datname = 'trial' AND backend_type = 'autovacuum worker'" _
+    for _ in $(seq 600); do
+        [ "$(as_user "${psql[@]}" --username postgres --command "$query")" = 0 ] || return 0
+        sleep 0.1
+    done
+    echo "no worker of autovacuum came" >&2
+    exit 1
+}
+
 # Prints what DROP DATABASE says on one version, without and with FORCE, while a worker of autovacuum is in the database.
 try() {
     local version=$1 server=$work/server-$1 data=$work/data-$1 force outcome
@@ -50,10 +61,7 @@ try() {
         as_user "${psql[@]}" --username admin --dbname postgres --command 'CREATE DATABASE trial'
         as_user "${psql[@]}" --username admin --dbname trial --command 'CREATE TABLE items AS SELECT generate_series(1, 200000) AS n' \
             --command 'DELETE FROM items'
-        until [ "$(as_user "${psql[@]}" --username postgres --command "SELECT count(*) FROM pg_stat_activity
-            WHERE datname = 'trial' AND backend_type = 'autovacuum worker'")" -ge 1 ]; do
-            sleep 0.1
-        done
+        await_worker
         if outcome=$(as_user "${psql[@]}" --username admin --dbname postgres --command "DROP DATABASE trial$force" 2>&1); then
             outcome=dropped
         fi

@@ -8,7 +8,10 @@ use sqlx::{
     postgres::{PgConnectOptions, PgSslMode},
 };
 
-use crate::{certificates::Certificates, secrets::Secrets};
+use crate::{
+    certificates::Certificates,
+    secrets::{SUPERUSER, Secrets},
+};
 
 /// A database, which clients connect to over TLS, on loopback, with a password.
 #[derive(Clone)]
@@ -94,5 +97,12 @@ impl Database {
             .await;
         result.with_context(|| format!("as {login} in the database {}", self.name))?;
         Ok(connection.close().await?)
+    }
+
+    /// Drops the database `name` of the same cluster, and ends its connections. The superuser does so, because a worker of
+    /// autovacuum counts as a process of a superuser, which no other login may end.
+    pub async fn drop_database(&self, name: &str) -> Result<()> {
+        self.run(SUPERUSER, &format!("DROP DATABASE {name} WITH (FORCE)"))
+            .await
     }
 }

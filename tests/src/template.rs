@@ -6,7 +6,7 @@
 use std::{fs, sync::Arc, thread};
 
 use anyhow::{Context, Result};
-use sqlx::{AssertSqlSafe, Connection};
+use sqlx::Connection;
 use tokio::{runtime, sync::OnceCell};
 
 use crate::{
@@ -251,8 +251,7 @@ impl Drop for TestDatabase {
         // The runtime of the test is blocked by this drop. The next run drops databases that remain.
         let dropping = thread::spawn(move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build();
-            let sql = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-            runtime.map(|runtime| runtime.block_on(maintenance.run(SUPERUSER, &sql)))
+            runtime.map(|runtime| runtime.block_on(maintenance.drop_database(&name)))
         });
         let _ = dropping.join();
     }
@@ -260,14 +259,14 @@ impl Drop for TestDatabase {
 
 /// Drops the databases of killed tests.
 async fn drop_leftovers(cluster: &Cluster) -> Result<()> {
-    let mut superuser = cluster.database(SUPERUSER).connect(SUPERUSER).await?;
+    let maintenance = cluster.database(SUPERUSER);
+    let mut superuser = maintenance.connect(SUPERUSER).await?;
     let names = "SELECT datname::text FROM pg_database WHERE datname LIKE 'test\\_%'";
     for name in sqlx::query_scalar::<_, String>(names)
         .fetch_all(&mut superuser)
         .await?
     {
-        let sql = format!("DROP DATABASE {name} WITH (FORCE)");
-        sqlx::query(AssertSqlSafe(sql)).execute(&mut superuser).await?;
+        maintenance.drop_database(&name).await?;
     }
     Ok(superuser.close().await?)
 }

@@ -188,12 +188,7 @@ async fn a_server_without_md5_can_be_migrated() -> Result<()> {
     for schema in ["identity", "data"] {
         up(&database, schema, i64::MAX).await?;
     }
-    template
-        .run(
-            SUPERUSER,
-            &format!("DROP DATABASE {} WITH (FORCE)", database.name),
-        )
-        .await
+    template.drop_database(&database.name).await
 }
 
 #[test]

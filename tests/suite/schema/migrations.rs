@@ -165,12 +165,7 @@ pub(crate) async fn migrate_and_revert(template: &Database, installation: &Insta
         up(&database, schema, i64::MAX).await?;
     }
     assert_same(&structure(&database)?, &full, "migrated again");
-    template
-        .run(
-            SUPERUSER,
-            &format!("DROP DATABASE {} WITH (FORCE)", database.name),
-        )
-        .await
+    template.drop_database(&database.name).await
 }
 
 /// A conversation from before there were analyses: the number of the person's messages, which have the odd numbers
@@ -234,12 +229,7 @@ async fn the_migration_creates_a_job_for_every_25_messages_and_counts_the_rest()
         .await?;
     assert_eq!(jobs, 3, "no other jobs");
     superuser.close().await?;
-    template
-        .run(
-            SUPERUSER,
-            &format!("DROP DATABASE {} WITH (FORCE)", database.name),
-        )
-        .await
+    template.drop_database(&database.name).await
 }
 
 /// Creates a database with the objects of the cluster's scripts and sqlx's histories only.

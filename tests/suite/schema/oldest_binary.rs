@@ -82,12 +82,7 @@ async fn every_migration_declares_the_oldest_program_and_the_schema_has_what_the
         }
     }
     drop(superuser);
-    template
-        .run(
-            SUPERUSER,
-            &format!("DROP DATABASE {} WITH (FORCE)", database.name),
-        )
-        .await
+    template.drop_database(&database.name).await
 }
 
 #[test]

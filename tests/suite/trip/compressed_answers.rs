@@ -197,19 +197,19 @@ async fn large_answers_to_a_person_are_compressed() {
         (
             "haven.identity.v1.AccountService/ExportAccount",
             ExportAccountRequest::default().encode_to_vec(),
-            // Each export adds an event to the next one.
-            1.2,
+            1.0,
         ),
     ];
     let mut called = calls.each_ref().map(|(path, ..)| path.to_string());
     called.sort();
     assert_eq!(called.to_vec(), documented());
     for (path, request, smaller_to) in calls {
-        let plain = call(&phone, path, "identity", &request).await;
-        assert_eq!(plain.encoding, None, "{path}");
         for (accepted, expected) in [("identity, deflate, gzip", "gzip"), ("gzip, zstd", "zstd")] {
             let answer = call(&phone, path, accepted, &request).await;
             assert_eq!(answer.encoding.as_deref(), Some(expected), "{path}");
+            // Called afterwards, because an export adds an event to the next one.
+            let plain = call(&phone, path, "identity", &request).await;
+            assert_eq!(plain.encoding, None, "{path}");
             let ratio = answer.sent as f64 / plain.sent as f64;
             eprintln!(
                 "{path} {expected}: {} of {} bytes, {ratio:.2}",

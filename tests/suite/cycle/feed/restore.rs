@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use haven_testkit::{Stack, random, secrets::ADMIN, template::TestCluster};
+use haven_testkit::{Stack, random, template::TestCluster};
 use uuid::Uuid;
 
 use super::{
@@ -353,10 +353,7 @@ async fn the_migration_keeps_the_epoch_of_registered_devices() {
     up(&database, "data", i64::MAX).await.unwrap();
     let kept: bool = scalar(&database, "SELECT epoch = data.sync_epoch() FROM data.device_key").await;
     assert!(kept);
-    template
-        .run(ADMIN, &format!("DROP DATABASE {} WITH (FORCE)", database.name))
-        .await
-        .unwrap();
+    template.drop_database(&database.name).await.unwrap();
 }
 
 /// Two restores of one snapshot must begin two epochs.

@@ -173,7 +173,7 @@ pub(super) const CHECKS: &[Check] = &[
         remedy: "as a superuser, run deploy/postgres/roles.sql",
         sight: Superuser,
         fails_in: Every,
-        // Only a superuser can revoke them, and reads pg_authid.
+        // pg_authid keeps the check to superusers: only they read it, and can revoke what the check finds.
         sql: "SELECT format('%s may execute %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
                             p.oid::regprocedure)
                 FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
