@@ -114,6 +114,7 @@ pub(super) fn argument(kind: &str) -> Result<String> {
         // Some functions take the name of an event, which this is.
         "text" => "sign_in",
         "boolean" => "false",
+        "jsonb" => "{}",
         "smallint" | "integer" | "bigint" => "1",
         "bytea" => "\\x0000000000000000000000000000000000000000000000000000000000000000",
         "bytea[]" => "{\"\\\\x0000000000000000000000000000000000000000000000000000000000000000\"}",
