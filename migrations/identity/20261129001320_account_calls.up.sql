@@ -154,8 +154,8 @@ GRANT EXECUTE ON FUNCTION identity.sign_up_1(
 CREATE FUNCTION identity.note_wrong_password_1(
     person uuid, accounts bytea[], caps bytea[], cap_emission interval, cap_tolerance interval, service text, network_mac bytea,
     at timestamptz
-) RETURNS boolean
-    LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = ''
+) RETURNS TABLE (noted boolean)
+    LANGUAGE plpgsql VOLATILE ROWS 1 SECURITY INVOKER SET search_path = ''
     AS $$
 DECLARE
     context text;
@@ -164,7 +164,8 @@ BEGIN
     context := pg_catalog.set_config('request.jwt.claims', coalesce('{"sub":"' || person || '"}', '{}'), true);
     context := pg_catalog.set_config('role', 'identity_service', true);
     context := identity.note_wrong_password(accounts, caps, cap_emission, cap_tolerance, service, network_mac, at);
-    RETURN true;
+    noted := true;
+    RETURN NEXT;
 END
 $$;
 COMMENT ON FUNCTION identity.note_wrong_password_1(
