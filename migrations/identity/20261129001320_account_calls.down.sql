@@ -9,6 +9,7 @@ DROP FUNCTION identity.begin_sign_up_1(
     uuid, bytea[], bytea[], interval[], interval[], bytea[], interval[], interval[], bytea[]
 );
 DROP FUNCTION identity.count_call(bytea[], interval[], interval[], bytea[], bytea[], interval, interval);
+ALTER FUNCTION identity.admit_call(bytea[], interval[], interval[], bytea[], bytea[], interval, interval) RESET plan_cache_mode;
 
 CREATE OR REPLACE FUNCTION identity.audit_digest(
     previous bytea, person uuid, number bigint, event text, refused boolean, service text, session_id uuid,

@@ -30,8 +30,11 @@ BEGIN
 END
 $$;
 
--- Calls of one round trip: see "Calls in one round trip" in migrations/README.md. Their plans do not depend on the values of the
--- parameters, and Postgres would choose them again for each call.
+-- Its plans do not depend on the values of the parameters, and Postgres would choose them again for each call.
+ALTER FUNCTION identity.admit_call(bytea[], interval[], interval[], bytea[], bytea[], interval, interval)
+    SET plan_cache_mode = force_generic_plan;
+
+-- Calls of one round trip: see "Calls in one round trip" in migrations/README.md.
 
 -- Counts a call that is within its limits. What a refused call has counted is undone, as a rollback would: it uses up nothing, and
 -- the rest of the transaction goes on. The parameters are those of identity.admit_call.
@@ -77,7 +80,6 @@ DECLARE
     nothing CONSTANT bytea[] := '{}';
     zero CONSTANT interval := '0';
 BEGIN
-    context := pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true);
     context := pg_catalog.set_config('request.jwt.claims', '{}', true);
     context := pg_catalog.set_config('role', 'identity_anon', true);
     is_erased := identity.is_erased_sign_up(request_id);
@@ -115,7 +117,6 @@ CREATE FUNCTION identity.sign_up_1(
 DECLARE
     context text;
 BEGIN
-    context := pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true);
     context := pg_catalog.set_config('request.jwt.claims', '{"sub":"' || person || '"}', true);
     context := pg_catalog.set_config('role', 'identity_anon', true);
     SELECT c.refused, c.waits INTO refused, waits
@@ -160,7 +161,6 @@ CREATE FUNCTION identity.note_wrong_password_1(
 DECLARE
     context text;
 BEGIN
-    context := pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true);
     context := pg_catalog.set_config('request.jwt.claims', coalesce('{"sub":"' || person || '"}', '{}'), true);
     context := pg_catalog.set_config('role', 'identity_service', true);
     context := identity.note_wrong_password(accounts, caps, cap_emission, cap_tolerance, service, network_mac, at);

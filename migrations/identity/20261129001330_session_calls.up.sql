@@ -24,7 +24,6 @@ DECLARE
     by_device boolean;
     failures bytea[];
 BEGIN
-    context := pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true);
     context := pg_catalog.set_config('request.jwt.claims', '{}', true);
     context := pg_catalog.set_config('role', 'identity_anon', true);
     SELECT f.user_id, f.password_hash, f.password_version, f.device_hash
@@ -81,7 +80,6 @@ DECLARE
     context text;
     failure bytea;
 BEGIN
-    context := pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true);
     context := pg_catalog.set_config('request.jwt.claims', '{"sub":"' || person || '"}', true);
     context := pg_catalog.set_config('role', 'identity_user', true);
     earlier := false;
@@ -170,7 +168,6 @@ CREATE FUNCTION identity.begin_refresh_1(hashes bytea[], keys bytea[], emissions
 DECLARE
     context text;
 BEGIN
-    context := pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true);
     context := pg_catalog.set_config('request.jwt.claims', '{}', true);
     context := pg_catalog.set_config('role', 'identity_anon', true);
     SELECT c.refused, c.waits INTO refused, waits
@@ -211,7 +208,6 @@ DECLARE
     token_used_at timestamptz;
     at timestamptz;
 BEGIN
-    context := pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true);
     context := pg_catalog.set_config('request.jwt.claims', '{"sub":"' || person || '"}', true);
     context := pg_catalog.set_config('role', 'identity_user', true);
     -- Locks the account first, as ChangePassword and DeleteAccount do.
