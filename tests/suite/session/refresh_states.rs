@@ -81,11 +81,17 @@ async fn a_refresh_goes_by_the_clock_of_postgres() {
             ada.session_id,
             token_of(stack, ada.id).await,
         ));
-        let row = raw_sql(AssertSqlSafe(batch)).fetch_one(&mut superuser).await.unwrap();
+        let row = raw_sql(AssertSqlSafe(batch))
+            .fetch_one(&mut superuser)
+            .await
+            .unwrap();
         let outcome: String = row.get("outcome");
         let is_later = row.get::<Option<bool>, _>("is_later") == Some(true);
         if outcome == "refreshed" {
-            assert!(row.get::<bool, _>("is_exact"), "{state}: in whole seconds, with the lifetimes");
+            assert!(
+                row.get::<bool, _>("is_exact"),
+                "{state}: in whole seconds, with the lifetimes"
+            );
         }
         let outcome = match is_later {
             true => format!("{outcome} later"),

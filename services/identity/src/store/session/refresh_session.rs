@@ -66,7 +66,12 @@ impl Sessions {
         let limits = Arrays::of(quotas);
         let row = self
             .database
-            .call("RefreshSession.find", Context::Anonymous, Effect::Repeatable, deadline)
+            .call(
+                "RefreshSession.find",
+                Context::Anonymous,
+                Effect::Repeatable,
+                deadline,
+            )
             .fetch_one(|| {
                 sqlx::query!(
                     r#"

@@ -178,7 +178,12 @@ impl Sessions {
             })
             .await?;
         let own = [&limits.retries, &limits.of_device.0, &limits.of_address.0];
-        let possible: Vec<Quota> = limits.quotas.iter().chain(own.into_iter().flatten()).copied().collect();
+        let possible: Vec<Quota> = limits
+            .quotas
+            .iter()
+            .chain(own.into_iter().flatten())
+            .copied()
+            .collect();
         rate_limit::check(row.refused, row.waits, &possible, cap.keys)?;
         let (hash, account) = (row.password_hash, row.user_id.zip(row.password_version));
         Ok(Found {
@@ -320,8 +325,11 @@ struct BegunRow {
 impl BegunRow {
     /// Returns the answer to the earlier request with the same id as `new`, and the key of its stored hash.
     fn earlier(self, new: &NewSession<'_>) -> Result<BegunSession, BeginError> {
-        let (Some(method), Some(payload_mac), Some(answer)) = (self.method, self.payload_mac, self.answer) else {
-            return Err(BeginError::Database(DbError::unexpected("an earlier sign-in has no request")));
+        let (Some(method), Some(payload_mac), Some(answer)) = (self.method, self.payload_mac, self.answer)
+        else {
+            return Err(BeginError::Database(DbError::unexpected(
+                "an earlier sign-in has no request",
+            )));
         };
         if method != "SignIn" || !new.request.payload_macs.contains(&payload_mac) {
             return Err(BeginError::RequestIdReused);
@@ -380,7 +388,10 @@ impl From<DbError> for BeginError {
     fn from(error: DbError) -> Self {
         match error.constraint() {
             Some(
-                "sign_in_password_version" | "requests_user_id_fkey" | "audit_chains_user_id_fkey" | "security_audit_log_user_id_fkey",
+                "sign_in_password_version"
+                | "requests_user_id_fkey"
+                | "audit_chains_user_id_fkey"
+                | "security_audit_log_user_id_fkey",
             ) => Self::PasswordChanged,
             _ => Self::Database(error),
         }
