@@ -8,7 +8,7 @@ const STATES: [(&str, &str, &str); 11] = [
     ("an unused token", "", "refreshed"),
     (
         "a token of a replica with a clock that is ahead",
-        "UPDATE t SET issued_at = now() + interval '5 minutes'; UPDATE s SET issued_at = now() + interval '5 minutes'",
+        "UPDATE t SET issued_at = date_trunc('second', now()) + interval '5 minutes'; UPDATE s SET issued_at = date_trunc('second', now()) + interval '5 minutes'",
         "refreshed later",
     ),
     (
