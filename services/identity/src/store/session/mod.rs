@@ -17,7 +17,7 @@ pub use self::{
     end_session::Ended,
     list_ended_sessions::{Place, Read},
     refresh_session::{Refreshed, RefreshedSession},
-    sign_in::{Attempt, BeginError, BegunSession, Credential, Found, Known},
+    sign_in::{Attempt, BeginError, BegunSession, Credential, Found, SignInLimits},
 };
 use crate::domain::consent::Consent;
 
