@@ -1,8 +1,7 @@
 -- oldest_binary: 20261129000600
 SET LOCAL row_security = off;
 
--- The queue's calls of workers, each in one statement. The login calls them, and everything in them runs as data_service. Its
--- number is the version of a function: one that is changed is a new one, because programs of two versions run side by side.
+-- The functions that the login calls for workers: see "Calls in one round trip" in migrations/README.md.
 
 -- Returns the jobs that one of `tokens` holds. When they hold none, leases the due jobs of the highest priority under `token`.
 -- Jobs with expired leases are put back first. Calls with the same tokens are one request and its retries: each waits for the
@@ -11,7 +10,7 @@ SET LOCAL row_security = off;
 -- A row for each message that is sent, for each job without one, and one without a job when there is none. Each has the numbers of
 -- jobs with expired leases and of newly leased jobs.
 CREATE FUNCTION data.lease_jobs_1(
-    tokens uuid[], token uuid, max_jobs integer, holder text, seconds double precision, priorities smallint[],
+    token uuid, tokens uuid[], max_jobs integer, holder text, seconds double precision, priorities smallint[],
     failed_delays double precision[], lost_delays double precision[], max_bytes bigint, max_others bigint
 ) RETURNS TABLE (
     failed bigint, lost bigint, dead_of_failures bigint, dead_of_losses bigint, taken bigint,
@@ -23,15 +22,16 @@ CREATE FUNCTION data.lease_jobs_1(
     AS $$
 #variable_conflict use_column
 DECLARE
-    ignored text;
+    context text;
     one_token uuid;
     held bytea;
 BEGIN
-    ignored := set_config('request.jwt.claims', '{}', true);
-    ignored := set_config('role', 'data_service', true);
+    -- The claim of a lease, for which Row Level Security shows the messages of its jobs, and no others.
+    context := pg_catalog.set_config('request.jwt.claims', '{"lease":"' || lease_jobs_1.token || '"}', true);
+    context := pg_catalog.set_config('role', 'data_service', true);
     FOREACH one_token IN ARRAY lease_jobs_1.tokens LOOP
         -- Hashed, because the keys of advisory locks are visible in pg_locks.
-        ignored := pg_advisory_xact_lock(hashtextextended(one_token::text, 0));
+        context := pg_catalog.pg_advisory_xact_lock(hashtextextended(one_token::text, 0));
     END LOOP;
 
     -- MATERIALIZED, here and wherever jobs are taken: a CTE that is inlined into the join may run its LIMIT several times, and
@@ -97,10 +97,9 @@ BEGIN
                 lease := one_token;
             END IF;
         END LOOP;
+        context := pg_catalog.set_config('request.jwt.claims', '{"lease":"' || lease || '"}', true);
     END IF;
 
-    -- With the claim of the lease, for which Row Level Security shows the messages of its jobs, and no others.
-    ignored := set_config('request.jwt.claims', '{"lease":"' || lease || '"}', true);
     held := sha256(uuid_send(lease));
     RETURN QUERY
     SELECT lease_jobs_1.failed, lease_jobs_1.lost, lease_jobs_1.dead_of_failures, lease_jobs_1.dead_of_losses,
@@ -136,10 +135,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION data.lease_jobs_1(
-    uuid[], uuid, integer, text, double precision, smallint[], double precision[], double precision[], bigint, bigint
+    uuid, uuid[], integer, text, double precision, smallint[], double precision[], double precision[], bigint, bigint
 ) IS 'Leases due jobs, and returns them with the messages that their lease shows.';
+REVOKE EXECUTE ON FUNCTION data.lease_jobs_1(
+    uuid, uuid[], integer, text, double precision, smallint[], double precision[], double precision[], bigint, bigint
+) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION data.lease_jobs_1(
-    uuid[], uuid, integer, text, double precision, smallint[], double precision[], double precision[], bigint, bigint
+    uuid, uuid[], integer, text, double precision, smallint[], double precision[], double precision[], bigint, bigint
 ) TO data_worker;
 
 -- Stores analyses and ends their jobs, each by itself, as its person: one that cannot be stored does not affect the others. The
@@ -157,16 +159,16 @@ CREATE FUNCTION data.complete_jobs_1(
     AS $$
 #variable_conflict use_column
 DECLARE
-    ignored text;
+    context text;
     width CONSTANT integer := cardinality(macs) / nullif(cardinality(people), 0);
     person uuid;
     prior record;
 BEGIN
-    ignored := set_config('request.jwt.claims', '{}', true);
-    ignored := set_config('role', 'data_service', true);
+    context := pg_catalog.set_config('request.jwt.claims', '{}', true);
+    context := pg_catalog.set_config('role', 'data_service', true);
     FOR n IN 1 .. cardinality(people) LOOP
         person := people[n];
-        ignored := set_config('request.jwt.claims', '{"sub":"' || person || '"}', true);
+        context := pg_catalog.set_config('request.jwt.claims', '{"sub":"' || person || '"}', true);
         item := n;
         outcome := 'lost';
         created_at := NULL;
@@ -217,6 +219,9 @@ $$;
 COMMENT ON FUNCTION data.complete_jobs_1(
     uuid[], uuid[], bytea[], smallint[], uuid[], bytea[], text[], smallint[], text[], text[], text[], timestamptz
 ) IS 'Stores analyses and ends their jobs, each by itself.';
+REVOKE EXECUTE ON FUNCTION data.complete_jobs_1(
+    uuid[], uuid[], bytea[], smallint[], uuid[], bytea[], text[], smallint[], text[], text[], text[], timestamptz
+) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION data.complete_jobs_1(
     uuid[], uuid[], bytea[], smallint[], uuid[], bytea[], text[], smallint[], text[], text[], text[], timestamptz
 ) TO data_worker;

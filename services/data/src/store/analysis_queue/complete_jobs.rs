@@ -70,6 +70,8 @@ impl Queue {
             (*lease.person.as_uuid(), lease.job)
         });
         let columns = Columns::of(order.iter().map(|place| &completions[*place]));
+        // The function sets the claims of each in turn.
+        let people = columns.people;
         let rows = self
             .database
             .call("CompleteJobs", Context::Service, Effect::Repeatable, deadline)
@@ -78,7 +80,7 @@ impl Queue {
                     r#"
                     SELECT /* CompleteJobs */ item AS "item!", outcome AS "outcome!", created_at
                     FROM data.complete_jobs_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
-                    &columns.people,
+                    &people,
                     &columns.jobs,
                     &columns.digests,
                     &columns.attempts,

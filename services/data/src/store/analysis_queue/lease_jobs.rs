@@ -45,7 +45,7 @@ impl Queue {
         request: &LeaseRequest<'_>,
         deadline: Deadline,
     ) -> Result<Vec<LeasedJob>, DbError> {
-        let tokens = tokens(request);
+        let (lease, tokens) = (request.token.expose(), tokens(request));
         let rows = self
             .database
             .call("LeaseJobs", Context::Service, Effect::Repeatable, deadline)
@@ -58,8 +58,8 @@ impl Queue {
                         attempt, expires_at, messages, id, number, sender_type, message_text, key_id, created_at, updated_at,
                         version
                     FROM data.lease_jobs_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"#,
+                    lease,
                     &tokens,
-                    request.token.expose(),
                     i32::from(request.max_jobs),
                     request.holder,
                     request.duration.as_secs_f64(),
