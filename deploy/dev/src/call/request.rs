@@ -54,13 +54,13 @@ fn fill_request_ids(kind: &MessageDescriptor, fields: &mut Map<String, Value>) {
                 }
             }
             Kind::Message(part) if field.is_list() => {
-                let name = [field.name(), field.json_name()]
-                    .into_iter()
-                    .find(|name| fields.contains_key(*name))
-                    .map(str::to_owned);
-                let parts = name.and_then(|name| fields.get_mut(&name)?.as_array_mut());
-                for fields in parts.into_iter().flatten().filter_map(Value::as_object_mut) {
-                    fill_request_ids(&part, fields);
+                for name in [field.name(), field.json_name()] {
+                    let Some(Value::Array(parts)) = fields.get_mut(name) else {
+                        continue;
+                    };
+                    for fields in parts.iter_mut().filter_map(Value::as_object_mut) {
+                        fill_request_ids(&part, fields);
+                    }
                 }
             }
             _ => {}
