@@ -147,7 +147,11 @@ fn connections_are_enough_for_all() -> Result<()> {
         for role in items(cluster, "/spec/managed/roles") {
             let limit = role["connectionLimit"].as_u64().context("connectionLimit")? as u32;
             let login = text(role, "/name");
-            let opened = if login == "data_worker" { pooled + listening } else { pooled };
+            let opened = if login == "data_worker" {
+                pooled + listening
+            } else {
+                pooled
+            };
             assert!(
                 !login.ends_with("_app") && !login.ends_with("_worker") || opened <= limit,
                 "{name}: {login} may have {limit} connections, and the pooler and listeners open {opened}"
