@@ -70,6 +70,7 @@ fn a_call_of_the_database_is_one_function_with_its_caller_first() {
                     "person.as_ref().map(UserId::as_uuid)",
                     "None::<Uuid>",
                     "lease",
+                    "&people",
                 ];
                 if !is_call || !(is_anonymous || callers.contains(&first)) {
                     others.push(format!("{}: {function} with {first}", path.display()));

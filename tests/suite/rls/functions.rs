@@ -120,6 +120,8 @@ pub(super) fn argument(kind: &str) -> Result<String> {
         "bytea" => "\\x0000000000000000000000000000000000000000000000000000000000000000",
         "bytea[]" => "{\"\\\\x0000000000000000000000000000000000000000000000000000000000000000\"}",
         "uuid[]" | "text[]" | "data.cycle_change[]" => "{}",
+        "smallint[]" | "double precision[]" => "{1}",
+        "double precision" => "1",
         "data.cycle_change" => "(,,,,,,,,,,,,,,)",
         "timestamp with time zone[]" => "{2026-11-22 12:00:00+00}",
         "jsonb" => "{}",

@@ -33,6 +33,7 @@ mod error;
 mod function_call;
 mod inspection;
 mod limits;
+mod listener;
 mod migration;
 mod migration_error;
 mod pool;
@@ -60,6 +61,7 @@ pub use self::{
     function_call::{Effect, FunctionCall},
     inspection::InspectionError,
     limits::Limits,
+    listener::{Announcer, Listener},
     migration::Migrations,
     migration_error::MigrationError,
     settings::{DatabaseConfig, Pooler, WorkerConfig},
@@ -129,7 +131,10 @@ impl Database {
         loop {
             let (mut tx, is_new) = self.take(name, context, deadline).await?;
             let batch = context.begin(self.schema, self.limits.get(), deadline.remaining());
-            match self.greet(&mut tx, context, batch, context.claims(), is_new, deadline).await {
+            match self
+                .greet(&mut tx, context, batch, context.claims(), is_new, deadline)
+                .await
+            {
                 Ok(()) => return Ok(tx),
                 Err(error) => {
                     // The connection's state is unknown, so it must not be reused.
