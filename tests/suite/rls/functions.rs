@@ -119,6 +119,7 @@ pub(super) fn argument(kind: &str) -> Result<String> {
         "bytea[]" => "{\"\\\\x0000000000000000000000000000000000000000000000000000000000000000\"}",
         "uuid[]" | "text[]" | "data.cycle_change[]" => "{}",
         "data.cycle_change" => "(,,,,,,,,,,,,,,)",
+        "data.usage_counters" => "(,,,,,,,,,,,,,,,,,)",
         "timestamp with time zone[]" => "{2026-11-22 12:00:00+00}",
         "jsonb" => "{}",
         "interval" => "1000 days",
