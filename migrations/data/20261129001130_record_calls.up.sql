@@ -417,6 +417,8 @@ DECLARE
     context text;
     person CONSTANT uuid := auth.uid();
     digests bytea[];
+    used_versions integer[];
+    used_nonces bytea[];
     kinds "char"[];
     distinct_records bigint;
     distinct_nonces bigint;
@@ -434,34 +436,49 @@ DECLARE
     stop integer;
     base bigint;
 BEGIN
-    SELECT array_agg(e.digest ORDER BY e.place), array_agg(e.kind ORDER BY e.place), count(DISTINCT e.record_id),
-            count(DISTINCT e.nonce), count(*) FILTER (WHERE e.kind = 'c'), sum(octet_length(e.encrypted_payload)),
-            count(e.encrypted_payload)
-        INTO digests, kinds, distinct_records, distinct_nonces, created, bytes, contents
+    SELECT array_agg(e.digest ORDER BY e.place),
+            array_agg(CASE WHEN e.deleted THEN 0 ELSE e.key_version END ORDER BY e.place),
+            array_agg(CASE WHEN e.deleted THEN substr(e.digest, 1, 24) ELSE e.nonce END ORDER BY e.place),
+            count(DISTINCT e.record_id), sum(octet_length(e.encrypted_payload)), count(e.encrypted_payload)
+        INTO digests, used_versions, used_nonces, distinct_records, bytes, contents
         FROM (
-            SELECT c.place, c.record_id, x.nonce, c.encrypted_payload, x.digest,
+            SELECT c.place, c.record_id, c.deleted, c.key_version, c.nonce, c.encrypted_payload,
+                -- As data.cycle_change_digest.
+                CASE WHEN c.deleted
+                    THEN sha256(convert_to(concat_ws('|', 'deletion', c.record_id, c.expected_version,
+                        extract(epoch FROM c.local_timestamp)), 'UTF8'))
+                    ELSE sha256(c.encrypted_payload || convert_to(concat_ws('|', c.record_id, c.expected_version,
+                        c.envelope_version, c.algorithm, encode(c.salt, 'hex'), c.kdf_memory_kib,
+                        c.kdf_iterations, c.kdf_parallelism, c.associated_data_version,
+                        extract(epoch FROM c.local_timestamp)), 'UTF8')) END AS digest
+            FROM unnest(changes) WITH ORDINALITY AS c (record_id, expected_version, deleted, encrypted_payload,
+                envelope_version, algorithm, key_version, nonce, salt, kdf_memory_kib, kdf_iterations, kdf_parallelism,
+                associated_data_version, local_timestamp, conflict_id, place)
+            OFFSET 0
+        ) AS e;
+    -- The values that are looked up are computed before: in an index of a table with a policy, only leakproof expressions are. LIMIT
+    -- has each looked up by its whole key; a join reads all nonces of the device, when fewer are expected than there are.
+    SELECT array_agg(e.kind ORDER BY e.place), count(DISTINCT e.used_nonce), count(*) FILTER (WHERE e.kind = 'c')
+        INTO kinds, distinct_nonces, created
+        FROM (
+            SELECT c.place, c.used_nonce,
                 CASE
                     WHEN used.outcome IS NOT NULL OR NOT c.deleted AND c.key_version IS DISTINCT FROM device_key_version THEN 'x'
                     WHEN r.version = c.expected_version AND r.deleted_at IS NULL THEN 'u'
                     WHEN r.version IS NULL AND c.expected_version = 0 AND NOT c.deleted AND p.id IS NULL THEN 'c'
                     ELSE 'x'
                 END::"char" AS kind
-            FROM unnest(changes) WITH ORDINALITY AS c (record_id, expected_version, deleted, encrypted_payload, envelope_version,
-                    algorithm, key_version, nonce, salt, kdf_memory_kib, kdf_iterations, kdf_parallelism,
-                    associated_data_version, local_timestamp, conflict_id, place)
-                CROSS JOIN LATERAL (SELECT CASE WHEN c.deleted
-                    THEN sha256(convert_to(concat_ws('|', 'deletion', c.record_id, c.expected_version,
-                        extract(epoch FROM c.local_timestamp)), 'UTF8'))
-                    ELSE sha256(c.encrypted_payload || convert_to(concat_ws('|', c.record_id, c.expected_version,
-                        c.envelope_version, c.algorithm, encode(c.salt, 'hex'), c.kdf_memory_kib,
-                        c.kdf_iterations, c.kdf_parallelism, c.associated_data_version,
-                        extract(epoch FROM c.local_timestamp)), 'UTF8')) END AS digest OFFSET 0) AS d
-                CROSS JOIN LATERAL (SELECT d.digest, CASE WHEN c.deleted THEN substr(d.digest, 1, 24) ELSE c.nonce END AS nonce,
-                    CASE WHEN c.deleted THEN 0 ELSE c.key_version END AS key_version OFFSET 0) AS x
-                LEFT JOIN data.encrypted_cycle_data AS r ON r.user_id = person AND r.id = c.record_id
-                LEFT JOIN data.envelope_nonces AS used ON used.user_id = person AND used.key_id = device
-                    AND used.key_version = x.key_version AND used.nonce = x.nonce
-                LEFT JOIN data.purged_records AS p ON p.user_id = person AND p.id = c.record_id AND r.version IS NULL
+            FROM ROWS FROM (unnest(changes), unnest(used_versions), unnest(used_nonces)) WITH ORDINALITY AS c (record_id,
+                    expected_version, deleted, encrypted_payload, envelope_version, algorithm, key_version, nonce, salt,
+                    kdf_memory_kib, kdf_iterations, kdf_parallelism, associated_data_version, local_timestamp, conflict_id,
+                    used_version, used_nonce, place)
+                LEFT JOIN LATERAL (SELECT h.version, h.deleted_at FROM data.encrypted_cycle_data AS h
+                    WHERE h.user_id = person AND h.id = c.record_id LIMIT 1) AS r ON true
+                LEFT JOIN LATERAL (SELECT n.outcome FROM data.envelope_nonces AS n
+                    WHERE n.user_id = person AND n.key_id = device AND n.key_version = c.used_version
+                        AND n.nonce = c.used_nonce LIMIT 1) AS used ON true
+                LEFT JOIN LATERAL (SELECT g.id FROM data.purged_records AS g
+                    WHERE g.user_id = person AND g.id = c.record_id AND r.version IS NULL LIMIT 1) AS p ON true
         ) AS e;
     IF contents > 0 THEN
         SELECT u.* INTO usage FROM data.usage_counters AS u WHERE u.user_id = person;
@@ -517,12 +534,11 @@ BEGIN
         context := pg_catalog.set_config('data.within_limits', '', true);
         INSERT INTO data.envelope_nonces (user_id, key_id, key_version, nonce, content_digest, outcome, version,
                 change_number, used_at)
-            SELECT person, device, CASE WHEN c.deleted THEN 0 ELSE c.key_version END,
-                CASE WHEN c.deleted THEN substr(digests[c.place], 1, 24) ELSE c.nonce END, digests[c.place], 'applied',
-                c.expected_version + 1, base + c.place, at
-            FROM unnest(changes) WITH ORDINALITY AS c (record_id, expected_version, deleted, encrypted_payload,
-                envelope_version, algorithm, key_version, nonce, salt, kdf_memory_kib, kdf_iterations, kdf_parallelism,
-                associated_data_version, local_timestamp, conflict_id, place)
+            SELECT person, device, c.used_version, c.used_nonce, c.digest, 'applied', c.expected_version + 1, base + c.place, at
+            FROM ROWS FROM (unnest(changes), unnest(used_versions), unnest(used_nonces), unnest(digests)) WITH ORDINALITY AS c
+                (record_id, expected_version, deleted, encrypted_payload, envelope_version, algorithm, key_version, nonce, salt,
+                kdf_memory_kib, kdf_iterations, kdf_parallelism, associated_data_version, local_timestamp, conflict_id,
+                used_version, used_nonce, digest, place)
             WHERE c.place BETWEEN i AND stop;
         results := results || ARRAY(
             SELECT ROW('applied', c.expected_version + 1, base + c.place, at, NULL, NULL)::data.cycle_outcome
