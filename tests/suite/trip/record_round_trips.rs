@@ -1,6 +1,8 @@
 //! Round trips to Postgres of records: a change, a push, a read and a part of the feed take one, for one function each.
 
-use haven_proto::data::v1::{DeleteRecordRequest, GetRecordRequest, PullChangesRequest, PushChangesRequest, PushMode};
+use haven_proto::data::v1::{
+    DeleteRecordRequest, GetRecordRequest, PullChangesRequest, PushChangesRequest, PushMode,
+};
 use haven_testkit::{Stack, random};
 
 use crate::test_device::Device;
@@ -48,7 +50,9 @@ async fn a_change_a_push_and_a_read_of_records_take_one_round_trip() {
                 device_id: phone.id.to_string(),
                 changes: vec![
                     phone.put(random::uuid(), 0, "three").unwrap(),
-                    phone.put(if mode == PushMode::Atomic { record } else { other }, 0, "four").unwrap(),
+                    phone
+                        .put(if mode == PushMode::Atomic { record } else { other }, 0, "four")
+                        .unwrap(),
                 ],
                 mode: mode.into(),
                 request_id: random::uuid().to_string(),
@@ -72,5 +76,8 @@ async fn a_change_a_push_and_a_read_of_records_take_one_round_trip() {
         .copied()
         .reduce(|a, b| std::array::from_fn(|i| a[i].min(b[i])))
         .unwrap();
-    assert_eq!(least, [1; 7], "create, update, get, delete, push, atomic push, pull: {trips:?}");
+    assert_eq!(
+        least, [1; 7],
+        "create, update, get, delete, push, atomic push, pull: {trips:?}"
+    );
 }
