@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, Row, raw_sql};
 
 use super::{
     caller::{A, B, Caller},
+    expectation::Outcome,
     functions::argument,
     intent::Intent,
     report, seeded,
@@ -162,5 +163,37 @@ async fn a_call_reads_the_rows_of_its_caller_alone() -> Result<()> {
     let people = raw_sql(AssertSqlSafe(list)).fetch_all(&mut app.connection).await;
     // The login itself reads no table.
     assert!(people.is_err());
+    Ok(())
+}
+
+/// A function that was admitted once asks no more within its transaction. That it was is said with the claims of its caller.
+#[tokio::test]
+async fn no_call_reaches_the_rows_of_a_locked_person() -> Result<()> {
+    let database = seeded().await?;
+    let lock = format!("UPDATE data.users SET locked_at = now() WHERE id = '{A}'");
+    database.run(SUPERUSER, &lock).await?;
+    let refused = Outcome::Failed("UL001".to_owned());
+    let device = "(SELECT gen_random_uuid())";
+    let change = "ROW(gen_random_uuid(), 1, true, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, now(), NULL)::data.cycle_change";
+    let mut app = Session::open(&database, "data_app").await?;
+    for call in [
+        format!("SELECT outcome FROM data.change_record_1('{A}', '', gen_random_uuid(), 'DeleteRecord', '{{}}', {device}, {change}, now(), false)"),
+        format!("SELECT answer FROM data.push_changes_1('{A}', '', gen_random_uuid(), '{{}}', {device}, true, now(), ARRAY[{change}])"),
+        format!("SELECT status FROM data.read_changes_1('{A}', {device}, 0, 100)"),
+        format!("SELECT status FROM data.get_record_1('{A}', {device}, gen_random_uuid())"),
+        format!("SELECT id::text FROM data.get_message_1('{A}', gen_random_uuid())"),
+    ] {
+        app.begin(None, Caller::NoClaims).await?;
+        assert_eq!(app.attempt(&call).await?, refused, "{call}");
+        app.rollback().await?;
+        app.reopen().await?;
+    }
+    app.begin(Some("data_user"), Caller::PersonA).await?;
+    for admitted in ["", "{}", &format!("{{\"sub\":\"{B}\"}}")] {
+        app.execute(&format!("ROLLBACK TO SAVEPOINT cell; SELECT set_config('data.admitted', '{admitted}', true); SAVEPOINT cell"))
+            .await?;
+        let found = app.attempt("SELECT id::text FROM data.encrypted_cycle_data").await?;
+        assert_eq!(found, refused, "{admitted}");
+    }
     Ok(())
 }

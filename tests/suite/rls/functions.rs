@@ -123,6 +123,7 @@ pub(super) fn argument(kind: &str) -> Result<String> {
         "smallint[]" | "double precision[]" => "{1}",
         "double precision" => "1",
         "data.cycle_change" => "(,,,,,,,,,,,,,,)",
+        "data.usage_counters" => "(,,,,,,,,,,,,,,,,,)",
         "timestamp with time zone[]" => "{2026-11-22 12:00:00+00}",
         "jsonb" => "{}",
         "interval" => "1000 days",

@@ -2,6 +2,7 @@
 
 mod compressed_answers;
 mod queue_round_trips;
+mod record_round_trips;
 mod round_trips;
 pub(crate) mod sealed_messages;
 pub(crate) mod sign_up_and_in;
