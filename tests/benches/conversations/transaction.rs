@@ -4,16 +4,14 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     loaded_stack::{LoadedStack, MESSAGE_PREFIX, PERSON_PREFIX, messages},
-    measure::{BEGIN, CONTEXT, LOGIN, statement},
+    measure::statement::{LOGIN, Statement, Trips},
     operation::{Operation, PAGE},
 };
 
 /// A transaction of one person. pgbench replaces `:person` and `:message` with numbers.
 pub(crate) struct Transaction {
-    /// The operation that the transaction belongs to.
-    pub(crate) operation: Operation,
-    prepare: String,
-    execute: String,
+    operation: Operation,
+    statement: Statement,
 }
 
 impl Transaction {
@@ -54,55 +52,46 @@ impl Transaction {
                 ("ListMessages, newest first", arguments)
             }
         };
-        let statement = statement(name, arguments.len())?;
-        Ok(Self {
-            operation,
-            prepare: format!("{};\nPREPARE call AS {statement}", CONTEXT[0]),
-            execute: format!(
-                "{};\nEXECUTE call({})",
-                CONTEXT[1].replace(":person_id", &person_id),
-                arguments.join(", ")
-            ),
-        })
+        let statement = Statement::new(name, &arguments, person_id)?;
+        Ok(Self { operation, statement })
     }
 
-    /// Returns the script for pgbench, for a random person. Each connection prepares the statement once, and
-    /// `:prepared` stores that it did.
-    pub(crate) fn script(&self, loaded: &LoadedStack) -> String {
-        let Self { prepare, execute, .. } = self;
-        let begin = BEGIN.join(" \\; ");
+    /// Returns the ways to run the transaction: first the one of the service.
+    pub(crate) fn trips(&self) -> &'static [Trips] {
+        self.statement.trips()
+    }
+
+    /// Returns the script for pgbench, for a random person.
+    pub(crate) fn script(&self, trips: Trips, loaded: &LoadedStack) -> String {
         let (people, messages) = (loaded.others(), messages());
         format!(
-            "\\set person random({}, {})\n\\set message random({}, {})\n\
-             {begin};\n\\if :prepared = 0\n{prepare};\n\\set prepared 1\n\\endif\n{execute};\nCOMMIT;\n",
+            "\\set person random({}, {})\n\\set message random({}, {})\n{}",
             people.start(),
             people.end(),
             messages.start(),
             messages.end(),
+            self.statement.script(trips),
         )
     }
 
     /// Checks that the transaction returns the rows that the service would get. It rolls back.
     pub(crate) async fn check(&self, loaded: &LoadedStack) -> Result<()> {
-        let Self { prepare, execute, .. } = self;
-        let begin = BEGIN.join("; ");
-        let sql = format!("{begin}; {prepare}; {execute}; ROLLBACK")
+        let sql = format!("{}; ROLLBACK", self.statement.transaction())
             .replace(":person", &loaded.others().start().to_string())
             .replace(":message", &messages().start().to_string());
-        let mut connection = loaded.stack.database.connect(LOGIN).await?;
+        let mut connection = loaded.stack().database.connect(LOGIN).await?;
         let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
             .fetch_all(&mut connection)
             .await;
-        // The count excludes the rows of `set_config`.
-        let row_count = rows.with_context(|| self.operation.to_string())?.len() - 2;
+        let name = self.operation.name();
+        let row_count = rows.context(name)?.len() - self.statement.other_rows();
         let expected = match self.operation {
             Operation::Append | Operation::Get => 1,
             Operation::List => PAGE + 1,
         };
         ensure!(
             row_count == expected,
-            "{}: {row_count} rows instead of {expected}",
-            self.operation
+            "{name}: {row_count} rows instead of {expected}"
         );
         Ok(())
     }
