@@ -104,7 +104,7 @@ async fn measure(options: &Options, loaded: &LoadedStack, operation: Operation) 
         })
         .await;
     }
-    let transaction = Transaction::of(operation, loaded)?;
+    let transaction = Transaction::of(operation, loaded).await?;
     transaction.check(loaded).await?;
     let scripts: Vec<_> = transaction
         .trips()

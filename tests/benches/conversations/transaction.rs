@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     loaded_stack::{LoadedStack, MESSAGE_PREFIX, PERSON_PREFIX, messages},
-    measure::statement::{LOGIN, Statement, Trips},
+    measure::statement::{LOGIN, Statement, Trips, limits},
     operation::{Operation, PAGE},
 };
 
@@ -17,42 +17,51 @@ pub(crate) struct Transaction {
 impl Transaction {
     /// Returns the transaction of `operation`. Fails if the service no longer has this statement, or if its number of
     /// parameters has changed.
-    pub(crate) fn of(operation: Operation, loaded: &LoadedStack) -> Result<Self> {
+    pub(crate) async fn of(operation: Operation, loaded: &LoadedStack) -> Result<Self> {
         let person_id = format!("{PERSON_PREFIX}:person");
         let quoted = |text: &str| format!("'{text}'");
+        let caller = ("caller", quoted(&person_id));
+        let text = |text: &str| text.to_owned();
         let (name, arguments) = match operation {
             Operation::Append => {
                 let sealed = loaded.sealed();
-                let payload_mac = format!("\\x{}", "5a".repeat(32));
-                let id = || "gen_random_uuid()".to_owned();
                 let arguments = vec![
-                    quoted(&person_id),
-                    id(),
-                    quoted(&payload_mac),
-                    id(),
-                    quoted("user"),
-                    quoted(&sealed.token),
-                    quoted(&sealed.key_id),
-                    "now()".to_owned(),
+                    caller,
+                    ("request", text("gen_random_uuid()")),
+                    (
+                        "payload_macs",
+                        quoted(&format!("{{\"\\\\x{}\"}}", "5a".repeat(32))),
+                    ),
+                    ("message", text("gen_random_uuid()")),
+                    ("sender_type", quoted("user")),
+                    ("message_text", quoted(&sealed.token)),
+                    ("key_id", quoted(&sealed.key_id)),
+                    ("created_at", text("now()")),
                     // No crisis event; a job after 25 messages, with this id and the default priority.
-                    "NULL".to_owned(),
-                    id(),
-                    "25".to_owned(),
-                    "0".to_owned(),
+                    ("finding", text("NULL")),
+                    ("job", text("gen_random_uuid()")),
+                    ("messages_per_job", text("25")),
+                    ("job_priority", text("0")),
+                    ("limits", limits()),
                 ];
                 ("AppendMessage", arguments)
             }
             Operation::Get => {
                 let message_id = format!("{MESSAGE_PREFIX}:person:message");
-                ("GetMessage", vec![quoted(&person_id), quoted(&message_id)])
+                ("GetMessage", vec![caller, ("message", quoted(&message_id))])
             }
             Operation::List => {
-                let (after, before, limit) = (0.to_string(), i64::MAX.to_string(), (PAGE + 1).to_string());
-                let arguments = vec![quoted(&person_id), after, before, limit];
-                ("ListMessages, newest first", arguments)
+                let arguments = vec![
+                    caller,
+                    ("after", text("0")),
+                    ("before", i64::MAX.to_string()),
+                    ("newest_first", text("true")),
+                    ("most", (PAGE + 1).to_string()),
+                ];
+                ("ListMessages", arguments)
             }
         };
-        let statement = Statement::new(name, &arguments, person_id)?;
+        let statement = Statement::new(&loaded.stack().database, name, &arguments, person_id).await?;
         Ok(Self { operation, statement })
     }
 

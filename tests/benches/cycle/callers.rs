@@ -121,7 +121,7 @@ impl<'a> Callers<'a> {
 
     /// Opens as many shares as possible within `turn`, without an identity.
     pub(crate) async fn open(&self, tokens: &Tokens, turn: Duration) -> Result<Turn> {
-        let opener = |number| Opener {
+        let opener = |number: usize| Opener {
             client: self.channels[number % CHANNELS].clone(),
             tokens: tokens.clone(),
         };

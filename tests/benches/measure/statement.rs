@@ -3,8 +3,9 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use haven_testkit::workspace;
-use serde_json::Value;
+use haven_data::domain::quota::{Quota, Quotas};
+use haven_testkit::{database::Database, secrets::SUPERUSER, workspace};
+use serde_json::{Map, Value, json};
 
 /// The login of the service's requests.
 pub(crate) const LOGIN: &str = "data_app";
@@ -41,11 +42,43 @@ pub(crate) struct Statement {
 }
 
 impl Statement {
-    /// Returns the statement of the data service with the comment `/* name */`. Fails if there is not exactly one, or if its
-    /// number of parameters is not that of `arguments`, which are SQL expressions. `person_id` is the caller.
-    pub(crate) fn new(name: &str, arguments: &[String], person_id: String) -> Result<Self> {
+    /// Returns the statement of the data service with the comment `/* name */`. `arguments` are SQL expressions: those of a
+    /// function by the names of its parameters, and those of another statement in their order. `person_id` is the caller.
+    ///
+    /// Fails if there is not exactly one such statement, or if it has other parameters.
+    pub(crate) async fn new(
+        database: &Database,
+        name: &str,
+        arguments: &[(&str, String)],
+        person_id: String,
+    ) -> Result<Self> {
+        let (sql, parameters) = find(name)?;
+        let arguments: Vec<String> = match function(&sql) {
+            Some(function) => {
+                let names = parameter_names(database, function).await?;
+                ensure!(
+                    names.len() == parameters,
+                    "{name} does not pass one parameter for each of {function}: {names:?}"
+                );
+                let value = |parameter: &String| {
+                    let argument = arguments.iter().find(|(name, _)| name == parameter);
+                    let argument = argument.map(|(_, value)| value.clone());
+                    argument
+                        .with_context(|| format!("this benchmark has no value for {parameter} of {function}"))
+                };
+                names.iter().map(value).collect::<Result<_>>()?
+            }
+            None => {
+                ensure!(
+                    parameters == arguments.len(),
+                    "the statement {name} has {parameters} parameters, but this benchmark has {} arguments",
+                    arguments.len()
+                );
+                arguments.iter().map(|(_, value)| value.clone()).collect()
+            }
+        };
         Ok(Self {
-            sql: statement(name, arguments.len())?,
+            sql,
             arguments: arguments.join(", "),
             person_id,
         })
@@ -100,12 +133,7 @@ impl Statement {
 
     /// Returns true if the statement is the call of a function, which sets the caller and the role itself.
     fn is_call(&self) -> bool {
-        let from = self.sql.rsplit_once("FROM data.");
-        let function = from.and_then(|(_, rest)| rest.split_once('('));
-        function.is_some_and(|(name, _)| {
-            let version = name.rsplit_once('_').map_or("", |(_, version)| version);
-            !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit())
-        })
+        function(&self.sql).is_some()
     }
 
     fn prepare(&self, separator: &str) -> String {
@@ -128,8 +156,47 @@ impl Statement {
     }
 }
 
-/// Returns the statement with the comment `/* name */` and this number of parameters.
-fn statement(name: &str, arguments: usize) -> Result<String> {
+/// Returns the name of the function that the whole statement calls, such as `get_message_1`, if it is such a call.
+fn function(sql: &str) -> Option<&str> {
+    let (_, rest) = sql.rsplit_once("FROM data.")?;
+    let (name, _) = rest.split_once('(')?;
+    let (_, version) = name.rsplit_once('_')?;
+    let is_version = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
+    is_version.then_some(name)
+}
+
+/// Returns the names of the parameters of a function of the schema `data`.
+async fn parameter_names(database: &Database, function: &str) -> Result<Vec<String>> {
+    let mut superuser = database.connect(SUPERUSER).await?;
+    let names: Vec<String> = sqlx::query_scalar(
+        "SELECT proargnames[1:pronargs] FROM pg_proc WHERE pronamespace = 'data'::regnamespace AND proname = $1",
+    )
+    .bind(function)
+    .fetch_one(&mut superuser)
+    .await
+    .with_context(|| format!("the function {function}"))?;
+    Ok(names)
+}
+
+/// Returns the limits that the service gives a transaction of a person, as JSON in an SQL expression.
+pub(crate) fn limits() -> String {
+    let quotas = Quotas::default();
+    let limits = Quota::ALL
+        .into_iter()
+        .filter_map(|quota| Some((quota.name().to_owned(), json!(quotas.limit(quota)?))));
+    // A million a minute, as the testkit configures it.
+    let mutations = [
+        ("mutation_emission", 60),
+        ("mutation_tolerance", 59_999_940),
+        ("mutations", 1_000_000),
+    ];
+    let mutations = mutations.map(|(name, value)| (name.to_owned(), json!(value)));
+    let limits: Map<String, Value> = limits.chain(mutations).collect();
+    format!("'{}'", Value::Object(limits))
+}
+
+/// Returns the statement with the comment `/* name */`, and its number of parameters.
+fn find(name: &str) -> Result<(String, usize)> {
     let directory = workspace::root().join("services/data/.sqlx");
     let comment = format!("/* {name} */");
     let mut matches = Vec::new();
@@ -149,10 +216,5 @@ fn statement(name: &str, arguments: usize) -> Result<String> {
         matches.len(),
         directory.display()
     );
-    let (query, parameters) = matches.remove(0);
-    ensure!(
-        parameters == arguments,
-        "the statement {name} has {parameters} parameters, but this benchmark has {arguments} arguments"
-    );
-    Ok(query)
+    Ok(matches.remove(0))
 }
