@@ -3,6 +3,7 @@
 
 mod clocks;
 mod coach_message_limit;
+mod complete_jobs;
 mod erased_people;
 mod invalid_requests;
 mod lease_fencing;

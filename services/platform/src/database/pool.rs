@@ -3,14 +3,20 @@
 //! They use deadpool, because the pool of sqlx pings Postgres whenever a connection is returned: one more round trip
 //! per call. Here a dead connection is discovered when it is next used, and replaced then.
 
-use std::time::Duration;
+use std::{
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 
 use deadpool::{
     Runtime,
     managed::{self, BuildError, Metrics, Object, PoolError, RecycleError, RecycleResult, Timeouts},
 };
 use sqlx::{AssertSqlSafe, Connection, Error, PgConnection, Row, postgres::PgConnectOptions, raw_sql};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
 use super::{
     error::DbError,
@@ -33,6 +39,17 @@ pub(super) type Pool = managed::Pool<Connector>;
 
 /// A connection from a pool, returned to it on drop.
 pub(super) type PooledConnection = Object<Connector>;
+
+/// A connection with what is known about the server at its other end.
+#[derive(Debug)]
+pub(super) struct Session {
+    connection: PgConnection,
+    /// The process of the server. `None` until it was asked, and always behind a pooler in transaction mode, where each
+    /// transaction may have another one.
+    pub(super) backend: Option<Backend>,
+    /// The time of the last complete answer.
+    pub(super) answered: Instant,
+}
 
 /// Opens connections for one login.
 #[derive(Debug)]
@@ -125,19 +142,37 @@ impl Connector {
     }
 }
 
+impl Deref for Session {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+}
+
 impl managed::Manager for Connector {
-    type Type = PgConnection;
+    type Type = Session;
     type Error = Error;
 
     #[expect(
         clippy::disallowed_methods,
         reason = "the only place that opens connections of a pool"
     )]
-    async fn create(&self) -> Result<PgConnection, Error> {
-        PgConnection::connect_with(&self.options.get().await).await
+    async fn create(&self) -> Result<Session, Error> {
+        Ok(Session {
+            connection: PgConnection::connect_with(&self.options.get().await).await?,
+            backend: None,
+            answered: Instant::now(),
+        })
     }
 
-    async fn recycle(&self, _: &mut PgConnection, metrics: &Metrics) -> RecycleResult<Error> {
+    async fn recycle(&self, _: &mut Session, metrics: &Metrics) -> RecycleResult<Error> {
         if metrics.age() > MAX_AGE {
             return Err(RecycleError::message("old"));
         }
