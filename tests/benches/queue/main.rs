@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Both services are release builds, on a separate durable Postgres with 40,000 jobs, each with one message. Each worker
-//! leases and completes one job after the other; all share the cores with the service and Postgres. For `pickup`, a worker
+//! leases and completes one job after the other, or ten with one call each; all share the cores with the service and Postgres. For `pickup`, a worker
 //! waits at one replica of data, and a person requests an analysis at another one. A build that can hear of jobs
 //! (`LISTEN_DATABASE_URL`) does so in a second series.
 
@@ -35,20 +35,17 @@ use self::{
         side::{Kind, Side},
     },
     pickup::{Replicas, can_listen},
-    workers::Workers,
+    workers::{Batch, Workers},
 };
 
 /// The default number of workers.
 const WORKERS: usize = 16;
 
-/// What the results of the queue are printed in.
-const JOBS: (&str, &[(f64, &str)]) = ("jobs", &[(1.0, "a job")]);
-
 #[tokio::main]
 async fn main() -> Result<()> {
     let options = Options::parse(
-        "Measures the analysis queue: jobs done one at a time, and the time until a waiting worker gets a job",
-        &["CompleteJob", "pickup"],
+        "Measures the analysis queue: jobs done one or ten at a time, and the time until a waiting worker gets a job",
+        &["CompleteJob", "CompleteJobs", "pickup"],
     );
     let stack = Stack::builder()
         .durable_cluster()
@@ -62,33 +59,41 @@ async fn main() -> Result<()> {
     }
     jobs::load(&builds.stack, people).await.context("loading")?;
     println!("{} jobs of {people} people\n", people * JOBS_OF_EACH);
-    if options.wants("CompleteJob") {
-        complete(&options, &builds).await?;
+    for batch in Batch::ALL {
+        if options.wants(batch.name()) {
+            complete(&options, &builds, batch).await?;
+        }
     }
     Ok(())
 }
 
-/// Measures LeaseJobs and CompleteJob.
-async fn complete(options: &Options, builds: &Builds) -> Result<()> {
+/// Measures LeaseJobs, and CompleteJob or CompleteJobs. A build without CompleteJobs is left out.
+async fn complete(options: &Options, builds: &Builds, batch: Batch) -> Result<()> {
     let (builds, count) = (builds.all(), options.callers(WORKERS));
-    let workers: Vec<_> = builds
-        .iter()
-        .map(|build| Workers::new(*build, count))
-        .collect::<Result<_>>()?;
-    let name = "LeaseJobs and CompleteJob, one job at a time";
+    let mut workers = Vec::new();
+    for build in builds {
+        let of_build = Workers::new(build, count)?;
+        if of_build.can(batch).await {
+            workers.push(of_build);
+        }
+    }
+    let name = match batch {
+        Batch::One => "LeaseJobs and CompleteJob, one job at a time",
+        Batch::Ten => "LeaseJobs and CompleteJobs, ten jobs at a time",
+    };
     if options.profile {
-        let run = |turn| workers[0].run(turn).boxed();
+        let run = |turn| workers[0].run(batch, turn).boxed();
         return profile(name, workers[0].meter(), options.turn(), run).await;
     }
-    let sides = builds
-        .iter()
-        .zip(&workers)
-        .map(|(build, workers)| Side::new(build.name, Kind::Service, move |turn| workers.run(turn).boxed()));
-    let (units, amounts) = JOBS;
+    let sides = workers.iter().map(|workers| {
+        Side::new(workers.name(), Kind::Service, move |turn| {
+            workers.run(batch, turn).boxed()
+        })
+    });
     let work = Work {
         name: name.to_owned(),
-        units,
-        amounts,
+        units: "jobs",
+        amounts: &[(1.0, "a job")],
     };
     compare(&work, options, sides.collect()).await
 }

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use haven_proto::data::v1::{AnalysisType, CompleteJobRequest, JobLease, LeaseJobsRequest};
+use haven_proto::data::v1::{
+    AnalysisType, CompleteJobRequest, CompleteJobsRequest, JobLease, LeaseJobsRequest,
+};
 use haven_testkit::{Client, random, secrets::SUPERUSER};
+use tonic::Code;
 
 use super::{
     jobs,
@@ -16,6 +19,15 @@ use super::{
     },
 };
 
+/// The jobs that one call leases, and one call completes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Batch {
+    /// LeaseJobs of one, and CompleteJob.
+    One,
+    /// LeaseJobs of ten, and CompleteJobs.
+    Ten,
+}
+
 /// The workers of one build.
 pub(crate) struct Workers<'a> {
     build: Build<'a>,
@@ -24,9 +36,23 @@ pub(crate) struct Workers<'a> {
     meter: Meter,
 }
 
-/// A worker, who leases a job and completes it.
+/// A worker, who leases jobs and completes them.
 struct Worker {
     client: Client,
+    batch: Batch,
+}
+
+impl Batch {
+    /// Both.
+    pub(crate) const ALL: [Self; 2] = [Self::One, Self::Ten];
+
+    /// Returns the name of the RPC that completes jobs.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::One => "CompleteJob",
+            Self::Ten => "CompleteJobs",
+        }
+    }
 }
 
 impl<'a> Workers<'a> {
@@ -41,17 +67,30 @@ impl<'a> Workers<'a> {
         })
     }
 
+    /// Returns true if the build has the RPC of `batch`: the one before CompleteJobs has not.
+    pub(crate) async fn can(&self, batch: Batch) -> bool {
+        let nothing = CompleteJobsRequest::default();
+        let answer = self.channels[0].queue().complete_jobs(nothing).await;
+        batch == Batch::One || answer.is_err_and(|status| status.code() != Code::Unimplemented)
+    }
+
+    /// Returns the name of the build.
+    pub(crate) fn name(&self) -> &'static str {
+        self.build.name
+    }
+
     /// Returns the meter of the build.
     pub(crate) fn meter(&self) -> &Meter {
         &self.meter
     }
 
     /// Fills the queue, and lets the workers do as many jobs as possible within `turn`, or all of them.
-    pub(crate) async fn run(&self, turn: Duration) -> Result<Turn> {
+    pub(crate) async fn run(&self, batch: Batch, turn: Duration) -> Result<Turn> {
         let mut superuser = self.build.stack.database.connect(SUPERUSER).await?;
         jobs::refill(&mut superuser).await.context("filling the queue")?;
         let workers = (0..self.count).map(|number| Worker {
             client: self.channels[number % CHANNELS].clone(),
+            batch,
         });
         turn::take(&self.meter, turn, workers.collect()).await
     }
@@ -59,10 +98,16 @@ impl<'a> Workers<'a> {
 
 impl turn::Caller for Worker {
     async fn call(&mut self) -> Result<u64> {
-        let leases = lease(&self.client, 1, Duration::ZERO).await?;
+        let most = match self.batch {
+            Batch::One => 1,
+            Batch::Ten => 10,
+        };
+        let mut leases = lease(&self.client, most, Duration::ZERO).await?;
         let done = leases.len() as u64;
-        for lease in leases {
-            complete(&self.client, lease).await?;
+        match self.batch {
+            _ if leases.is_empty() => {}
+            Batch::One => complete(&self.client, leases.remove(0)).await?,
+            Batch::Ten => complete_all(&self.client, leases).await?,
         }
         Ok(done)
     }
@@ -92,6 +137,23 @@ pub(crate) async fn lease(client: &Client, most: i32, wait: Duration) -> Result<
 pub(crate) async fn complete(client: &Client, lease: JobLease) -> Result<()> {
     let completed = client.queue().complete_job(completion(lease)).await;
     completed.context("CompleteJob")?;
+    Ok(())
+}
+
+/// Completes jobs in one call.
+async fn complete_all(client: &Client, leases: Vec<JobLease>) -> Result<()> {
+    let completions = leases.into_iter().map(completion).collect();
+    let request = CompleteJobsRequest { completions };
+    let response = client
+        .queue()
+        .complete_jobs(request)
+        .await
+        .context("CompleteJobs")?;
+    let results = response.into_inner().results;
+    ensure!(
+        results.iter().all(|result| result.completed.is_some()),
+        "a job was not completed"
+    );
     Ok(())
 }
 
