@@ -133,7 +133,7 @@ async fn complete(scene: &Scene, owner: Uuid, lease: JobLease) {
     let mutation = Mutation::new("CompleteJob", &id, changes);
     let caller = caller(scene, owner);
     // A failure is in the journal. Another worker gets the job.
-    if rand::random() {
+    if rand::random_range(0..2) == 0 {
         let _ = caller
             .call(mutation, request, async |request| {
                 queue.complete_job(request).await

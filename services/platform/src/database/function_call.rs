@@ -38,8 +38,8 @@ pub enum Effect {
 /// This is the second way to rows, beside [`TenantTx`], for the calls that are made most. The same holds for both: no row
 /// without a caller, and the wall is in Postgres. The statement is `SELECT … FROM schema.name_N(caller, …)`, which a test of the
 /// architecture checks. The function is SECURITY INVOKER and granted to the login alone, who has no right to any table. It
-/// sets the caller's claims, the limits and the role from its parameters before anything else, and its SET clause makes Postgres take
-/// them back when it ends. Everything in it runs under the policies of that role.
+/// sets the caller's claims, the limits and the role from its parameters before anything else, for the transaction, which ends with the
+/// statement. Everything in it runs under the policies of that role.
 ///
 /// What is given up is the `statement_timeout` of the call: one that is set within a statement does not limit it. The login's own
 /// does; at the deadline the answer is no longer awaited, and the connection stays out of the pool until Postgres has answered.

@@ -310,7 +310,7 @@ impl fmt::Display for DatabaseFault {
 /// own: a pooler in transaction mode cannot divide it between two sessions.
 ///
 /// A connection that fails, or has not answered when the caller gives up, is closed.
-async fn one_row(pool: &Pool, sql: String) -> Result<PgRow, DbError> {
+pub(super) async fn one_row(pool: &Pool, sql: String) -> Result<PgRow, DbError> {
     let mut message = TenantTx::message(pool.get().await?);
     let row = raw_sql(AssertSqlSafe(sql))
         .fetch_one(message.connection())

@@ -33,6 +33,7 @@ mod error;
 mod function_call;
 mod inspection;
 mod limits;
+mod listener;
 mod migration;
 mod migration_error;
 mod pool;
@@ -60,6 +61,7 @@ pub use self::{
     function_call::{Effect, FunctionCall},
     inspection::InspectionError,
     limits::Limits,
+    listener::{Announcer, Listener},
     migration::Migrations,
     migration_error::MigrationError,
     settings::{DatabaseConfig, Pooler, WorkerConfig},
