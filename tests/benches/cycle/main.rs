@@ -143,7 +143,7 @@ impl<'a> Sides<'a> {
             let run = |turn| this.run(operation, turn).boxed();
             return profile(operation.name(), this.meter(), self.options.turn(), run).await;
         }
-        let transaction = Transaction::of(operation, loaded)?;
+        let transaction = Transaction::of(operation, loaded).await?;
         transaction.check(loaded).await?;
         let mut scripts = Vec::new();
         for trips in transaction.trips() {

@@ -16,7 +16,7 @@ use super::{
     },
     measure::{
         CONNECTIONS,
-        statement::{LOGIN, Statement, Trips},
+        statement::{LOGIN, Statement, Trips, limits},
     },
     operation::Operation,
 };
@@ -34,7 +34,7 @@ pub(crate) struct Transaction {
 impl Transaction {
     /// Returns the transaction of `operation`. Fails if the service no longer has this statement, or if its number of
     /// parameters has changed.
-    pub(crate) fn of(operation: Operation, loaded: &LoadedStack) -> Result<Self> {
+    pub(crate) async fn of(operation: Operation, loaded: &LoadedStack) -> Result<Self> {
         let person_id = format!("{PERSON_PREFIX}:person");
         let (name, arguments, people) = match operation {
             Operation::Update => (
@@ -44,7 +44,7 @@ impl Transaction {
             ),
             Operation::Push => ("PushChanges", push(&person_id), loaded.pushed()),
         };
-        let statement = Statement::new(name, &arguments, person_id)?;
+        let statement = Statement::new(&loaded.stack().database, name, &arguments, person_id).await?;
         Ok(Self {
             operation,
             people,
@@ -171,33 +171,48 @@ fn change(record: &str, conflict: &str) -> String {
 }
 
 /// Returns the arguments of the statement of UpdateRecord.
-fn update(person_id: &str) -> Vec<String> {
+fn update(person_id: &str) -> Vec<(&'static str, String)> {
     let text = |text: &str| text.to_owned();
     vec![
-        quoted(person_id),
-        text("gen_random_uuid()"),
-        text("'UpdateRecord'"),
-        bytes("5a", 32),
-        quoted(&format!("{DEVICE_PREFIX}:person")),
-        change(&format!("{RECORD_PREFIX}:index:person:block"), "NULL"),
-        text("now()"),
+        ("caller", quoted(person_id)),
+        ("request", text("gen_random_uuid()")),
+        ("method", text("'UpdateRecord'")),
+        ("payload_mac", bytes("5a", 32)),
+        ("device", quoted(&format!("{DEVICE_PREFIX}:person"))),
+        (
+            "change",
+            change(&format!("{RECORD_PREFIX}:index:person:block"), "NULL"),
+        ),
+        ("changed_at", text("now()")),
+        ("payload_macs", payload_macs()),
+        ("limits", limits()),
     ]
 }
 
 /// Returns the arguments of the statement of PushChanges.
-fn push(person_id: &str) -> Vec<String> {
+fn push(person_id: &str) -> Vec<(&'static str, String)> {
     let text = |text: &str| text.to_owned();
     let changes = (0..BLOCK).map(|index| {
         let record = format!("{RECORD_PREFIX}{}:person:block", FIRST_INDEX + index);
         change(&record, "gen_random_uuid()")
     });
     vec![
-        quoted(person_id),
-        text("gen_random_uuid()"),
-        bytes("5a", 32),
-        quoted(&format!("{DEVICE_PREFIX}:person")),
-        text("true"),
-        text("now()"),
-        format!("ARRAY[{}]", changes.collect::<Vec<_>>().join(", ")),
+        ("caller", quoted(person_id)),
+        ("request", text("gen_random_uuid()")),
+        ("payload_mac", bytes("5a", 32)),
+        ("device", quoted(&format!("{DEVICE_PREFIX}:person"))),
+        ("independent", text("true")),
+        ("changed_at", text("now()")),
+        (
+            "changes",
+            format!("ARRAY[{}]", changes.collect::<Vec<_>>().join(", ")),
+        ),
+        ("payload_macs", payload_macs()),
+        ("limits", limits()),
     ]
+}
+
+/// Returns the MACs of a payload, of which there is one for each key.
+fn payload_macs() -> String {
+    format!("ARRAY[{}::bytea]", bytes("5a", 32))
 }

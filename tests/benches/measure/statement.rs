@@ -43,7 +43,8 @@ pub(crate) struct Statement {
 
 impl Statement {
     /// Returns the statement of the data service with the comment `/* name */`. `arguments` are SQL expressions: those of a
-    /// function by the names of its parameters, and those of another statement in their order. `person_id` is the caller.
+    /// function by the names of its parameters, and those of another statement in their order; further ones are for functions
+    /// alone. `person_id` is the caller.
     ///
     /// Fails if there is not exactly one such statement, or if it has other parameters.
     pub(crate) async fn new(
@@ -70,11 +71,12 @@ impl Statement {
             }
             None => {
                 ensure!(
-                    parameters == arguments.len(),
+                    parameters <= arguments.len(),
                     "the statement {name} has {parameters} parameters, but this benchmark has {} arguments",
                     arguments.len()
                 );
-                arguments.iter().map(|(_, value)| value.clone()).collect()
+                let arguments = arguments.iter().take(parameters);
+                arguments.map(|(_, value)| value.clone()).collect()
             }
         };
         Ok(Self {

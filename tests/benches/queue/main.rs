@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Both services are release builds, on a separate durable Postgres with 40,000 jobs, each with one message. Each worker
-//! leases and completes one job after the other, or ten with one call each; all share the cores with the service and Postgres. For `pickup`, a worker
-//! waits at one replica of data, and a person requests an analysis at another one. A build that can hear of jobs
-//! (`LISTEN_DATABASE_URL`) does so in a second series.
+//! leases and completes one job after the other, or ten with one call each; all share the cores with the service and
+//! Postgres. For `pickup`, a worker waits at one replica of data, and a person requests an analysis at another one. A
+//! build that can hear of jobs (`LISTEN_DATABASE_URL`) does so in a second series.
 
 mod jobs;
 #[path = "../measure/mod.rs"]
