@@ -116,12 +116,12 @@ async fn measure(options: &Options, loaded: &LoadedStack, operation: Operation) 
         .collect::<Result<_>>()?;
     let mut sides = Vec::new();
     for (build, callers) in builds.iter().zip(&callers) {
-        sides.push(Side::new(build.name, Kind::Service, |turn| {
+        sides.push(Side::new(build.name, Kind::Service, move |turn| {
             callers.run(operation, turn).boxed()
         }));
     }
     for (trips, pgbench) in &scripts {
-        sides.push(Side::new(Pgbench::name(*trips), Kind::Postgres, |turn| {
+        sides.push(Side::new(Pgbench::name(*trips), Kind::Postgres, move |turn| {
             async move { pgbench.run(meter, turn, &[]) }.boxed()
         }));
     }

@@ -89,12 +89,12 @@ fn is_installed() -> bool {
     version.is_ok_and(|status| status.success())
 }
 
-/// Reads lines such as `  3.52%|data|[.] h2::proto::poll`.
+/// Reads lines such as `  3.52%  |data  |[.] h2::proto::poll  |-`.
 fn parse(report: &str) -> Vec<Sample> {
     let lines = report.lines().filter(|line| !line.starts_with('#'));
     lines
         .filter_map(|line| {
-            let mut fields = line.splitn(3, '|').map(str::trim);
+            let mut fields = line.split('|').map(str::trim);
             let percent = fields.next()?.trim_end_matches('%').parse().ok()?;
             let object = fields.next()?.to_owned();
             let symbol = fields.next()?;
