@@ -28,10 +28,7 @@ impl Transaction {
                 let arguments = vec![
                     caller,
                     ("request", text("gen_random_uuid()")),
-                    (
-                        "payload_macs",
-                        quoted(&format!("{{\"\\\\x{}\"}}", "5a".repeat(32))),
-                    ),
+                    ("payload_macs", format!("ARRAY['\\x{}'::bytea]", "5a".repeat(32))),
                     ("message", text("gen_random_uuid()")),
                     ("sender_type", quoted("user")),
                     ("message_text", quoted(&sealed.token)),
