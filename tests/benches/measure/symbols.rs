@@ -13,7 +13,7 @@ pub(crate) struct Sample {
 /// The groups of functions by the crate that they are in, or by the start of their name in C and assembly.
 const GROUPS: [(&str, &[&str]); 9] = [
     (
-        "token verification (ECDSA, JSON Web Tokens)",
+        TOKENS,
         &[
             "p256",
             "ecdsa",
@@ -99,7 +99,7 @@ const GROUPS: [(&str, &[&str]); 9] = [
         ],
     ),
     (
-        "TLS",
+        TLS,
         &[
             "rustls",
             "tokio_rustls",
@@ -128,7 +128,7 @@ const GROUPS: [(&str, &[&str]); 9] = [
         ],
     ),
     (
-        "encryption and hashes of messages",
+        DIGESTS,
         &[
             "aes", "cbc", "fernet", "hmac", "sha2", "sha1", "digest", "cipher", "base64", "ghash", "polyval",
             "chacha20",
@@ -147,7 +147,33 @@ const GROUPS: [(&str, &[&str]); 9] = [
     ),
 ];
 
-/// The names of the other groups.
+/// The functions of the library for TLS that belong to other groups, or have no crate in their name, by a part of the name.
+const PARTS: [(&str, &[&str]); 3] = [
+    (
+        TOKENS,
+        &[
+            "nistz256",
+            "p256_",
+            "LIMB",
+            "bn_mul",
+            "bn_sqr",
+            "ring::ec",
+            "ring::arithmetic",
+            "ring::limb",
+            "ring::io",
+        ],
+    ),
+    (DIGESTS, &["sha256_", "sha512_", "ring::digest", "ring::hmac"]),
+    (
+        TLS,
+        &["ring_core", "gcm", "aes_hw", "chacha20", "ChaCha20", "x25519"],
+    ),
+];
+
+/// The names of groups.
+const TOKENS: &str = "token verification (ECDSA, JSON Web Tokens)";
+const DIGESTS: &str = "encryption and hashes of messages";
+const TLS: &str = "TLS";
 const KERNEL: &str = "kernel";
 const ALLOCATION: &str = "malloc and free";
 const LIBRARY: &str = "Rust's library, copies of memory";
@@ -184,13 +210,17 @@ fn group(sample: &Sample) -> &'static str {
         let allocates = ALLOCATORS.iter().any(|name| sample.symbol.contains(name));
         return if allocates { ALLOCATION } else { LIBRARY };
     }
+    let part = PARTS
+        .iter()
+        .find(|(_, parts)| parts.iter().any(|part| sample.symbol.contains(part)));
+    if let Some((group, _)) = part {
+        return group;
+    }
     let name = crate_of(&sample.symbol);
     let found = GROUPS.iter().find(|(_, crates)| crates.contains(&name.as_str()));
     match (found, name.as_str()) {
         (Some((group, _)), _) => group,
         (None, "core" | "alloc" | "std" | "hashbrown" | "memchr" | "compiler_builtins") => LIBRARY,
-        (None, _) if is_assembly(&sample.symbol) => "TLS",
-        (None, _) if ALLOCATORS.iter().any(|name| sample.symbol.starts_with(name)) => ALLOCATION,
         (None, _) => OTHER,
     }
 }
@@ -204,29 +234,4 @@ fn crate_of(symbol: &str) -> String {
         .unwrap_or(path);
     let words = path.split(|character: char| !character.is_alphanumeric() && character != '_');
     words.take(1).collect()
-}
-
-/// Returns true for the functions in C and assembly of the library for TLS.
-fn is_assembly(symbol: &str) -> bool {
-    [
-        "ring_core",
-        "aws_lc",
-        "aesni",
-        "aes_",
-        "gcm_",
-        "sha256_",
-        "sha512_",
-        "x25519",
-        "chacha20_",
-        "bn_",
-        "OPENSSL",
-        "CRYPTO",
-        "AES",
-        "EVP",
-        "ecp_",
-        "p256_",
-        "vpaes",
-    ]
-    .iter()
-    .any(|name| symbol.contains(name))
 }
