@@ -177,14 +177,13 @@ fn update(person_id: &str) -> Vec<(&'static str, String)> {
         ("caller", quoted(person_id)),
         ("request", text("gen_random_uuid()")),
         ("method", text("'UpdateRecord'")),
-        ("payload_mac", bytes("5a", 32)),
+        ("payload_macs", payload_macs()),
         ("device", quoted(&format!("{DEVICE_PREFIX}:person"))),
         (
             "change",
             change(&format!("{RECORD_PREFIX}:index:person:block"), "NULL"),
         ),
         ("changed_at", text("now()")),
-        ("payload_macs", payload_macs()),
         ("limits", limits()),
     ]
 }
@@ -199,7 +198,7 @@ fn push(person_id: &str) -> Vec<(&'static str, String)> {
     vec![
         ("caller", quoted(person_id)),
         ("request", text("gen_random_uuid()")),
-        ("payload_mac", bytes("5a", 32)),
+        ("payload_macs", payload_macs()),
         ("device", quoted(&format!("{DEVICE_PREFIX}:person"))),
         ("independent", text("true")),
         ("changed_at", text("now()")),
@@ -207,7 +206,6 @@ fn push(person_id: &str) -> Vec<(&'static str, String)> {
             "changes",
             format!("ARRAY[{}]", changes.collect::<Vec<_>>().join(", ")),
         ),
-        ("payload_macs", payload_macs()),
         ("limits", limits()),
     ]
 }
