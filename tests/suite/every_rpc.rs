@@ -4,12 +4,12 @@
 use haven_platform::{access::AccessTable, scopes::Scope};
 use haven_proto::{
     data::v1::{
-        AcknowledgeCrisisEventRequest, AppendMessageRequest, CompleteJobRequest, CompleteJobsRequest, DeleteAnalysisRequest,
-        DeleteMessageRequest, EraseUserRequest, ExtendLeaseRequest, FailJobRequest, GetAnalysisRequest,
-        GetMessageRequest, GetUsageRequest, JobLease, LeaseJobsRequest, ListAnalysesRequest,
-        ListCrisisEventsRequest, ListDeadJobsRequest, ListMessagesRequest, ListUsersRequest, LockUserRequest,
-        ProvisionUserRequest, RequestAnalysisRequest, RequeueJobRequest, ResolveCrisisEventRequest,
-        SenderType, UpdateMessageRequest, WatchCrisisEventsRequest,
+        AcknowledgeCrisisEventRequest, AppendMessageRequest, CompleteJobRequest, CompleteJobsRequest,
+        DeleteAnalysisRequest, DeleteMessageRequest, EraseUserRequest, ExtendLeaseRequest, FailJobRequest,
+        GetAnalysisRequest, GetMessageRequest, GetUsageRequest, JobLease, LeaseJobsRequest,
+        ListAnalysesRequest, ListCrisisEventsRequest, ListDeadJobsRequest, ListMessagesRequest,
+        ListUsersRequest, LockUserRequest, ProvisionUserRequest, RequestAnalysisRequest, RequeueJobRequest,
+        ResolveCrisisEventRequest, SenderType, UpdateMessageRequest, WatchCrisisEventsRequest,
     },
     identity::v1::{
         Account, ChangePasswordRequest, CheckPasswordRequest, ConfirmEmailChangeRequest, ConsentGrant,

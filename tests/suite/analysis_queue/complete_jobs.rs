@@ -5,7 +5,7 @@ use haven_platform::reason::Reason;
 use haven_proto::data::v1::{
     CompleteJobRequest, CompleteJobsRequest, CompletionResult, GetAnalysisRequest, JobLease,
 };
-use haven_testkit::{Client, Stack, Person, random};
+use haven_testkit::{Client, Person, Stack, random};
 
 use super::{complete, expire_leases, fail, failure, insert_job, lease, lease_request};
 use crate::{
@@ -74,7 +74,10 @@ async fn ten_jobs_of_several_people_and_leases_are_completed_in_one_call() {
     assert_eq!(reasons(&results), [Reason::Unspecified; 10]);
     for (number, (result, lease)) in results.iter().zip(&leases).enumerate() {
         let completed = result.completed.as_ref().unwrap();
-        assert_eq!(completed.analysis_id, lease.job_id, "in the order of the completions");
+        assert_eq!(
+            completed.analysis_id, lease.job_id,
+            "in the order of the completions"
+        );
         let owner = people
             .iter()
             .find(|person| person.id.to_string() == lease.user_id)
@@ -308,10 +311,7 @@ async fn a_call_has_one_to_ten_completions() {
         };
         let status = worker.queue().complete_jobs(request).await.unwrap_err();
         assert_eq!(reason(&status), "INVALID_FIELD");
-        assert_eq!(
-            violations(&status),
-            [("completions".to_owned(), name.to_owned())]
-        );
+        assert_eq!(violations(&status), [("completions".to_owned(), name.to_owned())]);
     }
     let results = complete_all(&worker, &vec![CompleteJobRequest::default(); 10]).await;
     assert_eq!(reasons(&results), [Reason::InvalidField; 10]);

@@ -40,23 +40,32 @@ fn a_call_of_the_database_is_one_function_with_its_caller_first() {
             // Each call builds its statement in a closure: `.fetch_one(|| { sqlx::query_as!(…) })`.
             for call in text.split(".call(\"").skip(1) {
                 seen += 1;
-                let statement = call.split_once("sqlx::query").map_or("", |(_, statement)| statement);
+                let statement = call
+                    .split_once("sqlx::query")
+                    .map_or("", |(_, statement)| statement);
                 let (sql, rest) = statement.split_once(")\"#,").unwrap_or_default();
                 let sql = sql.split_whitespace().collect::<Vec<_>>().join(" ");
                 let (selected, function) = sql.rsplit_once(" FROM ").unwrap_or_default();
                 let first = rest.trim_start().split(',').next().unwrap_or_default();
-                let version = function.split('(').next().and_then(|name| name.rsplit('_').next());
+                let version = function
+                    .split('(')
+                    .next()
+                    .and_then(|name| name.rsplit('_').next());
                 let is_call = selected.contains("SELECT /* ")
                     && !selected.contains(" FROM ")
                     && function.starts_with(&format!("{service}."))
                     && version.is_some_and(|version| version.parse::<u32>().is_ok())
                     && function.contains("($1");
-                if !is_call || !["caller.as_uuid()", "person.as_uuid()", "lease", "&people"].contains(&first) {
+                if !is_call || !["caller.as_uuid()", "person.as_uuid()", "lease", "&people"].contains(&first)
+                {
                     others.push(format!("{}: {function} with {first}", path.display()));
                 }
             }
         }
     }
     assert!(seen > 0, "the check finds nothing");
-    assert!(others.is_empty(), "call one versioned function of the schema: {others:#?}");
+    assert!(
+        others.is_empty(),
+        "call one versioned function of the schema: {others:#?}"
+    );
 }

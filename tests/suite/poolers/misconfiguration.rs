@@ -38,22 +38,20 @@ async fn a_service_does_not_listen_through_a_pooler_in_transaction_mode() {
             "the login of LISTEN_DATABASE_URL is data_app; it must be data_worker",
         ),
     ] {
-        let variable = if login == "data_app" { "DATABASE_URL" } else { "WORKER_DATABASE_URL" };
+        let variable = if login == "data_app" {
+            "DATABASE_URL"
+        } else {
+            "WORKER_DATABASE_URL"
+        };
         let url = stack.data.variables[variable].clone();
-        stack
-            .data
-            .variables
-            .insert("LISTEN_DATABASE_URL".to_owned(), url);
+        stack.data.variables.insert("LISTEN_DATABASE_URL".to_owned(), url);
         let error = stack.data.start().await.expect_err("data started");
         let error = format!("{error:#}");
         assert!(error.contains(expected), "{error}");
         stack.data.kill();
     }
     let url = stack.database.url("data_worker");
-    stack
-        .data
-        .variables
-        .insert("LISTEN_DATABASE_URL".to_owned(), url);
+    stack.data.variables.insert("LISTEN_DATABASE_URL".to_owned(), url);
     stack.data.start().await.unwrap();
     eventually("the service listens past the pooler", async || {
         let metrics = Metrics::read(stack.data.listeners.metrics).await;

@@ -26,7 +26,8 @@ const CALLS: &str = "
      ORDER BY 1";
 
 /// What a connection is before and after a call.
-const STATE: &str = "SELECT current_user::text || ' ' || coalesce(current_setting('request.jwt.claims', true), '')
+const STATE: &str =
+    "SELECT current_user::text || ' ' || coalesce(current_setting('request.jwt.claims', true), '')
                      || coalesce(current_setting('data.limits', true), '')";
 
 #[tokio::test]
@@ -67,11 +68,15 @@ async fn each_call_takes_the_identity_of_its_caller_first() -> Result<()> {
         let (settings, rest) = statements.split_once(role).unwrap_or((statements, ""));
         let is_setting = |statement: &str| {
             let statement = statement.lines().map(str::trim);
-            let statement = statement.filter(|line| !line.starts_with("--")).collect::<String>();
+            let statement = statement
+                .filter(|line| !line.starts_with("--"))
+                .collect::<String>();
             statement.is_empty()
                 || statement
                     .split_once(" := pg_catalog.set_config(")
-                    .is_some_and(|(name, _)| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+                    .is_some_and(|(name, _)| {
+                        name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+                    })
         };
         must(
             settings.split(";\n").all(is_setting),
@@ -101,7 +106,10 @@ async fn the_identity_of_a_call_ends_with_its_statement() -> Result<()> {
             (call.get("signature"), call.get("name"), call.get("login"));
         let mut session = Session::open(&database, &login).await?;
         let arguments: Vec<String> = call.get("arguments");
-        let arguments: Vec<String> = arguments.iter().map(|kind| argument(kind)).collect::<Result<_>>()?;
+        let arguments: Vec<String> = arguments
+            .iter()
+            .map(|kind| argument(kind))
+            .collect::<Result<_>>()?;
         let before: String = raw_sql(STATE).fetch_one(&mut session.connection).await?.get(0);
         let statement = format!("SELECT count(*) FROM {name}({})", arguments.join(", "));
         // Some of them refuse these arguments, after they took the identity.
@@ -121,7 +129,8 @@ async fn the_identity_of_a_call_ends_with_its_statement() -> Result<()> {
 async fn a_call_reads_the_rows_of_its_caller_alone() -> Result<()> {
     let database = seeded().await?;
     let mut superuser = database.connect(SUPERUSER).await?;
-    let message = |person: &str| format!("SELECT id::text FROM data.conversations WHERE user_id = '{person}' LIMIT 1");
+    let message =
+        |person: &str| format!("SELECT id::text FROM data.conversations WHERE user_id = '{person}' LIMIT 1");
     let of_a: String = raw_sql(AssertSqlSafe(message(A)))
         .fetch_one(&mut superuser)
         .await?
@@ -147,7 +156,9 @@ async fn a_call_reads_the_rows_of_its_caller_alone() -> Result<()> {
             .get(0);
         assert_eq!(rows, expected, "{caller} and {message}");
     }
-    let list = format!("SELECT DISTINCT c.user_id::text FROM data.conversations AS c WHERE c.id IN (SELECT id FROM data.list_messages_1('{A}', 0, 100, false, 100))");
+    let list = format!(
+        "SELECT DISTINCT c.user_id::text FROM data.conversations AS c WHERE c.id IN (SELECT id FROM data.list_messages_1('{A}', 0, 100, false, 100))"
+    );
     let people = raw_sql(AssertSqlSafe(list)).fetch_all(&mut app.connection).await;
     // The login itself reads no table.
     assert!(people.is_err());

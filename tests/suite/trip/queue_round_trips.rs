@@ -51,7 +51,10 @@ async fn a_call_of_a_worker_takes_one_round_trip() {
         };
         let results = queue.complete_jobs(request).await.unwrap().into_inner().results;
         so_far.push(stack.round_trips("data"));
-        assert!(results.iter().all(|result| result.completed.is_some()), "{results:?}");
+        assert!(
+            results.iter().all(|result| result.completed.is_some()),
+            "{results:?}"
+        );
         trips.push([0, 1, 2].map(|i| so_far[i + 1] - so_far[i]));
     }
     // Readiness and periodic work use the same pools, so some counts are higher.

@@ -75,7 +75,11 @@ async fn a_call_that_is_made_most_takes_one_round_trip() {
         .copied()
         .reduce(|a, b| std::array::from_fn(|i| a[i].min(b[i])))
         .unwrap();
-    assert_eq!(least, [1, 1, 1, 4, 4], "append, get, list, update, delete: {trips:?}");
+    assert_eq!(
+        least,
+        [1, 1, 1, 4, 4],
+        "append, get, list, update, delete: {trips:?}"
+    );
 
     let anonymous = stack.anonymous().unwrap();
     let mut sign_ups = Vec::new();

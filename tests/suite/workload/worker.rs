@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use haven_platform::{failure::Failure as Refusal, reason::Reason};
 use haven_proto::data::v1::{
-    AnalysisType, CompleteJobRequest, CompleteJobsRequest, ExtendLeaseRequest, FailJobRequest, JobLease, LeaseJobsRequest,
-    LeaseJobsResponse, LeasedJob, ListDeadJobsRequest, RequeueJobRequest,
+    AnalysisType, CompleteJobRequest, CompleteJobsRequest, ExtendLeaseRequest, FailJobRequest, JobLease,
+    LeaseJobsRequest, LeaseJobsResponse, LeasedJob, ListDeadJobsRequest, RequeueJobRequest,
 };
 use haven_testkit::{database::Database, random};
 use uuid::Uuid;

@@ -5,7 +5,9 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgListener, raw_sql};
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection, Postgres, Row, pool::PoolOptions, postgres::PgListener, raw_sql,
+};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, sleep_until, timeout},
@@ -93,11 +95,7 @@ impl Listener {
     /// # Errors
     ///
     /// [`DbError`] when the URL is malformed, or allows a connection without TLS where that of the worker login does not.
-    pub fn new(
-        database: Arc<Database>,
-        url: &DatabaseUrl,
-        channel: &'static str,
-    ) -> Result<Self, DbError> {
+    pub fn new(database: Arc<Database>, url: &DatabaseUrl, channel: &'static str) -> Result<Self, DbError> {
         let options = CurrentOptions::new(url)?;
         if database.worker.manager().requires_tls() && !options.require_tls() {
             return Err(DbError::unexpected(
@@ -152,11 +150,12 @@ impl Listener {
 
     /// Calls `wake` whenever another replica has something new, or may have had while nothing was heard, until `stop` is
     /// cancelled. Connects again when the connection is lost, with a growing delay.
-    pub async fn run(self, wake: impl Fn() + Send, entropy: Entropy, stop: CancellationToken) {
-        stop.run_until_cancelled(self.listen_for_ever(wake, entropy)).await;
+    pub async fn run(self, wake: impl Fn() + Send + Sync, entropy: Entropy, stop: CancellationToken) {
+        stop.run_until_cancelled(self.listen_for_ever(wake, entropy))
+            .await;
     }
 
-    async fn listen_for_ever(&self, wake: impl Fn() + Send, entropy: Entropy) {
+    async fn listen_for_ever(&self, wake: impl Fn() + Send + Sync, entropy: Entropy) {
         set_listening(false);
         let (mut was_listening, mut delay) = (None, FIRST_DELAY);
         loop {
@@ -165,7 +164,10 @@ impl Listener {
                 Ok((listener, pid)) => {
                     set_listening(true);
                     if was_listening.replace(true) != Some(true) {
-                        tracing::info!(channel = self.channel, "notifications of other replicas are heard");
+                        tracing::info!(
+                            channel = self.channel,
+                            "notifications of other replicas are heard"
+                        );
                     }
                     wake();
                     self.listen(listener, pid, &wake).await
@@ -196,7 +198,7 @@ impl Listener {
     async fn open(&self) -> Result<(PgListener, i32), Deaf> {
         let options = self.options.get().await;
         let opened = timeout(PATIENCE, async {
-            let pool = sqlx::pool::PoolOptions::new()
+            let pool = PoolOptions::<Postgres>::new()
                 .max_connections(1)
                 .max_lifetime(None)
                 .idle_timeout(None)
@@ -204,18 +206,20 @@ impl Listener {
                 .connect_with(options)
                 .await
                 .map_err(DbError::connecting)?;
-            let mut listener = PgListener::connect_with(&pool).await.map_err(DbError::connecting)?;
+            let mut listener = PgListener::connect_with(&pool)
+                .await
+                .map_err(DbError::connecting)?;
             listener.ignore_pool_close_event(true);
             listener.eager_reconnect(false);
             listener.listen(self.channel).await.map_err(DbError::from)?;
             let pid = self.session(&mut listener).await?.pid;
-            Ok((listener, pid))
+            Ok::<_, Deaf>((listener, pid))
         });
         opened.await.unwrap_or(Err(Deaf::Silent))
     }
 
     /// Listens and announces until the connection is lost. Returns why.
-    async fn listen(&self, mut listener: PgListener, pid: i32, wake: &(impl Fn() + Send)) -> Deaf {
+    async fn listen(&self, mut listener: PgListener, pid: i32, wake: &(impl Fn() + Send + Sync)) -> Deaf {
         let notify = format!(r#"NOTIFY "{}""#, self.channel);
         let mut next = Instant::now();
         loop {
@@ -257,7 +261,10 @@ impl Listener {
 
     /// Returns the session of `listener`.
     async fn session(&self, listener: &mut PgListener) -> Result<Session, Deaf> {
-        let row = raw_sql(SESSION).fetch_one(listener).await.map_err(DbError::from)?;
+        let row = raw_sql(SESSION)
+            .fetch_one(listener)
+            .await
+            .map_err(DbError::from)?;
         Ok(Session::read(&row).map_err(DbError::from)?)
     }
 }
@@ -293,10 +300,14 @@ fn fault(sessions: &[Session; 3], worker: &Session, schema: &str) -> Option<Stri
     let [first, second, first_again] = sessions;
     if first.login != format!("{schema}_worker") {
         let login = &first.login;
-        return Some(format!("the login of {VARIABLE} is {login}; it must be {schema}_worker"));
+        return Some(format!(
+            "the login of {VARIABLE} is {login}; it must be {schema}_worker"
+        ));
     }
     if first.database != worker.database {
-        return Some(format!("{VARIABLE} leads to another database than WORKER_DATABASE_URL"));
+        return Some(format!(
+            "{VARIABLE} leads to another database than WORKER_DATABASE_URL"
+        ));
     }
     (first.pid == second.pid || first.pid != first_again.pid).then(pooled)
 }
@@ -371,6 +382,10 @@ mod tests {
             announcer.announce();
         }
         announcer.0.notified().await;
-        assert!(timeout(Duration::from_millis(10), announcer.0.notified()).await.is_err());
+        assert!(
+            timeout(Duration::from_millis(10), announcer.0.notified())
+                .await
+                .is_err()
+        );
     }
 }

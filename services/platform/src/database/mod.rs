@@ -131,7 +131,10 @@ impl Database {
         loop {
             let (mut tx, is_new) = self.take(name, context, deadline).await?;
             let batch = context.begin(self.schema, self.limits.get(), deadline.remaining());
-            match self.greet(&mut tx, context, batch, context.claims(), is_new, deadline).await {
+            match self
+                .greet(&mut tx, context, batch, context.claims(), is_new, deadline)
+                .await
+            {
                 Ok(()) => return Ok(tx),
                 Err(error) => {
                     // The connection's state is unknown, so it must not be reused.

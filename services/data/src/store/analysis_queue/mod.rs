@@ -13,7 +13,9 @@ mod lease_jobs;
 mod list_dead_jobs;
 pub mod requeue_job;
 
-pub use self::{complete_jobs::Completed, expire::Expired, lease_error::LeaseError, list_dead_jobs::DeadJobCursor};
+pub use self::{
+    complete_jobs::Completed, expire::Expired, lease_error::LeaseError, list_dead_jobs::DeadJobCursor,
+};
 
 use std::sync::Arc;
 
