@@ -175,7 +175,7 @@ fn update(person_id: &str) -> Vec<(&'static str, String)> {
     let text = |text: &str| text.to_owned();
     vec![
         ("caller", quoted(person_id)),
-        ("request", text("gen_random_uuid()")),
+        ("request_id", text("gen_random_uuid()")),
         ("method", text("'UpdateRecord'")),
         ("payload_macs", payload_macs()),
         ("device", quoted(&format!("{DEVICE_PREFIX}:person"))),
@@ -183,8 +183,9 @@ fn update(person_id: &str) -> Vec<(&'static str, String)> {
             "change",
             change(&format!("{RECORD_PREFIX}:index:person:block"), "NULL"),
         ),
-        ("changed_at", text("now()")),
+        ("at", text("now()")),
         ("limits", limits()),
+        ("again", text("false")),
     ]
 }
 
@@ -197,11 +198,11 @@ fn push(person_id: &str) -> Vec<(&'static str, String)> {
     });
     vec![
         ("caller", quoted(person_id)),
-        ("request", text("gen_random_uuid()")),
+        ("request_id", text("gen_random_uuid()")),
         ("payload_macs", payload_macs()),
         ("device", quoted(&format!("{DEVICE_PREFIX}:person"))),
-        ("independent", text("true")),
-        ("changed_at", text("now()")),
+        ("keep", text("true")),
+        ("at", text("now()")),
         (
             "changes",
             format!("ARRAY[{}]", changes.collect::<Vec<_>>().join(", ")),
