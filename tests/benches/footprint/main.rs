@@ -120,6 +120,7 @@ async fn memory(options: &Options, mut stack: Stack, people: &[Person]) -> Resul
     Ok(())
 }
 
-fn print(what: &str, Memory { rss, pss }: Memory) {
-    println!("  {what}: resident {rss:.1} MB, proportional {pss:.1} MB");
+fn print(what: &str, memory: Memory) {
+    let Memory { rss, pss, anonymous } = memory;
+    println!("  {what}: resident {rss:.1} MB, proportional {pss:.1} MB, anonymous {anonymous:.1} MB");
 }

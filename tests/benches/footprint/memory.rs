@@ -27,6 +27,8 @@ pub(crate) struct Memory {
     pub(crate) rss: f64,
     /// The proportional set: pages that several processes share count in part.
     pub(crate) pss: f64,
+    /// The anonymous part of it: without the pages of the program and of libraries, which the system can drop.
+    pub(crate) anonymous: f64,
 }
 
 /// Reads the memory of a service.
@@ -44,6 +46,7 @@ pub(crate) fn read(service: &Service) -> Result<Memory> {
     Ok(Memory {
         rss: field("Rss:")?,
         pss: field("Pss:")?,
+        anonymous: field("Anonymous:")?,
     })
 }
 
@@ -104,6 +107,7 @@ pub(crate) async fn under_load(
         let memory = read(service)?;
         most.rss = most.rss.max(memory.rss);
         most.pss = most.pss.max(memory.pss);
+        most.anonymous = most.anonymous.max(memory.anonymous);
         tokio::time::sleep(INTERVAL).await;
     }
     for caller in callers {
