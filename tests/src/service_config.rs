@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use anyhow::Result;
 use prost_reflect::{
-    DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor,
+    DescriptorPool, FieldDescriptor, Kind as FieldKind, MessageDescriptor, MethodDescriptor,
     prost_types::method_options::IdempotencyLevel,
 };
 use serde_json::json;
@@ -102,9 +102,9 @@ fn is_repeatable(method: &MethodDescriptor) -> bool {
 #[must_use]
 pub fn has_request_id(method: &MethodDescriptor) -> bool {
     let has_id = |message: &MessageDescriptor| message.get_field_by_name("request_id").is_some();
-    let mut parts = method.input().fields().filter(FieldDescriptor::is_list);
-    has_id(&method.input())
-        || parts.any(|part| matches!(part.kind(), Kind::Message(message) if has_id(&message)))
+    let input = method.input();
+    let mut parts = input.fields().filter(FieldDescriptor::is_list);
+    has_id(&input) || parts.any(|part| matches!(part.kind(), FieldKind::Message(message) if has_id(&message)))
 }
 
 /// Returns the longest time that a server spends on a call, in seconds.

@@ -1,5 +1,7 @@
 //! CompleteJobs: several jobs are completed in one call, each by itself.
 
+use std::ops::RangeInclusive;
+
 use futures_util::future::join_all;
 use haven_platform::reason::Reason;
 use haven_proto::data::v1::{
@@ -23,18 +25,24 @@ async fn complete_all(worker: &Client, completions: &[CompleteJobRequest]) -> Ve
     answer.await.unwrap().results
 }
 
-/// Inserts jobs of `people` over `messages` each, and leases all of them.
-async fn leased(stack: &Stack, worker: &Client, people: &[Person], messages: i64) -> Vec<JobLease> {
+/// Inserts jobs of `people`, one for each number of a message, and leases all of them.
+async fn leased(
+    stack: &Stack,
+    worker: &Client,
+    people: &[Person],
+    numbers: RangeInclusive<i64>,
+) -> Vec<JobLease> {
+    let jobs = people.len() * numbers.clone().count();
     for person in people {
-        for number in 1..=messages {
+        for number in numbers.clone() {
             insert_job(stack, person, number).await;
         }
     }
     let mut leases = Vec::new();
-    while leases.len() < people.len() * messages as usize {
-        let jobs = lease(worker, &lease_request()).await.unwrap();
-        assert!(!jobs.is_empty(), "all jobs are due");
-        leases.extend(jobs.into_iter().map(|job| job.lease.unwrap()));
+    while leases.len() < jobs {
+        let taken = lease(worker, &lease_request()).await.unwrap();
+        assert!(!taken.is_empty(), "all jobs are due");
+        leases.extend(taken.into_iter().map(|job| job.lease.unwrap()));
     }
     leases
 }
@@ -60,7 +68,7 @@ async fn ten_jobs_of_several_people_and_leases_are_completed_in_one_call() {
     let people = [(); 3].map(|()| stack.person());
     let people: Vec<Person> = join_all(people).await.into_iter().map(Result::unwrap).collect();
     let worker = stack.service("worker").unwrap();
-    let leases = leased(&stack, &worker, &people, 4).await;
+    let leases = leased(&stack, &worker, &people, 1..=4).await;
     let completions: Vec<_> = leases
         .iter()
         .take(10)
@@ -113,7 +121,7 @@ async fn a_job_that_cannot_be_completed_does_not_affect_the_others() {
     let stack = Stack::start().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let worker = stack.service("worker").unwrap();
-    let leases = leased(&stack, &worker, &[ada.clone(), bob], 4).await;
+    let leases = leased(&stack, &worker, &[ada.clone(), bob], 1..=4).await;
     let done = completion(leases[0].clone());
     let first = complete_all(&worker, std::slice::from_ref(&done)).await;
     fail(&worker, &leases[1]).await.unwrap();
@@ -213,7 +221,7 @@ async fn a_retry_may_be_alone_or_in_another_batch() {
     let stack = Stack::start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let worker = stack.service("worker").unwrap();
-    let leases = leased(&stack, &worker, &[ada], 3).await;
+    let leases = leased(&stack, &worker, &[ada], 1..=3).await;
     let completions: Vec<_> = leases.iter().map(|lease| completion(lease.clone())).collect();
     let alone = worker.queue().complete_job(completions[0].clone()).await.unwrap();
     let results = complete_all(&worker, &completions).await;
@@ -235,7 +243,7 @@ async fn concurrent_batches_of_the_same_jobs_complete_each_once() {
     let people = [(); 5].map(|()| stack.person());
     let people: Vec<Person> = join_all(people).await.into_iter().map(Result::unwrap).collect();
     let worker = stack.service("worker").unwrap();
-    let leases = leased(&stack, &worker, &people, 2).await;
+    let leases = leased(&stack, &worker, &people, 1..=2).await;
     let completions: Vec<_> = leases.iter().map(|lease| completion(lease.clone())).collect();
     // Each in another order: without a common one they would lock people in a circle.
     let calls = (0..20).map(|turn| {
@@ -266,7 +274,7 @@ async fn jobs_of_an_erased_person_and_expired_leases_are_lost_alone() {
     let stack = Stack::start().await.unwrap();
     let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
     let worker = stack.service("worker").unwrap();
-    let leases = leased(&stack, &worker, &[ada.clone(), bob.clone()], 1).await;
+    let leases = leased(&stack, &worker, &[ada.clone(), bob.clone()], 1..=1).await;
     let completions: Vec<_> = leases.iter().map(|lease| completion(lease.clone())).collect();
     let request = haven_proto::identity::v1::DeleteAccountRequest {
         user_id: ada.id.to_string(),
@@ -294,7 +302,7 @@ async fn jobs_of_an_erased_person_and_expired_leases_are_lost_alone() {
         assert_eq!(result.reason(), expected);
     }
 
-    let leases = leased(&stack, &worker, &[bob], 3).await;
+    let leases = leased(&stack, &worker, &[bob], 2..=4).await;
     expire_leases(&stack).await;
     let completions: Vec<_> = leases.iter().map(|lease| completion(lease.clone())).collect();
     let results = complete_all(&worker, &completions).await;
