@@ -46,7 +46,10 @@ where
         };
         event.record(&mut fields);
         fields.result?;
-        let mut spans = context.event_scope().into_iter().flat_map(|spans| spans.from_root());
+        let mut spans = context
+            .event_scope()
+            .into_iter()
+            .flat_map(|spans| spans.from_root());
         if let Some(first) = spans.next() {
             line.write_str(r#","spans":["#)?;
             for (position, span) in std::iter::once(first).chain(spans).enumerate() {
@@ -250,7 +253,13 @@ mod tests {
             let empty = tracing::info_span!("empty");
             let _empty = empty.enter();
             tracing::error!(error = &error as &(dyn Error + 'static), numbers = ?[1, 2], "failed");
-            tracing::debug!(least = i64::MIN, most = u64::MAX, huge = f64::MAX, tiny = 1e-300, nan = f64::NAN);
+            tracing::debug!(
+                least = i64::MIN,
+                most = u64::MAX,
+                huge = f64::MAX,
+                tiny = 1e-300,
+                nan = f64::NAN
+            );
             tracing::trace!(millis = 1.25, whole = 2.0, r#type = "raw");
         });
         assert_eq!(ours, theirs);

@@ -239,7 +239,9 @@ mod tests {
                 let writer = &writer;
                 scope.spawn(move || {
                     for number in 0..5_000 {
-                        writer.0.add(format!("{thread} {number} {}\n", "x".repeat(100)).as_bytes());
+                        writer
+                            .0
+                            .add(format!("{thread} {number} {}\n", "x".repeat(100)).as_bytes());
                     }
                 });
             }
@@ -307,7 +309,9 @@ mod tests {
         let kept = Kept::default();
         let (writer, guard) = LogWriter::start(kept.clone()).unwrap();
         log(&writer, "small");
-        writer.0.add(format!("{}\n", "x".repeat(2 * MAX_BYTES)).as_bytes());
+        writer
+            .0
+            .add(format!("{}\n", "x".repeat(2 * MAX_BYTES)).as_bytes());
         drop(guard);
         assert_eq!(kept.lines().len(), 2);
     }

@@ -87,10 +87,7 @@ pub fn start(telemetry: &Telemetry, service: &'static str) -> Result<TelemetryGu
         // The process may end now.
         writer.flush();
     }));
-    Ok(TelemetryGuard {
-        provider,
-        _log: log,
-    })
+    Ok(TelemetryGuard { provider, _log: log })
 }
 
 /// Returns a provider that exports spans to the collector at `endpoint`.

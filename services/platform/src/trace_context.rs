@@ -59,10 +59,16 @@ pub(crate) fn current() -> Context {
     in_registry(&span, |registry, id| {
         let spans = registry.span(id).into_iter().flat_map(|span| span.scope());
         found = spans
-            .filter_map(|span| span.extensions().get::<Unrecorded>().map(|context| context.0.clone()))
+            .filter_map(|span| {
+                span.extensions()
+                    .get::<Unrecorded>()
+                    .map(|context| context.0.clone())
+            })
             .next();
     });
-    found.map_or_else(Context::new, |context| Context::new().with_remote_span_context(context))
+    found.map_or_else(Context::new, |context| {
+        Context::new().with_remote_span_context(context)
+    })
 }
 
 fn of_request(request_id: Uuid) -> SpanContext {

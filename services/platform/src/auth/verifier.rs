@@ -138,10 +138,7 @@ impl TokenVerifier {
             (&self.rules, id.is_some_and(|id| self.keys.holds(id, &known.key)))
         } else {
             match self.trusted.get(&known.issuer) {
-                Some(issuer) => (
-                    issuer.rules(),
-                    issuer.holds(known.key_id.as_deref(), &known.key),
-                ),
+                Some(issuer) => (issuer.rules(), issuer.holds(known.key_id.as_deref(), &known.key)),
                 None => return false,
             }
         };
@@ -157,8 +154,16 @@ impl TokenVerifier {
             false => Some(self.trusted.get(issuer).ok_or(TokenProblem::Issuer)?),
         };
         let (name, rules, keys) = match trusted {
-            None => (&self.issuer, &self.rules, vec![self.own_key(&token, deadline).await?]),
-            Some(issuer) => (issuer.name(), issuer.rules(), issuer.keys(&token, deadline).await?),
+            None => (
+                &self.issuer,
+                &self.rules,
+                vec![self.own_key(&token, deadline).await?],
+            ),
+            Some(issuer) => (
+                issuer.name(),
+                issuer.rules(),
+                issuer.keys(&token, deadline).await?,
+            ),
         };
         let key = token.check(keys)?;
         let claims = PresentedClaims::read(mem::take(&mut token.claims), name, rules, self.clock.now())?;

@@ -304,9 +304,15 @@ mod tests {
                 assert_eq!(one.is_same(other), i == j, "{i} {j}");
             }
         }
-        let named = VerifyingKey { id: "a".into(), ..secret(b"one") };
+        let named = VerifyingKey {
+            id: "a".into(),
+            ..secret(b"one")
+        };
         assert!(named.is_same(&keys[0]));
-        let other_algorithm = VerifyingKey { algorithm: Algorithm::ES256, ..secret(b"one") };
+        let other_algorithm = VerifyingKey {
+            algorithm: Algorithm::ES256,
+            ..secret(b"one")
+        };
         assert!(!other_algorithm.is_same(&keys[0]));
     }
 

@@ -70,9 +70,7 @@ pub(super) async fn limit_person<C: Chain>(
         (Some(user), Some(ResponseKind::Stream)) => limits.stream(&part, user, request, next).await,
         (Some(user), _) => hold(&part, Holder::Person(user.id), request, next).await,
         (None, _) => match forwarded {
-            Some((service, network)) => {
-                hold(&part, Holder::Forwarded(service, network), request, next).await
-            }
+            Some((service, network)) => hold(&part, Holder::Forwarded(service, network), request, next).await,
             None => Ok(next.run(request).await),
         },
     };

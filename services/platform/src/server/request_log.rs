@@ -99,7 +99,11 @@ impl RequestLog {
 }
 
 /// The layer: assigns the request id, opens the span, and records the outcome.
-pub(super) async fn log_request<C: Chain>(log: Arc<RequestLog>, mut request: Request, next: Next<C>) -> Response {
+pub(super) async fn log_request<C: Chain>(
+    log: Arc<RequestLog>,
+    mut request: Request,
+    next: Next<C>,
+) -> Response {
     let id = log.request_id(request.headers());
     request.extensions_mut().insert(RequestId(id));
     let rpc = Arc::clone(log.rpcs.get(request.uri().path()).unwrap_or(&log.unknown));

@@ -45,11 +45,7 @@ const UNREAD_STREAM: Duration = Duration::from_secs(20);
 const PART: usize = 16 * 1024;
 
 /// The layer: drops the answer when it is not read.
-pub(super) async fn drop_unread<C: Chain>(
-    access: AccessTable,
-    request: Request,
-    next: Next<C>,
-) -> Response {
+pub(super) async fn drop_unread<C: Chain>(access: AccessTable, request: Request, next: Next<C>) -> Response {
     let Some(connection) = request.extensions().get::<Connection>().cloned() else {
         // Only tests of other layers make requests without a connection.
         return next.run(request).await;

@@ -119,10 +119,7 @@ async fn an_ended_session_refuses_a_known_token_at_once() {
     let world = World::new();
     let [own, public, _] = known(&world).await;
     world.ended.add(UserId::new(SUB), SESSION);
-    assert_eq!(
-        world.refusal(&own).await,
-        (Reason::SessionRevoked, String::new())
-    );
+    assert_eq!(world.refusal(&own).await, (Reason::SessionRevoked, String::new()));
     world.verify(&public).await.unwrap();
     // A token that is seen for the first time after its session ended stays refused as well.
     let late = world.own.signs(&with(claims(OWN), "iat", json!(NOW - 1)));
@@ -145,10 +142,7 @@ async fn the_time_refuses_a_known_token_at_once() {
     }
     world.set_time(end);
     for token in &tokens {
-        assert_eq!(
-            world.refusal(token).await,
-            (Reason::TokenExpired, String::new())
-        );
+        assert_eq!(world.refusal(token).await, (Reason::TokenExpired, String::new()));
     }
     assert_eq!(world.verifier.known.len(), 0, "an expired token is forgotten");
     // The clock was ahead, and is set back: `iat` is ten seconds before NOW, and a minute is tolerated.
