@@ -9,6 +9,7 @@ use std::{
     fmt::{self, Debug, Write},
 };
 
+use serde_json::Number;
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
@@ -94,10 +95,10 @@ impl Fields<'_, '_> {
 
 impl Visit for Fields<'_, '_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        // JSON has no infinity. `Debug` of other numbers is a number of JSON.
-        self.member(field, |line| match value.is_finite() {
-            true => write!(line, "{value:?}"),
-            false => line.write_str("null"),
+        // JSON has no infinity.
+        self.member(field, |line| match Number::from_f64(value) {
+            Some(number) => write!(line, "{number}"),
+            None => line.write_str("null"),
         });
     }
 

@@ -216,8 +216,8 @@ mod tests {
     impl Write for Kept {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             drop(self.gate.lock().unwrap());
-            self.content.lock().unwrap().extend_from_slice(bytes);
             self.writes.fetch_add(1, Ordering::Relaxed);
+            self.content.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
         }
 

@@ -66,6 +66,7 @@ use tower::{Service, layer::layer_fn};
 use self::{
     authorization::Authorization,
     compression::Compression,
+    health::MAX_QUERY_BYTES,
     layer::{End, Entry, Layer},
     load_shedding::LoadShedding,
     person_limits::PersonLimits,
@@ -233,6 +234,11 @@ impl ServerBuilder {
         let contract = Contract {
             names: self.names.clone(),
             descriptors: self.descriptors.clone(),
+            // An answer repeats its request, which names one symbol or file.
+            limits: Limits {
+                request: MAX_QUERY_BYTES,
+                response: MAX_RESPONSE_BYTES,
+            },
         };
         self.add(contract.clone().v1());
         self.add(contract.v1alpha());

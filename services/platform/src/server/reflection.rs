@@ -16,7 +16,7 @@ use tonic::{Status, body::Body, server::NamedService};
 use tonic_reflection::server::{Builder, Error};
 use tower::Service;
 
-use super::{Limits, MAX_RESPONSE_BYTES, health::MAX_QUERY_BYTES};
+use super::limits::Limits;
 use crate::failure::Failure;
 
 /// The reflection services by name. They describe all services including themselves.
@@ -25,17 +25,12 @@ pub(super) const NAMES: [&str; 2] = [
     "grpc.reflection.v1alpha.ServerReflection",
 ];
 
-/// The limits of the reflection services. An answer repeats its request, which names one symbol or file.
-const LIMITS: Limits = Limits {
-    request: MAX_QUERY_BYTES,
-    response: MAX_RESPONSE_BYTES,
-};
-
 /// What the reflection services describe: the names of the served services, and encoded `FileDescriptorSet`s.
 #[derive(Clone)]
 pub(super) struct Contract {
     pub(super) names: Vec<&'static str>,
     pub(super) descriptors: Vec<&'static [u8]>,
+    pub(super) limits: Limits,
 }
 
 /// A gRPC service that `make` makes when it is called for the first time.
@@ -47,12 +42,12 @@ pub(super) struct Lazy<S, M> {
 impl Contract {
     /// Returns the service of version 1.
     pub(super) fn v1(self) -> impl ReflectionService {
-        lazy(move || Ok(crate::grpc_server!(self.builder().build_v1()?, LIMITS)))
+        lazy(move || Ok(crate::grpc_server!(self.builder().build_v1()?, self.limits)))
     }
 
     /// Returns the service of the version before, which older tools ask.
     pub(super) fn v1alpha(self) -> impl ReflectionService {
-        lazy(move || Ok(crate::grpc_server!(self.builder().build_v1alpha()?, LIMITS)))
+        lazy(move || Ok(crate::grpc_server!(self.builder().build_v1alpha()?, self.limits)))
     }
 
     fn builder(&self) -> Builder<'static> {
