@@ -16,15 +16,20 @@ CREATE FUNCTION data.read_changes_1(caller uuid, device uuid, after bigint, part
     AS $$
 #variable_conflict use_column
 DECLARE
+    claims text;
     context text;
     keys uuid[];
     versions integer[];
 BEGIN
-    context := pg_catalog.set_config('request.jwt.claims', '{"sub":"' || caller || '"}', true);
+    claims := pg_catalog.set_config('request.jwt.claims', '{"sub":"' || caller || '"}', true);
     -- In the order of the index: with few changes expected, Postgres would read and sort all of a person's.
     context := pg_catalog.set_config('enable_bitmapscan', 'off', true);
     context := pg_catalog.set_config('enable_sort', 'off', true);
     context := pg_catalog.set_config('role', 'data_user', true);
+    -- Asked once, and not by the policies of each statement.
+    IF data.check_person() THEN
+        context := pg_catalog.set_config('data.admitted', claims, true);
+    END IF;
     SELECT c.last_number, c.purged_number, max(d.status) FILTER (WHERE d.id = device),
             max(d.next_rotation_at) FILTER (WHERE d.id = device),
             coalesce(min(d.acknowledged_number) FILTER (WHERE d.status = 'active'), 9223372036854775807), array_agg(d.id),
@@ -42,8 +47,6 @@ BEGIN
     IF last_number <= after THEN
         RETURN;
     END IF;
-    -- The policies of the statement before admitted the person.
-    context := pg_catalog.set_config('data.admitted', '{"sub":"' || caller || '"}', true);
     IF EXISTS (SELECT FROM data.cycle_data_conflicts AS k WHERE k.user_id = caller AND k.change_number > after) THEN
         RETURN QUERY
             SELECT NULL::uuid, NULL::bigint, NULL::bigint, NULL::bigint, NULL::text, NULL::timestamptz, p.change_number, p.id,
@@ -112,10 +115,15 @@ CREATE FUNCTION data.get_record_1(caller uuid, device uuid, record uuid) RETURNS
     AS $$
 #variable_conflict use_column
 DECLARE
+    claims text;
     context text;
 BEGIN
-    context := pg_catalog.set_config('request.jwt.claims', '{"sub":"' || caller || '"}', true);
+    claims := pg_catalog.set_config('request.jwt.claims', '{"sub":"' || caller || '"}', true);
     context := pg_catalog.set_config('role', 'data_user', true);
+    -- Asked once, and not by the policies of each statement.
+    IF data.check_person() THEN
+        context := pg_catalog.set_config('data.admitted', claims, true);
+    END IF;
     RETURN QUERY
         SELECT CASE WHEN device IS NOT NULL THEN coalesce(c.status, 'no_device') END, c.next_rotation_at, r.id,
             r.encrypted_payload, r.algorithm, r.key_id, r.key_version, r.nonce, r.salt, r.kdf_memory_kib, r.kdf_iterations,
