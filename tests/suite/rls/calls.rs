@@ -177,8 +177,12 @@ async fn no_call_reaches_the_rows_of_a_locked_person() -> Result<()> {
     let change = "ROW(gen_random_uuid(), 1, true, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, now(), NULL)::data.cycle_change";
     let mut app = Session::open(&database, "data_app").await?;
     for call in [
-        format!("SELECT outcome FROM data.change_record_1('{A}', '', gen_random_uuid(), 'DeleteRecord', '{{}}', {device}, {change}, now(), false)"),
-        format!("SELECT answer FROM data.push_changes_1('{A}', '', gen_random_uuid(), '{{}}', {device}, true, now(), ARRAY[{change}])"),
+        format!(
+            "SELECT outcome FROM data.change_record_1('{A}', '', gen_random_uuid(), 'DeleteRecord', '{{}}', {device}, {change}, now(), false)"
+        ),
+        format!(
+            "SELECT answer FROM data.push_changes_1('{A}', '', gen_random_uuid(), '{{}}', {device}, true, now(), ARRAY[{change}])"
+        ),
         format!("SELECT status FROM data.read_changes_1('{A}', {device}, 0, 100)"),
         format!("SELECT status FROM data.get_record_1('{A}', {device}, gen_random_uuid())"),
         format!("SELECT id::text FROM data.get_message_1('{A}', gen_random_uuid())"),
@@ -192,7 +196,9 @@ async fn no_call_reaches_the_rows_of_a_locked_person() -> Result<()> {
     for admitted in ["", "{}", &format!("{{\"sub\":\"{B}\"}}")] {
         app.execute(&format!("ROLLBACK TO SAVEPOINT cell; SELECT set_config('data.admitted', '{admitted}', true); SAVEPOINT cell"))
             .await?;
-        let found = app.attempt("SELECT id::text FROM data.encrypted_cycle_data").await?;
+        let found = app
+            .attempt("SELECT id::text FROM data.encrypted_cycle_data")
+            .await?;
         assert_eq!(found, refused, "{admitted}");
     }
     Ok(())
