@@ -12,7 +12,7 @@ use haven_testkit::{Client, Person, Stack, random};
 use super::{complete, expire_leases, fail, failure, insert_job, lease, lease_request};
 use crate::{
     analysis_jobs::completion, eventually::eventually, metrics::Metrics, retry::retry_call, status::reason,
-    status::violations, superuser_sql::scalar,
+    status::violations, superuser_sql::{scalar, scalar_with},
 };
 
 /// Completes jobs in one call, with retries.
@@ -289,8 +289,8 @@ async fn jobs_of_an_erased_person_and_expired_leases_are_lost_alone() {
         .await
         .unwrap();
     eventually("the person is erased", async || {
-        let left = format!("SELECT count(*) FROM data.users WHERE id = '{}'", ada.id);
-        scalar::<i64>(&stack.database, &left).await == 0
+        let left = "SELECT count(*) FROM data.users WHERE id = $1";
+        scalar_with::<i64, _>(&stack.database, left, ada.id).await == 0
     })
     .await;
     let results = complete_all(&worker, &completions).await;

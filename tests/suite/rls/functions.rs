@@ -125,7 +125,6 @@ pub(super) fn argument(kind: &str) -> Result<String> {
         "data.cycle_change" => "(,,,,,,,,,,,,,,)",
         "data.usage_counters" => "(,,,,,,,,,,,,,,,,,)",
         "timestamp with time zone[]" => "{2026-11-22 12:00:00+00}",
-        "jsonb" => "{}",
         "interval" => "1000 days",
         "interval[]" => "{1 s}",
         "timestamp with time zone" => "2026-11-22 12:00:00+00",
