@@ -59,29 +59,36 @@ impl Meter {
         for pid in &self.services {
             service += stat(*pid).context("a service has ended")?.own;
         }
-        // A server process that ends in between is in neither sum or in both: the error is its last moment.
-        let mut postgres = 0.0;
-        for entry in fs::read_dir("/proc")? {
-            let pid = entry?
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse::<u32>().ok());
-            let process = pid.and_then(stat);
-            postgres += process.map_or(0.0, |process| {
-                if process.parent == self.postmaster {
-                    process.own
-                } else {
-                    0.0
-                }
-            });
-        }
-        let postmaster = stat(self.postmaster).context("Postgres has ended")?;
+        let postgres = loop {
+            if let Some(seconds) = self.read_postgres()? {
+                break seconds;
+            }
+        };
         let this = stat(std::process::id()).context("reading /proc/self/stat")?;
         Ok(Cpu {
             service,
-            postgres: postgres + postmaster.own + postmaster.ended_children,
+            postgres,
             clients: this.own + this.ended_children,
         })
+    }
+
+    /// Reads the time of all processes of Postgres. Returns `None` if one of them has ended meanwhile: it may be counted
+    /// twice, as a process that runs and as one that has ended.
+    fn read_postgres(&self) -> Result<Option<f64>> {
+        let postmaster = || stat(self.postmaster).context("Postgres has ended");
+        let before = postmaster()?;
+        let mut running = 0.0;
+        for entry in fs::read_dir("/proc")? {
+            let name = entry?.file_name();
+            let pid = name.to_str().and_then(|name| name.parse().ok());
+            let process = pid.and_then(stat);
+            if let Some(process) = process.filter(|process| process.parent == self.postmaster) {
+                running += process.own;
+            }
+        }
+        let after = postmaster()?;
+        let unchanged = before.ended_children == after.ended_children;
+        Ok(unchanged.then_some(running + after.own + after.ended_children))
     }
 }
 
