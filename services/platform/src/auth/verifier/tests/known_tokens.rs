@@ -95,9 +95,9 @@ async fn a_removed_key_refuses_known_tokens_at_once() {
     assert_eq!(world.refusal(&own).await.0, Reason::DependencyUnavailable);
 
     world.verify(&shared).await.unwrap();
-    world.share("another secret of thirty-two bytes");
+    world.replace_secret("another secret of thirty-two bytes");
     world.is_refused(&shared, "SIGNATURE").await;
-    world.share(SECRET);
+    world.replace_secret(SECRET);
     world.verify(&shared).await.unwrap();
 }
 
@@ -201,7 +201,7 @@ impl World {
     }
 
     /// Replaces the shared secret, as its file changes.
-    fn share(&self, secret: &str) {
+    fn replace_secret(&self, secret: &str) {
         self.write("secret", secret);
         self.verifier.trusted[SHARED].read_file();
     }
