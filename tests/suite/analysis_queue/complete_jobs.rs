@@ -11,8 +11,13 @@ use haven_testkit::{Client, Person, Stack, random};
 
 use super::{complete, expire_leases, fail, failure, insert_job, lease, lease_request};
 use crate::{
-    analysis_jobs::completion, eventually::eventually, metrics::Metrics, retry::retry_call, status::reason,
-    status::violations, superuser_sql::{scalar, scalar_with},
+    analysis_jobs::completion,
+    eventually::eventually,
+    metrics::Metrics,
+    retry::retry_call,
+    status::reason,
+    status::violations,
+    superuser_sql::{scalar, scalar_with},
 };
 
 /// Completes jobs in one call, with retries.
