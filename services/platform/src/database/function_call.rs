@@ -1,25 +1,29 @@
 //! The call of one function of the schema, in one round trip.
 
-use std::{io, time::Duration};
+use std::{io, pin::pin, time::Duration};
 
 use sqlx::{
     Error, Postgres,
     postgres::{PgArguments, PgRow},
     query::Map,
 };
+use tokio::time::{Instant, timeout};
 
 use super::{
-    Database, TenantTx,
+    Database, PATIENCE, TenantTx,
     context::{Context, begin_call},
     error::DbError,
+    pool::close_idle,
     server::SERVER,
     settings::Pooler,
 };
 use crate::deadline::Deadline;
 
-/// The time after the last answer on a connection from which its server is asked for a sign of life before a call is sent. A
-/// call itself must not be given up early and sent again: it may wait for a lock.
+/// The time after the last answer on a connection from which its server is asked for a sign of life before a call is sent.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// The time that is too short for another attempt.
+const SHORT: Duration = Duration::from_millis(500);
 
 /// The effect of a function, which decides what happens when its connection breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,16 +135,21 @@ impl<'d> FunctionCall<'d> {
                 }
                 continue;
             }
-            let error = match statement().fetch_all(&mut tx).await {
-                Ok(rows) if in_block => {
+            let is_final = is_new || in_block || self.effect == Effect::Once;
+            let error = match self.answer(&mut tx, statement(), is_final).await? {
+                Some(Ok(rows)) if in_block => {
                     tx.commit().await?;
                     return Ok(rows);
                 }
-                Ok(rows) => {
+                Some(Ok(rows)) => {
                     tx.done();
                     return Ok(rows);
                 }
-                Err(error) => error,
+                Some(Err(error)) => error,
+                None => {
+                    tx.discard();
+                    continue;
+                }
             };
             if is_late(&error) && self.effect != Effect::Reads && !in_block {
                 // The commit may wait for a standby.
@@ -156,6 +165,41 @@ impl<'d> FunctionCall<'d> {
             let is_repeated = is_broken && !is_new && !is_late(&error) && self.effect != Effect::Once;
             if !is_repeated {
                 return Err(error.into());
+            }
+        }
+    }
+
+    /// Executes the statement. `None` when the connection is frozen: no answer comes on it, and its server, asked on another
+    /// one, does not execute the statement. An attempt that `is_final` is awaited until the deadline.
+    async fn answer<'q, F, O>(
+        &self,
+        tx: &mut TenantTx,
+        statement: Map<'q, Postgres, F, PgArguments>,
+        is_final: bool,
+    ) -> Result<Option<Result<Vec<O>, Error>>, DbError>
+    where
+        F: FnMut(PgRow) -> Result<O, Error> + Send,
+        O: Send + Unpin,
+    {
+        let pool = self.database.pool(self.context)?;
+        let backend = tx.backend().cloned();
+        let sent = Instant::now();
+        let mut answer = pin!(statement.fetch_all(tx));
+        let Some(backend) = backend.filter(|_| !is_final) else {
+            return Ok(Some(answer.await));
+        };
+        loop {
+            // Half of the time remains for another connection.
+            let patience = PATIENCE.min(self.deadline.remaining() / 2);
+            if patience < SHORT {
+                return Ok(Some(answer.await));
+            }
+            if let Ok(answered) = timeout(patience, &mut answer).await {
+                return Ok(Some(answered));
+            }
+            if !pool.manager().is_busy(&backend).await {
+                close_idle(pool, sent.elapsed());
+                return Ok(None);
             }
         }
     }

@@ -32,7 +32,7 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// freed.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 
-/// The maximum time for a server to say whether a commit waits for a standby.
+/// The maximum time for a server to say what one of its processes does.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) type Pool = managed::Pool<Connector>;
@@ -127,13 +127,23 @@ impl Connector {
         if self.unconfirmed.server.is_other_than(&backend.server) {
             return false;
         }
+        self.ask(backend.waits_for_standby()).await.unwrap_or(true)
+    }
+
+    /// Returns whether `backend` may execute a statement: the server that connections lead to now says so, or does not
+    /// answer. After a failover it is another one, without this process.
+    pub(super) async fn is_busy(&self, backend: &Backend) -> bool {
+        self.ask(backend.is_busy()).await.unwrap_or(true)
+    }
+
+    /// Asks the server over a connection outside of the pool. `None` when it does not answer.
+    async fn ask(&self, query: String) -> Option<bool> {
         let asked = timeout(ASK_TIMEOUT, async {
             let mut connection = self.open().await?;
-            let query = AssertSqlSafe(backend.waits_for_standby());
-            let row = raw_sql(query).fetch_one(&mut connection).await?;
-            Ok::<bool, DbError>(row.try_get("waits")?)
+            let row = raw_sql(AssertSqlSafe(query)).fetch_one(&mut connection).await?;
+            Ok::<bool, DbError>(row.try_get("holds")?)
         });
-        !matches!(asked.await, Ok(Ok(false)))
+        asked.await.ok()?.ok()
     }
 
     /// Opens a connection outside of the pool.

@@ -138,6 +138,11 @@ impl TenantTx {
         self.ending = if writes { Ending::Confirm } else { Ending::Drain };
     }
 
+    /// Returns the process of the server, if it is known.
+    pub(super) fn backend(&self) -> Option<&Backend> {
+        self.backend.as_ref()
+    }
+
     /// Returns whether the connection cannot be used again.
     pub(super) fn is_broken(&self) -> bool {
         self.ending == Ending::Close
@@ -206,7 +211,13 @@ impl Drop for TenantTx {
             (Ending::Confirm, Ok(runtime)) => {
                 // A caller who gave up before its deadline is an ordinary event, unless it was about the commit itself.
                 let is_early = self.is_single && !self.deadline.remaining().is_zero();
-                drop(runtime.spawn(confirm(connection, self.backend.take(), !is_early)));
+                // A statement waits for locks first. Its place in the pool is kept for that time, as for a rollback.
+                let place = match self.is_single {
+                    true => COMMIT_TIMEOUT.max(ROLLBACK_TIMEOUT.saturating_sub(self.began.elapsed())),
+                    false => COMMIT_TIMEOUT,
+                };
+                let confirmed = confirm(connection, self.backend.take(), place, !is_early);
+                drop(runtime.spawn(confirmed));
             }
             // Outside of a runtime no rollback can be sent; closing the connection also rolls back.
             (Ending::Close, _) | (_, Err(_)) => drop(Object::take(connection)),
@@ -230,8 +241,13 @@ async fn drain(mut connection: PooledConnection, last: &'static str) {
 /// served; but no more commits than the pool has connections wait outside of it. They wait until Postgres answers, the
 /// connection breaks, the backend no longer waits for a standby, or the pool has reached another server.
 ///
-/// It is counted as an unconfirmed commit at once when it `is_late`, and otherwise after [`COMMIT_TIMEOUT`].
-async fn confirm(mut connection: PooledConnection, backend: Option<Backend>, is_late: bool) {
+/// The place in the pool is kept for `patience`. The commit is counted as unconfirmed at once when it `is_late`, and otherwise then.
+async fn confirm(
+    mut connection: PooledConnection,
+    backend: Option<Backend>,
+    patience: Duration,
+    is_late: bool,
+) {
     let count = || metrics::counter!("haven_db_commits_unconfirmed_total").increment(1);
     if is_late {
         count();
@@ -241,7 +257,7 @@ async fn confirm(mut connection: PooledConnection, backend: Option<Backend>, is_
     };
     let connector = pool.manager();
     let mut given_up = pin!(async {
-        sleep(COMMIT_TIMEOUT).await;
+        sleep(patience).await;
         while connector.waits_for_standby(&backend).await {
             sleep(LOOK).await;
         }
@@ -250,7 +266,7 @@ async fn confirm(mut connection: PooledConnection, backend: Option<Backend>, is_
         // The answer to an empty message is the one after that to the commit.
         let mut answer = pin!(raw_sql("").execute(&mut **connection));
         let waited = async {
-            sleep(COMMIT_TIMEOUT).await;
+            sleep(patience).await;
             connector.unconfirmed().places.acquire().await
         };
         tokio::select! {
