@@ -117,7 +117,6 @@ async fn tombstones_are_purged_once_every_device_has_acknowledged_them() {
 async fn a_device_that_starts_over_can_resume_an_interrupted_pull() {
     let stack = Stack::shared().await.unwrap();
     let phone = Device::invent(stack).await.unwrap();
-    // Three parts.
     store_many(stack, &phone, 1250, 1).await;
     let first = async |device: &Device| {
         let request = PullChangesRequest {

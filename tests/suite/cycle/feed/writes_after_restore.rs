@@ -246,7 +246,6 @@ async fn an_acknowledgement_before_the_end_of_the_pull_does_not_let_a_device_wri
 async fn a_watch_lets_a_device_write_when_it_has_read_everything() {
     let stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
-    // Two parts.
     store_many(&stack, &phone, 750, 1).await;
     execute(&stack.database, BEGIN_EPOCH).await;
     let write = async || {
