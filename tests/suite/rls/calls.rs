@@ -142,7 +142,8 @@ async fn a_call_reads_the_rows_of_its_caller_alone() -> Result<()> {
         .get(0);
     let mut app = Session::open(&database, "data_app").await?;
     // Claims of the connection have no effect on a call.
-    app.begin(None, Caller::PersonB).await?;
+    let claims = format!("SELECT set_config('request.jwt.claims', '{{\"sub\":\"{B}\"}}', false)");
+    app.execute(&claims).await?;
     let (a, nothing) = (format!("'{A}'"), "NULL".to_owned());
     for (caller, message, expected) in [
         (&a, &of_a, 1),
@@ -160,8 +161,8 @@ async fn a_call_reads_the_rows_of_its_caller_alone() -> Result<()> {
     let list = format!(
         "SELECT DISTINCT c.user_id::text FROM data.conversations AS c WHERE c.id IN (SELECT id FROM data.list_messages_1('{A}', 0, 100, false, 100))"
     );
-    let people = raw_sql(AssertSqlSafe(list)).fetch_all(&mut app.connection).await;
     // The login itself reads no table.
+    let people = raw_sql(AssertSqlSafe(list)).fetch_all(&mut app.connection).await;
     assert!(people.is_err());
     Ok(())
 }
@@ -172,6 +173,12 @@ async fn no_call_reaches_the_rows_of_a_locked_person() -> Result<()> {
     let database = seeded().await?;
     let lock = format!("UPDATE data.users SET locked_at = now() WHERE id = '{A}'");
     database.run(SUPERUSER, &lock).await?;
+    let mut superuser = database.connect(SUPERUSER).await?;
+    let message = format!("SELECT id::text FROM data.conversations WHERE user_id = '{A}' LIMIT 1");
+    let message: String = raw_sql(AssertSqlSafe(message))
+        .fetch_one(&mut superuser)
+        .await?
+        .get(0);
     let refused = Outcome::Failed("UL001".to_owned());
     let device = "(SELECT gen_random_uuid())";
     let change = "ROW(gen_random_uuid(), 1, true, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, now(), NULL)::data.cycle_change";
@@ -185,7 +192,7 @@ async fn no_call_reaches_the_rows_of_a_locked_person() -> Result<()> {
         ),
         format!("SELECT status FROM data.read_changes_1('{A}', {device}, 0, 100)"),
         format!("SELECT status FROM data.get_record_1('{A}', {device}, gen_random_uuid())"),
-        format!("SELECT id::text FROM data.get_message_1('{A}', gen_random_uuid())"),
+        format!("SELECT id::text FROM data.get_message_1('{A}', '{message}')"),
     ] {
         app.begin(None, Caller::NoClaims).await?;
         assert_eq!(app.attempt(&call).await?, refused, "{call}");
