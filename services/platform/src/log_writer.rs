@@ -1,7 +1,7 @@
 //! The writer of log lines: a thread of its own, so that no call waits for the output.
 //!
 //! A line is formatted by its caller and added to a buffer. The thread writes the buffer a few milliseconds later, with all lines
-//! that have come by then, in one write. No line is dropped: when the buffer is full, because the output is slower than the lines,
+//! that have come by then, in one write. No line is dropped, unless the output refuses it: when the buffer is full, because the output is slower than the lines,
 //! those who log wait, as they would without a buffer. What is in the buffer is written when the service stops and when it
 //! panics. A process that is killed loses the lines of its last milliseconds.
 
@@ -22,6 +22,9 @@ const MAX_BYTES: usize = 256 * 1024;
 
 /// The filling from which the thread collects no longer.
 const EAGER_BYTES: usize = MAX_BYTES / 4;
+
+/// The pause before an output that takes nothing at the moment is tried again.
+const AGAIN: Duration = Duration::from_millis(1);
 
 /// The memory that the buffers keep when they are empty, each.
 const KEPT_BYTES: usize = 16 * 1024;
@@ -135,8 +138,7 @@ impl Shared {
         let Output { sink, lines } = &mut *output;
         std::mem::swap(lines, &mut self.pending().lines);
         self.room.notify_all();
-        // An output that cannot be written cannot be reported either.
-        let _ = sink.write_all(lines).and_then(|()| sink.flush());
+        write_lines(sink, lines);
         lines.clear();
         lines.shrink_to(KEPT_BYTES);
     }
@@ -144,6 +146,24 @@ impl Shared {
     fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Writes whole lines. A line that cannot be written cannot be reported either, and those after it are tried.
+fn write_lines(sink: &mut impl Write, lines: &[u8]) {
+    let mut rest = lines;
+    while !rest.is_empty() {
+        match sink.write(rest) {
+            Ok(written) if written > 0 => rest = &rest[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Another holder of the output may have made it non-blocking.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(AGAIN),
+            _ => {
+                let end = rest.iter().position(|byte| *byte == b'\n');
+                rest = end.map_or(&[], |end| &rest[end + 1..]);
+            }
+        }
+    }
+    let _ = sink.flush();
 }
 
 impl Drop for LogGuard {

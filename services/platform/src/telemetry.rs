@@ -106,9 +106,19 @@ fn exporter(endpoint: &http::Uri, service: &'static str) -> Result<SdkTracerProv
 /// Returns the filter for log lines: `filter`, restricted to what is safe to log.
 fn log_filter<S: Subscriber>(filter: &str) -> impl Filter<S> + use<S> {
     // A filter without conditions on spans has a simpler form, which costs less on each poll of a call.
-    let filter: Box<dyn Filter<S> + Send + Sync> = match filter.parse::<Targets>() {
-        Ok(targets) => Box::new(targets),
-        Err(_) => Box::new(EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"))),
+    // Empty parts have no meaning, and a part with a bracket is about a span.
+    let parts: Vec<_> = filter
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .collect();
+    let simple = match parts.iter().any(|part| part.contains(['[', '{'])) {
+        true => None,
+        false => parts.join(",").parse::<Targets>().ok(),
+    };
+    let filter: Box<dyn Filter<S> + Send + Sync> = match simple {
+        Some(targets) => Box::new(targets),
+        None => Box::new(EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"))),
     };
     filter.and(filter_fn(is_safe_to_log))
 }

@@ -15,7 +15,6 @@ use super::{
     error::DbError,
     pool::close_idle,
     server::SERVER,
-    settings::Pooler,
 };
 use crate::deadline::Deadline;
 
@@ -30,8 +29,8 @@ const SHORT: Duration = Duration::from_millis(500);
 pub enum Effect {
     /// It only reads. It is sent again when a connection of the pool turns out to be dead.
     Reads,
-    /// It writes, and a repeat changes nothing more and returns the first answer, by its request id. It is sent again like a
-    /// read.
+    /// It writes, and a repeat changes nothing more and returns the first answer, by its request id; at most a rate limit is
+    /// counted again. It is sent again like a read.
     Repeatable,
     /// It writes, and is never sent twice.
     Once,
@@ -48,7 +47,7 @@ pub enum Effect {
 /// What is given up is the `statement_timeout` of the call: one that is set within a statement does not limit it. The login's own
 /// does; at the deadline the answer is no longer awaited, and the connection stays out of the pool until Postgres has answered.
 ///
-/// Behind a pooler in transaction mode the statement is surrounded by BEGIN and COMMIT, because sqlx parses it in a message of its own.
+/// Behind a pooler that shares sessions of Postgres between connections the statement is surrounded by BEGIN and COMMIT, because sqlx parses it in a message of its own.
 #[derive(Debug)]
 #[must_use = "a call is made by fetch_one, fetch_optional or fetch_all"]
 pub struct FunctionCall<'d> {
@@ -127,7 +126,7 @@ impl<'d> FunctionCall<'d> {
     {
         loop {
             let (mut tx, is_new) = self.database.take(self.name, self.context, self.deadline).await?;
-            let in_block = self.database.pooler == Pooler::Transaction;
+            let in_block = self.database.shares_sessions();
             if let Err(error) = self.prepare(&mut tx, is_new, in_block).await {
                 tx.discard();
                 if is_new || !error.is_unavailable() {
@@ -157,8 +156,9 @@ impl<'d> FunctionCall<'d> {
                 return Err(DbError::unconfirmed());
             }
             let is_broken = tx.is_broken();
-            if !is_broken && !in_block {
-                // The function failed, and its transaction is rolled back already.
+            if !is_broken && !in_block && matches!(error, Error::Database(_)) {
+                // The function failed, and its transaction is rolled back already. After any other error, such as a column that cannot be
+                // decoded, the end of the answer is still to come.
                 tx.keep();
             }
             // After a restart of Postgres every pooled connection is dead.
@@ -197,7 +197,16 @@ impl<'d> FunctionCall<'d> {
             if let Ok(answered) = timeout(patience, &mut answer).await {
                 return Ok(Some(answered));
             }
-            if !pool.manager().is_busy(&backend).await {
+            let is_busy = tokio::select! {
+                biased;
+                answered = &mut answer => return Ok(Some(answered)),
+                is_busy = pool.manager().is_busy(&backend) => is_busy,
+            };
+            if !is_busy {
+                // The answer may be on its way.
+                if let Ok(answered) = timeout(SHORT, &mut answer).await {
+                    return Ok(Some(answered));
+                }
                 close_idle(pool, sent.elapsed());
                 return Ok(None);
             }
@@ -213,7 +222,8 @@ impl<'d> FunctionCall<'d> {
         let session = tx.session();
         let batch = match &session.backend {
             _ if in_block => begin_call(self.deadline.remaining()),
-            Some(backend) if session.answered.elapsed() < FRESH => {
+            // What is never sent twice is sent on a connection that is known to work.
+            Some(backend) if session.answered.elapsed() < FRESH && self.effect != Effect::Once => {
                 let backend = backend.clone();
                 tx.began_in(backend);
                 tx.single_statement(self.effect != Effect::Reads);

@@ -43,7 +43,14 @@ mod stored_keys;
 mod transaction;
 mod url;
 
-use std::{fmt, sync::OnceLock, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use deadpool::managed::Object;
 use sqlx::{AssertSqlSafe, Error, query, raw_sql};
@@ -87,6 +94,8 @@ pub struct Database {
     app: Option<Pool>,
     worker: Pool,
     pooler: Pooler,
+    /// `true` when a pooler was found to give connections the sessions of others, although it keeps their prepared statements apart.
+    shares_sessions: AtomicBool,
     limits: OnceLock<Limits>,
 }
 
@@ -105,6 +114,7 @@ impl Database {
             app: Some(pool(&config.app_url, config.app_connections)?),
             worker: pool(&config.worker_url, config.worker_connections)?,
             pooler: config.pooler,
+            shares_sessions: AtomicBool::new(false),
             limits: OnceLock::new(),
         })
     }
@@ -222,7 +232,7 @@ impl Database {
             Ok(row) => {
                 let backend = Backend::of(&row?)?;
                 pool.manager().unconfirmed().server.set(&backend.server);
-                if self.pooler == Pooler::Session {
+                if !self.shares_sessions() {
                     tx.session().backend = Some(backend.clone());
                 }
                 tx.began_in(backend);
@@ -237,6 +247,11 @@ impl Database {
                 Err(DbError::frozen())
             }
         }
+    }
+
+    /// Returns whether two transactions of a connection may have different sessions of Postgres.
+    fn shares_sessions(&self) -> bool {
+        self.pooler == Pooler::Transaction || self.shares_sessions.load(Ordering::Relaxed)
     }
 
     /// Returns the pool of the login that can take the identity of `context`.

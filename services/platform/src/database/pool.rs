@@ -56,6 +56,8 @@ pub(super) struct Session {
 pub(super) struct Connector {
     options: CurrentOptions,
     unconfirmed: Unconfirmed,
+    /// The place for a connection that asks what a process of the server does.
+    asking: Semaphore,
 }
 
 /// The connections outside of the pool on which Postgres has not confirmed a commit.
@@ -90,6 +92,7 @@ pub(super) fn pool(url: &DatabaseUrl, size: u32) -> Result<Pool, DbError> {
             places: Semaphore::new(size as usize),
             server: LastServer::default(),
         },
+        asking: Semaphore::new(1),
     };
     let timeouts = Timeouts {
         wait: Some(WAIT_TIMEOUT),
@@ -136,9 +139,11 @@ impl Connector {
         self.ask(backend.is_busy()).await.unwrap_or(true)
     }
 
-    /// Asks the server over a connection outside of the pool. `None` when it does not answer.
+    /// Asks the server over a connection outside of the pool, one at a time: calls that wait for the same lock must not open a
+    /// connection each. `None` when it does not answer.
     async fn ask(&self, query: String) -> Option<bool> {
         let asked = timeout(ASK_TIMEOUT, async {
+            let _one = self.asking.acquire().await;
             let mut connection = self.open().await?;
             let row = raw_sql(AssertSqlSafe(query)).fetch_one(&mut connection).await?;
             Ok::<bool, DbError>(row.try_get("holds")?)

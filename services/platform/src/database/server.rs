@@ -56,8 +56,9 @@ impl Backend {
     /// Returns the query for whether the process executes a statement. The login sees its own sessions.
     pub(super) fn is_busy(&self) -> String {
         format!(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = {} AND state = 'active') AS holds",
-            self.pid
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = {} AND state = 'active') \
+             AND pg_catalog.pg_postmaster_start_time()::text = '{}' AS holds",
+            self.pid, self.server.0
         )
     }
 

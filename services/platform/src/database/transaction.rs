@@ -1,6 +1,6 @@
 //! The tenant transaction, through which every row is reached.
 
-use std::{fmt, io, pin::pin, task::Poll, time::Duration};
+use std::{fmt, future::pending, io, pin::pin, task::Poll, time::Duration};
 
 use deadpool::managed::Object;
 use futures_util::{
@@ -209,14 +209,12 @@ impl Drop for TenantTx {
             (Ending::Rollback, Ok(runtime)) => drop(runtime.spawn(drain(connection, "ROLLBACK"))),
             (Ending::Drain, Ok(runtime)) => drop(runtime.spawn(drain(connection, ""))),
             (Ending::Confirm, Ok(runtime)) => {
-                // A caller who gave up before its deadline is an ordinary event, unless it was about the commit itself.
-                let is_early = self.is_single && !self.deadline.remaining().is_zero();
                 // A statement waits for locks first. Its place in the pool is kept for that time, as for a rollback.
                 let place = match self.is_single {
                     true => COMMIT_TIMEOUT.max(ROLLBACK_TIMEOUT.saturating_sub(self.began.elapsed())),
                     false => COMMIT_TIMEOUT,
                 };
-                let confirmed = confirm(connection, self.backend.take(), place, !is_early);
+                let confirmed = confirm(connection, self.backend.take(), place, !self.is_single);
                 drop(runtime.spawn(confirmed));
             }
             // Outside of a runtime no rollback can be sent; closing the connection also rolls back.
@@ -241,15 +239,16 @@ async fn drain(mut connection: PooledConnection, last: &'static str) {
 /// served; but no more commits than the pool has connections wait outside of it. They wait until Postgres answers, the
 /// connection breaks, the backend no longer waits for a standby, or the pool has reached another server.
 ///
-/// The place in the pool is kept for `patience`. The commit is counted as unconfirmed at once when it `is_late`, and otherwise then.
+/// The place in the pool is kept for `patience`. A commit is counted as unconfirmed at once; a statement that may still wait for
+/// locks then, when its server says that it waits for a standby.
 async fn confirm(
     mut connection: PooledConnection,
     backend: Option<Backend>,
     patience: Duration,
-    is_late: bool,
+    is_commit: bool,
 ) {
     let count = || metrics::counter!("haven_db_commits_unconfirmed_total").increment(1);
-    if is_late {
+    if is_commit {
         count();
     }
     let (Some(pool), Some(backend)) = (Object::pool(&connection), backend) else {
@@ -267,6 +266,10 @@ async fn confirm(
         let mut answer = pin!(raw_sql("").execute(&mut **connection));
         let waited = async {
             sleep(patience).await;
+            if !is_commit && !connector.waits_for_standby(&backend).await {
+                // It waits for something else, and is given up.
+                pending::<()>().await;
+            }
             connector.unconfirmed().places.acquire().await
         };
         tokio::select! {
@@ -279,7 +282,7 @@ async fn confirm(
         Err(true) => connection.answered = Instant::now(),
         Err(false) => drop(Object::take(connection)),
         Ok(place) => {
-            if !is_late {
+            if !is_commit {
                 count();
             }
             let mut connection = Object::take(connection);
