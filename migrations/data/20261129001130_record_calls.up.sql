@@ -399,6 +399,11 @@ BEGIN
     IF outcome <> 'applied' THEN
         UPDATE data.change_counters AS c SET last_number = number - 1 WHERE c.user_id = caller;
     END IF;
+    -- What is lost with a crash then is nothing that the answer says. An answer that was given before is: its commit may still wait
+    -- for the standby, and this one waits for both.
+    IF outcome NOT IN ('applied', 'already_applied', 'answered') THEN
+        context := pg_catalog.set_config('synchronous_commit', 'off', true);
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION data.change_record_1(uuid, text, uuid, text, bytea[], uuid, data.cycle_change, timestamptz, boolean) IS
