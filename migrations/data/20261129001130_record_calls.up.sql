@@ -298,13 +298,13 @@ BEGIN
     claims := pg_catalog.set_config('request.jwt.claims', '{"sub":"' || caller || '"}', true);
     context := pg_catalog.set_config('data.limits', limits, true);
     context := pg_catalog.set_config('role', 'data_user', true);
-    -- Asked once, and not by the policies of each statement.
-    IF data.check_person() THEN
-        context := pg_catalog.set_config('data.admitted', claims, true);
-    END IF;
     -- Locks the person's changes, and takes the next number. It is given back below unless the change is applied.
     UPDATE data.change_counters AS c SET last_number = c.last_number + 1 WHERE c.user_id = caller
         RETURNING c.last_number INTO number;
+    -- Asked once for all that follows, and after the wait for the lock: the person may have been locked meanwhile.
+    IF data.check_person() THEN
+        context := pg_catalog.set_config('data.admitted', claims, true);
+    END IF;
     digest := data.cycle_change_digest(change);
     IF change.deleted THEN
         used_version := 0;
@@ -398,6 +398,11 @@ BEGIN
     END IF;
     IF outcome <> 'applied' THEN
         UPDATE data.change_counters AS c SET last_number = number - 1 WHERE c.user_id = caller;
+    END IF;
+    -- What is lost with a crash then is nothing that the answer says. An answer that was given before is: its commit may still wait
+    -- for the standby, and this one waits for both.
+    IF outcome NOT IN ('applied', 'already_applied', 'answered') THEN
+        context := pg_catalog.set_config('synchronous_commit', 'off', true);
     END IF;
 END
 $$;
@@ -583,14 +588,14 @@ BEGIN
     claims := pg_catalog.set_config('request.jwt.claims', '{"sub":"' || caller || '"}', true);
     context := pg_catalog.set_config('data.limits', limits, true);
     context := pg_catalog.set_config('role', 'data_user', true);
-    -- Asked once, and not by the policies of each statement.
-    IF data.check_person() THEN
-        context := pg_catalog.set_config('data.admitted', claims, true);
-    END IF;
     SELECT c.last_number, r.method, r.payload_mac, r.answer INTO prior
         FROM data.change_counters AS c LEFT JOIN data.requests AS r ON r.user_id = c.user_id AND r.id = request_id
         WHERE c.user_id = caller
         FOR NO KEY UPDATE OF c;
+    -- Asked once for all that follows, and after the wait for the lock: the person may have been locked meanwhile.
+    IF data.check_person() THEN
+        context := pg_catalog.set_config('data.admitted', claims, true);
+    END IF;
     SELECT d.status, d.epoch, d.last_active_at, d.key_version, d.next_rotation_at INTO held
         FROM data.device_key AS d WHERE d.user_id = caller AND d.id = device;
     same := true;

@@ -173,7 +173,8 @@ ALTER POLICY analysis_results_service_insert ON data.analysis_results
 -- Stores analyses and ends their jobs, each by itself, as its person: one that cannot be stored does not affect the others. The
 -- elements are the completions, ordered by person and job, so that two calls lock people in one order. `macs` has the keyed hashes
 -- of all of them, as many for each. The outcome of each is `completed`; `repeated`, when its request was committed before, with the
--- time of that commit; `reused`, when the request id belongs to another request; or `lost`.
+-- time of that commit; `reused`, when the request id belongs to another request; `lost`; or `busy`, when another call
+-- held its rows for too long: it is not stored then, and a retry may store it.
 --
 -- The person is locked first, as a foreign key locks them, and the job second. An erasure locks them in the same order, so the two
 -- cannot deadlock.
@@ -198,46 +199,56 @@ BEGIN
         item := n;
         outcome := 'lost';
         created_at := NULL;
-        SELECT r.method, r.payload_mac, r.answer INTO prior
-        FROM data.users AS u LEFT JOIN data.requests AS r ON r.user_id = u.id AND r.id = complete_jobs_1.request_ids[n]
-        WHERE u.id = person FOR KEY SHARE OF u;
-        IF prior.method IS NULL THEN
-            WITH job AS (
-                UPDATE data.analysis_jobs AS j
-                SET state = 'done', lease_token = NULL, lease_holder = NULL, lease_expires_at = NULL, last_error = NULL,
-                    finished_at = now()
-                WHERE j.user_id = person AND j.id = complete_jobs_1.jobs[n] AND j.lease_digest = complete_jobs_1.digests[n]
-                    AND j.attempts = complete_jobs_1.attempt_numbers[n]
-                    AND j.state = 'leased' AND j.lease_expires_at > now()
-                RETURNING j.user_id, j.id, j.first_number, j.last_number
-            ), request AS (
-                INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT user_id, complete_jobs_1.request_ids[n], 'CompleteJob', complete_jobs_1.macs[(n - 1) * width + 1],
-                    jsonb_build_object('created_at', complete_jobs_1.at), complete_jobs_1.at
-                FROM job
-            ), result AS (
-                INSERT INTO data.analysis_results (user_id, id, analysis_type, chat_score, first_number, last_number,
-                    details, key_id, triggered_milestone, created_at)
-                SELECT user_id, id, complete_jobs_1.analysis_types[n], complete_jobs_1.chat_scores[n], first_number,
-                    last_number, complete_jobs_1.sealed_details[n], complete_jobs_1.key_ids[n],
-                    complete_jobs_1.milestones[n], complete_jobs_1.at
-                FROM job
-            )
-            SELECT complete_jobs_1.at INTO created_at FROM job;
-            IF FOUND THEN
-                outcome := 'completed';
-            ELSE
-                -- The statement may have waited for the first try of this request, which its snapshot does not show.
-                SELECT r.method, r.payload_mac, r.answer INTO prior
-                FROM data.requests AS r WHERE r.user_id = person AND r.id = complete_jobs_1.request_ids[n];
+        BEGIN
+            SELECT r.method, r.payload_mac, r.answer INTO prior
+            FROM data.users AS u LEFT JOIN data.requests AS r ON r.user_id = u.id AND r.id = complete_jobs_1.request_ids[n]
+            WHERE u.id = person FOR KEY SHARE OF u;
+            IF prior.method IS NULL THEN
+                WITH job AS (
+                    UPDATE data.analysis_jobs AS j
+                    SET state = 'done', lease_token = NULL, lease_holder = NULL, lease_expires_at = NULL, last_error = NULL,
+                        finished_at = now()
+                    WHERE j.user_id = person AND j.id = complete_jobs_1.jobs[n] AND j.lease_digest = complete_jobs_1.digests[n]
+                        AND j.attempts = complete_jobs_1.attempt_numbers[n]
+                        AND j.state = 'leased' AND j.lease_expires_at > now()
+                    RETURNING j.user_id, j.id, j.first_number, j.last_number
+                ), request AS (
+                    INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
+                    SELECT user_id, complete_jobs_1.request_ids[n], 'CompleteJob', complete_jobs_1.macs[(n - 1) * width + 1],
+                        jsonb_build_object('created_at', complete_jobs_1.at), complete_jobs_1.at
+                    FROM job
+                ), result AS (
+                    INSERT INTO data.analysis_results (user_id, id, analysis_type, chat_score, first_number, last_number,
+                        details, key_id, triggered_milestone, created_at)
+                    SELECT user_id, id, complete_jobs_1.analysis_types[n], complete_jobs_1.chat_scores[n], first_number,
+                        last_number, complete_jobs_1.sealed_details[n], complete_jobs_1.key_ids[n],
+                        complete_jobs_1.milestones[n], complete_jobs_1.at
+                    FROM job
+                )
+                SELECT complete_jobs_1.at INTO created_at FROM job;
+                IF FOUND THEN
+                    outcome := 'completed';
+                ELSE
+                    -- The statement may have waited for the first try of this request, which its snapshot does not show.
+                    SELECT r.method, r.payload_mac, r.answer INTO prior
+                    FROM data.requests AS r WHERE r.user_id = person AND r.id = complete_jobs_1.request_ids[n];
+                END IF;
             END IF;
-        END IF;
-        IF prior.method = 'CompleteJob' AND prior.payload_mac = ANY (macs[(n - 1) * width + 1 : n * width]) THEN
-            outcome := 'repeated';
-            created_at := (prior.answer ->> 'created_at')::timestamptz;
-        ELSIF prior.method IS NOT NULL THEN
-            outcome := 'reused';
-        END IF;
+            IF prior.method = 'CompleteJob' AND prior.payload_mac = ANY (macs[(n - 1) * width + 1 : n * width]) THEN
+                outcome := 'repeated';
+                created_at := (prior.answer ->> 'created_at')::timestamptz;
+            ELSIF prior.method IS NOT NULL THEN
+                outcome := 'reused';
+            END IF;
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            -- The variables keep what they had, and the settings are those from before the block. One by itself fails, and its call
+            -- has the reason.
+            IF cardinality(people) = 1 THEN
+                RAISE;
+            END IF;
+            outcome := 'busy';
+            created_at := NULL;
+        END;
         RETURN NEXT;
     END LOOP;
 END

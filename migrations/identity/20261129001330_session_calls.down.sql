@@ -1,7 +1,7 @@
 SET LOCAL row_security = off;
 
 DROP FUNCTION identity.refresh_session_1(
-    uuid, uuid, uuid, text[], text[], uuid, bytea, interval, interval, interval, text, bytea, bytea[], interval[], interval[]
+    uuid, uuid, uuid, text[], text[], uuid, bytea, interval, interval, interval, text, bytea, bytea[], interval[], interval[], timestamptz
 );
 DROP FUNCTION identity.begin_refresh_1(bytea[], bytea[], interval[], interval[]);
 DROP FUNCTION identity.sign_in_1(

@@ -129,10 +129,11 @@ BEGIN
             ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING;
         IF FOUND THEN
             UPDATE identity.users AS u SET last_active_at = at
-                WHERE u.id = person AND u.password_version = sign_in_1.password_version;
+                WHERE u.id = person AND u.password_version = sign_in_1.password_version
+                    AND (NOT requires_verified OR u.email_verified_at IS NOT NULL);
             IF NOT FOUND THEN
                 -- Undoes the request.
-                RAISE check_violation USING MESSAGE = 'the password was changed in the meantime',
+                RAISE check_violation USING MESSAGE = 'the password or the address was changed in the meantime',
                     CONSTRAINT = 'sign_in_password_version';
             END IF;
             IF upgraded IS NOT NULL THEN
@@ -182,9 +183,11 @@ GRANT EXECUTE ON FUNCTION identity.sign_in_1(
 
 -- Admits a call, and finds the token that has one of these hashes: those of one token under each key of the ring. Its own
 -- transaction, so that what was counted stays, and that the rows of limits, which calls of one service share, are never locked
--- while a commit waits for the disk.
+-- while a commit waits for the disk. `at` is the time by the clock of Postgres, from which the deadline of the call is reckoned.
 CREATE FUNCTION identity.begin_refresh_1(hashes bytea[], keys bytea[], emissions interval[], tolerances interval[])
-    RETURNS TABLE (refused bytea[], waits interval[], user_id uuid, session_id uuid, token_id uuid, hash bytea)
+    RETURNS TABLE (
+        refused bytea[], waits interval[], user_id uuid, session_id uuid, token_id uuid, hash bytea, at timestamptz
+    )
     LANGUAGE plpgsql VOLATILE ROWS 1 SECURITY INVOKER SET search_path = ''
     AS $$
 DECLARE
@@ -201,6 +204,7 @@ BEGIN
             EXIT WHEN FOUND;
         END LOOP;
     END IF;
+    at := clock_timestamp();
     RETURN NEXT;
 END
 $$;
@@ -212,10 +216,13 @@ GRANT EXECUTE ON FUNCTION identity.begin_refresh_1(bytea[], bytea[], interval[],
 -- Uses a refresh token, stores its successor and extends the session; or answers as the state of the token says, in `outcome`:
 -- refreshed, again (used within `grace`), ended, expired, unknown, or reused, which ends the session. All times are by the clock of
 -- Postgres, which is the same for the calls of all replicas. Only a call that uses a token counts towards the limits.
+--
+-- The outcome is late, and nothing is changed, after `not_after`, the deadline of the call. Its caller has given up by then, and may
+-- have used the token with a retry: without this, a statement that a slow network delivers long after would look like a reuse.
 CREATE FUNCTION identity.refresh_session_1(
     person uuid, session uuid, token uuid, documents text[], versions text[], next_id uuid, next_hash bytea,
     grace interval, access_lifetime interval, refresh_lifetime interval, service text, network_mac bytea,
-    keys bytea[], emissions interval[], tolerances interval[]
+    keys bytea[], emissions interval[], tolerances interval[], not_after timestamptz
 ) RETURNS TABLE (
     outcome text, issued_at timestamptz, expires_at timestamptz, refresh_expires_at timestamptz, missing_consents text[],
     refused bytea[], waits interval[]
@@ -249,6 +256,7 @@ BEGIN
     -- After the wait for the locks.
     at := clock_timestamp();
     outcome := CASE
+        WHEN at > not_after THEN 'late'
         WHEN has_ended THEN 'ended'
         WHEN token_expires_at <= at THEN 'expired'
         WHEN token_used_at IS NULL THEN 'refreshed'
@@ -295,13 +303,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION identity.refresh_session_1(
-    uuid, uuid, uuid, text[], text[], uuid, bytea, interval, interval, interval, text, bytea, bytea[], interval[], interval[]
+    uuid, uuid, uuid, text[], text[], uuid, bytea, interval, interval, interval, text, bytea, bytea[], interval[], interval[], timestamptz
 ) IS 'RefreshSession: uses a refresh token of the person, and stores its successor.';
 REVOKE EXECUTE ON FUNCTION identity.refresh_session_1(
-    uuid, uuid, uuid, text[], text[], uuid, bytea, interval, interval, interval, text, bytea, bytea[], interval[], interval[]
+    uuid, uuid, uuid, text[], text[], uuid, bytea, interval, interval, interval, text, bytea, bytea[], interval[], interval[], timestamptz
 ) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION identity.refresh_session_1(
-    uuid, uuid, uuid, text[], text[], uuid, bytea, interval, interval, interval, text, bytea, bytea[], interval[], interval[]
+    uuid, uuid, uuid, text[], text[], uuid, bytea, interval, interval, interval, text, bytea, bytea[], interval[], interval[], timestamptz
 ) TO identity_app;
 
 SET LOCAL row_security = on;

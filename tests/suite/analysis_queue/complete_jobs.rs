@@ -7,7 +7,8 @@ use haven_platform::reason::Reason;
 use haven_proto::data::v1::{
     CompleteJobRequest, CompleteJobsRequest, CompletionResult, GetAnalysisRequest, JobLease,
 };
-use haven_testkit::{Client, Person, Stack, random};
+use haven_testkit::{Client, Person, Stack, random, secrets::SUPERUSER};
+use sqlx::{AssertSqlSafe, raw_sql};
 
 use super::{complete, expire_leases, fail, failure, insert_job, lease, lease_request};
 use crate::{
@@ -119,6 +120,31 @@ async fn ten_jobs_of_several_people_and_leases_are_completed_in_one_call() {
     let counted = Metrics::read(stack.data.listeners.metrics).await;
     let completed = counted.sum("haven_analysis_jobs_total", &[("outcome", "completed")]);
     assert_eq!(completed, Some(10.0), "a retry is not counted");
+}
+
+#[tokio::test]
+async fn a_job_that_another_call_holds_does_not_affect_the_others() {
+    let stack = Stack::start().await.unwrap();
+    let (ada, bob) = (stack.person().await.unwrap(), stack.person().await.unwrap());
+    let worker = stack.service("worker").unwrap();
+    let leases = leased(&stack, &worker, &[ada, bob], 1..=2).await;
+    let completions: Vec<_> = leases.iter().cloned().map(completion).collect();
+    let mut holder = stack.database.connect(SUPERUSER).await.unwrap();
+    let hold = format!(
+        "BEGIN; SELECT FROM data.analysis_jobs WHERE id = '{}' FOR UPDATE",
+        leases[1].job_id
+    );
+    raw_sql(AssertSqlSafe(hold)).execute(&mut holder).await.unwrap();
+    let mut expected = [Reason::Unspecified; 4];
+    expected[1] = Reason::DependencyUnavailable;
+    let results = complete_all(&worker, &completions).await;
+    assert_eq!(reasons(&results), expected);
+    raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    let again = complete_all(&worker, &completions).await;
+    assert_eq!(reasons(&again), [Reason::Unspecified; 4]);
+    for place in [0, 2, 3] {
+        assert_eq!(again[place], results[place], "the first answer");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Functions that a login calls in place of a transaction: each takes the identity of its caller before anything else, and
 //! for its own statement only.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use haven_testkit::secrets::SUPERUSER;
 use sqlx::{AssertSqlSafe, Row, raw_sql};
@@ -207,6 +209,50 @@ async fn no_call_reaches_the_rows_of_a_locked_person() -> Result<()> {
             .attempt("SELECT id::text FROM data.encrypted_cycle_data")
             .await?;
         assert_eq!(found, refused, "{admitted}");
+    }
+    Ok(())
+}
+
+/// The answer to whether a person is locked is one of the time after the wait for the lock of their changes.
+#[tokio::test]
+async fn a_person_who_is_locked_while_a_change_waits_is_refused() -> Result<()> {
+    let database = seeded().await?;
+    let change = "ROW(gen_random_uuid(), 1, true, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, now(), NULL)::data.cycle_change";
+    for call in [
+        format!(
+            "SELECT outcome FROM data.change_record_1('{A}', '', gen_random_uuid(), 'DeleteRecord', '{{}}', gen_random_uuid(), {change}, now(), false)"
+        ),
+        format!(
+            "SELECT answer FROM data.push_changes_1('{A}', '', gen_random_uuid(), '{{}}', gen_random_uuid(), true, now(), ARRAY[{change}])"
+        ),
+    ] {
+        let unlock = format!("UPDATE data.users SET locked_at = NULL WHERE id = '{A}'");
+        database.run(SUPERUSER, &unlock).await?;
+        let mut holder = database.connect(SUPERUSER).await?;
+        let hold =
+            format!("BEGIN; UPDATE data.change_counters SET last_number = last_number WHERE user_id = '{A}'");
+        raw_sql(AssertSqlSafe(hold)).execute(&mut holder).await?;
+        let mut app = Session::open(&database, "data_app").await?;
+        app.begin(None, Caller::NoClaims).await?;
+        let lock = async {
+            let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity
+                WHERE datname = current_database() AND usename = 'data_app' AND wait_event_type = 'Lock')";
+            while !raw_sql(waits).fetch_one(&mut holder).await?.get::<bool, _>(0) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                // Within a transaction the view would not change.
+                raw_sql("SELECT pg_stat_clear_snapshot()")
+                    .execute(&mut holder)
+                    .await?;
+            }
+            let lock = format!("UPDATE data.users SET locked_at = now() WHERE id = '{A}'");
+            database.run(SUPERUSER, &lock).await?;
+            raw_sql("COMMIT").execute(&mut holder).await?;
+            anyhow::Ok(())
+        };
+        let lock = tokio::time::timeout(Duration::from_secs(30), lock);
+        let (outcome, locked) = tokio::join!(app.attempt(&call), lock);
+        locked??;
+        assert_eq!(outcome?, Outcome::Failed("UL001".to_owned()), "{call}");
     }
     Ok(())
 }

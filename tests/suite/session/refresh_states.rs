@@ -3,8 +3,11 @@
 use haven_testkit::{Stack, secrets::SUPERUSER};
 use sqlx::{AssertSqlSafe, Row, raw_sql};
 
+/// The deadline of a call that came late, for which nothing is decided.
+const LATE: &str = "clock_timestamp() - interval '1 microsecond'";
+
 /// Changes of the token `t` or of its session `s` at the time of the refresh, and the outcome.
-const STATES: [(&str, &str, &str); 11] = [
+const STATES: [(&str, &str, &str); 13] = [
     ("an unused token", "", "refreshed"),
     (
         "a token of a replica with a clock that is ahead",
@@ -46,6 +49,12 @@ const STATES: [(&str, &str, &str); 11] = [
         "UPDATE s SET ended_at = now(), end_reason = 'signed_out'",
         "ended",
     ),
+    ("an unused token, after the deadline", "", "late"),
+    (
+        "a token that was used more than ten seconds ago, after the deadline",
+        "UPDATE t SET used_at = now() - interval '11 seconds'",
+        "late",
+    ),
     ("a token that is gone", "DELETE FROM t", "unknown"),
     ("a session that is gone", "DELETE FROM s", "unknown"),
 ];
@@ -76,10 +85,15 @@ async fn a_refresh_goes_by_the_clock_of_postgres() {
                      AND refreshed.expires_at - refreshed.issued_at = interval '15 minutes'
                      AND refreshed.refresh_expires_at - refreshed.issued_at = interval '720 hours' AS is_exact
              FROM identity.refresh_session_1('{}', '{}', '{}', '{{}}', '{{}}', gen_random_uuid(), sha256('next'),
-                 '10 seconds', '15 minutes', '720 hours', NULL, NULL, '{{}}', '{{}}', '{{}}') AS refreshed;",
+                 '10 seconds', '15 minutes', '720 hours', NULL, NULL, '{{}}', '{{}}', '{{}}',
+                 {}) AS refreshed;",
             ada.id,
             ada.session_id,
             token_of(stack, ada.id).await,
+            match expected {
+                "late" => LATE,
+                _ => "clock_timestamp() + interval '1 minute'",
+            },
         ));
         let row = raw_sql(AssertSqlSafe(batch))
             .fetch_one(&mut superuser)

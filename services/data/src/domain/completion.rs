@@ -22,4 +22,6 @@ pub enum CompletionRefusal {
     LeaseLost,
     /// The request id belongs to a request with other content.
     RequestIdReused,
+    /// Another call held the rows for too long. A retry may store the analysis.
+    Busy,
 }

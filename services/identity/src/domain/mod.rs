@@ -14,7 +14,8 @@
 //!   calls cannot all pass on the same remaining quota. A call that exceeds one limit does not count towards the
 //!   others. The [limits](rate_limit) themselves are defined here.
 //! - **Refresh-token rotation.** `identity.refresh_session_1` locks account, session and token, and then decides by the locked
-//!   rows. When several calls have one token, one of them rotates the token, and the others get the same successor. The
+//!   rows. When several calls have one token, one of them rotates the token, and the others get the same successor. A call that
+//!   gets there after its deadline changes nothing, so that it is not taken for a reuse of the token. The
 //!   [lifetimes and the grace period](refresh_token) are defined here.
 //! - **Erasure.** `identity.erase_account` deletes the account's rows, writes the erasure and queues the message to
 //!   data in one transaction: all of it or nothing.

@@ -64,6 +64,7 @@ pub(super) fn reason(refusal: CompletionRefusal) -> Reason {
     match refusal {
         CompletionRefusal::LeaseLost => Reason::LeaseLost,
         CompletionRefusal::RequestIdReused => Reason::RequestIdReused,
+        CompletionRefusal::Busy => Reason::DependencyUnavailable,
     }
 }
 

@@ -48,7 +48,8 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// When the database fails. Some or all jobs may be completed then: a retry gets their answers.
+    /// When the database fails, or when the rows of the only completion are held by another call for too long. Some or all jobs may be
+    /// completed then: a retry gets their answers.
     pub async fn complete(
         &self,
         completions: &[Completion],
@@ -108,6 +109,7 @@ impl Queue {
                 }
                 ("repeated", Some(at)) => Ok(at),
                 ("reused", _) => Err(CompletionRefusal::RequestIdReused),
+                ("busy", _) => Err(CompletionRefusal::Busy),
                 ("lost", _) => {
                     lost += 1;
                     Err(CompletionRefusal::LeaseLost)

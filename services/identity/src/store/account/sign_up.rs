@@ -54,8 +54,8 @@ pub enum SignUpError {
     /// The request id created an account that was erased.
     #[error("the account of the sign-up was erased")]
     Erased,
-    /// An account with this email address exists, or the request id created an account. Which of the two is not known:
-    /// a retry violates both constraints.
+    /// An account with this email address exists, or the request id created an account, which may be this very account. Which of
+    /// them is not known: a retry violates all constraints.
     #[error("an account with this email address or from this request exists")]
     Exists,
     /// The email address is over its limit.
@@ -309,7 +309,8 @@ impl EarlierSignUp {
 impl From<DbError> for SignUpError {
     fn from(error: DbError) -> Self {
         match error.constraint() {
-            Some("users_email_canonical_key" | "requests_sign_up_key") => Self::Exists,
+            // The last one is that of the same statement, which was sent again after it was committed.
+            Some("users_email_canonical_key" | "requests_sign_up_key" | "users_pkey") => Self::Exists,
             Some("erasures_sign_up_digest") => Self::Erased,
             _ => Self::Database(error),
         }

@@ -1,6 +1,6 @@
 //! RefreshSession: uses a refresh token, and stores its successor.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use haven_platform::{
     call::UserId,
     database::{Context, DbError, Effect},
@@ -20,6 +20,17 @@ use crate::{
     },
     store::rate_limit::{self, Arrays, LimitError},
 };
+
+/// A stored token that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundToken {
+    /// The key of the token.
+    pub key: TokenKey,
+    /// The id of the key that its hash is under.
+    pub hash_key: KeyId,
+    /// The deadline of the call, by the clock of Postgres.
+    pub not_after: DateTime<Utc>,
+}
 
 /// A session with new tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +61,8 @@ pub enum Refreshed {
 // === impl Sessions ===
 
 impl Sessions {
-    /// Finds the token that has one of these keyed hashes: those of one token under each key of the ring. Also returns the
-    /// id of the key that its hash is under. Admits the call first, if it is within all of `quotas`.
+    /// Finds the token that has one of these keyed hashes: those of one token under each key of the ring. Admits the call first, if
+    /// it is within all of `quotas`.
     ///
     /// # Errors
     ///
@@ -61,7 +72,7 @@ impl Sessions {
         hashes: impl Iterator<Item = StoredMac>,
         quotas: &[Quota],
         deadline: Deadline,
-    ) -> Result<Option<(TokenKey, KeyId)>, LimitError> {
+    ) -> Result<Option<FoundToken>, LimitError> {
         let hashes: Vec<Vec<u8>> = hashes.map(|hash| hash.as_bytes().to_vec()).collect();
         let limits = Arrays::of(quotas);
         let row = self
@@ -75,7 +86,8 @@ impl Sessions {
             .fetch_one(|| {
                 sqlx::query!(
                     r#"
-                    SELECT /* RefreshSession.find */ refused, waits, user_id, session_id, token_id, hash
+                    SELECT /* RefreshSession.find */ refused, waits, user_id, session_id, token_id, hash,
+                        at AS "at!"
                     FROM identity.begin_refresh_1($1, $2, $3, $4)"#,
                     &hashes as &[Vec<u8>],
                     &limits.keys as &[Vec<u8>],
@@ -94,10 +106,19 @@ impl Sessions {
             session_id,
             token_id,
         };
-        Ok(Some((key, KeyId::of_stored(&hash))))
+        // The time was read before the answer arrived, so this is never later than the deadline.
+        let remaining = TimeDelta::from_std(deadline.remaining()).unwrap_or(TimeDelta::MAX);
+        Ok(Some(FoundToken {
+            key,
+            hash_key: KeyId::of_stored(&hash),
+            not_after: row
+                .at
+                .checked_add_signed(remaining)
+                .ok_or_else(|| DbError::unexpected("the time of a refresh"))?,
+        }))
     }
 
-    /// Uses the token `key`, stores `next` as its successor, and extends the session. When several simultaneous calls
+    /// Uses the token that was found, stores `next` as its successor, and extends the session. When several simultaneous calls
     /// have one token, one of them does that, and the others get the same session. A token that was used more than
     /// [`GRACE`](crate::domain::refresh_token::GRACE) before ends its session. All times are by the clock of Postgres, which
     /// is the same for the calls of all replicas.
@@ -107,26 +128,29 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// When the call is over a limit, or when the database fails. The refresh may have been committed: a retry within the grace period returns the outcome.
+    /// When the call is over a limit, or when the database fails. The refresh may have been committed: a retry within the grace
+    /// period returns the outcome. The statement is sent once, and changes nothing after the deadline.
     pub async fn refresh(
         &self,
-        key: TokenKey,
+        found: FoundToken,
         next: NewRefreshToken,
         (quotas, required): (&[Quota], &RequiredConsents),
         origin: &Origin,
         deadline: Deadline,
     ) -> Result<Refreshed, LimitError> {
+        let key = found.key;
         let (person, limits) = (key.user_id, Arrays::of(quotas));
         let (documents, versions) = required.columns();
         let row = self
             .database
-            .call("RefreshSession", Context::User(person), Effect::Repeatable, deadline)
+            .call("RefreshSession", Context::User(person), Effect::Once, deadline)
             .fetch_one(|| {
                 sqlx::query!(
                     r#"
                     SELECT /* RefreshSession */ outcome AS "outcome!", issued_at, expires_at, refresh_expires_at,
                         missing_consents, refused, waits
-                    FROM identity.refresh_session_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"#,
+                    FROM identity.refresh_session_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
+                        $16)"#,
                     person.as_uuid(),
                     key.session_id,
                     key.token_id,
@@ -142,6 +166,7 @@ impl Sessions {
                     &limits.keys as &[Vec<u8>],
                     &limits.emissions as &[PgInterval],
                     &limits.tolerances as &[PgInterval],
+                    found.not_after,
                 )
             })
             .await?;
@@ -153,6 +178,7 @@ impl Sessions {
             "expired" => return Ok(Refreshed::Expired),
             "reused" => return Ok(Refreshed::Reused),
             "unknown" => return Ok(Refreshed::Unknown),
+            "late" => return Err(DbError::deadline().into()),
             _ => return Err(DbError::unexpected("the outcome of a refresh").into()),
         };
         let times = (row.issued_at, row.expires_at, row.refresh_expires_at);
