@@ -156,7 +156,7 @@ fn write_lines(sink: &mut impl Write, lines: &[u8]) {
             Ok(written) if written > 0 => rest = &rest[written..],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // Another holder of the output may have made it non-blocking.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(AGAIN),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::park_timeout(AGAIN),
             _ => {
                 let end = rest.iter().position(|byte| *byte == b'\n');
                 rest = end.map_or(&[], |end| &rest[end + 1..]);

@@ -26,10 +26,10 @@ struct Unrecorded(SpanContext);
 ///
 /// Without a collector the trace of a request that names none has the digits of its request id.
 pub(crate) fn begin(span: &Span, headers: &HeaderMap, request_id: Uuid) -> TraceId {
-    let parent = headers
-        .contains_key(TRACEPARENT)
-        .then(|| TraceContextPropagator::new().extract(&IncomingHeaders(headers)))
-        .unwrap_or_default();
+    let parent = match headers.contains_key(TRACEPARENT) {
+        true => TraceContextPropagator::new().extract(&IncomingHeaders(headers)),
+        false => Context::default(),
+    };
     let named = parent.span().span_context().clone();
     // It is an error when there is no collector.
     if span.set_parent(parent).is_ok() {

@@ -48,10 +48,11 @@ fn message(kind: &MessageDescriptor, mut value: Value) -> Result<DynamicMessage>
 fn fill_request_ids(kind: &MessageDescriptor, fields: &mut Map<String, Value>) {
     for field in kind.fields() {
         match field.kind() {
-            _ if field.name() == REQUEST_ID => {
-                if !fields.contains_key(REQUEST_ID) && !fields.contains_key(field.json_name()) {
-                    fields.insert(REQUEST_ID.to_owned(), random::uuid().to_string().into());
-                }
+            _ if field.name() == REQUEST_ID
+                && !fields.contains_key(REQUEST_ID)
+                && !fields.contains_key(field.json_name()) =>
+            {
+                fields.insert(REQUEST_ID.to_owned(), random::uuid().to_string().into());
             }
             Kind::Message(part) if field.is_list() => {
                 for name in [field.name(), field.json_name()] {

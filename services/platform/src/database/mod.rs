@@ -162,7 +162,6 @@ impl Database {
     /// Calls one function of the schema as the login of `context`, in a transaction of its own and one round trip. The
     /// function itself takes the identity that it runs under: see [`FunctionCall`]. `name` is the method that it serves, for
     /// metrics.
-    #[must_use]
     pub fn call(
         &self,
         name: &'static str,

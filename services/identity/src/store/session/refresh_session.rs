@@ -120,7 +120,7 @@ impl Sessions {
 
     /// Uses the token that was found, stores `next` as its successor, and extends the session. When several simultaneous calls
     /// have one token, one of them does that, and the others get the same session. A token that was used more than
-    /// [`GRACE`](crate::domain::refresh_token::GRACE) before ends its session. All times are by the clock of Postgres, which
+    /// [`GRACE`] before ends its session. All times are by the clock of Postgres, which
     /// is the same for the calls of all replicas.
     ///
     /// Only a call that uses a token counts towards `quotas`, which bound the number of stored tokens. The result names those
