@@ -126,7 +126,7 @@ impl<'d> FunctionCall<'d> {
     {
         loop {
             let (mut tx, is_new) = self.database.take(self.name, self.context, self.deadline).await?;
-            let in_block = self.database.shares_sessions();
+            let in_block = self.database.mixes_sessions();
             if let Err(error) = self.prepare(&mut tx, is_new, in_block).await {
                 tx.discard();
                 if is_new || !error.is_unavailable() {

@@ -86,7 +86,7 @@ impl Database {
     pub async fn worker_only(config: &WorkerConfig, newest: i64) -> Result<Self, InspectionError> {
         let database = Self {
             limits: OnceLock::new(),
-            shares_sessions: AtomicBool::new(false),
+            mixes_sessions: AtomicBool::new(false),
             schema: config.schema,
             app: None,
             worker: pool(&DatabaseUrl::from(&config.url), 1)?,
@@ -263,8 +263,8 @@ impl Database {
         if self.pooler == Pooler::Transaction {
             return;
         }
-        if let Ok(Ok(true)) = timeout(PROBE_TIMEOUT, sessions_are_shared(pool)).await {
-            self.shares_sessions.store(true, Ordering::Relaxed);
+        if let Ok(Ok(true)) = timeout(PROBE_TIMEOUT, sessions_are_mixed(pool)).await {
+            self.mixes_sessions.store(true, Ordering::Relaxed);
         }
         if pool.status().max_size < 2 {
             return;
@@ -299,7 +299,7 @@ impl Database {
 }
 
 /// Returns whether two connections get the same session of Postgres in turn, or one of them another, while both are open.
-async fn sessions_are_shared(pool: &Pool) -> Result<bool, DbError> {
+async fn sessions_are_mixed(pool: &Pool) -> Result<bool, DbError> {
     const SESSION: &str = "SELECT pg_catalog.pg_backend_pid() AS pid";
     let mut first = pool.get().await?;
     let mut second = pool.manager().open().await?;

@@ -95,7 +95,7 @@ pub struct Database {
     worker: Pool,
     pooler: Pooler,
     /// `true` when a pooler was found to give connections the sessions of others, although it keeps their prepared statements apart.
-    shares_sessions: AtomicBool,
+    mixes_sessions: AtomicBool,
     limits: OnceLock<Limits>,
 }
 
@@ -114,7 +114,7 @@ impl Database {
             app: Some(pool(&config.app_url, config.app_connections)?),
             worker: pool(&config.worker_url, config.worker_connections)?,
             pooler: config.pooler,
-            shares_sessions: AtomicBool::new(false),
+            mixes_sessions: AtomicBool::new(false),
             limits: OnceLock::new(),
         })
     }
@@ -231,7 +231,7 @@ impl Database {
             Ok(row) => {
                 let backend = Backend::of(&row?)?;
                 pool.manager().unconfirmed().server.set(&backend.server);
-                if !self.shares_sessions() {
+                if !self.mixes_sessions() {
                     tx.session().backend = Some(backend.clone());
                 }
                 tx.began_in(backend);
@@ -249,8 +249,8 @@ impl Database {
     }
 
     /// Returns whether two transactions of a connection may have different sessions of Postgres.
-    fn shares_sessions(&self) -> bool {
-        self.pooler == Pooler::Transaction || self.shares_sessions.load(Ordering::Relaxed)
+    fn mixes_sessions(&self) -> bool {
+        self.pooler == Pooler::Transaction || self.mixes_sessions.load(Ordering::Relaxed)
     }
 
     /// Returns the pool of the login that can take the identity of `context`.
