@@ -222,8 +222,7 @@ impl<'d> FunctionCall<'d> {
         let session = tx.session();
         let batch = match &session.backend {
             _ if in_block => begin_call(self.deadline.remaining()),
-            // What is never sent twice is sent on a connection that is known to work.
-            Some(backend) if session.answered.elapsed() < FRESH && self.effect != Effect::Once => {
+            Some(backend) if session.answered.elapsed() < FRESH => {
                 let backend = backend.clone();
                 tx.began_in(backend);
                 tx.single_statement(self.effect != Effect::Reads);
