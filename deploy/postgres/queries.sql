@@ -17,8 +17,13 @@ WITH scans AS (
            s.userid, s.calls, s.total_exec_time, s.rows, s.shared_blks_hit + s.shared_blks_read AS blocks,
            (SELECT string_agg(format('%s (%s rows)', c.name, c.rows_per_scan), ', ' ORDER BY c.name)
               FROM scans c
-             WHERE s.query ~ ('\m' || replace(c.name, '.', '\.') || '\M')) AS whole_tables
-      FROM pg_stat_statements s
+             -- In the statement, or in the functions of Haven that it calls.
+             WHERE concat_ws(' ', s.query, f.bodies) ~ ('\m' || replace(c.name, '.', '\.') || '\M')) AS whole_tables
+      FROM pg_stat_statements s LEFT JOIN LATERAL (
+               SELECT string_agg(p.prosrc, ' ') AS bodies
+                 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+                WHERE n.nspname IN ('identity', 'data') AND strpos(s.query, format('%s.%s(', n.nspname, p.proname)) > 0
+           ) f ON true
      WHERE s.dbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
 ), totals AS (
     SELECT coalesce(rtrim(name), '(no name)') AS statement, pg_catalog.pg_get_userbyid(userid)::text AS role,

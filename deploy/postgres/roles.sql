@@ -3,11 +3,12 @@
 -- its audit. Running it again changes nothing. It needs pgaudit in shared_preload_libraries.
 
 -- Connections, over all replicas of a service: DATABASE_POOL_SIZE and WORKER_POOL_SIZE times the replicas, and one more replica
--- for a rolling update. Behind a pooler they are the pooler's connections.
+-- for a rolling update. Behind a pooler they are the pooler's connections. Each replica of data has one more where it listens, and two
+-- more while it starts, past any pooler.
 ALTER ROLE identity_app    CONNECTION LIMIT 120;
 ALTER ROLE data_app        CONNECTION LIMIT 120;
 ALTER ROLE identity_worker CONNECTION LIMIT 40;
-ALTER ROLE data_worker     CONNECTION LIMIT 40;
+ALTER ROLE data_worker     CONNECTION LIMIT 55;
 ALTER ROLE identity_owner  CONNECTION LIMIT 4;
 ALTER ROLE data_owner      CONNECTION LIMIT 4;
 ALTER ROLE haven_readonly  CONNECTION LIMIT 10;

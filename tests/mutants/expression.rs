@@ -5,6 +5,8 @@
 pub(super) enum Language {
     /// A condition, as `pg_get_expr` prints it.
     Condition,
+    /// A condition, as a migration writes it: with parentheses around each chain of ANDs and of ORs.
+    Rule,
     /// The body of a function in plpgsql. `=` assigns there too, and literals have many uses, so both stay.
     Body,
 }
@@ -36,7 +38,7 @@ pub(super) struct Change {
 pub(super) fn changes(text: &str, language: Language) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut change = |kind, what: String, text: String| changes.push(Change { kind, what, text });
-    if language == Language::Condition {
+    if language != Language::Body {
         if text != "true" {
             change("replaced by true", "true".to_owned(), "true".to_owned());
         }
@@ -76,8 +78,8 @@ pub(super) fn changes(text: &str, language: Language) -> Vec<Change> {
             );
         }
     }
-    if language == Language::Condition {
-        for (start, end) in literals(text) {
+    if language != Language::Body {
+        for (start, end) in literals(text, language) {
             let changed = format!("{}'other'{}", &text[..start], &text[end..]);
             change(
                 "with another text",
@@ -203,10 +205,13 @@ fn intervals(text: &str) -> Vec<(usize, usize)> {
 }
 
 /// Returns the ranges of the quoted texts that are compared with.
-fn literals(text: &str) -> Vec<(usize, usize)> {
+fn literals(text: &str, language: Language) -> Vec<(usize, usize)> {
     strings(text)
         .into_iter()
-        .filter(|(_, end)| text[*end..].starts_with("::text"))
+        .filter(|(start, end)| match language {
+            Language::Rule => !text[..*start].ends_with("interval "),
+            _ => text[*end..].starts_with("::text"),
+        })
         .collect()
 }
 

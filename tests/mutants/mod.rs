@@ -3,7 +3,7 @@
 //!
 //! | | |
 //! | --- | --- |
-//! | [`mutant`], [`expression`] | the changes, from the queries in `generate/` |
+//! | [`mutant`], [`expression`], [`rules`] | the changes, from the queries in `generate/` |
 //! | [`judge`] | applies one, runs the checks, takes it back |
 //! | [`report`] | the counts, and the survivors with their reasons |
 //!
@@ -13,6 +13,7 @@ mod expression;
 mod judge;
 mod mutant;
 mod report;
+mod rules;
 
 use std::{
     collections::BTreeMap,

@@ -3,7 +3,10 @@
 use anyhow::{Context, Result, bail};
 use sqlx::{FromRow, PgConnection};
 
-use super::expression::{Language, changes};
+use super::{
+    expression::{Language, changes},
+    rules,
+};
 
 /// A single change of the schema.
 #[derive(Clone, Debug, FromRow, PartialEq, Eq)]
@@ -73,11 +76,12 @@ async fn texts(superuser: &mut PgConnection) -> Result<Vec<Text>> {
 
 impl Text {
     fn mutants(&self) -> Vec<Mutant> {
-        let language = match self.kind.as_str() {
-            "body" => Language::Body,
-            _ => Language::Condition,
+        let changes = match self.kind.as_str() {
+            "body" => changes(&self.expression, Language::Body),
+            "CHECK function" => rules::changed(&self.expression),
+            _ => changes(&self.expression, Language::Condition),
         };
-        let changes = changes(&self.expression, language).into_iter();
+        let changes = changes.into_iter();
         changes
             .map(|change| Mutant {
                 kind: format!("{} {}", self.kind, change.kind),

@@ -144,6 +144,8 @@ pub fn command(program: impl AsRef<OsStr>, user: Option<&User>, on_death: OnDeat
             format!("--regid={}", user.gid),
             "--init-groups".to_owned(),
         ]);
+        // That of this process may be closed to the user, and libpq fails where it may not look for certificates.
+        command.env("HOME", "/");
     }
     command.arg(program);
     command

@@ -118,6 +118,11 @@ impl SecretFiles {
             ("peppers".to_owned(), secrets.peppers.clone()),
             ("message-keys".to_owned(), secrets.message_keys.clone()),
         ];
+        // Past the pooler, which LISTEN does not pass.
+        files.push((
+            "data-listen-database-url".to_owned(),
+            url("data_worker", postgres),
+        ));
         let mut users = String::new();
         for service in ["identity", "data"] {
             for (login, variable, server) in [

@@ -4,6 +4,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::ExitStatus,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -24,6 +25,8 @@ use crate::{
 const START: Duration = Duration::from_secs(60);
 /// The time that a service gets to stop. It is a little longer than its `DRAIN_TIMEOUT`.
 const STOP: Duration = Duration::from_secs(25);
+/// The time in which a service writes what it has logged: ten times as long as its writer collects lines.
+const LOGGED: Duration = Duration::from_millis(50);
 
 /// A service of the stack, running or not. Dropping the value kills the process.
 pub struct Service {
@@ -169,14 +172,15 @@ impl Service {
         self.process.as_ref().map(Process::pid)
     }
 
-    /// Returns the whole log of the process, of all its runs.
+    /// Returns the whole log of the process, of all its runs, with the lines that it has logged by now.
     pub fn output(&self) -> Result<String> {
-        let bytes = fs::read(&self.log).with_context(|| format!("reading {}", self.log.display()))?;
+        let bytes = fs::read(self.log()).with_context(|| format!("reading {}", self.log.display()))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Returns the path of the log.
+    /// Returns the path of the log, after the time in which a service writes the lines that it has logged.
     pub fn log(&self) -> &Path {
+        thread::sleep(LOGGED);
         &self.log
     }
 }

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use anyhow::Result;
-use prost_reflect::{DescriptorPool, MethodDescriptor, prost_types::method_options::IdempotencyLevel};
+use prost_reflect::{
+    DescriptorPool, FieldDescriptor, Kind as FieldKind, MessageDescriptor, MethodDescriptor,
+    prost_types::method_options::IdempotencyLevel,
+};
 use serde_json::json;
 use tonic::Code;
 
@@ -92,7 +95,16 @@ fn is_repeatable(method: &MethodDescriptor) -> bool {
     let level = options.map_or(IdempotencyLevel::IdempotencyUnknown, |options| {
         options.idempotency_level()
     });
-    level != IdempotencyLevel::IdempotencyUnknown || method.input().get_field_by_name("request_id").is_some()
+    level != IdempotencyLevel::IdempotencyUnknown || has_request_id(method)
+}
+
+/// Returns whether the request of `method` has a request id, or each of the requests that it consists of.
+#[must_use]
+pub fn has_request_id(method: &MethodDescriptor) -> bool {
+    let has_id = |message: &MessageDescriptor| message.get_field_by_name("request_id").is_some();
+    let input = method.input();
+    let mut parts = input.fields().filter(FieldDescriptor::is_list);
+    has_id(&input) || parts.any(|part| matches!(part.kind(), FieldKind::Message(message) if has_id(&message)))
 }
 
 /// Returns the longest time that a server spends on a call, in seconds.

@@ -59,6 +59,8 @@ pub struct Builder {
     absent: Vec<&'static str>,
     default_limits: bool,
     counted: bool,
+    counted_work: bool,
+    listening: bool,
     freezable: bool,
     own_cluster: bool,
     durable: bool,
@@ -147,8 +149,9 @@ impl Stack {
         self.failover.as_ref()
     }
 
-    /// Returns the number of round trips of the request pool of `identity` or `data` to Postgres since the start. 0
-    /// unless the stack was built with [`Builder::counted`].
+    /// Returns the number of round trips of the request pool of `identity` or `data` to Postgres since the start, and of the
+    /// worker pool where that is counted too. 0 unless the stack was built with [`Builder::counted`] or
+    /// [`Builder::counted_work`].
     pub fn round_trips(&self, service: &str) -> u64 {
         let proxy = if service == "identity" {
             &self.identity_proxy
@@ -210,6 +213,18 @@ impl Builder {
     /// Counts the round trips of the services' request pools to Postgres.
     pub fn counted(mut self) -> Self {
         self.counted = true;
+        self
+    }
+
+    /// Counts the round trips of both pools of the services to Postgres, those of periodic work included.
+    pub fn counted_work(mut self) -> Self {
+        self.counted_work = true;
+        self
+    }
+
+    /// Lets the replicas of data tell each other of new jobs, on connections to Postgres itself.
+    pub fn listening(mut self) -> Self {
+        self.listening = true;
         self
     }
 
@@ -323,6 +338,10 @@ impl Builder {
         let identity_proxy = self.proxy(&database, &mut identity).await?;
         let data_proxy = self.proxy(&database, &mut data).await?;
         for service in [&mut identity, &mut data] {
+            if self.listening && service.name == "data" {
+                let url = ("LISTEN_DATABASE_URL".to_owned(), database.url("data_worker"));
+                service.variables.extend([url]);
+            }
             if pooler.is_some() {
                 let mode = ("DATABASE_POOLER".to_owned(), "transaction".to_owned());
                 service.variables.extend([mode]);
@@ -371,14 +390,14 @@ impl Builder {
     /// Puts a proxy in front of the request pool of `service`. Where round trips are counted, the worker pool bypasses it,
     /// because its periodic work would change the count.
     async fn proxy(&self, database: &TestDatabase, service: &mut Service) -> Result<Option<Proxy>> {
-        if !self.counted && !self.freezable {
+        if !self.counted && !self.counted_work && !self.freezable {
             return Ok(None);
         }
         let proxy = Proxy::start(database.port).await?;
         let mut proxied = (**database).clone();
         proxied.port = proxy.port();
         let mut through = vec![("DATABASE_URL", "app")];
-        if self.freezable {
+        if self.freezable || self.counted_work {
             through.push(("WORKER_DATABASE_URL", "worker"));
         }
         for (variable, login) in through {

@@ -4,12 +4,12 @@
 use haven_platform::{access::AccessTable, scopes::Scope};
 use haven_proto::{
     data::v1::{
-        AcknowledgeCrisisEventRequest, AppendMessageRequest, CompleteJobRequest, DeleteAnalysisRequest,
-        DeleteMessageRequest, EraseUserRequest, ExtendLeaseRequest, FailJobRequest, GetAnalysisRequest,
-        GetMessageRequest, GetUsageRequest, JobLease, LeaseJobsRequest, ListAnalysesRequest,
-        ListCrisisEventsRequest, ListDeadJobsRequest, ListMessagesRequest, ListUsersRequest, LockUserRequest,
-        ProvisionUserRequest, RequestAnalysisRequest, RequeueJobRequest, ResolveCrisisEventRequest,
-        SenderType, UpdateMessageRequest, WatchCrisisEventsRequest,
+        AcknowledgeCrisisEventRequest, AppendMessageRequest, CompleteJobRequest, CompleteJobsRequest,
+        DeleteAnalysisRequest, DeleteMessageRequest, EraseUserRequest, ExtendLeaseRequest, FailJobRequest,
+        GetAnalysisRequest, GetMessageRequest, GetUsageRequest, JobLease, LeaseJobsRequest,
+        ListAnalysesRequest, ListCrisisEventsRequest, ListDeadJobsRequest, ListMessagesRequest,
+        ListUsersRequest, LockUserRequest, ProvisionUserRequest, RequestAnalysisRequest, RequeueJobRequest,
+        ResolveCrisisEventRequest, SenderType, UpdateMessageRequest, WatchCrisisEventsRequest,
     },
     identity::v1::{
         Account, ChangePasswordRequest, CheckPasswordRequest, ConfirmEmailChangeRequest, ConsentGrant,
@@ -392,6 +392,15 @@ fn data_request(rpc: &str, subject: &Subject<'_>) -> Option<Vec<u8>> {
             strengths: vec![private.text("CompleteJob's strength")],
             improvement_areas: vec![private.text("CompleteJob's improvement area")],
             ..analysis_jobs::completion(lease)
+        }
+        .encode_to_vec(),
+        "AnalysisQueueService/CompleteJobs" => CompleteJobsRequest {
+            completions: vec![CompleteJobRequest {
+                insights: vec![private.text("CompleteJobs' insight")],
+                strengths: vec![private.text("CompleteJobs' strength")],
+                improvement_areas: vec![private.text("CompleteJobs' improvement area")],
+                ..analysis_jobs::completion(lease)
+            }],
         }
         .encode_to_vec(),
         "AnalysisQueueService/FailJob" => FailJobRequest {

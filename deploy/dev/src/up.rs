@@ -189,6 +189,10 @@ impl Up {
         state: &Path,
     ) -> Service {
         let mut variables = environment.of(name);
+        if name == "data" {
+            let url = environment.database.url("data_worker");
+            variables.insert("LISTEN_DATABASE_URL".to_owned(), url);
+        }
         variables.insert("LOG_FORMAT".to_owned(), "pretty".to_owned());
         variables.insert("LOG_FILTER".to_owned(), self.log_filter.clone());
         variables.extend(

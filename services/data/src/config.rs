@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use clap::Args;
 use haven_platform::{
     config::{ConfigProblems, keyed_secrets},
+    database::DatabaseUrl,
     rate_limit::RateLimit,
 };
 use secrecy::SecretString;
@@ -38,6 +39,12 @@ pub struct DataArgs {
         default_value = "600/1m"
     )]
     pub mutation_limit: String,
+    /// The URL of Postgres itself, past any pooler, for the worker login: replicas tell each other of new analysis jobs there. Without it workers find jobs of other replicas within a second
+    #[arg(long, env = "LISTEN_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub listen_database_url: Option<SecretString>,
+    /// A file that contains LISTEN_DATABASE_URL
+    #[arg(long, env = "LISTEN_DATABASE_URL_FILE", value_name = "FILE")]
+    pub listen_database_url_file: Option<PathBuf>,
     #[command(flatten)]
     /// What is kept for how long.
     pub retention: RetentionArgs,
@@ -77,6 +84,8 @@ pub struct DataConfig {
     pub identity_url: Uri,
     /// The keys that seal and open messages and analyses.
     pub message_keys: Arc<KeyRing>,
+    /// The URL at which replicas tell each other of new jobs, if there is one.
+    pub listen_url: Option<DatabaseUrl>,
     /// What each person may store.
     pub quotas: Quotas,
     /// The rate limit of each person's mutations. `None` is no limit.
@@ -95,8 +104,14 @@ impl DataArgs {
             "off" => Some(None),
             limit => problems.take("MUTATION_LIMIT", limit.parse()).map(Some),
         };
+        let listen_url = problems.optional_database_url(
+            "LISTEN_DATABASE_URL",
+            self.listen_database_url.as_ref(),
+            self.listen_database_url_file.as_ref(),
+        );
         Some(DataConfig {
             identity_url: identity_url?,
+            listen_url: listen_url?,
             message_keys: Arc::new(message_keys?),
             quotas: quotas?,
             mutation_limit: mutation_limit?,
@@ -136,6 +151,8 @@ mod tests {
             identity_url: identity_url.into(),
             quotas: None,
             mutation_limit: "600/1m".into(),
+            listen_database_url: None,
+            listen_database_url_file: None,
             retention: RetentionArgs {
                 audit_retention_days: 365,
                 share_metadata_days: 90,

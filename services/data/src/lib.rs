@@ -40,7 +40,7 @@ use haven_platform::{
     application::{Application, CommandError, Inspection, Resources},
     client,
     config::{AuthMode, ConfigProblems},
-    database::{Database, InspectionError, Migrations},
+    database::{Database, InspectionError, Listener, Migrations},
     grpc_server,
     hashing::{self, HashQueue},
     mac::MacKeys,
@@ -104,6 +104,9 @@ const COMPRESSED: [&str; 7] = [
     "haven.data.v1.PersonService/ExportData",
     "haven.data.v1.PersonService/ListAuditEvents",
 ];
+
+/// The channel on which replicas tell each other of new analysis jobs.
+const NEW_JOBS: &str = "data_new_jobs";
 
 /// The data service, as an application of the platform.
 #[derive(Debug)]
@@ -183,7 +186,15 @@ impl Application for Data {
         let requests = MacKeys::derive(secret, "data requests");
         let pages = PageTokens::new(MacKeys::derive(secret, "data page tokens"));
         let message_keys = config.message_keys;
-        let (new_jobs, new_crisis_events) = (Notify::default(), Notify::default());
+        let (mut new_jobs, new_crisis_events) = (Notify::default(), Notify::default());
+        if let Some(url) = &config.listen_url {
+            let listener = Listener::new(Arc::clone(&parts.database), url, NEW_JOBS)?;
+            new_jobs = new_jobs.announced_by(listener.announcer());
+            let woken = new_jobs.clone();
+            parts
+                .tasks
+                .spawn(listener.run(move || woken.wake(), parts.entropy.clone(), parts.stop.clone()));
+        }
         let conversation = ConversationRpc {
             conversations: Conversations::new(Arc::clone(&parts.database)),
             detection: Detection::new(Arc::new(PhraseList)),
@@ -290,9 +301,15 @@ impl Application for Data {
     /// text is read.
     fn inspection(config: &DataConfig, database: &Arc<Database>) -> Inspection {
         let (keys, seals) = (Arc::clone(&config.message_keys), Seals::new(Arc::clone(database)));
+        let url = config.listen_url.clone();
+        let database = Arc::clone(database);
         Box::new(move || {
             let (keys, seals) = (Arc::clone(&keys), seals.clone());
+            let (url, database) = (url.clone(), Arc::clone(&database));
             Box::pin(async move {
+                if let Some(url) = url {
+                    Listener::new(database, &url, NEW_JOBS)?.inspect().await?;
+                }
                 let needed = seals.keys().await?;
                 keys.has_all(needed.iter().map(String::as_str))
                     .map_err(|missing| InspectionError::Refused(missing.to_string()))

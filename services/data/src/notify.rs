@@ -1,8 +1,8 @@
-//! Notifications inside one process: wakes calls that wait for new rows.
+//! Notifications of new rows: wake calls that wait for them, in this process, and in other replicas where they listen.
 
 use std::{sync::Arc, time::Duration};
 
-use haven_platform::call::UserId;
+use haven_platform::{call::UserId, database::Announcer};
 use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
@@ -11,12 +11,15 @@ use tokio::{
 /// The polling interval of a waiting call without a notification: rows that another replica stored come without one.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Wakes all waiting calls of this process when there are new rows.
+/// Wakes all waiting calls of this process when there are new rows, and tells other replicas where it has an announcer.
 ///
-/// Postgres' LISTEN would reach other replicas too, but it does not work behind a pooler in transaction mode, and
-/// NOTIFY serialises commits. For rows of other replicas, waiting calls poll once a second instead.
+/// Postgres' LISTEN, over which the others hear of it, does not work behind a pooler in transaction mode, so it needs an address
+/// of its own. Without one, waiting calls poll once a second for rows of other replicas.
 #[derive(Clone, Debug, Default)]
-pub struct Notify(watch::Sender<()>);
+pub struct Notify {
+    waiting: watch::Sender<()>,
+    announcer: Option<Announcer>,
+}
 
 /// The subscription of a waiting call. It does not miss a notification that was sent after its creation or after the
 /// last [`Waiting::next`].
@@ -24,16 +27,33 @@ pub struct Notify(watch::Sender<()>);
 pub struct Waiting(watch::Receiver<()>);
 
 impl Notify {
-    /// Notifies waiting calls of new rows.
+    /// Returns the same notification, which tells other replicas with `announcer`.
+    #[must_use]
+    pub fn announced_by(self, announcer: Announcer) -> Self {
+        Self {
+            announcer: Some(announcer),
+            ..self
+        }
+    }
+
+    /// Notifies waiting calls of new rows, which this process has committed.
     pub fn notify(&self) {
-        self.0.send_replace(());
+        self.wake();
+        if let Some(announcer) = &self.announcer {
+            announcer.announce();
+        }
+    }
+
+    /// Notifies waiting calls of this process of new rows, which another replica has committed.
+    pub fn wake(&self) {
+        self.waiting.send_replace(());
     }
 
     /// Subscribes to notifications. To be called before the first query, so that no notification is missed between the
     /// two.
     #[must_use]
     pub fn wait(&self) -> Waiting {
-        Waiting(self.0.subscribe())
+        Waiting(self.waiting.subscribe())
     }
 }
 

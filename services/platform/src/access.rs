@@ -174,6 +174,11 @@ impl AccessTable {
         Self(Arc::new(rpcs.into()))
     }
 
+    /// Returns all RPCs with their paths.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Rpc)> {
+        self.0.iter().map(|(path, rpc)| (path.as_str(), rpc))
+    }
+
     /// Returns the RPC at `path`; `None` when the server has no such RPC.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<&Rpc> {

@@ -4,7 +4,8 @@ use std::{io, sync::Arc, time::Duration};
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use opentelemetry::propagation::Injector;
+use opentelemetry::propagation::{Injector, TextMapPropagator};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -13,9 +14,8 @@ use tonic::{
     metadata::{MetadataKey, MetadataMap, MetadataValue},
     transport::{Channel, Endpoint},
 };
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::{deadline::Deadline, tls::Tls};
+use crate::{deadline::Deadline, tls::Tls, trace_context};
 
 /// Returns a channel to the service at `url` (`https://host:port`), authenticated by our client certificate.
 ///
@@ -74,10 +74,10 @@ pub struct ChannelError;
 pub fn outgoing<T>(message: T, deadline: Deadline) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(deadline.remaining());
-    let context = tracing::Span::current().context();
-    opentelemetry::global::get_text_map_propagator(|propagator| {
-        propagator.inject_context(&context, &mut OutgoingMetadata(request.metadata_mut()));
-    });
+    TraceContextPropagator::new().inject_context(
+        &trace_context::current(),
+        &mut OutgoingMetadata(request.metadata_mut()),
+    );
     request
 }
 

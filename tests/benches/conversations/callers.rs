@@ -1,83 +1,71 @@
 //! Concurrent callers of the service.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    ops::RangeInclusive,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use haven_proto::data::v1::{
     AppendMessageRequest, GetMessageRequest, ListMessagesRequest, MessageOrder, SenderType,
-    conversation_service_client::ConversationServiceClient,
 };
-use haven_testkit::{
-    client::{Client, Connection},
-    random,
-};
-use tonic::Status;
+use haven_testkit::{client::Client, random};
 
 use super::{
     loaded_stack::{LoadedStack, MESSAGES, TYPICAL_LENGTH, message_id, words},
+    measure::{
+        CHANNELS,
+        build::Build,
+        cpu::Meter,
+        turn::{self, Turn},
+    },
     operation::{Operation, PAGE},
 };
 
-/// The number of concurrent callers. It is high enough to keep the service busy.
-const CALLERS: usize = 32;
-/// The number of connections that the callers share.
-const CHANNELS: usize = 4;
-
-/// The connections of the callers of one installation.
+/// The connections of the callers to one build.
 pub(crate) struct Callers<'a> {
     loaded: &'a LoadedStack,
     channels: Vec<Client>,
+    count: usize,
+    meter: Meter,
 }
 
-/// The result of a turn.
-pub(crate) struct Turn {
-    /// The calls per second.
-    pub(crate) rate: f64,
-    /// The duration of each call, in ascending order.
-    durations: Vec<Duration>,
+/// A caller, who makes each call for a random person other than the measured one.
+struct Caller {
+    operation: Operation,
+    channel: Client,
+    others: RangeInclusive<u32>,
+    tokens: Arc<BTreeMap<u32, String>>,
 }
 
 impl<'a> Callers<'a> {
-    /// Creates [`CHANNELS`] connections, which connect on the first call.
-    pub(crate) fn new(loaded: &'a LoadedStack) -> Result<Self> {
-        let channels = (0..CHANNELS).map(|_| loaded.stack.anonymous());
+    /// Creates [`CHANNELS`] connections for `count` callers, which connect on the first call.
+    pub(crate) fn new(loaded: &'a LoadedStack, build: Build<'_>, count: usize) -> Result<Self> {
+        let channels = (0..CHANNELS).map(|_| build.anonymous());
         Ok(Self {
             loaded,
             channels: channels.collect::<Result<_>>()?,
+            count,
+            meter: build.data_meter()?,
         })
     }
 
-    /// Makes as many calls as possible within `turn`, each for a random person other than the measured one.
+    /// Makes as many calls as possible within `turn`.
     pub(crate) async fn run(&self, operation: Operation, turn: Duration) -> Result<Turn> {
-        let begin = Instant::now();
-        let callers: Vec<_> = (0..CALLERS)
-            .map(|number| {
-                let channel = self.channels[number % CHANNELS].clone();
-                let (others, tokens) = (self.loaded.others(), self.loaded.tokens());
-                tokio::spawn(async move {
-                    let mut durations = Vec::new();
-                    while begin.elapsed() < turn {
-                        let person = rand::random_range(others.clone());
-                        let client = channel.with_token(&tokens[&person])?.conversation();
-                        let start = Instant::now();
-                        call(client, operation, person).await?;
-                        durations.push(start.elapsed());
-                    }
-                    anyhow::Ok(durations)
-                })
-            })
-            .collect();
-        let mut durations = Vec::new();
-        for caller in callers {
-            durations.extend(caller.await?.with_context(|| operation.to_string())?);
-        }
-        let elapsed = begin.elapsed().as_secs_f64();
-        ensure!(!durations.is_empty(), "no call succeeded");
-        durations.sort();
-        Ok(Turn {
-            rate: durations.len() as f64 / elapsed,
-            durations,
-        })
+        let callers = (0..self.count).map(|number| Caller {
+            operation,
+            channel: self.channels[number % CHANNELS].clone(),
+            others: self.loaded.others(),
+            tokens: self.loaded.tokens(),
+        });
+        turn::take(&self.meter, turn, callers.collect()).await
+    }
+
+    /// Returns the meter of the build.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Reads the newest page of the measured person `times` times with one caller, and returns the median duration.
@@ -87,7 +75,7 @@ impl<'a> Callers<'a> {
         let mut durations = Vec::with_capacity(times);
         for _ in 0..times {
             let start = Instant::now();
-            call(client.conversation(), Operation::List, person).await?;
+            call(&client, Operation::List, person).await?;
             durations.push(start.elapsed());
         }
         durations.sort();
@@ -95,20 +83,20 @@ impl<'a> Callers<'a> {
     }
 }
 
-impl Turn {
-    /// Returns the given percentile of the durations, in milliseconds.
-    pub(crate) fn percentile(&self, percent: usize) -> f64 {
-        let index = (self.durations.len() * percent / 100).min(self.durations.len() - 1);
-        self.durations[index].as_secs_f64() * 1000.0
+impl turn::Caller for Caller {
+    async fn call(&mut self) -> Result<u64> {
+        let person = rand::random_range(self.others.clone());
+        let client = self.channel.with_token(&self.tokens[&person])?;
+        call(&client, self.operation, person)
+            .await
+            .context(self.operation.name())?;
+        Ok(1)
     }
 }
 
 /// Makes one call, and fails if the response is incomplete.
-async fn call(
-    mut client: ConversationServiceClient<Connection>,
-    operation: Operation,
-    person: u32,
-) -> Result<(), Status> {
+async fn call(client: &Client, operation: Operation, person: u32) -> Result<()> {
+    let mut client = client.conversation();
     let complete = match operation {
         Operation::Append => {
             let request = AppendMessageRequest {
@@ -135,8 +123,6 @@ async fn call(
             client.list_messages(request).await?.get_ref().messages.len() == PAGE
         }
     };
-    match complete {
-        true => Ok(()),
-        false => Err(Status::data_loss("the response is incomplete")),
-    }
+    ensure!(complete, "the response is incomplete");
+    Ok(())
 }

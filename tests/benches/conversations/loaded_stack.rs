@@ -12,7 +12,15 @@ use haven_platform::{call::UserId, config::keyed_secrets};
 use haven_testkit::{Stack, secrets::SUPERUSER};
 use uuid::Uuid;
 
-use super::measure::{CONNECTIONS, copy, tokens};
+use super::{
+    foreign,
+    measure::{
+        CONNECTIONS,
+        build::Builds,
+        load::{copy, tokens},
+        options::Options,
+    },
+};
 
 /// The initial number of messages of each person.
 pub(crate) const MESSAGES: u32 = 1000;
@@ -30,33 +38,35 @@ const WORDS: &str = "We had the second meeting of the reading group today and I 
     like to suggest that we meet in the park.";
 
 /// The statements that create further rows from the messages, in the order of their references: the counters, a
-/// finished job for every 25 messages of a person, and the stored requests.
+/// finished job for every 25 messages of a person, and the stored requests. `:foreign` is the first id of a foreign person.
 const DERIVED_ROWS: [&str; 3] = [
     "INSERT INTO data.conversation_counters (user_id, last_number)
-     SELECT user_id, max(number) FROM data.conversations GROUP BY user_id",
+     SELECT user_id, max(number) FROM data.conversations WHERE user_id < ':foreign' GROUP BY user_id",
     "INSERT INTO data.analysis_jobs
          (user_id, id, first_number, last_number, requested, state, priority, attempts, start_after, created_at, finished_at)
      SELECT user_id, gen_random_uuid(), number - 48, number, false, 'done', 0, 1, created_at, created_at, created_at
-     FROM data.conversations WHERE number % 50 = 49",
+     FROM data.conversations WHERE number % 50 = 49 AND user_id < ':foreign'",
     "INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
      SELECT user_id, gen_random_uuid(), 'AppendMessage', sha256(uuid_send(id)),
          jsonb_build_object('message_id', id, 'number', number, 'created_at', created_at), created_at
-     FROM data.conversations",
+     FROM data.conversations WHERE user_id < ':foreign'",
 ];
 
 /// The two services on a separate cluster, with one person for the measured pages, and other people.
 pub(crate) struct LoadedStack {
     /// The services and their database.
-    pub(crate) stack: Stack,
+    pub(crate) builds: Builds,
     others: u32,
+    /// The number of people with [`MESSAGES`] messages who never call.
+    foreign: u32,
     keys: KeyRing,
     tokens: Arc<BTreeMap<u32, String>>,
 }
 
 impl LoadedStack {
     /// Starts the services, and stores [`MESSAGES`] messages of the measured person and of each of `others` other
-    /// people.
-    pub(crate) async fn start(others: u32) -> Result<Self> {
+    /// people, and `foreign_rows` messages of people who never call.
+    pub(crate) async fn start(others: u32, foreign_rows: u32, options: &Options) -> Result<Self> {
         let stack = Stack::builder()
             .durable_cluster()
             .variable("data", "DATABASE_POOL_SIZE", CONNECTIONS.to_string())
@@ -64,21 +74,20 @@ impl LoadedStack {
             .await?;
         let keys = stack.data.variables["MESSAGE_KEYS"].clone();
         let keys = keyed_secrets(&keys.into()).map_err(anyhow::Error::msg)?;
-        let mut loaded = Self {
-            stack,
+        let tokens = tokens(&stack, (FIRST_NUMBER..=FIRST_NUMBER + others).map(person_id)).await?;
+        let loaded = Self {
+            builds: Builds::start(stack, options).await?,
             others,
+            foreign: foreign_rows / MESSAGES,
             keys: KeyRing::new(&keys)?,
-            tokens: Arc::default(),
+            tokens: Arc::new((FIRST_NUMBER..).zip(tokens).collect()),
         };
-        let people = FIRST_NUMBER..=FIRST_NUMBER + others;
-        let tokens = tokens(&loaded.stack, people.clone().map(person_id)).await?;
-        loaded.tokens = Arc::new(people.zip(tokens).collect());
         let begin = Instant::now();
         loaded.load().await.context("loading")?;
         println!(
             "{} messages of {} people loaded in {:.0} s",
-            (others + 1) * MESSAGES,
-            others + 1,
+            loaded.rows_of_others() + MESSAGES,
+            others + 1 + loaded.foreign,
             begin.elapsed().as_secs_f64()
         );
         Ok(loaded)
@@ -96,7 +105,12 @@ impl LoadedStack {
 
     /// Returns the initial number of messages of all other people.
     pub(crate) fn rows_of_others(&self) -> u32 {
-        self.others * MESSAGES
+        (self.others + self.foreign) * MESSAGES
+    }
+
+    /// Returns the services of this build, and the database.
+    pub(crate) fn stack(&self) -> &Stack {
+        &self.builds.stack
     }
 
     /// Returns the access tokens of all people, by number.
@@ -115,7 +129,7 @@ impl LoadedStack {
     }
 
     async fn load(&self) -> Result<()> {
-        let mut superuser = self.stack.database.connect(SUPERUSER).await?;
+        let mut superuser = self.stack().database.connect(SUPERUSER).await?;
         let now = Utc::now();
         let mut people = String::new();
         for person in FIRST_NUMBER..=FIRST_NUMBER + self.others {
@@ -127,10 +141,21 @@ impl LoadedStack {
                         updated_at) FROM STDIN";
         // The first messages of all people, then the second ones: so the messages of one person are scattered over the
         // table.
-        let rows = (1..=MESSAGES).map(|number| self.rows(number, now));
-        copy(&mut superuser, messages, rows).await?;
+        if self.foreign == 0 {
+            let rows = (1..=MESSAGES).map(|number| self.rows(number, now));
+            copy(&mut superuser, messages, rows).await?;
+        } else {
+            foreign::insert_people(&mut superuser, self.foreign).await?;
+            for number in 1..=MESSAGES {
+                copy(&mut superuser, messages, [self.rows(number, now)]).await?;
+                foreign::insert_messages(&mut superuser, self.foreign, number, &self.sealed()).await?;
+            }
+        }
         for statement in DERIVED_ROWS {
-            sqlx::raw_sql(statement).execute(&mut superuser).await?;
+            let statement = statement.replace(":foreign", foreign::FIRST_ID);
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+                .execute(&mut superuser)
+                .await?;
         }
         for statement in ["VACUUM (ANALYZE)", "CHECKPOINT"] {
             sqlx::raw_sql(statement).execute(&mut superuser).await?;

@@ -3,75 +3,74 @@
 //!
 //! ```sh
 //! cargo bench -p haven-testkit --bench conversations
-//! cargo bench -p haven-testkit --bench conversations -- --quick
+//! cargo bench -p haven-testkit --bench conversations -- GetMessage --against DIR
+//! cargo bench -p haven-testkit --bench conversations -- growth --foreign-rows 10000000
 //! ```
 //!
 //! Both services are release builds, on a separate durable Postgres with 1,000 messages of each of 1,000 people.
 //! `pgbench` has as many connections as the service, to the same database, with the same login and TLS, and sends the
-//! same statements in the same three round trips. The callers of the service are in this process. So the callers, TLS
-//! on both sides, and the verification of every token share the cores with Postgres, and the ratio shows the cost of
-//! all of that.
-//!
-//! `--quick` uses few people and one short round. It only checks that the benchmark works.
+//! same statements in the same round trips. The callers of the service are in this process. So the callers, TLS on both
+//! sides, and the verification of every token share the cores with Postgres, and the ratio of rates shows the cost of
+//! all of that. The ratio of capacities leaves the clients out.
 
 mod callers;
+mod foreign;
 mod loaded_stack;
 #[path = "../measure/mod.rs"]
+#[allow(dead_code, reason = "other benchmarks use the rest")]
 mod measure;
 mod operation;
 mod transaction;
 
-use std::{env, time::Duration};
-
 use anyhow::Result;
+use futures_util::FutureExt;
 
 use self::{
-    callers::{Callers, Turn},
+    callers::Callers,
     loaded_stack::LoadedStack,
-    measure::{Pgbench, Spread},
+    measure::{
+        comparison::{Work, compare},
+        options::Options,
+        pgbench::Pgbench,
+        profile::profile,
+        side::{Kind, Side},
+        spread::Spread,
+    },
     operation::Operation,
     transaction::Transaction,
 };
 
-/// The size of the benchmark.
-struct Plan {
-    /// The number of other people in the large installation, each with 1,000 messages.
-    others: u32,
-    /// The number of turns of each side, for each operation.
-    rounds: usize,
-    /// The duration of a turn.
-    turn: Duration,
-    /// The number of pages that are read per turn in each of the two installations.
-    pages: usize,
-}
+/// The default number of concurrent callers. It is high enough to keep the service busy.
+const CALLERS: usize = 32;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let plan = Plan::from_arguments();
-    let large = LoadedStack::start(plan.others).await?;
-    let mut transactions = Vec::new();
-    // Append is last, because the messages that pgbench appends are all sealed for the same row, and the service could
-    // not read them.
-    for operation in [Operation::Get, Operation::List, Operation::Append] {
-        let transaction = Transaction::of(operation, &large)?;
-        transaction.check(&large).await?;
-        transactions.push(transaction);
+    let options = Options::parse(
+        "Compares GetMessage, ListMessages and AppendMessage with pgbench; `growth` compares pages among few and many rows",
+        &["GetMessage", "ListMessages", "AppendMessage", "growth"],
+    );
+    let large = LoadedStack::start(options.people(20, 1000), options.foreign_rows, &options).await?;
+    if options.wants("growth") && !options.profile {
+        page_time(&options, &large).await?;
     }
-    page_time(&plan, &large).await?;
-    for transaction in &transactions {
-        compare(&plan, &large, transaction).await?;
+    for operation in Operation::ALL {
+        if options.wants(operation.name()) {
+            measure(&options, &large, operation).await?;
+        }
     }
     Ok(())
 }
 
 /// Measures the newest page of one person with one caller, in a small and a large installation in alternating turns.
-async fn page_time(plan: &Plan, large: &LoadedStack) -> Result<()> {
-    let small = LoadedStack::start(1).await?;
-    let (few, many) = (Callers::new(&small)?, Callers::new(large)?);
+async fn page_time(options: &Options, large: &LoadedStack) -> Result<()> {
+    let small = LoadedStack::start(1, 0, options).await?;
+    let this = |loaded| Callers::new(loaded, loaded.builds.all()[0], 1);
+    let (few, many) = (this(&small)?, this(large)?);
+    let (turns, pages) = (4 * options.rounds(), options.choose(20, 100));
     let (mut among_few, mut among_many, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     // The first turn opens connections and prepares statements, and is not counted.
-    for turn in 0..=4 * plan.rounds {
-        let (a, b) = (few.pages(plan.pages).await?, many.pages(plan.pages).await?);
+    for turn in 0..=turns {
+        let (a, b) = (few.pages(pages).await?, many.pages(pages).await?);
         if turn > 0 {
             ratios.push(b.as_secs_f64() / a.as_secs_f64());
             among_few.push(a.as_secs_f64() * 1000.0);
@@ -79,74 +78,52 @@ async fn page_time(plan: &Plan, large: &LoadedStack) -> Result<()> {
         }
     }
     println!(
-        "one caller's {}: {:.3} ms among {} rows of others, {:.3} ms among {}; ratio {:.3}\n\
-         (medians of {} turns of {} calls each, taken alternately)",
-        Operation::List,
+        "growth of one caller's ListMessages: {:.3} ms among {} rows of others, {:.3} ms among {}; ratio {:.3}\n\
+         (medians of {turns} turns of {pages} calls each, taken alternately)\n",
         Spread(among_few),
         small.rows_of_others(),
         Spread(among_many),
         large.rows_of_others(),
         Spread(ratios),
-        4 * plan.rounds,
-        plan.pages,
     );
     Ok(())
 }
 
-/// Measures the service and pgbench in alternating turns.
-async fn compare(plan: &Plan, loaded: &LoadedStack, transaction: &Transaction) -> Result<()> {
-    let operation = transaction.operation;
-    let (callers, pgbench) = (
-        Callers::new(loaded)?,
-        Pgbench::new(&loaded.stack.database, &transaction.script(loaded))?,
-    );
-    // Opens connections, prepares statements and fills caches before the measurement.
-    callers.run(operation, plan.turn / 2).await?;
-    pgbench.run(plan.turn / 2, &[])?;
-    let mut rounds = Vec::new();
-    for round in 1..=plan.rounds {
-        // The order alternates, because the second side has more data to write to disk.
-        let (service, transactions) = if round % 2 == 1 {
-            let service = callers.run(operation, plan.turn).await?;
-            (service, pgbench.run(plan.turn, &[])?.rate)
-        } else {
-            let transactions = pgbench.run(plan.turn, &[])?.rate;
-            (callers.run(operation, plan.turn).await?, transactions)
-        };
-        println!(
-            "{operation}, round {round}: service {:.0}/s, pgbench {transactions:.0}/s, ratio {:.3}",
-            service.rate,
-            service.rate / transactions
-        );
-        rounds.push((service, transactions));
+/// Measures the builds and pgbench in alternating turns.
+async fn measure(options: &Options, loaded: &LoadedStack, operation: Operation) -> Result<()> {
+    let builds = loaded.builds.all();
+    let count = options.callers(CALLERS);
+    let callers: Vec<_> = builds
+        .iter()
+        .map(|build| Callers::new(loaded, *build, count))
+        .collect::<Result<_>>()?;
+    let meter = callers[0].meter();
+    if options.profile {
+        return profile(operation.name(), meter, options.turn(), |turn| {
+            callers[0].run(operation, turn).boxed()
+        })
+        .await;
     }
-    let all = |value: fn(&(Turn, f64)) -> f64| Spread(rounds.iter().map(value).collect());
-    println!(
-        "{operation}: service {:.0}/s, {:.1} ms, 99th percentile {:.1} ms; pgbench {:.0}/s; ratio {:.3}",
-        all(|(service, _)| service.rate),
-        all(|(service, _)| service.percentile(50)),
-        all(|(service, _)| service.percentile(99)),
-        all(|(_, transactions)| *transactions),
-        all(|(service, transactions)| service.rate / transactions),
-    );
-    Ok(())
-}
-
-impl Plan {
-    /// Returns the plan for the arguments of this program.
-    fn from_arguments() -> Self {
-        // Other arguments are from cargo.
-        let quick = env::args().any(|argument| argument == "--quick");
-        let seconds = Duration::from_secs;
-        let (others, rounds, turn, pages) = match quick {
-            true => (20, 1, seconds(2), 20),
-            false => (1000, 5, seconds(8), 100),
-        };
-        Self {
-            others,
-            rounds,
-            turn,
-            pages,
-        }
+    let transaction = Transaction::of(operation, loaded).await?;
+    transaction.check(loaded).await?;
+    let scripts: Vec<_> = transaction
+        .trips()
+        .iter()
+        .map(|trips| {
+            let script = transaction.script(*trips, loaded);
+            anyhow::Ok((*trips, Pgbench::new(&loaded.stack().database, &script)?))
+        })
+        .collect::<Result<_>>()?;
+    let mut sides = Vec::new();
+    for (build, callers) in builds.iter().zip(&callers) {
+        sides.push(Side::new(build.name, Kind::Service, move |turn| {
+            callers.run(operation, turn).boxed()
+        }));
     }
+    for (trips, pgbench) in &scripts {
+        sides.push(Side::new(Pgbench::name(*trips), Kind::Postgres, move |turn| {
+            async move { pgbench.run(meter, turn, &[]) }.boxed()
+        }));
+    }
+    compare(&Work::requests(operation.name()), options, sides).await
 }

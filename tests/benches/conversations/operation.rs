@@ -1,27 +1,30 @@
 //! The measured operations.
 
-use std::fmt;
-
 /// An RPC, and the transaction that it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// AppendMessage of a message of typical length.
-    Append,
     /// GetMessage of a random message.
     Get,
     /// ListMessages of the newest page.
     List,
+    /// AppendMessage of a message of typical length.
+    Append,
 }
 
 /// The number of messages on a page.
 pub(crate) const PAGE: usize = 20;
 
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Operation {
+    /// All operations. Append is last, because the messages that pgbench appends are all sealed for the same row, and the
+    /// service could not read them.
+    pub(crate) const ALL: [Self; 3] = [Self::Get, Self::List, Self::Append];
+
+    /// Returns the name of the RPC.
+    pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Append => f.write_str("append"),
-            Self::Get => f.write_str("get"),
-            Self::List => write!(f, "list ({PAGE})"),
+            Self::Get => "GetMessage",
+            Self::List => "ListMessages",
+            Self::Append => "AppendMessage",
         }
     }
 }

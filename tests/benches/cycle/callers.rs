@@ -5,14 +5,13 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use chrono::Utc;
 use haven_proto::data::v1::{
-    Change, ChangeKind, ChangeOutcome, DeviceType, OpenShareRequest, PullChangesRequest, PushChangesRequest,
-    PushMode, UpdateRecordRequest,
+    Change, ChangeKind, ChangeOutcome, PullChangesRequest, PushChangesRequest, PushMode, UpdateRecordRequest,
 };
 use haven_testkit::{client::Client, random};
 use prost_types::Timestamp;
@@ -20,130 +19,130 @@ use tokio_stream::StreamExt;
 
 use super::{
     loaded_stack::{BLOCK, LoadedStack, PULLED_RECORDS, RECORDS, device_id, record_id, sealed},
+    measure::{
+        CHANNELS,
+        build::Build,
+        cpu::Meter,
+        turn::{self, Turn},
+    },
     operation::Operation,
-    shares::Tokens,
+    shares::{Opener, Tokens},
 };
 
-/// The number of concurrent callers. It is high enough to keep the service busy.
-const CALLERS: u32 = 32;
-/// The number of connections that the callers share.
-const CHANNELS: u32 = 4;
-
-/// The callers of one installation. Each has its own people, so that no two change the same record.
-pub(crate) struct Callers<'a> {
-    loaded: &'a LoadedStack,
-    channels: Vec<Client>,
-    /// The current version of each record that the service changes, person by person.
+/// The current version of each record that the services change, person by person. All builds change the same records.
+#[derive(Clone)]
+pub(crate) struct Versions {
+    first_person: u32,
     versions: Arc<Vec<AtomicI64>>,
 }
 
-/// The result of a turn.
-pub(crate) struct Turn {
-    /// The calls per second.
-    pub(crate) rate: f64,
-    /// The duration of each call, in ascending order.
-    durations: Vec<Duration>,
+/// The connections of the callers to one build. Each caller has its own people, so that no two change the same record.
+pub(crate) struct Callers<'a> {
+    loaded: &'a LoadedStack,
+    channels: Vec<Client>,
+    count: usize,
+    versions: Versions,
+    meter: Meter,
 }
 
 /// The people of one caller, with a client for each.
 struct Caller {
+    operation: Operation,
     people: Vec<(u32, Client)>,
-    first: u32,
-    versions: Arc<Vec<AtomicI64>>,
+    versions: Versions,
+}
+
+/// A device that pulls all records of one person again and again.
+struct Puller {
+    person: u32,
+    client: Client,
+}
+
+impl Versions {
+    /// Returns the versions of the records after loading.
+    pub(crate) fn new(loaded: &LoadedStack) -> Self {
+        let records = loaded.served().len() * RECORDS as usize;
+        Self {
+            first_person: loaded.served().start,
+            versions: Arc::new((0..records).map(|_| AtomicI64::new(1)).collect()),
+        }
+    }
+
+    fn of(&self, person: u32, record: u32) -> &AtomicI64 {
+        &self.versions[((person - self.first_person) * RECORDS + record) as usize]
+    }
 }
 
 impl<'a> Callers<'a> {
-    /// Creates [`CHANNELS`] connections, which connect on the first call.
-    pub(crate) fn new(loaded: &'a LoadedStack) -> Result<Self> {
-        let channels = (0..CHANNELS).map(|_| loaded.stack.anonymous());
-        let records = loaded.served().len() * RECORDS as usize;
+    /// Creates [`CHANNELS`] connections for `count` callers, which connect on the first call.
+    pub(crate) fn new(
+        loaded: &'a LoadedStack,
+        build: Build<'_>,
+        count: usize,
+        versions: &Versions,
+    ) -> Result<Self> {
+        let channels = (0..CHANNELS).map(|_| build.anonymous());
+        let people = loaded.served().len();
+        ensure!(
+            count <= people,
+            "there are {count} callers, and only {people} people"
+        );
         Ok(Self {
             loaded,
             channels: channels.collect::<Result<_>>()?,
-            versions: Arc::new((0..records).map(|_| AtomicI64::new(1)).collect()),
+            count,
+            versions: versions.clone(),
+            meter: build.data_meter()?,
         })
     }
 
-    fn channel(&self, number: u32) -> &Client {
-        &self.channels[(number % CHANNELS) as usize]
+    /// Returns the meter of the build.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Makes as many calls as possible within `turn`.
     pub(crate) async fn run(&self, operation: Operation, turn: Duration) -> Result<Turn> {
-        let served = self.loaded.served();
         let mut callers = Vec::new();
-        for number in 0..CALLERS {
-            let people = served.clone().skip(number as usize).step_by(CALLERS as usize);
-            let people = people
-                .map(|person| {
-                    Ok((
-                        person,
-                        self.channel(number).with_token(self.loaded.token(person))?,
-                    ))
-                })
-                .collect::<Result<Vec<_>>>()?;
-            ensure!(!people.is_empty(), "there are more callers than people");
+        for number in 0..self.count {
+            let people = self.loaded.served().skip(number).step_by(self.count);
+            let people = people.map(|person| {
+                let token = self.loaded.token(person);
+                Ok((person, self.channels[number % CHANNELS].with_token(token)?))
+            });
             callers.push(Caller {
-                people,
-                first: served.start,
-                versions: Arc::clone(&self.versions),
+                operation,
+                people: people.collect::<Result<_>>()?,
+                versions: self.versions.clone(),
             });
         }
-        let begin = Instant::now();
-        let callers = callers.into_iter().map(|caller| {
-            tokio::spawn(async move {
-                let mut durations = Vec::new();
-                while begin.elapsed() < turn {
-                    let start = Instant::now();
-                    caller.call(operation).await?;
-                    durations.push(start.elapsed());
-                }
-                anyhow::Ok(durations)
-            })
-        });
-        let callers = callers.collect::<Vec<_>>();
-        collect(begin, callers)
-            .await
-            .with_context(|| operation.to_string())
+        turn::take(&self.meter, turn, callers).await
     }
 
     /// Opens as many shares as possible within `turn`, without an identity.
     pub(crate) async fn open(&self, tokens: &Tokens, turn: Duration) -> Result<Turn> {
-        let begin = Instant::now();
-        let callers = (0..CALLERS).map(|number| {
-            let (client, tokens) = (self.channel(number).clone(), tokens.clone());
-            tokio::spawn(async move {
-                let mut durations = Vec::new();
-                while begin.elapsed() < turn {
-                    let start = Instant::now();
-                    let request = OpenShareRequest {
-                        token: tokens.next(),
-                        passcode: tokens.passcode.clone(),
-                        device_type: DeviceType::Mobile.into(),
-                    };
-                    let opened = client.share().open_share(request).await?;
-                    ensure!(
-                        !opened.get_ref().encrypted_share_data.is_empty(),
-                        "the share is empty"
-                    );
-                    durations.push(start.elapsed());
-                }
-                anyhow::Ok(durations)
-            })
-        });
-        collect(begin, callers.collect()).await.context("OpenShare")
+        let opener = |number: usize| Opener {
+            client: self.channels[number % CHANNELS].clone(),
+            tokens: tokens.clone(),
+        };
+        turn::take(&self.meter, turn, (0..self.count).map(opener).collect()).await
     }
 
-    /// Pulls all records of one person, and returns the records per second.
-    pub(crate) async fn pull(&self) -> Result<f64> {
+    /// Pulls all records of one person as often as possible within `turn`, one pull at a time.
+    pub(crate) async fn pull(&self, turn: Duration) -> Result<Turn> {
         let person = self.loaded.pulled_person();
-        let client = self.channel(0).with_token(self.loaded.token(person))?;
+        let client = self.channels[0].with_token(self.loaded.token(person))?;
+        turn::take(&self.meter, turn, vec![Puller { person, client }]).await
+    }
+}
+
+impl turn::Caller for Puller {
+    async fn call(&mut self) -> Result<u64> {
         let request = PullChangesRequest {
-            device_id: device_id(person).to_string(),
+            device_id: device_id(self.person).to_string(),
             cursor: String::new(),
         };
-        let begin = Instant::now();
-        let mut responses = client.cycle().pull_changes(request).await?.into_inner();
+        let mut responses = self.client.cycle().pull_changes(request).await?.into_inner();
         let mut records = 0;
         while let Some(response) = responses.next().await {
             records += response?.entries.len();
@@ -152,53 +151,26 @@ impl<'a> Callers<'a> {
             records == PULLED_RECORDS as usize,
             "{records} records were pulled"
         );
-        Ok(records as f64 / begin.elapsed().as_secs_f64())
+        Ok(records as u64)
     }
 }
 
-/// Waits for all callers, and collects the durations of their calls.
-async fn collect(
-    begin: Instant,
-    callers: Vec<tokio::task::JoinHandle<Result<Vec<Duration>>>>,
-) -> Result<Turn> {
-    let mut durations = Vec::new();
-    for caller in callers {
-        durations.extend(caller.await??);
-    }
-    let elapsed = begin.elapsed().as_secs_f64();
-    ensure!(!durations.is_empty(), "no call succeeded");
-    durations.sort();
-    Ok(Turn {
-        rate: durations.len() as f64 / elapsed,
-        durations,
-    })
-}
-
-impl Turn {
-    /// Returns the given percentile of the durations, in milliseconds.
-    pub(crate) fn percentile(&self, percent: usize) -> f64 {
-        let index = (self.durations.len() * percent / 100).min(self.durations.len() - 1);
-        self.durations[index].as_secs_f64() * 1000.0
+impl turn::Caller for Caller {
+    /// Makes one call for a random person.
+    async fn call(&mut self) -> Result<u64> {
+        let (person, client) = &self.people[rand::random_range(0..self.people.len())];
+        match self.operation {
+            Operation::Update => self.update(*person, client).await?,
+            Operation::Push => self.push(*person, client).await?,
+        }
+        Ok(1)
     }
 }
 
 impl Caller {
-    /// Makes one call for a random person.
-    async fn call(&self, operation: Operation) -> Result<()> {
-        let (person, client) = &self.people[rand::random_range(0..self.people.len())];
-        match operation {
-            Operation::Update => self.update(*person, client).await,
-            Operation::Push => self.push(*person, client).await,
-        }
-    }
-
-    fn version(&self, person: u32, record: u32) -> &AtomicI64 {
-        &self.versions[((person - self.first) * RECORDS + record) as usize]
-    }
-
     async fn update(&self, person: u32, client: &Client) -> Result<()> {
         let record = rand::random_range(0..RECORDS);
-        let version = self.version(person, record);
+        let version = self.versions.of(person, record);
         let (encrypted_payload, envelope) = sealed(person);
         let request = UpdateRecordRequest {
             device_id: device_id(person).to_string(),
@@ -222,7 +194,7 @@ impl Caller {
             Change {
                 kind: ChangeKind::Put.into(),
                 record_id: record_id(person, record).to_string(),
-                expected_version: self.version(person, record).load(Ordering::Relaxed),
+                expected_version: self.versions.of(person, record).load(Ordering::Relaxed),
                 encrypted_payload,
                 crypto_envelope: Some(envelope),
                 local_time: Some(now()),
@@ -239,7 +211,8 @@ impl Caller {
             if result.outcome() != ChangeOutcome::Applied {
                 bail!("a change was not applied: {:?}", result.outcome());
             }
-            self.version(person, record)
+            self.versions
+                .of(person, record)
                 .store(result.version, Ordering::Relaxed);
         }
         Ok(())

@@ -12,7 +12,12 @@ use haven_proto::data::v1::{CryptoEnvelope, EncryptionAlgorithm, KeyDerivation};
 use haven_testkit::{Stack, secrets::SUPERUSER};
 use uuid::Uuid;
 
-use super::measure::{CONNECTIONS, copy, tokens};
+use super::measure::{
+    CONNECTIONS,
+    build::Builds,
+    load::{copy, tokens},
+    options::Options,
+};
 
 /// The number of records of each person, except for the first person, who has [`PULLED_RECORDS`].
 pub(crate) const RECORDS: u32 = 200;
@@ -46,14 +51,14 @@ const DERIVED_ROWS: [&str; 2] = [
 /// Both services on a separate cluster, with one person who has many records, and other people.
 pub(crate) struct LoadedStack {
     /// The services and their database.
-    pub(crate) stack: Stack,
+    pub(crate) builds: Builds,
     others: u32,
     tokens: Vec<String>,
 }
 
 impl LoadedStack {
     /// Starts the services, and stores the records of the first person and of `others` other people.
-    pub(crate) async fn start(others: u32) -> Result<Self> {
+    pub(crate) async fn start(others: u32, options: &Options) -> Result<Self> {
         ensure!(
             others.is_multiple_of(4 * CONNECTIONS),
             "the number of people must be a multiple of 4 times the connections"
@@ -65,7 +70,7 @@ impl LoadedStack {
             .await?;
         let tokens = tokens(&stack, (FIRST_NUMBER..=FIRST_NUMBER + others).map(person_id)).await?;
         let loaded = Self {
-            stack,
+            builds: Builds::start(stack, options).await?,
             others,
             tokens,
         };
@@ -77,6 +82,11 @@ impl LoadedStack {
             begin.elapsed().as_secs_f64()
         );
         Ok(loaded)
+    }
+
+    /// Returns the services of this build, and the database.
+    pub(crate) fn stack(&self) -> &Stack {
+        &self.builds.stack
     }
 
     /// Returns the number of the person with the records that are pulled and do not change.
@@ -107,7 +117,7 @@ impl LoadedStack {
     }
 
     async fn load(&self) -> Result<()> {
-        let mut superuser = self.stack.database.connect(SUPERUSER).await?;
+        let mut superuser = self.stack().database.connect(SUPERUSER).await?;
         let people = FIRST_NUMBER..=FIRST_NUMBER + self.others;
         let now = Utc::now().to_rfc3339();
         let (mut users, mut counters, mut devices) = (String::new(), String::new(), String::new());

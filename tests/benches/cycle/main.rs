@@ -3,179 +3,172 @@
 //!
 //! ```sh
 //! cargo bench -p haven-testkit --bench cycle
-//! cargo bench -p haven-testkit --bench cycle -- --quick
+//! cargo bench -p haven-testkit --bench cycle -- UpdateRecord PushChanges --against DIR
 //! ```
 //!
 //! Both services are release builds, on a separate durable Postgres with 200 records of each of 1,000 people, and
 //! 10,000 records of one more. `pgbench` has as many connections as the service, to the same database, with the same
-//! login and TLS, and sends the same statements in the same three round trips. The callers of the service are in this
-//! process. So the callers, TLS on both sides, and the verification of every token share the cores with Postgres, and
-//! the ratio shows the cost of all of that.
-//!
-//! `--quick` uses few people and one short round. It only checks that the benchmark works.
+//! login and TLS, and sends the same statements in the same round trips. `COPY` has the same login and TLS too, and one
+//! connection; its client is in this process and throws the rows away. The callers of the service are in this process.
+//! So the callers, TLS on both sides, and the verification of every token share the cores with Postgres, and the ratio of
+//! rates shows the cost of all of that. The ratio of capacities leaves the clients out.
 
 mod callers;
 mod loaded_stack;
 #[path = "../measure/mod.rs"]
+#[allow(dead_code, reason = "other benchmarks use the rest")]
 mod measure;
 mod operation;
 mod rows;
 mod shares;
 mod transaction;
 
-use std::{env, time::Duration};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use anyhow::Result;
+use futures_util::FutureExt;
 
 use self::{
-    callers::{Callers, Turn},
-    loaded_stack::{LoadedStack, PULLED_RECORDS},
-    measure::{Pgbench, Spread},
+    callers::{Callers, Versions},
+    loaded_stack::LoadedStack,
+    measure::{
+        comparison::{Work, compare},
+        options::Options,
+        pgbench::Pgbench,
+        profile::profile,
+        side::{Kind, Side},
+    },
     operation::Operation,
     shares::Tokens,
     transaction::Transaction,
 };
 
-/// The size of the benchmark.
-struct Plan {
-    /// The number of people besides the one with 10,000 records.
-    others: u32,
-    /// The number of turns of each side, for each operation.
-    rounds: usize,
-    /// The duration of a turn.
-    turn: Duration,
-    /// The number of shares.
-    shares: usize,
-}
+/// The default number of concurrent callers. It is high enough to keep the service busy.
+const CALLERS: usize = 32;
+
+/// The passcode of shares that have one.
+const PASSCODE: &str = "2580-1470";
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let plan = Plan::from_arguments();
-    let loaded = LoadedStack::start(plan.others).await?;
-    let mut transactions = Vec::new();
-    for operation in [Operation::Update, Operation::Push] {
-        let transaction = Transaction::of(operation, &loaded)?;
-        transaction.check(&loaded).await?;
-        transactions.push(transaction);
+    let options = Options::parse(
+        "Compares UpdateRecord and PushChanges with pgbench, and PullChanges with COPY; measures OpenShare",
+        &["PullChanges", "OpenShare", "UpdateRecord", "PushChanges"],
+    );
+    let loaded = LoadedStack::start(options.people(64, 1024), &options).await?;
+    let (versions, count) = (Versions::new(&loaded), options.callers(CALLERS));
+    let builds = loaded.builds.all();
+    let callers: Vec<_> = builds
+        .iter()
+        .map(|build| Callers::new(&loaded, *build, count, &versions))
+        .collect::<Result<_>>()?;
+    let sides = Sides {
+        options: &options,
+        loaded: &loaded,
+        callers: builds.iter().map(|build| build.name).zip(&callers).collect(),
+    };
+    if options.wants("PullChanges") {
+        sides.pull().await?;
     }
-    let callers = Callers::new(&loaded)?;
-    pull(&plan, &loaded, &callers).await?;
-    for (name, passcode) in [("OpenShare", ""), ("OpenShare with a passcode", "2580-1470")] {
-        open(&plan, &loaded, &callers, name, passcode).await?;
+    if options.wants("OpenShare") {
+        sides.open("OpenShare", "").await?;
+        sides.open("OpenShare with a passcode", PASSCODE).await?;
     }
-    for transaction in &transactions {
-        compare(&plan, &loaded, &callers, transaction).await?;
-    }
-    Ok(())
-}
-
-/// Measures a pull of all records of one person, and a COPY of the same rows, in alternating turns.
-async fn pull(plan: &Plan, loaded: &LoadedStack, callers: &Callers<'_>) -> Result<()> {
-    let (mut pulled, mut copied, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    // The first turn opens connections and prepares statements, and is not counted.
-    for turn in 0..=4 * plan.rounds {
-        let (a, b) = (callers.pull().await?, rows::copy_rate(loaded).await?);
-        if turn > 0 {
-            ratios.push(a / b);
-            pulled.push(a);
-            copied.push(b);
+    for operation in Operation::ALL {
+        if options.wants(operation.name()) {
+            sides.change(operation).await?;
         }
     }
-    println!(
-        "PullChanges ({PULLED_RECORDS}): {:.0} records/s, COPY {:.0} records/s; ratio {:.3}",
-        Spread(pulled),
-        Spread(copied),
-        Spread(ratios),
-    );
     Ok(())
 }
 
-/// Measures OpenShare with shares that have the passcode `passcode`, or none if it is empty.
-async fn open(
-    plan: &Plan,
-    loaded: &LoadedStack,
-    callers: &Callers<'_>,
-    name: &str,
-    passcode: &str,
-) -> Result<()> {
-    let tokens = Tokens::create(loaded, plan.shares, passcode).await?;
-    callers.open(&tokens, plan.turn / 2).await?;
-    let mut turns = Vec::new();
-    for _ in 0..plan.rounds {
-        turns.push(callers.open(&tokens, plan.turn).await?);
+/// The builds that are measured, each with its callers.
+struct Sides<'a> {
+    options: &'a Options,
+    loaded: &'a LoadedStack,
+    callers: Vec<(&'static str, &'a Callers<'a>)>,
+}
+
+impl<'a> Sides<'a> {
+    /// Returns the callers of this build.
+    fn this(&self) -> &'a Callers<'a> {
+        self.callers[0].1
     }
-    let all = |value: fn(&Turn) -> f64| Spread(turns.iter().map(value).collect());
-    println!(
-        "{name}: {:.0}/s, {:.1} ms, 99th percentile {:.1} ms",
-        all(|turn| turn.rate),
-        all(|turn| turn.percentile(50)),
-        all(|turn| turn.percentile(99)),
-    );
-    Ok(())
-}
 
-/// Measures the service and pgbench in alternating turns.
-async fn compare(
-    plan: &Plan,
-    loaded: &LoadedStack,
-    callers: &Callers<'_>,
-    transaction: &Transaction,
-) -> Result<()> {
-    let operation = transaction.operation;
-    let pgbench = Pgbench::new(&loaded.stack.database, &transaction.script())?;
-    // Opens connections, prepares statements and fills caches before the measurement.
-    callers.run(operation, plan.turn / 2).await?;
-    let mut done = pgbench
-        .run(plan.turn / 2, &transaction.turns(loaded).await?)?
-        .transactions;
-    let mut rounds = Vec::new();
-    for round in 1..=plan.rounds {
-        let turns = transaction.turns(loaded).await?;
-        // The order alternates, because the second side has more data to write to disk.
-        let (service, run) = if round % 2 == 1 {
-            let service = callers.run(operation, plan.turn).await?;
-            (service, pgbench.run(plan.turn, &turns)?)
-        } else {
-            let run = pgbench.run(plan.turn, &turns)?;
-            (callers.run(operation, plan.turn).await?, run)
-        };
-        let rate = run.rate;
-        done += run.transactions;
-        println!(
-            "{operation}, round {round}: service {:.0}/s, pgbench {rate:.0}/s, ratio {:.3}",
-            service.rate,
-            service.rate / rate
-        );
-        rounds.push((service, rate));
-    }
-    transaction.check_done(loaded, done).await?;
-    let all = |value: fn(&(Turn, f64)) -> f64| Spread(rounds.iter().map(value).collect());
-    println!(
-        "{operation}: service {:.0}/s, {:.1} ms, 99th percentile {:.1} ms; pgbench {:.0}/s; ratio {:.3}",
-        all(|(service, _)| service.rate),
-        all(|(service, _)| service.percentile(50)),
-        all(|(service, _)| service.percentile(99)),
-        all(|(_, rate)| *rate),
-        all(|(service, rate)| service.rate / rate),
-    );
-    Ok(())
-}
-
-impl Plan {
-    /// Returns the plan for the arguments of this program.
-    fn from_arguments() -> Self {
-        // Other arguments are from cargo.
-        let quick = env::args().any(|argument| argument == "--quick");
-        let seconds = Duration::from_secs;
-        let (others, rounds, turn, shares) = match quick {
-            true => (64, 1, seconds(2), 16),
-            false => (1024, 5, seconds(8), 256),
-        };
-        Self {
-            others,
-            rounds,
-            turn,
-            shares,
+    /// Measures pulls of all records of one person, and COPY of the same rows.
+    async fn pull(&self) -> Result<()> {
+        let (this, loaded) = (self.this(), self.loaded);
+        if self.options.profile {
+            let run = |turn| this.pull(turn).boxed();
+            return profile("PullChanges", this.meter(), self.options.turn(), run).await;
         }
+        let mut sides = Vec::new();
+        for (name, callers) in self.callers.iter().copied() {
+            sides.push(Side::new(name, Kind::Service, move |turn| {
+                callers.pull(turn).boxed()
+            }));
+        }
+        sides.push(Side::new("COPY over TLS", Kind::Postgres, move |turn| {
+            rows::copy(loaded, this.meter(), turn).boxed()
+        }));
+        let work = Work {
+            name: "PullChanges (10,000)".to_owned(),
+            units: "records",
+            amounts: &[(10_000.0, "10,000 records")],
+        };
+        compare(&work, self.options, sides).await
+    }
+
+    /// Measures OpenShare with shares that have the passcode `passcode`, or none if it is empty.
+    async fn open(&self, name: &'static str, passcode: &str) -> Result<()> {
+        let tokens = Tokens::create(self.loaded, self.options.choose(16, 256), passcode).await?;
+        let tokens = &tokens;
+        let this = self.this();
+        if self.options.profile {
+            let run = |turn| this.open(tokens, turn).boxed();
+            return profile(name, this.meter(), self.options.turn(), run).await;
+        }
+        let sides = self.callers.iter().copied().map(|(name, callers)| {
+            Side::new(name, Kind::Service, move |turn| {
+                callers.open(tokens, turn).boxed()
+            })
+        });
+        compare(&Work::requests(name), self.options, sides.collect()).await
+    }
+
+    /// Measures UpdateRecord or PushChanges, and pgbench.
+    async fn change(&self, operation: Operation) -> Result<()> {
+        let (this, loaded) = (self.this(), self.loaded);
+        if self.options.profile {
+            let run = |turn| this.run(operation, turn).boxed();
+            return profile(operation.name(), this.meter(), self.options.turn(), run).await;
+        }
+        let transaction = Transaction::of(operation, loaded).await?;
+        transaction.check(loaded).await?;
+        let mut scripts = Vec::new();
+        for trips in transaction.trips() {
+            let script = transaction.script(*trips);
+            scripts.push((*trips, Pgbench::new(&loaded.stack().database, &script)?));
+        }
+        let (transaction, done) = (&transaction, &AtomicU64::new(0));
+        let mut sides = Vec::new();
+        for (name, callers) in self.callers.iter().copied() {
+            sides.push(Side::new(name, Kind::Service, move |turn| {
+                callers.run(operation, turn).boxed()
+            }));
+        }
+        for (trips, pgbench) in &scripts {
+            sides.push(Side::new(Pgbench::name(*trips), Kind::Postgres, move |turn| {
+                async move {
+                    let turns = transaction.turns(loaded).await?;
+                    let turn = pgbench.run(this.meter(), turn, &turns)?;
+                    done.fetch_add(turn.work, Relaxed);
+                    Ok(turn)
+                }
+                .boxed()
+            }));
+        }
+        compare(&operation.work(), self.options, sides).await?;
+        transaction.check_done(loaded, done.load(Relaxed)).await
     }
 }

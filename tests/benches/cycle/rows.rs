@@ -1,14 +1,18 @@
-//! Reads the rows of a pull directly from Postgres.
+//! Reads the rows of a pull directly from Postgres, over the same TLS on loopback as the service.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures_util::TryStreamExt;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{
     loaded_stack::{LoadedStack, PULLED_RECORDS, person_id},
-    measure::{BEGIN, CONTEXT, LOGIN},
+    measure::{
+        cpu::Meter,
+        statement::{BEGIN, CONTEXT, LOGIN},
+        turn::{self, Turn},
+    },
 };
 
 /// A COPY of the columns that a pull sends, in the order of a pull.
@@ -20,27 +24,37 @@ const ROWS: &str = "COPY (SELECT id, encrypted_payload, envelope_version, algori
 /// The minimum size of all rows in bytes: their payloads.
 const MIN_BYTES: usize = super::loaded_stack::PAYLOAD_BYTES * PULLED_RECORDS as usize;
 
-/// Returns the records per second of one COPY, with the same login and claims as the pull.
-pub(crate) async fn copy_rate(loaded: &LoadedStack) -> Result<f64> {
-    let mut connection = loaded.stack.database.connect(LOGIN).await?;
+/// Copies all rows again and again.
+struct Copier {
+    connection: PgConnection,
+    begin: String,
+}
+
+/// Copies as often as possible within `turn`, on one connection with the same login and claims as the pull.
+pub(crate) async fn copy(loaded: &LoadedStack, meter: &Meter, turn: Duration) -> Result<Turn> {
+    let connection = loaded.stack().database.connect(LOGIN).await?;
     let person = person_id(loaded.pulled_person()).to_string();
-    let begin = [
-        BEGIN.join("; "),
-        CONTEXT.join("; ").replace(":person_id", &person),
-    ]
-    .join("; ");
-    let start = Instant::now();
-    sqlx::raw_sql(AssertSqlSafe(begin))
-        .execute(&mut connection)
-        .await?;
-    let mut bytes = 0;
-    let mut copy = connection.copy_out_raw(ROWS).await.context("COPY")?;
-    while let Some(part) = copy.try_next().await? {
-        bytes += part.len();
+    let context = CONTEXT.map(|statement| statement.replace(":person_id", &person));
+    let begin = [BEGIN.join("; "), context.join("; ")].join("; ");
+    turn::take(meter, turn, vec![Copier { connection, begin }]).await
+}
+
+impl turn::Caller for Copier {
+    async fn call(&mut self) -> Result<u64> {
+        sqlx::raw_sql(AssertSqlSafe(self.begin.clone()))
+            .execute(&mut self.connection)
+            .await?;
+        let mut bytes = 0;
+        let mut copy = self.connection.copy_out_raw(ROWS).await.context("COPY")?;
+        while let Some(part) = copy.try_next().await? {
+            bytes += part.len();
+        }
+        drop(copy);
+        // The next transaction prepares the statement again.
+        sqlx::raw_sql("COMMIT; DEALLOCATE ALL")
+            .execute(&mut self.connection)
+            .await?;
+        ensure!(bytes > MIN_BYTES, "COPY returned only {bytes} bytes");
+        Ok(PULLED_RECORDS.into())
     }
-    drop(copy);
-    sqlx::raw_sql("COMMIT").execute(&mut connection).await?;
-    let seconds = start.elapsed().as_secs_f64();
-    ensure!(bytes > MIN_BYTES, "COPY returned only {bytes} bytes");
-    Ok(f64::from(PULLED_RECORDS) / seconds)
 }

@@ -1,17 +1,20 @@
-//! Creates the shares that are opened.
+//! Creates shares, and opens them.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use chrono::Utc;
-use haven_proto::data::v1::CreateShareRequest;
-use haven_testkit::random;
+use haven_proto::data::v1::{CreateShareRequest, DeviceType, OpenShareRequest};
+use haven_testkit::{Client, random};
 use prost_types::Timestamp;
 
-use super::loaded_stack::{LoadedStack, sealed};
+use super::{
+    loaded_stack::{LoadedStack, sealed},
+    measure::turn,
+};
 
 /// The `max_access_count` of each share.
 const OPENINGS: usize = 1000;
@@ -25,10 +28,16 @@ pub(crate) struct Tokens {
     next: Arc<AtomicUsize>,
 }
 
+/// A caller without an identity, who opens one share after the other.
+pub(crate) struct Opener {
+    pub(crate) client: Client,
+    pub(crate) tokens: Tokens,
+}
+
 impl Tokens {
     /// Creates `shares` shares, of different people if there are enough of them.
     pub(crate) async fn create(loaded: &LoadedStack, shares: usize, passcode: &str) -> Result<Self> {
-        let client = loaded.stack.anonymous()?;
+        let client = loaded.stack().anonymous()?;
         let mut tokens = Vec::with_capacity(shares);
         for person in loaded.served().cycle().take(shares) {
             let (encrypted_share_data, mut envelope) = sealed(person);
@@ -62,5 +71,26 @@ impl Tokens {
     pub(crate) fn next(&self) -> String {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
         self.tokens[next % self.tokens.len()].clone()
+    }
+}
+
+impl turn::Caller for Opener {
+    async fn call(&mut self) -> Result<u64> {
+        let request = OpenShareRequest {
+            token: self.tokens.next(),
+            passcode: self.tokens.passcode.clone(),
+            device_type: DeviceType::Mobile.into(),
+        };
+        let opened = self
+            .client
+            .share()
+            .open_share(request)
+            .await
+            .context("OpenShare")?;
+        ensure!(
+            !opened.get_ref().encrypted_share_data.is_empty(),
+            "the share is empty"
+        );
+        Ok(1)
     }
 }

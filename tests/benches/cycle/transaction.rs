@@ -14,7 +14,10 @@ use super::{
         BLOCK, DEVICE_PREFIX, FIRST_INDEX, FIRST_NUMBER, LoadedStack, PAYLOAD_BYTES, PERSON_PREFIX,
         RECORD_PREFIX, RECORDS,
     },
-    measure::{BEGIN, CONNECTIONS, CONTEXT, LOGIN, statement},
+    measure::{
+        CONNECTIONS,
+        statement::{LOGIN, Statement, Trips, limits},
+    },
     operation::Operation,
 };
 
@@ -23,17 +26,15 @@ const NONCE: &str = "substr(sha256(uuid_send(gen_random_uuid())), 1, 24)";
 
 /// A transaction of one person. pgbench replaces `:person`, `:index`, `:block` and `:version` with numbers.
 pub(crate) struct Transaction {
-    /// The operation that the transaction belongs to.
-    pub(crate) operation: Operation,
+    operation: Operation,
     people: Range<u32>,
-    prepare: String,
-    execute: String,
+    statement: Statement,
 }
 
 impl Transaction {
     /// Returns the transaction of `operation`. Fails if the service no longer has this statement, or if its number of
     /// parameters has changed.
-    pub(crate) fn of(operation: Operation, loaded: &LoadedStack) -> Result<Self> {
+    pub(crate) async fn of(operation: Operation, loaded: &LoadedStack) -> Result<Self> {
         let person_id = format!("{PERSON_PREFIX}:person");
         let (name, arguments, people) = match operation {
             Operation::Update => (
@@ -43,24 +44,21 @@ impl Transaction {
             ),
             Operation::Push => ("PushChanges", push(&person_id), loaded.pushed()),
         };
-        let statement = statement(name, arguments.len())?;
+        let statement = Statement::new(&loaded.stack().database, name, &arguments, person_id).await?;
         Ok(Self {
             operation,
             people,
-            prepare: format!("{};\nPREPARE call AS {statement}", CONTEXT[0]),
-            execute: format!(
-                "{};\nEXECUTE call({})",
-                CONTEXT[1].replace(":person_id", &person_id),
-                arguments.join(", ")
-            ),
+            statement,
         })
     }
 
-    /// Returns the script for pgbench. Each connection prepares the statement once, and `:prepared` stores that it did.
-    /// `:turn` counts the transactions of the connection, in this run and in earlier ones.
-    pub(crate) fn script(&self) -> String {
-        let Self { prepare, execute, .. } = self;
-        let begin = BEGIN.join(" \\; ");
+    /// Returns the ways to run the transaction: first the one of the service.
+    pub(crate) fn trips(&self) -> &'static [Trips] {
+        self.statement.trips()
+    }
+
+    /// Returns the script for pgbench. `:turn` counts the transactions of the connection, in this run and in earlier ones.
+    pub(crate) fn script(&self, trips: Trips) -> String {
         let (first, each) = (self.people.start, self.people_per_connection());
         let before: String = (0..CONNECTIONS)
             .map(|client| format!(" when :client_id = {client} then :turn{client}"))
@@ -84,8 +82,8 @@ impl Transaction {
              \\set person {first} + :client_id + {CONNECTIONS} * (:turn % {each})\n\
              \\set index {index}\n\\set block {block}\n\
              \\set version 1 + :turn / ({each} * {round})\n\
-             {begin};\n\\if :prepared = 0\n{prepare};\n\\set prepared 1\n\\endif\n{execute};\nCOMMIT;\n\
-             \\set turn :turn + 1\n"
+             {}\\set turn :turn + 1\n",
+            self.statement.script(trips)
         )
     }
 
@@ -110,7 +108,7 @@ impl Transaction {
         ensure!(
             u64::try_from(done)? == transactions,
             "{}: {done} of pgbench's {transactions} transactions were applied",
-            self.operation
+            self.operation.name()
         );
         Ok(())
     }
@@ -125,7 +123,7 @@ impl Transaction {
              GROUP BY 1",
             self.operation.changes()
         );
-        let mut superuser = loaded.stack.database.connect(SUPERUSER).await?;
+        let mut superuser = loaded.stack().database.connect(SUPERUSER).await?;
         let done = sqlx::query_as(AssertSqlSafe(sql))
             .fetch_all(&mut superuser)
             .await?;
@@ -135,22 +133,21 @@ impl Transaction {
 
     /// Checks that the transaction makes the changes that the service would make. It rolls back.
     pub(crate) async fn check(&self, loaded: &LoadedStack) -> Result<()> {
-        let Self { prepare, execute, .. } = self;
-        let begin = BEGIN.join("; ");
         let count = "SELECT sum(version) FROM data.encrypted_cycle_data WHERE user_id = auth.uid()";
         let assert_sum = |expected: u32| format!("DO $$ BEGIN ASSERT ({count}) = {expected}; END $$");
         let sql = format!(
-            "{begin}; {}; {prepare}; {execute}; {}; ROLLBACK",
-            assert_sum(RECORDS),
+            "{}; {}; {}; ROLLBACK",
+            self.statement.transaction(),
+            self.statement.as_caller(),
             assert_sum(RECORDS + self.operation.changes())
         )
         .replace(":person", &self.people.start.to_string())
         .replace(":index", &FIRST_INDEX.to_string())
         .replace(":block", &FIRST_NUMBER.to_string())
         .replace(":version", "1");
-        let mut connection = loaded.stack.database.connect(LOGIN).await?;
+        let mut connection = loaded.stack().database.connect(LOGIN).await?;
         let result = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await;
-        result.with_context(|| self.operation.to_string())?;
+        result.with_context(|| self.operation.name())?;
         Ok(())
     }
 }
@@ -174,33 +171,47 @@ fn change(record: &str, conflict: &str) -> String {
 }
 
 /// Returns the arguments of the statement of UpdateRecord.
-fn update(person_id: &str) -> Vec<String> {
+fn update(person_id: &str) -> Vec<(&'static str, String)> {
     let text = |text: &str| text.to_owned();
     vec![
-        quoted(person_id),
-        text("gen_random_uuid()"),
-        text("'UpdateRecord'"),
-        bytes("5a", 32),
-        quoted(&format!("{DEVICE_PREFIX}:person")),
-        change(&format!("{RECORD_PREFIX}:index:person:block"), "NULL"),
-        text("now()"),
+        ("caller", quoted(person_id)),
+        ("request_id", text("gen_random_uuid()")),
+        ("method", text("'UpdateRecord'")),
+        ("payload_macs", payload_macs()),
+        ("device", quoted(&format!("{DEVICE_PREFIX}:person"))),
+        (
+            "change",
+            change(&format!("{RECORD_PREFIX}:index:person:block"), "NULL"),
+        ),
+        ("at", text("now()")),
+        ("limits", limits()),
+        ("again", text("false")),
     ]
 }
 
 /// Returns the arguments of the statement of PushChanges.
-fn push(person_id: &str) -> Vec<String> {
+fn push(person_id: &str) -> Vec<(&'static str, String)> {
     let text = |text: &str| text.to_owned();
     let changes = (0..BLOCK).map(|index| {
         let record = format!("{RECORD_PREFIX}{}:person:block", FIRST_INDEX + index);
         change(&record, "gen_random_uuid()")
     });
     vec![
-        quoted(person_id),
-        text("gen_random_uuid()"),
-        bytes("5a", 32),
-        quoted(&format!("{DEVICE_PREFIX}:person")),
-        text("true"),
-        text("now()"),
-        format!("ARRAY[{}]", changes.collect::<Vec<_>>().join(", ")),
+        ("caller", quoted(person_id)),
+        ("request_id", text("gen_random_uuid()")),
+        ("payload_macs", payload_macs()),
+        ("device", quoted(&format!("{DEVICE_PREFIX}:person"))),
+        ("keep", text("true")),
+        ("at", text("now()")),
+        (
+            "changes",
+            format!("ARRAY[{}]", changes.collect::<Vec<_>>().join(", ")),
+        ),
+        ("limits", limits()),
     ]
+}
+
+/// Returns the MACs of a payload, of which there is one for each key.
+fn payload_macs() -> String {
+    format!("ARRAY[{}::bytea]", bytes("5a", 32))
 }

@@ -10,20 +10,17 @@ use haven_testkit::{
 };
 use tempfile::TempDir;
 
-use super::{CONNECTIONS, LOGIN};
+use super::{
+    CONNECTIONS,
+    cpu::Meter,
+    statement::{LOGIN, Trips},
+    turn::Turn,
+};
 
 /// The number of threads of pgbench.
 const THREADS: u32 = 2;
 
-/// The result of a run.
-pub(crate) struct Run {
-    /// The transactions per second.
-    pub(crate) rate: f64,
-    /// The total number of transactions.
-    pub(crate) transactions: u64,
-}
-
-/// A pgbench script for one database, with the login of the service's requests.
+/// A pgbench script for one database, with the login of a service.
 pub(crate) struct Pgbench {
     program: PathBuf,
     environment: Vec<(&'static str, String)>,
@@ -43,8 +40,16 @@ impl Pgbench {
         })
     }
 
+    /// Returns the name of the script in results.
+    pub(crate) fn name(trips: Trips) -> &'static str {
+        match trips {
+            Trips::One => "pgbench, one trip",
+            Trips::Three => "pgbench, three trips",
+        }
+    }
+
     /// Runs the script for the duration `turn`, with additional variables in the form `name=value`.
-    pub(crate) fn run(&self, turn: Duration, variables: &[String]) -> Result<Run> {
+    pub(crate) fn run(&self, meter: &Meter, turn: Duration, variables: &[String]) -> Result<Turn> {
         // Only the simple protocol sends several statements at once, as the service does to begin a transaction. The
         // statement of EXECUTE is prepared nevertheless.
         let mut pgbench = command(&self.program, None, OnDeath::Kill);
@@ -64,7 +69,9 @@ impl Pgbench {
             .current_dir(self.directory.path())
             .envs(self.environment.iter().cloned())
             .env("LC_ALL", "C");
+        let before = meter.read()?;
         let output = pgbench.output().context("starting pgbench")?;
+        let cpu = meter.read()? - before;
         let (stdout, stderr) = (
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr),
@@ -75,16 +82,16 @@ impl Pgbench {
             let number = line.and_then(|rest| rest.split_whitespace().next());
             number.with_context(|| format!("pgbench did not print {prefix}:\n{stdout}\n{stderr}"))
         };
-        let run = Run {
-            rate: number("tps = ")?.parse().context("the rate of pgbench")?,
-            transactions: number("number of transactions actually processed: ")?
-                .parse()
-                .context("the number of transactions of pgbench")?,
-        };
-        ensure!(
-            run.transactions > 0,
-            "pgbench ran no transactions:\n{stdout}\n{stderr}"
-        );
-        Ok(run)
+        let rate: f64 = number("tps = ")?.parse().context("the rate of pgbench")?;
+        let work: u64 = number("number of transactions actually processed: ")?
+            .parse()
+            .context("the number of transactions of pgbench")?;
+        ensure!(work > 0, "pgbench ran no transactions:\n{stdout}\n{stderr}");
+        Ok(Turn {
+            work,
+            seconds: work as f64 / rate,
+            cpu,
+            durations: Vec::new(),
+        })
     }
 }

@@ -11,6 +11,10 @@ impl fmt::Display for Spread {
         sorted.sort_by(f64::total_cmp);
         let (min, median, max) = (sorted[0], sorted[sorted.len() / 2], sorted[sorted.len() - 1]);
         let digits = f.precision().unwrap_or(3);
-        write!(f, "{median:.digits$} ({min:.digits$} to {max:.digits$})")
+        write!(f, "{median:.digits$}")?;
+        if sorted.len() > 1 {
+            write!(f, " ({min:.digits$} to {max:.digits$})")?;
+        }
+        Ok(())
     }
 }

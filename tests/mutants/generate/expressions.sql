@@ -4,6 +4,13 @@ WITH tables AS (
     SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name
       FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
      WHERE n.nspname IN ('identity', 'data') AND c.relkind = 'r'
+), checking AS (
+    -- The functions of CHECKs, each with one of the tables that it is for.
+    SELECT p.oid, p.proname, p.prosrc, min(t.name) AS name
+      FROM pg_depend AS d JOIN pg_proc AS p ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid
+           JOIN pg_constraint AS k ON d.classid = 'pg_constraint'::regclass AND d.objid = k.oid AND k.contype = 'c'
+           JOIN tables AS t ON t.oid = k.conrelid
+     GROUP BY p.oid
 ), texts (kind, subject, relation, role, template, expression) AS (
     SELECT 'policy ' || clause, format('%s of %I on %s', clause, p.polname, t.name), t.name,
            CASE WHEN cardinality(p.polroles) = 1 THEN pg_get_userbyid(p.polroles[1]) ELSE '' END,
@@ -26,9 +33,16 @@ WITH tables AS (
       FROM pg_index AS i JOIN tables AS t ON t.oid = i.indrelid
      WHERE i.indpred IS NOT NULL AND i.indisunique
     UNION ALL
+    -- The rules are the branches of the one CASE that ends a line.
+    SELECT 'CHECK function', format('%I for %s', p.proname, p.name), p.name, '',
+           split_part(pg_get_functiondef(p.oid), '$function$', 1) || '$function$' || split_part(p.prosrc, E' CASE\n', 1)
+               || E' CASE\n{}\n    END;\n' || split_part(p.prosrc, E'\n    END;\n', 2) || '$function$',
+           split_part(split_part(p.prosrc, E' CASE\n', 2), E'\n    END;\n', 1)
+      FROM checking AS p
+    UNION ALL
     SELECT 'body', p.oid::regprocedure::text, '', '', split_part(pg_get_functiondef(p.oid), '$function$', 1) || '$function${}$function$',
            p.prosrc
       FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace JOIN pg_language AS l ON l.oid = p.prolang
-     WHERE n.nspname IN ('identity', 'data') AND l.lanname = 'plpgsql'
+     WHERE n.nspname IN ('identity', 'data') AND l.lanname = 'plpgsql' AND p.oid NOT IN (SELECT oid FROM checking)
 )
 SELECT kind, subject, relation, role, template, expression FROM texts ORDER BY kind COLLATE "C", subject COLLATE "C"

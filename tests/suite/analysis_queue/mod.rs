@@ -3,8 +3,10 @@
 
 mod clocks;
 mod coach_message_limit;
+mod complete_jobs;
 mod erased_people;
 mod invalid_requests;
+mod jobs_of_other_replicas;
 mod lease_fencing;
 mod lease_jobs;
 mod lease_tokens;

@@ -157,6 +157,8 @@ impl Archive {
         let (socket, port) = connection.split_once('\n').unwrap_or_default();
         command
             .current_dir(self.path("work"))
+            // libpq looks for certificates in it, and fails where it may not look.
+            .env("HOME", self.path("work"))
             .env("PATH", self.search_path())
             .env("PG_BIN", &self.installation.bin)
             .env("HAVEN_BIN", self.path("bin"))

@@ -2,9 +2,9 @@
 
 use futures_util::future::join_all;
 use haven_proto::data::v1::{ListMessagesRequest, ListMessagesResponse, MessageOrder, SenderType};
-use haven_testkit::{Client, Stack, workspace};
+use haven_testkit::{Client, Stack};
 use prost::Message as _;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::{delete, deletion, message, say, try_append, walk};
 use crate::{
@@ -237,17 +237,27 @@ async fn people_list_only_their_own_messages() {
     assert_eq!(walk(&bob, ListMessagesRequest::default()).await.0, []);
 }
 
-/// Returns the service's own statements, from sqlx's offline data.
-fn statements() -> Vec<String> {
-    let folder = workspace::root().join("services/data/.sqlx");
-    let files = std::fs::read_dir(folder).unwrap();
-    let queries = files.map(|file| {
-        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
-        let data: serde_json::Value = serde_json::from_str(&text).unwrap();
-        data["query"].as_str().unwrap().to_owned()
-    });
-    queries
-        .filter(|query| query.contains("/* ListMessages"))
+/// Returns the statements of the function behind ListMessages, with the function's arguments as parameters.
+async fn statements(superuser: &mut PgConnection) -> Vec<String> {
+    let body = "SELECT prosrc FROM pg_proc WHERE oid = to_regproc('data.list_messages_1')";
+    let body: String = sqlx::raw_sql(body).fetch_one(superuser).await.unwrap().get(0);
+    let statements = body.split("RETURN QUERY").skip(1);
+    let statements = statements.map(|rest| rest.split(';').next().unwrap_or_default());
+    statements
+        .map(|statement| {
+            let arguments = [
+                ("= caller", "= $1"),
+                ("> after", "> $2"),
+                ("< before", "< $3"),
+                ("LIMIT most", "LIMIT $4"),
+            ];
+            arguments
+                .iter()
+                .fold(statement.to_owned(), |statement, (name, number)| {
+                    assert!(statement.contains(name), "{name}: {statement}");
+                    statement.replace(name, number)
+                })
+        })
         .collect()
 }
 
@@ -266,9 +276,9 @@ async fn a_page_reads_only_the_rows_on_it() {
         ANALYZE data.conversations",
     )
     .await;
-    let statements = statements();
-    assert_eq!(statements.len(), 2, "{statements:?}");
     let mut connection = stack.database.connect("postgres").await.unwrap();
+    let statements = statements(&mut connection).await;
+    assert_eq!(statements.len(), 2, "{statements:?}");
     for statement in statements {
         // The page is in the middle of the conversation; the plan is the generic one that all callers share.
         let begin = "BEGIN; SET LOCAL plan_cache_mode = 'force_generic_plan'; SET LOCAL ROLE data_user;

@@ -82,7 +82,8 @@ async fn every_stored_reason_of_a_sessions_end_has_a_name_in_the_contract() {
     let stack = Stack::shared().await.unwrap();
     let check: String = crate::superuser_sql::scalar(
         &stack.database,
-        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'sessions_end_reason_check'",
+        "SELECT substring(prosrc FROM 'NOT \\(end_reason IN \\(([^)]*)\\)\\)\\s*THEN ''sessions_end_reason_check''') FROM pg_proc
+         WHERE oid = 'identity.check_sessions'::regproc",
     )
     .await;
     let mut reasons = 0;

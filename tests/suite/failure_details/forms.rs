@@ -26,7 +26,7 @@ async fn a_sign_up_with_everything_wrong_gets_every_violation() {
         consents: vec![grant("Terms of use"), grant("Privacy policy")],
         request_id: "1".into(),
     };
-    for (what, request, at_least) in [("an empty form", empty, 7), ("everything wrong", wrong, 23)] {
+    for (what, request, at_least) in [("an empty form", empty, 7), ("everything wrong", wrong, 22)] {
         let mut account = stack.anonymous().unwrap().account();
         let status = account.sign_up(request).await.unwrap_err();
         assert_eq!(reason(&status), "INVALID_FIELD");

@@ -94,11 +94,14 @@ async fn running_and_logged_statements_name_no_person_and_no_token() {
     let shown = watching.await.unwrap();
     let logged = fs::read_to_string(log).unwrap();
 
-    // The search is of something: the batch that begins a transaction, and the statement after it.
+    // The search is of something: calls of a person and of the worker, the batch that begins a transaction, and the statement after
+    // it.
     for control in [
+        "data.append_message_1($1",
+        "data.lease_jobs_1($1",
+        "data.complete_jobs_1($1",
         "SET LOCAL ROLE data_user",
         "/* Context */",
-        "SET LOCAL ROLE data_service",
     ] {
         assert!(logged.contains(control), "{control} is not in the log");
     }

@@ -68,6 +68,7 @@ fn caller_of(rpc: &str) -> Caller {
         | "ProvisionUser"
         | "LeaseJobs"
         | "CompleteJob"
+        | "CompleteJobs"
         | "ExtendLease"
         | "FailJob"
         | "ListDeadJobs"
@@ -86,7 +87,7 @@ fn caller_of(rpc: &str) -> Caller {
 }
 
 /// Returns what the request of `rpc` refers to. RPCs are called in the order of their names: DeleteAccount before
-/// GetDeletion; CompleteJob, then ExtendLease, then FailJob.
+/// GetDeletion; CompleteJob and CompleteJobs, then ExtendLease, then FailJob.
 fn subject<'a>(rpc: &str, fixture: &'a Fixture) -> Subject<'a> {
     let method = rpc.rsplit('/').next().unwrap();
     let person = match method {
@@ -105,9 +106,10 @@ fn subject<'a>(rpc: &str, fixture: &'a Fixture) -> Subject<'a> {
         _ => fixture.message_id.clone(),
     };
     let [read, deleted] = fixture.analyses.clone();
-    let [completed, failed] = fixture.leases.clone();
+    let [completed, completed_with_others, failed] = fixture.leases.clone();
     let lease = match method {
         "CompleteJob" => completed,
+        "CompleteJobs" => completed_with_others,
         "RequeueJob" => JobLease {
             job_id: fixture.dead_job.clone(),
             ..JobLease::default()

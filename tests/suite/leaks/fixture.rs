@@ -37,8 +37,8 @@ pub(crate) struct Fixture {
     pub(super) consent_id: String,
     /// The ids of a message in which the person says that they are in danger, and of its crisis event.
     pub(super) crisis: (String, String),
-    /// The leases of two jobs: the first is completed, the second is failed.
-    pub(super) leases: [JobLease; 2],
+    /// The leases of three jobs: the first two are completed, the third is failed.
+    pub(super) leases: [JobLease; 3],
     /// The id of a dead job.
     pub(super) dead_job: String,
     /// The ids of two analyses: the first is read, the second is deleted.
@@ -150,10 +150,14 @@ impl Fixture {
         ];
         let dead_job = analysis_jobs::dead(&stack, &ada).await;
         let failed = analysis_jobs::leased(&stack, &ada).await;
-        // A person has at most one open requested job, so the second lease is on another person's.
-        let other = stack.person().await.unwrap();
-        let completed = analysis_jobs::leased(&stack, &stack.user(&other).unwrap()).await;
-        for lease in [&completed, &failed] {
+        // A person has at most one open requested job, so the other leases are on other people's.
+        let mut leases = Vec::new();
+        for _ in 0..2 {
+            let other = stack.person().await.unwrap();
+            leases.push(analysis_jobs::leased(&stack, &stack.user(&other).unwrap()).await);
+        }
+        leases.push(failed);
+        for lease in &leases {
             flock.given("a lease token", Allowed::Nowhere, &lease.lease_token);
         }
         let text = |what: &str| flock.canary(what).text();
@@ -218,7 +222,7 @@ impl Fixture {
             recovery,
             consent_id: consents.unwrap().into_inner().consents[0].id.clone(),
             crisis: (danger.id, finding.event_id),
-            leases: [completed, failed],
+            leases: leases.try_into().unwrap(),
             dead_job,
             analyses,
             encrypted,

@@ -15,7 +15,7 @@ use tonic::{
 
 use super::{
     canary::Allowed,
-    fixture::{Caller, Fixture, message},
+    fixture::{ACCOUNTS, Caller, Fixture, message},
     locations::POSTGRES_LOG,
 };
 use crate::status::reason;
@@ -136,7 +136,8 @@ async fn lock(fixture: &Fixture) {
     let deadline: MetadataValue<Ascii> = "700m".parse().unwrap();
     let mut append = Request::new(message(&fixture.flock.canary("a row that waits")));
     append.metadata_mut().insert("grpc-timeout", deadline.clone());
-    let mut sign_up = Request::new(sign_up(fixture, &Allowed::Nowhere, Goal::MakeFriends));
+    // Its statement goes on when the caller gave up, and stores the account when the lock is free.
+    let mut sign_up = Request::new(sign_up(fixture, &Allowed::At(&[ACCOUNTS]), Goal::MakeFriends));
     sign_up.metadata_mut().insert("grpc-timeout", deadline);
     let (mut conversation, mut account) = (
         fixture.client(Caller::Person).conversation(),

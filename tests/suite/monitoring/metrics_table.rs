@@ -55,8 +55,9 @@ fn add(page: &str, found: &mut BTreeMap<String, Shape>) {
 #[tokio::test]
 async fn the_table_has_every_metric_of_both_services_with_its_type_and_labels() {
     let directory = tempfile::tempdir().unwrap();
-    let stack = Stack::builder().variable("data", "TRUSTED_ISSUERS", trusted_issuer(directory.path()));
-    let stack = stack.start().await.unwrap();
+    let issuers = trusted_issuer(directory.path());
+    let stack = Stack::builder().variable("data", "TRUSTED_ISSUERS", issuers);
+    let stack = stack.listening().start().await.unwrap();
     let ada = stack.person().await.unwrap();
     let client = stack.user(&ada).unwrap();
     let message = AppendMessageRequest {

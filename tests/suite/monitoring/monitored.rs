@@ -51,6 +51,7 @@ impl Monitored {
         let directory = tempfile::tempdir().unwrap();
         let stack = Stack::builder()
             .own_cluster()
+            .listening()
             .variable("data", "TRUSTED_ISSUERS", super::trusted_issuer(directory.path()))
             .start()
             .await

@@ -50,7 +50,7 @@ impl Fixture {
             .unwrap();
         let (mut lease, mut analysis_id) = (JobLease::default(), String::new());
         match rpc.rsplit('/').next() {
-            Some("ExtendLease" | "CompleteJob" | "FailJob") => {
+            Some("ExtendLease" | "CompleteJob" | "CompleteJobs" | "FailJob") => {
                 lease = analysis_jobs::leased(stack, &client).await
             }
             Some("RequeueJob") => lease.job_id = analysis_jobs::dead(stack, &client).await,

@@ -3,7 +3,7 @@
 use haven_testkit::Stack;
 
 use super::{POOL_SIZE, package};
-use crate::eventually::eventually;
+use crate::{eventually::eventually, metrics::Metrics};
 
 #[tokio::test]
 async fn a_service_in_session_mode_does_not_start_behind_a_pooler_in_transaction_mode() {
@@ -21,6 +21,43 @@ async fn a_service_in_session_mode_does_not_start_behind_a_pooler_in_transaction
         );
         assert!(error.contains(&expected), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_service_does_not_listen_through_a_pooler_in_transaction_mode() {
+    let Some(package) = package() else { return };
+    let mut stack = Stack::builder().pooled(package, POOL_SIZE).start().await.unwrap();
+    stack.data.stop();
+    for (login, expected) in [
+        (
+            "data_worker",
+            "LISTEN_DATABASE_URL leads to a pooler in transaction mode, which LISTEN does not pass",
+        ),
+        (
+            "data_app",
+            "the login of LISTEN_DATABASE_URL is data_app; it must be data_worker",
+        ),
+    ] {
+        let variable = if login == "data_app" {
+            "DATABASE_URL"
+        } else {
+            "WORKER_DATABASE_URL"
+        };
+        let url = stack.data.variables[variable].clone();
+        stack.data.variables.insert("LISTEN_DATABASE_URL".to_owned(), url);
+        let error = stack.data.start().await.expect_err("data started");
+        let error = format!("{error:#}");
+        assert!(error.contains(expected), "{error}");
+        stack.data.kill();
+    }
+    let url = stack.database.url("data_worker");
+    stack.data.variables.insert("LISTEN_DATABASE_URL".to_owned(), url);
+    stack.data.start().await.unwrap();
+    eventually("the service listens past the pooler", async || {
+        let metrics = Metrics::read(stack.data.listeners.metrics).await;
+        metrics.sum("haven_db_listening", &[]) == Some(1.0)
+    })
+    .await;
 }
 
 #[tokio::test]

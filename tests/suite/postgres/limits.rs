@@ -25,7 +25,7 @@ const LIMITS: [Limits; 8] = [
     ("identity_worker", "30s", "5s", "15s", "0", 40),
     ("identity_owner", "2h", "10s", "1min", "10min", 4),
     ("data_app", "30s", "5s", "15s", "0", 120),
-    ("data_worker", "30s", "5s", "15s", "0", 40),
+    ("data_worker", "30s", "5s", "15s", "0", 55),
     ("data_owner", "2h", "10s", "1min", "10min", 4),
     ("haven_readonly", "30s", "5s", "1min", "10min", 10),
     ("haven_monitor", "30s", "5s", "1min", "10min", 5),

@@ -13,7 +13,7 @@ use crate::{crisis_message::saying, leaks::canary::Flock};
 const CALLS: [(&str, i64); 4] = [
     ("AppendMessage", 7),
     ("GetMessage", 5),
-    ("ListMessages, oldest first", 3),
+    ("ListMessages", 3),
     ("SignUp", 1),
 ];
 

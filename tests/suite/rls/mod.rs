@@ -8,6 +8,7 @@
 //! | [`expectation`], [`session`], [`matrix`] | the expected outcomes, the outcomes found, and all attempts together |
 //! | [`conditions`] | what the conditions of policies and constraints mean beyond ownership: the cells of `conditions/*.toml` |
 //! | [`functions`], [`escapes`] | functions of other roles, and attempts to become another role |
+//! | [`calls`] | functions that a login calls in place of a transaction |
 //! | [`bounds`] | the latest times that roles may choose |
 //! | [`leases`] | the messages that a worker sees through its lease |
 //! | [`messages_of_others`] | a person's rights on messages of the coach and the system |
@@ -17,6 +18,7 @@
 mod attack;
 mod bounds;
 mod caller;
+mod calls;
 pub(crate) mod conditions;
 mod escapes;
 mod expectation;

@@ -10,7 +10,7 @@ use super::empty;
 const OURS: &str = "nspname IN ('identity', 'data', 'auth', 'public')";
 
 /// The rules, each with a query for the names of the objects that break it.
-const RULES: [(&str, &str); 21] = [
+const RULES: [(&str, &str); 26] = [
     (
         "Row Level Security is enabled and forced on every table",
         "SELECT name FROM relations WHERE kind IN ('r', 'p', 'f', 'm') AND NOT (enabled AND forced)",
@@ -112,6 +112,39 @@ const RULES: [(&str, &str); 21] = [
           WHERE prosecdef AND NOT 'search_path=\"\"' = ANY (coalesce(proconfig, '{}'))",
     ),
     (
+        "every function has an empty search_path, is in SQL that was parsed when it was created, or has the rules of a CHECK",
+        "SELECT signature FROM functions
+          WHERE NOT 'search_path=\"\"' = ANY (coalesce(proconfig, '{}')) AND prosqlbody IS NULL
+            AND oid NOT IN (SELECT oid FROM checking)",
+    ),
+    (
+        "no role that serves requests may create an object, which could hide one of the server's from the functions of CHECKs",
+        "SELECT r.rolname || ' creates objects in ' || place FROM pg_roles r, (
+                SELECT 'schema ' || nspname, nspname, NULL FROM pg_namespace
+                UNION ALL SELECT 'database ' || datname, NULL, datname FROM pg_database WHERE datname = current_database()
+            ) AS places (place, of_schema, of_database)
+          WHERE r.rolname ~ '^(identity|data|haven)_' AND r.rolname NOT IN ('identity_owner', 'data_owner', 'haven_admin')
+            AND (has_schema_privilege(r.oid, of_schema::text, 'CREATE')
+                 OR has_database_privilege(r.oid, of_database::text, 'CREATE, TEMPORARY'))",
+    ),
+    (
+        "no table has more than four CHECKs, which are parsed for every statement: more rules are in one function",
+        "SELECT conrelid::regclass::text FROM pg_constraint
+          WHERE contype = 'c' AND conrelid IN (SELECT oid FROM relations)
+          GROUP BY conrelid HAVING count(*) > 4",
+    ),
+    (
+        "the function of a CHECK is in plpgsql, which is kept compiled, and neither volatile nor parallel unsafe",
+        "SELECT signature FROM checking JOIN pg_language l ON l.oid = prolang
+          WHERE lanname <> 'plpgsql' OR provolatile = 'v' OR proparallel <> 's' OR prosecdef OR proconfig IS NOT NULL",
+    ),
+    (
+        "every role that may write a table may execute the functions of its CHECKs",
+        "SELECT r.rolname || ' may not execute ' || signature FROM checking JOIN relations t ON t.oid = checked, pg_roles r
+          WHERE r.rolname !~ '^pg_' AND NOT has_function_privilege(r.oid, checking.oid, 'EXECUTE')
+            AND (has_any_column_privilege(r.oid, checked, 'INSERT') OR has_any_column_privilege(r.oid, checked, 'UPDATE'))",
+    ),
+    (
         "PUBLIC has no privilege on any other object",
         "SELECT name FROM relations, aclexplode(acl) WHERE grantee = 0
          UNION SELECT nspname FROM pg_namespace, aclexplode(nspacl) WHERE OURS AND grantee = 0
@@ -192,6 +225,11 @@ const SUBJECTS: &str = "
          WHERE n.nspname !~ '^(pg_|information_schema$)'
            AND NOT EXISTS (SELECT FROM pg_depend
                             WHERE classid = 'pg_proc'::regclass AND objid = p.oid AND deptype = 'e');
+    CREATE TEMPORARY VIEW checking AS
+        SELECT f.*, k.conrelid AS checked FROM functions f
+          JOIN pg_depend d ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = f.oid
+               AND d.classid = 'pg_constraint'::regclass
+          JOIN pg_constraint k ON k.oid = d.objid AND k.contype = 'c';
     CREATE TEMPORARY VIEW policies AS
         SELECT p.*, polname || ' on ' || polrelid::regclass || ' to '
                    || array_to_string(polroles::regrole[], ', ') AS policy,
@@ -247,7 +285,7 @@ async fn the_rules_are_about_existing_objects() -> Result<()> {
     let database = empty().await?;
     let mut superuser = database.connect(SUPERUSER).await?;
     prepare(&mut superuser).await?;
-    for subjects in ["relations", "tenant_tables", "functions", "policies"] {
+    for subjects in ["relations", "tenant_tables", "functions", "checking", "policies"] {
         let count = AssertSqlSafe(format!("SELECT count(*) FROM {subjects}"));
         let count: i64 = sqlx::query_scalar(count).fetch_one(&mut superuser).await?;
         assert!(count > 0, "no {subjects}");

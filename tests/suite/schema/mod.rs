@@ -4,6 +4,7 @@
 //! [`crate::rls`] tests which rows each role reaches; the rules here cover tables that it has no test for yet.
 
 pub(crate) mod catalog_rules;
+mod check_functions;
 mod cluster_scripts;
 mod digests;
 mod history;

@@ -12,7 +12,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use super::{OLD, keys, new_key, own_keys, ring, rows_under, seal, seed, seeded_text, superuser};
-use crate::status::reason;
+use crate::{eventually::eventually, status::reason};
 
 /// Swaps the tokens of two rows.
 async fn swap(stack: &Stack, one: (&Person, Uuid), other: (&Person, Uuid)) {
@@ -54,6 +54,11 @@ async fn assert_does_not_open(stack: &Stack, person: &Person, row: Uuid, cause: 
     for private in [cause, "gAAAA", "message_text", "the message with number"] {
         assert!(!answer.contains(private), "{private} is in {answer}");
     }
+    // Lines are written within milliseconds.
+    eventually("the cause is logged", async || {
+        logged(stack.data.output().unwrap()) > before
+    })
+    .await;
     assert_eq!(
         logged(stack.data.output().unwrap()),
         before + 1,

@@ -7,6 +7,7 @@ mod guesses_of_others;
 mod list_ended_sessions;
 mod list_sessions;
 mod refresh_session;
+mod refresh_states;
 mod refresh_token_reuse;
 mod revoke_session;
 mod sign_in;

@@ -181,6 +181,10 @@ async fn the_cause_of_a_failure_is_logged_with_its_request_id_at_every_level() {
     )
     .await;
     let id = call(stack.user(&ada).unwrap().connection("data"), LIST, headers(&[])).await;
+    eventually("the cause is logged", async || {
+        lines(&stack.data).iter().any(|line| line["level"] == "ERROR")
+    })
+    .await;
     let all_lines = lines(&stack.data);
     let causes: Vec<_> = all_lines.iter().filter(|line| line["level"] == "ERROR").collect();
     assert_eq!(causes.len(), 1, "{all_lines:?}");

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use haven_platform::{failure::Failure as Refusal, reason::Reason};
 use haven_proto::data::v1::{
-    AnalysisType, CompleteJobRequest, ExtendLeaseRequest, FailJobRequest, JobLease, LeaseJobsRequest,
-    LeaseJobsResponse, LeasedJob, ListDeadJobsRequest, RequeueJobRequest,
+    AnalysisType, CompleteJobRequest, CompleteJobsRequest, ExtendLeaseRequest, FailJobRequest, JobLease,
+    LeaseJobsRequest, LeaseJobsResponse, LeasedJob, ListDeadJobsRequest, RequeueJobRequest,
 };
 use haven_testkit::{database::Database, random};
 use uuid::Uuid;
@@ -130,12 +131,28 @@ async fn complete(scene: &Scene, owner: Uuid, lease: JobLease) {
     };
     let mut queue = scene.worker.queue();
     let mutation = Mutation::new("CompleteJob", &id, changes);
+    let caller = caller(scene, owner);
     // A failure is in the journal. Another worker gets the job.
-    let _ = caller(scene, owner)
-        .call(mutation, request, async |request| {
-            queue.complete_job(request).await
-        })
-        .await;
+    if rand::random_range(0..2) == 0 {
+        let _ = caller
+            .call(mutation, request, async |request| {
+                queue.complete_job(request).await
+            })
+            .await;
+    } else {
+        let request = CompleteJobsRequest {
+            completions: vec![request],
+        };
+        let _ = caller
+            .call(mutation, request, async |request| {
+                let answer = queue.complete_jobs(request).await?;
+                match answer.get_ref().results[0].reason() {
+                    Reason::Unspecified => Ok(answer),
+                    reason => Err(Refusal::new(reason).into()),
+                }
+            })
+            .await;
+    }
 }
 
 async fn fail(scene: &Scene, owner: Uuid, lease: JobLease) {

@@ -39,14 +39,34 @@ fn message(kind: &MessageDescriptor, mut value: Value) -> Result<DynamicMessage>
             kind.name()
         )));
     };
-    if let Some(field) = kind.get_field_by_name(REQUEST_ID)
-        && !fields.contains_key(field.name())
-        && !fields.contains_key(field.json_name())
-    {
-        fields.insert(REQUEST_ID.to_owned(), random::uuid().to_string().into());
-    }
+    fill_request_ids(kind, fields);
     check_names(kind, fields, "")?;
     parse(kind, &value)
+}
+
+/// Adds a fresh request id where a message of type `kind` has none, and where the requests that it consists of have none.
+fn fill_request_ids(kind: &MessageDescriptor, fields: &mut Map<String, Value>) {
+    for field in kind.fields() {
+        match field.kind() {
+            _ if field.name() == REQUEST_ID
+                && !fields.contains_key(REQUEST_ID)
+                && !fields.contains_key(field.json_name()) =>
+            {
+                fields.insert(REQUEST_ID.to_owned(), random::uuid().to_string().into());
+            }
+            Kind::Message(part) if field.is_list() => {
+                for name in [field.name(), field.json_name()] {
+                    let Some(Value::Array(parts)) = fields.get_mut(name) else {
+                        continue;
+                    };
+                    for fields in parts.iter_mut().filter_map(Value::as_object_mut) {
+                        fill_request_ids(&part, fields);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Parses a value, all field names of which are known. The error names the field that the value does not fit.

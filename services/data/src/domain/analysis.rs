@@ -71,7 +71,7 @@ pub struct SealedAnalysis {
     pub version: i64,
 }
 
-/// An analysis to store (CompleteJob).
+/// An analysis to store (CompleteJob, CompleteJobs).
 #[derive(Debug)]
 pub struct NewAnalysis {
     /// The purpose of the analysis.
@@ -82,8 +82,6 @@ pub struct NewAnalysis {
     pub details: Sealed,
     /// The milestone that was reached, if any.
     pub triggered_milestone: Option<Milestone>,
-    /// The time at which the analysis is stored.
-    pub created_at: DateTime<Utc>,
 }
 
 /// Returns the cell of an analysis's details, which their seal is bound to.

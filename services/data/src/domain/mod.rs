@@ -28,6 +28,7 @@
 pub mod analysis;
 pub mod analysis_details;
 pub mod audit;
+pub mod completion;
 pub mod crisis;
 pub mod encrypted;
 pub mod error_code;

@@ -10,12 +10,13 @@
 //! - **Version conflicts.** UpdateAccount compares the expected version in the `UPDATE` that changes the row. Only one
 //!   of several updates based on one version is made. This module decides whether a [step](progress::Step) is the next
 //!   one, for the version that was read; the decision is written to that version only.
-//! - **Rate limits.** `identity.admit` checks and counts all limits of a call in one statement, so that simultaneous
+//! - **Rate limits.** `identity.admit_call` checks and counts all limits of a call in one statement, so that simultaneous
 //!   calls cannot all pass on the same remaining quota. A call that exceeds one limit does not count towards the
 //!   others. The [limits](rate_limit) themselves are defined here.
-//! - **Refresh-token rotation.** RefreshSession locks account, session and token, and then applies
-//!   [`StoredToken::state`](refresh_token::StoredToken::state) to the locked row. When several calls have one token,
-//!   one of them rotates the token, and the others get the same successor.
+//! - **Refresh-token rotation.** `identity.refresh_session_1` locks account, session and token, and then decides by the locked
+//!   rows. When several calls have one token, one of them rotates the token, and the others get the same successor. A call that
+//!   gets there after its deadline changes nothing, so that it is not taken for a reuse of the token. The
+//!   [lifetimes and the grace period](refresh_token) are defined here.
 //! - **Erasure.** `identity.erase_account` deletes the account's rows, writes the erasure and queues the message to
 //!   data in one transaction: all of it or nothing.
 //! - **Request ids and email addresses.** Unique constraints decide which of several simultaneous requests comes first.

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use haven_platform::{
     call::UserId,
     mac::{MacKey, StoredMac},
@@ -55,33 +55,6 @@ pub struct TokenKey {
     pub session_id: Uuid,
     /// The id of the stored row.
     pub token_id: Uuid,
-}
-
-/// The times of a stored token, which decide whether it is accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoredToken {
-    /// The time at which the token was issued.
-    pub issued_at: DateTime<Utc>,
-    /// The time from which the token is no longer accepted.
-    pub expires_at: DateTime<Utc>,
-    /// The time at which the token was used. `None` when it was not used yet.
-    pub used_at: Option<DateTime<Utc>>,
-}
-
-/// The state of a stored token at the time of a refresh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenState {
-    /// The token was not used before: this refresh uses it.
-    Unused {
-        /// The time of use to store. Never before the token was issued, even when the clock of the issuing replica is ahead.
-        used_at: DateTime<Utc>,
-    },
-    /// The token was used within the last [`GRACE`]: the answer is its successor again.
-    UsedRecently,
-    /// The token was used longer than [`GRACE`] ago, so two parties have it: the client, and one that copied the token.
-    Reused,
-    /// The token has expired.
-    Expired,
 }
 
 // === impl RefreshToken ===
@@ -138,24 +111,6 @@ impl fmt::Debug for RefreshToken {
     }
 }
 
-// === impl StoredToken ===
-
-impl StoredToken {
-    /// The token's state at `now`. The time of use that is stored must be by the same clock: two replicas' clocks may
-    /// differ by more than [`GRACE`].
-    #[must_use]
-    pub fn state(&self, now: DateTime<Utc>) -> TokenState {
-        match self.used_at {
-            _ if self.expires_at <= now => TokenState::Expired,
-            None => TokenState::Unused {
-                used_at: now.max(self.issued_at),
-            },
-            Some(used_at) if now - used_at <= GRACE => TokenState::UsedRecently,
-            Some(_) => TokenState::Reused,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use haven_platform::mac::SecretKey;
@@ -174,10 +129,6 @@ mod tests {
 
     fn text(token: &RefreshToken) -> String {
         token.text().expose_secret().to_owned()
-    }
-
-    fn at(millis: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp_millis(1_800_000_000_000 + millis).unwrap()
     }
 
     #[test]
@@ -236,32 +187,5 @@ mod tests {
         }
         let token = RefreshToken::parse(&good).unwrap();
         assert_eq!(format!("{token:?}"), "RefreshToken([redacted])");
-    }
-
-    #[test]
-    fn a_used_token_gets_its_successor_for_ten_seconds() {
-        let fresh = StoredToken {
-            issued_at: at(0),
-            expires_at: at(60_000),
-            used_at: None,
-        };
-        assert_eq!(
-            fresh.state(at(59_999)),
-            TokenState::Unused { used_at: at(59_999) }
-        );
-        assert_eq!(fresh.state(at(-5)), TokenState::Unused { used_at: at(0) });
-        assert_eq!(fresh.state(at(60_000)), TokenState::Expired);
-        let used = StoredToken {
-            used_at: Some(at(20_000)),
-            ..fresh
-        };
-        assert_eq!(
-            used.state(at(19_000)),
-            TokenState::UsedRecently,
-            "by the clock of a server that was behind before a failover"
-        );
-        assert_eq!(used.state(at(30_000)), TokenState::UsedRecently);
-        assert_eq!(used.state(at(30_001)), TokenState::Reused);
-        assert_eq!(used.state(at(60_000)), TokenState::Expired);
     }
 }

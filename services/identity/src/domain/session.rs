@@ -87,15 +87,13 @@ pub struct ListedSession {
     pub expires_at: DateTime<Utc>,
 }
 
-/// The reason for which one session ended early. The SQL that ends all sessions of a person has its own reasons.
+/// The reason for which one session ended early. Functions of the schema that end sessions have reasons of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
     /// The person signed out.
     SignedOut,
     /// The person ended the session from another one.
     Revoked,
-    /// A used refresh token of the session was sent again.
-    TokenReused,
 }
 
 // === impl Session ===
@@ -113,13 +111,6 @@ impl Session {
             refresh_expires_at: issued_at + REFRESH_TOKEN_LIFETIME,
         }
     }
-
-    /// Returns this session with tokens issued at `now`, or at the time of the current tokens if that is later: the
-    /// clock of another replica may have been ahead.
-    #[must_use]
-    pub fn refreshed(self, now: DateTime<Utc>) -> Self {
-        Self::begin(self.id, self.user_id, now.max(self.issued_at))
-    }
 }
 
 // === impl EndReason ===
@@ -131,7 +122,6 @@ impl EndReason {
         match self {
             Self::SignedOut => "signed_out",
             Self::Revoked => "revoked",
-            Self::TokenReused => "token_reused",
         }
     }
 }
@@ -141,23 +131,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refresh_extends_a_session_and_never_shortens_it() {
-        let at = |seconds: i64| DateTime::from_timestamp(1_800_000_000 + seconds, 987_654_000).unwrap();
-        let begun = Session::begin(Uuid::from_u128(2), UserId::new(Uuid::from_u128(1)), at(0));
-        assert_eq!(begun.issued_at, at(0).trunc_subsecs(0));
+    fn a_session_begins_in_whole_seconds() {
+        let at = DateTime::from_timestamp(1_800_000_000, 987_654_000).unwrap();
+        let begun = Session::begin(Uuid::from_u128(2), UserId::new(Uuid::from_u128(1)), at);
+        assert_eq!(begun.issued_at, at.trunc_subsecs(0));
         assert_eq!(begun.expires_at - begun.issued_at, TimeDelta::minutes(15));
         assert_eq!(begun.refresh_expires_at - begun.issued_at, TimeDelta::days(30));
-        let refreshed = begun.refreshed(at(60));
-        assert_eq!((refreshed.id, refreshed.user_id), (begun.id, begun.user_id));
-        assert_eq!(refreshed.expires_at - begun.expires_at, TimeDelta::minutes(1));
-        assert_eq!(
-            refreshed.refresh_expires_at - begun.refresh_expires_at,
-            TimeDelta::minutes(1)
-        );
-        assert_eq!(
-            refreshed.refreshed(at(30)),
-            refreshed,
-            "by a clock that is behind"
-        );
     }
 }

@@ -1,4 +1,5 @@
-//! Rate limits, and the delay after wrong passwords: one statement decides about a call.
+//! Rate limits, and the delay after wrong passwords: one statement decides about a call. Functions that the store calls in one
+//! round trip decide in the same way, by `identity.count_call`.
 
 use std::time::Duration;
 
@@ -65,19 +66,19 @@ pub(super) async fn admit(
     .fetch_all(tx)
     .await
     .map_err(DbError::from)?;
-    let refused = refused.into_iter().map(|row| (row.key, row.retry_after));
-    check(refused, quotas, cap.keys)
+    let (keys, waits) = refused.into_iter().map(|row| (row.key, row.retry_after)).unzip();
+    check(Some(keys), Some(waits), quotas, cap.keys)
 }
 
 /// Limits, as parameters of a statement.
-struct Arrays {
-    keys: Vec<Vec<u8>>,
-    emissions: Vec<PgInterval>,
-    tolerances: Vec<PgInterval>,
+pub(super) struct Arrays {
+    pub(super) keys: Vec<Vec<u8>>,
+    pub(super) emissions: Vec<PgInterval>,
+    pub(super) tolerances: Vec<PgInterval>,
 }
 
 impl Arrays {
-    fn of(quotas: &[Quota]) -> Self {
+    pub(super) fn of(quotas: &[Quota]) -> Self {
         let limits = quotas.iter().map(|quota| quota.limit);
         Self {
             keys: quotas.iter().map(|quota| quota.key.to_vec()).collect(),
@@ -87,14 +88,16 @@ impl Arrays {
     }
 }
 
-/// Returns an error with the limits that refused a call: rows of the key and the delay. `caps` has the keys of caps.
-fn check(
-    refused: impl Iterator<Item = (Vec<u8>, PgInterval)>,
+/// Returns an error with the limits that refused a call: their keys, and the wait of each. `None` when the call was admitted.
+/// `quotas` are those that the call may have, and `caps` has the keys of caps.
+pub(super) fn check(
+    refused: Option<Vec<Vec<u8>>>,
+    waits: Option<Vec<PgInterval>>,
     quotas: &[Quota],
     caps: &[Vec<u8>],
 ) -> Result<(), LimitError> {
     let mut limited: Vec<Limited> = Vec::new();
-    for (key, delay) in refused {
+    for (key, delay) in refused.into_iter().flatten().zip(waits.into_iter().flatten()) {
         let quota = quotas.iter().find(|quota| quota.key == *key).copied();
         let kind = match quota {
             Some(quota) => quota.kind,
@@ -142,7 +145,8 @@ impl<'a> Cap<'a> {
     }
 }
 
-fn interval(duration: Duration) -> PgInterval {
+/// Converts a duration for a statement.
+pub(super) fn interval(duration: Duration) -> PgInterval {
     PgInterval {
         months: 0,
         days: 0,

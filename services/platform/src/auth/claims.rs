@@ -46,8 +46,16 @@ pub struct Claims {
 #[derive(Debug)]
 pub(super) struct PresentedClaims {
     pub(super) user: Uuid,
-    exp: f64,
+    pub(super) validity: Validity,
     claims: Map<String, Value>,
+}
+
+/// The time in which a token is valid, in seconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Validity {
+    exp: f64,
+    /// The later one of `nbf` and `iat`; `None` without both.
+    begin: Option<f64>,
 }
 
 impl PresentedClaims {
@@ -63,19 +71,25 @@ impl PresentedClaims {
         now: DateTime<Utc>,
     ) -> Result<Self, Failure> {
         rules.check_audience(&claims)?;
-        let now = now.timestamp() as f64;
         let exp = seconds(&claims, "exp")?.ok_or_else(|| invalid("exp", "must be a number"))?;
-        if exp <= now {
+        let mut validity = Validity::until(exp);
+        if validity.has_ended(now) {
             return Err(Failure::new(Reason::TokenExpired));
         }
         for name in ["nbf", "iat"] {
-            if seconds(&claims, name)?.is_some_and(|time| time > now + CLOCK_SKEW) {
+            let begin = seconds(&claims, name)?;
+            validity.begin = begin.into_iter().chain(validity.begin).reduce(f64::max);
+            if !validity.has_begun(now) {
                 let problem = ClaimProblem::new(name, "must not be more than a minute from now");
                 return Err(TokenProblem::NotYetValid(problem).into());
             }
         }
         let user = rules.user(issuer, &claims)?;
-        Ok(Self { user, exp, claims })
+        Ok(Self {
+            user,
+            validity,
+            claims,
+        })
     }
 
     /// Returns the session that one of Haven's own tokens belongs to. A token without one could not be revoked.
@@ -103,10 +117,33 @@ impl PresentedClaims {
             }
         }
     }
+}
+
+impl Validity {
+    /// Returns the time that ends at `exp`, and has no begin.
+    pub(super) fn until(exp: f64) -> Self {
+        Self { exp, begin: None }
+    }
+
+    /// Returns whether the token has expired at `now`.
+    fn has_ended(self, now: DateTime<Utc>) -> bool {
+        self.exp <= now.timestamp() as f64
+    }
+
+    /// Returns whether the token is valid at `now` already, by a clock that may be behind that of its issuer.
+    fn has_begun(self, now: DateTime<Utc>) -> bool {
+        self.begin
+            .is_none_or(|begin| begin <= now.timestamp() as f64 + CLOCK_SKEW)
+    }
+
+    /// Returns whether [`PresentedClaims::read`] accepts the times at `now`.
+    pub(super) fn includes(self, now: DateTime<Utc>) -> bool {
+        self.has_begun(now) && !self.has_ended(now)
+    }
 
     /// Returns the time from `now` until [`PresentedClaims::read`] refuses the claims as expired, at most
     /// [`MAX_VALIDITY`].
-    pub(super) fn valid_for(&self, now: DateTime<Utc>) -> Duration {
+    pub(super) fn valid_for(self, now: DateTime<Utc>) -> Duration {
         let now = now.timestamp_micros() as f64 / 1e6;
         Duration::from_secs_f64((self.exp.ceil() - now).clamp(0.0, MAX_VALIDITY))
     }
@@ -159,9 +196,13 @@ mod tests {
             });
             let rules = ClaimRules::standard("us");
             let read = |now| PresentedClaims::read(claims.as_object().unwrap().clone(), "haven", &rules, now);
-            let valid_for = read(now).unwrap().valid_for(now);
+            let validity = read(now).unwrap().validity;
+            let valid_for = validity.valid_for(now);
             let end = now + TimeDelta::from_std(valid_for).unwrap();
             let moment = TimeDelta::milliseconds(1);
+            for time in [end - moment, end + moment] {
+                assert_eq!(validity.includes(time), read(time).is_ok());
+            }
             (valid_for, read(end - moment).is_ok(), read(end + moment).is_ok())
         };
         let within = |millis| (Duration::from_millis(millis), true, false);

@@ -40,12 +40,12 @@ impl TrustedIssuer {
     }
 
     /// Returns the `iss` of the issuer's tokens.
-    pub(crate) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
     /// Returns the rules for the claims of the issuer's tokens.
-    pub(super) fn rules(&self) -> &ClaimRules {
+    pub(super) fn rules(&self) -> &Arc<ClaimRules> {
         &self.rules
     }
 
@@ -62,6 +62,17 @@ impl TrustedIssuer {
         self.keys
             .candidates(token.key_id.as_deref(), token.algorithm, deadline)
             .await
+    }
+
+    /// Returns whether this very key is one of those that may have signed a token with the key id `id` now.
+    pub(super) fn holds(&self, id: Option<&str>, key: &VerifyingKey) -> bool {
+        self.keys.holds(id, key)
+    }
+
+    /// Reads the file of keys now.
+    #[cfg(test)]
+    pub(super) fn read_file(&self) {
+        self.keys.read_file().unwrap();
     }
 
     /// Keeps the keys up to date until `stop` is cancelled.

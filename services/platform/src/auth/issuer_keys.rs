@@ -111,6 +111,12 @@ impl IssuerKeys {
         }
     }
 
+    /// Returns whether this very key is one of those that may have signed a token for its algorithm with the key id `id` now.
+    pub(super) fn holds(&self, id: Option<&str>, key: &VerifyingKey) -> bool {
+        let candidates = self.loaded.load().ring.candidates(id, key.algorithm());
+        candidates.is_ok_and(|keys| keys.iter().any(|found| found.is_same(key)))
+    }
+
     /// Reads the file when it changes, and requests the keys from the address when they are due or a call needs an unknown
     /// one, until `stop` is cancelled. While that fails, the previous keys stay in use.
     pub(super) async fn keep_fresh(&self, stop: CancellationToken) {
@@ -162,7 +168,7 @@ impl IssuerKeys {
 
     /// Reads the file. When its contents are new, its keys replace the present ones, unless those come from an address
     /// that works.
-    fn read_file(&self) -> Result<(), KeyFileError> {
+    pub(super) fn read_file(&self) -> Result<(), KeyFileError> {
         let Some(file) = &self.file else {
             return Ok(());
         };

@@ -63,6 +63,11 @@ impl KeySet {
         self.requests.next().await;
     }
 
+    /// Returns whether the set has this very key under `id` now.
+    pub(super) fn holds(&self, id: &str, key: &VerifyingKey) -> bool {
+        self.keys.load().get(id).is_some_and(|found| found.is_same(key))
+    }
+
     pub(super) async fn find(&self, id: &str, deadline: Deadline) -> KeyLookup {
         if let Some(key) = self.keys.load().get(id) {
             return KeyLookup::Key(key.clone());

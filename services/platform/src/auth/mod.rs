@@ -17,6 +17,7 @@ mod key_set;
 mod session_digest;
 mod subject;
 mod token;
+mod token_cache;
 mod token_problem;
 mod token_state;
 mod verifier;

@@ -20,10 +20,16 @@ pub(super) struct Token<'a> {
 }
 
 impl<'a> Token<'a> {
-    pub(super) fn parse(text: &'a str) -> Result<Self, TokenProblem> {
-        if text.len() > MAX_BYTES {
-            return Err(TokenProblem::TooLong);
+    /// Checks that `text` is not too long for a token.
+    pub(super) fn check_length(text: &str) -> Result<(), TokenProblem> {
+        match text.len() <= MAX_BYTES {
+            true => Ok(()),
+            false => Err(TokenProblem::TooLong),
         }
+    }
+
+    pub(super) fn parse(text: &'a str) -> Result<Self, TokenProblem> {
+        Self::check_length(text)?;
         let (message, signature) = text.rsplit_once('.').ok_or(TokenProblem::Malformed)?;
         let (header, claims) = message.split_once('.').ok_or(TokenProblem::Malformed)?;
         let (header, claims) = (object(header)?, object(claims)?);
@@ -60,11 +66,11 @@ impl<'a> Token<'a> {
         self.claims.get("iss").and_then(Value::as_str)
     }
 
-    /// Checks that one of `keys` signed the token with the key's algorithm. A token with another algorithm in its header
-    /// is refused.
-    pub(super) fn check(&self, keys: &[VerifyingKey]) -> Result<(), TokenProblem> {
+    /// Checks that one of `keys` signed the token with the key's algorithm, and returns that key. A token with another
+    /// algorithm in its header is refused.
+    pub(super) fn check(&self, keys: Vec<VerifyingKey>) -> Result<VerifyingKey, TokenProblem> {
         let mut keys = keys
-            .iter()
+            .into_iter()
             .filter(|key| key.algorithm() == self.algorithm)
             .peekable();
         if keys.peek().is_none() {
@@ -73,10 +79,8 @@ impl<'a> Token<'a> {
         if URL_SAFE_NO_PAD.decode(self.signature).is_err() {
             return Err(TokenProblem::Malformed);
         }
-        match keys.any(|key| key.verifies(self.message, self.signature)) {
-            true => Ok(()),
-            false => Err(TokenProblem::Signature),
-        }
+        keys.find(|key| key.verifies(self.message, self.signature))
+            .ok_or(TokenProblem::Signature)
     }
 }
 

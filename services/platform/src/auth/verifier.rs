@@ -1,10 +1,9 @@
 //! The verification of access tokens.
 
-use std::{collections::HashMap, future::pending, sync::Arc};
+use std::{collections::HashMap, future::pending, mem, sync::Arc};
 
 use jsonwebtoken::Algorithm;
 use tokio::time::{Instant, sleep_until};
-use uuid::Uuid;
 
 use super::{
     claim_rules::ClaimRules,
@@ -13,6 +12,7 @@ use super::{
     issuer::TrustedIssuer,
     key_set::{KeyLookup, KeySet},
     token::Token,
+    token_cache::{KnownToken, TokenCache, TokenDigest},
     token_problem::TokenProblem,
     verifying_key::VerifyingKey,
 };
@@ -35,13 +35,17 @@ pub(crate) struct Verified {
 /// Verifies access tokens and returns their users.
 ///
 /// The token's issuer decides which keys may have signed it. The key, and never the token, decides the algorithm.
+///
+/// The signature of a token is verified once. Everything that can change is asked on every call: the rules of the issuer, its
+/// keys, the time, and the ended sessions.
 #[derive(Clone, Debug)]
 pub struct TokenVerifier {
-    issuer: String,
+    issuer: Arc<str>,
     rules: Arc<ClaimRules>,
     keys: Arc<KeySet>,
     ended: Arc<EndedSessions>,
-    trusted: Arc<HashMap<String, TrustedIssuer>>,
+    trusted: Arc<HashMap<Arc<str>, TrustedIssuer>>,
+    known: Arc<TokenCache>,
     clock: Clock,
 }
 
@@ -57,11 +61,12 @@ impl TokenVerifier {
         clock: Clock,
     ) -> Self {
         Self {
-            issuer,
+            issuer: issuer.into(),
             rules: Arc::new(ClaimRules::standard(audience)),
             keys,
             ended,
             trusted: Arc::default(),
+            known: Arc::new(TokenCache::new()),
             clock,
         }
     }
@@ -72,7 +77,7 @@ impl TokenVerifier {
     pub fn trusting(mut self, issuers: Vec<TrustedIssuer>) -> Self {
         let named = issuers
             .into_iter()
-            .map(|issuer| (issuer.name().to_owned(), issuer));
+            .map(|issuer| (Arc::clone(issuer.name()), issuer));
         self.trusted = Arc::new(named.collect());
         self
     }
@@ -93,34 +98,89 @@ impl TokenVerifier {
     ///
     /// Those of [`TokenVerifier::verify`].
     pub(crate) async fn verify_claims(&self, token: &str, deadline: Deadline) -> Result<Verified, Failure> {
-        let token = Token::parse(token)?;
-        let issuer = token.issuer().ok_or(TokenProblem::Issuer)?;
-        if issuer != self.issuer {
-            let issuer = self.trusted.get(issuer).ok_or(TokenProblem::Issuer)?;
-            token.check(&issuer.keys(&token, deadline).await?)?;
-            let claims =
-                PresentedClaims::read(token.claims, issuer.name(), issuer.rules(), self.clock.now())?;
-            // A session of another issuer cannot be ended here, so it is not read.
-            return Ok(self.verified(&claims, None, Vec::new()));
+        Token::check_length(token)?;
+        let digest = TokenDigest::of(token);
+        let known = match self.known.get(&digest) {
+            Some(known) if self.is_good(&known) => known,
+            known => {
+                if known.is_some() {
+                    // It is refused below, for the reason that holds now.
+                    self.known.remove(&digest);
+                }
+                let known = Arc::new(self.read(token, deadline).await?);
+                self.known.insert(digest, Arc::clone(&known));
+                known
+            }
+        };
+        // A session of another issuer cannot be ended here, so it is not read.
+        if let Some(session) = known.session {
+            self.ended
+                .check(UserId::new(known.user), session, deadline)
+                .await?;
         }
-        token.check(&[self.own_key(&token, deadline).await?])?;
-        let claims = PresentedClaims::read(token.claims, &self.issuer, &self.rules, self.clock.now())?;
-        let (unmet, session) = (claims.unmet()?, claims.session()?);
-        self.ended
-            .check(UserId::new(claims.user), session, deadline)
-            .await?;
-        Ok(self.verified(&claims, Some(session), unmet))
+        let user = User {
+            id: UserId::new(known.user),
+            session_id: known.session,
+            foreign: known.session.is_none(),
+            valid_until: Some(Instant::now() + known.validity.valid_for(self.clock.now())),
+        };
+        Ok(Verified {
+            user,
+            unmet: known.unmet.clone(),
+        })
     }
 
-    /// Returns the user of a token. Without a session it is another issuer's.
-    fn verified(&self, claims: &PresentedClaims, session_id: Option<Uuid>, unmet: Vec<String>) -> Verified {
-        let user = User {
-            id: UserId::new(claims.user),
-            session_id,
-            foreign: session_id.is_none(),
-            valid_until: Some(Instant::now() + claims.valid_for(self.clock.now())),
+    /// Returns whether a known token would be accepted now as well: its issuer is trusted, with the rules that the claims
+    /// were read with, and still has the very key that made the signature; and it is the time for it.
+    fn is_good(&self, known: &KnownToken) -> bool {
+        let (rules, has_key) = if known.issuer == self.issuer {
+            let id = known.key_id.as_deref();
+            (&self.rules, id.is_some_and(|id| self.keys.holds(id, &known.key)))
+        } else {
+            match self.trusted.get(&known.issuer) {
+                Some(issuer) => (issuer.rules(), issuer.holds(known.key_id.as_deref(), &known.key)),
+                None => return false,
+            }
         };
-        Verified { user, unmet }
+        Arc::ptr_eq(rules, &known.rules) && has_key && known.validity.includes(self.clock.now())
+    }
+
+    /// Verifies the signature and reads the claims.
+    async fn read(&self, token: &str, deadline: Deadline) -> Result<KnownToken, Failure> {
+        let mut token = Token::parse(token)?;
+        let issuer = token.issuer().ok_or(TokenProblem::Issuer)?;
+        let trusted = match *issuer == *self.issuer {
+            true => None,
+            false => Some(self.trusted.get(issuer).ok_or(TokenProblem::Issuer)?),
+        };
+        let (name, rules, keys) = match trusted {
+            None => (
+                &self.issuer,
+                &self.rules,
+                vec![self.own_key(&token, deadline).await?],
+            ),
+            Some(issuer) => (
+                issuer.name(),
+                issuer.rules(),
+                issuer.keys(&token, deadline).await?,
+            ),
+        };
+        let key = token.check(keys)?;
+        let claims = PresentedClaims::read(mem::take(&mut token.claims), name, rules, self.clock.now())?;
+        let (unmet, session) = match trusted {
+            None => (claims.unmet()?, Some(claims.session()?)),
+            Some(_) => (Vec::new(), None),
+        };
+        Ok(KnownToken {
+            issuer: Arc::clone(name),
+            rules: Arc::clone(rules),
+            key_id: token.key_id,
+            key,
+            validity: claims.validity,
+            user: claims.user,
+            session,
+            unmet,
+        })
     }
 
     /// Waits until a call of `user` with the same token would be refused. Returns the failure: TOKEN_EXPIRED or

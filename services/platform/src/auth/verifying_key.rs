@@ -11,13 +11,16 @@ use jsonwebtoken::{
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, UnparsedPublicKey, VerificationAlgorithm,
 };
+use sha2::{Digest, Sha256};
 
 /// A public key or shared secret with its id and its algorithm. `Debug` shows the id alone.
 #[derive(Clone)]
 pub struct VerifyingKey {
-    id: String,
+    id: Arc<str>,
     algorithm: Algorithm,
     key: Arc<Key>,
+    /// The SHA-256 of the key's material.
+    digest: [u8; 32],
 }
 
 /// The key in the form that its library uses.
@@ -90,7 +93,7 @@ impl VerifyingKey {
             .map_err(|_| "its point is not on its curve")?;
         // SEC 1, section 2.3.3: the byte 4, then both coordinates.
         let point = UnparsedPublicKey::new(curve.verification(), [&[4], x, y].concat());
-        Ok(Self::new(id, curve.algorithm(), Key::Point(point)))
+        Ok(Self::new(id, curve.algorithm(), Key::Point(point), &[x, y]))
     }
 
     /// Creates the key `id` for EdDSA with Ed25519 (RFC 8037) from its compressed point.
@@ -107,7 +110,7 @@ impl VerifyingKey {
             return Err("its point has a small order, so that anyone can sign");
         }
         let key = UnparsedPublicKey::new(&ED25519 as &dyn VerificationAlgorithm, point.to_vec());
-        Ok(Self::new(id, Algorithm::EdDSA, Key::Point(key)))
+        Ok(Self::new(id, Algorithm::EdDSA, Key::Point(key), &[point]))
     }
 
     /// Creates the key `id` for RS256 (RFC 7518, section 3.3) from an RSA modulus and exponent (unsigned, big-endian).
@@ -129,21 +132,39 @@ impl VerifyingKey {
             return Err("its exponent is invalid");
         }
         let key = DecodingKey::from_rsa_raw_components(modulus, exponent);
-        Ok(Self::new(id, Algorithm::RS256, Key::Other(key)))
+        Ok(Self::new(
+            id,
+            Algorithm::RS256,
+            Key::Other(key),
+            &[modulus, exponent],
+        ))
     }
 
     /// Creates a key for HS256 (RFC 7518, section 3.2) from a shared secret. It has no id: an issuer with a secret has
     /// only one.
     pub(super) fn from_secret(secret: &[u8]) -> Self {
-        Self::new("", Algorithm::HS256, Key::Other(DecodingKey::from_secret(secret)))
+        let key = Key::Other(DecodingKey::from_secret(secret));
+        Self::new("", Algorithm::HS256, key, &[secret])
     }
 
-    fn new(id: &str, algorithm: Algorithm, key: Key) -> Self {
+    fn new(id: &str, algorithm: Algorithm, key: Key, material: &[&[u8]]) -> Self {
+        let mut digest = Sha256::new();
+        for part in material {
+            // With its length, so that a part cannot pass for the end of the one before.
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
         Self {
-            id: id.to_owned(),
+            id: id.into(),
             algorithm,
             key: Arc::new(key),
+            digest: digest.finalize().into(),
         }
+    }
+
+    /// Returns whether `other` is this very key: the same material for the same algorithm. The ids do not matter.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.algorithm == other.algorithm && self.digest == other.digest
     }
 
     /// Returns the key's id, which tokens have as `kid`. It is empty when the key has none.
@@ -261,6 +282,38 @@ mod tests {
             [bits(&[]), bits(&[0]), bits(&[0, 1]), bits(&[0x80, 0])],
             [0, 0, 1, 16]
         );
+    }
+
+    #[test]
+    fn a_key_is_the_same_if_its_material_is() {
+        let secret = |text: &[u8]| VerifyingKey::from_secret(text);
+        let rsa = |last, exponent| {
+            let mut modulus = vec![0xff; 256];
+            modulus[255] = last;
+            VerifyingKey::from_rsa("k", &modulus, exponent).unwrap()
+        };
+        let keys = [
+            secret(b"one"),
+            secret(b"two"),
+            rsa(0xff, &[3]),
+            rsa(0xfd, &[3]),
+            rsa(0xff, &[5]),
+        ];
+        for (i, one) in keys.iter().enumerate() {
+            for (j, other) in keys.iter().enumerate() {
+                assert_eq!(one.is_same(other), i == j, "{i} {j}");
+            }
+        }
+        let named = VerifyingKey {
+            id: "a".into(),
+            ..secret(b"one")
+        };
+        assert!(named.is_same(&keys[0]));
+        let other_algorithm = VerifyingKey {
+            algorithm: Algorithm::ES256,
+            ..secret(b"one")
+        };
+        assert!(!other_algorithm.is_same(&keys[0]));
     }
 
     #[test]

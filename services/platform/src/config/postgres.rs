@@ -48,19 +48,15 @@ pub struct PostgresArgs {
 impl PostgresArgs {
     /// Checks the flags. `schema` is the service's own.
     pub fn check(&self, problems: &mut ConfigProblems, schema: &'static str) -> Option<DatabaseConfig> {
-        let mut url = |name, value: &Option<SecretString>, file: &Option<PathBuf>| {
-            let url = problems.secret(name, value.as_ref(), file.as_ref())?;
-            if crate::database::is_url(&url) {
-                return Some(DatabaseUrl::new(url, file.clone()));
-            }
-            problems.add(name, "is not a postgres:// URL");
-            None
-        };
-        let app_url = url("DATABASE_URL", &self.database_url, &self.database_url_file);
-        let worker_url = url(
+        let app_url = problems.database_url(
+            "DATABASE_URL",
+            self.database_url.as_ref(),
+            self.database_url_file.as_ref(),
+        );
+        let worker_url = problems.database_url(
             "WORKER_DATABASE_URL",
-            &self.worker_database_url,
-            &self.worker_database_url_file,
+            self.worker_database_url.as_ref(),
+            self.worker_database_url_file.as_ref(),
         );
         let app_connections = match self.database_pool_size.as_str() {
             "" => Some(default_connections()),
@@ -76,6 +72,37 @@ impl PostgresArgs {
             worker_connections: worker_connections?,
             pooler: pooler?,
         })
+    }
+}
+
+impl ConfigProblems {
+    /// Returns the URL of a login from the variable `name` or from the file that `<name>_FILE` names. Adds a problem when it is
+    /// missing or no URL.
+    fn database_url(
+        &mut self,
+        name: &str,
+        value: Option<&SecretString>,
+        file: Option<&PathBuf>,
+    ) -> Option<DatabaseUrl> {
+        let url = self.secret(name, value, file)?;
+        if crate::database::is_url(&url) {
+            return Some(DatabaseUrl::new(url, file.cloned()));
+        }
+        self.add(name, "is not a postgres:// URL");
+        None
+    }
+
+    /// Returns the URL of a login that may be left out: `Some(None)` then. Adds a problem when it is set and no URL.
+    pub fn optional_database_url(
+        &mut self,
+        name: &str,
+        value: Option<&SecretString>,
+        file: Option<&PathBuf>,
+    ) -> Option<Option<DatabaseUrl>> {
+        match (value, file) {
+            (None, None) => Some(None),
+            _ => self.database_url(name, value, file).map(Some),
+        }
     }
 }
 

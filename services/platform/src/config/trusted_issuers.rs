@@ -83,7 +83,7 @@ mod tests {
         let mut problems = ConfigProblems::new();
         let issuers = issuers(list, "haven", "authenticated", &mut problems);
         let issuers = problems.finish(issuers).map_err(|error| error.to_string())?;
-        Ok(issuers.iter().map(|issuer| issuer.name().to_owned()).collect())
+        Ok(issuers.iter().map(|issuer| issuer.name().to_string()).collect())
     }
 
     #[test]

@@ -59,6 +59,15 @@ impl Context {
         }
     }
 
+    /// Returns those of `limits` that a transaction under this identity carries, as JSON.
+    pub(super) fn limits(self, limits: &Limits) -> Option<&str> {
+        match self {
+            Self::User(_) => Some(limits.user()),
+            Self::ServiceFor(_) => Some(limits.service()),
+            Self::Anonymous | Self::AnonymousFor(_) | Self::Service | Self::ServiceWith(_) => None,
+        }
+    }
+
     /// Returns the batch that begins a transaction under this identity, without its claims. Its row has the columns of
     /// [`SERVER`].
     ///
@@ -74,21 +83,28 @@ impl Context {
             Some(_) => "",
             None => "set_config('request.jwt.claims', '{}', true), ",
         };
-        let limits = limits.and_then(|limits| match self {
-            Self::User(_) => Some(limits.user()),
-            Self::ServiceFor(_) => Some(limits.service()),
-            Self::Anonymous | Self::AnonymousFor(_) | Self::Service | Self::ServiceWith(_) => None,
-        });
+        let limits = limits.and_then(|limits| self.limits(limits));
         let limits = limits.map_or_else(String::new, |limits| {
             format!("set_config('{schema}.limits', '{limits}', true), ")
         });
-        // 0 would mean that there is no limit.
-        let millis = timeout.as_millis().clamp(1, i32::MAX as u128);
+        let millis = millis(timeout);
         format!(
             "BEGIN; SELECT {claims}set_config('statement_timeout', '{millis}', true), {limits}{SERVER}; \
              SET LOCAL ROLE {schema}_{role}"
         )
     }
+}
+
+/// Returns the batch that begins a transaction for a call of a function, as the login: the function takes its identity itself.
+/// Its row has the columns of [`SERVER`].
+pub(super) fn begin_call(timeout: Duration) -> String {
+    let millis = millis(timeout);
+    format!("BEGIN; SELECT set_config('statement_timeout', '{millis}', true), {SERVER}")
+}
+
+/// Returns the value of `statement_timeout`. 0 would mean that there is no limit.
+fn millis(timeout: Duration) -> u128 {
+    timeout.as_millis().clamp(1, i32::MAX as u128)
 }
 
 #[cfg(test)]

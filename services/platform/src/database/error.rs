@@ -64,7 +64,8 @@ enum ErrorKind {
 
 impl DbError {
     /// Creates the error of a wait for a connection or a result that exceeded the call's deadline.
-    pub(crate) fn deadline() -> Self {
+    #[must_use]
+    pub fn deadline() -> Self {
         Self::of(ErrorKind::Deadline)
     }
 

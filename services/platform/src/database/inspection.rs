@@ -1,7 +1,14 @@
 //! The inspection before serving: whether the database and the logins have the properties that data isolation depends
 //! on.
 
-use std::{fmt, sync::OnceLock, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow, raw_sql};
@@ -79,6 +86,7 @@ impl Database {
     pub async fn worker_only(config: &WorkerConfig, newest: i64) -> Result<Self, InspectionError> {
         let database = Self {
             limits: OnceLock::new(),
+            mixes_sessions: AtomicBool::new(false),
             schema: config.schema,
             app: None,
             worker: pool(&DatabaseUrl::from(&config.url), 1)?,
@@ -252,7 +260,13 @@ impl Database {
     /// session of Postgres in turn, where a statement can be prepared under a name only once. A pooler that keeps the
     /// names of its clients apart, such as PgBouncer with `max_prepared_statements`, is no fault.
     async fn inspect_pooler(&self, pool: &Pool, kind: &'static str, faults: &mut Vec<DatabaseFault>) {
-        if self.pooler == Pooler::Transaction || pool.status().max_size < 2 {
+        if self.pooler == Pooler::Transaction {
+            return;
+        }
+        if let Ok(Ok(true)) = timeout(PROBE_TIMEOUT, sessions_are_mixed(pool)).await {
+            self.mixes_sessions.store(true, Ordering::Relaxed);
+        }
+        if pool.status().max_size < 2 {
             return;
         }
         let probe = async {
@@ -284,6 +298,26 @@ impl Database {
     }
 }
 
+/// Returns whether two connections get the same session of Postgres in turn, or one of them another, while both are open.
+async fn sessions_are_mixed(pool: &Pool) -> Result<bool, DbError> {
+    const SESSION: &str = "SELECT pg_catalog.pg_backend_pid() AS pid";
+    let mut first = pool.get().await?;
+    let mut second = pool.manager().open().await?;
+    let pid = raw_sql(SESSION)
+        .fetch_one(&mut **first)
+        .await?
+        .try_get::<i32, _>("pid")?;
+    let other = raw_sql(SESSION)
+        .fetch_one(&mut second)
+        .await?
+        .try_get::<i32, _>("pid")?;
+    let again = raw_sql(SESSION)
+        .fetch_one(&mut **first)
+        .await?
+        .try_get::<i32, _>("pid")?;
+    Ok(pid == other || pid != again)
+}
+
 impl DatabaseFault {
     fn refused(text: String) -> Self {
         Self {
@@ -310,7 +344,7 @@ impl fmt::Display for DatabaseFault {
 /// own: a pooler in transaction mode cannot divide it between two sessions.
 ///
 /// A connection that fails, or has not answered when the caller gives up, is closed.
-async fn one_row(pool: &Pool, sql: String) -> Result<PgRow, DbError> {
+pub(super) async fn one_row(pool: &Pool, sql: String) -> Result<PgRow, DbError> {
     let mut message = TenantTx::message(pool.get().await?);
     let row = raw_sql(AssertSqlSafe(sql))
         .fetch_one(message.connection())

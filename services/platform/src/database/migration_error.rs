@@ -19,6 +19,9 @@ pub(super) const LOCK_PAUSE: Duration = Duration::from_secs(2);
 /// SQLSTATE `lock_not_available`.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
+/// The SQLSTATE of a deadlock: another transaction has one of the tables, and waits for one that the migration has.
+const DEADLOCK: &str = "40P01";
+
 /// The reason why a migration failed. Migrations contain no person's data, so messages of Postgres are shown in full.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
@@ -101,6 +104,8 @@ impl MigrationError {
         let Self::Migrate(MigrateError::ExecuteMigration(Error::Database(error), _)) = self else {
             return false;
         };
-        error.code().is_some_and(|code| code == LOCK_NOT_AVAILABLE)
+        error
+            .code()
+            .is_some_and(|code| [LOCK_NOT_AVAILABLE, DEADLOCK].contains(&&*code))
     }
 }

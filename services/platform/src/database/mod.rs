@@ -30,8 +30,10 @@ pub mod checks;
 mod compatibility;
 mod context;
 mod error;
+mod function_call;
 mod inspection;
 mod limits;
+mod listener;
 mod migration;
 mod migration_error;
 mod pool;
@@ -41,7 +43,14 @@ mod stored_keys;
 mod transaction;
 mod url;
 
-use std::{fmt, sync::OnceLock, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use deadpool::managed::Object;
 use sqlx::{AssertSqlSafe, Error, query, raw_sql};
@@ -56,8 +65,10 @@ use self::{
 pub use self::{
     context::{Claim, Context},
     error::DbError,
+    function_call::{Effect, FunctionCall},
     inspection::InspectionError,
     limits::Limits,
+    listener::{Announcer, Listener},
     migration::Migrations,
     migration_error::MigrationError,
     settings::{DatabaseConfig, Pooler, WorkerConfig},
@@ -83,6 +94,8 @@ pub struct Database {
     app: Option<Pool>,
     worker: Pool,
     pooler: Pooler,
+    /// `true` when a pooler was found to give connections the sessions of others, although it keeps their prepared statements apart.
+    mixes_sessions: AtomicBool,
     limits: OnceLock<Limits>,
 }
 
@@ -101,6 +114,7 @@ impl Database {
             app: Some(pool(&config.app_url, config.app_connections)?),
             worker: pool(&config.worker_url, config.worker_connections)?,
             pooler: config.pooler,
+            mixes_sessions: AtomicBool::new(false),
             limits: OnceLock::new(),
         })
     }
@@ -124,65 +138,129 @@ impl Database {
         context: Context,
         deadline: Deadline,
     ) -> Result<TenantTx, DbError> {
-        let pool = match context {
+        loop {
+            let (mut tx, is_new) = self.take(name, context, deadline).await?;
+            let batch = context.begin(self.schema, self.limits.get(), deadline.remaining());
+            match self
+                .greet(&mut tx, context, batch, context.claims(), is_new, deadline)
+                .await
+            {
+                Ok(()) => return Ok(tx),
+                Err(error) => {
+                    // The connection's state is unknown, so it must not be reused.
+                    tx.discard();
+                    // After a restart of Postgres every pooled connection is dead, and after a failover it leads to a server that is
+                    // gone, frozen or a standby. Beginning a transaction is always safe to retry.
+                    if is_new || !error.is_unavailable() {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Calls one function of the schema as the login of `context`, in a transaction of its own and one round trip. The
+    /// function itself takes the identity that it runs under: see [`FunctionCall`]. `name` is the method that it serves, for
+    /// metrics.
+    pub fn call(
+        &self,
+        name: &'static str,
+        context: Context,
+        effect: Effect,
+        deadline: Deadline,
+    ) -> FunctionCall<'_> {
+        FunctionCall::new(self, name, context, effect, deadline)
+    }
+
+    /// Returns the limits that `context` carries for the schema to enforce, as JSON, for a function to take as a parameter;
+    /// empty when it carries none.
+    #[must_use]
+    pub fn limits(&self, context: Context) -> &str {
+        self.limits
+            .get()
+            .and_then(|limits| context.limits(limits))
+            .unwrap_or_default()
+    }
+
+    /// Takes a connection for a transaction under `context`, and returns whether it is a new one.
+    async fn take(
+        &self,
+        name: &'static str,
+        context: Context,
+        deadline: Deadline,
+    ) -> Result<(TenantTx, bool), DbError> {
+        let began = Instant::now();
+        if deadline.remaining().is_zero() {
+            return Err(DbError::deadline());
+        }
+        let connection = timeout_at(deadline.instant(), self.pool(context)?.get()).await;
+        let connection = connection.map_err(|_| DbError::deadline())??;
+        let is_new = Object::metrics(&connection).recycle_count == 0;
+        // From here on a cancelled call leaves a transaction, which is rolled back when it is dropped.
+        Ok((
+            TenantTx::new(connection, name, self.pooler, began, deadline),
+            is_new,
+        ))
+    }
+
+    /// Sends `batch`, which has the columns of [`server::SERVER`], and then the claims, and notes the server that answers.
+    async fn greet(
+        &self,
+        tx: &mut TenantTx,
+        context: Context,
+        batch: String,
+        claims: Option<String>,
+        is_new: bool,
+        deadline: Deadline,
+    ) -> Result<(), DbError> {
+        let pool = self.pool(context)?;
+        let sent = Instant::now();
+        let limit = match is_new {
+            true => deadline.instant(),
+            // Half of the time remains for another connection.
+            false => sent + PATIENCE.min(deadline.remaining() / 2),
+        };
+        let answered = timeout_at(limit, async {
+            let row = raw_sql(AssertSqlSafe(batch)).fetch_one(tx.connection()).await?;
+            if let Some(claims) = claims {
+                query(CLAIMS).bind(claims).execute(&mut *tx).await?;
+            }
+            Ok::<_, Error>(row)
+        });
+        match answered.await {
+            Ok(row) => {
+                let backend = Backend::of(&row?)?;
+                pool.manager().unconfirmed().server.set(&backend.server);
+                if !self.mixes_sessions() {
+                    tx.session().backend = Some(backend.clone());
+                }
+                tx.began_in(backend);
+                Ok(())
+            }
+            Err(_) if is_new => Err(DbError::deadline()),
+            Err(_) => {
+                let waited = sent.elapsed();
+                if waited >= FROZEN {
+                    close_idle(pool, waited);
+                }
+                Err(DbError::frozen())
+            }
+        }
+    }
+
+    /// Returns whether two transactions of a connection may have different sessions of Postgres.
+    fn mixes_sessions(&self) -> bool {
+        self.pooler == Pooler::Transaction || self.mixes_sessions.load(Ordering::Relaxed)
+    }
+
+    /// Returns the pool of the login that can take the identity of `context`.
+    fn pool(&self, context: Context) -> Result<&Pool, DbError> {
+        match context {
             Context::Anonymous | Context::AnonymousFor(_) | Context::User(_) => self
                 .app
                 .as_ref()
-                .ok_or_else(|| DbError::unexpected("a command has no login for users' requests"))?,
-            Context::Service | Context::ServiceFor(_) | Context::ServiceWith(_) => &self.worker,
-        };
-        let began = Instant::now();
-        loop {
-            let remaining = deadline.remaining();
-            if remaining.is_zero() {
-                return Err(DbError::deadline());
-            }
-            let connection = timeout_at(deadline.instant(), pool.get()).await;
-            let connection = connection.map_err(|_| DbError::deadline())??;
-            let is_new = Object::metrics(&connection).recycle_count == 0;
-            let batch = AssertSqlSafe(context.begin(self.schema, self.limits.get(), remaining));
-            let sent = Instant::now();
-            let limit = match is_new {
-                true => deadline.instant(),
-                // Half of the time remains for another connection.
-                false => sent + PATIENCE.min(remaining / 2),
-            };
-            // From here on a cancelled call leaves a transaction, which is rolled back when it is dropped.
-            let mut tx = TenantTx::new(connection, name, self.pooler, began, deadline);
-            let begun = timeout_at(limit, async {
-                let row = raw_sql(batch).fetch_one(tx.connection()).await?;
-                if let Some(claims) = context.claims() {
-                    query(CLAIMS).bind(claims).execute(&mut tx).await?;
-                }
-                Ok::<_, Error>(row)
-            })
-            .await;
-            let error = match begun {
-                Ok(Ok(row)) => match Backend::of(&row) {
-                    Ok(backend) => {
-                        pool.manager().unconfirmed().server.set(&backend.server);
-                        tx.began_in(backend);
-                        return Ok(tx);
-                    }
-                    Err(error) => error,
-                },
-                Ok(Err(error)) => DbError::from(error),
-                Err(_) if is_new => DbError::deadline(),
-                Err(_) => {
-                    let waited = sent.elapsed();
-                    if waited >= FROZEN {
-                        close_idle(pool, waited);
-                    }
-                    DbError::frozen()
-                }
-            };
-            // The connection's state is unknown, so it must not be reused.
-            tx.discard();
-            // After a restart of Postgres every pooled connection is dead, and after a failover it leads to a server that is
-            // gone, frozen or a standby. Beginning a transaction is always safe to retry.
-            if is_new || !error.is_unavailable() {
-                return Err(error);
-            }
+                .ok_or_else(|| DbError::unexpected("a command has no login for users' requests")),
+            Context::Service | Context::ServiceFor(_) | Context::ServiceWith(_) => Ok(&self.worker),
         }
     }
 

@@ -3,14 +3,20 @@
 //! They use deadpool, because the pool of sqlx pings Postgres whenever a connection is returned: one more round trip
 //! per call. Here a dead connection is discovered when it is next used, and replaced then.
 
-use std::time::Duration;
+use std::{
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 
 use deadpool::{
     Runtime,
     managed::{self, BuildError, Metrics, Object, PoolError, RecycleError, RecycleResult, Timeouts},
 };
 use sqlx::{AssertSqlSafe, Connection, Error, PgConnection, Row, postgres::PgConnectOptions, raw_sql};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
 use super::{
     error::DbError,
@@ -26,7 +32,7 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// freed.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 
-/// The maximum time for a server to say whether a commit waits for a standby.
+/// The maximum time for a server to say what one of its processes does.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) type Pool = managed::Pool<Connector>;
@@ -34,11 +40,24 @@ pub(super) type Pool = managed::Pool<Connector>;
 /// A connection from a pool, returned to it on drop.
 pub(super) type PooledConnection = Object<Connector>;
 
+/// A connection with what is known about the server at its other end.
+#[derive(Debug)]
+pub(super) struct Session {
+    connection: PgConnection,
+    /// The process of the server. `None` until it was asked, and always behind a pooler in transaction mode, where each
+    /// transaction may have another one.
+    pub(super) backend: Option<Backend>,
+    /// The time of the last complete answer.
+    pub(super) answered: Instant,
+}
+
 /// Opens connections for one login.
 #[derive(Debug)]
 pub(super) struct Connector {
     options: CurrentOptions,
     unconfirmed: Unconfirmed,
+    /// The place for a connection that asks what a process of the server does.
+    asking: Semaphore,
 }
 
 /// The connections outside of the pool on which Postgres has not confirmed a commit.
@@ -73,6 +92,7 @@ pub(super) fn pool(url: &DatabaseUrl, size: u32) -> Result<Pool, DbError> {
             places: Semaphore::new(size as usize),
             server: LastServer::default(),
         },
+        asking: Semaphore::new(1),
     };
     let timeouts = Timeouts {
         wait: Some(WAIT_TIMEOUT),
@@ -110,13 +130,25 @@ impl Connector {
         if self.unconfirmed.server.is_other_than(&backend.server) {
             return false;
         }
+        self.ask(backend.waits_for_standby()).await.unwrap_or(true)
+    }
+
+    /// Returns whether `backend` may execute a statement: the server that connections lead to now says so, or does not
+    /// answer. After a failover it is another one, without this process.
+    pub(super) async fn is_busy(&self, backend: &Backend) -> bool {
+        self.ask(backend.is_busy()).await.unwrap_or(true)
+    }
+
+    /// Asks the server over a connection outside of the pool, one at a time: calls that wait for the same lock must not open a
+    /// connection each. `None` when it does not answer.
+    async fn ask(&self, query: String) -> Option<bool> {
         let asked = timeout(ASK_TIMEOUT, async {
+            let _one = self.asking.acquire().await;
             let mut connection = self.open().await?;
-            let query = AssertSqlSafe(backend.waits_for_standby());
-            let row = raw_sql(query).fetch_one(&mut connection).await?;
-            Ok::<bool, DbError>(row.try_get("waits")?)
+            let row = raw_sql(AssertSqlSafe(query)).fetch_one(&mut connection).await?;
+            Ok::<bool, DbError>(row.try_get("holds")?)
         });
-        !matches!(asked.await, Ok(Ok(false)))
+        asked.await.ok()?.ok()
     }
 
     /// Opens a connection outside of the pool.
@@ -125,19 +157,37 @@ impl Connector {
     }
 }
 
+impl Deref for Session {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+}
+
 impl managed::Manager for Connector {
-    type Type = PgConnection;
+    type Type = Session;
     type Error = Error;
 
     #[expect(
         clippy::disallowed_methods,
         reason = "the only place that opens connections of a pool"
     )]
-    async fn create(&self) -> Result<PgConnection, Error> {
-        PgConnection::connect_with(&self.options.get().await).await
+    async fn create(&self) -> Result<Session, Error> {
+        Ok(Session {
+            connection: PgConnection::connect_with(&self.options.get().await).await?,
+            backend: None,
+            answered: Instant::now(),
+        })
     }
 
-    async fn recycle(&self, _: &mut PgConnection, metrics: &Metrics) -> RecycleResult<Error> {
+    async fn recycle(&self, _: &mut Session, metrics: &Metrics) -> RecycleResult<Error> {
         if metrics.age() > MAX_AGE {
             return Err(RecycleError::message("old"));
         }

@@ -53,10 +53,19 @@ impl Backend {
         })
     }
 
+    /// Returns the query for whether the process executes a statement. The login sees its own sessions.
+    pub(super) fn is_busy(&self) -> String {
+        format!(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = {} AND state = 'active') \
+             AND pg_catalog.pg_postmaster_start_time()::text = '{}' AS holds",
+            self.pid, self.server.0
+        )
+    }
+
     /// Returns the query for whether the process waits for a standby to have its commit. The login sees its own sessions.
     pub(super) fn waits_for_standby(&self) -> String {
         format!(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = {} AND wait_event = 'SyncRep') AS waits",
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = {} AND wait_event = 'SyncRep') AS holds",
             self.pid
         )
     }

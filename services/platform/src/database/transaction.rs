@@ -1,6 +1,6 @@
 //! The tenant transaction, through which every row is reached.
 
-use std::{fmt, io, pin::pin, task::Poll, time::Duration};
+use std::{fmt, future::pending, io, pin::pin, task::Poll, time::Duration};
 
 use deadpool::managed::Object;
 use futures_util::{
@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     error::{DbError, breaks_connection},
-    pool::PooledConnection,
+    pool::{PooledConnection, Session},
     server::Backend,
     settings::Pooler,
 };
@@ -58,6 +58,8 @@ pub struct TenantTx {
     began: Instant,
     deadline: Deadline,
     ending: Ending,
+    /// Whether it is one statement outside of a transaction block.
+    is_single: bool,
     /// `None` until the transaction has begun.
     backend: Option<Backend>,
 }
@@ -70,6 +72,8 @@ enum Ending {
     /// The answer to the commit is awaited. A cancel request would make Postgres confirm a commit that its standby does not
     /// have.
     Confirm,
+    /// The answer to a statement outside of a transaction block is awaited, and has no effect that anything waits for.
+    Drain,
     /// The connection is closed: it broke, or its state is unknown.
     Close,
 }
@@ -90,6 +94,7 @@ impl TenantTx {
             began,
             deadline,
             ending: Ending::Rollback,
+            is_single: false,
             backend: None,
         }
     }
@@ -103,14 +108,44 @@ impl TenantTx {
         tx
     }
 
-    /// Notes the process of the server in which the transaction has begun.
+    /// Notes the process of the server in which the transaction has begun, or in which the next statement will be executed.
     pub(super) fn began_in(&mut self, backend: Backend) {
         self.backend = Some(backend);
     }
 
-    /// Returns the connection to its pool as it is.
+    /// Returns the connection to its pool as it is, after a complete answer.
     pub(super) fn keep(mut self) {
-        self.connection = None;
+        self.release();
+    }
+
+    /// Returns the connection of a transaction or a statement that is done to its pool, and records how long it took.
+    pub(super) fn done(mut self) {
+        self.release();
+        metrics::histogram!("haven_db_transaction_seconds", "transaction" => self.name)
+            .record(self.began.elapsed().as_secs_f64());
+    }
+
+    fn release(&mut self) {
+        if let Some(mut session) = self.connection.take() {
+            session.answered = Instant::now();
+        }
+    }
+
+    /// Prepares for one statement outside of a transaction block. When it is abandoned, its answer is awaited: that of a
+    /// statement that `writes` as long as that of a commit.
+    pub(super) fn single_statement(&mut self, writes: bool) {
+        self.is_single = true;
+        self.ending = if writes { Ending::Confirm } else { Ending::Drain };
+    }
+
+    /// Returns the process of the server, if it is known.
+    pub(super) fn backend(&self) -> Option<&Backend> {
+        self.backend.as_ref()
+    }
+
+    /// Returns whether the connection cannot be used again.
+    pub(super) fn is_broken(&self) -> bool {
+        self.ending == Ending::Close
     }
 
     /// Commits the transaction. With synchronous replication this waits for a standby, without a limit on Postgres' side.
@@ -133,13 +168,16 @@ impl TenantTx {
             Err(_) => return Err(DbError::unconfirmed()),
         }
         // The connection is returned to the pool as it is; only an uncommitted one needs a rollback.
-        self.connection = None;
-        metrics::histogram!("haven_db_transaction_seconds", "transaction" => self.name)
-            .record(self.began.elapsed().as_secs_f64());
+        self.done();
         Ok(())
     }
 
     pub(super) fn connection(&mut self) -> &mut PgConnection {
+        connected(&mut self.connection)
+    }
+
+    /// Returns the connection with what is known about its server.
+    pub(super) fn session(&mut self) -> &mut Session {
         connected(&mut self.connection)
     }
 
@@ -168,9 +206,16 @@ impl Drop for TenantTx {
             return;
         };
         match (self.ending, Handle::try_current()) {
-            (Ending::Rollback, Ok(runtime)) => drop(runtime.spawn(roll_back(connection))),
+            (Ending::Rollback, Ok(runtime)) => drop(runtime.spawn(drain(connection, "ROLLBACK"))),
+            (Ending::Drain, Ok(runtime)) => drop(runtime.spawn(drain(connection, ""))),
             (Ending::Confirm, Ok(runtime)) => {
-                drop(runtime.spawn(confirm(connection, self.backend.take())));
+                // A statement waits for locks first. Its place in the pool is kept for that time, as for a rollback.
+                let place = match self.is_single {
+                    true => COMMIT_TIMEOUT.max(ROLLBACK_TIMEOUT.saturating_sub(self.began.elapsed())),
+                    false => COMMIT_TIMEOUT,
+                };
+                let confirmed = confirm(connection, self.backend.take(), place, !self.is_single);
+                drop(runtime.spawn(confirmed));
             }
             // Outside of a runtime no rollback can be sent; closing the connection also rolls back.
             (Ending::Close, _) | (_, Err(_)) => drop(Object::take(connection)),
@@ -178,10 +223,12 @@ impl Drop for TenantTx {
     }
 }
 
-async fn roll_back(mut connection: PooledConnection) {
-    let rolled_back = timeout(ROLLBACK_TIMEOUT, raw_sql("ROLLBACK").execute(&mut *connection)).await;
-    if !matches!(rolled_back, Ok(Ok(_))) {
-        drop(Object::take(connection));
+/// Waits for the answer to an abandoned statement, and to `last` after it.
+async fn drain(mut connection: PooledConnection, last: &'static str) {
+    let drained = timeout(ROLLBACK_TIMEOUT, raw_sql(last).execute(&mut **connection)).await;
+    match drained {
+        Ok(Ok(_)) => connection.answered = Instant::now(),
+        _ => drop(Object::take(connection)),
     }
 }
 
@@ -191,23 +238,38 @@ async fn roll_back(mut connection: PooledConnection) {
 /// leave a backend behind. The connection's place in the pool is given up soon, because calls that only read can still be
 /// served; but no more commits than the pool has connections wait outside of it. They wait until Postgres answers, the
 /// connection breaks, the backend no longer waits for a standby, or the pool has reached another server.
-async fn confirm(mut connection: PooledConnection, backend: Option<Backend>) {
-    metrics::counter!("haven_db_commits_unconfirmed_total").increment(1);
+///
+/// The place in the pool is kept for `patience`. A commit is counted as unconfirmed at once; a statement that may still wait for
+/// locks then, when its server says that it waits for a standby.
+async fn confirm(
+    mut connection: PooledConnection,
+    backend: Option<Backend>,
+    patience: Duration,
+    is_commit: bool,
+) {
+    let count = || metrics::counter!("haven_db_commits_unconfirmed_total").increment(1);
+    if is_commit {
+        count();
+    }
     let (Some(pool), Some(backend)) = (Object::pool(&connection), backend) else {
         return drop(Object::take(connection));
     };
     let connector = pool.manager();
     let mut given_up = pin!(async {
-        sleep(COMMIT_TIMEOUT).await;
+        sleep(patience).await;
         while connector.waits_for_standby(&backend).await {
             sleep(LOOK).await;
         }
     });
     let place = {
         // The answer to an empty message is the one after that to the commit.
-        let mut answer = pin!(raw_sql("").execute(&mut *connection));
+        let mut answer = pin!(raw_sql("").execute(&mut **connection));
         let waited = async {
-            sleep(COMMIT_TIMEOUT).await;
+            sleep(patience).await;
+            if !is_commit && !connector.waits_for_standby(&backend).await {
+                // It waits for something else, and is given up.
+                pending::<()>().await;
+            }
             connector.unconfirmed().places.acquire().await
         };
         tokio::select! {
@@ -217,12 +279,15 @@ async fn confirm(mut connection: PooledConnection, backend: Option<Backend>) {
         }
     };
     match place {
-        Err(true) => {}
+        Err(true) => connection.answered = Instant::now(),
         Err(false) => drop(Object::take(connection)),
         Ok(place) => {
+            if !is_commit {
+                count();
+            }
             let mut connection = Object::take(connection);
             tokio::select! {
-                _ = raw_sql("").execute(&mut connection) => {}
+                _ = raw_sql("").execute(&mut *connection) => {}
                 () = given_up => {}
             }
             drop(place);
@@ -303,9 +368,9 @@ impl<'c> Executor<'c> for &'c mut TenantTx {
     clippy::expect_used,
     reason = "what takes the connection away also consumes the transaction"
 )]
-fn connected(connection: &mut Option<PooledConnection>) -> &mut PgConnection {
+fn connected(connection: &mut Option<PooledConnection>) -> &mut Session {
     connection
-        .as_deref_mut()
+        .as_mut()
         .expect("a transaction has a connection until it ends")
 }
 

@@ -2,22 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{extract::Request, response::Response};
 use http::{HeaderMap, header::AUTHORIZATION};
-use tonic::{
-    Status,
-    transport::server::{TcpConnectInfo, TlsConnectInfo},
-};
+use tonic::Status;
 use uuid::Uuid;
 
-use super::{client_address, connection::Connection};
+use super::{
+    client_address,
+    connection::Connection,
+    layer::{Chain, Next},
+};
 use crate::{
     access::{Access, AccessTable, Rpc},
-    auth::{TokenProblem, TokenVerifier, Verified, calling_service},
+    auth::{TokenProblem, TokenVerifier, Verified},
     call::{Call, Caller, ServiceName, User, UserId},
     config::{AuthMode, Enforcement},
     deadline::{Deadline, MAX_CALL},
@@ -47,22 +44,22 @@ pub(super) struct Authorization {
 }
 
 /// The layer: puts the [`Call`] into the request, or refuses it; puts the [`CallerKind`] into the response.
-pub(super) async fn authorize(
-    State(authorization): State<Authorization>,
+pub(super) async fn authorize<C: Chain>(
+    authorization: Arc<Authorization>,
     mut request: Request,
-    next: Next,
+    next: Next<C>,
 ) -> Response {
     let Some(rpc) = authorization.access.find(request.uri().path()) else {
         // The router will answer that there is no such RPC.
         return next.run(request).await;
     };
-    let service = authorization.service(&request);
+    // The request itself cannot be shared with the future below, because its body cannot.
+    let connection = request.extensions().get::<Connection>().cloned();
+    let service = authorization.service(connection.as_ref());
     let mut kind = CallerKind {
         kind: if service.is_some() { "service" } else { "anonymous" },
         service: service.as_ref().map(|(name, _)| name.clone()),
     };
-    // The request itself cannot be shared with the future below, because its body cannot.
-    let connection = request.extensions().get::<Connection>().cloned();
     let deadline = request.extensions().get::<Deadline>().copied();
     let authorized = match deadline {
         Some(deadline) => {
@@ -173,9 +170,11 @@ impl Authorization {
         Err(Failure::new(reason::unmet()).metadata_list("missing_consents", unmet.iter().map(String::as_str)))
     }
 
-    /// Returns the service that the client certificate names, with its scopes; `None` unless it is listed.
-    fn service(&self, request: &Request) -> Option<(ServiceName, Scopes)> {
-        calling_service(&socket(request)?.peer_certs()?, &self.tls)
+    /// Returns the service that the client certificate of the connection names, with its scopes; `None` unless it is listed.
+    fn service(&self, connection: Option<&Connection>) -> Option<(ServiceName, Scopes)> {
+        let service = connection?.service()?;
+        let scopes = self.tls.scopes(service.as_str())?;
+        Some((service.clone(), scopes))
     }
 
     /// Returns the user that the call's credentials name; `None` when there are none.
@@ -210,10 +209,6 @@ impl Authorization {
             },
         }
     }
-}
-
-fn socket(request: &Request) -> Option<&TlsConnectInfo<TcpConnectInfo>> {
-    request.extensions().get()
 }
 
 /// Returns the token in `authorization: Bearer <token>` (RFC 6750, section 2.1); `None` without that header.

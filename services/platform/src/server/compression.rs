@@ -15,8 +15,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::Response,
 };
 use bytes::{Buf, BufMut, BytesMut};
@@ -24,7 +23,12 @@ use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 
-use super::{protocol::ACCEPT_ENCODING, response_body::MappedBody};
+use super::{
+    layer::{Chain, Next},
+    protocol::ACCEPT_ENCODING,
+    response_body::MappedBody,
+    status::STATUS,
+};
 use crate::access::{Access, AccessTable};
 
 /// The size from which a message is compressed, in bytes. Below it hardly anything is saved.
@@ -35,9 +39,6 @@ const PREFIX: usize = 5;
 
 /// The header with the compression of an answer.
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
-
-/// The header that shows a call that failed before its first message.
-const STATUS: &str = "grpc-status";
 
 /// A compression of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,14 +73,15 @@ impl Compression {
 }
 
 /// The layer: compresses the messages of the answer.
-pub(super) async fn compress_answer(
-    State(compression): State<Compression>,
+pub(super) async fn compress_answer<C: Chain>(
+    compression: Arc<Compression>,
     request: Request,
-    next: Next,
+    next: Next<C>,
 ) -> Response {
     let encoding = compression.choose(&request);
     let mut response = next.run(request).await;
-    let Some(encoding) = encoding.filter(|_| !response.headers().contains_key(STATUS)) else {
+    // A call that failed before its first message has its status there.
+    let Some(encoding) = encoding.filter(|_| !response.headers().contains_key(&STATUS)) else {
         return response;
     };
     response

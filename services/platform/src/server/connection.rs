@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
+use tonic::transport::server::Connected;
 
 use super::{
     open_answer::OpenAnswer,
@@ -171,13 +171,6 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// What every request of a connection has in its extensions.
-#[derive(Clone)]
-pub(super) struct ConnectionInfo {
-    pub(super) connection: Connection,
-    pub(super) tls: TlsConnectInfo<TcpConnectInfo>,
-}
-
 /// The bytes of a connection, from the handshake to its end.
 pub(super) struct ConnectionIo {
     stream: TlsStream<TcpStream>,
@@ -244,13 +237,11 @@ impl Drop for ConnectionIo {
 }
 
 impl Connected for ConnectionIo {
-    type ConnectInfo = ConnectionInfo;
+    /// Every request of the connection has it in its extensions.
+    type ConnectInfo = Connection;
 
-    fn connect_info(&self) -> ConnectionInfo {
-        ConnectionInfo {
-            connection: self.connection.clone(),
-            tls: self.stream.connect_info(),
-        }
+    fn connect_info(&self) -> Connection {
+        self.connection.clone()
     }
 }
 

@@ -7,7 +7,6 @@
 use axum::{
     body::{Body, Bytes},
     extract::Request,
-    middleware::Next,
     response::Response,
 };
 use http::HeaderMap;
@@ -16,10 +15,12 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{
+    layer::{Chain, Next},
     protocol,
     pushback::{PUSHBACK, pushback},
     request_log::RequestId,
     response_body::MappedBody,
+    status,
 };
 use crate::{
     deadline::{Deadline, parse_grpc_timeout},
@@ -31,12 +32,8 @@ use crate::{
 const DECOMPRESSION: &str = "Error decompressing";
 
 /// The layer: refuses requests that are not gRPC, and completes failed statuses in headers and trailers.
-pub(super) async fn complete_errors(request: Request, next: Next) -> Response {
-    let id = request
-        .extensions()
-        .get::<RequestId>()
-        .map(|id| id.0.to_string())
-        .unwrap_or_default();
+pub(super) async fn complete_errors<C: Chain>(_: (), request: Request, next: Next<C>) -> Response {
+    let id = request.extensions().get::<RequestId>().copied();
     let deadline = deadline(request.headers());
     let mut response = match protocol::check(&request) {
         Ok(()) => next.run(request).await,
@@ -45,12 +42,12 @@ pub(super) async fn complete_errors(request: Request, next: Next) -> Response {
             *refusal
         }
     };
-    complete_headers(response.headers_mut(), &id, deadline);
+    complete_headers(response.headers_mut(), id, deadline);
     response.map(|body| {
         Body::new(MappedBody::new(body, move |frame: Frame<Bytes>| {
             match frame.into_trailers() {
                 Ok(mut trailers) => {
-                    complete_headers(&mut trailers, &id, deadline);
+                    complete_headers(&mut trailers, id, deadline);
                     Frame::trailers(trailers)
                 }
                 Err(data) => data,
@@ -66,8 +63,12 @@ fn deadline(headers: &HeaderMap) -> Option<Deadline> {
 }
 
 /// Completes a failed status. It is in the headers of a response without a body, and in the trailers of every other.
-pub(super) fn complete_headers(headers: &mut HeaderMap, request_id: &str, deadline: Option<Deadline>) {
-    let Some(status) = Status::from_header_map(headers).filter(|status| status.code() != Code::Ok) else {
+pub(super) fn complete_headers(
+    headers: &mut HeaderMap,
+    request_id: Option<RequestId>,
+    deadline: Option<Deadline>,
+) {
+    let Some(status) = status::failed(headers) else {
         return;
     };
     let status = with_request_id(with_reason(status), request_id);
@@ -141,7 +142,8 @@ fn too_large(message: &str) -> Failure {
     }
 }
 
-fn with_request_id(status: Status, request_id: &str) -> Status {
+fn with_request_id(status: Status, request_id: Option<RequestId>) -> Status {
+    let request_id = request_id.map(|id| id.0.to_string()).unwrap_or_default();
     let mut details: ErrorDetails = status.get_error_details();
     details.set_request_info(request_id, "");
     Status::with_error_details_and_metadata(

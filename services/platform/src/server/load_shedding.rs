@@ -14,8 +14,7 @@ use std::sync::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::Response,
 };
 use http_body::Frame;
@@ -24,6 +23,7 @@ use tonic::Status;
 use super::{
     client_address,
     connection::Connection,
+    layer::{Chain, Next},
     places::{Fraction, NoPlace, Place, Places},
     response_body::MappedBody,
 };
@@ -257,10 +257,10 @@ impl LoadShedding {
 
 /// The layer: refuses the call with DRAINING, OVERLOADED or TOO_MANY_CALLS, or holds its places until the response is sent. Puts the
 /// [`Part`] into the request.
-pub(super) async fn shed_load(
-    State(shedding): State<LoadShedding>,
+pub(super) async fn shed_load<C: Chain>(
+    shedding: Arc<LoadShedding>,
     mut request: Request,
-    next: Next,
+    next: Next<C>,
 ) -> Response {
     if request.uri().path().starts_with(HEALTH) {
         let taken = shedding.health.take(shedding.origin(&request));

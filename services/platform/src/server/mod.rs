@@ -15,11 +15,12 @@
 //! Then tonic routes the request to its service. The handler gets the [`Call`](crate::call::Call).
 //!
 //! The other files: `listener` accepts connections and does TLS; `connection` is what the layers know of a connection;
-//! `protocol` is what a request must be before it is a call; `limits` has the sizes of messages; `resets` counts the streams
-//! that its client resets; `places` shares out permits; `health` is the health service; `response_body` has wrappers of response
-//! bodies.
+//! `layer` makes a chain of the layers; `protocol` is what a request must be before it is a call; `limits` has the sizes of
+//! messages; `resets` counts the streams that its client resets; `places` shares out permits; `health` is the health service;
+//! `reflection` describes the contract; `rpc_metrics` has the metrics of a call, `status` reads how it ended; `response_body` has
+//! wrappers of response bodies.
 //!
-//! To add a layer, write an `async fn(State, Request, Next) -> Response` in a file of its own and add it in
+//! To add a layer, write an `async fn(Arc<State>, Request, Next<C>) -> Response` in a file of its own (`layer`) and add it in
 //! [`ServerBuilder::build`].
 
 mod authorization;
@@ -29,6 +30,7 @@ mod connection;
 mod error_contract;
 mod forwarded;
 mod health;
+mod layer;
 mod limits;
 mod listener;
 mod load_shedding;
@@ -38,15 +40,18 @@ mod person_limits;
 mod places;
 mod protocol;
 mod pushback;
+mod reflection;
 mod request_log;
 mod resets;
 mod response_body;
+mod rpc_metrics;
+mod status;
 mod time_limits;
 mod unread_answers;
 
 use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
-use axum::{Router, middleware::from_fn_with_state};
+use axum::Router;
 use http::{Request, Response};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -56,12 +61,18 @@ use tonic::{
     service::{Routes, RoutesBuilder},
     transport::Server,
 };
-use tower::{Service, ServiceBuilder};
+use tower::{Service, layer::layer_fn};
 
-use self::health::MAX_QUERY_BYTES;
 use self::{
-    authorization::Authorization, compression::Compression, load_shedding::LoadShedding,
-    person_limits::PersonLimits, time_limits::TimeLimits,
+    authorization::Authorization,
+    compression::Compression,
+    health::MAX_QUERY_BYTES,
+    layer::{End, Entry, Layer},
+    load_shedding::LoadShedding,
+    person_limits::PersonLimits,
+    reflection::Contract,
+    request_log::RequestLog,
+    time_limits::TimeLimits,
 };
 pub use self::{health::Health, limits::Limits};
 use crate::{
@@ -76,12 +87,6 @@ use crate::{
 
 /// The maximum size of a response in bytes: the default limit of gRPC clients. Lists must stay below it.
 const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
-
-/// The reflection services, which describe all services including themselves.
-const REFLECTION: [&str; 2] = [
-    "grpc.reflection.v1.ServerReflection",
-    "grpc.reflection.v1alpha.ServerReflection",
-];
 
 /// The time after which a client is asked to open a new connection, so that load spreads over new replicas.
 const MAX_CONNECTION_AGE: Duration = Duration::from_secs(10 * 60);
@@ -139,7 +144,7 @@ pub struct ServerBuilder {
 pub struct ApiServer {
     config: ServerConfig,
     health: Health,
-    shedding: LoadShedding,
+    shedding: Arc<LoadShedding>,
     routes: Router,
 }
 
@@ -152,9 +157,6 @@ pub enum BuildError {
     /// An RPC must not be listed for compression, or does not exist.
     #[error("answers of {0} cannot be compressed: only those of an RPC that admits users alone")]
     Compression(&'static str),
-    /// The reflection service cannot use the descriptors.
-    #[error("reflection: {0}")]
-    Reflection(#[from] tonic_reflection::server::Error),
 }
 
 // === impl ServerBuilder ===
@@ -229,25 +231,17 @@ impl ServerBuilder {
     /// [`BuildError`] when an RPC has no access option, a service has no descriptor, or an RPC is listed for compression that
     /// admits others than users.
     pub fn build(mut self) -> Result<ApiServer, BuildError> {
-        // Reflection shows only the services added here: the descriptors also contain those of other servers.
-        let served = [&self.names[..], &REFLECTION].concat();
-        let reflection = || {
-            let builder = tonic_reflection::server::Builder::configure();
-            let builder = served
-                .iter()
-                .fold(builder, |builder, name| builder.with_service_name(*name));
-            self.descriptors.iter().fold(builder, |builder, set| {
-                builder.register_encoded_file_descriptor_set(set)
-            })
+        let contract = Contract {
+            names: self.names.clone(),
+            descriptors: self.descriptors.clone(),
+            // An answer repeats its request, which names one symbol or file.
+            limits: Limits {
+                request: MAX_QUERY_BYTES,
+                response: MAX_RESPONSE_BYTES,
+            },
         };
-        let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
-        // An answer repeats its request, which names one symbol or file.
-        let limits = Limits {
-            request: MAX_QUERY_BYTES,
-            response: MAX_RESPONSE_BYTES,
-        };
-        self.add(crate::grpc_server!(v1, limits));
-        self.add(crate::grpc_server!(v1alpha, limits));
+        self.add(contract.clone().v1());
+        self.add(contract.v1alpha());
         let access = AccessTable::read(self.descriptors.iter().copied(), &self.names)?;
         let Self {
             config,
@@ -258,43 +252,51 @@ impl ServerBuilder {
             ..
         } = self;
         let compression = Compression::new(compressed, &access).map_err(BuildError::Compression)?;
-        let shedding = LoadShedding::new(
+        let compression = Arc::new(compression);
+        let shedding = Arc::new(LoadShedding::new(
             config.requests.max_in_flight,
             access.clone(),
             config.trusted_proxies.clone(),
-        );
+        ));
         let verifier = Arc::new(config.verifier.clone());
-        let authorization = Authorization::new(
+        let authorization = Arc::new(Authorization::new(
             access.clone(),
             Arc::clone(&config.tls),
             Arc::clone(&verifier),
             config.trusted_proxies.clone(),
             config.auth_mode,
             config.enforcement,
-        );
-        let limits_of_people = PersonLimits::new(access.clone(), verifier, config.streams_per_user);
-        let limits = TimeLimits::new(
+        ));
+        let people = Arc::new(PersonLimits::new(
+            access.clone(),
+            verifier,
+            config.streams_per_user,
+        ));
+        let times = Arc::new(TimeLimits::new(
             access.clone(),
             config.requests.default_deadline,
             config.requests.request_body_timeout,
-        );
-        let request_log = request_log::RequestLog::new(
-            access.clone(),
+        ));
+        let log = Arc::new(RequestLog::new(
+            &access,
             polled,
             config.clock.clone(),
             config.entropy.clone(),
-        );
-        // The layers are listed from the outside in, as in the module documentation.
-        let layers = ServiceBuilder::new()
-            .layer(from_fn_with_state(access, unread_answers::drop_unread))
-            .layer(from_fn_with_state(request_log, request_log::log_request))
-            .layer(axum::middleware::from_fn(error_contract::complete_errors))
-            .layer(axum::middleware::from_fn(panics::catch_panics))
-            .layer(from_fn_with_state(limits, time_limits::enforce_deadline))
-            .layer(from_fn_with_state(shedding.clone(), load_shedding::shed_load))
-            .layer(from_fn_with_state(authorization, authorization::authorize))
-            .layer(from_fn_with_state(limits_of_people, person_limits::limit_person))
-            .layer(from_fn_with_state(compression, compression::compress_answer));
+        ));
+        let places = Arc::clone(&shedding);
+        // The layers are listed from the inside out, which is the module documentation's order backwards.
+        let layers = layer_fn(move |route| {
+            let chain = End::new(route);
+            let chain = Layer::new(Arc::clone(&compression), compression::compress_answer, chain);
+            let chain = Layer::new(Arc::clone(&people), person_limits::limit_person, chain);
+            let chain = Layer::new(Arc::clone(&authorization), authorization::authorize, chain);
+            let chain = Layer::new(Arc::clone(&places), load_shedding::shed_load, chain);
+            let chain = Layer::new(Arc::clone(&times), time_limits::enforce_deadline, chain);
+            let chain = Layer::new((), panics::catch_panics, chain);
+            let chain = Layer::new((), error_contract::complete_errors, chain);
+            let chain = Layer::new(Arc::clone(&log), request_log::log_request, chain);
+            Entry::new(Layer::new(access.clone(), unread_answers::drop_unread, chain))
+        });
         let routes = routes.routes().into_axum_router().layer(layers);
         Ok(ApiServer {
             config,

@@ -9,17 +9,19 @@ use std::{
 use axum::{
     body::{Body, Bytes},
     extract::Request,
-    middleware::Next,
     response::Response,
 };
 use futures_util::FutureExt;
 use tonic::Status;
 
-use super::response_body::{PolledFrame, end_with};
+use super::{
+    layer::{Chain, Next},
+    response_body::{PolledFrame, end_with},
+};
 use crate::failure::Failure;
 
 /// The layer: catches panics of the handler and of its response stream.
-pub(super) async fn catch_panics(request: Request, next: Next) -> Response {
+pub(super) async fn catch_panics<C: Chain>(_: (), request: Request, next: Next<C>) -> Response {
     // A handler's state is its own, or is safe to share (pools, atomics), so no partial change is visible afterwards.
     match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response.map(|body| Body::new(GuardedBody { body: Some(body) })),

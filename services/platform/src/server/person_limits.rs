@@ -14,8 +14,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::Response,
 };
 use futures_util::{FutureExt, future::BoxFuture};
@@ -25,9 +24,11 @@ use tonic::Status;
 use uuid::Uuid;
 
 use super::{
+    layer::{Chain, Next},
     load_shedding::{Holder, Part},
     places::Place,
     response_body::{MappedBody, PolledFrame, end_with},
+    status,
 };
 use crate::{
     access::{AccessTable, ResponseKind},
@@ -50,35 +51,39 @@ pub(super) struct PersonLimits {
 }
 
 /// The layer: refuses a call above its person's share with TOO_MANY_CALLS, and ends a stream when its user would be refused.
-pub(super) async fn limit_person(
-    State(limits): State<PersonLimits>,
-    request: Request,
-    next: Next,
+pub(super) async fn limit_person<C: Chain>(
+    limits: Arc<PersonLimits>,
+    mut request: Request,
+    next: Next<C>,
 ) -> Response {
     let kind = limits.access.find(request.uri().path()).map(|rpc| rpc.response);
-    let (Some(part), Some(call)) = (
-        request.extensions().get::<Part>().cloned(),
-        request.extensions().get::<Call>().cloned(),
-    ) else {
+    let part = request.extensions_mut().remove::<Part>();
+    let (Some(part), Some(call)) = (part, request.extensions().get::<Call>()) else {
         // The health service has no places.
         return next.run(request).await;
     };
+    let forwarded = (call.network_source == NetworkSource::Forwarded)
+        .then(|| call.caller.service.clone().zip(call.network))
+        .flatten();
     let answered = match (call.caller.user, kind) {
         (Some(user), Some(ResponseKind::Watch)) => limits.watch(&part, user, request, next).await,
         (Some(user), Some(ResponseKind::Stream)) => limits.stream(&part, user, request, next).await,
         (Some(user), _) => hold(&part, Holder::Person(user.id), request, next).await,
-        (None, _) => match (call.caller.service, call.network) {
-            (Some(service), Some(network)) if call.network_source == NetworkSource::Forwarded => {
-                hold(&part, Holder::Forwarded(service, network), request, next).await
-            }
-            _ => Ok(next.run(request).await),
+        (None, _) => match forwarded {
+            Some((service, network)) => hold(&part, Holder::Forwarded(service, network), request, next).await,
+            None => Ok(next.run(request).await),
         },
     };
     answered.unwrap_or_else(|failure| Status::from(failure).into_http())
 }
 
 /// Counts a call with one answer for `holder`, until the answer is sent.
-async fn hold(part: &Part, holder: Holder, request: Request, next: Next) -> Result<Response, Failure> {
+async fn hold<C: Chain>(
+    part: &Part,
+    holder: Holder,
+    request: Request,
+    next: Next<C>,
+) -> Result<Response, Failure> {
     let held = part.count_for(holder, usize::MAX)?;
     let response = next.run(request).await;
     Ok(response.map(|body| {
@@ -100,12 +105,12 @@ impl PersonLimits {
         }
     }
 
-    async fn stream(
+    async fn stream<C: Chain>(
         &self,
         part: &Part,
         user: User,
         request: Request,
-        next: Next,
+        next: Next<C>,
     ) -> Result<Response, Failure> {
         let held = part.count_for(Holder::Person(user.id), self.max_streams)?;
         let refusal = self.refusal(user);
@@ -115,15 +120,15 @@ impl PersonLimits {
 
     /// Opens a watch. The device is known when the handler has read the request; its older watch ends before the person's
     /// share is checked, so that a device that reconnects is never refused because of its own dead watch.
-    async fn watch(
+    async fn watch<C: Chain>(
         &self,
         part: &Part,
         user: User,
         request: Request,
-        next: Next,
+        next: Next<C>,
     ) -> Result<Response, Failure> {
         let response = next.run(request).await;
-        if Status::from_header_map(response.headers()).is_some() {
+        if status::of(response.headers()).is_some() {
             // The call failed, and is no watch.
             return Ok(response);
         }

@@ -5,6 +5,8 @@
 //! DEBUG for successful calls that a service makes in the background every few seconds.
 
 use std::{
+    borrow::Cow,
+    collections::HashMap,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -12,53 +14,75 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::Response,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Frame, SizeHint};
-use opentelemetry::{propagation::Extractor, trace::TraceContextExt};
+use opentelemetry::TraceId;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use tracing::{Instrument, Span};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
-use super::authorization::CallerKind;
-use crate::{access::AccessTable, entropy::Entropy, time::Clock};
+use super::{
+    authorization::CallerKind,
+    layer::{Chain, Next},
+    rpc_metrics::{RpcMetrics, name},
+    status,
+};
+use crate::{access::AccessTable, entropy::Entropy, time::Clock, trace_context};
 
 /// The header with a request's id, in requests and responses.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The header in which gRPC clients count the earlier attempts of a call, from the second attempt on.
-const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
+const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
 
 /// The id of a call in the log. It is not the `request_id` of a mutation, which the client chooses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestId(pub(super) Uuid);
 
-/// The state of the layer: the names of the RPCs, those that services call in the background, and the sources of request
-/// ids.
+impl RequestId {
+    /// Returns the id in a header; `None` when it is not a UUID.
+    pub(super) fn parse(value: &HeaderValue) -> Option<Self> {
+        Uuid::try_parse(value.to_str().ok()?).ok().map(Self)
+    }
+}
+
+/// The state of the layer: the metrics of the RPCs by path, and the sources of request ids.
 #[derive(Clone)]
 pub(super) struct RequestLog {
-    access: AccessTable,
-    polled: &'static [&'static str],
+    rpcs: Arc<HashMap<String, Arc<LoggedRpc>>>,
+    /// The path of an unknown RPC is text of the caller, so it gets neither a name nor a metric of its own.
+    unknown: Arc<LoggedRpc>,
     clock: Clock,
     entropy: Entropy,
 }
 
+/// An RPC in the log.
+struct LoggedRpc {
+    metrics: RpcMetrics,
+    /// Whether services call it in the background.
+    is_polled: bool,
+}
+
 impl RequestLog {
-    pub(super) fn new(
-        access: AccessTable,
-        polled: &'static [&'static str],
-        clock: Clock,
-        entropy: Entropy,
-    ) -> Self {
+    /// Creates the state for the RPCs of `access`. Services call those with a name in `polled` in the background.
+    pub(super) fn new(access: &AccessTable, polled: &[&str], clock: Clock, entropy: Entropy) -> Self {
+        let logged = |name: &Arc<str>| {
+            Arc::new(LoggedRpc {
+                metrics: RpcMetrics::new(Arc::clone(name)),
+                is_polled: polled.contains(&&**name),
+            })
+        };
+        let rpcs = access
+            .iter()
+            .map(|(path, rpc)| (path.to_owned(), logged(&rpc.name)));
         Self {
-            access,
-            polled,
+            rpcs: Arc::new(rpcs.collect()),
+            unknown: logged(&"unknown".into()),
             clock,
             entropy,
         }
@@ -68,73 +92,57 @@ impl RequestLog {
     fn request_id(&self, headers: &HeaderMap) -> Uuid {
         headers
             .get(REQUEST_ID)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| Uuid::try_parse(value).ok())
+            .and_then(RequestId::parse)
+            .map(|id| id.0)
             .unwrap_or_else(|| self.entropy.uuid_v7(&self.clock))
     }
 }
 
 /// The layer: assigns the request id, opens the span, and records the outcome.
-pub(super) async fn log_request(State(log): State<RequestLog>, mut request: Request, next: Next) -> Response {
+pub(super) async fn log_request<C: Chain>(
+    log: Arc<RequestLog>,
+    mut request: Request,
+    next: Next<C>,
+) -> Response {
     let id = log.request_id(request.headers());
     request.extensions_mut().insert(RequestId(id));
-    // The path of an unknown RPC is text of the caller, so it gets neither a name nor a metric of its own.
-    let rpc = log
-        .access
-        .find(request.uri().path())
-        .map_or_else(|| "unknown".into(), |rpc| Arc::clone(&rpc.name));
-
-    let parent = opentelemetry::global::get_text_map_propagator(|propagator| {
-        propagator.extract(&IncomingHeaders(request.headers()))
-    });
-    let trace_id = parent.span().span_context().trace_id();
+    let rpc = Arc::clone(log.rpcs.get(request.uri().path()).unwrap_or(&log.unknown));
+    let name = rpc.metrics.name();
     // An error span is enabled at every log level, so that all lines of a call have its id.
     let span =
-        tracing::error_span!("call", rpc = &*rpc, request_id = %id, otel.name = &*rpc, otel.kind = "server");
-    // The span is disabled when the filter drops it; then there is no trace to belong to.
-    let _ = span.set_parent(parent);
-    let trace_id = match span.context().span().span_context() {
-        ours if ours.is_valid() => ours.trace_id(),
-        _ => trace_id,
-    };
-
-    metrics::gauge!("haven_rpc_in_flight").increment(1);
-    if request.headers().contains_key(PREVIOUS_ATTEMPTS) {
-        metrics::counter!("haven_rpc_retries_total", "rpc" => Arc::clone(&rpc)).increment(1);
+        tracing::error_span!("call", rpc = name, request_id = %id, otel.name = name, otel.kind = "server");
+    let trace_id = trace_context::begin(&span, request.headers(), id);
+    if request.headers().contains_key(&PREVIOUS_ATTEMPTS) {
+        rpc.metrics.retried();
     }
+    rpc.metrics.begun();
     let mut call = CallRecord {
-        is_polled: log.polled.contains(&&*rpc),
         rpc,
-        trace_id: trace_id.to_string(),
+        trace_id,
         began: Instant::now(),
         span: span.clone(),
         caller: CallerKind::default(),
         // The outcome when the caller does not wait for the end.
         outcome: Outcome {
             code: Code::Cancelled,
-            reason: "CANCELLED".to_owned(),
+            reason: Cow::Borrowed("CANCELLED"),
         },
     };
     let mut response = next.run(request).instrument(span).await;
-    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+    if let Ok(value) = HeaderValue::from_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer())) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    call.caller = response
-        .extensions()
-        .get::<CallerKind>()
-        .cloned()
-        .unwrap_or_default();
-    if let Some(status) = Status::from_header_map(response.headers()) {
-        call.outcome = Outcome::of(&status);
+    if let Some(caller) = response.extensions_mut().remove::<CallerKind>() {
+        call.caller = caller;
     }
+    call.ended_with(response.headers());
     response.map(|body| Body::new(RecordedBody { body, call }))
 }
 
 /// The properties of a call for its log line, which is written on drop.
 struct CallRecord {
-    rpc: Arc<str>,
-    is_polled: bool,
-    trace_id: String,
+    rpc: Arc<LoggedRpc>,
+    trace_id: TraceId,
     began: Instant,
     span: Span,
     caller: CallerKind,
@@ -144,7 +152,21 @@ struct CallRecord {
 /// The gRPC code and published reason with which a call ended. The reason is empty on success.
 struct Outcome {
     code: Code,
-    reason: String,
+    reason: Cow<'static, str>,
+}
+
+impl CallRecord {
+    /// Notes the outcome if it is in these headers or trailers.
+    fn ended_with(&mut self, headers: &HeaderMap) {
+        self.outcome = match status::of(headers) {
+            None => return,
+            Some(Ok(())) => Outcome {
+                code: Code::Ok,
+                reason: Cow::Borrowed(""),
+            },
+            Some(Err(status)) => Outcome::of(&status),
+        };
+    }
 }
 
 impl Outcome {
@@ -155,7 +177,7 @@ impl Outcome {
             .unwrap_or_default();
         Self {
             code: status.code(),
-            reason,
+            reason: Cow::Owned(reason),
         }
     }
 }
@@ -165,11 +187,7 @@ impl Drop for CallRecord {
     fn drop(&mut self) {
         let seconds = self.began.elapsed().as_secs_f64();
         let Outcome { code, reason } = &self.outcome;
-        let code = format!("{code:?}");
-        metrics::gauge!("haven_rpc_in_flight").decrement(1);
-        metrics::counter!("haven_rpc_total", "rpc" => Arc::clone(&self.rpc), "code" => code.clone(), "reason" => reason.clone())
-            .increment(1);
-        metrics::histogram!("haven_rpc_seconds", "rpc" => Arc::clone(&self.rpc)).record(seconds);
+        self.rpc.metrics.ended(*code, reason, seconds);
         let _entered = self.span.enter();
         let millis = (seconds * 1e6).round() / 1e3;
         let (caller, service) = (
@@ -180,17 +198,17 @@ impl Drop for CallRecord {
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
-                    code,
-                    reason,
+                    code = name(*code),
+                    reason = &**reason,
                     duration_ms = millis,
                     caller,
                     service,
-                    trace_id = self.trace_id,
+                    trace_id = %self.trace_id,
                     "call"
                 )
             };
         }
-        if self.is_polled && self.outcome.code == Code::Ok && service.is_some() {
+        if self.rpc.is_polled && *code == Code::Ok && service.is_some() {
             log!(debug);
         } else {
             log!(info);
@@ -218,9 +236,9 @@ impl http_body::Body for RecordedBody {
         let this = self.project();
         let frame = ready!(this.body.poll_frame(cx));
         if let Some(Ok(frame)) = &frame
-            && let Some(status) = frame.trailers_ref().and_then(Status::from_header_map)
+            && let Some(trailers) = frame.trailers_ref()
         {
-            this.call.outcome = Outcome::of(&status);
+            this.call.ended_with(trailers);
         }
         Poll::Ready(frame)
     }
@@ -231,17 +249,5 @@ impl http_body::Body for RecordedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-struct IncomingHeaders<'a>(&'a HeaderMap);
-
-impl Extractor for IncomingHeaders<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).and_then(|value| value.to_str().ok())
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(HeaderName::as_str).collect()
     }
 }

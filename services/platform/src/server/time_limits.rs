@@ -7,20 +7,23 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::Response,
 };
-use tokio::time::{Sleep, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tonic::Status;
 
-use super::response_body::{PolledFrame, end_with};
+use super::{
+    layer::{Chain, Next},
+    response_body::{PolledFrame, end_with},
+};
 use crate::{
     access::{AccessTable, ResponseKind},
     deadline::{Deadline, MAX_CALL, MAX_STREAM, MAX_WATCH, minus_reserve, parse_grpc_timeout},
@@ -63,10 +66,10 @@ impl TimeLimits {
 }
 
 /// The layer: puts the [`Deadline`] into the request, and ends the call or stream when it passes.
-pub(super) async fn enforce_deadline(
-    State(limits): State<TimeLimits>,
+pub(super) async fn enforce_deadline<C: Chain>(
+    limits: Arc<TimeLimits>,
     mut request: Request,
-    next: Next,
+    next: Next<C>,
 ) -> Response {
     let (default, longest) = limits.for_path(request.uri().path());
     let timeout = match request.headers().get("grpc-timeout") {
@@ -94,21 +97,19 @@ pub(super) async fn enforce_deadline(
         Body::new(ArrivingBody {
             body,
             limit: limits.request_body,
-            timer: (!is_upload).then(|| Box::pin(sleep(limits.request_body))),
-            is_upload,
+            until: (!is_upload).then(|| Instant::now() + limits.request_body),
+            timer: None,
             ended: false,
         })
     });
     match timeout_at(deadline.instant(), next.run(request)).await {
-        Ok(response) => {
-            let timer = Box::pin(sleep_until(deadline.instant()));
-            response.map(|body| {
-                Body::new(TimedBody {
-                    body: Some(body),
-                    timer,
-                })
+        Ok(response) => response.map(|body| {
+            Body::new(TimedBody {
+                body: Some(body),
+                deadline,
+                timer: None,
             })
-        }
+        }),
         Err(_) => deadline_passed().into_http(),
     }
 }
@@ -121,9 +122,10 @@ fn deadline_passed() -> Status {
 struct ArrivingBody {
     body: Body,
     limit: Duration,
-    /// `None` while the server does not wait for a stream of requests.
+    /// The time until which the whole body must have arrived; `None` for a stream of requests.
+    until: Option<Instant>,
+    /// `None` while the server does not wait. Most requests have arrived with their headers, and need none.
     timer: Option<Pin<Box<Sleep>>>,
-    is_upload: bool,
     ended: bool,
 }
 
@@ -136,25 +138,25 @@ impl http_body::Body for ArrivingBody {
         if this.ended {
             return Poll::Ready(None);
         }
-        if this.is_upload {
-            // The time in which the server performs what has arrived does not count.
+        // A body that arrives in many small parts has something at each poll, so the time counts first.
+        if this.until.is_none_or(|until| Instant::now() < until) {
             if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-                this.timer = None;
+                if this.until.is_none() {
+                    // The time in which the server performs what has arrived does not count.
+                    this.timer = None;
+                }
                 return Poll::Ready(frame);
             }
+            let until = || this.until.unwrap_or_else(|| Instant::now() + this.limit);
+            let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(until())));
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
         }
-        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(this.limit)));
-        // A body that arrives in many small parts has something at each poll, so the time counts first.
-        if timer.as_mut().poll(cx).is_ready() {
-            this.ended = true;
-            let failure = Failure::new(Reason::ClientTooSlow)
-                .because("the request did not arrive in REQUEST_BODY_TIMEOUT");
-            return Poll::Ready(Some(Err(axum::Error::new(Status::from(failure)))));
-        }
-        match this.is_upload {
-            true => Poll::Pending,
-            false => Pin::new(&mut this.body).poll_frame(cx),
-        }
+        this.ended = true;
+        let failure =
+            Failure::new(Reason::ClientTooSlow).because("the request did not arrive in REQUEST_BODY_TIMEOUT");
+        Poll::Ready(Some(Err(axum::Error::new(Status::from(failure)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -170,7 +172,9 @@ impl http_body::Body for ArrivingBody {
 struct TimedBody {
     /// `None` after the deadline.
     body: Option<Body>,
-    timer: Pin<Box<Sleep>>,
+    deadline: Deadline,
+    /// `None` until the body has to be waited for.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl http_body::Body for TimedBody {
@@ -178,16 +182,19 @@ impl http_body::Body for TimedBody {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
-        let Some(body) = &mut self.body else {
+        let this = &mut *self;
+        let Some(body) = &mut this.body else {
             return Poll::Ready(None);
         };
         if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
             return Poll::Ready(frame);
         }
-        if self.timer.as_mut().poll(cx).is_pending() {
+        let deadline = this.deadline.instant();
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        self.body = None;
+        this.body = None;
         end_with(&deadline_passed())
     }
 
@@ -205,10 +212,13 @@ impl http_body::Body for TimedBody {
 
 #[cfg(test)]
 mod tests {
-    use axum::{Router, middleware::from_fn_with_state};
-    use tower::ServiceExt;
+    use axum::Router;
+    use tower::{ServiceExt, layer::layer_fn};
 
-    use super::*;
+    use super::{
+        super::layer::{End, Entry, Layer},
+        *,
+    };
 
     const WATCH: &str = "/haven.test.v1.TestService/WatchItems";
     const EXPORT: &str = "/haven.test.v1.TestService/ExportItems";
@@ -248,11 +258,11 @@ mod tests {
             let mut body = ArrivingBody {
                 body: Body::from_stream(parts),
                 limit: Duration::from_millis(200),
-                timer: Some(Box::pin(sleep(Duration::from_millis(200)))),
-                is_upload: false,
+                until: Some(Instant::now() + Duration::from_millis(200)),
+                timer: None,
                 ended: false,
             };
-            let began = tokio::time::Instant::now();
+            let began = Instant::now();
             let failed = loop {
                 let frame =
                     std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut body), cx)).await;
@@ -277,8 +287,8 @@ mod tests {
         let mut body = ArrivingBody {
             body: Body::from_stream(parts),
             limit: Duration::from_millis(300),
+            until: None,
             timer: None,
-            is_upload: true,
             ended: false,
         };
         let mut next =
@@ -297,7 +307,9 @@ mod tests {
     async fn no_work_is_done_when_the_deadline_has_passed() {
         let router = Router::new()
             .fallback(|| async { Err::<(), &str>("the handler was called") })
-            .layer(from_fn_with_state(limits(), enforce_deadline));
+            .layer(layer_fn(|route| {
+                Entry::new(Layer::new(Arc::new(limits()), enforce_deadline, End::new(route)))
+            }));
         let request = Request::builder()
             .header("grpc-timeout", "1n")
             .body(Body::empty())

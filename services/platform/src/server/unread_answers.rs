@@ -13,8 +13,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::Response,
 };
 use http::HeaderMap;
@@ -22,10 +21,11 @@ use http_body::Frame;
 use tonic::Status;
 
 use super::{
-    connection::{Connection, ConnectionInfo},
+    connection::Connection,
     error_contract,
+    layer::{Chain, Next},
     open_answer::OpenAnswer,
-    request_log::REQUEST_ID,
+    request_log::{REQUEST_ID, RequestId},
     response_body::PolledFrame,
 };
 use crate::{
@@ -44,13 +44,9 @@ const UNREAD_STREAM: Duration = Duration::from_secs(20);
 /// window, and also after the answer was dropped.
 const PART: usize = 16 * 1024;
 
-/// The layer: drops the answer when it is not read. Puts the [`Connection`] and the socket's properties into the request.
-pub(super) async fn drop_unread(
-    State(access): State<AccessTable>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let Some(ConnectionInfo { connection, tls }) = request.extensions_mut().remove::<ConnectionInfo>() else {
+/// The layer: drops the answer when it is not read.
+pub(super) async fn drop_unread<C: Chain>(access: AccessTable, request: Request, next: Next<C>) -> Response {
+    let Some(connection) = request.extensions().get::<Connection>().cloned() else {
         // Only tests of other layers make requests without a connection.
         return next.run(request).await;
     };
@@ -58,17 +54,11 @@ pub(super) async fn drop_unread(
         Some(ResponseKind::Watch | ResponseKind::Stream) => UNREAD_STREAM,
         Some(ResponseKind::Message) | None => UNREAD_MESSAGE,
     };
-    request.extensions_mut().insert(tls);
-    request.extensions_mut().insert(connection.clone());
     let response = next.run(request).await;
     if http_body::Body::is_end_stream(response.body()) {
         return response;
     }
-    let request_id = response
-        .headers()
-        .get(&REQUEST_ID)
-        .and_then(|id| id.to_str().ok());
-    let request_id = request_id.unwrap_or_default().to_owned();
+    let request_id = response.headers().get(&REQUEST_ID).and_then(RequestId::parse);
     response.map(|body| Body::new(ReadBody::new(body, connection, longest, request_id)))
 }
 
@@ -77,12 +67,12 @@ struct ReadBody {
     answer: Arc<OpenAnswer>,
     number: u64,
     connection: Connection,
-    request_id: String,
+    request_id: Option<RequestId>,
     ended: bool,
 }
 
 impl ReadBody {
-    fn new(body: Body, connection: Connection, longest: Duration, request_id: String) -> Self {
+    fn new(body: Body, connection: Connection, longest: Duration, request_id: Option<RequestId>) -> Self {
         let answer = Arc::new(OpenAnswer::new(body, longest));
         Self {
             number: connection.add(&answer),
@@ -100,7 +90,7 @@ impl ReadBody {
         if let Err(status) = Status::from(failure).add_header(&mut trailers) {
             return Poll::Ready(Some(Err(axum::Error::new(status))));
         }
-        error_contract::complete_headers(&mut trailers, &self.request_id, None);
+        error_contract::complete_headers(&mut trailers, self.request_id, None);
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 }
@@ -184,7 +174,7 @@ mod tests {
     }
 
     fn answer(connection: &Connection, body: Body, longest: Duration) -> ReadBody {
-        ReadBody::new(body, connection.clone(), longest, "an id".into())
+        ReadBody::new(body, connection.clone(), longest, None)
     }
 
     async fn next(body: &mut ReadBody) -> Frame<Bytes> {

@@ -202,7 +202,7 @@ async fn a_device_from_before_a_timeline_cannot_write() {
 async fn an_acknowledgement_before_the_end_of_the_pull_does_not_let_a_device_write() {
     let stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
-    store_many(&stack, &phone, 350, 1).await;
+    store_many(&stack, &phone, 1750, 1).await;
     catch_up(&phone, BEGINNING).await;
     execute(&stack.database, BEGIN_EPOCH).await;
     let write = async || {
@@ -212,7 +212,7 @@ async fn an_acknowledgement_before_the_end_of_the_pull_does_not_let_a_device_wri
 
     let parts = answers(&phone, BEGINNING).await.unwrap();
     assert_eq!(parts.len(), 4);
-    for (part, number) in parts[..3].iter().zip([100, 200, 300]) {
+    for (part, number) in parts[..3].iter().zip([500, 1000, 1500]) {
         // The acknowledgement counts, because the device has read this much.
         let answer = acknowledge(&phone, &part.cursor).await.unwrap();
         assert!(answer.acknowledged_change_number >= number);
@@ -246,7 +246,7 @@ async fn an_acknowledgement_before_the_end_of_the_pull_does_not_let_a_device_wri
 async fn a_watch_lets_a_device_write_when_it_has_read_everything() {
     let stack = Stack::start().await.unwrap();
     let phone = Device::invent(&stack).await.unwrap();
-    store_many(&stack, &phone, 150, 1).await;
+    store_many(&stack, &phone, 750, 1).await;
     execute(&stack.database, BEGIN_EPOCH).await;
     let write = async || {
         let change = phone.put(random::uuid(), 0, "a change").unwrap();

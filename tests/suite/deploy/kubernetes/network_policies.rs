@@ -111,7 +111,7 @@ fn party(peer: &Value) -> String {
 }
 
 /// The arrows of the README's picture into pods of the namespace.
-const INTO: [&str; 16] = [
+const INTO: [&str; 17] = [
     "Prometheus → data:9102",
     "Prometheus → identity:9101",
     "Prometheus → pooler:9127",
@@ -120,6 +120,7 @@ const INTO: [&str; 16] = [
     "callers → identity:50051",
     "data → identity:50051",
     "data → pooler:5432",
+    "data → postgres:5432",
     "identity → data:50052",
     "identity → pooler:5432",
     "migrate → postgres:5432",

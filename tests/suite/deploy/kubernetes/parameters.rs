@@ -139,13 +139,22 @@ fn connections_are_enough_for_all() -> Result<()> {
         // An update of the pooler has one more instance.
         let instances = pooler["spec"]["instances"].as_u64().context("instances")? as u32 + 1;
         let pooled = instances * count(pooler, "/spec/pgbouncer/parameters/default_pool_size")?;
+        // Each replica of data listens past the pooler. An update has one more pod, which has two more connections at its start.
+        let scaler = overlay.one("HorizontalPodAutoscaler", "data").ok();
+        let replicas = scaler.map_or(Some(1), |scaler| scaler["spec"]["maxReplicas"].as_u64());
+        let listening = replicas.context("maxReplicas")? as u32 + 1 + 2;
         let mut all = 0;
         for role in items(cluster, "/spec/managed/roles") {
             let limit = role["connectionLimit"].as_u64().context("connectionLimit")? as u32;
             let login = text(role, "/name");
+            let opened = if login == "data_worker" {
+                pooled + listening
+            } else {
+                pooled
+            };
             assert!(
-                !login.ends_with("_app") && !login.ends_with("_worker") || pooled <= limit,
-                "{name}: {login} may have {limit} connections, and the pooler opens {pooled}"
+                !login.ends_with("_app") && !login.ends_with("_worker") || opened <= limit,
+                "{name}: {login} may have {limit} connections, and the pooler and listeners open {opened}"
             );
             all += limit;
         }

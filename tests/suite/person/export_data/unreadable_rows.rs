@@ -8,6 +8,7 @@ use crate::{
     account::deletion::rows::owned,
     analysis_jobs,
     crisis_message::saying,
+    eventually::eventually,
     superuser_sql::{execute, scalar},
 };
 
@@ -72,6 +73,10 @@ async fn rows_that_do_not_open_are_named_and_all_others_are_exported() {
         }
     }
     // The log names the rows, without their content.
+    eventually("the rows are logged", async || {
+        stack.data.output().unwrap().matches("cannot be opened").count() >= 4
+    })
+    .await;
     let log = stack.data.output().unwrap();
     let lines: Vec<_> = log
         .lines()

@@ -83,6 +83,9 @@ fn after_erasure(mutation: &Mutation) -> Expected {
             "LEASE_LOST",
             "the job, and the request, are gone with their person",
         ),
+        "AnalysisQueueService/CompleteJobs" => Expected::Another(
+            "its result is LEASE_LOST: the job, and the request, are gone with their person",
+        ),
         "AnalysisQueueService/RequeueJob" => Expected::Refused(
             "NOT_FOUND",
             "the job, and the request, are gone with their person",

@@ -8,7 +8,7 @@ use haven_proto::{
         ChangePasswordRequest, ResetPasswordRequest, SignInResponse, SignUpRequest, SignUpResponse,
     },
 };
-use haven_testkit::{Client, Person, Stack};
+use haven_testkit::{Client, Person, Stack, service_config::has_request_id};
 use prost::Message;
 use prost_reflect::DescriptorPool;
 use tonic::Status;
@@ -44,7 +44,7 @@ pub(super) enum Outcome {
     Refused(String),
 }
 
-/// Returns all RPCs whose request has a `request_id`. One that admits people and services is listed twice, with the kind of
+/// Returns all RPCs whose request has a `request_id`, or consists of requests that have one. One that admits people and services is listed twice, with the kind of
 /// its caller.
 pub(super) fn mutations() -> Vec<(String, bool)> {
     let pool = DescriptorPool::decode(haven_proto::FILE_DESCRIPTOR_SET).unwrap();
@@ -53,7 +53,7 @@ pub(super) fn mutations() -> Vec<(String, bool)> {
         let (service, name) = rpc.split_once('/').unwrap();
         let service = pool.get_service_by_name(service).unwrap();
         let method = service.methods().find(|method| method.name() == name).unwrap();
-        if method.input().get_field_by_name("request_id").is_none() {
+        if !has_request_id(&method) {
             continue;
         }
         let kinds: &[bool] = match access_of(&rpc) {

@@ -190,3 +190,13 @@ fn people_are_there_until_they_delete_their_account_and_then_have_a_receipt() {
         assert_eq!(case.found(as_of), found, "{is:?} as of {as_of:?}");
     }
 }
+
+#[test]
+fn what_cannot_be_read_without_a_password_is_not_lost() {
+    let mut case = Case::new();
+    case.acknowledge(Kind::Message, Some(1));
+    case.acknowledge(Kind::Password, None);
+    assert_eq!(case.found(None), (1, 0, 0));
+    case.stored.without_password.insert(case.person);
+    assert_eq!(case.found(None), (0, 0, 0));
+}

@@ -149,7 +149,8 @@ impl Person<'_> {
             request_id: request_id(),
         };
         let id = request.request_id.clone();
-        let changes = vec![self.next_account()];
+        // An undo ends the password.
+        let changes = vec![self.next_account(), self.object(Kind::Password, "").goes()];
         let undone = self
             .caller
             .call(

@@ -2,7 +2,7 @@
 
 mod reader;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
 use haven_testkit::endpoints::Endpoints;
@@ -37,6 +37,8 @@ pub(super) struct Stored {
     pub(super) presences: BTreeMap<Uuid, Presence>,
     /// The rows of each object.
     pub(super) objects: BTreeMap<Object, Vec<State>>,
+    /// The people who have no password, so that nothing can be read as them: an undo was not followed by a reset yet.
+    pub(super) without_password: BTreeSet<Uuid>,
 }
 
 // === impl Stored ===
@@ -79,6 +81,9 @@ impl Stored {
         });
         let read: Vec<_> = stream::iter(readers).buffer_unordered(AT_ONCE).collect().await;
         for reader in read {
+            if reader.has_no_password {
+                stored.without_password.insert(reader.name);
+            }
             findings.foreign.extend(reader.foreign);
             for (object, state) in reader.found {
                 stored.objects.entry(object).or_default().push(state);

@@ -22,7 +22,9 @@ pub(super) struct Reader<'a> {
     endpoints: &'a Endpoints,
     /// Makes the calls. They have a journal of their own.
     caller: Caller<'a>,
-    name: Uuid,
+    pub(super) name: Uuid,
+    /// `true` when no password works, and there may be none.
+    pub(super) has_no_password: bool,
     /// The address of the account, which may be one that an undo has not taken back yet.
     email: String,
     pub(super) found: Vec<(Object, State)>,
@@ -38,6 +40,7 @@ impl<'a> Reader<'a> {
             endpoints,
             caller: Caller { journal, name },
             name,
+            has_no_password: false,
             email: email.to_owned(),
             found: Vec::new(),
             foreign: Vec::new(),
@@ -107,6 +110,8 @@ impl<'a> Reader<'a> {
                 ),
             }
         }
+        let history = expectation.of(self.name, Kind::Password)?;
+        self.has_no_password = history.allowed().any(Option::is_none);
         None
     }
 

@@ -1,27 +1,32 @@
 //! CompleteJob: stores the analysis that a worker made of a leased job.
 
+use chrono::{DateTime, Utc};
 use haven_platform::{
     call::Call,
     failure::{Failure, Violation},
     handler::Handler,
     mac::MacKeys,
+    reason::Reason,
     request_key::RequestKey,
     time::timestamp,
     violations::Violations,
 };
 use haven_proto::data::v1::{self as proto, CompleteJobRequest, CompleteJobResponse};
+use uuid::Uuid;
 
 use super::{AnalysisQueueRpc, lease::parse_lease};
 use crate::domain::{
     analysis::{self, AnalysisType, ChatScore, NewAnalysis},
     analysis_details::AnalysisDetails,
+    completion::{Completion, CompletionRefusal},
+    key_ring::KeyRing,
     lease::Lease,
     milestone::Milestone,
 };
 
 /// The parsed [`CompleteJobRequest`].
 #[derive(Debug)]
-struct CompleteJob {
+pub(super) struct CompleteJob {
     lease: Lease,
     analysis_type: AnalysisType,
     chat_score: ChatScore,
@@ -34,36 +39,38 @@ impl Handler<CompleteJobRequest> for AnalysisQueueRpc {
     type Answer = CompleteJobResponse;
 
     async fn handle(&self, call: &Call, request: CompleteJobRequest) -> Result<CompleteJobResponse, Failure> {
-        let CompleteJob {
-            lease,
-            analysis_type,
-            chat_score,
-            details,
-            triggered_milestone,
-            request,
-        } = CompleteJob::parse(request, &self.requests)?;
         let now = self.clock.now();
-        let details = details.seal(&self.keys, analysis::cell(lease.person, lease.job), now);
-        let new_analysis = NewAnalysis {
-            analysis_type,
-            chat_score,
-            details: details.map_err(Failure::internal)?,
-            triggered_milestone,
-            created_at: now,
-        };
-        let created_at = self
-            .queue
-            .complete(&lease, &new_analysis, request, call.deadline)
-            .await?;
-        Ok(CompleteJobResponse {
-            analysis_id: lease.job.to_string(),
-            create_time: Some(timestamp(created_at)),
-        })
+        let completion = CompleteJob::parse(request, &self.requests)?.seal(&self.keys, now)?;
+        let job = completion.lease.job;
+        let outcomes = self.queue.complete(&[completion], now, call.deadline).await?;
+        let outcome = outcomes
+            .first()
+            .ok_or_else(|| Failure::internal("a completion without an outcome"))?;
+        let stored_at = outcome.map_err(|refusal| Failure::new(reason(refusal)))?;
+        Ok(completed(job, stored_at))
+    }
+}
+
+/// Returns the response for a job that is completed.
+pub(super) fn completed(job: Uuid, stored_at: DateTime<Utc>) -> CompleteJobResponse {
+    CompleteJobResponse {
+        analysis_id: job.to_string(),
+        create_time: Some(timestamp(stored_at)),
+    }
+}
+
+/// Returns the published reason of `refusal`.
+pub(super) fn reason(refusal: CompletionRefusal) -> Reason {
+    match refusal {
+        CompletionRefusal::LeaseLost => Reason::LeaseLost,
+        CompletionRefusal::RequestIdReused => Reason::RequestIdReused,
+        CompletionRefusal::Busy => Reason::DependencyUnavailable,
     }
 }
 
 impl CompleteJob {
-    fn parse(mut request: CompleteJobRequest, requests: &MacKeys) -> Result<Self, Failure> {
+    /// Parses `request`, also one that is part of CompleteJobs: both have the same key, so that either retries the other.
+    pub(super) fn parse(mut request: CompleteJobRequest, requests: &MacKeys) -> Result<Self, Failure> {
         let mut violations = Violations::new();
         let key = RequestKey::take(
             "CompleteJob",
@@ -108,6 +115,22 @@ impl CompleteJob {
             details,
             triggered_milestone: milestone.flatten(),
             request: key,
+        })
+    }
+
+    /// Seals the details of the analysis.
+    pub(super) fn seal(self, keys: &KeyRing, at: DateTime<Utc>) -> Result<Completion, Failure> {
+        let cell = analysis::cell(self.lease.person, self.lease.job);
+        let details = self.details.seal(keys, cell, at).map_err(Failure::internal)?;
+        Ok(Completion {
+            lease: self.lease,
+            analysis: NewAnalysis {
+                analysis_type: self.analysis_type,
+                chat_score: self.chat_score,
+                details,
+                triggered_milestone: self.triggered_milestone,
+            },
+            request: self.request,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! `haven.data.v1.AnalysisQueueService`: the queue of analysis jobs, for workers and operators.
 
 mod complete_job;
+mod complete_jobs;
 mod extend_lease;
 mod fail_job;
 mod lease;
@@ -12,9 +13,10 @@ use std::sync::Arc;
 
 use haven_platform::{entropy::Entropy, grpc_service, mac::MacKeys, page::PageTokens, time::Clock};
 use haven_proto::data::v1::{
-    CompleteJobRequest, CompleteJobResponse, ExtendLeaseRequest, ExtendLeaseResponse, FailJobRequest,
-    FailJobResponse, LeaseJobsRequest, LeaseJobsResponse, ListDeadJobsRequest, ListDeadJobsResponse,
-    RequeueJobRequest, RequeueJobResponse, analysis_queue_service_server::AnalysisQueueService,
+    CompleteJobRequest, CompleteJobResponse, CompleteJobsRequest, CompleteJobsResponse, ExtendLeaseRequest,
+    ExtendLeaseResponse, FailJobRequest, FailJobResponse, LeaseJobsRequest, LeaseJobsResponse,
+    ListDeadJobsRequest, ListDeadJobsResponse, RequeueJobRequest, RequeueJobResponse,
+    analysis_queue_service_server::AnalysisQueueService,
 };
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -59,6 +61,7 @@ grpc_service! {
         rpc lease_jobs(LeaseJobsRequest) -> LeaseJobsResponse;
         rpc extend_lease(ExtendLeaseRequest) -> ExtendLeaseResponse;
         rpc complete_job(CompleteJobRequest) -> CompleteJobResponse;
+        rpc complete_jobs(CompleteJobsRequest) -> CompleteJobsResponse;
         rpc fail_job(FailJobRequest) -> FailJobResponse;
         rpc list_dead_jobs(ListDeadJobsRequest) -> ListDeadJobsResponse;
         rpc requeue_job(RequeueJobRequest) -> RequeueJobResponse;

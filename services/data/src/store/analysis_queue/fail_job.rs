@@ -1,6 +1,8 @@
 //! FailJob: ends a failed attempt. The job is queued again after a delay, or is dead.
 //!
-//! The request id is stored first and the attempt is ended second, as in [`super::complete_job`].
+//! The request id is stored first and the attempt is ended second, in the same transaction. Storing the request id locks
+//! the person's row, because of a foreign key. An erasure also locks that row first and the person's jobs second, so
+//! the two cannot deadlock: one of them commits, and the other is refused.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
@@ -25,7 +27,8 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// As [`Queue::complete`].
+    /// See [`LeaseError`]. Nothing is stored then, except that after [`LeaseError::Database`] the commit may have
+    /// succeeded: a retry gets its answer.
     pub async fn fail(
         &self,
         lease: &Lease,
@@ -103,7 +106,7 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// As [`Queue::complete`].
+    /// As [`Queue::fail`].
     pub async fn withdraw(
         &self,
         lease: &Lease,

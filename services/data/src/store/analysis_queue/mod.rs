@@ -4,15 +4,18 @@
 //! holds one job while it waits for another, and cannot deadlock with an erasure, which locks a person's jobs in any
 //! order.
 
-pub mod complete_job;
+mod complete_jobs;
 mod expire;
 mod extend_lease;
 mod fail_job;
+mod lease_error;
 mod lease_jobs;
 mod list_dead_jobs;
 pub mod requeue_job;
 
-pub use self::{complete_job::LeaseError, expire::Expired, list_dead_jobs::DeadJobCursor};
+pub use self::{
+    complete_jobs::Completed, expire::Expired, lease_error::LeaseError, list_dead_jobs::DeadJobCursor,
+};
 
 use std::sync::Arc;
 

@@ -63,7 +63,7 @@ impl Queue {
         .await
     }
 
-    /// Stores the request id first and changes the job second, as in [`super::complete_job`].
+    /// Stores the request id first and changes the job second, as in [`super::fail_job`].
     async fn try_requeue(
         &self,
         person: UserId,

@@ -9,7 +9,7 @@
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
-    database::{Context, DbError, TenantTx},
+    database::{Context, DbError, Effect},
     deadline::Deadline,
     request_key::RequestKey,
 };
@@ -103,147 +103,85 @@ impl Conversations {
         request: RequestKey,
         deadline: Deadline,
     ) -> Result<Appended, AppendError> {
-        let context = match message.sender {
-            SenderType::User => Context::User(caller),
-            SenderType::Coach | SenderType::System => Context::ServiceFor(caller),
-        };
-        let mut tx = self.database.begin("AppendMessage", context, deadline).await?;
         let row = match message.sender {
-            SenderType::User => append_by_person(&mut tx, caller, message, request).await?,
+            SenderType::User => self.append_by_person(caller, message, request, deadline).await?,
             SenderType::Coach | SenderType::System => {
-                append_by_service(&mut tx, caller, message, request).await?
+                self.append_by_service(caller, message, request, deadline).await?
             }
         };
-        tx.commit().await?;
         row.try_into()
     }
-}
 
-/// Stores a message of the person, with the person's context.
-async fn append_by_person(
-    tx: &mut TenantTx,
-    caller: UserId,
-    message: &NewMessage,
-    request: RequestKey,
-) -> Result<AppendedRow, DbError> {
-    let row = sqlx::query_as!(
-        AppendedRow,
-        r#"
-        WITH /* AppendMessage */ prior AS (
-            SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
-        ), counter AS (
-            INSERT INTO data.conversation_counters AS mine (user_id, last_number, pending_messages, pending_from)
-            SELECT $1, 1, 1, 1 WHERE NOT EXISTS (SELECT FROM prior)
-            ON CONFLICT (user_id) DO UPDATE SET
-                last_number = mine.last_number + 1,
-                pending_messages = (mine.pending_messages + 1) % $11::smallint,
-                pending_from = CASE mine.pending_messages WHEN 0 THEN mine.last_number + 1 ELSE mine.pending_from END
-            RETURNING last_number, pending_messages, pending_from
-        ), message AS (
-            INSERT INTO data.conversations
-                (user_id, id, number, sender_type, message_text, key_id, created_at, updated_at)
-            SELECT $1, $4, last_number, $5, $6, $7, $8, $8 FROM counter
-        ), job AS (
-            INSERT INTO data.analysis_jobs
-                (user_id, id, first_number, last_number, requested, priority, start_after, created_at)
-            SELECT $1, $10, pending_from, last_number, false, $12, now(), $8 FROM counter
-            WHERE pending_messages = 0 AND data.may_analyze()
-            RETURNING id
-        ), event AS (
-            INSERT INTO data.crisis_events
-                (user_id, id, message_id, trigger_type, severity_level, resources_shown, followup_required, created_at)
-            SELECT $1, event_id, $4, trigger_type, severity_level, resources, followup_required, $8
-            FROM counter, jsonb_to_record($9) AS found (
-                event_id uuid, trigger_type text, severity_level text, resources text[], followup_required boolean)
-            WHERE $9 IS NOT NULL
-        ), request AS (
-            INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-            SELECT $1, $2, 'AppendMessage', ($3::bytea[])[1],
-                jsonb_strip_nulls(jsonb_build_object(
-                    'message_id', $4::uuid, 'number', last_number, 'created_at', $8::timestamptz, 'finding', $9::jsonb)),
-                $8
-            FROM counter
-            RETURNING answer
-        ), outcome AS (
-            SELECT true AS same, EXISTS (SELECT FROM job) AS makes_job, answer FROM request
-            UNION ALL
-            SELECT payload_mac = ANY ($3) AND method = 'AppendMessage', false, answer FROM prior
-        )
-        SELECT same AS "same!", makes_job AS "makes_job!",
-            (answer ->> 'message_id')::uuid AS id,
-            (answer ->> 'number')::bigint AS number,
-            (answer ->> 'created_at')::timestamptz AS created_at,
-            answer -> 'finding' AS "finding: Json<FindingRow>"
-        FROM outcome"#,
-        caller.as_uuid(),
-        request.id,
-        &request.payload_macs.to_vecs() as &[Vec<u8>],
-        message.id,
-        message.sender.as_str(),
-        message.text.token,
-        message.text.key_id,
-        message.created_at,
-        FindingRow::from_finding(message.finding.as_ref()) as Option<Json<FindingRow>>,
-        message.job_id,
-        MESSAGES_PER_JOB,
-        PRIORITY_AUTOMATIC,
-    )
-    .fetch_one(tx)
-    .await?;
-    Ok(row)
-}
+    /// Stores a message of the person, with the person's context.
+    async fn append_by_person(
+        &self,
+        caller: UserId,
+        message: &NewMessage,
+        request: RequestKey,
+        deadline: Deadline,
+    ) -> Result<AppendedRow, DbError> {
+        let context = Context::User(caller);
+        let macs = request.payload_macs.to_vecs();
+        self.database
+            .call("AppendMessage", context, Effect::Repeatable, deadline)
+            .fetch_one(|| {
+                sqlx::query_as!(
+                    AppendedRow,
+                    r#"
+                    SELECT /* AppendMessage */ same AS "same!", makes_job AS "makes_job!", id, number,
+                        stored_at AS created_at, stored_finding AS "finding: Json<FindingRow>"
+                    FROM data.append_message_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"#,
+                    caller.as_uuid(),
+                    self.database.limits(context),
+                    request.id,
+                    &macs as &[Vec<u8>],
+                    message.id,
+                    message.sender.as_str(),
+                    message.text.token,
+                    message.text.key_id,
+                    message.created_at,
+                    FindingRow::from_finding(message.finding.as_ref()) as Option<Json<FindingRow>>,
+                    message.job_id,
+                    MESSAGES_PER_JOB,
+                    PRIORITY_AUTOMATIC,
+                )
+            })
+            .await
+    }
 
-/// Stores a message of the coach or of the product, with the service's context. The message is not searched for a
-/// crisis, and creates no job.
-async fn append_by_service(
-    tx: &mut TenantTx,
-    caller: UserId,
-    message: &NewMessage,
-    request: RequestKey,
-) -> Result<AppendedRow, DbError> {
-    let row = sqlx::query_as!(
-        AppendedRow,
-        r#"
-        WITH /* AppendMessage, by a service */ prior AS (
-            SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
-        ), counter AS (
-            INSERT INTO data.conversation_counters AS mine (user_id, last_number)
-            SELECT $1, 1 WHERE NOT EXISTS (SELECT FROM prior)
-            ON CONFLICT (user_id) DO UPDATE SET last_number = mine.last_number + 1
-            RETURNING last_number
-        ), message AS (
-            INSERT INTO data.conversations
-                (user_id, id, number, sender_type, message_text, key_id, created_at, updated_at)
-            SELECT $1, $4, last_number, $5, $6, $7, $8, $8 FROM counter
-        ), request AS (
-            INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-            SELECT $1, $2, 'AppendMessage', ($3::bytea[])[1],
-                jsonb_build_object('message_id', $4::uuid, 'number', last_number, 'created_at', $8::timestamptz), $8
-            FROM counter
-            RETURNING answer
-        ), outcome AS (
-            SELECT true AS same, answer FROM request
-            UNION ALL
-            SELECT payload_mac = ANY ($3) AND method = 'AppendMessage', answer FROM prior
-        )
-        SELECT same AS "same!", false AS "makes_job!",
-            (answer ->> 'message_id')::uuid AS id,
-            (answer ->> 'number')::bigint AS number,
-            (answer ->> 'created_at')::timestamptz AS created_at,
-            answer -> 'finding' AS "finding: Json<FindingRow>"
-        FROM outcome"#,
-        caller.as_uuid(),
-        request.id,
-        &request.payload_macs.to_vecs() as &[Vec<u8>],
-        message.id,
-        message.sender.as_str(),
-        message.text.token,
-        message.text.key_id,
-        message.created_at,
-    )
-    .fetch_one(tx)
-    .await?;
-    Ok(row)
+    /// Stores a message of the coach or of the product, with the service's context. The message is not searched for a
+    /// crisis, and creates no job.
+    async fn append_by_service(
+        &self,
+        caller: UserId,
+        message: &NewMessage,
+        request: RequestKey,
+        deadline: Deadline,
+    ) -> Result<AppendedRow, DbError> {
+        let context = Context::ServiceFor(caller);
+        let macs = request.payload_macs.to_vecs();
+        self.database
+            .call("AppendMessage", context, Effect::Repeatable, deadline)
+            .fetch_one(|| {
+                sqlx::query_as!(
+                    AppendedRow,
+                    r#"
+                    SELECT /* AppendMessage, by a service */ same AS "same!", makes_job AS "makes_job!", id, number,
+                        stored_at AS created_at, stored_finding AS "finding: Json<FindingRow>"
+                    FROM data.append_message_by_service_1($1, $2, $3, $4, $5, $6, $7, $8, $9)"#,
+                    caller.as_uuid(),
+                    self.database.limits(context),
+                    request.id,
+                    &macs as &[Vec<u8>],
+                    message.id,
+                    message.sender.as_str(),
+                    message.text.token,
+                    message.text.key_id,
+                    message.created_at,
+                )
+            })
+            .await
+    }
 }
 
 /// An answer: that of this call, or that of the request with the same id.

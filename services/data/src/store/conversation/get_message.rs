@@ -2,7 +2,7 @@
 
 use haven_platform::{
     call::UserId,
-    database::{Context, DbError},
+    database::{Context, DbError, Effect},
     deadline::Deadline,
 };
 use uuid::Uuid;
@@ -22,22 +22,22 @@ impl Conversations {
         id: Uuid,
         deadline: Deadline,
     ) -> Result<Option<SealedMessage>, DbError> {
-        let mut tx = self
+        let row = self
             .database
-            .begin("GetMessage", Context::User(caller), deadline)
+            .call("GetMessage", Context::User(caller), Effect::Reads, deadline)
+            .fetch_optional(|| {
+                sqlx::query_as!(
+                    MessageRow,
+                    r#"
+                    SELECT /* GetMessage */ id AS "id!", number AS "number!", sender_type AS "sender_type!",
+                        message_text AS "message_text!", key_id AS "key_id!", created_at AS "created_at!",
+                        updated_at AS "updated_at!", version AS "version!"
+                    FROM data.get_message_1($1, $2)"#,
+                    caller.as_uuid(),
+                    id,
+                )
+            })
             .await?;
-        let row = sqlx::query_as!(
-            MessageRow,
-            "
-            SELECT /* GetMessage */ id, number, sender_type, message_text, key_id, created_at, updated_at, version
-            FROM data.conversations
-            WHERE user_id = $1 AND id = $2",
-            caller.as_uuid(),
-            id,
-        )
-        .fetch_optional(&mut tx)
-        .await?;
-        tx.commit().await?;
         row.map(SealedMessage::try_from).transpose()
     }
 }

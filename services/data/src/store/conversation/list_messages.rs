@@ -2,7 +2,7 @@
 
 use haven_platform::{
     call::UserId,
-    database::{Context, DbError},
+    database::{Context, DbError, Effect},
     deadline::Deadline,
     page::{Page, PageSize},
 };
@@ -28,49 +28,25 @@ impl Conversations {
     ) -> Result<Page<SealedMessage>, DbError> {
         let after = listing.after.map_or(0, MessageNumber::get);
         let before = listing.before.map_or(i64::MAX, MessageNumber::get);
-        let mut tx = self
+        let rows = self
             .database
-            .begin("ListMessages", Context::User(caller), deadline)
+            .call("ListMessages", Context::User(caller), Effect::Reads, deadline)
+            .fetch_all(|| {
+                sqlx::query_as!(
+                    MessageRow,
+                    r#"
+                    SELECT /* ListMessages */ id AS "id!", number AS "number!", sender_type AS "sender_type!",
+                        message_text AS "message_text!", key_id AS "key_id!", created_at AS "created_at!",
+                        updated_at AS "updated_at!", version AS "version!"
+                    FROM data.list_messages_1($1, $2, $3, $4, $5)"#,
+                    caller.as_uuid(),
+                    after,
+                    before,
+                    listing.order == MessageOrder::NewestFirst,
+                    size.limit(),
+                )
+            })
             .await?;
-        let rows = match listing.order {
-            MessageOrder::OldestFirst => {
-                sqlx::query_as!(
-                    MessageRow,
-                    "
-                    SELECT /* ListMessages, oldest first */
-                           id, number, sender_type, message_text, key_id, created_at, updated_at, version
-                    FROM data.conversations
-                    WHERE user_id = $1 AND number > $2 AND number < $3
-                    ORDER BY number
-                    LIMIT $4",
-                    caller.as_uuid(),
-                    after,
-                    before,
-                    size.limit(),
-                )
-                .fetch_all(&mut tx)
-                .await?
-            }
-            MessageOrder::NewestFirst => {
-                sqlx::query_as!(
-                    MessageRow,
-                    "
-                    SELECT /* ListMessages, newest first */
-                           id, number, sender_type, message_text, key_id, created_at, updated_at, version
-                    FROM data.conversations
-                    WHERE user_id = $1 AND number > $2 AND number < $3
-                    ORDER BY number DESC
-                    LIMIT $4",
-                    caller.as_uuid(),
-                    after,
-                    before,
-                    size.limit(),
-                )
-                .fetch_all(&mut tx)
-                .await?
-            }
-        };
-        tx.commit().await?;
         Page::try_from_rows(rows, size)
     }
 }

@@ -3,14 +3,15 @@
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
-    database::{DbError, TenantTx},
+    database::{Database, DbError, TenantTx},
+    deadline::Deadline,
 };
 use thiserror::Error;
 use uuid::Uuid;
 
 use crate::{
     domain::encrypted::device::DeviceStatus,
-    store::person_status::{Unknown, why_caller_unknown},
+    store::person_status::{Unknown, why_caller_unknown, why_unknown},
 };
 
 /// The reason why a device may not call, or a failure of the database.
@@ -80,6 +81,36 @@ pub(super) async fn check_outcome(
         "no_device" => Err(no_device(tx, caller).await),
         "device_inactive" => Err(CallerError::DeviceInactive),
         _ => Ok(()),
+    }
+}
+
+/// Checks that the `outcome` of a function that was called in one round trip is not that the device may not call. `method` is the
+/// name of the called RPC.
+pub(super) async fn check_call(
+    database: &Database,
+    method: &'static str,
+    caller: UserId,
+    outcome: &str,
+    deadline: Deadline,
+) -> Result<(), CallerError> {
+    match outcome {
+        "no_device" => Err(no_device_of(database, method, caller, deadline).await),
+        "device_inactive" => Err(CallerError::DeviceInactive),
+        _ => Ok(()),
+    }
+}
+
+/// Returns why `caller` does not have a device, as [`no_device`] in a transaction of its own.
+pub(super) async fn no_device_of(
+    database: &Database,
+    method: &'static str,
+    caller: UserId,
+    deadline: Deadline,
+) -> CallerError {
+    match why_unknown(database, method, caller, deadline).await {
+        Ok(Unknown::AccountErased) => CallerError::AccountErased,
+        Ok(Unknown::AccountNotReady) => CallerError::NoDevice,
+        Err(error) => error.into(),
     }
 }
 

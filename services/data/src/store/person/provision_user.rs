@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
-    database::{Context, DbError},
+    database::{Context, DbError, Effect},
     deadline::Deadline,
 };
 use thiserror::Error;
@@ -50,16 +50,22 @@ impl People {
         at: DateTime<Utc>,
         deadline: Deadline,
     ) -> Result<Option<DateTime<Utc>>, ProvisionError> {
-        let mut tx = self
+        let context = Context::ServiceFor(person);
+        let row = self
             .database
-            .begin("ProvisionUser", Context::ServiceFor(person), deadline)
+            .call("ProvisionUser", context, Effect::Repeatable, deadline)
+            .fetch_one(|| {
+                sqlx::query!(
+                    r#"
+                    SELECT /* ProvisionUser */ since
+                    FROM data.provision_user_1($1, $2, $3)"#,
+                    person.as_uuid(),
+                    self.database.limits(context),
+                    at,
+                )
+            })
             .await?;
-        let since = sqlx::query_scalar!("SELECT /* ProvisionUser */ data.provision_user($1)", at)
-            .fetch_one(&mut tx)
-            .await
-            .map_err(DbError::from)?;
-        tx.commit().await?;
-        Ok(since)
+        Ok(row.since)
     }
 }
 

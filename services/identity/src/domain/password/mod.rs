@@ -57,21 +57,24 @@ impl Password {
     ///
     /// # Errors
     ///
-    /// Every rule that the password breaks. When it is too long, [`PasswordRule::TooLong`] alone, before anything is
-    /// computed.
+    /// Every rule that the password breaks. [`PasswordRule::Guessable`], which takes a thousand times as long as the others
+    /// together, comes alone: it is checked when all others are met. When the password is too long, [`PasswordRule::TooLong`]
+    /// alone, before anything is computed.
     pub fn choose(sent: SecretString, email: Option<&EmailAddress>) -> Result<Self, Vec<PasswordRule>> {
         let password = Self::present(sent).map_err(|too_long| vec![too_long])?;
         if is_too_long(password.normal.expose_secret()) {
             return Err(vec![PasswordRule::TooLong]);
         }
-        let broken = check(&password.normal, email);
+        let mut broken = check_rules(&password.normal, email, |rule| rule != PasswordRule::Guessable);
         if broken.is_empty() {
-            Ok(Self {
+            broken = check_rules(&password.normal, email, |rule| rule == PasswordRule::Guessable);
+        }
+        match broken.is_empty() {
+            true => Ok(Self {
                 sent: None,
                 ..password
-            })
-        } else {
-            Err(broken)
+            }),
+            false => Err(broken),
         }
     }
 
@@ -119,9 +122,18 @@ impl fmt::Debug for Password {
 /// Every rule that `sent` breaks, in the order of [`PasswordRule::ALL`], for a form that shows each rule as met or not.
 ///
 /// The cost is bounded: of a password that is too long, only the first [`MAX_CODE_POINTS`] are checked. Otherwise the
-/// cost is that of [`Password::choose`].
+/// cost is that of [`Password::choose`] for a password that meets the other rules.
 #[must_use]
 pub fn check(sent: &SecretString, email: Option<&EmailAddress>) -> Vec<PasswordRule> {
+    check_rules(sent, email, |_| true)
+}
+
+/// Every rule that `sent` breaks of those that are `wanted`.
+fn check_rules(
+    sent: &SecretString,
+    email: Option<&EmailAddress>,
+    wanted: fn(PasswordRule) -> bool,
+) -> Vec<PasswordRule> {
     let sent = sent.expose_secret();
     let is_too_long_as_sent = is_too_long(sent);
     let beginning_of_sent = beginning(sent, MAX_CODE_POINTS);
@@ -132,6 +144,7 @@ pub fn check(sent: &SecretString, email: Option<&EmailAddress>) -> Vec<PasswordR
     let judged = beginning(normal, MAX_CODE_POINTS);
     PasswordRule::ALL
         .into_iter()
+        .filter(|rule| wanted(*rule))
         .filter(|rule| match rule {
             // These two rules need the whole password, and are cheap.
             PasswordRule::TooLong => is_too_long_as_sent || is_too_long(normal),

@@ -54,7 +54,7 @@ impl SessionRpc {
         let quotas = self
             .rate_limit_keys
             .quotas("RefreshSession", &self.refresh_limits, call, None);
-        let (key, _) = self
+        let found = self
             .sessions
             .find_refresh_token(hashes, &quotas, call.deadline)
             .await?
@@ -64,12 +64,12 @@ impl SessionRpc {
         let next = self.new_refresh_token(&successor, first);
         let quotas =
             self.rate_limit_keys
-                .session_quota("RefreshSession", &self.refresh_limits, key.session_id);
+                .session_quota("RefreshSession", &self.refresh_limits, found.key.session_id);
         let origin = self.audit_origins.of(call);
         match self
             .sessions
             .refresh(
-                key,
+                found,
                 next,
                 (&quotas, &self.required_consents),
                 &origin,
@@ -80,7 +80,7 @@ impl SessionRpc {
             Refreshed::Session(session) => Ok((session, successor)),
             Refreshed::Again(session) => Ok((session, self.successor(call, token).await?)),
             Refreshed::Reused => {
-                self.ended_sessions.add(key.user_id, key.session_id);
+                self.ended_sessions.add(found.key.user_id, found.key.session_id);
                 Err(Failure::new(Reason::SessionRevoked))
             }
             Refreshed::Ended => Err(Failure::new(Reason::SessionRevoked)),
@@ -103,8 +103,8 @@ impl SessionRpc {
             .find_refresh_token(hashes, &[], call.deadline)
             .await?;
         // Without a row, the key of the successor is gone from the ring, or the session is gone.
-        let (_, id) = found.ok_or_else(|| Failure::new(Reason::TokenInvalid))?;
-        Ok(token.next(self.refresh_keys.get(id)))
+        let found = found.ok_or_else(|| Failure::new(Reason::TokenInvalid))?;
+        Ok(token.next(self.refresh_keys.get(found.hash_key)))
     }
 }
 

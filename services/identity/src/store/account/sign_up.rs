@@ -3,13 +3,13 @@
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
-    database::{Context, DbError, TenantTx},
+    database::{Context, DbError, Effect},
     deadline::Deadline,
     mac::StoredMac,
     request_key::RequestKey,
 };
 use serde::{Deserialize, Serialize};
-use sqlx::types::Json;
+use sqlx::{postgres::types::PgInterval, types::Json};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -17,11 +17,11 @@ use super::Accounts;
 use crate::{
     domain::{
         account::{NewAccount, PasswordHash},
-        audit::{AuditEventType, Origin},
+        audit::Origin,
         outbox::{LEASE, Message},
         rate_limit::{FailureKeys, Quota},
     },
-    store::rate_limit::{self, LimitError},
+    store::rate_limit::{self, Arrays, LimitError},
 };
 
 /// An earlier sign-up, to recognize a retry.
@@ -54,8 +54,8 @@ pub enum SignUpError {
     /// The request id created an account that was erased.
     #[error("the account of the sign-up was erased")]
     Erased,
-    /// An account with this email address exists, or the request id created an account. Which of the two is not known:
-    /// a retry violates both constraints.
+    /// An account with this email address exists, or the request id created an account, which may be this very account. Which of
+    /// them is not known: a retry violates all constraints.
     #[error("an account with this email address or from this request exists")]
     Exists,
     /// The email address is over its limit.
@@ -107,18 +107,35 @@ impl Accounts {
         retries: &(Vec<Quota>, FailureKeys),
         deadline: Deadline,
     ) -> Result<Option<EarlierSignUp>, EarlierSignUpError> {
-        let mut tx = self
+        let (asked, repeated) = (Arrays::of(quotas), Arrays::of(&retries.0));
+        let macs = request.payload_macs.to_vecs();
+        let row = self
             .database
-            .begin("SignUp.admit", Context::Anonymous, deadline)
+            .call("SignUp.admit", Context::Anonymous, Effect::Repeatable, deadline)
+            .fetch_one(|| {
+                sqlx::query!(
+                    r#"
+                    SELECT /* SignUp.admit */ refused, waits, is_erased AS "is_erased!", user_id, payload_mac,
+                        answer AS "answer: Json<Answer>", password_hash
+                    FROM identity.begin_sign_up_1($1, $2, $3, $4, $5, $6, $7, $8, $9)"#,
+                    request.id,
+                    &macs as &[Vec<u8>],
+                    &asked.keys as &[Vec<u8>],
+                    &asked.emissions as &[PgInterval],
+                    &asked.tolerances as &[PgInterval],
+                    &repeated.keys as &[Vec<u8>],
+                    &repeated.emissions as &[PgInterval],
+                    &repeated.tolerances as &[PgInterval],
+                    retries.1.as_slice() as &[Vec<u8>],
+                )
+            })
             .await?;
-        let earlier = find(&mut tx, request.id).await?;
-        let found = earlier.as_ref().ok().and_then(Option::as_ref);
-        match found.is_some_and(|earlier| earlier.is_of(request)) {
-            true => rate_limit::admit(&mut tx, &retries.0, Some(&retries.1)).await?,
-            false => rate_limit::admit(&mut tx, quotas, None).await?,
-        }
-        tx.commit().await?;
-        earlier
+        let possible: Vec<Quota> = quotas.iter().chain(&retries.0).copied().collect();
+        rate_limit::check(row.refused, row.waits, &possible, &[])?;
+        found(
+            row.is_erased,
+            (row.user_id, row.payload_mac, row.answer, row.password_hash),
+        )
     }
 
     /// Counts a wrong password in a retry under `failures`.
@@ -132,28 +149,27 @@ impl Accounts {
         at: DateTime<Utc>,
         deadline: Deadline,
     ) -> Result<(), DbError> {
-        let mut tx = self
-            .database
-            .begin("SignUp.wrong", Context::Service, deadline)
+        self.database
+            .call("SignUp.wrong", Context::Service, Effect::Once, deadline)
+            .fetch_one(|| {
+                sqlx::query!(
+                    r#"
+                    SELECT /* SignUp.wrong */ noted AS "noted!"
+                    FROM identity.note_wrong_password_1($1, $2, '{}', '0', '0', NULL, NULL, $3)"#,
+                    None::<Uuid>,
+                    failures.as_slice() as &[Vec<u8>],
+                    at,
+                )
+            })
             .await?;
-        sqlx::query!(
-            r#"
-            SELECT /* SignUp.wrong */ count(*) AS "noted!"
-            FROM identity.note_wrong_password($1, '{}', '0', '0', NULL, NULL, $2)"#,
-            failures.as_slice() as &[Vec<u8>],
-            at,
-        )
-        .fetch_one(&mut tx)
-        .await?;
-        tx.commit().await
+        Ok(())
     }
 
     /// Stores an account, its consents, the request, the message to data and the first audit event: all of it or
     /// nothing. The caller delivers the message until its lease ends. The account counts towards `quotas`, in the same
     /// transaction: a sign-up that fails for another reason uses nothing up.
     ///
-    /// Uses one statement, and one for the quotas, so four round trips with begin and commit. No CTE returns a column, because the role of
-    /// anonymous calls may not read any; the one of the account returns a constant, on which the audit event depends.
+    /// Takes one round trip.
     ///
     /// # Errors
     ///
@@ -175,57 +191,40 @@ impl Accounts {
         let answer = Answer {
             created_at_micros: account.created_at.timestamp_micros(),
         };
-        let mut tx = self
+        let (person, limits) = (account.id, Arrays::of(quotas));
+        let row = self
             .database
-            .begin("SignUp", Context::AnonymousFor(account.id), deadline)
+            .call("SignUp", Context::AnonymousFor(person), Effect::Repeatable, deadline)
+            .fetch_one(|| {
+                sqlx::query!(
+                    r#"
+                    SELECT /* SignUp */ refused, waits
+                    FROM identity.sign_up_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+                        $18, $19, $20)"#,
+                    person.as_uuid(),
+                    account.email.entered(),
+                    account.email.canonical(),
+                    account.password_hash.expose(),
+                    &goals as _,
+                    account.created_at,
+                    &consent_ids,
+                    &documents as _,
+                    &versions as _,
+                    request.id,
+                    request.payload_macs.first().as_bytes(),
+                    Json(&answer) as _,
+                    message.id,
+                    message.attempts,
+                    rate_limit::interval(LEASE),
+                    origin.service.as_deref(),
+                    origin.network_mac.as_ref().map(StoredMac::as_bytes),
+                    &limits.keys as &[Vec<u8>],
+                    &limits.emissions as &[PgInterval],
+                    &limits.tolerances as &[PgInterval],
+                )
+            })
             .await?;
-        if !quotas.is_empty() {
-            rate_limit::admit(&mut tx, quotas, None)
-                .await
-                .map_err(SignUpError::Limited)?;
-        }
-        sqlx::query!(
-            r#"
-            WITH /* SignUp */ account AS (
-                INSERT INTO identity.users (id, email, email_canonical, password_hash, goals, created_at, updated_at)
-                VALUES ($1, $2, $3, $4, $5, $6, $6)
-                RETURNING 1
-            ), agreed AS (
-                INSERT INTO identity.consents (user_id, id, document, document_version, granted_at)
-                SELECT $1, id, document, document_version, $6
-                FROM unnest($7::uuid[], $8::text[], $9::text[]) AS new (id, document, document_version)
-            ), answered AS (
-                INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
-                VALUES ($1, $10, 'SignUp', $11, $12, $6)
-            ), told AS (
-                INSERT INTO identity.outbox (user_id, id, kind, attempts, next_attempt_at, created_at)
-                VALUES ($1, $13, 'provision_user', $14, now() + make_interval(secs => $15), $6)
-            )
-            SELECT identity.append_audit_event($16, false, $17, NULL, $18, $6) AS "appended: ()" FROM account"#,
-            account.id.as_uuid(),
-            account.email.entered(),
-            account.email.canonical(),
-            account.password_hash.expose(),
-            &goals as _,
-            account.created_at,
-            &consent_ids,
-            &documents as _,
-            &versions as _,
-            request.id,
-            request.payload_macs.first().as_bytes(),
-            Json(answer) as _,
-            message.id,
-            message.attempts,
-            LEASE.as_secs_f64(),
-            AuditEventType::SignUp.name(),
-            origin.service.as_deref(),
-            origin.network_mac.as_ref().map(StoredMac::as_bytes),
-        )
-        .execute(&mut tx)
-        .await
-        .map_err(DbError::from)?;
-        tx.commit().await?;
-        Ok(())
+        rate_limit::check(row.refused, row.waits, quotas, &[]).map_err(SignUpError::Limited)
     }
 
     /// Finds the sign-up with the request id.
@@ -242,41 +241,49 @@ impl Accounts {
             .database
             .begin("SignUp.find", Context::Anonymous, deadline)
             .await?;
-        let earlier = find(&mut tx, request_id).await?;
+        let row = sqlx::query!(
+            r#"
+            SELECT /* SignUp.find */
+                   identity.is_erased_sign_up($1) AS "is_erased!", user_id AS "user_id?", payload_mac AS "payload_mac?",
+                answer AS "answer?: Json<Answer>", password_hash AS "password_hash?"
+            FROM (VALUES (1)) AS always LEFT JOIN identity.find_sign_up($1) ON true"#,
+            request_id,
+        )
+        .fetch_one(&mut tx)
+        .await
+        .map_err(DbError::from)?;
         tx.commit().await?;
-        earlier
+        found(
+            row.is_erased,
+            (row.user_id, row.payload_mac, row.answer, row.password_hash),
+        )
     }
 }
 
-/// The sign-up that was found, or why it is not returned.
-type Found = Result<Option<EarlierSignUp>, EarlierSignUpError>;
+/// The columns of a sign-up that was found, each `None` when there is none.
+type Columns = (
+    Option<Uuid>,
+    Option<Vec<u8>>,
+    Option<Json<Answer>>,
+    Option<String>,
+);
 
-async fn find(tx: &mut TenantTx, request_id: Uuid) -> Result<Found, DbError> {
-    let row = sqlx::query!(
-        r#"
-        SELECT /* SignUp.find */
-               identity.is_erased_sign_up($1) AS "is_erased!", user_id AS "user_id?", payload_mac AS "payload_mac?",
-            answer AS "answer?: Json<Answer>", password_hash AS "password_hash?"
-        FROM (VALUES (1)) AS always LEFT JOIN identity.find_sign_up($1) ON true"#,
-        request_id,
-    )
-    .fetch_one(tx)
-    .await?;
-    if row.is_erased {
-        return Ok(Err(EarlierSignUpError::Erased));
+/// Returns the sign-up that was found, or why it is not returned.
+fn found(is_erased: bool, columns: Columns) -> Result<Option<EarlierSignUp>, EarlierSignUpError> {
+    if is_erased {
+        return Err(EarlierSignUpError::Erased);
     }
-    let found = (row.user_id, row.payload_mac, row.answer, row.password_hash);
-    let (Some(user_id), Some(payload_mac), Some(answer), Some(password_hash)) = found else {
-        return Ok(Ok(None));
+    let (Some(user_id), Some(payload_mac), Some(answer), Some(password_hash)) = columns else {
+        return Ok(None);
     };
     let created_at = DateTime::from_timestamp_micros(answer.created_at_micros)
         .ok_or_else(|| DbError::unexpected("the stored answer of a sign-up has no valid time"))?;
-    Ok(Ok(Some(EarlierSignUp {
+    Ok(Some(EarlierSignUp {
         user_id: UserId::new(user_id),
         payload_mac,
         created_at,
         password_hash: PasswordHash::new(password_hash),
-    })))
+    }))
 }
 
 // === impl EarlierSignUpError ===
@@ -302,7 +309,8 @@ impl EarlierSignUp {
 impl From<DbError> for SignUpError {
     fn from(error: DbError) -> Self {
         match error.constraint() {
-            Some("users_email_canonical_key" | "requests_sign_up_key") => Self::Exists,
+            // The last one is that of the same statement, which was sent again after it was committed.
+            Some("users_email_canonical_key" | "requests_sign_up_key" | "users_pkey") => Self::Exists,
             Some("erasures_sign_up_digest") => Self::Erased,
             _ => Self::Database(error),
         }

@@ -16,8 +16,8 @@ use haven_platform::database::{Database, DbError};
 pub use self::{
     end_session::Ended,
     list_ended_sessions::{Place, Read},
-    refresh_session::{Refreshed, RefreshedSession},
-    sign_in::{Attempt, BeginError, BegunSession, Credential, Found, Known},
+    refresh_session::{FoundToken, Refreshed, RefreshedSession},
+    sign_in::{Attempt, BeginError, BegunSession, Credential, Found, SignInLimits},
 };
 use crate::domain::consent::Consent;
 

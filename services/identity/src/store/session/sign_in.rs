@@ -5,13 +5,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
-    database::{Context, DbError, TenantTx},
+    database::{Context, DbError, Effect},
     deadline::Deadline,
     mac::{KeyId, StoredMac},
     request_key::RequestKey,
 };
 use serde::{Deserialize, Serialize};
-use sqlx::types::Json;
+use sqlx::{postgres::types::PgInterval, types::Json};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -19,15 +19,12 @@ use super::{Sessions, consents};
 use crate::{
     domain::{
         account::PasswordHash,
-        audit::{AuditEventType, NewAuditEvent, Origin},
+        audit::Origin,
         consent::Consent,
         rate_limit::{FailureKeys, Quota},
         session::{NewSession, Session},
     },
-    store::{
-        audit_log,
-        rate_limit::{self, Cap, LimitError},
-    },
+    store::rate_limit::{self, Arrays, Cap, LimitError},
 };
 
 /// The timeout of counting a wrong password, which continues when the caller disconnects.
@@ -57,13 +54,17 @@ pub struct Attempt<'a> {
     pub at: DateTime<Utc>,
 }
 
-/// What is known about an attempt before its password is checked. It decides which limits apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// `true` when the device token is one of the account.
-    pub device: bool,
-    /// `true` when the same request began a session before. A retry has to know the password nevertheless.
-    pub request: bool,
+/// The limits of a sign-in. Which of them apply depends on what is found.
+#[derive(Debug)]
+pub struct SignInLimits {
+    /// The limits of the network and the service. They do not apply to a retry.
+    pub quotas: Vec<Quota>,
+    /// The limits of a retry: the same request began a session before. It has to know the password nevertheless.
+    pub retries: Vec<Quota>,
+    /// The limits, and the keys of the wrong passwords, of a device that signed in before. Empty without a token.
+    pub of_device: (Vec<Quota>, FailureKeys),
+    /// The same of any other caller. The limits are those of a device under other keys.
+    pub of_address: (Vec<Quota>, FailureKeys),
 }
 
 /// The result of [`Sessions::find_credential`].
@@ -128,7 +129,8 @@ struct Answer {
 
 impl Sessions {
     /// Finds the account by its email address, its device token, and the earlier request with the same key. Then admits the
-    /// sign-in if it is within its limits and need not wait after wrong passwords. `limits` has both, by what was found.
+    /// sign-in if it is within those of the `limits` that follow from what was found, and need not wait after wrong passwords.
+    /// Takes one round trip, and does the same work whether there is an account or not.
     ///
     /// # Errors
     ///
@@ -136,33 +138,53 @@ impl Sessions {
     pub async fn find_credential(
         &self,
         attempt: &Attempt<'_>,
-        limits: impl FnOnce(Known) -> (Vec<Quota>, FailureKeys) + Send,
+        limits: SignInLimits,
         deadline: Deadline,
     ) -> Result<Found, LimitError> {
-        let mut tx = self
+        let (common, retries) = (Arrays::of(&limits.quotas), Arrays::of(&limits.retries));
+        let (device, address) = (Arrays::of(&limits.of_device.0), Arrays::of(&limits.of_address.0));
+        let macs = attempt.request.payload_macs.to_vecs();
+        let cap = Cap::of(Some(&limits.of_address.1));
+        let row = self
             .database
-            .begin("SignIn.find", Context::Anonymous, deadline)
+            .call("SignIn.find", Context::Anonymous, Effect::Repeatable, deadline)
+            .fetch_one(|| {
+                sqlx::query!(
+                    r#"
+                    SELECT /* SignIn.find */ refused, waits, user_id, password_hash, password_version, device_hash
+                    FROM identity.begin_sign_in_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+                        $17, $18, $19, $20)"#,
+                    attempt.email_canonical,
+                    attempt.devices as &[Vec<u8>],
+                    attempt.at,
+                    attempt.request.id,
+                    &macs as &[Vec<u8>],
+                    &common.keys as &[Vec<u8>],
+                    &common.emissions as &[PgInterval],
+                    &common.tolerances as &[PgInterval],
+                    &retries.keys as &[Vec<u8>],
+                    &retries.emissions as &[PgInterval],
+                    &retries.tolerances as &[PgInterval],
+                    &device.keys as &[Vec<u8>],
+                    &address.keys as &[Vec<u8>],
+                    &address.emissions as &[PgInterval],
+                    &address.tolerances as &[PgInterval],
+                    limits.of_device.1.as_slice() as &[Vec<u8>],
+                    limits.of_address.1.as_slice() as &[Vec<u8>],
+                    cap.keys as &[Vec<u8>],
+                    cap.emission,
+                    cap.tolerance,
+                )
+            })
             .await?;
-        let row = sqlx::query!(
-            r#"
-            SELECT /* SignIn.find */ user_id, password_hash, password_version, device_hash,
-                identity.knows_sign_in(user_id, $4, $5) AS "is_retry!"
-            FROM identity.find_sign_in($1, $2, $3)"#,
-            attempt.email_canonical,
-            attempt.devices as &[Vec<u8>],
-            attempt.at,
-            attempt.request.id,
-            &attempt.request.payload_macs.to_vecs() as &[Vec<u8>],
-        )
-        .fetch_one(&mut tx)
-        .await
-        .map_err(DbError::from)?;
-        let (quotas, failures) = limits(Known {
-            device: row.device_hash.is_some(),
-            request: row.is_retry,
-        });
-        rate_limit::admit(&mut tx, &quotas, Some(&failures)).await?;
-        tx.commit().await?;
+        let own = [&limits.retries, &limits.of_device.0, &limits.of_address.0];
+        let possible: Vec<Quota> = limits
+            .quotas
+            .iter()
+            .chain(own.into_iter().flatten())
+            .copied()
+            .collect();
+        rate_limit::check(row.refused, row.waits, &possible, cap.keys)?;
         let (hash, account) = (row.password_hash, row.user_id.zip(row.password_version));
         Ok(Found {
             credential: account.map(|(user_id, password_version)| Credential {
@@ -170,8 +192,11 @@ impl Sessions {
                 password_hash: hash.map(PasswordHash::new),
                 password_version,
             }),
+            failures: match row.device_hash {
+                Some(_) => limits.of_device.1,
+                None => limits.of_address.1,
+            },
             device_hash: row.device_hash,
-            failures,
         })
     }
 
@@ -184,238 +209,152 @@ impl Sessions {
     /// See [`BeginError`]. Nothing was changed, except that after a database error the session may have begun: a retry
     /// returns the outcome.
     pub async fn begin(&self, new: NewSession<'_>, deadline: Deadline) -> Result<BegunSession, BeginError> {
-        let mut tx = self
+        let NewSession { session, origin, .. } = &new;
+        let (documents, versions) = new.required_consents.columns();
+        let answer = Answer::of(*session, new.device.found.is_some());
+        let person = session.user_id;
+        let row = self
             .database
-            .begin("SignIn", Context::User(new.session.user_id), deadline)
+            .call("SignIn", Context::User(person), Effect::Repeatable, deadline)
+            .fetch_one(|| {
+                sqlx::query_as!(
+                    BegunRow,
+                    r#"
+                    SELECT /* SignIn */ earlier AS "earlier!", is_unverified AS "is_unverified!", method, payload_mac,
+                        answer AS "answer: Json<serde_json::Value>", missing_consents, ended
+                    FROM identity.sign_in_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+                        $18, $19, $20, $21, $22, $23, $24, $25)"#,
+                    person.as_uuid(),
+                    new.request.id,
+                    new.request.payload_macs.first().as_bytes(),
+                    Json(&answer) as _,
+                    new.at,
+                    new.password_version,
+                    session.id,
+                    session.issued_at,
+                    session.expires_at,
+                    session.refresh_expires_at,
+                    new.token.id,
+                    new.token.hash.as_bytes(),
+                    new.failures.as_slice() as &[Vec<u8>],
+                    origin.service.as_deref(),
+                    origin.network_mac.as_ref().map(StoredMac::as_bytes),
+                    new.device.id,
+                    new.device.found.as_deref(),
+                    new.device.hash.as_bytes(),
+                    new.device.expires_at,
+                    new.device.maximum,
+                    new.max_sessions,
+                    &documents as _,
+                    &versions as _,
+                    new.requires_verified,
+                    new.upgraded.as_ref().map(PasswordHash::expose),
+                )
+            })
             .await?;
-        let begun = insert(&mut tx, &new).await?;
-        if !begun.by_this_request {
-            let earlier = earlier(&mut tx, &new).await?;
-            tx.commit().await?;
-            return Ok(earlier);
+        if row.earlier {
+            return row.earlier(&new);
         }
-        if begun.is_unverified {
-            drop(tx);
-            self.note_unverified(&new, deadline).await?;
+        if row.is_unverified {
             return Err(BeginError::EmailNotVerified);
         }
-        if !begun.with_this_password {
-            return Err(BeginError::PasswordChanged);
-        }
-        if let Some(hash) = &new.upgraded {
-            // A separate statement, because it is rare and because the role may not read the column that it replaces.
-            // The row is locked by the statement before, so the password is still the one that was checked.
-            sqlx::query!(
-                "UPDATE /* SignIn.upgrade */ identity.users SET password_hash = $2 WHERE id = $1",
-                new.session.user_id.as_uuid(),
-                hash.expose(),
-            )
-            .execute(&mut tx)
-            .await
-            .map_err(DbError::from)?;
-        }
-        tx.commit().await?;
+        let missing = row.missing_consents.unwrap_or_default();
         Ok(BegunSession {
             session: new.session,
             key: KeyId::of_stored(new.request.payload_macs.first().as_bytes()),
             keeps_device: new.device.found.is_some(),
-            ended: begun.ended,
-            missing_consents: consents(&begun.missing_consents).map_err(BeginError::Database)?,
+            ended: row.ended.unwrap_or_default(),
+            missing_consents: consents(&missing).map_err(BeginError::Database)?,
         })
     }
 
-    /// Appends a sign-in that was refused although its password is right to the audit log.
-    async fn note_unverified(&self, new: &NewSession<'_>, deadline: Deadline) -> Result<(), BeginError> {
-        let context = Context::User(new.session.user_id);
-        let mut tx = self
-            .database
-            .begin("SignIn.unverified", context, deadline)
-            .await?;
-        let event = NewAuditEvent {
-            event: AuditEventType::SignIn,
-            refused: true,
-            origin: new.origin,
-            session_id: None,
-            at: new.at,
-        };
-        audit_log::append(&mut tx, &event).await?;
-        Ok(tx.commit().await?)
-    }
-
-    /// Counts a wrong password under `failures`, and appends it to the audit log of `user_id` if the account exists. It
-    /// is one statement in both cases, so that the response time hardly differs.
+    /// Counts a wrong password under `failures`, and appends it to the audit log of `person` if the account exists. It
+    /// is one round trip in both cases, so that the response time hardly differs.
     ///
     /// # Errors
     ///
-    /// When the database fails. The password is not counted then.
+    /// When the database fails. The password may not be counted then.
     pub async fn count_failure(
         &self,
-        user_id: Option<UserId>,
+        person: Option<UserId>,
         failures: &FailureKeys,
         origin: Origin,
         at: DateTime<Utc>,
     ) -> Result<(), DbError> {
-        let context = user_id.map_or(Context::Service, Context::ServiceFor);
-        let mut tx = self
-            .database
-            .begin("SignIn.failed", context, Deadline::after(TIMEOUT))
-            .await?;
-        let cap = Cap::of(Some(failures));
-        sqlx::query!(
-            r#"
-            SELECT /* SignIn.failed */ count(*) AS "noted!" FROM identity.note_wrong_password($1, $2, $3, $4, $5, $6, $7)"#,
-            failures.as_slice() as &[Vec<u8>],
-            cap.keys as &[Vec<u8>],
-            cap.emission,
-            cap.tolerance,
-            origin.service.as_deref(),
-            origin.network_mac.as_ref().map(StoredMac::as_bytes),
-            at,
-        )
-        .fetch_one(&mut tx)
-        .await?;
-        tx.commit().await
-    }
-}
-
-/// The outcome of the statement that begins a session.
-struct Begun {
-    /// `true` when the request is new.
-    by_this_request: bool,
-    /// `true` when the checked password is still the current one.
-    with_this_password: bool,
-    /// `true` when the checked password is still the current one, and the address must be verified and is not.
-    is_unverified: bool,
-    /// The ids of the sessions that ended to make room.
-    ended: Vec<Uuid>,
-    /// The required consents that are not in effect.
-    missing_consents: Vec<String>,
-}
-
-/// Begins a session in one statement, which also appends the audit event and resets the count of wrong passwords: each
-/// would be another round trip.
-async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<Begun, BeginError> {
-    let NewSession { session, origin, .. } = new;
-    let (documents, versions) = new.required_consents.columns();
-    let row = sqlx::query!(
-        r#"
-        WITH /* SignIn */ missing AS MATERIALIZED (
-            SELECT ARRAY(
-                SELECT required.document || '=' || required.version
-                FROM unnest($23::text[], $24::text[]) WITH ORDINALITY AS required (document, version, position)
-                WHERE NOT EXISTS (
-                    SELECT FROM identity.consents AS consent
-                    WHERE consent.user_id = $1 AND consent.document = required.document
-                        AND consent.document_version = required.version AND consent.withdrawn_at IS NULL
+        let context = person.map_or(Context::Service, Context::ServiceFor);
+        let (cap, deadline) = (Cap::of(Some(failures)), Deadline::after(TIMEOUT));
+        self.database
+            .call("SignIn.failed", context, Effect::Once, deadline)
+            .fetch_one(|| {
+                sqlx::query!(
+                    r#"
+                    SELECT /* SignIn.failed */ noted AS "noted!"
+                    FROM identity.note_wrong_password_1($1, $2, $3, $4, $5, $6, $7, $8)"#,
+                    person.as_ref().map(UserId::as_uuid),
+                    failures.as_slice() as &[Vec<u8>],
+                    cap.keys as &[Vec<u8>],
+                    cap.emission,
+                    cap.tolerance,
+                    origin.service.as_deref(),
+                    origin.network_mac.as_ref().map(StoredMac::as_bytes),
+                    at,
                 )
-                ORDER BY required.position
-            ) AS consents
-        ), request AS (
-            INSERT INTO identity.requests (user_id, id, method, payload_mac, answer, created_at)
-            SELECT $1, $2, 'SignIn', $3, $4::jsonb || jsonb_build_object('missing_consents', missing.consents), $5
-            FROM missing
-            ON CONFLICT (user_id, id) DO NOTHING
-            RETURNING user_id
-        ), active AS (
-            UPDATE identity.users SET last_active_at = $5 FROM request
-            WHERE users.id = request.user_id AND password_version = $6 AND (NOT $25 OR email_verified_at IS NOT NULL)
-            RETURNING users.id
-        ), session AS (
-            INSERT INTO identity.sessions (user_id, id, issued_at, expires_at, refresh_expires_at)
-            SELECT id, $7, $8, $9, $10 FROM active
-        ), token AS (
-            INSERT INTO identity.refresh_tokens (user_id, id, session_id, token_hash, issued_at, expires_at)
-            SELECT id, $11, $7, $12, $8, $10 FROM active
-        ), noted AS MATERIALIZED (
-            SELECT
-                (SELECT count(*) FROM unnest($13::bytea[]) AS account (key), identity.forget_failures(account.key)),
-                identity.append_audit_event($14, false, $15, $7, $16, $5),
-                identity.keep_device_token($17, $18, $19, $5, $20, $21)
-            FROM active
-        ), ended AS MATERIALIZED (
-            SELECT oldest.session_id FROM active, identity.end_oldest_sessions($7, $22, $5) AS oldest
-        )
-        SELECT EXISTS (SELECT FROM request) AS "by_this_request!", (SELECT count(*) FROM noted) AS "noted!",
-            ARRAY(SELECT session_id FROM ended) AS "ended!: Vec<Uuid>",
-            (SELECT consents FROM missing) AS "missing_consents!: Vec<String>",
-            EXISTS (
-                SELECT FROM identity.users WHERE id = $1 AND password_version = $6 AND $25 AND email_verified_at IS NULL
-            ) AS "is_unverified!""#,
-        session.user_id.as_uuid(),
-        new.request.id,
-        new.request.payload_macs.first().as_bytes(),
-        Json(Answer::of(*session, new.device.found.is_some())) as _,
-        new.at,
-        new.password_version,
-        session.id,
-        session.issued_at,
-        session.expires_at,
-        session.refresh_expires_at,
-        new.token.id,
-        new.token.hash.as_bytes(),
-        new.failures.as_slice() as &[Vec<u8>],
-        AuditEventType::SignIn.name(),
-        origin.service.as_deref(),
-        origin.network_mac.as_ref().map(StoredMac::as_bytes),
-        new.device.id,
-        new.device.found.as_deref(),
-        new.device.hash.as_bytes(),
-        new.device.expires_at,
-        new.device.maximum,
-        new.max_sessions,
-        &documents as _,
-        &versions as _,
-        new.requires_verified,
-    )
-    .fetch_one(tx)
-    .await
-    .map_err(DbError::from)?;
-    Ok(Begun {
-        ended: row.ended,
-        missing_consents: row.missing_consents,
-        by_this_request: row.by_this_request,
-        with_this_password: row.noted > 0,
-        is_unverified: row.is_unverified,
-    })
+            })
+            .await?;
+        Ok(())
+    }
 }
 
-/// Returns the answer to the earlier request with the same id, and the key of its stored hash.
-async fn earlier(tx: &mut TenantTx, new: &NewSession<'_>) -> Result<BegunSession, BeginError> {
-    let earlier = sqlx::query!(
-        r#"
-        SELECT /* SignIn.retry */
-               method, payload_mac, answer AS "answer: Json<serde_json::Value>" FROM identity.requests
-        WHERE user_id = $1 AND id = $2"#,
-        new.session.user_id.as_uuid(),
-        new.request.id,
-    )
-    .fetch_optional(tx)
-    .await
-    .map_err(DbError::from)?
-    .ok_or(BeginError::PasswordChanged)?;
-    if earlier.method != "SignIn" || !new.request.payload_macs.contains(&earlier.payload_mac) {
-        return Err(BeginError::RequestIdReused);
+/// The outcome of the call that begins a session.
+struct BegunRow {
+    /// `true` when the same request began a session before. Then the row has that request.
+    earlier: bool,
+    /// `true` when the address must be verified and is not. The refusal is in the audit log.
+    is_unverified: bool,
+    method: Option<String>,
+    payload_mac: Option<Vec<u8>>,
+    answer: Option<Json<serde_json::Value>>,
+    /// The required consents that are not in effect.
+    missing_consents: Option<Vec<String>>,
+    /// The ids of the sessions that ended to make room.
+    ended: Option<Vec<Uuid>>,
+}
+
+// === impl BegunRow ===
+
+impl BegunRow {
+    /// Returns the answer to the earlier request with the same id as `new`, and the key of its stored hash.
+    fn earlier(self, new: &NewSession<'_>) -> Result<BegunSession, BeginError> {
+        let (Some(method), Some(payload_mac), Some(answer)) = (self.method, self.payload_mac, self.answer)
+        else {
+            return Err(BeginError::Database(DbError::unexpected(
+                "an earlier sign-in has no request",
+            )));
+        };
+        if method != "SignIn" || !new.request.payload_macs.contains(&payload_mac) {
+            return Err(BeginError::RequestIdReused);
+        }
+        let answer: Option<Answer> = serde_json::from_value(answer.0).ok();
+        let keeps_device = answer.as_ref().is_some_and(|answer| answer.keeps_device);
+        let missing = answer
+            .as_ref()
+            .map_or(&[] as &[String], |answer| &answer.missing_consents);
+        let missing_consents = consents(missing).map_err(BeginError::Database)?;
+        let session = answer
+            .and_then(|answer| answer.session_of(new.session.user_id))
+            .ok_or_else(|| {
+                BeginError::Database(DbError::unexpected(
+                    "the stored answer of a sign-in is not a session",
+                ))
+            })?;
+        Ok(BegunSession {
+            session,
+            key: KeyId::of_stored(&payload_mac),
+            keeps_device,
+            ended: Vec::new(),
+            missing_consents,
+        })
     }
-    let answer: Option<Answer> = serde_json::from_value(earlier.answer.0).ok();
-    let keeps_device = answer.as_ref().is_some_and(|answer| answer.keeps_device);
-    let missing = answer
-        .as_ref()
-        .map_or(&[] as &[String], |answer| &answer.missing_consents);
-    let missing_consents = consents(missing).map_err(BeginError::Database)?;
-    let session = answer
-        .and_then(|answer| answer.session_of(new.session.user_id))
-        .ok_or_else(|| {
-            BeginError::Database(DbError::unexpected(
-                "the stored answer of a sign-in is not a session",
-            ))
-        })?;
-    Ok(BegunSession {
-        session,
-        key: KeyId::of_stored(&earlier.payload_mac),
-        keeps_device,
-        ended: Vec::new(),
-        missing_consents,
-    })
 }
 
 // === impl Answer ===
@@ -449,7 +388,10 @@ impl From<DbError> for BeginError {
     fn from(error: DbError) -> Self {
         match error.constraint() {
             Some(
-                "requests_user_id_fkey" | "audit_chains_user_id_fkey" | "security_audit_log_user_id_fkey",
+                "sign_in_password_version"
+                | "requests_user_id_fkey"
+                | "audit_chains_user_id_fkey"
+                | "security_audit_log_user_id_fkey",
             ) => Self::PasswordChanged,
             _ => Self::Database(error),
         }

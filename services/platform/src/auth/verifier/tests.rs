@@ -1,6 +1,10 @@
 //! Tests of every reason to refuse a token, and of every kind of accepted token.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
@@ -13,6 +17,8 @@ use tonic_types::StatusExt;
 use uuid::Uuid;
 
 use super::{super::key_file::KeyFile, *};
+
+mod known_tokens;
 
 const OWN: &str = "haven";
 const AUDIENCE: &str = "authenticated";
@@ -46,6 +52,11 @@ impl Es256 {
     fn point(&self) -> [String; 2] {
         let point = self.pair.der_bytes();
         [&point[1..33], &point[33..65]].map(|coordinate| URL_SAFE_NO_PAD.encode(coordinate))
+    }
+
+    fn verifying(&self, kid: &str) -> VerifyingKey {
+        let [x, y] = self.point();
+        VerifyingKey::from_coordinates(kid, &x, &y).unwrap()
     }
 
     /// The key set: the public key, and another one for the same algorithm.
@@ -105,18 +116,25 @@ struct World {
     own: Es256,
     public: Es256,
     verifier: TokenVerifier,
+    keys: Arc<KeySet>,
     ended: Arc<EndedSessions>,
+    time: Arc<AtomicI64>,
+    /// The key files of the other issuers.
+    files: TempDir,
 }
 
 impl World {
     fn new() -> Self {
         let (own, public) = (Es256::new("k1"), Es256::new("k1"));
-        let keys = KeySet::empty();
-        let [x, y] = own.point();
-        keys.replace([VerifyingKey::from_coordinates("k1", &x, &y).unwrap()]);
+        let keys = Arc::new(KeySet::empty());
+        keys.replace([own.verifying("k1")]);
         let ended = Arc::new(EndedSessions::new());
         ended.replace([]);
-        let clock = Clock::from_fn(|| DateTime::from_timestamp(NOW, 999_999_000).unwrap());
+        let time = Arc::new(AtomicI64::new(NOW));
+        let now = Arc::clone(&time);
+        let clock = Clock::from_fn(move || {
+            DateTime::from_timestamp(now.load(Ordering::Relaxed), 999_999_000).unwrap()
+        });
         let files = TempDir::new().unwrap();
         let file = |name: &str, content: &str| {
             let path = files.path().join(name);
@@ -125,7 +143,7 @@ impl World {
         };
         let issuer =
             |name, file| TrustedIssuer::new(name, ClaimRules::standard(AUDIENCE), Some(file), None).unwrap();
-        let verifier = TokenVerifier::new(OWN.into(), AUDIENCE, Arc::new(keys), Arc::clone(&ended), clock)
+        let verifier = TokenVerifier::new(OWN.into(), AUDIENCE, Arc::clone(&keys), Arc::clone(&ended), clock)
             .trusting(vec![
                 issuer(SHARED, KeyFile::Secret(file("secret", SECRET))),
                 issuer(PUBLIC, KeyFile::Public(file("public", &public.jwks()))),
@@ -135,7 +153,10 @@ impl World {
             own,
             public,
             verifier,
+            keys,
             ended,
+            time,
+            files,
         }
     }
 
@@ -358,7 +379,7 @@ async fn the_example_of_the_standard_verifies() {
                  Y9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
     let bytes = |text| URL_SAFE_NO_PAD.decode(text).unwrap();
     let key = VerifyingKey::from_rsa("", &bytes(n), &bytes("AQAB")).unwrap();
-    assert_eq!(Token::parse(token).unwrap().check(&[key]), Ok(()));
+    assert!(Token::parse(token).unwrap().check(vec![key]).is_ok());
 }
 
 #[tokio::test]

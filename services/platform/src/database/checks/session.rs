@@ -116,18 +116,18 @@ impl Sessions {
 impl Session {
     async fn begin(url: &SecretString) -> Result<Self, DbError> {
         let mut connection = pool(&url.into(), 1)?.get().await?;
-        raw_sql(BEGIN).execute(&mut *connection).await?;
+        raw_sql(BEGIN).execute(&mut **connection).await?;
         Ok(Self(connection))
     }
 
     /// Ends the transaction. A pooler would close its connection to Postgres if a client left in a transaction.
     async fn end(&mut self) -> Result<(), DbError> {
-        raw_sql("ROLLBACK").execute(&mut *self.0).await?;
+        raw_sql("ROLLBACK").execute(&mut **self.0).await?;
         Ok(())
     }
 
     async fn scalar(&mut self, query: &'static str) -> Result<i64, DbError> {
-        Ok(raw_sql(query).fetch_one(&mut *self.0).await?.try_get(0)?)
+        Ok(raw_sql(query).fetch_one(&mut **self.0).await?.try_get(0)?)
     }
 
     /// Returns the rows of `query`. After an error the transaction continues.
@@ -135,13 +135,13 @@ impl Session {
     /// The statements are sent as text and are not prepared, so that they work behind a pooler in transaction mode.
     async fn violations(&mut self, query: &str) -> Result<Vec<String>, DbError> {
         let batch = format!("SAVEPOINT checked; {query}; RELEASE checked");
-        match raw_sql(AssertSqlSafe(batch)).fetch_all(&mut *self.0).await {
+        match raw_sql(AssertSqlSafe(batch)).fetch_all(&mut **self.0).await {
             Ok(rows) => rows.iter().map(|row| Ok(row.try_get(0)?)).collect(),
             Err(error) => {
                 let error = DbError::from(error);
                 if !error.is_unavailable() {
                     raw_sql("ROLLBACK TO checked; RELEASE checked")
-                        .execute(&mut *self.0)
+                        .execute(&mut **self.0)
                         .await?;
                 }
                 Err(error)

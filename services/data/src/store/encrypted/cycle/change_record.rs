@@ -1,18 +1,20 @@
 //! The statement of CreateRecord, UpdateRecord and DeleteRecord: one change over the version that the device last saw.
 //!
-//! The statement pushes one change that is not kept when it loses. `data.update_cycle_data_optimistic` does so for
-//! callers with psql, but cannot delete, so it is not used here.
+//! One call of a function, which pushes one change that is not kept when it loses. `data.update_cycle_data_optimistic` does so
+//! for callers with psql, but cannot delete, so it is not used here.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
-    database::{Context, DbError},
+    database::{Context, DbError, Effect},
     deadline::Deadline,
     request_key::RequestKey,
 };
 
 use super::{
-    super::{calling_device::check_outcome, error::ChangeError},
+    super::{calling_device::check_call, error::ChangeError},
     Records,
     cycle_change::CycleChange,
 };
@@ -47,8 +49,11 @@ impl Records {
         request: RequestKey,
         deadline: Deadline,
     ) -> Result<ChangedRecord, ChangeError> {
+        // The function assumes that the request is a new one, and learns otherwise from the first error.
+        let again = AtomicBool::new(false);
         retry_once(ChangeError::is_id_taken, || {
-            self.try_change(method, caller, change, request, deadline)
+            let again = again.swap(true, Ordering::Relaxed);
+            self.try_change(method, caller, change, request, again, deadline)
         })
         .await
     }
@@ -59,53 +64,36 @@ impl Records {
         caller: UserId,
         single: &SingleChange,
         request: RequestKey,
+        again: bool,
         deadline: Deadline,
     ) -> Result<ChangedRecord, ChangeError> {
-        let mut tx = self
+        let context = Context::User(caller);
+        let payload_macs = request.payload_macs.to_vecs();
+        let row = self
             .database
-            .begin(method, Context::User(caller), deadline)
+            .call(method, context, Effect::Repeatable, deadline)
+            .fetch_one(|| {
+                sqlx::query_as!(
+                    ChangeRow,
+                    r#"
+                    SELECT /* UpdateRecord, and CreateRecord and DeleteRecord */ outcome, version, change_number, changed_at,
+                        key_version, next_rotation_at
+                    FROM data.change_record_1($1, $2, $3, $4, $5, $6, $7, $8, $9)"#,
+                    caller.as_uuid(),
+                    self.database.limits(context),
+                    request.id,
+                    method,
+                    &payload_macs as &[Vec<u8>],
+                    single.device,
+                    CycleChange::from(&single.change) as CycleChange<'_>,
+                    single.at,
+                    again,
+                )
+            })
             .await?;
-        let row = sqlx::query_as!(
-            ChangeRow,
-            r#"
-            WITH /* UpdateRecord, and CreateRecord and DeleteRecord */ prior AS (
-                SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
-            ), done AS MATERIALIZED (
-                SELECT (pushed.result).outcome, (pushed.result).version, (pushed.result).change_number,
-                    (pushed.result).changed_at, (pushed.result).key_version, pushed.next_rotation_at
-                FROM data.push_cycle_changes($5, ARRAY[$6::data.cycle_change], false, $7) AS pushed
-                WHERE NOT EXISTS (SELECT FROM prior)
-            ), request AS (
-                INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT $1, $2, $3, ($4::bytea[])[1],
-                    jsonb_build_object('record_id', ($6::data.cycle_change).record_id, 'version', version,
-                        'change_number', change_number, 'changed_at', changed_at),
-                    $7
-                FROM done
-                WHERE outcome IN ('applied', 'already_applied')
-            )
-            SELECT outcome, version, change_number, changed_at, key_version, next_rotation_at FROM done
-            UNION ALL
-            SELECT CASE WHEN payload_mac = ANY ($4) AND method = $3 THEN 'answered' ELSE 'request_id_reused' END,
-                (answer ->> 'version')::bigint, (answer ->> 'change_number')::bigint,
-                (answer ->> 'changed_at')::timestamptz, NULL,
-                (SELECT d.next_rotation_at FROM data.device_key AS d WHERE d.user_id = $1 AND d.id = $5)
-            FROM prior"#,
-            caller.as_uuid(),
-            request.id,
-            method,
-            &request.payload_macs.to_vecs() as &[Vec<u8>],
-            single.device,
-            CycleChange::from(&single.change) as CycleChange<'_>,
-            single.at,
-        )
-        .fetch_one(&mut tx)
-        .await
-        .map_err(DbError::from)?;
-        check_outcome(&mut tx, caller, row.outcome.as_deref().unwrap_or_default()).await?;
-        let changed = row.changed(&single.change)?;
-        tx.commit().await?;
-        Ok(changed)
+        let outcome = row.outcome.as_deref().unwrap_or_default();
+        check_call(&self.database, method, caller, outcome, deadline).await?;
+        row.changed(&single.change)
     }
 }
 

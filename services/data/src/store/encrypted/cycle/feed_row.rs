@@ -1,4 +1,4 @@
-//! Rows of the feed: each has a record or a conflict.
+//! Rows of the feed: the first one has its state, and each other one a record or a conflict.
 
 use chrono::{DateTime, Utc};
 use haven_platform::database::DbError;
@@ -13,14 +13,15 @@ use crate::{
     store::encrypted::envelope_columns,
 };
 
-/// The state of a person's feed, and one entry. The only row of an empty feed has no entry.
+/// The state of a person's feed, or one entry.
 pub(super) struct FeedRow {
-    pub(super) epoch: Uuid,
-    pub(super) synced_number: i64,
-    pub(super) last_number: i64,
-    pub(super) purged_number: i64,
-    pub(super) status: String,
-    pub(super) next_rotation_at: DateTime<Utc>,
+    /// Not null in the first row only, like the five columns after it.
+    pub(super) epoch: Option<Uuid>,
+    pub(super) synced_number: Option<i64>,
+    pub(super) last_number: Option<i64>,
+    pub(super) purged_number: Option<i64>,
+    pub(super) status: Option<String>,
+    pub(super) next_rotation_at: Option<DateTime<Utc>>,
     pub(super) change_number: Option<i64>,
     pub(super) id: Option<Uuid>,
     /// Not null in a row of a conflict only.
@@ -47,25 +48,46 @@ pub(super) struct FeedRow {
     pub(super) reencryption_due: Option<bool>,
 }
 
+/// The state of a person's feed, as a device reads it.
+pub(super) struct FeedState {
+    /// The extent of the feed.
+    pub(super) history: History,
+    /// The number of the last change that every active device has acknowledged.
+    pub(super) synced_number: i64,
+    /// The status of the device.
+    pub(super) status: String,
+    /// The time at which the next rotation of the device's key is due.
+    pub(super) next_rotation_at: DateTime<Utc>,
+}
+
 impl FeedRow {
-    /// Returns the extent of the feed.
-    pub(super) fn history(&self) -> History {
-        History {
-            epoch: self.epoch,
-            last_number: self.last_number,
-            purged_number: self.purged_number,
-        }
+    /// Returns the state that the first row has.
+    ///
+    /// # Errors
+    ///
+    /// When a column is null that no state may lack.
+    pub(super) fn state(self) -> Result<FeedState, DbError> {
+        let state = || {
+            Some(FeedState {
+                history: History {
+                    epoch: self.epoch?,
+                    last_number: self.last_number?,
+                    purged_number: self.purged_number?,
+                },
+                synced_number: self.synced_number?,
+                status: self.status?,
+                next_rotation_at: self.next_rotation_at?,
+            })
+        };
+        state().ok_or_else(|| DbError::unexpected("the state of the feed"))
     }
 
-    /// Returns the entry. `None` when the row has none.
+    /// Returns the entry of a row after the first one. `synced_number` is that of the state.
     ///
     /// # Errors
     ///
     /// When a column is null that no entry may lack.
-    pub(super) fn entry(self) -> Result<Option<Entry>, DbError> {
-        if self.id.is_none() {
-            return Ok(None);
-        }
+    pub(super) fn entry(self, synced_number: i64) -> Result<Entry, DbError> {
         let row = self;
         let content = envelope_columns!(row).content()?;
         let entry = || {
@@ -76,7 +98,7 @@ impl FeedRow {
                     version: row.version?,
                     device_id: row.device_id?,
                     local_time: row.local_timestamp?,
-                    sync_status: sync_status(row.open_conflicts?, row.change_number?, row.synced_number),
+                    sync_status: sync_status(row.open_conflicts?, row.change_number?, synced_number),
                     change_number: row.change_number?,
                     created_at: row.created_at?,
                     updated_at: row.updated_at?,
@@ -97,7 +119,6 @@ impl FeedRow {
                 }),
             })
         };
-        let entry = entry().ok_or_else(|| DbError::unexpected("an entry of the feed"))?;
-        Ok(Some(entry))
+        entry().ok_or_else(|| DbError::unexpected("an entry of the feed"))
     }
 }

@@ -3,13 +3,16 @@
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
-    database::{Context, DbError},
+    database::{Context, DbError, Effect},
     deadline::Deadline,
 };
 use uuid::Uuid;
 
 use super::{
-    super::{calling_device::next_rotation, error::ReadError},
+    super::{
+        calling_device::{check_active, no_device_of},
+        error::ReadError,
+    },
     RecordRow, Records,
 };
 use crate::domain::encrypted::record::Record;
@@ -36,32 +39,95 @@ impl Records {
         device: Option<Uuid>,
         deadline: Deadline,
     ) -> Result<FoundRecord, ReadError> {
-        let mut tx = self
+        let row = self
             .database
-            .begin("GetRecord", Context::User(caller), deadline)
+            .call("GetRecord", Context::User(caller), Effect::Reads, deadline)
+            .fetch_one(|| {
+                sqlx::query_as!(
+                    FoundRow,
+                    r#"
+                    SELECT /* GetRecord */ status, next_rotation_at, id, encrypted_payload, algorithm, key_id, key_version, nonce,
+                        salt, kdf_memory_kib, kdf_iterations, kdf_parallelism, version, device_id, local_timestamp, change_number,
+                        open_conflicts, deleted_at, created_at, updated_at, reencryption_due, synced_number
+                    FROM data.get_record_1($1, $2, $3)"#,
+                    caller.as_uuid(),
+                    device,
+                    id,
+                )
+            })
             .await?;
-        let next_rotation_at = next_rotation(&mut tx, caller, device).await?;
-        let row = sqlx::query_as!(
-            RecordRow,
-            r#"
-            SELECT /* GetRecord */ r.id, r.encrypted_payload, r.algorithm, r.key_id, r.key_version, r.nonce, r.salt,
-                r.kdf_memory_kib, r.kdf_iterations, r.kdf_parallelism, r.version, r.device_id, r.local_timestamp,
-                r.change_number, r.open_conflicts, r.deleted_at, r.created_at, r.updated_at,
-                d.status = 'revoked' OR r.key_version < d.key_version AS "reencryption_due!",
-                data.synced_number() AS "synced_number!"
-            FROM data.encrypted_cycle_data AS r
-            JOIN data.device_key AS d ON d.user_id = r.user_id AND d.id = r.key_id
-            WHERE r.user_id = $1 AND r.id = $2 AND r.deleted_at IS NULL"#,
-            caller.as_uuid(),
-            id,
-        )
-        .fetch_optional(&mut tx)
-        .await
-        .map_err(DbError::from)?;
-        tx.commit().await?;
+        match row.status.as_deref() {
+            None => {}
+            Some("no_device") => {
+                return Err(no_device_of(&self.database, "GetRecord", caller, deadline)
+                    .await
+                    .into());
+            }
+            Some(status) => check_active(status)?,
+        }
+        let next_rotation_at = row.next_rotation_at;
+        if row.id.is_none() {
+            return Err(ReadError::NotFound);
+        }
+        let row = row.record().ok_or_else(|| DbError::unexpected("a record"))?;
         Ok(FoundRecord {
-            record: row.ok_or(ReadError::NotFound)?.try_into()?,
+            record: row.try_into()?,
             next_rotation_at,
+        })
+    }
+}
+
+/// The status of the calling device, and the record. The record's columns are null when there is none.
+struct FoundRow {
+    /// Null when the call names no device.
+    status: Option<String>,
+    next_rotation_at: Option<DateTime<Utc>>,
+    id: Option<Uuid>,
+    encrypted_payload: Option<Vec<u8>>,
+    algorithm: Option<String>,
+    key_id: Option<Uuid>,
+    key_version: Option<i32>,
+    nonce: Option<Vec<u8>>,
+    salt: Option<Vec<u8>>,
+    kdf_memory_kib: Option<i32>,
+    kdf_iterations: Option<i32>,
+    kdf_parallelism: Option<i32>,
+    version: Option<i64>,
+    device_id: Option<Uuid>,
+    local_timestamp: Option<DateTime<Utc>>,
+    change_number: Option<i64>,
+    open_conflicts: Option<i32>,
+    deleted_at: Option<DateTime<Utc>>,
+    created_at: Option<DateTime<Utc>>,
+    updated_at: Option<DateTime<Utc>>,
+    reencryption_due: Option<bool>,
+    synced_number: Option<i64>,
+}
+
+impl FoundRow {
+    /// Returns the record. `None` when a column is null that no record may lack.
+    fn record(self) -> Option<RecordRow> {
+        Some(RecordRow {
+            id: self.id?,
+            encrypted_payload: self.encrypted_payload,
+            algorithm: self.algorithm,
+            key_id: self.key_id,
+            key_version: self.key_version,
+            nonce: self.nonce,
+            salt: self.salt,
+            kdf_memory_kib: self.kdf_memory_kib,
+            kdf_iterations: self.kdf_iterations,
+            kdf_parallelism: self.kdf_parallelism,
+            version: self.version?,
+            device_id: self.device_id?,
+            local_timestamp: self.local_timestamp?,
+            change_number: self.change_number?,
+            open_conflicts: self.open_conflicts?,
+            deleted_at: self.deleted_at,
+            created_at: self.created_at?,
+            updated_at: self.updated_at?,
+            reencryption_due: self.reencryption_due?,
+            synced_number: self.synced_number?,
         })
     }
 }

@@ -1,18 +1,17 @@
-//! PushChanges: applies the changes of one device in their order, in one transaction.
+//! PushChanges: applies the changes of one device in their order, by one call of a function.
 
 use chrono::{DateTime, Utc};
 use haven_platform::{
     call::UserId,
-    database::{Context, DbError},
+    database::{Context, DbError, Effect},
     deadline::Deadline,
     request_key::RequestKey,
 };
 use serde::Deserialize;
-use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{
-    super::{calling_device::check_outcome, error::ChangeError},
+    super::{calling_device::check_call, error::ChangeError},
     Changes,
     cycle_change::CycleChange,
 };
@@ -43,6 +42,20 @@ struct ResultRow {
     key_version: Option<i32>,
 }
 
+/// The answer of the SQL function.
+struct PushRow {
+    /// `false` when the request id belongs to a request with other content.
+    same: bool,
+    /// `false` for a retry.
+    now: bool,
+    /// `false` when the push was rolled back, because one of its changes is not applied and the others were to be applied only
+    /// with it.
+    stands: bool,
+    /// The results as JSON.
+    answer: String,
+    next_rotation_at: Option<DateTime<Utc>>,
+}
+
 // === impl Changes ===
 
 impl Changes {
@@ -63,22 +76,18 @@ impl Changes {
         request: RequestKey,
         deadline: Deadline,
     ) -> Result<Pushed, ChangeError> {
-        let attempted = retry_once(ChangeError::is_id_taken, || {
+        let pushed = retry_once(ChangeError::is_id_taken, || {
             self.try_push(caller, push, request, deadline)
         })
         .await;
-        let is_rolled_back = match &attempted {
-            Ok(Attempt::Done(_)) => false,
-            Ok(Attempt::RolledBack(_)) => true,
-            Err(error) => error.is_over_limit(),
-        };
-        if is_rolled_back {
+        // The function counts an atomic push that it takes back. An error takes everything back.
+        if pushed.as_ref().is_err_and(ChangeError::is_over_limit) {
             self.charge(caller, deadline).await;
         }
-        attempted.map(|(Attempt::Done(pushed) | Attempt::RolledBack(pushed))| pushed)
+        pushed
     }
 
-    /// Counts a push that was rolled back as a mutation: the database wrote its changes, and took them back. An error is only
+    /// Counts a push that is over a limit as a mutation: the database wrote its changes, and took them back. An error is only
     /// logged: the push has its outcome already.
     async fn charge(&self, caller: UserId, deadline: Deadline) {
         let charged = async {
@@ -105,85 +114,59 @@ impl Changes {
         push: &Push,
         request: RequestKey,
         deadline: Deadline,
-    ) -> Result<Attempt, ChangeError> {
-        let mut tx = self
+    ) -> Result<Pushed, ChangeError> {
+        let context = Context::User(caller);
+        let payload_macs = request.payload_macs.to_vecs();
+        let row = self
             .database
-            .begin("PushChanges", Context::User(caller), deadline)
+            .call("PushChanges", context, Effect::Repeatable, deadline)
+            .fetch_one(|| {
+                let changes: Vec<_> = push.changes.iter().map(CycleChange::from).collect();
+                sqlx::query_as!(
+                    PushRow,
+                    r#"
+                    SELECT /* PushChanges */ same AS "same!", now AS "now!", stands AS "stands!", answer AS "answer!",
+                        next_rotation_at
+                    FROM data.push_changes_1($1, $2, $3, $4, $5, $6, $7, $8)"#,
+                    caller.as_uuid(),
+                    self.database.limits(context),
+                    request.id,
+                    &payload_macs as &[Vec<u8>],
+                    push.device,
+                    push.mode == PushMode::Independent,
+                    push.at,
+                    &changes as &[CycleChange<'_>],
+                )
+            })
             .await?;
-        let changes: Vec<_> = push.changes.iter().map(CycleChange::from).collect();
-        let row = sqlx::query!(
-            r#"
-            WITH /* PushChanges */ prior AS (
-                SELECT method, payload_mac, answer FROM data.requests WHERE user_id = $1 AND id = $2
-            ), done AS MATERIALIZED (
-                SELECT p.ordinality, (p.result).outcome, (p.result).version, (p.result).change_number,
-                    (p.result).conflict_id, (p.result).key_version, p.next_rotation_at
-                FROM data.push_cycle_changes($4, $7, $5, $6) AS p
-                WHERE NOT EXISTS (SELECT FROM prior)
-            ), told AS (
-                SELECT max(next_rotation_at) AS next_rotation_at,
-                    bool_and(ordinality IS NOT NULL AND ($5 OR outcome IN ('applied', 'already_applied'))) AS stands,
-                    jsonb_agg(jsonb_strip_nulls(jsonb_build_object('outcome', outcome, 'version', version,
-                        'change_number', change_number, 'conflict_id', conflict_id, 'key_version', key_version))
-                        ORDER BY ordinality) AS answer
-                FROM done
-                HAVING count(*) > 0
-            ), request AS (
-                INSERT INTO data.requests (user_id, id, method, payload_mac, answer, created_at)
-                SELECT $1, $2, 'PushChanges', ($3::bytea[])[1], answer, $6 FROM told WHERE stands
-            )
-            SELECT true AS "same!", true AS "now!", answer AS "answer!: Json<Vec<ResultRow>>", next_rotation_at FROM told
-            UNION ALL
-            SELECT payload_mac = ANY ($3) AND method = 'PushChanges', false, CASE method WHEN 'PushChanges' THEN answer ELSE '[]' END,
-                (SELECT next_rotation_at FROM data.device_key WHERE user_id = $1 AND id = $4)
-            FROM prior"#,
-            caller.as_uuid(),
-            request.id,
-            &request.payload_macs.to_vecs() as &[Vec<u8>],
-            push.device,
-            push.mode == PushMode::Independent,
-            push.at,
-            &changes as &[CycleChange<'_>],
-        )
-        .fetch_one(&mut tx)
-        .await
-        .map_err(DbError::from)?;
         if !row.same {
             return Err(ChangeError::RequestIdReused);
         }
-        // The answer for a device that may not push has one row, which is about no change.
-        if let Some(first) = row.answer.first() {
-            check_outcome(&mut tx, caller, &first.outcome).await?;
+        let answer: Vec<ResultRow> =
+            serde_json::from_str(&row.answer).map_err(|_| DbError::unexpected("the answer of a request"))?;
+        // The answer for a device that may not push has one result, which is about no change.
+        if let Some(first) = answer.first() {
+            check_call(&self.database, "PushChanges", caller, &first.outcome, deadline).await?;
             if first.outcome == "behind" {
                 return Err(ChangeError::from_outcome("behind", None, None));
             }
         }
-        let results = row.answer.0.into_iter().map(ChangeResult::try_from);
+        let results = answer.into_iter().map(ChangeResult::try_from);
         let results = results.collect::<Result<Vec<_>, _>>()?;
         let next_rotation_at = row.next_rotation_at;
-        if row.now && !push.mode.commits(&results) {
-            // The transaction is not committed, which rolls it back.
-            return Ok(Attempt::RolledBack(Pushed {
+        if !row.stands {
+            return Ok(Pushed {
                 results: held_back(&push.changes, results),
                 next_rotation_at,
                 changed: false,
-            }));
+            });
         }
-        tx.commit().await?;
-        Ok(Attempt::Done(Pushed {
+        Ok(Pushed {
             changed: row.now && results.iter().any(|result| result.change_number.is_some()),
             results,
             next_rotation_at,
-        }))
+        })
     }
-}
-
-/// The outcome of a transaction.
-enum Attempt {
-    /// It was committed, or repeats an answer.
-    Done(Pushed),
-    /// It was rolled back, because one of its changes is not applied and the others were to be applied only with it.
-    RolledBack(Pushed),
 }
 
 impl TryFrom<ResultRow> for ChangeResult {

@@ -108,29 +108,35 @@ impl AccountRpc {
             Err(SignUpError::Database(error)) => return Err(error.into()),
             Err(error) => {
                 // The same request may have been committed in the meantime.
-                let earlier = self.accounts.find_sign_up(sign_up.request.id, call.deadline);
-                if let Some(earlier) = earlier.await? {
-                    if !earlier.is_of(&sign_up.request) {
+                let request = sign_up.request;
+                match self.accounts.find_sign_up(request.id, call.deadline).await? {
+                    // This very call made the account: it was sent again after the first attempt was committed. The message
+                    // waits for this call.
+                    Some(earlier) if earlier.user_id == account.id => {}
+                    Some(earlier) if !earlier.is_of(&request) => {
                         return Err(Failure::new(Reason::RequestIdReused));
                     }
-                    let request = sign_up.request;
-                    let repeated = RepeatedSignUp {
-                        email: sign_up.email.entered().into(),
-                        password: sign_up.password,
-                        goals: sign_up.goals,
-                    };
-                    return self
-                        .answer_sign_up_retry(call, repeated, &earlier, &request)
-                        .await;
+                    Some(earlier) => {
+                        let repeated = RepeatedSignUp {
+                            email: sign_up.email.entered().into(),
+                            password: sign_up.password,
+                            goals: sign_up.goals,
+                        };
+                        return self
+                            .answer_sign_up_retry(call, repeated, &earlier, &request)
+                            .await;
+                    }
+                    None => {
+                        if let SignUpError::Limited(limited) = error {
+                            return Err(limited.into());
+                        }
+                        // To learn that an address is taken counts like a sign-up.
+                        self.accounts
+                            .admit("SignUp.email", &quotas, call.deadline)
+                            .await?;
+                        return Err(Failure::new(Reason::EmailTaken));
+                    }
                 }
-                if let SignUpError::Limited(limited) = error {
-                    return Err(limited.into());
-                }
-                // To learn that an address is taken counts like a sign-up.
-                self.accounts
-                    .admit("SignUp.email", &quotas, call.deadline)
-                    .await?;
-                return Err(Failure::new(Reason::EmailTaken));
             }
         }
         self.dispatcher.deliver_now(message, call.deadline).await;

@@ -31,7 +31,7 @@ use crate::{
     },
     hashing::{Checked, HashingError},
     rpc::consent_grant::grant_message,
-    store::session::{Attempt, BeginError, BegunSession, Known},
+    store::session::{Attempt, BeginError, BegunSession, SignInLimits},
 };
 
 /// The account that the caller proved to own with its password.
@@ -78,7 +78,7 @@ impl Handler<SignInRequest> for SessionRpc {
 }
 
 impl SessionRpc {
-    /// Uses two transactions, and hashes between them, so that no connection is held while the call waits for a core.
+    /// Uses two calls of the database, and hashes between them, so that no connection is held while the call waits for a core.
     /// Also returns the device's token.
     async fn begin(&self, call: &Call, mut sign_in: SignIn) -> Result<(BegunSession, DeviceToken), Failure> {
         let origin = self.audit_origins.of(call);
@@ -170,23 +170,19 @@ impl SessionRpc {
             }
             None => Vec::new(),
         };
-        let limits = |known: Known| {
-            let keys = &self.rate_limit_keys;
+        let keys = &self.rate_limit_keys;
+        let own = |device| {
             let cap = self.wrong_password_limits.get(LimitKind::Account);
-            let (own, failures) = keys.sign_in(
-                &self.sign_in_limits,
-                cap,
-                call,
-                &email,
-                device.filter(|_| known.device),
-            );
-            if known.request {
-                let owner = email.canonical().as_bytes();
-                return (keys.retry_quota("SignIn", owner, request.id), failures);
-            }
-            let mut quotas = keys.quotas("SignIn", &self.sign_in_limits, call, None);
-            quotas.extend(own);
-            (quotas, failures)
+            keys.sign_in(&self.sign_in_limits, cap, call, &email, device)
+        };
+        let limits = SignInLimits {
+            quotas: keys.quotas("SignIn", &self.sign_in_limits, call, None),
+            retries: keys.retry_quota("SignIn", email.canonical().as_bytes(), request.id),
+            of_device: match device {
+                Some(device) => own(Some(device)),
+                None => (Vec::new(), FailureKeys::new(std::iter::empty())),
+            },
+            of_address: own(None),
         };
         let attempt = Attempt {
             email_canonical: email.canonical(),

@@ -1,0 +1,112 @@
+-- oldest_binary: 20261129000600
+SET LOCAL row_security = off;
+
+-- Each of these rules is in a function now, under the same name.
+ALTER TABLE data.conversations
+    DROP CONSTRAINT conversations_key_id_check,
+    DROP CONSTRAINT conversations_message_text_check,
+    DROP CONSTRAINT conversations_number_check,
+    DROP CONSTRAINT conversations_sender_type_check,
+    DROP CONSTRAINT conversations_version_check;
+ALTER TABLE data.analysis_jobs
+    DROP CONSTRAINT analysis_jobs_attempts_check,
+    DROP CONSTRAINT analysis_jobs_extended_attempt_check,
+    DROP CONSTRAINT analysis_jobs_finished_at_check,
+    DROP CONSTRAINT analysis_jobs_last_error_check,
+    DROP CONSTRAINT analysis_jobs_lease_check,
+    DROP CONSTRAINT analysis_jobs_lease_digest_check,
+    DROP CONSTRAINT analysis_jobs_lease_holder_check,
+    DROP CONSTRAINT analysis_jobs_lost_leases_check,
+    DROP CONSTRAINT analysis_jobs_priority_check,
+    DROP CONSTRAINT analysis_jobs_range_check,
+    DROP CONSTRAINT analysis_jobs_state_check;
+ALTER TABLE data.analysis_results
+    DROP CONSTRAINT analysis_results_analysis_type_check,
+    DROP CONSTRAINT analysis_results_chat_score_check,
+    DROP CONSTRAINT analysis_results_details_check,
+    DROP CONSTRAINT analysis_results_key_id_check,
+    DROP CONSTRAINT analysis_results_range_check,
+    DROP CONSTRAINT analysis_results_triggered_milestone_check,
+    DROP CONSTRAINT analysis_results_version_check;
+ALTER TABLE data.device_key
+    DROP CONSTRAINT device_key_acknowledged_number_check,
+    DROP CONSTRAINT device_key_app_version_check,
+    DROP CONSTRAINT device_key_device_id_hash_check,
+    DROP CONSTRAINT device_key_encrypted_label_check,
+    DROP CONSTRAINT device_key_encrypted_master_key_check,
+    DROP CONSTRAINT device_key_key_derivation_path_check,
+    DROP CONSTRAINT device_key_key_version_check,
+    DROP CONSTRAINT device_key_platform_check,
+    DROP CONSTRAINT device_key_revoked_check,
+    DROP CONSTRAINT device_key_status_check;
+ALTER TABLE data.encrypted_cycle_data
+    DROP CONSTRAINT encrypted_cycle_data_change_number_check,
+    DROP CONSTRAINT encrypted_cycle_data_deleted_check,
+    DROP CONSTRAINT encrypted_cycle_data_key_id_check,
+    DROP CONSTRAINT encrypted_cycle_data_open_conflicts_check,
+    DROP CONSTRAINT encrypted_cycle_data_payload_size_check,
+    DROP CONSTRAINT encrypted_cycle_data_version_check,
+    DROP CONSTRAINT envelope_algorithm_check,
+    DROP CONSTRAINT envelope_associated_data_version_check,
+    DROP CONSTRAINT envelope_check,
+    DROP CONSTRAINT envelope_encrypted_payload_check,
+    DROP CONSTRAINT envelope_envelope_version_check,
+    DROP CONSTRAINT envelope_kdf_iterations_check,
+    DROP CONSTRAINT envelope_kdf_memory_kib_check,
+    DROP CONSTRAINT envelope_kdf_parallelism_check,
+    DROP CONSTRAINT envelope_key_version_check,
+    DROP CONSTRAINT envelope_nonce_check,
+    DROP CONSTRAINT envelope_salt_check;
+ALTER TABLE data.cycle_data_conflicts
+    DROP CONSTRAINT cycle_data_conflicts_base_version_check,
+    DROP CONSTRAINT cycle_data_conflicts_change_number_check,
+    DROP CONSTRAINT cycle_data_conflicts_key_id_check,
+    DROP CONSTRAINT cycle_data_conflicts_payload_size_check,
+    DROP CONSTRAINT envelope_algorithm_check,
+    DROP CONSTRAINT envelope_associated_data_version_check,
+    DROP CONSTRAINT envelope_check,
+    DROP CONSTRAINT envelope_encrypted_payload_check,
+    DROP CONSTRAINT envelope_envelope_version_check,
+    DROP CONSTRAINT envelope_kdf_iterations_check,
+    DROP CONSTRAINT envelope_kdf_memory_kib_check,
+    DROP CONSTRAINT envelope_kdf_parallelism_check,
+    DROP CONSTRAINT envelope_key_version_check,
+    DROP CONSTRAINT envelope_nonce_check,
+    DROP CONSTRAINT envelope_salt_check;
+ALTER TABLE data.encrypted_user_prefs
+    DROP CONSTRAINT encrypted_user_prefs_encrypted_check,
+    DROP CONSTRAINT encrypted_user_prefs_key_id_check,
+    DROP CONSTRAINT encrypted_user_prefs_payload_size_check,
+    DROP CONSTRAINT encrypted_user_prefs_version_check,
+    DROP CONSTRAINT envelope_algorithm_check,
+    DROP CONSTRAINT envelope_associated_data_version_check,
+    DROP CONSTRAINT envelope_check,
+    DROP CONSTRAINT envelope_encrypted_payload_check,
+    DROP CONSTRAINT envelope_envelope_version_check,
+    DROP CONSTRAINT envelope_kdf_iterations_check,
+    DROP CONSTRAINT envelope_kdf_memory_kib_check,
+    DROP CONSTRAINT envelope_kdf_parallelism_check,
+    DROP CONSTRAINT envelope_key_version_check,
+    DROP CONSTRAINT envelope_nonce_check,
+    DROP CONSTRAINT envelope_salt_check;
+ALTER TABLE data.healthcare_share
+    DROP CONSTRAINT envelope_algorithm_check,
+    DROP CONSTRAINT envelope_associated_data_version_check,
+    DROP CONSTRAINT envelope_check,
+    DROP CONSTRAINT envelope_encrypted_payload_check,
+    DROP CONSTRAINT envelope_envelope_version_check,
+    DROP CONSTRAINT envelope_kdf_iterations_check,
+    DROP CONSTRAINT envelope_kdf_memory_kib_check,
+    DROP CONSTRAINT envelope_kdf_parallelism_check,
+    DROP CONSTRAINT envelope_key_version_check,
+    DROP CONSTRAINT envelope_nonce_check,
+    DROP CONSTRAINT envelope_salt_check,
+    DROP CONSTRAINT healthcare_share_access_count_check,
+    DROP CONSTRAINT healthcare_share_ended_check,
+    DROP CONSTRAINT healthcare_share_expires_at_check,
+    DROP CONSTRAINT healthcare_share_max_access_count_check,
+    DROP CONSTRAINT healthcare_share_passcode_hash_check,
+    DROP CONSTRAINT healthcare_share_payload_size_check,
+    DROP CONSTRAINT healthcare_share_wrong_passcodes_check;
+
+SET LOCAL row_security = on;
