@@ -176,7 +176,8 @@ END
 $$;
 
 -- The empty search_path requires every statement to name its schemas, so that no object can shadow another.
--- The time limits are a fallback: each transaction of the services sets a shorter statement_timeout.
+-- The time limits are a fallback: each transaction of the services sets a shorter statement_timeout. A call in one round trip cannot, and
+-- has this one.
 ALTER ROLE identity_app    SET search_path = '';
 ALTER ROLE identity_app    SET statement_timeout = '30s';
 ALTER ROLE identity_app    SET lock_timeout = '5s';
