@@ -88,7 +88,9 @@ const REFUSED: [&str; 2] = ["OVERLOADED", "TOO_MANY_CALLS"];
 
 /// Sends [`SIGN_INS`] sign-ins, and measures them, the service's memory, and the calls of another user meanwhile.
 async fn flood(stack: &Stack, people: &[Person]) -> Flood {
-    let other = stack.user(&people[0]).unwrap();
+    // Signs in once: many sessions would end the one that reads.
+    let other = stack.person().await.unwrap();
+    let other = stack.user(&other).unwrap();
     let pid = stack.identity.pid().unwrap();
     let before_kib = resident_kib(pid);
     let clients: Vec<Client> = people.iter().map(|_| stack.anonymous().unwrap()).collect();
