@@ -17,7 +17,8 @@
 //!
 //! The other files: `listener` accepts connections and does TLS; `connection` is what the layers know of a connection;
 //! `layer` makes a chain of the layers; `protocol` is what a request must be before it is a call; `limits` has the sizes of
-//! messages; `spoken` is the protocol that a connection speaks; `resets` counts the streams that its client resets; `places` shares out permits; `health` is the health service;
+//! messages; `spoken` is the protocol that a connection speaks; `http1_head` has the size of
+//! headers of HTTP/1.1; `resets` counts the streams that its client resets; `places` shares out permits; `health` is the health service;
 //! `reflection` describes the contract; `rpc_metrics` has the metrics of a call, `status` reads how it ended; `response_body` has
 //! wrappers of response bodies.
 //!
@@ -31,6 +32,7 @@ mod connection;
 mod error_contract;
 mod forwarded;
 mod health;
+mod http1_head;
 mod layer;
 mod limits;
 mod listener;
