@@ -197,7 +197,8 @@ impl Browser {
             Sender::One(sender) => sender.send_request(request).await,
             Sender::Two(sender) => sender.send_request(request).await,
         };
-        (answer.unwrap(), sender)
+        let answer = answer.unwrap_or_else(|error| panic!("no answer over {:?}: {error:?}", self.http));
+        (answer, sender)
     }
 
     /// Asks whether a page may make a request with these headers.

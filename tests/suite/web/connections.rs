@@ -183,7 +183,7 @@ async fn garbage_is_refused_at_once() {
     let probe = start().await;
     for garbage in [
         &b"\0\0\0\x04\0"[..],
-        b"HELO localhost\r\n\r\n",
+        b"SSH-2.0-client\r\n\r\n",
         b"GET\r\n\r\n",
         b"POST / HTTP/9.9\r\n\r\n",
     ] {

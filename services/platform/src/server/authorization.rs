@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::{
     client_address,
     connection::Connection,
+    from_browser::FromBrowser,
     layer::{Chain, Next},
-    web::FromBrowser,
 };
 use crate::{
     access::{Access, AccessTable, Rpc},

@@ -23,10 +23,10 @@ use tonic::Status;
 use super::{
     client_address,
     connection::Connection,
+    from_browser::FromBrowser,
     layer::{Chain, Next},
     places::{Fraction, NoPlace, Place, Places},
     response_body::MappedBody,
-    web::FromBrowser,
 };
 use crate::{
     access::{Access, AccessTable, ResponseKind},

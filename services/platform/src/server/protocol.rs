@@ -6,7 +6,7 @@ use axum::{extract::Request, response::Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header::CONTENT_TYPE};
 use tonic::Status;
 
-use super::web::FromBrowser;
+use super::from_browser::FromBrowser;
 use crate::{
     failure::{Failure, Violation},
     reason::Reason,

@@ -28,10 +28,10 @@ use uuid::Uuid;
 
 use super::{
     authorization::CallerKind,
+    from_browser::FromBrowser,
     layer::{Chain, Next},
     rpc_metrics::{RpcMetrics, name},
     status,
-    web::FromBrowser,
 };
 use crate::{access::AccessTable, entropy::Entropy, time::Clock, trace_context};
 

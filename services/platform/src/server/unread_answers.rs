@@ -23,11 +23,11 @@ use tonic::Status;
 use super::{
     connection::Connection,
     error_contract,
+    from_browser::FromBrowser,
     layer::{Chain, Next},
     open_answer::OpenAnswer,
     request_log::{REQUEST_ID, RequestId},
     response_body::PolledFrame,
-    web::FromBrowser,
 };
 use crate::{
     access::{AccessTable, ResponseKind},

@@ -30,7 +30,9 @@ use tonic_web::GrpcWebLayer;
 use tower::{Layer, Service, ServiceExt, util::MapResponse};
 use tower_http::cors::{AllowOrigin, CorsLayer, Vary};
 
-use super::{protocol::ACCEPT_ENCODING, pushback::PUSHBACK, request_log::REQUEST_ID};
+use super::{
+    from_browser::FromBrowser, protocol::ACCEPT_ENCODING, pushback::PUSHBACK, request_log::REQUEST_ID,
+};
 use crate::{
     access::{Access, AccessTable},
     web_origins::WebOrigins,
@@ -46,22 +48,6 @@ const CONTENT_TYPES: [&str; 4] = [
 
 /// The time for which a browser may remember the answer to a preflight: the most that Chromium does.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(7200);
-
-/// The mark of a request from a browser, in its extensions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FromBrowser {
-    /// The request was translated from gRPC-Web, and may be served.
-    Served,
-    /// The request must be refused.
-    Refused,
-}
-
-impl FromBrowser {
-    /// Returns the mark of `request`; `None` when it is not from a browser, or browsers are not served.
-    pub(super) fn of(request: &Request) -> Option<Self> {
-        request.extensions().get().copied()
-    }
-}
 
 /// The state of the layer: the listed origins, and the RPCs that browsers may call.
 #[derive(Debug)]
