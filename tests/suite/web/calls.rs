@@ -207,6 +207,7 @@ async fn answers_to_pages_are_not_compressed() {
         let headers = [
             ("authorization", token.as_str()),
             ("accept-encoding", "gzip, deflate, br, zstd"),
+            ("grpc-accept-encoding", "gzip,zstd"),
         ];
         let request = proto::PadRequest { bytes: 20_000 };
         let answer = browser.call(&path("Pad"), &headers, &encoded(&request)).await;

@@ -66,6 +66,49 @@ async fn headers_that_never_end_close_their_connection() {
     assert!(took > HEADERS / 2 && took < HEADERS + BUSY, "{took:?}");
 }
 
+/// Headers may be as large as over HTTP/2, and what is larger is not collected until the time is over.
+#[tokio::test]
+async fn headers_that_are_too_large_close_their_connection() {
+    let probe = start().await;
+    let mut stream = browser(&probe, Http::One).connect().await;
+    let call = [head("AskAsAnyone", 5), prefixed(0, 0, b"")].concat();
+    stream.write_all(&call).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"0\r\n\r\n") {
+        assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
+    }
+    let began = Instant::now();
+    let unfinished = format!(
+        "POST / HTTP/1.1\r\nhost: localhost\r\nx-large: {}",
+        "x".repeat(80 * 1024)
+    );
+    // Fails when the server closed the connection before all of it was sent.
+    let _ = stream.write_all(unfinished.as_bytes()).await;
+    answer.clear();
+    while stream.read_buf(&mut answer).await.is_ok_and(|read| read > 0) {}
+    assert!(began.elapsed() < BUSY, "the connection stayed open");
+}
+
+/// Requests that are refused without a place, one after the other, by a client that reads no refusal.
+#[tokio::test]
+async fn a_client_that_reads_no_answer_is_not_read_either() {
+    let probe = start().await;
+    let mut browser = browser(&probe, Http::One);
+    browser.receive_buffer = Some(4_096);
+    let mut stream = browser.connect().await;
+    let request = b"POST / HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\nx";
+    let requests = request.repeat(100);
+    let mut sent = 0;
+    // The server stops to read when it cannot send; what was sent until then is in the buffers of sockets.
+    while timeout(Duration::from_secs(3), stream.write_all(&requests))
+        .await
+        .is_ok_and(|wrote| wrote.is_ok())
+    {
+        sent += requests.len();
+        assert!(sent < 64 << 20, "the server reads on: {sent} bytes");
+    }
+}
+
 /// The same after a request that was answered, and with nothing at all.
 #[tokio::test]
 async fn an_idle_connection_is_closed() {

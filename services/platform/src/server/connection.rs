@@ -5,7 +5,8 @@
 //!
 //! A connection speaks HTTP/2, or, where browsers are served, HTTP/1.1. hyper decides by the first bytes, and so does this file.
 //! hyper closes a connection of HTTP/1.1 that has sent no complete headers for 30 seconds, before the first request and after
-//! each answer, and one that has more than 100 headers or 400 KiB of them.
+//! each answer, and one that has more than 100 headers. What hyper bounds less than HTTP/2 does is bounded here: the size of
+//! headers, and answers to a client that sends request after request and reads none of the answers.
 
 use std::{
     collections::HashMap,
@@ -28,7 +29,10 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-use super::{open_answer::OpenAnswer, places::Place, resets::Resets, spoken::Spoken};
+use super::{
+    http1_head::Http1Head, open_answer::OpenAnswer, places::Place, protocol::MAX_READ_HEADER_BYTES,
+    resets::Resets, spoken::Spoken,
+};
 use crate::{auth::calling_service, call::ServiceName, network::Network, tls::Tls};
 
 /// The time after the handshake for the preface of HTTP/2 to arrive, or what shows that the connection speaks HTTP/1.1.
@@ -191,6 +195,8 @@ pub(super) struct ConnectionIo {
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
     spoken: Spoken,
     resets: Resets,
+    /// The headers that are arriving, if the connection speaks HTTP/1.1.
+    head: Http1Head,
     /// The time until which the first bytes may come; `None` when they have.
     first_until: Option<Pin<Box<Sleep>>>,
     /// The time until which a client of HTTP/1.1 must take more; `None` while it does.
@@ -220,6 +226,7 @@ impl ConnectionIo {
             connection,
             spoken: Spoken::Unknown(0),
             resets: Resets::new(Instant::now()),
+            head: Http1Head::default(),
             first_until: Some(Box::pin(sleep(PREFACE_TIMEOUT))),
             stalled: None,
             sweeper: sweeper.abort_handle(),
@@ -245,7 +252,7 @@ impl ConnectionIo {
         }
     }
 
-    /// Notes what came, and closes the connection when it is a flood of resets.
+    /// Notes what came, and closes the connection when it is a flood of resets or a head of HTTP/1.1 without an end.
     fn note_read(&mut self, new: &[u8]) {
         self.spoken = self.spoken.after(new);
         match self.spoken {
@@ -254,6 +261,9 @@ impl ConnectionIo {
             Spoken::Http1 => {
                 if self.first_until.take().is_some() {
                     self.connection.speaks_http1();
+                }
+                if self.head.read(new) > MAX_READ_HEADER_BYTES as usize {
+                    self.connection.close("headers");
                 }
                 return;
             }
@@ -268,7 +278,12 @@ impl ConnectionIo {
     fn note_write<T>(&mut self, written: Poll<T>, cx: &mut Context<'_>) -> Poll<T> {
         if matches!(self.spoken, Spoken::Http1) {
             match written {
-                Poll::Ready(_) => self.stalled = None,
+                Poll::Ready(_) => {
+                    if self.stalled.take().is_some() {
+                        // `poll_read` waited for this.
+                        cx.waker().wake_by_ref();
+                    }
+                }
                 Poll::Pending => {
                     let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALLED)));
                     // To be woken: `poll_closed` looks at it.
@@ -311,6 +326,10 @@ impl AsyncRead for ConnectionIo {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.poll_closed(cx)?;
+        // hyper answers request after request without waiting for its client to take the answers, and keeps them.
+        if self.stalled.is_some() {
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         self.note_read(&buf.filled()[before..]);
@@ -322,6 +341,7 @@ impl AsyncWrite for ConnectionIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_closed(cx)?;
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.head.answer(buf);
         self.note_write(written, cx)
     }
 

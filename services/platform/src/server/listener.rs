@@ -66,7 +66,7 @@ pub(super) fn accept_tls(
     for cause in ["handshakes", "full", "share"] {
         metrics::counter!("haven_connections_refused_total", "cause" => cause).absolute(0);
     }
-    for cause in ["no_preface", "unread", "resets"] {
+    for cause in ["no_preface", "unread", "resets", "headers"] {
         metrics::counter!("haven_connections_closed_total", "cause" => cause).absolute(0);
     }
     let (ready, connections) = mpsc::channel(64);

@@ -30,7 +30,9 @@ use tonic_web::GrpcWebLayer;
 use tower::{Layer, Service, ServiceExt, util::MapResponse};
 use tower_http::cors::{AllowOrigin, CorsLayer, Vary};
 
-use super::{from_browser::FromBrowser, pushback::PUSHBACK, request_log::REQUEST_ID};
+use super::{
+    from_browser::FromBrowser, protocol::ACCEPT_ENCODING, pushback::PUSHBACK, request_log::REQUEST_ID,
+};
 use crate::{
     access::{Access, AccessTable},
     web_origins::WebOrigins,
@@ -92,9 +94,13 @@ impl Web {
 
     /// Returns whether the RPC at `path` admits a caller who is not a service.
     fn admits_people(&self, path: &str) -> bool {
-        match self.access.find(path).map(|rpc| rpc.access) {
-            Some(Access::Anyone | Access::User | Access::UserOrService) => true,
-            Some(Access::Service | Access::Unspecified) | None => false,
+        let Some(rpc) = self.access.find(path) else {
+            return false;
+        };
+        match rpc.access {
+            // Health and reflection are for programs: a page needs neither.
+            Access::Anyone | Access::User | Access::UserOrService => !rpc.is_standard(),
+            Access::Service | Access::Unspecified => false,
         }
     }
 }
@@ -169,6 +175,8 @@ where
             true => FromBrowser::Served,
             false => FromBrowser::Refused,
         });
+        // Pages do not read messages that are compressed one by one.
+        request.headers_mut().remove(ACCEPT_ENCODING);
         if !is_listed {
             return Either::Left(self.entry.call(request));
         }
