@@ -25,6 +25,7 @@
 //! | `monitoring` | rules, dashboards and runbook against a real scrape; alerts end to end |
 //! | `postgres_versions` | every major version of Postgres that Haven runs on |
 //! | `proxies` | both services behind nginx, HAProxy, Envoy, Caddy and Traefik |
+//! | `web` | calls from browsers: gRPC-Web, CORS and HTTP/1.1 |
 //! | `platform` | the layers of the platform crate, behind a server made for these tests |
 //! | `drills` | faults under load: killed processes, rolling restarts |
 //! | `workload` | many callers of all mutations, and the verification of what they stored; drills use it |
@@ -40,6 +41,7 @@ mod analysis_queue;
 mod architecture;
 mod backup;
 mod bad_input;
+mod browser;
 mod capacity;
 mod concurrently;
 mod conversation;
@@ -100,4 +102,5 @@ mod testkit;
 mod times;
 mod tokens;
 mod trip;
+mod web;
 mod workload;

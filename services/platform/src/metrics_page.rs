@@ -71,7 +71,7 @@ const COUNTERS: [(&str, &str); 11] = [
     ),
     (
         "haven_connections_closed_total",
-        "Connections that were closed because of their client, by cause: no_preface, unread, resets",
+        "Connections that were closed because of their client, by cause: no_preface, unread, resets, headers",
     ),
     (
         "haven_db_commits_unconfirmed_total",

@@ -25,6 +25,8 @@ pub(super) struct Unsent {
     pub(super) body: Option<Body>,
     /// The part of a frame that was not given to HTTP/2 yet.
     pub(super) rest: Bytes,
+    /// Whether the answer was dropped within a frame.
+    pub(super) is_torn: bool,
     /// Since when the client could have taken the next part. `None` while there is no next part.
     pub(super) waits_since: Option<Instant>,
     /// Since when the message of this part could have been taken.
@@ -37,6 +39,7 @@ impl OpenAnswer {
             unsent: Mutex::new(Unsent {
                 body: Some(body),
                 rest: Bytes::new(),
+                is_torn: false,
                 waits_since: Some(Instant::now()),
                 message_since: Instant::now(),
             }),
@@ -58,6 +61,7 @@ impl OpenAnswer {
             waited > self.longest || now.saturating_duration_since(unsent.message_since) > LONGEST_MESSAGE;
         if is_late && unsent.body.is_some() {
             let body = unsent.body.take();
+            unsent.is_torn = !unsent.rest.is_empty();
             unsent.rest = Bytes::new();
             drop(unsent);
             // Outside the lock: the places and the log line of the call go with the body.

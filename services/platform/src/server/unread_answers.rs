@@ -23,6 +23,7 @@ use tonic::Status;
 use super::{
     connection::Connection,
     error_contract,
+    from_browser::FromBrowser,
     layer::{Chain, Next},
     open_answer::OpenAnswer,
     request_log::{REQUEST_ID, RequestId},
@@ -44,6 +45,11 @@ const UNREAD_STREAM: Duration = Duration::from_secs(20);
 /// window, and also after the answer was dropped.
 const PART: usize = 16 * 1024;
 
+/// The reason why a stream is reset in place of a status.
+#[derive(Debug, thiserror::Error)]
+#[error("the client did not read the answer")]
+struct Torn;
+
 /// The layer: drops the answer when it is not read.
 pub(super) async fn drop_unread<C: Chain>(access: AccessTable, request: Request, next: Next<C>) -> Response {
     let Some(connection) = request.extensions().get::<Connection>().cloned() else {
@@ -54,12 +60,13 @@ pub(super) async fn drop_unread<C: Chain>(access: AccessTable, request: Request,
         Some(ResponseKind::Watch | ResponseKind::Stream) => UNREAD_STREAM,
         Some(ResponseKind::Message) | None => UNREAD_MESSAGE,
     };
+    let is_web = FromBrowser::of(&request).is_some();
     let response = next.run(request).await;
     if http_body::Body::is_end_stream(response.body()) {
         return response;
     }
     let request_id = response.headers().get(&REQUEST_ID).and_then(RequestId::parse);
-    response.map(|body| Body::new(ReadBody::new(body, connection, longest, request_id)))
+    response.map(|body| Body::new(ReadBody::new(body, connection, longest, request_id, is_web)))
 }
 
 /// A body that notes when its client takes the next part.
@@ -68,17 +75,26 @@ struct ReadBody {
     number: u64,
     connection: Connection,
     request_id: Option<RequestId>,
+    /// Whether the answer is translated to gRPC-Web, where the status is a message of the body.
+    is_web: bool,
     ended: bool,
 }
 
 impl ReadBody {
-    fn new(body: Body, connection: Connection, longest: Duration, request_id: Option<RequestId>) -> Self {
+    fn new(
+        body: Body,
+        connection: Connection,
+        longest: Duration,
+        request_id: Option<RequestId>,
+        is_web: bool,
+    ) -> Self {
         let answer = Arc::new(OpenAnswer::new(body, longest));
         Self {
             number: connection.add(&answer),
             answer,
             connection,
             request_id,
+            is_web,
             ended: false,
         }
     }
@@ -109,8 +125,13 @@ impl http_body::Body for ReadBody {
             return Poll::Ready(Some(Ok(Frame::data(unsent.next_part(PART)))));
         }
         let Some(body) = unsent.body.as_mut() else {
+            let is_torn = unsent.is_torn;
             drop(unsent);
             this.ended = true;
+            // Within a message, a page would read the status as the rest of it.
+            if is_torn && this.is_web {
+                return Poll::Ready(Some(Err(axum::Error::new(Torn))));
+            }
             return this.unread();
         };
         // There is no next part while the body has none.
@@ -174,7 +195,7 @@ mod tests {
     }
 
     fn answer(connection: &Connection, body: Body, longest: Duration) -> ReadBody {
-        ReadBody::new(body, connection.clone(), longest, None)
+        ReadBody::new(body, connection.clone(), longest, None, false)
     }
 
     async fn next(body: &mut ReadBody) -> Frame<Bytes> {
@@ -225,6 +246,31 @@ mod tests {
         assert_eq!(Arc::strong_count(&idle), 2);
         drop(watch);
         assert_eq!(connection.open_answers(), 0);
+    }
+
+    /// Over gRPC the status is in trailers, which cannot be read as a part of a message.
+    #[tokio::test]
+    async fn a_page_gets_no_status_within_a_message() {
+        for (is_web, read_whole, has_status) in [
+            (false, false, true),
+            (false, true, true),
+            (true, false, false),
+            (true, true, true),
+        ] {
+            let connection = Connection::new(1, None, None);
+            let body = body(2, 10, &Arc::new(()));
+            let mut answer = ReadBody::new(body, connection.clone(), UNREAD_STREAM, None, is_web);
+            assert!(next(&mut answer).await.is_data());
+            if read_whole {
+                // The last byte is a part of its own.
+                assert!(next(&mut answer).await.is_data());
+                answer.answer.unsent().took(true);
+            }
+            connection.sweep(Instant::now() + UNREAD_STREAM + Duration::from_secs(1));
+            let frame =
+                std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut answer), cx)).await;
+            assert_eq!(frame.unwrap().is_ok(), has_status, "{is_web} {read_whole}");
+        }
     }
 
     #[tokio::test]
