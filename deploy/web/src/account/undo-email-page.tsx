@@ -1,0 +1,3 @@
+export default function UndoEmailPage() {
+  return <h1>UndoEmail</h1>;
+}

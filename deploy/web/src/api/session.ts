@@ -1,0 +1,138 @@
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { useSyncExternalStore } from "react";
+import type { Config } from "../config";
+import type { ConsentGrant } from "../gen-sign-up/haven/identity/v1/account_pb";
+import type { RefreshSessionResponse, SignInResponse } from "../gen-sign-up/haven/identity/v1/session_pb";
+import { type EntryClients, entryClients } from "./clients";
+import { failureOf } from "./failure";
+
+/** The time before its end at which an access token is exchanged, in milliseconds: longer than a call takes. */
+const RENEWAL = 60_000;
+
+/** A signed-in person. */
+export interface SignedIn {
+  userId: string;
+  sessionId: string;
+  /** The required documents to which the person has not consented. The server refuses most calls until then. */
+  missingConsents: ConsentGrant[];
+}
+
+interface Tokens {
+  access: string;
+  accessEnd: number;
+  refresh: string;
+}
+
+/**
+ * The session of this page. Its tokens are in memory alone: a reload signs out, and there is nothing that another page, an
+ * extension's storage view or a later visitor of the computer can read. Two tabs have two sessions.
+ */
+export class Session {
+  readonly entry: EntryClients;
+  #signedIn: SignedIn | undefined;
+  #tokens: Tokens | undefined;
+  #deviceToken = "";
+  #renewal: Promise<void> | undefined;
+  #listeners = new Set<() => void>();
+
+  constructor(readonly config: Config) {
+    this.entry = entryClients(config, async () => this.accessToken());
+  }
+
+  get signedIn(): SignedIn | undefined {
+    return this.#signedIn;
+  }
+
+  /** Signs in. `requestId` belongs to the attempt, and a retry of it has the same. Throws as the call does. */
+  async signIn(email: string, password: string, requestId: string): Promise<SignedIn> {
+    const response = await this.entry.sessions.signIn({
+      email,
+      password,
+      requestId,
+      deviceToken: this.#deviceToken,
+    });
+    this.#deviceToken = response.deviceToken;
+    this.#tokens = tokensOf(response);
+    const { userId, sessionId, missingConsents } = response;
+    this.#change({ userId, sessionId, missingConsents });
+    return { userId, sessionId, missingConsents };
+  }
+
+  /** Ends the session, here in any case, and on the server. */
+  async signOut(): Promise<void> {
+    try {
+      await this.entry.sessions.signOut({});
+    } finally {
+      this.end();
+    }
+  }
+
+  /** Forgets the session, for example because the server says that it has ended. */
+  end(): void {
+    this.#tokens = undefined;
+    this.#change(undefined);
+  }
+
+  /** Exchanges the tokens now, for example because consents were granted, which the access token states. */
+  async renew(): Promise<void> {
+    this.#renewal ??= this.#exchange().finally(() => {
+      this.#renewal = undefined;
+    });
+    await this.#renewal;
+  }
+
+  /** Returns a valid access token; undefined when the person is not signed in. */
+  async accessToken(): Promise<string | undefined> {
+    // The exchange itself is a call without a token.
+    if (this.#renewal === undefined && this.#tokens && this.#tokens.accessEnd - Date.now() < RENEWAL) {
+      await this.renew();
+    }
+    return this.#tokens?.access;
+  }
+
+  subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  async #exchange(): Promise<void> {
+    const tokens = this.#tokens;
+    if (!tokens) {
+      return;
+    }
+    try {
+      const response = await this.entry.sessions.refreshSession({ refreshToken: tokens.refresh });
+      this.#tokens = tokensOf(response);
+      if (this.#signedIn) {
+        this.#change({ ...this.#signedIn, missingConsents: response.missingConsents });
+      }
+    } catch (error) {
+      const { reason } = failureOf(error);
+      // A lost answer leaves the session as it is: the next call exchanges the same token again.
+      if (["TOKEN_INVALID", "TOKEN_EXPIRED", "SESSION_REVOKED"].includes(reason)) {
+        this.end();
+      }
+      throw error;
+    }
+  }
+
+  #change(signedIn: SignedIn | undefined): void {
+    this.#signedIn = signedIn;
+    for (const listener of this.#listeners) {
+      listener();
+    }
+  }
+}
+
+/** Returns the signed-in person, and renders again when that changes. */
+export function useSignedIn(session: Session): SignedIn | undefined {
+  return useSyncExternalStore(session.subscribe, () => session.signedIn);
+}
+
+function tokensOf(response: SignInResponse | RefreshSessionResponse): Tokens {
+  return {
+    access: response.accessToken,
+    accessEnd: response.accessTokenExpireTime ? timestampMs(response.accessTokenExpireTime) : 0,
+    refresh: response.refreshToken,
+  };
+}

@@ -1,0 +1,3 @@
+export default function SharePage() {
+  return <h1>Open a share</h1>;
+}
