@@ -31,6 +31,16 @@ export interface Failure {
   requestId: string | undefined;
 }
 
+const TRANSIENT = [
+  "UNREACHABLE",
+  "OVERLOADED",
+  "TOO_MANY_CALLS",
+  "DEADLINE",
+  "DEPENDENCY_UNAVAILABLE",
+  "DRAINING",
+  "CLIENT_TOO_SLOW",
+];
+
 /** Reads what the server says about a failed call. */
 export function failureOf(error: unknown): Failure {
   const failed = ConnectError.from(error);
@@ -49,7 +59,7 @@ export function failureOf(error: unknown): Failure {
 
 /** Whether the call may have been applied without an answer, or was refused for a moment. */
 export function isTransient(failure: Failure): boolean {
-  return ["UNREACHABLE", "OVERLOADED", "TOO_MANY_CALLS", "DEADLINE", "DEPENDENCY_UNAVAILABLE"].includes(failure.reason);
+  return TRANSIENT.includes(failure.reason);
 }
 
 /** A failure without Haven's details comes from the browser or from something between it and the service. */

@@ -17,6 +17,9 @@ export interface SignedIn {
   missingConsents: ConsentGrant[];
 }
 
+/** Why the last session of this page ended. */
+export type EndCause = "SIGNED_OUT" | "DELETED" | "ENDED";
+
 interface Tokens {
   access: string;
   accessEnd: number;
@@ -34,6 +37,7 @@ export class Session {
   #deviceToken = "";
   #renewal: Promise<void> | undefined;
   #listeners = new Set<() => void>();
+  #lastEnd: EndCause | undefined;
 
   constructor(readonly config: Config) {
     this.entry = entryClients(config, async () => this.accessToken());
@@ -41,6 +45,15 @@ export class Session {
 
   get signedIn(): SignedIn | undefined {
     return this.#signedIn;
+  }
+
+  get lastEnd(): EndCause | undefined {
+    return this.#lastEnd;
+  }
+
+  /** Keeps the device token of a password reset for the next sign-in. */
+  rememberDevice(deviceToken: string): void {
+    this.#deviceToken = deviceToken;
   }
 
   /** Signs in. `requestId` belongs to the attempt, and a retry of it has the same. Throws as the call does. */
@@ -63,12 +76,16 @@ export class Session {
     try {
       await this.entry.sessions.signOut({});
     } finally {
-      this.end();
+      this.end("SIGNED_OUT");
     }
   }
 
   /** Forgets the session, for example because the server says that it has ended. */
-  end(): void {
+  end(cause: EndCause = "ENDED"): void {
+    if (!this.#signedIn) {
+      return;
+    }
+    this.#lastEnd = cause;
     this.#tokens = undefined;
     this.#change(undefined);
   }
@@ -102,14 +119,15 @@ export class Session {
     }
     try {
       const response = await this.entry.sessions.refreshSession({ refreshToken: tokens.refresh });
-      this.#tokens = tokensOf(response);
-      if (this.#signedIn) {
+      // The session may have ended here in the meantime.
+      if (this.#tokens === tokens && this.#signedIn) {
+        this.#tokens = tokensOf(response);
         this.#change({ ...this.#signedIn, missingConsents: response.missingConsents });
       }
     } catch (error) {
       const { reason } = failureOf(error);
       // A lost answer leaves the session as it is: the next call exchanges the same token again.
-      if (["TOKEN_INVALID", "TOKEN_EXPIRED", "SESSION_REVOKED"].includes(reason)) {
+      if (this.#tokens === tokens && ["TOKEN_INVALID", "TOKEN_EXPIRED", "SESSION_REVOKED"].includes(reason)) {
         this.end();
       }
       throw error;
