@@ -1,0 +1,57 @@
+import type { Failure } from "../api/failure";
+import { Alert } from "../ui/alert";
+import { useCountdown } from "../ui/countdown";
+import { sentenceOf } from "./sentences";
+
+interface FailureAlertProps {
+  failure: Failure | undefined;
+  waitEnd?: number | undefined;
+  /** The page's own sentences, by reason. */
+  sentences?: Record<string, string>;
+  /** The fields of the form, which show their violations themselves. */
+  fields?: string[];
+  /** Makes the call again. */
+  onRetry?: () => void;
+}
+
+/** Says why a call failed, and after which time it may be made again. */
+export function FailureAlert({ failure, waitEnd, sentences, fields = [], onRetry }: FailureAlertProps) {
+  const seconds = useCountdown(waitEnd);
+  if (!failure) {
+    return null;
+  }
+  const others = failure.violations.filter((violation) => !fields.includes(violation.field));
+  return (
+    <div tabIndex={-1} data-failure={failure.reason}>
+      <Alert kind="error">
+        <p>{sentenceOf(failure, sentences)}</p>
+        {others.length > 0 && (
+          <ul>
+            {others.map(({ field, reason, description }) => (
+              <li key={`${field} ${reason}`}>{description}.</li>
+            ))}
+          </ul>
+        )}
+        {["INTERNAL", "INVALID_FIELD"].includes(failure.reason) && failure.requestId && (
+          <p>The number of the request, for a report: {failure.requestId}</p>
+        )}
+      </Alert>
+      <Wait seconds={seconds} />
+      {onRetry && (
+        <button type="button" className="secondary" onClick={onRetry} disabled={seconds > 1}>
+          Try again
+        </button>
+      )}
+    </div>
+  );
+}
+
+/** The countdown. Screen readers do not say each second: it is outside of the alert. */
+function Wait({ seconds }: { seconds: number }) {
+  if (seconds <= 1) {
+    return null;
+  }
+  const minutes = Math.floor(seconds / 60);
+  const rest = String(seconds % 60).padStart(2, "0");
+  return <p role="timer">Try again in {minutes > 0 ? `${minutes}:${rest} minutes` : `${seconds} seconds`}.</p>;
+}
