@@ -26,6 +26,7 @@
 //! | `postgres_versions` | every major version of Postgres that Haven runs on |
 //! | `proxies` | both services behind nginx, HAProxy, Envoy, Caddy and Traefik |
 //! | `platform` | the layers of the platform crate, behind a server made for these tests |
+//! | `web` | the pages of `deploy/web` in a browser; `deploy/web/check` runs it, alone |
 //! | `drills` | faults under load: killed processes, rolling restarts |
 //! | `workload` | many callers of all mutations, and the verification of what they stored; drills use it |
 //! | `testkit`, `dev` | the testkit itself; `cargo dev`, with its calls and its tour |
@@ -100,4 +101,5 @@ mod testkit;
 mod times;
 mod tokens;
 mod trip;
+mod web;
 mod workload;

@@ -1,0 +1,3 @@
+//! Calls from browsers.
+
+mod browser;
