@@ -191,6 +191,12 @@ impl Builder {
         self
     }
 
+    /// Lets pages of `origins`, such as `http://localhost:5173`, call both services from a browser: separated by commas.
+    pub fn web_origins(self, origins: &str) -> Self {
+        self.variable("identity", "WEB_ORIGINS", origins)
+            .variable("data", "WEB_ORIGINS", origins)
+    }
+
     /// Leaves the rate limits at the defaults of the services, which a test with many callers in one network would reach.
     pub fn default_limits(mut self) -> Self {
         self.default_limits = true;

@@ -56,6 +56,9 @@ pub(crate) struct Up {
         help_heading = "Logs and traces"
     )]
     otlp_endpoint: Option<String>,
+    /// The origins of pages that may call both services from a browser, for example http://localhost:5173 [default: none]
+    #[arg(long, env = "WEB_ORIGINS", value_name = "ORIGIN,…", help_heading = "Browsers")]
+    web_origins: Option<String>,
 }
 
 /// The running processes. They are dropped in this order when a step of the start fails.
@@ -199,6 +202,11 @@ impl Up {
             self.otlp_endpoint
                 .clone()
                 .map(|url| ("OTLP_ENDPOINT".to_owned(), url)),
+        );
+        variables.extend(
+            self.web_origins
+                .clone()
+                .map(|origins| ("WEB_ORIGINS".to_owned(), origins)),
         );
         if !std::io::stdout().is_terminal() {
             variables.insert("NO_COLOR".to_owned(), "1".to_owned());

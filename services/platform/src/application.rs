@@ -11,7 +11,7 @@ use crate::{
     config::{
         AuthMode, ConfigError, ConfigProblems, Enforcement, EnforcementArgs, ListenerArgs, Listeners,
         PostgresArgs, ProxyArgs, RequestArgs, Requests, Telemetry, TelemetryArgs, TlsArgs, TlsFiles,
-        TokenArgs, Tokens,
+        TokenArgs, Tokens, WebArgs,
     },
     database::{Database, DatabaseConfig, InspectionError, Migrations, WorkerConfig, checks::Finding},
     entropy::Entropy,
@@ -19,6 +19,7 @@ use crate::{
     time::Clock,
     tls::Tls,
     trusted_proxies::TrustedProxies,
+    web_origins::WebOrigins,
 };
 
 /// A service: its name, its configuration, and how its RPC handlers and background tasks are created.
@@ -140,6 +141,8 @@ pub struct ServeArgs<A: Args> {
     tls: TlsArgs,
     #[command(flatten)]
     proxies: ProxyArgs,
+    #[command(flatten)]
+    web: WebArgs,
     #[command(flatten, next_help_heading = "Tokens and keyed hashes")]
     tokens: TokenArgs,
     #[command(flatten)]
@@ -160,6 +163,7 @@ pub struct ServeConfig<C> {
     pub(crate) listeners: Listeners,
     pub(crate) tls_files: TlsFiles,
     pub(crate) trusted_proxies: TrustedProxies,
+    pub(crate) web_origins: WebOrigins,
     pub(crate) tokens: Tokens,
     pub(crate) enforcement: Enforcement,
     pub(crate) database: DatabaseConfig,
@@ -179,6 +183,7 @@ impl<A: Args> ServeArgs<A> {
         let listeners = self.listeners.check(&mut problems, S::PORTS);
         let tls_files = self.tls.check(&mut problems);
         let trusted_proxies = self.proxies.check(&mut problems);
+        let web_origins = self.web.check(&mut problems);
         let tokens = self.tokens.check(&mut problems);
         let auth_mode = listeners.map(|listeners| listeners.auth_mode);
         let enforcement = self
@@ -193,6 +198,7 @@ impl<A: Args> ServeArgs<A> {
                 listeners: listeners?,
                 tls_files: tls_files?,
                 trusted_proxies: trusted_proxies?,
+                web_origins: web_origins?,
                 tokens: tokens?,
                 enforcement: enforcement?,
                 database: database?,

@@ -70,3 +70,4 @@ mod trace_context;
 pub mod trusted_proxies;
 pub mod violations;
 pub mod watch_key;
+pub mod web_origins;

@@ -220,6 +220,7 @@ async fn serve<S: Application>(config: ServeConfig<S::Config>) -> Result<(), Run
         requests: config.requests,
         tls: Arc::clone(&tls),
         trusted_proxies: config.trusted_proxies,
+        web_origins: config.web_origins,
         verifier,
         auth_mode: config.listeners.auth_mode,
         enforcement: config.enforcement,

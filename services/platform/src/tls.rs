@@ -41,6 +41,7 @@ pub struct Tls {
 struct Loaded {
     contents: FileContents,
     server: Arc<ServerConfig>,
+    web_server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
     chain: Vec<CertificateDer<'static>>,
     authorities: Vec<CertificateDer<'static>>,
@@ -83,6 +84,12 @@ impl Tls {
     #[must_use]
     pub fn server(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.load().server)
+    }
+
+    /// Returns the configuration for a new connection from a client that may be a browser: it offers HTTP/1.1 too.
+    #[must_use]
+    pub fn web_server(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.load().web_server)
     }
 
     /// Returns the configuration for a new connection to a server.
@@ -183,6 +190,8 @@ impl FileContents {
             .with_single_cert(chain.clone(), key.clone_key())
             .map_err(unusable)?;
         server.alpn_protocols = vec![b"h2".to_vec()];
+        let mut web_server = server.clone();
+        web_server.alpn_protocols.push(b"http/1.1".to_vec());
 
         let mut client = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -195,6 +204,7 @@ impl FileContents {
         Ok(Loaded {
             contents: self,
             server: Arc::new(server),
+            web_server: Arc::new(web_server),
             client: Arc::new(client),
             chain,
             authorities,

@@ -8,7 +8,7 @@ mod deadlines;
 mod drain;
 mod failures;
 mod health_and_reflection;
-mod probe;
+pub(crate) mod probe;
 mod protocol;
 mod resets;
 mod streams;

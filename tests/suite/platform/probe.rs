@@ -24,6 +24,7 @@ use haven_platform::{
     time::Clock,
     tls::Tls,
     trusted_proxies::TrustedProxies,
+    web_origins::WebOrigins,
 };
 use haven_testkit::certificates::Certificates;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -97,6 +98,11 @@ impl Probe {
 
     /// Starts a server with other limits.
     pub(crate) async fn start_with(requests: Requests) -> Self {
+        Self::start_for_web(requests, "").await
+    }
+
+    /// Starts a server for the pages of `origins`.
+    pub(crate) async fn start_for_web(requests: Requests, origins: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let certificates = Certificates::keep(directory.path()).unwrap();
         let tls = tls(&certificates);
@@ -121,7 +127,9 @@ impl Probe {
         );
         let answers = Answers::default();
         let waits = Arc::clone(&answers.waits);
-        let server = ServerBuilder::new(config(requests, &tls, verifier), DESCRIPTORS)
+        let mut config = config(requests, &tls, verifier);
+        config.web_origins = WebOrigins::parse(origins).unwrap();
+        let server = ServerBuilder::new(config, DESCRIPTORS)
             .compressed(&["haven.testing.v1.ProbeService/Pad"])
             .service(|limits| grpc_server!(ProbeServiceServer::new(answers), limits))
             .build()
@@ -271,6 +279,7 @@ fn tls(certificates: &Certificates) -> Arc<Tls> {
 fn config(requests: Requests, tls: &Arc<Tls>, verifier: TokenVerifier) -> ServerConfig {
     ServerConfig {
         trusted_proxies: TrustedProxies::default(),
+        web_origins: WebOrigins::default(),
         requests,
         tls: Arc::clone(tls),
         verifier,

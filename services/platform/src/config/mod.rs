@@ -16,6 +16,7 @@ mod telemetry;
 mod tls;
 mod tokens;
 mod trusted_issuers;
+mod web;
 mod worker;
 
 pub(crate) use self::requests::duration;
@@ -31,6 +32,7 @@ pub use self::{
     telemetry::{LogFormat, Telemetry, TelemetryArgs},
     tls::TlsArgs,
     tokens::{TokenArgs, Tokens},
+    web::WebArgs,
     worker::WorkerArgs,
 };
 pub use crate::{environment::Environment, tls::TlsFiles};

@@ -11,6 +11,7 @@ use super::{
     client_address,
     connection::Connection,
     layer::{Chain, Next},
+    web::FromBrowser,
 };
 use crate::{
     access::{Access, AccessTable, Rpc},
@@ -55,7 +56,11 @@ pub(super) async fn authorize<C: Chain>(
     };
     // The request itself cannot be shared with the future below, because its body cannot.
     let connection = request.extensions().get::<Connection>().cloned();
-    let service = authorization.service(connection.as_ref());
+    // A browser sends the certificates that are installed in it whichever page makes the call.
+    let service = match FromBrowser::of(&request) {
+        Some(_) => None,
+        None => authorization.service(connection.as_ref()),
+    };
     let mut kind = CallerKind {
         kind: if service.is_some() { "service" } else { "anonymous" },
         service: service.as_ref().map(|(name, _)| name.clone()),

@@ -1,7 +1,11 @@
 //! A connection: what the layers know of it, and its stream of bytes, which the server can close.
 //!
-//! hyper owns the HTTP/2 connection and has no way to end it because of a call. So the stream of bytes fails when the
-//! connection is told to close, and hyper ends.
+//! hyper owns the connection and has no way to end it because of a call. So the stream of bytes fails when the connection is told
+//! to close, and hyper ends.
+//!
+//! A connection speaks HTTP/2, or, where browsers are served, HTTP/1.1. hyper decides by the first bytes, and so does this file.
+//! hyper closes a connection of HTTP/1.1 that has sent no complete headers for 30 seconds, before the first request and after
+//! each answer, and one that has more than 100 headers or 400 KiB of them.
 
 use std::{
     collections::HashMap,
@@ -9,7 +13,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -24,15 +28,14 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-use super::{
-    open_answer::OpenAnswer,
-    places::Place,
-    resets::{PREFACE, Resets},
-};
+use super::{open_answer::OpenAnswer, places::Place, resets::Resets, spoken::Spoken};
 use crate::{auth::calling_service, call::ServiceName, network::Network, tls::Tls};
 
-/// The time for the preface to arrive after the handshake.
+/// The time after the handshake for the preface of HTTP/2 to arrive, or what shows that the connection speaks HTTP/1.1.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The time for which a client of HTTP/1.1 may take no byte of what is sent to it. HTTP/2 has its pings.
+const STALLED: Duration = Duration::from_secs(30);
 
 /// The interval between two searches for answers that are not read.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
@@ -63,6 +66,8 @@ struct Inner {
     network: Option<Network>,
     service: Option<ServiceName>,
     is_proxy: bool,
+    /// Whether the connection speaks HTTP/1.1, and so has one answer at a time.
+    is_http1: AtomicBool,
     closed: CancellationToken,
     /// The answers that were not sent completely, by number.
     answers: Mutex<HashMap<u64, Arc<OpenAnswer>>>,
@@ -85,6 +90,7 @@ impl Connection {
             network,
             service,
             is_proxy,
+            is_http1: AtomicBool::new(false),
             closed: CancellationToken::new(),
             answers: Mutex::default(),
             next_answer: AtomicU64::new(0),
@@ -111,6 +117,11 @@ impl Connection {
         self.0.is_proxy
     }
 
+    /// Notes that the connection speaks HTTP/1.1.
+    pub(super) fn speaks_http1(&self) {
+        self.0.is_http1.store(true, Ordering::Relaxed);
+    }
+
     /// Closes the connection. `cause` is a label of the metric.
     pub(super) fn close(&self, cause: &'static str) {
         if !self.0.closed.is_cancelled() {
@@ -135,12 +146,14 @@ impl Connection {
     /// Drops the answers that are not read, and closes the connection when many stay unread after that.
     ///
     /// A client that stopped reading one stream, such as a paused app, keeps its other calls. The connection of a service or
-    /// of a trusted proxy carries the calls of many people, so that it closes later.
+    /// of a trusted proxy carries the calls of many people, so that it closes later. One that speaks HTTP/1.1 can carry no
+    /// other call until the answer was read, and closes at once.
     pub(super) fn sweep(&self, now: Instant) {
         let answers: Vec<_> = self.answers().values().cloned().collect();
         // Each answer is swept, also after a stuck one.
         let stuck = answers.iter().filter(|answer| answer.sweep(now)).count();
         let bearable = match self.service() {
+            _ if self.0.is_http1.load(Ordering::Relaxed) => 0,
             Some(_) => STUCK_OF_MANY,
             None if self.is_proxy() => STUCK_OF_MANY,
             None => STUCK_OF_CLIENT,
@@ -176,9 +189,12 @@ pub(super) struct ConnectionIo {
     stream: TlsStream<TcpStream>,
     connection: Connection,
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// The bytes of the preface that are missing, and the time until which they may come.
-    preface: Option<(usize, Pin<Box<Sleep>>)>,
+    spoken: Spoken,
     resets: Resets,
+    /// The time until which the first bytes may come; `None` when they have.
+    first_until: Option<Pin<Box<Sleep>>>,
+    /// The time until which a client of HTTP/1.1 must take more; `None` while it does.
+    stalled: Option<Pin<Box<Sleep>>>,
     sweeper: tokio::task::AbortHandle,
     _place: Place<ConnectionHolder>,
 }
@@ -202,8 +218,10 @@ impl ConnectionIo {
             stream,
             closed: Box::pin(connection.0.closed.clone().cancelled_owned()),
             connection,
-            preface: Some((PREFACE, Box::pin(sleep(PREFACE_TIMEOUT)))),
+            spoken: Spoken::Unknown(0),
             resets: Resets::new(Instant::now()),
+            first_until: Some(Box::pin(sleep(PREFACE_TIMEOUT))),
+            stalled: None,
             sweeper: sweeper.abort_handle(),
             _place: place,
         }
@@ -211,15 +229,56 @@ impl ConnectionIo {
 
     /// Returns an error when the connection is to be closed, and otherwise wakes the task when it is.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if let Some((_, timer)) = &mut self.preface
+        if let Some(timer) = &mut self.first_until
             && timer.as_mut().poll(cx).is_ready()
         {
             self.connection.close("no_preface");
+        }
+        if let Some(timer) = &mut self.stalled
+            && timer.as_mut().poll(cx).is_ready()
+        {
+            self.connection.close("unread");
         }
         match self.closed.as_mut().poll(cx) {
             Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
             Poll::Pending => Ok(()),
         }
+    }
+
+    /// Notes what came, and closes the connection when it is a flood of resets.
+    fn note_read(&mut self, new: &[u8]) {
+        self.spoken = self.spoken.after(new);
+        match self.spoken {
+            Spoken::Unknown(_) => {}
+            Spoken::Http2 => self.first_until = None,
+            Spoken::Http1 => {
+                if self.first_until.take().is_some() {
+                    self.connection.speaks_http1();
+                }
+                return;
+            }
+        }
+        // The frames that came are still processed; the next read fails.
+        if !self.resets.read(new, Instant::now()) {
+            self.connection.close("resets");
+        }
+    }
+
+    /// Notes whether the client takes what is sent to it, if the connection speaks HTTP/1.1.
+    fn note_write<T>(&mut self, written: Poll<T>, cx: &mut Context<'_>) -> Poll<T> {
+        if matches!(self.spoken, Spoken::Http1) {
+            match written {
+                Poll::Ready(_) => self.stalled = None,
+                Poll::Pending => {
+                    let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALLED)));
+                    // To be woken: `poll_closed` looks at it.
+                    if timer.as_mut().poll(cx).is_ready() {
+                        cx.waker().wake_by_ref();
+                    }
+                }
+            }
+        }
+        written
     }
 }
 
@@ -254,17 +313,7 @@ impl AsyncRead for ConnectionIo {
         self.poll_closed(cx)?;
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let new = &buf.filled()[before..];
-        if let Some((missing, _)) = &mut self.preface {
-            *missing = missing.saturating_sub(new.len());
-            if *missing == 0 {
-                self.preface = None;
-            }
-        }
-        // The frames that came are still processed; the next read fails.
-        if !self.resets.read(new, Instant::now()) {
-            self.connection.close("resets");
-        }
+        self.note_read(&buf.filled()[before..]);
         read
     }
 }
@@ -272,17 +321,20 @@ impl AsyncRead for ConnectionIo {
 impl AsyncWrite for ConnectionIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_closed(cx)?;
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note_write(written, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_closed(cx)?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.note_write(flushed, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // A peer that does not read cannot hold up the end of a connection that is to be closed.
         self.poll_closed(cx)?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.note_write(shut, cx)
     }
 }

@@ -44,6 +44,8 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 #[derive(Clone)]
 struct Listener {
     tls: Arc<Tls>,
+    /// Whether HTTP/1.1 is offered.
+    http1: bool,
     proxies: TrustedProxies,
     handshakes: Places<ConnectionHolder>,
     connections: Places<ConnectionHolder>,
@@ -52,10 +54,11 @@ struct Listener {
 
 /// Returns the connections that completed a handshake, until `stop` is cancelled. Each uses the certificate that is
 /// current. Handshakes run concurrently, so a client that sends nothing does not delay other clients. At most
-/// `max_connections` are open.
+/// `max_connections` are open. `http1` offers HTTP/1.1 beside HTTP/2.
 pub(super) fn accept_tls(
     listener: TcpListener,
     tls: Arc<Tls>,
+    http1: bool,
     proxies: TrustedProxies,
     max_connections: usize,
     stop: CancellationToken,
@@ -69,6 +72,7 @@ pub(super) fn accept_tls(
     let (ready, connections) = mpsc::channel(64);
     let state = Listener {
         tls,
+        http1,
         proxies,
         handshakes: Places::new((max_connections / HANDSHAKES).max(1)),
         connections: Places::new(max_connections),
@@ -125,7 +129,11 @@ impl Listener {
         if stream.set_nodelay(true).is_err() {
             return;
         }
-        let acceptor = TlsAcceptor::from(self.tls.server());
+        let tls = match self.http1 {
+            true => self.tls.web_server(),
+            false => self.tls.server(),
+        };
+        let acceptor = TlsAcceptor::from(tls);
         let shaken = stop
             .run_until_cancelled(timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)))
             .await;

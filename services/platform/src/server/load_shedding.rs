@@ -26,6 +26,7 @@ use super::{
     layer::{Chain, Next},
     places::{Fraction, NoPlace, Place, Places},
     response_body::MappedBody,
+    web::FromBrowser,
 };
 use crate::{
     access::{Access, AccessTable, ResponseKind},
@@ -68,6 +69,8 @@ impl Holder {
 struct Origin<'a> {
     /// The connection. `None` only in tests of other layers.
     connection: Option<&'a Connection>,
+    /// The service with the connection's certificate. `None` for a call from a browser.
+    service: Option<&'a ServiceName>,
     /// The network of the client that a trusted proxy states, if the connection is that of one.
     behind_proxy: Option<Network>,
 }
@@ -108,8 +111,7 @@ impl Part {
 
     fn take(&self, origin: Origin<'_>) -> Result<Place<Holder>, Refused> {
         let mut holders = Vec::with_capacity(3);
-        let service = origin.connection.and_then(Connection::service);
-        if let Some(service) = service {
+        if let Some(service) = origin.service {
             holders.push((Holder::Service(service.clone()), self.service));
         } else {
             let socket = origin.connection.and_then(Connection::network);
@@ -219,8 +221,13 @@ impl LoadShedding {
         let behind_proxy = connection.and_then(|connection| {
             client_address::behind_proxy(connection, request.headers(), &self.proxies)
         });
+        let service = match FromBrowser::of(request) {
+            Some(_) => None,
+            None => connection.and_then(Connection::service),
+        };
         Origin {
             connection,
+            service,
             behind_proxy,
         }
     }
@@ -235,10 +242,7 @@ impl LoadShedding {
             Some(ResponseKind::Watch) => &self.watches,
             Some(ResponseKind::Message) | None => &self.calls,
         };
-        let is_service = origin
-            .connection
-            .is_some_and(|connection| connection.service().is_some());
-        let places = if access == Access::Anyone && !is_service {
+        let places = if access == Access::Anyone && origin.service.is_none() {
             let anonymous = self.anonymous.take(origin)?;
             let place = part.places.take(&[]).map_err(|refused| part.refused(&refused))?;
             vec![anonymous, place]
@@ -314,6 +318,7 @@ mod tests {
     fn direct(connection: &Connection) -> Origin<'_> {
         Origin {
             connection: Some(connection),
+            service: connection.service(),
             behind_proxy: None,
         }
     }
@@ -414,6 +419,7 @@ mod tests {
         let proxy = Connection::of_proxy(1, address(0));
         let behind = |client| Origin {
             connection: Some(&proxy),
+            service: None,
             behind_proxy: Some(address(client)),
         };
         let (count, attacker, refused) = hoard_from(&shedding, UNKNOWN_RPC, behind(200));

@@ -2,6 +2,7 @@
 //!
 //! A request passes the layers from the outside in. Each is one file of this module:
 //!
+//! 0. `web`, only with `WEB_ORIGINS`: translates gRPC-Web, answers the questions of CORS, and marks the calls of browsers
 //! 1. `unread_answers`: drops an answer that its client does not read
 //! 2. `request_log`: assigns a request id, opens a span, and at the end writes one log line and the metrics
 //! 3. `error_contract`: gives every failure exactly one published reason and its details
@@ -16,7 +17,7 @@
 //!
 //! The other files: `listener` accepts connections and does TLS; `connection` is what the layers know of a connection;
 //! `layer` makes a chain of the layers; `protocol` is what a request must be before it is a call; `limits` has the sizes of
-//! messages; `resets` counts the streams that its client resets; `places` shares out permits; `health` is the health service;
+//! messages; `spoken` is the protocol that a connection speaks; `resets` counts the streams that its client resets; `places` shares out permits; `health` is the health service;
 //! `reflection` describes the contract; `rpc_metrics` has the metrics of a call, `status` reads how it ended; `response_body` has
 //! wrappers of response bodies.
 //!
@@ -45,9 +46,11 @@ mod request_log;
 mod resets;
 mod response_body;
 mod rpc_metrics;
+mod spoken;
 mod status;
 mod time_limits;
 mod unread_answers;
+mod web;
 
 use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
@@ -73,6 +76,7 @@ use self::{
     reflection::Contract,
     request_log::RequestLog,
     time_limits::TimeLimits,
+    web::{Web, WebEntry},
 };
 pub use self::{health::Health, limits::Limits};
 use crate::{
@@ -83,6 +87,7 @@ use crate::{
     time::Clock,
     tls::Tls,
     trusted_proxies::TrustedProxies,
+    web_origins::WebOrigins,
 };
 
 /// The maximum size of a response in bytes: the default limit of gRPC clients. Lists must stay below it.
@@ -115,6 +120,8 @@ pub struct ServerConfig {
     pub tls: Arc<Tls>,
     /// The proxies that may state the addresses of their clients.
     pub trusted_proxies: TrustedProxies,
+    /// The origins of the pages that may call from a browser.
+    pub web_origins: WebOrigins,
     /// The verifier of access tokens.
     pub verifier: TokenVerifier,
     /// The way users authenticate.
@@ -285,7 +292,8 @@ impl ServerBuilder {
         ));
         let places = Arc::clone(&shedding);
         // The layers are listed from the inside out, which is the module documentation's order backwards.
-        let layers = layer_fn(move |route| {
+        let web = Web::new(config.web_origins.clone(), access.clone()).map(Arc::new);
+        let entry = move |route| {
             let chain = End::new(route);
             let chain = Layer::new(Arc::clone(&compression), compression::compress_answer, chain);
             let chain = Layer::new(Arc::clone(&people), person_limits::limit_person, chain);
@@ -296,8 +304,14 @@ impl ServerBuilder {
             let chain = Layer::new((), error_contract::complete_errors, chain);
             let chain = Layer::new(Arc::clone(&log), request_log::log_request, chain);
             Entry::new(Layer::new(access.clone(), unread_answers::drop_unread, chain))
-        });
-        let routes = routes.routes().into_axum_router().layer(layers);
+        };
+        let routes = routes.routes().into_axum_router();
+        let routes = match web {
+            None => routes.layer(layer_fn(entry)),
+            Some(web) => routes.layer(layer_fn(move |route| {
+                WebEntry::new(Arc::clone(&web), entry(route))
+            })),
+        };
         Ok(ApiServer {
             config,
             health,
@@ -347,14 +361,17 @@ impl ApiServer {
             shedding,
             routes,
         } = self;
+        let is_web = !config.web_origins.is_empty();
         let incoming = listener::accept_tls(
             listener,
             config.tls,
+            is_web,
             config.trusted_proxies,
             config.requests.max_connections,
             stop.clone(),
         );
         let server = Server::builder()
+            .accept_http1(is_web)
             .max_connection_age(MAX_CONNECTION_AGE)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))

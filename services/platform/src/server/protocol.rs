@@ -1,10 +1,12 @@
 //! The protocol: what a request must be before it is a call. tonic looks at neither the method nor the content type, and would
-//! execute a request of gRPC-Web, whose client cannot read the answer.
+//! execute a request of gRPC-Web that was not translated, whose client cannot read the answer, and one over HTTP/1.1, which has
+//! no trailers there.
 
 use axum::{extract::Request, response::Response};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header::CONTENT_TYPE};
 use tonic::Status;
 
+use super::web::FromBrowser;
 use crate::{
     failure::{Failure, Violation},
     reason::Reason,
@@ -24,13 +26,26 @@ const ENCODING: &str = "grpc-encoding";
 /// The header with the compressions that the sender can read.
 pub(super) const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
+/// What a request must be, and what one of a browser must be.
+const NOT_GRPC: &str = "The request must be gRPC over HTTP/2: a POST with the content type application/grpc or \
+                        application/grpc+proto. gRPC-Web and JSON are not served";
+const REFUSED_BROWSER: &str = "A request of a browser must be gRPC-Web: a POST with the content type application/grpc-web, \
+                               application/grpc-web+proto, application/grpc-web-text or application/grpc-web-text+proto, from an \
+                               origin in WEB_ORIGINS, and of an RPC that admits users or anyone";
+
 /// The compressions that this server can read.
 const READABLE: [&str; 3] = ["identity", "gzip", "zstd"];
 
-/// Checks that `request` is gRPC over HTTP/2, in headers and a compression that the server takes. Otherwise returns the answer.
+/// Checks that `request` is gRPC over HTTP/2, or was translated from gRPC-Web, in headers and a compression that the server
+/// takes. Otherwise returns the answer.
 pub(super) fn check(request: &Request) -> Result<(), Box<Response>> {
-    if request.method() != Method::POST || !has_grpc_content(request.headers()) {
-        return Err(Box::new(not_grpc()));
+    let is_carried = match FromBrowser::of(request) {
+        Some(FromBrowser::Served) => true,
+        Some(FromBrowser::Refused) => return Err(Box::new(not_grpc(REFUSED_BROWSER))),
+        None => request.version() == Version::HTTP_2,
+    };
+    if !is_carried || request.method() != Method::POST || !has_grpc_content(request.headers()) {
+        return Err(Box::new(not_grpc(NOT_GRPC)));
     }
     let size = header_bytes(request);
     if size > MAX_HEADER_BYTES {
@@ -81,9 +96,7 @@ fn header_bytes(request: &Request) -> usize {
     fields.chain(pseudo).sum()
 }
 
-fn not_grpc() -> Response {
-    let description = "The request must be gRPC over HTTP/2: a POST with the content type application/grpc or \
-                       application/grpc+proto. gRPC-Web and JSON are not served";
+fn not_grpc(description: &'static str) -> Response {
     let violation = Violation::new("", "NOT_GRPC", description);
     let failure = Failure::violations(Reason::InvalidField, vec![violation]);
     let mut response = Status::from(failure).into_http();

@@ -31,6 +31,7 @@ use super::{
     layer::{Chain, Next},
     rpc_metrics::{RpcMetrics, name},
     status,
+    web::FromBrowser,
 };
 use crate::{access::AccessTable, entropy::Entropy, time::Clock, trace_context};
 
@@ -122,6 +123,7 @@ pub(super) async fn log_request<C: Chain>(
         began: Instant::now(),
         span: span.clone(),
         caller: CallerKind::default(),
+        protocol: (FromBrowser::of(&request) == Some(FromBrowser::Served)).then_some("grpc-web"),
         // The outcome when the caller does not wait for the end.
         outcome: Outcome {
             code: Code::Cancelled,
@@ -146,6 +148,8 @@ struct CallRecord {
     began: Instant,
     span: Span,
     caller: CallerKind,
+    /// How the call came, if not in gRPC itself.
+    protocol: Option<&'static str>,
     outcome: Outcome,
 }
 
@@ -203,6 +207,7 @@ impl Drop for CallRecord {
                     duration_ms = millis,
                     caller,
                     service,
+                    protocol = self.protocol,
                     trace_id = %self.trace_id,
                     "call"
                 )

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 const PER_SECOND: f64 = 2_000.0;
 const AT_ONCE: f64 = 4_000.0;
 
-/// The length of the HTTP/2 preface (RFC 9113, section 3.4).
-pub(super) const PREFACE: usize = 24;
+/// The preface of HTTP/2 (RFC 9113, section 3.4).
+pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The length of a frame's header, and the type of RST_STREAM (RFC 9113, sections 4.1 and 6.4).
 const HEADER: usize = 9;
@@ -31,7 +31,7 @@ pub(super) struct Resets {
 impl Resets {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            skip: PREFACE,
+            skip: PREFACE.len(),
             header: [0; HEADER],
             known: 0,
             tokens: AT_ONCE,
@@ -97,7 +97,7 @@ mod tests {
             (RST_STREAM, 4),
         ];
         let frames = frames.map(|(kind, length)| frame(kind, length)).concat();
-        [vec![RST_STREAM; PREFACE], frames].concat()
+        [vec![RST_STREAM; PREFACE.len()], frames].concat()
     }
 
     #[test]
