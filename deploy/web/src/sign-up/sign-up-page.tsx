@@ -1,3 +1,29 @@
+import { useCallback, useEffect, useState } from "react";
+import { Redirect } from "wouter";
+import { useSignedIn } from "../api/session";
+import { useSession } from "../app/session-context";
+import { AccountMade } from "./account-made";
+import { SignUpForm } from "./sign-up-form";
+
+/** Makes an account, signs in, and goes on to the account: without a reload, because the tokens are in memory alone. */
 export function SignUpPage() {
-  return <h1>Create an account</h1>;
+  const signedIn = useSignedIn(useSession());
+  const [made, setMade] = useState<{ email: string; password: string; isEarlier: boolean }>();
+  const forgetPassword = useCallback(() => setMade((account) => account && { ...account, password: "" }), []);
+  useEffect(() => {
+    document.title = "Create an account · Haven";
+  }, []);
+  if (signedIn) {
+    return <Redirect to="/account" />;
+  }
+  return (
+    <>
+      <h1>Create an account</h1>
+      {made ? (
+        <AccountMade {...made} onEnd={forgetPassword} />
+      ) : (
+        <SignUpForm onMade={({ email, password }, isEarlier) => setMade({ email, password, isEarlier })} />
+      )}
+    </>
+  );
 }
