@@ -46,7 +46,7 @@ export function ResetPasswordForm({ token }: { token: string }) {
       {action.failure?.reason !== "RECOVERY_TOKEN_INVALID" && (
         <>
           <NewPasswordField
-            password={watch("newPassword")}
+            typed={watch("newPassword")}
             errors={[
               ...(formState.errors.newPassword?.message ? [formState.errors.newPassword.message] : []),
               ...errorsOf(action.failure, "new_password"),

@@ -5,6 +5,7 @@ import { usePasswordCheck } from "./password-check";
 import { brokenPasswordRules, type PasswordPolicy, type RuleState, ruleState } from "./password-rules";
 
 interface PasswordFieldProps extends ComponentProps<"input"> {
+  label?: string;
   accounts: EntryClients["accounts"];
   policy: PasswordPolicy | undefined;
   typed: string;
@@ -16,7 +17,15 @@ const marks: Record<RuleState, string> = { met: "✓", unmet: "✗", unknown: "�
 const words: Record<RuleState, string> = { met: "met", unmet: "not met", unknown: "not checked yet" };
 
 /** The input of a new password, with the rules of the policy, which are shown as met or not while a person types. */
-export function PasswordField({ accounts, policy, typed, email, errors, ...input }: PasswordFieldProps) {
+export function PasswordField({
+  label = "Password",
+  accounts,
+  policy,
+  typed,
+  email,
+  errors,
+  ...input
+}: PasswordFieldProps) {
   const id = useId();
   const [isShown, setIsShown] = useState(false);
   const broken = policy ? brokenPasswordRules(typed, email, policy) : [];
@@ -28,7 +37,7 @@ export function PasswordField({ accounts, policy, typed, email, errors, ...input
     <>
       <Field
         {...input}
-        label="Password"
+        label={label}
         type={isShown ? "text" : "password"}
         autoComplete="new-password"
         autoCapitalize="none"

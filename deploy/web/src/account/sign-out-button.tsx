@@ -1,0 +1,18 @@
+import { useSession } from "../app/session-context";
+
+/** Signs out. The tokens are forgotten in any case, also when the service cannot be reached. */
+export function SignOutButton() {
+  const session = useSession();
+  return (
+    <button
+      type="button"
+      className="secondary"
+      onClick={() => {
+        // Without an answer the session is over here, and ends on the server by its age.
+        session.signOut().catch(() => undefined);
+      }}
+    >
+      Sign out
+    </button>
+  );
+}
