@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { environment } from "./harness/environment";
-import { checkPage, expect, test } from "./harness/test";
+import { checkPage, expect, type Page, type Person, test } from "./harness/test";
 
 /** The pages by their paths. */
 const PAGES = [
@@ -18,6 +18,14 @@ const PAGES = [
 const HEADERS = [...readFileSync("headers.conf", "utf8").matchAll(/^add_header (\S+) "([^"]*)" always;$/gm)].map(
   ([, name = "", value = ""]) => [name.toLowerCase(), value] as const,
 );
+
+async function signIn(page: Page, { email, password }: Person): Promise<void> {
+  await page.goto("/sign-in");
+  await page.getByLabel("E-mail address").fill(email);
+  await page.getByLabel("Password").fill(password);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await expect(page).toHaveURL("/account");
+}
 
 test("every page has the headers of headers.conf, and is asked for again", async ({ page }) => {
   expect(HEADERS.length).toBeGreaterThanOrEqual(6);
@@ -109,4 +117,54 @@ test("without JavaScript the page says that it needs it", async ({ browser }) =>
   await page.goto("/");
   await expect(page.getByText("This page needs JavaScript")).toBeVisible();
   await context.close();
+});
+
+test("a reload signs out, and nothing is left in the browser", async ({ page, haven }) => {
+  const ada = await haven.signUp();
+  await signIn(page, ada);
+  await expect(page.getByRole("navigation").getByRole("link", { name: "Account" })).toBeVisible();
+  await page.reload();
+  await expect(page.getByRole("navigation").getByRole("link", { name: "Sign in" })).toBeVisible();
+  // The guard of the test looks for what is stored, and for the address, the password and the tokens elsewhere.
+  expect(await page.content()).not.toContain(ada.email);
+});
+
+test("calls go to the services themselves, after a preflight, and their answers are readable", async ({
+  page,
+  haven,
+}) => {
+  const ada = await haven.signUp();
+  const calls: { method: string; url: string; origin: string | undefined }[] = [];
+  page.on("request", (sent) => {
+    if (sent.url().startsWith(environment.identity)) {
+      calls.push({ method: sent.method(), url: sent.url(), origin: sent.headers()["origin"] });
+    }
+  });
+  const answered = page.waitForResponse((response) => response.url().endsWith("/SignIn"));
+  await signIn(page, ada);
+  const answer = await answered;
+  expect(answer.status()).toBe(200);
+  const headers = await answer.allHeaders();
+  expect(headers["access-control-allow-origin"]).toBe(environment.pages);
+  expect(headers["access-control-allow-credentials"]).toBeUndefined();
+  expect(headers["set-cookie"]).toBeUndefined();
+  expect(calls.map(({ url }) => url)).toContain(`${environment.identity}/haven.identity.v1.SessionService/SignIn`);
+});
+
+test("with empty addresses in config.json the calls go to the origin of the pages, which passes them on", async ({
+  page,
+  haven,
+}) => {
+  const ada = await haven.signUp();
+  await page.route("**/config.json", (route) => route.fulfill({ json: { identity: "", data: "" } }));
+  const answered = page.waitForResponse((response) => response.url().endsWith("/SignIn"));
+  await signIn(page, ada);
+  const answer = await answered;
+  expect(answer.url()).toBe(`${environment.pages}/haven.identity.v1.SessionService/SignIn`);
+  // A failure arrives with its details: the page knows the reason.
+  await page.goto("/sign-in");
+  await page.getByLabel("E-mail address").fill(ada.email);
+  await page.getByLabel("Password").fill(haven.secret("Wrong-horse-8-battery"));
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await expect(page.getByRole("alert")).toContainText("The e-mail address or the password is wrong.");
 });

@@ -5,7 +5,7 @@ import type { Secrets } from "./secrets";
 /** Where `watchViolations` puts the violations of a page. */
 const REPORT = "reportViolation";
 
-/** What a test may not do, whatever it is about. It is watched in all pages of its browser. */
+/** What no test may do. It is watched in all pages of its browser. */
 export class Guard {
   readonly #context: BrowserContext;
   readonly #secrets: Secrets;
