@@ -34,7 +34,14 @@ export function SignUpForm({ onMade }: { onMade: (account: SignUpContent, isEarl
   const { rules, hasFailed, load } = useSignUpRules(accounts);
   const attempts = useMemo(() => new SignUpAttempts(accounts), [accounts]);
   const resolver = useMemo(() => resolverFor(rules), [rules]);
-  const form = useForm({ mode: "onTouched", criteriaMode: "all", defaultValues: EMPTY, resolver });
+  const form = useForm({
+    mode: "onTouched",
+    criteriaMode: "all",
+    defaultValues: EMPTY,
+    resolver,
+    // The focus follows the order of the page, which React Hook Form does not know.
+    shouldFocusError: false,
+  });
   const { control, formState, handleSubmit, register, setError, setFocus, watch } = form;
   const goalField = useController({ control, name: "goals" }).field;
   const consentField = useController({ control, name: "consents" }).field;
@@ -94,10 +101,20 @@ export function SignUpForm({ onMade }: { onMade: (account: SignUpContent, isEarl
     }
   };
 
+  const correct = (errors: object) => {
+    const first = fieldNames.find((name) => name in errors);
+    if (first) {
+      setFocus(first);
+    }
+    if (wait === 0) {
+      setRefusal(undefined);
+    }
+  };
+
   const errors = (name: FieldName) => textsOf(formState.errors[name]);
   const isShown = refusal && !(refusal.failure.reason === "EMAIL_TAKEN" && refusal.email !== email);
   return (
-    <form noValidate onSubmit={handleSubmit(send)}>
+    <form noValidate onSubmit={handleSubmit(send, correct)}>
       <Field
         {...register("email")}
         label="E-mail address"
