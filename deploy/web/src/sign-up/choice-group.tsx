@@ -1,4 +1,4 @@
-import { type Ref, useId } from "react";
+import { useId } from "react";
 import { FieldErrors } from "../ui/field";
 
 interface ChoiceGroupProps<Value extends string | number> {
@@ -8,15 +8,12 @@ interface ChoiceGroupProps<Value extends string | number> {
   choices: { value: Value; label: string }[];
   value: Value[];
   errors: string[];
-  /** The first choice, to which the focus moves on an error. */
-  first: Ref<HTMLInputElement>;
   onChange: (value: Value[]) => void;
-  onBlur: () => void;
 }
 
 /** A group of checkboxes with one value, the list of those that are checked. */
 export function ChoiceGroup<Value extends string | number>(group: ChoiceGroupProps<Value>) {
-  const { legend, hint, name, choices, value, errors, first, onChange, onBlur } = group;
+  const { legend, hint, name, choices, value, errors, onChange } = group;
   const id = useId();
   const described = [hint && `${id}-hint`, errors.length > 0 && `${id}-errors`].filter(Boolean).join(" ") || undefined;
   return (
@@ -32,11 +29,9 @@ export function ChoiceGroup<Value extends string | number>(group: ChoiceGroupPro
           <input
             type="checkbox"
             name={name}
-            ref={index === 0 ? first : undefined}
             checked={value.includes(choice.value)}
             aria-invalid={errors.length > 0}
             aria-describedby={index === 0 ? described : undefined}
-            onBlur={onBlur}
             onChange={({ target }) =>
               onChange(target.checked ? [...value, choice.value] : value.filter((other) => other !== choice.value))
             }

@@ -1,5 +1,5 @@
-import { useEffect, useMemo, useRef, useState } from "react";
-import { useController, useForm } from "react-hook-form";
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { useForm } from "react-hook-form";
 import { type Failure, failureOf } from "../api/failure";
 import { useSession } from "../app/session-context";
 import { Alert } from "../ui/alert";
@@ -42,24 +42,37 @@ export function SignUpForm({ onMade }: { onMade: (account: SignUpContent, isEarl
     // The focus follows the order of the page, which React Hook Form does not know.
     shouldFocusError: false,
   });
-  const { control, formState, handleSubmit, register, setError, setFocus, watch } = form;
-  const goalField = useController({ control, name: "goals" }).field;
-  const consentField = useController({ control, name: "consents" }).field;
-  const [email, password] = watch(["email", "password"]);
+  const { formState, handleSubmit, register, setError, setValue, watch } = form;
+  const { email, password, goals: chosen, consents: given } = watch();
   const [isBusy, setIsBusy] = useState(false);
   const isSending = useRef(false);
   const [refusal, setRefusal] = useState<Refusal>();
   const wait = useCountdown(refusal?.end);
-  const changes = useConsentChanges(rules, consentField.value, consentField.onChange);
+  const element = useRef<HTMLFormElement>(null);
   const alert = useRef<HTMLDivElement>(null);
 
+  const choose = useCallback(
+    (name: "goals" | "consents", values: SignUpValues[typeof name]) =>
+      setValue(name, values, { shouldDirty: true, shouldTouch: true, shouldValidate: true }),
+    [setValue],
+  );
+  const keep = useCallback((keys: string[]) => setValue("consents", keys), [setValue]);
+  const changes = useConsentChanges(rules, given, keep);
   useEffect(() => {
-    if (refusal?.focus) {
-      setFocus(refusal.focus);
-    } else if (refusal) {
-      alert.current?.focus();
+    register("goals");
+    register("consents");
+  }, [register]);
+
+  const focus = useCallback((name: FieldName | undefined) => {
+    const input = name && element.current?.querySelector<HTMLElement>(`[name="${name}"]`);
+    (input || alert.current)?.focus();
+  }, []);
+
+  useEffect(() => {
+    if (refusal) {
+      focus(refusal.focus);
     }
-  }, [refusal, setFocus]);
+  }, [refusal, focus]);
 
   const refuse = async (failure: Failure, sent: SignUpContent) => {
     // The server's rules are others than those that the page checked.
@@ -102,10 +115,7 @@ export function SignUpForm({ onMade }: { onMade: (account: SignUpContent, isEarl
   };
 
   const correct = (errors: object) => {
-    const first = fieldNames.find((name) => name in errors);
-    if (first) {
-      setFocus(first);
-    }
+    focus(fieldNames.find((name) => name in errors));
     if (wait === 0) {
       setRefusal(undefined);
     }
@@ -114,7 +124,7 @@ export function SignUpForm({ onMade }: { onMade: (account: SignUpContent, isEarl
   const errors = (name: FieldName) => textsOf(formState.errors[name]);
   const isShown = refusal && !(refusal.failure.reason === "EMAIL_TAKEN" && refusal.email !== email);
   return (
-    <form noValidate onSubmit={handleSubmit(send, correct)}>
+    <form ref={element} noValidate onSubmit={handleSubmit(send, correct)}>
       <Field
         {...register("email")}
         label="E-mail address"
@@ -137,8 +147,9 @@ export function SignUpForm({ onMade }: { onMade: (account: SignUpContent, isEarl
         errors={errors("password")}
       />
       <ChoiceGroup
-        {...goalField}
-        first={goalField.ref}
+        name="goals"
+        value={chosen}
+        onChange={(values) => choose("goals", values)}
         legend="Your goals"
         hint="Choose at least one."
         choices={goals}
@@ -163,8 +174,9 @@ export function SignUpForm({ onMade }: { onMade: (account: SignUpContent, isEarl
         </Alert>
       )}
       <ChoiceGroup
-        {...consentField}
-        first={consentField.ref}
+        name="consents"
+        value={given}
+        onChange={(values) => choose("consents", values)}
         legend="Documents"
         choices={(rules?.consents ?? []).map((consent) => ({ value: keyOf(consent), label: labelOf(consent) }))}
         errors={errors("consents")}
