@@ -1,3 +1,4 @@
+import "./account.css";
 import { type ReactNode, useEffect, useRef } from "react";
 
 /** A page with its title. The title gets the focus when a link led here, which is gone with the page before. */

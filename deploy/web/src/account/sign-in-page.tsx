@@ -42,6 +42,10 @@ export default function SignInPage() {
 
   const signIn = handleSubmit(({ email, password }) =>
     action.run(async () => {
+      // The second click of a double click can come after the answer to the first.
+      if (session.signedIn) {
+        return;
+      }
       await session.signIn(email, password, requestIds.for({ email, password }));
       requestIds.forget();
       reset();
