@@ -22,7 +22,9 @@ export type EndCause = "SIGNED_OUT" | "DELETED" | "ENDED";
 
 interface Tokens {
   access: string;
+  /** The end of the access token, and the time from which it is exchanged, in milliseconds since the epoch. */
   accessEnd: number;
+  renewal: number;
   refresh: string;
 }
 
@@ -32,6 +34,8 @@ interface Tokens {
  */
 export class Session {
   readonly entry: EntryClients;
+  /** Exchanges tokens: calls without a token, which would wait for themselves. */
+  readonly #exchanges: EntryClients["sessions"];
   #signedIn: SignedIn | undefined;
   #tokens: Tokens | undefined;
   #deviceToken = "";
@@ -40,7 +44,8 @@ export class Session {
   #lastEnd: EndCause | undefined;
 
   constructor(readonly config: Config) {
-    this.entry = entryClients(config, async () => this.accessToken());
+    this.entry = entryClients(config, () => this.accessToken());
+    this.#exchanges = entryClients(config, async () => undefined).sessions;
   }
 
   get signedIn(): SignedIn | undefined {
@@ -100,9 +105,15 @@ export class Session {
 
   /** Returns a valid access token; undefined when the person is not signed in. */
   async accessToken(): Promise<string | undefined> {
-    // The exchange itself is a call without a token.
-    if (this.#renewal === undefined && this.#tokens && this.#tokens.accessEnd - Date.now() < RENEWAL) {
-      await this.renew();
+    const tokens = this.#tokens;
+    if (tokens && tokens.renewal <= Date.now()) {
+      try {
+        await this.renew();
+      } catch (error) {
+        if (this.#tokens !== tokens || tokens.accessEnd <= Date.now()) {
+          throw error;
+        }
+      }
     }
     return this.#tokens?.access;
   }
@@ -118,7 +129,7 @@ export class Session {
       return;
     }
     try {
-      const response = await this.entry.sessions.refreshSession({ refreshToken: tokens.refresh });
+      const response = await this.#exchanges.refreshSession({ refreshToken: tokens.refresh });
       // The session may have ended here in the meantime.
       if (this.#tokens === tokens && this.#signedIn) {
         this.#tokens = tokensOf(response);
@@ -148,9 +159,12 @@ export function useSignedIn(session: Session): SignedIn | undefined {
 }
 
 function tokensOf(response: SignInResponse | RefreshSessionResponse): Tokens {
+  const accessEnd = response.accessTokenExpireTime ? timestampMs(response.accessTokenExpireTime) : 0;
   return {
     access: response.accessToken,
-    accessEnd: response.accessTokenExpireTime ? timestampMs(response.accessTokenExpireTime) : 0,
+    accessEnd,
+    // With a clock that is ahead, each call would exchange a new token.
+    renewal: Math.max(accessEnd - RENEWAL, Date.now() + RENEWAL),
     refresh: response.refreshToken,
   };
 }

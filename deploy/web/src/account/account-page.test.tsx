@@ -1,0 +1,416 @@
+import { screen, waitFor, within } from "@testing-library/react";
+import { userEvent } from "@testing-library/user-event";
+import { beforeEach, expect, test, vi } from "vitest";
+import { Goal } from "../gen/haven/identity/v1/account_pb";
+import AccountPage from "./account-page";
+import {
+  type Answers,
+  failing,
+  newSession,
+  renderWith,
+  SESSION_ID,
+  serve,
+  signedInSession,
+  tokens,
+  USER_ID,
+} from "./test-service";
+
+const terms = { document: "terms", documentVersion: "2026-02" };
+const time = (seconds: number) => ({ seconds: BigInt(1_790_000_000 + seconds) });
+const account = {
+  id: USER_ID,
+  email: "ada@example.org",
+  goals: [Goal.MAKE_FRIENDS],
+  stage: 1,
+  version: 1n,
+  createTime: time(0),
+  updateTime: time(0),
+};
+
+beforeEach(() => {
+  history.replaceState(null, "", "/account");
+  URL.createObjectURL = vi.fn(() => "blob:export");
+  URL.revokeObjectURL = vi.fn();
+});
+
+/** What the services answer unless a test says otherwise. */
+function answers(own: Answers = {}): Answers {
+  return {
+    accounts: {
+      getAccount: () => ({ account }),
+      getPasswordPolicy: () => ({ minLength: 8, maxLength: 128 }),
+      checkPassword: () => ({}),
+      listConsents: () => ({ consents: [] }),
+      getConsentRequirements: () => ({ required: [], accepted: [] }),
+      listAuditEvents: () => ({ events: [] }),
+      ...own.accounts,
+    },
+    sessions: {
+      listSessions: () => ({ sessions: [{ id: SESSION_ID, current: true, createTime: time(0) }] }),
+      ...own.sessions,
+    },
+    people: { listAuditEvents: () => ({ events: [] }), ...own.people },
+  };
+}
+
+async function open(own: Answers = {}, isDown?: () => boolean) {
+  const calls = serve(answers(own), isDown);
+  const session = await signedInSession();
+  renderWith(session, <AccountPage />);
+  return { session, calls, user: userEvent.setup() };
+}
+
+const section = (name: string) => within(screen.getByRole("region", { name }));
+
+test("without a person the page leads to sign-in", async () => {
+  serve({});
+  renderWith(newSession(), <AccountPage />);
+  await waitFor(() => expect(location.pathname).toBe("/sign-in"));
+});
+
+test("a session that ended elsewhere leads to sign-in", async () => {
+  const { session } = await open({
+    accounts: {
+      getAccount: () => {
+        throw failing("SESSION_REVOKED");
+      },
+    },
+  });
+  await waitFor(() => expect(location.pathname).toBe("/sign-in"));
+  expect(session.lastEnd).toBe("ENDED");
+});
+
+test("signing out ends the session here, also without an answer", async () => {
+  let isDown = false;
+  const { session, user } = await open({}, () => isDown);
+  await screen.findByText("ada@example.org", { exact: false });
+  isDown = true;
+  await user.click(screen.getByRole("button", { name: "Sign out" }));
+  await waitFor(() => expect(location.pathname).toBe("/sign-in"));
+  expect(session.lastEnd).toBe("SIGNED_OUT");
+});
+
+test("missing consents are asked for, granted, and then the whole page is there", async () => {
+  const granted: unknown[] = [];
+  const { user, calls } = await open({
+    accounts: {
+      grantConsent: ({ consent, requestId }) => {
+        granted.push([consent?.document, consent?.documentVersion, requestId.length]);
+        return {};
+      },
+    },
+    sessions: { signIn: () => tokens([terms]), refreshSession: () => tokens() },
+  });
+  expect(screen.queryByRole("region", { name: "Goals" })).not.toBeInTheDocument();
+  expect(screen.getByRole("region", { name: "Export" })).toBeInTheDocument();
+  expect(screen.getByRole("region", { name: "Delete the account" })).toBeInTheDocument();
+  expect(calls.map(({ method }) => method)).not.toContain("GetAccount");
+  await user.click(screen.getByRole("button", { name: "Accept and go on" }));
+  expect(await screen.findByText("“terms” is required.")).toBeInTheDocument();
+  const choice = screen.getByRole("checkbox", { name: "I accept “terms”, version 2026-02" });
+  expect(choice).toHaveFocus();
+  await user.click(choice);
+  await user.click(screen.getByRole("button", { name: "Accept and go on" }));
+  expect(await screen.findByRole("region", { name: "Goals" })).toBeInTheDocument();
+  expect(granted).toEqual([["terms", "2026-02", 36]]);
+  expect(screen.queryByRole("region", { name: "Your consent is needed" })).not.toBeInTheDocument();
+});
+
+test("consents that a later call asks for are asked for too", async () => {
+  await open({
+    accounts: {
+      listAuditEvents: () => {
+        throw failing("CONSENT_OUTDATED");
+      },
+    },
+    sessions: { refreshSession: () => tokens([terms]) },
+  });
+  expect(await screen.findByRole("region", { name: "Your consent is needed" })).toBeInTheDocument();
+});
+
+test("goals are changed, based on the version that is shown", async () => {
+  const updates: unknown[] = [];
+  const { user } = await open({
+    accounts: {
+      updateAccount: ({ account: change, updateMask, expectedVersion }) => {
+        updates.push([change?.goals, updateMask?.paths, expectedVersion]);
+        return { account: { ...account, goals: change?.goals ?? [], version: expectedVersion + 1n } };
+      },
+    },
+  });
+  await user.click(await screen.findByRole("checkbox", { name: "Join activities" }));
+  await user.click(screen.getByRole("button", { name: "Save the goals" }));
+  expect(await screen.findByText("The goals are saved.")).toBeInTheDocument();
+  await user.click(screen.getByRole("checkbox", { name: "Make friends" }));
+  await user.click(screen.getByRole("button", { name: "Save the goals" }));
+  await waitFor(() => expect(updates).toHaveLength(2));
+  expect(updates).toEqual([
+    [[Goal.MAKE_FRIENDS, Goal.JOIN_ACTIVITIES], ["goals"], 1n],
+    [[Goal.JOIN_ACTIVITIES], ["goals"], 2n],
+  ]);
+});
+
+test("no goal at all is refused without a call", async () => {
+  const { user, calls } = await open();
+  await user.click(await screen.findByRole("checkbox", { name: "Make friends" }));
+  await user.click(screen.getByRole("button", { name: "Save the goals" }));
+  expect(screen.getByText("At least one goal is required.")).toBeInTheDocument();
+  expect(calls.map(({ method }) => method)).not.toContain("UpdateAccount");
+});
+
+test("goals that were changed elsewhere are shown as they are, and it is said", async () => {
+  let current = account;
+  const { user } = await open({
+    accounts: {
+      getAccount: () => ({ account: current }),
+      updateAccount: () => {
+        current = { ...account, goals: [Goal.DATING_SKILLS], version: 2n };
+        throw failing("VERSION_CONFLICT");
+      },
+    },
+  });
+  await user.click(await screen.findByRole("checkbox", { name: "Join activities" }));
+  await user.click(screen.getByRole("button", { name: "Save the goals" }));
+  expect(await screen.findByText(/your choice was not saved/)).toBeInTheDocument();
+  expect(screen.getByRole("checkbox", { name: "Improve dating skills" })).toBeChecked();
+  expect(screen.getByRole("checkbox", { name: "Join activities" })).not.toBeChecked();
+});
+
+test("a changed password says how many sessions have ended", async () => {
+  const { user } = await open({ accounts: { changePassword: () => ({ endedSessions: 1 }) } });
+  const password = section("Password");
+  await user.type(password.getByLabelText("Current password"), "kX9vQ2wZ-ada");
+  await user.type(password.getByLabelText("New password"), "kX9vQ2wZ-new");
+  await user.click(password.getByRole("button", { name: "Change the password" }));
+  expect(await password.findByText(/One session was ended/)).toBeInTheDocument();
+  expect(password.getByLabelText("Current password")).toHaveValue("");
+});
+
+test("a wrong password and violations are shown at their fields", async () => {
+  let failure = failing("CREDENTIALS_INVALID");
+  const { user } = await open({
+    accounts: {
+      changePassword: () => {
+        throw failure;
+      },
+    },
+  });
+  const password = section("Password");
+  await user.type(password.getByLabelText("Current password"), "wrong");
+  await user.type(password.getByLabelText("New password"), "wrong");
+  await user.click(password.getByRole("button", { name: "Change the password" }));
+  await waitFor(() =>
+    expect(password.getByLabelText("Current password")).toHaveAccessibleDescription("The password is wrong."),
+  );
+  expect(password.getByLabelText("Current password")).toHaveFocus();
+  const description = "new_password must differ from current_password";
+  failure = failing("PASSWORD_POLICY", {
+    violations: [{ field: "new_password", reason: "SAME_AS_CURRENT", description }],
+  });
+  await user.click(password.getByRole("button", { name: "Change the password" }));
+  await waitFor(() =>
+    expect(password.getByLabelText("New password")).toHaveAccessibleDescription(expect.stringContaining(description)),
+  );
+});
+
+test("sessions are listed by pages, this one is marked, and another one is ended", async () => {
+  const revoked: string[] = [];
+  const other = { id: "other", createTime: time(1) };
+  const { user } = await open({
+    sessions: {
+      listSessions: ({ pageToken }) =>
+        pageToken === ""
+          ? { sessions: [{ id: SESSION_ID, current: true, createTime: time(2) }], nextPageToken: "next" }
+          : { sessions: revoked.includes("other") ? [] : [other] },
+      revokeSession: ({ sessionId }) => {
+        revoked.push(sessionId);
+        return {};
+      },
+    },
+  });
+  const sessions = section("Sessions");
+  expect(await sessions.findByText("This session.")).toBeInTheDocument();
+  expect(sessions.queryByRole("button", { name: /^End this session/ })).not.toBeInTheDocument();
+  await user.click(sessions.getByRole("button", { name: "More sessions" }));
+  await user.click(await sessions.findByRole("button", { name: /^End this session/ }));
+  expect(await sessions.findByText(/The session is ended/)).toBeInTheDocument();
+  expect(revoked).toEqual(["other"]);
+});
+
+test("a page token that is not accepted any more is followed by the first page", async () => {
+  let isRestored = false;
+  const { user } = await open({
+    accounts: {
+      listAuditEvents: ({ pageToken }) => {
+        if (pageToken !== "") {
+          isRestored = true;
+          throw failing("PAGE_TOKEN_INVALID");
+        }
+        return { events: [{ number: isRestored ? 2n : 1n, eventType: 1 }], nextPageToken: isRestored ? "" : "next" };
+      },
+    },
+  });
+  const log = section("Security log");
+  await user.click(await log.findByRole("button", { name: "More events of the account" }));
+  await user.click(await log.findByRole("button", { name: "Try again" }));
+  await waitFor(() => expect(log.queryByRole("alert")).not.toBeInTheDocument());
+  expect(log.getAllByText(/the account was created/)).toHaveLength(1);
+});
+
+test("a required consent is withdrawn, and asked for again", async () => {
+  let isWithdrawn = false;
+  const { user } = await open({
+    accounts: {
+      listConsents: () => ({
+        consents: [{ id: "consent", ...terms, grantTime: time(0), ...(isWithdrawn && { withdrawTime: time(1) }) }],
+      }),
+      getConsentRequirements: () => ({ required: [terms], accepted: [{ document: "news", documentVersion: "1" }] }),
+      withdrawConsent: ({ consentId }) => {
+        expect(consentId).toBe("consent");
+        isWithdrawn = true;
+        return {};
+      },
+    },
+    sessions: { refreshSession: () => tokens(isWithdrawn ? [terms] : []) },
+  });
+  const consents = section("Consents");
+  expect(await consents.findByRole("button", { name: "Accept “news”, version 1" })).toBeInTheDocument();
+  await user.click(consents.getByRole("button", { name: "Withdraw the consent to “terms”, version 2026-02" }));
+  expect(await screen.findByRole("region", { name: "Your consent is needed" })).toBeInTheDocument();
+  await waitFor(() => expect(consents.getByText(/withdrawn/, { selector: "li p" })).toBeInTheDocument());
+  expect(consents.queryByRole("button", { name: /^Withdraw/ })).not.toBeInTheDocument();
+});
+
+test("a section whose service is away says it, and reads again", async () => {
+  let isAway = true;
+  const { user } = await open({
+    people: {
+      listAuditEvents: () => {
+        if (isAway) {
+          throw failing("DEPENDENCY_UNAVAILABLE");
+        }
+        return { events: [{ eventId: "1", eventType: 5 }] };
+      },
+    },
+  });
+  const log = section("Security log");
+  expect(await log.findByRole("alert")).toHaveTextContent("The service is busy");
+  isAway = false;
+  await user.click(log.getByRole("button", { name: "Try again" }));
+  expect(await log.findByText(/a share was created/)).toBeInTheDocument();
+});
+
+test("the export of both services is offered as one file", async () => {
+  const { user } = await open({
+    accounts: {
+      async *exportAccount() {
+        yield { account: { account }, resumeToken: "one" };
+        yield { manifest: { userId: USER_ID, exported: [{ table: "identity.users", rows: 1n }] } };
+      },
+    },
+    people: {
+      async *exportData({ resumeToken }) {
+        if (resumeToken === "") {
+          yield { messages: [{ text: "hello" }], resumeToken: "one" };
+          throw failing("DRAINING");
+        }
+        yield { manifest: { userId: USER_ID, exported: [{ table: "data.conversations", rows: 1n }] } };
+      },
+    },
+  });
+  const exports = section("Export");
+  await user.click(exports.getByRole("button", { name: "Export everything" }));
+  const link = await exports.findByRole("link", { name: "Save the export" }, { timeout: 3000 });
+  expect(link).toHaveAttribute("download", expect.stringMatching(/^haven-export-\d{4}-\d\d-\d\d\.json$/));
+  expect(exports.getByText(/The export is complete: 2 rows/)).toBeInTheDocument();
+  const [file] = vi.mocked(URL.createObjectURL).mock.calls[0] as [Blob];
+  const text = await new Promise((resolve) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.readAsText(file);
+  });
+  expect(JSON.parse(String(text))).toMatchObject({
+    account: [{ account: { account: { email: "ada@example.org" } } }, { manifest: { user_id: USER_ID } }],
+    data: [{ messages: [{ text: "hello" }] }, { manifest: {} }],
+  });
+  expect(text).not.toContain("resume_token");
+});
+
+test("an export that is not complete is no file", async () => {
+  const { user } = await open({
+    accounts: {
+      async *exportAccount() {
+        yield { manifest: { userId: USER_ID, exported: [{ table: "identity.users", rows: 1n }] } };
+      },
+    },
+    people: {
+      async *exportData() {
+        yield { manifest: { userId: USER_ID } };
+      },
+    },
+  });
+  const exports = section("Export");
+  await user.click(exports.getByRole("button", { name: "Export everything" }));
+  expect(await exports.findByRole("alert")).toHaveTextContent(
+    "identity.users: 0 rows arrived, and the service exported 1.",
+  );
+  expect(exports.queryByRole("link")).not.toBeInTheDocument();
+});
+
+test("an export that is refused for a time says when it goes on", async () => {
+  const { user } = await open({
+    accounts: {
+      // biome-ignore lint/correctness/useYield: it is refused before its first part
+      async *exportAccount() {
+        throw failing("RATE_LIMITED", { retryAfter: 600 });
+      },
+    },
+  });
+  const exports = section("Export");
+  await user.click(exports.getByRole("button", { name: "Export everything" }));
+  await waitFor(() => expect(exports.getByRole("timer")).toHaveTextContent("10:00 minutes"));
+  expect(exports.getByRole("button", { name: "Try again" })).toBeDisabled();
+});
+
+test("a deletion needs the words and the right password, and ends with the receipt", async () => {
+  const requestIds: string[] = [];
+  const { user, session, calls } = await open({
+    accounts: {
+      deleteAccount: ({ password, requestId }) => {
+        requestIds.push(requestId);
+        if (password !== "kX9vQ2wZ-ada") {
+          throw failing("CREDENTIALS_INVALID");
+        }
+        if (requestIds.length === 2) {
+          throw failing("DEADLINE");
+        }
+        const erased = [{ table: "identity.users", rows: 1n }];
+        return { deletion: { userId: USER_ID, state: 1, requestTime: time(0), erased } };
+      },
+    },
+  });
+  const deletion = section("Delete the account");
+  const button = deletion.getByRole("button", { name: "Delete the account" });
+  await user.type(deletion.getByLabelText("Password"), "wrong");
+  await user.click(button);
+  await waitFor(() => expect(deletion.getByLabelText("Confirmation")).toHaveFocus());
+  expect(calls.map(({ method }) => method)).not.toContain("DeleteAccount");
+  await user.type(deletion.getByLabelText("Confirmation"), "Delete my account");
+  await user.click(button);
+  await waitFor(() =>
+    expect(deletion.getByLabelText("Password")).toHaveAccessibleDescription("The password is wrong."),
+  );
+  await user.clear(deletion.getByLabelText("Password"));
+  await user.type(deletion.getByLabelText("Password"), "kX9vQ2wZ-ada");
+  await user.click(button);
+  await deletion.findByRole("alert");
+  await user.click(button);
+  expect(await screen.findByRole("heading", { name: "The account is deleted" })).toBeInTheDocument();
+  expect(requestIds[2]).toBe(requestIds[1]);
+  expect(requestIds[1]).not.toBe(requestIds[0]);
+  expect(screen.getByText(/Pending/)).toBeInTheDocument();
+  expect(screen.getByRole("row", { name: "identity.users 1" })).toBeInTheDocument();
+  expect(session.signedIn).toBeUndefined();
+  expect(session.lastEnd).toBe("DELETED");
+  expect(location.pathname).toBe("/account");
+});
