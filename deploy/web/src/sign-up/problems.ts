@@ -44,6 +44,9 @@ export function textOf(
       if (reason === "NOT_LOADED") {
         return "The documents are not loaded yet.";
       }
+      if (reason === "VERSION_UNKNOWN") {
+        return "This version is no longer accepted.";
+      }
       return reason === "CONSENT_REQUIRED" && consent
         ? `Accept “${consent.document}”, version ${consent.documentVersion}.`
         : undefined;

@@ -47,6 +47,23 @@ test("what is wrong is found before a call, several for one field, and the first
   expect(service.signUps).toEqual([]);
 });
 
+test("nothing is marked before the form is sent, so that nothing moves under the pointer", async () => {
+  new TestService();
+  await openPage();
+  const user = userEvent.setup();
+  await user.type(emailInput(), "a");
+  await user.type(passwordInput(), "b");
+  await user.click(screen.getByLabelText(/“news”/));
+  expect(document.querySelectorAll(".errors")).toHaveLength(0);
+  await user.click(submit());
+  await waitFor(() => expect(document.querySelectorAll(".errors")).toHaveLength(4));
+  await user.clear(emailInput());
+  await user.type(emailInput(), "ada@example.org");
+  await user.click(screen.getByLabelText("Make friends"));
+  await user.click(screen.getByLabelText(/“terms”/));
+  await waitFor(() => expect(document.querySelectorAll(".errors")).toHaveLength(1));
+});
+
 test("all violations of the server are shown: on their fields by path and rule, and the others above the button", async () => {
   const service = new TestService();
   const violation = (field: string, reason: string) => ({ field, reason, description: `${field} breaks ${reason}` });
@@ -90,7 +107,7 @@ test("all violations of the server are shown: on their fields by path and rule, 
     "Choose at least one. goals[0] breaks UNKNOWN_VALUE goals breaks TOO_MANY",
   );
   expect(screen.getByRole("group", { name: "Documents" })).toHaveAccessibleDescription(
-    "“news”, version 1: consents[1].document_version breaks VERSION_UNKNOWN consents breaks ONE " +
+    "“news”, version 1: This version is no longer accepted. consents breaks ONE " +
       "Consent to `a` is required Consent to `b` is required",
   );
   const others = within(screen.getByRole("alert")).getAllByRole("listitem");

@@ -35,7 +35,8 @@ export function SignUpForm({ onMade }: { onMade: (account: SignUpContent, isEarl
   const attempts = useMemo(() => new SignUpAttempts(accounts), [accounts]);
   const resolver = useMemo(() => resolverFor(rules), [rules]);
   const form = useForm({
-    mode: "onTouched",
+    // Not when a field is left: a message that appears then moves what is being clicked away from under the pointer.
+    mode: "onSubmit",
     criteriaMode: "all",
     defaultValues: EMPTY,
     resolver,
@@ -53,8 +54,8 @@ export function SignUpForm({ onMade }: { onMade: (account: SignUpContent, isEarl
 
   const choose = useCallback(
     (name: "goals" | "consents", values: SignUpValues[typeof name]) =>
-      setValue(name, values, { shouldDirty: true, shouldTouch: true, shouldValidate: true }),
-    [setValue],
+      setValue(name, values, { shouldDirty: true, shouldValidate: formState.isSubmitted }),
+    [setValue, formState.isSubmitted],
   );
   const keep = useCallback((keys: string[]) => setValue("consents", keys), [setValue]);
   const changes = useConsentChanges(rules, given, keep);
