@@ -5,7 +5,7 @@ import { type ReactNode, useEffect, useRef } from "react";
 export function Page({ title, children }: { title: string; children: ReactNode }) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
-    document.title = `${title} – Haven`;
+    document.title = `${title} · Haven`;
     if (document.activeElement === document.body) {
       heading.current?.focus();
     }
