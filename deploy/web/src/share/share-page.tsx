@@ -1,3 +1,14 @@
+import "./share.css";
+import { useState } from "react";
+import { useSession } from "../app/session-context";
+import { startDecryptor } from "./decryption";
+import { shareClient } from "./share-client";
+import { ShareReader } from "./share-reader";
+import { ShareView } from "./share-view";
+
+/** Opens a share: `/share#<token>.<secret>`. The person who opens it has no account. */
 export default function SharePage() {
-  return <h1>Open a share</h1>;
+  const { config } = useSession();
+  const [reader] = useState(() => new ShareReader(shareClient(config), startDecryptor));
+  return <ShareView reader={reader} />;
 }
