@@ -113,6 +113,7 @@ test("missing consents are asked for, granted, and then the whole page is there"
   await user.click(screen.getByRole("button", { name: "Accept and go on" }));
   expect(await screen.findByRole("region", { name: "Goals" })).toBeInTheDocument();
   expect(granted).toEqual([["terms", "2026-02", 36]]);
+  expect(screen.getByRole("heading", { name: "Account" })).toHaveFocus();
   expect(screen.queryByRole("region", { name: "Your consent is needed" })).not.toBeInTheDocument();
 });
 

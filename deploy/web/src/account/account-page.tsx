@@ -38,7 +38,7 @@ export default function AccountPage() {
   }
   const hasConsents = signedIn.missingConsents.length === 0;
   return (
-    <Page title="Account">
+    <Page title="Account" state={hasConsents ? "whole" : "closed"}>
       <SignOutButton />
       {!hasConsents && <ConsentRequest missing={signedIn.missingConsents} />}
       {hasConsents && <AccountSection />}

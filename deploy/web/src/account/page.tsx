@@ -1,15 +1,23 @@
 import "./account.css";
 import { type ReactNode, useEffect, useRef } from "react";
 
-/** A page with its title. The title gets the focus when a link led here, which is gone with the page before. */
-export function Page({ title, children }: { title: string; children: ReactNode }) {
+interface PageProps {
+  title: string;
+  /** What changes when the page shows other parts. */
+  state?: string;
+  children: ReactNode;
+}
+
+/** A page with its title. The title gets the focus when what had it is gone: the link that led here, or a part of the page. */
+export function Page({ title, state, children }: PageProps) {
   const heading = useRef<HTMLHeadingElement>(null);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another state can take the focus away
   useEffect(() => {
     document.title = `${title} · Haven`;
     if (document.activeElement === document.body) {
       heading.current?.focus();
     }
-  }, [title]);
+  }, [title, state]);
   return (
     <>
       <h1 ref={heading} tabIndex={-1}>
