@@ -14,7 +14,8 @@ export function SignUpPage() {
     document.title = "Create an account · Haven";
   }, []);
   if (signedIn) {
-    return <Redirect to="/account" />;
+    // In place of this page: the way back leads to what was before it.
+    return <Redirect to="/account" replace />;
   }
   return (
     <>
