@@ -19,6 +19,7 @@ interface Arrived {
   unreadable: number;
   /** The parts as JSON, one a line, in memory of the browser that can be on disk. */
   lines: Blob[];
+  bytes: number;
   manifest: ExportPart["manifest"];
 }
 
@@ -70,6 +71,7 @@ export class ExportRun {
       rows: new Map(),
       unreadable: 0,
       lines: [],
+      bytes: 0,
       manifest: undefined,
     }));
   }
@@ -143,7 +145,9 @@ export class ExportRun {
       for await (const part of arrived.source.open(arrived.resumeToken, options)) {
         clearTimeout(timer);
         timer = setTimeout(() => silence.abort(), SILENCE);
-        arrived.lines.push(new Blob([part.json]));
+        const line = new Blob([part.json]);
+        arrived.lines.push(line);
+        arrived.bytes += line.size;
         arrived.rows = sumOf(arrived.rows, part.rows);
         arrived.unreadable += part.unreadable;
         arrived.resumeToken = part.resumeToken;
@@ -160,7 +164,7 @@ export class ExportRun {
     this.#options.onProgress({
       source: source.name,
       rows: this.#arrived.reduce((sum, { rows }) => sum + totalOf(rows), 0),
-      bytes: this.#arrived.reduce((sum, { lines }) => sum + sizeOf(lines), 0),
+      bytes: this.#arrived.reduce((sum, { bytes }) => sum + bytes, 0),
       isBroken,
     });
   }
@@ -190,10 +194,6 @@ function fileOf(arrived: Arrived[]): Blob {
   }
   document.push("}\n");
   return new Blob(document, { type: "application/json" });
-}
-
-function sizeOf(lines: Blob[]): number {
-  return lines.reduce((sum, { size }) => sum + size, 0);
 }
 
 function wait(milliseconds: number, signal: AbortSignal): Promise<void> {
