@@ -1,5 +1,3 @@
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { type Failure, failureOf } from "../api/failure";
 import { type EnvelopeErrorCode, parseShareFragment, type ShareLink } from "../envelope";
 import type { OpenShareResponse } from "../gen/haven/data/v1/share_pb";
@@ -26,7 +24,7 @@ export type ShareState =
   | { step: "ready"; attempt?: Attempt }
   | { step: "opening" }
   | { step: "decrypting" }
-  | { step: "opened"; content: Uint8Array; createTime: number | undefined; expireTime: number | undefined }
+  | { step: "opened"; content: Uint8Array; answer: OpenShareResponse }
   | { step: "undecryptable"; code: EnvelopeErrorCode | "WORKER" }
   | { step: "closed"; left: boolean };
 
@@ -148,8 +146,7 @@ export class ShareReader {
       return;
     }
     this.#answer = undefined;
-    const { createTime, expireTime } = answer;
-    this.#change({ step: "opened", content, createTime: millis(createTime), expireTime: millis(expireTime) });
+    this.#change({ step: "opened", content, answer });
   }
 
   #fail(error: unknown): void {
@@ -228,8 +225,4 @@ function encryptedShare(link: ShareLink, answer: OpenShareResponse): EncryptedSh
     // A copy, which the worker overwrites.
     secret: new Uint8Array(link.secret),
   };
-}
-
-function millis(time: Timestamp | undefined): number | undefined {
-  return time && timestampMs(time);
 }

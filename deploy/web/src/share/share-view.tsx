@@ -1,5 +1,7 @@
 import { useEffect, useRef, useSyncExternalStore } from "react";
 import { flushSync } from "react-dom";
+import { Time } from "../account/time";
+import type { OpenShareResponse } from "../gen/haven/data/v1/share_pb";
 import { Alert } from "../ui/alert";
 import { ContentView } from "./content-view";
 import { takeFragment } from "./fragment";
@@ -80,7 +82,7 @@ function Step({ state, reader }: { state: ShareState; reader: ShareReader }) {
     case "opened":
       return (
         <>
-          <Times createTime={state.createTime} expireTime={state.expireTime} />
+          <Times createTime={state.answer.createTime} expireTime={state.answer.expireTime} />
           <ContentView bytes={state.content} />
           <CloseButton reader={reader} />
           <p className="hint">
@@ -115,21 +117,21 @@ function NoLink({ malformed }: { malformed: boolean }) {
   );
 }
 
-function Times({ createTime, expireTime }: { createTime: number | undefined; expireTime: number | undefined }) {
+function Times({ createTime, expireTime }: Pick<OpenShareResponse, "createTime" | "expireTime">) {
   return (
     <dl className="times">
-      {createTime !== undefined && (
-        <div>
-          <dt>Shared</dt>
-          <dd>{new Date(createTime).toLocaleString()}</dd>
-        </div>
-      )}
-      {expireTime !== undefined && (
-        <div>
-          <dt>The link ends</dt>
-          <dd>{new Date(expireTime).toLocaleString()}</dd>
-        </div>
-      )}
+      <div>
+        <dt>Shared</dt>
+        <dd>
+          <Time value={createTime} />
+        </dd>
+      </div>
+      <div>
+        <dt>The link ends</dt>
+        <dd>
+          <Time value={expireTime} />
+        </dd>
+      </div>
     </dl>
   );
 }
