@@ -31,7 +31,7 @@ test("each kind has a file of its own", () => {
   expect(names).toEqual(["haven-share.txt", "haven-share.json", "haven-share.bin"]);
 });
 
-test("text is shown as text, whatever it looks like", () => {
+test("text is shown as text, also when it looks like HTML", () => {
   render(<ContentView bytes={encode("<img src=x onerror=alert(1)>\nline two")} />);
   expect(screen.getByText(/<img src=x/)).toBeVisible();
   expect(document.querySelector("img")).toBeNull();

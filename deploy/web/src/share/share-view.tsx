@@ -87,7 +87,7 @@ function Step({ state, reader }: { state: ShareState; reader: ShareReader }) {
           <CloseButton reader={reader} />
           <p className="hint">
             The content is in this tab only, until you close it or leave the page. To see it again, open the link again,
-            which uses another opening.
+            which uses another opening. A file that you save stays on this device.
           </p>
         </>
       );
