@@ -19,7 +19,7 @@ async function signIn(page: Page, person: Pick<Person, "email" | "password">): P
 
 /** The account page has read everything. */
 async function expectLoaded(page: Page): Promise<void> {
-  await expect(page.getByText("Number of the account")).toBeVisible();
+  await expect(page.getByText("Account ID")).toBeVisible();
   await expect(page.getByText("This session.")).toBeVisible();
   await expect(page.getByText("the account was created")).toBeVisible();
   await expect(page.getByText("Loading…")).toHaveCount(0);
@@ -125,7 +125,7 @@ test("a service that is down is said, and works when it is back", async ({ page,
   await expect(heading(page, "Account")).toBeVisible();
   const log = region(page, "Security log");
   await expect(log.getByRole("alert")).toContainText("The service cannot be reached.");
-  await expect(page.getByText("Number of the account")).toBeVisible();
+  await expect(page.getByText("Account ID")).toBeVisible();
   await checkPage(page, "account-data-down");
   await haven.data.start();
   await log.getByRole("button", { name: "Try again" }).click();

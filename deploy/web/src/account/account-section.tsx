@@ -49,7 +49,7 @@ export function AccountSection() {
             <dd>
               <Time value={account.updateTime} />
             </dd>
-            <dt>Number of the account</dt>
+            <dt>Account ID</dt>
             <dd>
               <code>{account.id}</code>
             </dd>

@@ -38,7 +38,7 @@ export function DeletionReceipt({ deletion }: { deletion: Deletion }) {
         <dd>
           <Time value={deletion.completeTime} />
         </dd>
-        <dt>Number of the account</dt>
+        <dt>Account ID</dt>
         <dd>
           <code>{deletion.userId}</code>
         </dd>

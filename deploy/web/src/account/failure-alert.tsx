@@ -33,7 +33,7 @@ export function FailureAlert({ failure, waitEnd, sentences, fields = [], onRetry
           </ul>
         )}
         {["INTERNAL", "INVALID_FIELD"].includes(failure.reason) && failure.requestId && (
-          <p>The number of the request, for a report: {failure.requestId}</p>
+          <p>The ID of the request, for a report: {failure.requestId}</p>
         )}
       </Alert>
       <Wait seconds={seconds} />
