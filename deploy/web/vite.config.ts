@@ -19,6 +19,12 @@ const withoutJson: Plugin = {
       : null,
 };
 
+/** What the first page loads is one file: it compresses by 2 KB better than the parts that other pages need too. */
+const firstPage = {
+  name: "page",
+  test: /\/node_modules\/(react|react-dom|scheduler|react-hook-form|zod|wouter|regexparam|use-sync-external-store|@connectrpc)\/|\/src\/(ui|app|sign-up|gen-sign-up|gen\/google|api\/(clients|failure|request-id|session|without-json))\b/,
+};
+
 /** The headers of every page, as nginx has them. */
 function headers(): Record<string, string> {
   const lines = readFileSync(new URL("headers.conf", import.meta.url), "utf8").split("\n");
@@ -57,6 +63,7 @@ export default defineConfig({
     // A data URL is another source than 'self', which is all that the Content-Security-Policy admits.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    rolldownOptions: { output: { codeSplitting: { groups: [firstPage] } } },
   },
   worker: { format: "es" },
   server: { proxy: proxy() },
