@@ -242,7 +242,7 @@ test("after a lost answer of sign-in the account exists, and the person signs in
 });
 
 test("a limit is counted down, and then the form is accepted", async ({ page, haven }) => {
-  await haven.identity.restart({ SIGN_UP_LIMITS: "network=2/30s,email=off,service=off" });
+  await haven.identity.restart({ SIGN_UP_LIMITS: "network=2/20s,email=off,service=off" });
   const ada = invent(haven);
   await open(page);
   // The server alone refuses this address, and counts the attempts.

@@ -3,7 +3,7 @@ import { FieldErrors } from "../ui/field";
 
 interface ChoiceGroupProps<Value extends string | number> {
   legend: string;
-  hint?: string;
+  hint?: string | undefined;
   name: string;
   choices: { value: Value; label: string }[];
   value: Value[];

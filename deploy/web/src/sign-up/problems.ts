@@ -42,7 +42,7 @@ export function textOf(
       return reason === "REQUIRED" ? "Choose at least one goal." : undefined;
     case "consents":
       if (reason === "NOT_LOADED") {
-        return "The documents are not loaded yet.";
+        return "Load the documents, and accept the required ones.";
       }
       if (reason === "VERSION_UNKNOWN") {
         return "This version is no longer accepted.";

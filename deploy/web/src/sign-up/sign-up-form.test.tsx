@@ -304,7 +304,7 @@ test("a service that is away when the page is opened is asked again, by a click 
   await user.type(emailInput(), "ada@example.org");
   await user.click(submit());
   expect(screen.getByRole("group", { name: "Documents" })).toHaveAccessibleDescription(
-    "The documents are not loaded yet.",
+    "They are not loaded yet. Load the documents, and accept the required ones.",
   );
   await user.click(screen.getByRole("button", { name: "Load again" }));
   service.isDown = false;

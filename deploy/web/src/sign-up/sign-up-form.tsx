@@ -179,6 +179,7 @@ export function SignUpForm({ onMade }: { onMade: (account: SignUpContent, isEarl
         value={given}
         onChange={(values) => choose("consents", values)}
         legend="Documents"
+        hint={rules ? undefined : "They are not loaded yet."}
         choices={(rules?.consents ?? []).map((consent) => ({ value: keyOf(consent), label: labelOf(consent) }))}
         errors={errors("consents")}
       />
