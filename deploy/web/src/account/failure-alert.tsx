@@ -38,7 +38,7 @@ export function FailureAlert({ failure, waitEnd, sentences, fields = [], onRetry
       </Alert>
       <Wait seconds={seconds} />
       {onRetry && (
-        <button type="button" className="secondary" onClick={onRetry} disabled={seconds > 1}>
+        <button type="button" className="secondary" onClick={onRetry} disabled={seconds > 0}>
           Try again
         </button>
       )}
@@ -48,10 +48,11 @@ export function FailureAlert({ failure, waitEnd, sentences, fields = [], onRetry
 
 /** The countdown. Screen readers do not say each second: it is outside of the alert. */
 function Wait({ seconds }: { seconds: number }) {
-  if (seconds <= 1) {
+  if (seconds === 0) {
     return null;
   }
   const minutes = Math.floor(seconds / 60);
   const rest = String(seconds % 60).padStart(2, "0");
-  return <p role="timer">Try again in {minutes > 0 ? `${minutes}:${rest} minutes` : `${seconds} seconds`}.</p>;
+  const time = minutes > 0 ? `${minutes}:${rest} minutes` : seconds === 1 ? "1 second" : `${seconds} seconds`;
+  return <p role="timer">Try again in {time}.</p>;
 }

@@ -17,7 +17,7 @@ interface SubmitButtonProps {
 export function SubmitButton({ action, className, busy, children }: SubmitButtonProps) {
   const seconds = useCountdown(action.waitEnd);
   return (
-    <button type="submit" className={className} disabled={seconds > 1} aria-busy={action.isBusy}>
+    <button type="submit" className={className} disabled={seconds > 0} aria-busy={action.isBusy}>
       {action.isBusy ? busy : children}
     </button>
   );
