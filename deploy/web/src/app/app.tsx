@@ -1,5 +1,5 @@
 import { lazy, Suspense } from "react";
-import { Route, Switch } from "wouter";
+import { Route, Switch, useLocation } from "wouter";
 import { SignUpPage } from "../sign-up/sign-up-page";
 import { Layout } from "./layout";
 import { NotFoundPage } from "./not-found-page";
@@ -15,9 +15,11 @@ const SharePage = lazy(() => import("../share/share-page"));
 
 /** The pages by their paths. Tokens of links are in the fragment, which is sent to no server. */
 export function App() {
+  const [path] = useLocation();
   return (
     <Layout>
-      <Suspense fallback={<p role="status">Loading…</p>}>
+      {/* With the key, a page that was left is gone at once. Without it, it stays, hidden, until the next one is loaded. */}
+      <Suspense key={path} fallback={<p role="status">Loading…</p>}>
         <Switch>
           <Route path="/" component={SignUpPage} />
           <Route path="/sign-in" component={SignInPage} />

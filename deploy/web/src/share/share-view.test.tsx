@@ -9,6 +9,8 @@ import { clientOf, failureWith, LocalDecryptor, type SealedShare, sealShare, tok
 
 let share: SealedShare;
 let passcodes: string[];
+/** The reader of the page that is shown. */
+let shown: ShareReader;
 beforeAll(async () => {
   share = await sealShare("Cycles since March: 28, 31, 27.");
 });
@@ -24,8 +26,8 @@ function show(open: (request: OpenShareRequest) => OpenShareResponse, fragment =
     passcodes.push(request.passcode);
     return open(request);
   });
-  const reader = new ShareReader(client, async () => new LocalDecryptor());
-  return render(<ShareView reader={reader} />, { wrapper: StrictMode });
+  shown = new ShareReader(client, async () => new LocalDecryptor());
+  return render(<ShareView reader={shown} />, { wrapper: StrictMode });
 }
 
 const user = userEvent.setup();
@@ -144,4 +146,13 @@ test("a page that is left has no content when the browser shows it again", async
   window.dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
   expect(document.body).not.toHaveTextContent("28, 31");
   expect(screen.getByText(/closed when you left the page/)).toBeVisible();
+});
+
+test("another page of this site leaves no content behind", async () => {
+  const { unmount } = show(() => share.answer);
+  await user.click(openButton());
+  await screen.findByText(/28, 31/);
+  window.history.pushState(null, "", "/sign-in");
+  unmount();
+  expect(shown.state).toEqual({ step: "closed", left: true });
 });

@@ -40,6 +40,7 @@ export function ShareView({ reader }: { reader: ShareReader }) {
 function useLink(reader: ShareReader): void {
   useEffect(() => {
     const receive = () => reader.receive(takeFragment());
+    const { pathname } = window.location;
     // The browser may keep the page as it is, and show it again when the person goes back: so it is changed before that.
     const leave = () => flushSync(() => reader.close(true));
     receive();
@@ -48,6 +49,10 @@ function useLink(reader: ShareReader): void {
     return () => {
       window.removeEventListener("hashchange", receive);
       window.removeEventListener("pagehide", leave);
+      // In development React mounts the page twice, at the same path.
+      if (window.location.pathname !== pathname) {
+        reader.close(true);
+      }
       reader.abort();
     };
   }, [reader]);
