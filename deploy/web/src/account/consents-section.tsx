@@ -38,16 +38,18 @@ export function ConsentsSection() {
   const container = useFailureFocus<HTMLDivElement>(action.failure);
   const [done, setDone] = useState<string>();
 
-  // Consents that are granted elsewhere on the page are entries too.
+  // Consents that are granted elsewhere on the page are entries too, and other versions can be required.
   const { reload } = pages;
+  const reloadOffered = offered.reload;
   const missingKeys = missing?.map(keyOf).join(" ");
   const [shownKeys, setShownKeys] = useState(missingKeys);
   useEffect(() => {
     if (missingKeys !== shownKeys) {
       setShownKeys(missingKeys);
       reload();
+      reloadOffered();
     }
-  }, [missingKeys, shownKeys, reload]);
+  }, [missingKeys, shownKeys, reload, reloadOffered]);
 
   const inEffect = pages.items.filter((consent) => !consent.withdrawTime).map(keyOf);
   const isRequired = (consent: Consent) =>

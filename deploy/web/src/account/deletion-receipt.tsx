@@ -47,25 +47,22 @@ export function DeletionReceipt({ deletion }: { deletion: Deletion }) {
       {deletion.erased.length === 0 ? (
         <p>No numbers are known yet.</p>
       ) : (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: a part that scrolls must be reached by the keyboard
-        <section className="scroll" aria-label="Erased rows" tabIndex={0}>
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Table</th>
-                <th scope="col">Rows</th>
+        <table className="receipt">
+          <thead>
+            <tr>
+              <th scope="col">Table</th>
+              <th scope="col">Rows</th>
+            </tr>
+          </thead>
+          <tbody>
+            {deletion.erased.map(({ table, rows }) => (
+              <tr key={table}>
+                <th scope="row">{table}</th>
+                <td>{rows.toString()}</td>
               </tr>
-            </thead>
-            <tbody>
-              {deletion.erased.map(({ table, rows }) => (
-                <tr key={table}>
-                  <th scope="row">{table}</th>
-                  <td>{rows.toString()}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </section>
+            ))}
+          </tbody>
+        </table>
       )}
       <p>
         <FileLink file={file} name={`haven-deletion-${deletion.userId}.json`}>
