@@ -43,6 +43,7 @@ test("a person signs in with the keyboard alone, and signs out", async ({ page, 
   const ada = await haven.signUp();
   await page.goto("/account");
   await expect(page).toHaveURL("/sign-in");
+  await expect(heading(page, "Sign in")).toBeVisible();
   await checkPage(page, "sign-in-empty");
   await page.getByRole("button", { name: "Sign in" }).click();
   await expect(page.getByLabel("E-mail address")).toBeFocused();
