@@ -25,8 +25,8 @@
 //! | `monitoring` | rules, dashboards and runbook against a real scrape; alerts end to end |
 //! | `postgres_versions` | every major version of Postgres that Haven runs on |
 //! | `proxies` | both services behind nginx, HAProxy, Envoy, Caddy and Traefik |
+//! | `web` | calls from browsers: gRPC-Web, CORS and HTTP/1.1; the pages of `deploy/web` in Chromium, which `deploy/web/check` runs, alone |
 //! | `platform` | the layers of the platform crate, behind a server made for these tests |
-//! | `web` | the pages of `deploy/web` in a browser; `deploy/web/check` runs it, alone |
 //! | `drills` | faults under load: killed processes, rolling restarts |
 //! | `workload` | many callers of all mutations, and the verification of what they stored; drills use it |
 //! | `testkit`, `dev` | the testkit itself; `cargo dev`, with its calls and its tour |
@@ -41,6 +41,7 @@ mod analysis_queue;
 mod architecture;
 mod backup;
 mod bad_input;
+mod browser;
 mod capacity;
 mod concurrently;
 mod conversation;

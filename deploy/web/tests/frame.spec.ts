@@ -95,6 +95,7 @@ test("an unknown path says so, and leads on", async ({ page }) => {
 
 test("the first Tab leads to a link to the content, which leaves the fragment alone", async ({ page }) => {
   await page.goto("/no-such-page#fragment");
+  await expect(page.getByRole("heading", { level: 1 })).toBeVisible();
   await page.keyboard.press("Tab");
   const skip = page.getByRole("link", { name: "Skip to the content" });
   await expect(skip).toBeFocused();
@@ -115,7 +116,9 @@ test("without JavaScript the page says that it needs it", async ({ browser }) =>
   const context = await browser.newContext({ javaScriptEnabled: false, baseURL: environment.pages });
   const page = await context.newPage();
   await page.goto("/");
-  await expect(page.getByText("This page needs JavaScript")).toBeVisible();
+  const notice = page.locator("noscript");
+  await expect(notice).toBeVisible();
+  await expect(notice).toContainText("This page needs JavaScript");
   await context.close();
 });
 

@@ -102,14 +102,21 @@ fn check(entry: &str) -> Result<HeaderValue, WebOriginsError> {
     let (scheme, rest) = entry.split_once("://").ok_or_else(malformed)?;
     if let Some(end) = rest.find(['/', '?', '#']) {
         let origin = format!("{scheme}://{}", &rest[..end]);
-        // The rest of the entry must be right before its path is the problem.
-        check(&origin)?;
         let entry = entry.to_owned();
-        return Err(WebOriginsError::Path { entry, origin });
+        // The rest of the entry must be right before its path is the problem.
+        return Err(match check(&origin) {
+            Ok(_) => WebOriginsError::Path { entry, origin },
+            Err(WebOriginsError::Malformed(_)) => WebOriginsError::Malformed(entry),
+            Err(other) => other,
+        });
     }
     if entry.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        check(&entry.to_ascii_lowercase())?;
-        return Err(WebOriginsError::UpperCase(entry.to_owned()));
+        let entry = entry.to_owned();
+        return Err(match check(&entry.to_ascii_lowercase()) {
+            Ok(_) => WebOriginsError::UpperCase(entry),
+            Err(WebOriginsError::Malformed(_)) => WebOriginsError::Malformed(entry),
+            Err(other) => other,
+        });
     }
     let default_port = match scheme {
         "https" => 443,

@@ -1,6 +1,7 @@
 //! The permission ratchet: each RPC of the descriptors is called by each kind of caller, and the outcomes are a
 //! snapshot. Consents are enforced. The caller `without consents` is the right person, whose token states that a required
-//! consent is missing.
+//! consent is missing. A browser calls in gRPC-Web from a listed origin, and `a service's browser` with the certificate of the
+//! service that may call the RPC; `NOT_SERVED` is the answer to what is not served to browsers.
 //!
 //! A new RPC fails this test until [`every_rpc`] has a request for it, and its outcomes are in the snapshot.
 
@@ -15,6 +16,7 @@ use tonic::Status;
 
 use self::fixture::Fixture;
 use crate::{
+    browser::{Browser, Frame, Http, ORIGIN},
     every_rpc::{self, call, rpcs, server_of},
     raw_call::headers,
     status::reason,
@@ -25,6 +27,7 @@ async fn who_may_call_what() {
     let stack = Stack::builder()
         .variable("identity", "CONSENT_ENFORCEMENT", "on")
         .variable("data", "CONSENT_ENFORCEMENT", "on")
+        .web_origins(ORIGIN)
         .start()
         .await
         .unwrap();
@@ -36,6 +39,9 @@ async fn who_may_call_what() {
         "without consents",
         "a listed service",
         "an unlisted service",
+        "a browser",
+        "a person's browser",
+        "a service's browser",
     ];
     let (mut matrix, mut undescribed) = (String::new(), Vec::new());
     for rpc in rpcs() {
@@ -45,6 +51,13 @@ async fn who_may_call_what() {
             let mut fixture = Fixture::of_new_person(&stack, &rpc).await;
             if name == "without consents" {
                 fixture.withdraw_consents(&stack).await;
+            }
+            if name.ends_with("browser") {
+                match browser_outcome(&rpc, &stack, name, &fixture).await {
+                    Some(outcome) => matrix += &format!("  {name:<20} {outcome}\n"),
+                    None => undescribed.push(rpc.clone()),
+                }
+                continue;
             }
             let client = match name {
                 "the wrong person" => stack.user(&wrong),
@@ -75,6 +88,50 @@ async fn outcome(
     as_service: bool,
     fixture: &Fixture,
 ) -> Option<Result<(), Status>> {
+    let body = request(rpc, client, as_service, fixture).await?;
+    let path = format!("/{rpc}");
+    let answer = call(client, server_of(rpc), &path, headers(&[]), body).await;
+    Some(answer.map(drop))
+}
+
+/// Calls `rpc` in gRPC-Web about the person of `fixture`. `name` is the kind of browser. `None` when `every_rpc` has no request for
+/// it.
+async fn browser_outcome(rpc: &str, stack: &Stack, name: &str, fixture: &Fixture) -> Option<String> {
+    let listeners = match server_of(rpc) {
+        "identity" => stack.identity.listeners,
+        _ => stack.data.listeners,
+    };
+    let mut browser = Browser::new(&stack.certificates, listeners.api, Http::Two);
+    let (token, mut headers) = (format!("Bearer {}", fixture.person.token), Vec::new());
+    let client = match name {
+        "a person's browser" => {
+            headers.push(("authorization", token.as_str()));
+            stack.user(&fixture.person)
+        }
+        "a service's browser" => {
+            browser.certificate = Some(every_rpc::service_of(rpc));
+            stack.service(every_rpc::service_of(rpc))
+        }
+        _ => stack.anonymous(),
+    };
+    let body = request(rpc, &client.unwrap(), name == "a service's browser", fixture).await?;
+    let mut answer = browser.open(&format!("/{rpc}"), &headers, &body).await;
+    if answer.head.status == http::StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        return Some("NOT_SERVED".to_owned());
+    }
+    let status = match answer.next().await {
+        Some(Frame::Message(_)) => return Some("OK".to_owned()),
+        Some(Frame::Trailers(trailers)) => Status::from_header_map(&trailers),
+        None => Status::from_header_map(&answer.head.headers),
+    };
+    Some(match status.unwrap() {
+        status if status.code() == tonic::Code::Ok => "OK".to_owned(),
+        status => reason(&status),
+    })
+}
+
+/// Returns a request of `rpc` about the person of `fixture`. `None` when `every_rpc` has none for it.
+async fn request(rpc: &str, client: &Client, as_service: bool, fixture: &Fixture) -> Option<Vec<u8>> {
     let body = every_rpc::request(rpc, &fixture.subject(as_service))?;
     if rpc.ends_with("/GetDeletion") {
         // A caller that may request a deletion finds one.
@@ -85,9 +142,7 @@ async fn outcome(
         };
         let _ = client.account().delete_account(request).await;
     }
-    let path = format!("/{rpc}");
-    let answer = call(client, server_of(rpc), &path, headers(&[]), body).await;
-    Some(answer.map(drop))
+    Some(body)
 }
 
 /// Each reason in the `Errors:` part of an RPC's comment is a value of the published enum.

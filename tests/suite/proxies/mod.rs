@@ -1,6 +1,7 @@
 //! Both services behind real proxies, with the configuration files of `deploy/proxies`.
 
 mod addresses;
+mod browsers;
 mod calls;
 mod idle_watches;
 

@@ -77,6 +77,10 @@ fn all_invalid_variables_are_reported_at_once_without_secrets() {
         ("IDENTITY_URL", "http://localhost:1"),
         ("ALLOWED_SERVICES", "identity,backend;worker=analysis,analyses"),
         ("TRUSTED_PROXIES", "proxy.example.org, 0.0.0.0/0"),
+        (
+            "WEB_ORIGINS",
+            "app.example.org, *, null, http://app.example.org, https://app.example.org/, https://app.example.org:443",
+        ),
     ];
     let output = run("data", &["check-config"], &variables);
     assert_eq!(output.status.code(), Some(64));
@@ -93,6 +97,12 @@ fn all_invalid_variables_are_reported_at_once_without_secrets() {
         "\"analyses\", given to \"worker\", is not a scope: the scopes are provisioning, analysis",
         "must be an address or a network, such as 192.0.2.10, 10.1.0.0/16 or 2001:db8:1::/48, and \"proxy.example.org\" is not",
         "0.0.0.0/0 is too large, and a network must have at least 8 bits",
+        "WEB_ORIGINS: each entry, separated by `,`, must be the origin of a page as browsers send it",
+        "WEB_ORIGINS: * would admit the pages of others: list each origin",
+        "WEB_ORIGINS: null would admit the pages of others: list each origin",
+        "WEB_ORIGINS: http://app.example.org is without TLS",
+        "WEB_ORIGINS: https://app.example.org/ has a path, and an origin has none: write https://app.example.org",
+        "WEB_ORIGINS: https://app.example.org:443 has the default port, which browsers leave out: write https://app.example.org",
     ] {
         assert!(stderr.contains(problem), "{problem} is not in {stderr}");
     }

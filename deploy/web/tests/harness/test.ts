@@ -17,6 +17,8 @@ interface TestFixtures {
 
 interface WorkerFixtures {
   control: Control;
+  /** The length of the logs at the end of the test before. */
+  logged: { length: number };
 }
 
 /** A test with the stack. Every page of its browser is guarded: see `guard.ts`. */
@@ -32,13 +34,16 @@ export const test = base.extend<TestFixtures, WorkerFixtures>({
   ],
   // biome-ignore lint/correctness/noEmptyPattern: Playwright reads the names of the fixtures here
   secrets: async ({}, use) => use(new Secrets()),
-  context: async ({ context, control, secrets }, use) => {
+  // biome-ignore lint/correctness/noEmptyPattern: Playwright reads the names of the fixtures here
+  logged: [async ({}, use) => use({ length: 0 }), { scope: "worker" }],
+  context: async ({ context, control, logged, secrets }, use) => {
     const guard = new Guard(context, secrets);
     await guard.watch();
-    const { length } = await control.run<string>("logs");
     await use(context);
     const logs = await control.run<string>("logs");
-    await guard.check(logs.slice(length));
+    const earlier = logged.length;
+    logged.length = logs.length;
+    await guard.check(logs.slice(earlier));
   },
   haven: async ({ context, control, secrets }, use) => {
     const haven = new Haven(control, secrets, context);

@@ -17,9 +17,9 @@
 //!
 //! The other files: `listener` accepts connections and does TLS; `connection` is what the layers know of a connection;
 //! `layer` makes a chain of the layers; `protocol` is what a request must be before it is a call; `limits` has the sizes of
-//! messages; `spoken` is the protocol that a connection speaks; `resets` counts the streams that its client resets; `places` shares out permits; `health` is the health service;
-//! `reflection` describes the contract; `rpc_metrics` has the metrics of a call, `status` reads how it ended; `response_body` has
-//! wrappers of response bodies.
+//! messages; `spoken` is the protocol that a connection speaks; `resets` counts the streams that its client resets; `places`
+//! shares out permits; `health` is the health service; `reflection` describes the contract; `rpc_metrics` has the metrics of a
+//! call, `status` reads how it ended; `response_body` has wrappers of response bodies.
 //!
 //! To add a layer, write an `async fn(Arc<State>, Request, Next<C>) -> Response` in a file of its own (`layer`) and add it in
 //! [`ServerBuilder::build`].
@@ -291,8 +291,8 @@ impl ServerBuilder {
             config.entropy.clone(),
         ));
         let places = Arc::clone(&shedding);
-        // The layers are listed from the inside out, which is the module documentation's order backwards.
         let web = Web::new(config.web_origins.clone(), access.clone()).map(Arc::new);
+        // The layers are listed from the inside out, which is the module documentation's order backwards.
         let entry = move |route| {
             let chain = End::new(route);
             let chain = Layer::new(Arc::clone(&compression), compression::compress_answer, chain);

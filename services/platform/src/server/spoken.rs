@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn the_first_bytes_decide_however_they_arrive() {
-        let preface = [PREFACE, b"frames"].concat();
+        let preface = [&PREFACE[..], b"frames"].concat();
         for size in 1..=preface.len() {
             assert_eq!(spoken(&preface, size), Spoken::Http2, "{size}");
             assert_eq!(spoken(&PREFACE[..23], size), Spoken::Unknown(23), "{size}");

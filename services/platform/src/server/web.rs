@@ -4,14 +4,14 @@
 //! and tower-http answers the questions of CORS. Without `WEB_ORIGINS` this file is not on the path of a request.
 //!
 //! A request with the header `origin` is a browser's. It is served if it is gRPC-Web, its origin is listed, and its RPC admits
-//! anyone or users. It never has the rights of a service, whatever certificate its connection has: a page must not act with a
+//! anyone or users. It never has the rights of a service, with any certificate of its connection: a page must not act with a
 //! certificate that is installed in the browser of its visitor. All other requests of browsers are refused by `protocol`.
 //! A request cannot bring the mark for this itself: it is no header, but a value that only this file makes.
 //!
 //! A preflight is the question of a browser whether it may make a request. It is answered here for listed origins, without any
 //! layer: it holds no place because it waits for nothing, neither a body nor a handler, and its answer is always the same few
 //! headers. What limits it is its connection, with its places, its open streams and its resets. A preflight of another origin
-//! is a request like any other that is not gRPC, and holds its place until it is refused.
+//! is a request like any other that is not gRPC: it is logged, and refused before it takes a place.
 
 use std::{
     convert::Infallible,

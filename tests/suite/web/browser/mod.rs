@@ -10,7 +10,7 @@ use std::{env, path::Path, process::Stdio};
 
 use anyhow::{Context, Result, ensure};
 use haven_testkit::{Stack, port::Port, process, workspace};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use self::{control::Control, pages::Pages};
 
@@ -28,11 +28,7 @@ async fn the_pages_work_in_a_browser() -> Result<()> {
     );
     let port = Port::reserve()?;
     let origin = format!("http://localhost:{}", port.number());
-    let mut stack = Stack::builder()
-        .variable("identity", "WEB_ORIGINS", &origin)
-        .variable("data", "WEB_ORIGINS", &origin)
-        .start()
-        .await?;
+    let mut stack = Stack::builder().web_origins(&origin).start().await?;
     let _pages = Pages::start(&web.join("dist"), &port, &stack)?;
     let home = tempfile::tempdir()?;
     trust::authority(home.path(), &stack.certificates.authority())?;
