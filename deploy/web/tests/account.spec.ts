@@ -92,11 +92,11 @@ test("an unknown address and a wrong password are the same refusal", async ({ pa
 test("after too many attempts the page counts down until the next one", async ({ page, haven }) => {
   test.slow();
   const ada = await haven.signUp();
-  await haven.identity.restart({ SIGN_IN_LIMITS: "network=1000/1m,email=6/1m,service=1000/1m" });
+  await haven.identity.restart({ SIGN_IN_LIMITS: "network=1000/1m,email=4/1m,service=1000/1m" });
   await page.goto("/sign-in");
   const alert = page.getByRole("alert");
   const button = page.getByRole("button", { name: "Sign in" });
-  for (let attempt = 0; attempt < 6; attempt += 1) {
+  for (let attempt = 0; attempt < 4; attempt += 1) {
     const answer = page.waitForResponse((response) => response.url().endsWith("/SignIn"));
     await fillSignIn(page, { email: ada.email, password: newPassword(haven) });
     await answer;
