@@ -56,7 +56,7 @@ export function OpenForm({ reader, state }: OpenFormProps) {
         <Field
           ref={field}
           label="Passcode"
-          hint="Only if you were told one. Five wrong passcodes lock the share for good."
+          hint="Only if you were given one. Five wrong passcodes lock the share for good."
           type="password"
           autoComplete="off"
           spellCheck={false}
