@@ -1,4 +1,5 @@
 // Fails when what the sign-up page loads, which is the first that a visitor sees, is more than its budget.
+// biome-ignore-all lint/suspicious/noConsole: it is a command
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { gzipSync } from "node:zlib";
