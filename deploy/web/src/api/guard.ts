@@ -41,7 +41,7 @@ export function guard(transport: Transport, session: Session): Transport {
 async function recover(reason: string, session: Session): Promise<boolean> {
   switch (reason) {
     case "TOKEN_EXPIRED":
-      await session.renew();
+      await session.replaceExpired();
       return session.signedIn !== undefined;
     case "CONSENT_OUTDATED":
       await session.renew();

@@ -4,7 +4,13 @@ import type { Config } from "../config";
 import type { ConsentGrant } from "../gen-sign-up/haven/identity/v1/account_pb";
 import type { RefreshSessionResponse, SignInResponse } from "../gen-sign-up/haven/identity/v1/session_pb";
 import { type EntryClients, entryClients } from "./clients";
-import { failureOf } from "./failure";
+import { failureOf, isTransient } from "./failure";
+
+/** The time in which the server takes a refresh token again after its first use, in milliseconds. */
+const RETRY_WINDOW = 10_000;
+
+/** The time that one attempt to exchange a refresh token has, in milliseconds: three fit into the window. */
+const EXCHANGE_TIMEOUT = 3_000;
 
 /** The time before its end at which an access token is exchanged, in milliseconds: longer than a call takes. */
 const RENEWAL = 60_000;
@@ -34,8 +40,8 @@ interface Tokens {
  */
 export class Session {
   readonly entry: EntryClients;
-  /** Exchanges tokens: calls without a token, which would wait for themselves. */
-  readonly #exchanges: EntryClients["sessions"];
+  /** Calls that carry no token by themselves: an exchange would wait for itself, and a session that has ended here has none. */
+  readonly #bare: EntryClients["sessions"];
   #signedIn: SignedIn | undefined;
   #tokens: Tokens | undefined;
   #deviceToken = "";
@@ -45,7 +51,7 @@ export class Session {
 
   constructor(readonly config: Config) {
     this.entry = entryClients(config, () => this.accessToken());
-    this.#exchanges = entryClients(config, async () => undefined).sessions;
+    this.#bare = entryClients(config, async () => undefined).sessions;
   }
 
   get signedIn(): SignedIn | undefined {
@@ -76,12 +82,21 @@ export class Session {
     return { userId, sessionId, missingConsents };
   }
 
-  /** Ends the session, here in any case, and on the server. */
+  /** Ends the session: here at once, also without an answer, and on the server. Throws as the call does. */
   async signOut(): Promise<void> {
+    const tokens = this.#tokens;
+    this.end("SIGNED_OUT");
+    if (!tokens) {
+      return;
+    }
+    const call = (token: string) => this.#bare.signOut({}, { headers: { authorization: `Bearer ${token}` } });
     try {
-      await this.entry.sessions.signOut({});
-    } finally {
-      this.end("SIGNED_OUT");
+      await call(tokens.access);
+    } catch (error) {
+      if (failureOf(error).reason !== "TOKEN_EXPIRED") {
+        throw error;
+      }
+      await call((await this.#refresh(tokens.refresh)).accessToken);
     }
   }
 
@@ -92,11 +107,24 @@ export class Session {
     }
     this.#lastEnd = cause;
     this.#tokens = undefined;
+    if (cause !== "ENDED") {
+      // The next person at this page may be another one.
+      this.#deviceToken = "";
+    }
     this.#change(undefined);
   }
 
-  /** Exchanges the tokens now, for example because consents were granted, which the access token states. */
+  /**
+   * Exchanges the tokens for new ones, which state what has changed until now, such as consents that were granted. An exchange
+   * that runs already may be older than the change.
+   */
   async renew(): Promise<void> {
+    await this.#renewal?.catch(() => undefined);
+    await this.replaceExpired();
+  }
+
+  /** Exchanges the tokens, or waits for the exchange that runs. */
+  async replaceExpired(): Promise<void> {
     this.#renewal ??= this.#exchange().finally(() => {
       this.#renewal = undefined;
     });
@@ -108,7 +136,7 @@ export class Session {
     const tokens = this.#tokens;
     if (tokens && tokens.renewal <= Date.now()) {
       try {
-        await this.renew();
+        await this.replaceExpired();
       } catch (error) {
         if (this.#tokens !== tokens || tokens.accessEnd <= Date.now()) {
           throw error;
@@ -129,7 +157,7 @@ export class Session {
       return;
     }
     try {
-      const response = await this.#exchanges.refreshSession({ refreshToken: tokens.refresh });
+      const response = await this.#refresh(tokens.refresh);
       // The session may have ended here in the meantime.
       if (this.#tokens === tokens && this.#signedIn) {
         this.#tokens = tokensOf(response);
@@ -137,11 +165,31 @@ export class Session {
       }
     } catch (error) {
       const { reason } = failureOf(error);
-      // A lost answer leaves the session as it is: the next call exchanges the same token again.
+      // Without an answer the session stays as it is: the server may not have seen the token, and the next call sends it again.
       if (this.#tokens === tokens && ["TOKEN_INVALID", "TOKEN_EXPIRED", "SESSION_REVOKED"].includes(reason)) {
         this.end();
       }
       throw error;
+    }
+  }
+
+  /**
+   * Exchanges a refresh token. An answer that is lost is asked for again at once: later the server takes the token for a copy,
+   * and ends the session.
+   */
+  async #refresh(refreshToken: string): Promise<RefreshSessionResponse> {
+    const lastBegin = performance.now() + RETRY_WINDOW - EXCHANGE_TIMEOUT;
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await this.#bare.refreshSession({ refreshToken }, { timeoutMs: EXCHANGE_TIMEOUT });
+      } catch (error) {
+        const failure = failureOf(error);
+        const pause = failure.retryAfter ?? 500 * attempt;
+        if (attempt === 2 || !isTransient(failure) || performance.now() + pause > lastBegin) {
+          throw error;
+        }
+        await new Promise((resolve) => setTimeout(resolve, pause));
+      }
     }
   }
 
