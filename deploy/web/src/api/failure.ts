@@ -18,8 +18,8 @@ export interface Violation {
 /** A failed call. Every failure of Haven has one reason of `haven.errors.v1.Reason`. */
 export interface Failure {
   /**
-   * The reason, such as `EMAIL_TAKEN`. `UNREACHABLE` is added here: there was no answer, so the call may have been applied,
-   * and is sent again with the same request ID.
+   * The reason, such as `EMAIL_TAKEN`. Two are added here. `UNREACHABLE`: there was no answer, so the call may have been applied,
+   * and is sent again with the same request ID. `PAGE_DEFECT`: what failed was no call, but the page.
    */
   reason: string;
   message: string;
@@ -48,9 +48,14 @@ export function failureOf(error: unknown): Failure {
   const delay = failed.findDetails(RetryInfoSchema)[0]?.retryDelay;
   const violations = failed.findDetails(BadRequestSchema).flatMap((detail) => detail.fieldViolations);
   return {
-    reason: info?.reason ?? reasonWithoutDetails(failed),
+    reason: info?.reason ?? reasonWithoutDetails(failed, error),
     message: failed.rawMessage,
-    violations: violations.map(({ field, reason, description }) => ({ field, reason, description })),
+    violations: violations.map(({ field, reason, description }) => ({
+      field,
+      reason,
+      // The server marks names as developers do.
+      description: description.replace(/`([^`]*)`/g, "“$1”"),
+    })),
     metadata: info?.metadata ?? {},
     retryAfter: delay ? Number(delay.seconds) * 1000 + delay.nanos / 1e6 : undefined,
     requestId: failed.findDetails(RequestInfoSchema)[0]?.requestId || undefined,
@@ -63,13 +68,14 @@ export function isTransient(failure: Failure): boolean {
 }
 
 /** A failure without Haven's details comes from the browser or from something between it and the service. */
-function reasonWithoutDetails(failed: ConnectError): string {
+function reasonWithoutDetails(failed: ConnectError, error: unknown): string {
   switch (failed.code) {
     case Code.DeadlineExceeded:
       return "DEADLINE";
     case Code.Canceled:
       return "CANCELLED";
     default:
-      return "UNREACHABLE";
+      // connect gives every failure of a call its own type.
+      return failed === error ? "UNREACHABLE" : "PAGE_DEFECT";
   }
 }
