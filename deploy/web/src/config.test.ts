@@ -12,11 +12,23 @@ test("an empty address is the origin of the page", async () => {
   expect(await loadConfig()).toEqual({ identity: location.origin, data: "https://data.example.org:8443" });
 });
 
+test.each(["http://localhost:50051", "http://127.0.0.1:50051", "http://[::1]:50051"])(
+  "an address of this machine needs no TLS: %s",
+  async (identity) => {
+    serve(JSON.stringify({ identity, data: "" }));
+    expect(await loadConfig()).toEqual({ identity, data: location.origin });
+  },
+);
+
 test.each([
   '{ "identity": "" }',
   '{ "identity": "identity.example.org", "data": "" }',
   '{ "identity": "https://identity.example.org/", "data": "" }',
   '{ "identity": "", "data": "", "extra": 1 }',
+  '{ "identity": "http://identity.example.org", "data": "" }',
+  '{ "identity": "", "data": "http://localhost.example.org:50051" }',
+  '{ "identity": "", "data": "http://127.0.0.1.example.org" }',
+  '{ "identity": "ws://localhost", "data": "" }',
   "",
 ])("a malformed file is refused: %s", async (body) => {
   serve(body);

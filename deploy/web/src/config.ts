@@ -10,10 +10,20 @@ export interface Config {
 }
 
 const address = z.string().check(
-  z.refine((value) => value === "" || (URL.canParse(value) && new URL(value).origin === value), {
-    error: "an address is an origin such as https://identity.example.org, or empty",
+  z.refine((value) => value === "" || isOrigin(value), {
+    error: "an address is an origin with https, such as https://identity.example.org, or empty",
   }),
 );
+
+/** Without TLS only this machine is reached: others on the way would read passwords and tokens. */
+function isOrigin(value: string): boolean {
+  if (!URL.canParse(value)) {
+    return false;
+  }
+  const { origin, protocol, hostname } = new URL(value);
+  const isLocal = hostname === "localhost" || hostname === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(hostname);
+  return origin === value && (protocol === "https:" || (protocol === "http:" && isLocal));
+}
 
 const schema = z.strictObject({ identity: address, data: address });
 
