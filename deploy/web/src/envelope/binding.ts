@@ -1,6 +1,6 @@
-import type { Algorithm } from "./envelope";
-import { EnvelopeError, requireRange } from "./error";
-import { uuidBytes } from "./uuid";
+import type { Algorithm } from "./envelope.js";
+import { EnvelopeError, requireRange } from "./error.js";
+import { uuidBytes } from "./uuid.js";
 
 /** The kinds of content, with the numbers that they have in the associated data. */
 export const Kind = { RECORD: 1, PREFERENCES: 2, SHARE: 3 } as const;

@@ -1,6 +1,6 @@
 import { xchacha20poly1305 } from "@noble/ciphers/chacha.js";
-import { Algorithm } from "./envelope";
-import { EnvelopeError } from "./error";
+import { Algorithm } from "./envelope.js";
+import { EnvelopeError } from "./error.js";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

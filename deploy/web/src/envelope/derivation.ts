@@ -1,8 +1,8 @@
 import { argon2id } from "hash-wasm";
-import type { KeyName } from "./binding";
-import type { KeyDerivation } from "./envelope";
-import { EnvelopeError } from "./error";
-import { uuidBytes } from "./uuid";
+import type { KeyName } from "./binding.js";
+import type { KeyDerivation } from "./envelope.js";
+import { EnvelopeError } from "./error.js";
+import { uuidBytes } from "./uuid.js";
 
 /**
  * The greatest memory that a client gives to a derivation unless it is told otherwise, in KiB: 256 MiB. The server admits up to
@@ -28,7 +28,9 @@ export async function deriveKey(
   try {
     const options = { password, salt, iterations, parallelism, memorySize: memoryKib, hashLength: 32 };
     const derived = await argon2id({ ...options, outputType: "binary" });
-    return new Uint8Array(derived);
+    const copy = new Uint8Array(derived);
+    derived.fill(0);
+    return copy;
   } catch (error) {
     // WebAssembly that gets no memory leaves an array that is longer than its buffer.
     if (error instanceof RangeError || error instanceof WebAssembly.RuntimeError) {

@@ -1,4 +1,4 @@
-import { EnvelopeError, requireLength, requireRange } from "./error";
+import { EnvelopeError, requireLength, requireRange } from "./error.js";
 
 /** The algorithms, with the numbers of `haven.data.v1.EncryptionAlgorithm`. */
 export const Algorithm = { XCHACHA20_POLY1305: 1, AES_256_GCM: 2 } as const;

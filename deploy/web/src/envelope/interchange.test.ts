@@ -3,8 +3,8 @@ import { randomBytes } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { Algorithm, type Binding, Kind, Secret } from "./index";
-import { bytes, hex } from "./test-vectors";
+import { Algorithm, type Binding, Kind, Secret } from "./index.js";
+import { bytes, hex } from "./test-vectors.js";
 
 /** What one client sealed for the other. Bytes are in hexadecimal, and the version is text because JSON has no `bigint`. */
 interface Item {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { normalForm } from "./passphrase";
+import { normalForm } from "./passphrase.js";
 
 test.each(["Grüße an Köln 7", "São Paulo 1889", "비밀번호 Abc 1", "Ωμέγα 8 Ὀδυσσεύς"])(
   "composed and decomposed are the same: %s",

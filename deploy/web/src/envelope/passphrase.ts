@@ -1,4 +1,4 @@
-import { EnvelopeError } from "./error";
+import { EnvelopeError } from "./error.js";
 
 /**
  * Returns the normal form of a passphrase or passcode: OpaqueString of RFC 8265, that is NFC, with spaces of all kinds as U+0020.

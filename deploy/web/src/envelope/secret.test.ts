@@ -10,7 +10,7 @@ import {
   type SealOptions,
   Secret,
   shareBinding,
-} from "./index";
+} from "./index.js";
 
 vi.mock("hash-wasm", { spy: true });
 afterEach(() => {
@@ -148,8 +148,10 @@ test("a forgotten secret does nothing more, also for a call that has begun", asy
   expect(() => secret.expose()).toThrow("forgotten");
 });
 
-test("the passphrase-like copy that a key is derived from is overwritten", async () => {
+test("what a key is derived from is overwritten, and what the library returns too", async () => {
   await sealedWith();
-  const { password } = vi.mocked(hashWasm.argon2id).mock.calls[0]?.[0] ?? expect.fail("no key was derived");
+  const { calls, results } = vi.mocked(hashWasm.argon2id).mock;
+  const { password } = calls[0]?.[0] ?? expect.fail("no key was derived");
   expect(password).toEqual(new Uint8Array(52));
+  expect(await results[0]?.value).toEqual(new Uint8Array(32));
 });

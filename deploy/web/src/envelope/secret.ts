@@ -1,6 +1,6 @@
-import { associatedData, type Binding, type KeyName } from "./binding";
-import { decrypt, encrypt } from "./cipher";
-import { deriveKey, MEMORY_LIMIT_KIB } from "./derivation";
+import { associatedData, type Binding, type KeyName } from "./binding.js";
+import { decrypt, encrypt } from "./cipher.js";
+import { deriveKey, MEMORY_LIMIT_KIB } from "./derivation.js";
 import {
   Algorithm,
   checkEnvelope,
@@ -11,10 +11,10 @@ import {
   requireAlgorithm,
   TAG_LENGTH,
   type ValidEnvelope,
-} from "./envelope";
-import { EnvelopeError, requireLength } from "./error";
-import { type RandomSource, randomBytes } from "./random";
-import { uuidBytes } from "./uuid";
+} from "./envelope.js";
+import { EnvelopeError, requireLength } from "./error.js";
+import { type RandomSource, randomBytes } from "./random.js";
+import { uuidBytes } from "./uuid.js";
 
 /** How a content is encrypted. */
 export interface SealOptions extends KeyName {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { parseShareFragment, shareFragment } from "./share-link";
+import { parseShareFragment, shareFragment } from "./share-link.js";
 
 const token = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 const secret = Uint8Array.from({ length: 32 }, (_, at) => 255 - at);

@@ -1,4 +1,4 @@
-import { EnvelopeError } from "./error";
+import { EnvelopeError } from "./error.js";
 
 /** What a link of a share carries in its fragment. */
 export interface ShareLink {

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { parse } from "smol-toml";
-import { Algorithm, type Binding, type Envelope, Kind } from "./index";
+import { Algorithm, type Binding, type Envelope, Kind } from "./index.js";
 
 /** A test vector of proto/ENVELOPE.md. Its bytes are in hexadecimal. */
 interface Row {

@@ -1,4 +1,4 @@
-import { EnvelopeError } from "./error";
+import { EnvelopeError } from "./error.js";
 
 const FORM = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 

@@ -1,9 +1,9 @@
 // @vitest-environment node
 import { expect, test } from "vitest";
-import { decrypt, encrypt } from "./cipher";
-import { deriveKey, MEMORY_LIMIT_KIB } from "./derivation";
-import { Algorithm, associatedData, type Binding, type Envelope, Kind, Secret } from "./index";
-import { bytes, hex, readVectors, type Vector } from "./test-vectors";
+import { decrypt, encrypt } from "./cipher.js";
+import { deriveKey, MEMORY_LIMIT_KIB } from "./derivation.js";
+import { Algorithm, associatedData, type Binding, type Envelope, Kind, Secret } from "./index.js";
+import { bytes, hex, readVectors, type Vector } from "./test-vectors.js";
 
 const vectors = readVectors();
 const another = "01990000-0000-7000-8000-0000000000ff";
