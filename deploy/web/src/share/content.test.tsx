@@ -1,11 +1,28 @@
 import { render, screen, within } from "@testing-library/react";
 import { userEvent } from "@testing-library/user-event";
-import { afterEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { fileOf, readContent } from "./content";
 import { ContentView } from "./content-view";
 
 const encode = (text: string) => new TextEncoder().encode(text);
 
+const parse = JSON.parse;
+
+/** Gives the reviver what browsers give it; Node.js 20 does not. */
+function parseWith(context: (value: unknown) => { source?: string }) {
+  vi.spyOn(JSON, "parse").mockImplementation((text, reviver) =>
+    parse(text, function (this: unknown, key, value) {
+      return (reviver as (key: string, value: unknown, context: object) => unknown).call(
+        this,
+        key,
+        value,
+        context(value),
+      );
+    }),
+  );
+}
+
+beforeEach(() => parseWith((value) => (typeof value === "number" ? { source: String(value) } : {})));
 afterEach(() => vi.unstubAllGlobals());
 
 test.each<[string, Uint8Array, string]>([
@@ -24,6 +41,14 @@ test.each<[string, Uint8Array, string]>([
   ["text with a zero byte", encode("a\0b"), "binary"],
 ])("%s is shown as what it is", (_, bytes, kind) => {
   expect(readContent(bytes).kind).toBe(kind);
+});
+
+test("where the browser does not tell how numbers were written, JSON with a number is text", () => {
+  parseWith(() => ({}));
+  render(<ContentView bytes={encode('{"reference": 12345678901234567890}')} />);
+  expect(screen.getByText('{"reference": 12345678901234567890}')).toBeVisible();
+  expect(screen.queryByRole("term")).not.toBeInTheDocument();
+  expect(readContent(encode('{"start": "2026-03-01"}')).kind).toBe("json");
 });
 
 test("each kind has a file of its own", () => {

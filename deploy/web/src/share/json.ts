@@ -1,4 +1,4 @@
-/** A number as it was written, where the browser tells: `37.50` stays `37.50`, and a long number keeps its digits. */
+/** A number as it was written: `37.50` stays `37.50`, and a long number keeps its digits. */
 export class WrittenNumber {
   constructor(readonly text: string) {}
 }
@@ -9,7 +9,10 @@ export type Json = null | boolean | string | WrittenNumber | Json[] | { [key: st
 const MAX_DEPTH = 8;
 const MAX_VALUES = 5_000;
 
-/** Reads a JSON object or array. Undefined when the text is something else, or too deep or large for a table. */
+/**
+ * Reads a JSON object or array. Undefined when the text is something else, too deep or large for a table, or has a number that this
+ * browser cannot give as it was written.
+ */
 export function parseJson(text: string): Json | undefined {
   if (!/^\s*[[{]/.test(text)) {
     return undefined;
@@ -18,13 +21,20 @@ export function parseJson(text: string): Json | undefined {
     const value = JSON.parse(text, written as (this: unknown, key: string, value: unknown) => unknown) as Json;
     return fits(value) ? value : undefined;
   } catch {
-    // Not JSON, or so deep that the parser ran out of stack.
+    // Not JSON, or so deep that the parser ran out of stack, or a number that would be another one.
     return undefined;
   }
 }
 
 function written(_: string, value: unknown, context?: { source?: string }): unknown {
-  return typeof value === "number" ? new WrittenNumber(context?.source ?? String(value)) : value;
+  if (typeof value !== "number") {
+    return value;
+  }
+  if (context?.source === undefined) {
+    // Safari before 18.4 and Firefox before 135: a long number has lost digits by now.
+    throw new RangeError("this browser does not tell how a number was written");
+  }
+  return new WrittenNumber(context.source);
 }
 
 function fits(root: Json): boolean {
