@@ -35,13 +35,16 @@ beforeEach(() => {
   vi.resetModules();
   vi.stubGlobal("Worker", FakeWorker);
 });
-afterEach(() => vi.unstubAllGlobals());
+afterEach(() => {
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
+});
 
 const share = { shareId: "s" } as EncryptedShare;
 
 async function started() {
   const { startDecryptor } = await import("./decryption");
-  const starting = startDecryptor();
+  const starting = startDecryptor(new AbortController().signal);
   FakeWorker.last.send({ kind: "ready" });
   return { decryptor: await starting, worker: FakeWorker.last };
 }
@@ -70,13 +73,17 @@ test("a worker that the browser ends is an error", async () => {
   await expect(decrypting).rejects.toMatchObject({ code: "WORKER" });
 });
 
-test.each<[string, (worker: FakeWorker) => void]>([
+test.each<[string, (worker: FakeWorker, controller: AbortController, timeout: number) => void]>([
   ["does not load", (worker) => worker.fail()],
   ["may not run WebAssembly", (worker) => worker.send({ kind: "failed", code: "WORKER" })],
+  ["does not start in time", (_worker, _controller, timeout) => vi.advanceTimersByTime(timeout)],
+  ["is not awaited any more", (_, controller) => controller.abort()],
 ])("a worker that %s is known before it is needed", async (_, end) => {
-  const { startDecryptor } = await import("./decryption");
-  const starting = startDecryptor();
-  end(FakeWorker.last);
+  vi.useFakeTimers();
+  const { START_TIMEOUT, startDecryptor } = await import("./decryption");
+  const controller = new AbortController();
+  const starting = startDecryptor(controller.signal);
+  end(FakeWorker.last, controller, START_TIMEOUT);
   await expect(starting).rejects.toMatchObject({ code: "WORKER" });
   expect(FakeWorker.last.terminated).toBe(true);
 });

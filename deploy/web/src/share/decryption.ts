@@ -31,10 +31,16 @@ export interface Decryptor {
   end(): void;
 }
 
-/** Starts a worker. Throws a {@link DecryptionError} when it cannot work, which is known before an opening is used. */
-export async function startDecryptor(): Promise<Decryptor> {
+/** The time that the worker has to load and start, in milliseconds. */
+export const START_TIMEOUT = 20_000;
+
+/**
+ * Starts a worker. Throws a {@link DecryptionError} when it cannot work, does not start in time, or `signal` ends the start: so it is
+ * known before an opening is used.
+ */
+export async function startDecryptor(signal: AbortSignal): Promise<Decryptor> {
   const worker = new Worker(trusted(workerUrl), { type: "module", name: "decryption" });
-  const ready = await next(worker);
+  const ready = await Promise.race([next(worker), ended(signal, START_TIMEOUT)]);
   if (ready.kind !== "ready") {
     worker.terminate();
     throw new DecryptionError("WORKER");
@@ -62,6 +68,18 @@ function next(worker: Worker): Promise<WorkerMessage> {
       resolve({ kind: "failed", code: "WORKER" });
     };
     worker.onmessageerror = () => resolve({ kind: "failed", code: "WORKER" });
+  });
+}
+
+/** Comes when `signal` is aborted, or after some time. */
+function ended(signal: AbortSignal, milliseconds: number): Promise<WorkerMessage> {
+  return new Promise((resolve) => {
+    const end = () => resolve({ kind: "failed", code: "WORKER" });
+    signal.addEventListener("abort", end);
+    setTimeout(end, milliseconds);
+    if (signal.aborted) {
+      end();
+    }
   });
 }
 

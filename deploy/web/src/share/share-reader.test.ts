@@ -14,7 +14,7 @@ beforeEach(() => {
   decryptor = new LocalDecryptor();
 });
 
-const startDecryptor = async (): Promise<Decryptor> => decryptor;
+const startDecryptor = async (_: AbortSignal): Promise<Decryptor> => decryptor;
 
 /** A reader with a link, and a service that answers as `open` says. */
 function readerWith(open: () => OpenShareResponse | Promise<OpenShareResponse>, start = startDecryptor) {
@@ -56,6 +56,45 @@ test("without its worker the page asks for nothing", async () => {
   await reader.open("");
   expect(asked).not.toHaveBeenCalled();
   expect(reader.state).toEqual({ step: "ready", attempt: { kind: "unprepared" } });
+});
+
+test("the service is asked when the worker has started, and not before", async () => {
+  let start: (decryptor: Decryptor) => void = () => {};
+  const { reader, asked } = readerWith(
+    () => {
+      expect(reader.state).toEqual({ step: "opening" });
+      return share.answer;
+    },
+    () => new Promise((resolve) => (start = resolve)),
+  );
+  const opening = reader.open("");
+  expect(reader.state).toEqual({ step: "preparing" });
+  expect(asked).not.toHaveBeenCalled();
+  start(decryptor);
+  await opening;
+  expect(reader.state.step).toBe("opened");
+});
+
+test("a start of the worker can be cancelled, and the share opened after that", async () => {
+  let signal: AbortSignal | undefined;
+  const { reader, asked } = readerWith(
+    () => share.answer,
+    async (given) => {
+      signal = given;
+      return decryptor;
+    },
+  );
+  const opening = reader.open("");
+  reader.cancel();
+  expect(reader.state).toEqual({ step: "ready" });
+  expect(signal?.aborted).toBe(true);
+  await opening;
+  expect(asked).not.toHaveBeenCalled();
+  expect(decryptor.ended).toBe(true);
+  await reader.open("");
+  expect(reader.state.step).toBe("opened");
+  reader.cancel();
+  expect(reader.state.step).toBe("opened");
 });
 
 test.each<[string, unknown, string]>([

@@ -22,6 +22,8 @@ export type ShareState =
   | { step: "reading" }
   | { step: "no-link"; malformed: boolean }
   | { step: "ready"; attempt?: Attempt }
+  /** What decrypts is loaded. Nothing has been asked of the service. */
+  | { step: "preparing" }
   | { step: "opening" }
   | { step: "decrypting" }
   | { step: "opened"; content: Uint8Array; answer: OpenShareResponse }
@@ -45,7 +47,7 @@ export class ShareReader {
 
   constructor(
     readonly client: Pick<ShareClient, "openShare">,
-    readonly startDecryptor: () => Promise<Decryptor>,
+    readonly startDecryptor: (signal: AbortSignal) => Promise<Decryptor>,
   ) {}
 
   get state(): ShareState {
@@ -80,7 +82,8 @@ export class ShareReader {
     if (!link || this.#state.step !== "ready") {
       return;
     }
-    await this.#run("opening", async (signal, decryptor) => {
+    await this.#run("preparing", async (signal, decryptor) => {
+      this.#change({ step: "opening" });
       const { token } = link;
       const answer = await this.client.openShare({ token, passcode, deviceType: deviceType() }, { signal });
       signal.throwIfAborted();
@@ -96,6 +99,14 @@ export class ShareReader {
       return;
     }
     await this.#run("decrypting", (signal, decryptor) => this.#decrypt(signal, decryptor, link, answer));
+  }
+
+  /** Ends an attempt that has asked nothing of the service yet, so that no opening is used. */
+  cancel(): void {
+    if (this.#state.step === "preparing") {
+      this.#running?.abort();
+      this.#change({ step: "ready" });
+    }
   }
 
   /** Wipes the content, the secret and the token. `left`: because the page was left, not because of a button. */
@@ -117,7 +128,7 @@ export class ShareReader {
   };
 
   async #run(
-    step: "opening" | "decrypting",
+    step: "preparing" | "decrypting",
     work: (signal: AbortSignal, decryptor: Decryptor) => Promise<void>,
   ): Promise<void> {
     const running = new AbortController();
@@ -125,7 +136,7 @@ export class ShareReader {
     this.#change({ step });
     let decryptor: Decryptor | undefined;
     try {
-      decryptor = await this.startDecryptor();
+      decryptor = await this.startDecryptor(running.signal);
       running.signal.addEventListener("abort", decryptor.end);
       running.signal.throwIfAborted();
       await work(running.signal, decryptor);

@@ -20,13 +20,17 @@ beforeEach(() => {
 afterEach(() => window.history.replaceState(null, "", "/"));
 
 /** Shows the page with a link, and a service that answers as `open` says. */
-function show(open: (request: OpenShareRequest) => OpenShareResponse, fragment = share.fragment) {
+function show(
+  open: (request: OpenShareRequest) => OpenShareResponse,
+  fragment = share.fragment,
+  startDecryptor: ShareReader["startDecryptor"] = async () => new LocalDecryptor(),
+) {
   window.history.replaceState(null, "", `/share${fragment}`);
   const client = clientOf((request) => {
     passcodes.push(request.passcode);
     return open(request);
   });
-  shown = new ShareReader(client, async () => new LocalDecryptor());
+  shown = new ShareReader(client, startDecryptor);
   return render(<ShareView reader={shown} />, { wrapper: StrictMode });
 }
 
@@ -75,13 +79,42 @@ test("a malformed link is named, and a whole one in the same tab is taken", asyn
 test("a refusal is one sentence, and the passcode can be entered in its normal form", async () => {
   show(({ passcode }) => (passcode === "Grüße 7" ? share.answer : refuse("SHARE_UNAVAILABLE")()));
   await user.click(openButton());
-  const alert = await screen.findByRole("alert");
-  expect(alert.textContent?.match(/\./g)).toHaveLength(1);
-  expect(alert.parentElement).toHaveFocus();
+  const message = await screen.findByText(/cannot be opened/);
+  expect(message.textContent?.match(/\./g)).toHaveLength(1);
+  // It gets the focus, and is said by that alone.
+  expect(message).toHaveFocus();
+  expect(screen.getByRole("group", { name: message.textContent ?? "" })).toBe(message);
+  expect(screen.queryByRole("alert")).not.toBeInTheDocument();
   await user.type(screen.getByLabelText("Passcode"), "Gru\u{308}ße\u{a0}7");
   await user.click(screen.getByRole("button", { name: "Try again" }));
   expect(await screen.findByText(/28, 31/)).toBeVisible();
   expect(passcodes).toEqual(["", "Grüße 7"]);
+});
+
+test("no password manager takes the passcode for the password of an account", () => {
+  show(() => share.answer);
+  const field = screen.getByLabelText("Passcode");
+  expect(field).toHaveAttribute("autocomplete", "one-time-code");
+  expect(field).toHaveAttribute("name", "share-passcode");
+});
+
+test("an attempt can be cancelled while the worker starts, and the page says what it waits for", async () => {
+  let decryptor: (decryptor: LocalDecryptor) => void = () => {};
+  show(
+    () => share.answer,
+    share.fragment,
+    () => new Promise((resolve) => (decryptor = resolve)),
+  );
+  await user.click(openButton());
+  expect(screen.getByText("Loading what decrypts the content…")).toBeVisible();
+  expect(openButton()).toBeDisabled();
+  await user.click(screen.getByRole("button", { name: "Cancel" }));
+  expect(screen.queryByText(/Loading/)).not.toBeInTheDocument();
+  expect(openButton()).toHaveFocus();
+  await user.click(openButton());
+  decryptor(new LocalDecryptor());
+  expect(await screen.findByText(/28, 31/)).toBeVisible();
+  expect(passcodes).toEqual([""]);
 });
 
 test("a passcode that cannot be one is not sent", async () => {
@@ -127,7 +160,7 @@ test("a lost answer is said to count", async () => {
     throw new TypeError("Failed to fetch");
   });
   await user.click(openButton());
-  expect(await screen.findByRole("alert")).toHaveTextContent("may have been counted");
+  expect(await screen.findByText(/may have been counted/)).toHaveFocus();
   expect(screen.getByRole("button", { name: "Try again" })).toBeEnabled();
 });
 

@@ -60,6 +60,8 @@ function useLink(reader: ShareReader): void {
 
 function progressOf({ step }: ShareState): string {
   switch (step) {
+    case "preparing":
+      return "Loading what decrypts the content…";
     case "opening":
       return "Asking the service for the share…";
     case "decrypting":
@@ -76,6 +78,7 @@ function Step({ state, reader }: { state: ShareState; reader: ShareReader }) {
     case "no-link":
       return <NoLink malformed={state.malformed} />;
     case "ready":
+    case "preparing":
     case "opening":
       return <OpenForm reader={reader} state={state} />;
     case "decrypting":
