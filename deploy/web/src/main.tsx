@@ -2,6 +2,7 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { Session } from "./api/session";
 import { App } from "./app/app";
+import { wipeWhenLeft } from "./app/leaving";
 import { SessionContext } from "./app/session-context";
 import { loadConfig } from "./config";
 import { Alert } from "./ui/alert";
@@ -11,6 +12,7 @@ const root = createRoot(document.getElementById("root") ?? document.body);
 
 try {
   const session = new Session(await loadConfig());
+  wipeWhenLeft(root, session);
   root.render(
     <StrictMode>
       <SessionContext value={session}>

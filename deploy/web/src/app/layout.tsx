@@ -1,5 +1,5 @@
 import type { ReactNode } from "react";
-import { Link } from "wouter";
+import { Link, useLocation } from "wouter";
 import { useSignedIn } from "../api/session";
 import { useSession } from "./session-context";
 
@@ -16,11 +16,11 @@ export function Layout({ children }: { children: ReactNode }) {
         <nav aria-label="Pages">
           <strong>Haven</strong>
           {signedIn ? (
-            <Link href="/account">Account</Link>
+            <PageLink path="/account">Account</PageLink>
           ) : (
             <>
-              <Link href="/">Sign up</Link>
-              <Link href="/sign-in">Sign in</Link>
+              <PageLink path="/">Sign up</PageLink>
+              <PageLink path="/sign-in">Sign in</PageLink>
             </>
           )}
         </nav>
@@ -29,6 +29,16 @@ export function Layout({ children }: { children: ReactNode }) {
         {children}
       </main>
     </>
+  );
+}
+
+/** A link of the navigation, which says when its page is the one that is shown. */
+function PageLink({ path, children }: { path: string; children: ReactNode }) {
+  const [shown] = useLocation();
+  return (
+    <Link href={path} aria-current={shown === path ? "page" : undefined}>
+      {children}
+    </Link>
   );
 }
 

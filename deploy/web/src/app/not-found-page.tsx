@@ -1,6 +1,10 @@
+import { useEffect } from "react";
 import { Link } from "wouter";
 
 export function NotFoundPage() {
+  useEffect(() => {
+    document.title = "Page not found · Haven";
+  }, []);
   return (
     <>
       <h1>Page not found</h1>

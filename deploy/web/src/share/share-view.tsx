@@ -45,10 +45,11 @@ function useLink(reader: ShareReader): void {
     const leave = () => flushSync(() => reader.close(true));
     receive();
     window.addEventListener("hashchange", receive);
-    window.addEventListener("pagehide", leave);
+    // Before the listener that takes the whole page away.
+    window.addEventListener("pagehide", leave, { capture: true });
     return () => {
       window.removeEventListener("hashchange", receive);
-      window.removeEventListener("pagehide", leave);
+      window.removeEventListener("pagehide", leave, { capture: true });
       // In development React mounts the page twice, at the same path.
       if (window.location.pathname !== pathname) {
         reader.close(true);
