@@ -159,8 +159,8 @@ test("everything that the server alone finds is shown at once, on its field", as
   await expect(page.locator(".errors").getByText("The password must not be easy to guess")).toBeVisible();
   const documents = page.getByRole("group", { name: "Documents" });
   await expect(documents).toContainText("“terms”, version 2026-01: This version is no longer accepted.");
-  await expect(documents).toContainText("Consent to `terms` in version `2026-02` is required");
-  await expect(documents).toContainText("Consent to `research` in version `1` is required");
+  await expect(documents).toContainText("Accept “terms”, version 2026-02.");
+  await expect(documents).toContainText("Accept “research”, version 1.");
   await expect(page.getByRole("alert")).toContainText("Correct what is marked");
   await expectKept(page, ada);
   await checkPage(page, "sign-up-server-errors");

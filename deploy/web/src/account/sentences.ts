@@ -15,6 +15,7 @@ const SENTENCES: Record<string, string> = {
   INTERNAL: "The service has a defect. Nothing that was stored before is lost.",
   INVALID_FIELD: "The service refuses the request.",
   NOT_FOUND: "It does not exist any more.",
+  PAGE_DEFECT: "This page has a defect. Load it again in the browser, and sign in again.",
   PAGE_TOKEN_INVALID: "The list has changed, and is read again from its beginning.",
   PASSWORD_POLICY: "The new password does not meet all rules.",
   QUOTA_EXCEEDED: "The account has the maximum number of these entries.",

@@ -103,6 +103,8 @@ function textOf({ reason }: Failure): string {
       return "The password of this account is another one by now.";
     case "RATE_LIMITED":
       return "You are not signed in yet: there were too many sign-ins.";
+    case "PAGE_DEFECT":
+      return "You are not signed in yet: this page has a defect. Load it again.";
     default:
       return "You are not signed in yet: the service did not answer.";
   }

@@ -5,7 +5,7 @@ interface ChoiceGroupProps<Value extends string | number> {
   legend: string;
   hint?: string | undefined;
   name: string;
-  choices: { value: Value; label: string }[];
+  choices: { value: Value; label: string; isRequired?: boolean }[];
   value: Value[];
   errors: string[];
   onChange: (value: Value[]) => void;
@@ -16,6 +16,9 @@ export function ChoiceGroup<Value extends string | number>(group: ChoiceGroupPro
   const { legend, hint, name, choices, value, errors, onChange } = group;
   const id = useId();
   const described = [hint && `${id}-hint`, errors.length > 0 && `${id}-errors`].filter(Boolean).join(" ") || undefined;
+  // An error is about the required choices that are missing; or else about the group as a whole.
+  const missing = choices.filter((choice) => choice.isRequired && !value.includes(choice.value));
+  const wrong = errors.length === 0 ? [] : missing.length > 0 ? missing : choices;
   return (
     <fieldset aria-describedby={described}>
       <legend>{legend}</legend>
@@ -30,7 +33,8 @@ export function ChoiceGroup<Value extends string | number>(group: ChoiceGroupPro
             type="checkbox"
             name={name}
             checked={value.includes(choice.value)}
-            aria-invalid={errors.length > 0}
+            required={choice.isRequired}
+            aria-invalid={wrong.includes(choice)}
             aria-describedby={index === 0 ? described : undefined}
             onChange={({ target }) =>
               onChange(target.checked ? [...value, choice.value] : value.filter((other) => other !== choice.value))

@@ -1,6 +1,6 @@
 import type { FieldError } from "react-hook-form";
 import type { Violation } from "../api/failure";
-import type { Consent } from "./consents";
+import { type Consent, keyOf } from "./consents";
 import { emailRules } from "./email-rules";
 import { type FieldName, fieldNames, type SignUpRules } from "./schema";
 
@@ -71,6 +71,10 @@ export function sortViolations(
       others.push(`${path || "request"}: ${description || reason}`);
       continue;
     }
+    if (field === "consents" && reason === "CONSENT_REQUIRED") {
+      problems.push(...missingConsents(sent, rules).map((text) => ({ field, reason, text })));
+      continue;
+    }
     const consent = field === "consents" && position ? sent[Number(position)] : undefined;
     const text = textOf(field, reason, rules) ?? (description || reason);
     problems.push({
@@ -80,4 +84,15 @@ export function sortViolations(
     });
   }
   return { problems, others };
+}
+
+/** Says which required documents a request does not accept. The violation names none, but in a text for developers. */
+function missingConsents(
+  sent: Pick<Consent, "document" | "documentVersion">[],
+  rules: SignUpRules | undefined,
+): string[] {
+  const accepted = sent.map(keyOf);
+  const missing = rules?.consents.filter((consent) => consent.isRequired && !accepted.includes(keyOf(consent))) ?? [];
+  const texts = missing.flatMap((consent) => textOf("consents", "CONSENT_REQUIRED", rules, consent) ?? []);
+  return texts.length > 0 ? texts : ["Accept the required documents."];
 }

@@ -69,6 +69,8 @@ function Sentence({ failure }: { failure: Failure }) {
       );
     case "AUTH_PROVIDER_EXTERNAL":
       return <p>Accounts are not made here: another provider manages them.</p>;
+    case "PAGE_DEFECT":
+      return <p>This page has a defect. Load it again, and fill in the form once more.</p>;
     case "INVALID_FIELD":
     case "EMAIL_INVALID":
     case "PASSWORD_POLICY":

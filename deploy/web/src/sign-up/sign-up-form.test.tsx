@@ -47,6 +47,33 @@ test("what is wrong is found before a call, several for one field, and the first
   expect(service.signUps).toEqual([]);
 });
 
+test("of the documents only the required ones that are missing are marked, and the first of them gets the focus", async () => {
+  const service = new TestService();
+  service.required = [...service.required, { document: "privacy", documentVersion: "3" }];
+  await openPage();
+  const user = await fillIn();
+  await user.click(submit());
+  await waitFor(() => expect(screen.getByLabelText(/“privacy”/)).toHaveFocus());
+  const marked = (name: RegExp) => screen.getByLabelText(name).getAttribute("aria-invalid");
+  await waitFor(() => expect(marked(/“privacy”/)).toBe("true"));
+  expect([marked(/“terms”/), marked(/“news”/)]).toEqual(["false", "false"]);
+  expect(screen.getByLabelText(/“privacy”/)).toBeRequired();
+  expect(screen.getByLabelText(/“news”/)).not.toBeRequired();
+  expect(service.signUps).toEqual([]);
+});
+
+test("a defect of the page is not said to be one of the service", async () => {
+  const service = new TestService();
+  await openPage();
+  const user = await fillIn();
+  vi.spyOn(crypto, "randomUUID").mockImplementation(() => {
+    throw new TypeError("not a function");
+  });
+  await user.click(submit());
+  expect(await screen.findByText(/This page has a defect/)).toBeVisible();
+  expect(service.signUps).toEqual([]);
+});
+
 test("nothing is marked before the form is sent, so that nothing moves under the pointer", async () => {
   new TestService();
   await openPage();
@@ -107,8 +134,7 @@ test("all violations of the server are shown: on their fields by path and rule, 
     "Choose at least one. goals[0] breaks UNKNOWN_VALUE goals breaks TOO_MANY",
   );
   expect(screen.getByRole("group", { name: "Documents" })).toHaveAccessibleDescription(
-    "“news”, version 1: This version is no longer accepted. consents breaks ONE " +
-      "Consent to `a` is required Consent to `b` is required",
+    "“news”, version 1: This version is no longer accepted. consents breaks ONE Accept the required documents.",
   );
   const others = within(screen.getByRole("alert")).getAllByRole("listitem");
   expect(others.map(({ textContent }) => textContent)).toEqual([
@@ -151,6 +177,9 @@ test("documents that change in between are asked for, what was typed stays, and 
   expect(await screen.findByText("“terms” has a new version: 2026-02 instead of 2026-01.")).toBeVisible();
   await waitFor(() => expect(terms).toHaveFocus());
   expect(terms).not.toBeChecked();
+  expect(screen.getByRole("group", { name: "Documents" })).toHaveAccessibleDescription(
+    "Accept “terms”, version 2026-02.",
+  );
   expect(screen.getByLabelText(/“news”/)).toBeChecked();
   expect([emailInput().value, passwordInput().value]).toEqual(["ada@example.org", PASSWORD]);
   expect(screen.getByLabelText("Make friends")).toBeChecked();

@@ -65,8 +65,10 @@ export function SignUpForm({ onMade }: { onMade: (account: SignUpContent, isEarl
   }, [register]);
 
   const focus = useCallback((name: FieldName | undefined) => {
-    const input = name && element.current?.querySelector<HTMLElement>(`[name="${name}"]`);
-    (input || alert.current)?.focus();
+    const inputs = `[name="${name}"]`;
+    const find = (selector: string) => element.current?.querySelector<HTMLElement>(selector);
+    // Of a group the first choice that is missing, or else the first.
+    (find(`${inputs}:required:not(:checked)`) ?? find(inputs) ?? alert.current)?.focus();
   }, []);
 
   useEffect(() => {
@@ -180,7 +182,11 @@ export function SignUpForm({ onMade }: { onMade: (account: SignUpContent, isEarl
         onChange={(values) => choose("consents", values)}
         legend="Documents"
         hint={rules ? undefined : "They are not loaded yet."}
-        choices={(rules?.consents ?? []).map((consent) => ({ value: keyOf(consent), label: labelOf(consent) }))}
+        choices={(rules?.consents ?? []).map((consent) => ({
+          value: keyOf(consent),
+          label: labelOf(consent),
+          isRequired: consent.isRequired,
+        }))}
         errors={errors("consents")}
       />
       <div ref={alert} tabIndex={-1}>
@@ -213,7 +219,7 @@ function useConsentChanges(rules: SignUpRules | undefined, given: string[], keep
   return changes;
 }
 
-/** Goals and consents are sent in the order of the page, whatever the order of the clicks was: the same form is the same content. */
+/** Goals and consents are sent in the order of the page, and not of the clicks: the same form is the same content. */
 function contentOf(values: SignUpValues, rules: SignUpRules | undefined): SignUpContent {
   return {
     email: values.email,

@@ -15,7 +15,7 @@ export const rules = [
   { name: "GUESSABLE", description: "The password must not be easy to guess" },
 ];
 
-/** A service whose answers a test can change, and what it was asked. */
+/** A service with answers that a test can change, and what it was asked. */
 export class TestService {
   required = [{ document: "terms", documentVersion: "2026-01" }];
   accepted = [...this.required, { document: "news", documentVersion: "1" }];
