@@ -168,8 +168,8 @@ test("a closed share leaves no content, and cannot be opened again", async () =>
   const { reader, asked } = readerWith(() => share.answer);
   await reader.open("");
   const { content } = reader.state as { content: Uint8Array };
-  reader.close(false);
-  expect(reader.state).toEqual({ step: "closed", left: false });
+  reader.close();
+  expect(reader.state).toEqual({ step: "closed" });
   expect(content.every((byte) => byte === 0)).toBe(true);
   await reader.open("");
   expect(asked).toHaveBeenCalledOnce();
@@ -178,7 +178,7 @@ test("a closed share leaves no content, and cannot be opened again", async () =>
 });
 
 test.each<[string, (reader: ShareReader) => void, string]>([
-  ["a close", (reader) => reader.close(true), "closed"],
+  ["a close", (reader) => reader.close(), "closed"],
   ["another link", (reader) => reader.receive(share.fragment), "ready"],
 ])("%s ends the attempt that runs, and what it brings is dropped", async (_, end, step) => {
   const { reader } = readerWith(() => share.answer);

@@ -28,7 +28,7 @@ export type ShareState =
   | { step: "decrypting" }
   | { step: "opened"; content: Uint8Array; answer: OpenShareResponse }
   | { step: "undecryptable"; code: EnvelopeErrorCode | "WORKER" }
-  | { step: "closed"; left: boolean };
+  | { step: "closed" };
 
 /** Failures after which the same answer may be decrypted by another try, without another opening. */
 const TRY_AGAIN: (EnvelopeErrorCode | "WORKER")[] = ["OUT_OF_MEMORY", "WORKER"];
@@ -109,11 +109,11 @@ export class ShareReader {
     }
   }
 
-  /** Wipes the content, the secret and the token. `left`: because the page was left, not because of a button. */
-  close(left: boolean): void {
+  /** Wipes the content and the secret, and drops the token. */
+  close(): void {
     if (this.#link) {
       this.#wipe();
-      this.#change({ step: "closed", left });
+      this.#change({ step: "closed" });
     }
   }
 

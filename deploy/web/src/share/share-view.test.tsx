@@ -178,7 +178,19 @@ test("a page that is left has no content when the browser shows it again", async
   await screen.findByText(/28, 31/);
   window.dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
   expect(document.body).not.toHaveTextContent("28, 31");
-  expect(screen.getByText(/closed when you left the page/)).toBeVisible();
+  expect(screen.getByText(/The share is closed/)).toBeVisible();
+});
+
+test("a page that the app takes out of the document when it is left is wiped before that", async () => {
+  let unmount = () => {};
+  window.addEventListener("pagehide", () => unmount(), { once: true });
+  ({ unmount } = show(() => share.answer));
+  await user.click(openButton());
+  await screen.findByText(/28, 31/);
+  const { content } = shown.state as { content: Uint8Array };
+  window.dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+  expect(shown.state).toEqual({ step: "closed" });
+  expect(content.every((byte) => byte === 0)).toBe(true);
 });
 
 test("another page of this site leaves no content behind", async () => {
@@ -187,5 +199,5 @@ test("another page of this site leaves no content behind", async () => {
   await screen.findByText(/28, 31/);
   window.history.pushState(null, "", "/sign-in");
   unmount();
-  expect(shown.state).toEqual({ step: "closed", left: true });
+  expect(shown.state).toEqual({ step: "closed" });
 });

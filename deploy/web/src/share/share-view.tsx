@@ -42,7 +42,7 @@ function useLink(reader: ShareReader): void {
     const receive = () => reader.receive(takeFragment());
     const { pathname } = window.location;
     // The browser may keep the page as it is, and show it again when the person goes back: so it is changed before that.
-    const leave = () => flushSync(() => reader.close(true));
+    const leave = () => flushSync(() => reader.close());
     receive();
     window.addEventListener("hashchange", receive);
     // Before the listener that takes the whole page away.
@@ -52,7 +52,7 @@ function useLink(reader: ShareReader): void {
       window.removeEventListener("pagehide", leave, { capture: true });
       // In development React mounts the page twice, at the same path.
       if (window.location.pathname !== pathname) {
-        reader.close(true);
+        reader.close();
       }
       reader.abort();
     };
@@ -84,7 +84,7 @@ function Step({ state, reader }: { state: ShareState; reader: ShareReader }) {
       return <OpenForm reader={reader} state={state} />;
     case "decrypting":
       return (
-        <button type="button" className="secondary" onClick={() => reader.close(false)}>
+        <button type="button" className="secondary" onClick={() => reader.close()}>
           Cancel
         </button>
       );
@@ -105,8 +105,8 @@ function Step({ state, reader }: { state: ShareState; reader: ShareReader }) {
     case "closed":
       return (
         <p>
-          {state.left ? "The share was closed when you left the page." : "The share is closed."} Nothing of it is left
-          on this page. To see it again, open the link again, which uses another opening.
+          The share is closed. Nothing of it is left on this page. To see it again, open the link again, which uses
+          another opening.
         </p>
       );
   }
@@ -171,7 +171,7 @@ function Undecryptable({
 function CloseButton({ reader }: { reader: ShareReader }) {
   return (
     <p>
-      <button type="button" onClick={() => reader.close(false)}>
+      <button type="button" onClick={() => reader.close()}>
         Close
       </button>
     </p>
