@@ -1,11 +1,12 @@
 import { screen, waitFor, within } from "@testing-library/react";
-import { userEvent } from "@testing-library/user-event";
+import { type UserEvent, userEvent } from "@testing-library/user-event";
 import { beforeEach, expect, test, vi } from "vitest";
 import { Goal } from "../gen/haven/identity/v1/account_pb";
 import AccountPage from "./account-page";
 import {
   type Answers,
   failing,
+  findFailure,
   newSession,
   renderWith,
   SESSION_ID,
@@ -177,6 +178,62 @@ test("goals that were changed elsewhere are shown as they are, and it is said", 
   expect(screen.getByRole("checkbox", { name: "Join activities" })).not.toBeChecked();
 });
 
+test("a choice that was saved without an answer is replaced by the next one", async () => {
+  let current = account;
+  let isLost = true;
+  const { user } = await open({
+    accounts: {
+      getAccount: () => ({ account: current }),
+      updateAccount: ({ account: change, expectedVersion }) => {
+        if (expectedVersion !== current.version) {
+          throw failing("VERSION_CONFLICT");
+        }
+        current = { ...account, goals: change?.goals ?? [], version: current.version + 1n };
+        if (isLost) {
+          isLost = false;
+          throw failing("DEADLINE");
+        }
+        return { account: current };
+      },
+    },
+  });
+  await user.click(await screen.findByRole("checkbox", { name: "Join activities" }));
+  const save = screen.getByRole("button", { name: "Save the goals" });
+  await user.click(save);
+  await findFailure("The service is busy or did not answer in time.");
+  await user.click(screen.getByRole("checkbox", { name: "Improve dating skills" }));
+  await user.click(save);
+  expect(await screen.findByText("The goals are saved.")).toBeInTheDocument();
+  expect(current.goals).toEqual([Goal.MAKE_FRIENDS, Goal.JOIN_ACTIVITIES, Goal.DATING_SKILLS]);
+});
+
+test("a choice without an answer does not hide that another tab changed the goals", async () => {
+  let current = account;
+  const updates: bigint[] = [];
+  const { user } = await open({
+    accounts: {
+      getAccount: () => ({ account: current }),
+      updateAccount: ({ expectedVersion }) => {
+        updates.push(expectedVersion);
+        if (updates.length === 1) {
+          current = { ...account, goals: [Goal.DATING_SKILLS], version: 2n };
+          throw failing("DEADLINE");
+        }
+        throw failing("VERSION_CONFLICT");
+      },
+    },
+  });
+  await user.click(await screen.findByRole("checkbox", { name: "Join activities" }));
+  const save = screen.getByRole("button", { name: "Save the goals" });
+  await user.click(save);
+  await findFailure("The service is busy or did not answer in time.");
+  await user.click(screen.getByRole("checkbox", { name: "Make friends" }));
+  await user.click(save);
+  await findFailure("your choice was not saved");
+  expect(screen.getByRole("checkbox", { name: "Improve dating skills" })).toBeChecked();
+  expect(updates).toEqual([1n, 1n]);
+});
+
 test("a changed password says how many sessions have ended", async () => {
   const { user } = await open({ accounts: { changePassword: () => ({ endedSessions: 1 }) } });
   const password = section("Password");
@@ -282,7 +339,68 @@ test("a required consent is withdrawn, and asked for again", async () => {
   expect(consents.queryByRole("button", { name: /^Withdraw/ })).not.toBeInTheDocument();
 });
 
-test("a section whose service is away says it, and reads again", async () => {
+test("a consent that was withdrawn elsewhere is granted by a new request", async () => {
+  const requestIds: string[] = [];
+  const { user } = await open({
+    accounts: {
+      // It is withdrawn elsewhere each time before the list is read.
+      listConsents: () => ({ consents: [] }),
+      getConsentRequirements: () => ({ required: [], accepted: [{ document: "news", documentVersion: "1" }] }),
+      grantConsent: ({ requestId }) => {
+        requestIds.push(requestId);
+        return {};
+      },
+    },
+  });
+  const accept = () => section("Consents").findByRole("button", { name: "Accept “news”, version 1" });
+  await user.click(await accept());
+  await waitFor(() => expect(requestIds).toHaveLength(1));
+  await screen.findByText("The consent to “news” is granted.");
+  await user.click(await accept());
+  await waitFor(() => expect(requestIds).toHaveLength(2));
+  expect(requestIds[1]).not.toBe(requestIds[0]);
+});
+
+test("what can be granted is offered after the last page of the consents", async () => {
+  const consent = (id: string, document: string) => ({ id, document, documentVersion: "1", grantTime: time(0) });
+  const { user } = await open({
+    accounts: {
+      listConsents: ({ pageToken }) =>
+        pageToken === ""
+          ? { consents: [consent("1", "terms")], nextPageToken: "next" }
+          : { consents: [consent("2", "news")] },
+      getConsentRequirements: () => ({
+        required: [],
+        accepted: ["terms", "news", "survey"].map((document) => ({ document, documentVersion: "1" })),
+      }),
+    },
+  });
+  const consents = section("Consents");
+  await consents.findByText(/“terms”, version 1: granted/);
+  // “news” is in effect, which the second page says.
+  await waitFor(() => expect(screen.queryByText("Loading…")).not.toBeInTheDocument());
+  expect(consents.queryByRole("button", { name: /^Accept/ })).not.toBeInTheDocument();
+  await user.click(consents.getByRole("button", { name: "More consents" }));
+  expect(await consents.findByRole("button", { name: "Accept “survey”, version 1" })).toBeInTheDocument();
+  expect(consents.getAllByRole("button", { name: /^Accept/ })).toHaveLength(1);
+});
+
+test("a list of consents that was not read offers none", async () => {
+  await open({
+    accounts: {
+      listConsents: () => {
+        throw failing("OVERLOADED");
+      },
+      getConsentRequirements: () => ({ required: [], accepted: [{ document: "news", documentVersion: "1" }] }),
+    },
+  });
+  const consents = section("Consents");
+  await consents.findByRole("alert");
+  await waitFor(() => expect(screen.queryByText("Loading…")).not.toBeInTheDocument());
+  expect(consents.queryByRole("button", { name: /^Accept/ })).not.toBeInTheDocument();
+});
+
+test("a section says that its service is away, and reads again", async () => {
   let isAway = true;
   const { user } = await open({
     people: {
@@ -337,6 +455,32 @@ test("the export of both services is offered as one file", async () => {
   expect(text).not.toContain("resume_token");
 });
 
+test("the file of an export has the day where the person is", async () => {
+  vi.stubEnv("TZ", "Pacific/Kiritimati");
+  vi.useFakeTimers({ toFake: ["Date"], now: new Date("2026-11-29T12:00:00Z") });
+  try {
+    const manifest = { manifest: { userId: USER_ID } };
+    const { user } = await open({
+      accounts: {
+        async *exportAccount() {
+          yield manifest;
+        },
+      },
+      people: {
+        async *exportData() {
+          yield manifest;
+        },
+      },
+    });
+    await user.click(section("Export").getByRole("button", { name: "Export everything" }));
+    const link = await section("Export").findByRole("link", { name: "Save the export" });
+    expect(link).toHaveAttribute("download", "haven-export-2026-11-30.json");
+  } finally {
+    vi.useRealTimers();
+    vi.unstubAllEnvs();
+  }
+});
+
 test("an export that is not complete is no file", async () => {
   const { user } = await open({
     accounts: {
@@ -352,9 +496,8 @@ test("an export that is not complete is no file", async () => {
   });
   const exports = section("Export");
   await user.click(exports.getByRole("button", { name: "Export everything" }));
-  expect(await exports.findByRole("alert")).toHaveTextContent(
-    "identity.users: 0 rows arrived, and the service exported 1.",
-  );
+  const message = await findFailure("identity.users: 0 rows arrived, and the service exported 1.", exports);
+  await waitFor(() => expect(message).toHaveFocus());
   expect(exports.queryByRole("link")).not.toBeInTheDocument();
 });
 
@@ -404,7 +547,7 @@ test("a deletion needs the words and the right password, and ends with the recei
   await user.clear(deletion.getByLabelText("Password"));
   await user.type(deletion.getByLabelText("Password"), "kX9vQ2wZ-ada");
   await user.click(button);
-  await deletion.findByRole("alert");
+  await findFailure("The service is busy or did not answer in time.", deletion);
   await user.click(button);
   expect(await screen.findByRole("heading", { name: "The account is deleted" })).toBeInTheDocument();
   expect(requestIds[2]).toBe(requestIds[1]);
@@ -414,4 +557,130 @@ test("a deletion needs the words and the right password, and ends with the recei
   expect(session.signedIn).toBeUndefined();
   expect(session.lastEnd).toBe("DELETED");
   expect(location.pathname).toBe("/account");
+});
+
+/** Fills in the deletion, and clicks. */
+async function clickDelete(user: UserEvent) {
+  const deletion = section("Delete the account");
+  await user.type(deletion.getByLabelText("Password"), "kX9vQ2wZ-ada");
+  await user.type(deletion.getByLabelText("Confirmation"), "delete my account");
+  await user.click(deletion.getByRole("button", { name: "Delete the account" }));
+}
+
+test("a deletion without an answer closes the rest of the page until it has one", async () => {
+  const requestIds: string[] = [];
+  const { user, session } = await open({
+    accounts: {
+      deleteAccount: ({ requestId }) => {
+        requestIds.push(requestId);
+        if (requestIds.length < 3) {
+          // Of the second attempt it is known that it was not applied, and of the first one still not.
+          throw failing(["DEADLINE", "RATE_LIMITED"][requestIds.length - 1] ?? "");
+        }
+        return { deletion: { userId: USER_ID, state: 2 } };
+      },
+    },
+  });
+  await screen.findByText("ada@example.org", { exact: false });
+  const click = () => user.click(screen.getByRole("button", { name: "Delete the account" }));
+  await clickDelete(user);
+  await waitFor(() => expect(screen.getAllByRole("region")).toHaveLength(1));
+  expect(await findFailure("nothing is done twice")).toHaveFocus();
+  await click();
+  await findFailure("There were too many attempts.");
+  expect(screen.getAllByRole("region")).toHaveLength(1);
+  await click();
+  expect(await screen.findByRole("heading", { name: "The account is deleted" })).toBeInTheDocument();
+  expect(new Set(requestIds).size).toBe(1);
+  expect(session.lastEnd).toBe("DELETED");
+});
+
+test("a wrong password after a deletion without an answer opens the page again", async () => {
+  let reason = "DEADLINE";
+  const { user } = await open({
+    accounts: {
+      deleteAccount: () => {
+        throw failing(reason);
+      },
+    },
+  });
+  await clickDelete(user);
+  await waitFor(() => expect(screen.getAllByRole("region")).toHaveLength(1));
+  reason = "CREDENTIALS_INVALID";
+  await user.click(screen.getByRole("button", { name: "Delete the account" }));
+  expect(await screen.findByRole("region", { name: "Export" })).toBeInTheDocument();
+  expect(screen.getByLabelText("Confirmation")).toHaveValue("delete my account");
+});
+
+test("a call that finds no account while it is deleted does not take the receipt away", async () => {
+  let answer = () => {};
+  const { user, session } = await open({
+    accounts: {
+      deleteAccount: async () => {
+        await new Promise<void>((resolve) => {
+          answer = resolve;
+        });
+        return { deletion: { userId: USER_ID, state: 2 } };
+      },
+      updateAccount: () => {
+        throw failing("SESSION_REVOKED");
+      },
+    },
+  });
+  await screen.findByText("ada@example.org", { exact: false });
+  await clickDelete(user);
+  await user.click(screen.getByRole("button", { name: "Save the goals" }));
+  await waitFor(() => expect(session.signedIn).toBeUndefined());
+  expect(location.pathname).toBe("/account");
+  answer();
+  expect(await screen.findByRole("heading", { name: "The account is deleted" })).toBeInTheDocument();
+  expect(await screen.findByRole("link", { name: "Save the receipt" })).toBeInTheDocument();
+  expect(location.pathname).toBe("/account");
+});
+
+test("a session that ends before the deletion has an answer is said, and does not lead away", async () => {
+  let reason = "DEADLINE";
+  const { user, session } = await open({
+    accounts: {
+      deleteAccount: () => {
+        throw failing(reason);
+      },
+    },
+  });
+  await clickDelete(user);
+  await findFailure("nothing is done twice");
+  reason = "TOKEN_INVALID";
+  await user.click(screen.getByRole("button", { name: "Delete the account" }));
+  expect(await screen.findByRole("heading", { name: "Is the account deleted?" })).toHaveFocus();
+  expect(session.signedIn).toBeUndefined();
+  expect(location.pathname).toBe("/account");
+});
+
+test("an account that is gone at the next attempt is deleted, without a receipt", async () => {
+  const { user, session } = await open({
+    accounts: {
+      deleteAccount: () => {
+        throw failing("ACCOUNT_ERASED");
+      },
+    },
+  });
+  await clickDelete(user);
+  expect(await screen.findByRole("heading", { name: "The account is deleted" })).toBeInTheDocument();
+  expect(screen.getByText("The answer with the receipt was lost.")).toBeInTheDocument();
+  expect(session.lastEnd).toBe("DELETED");
+});
+
+test("a person who signs out before the deletion has an answer leaves", async () => {
+  const { user } = await open({
+    accounts: {
+      deleteAccount: () => {
+        throw failing("DEADLINE");
+      },
+    },
+    sessions: { signOut: () => ({}) },
+  });
+  await clickDelete(user);
+  await findFailure("nothing is done twice");
+  await user.click(screen.getByRole("button", { name: "Sign out" }));
+  await waitFor(() => expect(location.pathname).toBe("/sign-in"));
 });

@@ -16,7 +16,7 @@ export function AccountSection() {
   return (
     <>
       <Section title="Data of the account">
-        <FailureAlert {...loaded} onRetry={loaded.reload} />
+        <FailureAlert {...loaded} isLive onRetry={loaded.reload} />
         {!account && !loaded.failure && <p role="status">Loading…</p>}
         {account && (
           <dl>

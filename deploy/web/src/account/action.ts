@@ -47,7 +47,7 @@ export function useFailureFocus<E extends HTMLElement>(failure: Failure | undefi
   useEffect(() => {
     if (failure) {
       const invalid = container.current?.querySelector<HTMLElement>('[aria-invalid="true"]');
-      (invalid ?? container.current?.querySelector<HTMLElement>("[data-failure]"))?.focus();
+      (invalid ?? container.current?.querySelector<HTMLElement>("[data-failure] > .alert"))?.focus();
     }
   }, [failure]);
   return container;

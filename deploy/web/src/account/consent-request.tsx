@@ -52,12 +52,10 @@ export function ConsentRequest({ missing }: { missing: { document: string; docum
   };
   return (
     <Section title="Your consent is needed">
-      <div ref={introduction} tabIndex={-1}>
-        <Alert kind="warning">
-          These documents are required, and you have not consented to them yet, or not to their present version. Without
-          your consent you can still see your sessions and consents, export your data, and delete the account.
-        </Alert>
-      </div>
+      <Alert ref={introduction} kind="warning">
+        These documents are required, and you have not consented to them yet, or not to their present version. Without
+        your consent you can still see your sessions and consents, export your data, and delete the account.
+      </Alert>
       <form ref={form} onSubmit={submit} noValidate>
         <FailureAlert {...action} sentences={SENTENCES} />
         <fieldset aria-describedby={errors.length > 0 ? errorsId : undefined}>

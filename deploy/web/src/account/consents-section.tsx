@@ -15,7 +15,8 @@ import { PagesFooter } from "./pages-footer";
 import { Section } from "./section";
 import { Time } from "./time";
 
-const PAGE_SIZE = 50;
+/** The server's maximum: most people have one page. */
+const PAGE_SIZE = 200;
 
 /** The consents: what was granted and withdrawn, and what can be granted now. */
 export function ConsentsSection() {
@@ -55,6 +56,8 @@ export function ConsentsSection() {
   const isRequired = (consent: Consent) =>
     offered.value?.some((one) => one.isRequired && keyOf(one) === keyOf(consent));
   const required = new Set(missing?.map(keyOf));
+  // What is on a page that is not read yet can be in effect.
+  const isWhole = !pages.isLoading && !pages.failure && !pages.hasMore;
   // What is missing is asked for at the top of the page.
   const grantable = (offered.value ?? []).filter((one) => !inEffect.includes(keyOf(one)) && !required.has(keyOf(one)));
 
@@ -68,6 +71,7 @@ export function ConsentsSection() {
   const withdraw = (consent: Consent) =>
     change(`The consent to “${consent.document}” is withdrawn.`, async () => {
       await accounts.withdrawConsent({ consentId: consent.id, requestId: requestIds.for({ withdraw: consent.id }) });
+      requestIds.forget();
       await session.renew();
     });
   return (
@@ -103,7 +107,7 @@ export function ConsentsSection() {
             )}
           </li>
         ))}
-        {!pages.isLoading &&
+        {isWhole &&
           grantable.map((consent) => (
             <li key={keyOf(consent)}>
               <p>
@@ -125,7 +129,7 @@ export function ConsentsSection() {
             </li>
           ))}
       </ul>
-      <FailureAlert {...offered} onRetry={offered.reload} />
+      <FailureAlert {...offered} isLive onRetry={offered.reload} />
       <PagesFooter pages={pages} more="More consents" none="There are no consents." />
     </Section>
   );

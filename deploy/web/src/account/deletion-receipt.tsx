@@ -8,25 +8,36 @@ import { FileLink } from "./file-link";
 import { Page } from "./page";
 import { Time } from "./time";
 
-/** The receipt of a deletion. The session ends with the account. */
-export function DeletionReceipt({ deletion }: { deletion: Deletion }) {
+/** The end of an account, with the receipt if it arrived. The session ends with the account. */
+export function DeletionReceipt({ deletion }: { deletion: Deletion | undefined }) {
   const session = useSession();
   useEffect(() => session.end("DELETED"), [session]);
+  return (
+    <Page title="The account is deleted">
+      <Done>
+        <p>There is no such account any more. You cannot sign in to it, and you are signed out here.</p>
+        <p>{deletion?.state === DeletionState.DONE ? "Both services have erased everything." : PENDING}</p>
+        {!deletion && <p>The answer with the receipt was lost.</p>}
+      </Done>
+      {deletion && <Receipt deletion={deletion} />}
+      <p>
+        <Link href="/">Sign up again</Link>
+      </p>
+    </Page>
+  );
+}
+
+const PENDING =
+  "What is left of it is erased in the next minutes, without anything to do for you. The product can read the complete receipt.";
+
+function Receipt({ deletion }: { deletion: Deletion }) {
   const file = useMemo(() => {
     const text = toJsonString(DeletionSchema, deletion, { useProtoFieldName: true, prettySpaces: 2 });
     return new Blob([text], { type: "application/json" });
   }, [deletion]);
   const isDone = deletion.state === DeletionState.DONE;
   return (
-    <Page title="The account is deleted">
-      <Done>
-        <p>There is no such account any more. You cannot sign in to it, and you are signed out here.</p>
-        <p>
-          {isDone
-            ? "Both services have erased everything."
-            : "The rest is erased in the next minutes, without anything to do for you. The product can read the complete receipt."}
-        </p>
-      </Done>
+    <>
       <dl>
         <dt>State</dt>
         <dd>{isDone ? "Done" : "Pending: the data service has not confirmed yet"}</dd>
@@ -69,9 +80,6 @@ export function DeletionReceipt({ deletion }: { deletion: Deletion }) {
           Save the receipt
         </FileLink>
       </p>
-      <p>
-        <Link href="/">Sign up again</Link>
-      </p>
-    </Page>
+    </>
   );
 }

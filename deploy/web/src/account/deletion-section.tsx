@@ -1,10 +1,12 @@
+import { useRef } from "react";
 import { useForm } from "react-hook-form";
 import { accountClients } from "../api/account-clients";
+import { failureOf } from "../api/failure";
 import { useRequestIds } from "../api/request-id";
 import { useSession } from "../app/session-context";
-import type { Deletion } from "../gen/haven/identity/v1/account_pb";
 import { Field } from "../ui/field";
 import { useAction, useFailureFocus } from "./action";
+import { type DeletionStep, stepAfter } from "./deletion-step";
 import { FailureAlert } from "./failure-alert";
 import { Section } from "./section";
 import { errorsOf } from "./sentences";
@@ -14,19 +16,29 @@ import { SubmitButton } from "./submit-button";
 const CONFIRMATION = "delete my account";
 
 /** The deletion of the account, confirmed by the password and by words. */
-export function DeletionSection({ onDeleted }: { onDeleted: (deletion: Deletion) => void }) {
+export function DeletionSection({ onStep }: { onStep: (step: DeletionStep) => void }) {
   const { accounts } = accountClients(useSession());
   const requestIds = useRequestIds();
   const action = useAction();
   const form = useFailureFocus<HTMLFormElement>(action.failure);
   const { register, handleSubmit, formState } = useForm({ defaultValues: { password: "", confirmation: "" } });
 
+  const isUndecided = useRef(false);
+
   const submit = handleSubmit(({ password }) =>
     action.run(async () => {
-      const { deletion } = await accounts.deleteAccount({ password, requestId: requestIds.for(password) });
-      requestIds.forget();
-      if (deletion) {
-        onDeleted(deletion);
+      if (!isUndecided.current) {
+        onStep({ step: "running" });
+      }
+      try {
+        const answer = await accounts.deleteAccount({ password, requestId: requestIds.for(password) });
+        requestIds.forget();
+        onStep({ step: "deleted", receipt: answer.deletion });
+      } catch (error) {
+        const next = stepAfter(failureOf(error).reason, isUndecided.current);
+        isUndecided.current = next.step === "undecided";
+        onStep(next);
+        throw error;
       }
     }),
   );

@@ -6,8 +6,8 @@ export function Done({ children }: { children: ReactNode }) {
   const container = useRef<HTMLDivElement>(null);
   useEffect(() => container.current?.focus(), []);
   return (
-    <div ref={container} tabIndex={-1}>
-      <Alert kind="success">{children}</Alert>
-    </div>
+    <Alert ref={container} kind="success">
+      {children}
+    </Alert>
   );
 }

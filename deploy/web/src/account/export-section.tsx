@@ -26,10 +26,11 @@ export function ExportSection({ userId }: { userId: string }) {
   const run = useRef<ExportRun>(undefined);
   const abort = useRef<AbortController>(undefined);
   const message = useRef<HTMLDivElement>(null);
+  const incomplete = useRef<HTMLDivElement>(null);
   useEffect(() => () => abort.current?.abort(), []);
   useEffect(() => {
     if (state.step === "failed" || state.step === "incomplete") {
-      message.current?.focus();
+      message.current?.querySelector<HTMLElement>(".alert")?.focus();
     }
   }, [state.step]);
 
@@ -91,7 +92,7 @@ export function ExportSection({ userId }: { userId: string }) {
           <p>{countOf(state.progress)}</p>
         </>
       )}
-      <div ref={message} tabIndex={-1}>
+      <div ref={message}>
         {state.step === "failed" && (
           <>
             <FailureAlert
@@ -111,7 +112,7 @@ export function ExportSection({ userId }: { userId: string }) {
         )}
         {state.step === "incomplete" && (
           <>
-            <Alert kind="error">
+            <Alert ref={incomplete} kind="error">
               <p>The export is not complete, and no file is made of it. Export again.</p>
               <ul>
                 {state.differences.map((difference) => (
@@ -136,7 +137,6 @@ const SENTENCES = {
 };
 
 function Result({ file: { file, rows, unreadable }, onAgain }: { file: ExportFile; onAgain: () => void }) {
-  const day = new Date().toISOString().slice(0, 10);
   return (
     <>
       <Done>
@@ -145,7 +145,7 @@ function Result({ file: { file, rows, unreadable }, onAgain }: { file: ExportFil
           {unreadable > 0 && ` ${unreadable} of them cannot be decrypted by the service, and are named in the file.`}
         </p>
         <p>
-          <FileLink file={file} name={`haven-export-${day}.json`}>
+          <FileLink file={file} name={`haven-export-${dayOf(new Date())}.json`}>
             Save the export
           </FileLink>
         </p>
@@ -163,6 +163,12 @@ function stepOf(progress: ExportProgress | undefined): string {
   return progress?.isBroken
     ? `The connection broke. The export of the ${name} is continued…`
     : `Exporting the ${name}…`;
+}
+
+/** The day where the person is, as ISO 8601 has it. */
+function dayOf(date: Date): string {
+  const parts = [date.getFullYear(), date.getMonth() + 1, date.getDate()];
+  return parts.map((part) => String(part).padStart(2, "0")).join("-");
 }
 
 function countOf(progress: ExportProgress | undefined): string {

@@ -1,3 +1,4 @@
+import { useRef } from "react";
 import type { Failure } from "../api/failure";
 import { Alert } from "../ui/alert";
 import { useCountdown } from "../ui/countdown";
@@ -10,20 +11,23 @@ interface FailureAlertProps {
   sentences?: Record<string, string>;
   /** The fields of the form, which show their violations themselves. */
   fields?: string[];
+  /** Whether the failure is said when it appears. Otherwise the message gets the focus, and is said with it. */
+  isLive?: boolean;
   /** Makes the call again. */
   onRetry?: () => void;
 }
 
 /** Says why a call failed, and after which time it may be made again. */
-export function FailureAlert({ failure, waitEnd, sentences, fields = [], onRetry }: FailureAlertProps) {
+export function FailureAlert({ failure, waitEnd, sentences, fields = [], isLive, onRetry }: FailureAlertProps) {
   const seconds = useCountdown(waitEnd);
+  const message = useRef<HTMLDivElement>(null);
   if (!failure) {
     return null;
   }
   const others = failure.violations.filter((violation) => !fields.includes(violation.field));
   return (
-    <div tabIndex={-1} data-failure={failure.reason}>
-      <Alert kind="error">
+    <div data-failure={failure.reason}>
+      <Alert kind="error" {...(!isLive && { ref: message })}>
         <p>{sentenceOf(failure, sentences)}</p>
         {others.length > 0 && (
           <ul>

@@ -1,6 +1,6 @@
-import { type FormEvent, useId, useState } from "react";
+import { type FormEvent, useId, useRef, useState } from "react";
 import { accountClients } from "../api/account-clients";
-import { failureOf } from "../api/failure";
+import { failureOf, isTransient } from "../api/failure";
 import { useRequestIds } from "../api/request-id";
 import { useSession } from "../app/session-context";
 import type { Account, Goal } from "../gen/haven/identity/v1/account_pb";
@@ -26,11 +26,14 @@ export function GoalsForm({ account, onChange }: { account: Account; onChange: (
   const [chosen, setChosen] = useState<Goal[]>(account.goals);
   const [isSaved, setSaved] = useState(false);
   const [isEmpty, setEmpty] = useState(false);
+  /** The choices that were sent for the version that is shown, without an answer. One can have been saved. */
+  const lost = useRef<Goal[][]>([]);
   const errorsId = useId();
   const errors = [...(isEmpty ? ["At least one goal is required."] : []), ...errorsOf(action.failure, "account.goals")];
 
   const show = (current: Account | undefined) => {
     if (current) {
+      lost.current = [];
       onChange(current);
       setChosen(current.goals);
     }
@@ -43,22 +46,41 @@ export function GoalsForm({ account, onChange }: { account: Account; onChange: (
       form.current?.querySelector("input")?.focus();
       return;
     }
-    void action.run(async () => {
-      const content = { goals: chosen, version: String(account.version) };
+    const update = async (version: bigint) => {
       try {
         const answer = await accounts.updateAccount({
           account: { goals: chosen },
           updateMask: { paths: ["goals"] },
-          expectedVersion: account.version,
-          requestId: requestIds.for(content),
+          expectedVersion: version,
+          requestId: requestIds.for({ goals: chosen, version: String(version) }),
         });
         show(answer.account);
         setSaved(true);
       } catch (error) {
-        if (failureOf(error).reason === "VERSION_CONFLICT") {
-          show((await accounts.getAccount({})).account);
+        if (isTransient(failureOf(error))) {
+          lost.current.push(chosen);
         }
         throw error;
+      }
+    };
+    void action.run(async () => {
+      try {
+        await update(account.version);
+      } catch (error) {
+        if (failureOf(error).reason !== "VERSION_CONFLICT") {
+          throw error;
+        }
+        const current = (await accounts.getAccount({})).account;
+        const isOwn =
+          current?.version === account.version + 1n && lost.current.some((goals) => isSame(goals, current.goals));
+        if (!isOwn) {
+          show(current);
+          throw error;
+        }
+        // What changed the account is an earlier choice of this form, and the new choice is to replace it.
+        lost.current = [];
+        onChange(current);
+        await update(current.version);
       }
     });
   };
@@ -89,4 +111,8 @@ export function GoalsForm({ account, onChange }: { account: Account; onChange: (
       </SubmitButton>
     </form>
   );
+}
+
+function isSame(one: Goal[], other: Goal[]): boolean {
+  return one.length === other.length && one.every((goal) => other.includes(goal));
 }

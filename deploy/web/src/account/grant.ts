@@ -20,6 +20,8 @@ export async function grantConsents(
   for (const { document, documentVersion } of documents) {
     const consent = { document, documentVersion };
     await accounts.grantConsent({ consent, requestId: requestIds.for(consent) });
+    // The consent can be withdrawn elsewhere: granting it again later is another request.
+    requestIds.forget();
   }
   await session.renew();
 }

@@ -6,7 +6,7 @@ export function PagesFooter<T>({ pages, more, none }: { pages: Pages<T>; more: s
   return (
     <>
       {pages.items.length === 0 && !pages.isLoading && !pages.failure && <p>{none}</p>}
-      <FailureAlert {...pages} onRetry={pages.items.length > 0 && pages.hasMore ? pages.more : pages.reload} />
+      <FailureAlert {...pages} isLive onRetry={pages.items.length > 0 && pages.hasMore ? pages.more : pages.reload} />
       <p role="status">{pages.isLoading ? "Loading…" : ""}</p>
       {pages.hasMore && !pages.failure && (
         <button type="button" className="secondary" aria-busy={pages.isLoading} onClick={pages.more}>

@@ -1,6 +1,7 @@
 import { useEffect } from "react";
 import { useForm } from "react-hook-form";
 import { Link, useLocation } from "wouter";
+import { failureOf } from "../api/failure";
 import { useRequestIds } from "../api/request-id";
 import { type EndCause, useSignedIn } from "../api/session";
 import { useSession } from "../app/session-context";
@@ -16,7 +17,7 @@ const SENTENCES = {
   CREDENTIALS_INVALID: "The e-mail address or the password is wrong.",
   EMAIL_NOT_VERIFIED:
     "The e-mail address is not verified yet. Open the link in the e-mail that was sent to it, then sign in.",
-  REQUEST_ID_REUSED: "This attempt was made before with another password. Try again.",
+  REQUEST_ID_REUSED: "This attempt was made before with other content. Try again.",
 };
 
 interface Credentials {
@@ -46,7 +47,14 @@ export default function SignInPage() {
       if (session.signedIn) {
         return;
       }
-      await session.signIn(email, password, requestIds.for({ email, password }));
+      try {
+        await session.signIn(email, password, requestIds.for({ email, password }));
+      } catch (error) {
+        if (failureOf(error).reason === "REQUEST_ID_REUSED") {
+          requestIds.forget();
+        }
+        throw error;
+      }
       requestIds.forget();
       reset();
     }),

@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type ConnectRouter, createConnectRouter, type ServiceImpl } from "@connectrpc/connect";
 import { createFetchHandler } from "@connectrpc/connect/protocol";
-import { render } from "@testing-library/react";
+import { render, screen } from "@testing-library/react";
 import type { ReactNode } from "react";
 import { vi } from "vitest";
 import { Session } from "../api/session";
@@ -104,4 +104,9 @@ export async function signedInSession(): Promise<Session> {
 
 export function renderWith(session: Session, page: ReactNode) {
   return render(<SessionContext value={session}>{page}</SessionContext>);
+}
+
+/** Waits for the message of a form's failure. It gets the focus, and is no live region. */
+export function findFailure(sentence: string, scope: Pick<typeof screen, "findByRole"> = screen) {
+  return scope.findByRole("group", { name: (name) => name.includes(sentence) });
 }

@@ -63,7 +63,7 @@ test("the file is one JSON document with the parts of both services", async () =
 });
 
 test.each([
-  ["UNREACHABLE", new TypeError("connection reset")],
+  ["UNREACHABLE", ConnectError.from(new TypeError("connection reset"))],
   ["DEADLINE", failing("DEADLINE")],
   ["DRAINING", failing("DRAINING")],
   ["a limit of our own", new ConnectError("aborted", Code.Canceled)],
@@ -98,7 +98,7 @@ test("a service that stays away ends the attempts, and the person continues afte
   let isDown = true;
   const { source: one, opened } = source("account", (next) => {
     if (next === 2 && isDown) {
-      throw new TypeError("Failed to fetch");
+      throw ConnectError.from(new TypeError("Failed to fetch"));
     }
   });
   const { run, pause } = runOf(one);
@@ -158,7 +158,7 @@ test("a part without a resume token is not followed by an export from the beginn
   const open: ExportSource["open"] = async function* (resumeToken) {
     opened.push(resumeToken);
     yield part({ rows: new Map([["account.rows", 1]]) });
-    throw new TypeError("connection reset");
+    throw ConnectError.from(new TypeError("connection reset"));
   };
   await expect(runOf({ name: "account", open }).run.run(never)).rejects.toBeInstanceOf(IncompleteExport);
   expect(opened).toEqual([""]);
