@@ -1,7 +1,11 @@
 import { readFile } from "node:fs/promises";
-import { checkPage, expect, type Page, type Person, test } from "./harness/test";
+import type { Locator } from "@playwright/test";
+import { checkPage, checkPart, expect, type Page, type Person, test } from "./harness/test";
 
 const region = (page: Page, name: string) => page.getByRole("region", { name });
+const main = (page: Page) => page.getByRole("main");
+/** Why a call failed. In a form it gets the focus, and elsewhere it is an alert. */
+const failure = (part: Page | Locator) => part.locator("[data-failure] > .alert");
 const heading = (page: Page, name: string) => page.getByRole("heading", { name, level: 1 });
 
 async function fillSignIn(page: Page, { email, password }: Pick<Person, "email" | "password">): Promise<void> {
@@ -61,7 +65,7 @@ test("a person signs in with the keyboard alone, and signs out", async ({ page, 
   await checkPage(page, "sign-in-empty");
   await page.getByRole("button", { name: "Sign in" }).click();
   await expect(page.getByLabel("E-mail address")).toBeFocused();
-  await checkPage(page, "sign-in-local-errors");
+  await checkPart(main(page), "sign-in-local-errors");
   await page.keyboard.type(ada.email);
   await page.keyboard.press("Tab");
   await page.keyboard.type(ada.password);
@@ -74,17 +78,17 @@ test("a person signs in with the keyboard alone, and signs out", async ({ page, 
   await page.getByRole("button", { name: "Sign out" }).click();
   await expect(page).toHaveURL("/sign-in");
   await expect(page.getByText("You are signed out.")).toBeVisible();
-  await checkPage(page, "signed-out");
+  await checkPart(main(page), "signed-out");
 });
 
 test("an unknown address and a wrong password are the same refusal", async ({ page, haven }) => {
   const ada = await haven.signUp();
   await page.goto("/sign-in");
-  const alert = page.getByRole("alert");
+  const alert = failure(page);
   await fillSignIn(page, { email: ada.email, password: newPassword(haven) });
   await expect(alert).toHaveText("The e-mail address or the password is wrong.");
-  await checkPage(page, "sign-in-wrong");
-  await page.getByLabel("E-mail address").fill(haven.secret(`nobody-${crypto.randomUUID()}@example.org`));
+  await checkPart(main(page), "sign-in-wrong");
+  await page.getByLabel("E-mail address").fill(haven.secret(`unknown-${crypto.randomUUID()}@example.org`));
   await page.getByRole("button", { name: "Sign in" }).click();
   await expect(alert).toHaveText("The e-mail address or the password is wrong.");
 });
@@ -92,11 +96,11 @@ test("an unknown address and a wrong password are the same refusal", async ({ pa
 test("after too many attempts the page counts down until the next one", async ({ page, haven }) => {
   test.slow();
   const ada = await haven.signUp();
-  await haven.identity.restart({ SIGN_IN_LIMITS: "network=1000/1m,email=4/1m,service=1000/1m" });
+  await haven.identity.restart({ SIGN_IN_LIMITS: "network=1000/1m,email=2/20s,service=1000/1m" });
   await page.goto("/sign-in");
-  const alert = page.getByRole("alert");
+  const alert = failure(page);
   const button = page.getByRole("button", { name: "Sign in" });
-  for (let attempt = 0; attempt < 4; attempt += 1) {
+  for (let attempt = 0; attempt < 2; attempt += 1) {
     const answer = page.waitForResponse((response) => response.url().endsWith("/SignIn"));
     await fillSignIn(page, { email: ada.email, password: newPassword(haven) });
     await answer;
@@ -106,7 +110,7 @@ test("after too many attempts the page counts down until the next one", async ({
   await expect(alert).toHaveText("There were too many attempts.");
   await expect(page.getByRole("timer")).toHaveText(/Try again in \d+ seconds\./);
   await expect(button).toBeDisabled();
-  await checkPage(page, "sign-in-limited");
+  await checkPart(main(page), "sign-in-limited");
   await expect(button).toBeEnabled({ timeout: 30_000 });
   await button.click();
   await expect(heading(page, "Account")).toBeVisible();
@@ -117,9 +121,9 @@ test("an answer that is lost starts no second session", async ({ page, haven }) 
   await page.goto("/sign-in");
   const lost = await haven.identity.cutAnswers("SignIn", 1);
   await fillSignIn(page, ada);
-  await expect(page.getByRole("alert")).toContainText("The service cannot be reached.");
+  await expect(failure(page)).toContainText("The service cannot be reached.");
   expect(lost()).toBe(1);
-  await checkPage(page, "sign-in-unreachable");
+  await checkPart(main(page), "sign-in-unreachable");
   await page.getByRole("button", { name: "Sign in" }).click();
   await expectLoaded(page);
   // The other one is that of the sign-up.
@@ -132,19 +136,19 @@ test("a service that is down is said, and works when it is back", async ({ page,
   await page.goto("/sign-in");
   await haven.identity.stop();
   await fillSignIn(page, ada);
-  await expect(page.getByRole("alert")).toContainText("The service cannot be reached.");
+  await expect(failure(page)).toContainText("The service cannot be reached.");
   await haven.identity.start();
   await haven.data.stop();
   await page.getByRole("button", { name: "Sign in" }).click();
   await expect(heading(page, "Account")).toBeVisible();
   const log = region(page, "Security log");
-  await expect(log.getByRole("alert")).toContainText("The service cannot be reached.");
+  await expect(failure(log)).toContainText("The service cannot be reached.");
   await expect(page.getByText("Account ID")).toBeVisible();
-  await checkPage(page, "account-data-down");
+  await checkPart(log, "account-data-down");
   await haven.data.start();
   await log.getByRole("button", { name: "Try again" }).click();
   await expect(log.getByText("There are no events.")).toBeVisible();
-  await expect(log.getByRole("alert")).toHaveCount(0);
+  await expect(failure(log)).toHaveCount(0);
 });
 
 test("a lost password is reset by the link, which works once and is used by no scanner", async ({ page, haven }) => {
@@ -162,29 +166,29 @@ test("a lost password is reset by the link, which works once and is used by no s
   await button.click();
   await expect(page.locator(".errors").getByText("The password must not be easy to guess")).toBeVisible();
   await expect(field).toBeFocused();
-  await checkPage(page, "reset-password-refused");
+  await checkPart(main(page), "reset-password-refused");
   const password = newPassword(haven);
   await field.fill(password);
   // The answer is lost, and the retry is not refused as a second use.
   const lost = await haven.identity.cutAnswers("ResetPassword", 1);
   await button.click();
-  await expect(page.getByRole("alert")).toContainText("The service cannot be reached.");
+  await expect(failure(page)).toContainText("The service cannot be reached.");
   expect(lost()).toBe(1);
   await button.click();
   await expect(page.getByText("The new password is set. One session was ended.")).toBeVisible();
-  await checkPage(page, "reset-password-done");
+  await checkPart(main(page), "reset-password-done");
   await page.getByRole("link", { name: "Sign in with the new password" }).click();
   await fillSignIn(page, ada);
-  await expect(page.getByRole("alert")).toHaveText("The e-mail address or the password is wrong.");
+  await expect(failure(page)).toHaveText("The e-mail address or the password is wrong.");
   await fillSignIn(page, { email: ada.email, password });
   await expect(heading(page, "Account")).toBeVisible();
   await page.goto(`/reset-password#${token}`);
   await field.fill(newPassword(haven));
   await button.click();
-  await expect(page.getByRole("alert")).toHaveText(
+  await expect(failure(page)).toHaveText(
     "This link cannot be used: it is wrong, expired, or was used before. Ask for another one.",
   );
-  await checkPage(page, "reset-password-used");
+  await checkPart(main(page), "reset-password-used");
 });
 
 test("links of e-mails that are opened without a token say where they come from", async ({ page }) => {
@@ -200,21 +204,21 @@ test("an address is verified, without which sign-in can be refused", async ({ pa
   await haven.identity.restart({ REQUIRE_VERIFIED_EMAIL: "on" });
   await page.goto("/sign-in");
   await fillSignIn(page, ada);
-  await expect(page.getByRole("alert")).toContainText("The e-mail address is not verified yet.");
-  await checkPage(page, "sign-in-not-verified");
+  await expect(failure(page)).toContainText("The e-mail address is not verified yet.");
+  await checkPart(main(page), "sign-in-not-verified");
   const token = await haven.emailVerification(ada);
   const calls = callsOf(page);
   await page.goto(`/verify-email#${token}`);
   await expect(page).toHaveURL("/verify-email");
-  await checkPage(page, "verify-email");
+  await checkPart(main(page), "verify-email");
   expect(calls).not.toContain("VerifyEmail");
   const lost = await haven.identity.cutAnswers("VerifyEmail", 1);
   await page.getByRole("button", { name: "Verify the address" }).click();
-  await expect(page.getByRole("alert")).toContainText("The service cannot be reached.");
+  await expect(failure(page)).toContainText("The service cannot be reached.");
   expect(lost()).toBe(1);
   await page.getByRole("button", { name: "Verify the address" }).click();
   await expect(page.getByText("The address is verified since")).toBeVisible();
-  await checkPage(page, "verify-email-done");
+  await checkPart(main(page), "verify-email-done");
   await page.getByRole("link", { name: "Go on to the account" }).click();
   await fillSignIn(page, ada);
   await expect(page.getByText(`${ada.email}, verified on`)).toBeVisible();
@@ -230,7 +234,7 @@ test("an address is changed, taken back, and the password is new at once", async
   await checkPage(page, "confirm-email");
   await page.getByRole("button", { name: "Change the address" }).click();
   await expect(page.getByText("The account has the new address since")).toBeVisible();
-  await checkPage(page, "confirm-email-done");
+  await checkPart(main(page), "confirm-email-done");
   await signIn(page, { email, password: ada.password });
   await expect(page.getByText(`${email}, verified on`)).toBeVisible();
 
@@ -240,7 +244,7 @@ test("an address is changed, taken back, and the password is new at once", async
   await checkPage(tab, "undo-email");
   await tab.getByRole("button", { name: "Take the change back" }).click();
   await expect(tab.getByText("The account has its old address again since")).toContainText("2 sessions were ended.");
-  await checkPage(tab, "undo-email-done");
+  await checkPart(main(tab), "undo-email-done");
   const password = newPassword(haven);
   await tab.getByLabel("New password", { exact: true }).fill(password);
   await tab.getByRole("button", { name: "Set the password" }).click();
@@ -257,7 +261,7 @@ test("an address is changed, taken back, and the password is new at once", async
 
   await tab.goto(`/undo-email#${undoToken}`);
   await tab.getByRole("button", { name: "Take the change back" }).click();
-  await expect(tab.getByRole("alert")).toContainText("This link cannot be used");
+  await expect(failure(tab)).toContainText("This link cannot be used");
 });
 
 test("a session is ended from another tab, which is told and comes back after sign-in", async ({ page, haven }) => {
@@ -279,7 +283,7 @@ test("a session is ended from another tab, which is told and comes back after si
   await page.getByRole("button", { name: "Save the goals" }).click();
   await expect(page).toHaveURL("/sign-in");
   await expect(page.getByText("Your session has ended")).toBeVisible();
-  await checkPage(page, "sign-in-session-ended");
+  await checkPart(main(page), "sign-in-session-ended");
   await fillSignIn(page, ada);
   await expect(page).toHaveURL("/account");
   await expectLoaded(page);
@@ -300,11 +304,11 @@ test("goals that another tab has changed are not overwritten", async ({ page, ha
   await expect(page.getByText("your choice was not saved")).toBeVisible();
   await expect(page.getByRole("checkbox", { name: "Join activities" })).toBeChecked();
   await expect(page.getByRole("checkbox", { name: "Improve dating skills" })).not.toBeChecked();
-  await checkPage(page, "account-goals-conflict");
+  await checkPart(region(page, "Goals"), "account-goals-conflict");
   await page.getByRole("checkbox", { name: "Improve dating skills" }).check();
   const lost = await haven.identity.cutAnswers("UpdateAccount", 1);
   await page.getByRole("button", { name: "Save the goals" }).click();
-  await expect(region(page, "Goals").getByRole("alert")).toContainText("The service cannot be reached.");
+  await expect(failure(region(page, "Goals"))).toContainText("The service cannot be reached.");
   expect(lost()).toBe(1);
   await page.getByRole("button", { name: "Save the goals" }).click();
   await expect(page.getByText("The goals are saved.")).toBeVisible();
@@ -332,16 +336,16 @@ test("a changed password ends the other sessions, and says so", async ({ page, h
   await next.fill(password);
   const lost = await haven.identity.cutAnswers("ChangePassword", 1);
   await button.click();
-  await expect(section.getByRole("alert")).toContainText("The service cannot be reached.");
+  await expect(failure(section)).toContainText("The service cannot be reached.");
   expect(lost()).toBe(1);
   await button.click();
   await expect(section.getByText("The password is changed. 2 sessions were ended.")).toBeVisible();
-  await checkPage(tab, "account-password-changed");
+  await checkPart(section, "account-password-changed");
 
   await page.getByRole("button", { name: "Save the goals" }).click();
   await expect(page).toHaveURL("/sign-in");
   await fillSignIn(page, ada);
-  await expect(page.getByRole("alert")).toHaveText("The e-mail address or the password is wrong.");
+  await expect(failure(page)).toHaveText("The e-mail address or the password is wrong.");
   await fillSignIn(page, { email: ada.email, password });
   await expect(heading(page, "Account")).toBeVisible();
 });
@@ -397,6 +401,22 @@ test("the export has what the person made, as one file that is complete after a 
   const ada = share.person;
   await signIn(page, ada);
   await expectLoaded(page);
+  const section = region(page, "Export");
+  await page.route(
+    (url) => url.pathname.endsWith("/ExportAccount"),
+    async (route) => {
+      // The first part is lost, and the stream goes on.
+      const answer = await route.fetch();
+      const body = await answer.body();
+      await route.fulfill({ response: answer, body: body.subarray(5 + body.readUInt32BE(1)) });
+    },
+    { times: 1 },
+  );
+  await section.getByRole("button", { name: "Export everything" }).click();
+  await expect(section.getByText("identity.users: 0 rows arrived, and the service exported 1.")).toBeVisible();
+  await expect(section.getByRole("link")).toHaveCount(0);
+  await checkPart(section, "account-export-incomplete");
+
   let cut = 0;
   await page.route(
     (url) => url.pathname.endsWith("/ExportAccount"),
@@ -410,14 +430,13 @@ test("the export has what the person made, as one file that is complete after a 
     },
     { times: 1 },
   );
-  const section = region(page, "Export");
   const calls = callsOf(page);
-  await section.getByRole("button", { name: "Export everything" }).click();
+  await section.getByRole("button", { name: "Export again" }).click();
   const link = section.getByRole("link", { name: "Save the export" });
   await expect(link).toBeVisible();
   expect(cut).toBeGreaterThan(5);
   expect(calls.filter((rpc) => rpc === "ExportAccount")).toHaveLength(2);
-  await checkPage(page, "account-exported");
+  await checkPart(section, "account-exported");
   const [download] = await Promise.all([page.waitForEvent("download"), link.click()]);
   expect(download.suggestedFilename()).toMatch(/^haven-export-\d{4}-\d\d-\d\d\.json$/);
   const text = await readFile(await download.path(), "utf8");
@@ -452,15 +471,20 @@ test("the export has what the person made, as one file that is complete after a 
 test("an export that a service cannot finish is continued by the person", async ({ page, haven }) => {
   test.slow();
   const ada = await haven.signUp();
+  await page.clock.install();
   await signIn(page, ada);
   await expectLoaded(page);
   await haven.data.stop();
   const section = region(page, "Export");
   await section.getByRole("button", { name: "Export everything" }).click();
   await expect(section.getByText("The connection broke.")).toBeVisible();
-  await checkPage(page, "account-exporting");
-  await expect(section.getByRole("alert")).toContainText("What has arrived is kept here", { timeout: 40_000 });
-  await checkPage(page, "account-export-failed");
+  await checkPart(section, "account-exporting");
+  // Without the pauses between the attempts.
+  await expect(async () => {
+    await page.clock.fastForward(8_000);
+    await expect(failure(section)).toContainText("What has arrived is kept here", { timeout: 500 });
+  }).toPass();
+  await checkPart(section, "account-export-failed");
   await haven.data.start();
   const calls = callsOf(page);
   await section.getByRole("button", { name: "Try again" }).click();
@@ -491,8 +515,11 @@ test("a deletion is confirmed, has a receipt, and no sign-in follows it", async 
   // The answer is lost: the retry gets the same receipt.
   const lost = await haven.identity.cutAnswers("DeleteAccount", 1);
   await button.click();
-  await expect(section.getByRole("alert")).toContainText("The service cannot be reached.");
+  await expect(failure(section)).toContainText("The service cannot be reached.");
   expect(lost()).toBe(1);
+  // No other call can find that the account is gone, and end the session.
+  await expect(main(page).getByRole("region")).toHaveCount(1);
+  await checkPart(main(page), "account-deletion-undecided");
   await button.click();
   await expect(heading(page, "The account is deleted")).toBeVisible();
   await expect(page.getByText(ada.userId)).toBeVisible();
@@ -507,5 +534,25 @@ test("a deletion is confirmed, has a receipt, and no sign-in follows it", async 
   await page.getByRole("link", { name: "Sign in" }).click();
   await expect(heading(page, "Sign in")).toBeVisible();
   await fillSignIn(page, ada);
-  await expect(page.getByRole("alert")).toHaveText("The e-mail address or the password is wrong.");
+  await expect(failure(page)).toHaveText("The e-mail address or the password is wrong.");
+});
+
+test("a deletion without an answer stays open when the session ends", async ({ page, haven }) => {
+  const ada = await haven.signUp();
+  await page.clock.install();
+  await signIn(page, ada);
+  const section = region(page, "Delete the account");
+  await section.getByLabel("Password", { exact: true }).fill(ada.password);
+  await section.getByLabel("Confirmation").fill("delete my account");
+  const lost = await haven.identity.cutAnswers("DeleteAccount", 1);
+  const button = section.getByRole("button", { name: "Delete the account" });
+  await button.click();
+  await expect(failure(section)).toContainText("The service cannot be reached.");
+  expect(lost()).toBe(1);
+  // The tokens of the account cannot be exchanged any more.
+  await page.clock.fastForward("14:30");
+  await button.click();
+  await expect(heading(page, "Is the account deleted?")).toBeVisible();
+  await checkPart(main(page), "account-deletion-unknown");
+  expect(await haven.accounts(ada.email)).toBe(0);
 });

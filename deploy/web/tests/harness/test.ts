@@ -6,7 +6,7 @@ import { Haven } from "./haven";
 import { Secrets } from "./secrets";
 
 export { expect, type Page } from "@playwright/test";
-export { checkPage } from "./check-page";
+export { checkPage, checkPart } from "./check-page";
 export type { Person, Share, ShareWish } from "./haven";
 
 interface TestFixtures {
