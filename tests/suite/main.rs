@@ -25,7 +25,7 @@
 //! | `monitoring` | rules, dashboards and runbook against a real scrape; alerts end to end |
 //! | `postgres_versions` | every major version of Postgres that Haven runs on |
 //! | `proxies` | both services behind nginx, HAProxy, Envoy, Caddy and Traefik |
-//! | `web` | calls from browsers: gRPC-Web, CORS and HTTP/1.1 |
+//! | `web` | calls from browsers: gRPC-Web, CORS and HTTP/1.1; the pages of `deploy/web` in Chromium, which `deploy/web/check` runs, alone |
 //! | `platform` | the layers of the platform crate, behind a server made for these tests |
 //! | `drills` | faults under load: killed processes, rolling restarts |
 //! | `workload` | many callers of all mutations, and the verification of what they stored; drills use it |

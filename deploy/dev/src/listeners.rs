@@ -34,6 +34,9 @@ pub(crate) struct Ports {
     /// Postgres
     #[arg(long, value_name = "PORT", default_value_t = 15432)]
     pub(crate) postgres_port: u16,
+    /// The pages of --web, and the calls of these pages: HTTP
+    #[arg(long, value_name = "PORT", default_value_t = 50080)]
+    pub(crate) web_port: u16,
 }
 
 impl Ports {
@@ -55,9 +58,10 @@ impl Ports {
         }
     }
 
-    /// Checks that all ports are free and different. The error names the flag of each conflicting port.
-    pub(crate) fn check(&self) -> Result<()> {
-        let flags = [
+    /// Checks that all ports are free and different, that of the pages if they are served. The error names the flag of each
+    /// conflicting port.
+    pub(crate) fn check(&self, with_pages: bool) -> Result<()> {
+        let mut flags = vec![
             ("--identity-port", self.identity_port),
             ("--identity-health-port", self.identity_health_port),
             ("--identity-metrics-port", self.identity_metrics_port),
@@ -66,6 +70,9 @@ impl Ports {
             ("--data-metrics-port", self.data_metrics_port),
             ("--postgres-port", self.postgres_port),
         ];
+        if with_pages {
+            flags.push(("--web-port", self.web_port));
+        }
         let taken: Vec<String> = (flags.iter().filter(|(_, number)| !port::free(*number)))
             .map(|(flag, number)| format!("port {number} is in use; choose another one with {flag}"))
             .collect();

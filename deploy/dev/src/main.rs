@@ -5,6 +5,7 @@ mod call;
 mod compose;
 mod example_calls;
 mod listeners;
+mod pages;
 mod people;
 mod queries;
 mod secrets;

@@ -30,7 +30,13 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{DATABASE, STATE, example_calls, listeners::Ports, say, tail::LogTail};
+use crate::{
+    DATABASE, STATE, example_calls,
+    listeners::Ports,
+    pages::{self, Pages},
+    say,
+    tail::LogTail,
+};
 
 /// The time that services get to stop. It is a little longer than their `DRAIN_TIMEOUT`.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -56,6 +62,9 @@ pub(crate) struct Up {
         help_heading = "Logs and traces"
     )]
     otlp_endpoint: Option<String>,
+    /// Build the pages of deploy/web, and serve them: it needs npm, and Node.js 20.19 or newer
+    #[arg(long, help_heading = "Browsers")]
+    web: bool,
     /// The origins of pages that may call both services from a browser, for example http://localhost:5173 [default: none]
     #[arg(long, env = "WEB_ORIGINS", value_name = "ORIGIN,…", help_heading = "Browsers")]
     web_origins: Option<String>,
@@ -63,6 +72,7 @@ pub(crate) struct Up {
 
 /// The running processes. They are dropped in this order when a step of the start fails.
 struct Running {
+    pages: Option<Pages>,
     services: [Service; 2],
     cluster: Cluster,
     _state: State,
@@ -109,9 +119,13 @@ impl Up {
             // A server that is still ending after its parent would hold the port.
             false => cluster::end_orphan(state.path())?,
         }
-        self.ports.check()?;
+        self.ports.check(self.web)?;
         self.ports.publish(state.path())?;
 
+        if self.web {
+            say("Building the pages");
+            spawn_blocking(pages::build).await??;
+        }
         say("Building identity and data");
         let build = spawn_blocking(Binaries::build);
         let secrets = Arc::new(Secrets::keep(state.path())?);
@@ -177,11 +191,27 @@ impl Up {
             start.elapsed().as_secs_f32()
         ));
         println!("{}", example_calls::examples(&environment, &database));
+        let mut pages = None;
+        if self.web {
+            pages = Some(Pages::start(self.ports.web_port, &environment, state.path()).await?);
+            say(format!(
+                "The pages are at {}",
+                pages::address(self.ports.web_port)
+            ));
+        }
         Ok(Running {
+            pages,
             services,
             cluster,
             _state: state,
         })
+    }
+
+    /// Returns the origins of pages that may call the services.
+    fn origins(&self) -> Option<String> {
+        let own = self.web.then(|| pages::origins(self.ports.web_port));
+        let all: Vec<_> = self.web_origins.clone().into_iter().chain(own).collect();
+        (!all.is_empty()).then(|| all.join(","))
     }
 
     fn service(
@@ -203,11 +233,7 @@ impl Up {
                 .clone()
                 .map(|url| ("OTLP_ENDPOINT".to_owned(), url)),
         );
-        variables.extend(
-            self.web_origins
-                .clone()
-                .map(|origins| ("WEB_ORIGINS".to_owned(), origins)),
-        );
+        variables.extend(self.origins().map(|origins| ("WEB_ORIGINS".to_owned(), origins)));
         if !std::io::stdout().is_terminal() {
             variables.insert("NO_COLOR".to_owned(), "1".to_owned());
         }
@@ -237,6 +263,9 @@ impl Running {
             if let Some(problem) = self.cluster.failure() {
                 return problem;
             }
+            if let Some(problem) = self.pages.as_mut().and_then(Pages::failure) {
+                return problem;
+            }
             for service in &mut self.services {
                 if let Some(problem) = service.failure() {
                     return problem;
@@ -249,6 +278,7 @@ impl Running {
     /// Stops both services gracefully, and then Postgres. A second signal ends running calls.
     async fn stop(mut self, signals: &mut mpsc::Receiver<()>) {
         let limit = Instant::now() + DRAIN;
+        drop(self.pages.take());
         for service in &mut self.services {
             service.signal(Signal::TERM);
         }

@@ -328,17 +328,40 @@ fn every_container_is_confined() {
 }
 
 #[test]
-fn only_the_apis_are_published_and_only_on_loopback() {
+fn only_the_apis_and_the_pages_are_published_and_only_on_loopback() {
     for (name, service) in compose().services {
         for port in &service.ports {
             assert!(port.starts_with("127.0.0.1:"), "{name}: {port}");
         }
-        let may_publish = ["identity", "data"].contains(&name.as_str()) || service.profiles == ["monitoring"];
+        let may_publish =
+            ["identity", "data", "web"].contains(&name.as_str()) || service.profiles == ["monitoring"];
         assert!(
             service.ports.is_empty() || may_publish,
             "{name}: {:?}",
             service.ports
         );
+    }
+}
+
+#[test]
+fn nginx_of_the_pages_fits_what_is_around_it() {
+    let compose = compose();
+    let nginx = fs::read_to_string(workspace::root().join("deploy/web/nginx.conf")).unwrap();
+    let web = &compose.services["web"];
+    let (published, port) = web.ports[0].rsplit_once(':').unwrap();
+    assert!(nginx.contains(&format!("listen {port};")), "{port}");
+    for secret in &web.secrets {
+        assert!(nginx.contains(&format!("{MOUNT}/{secret};")), "{secret}");
+    }
+    let (_, published) = published.rsplit_once(':').unwrap();
+    let origins = format!("http://localhost:{published},http://127.0.0.1:{published}");
+    for name in ["identity", "data"] {
+        let environment = &compose.services[name].environment;
+        let (_, api) = environment["API_ADDR"].rsplit_once(':').unwrap();
+        assert!(nginx.contains(&format!("server {name}:{api};")), "{name}");
+        assert_eq!(environment["WEB_ORIGINS"], origins, "{name}");
+        let address = format!("ipv4_address: {}\n", environment["TRUSTED_PROXIES"]);
+        assert_eq!(read("compose.yaml").matches(&address).count(), 1, "{name}");
     }
 }
 

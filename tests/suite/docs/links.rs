@@ -13,7 +13,8 @@ fn pages() -> Vec<PathBuf> {
     let mut pages = vec![root.join("README.md")];
     for folder in ["deploy", "migrations", "proto", "services", "tests"] {
         let files = workspace::files(&root.join(folder)).unwrap().into_iter();
-        pages.extend(files.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+        let own = files.filter(|path| !path.components().any(|part| part.as_os_str() == "node_modules"));
+        pages.extend(own.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
     }
     pages
 }

@@ -4,6 +4,8 @@ mod byte_search;
 mod database_constraints;
 mod dependencies;
 mod envelope_rules;
+mod hexadecimal;
+mod interchange;
 mod key_versions;
 mod nonces;
 mod payload_calls;

@@ -17,6 +17,8 @@ use haven_testkit::{
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::hexadecimal::bytes;
+
 /// The block of vectors in the document.
 #[derive(Deserialize)]
 struct Vectors {
@@ -108,13 +110,6 @@ impl Vector {
             .map_err(|_| anyhow!("the secret must have 32 bytes"))?;
         Ok(Secret::new(secret))
     }
-}
-
-/// Decodes hexadecimal digits into bytes.
-fn bytes(hex: &str) -> Result<Vec<u8>> {
-    ensure!(hex.len().is_multiple_of(2), "half a byte");
-    let byte = |at| Ok(u8::from_str_radix(&hex[at..at + 2], 16)?);
-    (0..hex.len()).step_by(2).map(byte).collect()
 }
 
 #[test]

@@ -1,5 +1,7 @@
-//! Calls from browsers: `WEB_ORIGINS`, gRPC-Web, CORS, and connections of HTTP/1.1.
+//! Calls from browsers: `WEB_ORIGINS`, gRPC-Web, CORS, and connections of HTTP/1.1; and the pages of
+//! `deploy/web` in a browser.
 
+mod browser;
 mod calls;
 mod certificates;
 mod connections;

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use EmailViolation as V;
 use precis_profiles::{UsernameCaseMapped, precis_core::profile::PrecisFastInvocation};
 use proptest::prelude::*;
@@ -125,6 +127,27 @@ fn each_violation_is_reported() {
     ] {
         assert!(violations(domain).contains(&V::DomainInvalid), "{domain}");
     }
+}
+
+/// The table that the tests of the sign-up page (deploy/web/src/sign-up) read too.
+#[test]
+fn the_cases_of_the_sign_up_form_hold() {
+    let table: serde_json::Value = serde_json::from_str(include_str!("../sign_up_cases.json")).unwrap();
+    let mut seen = HashSet::new();
+    for case in table["emails"].as_array().unwrap() {
+        let names = |key: &str| case[key].as_array().into_iter().flatten();
+        let expected: HashSet<_> = names("broken")
+            .chain(names("server_only"))
+            .map(|name| name.as_str().unwrap())
+            .collect();
+        let found = match EmailAddress::parse(case["email"].as_str().unwrap()) {
+            Ok(_) => HashSet::new(),
+            Err(violations) => violations.into_iter().map(V::name).collect(),
+        };
+        assert_eq!(expected, found, "{case}");
+        seen.extend(found);
+    }
+    assert_eq!(seen.len(), 10, "each rule has a case: {seen:?}");
 }
 
 #[test]

@@ -1,4 +1,7 @@
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use PasswordRule as R;
 use proptest::prelude::*;
@@ -23,6 +26,31 @@ fn every_rule_applies_exactly_at_its_limit() {
         "how guessable a password is, is estimated when it meets the other rules"
     );
     assert_eq!(broken("длинный Пароль ٣"), []);
+}
+
+/// The table that the tests of the sign-up page (deploy/web/src/sign-up) read too.
+#[test]
+fn the_cases_of_the_sign_up_form_hold() {
+    let table: serde_json::Value = serde_json::from_str(include_str!("../sign_up_cases.json")).unwrap();
+    let mut seen = HashSet::new();
+    for case in table["passwords"].as_array().unwrap() {
+        let email = case["email"]
+            .as_str()
+            .map(|email| EmailAddress::parse(email).unwrap());
+        let password = SecretString::from(case["password"].as_str().unwrap());
+        let names = |key: &str| case[key].as_array().into_iter().flatten();
+        let expected: HashSet<_> = names("broken")
+            .chain(names("server_only"))
+            .map(|name| name.as_str().unwrap())
+            .collect();
+        let found = check(&password, email.as_ref())
+            .into_iter()
+            .map(R::name)
+            .collect();
+        assert_eq!(expected, found, "{case}");
+        seen.extend(found);
+    }
+    assert_eq!(seen, R::ALL.map(R::name).into(), "each rule has a case");
 }
 
 #[test]
