@@ -35,9 +35,9 @@ async fn trickle(mut stream: TlsStream<TcpStream>, part: &[u8]) -> (Duration, Ve
         if stream.write_all(part).await.is_err() {
             break;
         }
-        match timeout(Duration::from_secs(1), stream.read_buf(&mut answer)).await {
-            Ok(Ok(0) | Err(_)) => break,
-            Ok(Ok(_)) | Err(_) => {}
+        let read = timeout(Duration::from_secs(1), stream.read_buf(&mut answer)).await;
+        if let Ok(Ok(0) | Err(_)) = read {
+            break;
         }
         assert!(began.elapsed() < HEADERS + BUSY, "the connection is still open");
     }
