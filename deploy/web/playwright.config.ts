@@ -18,6 +18,8 @@ export default defineConfig({
     locale: "en-GB",
     launchOptions: {
       executablePath: environment.chromium,
+      // Browsers of people keep a page that was left, and show it again as it was.
+      ignoreDefaultArgs: ["--disable-back-forward-cache"],
       // Chromium refuses to run as root with it.
       chromiumSandbox: process.getuid?.() !== 0,
       // Chromium trusts the authority of the stack's certificates, which is in this home directory.

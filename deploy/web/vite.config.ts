@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import react from "@vitejs/plugin-react";
 import type { Plugin, ProxyOptions } from "vite";
 import { defineConfig } from "vitest/config";
+import { licenses } from "./licenses.ts";
 
 /**
  * No page calls with messages in JSON, and the modules for it are 9 KB of the sign-up page. Pages that write JSON files still
@@ -25,10 +26,10 @@ const firstPage = {
   test: /\/node_modules\/(react|react-dom|scheduler|react-hook-form|zod|wouter|regexparam|use-sync-external-store|@connectrpc)\/|\/src\/(ui|app|sign-up|gen-sign-up|gen\/google|api\/(clients|failure|request-id|session|without-json))\b/,
 };
 
-/** The headers of every page, as nginx has them. */
-function headers(): Record<string, string> {
+/** The headers of every answer, as nginx has them. `$wasm` is the variable of nginx.conf. */
+function headers(): [name: string, value: string][] {
   const lines = readFileSync(new URL("headers.conf", import.meta.url), "utf8").split("\n");
-  const headers = lines
+  return lines
     .filter((line) => line.startsWith("add_header "))
     .map((line) => {
       const [, name, value] = /^add_header (\S+) "([^"]*)" always;$/.exec(line) ?? [];
@@ -39,8 +40,22 @@ function headers(): Record<string, string> {
       }
       return [name, value];
     });
-  return Object.fromEntries(headers);
 }
+
+/** `vite preview` with the headers of an installation. */
+const withHeaders: Plugin = {
+  name: "haven:headers",
+  configurePreviewServer: (server) => {
+    const all = headers();
+    server.middlewares.use((request, response, next) => {
+      const wasm = request.url?.startsWith("/assets/decryption-worker-") ? " 'wasm-unsafe-eval'" : "";
+      for (const [name, value] of all) {
+        response.setHeader(name, value.replace("$wasm", wasm));
+      }
+      next();
+    });
+  },
+};
 
 /**
  * Passes calls on to the services that the environment names, so that the pages and the calls have one origin, and the browser
@@ -57,7 +72,7 @@ function proxy(): Record<string, ProxyOptions> {
 }
 
 export default defineConfig({
-  plugins: [react(), withoutJson],
+  plugins: [react(), withoutJson, withHeaders, licenses],
   build: {
     target: "es2023",
     // A data URL is another source than 'self', which is all that the Content-Security-Policy admits.
@@ -67,7 +82,7 @@ export default defineConfig({
   },
   worker: { format: "es" },
   server: { proxy: proxy() },
-  preview: { headers: headers(), proxy: proxy(), cors: false },
+  preview: { proxy: proxy(), cors: false },
   test: {
     environment: "jsdom",
     include: ["src/**/*.test.ts", "src/**/*.test.tsx"],

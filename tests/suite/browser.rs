@@ -17,7 +17,10 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpSocket, TcpStream},
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::Status;
 
@@ -40,7 +43,8 @@ impl Http {
 /// A browser. Each request has a connection of its own.
 #[derive(Clone)]
 pub(crate) struct Browser {
-    certificates: Certificates,
+    /// `None` without TLS.
+    certificates: Option<Certificates>,
     port: u16,
     pub(crate) http: Http,
     /// The origin of the page; `None` for a client that is no browser.
@@ -88,7 +92,15 @@ impl Browser {
     /// Creates a browser with a page of [`ORIGIN`] that calls the server on `port`.
     pub(crate) fn new(certificates: &Certificates, port: u16, http: Http) -> Self {
         Self {
-            certificates: certificates.clone(),
+            certificates: Some(certificates.clone()),
+            ..Self::without_tls(port, http)
+        }
+    }
+
+    /// Creates a browser with a page of [`ORIGIN`] that calls the server on `port` without TLS.
+    pub(crate) fn without_tls(port: u16, http: Http) -> Self {
+        Self {
+            certificates: None,
             port,
             http,
             origin: Some(ORIGIN),
@@ -101,8 +113,9 @@ impl Browser {
 
     /// Opens a connection with TLS.
     pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
+        let certificates = self.certificates.as_ref().expect("a browser with TLS");
         let mut roots = RootCertStore::empty();
-        let pem = std::fs::read(self.certificates.authority()).unwrap();
+        let pem = std::fs::read(certificates.authority()).unwrap();
         for authority in CertificateDer::pem_slice_iter(&pem) {
             roots.add(authority.unwrap()).unwrap();
         }
@@ -113,7 +126,7 @@ impl Browser {
         let mut config = match self.certificate {
             None => config.with_no_client_auth(),
             Some(name) => {
-                let leaf = self.certificates.leaf(name);
+                let leaf = certificates.leaf(name);
                 let chain = CertificateDer::pem_file_iter(leaf.certificate).unwrap();
                 let chain = chain.map(Result::unwrap).collect();
                 let key = PrivateKeyDer::from_pem_file(leaf.key).unwrap();
@@ -124,6 +137,14 @@ impl Browser {
             Http::One => b"http/1.1".to_vec(),
             Http::Two => b"h2".to_vec(),
         }];
+        let name = ServerName::try_from("localhost").unwrap();
+        TlsConnector::from(Arc::new(config))
+            .connect(name, self.socket().await)
+            .await
+            .unwrap()
+    }
+
+    async fn socket(&self) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(size) = self.receive_buffer {
             socket.set_recv_buffer_size(size).unwrap();
@@ -131,19 +152,21 @@ impl Browser {
         socket
             .bind((Ipv4Addr::new(127, 0, 0, self.network), 0).into())
             .unwrap();
-        let stream = socket
+        socket
             .connect((Ipv4Addr::LOCALHOST, self.port).into())
-            .await
-            .unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
-        TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
             .await
             .unwrap()
     }
 
     async fn sender(&self) -> Sender {
-        let stream = TokioIo::new(self.connect().await);
+        match self.certificates {
+            Some(_) => self.sender_on(self.connect().await).await,
+            None => self.sender_on(self.socket().await).await,
+        }
+    }
+
+    async fn sender_on(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Sender {
+        let stream = TokioIo::new(stream);
         match self.http {
             Http::One => {
                 let (sender, connection) = http1::handshake(stream).await.unwrap();

@@ -52,7 +52,7 @@ impl Device {
     }
 
     /// Registers a device, and retries until the service `data` knows of the person.
-    async fn register(client: Client, person: Person, secret: Secret) -> Result<Self> {
+    pub(crate) async fn register(client: Client, person: Person, secret: Secret) -> Result<Self> {
         let request = registration(&secret)?;
         // On a busy machine the service `data` may not know yet of a person who has just signed up.
         let answer = retry_for(LONG_TIMEOUT, Some("ACCOUNT_NOT_READY"), async || {

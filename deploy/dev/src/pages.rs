@@ -51,16 +51,10 @@ impl Pages {
     /// Starts the server on `port`, and waits until it listens. Its output goes to a log in `state`.
     pub(crate) async fn start(port: u16, environment: &Environment<'_>, state: &Path) -> Result<Self> {
         let mut vite = process::command("node", None, OnDeath::Kill);
-        // Without the lock of Vite: another installation may serve the same files.
-        vite.args([
-            "node_modules/vite/bin/vite.js",
-            "preview",
-            "--strictPort",
-            "--bypass-lock",
-        ])
-        .args(["--host", "127.0.0.1", "--port", &port.to_string()])
-        .current_dir(directory())
-        .env("HAVEN_CA", environment.certificates.authority());
+        vite.args(["node_modules/vite/bin/vite.js", "preview", "--strictPort"])
+            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+            .current_dir(directory())
+            .env("HAVEN_CA", environment.certificates.authority());
         for (name, listeners) in [
             ("HAVEN_IDENTITY", environment.identity),
             ("HAVEN_DATA", environment.data),

@@ -9,7 +9,7 @@ const failure = (part: Page | Locator) => part.locator("[data-failure] > .alert"
 const heading = (page: Page, name: string) => page.getByRole("heading", { name, level: 1 });
 
 async function fillSignIn(page: Page, { email, password }: Pick<Person, "email" | "password">): Promise<void> {
-  await page.getByLabel("E-mail address").fill(email);
+  await page.getByLabel("E-mail address", { exact: true }).fill(email);
   await page.getByLabel("Password", { exact: true }).fill(password);
   await page.getByRole("button", { name: "Sign in" }).click();
 }
@@ -64,7 +64,7 @@ test("a person signs in with the keyboard alone, and signs out", async ({ page, 
   await expect(heading(page, "Sign in")).toBeVisible();
   await checkPage(page, "sign-in-empty");
   await page.getByRole("button", { name: "Sign in" }).click();
-  await expect(page.getByLabel("E-mail address")).toBeFocused();
+  await expect(page.getByLabel("E-mail address", { exact: true })).toBeFocused();
   await checkPart(main(page), "sign-in-local-errors");
   await page.keyboard.type(ada.email);
   await page.keyboard.press("Tab");
@@ -88,7 +88,9 @@ test("an unknown address and a wrong password are the same refusal", async ({ pa
   await fillSignIn(page, { email: ada.email, password: newPassword(haven) });
   await expect(alert).toHaveText("The e-mail address or the password is wrong.");
   await checkPart(main(page), "sign-in-wrong");
-  await page.getByLabel("E-mail address").fill(haven.secret(`unknown-${crypto.randomUUID()}@example.org`));
+  await page
+    .getByLabel("E-mail address", { exact: true })
+    .fill(haven.secret(`unknown-${crypto.randomUUID()}@example.org`));
   await page.getByRole("button", { name: "Sign in" }).click();
   await expect(alert).toHaveText("The e-mail address or the password is wrong.");
 });

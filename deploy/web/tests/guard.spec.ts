@@ -1,4 +1,5 @@
 import type { Page } from "@playwright/test";
+import { environment } from "./harness/environment";
 import { Guard } from "./harness/guard";
 import { Secrets } from "./harness/secrets";
 import { expect, test } from "./harness/test";
@@ -37,6 +38,22 @@ const MISDEEDS: [name: string, act: (page: Page) => Promise<unknown>, complaint:
     "a secret in a header",
     (page) => page.evaluate((secret) => fetch("/", { headers: { "x-password": secret } }), SECRET),
     /has the password in its URL or in a header/,
+  ],
+  [
+    "a secret in the console",
+    // biome-ignore lint/suspicious/noConsole: it is what the guard has to find
+    (page) => page.evaluate((secret) => console.log("password:", secret), SECRET),
+    /the console has the password/,
+  ],
+  [
+    "a secret in the title",
+    (page) => page.evaluate((secret) => Reflect.set(document, "title", secret), SECRET),
+    /the title of a page has the password/,
+  ],
+  [
+    "a secret in the address bar",
+    (page) => page.evaluate((secret) => history.replaceState(null, "", `/#${secret}`), SECRET),
+    /the address bar or the title of a page has the password/,
   ],
   [
     "a value in localStorage",
@@ -78,10 +95,44 @@ for (const [name, act, complaint] of MISDEEDS) {
   });
 }
 
-test("the guard finds a secret in the logs", async ({ context }) => {
+test("the guard finds what a service and the server of the pages have logged", async ({ browser, haven }) => {
   const secrets = new Secrets();
-  secrets.add("password", SECRET);
+  const context = await browser.newContext();
   const guard = new Guard(context, secrets);
-  await guard.check('{"message":"an ordinary line"}');
-  await expect(guard.check(`{"message":"${SECRET}"}`)).rejects.toThrow("a service has logged the password");
+  const page = await context.newPage();
+  await page.goto("/sign-in");
+  await guard.check(await haven.logs());
+
+  // Each call is logged with its id.
+  const answer = await page.request.post(`${environment.identity}/haven.identity.v1.AccountService/GetPasswordPolicy`, {
+    headers: { "content-type": "application/grpc-web+proto", origin: environment.pages },
+    data: Buffer.alloc(5),
+  });
+  secrets.add("id", answer.headers()["x-request-id"] ?? "");
+  await expect(guard.check(await haven.logs())).rejects.toThrow("a program has logged the id");
+
+  // nginx logs the path of a call that it cannot pass on.
+  await haven.data.stop();
+  await page.request.post(`/haven.data.v1.PersonService/${SECRET}`);
+  secrets.add("path", SECRET);
+  await expect(guard.check(await haven.logs())).rejects.toThrow("a program has logged the path");
+  await context.close();
+});
+
+test("the guard knows the tokens that a page gets", async ({ browser, haven }) => {
+  const secrets = new Secrets();
+  const context = await browser.newContext();
+  const guard = new Guard(context, secrets);
+  await guard.watch();
+  const page = await context.newPage();
+  const ada = await haven.signUp();
+  const answered = page.waitForResponse((response) => response.url().endsWith("/SignIn"));
+  await page.goto("/sign-in");
+  await page.getByLabel("E-mail address").fill(ada.email);
+  await page.getByLabel("Password").fill(ada.password);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  const body = await (await answered).body();
+  await guard.check("");
+  expect(secrets.in(body.toString("latin1"))).toEqual(expect.arrayContaining(["device token", "refresh token"]));
+  await context.close();
 });

@@ -9,7 +9,7 @@ const REFUSAL =
 
 const openButton = (page: Page) => page.getByRole("button", { name: "Open the share" });
 const againButton = (page: Page) => page.getByRole("button", { name: "Try again" });
-const passcodeInput = (page: Page) => page.getByLabel("Passcode");
+const passcodeInput = (page: Page) => page.getByRole("textbox", { name: "Passcode" });
 
 /** Opens the link, and clicks. */
 async function open(page: Page, { link }: Pick<Share, "link">): Promise<void> {
@@ -17,8 +17,11 @@ async function open(page: Page, { link }: Pick<Share, "link">): Promise<void> {
   await openButton(page).click();
 }
 
+/** What is said of an attempt that did not open the share. It gets the focus. */
+const message = (page: Page) => page.getByRole("group");
+
 async function expectRefused(page: Page): Promise<void> {
-  await expect(page.getByRole("alert")).toHaveText(REFUSAL);
+  await expect(message(page)).toHaveText(REFUSAL);
   await expect(page.getByRole("main")).not.toContainText(CONTENT);
 }
 
@@ -116,7 +119,7 @@ test("a passcode opens in its normal form, by the keyboard alone, and its absenc
   await page.goto(share.link);
   await openButton(page).click();
   await expectRefused(page);
-  await expect(page.getByRole("alert").locator("..")).toBeFocused();
+  await expect(message(page)).toBeFocused();
   await checkPage(page, "share-refused");
 
   await page.keyboard.press("Tab");
@@ -221,7 +224,7 @@ test("a lost answer is said to count, and another try uses another opening", asy
   const share = await haven.share({ content: CONTENT, maxAccessCount: 2 });
   const lost = await haven.data.cutAnswers("OpenShare", 1);
   await open(page, share);
-  await expect(page.getByRole("alert")).toContainText("may have been counted");
+  await expect(message(page)).toContainText("may have been counted");
   expect(lost()).toBe(1);
   await checkPage(page, "share-unanswered");
   await againButton(page).click();
@@ -237,7 +240,7 @@ test("a service that is down is said to give no answer, and the share opens when
   const share = await haven.share({ content: CONTENT, maxAccessCount: 1 });
   await haven.data.stop();
   await open(page, share);
-  await expect(page.getByRole("alert")).toContainText("There was no answer");
+  await expect(message(page)).toContainText("There was no answer");
   await haven.data.start();
   await againButton(page).click();
   await expect(page.getByText(CONTENT)).toBeVisible();
@@ -248,7 +251,7 @@ test("without what decrypts, no opening is used", async ({ page, haven }) => {
   const bodies = openings(page);
   await page.route(/decryption-worker/, (route) => route.abort());
   await open(page, share);
-  await expect(page.getByRole("alert")).toContainText("could not load what decrypts");
+  await expect(message(page)).toContainText("could not load what decrypts");
   expect(bodies).toHaveLength(0);
   await checkPage(page, "share-unprepared");
   await page.unroute(/decryption-worker/);
@@ -285,11 +288,26 @@ test("a page that was left shows nothing when the browser goes back", async ({ p
   await page.goBack();
   await expect(page).toHaveURL("/share");
   await expect(page.getByText("This page needs the link that you were sent.")).toBeVisible();
+});
 
+test("a page that the browser has kept shows nothing of the share when it comes back", async ({ page, haven }) => {
+  const share = await haven.share({ content: CONTENT });
+  const shown: { persisted: boolean; text: string }[] = [];
+  await page.exposeFunction("report", (persisted: boolean, text: string) => shown.push({ persisted, text }));
   await open(page, share);
   await expect(page.getByText(CONTENT)).toBeVisible();
+  await page.evaluate(() => {
+    window.addEventListener("pageshow", ({ persisted }) => {
+      // biome-ignore lint/suspicious/noExplicitAny: the function is not of this page
+      (window as any).report(persisted, document.body.textContent);
+    });
+  });
   await page.goto("/icon.svg");
-  await page.goBack();
-  await expect(page.getByText(/closed when you left|needs the link/)).toBeVisible();
+  // A page that was kept is not loaded, so there is no event to wait for.
+  await page.goBack({ waitUntil: "commit" });
+  await expect(() => expect(shown).toHaveLength(1)).toPass();
+  expect(shown[0]?.persisted).toBe(true);
+  expect(shown[0]?.text).not.toContain(CONTENT);
+  await expect(page.getByText("This page needs the link that you were sent.")).toBeVisible();
   await expect(page.getByRole("main")).not.toContainText(CONTENT);
 });

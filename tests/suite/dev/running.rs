@@ -17,30 +17,35 @@ use crate::eventually::within;
 const START: Duration = Duration::from_secs(120);
 
 /// A running `cargo dev` with state and ports of its own.
-struct Running {
-    process: Process,
-    state: State,
+pub(super) struct Running {
+    pub(super) process: Process,
+    pub(super) state: State,
     log: PathBuf,
-    _ports: Vec<Port>,
+    /// The ports, in the order of [`FLAGS`].
+    ports: Vec<Port>,
 }
 
+/// The flags with the ports.
+const FLAGS: [&str; 8] = [
+    "--identity-port",
+    "--identity-health-port",
+    "--identity-metrics-port",
+    "--data-port",
+    "--data-health-port",
+    "--data-metrics-port",
+    "--postgres-port",
+    "--web-port",
+];
+
 impl Running {
-    async fn start() -> Self {
+    /// Starts `cargo dev up` with further `arguments`, and waits until it has printed `last`.
+    pub(super) async fn start(arguments: &[&str], last: &str) -> Self {
         let state = State::take_any_in_memory("cargo-dev").unwrap();
         state.clear().unwrap();
-        let ports: Vec<Port> = (0..7).map(|_| Port::reserve().unwrap()).collect();
-        let flags = [
-            "--identity-port",
-            "--identity-health-port",
-            "--identity-metrics-port",
-            "--data-port",
-            "--data-health-port",
-            "--data-metrics-port",
-            "--postgres-port",
-        ];
+        let ports: Vec<Port> = FLAGS.iter().map(|_| Port::reserve().unwrap()).collect();
         let mut dev = command(Binaries::build().unwrap().dev, None, OnDeath::Interrupt);
-        dev.arg("up").env(ROOT_VARIABLE, state.path());
-        for (flag, port) in flags.iter().zip(&ports) {
+        dev.arg("up").args(arguments).env(ROOT_VARIABLE, state.path());
+        for (flag, port) in FLAGS.iter().zip(&ports) {
             dev.args([(*flag).to_owned(), port.number().to_string()]);
         }
         let log = state.path().join("output.log");
@@ -49,21 +54,27 @@ impl Running {
             process,
             state,
             log,
-            _ports: ports,
+            ports,
         };
-        within(START, "cargo dev prints its examples", async || {
+        within(START, "cargo dev has started everything", async || {
             assert!(
                 running.process.ended().is_none(),
                 "{:#}",
                 running.process.failure()
             );
-            running.output().contains("Stop with Ctrl-C")
+            running.output().contains(last)
         })
         .await;
         running
     }
 
-    fn output(&self) -> String {
+    /// Returns the port that was given with `flag`.
+    pub(super) fn port(&self, flag: &str) -> u16 {
+        let position = FLAGS.iter().position(|known| *known == flag).unwrap();
+        self.ports[position].number()
+    }
+
+    pub(super) fn output(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 
@@ -83,7 +94,7 @@ impl Running {
 
 #[tokio::test]
 async fn cargo_dev_prints_calls_that_work_and_its_tour_passes() {
-    let mut running = Running::start().await;
+    let mut running = Running::start(&[], "Stop with Ctrl-C").await;
     let output = running.output();
     let examples: Vec<&str> = output
         .lines()

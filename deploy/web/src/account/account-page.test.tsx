@@ -586,6 +586,7 @@ test("a deletion without an answer closes the rest of the page until it has one"
   await clickDelete(user);
   await waitFor(() => expect(screen.getAllByRole("region")).toHaveLength(1));
   expect(await findFailure("nothing is done twice")).toHaveFocus();
+  expect(screen.getByText(/is closed until the deletion has an answer/)).toBeInTheDocument();
   await click();
   await findFailure("There were too many attempts.");
   expect(screen.getAllByRole("region")).toHaveLength(1);

@@ -55,6 +55,9 @@ export default function AccountPage() {
       {shown && <ConsentsSection />}
       {hasConsents && <AuditSection />}
       {shown && <ExportSection userId={shown.userId} />}
+      {deletion.step === "undecided" && (
+        <p>The account may be deleted already. The rest of this page is closed until the deletion has an answer.</p>
+      )}
       <DeletionSection onStep={setDeletion} />
     </Page>
   );

@@ -1,12 +1,12 @@
 import { useCallback } from "react";
 import { accountClients } from "../api/account-clients";
 import { useSession } from "../app/session-context";
+import { Time } from "../ui/time";
 import { FailureAlert } from "./failure-alert";
 import { GoalsForm } from "./goals-form";
 import { useLoaded } from "./loaded";
 import { PasswordSection } from "./password-section";
 import { Section } from "./section";
-import { Time } from "./time";
 
 /** What the account has, and what of it the person can change: the goals and the password. */
 export function AccountSection() {

@@ -2,11 +2,11 @@ import { type ReactNode, useCallback } from "react";
 import { accountClients } from "../api/account-clients";
 import { useSession } from "../app/session-context";
 import { AuditOutcome } from "../gen/haven/identity/v1/account_pb";
+import { Time } from "../ui/time";
 import { accountEventOf, dataEventOf } from "./audit-event";
 import { type Pages, usePages } from "./pages";
 import { PagesFooter } from "./pages-footer";
 import { Section } from "./section";
-import { Time } from "./time";
 
 const PAGE_SIZE = 20;
 

@@ -5,6 +5,7 @@ import { useSignedIn } from "../api/session";
 import { useSession } from "../app/session-context";
 import type { Consent } from "../gen/haven/identity/v1/account_pb";
 import { consentsOf, keyOf } from "../sign-up/consents";
+import { Time } from "../ui/time";
 import { useAction, useFailureFocus } from "./action";
 import { Done } from "./done";
 import { FailureAlert } from "./failure-alert";
@@ -13,7 +14,6 @@ import { useLoaded } from "./loaded";
 import { usePages } from "./pages";
 import { PagesFooter } from "./pages-footer";
 import { Section } from "./section";
-import { Time } from "./time";
 
 /** The server's maximum: most people have one page. */
 const PAGE_SIZE = 200;

@@ -3,10 +3,10 @@ import { useEffect, useMemo } from "react";
 import { Link } from "wouter";
 import { useSession } from "../app/session-context";
 import { type Deletion, DeletionSchema, DeletionState } from "../gen/haven/identity/v1/account_pb";
+import { Time } from "../ui/time";
 import { Done } from "./done";
 import { FileLink } from "./file-link";
 import { Page } from "./page";
-import { Time } from "./time";
 
 /** The end of an account, with the receipt if it arrived. The session ends with the account. */
 export function DeletionReceipt({ deletion }: { deletion: Deletion | undefined }) {

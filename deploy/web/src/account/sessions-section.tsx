@@ -4,13 +4,13 @@ import { accountClients } from "../api/account-clients";
 import { failureOf } from "../api/failure";
 import { useSession } from "../app/session-context";
 import type { Session } from "../gen/haven/identity/v1/session_pb";
+import { Time } from "../ui/time";
 import { useAction, useFailureFocus } from "./action";
 import { Done } from "./done";
 import { FailureAlert } from "./failure-alert";
 import { usePages } from "./pages";
 import { PagesFooter } from "./pages-footer";
 import { Section } from "./section";
-import { Time } from "./time";
 
 const PAGE_SIZE = 20;
 

@@ -1,11 +1,11 @@
 import { accountClients } from "../api/account-clients";
 import { useSession } from "../app/session-context";
+import { Time } from "../ui/time";
 import { Done } from "./done";
 import { LinkAction } from "./link-action";
 import { LinkPage } from "./link-page";
 import { ResetPasswordForm } from "./reset-password-form";
 import { sessionsOf } from "./sentences";
-import { Time } from "./time";
 
 const SENTENCES = {
   EMAIL_TAKEN: "Another account has the old e-mail address by now. Ask the support of the product.",

@@ -1,10 +1,10 @@
 import { Link } from "wouter";
 import { accountClients } from "../api/account-clients";
 import { useSession } from "../app/session-context";
+import { Time } from "../ui/time";
 import { Done } from "./done";
 import { LinkAction } from "./link-action";
 import { LinkPage } from "./link-page";
-import { Time } from "./time";
 
 /** Verifies the address to which the link was sent. */
 export default function VerifyEmailPage() {

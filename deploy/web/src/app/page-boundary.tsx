@@ -37,7 +37,10 @@ function FailedPage({ onAgain }: { onAgain: () => void }) {
         The page cannot be shown
       </h1>
       <Alert kind="error">
-        <p>It was not loaded whole, or it has a defect. Check the connection, and load it again: a session stays.</p>
+        <p>
+          It was not loaded whole, or it has a defect. Check the connection, and load it again. That does not sign you
+          out.
+        </p>
         <p>If that does not help, reload the page in the browser. You then have to sign in again.</p>
       </Alert>
       <button type="button" onClick={onAgain}>

@@ -77,7 +77,7 @@ export function OpenForm({ reader, state }: OpenFormProps) {
         />
         <button ref={button} type="submit" disabled={runs || seconds > 0}>
           {attempt ? "Try again" : "Open the share"}
-        </button>
+        </button>{" "}
         {state.step === "preparing" && (
           <button type="button" className="secondary" onClick={cancel}>
             Cancel

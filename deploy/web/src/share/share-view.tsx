@@ -1,8 +1,8 @@
 import { useEffect, useRef, useSyncExternalStore } from "react";
 import { flushSync } from "react-dom";
-import { Time } from "../account/time";
 import type { OpenShareResponse } from "../gen/haven/data/v1/share_pb";
 import { Alert } from "../ui/alert";
+import { Time } from "../ui/time";
 import { ContentView } from "./content-view";
 import { takeFragment } from "./fragment";
 import { OpenForm } from "./open-form";

@@ -16,7 +16,7 @@ async function signUp(service: TestService, refuse: () => never) {
 test("a lost answer of sign-in is no lost account: the same sign-in is sent again", async () => {
   const service = new TestService();
   const user = await signUp(service, lost);
-  expect(await screen.findByText(/You are not signed in yet/)).toBeVisible();
+  expect(await screen.findByRole("group", { name: /You are not signed in yet/ })).toHaveFocus();
   expect(location.pathname).toBe("/");
   service.onSignIn = () => {};
   await user.click(screen.getByRole("button", { name: "Sign in" }));

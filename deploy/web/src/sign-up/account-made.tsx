@@ -65,18 +65,20 @@ export function AccountMade({ email, password, isEarlier, onEnd }: AccountMadePr
 
   return (
     <>
-      <div ref={alert} tabIndex={-1}>
-        <Alert kind="success">
-          <p>Your account exists.</p>
-          {isEarlier && (
-            <p>
-              It was made by your earlier attempt, with the password, the goals and the consents of that attempt. What
-              you changed since then is not a part of it.
-            </p>
-          )}
+      <Alert kind="success" {...(isEarlier && !failure && { ref: alert })}>
+        <p>Your account exists.</p>
+        {isEarlier && (
+          <p>
+            It was made by your earlier attempt, with the password, the goals and the consents of that attempt. What you
+            changed since then is not a part of it.
+          </p>
+        )}
+      </Alert>
+      {failure && (
+        <Alert kind="warning" ref={alert}>
+          {textOf(failure)}
         </Alert>
-        {failure && <Alert kind="warning">{textOf(failure)}</Alert>}
-      </div>
+      )}
       {wait > 0 && <p role="timer">You can sign in in {wait} s.</p>}
       {failure && isFinal(failure) ? (
         <Link href="/sign-in">Go to sign-in</Link>

@@ -1,4 +1,4 @@
-import { useEffect, useState } from "react";
+import { type Ref, useEffect, useState } from "react";
 import { Link } from "wouter";
 import type { Failure } from "../api/failure";
 import { Alert } from "../ui/alert";
@@ -10,14 +10,17 @@ interface RefusalAlertProps {
   others: string[];
   /** The seconds until the form may be sent again. */
   wait: number;
+  /** Given when the message gets the focus, and not a field. */
+  ref?: Ref<HTMLDivElement>;
 }
 
 /** Says why the form was not accepted, and what a person can do. */
-export function RefusalAlert({ failure, others, wait }: RefusalAlertProps) {
+export function RefusalAlert({ failure, others, wait, ref }: RefusalAlertProps) {
+  const focus = ref && { ref };
   if (failure.reason === "RATE_LIMITED") {
     return (
       <>
-        <Alert kind="warning">
+        <Alert kind="warning" {...focus}>
           {wait > 0
             ? "There were too many attempts. What you typed stays here."
             : "The time is over: you can send the form now."}
@@ -27,10 +30,10 @@ export function RefusalAlert({ failure, others, wait }: RefusalAlertProps) {
     );
   }
   if (isUndecided(failure)) {
-    return <Unanswered failure={failure} />;
+    return <Unanswered failure={failure} {...focus} />;
   }
   return (
-    <Alert kind="error">
+    <Alert kind="error" {...focus}>
       <Sentence failure={failure} />
       {others.length > 0 && (
         <ul>
@@ -82,7 +85,7 @@ function Sentence({ failure }: { failure: Failure }) {
 }
 
 /** There was no answer. The account may exist, and sending the same again makes no second one. */
-function Unanswered({ failure }: { failure: Failure }) {
+function Unanswered({ failure, ref }: Pick<RefusalAlertProps, "failure" | "ref">) {
   const [isOnline, setIsOnline] = useState<boolean>();
   useEffect(() => {
     const change = () => setIsOnline(navigator.onLine);
@@ -95,7 +98,7 @@ function Unanswered({ failure }: { failure: Failure }) {
   }, []);
   return (
     <>
-      <Alert kind="error">
+      <Alert kind="error" {...(ref && { ref })}>
         {failure.reason === "INTERNAL" ? <Unexpected failure={failure} /> : <p>The service did not answer.</p>}
         <p>What you typed stays here. Sending it again makes no second account.</p>
         <button type="submit">Try again</button>

@@ -189,9 +189,14 @@ export function SignUpForm({ onMade }: { onMade: (account: SignUpContent, isEarl
         }))}
         errors={errors("consents")}
       />
-      <div ref={alert} tabIndex={-1}>
-        {isShown && <RefusalAlert failure={refusal.failure} others={refusal.others} wait={wait} />}
-      </div>
+      {isShown && (
+        <RefusalAlert
+          failure={refusal.failure}
+          others={refusal.others}
+          wait={wait}
+          {...(!refusal.focus && { ref: alert })}
+        />
+      )}
       <button type="submit" aria-disabled={isBusy || wait > 0}>
         Create account
       </button>

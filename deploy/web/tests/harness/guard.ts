@@ -1,4 +1,6 @@
-import type { BrowserContext, Page, Request } from "@playwright/test";
+import { fromBinary } from "@bufbuild/protobuf";
+import type { BrowserContext, Page, Request, Response } from "@playwright/test";
+import { RefreshSessionResponseSchema, SignInResponseSchema } from "../../src/gen/haven/identity/v1/session_pb";
 import { environment } from "./environment";
 import type { Secrets } from "./secrets";
 
@@ -10,8 +12,12 @@ export class Guard {
   readonly #context: BrowserContext;
   readonly #secrets: Secrets;
   readonly #problems: string[] = [];
-  /** The URL and the referrer of each request. */
+  /** The URL and the headers of each request. */
   readonly #requests: Promise<string[]>[] = [];
+  /** Answers with tokens that are being read. */
+  readonly #answers: Promise<void>[] = [];
+  /** What was written to the console. */
+  readonly #console: string[] = [];
 
   constructor(context: BrowserContext, secrets: Secrets) {
     this.#context = context;
@@ -29,26 +35,36 @@ export class Guard {
       this.#problems.push(`uncaught error: ${error.error().stack ?? error.error().message}`);
     });
     context.on("console", (message) => {
+      this.#console.push(message.text());
       // Those of a worker or of a document that is blocked do not reach the listener in the page.
       if (/content security policy|trusted ?types/i.test(message.text())) {
         this.#problems.push(`console: ${message.text()}`);
       }
     });
     context.on("request", (request) => this.#requests.push(this.#sent(request)));
+    context.on("response", (response) => this.#answers.push(this.#received(response)));
   }
 
-  /** Throws what the test has done that it may not do. `logs` are the lines of the services since its start. */
+  /** Throws what the test has done that it may not do. `logs` is what the services and the server of the pages have logged. */
   async check(logs: string): Promise<void> {
     const problems = [...this.#problems];
-    for (const [url = "", ...headers] of await Promise.all(this.#requests)) {
+    const requests = await Promise.all(this.#requests);
+    await Promise.all(this.#answers);
+    for (const [url = "", ...headers] of requests) {
       for (const kind of this.#secrets.in([url, ...headers].join("\n"))) {
         problems.push(`a request to ${url.split("?")[0]} has the ${kind} in its URL or in a header`);
       }
     }
     for (const kind of this.#secrets.in(logs)) {
-      problems.push(`a service has logged the ${kind}`);
+      problems.push(`a program has logged the ${kind}`);
+    }
+    for (const kind of this.#secrets.in(this.#console.join("\n"))) {
+      problems.push(`the console has the ${kind}`);
     }
     for (const page of this.#context.pages()) {
+      for (const kind of this.#secrets.in(`${page.url()}\n${await page.title()}`)) {
+        problems.push(`the address bar or the title of a page has the ${kind}`);
+      }
       problems.push(...(await stored(page)));
     }
     const cookies = await this.#context.cookies();
@@ -68,6 +84,35 @@ export class Guard {
     }
     return [url, ...Object.values(headers)];
   }
+
+  /** Keeps the tokens of an answer as secrets. */
+  async #received(response: Response): Promise<void> {
+    const schema = ANSWERS[new URL(response.url()).pathname];
+    if (!schema || response.request().method() !== "POST") {
+      return;
+    }
+    // A page that is closed or left takes the body of the answer along.
+    const body = await response.body().catch(() => undefined);
+    const message = body && firstMessage(body);
+    if (message) {
+      const tokens = fromBinary(schema, message);
+      this.#secrets.add("refresh token", tokens.refreshToken);
+      if ("deviceToken" in tokens) {
+        this.#secrets.add("device token", tokens.deviceToken);
+      }
+    }
+  }
+}
+
+/** The answers with tokens that outlive the test. */
+const ANSWERS: Record<string, typeof SignInResponseSchema | typeof RefreshSessionResponseSchema> = {
+  "/haven.identity.v1.SessionService/SignIn": SignInResponseSchema,
+  "/haven.identity.v1.SessionService/RefreshSession": RefreshSessionResponseSchema,
+};
+
+/** Returns the first message of an answer in gRPC-Web; nothing when there is none. */
+function firstMessage(body: Buffer): Buffer | undefined {
+  return body.length > 5 && body[0] === 0 ? body.subarray(5, 5 + body.readUInt32BE(1)) : undefined;
 }
 
 /** Runs in each page before its own scripts. */

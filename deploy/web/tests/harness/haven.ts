@@ -87,6 +87,7 @@ export class Haven {
       this.#secrets.add("passcode", wish.passcode);
     }
     this.#secrets.add("email", share.person.email);
+    this.#secrets.add("password", share.person.password);
     return { link: `/share#${share.token}.${share.secret}`, ...share };
   }
 
@@ -110,7 +111,7 @@ export class Haven {
     return this.#control.run("accounts", { email });
   }
 
-  /** All lines that both services have logged. */
+  /** All lines that both services and the server of the pages have logged. */
   logs(): Promise<string> {
     return this.#control.run("logs");
   }

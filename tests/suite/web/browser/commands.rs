@@ -1,5 +1,7 @@
 //! What the specs of the browser ask of the stack.
 
+use std::fs;
+
 use anyhow::{Result, bail, ensure};
 use haven_proto::identity::v1::{
     CreateEmailChangeRequest, CreateEmailVerificationRequest, CreatePasswordResetRequest,
@@ -8,7 +10,10 @@ use haven_testkit::{Stack, environment::Variables, random, service::Service};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::shares::{self, ShareWish};
+use super::{
+    pages,
+    shares::{self, ShareWish},
+};
 use crate::superuser_sql::scalar_with;
 
 /// A command. `deploy/web/tests/harness/haven.ts` says what each is for.
@@ -51,6 +56,7 @@ pub(super) enum Command {
     Accounts {
         email: String,
     },
+    /// What both services and nginx have logged.
     Logs,
     Stop {
         service: String,
@@ -100,7 +106,7 @@ impl<'a> Commands<'a> {
                 let accounts: i64 = scalar_with(&self.stack.database, sql, email).await;
                 Ok(json!(accounts))
             }
-            Command::Logs => Ok(json!(self.stack.identity.output()? + &self.stack.data.output()?)),
+            Command::Logs => self.logs(),
             Command::Stop { service } => {
                 ensure!(self.service(&service)?.stop(), "{service} did not stop in time");
                 Ok(Value::Null)
@@ -112,6 +118,13 @@ impl<'a> Commands<'a> {
             Command::Restart { service, variables } => self.restart(&service, variables).await,
             Command::Restore => self.restore().await,
         }
+    }
+
+    /// Returns what both services and nginx have logged.
+    fn logs(&self) -> Result<Value> {
+        let [identity, data] = [self.stack.identity.output()?, self.stack.data.output()?];
+        let pages = fs::read_to_string(pages::log(self.stack))?;
+        Ok(json!(identity + &data + &pages))
     }
 
     async fn sign_up(&self, email: Option<String>, password: Option<String>) -> Result<Value> {

@@ -53,7 +53,7 @@ impl Pages {
             "-g",
             "daemon off; master_process off;",
         ]);
-        let mut nginx = Process::start("nginx", nginx, &directory.with_file_name("pages.log"))?;
+        let mut nginx = Process::start("nginx", nginx, &log(stack))?;
         let limit = Instant::now() + START;
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port.number())).is_err() {
             if nginx.ended().is_some() || Instant::now() > limit {
@@ -63,6 +63,11 @@ impl Pages {
         }
         Ok(Self { _nginx: nginx })
     }
+}
+
+/// Returns the path of what nginx prints.
+pub(super) fn log(stack: &Stack) -> PathBuf {
+    stack.data.log().with_file_name("pages.log")
 }
 
 /// Returns a file of nginx for this machine: only addresses, ports and paths are replaced.
