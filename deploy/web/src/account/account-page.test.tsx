@@ -2,6 +2,7 @@ import { screen, waitFor, within } from "@testing-library/react";
 import { type UserEvent, userEvent } from "@testing-library/user-event";
 import { beforeEach, expect, test, vi } from "vitest";
 import { Goal } from "../gen/haven/identity/v1/account_pb";
+import { expectFocus } from "../test-focus";
 import AccountPage from "./account-page";
 import {
   type Answers,
@@ -109,12 +110,12 @@ test("missing consents are asked for, granted, and then the whole page is there"
   await user.click(screen.getByRole("button", { name: "Accept and go on" }));
   expect(await screen.findByText("“terms” is required.")).toBeInTheDocument();
   const choice = screen.getByRole("checkbox", { name: "I accept “terms”, version 2026-02" });
-  expect(choice).toHaveFocus();
+  await expectFocus(choice);
   await user.click(choice);
   await user.click(screen.getByRole("button", { name: "Accept and go on" }));
   expect(await screen.findByRole("region", { name: "Goals" })).toBeInTheDocument();
   expect(granted).toEqual([["terms", "2026-02", 36]]);
-  expect(screen.getByRole("heading", { name: "Account" })).toHaveFocus();
+  await expectFocus(screen.getByRole("heading", { name: "Account" }));
   expect(screen.queryByRole("region", { name: "Your consent is needed" })).not.toBeInTheDocument();
 });
 
@@ -260,7 +261,7 @@ test("a wrong password and violations are shown at their fields", async () => {
   await waitFor(() =>
     expect(password.getByLabelText("Current password")).toHaveAccessibleDescription("The password is wrong."),
   );
-  expect(password.getByLabelText("Current password")).toHaveFocus();
+  await expectFocus(password.getByLabelText("Current password"));
   const description = "new_password must differ from current_password";
   failure = failing("PASSWORD_POLICY", {
     violations: [{ field: "new_password", reason: "SAME_AS_CURRENT", description }],
@@ -585,7 +586,7 @@ test("a deletion without an answer closes the rest of the page until it has one"
   const click = () => user.click(screen.getByRole("button", { name: "Delete the account" }));
   await clickDelete(user);
   await waitFor(() => expect(screen.getAllByRole("region")).toHaveLength(1));
-  expect(await findFailure("nothing is done twice")).toHaveFocus();
+  await expectFocus(await findFailure("nothing is done twice"));
   expect(screen.getByText(/is closed until the deletion has an answer/)).toBeInTheDocument();
   await click();
   await findFailure("There were too many attempts.");
@@ -652,7 +653,7 @@ test("a session that ends before the deletion has an answer is said, and does no
   await findFailure("nothing is done twice");
   reason = "TOKEN_INVALID";
   await user.click(screen.getByRole("button", { name: "Delete the account" }));
-  expect(await screen.findByRole("heading", { name: "Is the account deleted?" })).toHaveFocus();
+  await expectFocus(await screen.findByRole("heading", { name: "Is the account deleted?" }));
   expect(session.signedIn).toBeUndefined();
   expect(location.pathname).toBe("/account");
 });

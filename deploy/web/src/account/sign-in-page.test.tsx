@@ -1,6 +1,7 @@
 import { screen, waitFor } from "@testing-library/react";
 import { userEvent } from "@testing-library/user-event";
 import { beforeEach, expect, test } from "vitest";
+import { expectFocus } from "../test-focus";
 import SignInPage from "./sign-in-page";
 import { failing, findFailure, newSession, renderWith, serve, signedInSession, tokens } from "./test-service";
 
@@ -73,7 +74,7 @@ test("a violation of the server is shown at its field", async () => {
   await signIn();
   const email = screen.getByLabelText("E-mail address");
   await waitFor(() => expect(email).toHaveAccessibleDescription("email must have at most 254 bytes."));
-  expect(email).toHaveFocus();
+  await expectFocus(email);
 });
 
 test("after too many attempts there is a countdown, and the button waits for its end", async () => {

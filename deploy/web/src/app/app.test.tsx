@@ -3,6 +3,7 @@ import { userEvent } from "@testing-library/user-event";
 import { beforeEach, expect, test, vi } from "vitest";
 import { navigate } from "wouter/use-browser-location";
 import { newSession, renderWith, serve, signedInSession, tokens } from "../account/test-service";
+import { expectFocus } from "../test-focus";
 import { App } from "./app";
 
 beforeEach(() => {
@@ -30,11 +31,11 @@ test("the title of a page gets the focus when it takes the place of another one"
   expect(await heading("Page not found")).not.toHaveFocus();
   const navigation = screen.getByRole("navigation");
   await user.click(navigation.querySelector("a[href='/sign-in']") ?? navigation);
-  expect(await heading("Sign in")).toHaveFocus();
+  await expectFocus(await heading("Sign in"));
   await user.click(navigation.querySelector("a[href='/']") ?? navigation);
-  expect(await heading("Create an account")).toHaveFocus();
+  await expectFocus(await heading("Create an account"));
   act(() => navigate("/no-such-page"));
-  expect(await heading("Page not found")).toHaveFocus();
+  await expectFocus(await heading("Page not found"));
 });
 
 test("the navigation says which page is shown", async () => {

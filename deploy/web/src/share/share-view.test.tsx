@@ -3,6 +3,7 @@ import { userEvent } from "@testing-library/user-event";
 import { StrictMode } from "react";
 import { afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import type { OpenShareRequest, OpenShareResponse } from "../gen/haven/data/v1/share_pb";
+import { expectFocus } from "../test-focus";
 import { ShareReader } from "./share-reader";
 import { ShareView } from "./share-view";
 import { clientOf, failureWith, LocalDecryptor, type SealedShare, sealShare, token } from "./test-share";
@@ -49,7 +50,7 @@ test("a share is opened by a click, and closed by another", async () => {
   expect(passcodes).toEqual([]);
   await user.click(openButton());
   expect(await screen.findByText("Cycles since March: 28, 31, 27.")).toBeVisible();
-  expect(screen.getByRole("heading", { name: "Shared content" })).toHaveFocus();
+  await expectFocus(screen.getByRole("heading", { name: "Shared content" }));
   await user.click(screen.getByRole("button", { name: "Close" }));
   expect(screen.queryByText(/28, 31/)).not.toBeInTheDocument();
   expect(screen.getByText(/The share is closed/)).toBeVisible();
@@ -82,7 +83,7 @@ test("a refusal is one sentence, and the passcode can be entered in its normal f
   const message = await screen.findByText(/cannot be opened/);
   expect(message.textContent?.match(/\./g)).toHaveLength(1);
   // It gets the focus, and is said by that alone.
-  expect(message).toHaveFocus();
+  await expectFocus(message);
   expect(screen.getByRole("group", { name: message.textContent ?? "" })).toBe(message);
   expect(screen.queryByRole("alert")).not.toBeInTheDocument();
   await user.type(screen.getByLabelText("Passcode"), "Gru\u{308}ße\u{a0}7");
@@ -110,7 +111,7 @@ test("an attempt can be cancelled while the worker starts, and the page says wha
   expect(openButton()).toBeDisabled();
   await user.click(screen.getByRole("button", { name: "Cancel" }));
   expect(screen.queryByText(/Loading/)).not.toBeInTheDocument();
-  expect(openButton()).toHaveFocus();
+  await expectFocus(openButton());
   await user.click(openButton());
   decryptor(new LocalDecryptor());
   expect(await screen.findByText(/28, 31/)).toBeVisible();
@@ -123,7 +124,7 @@ test("a passcode that cannot be one is not sent", async () => {
   await user.type(field, "abc");
   await user.click(openButton());
   expect(field).toHaveAccessibleDescription(expect.stringContaining("at least 4 characters"));
-  expect(field).toHaveFocus();
+  await expectFocus(field);
   expect(field).toBeInvalid();
   expect(passcodes).toEqual([]);
   await user.type(field, "d");
@@ -138,7 +139,7 @@ test("a passcode that the service refuses is an error of its field", async () =>
   await user.type(screen.getByLabelText("Passcode"), "abcd{Enter}");
   await waitFor(() => expect(screen.getByLabelText("Passcode")).toBeInvalid());
   expect(screen.getByText("A passcode has at most 128 characters.")).toBeVisible();
-  expect(screen.getByLabelText("Passcode")).toHaveFocus();
+  await expectFocus(screen.getByLabelText("Passcode"));
 });
 
 test("a limit is counted down, and the button waits for it", async () => {
@@ -160,7 +161,7 @@ test("a lost answer is said to count", async () => {
     throw new TypeError("Failed to fetch");
   });
   await user.click(openButton());
-  expect(await screen.findByText(/may have been counted/)).toHaveFocus();
+  await expectFocus(await screen.findByText(/may have been counted/));
   expect(screen.getByRole("button", { name: "Try again" })).toBeEnabled();
 });
 

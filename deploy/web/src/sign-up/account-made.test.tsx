@@ -2,6 +2,7 @@ import { act, screen, waitFor } from "@testing-library/react";
 import { userEvent } from "@testing-library/user-event";
 import { expect, test, vi } from "vitest";
 import { failing } from "../account/test-service";
+import { expectFocus } from "../test-focus";
 import { fillIn, lost, openPage, PASSWORD, submit, TestService } from "./test-form";
 
 async function signUp(service: TestService, refuse: () => never) {
@@ -16,7 +17,7 @@ async function signUp(service: TestService, refuse: () => never) {
 test("a lost answer of sign-in is no lost account: the same sign-in is sent again", async () => {
   const service = new TestService();
   const user = await signUp(service, lost);
-  expect(await screen.findByRole("group", { name: /You are not signed in yet/ })).toHaveFocus();
+  await expectFocus(await screen.findByRole("group", { name: /You are not signed in yet/ }));
   expect(location.pathname).toBe("/");
   service.onSignIn = () => {};
   await user.click(screen.getByRole("button", { name: "Sign in" }));

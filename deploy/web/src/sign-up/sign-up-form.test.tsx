@@ -5,6 +5,7 @@ import { expect, test, vi } from "vitest";
 import { failing } from "../account/test-service";
 import { BadRequestSchema, ErrorInfoSchema } from "../gen/google/rpc/error_details_pb";
 import { Goal } from "../gen/haven/identity/v1/account_pb";
+import { expectFocus } from "../test-focus";
 import { emailInput, fillIn, lost, openPage, PASSWORD, passwordInput, rules, submit, TestService } from "./test-form";
 
 test("a right form makes an account, signs in with the same password, and leads to the account", async () => {
@@ -214,7 +215,7 @@ test("after a lost answer the same form is sent with the same ID, and what was t
   await openPage();
   const user = await fillIn();
   await user.click(submit());
-  expect(await screen.findByRole("group", { name: /The service did not answer\./ })).toHaveFocus();
+  await expectFocus(await screen.findByRole("group", { name: /The service did not answer\./ }));
   expect([emailInput().value, passwordInput().value]).toEqual(["ada@example.org", PASSWORD]);
   expect(screen.queryByText(/online again/)).toBeNull();
   act(() => void window.dispatchEvent(new Event("online")));

@@ -281,9 +281,12 @@ mod tests {
             "$scrypt$ln=14,r=9,p=7$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAA",
             "$2b$12$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe",
         ] {
-            // The minimum of several alternating measurements: other tests only make a measurement longer.
+            // The minimum of alternating measurements: other programs only make a measurement longer. A busy machine needs more.
             let (mut min, mut current) = (Duration::MAX, Duration::MAX);
-            for _ in 0..3 {
+            for round in 0..30 {
+                if round >= 3 && min < current * 60 {
+                    break;
+                }
                 let begin = Instant::now();
                 assert_eq!(verdict("x", stored, memory), Ok(Verdict::Wrong), "{stored}");
                 min = min.min(begin.elapsed());
