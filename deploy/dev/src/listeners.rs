@@ -35,6 +35,8 @@ pub(crate) struct Ports {
     #[arg(long, value_name = "PORT", default_value_t = 15432)]
     pub(crate) postgres_port: u16,
     /// The pages of --web, and the calls of these pages: HTTP
+    // A `cargo dev` that was built before there were pages has no such port.
+    #[serde(default)]
     #[arg(long, value_name = "PORT", default_value_t = 50080)]
     pub(crate) web_port: u16,
 }
