@@ -43,12 +43,23 @@ pub fn content_hash(directory: &Path) -> Result<String> {
     Ok(format!("{:016x}", hasher.finish()))
 }
 
-/// Returns all files below `directory`, sorted by path.
+/// The folders that deploy/web/check fills: packages, generated code, and what is built of it.
+const MADE: [&str; 6] = [
+    "node_modules",
+    "src/gen",
+    "src/gen-sign-up",
+    "dist",
+    "test-results",
+    "screenshots",
+];
+
+/// Returns all files below `directory`, sorted by path, without what git ignores.
 pub fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))? {
         let path = entry?.path();
         match path.is_dir() {
+            true if MADE.iter().any(|name| path.ends_with(name)) => {}
             true => paths.extend(files(&path)?),
             false => paths.push(path),
         }
