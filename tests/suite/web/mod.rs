@@ -19,6 +19,20 @@ use crate::{
     platform::probe::{Probe, requests},
 };
 
+/// Origins of pages that are not listed, some of them close to one that is; `None` is no origin.
+const NOT_LISTED: [Option<&str>; 10] = [
+    None,
+    Some(""),
+    Some("*"),
+    Some("null"),
+    Some("https://evil.example"),
+    Some("http://app.example.org"),
+    Some("https://app.example.org:444"),
+    Some("https://app.example.org:8443"),
+    Some("https://app.example.org.evil.example"),
+    Some("https://APP.example.org"),
+];
+
 /// The path of an RPC of [`Probe`].
 fn path(rpc: &str) -> String {
     format!("/haven.testing.v1.ProbeService/{rpc}")

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use http::{StatusCode, response::Parts};
 use tonic::Status;
 
-use super::{browser, path, preflights::assert_no_cors, start};
+use super::{NOT_LISTED, browser, path, preflights::assert_no_cors, start};
 use crate::{
     browser::{Browser, Http, ORIGIN, header},
     platform::probe::Probe,
@@ -23,10 +23,10 @@ const GRPC_WEB: [&str; 4] = [
     "application/grpc-web-text+proto",
 ];
 
-/// Calls `rpc`, and returns the head of the answer.
-async fn post(browser: &Browser, method: &str, rpc: &str, content_type: &str) -> Parts {
+/// Calls the RPC at `path`, and returns the head of the answer.
+async fn post(browser: &Browser, method: &str, path: &str, content_type: &str) -> Parts {
     let request = browser
-        .request(method, &path(rpc), &[("content-type", content_type)])
+        .request(method, path, &[("content-type", content_type)])
         .body(prefixed(0, 0, b""))
         .unwrap();
     browser.send(request).await.0
@@ -49,19 +49,11 @@ fn assert_not_grpc(head: &Parts, what: &str) {
 async fn pages_that_are_not_listed_are_refused_without_headers_of_cors() {
     let probe = start().await;
     for http in Http::BOTH {
-        for origin in [
-            None,
-            Some("https://evil.example"),
-            Some("null"),
-            Some("https://app.example.org:444"),
-            Some("http://app.example.org"),
-            Some("*"),
-            Some(""),
-        ] {
+        for origin in NOT_LISTED {
             let mut browser = browser(&probe, http);
             browser.origin = origin;
             for content_type in GRPC_WEB {
-                let head = post(&browser, "POST", "Wait", content_type).await;
+                let head = post(&browser, "POST", &path("Wait"), content_type).await;
                 assert_not_grpc(&head, &format!("{http:?} {origin:?} {content_type}"));
                 assert_no_cors(&head);
             }
@@ -107,7 +99,7 @@ async fn a_listed_page_calls_in_grpc_web_and_reads_why_anything_else_is_refused(
             ("POST", "Unknown", "application/grpc-web"),
         ] {
             let what = format!("{http:?} {method} {rpc} {content_type}");
-            let head = post(&browser, method, rpc, content_type).await;
+            let head = post(&browser, method, &path(rpc), content_type).await;
             assert_not_grpc(&head, &what);
             assert_eq!(header(&head, "access-control-allow-origin"), ORIGIN, "{what}");
             assert_eq!(header(&head, "vary"), "origin", "{what}");
@@ -120,6 +112,23 @@ async fn a_listed_page_calls_in_grpc_web_and_reads_why_anything_else_is_refused(
     );
 }
 
+/// They admit anyone, and are for programs.
+#[tokio::test]
+async fn health_and_reflection_are_not_served_to_pages() {
+    let probe = start().await;
+    for http in Http::BOTH {
+        for path in [
+            "/grpc.health.v1.Health/Check",
+            "/grpc.health.v1.Health/Watch",
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        ] {
+            let head = post(&browser(&probe, http), "POST", path, "application/grpc-web").await;
+            assert_not_grpc(&head, path);
+        }
+    }
+}
+
 /// HTTP/1.1 has no trailers that a gRPC client could read.
 #[tokio::test]
 async fn grpc_itself_is_not_served_over_http1() {
@@ -127,7 +136,7 @@ async fn grpc_itself_is_not_served_over_http1() {
     let mut browser = browser(&probe, Http::One);
     browser.origin = None;
     for content_type in ["application/grpc", "application/grpc+proto"] {
-        let head = post(&browser, "POST", "Wait", content_type).await;
+        let head = post(&browser, "POST", &path("Wait"), content_type).await;
         assert_not_grpc(&head, content_type);
     }
     assert_eq!(
@@ -148,7 +157,7 @@ async fn without_origins_nothing_is_served_to_browsers() {
     let probe = Probe::start().await;
     let browser = browser(&probe, Http::Two);
     for content_type in GRPC_WEB {
-        let head = post(&browser, "POST", "Wait", content_type).await;
+        let head = post(&browser, "POST", &path("Wait"), content_type).await;
         assert_not_grpc(&head, content_type);
         assert_no_cors(&head);
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use http::StatusCode;
 
-use super::{browser, path, start};
+use super::{NOT_LISTED, browser, path, start};
 use crate::{
     browser::{Http, ORIGIN, header},
     metrics::Metrics,
@@ -50,15 +50,7 @@ async fn a_listed_page_may_post_with_the_headers_of_grpc_web() {
 async fn a_page_that_is_not_listed_is_told_nothing() {
     let probe = start().await;
     for http in Http::BOTH {
-        for origin in [
-            None,
-            Some("https://evil.example"),
-            Some("null"),
-            Some("http://app.example.org"),
-            Some("https://app.example.org:8443"),
-            Some("https://app.example.org.evil.example"),
-            Some("https://APP.example.org"),
-        ] {
+        for origin in NOT_LISTED {
             let mut browser = browser(&probe, http);
             browser.origin = origin;
             let (head, _) = browser.preflight(&path("AskAsAnyone"), "POST", SENT).await;

@@ -9,8 +9,7 @@ use uuid::Uuid;
 
 use super::{
     client_address,
-    connection::Connection,
-    from_browser::FromBrowser,
+    connection::{Connection, service_of_request},
     layer::{Chain, Next},
 };
 use crate::{
@@ -56,11 +55,7 @@ pub(super) async fn authorize<C: Chain>(
     };
     // The request itself cannot be shared with the future below, because its body cannot.
     let connection = request.extensions().get::<Connection>().cloned();
-    // A browser sends the certificates that are installed in it whichever page makes the call.
-    let service = match FromBrowser::of(&request) {
-        Some(_) => None,
-        None => authorization.service(connection.as_ref()),
-    };
+    let service = authorization.service(&request);
     let mut kind = CallerKind {
         kind: if service.is_some() { "service" } else { "anonymous" },
         service: service.as_ref().map(|(name, _)| name.clone()),
@@ -175,9 +170,9 @@ impl Authorization {
         Err(Failure::new(reason::unmet()).metadata_list("missing_consents", unmet.iter().map(String::as_str)))
     }
 
-    /// Returns the service that the client certificate of the connection names, with its scopes; `None` unless it is listed.
-    fn service(&self, connection: Option<&Connection>) -> Option<(ServiceName, Scopes)> {
-        let service = connection?.service()?;
+    /// Returns the service that `request` acts as, with its scopes; `None` unless it is listed.
+    fn service(&self, request: &Request) -> Option<(ServiceName, Scopes)> {
+        let service = service_of_request(request)?;
         let scopes = self.tls.scopes(service.as_str())?;
         Some((service.clone(), scopes))
     }

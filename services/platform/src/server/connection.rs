@@ -20,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use axum::extract::Request;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -30,8 +31,8 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use super::{
-    http1_head::Http1Head, open_answer::OpenAnswer, places::Place, protocol::MAX_READ_HEADER_BYTES,
-    resets::Resets, spoken::Spoken,
+    from_browser::FromBrowser, http1_head::Http1Head, open_answer::OpenAnswer, places::Place,
+    protocol::MAX_READ_HEADER_BYTES, resets::Resets, spoken::Spoken,
 };
 use crate::{auth::calling_service, call::ServiceName, network::Network, tls::Tls};
 
@@ -294,6 +295,15 @@ impl ConnectionIo {
             }
         }
         written
+    }
+}
+
+/// Returns the service that `request` acts as: the one that the certificate of its connection names, if that is listed. A request
+/// from a browser acts as none, because a browser sends the certificates that are installed in it for the calls of any page.
+pub(super) fn service_of_request(request: &Request) -> Option<&ServiceName> {
+    match FromBrowser::of(request) {
+        Some(_) => None,
+        None => request.extensions().get::<Connection>()?.service(),
     }
 }
 

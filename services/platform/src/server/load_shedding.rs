@@ -22,8 +22,7 @@ use tonic::Status;
 
 use super::{
     client_address,
-    connection::Connection,
-    from_browser::FromBrowser,
+    connection::{Connection, service_of_request},
     layer::{Chain, Next},
     places::{Fraction, NoPlace, Place, Places},
     response_body::MappedBody,
@@ -221,13 +220,9 @@ impl LoadShedding {
         let behind_proxy = connection.and_then(|connection| {
             client_address::behind_proxy(connection, request.headers(), &self.proxies)
         });
-        let service = match FromBrowser::of(request) {
-            Some(_) => None,
-            None => connection.and_then(Connection::service),
-        };
         Origin {
             connection,
-            service,
+            service: service_of_request(request),
             behind_proxy,
         }
     }
